@@ -1,0 +1,100 @@
+# Needs GNU make (3.81 is enough) and a Python of 3.11 or newer; everything else is installed into $(VENV).
+
+# The first of these that is new enough makes the environment. PYTHON=/path/to/python names one.
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
+# A second environment beside the first: make test PYTHON=python3.12 VENV=.venv312
+VENV ?= .venv
+# Versions to try instead of the newest: make test VENV=.venv-old PINS="redis==6.0.* attrs==23.1.*"
+PINS ?=
+# Handed to the program that a target runs: make test ARGS="-k claim -x"
+ARGS ?=
+
+PY = $(VENV)/bin/python
+CODE = pyxqueue tests $(wildcard examples)
+
+.PHONY: help
+help:  ## Say what there is (the default)
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | \
+	  while IFS='|' read -r name what; do printf '  make %-8s %s\n' "$$name" "$$what"; done
+	@echo
+	@echo '  ARGS="-k claim" is handed on; PYTHON=python3.12 VENV=.venv312 takes another interpreter.'
+
+.PHONY: demo
+demo: $(VENV)/.test-stamp  ## See it work: a private server, workers, tasks
+	$(PY) examples/demo.py $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.test-stamp  ## Run the tests on every server that this platform has
+	$(PY) -m pytest $(ARGS)
+
+.PHONY: soak
+soak: $(VENV)/.test-stamp  ## Run the long tests with random faults
+	$(PY) -m pytest -m soak --timeout 1800 $(ARGS)
+
+.PHONY: check
+check: lint types docs layers  ## Lint, formatting, types, docs and layers, all without a warning
+
+.PHONY: lint
+lint: $(VENV)/.dev-stamp
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+
+.PHONY: types
+types: $(VENV)/.dev-stamp
+	$(PY) -m mypy $(CODE)
+	$(PY) -m pyright --pythonpath $(PY)
+
+.PHONY: layers
+layers: $(VENV)/.dev-stamp
+	$(PY) -m pytest -q tests/test_architecture.py
+
+.PHONY: format
+format: $(VENV)/.dev-stamp  ## Put the code into the house format
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+
+.PHONY: docs
+docs: $(VENV)/.dev-stamp  ## Build the documentation into docs/_build
+	$(PY) -m sphinx -q -W --keep-going -b html docs docs/_build $(ARGS)
+
+.PHONY: bench
+bench:  ## Measure the speed, in an environment of its own
+	@$(MAKE) VENV=.venv-bench measure
+
+.PHONY: measure
+measure: $(VENV)/.bench-stamp
+	$(PY) benchmarks/run.py $(ARGS)
+
+.PHONY: build
+build: $(VENV)/.dev-stamp  ## Build the wheel and the source archive into dist
+	$(PY) -m build $(ARGS)
+
+.PHONY: clean
+clean:  ## Delete what was built and cached, not the environments
+	rm -rf build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find pyxqueue tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# `.test-stamp` says that the dependency group `test` is installed as pyproject.toml now has it; `dev`, `bench` likewise.
+$(VENV)/.%-stamp: pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
+	$(PY) -m pip install --quiet --editable . --group $* $(PINS)
+	@touch $@
+
+# The stamps of an environment whose Python is gone would lie about the new one.
+$(PY):
+	@for python in $(PYTHON); do \
+	  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  if $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+	    echo "$(VENV): made with $$($$python --version)"; \
+	    rm -f $(VENV)/.*-stamp; \
+	    exec $$python -m venv $(VENV); \
+	  fi; \
+	  bare=$$python; \
+	done; \
+	if [ -n "$$bare" ]; then \
+	  echo "$$bare cannot make an environment: its ensurepip or venv is missing. On Debian and Ubuntu:" >&2; \
+	  echo "    apt install python3-venv" >&2; \
+	else \
+	  echo "No Python of 3.11 or newer among: $(PYTHON). Name one: make PYTHON=/path/to/python" >&2; \
+	fi; \
+	exit 1

@@ -1,0 +1,28 @@
+"""How Sphinx builds the documentation: `make docs`."""
+
+from __future__ import annotations
+
+import pyxqueue
+
+project = "pyxqueue"
+copyright = "pyxqueue contributors"  # noqa: A001 - the name is Sphinx's
+version = release = pyxqueue.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+# The docstrings write code in single backticks.
+default_role = "literal"
+# A reference to a name of ours must lead somewhere. Others' names stay plain text: their inventories would have to be
+# fetched, and a build must not depend on the network.
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(?!pyxqueue).*")]
+
+html_theme = "furo"
+html_title = f"pyxqueue {version}"
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_default_options = {"show-inheritance": True}

@@ -1,0 +1,79 @@
+"""A task queue: call a function here, it runs in a worker process, and the result, the progress or the failure comes
+back."""
+
+from .eager import EagerSession, eager_mode
+from .errors import (
+    AlreadyRunningError,
+    ArgumentError,
+    BrokerError,
+    BrokerUnavailableError,
+    CancelRequested,
+    ConfigurationError,
+    DuplicateTaskError,
+    NotInTaskError,
+    NotRunningError,
+    PayloadTooLargeError,
+    PyxqueueError,
+    Reject,
+    ResultTimeoutError,
+    RetryLater,
+    SealError,
+    SerializationError,
+    StoreFullError,
+    TaskCancelledError,
+    TaskError,
+    TaskStateError,
+    TimeLimitExceeded,
+    UnknownTaskError,
+)
+from .execution import TaskContext, current_task, progress, track
+from .message import Progress, TaskStatus
+from .queue import TaskQueue
+from .result import AsyncResult
+from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
+from .task import Task
+from .worker import TaskSettled, TaskStarted
+
+__version__ = "1.0.0.dev0"
+
+__all__ = [
+    "AlreadyRunningError",
+    "ArgumentError",
+    "AsyncResult",
+    "BrokerError",
+    "BrokerUnavailableError",
+    "CancelRequested",
+    "ConfigurationError",
+    "DuplicateTaskError",
+    "EagerSession",
+    "JSONSerializer",
+    "MsgpackSerializer",
+    "NotInTaskError",
+    "NotRunningError",
+    "PayloadTooLargeError",
+    "PickleSerializer",
+    "Progress",
+    "PyxqueueError",
+    "Reject",
+    "ResultTimeoutError",
+    "RetryLater",
+    "Seal",
+    "SealError",
+    "SerializationError",
+    "StoreFullError",
+    "Task",
+    "TaskCancelledError",
+    "TaskContext",
+    "TaskError",
+    "TaskQueue",
+    "TaskSettled",
+    "TaskStarted",
+    "TaskStateError",
+    "TaskStatus",
+    "TimeLimitExceeded",
+    "UnknownTaskError",
+    "current_task",
+    "eager_mode",
+    "progress",
+    "track",
+]

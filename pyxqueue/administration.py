@@ -1,0 +1,131 @@
+"""Looking at a queue and tending it: what the 2021 release offered, under the same names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from .codec import Codec
+from .errors import TaskStateError
+from .message import TaskInfo
+from .protocols import Broker, Inspector, ResultStore, StoreOptions
+from .result import AsyncResult, unknown
+from .views import task_dict, worker_dicts
+
+_WINDOW = 1000
+
+
+class Stores(Protocol):
+    """The open stores of a queue."""
+
+    @property
+    def broker(self) -> Broker: ...
+    @property
+    def results(self) -> ResultStore: ...
+    @property
+    def inspector(self) -> Inspector: ...
+
+
+class Administration:
+    """The administrative half of a `TaskQueue`. Ids may be text or bytes everywhere."""
+
+    options: StoreOptions
+    codec: Codec
+
+    @property
+    def stores(self) -> Stores:
+        raise NotImplementedError
+
+    def result(self, task_id: str | bytes) -> AsyncResult[Any]:
+        """The handle of a task by its id. Raises nothing: whether there is such a task shows when it is used."""
+        raise NotImplementedError
+
+    def get_task(self, task_id: str | bytes) -> dict[str, Any]:
+        """What is known about a task: `task_id`, `info` (`state`, `value`, `worker`, `update_time` in seconds), `data`
+        (the call as JSON, under ``b'task'``) and `progress`.
+
+        A task that a worker has claimed and not yet started is shown as started. Raises `UnknownTaskError`.
+        """
+        return task_dict(task_id, self._info(task_id), self.codec)
+
+    def get_task_progress(self, task_id: str | bytes) -> Any:
+        """The `progress` of `get_task`."""
+        return self.get_task(task_id)["progress"]
+
+    def get_tasks(self, end: str | bytes = "+", start: str | bytes = "-", count: int = 10) -> list[dict[str, Any]]:
+        """At most `count` tasks with ids from `start` to `end`, newest first: waiting, running and ended ones."""
+        found = list(self._between(_text(start), _text(end), max(count, _WINDOW)))
+        found.sort(key=lambda info: (_enqueued(info), info.id), reverse=True)
+        return [task_dict(info.id, info, self.codec) for info in found[:count]]
+
+    def task_total(self) -> int:
+        """How many tasks there are: waiting, running, failed, and ended ones that the history still has."""
+        depth = self.stores.inspector.depth()
+        return depth.ready + depth.held + depth.delayed + depth.failed + depth.finished
+
+    def get_workers(self) -> dict[str, dict[str, Any]]:
+        """The live workers by name, each with `node_id`, `pid` (of its supervisor), `task_id` and `update_time`."""
+        stores = self.stores
+        return worker_dicts(stores.inspector.consumers(), stores.broker.lease(), round(time.time() * 1000))
+
+    def retry_task(self, task_id: str | bytes) -> AsyncResult[Any]:
+        """Run an ended task again, under its id, and answer its handle.
+
+        Raises `UnknownTaskError`, and `TaskStateError` if it has not ended or is no longer kept.
+        """
+        name = _text(task_id)
+        if not self.stores.inspector.requeue([name])[0]:
+            state = self._info(name).status
+            why = "its message is no longer in the history" if state.finished else f"it is {state.name}"
+            raise TaskStateError(f"task {name} cannot be run again: {why}")
+        return self.result(name)
+
+    def clear_tasks(self, start: str | bytes = "-", end: str | bytes = "+", count: int | None = None) -> int:
+        """Delete tasks with ids from `start` to `end`, at most `count`, with their results; answers how many.
+
+        A task that a worker holds stays; cancel it first.
+        """
+        ids = [info.id for info in self._between(_text(start), _text(end), count)]
+        return sum(self.stores.inspector.delete(ids))
+
+    def cancel_task(self, task_id: str | bytes) -> bool:
+        """Cancel a task: a waiting one ends at once, a running one is interrupted. False if it has ended already.
+
+        Raises `UnknownTaskError`.
+        """
+        name = _text(task_id)
+        self._info(name)
+        return self.stores.inspector.cancel([name])[0]
+
+    def gc(self) -> int:
+        """Trim the history to `queue_size` now. Workers and results need no such call: they expire."""
+        return self.stores.inspector.trim(self.options.history)
+
+    def _info(self, task_id: str | bytes) -> TaskInfo:
+        name = _text(task_id)
+        info = self.stores.inspector.show([name])[0]
+        if info is None:
+            raise unknown(name)
+        return info
+
+    def _between(self, start: str, end: str, count: int | None) -> Iterator[TaskInfo]:
+        """The tasks of every state with ids in the range, at most `count`."""
+        cursor, left = "", count
+        while left is None or left > 0:
+            page, cursor = self.stores.inspector.tasks(None, cursor, _WINDOW)
+            for info in page:
+                if (start == "-" or info.id >= start) and (end == "+" or info.id <= end):
+                    yield info
+                    if left is not None and (left := left - 1) == 0:
+                        return
+            if not cursor:
+                return
+
+
+def _text(task_id: str | bytes) -> str:
+    return task_id.decode(errors="replace") if isinstance(task_id, bytes) else task_id
+
+
+def _enqueued(info: TaskInfo) -> int:
+    return getattr(info.message, "enqueued", 0) or info.updated

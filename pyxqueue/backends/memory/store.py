@@ -1,0 +1,318 @@
+"""The shared store of one process, and the handle on one of its groups that keeps the `Backend` protocol."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import time
+from collections.abc import Callable, Sequence
+from threading import Condition
+
+from ...errors import ConfigurationError
+from ...message import (
+    ConsumerInfo,
+    Delivery,
+    Depth,
+    Extension,
+    Fields,
+    Hold,
+    Message,
+    Record,
+    Settlement,
+    TaskInfo,
+    TaskStatus,
+)
+from ...protocols import StoreOptions
+from ...wire import message_from_fields
+from .entry import Entry, Place
+from .group import Group
+
+
+def wall_clock() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class MemoryStore:
+    """All queues of one process. Backends that shall see the same tasks are opened on the same store.
+
+    `clock` answers the store's now in ms. Calls that wait are woken in time for what the wall clock brings; whoever
+    passes a clock of their own calls `poke` after each move of it.
+    """
+
+    new_group = Group
+
+    def __init__(self, clock: Callable[[], int] = wall_clock) -> None:
+        self.clock = clock
+        self.changed = Condition()
+        """Its lock guards everything in the store; it is notified whenever a waiting call might go on."""
+        # One counter for all ranks: no receipt is ever issued twice, not even to a task that was deleted and came back.
+        self._tickets = itertools.count(1)
+        self._queues: dict[str, dict[str, Group]] = {}
+
+    def group(self, stream_key: str, name: str) -> Group:
+        """The group of that name, made if need be; not yet one that messages are copied into."""
+        groups = self._queues.setdefault(stream_key, {})
+        if name not in groups:
+            groups[name] = self.new_group(self.changed.notify_all, self._tickets.__next__)
+        return groups[name]
+
+    def groups(self, stream_key: str) -> dict[str, Group]:
+        """The registered groups by name, rid of what need not be remembered."""
+        now = self.clock()
+        found = {name: group for name, group in self._queues.get(stream_key, {}).items() if group.registered}
+        for group in found.values():
+            group.sweep(now)
+        return found
+
+    def remove_group(self, stream_key: str, name: str) -> None:
+        if name not in self.groups(stream_key):
+            raise ConfigurationError(f"{stream_key!r} has no group {name!r}, only {sorted(self.groups(stream_key))}")
+        del self._queues[stream_key][name]
+        self.changed.notify_all()
+
+    def poke(self) -> None:
+        """Make the calls that wait look again, because the clock was moved."""
+        with self.changed:
+            self.changed.notify_all()
+
+    def inject(self, stream_key: str, group: str, fields: Fields) -> str:
+        """Put a raw entry on the ready line of a group, as a foreign producer would; answers its id."""
+        with self.changed:
+            now = self.clock()
+            message = message_from_fields(dict(fields), f"raw-{next(self._tickets)}")
+            home = self.group(stream_key, group)
+            home.registered = True
+            home.insert(Entry(message.id, message), 0, now)
+            return message.id
+
+
+class MemoryBackend:
+    """A handle on one group of one queue in `store`. It may be used from any number of threads.
+
+    The group is registered by the first broker operation. Until then it can keep records for another broker, and
+    `wait` cannot tell an unknown id from one whose record is still to come.
+    """
+
+    def __init__(self, store: MemoryStore, options: StoreOptions) -> None:
+        self._store = store
+        self._options = options
+        self._joined: Group | None = None
+        self._interrupts = 0
+        self._interrupts_seen = 0
+
+    def _look(self) -> tuple[Group, int]:
+        """The group, which looking does not register, and the time."""
+        return self._store.group(self._options.stream_key, self._options.group), self._store.clock()
+
+    def _join(self) -> tuple[Group, int]:
+        """The group, registered from now on, and the time."""
+        group, now = self._look()
+        if group is not self._joined:
+            group.registered = True
+            if self._options.lease is not None:
+                group.lease = self._options.lease
+            self._joined = group
+        return group, now
+
+    # -- Broker
+
+    def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
+        with self._store.changed:
+            _, now = self._join()
+            groups = self._store.groups(self._options.stream_key).values()
+            answers = []
+            for message in messages:
+                new = not any(group.knows(message.id, now) for group in groups)
+                for group in groups if new else ():
+                    group.add(message, now)
+                answers.append(new)
+            return answers
+
+    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
+        until = time.monotonic() + wait / 1000
+        with self._store.changed:
+            seen = self._interrupts_seen
+            while True:
+                group, now = self._join()
+                deliveries = group.claim(consumer, limit, now)
+                group.trim(self._options.history, now)
+                left = until - time.monotonic()
+                if deliveries or left <= 0 or self._interrupts > seen:
+                    self._interrupts_seen = self._interrupts
+                    return deliveries
+                self._store.changed.wait(self._nap(group, now, left))
+
+    def _nap(self, group: Group, now: int, left: float) -> float:
+        """How many seconds to wait at most. A clock that is not the wall clock says itself when it moved."""
+        event = group.next_event(now) if self._store.clock is wall_clock else None
+        return left if event is None else min(left, event / 1000)
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        with self._store.changed:
+            group, now = self._join()
+            answers = [group.settle(settlement, now) for settlement in settlements]
+            group.trim(self._options.history, now)
+            return answers
+
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
+        with self._store.changed:
+            group, now = self._join()
+            return [group.extend(extension, now) for extension in extensions]
+
+    def release(self, consumer: str, started: Sequence[str]) -> int:
+        with self._store.changed:
+            group, now = self._join()
+            count = group.release(consumer, started, now)
+            group.trim(self._options.history, now)
+            return count
+
+    def promote(self, limit: int) -> int:
+        with self._store.changed:
+            group, now = self._join()
+            return group.promote(limit, now)
+
+    def lease(self) -> int:
+        with self._store.changed:
+            group, _ = self._join()
+            return group.lease
+
+    def interrupt(self) -> None:
+        # An interrupt that finds nobody waiting is kept for the next claim: it may be on its way to wait.
+        with self._store.changed:
+            self._interrupts += 1
+            self._store.changed.notify_all()
+
+    def close(self) -> None:
+        self.interrupt()
+
+    # -- ResultStore
+
+    def put(self, records: Sequence[Record]) -> None:
+        with self._store.changed:
+            group, now = self._look()
+            group.sweep(now)
+            for record in records:
+                group.put(record, now)
+
+    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
+        with self._store.changed:
+            group, now = self._look()
+            return [group.read(task_id, now) for task_id in ids]
+
+    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+        until = _deadline(timeout)
+        with self._store.changed:
+            while True:
+                group, now = self._look()
+                records, left = [group.read(task_id, now) for task_id in ids], _left(until)
+                # A missing record that can never come makes the whole wait futile.
+                hopeful = all(group.may_come(i) for i, record in zip(ids, records, strict=True) if record is None)
+                if None not in records or not hopeful or (left is not None and left <= 0):
+                    return records
+                self._store.changed.wait(left)
+
+    def forget(self, ids: Sequence[str]) -> None:
+        with self._store.changed:
+            group, now = self._look()
+            for task_id in ids:
+                group.forget(task_id, now)
+
+    # -- Inspector
+
+    def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
+        with self._store.changed:
+            group, now = self._look()
+            return [group.show(task_id, now) for task_id in ids]
+
+    def tasks(
+        self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
+    ) -> tuple[Sequence[TaskInfo], str]:
+        # The cursor is the order of the last task shown, so that what comes and goes between two pages moves nothing.
+        if not re.fullmatch(r"\d*", cursor, re.ASCII):
+            raise ConfigurationError(f"{cursor!r} is not a cursor that `tasks` has answered")
+        with self._store.changed:
+            group, now = self._look()
+            entries = [
+                entry
+                for entry in group.tasks.values()
+                if entry.place is not Place.PAST
+                and state in (None, entry.status)
+                and (not cursor or entry.order < int(cursor))
+            ]
+            entries.sort(key=lambda entry: entry.order, reverse=True)
+            page = entries[:count]
+            return [group.info(entry, now) for entry in page], str(page[-1].order) if len(page) < len(entries) else ""
+
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
+        until = _deadline(timeout)
+        with self._store.changed:
+            while True:
+                group, now = self._look()
+                info, left = group.show(task_id, now), _left(until)
+                unchanged = info and seen and (info.status, info.progress) == (seen.status, seen.progress)
+                if not unchanged or (left is not None and left <= 0):
+                    return info
+                self._store.changed.wait(left)
+
+    def consumers(self) -> Sequence[ConsumerInfo]:
+        with self._store.changed:
+            group, now = self._look()
+            held = group.lines[Place.HELD].values()
+            return [
+                ConsumerInfo(name, now - seen, tuple(entry.id for entry in held if entry.consumer == name))
+                for name, seen in group.consumers.items()
+            ]
+
+    def depth(self) -> Depth:
+        with self._store.changed:
+            group, now = self._look()
+            count = {place: len(line) for place, line in group.lines.items()}
+            first = next(iter(group.lines[Place.READY].values()), None)
+            return Depth(
+                ready=count[Place.READY],
+                held=count[Place.HELD],
+                delayed=count[Place.DELAYED],
+                failed=count[Place.FAILED],
+                finished=count[Place.FINISHED],
+                oldest=0 if first is None else now - first.updated,
+            )
+
+    def groups(self) -> Sequence[str]:
+        with self._store.changed:
+            return sorted(self._store.groups(self._options.stream_key))
+
+    def remove_group(self, group: str) -> None:
+        with self._store.changed:
+            self._store.remove_group(self._options.stream_key, group)
+
+    def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
+        with self._store.changed:
+            group, now = self._look()
+            return [group.requeue(task_id, now) for task_id in ids]
+
+    def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
+        with self._store.changed:
+            group, now = self._look()
+            answers = [group.cancel(task_id, now) for task_id in ids]
+            group.trim(self._options.history, now)
+            return answers
+
+    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+        with self._store.changed:
+            group, _ = self._look()
+            return [group.delete(task_id) for task_id in ids]
+
+    def trim(self, limit: int) -> int:
+        with self._store.changed:
+            group, now = self._look()
+            return group.trim(limit, now)
+
+
+def _deadline(timeout: int | None) -> float | None:
+    """When patience ends. Callers wait in real time, whatever the store's clock does."""
+    return None if timeout is None else time.monotonic() + timeout / 1000
+
+
+def _left(until: float | None) -> float | None:
+    return None if until is None else until - time.monotonic()

@@ -1,0 +1,246 @@
+"""The reference backend: broker and result store as one object on Redis or Valkey."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from redis.exceptions import RedisError
+
+from ...errors import BrokerUnavailableError
+from ...message import Delivery, Extension, Hold, Message, Record, Settlement
+from ...protocols import StoreOptions
+from . import commands
+from .commands import UNKNOWN, Lost, Unknown, batches, pairs
+from .connect import Client, Recipe
+from .inspector import RedisInspector
+from .keys import GroupKeys
+from .session import REPLY_TIMEOUT, Contact, StaleGroups
+
+T = TypeVar("T")
+
+MAX_BLOCK = 2_000
+"""Milliseconds a blocking read may take, well under its socket's timeout."""
+_FORGET_CONSUMER_AFTER = 3_600_000
+
+
+class RedisBackend(RedisInspector):
+    """One group of one queue on Redis 6.2 or newer, or Valkey.
+
+    Parameters: `recipe`, where the server is; `options`; `reclaim_after`, the ms of unbroken contact before the work
+    of others is taken over (None: one lease, the safe value; tests use 0). Nothing is connected before the first call.
+
+    Errors: `BrokerUnavailableError`, `StoreFullError`, `BrokerError`, as `pyxqueue.errors` describes them.
+    """
+
+    def __init__(self, recipe: Recipe, options: StoreOptions, reclaim_after: int | None = None) -> None:
+        super().__init__(recipe, options)
+        self._recipe = recipe
+        self._reclaim_after = reclaim_after
+        self._reader: Client | None = None
+        self._reader_id: int | None = None
+        self._interrupted = False
+        self._contact = Contact()
+        self._next_scan = 0.0
+
+    # Broker
+
+    def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
+        answers: list[bool] = []
+        for batch in batches(messages, lambda message: len(message.body)):
+            answers += self._session.repaired(lambda: self._enqueue(batch))  # noqa: B023 - runs before the next
+        return answers
+
+    def _enqueue(self, batch: Sequence[Message]) -> list[bool]:
+        session = self._session
+        answers = session.run(commands.enqueue(self.options.stream_key, session.groups, batch))
+        if answers is None:
+            raise StaleGroups("the list of groups has changed")
+        return answers
+
+    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
+        def attempt() -> Sequence[Delivery]:
+            self._recover()
+            found = self._read(consumer, limit, 0)
+            return found if found or wait <= 0 else self._read(consumer, limit, wait)
+
+        try:
+            return self._session.repaired(attempt)
+        except BrokerUnavailableError:
+            self._contact.broken()
+            self._close_reader()
+            raise
+
+    def _read(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
+        """One XREADGROUP, on a connection of its own and never repeated by the driver: its reply hands out work."""
+        session = self._session
+        stream = session.keys.stream
+        lease = session.lease
+        args: list[str | int] = ["XREADGROUP", "GROUP", self.options.group, consumer, "COUNT", limit]
+        if wait > 0:
+            if self._interrupted:
+                self._interrupted = False
+                return []
+            args += ["BLOCK", max(1, min(wait, MAX_BLOCK, lease // 4))]
+        args += ["STREAMS", stream, ">"]
+        reader = self._open_reader()
+        reply = session.guard(lambda: reader.execute_command(*args))
+        self._contact.made(lease)
+        return commands.deliveries(reply, consumer)
+
+    def _open_reader(self) -> Client:
+        if self._reader is None:
+            timeout = REPLY_TIMEOUT + MAX_BLOCK / 1000
+            self._reader = self._session.guard(lambda: self._recipe.open(timeout=timeout, retries=0))
+            try:
+                self._reader_id = int(self._reader.execute_command("CLIENT", "ID"))
+            except (RedisError, TypeError, ValueError):
+                self._reader_id = None  # not allowed here: an interrupt then takes until the block ends
+        return self._reader
+
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = self._reader_id = None
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        group, history = self.options.group, self.options.history
+        return self._session.batched(
+            settlements,
+            lambda keys, batch: commands.settle(keys, group, history, batch),
+            commands.settlement_size,
+        )
+
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
+        group = self.options.group
+        return self._session.batched(extensions, lambda keys, batch: commands.extend(keys, group, batch))
+
+    def release(self, consumer: str, started: Sequence[str]) -> int:
+        session, group = self._session, self.options.group
+        running = {receipt.split("|", 1)[0] for receipt in started}
+        returned = 0
+        while True:
+            rows = session.repaired(
+                lambda: session.execute("XPENDING", session.keys.stream, group, "-", "+", commands.MAX_ITEMS, consumer)
+            )
+            entries = [row[0].decode() for row in rows]
+            if not entries:
+                break
+            ids = self._ids_of(entries)
+            lost = [
+                Lost(entry, ids.get(entry, entry), consumer, "started" if entry in running else "none")
+                for entry in entries
+            ]
+            returned += self._restore(lost, 0)
+        self._run(lambda keys: commands.retire(keys, group, consumer, 0))
+        return returned
+
+    def _restore(self, lost: Sequence[Lost], min_idle: int) -> int:
+        options = self.options
+        return self._run(lambda keys: commands.restore(keys, options.group, options.history, min_idle, lost))
+
+    def promote(self, limit: int) -> int:
+        self._recover()
+        ids, until_next = self._run(lambda keys: commands.due(keys, self.options.group, limit))
+        self._flags("promote", [], ids)
+        return 0 if len(ids) == limit else until_next
+
+    def _recover(self) -> None:
+        """Take back what was left by holders that have been silent for a lease, if we have been in touch that long."""
+        session, group = self._session, self.options.group
+        now = time.monotonic()
+        if now < self._next_scan:
+            return
+        lease = session.lease
+        try:
+            seconds, micros = session.execute("TIME")
+        except BrokerUnavailableError:
+            self._contact.broken()
+            raise
+        self._contact.made(lease, int(seconds) * 1000 + int(micros) // 1000)
+        needed = lease if self._reclaim_after is None else self._reclaim_after
+        if self._reclaim_after != 0:
+            self._next_scan = now + min(lease / 4, 5_000) / 1000
+        if self._contact.lasted() < needed:
+            return
+        rows = session.execute("XPENDING", session.keys.stream, group, "IDLE", lease, "-", "+", commands.MAX_ITEMS)
+        if rows:
+            ids = self._ids_of([row[0].decode() for row in rows])
+            self._restore(
+                [Lost(e := row[0].decode(), ids.get(e, e), row[1].decode(), "expired") for row in rows], lease
+            )
+        self._forget_consumers()
+
+    def _forget_consumers(self) -> None:
+        session, group = self._session, self.options.group
+        for flat in session.execute("XINFO", "CONSUMERS", session.keys.stream, group):
+            info = pairs(flat)
+            if int(info[b"idle"]) > _FORGET_CONSUMER_AFTER and int(info[b"pending"]) == 0:
+                session.run(commands.retire(session.keys, group, info[b"name"].decode(), _FORGET_CONSUMER_AFTER))
+
+    def lease(self) -> int:
+        return self._session.lease
+
+    def interrupt(self) -> None:
+        self._interrupted = True
+        if self._reader_id is not None:
+            try:
+                self._session.execute("CLIENT", "UNBLOCK", self._reader_id)
+            except (BrokerUnavailableError, StaleGroups):
+                return  # then the read fails by itself, or ends with its block
+            except Exception:  # noqa: BLE001 - not allowed, or not known there: the block's own end has to do
+                self._reader_id = None
+
+    def close(self) -> None:
+        self._waker.close()
+        self._close_reader()
+        self._session.close()
+
+    def _run(self, build: Callable[[GroupKeys], commands.Command[T]]) -> T:
+        """Build a command for the group's keys and run it; repair the group and repeat if it is gone."""
+        return self._session.repaired(lambda: self._session.run(build(self._session.keys)))
+
+    # ResultStore
+
+    def put(self, records: Sequence[Record]) -> None:
+        group = self.options.group
+        self._session.batched(
+            records, lambda keys, batch: commands.put(keys, group, batch), lambda record: len(record.value)
+        )
+
+    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
+        return [None if isinstance(found, Unknown) else found for found in self._look(ids)]
+
+    def _look(self, ids: Sequence[str], channel: str = "") -> list[Record | Unknown | None]:
+        """`UNKNOWN` for an id that is not known, None for a task under way, which then wakes `channel`."""
+        return self._session.batched(ids, lambda keys, batch: commands.get(keys, batch, channel))
+
+    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+        deadline = None if timeout is None else time.monotonic() + timeout / 1000
+        found: dict[str, Record | Unknown | None] = dict(zip(ids, self._look(ids), strict=True))
+        inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        waker = self._waker
+        missing = [task_id for task_id, record in found.items() if record is None]
+        with waker.watching(missing, inbox.put):
+            look = missing if missing and waker.subscribed(_remaining(deadline)) else []
+            while True:
+                found.update(zip(look, self._look(look, waker.channel), strict=True))
+                if UNKNOWN in found.values() or None not in found.values():
+                    break
+                try:
+                    woken = {inbox.get(timeout=_remaining(deadline))}
+                    while not inbox.empty():
+                        woken.add(inbox.get_nowait())
+                except queue.Empty:
+                    break
+                look = [i for i, record in found.items() if record is None and (None in woken or i in woken)]
+        return [None if isinstance(record := found[task_id], Unknown) else record for task_id in ids]
+
+    def forget(self, ids: Sequence[str]) -> None:
+        self._flags("forget", [], ids)
+
+
+def _remaining(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())

@@ -1,0 +1,299 @@
+"""Pure: from an intent to the keys and arguments of a script, and from its reply to values. No I/O, no client.
+
+The synchronous and the asyncio side run the same commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+from attrs import evolve, frozen
+
+from ...errors import SerializationError
+from ...message import (
+    Bury,
+    Cancelled,
+    Delivery,
+    Done,
+    Extension,
+    Failure,
+    Fields,
+    Hold,
+    Message,
+    Record,
+    Retry,
+    Return,
+    Settlement,
+    TaskInfo,
+    TaskStatus,
+    Unreadable,
+)
+from ...wire import (
+    message_from_fields,
+    message_to_fields,
+    progress_from_json,
+    progress_to_json,
+    record_from_fields,
+    record_to_fields,
+)
+from .keys import GroupKeys, later_stream, meta
+
+MAX_ITEMS = 256
+"""Items in one script call: bounds how long Redis is busy with it."""
+MAX_BYTES = 4 << 20
+"""Payload bytes in one script call."""
+
+T = TypeVar("T")
+Arg = str | bytes | int
+
+
+@frozen
+class Command(Generic[T]):
+    """One script call."""
+
+    script: str
+    keys: Sequence[str]
+    args: Sequence[Arg]
+    parse: Callable[[Any], T]
+
+
+@frozen
+class Groups:
+    """The registered groups of a queue, as `register` reported them."""
+
+    version: str
+    streams: dict[str, GroupKeys]
+    leases: dict[str, int]
+
+
+def batches(items: Sequence[T], size: Callable[[T], int] = lambda _: 0) -> Iterator[Sequence[T]]:
+    """Cut `items` so that no batch exceeds `MAX_ITEMS`, nor `MAX_BYTES` unless a single item does."""
+    start = total = 0
+    for index, item in enumerate(items):
+        total += size(item)
+        if index > start and (index - start >= MAX_ITEMS or total > MAX_BYTES):
+            yield items[start:index]
+            start, total = index, size(item)
+    if start < len(items):
+        yield items[start:]
+
+
+def pairs(flat: Sequence[bytes]) -> Fields:
+    """A flat reply as a dict."""
+    it = iter(flat)
+    return dict(zip(it, it, strict=False))
+
+
+def register(stream_key: str, group: str, lease: int | None, default: int) -> Command[Groups]:
+    def parse(reply: Any) -> Groups:
+        found = {name.decode(): value.decode() for name, value in pairs(reply).items()}
+        streams = {
+            name[6:]: GroupKeys.of(stream_key, name[6:], stream)
+            for name, stream in sorted(found.items())
+            if name.startswith("group:")
+        }
+        leases = {name[6:]: int(value) for name, value in found.items() if name.startswith("lease:")}
+        return Groups(found.get("version", "0"), streams, leases)
+
+    keys = [meta(stream_key), stream_key, later_stream(stream_key, group)]
+    return Command("register", keys, [group, "" if lease is None else lease, default], parse)
+
+
+def enqueue(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Command[list[bool] | None]:
+    """None from the parser: the list of groups has changed, register again and repeat."""
+    keys = [meta(stream_key)]
+    for group in groups.streams.values():
+        keys += group.five
+    args: list[Arg] = [groups.version, len(groups.streams)]
+    prefixes = [f"{group.prefix}:task:" for group in groups.streams.values()]
+    for message in messages:
+        keys += [prefix + message.id for prefix in prefixes]
+        args += _message_args(message)
+    return Command("enqueue", keys, args, lambda reply: None if reply == b"GROUPS" else _bools(reply))
+
+
+def _bools(reply: Any) -> list[bool]:
+    return [bool(answer) for answer in reply]
+
+
+def _message_args(message: Message) -> list[Arg]:
+    if message.enqueued or message.due or message.delay:
+        fields = message_to_fields(evolve(message, enqueued=0, due=0))
+    else:
+        fields = message_to_fields(message)
+    return [message.id, message.delay, len(fields), *fields]
+
+
+def receipt(entry: str, consumer: str, task_id: str) -> str:
+    """What names a delivery: no two claims of a message share one, since every redelivery is a new stream entry."""
+    return f"{entry}|{consumer}|{task_id}"
+
+
+def entry_rank(entry: str) -> int:
+    ms, _, sequence = entry.partition("-")
+    return int(ms) * 1_000_000 + int(sequence)
+
+
+def deliveries(reply: Any, consumer: str) -> list[Delivery]:
+    """Read an XREADGROUP reply on one stream."""
+    found = []
+    for _stream, entries in reply or ():
+        for raw_entry, flat in entries:
+            entry = raw_entry.decode()
+            message = message_from_fields(pairs(flat), entry)
+            found.append(Delivery(message, receipt(entry, consumer, message.id), entry_rank(entry)))
+    return found
+
+
+def _verdict_args(settlement: Settlement, task_id: str) -> tuple[str, Arg, Record | None]:
+    """The verdict's word, its detail, and the record an ending verdict must have."""
+    match settlement.verdict:
+        case Retry(delay):
+            return "retry", delay, settlement.record
+        case Return(delay):
+            return "return", delay, settlement.record
+        case Bury(reason):
+            failure = Failure("Buried", reason)
+            return "bury", reason, settlement.record or Record(task_id, TaskStatus.FAILURE, error=failure)
+        case Cancelled():
+            return "done", "", settlement.record or Record(task_id, TaskStatus.CANCELLED)
+        case Done():
+            return "done", "", settlement.record or Record(task_id, TaskStatus.SUCCESS)
+
+
+def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Settlement]) -> Command[list[bool]]:
+    prefix = f"{keys.prefix}:task:"
+    script_keys = list(keys.five)
+    args: list[Arg] = [group, history]
+    for settlement in settlements:
+        entry, consumer, task_id = settlement.receipt.split("|", 2)
+        verdict, detail, record = _verdict_args(settlement, task_id)
+        fields = record_to_fields(record) if record else []
+        ttl = record.ttl if record else 0
+        script_keys.append(prefix + task_id)
+        args += (entry, consumer, task_id, verdict, detail, ttl, len(fields), *fields, len(settlement.then))
+        for follow_up in settlement.then:
+            script_keys.append(prefix + follow_up.id)
+            args += _message_args(follow_up)
+    return Command("settle", script_keys, args, _bools)
+
+
+def settlement_size(settlement: Settlement) -> int:
+    value = len(settlement.record.value) if settlement.record else 0
+    return value + sum(len(message.body) for message in settlement.then)
+
+
+_HOLDS = (Hold.LOST, Hold.HELD, Hold.CANCEL)
+
+
+def extend(keys: GroupKeys, group: str, extensions: Sequence[Extension]) -> Command[list[Hold]]:
+    args: list[Arg] = [group]
+    ids = []
+    for extension in extensions:
+        entry, consumer, task_id = extension.receipt.split("|", 2)
+        ids.append(task_id)
+        args += (entry, consumer, task_id, progress_to_json(extension.progress))
+    return Command("extend", keys.with_tasks(ids), args, lambda reply: [_HOLDS[answer] for answer in reply])
+
+
+@frozen
+class Lost:
+    """A message whose holder is gone: its entry, its task, who held it, and what it is charged."""
+
+    entry: str
+    task_id: str
+    consumer: str
+    charge: str
+
+
+def restore(keys: GroupKeys, group: str, history: int, min_idle: int, lost: Sequence[Lost]) -> Command[int]:
+    args: list[Arg] = [group, history, min_idle]
+    for item in lost:
+        args += (item.entry, item.task_id, item.consumer, item.charge)
+    return Command("restore", keys.with_tasks([item.task_id for item in lost]), args, int)
+
+
+def due(keys: GroupKeys, group: str, limit: int) -> Command[tuple[list[str], int]]:
+    def parse(reply: Any) -> tuple[list[str], int]:
+        return [task_id.decode() for task_id in reply[1:]], int(reply[0])
+
+    return Command("due", keys.five, [group, limit], parse)
+
+
+def retire(keys: GroupKeys, group: str, consumer: str, min_idle: int) -> Command[int]:
+    return Command("retire", keys.five, [group, consumer, min_idle], int)
+
+
+def for_ids(
+    script: str, keys: GroupKeys, first: Iterable[Arg], ids: Sequence[str], parse: Callable[[Any], T]
+) -> Command[T]:
+    """A script that takes some arguments and then ids."""
+    return Command(script, keys.with_tasks(list(ids)), [*first, *ids], parse)
+
+
+def flags(script: str, keys: GroupKeys, first: Iterable[Arg], ids: Sequence[str]) -> Command[list[bool]]:
+    """A script that answers 1 or 0 per id."""
+    return for_ids(script, keys, first, ids, _bools)
+
+
+class Unknown:
+    """The answer for an id that the store does not know (as opposed to one that has no record yet)."""
+
+
+UNKNOWN = Unknown()
+
+
+def get(keys: GroupKeys, ids: Sequence[str], channel: str = "") -> Command[list[Record | Unknown | None]]:
+    def parse(reply: Any) -> list[Record | Unknown | None]:
+        return [
+            UNKNOWN if answer == 0 else record_from_fields(task_id, pairs(answer))
+            for task_id, answer in zip(ids, reply, strict=True)
+        ]
+
+    return for_ids("get", keys, [channel], ids, parse)
+
+
+def put(keys: GroupKeys, group: str, records: Sequence[Record]) -> Command[list[bool]]:
+    args: list[Arg] = [group]
+    for record in records:
+        fields = record_to_fields(evolve(record, rank=0))
+        args += (record.id, record.ttl, record.rank, len(fields), *fields)
+    return Command("put", keys.with_tasks([record.id for record in records]), args, _bools)
+
+
+def show(keys: GroupKeys, group: str, ids: Sequence[str]) -> Command[list[TaskInfo | None]]:
+    def parse(reply: Any) -> list[TaskInfo | None]:
+        return [
+            None if answer == 0 else task_info(task_id, *answer) for task_id, answer in zip(ids, reply, strict=True)
+        ]
+
+    return for_ids("show", keys, [group], ids, parse)
+
+
+def task_info(task_id: str, flat: Sequence[bytes], entry: Sequence[bytes], holder: bytes, _idle: int) -> TaskInfo:
+    """What `show` found about one task, as one value."""
+    known, fields = pairs(flat), pairs(entry)
+    message = message_from_fields(fields, task_id) if fields else None
+    if message is not None and message.id != task_id:
+        message = Unreadable(task_id, fields, "the entry's id is not the id it is known by")
+    try:
+        record = record_from_fields(task_id, known)
+    except SerializationError:
+        record = None
+    attempt = message.attempt if isinstance(message, Message) else 1
+    status = TaskStatus.RETRY if attempt > 1 else TaskStatus.PENDING
+    if record is not None:
+        status = record.status
+    elif holder:
+        status = TaskStatus.STARTED
+    return TaskInfo(
+        id=task_id,
+        status=status,
+        message=message,
+        worker=holder.decode() or (record.worker if record else ""),
+        record=record,
+        progress=progress_from_json(known.get(b"progress")),
+        updated=int(known.get(b"finished", b"0")) or entry_rank(known.get(b"e", b"0-0").decode()) // 1_000_000,
+        reason=fields.get(b"_reason", b"").decode(errors="replace"),
+    )

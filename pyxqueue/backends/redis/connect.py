@@ -1,0 +1,138 @@
+"""Connections of our own, made from somebody's client or URL.
+
+A client handed in is a recipe: where the server is and how to log in. Timeouts, retries, decoding and the protocol
+version are ours, because the laws hang on them: a client that decodes would change bodies, one that repeats XREADGROUP
+after a timeout would leave messages with a holder that never saw them, and redis-py's defaults do both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeAlias, cast
+
+import redis
+from attrs import frozen
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.cluster import ClusterNode, RedisCluster
+from redis.connection import ConnectionPool
+from redis.retry import Retry
+from redis.sentinel import SentinelConnectionPool
+
+from ...errors import ConfigurationError
+
+GivenClient: TypeAlias = "redis.Redis | RedisCluster"
+
+
+class Client(Protocol):
+    """What we use of a redis-py client, whichever it is."""
+
+    def execute_command(self, *args: Any) -> Any: ...
+
+    def set_response_callback(self, command: str, callback: Callable[..., Any]) -> None: ...
+
+    def pubsub(self) -> Any: ...
+
+    def scan_iter(self, match: str, count: int) -> Iterator[bytes]: ...
+
+    def close(self) -> None: ...
+
+
+_OURS = {
+    "cache", "cache_config", "decode_responses", "driver_info", "encoding", "encoding_errors", "event_dispatcher",
+    "health_check_interval", "himport_registry", "legacy_responses", "maint_notifications_config",
+    "maint_notifications_pool_handler", "orig_host_address", "orig_socket_connect_timeout", "orig_socket_timeout",
+    "protocol", "retry", "retry_on_error", "retry_on_timeout", "single_connection_client", "socket_connect_timeout",
+    "socket_keepalive", "socket_timeout",
+}  # fmt: skip
+_CONNECT_TIMEOUT = 5.0
+
+
+@frozen
+class Recipe:
+    """How to reach one store; opens nothing by itself."""
+
+    client: GivenClient
+    url: str
+    """For people, without the password."""
+
+    @classmethod
+    def from_client(cls, client: GivenClient) -> Recipe:
+        """Take a redis-py client, of whatever kind, as the description of where to connect.
+
+        Raises `ConfigurationError` for something else, such as an asyncio client.
+        """
+        if isinstance(client, RedisCluster):
+            node = client.get_default_node()
+            return cls(client, f"redis cluster at {node.host}:{node.port}")
+        if not isinstance(client, redis.Redis):
+            kind = f"{type(client).__module__}.{type(client).__qualname__}"
+            raise ConfigurationError(f"cannot make connections from a {kind}: give a redis.Redis client, or a URL")
+        kwargs = client.connection_pool.connection_kwargs
+        if "path" in kwargs:
+            return cls(client, f"unix://{kwargs['path']}?db={kwargs.get('db', 0)}")
+        if isinstance(client.connection_pool, SentinelConnectionPool):
+            return cls(client, f"sentinel service {client.connection_pool.service_name}")
+        return cls(client, f"redis://{kwargs.get('host')}:{kwargs.get('port')}/{kwargs.get('db', 0)}")
+
+    @classmethod
+    def from_url(cls, url: str) -> Recipe:
+        """Take a ``redis://``, ``rediss://`` or ``unix://`` URL. Raises `ConfigurationError` for one it cannot read."""
+        try:
+            client = redis.Redis.from_url(url)
+        except ValueError as error:
+            raise ConfigurationError(f"cannot read the store's URL {hide_password(url)!r}: {error}") from error
+        return cls(client, hide_password(url))
+
+    def open(self, *, timeout: float, retries: int) -> Client:
+        """A client of our own. `timeout` (seconds) bounds one reply; `retries` is how often a command that failed on
+        its connection is sent again."""
+        backoff = ExponentialWithJitterBackoff(base=0.02, cap=0.3) if retries else NoBackoff()
+        ours: dict[str, Any] = {
+            "decode_responses": False,
+            "protocol": 2,
+            "socket_timeout": timeout,
+            "socket_connect_timeout": _CONNECT_TIMEOUT,
+            "socket_keepalive": True,
+            "health_check_interval": 0,
+            "retry": Retry(backoff, retries),
+        }
+        if isinstance(self.client, RedisCluster):
+            return self._open_cluster(self.client, ours)
+        pool = self.client.connection_pool
+        kwargs = {name: value for name, value in pool.connection_kwargs.items() if name not in _OURS} | ours
+        if "path" in kwargs:
+            del kwargs["socket_keepalive"]
+        if isinstance(pool, SentinelConnectionPool):
+            kwargs.pop("connection_pool", None)
+            opened: ConnectionPool = SentinelConnectionPool(
+                pool.service_name,
+                pool.sentinel_manager,
+                is_master=pool.is_master,
+                check_connection=pool.check_connection,
+                **kwargs,
+            )
+        else:
+            opened = ConnectionPool(connection_class=pool.connection_class, **kwargs)
+        return _raw(redis.Redis(connection_pool=opened))
+
+    @staticmethod
+    def _open_cluster(client: RedisCluster, ours: dict[str, Any]) -> Client:
+        manager = client.nodes_manager
+        kwargs = {name: value for name, value in manager.connection_kwargs.items() if name not in _OURS} | ours
+        kwargs.pop("redis_connect_func", None)
+        nodes = [ClusterNode(node.host, node.port) for node in manager.startup_nodes.values()]
+        return _raw(RedisCluster(startup_nodes=nodes, **kwargs))
+
+
+def _raw(client: GivenClient) -> Client:
+    """Stop redis-py from reshaping the replies that `commands` reads."""
+    ours = cast(Client, client)
+    for command in ("XREADGROUP", "XPENDING", "XRANGE", "XREVRANGE", "XINFO CONSUMERS", "XINFO GROUPS"):
+        ours.set_response_callback(command, lambda reply, **_options: reply)
+    return ours
+
+
+def hide_password(url: str) -> str:
+    """The URL with its password replaced, fit for logs and errors."""
+    return re.sub(r"(://[^:/@]*:)[^@]+@", r"\1***@", url)

@@ -1,0 +1,217 @@
+"""Administration of one group: looking, requeueing, cancelling, deleting."""
+
+from __future__ import annotations
+
+import heapq
+import queue
+import time
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from ...errors import ConfigurationError
+from ...message import ConsumerInfo, Depth, TaskInfo, TaskStatus
+from ...protocols import StoreOptions
+from ...wire import message_from_fields
+from . import commands
+from .commands import Arg, entry_rank, pairs
+from .connect import Recipe
+from .keys import meta
+from .session import Session
+from .waiting import Waker
+
+_PAGE = 256
+
+
+class RedisInspector:
+    """The `Inspector` protocol on Redis."""
+
+    def __init__(self, recipe: Recipe, options: StoreOptions) -> None:
+        self.options = options
+        self._session = Session(recipe, options)
+        self._waker = Waker(recipe, options.stream_key)
+
+    def _flags(self, script: str, first: Sequence[Arg], ids: Sequence[str]) -> list[bool]:
+        """Run a script that answers 1 or 0 per id."""
+        first = [self.options.group, *first]
+        return self._session.batched(ids, lambda keys, batch: commands.flags(script, keys, first, batch))
+
+    def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._flags("requeue", [], ids)
+
+    def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._flags("cancel", [self.options.history], ids)
+
+    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._flags("delete", [], ids)
+
+    def show(self, ids: Sequence[str]) -> list[TaskInfo | None]:
+        return self._session.batched(ids, lambda keys, batch: commands.show(keys, self.options.group, batch))
+
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
+        deadline = None if timeout is None else time.monotonic() + timeout / 1000
+        inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        with self._waker.watching([task_id], inbox.put):
+            self._waker.subscribed(None if deadline is None else deadline - time.monotonic())
+            while True:
+                self._session.run(commands.get(self._session.keys, [task_id], self._waker.channel))
+                info = self.show([task_id])[0]
+                if info is None or seen is None or (info.status, info.progress) != (seen.status, seen.progress):
+                    return info
+                try:
+                    inbox.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+                except queue.Empty:
+                    return info
+
+    def tasks(
+        self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
+    ) -> tuple[Sequence[TaskInfo], str]:
+        try:
+            position = msgspec.json.decode(cursor, type=dict[str, str]) if cursor else {}
+        except msgspec.MsgspecError as error:
+            raise ConfigurationError(f"{cursor!r} is not a cursor that `tasks` has answered") from error
+        walk = heapq.merge(
+            *(self._entries(place, position.get(place, "+")) for place in self._places(state)),
+            key=lambda found: -entry_rank(found[1]),
+        )
+        page: list[TaskInfo] = []
+        pending: list[tuple[str, str, str]] = []
+        for place, entry, task_id in walk:
+            pending.append((place, entry, task_id))
+            if len(pending) + len(page) >= count:
+                self._take(pending, state, position, page)
+                if len(page) >= count:
+                    return page, msgspec.json.encode(position).decode()
+        self._take(pending, state, position, page)
+        return page, ""
+
+    def _take(
+        self,
+        pending: list[tuple[str, str, str]],
+        state: TaskStatus | None,
+        position: dict[str, str],
+        page: list[TaskInfo],
+    ) -> None:
+        """Look at what the walk has found, keep what has the wanted state, and move the position behind it."""
+        for (place, entry, _), info in zip(pending, self.show([found[2] for found in pending]), strict=True):
+            position[place] = f"({entry}"
+            if info is not None and state in (None, info.status):
+                page.append(info)
+        pending.clear()
+
+    def _places(self, state: TaskStatus | None) -> list[str]:
+        waiting, ended = ["live", "parked"], ["failed", "history"]
+        match state:
+            case None:
+                return waiting + ended
+            case TaskStatus.PENDING | TaskStatus.RETRY:
+                return waiting
+            case TaskStatus.STARTED:
+                return ["live"]
+            case TaskStatus.FAILURE:
+                return ended
+            case _:
+                return ["history"]
+
+    def _entries(self, place: str, end: str) -> Iterator[tuple[str, str, str]]:
+        """The entries of one stream from `end` back: place, entry, id."""
+        keys = self._session.keys
+        stream = {"live": keys.stream, "parked": keys.parked, "history": keys.history, "failed": keys.failed}[place]
+        while True:
+            found = self._session.execute("XREVRANGE", stream, end, "-", "COUNT", _PAGE)
+            for raw, flat in found:
+                entry = raw.decode()
+                yield place, entry, _task_id(entry, flat)
+            if len(found) < _PAGE:
+                return
+            end = f"({found[-1][0].decode()}"
+
+    def consumers(self) -> Sequence[ConsumerInfo]:
+        session, group = self._session, self.options.group
+        stream = session.keys.stream
+
+        def look() -> list[ConsumerInfo]:
+            known = [pairs(flat) for flat in session.execute("XINFO", "CONSUMERS", stream, group)]
+            held: dict[bytes, list[str]] = {}
+            start = "-"
+            while True:
+                rows = session.execute("XPENDING", stream, group, start, "+", _PAGE)
+                ids = self._ids_of([row[0].decode() for row in rows])
+                for row in rows:
+                    held.setdefault(row[1], []).append(ids.get(row[0].decode(), row[0].decode()))
+                if len(rows) < _PAGE:
+                    break
+                start = f"({rows[-1][0].decode()}"
+            return [
+                ConsumerInfo(info[b"name"].decode(), int(info[b"idle"]), tuple(held.get(info[b"name"], ())))
+                for info in known
+            ]
+
+        return session.repaired(look)
+
+    def _ids_of(self, entries: Sequence[str]) -> dict[str, str]:
+        """The task ids of stream entries; an entry that is gone is left out."""
+        stream = self._session.keys.stream
+        ids = {}
+        for entry in entries:
+            for raw, flat in self._session.execute("XRANGE", stream, entry, entry):
+                ids[entry] = _task_id(raw.decode(), flat)
+        return ids
+
+    def depth(self) -> Depth:
+        session, group = self._session, self.options.group
+        keys = session.keys
+
+        def look() -> Depth:
+            summary = session.execute("XPENDING", keys.stream, group)
+            held = int(summary[0])
+            info = next(
+                found
+                for found in map(pairs, session.execute("XINFO", "GROUPS", keys.stream))
+                if found[b"name"] == group.encode()
+            )
+            after = info[b"last-delivered-id"].decode()
+            first = session.execute("XRANGE", keys.stream, f"({after}", "+", "COUNT", 1)
+            oldest = 0
+            if first:
+                seconds, micros = session.execute("TIME")
+                since = pairs(first[0][1]).get(b"enqueued", b"")
+                put_at = int(since) if since.isdigit() else entry_rank(first[0][0].decode()) // 1_000_000
+                oldest = max(0, int(seconds) * 1000 + int(micros) // 1000 - put_at)
+            return Depth(
+                ready=int(session.execute("XLEN", keys.stream)) - held,
+                held=held,
+                delayed=int(session.execute("ZCARD", keys.delayed)),
+                failed=int(session.execute("XLEN", keys.failed)),
+                finished=int(session.execute("XLEN", keys.history)),
+                oldest=oldest,
+            )
+
+        return session.repaired(look)
+
+    def groups(self) -> Sequence[str]:
+        self._session.refresh()
+        return list(self._session.groups.streams)
+
+    def remove_group(self, group: str) -> None:
+        session = self._session
+        session.refresh()
+        keys = session.groups.streams.get(group)
+        if keys is None:
+            raise ConfigurationError(f"{self.options.stream_key!r} has no group {group!r}, only {self.groups()}")
+        key = meta(self.options.stream_key)
+        session.execute("HDEL", key, f"group:{group}", f"lease:{group}")
+        session.execute("HINCRBY", key, "version", 1)
+        session.refresh()
+        session.execute("DEL", *keys.five)
+        pattern = "".join(f"\\{char}" if char in "*?[]\\" else char for char in f"{keys.prefix}:task:") + "*"
+        for found in session.guard(lambda: list(session.client.scan_iter(match=pattern, count=1000))):
+            session.execute("DEL", found)
+
+    def trim(self, limit: int) -> int:
+        return int(self._session.execute("XTRIM", self._session.keys.history, "MAXLEN", limit))
+
+
+def _task_id(entry: str, flat: Sequence[bytes]) -> str:
+    """The id of the message in a stream entry, by the rule that every reader follows."""
+    return message_from_fields(pairs(flat), entry).id

@@ -1,0 +1,92 @@
+"""Every Redis key, spelt once.
+
+All keys of a queue share one hash slot: `{name}:…` hashes like `name`, so every script works on a cluster.
+
+======================= ======== ==================== ==========================================================
+key                     type     written by           lives
+======================= ======== ==================== ==========================================================
+`name`                  stream   enqueue … settle     for ever; what is outstanding in the first group
+`{name}:meta`           hash     register             for ever; groups and their streams, leases, a version
+`{name}:G:stream`       stream   enqueue … settle     until the group is removed; the live stream of a later group
+`{name}:G:delayed`      zset     enqueue … promote    while something is delayed; id by due time (ms)
+`{name}:G:parked`       stream   enqueue … promote    until the group is removed; the delayed messages themselves
+`{name}:G:history`      stream   settle               until the group is removed; finished messages, capped
+`{name}:G:failed`       stream   settle               until the group is removed; buried messages, with the reason
+`{name}:G:task:ID`      hash     enqueue … settle     the task's life, then `max(result ttl, 1 h)`; while it is
+                                                      among the failed: until it is requeued or deleted
+======================= ======== ==================== ==========================================================
+
+`{name}:wake:CLIENT` is a pub/sub channel, one for each client process that waits for results.
+"""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+from ...errors import ConfigurationError
+
+QUEUE_PATTERN = re.compile(r"[\w.:/@-]{1,128}", re.ASCII)
+GROUP_PATTERN = re.compile(r"[\w.@-]{1,64}", re.ASCII)
+
+
+def check_names(stream_key: str, group: str) -> None:
+    """Raise `ConfigurationError` for names that could break a key, such as one with braces."""
+    if not QUEUE_PATTERN.fullmatch(stream_key):
+        raise ConfigurationError(f"stream_key {stream_key!r} is not valid: use 1 to 128 of A-Z a-z 0-9 _ . : / @ -")
+    if not GROUP_PATTERN.fullmatch(group):
+        raise ConfigurationError(f"consumer_group {group!r} is not valid: use 1 to 64 of A-Z a-z 0-9 _ . @ -")
+
+
+def meta(stream_key: str) -> str:
+    return f"{{{stream_key}}}:meta"
+
+
+def later_stream(stream_key: str, group: str) -> str:
+    """The live stream of every group but the first."""
+    return f"{{{stream_key}}}:{group}:stream"
+
+
+def channel(stream_key: str, client: str) -> str:
+    return f"{{{stream_key}}}:wake:{client}"
+
+
+@frozen
+class GroupKeys:
+    """The keys of one group."""
+
+    prefix: str
+    stream: str
+    five: tuple[str, str, str, str, str]
+    """In the order in which every script takes them: live stream, delayed, parked, history, failed."""
+
+    @classmethod
+    def of(cls, stream_key: str, group: str, stream: str) -> GroupKeys:
+        prefix = f"{{{stream_key}}}:{group}"
+        five = (stream, f"{prefix}:delayed", f"{prefix}:parked", f"{prefix}:history", f"{prefix}:failed")
+        return cls(prefix, stream, five)
+
+    @property
+    def parked(self) -> str:
+        return self.five[2]
+
+    @property
+    def history(self) -> str:
+        return self.five[3]
+
+    @property
+    def failed(self) -> str:
+        return self.five[4]
+
+    @property
+    def delayed(self) -> str:
+        return self.five[1]
+
+    def task(self, task_id: str) -> str:
+        return f"{self.prefix}:task:{task_id}"
+
+    def with_tasks(self, ids: list[str]) -> list[str]:
+        """The five keys and then the task key of each id: what most scripts declare."""
+        prefix = f"{self.prefix}:task:"
+        return [*self.five, *(prefix + task_id for task_id in ids)]

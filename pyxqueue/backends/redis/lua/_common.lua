@@ -1,0 +1,133 @@
+-- Shared by every script: it stands in front of each of them.
+-- The keys of one group always come in this order, then the task keys the script needs.
+local STREAM, DELAYED, PARKED, HISTORY, FAILED = 1, 2, 3, 4, 5
+local MAX_FIELDS = 4000 -- Lua's unpack gives up near 8,000 values
+local DEDUPE_MS = 3600000
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Lua would write a large number as 1.7e+12.
+local function int(number)
+  return string.format('%.0f', number)
+end
+
+local function slice(list, from, count)
+  local part = {}
+  for i = from, from + count - 1 do part[#part + 1] = list[i] end
+  return part
+end
+
+local function field(fields, name)
+  for i = 1, #fields, 2 do
+    if fields[i] == name then return fields[i + 1] end
+  end
+  return nil
+end
+
+-- Set a field, or remove it when value is nil.
+local function set_field(fields, name, value)
+  for i = 1, #fields, 2 do
+    if fields[i] == name then
+      if value then
+        fields[i + 1] = value
+      else
+        table.remove(fields, i)
+        table.remove(fields, i)
+      end
+      return
+    end
+  end
+  if value then
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+  end
+end
+
+local function count_up(fields, name, start)
+  set_field(fields, name, int((tonumber(field(fields, name)) or start) + 1))
+end
+
+-- The fields of one stream entry, or nil when there is none.
+local function read(stream, entry)
+  local found = redis.call('XRANGE', stream, entry, entry)
+  return found[1] and found[1][2]
+end
+
+local function append(stream, fields)
+  if #fields > MAX_FIELDS then fields = {'packed', cmsgpack.pack(fields)} end
+  return redis.call('XADD', stream, '*', unpack(fields))
+end
+
+-- Who holds the entry, or nil. With min_idle: only if it has been silent for that long.
+local function holder(keys, group, entry, min_idle)
+  local found
+  if min_idle then
+    found = redis.call('XPENDING', keys[STREAM], group, 'IDLE', min_idle, entry, entry, 1)
+  else
+    found = redis.call('XPENDING', keys[STREAM], group, entry, entry, 1)
+  end
+  return found[1] and found[1][2]
+end
+
+-- Tell every client that waits for this task to look again.
+local function announce(channels, id)
+  if channels then
+    for channel in string.gmatch(channels, '[^,]+') do redis.call('PUBLISH', channel, id) end
+  end
+end
+
+-- Put a message on the stream, or aside until it is due. The queue is written before the task key, so that an error
+-- in between shows as an error and never as an id that is known but queued nowhere.
+local function put(keys, task, id, fields, delay, now)
+  if delay > 0 then
+    set_field(fields, 'due', int(now + delay))
+    local entry = append(keys[PARKED], fields)
+    redis.call('ZADD', keys[DELAYED], int(now + delay), id)
+    redis.call('HSET', task, 'at', 'parked', 'e', entry)
+  else
+    local entry = append(keys[STREAM], fields)
+    redis.call('HSET', task, 'at', 'live', 'e', entry)
+  end
+end
+
+-- A message that ran or was handed back goes to the end of the line: progress starts anew.
+local function put_again(keys, task, id, fields, delay, now)
+  put(keys, task, id, fields, delay, now)
+  redis.call('HDEL', task, 'progress')
+  announce(redis.call('HGET', task, 'w'), id)
+end
+
+-- End a task: the message to the history or the failed list, the record to the task key, a call to those who wait.
+-- note is {name, value}, written behind the message's own fields together with the time.
+local function finish(keys, task, id, fields, place, note, record, ttl, history, now)
+  local known = redis.call('HMGET', task, 'w', 'progress')
+  local entry = ''
+  local stream = place == 'failed' and keys[FAILED] or keys[HISTORY]
+  redis.call('DEL', task)
+  if fields and (place == 'failed' or history > 0) then
+    for _, value in ipairs({note[1], note[2], '_finished', int(now)}) do fields[#fields + 1] = value end
+    entry = append(stream, fields)
+    if place == 'history' then redis.call('XTRIM', stream, 'MAXLEN', history) end
+  end
+  redis.call('HSET', task, 'at', place, 'e', entry, 'finished', int(now), 'ttl', ttl, unpack(record))
+  if known[2] and not field(record, 'progress') then redis.call('HSET', task, 'progress', known[2]) end
+  if place == 'history' then
+    redis.call('PEXPIRE', task, int(math.max(tonumber(ttl), DEDUPE_MS)))
+  end
+  announce(known[1], id)
+end
+
+local function finish_cancelled(keys, task, id, fields, history, now)
+  local record = {'v', '1', 'state', '6'}
+  finish(keys, task, id, fields, 'history', {'_state', '6'}, record, '86400000', history, now)
+end
+
+-- An entry written by hand has no task key until somebody asks for it.
+local function adopt(keys, task, id)
+  if string.match(id, '^%d+%-%d+$') and read(keys[STREAM], id) then
+    redis.call('HSET', task, 'at', 'live', 'e', id)
+  end
+end

@@ -1,0 +1,20 @@
+-- Delete tasks that nobody holds, with their records.
+-- KEYS the five keys of the group, then the task key of each id
+-- ARGV group, ids
+-- Returns per id: 1, or 0 if it is held or not known.
+local keys, group, answers = slice(KEYS, 1, 5), ARGV[1], {}
+local places = {live = keys[STREAM], parked = keys[PARKED], history = keys[HISTORY], failed = keys[FAILED]}
+for item = 2, #ARGV do
+  local id, task = ARGV[item], KEYS[4 + item]
+  if redis.call('EXISTS', task) == 0 then adopt(keys, task, id) end
+  local at, entry, channels = unpack(redis.call('HMGET', task, 'at', 'e', 'w'))
+  local free = at and not (at == 'live' and holder(keys, group, entry))
+  if free then
+    redis.call('ZREM', keys[DELAYED], id)
+    if entry ~= '' then redis.call('XDEL', places[at], entry) end
+    redis.call('DEL', task)
+    announce(channels, id)
+  end
+  answers[#answers + 1] = free and 1 or 0
+end
+return answers

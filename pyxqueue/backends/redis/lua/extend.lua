@@ -1,0 +1,20 @@
+-- Start the lease of held messages anew and store their progress; never for somebody else's.
+-- KEYS the five keys of the group, then the task key of each item
+-- ARGV group, then per item: entry, consumer, id, progress ('' for none)
+-- Returns per item: 0 lost, 1 held, 2 held and to be cancelled. A bare XCLAIM would steal the message from its new
+-- holder, therefore the owner is checked first; XCLAIM also comes before HSET, which needs memory.
+local keys, group, answers = slice(KEYS, 1, 5), ARGV[1], {}
+for item = 0, (#ARGV - 1) / 4 - 1 do
+  local entry, consumer, id, progress = unpack(ARGV, 2 + item * 4, 5 + item * 4)
+  local task, answer = KEYS[6 + item], 0
+  if holder(keys, group, entry) == consumer then
+    redis.call('XCLAIM', keys[STREAM], group, consumer, 0, entry, 'JUSTID')
+    if progress ~= '' then
+      redis.call('HSET', task, 'progress', progress)
+      announce(redis.call('HGET', task, 'w'), id)
+    end
+    answer = redis.call('HGET', task, 'cancel') and 2 or 1
+  end
+  answers[#answers + 1] = answer
+end
+return answers

@@ -1,0 +1,30 @@
+-- Read records, and optionally ask to be told when those that are missing arrive.
+-- KEYS the five keys of the group, then the task key of each id
+-- ARGV channel to be told on ('' for none), ids
+-- Returns per id: the task hash, flat, if it has ended; an empty list if it is under way; 0 if it is not known.
+local keys, channel, now, answers = slice(KEYS, 1, 5), ARGV[1], now_ms(), {}
+for item = 2, #ARGV do
+  local task = KEYS[4 + item]
+  local all = redis.call('HGETALL', task)
+  if #all == 0 then
+    adopt(keys, task, ARGV[item])
+    all = redis.call('HGETALL', task)
+  end
+  if #all == 0 then
+    answers[#answers + 1] = 0
+  elseif field(all, 'state') then
+    local ends = field(all, 'finished') + field(all, 'ttl')
+    answers[#answers + 1] = ends > now and all or 0
+  else
+    if channel ~= '' then
+      local waiting = field(all, 'w')
+      if not waiting then
+        redis.call('HSET', task, 'w', channel)
+      elseif not string.find(waiting, channel, 1, true) then
+        redis.call('HSET', task, 'w', waiting .. ',' .. channel)
+      end
+    end
+    answers[#answers + 1] = {}
+  end
+end
+return answers

@@ -1,0 +1,21 @@
+-- Move due messages from the delayed set to the stream.
+-- KEYS the five keys of the group, then the task key of each id
+-- ARGV group, ids
+-- Returns per id 1, or 0 if it was not moved: each is checked again: another worker may have moved it, or it was cancelled.
+local keys, now, answers = slice(KEYS, 1, 5), now_ms(), {}
+for item = 2, #ARGV do
+  local id, task = ARGV[item], KEYS[4 + item]
+  local due, moved = redis.call('ZSCORE', keys[DELAYED], id), 0
+  if due and tonumber(due) <= now then
+    redis.call('ZREM', keys[DELAYED], id)
+    local entry = redis.call('HGET', task, 'e')
+    local fields = entry and read(keys[PARKED], entry)
+    if fields then
+      redis.call('XDEL', keys[PARKED], entry)
+      put(keys, task, id, fields, 0, now)
+      moved = 1
+    end
+  end
+  answers[#answers + 1] = moved
+end
+return answers

@@ -1,0 +1,29 @@
+-- Store records that did not come with a settlement (the broker is another store).
+-- KEYS the five keys of the group, then the task key of each record
+-- ARGV group, then per record: id, ttl in ms, rank, number of values, values
+-- Returns 1 or 0 per record: 0 where a record of a later holder is already there.
+local now, answers, item, arg = now_ms(), {}, 6, 2
+
+-- Ranks have up to 20 digits, more than a Lua number holds.
+local function below(a, b)
+  if #a ~= #b then return #a < #b end
+  return a < b
+end
+
+while arg <= #ARGV do
+  local id, ttl, rank, count = unpack(ARGV, arg, arg + 3)
+  local task = KEYS[item]
+  local stored = redis.call('HGET', task, 'rank')
+  local accepted = not (stored and below(rank, stored))
+  if accepted then
+    local channels = redis.call('HGET', task, 'w')
+    redis.call('DEL', task)
+    redis.call('HSET', task, 'at', 'history', 'e', '', 'finished', int(now), 'ttl', ttl, 'rank', rank,
+      unpack(slice(ARGV, arg + 4, tonumber(count))))
+    redis.call('PEXPIRE', task, int(math.max(tonumber(ttl), DEDUPE_MS)))
+    announce(channels, id)
+  end
+  answers[#answers + 1] = accepted and 1 or 0
+  item, arg = item + 1, arg + 4 + count
+end
+return answers

@@ -1,0 +1,19 @@
+-- Make the group exist: its place in the list of groups, its stream, its Redis consumer group, its lease.
+-- KEYS meta, the stream of the first group, the stream this group has if it is not the first
+-- ARGV group, lease in ms ('' keeps what is stored), default lease
+-- Returns the meta hash, flat. A lost stream or consumer group is made anew, so it also repairs NOGROUP.
+local meta, group = KEYS[1], ARGV[1]
+local stream = redis.call('HGET', meta, 'group:' .. group)
+if not stream then
+  stream = KEYS[2]
+  local all = redis.call('HGETALL', meta)
+  for i = 1, #all, 2 do
+    if string.sub(all[i], 1, 6) == 'group:' and all[i + 1] == KEYS[2] then stream = KEYS[3] end
+  end
+end
+local made = redis.pcall('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
+if type(made) == 'table' and made.err and not string.find(tostring(made.err), 'BUSYGROUP') then return made end
+if redis.call('HSETNX', meta, 'group:' .. group, stream) == 1 then redis.call('HINCRBY', meta, 'version', 1) end
+if ARGV[2] ~= '' then redis.call('HSET', meta, 'lease:' .. group, ARGV[2]) end
+redis.call('HSETNX', meta, 'lease:' .. group, ARGV[3])
+return redis.call('HGETALL', meta)

@@ -1,0 +1,26 @@
+-- Put messages back in line whose holder is gone.
+-- KEYS the five keys of the group, then the task key of each item
+-- ARGV group, history limit, least silence in ms, then per item: entry, id, consumer, charge
+--   charge: 'started' (it was running when its process died), 'expired' (nobody knows), 'none'
+-- Returns how many were put back. Every item is checked again: its holder may have come back since the caller looked.
+local keys, group, history, min_idle, now = slice(KEYS, 1, 5), ARGV[1], tonumber(ARGV[2]), ARGV[3], now_ms()
+local restored = 0
+for item = 0, (#ARGV - 3) / 4 - 1 do
+  local entry, id, consumer, charge = unpack(ARGV, 4 + item * 4, 7 + item * 4)
+  local task = KEYS[6 + item]
+  if holder(keys, group, entry, min_idle) == consumer then
+    local fields = read(keys[STREAM], entry)
+    redis.call('XACK', keys[STREAM], group, entry)
+    redis.call('XDEL', keys[STREAM], entry)
+    if fields and redis.call('HGET', task, 'cancel') then
+      finish_cancelled(keys, task, id, fields, history, now)
+    elseif fields then
+      local guilty = charge == 'started' or (charge == 'expired' and field(fields, 'suspect') == '1')
+      if guilty then count_up(fields, 'crashes', 0) end
+      if charge ~= 'none' then set_field(fields, 'suspect', '1') end
+      put_again(keys, task, id, fields, 0, now)
+      restored = restored + 1
+    end
+  end
+end
+return restored

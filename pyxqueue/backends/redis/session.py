@@ -1,0 +1,188 @@
+"""One store connection: runs commands, knows the groups, and turns the driver's errors into ours.
+
+Errors are told apart by class name and text together: redis-py strips the code from errors it recognises, and Redis
+6.2 wraps an error raised inside a script so that it recognises nothing and the code stands somewhere in the text.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from ...errors import BrokerError, BrokerUnavailableError, StoreFullError
+from ...protocols import DEFAULT_LEASE, StoreOptions
+from . import commands
+from .commands import Command, Groups
+from .connect import Client, Recipe
+from .keys import GroupKeys, check_names
+from .scripts import SCRIPTS
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+REPLY_TIMEOUT = 5.0
+"""Seconds until a command that does not block counts as lost."""
+
+_PASSING = (
+    "READONLY", "ReadOnlyError", "UNBLOCKED", "LOADING", "MASTERDOWN", "MasterDownError", "CLUSTERDOWN", "TRYAGAIN",
+    "ClusterDownError", "TryAgainError", "MISCONF", "NOREPLICAS", "BUSY ", "MOVED", "MovedError", "ASK ", "AskError",
+    "No master found",
+)  # fmt: skip
+
+
+class StaleGroups(Exception):  # noqa: N818 - a signal between two modules
+    """The stream or the consumer group is gone, or the list of groups has changed: register, then repeat."""
+
+
+def translate(error: RedisError, where: str) -> Exception:
+    """Our exception for the driver's; its text names the store."""
+    text = f"{type(error).__name__}: {error}"
+    if "NOGROUP" in text or "no longer exists" in text:
+        return StaleGroups(text)
+    if "OOM " in text or "OutOfMemoryError" in text:
+        return StoreFullError(f"the store at {where} is out of memory, nothing was enqueued: {text}")
+    if isinstance(error, (RedisConnectionError, RedisTimeoutError)) or any(mark in text for mark in _PASSING):
+        hint = "is it running, and is the address right?" if "onnect" in text else "it may recover by itself"
+        return BrokerUnavailableError(f"the store at {where} does not serve now ({text}); {hint}")
+    return BrokerError(f"the store at {where} refused: {text}")
+
+
+class Session:
+    """A lazily opened client for one group of one queue. Threads may share it."""
+
+    def __init__(self, recipe: Recipe, options: StoreOptions) -> None:
+        check_names(options.stream_key, options.group)
+        self.recipe = recipe
+        self.options = options
+        self._client: Client | None = None
+        self._groups: Groups | None = None
+        self._lock = threading.RLock()
+
+    @property
+    def client(self) -> Client:
+        """The client for everything that does not block; its commands may be repeated without harm."""
+        with self._lock:
+            if self._client is None:
+                self._client = self.guard(lambda: self.recipe.open(timeout=REPLY_TIMEOUT, retries=3))
+            return self._client
+
+    @property
+    def groups(self) -> Groups:
+        """The registered groups; the first look registers ours."""
+        with self._lock:
+            if self._groups is None:
+                options = self.options
+                command = commands.register(options.stream_key, options.group, options.lease, DEFAULT_LEASE)
+                self._groups = self.run(command)
+            return self._groups
+
+    @property
+    def keys(self) -> GroupKeys:
+        return self.groups.streams[self.options.group]
+
+    @property
+    def lease(self) -> int:
+        return self.groups.leases[self.options.group]
+
+    def refresh(self) -> None:
+        """Forget the list of groups; the next look registers again and repairs what is missing."""
+        with self._lock:
+            self._groups = None
+
+    def guard(self, action: Callable[[], T]) -> T:
+        """Run something on the driver and raise our exceptions instead of its own."""
+        try:
+            return action()
+        except RedisError as error:
+            translated = translate(error, self.recipe.url)
+            if isinstance(error, ReadOnlyError) or "READONLY" in str(error):
+                self.close()  # the old master of a failover: connecting anew asks where the new one is
+            raise translated from error
+
+    def execute(self, *args: Any) -> Any:
+        """A plain Redis command."""
+        return self.guard(lambda: self.client.execute_command(*args))
+
+    def run(self, command: Command[T]) -> T:
+        """One script call; loads the script where the server does not have it."""
+        script = SCRIPTS[command.script]
+        count = len(command.keys)
+
+        def call() -> Any:
+            with suppress(NoScriptError):
+                return self.client.execute_command("EVALSHA", script.sha, count, *command.keys, *command.args)
+            return self.client.execute_command("EVAL", script.text, count, *command.keys, *command.args)
+
+        return command.parse(self.guard(call))
+
+    def repaired(self, action: Callable[[], T]) -> T:
+        """Do `action`; if the groups turn out to be stale, register and do it once more."""
+        for _ in range(3):
+            try:
+                return action()
+            except StaleGroups:
+                self.refresh()
+        try:
+            return action()
+        except StaleGroups as error:
+            raise BrokerUnavailableError(f"the consumer group at {self.recipe.url} keeps vanishing: {error}") from error
+
+    def batched(
+        self,
+        items: Sequence[Item],
+        build: Callable[[GroupKeys, Sequence[Item]], Command[list[T]]],
+        size: Callable[[Item], int] = lambda _: 0,
+    ) -> list[T]:
+        """Run one command per batch of `items`, against the group's keys, and put the answers together."""
+        answers: list[T] = []
+        for batch in commands.batches(items, size):
+            answers += self.repaired(lambda: self.run(build(self.keys, batch)))  # noqa: B023 - runs before the next
+        return answers
+
+    def close(self) -> None:
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+
+class Contact:
+    """How long we have been in touch with the server without a break: the condition for taking work from the dead.
+
+    After an outage every live worker looks dead, because nobody could renew a lease. So nobody's work is taken before
+    this side has been in contact for one full lease: by then whoever lives has renewed.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._since = self._last = float("-inf")
+        self._offset: float | None = None
+        self.broken()
+
+    def broken(self) -> None:
+        """The contact is lost, or the last one was too long ago."""
+        self._since = self._last = self._monotonic()
+        self._offset = None
+
+    def made(self, lease: int, server_ms: int | None = None) -> None:
+        """The server answered. `server_ms` is its clock: a jump of half a lease counts as a break."""
+        now = self._monotonic()
+        if (now - self._last) * 1000 > lease / 2:
+            self.broken()
+        self._last = now
+        if server_ms is not None:
+            offset = server_ms - now * 1000
+            if self._offset is not None and abs(offset - self._offset) > lease / 2:
+                self.broken()
+            self._offset = offset
+
+    def lasted(self) -> float:
+        """Milliseconds of unbroken contact."""
+        return (self._last - self._since) * 1000

@@ -1,0 +1,119 @@
+"""Waiting for results without polling: one thread per client process, subscribed to one channel, serves all waits.
+
+A client that finds no record leaves the name of its channel in the task's key; whoever ends the task, or writes its
+progress, publishes the id there. Messages published while the subscription is down are lost, so every waiter looks
+again after each (re)subscription: nothing depends on a message arriving, only on the look after it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from ...errors import BrokerError
+from .connect import Recipe
+from .keys import channel
+
+Notify = Callable[[str | None], None]
+"""Called in the listening thread with an id to look at, or None for all."""
+
+_PING_EVERY = 5.0
+_MAX_PAUSE = 2.0
+
+
+class Waker:
+    """The listening thread and the waits it serves. It starts with the first wait."""
+
+    def __init__(self, recipe: Recipe, stream_key: str) -> None:
+        self.channel = channel(stream_key, uuid.uuid4().hex)
+        self._recipe = recipe
+        self._lock = threading.Lock()
+        self._waits: dict[str, list[Notify]] = {}
+        self._subscribed = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self.pid = os.getpid()
+
+    @contextmanager
+    def watching(self, ids: Iterable[str], notify: Notify) -> Iterator[None]:
+        """While inside, `notify` is told of every id among `ids` that is worth a look."""
+        ids = list(ids)
+        with self._lock:
+            for task_id in ids:
+                self._waits.setdefault(task_id, []).append(notify)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._listen, name="pyxqueue-waker", daemon=True)
+                self._thread.start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                for task_id in ids:
+                    left = self._waits[task_id]
+                    left.remove(notify)
+                    if not left:
+                        del self._waits[task_id]
+
+    def subscribed(self, timeout: float | None) -> bool:
+        """Wait up to `timeout` seconds until the server confirmed the subscription."""
+        return self._subscribed.wait(timeout)
+
+    def close(self) -> None:
+        """Stop the thread; waits that still run end at their timeout."""
+        self._closed = True
+
+    def _tell(self, task_id: str | None) -> None:
+        with self._lock:
+            if task_id is None:
+                notifies = [notify for waits in self._waits.values() for notify in waits]
+            else:
+                notifies = list(self._waits.get(task_id, ()))
+        for notify in notifies:
+            notify(task_id)
+
+    def _listen(self) -> None:
+        failures = 0
+        while not self._closed:
+            try:
+                client = self._recipe.open(timeout=_PING_EVERY, retries=0)
+                try:
+                    failures = self._serve(client.pubsub())
+                finally:
+                    client.close()
+            except (RedisError, BrokerError, OSError, ValueError):
+                pass
+            self._subscribed.clear()
+            failures += 1
+            if not self._closed:
+                time.sleep(random.uniform(0, min(_MAX_PAUSE, 0.05 * 2**failures)))  # noqa: S311 - jitter
+
+    def _serve(self, subscription: Any) -> int:
+        """Listen until the connection breaks. A server that answers no PING for one period counts as gone."""
+        subscription.subscribe(self.channel)
+        answered = True
+        try:
+            while not self._closed:
+                message = subscription.get_message(timeout=_PING_EVERY)
+                if message is None:
+                    if not answered:
+                        return 0
+                    subscription.ping()
+                    answered = False
+                    continue
+                answered = True
+                if message["type"] == "subscribe":
+                    self._subscribed.set()
+                    self._tell(None)
+                elif message["type"] == "message":
+                    self._tell(message["data"].decode())
+        finally:
+            subscription.close()
+        return 0

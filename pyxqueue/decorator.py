@@ -1,0 +1,69 @@
+"""``@queue.task``: from a function and options to a registered task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, overload
+
+from typing_extensions import ParamSpec
+
+from .codec import Codec
+from .errors import ConfigurationError
+from .policy import RetryPolicy
+from .serializers import TaggedSerializer
+from .task import Registry, Submit, Task, TaskOptions, task_name
+
+P = ParamSpec("P")
+R = TypeVar("R")
+ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
+
+
+class TaskDecorator:
+    """``@queue.task(...)`` with options, on its way to a function."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        registry: Registry,
+        submit: Submit,
+        *,
+        name: str | None = None,
+        retry_on: ErrorTypes = Exception,
+        give_up_on: ErrorTypes = (),
+        timeout: float | None = None,
+        hard_timeout: float | None = None,
+        result_ttl: float = 86_400.0,
+        **policy: Any,
+    ) -> None:
+        self._codec = codec
+        self._registry = registry
+        self._submit = submit
+        self._name = name
+        try:
+            self._options = TaskOptions(
+                RetryPolicy(**policy), _types(retry_on), _types(give_up_on), timeout, hard_timeout, result_ttl
+            )
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"@queue.task({name or ''}...): {error}") from error
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]]) -> Task[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R]) -> Task[P, R]: ...
+    def __call__(self, function: Callable[..., Any]) -> Any:
+        if not callable(function):
+            raise ConfigurationError(f"@queue.task decorates functions, not {function!r}; options are keywords")
+        task: Task[..., Any] = Task(function, task_name(function, self._name), self._options, self._submit)
+        for serializer in self._codec.serializers.values():
+            if isinstance(serializer, TaggedSerializer):
+                serializer.register_annotations(function)
+        self._registry.add(task)
+        return task
+
+
+def _types(given: ErrorTypes) -> tuple[type[BaseException], ...]:
+    types = given if isinstance(given, tuple) else (given,)
+    for one in types:
+        if not (isinstance(one, type) and issubclass(one, BaseException)):
+            raise TypeError(f"{one!r} is no exception type")
+    return types

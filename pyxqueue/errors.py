@@ -1,0 +1,134 @@
+"""Every exception pyxqueue raises. It imports nothing, so anything may import it.
+
+There are two families. `PyxqueueError` is what the library raises at you. The *signals* (`RetryLater`, `Reject`,
+`TimeLimitExceeded`, `CancelRequested`) travel inside a running task; they are not `PyxqueueError`, so that an
+``except PyxqueueError`` in a task never swallows one.
+"""
+
+from __future__ import annotations
+
+
+class PyxqueueError(Exception):
+    """Base of every error the library raises at its caller."""
+
+
+class ConfigurationError(PyxqueueError, ValueError):
+    """An argument, a URL or an environment variable cannot be used as given."""
+
+
+class DuplicateTaskError(ConfigurationError):
+    """Two different functions ask for the same task name on one queue."""
+
+
+class ArgumentError(PyxqueueError, TypeError):
+    """A task was called with arguments its function does not take."""
+
+
+class NotInTaskError(PyxqueueError, RuntimeError):
+    """Something that belongs to a running task was used outside of one."""
+
+
+class AlreadyRunningError(PyxqueueError, RuntimeError):
+    """`run` or `start` was called on a queue whose workers already run."""
+
+
+class NotRunningError(PyxqueueError, RuntimeError):
+    """`shutdown` was called on a queue that started no workers."""
+
+
+class UnknownTaskError(PyxqueueError, LookupError):
+    """No task has this id: never enqueued here, deleted, or its result has expired."""
+
+
+class TaskStateError(PyxqueueError, RuntimeError):
+    """The task is in a state in which this cannot be done to it, for example retrying one that runs."""
+
+
+class SerializationError(PyxqueueError, ValueError):
+    """A value is outside a serializer's domain, or bytes are not what the serializer writes."""
+
+
+class PayloadTooLargeError(SerializationError):
+    """Arguments or a result need more bytes than the queue allows."""
+
+
+class SealError(SerializationError):
+    """A sealed payload was altered, moved, or sealed with a key this side does not have."""
+
+
+class BrokerError(PyxqueueError):
+    """The store answered, but refused the operation."""
+
+
+class BrokerUnavailableError(BrokerError, ConnectionError):
+    """The store cannot be reached or cannot serve right now; the same call may succeed later."""
+
+
+class StoreFullError(BrokerError):
+    """The store has no room for more work (for example Redis at `maxmemory`); nothing was enqueued."""
+
+
+class ResultTimeoutError(PyxqueueError, TimeoutError):
+    """The result did not arrive within the timeout; the task itself goes on."""
+
+
+class TaskError(PyxqueueError):
+    """The task failed. What it raised travels as text, never as a pickled exception.
+
+    Parameters: `task_id`; `type`, the exception's qualified class name; `message`, its text; `traceback`, the
+    formatted traceback of the worker.
+    """
+
+    def __init__(self, type: str, message: str, traceback: str = "", task_id: str = "") -> None:  # noqa: A002
+        super().__init__(type, message, traceback, task_id)
+        self.type = type
+        self.message = message
+        self.traceback = traceback
+        self.task_id = task_id
+
+    @property
+    def error(self) -> str:
+        """The failure in one line, ``ValueError: no such user``."""
+        return f"{self.type}: {self.message}" if self.message else self.type
+
+    @property
+    def exc_info(self) -> str:
+        """The worker's traceback as text."""
+        return self.traceback
+
+    def __str__(self) -> str:
+        where = f"task {self.task_id} failed: " if self.task_id else ""
+        remote = f"\n\n{self.traceback.rstrip()}" if self.traceback else ""
+        return f"{where}{self.error}{remote}"
+
+
+class TaskCancelledError(TaskError):
+    """The task was cancelled before it could finish."""
+
+
+class RetryLater(Exception):  # noqa: N818 - a signal, not an error
+    """Raise it in a task to run it again later; it uses up one of the task's retries.
+
+    `delay` is in seconds; None asks for the task's own backoff.
+    """
+
+    def __init__(self, delay: float | None = None, reason: str = "") -> None:
+        super().__init__(delay, reason)
+        self.delay = delay
+        self.reason = reason
+
+
+class Reject(Exception):  # noqa: N818 - a signal, not an error
+    """Raise it in a task to give up at once: no retry, the message is kept among the failed with `reason`."""
+
+    def __init__(self, reason: str = "rejected by the task") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class CancelRequested(Exception):  # noqa: N818 - a signal, not an error
+    """Raised inside a running task that somebody cancelled; it may clean up, then ends as cancelled."""
+
+
+class TimeLimitExceeded(Exception):  # noqa: N818 - a signal, not an error
+    """Raised inside a task that has run longer than its `timeout`; it may clean up, then counts as failed."""

@@ -1,0 +1,210 @@
+"""Running one task: from a delivery to its outcome. It never raises, whatever the task does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+import traceback
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from attrs import define, field
+
+from .codec import Codec
+from .errors import CancelRequested, NotInTaskError, Reject, RetryLater, SealError, SerializationError, TimeLimitExceeded
+from .message import Aborted, Delivery, Failed, Failure, Message, Outcome, Progress, Refused, Unreadable, Unserved
+from .policy import admit
+from .task import Registry, Task
+
+T = TypeVar("T")
+MAX_TRACEBACK = 8_192
+"""Characters of a traceback that are kept: the end of it, where the error is."""
+MAX_MESSAGE = 2_048
+
+
+@define
+class TaskContext:
+    """What a running task can know and say about itself; `current_task()` returns it."""
+
+    id: str
+    name: str
+    attempt: int
+    """1 for the first run."""
+    queue: str
+    headers: Mapping[str, str]
+    _report: Callable[[Progress], None] = field(repr=False)
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger named after the task, whose records carry `task_id`, `task_name` and `attempt`."""
+        extra = {"task_id": self.id, "task_name": self.name, "attempt": self.attempt}
+        return logging.LoggerAdapter(logging.getLogger(f"pyxqueue.task.{self.name}"), extra)
+
+    def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Say how far the task is. Cheap enough for a tight loop: only the last value of a moment is sent."""
+        self._report(Progress(done, total, message))
+
+
+_current: contextvars.ContextVar[TaskContext] = contextvars.ContextVar("pyxqueue_current_task")
+
+
+def current_task() -> TaskContext:
+    """The context of the task that runs here. Raises `NotInTaskError` outside of one."""
+    try:
+        return _current.get()
+    except LookupError:
+        raise NotInTaskError(
+            "no task runs here; inside a thread that a task started, run the function in "
+            "contextvars.copy_context().run(...)"
+        ) from None
+
+
+def progress(done: float, total: float | None = None, message: str = "") -> None:
+    """Say how far the running task is; see `TaskContext.progress`. Raises `NotInTaskError` outside of a task."""
+    current_task().progress(done, total, message)
+
+
+def track(items: Iterable[T], total: int | None = None, message: str = "") -> Iterator[T]:
+    """Iterate over `items` and report how many are done. `total` defaults to their length, where they have one."""
+    if total is None and isinstance(items, Sequence):
+        total = len(items)
+    context = current_task()
+    done = 0
+    for item in items:
+        context.progress(done, total, message)
+        yield item
+        done += 1
+    context.progress(done, total, message)
+
+
+@define
+class Execution:
+    """One delivery that is ready to run: its task was found and its arguments decoded."""
+
+    task: Task[..., Any]
+    message: Message
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    codec: Codec
+    report: Callable[[Progress], None]
+
+    @property
+    def is_async(self) -> bool:
+        return inspect.iscoroutinefunction(self.task.function)
+
+    def run(
+        self,
+        limit: Callable[[float | None], AbstractContextManager[object]],
+        run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any],
+    ) -> Outcome:
+        """Run it to its end.
+
+        `limit` enforces a soft time limit in seconds (None: none); `run_coroutine` runs an ``async def``.
+        """
+        timeout = self.task.options.timeout
+        token = self._enter()
+        try:
+            with limit(timeout):
+                value = self.task.function(*self.args, **self.kwargs)
+                if inspect.iscoroutine(value):
+                    value = run_coroutine(value)
+            return self.codec.seal_result(self.message, value)
+        except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
+            if isinstance(error, TimeLimitExceeded) and not error.args:
+                error.args = (self._over_time(),)  # a thread can only be sent the bare class
+            return outcome_of(error, self.task)
+        finally:
+            _current.reset(token)
+
+    async def arun(self) -> Outcome:
+        """Run an ``async def`` task on the running loop."""
+        token = self._enter()
+        try:
+            async with asyncio.timeout(self.task.options.timeout) as limit:
+                value = await self.task.function(*self.args, **self.kwargs)
+            return self.codec.seal_result(self.message, value)
+        except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
+            if isinstance(error, TimeoutError) and limit.expired():
+                late = TimeLimitExceeded(self._over_time()).with_traceback(error.__traceback__)
+                return outcome_of(late, self.task)
+            return outcome_of(error, self.task)
+        finally:
+            _current.reset(token)
+
+    def _over_time(self) -> str:
+        return f"the task ran longer than its timeout of {self.task.options.timeout:g} s"
+
+    def _enter(self) -> contextvars.Token[TaskContext]:
+        message = self.message
+        context = TaskContext(message.id, message.name, message.attempt, self.codec.queue, message.headers, self.report)
+        return _current.set(context)
+
+
+def prepare(
+    delivery: Delivery, registry: Registry, codec: Codec, report: Callable[[Progress], None]
+) -> Execution | Outcome:
+    """Find the task and decode its arguments, or say why this message cannot run here."""
+    message = delivery.message
+    if isinstance(message, Unreadable):
+        failure = Failure("Unreadable", message.reason)
+        return Unserved(failure) if message.newer else Refused(failure)
+    task = registry.get(message.name)
+    if task is None:
+        return Unserved(Failure("UnknownTask", f"no task {message.name!r} is registered here"))
+    if (verdict := admit(message, task.options.policy)) is not None:
+        return Refused(Failure("WorkerLost", verdict.reason))
+    if message.serializer not in codec.serializers:
+        known = ", ".join(codec.serializers)
+        return Unserved(Failure("UnknownSerializer", f"written by {message.serializer!r}, this worker reads {known}"))
+    try:
+        args, kwargs = codec.open_call(message)
+    except SerializationError as error:
+        kind = "SealError" if isinstance(error, SealError) else "SerializationError"
+        return Refused(Failure(kind, str(error)))
+    return Execution(task, message, args, kwargs, codec, report)
+
+
+def outcome_of(error: BaseException, task: Task[..., Any]) -> Outcome:
+    """What raising this means."""
+    failure = failure_of(error)
+    match error:
+        case Reject():
+            return Refused(Failure("Rejected", error.reason))
+        case CancelRequested():
+            return Aborted()
+        case RetryLater():
+            return Failed(failure, delay=error.delay, exception=error)
+    options = task.options
+    retryable = isinstance(error, options.retry_on) and not isinstance(error, options.give_up_on)
+    return Failed(failure, retryable=retryable, exception=error)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """An exception as data, with its text bounded."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        text = str(error)
+    except Exception as broken:  # noqa: BLE001 - a __str__ may do anything
+        text = f"<its text cannot be had: {type(broken).__name__}>"
+    return Failure(name, _encodable(text[:MAX_MESSAGE]), _traceback(error))
+
+
+def _traceback(error: BaseException) -> str:
+    """The task's own frames and whatever it called, without ours."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+        frames = frames.tb_next
+    try:
+        lines = traceback.format_exception(type(error), error, frames or error.__traceback__)
+    except Exception:  # noqa: BLE001 - formatting calls the exception's own code
+        return ""
+    return _encodable("".join(lines)[-MAX_TRACEBACK:])
+
+
+def _encodable(text: str) -> str:
+    """Lone surrogates cannot be written as UTF-8."""
+    return text.encode("utf-8", "replace").decode()

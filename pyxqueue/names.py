@@ -1,0 +1,45 @@
+"""The names that tasks and classes have on the wire: import paths, also for what is defined in a script.
+
+``python rpc.py worker`` and ``pyxqueue worker rpc`` load the same file, the first as ``__main__``, the second as
+``rpc``. Both must mean the same task by the same name, and no other process has our ``__main__``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import PurePath
+
+from .errors import ConfigurationError
+
+# A child process that was spawned, not forked, loads its parent's script under the second name.
+_SCRIPTS = ("__main__", "__mp_main__")
+_MODULE = re.compile(r"[\w-]+")
+
+
+def import_path(module_name: str) -> str:
+    """The name under which another process can import the module; any but a script has it already.
+
+    Run with ``-m``, a script has the name it was run by (a package's is ``package.__main__``); run as a file, it is
+    the file's stem. Where neither exists (a REPL, a notebook) or can be imported, it stays ``__main__``.
+    """
+    if module_name not in _SCRIPTS:
+        return module_name
+    script = sys.modules.get(module_name)
+    spec = getattr(script, "__spec__", None)
+    if spec is not None:
+        return str(spec.name)
+    stem = PurePath(getattr(script, "__file__", None) or "").stem
+    return stem if _MODULE.fullmatch(stem) else "__main__"
+
+
+def qualified_name(obj: object) -> str:
+    """``module.qualname`` of a function or class, with the module's `import_path`.
+
+    Raises `ConfigurationError` for an object that has no such name, for example a `functools.partial`.
+    """
+    module = getattr(obj, "__module__", None)
+    name = getattr(obj, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise ConfigurationError(f"{obj!r} has no module and name of its own: give it a name, or use a plain function")
+    return f"{import_path(module)}.{name}"

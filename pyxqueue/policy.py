@@ -1,0 +1,96 @@
+"""Pure: retry? when? bury? From what running did (an outcome) to what the queue decides (a verdict).
+
+No clock, no randomness, no I/O: `chance`, a number in [0, 1), is an argument.
+"""
+
+from __future__ import annotations
+
+from attrs import field, frozen, validators
+
+from .message import (
+    Aborted,
+    Bury,
+    Cancelled,
+    Done,
+    Failed,
+    Failure,
+    Message,
+    Outcome,
+    Refused,
+    Retry,
+    Return,
+    Success,
+    Unreadable,
+    Unserved,
+    Verdict,
+)
+
+MAX_RETURNS = 12
+"""How often a message that nobody here can serve is handed back before it is buried: some seven minutes, enough for a
+rolling deployment to bring a worker that knows it."""
+NEWER_DELAY = 10_000
+"""Milliseconds a message of a newer wire version is left alone before somebody looks at it again."""
+_FIRST_RETURN = 1_000
+_LAST_RETURN = 60_000
+
+
+@frozen
+class RetryPolicy:
+    """How a task is retried. Times in seconds."""
+
+    retries: int = field(default=0, validator=validators.ge(0))
+    """Runs after the first one; 0 is one run only."""
+    backoff: float = field(default=1.0, validator=validators.ge(0))
+    """The pause before the first retry; each further one doubles it."""
+    backoff_max: float = field(default=600.0, validator=validators.ge(0))
+    jitter: float = field(default=0.5, validator=[validators.ge(0), validators.le(1)])
+    """The part of each pause that is random, so that a thousand failures do not come back in one moment."""
+    max_crashes: int = field(default=3, validator=validators.ge(0))
+    """How often the task may kill the process it runs in before it is buried."""
+
+    def pause(self, attempt: int, chance: float) -> float:
+        """Seconds between the failure of run number `attempt` and the next run.
+
+        At most ``min(backoff_max, backoff * 2 ** (attempt - 1))``, at least ``1 - jitter`` of that.
+        """
+        full = min(self.backoff_max, self.backoff * 2.0 ** min(attempt - 1, 60))
+        return full * (1 - self.jitter * chance)
+
+
+def admit(message: Message, policy: RetryPolicy) -> Bury | None:
+    """Whether the message may run at all: one that keeps killing its worker may not."""
+    if message.crashes > policy.max_crashes:
+        return Bury(f"its worker process died {message.crashes} times while it ran")
+    return None
+
+
+def decide(message: Message | Unreadable, outcome: Outcome, policy: RetryPolicy, chance: float) -> Verdict:
+    """What becomes of a delivery."""
+    match outcome:
+        case Success():
+            return Done()
+        case Aborted():
+            return Cancelled()
+        case Refused(failure):
+            return Bury(_line(failure))
+        case Unserved(failure):
+            return _unserved(message, failure, chance)
+        case Failed(failure, delay, retryable):
+            attempt = message.attempt if isinstance(message, Message) else 1
+            if retryable and attempt <= policy.retries:
+                pause = policy.pause(attempt, chance) if delay is None else delay
+                return Retry(round(pause * 1000))
+            return Bury(_line(failure))
+
+
+def _unserved(message: Message | Unreadable, failure: Failure, chance: float) -> Verdict:
+    if isinstance(message, Unreadable):
+        return Return(NEWER_DELAY)
+    if message.returns >= MAX_RETURNS:
+        return Bury(f"{_line(failure)} (nobody could serve it in {message.returns} tries)")
+    pause = min(_LAST_RETURN, _FIRST_RETURN * 2**message.returns)
+    return Return(round(pause * (1 - 0.5 * chance)))
+
+
+def _line(failure: Failure) -> str:
+    return f"{failure.type}: {failure.message}" if failure.message else failure.type

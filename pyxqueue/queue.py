@@ -1,0 +1,355 @@
+"""The queue: what applications hold. It wires tasks, codec, stores and workers together, and does little itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar, overload
+
+from attrs import frozen
+from typing_extensions import ParamSpec
+
+from .administration import Administration
+from .codec import MAX_PAYLOAD, Codec
+from .decorator import ErrorTypes, TaskDecorator
+from .eager import EagerSession, eager_by_environment
+from .errors import AlreadyRunningError, ConfigurationError, NotRunningError
+from .execution import current_task
+from .ids import new_id
+from .message import NO_HEADERS, Message, valid_id
+from .names import import_path
+from .offload import asynchronous
+from .protocols import AsyncProducer, Backend, Broker, Inspector, ResultStore, Serializer, StoreOptions
+from .result import AsyncResult, Source
+from .serializers import Seal
+from .settings import find_serializer, lease_ms, seal_of_environment
+from .stores import find_store
+from .task import CallOptions, Registry, Task
+from .worker import Observer, WorkerOptions
+from .worker.launch import Started, WorkerParts, run_workers, start_workers
+from .worker.options import DEFAULT_GRACE
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Call = tuple[Sequence[Any], Mapping[str, Any]]
+
+
+@frozen
+class OpenStores:
+    """The stores of one process."""
+
+    broker: Broker
+    results: ResultStore
+    inspector: Inspector
+    producer: AsyncProducer
+    pid: int
+
+
+class TaskQueue(Administration):
+    """A queue of tasks on one store. Making one connects to nothing.
+
+    Parameters, all optional:
+
+    * `store`: a redis-py client, a URL (``redis://``, ``rediss://``, ``unix://``, ``memory://``), or the name of the
+      queue on the default store, which is the URL in ``PYXQUEUE_URL``, else Redis on this machine. A client is only
+      read for where to connect; pyxqueue makes connections of its own.
+    * `stream_key`: the queue's name, and in Redis the key of its stream.
+    * `consumer_group`: the group this side belongs to. Every group gets every task; within one, workers share them.
+    * `serializer`: ``"json"`` (the default), ``"msgpack"``, ``"pickle"``, or a `Serializer`; `accept`: further ones
+      that may be read.
+    * `seal`: a `Seal`; payloads are signed with it, and unsigned ones refused. Default: the keys, separated by commas,
+      in ``PYXQUEUE_SEAL_KEYS``.
+    * `lease`: seconds a task stays with a worker that gives no sign of life (default 30, ``PYXQUEUE_LEASE``). It is
+      stored with the group; a value given here replaces the stored one.
+    * `queue_size`: how many ended tasks can still be looked at (default 10,000).
+    * `max_payload`, `max_result`: bytes that the arguments of a call, and a result, may need (default 1 MiB).
+    * `worker_prefix`: in front of the names of workers. `timeout`: ms a worker waits in one request for work.
+    * `observer`: called in the worker with each `TaskStarted` and `TaskSettled`.
+    * `eager`: run tasks in this process as they are enqueued, without a store (``PYXQUEUE_EAGER=1``); `propagate`:
+      what they raise comes out of the call.
+    * `broker` and `results` instead of `store`: stores of your own making.
+
+    Raises `ConfigurationError` for arguments that cannot be used.
+    """
+
+    def __init__(
+        self,
+        store: Any = None,
+        *,
+        stream_key: str | None = None,
+        consumer_group: str = "cg",
+        serializer: str | Serializer = "json",
+        accept: Iterable[str | Serializer] = (),
+        seal: Seal | None = None,
+        lease: float | None = None,
+        queue_size: int | None = None,
+        max_payload: int = MAX_PAYLOAD,
+        max_result: int = MAX_PAYLOAD,
+        worker_prefix: str = "",
+        timeout: int = 2_000,
+        observer: Observer | None = None,
+        eager: bool | None = None,
+        propagate: bool = False,
+        broker: Broker | None = None,
+        results: ResultStore | None = None,
+    ) -> None:
+        if isinstance(store, str) and "://" not in store:
+            if stream_key is not None:
+                raise ConfigurationError(
+                    f"TaskQueue({store!r}, stream_key={stream_key!r}) has two names: a text without a scheme is the "
+                    f"queue's name on the default store"
+                )
+            store, stream_key = None, store
+        if store is not None and broker is not None:
+            raise ConfigurationError("give either a store, or broker= and results=")
+        self.options = StoreOptions(
+            stream_key or "tasks", consumer_group, lease_ms(lease), 10_000 if queue_size is None else queue_size
+        )
+        self._source = store
+        self._own = (broker, results)
+        serializers = [find_serializer(one) for one in (serializer, *accept)]
+        self.codec = Codec.of(
+            self.options.stream_key, serializers, seal or seal_of_environment(), max_payload=max_payload,
+            max_result=max_result,
+        )  # fmt: skip
+        self.registry = Registry()
+        self.worker_prefix = worker_prefix
+        self.observer = observer
+        self._wait = timeout
+        self._eager = EagerSession(propagate) if (eager_by_environment() if eager is None else eager) else None
+        self._open: OpenStores | None = None
+        self._open_lock = threading.Lock()
+        self._started: Started | None = None
+        self._running = False
+
+    def __repr__(self) -> str:
+        return f"<TaskQueue {self.options.stream_key!r} group {self.options.group!r}, {len(self.registry)} tasks>"
+
+    @property
+    def stream_key(self) -> str:
+        return self.options.stream_key
+
+    @property
+    def consumer_group(self) -> str:
+        return self.options.group
+
+    # Tasks
+
+    @overload
+    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def task(
+        self,
+        *,
+        name: str | None = ...,
+        retries: int = ...,
+        backoff: float = ...,
+        backoff_max: float = ...,
+        jitter: float = ...,
+        retry_on: ErrorTypes = ...,
+        give_up_on: ErrorTypes = ...,
+        max_crashes: int = ...,
+        timeout: float | None = ...,
+        hard_timeout: float | None = ...,
+        result_ttl: float = ...,
+    ) -> TaskDecorator: ...
+    def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
+        """Register a function as a task; calling what this returns enqueues a call.
+
+        Parameters, times in seconds: `name` (default: its import path); `retries` (0), with pauses that double from
+        `backoff` (1) to `backoff_max` (600), a part `jitter` (0.5) of each random; `retry_on` and `give_up_on`,
+        exception types; `max_crashes` (3), how often it may kill its process before it is buried; `timeout`, after
+        which `TimeLimitExceeded` is raised in it; `hard_timeout`, after which its process is killed (default
+        `timeout` + 10); `result_ttl` (a day), how long its result can be read.
+
+        Raises `DuplicateTaskError` if another function has the name, `ConfigurationError` for a lambda without one.
+        """
+        decorator = TaskDecorator(self.codec, self.registry, self, **options)
+        return decorator if function is None else decorator(function)
+
+    def enqueue(self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions) -> list[AsyncResult[Any]]:
+        """What a `Task` calls when it is called; use the task."""
+        messages = [self._message(task, call, options) for call in calls]
+        stores = self.stores
+        stores.broker.enqueue(messages)
+        return self._handles(messages, stores)
+
+    async def aenqueue(
+        self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions
+    ) -> list[AsyncResult[Any]]:
+        """`enqueue` for asyncio."""
+        messages = [self._message(task, call, options) for call in calls]
+        stores = self.stores
+        await stores.producer.enqueue(messages)
+        return self._handles(messages, stores)
+
+    def result(self, task_id: str | bytes) -> AsyncResult[Any]:
+        text = task_id.decode(errors="replace") if isinstance(task_id, bytes) else task_id
+        return AsyncResult(_source(self.stores, self.codec), text)
+
+    def update_task_progress(self, progress: float | str) -> None:
+        """Say, inside a running task, how far it is: a number (a percentage, unless the task says a total with
+        `pyxqueue.progress`), or a text. Raises `NotInTaskError` outside of a task."""
+        if isinstance(progress, str):
+            current_task().progress(0, None, progress)
+        else:
+            current_task().progress(progress)
+
+    def _message(self, task: Task[..., Any], call: Call, options: CallOptions) -> Message:
+        message = Message(
+            id=new_id() if options.task_id is None else valid_id(options.task_id),
+            name=task.name,
+            delay=_delay_ms(options),
+            priority=options.priority,
+            headers=NO_HEADERS if options.headers is None else dict(options.headers),
+        )
+        return self.codec.seal_call(message, *call)
+
+    def _handles(self, messages: Sequence[Message], stores: OpenStores) -> list[AsyncResult[Any]]:
+        source = _source(stores, self.codec)
+        return [AsyncResult(source, message.id, message.name) for message in messages]
+
+    # Stores
+
+    @property
+    def stores(self) -> OpenStores:
+        """The stores, opened for this process; a forked child opens its own."""
+        session = EagerSession.override or self._eager
+        if session is not None:
+            return _opened(session.backend_for(self, self.options, self.registry, self.codec, self.observer))
+        if self._open is None or self._open.pid != os.getpid():
+            with self._open_lock:
+                if self._open is None or self._open.pid != os.getpid():
+                    self._open = self._open_stores()
+        return self._open
+
+    @property
+    def eager(self) -> EagerSession | None:
+        """The eager session of this queue, to move its clock; None if it is not eager."""
+        return EagerSession.override or self._eager
+
+    def _open_stores(self) -> OpenStores:
+        broker, results = self._own
+        if broker is None:
+            backend: Backend = find_store(self._source, self.options).open()
+            return _opened(backend, results)
+        return _opened(broker, results)
+
+    def close(self) -> None:
+        """Let go of this process's connections. The queue can still be used: it opens them anew."""
+        with self._open_lock:
+            if self._open is not None and self._open.pid == os.getpid():
+                self._open.broker.close()
+            self._open = None
+
+    # Workers
+
+    def run(
+        self,
+        nworkers: int | None = None,
+        *,
+        threads: int | None = None,
+        concurrency: int | None = None,
+        grace: float = DEFAULT_GRACE,
+        parent: int | None = None,
+    ) -> None:
+        """Start worker processes and block until SIGTERM or SIGINT; must be called in the main thread.
+
+        Parameters: `nworkers`, processes (default: one per CPU); `threads`, tasks at once in each; `concurrency`,
+        ``async def`` tasks at once in each (default 100); `grace`, seconds that running tasks may go on after the
+        signal, before they are handed back; a second signal hands them back at once.
+
+        Raises `AlreadyRunningError`.
+        """
+        options = self._start_running(nworkers, threads, concurrency, grace)
+        configure_logging()
+        self._running = True
+        try:
+            run_workers(self._parts(), options, parent)
+        finally:
+            self._running = False
+
+    def start(
+        self,
+        nworkers: int | None = None,
+        *,
+        threads: int | None = None,
+        concurrency: int | None = None,
+        grace: float = DEFAULT_GRACE,
+    ) -> None:
+        """`run` in a process of its own; returns at once. They stop with `shutdown`, or when this program ends."""
+        options = self._start_running(nworkers, threads, concurrency, grace)
+        self._started = start_workers(self._parts(), options)
+
+    def shutdown(self) -> None:
+        """Stop what `start` started, as SIGTERM does, and wait for it. Raises `NotRunningError`."""
+        if self._started is None:
+            raise NotRunningError("no workers were started here: shutdown() belongs to start()")
+        self._started.stop()
+        self._started = None
+
+    def _start_running(
+        self, nworkers: int | None, threads: int | None, concurrency: int | None, grace: float
+    ) -> WorkerOptions:
+        if self._running or self._started is not None:
+            raise AlreadyRunningError(f"{self!r} already has workers; stop them with a signal, or with shutdown()")
+        if self.eager is not None:
+            raise ConfigurationError("an eager queue runs its tasks where they are enqueued: it has no workers")
+        if getattr(self._own[0] or find_store(self._source, self.options).factory, "one_process", False):
+            raise ConfigurationError(
+                "a memory:// store lives in one process, so worker processes cannot share it: use a redis:// URL, or "
+                "eager=True in tests"
+            )
+        try:
+            options = WorkerOptions(
+                threads=threads, concurrency=concurrency, grace=grace, prefix=self.worker_prefix, wait=self._wait,
+                **({"processes": nworkers} if nworkers else {}),
+            )  # fmt: skip
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"workers cannot be started like this: {error}") from error
+        return options
+
+    def _parts(self) -> WorkerParts:
+        def connect() -> tuple[Broker, ResultStore]:
+            stores = self._open_stores()
+            return stores.broker, stores.results
+
+        return WorkerParts(connect, self.registry, self.codec, self.observer, self._reimport())
+
+    def _reimport(self) -> list[str] | None:
+        """The command that loads this queue in a new interpreter, or None where nothing could be imported."""
+        for module_name in {task.function.__module__ for task in self.registry}:
+            module = sys.modules.get(module_name)
+            for name, value in list(vars(module).items()) if module else ():
+                path = import_path(module_name)
+                if value is self and path != "__main__":
+                    return [sys.executable, "-m", "pyxqueue", "--path", sys.path[0], "--app", f"{path}:{name}"]
+        return None
+
+
+def configure_logging() -> None:
+    """Show the log of a worker that a script runs, unless the script has set up logging by itself."""
+    if not logging.getLogger().handlers:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def _opened(broker: Any, results: ResultStore | None = None) -> OpenStores:
+    """One object for all three roles, unless the results are kept elsewhere."""
+    store: ResultStore = broker if results is None else results
+    return OpenStores(broker, store, broker, asynchronous(broker, store, broker), os.getpid())
+
+
+def _source(stores: OpenStores, codec: Codec) -> Source:
+    return Source(stores.results, stores.inspector, stores.producer, codec)
+
+
+def _delay_ms(options: CallOptions) -> int:
+    if options.eta is not None:
+        return max(0, round((options.eta - datetime.now(UTC)).total_seconds() * 1000))
+    return 0 if options.delay is None else round(options.delay * 1000)

@@ -1,0 +1,222 @@
+"""The handle of one enqueued task: wait for it, look at it, watch it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Generator, Iterator
+from typing import Any, Generic, TypeVar, cast
+
+from attrs import frozen
+
+from .bar import ProgressBar
+from .codec import Codec
+from .errors import ResultTimeoutError, TaskCancelledError, TaskError, UnknownTaskError
+from .message import Message, Progress, Record, TaskInfo, TaskStatus
+from .protocols import AsyncProducer, Inspector, ResultStore
+
+R = TypeVar("R")
+_NOTHING: Any = object()
+
+
+@frozen
+class Source:
+    """Where handles read from: the stores and the codec of one queue."""
+
+    results: ResultStore
+    inspector: Inspector
+    producer: AsyncProducer
+    codec: Codec
+
+
+class AsyncResult(Generic[R]):
+    """The handle of one task. It holds no connection: any number may exist, in any thread.
+
+    All times are in seconds. `await handle` is `handle.get()` for asyncio.
+    """
+
+    def __init__(self, source: Source, task_id: str, task_name: str | None = None) -> None:
+        self.task_id = task_id
+        self._source = source
+        self._task_name = task_name
+        self._value: Any = _NOTHING
+
+    def get(self, timeout: float | None = None, *, show_progress: bool = False) -> R:
+        """The task's return value, waiting for it up to `timeout` seconds (None: as long as it takes).
+
+        `show_progress` draws a progress bar while waiting, in a terminal or a notebook, and nothing elsewhere.
+
+        Raises `TaskError` if the task failed, `TaskCancelledError` if it was cancelled, `ResultTimeoutError` (a
+        `TimeoutError`) if it has not ended in time, `UnknownTaskError` if there is no such task or its result has
+        expired, `SerializationError` if the result cannot be read here.
+        """
+        if self._value is not _NOTHING:
+            return cast(R, self._value)
+        deadline = _deadline(timeout)
+        if show_progress:
+            with ProgressBar(self._task_name or self.task_id) as bar:
+                for progress in self.watch(timeout):
+                    bar.show(progress)
+        source = self._source
+        while True:
+            (record,) = source.results.wait([self.task_id], _left(deadline))
+            if record is None:
+                self._check_known(source.inspector.show([self.task_id])[0], timeout)
+            elif record.status.finished:
+                return self._open(record)
+
+    async def aget(self, timeout: float | None = None) -> R:
+        """`get` for asyncio: the loop is not blocked."""
+        if self._value is not _NOTHING:
+            return cast(R, self._value)
+        deadline = _deadline(timeout)
+        producer = self._source.producer
+        while True:
+            (record,) = await producer.wait([self.task_id], _left(deadline))
+            if record is None:
+                self._check_known((await producer.show([self.task_id]))[0], timeout)
+            elif record.status.finished:
+                return self._open(record)
+
+    def __await__(self) -> Generator[Any, None, R]:
+        return self.aget().__await__()
+
+    def __call__(self, block: bool = True, timeout: float | None = None) -> R | None:
+        """`get(timeout)`; with ``block=False`` the value if it is there, else None. Raises what `get` raises."""
+        if block:
+            return self.get(timeout)
+        try:
+            return self.get(0)
+        except ResultTimeoutError:
+            return None
+
+    @property
+    def state(self) -> TaskStatus:
+        """Where the task is now. Raises `UnknownTaskError`."""
+        return self._info().status
+
+    @property
+    def progress(self) -> Progress | None:
+        """What the task last said about its progress; None if it said nothing yet. Raises `UnknownTaskError`."""
+        return self._info().progress
+
+    @property
+    def done(self) -> bool:
+        """True once the task has ended, however it ended. Raises `UnknownTaskError`."""
+        return self.state.finished
+
+    def watch(self, timeout: float | None = None) -> Watch:
+        """Iterate, with ``for`` or ``async for``, over the task's progress as it changes; ends with the task.
+
+        Raises, while iterating, `ResultTimeoutError` after `timeout` seconds and `UnknownTaskError`.
+        """
+        return Watch(self._source, self.task_id, timeout)
+
+    def cancel(self) -> bool:
+        """Cancel the task: a waiting one ends at once, a running one is interrupted. False if it has ended."""
+        return self._source.inspector.cancel([self.task_id])[0]
+
+    def forget(self) -> None:
+        """Delete the stored result now instead of at the end of its time to live."""
+        self._source.results.forget([self.task_id])
+
+    def __repr__(self) -> str:
+        return f"<AsyncResult {self._task_name or 'task'} {self.task_id}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AsyncResult) and other.task_id == self.task_id
+
+    def __hash__(self) -> int:
+        return hash(self.task_id)
+
+    def _info(self) -> TaskInfo:
+        info = self._source.inspector.show([self.task_id])[0]
+        if info is None:
+            raise unknown(self.task_id)
+        return info
+
+    def _check_known(self, info: TaskInfo | None, timeout: float | None) -> None:
+        """The wait has brought no record: raise if there is no such task, or if the time was up."""
+        if info is None:
+            raise unknown(self.task_id)
+        if timeout is not None and not info.status.finished:
+            state = info.status.name
+            raise ResultTimeoutError(f"task {self.task_id} has not ended within {timeout:g} s: it is {state}")
+
+    def _open(self, record: Record) -> R:
+        if record.status is TaskStatus.CANCELLED:
+            raise TaskCancelledError("Cancelled", "it was cancelled", task_id=self.task_id)
+        if record.status is not TaskStatus.SUCCESS:
+            raise task_error(record)
+        self._value = self._source.codec.open_result(self._name(), record)
+        return cast(R, self._value)
+
+    def _name(self) -> str:
+        """The task's name: a seal covers it, so a handle made from a bare id has to look it up."""
+        if self._task_name is None and self._source.codec.seal is not None:
+            message = self._info().message
+            self._task_name = message.name if isinstance(message, Message) else ""
+        return self._task_name or ""
+
+
+class Watch:
+    """The changes of one task's progress, for ``for`` and ``async for``."""
+
+    def __init__(self, source: Source, task_id: str, timeout: float | None) -> None:
+        self._source = source
+        self._task_id = task_id
+        self._timeout = timeout
+
+    def __iter__(self) -> Iterator[Progress]:
+        deadline = _deadline(self._timeout)
+        seen: TaskInfo | None = None
+        while True:
+            info = self._source.inspector.watch(self._task_id, seen, _left(deadline))
+            change, seen = self._change(seen, info, deadline)
+            if change is not None:
+                yield change
+            if seen.status.finished:
+                return
+
+    async def __aiter__(self) -> AsyncIterator[Progress]:
+        deadline = _deadline(self._timeout)
+        seen: TaskInfo | None = None
+        while True:
+            info = await self._source.producer.watch(self._task_id, seen, _left(deadline))
+            change, seen = self._change(seen, info, deadline)
+            if change is not None:
+                yield change
+            if seen.status.finished:
+                return
+
+    def _change(
+        self, seen: TaskInfo | None, info: TaskInfo | None, deadline: float | None
+    ) -> tuple[Progress | None, TaskInfo]:
+        """The new progress, if it is one, and what has now been seen."""
+        if info is None:
+            raise unknown(self._task_id)
+        if not info.status.finished and deadline is not None and time.monotonic() >= deadline:
+            raise ResultTimeoutError(f"task {self._task_id} has not ended in time: it is {info.status.name}")
+        before = seen.progress if seen else None
+        return (info.progress if info.progress != before else None), info
+
+
+def unknown(task_id: str) -> UnknownTaskError:
+    return UnknownTaskError(
+        f"no task has the id {task_id!r}: it was never enqueued on this queue and group, was deleted, or its result "
+        f"has expired"
+    )
+
+
+def task_error(record: Record) -> TaskError:
+    """The failure of a record, to be raised."""
+    if record.error is None:
+        return TaskError("Unknown", "no reason was stored", task_id=record.id)
+    return TaskError(record.error.type, record.error.message, record.error.traceback, record.id)
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + max(0.0, timeout)
+
+
+def _left(deadline: float | None) -> int | None:
+    return None if deadline is None else max(0, round((deadline - time.monotonic()) * 1000))

@@ -1,0 +1,21 @@
+"""Serializers: values to bytes and back, and seals over the bytes."""
+
+from .call import dumps_call, loads_call
+from .errors import OutsideDomainError
+from .json import JSONSerializer
+from .msgpack import MsgpackSerializer
+from .pickle import PickleSerializer
+from .seal import Seal, SealContext
+from .tagged import TaggedSerializer
+
+__all__ = [
+    "JSONSerializer",
+    "MsgpackSerializer",
+    "OutsideDomainError",
+    "PickleSerializer",
+    "Seal",
+    "SealContext",
+    "TaggedSerializer",
+    "dumps_call",
+    "loads_call",
+]

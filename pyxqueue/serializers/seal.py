@@ -1,0 +1,106 @@
+"""Signatures, so that only those who have a key can make a worker decode something, or an answer be believed.
+
+A seal covers the bytes and what they are for: the same bytes under another task name, id, queue or direction are not
+sealed. It proves who wrote them, not that they are new, and hides nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from typing import Literal
+
+from attrs import frozen
+
+from ..errors import ConfigurationError, SealError
+
+VERSION = "v1"
+MIN_KEY_BYTES = 16
+
+
+@frozen
+class SealContext:
+    """What sealed bytes are for."""
+
+    queue: str
+    name: str
+    """The task's."""
+    id: str
+    direction: Literal["call", "result"]
+    serializer: str
+
+    def frame(self, data: bytes) -> bytes:
+        """All of it in one piece, each part behind its length, so that no two contexts have the same."""
+        texts = (VERSION, self.queue, self.name, self.id, self.direction, self.serializer)
+        parts = [*(text.encode("utf-8", "surrogatepass") for text in texts), data]
+        return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+
+
+class Seal:
+    """Signs with the first of its keys and accepts all of them (HMAC-SHA256).
+
+    To change the key without a gap: give every process the new key last, then first, then drop the old one.
+
+    `keys` are one key or several, bytes or text, of at least 16 bytes each; make one with `secrets.token_hex`.
+    Raises `ConfigurationError` for no key and for a shorter one.
+    """
+
+    def __init__(self, keys: str | bytes | Iterable[str | bytes]) -> None:
+        several = [keys] if isinstance(keys, (str, bytes)) else list(keys)
+        raw = [key.encode() if isinstance(key, str) else key for key in several]
+        if not raw:
+            raise ConfigurationError("a seal needs at least one key")
+        for number, key in enumerate(raw, 1):
+            if len(key) < MIN_KEY_BYTES:
+                raise ConfigurationError(
+                    f"key {number} of the seal has {len(key)} bytes, fewer than {MIN_KEY_BYTES}: "
+                    "make one with secrets.token_hex(32)"
+                )
+        self._keys = {_key_id(key): key for key in raw}
+        self._current = _key_id(raw[0])
+
+    @classmethod
+    def from_env(cls, value: str) -> Seal:
+        """The seal of an environment variable's text: keys with commas between them, blanks around them ignored.
+
+        Raises `ConfigurationError` as the constructor does.
+        """
+        return cls([key for part in value.split(",") if (key := part.strip())])
+
+    def __repr__(self) -> str:
+        return f"<Seal {', '.join(self._keys)}>"
+
+    def sign(self, context: SealContext, data: bytes) -> str:
+        """The seal as text, ``v1:<key id>:<hex>``."""
+        return f"{VERSION}:{self._current}:{_digest(self._keys[self._current], context.frame(data))}"
+
+    def verify(self, context: SealContext, data: bytes, seal: str) -> None:
+        """Raises `SealError` unless `seal` was made for these bytes and this context with one of the keys."""
+        what = f"the {context.direction} of task {context.id}"
+        if not seal:
+            raise SealError(f"{what} is not sealed, and only sealed ones are read here: give its writer the key")
+        version, key_id, digest = (*seal.split(":", 2), "", "")[:3]
+        if version != VERSION:
+            raise SealError(f"{what} has a seal of an unknown form, {seal:.40}: this side reads {VERSION}")
+        key = self._keys.get(key_id)
+        if key is None:
+            raise SealError(
+                f"{what} is sealed with the key {key_id:.40}, this side has {', '.join(self._keys)}: "
+                "give it that key too, or it is not one of yours"
+            )
+        expected = _digest(key, context.frame(data))
+        # As bytes, because compare_digest refuses text that is not ASCII.
+        if not hmac.compare_digest(expected.encode(), digest.encode("utf-8", "surrogatepass")):
+            raise SealError(
+                f"the seal of {what} does not fit: the bytes, task name, id, queue or serializer changed since"
+            )
+
+
+def _digest(key: bytes, data: bytes) -> str:
+    return hmac.digest(key, data, hashlib.sha256).hex()
+
+
+def _key_id(key: bytes) -> str:
+    """Tells keys apart without telling anything about them."""
+    return _digest(key, b"pyxqueue key id")[:16]

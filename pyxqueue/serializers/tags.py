@@ -1,0 +1,157 @@
+"""How values that JSON does not have are written: as an object of one key, the tag, for example ``{"!set": [1, 2]}``.
+
+Every tag starts with `MARK`. Those here have no dot; those of classes are import paths and have one. What a `Leaf`
+writes is plain: text, numbers, None, and lists of them.
+"""
+
+from __future__ import annotations
+
+import decimal
+import math
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from typing import Any, TypeVar
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from attrs import frozen
+
+from .errors import OutsideDomainError
+
+MARK = "!"
+INT_MIN, INT_MAX = -(2**63), 2**64 - 1
+"""Integers beyond are tagged: not every reader has them, and as decimals they would meet `int_max_str_digits`."""
+
+Moment = TypeVar("Moment", datetime, time)
+
+# Without a context of our own, the caller's could turn a malformed number into a quiet NaN.
+_STRICT = decimal.Context(traps=[decimal.InvalidOperation])
+
+
+@frozen
+class Leaf:
+    """A type without parts: its tag, and the way there and back. `decode` raises anything for data it does not know."""
+
+    tag: str
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+
+
+def as_text(data: object) -> str:
+    """`data`, if it is text; constructors such as `Decimal` and `UUID` would take other things too."""
+    if not isinstance(data, str):
+        raise TypeError(f"text expected, not {type(data).__name__}")
+    return data
+
+
+def as_list(data: object) -> list[Any]:
+    """`data`, if it is a list; `tuple` and `set` would take text too."""
+    if type(data) is not list:
+        raise TypeError(f"an array expected, not {type(data).__name__}")
+    return data
+
+
+def is_encodable(text: str) -> bool:
+    """False for text with lone surrogates, such as file names that are not UTF-8; UTF-8 has no place for them."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _bytes_to_text(value: bytes | bytearray) -> str:
+    return b64encode(value).decode("ascii")
+
+
+def _text_to_bytes(data: object) -> bytes:
+    return b64decode(as_text(data), validate=True)
+
+
+def _float_to_text(value: float) -> str:
+    return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+
+
+def _decimal_from_text(data: object) -> decimal.Decimal:
+    return decimal.Decimal(as_text(data), _STRICT)
+
+
+def _timedelta_to_list(value: timedelta) -> list[int]:
+    return [value.days, value.seconds, value.microseconds]
+
+
+def _zone_to_plain(zone: tzinfo | None) -> Any:
+    """A zone's key, or ``[days, seconds, microseconds, name]`` for an offset.
+
+    An offset can have a name: those of `datetime.astimezone` do.
+    """
+    if zone is None:
+        return None
+    if type(zone) is ZoneInfo and zone.key is not None:
+        return zone.key
+    if type(zone) is timezone:
+        offset, name = zone.utcoffset(None), zone.tzname(None)
+        return [*_timedelta_to_list(offset), None if name == timezone(offset).tzname(None) else name]
+    error = OutsideDomainError(
+        f"a time zone of type {type(zone).__qualname__} cannot travel: use datetime.timezone or zoneinfo.ZoneInfo(key)"
+    )
+    error.steps.append(".tzinfo")
+    raise error
+
+
+def _zone_from_plain(data: Any) -> tzinfo | None:
+    if data is None:
+        return None
+    if type(data) is str:
+        return ZoneInfo(data)
+    days, seconds, microseconds, name = as_list(data)
+    offset = timedelta(days, seconds, microseconds)
+    return timezone(offset) if name is None else timezone(offset, name)
+
+
+def _moment_to_plain(value: datetime | time) -> str | list[Any]:
+    """ISO text where it says all, else ``[ISO text, zone, fold]``."""
+    if value.tzinfo is None and not value.fold:
+        return value.isoformat()
+    zone = _zone_to_plain(value.tzinfo)
+    # Reading loses the offset if it is shorter than a second; then it goes the long way too.
+    if not value.fold and type(zone) is list and zone[2:] == [0, None]:
+        return value.isoformat()
+    return [value.replace(tzinfo=None, fold=0).isoformat(), zone, value.fold]
+
+
+def _moment_from_plain(kind: type[Moment], data: object) -> Moment:
+    if type(data) is str:
+        return kind.fromisoformat(data)
+    text, zone, fold = as_list(data)
+    return kind.fromisoformat(text).replace(tzinfo=_zone_from_plain(zone), fold=fold)
+
+
+LEAVES: Mapping[type, Leaf] = {
+    bytes: Leaf("bytes", _bytes_to_text, _text_to_bytes),
+    bytearray: Leaf("bytearray", _bytes_to_text, lambda data: bytearray(_text_to_bytes(data))),
+    int: Leaf("int", hex, lambda data: int(as_text(data), 16)),
+    float: Leaf("float", _float_to_text, {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}.__getitem__),
+    str: Leaf(
+        "str",
+        lambda value: _bytes_to_text(value.encode("utf-8", "surrogatepass")),
+        lambda data: _text_to_bytes(data).decode("utf-8", "surrogatepass"),
+    ),
+    datetime: Leaf("datetime", _moment_to_plain, lambda data: _moment_from_plain(datetime, data)),
+    date: Leaf("date", date.isoformat, date.fromisoformat),
+    time: Leaf("time", _moment_to_plain, lambda data: _moment_from_plain(time, data)),
+    timedelta: Leaf("timedelta", _timedelta_to_list, lambda data: timedelta(*as_list(data))),
+    decimal.Decimal: Leaf("decimal", str, _decimal_from_text),
+    UUID: Leaf("uuid", str, lambda data: UUID(as_text(data))),
+}
+
+COLLECTIONS: Mapping[type, str] = {tuple: "tuple", set: "set", frozenset: "frozenset"}
+
+DECODERS: Mapping[str, Callable[[Any], Any]] = {
+    **{leaf.tag: leaf.decode for leaf in LEAVES.values()},
+    "tuple": lambda data: tuple(as_list(data)),
+    "set": lambda data: set(as_list(data)),
+    "frozenset": lambda data: frozenset(as_list(data)),
+    "dict": lambda data: dict(map(as_list, as_list(data))),
+}
+"""By tag; the data's own parts are decoded before. Every dict that an object cannot show comes as pairs, ``!dict``."""

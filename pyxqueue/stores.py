@@ -1,0 +1,71 @@
+"""From what a user names a store by to an open backend; the only place that looks a backend up.
+
+A backend registers a factory under its URL scheme, in the entry point group ``pyxqueue.backends``:
+``factory(source, options) -> Backend``, where `source` is the URL, or a client object of that kind of store.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from attrs import frozen
+
+from .errors import ConfigurationError
+from .protocols import Backend, StoreOptions
+
+URL_VARIABLE = "PYXQUEUE_URL"
+DEFAULT_URL = "redis://127.0.0.1:6379/0"
+GROUP = "pyxqueue.backends"
+
+log = logging.getLogger("pyxqueue")
+
+
+@frozen
+class StoreSource:
+    """Where a queue's store is. Nothing is opened before `open`."""
+
+    factory: Callable[[Any, StoreOptions], Backend]
+    source: Any
+    options: StoreOptions
+
+    def open(self) -> Backend:
+        return self.factory(self.source, self.options)
+
+
+def find_store(source: Any, options: StoreOptions) -> StoreSource:
+    """The store for a URL, a client object, or None for the default.
+
+    Raises `ConfigurationError` if there is no backend for it.
+    """
+    if source is None:
+        source = os.environ.get(URL_VARIABLE) or DEFAULT_URL
+        log.info("queue %s uses %s", options.stream_key, source.rpartition("@")[2])
+    if isinstance(source, str):
+        return StoreSource(_by_scheme(source), source, options)
+    for kind in type(source).__mro__:
+        package = kind.__module__.partition(".")[0]
+        for entry in entry_points(group=GROUP, name=package):
+            return StoreSource(entry.load(), source, options)
+    raise ConfigurationError(
+        f"{type(source).__module__}.{type(source).__qualname__} is no client of a known store: give a redis.Redis "
+        f"client, a URL ({', '.join(sorted(known_schemes()))}), or broker= and results="
+    )
+
+
+def _by_scheme(url: str) -> Callable[[Any, StoreOptions], Backend]:
+    scheme = url.partition("://")[0]
+    found: list[EntryPoint] = list(entry_points(group=GROUP, name=scheme))
+    if not found:
+        raise ConfigurationError(
+            f"no backend for {scheme}:// is installed; there are {', '.join(sorted(known_schemes())) or 'none'}"
+        )
+    factory: Callable[[Any, StoreOptions], Backend] = found[0].load()
+    return factory
+
+
+def known_schemes() -> set[str]:
+    return {entry.name for entry in entry_points(group=GROUP)}

@@ -1,0 +1,174 @@
+"""The laws about intervening: I2 requeue, I3 cancel, I5 delete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...message import Bury, Cancelled, Delivery, Done, Hold, Retry, Return, Settlement, TaskStatus
+from .harness import (
+    EVERY_BYTE,
+    Call,
+    Contract,
+    Harness,
+    buried,
+    counts,
+    decided,
+    done,
+    extended,
+    held,
+    ids_of,
+    info,
+    job,
+    photo,
+    readable,
+    settled,
+    take,
+    take_one,
+)
+from .laws import law
+
+I2, I3, I5 = law("I2"), law("I3"), law("I5")
+
+
+class AdministerLaws(Contract):
+    """I2, I3 and I5."""
+
+    # I2
+
+    def test_i2_what_ended_runs_again_from_the_start(self, harness: Harness) -> None:
+        """A requeued task has its id and bytes, attempt 1, no crashes, and no record."""
+        backend = harness.open()
+        for task_id, verdict in (("a", Done()), ("b", Bury("no use")), ("c", Cancelled())):
+            settled(backend, I2, Settlement(held(backend, I2, task_id, headers={"k": task_id}).receipt, Retry()))
+            delivery = take_one(backend, I2)
+            backend.release("one", [delivery.receipt])
+            settled(backend, I2, decided(take_one(backend, I2), verdict))
+            I2.same(list(backend.requeue([task_id])), [True], f"the requeue of a task after {verdict}")
+            found = info(backend, task_id, I2)
+            seen = (found.status, found.record, found.reason, backend.get([task_id])[0])
+            I2.same(seen, (TaskStatus.PENDING, None, "", None), "state, record, reason and record of a requeued task")
+            message = readable(take_one(backend, I2), I2)
+            wanted = (task_id, EVERY_BYTE, {"k": task_id}, 1, 0, False, 0)
+            header = (message.attempt, message.crashes, message.suspect, message.returns)
+            I2.same((message.id, message.body, dict(message.headers), *header), wanted, "the requeued message")
+            backend.release("one", [])
+            backend.delete([task_id])
+
+    def test_i2_a_requeued_task_ends_anew(self, harness: Harness) -> None:
+        """Who waits after a requeue gets the new result, not the old one."""
+        backend = harness.open()
+        settled(backend, I2, done(held(backend, I2), value=b"old"))
+        backend.requeue(["a"])
+        call = Call(lambda: backend.wait(["a"], None))
+        I2.holds(call.waits(), "wait answered after a requeue, before the new end")
+        settled(backend, I2, done(take_one(backend, I2), value=b"new"))
+        got = call.answer(self.patience, I2, "wait was not woken by the new end")
+        I2.same([record and record.value for record in got], [b"new"], "the result after a requeue")
+
+    def test_i2_refused_while_under_way(self, harness: Harness) -> None:
+        """Nothing that is ready, held, delayed, requeued already or unknown is requeued."""
+        backend = harness.open()
+        held(backend, I2, "held")
+        settled(backend, I2, done(held(backend, I2, "twice")))
+        backend.enqueue([job("ready"), job("delayed", delay=10_000)])
+        ids = ["held", "ready", "delayed", "unknown", "twice", "twice"]
+        I2.same(list(backend.requeue(ids)), [False, False, False, False, True, False], f"the requeue of {ids}")
+        I2.same(counts(backend), (2, 1, 1, 0, 0), "ready, held, delayed, failed, finished after it")
+
+    # I3
+
+    def test_i3_a_waiting_task_ends_at_once(self, harness: Harness) -> None:
+        """A ready and a delayed task are cancelled with a record, and never run."""
+        backend = harness.open()
+        backend.enqueue([job("a"), job("b", delay=10_000), job("c")])
+        I3.same(list(backend.cancel(["b", "a"])), [True, True], "the cancellation of two waiting tasks")
+        ends = [record and record.status for record in backend.get(["a", "b"])]
+        I3.same(ends, [TaskStatus.CANCELLED] * 2, "their records")
+        I3.same(counts(backend), (1, 0, 0, 0, 2), "ready, held, delayed, failed, finished after it")
+        harness.advance(10_001)
+        I3.same(ids_of(take(backend)), ["c"], "what could be claimed after two of three were cancelled")
+
+    def test_i3_the_holder_learns_it(self, harness: Harness) -> None:
+        """The holder of a cancelled task is told with each extension, keeps it until it settles, and may finish."""
+        backend = harness.open()
+        delivery = held(backend, I3)
+        I3.same(extended(backend, delivery), Hold.HELD, "an extension before the cancellation")
+        I3.same(
+            [*backend.cancel(["a"]), *backend.cancel(["a"])], [True, True], "the cancellation of a held task, twice"
+        )
+        I3.same([extended(backend, delivery) for _ in range(2)], [Hold.CANCEL] * 2, "the extensions after it")
+        I3.same(info(backend, "a", I3).status, TaskStatus.STARTED, "the state of a held task that is cancelled")
+        settled(backend, I3, done(delivery))
+        I3.same(info(backend, "a", I3).status, TaskStatus.SUCCESS, "the state of a task that was done all the same")
+
+    def test_i3_the_holder_stops(self, harness: Harness) -> None:
+        """A holder that obeys ends the task as cancelled."""
+        backend = harness.open()
+        delivery = held(backend, I3)
+        backend.cancel(["a"])
+        settled(backend, I3, decided(delivery, Cancelled()))
+        stored = I3.there(backend.get(["a"])[0], "there is no record")
+        I3.same((stored.status, counts(backend)), (TaskStatus.CANCELLED, (0, 0, 0, 0, 1)), "its end and its place")
+
+    def test_i3_nothing_cancelled_runs_again(self, harness: Harness) -> None:
+        """A cancelled task that is retried, returned, released or left by its holder ends instead."""
+        backend = harness.open()
+        ways: dict[str, Callable[[Delivery], object]] = {
+            "retry": lambda held_: settled(backend, I3, Settlement(held_.receipt, Retry())),
+            "late-retry": lambda held_: settled(backend, I3, Settlement(held_.receipt, Retry(10_000))),
+            "return": lambda held_: settled(backend, I3, Settlement(held_.receipt, Return())),
+            "release": lambda _: backend.release("one", []),
+            "lease": lambda _: harness.advance(harness.lease + 1),
+        }
+        for name, way in ways.items():
+            delivery = held(backend, I3, name)
+            backend.cancel([name])
+            way(delivery)
+            I3.same(ids_of(take(backend)), [], f"what could be claimed of a cancelled task ({name})")
+            I3.same(info(backend, name, I3).status, TaskStatus.CANCELLED, f"its state ({name})")
+        I3.same(counts(backend), (0, 0, 0, 0, 5), "ready, held, delayed, failed, finished after all of it")
+
+    def test_i3_what_ended_is_not_cancelled(self, harness: Harness) -> None:
+        """A cancellation that comes too late, or for an unknown id, is answered with False and changes nothing."""
+        backend = harness.open()
+        settled(backend, I3, done(held(backend, I3, "done")))
+        settled(backend, I3, buried(held(backend, I3, "buried")))
+        before = photo(backend)
+        answers = list(backend.cancel(["done", "buried", "unknown"]))
+        I3.same(answers, [False, False, False], "the cancellation of a done, a buried and an unknown task")
+        I3.same(photo(backend), before, "a refused cancellation changed something")
+
+    def test_i3_a_requeue_is_a_new_start(self, harness: Harness) -> None:
+        """A cancelled task that somebody requeues runs, and its holder is not told to stop."""
+        backend = harness.open()
+        delivery = held(backend, I3)
+        backend.cancel(["a"])
+        settled(backend, I3, decided(delivery, Cancelled()))
+        backend.requeue(["a"])
+        I3.same(extended(backend, take_one(backend, I3)), Hold.HELD, "an extension after a requeue")
+
+    # I5
+
+    def test_i5_what_nobody_holds_is_deleted(self, harness: Harness) -> None:
+        """A ready, delayed, failed or finished task goes with its record, and never runs."""
+        backend = harness.open()
+        settled(backend, I5, done(held(backend, I5, "done")))
+        settled(backend, I5, buried(held(backend, I5, "buried")))
+        backend.enqueue([job("ready"), job("delayed", delay=10_000), job("kept")])
+        ids = ["ready", "delayed", "buried", "done"]
+        I5.same(list(backend.delete(ids)), [True] * 4, f"the deletion of {ids}")
+        I5.same(
+            [list(backend.show(ids)), list(backend.get(ids))], [[None] * 4] * 2, "what is known and stored after it"
+        )
+        I5.same(counts(backend), (1, 0, 0, 0, 0), "ready, held, delayed, failed, finished after it")
+        harness.advance(10_001)
+        I5.same(ids_of(take(backend)), ["kept"], "what could be claimed after it")
+
+    def test_i5_a_held_task_is_not_deleted(self, harness: Harness) -> None:
+        """The deletion of a held or unknown task is answered with False and changes nothing."""
+        backend = harness.open()
+        delivery = held(backend, I5)
+        before = photo(backend)
+        I5.same(list(backend.delete(["a", "unknown"])), [False, False], "the deletion of a held and an unknown task")
+        I5.same(photo(backend), before, "a refused deletion changed something")
+        I5.same(list(backend.settle([done(delivery)])), [True], "the holder's settlement after it")

@@ -1,0 +1,62 @@
+"""The numbered laws, read from the docstrings of `pyxqueue.protocols`, so that their text lives in one place."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+from attrs import frozen
+
+from ...protocols import Broker, Inspector, ResultStore, Serializer
+
+T = TypeVar("T")
+
+_BULLET = re.compile(
+    r"\* \*\*(?P<number>[A-Z]\d+)(?P<title>[^*]*)\*\* (?P<text>.*?)(?=\n\s*\* \*\*|\n\s*\n|\Z)", re.DOTALL
+)
+
+
+@frozen
+class Law:
+    """One law, and the ways to say that a backend broke it."""
+
+    number: str
+    text: str
+
+    def broken(self, complaint: str) -> AssertionError:
+        return AssertionError(f"law {self.number} is broken: {complaint}\n\n{self.number}{self.text}")
+
+    def holds(self, condition: object, complaint: str) -> None:
+        __tracebackhide__ = True
+        if not condition:
+            raise self.broken(complaint)
+
+    def same(self, seen: object, wanted: object, complaint: str) -> None:
+        __tracebackhide__ = True
+        if seen != wanted:
+            raise self.broken(f"{complaint}\n  seen:   {seen!r}\n  wanted: {wanted!r}")
+
+    def there(self, value: T | None, complaint: str) -> T:
+        """`value`, which must not be None."""
+        __tracebackhide__ = True
+        if value is None:
+            raise self.broken(complaint)
+        return value
+
+
+def read_laws(*protocols: type) -> dict[str, Law]:
+    """The laws in the docstrings of `protocols`, by number."""
+    laws = {}
+    for protocol in protocols:
+        for found in _BULLET.finditer(protocol.__doc__ or ""):
+            text = " ".join(f"{found['title']} {found['text']}".split())
+            laws[found["number"]] = Law(found["number"], f" {text}")
+    return laws
+
+
+_LAWS = read_laws(Serializer, Broker, ResultStore, Inspector)
+
+
+def law(number: str) -> Law:
+    """The law of that number; without its text when Python runs with its docstrings stripped."""
+    return _LAWS.get(number, Law(number, ""))

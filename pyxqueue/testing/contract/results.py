@@ -1,0 +1,258 @@
+"""The laws about records: R1 never backwards, R2 wakes, R3 ends, R4 forgets exactly, R5 order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...message import Progress, Record, TaskStatus
+from ...protocols import Backend
+from .harness import EVERY_BYTE, MINUTE, Call, Contract, Harness, counts, done, held, job, settled
+from .laws import law
+
+R1, R2, R3, R4, R5 = law("R1"), law("R2"), law("R3"), law("R4"), law("R5")
+
+
+def result(task_id: str, value: bytes = EVERY_BYTE, rank: int = 5, **fields: object) -> Record:
+    return Record(task_id, TaskStatus.SUCCESS, value, rank=rank, **fields)  # type: ignore[arg-type]
+
+
+def values(records: Sequence[Record | None]) -> list[bytes | None]:
+    return [None if record is None else record.value for record in records]
+
+
+class ResultStoreContract(Contract):
+    """R1 to R5, for every store of results.
+
+    A store that is no broker sets `is_broker` to False; `harness.open` then answers a `ResultStore`, and the tests
+    that need a queue do not exist for it: they are in `BackendContract`.
+    """
+
+    is_broker = True
+    """The store knows which ids are under way, so `wait` gives up early for the others."""
+
+    def expect(self, store: Backend, *ids: str) -> None:
+        """Make the store expect records for these ids."""
+        if self.is_broker:
+            store.enqueue([job(task_id) for task_id in ids])
+
+    # R1
+
+    def test_r1_a_later_rank_wins(self, harness: Harness) -> None:
+        """Of the records of two holders the one with the higher rank stays, whichever comes first."""
+        store = harness.open()
+        self.expect(store, "a", "b")
+        store.put([result("a", b"new", 7), result("b", b"old", 3)])
+        store.put([result("a", b"old", 3), result("b", b"new", 7)])
+        R1.same(values(store.get(["a", "b"])), [b"new", b"new"], "the records after one of rank 3 and one of rank 7")
+
+    def test_r1_ranks_are_numbers(self, harness: Harness) -> None:
+        """Ranks are compared as whole numbers, however many digits they have."""
+        store = harness.open()
+        self.expect(store, "a", "b")
+        big = 1_700_000_000_000_000_000
+        store.put([result("a", b"new", 10), result("b", b"new", big + 1)])
+        store.put([result("a", b"old", 9), result("b", b"old", big)])
+        R1.same(values(store.get(["a", "b"])), [b"new", b"new"], "the records of ranks 10 and 9, and of two huge ranks")
+
+    def test_r1_the_same_rank_writes_again(self, harness: Harness) -> None:
+        """A repeat after a lost reply is stored, not refused."""
+        store = harness.open()
+        self.expect(store, "a")
+        store.put([result("a", b"first")])
+        store.put([result("a", b"again")])
+        R1.same(values(store.get(["a"])), [b"again"], "the record after two of the same rank")
+
+    # R2
+
+    def test_r2_records_that_are_there_are_answered(self, harness: Harness) -> None:
+        """`wait` for what is there answers it without a limit of time."""
+        store = harness.open()
+        self.expect(store, "a", "b")
+        store.put([result("a", b"1"), result("b", b"2")])
+        got = Call(lambda: store.wait(["b", "a"], None)).answer(
+            self.patience, R2, "wait hangs on records that are there"
+        )
+        R2.same(values(got), [b"2", b"1"], "what wait answered")
+
+    def test_r2_waits_for_the_last_and_is_woken(self, harness: Harness) -> None:
+        """`wait` answers when the last of its records comes, not with the first, and from any thread."""
+        store, writer = harness.open(), harness.open()
+        self.expect(store, "a", "b")
+        call = Call(lambda: store.wait(["a", "b"], None))
+        R2.holds(call.waits(), "wait answered while no record was there")
+        writer.put([result("a", b"1")])
+        R2.holds(call.waits(), "wait answered while one of two records was missing")
+        writer.put([result("b", b"2")])
+        got = call.answer(self.patience, R2, "wait was not woken by the last record")
+        R2.same(values(got), [b"1", b"2"], "what wait answered")
+
+    def test_r2_every_waiter_is_woken(self, harness: Harness) -> None:
+        """Several threads that wait for the same record, and for others, all get theirs."""
+        store, other, writer = harness.open(), harness.open(), harness.open()
+        self.expect(store, "a", "b")
+        calls = [
+            Call(lambda handle=handle, task_id=task_id: handle.wait([task_id], None))  # type: ignore[misc]
+            for handle in (store, other)
+            for task_id in ("a", "a", "b")
+        ]
+        for call in calls:
+            R2.holds(call.waits(), "wait answered while no record was there")
+        writer.put([result("a", b"1"), result("b", b"2")])
+        got = [values(call.answer(self.patience, R2, "one of several waiters was not woken")) for call in calls]
+        R2.same(got, [[b"1"], [b"1"], [b"2"]] * 2, "what the waiters got")
+
+    def test_r2_no_record_is_missed(self, harness: Harness) -> None:
+        """Records written while a waiter looks, goes to wait and wakes are all seen."""
+        store, writer = harness.open(), harness.open()
+        ids = [f"t{number}" for number in range(40)]
+        self.expect(store, *ids)
+        call = Call(lambda: [values(store.wait([task_id], None)) for task_id in ids])
+        for task_id in ids:
+            writer.put([result(task_id, task_id.encode())])
+        got = call.answer(self.patience, R2, "wait missed a record that came while it was about to wait")
+        R2.same(got, [[task_id.encode()] for task_id in ids], "what a waiter for one after the other got")
+
+    def test_r2_gives_up_at_its_timeout(self, harness: Harness) -> None:
+        """At its timeout `wait` answers what there is."""
+        store = harness.open()
+        self.expect(store, "a", "b")
+        store.put([result("b", b"2")])
+        got = Call(lambda: store.wait(["a", "b"], 30)).answer(self.patience, R2, "wait went on after its timeout")
+        R2.same(values(got), [None, b"2"], "what wait answered at its timeout")
+
+    # R3
+
+    def test_r3_a_record_can_be_read_for_its_ttl(self, harness: Harness) -> None:
+        """Each record ends by its own ttl, and not before."""
+        store = harness.open()
+        self.expect(store, "short", "long")
+        store.put([result("short", ttl=10_000), result("long", ttl=100_000)])
+        seen = [values(store.get(["short", "long"]))]
+        for ms in (5_000, 5_001, 90_000):
+            harness.advance(ms)
+            seen.append(values(store.get(["short", "long"])))
+        both, one, none = [EVERY_BYTE, EVERY_BYTE], [None, EVERY_BYTE], [None, None]
+        R3.same(seen, [both, both, one, none], "two records with lives of 10 s and 100 s at 0, 5, 10 and 100 s")
+
+    def test_r3_wait_answers_no_ended_record(self, harness: Harness) -> None:
+        """A record that has ended is as good as none for who waits."""
+        store = harness.open()
+        self.expect(store, "a")
+        store.put([result("a", ttl=10_000)])
+        harness.advance(10_001)
+        got = Call(lambda: store.wait(["a"], 30)).answer(self.patience, R3, "wait went on after its timeout")
+        R3.same(values(got), [None], "what wait answered for a record that has ended")
+
+    def test_r3_an_ended_record_leaves_room_for_any(self, harness: Harness) -> None:
+        """The rank of a record that has ended bars no other from being stored."""
+        store = harness.open()
+        self.expect(store, "a")
+        store.put([result("a", b"old", 9, ttl=10_000)])
+        harness.advance(3 * 60 * MINUTE)
+        store.put([result("a", b"new", 1)])
+        R3.same(values(store.get(["a"])), [b"new"], "a record stored after one of a higher rank had ended")
+
+    # R4
+
+    def test_r4_only_those_are_forgotten(self, harness: Harness) -> None:
+        """`forget` removes the records it is given, is silent about unknown ids, and touches no other."""
+        store = harness.open()
+        ids = ["a", "b", "c", "ab"]
+        self.expect(store, *ids)
+        store.put([result(task_id) for task_id in ids])
+        store.forget(["a", "c", "unknown"])
+        R4.same(values(store.get(ids)), [None, EVERY_BYTE, None, EVERY_BYTE], "the records after two were forgotten")
+
+    def test_r4_nothing_is_a_fine_thing_to_forget(self, harness: Harness) -> None:
+        """An empty `forget` removes nothing."""
+        store = harness.open()
+        self.expect(store, "a")
+        store.put([result("a")])
+        store.forget([])
+        R4.same(values(store.get(["a"])), [EVERY_BYTE], "the record after nothing was forgotten")
+
+    # R5
+
+    def test_r5_answers_are_in_the_order_of_the_ids(self, harness: Harness) -> None:
+        """`get` and `wait` answer for each id at its place, also for unknown ones and for repeats."""
+        store = harness.open()
+        self.expect(store, "a", "b", "c")
+        store.put([result("b", b"2"), result("a", b"1"), result("c", b"3")])
+        R5.same(values(store.get(["c", "nobody", "a", "c", "b"])), [b"3", None, b"1", b"3", b"2"], "what get answered")
+        R5.same(values(store.wait(["c", "a", "c", "b"], 0)), [b"3", b"1", b"3", b"2"], "what wait answered")
+        R5.same(list(store.get([])), [], "what get answered for no ids")
+
+    def test_r5_a_record_comes_back_whole(self, harness: Harness) -> None:
+        """Every part of a record is read as it was stored."""
+        store = harness.open()
+        self.expect(store, "a")
+        whole = result(
+            "a", serializer="other", seal="00ff", attempt=3, worker="größe", progress=Progress(1, 2, "x"), ttl=77_000
+        )
+        store.put([whole])
+        stored = R5.there(store.get(["a"])[0], "there is no record")
+        seen = (
+            stored.serializer,
+            stored.seal,
+            stored.attempt,
+            stored.worker,
+            stored.progress,
+            stored.ttl,
+            stored.status,
+        )
+        wanted = ("other", "00ff", 3, "größe", Progress(1, 2, "x"), 77_000, TaskStatus.SUCCESS)
+        R5.same(seen, wanted, "the parts of a stored record")
+        R5.holds(stored.finished > 0, "the store did not stamp the time at which it stored the record")
+
+
+class SettledResultLaws(Contract):
+    """What R2 and R4 ask of a store that also is the broker."""
+
+    def test_r2_a_settlement_wakes(self, harness: Harness) -> None:
+        """Who waits for a task is woken by the settlement that ends it."""
+        store, worker = harness.open(), harness.open()
+        delivery = held(worker, R2)
+        call = Call(lambda: store.wait(["a"], None))
+        R2.holds(call.waits(), "wait answered while no record was there")
+        settled(worker, R2, done(delivery))
+        got = call.answer(self.patience, R2, "wait was not woken by a settlement")
+        R2.same(values(got), [EVERY_BYTE], "what wait answered")
+
+    def test_r2_a_cancellation_wakes(self, harness: Harness) -> None:
+        """Who waits for a task is woken when it is cancelled."""
+        store, admin = harness.open(), harness.open()
+        store.enqueue([job("a")])
+        call = Call(lambda: store.wait(["a"], None))
+        R2.holds(call.waits(), "wait answered while no record was there")
+        admin.cancel(["a"])
+        got = call.answer(self.patience, R2, "wait was not woken by a cancellation")
+        R2.same([record and record.status for record in got], [TaskStatus.CANCELLED], "what wait answered")
+
+    def test_r2_an_unknown_id_is_not_waited_for(self, harness: Harness) -> None:
+        """Where nothing would ever come `wait` answers None at once, also without a limit of time."""
+        store = harness.open()
+        held(store, R2)
+        for ids in (["unknown"], ["a", "unknown"]):
+            call = Call(lambda ids=ids: store.wait(ids, None))  # type: ignore[misc]
+            got = call.answer(self.patience, R2, f"wait hangs on {ids}, one of which is not known")
+            R2.same(list(got), [None] * len(ids), f"what wait answered for {ids}")
+
+    def test_r2_a_deleted_task_is_not_waited_for(self, harness: Harness) -> None:
+        """Who waits for a task is woken when it is deleted, since nothing will come."""
+        store, admin = harness.open(), harness.open()
+        store.enqueue([job("a")])
+        call = Call(lambda: store.wait(["a"], None))
+        R2.holds(call.waits(), "wait answered while no record was there")
+        admin.delete(["a"])
+        R2.same(
+            list(call.answer(self.patience, R2, "wait was not woken by the deletion")), [None], "what wait answered"
+        )
+
+    def test_r4_the_task_is_not_forgotten(self, harness: Harness) -> None:
+        """`forget` leaves the task in the history and its id known."""
+        store = harness.open()
+        settled(store, R4, done(held(store, R4)))
+        store.forget(["a"])
+        R4.same(counts(store), (0, 0, 0, 0, 1), "ready, held, delayed, failed, finished after the record was forgotten")
+        R4.same(list(store.enqueue([job("a")])), [False], "a repeat after the record was forgotten")
+        R4.same([task.id for task in store.tasks()[0]], ["a"], "the tasks after the record was forgotten")

@@ -1,0 +1,165 @@
+"""The wire format: how messages and records look in a store that keeps named fields.
+
+It is a flat list of names and values, so that ``XRANGE`` in `redis-cli` shows what a message is and another language
+can write one. A missing field has its default, so the smallest message that can be written by hand is just
+``name rpc.fib body [[10],{}]``.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from .errors import SerializationError
+from .message import (
+    ID_PATTERN,
+    NAME_PATTERN,
+    WIRE_VERSION,
+    Failure,
+    Fields,
+    Message,
+    Progress,
+    Record,
+    TaskStatus,
+    Unreadable,
+)
+
+_INTS = ("attempt", "crashes", "returns", "enqueued", "due", "expires", "priority", "v")
+_TEXTS = ("id", "name", "serializer", "parent", "reply", "seal")
+_DEFAULTS: dict[str, object] = {
+    "serializer": "json",
+    "attempt": 1,
+    "crashes": 0,
+    "returns": 0,
+    "enqueued": 0,
+    "due": 0,
+    "expires": 0,
+    "priority": 0,
+    "parent": "",
+    "reply": "",
+    "seal": "",
+}
+
+
+def message_to_fields(message: Message) -> list[bytes]:
+    """The wire form, name and value in turn. Fields at their default are left out, `v`, `id`, `name`, `body` never."""
+    flat = [
+        b"v", b"%d" % message.v, b"id", message.id.encode(), b"name", message.name.encode(), b"body", message.body,
+    ]  # fmt: skip
+    for name, default in _DEFAULTS.items():
+        value = getattr(message, name)
+        if value != default:
+            flat += (name.encode(), str(value).encode())
+    if message.suspect:
+        flat += (b"suspect", b"1")
+    if message.headers:
+        flat += (b"headers", msgspec.json.encode(dict(message.headers)))
+    return flat
+
+
+def message_from_fields(fields: Fields, fallback_id: str) -> Message | Unreadable:
+    """Read the wire form. What cannot be read comes back as `Unreadable`, never as an exception.
+
+    `fallback_id` names an entry without a (valid) id of its own.
+    """
+    try:
+        raw_id = fields.get(b"id", b"").decode()
+        task_id = raw_id if ID_PATTERN.fullmatch(raw_id) else fallback_id
+    except UnicodeDecodeError:
+        task_id, raw_id = fallback_id, "\ufffd"
+    try:
+        if (version := int(fields.get(b"v", b"1"))) > WIRE_VERSION:
+            return Unreadable(task_id, fields, f"wire version {version}, this worker reads {WIRE_VERSION}", newer=True)
+        if raw_id and raw_id != task_id:
+            return Unreadable(task_id, fields, "the id is not 1 to 64 characters of A-Z a-z 0-9 _ . -")
+        name = fields[b"name"].decode()
+        if not NAME_PATTERN.fullmatch(name):
+            return Unreadable(task_id, fields, "the task name has characters a name cannot have")
+        values: dict[str, object] = {"id": task_id, "name": name, "body": fields.get(b"body", b"")}
+        for key in _INTS:
+            if (raw := fields.get(key.encode())) is not None:
+                values[key] = int(raw)
+        for key in _TEXTS[2:]:
+            if (raw := fields.get(key.encode())) is not None:
+                values[key] = raw.decode()
+        if fields.get(b"suspect") == b"1":
+            values["suspect"] = True
+        if headers := fields.get(b"headers"):
+            values["headers"] = msgspec.json.decode(headers, type=dict[str, str])
+        return Message(**values)  # type: ignore[arg-type]
+    except KeyError:
+        return Unreadable(task_id, fields, "the entry has no field 'name'")
+    except (ValueError, msgspec.MsgspecError) as error:
+        return Unreadable(task_id, fields, f"a header field cannot be read: {error}")
+
+
+_PROGRESS = msgspec.json.Encoder()
+
+
+def progress_to_json(progress: Progress | None) -> bytes:
+    """The wire form of a progress value: a JSON array ``[done, total, message]``; empty for none."""
+    return b"" if progress is None else _PROGRESS.encode((progress.done, progress.total, progress.message))
+
+
+def progress_from_json(data: bytes | None) -> Progress | None:
+    """Read `progress_to_json`'s bytes."""
+    if not data:
+        return None
+    done, total, message = msgspec.json.decode(data, type=tuple[int | float, int | float | None, str])
+    return Progress(done, total, message)
+
+
+def record_to_fields(record: Record) -> list[bytes]:
+    """The wire form of a record, name and value in turn."""
+    flat = [b"v", b"%d" % record.v, b"state", b"%d" % record.status, b"attempt", b"%d" % record.attempt]
+    if record.status is TaskStatus.SUCCESS:
+        flat += (b"value", record.value)
+    if record.serializer != "json":
+        flat += (b"serializer", record.serializer.encode())
+    if record.seal:
+        flat += (b"seal", record.seal.encode())
+    if record.error is not None:
+        error = record.error
+        flat += (b"error", msgspec.json.encode((error.type, error.message, error.traceback)))
+    if record.worker:
+        flat += (b"worker", record.worker.encode())
+    if record.progress is not None:
+        flat += (b"progress", progress_to_json(record.progress))
+    if record.rank:
+        flat += (b"rank", b"%d" % record.rank)
+    return flat
+
+
+def record_from_fields(task_id: str, fields: Fields) -> Record | None:
+    """Read the wire form; None if the fields hold no finished record.
+
+    Raises `SerializationError` for a record of a newer version or one that is damaged.
+    """
+    if b"state" not in fields:
+        return None
+    try:
+        if (version := int(fields[b"v"])) > WIRE_VERSION:
+            raise SerializationError(
+                f"the result of {task_id} has wire version {version}, newer than {WIRE_VERSION}: upgrade pyxqueue here"
+            )
+        error = None
+        if raw := fields.get(b"error"):
+            error = Failure(*msgspec.json.decode(raw, type=tuple[str, str, str]))
+        return Record(
+            id=task_id,
+            status=TaskStatus(int(fields[b"state"])),
+            value=fields.get(b"value", b""),
+            serializer=fields.get(b"serializer", b"json").decode(),
+            seal=fields.get(b"seal", b"").decode(),
+            error=error,
+            attempt=int(fields.get(b"attempt", b"1")),
+            worker=fields.get(b"worker", b"").decode(),
+            finished=int(fields.get(b"finished", b"0")),
+            progress=progress_from_json(fields.get(b"progress")),
+            ttl=int(fields.get(b"ttl", b"0")),
+            rank=int(fields.get(b"rank", b"0")),
+            v=version,
+        )
+    except (KeyError, ValueError, msgspec.MsgspecError) as error_:
+        if isinstance(error_, SerializationError):
+            raise
+        raise SerializationError(f"the stored result of {task_id} is damaged: {error_}") from error_

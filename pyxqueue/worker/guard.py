@@ -1,0 +1,80 @@
+"""A tiny process that kills the workers if their supervisor dies without stopping them.
+
+A worker that holds the interpreter in a C call cannot notice by itself that its supervisor is gone, and what a worker
+started would outlive it. The guard reads pids from a pipe whose other end only the supervisor holds; when that end
+closes without a goodbye, it kills every process group it knows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterable
+from contextlib import suppress
+
+from attrs import define
+
+
+@define
+class Guard:
+    """The supervisor's end of it."""
+
+    pid: int
+    pipe: int
+
+    @classmethod
+    def start(cls) -> Guard:
+        """Fork the guard. Must be called before other processes could inherit the pipe."""
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(writer)
+            _watch(reader)
+            os._exit(0)
+        os.close(reader)
+        return cls(pid, writer)
+
+    def add(self, pid: int) -> None:
+        self._say(f"+{pid}\n")
+
+    def remove(self, pid: int) -> None:
+        self._say(f"-{pid}\n")
+
+    def stop(self) -> None:
+        """Say goodbye: everything was stopped in order."""
+        self._say("bye\n")
+        os.close(self.pipe)
+        os.waitpid(self.pid, 0)
+
+    def _say(self, line: str) -> None:
+        with suppress(BrokenPipeError):  # somebody killed the guard; the workers are only without their safety net
+            os.write(self.pipe, line.encode())
+
+
+def _watch(reader: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_IGN)
+    signal.set_wakeup_fd(-1)
+    os.setpgid(0, 0)
+    with os.fdopen(reader) as lines:
+        _kill(_read(lines))
+
+
+def _read(lines: Iterable[str]) -> set[int]:
+    """The pids that are left when the pipe ends; none after a goodbye."""
+    pids: set[int] = set()
+    for line in lines:
+        if line.startswith("+"):
+            pids.add(int(line[1:]))
+        elif line.startswith("-"):
+            pids.discard(int(line[1:]))
+        else:
+            return set()
+    return pids
+
+
+def _kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)

@@ -1,0 +1,102 @@
+"""Keeps what workers hold: renews leases, hands back what a stuck worker sits on, promotes delayed work.
+
+It runs no user code, so nothing a task does can make it late. In a supervised worker it runs in the supervisor, for all
+children; in a worker without one, in a thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Self
+
+from attrs import define, field
+
+from ..errors import BrokerError, BrokerUnavailableError
+from ..message import Extension, Hold, Return, Settlement
+from ..protocols import Broker
+from .events import log
+from .held import HeldTable, Holding
+
+STUCK = 0.05
+"""Seconds a worker may be busy with one task before what it holds beside it is handed back."""
+PROMOTE_EVERY = 0.2
+_PROMOTE_BATCH = 256
+
+
+@define(eq=False)
+class Keeper:
+    """Keeps the deliveries of some tables. `renew_every`: seconds between renewals, a third of the lease."""
+
+    broker: Broker
+    renew_every: float
+    _monotonic: Callable[[], float] = time.monotonic
+    _next_renewal: float = field(default=0.0, init=False)
+    _next_promotion: float = field(default=0.0, init=False)
+    _failing: bool = field(default=False, init=False)
+
+    def step(self, tables: Sequence[HeldTable]) -> float:
+        """Do what is due now; answers how many seconds later it wants to be called again."""
+        now = self._monotonic()
+        try:
+            self._hand_back(tables, now)
+            if now >= self._next_renewal:
+                self._next_renewal = now + self.renew_every
+                self._renew(tables)
+            if now >= self._next_promotion:
+                until_due = self.broker.promote(_PROMOTE_BATCH)
+                soon = until_due / 1000 if until_due >= 0 else PROMOTE_EVERY
+                self._next_promotion = now + min(PROMOTE_EVERY, max(0.001, soon))
+            self._failing = False
+        except BrokerUnavailableError as error:
+            if not self._failing:
+                log.warning("leases cannot be renewed now: %s", error)
+            self._failing = True
+            self._next_renewal = self._next_promotion = now + PROMOTE_EVERY
+        except BrokerError:
+            log.exception("leases cannot be renewed now")
+            self._next_renewal = self._next_promotion = now + 1.0
+        return max(0.0, min(self._next_promotion, self._next_renewal) - self._monotonic())
+
+    def _renew(self, tables: Sequence[HeldTable]) -> None:
+        held = [(table, holding) for table in tables for holding in table.holdings()]
+        if not held:
+            return
+        answers = self.broker.extend([Extension(holding.receipt) for _, holding in held])
+        for (table, holding), answer in zip(held, answers, strict=True):
+            if answer is Hold.CANCEL:
+                table.ask_cancel(holding.slot)
+
+    def _hand_back(self, tables: Sequence[HeldTable], now: float) -> None:
+        taken: list[Holding] = []
+        for table in tables:
+            holdings = table.holdings()
+            waiting = [holding for holding in holdings if holding.waiting]
+            running = [holding.started for holding in holdings if holding.running]
+            if waiting and running and now - max(running) > STUCK:
+                taken += [back for holding in waiting if (back := table.take_back(holding.slot)) is not None]
+        if taken:
+            self.broker.settle([Settlement(holding.receipt, Return()) for holding in taken])
+
+
+class KeeperThread:
+    """A `Keeper` in a thread, for a worker that has no supervisor."""
+
+    def __init__(self, keeper: Keeper, table: HeldTable) -> None:
+        self._keeper = keeper
+        self._table = table
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pyxqueue-keeper", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(min(STUCK, self._keeper.step([self._table]))):
+            pass

@@ -1,0 +1,135 @@
+"""Putting a worker together: which executor, which process model, in this process or in one of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+
+from attrs import define, frozen
+
+from ..codec import Codec
+from ..protocols import Broker, ResultStore
+from ..task import Registry
+from .events import Observer, log
+from .executors import Executor, Inline, Loop, Threads
+from .held import HeldTable
+from .options import WorkerOptions
+from .processes import ForkStarter, SpawnStarter, end_process, fork, fork_is_safe
+from .supervisor import Supervisor
+from .worker import Worker
+
+_CONCURRENCY = 100
+
+
+@frozen
+class WorkerParts:
+    """What workers need of a queue. `connect` opens stores that belong to the process that calls it."""
+
+    connect: Callable[[], tuple[Broker, ResultStore]]
+    registry: Registry
+    codec: Codec
+    observer: Observer | None = None
+    reimport: Sequence[str] | None = None
+    """The command that runs ``pyxqueue`` on the module of this queue in a new interpreter; None if it has none."""
+
+    def make_worker(self, options: WorkerOptions, consumer: str, table: HeldTable) -> Worker:
+        broker, results = self.connect()
+        executor = make_executor(options, self.registry)
+        return Worker(
+            broker, results, self.registry, self.codec, executor, consumer, table, self.observer, options.wait
+        )
+
+
+def make_executor(options: WorkerOptions, registry: Registry) -> Executor:
+    """Inline, or threads if they are asked for; beside it an event loop if there is an ``async def`` to run."""
+    plain: Executor = Inline() if options.threads is None else Threads(options.threads)
+    has_async = any(inspect.iscoroutinefunction(task.function) for task in registry)
+    if options.concurrency is None and not has_async:
+        return plain
+    return Loop(options.concurrency or _CONCURRENCY, plain)
+
+
+def consumer_name(prefix: str, index: int) -> str:
+    """Unique per boot: ``worker-<index>-<pid of the supervisor>-<uuid1>``."""
+    return f"{prefix}worker-{index}-{os.getpid()}-{uuid.uuid1()}"
+
+
+def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None = None) -> None:
+    """Be the supervisor until told to stop by SIGTERM or SIGINT, or by the end of `parent`."""
+    if parts.reimport is not None and not fork_is_safe():
+        settings = ["child", *_flags(options)]
+        start: ForkStarter | SpawnStarter = SpawnStarter([*parts.reimport, *settings])
+    else:
+        start = ForkStarter(lambda consumer, table: parts.make_worker(options, consumer, table))
+    log.info(
+        "%d worker processes, pid of the supervisor %d, tasks: %d", options.processes, os.getpid(), len(parts.registry)
+    )
+    Supervisor(
+        options,
+        start,
+        connect=lambda: parts.connect()[0],
+        name=lambda index: consumer_name(options.prefix, index),
+        parent=parent,
+    ).run()
+    log.info("all workers have stopped")
+
+
+def _flags(options: WorkerOptions) -> list[str]:
+    flags = ["--processes", str(options.processes), "--grace", str(options.grace)]
+    if options.threads is not None:
+        flags += ["--threads", str(options.threads)]
+    if options.concurrency is not None:
+        flags += ["--concurrency", str(options.concurrency)]
+    return flags
+
+
+@define(eq=False)
+class Started:
+    """Workers that run in a supervisor process of their own, beside this program."""
+
+    pid: int
+    _leash: int
+    """Our end of a pipe: when it closes, because we end, the supervisor stops."""
+    _process: subprocess.Popen[bytes] | None = None
+
+    def stop(self) -> None:
+        """Stop them as SIGTERM does, and wait until they are gone."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+        self.wait()
+
+    def wait(self) -> None:
+        if self._process is not None:
+            self._process.wait()
+        else:
+            os.waitpid(self.pid, 0)
+        os.close(self._leash)
+
+
+def start_workers(parts: WorkerParts, options: WorkerOptions) -> Started:
+    """Start a supervisor in a process of its own and return at once."""
+    reader, writer = os.pipe()
+    if parts.reimport is not None and not fork_is_safe():
+        command = [*parts.reimport, "worker", *_flags(options), "--parent-fd", str(reader)]
+        process = subprocess.Popen(command, pass_fds=[reader], start_new_session=True)  # noqa: S603 - our interpreter
+        os.close(reader)
+        return Started(process.pid, writer, process)
+    pid = fork()
+    if pid:
+        os.close(reader)
+        return Started(pid, writer)
+    os.close(writer)
+    return end_process(lambda: _supervise(parts, options, reader))
+
+
+def _supervise(parts: WorkerParts, options: WorkerOptions, parent: int) -> int:
+    os.setsid()  # the terminal's ^C goes to the program, which decides about its workers
+    sys.stdin.close()
+    run_workers(parts, options, parent)
+    return 0

@@ -1,0 +1,124 @@
+"""Interrupting a task from outside: because its soft time limit is over, or because it was cancelled.
+
+In the main thread a signal does it, which also ends a sleep or a blocking read. In other threads Python can only be
+asked to raise at the next bytecode. Neither interrupts a C extension that does not return: for that there is the hard
+limit, which kills the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from types import FrameType
+from typing import Protocol
+
+from ..errors import CancelRequested, TimeLimitExceeded
+
+
+class Interrupter(Protocol):
+    """Limits the tasks of one executor."""
+
+    def limit(self, slot: int, seconds: float | None) -> AbstractContextManager[None]: ...
+
+    def cancel(self, slot: int) -> None:
+        """Raise `CancelRequested` in the task of this slot, if it runs. Called from another thread."""
+        ...
+
+    def check(self) -> None:
+        """Called every moment from another thread: whose time is over?"""
+        ...
+
+
+def _over_time(seconds: float | None) -> TimeLimitExceeded:
+    return TimeLimitExceeded(f"the task ran longer than its timeout of {seconds:g} s")
+
+
+class SignalInterrupter:
+    """For tasks that run in the main thread, one at a time."""
+
+    def __init__(self) -> None:
+        self._slot: int | None = None
+        self._cancelled: int | None = None
+        self._seconds: float | None = None
+        self._main = threading.main_thread().ident or 0
+        signal.signal(signal.SIGALRM, self._on_alarm)
+
+    def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
+        if self._slot is None:
+            return  # it ended while the signal was under way
+        if self._cancelled == self._slot:
+            self._cancelled = None
+            raise CancelRequested("the task was cancelled")
+        if self._seconds is not None:
+            raise _over_time(self._seconds)
+
+    @contextmanager
+    def limit(self, slot: int, seconds: float | None) -> Iterator[None]:
+        self._seconds = seconds
+        self._slot = slot
+        if seconds is not None:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            self._slot = None
+            if seconds is not None:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def cancel(self, slot: int) -> None:
+        self._cancelled = slot
+        signal.pthread_kill(self._main, signal.SIGALRM)
+
+    def check(self) -> None:
+        """The kernel's timer does it."""
+
+
+class ThreadInterrupter:
+    """For tasks that run in threads."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._running: dict[int, tuple[int, float | None, float | None]] = {}
+        self._asked: set[int] = set()
+
+    @contextmanager
+    def limit(self, slot: int, seconds: float | None) -> Iterator[None]:
+        thread = threading.get_ident()
+        deadline = None if seconds is None else self._monotonic() + seconds
+        with self._lock:
+            self._running[slot] = (thread, deadline, seconds)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.pop(slot, None)
+                if slot in self._asked:  # what has not been raised yet must not hit the next task
+                    self._asked.discard(slot)
+                    _raise_in(thread, None)
+
+    def cancel(self, slot: int) -> None:
+        with self._lock:
+            self._interrupt(slot, CancelRequested)
+
+    def check(self) -> None:
+        now = self._monotonic()
+        with self._lock:
+            for slot, (_, deadline, _) in list(self._running.items()):
+                if deadline is not None and now >= deadline:
+                    self._interrupt(slot, TimeLimitExceeded)
+
+    def _interrupt(self, slot: int, error: type[BaseException]) -> None:
+        if slot in self._running and slot not in self._asked:
+            self._asked.add(slot)
+            _raise_in(self._running[slot][0], error)
+
+
+def _raise_in(thread: int, error: type[BaseException] | None) -> None:
+    """Have `error` raised in a thread at its next bytecode; None takes that back."""
+    target = None if error is None else ctypes.py_object(error)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), target)

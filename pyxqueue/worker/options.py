@@ -1,0 +1,27 @@
+"""How workers are run."""
+
+from __future__ import annotations
+
+import os
+
+from attrs import field, frozen, validators
+
+DEFAULT_GRACE = 25.0
+"""Seconds; under the 30 s after which common process managers kill."""
+
+
+@frozen
+class WorkerOptions:
+    """Times in seconds."""
+
+    processes: int = field(factory=lambda: os.cpu_count() or 1, validator=validators.ge(1))
+    threads: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    """Tasks that run at once in each process, in threads; None: one, without a thread."""
+    concurrency: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    """``async def`` tasks that run at once in each process; None: 100 if the queue has such tasks."""
+    grace: float = field(default=DEFAULT_GRACE, validator=validators.ge(0))
+    """How long running tasks may go on after a signal to stop."""
+    prefix: str = ""
+    """In front of the workers' names."""
+    wait: int = 2_000
+    """Milliseconds a claim waits for work."""

@@ -1,0 +1,102 @@
+"""Making worker processes: by fork where that is safe, else by starting the interpreter anew."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from .held import HeldTable
+from .worker import Worker
+
+MakeWorker = Callable[[str, HeldTable], Worker]
+"""Makes the worker of a process, from its consumer name and its table; called in that process."""
+
+
+def fork_is_safe() -> bool:
+    """Forking copies one thread and the locks of all; macOS's frameworks do not survive it at all."""
+    return sys.platform != "darwin" and threading.active_count() == 1
+
+
+class ForkStarter:
+    """Forks a child that already has the tasks."""
+
+    def __init__(self, make: MakeWorker) -> None:
+        self._make = make
+
+    def __call__(self, consumer: str, table: HeldTable, close_inherited: Callable[[], None]) -> int:
+        pid = fork()
+        if pid:
+            _own_group(pid)
+            return pid
+        return end_process(lambda: self._serve(consumer, table, close_inherited))
+
+    def _serve(self, consumer: str, table: HeldTable, close_inherited: Callable[[], None]) -> int:
+        close_inherited()
+        return serve(self._make, consumer, HeldTable(table.fd))
+
+
+def fork() -> int:
+    """`os.fork` with nothing left in the output buffers that both processes would then write."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # about threads: the caller has decided
+        return os.fork()
+
+
+def end_process(body: Callable[[], int]) -> NoReturn:
+    """Be a forked process: run `body` and exit with its code, without what the parent registered for its own exit."""
+    code = 1
+    try:
+        code = body()
+    except BaseException:  # noqa: BLE001 - whatever it was, this process must end here
+        traceback.print_exc()
+    finally:
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+
+
+class SpawnStarter:
+    """Starts a new interpreter that imports the tasks. `command` is extended by the consumer and the table's fd."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = list(command)
+
+    def __call__(self, consumer: str, table: HeldTable, close_inherited: Callable[[], None]) -> int:  # noqa: ARG002
+        command = [*self._command, consumer, str(table.fd)]
+        process = subprocess.Popen(command, pass_fds=[table.fd], process_group=0)  # noqa: S603 - our own interpreter
+        process.returncode = 0  # the supervisor reaps it; Popen must not
+        return process.pid
+
+
+def serve(make: MakeWorker, consumer: str, table: HeldTable) -> int:
+    """Be a worker process; answers its exit code."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's ^C is for the supervisor to judge
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _own_group(0)
+    stopped = []
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
+    worker = make(consumer, table)
+    signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+    if stopped:
+        worker.stop()
+    worker.run()
+    return 0
+
+
+def _own_group(pid: int) -> None:
+    """A group of its own, so that what tasks start can be ended with it. Parent and child both ask: no race."""
+    with contextlib.suppress(PermissionError, ProcessLookupError):
+        os.setpgid(pid, 0)

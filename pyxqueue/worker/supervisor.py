@@ -1,0 +1,267 @@
+"""The supervisor: starts worker processes, keeps their leases, replaces them when they die, stops them on a signal.
+
+It runs no user code and has one thread, so that it can fork at any time. What it does, in one loop: wait for a signal,
+a death or the next duty; reap; keep. Signals only write a byte into a pipe that the loop waits on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Protocol
+
+from attrs import define, field
+
+from ..errors import BrokerError
+from ..message import Bury, Failure, Record, Retry, Settlement, TaskStatus
+from ..protocols import Broker
+from .events import log
+from .guard import Guard
+from .held import HeldTable, Holding
+from .keeper import STUCK, Keeper
+from .options import WorkerOptions
+
+_MAX_PAUSE = 30.0
+_STABLE = 5.0
+"""A child that lived this many seconds was not broken from the start."""
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Starter(Protocol):
+    """Starts one worker process and answers its pid, which also is its process group.
+
+    `close_inherited` closes, in a forked process, what belongs to the supervisor alone.
+    """
+
+    def __call__(self, consumer: str, table: HeldTable, close_inherited: Callable[[], None]) -> int: ...
+
+
+@define(eq=False)
+class Child:
+    """One place for a worker process, and the process that has it now."""
+
+    index: int
+    pid: int = 0
+    consumer: str = ""
+    table: HeldTable = field(factory=HeldTable.shared)
+    born: float = 0.0
+    failures: int = 0
+    restart_at: float = 0.0
+    overdue: Holding | None = None
+    """What it was killed for: a task beyond its hard time limit."""
+
+
+@define(eq=False)
+class Supervisor:
+    """Runs worker processes until told to stop.
+
+    Parameters: `start`, makes a process; `connect`, opens the broker, called after the first processes were made;
+    `name`, makes the consumer name of a child; `parent`, a file descriptor that becomes readable (at its end) when
+    whoever started this supervisor is gone.
+    """
+
+    options: WorkerOptions
+    start: Starter
+    connect: Callable[[], Broker]
+    name: Callable[[int], str]
+    parent: int | None = None
+    _children: list[Child] = field(factory=list, init=False)
+    _signals: int = field(default=0, init=False)
+    _deadline: float | None = field(default=None, init=False)
+    _broker: Broker | None = field(default=None, init=False)
+    _guard: Guard | None = field(default=None, init=False)
+    _pipe: tuple[int, int] = field(default=(-1, -1), init=False)
+
+    def run(self) -> None:
+        """Returns when it was told to stop and every child is gone."""
+        self._pipe = reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        os.set_blocking(reader, False)
+        previous = {number: signal.signal(number, self._on_signal) for number in (*_STOP_SIGNALS, signal.SIGCHLD)}
+        wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        try:
+            self._guard = Guard.start()
+            self._children = [Child(index) for index in range(1, self.options.processes + 1)]
+            for child in self._children:
+                self._spawn(child)
+            self._broker = self.connect()
+            self._loop(reader)
+        finally:
+            signal.set_wakeup_fd(wakeup)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            self._end()
+            os.close(reader)
+            os.close(writer)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if number in _STOP_SIGNALS:
+            self._signals += 1
+
+    def _loop(self, reader: int) -> None:
+        keeper: Keeper | None = None
+        told = 0
+        while True:
+            self._reap()
+            if self._signals > told:
+                told = self._signals
+                self._stop(told)
+            self._enforce(time.monotonic())
+            alive = [child for child in self._children if child.pid]
+            if not alive and self._deadline is not None:
+                return
+            if self._deadline is None:
+                self._restart()
+            if keeper is None:
+                keeper = self._make_keeper()
+            pause = keeper.step([child.table for child in alive]) if keeper else 0.5
+            self._wait(reader, min(pause, STUCK if any(child.table.busy() for child in alive) else 0.5))
+
+    def _make_keeper(self) -> Keeper | None:
+        broker = self._broker
+        if broker is None:
+            return None
+        try:
+            return Keeper(broker, broker.lease() / 3000)
+        except BrokerError as error:
+            log.warning("waiting for the store: %s", error)
+            return None
+
+    def _wait(self, reader: int, seconds: float) -> None:
+        """Until a signal, the parent's end, or for `seconds`."""
+        watched = [reader] if self.parent is None else [reader, self.parent]
+        ready, _, _ = select.select(watched, [], [], max(0.0, seconds))
+        if reader in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(reader, 4096)
+        if self.parent in ready and self._deadline is None:
+            log.info("whoever started these workers is gone: stopping")
+            self._signals += 1
+            self.parent = None
+
+    # Children
+
+    def _spawn(self, child: Child) -> None:
+        child.table.close()
+        child.table = HeldTable.shared()
+        child.consumer = self.name(child.index)
+        child.born = time.monotonic()
+        child.overdue = None
+        child.pid = self.start(child.consumer, child.table, self._close_inherited)
+        if self._guard is not None:
+            self._guard.add(child.pid)
+
+    def _close_inherited(self) -> None:
+        if self._guard is not None:
+            os.close(self._guard.pipe)
+        if self._broker is not None:
+            self._broker.close()
+        for number in self._pipe:
+            os.close(number)
+
+    def _restart(self) -> None:
+        now = time.monotonic()
+        for child in self._children:
+            if not child.pid and now >= child.restart_at:
+                self._spawn(child)
+
+    def _reap(self) -> None:
+        for child in self._children:
+            if child.pid:
+                pid, status = os.waitpid(child.pid, os.WNOHANG)
+                if pid:
+                    self._bury_child(child, os.waitstatus_to_exitcode(status))
+
+    def _bury_child(self, child: Child, code: int) -> None:
+        """Give back what a dead process held; what it was running is charged, unless we killed it."""
+        _kill_group(child.pid)
+        if self._guard is not None:
+            self._guard.remove(child.pid)
+        child.pid = 0
+        now = time.monotonic()
+        child.failures = 0 if now - child.born > _STABLE else child.failures + 1
+        child.restart_at = now + (min(_MAX_PAUSE, 0.1 * 2**child.failures) if child.failures > 1 else 0.0)
+        running = [holding for holding in child.table.holdings() if holding.running]
+        if self._deadline is None or code not in (0, -signal.SIGKILL):
+            log.warning("worker process %s ended with %s; it was running %s", child.consumer, code, _names(running))
+        blameless = self._deadline is not None or child.overdue is not None
+        self._give_back(child, [] if blameless else [holding.receipt for holding in running])
+
+    def _give_back(self, child: Child, started: list[str]) -> None:
+        try:
+            if self._broker is None:
+                self._broker = self.connect()
+            if child.overdue is not None:
+                self._broker.settle([_over_time(child.overdue, child.consumer)])
+            self._broker.release(child.consumer, started)
+        except BrokerError as error:
+            log.warning("what %s held comes back when its lease ends: %s", child.consumer, error)
+
+    def _enforce(self, now: float) -> None:
+        """Kill the processes of tasks beyond their hard limit, and at the end of the grace everything."""
+        for child in self._children:
+            if not child.pid:
+                continue
+            if self._deadline is not None and now >= self._deadline:
+                _kill_group(child.pid)
+            elif child.overdue is None:
+                late = [one for one in child.table.holdings() if one.running and 0 < one.deadline <= now]
+                if late:
+                    child.overdue = late[0]
+                    log.error("task %s is beyond its hard time limit: killing %s", late[0].task_id, child.consumer)
+                    _kill_group(child.pid)
+
+    def _stop(self, signals: int) -> None:
+        if signals > 1:
+            log.warning("stopping now: running tasks are handed back")
+            self._deadline = time.monotonic()
+            return
+        running = [holding for child in self._children if child.pid for holding in child.table.holdings()]
+        log.info(
+            "stopping: %d tasks may end within %g s (signal again to hand them back now)",
+            sum(holding.running for holding in running),
+            self.options.grace,
+        )
+        self._deadline = time.monotonic() + self.options.grace
+        for child in self._children:
+            if child.pid:
+                os.kill(child.pid, signal.SIGTERM)
+
+    def _end(self) -> None:
+        """Leave nothing behind, however the loop ended."""
+        for child in self._children:
+            if child.pid:
+                _kill_group(child.pid)
+                os.waitpid(child.pid, 0)
+                self._give_back(child, [])
+            child.table.close()
+        if self._guard is not None:
+            self._guard.stop()
+        if self._broker is not None:
+            self._broker.close()
+
+
+def _over_time(holding: Holding, consumer: str) -> Settlement:
+    failure = Failure(
+        "pyxqueue.errors.TimeLimitExceeded", "the task was beyond its hard time limit, its process was killed"
+    )
+    if holding.retry_delay >= 0:
+        return Settlement(holding.receipt, Retry(round(holding.retry_delay)))
+    record = Record(holding.task_id, TaskStatus.FAILURE, error=failure, attempt=holding.attempt, worker=consumer)
+    return Settlement(holding.receipt, Bury(f"{failure.type}: {failure.message}"), record)
+
+
+def _kill_group(pid: int) -> None:
+    """The process and whatever it started."""
+    with suppress(ProcessLookupError, PermissionError):  # gone, or (macOS) only a zombie is left of it
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _names(running: list[Holding]) -> str:
+    return ", ".join(holding.task_id for holding in running) or "nothing"

@@ -1,0 +1,362 @@
+"""One worker: claims messages, has them run, settles what became of them.
+
+Three loops share the work. The *claim* loop runs in the caller's thread and feeds the executor. The *settle* loop takes
+whatever has finished and settles it in one batch while the next tasks run (group commit: no timer, the batch is what
+came in during the last round trip). The *keep* loop sends progress and passes on cancellations. Leases are kept by
+whoever owns the `HeldTable`: the supervisor of the process, or a `Keeper` in a thread.
+
+The steps are plain methods, so that `drain` can do the same in one thread until nothing is left.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from attrs import define, field
+
+from ..codec import Codec
+from ..errors import BrokerError, BrokerUnavailableError
+from ..execution import Execution, prepare
+from ..message import (
+    Aborted,
+    Bury,
+    Cancelled,
+    Delivery,
+    Done,
+    Extension,
+    Failed,
+    Failure,
+    Message,
+    Outcome,
+    Record,
+    Refused,
+    Return,
+    Settlement,
+    Success,
+    TaskStatus,
+    Unreadable,
+    Verdict,
+)
+from ..policy import decide
+from ..protocols import Broker, ResultStore
+from ..task import Registry, TaskOptions
+from .events import Observer, TaskSettled, TaskStarted, log, tell
+from .executors import Executor, Job
+from .held import HeldTable
+from .pace import MAX_BATCH, Pace
+from .settler import same_store, settler
+
+CLAIM_WAIT = 2_000
+"""Milliseconds a claim waits when there is no work."""
+_KEEP_EVERY = 0.2
+_DEFAULTS = TaskOptions()
+
+
+@define(eq=False)
+class Finished:
+    """A job that ran, on its way to being settled."""
+
+    job: Job
+    outcome: Outcome
+    seconds: float
+
+
+@define(eq=False)
+class Worker:
+    """Runs the tasks of `registry` with messages from `broker`.
+
+    Parameters: `consumer`, its name in the store, unique per boot; `table`, where it notes what it holds; `wait`, ms a
+    claim waits for work; `observer`, told of every start and settlement.
+    """
+
+    broker: Broker
+    results: ResultStore
+    registry: Registry
+    codec: Codec
+    executor: Executor
+    consumer: str
+    table: HeldTable
+    observer: Observer | None = None
+    wait: int = CLAIM_WAIT
+    _chance: Callable[[], float] = random.random
+    _pace: Pace = field(factory=Pace, init=False)
+    _finished: queue.SimpleQueue[Finished | None] = field(factory=queue.SimpleQueue, init=False)
+    _wake: queue.SimpleQueue[None] = field(factory=queue.SimpleQueue, init=False)
+    _jobs: dict[int, Job] = field(factory=dict, init=False)
+    _began: dict[int, float] = field(factory=dict, init=False)
+    _stopping: bool = field(default=False, init=False)
+    _closed: bool = field(default=False, init=False)
+
+    def run(self) -> None:
+        """Work until `stop` is called, then let what runs end, settle it, and hand back the rest."""
+        self.executor.open(self._begin, self._end)
+        threads = [
+            threading.Thread(target=self._settle_loop, name="pyxqueue-settle", daemon=True),
+            threading.Thread(target=self._keep_loop, name="pyxqueue-keep", daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self._claim_loop()
+        finally:
+            self.executor.close()
+            self._closed = True
+            self._finished.put(None)
+            self._wake.put(None)
+            for thread in threads:
+                thread.join()
+            self._hand_back()
+
+    def stop(self) -> None:
+        """Claim nothing more. May be called from a signal handler, and from any thread."""
+        self._stopping = True
+        self._wake.put(None)
+
+    def drain(self) -> int:
+        """Run everything that is ready, in this thread, until nothing is left; answers how many ran.
+
+        The executor must be `Inline`. No other loop may be running.
+        """
+        self.executor.open(self._begin, self._end)
+        ran = 0
+        while True:
+            self.broker.promote(MAX_BATCH)
+            if not self._claim(1, 0):
+                return ran
+            while not self._finished.empty():
+                if (finished := self._finished.get()) is not None:
+                    self._settle([finished])
+                    ran += 1
+
+    # Claim
+
+    def _claim_loop(self) -> None:
+        failures = 0
+        while not self._stopping:
+            try:
+                room = min(self.executor.room(), self.table.room())
+                if room == 0:
+                    self.executor.wait_room(_KEEP_EVERY)
+                    continue
+                self._claim(min(max(room, self._pace.limit()), self.table.room()), self.wait)
+                failures = 0
+            except BrokerUnavailableError as error:
+                failures += 1
+                self._pause(failures, error)
+
+    def _pause(self, failures: int, error: Exception) -> None:
+        if failures == 1:
+            log.warning("%s waits for the store: %s", self.consumer, error)
+        end = time.monotonic() + min(2.0, 0.05 * 2 ** min(failures, 10)) * (0.5 + 0.5 * self._chance())
+        while not self._stopping and time.monotonic() < end:
+            time.sleep(0.05)
+
+    def _claim(self, limit: int, wait: int) -> int:
+        deliveries = self.broker.claim(self.consumer, limit, wait)
+        jobs = []
+        for delivery in deliveries:
+            message = delivery.message
+            attempt = message.attempt if isinstance(message, Message) else 1
+            job = Job(delivery, self.table.hold(message.id, delivery.receipt, attempt))
+            self._jobs[job.slot] = job
+            jobs.append(job)
+        suspects = [job for job in jobs if _is_suspect(job.delivery)]
+        for job in jobs:
+            if job not in suspects and not self._stopping:
+                self.executor.submit(job)
+        for job in suspects:  # alone, so that it can harm nothing else
+            if not self._stopping:
+                self.executor.wait_idle()
+                self.executor.submit(job)
+                self.executor.wait_idle()
+        return len(jobs)
+
+    # Run: called by the executor, in its threads
+
+    def _begin(self, job: Job) -> Execution | None:
+        started = time.monotonic()
+        if not self.table.start(job.slot, started):
+            self._forget(job)
+            return None
+        self._began[job.slot] = started
+        prepared = prepare(job.delivery, self.registry, self.codec, job.report)
+        if not isinstance(prepared, Execution):
+            self._end(job, prepared)
+            return None
+        options = prepared.task.options
+        if options.hard_limit is not None:
+            attempt = prepared.message.attempt
+            retry = options.policy.pause(attempt, self._chance()) * 1000 if attempt <= options.policy.retries else -1.0
+            self.table.limit(job.slot, started + options.hard_limit, retry)
+        if self.observer is not None:
+            message = prepared.message
+            tell(self.observer, TaskStarted(message.id, message.name, message.attempt, self.consumer))
+        return prepared
+
+    def _end(self, job: Job, outcome: Outcome) -> None:
+        seconds = time.monotonic() - self._began.pop(job.slot)
+        self.table.finish(job.slot)
+        self._pace.ran(seconds)
+        self._finished.put(Finished(job, outcome, seconds))
+
+    # Settle
+
+    def _settle_loop(self) -> None:
+        while (first := self._finished.get()) is not None:
+            batch = [first]
+            while len(batch) < MAX_BATCH and not self._finished.empty():
+                if (more := self._finished.get()) is None:
+                    self._finished.put(None)
+                    break
+                batch.append(more)
+            self._settle(batch)
+
+    def _settle(self, batch: Sequence[Finished]) -> None:
+        settlements = [self.settlement(finished) for finished in batch]
+        answers = self._insist(settlements)
+        for finished, settlement, accepted in zip(batch, settlements, answers, strict=True):
+            self._forget(finished.job)
+            self._tell_settled(finished, settlement.verdict, accepted)
+
+    def _insist(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        """Settle, for as long as it takes the store to come back: the receipts decide whether it still counts."""
+        settle, failures = settler(self.broker, self.results), 0
+        while True:
+            try:
+                return settle(settlements)
+            except BrokerUnavailableError as error:
+                failures += 1
+                if failures == 1:
+                    log.warning("%s keeps %d results for later: %s", self.consumer, len(settlements), error)
+                time.sleep(min(1.0, 0.05 * 2 ** min(failures, 10)) * (0.5 + 0.5 * self._chance()))
+            except BrokerError:
+                if len(settlements) == 1:
+                    log.exception("the store refuses to settle %s; its lease will end", settlements[0].receipt)
+                    return [False]
+                return [answer for one in settlements for answer in self._insist([one])]
+
+    def settlement(self, finished: Finished) -> Settlement:
+        """What the queue decides about this outcome, with the record of an ending one."""
+        job, outcome = finished.job, finished.outcome
+        message = job.delivery.message
+        task = self.registry.get(message.name) if isinstance(message, Message) else None
+        options = task.options if task is not None else _DEFAULTS
+        verdict = decide(message, outcome, options.policy, self._chance())
+        return Settlement(job.delivery.receipt, verdict, self._record(job, outcome, verdict, options))
+
+    def _record(self, job: Job, outcome: Outcome, verdict: Verdict, options: TaskOptions) -> Record | None:
+        message = job.delivery.message
+        value, serializer, seal = b"", "json", ""
+        error: Failure | None = None
+        match verdict, outcome:
+            case Done(), Success(value, serializer, seal):
+                status = TaskStatus.SUCCESS
+            case Bury(), Failed(failure=error) | Refused(failure=error):
+                status = TaskStatus.FAILURE
+            case Bury(reason), _:
+                status, error = TaskStatus.FAILURE, Failure("Buried", reason)
+            case Cancelled(), _:
+                status = TaskStatus.CANCELLED
+            case _:
+                return None
+        return Record(
+            id=message.id,
+            status=status,
+            value=value,
+            serializer=serializer,
+            seal=seal,
+            error=error,
+            attempt=message.attempt if isinstance(message, Message) else 1,
+            worker=self.consumer,
+            progress=job.progress,
+            ttl=round(options.result_ttl * 1000),
+            rank=0 if same_store(self.broker, self.results) else job.delivery.rank,
+        )
+
+    def _tell_settled(self, finished: Finished, verdict: Verdict, accepted: bool) -> None:
+        message = finished.job.delivery.message
+        name = message.name if isinstance(message, Message) else "?"
+        attempt = message.attempt if isinstance(message, Message) else 1
+        outcome = finished.outcome
+        if not accepted:
+            log.info("%s %s is not ours any more: its settlement was refused", name, message.id)
+        elif isinstance(verdict, Done):
+            log.debug("done %s %s in %.3f s, attempt %d", name, message.id, finished.seconds, attempt)
+        else:
+            level = logging.ERROR if isinstance(verdict, Bury) else logging.INFO
+            log.log(level, "%s %s, attempt %d: %s", name, message.id, attempt, _story(outcome, verdict))
+        tell(
+            self.observer,
+            TaskSettled(message.id, name, attempt, self.consumer, outcome, verdict, accepted, finished.seconds),
+        )
+
+    # Keep
+
+    def _keep_loop(self) -> None:
+        interrupted = False
+        while not self._closed:
+            with suppress(queue.Empty):
+                self._wake.get(timeout=_KEEP_EVERY)
+            if self._stopping and not interrupted:
+                self.broker.interrupt()
+                interrupted = True
+            self.executor.interrupter.check()
+            for slot in self.table.cancels():
+                self.executor.interrupter.cancel(slot)
+            self._send_progress()
+
+    def _send_progress(self) -> None:
+        jobs = [job for job in list(self._jobs.values()) if job.unsent]
+        if not jobs:
+            return
+        for job in jobs:
+            job.unsent = False
+        try:
+            self.broker.extend([Extension(job.delivery.receipt, job.progress) for job in jobs])
+        except BrokerError:
+            for job in jobs:
+                job.unsent = True
+
+    # Hold
+
+    def _forget(self, job: Job) -> None:
+        del self._jobs[job.slot]
+        self.table.free(job.slot)
+
+    def _hand_back(self) -> None:
+        """Return what was claimed and not started."""
+        mine = [job for job in list(self._jobs.values()) if self.table.take_back(job.slot) is not None]
+        if not mine:
+            return
+        try:
+            self.broker.settle([Settlement(job.delivery.receipt, Return()) for job in mine])
+        except BrokerError as error:
+            log.warning("%d messages come back when their lease ends: %s", len(mine), error)
+        for job in mine:
+            self._forget(job)
+
+
+def _is_suspect(delivery: Delivery) -> bool:
+    return not isinstance(delivery.message, Unreadable) and delivery.message.suspect
+
+
+def _story(outcome: Outcome, verdict: Verdict) -> str:
+    """An outcome and what follows from it, for the log."""
+    if isinstance(outcome, Aborted):
+        return "cancelled"
+    what = f"{outcome.failure.type}: {outcome.failure.message}" if not isinstance(outcome, Success) else "done"
+    match verdict:
+        case Bury():
+            return f"{what}; kept among the failed"
+        case Cancelled():
+            return "cancelled"
+        case Done():
+            return what
+        case _:
+            return f"{what}; again in {verdict.delay / 1000:.1f} s"

@@ -1,0 +1,79 @@
+"""Real servers for every test, one process of each kind per test process, started when first asked for."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TypeAlias
+
+import pytest
+from hypothesis import HealthCheck, settings
+from redis import Redis
+
+from pyxqueue.testing.servers import KINDS, Server, ServerKind, available, has_wheel
+
+Servers: TypeAlias = Callable[[ServerKind], Server]
+
+# A time limit per example would be a timing assertion.
+settings.register_profile("pyxqueue", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("pyxqueue")
+
+
+def required(kind: ServerKind) -> bool:
+    """True if a test run without this server would prove less than it says."""
+    return has_wheel(kind) or (kind == "path" and os.environ.get("CI") == "true")
+
+
+def kinds_to_test() -> list[ServerKind]:
+    """A required kind that is missing stays in, and its tests fail."""
+    return [kind for kind in KINDS if required(kind) or kind in available()]
+
+
+def pytest_report_header() -> str:
+    tested = kinds_to_test()
+    left_out = [kind for kind in KINDS if kind not in tested]
+    note = f" (left out, not to be had here: {', '.join(left_out)})" if left_out else ""
+    return f"servers: {', '.join(tested)}{note}"
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """The shared server of a kind. A test that pauses or kills a server starts one of its own with `Server`."""
+    started: dict[ServerKind, Server] = {}
+    with ExitStack() as stack:
+
+        def get(kind: ServerKind) -> Server:
+            if kind not in started:
+                started[kind] = stack.enter_context(Server(kind))
+            return started[kind]
+
+        yield get
+
+
+@pytest.fixture(scope="session", params=kinds_to_test())
+def redis_server(request: pytest.FixtureRequest, servers: Servers) -> Server:
+    """The shared server of each kind in turn; most tests want `redis_url`."""
+    return servers(request.param)
+
+
+@pytest.fixture
+def stream_key() -> str:
+    """A queue name that no other test has."""
+    return f"test-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def redis_url(redis_server: Server, stream_key: str) -> Iterator[str]:
+    """The URL of each kind of server, for a test that keeps to the keys of its `stream_key`."""
+    yield redis_server.url
+    with Redis.from_url(redis_server.url, protocol=2, socket_timeout=10) as client:
+        strays = strays_among([key.decode(errors="replace") for key in client.scan_iter()], stream_key)
+        client.flushall()
+    assert not strays, f"keys outside of {stream_key!r} and {{{stream_key}}}:...: {strays}"
+
+
+def strays_among(keys: list[str], stream_key: str) -> list[str]:
+    """The keys that do not belong to the queue: they would not share its slot, or touch another queue."""
+    return sorted(key for key in keys if key != stream_key and not key.startswith(f"{{{stream_key}}}:"))

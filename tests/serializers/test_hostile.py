@@ -1,0 +1,176 @@
+"""Law S3: whatever the bytes are, `loads` answers a value or raises `SerializationError`."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pyxqueue.errors import SerializationError
+from pyxqueue.serializers import JSONSerializer, MsgpackSerializer, TaggedSerializer
+from pyxqueue.serializers.tags import DECODERS
+
+from .values import TAGGED, VALUES
+
+both = pytest.mark.parametrize("make", TAGGED)
+
+JSON_LIKE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda items: (
+        st.lists(items, max_size=4)
+        | st.dictionaries(st.sampled_from([f"!{tag}" for tag in DECODERS]) | st.text(), items, max_size=1)
+    ),
+    max_leaves=8,
+)
+
+
+def load(serializer: TaggedSerializer, data: bytes) -> None:
+    """Only `SerializationError` may come out; anything else fails the test by itself."""
+    with contextlib.suppress(SerializationError):
+        serializer.loads(data)
+
+
+@both
+@given(data=st.binary())
+def test_arbitrary_bytes(make: type[TaggedSerializer], data: bytes) -> None:
+    """Noise."""
+    load(make(), data)
+
+
+@both
+@given(value=VALUES, data=st.data())
+def test_damaged_bytes(make: type[TaggedSerializer], value: Any, data: st.DataObject) -> None:
+    """What was written once, with bytes changed, lost and added."""
+    serializer = make()
+    written = bytearray(serializer.dumps(value))
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(written)))
+        written[start : start + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
+
+    load(serializer, bytes(written))
+
+
+@both
+@given(wire=JSON_LIKE)
+@example(wire={"!decimal": "1e99999999999999999999"})
+@example(wire={"!timedelta": [10**12, 0, 0]})
+@example(wire={"!datetime": ["2024-01-01T00:00:00", ["x", 0, 0, None], 0]})
+@example(wire={"!datetime": ["9999-12-31T23:59:59+00:00", [0, 10**9, 0, None], 7]})
+@example(wire={"!int": "0x" + "f" * 100_000 + "g"})
+def test_tags_with_any_data(make: type[TaggedSerializer], wire: Any) -> None:
+    """The right tags around the wrong things."""
+    serializer = make()
+    try:
+        data = serializer.pack(wire)
+    except OverflowError:  # a number that MessagePack does not have
+        return
+
+    load(serializer, data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[1",
+        b"nan",
+        b"1" * 5000,
+        b"-" + b"9" * 100_000,
+        b"1e999",
+        b'"\\ud800"',
+        b'"\xff"',
+        b"[" * 10**6,
+        b'{"a":' * 10**6,
+        b'{"!decimal":"one"}',
+        b'{"!decimal":1.5}',
+        b'{"!decimal":"1e99999999999999999999"}',
+        b'{"!int":"0x12g"}',
+        b'{"!int":7}',
+        b'{"!float":"1.5"}',
+        b'{"!float":[]}',
+        b'{"!bytes":"a"}',
+        b'{"!bytes":"YQ&=="}',
+        b'{"!str":"/w=="}',
+        b'{"!uuid":"1"}',
+        b'{"!uuid":1}',
+        b'{"!date":"2024-13-01"}',
+        b'{"!date":20240101}',
+        b'{"!datetime":"2024-01-01T00:00:00+99:00"}',
+        b'{"!datetime":["2024-01-01","No/Such",0]}',
+        b'{"!datetime":["2024-01-01","../../../etc/passwd",0]}',
+        b'{"!datetime":["2024-01-01","/etc/passwd",0]}',
+        b'{"!datetime":["2024-01-01","America",0]}',
+        b'{"!datetime":["2024-01-01",null,2]}',
+        b'{"!time":"25:00"}',
+        b'{"!timedelta":[1e300,0,0]}',
+        b'{"!timedelta":"1"}',
+        b'{"!tuple":"abc"}',
+        b'{"!set":"abc"}',
+        b'{"!set":[[]]}',
+        b'{"!frozenset":{"a":1}}',
+        b'{"!dict":[["a"]]}',
+        b'{"!dict":["ab"]}',
+        b'{"!dict":[[[],1]]}',
+        b'{"!dict":{"ab":1}}',
+        b'{"!":1}',
+        b'{"!!mine":1}',
+        b'{"!nothing":1}',
+        b'{"!os.system":"true"}',
+        b'{"!builtins.int":"1"}',
+    ],
+    ids=lambda data: f"{data[:40]!r}-{len(data)}",
+)
+def test_no_value_is_made_of_these(data: bytes) -> None:
+    """JSON that `dumps` does not write, each wrong in one way."""
+    with pytest.raises(SerializationError):
+        JSONSerializer().loads(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x91" * 10**6,
+        b"\x81\xa1a" * 10**6,
+        b"\xdd\xff\xff\xff\xff",
+        b"\xdf\xff\xff\xff\xff",
+        b"\xdb\xff\xff\xff\xff",
+        b"\xa1\xff",
+        b"\xa3\xed\xa0\x80",
+        b"\x81\x80\x01",
+        b"\xc1",
+        b"\xc7\x01\x05x",
+        b"\x01\x01",
+        msgspec.msgpack.encode({"!set": [[1]]}),
+        msgspec.msgpack.encode({"!bytes": b"1"}),
+        msgspec.msgpack.encode({"!os.system": "true"}),
+    ],
+    ids=lambda data: f"{data[:8].hex()}-{len(data)}",
+)
+def test_no_value_is_made_of_these_either(data: bytes) -> None:
+    """The same for MessagePack: truncated, too deep, lengths that lie, extension types, wrong tags."""
+    with pytest.raises(SerializationError):
+        MsgpackSerializer().loads(data)
+
+
+@both
+def test_errors_do_not_repeat_the_payload(make: type[TaggedSerializer]) -> None:
+    """An error becomes a record and a log line, so it stays short."""
+    serializer = make()
+    for wire in ({"!date": "x" * 10**5}, {"!int": "x" * 10**5}, {"!" + "x" * 10**5: 1}):
+        with pytest.raises(SerializationError) as caught:
+            serializer.loads(serializer.pack(wire))
+        assert len(str(caught.value)) < 600
+
+
+@both
+def test_an_undecodable_tag_is_named(make: type[TaggedSerializer]) -> None:
+    """A class that is not registered here is by far the likeliest reason, and the error says what to do."""
+    serializer = make()
+
+    with pytest.raises(SerializationError, match=r"!shop\.Order is unknown here: if it is a class, register it"):
+        serializer.loads(serializer.pack({"!shop.Order": {}}))

@@ -1,0 +1,87 @@
+"""Pickle, whose errors are ours."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import threading
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyxqueue.errors import SerializationError
+from pyxqueue.serializers import PickleSerializer
+
+from .values import VALUES, exact
+
+
+class Trap:
+    """Its pickle calls something when it is loaded."""
+
+    def __init__(self, call: Any, *args: Any) -> None:
+        self.call = call, args
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+@given(value=VALUES)
+def test_every_value_of_the_domain_comes_back(value: Any) -> None:
+    """And many more."""
+    serializer = PickleSerializer()
+
+    assert exact(serializer.loads(serializer.dumps(value))) == exact(value)
+
+
+def test_an_int_of_twenty_thousand_digits_comes_back() -> None:
+    """Pickle needs no decimals either."""
+    serializer = PickleSerializer()
+
+    assert serializer.loads(serializer.dumps([Fraction(10**20_000)])) == [Fraction(10**20_000)]
+
+
+def deep() -> Any:
+    value: Any = []
+    for _ in range(10**5):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "value", [lambda: None, threading.Lock(), deep(), (i for i in [1])], ids=["lambda", "lock", "deep", "generator"]
+)
+def test_what_cannot_be_pickled_is_refused(value: Any) -> None:
+    """With the error that every serializer has."""
+    with pytest.raises(SerializationError, match="cannot be pickled"):
+        PickleSerializer().dumps(value)
+
+
+@given(data=st.binary())
+def test_arbitrary_bytes(data: bytes) -> None:
+    """Noise is an error of ours, if it is one."""
+    with contextlib.suppress(SerializationError):
+        PickleSerializer().loads(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"cnowhere\nnothing\n.",
+        pickle.dumps(Trap(int, "x")),
+        pickle.dumps(Trap(exit, "bye")),
+    ],
+    ids=["empty", "import", "raises", "exits"],
+)
+def test_what_goes_wrong_in_loading_is_refused(data: bytes) -> None:
+    """A pickle runs what it likes, and must not end the worker by that."""
+    with pytest.raises(SerializationError, match="cannot be loaded"):
+        PickleSerializer().loads(data)
+
+
+def test_older_pythons_can_read_it() -> None:
+    """The protocol is not the newest of the Python that writes."""
+    assert PickleSerializer().dumps(1)[:2] == b"\x80\x05"

@@ -1,0 +1,177 @@
+"""Seals: who wrote these bytes, and what for?"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from itertools import pairwise
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from pyxqueue.errors import ConfigurationError, SealError
+from pyxqueue.message import Message
+from pyxqueue.serializers import Seal, SealContext
+from pyxqueue.wire import message_from_fields, message_to_fields
+
+OLD, NEW, FOREIGN = b"o" * 16, "n" * 32, b"f" * 16
+CONTEXT = SealContext(queue="mail", name="rpc.send", id="1", direction="call", serializer="json")
+CONTEXTS = st.builds(SealContext, st.text(), st.text(), st.text(), st.sampled_from(("call", "result")), st.text())
+
+
+@given(context=CONTEXTS, data=st.binary())
+def test_what_was_sealed_is_accepted(context: SealContext, data: bytes) -> None:
+    """Any bytes, for any purpose."""
+    seal = Seal([NEW])
+
+    seal.verify(context, data, seal.sign(context, data))
+
+
+@given(first=CONTEXTS, second=CONTEXTS, data=st.binary(), other=st.binary())
+def test_no_two_things_have_the_same_seal(first: SealContext, second: SealContext, data: bytes, other: bytes) -> None:
+    """Not even if their parts make the same text one after the other."""
+    assume((first, data) != (second, other))
+
+    assert Seal([NEW]).sign(first, data) != Seal([NEW]).sign(second, other)
+
+
+def test_parts_cannot_be_shifted() -> None:
+    """The boundary between two parts is sealed too."""
+    seal = Seal([NEW])
+    context = attrs.evolve(CONTEXT, queue="a", name="bc")
+
+    with pytest.raises(SealError):
+        seal.verify(attrs.evolve(context, queue="ab", name="c"), b"x", seal.sign(context, b"x"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"queue": "other"}, {"name": "rpc.delete"}, {"id": "2"}, {"direction": "result"}, {"serializer": "pickle"}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_seal_for_something_else_is_refused(change: dict[str, Any]) -> None:
+    """Sealed bytes cannot be moved to another task, queue, id, direction or serializer."""
+    seal = Seal([NEW])
+
+    with pytest.raises(SealError, match="does not fit"):
+        seal.verify(attrs.evolve(CONTEXT, **change), b"data", seal.sign(CONTEXT, b"data"))
+
+
+def test_changed_bytes_are_refused() -> None:
+    """One bit is enough."""
+    seal = Seal([NEW])
+
+    with pytest.raises(SealError, match="the seal of the call of task 1 does not fit"):
+        seal.verify(CONTEXT, b"dat`", seal.sign(CONTEXT, b"data"))
+
+
+def test_missing_seals_are_refused() -> None:
+    """Otherwise leaving it out would be the way around it."""
+    with pytest.raises(SealError, match="the call of task 1 is not sealed"):
+        Seal([NEW]).verify(CONTEXT, b"data", "")
+
+
+def test_unknown_keys_are_refused_by_name() -> None:
+    """The error tells the two sides' keys apart, and tells nothing about them."""
+    foreign, own = Seal([FOREIGN]), Seal([NEW])
+    text = foreign.sign(CONTEXT, b"data")
+
+    with pytest.raises(SealError, match=f"sealed with the key {text.split(':')[1]}, this side has ") as caught:
+        own.verify(CONTEXT, b"data", text)
+
+    assert FOREIGN.decode() not in str(caught.value)
+    assert NEW not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "{0}",
+        "{0}:",
+        "{0}:{1}",
+        "{0}:{1}:",
+        "{0}:{1}:{2}0",
+        "{0}:{1}:\u00fc",
+        "{0}:{1}:{2}:x",
+        "v2:{1}:{2}",
+        "::",
+        "\x00",
+    ],
+)
+def test_malformed_seals_are_refused(shape: str) -> None:
+    """Whatever stands in the field, the answer is the same error."""
+    seal = Seal([NEW])
+    text = shape.format(*seal.sign(CONTEXT, b"data").split(":"))
+
+    with pytest.raises(SealError):
+        seal.verify(CONTEXT, b"data", text)
+
+
+@given(text=st.text())
+def test_arbitrary_seals_are_refused(text: str) -> None:
+    """Noise."""
+    with pytest.raises(SealError):
+        Seal([NEW]).verify(CONTEXT, b"data", text)
+
+
+def test_keys_rotate_without_a_gap() -> None:
+    """New key last, then first, then alone: at each step the neighbours understand each other."""
+    steps = [Seal([OLD]), Seal([OLD, NEW]), Seal([NEW, OLD]), Seal([NEW])]
+
+    for earlier, later in pairwise(steps):
+        later.verify(CONTEXT, b"data", earlier.sign(CONTEXT, b"data"))
+        earlier.verify(CONTEXT, b"data", later.sign(CONTEXT, b"data"))
+    with pytest.raises(SealError):
+        steps[-1].verify(CONTEXT, b"data", steps[0].sign(CONTEXT, b"data"))
+
+
+def test_the_form_is_public() -> None:
+    """Another language can make it: HMAC-SHA256 over parts that follow their lengths."""
+    parts = (b"v1", b"mail", b"rpc.send", b"1", b"call", b"json", b"data")
+    frame = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+    key_id = hmac.new(OLD, b"pyxqueue key id", hashlib.sha256).hexdigest()[:16]
+
+    assert Seal(OLD).sign(CONTEXT, b"data") == f"v1:{key_id}:{hmac.new(OLD, frame, hashlib.sha256).hexdigest()}"
+
+
+def test_a_seal_travels_in_the_header() -> None:
+    """It survives the wire format of a message."""
+    message = Message(id="1", name="rpc.send", body=b"data", seal=Seal([NEW]).sign(CONTEXT, b"data"))
+    flat = message_to_fields(message)
+
+    assert message_from_fields(dict(zip(flat[::2], flat[1::2], strict=True)), "x") == message
+
+
+@pytest.mark.parametrize("keys", [[], "short", b"x" * 15, [NEW, "short"], ["ü" * 7]], ids=str)
+def test_weak_keys_are_refused(keys: Any) -> None:
+    """A key that can be guessed is none."""
+    with pytest.raises(ConfigurationError):
+        Seal(keys)
+
+
+def test_text_and_bytes_are_the_same_key() -> None:
+    """One side may read it from a file, the other from its environment."""
+    Seal(b"n" * 32).verify(CONTEXT, b"data", Seal("n" * 32).sign(CONTEXT, b"data"))
+
+
+def test_keys_come_from_the_environment() -> None:
+    """The first signs, the others are accepted; blanks and a last comma do not matter."""
+    seal = Seal.from_env(f" {NEW} ,{OLD.decode()}, ")
+
+    assert seal.sign(CONTEXT, b"data") == Seal([NEW]).sign(CONTEXT, b"data")
+    seal.verify(CONTEXT, b"data", Seal([OLD]).sign(CONTEXT, b"data"))
+
+
+@pytest.mark.parametrize("value", ["", " , ", "short"])
+def test_an_environment_without_a_good_key_is_refused(value: str) -> None:
+    """An empty variable must not mean: no seals."""
+    with pytest.raises(ConfigurationError):
+        Seal.from_env(value)
+
+
+def test_a_seal_does_not_show_its_keys() -> None:
+    """It may end up in a log."""
+    assert NEW not in repr(Seal([NEW]))
