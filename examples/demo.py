@@ -58,7 +58,7 @@ def show_progress(items: Sequence[AsyncResult[str]], label: str) -> Iterable[Asy
 
 
 def plain_progress(items: Sequence[AsyncResult[str]], label: str) -> Iterator[AsyncResult[str]]:
-    quarter = max(1, len(items) // 4)
+    quarter = -(-len(items) // 4)
     for done, item in enumerate(items, 1):
         yield item
         if done % quarter == 0 or done == len(items):

@@ -14,7 +14,15 @@ from typing import Any, TypeVar
 from attrs import define, field
 
 from .codec import Codec
-from .errors import CancelRequested, NotInTaskError, Reject, RetryLater, SealError, SerializationError, TimeLimitExceeded
+from .errors import (
+    CancelRequested,
+    NotInTaskError,
+    Reject,
+    RetryLater,
+    SealError,
+    SerializationError,
+    TimeLimitExceeded,
+)
 from .message import Aborted, Delivery, Failed, Failure, Message, Outcome, Progress, Refused, Unreadable, Unserved
 from .policy import admit
 from .task import Registry, Task

@@ -30,8 +30,10 @@ from .settings import find_serializer, lease_ms, seal_of_environment
 from .stores import find_store
 from .task import CallOptions, Registry, Task
 from .worker import Observer, WorkerOptions
+from .worker.held import HeldTable
 from .worker.launch import Started, WorkerParts, run_workers, start_workers
 from .worker.options import DEFAULT_GRACE
+from .worker.processes import serve
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -294,6 +296,12 @@ class TaskQueue(Administration):
         self._started.stop()
         self._started = None
 
+    def serve_child(self, consumer: str, table_fd: int, threads: int | None, concurrency: int | None) -> int:
+        """Be a worker process that was started anew instead of forked: for the command ``pyxqueue child`` only."""
+        options = WorkerOptions(threads=threads, concurrency=concurrency, wait=self._wait)
+        parts = self._parts()
+        return serve(lambda name, table: parts.make_worker(options, name, table), consumer, HeldTable(table_fd))
+
     def _start_running(
         self, nworkers: int | None, threads: int | None, concurrency: int | None, grace: float
     ) -> WorkerOptions:
@@ -323,14 +331,27 @@ class TaskQueue(Administration):
         return WorkerParts(connect, self.registry, self.codec, self.observer, self._reimport())
 
     def _reimport(self) -> list[str] | None:
-        """The command that loads this queue in a new interpreter, or None where nothing could be imported."""
-        for module_name in {task.function.__module__ for task in self.registry}:
-            module = sys.modules.get(module_name)
-            for name, value in list(vars(module).items()) if module else ():
-                path = import_path(module_name)
-                if value is self and path != "__main__":
-                    return [sys.executable, "-m", "pyxqueue", "--path", sys.path[0], "--app", f"{path}:{name}"]
+        """The command that loads this queue and its tasks in a new interpreter, or None if they cannot be imported."""
+        tasks = {import_path(task.function.__module__) for task in self.registry}
+        home = self._home()
+        if home is None or "__main__" in tasks:
+            return None
+        imports = [word for module in sorted(tasks - {home[0]}) for word in ("--import", module)]
+        return [sys.executable, "-m", "pyxqueue", "--path", sys.path[0], "--app", ":".join(home), *imports]
+
+    def _home(self) -> tuple[str, str] | None:
+        """A module that can be imported, and the name this queue has in it; one that has tasks, if there is one."""
+        with_tasks = sorted({task.function.__module__ for task in self.registry})
+        for module_name in [*with_tasks, *sys.modules]:
+            path = import_path(module_name)
+            names = [name for name, value in _content(module_name) if value is self and path != "__main__"]
+            if names:
+                return path, names[0]
         return None
+
+
+def _content(module_name: str) -> list[tuple[str, Any]]:
+    return list(getattr(sys.modules.get(module_name), "__dict__", {}).items())
 
 
 def configure_logging() -> None:

@@ -136,7 +136,7 @@ class AsyncResult(Generic[R]):
 
     def _check_known(self, info: TaskInfo | None, timeout: float | None) -> None:
         """The wait has brought no record: raise if there is no such task, or if the time was up."""
-        if info is None:
+        if info is None or (info.status.finished and info.record is None):
             raise unknown(self.task_id)
         if timeout is not None and not info.status.finished:
             state = info.status.name

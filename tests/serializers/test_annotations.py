@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import functools
 from collections.abc import Awaitable, Callable
@@ -27,6 +26,8 @@ import pytest
 from pyxqueue.errors import ConfigurationError, SerializationError
 from pyxqueue.serializers import JSONSerializer
 from pyxqueue.serializers.annotations import classes_in
+
+from .values import make_class
 
 if TYPE_CHECKING:
     from nowhere import Nothing  # type: ignore[import-not-found]
@@ -203,7 +204,7 @@ def test_two_annotated_classes_of_one_name_are_refused() -> None:
 
     def task(first: Any, second: Any) -> None: ...
 
-    twins = [dataclasses.make_dataclass("Twin", ["x"], namespace={"__module__": "m"}) for _ in "ab"]
+    twins = [make_class("m", "Twin") for _ in "ab"]
     task.__annotations__ = dict(zip(("first", "second"), twins, strict=True))
 
     with pytest.raises(ConfigurationError, match=r"two classes are called m\.Twin"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
 import enum
 import functools
 import sys
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 from pyxqueue.errors import ConfigurationError, SerializationError
 from pyxqueue.serializers import JSONSerializer, TaggedSerializer
 
-from .values import TAGGED
+from .values import TAGGED, make_class
 
 both = pytest.mark.parametrize("make", TAGGED)
 T = TypeVar("T")
@@ -108,7 +107,7 @@ class Lazy:
 
 @dataclass
 class Slotted:
-    __slots__ = "content"
+    __slots__ = "content"  # noqa: PLC0205 - Python allows it
     content: int
 
 
@@ -271,8 +270,8 @@ def test_a_class_of_a_script_has_its_import_path(monkeypatch: pytest.MonkeyPatch
     script = types.ModuleType("__main__")
     script.__file__ = "/srv/rpc.py"
     monkeypatch.setitem(sys.modules, "__main__", script)
-    here = dataclasses.make_dataclass("Job", ["x"], namespace={"__module__": "__main__"})
-    there = dataclasses.make_dataclass("Job", ["x"], namespace={"__module__": "rpc"})
+    here = make_class("__main__", "Job")
+    there = make_class("rpc", "Job")
 
     data = JSONSerializer(types=[here]).dumps(here(1))
 
@@ -283,7 +282,7 @@ def test_a_class_of_a_script_has_its_import_path(monkeypatch: pytest.MonkeyPatch
 def test_two_classes_of_one_name_are_refused() -> None:
     """Which of the two should the bytes mean?"""
     serializer = JSONSerializer()
-    first, second = (dataclasses.make_dataclass("Twin", ["x"], namespace={"__module__": "m"}) for _ in "ab")
+    first, second = (make_class("m", "Twin") for _ in "ab")
     serializer.register(first)
 
     with pytest.raises(ConfigurationError, match=r"two classes are called m\.Twin"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import make_dataclass
 from datetime import datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -15,6 +16,13 @@ from pyxqueue.serializers import JSONSerializer, MsgpackSerializer, TaggedSerial
 
 Strategy: TypeAlias = st.SearchStrategy[Any]
 TAGGED: tuple[type[TaggedSerializer], ...] = (JSONSerializer, MsgpackSerializer)
+
+
+def make_class(module: str, name: str) -> type[Any]:
+    """A dataclass with the field `x` that says it was defined in `module`."""
+    cls = make_dataclass(name, ["x"])
+    cls.__module__ = module
+    return cls
 
 
 def exact(value: Any) -> Any:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from redis.exceptions import RedisError
 
 from ...errors import BrokerUnavailableError
-from ...message import Delivery, Extension, Hold, Message, Record, Settlement
-from ...protocols import StoreOptions
+from ...message import Delivery, Extension, Hold, Message, Record, Settlement, Unreadable
+from ...offload import Offloaded
+from ...protocols import AsyncProducer, StoreOptions
 from . import commands
+from .aio import AsyncRedisProducer
 from .commands import UNKNOWN, Lost, Unknown, batches, pairs
 from .connect import Client, Recipe
 from .inspector import RedisInspector
@@ -61,6 +63,9 @@ class RedisBackend(RedisInspector):
         return answers
 
     def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
+        if limit <= 0:
+            return []
+
         def attempt() -> Sequence[Delivery]:
             self._recover()
             found = self._read(consumer, limit, 0)
@@ -128,14 +133,21 @@ class RedisBackend(RedisInspector):
             entries = [row[0].decode() for row in rows]
             if not entries:
                 break
-            ids = self._ids_of(entries)
-            lost = [
-                Lost(entry, ids.get(entry, entry), consumer, "started" if entry in running else "none")
-                for entry in entries
-            ]
+            lost = self._lost((entry, consumer, "started" if entry in running else "none") for entry in entries)
             returned += self._restore(lost, 0)
         self._run(lambda keys: commands.retire(keys, group, consumer, 0))
         return returned
+
+    def _lost(self, found: Iterable[tuple[str, str, str]]) -> list[Lost]:
+        """From entry, consumer and charge to what `restore` takes."""
+        listed = list(found)
+        messages = self._messages_of([entry for entry, _, _ in listed])
+        return [
+            Lost(entry, message.id, "1" if isinstance(message, Unreadable) else "", consumer, charge)
+            if (message := messages.get(entry)) is not None
+            else Lost(entry, entry, "", consumer, charge)
+            for entry, consumer, charge in listed
+        ]
 
     def _restore(self, lost: Sequence[Lost], min_idle: int) -> int:
         options = self.options
@@ -167,10 +179,7 @@ class RedisBackend(RedisInspector):
             return
         rows = session.execute("XPENDING", session.keys.stream, group, "IDLE", lease, "-", "+", commands.MAX_ITEMS)
         if rows:
-            ids = self._ids_of([row[0].decode() for row in rows])
-            self._restore(
-                [Lost(e := row[0].decode(), ids.get(e, e), row[1].decode(), "expired") for row in rows], lease
-            )
+            self._restore(self._lost((row[0].decode(), row[1].decode(), "expired") for row in rows), lease)
         self._forget_consumers()
 
     def _forget_consumers(self) -> None:
@@ -201,6 +210,12 @@ class RedisBackend(RedisInspector):
     def _run(self, build: Callable[[GroupKeys], commands.Command[T]]) -> T:
         """Build a command for the group's keys and run it; repair the group and repeat if it is gone."""
         return self._session.repaired(lambda: self._session.run(build(self._session.keys)))
+
+    def asynchronous(self) -> AsyncProducer:
+        """What producers await: on redis.asyncio where that knows the kind of connection, else in threads."""
+        if self._recipe.can_open_async:
+            return AsyncRedisProducer(self._recipe, self.options, self._session, self._waker)
+        return Offloaded(self, self, self)
 
     # ResultStore
 

@@ -5,6 +5,7 @@ The synchronous and the asyncio side run the same commands.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -43,6 +44,8 @@ MAX_ITEMS = 256
 """Items in one script call: bounds how long Redis is busy with it."""
 MAX_BYTES = 4 << 20
 """Payload bytes in one script call."""
+
+ENTRY_PATTERN = re.compile(r"\d+-\d+")
 
 T = TypeVar("T")
 Arg = str | bytes | int
@@ -85,16 +88,21 @@ def pairs(flat: Sequence[bytes]) -> Fields:
     return dict(zip(it, it, strict=False))
 
 
+def read_groups(stream_key: str, fields: Fields) -> Groups:
+    """What the queue's meta hash says."""
+    found = {name.decode(): value.decode() for name, value in fields.items()}
+    streams = {
+        name[6:]: GroupKeys.of(stream_key, name[6:], stream)
+        for name, stream in sorted(found.items())
+        if name.startswith("group:")
+    }
+    leases = {name[6:]: int(value) for name, value in found.items() if name.startswith("lease:")}
+    return Groups(found.get("version", "0"), streams, leases)
+
+
 def register(stream_key: str, group: str, lease: int | None, default: int) -> Command[Groups]:
     def parse(reply: Any) -> Groups:
-        found = {name.decode(): value.decode() for name, value in pairs(reply).items()}
-        streams = {
-            name[6:]: GroupKeys.of(stream_key, name[6:], stream)
-            for name, stream in sorted(found.items())
-            if name.startswith("group:")
-        }
-        leases = {name[6:]: int(value) for name, value in found.items() if name.startswith("lease:")}
-        return Groups(found.get("version", "0"), streams, leases)
+        return read_groups(stream_key, pairs(reply))
 
     keys = [meta(stream_key), stream_key, later_stream(stream_key, group)]
     return Command("register", keys, [group, "" if lease is None else lease, default], parse)
@@ -125,9 +133,15 @@ def _message_args(message: Message) -> list[Arg]:
     return [message.id, message.delay, len(fields), *fields]
 
 
-def receipt(entry: str, consumer: str, task_id: str) -> str:
+def receipt(entry: str, consumer: str, message: Message | Unreadable) -> str:
     """What names a delivery: no two claims of a message share one, since every redelivery is a new stream entry."""
-    return f"{entry}|{consumer}|{task_id}"
+    return f"{entry}|{consumer}|{message.id}|{'1' if isinstance(message, Unreadable) else ''}"
+
+
+def open_receipt(text: str) -> tuple[str, str, str, str]:
+    """Entry, consumer, id, raw; for a text that is no receipt an entry that nobody holds."""
+    entry, consumer, task_id, raw = (*text.rsplit("|", 3), "", "", "")[:4]
+    return (entry, consumer, task_id, raw) if ENTRY_PATTERN.fullmatch(entry) else ("0-0", "", "", "")
 
 
 def entry_rank(entry: str) -> int:
@@ -142,7 +156,7 @@ def deliveries(reply: Any, consumer: str) -> list[Delivery]:
         for raw_entry, flat in entries:
             entry = raw_entry.decode()
             message = message_from_fields(pairs(flat), entry)
-            found.append(Delivery(message, receipt(entry, consumer, message.id), entry_rank(entry)))
+            found.append(Delivery(message, receipt(entry, consumer, message), entry_rank(entry)))
     return found
 
 
@@ -167,12 +181,12 @@ def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Sett
     script_keys = list(keys.five)
     args: list[Arg] = [group, history]
     for settlement in settlements:
-        entry, consumer, task_id = settlement.receipt.split("|", 2)
+        entry, consumer, task_id, raw = open_receipt(settlement.receipt)
         verdict, detail, record = _verdict_args(settlement, task_id)
         fields = record_to_fields(record) if record else []
         ttl = record.ttl if record else 0
         script_keys.append(prefix + task_id)
-        args += (entry, consumer, task_id, verdict, detail, ttl, len(fields), *fields, len(settlement.then))
+        args += (entry, consumer, task_id, raw, verdict, detail, ttl, len(fields), *fields, len(settlement.then))
         for follow_up in settlement.then:
             script_keys.append(prefix + follow_up.id)
             args += _message_args(follow_up)
@@ -191,7 +205,7 @@ def extend(keys: GroupKeys, group: str, extensions: Sequence[Extension]) -> Comm
     args: list[Arg] = [group]
     ids = []
     for extension in extensions:
-        entry, consumer, task_id = extension.receipt.split("|", 2)
+        entry, consumer, task_id, _raw = open_receipt(extension.receipt)
         ids.append(task_id)
         args += (entry, consumer, task_id, progress_to_json(extension.progress))
     return Command("extend", keys.with_tasks(ids), args, lambda reply: [_HOLDS[answer] for answer in reply])
@@ -203,6 +217,7 @@ class Lost:
 
     entry: str
     task_id: str
+    raw: str
     consumer: str
     charge: str
 
@@ -210,7 +225,7 @@ class Lost:
 def restore(keys: GroupKeys, group: str, history: int, min_idle: int, lost: Sequence[Lost]) -> Command[int]:
     args: list[Arg] = [group, history, min_idle]
     for item in lost:
-        args += (item.entry, item.task_id, item.consumer, item.charge)
+        args += (item.entry, item.task_id, item.raw, item.consumer, item.charge)
     return Command("restore", keys.with_tasks([item.task_id for item in lost]), args, int)
 
 
@@ -271,29 +286,43 @@ def show(keys: GroupKeys, group: str, ids: Sequence[str]) -> Command[list[TaskIn
     return for_ids("show", keys, [group], ids, parse)
 
 
-def task_info(task_id: str, flat: Sequence[bytes], entry: Sequence[bytes], holder: bytes, _idle: int) -> TaskInfo:
+def requeue(keys: GroupKeys, group: str, found: Sequence[tuple[str, bool]]) -> Command[list[bool]]:
+    """`found`: ids, and whether their entry is no message."""
+    args: list[Arg] = [group]
+    for task_id, raw in found:
+        args += (task_id, "1" if raw else "")
+    return Command("requeue", keys.with_tasks([task_id for task_id, _ in found]), args, _bools)
+
+
+def task_info(
+    task_id: str, flat: Sequence[bytes], entry: Sequence[bytes], holder: bytes, record_readable: int
+) -> TaskInfo:
     """What `show` found about one task, as one value."""
-    known, fields = pairs(flat), pairs(entry)
+    known, fields = pairs(flat), dict(pairs(entry))
+    reason, ended = fields.pop(b"_reason", b""), fields.pop(b"_finished", b"0")
+    state = int(known.get(b"state", fields.pop(b"_state", b"0")))
     message = message_from_fields(fields, task_id) if fields else None
-    if message is not None and message.id != task_id:
-        message = Unreadable(task_id, fields, "the entry's id is not the id it is known by")
     try:
-        record = record_from_fields(task_id, known)
+        record = record_from_fields(task_id, known) if record_readable else None
     except SerializationError:
         record = None
     attempt = message.attempt if isinstance(message, Message) else 1
-    status = TaskStatus.RETRY if attempt > 1 else TaskStatus.PENDING
-    if record is not None:
-        status = record.status
+    if state:
+        status = TaskStatus(state)
+    elif reason:
+        status = TaskStatus.FAILURE
     elif holder:
         status = TaskStatus.STARTED
+    else:
+        status = TaskStatus.RETRY if attempt > 1 else TaskStatus.PENDING
+    finished = int(known.get(b"finished", ended))
     return TaskInfo(
         id=task_id,
         status=status,
         message=message,
         worker=holder.decode() or (record.worker if record else ""),
         record=record,
-        progress=progress_from_json(known.get(b"progress")),
-        updated=int(known.get(b"finished", b"0")) or entry_rank(known.get(b"e", b"0-0").decode()) // 1_000_000,
-        reason=fields.get(b"_reason", b"").decode(errors="replace"),
+        progress=progress_from_json(known.get(b"progress")) if record_readable or not state else None,
+        updated=finished or entry_rank(known.get(b"e", b"0-0").decode()) // 1_000_000,
+        reason=reason.decode(errors="replace"),
     )

@@ -12,10 +12,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeAlias, cast
 
 import redis
+import redis.asyncio
 from attrs import frozen
+from redis.asyncio import connection as asynchronous
+from redis.asyncio.connection import BlockingConnectionPool as AsyncConnectionPool
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
-from redis.connection import ConnectionPool
+from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool
 
@@ -46,6 +50,15 @@ _OURS = {
     "socket_keepalive", "socket_timeout",
 }  # fmt: skip
 _CONNECT_TIMEOUT = 5.0
+_POOL = 10_000
+"""Connections a synchronous client may open: one for each thread that uses it at the same time."""
+_ASYNC_POOL = 16
+"""Connections an asyncio client may open: more coroutines than that take turns."""
+_ASYNC_CONNECTIONS: dict[Any, Any] = {
+    Connection: asynchronous.Connection,
+    SSLConnection: asynchronous.SSLConnection,
+    UnixDomainSocketConnection: asynchronous.UnixDomainSocketConnection,
+}
 
 
 @frozen
@@ -113,8 +126,35 @@ class Recipe:
                 **kwargs,
             )
         else:
-            opened = ConnectionPool(connection_class=pool.connection_class, **kwargs)
+            opened = ConnectionPool(pool.connection_class, _POOL, **kwargs)
         return _raw(redis.Redis(connection_pool=opened))
+
+    @property
+    def can_open_async(self) -> bool:
+        """Whether `open_async` knows this kind of connection (not: Sentinel, cluster, fakeredis)."""
+        return (
+            not isinstance(self.client, RedisCluster)
+            and type(self.client.connection_pool) is ConnectionPool
+            and (self.client.connection_pool.connection_class in _ASYNC_CONNECTIONS)
+        )
+
+    def open_async(self, *, timeout: float, retries: int) -> Any:
+        """`open` for asyncio, to be used on one event loop."""
+        assert isinstance(self.client, redis.Redis)
+        pool = self.client.connection_pool
+        kwargs = {name: value for name, value in pool.connection_kwargs.items() if name not in _OURS}
+        kwargs |= {
+            "decode_responses": False,
+            "protocol": 2,
+            "socket_timeout": timeout,
+            "socket_connect_timeout": _CONNECT_TIMEOUT,
+            "health_check_interval": 0,
+            "retry": AsyncRetry(ExponentialWithJitterBackoff(base=0.02, cap=0.3), retries),
+        }
+        kind = _ASYNC_CONNECTIONS[pool.connection_class]
+        return redis.asyncio.Redis(
+            connection_pool=AsyncConnectionPool(_ASYNC_POOL, timeout=None, connection_class=kind, **kwargs)
+        )
 
     @staticmethod
     def _open_cluster(client: RedisCluster, ours: dict[str, Any]) -> Client:
@@ -128,7 +168,7 @@ class Recipe:
 def _raw(client: GivenClient) -> Client:
     """Stop redis-py from reshaping the replies that `commands` reads."""
     ours = cast(Client, client)
-    for command in ("XREADGROUP", "XPENDING", "XRANGE", "XREVRANGE", "XINFO CONSUMERS", "XINFO GROUPS"):
+    for command in ("XREADGROUP", "XPENDING", "XRANGE", "XREVRANGE", "XCLAIM", "XINFO CONSUMERS", "XINFO GROUPS"):
         ours.set_response_callback(command, lambda reply, **_options: reply)
     return ours
 

@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterator, Sequence
 
 import msgspec
+from attrs import frozen
 
 from ...errors import ConfigurationError
-from ...message import ConsumerInfo, Depth, TaskInfo, TaskStatus
+from ...message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable
 from ...protocols import StoreOptions
 from ...wire import message_from_fields
 from . import commands
@@ -21,6 +22,17 @@ from .session import Session
 from .waiting import Waker
 
 _PAGE = 256
+ENDED = ("failed", "history")
+
+
+@frozen
+class Found:
+    """An entry that a walk over the streams has come to."""
+
+    place: str
+    entry: str
+    task_id: str
+    flat: Sequence[bytes]
 
 
 class RedisInspector:
@@ -37,7 +49,12 @@ class RedisInspector:
         return self._session.batched(ids, lambda keys, batch: commands.flags(script, keys, first, batch))
 
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
-        return self._flags("requeue", [], ids)
+        group = self.options.group
+        found = [
+            (task_id, info is not None and isinstance(info.message, Unreadable))
+            for task_id, info in zip(ids, self.show(ids), strict=True)
+        ]
+        return self._session.batched(found, lambda keys, batch: commands.requeue(keys, group, batch))
 
     def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
         return self._flags("cancel", [self.options.history], ids)
@@ -72,35 +89,34 @@ class RedisInspector:
             raise ConfigurationError(f"{cursor!r} is not a cursor that `tasks` has answered") from error
         walk = heapq.merge(
             *(self._entries(place, position.get(place, "+")) for place in self._places(state)),
-            key=lambda found: -entry_rank(found[1]),
+            key=lambda found: -entry_rank(found.entry),
         )
         page: list[TaskInfo] = []
-        pending: list[tuple[str, str, str]] = []
-        for place, entry, task_id in walk:
-            pending.append((place, entry, task_id))
-            if len(pending) + len(page) >= count:
-                self._take(pending, state, position, page)
+        found: list[Found] = []
+        for one in walk:
+            found.append(one)
+            if len(found) + len(page) >= count:
+                self._take(found, state, position, page)
                 if len(page) >= count:
                     return page, msgspec.json.encode(position).decode()
-        self._take(pending, state, position, page)
+        self._take(found, state, position, page)
         return page, ""
 
     def _take(
-        self,
-        pending: list[tuple[str, str, str]],
-        state: TaskStatus | None,
-        position: dict[str, str],
-        page: list[TaskInfo],
+        self, found: list[Found], state: TaskStatus | None, position: dict[str, str], page: list[TaskInfo]
     ) -> None:
         """Look at what the walk has found, keep what has the wanted state, and move the position behind it."""
-        for (place, entry, _), info in zip(pending, self.show([found[2] for found in pending]), strict=True):
-            position[place] = f"({entry}"
+        for one, shown in zip(found, self.show([one.task_id for one in found]), strict=True):
+            position[one.place] = f"({one.entry}"
+            info = shown
+            if one.place in ENDED and (info is None or not info.status.finished or info.message is None):
+                info = commands.task_info(one.task_id, (), one.flat, b"", 0)  # only its entry is left
             if info is not None and state in (None, info.status):
                 page.append(info)
-        pending.clear()
+        found.clear()
 
     def _places(self, state: TaskStatus | None) -> list[str]:
-        waiting, ended = ["live", "parked"], ["failed", "history"]
+        waiting, ended = ["live", "parked"], list(ENDED)
         match state:
             case None:
                 return waiting + ended
@@ -113,15 +129,14 @@ class RedisInspector:
             case _:
                 return ["history"]
 
-    def _entries(self, place: str, end: str) -> Iterator[tuple[str, str, str]]:
-        """The entries of one stream from `end` back: place, entry, id."""
+    def _entries(self, place: str, end: str) -> Iterator[Found]:
+        """The entries of one stream from `end` back."""
         keys = self._session.keys
         stream = {"live": keys.stream, "parked": keys.parked, "history": keys.history, "failed": keys.failed}[place]
         while True:
             found = self._session.execute("XREVRANGE", stream, end, "-", "COUNT", _PAGE)
             for raw, flat in found:
-                entry = raw.decode()
-                yield place, entry, _task_id(entry, flat)
+                yield Found(place, raw.decode(), _message(raw, flat).id, flat)
             if len(found) < _PAGE:
                 return
             end = f"({found[-1][0].decode()}"
@@ -136,9 +151,9 @@ class RedisInspector:
             start = "-"
             while True:
                 rows = session.execute("XPENDING", stream, group, start, "+", _PAGE)
-                ids = self._ids_of([row[0].decode() for row in rows])
-                for row in rows:
-                    held.setdefault(row[1], []).append(ids.get(row[0].decode(), row[0].decode()))
+                owners = {row[0].decode(): row[1] for row in rows}
+                for entry, message in self._messages_of(list(owners)).items():
+                    held.setdefault(owners[entry], []).append(message.id)
                 if len(rows) < _PAGE:
                     break
                 start = f"({rows[-1][0].decode()}"
@@ -149,14 +164,14 @@ class RedisInspector:
 
         return session.repaired(look)
 
-    def _ids_of(self, entries: Sequence[str]) -> dict[str, str]:
-        """The task ids of stream entries; an entry that is gone is left out."""
+    def _messages_of(self, entries: Sequence[str]) -> dict[str, Message | Unreadable]:
+        """The messages in entries of the live stream; an entry that is gone is left out."""
         stream = self._session.keys.stream
-        ids = {}
+        found = {}
         for entry in entries:
             for raw, flat in self._session.execute("XRANGE", stream, entry, entry):
-                ids[entry] = _task_id(raw.decode(), flat)
-        return ids
+                found[entry] = _message(raw, flat)
+        return found
 
     def depth(self) -> Depth:
         session, group = self._session, self.options.group
@@ -190,13 +205,11 @@ class RedisInspector:
         return session.repaired(look)
 
     def groups(self) -> Sequence[str]:
-        self._session.refresh()
-        return list(self._session.groups.streams)
+        return list(self._session.look().streams)
 
     def remove_group(self, group: str) -> None:
         session = self._session
-        session.refresh()
-        keys = session.groups.streams.get(group)
+        keys = session.look().streams.get(group)
         if keys is None:
             raise ConfigurationError(f"{self.options.stream_key!r} has no group {group!r}, only {self.groups()}")
         key = meta(self.options.stream_key)
@@ -212,6 +225,6 @@ class RedisInspector:
         return int(self._session.execute("XTRIM", self._session.keys.history, "MAXLEN", limit))
 
 
-def _task_id(entry: str, flat: Sequence[bytes]) -> str:
-    """The id of the message in a stream entry, by the rule that every reader follows."""
-    return message_from_fields(pairs(flat), entry).id
+def _message(entry: bytes, flat: Sequence[bytes]) -> Message | Unreadable:
+    """The message in a stream entry, by the rule that every reader follows."""
+    return message_from_fields(pairs(flat), entry.decode())

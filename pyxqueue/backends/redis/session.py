@@ -21,7 +21,7 @@ from ...protocols import DEFAULT_LEASE, StoreOptions
 from . import commands
 from .commands import Command, Groups
 from .connect import Client, Recipe
-from .keys import GroupKeys, check_names
+from .keys import GroupKeys, check_names, meta
 from .scripts import SCRIPTS
 
 T = TypeVar("T")
@@ -84,12 +84,22 @@ class Session:
             return self._groups
 
     @property
+    def known_groups(self) -> Groups | None:
+        """The groups, if they have been looked up already."""
+        return self._groups
+
+    @property
     def keys(self) -> GroupKeys:
         return self.groups.streams[self.options.group]
 
     @property
     def lease(self) -> int:
         return self.groups.leases[self.options.group]
+
+    def look(self) -> Groups:
+        """The groups that are registered now; looking registers none."""
+        key = meta(self.options.stream_key)
+        return commands.read_groups(self.options.stream_key, self.execute("HGETALL", key))
 
     def refresh(self) -> None:
         """Forget the list of groups; the next look registers again and repairs what is missing."""

@@ -133,6 +133,17 @@ def take(backend: Backend, limit: int = 100, consumer: str = "one") -> Sequence[
     return backend.claim(consumer, limit, 0)
 
 
+def drain(backend: Backend, limit: int, consumer: str = "one") -> list[Delivery]:
+    """Claim again and again until nothing is left, but not for ever."""
+    found: list[Delivery] = []
+    for _ in range(200):
+        batch = take(backend, limit, consumer)
+        found += batch
+        if not batch:
+            break
+    return found
+
+
 def take_exactly(backend: Backend, count: int, law: Law, consumer: str = "one") -> Sequence[Delivery]:
     """Claim everything that is ready or due, which must be `count` tasks."""
     __tracebackhide__ = True

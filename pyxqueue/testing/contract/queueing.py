@@ -17,6 +17,7 @@ from .harness import (
     buried,
     counts,
     done,
+    drain,
     extended,
     held,
     ids_of,
@@ -102,10 +103,11 @@ class QueueLaws(Contract):
         calls = [Call(lambda handle=handle: [handle.promote(50) for _ in range(6)]) for handle in (backend, other)]  # type: ignore[misc]
         for call in calls:
             call.answer(self.patience, B8, "promote does not answer")
-        seen: list[str] = []
-        while batch := take(backend, 200):
-            seen += ids_of(batch)
-        B8.same(sorted(seen), [message.id for message in jobs(300)], "what could be claimed of 300 delayed messages")
+        B8.same(
+            sorted(ids_of(drain(backend, 200))),
+            [message.id for message in jobs(300)],
+            "what could be claimed of 300 delayed messages",
+        )
 
     def test_b8_a_delay_is_over_for_a_waiting_claim(self, harness: Harness) -> None:
         """What becomes due while a worker waits reaches it with the next `promote`."""

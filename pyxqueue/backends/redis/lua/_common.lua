@@ -80,10 +80,11 @@ local function announce(channels, id)
 end
 
 -- Put a message on the stream, or aside until it is due. The queue is written before the task key, so that an error
--- in between shows as an error and never as an id that is known but queued nowhere.
-local function put(keys, task, id, fields, delay, now)
+-- in between shows as an error and never as an id that is known but queued nowhere. raw: it is no message that we can
+-- read, so its fields are left as they are.
+local function put(keys, task, id, fields, delay, now, raw)
   if delay > 0 then
-    set_field(fields, 'due', int(now + delay))
+    if not raw then set_field(fields, 'due', int(now + delay)) end
     local entry = append(keys[PARKED], fields)
     redis.call('ZADD', keys[DELAYED], int(now + delay), id)
     redis.call('HSET', task, 'at', 'parked', 'e', entry)
@@ -94,8 +95,8 @@ local function put(keys, task, id, fields, delay, now)
 end
 
 -- A message that ran or was handed back goes to the end of the line: progress starts anew.
-local function put_again(keys, task, id, fields, delay, now)
-  put(keys, task, id, fields, delay, now)
+local function put_again(keys, task, id, fields, delay, now, raw)
+  put(keys, task, id, fields, delay, now, raw)
   redis.call('HDEL', task, 'progress')
   announce(redis.call('HGET', task, 'w'), id)
 end

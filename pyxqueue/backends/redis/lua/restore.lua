@@ -1,12 +1,13 @@
 -- Put messages back in line whose holder is gone.
 -- KEYS the five keys of the group, then the task key of each item
--- ARGV group, history limit, least silence in ms, then per item: entry, id, consumer, charge
+-- ARGV group, history limit, least silence in ms, then per item: entry, id, raw, consumer, charge
+--   raw: '1' for an entry that is no message, which is put back as it is
 --   charge: 'started' (it was running when its process died), 'expired' (nobody knows), 'none'
 -- Returns how many were put back. Every item is checked again: its holder may have come back since the caller looked.
 local keys, group, history, min_idle, now = slice(KEYS, 1, 5), ARGV[1], tonumber(ARGV[2]), ARGV[3], now_ms()
 local restored = 0
-for item = 0, (#ARGV - 3) / 4 - 1 do
-  local entry, id, consumer, charge = unpack(ARGV, 4 + item * 4, 7 + item * 4)
+for item = 0, (#ARGV - 3) / 5 - 1 do
+  local entry, id, raw, consumer, charge = unpack(ARGV, 4 + item * 5, 8 + item * 5)
   local task = KEYS[6 + item]
   if holder(keys, group, entry, min_idle) == consumer then
     local fields = read(keys[STREAM], entry)
@@ -16,9 +17,9 @@ for item = 0, (#ARGV - 3) / 4 - 1 do
       finish_cancelled(keys, task, id, fields, history, now)
     elseif fields then
       local guilty = charge == 'started' or (charge == 'expired' and field(fields, 'suspect') == '1')
-      if guilty then count_up(fields, 'crashes', 0) end
-      if charge ~= 'none' then set_field(fields, 'suspect', '1') end
-      put_again(keys, task, id, fields, 0, now)
+      if guilty and raw ~= '1' then count_up(fields, 'crashes', 0) end
+      if charge ~= 'none' and raw ~= '1' then set_field(fields, 'suspect', '1') end
+      put_again(keys, task, id, fields, 0, now, raw == '1')
       restored = restored + 1
     end
   end

@@ -1,14 +1,14 @@
 -- Apply what was decided about held messages; only the current holder's word counts.
 -- KEYS the five keys of the group, then per item its task key and the task keys of its follow-ups
 -- ARGV group, history limit, then per item:
---   entry, consumer, id, verdict, delay in ms or reason, record ttl in ms, number of record values, record values,
---   number of follow-ups, then per follow-up: id, delay, number of values, values
+--   entry, consumer, id, raw ('1' for an entry that is no message), verdict, delay in ms or reason, record ttl in ms,
+--   number of record values, record values, number of follow-ups, then per follow-up: id, delay, number of values, values
 -- Returns 1 or 0 per item. The first write of an item is XACK, which Redis allows when it is out of memory; the
 -- writes behind it are then allowed too, so that finished work can always be recorded.
 local keys, group, history, now = slice(KEYS, 1, 5), ARGV[1], tonumber(ARGV[2]), now_ms()
 local answers, key, arg = {}, 6, 3
 
-local function apply(task, entry, id, verdict, detail, ttl, record)
+local function apply(task, entry, id, raw, verdict, detail, ttl, record)
   local fields = read(keys[STREAM], entry)
   redis.call('XACK', keys[STREAM], group, entry)
   redis.call('XDEL', keys[STREAM], entry)
@@ -17,14 +17,16 @@ local function apply(task, entry, id, verdict, detail, ttl, record)
     finish_cancelled(keys, task, id, fields, history, now)
   elseif again then
     if not fields then return end -- somebody deleted the entry by hand
-    if verdict == 'retry' then
-      count_up(fields, 'attempt', 1)
-      set_field(fields, 'suspect', nil)
-    else
-      count_up(fields, 'returns', 0)
+    if not raw then
+      if verdict == 'retry' then
+        count_up(fields, 'attempt', 1)
+        set_field(fields, 'suspect', nil)
+      else
+        count_up(fields, 'returns', 0)
+      end
+      set_field(fields, 'due', nil)
     end
-    set_field(fields, 'due', nil)
-    put_again(keys, task, id, fields, tonumber(detail), now)
+    put_again(keys, task, id, fields, tonumber(detail), now, raw)
   elseif verdict == 'bury' then
     finish(keys, task, id, fields, 'failed', {'_reason', detail}, record, ttl, history, now)
   else
@@ -33,13 +35,13 @@ local function apply(task, entry, id, verdict, detail, ttl, record)
 end
 
 while arg <= #ARGV do
-  local entry, consumer, id, verdict, detail, ttl = unpack(ARGV, arg, arg + 5)
-  local size = tonumber(ARGV[arg + 6])
-  local record = slice(ARGV, arg + 7, size)
+  local entry, consumer, id, raw, verdict, detail, ttl = unpack(ARGV, arg, arg + 6)
+  local size = tonumber(ARGV[arg + 7])
+  local record = slice(ARGV, arg + 8, size)
   local task = KEYS[key]
   local accepted = holder(keys, group, entry) == consumer
-  if accepted then apply(task, entry, id, verdict, detail, ttl, record) end
-  arg, key = arg + 7 + size, key + 1
+  if accepted then apply(task, entry, id, raw == '1', verdict, detail, ttl, record) end
+  arg, key = arg + 8 + size, key + 1
   local follow_ups = tonumber(ARGV[arg])
   arg = arg + 1
   for _ = 1, follow_ups do

@@ -1,0 +1,63 @@
+"""What every contestant must be able to do, and say about itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+URL_VARIABLE = "BENCH_URL"
+"""Where the server is; worker processes read it too."""
+PUSHED_VARIABLE = "BENCH_PUSHED"
+"""Set while latency is measured: a contestant that can be told to push results does so then, and only then."""
+PROCESSES = 2
+STOP_SECONDS = 20.0
+
+
+class Contestant(Protocol):
+    """One task queue. The task is the same everywhere: it takes a number and returns it."""
+
+    workers: str
+    """What its `PROCESSES` worker processes are."""
+    guarantees: Mapping[str, str]
+
+    def prepare(self) -> None:
+        """Be ready to enqueue, on a server that is empty."""
+        ...
+
+    def enqueue_one(self, number: int) -> object: ...
+
+    def enqueue_bulk(self, numbers: Sequence[int]) -> None:
+        """The fastest way it has to enqueue many calls."""
+        ...
+
+    def start_workers(self) -> None: ...
+
+    def stop_workers(self) -> None: ...
+
+    def completed(self, enqueued: int) -> int:
+        """How many of the `enqueued` calls the store says are done, by one cheap command."""
+        ...
+
+    def call_and_wait(self, number: int) -> object:
+        """Enqueue one call and answer its result."""
+        ...
+
+
+def server_url() -> str:
+    return os.environ[URL_VARIABLE]
+
+
+def wants_push() -> bool:
+    return PUSHED_VARIABLE in os.environ
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a worker program as an operator would."""
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

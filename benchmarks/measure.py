@@ -1,0 +1,151 @@
+"""Measure one contestant, once, on an empty server; one line of JSON on standard output.
+
+This is run in a process of its own: ``python benchmarks/measure.py bare --url redis://…``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psutil
+from attrs import frozen
+from contestants.base import PUSHED_VARIABLE, URL_VARIABLE, Contestant
+from redis import Redis
+
+LOOK_EVERY = 0.002
+GIVE_UP_SECONDS = 300.0
+
+
+@frozen
+class Sizes:
+    """How much is done for each number."""
+
+    drain: int
+    enqueue: int
+    latency: int
+    warm_up: int
+
+
+class Stuck(Exception):  # noqa: N818 - it says what happened
+    """Nothing more is completed."""
+
+
+def rate(count: int, action: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    action()
+    return count / (time.perf_counter() - start)
+
+
+def enqueue_rates(entry: Contestant, sizes: Sizes) -> dict[str, float]:
+    """Calls per second, one by one and in bulk, with no worker around."""
+    numbers = range(sizes.enqueue)
+
+    def one_by_one() -> None:
+        for number in numbers:
+            entry.enqueue_one(number)
+
+    for number in range(sizes.warm_up):
+        entry.enqueue_one(number)
+    return {
+        "enqueue": rate(len(numbers), one_by_one),
+        "bulk": rate(len(numbers), lambda: entry.enqueue_bulk(numbers)),
+    }
+
+
+def latencies(entry: Contestant, sizes: Sizes) -> dict[str, float]:
+    """Milliseconds from a call to its result, one after the other, with workers that wait."""
+    with workers(entry):
+        times = []
+        for number in range(sizes.warm_up + sizes.latency):
+            start = time.perf_counter()
+            if (answer := entry.call_and_wait(number)) != number:
+                raise Stuck(f"the result of {number} is {answer!r}")
+            times.append((time.perf_counter() - start) * 1000)
+    times = sorted(times[sizes.warm_up :])
+    return {"median": statistics.median(times), "p95": times[int(len(times) * 0.95)]}
+
+
+def drain_rate(entry: Contestant, sizes: Sizes) -> dict[str, float]:
+    """Tasks per second, from a full queue to an empty one.
+
+    The workers are up, connected and warm; while the queue is filled they are stopped as by SIGSTOP, and the clock
+    starts when they are let go.
+    """
+    with workers(entry):
+        entry.enqueue_bulk(range(sizes.warm_up))
+        wait_until(entry, sizes.warm_up)
+        frozen_workers = psutil.Process().children(recursive=True)
+        for process in frozen_workers:
+            process.send_signal(signal.SIGSTOP)
+        try:
+            entry.enqueue_bulk(range(sizes.drain))
+        finally:
+            start = time.perf_counter()
+            for process in frozen_workers:
+                process.send_signal(signal.SIGCONT)
+        cpu = {process.pid: process.cpu_times() for process in frozen_workers}
+        wait_until(entry, sizes.warm_up + sizes.drain)
+        seconds = time.perf_counter() - start
+        used = sum(sum(process.cpu_times()[:2]) - sum(cpu[process.pid][:2]) for process in frozen_workers)
+    return {"drain": sizes.drain / seconds, "cpu": used / sizes.drain * 1e6}
+
+
+def wait_until(entry: Contestant, total: int) -> None:
+    """Until the store says that `total` calls are done."""
+    done, changed = -1, time.monotonic()
+    while (now_done := entry.completed(total)) < total:
+        if now_done != done:
+            done, changed = now_done, time.monotonic()
+        elif time.monotonic() - changed > GIVE_UP_SECONDS:
+            raise Stuck(f"{done} of {total} were done, and for {GIVE_UP_SECONDS} s no more")
+        time.sleep(LOOK_EVERY)
+
+
+@contextmanager
+def workers(entry: Contestant) -> Iterator[None]:
+    entry.start_workers()
+    try:
+        yield
+    finally:
+        entry.stop_workers()
+
+
+PHASES: dict[str, Callable[[Contestant, Sizes], dict[str, float]]] = {
+    "enqueue": enqueue_rates,
+    "drain": drain_rate,
+    "latency": latencies,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("--phase", choices=PHASES, required=True)
+    parser.add_argument("--url", required=True)
+    for size in ("drain", "enqueue", "latency", "warm-up"):
+        parser.add_argument(f"--{size}", type=int, required=True)
+    options = parser.parse_args()
+    os.environ[URL_VARIABLE] = options.url
+    os.environ["PYTHONPATH"] = sys.path[0]  # for the worker programs
+    if options.phase == "latency":
+        os.environ[PUSHED_VARIABLE] = "1"
+    Redis.from_url(options.url).flushall()
+    entry: Contestant = importlib.import_module(f"contestants.{options.name}").Entry()
+    entry.prepare()
+    sizes = Sizes(options.drain, options.enqueue, options.latency, options.warm_up)
+    numbers = PHASES[options.phase](entry, sizes)
+    print(json.dumps({"about": {"workers": entry.workers, **entry.guarantees}, "numbers": numbers}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,158 @@
+"""Compare task queues with each other: same machine, same server, same number of processes, taking turns.
+
+Nothing here judges a number: what is fast enough is for the reader.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from contestants.base import PROCESSES
+
+from pyxqueue.testing.servers import Server
+
+HERE = Path(__file__).parent
+NAMES = ("pyxqueue", "bare", "taskiq", "huey")
+PHASES = ("enqueue", "drain", "latency")
+PACKAGES = ("redis", "hiredis", "huey", "taskiq", "taskiq-redis")
+
+
+@frozen
+class Measure:
+    """One column of the table."""
+
+    key: str
+    title: str
+    unit: str
+    more_is_better: bool
+
+
+MEASURES = (
+    Measure("drain", "drain", "tasks/s", True),
+    Measure("cpu", "worker CPU per task", "µs", False),
+    Measure("enqueue", "enqueue one by one", "calls/s", True),
+    Measure("bulk", "enqueue in bulk", "calls/s", True),
+    Measure("median", "call to result, median", "ms", False),
+    Measure("p95", "call to result, p95", "ms", False),
+)
+
+
+@frozen
+class Results:
+    """What all rounds brought."""
+
+    about: Mapping[str, Mapping[str, str]]
+    numbers: Mapping[str, Mapping[str, list[float]]]
+    """By contestant and measure, one per round."""
+
+
+def measure(name: str, phase: str, url: str, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Run one phase of one contestant in a process of its own."""
+    words = [word for size, value in sizes.items() for word in (f"--{size}", str(value))]
+    command = [sys.executable, str(HERE / "measure.py"), name, "--phase", phase, "--url", url, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
+    if done.returncode != 0:
+        raise SystemExit(f"{name}, {phase}: failed with {done.returncode}\n{done.stdout}{done.stderr}")
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def run(names: Sequence[str], rounds: int, sizes: Mapping[str, int]) -> Results:
+    """All rounds: in each, the contestants take turns in every phase."""
+    about: dict[str, dict[str, str]] = {}
+    numbers: dict[str, dict[str, list[float]]] = {name: {} for name in names}
+    with Server() as server:
+        print(f"server: {server.kind}", file=sys.stderr)
+        for number in range(rounds):
+            for phase in PHASES:
+                for name in names:
+                    print(f"round {number + 1} of {rounds}: {phase}, {name}", file=sys.stderr)
+                    answer = measure(name, phase, server.url, sizes)
+                    about[name] = answer["about"]
+                    for key, value in answer["numbers"].items():
+                        numbers[name].setdefault(key, []).append(value)
+    return Results(about, numbers)
+
+
+def table(results: Results) -> list[str]:
+    """Medians, in brackets the least and the most, and how many times better the first contestant is."""
+    names = list(results.numbers)
+    lines = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for one in MEASURES:
+        medians = [statistics.median(results.numbers[name][one.key]) for name in names]
+        cells = []
+        for name, median in zip(names, medians, strict=True):
+            found = results.numbers[name][one.key]
+            ratio = medians[0] / median if one.more_is_better else median / medians[0] if medians[0] else 0.0
+            times = "" if name == names[0] else f" **{ratio:.2g}x**"
+            cells.append(f"{_show(median)} ({_show(min(found))}–{_show(max(found))}){times}")  # noqa: RUF001 - a range
+        lines.append(f"| {one.title}, {one.unit} | {' | '.join(cells)} |")
+    for key in next(iter(results.about.values())):
+        lines.append(f"| {key} | {' | '.join(results.about[name][key] for name in names)} |")
+    return lines
+
+
+def _show(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def machine() -> str:
+    """Where this was measured."""
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            pass
+    return f"{os.cpu_count()} CPUs ({platform.machine()}), {platform.system()}, Python {platform.python_version()}; " + (
+        ", ".join(found)
+    )
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=int, default=10_000, help="tasks in the queue that is drained")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", help=f"contestants, separated by commas; all: {','.join(NAMES)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, one round: do the programs work at all?")
+    options = parser.parse_args(words)
+    options.names = options.only.split(",") if options.only else list(NAMES)
+    if unknown := set(options.names) - set(NAMES):
+        parser.error(f"no such contestant: {', '.join(sorted(unknown))}")
+    return options
+
+
+def main() -> int:
+    options = arguments()
+    tasks, rounds = (20, 1) if options.smoke else (options.tasks, options.rounds)
+    sizes = {
+        "drain": tasks,
+        "enqueue": max(5, tasks // 2),
+        "latency": max(5, tasks // 50),
+        "warm-up": max(5, tasks // 10),
+    }
+    results = run(options.names, rounds, sizes)
+    print("\n".join(table(results)))
+    print(f"\n{rounds} rounds, {tasks:,} tasks, {PROCESSES} worker processes each. {machine()}.")
+    if len(options.names) > 1:
+        print(f"Bold: how many times better {options.names[0]} is; below 1 it is worse.")
+    if options.json:
+        content = {"machine": machine(), "sizes": sizes, "about": results.about, "numbers": results.numbers}
+        options.json.write_text(json.dumps(content, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,33 @@
+"""Have something done later, by somebody else.
+
+    python background_task.py worker
+    python background_task.py test
+"""
+
+import time
+
+import redis
+
+from pyxqueue import TaskQueue
+
+client = redis.Redis()
+queue = TaskQueue(client, stream_key="background-task")
+
+
+@queue.task
+def sleep(n: float) -> None:
+    print(f"going to sleep for {n} seconds", flush=True)
+    time.sleep(n)
+    print(f"woke up after {n} seconds", flush=True)
+
+
+if __name__ == "__main__":
+    import sys
+
+    match sys.argv[1:]:
+        case ["worker"]:
+            queue.run()
+        case ["test"]:
+            print(f"enqueued {sleep(0.5).task_id}; look at the worker")
+        case _:
+            sys.exit("Usage: python background_task.py (worker | test)")

@@ -1,0 +1,41 @@
+"""Two groups, and each gets every task: one sends the mail, the other counts it.
+
+    python fanout.py worker     # workers of both groups, each in its own supervisor
+    python fanout.py test
+"""
+
+import redis
+
+from pyxqueue import TaskQueue
+
+client = redis.Redis()
+mailers = TaskQueue(client, stream_key="signups", consumer_group="mail")
+counters = TaskQueue(client, stream_key="signups", consumer_group="count")
+
+
+@mailers.task(name="signup")
+def send_mail(address: str) -> str:
+    return f"mail to {address}"
+
+
+@counters.task(name="signup")
+def count(address: str) -> int:
+    return len(address)
+
+
+if __name__ == "__main__":
+    import sys
+
+    match sys.argv[1:]:
+        case ["worker"]:
+            counters.start(1)
+            mailers.run(1)
+            counters.shutdown()
+        case ["test"]:
+            # A group gets what is enqueued after it was registered; asking a queue anything registers its group.
+            print(f"groups: {sorted({*mailers.stores.inspector.groups(), *counters.stores.inspector.groups()})}")
+            handle = send_mail("ada@example.org")
+            print(handle.get(timeout=60))
+            print(counters.result(handle.task_id).get(timeout=60))
+        case _:
+            sys.exit("Usage: python fanout.py (worker | test)")

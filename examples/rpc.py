@@ -1,0 +1,33 @@
+"""Call a function on another machine and wait for what it returns.
+
+    python rpc.py worker        # in one terminal, or: pyxqueue worker rpc
+    python rpc.py test          # in another
+"""
+
+import redis
+
+from pyxqueue import TaskQueue
+
+client = redis.Redis()
+queue = TaskQueue(client, stream_key="rpc")
+
+
+@queue.task
+def fib(n: int) -> int:
+    a, b = 0, 1
+    for _ in range(n):
+        a, b = b, a + b
+    return a
+
+
+if __name__ == "__main__":
+    import sys
+
+    match sys.argv[1:]:
+        case ["worker"]:
+            queue.run()
+        case ["test"]:
+            # Arithmetic, because CPython turns no int of 20,899 digits into text unless told to.
+            print(f"100kth fib number ends with: {fib(100_000).get(timeout=60) % 1_000_000}")
+        case _:
+            sys.exit("Usage: python rpc.py (worker | test)")

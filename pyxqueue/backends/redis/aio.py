@@ -1,0 +1,176 @@
+"""The asyncio side: the same commands as the synchronous one, run on a redis.asyncio client.
+
+Wake-ups still come through the one listening thread of the process, which hands them to the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary
+
+from redis.exceptions import NoScriptError, RedisError
+
+from ...message import Message, Record, TaskInfo
+from ...protocols import StoreOptions
+from . import commands
+from .commands import UNKNOWN, Command, Unknown, batches
+from .connect import Recipe
+from .scripts import SCRIPTS
+from .session import REPLY_TIMEOUT, Session, StaleGroups, translate
+from .waiting import Waker
+
+T = TypeVar("T")
+
+
+class AsyncClient(Protocol):
+    """What we use of a redis.asyncio client."""
+
+    async def execute_command(self, *args: Any) -> Any: ...
+
+    async def aclose(self, close_connection_pool: bool) -> None: ...
+
+
+class AsyncRedisProducer:
+    """What producers await, on Redis. Each event loop gets a client of its own."""
+
+    def __init__(self, recipe: Recipe, options: StoreOptions, session: Session, waker: Waker) -> None:
+        self._recipe = recipe
+        self._options = options
+        self._session = session
+        self._waker = waker
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _Life] = WeakKeyDictionary()
+
+    async def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
+        answers: list[bool] = []
+        for batch in batches(messages, lambda message: len(message.body)):
+            answers += await self._repaired(lambda: self._enqueue(batch))  # noqa: B023 - runs before the next
+        return answers
+
+    async def _enqueue(self, batch: Sequence[Message]) -> list[bool]:
+        groups = await self._groups()
+        answers = await self._run(commands.enqueue(self._options.stream_key, groups, batch))
+        if answers is None:
+            raise StaleGroups("the list of groups has changed")
+        return answers
+
+    async def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
+        answers: list[TaskInfo | None] = []
+        for batch in batches(ids):
+            keys = (await self._groups()).streams[self._options.group]
+            shown = await self._run(commands.show(keys, self._options.group, batch))
+            answers += shown
+        return answers
+
+    async def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+        deadline = _deadline(timeout)
+        async with self._watching(ids, deadline) as woken:
+            while True:
+                found = await self._look(ids, self._waker.channel)
+                if UNKNOWN in found or None not in found or not await woken(deadline):
+                    return [None if isinstance(record, Unknown) else record for record in found]
+
+    async def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
+        deadline = _deadline(timeout)
+        async with self._watching([task_id], deadline) as woken:
+            while True:
+                await self._look([task_id], self._waker.channel)
+                (info,) = await self.show([task_id])
+                if info is None or seen is None or (info.status, info.progress) != (seen.status, seen.progress):
+                    return info
+                if not await woken(deadline):
+                    return info
+
+    async def _look(self, ids: Sequence[str], channel: str) -> list[Record | Unknown | None]:
+        answers: list[Record | Unknown | None] = []
+        for batch in batches(ids):
+            keys = (await self._groups()).streams[self._options.group]
+            found = await self._run(commands.get(keys, batch, channel))
+            answers += found
+        return answers
+
+    @asynccontextmanager
+    async def _watching(
+        self, ids: Sequence[str], deadline: float | None
+    ) -> AsyncIterator[Callable[[float | None], Awaitable[bool]]]:
+        """Yields a wait for the next wake-up of one of `ids`; it answers False when `deadline` has passed."""
+        loop = asyncio.get_running_loop()
+        event = asyncio.Event()
+
+        def notify(_task_id: str | None) -> None:
+            loop.call_soon_threadsafe(event.set)
+
+        async def woken(until: float | None) -> bool:
+            try:
+                await asyncio.wait_for(event.wait(), _left(until))
+            except TimeoutError:
+                return False
+            event.clear()
+            return True
+
+        with self._waker.watching(ids, notify):
+            while not self._waker.subscribed(0) and await woken(deadline):
+                pass  # the first wake-up is the subscription itself
+            yield woken
+
+    async def _groups(self) -> commands.Groups:
+        """The groups are read once per process, by the synchronous session in a thread."""
+        known = self._session.known_groups
+        return await asyncio.to_thread(lambda: self._session.groups) if known is None else known
+
+    async def _run(self, command: Command[T]) -> T:
+        script = SCRIPTS[command.script]
+        client = await self._client()
+        call = (len(command.keys), *command.keys, *command.args)
+        try:
+            try:
+                reply = await client.execute_command("EVALSHA", script.sha, *call)
+            except NoScriptError:
+                reply = await client.execute_command("EVAL", script.text, *call)
+        except RedisError as error:
+            raise translate(error, self._recipe.url) from error
+        return command.parse(reply)
+
+    async def _repaired(self, action: Callable[[], Awaitable[T]]) -> T:
+        for _ in range(3):
+            try:
+                return await action()
+            except StaleGroups:
+                self._session.refresh()
+        return await action()
+
+    async def _client(self) -> AsyncClient:
+        loop = asyncio.get_running_loop()
+        if (life := self._clients.get(loop)) is None:
+            life = _Life(self._recipe.open_async(timeout=REPLY_TIMEOUT, retries=3))
+            self._clients[loop] = life
+            await life.begin()
+        return life.client
+
+
+class _Life:
+    """Closes a client with its event loop: what ends a loop first ends the asynchronous generators it has seen."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self.client = client
+        self._generator = self._last()
+
+    async def begin(self) -> None:
+        await anext(self._generator)
+
+    async def _last(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            await self.client.aclose(close_connection_pool=True)
+
+
+def _deadline(timeout: int | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout / 1000
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())

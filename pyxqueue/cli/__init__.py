@@ -1,0 +1,5 @@
+"""The ``pyxqueue`` command."""
+
+from .program import main
+
+__all__ = ["main"]

@@ -1,0 +1,85 @@
+"""The commands that run tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ..worker.options import DEFAULT_GRACE
+from .logs import FORMATS, LEVELS, set_up_logging
+from .target import Target, app_options, module_argument, pass_target, store_options
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def worker_options(command: Decorated) -> Decorated:
+    """How many of what, and how it is logged."""
+    count = click.IntRange(min=1)
+    for option in (
+        click.option("--log-format", type=click.Choice(FORMATS), default="text", envvar="PYXQUEUE_LOG_FORMAT",
+            show_envvar=True, show_default=True, help="Lines for people, or a JSON object each."),
+        click.option("--log-level", type=click.Choice(LEVELS), envvar="PYXQUEUE_LOG_LEVEL", show_envvar=True,
+            help="What is logged, unless the module sets logging up itself.  [default: info]"),
+        click.option("--grace", type=click.FloatRange(min=0), default=DEFAULT_GRACE, envvar="PYXQUEUE_GRACE",
+            show_envvar=True, show_default=True, metavar="SECONDS",
+            help="How long running tasks may go on after a signal to stop."),
+        click.option("-c", "--concurrency", type=count, envvar="PYXQUEUE_CONCURRENCY", show_envvar=True,
+            help="async def tasks at once in each process.  [default: 100]"),
+        click.option("-t", "--threads", type=count, envvar="PYXQUEUE_THREADS", show_envvar=True,
+            help="Tasks at once in each process, in threads.  [default: one, without a thread]"),
+        click.option("-p", "--processes", type=count, envvar="PYXQUEUE_PROCESSES", show_envvar=True,
+            help="Worker processes.  [default: one per CPU]"),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command()
+@module_argument
+@worker_options
+@click.option("--parent-fd", type=int, hidden=True)
+@app_options
+@store_options
+@pass_target
+def worker(
+    target: Target,
+    processes: int | None,
+    threads: int | None,
+    concurrency: int | None,
+    grace: float,
+    log_level: str | None,
+    log_format: str,
+    parent_fd: int | None,
+) -> None:
+    """Run the tasks of the queue in MODULE."""
+    app = target.app()
+    queue = app.load(target.imports)
+    set_up_logging(log_level, log_format)
+    queue.run(processes, threads=threads, concurrency=concurrency, grace=grace, parent=parent_fd)
+
+
+@click.command(hidden=True)
+@worker_options
+@click.argument("consumer")
+@click.argument("table_fd", type=int)
+@app_options
+@pass_target
+@click.pass_context
+def child(
+    context: click.Context,
+    target: Target,
+    processes: int | None,
+    threads: int | None,
+    concurrency: int | None,
+    grace: float,
+    log_level: str | None,
+    log_format: str,
+    consumer: str,
+    table_fd: int,
+) -> None:
+    """Be one worker process of a supervisor that does not fork."""
+    queue = target.app().load(target.imports)
+    set_up_logging(log_level, log_format)
+    context.exit(queue.serve_child(consumer, table_fd, threads, concurrency))

@@ -1,0 +1,30 @@
+"""The Redis backend keeps every law: on fakeredis for speed, on real servers for proof."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import fakeredis
+import pytest
+import redis
+
+from pyxqueue.testing.contract import BackendContract
+from pyxqueue.testing.servers import Server
+
+from ..support.redis_harness import RedisHarness
+
+
+class TestFakeRedis(BackendContract):
+    @pytest.fixture
+    def harness(self) -> Iterator[RedisHarness]:
+        harness = RedisHarness(fakeredis.FakeRedis(protocol=2))
+        yield harness
+        harness.close()
+
+
+class TestRealServers(BackendContract):
+    @pytest.fixture
+    def harness(self, redis_server: Server) -> Iterator[RedisHarness]:
+        harness = RedisHarness(redis.Redis.from_url(redis_server.url))
+        yield harness
+        harness.close()

@@ -1,0 +1,84 @@
+"""Programs that people would start from a shell, each in a process and a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from attrs import field, frozen
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 50
+"""Seconds until a program counts as hung."""
+
+
+@frozen
+class Place:
+    """A folder to run programs in, and the store they find in ``PYXQUEUE_URL``."""
+
+    folder: Path
+    url: str
+    more: Mapping[str, str] = field(factory=dict)
+    """Further variables of the environment."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYXQUEUE")}
+        return {**inherited, "PYXQUEUE_URL": self.url, "PYTHONPATH": str(ROOT), **self.more}
+
+    def run(self, *args: str, options: Sequence[str] = ()) -> str:
+        """Run a program to its end and answer what it printed; it must end well."""
+        done = subprocess.run(
+            [sys.executable, "-W", "error", *options, *args],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0, f"{args} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    @contextmanager
+    def worker(self, *args: str, output: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+        """Run workers while inside, and stop them as an operator would; they must end well."""
+        log = output or self.folder / "worker.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-W", "error", *args], cwd=self.folder, env=self.environment, stdout=file, stderr=file
+            )
+        try:
+            yield process
+            process.send_signal(signal.SIGTERM)
+            process.wait(PATIENCE)
+            assert process.returncode == 0, log.read_text()
+        except BaseException as error:
+            error.add_note(f"the worker's output:\n{log.read_text()}")
+            raise
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def printed(source: str) -> list[str]:
+    """What a program says it prints: the comments behind its unindented ``print(...)`` calls, and in its main part."""
+    lines = []
+    for line in source.splitlines():
+        call, mark, said = line.strip().partition(")  # ")
+        if mark and call.startswith("print("):
+            lines.append(said)
+    return lines
+
+
+def assert_printed(source: str, output: str) -> None:
+    """The lines that the comments promise are in the output, in this order."""
+    left = iter(output.splitlines())
+    for promised in printed(source):
+        assert promised in left, f"not printed (in this order): {promised!r}\n{output}"

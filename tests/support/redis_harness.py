@@ -1,0 +1,94 @@
+"""The harness of the Redis backend: time is moved by making everything that is stored older."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import redis
+
+from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.backends.redis.keys import GroupKeys, meta
+from pyxqueue.protocols import StoreOptions
+
+
+class RedisHarness:
+    """A fresh queue on the server that `client` knows."""
+
+    lease = 20_000
+
+    def __init__(self, client: redis.Redis) -> None:
+        self.stream_key = f"kit-{uuid.uuid4().hex}"
+        self.recipe = Recipe.from_client(client)
+        self.raw: Any = self.recipe.open(timeout=10, retries=0)
+        self.opened: list[RedisBackend] = []
+
+    def open(self, group: str = "cg", *, history: int = 100, lease: int | None = None) -> RedisBackend:
+        options = StoreOptions(self.stream_key, group, self.lease if lease is None else lease, history)
+        backend = RedisBackend(self.recipe, options, reclaim_after=0)
+        self.opened.append(backend)
+        return backend
+
+    def close(self) -> None:
+        for backend in self.opened:
+            backend.close()
+        self.raw.close()
+
+    def groups(self) -> list[tuple[str, GroupKeys]]:
+        flat = self.raw.execute_command("HGETALL", meta(self.stream_key))
+        found = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+        names = {key.decode(): value.decode() for key, value in found.items()}
+        return [
+            (name[6:], GroupKeys.of(self.stream_key, name[6:], stream))
+            for name, stream in names.items()
+            if name.startswith("group:")
+        ]
+
+    def advance(self, ms: int) -> None:
+        run = self.raw.execute_command
+        for group, keys in self.groups():
+            for entry, consumer, idle, _count in run("XPENDING", keys.stream, group, "-", "+", 10_000):
+                run("XCLAIM", keys.stream, group, consumer, 0, entry, "IDLE", int(idle) + ms, "JUSTID")
+            for task_id in run("ZRANGE", keys.delayed, 0, -1):
+                run("ZINCRBY", keys.delayed, -ms, task_id)
+            self._age_ready(group, keys, ms)
+        for key in self.raw.scan_iter(match=f"{{{self.stream_key}}}:*:task:*", count=1000):
+            finished = run("HGET", key, "finished")
+            if finished is not None:
+                run("HSET", key, "finished", int(finished) - ms)
+            left = int(run("PTTL", key))
+            if left > 0:
+                run("PEXPIRE", key, max(1, left - ms)) if left > ms else run("DEL", key)
+
+    def _age_ready(self, group: str, keys: GroupKeys, ms: int) -> None:
+        """Write the undelivered messages anew, in their order, as if they had been enqueued earlier."""
+        run = self.raw.execute_command
+        for flat in run("XINFO", "GROUPS", keys.stream):
+            info = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+            if info[b"name"] != group.encode():
+                continue
+            for entry, fields in run("XRANGE", keys.stream, b"(" + info[b"last-delivered-id"], "+"):
+                values = dict(zip(fields[::2], fields[1::2], strict=True))
+                if b"enqueued" in values and values[b"enqueued"].isdigit():
+                    values[b"enqueued"] = b"%d" % (int(values[b"enqueued"]) - ms)
+                task = keys.task(values.get(b"id", b"").decode(errors="replace"))
+                if run("HGET", task, "e") == entry:  # an injected one is known by its entry: it must stay
+                    run("XDEL", keys.stream, entry)
+                    run("HSET", task, "e", run("XADD", keys.stream, "*", *(v for pair in values.items() for v in pair)))
+
+    def inject(self, fields: Mapping[bytes, bytes], group: str = "cg") -> str:
+        keys = dict(self.groups())[group]
+        flat = [part for pair in fields.items() for part in pair]
+        entry: bytes = self.raw.execute_command("XADD", keys.stream, "*", *flat)
+        return entry.decode()
+
+    def footprint(self) -> int:
+        """Every key but the fixed ones of a group, and every entry that is outstanding."""
+        run = self.raw.execute_command
+        tasks = list(self.raw.scan_iter(match=f"{{{self.stream_key}}}:*:task:*", count=1000))
+        streams = sum(
+            int(run("XLEN", keys.stream)) + int(run("XLEN", keys.parked)) + int(run("ZCARD", keys.delayed))
+            for _, keys in self.groups()
+        )
+        return len(tasks) + streams

@@ -1,0 +1,97 @@
+"""Every example runs as people would run it: worker and client in processes of their own, on a private server."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from pyxqueue.testing.servers import Server
+
+from .conftest import Servers
+from .running import ROOT, Place
+
+EXAMPLES = ROOT / "examples"
+PROMISED = {
+    "rpc": ["100kth fib number ends with: 746875"],
+    "progress": ["characters: 11"],
+    "retries": [
+        "flaky needed 3 runs; polite is done",
+        "Rejected: no retry will help",
+        "pyxqueue.errors.TimeLimitExceeded: the task ran longer than its timeout of 0.2 s",
+    ],
+    "custom_type": ["Money(amount=Decimal('33.30'), currency='EUR')"],
+    "fanout": ["groups: ['count', 'mail']", "mail to ada@example.org", "\n15\n"],
+    "asyncio_client": ["[0, 1, 4]", "30 of 30 pages, the last 841"],
+}
+"""What the examples that have a worker and a client must print."""
+OTHERS = {"background_task", "demo", "fib"}
+
+
+@pytest.fixture
+def place(servers: Servers, tmp_path: Path) -> Iterator[Place]:
+    """A copy of the examples that finds the private server where `redis.Redis()` would look for one."""
+    server: Server = servers("valkey")
+    folder = tmp_path / "examples"
+    shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in folder.glob("*.py"):
+        path.write_text(path.read_text().replace("redis.Redis()", f"redis.Redis(port={server.port})"))
+    yield Place(folder, server.url)
+    with Redis.from_url(server.url) as client:
+        client.flushall()
+
+
+def test_no_example_is_overlooked() -> None:
+    """A new example is run too."""
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == PROMISED.keys() | OTHERS
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_example(name: str, place: Place) -> None:
+    """Its client prints what it should while its worker serves."""
+    with place.worker(f"{name}.py", "worker"):
+        output = place.run(f"{name}.py", "test")
+        missing = [line for line in PROMISED[name] if line not in output]
+        assert not missing, output
+
+
+def test_background_task_runs_in_the_worker(place: Place) -> None:
+    """What the task prints comes out of the worker, which finishes it also when told to stop meanwhile."""
+    output = place.folder / "worker.log"
+    with place.worker("background_task.py", "worker", output=output):
+        place.run("background_task.py", "test")
+        place.run("-c", "import background_task as b; b.queue.result(b.queue.get_tasks()[0]['task_id']).get(30)")
+
+    assert "woke up after 0.5 seconds" in output.read_text()
+
+
+def test_fib_starts_its_own_workers(place: Place) -> None:
+    """The second seed's form: start, call, stop."""
+    assert "100,000th fibonacci ends with: 746875" in place.run("fib.py")
+
+
+def test_demo_checks_every_answer(place: Place) -> None:
+    """It brings its own server and workers, and ends by itself."""
+    output = place.run("demo.py", "--workers", "2", "--files", "40")
+
+    assert "the last six 746875" in output
+    assert "40 files" in output
+    assert "done: 41 tasks, every answer right, everything stopped" in output
+
+
+def test_demo_fails_on_a_wrong_answer(place: Place) -> None:
+    """A digest that differs between worker and client ends it with a text and a code."""
+    sabotage = "import demo, os; demo.digest.function = lambda path: str(os.getpid()); demo.main()"
+
+    with pytest.raises(AssertionError, match=r"ended with 1:(?s:.*)WRONG: the digest of .* is not what it is here"):
+        place.run("-c", sabotage, "--workers", "1", "--files", "2")
+
+
+def test_testing_example(place: Place) -> None:
+    """Its tests pass without a server."""
+    nowhere = Place(place.folder / "testing_example", "redis://127.0.0.1:1")
+
+    assert "3 passed" in nowhere.run("-m", "pytest", "-q", "-p", "no:valkey", "-p", "no:anyio", "--rootdir", ".")
