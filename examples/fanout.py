@@ -4,6 +4,8 @@
     python fanout.py test
 """
 
+import time
+
 import redis
 
 from pyxqueue import TaskQueue
@@ -32,8 +34,10 @@ if __name__ == "__main__":
             mailers.run(1)
             counters.shutdown()
         case ["test"]:
-            # A group gets what is enqueued after it was registered; asking a queue anything registers its group.
-            print(f"groups: {sorted({*mailers.stores.inspector.groups(), *counters.stores.inspector.groups()})}")
+            # A group gets what is enqueued once its first worker has registered it.
+            while len(groups := mailers.stores.inspector.groups()) < 2:
+                time.sleep(0.1)
+            print(f"groups: {sorted(groups)}")
             handle = send_mail("ada@example.org")
             print(handle.get(timeout=60))
             print(counters.result(handle.task_id).get(timeout=60))

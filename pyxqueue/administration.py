@@ -65,7 +65,7 @@ class Administration:
         return depth.ready + depth.held + depth.delayed + depth.failed + depth.finished
 
     def get_workers(self) -> dict[str, dict[str, Any]]:
-        """The live workers by name, each with `node_id`, `pid` (of its supervisor), `task_id` and `update_time`."""
+        """The live workers by name, each with `node_id`, `pid`, `task_id` and `update_time`."""
         stores = self.stores
         return worker_dicts(stores.inspector.consumers(), stores.broker.lease(), round(time.time() * 1000))
 

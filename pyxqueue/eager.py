@@ -33,10 +33,10 @@ _CONSUMER = "eager"
 class NoInterrupter:
     """Eager tasks run in the caller's thread, which is not ours to interrupt: no soft time limits."""
 
-    def limit(self, slot: int, seconds: float | None) -> nullcontext[None]:  # noqa: ARG002
+    def limit(self, job: object, seconds: float | None) -> nullcontext[None]:  # noqa: ARG002
         return nullcontext()
 
-    def cancel(self, slot: int) -> None:
+    def cancel(self, job: object) -> None:
         """Nothing runs beside the caller who could ask for it."""
 
     def check(self) -> None:

@@ -185,6 +185,8 @@ def outcome_of(error: BaseException, task: Task[..., Any]) -> Outcome:
             return Aborted()
         case RetryLater():
             return Failed(failure, delay=error.delay, exception=error)
+    if isinstance(error, SerializationError):
+        return Failed(failure, retryable=False, exception=error)  # the next run would return the same
     options = task.options
     retryable = isinstance(error, options.retry_on) and not isinstance(error, options.give_up_on)
     return Failed(failure, retryable=retryable, exception=error)

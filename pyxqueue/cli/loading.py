@@ -68,7 +68,7 @@ class App:
         except ModuleNotFoundError as error:
             if error.name is not None and f"{name}.".startswith(f"{error.name}."):
                 raise ConfigurationError(
-                    f"there is no module {error.name!r} in {self.folder}, nor is it installed; --path says where to look"
+                    f"there is no module {error.name!r} in {self.folder}, nor installed; --path says where to look"
                 ) from error
             raise ImportFailed(_failure(name, error)) from error
         except (Exception, SystemExit) as error:

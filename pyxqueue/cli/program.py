@@ -8,14 +8,39 @@ import click
 
 from .. import __version__
 from ..errors import BrokerUnavailableError, ConfigurationError, PyxqueueError
+from .looking import info, task
 from .running import child, worker
 from .target import target_options
+from .tending import cancel, failed, groups, purge
+
+_EPILOG = """
+\b
+Examples:
+  pyxqueue worker rpc                     run the tasks in rpc.py, one process per CPU
+  pyxqueue worker rpc.py -p 2 --reload    the same, anew with every change
+  pyxqueue info rpc                       how much waits, and who works on what
+  pyxqueue --url redis://db/0 --queue mail info
+  pyxqueue --app rpc task 1795301736461-92a8ee178b24d61c
+  pyxqueue --app rpc failed list
+  pyxqueue --app rpc failed retry --all
+
+Every command but `worker` can do without the app: it then looks at --queue and --group in the store at --url.
+
+\b
+Exit codes:
+  0  done; also a worker that was told to stop
+  1  refused or not found, for example a task that is not known
+  2  the command line, the configuration or the app's module is wrong
+  3  the store cannot be reached
+"""
 
 
-class _Failed(click.ClickException):
-    def __init__(self, error: PyxqueueError, exit_code: int) -> None:
-        super().__init__(str(error))
-        self.exit_code = exit_code
+class _Misconfigured(click.ClickException):
+    exit_code = 2
+
+
+class _Unreachable(click.ClickException):
+    exit_code = 3
 
 
 class _Program(click.Group):
@@ -25,19 +50,19 @@ class _Program(click.Group):
         try:
             return super().invoke(ctx)
         except ConfigurationError as error:
-            raise _Failed(error, 2) from error
+            raise _Misconfigured(str(error)) from error
         except BrokerUnavailableError as error:
-            raise _Failed(error, 3) from error
+            raise _Unreachable(str(error)) from error
         except PyxqueueError as error:
-            raise _Failed(error, 1) from error
+            raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=_Program)
+@click.group(cls=_Program, epilog=_EPILOG)
 @target_options
 @click.version_option(__version__, prog_name="pyxqueue")
 def main() -> None:
     """A task queue on Redis Streams: run its workers, look at it, and tend it."""
 
 
-for command in (worker, child):
+for command in (worker, child, info, task, failed, cancel, purge, groups):
     main.add_command(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -9,7 +10,8 @@ import click
 
 from ..worker.options import DEFAULT_GRACE
 from .logs import FORMATS, LEVELS, set_up_logging
-from .target import Target, app_options, module_argument, pass_target, store_options
+from .reloading import Watcher, reloading_command
+from .target import Target, app_options, module_argument, pass_target
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -39,25 +41,55 @@ def worker_options(command: Decorated) -> Decorated:
 @click.command()
 @module_argument
 @worker_options
+@click.option(
+    "--reload",
+    is_flag=True,
+    envvar="PYXQUEUE_RELOAD",
+    show_envvar=True,
+    help="Start anew when a Python file changes (needs watchfiles).",
+)
 @click.option("--parent-fd", type=int, hidden=True)
 @app_options
-@store_options
 @pass_target
 def worker(
     target: Target,
+    *,
     processes: int | None,
     threads: int | None,
     concurrency: int | None,
     grace: float,
     log_level: str | None,
     log_format: str,
+    reload: bool,
     parent_fd: int | None,
 ) -> None:
-    """Run the tasks of the queue in MODULE."""
+    """Run the tasks of the queue in MODULE, which is pkg.mod, pkg.mod:queue or pkg/mod.py.
+
+    Without :queue, MODULE must have exactly one TaskQueue. SIGTERM or ^C lets running tasks end; the second one hands
+    them back at once.
+    """
     app = target.app()
+    if reload and parent_fd is None:
+        set_up_logging(log_level, log_format)
+        flags = _flags(processes=processes, threads=threads, concurrency=concurrency, grace=grace,
+            log_level=log_level, log_format=log_format)  # fmt: skip
+        Watcher(reloading_command(str(app), app.folder, target.imports, flags), app.folder).run()
+        return
     queue = app.load(target.imports)
     set_up_logging(log_level, log_format)
+    # Processes that are not forked but started anew take it from here.
+    os.environ |= {"PYXQUEUE_LOG_FORMAT": log_format} | ({"PYXQUEUE_LOG_LEVEL": log_level} if log_level else {})
     queue.run(processes, threads=threads, concurrency=concurrency, grace=grace, parent=parent_fd)
+
+
+def _flags(**values: Any) -> list[str]:
+    """The options again, as words of a command line."""
+    return [
+        word
+        for name, value in values.items()
+        if value is not None
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
 
 
 @click.command(hidden=True)
@@ -70,14 +102,14 @@ def worker(
 def child(
     context: click.Context,
     target: Target,
-    processes: int | None,
+    *,
     threads: int | None,
     concurrency: int | None,
-    grace: float,
     log_level: str | None,
     log_format: str,
     consumer: str,
     table_fd: int,
+    **_for_the_supervisor: object,
 ) -> None:
     """Be one worker process of a supervisor that does not fork."""
     queue = target.app().load(target.imports)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -9,12 +10,16 @@ import click
 from attrs import define, field
 from click.core import ParameterSource
 
+from ..errors import ConfigurationError
 from ..queue import TaskQueue
+from ..stores import DEFAULT_URL
 from .loading import App
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 _STORE = ("url", "queue", "group")
+_NO_LIMIT = 2**31
+"""The history's limit is the app's to know: cancelling with a smaller one of our own would cut the history down."""
 
 
 @define
@@ -47,24 +52,65 @@ class Target:
 
     @property
     def imports(self) -> Sequence[str]:
-        return self.said.get("imports", ())
+        modules: Sequence[str] = self.said.get("imports", ())
+        return modules
 
     def store_option(self, name: str) -> str | None:
         value: str | None = self.said.get(name, self.environment.get(name))
         return value
 
+    @property
+    def place(self) -> str:
+        """What the queue was named by, for people: no password, and nothing behind a question mark."""
+        app = self.find_app()
+        return str(app or re.sub("//.*@", "//", (self.store_option("url") or DEFAULT_URL).partition("?")[0]))
+
     def open(self, group: str | None = None) -> TaskQueue:
-        """The queue to look at; `group` replaces the group that the options name, where they do not name an app."""
+        """The queue, whether it exists or not; `group` replaces the one of the options, unless they name an app."""
         app = self.find_app()
         if app is not None:
-            return app.load(self.imports)
-        return TaskQueue(
-            self.store_option("url"),
-            stream_key=self.store_option("queue"),
-            consumer_group=group or self.store_option("group") or "cg",
-            accept=["msgpack"],
-            eager=False,
-        )
+            queue = app.load(self.imports)
+        else:
+            queue = TaskQueue(
+                self.store_option("url"),
+                stream_key=self.store_option("queue"),
+                consumer_group=group or self.store_option("group") or "cg",
+                accept=["msgpack"],
+                queue_size=_NO_LIMIT,
+                eager=False,
+            )
+        if queue.eager is not None:
+            raise ConfigurationError(f"{queue!r} is eager: its tasks ran where they were enqueued, no store has them")
+        click.get_current_context().call_on_close(queue.close)
+        return queue
+
+    def existing(self) -> TaskQueue:
+        """The queue, if its group exists: looking at a name that was misspelt must not make a group of it.
+
+        Raises `click.ClickException` otherwise.
+        """
+        queue = self.open()
+        groups = self.groups(queue)
+        if queue.consumer_group not in groups:
+            raise click.ClickException(
+                f"the queue {queue.stream_key!r} has no group {queue.consumer_group!r}, only {', '.join(groups)}"
+            )
+        return queue
+
+    def existing_groups(self) -> Sequence[TaskQueue]:
+        """The queue once for each group, or for the one group that was chosen."""
+        if self.find_app() is not None or self.store_option("group"):
+            return [self.existing()]
+        return [self.open(group) for group in self.groups(self.open())]
+
+    def groups(self, queue: TaskQueue) -> Sequence[str]:
+        """The names of its groups. Raises `click.ClickException` if there are none: there is no such queue."""
+        groups = queue.stores.inspector.groups()
+        if not groups:
+            raise click.ClickException(
+                f"there is no queue {queue.stream_key!r} at {self.place}: nothing was enqueued, no worker has served it"
+            )
+        return groups
 
 
 pass_target = click.make_pass_decorator(Target, ensure=True)

@@ -18,6 +18,7 @@ from attrs import define
 from ..execution import Execution
 from ..message import Aborted, Delivery, Outcome, Progress, Success
 from .limits import Interrupter, SignalInterrupter, ThreadInterrupter
+from .pace import MAX_BATCH
 
 
 @define(eq=False)
@@ -78,7 +79,7 @@ class Inline:
         self._begin, self._end = begin, end
 
     def room(self) -> int:
-        return 1
+        return MAX_BATCH
 
     def wait_room(self, timeout: float) -> None:
         """There always is room."""
@@ -103,7 +104,7 @@ def run_job(
     """Begin, run and end one job in this thread."""
     execution = begin(job)
     if execution is not None:
-        end(job, execution.run(lambda seconds: interrupter.limit(job.slot, seconds), run_coroutine))
+        end(job, execution.run(lambda seconds: interrupter.limit(job, seconds), run_coroutine))
 
 
 class CoroutineRunner:
@@ -237,8 +238,8 @@ class Loop:
         self._plain = plain
         self._load = Load(concurrency)
         self._loop = asyncio.new_event_loop()
-        self._running: dict[int, asyncio.Task[None]] = {}
-        self._cancelled: set[int] = set()
+        self._running: dict[object, asyncio.Task[None]] = {}
+        self._cancelled: set[object] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="pyxqueue-loop", daemon=True)
 
     def open(self, begin: Begin, end: End) -> None:
@@ -276,31 +277,31 @@ class Loop:
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
 
-    def limit(self, slot: int, seconds: float | None) -> AbstractContextManager[None]:
-        return self._plain.interrupter.limit(slot, seconds)
+    def limit(self, job: object, seconds: float | None) -> AbstractContextManager[None]:
+        return self._plain.interrupter.limit(job, seconds)
 
-    def cancel(self, slot: int) -> None:
-        self._plain.interrupter.cancel(slot)
-        self._loop.call_soon_threadsafe(self._cancel, slot)
+    def cancel(self, job: object) -> None:
+        self._plain.interrupter.cancel(job)
+        self._loop.call_soon_threadsafe(self._cancel, job)
 
     def check(self) -> None:
         self._plain.interrupter.check()
 
     def _start(self, job: Job, execution: Execution) -> None:
-        self._running[job.slot] = self._loop.create_task(self._run(job, execution))
+        self._running[job] = self._loop.create_task(self._run(job, execution))
 
     async def _run(self, job: Job, execution: Execution) -> None:
         try:
             outcome = await execution.arun()
-            if job.slot in self._cancelled:
-                self._cancelled.discard(job.slot)
+            if job in self._cancelled:
+                self._cancelled.discard(job)
                 outcome = outcome if isinstance(outcome, Success) else Aborted()
-            self._running.pop(job.slot, None)  # before the slot can be used again
             self._end(job, outcome)
         finally:
+            del self._running[job]
             self._load.remove()
 
-    def _cancel(self, slot: int) -> None:
-        if (task := self._running.get(slot)) is not None:
-            self._cancelled.add(slot)
+    def _cancel(self, job: object) -> None:
+        if (task := self._running.get(job)) is not None:
+            self._cancelled.add(job)
             task.cancel()

@@ -25,7 +25,7 @@ from ..errors import ConfigurationError
 SLOTS = 1024
 """Deliveries one process can hold."""
 _FREE, _HELD, _RUNNING, _DONE, _TAKEN = range(5)
-_HEADER = struct.Struct("<dddIHH")
+_HEADER = struct.Struct("<dddIHHB")
 _SLOT = 512
 _SIZE = 2 * SLOTS + SLOTS * _SLOT
 
@@ -35,6 +35,8 @@ class Holding:
     """One delivery in the table."""
 
     slot: int
+    generation: int
+    """Tells this use of the slot from the next one."""
     task_id: str
     receipt: str
     attempt: int
@@ -58,6 +60,7 @@ class HeldTable:
         self._memory = mmap.mmap(-1 if fd is None else fd, _SIZE)
         self._mutex = threading.Lock()
         self._free = list(range(SLOTS - 1, -1, -1))
+        self._generations = [0] * SLOTS
 
     @classmethod
     def shared(cls) -> HeldTable:
@@ -102,7 +105,9 @@ class HeldTable:
             self._free.append(slot)
             raise ConfigurationError(f"the broker's receipt {receipt!r} is too long")
         at = 2 * SLOTS + slot * _SLOT
-        _HEADER.pack_into(self._memory, at, 0.0, 0.0, -1.0, attempt, len(raw_id), len(raw_receipt))
+        generation = self._generations[slot] % 255 + 1
+        self._generations[slot] = generation
+        _HEADER.pack_into(self._memory, at, 0.0, 0.0, -1.0, attempt, len(raw_id), len(raw_receipt), generation)
         at += _HEADER.size
         self._memory[at : at + len(raw_id) + len(raw_receipt)] = raw_id + raw_receipt
         self._memory[SLOTS + slot] = 0
@@ -132,9 +137,11 @@ class HeldTable:
         self._free.append(slot)
 
     def cancels(self) -> list[int]:
-        """Slots that somebody asked to cancel."""
+        """Slots whose present delivery somebody asked to cancel."""
         marks = self._memory[SLOTS : 2 * SLOTS]
-        return [slot for slot, mark in enumerate(marks) if mark] if any(marks) else []
+        if not any(marks):
+            return []
+        return [slot for slot, mark in enumerate(marks) if mark and mark == self._generations[slot]]
 
     # Whoever keeps the leases
 
@@ -150,13 +157,22 @@ class HeldTable:
 
     def _read(self, slot: int, state: int) -> Holding:
         at = 2 * SLOTS + slot * _SLOT
-        started, deadline, delay, attempt, id_size, receipt_size = _HEADER.unpack_from(self._memory, at)
+        header = _HEADER.unpack_from(self._memory, at)
+        started, deadline, delay, attempt, id_size, receipt_size, generation = header
         at += _HEADER.size
         raw = self._memory[at : at + id_size + receipt_size]
         return Holding(
-            slot, raw[:id_size].decode(), raw[id_size:].decode(), attempt, state == _RUNNING, state == _HELD, started,
-            deadline, delay,
-        )  # fmt: skip
+            slot=slot,
+            generation=generation,
+            task_id=raw[:id_size].decode(),
+            receipt=raw[id_size:].decode(),
+            attempt=attempt,
+            running=state == _RUNNING,
+            waiting=state == _HELD,
+            started=started,
+            deadline=deadline,
+            retry_delay=delay,
+        )
 
     def take_back(self, slot: int) -> Holding | None:
         """Claim an unstarted delivery for handing it back; None if it was started in the meantime."""
@@ -166,5 +182,6 @@ class HeldTable:
             self._memory[slot] = _TAKEN
             return self._read(slot, _HELD)
 
-    def ask_cancel(self, slot: int) -> None:
-        self._memory[SLOTS + slot] = 1
+    def ask_cancel(self, holding: Holding) -> None:
+        """Have this delivery cancelled; without effect if its slot has another one by now."""
+        self._memory[SLOTS + holding.slot] = holding.generation

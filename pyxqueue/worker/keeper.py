@@ -66,7 +66,7 @@ class Keeper:
         answers = self.broker.extend([Extension(holding.receipt) for _, holding in held])
         for (table, holding), answer in zip(held, answers, strict=True):
             if answer is Hold.CANCEL:
-                table.ask_cancel(holding.slot)
+                table.ask_cancel(holding)
 
     def _hand_back(self, tables: Sequence[HeldTable], now: float) -> None:
         taken: list[Holding] = []

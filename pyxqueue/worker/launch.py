@@ -20,7 +20,7 @@ from .events import Observer, log
 from .executors import Executor, Inline, Loop, Threads
 from .held import HeldTable
 from .options import WorkerOptions
-from .processes import ForkStarter, SpawnStarter, end_process, fork, fork_is_safe
+from .processes import ForkStarter, SpawnStarter, consumer_name, end_process, fork, fork_is_safe
 from .supervisor import Supervisor
 from .worker import Worker
 
@@ -55,11 +55,6 @@ def make_executor(options: WorkerOptions, registry: Registry) -> Executor:
     return Loop(options.concurrency or _CONCURRENCY, plain)
 
 
-def consumer_name(prefix: str, index: int) -> str:
-    """Unique per boot: ``worker-<index>-<pid of the supervisor>-<uuid1>``."""
-    return f"{prefix}worker-{index}-{os.getpid()}-{uuid.uuid1()}"
-
-
 def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None = None) -> None:
     """Be the supervisor until told to stop by SIGTERM or SIGINT, or by the end of `parent`."""
     if parts.reimport is not None and not fork_is_safe():
@@ -74,7 +69,7 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
         options,
         start,
         connect=lambda: parts.connect()[0],
-        name=lambda index: consumer_name(options.prefix, index),
+        name=lambda index: consumer_name(options.prefix, index, str(uuid.uuid1())),
         parent=parent,
     ).run()
     log.info("all workers have stopped")

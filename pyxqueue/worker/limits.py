@@ -22,10 +22,10 @@ from ..errors import CancelRequested, TimeLimitExceeded
 class Interrupter(Protocol):
     """Limits the tasks of one executor."""
 
-    def limit(self, slot: int, seconds: float | None) -> AbstractContextManager[None]: ...
+    def limit(self, job: object, seconds: float | None) -> AbstractContextManager[None]: ...
 
-    def cancel(self, slot: int) -> None:
-        """Raise `CancelRequested` in the task of this slot, if it runs. Called from another thread."""
+    def cancel(self, job: object) -> None:
+        """Raise `CancelRequested` in this job, if it runs. Called from another thread."""
         ...
 
     def check(self) -> None:
@@ -41,36 +41,36 @@ class SignalInterrupter:
     """For tasks that run in the main thread, one at a time."""
 
     def __init__(self) -> None:
-        self._slot: int | None = None
-        self._cancelled: int | None = None
+        self._job: object = None
+        self._cancelled: object = None
         self._seconds: float | None = None
         self._main = threading.main_thread().ident or 0
         signal.signal(signal.SIGALRM, self._on_alarm)
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
-        if self._slot is None:
+        if self._job is None:
             return  # it ended while the signal was under way
-        if self._cancelled == self._slot:
+        if self._cancelled is self._job:
             self._cancelled = None
             raise CancelRequested("the task was cancelled")
         if self._seconds is not None:
             raise _over_time(self._seconds)
 
     @contextmanager
-    def limit(self, slot: int, seconds: float | None) -> Iterator[None]:
+    def limit(self, job: object, seconds: float | None) -> Iterator[None]:
         self._seconds = seconds
-        self._slot = slot
+        self._job = job
         if seconds is not None:
             signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
             yield
         finally:
-            self._slot = None
+            self._job = None
             if seconds is not None:
                 signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def cancel(self, slot: int) -> None:
-        self._cancelled = slot
+    def cancel(self, job: object) -> None:
+        self._cancelled = job
         signal.pthread_kill(self._main, signal.SIGALRM)
 
     def check(self) -> None:
@@ -83,39 +83,39 @@ class ThreadInterrupter:
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._running: dict[int, tuple[int, float | None, float | None]] = {}
-        self._asked: set[int] = set()
+        self._running: dict[object, tuple[int, float | None]] = {}
+        self._asked: set[object] = set()
 
     @contextmanager
-    def limit(self, slot: int, seconds: float | None) -> Iterator[None]:
+    def limit(self, job: object, seconds: float | None) -> Iterator[None]:
         thread = threading.get_ident()
         deadline = None if seconds is None else self._monotonic() + seconds
         with self._lock:
-            self._running[slot] = (thread, deadline, seconds)
+            self._running[job] = (thread, deadline)
         try:
             yield
         finally:
             with self._lock:
-                self._running.pop(slot, None)
-                if slot in self._asked:  # what has not been raised yet must not hit the next task
-                    self._asked.discard(slot)
+                self._running.pop(job, None)
+                if job in self._asked:  # what has not been raised yet must not hit the next task
+                    self._asked.discard(job)
                     _raise_in(thread, None)
 
-    def cancel(self, slot: int) -> None:
+    def cancel(self, job: object) -> None:
         with self._lock:
-            self._interrupt(slot, CancelRequested)
+            self._interrupt(job, CancelRequested)
 
     def check(self) -> None:
         now = self._monotonic()
         with self._lock:
-            for slot, (_, deadline, _) in list(self._running.items()):
+            for job, (_, deadline) in list(self._running.items()):
                 if deadline is not None and now >= deadline:
-                    self._interrupt(slot, TimeLimitExceeded)
+                    self._interrupt(job, TimeLimitExceeded)
 
-    def _interrupt(self, slot: int, error: type[BaseException]) -> None:
-        if slot in self._running and slot not in self._asked:
-            self._asked.add(slot)
-            _raise_in(self._running[slot][0], error)
+    def _interrupt(self, job: object, error: type[BaseException]) -> None:
+        if job in self._running and job not in self._asked:
+            self._asked.add(job)
+            _raise_in(self._running[job][0], error)
 
 
 def _raise_in(thread: int, error: type[BaseException] | None) -> None:

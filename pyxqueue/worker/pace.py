@@ -1,4 +1,4 @@
-"""How many messages to claim at once: as many as take a moment to run, one while that is unknown."""
+"""How many messages to claim at once: as many as can be begun within a moment, one while that is unknown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ _WEIGHT = 0.3
 
 
 class Pace:
-    """A moving average of how long tasks take, and the batch size that follows from it."""
+    """A moving average of how long it takes to submit a task, and the batch size that follows from it.
+
+    An inline executor runs the task meanwhile; one with threads or an event loop answers at once, and its free places
+    are the limit.
+    """
 
     def __init__(self) -> None:
         self._mean: float | None = None

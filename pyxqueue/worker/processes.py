@@ -80,7 +80,20 @@ class SpawnStarter:
         return process.pid
 
 
-def serve(make: MakeWorker, consumer: str, table: HeldTable) -> int:
+_PID = "<pid>"
+
+
+def consumer_name(prefix: str, index: int, boot: str) -> str:
+    """The name of a worker process that is about to be made, for `with_pid`: unique by `boot`."""
+    return f"{prefix}worker-{index}-{_PID}-{boot}"
+
+
+def with_pid(name: str, pid: int) -> str:
+    """The name with the process's pid in it, which only exists after both sides must know the name."""
+    return name.replace(_PID, str(pid))
+
+
+def serve(make: MakeWorker, name: str, table: HeldTable) -> int:
     """Be a worker process; answers its exit code."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's ^C is for the supervisor to judge
@@ -88,7 +101,7 @@ def serve(make: MakeWorker, consumer: str, table: HeldTable) -> int:
     _own_group(0)
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
-    worker = make(consumer, table)
+    worker = make(with_pid(name, os.getpid()), table)
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     if stopped:
         worker.stop()

@@ -26,6 +26,7 @@ from .guard import Guard
 from .held import HeldTable, Holding
 from .keeper import STUCK, Keeper
 from .options import WorkerOptions
+from .processes import with_pid
 
 _MAX_PAUSE = 30.0
 _STABLE = 5.0
@@ -150,10 +151,11 @@ class Supervisor:
     def _spawn(self, child: Child) -> None:
         child.table.close()
         child.table = HeldTable.shared()
-        child.consumer = self.name(child.index)
+        name = self.name(child.index)
         child.born = time.monotonic()
         child.overdue = None
-        child.pid = self.start(child.consumer, child.table, self._close_inherited)
+        child.pid = self.start(name, child.table, self._close_inherited)
+        child.consumer = with_pid(name, child.pid)
         if self._guard is not None:
             self._guard.add(child.pid)
 

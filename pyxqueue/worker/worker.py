@@ -144,7 +144,7 @@ class Worker:
                 if room == 0:
                     self.executor.wait_room(_KEEP_EVERY)
                     continue
-                self._claim(min(max(room, self._pace.limit()), self.table.room()), self.wait)
+                self._claim(min(room, self._pace.limit()), self.wait)
                 failures = 0
             except BrokerUnavailableError as error:
                 failures += 1
@@ -169,7 +169,9 @@ class Worker:
         suspects = [job for job in jobs if _is_suspect(job.delivery)]
         for job in jobs:
             if job not in suspects and not self._stopping:
+                begun = time.monotonic()
                 self.executor.submit(job)
+                self._pace.ran(time.monotonic() - begun)
         for job in suspects:  # alone, so that it can harm nothing else
             if not self._stopping:
                 self.executor.wait_idle()
@@ -202,7 +204,6 @@ class Worker:
     def _end(self, job: Job, outcome: Outcome) -> None:
         seconds = time.monotonic() - self._began.pop(job.slot)
         self.table.finish(job.slot)
-        self._pace.ran(seconds)
         self._finished.put(Finished(job, outcome, seconds))
 
     # Settle
@@ -308,7 +309,8 @@ class Worker:
                 interrupted = True
             self.executor.interrupter.check()
             for slot in self.table.cancels():
-                self.executor.interrupter.cancel(slot)
+                if (job := self._jobs.get(slot)) is not None:
+                    self.executor.interrupter.cancel(job)
             self._send_progress()
 
     def _send_progress(self) -> None:

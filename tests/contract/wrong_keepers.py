@@ -48,6 +48,14 @@ class UnreadableLosesBytesAtBurial(Group):
 
 
 @breaks("B7")
+class WantsAnIdInEveryEntry(Group):
+    def insert(self, entry: Entry, due: int, now: int) -> None:
+        if entry.id.startswith("raw-") and isinstance(entry.message, Message):
+            entry.message = Unreadable(entry.id, {b"name": entry.message.name.encode()}, "it has no id")
+        super().insert(entry, due, now)
+
+
+@breaks("B7")
 class LosesTheReason(Group):
     def apply(self, entry: Entry, settlement: Settlement, now: int) -> None:
         super().apply(entry, settlement, now)
@@ -196,6 +204,14 @@ class ReleaseTakesFromEveryGroup(MemoryBackend):
 class RemovedGroupKeepsItsTasks(MemoryBackend):
     def remove_group(self, group: str) -> None:
         self._store.group(self._options.stream_key, group).registered = False
+
+
+@breaks("B9")
+class WaitsForTheSlowestGroup(MemoryBackend):
+    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
+        groups = self._store.groups(self._options.stream_key).values()
+        busy = any(group.lines[Place.HELD] for group in groups if group is not self._joined)
+        return [] if busy else super().claim(consumer, limit, wait)
 
 
 @breaks("B10")

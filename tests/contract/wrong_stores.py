@@ -9,7 +9,7 @@ from attrs import evolve
 from pyxqueue.backends.memory import MemoryBackend
 from pyxqueue.backends.memory.entry import UNDER_WAY, Entry, Place
 from pyxqueue.backends.memory.group import Group
-from pyxqueue.message import Extension, Hold, Message, Record, TaskInfo, TaskStatus
+from pyxqueue.message import Depth, Extension, Hold, Message, Record, TaskInfo, TaskStatus
 
 from .wrong import Collection
 
@@ -100,6 +100,14 @@ class DeletionWakesNobody(Group):
         self._changed = changed
 
 
+@breaks("R2")
+class WaitLooksOnlyWhenWoken(MemoryBackend):
+    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+        with self._store.changed:
+            self._store.changed.wait(None if timeout is None else timeout / 1000)
+        return super().wait(ids, 0)
+
+
 @breaks("R3")
 class TtlIgnored(Group):
     def put(self, record: Record, now: int) -> None:
@@ -185,6 +193,18 @@ class ReturnLooksLikeARetry(Group):
         return evolve(found, status=TaskStatus.RETRY) if again else found
 
 
+@breaks("I1")
+class UnknownTasksLeftOut(MemoryBackend):
+    def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
+        return [task for task in super().show(ids) if task is not None]
+
+
+@breaks("I1")
+class OldestIsNotTold(MemoryBackend):
+    def depth(self) -> Depth:
+        return evolve(super().depth(), oldest=0)
+
+
 @breaks("I2")
 class RequeueKeepsTheAttempt(Group):
     def requeue(self, task_id: str, now: int) -> bool:
@@ -216,7 +236,7 @@ class RequeueKeepsTheRecord(Group):
 
 
 @breaks("I2")
-class RequeueTakesAnewId(Group):
+class RequeueTakesANewId(Group):
     def requeue(self, task_id: str, now: int) -> bool:
         answer = super().requeue(task_id, now)
         if answer:
@@ -332,6 +352,14 @@ class HistoryGoesWithTheRecords(MemoryBackend):
     ) -> tuple[Sequence[TaskInfo], str]:
         page, more = super().tasks(state, cursor, count)
         return [task for task in page if task.record is not None or not task.status.finished], more
+
+
+@breaks("I4")
+class AnyCursorWillDo(MemoryBackend):
+    def tasks(
+        self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
+    ) -> tuple[Sequence[TaskInfo], str]:
+        return super().tasks(state, cursor if cursor.isdigit() else "", count)
 
 
 @breaks("I5")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import random
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -33,24 +32,33 @@ class Waker:
     """The listening thread and the waits it serves. It starts with the first wait."""
 
     def __init__(self, recipe: Recipe, stream_key: str) -> None:
-        self.channel = channel(stream_key, uuid.uuid4().hex)
         self._recipe = recipe
+        self._stream_key = stream_key
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self.channel = channel(self._stream_key, uuid.uuid4().hex)
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._waits: dict[str, list[Notify]] = {}
         self._subscribed = threading.Event()
+        self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._closed = False
-        self.pid = os.getpid()
 
     @contextmanager
     def watching(self, ids: Iterable[str], notify: Notify) -> Iterator[None]:
         """While inside, `notify` is told of every id among `ids` that is worth a look."""
         ids = list(ids)
+        if self._pid != os.getpid():  # forked: the thread, and what the lock protects, stayed with the parent
+            self._start_anew()
         with self._lock:
             for task_id in ids:
                 self._waits.setdefault(task_id, []).append(notify)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._listen, name="pyxqueue-waker", daemon=True)
+                self._stop = threading.Event()
+                self._thread = threading.Thread(
+                    target=self._listen, args=(self._stop,), name="pyxqueue-waker", daemon=True
+                )
                 self._thread.start()
         try:
             yield
@@ -67,8 +75,11 @@ class Waker:
         return self._subscribed.wait(timeout)
 
     def close(self) -> None:
-        """Stop the thread; waits that still run end at their timeout."""
-        self._closed = True
+        """Stop the thread; the next wait starts another. Waits that still run end at their timeout."""
+        with self._lock:
+            self._stop.set()
+            self._subscribed.clear()
+            self._thread = None
 
     def _tell(self, task_id: str | None) -> None:
         with self._lock:
@@ -79,28 +90,29 @@ class Waker:
         for notify in notifies:
             notify(task_id)
 
-    def _listen(self) -> None:
+    def _listen(self, stop: threading.Event) -> None:
         failures = 0
-        while not self._closed:
+        while not stop.is_set():
             try:
                 client = self._recipe.open(timeout=_PING_EVERY, retries=0)
                 try:
-                    failures = self._serve(client.pubsub())
+                    failures = self._serve(client.pubsub(), stop)
                 finally:
                     client.close()
             except (RedisError, BrokerError, OSError, ValueError):
                 pass
+            if stop.is_set():
+                return
             self._subscribed.clear()
             failures += 1
-            if not self._closed:
-                time.sleep(random.uniform(0, min(_MAX_PAUSE, 0.05 * 2**failures)))  # noqa: S311 - jitter
+            stop.wait(random.uniform(0, min(_MAX_PAUSE, 0.05 * 2**failures)))  # noqa: S311 - jitter
 
-    def _serve(self, subscription: Any) -> int:
+    def _serve(self, subscription: Any, stop: threading.Event) -> int:
         """Listen until the connection breaks. A server that answers no PING for one period counts as gone."""
         subscription.subscribe(self.channel)
         answered = True
         try:
-            while not self._closed:
+            while not stop.is_set():
                 message = subscription.get_message(timeout=_PING_EVERY)
                 if message is None:
                     if not answered:

@@ -51,7 +51,7 @@ def identical(seen: Any, wanted: Any) -> bool:
         case list() | tuple():
             return _all_identical(seen, wanted)
         case set() | frozenset():
-            return bool(seen == wanted) and sorted(map(_typed, seen)) == sorted(map(_typed, wanted))
+            return len(seen) == len(wanted) and all(any(identical(a, b) for b in wanted) for a in seen)
         case _:
             return bool(seen == wanted)
 
@@ -59,10 +59,6 @@ def identical(seen: Any, wanted: Any) -> bool:
 def _all_identical(seen: Iterable[Any], wanted: Iterable[Any]) -> bool:
     left, right = list(seen), list(wanted)
     return len(left) == len(right) and all(map(identical, left, right))
-
-
-def _typed(value: Any) -> str:
-    return f"{type(value).__qualname__} {value!r}"
 
 
 class Canary:

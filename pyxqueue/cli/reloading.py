@@ -1,0 +1,92 @@
+"""``pyxqueue worker --reload``: workers that start anew when a file changes.
+
+The watcher is the parent and imports no task, so a file that cannot be imported stops the workers, not the watching.
+The workers hold a pipe to it: if it is killed, they stop.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from types import FrameType
+
+import click
+from attrs import define, field
+
+log = logging.getLogger("pyxqueue.reload")
+
+_TICK = 200
+"""Milliseconds until the watching says that nothing has changed."""
+
+
+class ReloadMissing(click.ClickException):
+    """The package that watches files is not installed."""
+
+    exit_code = 2
+
+
+@define(eq=False)
+class Watcher:
+    """Runs `command`, extended by ``--parent-fd``, anew with every change to a Python file under `folder`."""
+
+    command: Sequence[str]
+    folder: str
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _stop: threading.Event = field(factory=threading.Event, init=False)
+
+    def run(self) -> None:
+        """Returns once SIGTERM or SIGINT has stopped the workers; a second signal reaches them too."""
+        try:
+            from watchfiles import PythonFilter, watch  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            raise ReloadMissing("--reload needs watchfiles: pip install 'pyxqueue[reload]'") from error
+        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        reader, writer = os.pipe()
+        try:
+            # It watches from its first answer on, so that is when the workers are started: no change is missed.
+            for changed in watch(
+                self.folder,
+                watch_filter=PythonFilter(),
+                stop_event=self._stop,
+                rust_timeout=_TICK,
+                yield_on_timeout=True,
+            ):
+                if changed:
+                    log.info("changed: %s", ", ".join(sorted({path for _, path in changed})))
+                if changed or self._process is None:
+                    self._end()
+                    self._start(reader)
+        finally:
+            self._end()
+            os.close(reader)
+            os.close(writer)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _start(self, parent: int) -> None:
+        if not self._stop.is_set():
+            command = [*self.command, "--parent-fd", str(parent)]
+            # In a session of its own: the terminal's ^C is for the watcher, which hands it on.
+            self._process = subprocess.Popen(command, pass_fds=[parent], start_new_session=True)  # noqa: S603 - ours
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        again = self._stop.is_set()
+        self._stop.set()
+        if again and self._process is not None:
+            self._process.terminate()
+
+
+def reloading_command(app: str, folder: str, imports: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """The command of the workers that a `Watcher` runs."""
+    more = [word for module in imports for word in ("--import", module)]
+    return [sys.executable, "-m", "pyxqueue", "--path", folder, "--app", app, *more, "worker", *flags]

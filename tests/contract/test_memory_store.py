@@ -1,0 +1,194 @@
+"""What the in-memory backend promises beyond the laws: its clock, its registration, its store."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyxqueue.backends.memory import MemoryBackend, MemoryStore, wall_clock
+from pyxqueue.errors import ConfigurationError
+from pyxqueue.message import Done, Extension, Message, Progress, Record, Settlement, TaskStatus
+from pyxqueue.protocols import DEFAULT_LEASE, StoreOptions
+from pyxqueue.testing.clock import FakeClock
+from pyxqueue.testing.contract.harness import Call, ids_of
+from pyxqueue.testing.contract.laws import law
+
+B2, R2 = law("B2"), law("R2")
+PATIENCE = 10.0
+HOUR = 3_600_000
+
+
+def opened(store: MemoryStore, group: str = "cg", lease: int | None = None) -> MemoryBackend:
+    return MemoryBackend(store, StoreOptions(group=group, lease=lease))
+
+
+def test_the_wall_clock_counts_milliseconds() -> None:
+    """The default clock is the time of day in ms, far beyond any number of seconds."""
+    assert wall_clock() > 1_600_000_000_000
+
+
+def test_a_waiting_claim_sees_a_delay_end() -> None:
+    """By the wall clock a claim that waits is woken for what becomes due, without anybody's help."""
+    backend = opened(MemoryStore())
+    backend.enqueue([Message("a", "f", delay=20)])
+
+    call = Call(lambda: backend.claim("one", 1, HOUR))
+
+    assert ids_of(call.answer(PATIENCE, B2, "the delay ended and nobody woke")) == ["a"]
+
+
+def test_a_waiting_claim_sees_a_lease_end() -> None:
+    """By the wall clock a claim that waits is woken for what its holder has lost."""
+    backend = opened(MemoryStore(), lease=20)
+    backend.enqueue([Message("a", "f")])
+    backend.claim("one", 1, 0)
+
+    call = Call(lambda: backend.claim("two", 1, HOUR))
+
+    assert ids_of(call.answer(PATIENCE, B2, "the lease ended and nobody woke")) == ["a"]
+
+
+def test_a_clock_that_is_moved_wakes_a_claim() -> None:
+    """With a clock of one's own, moving it and a poke are enough."""
+    clock = FakeClock()
+    store = MemoryStore(clock)
+    clock.subscribe(store.poke)
+    backend = opened(store)
+    backend.enqueue([Message("a", "f", delay=HOUR)])
+
+    call = Call(lambda: backend.claim("one", 1, HOUR))
+    assert call.waits()
+    clock.advance(HOUR)
+
+    assert ids_of(call.answer(PATIENCE, B2, "the clock moved and nobody woke")) == ["a"]
+
+
+def test_an_interrupt_is_kept_for_the_next_claim() -> None:
+    """An interrupt that comes just before a claim waits is not lost."""
+    backend = opened(MemoryStore())
+
+    backend.interrupt()
+    call = Call(lambda: backend.claim("one", 1, HOUR))
+
+    assert list(call.answer(PATIENCE, B2, "the interrupt was lost")) == []
+
+
+def test_an_interrupt_ends_one_wait_only() -> None:
+    """After an interrupted claim the next one waits again."""
+    backend = opened(MemoryStore())
+    backend.interrupt()
+    backend.claim("one", 1, HOUR)
+
+    call = Call(lambda: backend.claim("one", 1, HOUR))
+
+    assert call.waits()
+    backend.close()
+    call.answer(PATIENCE, B2, "close leaves its own claim waiting")
+
+
+def test_the_lease_is_stored_with_the_group() -> None:
+    """A handle without a lease adopts what is stored, else the default; one with a lease replaces it."""
+    clock = FakeClock()
+    store = MemoryStore(clock)
+
+    leases = []
+    for given in (None, 5_000, None, 7_000):
+        opened(store, lease=given).promote(1)
+        leases.append(store.group("tasks", "cg").lease)
+
+    assert leases == [DEFAULT_LEASE, 5_000, 5_000, 7_000]
+
+
+def test_looking_registers_no_group() -> None:
+    """Reading and administration leave no group behind that messages would be copied into."""
+    store = MemoryStore()
+    looker, worker = opened(store, "looker"), opened(store, "worker")
+
+    looker.get(["a"])
+    looker.show(["a"])
+    looker.depth()
+    looker.tasks()
+    worker.promote(1)
+
+    assert worker.groups() == ["worker"]
+
+
+def test_it_can_keep_the_records_of_another_broker() -> None:
+    """A group that is no queue here cannot know which ids are under way, so a wait goes on until the record comes."""
+    store = MemoryStore()
+    results = opened(store)
+
+    call = Call(lambda: results.wait(["a"], None))
+    assert call.waits()
+    results.put([Record("a", TaskStatus.SUCCESS, b"1")])
+
+    (record,) = call.answer(PATIENCE, R2, "the record woke nobody")
+    assert record is not None
+    assert record.value == b"1"
+
+
+def test_the_records_of_another_broker_leave_nothing() -> None:
+    """Where only records are kept, they go once they have ended."""
+    clock = FakeClock()
+    store = MemoryStore(clock)
+    results = opened(store)
+    results.put([Record(f"a{number}", TaskStatus.SUCCESS, ttl=1_000) for number in range(10)])
+
+    clock.advance(1_001)
+    results.put([Record("b", TaskStatus.SUCCESS)])
+
+    assert list(store.group("tasks", "cg").tasks) == ["b"]
+
+
+def test_a_record_alone_makes_no_id_known() -> None:
+    """A message is new, and its own, although somebody stored a record under its id before."""
+    backend = opened(MemoryStore())
+    backend.put([Record("a", TaskStatus.SUCCESS)])
+
+    assert backend.enqueue([Message("a", "f")]) == [True]
+    assert backend.get(["a"]) == [None]
+
+
+def test_a_deleted_task_may_come_again() -> None:
+    """After a deletion the id is new, and no receipt of its earlier life is worth anything."""
+    backend = opened(MemoryStore())
+    backend.enqueue([Message("a", "f")])
+    (old,) = backend.claim("one", 1, 0)
+    backend.release("one", [])
+    backend.delete(["a"])
+
+    assert backend.enqueue([Message("a", "f")]) == [True]
+    (new,) = backend.claim("one", 1, 0)
+    assert new.receipt != old.receipt
+
+
+def test_queues_are_apart() -> None:
+    """Two queues of one store have nothing in common, not even the ids they know."""
+    store = MemoryStore()
+    one, other = (MemoryBackend(store, StoreOptions(stream_key=name)) for name in ("one", "other"))
+    one.enqueue([Message("a", "f")])
+
+    assert other.claim("one", 1, 0) == []
+    assert other.enqueue([Message("a", "f")]) == [True]
+
+
+def test_a_group_that_is_not_there_cannot_be_removed() -> None:
+    """A misspelt name is told, not taken for done."""
+    backend = opened(MemoryStore())
+    backend.promote(1)
+
+    with pytest.raises(ConfigurationError, match="no group 'gc', only \\['cg'\\]"):
+        backend.remove_group("gc")
+
+
+def test_the_last_progress_goes_into_a_record_without_one() -> None:
+    """A record that says nothing about progress gets what was stored last."""
+    backend = opened(MemoryStore())
+    backend.enqueue([Message("a", "f")])
+    (delivery,) = backend.claim("one", 1, 0)
+    backend.extend([Extension(delivery.receipt, Progress(3, 4))])
+
+    backend.settle([Settlement(delivery.receipt, Done())])
+
+    (record,) = backend.get(["a"])
+    assert record is not None
+    assert record.progress == Progress(3, 4)
