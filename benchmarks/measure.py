@@ -18,11 +18,11 @@ from contextlib import contextmanager
 
 import psutil
 from attrs import frozen
-from contestants.base import PUSHED_VARIABLE, URL_VARIABLE, Contestant
+from contestants.base import ANSWER, PUSHED_VARIABLE, URL_VARIABLE, Contestant
 from redis import Redis
 
 LOOK_EVERY = 0.002
-GIVE_UP_SECONDS = 300.0
+GIVE_UP_SECONDS = 20.0
 
 
 @frozen
@@ -143,7 +143,7 @@ def main() -> int:
     entry.prepare()
     sizes = Sizes(options.drain, options.enqueue, options.latency, options.warm_up)
     numbers = PHASES[options.phase](entry, sizes)
-    print(json.dumps({"about": {"workers": entry.workers, **entry.guarantees}, "numbers": numbers}))
+    print(ANSWER + json.dumps({"about": {"workers": entry.workers, **entry.guarantees}, "numbers": numbers}))
     return 0
 
 

@@ -12,13 +12,14 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from contestants.base import PROCESSES
+from contestants.base import ANSWER, PROCESSES
 
 from pyxqueue.testing.servers import Server
 
@@ -61,10 +62,15 @@ def measure(name: str, phase: str, url: str, sizes: Mapping[str, int]) -> dict[s
     """Run one phase of one contestant in a process of its own."""
     words = [word for size, value in sizes.items() for word in (f"--{size}", str(value))]
     command = [sys.executable, str(HERE / "measure.py"), name, "--phase", phase, "--url", url, *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
-    if done.returncode != 0:
-        raise SystemExit(f"{name}, {phase}: failed with {done.returncode}\n{done.stdout}{done.stderr}")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    # A file, not a pipe: a worker that is slow to end would keep a pipe open.
+    with tempfile.TemporaryFile("w+") as output:
+        done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)  # noqa: S603 - ours
+        output.seek(0)
+        said = output.read()
+    answers = [line for line in said.splitlines() if line.startswith(ANSWER)]
+    if done.returncode != 0 or not answers:
+        raise SystemExit(f"{name}, {phase}: failed with {done.returncode}\n{said}")
+    answer: dict[str, Any] = json.loads(answers[-1].removeprefix(ANSWER))
     return answer
 
 

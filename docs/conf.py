@@ -15,7 +15,14 @@ default_role = "literal"
 # A reference to a name of ours must lead somewhere. Others' names stay plain text: their inventories would have to be
 # fetched, and a build must not depend on the network.
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!pyxqueue).*")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!pyxqueue).*"),
+    ("py:.*", r"pyxqueue\.(\w+\.)+([PRT]|Class)"),  # type variables
+    # Names inside of signatures that are nobody's to use.
+    ("py:class", r"pyxqueue\.(administration|decorator|offload|testing\.contract\.\w+)\.\w+"),
+    ("py:class", r"pyxqueue\.(task\.CallOptions|queue\.OpenStores|result\.(Source|Watch)|clock\.FakeClock)"),
+    ("py:class", r"pyxqueue\.serializers\.tagged\.TaggedSerializer"),
+]
 
 html_theme = "furo"
 html_title = f"pyxqueue {version}"

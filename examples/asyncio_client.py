@@ -1,7 +1,6 @@
 """A producer in asyncio, and a task that is ``async def``.
 
-    python asyncio_client.py worker
-    python asyncio_client.py test
+In one terminal ``python asyncio_client.py worker``, in another ``python asyncio_client.py test``.
 """
 
 import asyncio

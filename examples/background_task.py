@@ -1,7 +1,6 @@
 """Have something done later, by somebody else.
 
-    python background_task.py worker
-    python background_task.py test
+In one terminal ``python background_task.py worker``, in another ``python background_task.py test``.
 """
 
 import time

@@ -1,7 +1,6 @@
 """Types of your own: dataclasses by annotation, any other class by two methods.
 
-    python custom_type.py worker
-    python custom_type.py test
+In one terminal ``python custom_type.py worker``, in another ``python custom_type.py test``.
 """
 
 from dataclasses import dataclass

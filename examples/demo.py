@@ -51,7 +51,7 @@ def library_files(limit: int | None) -> list[str]:
 def show_progress(items: Sequence[AsyncResult[str]], label: str) -> Iterable[AsyncResult[str]]:
     """The items, with a bar in a terminal and a line per quarter elsewhere."""
     try:
-        from rich.progress import track
+        from rich.progress import track  # noqa: PLC0415 - an extra, which need not be installed
     except ImportError:
         return plain_progress(items, label)
     return track(items, label) if sys.stdout.isatty() else plain_progress(items, label)

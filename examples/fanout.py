@@ -1,7 +1,6 @@
 """Two groups, and each gets every task: one sends the mail, the other counts it.
 
-    python fanout.py worker     # workers of both groups, each in its own supervisor
-    python fanout.py test
+In one terminal ``python fanout.py worker`` (workers of both groups), in another ``python fanout.py test``.
 """
 
 import time

@@ -1,7 +1,6 @@
 """See how far a task is while it runs.
 
-    python progress.py worker
-    python progress.py test
+In one terminal ``python progress.py worker``, in another ``python progress.py test``.
 """
 
 import time

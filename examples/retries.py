@@ -1,10 +1,8 @@
 """Retries, giving up, and time limits.
 
-    python retries.py worker
-    python retries.py test
+In one terminal ``python retries.py worker``, in another ``python retries.py test``.
 """
 
-import random
 import time
 
 import redis
@@ -29,7 +27,7 @@ def flaky() -> int:
 def polite() -> str:
     """Asks for the moment of its retry itself."""
     if pyxqueue.current_task().attempt == 1:
-        raise RetryLater(random.uniform(0.05, 0.1), "busy")
+        raise RetryLater(0.1, "busy")
     return "done"
 
 

@@ -1,7 +1,6 @@
 """Call a function on another machine and wait for what it returns.
 
-    python rpc.py worker        # in one terminal, or: pyxqueue worker rpc
-    python rpc.py test          # in another
+In one terminal ``python rpc.py worker`` or ``pyxqueue worker rpc``, in another ``python rpc.py test``.
 """
 
 import redis

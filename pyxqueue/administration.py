@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
+
+from attrs import evolve
 
 from .codec import Codec
 from .errors import TaskStateError
@@ -47,7 +49,7 @@ class Administration:
 
         A task that a worker has claimed and not yet started is shown as started. Raises `UnknownTaskError`.
         """
-        return task_dict(task_id, self._info(task_id), self.codec)
+        return task_dict(task_id, self._with_records([self._info(task_id)])[0], self.codec)
 
     def get_task_progress(self, task_id: str | bytes) -> Any:
         """The `progress` of `get_task`."""
@@ -57,7 +59,7 @@ class Administration:
         """At most `count` tasks with ids from `start` to `end`, newest first: waiting, running and ended ones."""
         found = list(self._between(_text(start), _text(end), max(count, _WINDOW)))
         found.sort(key=lambda info: (_enqueued(info), info.id), reverse=True)
-        return [task_dict(info.id, info, self.codec) for info in found[:count]]
+        return [task_dict(info.id, info, self.codec) for info in self._with_records(found[: max(0, count)])]
 
     def task_total(self) -> int:
         """How many tasks there are: waiting, running, failed, and ended ones that the history still has."""
@@ -108,6 +110,14 @@ class Administration:
         if info is None:
             raise unknown(name)
         return info
+
+    def _with_records(self, infos: Sequence[TaskInfo]) -> Sequence[TaskInfo]:
+        """What the inspector knows, with the records of a result store that is another object."""
+        results: object = self.stores.results
+        if results is self.stores.inspector:
+            return infos
+        records = self.stores.results.get([info.id for info in infos])
+        return [evolve(info, record=record or info.record) for info, record in zip(infos, records, strict=True)]
 
     def _between(self, start: str, end: str, count: int | None) -> Iterator[TaskInfo]:
         """The tasks of every state with ids in the range, at most `count`."""

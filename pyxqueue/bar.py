@@ -33,7 +33,8 @@ class ProgressBar:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._bar.stop()
+        if not self._bar.disable:  # rich 13 ends even a disabled bar with an empty line
+            self._bar.stop()
 
     def show(self, progress: Progress) -> None:
         """Draw this state. A bare number up to 100 is taken as a percentage."""

@@ -51,6 +51,8 @@ class TaskDecorator:
     @overload
     def __call__(self, function: Callable[P, R]) -> Task[P, R]: ...
     def __call__(self, function: Callable[..., Any]) -> Any:
+        if isinstance(function, Task):
+            raise ConfigurationError(f"{function!r} is a task already; for another queue, decorate its .function")
         if not callable(function):
             raise ConfigurationError(f"@queue.task decorates functions, not {function!r}; options are keywords")
         task: Task[..., Any] = Task(function, task_name(function, self._name), self._options, self._submit)

@@ -3,31 +3,39 @@
 It is the worker's own path (claim, decode, run, decide, settle) in the caller's thread, with arguments and results
 really serialized. Waiting for a result moves the clock: a task that is delayed, or waits for its retry, runs as soon as
 somebody waits for it, without any time passing.
+
+What a task enqueues runs when that task has ended, or as soon as it waits for it: as with a worker, and however long
+the chain, the stack stays short.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import ClassVar
+from contextvars import ContextVar
+from typing import ClassVar, Protocol
 
 from attrs import define, field
 
 from .backends.memory import MemoryBackend, MemoryStore
+from .backends.memory.entry import Place
 from .clock import FakeClock
 from .codec import Codec
-from .errors import ResultTimeoutError
-from .message import Bury, Failed, Message, Record
+from .errors import ConfigurationError, ResultTimeoutError
+from .message import Bury, Delivery, Failed, Message, Record, TaskInfo, TaskStatus
 from .protocols import StoreOptions
 from .task import Registry
-from .worker.events import Event, Observer, TaskSettled, tell
+from .worker.events import Event, Observer, TaskSettled, TaskStarted, tell
 from .worker.executors import Inline
 from .worker.held import HeldTable
 from .worker.worker import Worker
 
 EAGER_VARIABLE = "PYXQUEUE_EAGER"
+_YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 _CONSUMER = "eager"
+Over = Callable[[], bool]
 
 
 class NoInterrupter:
@@ -43,109 +51,231 @@ class NoInterrupter:
         """There are no limits."""
 
 
-class EagerBackend(MemoryBackend):
-    """A memory backend that runs what is enqueued before `enqueue` returns."""
+class EagerQueue(Protocol):
+    """What a session reads of a queue."""
 
-    drain: Callable[[], None]
-
-    def __init__(self, clock: FakeClock, options: StoreOptions) -> None:
-        super().__init__(MemoryStore(clock), options)
-        self._clock = clock
-
-    def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
-        answers = super().enqueue(messages)
-        self.drain()
-        return answers
-
-    def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
-        answers = super().requeue(ids)
-        self.drain()
-        return answers
-
-    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
-        left = timeout
-        while None in (records := super().wait(ids, 0)) and all(self.show(ids)):
-            step = self.promote(1)
-            if step < 0 or (left is not None and left <= 0):
-                if timeout is None:
-                    raise ResultTimeoutError(f"in eager mode nothing is left to run, and {list(ids)} would never end")
-                break
-            if left is not None:
-                step = min(step, left)
-                left -= step
-            self._clock.advance(step)
-            self.drain()
-        return records
+    @property
+    def options(self) -> StoreOptions: ...
+    @property
+    def registry(self) -> Registry: ...
+    @property
+    def codec(self) -> Codec: ...
+    @property
+    def observer(self) -> Observer | None: ...
 
 
 @define(eq=False)
 class EagerSession:
     """The eager stores of some queues, on one clock.
 
-    `propagate`: an exception that finally fails a task comes out of the call that enqueued it, as itself.
+    Queues made with the same URL or client share a store, as they would share a server: their groups get every task,
+    once each queue has been used. `propagate`, which can be set at any time: an exception that finally fails a task
+    comes out of the call that ran it (enqueueing it, waiting for it, `advance`), as itself.
     """
 
     propagate: bool = False
     clock: FakeClock = field(factory=FakeClock)
-    _backends: dict[int, EagerBackend] = field(factory=dict)
+    _backends: dict[EagerQueue, EagerBackend] = field(factory=dict, init=False, repr=False)
+    _stores: dict[object, MemoryStore] = field(factory=dict, init=False, repr=False)
+    _stepping: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
     override: ClassVar[EagerSession | None] = None
     """The session that every queue uses instead of its own store, while `eager_mode` is on."""
 
-    def backend_for(
-        self, queue: object, options: StoreOptions, registry: Registry, codec: Codec, observer: Observer | None
-    ) -> EagerBackend:
-        """The eager backend of one queue, made when first asked for."""
-        if (backend := self._backends.get(id(queue))) is None:
-            backend = EagerBackend(self.clock, options)
-            backend.drain = _Drain(backend, registry, codec, observer, self.propagate)
-            self._backends[id(queue)] = backend
+    def backend_for(self, queue: EagerQueue, source: object) -> EagerBackend:
+        """The eager backend of one queue, made when first asked for; `source` is what the queue names its store by."""
+        if (backend := self._backends.get(queue)) is None:
+            key = source if isinstance(source, str) else id(source)
+            if (store := self._stores.get(key)) is None:
+                store = self._stores[key] = MemoryStore(self.clock)
+                self.clock.subscribe(store.poke)
+            backend = self._backends[queue] = EagerBackend(self, store, queue)
+            backend.lease()  # registers the group, as a worker of this queue would
         return backend
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, and run what has become due."""
-        self.clock.advance(round(seconds * 1000))
-        self.drain()
+        """Let time pass, and run whatever becomes due, when it becomes due."""
+        if seconds < 0:
+            raise ConfigurationError(f"advance({seconds}): time does not go back")
+        end = self.clock() + round(seconds * 1000)
+        self.run()
+        while self.step(end):
+            self.run()
 
     def drain(self) -> None:
         """Run whatever is ready."""
-        for backend in list(self._backends.values()):
-            backend.drain()
+        self.run()
 
-
-class _Drain:
-    """Runs everything that is ready, in this thread."""
-
-    def __init__(
-        self, backend: EagerBackend, registry: Registry, codec: Codec, observer: Observer | None, propagate: bool
-    ) -> None:
-        self._observer = observer
-        self._propagate = propagate
-        self._failures: list[BaseException] = []
-        self._worker = Worker(
-            backend, backend, registry, codec, Inline(NoInterrupter()), _CONSUMER, HeldTable(), self._observe
-        )
-
-    def __call__(self) -> None:
-        outer, self._failures = self._failures, []
+    def run(self, over: Over = lambda: False, first: Sequence[str] = ()) -> None:
+        """Run what is ready, in this thread, until it is `over`; the tasks with the ids `first` before others."""
+        run = _Run(self, over, first)
+        token = _runs.set((*_runs.get(), run))
         try:
-            self._worker.drain()
-            if self._propagate and self._failures:
-                raise self._failures[0]
+            while sum(backend.work(run) for backend in list(self._backends.values())):
+                pass  # what ran on one queue may have enqueued on another
         finally:
-            self._failures = outer
+            _runs.reset(token)
+        if self.propagate and run.failures:
+            raise run.failures[0]
 
-    def _observe(self, event: Event) -> None:
+    def runs_here(self) -> bool:
+        """True inside of a task that this session runs."""
+        return any(run.session is self for run in _runs.get())
+
+    def step(self, end: int | None) -> bool:
+        """Move the clock to where something becomes due, at most to `end`; False if nothing does."""
+        with self._stepping:
+            now = self.clock()
+            dues = [now + left for backend in list(self._backends.values()) if (left := backend.promote(0)) >= 0]
+            moment: int = min([*dues, *([] if end is None else [end])], default=now)
+            self.clock.advance(max(0, moment - now))
+            return moment in dues
+
+    def serves(self, backend: EagerBackend, name: str) -> bool:
+        """Whether this queue is to run the task, and not another one of the same group."""
+        if backend.queue.registry.get(name) is not None:
+            return True
+        peers = [other for other in list(self._backends.values()) if other.place == backend.place]
+        return not any(peer.queue.registry.get(name) is not None for peer in peers)
+
+
+@define(eq=False)
+class _Run:
+    """One drain of a session, in one thread; a task that waits starts another one inside it."""
+
+    session: EagerSession
+    over: Over
+    first: Sequence[str]
+    task_id: str = ""
+    """The task that is running."""
+    failures: list[BaseException] = field(factory=list)
+
+    def observe(self, event: Event) -> None:
         match event:
+            case TaskStarted():
+                self.task_id = event.task_id
             case TaskSettled(outcome=Failed(exception=BaseException() as error), verdict=Bury()):
-                self._failures.append(error)
-        tell(self._observer, event)
+                self.failures.append(error)
+                if isinstance(error, KeyboardInterrupt):  # it is meant for the program, not for the task
+                    raise error
+
+
+_runs: ContextVar[tuple[_Run, ...]] = ContextVar("pyxqueue_eager_runs", default=())
+"""The runs that the code here is inside of, outermost first."""
+
+
+class EagerBackend(MemoryBackend):
+    """A memory backend that runs what is enqueued before `enqueue` returns."""
+
+    def __init__(self, session: EagerSession, store: MemoryStore, queue: EagerQueue) -> None:
+        super().__init__(store, queue.options)
+        self.place = (id(store), queue.options.stream_key, queue.options.group)
+        self.queue = queue
+        self._session = session
+
+    def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
+        answers = super().enqueue(messages)
+        self._drain()
+        return answers
+
+    def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
+        answers = super().requeue(ids)
+        self._drain()
+        return answers
+
+    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+        def over() -> bool:
+            return all(info is None or info.status.finished for info in self.show(ids))
+
+        if not self._live_until(over, ids, timeout) and timeout is None:
+            raise _never(ids, timeout)
+        return self.get(ids)
+
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
+        def look() -> TaskInfo | None:
+            return self.show([task_id])[0]
+
+        def over() -> bool:
+            info = look()
+            return info is None or seen is None or (info.status, info.progress) != (seen.status, seen.progress)
+
+        if not self._live_until(over, [task_id], timeout):
+            raise _never([task_id], timeout)
+        return look()
+
+    def work(self, run: _Run) -> int:
+        """Be a worker of this queue for a moment; answers how many tasks ran."""
+        queue = self.queue
+
+        def observe(event: Event) -> None:
+            tell(queue.observer, event)
+            run.observe(event)
+
+        counter = _Counter(self._store, self._options, run, lambda name: self._session.serves(self, name))
+        executor = Inline(NoInterrupter())
+        try:
+            worker = Worker(counter, counter, queue.registry, queue.codec, executor, _CONSUMER, HeldTable(), observe)
+            return worker.drain()
+        finally:
+            executor.close()
+
+    def _drain(self) -> None:
+        if not self._session.runs_here():
+            self._session.run()
+
+    def _live_until(self, over: Over, ids: Sequence[str], timeout: int | None) -> bool:
+        """Run tasks and let time pass; False if the time is up, or nothing is left to run, before it is over."""
+        session = self._session
+        end = None if timeout is None else session.clock() + timeout
+        while not over():
+            session.run(over, ids)
+            if over():
+                break
+            if not session.step(end) and not self._runs_elsewhere(ids, timeout):
+                return False
+        return True
+
+    def _runs_elsewhere(self, ids: Sequence[str], timeout: int | None) -> bool:
+        """Another thread may be running one of the tasks: wait, in real time, until something happens to it."""
+        ours = [run.task_id for run in _runs.get()]
+        for info in self.show(ids):
+            if info is not None and info.status is TaskStatus.STARTED and info.id not in ours:
+                return super().watch(info.id, info, timeout) != info
+        return False
+
+
+class _Counter(MemoryBackend):
+    """Where the worker of one run gets its work: what its queue serves, first what somebody waits for."""
+
+    def __init__(self, store: MemoryStore, options: StoreOptions, run: _Run, serves: Callable[[str], bool]) -> None:
+        super().__init__(store, options)
+        self._run = run
+        self._serves = serves
+
+    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:  # noqa: ARG002
+        """No lease ends here: whoever holds a task runs it in this process, and the clock is moved meanwhile."""
+        if self._run.over():
+            return ()
+        with self._store.changed:
+            group, now = self._join()
+            group.consumers[consumer] = now
+            group.promote(None, now)
+            ready = group.lines[Place.READY]
+            for entry in [*(ready[task_id] for task_id in self._run.first if task_id in ready), *ready.values()]:
+                if not isinstance(entry.message, Message) or self._serves(entry.message.name):
+                    return [group.lend(entry, consumer, now)]
+        return ()
+
+
+def _never(ids: Sequence[str], timeout: int | None) -> ResultTimeoutError:
+    when = "and nothing is left to run" if timeout is None else f"within {timeout / 1000:g} s of its clock"
+    return ResultTimeoutError(f"in eager mode {', '.join(ids)} has not ended {when}")
 
 
 @contextmanager
 def eager_mode(propagate: bool = False) -> Iterator[EagerSession]:
-    """While inside, every queue of this process is eager, with an empty store of its own.
+    """While inside, every queue of this process is eager, with an empty store.
 
-    Meant for tests: ``with eager_mode() as eager: ...; eager.advance(60)``.
+    Meant for tests: ``with eager_mode() as eager: ...; eager.advance(60)``. `propagate`: see `EagerSession`.
     """
     before = EagerSession.override
     EagerSession.override = session = EagerSession(propagate)
@@ -156,5 +286,10 @@ def eager_mode(propagate: bool = False) -> Iterator[EagerSession]:
 
 
 def eager_by_environment() -> bool:
-    """Whether the environment variable PYXQUEUE_EAGER asks for it."""
-    return os.environ.get(EAGER_VARIABLE, "").lower() in ("1", "true", "yes", "on")
+    """Whether the environment variable PYXQUEUE_EAGER asks for it. Raises `ConfigurationError` for no clear answer."""
+    text = os.environ.get(EAGER_VARIABLE, "")
+    if text.lower() in _YES:
+        return True
+    if text.lower() in _NO:
+        return False
+    raise ConfigurationError(f"{EAGER_VARIABLE}={text!r} is not clear: use 1 or 0")

@@ -6,8 +6,9 @@ import asyncio
 import contextvars
 import inspect
 import logging
+import math
 import traceback
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from attrs import define, field
 from .codec import Codec
 from .errors import (
     CancelRequested,
+    ConfigurationError,
     NotInTaskError,
     Reject,
     RetryLater,
@@ -52,8 +54,13 @@ class TaskContext:
         return logging.LoggerAdapter(logging.getLogger(f"pyxqueue.task.{self.name}"), extra)
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
-        """Say how far the task is. Cheap enough for a tight loop: only the last value of a moment is sent."""
-        self._report(Progress(done, total, message))
+        """Say how far the task is. Cheap enough for a tight loop: only the last value of a moment is sent.
+
+        Raises `ConfigurationError` for what is no finite number, or no text.
+        """
+        if not (_is_number(done) and (total is None or _is_number(total)) and isinstance(message, str)):
+            raise ConfigurationError(f"progress({done!r}, {total!r}, {message!r}) takes two finite numbers and a text")
+        self._report(Progress(done, total, _encodable(message)))
 
 
 _current: contextvars.ContextVar[TaskContext] = contextvars.ContextVar("pyxqueue_current_task")
@@ -77,7 +84,7 @@ def progress(done: float, total: float | None = None, message: str = "") -> None
 
 def track(items: Iterable[T], total: int | None = None, message: str = "") -> Iterator[T]:
     """Iterate over `items` and report how many are done. `total` defaults to their length, where they have one."""
-    if total is None and isinstance(items, Sequence):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     context = current_task()
     done = 0
@@ -180,11 +187,14 @@ def outcome_of(error: BaseException, task: Task[..., Any]) -> Outcome:
     failure = failure_of(error)
     match error:
         case Reject():
-            return Refused(Failure("Rejected", error.reason))
+            return Refused(Failure("Rejected", _encodable(str(error.reason)[:MAX_MESSAGE])))
         case CancelRequested():
             return Aborted()
-        case RetryLater():
-            return Failed(failure, delay=error.delay, exception=error)
+        case RetryLater(delay=delay) if delay is None or _is_number(delay):
+            return Failed(failure, delay=delay, exception=error)
+        case RetryLater(delay=delay):
+            broken = Failure("RetryLater", f"delay={delay!r} is no finite number", failure.traceback)
+            return Failed(broken, retryable=False, exception=error)
     if isinstance(error, SerializationError):
         return Failed(failure, retryable=False, exception=error)  # the next run would return the same
     options = task.options
@@ -213,6 +223,11 @@ def _traceback(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - formatting calls the exception's own code
         return ""
     return _encodable("".join(lines)[-MAX_TRACEBACK:])
+
+
+def _is_number(value: object) -> bool:
+    """Whether it can be written down; what settles and reports must not stumble over what a task made up."""
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _encodable(text: str) -> str:

@@ -20,7 +20,7 @@ from .eager import EagerSession, eager_by_environment
 from .errors import AlreadyRunningError, ConfigurationError, NotRunningError
 from .execution import current_task
 from .ids import new_id
-from .message import NO_HEADERS, Message, valid_id
+from .message import NO_HEADERS, Message
 from .names import import_path
 from .offload import asynchronous
 from .protocols import AsyncProducer, Backend, Broker, Inspector, ResultStore, Serializer, StoreOptions
@@ -139,6 +139,11 @@ class TaskQueue(Administration):
     def consumer_group(self) -> str:
         return self.options.group
 
+    @property
+    def names_store(self) -> bool:
+        """True if it was told where its store is; else that is for ``PYXQUEUE_URL`` to say."""
+        return self._source is not None or self._own != (None, None)
+
     # Tasks
 
     @overload
@@ -205,7 +210,7 @@ class TaskQueue(Administration):
 
     def _message(self, task: Task[..., Any], call: Call, options: CallOptions) -> Message:
         message = Message(
-            id=new_id() if options.task_id is None else valid_id(options.task_id),
+            id=new_id() if options.task_id is None else options.task_id,
             name=task.name,
             delay=_delay_ms(options),
             priority=options.priority,
@@ -224,7 +229,8 @@ class TaskQueue(Administration):
         """The stores, opened for this process; a forked child opens its own."""
         session = EagerSession.override or self._eager
         if session is not None:
-            return _opened(session.backend_for(self, self.options, self.registry, self.codec, self.observer))
+            source = self._source if self._own[0] is None else self._own[0]
+            return _opened(session.backend_for(self, source))
         if self._open is None or self._open.pid != os.getpid():
             with self._open_lock:
                 if self._open is None or self._open.pid != os.getpid():

@@ -28,18 +28,24 @@ def find_serializer(given: str | Serializer) -> Serializer:
 
 
 def seal_of_environment() -> Seal | None:
-    """A seal with the keys in ``PYXQUEUE_SEAL_KEYS``, or None."""
+    """A seal with the keys in ``PYXQUEUE_SEAL_KEYS``, or None. Raises `ConfigurationError`."""
     keys = os.environ.get(SEAL_VARIABLE)
-    return Seal.from_env(keys) if keys else None
+    try:
+        return Seal.from_env(keys) if keys else None
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{SEAL_VARIABLE}: {error}") from None
 
 
 def lease_ms(given: float | None) -> int | None:
     """The lease in ms: as given in seconds, else from ``PYXQUEUE_LEASE``, else None. Raises `ConfigurationError`."""
     text = os.environ.get(LEASE_VARIABLE)
+    if given is None and not text:
+        return None
+    name, value = (LEASE_VARIABLE, text) if given is None else ("lease", given)
     try:
-        seconds = float(text) if given is None and text else given
-    except ValueError:
-        raise ConfigurationError(f"{LEASE_VARIABLE}={text!r} is not a number of seconds") from None
-    if seconds is not None and seconds <= 0:
-        raise ConfigurationError(f"lease={seconds} must be more than 0 seconds")
-    return None if seconds is None else round(seconds * 1000)
+        ms = round(float(value or 0) * 1000)
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigurationError(f"{name}={value!r} is not a number of seconds") from None
+    if ms <= 0:
+        raise ConfigurationError(f"{name}={value!r} must be more than 0 seconds")
+    return ms

@@ -43,7 +43,10 @@ def find_store(source: Any, options: StoreOptions) -> StoreSource:
     """
     if source is None:
         source = os.environ.get(URL_VARIABLE) or DEFAULT_URL
-        log.info("queue %s uses %s", options.stream_key, source.rpartition("@")[2])
+        if "://" not in source:
+            raise ConfigurationError(f"{URL_VARIABLE}={source!r} is no URL, such as {DEFAULT_URL}")
+        # Without what may be a password.
+        log.info("queue %s uses %s", options.stream_key, source.rpartition("@")[2].partition("?")[0])
     if isinstance(source, str):
         return StoreSource(_by_scheme(source), source, options)
     for kind in type(source).__mro__:

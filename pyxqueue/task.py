@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from attrs import field, frozen, validators
+from attrs import Attribute, field, frozen, validators
 from typing_extensions import ParamSpec
 
 from .errors import ArgumentError, ConfigurationError, DuplicateTaskError
-from .message import NAME_PATTERN
+from .message import NAME_PATTERN, valid_id
 from .names import qualified_name
 from .policy import RetryPolicy
 from .result import AsyncResult
@@ -44,23 +45,35 @@ class TaskOptions:
         return None if self.timeout is None else self.timeout + 10.0
 
 
+def _seconds(_instance: object, attribute: Attribute[Any], value: float) -> None:
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{attribute.name}={value!r} must be a number of seconds, 0 or more")
+
+
+def _text_pairs(_instance: object, attribute: Attribute[Any], value: Mapping[str, str]) -> None:
+    if not isinstance(value, Mapping) or not all(isinstance(text, str) for pair in value.items() for text in pair):
+        raise ValueError(f"{attribute.name}={value!r} must map texts to texts")
+
+
 @frozen
 class CallOptions:
     """What can differ from call to call."""
 
-    delay: float | None = field(default=None, validator=validators.optional(validators.ge(0)))
+    delay: float | None = field(default=None, validator=validators.optional(_seconds))
     """Seconds from now, by the store's clock."""
-    eta: datetime | None = None
+    eta: datetime | None = field(default=None, validator=validators.optional(validators.instance_of(datetime)))
     """A moment with a time zone; turned into a delay by this machine's clock."""
-    task_id: str | None = None
-    headers: Mapping[str, str] | None = None
-    priority: int = 0
+    task_id: str | None = field(default=None, validator=validators.optional(validators.instance_of(str)))
+    headers: Mapping[str, str] | None = field(default=None, validator=validators.optional(_text_pairs))
+    priority: int = field(default=0, validator=validators.instance_of(int))
 
     def __attrs_post_init__(self) -> None:
         if self.eta is not None and self.delay is not None:
             raise ConfigurationError("give either delay= or eta=, not both")
         if self.eta is not None and self.eta.tzinfo is None:
             raise ConfigurationError("eta= needs a time zone: datetime.now(timezone.utc) + timedelta(...)")
+        if self.task_id is not None:
+            valid_id(self.task_id)
 
 
 class Submit(Protocol):
@@ -80,6 +93,7 @@ class Task(Generic[P, R]):
     """A registered function. Calling it enqueues a call and returns the handle at once."""
 
     def __init__(self, function: Callable[P, Any], name: str, options: TaskOptions, submit: Submit) -> None:
+        functools.update_wrapper(self, function)  # first: attributes of the function may have the names of ours
         self.function = function
         self.name = name
         self.options = options
@@ -87,7 +101,6 @@ class Task(Generic[P, R]):
         self._submit = submit
         self._signature = inspect.signature(function)
         self._positional = _plain_arity(self._signature)
-        functools.update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Enqueue one call. Raises `ArgumentError` for arguments the function does not take, `SerializationError` for
@@ -132,10 +145,11 @@ class Task(Generic[P, R]):
         headers: Mapping[str, str] | None = None,
         priority: int = 0,
     ) -> Task[P, R]:
-        """The same task with options for the next calls; this one is left as it is.
+        """The same task with these options, and no others, for the next calls; this one is left as it is.
 
         Parameters: `delay`, seconds; `eta`, an aware datetime; `task_id`, your own id, at most 64 of
         ``[A-Za-z0-9_.-]``: enqueueing an id twice runs it once; `headers`, text pairs that travel with the message.
+        Raises `ConfigurationError` for an option that cannot be used.
         """
         copy: Task[P, R] = Task(self.function, self.name, self.options, self._submit)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ def task_dict(task_id: str | bytes, info: TaskInfo, codec: Codec) -> dict[str, A
             "worker": info.worker or None,
             "update_time": info.updated // 1000,
         },
-        "data": {b"task": msgspec.json.encode(_call(info))},
+        "data": {b"task": json.dumps(_call(info)).encode()},
         "progress": _progress(info.progress or (info.record.progress if info.record else None)),
     }
 

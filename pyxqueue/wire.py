@@ -59,8 +59,11 @@ def message_to_fields(message: Message) -> list[bytes]:
 def message_from_fields(fields: Fields, fallback_id: str) -> Message | Unreadable:
     """Read the wire form. What cannot be read comes back as `Unreadable`, never as an exception.
 
-    `fallback_id` names an entry without a (valid) id of its own.
+    `fallback_id` names an entry without a (valid) id of its own, unless it says in ``_id`` how it was known before.
     """
+    if b"_id" in fields:
+        fallback_id = fields[b"_id"].decode(errors="replace")
+        fields = {name: value for name, value in fields.items() if name != b"_id"}
     try:
         raw_id = fields.get(b"id", b"").decode()
         task_id = raw_id if ID_PATTERN.fullmatch(raw_id) else fallback_id
@@ -111,7 +114,7 @@ def progress_from_json(data: bytes | None) -> Progress | None:
 def record_to_fields(record: Record) -> list[bytes]:
     """The wire form of a record, name and value in turn."""
     flat = [b"v", b"%d" % record.v, b"state", b"%d" % record.status, b"attempt", b"%d" % record.attempt]
-    if record.status is TaskStatus.SUCCESS:
+    if record.value or record.status is TaskStatus.SUCCESS:
         flat += (b"value", record.value)
     if record.serializer != "json":
         flat += (b"serializer", record.serializer.encode())

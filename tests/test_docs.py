@@ -10,25 +10,38 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from attrs import frozen
+from attrs import evolve, fields, frozen
 from click import Command, Context, Group
 from redis import Redis
 
+from pyxqueue.backends.redis.keys import GroupKeys, channel, later_stream, meta
+from pyxqueue.backends.redis.session import REPLY_TIMEOUT
+from pyxqueue.cli import main
+from pyxqueue.message import Message
+from pyxqueue.policy import MAX_RETURNS, NEWER_DELAY, RetryPolicy
+from pyxqueue.protocols import DEFAULT_LEASE, StoreOptions
 from pyxqueue.testing.servers import Server
+from pyxqueue.worker.held import SLOTS
+from pyxqueue.worker.keeper import PROMOTE_EVERY
+from pyxqueue.worker.options import DEFAULT_GRACE
+from pyxqueue.worker.pace import BUDGET, MAX_BATCH
 
-from .conftest import Servers
+from .conftest import Servers, kinds_to_test
 from .running import ROOT, Place, assert_printed
 
 PAGES = [
-    *(page for page in [ROOT / "README.md", ROOT / "README-zh.md"]),
+    ROOT / "README.md",
+    ROOT / "README-zh.md",
     *(page for page in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in page.parts),
 ]
 FENCE = re.compile(r"^(?P<ticks>```+)(?P<language>[\w{}-]*)[^\n]*\n(?P<text>.*?)^(?P=ticks)$", re.MULTILINE | re.DOTALL)
+ENTRY = "1767225600000-0"
+"""The entry id that the pages show; the one that Redis really answered takes its place."""
 FILE_NAME = re.compile(r"# ([\w/]+\.py)\n")
 RUNNABLE = {"python", "sh"}
 SHOWN = {"text", "ini", "dockerfile", "{toctree}", "{eval-rst}", "{include}", ""}
@@ -49,7 +62,10 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     text = page.read_text()
-    return [Block(found["language"], found["text"], text.count("\n", 0, found.start()) + 1) for found in FENCE.finditer(text)]
+    return [
+        Block(found["language"], found["text"], text.count("\n", 0, found.start()) + 1)
+        for found in FENCE.finditer(text)
+    ]
 
 
 def shell_lines(page: Path, program: str) -> Iterator[list[str]]:
@@ -66,13 +82,17 @@ def page_ids(pages: list[Path]) -> list[str]:
     return [str(page.relative_to(ROOT)) for page in pages]
 
 
-with_python = [page for page in PAGES if any(block.language == "python" for block in blocks(page))]
+def python_of(page: Path) -> list[Block]:
+    return [block for block in blocks(page) if block.language == "python"]
+
+
+with_python = [page for page in PAGES if python_of(page)]
 with_commands = [page for page in PAGES if any(shell_lines(page, "pyxqueue"))]
 
 
 @pytest.fixture
 def server(servers: Servers) -> Iterator[Server]:
-    one = servers("valkey")
+    one = servers(kinds_to_test()[0])
     yield one
     with Redis.from_url(one.url) as client:
         client.flushall()
@@ -88,12 +108,16 @@ def test_no_block_is_overlooked(page: Path) -> None:
 @pytest.mark.parametrize("page", with_python, ids=page_ids(with_python))
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, server: Server) -> None:
     """Its files are written, its workers serve, its tests pass, its programs print what they say."""
-    run_page(page, tmp_path, server, page.read_text())
+    entry = ENTRY
+    with Redis.from_url(server.url) as client:
+        for words in shell_lines(page, "redis-cli"):
+            if words[0] == "XADD":
+                entry = client.execute_command(*words).decode()
+    found = [evolve(block, text=_localized(block.text, server, entry)) for block in python_of(page)]
+    run(found, tmp_path, server)
 
 
-def run_page(page: Path, folder: Path, server: Server, text: str) -> None:
-    found = [block for block in blocks(page) if block.language == "python"]
-    found = [Block(block.language, _localized(block.text, server), block.line) for block in found]
+def run(found: Sequence[Block], folder: Path, server: Server) -> None:
     files = {block.file: block.text for block in found if block.file}
     for name, source in files.items():
         (folder / name).write_text(source)
@@ -105,13 +129,13 @@ def run_page(page: Path, folder: Path, server: Server, text: str) -> None:
             command = f"import {module}; {module}.queue.run(1)"
             stack.enter_context(place.worker("-c", command, output=folder / f"{module}.log"))
         _run_files(place, {name: source for name, source in files.items() if name not in served})
-        _run_rest(place if served else Place(folder, server.url, {"PYXQUEUE_EAGER": "1"}), found)
+        _run_rest(place if served else evolve(place, more={"PYXQUEUE_EAGER": "1"}), found)
 
 
-def _localized(source: str, server: Server) -> str:
-    """The source, with the private server in place of the usual one."""
+def _localized(source: str, server: Server, entry: str) -> str:
+    """The source, with the private server in place of the usual one, and the entry's real id."""
     local = source.replace("redis://localhost:6379/0", f"{server.url}/0")
-    return local.replace("redis.Redis()", f"redis.Redis(port={server.port})")
+    return local.replace("redis.Redis()", f"redis.Redis(port={server.port})").replace(ENTRY, entry)
 
 
 def _run_files(place: Place, files: dict[str, str]) -> None:
@@ -122,7 +146,7 @@ def _run_files(place: Place, files: dict[str, str]) -> None:
             assert_printed(source, place.run(name))
 
 
-def _run_rest(place: Place, found: list[Block]) -> None:
+def _run_rest(place: Place, found: Sequence[Block]) -> None:
     """The blocks that are no files, each at the line it has on the page."""
     lines: list[str] = []
     for block in found:
@@ -138,9 +162,8 @@ def _run_rest(place: Place, found: list[Block]) -> None:
 @pytest.mark.parametrize("page", with_commands, ids=page_ids(with_commands))
 def test_commands_are_ones_the_program_takes(page: Path) -> None:
     """Each ``pyxqueue`` line has a command, options and arguments that exist."""
-    cli = pytest.importorskip("pyxqueue.cli", reason="there is no command line yet")
     for words in shell_lines(page, "pyxqueue"):
-        parse(cli.main, words)
+        parse(main, words)
 
 
 def parse(command: Command, words: list[str]) -> None:
@@ -151,8 +174,67 @@ def parse(command: Command, words: list[str]) -> None:
 
 def descend(command: Command, context: Context) -> None:
     if isinstance(command, Group):
-        rest = [*context._protected_args, *context.args]  # noqa: SLF001 - click has no other way to stop here
+        rest = [*context._protected_args, *context.args]
         _name, below, rest = command.resolve_command(context, rest)
         assert below is not None
         with below.make_context(below.name, rest, parent=context) as inner:
             descend(below, inner)
+
+
+def commands(command: Command, path: str = "") -> Iterator[tuple[str, Command]]:
+    """Every command that people may use, with its words."""
+    if isinstance(command, Group):
+        for name, below in command.commands.items():
+            if not below.hidden:
+                yield from commands(below, f"{path} {name}".strip())
+    yield path, command
+
+
+def test_the_reference_has_every_command_and_option() -> None:
+    """What the program takes stands on the page."""
+    page = (ROOT / "docs/reference/cli.md").read_text()
+    wanted = {path for path, _ in commands(main)}
+    wanted |= {
+        option for _, one in commands(main) for parameter in one.params if not getattr(parameter, "hidden", False)
+        for option in parameter.opts if option.startswith("-")
+    }  # fmt: skip
+    assert [word for word in sorted(wanted) if f"`{word}" not in page] == []
+
+
+NUMBERS = [
+    ("README.md", f"one lease ({DEFAULT_LEASE // 1000} s)"),
+    ("README-zh.md", f"{DEFAULT_LEASE // 1000} 秒"),
+    ("docs/explanation/guarantees.md", f"The lease is {DEFAULT_LEASE // 1000} s by default"),
+    ("docs/explanation/guarantees.md", f"`max_crashes` ({RetryPolicy().max_crashes})"),
+    ("docs/explanation/guarantees.md", f"grace ({DEFAULT_GRACE:g} s)"),
+    ("docs/explanation/guarantees.md", f"fails after {REPLY_TIMEOUT:g} s"),
+    ("docs/explanation/life.md", f"at most {MAX_RETURNS} times"),
+    ("docs/explanation/life.md", f"Return({NEWER_DELAY // 1000} s)"),
+    ("docs/how-to/delayed.md", f"every\n{PROMOTE_EVERY:g} s"),
+    ("docs/how-to/workers.md", f"`grace` seconds ({DEFAULT_GRACE:g})"),
+    ("docs/how-to/workers.md", f"about {BUDGET * 1000:g} ms together"),
+    ("docs/how-to/retries.md", f"| `retries` | {RetryPolicy().retries} |"),
+    ("docs/how-to/retries.md", f"| `backoff` | {RetryPolicy().backoff:g} s |"),
+    ("docs/how-to/retries.md", f"| `backoff_max` | {RetryPolicy().backoff_max:g} s |"),
+    ("docs/how-to/retries.md", f"| `jitter` | {RetryPolicy().jitter:g} |"),
+    ("docs/how-to/retries.md", f"| `max_crashes` | {RetryPolicy().max_crashes} |"),
+    ("docs/how-to/moving.md", f"`queue_size` ended tasks ({StoreOptions().history:,})"),
+    ("docs/design/0003-held-table.md", f"{SLOTS:,} slots"),
+    ("docs/design/0005-group-commit.md", f"up to {MAX_BATCH},"),
+]
+
+
+@pytest.mark.parametrize(("page", "text"), NUMBERS)
+def test_numbers_are_those_of_the_code(page: str, text: str) -> None:
+    """What a page says in figures is what the constants say."""
+    assert text in (ROOT / page).read_text()
+
+
+def test_the_wire_format_has_every_field_and_key() -> None:
+    """A field of a message and a key of a queue that the page does not name is a gap in it."""
+    page = (ROOT / "docs/explanation/wire-format.md").read_text()
+    names = [one.name for one in fields(Message) if one.name != "delay"]  # the store turns it into `due`
+    group = GroupKeys.of("NAME", "G", "NAME")
+    keys = [*group.five, group.task("ID"), meta("NAME"), later_stream("NAME", "G"), channel("NAME", "CLIENT")]
+
+    assert [name for name in (*names, *keys) if f"`{name}`" not in page] == []

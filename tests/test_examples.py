@@ -11,7 +11,7 @@ from redis import Redis
 
 from pyxqueue.testing.servers import Server
 
-from .conftest import Servers
+from .conftest import Servers, kinds_to_test
 from .running import ROOT, Place
 
 EXAMPLES = ROOT / "examples"
@@ -34,7 +34,7 @@ OTHERS = {"background_task", "demo", "fib"}
 @pytest.fixture
 def place(servers: Servers, tmp_path: Path) -> Iterator[Place]:
     """A copy of the examples that finds the private server where `redis.Redis()` would look for one."""
-    server: Server = servers("valkey")
+    server: Server = servers(kinds_to_test()[0])
     folder = tmp_path / "examples"
     shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("__pycache__"))
     for path in folder.glob("*.py"):

@@ -15,7 +15,7 @@ from redis import Redis
 
 from pyxqueue.testing.servers import Server
 
-from .conftest import Servers
+from .conftest import Servers, kinds_to_test
 from .running import Place
 
 SEEDS = Path(__file__).parent / "seeds"
@@ -23,7 +23,7 @@ SEEDS = Path(__file__).parent / "seeds"
 
 @pytest.fixture
 def server(servers: Servers) -> Iterator[Server]:
-    one = servers("valkey")
+    one = servers(kinds_to_test()[0])
     yield one
     with Redis.from_url(one.url) as client:
         client.flushall()
@@ -83,7 +83,7 @@ def test_get_task(place: Place) -> None:
         ended = ast.literal_eval(last_task(place, "rpc", "m.queue.get_task(i)"))
 
     assert waiting["task_id"] == ended["task_id"].encode()
-    assert waiting["data"] == ended["data"] == {b"task": b'{"task_name":"rpc.fib","args":[3],"kwargs":{}}'}
+    assert waiting["data"] == ended["data"] == {b"task": b'{"task_name": "rpc.fib", "args": [3], "kwargs": {}}'}
     assert (waiting["info"]["state"], waiting["info"]["value"], waiting["info"]["worker"]) == (1, None, None)
     assert (ended["info"]["state"], ended["info"]["value"]) == (5, 3)
     assert ended["info"]["worker"].startswith("worker-")

@@ -6,14 +6,14 @@ queue = TaskQueue("shop")
 outbox: list[str] = []
 
 
-class MailServerDown(Exception):
+class MailServerDownError(Exception):
     pass
 
 
 @queue.task(retries=3, backoff=60, jitter=0)
 def send(address: str) -> str:
     if current_task().attempt == 1 and address.endswith("@slow.example"):
-        raise MailServerDown(address)
+        raise MailServerDownError(address)
     outbox.append(address)
     return f"sent to {address}"
 

@@ -96,7 +96,9 @@ def task(target: Target, task_id: str, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    traceback = facts["error"].pop("traceback") if facts["error"] else ""
+    error, traceback = facts["error"], ""
+    if error is not None:
+        facts["error"], traceback = f"{error['type']}: {error['message']}", error["traceback"]
     width = max(map(len, facts))
     for name, value in facts.items():
         if value not in (None, "", {}):

@@ -24,7 +24,7 @@ Examples:
   pyxqueue --app rpc failed list
   pyxqueue --app rpc failed retry --all
 
-Every command but `worker` can do without the app: it then looks at --queue and --group in the store at --url.
+Every command but `worker` can do without an app: it then is about --queue and --group in the store at --url.
 
 \b
 Exit codes:

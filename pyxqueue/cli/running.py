@@ -53,6 +53,7 @@ def worker_options(command: Decorated) -> Decorated:
 @pass_target
 def worker(
     target: Target,
+    /,
     *,
     processes: int | None,
     threads: int | None,
@@ -73,9 +74,10 @@ def worker(
         set_up_logging(log_level, log_format)
         flags = _flags(processes=processes, threads=threads, concurrency=concurrency, grace=grace,
             log_level=log_level, log_format=log_format)  # fmt: skip
+        target.set_default_store()
         Watcher(reloading_command(str(app), app.folder, target.imports, flags), app.folder).run()
         return
-    queue = app.load(target.imports)
+    queue = target.load(app)
     set_up_logging(log_level, log_format)
     # Processes that are not forked but started anew take it from here.
     os.environ |= {"PYXQUEUE_LOG_FORMAT": log_format} | ({"PYXQUEUE_LOG_LEVEL": log_level} if log_level else {})
@@ -102,6 +104,7 @@ def _flags(**values: Any) -> list[str]:
 def child(
     context: click.Context,
     target: Target,
+    /,
     *,
     threads: int | None,
     concurrency: int | None,
@@ -112,6 +115,6 @@ def child(
     **_for_the_supervisor: object,
 ) -> None:
     """Be one worker process of a supervisor that does not fork."""
-    queue = target.app().load(target.imports)
+    queue = target.load(target.app())
     set_up_logging(log_level, log_format)
     context.exit(queue.serve_child(consumer, table_fd, threads, concurrency))

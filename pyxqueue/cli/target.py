@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -12,12 +13,11 @@ from click.core import ParameterSource
 
 from ..errors import ConfigurationError
 from ..queue import TaskQueue
-from ..stores import DEFAULT_URL
+from ..stores import DEFAULT_URL, URL_VARIABLE
 from .loading import App
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-_STORE = ("url", "queue", "group")
 _NO_LIMIT = 2**31
 """The history's limit is the app's to know: cancelling with a smaller one of our own would cut the history down."""
 
@@ -34,13 +34,11 @@ class Target:
         (self.said if by_hand else self.environment)[name] = value
 
     def find_app(self) -> App | None:
-        """The app, or None if the command is about a store. Raises `click.UsageError` if it is said to be both."""
-        store = [f"--{name}" for name in _STORE if name in self.said]
-        if "app" in self.said and store:
-            raise click.UsageError(
-                f"the app {self.said['app']!r} says where its queue is: leave out {', '.join(store)}"
-            )
-        text = self.said.get("app") or (None if store else self.environment.get("app"))
+        """The app, or None if the command names a queue. Raises `click.UsageError` if the command line says both."""
+        names = [f"--{name}" for name in ("queue", "group") if name in self.said]
+        if "app" in self.said and names:
+            raise click.UsageError(f"the app {self.said['app']!r} says which queue it is: leave out {', '.join(names)}")
+        text = self.said.get("app") or (None if names else self.environment.get("app"))
         return App.parse(text, self.said.get("path", ".")) if text else None
 
     def app(self) -> App:
@@ -49,6 +47,19 @@ class Target:
         if app is None:
             raise click.UsageError("which tasks? Say MODULE, for example: pyxqueue worker rpc")
         return app
+
+    def load(self, app: App) -> TaskQueue:
+        """The app's queue. Raises `ConfigurationError` also for a --url that it would not follow."""
+        self.set_default_store()
+        queue = app.load(self.imports)
+        if "url" in self.said and queue.names_store:
+            raise ConfigurationError(f"the queue of {app} says where its store is: --url cannot change it")
+        return queue
+
+    def set_default_store(self) -> None:
+        """Let --url be what ``PYXQUEUE_URL`` is, for this process and those it starts."""
+        if "url" in self.said:
+            os.environ[URL_VARIABLE] = self.said["url"]
 
     @property
     def imports(self) -> Sequence[str]:
@@ -69,7 +80,7 @@ class Target:
         """The queue, whether it exists or not; `group` replaces the one of the options, unless they name an app."""
         app = self.find_app()
         if app is not None:
-            queue = app.load(self.imports)
+            queue = self.load(app)
         else:
             queue = TaskQueue(
                 self.store_option("url"),
@@ -129,8 +140,9 @@ def _option(*names: str, **settings: Any) -> Callable[[Decorated], Decorated]:
 
 
 def app_options(command: Decorated) -> Decorated:
-    """``--path``, ``--app`` and ``--import``."""
+    """``--path``, ``--app``, ``--import`` and ``--url``."""
     for option in (
+        _option("--url", envvar=URL_VARIABLE, help="The store, unless the app names its own."),
         _option("--import", "imports", metavar="MODULE", multiple=True, help="Import this too: it has more tasks."),
         _option("--app", envvar="PYXQUEUE_APP", metavar="MODULE[:QUEUE]", help="The queue of a module."),
         _option("--path", metavar="DIR", help="Where to import from.  [default: the current directory]"),
@@ -139,12 +151,11 @@ def app_options(command: Decorated) -> Decorated:
     return command
 
 
-def store_options(command: Decorated) -> Decorated:
-    """``--url``, ``--queue`` and ``--group``."""
+def name_options(command: Decorated) -> Decorated:
+    """``--queue`` and ``--group``."""
     for option in (
-        _option("--group", envvar="PYXQUEUE_GROUP", help="The consumer group.  [default: cg]"),
-        _option("--queue", envvar="PYXQUEUE_QUEUE", metavar="STREAM_KEY", help="The queue's name.  [default: tasks]"),
-        _option("--url", envvar="PYXQUEUE_URL", help="Where the store is, if there is no --app."),
+        _option("--group", envvar="PYXQUEUE_GROUP", help="The consumer group, without an app.  [default: cg]"),
+        _option("--queue", envvar="PYXQUEUE_QUEUE", help="The queue's name, without an app.  [default: tasks]"),
     ):
         command = option(command)
     return command
@@ -152,7 +163,7 @@ def store_options(command: Decorated) -> Decorated:
 
 def target_options(command: Decorated) -> Decorated:
     """All of them."""
-    return app_options(store_options(command))
+    return app_options(name_options(command))
 
 
 module_argument = click.argument(

@@ -75,7 +75,7 @@ def retry_failed(target: Target, ids: Sequence[str], everything: bool) -> None:
     """Run failed tasks again, from their first attempt."""
     _check_choice(ids, everything)
     inspector = target.existing().stores.inspector
-    _apply(inspector, ids, inspector.requeue, "to be run again")
+    _apply(inspector, ids, inspector.requeue, "retried")
 
 
 @failed.command("delete")
@@ -89,7 +89,7 @@ def delete_failed(target: Target, ids: Sequence[str], everything: bool, yes: boo
     queue = target.existing()
     inspector = queue.stores.inspector
     number = len(ids) or inspector.depth().failed
-    _confirm(f"Delete {number} failed tasks of {queue.stream_key}, group {queue.consumer_group}?", yes=yes)
+    _confirm(f"Of {queue.stream_key}, group {queue.consumer_group}, delete {number} failed?", yes=yes)
     _apply(inspector, ids, inspector.delete, "deleted")
 
 
@@ -103,7 +103,7 @@ def _apply(
 ) -> None:
     """Do it to the failed tasks with these ids, or, if there are none, to all that failed; say to how many."""
     if not ids:
-        click.echo(f"{_to_all(inspector, [TaskStatus.FAILURE], act)} tasks {participle}")
+        click.echo(f"{participle}: {_to_all(inspector, [TaskStatus.FAILURE], act)}")
         return
     refused = {}
     for task_id, info in zip(ids, inspector.show(ids), strict=True):
@@ -120,7 +120,7 @@ def _apply(
 
 def _report(number: int, participle: str, refusals: Sequence[str]) -> None:
     """Say what was done, and what was not; the program then ends with 1."""
-    click.echo(f"{number} tasks {participle}")
+    click.echo(f"{participle}: {number}")
     for refusal in refusals:
         click.echo(refusal, err=True)
     if refusals:
@@ -179,9 +179,8 @@ def purge(target: Target, *, waiting: bool, with_failed: bool, finished: bool, e
         if chosen or everything:
             numbers.append(f"{number} {name}")
             states += those
-    question = f"Delete {' and '.join(numbers)} tasks of {queue.stream_key}, group {queue.consumer_group}?"
-    _confirm(question, yes=yes)
-    click.echo(f"{_to_all(inspector, states, inspector.delete)} tasks deleted")
+    _confirm(f"Of {queue.stream_key}, group {queue.consumer_group}, delete {', '.join(numbers)}?", yes=yes)
+    click.echo(f"deleted: {_to_all(inspector, states, inspector.delete)}")
 
 
 @click.group()

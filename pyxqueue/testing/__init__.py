@@ -1,5 +1,7 @@
-"""Tools for testing tasks, backends and serializers."""
+"""Tools for testing applications, backends and serializers."""
 
+from ..eager import EagerSession, eager_mode
+from .application import assert_enqueued, drain
 from .clock import FakeClock
 from .contract import (
     BackendContract,
@@ -13,9 +15,13 @@ from .contract import (
 __all__ = [
     "BackendContract",
     "BrokerContract",
+    "EagerSession",
     "FakeClock",
     "Harness",
     "InspectorContract",
     "ResultStoreContract",
     "SerializerContract",
+    "assert_enqueued",
+    "drain",
+    "eager_mode",
 ]

@@ -251,7 +251,10 @@ class Loop:
         return self._load.room() if self._plain.room() else 0
 
     def wait_room(self, timeout: float) -> None:
-        self._load.wait(self._load.limit, timeout)
+        if self._plain.room():
+            self._load.wait(self._load.limit, timeout)
+        else:
+            self._plain.wait_room(timeout)
 
     def submit(self, job: Job) -> None:
         self._plain.submit(job)
@@ -302,6 +305,6 @@ class Loop:
             self._load.remove()
 
     def _cancel(self, job: object) -> None:
-        if (task := self._running.get(job)) is not None:
+        if (task := self._running.get(job)) is not None and job not in self._cancelled:
             self._cancelled.add(job)
             task.cancel()

@@ -15,6 +15,8 @@ from contextlib import suppress
 
 from attrs import define
 
+from .processes import end_process, fork
+
 
 @define
 class Guard:
@@ -27,11 +29,10 @@ class Guard:
     def start(cls) -> Guard:
         """Fork the guard. Must be called before other processes could inherit the pipe."""
         reader, writer = os.pipe()
-        pid = os.fork()
+        pid = fork()
         if pid == 0:
             os.close(writer)
-            _watch(reader)
-            os._exit(0)
+            return end_process(lambda: _watch(reader))
         os.close(reader)
         return cls(pid, writer)
 
@@ -52,13 +53,14 @@ class Guard:
             os.write(self.pipe, line.encode())
 
 
-def _watch(reader: int) -> None:
+def _watch(reader: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
     os.setpgid(0, 0)
     with os.fdopen(reader) as lines:
         _kill(_read(lines))
+    return 0
 
 
 def _read(lines: Iterable[str]) -> set[int]:

@@ -25,7 +25,7 @@ class Interrupter(Protocol):
     def limit(self, job: object, seconds: float | None) -> AbstractContextManager[None]: ...
 
     def cancel(self, job: object) -> None:
-        """Raise `CancelRequested` in this job, if it runs. Called from another thread."""
+        """Raise `CancelRequested` in this job, if it runs; once, however often this is called, from another thread."""
         ...
 
     def check(self) -> None:
@@ -43,6 +43,7 @@ class SignalInterrupter:
     def __init__(self) -> None:
         self._job: object = None
         self._cancelled: object = None
+        self._told = False
         self._seconds: float | None = None
         self._main = threading.main_thread().ident or 0
         signal.signal(signal.SIGALRM, self._on_alarm)
@@ -51,14 +52,16 @@ class SignalInterrupter:
         if self._job is None:
             return  # it ended while the signal was under way
         if self._cancelled is self._job:
-            self._cancelled = None
-            raise CancelRequested("the task was cancelled")
-        if self._seconds is not None:
+            if not self._told:  # once: it may take its time to clean up
+                self._told = True
+                raise CancelRequested("the task was cancelled")
+        elif self._seconds is not None:
             raise _over_time(self._seconds)
 
     @contextmanager
     def limit(self, job: object, seconds: float | None) -> Iterator[None]:
         self._seconds = seconds
+        self._told = False
         self._job = job
         if seconds is not None:
             signal.setitimer(signal.ITIMER_REAL, seconds)

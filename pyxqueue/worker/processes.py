@@ -33,8 +33,11 @@ class ForkStarter:
         self._make = make
 
     def __call__(self, consumer: str, table: HeldTable, close_inherited: Callable[[], None]) -> int:
+        # Until the child has a handler of its own, a signal would run the supervisor's in it, and be lost.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         pid = fork()
         if pid:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             _own_group(pid)
             return pid
         return end_process(lambda: self._serve(consumer, table, close_inherited))
@@ -101,6 +104,7 @@ def serve(make: MakeWorker, name: str, table: HeldTable) -> int:
     _own_group(0)
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     worker = make(with_pid(name, os.getpid()), table)
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     if stopped:

@@ -92,13 +92,17 @@ class Worker:
     _began: dict[int, float] = field(factory=dict, init=False)
     _stopping: bool = field(default=False, init=False)
     _closed: bool = field(default=False, init=False)
+    _broken: Exception | None = field(default=None, init=False)
 
     def run(self) -> None:
-        """Work until `stop` is called, then let what runs end, settle it, and hand back the rest."""
+        """Work until `stop` is called, then let what runs end, settle it, and hand back the rest.
+
+        Raises `RuntimeError` if one of its loops broke: the process is to end then, so that its work is released.
+        """
         self.executor.open(self._begin, self._end)
         threads = [
-            threading.Thread(target=self._settle_loop, name="pyxqueue-settle", daemon=True),
-            threading.Thread(target=self._keep_loop, name="pyxqueue-keep", daemon=True),
+            threading.Thread(target=self._watched, args=(loop,), name=name, daemon=True)
+            for loop, name in ((self._settle_loop, "pyxqueue-settle"), (self._keep_loop, "pyxqueue-keep"))
         ]
         for thread in threads:
             thread.start()
@@ -112,6 +116,17 @@ class Worker:
             for thread in threads:
                 thread.join()
             self._hand_back()
+        if self._broken is not None:
+            raise RuntimeError(f"a loop of {self.consumer} broke") from self._broken
+
+    def _watched(self, loop: Callable[[], None]) -> None:
+        """A loop that ended without a word would leave a worker that only seems to work."""
+        try:
+            loop()
+        except Exception as error:
+            log.exception("a loop of %s broke: it stops", self.consumer)
+            self._broken = error
+            self.stop()
 
     def stop(self) -> None:
         """Claim nothing more. May be called from a signal handler, and from any thread."""

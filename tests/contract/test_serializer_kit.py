@@ -45,9 +45,9 @@ class Right:
             raise SerializationError(str(error)) from error
 
 
-class ChangesTexts(Right):
+class CutsTexts(Right):
     def dumps(self, value: Any) -> bytes:
-        return super().dumps(value.strip() if type(value) is str else value)
+        return super().dumps(value[:1] if type(value) is str else value)
 
 
 class ReadsFloats(Right):
@@ -96,7 +96,7 @@ class IsHalfTrusted(Right):
 
 
 WRONG = [
-    ("S1", ChangesTexts),
+    ("S1", CutsTexts),
     ("S1", ReadsFloats),
     ("S1", WritesText),
     ("S1", HasALongName),

@@ -70,12 +70,14 @@ class RedisHarness:
                 continue
             for entry, fields in run("XRANGE", keys.stream, b"(" + info[b"last-delivered-id"], "+"):
                 values = dict(zip(fields[::2], fields[1::2], strict=True))
-                if b"enqueued" in values and values[b"enqueued"].isdigit():
+                if values.get(b"enqueued", b"").isdigit():
                     values[b"enqueued"] = b"%d" % (int(values[b"enqueued"]) - ms)
-                task = keys.task(values.get(b"id", b"").decode(errors="replace"))
-                if run("HGET", task, "e") == entry:  # an injected one is known by its entry: it must stay
-                    run("XDEL", keys.stream, entry)
-                    run("HSET", task, "e", run("XADD", keys.stream, "*", *(v for pair in values.items() for v in pair)))
+                task_id = values.get(b"_id") or values.get(b"id", b"")
+                if run("HGET", keys.task(task_id.decode(errors="replace")), "e") != entry:
+                    values[b"_id"] = task_id = entry  # an injected one, which was known by its entry
+                run("XDEL", keys.stream, entry)
+                moved = run("XADD", keys.stream, "*", *(part for pair in values.items() for part in pair))
+                run("HSET", keys.task(task_id.decode(errors="replace")), "at", "live", "e", moved)
 
     def inject(self, fields: Mapping[bytes, bytes], group: str = "cg") -> str:
         keys = dict(self.groups())[group]

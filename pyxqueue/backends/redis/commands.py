@@ -296,8 +296,8 @@ def requeue(keys: GroupKeys, group: str, found: Sequence[tuple[str, bool]]) -> C
 
 def task_info(
     task_id: str, flat: Sequence[bytes], entry: Sequence[bytes], holder: bytes, record_readable: int
-) -> TaskInfo:
-    """What `show` found about one task, as one value."""
+) -> TaskInfo | None:
+    """What `show` found about one task, as one value; None if neither its record nor its message is left."""
     known, fields = pairs(flat), dict(pairs(entry))
     reason, ended = fields.pop(b"_reason", b""), fields.pop(b"_finished", b"0")
     state = int(known.get(b"state", fields.pop(b"_state", b"0")))
@@ -306,6 +306,8 @@ def task_info(
         record = record_from_fields(task_id, known) if record_readable else None
     except SerializationError:
         record = None
+    if state and message is None and record is None:
+        return None
     attempt = message.attempt if isinstance(message, Message) else 1
     if state:
         status = TaskStatus(state)

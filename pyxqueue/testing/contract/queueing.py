@@ -139,6 +139,7 @@ class QueueLaws(Contract):
             take(backend)
         one.enqueue(jobs(6))
         kept = take(other, 1)
+        B9.same(ids_of(kept), ["t000"], "what the other group could claim first")
         extended(other, kept[0], Progress(7))
         before = photo(other)
         for step in self._life(one):

@@ -7,6 +7,7 @@ import math
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from types import ModuleType
 from typing import Any
 
@@ -35,7 +36,16 @@ def outsiders() -> Sequence[Any]:
     class LocalList(list[int]):
         pass
 
-    return [Local(), Local, LocalInt(1), LocalStr("x"), LocalDict(a=1), LocalList([1]), lambda: None, iter([1])]
+    return [
+        Local(),
+        Local,
+        LocalInt(1),
+        LocalStr("x"),
+        LocalDict(a=1),
+        LocalList([1]),
+        lambda: None,
+        (n for n in range(1)),
+    ]
 
 
 def identical(seen: Any, wanted: Any) -> bool:
@@ -46,6 +56,8 @@ def identical(seen: Any, wanted: Any) -> bool:
         case float():
             same_sign = math.copysign(1, seen) == math.copysign(1, wanted)
             return (math.isnan(seen) and math.isnan(wanted)) or (seen == wanted and same_sign)
+        case Decimal():
+            return bool(seen.as_tuple() == wanted.as_tuple())  # a signalling NaN cannot even be compared
         case dict():
             return _all_identical(seen, wanted) and _all_identical(seen.values(), wanted.values())
         case list() | tuple():
@@ -87,10 +99,11 @@ class SerializerContract:
     def check(self, strategy: Any, test: Callable[[Any], None]) -> None:
         """Run `test` on many values of `strategy`."""
         # Only who tests a serializer needs Hypothesis.
-        from hypothesis import given  # noqa: PLC0415
+        from hypothesis import given, settings  # noqa: PLC0415
 
         decorate: Any = given(strategy)
-        decorate(test)()
+        run: Any = settings(report_multiple_bugs=False)(decorate(test))
+        run()
 
     def test_s1_values_come_back_as_they_were(self) -> None:
         """Every value of the domain is read back equal, with the same types."""
@@ -136,11 +149,7 @@ class SerializerContract:
 
     def test_s3_nothing_is_no_value(self) -> None:
         """No value is written as no bytes at all."""
-        try:
-            value = self.serializer.loads(b"")
-        except SerializationError:
-            return
-        raise S3.broken(f"loads read {value!r} from nothing")
+        S3.holds(not self._load(b""), "loads read a value from nothing")
 
     def test_s3_random_bytes_raise_nothing_else(self) -> None:
         """Whatever the bytes, `loads` answers a value or raises `SerializationError`."""
@@ -148,7 +157,10 @@ class SerializerContract:
         if self.serializer.trusted:
             from hypothesis import strategies  # noqa: PLC0415
 
-            self.check(strategies.binary(max_size=200), self._load)
+            def is_harmless(data: bytes) -> None:
+                self._load(data)
+
+            self.check(strategies.binary(max_size=200), is_harmless)
         for data in self.hostile:
             self._load(data)
 
@@ -169,10 +181,12 @@ class SerializerContract:
         """`trusted` is True or False, nothing in between."""
         S4.holds(isinstance(self.serializer.trusted, bool), f"trusted is {self.serializer.trusted!r}")
 
-    def _load(self, data: bytes) -> None:
+    def _load(self, data: bytes) -> bool:
+        """True if `loads` answers a value, False if it raises the one error that it may."""
         try:
             self.serializer.loads(data)
         except SerializationError:
-            pass
+            return False
         except Exception as error:
             raise S3.broken(f"loads raised {error!r} for {data!r}") from error
+        return True

@@ -94,8 +94,17 @@ local function put(keys, task, id, fields, delay, now, raw)
   end
 end
 
+-- An entry that has no id of its own is known by the id of its first stream entry; it takes that along.
+local function keep_id(fields, id)
+  if field(fields, 'id') ~= id and not field(fields, '_id') then
+    fields[#fields + 1] = '_id'
+    fields[#fields + 1] = id
+  end
+end
+
 -- A message that ran or was handed back goes to the end of the line: progress starts anew.
 local function put_again(keys, task, id, fields, delay, now, raw)
+  keep_id(fields, id)
   put(keys, task, id, fields, delay, now, raw)
   redis.call('HDEL', task, 'progress')
   announce(redis.call('HGET', task, 'w'), id)
@@ -109,6 +118,7 @@ local function finish(keys, task, id, fields, place, note, record, ttl, history,
   local stream = place == 'failed' and keys[FAILED] or keys[HISTORY]
   redis.call('DEL', task)
   if fields and (place == 'failed' or history > 0) then
+    keep_id(fields, id)
     for _, value in ipairs({note[1], note[2], '_finished', int(now)}) do fields[#fields + 1] = value end
     entry = append(stream, fields)
     if place == 'history' then redis.call('XTRIM', stream, 'MAXLEN', history) end

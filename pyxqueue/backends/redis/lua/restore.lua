@@ -13,12 +13,13 @@ for item = 0, (#ARGV - 3) / 5 - 1 do
     local fields = read(keys[STREAM], entry)
     redis.call('XACK', keys[STREAM], group, entry)
     redis.call('XDEL', keys[STREAM], entry)
+    if fields and charge ~= 'none' and raw ~= '1' then
+      if charge == 'started' or field(fields, 'suspect') == '1' then count_up(fields, 'crashes', 0) end
+      set_field(fields, 'suspect', '1')
+    end
     if fields and redis.call('HGET', task, 'cancel') then
       finish_cancelled(keys, task, id, fields, history, now)
     elseif fields then
-      local guilty = charge == 'started' or (charge == 'expired' and field(fields, 'suspect') == '1')
-      if guilty and raw ~= '1' then count_up(fields, 'crashes', 0) end
-      if charge ~= 'none' and raw ~= '1' then set_field(fields, 'suspect', '1') end
       put_again(keys, task, id, fields, 0, now, raw == '1')
       restored = restored + 1
     end

@@ -1,0 +1,103 @@
+"""For the tests of an application: run what is waiting, and ask what was enqueued."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+from ..codec import Codec
+from ..eager import NoInterrupter
+from ..errors import ArgumentError, SerializationError
+from ..ids import new_id
+from ..message import Message, TaskInfo
+from ..protocols import Inspector
+from ..queue import TaskQueue
+from ..result import AsyncResult
+from ..task import Task
+from ..worker.executors import Inline
+from ..worker.held import HeldTable
+from ..worker.worker import Worker
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_SHOWN = 20
+_PAGE = 100
+
+
+def drain(queue: TaskQueue) -> int:
+    """Run everything that is ready on the queue's store, in this thread, with the queue's own tasks; answers how many
+    runs that were.
+
+    For queues that are not eager: on ``memory://``, or on a server of a test without worker processes. What is delayed
+    stays, soft time limits do not hold, and a task must end within the lease.
+    """
+    stores, executor, consumer = queue.stores, Inline(NoInterrupter()), f"drain-{new_id()}"
+    worker = Worker(
+        stores.broker, stores.results, queue.registry, queue.codec, executor, consumer, HeldTable(), queue.observer
+    )
+    try:
+        return worker.drain()
+    finally:
+        executor.close()
+        stores.broker.release(consumer, [])
+
+
+def assert_enqueued(queue: TaskQueue, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+    """Assert that this call of the task was enqueued, whatever has become of it; answers the handle of the latest one.
+
+    The stored arguments are decoded and compared with defaults filled in: ``f(1)`` is ``f(n=1)``. Raises
+    `AssertionError`, which lists the tasks there are, and `ArgumentError` for a call that the task does not take.
+    """
+    signature = inspect.signature(task.function)
+    wanted = _bound(signature, args, kwargs)
+    if wanted is None:
+        raise ArgumentError(f"{_written(task.name, args, kwargs)} is no call that {task.name}{signature} takes")
+    seen: list[str] = []
+    for info in _tasks(queue.stores.inspector):
+        call = _call(info, queue.codec)
+        if call is not None and call[0] == task.name and _bound(signature, *call[1:]) == wanted:
+            return queue.result(info.id)
+        seen.append(_line(info, call))
+    shown = "\n".join(f"  {line}" for line in seen[:_SHOWN]) or "  nothing"
+    more = f"\n  and {len(seen) - _SHOWN} more" if len(seen) > _SHOWN else ""
+    raise AssertionError(f"{_written(task.name, args, kwargs)} was not enqueued; there is\n{shown}{more}")
+
+
+def _bound(signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Parameters and their values; None if the function cannot be called like this."""
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError:
+        return None
+    bound.apply_defaults()
+    return bound.arguments
+
+
+def _tasks(inspector: Inspector) -> Iterator[TaskInfo]:
+    """Every task, newest first."""
+    page, cursor = inspector.tasks(None, "", _PAGE)
+    yield from page
+    while cursor:
+        page, cursor = inspector.tasks(None, cursor, _PAGE)
+        yield from page
+
+
+def _call(info: TaskInfo, codec: Codec) -> tuple[str, Sequence[Any], Mapping[str, Any]] | None:
+    """Name and arguments, or None for what cannot be read here."""
+    message = info.message
+    if not isinstance(message, Message) or message.serializer not in codec.serializers:
+        return None
+    try:
+        return message.name, *codec.open_call(message)
+    except SerializationError:
+        return None
+
+
+def _line(info: TaskInfo, call: tuple[str, Sequence[Any], Mapping[str, Any]] | None) -> str:
+    return f"{_written(*call) if call else f'{info.id}, unreadable'} ({info.status.name})"
+
+
+def _written(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    words = [*(repr(value) for value in args), *(f"{key}={value!r}" for key, value in kwargs.items())]
+    return f"{name}({', '.join(words)})"

@@ -1,0 +1,392 @@
+"""Random sequences of everything that can happen to a backend, compared step by step with the in-memory one.
+
+::
+
+    TestMyBackend = backend_machine(lambda: contextlib.closing(MyHarness())).TestCase
+
+How it stays fair to a server whose clock goes on by itself: time moves in steps of two fifths of a lease, and every
+deadline lies half a step away from where time can stand, so a run may lag behind by that much. What the laws leave
+open is not compared: in which order redelivered and delayed messages line up, and where a message stands between the
+end of its lease or delay and the next claim. The model then follows what the backend has done.
+
+It needs the package `hypothesis`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, TypeAlias
+
+from attrs import evolve, frozen
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from ..backends.memory.entry import Entry, Place
+from ..message import (
+    DEDUPE_MS,
+    Bury,
+    Cancelled,
+    Done,
+    Extension,
+    Failure,
+    Message,
+    Progress,
+    Record,
+    Retry,
+    Return,
+    Settlement,
+    TaskInfo,
+    TaskStatus,
+    Unreadable,
+    Verdict,
+)
+from ..protocols import Backend
+from ..wire import message_from_fields
+from .contract.harness import MINUTE, Harness, all_tasks, counts
+from .memory import MemoryHarness
+
+HISTORY = 5
+FINAL = Progress(99, 99, "the last")
+SLOTS = tuple("abcde")
+CONSUMERS = ("one", "two", "three")
+
+consumers = st.sampled_from(CONSUMERS)
+slots = st.sampled_from(SLOTS)
+"""Each slot has one task at a time, so that most of what is done meets a task."""
+new_or_old = st.tuples(slots, st.booleans())
+"""A task in this slot: a new one in its place, or the one that is there once more."""
+picks = st.sampled_from((0, 0, 0, 1, 1, 2, 3, 5, 8, 13))
+"""Which of the claims so far, counted back from the latest: outdated receipts are as common as current ones."""
+delays = st.sampled_from((0, 0, 1, 2))
+"""In steps of time, and a half."""
+verdicts = st.sampled_from((Done, Done, Retry, Retry, Return, Bury, Cancelled))
+Item: TypeAlias = tuple[type[Any], int, bool, list[tuple[str, bool]]]
+items: st.SearchStrategy[Item] = st.tuples(verdicts, delays, st.booleans(), st.lists(new_or_old, max_size=1))
+"""A verdict, its delay, whether there is a record, follow-ups."""
+progresses = st.none() | st.builds(Progress, st.integers(0, 9), st.none() | st.just(9))
+junk = st.dictionaries(
+    st.binary(min_size=1, max_size=3).map(b"x-".__add__), st.binary(max_size=5), min_size=1, max_size=3
+)
+
+
+@frozen
+class Claim:
+    """One claim, with the receipts of the backend and of the model."""
+
+    task_id: str
+    receipt: str
+    model_receipt: str
+    rank: int
+
+
+class BackendMachine(RuleBasedStateMachine):
+    """Does the same to a backend and to the model. Use `backend_machine` to name the backend."""
+
+    make_harness: ClassVar[Callable[[], AbstractContextManager[Harness]]]
+    promote_reclaims: ClassVar[bool] = False
+    """True for a backend whose `promote` also takes back what lost its holder (B3 lets only `claim` do so)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.context = type(self).make_harness()
+        self.harness = self.context.__enter__()
+        self.model_harness = MemoryHarness()
+        self.model_harness.lease = self.harness.lease
+        self.backend = self.harness.open(history=HISTORY)
+        self.model = self.model_harness.open(history=HISTORY)
+        self.backend.claim("one", 1, 0)
+        self.model.claim("one", 1, 0)
+        self.lock = self.model_harness.store.changed
+        self.group = self.model_harness.store.group(self.model_harness.stream_key, "cg")
+        self.step = self.harness.lease * 2 // 5
+        self.elapsed = 0
+        self.tick = 0
+        self.claims: list[Claim] = []
+        self.known: set[str] = set()
+        self.generation: Counter[str] = Counter()
+        self.retries: Counter[str] = Counter()
+        self.ends: Counter[str] = Counter()
+
+    def teardown(self) -> None:
+        self.backend.close()
+        self.context.__exit__(None, None, None)
+
+    # -- what both are given
+
+    @property
+    def now(self) -> int:
+        return self.model_harness.clock()
+
+    def ms(self, steps: int) -> int:
+        """A delay that ends between two steps, and at another time than any other."""
+        self.tick += 1
+        return steps * self.step + self.step // 2 + self.tick if steps else 0
+
+    def name(self, slot: str) -> str:
+        return f"{slot}{self.generation[slot]}"
+
+    def message(self, slot: str, new: bool, delay: int) -> Message:
+        self.generation[slot] += new
+        task_id = self.name(slot)
+        self.known.add(task_id)
+        return Message(task_id, "kit.job", b"\xff" + task_id.encode(), headers={"k": slot}, delay=delay)
+
+    def picked(self, pick: int) -> Claim:
+        return self.claims[-1 - pick % len(self.claims)]
+
+    def settlement(self, claim: Claim, item: Item) -> Settlement:
+        kind, delay, described, then = item
+        verdict = kind(self.ms(delay)) if kind in (Retry, Return) else kind("no use") if kind is Bury else kind()
+        messages = [self.message(slot, new, 0) for slot, new in then]
+        return Settlement(claim.receipt, verdict, self.record(claim, verdict) if described else None, messages)
+
+    def record(self, claim: Claim, verdict: Verdict) -> Record | None:
+        ttl = 2 * self.step + self.step // 2 if claim.rank % 3 == 0 else 86_400_000
+        match verdict:
+            case Done():
+                status, error = TaskStatus.SUCCESS, None
+            case Bury():
+                status, error = TaskStatus.FAILURE, Failure("ValueError", "no", "Traceback …")
+            case Cancelled():
+                status, error = TaskStatus.CANCELLED, None
+            case _:
+                return None
+        value = b"\xff\x00" if error is None else b""
+        return Record(claim.task_id, status, value, error=error, progress=FINAL, ttl=ttl, rank=claim.rank)
+
+    def same(self, seen: object, wanted: object, what: str) -> None:
+        assert seen == wanted, f"{what}\n  the backend: {seen!r}\n  the model:   {wanted!r}"
+
+    # -- rules
+
+    @rule(tasks=st.lists(st.tuples(new_or_old, delays), min_size=1, max_size=4))
+    def enqueue(self, tasks: list[tuple[tuple[str, bool], int]]) -> None:
+        batch = [self.message(slot, new, self.ms(delay)) for (slot, new), delay in tasks]
+        self.same(list(self.backend.enqueue(batch)), list(self.model.enqueue(batch)), "the answers of enqueue")
+
+    @rule(consumer=consumers, limit=st.integers(1, 4), lost=st.booleans())
+    def claim(self, consumer: str, limit: int, lost: bool) -> None:
+        """A worker claims, and may never see the reply."""
+        self.claims += [] if lost else self.claimed(consumer, limit)
+
+    @rule(consumer=consumers, limit=st.integers(1, 3), decisions=st.lists(items, min_size=1, max_size=3))
+    def work(self, consumer: str, limit: int, decisions: list[Item]) -> None:
+        """A worker claims and settles at once: the common case, which the others alone would make rare."""
+        claims = self.claimed(consumer, limit)
+        self.claims += claims
+        self.settled(list(zip(claims, decisions, strict=False)))
+
+    @rule(consumer=consumers, other=consumers)
+    def take_over(self, consumer: str, other: str) -> None:
+        """A holder falls silent for more than a lease, and another comes; both receipts are used from then on."""
+        self.claims += self.claimed(consumer, 2)
+        self.advance(3)
+        self.claims += self.claimed(other, 1)
+
+    def claimed(self, consumer: str, limit: int) -> list[Claim]:
+        """The model lends what the backend has lent, if the laws allow it."""
+        self.backend.promote(256)
+        self.model.claim(consumer, 0, 0)
+        deliveries = self.backend.claim(consumer, limit, 0)
+        ready = self.group.lines[Place.READY]
+        found = [delivery.message.id for delivery in deliveries]
+        self.same(len(found), min(limit, len(ready)), f"how many were claimed: {found} of {list(ready)}")
+        assert set(found) <= set(ready), f"claimed {found}, but only {list(ready)} can be"
+        assert len(set(found)) == len(found), f"claimed twice at once: {found}"
+        new = [entry.id for entry in ready.values() if entry.rank == 0 and entry.due == 0]
+        self.same([i for i in found if i in new], new[: sum(i in new for i in found)], "the order of first deliveries")
+        claims = []
+        for delivery in deliveries:
+            entry = self.group.tasks[delivery.message.id]
+            self.same(bare(delivery.message), bare(entry.message), "a claimed message")
+            self.count(entry, delivery.rank)
+            with self.lock:
+                lent = self.group.lend(entry, consumer, self.now)
+            assert all(delivery.receipt != old.receipt for old in self.claims), f"{delivery.receipt!r} was issued twice"
+            claims.append(Claim(entry.id, delivery.receipt, lent.receipt, delivery.rank))
+        return claims
+
+    def count(self, entry: Entry, rank: int) -> None:
+        """What must hold whatever the model says: ranks grow, and only a retry is an attempt."""
+        ranks = [claim.rank for claim in self.claims if claim.task_id == entry.id]
+        assert all(old < rank for old in ranks), f"rank {rank} of {entry.id!r} after {ranks}"
+        if isinstance(entry.message, Message):
+            self.same(entry.message.attempt, 1 + self.retries[entry.id], f"the attempt of {entry.id!r}")
+        self.same(self.ends[entry.id], 0, f"how often {entry.id!r} had ended when it was claimed")
+
+    @precondition(lambda self: self.claims)
+    @rule(batch=st.lists(st.tuples(picks, items), min_size=1, max_size=3))
+    def settle(self, batch: list[tuple[int, Item]]) -> None:
+        """Current, outdated and repeated receipts, with every verdict."""
+        self.settled([(self.picked(pick), item) for pick, item in batch])
+
+    def settled(self, batch: Sequence[tuple[Claim, Item]]) -> None:
+        claims = [claim for claim, _ in batch]
+        ours = [self.settlement(claim, item) for claim, item in batch]
+        models = [
+            evolve(settlement, receipt=claim.model_receipt) for claim, settlement in zip(claims, ours, strict=True)
+        ]
+        cancelled = {entry.id for entry in self.group.lines[Place.HELD].values() if entry.cancelled}
+        wanted = list(self.model.settle(models))
+        self.same(list(self.backend.settle(ours)), wanted, f"the answers of settle for {ours}")
+        for claim, settlement, accepted in zip(claims, ours, wanted, strict=True):
+            again = isinstance(settlement.verdict, Retry | Return) and claim.task_id not in cancelled
+            if accepted and not again:
+                self.ends[claim.task_id] += 1
+            elif accepted and isinstance(settlement.verdict, Retry):
+                self.retries[claim.task_id] += 1
+
+    @precondition(lambda self: self.claims)
+    @rule(batch=st.lists(st.tuples(picks, progresses), min_size=1, max_size=3))
+    def extend(self, batch: list[tuple[int, Progress | None]]) -> None:
+        claims = [(self.picked(pick), progress) for pick, progress in batch]
+        seen = self.backend.extend([Extension(claim.receipt, progress) for claim, progress in claims])
+        wanted = self.model.extend([Extension(claim.model_receipt, progress) for claim, progress in claims])
+        self.same(list(seen), list(wanted), f"the answers of extend for {claims}")
+
+    @rule(consumer=consumers, started=st.lists(picks, max_size=3))
+    def release(self, consumer: str, started: list[int]) -> None:
+        running = [self.picked(pick) for pick in started if self.claims]
+        held = [entry for entry in self.group.lines[Place.HELD].values() if entry.consumer == consumer]
+        wanted = self.model.release(consumer, [claim.model_receipt for claim in running])
+        seen = self.backend.release(consumer, [claim.receipt for claim in running])
+        if not any(entry.cancelled for entry in held):  # whether these count as taken back is left open
+            self.same(seen, wanted, f"how many were released from {consumer!r}")
+
+    @rule(steps=st.integers(1, 3))
+    def advance(self, steps: int) -> None:
+        self.elapsed += steps * self.step
+        if self.elapsed > DEDUPE_MS - MINUTE:  # what is known about an id after that is left open
+            return
+        self.harness.advance(steps * self.step)
+        self.model_harness.advance(steps * self.step)
+
+    @rule(limit=st.integers(1, 3))
+    def promote(self, limit: int) -> None:
+        if self.promote_reclaims:
+            with self.lock:
+                self.group.reclaim(self.now)
+                self.group.trim(HISTORY, self.now)
+        self.backend.promote(limit)
+        self.model.promote(limit)
+
+    @rule(
+        chosen=st.lists(slots, min_size=1, max_size=3, unique=True),
+        action=st.sampled_from(("cancel", "cancel", "requeue", "requeue", "delete", "forget", "trim")),
+    )
+    def administer(self, chosen: list[str], action: str) -> None:
+        tasks = [self.name(slot) for slot in chosen]
+        waiting = {task_id for place in (Place.READY, Place.DELAYED) for task_id in self.group.lines[place]}
+        seen, wanted = (self.act(side, action, tasks) for side in (self.backend, self.model))
+        self.same(seen, wanted, f"the answer of {action} for {tasks}")
+        agreed = [task_id for task_id, answer in zip(tasks, wanted, strict=False) if answer]
+        if action == "cancel":
+            self.ends.update(waiting.intersection(agreed))
+        elif action == "requeue":
+            for task_id in agreed:
+                self.ends[task_id] = self.retries[task_id] = 0
+        elif action == "delete":  # whether its id is still known is left open
+            self.generation.update(slot for slot in chosen if self.name(slot) in agreed)
+
+    def act(self, side: Backend, action: str, tasks: list[str]) -> list[bool]:
+        match action:
+            case "cancel":
+                return list(side.cancel(tasks))
+            case "requeue":
+                return list(side.requeue(tasks))
+            case "delete":
+                return list(side.delete(tasks))
+            case "forget":
+                side.forget(tasks)
+                return []
+            case _:
+                return [True] * side.trim(len(tasks))
+
+    @rule(fields=junk)
+    def inject(self, fields: dict[bytes, bytes]) -> None:
+        task_id = self.harness.inject(fields)
+        with self.lock:
+            self.group.insert(Entry(task_id, message_from_fields(fields, task_id)), 0, self.now)
+        self.known.add(task_id)
+
+    # -- what must be the same after every step
+
+    @invariant()
+    def same_records(self) -> None:
+        known = sorted(self.known)
+        seen, wanted = self.backend.get(known), self.model.get(known)
+        self.same(
+            [essence(record) for record in seen], [essence(record) for record in wanted], f"the records of {known}"
+        )
+
+    @invariant()
+    def same_tasks(self) -> None:
+        """What is shown of each task, but for those whose record or lease has ended: these may be in between."""
+        lapsed = self.lapsed()
+        known = sorted(self.known - lapsed)
+        for task_id, ours, models in zip(known, self.backend.show(known), self.model.show(known), strict=True):
+            if models is None or not models.status.finished or models.record is not None:
+                self.same(view(ours), view(models), f"what is shown of {task_id!r}")
+        listed = all_tasks(self.backend, count=3)
+        names = [task.id for task in listed]
+        assert len(set(names)) == len(names), f"a task is listed twice: {names}"
+        seen = {task.id: task.status for task in listed if task.id not in lapsed}
+        wanted = {task.id: task.status for task in all_tasks(self.model) if task.id not in lapsed}
+        self.same(seen, wanted, "the tasks and their states")
+        self.same(sum(counts(self.backend)), len(names), "how many tasks depth counts and tasks lists")
+
+    @invariant()
+    def same_depth(self) -> None:
+        seen, wanted = counts(self.backend), counts(self.model)
+        overdue = any(entry.due <= self.now for entry in self.group.lines[Place.DELAYED].values())
+        if overdue or self.lapsed():
+            seen, wanted = (sum(seen[:3]), *seen[3:]), (sum(wanted[:3]), *wanted[3:])  # type: ignore[assignment]
+        self.same(seen, wanted, "ready, held, delayed, failed, finished")
+
+    @invariant()
+    def same_holders(self) -> None:
+        lapsed = self.lapsed()
+        seen, wanted = (
+            {consumer.name: names for consumer in side.consumers() if (names := sorted({*consumer.held} - lapsed))}
+            for side in (self.backend, self.model)
+        )
+        self.same(seen, wanted, "who holds what")
+
+    def lapsed(self) -> set[str]:
+        """The tasks that lost their holder, and that nobody has claimed since."""
+        return {entry.id for entry in self.group.lines[Place.HELD].values() if entry.lease_end <= self.now}
+
+
+def bare(message: Message | Unreadable | None) -> object:
+    """A message without the times that the store stamps."""
+    if isinstance(message, Unreadable):
+        return dict(message.fields)
+    return message and evolve(message, enqueued=0, due=0)
+
+
+def essence(record: Record | None) -> object:
+    """A record without what a store may add to one that it had to make itself."""
+    return record and (record.id, record.status, record.value, record.error and record.error.message)
+
+
+def view(task: TaskInfo | None) -> object:
+    """A task as it is shown. Which progress is kept with a record that has none is left open."""
+    if task is None:
+        return None
+    worker = task.worker if task.status is TaskStatus.STARTED else ""
+    progress = task.progress if not task.status.finished or task.progress == FINAL else None
+    return task.id, task.status, bare(task.message), worker, task.reason, progress
+
+
+def backend_machine(
+    make_harness: Callable[[], AbstractContextManager[Harness]], *, promote_reclaims: bool = False
+) -> type[BackendMachine]:
+    """The machine for one backend; its `TestCase` is what pytest runs.
+
+    `make_harness` answers a context manager with a harness on a fresh queue: `contextlib.closing` for one that has a
+    `close`, `contextlib.nullcontext` for one that has not. `promote_reclaims`: see `BackendMachine`.
+    """
+    attributes = {"make_harness": staticmethod(make_harness), "promote_reclaims": promote_reclaims}
+    return type("Machine", (BackendMachine,), attributes)

@@ -1,0 +1,44 @@
+"""Tasks in every place of a queue, put there as a worker would."""
+
+from __future__ import annotations
+
+from pyxqueue import TaskQueue
+from pyxqueue.message import Bury, Delivery, Done, Failure, Record, Settlement, TaskStatus, Verdict
+
+WORKER = "worker-1-4242-7f0c0f3e-b6a0-11f0-8d2b-0242ac120002"
+
+
+def enqueue(queue: TaskQueue, *ids: str, delay: float | None = None) -> None:
+    task = queue.registry.get("jobs.add")
+    assert task is not None
+    for task_id in ids:
+        task.with_options(task_id=task_id, delay=delay)(1, b=2)
+
+
+def claim(queue: TaskQueue, task_id: str) -> Delivery:
+    """Enqueue a task on an otherwise empty line, and hold it."""
+    enqueue(queue, task_id)
+    [delivery] = queue.stores.broker.claim(WORKER, 1, 0)
+    return delivery
+
+
+def fail(queue: TaskQueue, *ids: str) -> None:
+    for task_id in ids:
+        error = Failure("ValueError", f"no {task_id}", "Traceback: in jobs.py")
+        record = Record(task_id, TaskStatus.FAILURE, error=error, worker=WORKER)
+        _settle(queue, task_id, Bury(f"ValueError: no {task_id}"), record)
+
+
+def succeed(queue: TaskQueue, *ids: str) -> None:
+    for task_id in ids:
+        _settle(queue, task_id, Done(), Record(task_id, TaskStatus.SUCCESS, value=b"3", worker=WORKER))
+
+
+def _settle(queue: TaskQueue, task_id: str, verdict: Verdict, record: Record) -> None:
+    receipt = claim(queue, task_id).receipt
+    assert queue.stores.broker.settle([Settlement(receipt, verdict, record)]) == [True]
+
+
+def states(queue: TaskQueue, *ids: str) -> list[str | None]:
+    """The state of each task, None for one that is not there."""
+    return [info.status.name if info else None for info in queue.stores.inspector.show(ids)]

@@ -1,0 +1,126 @@
+"""From ``MODULE[:QUEUE]`` to a queue, and what is said when there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from pyxqueue import ConfigurationError, TaskQueue
+from pyxqueue.cli.loading import App, ImportFailed
+
+from .conftest import Write
+
+QUEUE = "from pyxqueue import TaskQueue\nqueue = TaskQueue('one')\n"
+
+
+@pytest.fixture
+def load(write: Write, tmp_path: Path) -> Callable[[str], TaskQueue]:
+    return lambda text: App.parse(text, str(tmp_path)).load()
+
+
+Load: TypeAlias = Callable[[str], TaskQueue]
+
+
+def test_the_only_queue_is_found(write: Write, load: Load) -> None:
+    """Also one that has two names."""
+    assert load(write(QUEUE + "same = queue\n")).stream_key == "one"
+
+
+def test_one_of_several_queues_is_named(write: Write, load: Load) -> None:
+    """By its path of attributes."""
+    module = write(QUEUE + "class Mail:\n    queue = TaskQueue('mail')\n")
+
+    assert load(f"{module}:queue").stream_key == "one"
+    assert load(f"{module}:Mail.queue").stream_key == "mail"
+
+
+def test_several_queues_are_listed(write: Write, load: Load) -> None:
+    """In the words that choose one."""
+    module = write(QUEUE + "other = TaskQueue('two')\n")
+
+    with pytest.raises(ConfigurationError, match=f"2 queues .* say which: {module}:queue, {module}:other$"):
+        load(module)
+
+
+@pytest.mark.parametrize(
+    ("source", "queue", "message"),
+    [
+        ("", "", "there is no TaskQueue in "),
+        (QUEUE, ":qeue", "has no 'qeue'; the queues in it: queue"),
+        ("", ":qeue", "has no 'qeue'; the queues in it: none"),
+        ("queue = 3", ":queue", ":queue is a int, not a TaskQueue"),
+    ],
+)
+def test_no_queue_is_a_mistake(source: str, queue: str, message: str, write: Write, load: Load) -> None:
+    """It says what is there instead."""
+    with pytest.raises(ConfigurationError, match=message):
+        load(write(source) + queue)
+
+
+def test_a_missing_module_is_a_mistake(load: Load, tmp_path: Path) -> None:
+    """It says where was looked."""
+    with pytest.raises(ConfigurationError, match=rf"no module 'no_such_app' in {tmp_path}.*--path"):
+        load("no_such_app.tasks")
+
+
+@pytest.mark.parametrize("text", ["", ":queue", "a..b", ".a", "a b"])
+def test_what_names_no_module_is_a_mistake(text: str, load: Load) -> None:
+    """Before anything is imported."""
+    with pytest.raises(ConfigurationError, match="names no module"):
+        load(text)
+
+
+def test_a_missing_file_is_a_mistake(load: Load) -> None:
+    """It is named in full."""
+    with pytest.raises(ConfigurationError, match=r"there is no file /.*/nope\.py"):
+        load("nope.py")
+
+
+def test_a_file_is_the_module_it_would_be_imported_as(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task's name begins with it, so both have to agree; the folder given for modules plays no part."""
+    monkeypatch.chdir(tmp_path)
+    inner = tmp_path / "shop" / "mail"
+    inner.mkdir(parents=True)
+    for file in (tmp_path / "rpc.py", inner / "tasks.py", inner / "__init__.py", inner.parent / "__init__.py"):
+        file.write_text("")
+
+    assert App.parse("rpc.py:queue", "/elsewhere") == App("rpc", "queue", str(tmp_path))
+    assert App.parse("./shop/mail/tasks.py", "/elsewhere") == App("shop.mail.tasks", "", str(tmp_path))
+    assert App.parse("shop/mail/__init__.py", "/elsewhere") == App("shop.mail", "", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("source", "last"),
+    [
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("def f(:\n", "SyntaxError: invalid syntax"),
+        ("import sys\nsys.exit('usage')", "SystemExit: usage"),
+    ],
+)
+def test_a_failing_module_shows_its_own_traceback(source: str, last: str, write: Write, load: Load) -> None:
+    """From the user's first line on, without the way that led there."""
+    module = write(source)
+
+    with pytest.raises(ImportFailed) as caught:
+        load(module)
+
+    lines = caught.value.message.splitlines()
+    assert (lines[0], lines[-1]) == (f"{module} cannot be imported", last)
+    assert f"{module}.py" in next(line for line in lines if line.startswith("  File "))
+    assert caught.value.exit_code == 2
+
+
+def test_further_modules_bring_their_tasks(write: Write, tmp_path: Path) -> None:
+    """For a queue whose module does not import all that use it."""
+    home = write(QUEUE)
+    more = write(f"from {home} import queue\n@queue.task\ndef add(a, b): return a + b\n")
+
+    queue = App.parse(home, str(tmp_path)).load([more])
+
+    assert [task.name for task in queue.registry] == [f"{more}.add"]

@@ -1,0 +1,245 @@
+"""`info`, `task`, and that looking changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pyxqueue import TaskQueue
+from pyxqueue.cli.output import duration, printable
+
+from .conftest import Command, Write
+from .jobs import WORKER, claim, enqueue, fail, succeed
+
+LOOKING = [
+    ["info"],
+    ["task", "a"],
+    ["failed", "list"],
+    ["failed", "retry", "--all"],
+    ["failed", "delete", "--all", "--yes"],
+    ["cancel", "a"],
+    ["purge", "--yes"],
+    ["groups", "list"],
+    ["groups", "remove", "cg", "--yes"],
+]
+
+
+def test_info_counts_what_stands_where(queue: TaskQueue, command: Command) -> None:
+    """Each place has its number, in JSON under its own name."""
+    # Given
+    fail(queue, "f1", "f2")
+    succeed(queue, "s1")
+    claim(queue, "h1")
+    enqueue(queue, "r1", "r2", "r3")
+    enqueue(queue, "d1", delay=3600)
+    # When
+    result = command("info", "--json")
+    # Then
+    [group] = json.loads(result.stdout)["groups"]
+    assert group["depth"] == {"ready": 3, "held": 1, "delayed": 1, "failed": 2, "finished": 1}
+
+
+def test_info_says_what_each_worker_holds(queue: TaskQueue, command: Command) -> None:
+    """A worker's name tells its machine and the process of its supervisor."""
+    claim(queue, "h1")
+
+    [group] = json.loads(command("info", "--json").stdout)["groups"]
+
+    [worker] = group["workers"]
+    assert (worker["name"], worker["host"], worker["pid"], worker["holds"]) == (WORKER, "0242ac120002", 4242, ["h1"])
+
+
+def test_info_is_a_table_for_people(queue: TaskQueue, command: Command) -> None:
+    """The queue, a line per group, and a line per worker."""
+    claim(queue, "h1")
+    enqueue(queue, "r1")
+
+    lines = [line.split() for line in command("info").stdout.splitlines()]
+
+    assert lines[2] == ["group", "ready", "held", "delayed", "failed", "finished", "oldest"]
+    assert lines[3][:6] == ["cg", "1", "1", "0", "0", "0"]
+    assert lines[6][:4] == ["cg", WORKER, "0242ac120002", "4242"]
+    assert lines[6][-1] == "h1"
+
+
+def test_info_shows_every_group(queue: TaskQueue, url: str, command: Command) -> None:
+    """Without --group, because a group that nobody serves is what an operator looks for."""
+    other = TaskQueue(url, stream_key=queue.stream_key, consumer_group="eu")
+    other.stores.broker.promote(1)
+    other.close()
+    enqueue(queue, "r1")
+    claimed = queue.stores.broker.claim(WORKER, 1, 0)
+
+    groups = json.loads(command("info", "--json").stdout)["groups"]
+
+    assert claimed
+    assert [(group["group"], group["depth"]["ready"]) for group in groups] == [("cg", 0), ("eu", 1)]
+
+
+def test_info_shows_the_group_that_is_asked_for(queue: TaskQueue, url: str, command: Command) -> None:
+    """And no other, wherever the option stands."""
+    other = TaskQueue(url, stream_key=queue.stream_key, consumer_group="eu")
+    for one in (queue, other):
+        one.stores.broker.promote(1)
+    other.close()
+
+    for args in (["--group", "eu", "info", "--json"], ["info", "--group", "eu", "--json"]):
+        assert [group["group"] for group in json.loads(command(*args).stdout)["groups"]] == ["eu"]
+
+
+@pytest.mark.parametrize("args", LOOKING, ids=" ".join)
+def test_looking_at_no_queue_makes_none(args: list[str], command: Command, keys: Callable[[], list[bytes]]) -> None:
+    """A name that was misspelt is an error, and the store stays as it was."""
+    result = command(*args)
+
+    assert (result.exit_code, keys()) == (1, [])
+    assert "there is no queue" in result.stderr
+
+
+@pytest.mark.parametrize("args", [args for args in LOOKING if "groups" not in args], ids=" ".join)
+def test_looking_at_no_group_makes_none(args: list[str], queue: TaskQueue, command: Command) -> None:
+    """A group that came to be by looking would get a copy of every task from then on."""
+    enqueue(queue, "r1")
+
+    result = command(*args, "--group", "typo")
+
+    assert (result.exit_code, queue.stores.inspector.groups()) == (1, ["cg"])
+    assert "has no group 'typo', only cg" in result.stderr
+
+
+def test_task_says_what_is_known(queue: TaskQueue, command: Command) -> None:
+    """The call, its state, who ran it, and what it answered."""
+    succeed(queue, "s1")
+
+    facts = json.loads(command("task", "s1", "--json").stdout)
+
+    expected = {"id": "s1", "task": "jobs.add", "state": "SUCCESS", "args": [1], "kwargs": {"b": 2}, "result": 3}
+    assert {name: facts[name] for name in expected} == expected
+    assert facts["worker"] == WORKER
+
+
+def test_task_shows_why_it_failed(queue: TaskQueue, command: Command) -> None:
+    """With the worker's traceback as text."""
+    fail(queue, "f1")
+
+    shown = command("task", "f1").stdout
+
+    assert "ValueError: no f1" in shown
+    assert shown.endswith("\n\nTraceback: in jobs.py\n")
+
+
+def test_an_unknown_task_is_an_error(queue: TaskQueue, command: Command) -> None:
+    """It may have expired, so the message says so."""
+    enqueue(queue, "r1")
+
+    result = command("task", "r2")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: no task has the id 'r2'")
+
+
+def test_a_store_that_cannot_be_reached_is_exit_code_3(command: Command) -> None:
+    """So that a script can try again later."""
+    result = command("info", "--url", "redis://:secret@127.0.0.1:1/0")
+
+    assert result.exit_code == 3
+    assert "secret" not in result.stderr
+
+
+def test_a_wrong_url_is_exit_code_2(command: Command) -> None:
+    """Trying again would not help."""
+    result = command("info", "--url", "nosql://somewhere")
+
+    assert result.exit_code == 2
+    assert "no backend for nosql://" in result.stderr
+
+
+def test_a_password_is_not_shown(command: Command, url: str, stream_key: str) -> None:
+    """Neither one before the host nor one behind the question mark. (Without a password, the server takes any.)"""
+    result = command("info", "--url", url.replace("//", "//default:p@ss:w@") + "?username=default&password=hunter2")
+
+    assert f"there is no queue {stream_key!r} at {url}:" in result.stderr
+
+
+def test_app_and_store_exclude_each_other(command: Command) -> None:
+    """An app says where its queue is; to look elsewhere under its name would be a trap."""
+    result = command("info", "some.app", "--queue", "other")
+
+    assert result.exit_code == 2
+    assert "leave out --queue" in result.stderr
+
+
+def test_the_store_on_the_command_line_wins_over_the_apps_variable(
+    queue: TaskQueue, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is typed is meant."""
+    enqueue(queue, "r1")
+    monkeypatch.setenv("PYXQUEUE_APP", "no_such_app")
+
+    assert command("info", "--queue", queue.stream_key).exit_code == 0
+    assert command("info").exit_code == 2
+
+
+def test_eager_mode_does_not_hide_a_store(queue: TaskQueue, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable is for programs that enqueue."""
+    enqueue(queue, "r1")
+    monkeypatch.setenv("PYXQUEUE_EAGER", "1")
+
+    assert json.loads(command("task", "r1", "--json").stdout)["state"] == "PENDING"
+
+
+def test_an_eager_app_has_nothing_to_show(command: Command, write: Write, tmp_path: Path) -> None:
+    """Its tasks never were in a store, and an empty table would look like an answer."""
+    module = write("from pyxqueue import TaskQueue\nqueue = TaskQueue(eager=True)")
+
+    result = command("--path", str(tmp_path), "info", module)
+
+    assert result.exit_code == 2
+    assert "is eager" in result.stderr
+
+
+def test_an_app_names_its_own_queue(queue: TaskQueue, url: str, command: Command, write: Write, tmp_path: Path) -> None:
+    """With its own store, name and group; the variables for a store play no part."""
+    module = write(
+        f"from pyxqueue import TaskQueue\nqueue = TaskQueue({url!r}, stream_key='app', consumer_group='eu')\n"
+        f"queue.stores.broker.promote(1)"
+    )
+
+    shown = json.loads(command("--path", str(tmp_path), "--app", module, "info", "--json").stdout)
+
+    assert (shown["queue"], shown["at"], shown["groups"][0]["group"]) == ("app", module, "eu")
+
+
+def test_a_url_that_an_app_would_not_follow_is_a_mistake(
+    url: str, command: Command, write: Write, tmp_path: Path
+) -> None:
+    """What is shown would be of another store than the one that was asked for."""
+    module = write("from pyxqueue import TaskQueue\nqueue = TaskQueue('redis://127.0.0.1:1')")
+
+    result = command("info", "--path", str(tmp_path), "--app", module, "--url", url)
+
+    assert result.exit_code == 2
+    assert "--url cannot change it" in result.stderr
+
+
+@pytest.mark.parametrize(("ms", "text"), [(0, "0 ms"), (999, "999 ms"), (3_200, "3.2 s"), (5_400_000, "1.5 h")])
+def test_durations_are_short(ms: int, text: str) -> None:
+    """One unit, one decimal."""
+    assert duration(ms) == text
+
+
+def test_what_json_cannot_show_is_described() -> None:
+    """Also an int that Python would not turn into text."""
+    assert printable({"a": [1]}) == {"a": [1]}
+    assert printable({1, 2}) == "{1, 2}"
+    assert printable(10**5000) == "<int that is too long to show>"
+
+
+def test_help_lists_the_exit_codes(command: Command) -> None:
+    """They are a promise to scripts."""
+    shown = command("--help").stdout
+
+    assert "3  the store cannot be reached" in shown

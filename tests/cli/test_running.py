@@ -1,0 +1,306 @@
+"""`worker` and `child`, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from pyxqueue import TaskQueue
+from pyxqueue.cli import main as program
+
+from ..running import PATIENCE, Place
+from .conftest import Command, Write
+
+RPC = """
+import os, sys, threading
+from pyxqueue import TaskQueue
+
+queue = TaskQueue(stream_key="KEY")
+
+@queue.task
+def who():
+    where = "inline" if threading.current_thread() is threading.main_thread() else "thread"
+    return f"{os.getppid()} {os.path.basename(sys.argv[0])} {where}"
+
+if __name__ == "__main__":
+    LINES
+    print(who().get(timeout=40))
+"""
+NO_FORK = "import pyxqueue.worker.launch as launch; launch.fork_is_safe = lambda: False"
+STARTED = "worker processes, pid of the supervisor"
+
+
+@pytest.fixture
+def place(tmp_path: Path, url: str) -> Place:
+    """A folder with a script; compiled files would hide a change within a second from --reload."""
+    return Place(tmp_path, url, {"PYTHONDONTWRITEBYTECODE": "1"})
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "worker.log"
+
+
+def write(place: Place, stream_key: str, lines: str = "pass") -> None:
+    (place.folder / "rpc.py").write_text(RPC.replace("KEY", stream_key).replace("LINES", lines))
+
+
+def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    """Wait for something that a process does, as long as it lives."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert process.poll() is None, "the process has ended"
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)
+
+
+@contextmanager
+def started(place: Place, *flags: str, pass_fds: Sequence[int] = ()) -> Iterator[subprocess.Popen[str]]:
+    """A worker that runs; its output ends when the last of its processes does."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pyxqueue", "worker", "rpc", "-p", "1", *flags],
+        cwd=place.folder, env=place.environment, pass_fds=pass_fds, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        assert any(STARTED in line for line in process.stderr)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+@pytest.mark.parametrize("module", [["rpc"], ["rpc:queue"], ["rpc.py"], ["--app", "rpc"]], ids=" ".join)
+def test_a_worker_runs_what_a_script_enqueues(module: list[str], place: Place, stream_key: str) -> None:
+    """The script's functions are of __main__, the worker's of rpc; both have the same names on the wire."""
+    write(place, stream_key)
+
+    with place.worker("-m", "pyxqueue", "worker", *module, "-p", "1") as worker:
+        assert place.run("rpc.py") == f"{worker.pid} __main__.py inline\n"
+
+
+def test_interrupting_a_worker_is_a_good_end(place: Place, stream_key: str, log: Path) -> None:
+    """^C means stop, and stopping is what it does."""
+    write(place, stream_key)
+
+    with place.worker("-m", "pyxqueue", "worker", "rpc", "-p", "1", output=log) as worker:
+        until(lambda: STARTED in log.read_text(), worker)
+        worker.send_signal(signal.SIGINT)
+        assert worker.wait(PATIENCE) == 0
+    assert "all workers have stopped" in log.read_text()
+
+
+def test_flags_say_how_the_queue_is_run(
+    command: Command, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each flag has its argument of `run`."""
+    monkeypatch.setenv("PYXQUEUE_LOG_FORMAT", "text")  # so that it is as before when the test has ended
+    said: list[object] = []
+    monkeypatch.setattr(TaskQueue, "run", lambda _queue, *args, **more: said.extend([args, more]))
+    module = write("from pyxqueue import TaskQueue\nqueue = TaskQueue()")
+
+    command("worker", module, "--path", str(tmp_path), "-p", "2", "-t", "3", "-c", "4", "--grace", "5")
+
+    assert said == [(2,), {"threads": 3, "concurrency": 4, "grace": 5.0, "parent": None}]
+
+
+def test_flags_come_from_the_environment_too(place: Place, stream_key: str, log: Path) -> None:
+    """As a container sets them; the app and the format of the log among them."""
+    write(place, stream_key)
+    more = {"PYXQUEUE_PROCESSES": "3", "PYXQUEUE_APP": "rpc", "PYXQUEUE_LOG_FORMAT": "json"}
+    place = Place(place.folder, place.url, {**place.more, **more})
+
+    with place.worker("-m", "pyxqueue", "worker", output=log) as worker:
+        until(lambda: STARTED in log.read_text(), worker)
+
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    [started] = [line for line in lines if STARTED in line["message"]]
+    assert started["message"].startswith("3 worker processes")
+    assert (started["level"], started["logger"]) == ("info", "pyxqueue.worker")
+
+
+def test_a_worker_is_told_its_store(place: Place, stream_key: str) -> None:
+    """By --url, which the processes that it starts anew follow too."""
+    write(place, stream_key)
+    (place.folder / "nofork.py").write_text(f"{NO_FORK}\nfrom pyxqueue.cli import main\nmain()\n")
+    astray = Place(place.folder, "redis://127.0.0.1:1", place.more)
+
+    with astray.worker("nofork.py", "worker", "rpc", "-p", "1", "--url", place.url):
+        assert place.run("rpc.py").endswith(" __main__.py inline\n")
+
+
+def test_a_level_keeps_lower_lines_out(place: Place, stream_key: str, log: Path) -> None:
+    """Nothing went wrong, so a worker that logs warnings says nothing."""
+    write(place, stream_key)
+
+    with place.worker("-m", "pyxqueue", "worker", "rpc", "-p", "1", "--log-level", "warning", output=log):
+        place.run("rpc.py")
+
+    assert log.read_text() == ""
+
+
+def test_a_module_that_fails_shows_its_traceback(place: Place, stream_key: str) -> None:
+    """And the exit code says that starting it again will not help."""
+    (place.folder / "rpc.py").write_text("raise RuntimeError('no settings')")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pyxqueue", "worker", "rpc"],
+        cwd=place.folder, env=place.environment, capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: rpc cannot be imported\n")
+    assert done.stderr.endswith("RuntimeError: no settings\n")
+
+
+def test_a_worker_needs_a_module(command: Command) -> None:
+    """A store has no tasks."""
+    result = command("worker")
+
+    assert result.exit_code == 2
+    assert "pyxqueue worker rpc" in result.stderr
+
+
+def test_a_worker_ends_with_its_parent(place: Place, stream_key: str) -> None:
+    """When the other end of the pipe closes, however the parent ended."""
+    write(place, stream_key)
+    reader, writer = os.pipe()
+    with started(place, "--parent-fd", str(reader), pass_fds=[reader]) as process:
+        os.close(reader)
+        os.close(writer)
+        _, rest = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, "all workers have stopped" in rest) == (0, True)
+
+
+THREAD = "threading.Thread(target=threading.Event().wait, daemon=True).start(); queue.start(1)"
+
+
+def test_a_program_with_threads_starts_workers_anew(place: Place, stream_key: str) -> None:
+    """Forking beside threads is not safe, so `start` runs the command.
+
+    The end of the program is that of its workers: as long as one lives, the output would not end.
+    """
+    write(place, stream_key, THREAD)
+
+    assert place.run("rpc.py").endswith(" __main__.py inline\n")
+
+
+def test_where_nothing_may_fork_each_process_starts_anew(place: Place, stream_key: str, log: Path) -> None:
+    """As on macOS: the supervisor's processes are the hidden command `child`, which has its logging from it."""
+    write(place, stream_key)
+    (place.folder / "nofork.py").write_text(
+        f"{NO_FORK}\nfrom pyxqueue.cli import main\n"
+        "main(['worker', 'rpc', '-p', '1', '-t', '2', '--log-format', 'json', '--log-level', 'debug'])\n"
+    )
+
+    with place.worker("nofork.py", output=log) as worker:
+        assert place.run("rpc.py") == f"{worker.pid} __main__.py thread\n"
+
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len({line["pid"] for line in lines}) == 2
+
+
+def test_workers_started_anew_know_all_tasks(place: Place, stream_key: str) -> None:
+    """Also those of modules that the queue's own module does not import."""
+    (place.folder / "app.py").write_text(
+        f"from pyxqueue import TaskQueue\nqueue = TaskQueue(stream_key='{stream_key}')"
+    )
+    for name in ("one", "two"):
+        (place.folder / f"{name}.py").write_text(f"import app\n@app.queue.task\ndef job(): return '{name}'\n")
+    (place.folder / "main.py").write_text(
+        "import threading, app, one, two\n"
+        "if __name__ == '__main__':\n"
+        "    threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "    app.queue.start(1)\n"
+        "    print(one.job().get(timeout=40), two.job().get(timeout=40))\n"
+        "    app.queue.shutdown()\n"
+    )
+
+    assert place.run("main.py") == "one two\n"
+
+
+# --reload
+
+
+def answer(url: str, stream_key: str) -> Callable[[], str]:
+    """What the task `rpc.version` answers now."""
+    queue = TaskQueue(url, stream_key=stream_key)
+
+    @queue.task(name="rpc.version")
+    def version() -> str:
+        raise NotImplementedError
+
+    def ask() -> str:
+        try:
+            return version().get(timeout=PATIENCE)
+        finally:
+            queue.close()
+
+    return ask
+
+
+def write_version(place: Place, stream_key: str, version: str) -> None:
+    (place.folder / "rpc.py").write_text(
+        f"from pyxqueue import TaskQueue\nqueue = TaskQueue(stream_key='{stream_key}')\n"
+        f"@queue.task\ndef version(): return '{version}'\n"
+    )
+
+
+def test_workers_are_reloaded_when_a_file_changes(place: Place, url: str, stream_key: str, log: Path) -> None:
+    """A file that cannot be imported stops the work, not the watching: the next change brings it back."""
+    # Given
+    write_version(place, stream_key, "first")
+    ask = answer(url, stream_key)
+    with place.worker("-m", "pyxqueue", "worker", "rpc", "-p", "1", "--grace", "7", "--reload", output=log) as watcher:
+        assert ask() == "first"
+        # When
+        write_version(place, stream_key, "second")
+        # Then
+        until(lambda: ask() == "second", watcher)
+        # When
+        (place.folder / "rpc.py").write_text("def version(:\n")
+        until(lambda: "SyntaxError" in log.read_text(), watcher)
+        write_version(place, stream_key, "third")
+        # Then
+        until(lambda: ask() == "third", watcher)
+    # And the watcher ended after its workers, which had all their flags.
+    assert "may end within 7 s" in log.read_text()
+    assert log.read_text().endswith("all workers have stopped\n")
+
+
+def test_reloading_workers_end_with_their_watcher(place: Place, stream_key: str) -> None:
+    """Also when it is killed. The variable, which they inherit, makes no watchers of them."""
+    write(place, stream_key)
+    place = Place(place.folder, place.url, {**place.more, "PYXQUEUE_RELOAD": "1"})
+    with started(place) as process:
+        process.kill()
+        _, rest = process.communicate(timeout=PATIENCE)
+    assert "whoever started these workers is gone" in rest
+
+
+def test_reloading_without_watchfiles_says_what_to_install(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an extra."""
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+
+    result = command("worker", "rpc", "--reload")
+
+    assert result.exit_code == 2
+    assert "pip install 'pyxqueue[reload]'" in result.stderr
+
+
+def test_the_program_is_a_script_of_the_package() -> None:
+    """``pyxqueue`` and ``python -m pyxqueue`` are the same."""
+    [entry] = entry_points(group="console_scripts", name="pyxqueue")
+
+    assert entry.load() is program

@@ -1,0 +1,192 @@
+"""Eager tasks and asyncio: coroutines as tasks, and calls from a running loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+
+import pytest
+
+from pyxqueue import EagerSession, Progress, TaskCancelledError, TaskError, TaskQueue, current_task
+
+
+@pytest.fixture
+def queue() -> TaskQueue:
+    return TaskQueue("async-tests")
+
+
+def test_a_coroutine_runs_without_a_loop(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """The call makes one, and leaves none behind."""
+
+    @queue.task
+    async def double(n: int) -> int:
+        await asyncio.sleep(0)
+        return 2 * n
+
+    assert double(21).get() == 42
+    gc.collect()  # an open loop would warn here
+
+
+def test_a_coroutine_runs_inside_a_loop(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """The loop that is running cannot be used again; the task is not bothered."""
+
+    @queue.task
+    async def double(n: int) -> int:
+        await asyncio.sleep(0)
+        return 2 * n
+
+    async def main() -> int:
+        return double(21).get()
+
+    assert asyncio.run(main()) == 42
+
+
+def test_awaiting_a_handle(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """`aenqueue` and ``await`` take a plain and an ``async def`` task alike, and let the time pass."""
+
+    @queue.task
+    def plain(n: int) -> int:
+        return n + 1
+
+    @queue.task
+    async def waiting(n: int) -> int:
+        return n + 1
+
+    async def main() -> list[int]:
+        return [
+            await (await plain.aenqueue(1)),
+            await (await waiting.aenqueue(2)),
+            await (await waiting.with_options(delay=3600).aenqueue(3)),
+            await plain(4).aget(timeout=5),
+        ]
+
+    assert asyncio.run(main()) == [2, 3, 4, 5]
+
+
+def test_aenqueue_does_not_block_the_loop(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """A task may need what runs on the loop of the test."""
+    said = threading.Event()
+
+    @queue.task
+    def wait() -> bool:
+        return said.wait(30)
+
+    async def say() -> None:
+        said.set()
+
+    async def main() -> bool:
+        handle, _ = await asyncio.gather(wait.aenqueue(), say())
+        return await handle
+
+    assert asyncio.run(main())
+
+
+def test_many_handles_are_awaited_at_once(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """Whichever thread runs a task, everybody gets their own result."""
+
+    @queue.task
+    async def double(n: int) -> int:
+        await asyncio.sleep(0)
+        return 2 * n
+
+    async def main() -> list[int]:
+        handles = [double.with_options(delay=60 - n)(n) for n in range(20)]
+        return await asyncio.gather(*handles)
+
+    assert asyncio.run(main()) == [2 * n for n in range(20)]
+
+
+def test_a_task_of_another_thread_is_waited_for(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """It runs there already, so it cannot be run here."""
+    running, go_on = threading.Event(), threading.Event()
+
+    @queue.task
+    def slow() -> str:
+        running.set()
+        assert go_on.wait(30)
+        return "done"
+
+    results: list[str] = []
+    caller = threading.Thread(target=slow.with_options(task_id="slow"))
+    reader = threading.Thread(target=lambda: results.append(queue.result("slow").get()))
+    caller.start()
+    assert running.wait(30)
+    reader.start()
+    go_on.set()
+    for thread in (caller, reader):
+        thread.join(30)
+
+    assert results == ["done"]
+
+
+def test_coroutines_wait_for_each_other(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """Nested, awaited and not."""
+
+    @queue.task
+    async def child(n: int) -> int:
+        await asyncio.sleep(0)
+        return n
+
+    @queue.task
+    async def parent(n: int) -> int:
+        awaited = await (await child.aenqueue(n))
+        return awaited + child.with_options(delay=60)(n).get()
+
+    async def main() -> int:
+        return await parent(4)
+
+    assert parent(4).get() == 8
+    assert asyncio.run(main()) == 8
+
+
+def test_a_coroutine_knows_its_task(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """Its context follows it into whatever loop it runs on."""
+
+    @queue.task
+    async def who() -> str:
+        await asyncio.sleep(0)
+        current_task().progress(1, 2)
+        return current_task().id
+
+    async def main() -> tuple[str, str, Progress | None]:
+        handle = who()
+        return handle.task_id, await handle, handle.progress
+
+    task_id, said, progress = asyncio.run(main())
+    assert said == task_id
+    assert progress == Progress(1, 2)
+
+
+def test_watching_from_a_loop(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """``async for`` ends with the task."""
+
+    @queue.task
+    def work() -> None:
+        current_task().progress(3)
+
+    async def main() -> list[float]:
+        return [progress.done async for progress in work.with_options(delay=60)().watch()]
+
+    assert asyncio.run(main()) == [3]
+
+
+def test_awaiting_a_failure_raises(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """`aget` raises what `get` does."""
+
+    @queue.task
+    async def fail() -> None:
+        raise ValueError("no")
+
+    @queue.task
+    def never() -> None: ...
+
+    async def main() -> None:
+        with pytest.raises(TaskError, match="ValueError: no"):
+            await fail()
+        handle = never.with_options(delay=60)()
+        assert handle.cancel()
+        with pytest.raises(TaskCancelledError):
+            await handle
+
+    asyncio.run(main())

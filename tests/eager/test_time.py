@@ -1,0 +1,176 @@
+"""Eager time moves when it is told to, or when somebody waits."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pyxqueue import (
+    ConfigurationError,
+    EagerSession,
+    ResultTimeoutError,
+    RetryLater,
+    TaskError,
+    TaskQueue,
+    current_task,
+)
+
+
+@pytest.fixture
+def queue() -> TaskQueue:
+    return TaskQueue("time-tests")
+
+
+def test_a_delayed_task_runs_when_its_time_has_come(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """Not a millisecond earlier."""
+
+    @queue.task
+    def work() -> str:
+        return "done"
+
+    handle = work.with_options(delay=60)()
+    pyxqueue_eager.advance(59.999)
+    assert handle.state.name == "PENDING"
+    pyxqueue_eager.advance(0.001)
+    assert handle.state.name == "SUCCESS"
+
+
+def test_waiting_lets_the_time_pass(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """A day is over at once, and no more than a day."""
+
+    @queue.task
+    def work() -> str:
+        return "done"
+
+    start = pyxqueue_eager.clock()
+    assert work.with_options(delay=86_400)().get() == "done"
+    assert pyxqueue_eager.clock() - start == 86_400_000
+
+
+def test_an_eta_is_a_delay(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """Counted from the machine's now, it holds on the clock that stands still."""
+
+    @queue.task
+    def work() -> None: ...
+
+    handle = work.with_options(eta=datetime.now(UTC) + timedelta(hours=1))()
+    pyxqueue_eager.advance(3_000)
+    assert handle.state.name == "PENDING"
+    pyxqueue_eager.advance(600)
+    assert handle.state.name == "SUCCESS"
+
+
+def test_an_eta_in_the_past_is_now(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """Late work is done at once."""
+
+    @queue.task
+    def work() -> None: ...
+
+    assert work.with_options(eta=datetime(2020, 1, 1, tzinfo=UTC))().state.name == "SUCCESS"
+
+
+def test_retries_back_off(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """In one jump of the clock everything happens that would have happened, when it would have."""
+    start = pyxqueue_eager.clock()
+    runs = []
+
+    @queue.task(retries=3, backoff=10, jitter=0)
+    def work() -> None:
+        runs.append((pyxqueue_eager.clock() - start) // 1000)
+        raise OSError("down")
+
+    handle = work()
+    pyxqueue_eager.advance(3600)
+
+    assert runs == [0, 10, 30, 70]
+    assert pyxqueue_eager.clock() - start == 3_600_000
+    with pytest.raises(TaskError, match="down"):
+        handle.get()
+
+
+def test_waiting_goes_through_the_retries(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """`get` is patient, the test is not kept waiting."""
+
+    @queue.task(retries=5)
+    def work() -> int:
+        attempt = current_task().attempt
+        if attempt < 4:
+            raise RetryLater(1000)
+        return attempt
+
+    assert work().get() == 4
+
+
+def test_queues_live_on_one_clock(pyxqueue_eager: EagerSession) -> None:
+    """What is due earlier on another queue runs earlier, whoever waits."""
+    order = []
+    first, second = TaskQueue("first"), TaskQueue("second")
+
+    @first.task(name="note")
+    def note(text: str) -> None:
+        order.append(text)
+
+    other = second.task(name="note")(note.function)
+    late = note.with_options(delay=60)("late")
+    other.with_options(delay=30)("early")
+    late.get()
+
+    assert order == ["early", "late"]
+
+
+def test_watching_lets_the_time_pass(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """A loop over the progress of a delayed task ends, and has seen the last of it."""
+
+    @queue.task
+    def work() -> None:
+        queue.update_task_progress(50)
+
+    seen = [progress.done for progress in work.with_options(delay=60)().watch()]
+
+    assert seen == [50]
+
+
+def test_watching_ends_with_its_timeout(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """A timeout is time on the clock that stands still, not in the test."""
+
+    @queue.task
+    def work() -> None: ...
+
+    handle = work.with_options(delay=60)()
+    with pytest.raises(ResultTimeoutError, match=r"has not ended within \d+(\.\d+)? s of its clock"):
+        list(handle.watch(timeout=30))
+
+
+def test_time_does_not_go_back(pyxqueue_eager: EagerSession) -> None:
+    """A negative step is a mistake in the test."""
+    with pytest.raises(ConfigurationError, match="time does not go back"):
+        pyxqueue_eager.advance(-1)
+
+
+def test_drain_runs_what_the_clock_made_ready(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """Whoever moves the clock by hand drains by hand."""
+
+    @queue.task
+    def work() -> None: ...
+
+    handle = work.with_options(delay=1)()
+    pyxqueue_eager.clock.advance(1_000)
+    assert handle.state.name == "PENDING"
+    pyxqueue_eager.drain()
+    assert handle.state.name == "SUCCESS"
+
+
+def test_a_result_can_be_read_for_its_time_to_live(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """And not after."""
+
+    @queue.task(result_ttl=60)
+    def work() -> int:
+        return 1
+
+    handle = work()
+    pyxqueue_eager.advance(59)
+    assert queue.result(handle.task_id).get() == 1
+    pyxqueue_eager.advance(2)
+    with pytest.raises(LookupError, match="its result has expired"):
+        queue.result(handle.task_id).get()

@@ -1,0 +1,121 @@
+"""`drain` and `assert_enqueued`, for the tests of applications."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyxqueue import ArgumentError, EagerSession, PickleSerializer, Seal, TaskQueue
+from pyxqueue.testing import assert_enqueued, drain
+
+
+@pytest.fixture
+def queue() -> TaskQueue:
+    return TaskQueue("memory://", stream_key="tools")
+
+
+def test_drain_runs_what_is_ready(queue: TaskQueue) -> None:
+    """And what that enqueues; not what is delayed."""
+    runs = []
+
+    @queue.task
+    def work(n: int) -> None:
+        runs.append(n)
+        if n:
+            work(n - 1)
+
+    work(2)
+    later = work.with_options(delay=60)(9)
+
+    assert drain(queue) == 3
+    assert runs == [2, 1, 0]
+    assert later.state.name == "PENDING"
+    assert drain(queue) == 0
+
+
+def test_drain_leaves_no_worker_behind(queue: TaskQueue) -> None:
+    """It is gone when it has drained."""
+    drain(queue)
+
+    assert queue.get_workers() == {}
+
+
+def test_an_enqueued_call_is_found(queue: TaskQueue) -> None:
+    """However it was written, and whatever became of it; the handle is that of the latest."""
+
+    @queue.task
+    def send(address: str, copies: int = 1) -> str:
+        return address * copies
+
+    send("ada")
+    latest = send(copies=1, address="ada")
+    send("bob")
+
+    assert assert_enqueued(queue, send, "ada") == latest
+    drain(queue)
+    assert assert_enqueued(queue, send, "ada", 1).get() == "ada"
+
+
+def test_an_enqueued_call_is_found_in_eager_mode(pyxqueue_eager: EagerSession) -> None:
+    """Where it has run already."""
+    queue = TaskQueue("tools")
+
+    @queue.task
+    def send(address: str) -> str:
+        return f"to {address}"
+
+    send("ada")
+
+    assert assert_enqueued(queue, send, "ada").get() == "to ada"
+
+
+def test_a_missing_call_is_reported_with_what_there_is(queue: TaskQueue) -> None:
+    """So that the difference can be seen."""
+    send = queue.task(name="send")(lambda address, copies=1: None)
+    other = queue.task(name="other")(lambda address: None)
+    send("ada", copies=2)
+    other("bob")
+
+    with pytest.raises(AssertionError) as caught:
+        assert_enqueued(queue, send, "bob")
+
+    assert str(caught.value) == (
+        "send('bob') was not enqueued; there is\n  other('bob') (PENDING)\n  send('ada', copies=2) (PENDING)"
+    )
+
+
+def test_a_missing_call_among_none(queue: TaskQueue) -> None:
+    """An empty queue is empty in words."""
+    send = queue.task(name="send")(lambda: None)
+
+    with pytest.raises(AssertionError, match=r"send\(\) was not enqueued; there is\n  nothing$"):
+        assert_enqueued(queue, send)
+
+
+def test_a_long_list_is_cut(queue: TaskQueue) -> None:
+    """After twenty lines the number is told."""
+    send = queue.task(name="send")(lambda n: None)
+    send.map([(n,) for n in range(150)])
+
+    with pytest.raises(AssertionError, match=r"\n  and 130 more$"):
+        assert_enqueued(queue, send, -1)
+    assert assert_enqueued(queue, send, 0).state.name == "PENDING"
+
+
+def test_a_call_that_cannot_be_is_a_mistake_of_the_test(queue: TaskQueue) -> None:
+    """It could never have been enqueued."""
+    send = queue.task(name="send")(lambda address: None)
+
+    with pytest.raises(ArgumentError, match=r"send\('ada', copies=2\) is no call that send\(address\) takes"):
+        assert_enqueued(queue, send, "ada", copies=2)  # type: ignore[call-arg]
+
+
+def test_what_cannot_be_read_is_listed_as_such(pyxqueue_eager: EagerSession) -> None:
+    """A body of another serializer or key, or arguments of an older signature."""
+    sealed = TaskQueue("tools", serializer=PickleSerializer(), seal=Seal("k" * 16))
+    plain = TaskQueue("tools")
+    foreign = sealed.task(name="foreign")(lambda: None)()
+    sealed.task(name="send")(lambda a, b: None)
+    send = plain.task(name="send")(lambda a: None)
+
+    with pytest.raises(AssertionError, match=f"{foreign.task_id}, unreadable"):
+        assert_enqueued(plain, send, 1)

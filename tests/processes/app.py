@@ -1,0 +1,315 @@
+"""The tasks that the workers of these tests run, and what the tests know about where they run.
+
+Bodies and observer write down what happens in a file of the test, one line each, appended in one system call: a record
+that neither the store nor a killed process can take back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, define, field, frozen
+
+from pyxqueue import CancelRequested, TaskQueue, TaskSettled, current_task
+from pyxqueue.task import Task
+
+VARIABLE = "TEST_SITE"
+
+
+@frozen
+class Site:
+    """What the workers and the test have in common."""
+
+    url: str
+    stream: str
+    log: str
+    lease: float | None = None
+    group: str = "cg"
+    serializer: str = "json"
+    leave_out: str = ""
+    """A task that these workers do not know."""
+
+    def queue(self) -> TaskQueue:
+        queue = TaskQueue(
+            self.url,
+            stream_key=self.stream,
+            consumer_group=self.group,
+            lease=self.lease,
+            serializer=self.serializer,
+            observer=self.observe,
+            max_result=100_000,
+        )
+        for function, options in TASKS:
+            if function.__name__ != self.leave_out:
+                queue.task(name=function.__name__, **options)(function)
+        return queue
+
+    def app(self) -> App:
+        return App(self.queue())
+
+    def environment(self) -> dict[str, str]:
+        return {VARIABLE: json.dumps(asdict(self))}
+
+    def observe(self, event: object) -> None:
+        if isinstance(event, TaskSettled):
+            verdict = type(event.verdict).__name__
+            append(self.log, "settled", event.task_id, event.attempt, os.getpid(), verdict, int(event.accepted))
+
+    def lines(self) -> list[Line]:
+        path = Path(self.log)
+        return [Line.read(text) for text in path.read_text().splitlines()] if path.exists() else []
+
+    def of(self, kind: str, task_id: str | None = None) -> list[Line]:
+        return [line for line in self.lines() if line.kind == kind and task_id in (None, line.task_id)]
+
+
+@frozen
+class Line:
+    """One thing that happened."""
+
+    kind: str
+    task_id: str
+    attempt: int
+    pid: int
+    more: list[str]
+
+    @classmethod
+    def read(cls, text: str) -> Line:
+        kind, task_id, attempt, pid, *more = text.split()
+        return cls(kind, task_id, int(attempt), int(pid), more)
+
+
+@define
+class App:
+    """The queue as the test's own process uses it."""
+
+    queue: TaskQueue
+    tasks: dict[str, Task[..., Any]] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.tasks = {task.name: task for task in self.queue.registry}
+
+    def __getitem__(self, name: str) -> Task[..., Any]:
+        return self.tasks[name]
+
+
+def append(path: str, *words: object) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(fd, (" ".join(map(str, words)) + "\n").encode())
+    os.close(fd)
+
+
+def say(kind: str, *words: object) -> None:
+    """Write down what the running task does."""
+    task = current_task()
+    append(json.loads(os.environ[VARIABLE])["log"], kind, task.id, task.attempt, os.getpid(), *words)
+
+
+def work(seconds: float, value: Any = None) -> Any:
+    say("start")
+    time.sleep(seconds)
+    say("end")
+    return value
+
+
+async def awork(seconds: float, value: Any = None) -> Any:
+    say("start")
+    await asyncio.sleep(seconds)
+    say("end")
+    return value
+
+
+def gate(path: str) -> str:
+    """Run until a file is there."""
+    say("start")
+    while not os.path.exists(path):  # noqa: PTH110
+        time.sleep(0.01)
+    say("end")
+    return "through"
+
+
+def short() -> None:
+    say("start")
+
+
+def grandchild() -> None:
+    process = subprocess.Popen(["sleep", "1000"])
+    say("start", process.pid)
+    if current_task().headers.get("leave") != "1":
+        time.sleep(1000)
+
+
+def hold_gil(seconds: int) -> None:
+    say("start")
+    ctypes.PyDLL(None).sleep(seconds)
+    say("end")
+
+
+def die(how: str) -> None:
+    say("start")
+    match how:
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "_exit":
+            os._exit(3)
+        case "segfault":
+            signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+            ctypes.string_at(0)
+        case "exit":
+            sys.exit("bye")
+        case "keyboard":
+            raise KeyboardInterrupt
+        case "base":
+            raise Strange(how)
+        case _:
+            raise ValueError(how)
+
+
+class Strange(BaseException):
+    """None of the exceptions that programs usually catch."""
+
+
+def hog(seconds: float) -> str:
+    """Ignore the soft limit."""
+    say("start")
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            time.sleep(end - time.monotonic())
+        except BaseException as error:  # noqa: BLE001
+            say("caught", type(error).__name__)
+    return "done"
+
+
+def limited(seconds: float) -> None:
+    say("start")
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.01)
+
+
+async def alimited(seconds: float) -> None:
+    say("start")
+    await asyncio.sleep(seconds)
+
+
+def patient() -> None:
+    """Run until it is cancelled, then take a while to clean up."""
+    say("start")
+    try:
+        while True:
+            time.sleep(0.01)
+    except CancelRequested:
+        time.sleep(0.7)
+        say("cleaned")
+        raise
+
+
+async def apatient() -> None:
+    say("start")
+    try:
+        await asyncio.sleep(1000)
+    except asyncio.CancelledError:
+        await asyncio.sleep(0.7)
+        say("cleaned")
+        raise
+
+
+def big(size: int) -> bytes:
+    return b"x" * size
+
+
+def unserializable() -> Any:
+    return threading.Lock()
+
+
+class BadPickle:
+    def __reduce__(self) -> Any:
+        raise RuntimeError("it does not want to travel")
+
+
+def bad_pickle() -> Any:
+    return BadPickle()
+
+
+def counting(times: int, path: str) -> None:
+    """Report progress in a tight loop, twice around a gate."""
+    say("start")
+    task = current_task()
+    for step in range(times):
+        task.progress(step, times)
+    while not os.path.exists(path):  # noqa: PTH110
+        time.sleep(0.01)
+    for step in range(times + 1):
+        task.progress(step, times, "last")
+
+
+def fail_first(path: str) -> str:
+    """Fail the first time, having made progress; the second run makes none until the gate opens."""
+    say("start")
+    if current_task().attempt == 1:
+        current_task().progress(7, 10)
+        raise ValueError("the first time")
+    while not os.path.exists(path):  # noqa: PTH110
+        time.sleep(0.01)
+    return "done"
+
+
+def strange_progress(kind: str) -> str:
+    values: dict[str, Any] = {"nan": float("nan"), "object": object(), "huge": 10**400, "text": "\ud800"}
+    if kind == "text":
+        current_task().progress(1, 2, values[kind])
+    else:
+        current_task().progress(values[kind])
+    return "done"
+
+
+def strange_retry(kind: str) -> None:
+    from pyxqueue import RetryLater  # noqa: PLC0415
+
+    values: dict[str, Any] = {"nan": float("nan"), "inf": float("inf"), "text": "soon", "negative": -5.0}
+    if current_task().attempt == 1:
+        raise RetryLater(values[kind])
+
+
+def due_check(due_ms: int) -> int:
+    say("start", due_ms)
+    return due_ms
+
+
+TASKS: list[tuple[Any, dict[str, Any]]] = [
+    (work, {"max_crashes": 100}),
+    (awork, {}),
+    (gate, {}),
+    (short, {}),
+    (grandchild, {}),
+    (hold_gil, {}),
+    (die, {"max_crashes": 1}),
+    (hog, {"timeout": 0.2, "hard_timeout": 0.6, "retries": 1, "backoff": 0.0}),
+    (limited, {"timeout": 0.3}),
+    (alimited, {"timeout": 0.3}),
+    (patient, {}),
+    (apatient, {}),
+    (big, {}),
+    (unserializable, {}),
+    (bad_pickle, {}),
+    (counting, {}),
+    (fail_first, {"retries": 1, "backoff": 0.0}),
+    (strange_progress, {}),
+    (strange_retry, {"retries": 1}),
+    (due_check, {}),
+]
+
+
+def site_of_environment() -> Site:
+    return Site(**json.loads(os.environ[VARIABLE]))

@@ -1,0 +1,7 @@
+"""What the worker processes of these tests import."""
+
+from __future__ import annotations
+
+from .app import site_of_environment
+
+queue = site_of_environment().queue()

@@ -1,0 +1,69 @@
+"""Worker trees of the test, gone when it ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from attrs import evolve
+from redis import Redis
+
+from tests.conftest import Servers
+from tests.support.trees import Tree
+from tests.support.until import until
+
+from .app import App, Site
+
+StartTree: TypeAlias = Callable[..., Tree]
+
+collect_ignore_glob = [] if sys.platform == "linux" else ["test_*.py"]  # they read /proc
+
+
+@pytest.fixture
+def site(servers: Servers, stream_key: str, tmp_path: Path) -> Site:
+    """A queue on the shared Valkey, with a lease of one second."""
+    return Site(servers("valkey").url, stream_key, str(tmp_path / "log"), lease=1)
+
+
+@pytest.fixture
+def app(site: Site) -> Iterator[App]:
+    made = site.app()
+    yield made
+    made.queue.close()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """A file that is not there yet; the task of the same name waits for it."""
+    return tmp_path / "gate"
+
+
+@pytest.fixture
+def start_tree(site: Site, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartTree]:
+    """Start workers on the test's site; keyword arguments replace parts of the site."""
+    with ExitStack() as stack:
+
+        def start(*options: str, ready: bool = True, **changes: object) -> Tree:
+            there = evolve(site, **changes)  # type: ignore[arg-type]
+            number = len(list(tmp_path.glob("tree-*.log"))) + 1
+            log = tmp_path / f"tree-{number}.log"
+            before = claiming(there.url) if ready else set()
+            tree = stack.enter_context(Tree("tests.processes.app_worker", there.environment(), log, *options))
+            if ready:
+                count = int(options[options.index("-p") + 1])
+                until(lambda: tree.ended() or len(claiming(there.url) - before) >= count, "the workers wait for work")
+                assert not tree.ended(), log.read_text()
+            return tree
+
+        yield start
+
+
+def claiming(url: str) -> set[str]:
+    """The server's connections that wait for work."""
+    with Redis.from_url(url, protocol=2) as client:
+        clients: list[dict[str, str]] = client.client_list()
+    return {one["id"] for one in clients if one["cmd"] == "xreadgroup" and "b" in one["flags"]}

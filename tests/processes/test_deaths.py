@@ -1,0 +1,144 @@
+"""Processes that die: by a signal, by their task, with their supervisor, or because their time is over."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from pyxqueue import TaskError, TaskStatus
+from tests.support.trees import alive
+from tests.support.until import until
+
+from .app import App, Site
+from .conftest import StartTree
+
+
+def test_the_supervisor_is_killed(site: Site, app: App, start_tree: StartTree) -> None:
+    """Its processes and what their tasks started are gone within 2 s, also one that holds the interpreter."""
+    tree = start_tree("-p", "2")
+    app["grandchild"]()
+    app["hold_gil"](60)
+    until(lambda: len(site.of("start")) == 2, "both run")
+    everyone = tree.everyone()
+    assert int(site.of("start", None)[0].pid) in everyone
+    assert len(everyone) >= 5  # supervisor, guard, two workers, the sleeping program
+
+    os.kill(tree.pid, signal.SIGKILL)
+
+    until(lambda: not any(map(alive, everyone)), "all of it is gone", 2)
+
+
+def test_the_work_of_a_killed_supervisor(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
+    """Another tree does it once the lease has ended; a first loss of this kind is not charged."""
+    tree = start_tree("-p", "1")
+    handle = app["gate"](str(gate))
+    until(lambda: site.of("start"), "it runs")
+    os.kill(tree.pid, signal.SIGKILL)
+    tree.wait(5)
+
+    start_tree("-p", "1")
+    gate.touch()
+
+    assert handle.get(5) == "through"
+    assert len(site.of("start")) == 2
+    (info,) = app.queue.stores.inspector.show([handle.task_id])
+    assert info is not None
+    assert (info.message.crashes, info.message.suspect) == (0, True)  # type: ignore[union-attr]
+
+
+def test_what_a_task_started_dies_with_its_process(site: Site, app: App, start_tree: StartTree) -> None:
+    """A worker process that is killed takes along what its task left running."""
+    start_tree("-p", "1")
+    app["grandchild"]()
+    line = until(lambda: site.of("start"), "it runs")[0]
+    child, grandchild = line.pid, int(line.more[0])
+
+    os.kill(child, signal.SIGKILL)
+
+    until(lambda: not alive(child) and not alive(grandchild), "both are gone", 5)
+
+
+@pytest.mark.parametrize("how", ["kill", "_exit", "segfault"])
+def test_poison(site: Site, app: App, start_tree: StartTree, how: str) -> None:
+    """A task that keeps killing its process is buried after `max_crashes` + 1 runs; its neighbours come through."""
+    start_tree("-p", "2", lease=30)
+    poison = app["die"](how)
+    neighbours = app["work"].map([(0.05, number) for number in range(20)])
+
+    with pytest.raises(TaskError, match="WorkerLost: its worker process died 2 times while it ran"):
+        poison.get(20)
+
+    assert [one.get(10) for one in neighbours] == list(range(20))
+    assert len(site.of("start", poison.task_id)) == 2
+    assert {len(site.of("start", one.task_id)) for one in neighbours} == {1}
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [("exit", "SystemExit: bye"), ("keyboard", "KeyboardInterrupt"), ("base", "tests.processes.app.Strange: base")],
+)
+@pytest.mark.parametrize("threads", [[], ["-t", "2"]])
+def test_exceptions_that_end_programs(
+    site: Site, app: App, start_tree: StartTree, how: str, error: str, threads: list[str]
+) -> None:
+    """They fail the task and leave its process alone."""
+    start_tree("-p", "1", *threads)
+
+    with pytest.raises(TaskError) as failed:
+        app["die"](how).get(10)
+
+    assert failed.value.error == error
+    assert app["work"](0, "still here").get(10) == "still here"
+    assert len({line.pid for line in site.of("start")}) == 1
+
+
+def test_a_hard_limit(site: Site, app: App, start_tree: StartTree) -> None:
+    """The process of a task beyond it is killed and replaced, the task retried as its policy says, then failed."""
+    start_tree("-p", "1")
+    handle = app["hog"](60)
+
+    with pytest.raises(TaskError, match="beyond its hard time limit"):
+        handle.get(20)
+
+    starts = site.of("start", handle.task_id)
+    assert [line.attempt for line in starts] == [1, 2]
+    assert starts[0].pid != starts[1].pid
+    assert handle.state is TaskStatus.FAILURE
+
+
+def test_a_hard_limit_and_bystanders(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
+    """What else ran in the killed process runs again, charged with nothing."""
+    start_tree("-p", "1", "-t", "4")
+    bystander = app["gate"](str(gate))
+    until(lambda: site.of("start"), "the bystander runs")
+
+    with pytest.raises(TaskError, match="beyond its hard time limit"):
+        app["hog"](60).get(20)
+    gate.touch()
+
+    assert bystander.get(10) == "through"
+    (info,) = app.queue.stores.inspector.show([bystander.task_id])
+    assert info is not None
+    assert (info.message.attempt, info.message.crashes, info.message.suspect) == (1, 0, False)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("options", "name"), [([], "limited"), (["-t", "2"], "limited"), ([], "alimited")])
+def test_a_soft_limit(app: App, start_tree: StartTree, options: list[str], name: str) -> None:
+    """It is raised inside the task, inline, in a thread and on the event loop, and says how long was allowed."""
+    start_tree("-p", "1", *options)
+
+    with pytest.raises(TaskError, match="TimeLimitExceeded: the task ran longer than its timeout of 0.3 s"):
+        app[name](30).get(10)
+
+    assert app["work"](0, 1).get(10) == 1
+
+
+def test_a_task_may_outlive_its_soft_limit(site: Site, app: App, start_tree: StartTree) -> None:
+    """It is told once, and may still return."""
+    start_tree("-p", "1")
+
+    assert app["hog"](0.4).get(10) == "done"
+    assert [line.more for line in site.of("caught")] == [["TimeLimitExceeded"]]

@@ -1,0 +1,100 @@
+"""Leases: kept for what really runs, lost by who is stopped, and never the reason for a second run."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from pyxqueue.testing.servers import Server
+from tests.support.until import until
+
+from .app import App, Site
+from .conftest import StartTree, claiming
+
+
+def test_a_stopped_tree(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
+    """Its work is done by another; when it wakes, what it brings is refused, and it goes on working."""
+    zombie = start_tree("-p", "1")
+    handle = app["gate"](str(gate))
+    until(lambda: site.of("start"), "the first runs it")
+    zombie.signal_all(signal.SIGSTOP)
+    other = start_tree("-p", "1")
+    until(lambda: len(site.of("start")) == 2, "the other took it over", 10)
+    gate.touch()
+    assert handle.get(10) == "through"
+    other.stop()
+
+    zombie.signal_all(signal.SIGCONT)
+
+    until(lambda: len(site.of("settled", handle.task_id)) == 2, "the zombie has brought its result")
+    assert [line.more for line in site.of("settled", handle.task_id)] == [["Done", "1"], ["Done", "0"]]
+    assert app["work"](0, "alive").get(10) == "alive"
+
+
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    with Server("valkey") as server:
+        yield server
+
+
+def test_an_outage_of_three_leases(own_server: Server, site: Site, start_tree: StartTree) -> None:
+    """Nobody could renew, so everybody looks dead: and still nothing runs twice."""
+    site = evolve(site, url=own_server.url)
+    app = site.app()
+    for _ in range(2):
+        start_tree("-p", "2", "-t", "5", url=site.url)
+    handles = app["work"].map([(5,)] * 20)
+    until(lambda: len(site.of("start")) == 20, "all run")
+
+    own_server.pause()
+    time.sleep(3.2)  # three leases: the outage itself, not a wait for anything
+    own_server.resume()
+
+    for handle in handles:
+        handle.get(20)
+    assert Counter(line.task_id for line in site.of("start")).most_common(1)[0][1] == 1
+    assert {line.more[1] for line in site.of("settled")} == {"1"}
+    app.queue.close()
+
+
+def test_a_task_that_keeps_the_interpreter(site: Site, app: App, start_tree: StartTree) -> None:
+    """A C call that does not let go of the interpreter for three leases keeps its lease, with others waiting to take it."""
+    start_tree("-p", "2")
+    start_tree("-p", "1")
+
+    app["hold_gil"](3).get(20)
+
+    assert len(site.of("start")) == 1
+    assert site.of("settled")[0].more == ["Done", "1"]
+
+
+def test_short_tasks_before_a_long_one(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
+    """What a process had claimed behind a task that turns out long is run by an idle one, while that still runs."""
+    rounds = 6
+    start_tree("-p", "1", lease=30)
+    ran = 0
+    for number in range(rounds):
+        for handle in app["short"].map([()] * 200):  # so that it claims in batches
+            handle.get(10)
+        path = gate.with_name(f"gate-{number}")
+        app["short"].map([()] * 20)
+        long = app["gate"](str(path))
+        behind = app["short"].map([()] * 60)
+        until(lambda: site.of("start", long.task_id), "the long one runs")  # noqa: B023
+        with start_tree("-p", "1", ready=False, lease=30) as other:
+            for handle in behind:
+                handle.get(20)
+            path.touch()
+            assert long.get(10) == "through"
+            assert other.stop() == 0
+        ran += 281
+
+    assert set(Counter(line.task_id for line in site.of("start")).values()) == {1}
+    assert len(site.of("start")) == ran
+    assert len(claiming(site.url)) == 1

@@ -1,0 +1,228 @@
+"""A store that dies, forgets, fills up, or whose answers get lost on the way."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from redis import Redis
+
+from pyxqueue import BrokerUnavailableError, StoreFullError, UnknownTaskError
+from pyxqueue.testing.servers import Server
+from tests.support.proxy import Proxy
+from tests.support.until import until
+
+from .app import App, Site
+from .conftest import StartTree, claiming
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server of the test's own; its arguments are the fixture's parameter."""
+    with Server("valkey", args=getattr(request, "param", ())) as one:
+        yield one
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    with Proxy(server.port) as one:
+        yield one
+
+
+@pytest.fixture
+def site(server: Server, site: Site) -> Site:
+    return evolve(site, url=server.url)
+
+
+APPENDING = [("--appendonly", "yes", "--appendfsync", "everysec"), ("--appendonly", "yes", "--appendfsync", "always")]
+
+
+@pytest.mark.parametrize("server", APPENDING, indirect=True, ids=["everysec", "always"])
+def test_a_store_that_dies_and_comes_back(server: Server, site: Site, app: App, start_tree: StartTree) -> None:
+    """Nothing is lost, and workers and waiters go on by themselves."""
+    start_tree("-p", "2")
+    handles = app["work"].map([(0.05, number) for number in range(100)])
+    with ThreadPoolExecutor(100) as threads:
+        waits = [threads.submit(handle.get, 40) for handle in handles]
+        for done in (10, 40):
+            until(lambda: len(site.of("end")) >= done, "some are done")  # noqa: B023
+            server.kill()
+            server.restart()
+        assert [wait.result() for wait in waits] == list(range(100))
+
+    accepted = Counter(line.task_id for line in site.of("settled") if line.more[1] == "1")
+    assert max(accepted.values()) == 1
+    assert app.queue.stores.inspector.depth().finished == 100
+
+
+def test_a_store_that_forgets_everything(server: Server, site: Site, app: App, start_tree: StartTree) -> None:
+    """Workers find their group gone, make it anew and serve what comes next; who waits for a lost task learns it."""
+    start_tree("-p", "2")
+    lost = app["work"](0, 1)
+    assert lost.get(10) == 1
+    with Redis.from_url(site.url) as client:
+        client.flushall()
+
+    assert app["work"](0, 2).get(10) == 2
+    with pytest.raises(UnknownTaskError):
+        lost.state  # noqa: B018
+
+
+def test_a_store_that_comes_back_empty(server: Server, site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
+    """A waiter is not left waiting for a task that is gone, and the workers serve new ones."""
+    start_tree("-p", "1")
+    handle = app["gate"](str(gate))
+    with ThreadPoolExecutor(1) as threads:
+        wait = threads.submit(handle.get)
+        until(lambda: site.of("start"), "it runs")
+        until(lambda: _waits(site.url), "the waiter listens")
+        server.kill()
+        server.restart()
+        with pytest.raises(UnknownTaskError):
+            wait.result(20)
+    gate.touch()
+
+    assert app["work"](0, 2).get(20) == 2
+    assert [line.more for line in until(lambda: site.of("settled", handle.task_id), "it was settled")] == [["Done", "0"]]
+
+
+def _waits(url: str) -> bool:
+    with Redis.from_url(url, protocol=2) as client:
+        return any(one["cmd"] == "subscribe" for one in client.client_list())
+
+
+def test_connections_cut_at_random(server: Server, proxy: Proxy, site: Site, start_tree: StartTree) -> None:
+    """Producers, workers and waiters behind a bad network: each task completes once, each enqueue counts once."""
+    site = evolve(site, url=proxy.url)
+    start_tree("-p", "2", url=proxy.url)
+    app = site.app()
+    chance, over = random.Random(3), threading.Event()
+    cuts = 0
+
+    def cut() -> None:
+        nonlocal cuts
+        while not over.wait(chance.uniform(0.05, 0.25)):
+            cuts += proxy.cut_all()
+
+    vandal = threading.Thread(target=cut)
+    handles = []
+    vandal.start()
+    try:
+        for number in range(150):
+            handles.append(_stubborn(app, number))
+        with ThreadPoolExecutor(20) as threads:
+            values = list(threads.map(lambda handle: _wait(handle, 40), handles))
+    finally:
+        over.set()
+        vandal.join()
+
+    assert values == list(range(150))
+    assert cuts > 20
+    ended = Counter(line.task_id for line in site.of("settled") if line.more == ["Done", "1"])
+    assert max(ended.values()) == 1
+    depth = site.app().queue.stores.inspector.depth()
+    assert (depth.ready, depth.held, depth.delayed, depth.failed, depth.finished) == (0, 0, 0, 0, 150)
+    app.queue.close()
+
+
+def _stubborn(app: App, number: int) -> object:
+    """Enqueue with an id, again if the store could not be reached."""
+    task = app["work"].with_options(task_id=f"task-{number}")
+    while True:
+        try:
+            return task(0.01, number)
+        except BrokerUnavailableError:
+            continue
+
+
+def _wait(handle: object, seconds: float) -> object:
+    while True:
+        try:
+            return handle.get(seconds)  # type: ignore[attr-defined]
+        except BrokerUnavailableError:
+            continue
+
+
+def test_a_lost_reply_to_an_enqueue(proxy: Proxy, site: Site) -> None:
+    """The driver sends it again, and it counts once."""
+    app = evolve(site, url=proxy.url).app()
+    app["short"]()
+    proxy.lose_reply_of(lambda said: b"EVALSHA" in said)
+
+    app["short"]()
+
+    assert proxy.lost.is_set()
+    assert app.queue.stores.inspector.depth().ready == 2
+    app.queue.close()
+
+
+def test_a_lost_reply_to_a_claim(proxy: Proxy, site: Site, start_tree: StartTree) -> None:
+    """The message was handed to nobody who knows of it: it comes back when the lease ends, and runs once."""
+    start_tree("-p", "1", url=proxy.url)
+    app = site.app()
+    proxy.lose_reply_of(lambda said: b"XREADGROUP" in said)
+
+    handle = app["work"](0, "back")
+
+    assert handle.get(10) == "back"
+    assert proxy.lost.is_set()
+    assert len(site.of("start")) == 1
+    app.queue.close()
+
+
+def test_a_lost_reply_to_a_settlement(proxy: Proxy, site: Site, start_tree: StartTree) -> None:
+    """It is sent again and refused as a repeat; the task completed once and does not run again."""
+    start_tree("-p", "1", url=proxy.url)
+    app = site.app()
+    assert app["work"](0).get(10) is None
+    proxy.lose_reply_of(lambda said: b"EVALSHA" in said and b"ending" in said)
+
+    handle = app["work"](0, "ending")
+
+    assert handle.get(10) == "ending"
+    until(lambda: len(site.of("settled")) == 2, "it was settled")
+    assert proxy.lost.is_set()
+    assert len(site.of("start", handle.task_id)) == 1
+    depth = app.queue.stores.inspector.depth()
+    assert (depth.ready, depth.held, depth.finished) == (0, 0, 2)
+    app.queue.close()
+
+
+def test_a_waiter_whose_subscription_is_cut(proxy: Proxy, site: Site, start_tree: StartTree, gate: Path) -> None:
+    """It subscribes again and looks: what ended in between is not missed."""
+    start_tree("-p", "1")
+    app = evolve(site, url=proxy.url).app()
+    handle = app["gate"](str(gate))
+    with ThreadPoolExecutor(1) as threads:
+        wait = threads.submit(handle.get, 20)
+        until(lambda: _waits(site.url), "the waiter listens")
+        proxy.cut_all()
+        gate.touch()
+        assert wait.result(20) == "through"
+    app.queue.close()
+
+
+@pytest.mark.parametrize("server", [("--maxmemory-policy", "noeviction")], indirect=True)
+def test_a_full_store(server: Server, site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
+    """Producers are told, what runs is completed and recorded all the same, and with room it goes on."""
+    start_tree("-p", "2")
+    running = app["gate"](str(gate))
+    until(lambda: site.of("start"), "it runs")
+    with Redis.from_url(site.url) as client:
+        client.config_set("maxmemory", client.info("memory")["used_memory"] // 2)
+        with pytest.raises(StoreFullError):
+            app["short"]()
+        gate.touch()
+        until(lambda: site.of("settled"), "it was settled")
+        assert site.of("settled")[0].more == ["Done", "1"]
+        client.config_set("maxmemory", 0)
+
+    assert running.get(10) == "through"
+    assert app["work"](0, "room again").get(10) == "room again"
+    assert len(claiming(site.url)) == 2

@@ -1,0 +1,143 @@
+"""What can be said to and heard from tasks that run: cancel, progress, delays, groups."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from redis import Redis
+
+from pyxqueue import ResultTimeoutError, TaskCancelledError, TaskStatus
+from pyxqueue.message import Message
+from pyxqueue.testing.servers import Server
+from tests.support.until import until
+
+from .app import App, Site
+from .conftest import StartTree
+
+
+def test_cancel_what_waits(site: Site, app: App, start_tree: StartTree) -> None:
+    """It ends at once and never runs."""
+    waiting, delayed = app["work"](0), app["work"].with_options(delay=3600)(0)
+
+    assert waiting.cancel()
+    assert delayed.cancel()
+
+    for handle in (waiting, delayed):
+        with pytest.raises(TaskCancelledError):
+            handle.get(5)
+    start_tree("-p", "1")
+    assert app["work"](0, 1).get(10) == 1
+    assert len(site.of("start")) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "name"), [([], "patient"), (["-t", "2"], "patient"), ([], "apatient")], ids=["inline", "thread", "loop"]
+)
+def test_cancel_what_runs(site: Site, app: App, start_tree: StartTree, options: list[str], name: str) -> None:
+    """It is interrupted once, may take its time to clean up, and ends as cancelled; the next task is left alone."""
+    start_tree("-p", "1", *options)
+    handle = app[name]()
+    until(lambda: site.of("start"), "it runs")
+
+    assert handle.cancel()
+
+    with pytest.raises(TaskCancelledError):
+        handle.get(10)
+    assert len(site.of("cleaned")) == 1
+    assert app["work"](0.5, "untouched").get(10) == "untouched"
+    assert not handle.cancel()
+
+
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    with Server("valkey") as server:
+        yield server
+
+
+
+def test_progress_in_a_tight_loop(own_server: Server, site: Site, start_tree: StartTree, gate: Path) -> None:
+    """A hundred thousand reports cost a handful of round trips; the newest is seen, and the last one stays."""
+    site = evolve(site, url=own_server.url, lease=60)
+    app = site.app()
+    start_tree("-p", "1", url=site.url, lease=60)
+    handle = app["counting"](100_000, str(gate))
+    until(lambda: site.of("start"), "it runs")
+    until(lambda: (shown := handle.progress) and shown.done == 99_999, "the newest shows while it runs")
+    assert handle.state is TaskStatus.STARTED
+
+    before = extend_calls(own_server.url)
+    gate.touch()
+    handle.get(10)
+
+    shown = handle.progress
+    assert shown is not None
+    assert (shown.done, shown.total, shown.message) == (100_000, 100_000, "last")
+    assert extend_calls(own_server.url) - before < 100
+    app.queue.close()
+
+
+def extend_calls(url: str) -> int:
+    """How often leases were moved: every progress that is sent is one such call."""
+    with Redis.from_url(url) as client:
+        stats = client.info("commandstats")
+    return int(stats["cmdstat_xclaim"]["calls"])
+
+
+def test_progress_starts_again_on_a_retry(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
+    """The second run does not show what the first had reached."""
+    start_tree("-p", "1")
+    handle = app["fail_first"](str(gate))
+    until(lambda: len(site.of("start")) == 2, "it runs again")
+
+    assert handle.progress is None
+    gate.touch()
+    assert handle.get(10) == "done"
+
+
+def test_a_thousand_due_at_one_moment(site: Site, app: App, start_tree: StartTree) -> None:
+    """Each runs once and none early by the store's clock, whoever of two trees moves it."""
+    for _ in range(2):
+        start_tree("-p", "1")
+    handles = app["short"].with_options(delay=2).map([()] * 1000)
+    inspector = app.queue.stores.inspector
+    until(lambda: inspector.depth().finished == 1000, "all are done")
+
+    assert Counter(line.task_id for line in site.of("start")).most_common(1)[0][1] == 1
+    infos = inspector.show([handle.task_id for handle in handles])
+    late = []
+    for info in infos:
+        assert info is not None
+        assert info.record is not None
+        assert isinstance(info.message, Message)
+        late.append(info.record.finished - info.message.due)
+        assert info.message.due >= info.message.enqueued + 2000
+    assert min(late) >= 0
+
+
+def test_two_groups(site: Site, start_tree: StartTree, gate: Path) -> None:
+    """Each gets every task and has its own results; workers killed in one never show in the other."""
+    one, two = site.app(), evolve(site, group="audit").app()
+    assert two.queue.stores.inspector.groups() is not None
+    start_tree("-p", "1")
+    other = start_tree("-p", "1", group="audit")
+    handles = one["gate"].map([(str(gate),)] * 2)
+    until(lambda: len(site.of("start")) == 2, "one runs in each group")
+
+    other.__exit__()
+    gate.touch()
+
+    for handle in handles:
+        assert handle.get(10) == "through"
+    assert len([line for line in site.of("settled") if line.more == ["Done", "1"]]) == 2
+    theirs = [two.queue.result(handle.task_id) for handle in handles]
+    with pytest.raises(ResultTimeoutError):
+        theirs[0].get(0)
+    start_tree("-p", "1", group="audit")
+    for handle in theirs:
+        assert handle.get(10) == "through"
+    one.queue.close()
+    two.queue.close()

@@ -1,0 +1,121 @@
+"""Signals to a supervisor: what runs may end, what has not begun goes back, and nobody is charged."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pyxqueue import TaskStatus
+from pyxqueue.message import Message
+from tests.support.trees import alive, run_program
+from tests.support.until import until
+
+from .app import App, Site
+from .conftest import StartTree
+
+BOTH = [signal.SIGTERM, signal.SIGINT]
+
+
+def message_of(app: App, task_id: str) -> Message:
+    (info,) = app.queue.stores.inspector.show([task_id])
+    assert info is not None
+    assert isinstance(info.message, Message)
+    return info.message
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_a_signal_while_idle(start_tree: StartTree, number: signal.Signals) -> None:
+    """Workers without work end at once and well, though they sit in a blocking read."""
+    tree = start_tree("-p", "2")
+    everyone = tree.everyone()
+
+    tree.signal(number)
+
+    assert tree.wait(2) == 0
+    assert not any(map(alive, everyone))
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_a_signal_while_busy(
+    site: Site, app: App, start_tree: StartTree, gate: Path, number: signal.Signals
+) -> None:
+    """The running task ends and counts; the one behind it stays in the queue, neither run nor charged."""
+    tree = start_tree("-p", "1")
+    running = app["gate"](str(gate))
+    until(lambda: site.of("start"), "it runs")
+    tree.signal(number)
+    until(lambda: "stopping" in tree.log.read_text(), "the signal was seen")
+    waiting = app["gate"](str(gate))
+
+    gate.touch()
+
+    assert tree.wait(10) == 0
+    assert running.get(1) == "through"
+    assert waiting.state is TaskStatus.PENDING
+    assert (message_of(app, waiting.task_id).attempt, message_of(app, waiting.task_id).crashes) == (1, 0)
+
+
+def test_signals_again_and_again(site: Site, app: App, start_tree: StartTree) -> None:
+    """Stopped twenty times while none, half and all of it is busy: every task still runs once, uncharged."""
+    output = run_program("tests.processes.stopping", site.environment())
+
+    assert output == ["0 0"] * 20
+    depth = app.queue.stores.inspector.depth()
+    assert (depth.held, depth.delayed, depth.failed) == (0, 0, 0)
+    tree = start_tree("-p", "1")
+    until(lambda: app.queue.stores.inspector.depth().ready == 0, "what was left is done")
+    tree.stop()
+    starts = site.of("start")
+    assert set(Counter(line.task_id for line in starts).values()) == {1}
+    assert len(starts) == 38
+    messages = [message_of(app, line.task_id) for line in starts]
+    assert {(message.attempt, message.crashes) for message in messages} == {(1, 0)}
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_a_second_signal(site: Site, app: App, start_tree: StartTree, gate: Path, number: signal.Signals) -> None:
+    """Running tasks are handed back at once, uncharged, and run again elsewhere."""
+    tree = start_tree("-p", "1")
+    handle = app["gate"](str(gate))
+    until(lambda: site.of("start"), "it runs")
+    tree.signal(number)
+    until(lambda: "stopping" in tree.log.read_text(), "the first signal was seen")
+    tree.signal(number)
+
+    assert tree.wait(5) == 0
+    message = message_of(app, handle.task_id)
+    assert (handle.state, message.attempt, message.crashes, message.suspect) == (TaskStatus.PENDING, 1, 0, False)
+
+    gate.touch()
+    start_tree("-p", "1")
+    assert handle.get(10) == "through"
+
+
+def test_the_grace_ends(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
+    """A task that goes on beyond the grace is handed back, uncharged."""
+    tree = start_tree("-p", "1", "--grace", "0.3")
+    handle = app["gate"](str(gate))
+    until(lambda: site.of("start"), "it runs")
+
+    assert tree.stop(5) == 0
+    message = message_of(app, handle.task_id)
+    assert (handle.state, message.attempt, message.crashes) == (TaskStatus.PENDING, 1, 0)
+
+
+def test_a_signal_while_starting(start_tree: StartTree) -> None:
+    """A signal that comes before the processes are ready is not lost on the way to them."""
+    for _ in range(5):
+        tree = start_tree("-p", "4", ready=False)
+        until(lambda: "worker processes" in tree.log.read_text(), "the supervisor begins")  # noqa: B023
+        assert tree.stop(5) == 0
+
+
+def test_a_signal_while_the_store_is_away(site: Site, start_tree: StartTree) -> None:
+    """Workers that never reached their store end well all the same."""
+    tree = start_tree("-p", "2", ready=False, url="redis://127.0.0.1:9")
+    until(lambda: "waits for the store" in tree.log.read_text(), "they try")
+
+    assert tree.stop(5) == 0

@@ -1,0 +1,249 @@
+"""What the release of 2021 offered for looking and tending, under the same names."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Callable
+
+import pytest
+
+from pyxqueue import ConfigurationError, MsgpackSerializer, TaskQueue, TaskStateError, UnknownTaskError, current_task
+from pyxqueue.backends.memory import MemoryBackend, MemoryStore
+from pyxqueue.message import Extension, Progress
+from pyxqueue.protocols import StoreOptions
+from pyxqueue.testing import drain
+from pyxqueue.worker.launch import consumer_name
+
+As = Callable[[str], "str | bytes"]
+as_text_and_bytes = pytest.mark.parametrize("form", [str, str.encode], ids=["str", "bytes"])
+
+
+def download(n: object, **_: object) -> object:
+    if n == "bad":
+        raise ValueError("no such page")
+    return n
+
+
+@as_text_and_bytes
+def test_a_task_that_runs(queue: TaskQueue, form: As) -> None:
+    """As the first document prints it, and `progress` beside that."""
+    task_id = queue.task(name="queues.spider.download")(download)(75).task_id
+    name = consumer_name("", 1)
+    (delivery,) = queue.stores.broker.claim(name, 1, 0)
+    info = queue.stores.inspector.show([task_id])[0]
+    assert info is not None
+
+    assert queue.get_task(form(task_id)) == {
+        "task_id": form(task_id),
+        "info": {"state": 2, "value": None, "worker": name, "update_time": info.updated // 1000},
+        "data": {b"task": b'{"task_name": "queues.spider.download", "args": [75], "kwargs": {}}'},
+        "progress": None,
+    }
+    assert queue.get_task_progress(form(task_id)) is None
+    queue.stores.broker.extend([Extension(delivery.receipt, Progress(40))])
+    assert queue.get_task(form(task_id))["progress"] == 40
+    queue.stores.broker.extend([Extension(delivery.receipt, Progress(2, 5, "half"))])
+    assert queue.get_task_progress(form(task_id)) == {"done": 2, "total": 5, "message": "half"}
+
+
+def test_a_task_that_waits_and_one_that_is_done(queue: TaskQueue) -> None:
+    """PENDING is 1 and without a worker, SUCCESS 5 with the value."""
+    task = queue.task(download)
+    task_id = task((1, 2), key="ä").task_id
+
+    waiting = queue.get_task(task_id)
+    drain(queue)
+    done = queue.get_task(task_id)
+
+    assert (waiting["info"]["state"], waiting["info"]["worker"]) == (1, None)
+    assert (done["info"]["state"], done["info"]["value"]) == (5, (1, 2))
+    assert done["info"]["worker"].startswith("drain-")
+    assert json.loads(done["data"][b"task"])["kwargs"] == {"key": "ä"}
+
+
+def test_a_task_that_failed(queue: TaskQueue) -> None:
+    """FAILURE is 4, and the value is what went wrong."""
+    task_id = queue.task(download)("bad").task_id
+    drain(queue)
+
+    info = queue.get_task(task_id)["info"]
+    assert info["state"] == 4
+    assert info["value"].startswith("ValueError: no such page\nTraceback")
+
+
+def test_a_task_that_was_cancelled(queue: TaskQueue) -> None:
+    """CANCELLED is 6."""
+    task_id = queue.task(download)(1).task_id
+
+    assert queue.cancel_task(task_id.encode())
+    assert queue.cancel_task(task_id) is False
+    assert queue.get_task(task_id)["info"]["state"] == 6
+
+
+def test_a_body_that_is_no_json_has_a_marker() -> None:
+    """The name is shown all the same."""
+    queue = TaskQueue("memory://", stream_key="q", serializer=MsgpackSerializer())
+    task_id = queue.task(name="work")(download)(1).task_id
+
+    data = json.loads(queue.get_task(task_id)["data"][b"task"])
+
+    assert data["task_name"] == "work"
+    assert data["args"] == data["kwargs"] == "<msgpack, 4 bytes>"
+
+
+def test_an_int_of_any_length_is_shown(queue: TaskQueue) -> None:
+    """Without touching CPython's limit on decimal digits."""
+    task_id = queue.task(download)(10**5000).task_id
+
+    assert json.loads(queue.get_task(task_id)["data"][b"task"])["task_name"].endswith("download")
+
+
+@as_text_and_bytes
+def test_an_unknown_task(queue: TaskQueue, form: As) -> None:
+    """Is an error wherever the task itself is needed."""
+    queue.task(download)(1)
+
+    for ask in (queue.get_task, queue.get_task_progress, queue.retry_task, queue.cancel_task):
+        with pytest.raises(UnknownTaskError, match="no task has the id 'nope'"):
+            ask(form("nope"))
+
+
+def test_tasks_come_newest_first(queue: TaskQueue) -> None:
+    """In any state, ten of them unless told otherwise."""
+    ids = [handle.task_id for handle in queue.task(download).map([(n,) for n in range(12)])]
+    queue.cancel_task(ids[5])
+    ids.sort(reverse=True)
+
+    assert [task["task_id"] for task in queue.get_tasks()] == ids[:10]
+    assert [task["task_id"] for task in queue.get_tasks(count=100)] == ids
+    assert queue.get_tasks(count=0) == queue.get_tasks(count=-1) == []
+    assert queue.get_tasks()[0] == queue.get_task(ids[0])
+
+
+@as_text_and_bytes
+def test_tasks_can_be_paged_by_id(queue: TaskQueue, form: As) -> None:
+    """From the last one seen on, or within a range."""
+    task = queue.task(download)
+    for n in range(5):
+        task.with_options(task_id=f"id-{n}")(n)
+
+    def names(**limits: str | bytes) -> list[str]:
+        return [one["task_id"] for one in queue.get_tasks(**limits)]  # type: ignore[arg-type]
+
+    assert names(end=form("id-2")) == ["id-2", "id-1", "id-0"]
+    assert names(start=form("id-3")) == ["id-4", "id-3"]
+    assert names(start=form("id-1"), end=form("id-2")) == ["id-2", "id-1"]
+    assert names(start=form("id-9")) == []
+
+
+def test_the_total_counts_every_state(queue: TaskQueue) -> None:
+    """Waiting, delayed, held, failed and done."""
+    task = queue.task(download)
+    task("bad")
+    task(1)
+    drain(queue)
+    task.with_options(delay=60)(2)
+    task(3)
+    queue.stores.broker.claim("worker", 1, 0)
+    task(4)
+
+    assert queue.task_total() == 5
+
+
+def test_workers_are_told_by_their_names(queue: TaskQueue) -> None:
+    """The name says the machine and the supervisor's process."""
+    name = consumer_name("eu-", 3)
+    task_id = queue.task(download)(1).task_id
+    queue.stores.broker.claim(name, 1, 0)
+    queue.stores.broker.claim("somebody", 1, 0)
+
+    workers = queue.get_workers()
+
+    assert workers[name]["node_id"] == uuid.getnode()
+    assert workers[name]["pid"] == os.getpid()
+    assert workers[name]["task_id"] == task_id
+    assert isinstance(workers[name]["update_time"], int)
+    assert workers["somebody"]["node_id"] is workers["somebody"]["pid"] is workers["somebody"]["task_id"] is None
+
+
+@as_text_and_bytes
+def test_a_retry_keeps_the_id(queue: TaskQueue, form: As) -> None:
+    """The task runs again as if for the first time."""
+    attempts = []
+
+    @queue.task
+    def work() -> None:
+        attempts.append(current_task().attempt)
+        if len(attempts) == 1:
+            raise ValueError
+
+    task_id = work().task_id
+    drain(queue)
+    handle = queue.retry_task(form(task_id))
+
+    assert (handle.task_id, handle.state.name) == (task_id, "PENDING")
+    drain(queue)
+    assert queue.get_task(task_id)["info"]["state"] == 5
+    assert attempts == [1, 1]
+
+
+def test_only_an_ended_task_is_retried(queue: TaskQueue) -> None:
+    """The error says where it is."""
+    task_id = queue.task(download)(1).task_id
+
+    with pytest.raises(TaskStateError, match=f"task {task_id} cannot be run again: it is PENDING"):
+        queue.retry_task(task_id)
+
+
+def test_what_the_history_has_dropped_is_not_retried() -> None:
+    """Its result is still there, its message is not."""
+    queue = TaskQueue("memory://", stream_key="q", queue_size=0)
+    handle = queue.task(download)(1)
+    drain(queue)
+
+    assert handle.get() == 1
+    with pytest.raises(TaskStateError, match="its message is no longer in the history"):
+        queue.retry_task(handle.task_id)
+    assert b'"task_name": null' in queue.get_task(handle.task_id)["data"][b"task"]
+
+
+@as_text_and_bytes
+def test_clearing_a_range(queue: TaskQueue, form: As) -> None:
+    """With the results; at most so many; not what somebody holds."""
+    task = queue.task(download)
+    for n in range(6):
+        task.with_options(task_id=f"id-{n}")(n)
+    queue.stores.broker.claim("worker", 1, 0)
+
+    assert queue.clear_tasks(form("id-4"), form("id-5")) == 2
+    assert queue.clear_tasks(count=0) == 0
+    assert queue.clear_tasks(count=1) == 1
+    assert queue.clear_tasks() == 2
+    assert [one["task_id"] for one in queue.get_tasks()] == ["id-0"]
+    with pytest.raises(UnknownTaskError):
+        queue.get_task("id-4")
+
+
+def test_gc_trims_the_history() -> None:
+    """To the size that this side of the queue was given: another side may keep more."""
+    store, other = MemoryStore(), StoreOptions("q", history=100)
+    queue = TaskQueue(stream_key="q", queue_size=2, broker=MemoryBackend(store, other))
+    queue.task(download).map([(n,) for n in range(5)])
+    drain(queue)
+
+    assert queue.task_total() == 5
+    assert queue.gc() == 3
+    assert queue.gc() == 0
+    assert queue.task_total() == 2
+
+
+def test_a_queue_has_its_names(queue: TaskQueue) -> None:
+    """Those of the arguments."""
+    named = TaskQueue("mail", consumer_group="eu")
+
+    assert (named.stream_key, named.consumer_group) == ("mail", "eu")
+    assert (TaskQueue().stream_key, TaskQueue().consumer_group) == ("tasks", "cg")
+    with pytest.raises(ConfigurationError, match="has two names"):
+        TaskQueue("mail", stream_key="other")

@@ -1,0 +1,103 @@
+"""``get(show_progress=True)`` draws for people, and only for them."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from pyxqueue import ConfigurationError, TaskQueue
+
+PROGRAM = """
+import pyxqueue
+
+queue = pyxqueue.TaskQueue("bar", eager=True)
+
+@queue.task(name="copy")
+def copy(fail):
+    pyxqueue.progress(30, 40, "files")
+    if fail:
+        raise ValueError("disk full")
+    return "copied"
+
+try:
+    print(copy(FAIL).get(show_progress=True))
+except pyxqueue.TaskError as error:
+    print(error.error)
+"""
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith("PYXQUEUE")},
+    "TERM": "xterm-256color",
+    "COLUMNS": "100",
+}
+
+
+def in_a_terminal(program: str) -> str:
+    """What a program writes to a terminal."""
+    ours, its = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-W", "error", "-c", program], stdout=its, stderr=its, env=ENVIRONMENT)
+    os.close(its)
+    output = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            output += chunk
+    except OSError:  # Linux ends a terminal without a writer like this
+        pass
+    finally:
+        os.close(ours)
+    assert process.wait(30) == 0, output.decode()
+    return output.decode()
+
+
+@pytest.mark.parametrize(("fail", "said"), [(False, "copied"), (True, "ValueError: disk full")])
+def test_a_terminal_gets_a_bar(fail: bool, said: str) -> None:
+    """With the task's name and message, and how far it came; the result or the failure follows."""
+    output = in_a_terminal(PROGRAM.replace("FAIL", str(fail)))
+
+    assert "copy files" in output
+    assert "75%" in output
+    assert said in output.splitlines()[-1]
+
+
+def test_a_bare_number_is_a_percentage() -> None:
+    """Up to a hundred; a larger one has no known end."""
+    program = PROGRAM.replace("FAIL", "False")
+
+    assert "30%" in in_a_terminal(program.replace('30, 40, "files"', "30"))
+    assert "%" not in in_a_terminal(program.replace('30, 40, "files"', "300")).replace("0%", "", 1)
+
+
+def test_a_pipe_gets_the_output_and_nothing_else() -> None:
+    """Not even an empty line."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM.replace("FAIL", "False")],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        check=True,
+    )
+
+    assert (done.stdout, done.stderr) == ("copied\n", "")
+
+
+def test_without_rich_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the result is still to be had."""
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    queue = TaskQueue("bar", eager=True)
+    handle = queue.task(name="one")(lambda: 1)()
+
+    with pytest.raises(ConfigurationError, match="a progress bar needs rich: install pyxqueue with the extra 'rich'"):
+        handle.get(show_progress=True)
+    assert handle.get() == 1
+
+
+def test_the_bar_waits_no_longer_than_it_is_told() -> None:
+    """The timeout holds for the watching too."""
+    queue = TaskQueue("memory://", stream_key="bar")
+    handle = queue.task(name="one")(lambda: 1)()
+
+    with pytest.raises(TimeoutError):
+        handle.get(timeout=0.01, show_progress=True)

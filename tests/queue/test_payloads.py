@@ -1,0 +1,238 @@
+"""What travels: serializers, seals and sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from pyxqueue import (
+    ConfigurationError,
+    JSONSerializer,
+    MsgpackSerializer,
+    PayloadTooLargeError,
+    PickleSerializer,
+    Seal,
+    SealError,
+    SerializationError,
+    TaskError,
+    TaskQueue,
+)
+from pyxqueue.backends.memory import MemoryBackend, MemoryStore
+from pyxqueue.message import Message
+from pyxqueue.protocols import StoreOptions
+from pyxqueue.testing import drain
+
+KEY, OTHER_KEY = "k" * 16, "o" * 16
+Side = Callable[..., TaskQueue]
+
+
+class Reversed:
+    """A serializer from somebody else: texts, backwards."""
+
+    name = "reversed"
+    trusted = True
+
+    def dumps(self, value: Any) -> bytes:
+        return repr(value)[::-1].encode()
+
+    def loads(self, data: bytes) -> Any:
+        if not data:
+            raise SerializationError("nothing")
+        return eval(data.decode()[::-1])
+
+
+@pytest.fixture
+def side() -> Side:
+    """Makes queues that share one store, as a producer and a worker do, each with settings of its own."""
+    store = MemoryStore()
+
+    def make(**settings: Any) -> TaskQueue:
+        queue = TaskQueue(stream_key="q", broker=MemoryBackend(store, StoreOptions("q")), **settings)
+        queue.task(name="echo")(echo)
+        return queue
+
+    return make
+
+
+def echo(value: Any = None) -> Any:
+    return value
+
+
+def send(queue: TaskQueue, value: Any) -> str:
+    task = queue.registry.get("echo")
+    assert task is not None
+    return task(value).task_id
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"serializer": "json"},
+        {"serializer": "msgpack"},
+        {"serializer": MsgpackSerializer()},
+        {"serializer": "pickle", "seal": Seal(KEY)},
+        {"serializer": "json", "seal": Seal(KEY)},
+        {"serializer": Reversed()},
+    ],
+)
+def test_values_come_back_as_what_they_were(side: Side, settings: dict[str, Any]) -> None:
+    """Whatever carries them."""
+    queue = side(**settings)
+    task_id = send(queue, (1, {2: b"three"}))
+    drain(queue)
+
+    assert queue.result(task_id).get(timeout=0) == (1, {2: b"three"})
+
+
+def test_an_unknown_serializer_is_refused() -> None:
+    """By name; the error says which there are."""
+    with pytest.raises(ConfigurationError, match="no serializer 'yaml', only json, msgpack, pickle"):
+        TaskQueue("q", serializer="yaml")
+
+
+@pytest.mark.parametrize("settings", [{"serializer": "pickle"}, {"accept": [PickleSerializer()]}])
+def test_pickle_needs_a_seal(settings: dict[str, Any]) -> None:
+    """To write, and already to read."""
+    with pytest.raises(ConfigurationError, match="'pickle' runs code from the bytes it reads: give the queue a seal"):
+        TaskQueue("q", **settings)
+
+
+def test_a_worker_decodes_only_what_it_was_given(side: Side) -> None:
+    """Another serializer's bodies are left for a worker that has it."""
+    task_id = send(side(serializer="msgpack"), 1)
+    plain, both = side(), side(accept=["msgpack"])
+    drain(plain)
+
+    assert plain.result(task_id).state.name == "PENDING"
+    info = plain.stores.inspector.show([task_id])[0]
+    assert info is not None
+    assert isinstance(info.message, Message)
+    assert info.message.returns == 1
+    assert side(serializer="msgpack").stores.inspector.cancel([task_id])
+
+    accepted = send(side(serializer="msgpack"), 2)
+    drain(both)
+    assert both.result(accepted).get(timeout=0) == 2
+
+
+def test_a_result_of_another_serializer_is_not_read(side: Side) -> None:
+    """The reader is told what it lacks; `get_task` shows that instead of the value."""
+    writer, reader = side(serializer="msgpack"), side()
+    task_id = send(writer, 1)
+    drain(writer)
+
+    with pytest.raises(SerializationError, match=r"was written by 'msgpack'; this queue reads \['json'\]"):
+        reader.result(task_id).get(timeout=0)
+    assert "cannot be read here" in reader.get_task(task_id)["info"]["value"]
+
+
+def plant(queue: TaskQueue, task_id: str, **changes: Any) -> None:
+    """Enqueue a message as somebody would who can write to the store."""
+    original = queue.codec.seal_call(Message(task_id, "echo"), [1], {})
+    queue.stores.broker.enqueue([evolve(original, **changes)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"body": b"[[2],{}]"}, "does not fit"),
+        ({"seal": ""}, "is not sealed"),
+        ({"seal": "v1:unknown:00"}, "is sealed with the key unknown"),
+        ({"id": "moved"}, "does not fit"),
+    ],
+)
+def test_what_was_tampered_with_is_buried(side: Side, changes: dict[str, Any], why: str) -> None:
+    """Undecoded, with its bytes and the reason."""
+    queue = side(seal=Seal(KEY))
+    plant(queue, "one", **changes)
+    task_id = changes.get("id", "one")
+    drain(queue)
+
+    with pytest.raises(TaskError, match=why) as caught:
+        queue.result(task_id).get(timeout=0)
+    assert caught.value.type == "SealError"
+    info = queue.stores.inspector.show([task_id])[0]
+    assert info is not None
+    assert isinstance(info.message, Message)
+    assert info.message.body == changes.get("body", b"[[1],{}]")
+
+
+def test_another_key_is_not_believed(side: Side) -> None:
+    """Neither in a call nor in a result."""
+    ours, theirs = side(seal=Seal(KEY)), side(seal=Seal(OTHER_KEY))
+    call, result = send(theirs, 1), None
+    drain(ours)
+    with pytest.raises(TaskError, match="SealError"):
+        ours.result(call).get(timeout=0)
+
+    result = send(ours, 1)
+    drain(ours)
+    with pytest.raises(SealError, match="is sealed with the key"):
+        theirs.result(result).get(timeout=0)
+    assert ours.result(result).get(timeout=0) == 1
+
+
+def test_keys_can_be_changed_without_a_gap(side: Side) -> None:
+    """A worker that has both reads both."""
+    both = side(seal=Seal([OTHER_KEY, KEY]))
+    old = send(side(seal=Seal(KEY)), 1)
+    new = send(side(seal=Seal(OTHER_KEY)), 2)
+    drain(both)
+
+    assert [both.result(task_id).get(timeout=0) for task_id in (old, new)] == [1, 2]
+
+
+def test_keys_from_the_environment(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Separated by commas; the first one signs, a seal given in code comes before them."""
+    monkeypatch.setenv("PYXQUEUE_SEAL_KEYS", f" {KEY} , {OTHER_KEY} ")
+    queue = side(serializer="pickle", accept=["json"])
+    task_id = send(side(seal=Seal(OTHER_KEY)), 1)
+    drain(queue)
+
+    with pytest.raises(SealError):  # the answer is sealed with the first key, which that side does not have
+        side(seal=Seal(OTHER_KEY)).result(task_id).get(timeout=0)
+    assert queue.result(task_id).get(timeout=0) == 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"), [("short", "key 1 of the seal has 5 bytes"), (",", "needs at least one key"), (" ", "needs at")]
+)
+def test_bad_keys_in_the_environment(monkeypatch: pytest.MonkeyPatch, keys: str, why: str) -> None:
+    """Are an error that names the variable, never no seal."""
+    monkeypatch.setenv("PYXQUEUE_SEAL_KEYS", keys)
+
+    with pytest.raises(ConfigurationError, match=f"^PYXQUEUE_SEAL_KEYS: .*{why}"):
+        TaskQueue("q")
+
+
+def test_no_keys_in_the_environment_are_no_seal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable counts as none."""
+    monkeypatch.setenv("PYXQUEUE_SEAL_KEYS", "")
+
+    assert TaskQueue("q").codec.seal is None
+
+
+def test_a_call_has_a_size_limit(side: Side) -> None:
+    """To the byte; the error names the task, both numbers and the remedy."""
+    body = JSONSerializer().dumps([["x" * 100], {}])
+    why = r"cannot enqueue echo: its arguments need \d+ bytes, the queue allows \d+; .*max_payload"
+
+    assert send(side(max_payload=len(body)), "x" * 100)
+    with pytest.raises(PayloadTooLargeError, match=why):
+        send(side(max_payload=len(body) - 1), "x" * 100)
+
+
+def test_a_result_has_a_size_limit(side: Side) -> None:
+    """It fails the task, which ran."""
+    queue = side(max_result=101)
+    task_id = send(queue, "x" * 100)
+    drain(queue)
+
+    with pytest.raises(TaskError, match=r"the result of echo needs 102 bytes, the queue allows 101; .*max_result") as e:
+        queue.result(task_id).get(timeout=0)
+    assert e.value.type.endswith("PayloadTooLargeError")
+    assert send(queue, "y" * 1000)

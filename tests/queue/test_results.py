@@ -1,0 +1,169 @@
+"""Handles: waiting, looking, watching, cancelling."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from pyxqueue import (
+    Progress,
+    ResultTimeoutError,
+    TaskCancelledError,
+    TaskError,
+    TaskQueue,
+    TaskStatus,
+    UnknownTaskError,
+)
+from pyxqueue.message import Done, Extension, Settlement
+from pyxqueue.testing import drain
+
+
+def work(value: object = None) -> object:
+    if value == "no such user":
+        raise ValueError(value)
+    return value
+
+
+def test_get_waits_no_longer_than_it_is_told(queue: TaskQueue) -> None:
+    """The error is a `TimeoutError`, says where the task is, and the task goes on."""
+    handle = queue.task(work)(1)
+
+    with pytest.raises(TimeoutError, match=f"task {handle.task_id} has not ended within 0.01 s: it is PENDING"):
+        handle.get(timeout=0.01)
+    drain(queue)
+    assert handle.get(timeout=0) == 1
+
+
+def test_get_is_woken(queue: TaskQueue) -> None:
+    """By the end of the task, in another thread."""
+    handle = queue.task(work)(1)
+    worker = threading.Thread(target=drain, args=[queue])
+    worker.start()
+
+    assert handle.get(timeout=30) == 1
+    worker.join()
+
+
+@pytest.mark.parametrize("value", [None, 0, [], (1, 2)])
+def test_a_handle_is_called_for_the_value(queue: TaskQueue, value: object) -> None:
+    """A task that returns None completes like any other."""
+    handle = queue.task(work)(value)
+
+    assert handle(block=False) is None
+    with pytest.raises(ResultTimeoutError):
+        handle(block=True, timeout=0.01)
+    drain(queue)
+    assert handle() == value
+    assert handle(block=False) == value
+    assert handle.done
+
+
+def test_the_value_stays_with_the_handle(queue: TaskQueue) -> None:
+    """Once read it is not asked for again; another handle of the same task has to."""
+    handle = queue.task(work)(1)
+    drain(queue)
+    handle.get()
+    handle.forget()
+
+    assert handle.get() == 1
+    with pytest.raises(UnknownTaskError):
+        queue.result(handle.task_id).get()
+
+
+def test_a_failed_task_raises_what_is_known(queue: TaskQueue) -> None:
+    """As often as it is asked; also without blocking."""
+    handle = queue.task(work)("no such user")
+    drain(queue)
+
+    for _ in range(2):
+        with pytest.raises(TaskError) as caught:
+            handle(block=False)
+    error = caught.value
+    assert (error.type, error.message, error.task_id) == ("ValueError", "no such user", handle.task_id)
+    assert error.error == "ValueError: no such user"
+    assert error.exc_info == error.traceback
+    assert str(error).startswith(f"task {handle.task_id} failed: ValueError: no such user\n\nTraceback")
+    assert handle.state is TaskStatus.FAILURE
+
+
+@pytest.mark.parametrize("task_id", ["unknown", b"unknown", b"\xff", "two words", ""])
+def test_an_unknown_id_is_told(queue: TaskQueue, task_id: str | bytes) -> None:
+    """By everything that needs the task, at once."""
+    queue.task(work)()
+    handle = queue.result(task_id)
+
+    for ask in (
+        handle.get,
+        lambda: handle.state,
+        lambda: handle.progress,
+        lambda: handle.done,
+        lambda: list(handle.watch()),
+    ):
+        with pytest.raises(UnknownTaskError, match="no task has the id"):
+            ask()
+    assert handle.cancel() is False
+
+
+def test_handles_are_equal_by_their_task(queue: TaskQueue) -> None:
+    """So that they can be looked up."""
+    handle = queue.task(work)()
+
+    assert handle == queue.result(handle.task_id) == queue.result(handle.task_id.encode())
+    assert handle != queue.task(work)()
+    assert handle != handle.task_id
+    assert len({handle, queue.result(handle.task_id)}) == 1
+    assert repr(queue.result("x")) == "<AsyncResult task x>"
+
+
+def test_a_cancelled_task_never_runs(queue: TaskQueue) -> None:
+    """Waiting for it says so."""
+    handle = queue.task(work)()
+
+    assert handle.cancel()
+    assert drain(queue) == 0
+    assert handle.state is TaskStatus.CANCELLED
+    with pytest.raises(TaskCancelledError) as caught:
+        handle.get()
+    assert isinstance(caught.value, TaskError)
+    assert handle.cancel() is False
+
+
+def test_watch_shows_each_change(queue: TaskQueue) -> None:
+    """In order, without repeats, until the task ends."""
+    task_id = queue.task(work)().task_id
+    broker = queue.stores.broker
+    (delivery,) = broker.claim("worker", 1, 0)
+    broker.extend([Extension(delivery.receipt, Progress(1, 2))])
+    seen = []
+
+    for progress in queue.result(task_id).watch(timeout=30):
+        seen.append(progress)
+        broker.extend([Extension(delivery.receipt, Progress(2, 2))])
+        if len(seen) == 2:
+            broker.settle([Settlement(delivery.receipt, Done())])
+
+    assert seen == [Progress(1, 2), Progress(2, 2)]
+
+
+def test_watch_ends_with_its_timeout(queue: TaskQueue) -> None:
+    """When nothing changes."""
+    handle = queue.task(work)()
+
+    with pytest.raises(ResultTimeoutError, match="has not ended in time: it is PENDING"):
+        list(handle.watch(timeout=0.01))
+
+
+def test_watch_of_an_ended_task_shows_its_last(queue: TaskQueue) -> None:
+    """And ends at once."""
+
+    @queue.task
+    def half() -> None:
+        queue.update_task_progress(50)
+
+    handle = half()
+    assert handle.progress is None
+    drain(queue)
+
+    assert list(handle.watch()) == [Progress(50)]
+    assert handle.progress == Progress(50)

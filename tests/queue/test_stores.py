@@ -1,0 +1,242 @@
+"""Where a queue's store comes from, and what cannot be one."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import fakeredis
+import pytest
+import redis
+import redis.asyncio
+
+from pyxqueue import (
+    AlreadyRunningError,
+    BrokerUnavailableError,
+    ConfigurationError,
+    NotRunningError,
+    TaskQueue,
+    UnknownTaskError,
+)
+from pyxqueue.backends.memory import MemoryBackend, MemoryStore
+from pyxqueue.protocols import StoreOptions
+from pyxqueue.testing import drain
+
+
+def test_making_a_queue_connects_to_nothing() -> None:
+    """Also where there is nothing to connect to; the first use says so."""
+    queue = TaskQueue("redis://127.0.0.1:1/0", stream_key="q")
+    task = queue.task(name="work")(lambda: None)
+
+    with pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1"):
+        task()
+
+
+def test_a_text_is_a_name_or_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a scheme it is the queue's name on the default store."""
+    monkeypatch.setenv("PYXQUEUE_URL", "memory://")
+    queue = TaskQueue("mail")
+
+    assert queue.stream_key == "mail"
+    assert isinstance(queue.stores.broker, MemoryBackend)
+    assert TaskQueue("memory://", stream_key="mail").stream_key == "mail"
+
+
+def test_the_default_store_is_told_without_secrets(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line in the log."""
+    monkeypatch.setenv("PYXQUEUE_URL", "redis://user:secret@127.0.0.1:1/0?password=secret")
+
+    with caplog.at_level(logging.INFO, "pyxqueue"), pytest.raises(BrokerUnavailableError):
+        TaskQueue("mail").task_total()
+
+    assert caplog.messages == ["queue mail uses 127.0.0.1:1/0"]
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("localhost:6379", "PYXQUEUE_URL='localhost:6379' is no URL, such as redis://127.0.0.1:6379/0"),
+        ("ftp://host", "no backend for ftp:// is installed; there are memory, redis, rediss, unix"),
+    ],
+)
+def test_a_bad_url_in_the_environment(monkeypatch: pytest.MonkeyPatch, url: str, why: str) -> None:
+    """Is told when it is used."""
+    monkeypatch.setenv("PYXQUEUE_URL", url)
+
+    with pytest.raises(ConfigurationError, match=why):
+        TaskQueue("q").task_total()
+
+
+@pytest.mark.parametrize("store", [5, object(), {"host": "localhost"}])
+def test_what_is_no_store(store: Any) -> None:
+    """The error says what would be one."""
+    with pytest.raises(ConfigurationError, match="is no client of a known store: give a redis"):
+        TaskQueue(store).task_total()
+
+
+def test_an_asyncio_client_is_no_store() -> None:
+    """The error says what to give instead."""
+    with pytest.raises(ConfigurationError, match="asyncio"):
+        TaskQueue(redis.asyncio.Redis()).task_total()
+
+
+def test_a_client_is_a_recipe() -> None:
+    """Of whatever kind, here one that needs no server and decodes what it reads."""
+    client = fakeredis.FakeRedis(decode_responses=True)
+    queue = TaskQueue(client, stream_key="q")
+    handle = queue.task(name="work")(lambda: b"\xff")()
+    drain(queue)
+
+    assert handle.get(timeout=0) == b"\xff"
+    queue.close()
+
+
+def test_a_queue_can_be_closed_and_used_again() -> None:
+    """It opens its store anew; closing twice does no harm."""
+    queue = TaskQueue(stream_key="q", broker=MemoryBackend(MemoryStore(), StoreOptions("q")))
+    handle = queue.task(name="work")(lambda: None)()
+    queue.close()
+    queue.close()
+
+    assert queue.result(handle.task_id).state.name == "PENDING"
+
+
+def test_two_stores() -> None:
+    """The messages in one, the results in another."""
+    tasks, results = MemoryStore(), MemoryStore()
+    queue = TaskQueue(
+        stream_key="q",
+        broker=MemoryBackend(tasks, StoreOptions("q")),
+        results=MemoryBackend(results, StoreOptions("q")),
+    )
+
+    def work(n: int) -> int:
+        return 10 // n
+
+    task = queue.task(name="work")(work)
+    good, bad = task(5), task(0)
+    drain(queue)
+
+    assert good.get(timeout=0) == 2
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        bad.get(timeout=0)
+    assert queue.get_task(good.task_id)["info"]["value"] == 2
+    assert queue.get_task(bad.task_id)["info"]["value"].startswith("ZeroDivisionError")
+    assert [one["info"]["value"] for one in queue.get_tasks() if one["task_id"] == good.task_id] == [2]
+    good.forget()
+    with pytest.raises(UnknownTaskError):
+        queue.result("unknown").get(timeout=0)
+
+
+def test_one_store_or_the_other() -> None:
+    """Two brokers would be one too many."""
+    with pytest.raises(ConfigurationError, match="give either a store, or broker= and results="):
+        TaskQueue("memory://", broker=MemoryBackend(MemoryStore(), StoreOptions()))
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"lease": 0}, "lease=0 must be more than 0 seconds"),
+        ({"lease": -1}, "lease=-1 must be"),
+        ({"lease": float("nan")}, "lease=nan is not a number of seconds"),
+        ({"lease": float("inf")}, "lease=inf is not"),
+        ({"lease": "soon"}, "lease='soon' is not"),
+        ({"lease": [1]}, r"lease=\[1\] is not"),
+    ],
+)
+def test_a_lease_is_a_number_of_seconds(settings: dict[str, Any], text: str) -> None:
+    """More than none, and with an end."""
+    with pytest.raises(ConfigurationError, match=text):
+        TaskQueue("q", **settings)
+
+
+@pytest.mark.parametrize(("given", "variable", "ms"), [(None, None, 30_000), (None, "7.5", 7_500), (2, "7.5", 2_000)])
+def test_the_lease_is_stored(
+    monkeypatch: pytest.MonkeyPatch, given: float | None, variable: str | None, ms: int
+) -> None:
+    """As given in code, else in the environment, else half a minute."""
+    if variable is not None:
+        monkeypatch.setenv("PYXQUEUE_LEASE", variable)
+
+    assert TaskQueue("memory://", lease=given).stores.broker.lease() == ms
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-3", "nan", "inf"])
+def test_a_bad_lease_in_the_environment(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Names the variable."""
+    monkeypatch.setenv("PYXQUEUE_LEASE", text)
+
+    with pytest.raises(ConfigurationError, match=f"^PYXQUEUE_LEASE='{text}' "):
+        TaskQueue("q")
+    TaskQueue("q", lease=5)
+
+
+@pytest.mark.parametrize(
+    ("text", "eager"),
+    [
+        ("1", True),
+        ("true", True),
+        ("YES", True),
+        ("on", True),
+        ("0", False),
+        ("No", False),
+        ("off", False),
+        ("", False),
+    ],
+)
+def test_eager_by_environment(monkeypatch: pytest.MonkeyPatch, text: str, eager: bool) -> None:
+    """Unless the code says otherwise."""
+    monkeypatch.setenv("PYXQUEUE_EAGER", text)
+
+    assert (TaskQueue("q").eager is not None) is eager
+    assert TaskQueue("q", eager=False).eager is None
+    assert TaskQueue("q", eager=True).eager is not None
+
+
+def test_eager_by_a_word_that_is_not_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typo must not mean a real store."""
+    monkeypatch.setenv("PYXQUEUE_EAGER", "ture")
+
+    with pytest.raises(ConfigurationError, match="PYXQUEUE_EAGER='ture' is not clear: use 1 or 0"):
+        TaskQueue("q")
+
+
+@pytest.mark.parametrize("method", ["run", "start"])
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"store": "memory://"}, "a memory:// store lives in one process, so worker processes cannot share it"),
+        ({"eager": True}, "an eager queue runs its tasks where they are enqueued: it has no workers"),
+    ],
+)
+def test_a_store_of_one_process_has_no_workers(method: str, settings: dict[str, Any], why: str) -> None:
+    """They would wait for ever."""
+    with pytest.raises(ConfigurationError, match=why):
+        getattr(TaskQueue(**settings), method)(1)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"nworkers": 0}, {"nworkers": -1}, {"threads": 0}, {"concurrency": -1}, {"grace": -1}]
+)
+def test_numbers_of_workers_are_checked(settings: dict[str, Any]) -> None:
+    """Before anything starts."""
+    with pytest.raises(ConfigurationError, match="workers cannot be started like this"):
+        TaskQueue("redis://127.0.0.1:1/0").start(**settings)
+
+
+def test_shutdown_belongs_to_start() -> None:
+    """There is nothing to stop otherwise."""
+    with pytest.raises(NotRunningError, match="no workers were started here"):
+        TaskQueue("q").shutdown()
+
+
+def test_workers_run_once() -> None:
+    """A second `run` or `start` of the same queue is a mistake."""
+    queue = TaskQueue("redis://127.0.0.1:1/0")
+    queue._running = True
+
+    with pytest.raises(AlreadyRunningError, match="already has workers"):
+        queue.start(1)

@@ -1,0 +1,331 @@
+"""Decorating functions, calling what comes of it, and options."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pyxqueue import (
+    ArgumentError,
+    AsyncResult,
+    ConfigurationError,
+    DuplicateTaskError,
+    SerializationError,
+    Task,
+    TaskQueue,
+)
+from pyxqueue.testing import drain
+
+
+def add(a: int, b: int = 1, *, double: bool = False) -> int:
+    """Add two numbers."""
+    return (a + b) * (2 if double else 1)
+
+
+def another(module: str) -> Callable[[], None]:
+    def add() -> None: ...
+
+    add.__module__ = module
+    add.__qualname__ = "add"
+    return add
+
+
+def test_a_task_is_known_by_its_import_path(queue: TaskQueue) -> None:
+    """And keeps what the function says about itself."""
+    task = queue.task(add)
+
+    assert task.name == "tests.queue.test_tasks.add"
+    assert task.__doc__ == "Add two numbers."
+    assert task.__wrapped__ is add  # type: ignore[attr-defined]
+    assert repr(task) == "<Task tests.queue.test_tasks.add>"
+    assert repr(queue) == "<TaskQueue 'q' group 'cg', 1 tasks>"
+
+
+def test_calling_enqueues_and_answers_a_handle(queue: TaskQueue) -> None:
+    """Nothing has run yet."""
+    task = queue.task(add)
+
+    handles = [task(1), task.enqueue(1, b=2), task(a=1, double=True)]
+
+    assert [handle.state.name for handle in handles] == ["PENDING"] * 3
+    assert len({handle.task_id for handle in handles}) == 3
+    assert repr(handles[0]) == f"<AsyncResult {task.name} {handles[0].task_id}>"
+    drain(queue)
+    assert [handle.get() for handle in handles] == [2, 3, 4]
+
+
+def test_aenqueue_is_for_asyncio(queue: TaskQueue) -> None:
+    """The handle is the same."""
+    handle = asyncio.run(queue.task(add).aenqueue(20, 22))
+
+    drain(queue)
+    assert handle.get() == 42
+
+
+def test_call_runs_the_function_here(queue: TaskQueue) -> None:
+    """Nothing is enqueued."""
+    assert queue.task(add).call(1, 2, double=True) == 6
+    assert queue.task_total() == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "why"),
+    [
+        ((), {}, "missing a required argument: 'a'"),
+        ((1, 2, 3), {}, "too many positional arguments"),
+        ((1,), {"c": 3}, "unexpected keyword argument 'c'"),
+    ],
+)
+def test_a_call_that_does_not_fit_is_refused(
+    queue: TaskQueue, args: tuple[Any, ...], kwargs: dict[str, Any], why: str
+) -> None:
+    """Where it was made, with the task and its signature."""
+    task: Any = queue.task(add)
+
+    with pytest.raises(ArgumentError, match=why) as caught:
+        task(*args, **kwargs)
+    assert str(caught.value).startswith("tests.queue.test_tasks.add(a: 'int', b: 'int' = 1, *, double: 'bool' = False)")
+    with pytest.raises(TypeError):
+        asyncio.run(task.aenqueue(*args, **kwargs))
+    assert queue.task_total() == 0
+
+
+@pytest.mark.parametrize("args", [(), (1, 2)])
+def test_a_plain_signature_is_counted(queue: TaskQueue, args: tuple[Any, ...]) -> None:
+    """The usual case takes a short way, to the same end."""
+    task: Any = queue.task(name="one")(lambda a: a)
+
+    with pytest.raises(ArgumentError, match="one"):
+        task(*args)
+
+
+def test_an_argument_that_does_not_travel_is_named(queue: TaskQueue) -> None:
+    """With the path to it."""
+    task: Any = queue.task(add)
+
+    with pytest.raises(SerializationError, match=r"cannot enqueue tests.queue.test_tasks.add: kwargs\['b'\]\[2\]"):
+        task(1, b=[1, 2, object()])
+
+
+def test_an_instance_cannot_have_two_tasks_of_one_name(queue: TaskQueue) -> None:
+    """The error says where both functions are."""
+    queue.task(add)
+
+    with pytest.raises(DuplicateTaskError, match=r"test_tasks.py:\d+; rename .*test_tasks.py:\d+"):
+        queue.task(another(add.__module__))
+
+
+def test_the_same_function_may_come_again(queue: TaskQueue) -> None:
+    """Its module was loaded a second time."""
+    queue.task(add)
+
+    assert queue.task(add).name == "tests.queue.test_tasks.add"
+    assert len(queue.registry) == 1
+
+
+def test_a_repl_may_define_a_task_again(queue: TaskQueue) -> None:
+    """There the newest counts."""
+    space: dict[str, Any] = {"__name__": "__main__"}
+    for value in (1, 2):
+        exec(compile(f"def work(): return {value}", "<stdin>", "exec"), space)
+        space["work"].__module__ = "__main__"
+        task = queue.task(name="work")(space["work"])
+
+    handle = task()
+    drain(queue)
+    assert handle.get() == 2
+
+
+def test_a_task_on_another_queue_takes_its_function(queue: TaskQueue) -> None:
+    """A task of a task would enqueue twice."""
+    task: Any = queue.task(add)
+    other = TaskQueue("memory://", stream_key="other")
+
+    with pytest.raises(ConfigurationError, match=r"is a task already; for another queue, decorate its .function"):
+        other.task(task)
+    assert other.task(task.function).name == task.name
+
+
+def test_attributes_of_the_function_do_not_harm(queue: TaskQueue) -> None:
+    """Other decorators leave marks, which may have the names of ours."""
+
+    def work() -> int:
+        return 1
+
+    work.name = "mine"  # type: ignore[attr-defined]
+    work.colour = "red"  # type: ignore[attr-defined]
+    task: Any = queue.task(name="work")(work)
+
+    assert (task.name, task.colour) == ("work", "red")
+
+
+@pytest.mark.parametrize("function", [lambda: None, functools.partial(add, 1)], ids=["lambda", "partial"])
+def test_what_has_no_name_needs_one(queue: TaskQueue, function: Any) -> None:
+    """No worker could find it."""
+    with pytest.raises(ConfigurationError, match="name"):
+        queue.task(function)
+    assert queue.task(name="given")(function).name == "given"
+
+
+@pytest.mark.parametrize("name", ["", "two words", "x" * 201, "a:b"])
+def test_a_name_has_rules(queue: TaskQueue, name: str) -> None:
+    """It stands in headers and logs."""
+    with pytest.raises(ConfigurationError, match="is not valid"):
+        queue.task(name=name)(add)
+
+
+def test_only_functions_are_tasks(queue: TaskQueue) -> None:
+    """A positional option is a common slip."""
+    with pytest.raises(ConfigurationError, match="decorates functions, not 3"):
+        queue.task(3)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"retries": -1}, "retries"),
+        ({"backoff": -1}, "backoff"),
+        ({"jitter": 2}, "jitter"),
+        ({"max_crashes": -1}, "max_crashes"),
+        ({"timeout": 0}, "timeout"),
+        ({"hard_timeout": -1}, "hard_timeout"),
+        ({"result_ttl": 0}, "result_ttl"),
+        ({"retries": "many"}, "many|str"),
+        ({"retry_on": "ValueError"}, "'ValueError' is no exception type"),
+        ({"give_up_on": (int,)}, "<class 'int'> is no exception type"),
+        ({"retry": 3}, "retry"),
+    ],
+)
+def test_options_are_checked(queue: TaskQueue, options: dict[str, Any], why: str) -> None:
+    """At the decorator, which the error names."""
+    with pytest.raises(ConfigurationError, match=why) as caught:
+        queue.task(name="work", **options)(add)
+    assert str(caught.value).startswith("@queue.task(work...): ")
+
+
+@pytest.mark.parametrize(
+    ("options", "runs"),
+    [({}, 3), ({"retry_on": KeyError}, 1), ({"retry_on": (KeyError, ValueError)}, 3), ({"give_up_on": ValueError}, 1)],
+)
+def test_exceptions_decide_about_retries(options: dict[str, Any], runs: int) -> None:
+    """`retry_on` says for which there are any, `give_up_on` for which not."""
+    queue = TaskQueue("q", eager=True)
+    seen = []
+
+    @queue.task(retries=2, **options)
+    def fail() -> None:
+        seen.append(1)
+        raise ValueError
+
+    with pytest.raises(Exception, match="ValueError"):
+        fail().get()
+    assert len(seen) == runs
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"delay": -1}, "delay=-1 must be a number of seconds"),
+        ({"delay": float("nan")}, "delay=nan"),
+        ({"delay": float("inf")}, "delay=inf"),
+        ({"delay": "60"}, "str"),
+        ({"eta": datetime(2030, 1, 1)}, "eta= needs a time zone"),
+        ({"eta": "tomorrow"}, "eta"),
+        ({"eta": datetime(2030, 1, 1, tzinfo=UTC), "delay": 1}, "give either delay= or eta="),
+        ({"task_id": ""}, "task id '' is not valid"),
+        ({"task_id": "x" * 65}, "is not valid"),
+        ({"task_id": "a b"}, "is not valid"),
+        ({"task_id": "ä"}, "is not valid"),
+        ({"task_id": b"a"}, "task_id"),
+        ({"headers": {"n": 1}}, "headers={'n': 1} must map texts to texts"),
+        ({"headers": "text"}, "must map texts to texts"),
+        ({"priority": "high"}, "priority"),
+    ],
+)
+def test_options_of_a_call_are_checked(queue: TaskQueue, options: dict[str, Any], why: str) -> None:
+    """Before the call, with the task's name."""
+    task = queue.task(add)
+
+    with pytest.raises(ConfigurationError, match=why) as caught:
+        task.with_options(**options)
+    assert str(caught.value).startswith("tests.queue.test_tasks.add.with_options: ")
+
+
+def test_options_of_a_call_are_for_that_call(queue: TaskQueue) -> None:
+    """The task itself is left as it was."""
+    task = queue.task(add)
+    now = datetime.now(UTC)
+    handles = [
+        task.with_options(delay=60)(1),
+        task.with_options(eta=now + timedelta(hours=1))(1),
+        task.with_options(task_id="A-z_0.9" + "x" * 57, headers={"tenant": "ada"}, priority=3)(1),
+        task(1),
+    ]
+    messages: list[Any] = [queue.stores.inspector.show([handle.task_id])[0].message for handle in handles]  # type: ignore[union-attr]
+
+    assert handles[2].task_id == "A-z_0.9" + "x" * 57
+    assert messages[0].due - messages[0].enqueued == 60_000
+    assert 0 < messages[1].due - messages[1].enqueued <= 3_600_000
+    assert (messages[2].headers, messages[2].priority) == ({"tenant": "ada"}, 3)
+    assert (messages[3].due, messages[3].headers, messages[3].priority) == (0, {}, 0)
+
+
+def test_an_id_is_enqueued_once(queue: TaskQueue) -> None:
+    """A second call under it changes nothing, and its handle is that of the first."""
+    task = queue.task(add).with_options(task_id="order-7")
+    first, second = task(1), task(2)
+
+    assert drain(queue) == 1
+    assert first == second
+    assert second.get() == 2
+
+
+def test_map_enqueues_many(queue: TaskQueue) -> None:
+    """From any iterable of sequences; the handles are in order."""
+    task = queue.task(add)
+
+    handles: list[AsyncResult[int]] = task.map((n, n) for n in range(5))
+    drain(queue)
+
+    assert [handle.get() for handle in handles] == [0, 2, 4, 6, 8]
+    assert task.map([]) == []
+
+
+@pytest.mark.parametrize("calls", [["ab"], [b"ab"], [1], [{"a": 1}]])
+def test_map_takes_sequences_of_arguments(queue: TaskQueue, calls: Any) -> None:
+    """A text is a sequence too, and never meant as one."""
+    with pytest.raises(ArgumentError, match=r"add.map\(\) takes sequences of arguments"):
+        queue.task(add).map(calls)
+
+
+@pytest.mark.parametrize("bad", [(), (1, 2, 3), (object(),)])
+def test_map_enqueues_all_or_nothing(queue: TaskQueue, bad: tuple[Any, ...]) -> None:
+    """One call that does not fit refuses them all."""
+    with pytest.raises((ArgumentError, SerializationError)):
+        queue.task(add).map([(1,), bad])
+    assert queue.task_total() == 0
+
+
+def test_map_needs_an_id_for_each(queue: TaskQueue) -> None:
+    """One id cannot be shared."""
+    with pytest.raises(ConfigurationError, match="cannot share one task_id="):
+        queue.task(add).with_options(task_id="one").map([(1,), (2,)])
+
+
+def test_a_decorator_with_options_keeps_the_type(queue: TaskQueue) -> None:
+    """With and without parentheses it makes a `Task`."""
+
+    @queue.task(retries=2, timeout=5)
+    def work() -> None: ...
+
+    assert isinstance(work, Task)
+    assert work.options.policy.retries == 2
+    assert work.options.hard_limit == 15
+    assert isinstance(queue.task(add), Task)
+    assert queue.task(add).options.hard_limit is None
+    assert queue.task(name="hard", hard_timeout=3)(add).options.hard_limit == 3

@@ -1,0 +1,111 @@
+"""A TCP proxy in front of a server that loses what a test wants lost."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Self
+
+Judge = Callable[[bytes], bool]
+
+
+class Link:
+    """One proxied connection."""
+
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self.client = client
+        self.server = server
+        self.said = b""
+        """What the client has sent since the last reply came."""
+
+    def cut(self) -> None:
+        for end in (self.client, self.server):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+class Proxy:
+    """Forwards a local port to `port` until told otherwise.
+
+    `lose_reply_of(judge)` arms one fault: the next request that `judge` accepts reaches the server, is answered there,
+    and its connection is cut instead of the answer being passed on.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._links: set[Link] = set()
+        self._lock = threading.Lock()
+        self._judge: Judge | None = None
+        self.lost = threading.Event()
+        """Set when an armed fault has happened."""
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def lose_reply_of(self, judge: Judge) -> None:
+        self.lost.clear()
+        self._judge = judge
+
+    def cut_all(self) -> int:
+        """Cut every connection that is open now; answers how many."""
+        with self._lock:
+            links, self._links = self._links, set()
+        for link in links:
+            link.cut()
+        return len(links)
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut_all()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                client.close()
+                continue
+            link = Link(client, server)
+            with self._lock:
+                self._links.add(link)
+            threading.Thread(target=self._requests, args=(link,), daemon=True).start()
+            threading.Thread(target=self._replies, args=(link,), daemon=True).start()
+
+    def _requests(self, link: Link) -> None:
+        with suppress(OSError):
+            while data := link.client.recv(1 << 16):
+                link.said += data
+                link.server.sendall(data)
+        self._drop(link)
+
+    def _replies(self, link: Link) -> None:
+        with suppress(OSError):
+            while data := link.server.recv(1 << 16):
+                said, link.said = link.said, b""
+                if self._judge is not None and self._judge(said):
+                    self._judge = None
+                    self.lost.set()
+                    break
+                link.client.sendall(data)
+        self._drop(link)
+
+    def _drop(self, link: Link) -> None:
+        with self._lock:
+            self._links.discard(link)
+        link.cut()

@@ -1,0 +1,117 @@
+"""Worker trees: a supervisor with its processes, as an operator starts it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from .until import until
+
+ROOT = Path(__file__).parent.parent.parent
+FOREIGN = ("PYXQUEUE_URL", "PYXQUEUE_EAGER", "PYXQUEUE_LEASE")
+"""Variables that would change what a test means."""
+
+
+def environment(more: Mapping[str, str]) -> dict[str, str]:
+    """What programs of the tests see of this process's environment, and `more`."""
+    inherited = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    return {**inherited, "PYTHONPATH": str(ROOT), **more}
+
+
+def run_program(module: str, more: Mapping[str, str], seconds: float = 50) -> list[str]:
+    """Run a module to its end and answer the lines it printed. Raises `AssertionError` if it does not end well."""
+    command = [sys.executable, "-W", "error", "-m", module]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(more), capture_output=True, text=True, timeout=seconds, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout.splitlines()
+
+
+class Tree:
+    """``pyxqueue worker`` with some options, in a process of its own."""
+
+    def __init__(self, module: str, more: Mapping[str, str], log: Path, *options: str) -> None:
+        self.log = log
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-W", "error", "-m", "pyxqueue", "worker", module, *options],
+                cwd=ROOT,
+                env=environment(more),
+                stdout=file,
+                stderr=file,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def everyone(self) -> list[int]:
+        """The supervisor and all that descend from it now."""
+        return [self.pid, *descendants(self.pid)]
+
+    def signal_all(self, number: signal.Signals) -> None:
+        for pid in self.everyone():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def wait(self, seconds: float) -> int:
+        """Its exit code, once it has ended. Raises `AssertionError` if it does not end in time."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the workers did not end within {seconds:g} s:\n{self.log.read_text()}") from None
+
+    def stop(self, seconds: float = 20) -> int:
+        """Stop it as an operator would, and answer its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait(seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        everyone = self.everyone()
+        self.signal_all(signal.SIGKILL)
+        self._process.wait()
+        until(lambda: not any(map(alive, everyone)), "every process of the tree is gone")
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of ``/proc/PID/stat`` from the state on; nothing if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def alive(pid: int) -> bool:
+    """True if the process exists and has not ended; one that only waits to be reaped has."""
+    found = _stat(pid)
+    return bool(found) and found[0] not in "ZX"
+
+
+def descendants(pid: int) -> list[int]:
+    parents: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):  # noqa: PTH208
+        if entry.isdigit() and (found := _stat(int(entry))) and found[0] not in "ZX":
+            parents.setdefault(int(found[1]), []).append(int(entry))
+    found_pids: list[int] = []
+    todo = [pid]
+    while todo:
+        children = parents.get(todo.pop(), [])
+        found_pids += children
+        todo += children
+    return found_pids

@@ -1,0 +1,170 @@
+"""What users may rely on. Whoever changes it sees it here, and in the changelog."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+
+import pytest
+
+import pyxqueue
+import pyxqueue.testing
+from pyxqueue import AsyncResult, EagerSession, Task, TaskContext, TaskQueue
+
+NAMES = """
+AlreadyRunningError ArgumentError AsyncResult BrokerError BrokerUnavailableError CancelRequested
+ConfigurationError DuplicateTaskError EagerSession JSONSerializer MsgpackSerializer NotInTaskError
+NotRunningError PayloadTooLargeError PickleSerializer Progress PyxqueueError Reject ResultTimeoutError
+RetryLater Seal SealError SerializationError StoreFullError Task TaskCancelledError TaskContext TaskError
+TaskQueue TaskSettled TaskStarted TaskStateError TaskStatus TimeLimitExceeded UnknownTaskError current_task
+eager_mode progress track
+""".split()
+TESTING = """
+BackendContract BrokerContract EagerSession FakeClock Harness InspectorContract ResultStoreContract
+SerializerContract assert_enqueued drain eager_mode
+""".split()
+
+
+def members(kind: type) -> Mapping[str, str]:
+    """The public methods and attributes of a class, with their signatures."""
+    found = {}
+    for name, value in inspect.getmembers_static(kind):
+        if name.startswith("_") and name not in ("__init__", "__call__"):
+            continue
+        function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+        found[name] = str(inspect.signature(function)).replace("'", "") if inspect.isfunction(function) else "attribute"
+    return found
+
+
+SIGNATURES: Mapping[type, Mapping[str, str]] = {
+    TaskQueue: {
+        "__init__": (
+            "(self, store: Any = None, *, stream_key: str | None = None, consumer_group: str = cg, "
+            "serializer: str | Serializer = json, accept: Iterable[str | Serializer] = (), seal: Seal | None"
+            " = None, lease: float | None = None, queue_size: int | None = None, max_payload: int = 1048576,"
+            " max_result: int = 1048576, worker_prefix: str = , timeout: int = 2000, observer: Observer | "
+            "None = None, eager: bool | None = None, propagate: bool = False, broker: Broker | None = None, "
+            "results: ResultStore | None = None) -> None"
+        ),
+        "aenqueue": (
+            "(self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions) -> list[AsyncResult[Any]]"
+        ),
+        "cancel_task": "(self, task_id: str | bytes) -> bool",
+        "clear_tasks": "(self, start: str | bytes = -, end: str | bytes = +, count: int | None = None) -> int",
+        "close": "(self) -> None",
+        "consumer_group": "attribute",
+        "eager": "attribute",
+        "enqueue": (
+            "(self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions) -> list[AsyncResult[Any]]"
+        ),
+        "gc": "(self) -> int",
+        "get_task": "(self, task_id: str | bytes) -> dict[str, Any]",
+        "get_task_progress": "(self, task_id: str | bytes) -> Any",
+        "get_tasks": ("(self, end: str | bytes = +, start: str | bytes = -, count: int = 10) -> list[dict[str, Any]]"),
+        "get_workers": "(self) -> dict[str, dict[str, Any]]",
+        "names_store": "attribute",
+        "result": "(self, task_id: str | bytes) -> AsyncResult[Any]",
+        "retry_task": "(self, task_id: str | bytes) -> AsyncResult[Any]",
+        "run": (
+            "(self, nworkers: int | None = None, *, threads: int | None = None, concurrency: int | None = "
+            "None, grace: float = 25.0, parent: int | None = None) -> None"
+        ),
+        "serve_child": ("(self, consumer: str, table_fd: int, threads: int | None, concurrency: int | None) -> int"),
+        "shutdown": "(self) -> None",
+        "start": (
+            "(self, nworkers: int | None = None, *, threads: int | None = None, concurrency: int | None = "
+            "None, grace: float = 25.0) -> None"
+        ),
+        "stores": "attribute",
+        "stream_key": "attribute",
+        "task": "(self, function: Callable[..., Any] | None = None, **options: Any) -> Any",
+        "task_total": "(self) -> int",
+        "update_task_progress": "(self, progress: float | str) -> None",
+    },
+    Task: {
+        "__call__": "(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]",
+        "__init__": ("(self, function: Callable[P, Any], name: str, options: TaskOptions, submit: Submit) -> None"),
+        "aenqueue": "(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]",
+        "call": "(self, *args: P.args, **kwargs: P.kwargs) -> R",
+        "enqueue": "(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]",
+        "map": "(self, calls: Iterable[Sequence[Any]]) -> list[AsyncResult[R]]",
+        "with_options": (
+            "(self, *, delay: float | None = None, eta: datetime | None = None, task_id: str | None = None, "
+            "headers: Mapping[str, str] | None = None, priority: int = 0) -> Task[P, R]"
+        ),
+    },
+    AsyncResult: {
+        "__call__": "(self, block: bool = True, timeout: float | None = None) -> R | None",
+        "__init__": "(self, source: Source, task_id: str, task_name: str | None = None) -> None",
+        "aget": "(self, timeout: float | None = None) -> R",
+        "cancel": "(self) -> bool",
+        "done": "attribute",
+        "forget": "(self) -> None",
+        "get": "(self, timeout: float | None = None, *, show_progress: bool = False) -> R",
+        "progress": "attribute",
+        "state": "attribute",
+        "watch": "(self, timeout: float | None = None) -> Watch",
+    },
+    TaskContext: {
+        "__init__": (
+            "(self, id: str, name: str, attempt: int, queue: str, headers: Mapping[str, str], report: "
+            "Callable[[Progress], None]) -> None"
+        ),
+        "attempt": "attribute",
+        "headers": "attribute",
+        "id": "attribute",
+        "logger": "attribute",
+        "name": "attribute",
+        "progress": "(self, done: float, total: float | None = None, message: str = ) -> None",
+        "queue": "attribute",
+    },
+    EagerSession: {
+        "__init__": "(self, propagate: bool = False, clock: FakeClock = NOTHING) -> None",
+        "advance": "(self, seconds: float) -> None",
+        "backend_for": "(self, queue: EagerQueue, source: object) -> EagerBackend",
+        "clock": "attribute",
+        "drain": "(self) -> None",
+        "override": "attribute",
+        "propagate": "attribute",
+        "run": (
+            "(self, over: Over = <function EagerSession.<lambda> at 0x7f5fcb561b20>, first: Sequence[str] = ()) -> None"
+        ),
+        "runs_here": "(self) -> bool",
+        "serves": "(self, backend: EagerBackend, name: str) -> bool",
+        "step": "(self, end: int | None) -> bool",
+    },
+}
+
+
+@pytest.mark.parametrize(("module", "names"), [(pyxqueue, NAMES), (pyxqueue.testing, TESTING)], ids=["main", "testing"])
+def test_the_public_names(module: object, names: list[str]) -> None:
+    """Sorted, and every one of them is there."""
+    public = getattr(module, "__all__")  # noqa: B009 - the modules' type has no such attribute
+
+    assert public == names == sorted(names)
+    assert [name for name in public if not hasattr(module, name)] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_is_explained(name: str) -> None:
+    """By a docstring of its own, not one that it inherits."""
+    thing = getattr(pyxqueue, name)
+
+    assert (vars(thing).get("__doc__") if inspect.isclass(thing) else thing.__doc__ or "").strip()
+
+
+@pytest.mark.parametrize("kind", SIGNATURES, ids=lambda kind: kind.__name__)
+def test_the_public_members(kind: type) -> None:
+    """Names, parameters, defaults and types."""
+    assert members(kind) == SIGNATURES[kind]
+
+
+@pytest.mark.parametrize("kind", [TaskQueue, Task, AsyncResult])
+def test_every_public_method_is_explained(kind: type) -> None:
+    """Where the name does not say it all."""
+    plain = {"stream_key", "consumer_group"}
+    methods = {name: value for name, value in inspect.getmembers_static(kind) if not name.startswith("_")}
+    silent = {name for name, value in methods.items() if callable(value) or isinstance(value, property)}
+    silent -= {name for name, value in methods.items() if (value.__doc__ or "").strip()}
+
+    assert silent <= plain

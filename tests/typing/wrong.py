@@ -1,0 +1,54 @@
+"""Calls that type checkers must refuse. Nothing here runs.
+
+Each line has the error that mypy must report, so that one which is no longer reported is an error by itself
+(``warn_unused_ignores``), and pyright likewise (``reportUnnecessaryTypeIgnoreComment``).
+"""
+
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+
+from __future__ import annotations
+
+from pyxqueue import TaskQueue
+
+queue = TaskQueue("typed")
+
+
+@queue.task
+def fetch(url: str, times: int = 1) -> bytes:
+    return url.encode() * times
+
+
+@queue.task(retries=1)
+async def afetch(url: str) -> bytes:
+    return url.encode()
+
+
+def wrong_arguments() -> None:
+    fetch()  # type: ignore[call-arg]
+    fetch(1)  # type: ignore[arg-type]
+    fetch("a", times="b")  # type: ignore[arg-type]
+    fetch("a", 1, 2)  # type: ignore[call-arg]
+    fetch.enqueue(url=b"a")  # type: ignore[arg-type]
+    fetch.call(None)  # type: ignore[arg-type]
+    fetch.with_options(delay=1)(2)  # type: ignore[arg-type]
+    afetch("a", 2)  # type: ignore[call-arg]
+
+
+def wrong_options() -> None:
+    fetch.with_options(delays=1)  # type: ignore[call-arg]
+    fetch.map(["a", 1])  # type: ignore[list-item]
+    queue.task(retry=1)  # type: ignore[call-overload]
+    TaskQueue("a", strem_key="b")  # type: ignore[call-arg]
+
+
+def wrong_values() -> None:
+    text: str = fetch("a").get()  # type: ignore[assignment]
+    number: int = afetch("a").get()  # type: ignore[assignment]
+    value: bytes = fetch("a")  # type: ignore[assignment]
+    del text, number, value
+
+
+async def wrong_awaits() -> None:
+    await fetch.get()  # type: ignore[attr-defined]
+    text: str = await afetch("a")  # type: ignore[assignment]
+    del text

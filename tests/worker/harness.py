@@ -1,0 +1,77 @@
+"""A worker on the memory backend, with a clock that only tests move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+
+from pyxqueue.backends.memory import MemoryBackend, MemoryStore
+from pyxqueue.clock import FakeClock
+from pyxqueue.codec import Codec
+from pyxqueue.decorator import TaskDecorator
+from pyxqueue.message import Message
+from pyxqueue.protocols import Broker, ResultStore, StoreOptions
+from pyxqueue.serializers import JSONSerializer
+from pyxqueue.task import Registry
+from pyxqueue.worker.events import Event, TaskSettled
+from pyxqueue.worker.executors import Executor, Inline, Threads
+from pyxqueue.worker.held import HeldTable
+from pyxqueue.worker.limits import ThreadInterrupter
+from pyxqueue.worker.worker import Worker
+
+
+class NoSubmit:
+    """Tasks of these tests are put on the queue as messages."""
+
+    def enqueue(self, *_: Any) -> Any:
+        raise AssertionError
+
+    aenqueue = enqueue
+
+
+@define
+class Bench:
+    """The parts a worker is made of."""
+
+    clock: FakeClock = field(factory=FakeClock)
+    registry: Registry = field(factory=Registry)
+    table: HeldTable = field(factory=HeldTable)
+    events: list[Event] = field(factory=list)
+    codec: Codec = field(factory=lambda: Codec.of("tasks", [JSONSerializer()], None))
+    broker: MemoryBackend = field(init=False)
+    group: str = "cg"
+
+    def __attrs_post_init__(self) -> None:
+        self.broker = self.backend()
+
+    def backend(self) -> MemoryBackend:
+        """A store of its own on the same clock."""
+        return MemoryBackend(MemoryStore(self.clock), StoreOptions("tasks", self.group))
+
+    def task(self, function: Callable[..., Any], **options: Any) -> None:
+        TaskDecorator(self.codec, self.registry, NoSubmit(), name=function.__name__, **options)(function)
+
+    def put(self, name: str, *args: Any, task_id: str = "t1", **fields: Any) -> None:
+        self.broker.enqueue([self.codec.seal_call(Message(task_id, name, **fields), args, {})])
+
+    def worker(
+        self, broker: Broker | None = None, results: ResultStore | None = None, executor: Executor | None = None
+    ) -> Worker:
+        broker = broker or self.broker
+        store: Any = results or broker
+        executor = executor or Inline(ThreadInterrupter())
+        return Worker(
+            broker, store, self.registry, self.codec, executor, "me", self.table, self.events.append, chance=lambda: 0.0
+        )
+
+    def threaded(self, threads: int, broker: Broker | None = None) -> Worker:
+        return self.worker(broker, executor=Threads(threads))
+
+    def settled(self) -> list[tuple[str, str, bool]]:
+        return [
+            (event.task_id, type(event.verdict).__name__, event.accepted)
+            for event in self.events
+            if isinstance(event, TaskSettled)
+        ]

@@ -1,0 +1,156 @@
+"""The table of what a process holds: its states, its lock, and the race that the lock is for."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from pyxqueue.errors import ConfigurationError
+from pyxqueue.worker.held import SLOTS, HeldTable
+from pyxqueue.worker.processes import end_process
+
+ROUNDS = 400
+
+
+def test_a_delivery_on_its_way() -> None:
+    """Claimed it waits, started it runs, finished it is still held, settled it is gone."""
+    table = HeldTable()
+    slot = table.hold("id", "receipt", 3)
+    (waiting,) = table.holdings()
+    assert table.start(slot, 12.5)
+    (running,) = table.holdings()
+    table.finish(slot)
+    (done,) = table.holdings()
+    table.free(slot)
+
+    assert (waiting.task_id, waiting.receipt, waiting.attempt) == ("id", "receipt", 3)
+    assert (waiting.waiting, waiting.running) == (True, False)
+    assert (running.waiting, running.running, running.started) == (False, True, 12.5)
+    assert (done.waiting, done.running) == (False, False)
+    assert table.holdings() == []
+    assert not table.busy()
+
+
+def test_what_was_taken_back_cannot_start() -> None:
+    """Nor is it among what is held any more."""
+    table = HeldTable()
+    slot = table.hold("id", "receipt", 1)
+
+    assert table.take_back(slot) is not None
+    assert not table.start(slot, 0.0)
+    assert table.holdings() == []
+
+
+def test_what_was_started_cannot_be_taken_back() -> None:
+    """Neither while it runs nor when it is done."""
+    table = HeldTable()
+    slot = table.hold("id", "receipt", 1)
+    table.start(slot, 0.0)
+    assert table.take_back(slot) is None
+    table.finish(slot)
+    assert table.take_back(slot) is None
+
+
+def test_limits() -> None:
+    """A deadline and what follows it can be read by the other side; the next use of the slot starts without."""
+    table = HeldTable()
+    slot = table.hold("id", "receipt", 1)
+    table.start(slot, 1.0)
+    table.limit(slot, 99.0, 1500.0)
+    (limited,) = table.holdings()
+    table.free(slot)
+    table.hold("id", "receipt", 1)
+    (fresh,) = table.holdings()
+
+    assert (limited.started, limited.deadline, limited.retry_delay) == (1.0, 99.0, 1500.0)
+    assert (fresh.deadline, fresh.retry_delay) == (0.0, -1.0)
+
+
+def test_a_cancellation_is_for_one_delivery() -> None:
+    """One that arrives when its slot has the next delivery does not touch that."""
+    table = HeldTable()
+    slot = table.hold("old", "receipt", 1)
+    (old,) = table.holdings()
+    table.ask_cancel(old)
+    assert table.cancels() == [slot]
+    table.free(slot)
+    assert table.hold("new", "receipt", 1) == slot
+
+    assert table.cancels() == []
+    table.ask_cancel(old)
+    assert table.cancels() == []
+
+
+def test_room() -> None:
+    """There is room for as many as there are slots, and for another one when one is freed."""
+    table = HeldTable()
+    slots = [table.hold(str(number), "r", 1) for number in range(SLOTS)]
+    assert table.room() == 0
+    table.free(slots[7])
+    assert table.room() == 1
+    assert len(table.holdings()) == SLOTS - 1
+
+
+def test_a_receipt_that_does_not_fit() -> None:
+    """It is refused, and takes no slot."""
+    table = HeldTable()
+    with pytest.raises(ConfigurationError, match="too long"):
+        table.hold("id", "r" * 1000, 1)
+    assert table.room() == SLOTS
+
+
+def test_two_maps_of_one_table() -> None:
+    """What one side writes, the other reads."""
+    table = HeldTable.shared()
+    other = HeldTable(table.fd)
+    other.hold("id", "receipt", 1)
+
+    assert [holding.task_id for holding in table.holdings()] == ["id"]
+
+
+def race(table: HeldTable, theirs: HeldTable) -> list[tuple[bool, bool]]:
+    """Start in another process what this one takes back at the same moment; answers who won each round."""
+    go, won = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        end_process(lambda: _start_all(theirs, go[0], won[1]))
+    results = []
+    for number in range(ROUNDS):
+        slot = number % SLOTS
+        os.write(go[1], b"x")
+        _spin(number)
+        taken = table.take_back(slot) is not None
+        results.append((os.read(won[0], 1) == b"1", taken))
+    os.waitpid(pid, 0)
+    for fd in (*go, *won):
+        os.close(fd)
+    return results
+
+
+def _start_all(table: HeldTable, go: int, won: int) -> int:
+    for number in range(ROUNDS):
+        os.read(go, 1)
+        os.write(won, b"1" if table.start(number % SLOTS, 1.0) else b"0")
+    return 0
+
+
+def _spin(number: int) -> None:
+    """Vary the moment, so that the rounds do not all go one way."""
+    end = time.perf_counter() + (number % 40) * 2e-6
+    while time.perf_counter() < end:
+        pass
+
+
+def test_start_against_take_back_in_two_processes() -> None:
+    """Exactly one of the two gets each delivery."""
+    table = HeldTable.shared()
+    for number in range(ROUNDS):
+        table.hold(str(number), "receipt", 1)
+    slots = sorted(holding.slot for holding in table.holdings())
+    assert slots == list(range(ROUNDS))
+
+    results = race(table, HeldTable(table.fd))
+
+    assert [pair for pair in results if pair[0] == pair[1]] == []

@@ -1,0 +1,235 @@
+"""The keeper: renews what is held, hands back what a stuck worker sits on, promotes what is due."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from pyxqueue.errors import BrokerError, BrokerUnavailableError
+from pyxqueue.message import Extension, Hold, Return, Settlement
+from pyxqueue.worker.held import HeldTable
+from pyxqueue.worker.keeper import PROMOTE_EVERY, STUCK, Keeper, KeeperThread
+from tests.support.until import until
+
+from .harness import Bench
+
+RENEW = 10.0
+
+
+class FakeBroker:
+    """Notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.extended: list[list[str]] = []
+        self.settled: list[Settlement] = []
+        self.promoted = 0
+        self.answer = Hold.HELD
+        self.until_due = -1
+        self.error: Exception | None = None
+
+    def extend(self, extensions: Sequence[Extension]) -> list[Hold]:
+        if self.error is not None:
+            raise self.error
+        self.extended.append([one.receipt for one in extensions])
+        return [self.answer] * len(extensions)
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        self.settled += settlements
+        return [True] * len(settlements)
+
+    def promote(self, limit: int) -> int:
+        self.promoted += 1
+        return self.until_due
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def broker() -> FakeBroker:
+    return FakeBroker()
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def keeper(broker: FakeBroker, time: Time) -> Keeper:
+    return Keeper(broker, RENEW, monotonic=time)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def table() -> HeldTable:
+    return HeldTable()
+
+
+def hold(table: HeldTable, *names: str) -> list[int]:
+    return [table.hold(name, name, 1) for name in names]
+
+
+def test_it_renews_all_that_is_held(keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable) -> None:
+    """Waiting, running and done ones, and not before it is time."""
+    _, running, done, gone = hold(table, "waiting", "running", "done", "gone")
+    for slot in (running, done, gone):
+        table.start(slot, time.now)
+    table.finish(done)
+    table.free(gone)
+
+    keeper.step([table])
+    time.now += STUCK / 2
+    keeper.step([table])
+
+    assert broker.extended == [["waiting", "running", "done"]]
+
+    time.now += RENEW
+    keeper.step([table])
+    assert len(broker.extended) == 2
+
+
+def test_it_passes_cancellations_on(keeper: Keeper, broker: FakeBroker, table: HeldTable) -> None:
+    """What the store says about a delivery is marked in its table."""
+    (slot,) = hold(table, "one")
+    broker.answer = Hold.CANCEL
+
+    keeper.step([table])
+
+    assert table.cancels() == [slot]
+
+
+def test_a_lost_one_is_no_cancelled_one(keeper: Keeper, broker: FakeBroker, table: HeldTable) -> None:
+    """Its settlement will be refused; until then it is left alone."""
+    hold(table, "one")
+    broker.answer = Hold.LOST
+
+    keeper.step([table])
+
+    assert table.cancels() == []
+
+
+def test_it_hands_back_what_waits_behind_a_long_one(
+    keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable
+) -> None:
+    """After a moment, uncharged, and exactly what has not begun."""
+    long, *_ = hold(table, "long", "b", "c")
+    table.start(long, time.now)
+    time.now += STUCK * 0.9
+    keeper.step([table])
+    assert broker.settled == []
+
+    time.now += STUCK * 0.2
+    keeper.step([table])
+
+    assert broker.settled == [Settlement("b", Return()), Settlement("c", Return())]
+    assert [holding.task_id for holding in table.holdings()] == ["long"]
+
+
+def test_a_worker_that_gets_on_keeps_its_batch(
+    keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable
+) -> None:
+    """As long as another one has begun a moment ago."""
+    long, short, _ = hold(table, "long", "short", "waiting")
+    table.start(long, time.now)
+    time.now += 1.0
+    table.start(short, time.now)
+
+    keeper.step([table])
+
+    assert broker.settled == []
+
+
+def test_an_idle_worker_keeps_what_it_just_claimed(
+    keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable
+) -> None:
+    """Nothing runs, so nothing is in the way."""
+    hold(table, "one", "two")
+    time.now += 60
+
+    keeper.step([table])
+
+    assert broker.settled == []
+
+
+def test_workers_are_judged_apart(keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable) -> None:
+    """One that is stuck costs another nothing."""
+    other = HeldTable()
+    table.start(hold(table, "long")[0], time.now)
+    hold(other, "waiting")
+    time.now += 1.0
+
+    keeper.step([table, other])
+
+    assert broker.settled == []
+
+
+@pytest.mark.parametrize(("until_due", "pause"), [(-1, PROMOTE_EVERY), (50, 0.05), (0, 0.001), (9000, PROMOTE_EVERY)])
+def test_it_comes_back_when_something_is_due(
+    keeper: Keeper, broker: FakeBroker, until_due: int, pause: float
+) -> None:
+    """At the next due time, and every moment for what others delay."""
+    broker.until_due = until_due
+
+    assert keeper.step([]) == pytest.approx(pause)
+    assert keeper.step([]) == pytest.approx(pause)
+    assert broker.promoted == 1
+
+
+def test_a_store_that_is_away(
+    keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is asked again every moment, said once, and renewed as soon as it is back."""
+    hold(table, "one")
+    broker.error = BrokerUnavailableError("away")
+    for _ in range(3):
+        assert keeper.step([table]) == pytest.approx(PROMOTE_EVERY)
+        time.now += PROMOTE_EVERY
+    broker.error = None
+    keeper.step([table])
+
+    assert broker.extended == [["one"]]
+    assert caplog.text.count("leases cannot be renewed now") == 1
+
+
+def test_a_store_that_refuses(keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable) -> None:
+    """It is asked again in a second; the keeper goes on."""
+    hold(table, "one")
+    broker.error = BrokerError("no")
+
+    assert keeper.step([table]) == pytest.approx(1.0)
+
+
+def test_a_thread_of_its_own() -> None:
+    """For a worker without a supervisor: it keeps, until it is left."""
+    bench = Bench()
+    bench.put("any", delay=10)
+    bench.clock.advance(10)
+    with KeeperThread(Keeper(bench.broker, RENEW), bench.table):
+        until(lambda: bench.broker.depth().ready, "it was promoted")
+    bench.put("any", task_id="t2", delay=10)
+    bench.clock.advance(10)
+    assert bench.broker.depth().delayed == 1
+
+
+def test_it_keeps_a_lease_over_many(time: Time) -> None:
+    """A delivery that is renewed every third of its lease is nobody else's, however long it runs."""
+    bench = Bench()
+    lease = bench.broker.lease()
+    keeper = Keeper(bench.broker, lease / 3000, monotonic=time)
+    bench.put("any")
+    (delivery,) = bench.broker.claim("me", 1, 0)
+    bench.table.start(bench.table.hold("t1", delivery.receipt, 1), time.now)
+    for _ in range(12):
+        keeper.step([bench.table])
+        time.now += lease / 3000
+        bench.clock.advance(lease // 3)
+        assert bench.broker.claim("other", 1, 0) == []
+
+    bench.clock.advance(lease)  # nobody keeps it any more
+    assert len(bench.broker.claim("other", 1, 0)) == 1

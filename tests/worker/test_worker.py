@@ -1,0 +1,271 @@
+"""One worker: what it claims, how it settles, what it gives back, and that it never only seems to work."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pyxqueue import Reject, RetryLater, progress
+from pyxqueue.errors import BrokerError, BrokerUnavailableError
+from pyxqueue.message import Delivery, Settlement, Success, TaskStatus
+from pyxqueue.worker.executors import Job
+from pyxqueue.worker.worker import Finished, Worker
+from tests.support.until import until
+
+from .harness import Bench
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+class Refusing:
+    """The memory backend, with some of its calls failing first."""
+
+    def __init__(self, bench: Bench, **failures: list[Exception]) -> None:
+        self._inner = bench.broker
+        self._failures = failures
+
+    def __getattr__(self, name: str) -> Any:
+        if self._failures.get(name):
+            raise self._failures[name].pop(0)
+        return getattr(self._inner, name)
+
+
+def status(bench: Bench, task_id: str = "t1") -> TaskStatus:
+    (info,) = bench.broker.show([task_id])
+    assert info is not None
+    return info.status
+
+
+def test_drain_runs_all_there_is(bench: Bench) -> None:
+    """In order, with what is due, and leaves what is not."""
+    ran: list[int] = []
+    bench.task(ran.append)
+    for number in range(3):
+        bench.put("append", number, task_id=f"t{number}")
+    bench.put("append", 3, task_id="later", delay=1000)
+
+    assert bench.worker().drain() == 3
+    assert ran == [0, 1, 2]
+    bench.clock.advance(1000)
+    assert bench.worker().drain() == 1
+    assert ran == [0, 1, 2, 3]
+
+
+def test_retries_run_as_they_become_due(bench: Bench) -> None:
+    """A failing task runs again after its pause, and is kept among the failed in the end."""
+    runs: list[int] = []
+
+    def fail() -> None:
+        runs.append(1)
+        raise ValueError("no")
+
+    bench.task(fail, retries=2, backoff=1.0, jitter=0.0)
+    bench.put("fail")
+    worker = bench.worker()
+    for pause in (0, 999, 1, 1999, 1):
+        bench.clock.advance(pause)
+        worker.drain()
+
+    assert len(runs) == 3
+    assert [verdict for _, verdict, _ in bench.settled()] == ["Retry", "Retry", "Bury"]
+    assert status(bench) is TaskStatus.FAILURE
+
+
+@pytest.mark.parametrize(
+    ("raised", "verdict"),
+    [(RetryLater(5), "Retry"), (RetryLater(float("nan")), "Bury"), (RetryLater(float("inf")), "Bury"),
+     (RetryLater("soon"), "Bury"), (Reject(), "Bury"), (Reject(["no", "text"]), "Bury"), (Reject("\ud800"), "Bury"),
+     (SystemExit(3), "Bury"), (KeyboardInterrupt(), "Bury")],
+)  # fmt: skip
+def test_whatever_a_task_raises_can_be_settled(bench: Bench, raised: BaseException, verdict: str) -> None:
+    """Nonsense from a task is its own failure, never the worker's."""
+
+    def fail() -> None:
+        raise raised
+
+    bench.task(fail, retries=1)
+    bench.put("fail")
+
+    bench.worker().drain()
+
+    assert bench.settled() == [("t1", verdict, True)]
+
+
+def test_a_refused_settlement_is_forgotten(bench: Bench) -> None:
+    """Somebody else has the message by now: it is told, and that is all."""
+
+    def slow() -> None:
+        bench.clock.advance(40_000)
+        assert bench.broker.claim("other", 1, 0)
+
+    bench.task(slow)
+    bench.put("slow")
+
+    bench.worker().drain()
+
+    assert bench.settled() == [("t1", "Done", False)]
+    assert status(bench) is TaskStatus.STARTED
+    assert not bench.table.busy()
+
+
+def test_settling_insists(bench: Bench) -> None:
+    """A store that is away when a task ends gets its result when it is back."""
+    bench.task(len)
+    bench.put("len", [1, 2])
+    away = [BrokerUnavailableError("away"), BrokerUnavailableError("still")]
+
+    bench.worker(Refusing(bench, settle=away)).drain()  # type: ignore[arg-type]
+
+    assert bench.settled() == [("t1", "Done", True)]
+    (record,) = bench.broker.get(["t1"])
+    assert record is not None
+    assert record.value == b"2"
+
+
+def test_one_settlement_that_is_refused_for_good(bench: Bench) -> None:
+    """It is given up, and takes none of its batch with it."""
+
+    class Picky(Refusing):
+        def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+            if any(one.record is not None and one.record.id == "bad" for one in settlements):
+                raise BrokerError("not this one")
+            return bench.broker.settle(settlements)
+
+    bench.task(len)
+    worker = bench.worker(Picky(bench))  # type: ignore[arg-type]
+    for task_id in ("good", "bad", "better"):
+        bench.put("len", [], task_id=task_id)
+    deliveries = bench.broker.claim("me", 3, 0)
+
+    answers = worker._insist([worker.settlement(_finished(delivery)) for delivery in deliveries])
+
+    assert answers == [True, False, True]
+
+
+def _finished(delivery: Delivery) -> Finished:
+    return Finished(Job(delivery, 0), Success(b"0"), 0.0)
+
+
+class Running:
+    """A worker in a thread of its own."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.error: BaseException | None = None
+        self.worker = worker
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.worker.run()
+        except RuntimeError as error:
+            self.error = error
+
+    def join(self) -> None:
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+
+def test_stopping_hands_back_what_has_not_begun(bench: Bench) -> None:
+    """The running task ends and is settled; the rest is in the queue again, uncharged."""
+    began, go = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        began.set()
+        go.wait(20)
+
+    bench.task(wait)
+    worker = bench.worker()
+    worker._pace.ran(1e-9)
+    worker._pace._limit = 8
+    for number in range(4):
+        bench.put("wait", task_id=f"t{number}")
+    running = Running(worker)
+    assert began.wait(20)
+    assert bench.broker.depth().held == 4
+
+    worker.stop()
+    go.set()
+    running.join()
+
+    assert [status(bench, f"t{number}") for number in range(4)] == [TaskStatus.SUCCESS, *[TaskStatus.PENDING] * 3]
+    assert not bench.table.busy()
+
+
+def test_a_suspect_runs_alone(bench: Bench) -> None:
+    """It begins when everything else has ended, and nothing begins beside it."""
+    began: list[str] = []
+    inside: set[str] = set()
+    together: list[set[str]] = []
+
+    def note(name: str) -> None:
+        began.append(name)
+        inside.add(name)
+        together.append(set(inside))
+        inside.discard(name)
+
+    bench.task(note)
+    for number in range(4):
+        bench.put("note", f"t{number}", task_id=f"t{number}", suspect=number == 1)
+    worker = bench.threaded(4)
+    running = Running(worker)
+    until(lambda: bench.broker.depth().finished == 4, "all have run")
+    worker.stop()
+    running.join()
+
+    assert sorted(began) == ["t0", "t1", "t2", "t3"]
+    assert [names for names in together if "t1" in names] == [{"t1"}]
+
+
+@pytest.mark.parametrize("loop", ["_settle_loop", "_keep_loop"])
+def test_a_broken_loop_ends_the_worker(bench: Bench, loop: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A worker whose settling or keeping has broken does not go on claiming as if nothing were wrong."""
+    worker = bench.worker()
+
+    def broken() -> None:
+        raise ZeroDivisionError("planted")
+
+    object.__setattr__(worker, loop, broken)
+    running = Running(worker)
+    running.join()
+
+    assert isinstance(running.error, RuntimeError)
+    assert isinstance(running.error.__cause__, ZeroDivisionError)
+    assert "broke" in caplog.text
+
+
+def test_claiming_waits_for_the_store(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """A store that is away is waited for, said once, and work goes on when it is back."""
+    bench.task(len)
+    bench.put("len", [])
+    worker = bench.worker(Refusing(bench, claim=[BrokerUnavailableError("away")] * 3))  # type: ignore[arg-type]
+    running = Running(worker)
+    until(lambda: bench.broker.depth().finished, "it ran")
+    worker.stop()
+    running.join()
+
+    assert caplog.text.count("waits for the store") == 1
+
+
+def test_done_is_recorded_with_all_that_belongs_to_it(bench: Bench) -> None:
+    """Attempt, worker, time to live and the last progress."""
+    def work() -> str:
+        progress(3, 4, "almost")
+        return "value"
+
+    bench.task(work, result_ttl=5.0)
+    bench.put("work", attempt=2)
+    bench.worker().drain()
+
+    (record,) = bench.broker.get(["t1"])
+    assert record is not None
+    assert (record.value, record.attempt, record.worker, record.ttl) == (b'"value"', 2, "me", 5000)
+    assert record.progress is not None
+    assert (record.progress.done, record.progress.total, record.progress.message) == (3, 4, "almost")
+    assert bench.settled() == [("t1", "Done", True)]
