@@ -88,11 +88,11 @@ def drain_rate(entry: Contestant, sizes: Sizes) -> dict[str, float]:
             process.send_signal(signal.SIGSTOP)
         try:
             entry.enqueue_bulk(range(sizes.drain))
+            cpu = {process.pid: process.cpu_times() for process in frozen_workers}
         finally:
             start = time.perf_counter()
             for process in frozen_workers:
                 process.send_signal(signal.SIGCONT)
-        cpu = {process.pid: process.cpu_times() for process in frozen_workers}
         wait_until(entry, sizes.warm_up + sizes.drain)
         seconds = time.perf_counter() - start
         used = sum(sum(process.cpu_times()[:2]) - sum(cpu[process.pid][:2]) for process in frozen_workers)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -104,9 +105,8 @@ def table(results: Results) -> list[str]:
             times = "" if name == names[0] else f" **{ratio:.2g}x**"
             cells.append(f"{_show(median)} ({_show(min(found))}–{_show(max(found))}){times}")  # noqa: RUF001 - a range
         lines.append(f"| {one.title}, {one.unit} | {' | '.join(cells)} |")
-    for key in next(iter(results.about.values())):
-        lines.append(f"| {key} | {' | '.join(results.about[name][key] for name in names)} |")
-    return lines
+    keys = next(iter(results.about.values()))
+    return lines + [f"| {key} | {' | '.join(results.about[name][key] for name in names)} |" for key in keys]
 
 
 def _show(number: float) -> str:
@@ -117,13 +117,10 @@ def machine() -> str:
     """Where this was measured."""
     found = []
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            pass
-    return f"{os.cpu_count()} CPUs ({platform.machine()}), {platform.system()}, Python {platform.python_version()}; " + (
-        ", ".join(found)
-    )
+    cpus = f"{os.cpu_count()} CPUs ({platform.machine()}), {platform.system()}, Python {platform.python_version()}"
+    return f"{cpus}; {', '.join(found)}"
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:

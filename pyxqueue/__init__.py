@@ -1,6 +1,7 @@
 """A task queue: call a function here, it runs in a worker process, and the result, the progress or the failure comes
 back."""
 
+from .context import TaskContext, current_task, progress, track
 from .eager import EagerSession, eager_mode
 from .errors import (
     AlreadyRunningError,
@@ -26,7 +27,6 @@ from .errors import (
     TimeLimitExceeded,
     UnknownTaskError,
 )
-from .execution import TaskContext, current_task, progress, track
 from .message import Progress, TaskStatus
 from .queue import TaskQueue
 from .result import AsyncResult

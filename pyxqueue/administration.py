@@ -100,6 +100,17 @@ class Administration:
         self._info(name)
         return self.stores.inspector.cancel([name])[0]
 
+    def groups(self) -> Sequence[str]:
+        """The consumer groups of this queue: each gets every task."""
+        return self.stores.inspector.groups()
+
+    def remove_group(self, group: str) -> None:
+        """Delete a group with all its tasks and results; stop its workers first, or they make it anew.
+
+        Raises `ConfigurationError` if there is no such group.
+        """
+        self.stores.inspector.remove_group(group)
+
     def gc(self) -> int:
         """Trim the history to `queue_size` now. Workers and results need no such call: they expire."""
         return self.stores.inspector.trim(self.options.history)

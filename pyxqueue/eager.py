@@ -51,6 +51,10 @@ class NoInterrupter:
         """There are no limits."""
 
 
+def _never_over() -> bool:
+    return False
+
+
 class EagerQueue(Protocol):
     """What a session reads of a queue."""
 
@@ -97,16 +101,12 @@ class EagerSession:
         if seconds < 0:
             raise ConfigurationError(f"advance({seconds}): time does not go back")
         end = self.clock() + round(seconds * 1000)
-        self.run()
+        self.drain()
         while self.step(end):
-            self.run()
+            self.drain()
 
-    def drain(self) -> None:
-        """Run whatever is ready."""
-        self.run()
-
-    def run(self, over: Over = lambda: False, first: Sequence[str] = ()) -> None:
-        """Run what is ready, in this thread, until it is `over`; the tasks with the ids `first` before others."""
+    def drain(self, over: Over = _never_over, first: Sequence[str] = ()) -> None:
+        """Run whatever is ready, in this thread, until it is `over`; the tasks with the ids `first` before others."""
         run = _Run(self, over, first)
         token = _runs.set((*_runs.get(), run))
         try:
@@ -220,14 +220,14 @@ class EagerBackend(MemoryBackend):
 
     def _drain(self) -> None:
         if not self._session.runs_here():
-            self._session.run()
+            self._session.drain()
 
     def _live_until(self, over: Over, ids: Sequence[str], timeout: int | None) -> bool:
         """Run tasks and let time pass; False if the time is up, or nothing is left to run, before it is over."""
         session = self._session
         end = None if timeout is None else session.clock() + timeout
         while not over():
-            session.run(over, ids)
+            session.drain(over, ids)
             if over():
                 break
             if not session.step(end) and not self._runs_elsewhere(ids, timeout):

@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import logging
-import math
 import traceback
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from attrs import define, field
+from attrs import define
 
 from .codec import Codec
+from .context import TaskContext, encodable, enter, is_number, leave
 from .errors import (
     CancelRequested,
-    ConfigurationError,
-    NotInTaskError,
     Reject,
     RetryLater,
     SealError,
@@ -33,66 +30,6 @@ T = TypeVar("T")
 MAX_TRACEBACK = 8_192
 """Characters of a traceback that are kept: the end of it, where the error is."""
 MAX_MESSAGE = 2_048
-
-
-@define
-class TaskContext:
-    """What a running task can know and say about itself; `current_task()` returns it."""
-
-    id: str
-    name: str
-    attempt: int
-    """1 for the first run."""
-    queue: str
-    headers: Mapping[str, str]
-    _report: Callable[[Progress], None] = field(repr=False)
-
-    @property
-    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger named after the task, whose records carry `task_id`, `task_name` and `attempt`."""
-        extra = {"task_id": self.id, "task_name": self.name, "attempt": self.attempt}
-        return logging.LoggerAdapter(logging.getLogger(f"pyxqueue.task.{self.name}"), extra)
-
-    def progress(self, done: float, total: float | None = None, message: str = "") -> None:
-        """Say how far the task is. Cheap enough for a tight loop: only the last value of a moment is sent.
-
-        Raises `ConfigurationError` for what is no finite number, or no text.
-        """
-        if not (_is_number(done) and (total is None or _is_number(total)) and isinstance(message, str)):
-            raise ConfigurationError(f"progress({done!r}, {total!r}, {message!r}) takes two finite numbers and a text")
-        self._report(Progress(done, total, _encodable(message)))
-
-
-_current: contextvars.ContextVar[TaskContext] = contextvars.ContextVar("pyxqueue_current_task")
-
-
-def current_task() -> TaskContext:
-    """The context of the task that runs here. Raises `NotInTaskError` outside of one."""
-    try:
-        return _current.get()
-    except LookupError:
-        raise NotInTaskError(
-            "no task runs here; inside a thread that a task started, run the function in "
-            "contextvars.copy_context().run(...)"
-        ) from None
-
-
-def progress(done: float, total: float | None = None, message: str = "") -> None:
-    """Say how far the running task is; see `TaskContext.progress`. Raises `NotInTaskError` outside of a task."""
-    current_task().progress(done, total, message)
-
-
-def track(items: Iterable[T], total: int | None = None, message: str = "") -> Iterator[T]:
-    """Iterate over `items` and report how many are done. `total` defaults to their length, where they have one."""
-    if total is None and isinstance(items, Sized):
-        total = len(items)
-    context = current_task()
-    done = 0
-    for item in items:
-        context.progress(done, total, message)
-        yield item
-        done += 1
-    context.progress(done, total, message)
 
 
 @define
@@ -132,7 +69,7 @@ class Execution:
                 error.args = (self._over_time(),)  # a thread can only be sent the bare class
             return outcome_of(error, self.task)
         finally:
-            _current.reset(token)
+            leave(token)
 
     async def arun(self) -> Outcome:
         """Run an ``async def`` task on the running loop."""
@@ -147,7 +84,7 @@ class Execution:
                 return outcome_of(late, self.task)
             return outcome_of(error, self.task)
         finally:
-            _current.reset(token)
+            leave(token)
 
     def _over_time(self) -> str:
         return f"the task ran longer than its timeout of {self.task.options.timeout:g} s"
@@ -155,7 +92,7 @@ class Execution:
     def _enter(self) -> contextvars.Token[TaskContext]:
         message = self.message
         context = TaskContext(message.id, message.name, message.attempt, self.codec.queue, message.headers, self.report)
-        return _current.set(context)
+        return enter(context)
 
 
 def prepare(
@@ -187,10 +124,10 @@ def outcome_of(error: BaseException, task: Task[..., Any]) -> Outcome:
     failure = failure_of(error)
     match error:
         case Reject():
-            return Refused(Failure("Rejected", _encodable(str(error.reason)[:MAX_MESSAGE])))
+            return Refused(Failure("Rejected", encodable(str(error.reason)[:MAX_MESSAGE])))
         case CancelRequested():
             return Aborted()
-        case RetryLater(delay=delay) if delay is None or _is_number(delay):
+        case RetryLater(delay=delay) if delay is None or is_number(delay):
             return Failed(failure, delay=delay, exception=error)
         case RetryLater(delay=delay):
             broken = Failure("RetryLater", f"delay={delay!r} is no finite number", failure.traceback)
@@ -210,7 +147,7 @@ def failure_of(error: BaseException) -> Failure:
         text = str(error)
     except Exception as broken:  # noqa: BLE001 - a __str__ may do anything
         text = f"<its text cannot be had: {type(broken).__name__}>"
-    return Failure(name, _encodable(text[:MAX_MESSAGE]), _traceback(error))
+    return Failure(name, encodable(text[:MAX_MESSAGE]), _traceback(error))
 
 
 def _traceback(error: BaseException) -> str:
@@ -222,14 +159,4 @@ def _traceback(error: BaseException) -> str:
         lines = traceback.format_exception(type(error), error, frames or error.__traceback__)
     except Exception:  # noqa: BLE001 - formatting calls the exception's own code
         return ""
-    return _encodable("".join(lines)[-MAX_TRACEBACK:])
-
-
-def _is_number(value: object) -> bool:
-    """Whether it can be written down; what settles and reports must not stumble over what a task made up."""
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _encodable(text: str) -> str:
-    """Lone surrogates cannot be written as UTF-8."""
-    return text.encode("utf-8", "replace").decode()
+    return encodable("".join(lines)[-MAX_TRACEBACK:])

@@ -15,10 +15,10 @@ from typing_extensions import ParamSpec
 
 from .administration import Administration
 from .codec import MAX_PAYLOAD, Codec
+from .context import current_task
 from .decorator import ErrorTypes, TaskDecorator
 from .eager import EagerSession, eager_by_environment
 from .errors import AlreadyRunningError, ConfigurationError, NotRunningError
-from .execution import current_task
 from .ids import new_id
 from .message import NO_HEADERS, Message
 from .names import import_path
@@ -213,7 +213,6 @@ class TaskQueue(Administration):
             id=new_id() if options.task_id is None else options.task_id,
             name=task.name,
             delay=_delay_ms(options),
-            priority=options.priority,
             headers=NO_HEADERS if options.headers is None else dict(options.headers),
         )
         return self.codec.seal_call(message, *call)
@@ -323,7 +322,7 @@ class TaskQueue(Administration):
         try:
             options = WorkerOptions(
                 threads=threads, concurrency=concurrency, grace=grace, prefix=self.worker_prefix, wait=self._wait,
-                **({"processes": nworkers} if nworkers else {}),
+                **({} if nworkers is None else {"processes": nworkers}),
             )  # fmt: skip
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"workers cannot be started like this: {error}") from error

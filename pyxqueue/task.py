@@ -6,13 +6,14 @@ import functools
 import inspect
 import math
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from attrs import Attribute, field, frozen, validators
 from typing_extensions import ParamSpec
 
+from .context import TaskContext, enter, leave
 from .errors import ArgumentError, ConfigurationError, DuplicateTaskError
 from .message import NAME_PATTERN, valid_id
 from .names import qualified_name
@@ -65,7 +66,6 @@ class CallOptions:
     """A moment with a time zone; turned into a delay by this machine's clock."""
     task_id: str | None = field(default=None, validator=validators.optional(validators.instance_of(str)))
     headers: Mapping[str, str] | None = field(default=None, validator=validators.optional(_text_pairs))
-    priority: int = field(default=0, validator=validators.instance_of(int))
 
     def __attrs_post_init__(self) -> None:
         if self.eta is not None and self.delay is not None:
@@ -133,8 +133,16 @@ class Task(Generic[P, R]):
         return self._submit.enqueue(self, listed, self.call_options)
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the function here and now; nothing is enqueued. An ``async def`` returns its coroutine."""
-        return cast(R, self.function(*args, **kwargs))
+        """Run the function here and now; nothing is enqueued. An ``async def`` returns its coroutine.
+
+        `current_task` works in it, with an empty id; what it says about its progress goes nowhere.
+        """
+        token = enter(_nowhere(self.name))
+        try:
+            value = self.function(*args, **kwargs)
+        finally:
+            leave(token)
+        return cast(R, _local(self.name, value) if inspect.iscoroutine(value) else value)
 
     def with_options(
         self,
@@ -143,7 +151,6 @@ class Task(Generic[P, R]):
         eta: datetime | None = None,
         task_id: str | None = None,
         headers: Mapping[str, str] | None = None,
-        priority: int = 0,
     ) -> Task[P, R]:
         """The same task with these options, and no others, for the next calls; this one is left as it is.
 
@@ -153,7 +160,7 @@ class Task(Generic[P, R]):
         """
         copy: Task[P, R] = Task(self.function, self.name, self.options, self._submit)
         try:
-            copy.call_options = CallOptions(delay, eta, task_id, headers, priority)
+            copy.call_options = CallOptions(delay, eta, task_id, headers)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"{self.name}.with_options: {error}") from error
         return copy
@@ -169,6 +176,20 @@ class Task(Generic[P, R]):
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
             raise ArgumentError(f"{self.name}{self._signature} cannot take this call: {error}") from None
+
+
+def _nowhere(name: str) -> TaskContext:
+    """The context of a task that runs here, outside of any queue."""
+    return TaskContext("", name, 1, "", {}, lambda _progress: None)
+
+
+async def _local(name: str, coroutine: Coroutine[Any, Any, R]) -> R:
+    """Await a coroutine function that `Task.call` was asked to run, in a context like the one of plain functions."""
+    token = enter(_nowhere(name))
+    try:
+        return await coroutine
+    finally:
+        leave(token)
 
 
 def _plain_arity(signature: inspect.Signature) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "names", "clock", "ids"),
     ("message", "wire"),
     ("protocols",),
-    ("policy", "bar", "offload", "stores", "serializers", "backends"),
+    ("policy", "context", "bar", "offload", "stores", "serializers", "backends"),
     ("codec", "settings", "task", "decorator", "result", "execution", "views", "administration"),
     ("worker",),
     ("eager",),

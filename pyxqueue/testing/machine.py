@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import evolve
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -37,18 +37,16 @@ from ..message import (
     Retry,
     Return,
     Settlement,
-    TaskInfo,
     TaskStatus,
-    Unreadable,
     Verdict,
 )
 from ..protocols import Backend
 from ..wire import message_from_fields
+from .comparing import FINAL, Claim, bare, essence, view
 from .contract.harness import MINUTE, Harness, all_tasks, counts
 from .memory import MemoryHarness
 
 HISTORY = 5
-FINAL = Progress(99, 99, "the last")
 SLOTS = tuple("abcde")
 CONSUMERS = ("one", "two", "three")
 
@@ -69,16 +67,6 @@ progresses = st.none() | st.builds(Progress, st.integers(0, 9), st.none() | st.j
 junk = st.dictionaries(
     st.binary(min_size=1, max_size=3).map(b"x-".__add__), st.binary(max_size=5), min_size=1, max_size=3
 )
-
-
-@frozen
-class Claim:
-    """One claim, with the receipts of the backend and of the model."""
-
-    task_id: str
-    receipt: str
-    model_receipt: str
-    rank: int
 
 
 class BackendMachine(RuleBasedStateMachine):
@@ -139,7 +127,7 @@ class BackendMachine(RuleBasedStateMachine):
     def settlement(self, claim: Claim, item: Item) -> Settlement:
         kind, delay, described, then = item
         verdict = kind(self.ms(delay)) if kind in (Retry, Return) else kind("no use") if kind is Bury else kind()
-        messages = [self.message(slot, new, 0) for slot, new in then]
+        messages = [self.message(slot, new, self.ms(delay)) for slot, new in then]
         return Settlement(claim.receipt, verdict, self.record(claim, verdict) if described else None, messages)
 
     def record(self, claim: Claim, verdict: Verdict) -> Record | None:
@@ -357,27 +345,6 @@ class BackendMachine(RuleBasedStateMachine):
     def lapsed(self) -> set[str]:
         """The tasks that lost their holder, and that nobody has claimed since."""
         return {entry.id for entry in self.group.lines[Place.HELD].values() if entry.lease_end <= self.now}
-
-
-def bare(message: Message | Unreadable | None) -> object:
-    """A message without the times that the store stamps."""
-    if isinstance(message, Unreadable):
-        return dict(message.fields)
-    return message and evolve(message, enqueued=0, due=0)
-
-
-def essence(record: Record | None) -> object:
-    """A record without what a store may add to one that it had to make itself."""
-    return record and (record.id, record.status, record.value, record.error and record.error.message)
-
-
-def view(task: TaskInfo | None) -> object:
-    """A task as it is shown. Which progress is kept with a record that has none is left open."""
-    if task is None:
-        return None
-    worker = task.worker if task.status is TaskStatus.STARTED else ""
-    progress = task.progress if not task.status.finished or task.progress == FINAL else None
-    return task.id, task.status, bare(task.message), worker, task.reason, progress
 
 
 def backend_machine(

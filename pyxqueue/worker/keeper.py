@@ -22,15 +22,18 @@ from .held import HeldTable, Holding
 STUCK = 0.05
 """Seconds a worker may be busy with one task before what it holds beside it is handed back."""
 PROMOTE_EVERY = 0.2
+RENEW_EVERY = 1.0
+"""Seconds between renewals, at the most; a third of the lease where that is less. A cancelled task learns of it from a
+renewal, so this is how long that takes."""
 _PROMOTE_BATCH = 256
 
 
 @define(eq=False)
 class Keeper:
-    """Keeps the deliveries of some tables. `renew_every`: seconds between renewals, a third of the lease."""
+    """Keeps the deliveries of some tables. `lease`: that of the queue, in ms."""
 
     broker: Broker
-    renew_every: float
+    lease: int
     _monotonic: Callable[[], float] = time.monotonic
     _next_renewal: float = field(default=0.0, init=False)
     _next_promotion: float = field(default=0.0, init=False)
@@ -42,7 +45,7 @@ class Keeper:
         try:
             self._hand_back(tables, now)
             if now >= self._next_renewal:
-                self._next_renewal = now + self.renew_every
+                self._next_renewal = now + min(RENEW_EVERY, self.lease / 3000)
                 self._renew(tables)
             if now >= self._next_promotion:
                 until_due = self.broker.promote(_PROMOTE_BATCH)

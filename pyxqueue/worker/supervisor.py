@@ -129,7 +129,7 @@ class Supervisor:
         if broker is None:
             return None
         try:
-            return Keeper(broker, broker.lease() / 3000)
+            return Keeper(broker, broker.lease())
         except BrokerError as error:
             log.warning("waiting for the store: %s", error)
             return None

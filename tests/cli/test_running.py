@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pyxqueue import TaskQueue
+from pyxqueue import TaskQueue, TaskStatus
 from pyxqueue.cli import main as program
 
 from ..running import PATIENCE, Place
@@ -274,9 +274,32 @@ def test_workers_are_reloaded_when_a_file_changes(place: Place, url: str, stream
         write_version(place, stream_key, "third")
         # Then
         until(lambda: ask() == "third", watcher)
-    # And the watcher ended after its workers, which had all their flags.
     assert "may end within 7 s" in log.read_text()
+
+
+def test_a_watcher_waits_for_its_workers(place: Place, url: str, stream_key: str, log: Path) -> None:
+    """A task that runs when it is told to stop may end."""
+    # Given
+    (place.folder / "rpc.py").write_text(
+        f"import time\nfrom pathlib import Path\nfrom pyxqueue import TaskQueue\n"
+        f"queue = TaskQueue(stream_key='{stream_key}')\n"
+        f"@queue.task\ndef version():\n    while not Path('go').exists(): time.sleep(0.01)\n    return 'done'\n"
+    )
+    queue = TaskQueue(url, stream_key=stream_key)
+    result = queue.task(name="rpc.version")(lambda: "")()
+    with place.worker("-m", "pyxqueue", "worker", "rpc", "-p", "1", "--reload", output=log) as watcher:
+        until(lambda: result.state is TaskStatus.STARTED, watcher)
+        # When
+        watcher.send_signal(signal.SIGTERM)
+        until(lambda: "1 tasks may end" in log.read_text(), watcher)
+        # Then
+        with pytest.raises(subprocess.TimeoutExpired):  # the task goes on, so waiting longer would change nothing
+            watcher.wait(1)
+        (place.folder / "go").touch()
+        watcher.wait(PATIENCE)
     assert log.read_text().endswith("all workers have stopped\n")
+    assert result.get(timeout=PATIENCE) == "done"
+    queue.close()
 
 
 def test_reloading_workers_end_with_their_watcher(place: Place, stream_key: str) -> None:

@@ -147,7 +147,7 @@ def test_a_coroutine_knows_its_task(queue: TaskQueue, pyxqueue_eager: EagerSessi
     async def who() -> str:
         await asyncio.sleep(0)
         current_task().progress(1, 2)
-        return current_task().id
+        return str(current_task().id)
 
     async def main() -> tuple[str, str, Progress | None]:
         handle = who()

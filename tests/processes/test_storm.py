@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -22,37 +22,32 @@ TREES = 3
 KILL_EVERY = 0.3
 
 
-def busy(site: Site, dead: set[int]) -> list[int]:
-    """The processes that are inside of a task, as far as the log knows."""
-    running: dict[int, bool] = {}
+def busy(site: Site) -> set[int]:
+    """The processes that are inside of a task, or died there, as far as the log knows."""
+    inside: dict[int, bool] = {}
     for line in site.lines():
-        running[line.pid] = line.kind == "start"
-    return [pid for pid, inside in running.items() if inside and pid not in dead]
+        inside[line.pid] = line.kind == "start"
+    return {pid for pid, busy in inside.items() if busy}
 
 
-def storm(site: Site, app: App, seconds: float, tasks: int, chance: random.Random) -> set[int]:
-    """Enqueue tasks, kill busy processes until `seconds` have passed and the queue is empty; answers whom."""
+def storm(site: Site, app: App, tasks: int, chance: random.Random) -> set[int]:
+    """Enqueue tasks and kill a busy process every 300 ms until all are done; answers whom."""
     app["work"].map([(chance.uniform(0.02, 0.1), number) for number in range(tasks)])
     killed: set[int] = set()
     inspector = app.queue.stores.inspector
+    next_kill = 0.0
 
     def over() -> bool:
+        nonlocal next_kill
+        if time.monotonic() >= next_kill and (victims := busy(site) - killed):
+            next_kill = time.monotonic() + KILL_EVERY
+            victim = chance.choice(sorted(victims))
+            os.kill(victim, signal.SIGKILL)
+            killed.add(victim)
         depth = inspector.depth()
         return depth.ready + depth.held + depth.delayed == 0
 
-    for _ in range(round(seconds / KILL_EVERY)):
-        if over():
-            break
-        if victims := busy(site, killed):
-            victim = chance.choice(victims)
-            os.kill(victim, signal.SIGKILL)
-            killed.add(victim)
-        pause = KILL_EVERY
-        try:
-            until(over, "", pause)
-        except AssertionError:
-            continue
-    until(over, "everything is done", 60)
+    until(over, "everything is done", 30 + tasks / 10)
     return killed
 
 
@@ -69,20 +64,37 @@ def check(site: Site, app: App, ids: list[str], killed: set[int]) -> None:
     assert (depth.ready, depth.held, depth.delayed, depth.failed, depth.finished) == (0, 0, 0, 0, len(ids))
 
 
-@pytest.mark.parametrize("kind", ["valkey", "redis62"])
-def test_storm(site: Site, servers: Servers, kind: ServerKind, start_tree: StartTree, tmp_path: Path) -> None:
-    """Five hundred tasks, and a busy worker process killed every 300 ms."""
-    site = evolve(site, url=servers(kind).url, lease=5)
+def rage(site: Site, start_tree: StartTree, tasks: int, seed: int) -> int:
+    """A whole storm, from the first enqueue to the last check; answers how many kills hit a running task."""
     app = site.app()
     trees = [start_tree("-p", "2", url=site.url, lease=5) for _ in range(TREES)]
 
-    killed = storm(site, app, seconds=60, tasks=500, chance=random.Random(7))
-    ids = [task["task_id"] for task in app.queue.get_tasks(count=1000)]
+    killed = storm(site, app, tasks, random.Random(seed))
 
-    assert len(ids) == 500
-    hits = {line.pid for line in site.of("start")} & killed
-    assert len(hits) >= 20
+    ids = [info.id for info in app.queue.stores.inspector.tasks(None, "", 2 * tasks)[0]]
+    assert len(ids) == tasks
+    hits = len(busy(site) & killed)
     check(site, app, ids, killed)
     assert [tree.stop() for tree in trees] == [0] * TREES
     assert app.queue.stores.inspector.consumers() == []
     app.queue.close()
+    return hits
+
+
+@pytest.mark.parametrize("kind", ["valkey", "redis62"])
+def test_storm(site: Site, servers: Servers, kind: ServerKind, start_tree: StartTree) -> None:
+    """Six hundred tasks, and a busy worker process killed every 300 ms."""
+    hits = rage(evolve(site, url=servers(kind).url, lease=5), start_tree, tasks=600, seed=7)
+
+    assert hits >= 20
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("kind", ["valkey", "redis62", "redis8"])
+def test_long_storm(site: Site, servers: Servers, kind: ServerKind, start_tree: StartTree, seed: int) -> None:
+    """The same for minutes, with other dice."""
+    hits = rage(evolve(site, url=servers(kind).url, lease=5), start_tree, tasks=3000, seed=seed)
+
+    assert hits >= 100

@@ -5,15 +5,72 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from pyxqueue.backends.memory.group import Group
 from pyxqueue.testing.machine import backend_machine
 from pyxqueue.testing.memory import MemoryHarness
 from tests.contract import wrong_brokers, wrong_keepers, wrong_stores
-from tests.contract.wrong import Wrong
+from tests.contract.wrong import Wrong, harness_of
 
 TestMemory = backend_machine(lambda: nullcontext(MemoryHarness())).TestCase
-TestMemory.settings = settings(max_examples=40, stateful_step_count=40)
+TestMemory.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
 
 ALL = [*wrong_brokers.COLLECTION.all, *wrong_keepers.COLLECTION.all, *wrong_stores.COLLECTION.all]
+FOUND = [
+    "EnqueueNotIdempotent",
+    "LimitIgnored",
+    "LastInFirstOut",
+    "RankStandsStill",
+    "LeaseNeverEnds",
+    "SettleFencedByConsumer",
+    "RefusedSettlementStoresRecord",
+    "DelayIgnored",
+    "RetryDoesNotCount",
+    "BodyIsDecoded",
+    "PagesLeaveGaps",
+]
+# Which sequences are tried shall not depend on chance here, and how a failure can be made shorter does not matter.
+THOROUGH = settings(
+    max_examples=300,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.mark.parametrize("wrong", [wrong for wrong in ALL if wrong.name in FOUND], ids=lambda wrong: wrong.name)
+def test_a_wrong_backend_is_found(wrong: Wrong) -> None:
+    """Random sequences lead a wrong backend into a step in which it differs from the model."""
+    machine = backend_machine(lambda: nullcontext(wrong.harness()))
+
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(machine, settings=THOROUGH)
+
+
+def test_the_wrong_backends_are_there() -> None:
+    """A wrong backend that is renamed does not drop out unseen."""
+    assert set(FOUND) <= {wrong.name for wrong in ALL}
+
+
+class PromoteReclaims(Group):
+    """Between the end of a lease and the next claim, `promote` already takes the message back."""
+
+    def promote(self, limit: int | None, now: int) -> int:
+        self.reclaim(now)
+        return super().promote(limit, now)
+
+
+def test_a_backend_may_say_that_promote_reclaims() -> None:
+    """Declared, it is compared with a model that does so too; not declared, it is found."""
+    harness = harness_of(PromoteReclaims)
+
+    run_state_machine_as_test(
+        backend_machine(lambda: nullcontext(harness()), promote_reclaims=True), settings=settings(max_examples=30)
+    )
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(backend_machine(lambda: nullcontext(harness())), settings=THOROUGH)

@@ -14,7 +14,7 @@ from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.message import Extension, Progress
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing import drain
-from pyxqueue.worker.launch import consumer_name
+from pyxqueue.worker.processes import consumer_name, with_pid
 
 As = Callable[[str], "str | bytes"]
 as_text_and_bytes = pytest.mark.parametrize("form", [str, str.encode], ids=["str", "bytes"])
@@ -30,7 +30,7 @@ def download(n: object, **_: object) -> object:
 def test_a_task_that_runs(queue: TaskQueue, form: As) -> None:
     """As the first document prints it, and `progress` beside that."""
     task_id = queue.task(name="queues.spider.download")(download)(75).task_id
-    name = consumer_name("", 1)
+    name = with_pid(consumer_name("", 1, str(uuid.uuid1())), os.getpid())
     (delivery,) = queue.stores.broker.claim(name, 1, 0)
     info = queue.stores.inspector.show([task_id])[0]
     assert info is not None
@@ -153,8 +153,8 @@ def test_the_total_counts_every_state(queue: TaskQueue) -> None:
 
 
 def test_workers_are_told_by_their_names(queue: TaskQueue) -> None:
-    """The name says the machine and the supervisor's process."""
-    name = consumer_name("eu-", 3)
+    """The name says the machine and the process."""
+    name = with_pid(consumer_name("eu-", 3, str(uuid.uuid1())), os.getpid())
     task_id = queue.task(download)(1).task_id
     queue.stores.broker.claim(name, 1, 0)
     queue.stores.broker.claim("somebody", 1, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import logging
 import threading
@@ -46,6 +47,29 @@ def test_a_task_knows_itself(queue: TaskQueue) -> None:
     (context,) = seen
     assert (context.id, context.name, context.attempt, context.queue) == ("one", "work", 1, "q")
     assert context.headers == {"tenant": "ada"}
+    with pytest.raises(NotInTaskError):
+        current_task()
+
+
+def test_call_has_a_context_too(queue: TaskQueue) -> None:
+    """A function that speaks of its progress can be called as a function; there is nobody to hear it."""
+
+    @queue.task(name="plain")
+    def plain() -> str:
+        progress(1)
+        return current_task().id
+
+    @queue.task(name="coroutine")
+    async def coroutine() -> str:
+        progress(1)
+        return current_task().name
+
+    async def awaited() -> Any:
+        value: Any = coroutine.call()
+        return await value
+
+    assert plain.call() == ""
+    assert asyncio.run(awaited()) == "coroutine"
     with pytest.raises(NotInTaskError):
         current_task()
 

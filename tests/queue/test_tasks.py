@@ -244,7 +244,6 @@ def test_exceptions_decide_about_retries(options: dict[str, Any], runs: int) -> 
         ({"task_id": b"a"}, "task_id"),
         ({"headers": {"n": 1}}, "headers={'n': 1} must map texts to texts"),
         ({"headers": "text"}, "must map texts to texts"),
-        ({"priority": "high"}, "priority"),
     ],
 )
 def test_options_of_a_call_are_checked(queue: TaskQueue, options: dict[str, Any], why: str) -> None:
@@ -263,7 +262,7 @@ def test_options_of_a_call_are_for_that_call(queue: TaskQueue) -> None:
     handles = [
         task.with_options(delay=60)(1),
         task.with_options(eta=now + timedelta(hours=1))(1),
-        task.with_options(task_id="A-z_0.9" + "x" * 57, headers={"tenant": "ada"}, priority=3)(1),
+        task.with_options(task_id="A-z_0.9" + "x" * 57, headers={"tenant": "ada"})(1),
         task(1),
     ]
     messages: list[Any] = [queue.stores.inspector.show([handle.task_id])[0].message for handle in handles]  # type: ignore[union-attr]
@@ -271,8 +270,8 @@ def test_options_of_a_call_are_for_that_call(queue: TaskQueue) -> None:
     assert handles[2].task_id == "A-z_0.9" + "x" * 57
     assert messages[0].due - messages[0].enqueued == 60_000
     assert 0 < messages[1].due - messages[1].enqueued <= 3_600_000
-    assert (messages[2].headers, messages[2].priority) == ({"tenant": "ada"}, 3)
-    assert (messages[3].due, messages[3].headers, messages[3].priority) == (0, {}, 0)
+    assert messages[2].headers == {"tenant": "ada"}
+    assert (messages[3].due, messages[3].headers) == (0, {})
 
 
 def test_an_id_is_enqueued_once(queue: TaskQueue) -> None:

@@ -63,7 +63,7 @@ def time() -> Time:
 
 @pytest.fixture
 def keeper(broker: FakeBroker, time: Time) -> Keeper:
-    return Keeper(broker, RENEW, monotonic=time)  # type: ignore[arg-type]
+    return Keeper(broker, round(RENEW * 3000), monotonic=time)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_a_thread_of_its_own() -> None:
     bench = Bench()
     bench.put("any", delay=10)
     bench.clock.advance(10)
-    with KeeperThread(Keeper(bench.broker, RENEW), bench.table):
+    with KeeperThread(Keeper(bench.broker, round(RENEW * 3000)), bench.table):
         until(lambda: bench.broker.depth().ready, "it was promoted")
     bench.put("any", task_id="t2", delay=10)
     bench.clock.advance(10)
@@ -221,7 +221,7 @@ def test_it_keeps_a_lease_over_many(time: Time) -> None:
     """A delivery that is renewed every third of its lease is nobody else's, however long it runs."""
     bench = Bench()
     lease = bench.broker.lease()
-    keeper = Keeper(bench.broker, lease / 3000, monotonic=time)
+    keeper = Keeper(bench.broker, lease, monotonic=time)
     bench.put("any")
     (delivery,) = bench.broker.claim("me", 1, 0)
     bench.table.start(bench.table.hold("t1", delivery.receipt, 1), time.now)

@@ -31,9 +31,12 @@ class Refusing:
         self._failures = failures
 
     def __getattr__(self, name: str) -> Any:
-        if self._failures.get(name):
-            raise self._failures[name].pop(0)
-        return getattr(self._inner, name)
+        def call(*args: Any) -> Any:
+            if self._failures.get(name):
+                raise self._failures[name].pop(0)
+            return getattr(self._inner, name)(*args)
+
+        return call
 
 
 def status(bench: Bench, task_id: str = "t1") -> TaskStatus:
@@ -223,21 +226,24 @@ def test_a_suspect_runs_alone(bench: Bench) -> None:
     assert [names for names in together if "t1" in names] == [{"t1"}]
 
 
-@pytest.mark.parametrize("loop", ["_settle_loop", "_keep_loop"])
-def test_a_broken_loop_ends_the_worker(bench: Bench, loop: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A worker whose settling or keeping has broken does not go on claiming as if nothing were wrong."""
-    worker = bench.worker()
+@pytest.mark.parametrize("verb", ["settle", "extend"])
+def test_a_broken_loop_ends_the_worker(bench: Bench, verb: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A worker whose settling or keeping broke does not go on claiming as if nothing were wrong."""
 
-    def broken() -> None:
-        raise ZeroDivisionError("planted")
+    def work() -> None:
+        progress(1)
+        if verb == "extend":
+            until(lambda: worker._stopping, "the worker is told")
 
-    object.__setattr__(worker, loop, broken)
+    bench.task(work)
+    bench.put("work")
+    worker = bench.worker(Refusing(bench, **{verb: [ZeroDivisionError("planted")]}))  # type: ignore[arg-type]
     running = Running(worker)
     running.join()
 
     assert isinstance(running.error, RuntimeError)
     assert isinstance(running.error.__cause__, ZeroDivisionError)
-    assert "broke" in caplog.text
+    assert "broke: it stops" in caplog.text
 
 
 def test_claiming_waits_for_the_store(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

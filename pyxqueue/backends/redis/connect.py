@@ -162,10 +162,19 @@ class Recipe:
         kwargs = {name: value for name, value in manager.connection_kwargs.items() if name not in _OURS} | ours
         kwargs.pop("redis_connect_func", None)
         nodes = [ClusterNode(node.host, node.port) for node in manager.startup_nodes.values()]
-        return _raw(RedisCluster(startup_nodes=nodes, **kwargs))
+        return cast(Client, _RawCluster(startup_nodes=nodes, **kwargs))
 
 
-def _raw(client: GivenClient) -> Client:
+class _RawCluster(RedisCluster):
+    """A cluster client whose nodes' clients, which come and go with the topology, do not reshape replies."""
+
+    def get_redis_connection(self, node: ClusterNode) -> redis.Redis:
+        client: redis.Redis = super().get_redis_connection(node)
+        _raw(client)
+        return client
+
+
+def _raw(client: redis.Redis) -> Client:
     """Stop redis-py from reshaping the replies that `commands` reads."""
     ours = cast(Client, client)
     for command in ("XREADGROUP", "XPENDING", "XRANGE", "XREVRANGE", "XCLAIM", "XINFO CONSUMERS", "XINFO GROUPS"):

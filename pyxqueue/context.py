@@ -1,0 +1,95 @@
+"""What code inside a running task can ask and say: who am I, how far am I."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from typing import TypeVar
+
+from attrs import define, field
+
+from .errors import ConfigurationError, NotInTaskError
+from .message import Progress
+
+T = TypeVar("T")
+
+
+@define
+class TaskContext:
+    """What a running task can know and say about itself; `current_task()` returns it."""
+
+    id: str
+    name: str
+    attempt: int
+    """1 for the first run."""
+    queue: str
+    headers: Mapping[str, str]
+    _report: Callable[[Progress], None] = field(repr=False)
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger named after the task, whose records carry `task_id`, `task_name` and `attempt`."""
+        extra = {"task_id": self.id, "task_name": self.name, "attempt": self.attempt}
+        return logging.LoggerAdapter(logging.getLogger(f"pyxqueue.task.{self.name}"), extra)
+
+    def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Say how far the task is. Cheap enough for a tight loop: only the last value of a moment is sent.
+
+        Raises `ConfigurationError` for what is no finite number, or no text.
+        """
+        if not (is_number(done) and (total is None or is_number(total)) and isinstance(message, str)):
+            raise ConfigurationError(f"progress({done!r}, {total!r}, {message!r}) takes two finite numbers and a text")
+        self._report(Progress(done, total, encodable(message)))
+
+
+_current: contextvars.ContextVar[TaskContext] = contextvars.ContextVar("pyxqueue_current_task")
+
+
+def current_task() -> TaskContext:
+    """The context of the task that runs here. Raises `NotInTaskError` outside of one."""
+    try:
+        return _current.get()
+    except LookupError:
+        raise NotInTaskError(
+            "no task runs here; inside a thread that a task started, run the function in "
+            "contextvars.copy_context().run(...)"
+        ) from None
+
+
+def progress(done: float, total: float | None = None, message: str = "") -> None:
+    """Say how far the running task is; see `TaskContext.progress`. Raises `NotInTaskError` outside of a task."""
+    current_task().progress(done, total, message)
+
+
+def track(items: Iterable[T], total: int | None = None, message: str = "") -> Iterator[T]:
+    """Iterate over `items` and report how many are done. `total` defaults to their length, where they have one."""
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    context = current_task()
+    done = 0
+    for item in items:
+        context.progress(done, total, message)
+        yield item
+        done += 1
+    context.progress(done, total, message)
+
+
+def enter(context: TaskContext) -> contextvars.Token[TaskContext]:
+    """From here on, and until `leave`, this is the current task."""
+    return _current.set(context)
+
+
+def leave(token: contextvars.Token[TaskContext]) -> None:
+    _current.reset(token)
+
+
+def is_number(value: object) -> bool:
+    """Whether it can be written down; what settles and reports must not stumble over what a task made up."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def encodable(text: str) -> str:
+    """Lone surrogates cannot be written as UTF-8."""
+    return text.encode("utf-8", "replace").decode()

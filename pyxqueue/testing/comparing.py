@@ -1,0 +1,41 @@
+"""What the machine compares: the parts of messages, records and tasks that the laws fix."""
+
+from __future__ import annotations
+
+from attrs import evolve, frozen
+
+from ..message import Message, Progress, Record, TaskInfo, TaskStatus, Unreadable
+
+FINAL = Progress(99, 99, "the last")
+"""The progress in every record that the machine makes."""
+
+
+@frozen
+class Claim:
+    """One claim, with the receipts of the backend and of the model."""
+
+    task_id: str
+    receipt: str
+    model_receipt: str
+    rank: int
+
+
+def bare(message: Message | Unreadable | None) -> object:
+    """A message without the times that the store stamps."""
+    if isinstance(message, Unreadable):
+        return dict(message.fields)
+    return message and evolve(message, enqueued=0, due=0)
+
+
+def essence(record: Record | None) -> object:
+    """A record without what a store may add to one that it had to make itself."""
+    return record and (record.id, record.status, record.value, record.error and record.error.message)
+
+
+def view(task: TaskInfo | None) -> object:
+    """A task as it is shown. Which progress is kept with a record that has none is left open."""
+    if task is None:
+        return None
+    worker = task.worker if task.status is TaskStatus.STARTED else ""
+    progress = task.progress if not task.status.finished or task.progress == FINAL else None
+    return task.id, task.status, bare(task.message), worker, task.reason, progress

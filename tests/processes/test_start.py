@@ -1,0 +1,153 @@
+"""start() and shutdown(): from a script, a prompt, a program with threads; and what a program's death does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pyxqueue import AlreadyRunningError, NotRunningError
+from tests.support.trees import alive, descendants, environment
+from tests.support.until import until
+
+from .app import Site
+
+HEAD = """
+from pyxqueue import TaskQueue
+queue = TaskQueue({url!r}, stream_key={stream!r}, lease=1)
+
+@queue.task
+def add(a, b):
+    return a + b
+"""
+
+
+def run(folder: Path, *args: str, program: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", *args],
+        cwd=folder,
+        env=environment({}),
+        input=program,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
+def head(site: Site) -> str:
+    return HEAD.format(url=site.url, stream=site.stream)
+
+
+def test_from_a_script(site: Site, tmp_path: Path) -> None:
+    """Started, used, stopped, and started again."""
+    (tmp_path / "script.py").write_text(
+        head(site)
+        + """
+if __name__ == "__main__":
+    for number in range(2):
+        queue.start(1)
+        print(add(number, 1).get(20))
+        queue.shutdown()
+"""
+    )
+
+    done = run(tmp_path, "script.py")
+
+    assert (done.returncode, done.stdout.split()) == (0, ["1", "2"]), done.stderr
+
+
+def test_from_a_prompt(site: Site, tmp_path: Path) -> None:
+    """Functions that only the prompt knows run too."""
+    typed = head(site) + "\nqueue.start(1)\nprint('sum', add(1, 2).get(20))\nqueue.shutdown()\n"
+
+    done = run(tmp_path, "-i", "-q", program=typed)
+
+    assert done.returncode == 0, done.stderr
+    assert "sum 3" in done.stdout
+    assert "Error" not in done.stderr
+
+
+def test_from_a_program_with_threads(site: Site, tmp_path: Path) -> None:
+    """The tasks' module is imported anew where a fork would copy locks."""
+    (tmp_path / "tasks.py").write_text(head(site))
+    (tmp_path / "program.py").write_text("""
+import threading
+from tasks import add, queue
+
+if __name__ == "__main__":
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    queue.start(1)
+    print(add(3, 4).get(20))
+    queue.shutdown()
+    over.set()
+    thread.join()
+""")
+
+    done = run(tmp_path, "program.py")
+
+    assert (done.returncode, done.stdout) == (0, "7\n"), done.stderr
+
+
+def test_a_program_that_dies_takes_its_workers_along(site: Site, tmp_path: Path) -> None:
+    """Also when it had no chance to stop them."""
+    program = head(site) + "\nqueue.start(2)\nprint(add(1, 1).get(20), flush=True)\ninput()\n"
+    (tmp_path / "script.py").write_text(program)
+    process = subprocess.Popen(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env=environment({}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"2\n"
+    workers = descendants(process.pid)
+    assert len(workers) >= 4  # supervisor, guard, two processes
+
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+
+    until(lambda: not any(map(alive, workers)), "they are gone", 10)
+
+
+def test_running_twice(site: Site) -> None:
+    """Workers that run already are not started again, in either form."""
+    queue = site.queue()
+    with pytest.raises(NotRunningError):
+        queue.shutdown()
+    queue._running = True  # as inside of run()
+
+    with pytest.raises(AlreadyRunningError):
+        queue.run(1)
+    with pytest.raises(AlreadyRunningError):
+        queue.start(1)
+
+
+def test_starting_twice(site: Site, tmp_path: Path) -> None:
+    """After start(), neither start() nor run(); after shutdown(), no shutdown()."""
+    (tmp_path / "script.py").write_text(
+        head(site)
+        + """
+if __name__ == "__main__":
+    queue.start(1)
+    for again in (queue.start, queue.run, queue.shutdown, queue.shutdown):
+        try:
+            again()
+        except Exception as error:
+            print(type(error).__name__)
+"""
+    )
+
+    done = run(tmp_path, "script.py")
+
+    assert done.stdout.split() == ["AlreadyRunningError", "AlreadyRunningError", "NotRunningError"], done.stderr

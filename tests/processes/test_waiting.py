@@ -1,0 +1,121 @@
+"""Clients that wait for many results: pushed, on one connection, without blocking anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from redis import Redis
+
+from pyxqueue.testing.servers import Server
+from tests.support.trees import environment
+from tests.support.until import until
+
+from .app import Site
+from .conftest import StartTree
+
+WAITERS = 500
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server("valkey") as one:
+        yield one
+
+
+@pytest.fixture
+def site(server: Server, site: Site) -> Site:
+    return evolve(site, url=server.url, lease=60)
+
+
+def subscriptions(client: Redis) -> int:
+    return sum(one["cmd"] == "subscribe" for one in client.client_list())
+
+
+def script_calls(client: Redis) -> int:
+    return int(client.info("commandstats")["cmdstat_evalsha"]["calls"])
+
+
+def test_five_hundred_waiters(site: Site, start_tree: StartTree, gate: Path) -> None:
+    """They share one subscription, and look when they begin and when they are woken: nothing polls."""
+    app = site.app()
+    held = app["gate"](str(gate))
+    handles = app["work"].map([(0, number) for number in range(WAITERS)])
+    with Redis.from_url(site.url, protocol=2) as client, ThreadPoolExecutor(WAITERS) as threads:
+        waits = [threads.submit(handle.get, 50) for handle in handles]
+        task_keys = [f"{{{site.stream}}}:cg:task:{handle.task_id}" for handle in handles]
+        until(lambda: all(client.hexists(key, "w") for key in task_keys), "all wait")
+        assert subscriptions(client) == 1
+        idle = script_calls(client)
+        until(lambda: int(client.info("server")["uptime_in_seconds"]) >= 3, "some time has passed")
+        assert script_calls(client) == idle  # waiting costs nothing
+        gate.touch()
+        start_tree("-p", "1", url=site.url, lease=60)
+        assert [wait.result(50) for wait in waits] == list(range(WAITERS))
+        assert subscriptions(client) == 1
+        # Per task one look when it ends; the rest are the worker's claims, settlements and renewals.
+        assert script_calls(client) - idle < 3 * WAITERS
+    held.get(10)
+    app.queue.close()
+
+
+PROGRAM = """
+import asyncio
+from tests.processes.app import site_of_environment
+
+async def main():
+    app = site_of_environment().app()
+    ticks = 0
+    over = asyncio.Event()
+
+    async def tick():
+        nonlocal ticks
+        while not over.is_set():
+            ticks += 1
+            await asyncio.sleep(0)
+
+    ticker = asyncio.create_task(tick())
+    handles = await asyncio.gather(*(app["awork"].aenqueue(0.01, number) for number in range(200)))
+    before = ticks
+    values = await asyncio.gather(*(handle.aget(30) for handle in handles))
+    over.set()
+    await ticker
+    print(values == list(range(200)), ticks - before > 200)
+    app.queue.close()
+
+asyncio.run(main())
+"""
+
+
+def test_two_hundred_awaits(site: Site, start_tree: StartTree) -> None:
+    """The event loop goes on turning meanwhile, and Python's development mode finds nothing to complain about."""
+    start_tree("-p", "1", url=site.url, lease=60)
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-X", "dev", "-c", PROGRAM],
+        env=environment(site.environment()),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True True\n", "")
+
+
+def test_await_beside_the_loop(site: Site, start_tree: StartTree) -> None:
+    """An await in a program of its own loop, as a web application has it."""
+    start_tree("-p", "1", url=site.url, lease=60)
+    app = site.app()
+
+    async def main() -> object:
+        return await (await app["work"].aenqueue(0, "done"))
+
+    assert asyncio.run(main()) == "done"
+    app.queue.close()

@@ -1,0 +1,142 @@
+"""Executors and interrupters: who runs what when, and who is interrupted."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from pyxqueue.errors import CancelRequested, TimeLimitExceeded
+from pyxqueue.message import Delivery, Message
+from pyxqueue.worker.executors import Inline, Job, Load, Loop, Threads
+from pyxqueue.worker.limits import SignalInterrupter, ThreadInterrupter
+from pyxqueue.worker.pace import MAX_BATCH
+from tests.support.until import until
+
+
+def job(number: int = 0) -> Job:
+    return Job(Delivery(Message(f"t{number}", "name"), "receipt", 1), number)
+
+
+def test_load_counts() -> None:
+    """Room is what is left of the limit; waiting ends when something ends."""
+    load = Load(2)
+    load.add()
+    assert load.room() == 1
+    load.add()
+    assert load.room() == 0
+    threading.Timer(0.05, load.remove).start()
+    load.wait(2, 20)
+    assert load.room() == 1
+
+
+def test_inline_has_room_for_a_batch() -> None:
+    """It runs them one after the other, in the caller's thread."""
+    ran: list[tuple[int, int]] = []
+    inline = Inline(ThreadInterrupter())
+    inline.open(lambda one: ran.append((one.slot, threading.get_ident())), lambda *_: None)
+
+    assert inline.room() == MAX_BATCH
+    inline.submit(job(1))
+    inline.submit(job(2))
+
+    assert ran == [(1, threading.get_ident()), (2, threading.get_ident())]
+
+
+def test_threads_drop_what_has_not_begun() -> None:
+    """Closing lets running jobs end and begins no other."""
+    began: list[int] = []
+    go = threading.Event()
+
+    def begin(one: Job) -> None:
+        began.append(one.slot)
+        go.wait(20)
+
+    threads = Threads(1)
+    threads.open(begin, lambda *_: None)
+    for number in range(3):
+        threads.submit(job(number))
+    until(lambda: began, "the first began")
+    assert threads.room() == 0
+    closer = threading.Thread(target=threads.close)
+    closer.start()
+    until(lambda: threads._jobs.qsize() <= 1, "the others were dropped")
+    go.set()
+    closer.join(20)
+
+    assert began == [0]
+    threads.wait_idle()
+
+
+def test_a_loop_waits_for_room_in_its_threads() -> None:
+    """When they are full it sleeps, though the loop itself has room: else it would spin."""
+    began = threading.Event()
+    go = threading.Event()
+
+    def begin(_: Job) -> None:
+        began.set()
+        go.wait(20)
+
+    loop = Loop(10, Threads(1))
+    loop.open(begin, lambda *_: None)
+    loop.submit(job())
+    assert began.wait(20)
+    assert loop.room() == 0
+    waited = threading.Event()
+    waiter = threading.Thread(target=lambda: (loop.wait_room(20), waited.set()))
+    waiter.start()
+
+    assert not waited.wait(0.2)
+    go.set()
+    assert waited.wait(20)
+    loop.close()
+    waiter.join()
+
+
+def test_a_signal_interrupts_once() -> None:
+    """However often the same job is cancelled; and the next job is not touched by what came late."""
+    interrupter, first, second = SignalInterrupter(), object(), object()
+    cleaned = False
+    with pytest.raises(CancelRequested), interrupter.limit(first, None):
+        try:
+            interrupter.cancel(first)
+            threading.Event().wait(5)
+        except CancelRequested:
+            interrupter.cancel(first)
+            interrupter.cancel(first)
+            cleaned = True
+            raise
+    interrupter.cancel(first)
+    with interrupter.limit(second, None):
+        interrupter.cancel(first)
+
+    assert cleaned
+
+
+def test_a_signal_ends_a_job_that_is_over_time() -> None:
+    """It says how long was allowed; a job without a limit after it has none."""
+    interrupter = SignalInterrupter()
+    with pytest.raises(TimeLimitExceeded, match="0.05 s"), interrupter.limit(object(), 0.05):
+        threading.Event().wait(20)
+    with interrupter.limit(object(), None):
+        threading.Event().wait(0.1)
+
+
+def test_a_thread_is_interrupted_once() -> None:
+    """And what has not been raised when its job ends is taken back."""
+    now = 0.0
+    interrupter = ThreadInterrupter(lambda: now)
+    one, caught = object(), 0
+    with interrupter.limit(one, 5.0):
+        interrupter.check()
+        now = 6.0
+        try:
+            interrupter.check()
+            until(lambda: False, "the interruption", 5)
+        except TimeLimitExceeded:
+            caught += 1
+        interrupter.check()
+        interrupter.cancel(one)
+
+    assert caught == 1
+    interrupter.check()

@@ -1,0 +1,257 @@
+"""The supervisor: replaces what dies, ever more slowly what keeps dying, and charges only what ran."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from pyxqueue.errors import BrokerUnavailableError
+from pyxqueue.message import Bury, Retry, Settlement
+from pyxqueue.protocols import Broker
+from pyxqueue.worker.guard import Guard, _read
+from pyxqueue.worker.held import HeldTable
+from pyxqueue.worker.options import WorkerOptions
+from pyxqueue.worker.processes import end_process
+from pyxqueue.worker.supervisor import Supervisor
+from tests.support.trees import alive
+from tests.support.until import until
+
+
+class FakeBroker:
+    """Notes what a supervisor tells the store."""
+
+    def __init__(self) -> None:
+        self.settled: list[Settlement] = []
+        self.released: list[tuple[str, list[str]]] = []
+        self.away = False
+
+    def lease(self) -> int:
+        return 3000
+
+    def settle(self, settlements: list[Settlement]) -> list[bool]:
+        self.settled += settlements
+        return [True] * len(settlements)
+
+    def extend(self, extensions: list[object]) -> list[object]:
+        return [None] * len(extensions)
+
+    def promote(self, limit: int) -> int:
+        return -1
+
+    def release(self, consumer: str, started: list[str]) -> int:
+        if self.away:
+            raise BrokerUnavailableError("away")
+        self.released.append((consumer, started))
+        return 0
+
+    def close(self) -> None:
+        pass
+
+
+Body = Callable[[HeldTable], int]
+
+
+class Starter:
+    """Forks processes that do what they are told instead of working."""
+
+    def __init__(self, *bodies: Body) -> None:
+        self._bodies = list(bodies)
+        self.born: list[float] = []
+        self.pids: list[int] = []
+
+    def __call__(self, consumer: str, table: HeldTable, close_inherited: Callable[[], None]) -> int:
+        body = self._bodies.pop(0) if len(self._bodies) > 1 else self._bodies[0]
+        self.born.append(time.monotonic())
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        pid = os.fork()
+        if pid == 0:
+            os.setpgid(0, 0)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+            end_process(lambda: body(HeldTable(table.fd)))
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.setpgid(pid, pid)
+        self.pids.append(pid)
+        return pid
+
+
+def live(_table: HeldTable) -> int:
+    while True:
+        signal.pause()
+
+
+def die(_table: HeldTable) -> int:
+    return 1
+
+
+def die_busy(table: HeldTable) -> int:
+    table.start(table.hold("ran", "ran", 1), 1.0)
+    table.hold("waited", "waited", 1)
+    finished = table.hold("done", "done", 1)
+    table.start(finished, 1.0)
+    table.finish(finished)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+
+def overrun(retry_delay: float) -> Body:
+    def body(table: HeldTable) -> int:
+        beside, late = table.hold("beside", "beside", 1), table.hold("late", "late", 2)
+        table.start(beside, 1.0)
+        table.start(late, 1.0)
+        table.limit(late, 2.0, retry_delay)
+        return live(table)
+
+    return body
+
+
+def supervise(starter: Starter, broker: FakeBroker, done: Callable[[], object], signals: int = 1) -> None:
+    """Run a supervisor in this thread until `done`, then signal it as an operator would."""
+
+    def connect() -> Broker:
+        return broker  # type: ignore[return-value]
+
+    options = WorkerOptions(processes=1, grace=5)
+    one = Supervisor(options, starter, connect, name=lambda index: f"w{index}-{len(starter.born)}")
+
+    def stop() -> None:
+        until(done, "the test's condition")
+        for number in range(signals):
+            os.kill(os.getpid(), signal.SIGTERM)
+            until(lambda: one._signals > number, "the signal arrived")  # noqa: B023
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    one.run()
+    thread.join()
+
+
+@pytest.fixture
+def broker() -> FakeBroker:
+    return FakeBroker()
+
+
+def test_what_dies_is_replaced(broker: FakeBroker) -> None:
+    """At once, and what it held is released."""
+    starter = Starter(die, live)
+
+    supervise(starter, broker, lambda: len(starter.born) == 2)
+
+    assert broker.released == [("w1-0", []), ("w1-1", [])]
+    assert not any(map(alive, starter.pids))
+
+
+def test_what_keeps_dying_is_replaced_ever_more_slowly(broker: FakeBroker) -> None:
+    """The second time at once, then after pauses that double."""
+    starter = Starter(die)
+
+    supervise(starter, broker, lambda: len(starter.born) == 5)
+
+    pauses = [after - before for before, after in zip(starter.born, starter.born[1:], strict=False)]
+    assert pauses[1] >= 0.4
+    assert pauses[2] >= 0.8
+    assert pauses[3] >= 1.6
+
+
+def test_only_what_ran_is_charged(broker: FakeBroker) -> None:
+    """Not what waited, and not what was done."""
+    starter = Starter(die_busy, live)
+
+    supervise(starter, broker, lambda: len(starter.born) == 2)
+
+    assert broker.released[0] == ("w1-0", ["ran"])
+
+
+@pytest.mark.parametrize(("delay", "verdict"), [(1500.0, Retry(1500)), (-1.0, Bury)])
+def test_a_hard_limit(broker: FakeBroker, delay: float, verdict: object) -> None:
+    """The late task is settled as its policy says, and what ran beside it is released without a charge."""
+    starter = Starter(overrun(delay), live)
+
+    supervise(starter, broker, lambda: len(starter.born) == 2)
+
+    (settlement,) = broker.settled
+    assert settlement.receipt == "late"
+    assert settlement.verdict == verdict or isinstance(settlement.verdict, Bury)
+    assert (settlement.record is None) == isinstance(settlement.verdict, Retry)
+    assert broker.released[0] == ("w1-0", [])
+
+
+def test_what_is_killed_at_the_end_is_not_charged(broker: FakeBroker) -> None:
+    """A second signal kills what runs, and gives it back as if it had never begun."""
+
+    def stubborn(table: HeldTable) -> int:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        table.start(table.hold("ran", "ran", 1), 1.0)
+        return live(table)
+
+    starter = Starter(stubborn)
+
+    supervise(starter, broker, lambda: starter.pids, signals=2)
+
+    assert broker.released == [("w1-0", [])]
+
+
+def test_a_store_that_is_away(broker: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:
+    """What a dead process held then comes back by its lease; the process is replaced all the same."""
+    broker.away = True
+    starter = Starter(die_busy, live)
+
+    supervise(starter, broker, lambda: len(starter.born) == 2)
+
+    assert "comes back when its lease ends" in caplog.text
+
+
+def test_the_parent_has_gone(broker: FakeBroker) -> None:
+    """The end of the connection to it is a signal to stop."""
+    here, there = socket.socketpair()
+    starter = Starter(live)
+
+    def connect() -> Broker:
+        return broker  # type: ignore[return-value]
+
+    one = Supervisor(WorkerOptions(processes=1), starter, connect, name=lambda index: f"w{index}", parent=here.fileno())
+    there.shutdown(socket.SHUT_RDWR)
+    with here, there:
+        one.run()
+
+    assert not any(map(alive, starter.pids))
+
+
+def test_the_guard_reads_to_the_end() -> None:
+    """It knows who is left when its pipe breaks off, and nobody after a goodbye."""
+    assert _read(["+1\n", "+2\n", "-1\n", "+3\n"]) == {2, 3}
+    assert _read(["+1\n", "bye\n"]) == set()
+
+
+def test_the_guard_kills_when_its_pipe_closes() -> None:
+    """Whole process groups."""
+    guard = Guard.start()
+    pid = os.fork()
+    if pid == 0:
+        os.close(guard.pipe)
+        os.setpgid(0, 0)
+        end_process(lambda: live(HeldTable()))
+    os.setpgid(pid, pid)
+    guard.add(pid)
+
+    os.close(guard.pipe)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    os.waitpid(guard.pid, 0)
+
+
+def test_the_guard_spares_after_a_goodbye() -> None:
+    """An orderly end kills nobody."""
+    guard = Guard.start()
+    guard.add(os.getpid())
+
+    guard.stop()
+
+    assert not alive(guard.pid)  # and this process still is
