@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import fcntl
 import mmap
+import multiprocessing
 import os
 import struct
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Protocol, cast
 
 from attrs import frozen
 
@@ -28,6 +28,7 @@ _FREE, _HELD, _RUNNING, _DONE, _TAKEN = range(5)
 _HEADER = struct.Struct("<dddIHHB")
 _SLOT = 512
 _SIZE = 2 * SLOTS + SLOTS * _SLOT
+_PATIENCE = 0.05
 
 
 @frozen
@@ -51,46 +52,76 @@ class Holding:
     """What follows if it is killed then: ms until the next attempt, or negative for burial."""
 
 
-class HeldTable:
-    """A fixed number of slots, in anonymous shared memory or in a file that a child process maps too."""
+class Lock(Protocol):
+    """What a table needs of a lock: `threading.Lock` and `multiprocessing.Lock` have it."""
 
-    def __init__(self, fd: int | None = None) -> None:
-        """`fd`: an open file made by `shared`; None is private to this process (its threads share it)."""
+    def acquire(self, block: bool = ..., timeout: float = ...) -> bool: ...
+
+    def release(self) -> None: ...
+
+    def __enter__(self) -> bool: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+class FileLock:
+    """A lock between processes that only share an open file. The kernel releases it if its holder dies."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._threads = threading.Lock()
+
+    def acquire(self, block: bool = True, timeout: float = -1) -> bool:  # noqa: ARG002 - it is never held for long
+        self._threads.acquire()
+        fcntl.lockf(self._fd, fcntl.LOCK_EX)
+        return True
+
+    def release(self) -> None:
+        fcntl.lockf(self._fd, fcntl.LOCK_UN)
+        self._threads.release()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+
+class HeldTable:
+    """A fixed number of slots, in memory that this process may share with another one."""
+
+    def __init__(self, fd: int | None = None, lock: Lock | None = None) -> None:
+        """`fd`: an open file made by `shared`; None is memory that only forked processes share. `lock`: None is a lock
+        for the threads of this process, or for the processes that have the file."""
         self._fd = fd
         self._memory = mmap.mmap(-1 if fd is None else fd, _SIZE)
-        self._mutex = threading.Lock()
+        own: Lock = cast(Lock, threading.Lock()) if fd is None else FileLock(fd)
+        self._lock = own if lock is None else lock
         self._free = list(range(SLOTS - 1, -1, -1))
         self._generations = [0] * SLOTS
 
     @classmethod
     def shared(cls) -> HeldTable:
-        """A table that child processes can map, through `fd`."""
+        """A table that any process can map that is given `fd`."""
         with tempfile.TemporaryFile(prefix="pyxqueue-held-") as file:
             file.truncate(_SIZE)
             return cls(os.dup(file.fileno()))
 
+    @classmethod
+    def forked(cls) -> HeldTable:
+        """A table for this process and those it forks. Its lock, a semaphore, costs next to nothing while it is free."""
+        return cls(lock=cast(Lock, multiprocessing.get_context("fork").Lock()))
+
     @property
     def fd(self) -> int:
         if self._fd is None:
-            raise ConfigurationError("this table is private to its process")
+            raise ConfigurationError("this table is not in a file")
         return self._fd
 
     def close(self) -> None:
         self._memory.close()
         if self._fd is not None:
             os.close(self._fd)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with self._mutex:
-            if self._fd is None:
-                yield
-                return
-            fcntl.lockf(self._fd, fcntl.LOCK_EX)  # the kernel releases it if we die
-            try:
-                yield
-            finally:
-                fcntl.lockf(self._fd, fcntl.LOCK_UN)
 
     # The process that holds the deliveries
 
@@ -116,7 +147,7 @@ class HeldTable:
 
     def start(self, slot: int, now: float) -> bool:
         """Mark it as running; False if it was handed back in the meantime."""
-        with self._locked():
+        with self._lock:
             if self._memory[slot] != _HELD:
                 return False
             struct.pack_into("<d", self._memory, 2 * SLOTS + slot * _SLOT, now)
@@ -174,13 +205,44 @@ class HeldTable:
             retry_delay=delay,
         )
 
+    def stuck(self, now: float, seconds: float) -> bool:
+        """Whether something waits here while all that runs has been running for longer than `seconds`."""
+        states = self._memory[:SLOTS]
+        if _HELD not in states or _RUNNING not in states:
+            return False
+        running = (slot for slot, state in enumerate(states) if state == _RUNNING)
+        return now - max(self._times(slot)[0] for slot in running) > seconds
+
+    def overdue(self, now: float) -> list[Holding]:
+        """What runs beyond its hard time limit."""
+        states = self._memory[:SLOTS]
+        if _RUNNING not in states:
+            return []
+        return [
+            self._read(slot, state)
+            for slot, state in enumerate(states)
+            if state == _RUNNING and 0 < self._times(slot)[1] <= now
+        ]
+
+    def _times(self, slot: int) -> tuple[float, float]:
+        """When it was started, and when its process is to be killed."""
+        started, deadline = struct.unpack_from("<dd", self._memory, 2 * SLOTS + slot * _SLOT)
+        return started, deadline
+
     def take_back(self, slot: int) -> Holding | None:
-        """Claim an unstarted delivery for handing it back; None if it was started in the meantime."""
-        with self._locked():
+        """Claim an unstarted delivery for handing it back; None if it was started in the meantime.
+
+        None, too, if the other process has stopped while it held the lock: nobody may wait for that.
+        """
+        if not self._lock.acquire(timeout=_PATIENCE):
+            return None
+        try:
             if self._memory[slot] != _HELD:
                 return None
             self._memory[slot] = _TAKEN
             return self._read(slot, _HELD)
+        finally:
+            self._lock.release()
 
     def ask_cancel(self, holding: Holding) -> None:
         """Have this delivery cancelled; without effect if its slot has another one by now."""

@@ -74,10 +74,8 @@ class Keeper:
     def _hand_back(self, tables: Sequence[HeldTable], now: float) -> None:
         taken: list[Holding] = []
         for table in tables:
-            holdings = table.holdings()
-            waiting = [holding for holding in holdings if holding.waiting]
-            running = [holding.started for holding in holdings if holding.running]
-            if waiting and running and now - max(running) > STUCK:
+            if table.stuck(now, STUCK):
+                waiting = [holding for holding in table.holdings() if holding.waiting]
                 taken += [back for holding in waiting if (back := table.take_back(holding.slot)) is not None]
         if taken:
             self.broker.settle([Settlement(holding.receipt, Return()) for holding in taken])

@@ -60,8 +60,10 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
     if parts.reimport is not None and not fork_is_safe():
         settings = ["child", *_flags(options)]
         start: ForkStarter | SpawnStarter = SpawnStarter([*parts.reimport, *settings])
+        make_table = HeldTable.shared
     else:
         start = ForkStarter(lambda consumer, table: parts.make_worker(options, consumer, table))
+        make_table = HeldTable.forked
     log.info(
         "%d worker processes, pid of the supervisor %d, tasks: %d", options.processes, os.getpid(), len(parts.registry)
     )
@@ -71,6 +73,7 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
         connect=lambda: parts.connect()[0],
         name=lambda index: consumer_name(options.prefix, index, str(uuid.uuid1())),
         parent=parent,
+        make_table=make_table,
     ).run()
     log.info("all workers have stopped")
 

@@ -44,7 +44,7 @@ class ForkStarter:
 
     def _serve(self, consumer: str, table: HeldTable, close_inherited: Callable[[], None]) -> int:
         close_inherited()
-        return serve(self._make, consumer, HeldTable(table.fd))
+        return serve(self._make, consumer, table)
 
 
 def fork() -> int:

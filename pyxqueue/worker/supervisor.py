@@ -50,7 +50,7 @@ class Child:
     index: int
     pid: int = 0
     consumer: str = ""
-    table: HeldTable = field(factory=HeldTable.shared)
+    table: HeldTable = field(factory=HeldTable)
     born: float = 0.0
     failures: int = 0
     restart_at: float = 0.0
@@ -72,6 +72,8 @@ class Supervisor:
     connect: Callable[[], Broker]
     name: Callable[[int], str]
     parent: int | None = None
+    make_table: Callable[[], HeldTable] = HeldTable.shared
+    """The kind of table that `start` can hand to a process."""
     _children: list[Child] = field(factory=list, init=False)
     _signals: int = field(default=0, init=False)
     _deadline: float | None = field(default=None, init=False)
@@ -150,7 +152,7 @@ class Supervisor:
 
     def _spawn(self, child: Child) -> None:
         child.table.close()
-        child.table = HeldTable.shared()
+        child.table = self.make_table()
         name = self.name(child.index)
         child.born = time.monotonic()
         child.overdue = None
@@ -187,7 +189,8 @@ class Supervisor:
             self._guard.remove(child.pid)
         child.pid = 0
         now = time.monotonic()
-        child.failures = 0 if now - child.born > _STABLE else child.failures + 1
+        sound = child.overdue is not None or now - child.born > _STABLE
+        child.failures = 0 if sound else child.failures + 1
         child.restart_at = now + (min(_MAX_PAUSE, 0.1 * 2**child.failures) if child.failures > 1 else 0.0)
         running = [holding for holding in child.table.holdings() if holding.running]
         if self._deadline is None or code not in (0, -signal.SIGKILL):
@@ -213,8 +216,7 @@ class Supervisor:
             if self._deadline is not None and now >= self._deadline:
                 _kill_group(child.pid)
             elif child.overdue is None:
-                late = [one for one in child.table.holdings() if one.running and 0 < one.deadline <= now]
-                if late:
+                if late := child.table.overdue(now):
                     child.overdue = late[0]
                     log.error("task %s is beyond its hard time limit: killing %s", late[0].task_id, child.consumer)
                     _kill_group(child.pid)

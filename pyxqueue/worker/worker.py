@@ -123,7 +123,7 @@ class Worker:
         """A loop that ended without a word would leave a worker that only seems to work."""
         try:
             loop()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - logged, and raised where the worker ends
             log.exception("a loop of %s broke: it stops", self.consumer)
             self._broken = error
             self.stop()

@@ -148,6 +148,50 @@ def test_a_record_alone_makes_no_id_known() -> None:
     assert backend.get(["a"]) == [None]
 
 
+def test_a_record_without_a_task_is_shown() -> None:
+    """What was put for another broker's task is shown with the state that the record says."""
+    backend = opened(MemoryStore())
+    backend.put([Record("a", TaskStatus.FAILURE)])
+
+    (info,) = backend.show(["a"])
+    assert info is not None
+    assert (info.status, info.message) == (TaskStatus.FAILURE, None)
+
+
+def test_a_record_ends_when_its_ttl_is_over() -> None:
+    """At the last ms of its ttl it can be read, at the next it cannot."""
+    clock = FakeClock()
+    backend = opened(MemoryStore(clock))
+    backend.put([Record("a", TaskStatus.SUCCESS, ttl=10)])
+
+    clock.advance(9)
+    assert backend.get(["a"]) != [None]
+    clock.advance(1)
+    assert backend.get(["a"]) == [None]
+
+
+def test_being_claimed_moves_no_task_in_the_list() -> None:
+    """A task keeps its place among the others while it is held."""
+    backend = opened(MemoryStore())
+    backend.enqueue([Message("a", "f"), Message("b", "f")])
+    backend.claim("one", 1, 0)
+
+    assert [task.id for task in backend.tasks()[0]] == ["b", "a"]
+
+
+def test_an_extension_is_a_sign_of_life() -> None:
+    """A consumer that only extends has not been idle."""
+    clock = FakeClock()
+    backend = opened(MemoryStore(clock))
+    backend.enqueue([Message("a", "f")])
+    (delivery,) = backend.claim("one", 1, 0)
+    clock.advance(5_000)
+
+    backend.extend([Extension(delivery.receipt)])
+
+    assert [consumer.idle for consumer in backend.consumers()] == [0]
+
+
 def test_a_deleted_task_may_come_again() -> None:
     """After a deletion the id is new, and no receipt of its earlier life is worth anything."""
     backend = opened(MemoryStore())

@@ -65,7 +65,7 @@ def test_an_outage_of_three_leases(own_server: Server, site: Site, start_tree: S
 
 
 def test_a_task_that_keeps_the_interpreter(site: Site, app: App, start_tree: StartTree) -> None:
-    """A C call that does not let go of the interpreter for three leases keeps its lease, with others waiting to take it."""
+    """A C call of three leases that does not let go of the interpreter keeps its lease; others are there to take it."""
     start_tree("-p", "2")
     start_tree("-p", "1")
 

@@ -89,7 +89,8 @@ def test_a_store_that_comes_back_empty(server: Server, site: Site, app: App, sta
     gate.touch()
 
     assert app["work"](0, 2).get(20) == 2
-    assert [line.more for line in until(lambda: site.of("settled", handle.task_id), "it was settled")] == [["Done", "0"]]
+    (settled,) = until(lambda: site.of("settled", handle.task_id), "it was settled")
+    assert settled.more == ["Done", "0"]
 
 
 def _waits(url: str) -> bool:
@@ -111,11 +112,9 @@ def test_connections_cut_at_random(server: Server, proxy: Proxy, site: Site, sta
             cuts += proxy.cut_all()
 
     vandal = threading.Thread(target=cut)
-    handles = []
     vandal.start()
     try:
-        for number in range(150):
-            handles.append(_stubborn(app, number))
+        handles = [_stubborn(app, number) for number in range(150)]
         with ThreadPoolExecutor(20) as threads:
             values = list(threads.map(lambda handle: _wait(handle, 40), handles))
     finally:

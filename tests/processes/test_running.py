@@ -58,7 +58,6 @@ def own_server() -> Iterator[Server]:
         yield server
 
 
-
 def test_progress_in_a_tight_loop(own_server: Server, site: Site, start_tree: StartTree, gate: Path) -> None:
     """A hundred thousand reports cost a handful of round trips; the newest is seen, and the last one stays."""
     site = evolve(site, url=own_server.url, lease=60)

@@ -39,9 +39,7 @@ def test_a_signal_while_idle(start_tree: StartTree, number: signal.Signals) -> N
 
 
 @pytest.mark.parametrize("number", BOTH)
-def test_a_signal_while_busy(
-    site: Site, app: App, start_tree: StartTree, gate: Path, number: signal.Signals
-) -> None:
+def test_a_signal_while_busy(site: Site, app: App, start_tree: StartTree, gate: Path, number: signal.Signals) -> None:
     """The running task ends and counts; the one behind it stays in the queue, neither run nor charged."""
     tree = start_tree("-p", "1")
     running = app["gate"](str(gate))

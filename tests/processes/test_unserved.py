@@ -99,9 +99,7 @@ def test_a_result_that_is_too_large(app: App, start_tree: StartTree) -> None:
     assert len(app["big"](50_000).get(10)) == 50_000
 
 
-def test_a_result_that_fails_to_pickle(
-    site: Site, start_tree: StartTree, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_result_that_fails_to_pickle(site: Site, start_tree: StartTree, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the pickling raises is the task's failure."""
     monkeypatch.setenv("PYXQUEUE_SEAL_KEYS", "k" * 32)
     site = evolve(site, serializer="pickle")

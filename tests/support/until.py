@@ -13,7 +13,7 @@ PATIENCE = 30.0
 
 
 def until(look: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
-    """Look again and again until the answer is true, and return it. Raises `AssertionError`, saying `what` was awaited."""
+    """Look again and again until the answer is true, and return it. Raises `AssertionError` with `what` was awaited."""
     deadline = time.monotonic() + seconds
     while True:
         if answer := look():

@@ -14,7 +14,9 @@ from tests.support.until import until
 
 from .harness import Bench
 
-RENEW = 10.0
+LEASE = 1500
+RENEW = LEASE / 3000
+"""A third of the lease, in seconds."""
 
 
 class FakeBroker:
@@ -170,9 +172,7 @@ def test_workers_are_judged_apart(keeper: Keeper, broker: FakeBroker, time: Time
 
 
 @pytest.mark.parametrize(("until_due", "pause"), [(-1, PROMOTE_EVERY), (50, 0.05), (0, 0.001), (9000, PROMOTE_EVERY)])
-def test_it_comes_back_when_something_is_due(
-    keeper: Keeper, broker: FakeBroker, until_due: int, pause: float
-) -> None:
+def test_it_comes_back_when_something_is_due(keeper: Keeper, broker: FakeBroker, until_due: int, pause: float) -> None:
     """At the next due time, and every moment for what others delay."""
     broker.until_due = until_due
 

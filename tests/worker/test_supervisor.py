@@ -160,6 +160,15 @@ def test_what_keeps_dying_is_replaced_ever_more_slowly(broker: FakeBroker) -> No
     assert pauses[3] >= 1.6
 
 
+def test_what_was_killed_for_its_time_limit_is_replaced_at_once(broker: FakeBroker) -> None:
+    """However often: the processes are sound, it is the tasks that hang."""
+    starter = Starter(overrun(0.0))
+
+    supervise(starter, broker, lambda: len(starter.born) == 7)
+
+    assert len(broker.settled) >= 6
+
+
 def test_only_what_ran_is_charged(broker: FakeBroker) -> None:
     """Not what waited, and not what was done."""
     starter = Starter(die_busy, live)

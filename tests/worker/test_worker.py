@@ -18,6 +18,9 @@ from tests.support.until import until
 from .harness import Bench
 
 
+NONSENSE: Any = ["neither a number nor a text"]
+
+
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
@@ -83,7 +86,7 @@ def test_retries_run_as_they_become_due(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("raised", "verdict"),
     [(RetryLater(5), "Retry"), (RetryLater(float("nan")), "Bury"), (RetryLater(float("inf")), "Bury"),
-     (RetryLater("soon"), "Bury"), (Reject(), "Bury"), (Reject(["no", "text"]), "Bury"), (Reject("\ud800"), "Bury"),
+     (RetryLater(NONSENSE), "Bury"), (Reject(), "Bury"), (Reject(NONSENSE), "Bury"), (Reject("\ud800"), "Bury"),
      (SystemExit(3), "Bury"), (KeyboardInterrupt(), "Bury")],
 )  # fmt: skip
 def test_whatever_a_task_raises_can_be_settled(bench: Bench, raised: BaseException, verdict: str) -> None:
@@ -141,7 +144,7 @@ def test_one_settlement_that_is_refused_for_good(bench: Bench) -> None:
             return bench.broker.settle(settlements)
 
     bench.task(len)
-    worker = bench.worker(Picky(bench))  # type: ignore[arg-type]
+    worker = bench.worker(Picky(bench))
     for task_id in ("good", "bad", "better"):
         bench.put("len", [], task_id=task_id)
     deliveries = bench.broker.claim("me", 3, 0)
@@ -237,7 +240,7 @@ def test_a_broken_loop_ends_the_worker(bench: Bench, verb: str, caplog: pytest.L
 
     bench.task(work)
     bench.put("work")
-    worker = bench.worker(Refusing(bench, **{verb: [ZeroDivisionError("planted")]}))  # type: ignore[arg-type]
+    worker = bench.worker(Refusing(bench, **{verb: [ZeroDivisionError("planted")]}))
     running = Running(worker)
     running.join()
 
@@ -261,6 +264,7 @@ def test_claiming_waits_for_the_store(bench: Bench, caplog: pytest.LogCaptureFix
 
 def test_done_is_recorded_with_all_that_belongs_to_it(bench: Bench) -> None:
     """Attempt, worker, time to live and the last progress."""
+
     def work() -> str:
         progress(3, 4, "almost")
         return "value"

@@ -78,8 +78,6 @@ class Group:
 
     def insert(self, entry: Entry, due: int, now: int) -> None:
         """Give an unknown entry its place; one that was only a record until now is replaced."""
-        if (old := self.tasks.get(entry.id)) is not None:
-            self.remove(old)
         self.tasks[entry.id] = entry
         self.line_up(entry, due, now)
 
@@ -218,7 +216,7 @@ class Group:
     def trim(self, limit: int, now: int) -> int:
         """B13: keep the `limit` newest of the history."""
         history = self.lines[Place.FINISHED]
-        surplus = max(0, len(history) - max(0, limit))
+        surplus = max(0, len(history) - limit)
         for entry in list(itertools.islice(history.values(), surplus)):
             entry.message = None
             self.move(entry, Place.PAST, entry.updated)

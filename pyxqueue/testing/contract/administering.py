@@ -40,6 +40,7 @@ class AdministerLaws(Contract):
         backend = harness.open()
         for task_id, verdict in (("a", Done()), ("b", Bury("no use")), ("c", Cancelled())):
             settled(backend, I2, Settlement(held(backend, I2, task_id, headers={"k": task_id}).receipt, Retry()))
+            settled(backend, I2, Settlement(take_one(backend, I2).receipt, Return()))
             delivery = take_one(backend, I2)
             backend.release("one", [delivery.receipt])
             settled(backend, I2, decided(take_one(backend, I2), verdict))

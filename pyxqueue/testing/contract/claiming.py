@@ -79,7 +79,7 @@ class ClaimLaws(Contract):
 
     def test_b1_an_id_stays_known_for_an_hour(self, harness: Harness) -> None:
         """A short life of the record does not shorten the time in which repeats are recognised."""
-        backend = harness.open()
+        backend = harness.open(history=0)
         settled(backend, B1, done(held(backend, B1), ttl=1_000))
         harness.advance(DEDUPE_MS - MINUTE)
         B1.same(list(backend.enqueue([job("a")])), [False], "the id was forgotten within the hour")
@@ -87,7 +87,7 @@ class ClaimLaws(Contract):
 
     def test_b1_an_id_stays_known_as_long_as_its_record(self, harness: Harness) -> None:
         """A record that lives longer than an hour keeps its id known for as long."""
-        backend = harness.open()
+        backend = harness.open(history=0)
         settled(backend, B1, done(held(backend, B1), ttl=3 * DEDUPE_MS))
         harness.advance(3 * DEDUPE_MS - MINUTE)
         B1.same(list(backend.enqueue([job("a")])), [False], "the id was forgotten before its record")

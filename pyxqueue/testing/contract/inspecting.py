@@ -89,6 +89,17 @@ class LookLaws(Contract):
         I1.same(found.record and found.record.value, EVERY_BYTE, "the value that is shown")
         I1.holds(found.message, "the message is not shown although it is in the history")
 
+    def test_i1_a_task_is_shown_as_long_as_its_record(self, harness: Harness) -> None:
+        """Without a place in the history a task is shown with its record only, and then not at all."""
+        backend = harness.open(history=0)
+        settled(backend, I1, done(held(backend, I1), ttl=10_000))
+        found = info(backend, "a", I1)
+        I1.same(
+            (found.status, found.message), (TaskStatus.SUCCESS, None), "state and message of a task without history"
+        )
+        harness.advance(10_001)
+        I1.same(backend.show(["a"])[0], None, "what is shown when neither message nor record is left")
+
     def test_i1_unknown_tasks_are_none(self, harness: Harness) -> None:
         """`show` answers in the order of the ids, None for those that are not known."""
         backend = harness.open()

@@ -64,6 +64,18 @@ class QueueLaws(Contract):
             harness.advance(5_001)
             B8.same(ids_of(take(backend)), [task_id], f"claimed after the delay of {verdict}")
 
+    def test_b8_a_new_delay_counts_from_anew(self, harness: Harness) -> None:
+        """A task that was delayed before is due when its latest delay says so."""
+        backend = harness.open()
+        backend.enqueue([job("a", delay=10_000)])
+        backend.cancel(["a"])
+        backend.requeue(["a"])
+        settled(backend, B8, Settlement(take_one(backend, B8).receipt, Retry(30_000)))
+        harness.advance(20_000)
+        B8.same(ids_of(take(backend)), [], "claimed when an earlier delay of the task would have been over")
+        harness.advance(10_001)
+        B8.same(ids_of(take(backend)), ["a"], "claimed when its latest delay was over")
+
     def test_b8_the_earlier_one_does_not_wait_for_the_later(self, harness: Harness) -> None:
         """Each delayed message has a due time of its own, whatever was enqueued before it."""
         backend = harness.open()
@@ -227,6 +239,17 @@ class QueueLaws(Contract):
         wanted = sorted(message.id for message in messages[-5:])
         B13.same(sorted(task.id for task in all_tasks(backend)), wanted, "the tasks in the history")
         B13.holds(backend.get([messages[0].id])[0], "the record went with the history")
+
+    def test_b13_the_history_is_capped_for_the_cancelled_too(self, harness: Harness) -> None:
+        """Tasks that were cancelled, waiting or held, count against the same limit."""
+        backend = harness.open(history=2)
+        messages = jobs(10)
+        backend.enqueue(messages)
+        take(backend, 5)
+        backend.cancel([message.id for message in messages])
+        B13.same(counts(backend), (0, 5, 0, 0, 2), "ready, held, delayed, failed, finished after ten cancellations")
+        backend.release("one", [])
+        B13.same(counts(backend), (0, 0, 0, 0, 2), "ready, held, delayed, failed, finished after their release")
 
     def test_b13_trim_keeps_the_newest(self, harness: Harness) -> None:
         """`trim` drops the oldest finished tasks, answers how many, and leaves the records."""

@@ -143,6 +143,16 @@ class ResultStoreContract(Contract):
         got = Call(lambda: store.wait(["a"], 30)).answer(self.patience, R3, "wait went on after its timeout")
         R3.same(values(got), [None], "what wait answered for a record that has ended")
 
+    def test_r3_the_latest_ttl_counts(self, harness: Harness) -> None:
+        """A record that is written again lives by its new ttl."""
+        store = harness.open()
+        self.expect(store, "a")
+        store.put([result("a", ttl=10_000)])
+        store.put([result("a", ttl=100_000)])
+        harness.advance(20_000)
+        store.put([result("other")])
+        R3.same(values(store.get(["a"])), [EVERY_BYTE], "a record after 20 s, whose ttl was 10 s and then 100 s")
+
     def test_r3_an_ended_record_leaves_room_for_any(self, harness: Harness) -> None:
         """The rank of a record that has ended bars no other from being stored."""
         store = harness.open()

@@ -56,8 +56,10 @@ local function read(stream, entry)
   return found[1] and found[1][2]
 end
 
-local function append(stream, fields)
+-- limit: how many entries the stream keeps; without one, all.
+local function append(stream, fields, limit)
   if #fields > MAX_FIELDS then fields = {'packed', cmsgpack.pack(fields)} end
+  if limit then return redis.call('XADD', stream, 'MAXLEN', limit, '*', unpack(fields)) end
   return redis.call('XADD', stream, '*', unpack(fields))
 end
 
@@ -113,20 +115,18 @@ end
 -- End a task: the message to the history or the failed list, the record to the task key, a call to those who wait.
 -- note is {name, value}, written behind the message's own fields together with the time.
 local function finish(keys, task, id, fields, place, note, record, ttl, history, now)
-  local known = redis.call('HMGET', task, 'w', 'progress')
-  local entry = ''
-  local stream = place == 'failed' and keys[FAILED] or keys[HISTORY]
-  redis.call('DEL', task)
+  local known = redis.call('HMGET', task, 'w', 'progress', 'cancel')
+  local entry, time = '', int(now)
   if fields and (place == 'failed' or history > 0) then
     keep_id(fields, id)
-    for _, value in ipairs({note[1], note[2], '_finished', int(now)}) do fields[#fields + 1] = value end
-    entry = append(stream, fields)
-    if place == 'history' then redis.call('XTRIM', stream, 'MAXLEN', history) end
+    local count = #fields
+    fields[count + 1], fields[count + 2], fields[count + 3], fields[count + 4] = note[1], note[2], '_finished', time
+    entry = place == 'failed' and append(keys[FAILED], fields) or append(keys[HISTORY], fields, history)
   end
-  redis.call('HSET', task, 'at', place, 'e', entry, 'finished', int(now), 'ttl', ttl, unpack(record))
-  if known[2] and not field(record, 'progress') then redis.call('HSET', task, 'progress', known[2]) end
+  if known[1] or known[3] then redis.call('HDEL', task, 'w', 'cancel') end
+  redis.call('HSET', task, 'at', place, 'e', entry, 'finished', time, 'ttl', ttl, unpack(record))
   if place == 'history' then
-    redis.call('PEXPIRE', task, int(math.max(tonumber(ttl), DEDUPE_MS)))
+    redis.call('PEXPIRE', task, tonumber(ttl) > DEDUPE_MS and ttl or DEDUPE_MS)
   end
   announce(known[1], id)
 end

@@ -4,15 +4,17 @@
 -- Returns 1 or 0 per message (new or known), or 'GROUPS' when the caller's list of groups is out of date.
 if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 'GROUPS' end
 local groups, now, answers = tonumber(ARGV[2]), now_ms(), {}
+local keys = {}
+for group = 1, groups do keys[group] = slice(KEYS, 2 + 5 * (group - 1), 5) end
 local task, arg = 1 + 5 * groups, 3
 while arg <= #ARGV do
   local id, delay, count = ARGV[arg], tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
-  local known = redis.call('EXISTS', unpack(slice(KEYS, task + 1, groups))) > 0
+  local known = redis.call('EXISTS', unpack(KEYS, task + 1, task + groups)) > 0
   if not known then
     for group = 1, groups do
       local fields = slice(ARGV, arg + 3, count)
       set_field(fields, 'enqueued', int(now))
-      put(slice(KEYS, 2 + 5 * (group - 1), 5), KEYS[task + group], id, fields, delay, now)
+      put(keys[group], KEYS[task + group], id, fields, delay, now)
     end
   end
   answers[#answers + 1] = known and 0 or 1
