@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from .errors import ConfigurationError, PayloadTooLargeError, SerializationError
 from .message import Message, Record, Success
@@ -15,6 +15,14 @@ from .serializers.seal import Seal, SealContext
 
 MAX_PAYLOAD = 1 << 20
 """Bytes; the default limit for the arguments of a call, and for a result."""
+
+
+class SealedCall(NamedTuple):
+    """The arguments of a call as they travel."""
+
+    body: bytes
+    serializer: str
+    seal: str
 
 
 @frozen
@@ -43,25 +51,25 @@ class Codec:
                 )
         return cls(queue, {one.name: one for one in serializers}, serializers[0], seal, **limits)
 
-    def seal_call(self, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Message:
-        """Put the arguments into the message. Raises `SerializationError`, naming the task."""
+    def seal_call(self, name: str, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> SealedCall:
+        """The body of a call, and what belongs to it. Raises `SerializationError`, naming the task."""
         writer = self.writer
         try:
             body = dumps_call(writer, args, kwargs)
         except SerializationError as error:
-            raise SerializationError(f"cannot enqueue {message.name}: {error}") from error
+            raise SerializationError(f"cannot enqueue {name}: {error}") from error
         if len(body) > self.max_payload:
             raise PayloadTooLargeError(
-                f"cannot enqueue {message.name}: its arguments need {len(body):,} bytes, the queue allows "
+                f"cannot enqueue {name}: its arguments need {len(body):,} bytes, the queue allows "
                 f"{self.max_payload:,}; pass a reference (a path, a key) or raise TaskQueue(max_payload=...)"
             )
-        seal = self._sign(SealContext(self.queue, message.name, message.id, "call", writer.name), body)
-        return evolve(message, body=body, serializer=writer.name, seal=seal)
+        return SealedCall(body, writer.name, self._sign(name, task_id, "call", writer.name, body))
 
     def open_call(self, message: Message) -> tuple[Sequence[Any], Mapping[str, Any]]:
         """The arguments. Raises `SealError` before anything is decoded, else `SerializationError`."""
-        context = SealContext(self.queue, message.name, message.id, "call", message.serializer)
-        self._verify(context, message.body, message.seal)
+        if self.seal is not None:
+            context = SealContext(self.queue, message.name, message.id, "call", message.serializer)
+            self.seal.verify(context, message.body, message.seal)
         if not message.body:
             return [], {}
         return loads_call(self.serializers[message.serializer], message.body)
@@ -75,13 +83,13 @@ class Codec:
                 f"the result of {message.name} needs {len(data):,} bytes, the queue allows {self.max_result:,}; return "
                 f"a reference (a path, a key) or raise TaskQueue(max_result=...)"
             )
-        context = SealContext(self.queue, message.name, message.id, "result", writer.name)
-        return Success(data, writer.name, self._sign(context, data))
+        return Success(data, writer.name, self._sign(message.name, message.id, "result", writer.name, data))
 
     def open_result(self, task_name: str, record: Record) -> Any:
         """The result a record holds. Raises `SealError` before anything is decoded, else `SerializationError`."""
-        context = SealContext(self.queue, task_name, record.id, "result", record.serializer)
-        self._verify(context, record.value, record.seal)
+        if self.seal is not None:
+            context = SealContext(self.queue, task_name, record.id, "result", record.serializer)
+            self.seal.verify(context, record.value, record.seal)
         reader = self.serializers.get(record.serializer)
         if reader is None:
             raise SerializationError(
@@ -90,9 +98,9 @@ class Codec:
             )
         return reader.loads(record.value) if record.value else None
 
-    def _sign(self, context: SealContext, data: bytes) -> str:
-        return "" if self.seal is None else self.seal.sign(context, data)
-
-    def _verify(self, context: SealContext, data: bytes, seal: str) -> None:
-        if self.seal is not None:
-            self.seal.verify(context, data, seal)
+    def _sign(self, *context: Any) -> str:
+        """The seal over task name, id, direction, serializer and bytes; empty where nothing is signed."""
+        if self.seal is None:
+            return ""
+        *where, data = context
+        return self.seal.sign(SealContext(self.queue, *where), data)

@@ -124,7 +124,7 @@ class Progress:
 
 @frozen
 class Record:
-    """The stored end of a task, or of one of its attempts."""
+    """The stored end of a task."""
 
     id: str
     status: TaskStatus

@@ -60,7 +60,8 @@ class Broker(Protocol):
       new receipt, with a larger `rank`. `claim` never answers more than `limit`; first deliveries come in the order
       of their enqueue.
     * **B3 Leases end.** When a lease has ended, `claim` hands the message out again, also to the consumer that held
-      it. The end alone refuses nothing: until another claim, the old receipt still settles and extends.
+      it. The end alone refuses nothing: until a `claim` or `promote` has taken the message back, the old receipt
+      still settles and extends.
     * **B4 Fenced.** `settle` accepts a settlement only from the current receipt, and answers False otherwise. A
       refused settlement changes nothing at all: no record, no state, no retry, no follow-up.
     * **B5 Atomic.** An accepted settlement takes effect in one step: the record (where broker and result store are
@@ -191,7 +192,10 @@ class Inspector(Protocol):
     def groups(self) -> Sequence[str]: ...
 
     def remove_group(self, group: str) -> None:
-        """Delete a group with all that is in it. Producers stop copying into it with their next call."""
+        """Delete a group with all that is in it. Producers stop copying into it with their next call.
+
+        Raises `ConfigurationError` if there is no such group.
+        """
         ...
 
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]: ...

@@ -27,7 +27,7 @@ from .protocols import AsyncProducer, Backend, Broker, Inspector, ResultStore, S
 from .result import AsyncResult, Source
 from .serializers import Seal
 from .settings import find_serializer, lease_ms, seal_of_environment
-from .stores import find_store
+from .stores import StoreSource, find_store
 from .task import CallOptions, Registry, Task
 from .worker import Observer, WorkerOptions
 from .worker.held import HeldTable
@@ -123,6 +123,7 @@ class TaskQueue(Administration):
         self.observer = observer
         self._wait = timeout
         self._eager = EagerSession(propagate) if (eager_by_environment() if eager is None else eager) else None
+        self._found: StoreSource | None = None
         self._open: OpenStores | None = None
         self._open_lock = threading.Lock()
         self._started: Started | None = None
@@ -209,13 +210,17 @@ class TaskQueue(Administration):
             current_task().progress(progress)
 
     def _message(self, task: Task[..., Any], call: Call, options: CallOptions) -> Message:
-        message = Message(
-            id=new_id() if options.task_id is None else options.task_id,
+        task_id = new_id() if options.task_id is None else options.task_id
+        body, serializer, seal = self.codec.seal_call(task.name, task_id, *call)
+        return Message(
+            id=task_id,
             name=task.name,
+            body=body,
+            serializer=serializer,
+            seal=seal,
             delay=_delay_ms(options),
             headers=NO_HEADERS if options.headers is None else dict(options.headers),
         )
-        return self.codec.seal_call(message, *call)
 
     def _handles(self, messages: Sequence[Message], stores: OpenStores) -> list[AsyncResult[Any]]:
         source = _source(stores, self.codec)
@@ -241,10 +246,16 @@ class TaskQueue(Administration):
         """The eager session of this queue, to move its clock; None if it is not eager."""
         return EagerSession.override or self._eager
 
+    def _store(self) -> StoreSource:
+        """Where the store is; looked up, and said in the log, once."""
+        if self._found is None:
+            self._found = find_store(self._source, self.options)
+        return self._found
+
     def _open_stores(self) -> OpenStores:
         broker, results = self._own
         if broker is None:
-            backend: Backend = find_store(self._source, self.options).open()
+            backend: Backend = self._store().open()
             return _opened(backend, results)
         return _opened(broker, results)
 
@@ -268,9 +279,9 @@ class TaskQueue(Administration):
     ) -> None:
         """Start worker processes and block until SIGTERM or SIGINT; must be called in the main thread.
 
-        Parameters: `nworkers`, processes (default: one per CPU); `threads`, tasks at once in each; `concurrency`,
-        ``async def`` tasks at once in each (default 100); `grace`, seconds that running tasks may go on after the
-        signal, before they are handed back; a second signal hands them back at once.
+        Parameters: `nworkers`, processes (default, also for 0: one per CPU); `threads`, tasks at once in each;
+        `concurrency`, ``async def`` tasks at once in each (default 100); `grace`, seconds that running tasks may go
+        on after the signal, before they are handed back; a second signal hands them back at once.
 
         Raises `AlreadyRunningError`.
         """
@@ -314,7 +325,7 @@ class TaskQueue(Administration):
             raise AlreadyRunningError(f"{self!r} already has workers; stop them with a signal, or with shutdown()")
         if self.eager is not None:
             raise ConfigurationError("an eager queue runs its tasks where they are enqueued: it has no workers")
-        if getattr(self._own[0] or find_store(self._source, self.options).factory, "one_process", False):
+        if getattr(self._own[0] or self._store().open(), "one_process", False):
             raise ConfigurationError(
                 "a memory:// store lives in one process, so worker processes cannot share it: use a redis:// URL, or "
                 "eager=True in tests"
@@ -322,7 +333,7 @@ class TaskQueue(Administration):
         try:
             options = WorkerOptions(
                 threads=threads, concurrency=concurrency, grace=grace, prefix=self.worker_prefix, wait=self._wait,
-                **({} if nworkers is None else {"processes": nworkers}),
+                **({"processes": nworkers} if nworkers else {}),
             )  # fmt: skip
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"workers cannot be started like this: {error}") from error

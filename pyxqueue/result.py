@@ -27,6 +27,12 @@ class Source:
     producer: AsyncProducer
     codec: Codec
 
+    @property
+    def one_store(self) -> bool:
+        """Whether the store of the results is also the broker, and so knows which tasks there are."""
+        one: object = self.results
+        return one is self.inspector
+
 
 class AsyncResult(Generic[R]):
     """The handle of one task. It holds no connection: any number may exist, in any thread.
@@ -57,6 +63,8 @@ class AsyncResult(Generic[R]):
                 for progress in self.watch(timeout):
                     bar.show(progress)
         source = self._source
+        if not source.one_store:
+            self._check_known(source.inspector.show([self.task_id])[0], None)  # the result store could wait for ever
         while True:
             (record,) = source.results.wait([self.task_id], _left(deadline))
             if record is None:
@@ -70,6 +78,8 @@ class AsyncResult(Generic[R]):
             return cast(R, self._value)
         deadline = _deadline(timeout)
         producer = self._source.producer
+        if not self._source.one_store:
+            self._check_known((await producer.show([self.task_id]))[0], None)
         while True:
             (record,) = await producer.wait([self.task_id], _left(deadline))
             if record is None:

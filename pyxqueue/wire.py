@@ -7,6 +7,9 @@ can write one. A missing field has its default, so the smallest message that can
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 
 from .errors import SerializationError
@@ -23,8 +26,6 @@ from .message import (
     Unreadable,
 )
 
-_INTS = ("attempt", "crashes", "returns", "enqueued", "due", "expires", "priority", "v")
-_TEXTS = ("id", "name", "serializer", "parent", "reply", "seal")
 _DEFAULTS: dict[str, object] = {
     "serializer": "json",
     "attempt": 1,
@@ -40,20 +41,36 @@ _DEFAULTS: dict[str, object] = {
 }
 
 
+_NAMED_DEFAULTS = [(name, name.encode(), default) for name, default in _DEFAULTS.items()]
+
+
 def message_to_fields(message: Message) -> list[bytes]:
     """The wire form, name and value in turn. Fields at their default are left out, `v`, `id`, `name`, `body` never."""
     flat = [
         b"v", b"%d" % message.v, b"id", message.id.encode(), b"name", message.name.encode(), b"body", message.body,
     ]  # fmt: skip
-    for name, default in _DEFAULTS.items():
+    for name, key, default in _NAMED_DEFAULTS:
         value = getattr(message, name)
         if value != default:
-            flat += (name.encode(), str(value).encode())
+            flat += (key, str(value).encode())
     if message.suspect:
         flat += (b"suspect", b"1")
     if message.headers:
         flat += (b"headers", msgspec.json.encode(dict(message.headers)))
     return flat
+
+
+_HEADERS = msgspec.json.Decoder(dict[str, str])
+_READERS: dict[bytes, tuple[str, Callable[[bytes], object]]] = {
+    **{name.encode(): (name, bytes.decode) for name in ("name", "serializer", "parent", "reply", "seal")},
+    **{
+        name.encode(): (name, int)
+        for name in ("v", "attempt", "crashes", "returns", "enqueued", "due", "expires", "priority")
+    },
+    b"body": ("body", bytes),
+    b"suspect": ("suspect", b"1".__eq__),
+    b"headers": ("headers", _HEADERS.decode),
+}
 
 
 def message_from_fields(fields: Fields, fallback_id: str) -> Message | Unreadable:
@@ -64,33 +81,21 @@ def message_from_fields(fields: Fields, fallback_id: str) -> Message | Unreadabl
     if b"_id" in fields:
         fallback_id = fields[b"_id"].decode(errors="replace")
         fields = {name: value for name, value in fields.items() if name != b"_id"}
-    try:
-        raw_id = fields.get(b"id", b"").decode()
-        task_id = raw_id if ID_PATTERN.fullmatch(raw_id) else fallback_id
-    except UnicodeDecodeError:
-        task_id, raw_id = fallback_id, "\ufffd"
+    raw_id = fields.get(b"id", b"").decode("ascii", "replace")
+    task_id = raw_id if ID_PATTERN.fullmatch(raw_id) else fallback_id
     try:
         if (version := int(fields.get(b"v", b"1"))) > WIRE_VERSION:
             return Unreadable(task_id, fields, f"wire version {version}, this worker reads {WIRE_VERSION}", newer=True)
         if raw_id and raw_id != task_id:
             return Unreadable(task_id, fields, "the id is not 1 to 64 characters of A-Z a-z 0-9 _ . -")
-        name = fields[b"name"].decode()
-        if not NAME_PATTERN.fullmatch(name):
-            return Unreadable(task_id, fields, "the task name has characters a name cannot have")
-        values: dict[str, object] = {"id": task_id, "name": name, "body": fields.get(b"body", b"")}
-        for key in _INTS:
-            if (raw := fields.get(key.encode())) is not None:
-                values[key] = int(raw)
-        for key in _TEXTS[2:]:
-            if (raw := fields.get(key.encode())) is not None:
-                values[key] = raw.decode()
-        if fields.get(b"suspect") == b"1":
-            values["suspect"] = True
-        if headers := fields.get(b"headers"):
-            values["headers"] = msgspec.json.decode(headers, type=dict[str, str])
-        return Message(**values)  # type: ignore[arg-type]
-    except KeyError:
-        return Unreadable(task_id, fields, "the entry has no field 'name'")
+        values: dict[str, Any] = {"id": task_id}
+        for key, raw in fields.items():
+            if (reader := _READERS.get(key)) is not None:
+                values[reader[0]] = reader[1](raw)
+        if not NAME_PATTERN.fullmatch(values.get("name", "")):
+            why = "task name has characters a name cannot have" if "name" in values else "entry has no field 'name'"
+            return Unreadable(task_id, fields, f"the {why}")
+        return Message(**values)
     except (ValueError, msgspec.MsgspecError) as error:
         return Unreadable(task_id, fields, f"a header field cannot be read: {error}")
 

@@ -72,13 +72,17 @@ junk = st.dictionaries(
 class BackendMachine(RuleBasedStateMachine):
     """Does the same to a backend and to the model. Use `backend_machine` to name the backend."""
 
-    make_harness: ClassVar[Callable[[], AbstractContextManager[Harness]]]
     promote_reclaims: ClassVar[bool] = False
     """True for a backend whose `promote` also takes back what lost its holder (B3 lets only `claim` do so)."""
 
+    @classmethod
+    def make_harness(cls) -> AbstractContextManager[Harness]:
+        """A harness on a fresh queue; it is left when the run is over."""
+        raise NotImplementedError
+
     def __init__(self) -> None:
         super().__init__()
-        self.context = type(self).make_harness()
+        self.context = self.make_harness()
         self.harness = self.context.__enter__()
         self.model_harness = MemoryHarness()
         self.model_harness.lease = self.harness.lease
@@ -355,5 +359,11 @@ def backend_machine(
     `make_harness` answers a context manager with a harness on a fresh queue: `contextlib.closing` for one that has a
     `close`, `contextlib.nullcontext` for one that has not. `promote_reclaims`: see `BackendMachine`.
     """
-    attributes = {"make_harness": staticmethod(make_harness), "promote_reclaims": promote_reclaims}
-    return type("Machine", (BackendMachine,), attributes)
+
+    class Machine(BackendMachine):
+        @classmethod
+        def make_harness(cls) -> AbstractContextManager[Harness]:
+            return make_harness()
+
+    Machine.promote_reclaims = promote_reclaims
+    return Machine

@@ -280,7 +280,7 @@ class Loop:
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
 
-    def limit(self, job: object, seconds: float | None) -> AbstractContextManager[None]:
+    def limit(self, job: object, seconds: float | None) -> AbstractContextManager[object]:
         return self._plain.interrupter.limit(job, seconds)
 
     def cancel(self, job: object) -> None:

@@ -109,7 +109,7 @@ class HeldTable:
 
     @classmethod
     def forked(cls) -> HeldTable:
-        """A table for this process and those it forks. Its lock, a semaphore, costs next to nothing while it is free."""
+        """A table for this process and those it forks; its lock, a semaphore, costs next to nothing while free."""
         return cls(lock=cast(Lock, multiprocessing.get_context("fork").Lock()))
 
     @property

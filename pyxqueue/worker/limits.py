@@ -22,7 +22,7 @@ from ..errors import CancelRequested, TimeLimitExceeded
 class Interrupter(Protocol):
     """Limits the tasks of one executor."""
 
-    def limit(self, job: object, seconds: float | None) -> AbstractContextManager[None]: ...
+    def limit(self, job: object, seconds: float | None) -> AbstractContextManager[object]: ...
 
     def cancel(self, job: object) -> None:
         """Raise `CancelRequested` in this job, if it runs; once, however often this is called, from another thread."""
@@ -41,6 +41,7 @@ class SignalInterrupter:
     """For tasks that run in the main thread, one at a time."""
 
     def __init__(self) -> None:
+        self._next: object = None
         self._job: object = None
         self._cancelled: object = None
         self._told = False
@@ -58,19 +59,22 @@ class SignalInterrupter:
         elif self._seconds is not None:
             raise _over_time(self._seconds)
 
-    @contextmanager
-    def limit(self, job: object, seconds: float | None) -> Iterator[None]:
+    def limit(self, job: object, seconds: float | None) -> SignalInterrupter:
+        """To be entered at once; one object serves all tasks, since they run one after the other."""
+        self._next = job
         self._seconds = seconds
+        return self
+
+    def __enter__(self) -> None:
         self._told = False
-        self._job = job
-        if seconds is not None:
-            signal.setitimer(signal.ITIMER_REAL, seconds)
-        try:
-            yield
-        finally:
-            self._job = None
-            if seconds is not None:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+        self._job = self._next
+        if self._seconds is not None:
+            signal.setitimer(signal.ITIMER_REAL, self._seconds)
+
+    def __exit__(self, *_error: object) -> None:
+        self._job = None
+        if self._seconds is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def cancel(self, job: object) -> None:
         self._cancelled = job

@@ -215,11 +215,10 @@ class Supervisor:
                 continue
             if self._deadline is not None and now >= self._deadline:
                 _kill_group(child.pid)
-            elif child.overdue is None:
-                if late := child.table.overdue(now):
-                    child.overdue = late[0]
-                    log.error("task %s is beyond its hard time limit: killing %s", late[0].task_id, child.consumer)
-                    _kill_group(child.pid)
+            elif child.overdue is None and (late := child.table.overdue(now)):
+                child.overdue = late[0]
+                log.error("task %s is beyond its hard time limit: killing %s", late[0].task_id, child.consumer)
+                _kill_group(child.pid)
 
     def _stop(self, signals: int) -> None:
         if signals > 1:

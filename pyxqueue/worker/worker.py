@@ -307,10 +307,9 @@ class Worker:
         else:
             level = logging.ERROR if isinstance(verdict, Bury) else logging.INFO
             log.log(level, "%s %s, attempt %d: %s", name, message.id, attempt, _story(outcome, verdict))
-        tell(
-            self.observer,
-            TaskSettled(message.id, name, attempt, self.consumer, outcome, verdict, accepted, finished.seconds),
-        )
+        if self.observer is not None:
+            event = TaskSettled(message.id, name, attempt, self.consumer, outcome, verdict, accepted, finished.seconds)
+            tell(self.observer, event)
 
     # Keep
 

@@ -139,6 +139,19 @@ def test_the_records_of_another_broker_leave_nothing() -> None:
     assert list(store.group("tasks", "cg").tasks) == ["b"]
 
 
+def test_a_record_that_is_put_again_lives_by_its_new_ttl() -> None:
+    """Where only records are kept, the end of an earlier one does not take a later one with it."""
+    clock = FakeClock()
+    results = opened(MemoryStore(clock))
+    for ttl in (1_000, 10_000):
+        results.put([Record("a", TaskStatus.SUCCESS, ttl=ttl)])
+
+    clock.advance(1_001)
+    results.put([Record("b", TaskStatus.SUCCESS)])
+
+    assert results.get(["a"]) != [None]
+
+
 def test_a_record_alone_makes_no_id_known() -> None:
     """A message is new, and its own, although somebody stored a record under its id before."""
     backend = opened(MemoryStore())

@@ -10,10 +10,15 @@ from pyxqueue.protocols import Broker, Inspector, ResultStore
 from pyxqueue.testing.contract import BackendContract
 from pyxqueue.testing.contract.laws import read_laws
 
-from . import wrong_brokers, wrong_keepers, wrong_stores
+from . import wrong_brokers, wrong_inspectors, wrong_keepers, wrong_stores
 from .wrong import Wrong
 
-WRONG = [*wrong_brokers.COLLECTION.all, *wrong_keepers.COLLECTION.all, *wrong_stores.COLLECTION.all]
+WRONG = [
+    *wrong_brokers.COLLECTION.all,
+    *wrong_keepers.COLLECTION.all,
+    *wrong_stores.COLLECTION.all,
+    *wrong_inspectors.COLLECTION.all,
+]
 
 
 def names_for(law: str) -> list[str]:

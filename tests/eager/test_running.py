@@ -289,6 +289,12 @@ def test_a_task_that_waits_for_itself_is_told(queue: TaskQueue, pyxqueue_eager: 
         parent().get()
 
 
+def test_an_unknown_id_is_told(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """Nobody waits for it, and no time passes."""
+    with pytest.raises(UnknownTaskError, match="no task has the id 'nope'"):
+        queue.result("nope").get()
+
+
 def test_a_result_that_was_forgotten_is_unknown(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
     """It has ended, so no time has to pass to find out."""
 

@@ -110,12 +110,18 @@ def test_a_call_that_cannot_be_is_a_mistake_of_the_test(queue: TaskQueue) -> Non
 
 
 def test_what_cannot_be_read_is_listed_as_such(pyxqueue_eager: EagerSession) -> None:
-    """A body of another serializer or key, or arguments of an older signature."""
-    sealed = TaskQueue("tools", serializer=PickleSerializer(), seal=Seal("k" * 16))
-    plain = TaskQueue("tools")
-    foreign = sealed.task(name="foreign")(lambda: None)()
-    sealed.task(name="send")(lambda a, b: None)
-    send = plain.task(name="send")(lambda a: None)
+    """A body of another serializer or key; arguments that do not fit are shown as they are."""
+    ours = TaskQueue("tools", seal=Seal("k" * 16))
+    pickled = TaskQueue("tools", seal=Seal("k" * 16), serializer=PickleSerializer())
+    stolen = TaskQueue("tools", seal=Seal("o" * 16))
+    unreadable = [other.task(name="other")(lambda: None)() for other in (pickled, stolen)]
+    older = TaskQueue("tools", seal=Seal("k" * 16)).task(name="send")(lambda a, b: None)
+    older.with_options(delay=1)(1, 2)
+    send = ours.task(name="send")(lambda a: None)
 
-    with pytest.raises(AssertionError, match=f"{foreign.task_id}, unreadable"):
-        assert_enqueued(plain, send, 1)
+    with pytest.raises(AssertionError) as caught:
+        assert_enqueued(ours, send, 1)
+    lines = str(caught.value).splitlines()[1:]
+    assert sorted(lines) == sorted(
+        ["  send(1, 2) (PENDING)", *(f"  {handle.task_id}, unreadable ({handle.state.name})" for handle in unreadable)]
+    )

@@ -28,13 +28,13 @@ def message_of(app: App, task_id: str) -> Message:
 
 @pytest.mark.parametrize("number", BOTH)
 def test_a_signal_while_idle(start_tree: StartTree, number: signal.Signals) -> None:
-    """Workers without work end at once and well, though they sit in a blocking read."""
-    tree = start_tree("-p", "2")
+    """Workers without work end at once and well, though they sit in a blocking read of two seconds."""
+    tree = start_tree("-p", "2", lease=30)
     everyone = tree.everyone()
 
     tree.signal(number)
 
-    assert tree.wait(2) == 0
+    assert tree.wait(1.5) == 0
     assert not any(map(alive, everyone))
 
 

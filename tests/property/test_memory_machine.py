@@ -11,13 +11,18 @@ from hypothesis.stateful import run_state_machine_as_test
 from pyxqueue.backends.memory.group import Group
 from pyxqueue.testing.machine import backend_machine
 from pyxqueue.testing.memory import MemoryHarness
-from tests.contract import wrong_brokers, wrong_keepers, wrong_stores
+from tests.contract import wrong_brokers, wrong_inspectors, wrong_keepers, wrong_stores
 from tests.contract.wrong import Wrong, harness_of
 
 TestMemory = backend_machine(lambda: nullcontext(MemoryHarness())).TestCase
 TestMemory.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
 
-ALL = [*wrong_brokers.COLLECTION.all, *wrong_keepers.COLLECTION.all, *wrong_stores.COLLECTION.all]
+ALL = [
+    *wrong_brokers.COLLECTION.all,
+    *wrong_keepers.COLLECTION.all,
+    *wrong_stores.COLLECTION.all,
+    *wrong_inspectors.COLLECTION.all,
+]
 FOUND = [
     "EnqueueNotIdempotent",
     "LimitIgnored",

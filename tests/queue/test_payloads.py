@@ -131,9 +131,13 @@ def test_a_result_of_another_serializer_is_not_read(side: Side) -> None:
 
 
 def plant(queue: TaskQueue, task_id: str, **changes: Any) -> None:
-    """Enqueue a message as somebody would who can write to the store."""
-    original = queue.codec.seal_call(Message(task_id, "echo"), [1], {})
-    queue.stores.broker.enqueue([evolve(original, **changes)])
+    """Put a message that was sealed elsewhere into the store, as somebody would who can write to it."""
+    scratch = TaskQueue("memory://", stream_key="q", seal=queue.codec.seal)
+    scratch.task(name="echo")(echo).with_options(task_id=task_id)(1)
+    info = scratch.stores.inspector.show([task_id])[0]
+    assert info is not None
+    assert isinstance(info.message, Message)
+    queue.stores.broker.enqueue([evolve(info.message, **changes)])
 
 
 @pytest.mark.parametrize(

@@ -95,11 +95,19 @@ def test_a_client_is_a_recipe() -> None:
 
 def test_a_queue_can_be_closed_and_used_again() -> None:
     """It opens its store anew; closing twice does no harm."""
-    queue = TaskQueue(stream_key="q", broker=MemoryBackend(MemoryStore(), StoreOptions("q")))
+    closed = []
+
+    class Backend(MemoryBackend):
+        def close(self) -> None:
+            closed.append(self)
+
+    backend = Backend(MemoryStore(), StoreOptions("q"))
+    queue = TaskQueue(stream_key="q", broker=backend)
     handle = queue.task(name="work")(lambda: None)()
     queue.close()
     queue.close()
 
+    assert closed == [backend]
     assert queue.result(handle.task_id).state.name == "PENDING"
 
 
@@ -218,9 +226,7 @@ def test_a_store_of_one_process_has_no_workers(method: str, settings: dict[str, 
         getattr(TaskQueue(**settings), method)(1)
 
 
-@pytest.mark.parametrize(
-    "settings", [{"nworkers": 0}, {"nworkers": -1}, {"threads": 0}, {"concurrency": -1}, {"grace": -1}]
-)
+@pytest.mark.parametrize("settings", [{"nworkers": -1}, {"threads": 0}, {"concurrency": -1}, {"grace": -1}])
 def test_numbers_of_workers_are_checked(settings: dict[str, Any]) -> None:
     """Before anything starts."""
     with pytest.raises(ConfigurationError, match="workers cannot be started like this"):

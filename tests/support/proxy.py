@@ -41,6 +41,8 @@ class Proxy:
         self._links: set[Link] = set()
         self._lock = threading.Lock()
         self._judge: Judge | None = None
+        self.closed = False
+        """While it is set, nobody gets through any more; those who are through stay."""
         self.lost = threading.Event()
         """Set when an armed fault has happened."""
 
@@ -76,6 +78,9 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            if self.closed:
+                client.close()
+                continue
             try:
                 server = socket.create_connection(("127.0.0.1", self._target))
             except OSError:

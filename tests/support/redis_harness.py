@@ -18,7 +18,8 @@ class RedisHarness:
 
     lease = 20_000
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, *, results_only: bool = False) -> None:
+        self.results_only = results_only
         self.stream_key = f"kit-{uuid.uuid4().hex}"
         self.recipe = Recipe.from_client(client)
         self.raw: Any = self.recipe.open(timeout=10, retries=0)
@@ -26,7 +27,7 @@ class RedisHarness:
 
     def open(self, group: str = "cg", *, history: int = 100, lease: int | None = None) -> RedisBackend:
         options = StoreOptions(self.stream_key, group, self.lease if lease is None else lease, history)
-        backend = RedisBackend(self.recipe, options, reclaim_after=0)
+        backend = RedisBackend(self.recipe, options, reclaim_after=0, results_only=self.results_only)
         self.opened.append(backend)
         return backend
 

@@ -54,7 +54,9 @@ class Bench:
         TaskDecorator(self.codec, self.registry, NoSubmit(), name=function.__name__, **options)(function)
 
     def put(self, name: str, *args: Any, task_id: str = "t1", **fields: Any) -> None:
-        self.broker.enqueue([self.codec.seal_call(Message(task_id, name, **fields), args, {})])
+        body, serializer, seal = self.codec.seal_call(name, task_id, args, {})
+        message = Message(task_id, name, body, serializer, seal=seal, **fields)
+        self.broker.enqueue([message])
 
     def worker(
         self, broker: Broker | None = None, results: ResultStore | None = None, executor: Executor | None = None

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import struct
 import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from pyxqueue.errors import ConfigurationError
+from pyxqueue.worker import held
 from pyxqueue.worker.held import SLOTS, HeldTable
 from pyxqueue.worker.processes import end_process
 
@@ -143,14 +148,68 @@ def _spin(number: int) -> None:
         pass
 
 
-def test_start_against_take_back_in_two_processes() -> None:
-    """Exactly one of the two gets each delivery."""
+def in_a_file() -> tuple[HeldTable, HeldTable]:
     table = HeldTable.shared()
+    return table, HeldTable(table.fd)
+
+
+def in_forked_memory() -> tuple[HeldTable, HeldTable]:
+    table = HeldTable.forked()
+    return table, table
+
+
+@pytest.mark.parametrize("make", [in_a_file, in_forked_memory])
+def test_start_against_take_back_in_two_processes(make: Callable[[], tuple[HeldTable, HeldTable]]) -> None:
+    """Exactly one of the two gets each delivery."""
+    table, theirs = make()
     for number in range(ROUNDS):
         table.hold(str(number), "receipt", 1)
     slots = sorted(holding.slot for holding in table.holdings())
     assert slots == list(range(ROUNDS))
 
-    results = race(table, HeldTable(table.fd))
+    results = race(table, theirs)
 
     assert [pair for pair in results if pair[0] == pair[1]] == []
+    assert len({pair[0] for pair in results}) == 2  # else this was no race
+
+
+def start_slowly(table: HeldTable, slot: int, told: int) -> int:
+    """Start it with a pause between looking and writing; exits with 0 if it was started."""
+
+    def slow(*args: Any) -> None:
+        os.write(told, b"x")
+        time.sleep(0.2)
+        struct.pack_into(*args)
+
+    held.struct = SimpleNamespace(pack_into=slow)  # type: ignore[attr-defined,assignment]
+    return 0 if table.start(slot, 1.0) else 1
+
+
+@pytest.mark.parametrize("make", [in_a_file, in_forked_memory])
+def test_nothing_is_taken_back_in_the_middle_of_its_start(make: Callable[[], tuple[HeldTable, HeldTable]]) -> None:
+    """Looking and writing are one step to the other process."""
+    table, theirs = make()
+    slot = table.hold("id", "receipt", 1)
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        end_process(lambda: start_slowly(theirs, slot, writer))
+    os.read(reader, 1)
+
+    assert table.take_back(slot) is None
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert table.take_back(slot) is None
+    os.close(reader)
+    os.close(writer)
+
+
+def test_nobody_waits_for_a_lock_that_is_never_released() -> None:
+    """A process that was stopped while it started something keeps the lock: then nothing is taken back from it."""
+    table = HeldTable.forked()
+    slot = table.hold("id", "receipt", 1)
+
+    with table._lock:
+        assert table.take_back(slot) is None
+
+    assert table.take_back(slot) is not None

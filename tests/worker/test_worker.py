@@ -17,7 +17,6 @@ from tests.support.until import until
 
 from .harness import Bench
 
-
 NONSENSE: Any = ["neither a number nor a text"]
 
 
@@ -238,9 +237,10 @@ def test_a_broken_loop_ends_the_worker(bench: Bench, verb: str, caplog: pytest.L
         if verb == "extend":
             until(lambda: worker._stopping, "the worker is told")
 
+    planted: list[Exception] = [ZeroDivisionError("planted")]
     bench.task(work)
     bench.put("work")
-    worker = bench.worker(Refusing(bench, **{verb: [ZeroDivisionError("planted")]}))
+    worker = bench.worker(Refusing(bench, settle=planted if verb == "settle" else [], extend=planted))
     running = Running(worker)
     running.join()
 
@@ -253,7 +253,7 @@ def test_claiming_waits_for_the_store(bench: Bench, caplog: pytest.LogCaptureFix
     """A store that is away is waited for, said once, and work goes on when it is back."""
     bench.task(len)
     bench.put("len", [])
-    worker = bench.worker(Refusing(bench, claim=[BrokerUnavailableError("away")] * 3))  # type: ignore[arg-type]
+    worker = bench.worker(Refusing(bench, claim=[BrokerUnavailableError("away")] * 3))
     running = Running(worker)
     until(lambda: bench.broker.depth().finished, "it ran")
     worker.stop()

@@ -12,9 +12,6 @@ from .store import MemoryBackend, MemoryStore, wall_clock
 __all__ = ["MemoryBackend", "MemoryStore", "open_backend", "wall_clock"]
 
 
-def open_backend(source: str | MemoryStore, options: StoreOptions) -> MemoryBackend:
-    """The factory behind ``memory://`` (a store of its own for every queue) and `MemoryStore` objects."""
-    return MemoryBackend(source if isinstance(source, MemoryStore) else MemoryStore(), options)
-
-
-open_backend.one_process = True  # type: ignore[attr-defined]
+def open_backend(_source: str, options: StoreOptions) -> MemoryBackend:
+    """The factory behind ``memory://``: a store of its own for every queue."""
+    return MemoryBackend(MemoryStore(), options)

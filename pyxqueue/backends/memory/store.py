@@ -94,6 +94,9 @@ class MemoryBackend:
     `wait` cannot tell an unknown id from one whose record is still to come.
     """
 
+    one_process = True
+    """Worker processes cannot share it."""
+
     def __init__(self, store: MemoryStore, options: StoreOptions) -> None:
         self._store = store
         self._options = options

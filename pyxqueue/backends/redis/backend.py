@@ -32,13 +32,22 @@ class RedisBackend(RedisInspector):
     """One group of one queue on Redis 6.2 or newer, or Valkey.
 
     Parameters: `recipe`, where the server is; `options`; `reclaim_after`, the ms of unbroken contact before the work
-    of others is taken over (None: one lease, the safe value; tests use 0). Nothing is connected before the first call.
+    of others is taken over (None: one lease, the safe value; tests use 0); `results_only`, True if another store is
+    the broker and this one only keeps its results. Nothing is connected before the first call.
 
     Errors: `BrokerUnavailableError`, `StoreFullError`, `BrokerError`, as `pyxqueue.errors` describes them.
     """
 
-    def __init__(self, recipe: Recipe, options: StoreOptions, reclaim_after: int | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        options: StoreOptions,
+        reclaim_after: int | None = None,
+        *,
+        results_only: bool = False,
+    ) -> None:
         super().__init__(recipe, options)
+        self._results_only = results_only
         self._recipe = recipe
         self._reclaim_after = reclaim_after
         self._reader: Client | None = None
@@ -230,7 +239,7 @@ class RedisBackend(RedisInspector):
 
     def _look(self, ids: Sequence[str], channel: str = "") -> list[Record | Unknown | None]:
         """`UNKNOWN` for an id that is not known, None for a task under way, which then wakes `channel`."""
-        return self._session.batched(ids, lambda keys, batch: commands.get(keys, batch, channel))
+        return self._session.batched(ids, lambda keys, batch: commands.get(keys, batch, channel, self._results_only))
 
     def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
         deadline = None if timeout is None else time.monotonic() + timeout / 1000

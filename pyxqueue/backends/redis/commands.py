@@ -259,14 +259,16 @@ class Unknown:
 UNKNOWN = Unknown()
 
 
-def get(keys: GroupKeys, ids: Sequence[str], channel: str = "") -> Command[list[Record | Unknown | None]]:
+def get(
+    keys: GroupKeys, ids: Sequence[str], channel: str = "", patient: bool = False
+) -> Command[list[Record | Unknown | None]]:
     def parse(reply: Any) -> list[Record | Unknown | None]:
         return [
             UNKNOWN if answer == 0 else record_from_fields(task_id, pairs(answer))
             for task_id, answer in zip(ids, reply, strict=True)
         ]
 
-    return for_ids("get", keys, [channel], ids, parse)
+    return for_ids("get", keys, [channel, "1" if patient else ""], ids, parse)
 
 
 def put(keys: GroupKeys, group: str, records: Sequence[Record]) -> Command[list[bool]]:

@@ -183,5 +183,11 @@ def _raw(client: redis.Redis) -> Client:
 
 
 def hide_password(url: str) -> str:
-    """The URL with its password replaced, fit for logs and errors."""
-    return re.sub(r"(://[^:/@]*:)[^@]+@", r"\1***@", url)
+    """The URL with its password replaced, wherever it stands in it: fit for logs and errors."""
+    shown = re.sub(r"^([^/]*//)([^/]*)@", _hide_in_login, url)
+    return re.sub(r"([?&]password=)[^&#]*", r"\1***", shown)
+
+
+def _hide_in_login(found: re.Match[str]) -> str:
+    user, colon, _password = found[2].partition(":")
+    return f"{found[1]}{user}{colon}***@" if colon else found[0]

@@ -1,16 +1,24 @@
 -- Read records, and optionally ask to be told when those that are missing arrive.
 -- KEYS the five keys of the group, then the task key of each id
--- ARGV channel to be told on ('' for none), ids
+-- ARGV channel to be told on ('' for none), patient ('1': another store is the broker, so an id that is not known here
+--   may still get a record), ids
 -- Returns per id: the task hash, flat, if it has ended; an empty list if it is under way; 0 if it is not known.
 local keys, channel, now, answers = slice(KEYS, 1, 5), ARGV[1], now_ms(), {}
-for item = 2, #ARGV do
-  local task = KEYS[4 + item]
+local patient = ARGV[2] == '1'
+for item = 3, #ARGV do
+  local task = KEYS[3 + item]
   local all = redis.call('HGETALL', task)
   if #all == 0 then
     adopt(keys, task, ARGV[item])
     all = redis.call('HGETALL', task)
   end
-  if #all == 0 then
+  if #all == 0 and patient then
+    if channel ~= '' then
+      redis.call('HSET', task, 'w', channel)
+      redis.call('PEXPIRE', task, 86400000)
+    end
+    answers[#answers + 1] = {}
+  elseif #all == 0 then
     answers[#answers + 1] = 0
   elseif field(all, 'state') then
     local ends = field(all, 'finished') + field(all, 'ttl')

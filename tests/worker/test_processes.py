@@ -1,0 +1,45 @@
+"""Making worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Any
+
+from pyxqueue.worker.held import HeldTable
+from pyxqueue.worker.processes import ForkStarter, consumer_name, with_pid
+
+
+class Stoppable:
+    """A worker that does nothing until it is stopped."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def run(self) -> None:
+        if not self._stop.wait(10):
+            raise TimeoutError("the signal was lost")
+
+
+def test_a_signal_on_the_way_to_a_new_process_is_not_lost() -> None:
+    """One that comes before the process has a handler of its own stops it all the same."""
+    made: Any = Stoppable()
+    ours = signal.signal(signal.SIGTERM, lambda *_: None)  # as a supervisor has one, which its children inherit
+    try:
+        start = ForkStarter(lambda consumer, table: made)
+        pid = start("worker", HeldTable.forked(), lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    finally:
+        signal.signal(signal.SIGTERM, ours)
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_a_name_gets_its_pid() -> None:
+    """Where both sides know the pid; the rest of the name they know before."""
+    name = consumer_name("mail-", 3, "boot")
+
+    assert with_pid(name, 77) == "mail-worker-3-77-boot"
