@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import logging
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import TypeVar
 
@@ -14,6 +13,8 @@ from .errors import ConfigurationError, NotInTaskError
 from .message import Progress
 
 T = TypeVar("T")
+_LARGEST = 2**53
+"""Above it, a number does not keep its value in every store."""
 
 
 @define
@@ -87,7 +88,7 @@ def leave(token: contextvars.Token[TaskContext]) -> None:
 
 def is_number(value: object) -> bool:
     """Whether it can be written down; what settles and reports must not stumble over what a task made up."""
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, int | float) and -_LARGEST < value < _LARGEST
 
 
 def encodable(text: str) -> str:

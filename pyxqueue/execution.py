@@ -124,13 +124,14 @@ def outcome_of(error: BaseException, task: Task[..., Any]) -> Outcome:
     failure = failure_of(error)
     match error:
         case Reject():
-            return Refused(Failure("Rejected", encodable(str(error.reason)[:MAX_MESSAGE])))
+            return Refused(Failure("Rejected", failure.message))
         case CancelRequested():
             return Aborted()
         case RetryLater(delay=delay) if delay is None or is_number(delay):
             return Failed(failure, delay=delay, exception=error)
         case RetryLater(delay=delay):
-            broken = Failure("RetryLater", f"delay={delay!r} is no finite number", failure.traceback)
+            text = f"its delay is a {type(delay).__name__} that nobody can wait for"
+            broken = Failure("RetryLater", text, failure.traceback)
             return Failed(broken, retryable=False, exception=error)
     if isinstance(error, SerializationError):
         return Failed(failure, retryable=False, exception=error)  # the next run would return the same

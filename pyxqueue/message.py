@@ -64,7 +64,7 @@ class Message:
     suspect: bool = False
     """It was redelivered because its holder vanished: it runs alone, so that it can harm nothing else."""
     returns: int = 0
-    """How often it was handed back unrun."""
+    """How often it was put off, unrun, because whoever had it could not serve it."""
     enqueued: int = 0
     """When the store accepted it (ms of the store's clock); the store stamps it."""
     delay: int = 0
@@ -203,7 +203,8 @@ class Retry:
 
 @frozen
 class Return:
-    """Verdict: hand it back unrun, not before `delay` ms; costs neither an attempt nor a crash."""
+    """Verdict: hand it back unrun, not before `delay` ms; costs neither an attempt nor a crash. With a delay it counts
+    as put off (`Message.returns`)."""
 
     delay: int = 0
 

@@ -76,9 +76,9 @@ class Broker(Protocol):
       that happens in one group shows in another.
     * **B10 Progress is fenced.** Only the current receipt writes it; the last write wins; a retry starts without;
       the value in the settlement's record is the last and stays readable with the record.
-    * **B11 Only what was started is charged.** Retry: `attempt` + 1. Return: nothing. `release`: `crashes` + 1 and
-      `suspect` for what was started, nothing for the rest. A lease that ended: `suspect`; if it already was a
-      suspect, `crashes` + 1.
+    * **B11 Only what was started is charged.** Retry: `attempt` + 1. Return: nothing, but with a delay `returns` + 1.
+      `release`: `crashes` + 1 and `suspect` for what was started, nothing for the rest. A lease that ended: `suspect`;
+      if it already was a suspect, `crashes` + 1.
     * **B12 The body is opaque.** Bodies, names and headers come out byte for byte as they went in, also after a
       retry, a burial and a requeue. No broker decodes a body.
     * **B13 Bounded.** When every task has ended and the history and record limits have passed, nothing is left but

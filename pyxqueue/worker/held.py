@@ -16,6 +16,7 @@ import os
 import struct
 import tempfile
 import threading
+from collections.abc import Iterable
 from typing import Protocol, cast
 
 from attrs import frozen
@@ -24,10 +25,11 @@ from ..errors import ConfigurationError
 
 SLOTS = 1024
 """Deliveries one process can hold."""
-_FREE, _HELD, _RUNNING, _DONE, _TAKEN = range(5)
-_HEADER = struct.Struct("<dddIHHB")
+_FREE, _HELD, _PINNED, _RUNNING, _DONE, _TAKEN = range(6)
+_HEADER = struct.Struct("<dddIQHHB")
 _SLOT = 512
 _SIZE = 2 * SLOTS + SLOTS * _SLOT
+_OURS = (_HELD, _PINNED, _RUNNING, _DONE)
 _PATIENCE = 0.05
 
 
@@ -41,6 +43,7 @@ class Holding:
     task_id: str
     receipt: str
     attempt: int
+    rank: int
     running: bool
     waiting: bool
     """Claimed, and not started."""
@@ -128,8 +131,8 @@ class HeldTable:
     def room(self) -> int:
         return len(self._free)
 
-    def hold(self, task_id: str, receipt: str, attempt: int) -> int:
-        """Note a delivery that was claimed; answers its slot."""
+    def hold(self, task_id: str, receipt: str, attempt: int, rank: int = 0, *, pinned: bool = False) -> int:
+        """Note a delivery that was claimed; answers its slot. `pinned`: it may wait here without counting as stuck."""
         slot = self._free.pop()
         raw_id, raw_receipt = task_id.encode(), receipt.encode()
         if len(raw_id) + len(raw_receipt) > _SLOT - _HEADER.size:
@@ -138,17 +141,17 @@ class HeldTable:
         at = 2 * SLOTS + slot * _SLOT
         generation = self._generations[slot] % 255 + 1
         self._generations[slot] = generation
-        _HEADER.pack_into(self._memory, at, 0.0, 0.0, -1.0, attempt, len(raw_id), len(raw_receipt), generation)
+        _HEADER.pack_into(self._memory, at, 0.0, 0.0, -1.0, attempt, rank, len(raw_id), len(raw_receipt), generation)
         at += _HEADER.size
         self._memory[at : at + len(raw_id) + len(raw_receipt)] = raw_id + raw_receipt
         self._memory[SLOTS + slot] = 0
-        self._memory[slot] = _HELD
+        self._memory[slot] = _PINNED if pinned else _HELD
         return slot
 
     def start(self, slot: int, now: float) -> bool:
         """Mark it as running; False if it was handed back in the meantime."""
         with self._lock:
-            if self._memory[slot] != _HELD:
+            if self._memory[slot] not in (_HELD, _PINNED):
                 return False
             struct.pack_into("<d", self._memory, 2 * SLOTS + slot * _SLOT, now)
             self._memory[slot] = _RUNNING
@@ -184,12 +187,12 @@ class HeldTable:
         states = self._memory[:SLOTS]
         if not any(states):
             return []
-        return [self._read(slot, state) for slot, state in enumerate(states) if state in (_HELD, _RUNNING, _DONE)]
+        return [self._read(slot, state) for slot, state in enumerate(states) if state in _OURS]
 
     def _read(self, slot: int, state: int) -> Holding:
         at = 2 * SLOTS + slot * _SLOT
         header = _HEADER.unpack_from(self._memory, at)
-        started, deadline, delay, attempt, id_size, receipt_size, generation = header
+        started, deadline, delay, attempt, rank, id_size, receipt_size, generation = header
         at += _HEADER.size
         raw = self._memory[at : at + id_size + receipt_size]
         return Holding(
@@ -198,6 +201,7 @@ class HeldTable:
             task_id=raw[:id_size].decode(),
             receipt=raw[id_size:].decode(),
             attempt=attempt,
+            rank=rank,
             running=state == _RUNNING,
             waiting=state == _HELD,
             started=started,
@@ -229,18 +233,19 @@ class HeldTable:
         started, deadline = struct.unpack_from("<dd", self._memory, 2 * SLOTS + slot * _SLOT)
         return started, deadline
 
-    def take_back(self, slot: int) -> Holding | None:
-        """Claim an unstarted delivery for handing it back; None if it was started in the meantime.
+    def take_back(self, slots: Iterable[int]) -> list[Holding]:
+        """Claim unstarted deliveries for handing them back; those that were started in the meantime are left out.
 
-        None, too, if the other process has stopped while it held the lock: nobody may wait for that.
+        Empty, too, if the other process has stopped while it held the lock: nobody may wait for that.
         """
         if not self._lock.acquire(timeout=_PATIENCE):
-            return None
+            return []
         try:
-            if self._memory[slot] != _HELD:
-                return None
-            self._memory[slot] = _TAKEN
-            return self._read(slot, _HELD)
+            taken = [slot for slot in slots if self._memory[slot] in (_HELD, _PINNED)]
+            holdings = [self._read(slot, _HELD) for slot in taken]
+            for slot in taken:
+                self._memory[slot] = _TAKEN
+            return holdings
         finally:
             self._lock.release()
 

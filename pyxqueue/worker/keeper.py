@@ -75,8 +75,7 @@ class Keeper:
         taken: list[Holding] = []
         for table in tables:
             if table.stuck(now, STUCK):
-                waiting = [holding for holding in table.holdings() if holding.waiting]
-                taken += [back for holding in waiting if (back := table.take_back(holding.slot)) is not None]
+                taken += table.take_back([holding.slot for holding in table.holdings() if holding.waiting])
         if taken:
             self.broker.settle([Settlement(holding.receipt, Return()) for holding in taken])
 

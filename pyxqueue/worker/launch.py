@@ -70,7 +70,7 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
     Supervisor(
         options,
         start,
-        connect=lambda: parts.connect()[0],
+        connect=parts.connect,
         name=lambda index: consumer_name(options.prefix, index, str(uuid.uuid1())),
         parent=parent,
         make_table=make_table,

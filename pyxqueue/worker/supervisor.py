@@ -20,13 +20,14 @@ from attrs import define, field
 
 from ..errors import BrokerError
 from ..message import Bury, Failure, Record, Retry, Settlement, TaskStatus
-from ..protocols import Broker
+from ..protocols import Broker, ResultStore
 from .events import log
 from .guard import Guard
 from .held import HeldTable, Holding
 from .keeper import STUCK, Keeper
 from .options import WorkerOptions
 from .processes import with_pid
+from .settler import settler
 
 _MAX_PAUSE = 30.0
 _STABLE = 5.0
@@ -62,14 +63,14 @@ class Child:
 class Supervisor:
     """Runs worker processes until told to stop.
 
-    Parameters: `start`, makes a process; `connect`, opens the broker, called after the first processes were made;
+    Parameters: `start`, makes a process; `connect`, opens the stores, called after the first processes were made;
     `name`, makes the consumer name of a child; `parent`, a file descriptor that becomes readable (at its end) when
     whoever started this supervisor is gone.
     """
 
     options: WorkerOptions
     start: Starter
-    connect: Callable[[], Broker]
+    connect: Callable[[], tuple[Broker, ResultStore]]
     name: Callable[[int], str]
     parent: int | None = None
     make_table: Callable[[], HeldTable] = HeldTable.shared
@@ -78,6 +79,7 @@ class Supervisor:
     _signals: int = field(default=0, init=False)
     _deadline: float | None = field(default=None, init=False)
     _broker: Broker | None = field(default=None, init=False)
+    _results: ResultStore | None = field(default=None, init=False)
     _guard: Guard | None = field(default=None, init=False)
     _pipe: tuple[int, int] = field(default=(-1, -1), init=False)
 
@@ -93,7 +95,7 @@ class Supervisor:
             self._children = [Child(index) for index in range(1, self.options.processes + 1)]
             for child in self._children:
                 self._spawn(child)
-            self._broker = self.connect()
+            self._broker, self._results = self.connect()
             self._loop(reader)
         finally:
             signal.set_wakeup_fd(wakeup)
@@ -200,10 +202,10 @@ class Supervisor:
 
     def _give_back(self, child: Child, started: list[str]) -> None:
         try:
-            if self._broker is None:
-                self._broker = self.connect()
+            if self._broker is None or self._results is None:
+                self._broker, self._results = self.connect()
             if child.overdue is not None:
-                self._broker.settle([_over_time(child.overdue, child.consumer)])
+                settler(self._broker, self._results)([_over_time(child.overdue, child.consumer)])
             self._broker.release(child.consumer, started)
         except BrokerError as error:
             log.warning("what %s held comes back when its lease ends: %s", child.consumer, error)
@@ -256,7 +258,9 @@ def _over_time(holding: Holding, consumer: str) -> Settlement:
     )
     if holding.retry_delay >= 0:
         return Settlement(holding.receipt, Retry(round(holding.retry_delay)))
-    record = Record(holding.task_id, TaskStatus.FAILURE, error=failure, attempt=holding.attempt, worker=consumer)
+    record = Record(
+        holding.task_id, TaskStatus.FAILURE, error=failure, attempt=holding.attempt, worker=consumer, rank=holding.rank
+    )
     return Settlement(holding.receipt, Bury(f"{failure.type}: {failure.message}"), record)
 
 

@@ -178,7 +178,9 @@ class Worker:
         for delivery in deliveries:
             message = delivery.message
             attempt = message.attempt if isinstance(message, Message) else 1
-            job = Job(delivery, self.table.hold(message.id, delivery.receipt, attempt))
+            suspect = _is_suspect(delivery)
+            slot = self.table.hold(message.id, delivery.receipt, attempt, delivery.rank, pinned=suspect)
+            job = Job(delivery, slot)
             self._jobs[job.slot] = job
             jobs.append(job)
         suspects = [job for job in jobs if _is_suspect(job.delivery)]
@@ -347,7 +349,7 @@ class Worker:
 
     def _hand_back(self) -> None:
         """Return what was claimed and not started."""
-        mine = [job for job in list(self._jobs.values()) if self.table.take_back(job.slot) is not None]
+        mine = [self._jobs[holding.slot] for holding in self.table.take_back(list(self._jobs))]
         if not mine:
             return
         try:

@@ -14,7 +14,7 @@ import pytest
 
 from pyxqueue.errors import BrokerUnavailableError
 from pyxqueue.message import Bury, Retry, Settlement
-from pyxqueue.protocols import Broker
+from pyxqueue.protocols import Broker, ResultStore
 from pyxqueue.worker.guard import Guard, _read
 from pyxqueue.worker.held import HeldTable
 from pyxqueue.worker.options import WorkerOptions
@@ -116,8 +116,8 @@ def overrun(retry_delay: float) -> Body:
 def supervise(starter: Starter, broker: FakeBroker, done: Callable[[], object], signals: int = 1) -> None:
     """Run a supervisor in this thread until `done`, then signal it as an operator would."""
 
-    def connect() -> Broker:
-        return broker  # type: ignore[return-value]
+    def connect() -> tuple[Broker, ResultStore]:
+        return broker, broker  # type: ignore[return-value]
 
     options = WorkerOptions(processes=1, grace=5)
     one = Supervisor(options, starter, connect, name=lambda index: f"w{index}-{len(starter.born)}")
@@ -225,8 +225,8 @@ def test_the_parent_has_gone(broker: FakeBroker) -> None:
     here, there = socket.socketpair()
     starter = Starter(live)
 
-    def connect() -> Broker:
-        return broker  # type: ignore[return-value]
+    def connect() -> tuple[Broker, ResultStore]:
+        return broker, broker  # type: ignore[return-value]
 
     one = Supervisor(WorkerOptions(processes=1), starter, connect, name=lambda index: f"w{index}", parent=here.fileno())
     there.shutdown(socket.SHUT_RDWR)

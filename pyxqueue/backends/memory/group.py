@@ -197,7 +197,7 @@ class Group:
                     entry.alter(attempt=message.attempt + 1, suspect=False)
                 self.put_back(entry, delay, now)
             case Return(delay):
-                if isinstance(message, Message):
+                if isinstance(message, Message) and delay > 0:
                     entry.alter(returns=message.returns + 1)
                 self.put_back(entry, delay, now)
 

@@ -23,6 +23,8 @@ from .session import REPLY_TIMEOUT, Contact, StaleGroups
 
 T = TypeVar("T")
 
+RECHECK = 30.0
+"""Seconds after which a waiter looks again by itself: a store that has lost its data tells nobody."""
 MAX_BLOCK = 2_000
 """Milliseconds a blocking read may take, well under its socket's timeout."""
 _FORGET_CONSUMER_AFTER = 3_600_000
@@ -254,11 +256,13 @@ class RedisBackend(RedisInspector):
                 if UNKNOWN in found.values() or None not in found.values():
                     break
                 try:
-                    woken = {inbox.get(timeout=_remaining(deadline))}
+                    woken = {inbox.get(timeout=_until_look(deadline))}
                     while not inbox.empty():
                         woken.add(inbox.get_nowait())
                 except queue.Empty:
-                    break
+                    if deadline is not None and time.monotonic() >= deadline:
+                        break
+                    woken = {None}
                 look = [i for i, record in found.items() if record is None and (None in woken or i in woken)]
         return [None if isinstance(record := found[task_id], Unknown) else record for task_id in ids]
 
@@ -268,3 +272,8 @@ class RedisBackend(RedisInspector):
 
 def _remaining(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def _until_look(deadline: float | None) -> float:
+    """Seconds that a waiter sleeps at the most."""
+    return RECHECK if deadline is None else min(RECHECK, max(0.0, deadline - time.monotonic()))

@@ -20,6 +20,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool
 
@@ -108,7 +109,8 @@ class Recipe:
             "socket_connect_timeout": _CONNECT_TIMEOUT,
             "socket_keepalive": True,
             "health_check_interval": 0,
-            "retry": Retry(backoff, retries),
+            # A server that does not answer is not asked again: that would make every call last several timeouts.
+            "retry": Retry(backoff, retries, supported_errors=(RedisConnectionError,)),
         }
         if isinstance(self.client, RedisCluster):
             return self._open_cluster(self.client, ours)
@@ -149,7 +151,9 @@ class Recipe:
             "socket_timeout": timeout,
             "socket_connect_timeout": _CONNECT_TIMEOUT,
             "health_check_interval": 0,
-            "retry": AsyncRetry(ExponentialWithJitterBackoff(base=0.02, cap=0.3), retries),
+            "retry": AsyncRetry(
+                ExponentialWithJitterBackoff(base=0.02, cap=0.3), retries, supported_errors=(RedisConnectionError,)
+            ),
         }
         kind = _ASYNC_CONNECTIONS[pool.connection_class]
         return redis.asyncio.Redis(

@@ -250,12 +250,17 @@ class KeepLaws(Contract):
         B11.same(charges(take_one(backend, B11)), (3, 0, False), "attempt, crashes, suspect after a delayed retry")
 
     def test_b11_a_return_costs_nothing(self, harness: Harness) -> None:
-        """What is handed back is counted as handed back, neither as an attempt nor as a crash."""
+        """What is handed back costs neither an attempt nor a crash; only with a delay it counts as put off."""
         backend = harness.open()
         settled(backend, B11, Settlement(held(backend, B11).receipt, Return()))
         again = take_one(backend, B11)
         B11.same(charges(again), (1, 0, False), "attempt, crashes, suspect after a return")
-        B11.same(readable(again, B11).returns, 1, "how often it was handed back")
+        B11.same(readable(again, B11).returns, 0, "how often it was put off, after it was handed back at once")
+        settled(backend, B11, Settlement(again.receipt, Return(5_000)))
+        harness.advance(5_001)
+        again = take_one(backend, B11)
+        B11.same(charges(again), (1, 0, False), "attempt, crashes, suspect after a delayed return")
+        B11.same(readable(again, B11).returns, 1, "how often it was put off, after it was handed back for later")
 
     def test_b11_a_release_charges_what_was_started(self, harness: Harness) -> None:
         """Of what a dead process held only what it was running is charged; all of it is ready at once."""

@@ -21,7 +21,7 @@ local function apply(task, entry, id, raw, verdict, detail, ttl, record)
       if verdict == 'retry' then
         count_up(fields, 'attempt', 1)
         set_field(fields, 'suspect', nil)
-      else
+      elseif tonumber(detail) > 0 then
         count_up(fields, 'returns', 0)
       end
       set_field(fields, 'due', nil)
