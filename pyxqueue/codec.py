@@ -29,7 +29,7 @@ class SealedCall(NamedTuple):
 class Codec:
     """How one queue turns calls and results into bytes.
 
-    `serializers`: those that may be read, by name; the first is the one that writes. A message that names another one
+    `serializers`: those that may be read, by name; `writer`: the one that writes. A message that names another one
     is not decoded at all. `seal`: signs everything and accepts nothing unsigned; None signs nothing.
     """
 

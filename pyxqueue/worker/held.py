@@ -16,6 +16,7 @@ import os
 import struct
 import tempfile
 import threading
+import time
 from collections.abc import Iterable
 from typing import Protocol, cast
 
@@ -74,10 +75,22 @@ class FileLock:
         self._fd = fd
         self._threads = threading.Lock()
 
-    def acquire(self, block: bool = True, timeout: float = -1) -> bool:  # noqa: ARG002 - it is never held for long
-        self._threads.acquire()
-        fcntl.lockf(self._fd, fcntl.LOCK_EX)
-        return True
+    def acquire(self, block: bool = True, timeout: float = -1) -> bool:
+        if not self._threads.acquire(block, timeout):
+            return False
+        if timeout < 0:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX)
+            return True
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except OSError:  # the other process has it; a file lock cannot be waited for with a limit
+                if time.monotonic() >= deadline:
+                    self._threads.release()
+                    return False
+                time.sleep(timeout / 20)
 
     def release(self) -> None:
         fcntl.lockf(self._fd, fcntl.LOCK_UN)

@@ -204,9 +204,10 @@ def test_nothing_is_taken_back_in_the_middle_of_its_start(make: Callable[[], tup
     os.close(writer)
 
 
-def test_nobody_waits_for_a_lock_that_is_never_released() -> None:
+@pytest.mark.parametrize("make", [HeldTable.forked, HeldTable.shared])
+def test_nobody_waits_for_a_lock_that_is_never_released(make: Callable[[], HeldTable]) -> None:
     """A process that was stopped while it started something keeps the lock: then nothing is taken back from it."""
-    table = HeldTable.forked()
+    table = make()
     slot = table.hold("id", "receipt", 1)
 
     with table._lock:

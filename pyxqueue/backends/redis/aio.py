@@ -19,6 +19,7 @@ from ...protocols import StoreOptions
 from . import commands
 from .commands import UNKNOWN, Command, Unknown, batches
 from .connect import Recipe
+from .keys import GroupKeys
 from .scripts import SCRIPTS
 from .session import REPLY_TIMEOUT, Session, StaleGroups, translate
 from .waiting import Waker
@@ -58,12 +59,7 @@ class AsyncRedisProducer:
         return answers
 
     async def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
-        answers: list[TaskInfo | None] = []
-        for batch in batches(ids):
-            keys = (await self._groups()).streams[self._options.group]
-            shown = await self._run(commands.show(keys, self._options.group, batch))
-            answers += shown
-        return answers
+        return await self._batched(ids, lambda keys, batch: commands.show(keys, self._options.group, batch))
 
     async def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
         deadline = _deadline(timeout)
@@ -85,11 +81,20 @@ class AsyncRedisProducer:
                     return info
 
     async def _look(self, ids: Sequence[str], channel: str) -> list[Record | Unknown | None]:
-        answers: list[Record | Unknown | None] = []
-        for batch in batches(ids):
+        return await self._batched(ids, lambda keys, batch: commands.get(keys, batch, channel))
+
+    async def _batched(
+        self, ids: Sequence[str], build: Callable[[GroupKeys, Sequence[str]], Command[list[T]]]
+    ) -> list[T]:
+        """Run one command per batch of `ids`, against the group's keys, and put the answers together."""
+
+        async def once(batch: Sequence[str]) -> list[T]:
             keys = (await self._groups()).streams[self._options.group]
-            found = await self._run(commands.get(keys, batch, channel))
-            answers += found
+            return await self._run(build(keys, batch))
+
+        answers: list[T] = []
+        for batch in batches(ids):
+            answers += await self._repaired(lambda: once(batch))  # noqa: B023 - runs before the next
         return answers
 
     @asynccontextmanager

@@ -165,7 +165,7 @@ class RedisBackend(RedisInspector):
         return self._run(lambda keys: commands.restore(keys, options.group, options.history, min_idle, lost))
 
     def promote(self, limit: int) -> int:
-        self._recover()
+        self._session.repaired(self._recover)
         ids, until_next = self._run(lambda keys: commands.due(keys, self.options.group, limit))
         self._flags("promote", [], ids)
         return 0 if len(ids) == limit else until_next

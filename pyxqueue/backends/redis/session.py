@@ -37,7 +37,7 @@ _PASSING = (
 )  # fmt: skip
 
 
-class StaleGroups(Exception):  # noqa: N818 - a signal between two modules
+class StaleGroups(BrokerUnavailableError):  # noqa: N818 - a signal between two modules
     """The stream or the consumer group is gone, or the list of groups has changed: register, then repeat."""
 
 

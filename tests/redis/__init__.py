@@ -1,0 +1,1 @@
+"""The Redis backend beyond the laws: what only Redis can do to it."""

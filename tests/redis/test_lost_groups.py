@@ -1,0 +1,45 @@
+"""A server that lost its data, or a group that was removed: the next operation makes the group anew."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from redis import Redis
+
+from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.message import Extension, Hold, Message, Settlement
+from pyxqueue.message import Return as HandBack
+from pyxqueue.protocols import StoreOptions
+
+OPERATIONS: dict[str, tuple[Callable[[RedisBackend], object], object]] = {
+    "enqueue": (lambda backend: backend.enqueue([Message("a", "job")]), [True]),
+    "claim": (lambda backend: backend.claim("one", 1, 0), []),
+    "settle": (lambda backend: backend.settle([Settlement("1-1|one|a|", HandBack())]), [False]),
+    "extend": (lambda backend: backend.extend([Extension("1-1|one|a|")]), [Hold.LOST]),
+    "release": (lambda backend: backend.release("one", []), 0),
+    "promote": (lambda backend: backend.promote(10), -1),
+    "show": (lambda backend: backend.show(["a"]), [None]),
+    "show in asyncio": (lambda backend: asyncio.run(_show(backend)), [None]),
+    "depth": (lambda backend: backend.depth().ready, 0),
+    "consumers": (lambda backend: backend.consumers(), []),
+}
+
+
+async def _show(backend: RedisBackend) -> object:
+    return await backend.asynchronous().show(["a"])
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_everything_repairs_a_lost_group(redis_url: str, stream_key: str, name: str) -> None:
+    """Each operation finds its group gone, registers it again and answers as on an empty queue."""
+    backend = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)
+    backend.claim("one", 1, 0)
+    with Redis.from_url(redis_url) as client:
+        client.flushall()
+    operation, wanted = OPERATIONS[name]
+
+    assert operation(backend) == wanted
+
+    backend.close()
