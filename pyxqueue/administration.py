@@ -11,7 +11,7 @@ from attrs import evolve
 from .codec import Codec
 from .errors import TaskStateError
 from .message import TaskInfo
-from .protocols import Broker, Inspector, ResultStore, StoreOptions
+from .protocols import Broker, Inspector, ResultStore, StoreOptions, same_store
 from .result import AsyncResult, unknown
 from .views import task_dict, worker_dicts
 
@@ -57,7 +57,7 @@ class Administration:
 
     def get_tasks(self, end: str | bytes = "+", start: str | bytes = "-", count: int = 10) -> list[dict[str, Any]]:
         """At most `count` tasks with ids from `start` to `end`, newest first: waiting, running and ended ones."""
-        found = list(self._between(_text(start), _text(end), max(count, _WINDOW)))
+        found = list(self._between(id_text(start), id_text(end), max(count, _WINDOW)))
         found.sort(key=lambda info: (_enqueued(info), info.id), reverse=True)
         return [task_dict(info.id, info, self.codec) for info in self._with_records(found[: max(0, count)])]
 
@@ -76,7 +76,7 @@ class Administration:
 
         Raises `UnknownTaskError`, and `TaskStateError` if it has not ended or is no longer kept.
         """
-        name = _text(task_id)
+        name = id_text(task_id)
         if not self.stores.inspector.requeue([name])[0]:
             state = self._info(name).status
             why = "its message is no longer in the history" if state.finished else f"it is {state.name}"
@@ -88,7 +88,7 @@ class Administration:
 
         A task that a worker holds stays; cancel it first.
         """
-        ids = [info.id for info in self._between(_text(start), _text(end), count)]
+        ids = [info.id for info in self._between(id_text(start), id_text(end), count)]
         return sum(self.stores.inspector.delete(ids))
 
     def cancel_task(self, task_id: str | bytes) -> bool:
@@ -96,7 +96,7 @@ class Administration:
 
         Raises `UnknownTaskError`.
         """
-        name = _text(task_id)
+        name = id_text(task_id)
         self._info(name)
         return self.stores.inspector.cancel([name])[0]
 
@@ -116,7 +116,7 @@ class Administration:
         return self.stores.inspector.trim(self.options.history)
 
     def _info(self, task_id: str | bytes) -> TaskInfo:
-        name = _text(task_id)
+        name = id_text(task_id)
         info = self.stores.inspector.show([name])[0]
         if info is None:
             raise unknown(name)
@@ -124,10 +124,10 @@ class Administration:
 
     def _with_records(self, infos: Sequence[TaskInfo]) -> Sequence[TaskInfo]:
         """What the inspector knows, with the records of a result store that is another object."""
-        results: object = self.stores.results
-        if results is self.stores.inspector:
+        stores = self.stores
+        if same_store(stores.results, stores.inspector):
             return infos
-        records = self.stores.results.get([info.id for info in infos])
+        records = stores.results.get([info.id for info in infos])
         return [evolve(info, record=record or info.record) for info, record in zip(infos, records, strict=True)]
 
     def _between(self, start: str, end: str, count: int | None) -> Iterator[TaskInfo]:
@@ -144,7 +144,8 @@ class Administration:
                 return
 
 
-def _text(task_id: str | bytes) -> str:
+def id_text(task_id: str | bytes) -> str:
+    """An id as it is kept, from what a caller may give."""
     return task_id.decode(errors="replace") if isinstance(task_id, bytes) else task_id
 
 

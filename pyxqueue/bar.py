@@ -17,7 +17,7 @@ class ProgressBar:
     Raises `ConfigurationError` if rich is not installed.
     """
 
-    def __init__(self, label: str, total: float | None = None) -> None:
+    def __init__(self, label: str) -> None:
         try:
             from rich.console import Console  # noqa: PLC0415 - an optional extra
             from rich.progress import Progress as RichProgress  # noqa: PLC0415
@@ -25,7 +25,7 @@ class ProgressBar:
             raise ConfigurationError("a progress bar needs rich: install pyxqueue with the extra 'rich'") from error
         console = Console()
         self._bar: Any = RichProgress(console=console, disable=not (console.is_terminal or console.is_jupyter))
-        self._line = self._bar.add_task(label, total=total)
+        self._line = self._bar.add_task(label, total=None)
         self._label = label
 
     def __enter__(self) -> Self:

@@ -11,7 +11,7 @@ from .errors import ConfigurationError, PayloadTooLargeError, SerializationError
 from .message import Message, Record, Success
 from .protocols import Serializer
 from .serializers.call import dumps_call, loads_call
-from .serializers.seal import Seal, SealContext
+from .serializers.seal import Direction, Seal, SealContext
 
 MAX_PAYLOAD = 1 << 20
 """Bytes; the default limit for the arguments of a call, and for a result."""
@@ -63,12 +63,15 @@ class Codec:
                 f"cannot enqueue {name}: its arguments need {len(body):,} bytes, the queue allows "
                 f"{self.max_payload:,}; pass a reference (a path, a key) or raise TaskQueue(max_payload=...)"
             )
-        return SealedCall(body, writer.name, self._sign(name, task_id, "call", writer.name, body))
+        seal = ""
+        if self.seal is not None:
+            seal = self.seal.sign(self._context(name, task_id, "call", writer.name), body)
+        return SealedCall(body, writer.name, seal)
 
     def open_call(self, message: Message) -> tuple[Sequence[Any], Mapping[str, Any]]:
         """The arguments. Raises `SealError` before anything is decoded, else `SerializationError`."""
         if self.seal is not None:
-            context = SealContext(self.queue, message.name, message.id, "call", message.serializer)
+            context = self._context(message.name, message.id, "call", message.serializer)
             self.seal.verify(context, message.body, message.seal)
         if not message.body:
             return [], {}
@@ -83,12 +86,15 @@ class Codec:
                 f"the result of {message.name} needs {len(data):,} bytes, the queue allows {self.max_result:,}; return "
                 f"a reference (a path, a key) or raise TaskQueue(max_result=...)"
             )
-        return Success(data, writer.name, self._sign(message.name, message.id, "result", writer.name, data))
+        seal = ""
+        if self.seal is not None:
+            seal = self.seal.sign(self._context(message.name, message.id, "result", writer.name), data)
+        return Success(data, writer.name, seal)
 
     def open_result(self, task_name: str, record: Record) -> Any:
         """The result a record holds. Raises `SealError` before anything is decoded, else `SerializationError`."""
         if self.seal is not None:
-            context = SealContext(self.queue, task_name, record.id, "result", record.serializer)
+            context = self._context(task_name, record.id, "result", record.serializer)
             self.seal.verify(context, record.value, record.seal)
         reader = self.serializers.get(record.serializer)
         if reader is None:
@@ -98,9 +104,6 @@ class Codec:
             )
         return reader.loads(record.value) if record.value else None
 
-    def _sign(self, *context: Any) -> str:
-        """The seal over task name, id, direction, serializer and bytes; empty where nothing is signed."""
-        if self.seal is None:
-            return ""
-        *where, data = context
-        return self.seal.sign(SealContext(self.queue, *where), data)
+    def _context(self, name: str, task_id: str, direction: Direction, serializer: str) -> SealContext:
+        """What a seal covers beside the bytes."""
+        return SealContext(self.queue, name, task_id, direction, serializer)

@@ -42,7 +42,7 @@ class TaskContext:
         """
         if not (is_number(done) and (total is None or is_number(total)) and isinstance(message, str)):
             raise ConfigurationError(f"progress({done!r}, {total!r}, {message!r}) takes two finite numbers and a text")
-        self._report(Progress(done, total, encodable(message)))
+        self._report(Progress(done, total, without_surrogates(message)))
 
 
 _current: contextvars.ContextVar[TaskContext] = contextvars.ContextVar("pyxqueue_current_task")
@@ -91,6 +91,6 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and -_LARGEST < value < _LARGEST
 
 
-def encodable(text: str) -> str:
+def without_surrogates(text: str) -> str:
     """Lone surrogates cannot be written as UTF-8."""
     return text.encode("utf-8", "replace").decode()

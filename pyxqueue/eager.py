@@ -10,7 +10,6 @@ the chain, the stack stays short.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -32,8 +31,6 @@ from .worker.executors import Inline
 from .worker.held import HeldTable
 from .worker.worker import Worker
 
-EAGER_VARIABLE = "PYXQUEUE_EAGER"
-_YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 _CONSUMER = "eager"
 Over = Callable[[], bool]
 
@@ -196,7 +193,7 @@ class EagerBackend(MemoryBackend):
 
         def over() -> bool:
             info = look()
-            return info is None or seen is None or (info.status, info.progress) != (seen.status, seen.progress)
+            return info is None or info.differs(seen)
 
         if not self._live_until(over, [task_id], timeout):
             raise _never([task_id], timeout)
@@ -283,13 +280,3 @@ def eager_mode(propagate: bool = False) -> Iterator[EagerSession]:
         yield session
     finally:
         EagerSession.override = before
-
-
-def eager_by_environment() -> bool:
-    """Whether the environment variable PYXQUEUE_EAGER asks for it. Raises `ConfigurationError` for no clear answer."""
-    text = os.environ.get(EAGER_VARIABLE, "")
-    if text.lower() in _YES:
-        return True
-    if text.lower() in _NO:
-        return False
-    raise ConfigurationError(f"{EAGER_VARIABLE}={text!r} is not clear: use 1 or 0")

@@ -8,12 +8,12 @@ import inspect
 import traceback
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import define
 
 from .codec import Codec
-from .context import TaskContext, encodable, enter, is_number, leave
+from .context import TaskContext, enter, is_number, leave, without_surrogates
 from .errors import (
     CancelRequested,
     Reject,
@@ -26,7 +26,6 @@ from .message import Aborted, Delivery, Failed, Failure, Message, Outcome, Progr
 from .policy import admit
 from .task import Registry, Task
 
-T = TypeVar("T")
 MAX_TRACEBACK = 8_192
 """Characters of a traceback that are kept: the end of it, where the error is."""
 MAX_MESSAGE = 2_048
@@ -148,7 +147,7 @@ def failure_of(error: BaseException) -> Failure:
         text = str(error)
     except Exception as broken:  # noqa: BLE001 - a __str__ may do anything
         text = f"<its text cannot be had: {type(broken).__name__}>"
-    return Failure(name, encodable(text[:MAX_MESSAGE]), _traceback(error))
+    return Failure(name, without_surrogates(text[:MAX_MESSAGE]), _traceback(error))
 
 
 def _traceback(error: BaseException) -> str:
@@ -160,4 +159,4 @@ def _traceback(error: BaseException) -> str:
         lines = traceback.format_exception(type(error), error, frames or error.__traceback__)
     except Exception:  # noqa: BLE001 - formatting calls the exception's own code
         return ""
-    return encodable("".join(lines)[-MAX_TRACEBACK:])
+    return without_surrogates("".join(lines)[-MAX_TRACEBACK:])

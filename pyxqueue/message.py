@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from attrs import field, frozen
 
@@ -91,6 +91,9 @@ class Unreadable:
     reason: str
     newer: bool = False
     """Its version is newer than ours: leave it for a worker that can read it."""
+    # It has no header: these are what a first run would have.
+    attempt: ClassVar[int] = 1
+    suspect: ClassVar[bool] = False
 
 
 @frozen
@@ -267,6 +270,10 @@ class TaskInfo:
     updated: int = 0
     reason: str = ""
     """Why it is among the failed."""
+
+    def differs(self, seen: TaskInfo | None) -> bool:
+        """Whether its status or progress is news to somebody who has seen `seen`."""
+        return seen is None or (self.status, self.progress) != (seen.status, seen.progress)
 
 
 @frozen

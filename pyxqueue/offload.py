@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from .message import Message, Record, TaskInfo
-from .protocols import AsyncProducer, Broker, HasAsync, Inspector, ResultStore
+from .protocols import AsyncProducer, Broker, HasAsync, Inspector, ResultStore, same_store
 
 
 @frozen
@@ -34,7 +34,6 @@ class Offloaded:
 
 def asynchronous(broker: Broker, results: ResultStore, inspector: Inspector) -> AsyncProducer:
     """The backend's own asyncio side where it is one object and has one, else threads."""
-    other: object = results
-    if isinstance(broker, HasAsync) and id(broker) == id(other):
+    if isinstance(broker, HasAsync) and same_store(broker, results):
         return broker.asynchronous()
     return Offloaded(broker, results, inspector)

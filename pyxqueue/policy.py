@@ -76,9 +76,8 @@ def decide(message: Message | Unreadable, outcome: Outcome, policy: RetryPolicy,
         case Unserved(failure):
             return _unserved(message, failure, chance)
         case Failed(failure, delay, retryable):
-            attempt = message.attempt if isinstance(message, Message) else 1
-            if retryable and attempt <= policy.retries:
-                pause = policy.pause(attempt, chance) if delay is None else delay
+            if retryable and message.attempt <= policy.retries:
+                pause = policy.pause(message.attempt, chance) if delay is None else delay
                 return Retry(round(pause * 1000))
             return Bury(_line(failure))
 

@@ -215,6 +215,11 @@ class Backend(Broker, ResultStore, Inspector, Protocol):
     """A store that is all three in one object, so that a settlement can be one atomic step (B5)."""
 
 
+def same_store(one: object, other: object) -> bool:
+    """Whether two roles are played by one object: identity is the whole rule (two handles on one server are two)."""
+    return one is other
+
+
 @frozen
 class StoreOptions:
     """What a backend is opened with, whichever it is."""

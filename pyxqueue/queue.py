@@ -6,38 +6,37 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar, overload
 
 from attrs import frozen
 from typing_extensions import ParamSpec
 
-from .administration import Administration
+from .administration import Administration, id_text
 from .codec import MAX_PAYLOAD, Codec
 from .context import current_task
 from .decorator import ErrorTypes, TaskDecorator
-from .eager import EagerSession, eager_by_environment
+from .eager import EagerSession
 from .errors import AlreadyRunningError, ConfigurationError, NotRunningError
 from .ids import new_id
 from .message import NO_HEADERS, Message
 from .names import import_path
 from .offload import asynchronous
 from .protocols import AsyncProducer, Backend, Broker, Inspector, ResultStore, Serializer, StoreOptions
-from .result import AsyncResult, Source
+from .result import AsyncResult, Reader
 from .serializers import Seal
-from .settings import find_serializer, lease_ms, seal_of_environment
+from .settings import eager_by_environment, find_serializer, lease_ms, seal_of_environment
 from .stores import StoreSource, find_store
-from .task import CallOptions, Registry, Task
+from .task import Call, CallOptions, Registry, Task
 from .worker import Observer, WorkerOptions
 from .worker.held import HeldTable
 from .worker.launch import Started, WorkerParts, run_workers, start_workers
-from .worker.options import DEFAULT_GRACE
+from .worker.options import DEFAULT_GRACE, DEFAULT_WAIT
 from .worker.processes import serve
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Call = tuple[Sequence[Any], Mapping[str, Any]]
 
 
 @frozen
@@ -92,7 +91,7 @@ class TaskQueue(Administration):
         max_payload: int = MAX_PAYLOAD,
         max_result: int = MAX_PAYLOAD,
         worker_prefix: str = "",
-        timeout: int = 2_000,
+        timeout: int = DEFAULT_WAIT,
         observer: Observer | None = None,
         eager: bool | None = None,
         propagate: bool = False,
@@ -111,7 +110,7 @@ class TaskQueue(Administration):
         self.options = StoreOptions(
             stream_key or "tasks", consumer_group, lease_ms(lease), 10_000 if queue_size is None else queue_size
         )
-        self._source = store
+        self._given = store
         self._own = (broker, results)
         serializers = [find_serializer(one) for one in (serializer, *accept)]
         self.codec = Codec.of(
@@ -143,7 +142,7 @@ class TaskQueue(Administration):
     @property
     def names_store(self) -> bool:
         """True if it was told where its store is; else that is for ``PYXQUEUE_URL`` to say."""
-        return self._source is not None or self._own != (None, None)
+        return self._given is not None or self._own != (None, None)
 
     # Tasks
 
@@ -198,8 +197,7 @@ class TaskQueue(Administration):
         return self._handles(messages, stores)
 
     def result(self, task_id: str | bytes) -> AsyncResult[Any]:
-        text = task_id.decode(errors="replace") if isinstance(task_id, bytes) else task_id
-        return AsyncResult(_source(self.stores, self.codec), text)
+        return AsyncResult(_reader(self.stores, self.codec), id_text(task_id))
 
     def update_task_progress(self, progress: float | str) -> None:
         """Say, inside a running task, how far it is: a number (a percentage, unless the task says a total with
@@ -223,17 +221,16 @@ class TaskQueue(Administration):
         )
 
     def _handles(self, messages: Sequence[Message], stores: OpenStores) -> list[AsyncResult[Any]]:
-        source = _source(stores, self.codec)
-        return [AsyncResult(source, message.id, message.name) for message in messages]
+        reader = _reader(stores, self.codec)
+        return [AsyncResult(reader, message.id, message.name) for message in messages]
 
     # Stores
 
     @property
     def stores(self) -> OpenStores:
         """The stores, opened for this process; a forked child opens its own."""
-        session = EagerSession.override or self._eager
-        if session is not None:
-            source = self._source if self._own[0] is None else self._own[0]
+        if (session := self.eager) is not None:
+            source = self._given if self._own[0] is None else self._own[0]
             return _opened(session.backend_for(self, source))
         if self._open is None or self._open.pid != os.getpid():
             with self._open_lock:
@@ -249,7 +246,7 @@ class TaskQueue(Administration):
     def _store(self) -> StoreSource:
         """Where the store is; looked up, and said in the log, once."""
         if self._found is None:
-            self._found = find_store(self._source, self.options)
+            self._found = find_store(self._given, self.options)
         return self._found
 
     def _open_stores(self) -> OpenStores:
@@ -285,7 +282,7 @@ class TaskQueue(Administration):
 
         Raises `AlreadyRunningError`.
         """
-        options = self._start_running(nworkers, threads, concurrency, grace)
+        options = self._worker_options(nworkers, threads, concurrency, grace)
         configure_logging()
         self._running = True
         try:
@@ -302,7 +299,7 @@ class TaskQueue(Administration):
         grace: float = DEFAULT_GRACE,
     ) -> None:
         """`run` in a process of its own; returns at once. They stop with `shutdown`, or when this program ends."""
-        options = self._start_running(nworkers, threads, concurrency, grace)
+        options = self._worker_options(nworkers, threads, concurrency, grace)
         self._started = start_workers(self._parts(), options)
 
     def shutdown(self) -> None:
@@ -318,7 +315,7 @@ class TaskQueue(Administration):
         parts = self._parts()
         return serve(lambda name, table: parts.make_worker(options, name, table), consumer, HeldTable(table_fd))
 
-    def _start_running(
+    def _worker_options(
         self, nworkers: int | None, threads: int | None, concurrency: int | None, grace: float
     ) -> WorkerOptions:
         if self._running or self._started is not None:
@@ -382,8 +379,8 @@ def _opened(broker: Any, results: ResultStore | None = None) -> OpenStores:
     return OpenStores(broker, store, broker, asynchronous(broker, store, broker), os.getpid())
 
 
-def _source(stores: OpenStores, codec: Codec) -> Source:
-    return Source(stores.results, stores.inspector, stores.producer, codec)
+def _reader(stores: OpenStores, codec: Codec) -> Reader:
+    return Reader(stores.results, stores.inspector, stores.producer, codec)
 
 
 def _delay_ms(options: CallOptions) -> int:

@@ -12,15 +12,15 @@ from .bar import ProgressBar
 from .codec import Codec
 from .errors import ResultTimeoutError, TaskCancelledError, TaskError, UnknownTaskError
 from .message import Message, Progress, Record, TaskInfo, TaskStatus
-from .protocols import AsyncProducer, Inspector, ResultStore
+from .protocols import AsyncProducer, Inspector, ResultStore, same_store
 
 R = TypeVar("R")
 _NOTHING: Any = object()
 
 
 @frozen
-class Source:
-    """Where handles read from: the stores and the codec of one queue."""
+class Reader:
+    """Where handles read from: the stores of one queue, and the codec that opens what they hold."""
 
     results: ResultStore
     inspector: Inspector
@@ -30,8 +30,7 @@ class Source:
     @property
     def one_store(self) -> bool:
         """Whether the store of the results is also the broker, and so knows which tasks there are."""
-        one: object = self.results
-        return one is self.inspector
+        return same_store(self.results, self.inspector)
 
 
 class AsyncResult(Generic[R]):
@@ -40,9 +39,9 @@ class AsyncResult(Generic[R]):
     All times are in seconds. `await handle` is `handle.get()` for asyncio.
     """
 
-    def __init__(self, source: Source, task_id: str, task_name: str | None = None) -> None:
+    def __init__(self, reader: Reader, task_id: str, task_name: str | None = None) -> None:
         self.task_id = task_id
-        self._source = source
+        self._reader = reader
         self._task_name = task_name
         self._value: Any = _NOTHING
 
@@ -62,13 +61,13 @@ class AsyncResult(Generic[R]):
             with ProgressBar(self._task_name or self.task_id) as bar:
                 for progress in self.watch(timeout):
                     bar.show(progress)
-        source = self._source
-        if not source.one_store:
-            self._check_known(source.inspector.show([self.task_id])[0], None)  # the result store could wait for ever
+        reader = self._reader
+        if not reader.one_store:
+            self._check_known(reader.inspector.show([self.task_id])[0], None)  # the result store could wait for ever
         while True:
-            (record,) = source.results.wait([self.task_id], _left(deadline))
+            (record,) = reader.results.wait([self.task_id], _left(deadline))
             if record is None:
-                self._check_known(source.inspector.show([self.task_id])[0], timeout)
+                self._check_known(reader.inspector.show([self.task_id])[0], timeout)
             elif record.status.finished:
                 return self._open(record)
 
@@ -77,8 +76,8 @@ class AsyncResult(Generic[R]):
         if self._value is not _NOTHING:
             return cast(R, self._value)
         deadline = _deadline(timeout)
-        producer = self._source.producer
-        if not self._source.one_store:
+        producer = self._reader.producer
+        if not self._reader.one_store:
             self._check_known((await producer.show([self.task_id]))[0], None)
         while True:
             (record,) = await producer.wait([self.task_id], _left(deadline))
@@ -119,15 +118,15 @@ class AsyncResult(Generic[R]):
 
         Raises, while iterating, `ResultTimeoutError` after `timeout` seconds and `UnknownTaskError`.
         """
-        return Watch(self._source, self.task_id, timeout)
+        return Watch(self._reader, self.task_id, timeout)
 
     def cancel(self) -> bool:
         """Cancel the task: a waiting one ends at once, a running one is interrupted. False if it has ended."""
-        return self._source.inspector.cancel([self.task_id])[0]
+        return self._reader.inspector.cancel([self.task_id])[0]
 
     def forget(self) -> None:
         """Delete the stored result now instead of at the end of its time to live."""
-        self._source.results.forget([self.task_id])
+        self._reader.results.forget([self.task_id])
 
     def __repr__(self) -> str:
         return f"<AsyncResult {self._task_name or 'task'} {self.task_id}>"
@@ -139,7 +138,7 @@ class AsyncResult(Generic[R]):
         return hash(self.task_id)
 
     def _info(self) -> TaskInfo:
-        info = self._source.inspector.show([self.task_id])[0]
+        info = self._reader.inspector.show([self.task_id])[0]
         if info is None:
             raise unknown(self.task_id)
         return info
@@ -157,12 +156,12 @@ class AsyncResult(Generic[R]):
             raise TaskCancelledError("Cancelled", "it was cancelled", task_id=self.task_id)
         if record.status is not TaskStatus.SUCCESS:
             raise task_error(record)
-        self._value = self._source.codec.open_result(self._name(), record)
+        self._value = self._reader.codec.open_result(self._name(), record)
         return cast(R, self._value)
 
     def _name(self) -> str:
         """The task's name: a seal covers it, so a handle made from a bare id has to look it up."""
-        if self._task_name is None and self._source.codec.seal is not None:
+        if self._task_name is None and self._reader.codec.seal is not None:
             message = self._info().message
             self._task_name = message.name if isinstance(message, Message) else ""
         return self._task_name or ""
@@ -171,8 +170,8 @@ class AsyncResult(Generic[R]):
 class Watch:
     """The changes of one task's progress, for ``for`` and ``async for``."""
 
-    def __init__(self, source: Source, task_id: str, timeout: float | None) -> None:
-        self._source = source
+    def __init__(self, reader: Reader, task_id: str, timeout: float | None) -> None:
+        self._reader = reader
         self._task_id = task_id
         self._timeout = timeout
 
@@ -180,7 +179,7 @@ class Watch:
         deadline = _deadline(self._timeout)
         seen: TaskInfo | None = None
         while True:
-            info = self._source.inspector.watch(self._task_id, seen, _left(deadline))
+            info = self._reader.inspector.watch(self._task_id, seen, _left(deadline))
             change, seen = self._change(seen, info, deadline)
             if change is not None:
                 yield change
@@ -191,7 +190,7 @@ class Watch:
         deadline = _deadline(self._timeout)
         seen: TaskInfo | None = None
         while True:
-            info = await self._source.producer.watch(self._task_id, seen, _left(deadline))
+            info = await self._reader.producer.watch(self._task_id, seen, _left(deadline))
             change, seen = self._change(seen, info, deadline)
             if change is not None:
                 yield change

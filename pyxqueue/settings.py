@@ -11,6 +11,8 @@ from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Se
 
 LEASE_VARIABLE = "PYXQUEUE_LEASE"
 SEAL_VARIABLE = "PYXQUEUE_SEAL_KEYS"
+EAGER_VARIABLE = "PYXQUEUE_EAGER"
+_YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 _SERIALIZERS: dict[str, Callable[[], Serializer]] = {
     "json": JSONSerializer,
     "msgpack": MsgpackSerializer,
@@ -49,3 +51,13 @@ def lease_ms(given: float | None) -> int | None:
     if ms <= 0:
         raise ConfigurationError(f"{name}={value!r} must be more than 0 seconds")
     return ms
+
+
+def eager_by_environment() -> bool:
+    """Whether the environment variable PYXQUEUE_EAGER asks for it. Raises `ConfigurationError` for no clear answer."""
+    text = os.environ.get(EAGER_VARIABLE, "")
+    if text.lower() in _YES:
+        return True
+    if text.lower() in _NO:
+        return False
+    raise ConfigurationError(f"{EAGER_VARIABLE}={text!r} is not clear: use 1 or 0")

@@ -22,6 +22,8 @@ from .result import AsyncResult
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Call = tuple[Sequence[Any], Mapping[str, Any]]
+"""The arguments of one call, by position and by name."""
 
 
 @frozen
@@ -80,12 +82,10 @@ class Submit(Protocol):
     """What a task needs from its queue: take these calls and answer their handles. Injected, so that tasks know no
     queue."""
 
-    def enqueue(
-        self, task: Task[..., Any], calls: Sequence[tuple[Sequence[Any], Mapping[str, Any]]], options: CallOptions
-    ) -> list[AsyncResult[Any]]: ...
+    def enqueue(self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions) -> list[AsyncResult[Any]]: ...
 
     def aenqueue(
-        self, task: Task[..., Any], calls: Sequence[tuple[Sequence[Any], Mapping[str, Any]]], options: CallOptions
+        self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions
     ) -> Awaitable[list[AsyncResult[Any]]]: ...
 
 
@@ -120,7 +120,7 @@ class Task(Generic[P, R]):
 
         Nothing is enqueued if one of them does not fit the function.
         """
-        listed: list[tuple[Sequence[Any], Mapping[str, Any]]] = []
+        listed: list[Call] = []
         for args in calls:
             if isinstance(args, str | bytes) or not isinstance(args, Sequence):
                 raise ArgumentError(

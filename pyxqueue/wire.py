@@ -167,7 +167,7 @@ def record_from_fields(task_id: str, fields: Fields) -> Record | None:
             rank=int(fields.get(b"rank", b"0")),
             v=version,
         )
+    except SerializationError:
+        raise
     except (KeyError, ValueError, msgspec.MsgspecError) as error_:
-        if isinstance(error_, SerializationError):
-            raise
         raise SerializationError(f"the stored result of {task_id} is damaged: {error_}") from error_

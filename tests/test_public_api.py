@@ -148,7 +148,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
     },
     AsyncResult: {
         "__call__": "(self, block: bool = True, timeout: float | None = None) -> R | None",
-        "__init__": "(self, source: Source, task_id: str, task_name: str | None = None) -> None",
+        "__init__": "(self, reader: Reader, task_id: str, task_name: str | None = None) -> None",
         "aget": "(self, timeout: float | None = None) -> R",
         "cancel": "(self) -> bool",
         "done": "attribute",

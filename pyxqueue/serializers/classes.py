@@ -22,7 +22,7 @@ class Attributes(dict[str, Any]):
     """The fields of a record. A type of its own, so that an error's path can show them as ``.name``."""
 
 
-class Codec(Protocol):
+class ClassCodec(Protocol):
     """Takes the instances of one class apart, and puts them together again.
 
     `state` may hold any values of the domain. `restore` raises anything for a state that is not one.
@@ -187,7 +187,7 @@ def is_record(cls: type) -> bool:
     return dataclasses.is_dataclass(cls) or attrs.has(cls) or bool(named_tuple_fields(cls))
 
 
-def codec_for(cls: type) -> Codec:
+def codec_for(cls: type) -> ClassCodec:
     """The codec of a class. Raises `TypeError` for a class that has none."""
     if issubclass(cls, enum.Flag):
         return FlagCodec(cls)
@@ -215,8 +215,8 @@ class ClassTable:
     """The classes one serializer knows, by class and by the name they have on the wire."""
 
     def __init__(self) -> None:
-        self._by_class: dict[type, tuple[str, Codec]] = {}
-        self._by_tag: dict[str, Codec] = {}
+        self._by_class: dict[type, tuple[str, ClassCodec]] = {}
+        self._by_tag: dict[str, ClassCodec] = {}
 
     def add(self, cls: type) -> None:
         """Make a class known. Once is enough, and more do no harm.
@@ -240,8 +240,8 @@ class ClassTable:
         self._by_tag[tag] = codec
         self._by_class[cls] = tag, codec
 
-    def of(self, cls: type) -> tuple[str, Codec] | None:
+    def of(self, cls: type) -> tuple[str, ClassCodec] | None:
         return self._by_class.get(cls)
 
-    def named(self, tag: str) -> Codec | None:
+    def named(self, tag: str) -> ClassCodec | None:
         return self._by_tag.get(tag)

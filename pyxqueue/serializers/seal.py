@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from attrs import frozen
 
@@ -17,6 +17,7 @@ from ..errors import ConfigurationError, SealError
 
 VERSION = "v1"
 MIN_KEY_BYTES = 16
+Direction: TypeAlias = Literal["call", "result"]
 
 
 @frozen
@@ -27,7 +28,7 @@ class SealContext:
     name: str
     """The task's."""
     id: str
-    direction: Literal["call", "result"]
+    direction: Direction
     serializer: str
 
     def frame(self, data: bytes) -> bytes:

@@ -7,7 +7,6 @@ closes without a goodbye, it kills every process group it knows.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from contextlib import suppress
 
 from attrs import define
 
-from .processes import end_process, fork
+from .processes import end_process, fork, kill_group
 
 
 @define
@@ -59,7 +58,9 @@ def _watch(reader: int) -> int:
     signal.set_wakeup_fd(-1)
     os.setpgid(0, 0)
     with os.fdopen(reader) as lines:
-        _kill(_read(lines))
+        pids = _read(lines)
+    for pid in pids:
+        kill_group(pid)
     return 0
 
 
@@ -74,9 +75,3 @@ def _read(lines: Iterable[str]) -> set[int]:
         else:
             return set()
     return pids
-
-
-def _kill(pids: Iterable[int]) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)

@@ -48,10 +48,6 @@ class Holding:
     running: bool
     waiting: bool
     """Claimed, and not started."""
-    started: float
-    """When it was started (`time.monotonic`, which all processes of a machine share)."""
-    deadline: float
-    """When its process is to be killed (`time.monotonic`), 0 for never."""
     retry_delay: float
     """What follows if it is killed then: ms until the next attempt, or negative for burial."""
 
@@ -205,7 +201,7 @@ class HeldTable:
     def _read(self, slot: int, state: int) -> Holding:
         at = 2 * SLOTS + slot * _SLOT
         header = _HEADER.unpack_from(self._memory, at)
-        started, deadline, delay, attempt, rank, id_size, receipt_size, generation = header
+        _, _, delay, attempt, rank, id_size, receipt_size, generation = header
         at += _HEADER.size
         raw = self._memory[at : at + id_size + receipt_size]
         return Holding(
@@ -217,8 +213,6 @@ class HeldTable:
             rank=rank,
             running=state == _RUNNING,
             waiting=state == _HELD,
-            started=started,
-            deadline=deadline,
             retry_delay=delay,
         )
 
@@ -242,7 +236,10 @@ class HeldTable:
         ]
 
     def _times(self, slot: int) -> tuple[float, float]:
-        """When it was started, and when its process is to be killed."""
+        """When it was started, and when its process is to be killed (0: never).
+
+        By `time.monotonic`, which all processes of a machine share.
+        """
         started, deadline = struct.unpack_from("<dd", self._memory, 2 * SLOTS + slot * _SLOT)
         return started, deadline
 

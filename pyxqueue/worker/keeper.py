@@ -1,15 +1,12 @@
 """Keeps what workers hold: renews leases, hands back what a stuck worker sits on, promotes delayed work.
 
-It runs no user code, so nothing a task does can make it late. In a supervised worker it runs in the supervisor, for all
-children; in a worker without one, in a thread.
+It runs no user code, so nothing a task does can make it late: it runs in the supervisor, for all children.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Self
 
 from attrs import define, field
 
@@ -78,25 +75,3 @@ class Keeper:
                 taken += table.take_back([holding.slot for holding in table.holdings() if holding.waiting])
         if taken:
             self.broker.settle([Settlement(holding.receipt, Return()) for holding in taken])
-
-
-class KeeperThread:
-    """A `Keeper` in a thread, for a worker that has no supervisor."""
-
-    def __init__(self, keeper: Keeper, table: HeldTable) -> None:
-        self._keeper = keeper
-        self._table = table
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pyxqueue-keeper", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(min(STUCK, self._keeper.step([self._table]))):
-            pass

@@ -8,6 +8,8 @@ from attrs import field, frozen, validators
 
 DEFAULT_GRACE = 25.0
 """Seconds; under the 30 s after which common process managers kill."""
+DEFAULT_WAIT = 2_000
+"""Milliseconds a claim waits when there is no work."""
 
 
 @frozen
@@ -23,5 +25,5 @@ class WorkerOptions:
     """How long running tasks may go on after a signal to stop."""
     prefix: str = ""
     """In front of the workers' names."""
-    wait: int = 2_000
+    wait: int = DEFAULT_WAIT
     """Milliseconds a claim waits for work."""

@@ -117,3 +117,9 @@ def _own_group(pid: int) -> None:
     """A group of its own, so that what tasks start can be ended with it. Parent and child both ask: no race."""
     with contextlib.suppress(PermissionError, ProcessLookupError):
         os.setpgid(pid, 0)
+
+
+def kill_group(pid: int) -> None:
+    """Kill the process and whatever it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # gone, or (macOS) only a zombie is left of it
+        os.killpg(pid, signal.SIGKILL)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from attrs import evolve
 
 from ..message import Settlement
-from ..protocols import Broker, ResultStore
+from ..protocols import Broker, ResultStore, same_store
 
 Settler = Callable[[Sequence[Settlement]], Sequence[bool]]
 
@@ -27,9 +27,3 @@ def settler(broker: Broker, results: ResultStore) -> Settler:
         return broker.settle([evolve(one, record=None) for one in settlements])
 
     return in_two_steps
-
-
-def same_store(broker: Broker, results: ResultStore) -> bool:
-    """Whether a settlement can be one atomic step."""
-    one: object = broker
-    return one is results

@@ -6,7 +6,6 @@ a death or the next duty; reap; keep. Signals only write a byte into a pipe that
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import signal
@@ -26,7 +25,7 @@ from .guard import Guard
 from .held import HeldTable, Holding
 from .keeper import STUCK, Keeper
 from .options import WorkerOptions
-from .processes import with_pid
+from .processes import kill_group, with_pid
 from .settler import settler
 
 _MAX_PAUSE = 30.0
@@ -143,7 +142,7 @@ class Supervisor:
         watched = [reader] if self.parent is None else [reader, self.parent]
         ready, _, _ = select.select(watched, [], [], max(0.0, seconds))
         if reader in ready:
-            with contextlib.suppress(BlockingIOError):
+            with suppress(BlockingIOError):
                 os.read(reader, 4096)
         if self.parent in ready and self._deadline is None:
             log.info("whoever started these workers is gone: stopping")
@@ -182,11 +181,11 @@ class Supervisor:
             if child.pid:
                 pid, status = os.waitpid(child.pid, os.WNOHANG)
                 if pid:
-                    self._bury_child(child, os.waitstatus_to_exitcode(status))
+                    self._child_ended(child, os.waitstatus_to_exitcode(status))
 
-    def _bury_child(self, child: Child, code: int) -> None:
+    def _child_ended(self, child: Child, code: int) -> None:
         """Give back what a dead process held; what it was running is charged, unless we killed it."""
-        _kill_group(child.pid)
+        kill_group(child.pid)
         if self._guard is not None:
             self._guard.remove(child.pid)
         child.pid = 0
@@ -198,9 +197,9 @@ class Supervisor:
         if self._deadline is None or code not in (0, -signal.SIGKILL):
             log.warning("worker process %s ended with %s; it was running %s", child.consumer, code, _names(running))
         blameless = self._deadline is not None or child.overdue is not None
-        self._give_back(child, [] if blameless else [holding.receipt for holding in running])
+        self._release(child, [] if blameless else [holding.receipt for holding in running])
 
-    def _give_back(self, child: Child, started: list[str]) -> None:
+    def _release(self, child: Child, started: list[str]) -> None:
         try:
             if self._broker is None or self._results is None:
                 self._broker, self._results = self.connect()
@@ -216,11 +215,11 @@ class Supervisor:
             if not child.pid:
                 continue
             if self._deadline is not None and now >= self._deadline:
-                _kill_group(child.pid)
+                kill_group(child.pid)
             elif child.overdue is None and (late := child.table.overdue(now)):
                 child.overdue = late[0]
                 log.error("task %s is beyond its hard time limit: killing %s", late[0].task_id, child.consumer)
-                _kill_group(child.pid)
+                kill_group(child.pid)
 
     def _stop(self, signals: int) -> None:
         if signals > 1:
@@ -242,9 +241,9 @@ class Supervisor:
         """Leave nothing behind, however the loop ended."""
         for child in self._children:
             if child.pid:
-                _kill_group(child.pid)
+                kill_group(child.pid)
                 os.waitpid(child.pid, 0)
-                self._give_back(child, [])
+                self._release(child, [])
             child.table.close()
         if self._guard is not None:
             self._guard.stop()
@@ -262,12 +261,6 @@ def _over_time(holding: Holding, consumer: str) -> Settlement:
         holding.task_id, TaskStatus.FAILURE, error=failure, attempt=holding.attempt, worker=consumer, rank=holding.rank
     )
     return Settlement(holding.receipt, Bury(f"{failure.type}: {failure.message}"), record)
-
-
-def _kill_group(pid: int) -> None:
-    """The process and whatever it started."""
-    with suppress(ProcessLookupError, PermissionError):  # gone, or (macOS) only a zombie is left of it
-        os.killpg(pid, signal.SIGKILL)
 
 
 def _names(running: list[Holding]) -> str:

@@ -3,7 +3,7 @@
 Three loops share the work. The *claim* loop runs in the caller's thread and feeds the executor. The *settle* loop takes
 whatever has finished and settles it in one batch while the next tasks run (group commit: no timer, the batch is what
 came in during the last round trip). The *keep* loop sends progress and passes on cancellations. Leases are kept by
-whoever owns the `HeldTable`: the supervisor of the process, or a `Keeper` in a thread.
+the supervisor of the process, which reads the `HeldTable`.
 
 The steps are plain methods, so that `drain` can do the same in one thread until nothing is left.
 """
@@ -24,10 +24,8 @@ from ..codec import Codec
 from ..errors import BrokerError, BrokerUnavailableError
 from ..execution import Execution, prepare
 from ..message import (
-    Aborted,
     Bury,
     Cancelled,
-    Delivery,
     Done,
     Extension,
     Failed,
@@ -40,20 +38,18 @@ from ..message import (
     Settlement,
     Success,
     TaskStatus,
-    Unreadable,
     Verdict,
 )
 from ..policy import decide
-from ..protocols import Broker, ResultStore
+from ..protocols import Broker, ResultStore, same_store
 from ..task import Registry, TaskOptions
-from .events import Observer, TaskSettled, TaskStarted, log, tell
+from .events import Observer, TaskSettled, TaskStarted, log, log_settled, tell
 from .executors import Executor, Job
 from .held import HeldTable
+from .options import DEFAULT_WAIT
 from .pace import MAX_BATCH, Pace
-from .settler import same_store, settler
+from .settler import settler
 
-CLAIM_WAIT = 2_000
-"""Milliseconds a claim waits when there is no work."""
 _KEEP_EVERY = 0.2
 _DEFAULTS = TaskOptions()
 
@@ -83,7 +79,7 @@ class Worker:
     consumer: str
     table: HeldTable
     observer: Observer | None = None
-    wait: int = CLAIM_WAIT
+    wait: int = DEFAULT_WAIT
     _chance: Callable[[], float] = random.random
     _pace: Pace = field(factory=Pace, init=False)
     _finished: queue.SimpleQueue[Finished | None] = field(factory=queue.SimpleQueue, init=False)
@@ -168,22 +164,24 @@ class Worker:
     def _pause(self, failures: int, error: Exception) -> None:
         if failures == 1:
             log.warning("%s waits for the store: %s", self.consumer, error)
-        end = time.monotonic() + min(2.0, 0.05 * 2 ** min(failures, 10)) * (0.5 + 0.5 * self._chance())
+        end = time.monotonic() + self._backoff(failures, 2.0)
         while not self._stopping and time.monotonic() < end:
             time.sleep(0.05)
+
+    def _backoff(self, failures: int, longest: float) -> float:
+        """Seconds to wait for the store after so many failures in a row."""
+        return min(longest, 0.05 * 2.0 ** min(failures, 10)) * (0.5 + 0.5 * self._chance())
 
     def _claim(self, limit: int, wait: int) -> int:
         deliveries = self.broker.claim(self.consumer, limit, wait)
         jobs = []
         for delivery in deliveries:
             message = delivery.message
-            attempt = message.attempt if isinstance(message, Message) else 1
-            suspect = _is_suspect(delivery)
-            slot = self.table.hold(message.id, delivery.receipt, attempt, delivery.rank, pinned=suspect)
+            slot = self.table.hold(message.id, delivery.receipt, message.attempt, delivery.rank, pinned=message.suspect)
             job = Job(delivery, slot)
             self._jobs[job.slot] = job
             jobs.append(job)
-        suspects = [job for job in jobs if _is_suspect(job.delivery)]
+        suspects = [job for job in jobs if job.delivery.message.suspect]
         for job in jobs:
             if job not in suspects and not self._stopping:
                 begun = time.monotonic()
@@ -201,7 +199,7 @@ class Worker:
     def _begin(self, job: Job) -> Execution | None:
         started = time.monotonic()
         if not self.table.start(job.slot, started):
-            self._forget(job)
+            self._let_go(job)
             return None
         self._began[job.slot] = started
         prepared = prepare(job.delivery, self.registry, self.codec, job.report)
@@ -239,7 +237,7 @@ class Worker:
         settlements = [self.settlement(finished) for finished in batch]
         answers = self._insist(settlements)
         for finished, settlement, accepted in zip(batch, settlements, answers, strict=True):
-            self._forget(finished.job)
+            self._let_go(finished.job)
             self._tell_settled(finished, settlement.verdict, accepted)
 
     def _insist(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
@@ -252,7 +250,7 @@ class Worker:
                 failures += 1
                 if failures == 1:
                     log.warning("%s keeps %d results for later: %s", self.consumer, len(settlements), error)
-                time.sleep(min(1.0, 0.05 * 2 ** min(failures, 10)) * (0.5 + 0.5 * self._chance()))
+                time.sleep(self._backoff(failures, 1.0))
             except BrokerError:
                 if len(settlements) == 1:
                     log.exception("the store refuses to settle %s; its lease will end", settlements[0].receipt)
@@ -290,7 +288,7 @@ class Worker:
             serializer=serializer,
             seal=seal,
             error=error,
-            attempt=message.attempt if isinstance(message, Message) else 1,
+            attempt=message.attempt,
             worker=self.consumer,
             progress=job.progress,
             ttl=round(options.result_ttl * 1000),
@@ -299,19 +297,14 @@ class Worker:
 
     def _tell_settled(self, finished: Finished, verdict: Verdict, accepted: bool) -> None:
         message = finished.job.delivery.message
+        if self.observer is None and accepted and isinstance(verdict, Done) and not log.isEnabledFor(logging.DEBUG):
+            return  # the usual case costs nothing
         name = message.name if isinstance(message, Message) else "?"
-        attempt = message.attempt if isinstance(message, Message) else 1
-        outcome = finished.outcome
-        if not accepted:
-            log.info("%s %s is not ours any more: its settlement was refused", name, message.id)
-        elif isinstance(verdict, Done):
-            log.debug("done %s %s in %.3f s, attempt %d", name, message.id, finished.seconds, attempt)
-        else:
-            level = logging.ERROR if isinstance(verdict, Bury) else logging.INFO
-            log.log(level, "%s %s, attempt %d: %s", name, message.id, attempt, _story(outcome, verdict))
-        if self.observer is not None:
-            event = TaskSettled(message.id, name, attempt, self.consumer, outcome, verdict, accepted, finished.seconds)
-            tell(self.observer, event)
+        event = TaskSettled(
+            message.id, name, message.attempt, self.consumer, finished.outcome, verdict, accepted, finished.seconds
+        )
+        log_settled(event)
+        tell(self.observer, event)
 
     # Keep
 
@@ -343,7 +336,7 @@ class Worker:
 
     # Hold
 
-    def _forget(self, job: Job) -> None:
+    def _let_go(self, job: Job) -> None:
         del self._jobs[job.slot]
         self.table.free(job.slot)
 
@@ -357,24 +350,4 @@ class Worker:
         except BrokerError as error:
             log.warning("%d messages come back when their lease ends: %s", len(mine), error)
         for job in mine:
-            self._forget(job)
-
-
-def _is_suspect(delivery: Delivery) -> bool:
-    return not isinstance(delivery.message, Unreadable) and delivery.message.suspect
-
-
-def _story(outcome: Outcome, verdict: Verdict) -> str:
-    """An outcome and what follows from it, for the log."""
-    if isinstance(outcome, Aborted):
-        return "cancelled"
-    what = f"{outcome.failure.type}: {outcome.failure.message}" if not isinstance(outcome, Success) else "done"
-    match verdict:
-        case Bury():
-            return f"{what}; kept among the failed"
-        case Cancelled():
-            return "cancelled"
-        case Done():
-            return what
-        case _:
-            return f"{what}; again in {verdict.delay / 1000:.1f} s"
+            self._let_go(job)

@@ -12,8 +12,7 @@ import pytest
 from attrs import evolve
 
 from pyxqueue.testing.servers import ServerKind
-from tests.conftest import Servers
-from tests.support.until import until
+from tests.conftest import Servers, kinds_to_test
 
 from .app import App, Site
 from .conftest import StartTree
@@ -82,7 +81,7 @@ def rage(site: Site, start_tree: StartTree, tasks: int, every: float, seed: int)
     return hits
 
 
-@pytest.mark.parametrize("kind", ["valkey", "redis62"])
+@pytest.mark.parametrize("kind", [kind for kind in kinds_to_test() if kind in ("valkey", "redis62")])
 def test_storm(site: Site, servers: Servers, kind: ServerKind, start_tree: StartTree) -> None:
     """Five hundred tasks, and a busy worker process killed every 300 ms."""
     hits = rage(evolve(site, url=servers(kind).url, lease=5), start_tree, tasks=500, every=0.3, seed=7)
@@ -93,7 +92,7 @@ def test_storm(site: Site, servers: Servers, kind: ServerKind, start_tree: Start
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("kind", ["valkey", "redis62", "redis8"])
+@pytest.mark.parametrize("kind", kinds_to_test())
 def test_long_storm(site: Site, servers: Servers, kind: ServerKind, start_tree: StartTree, seed: int) -> None:
     """The same for minutes, with other dice."""
     hits = rage(evolve(site, url=servers(kind).url, lease=5), start_tree, tasks=3000, every=1.0, seed=seed)

@@ -8,7 +8,7 @@ from contextlib import closing
 import fakeredis
 import pytest
 import redis
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from pyxqueue.testing.machine import backend_machine
@@ -18,10 +18,12 @@ from ..conftest import Servers, kinds_to_test
 from ..support.redis_harness import RedisHarness
 
 
-def run(client: Callable[[], redis.Redis], *, examples: int, steps: int) -> None:
+def run(client: Callable[[], redis.Redis], *, examples: int, steps: int, shrink: bool = False) -> None:
+    """`shrink` makes a failure short, which takes many minutes on a server."""
+    phases = [Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if shrink else [])]
     machine = backend_machine(lambda: closing(RedisHarness(client())), promote_reclaims=True)
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None)
+        machine, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None, phases=phases)
     )
 
 
@@ -42,4 +44,4 @@ def test_a_server_follows_the_model(kind: ServerKind, servers: Servers) -> None:
 def test_a_server_follows_the_model_for_long(kind: ServerKind, servers: Servers) -> None:
     """The same with many more and longer sequences."""
     url = servers(kind).url
-    run(lambda: redis.Redis.from_url(url), examples=1000, steps=80)
+    run(lambda: redis.Redis.from_url(url), examples=1000, steps=80, shrink=True)

@@ -26,13 +26,14 @@ def test_a_delivery_on_its_way() -> None:
     (waiting,) = table.holdings()
     assert table.start(slot, 12.5)
     (running,) = table.holdings()
+    started, _ = table._times(slot)
     table.finish(slot)
     (done,) = table.holdings()
     table.free(slot)
 
     assert (waiting.task_id, waiting.receipt, waiting.attempt) == ("id", "receipt", 3)
     assert (waiting.waiting, waiting.running) == (True, False)
-    assert (running.waiting, running.running, running.started) == (False, True, 12.5)
+    assert (running.waiting, running.running, started) == (False, True, 12.5)
     assert (done.waiting, done.running) == (False, False)
     assert table.holdings() == []
     assert not table.busy()
@@ -65,12 +66,13 @@ def test_limits() -> None:
     table.start(slot, 1.0)
     table.limit(slot, 99.0, 1500.0)
     (limited,) = table.holdings()
+    times = table._times(slot)
     table.free(slot)
     table.hold("id", "receipt", 1)
     (fresh,) = table.holdings()
 
-    assert (limited.started, limited.deadline, limited.retry_delay) == (1.0, 99.0, 1500.0)
-    assert (fresh.deadline, fresh.retry_delay) == (0.0, -1.0)
+    assert (*times, limited.retry_delay) == (1.0, 99.0, 1500.0)
+    assert (*table._times(fresh.slot), fresh.retry_delay) == (0.0, 0.0, -1.0)
 
 
 def test_a_cancellation_is_for_one_delivery() -> None:

@@ -9,8 +9,7 @@ import pytest
 from pyxqueue.errors import BrokerError, BrokerUnavailableError
 from pyxqueue.message import Extension, Hold, Return, Settlement
 from pyxqueue.worker.held import HeldTable
-from pyxqueue.worker.keeper import PROMOTE_EVERY, STUCK, Keeper, KeeperThread
-from tests.support.until import until
+from pyxqueue.worker.keeper import PROMOTE_EVERY, STUCK, Keeper
 
 from .harness import Bench
 
@@ -203,18 +202,6 @@ def test_a_store_that_refuses(keeper: Keeper, broker: FakeBroker, time: Time, ta
     broker.error = BrokerError("no")
 
     assert keeper.step([table]) == pytest.approx(1.0)
-
-
-def test_a_thread_of_its_own() -> None:
-    """For a worker without a supervisor: it keeps, until it is left."""
-    bench = Bench()
-    bench.put("any", delay=10)
-    bench.clock.advance(10)
-    with KeeperThread(Keeper(bench.broker, round(RENEW * 3000)), bench.table):
-        until(lambda: bench.broker.depth().ready, "it was promoted")
-    bench.put("any", task_id="t2", delay=10)
-    bench.clock.advance(10)
-    assert bench.broker.depth().delayed == 1
 
 
 def test_it_keeps_a_lease_over_many(time: Time) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from attrs import evolve
 
 from pyxqueue.message import Done, Record, Settlement, TaskStatus
-from pyxqueue.worker.settler import same_store, settler
+from pyxqueue.protocols import same_store
+from pyxqueue.worker.settler import settler
 
 from .harness import Bench
 

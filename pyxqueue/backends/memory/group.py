@@ -203,7 +203,7 @@ class Group:
 
     def minimal(self, entry: Entry, status: TaskStatus, error: Failure | None = None) -> Record:
         """The record of an end that nobody described."""
-        attempt = entry.message.attempt if isinstance(entry.message, Message) else 1
+        attempt = 1 if entry.message is None else entry.message.attempt
         return Record(entry.id, status, error=error, attempt=attempt, worker=entry.consumer, rank=entry.rank)
 
     def end(self, entry: Entry, place: Place, record: Record, now: int) -> None:

@@ -253,8 +253,7 @@ class MemoryBackend:
             while True:
                 group, now = self._look()
                 info, left = group.show(task_id, now), _left(until)
-                unchanged = info and seen and (info.status, info.progress) == (seen.status, seen.progress)
-                if not unchanged or (left is not None and left <= 0):
+                if info is None or info.differs(seen) or (left is not None and left <= 0):
                     return info
                 self._store.changed.wait(left)
 

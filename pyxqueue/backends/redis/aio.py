@@ -6,7 +6,6 @@ Wake-ups still come through the one listening thread of the process, which hands
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
@@ -22,7 +21,7 @@ from .connect import Recipe
 from .keys import GroupKeys
 from .scripts import SCRIPTS
 from .session import REPLY_TIMEOUT, Session, StaleGroups, translate
-from .waiting import Waker
+from .waiting import Waker, deadline_after, seconds_left
 
 T = TypeVar("T")
 
@@ -62,7 +61,7 @@ class AsyncRedisProducer:
         return await self._batched(ids, lambda keys, batch: commands.show(keys, self._options.group, batch))
 
     async def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
-        deadline = _deadline(timeout)
+        deadline = deadline_after(timeout)
         async with self._watching(ids, deadline) as woken:
             while True:
                 found = await self._look(ids, self._waker.channel)
@@ -70,12 +69,12 @@ class AsyncRedisProducer:
                     return [None if isinstance(record, Unknown) else record for record in found]
 
     async def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
-        deadline = _deadline(timeout)
+        deadline = deadline_after(timeout)
         async with self._watching([task_id], deadline) as woken:
             while True:
                 await self._look([task_id], self._waker.channel)
                 (info,) = await self.show([task_id])
-                if info is None or seen is None or (info.status, info.progress) != (seen.status, seen.progress):
+                if info is None or info.differs(seen):
                     return info
                 if not await woken(deadline):
                     return info
@@ -110,7 +109,7 @@ class AsyncRedisProducer:
 
         async def woken(until: float | None) -> bool:
             try:
-                await asyncio.wait_for(event.wait(), _left(until))
+                await asyncio.wait_for(event.wait(), seconds_left(until))
             except TimeoutError:
                 return False
             event.clear()
@@ -171,11 +170,3 @@ class _Life:
             yield
         finally:
             await self.client.aclose(close_connection_pool=True)
-
-
-def _deadline(timeout: int | None) -> float | None:
-    return None if timeout is None else time.monotonic() + timeout / 1000
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())

@@ -15,11 +15,12 @@ from ...offload import Offloaded
 from ...protocols import AsyncProducer, StoreOptions
 from . import commands
 from .aio import AsyncRedisProducer
-from .commands import UNKNOWN, Lost, Unknown, batches, pairs
+from .commands import UNKNOWN, Orphan, Unknown, batches, pairs
 from .connect import Client, Recipe
 from .inspector import RedisInspector
 from .keys import GroupKeys
 from .session import REPLY_TIMEOUT, Contact, StaleGroups
+from .waiting import deadline_after, seconds_left
 
 T = TypeVar("T")
 
@@ -50,10 +51,10 @@ class RedisBackend(RedisInspector):
     ) -> None:
         super().__init__(recipe, options)
         self._results_only = results_only
-        self._recipe = recipe
         self._reclaim_after = reclaim_after
         self._reader: Client | None = None
         self._reader_id: int | None = None
+        self._producer: AsyncProducer | None = None
         self._interrupted = False
         self._contact = Contact()
         self._next_scan = 0.0
@@ -78,7 +79,7 @@ class RedisBackend(RedisInspector):
             return []
 
         def attempt() -> Sequence[Delivery]:
-            self._recover()
+            self._reclaim()
             found = self._read(consumer, limit, 0)
             return found if found or wait <= 0 else self._read(consumer, limit, wait)
 
@@ -109,7 +110,7 @@ class RedisBackend(RedisInspector):
     def _open_reader(self) -> Client:
         if self._reader is None:
             timeout = REPLY_TIMEOUT + MAX_BLOCK / 1000
-            self._reader = self._session.guard(lambda: self._recipe.open(timeout=timeout, retries=0))
+            self._reader = self._session.guard(lambda: self._session.recipe.open(timeout=timeout, retries=0))
             try:
                 self._reader_id = int(self._reader.execute_command("CLIENT", "ID"))
             except (RedisError, TypeError, ValueError):
@@ -144,33 +145,33 @@ class RedisBackend(RedisInspector):
             entries = [row[0].decode() for row in rows]
             if not entries:
                 break
-            lost = self._lost((entry, consumer, "started" if entry in running else "none") for entry in entries)
-            returned += self._restore(lost, 0)
+            orphans = self._orphans((entry, consumer, "started" if entry in running else "none") for entry in entries)
+            returned += self._restore(orphans, 0)
         self._run(lambda keys: commands.retire(keys, group, consumer, 0))
         return returned
 
-    def _lost(self, found: Iterable[tuple[str, str, str]]) -> list[Lost]:
+    def _orphans(self, found: Iterable[tuple[str, str, str]]) -> list[Orphan]:
         """From entry, consumer and charge to what `restore` takes."""
         listed = list(found)
         messages = self._messages_of([entry for entry, _, _ in listed])
         return [
-            Lost(entry, message.id, "1" if isinstance(message, Unreadable) else "", consumer, charge)
+            Orphan(entry, message.id, "1" if isinstance(message, Unreadable) else "", consumer, charge)
             if (message := messages.get(entry)) is not None
-            else Lost(entry, entry, "", consumer, charge)
+            else Orphan(entry, entry, "", consumer, charge)
             for entry, consumer, charge in listed
         ]
 
-    def _restore(self, lost: Sequence[Lost], min_idle: int) -> int:
+    def _restore(self, orphans: Sequence[Orphan], min_idle: int) -> int:
         options = self.options
-        return self._run(lambda keys: commands.restore(keys, options.group, options.history, min_idle, lost))
+        return self._run(lambda keys: commands.restore(keys, options.group, options.history, min_idle, orphans))
 
     def promote(self, limit: int) -> int:
-        self._session.repaired(self._recover)
+        self._session.repaired(self._reclaim)
         ids, until_next = self._run(lambda keys: commands.due(keys, self.options.group, limit))
         self._flags("promote", [], ids)
         return 0 if len(ids) == limit else until_next
 
-    def _recover(self) -> None:
+    def _reclaim(self) -> None:
         """Take back what was left by holders that have been silent for a lease, if we have been in touch that long."""
         session, group = self._session, self.options.group
         now = time.monotonic()
@@ -190,7 +191,7 @@ class RedisBackend(RedisInspector):
             return
         rows = session.execute("XPENDING", session.keys.stream, group, "IDLE", lease, "-", "+", commands.MAX_ITEMS)
         if rows:
-            self._restore(self._lost((row[0].decode(), row[1].decode(), "expired") for row in rows), lease)
+            self._restore(self._orphans((row[0].decode(), row[1].decode(), "expired") for row in rows), lease)
         self._forget_consumers()
 
     def _forget_consumers(self) -> None:
@@ -224,9 +225,13 @@ class RedisBackend(RedisInspector):
 
     def asynchronous(self) -> AsyncProducer:
         """What producers await: on redis.asyncio where that knows the kind of connection, else in threads."""
-        if self._recipe.can_open_async:
-            return AsyncRedisProducer(self._recipe, self.options, self._session, self._waker)
-        return Offloaded(self, self, self)
+        if self._producer is None:
+            self._producer = (
+                AsyncRedisProducer(self._session.recipe, self.options, self._session, self._waker)
+                if self._session.recipe.can_open_async
+                else Offloaded(self, self, self)
+            )
+        return self._producer
 
     # ResultStore
 
@@ -244,13 +249,13 @@ class RedisBackend(RedisInspector):
         return self._session.batched(ids, lambda keys, batch: commands.get(keys, batch, channel, self._results_only))
 
     def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
-        deadline = None if timeout is None else time.monotonic() + timeout / 1000
+        deadline = deadline_after(timeout)
         found: dict[str, Record | Unknown | None] = dict(zip(ids, self._look(ids), strict=True))
         inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         waker = self._waker
         missing = [task_id for task_id, record in found.items() if record is None]
         with waker.watching(missing, inbox.put):
-            look = missing if missing and waker.subscribed(_remaining(deadline)) else []
+            look = missing if missing and waker.subscribed(seconds_left(deadline)) else []
             while True:
                 found.update(zip(look, self._look(look, waker.channel), strict=True))
                 if UNKNOWN in found.values() or None not in found.values():
@@ -270,10 +275,7 @@ class RedisBackend(RedisInspector):
         self._flags("forget", [], ids)
 
 
-def _remaining(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
-
-
 def _until_look(deadline: float | None) -> float:
     """Seconds that a waiter sleeps at the most."""
-    return RECHECK if deadline is None else min(RECHECK, max(0.0, deadline - time.monotonic()))
+    left = seconds_left(deadline)
+    return RECHECK if left is None else min(RECHECK, left)

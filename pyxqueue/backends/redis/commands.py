@@ -114,7 +114,7 @@ def enqueue(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Com
     for group in groups.streams.values():
         keys += group.five
     args: list[Arg] = [groups.version, len(groups.streams)]
-    prefixes = [f"{group.prefix}:task:" for group in groups.streams.values()]
+    prefixes = [group.task_prefix for group in groups.streams.values()]
     for message in messages:
         keys += [prefix + message.id for prefix in prefixes]
         args += _message_args(message)
@@ -177,7 +177,7 @@ def _verdict_args(settlement: Settlement, task_id: str) -> tuple[str, Arg, Recor
 
 
 def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Settlement]) -> Command[list[bool]]:
-    prefix = f"{keys.prefix}:task:"
+    prefix = keys.task_prefix
     script_keys = list(keys.five)
     args: list[Arg] = [group, history]
     for settlement in settlements:
@@ -212,7 +212,7 @@ def extend(keys: GroupKeys, group: str, extensions: Sequence[Extension]) -> Comm
 
 
 @frozen
-class Lost:
+class Orphan:
     """A message whose holder is gone: its entry, its task, who held it, and what it is charged."""
 
     entry: str
@@ -222,11 +222,11 @@ class Lost:
     charge: str
 
 
-def restore(keys: GroupKeys, group: str, history: int, min_idle: int, lost: Sequence[Lost]) -> Command[int]:
+def restore(keys: GroupKeys, group: str, history: int, min_idle: int, orphans: Sequence[Orphan]) -> Command[int]:
     args: list[Arg] = [group, history, min_idle]
-    for item in lost:
+    for item in orphans:
         args += (item.entry, item.task_id, item.raw, item.consumer, item.charge)
-    return Command("restore", keys.with_tasks([item.task_id for item in lost]), args, int)
+    return Command("restore", keys.with_tasks([item.task_id for item in orphans]), args, int)
 
 
 def due(keys: GroupKeys, group: str, limit: int) -> Command[tuple[list[str], int]]:
@@ -310,7 +310,7 @@ def task_info(
         record = None
     if state and message is None and record is None:
         return None
-    attempt = message.attempt if isinstance(message, Message) else 1
+    attempt = 1 if message is None else message.attempt
     if state:
         status = TaskStatus(state)
     elif reason:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import queue
-import time
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -19,7 +18,7 @@ from .commands import Arg, entry_rank, pairs
 from .connect import Recipe
 from .keys import meta
 from .session import Session
-from .waiting import Waker
+from .waiting import Waker, deadline_after, seconds_left
 
 _PAGE = 256
 ENDED = ("failed", "history")
@@ -66,17 +65,17 @@ class RedisInspector:
         return self._session.batched(ids, lambda keys, batch: commands.show(keys, self.options.group, batch))
 
     def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
-        deadline = None if timeout is None else time.monotonic() + timeout / 1000
+        deadline = deadline_after(timeout)
         inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         with self._waker.watching([task_id], inbox.put):
-            self._waker.subscribed(None if deadline is None else deadline - time.monotonic())
+            self._waker.subscribed(seconds_left(deadline))
             while True:
                 self._session.run(commands.get(self._session.keys, [task_id], self._waker.channel))
                 info = self.show([task_id])[0]
-                if info is None or seen is None or (info.status, info.progress) != (seen.status, seen.progress):
+                if info is None or info.differs(seen):
                     return info
                 try:
-                    inbox.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+                    inbox.get(timeout=seconds_left(deadline))
                 except queue.Empty:
                     return info
 
@@ -143,9 +142,9 @@ class RedisInspector:
 
     def consumers(self) -> Sequence[ConsumerInfo]:
         session, group = self._session, self.options.group
-        stream = session.keys.stream
 
         def look() -> list[ConsumerInfo]:
+            stream = session.keys.stream
             known = [pairs(flat) for flat in session.execute("XINFO", "CONSUMERS", stream, group)]
             held: dict[bytes, list[str]] = {}
             start = "-"
@@ -175,9 +174,9 @@ class RedisInspector:
 
     def depth(self) -> Depth:
         session, group = self._session, self.options.group
-        keys = session.keys
 
         def look() -> Depth:
+            keys = session.keys
             summary = session.execute("XPENDING", keys.stream, group)
             held = int(summary[0])
             info = next(
@@ -217,7 +216,7 @@ class RedisInspector:
         session.execute("HINCRBY", key, "version", 1)
         session.refresh()
         session.execute("DEL", *keys.five)
-        pattern = "".join(f"\\{char}" if char in "*?[]\\" else char for char in f"{keys.prefix}:task:") + "*"
+        pattern = "".join(f"\\{char}" if char in "*?[]\\" else char for char in keys.task_prefix) + "*"
         for found in session.guard(lambda: list(session.client.scan_iter(match=pattern, count=1000))):
             session.execute("DEL", found)
 

@@ -2,19 +2,19 @@
 
 All keys of a queue share one hash slot: `{name}:…` hashes like `name`, so every script works on a cluster.
 
-======================= ======== ==================== ==========================================================
-key                     type     written by           lives
-======================= ======== ==================== ==========================================================
-`name`                  stream   enqueue … settle     for ever; what is outstanding in the first group
-`{name}:meta`           hash     register             for ever; groups and their streams, leases, a version
-`{name}:G:stream`       stream   enqueue … settle     until the group is removed; the live stream of a later group
-`{name}:G:delayed`      zset     enqueue … promote    while something is delayed; id by due time (ms)
-`{name}:G:parked`       stream   enqueue … promote    until the group is removed; the delayed messages themselves
-`{name}:G:history`      stream   settle               until the group is removed; finished messages, capped
-`{name}:G:failed`       stream   settle               until the group is removed; buried messages, with the reason
-`{name}:G:task:ID`      hash     enqueue … settle     the task's life, then `max(result ttl, 1 h)`; while it is
-                                                      among the failed: until it is requeued or deleted
-======================= ======== ==================== ==========================================================
+======================= ======== ======================= ==========================================================
+key                     type     written by              lives
+======================= ======== ======================= ==========================================================
+`name`                  stream   enqueue … settle        for ever; what is outstanding in the first group
+`{name}:meta`           hash     register                for ever; groups and their streams, leases, a version
+`{name}:G:stream`       stream   enqueue … settle        until the group is removed; the live stream of a later group
+`{name}:G:delayed`      zset     enqueue … promote       while something is delayed; id by due time (ms)
+`{name}:G:parked`       stream   enqueue … promote       until the group is removed; the delayed messages themselves
+`{name}:G:history`      stream   settle, cancel, restore until the group is removed; finished messages, capped
+`{name}:G:failed`       stream   settle                  until the group is removed; buried messages, with the reason
+`{name}:G:task:ID`      hash     enqueue … settle        the task's life, then `max(result ttl, 1 h)`; while it is
+                                                         among the failed: until it is requeued or deleted
+======================= ======== ======================= ==========================================================
 
 `{name}:wake:CLIENT` is a pub/sub channel, one for each client process that waits for results.
 """
@@ -57,7 +57,6 @@ class GroupKeys:
     """The keys of one group."""
 
     prefix: str
-    stream: str
     five: tuple[str, str, str, str, str]
     """In the order in which every script takes them: live stream, delayed, parked, history, failed."""
 
@@ -65,7 +64,15 @@ class GroupKeys:
     def of(cls, stream_key: str, group: str, stream: str) -> GroupKeys:
         prefix = f"{{{stream_key}}}:{group}"
         five = (stream, f"{prefix}:delayed", f"{prefix}:parked", f"{prefix}:history", f"{prefix}:failed")
-        return cls(prefix, stream, five)
+        return cls(prefix, five)
+
+    @property
+    def stream(self) -> str:
+        return self.five[0]
+
+    @property
+    def delayed(self) -> str:
+        return self.five[1]
 
     @property
     def parked(self) -> str:
@@ -80,13 +87,14 @@ class GroupKeys:
         return self.five[4]
 
     @property
-    def delayed(self) -> str:
-        return self.five[1]
+    def task_prefix(self) -> str:
+        """In front of an id: the key of that task."""
+        return f"{self.prefix}:task:"
 
     def task(self, task_id: str) -> str:
-        return f"{self.prefix}:task:{task_id}"
+        return self.task_prefix + task_id
 
     def with_tasks(self, ids: list[str]) -> list[str]:
         """The five keys and then the task key of each id: what most scripts declare."""
-        prefix = f"{self.prefix}:task:"
+        prefix = self.task_prefix
         return [*self.five, *(prefix + task_id for task_id in ids)]

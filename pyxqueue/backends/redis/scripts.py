@@ -12,7 +12,6 @@ from attrs import frozen
 class Script:
     """A script and the digest Redis knows it by."""
 
-    name: str
     text: str
     sha: str
 
@@ -25,7 +24,7 @@ def _load() -> dict[str, Script]:
         name, _, ending = file.name.partition(".")
         if ending == "lua" and not name.startswith("_"):
             text = common + file.read_text("utf-8")
-            scripts[name] = Script(name, text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324 - Redis's choice
+            scripts[name] = Script(text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324 - Redis's choice
     return scripts
 
 

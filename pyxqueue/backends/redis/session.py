@@ -44,7 +44,7 @@ class StaleGroups(BrokerUnavailableError):  # noqa: N818 - a signal between two 
 def translate(error: RedisError, where: str) -> Exception:
     """Our exception for the driver's; its text names the store."""
     text = f"{type(error).__name__}: {error}"
-    if "NOGROUP" in text or "no longer exists" in text:
+    if "NOGROUP" in text or "no longer exists" in text or "no such key" in text.lower():
         return StaleGroups(text)
     if "OOM " in text or "OutOfMemoryError" in text:
         return StoreFullError(f"the store at {where} is out of memory, nothing was enqueued: {text}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -129,3 +130,13 @@ class Waker:
         finally:
             subscription.close()
         return 0
+
+
+def deadline_after(timeout: int | None) -> float | None:
+    """When `timeout` ms are over, by `time.monotonic`; None for never."""
+    return None if timeout is None else time.monotonic() + timeout / 1000
+
+
+def seconds_left(deadline: float | None) -> float | None:
+    """Seconds until then, not below 0; None for as long as it takes."""
+    return None if deadline is None else max(0.0, deadline - time.monotonic())

@@ -1,7 +1,7 @@
 -- Move due messages from the delayed set to the stream.
 -- KEYS the five keys of the group, then the task key of each id
 -- ARGV group, ids
--- Returns per id 1, or 0 if it was not moved: each is checked again: another worker may have moved it, or it was cancelled.
+-- Returns per id 1, or 0 if it was not moved; each is checked again, for it may have been moved or cancelled meanwhile.
 local keys, now, answers = slice(KEYS, 1, 5), now_ms(), {}
 for item = 2, #ARGV do
   local id, task = ARGV[item], KEYS[4 + item]

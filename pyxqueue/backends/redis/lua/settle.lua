@@ -13,20 +13,19 @@ local function apply(task, entry, id, raw, verdict, detail, ttl, record)
   redis.call('XACK', keys[STREAM], group, entry)
   redis.call('XDEL', keys[STREAM], entry)
   local again = verdict == 'retry' or verdict == 'return'
+  if again and fields and not raw then
+    if verdict == 'retry' then
+      count_up(fields, 'attempt', 1)
+      set_field(fields, 'suspect', nil)
+    elseif tonumber(detail) > 0 then
+      count_up(fields, 'returns', 0)
+    end
+    set_field(fields, 'due', nil)
+  end
   if again and redis.call('HGET', task, 'cancel') then
     finish_cancelled(keys, task, id, fields, history, now)
   elseif again then
-    if not fields then return end -- somebody deleted the entry by hand
-    if not raw then
-      if verdict == 'retry' then
-        count_up(fields, 'attempt', 1)
-        set_field(fields, 'suspect', nil)
-      elseif tonumber(detail) > 0 then
-        count_up(fields, 'returns', 0)
-      end
-      set_field(fields, 'due', nil)
-    end
-    put_again(keys, task, id, fields, tonumber(detail), now, raw)
+    if fields then put_again(keys, task, id, fields, tonumber(detail), now, raw) end -- else deleted by hand
   elseif verdict == 'bury' then
     finish(keys, task, id, fields, 'failed', {'_reason', detail}, record, ttl, history, now)
   else
