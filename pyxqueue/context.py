@@ -42,7 +42,7 @@ class TaskContext:
         """
         if not (is_number(done) and (total is None or is_number(total)) and isinstance(message, str)):
             raise ConfigurationError(f"progress({done!r}, {total!r}, {message!r}) takes two finite numbers and a text")
-        self._report(Progress(done, total, without_surrogates(message)))
+        self._report(Progress(_plain(done), None if total is None else _plain(total), without_surrogates(message)))
 
 
 _current: contextvars.ContextVar[TaskContext] = contextvars.ContextVar("pyxqueue_current_task")
@@ -94,3 +94,8 @@ def is_number(value: object) -> bool:
 def without_surrogates(text: str) -> str:
     """Lone surrogates cannot be written as UTF-8."""
     return text.encode("utf-8", "replace").decode()
+
+
+def _plain(number: float) -> float:
+    """A plain int or float: subclasses, such as bool or those of numerical packages, have no wire form."""
+    return int(number) if isinstance(number, int) else float(number)

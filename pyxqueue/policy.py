@@ -30,6 +30,8 @@ MAX_RETURNS = 12
 rolling deployment to bring a worker that knows it."""
 NEWER_DELAY = 10_000
 """Milliseconds a message of a newer wire version is left alone before somebody looks at it again."""
+MAX_SECONDS = 1e10
+"""No pause, limit or time to live can be this long (three centuries)."""
 _FIRST_RETURN = 1_000
 _LAST_RETURN = 60_000
 
@@ -40,9 +42,9 @@ class RetryPolicy:
 
     retries: int = field(default=0, validator=validators.ge(0))
     """Runs after the first one; 0 is one run only."""
-    backoff: float = field(default=1.0, validator=validators.ge(0))
+    backoff: float = field(default=1.0, validator=[validators.ge(0), validators.lt(MAX_SECONDS)])
     """The pause before the first retry; each further one doubles it."""
-    backoff_max: float = field(default=600.0, validator=validators.ge(0))
+    backoff_max: float = field(default=600.0, validator=[validators.ge(0), validators.lt(MAX_SECONDS)])
     jitter: float = field(default=0.5, validator=[validators.ge(0), validators.le(1)])
     """The part of each pause that is random, so that a thousand failures do not come back in one moment."""
     max_crashes: int = field(default=3, validator=validators.ge(0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -17,13 +16,18 @@ from .context import TaskContext, enter, leave
 from .errors import ArgumentError, ConfigurationError, DuplicateTaskError
 from .message import NAME_PATTERN, valid_id
 from .names import qualified_name
-from .policy import RetryPolicy
+from .policy import MAX_SECONDS, RetryPolicy
 from .result import AsyncResult
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Call = tuple[Sequence[Any], Mapping[str, Any]]
 """The arguments of one call, by position and by name."""
+
+
+def _duration(_instance: object, attribute: Attribute[Any], value: float) -> None:
+    if not 0 < value < MAX_SECONDS:
+        raise ValueError(f"{attribute.name}={value!r} must be a number of seconds, more than 0")
 
 
 @frozen
@@ -33,11 +37,11 @@ class TaskOptions:
     policy: RetryPolicy = RetryPolicy()
     retry_on: tuple[type[BaseException], ...] = (Exception,)
     give_up_on: tuple[type[BaseException], ...] = ()
-    timeout: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
+    timeout: float | None = field(default=None, validator=validators.optional(_duration))
     """Soft limit: `TimeLimitExceeded` is raised inside the task."""
-    hard_timeout: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
+    hard_timeout: float | None = field(default=None, validator=validators.optional(_duration))
     """Hard limit: the worker process is killed and replaced. By default `timeout` + 10 s, where there is one."""
-    result_ttl: float = field(default=86_400.0, validator=validators.gt(0))
+    result_ttl: float = field(default=86_400.0, validator=_duration)
     """How long the result can be read."""
 
     @property
@@ -49,7 +53,7 @@ class TaskOptions:
 
 
 def _seconds(_instance: object, attribute: Attribute[Any], value: float) -> None:
-    if not 0 <= value < math.inf:
+    if not 0 <= value < MAX_SECONDS:
         raise ValueError(f"{attribute.name}={value!r} must be a number of seconds, 0 or more")
 
 

@@ -60,13 +60,26 @@ def message_to_fields(message: Message) -> list[bytes]:
     return flat
 
 
+def _count(raw: bytes) -> int:
+    return _between(int(raw), 2**31)
+
+
+def _time(raw: bytes) -> int:
+    return _between(int(raw), 2**53)
+
+
+def _between(number: int, end: int) -> int:
+    if not 0 <= number < end:
+        raise ValueError(f"{number} is out of range")
+    return number
+
+
 _HEADERS = msgspec.json.Decoder(dict[str, str])
 _READERS: dict[bytes, tuple[str, Callable[[bytes], object]]] = {
     **{name.encode(): (name, bytes.decode) for name in ("name", "serializer", "parent", "reply", "seal")},
-    **{
-        name.encode(): (name, int)
-        for name in ("v", "attempt", "crashes", "returns", "enqueued", "due", "expires", "priority")
-    },
+    **{name.encode(): (name, _count) for name in ("v", "attempt", "crashes", "returns")},
+    **{name.encode(): (name, _time) for name in ("enqueued", "due", "expires")},
+    b"priority": ("priority", int),
     b"body": ("body", bytes),
     b"suspect": ("suspect", b"1".__eq__),
     b"headers": ("headers", _HEADERS.decode),
@@ -79,7 +92,8 @@ def message_from_fields(fields: Fields, fallback_id: str) -> Message | Unreadabl
     `fallback_id` names an entry without a (valid) id of its own, unless it says in ``_id`` how it was known before.
     """
     if b"_id" in fields:
-        fallback_id = fields[b"_id"].decode(errors="replace")
+        known = fields[b"_id"].decode("ascii", "replace")
+        fallback_id = known if ID_PATTERN.fullmatch(known) else fallback_id
         fields = {name: value for name, value in fields.items() if name != b"_id"}
     raw_id = fields.get(b"id", b"").decode("ascii", "replace")
     task_id = raw_id if ID_PATTERN.fullmatch(raw_id) else fallback_id

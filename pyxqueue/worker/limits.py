@@ -37,6 +37,10 @@ def _over_time(seconds: float | None) -> TimeLimitExceeded:
     return TimeLimitExceeded(f"the task ran longer than its timeout of {seconds:g} s")
 
 
+_EARLY = 0.005
+"""Seconds by which a timer may fire before its time by another clock."""
+
+
 class SignalInterrupter:
     """For tasks that run in the main thread, one at a time."""
 
@@ -46,6 +50,7 @@ class SignalInterrupter:
         self._cancelled: object = None
         self._told = False
         self._seconds: float | None = None
+        self._deadline = 0.0
         self._main = threading.main_thread().ident or 0
         signal.signal(signal.SIGALRM, self._on_alarm)
 
@@ -56,7 +61,7 @@ class SignalInterrupter:
             if not self._told:  # once: it may take its time to clean up
                 self._told = True
                 raise CancelRequested("the task was cancelled")
-        elif self._seconds is not None:
+        elif self._seconds is not None and time.monotonic() >= self._deadline:  # else it was meant for another job
             raise _over_time(self._seconds)
 
     def limit(self, job: object, seconds: float | None) -> SignalInterrupter:
@@ -69,6 +74,7 @@ class SignalInterrupter:
         self._told = False
         self._job = self._next
         if self._seconds is not None:
+            self._deadline = time.monotonic() + self._seconds - _EARLY
             signal.setitimer(signal.ITIMER_REAL, self._seconds)
 
     def __exit__(self, *_error: object) -> None:
@@ -77,6 +83,8 @@ class SignalInterrupter:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
     def cancel(self, job: object) -> None:
+        if job is not self._job:
+            return  # it waits, or has ended
         self._cancelled = job
         signal.pthread_kill(self._main, signal.SIGALRM)
 

@@ -49,8 +49,7 @@ class ForkStarter:
 
 def fork() -> int:
     """`os.fork` with nothing left in the output buffers that both processes would then write."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    _flush()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # about threads: the caller has decided
         return os.fork()
@@ -64,10 +63,18 @@ def end_process(body: Callable[[], int]) -> NoReturn:
     except BaseException:  # noqa: BLE001 - whatever it was, this process must end here
         traceback.print_exc()
     finally:
-        logging.shutdown()
-        for stream in (sys.stdout, sys.stderr):
+        try:
+            logging.shutdown()
+            _flush()
+        finally:
+            os._exit(code)  # whatever happens: an exception must not climb into the parent's code that we carry
+
+
+def _flush() -> None:
+    """Write out what is buffered; a stream that is closed, or whose reader is gone, is not worth a process."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
             stream.flush()
-        os._exit(code)
 
 
 class SpawnStarter:
@@ -99,7 +106,7 @@ def with_pid(name: str, pid: int) -> str:
 def serve(make: MakeWorker, name: str, table: HeldTable) -> int:
     """Be a worker process; answers its exit code."""
     signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's ^C is for the supervisor to judge
+    signal.signal(signal.SIGINT, lambda *_: None)  # the terminal's ^C is for the supervisor to judge
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _own_group(0)
     stopped = []
@@ -109,8 +116,15 @@ def serve(make: MakeWorker, name: str, table: HeldTable) -> int:
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     if stopped:
         worker.stop()
+    os.register_at_fork(after_in_child=_be_ordinary)
     worker.run()
     return 0
+
+
+def _be_ordinary() -> None:
+    """A process that a task forks is no worker: signals do to it what they do to any."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _own_group(pid: int) -> None:

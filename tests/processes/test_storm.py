@@ -13,6 +13,7 @@ from attrs import evolve
 
 from pyxqueue.testing.servers import ServerKind
 from tests.conftest import Servers, kinds_to_test
+from tests.support.until import until
 
 from .app import App, Site
 from .conftest import StartTree

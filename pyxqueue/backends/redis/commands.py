@@ -42,6 +42,8 @@ from .keys import GroupKeys, later_stream, meta
 
 MAX_ITEMS = 256
 """Items in one script call: bounds how long Redis is busy with it."""
+MAX_TTL = 10**15
+"""Milliseconds; Redis refuses an expiry beyond what its clock can hold."""
 MAX_BYTES = 4 << 20
 """Payload bytes in one script call."""
 
@@ -83,7 +85,9 @@ def batches(items: Sequence[T], size: Callable[[T], int] = lambda _: 0) -> Itera
 
 
 def pairs(flat: Sequence[bytes]) -> Fields:
-    """A flat reply as a dict."""
+    """A flat reply as a dict; see ``packed`` in `_common.lua` for entries with very many fields."""
+    if len(flat) == 2 and flat[0] == b"packed":
+        flat = _unpacked(flat[1]) or flat
     it = iter(flat)
     return dict(zip(it, it, strict=False))
 
@@ -100,12 +104,29 @@ def read_groups(stream_key: str, fields: Fields) -> Groups:
     return Groups(found.get("version", "0"), streams, leases)
 
 
+def _unpacked(text: bytes) -> list[bytes]:
+    """The values, or nothing if the text is not what `_common.lua` writes."""
+    values, at = [], 0
+    while at < len(text):
+        size, colon, _ = text[at : at + 12].partition(b":")
+        if not colon or not size.isdigit():
+            return []
+        start = at + len(size) + 1
+        at = start + int(size)
+        values.append(text[start:at])
+    return values if len(values) % 2 == 0 else []
+
+
 def register(stream_key: str, group: str, lease: int | None, default: int) -> Command[Groups]:
     def parse(reply: Any) -> Groups:
         return read_groups(stream_key, pairs(reply))
 
     keys = [meta(stream_key), stream_key, later_stream(stream_key, group)]
     return Command("register", keys, [group, "" if lease is None else lease, default], parse)
+
+
+def unregister(stream_key: str, group: str) -> Command[bool]:
+    return Command("unregister", [meta(stream_key)], [group], bool)
 
 
 def enqueue(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Command[list[bool] | None]:
@@ -184,7 +205,7 @@ def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Sett
         entry, consumer, task_id, raw = open_receipt(settlement.receipt)
         verdict, detail, record = _verdict_args(settlement, task_id)
         fields = record_to_fields(record) if record else []
-        ttl = record.ttl if record else 0
+        ttl = min(record.ttl, MAX_TTL) if record else 0
         script_keys.append(prefix + task_id)
         args += (entry, consumer, task_id, raw, verdict, detail, ttl, len(fields), *fields, len(settlement.then))
         for follow_up in settlement.then:
@@ -275,7 +296,7 @@ def put(keys: GroupKeys, group: str, records: Sequence[Record]) -> Command[list[
     args: list[Arg] = [group]
     for record in records:
         fields = record_to_fields(evolve(record, rank=0))
-        args += (record.id, record.ttl, record.rank, len(fields), *fields)
+        args += (record.id, min(record.ttl, MAX_TTL), record.rank, len(fields), *fields)
     return Command("put", keys.with_tasks([record.id for record in records]), args, _bools)
 
 

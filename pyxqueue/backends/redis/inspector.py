@@ -16,7 +16,6 @@ from ...wire import message_from_fields
 from . import commands
 from .commands import Arg, entry_rank, pairs
 from .connect import Recipe
-from .keys import meta
 from .session import Session
 from .waiting import Waker, deadline_after, seconds_left
 
@@ -211,9 +210,7 @@ class RedisInspector:
         keys = session.look().streams.get(group)
         if keys is None:
             raise ConfigurationError(f"{self.options.stream_key!r} has no group {group!r}, only {self.groups()}")
-        key = meta(self.options.stream_key)
-        session.execute("HDEL", key, f"group:{group}", f"lease:{group}")
-        session.execute("HINCRBY", key, "version", 1)
+        session.run(commands.unregister(self.options.stream_key, group))
         session.refresh()
         session.execute("DEL", *keys.five)
         pattern = "".join(f"\\{char}" if char in "*?[]\\" else char for char in keys.task_prefix) + "*"

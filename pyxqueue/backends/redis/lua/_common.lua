@@ -14,6 +14,13 @@ local function int(number)
   return string.format('%.0f', number)
 end
 
+-- A version that never comes again, not even after the server has lost its data: a producer that knows an older list of
+-- groups must notice.
+local function groups_changed(meta)
+  local time = redis.call('TIME')
+  redis.call('HSET', meta, 'version', time[1] .. '.' .. time[2])
+end
+
 local function slice(list, from, count)
   local part = {}
   for i = from, from + count - 1 do part[#part + 1] = list[i] end
@@ -50,15 +57,35 @@ local function count_up(fields, name, start)
   set_field(fields, name, int((tonumber(field(fields, name)) or start) + 1))
 end
 
+-- An entry with more fields than Lua can pass on travels as one field: each value behind its length and a colon.
+local function packed(fields)
+  local parts = {}
+  for i = 1, #fields do parts[i] = #fields[i] .. ':' .. fields[i] end
+  return {'packed', table.concat(parts)}
+end
+
+local function unpacked(fields)
+  if #fields ~= 2 or fields[1] ~= 'packed' then return fields end
+  local text, values, at = fields[2], {}, 1
+  while at <= #text do
+    local colon = string.find(text, ':', at, true)
+    local size = colon and tonumber(string.sub(text, at, colon - 1))
+    if not size then return fields end
+    values[#values + 1] = string.sub(text, colon + 1, colon + size)
+    at = colon + size + 1
+  end
+  return values
+end
+
 -- The fields of one stream entry, or nil when there is none.
 local function read(stream, entry)
   local found = redis.call('XRANGE', stream, entry, entry)
-  return found[1] and found[1][2]
+  return found[1] and unpacked(found[1][2])
 end
 
 -- limit: how many entries the stream keeps; without one, all.
 local function append(stream, fields, limit)
-  if #fields > MAX_FIELDS then fields = {'packed', cmsgpack.pack(fields)} end
+  if #fields > MAX_FIELDS then fields = packed(fields) end
   if limit then return redis.call('XADD', stream, 'MAXLEN', limit, '*', unpack(fields)) end
   return redis.call('XADD', stream, '*', unpack(fields))
 end
@@ -98,10 +125,7 @@ end
 
 -- An entry that has no id of its own is known by the id of its first stream entry; it takes that along.
 local function keep_id(fields, id)
-  if field(fields, 'id') ~= id and not field(fields, '_id') then
-    fields[#fields + 1] = '_id'
-    fields[#fields + 1] = id
-  end
+  if field(fields, 'id') ~= id then set_field(fields, '_id', id) end
 end
 
 -- A message that ran or was handed back goes to the end of the line: progress starts anew.
@@ -136,9 +160,15 @@ local function finish_cancelled(keys, task, id, fields, history, now)
   finish(keys, task, id, fields, 'history', {'_state', '6'}, record, '86400000', history, now)
 end
 
+-- Whether a task id may be the id of a stream entry: Redis refuses numbers beyond 64 bits.
+local function entry_id(id)
+  local ms, sequence = string.match(id, '^(%d+)%-(%d+)$')
+  return ms and #ms < 17 and #sequence < 17
+end
+
 -- An entry written by hand has no task key until somebody asks for it.
 local function adopt(keys, task, id)
-  if string.match(id, '^%d+%-%d+$') and read(keys[STREAM], id) then
+  if entry_id(id) and read(keys[STREAM], id) then
     redis.call('HSET', task, 'at', 'live', 'e', id)
   end
 end

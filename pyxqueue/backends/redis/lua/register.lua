@@ -13,7 +13,7 @@ if not stream then
 end
 local made = redis.pcall('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
 if type(made) == 'table' and made.err and not string.find(tostring(made.err), 'BUSYGROUP') then return made end
-if redis.call('HSETNX', meta, 'group:' .. group, stream) == 1 then redis.call('HINCRBY', meta, 'version', 1) end
+if redis.call('HSETNX', meta, 'group:' .. group, stream) == 1 then groups_changed(meta) end
 if ARGV[2] ~= '' then redis.call('HSET', meta, 'lease:' .. group, ARGV[2]) end
 redis.call('HSETNX', meta, 'lease:' .. group, ARGV[3])
 return redis.call('HGETALL', meta)

@@ -9,14 +9,13 @@ for item = 1, (#ARGV - 1) / 2 do
   local at, entry, channels = unpack(redis.call('HMGET', task, 'at', 'e', 'w'))
   local fields = places[at] and entry ~= '' and read(places[at], entry)
   if fields then
-    redis.call('XDEL', places[at], entry)
     for _ = 1, 4 do table.remove(fields) end -- what `finish` wrote behind the message's own
-    if fields[1] == 'packed' and #fields == 2 then fields = cmsgpack.unpack(fields[2]) end
     if raw ~= '1' then
       for _, name in ipairs({'attempt', 'crashes', 'suspect', 'returns', 'due'}) do set_field(fields, name, nil) end
     end
     redis.call('DEL', task)
     put(keys, task, id, fields, 0, now)
+    redis.call('XDEL', places[at], entry)
     announce(channels, id)
   end
   answers[#answers + 1] = fields and 1 or 0

@@ -7,7 +7,7 @@ local places = {live = keys[STREAM], parked = keys[PARKED], history = keys[HISTO
 for item = 2, #ARGV do
   local id, task = ARGV[item], KEYS[4 + item]
   local all = redis.call('HGETALL', task)
-  if #all == 0 and string.match(id, '^%d+%-%d+$') and read(keys[STREAM], id) then
+  if #all == 0 and entry_id(id) and read(keys[STREAM], id) then
     all = {'at', 'live', 'e', id}
   end
   local at, entry = field(all, 'at'), field(all, 'e')

@@ -1,0 +1,7 @@
+-- Take a group off the list of groups; what is in it is left for the caller to delete.
+-- KEYS meta
+-- ARGV group
+-- Returns 1, or 0 if there was no such group.
+local removed = redis.call('HDEL', KEYS[1], 'group:' .. ARGV[1], 'lease:' .. ARGV[1])
+groups_changed(KEYS[1])
+return removed > 0 and 1 or 0
