@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from attrs import evolve
 
 from .codec import Codec
-from .errors import TaskStateError
+from .errors import ConfigurationError, TaskStateError
 from .message import TaskInfo
 from .protocols import Broker, Inspector, ResultStore, StoreOptions, same_store
 from .result import AsyncResult, unknown
@@ -146,6 +146,8 @@ class Administration:
 
 def id_text(task_id: str | bytes) -> str:
     """An id as it is kept, from what a caller may give."""
+    if not isinstance(task_id, str | bytes):
+        raise ConfigurationError(f"{task_id!r} is no task id: give the text or bytes of one")
     return task_id.decode(errors="replace") if isinstance(task_id, bytes) else task_id
 
 

@@ -123,7 +123,8 @@ class EagerSession:
         with self._stepping:
             now = self.clock()
             dues = [now + left for backend in list(self._backends.values()) if (left := backend.promote(0)) >= 0]
-            moment: int = min([*dues, *([] if end is None else [end])], default=now)
+            moments = [*dues, *([] if end is None else [end])] or [now]
+            moment = min(moments)
             self.clock.advance(max(0, moment - now))
             return moment in dues
 

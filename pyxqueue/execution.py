@@ -73,8 +73,9 @@ class Execution:
     async def arun(self) -> Outcome:
         """Run an ``async def`` task on the running loop."""
         token = self._enter()
+        limit = asyncio.timeout(self.task.options.timeout)
         try:
-            async with asyncio.timeout(self.task.options.timeout) as limit:
+            async with limit:
                 value = await self.task.function(*self.args, **self.kwargs)
             return self.codec.seal_result(self.message, value)
         except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome

@@ -3,33 +3,60 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-
-from attrs import frozen
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from .message import Message, Record, TaskInfo
 from .protocols import AsyncProducer, Broker, HasAsync, Inspector, ResultStore, same_store
 
+T = TypeVar("T")
+_SLICE = 500
+"""Ms that a waiting call occupies its thread: an await that was cancelled gives it back after that."""
+_WAITERS = 64
 
-@frozen
+
 class Offloaded:
-    """An `AsyncProducer` over synchronous stores; each waiting call occupies a thread."""
+    """An `AsyncProducer` over synchronous stores. Waiting has threads of its own, so that it never keeps an enqueue."""
 
-    broker: Broker
-    results: ResultStore
-    inspector: Inspector
+    def __init__(self, broker: Broker, results: ResultStore, inspector: Inspector) -> None:
+        self._broker = broker
+        self._results = results
+        self._inspector = inspector
+        self._pool = ThreadPoolExecutor(_WAITERS, "pyxqueue-wait")
+        # A store of this process answers at once, or has a clock of its own that a slice would move.
+        self._sliced = not getattr(broker, "one_process", False)
 
     async def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
-        return await asyncio.to_thread(self.broker.enqueue, messages)
-
-    async def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
-        return await asyncio.to_thread(self.results.wait, ids, timeout)
+        return await asyncio.to_thread(self._broker.enqueue, messages)
 
     async def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
-        return await asyncio.to_thread(self.inspector.show, ids)
+        return await asyncio.to_thread(self._inspector.show, ids)
+
+    async def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+        return await self._in_slices(
+            lambda step: self._results.wait(ids, step), lambda records: None not in records, timeout
+        )
 
     async def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
-        return await asyncio.to_thread(self.inspector.watch, task_id, seen, timeout)
+        def changed(info: TaskInfo | None) -> bool:
+            return info is None or info.differs(seen)
+
+        return await self._in_slices(lambda step: self._inspector.watch(task_id, seen, step), changed, timeout)
+
+    async def _in_slices(self, wait: Callable[[int | None], T], over: Callable[[T], bool], timeout: int | None) -> T:
+        """Wait in a thread, a slice at a time, until it is over, the time is up, or the store has given up early."""
+        loop = asyncio.get_running_loop()
+        left = timeout
+        while True:
+            step: Any = left if not self._sliced else _SLICE if left is None else min(_SLICE, left)
+            begun = time.monotonic()
+            answer = await loop.run_in_executor(self._pool, wait, step)
+            early = step is not None and (time.monotonic() - begun) * 1000 < step / 2
+            left = None if left is None else left - (step or 0)
+            if over(answer) or not self._sliced or early or (left is not None and left <= 0):
+                return answer
 
 
 def asynchronous(broker: Broker, results: ResultStore, inspector: Inspector) -> AsyncProducer:

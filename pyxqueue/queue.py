@@ -26,7 +26,7 @@ from .offload import asynchronous
 from .protocols import AsyncProducer, Backend, Broker, Inspector, ResultStore, Serializer, StoreOptions
 from .result import AsyncResult, Reader
 from .serializers import Seal
-from .settings import eager_by_environment, find_serializer, lease_ms, seal_of_environment
+from .settings import check_numbers, check_prefix, eager_by_environment, find_serializer, lease_ms, seal_of_environment
 from .stores import StoreSource, find_store
 from .task import Call, CallOptions, Registry, Task
 from .worker import Observer, WorkerOptions
@@ -107,8 +107,13 @@ class TaskQueue(Administration):
             store, stream_key = None, store
         if store is not None and broker is not None:
             raise ConfigurationError("give either a store, or broker= and results=")
+        check_numbers(queue_size=queue_size, timeout=timeout, max_payload=max_payload, max_result=max_result)
+        check_prefix(worker_prefix)
         self.options = StoreOptions(
-            stream_key or "tasks", consumer_group, lease_ms(lease), 10_000 if queue_size is None else queue_size
+            stream_key="tasks" if stream_key is None else stream_key,
+            group=consumer_group,
+            lease=lease_ms(lease),
+            history=10_000 if queue_size is None else queue_size,
         )
         self._given = store
         self._own = (broker, results)

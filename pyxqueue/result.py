@@ -16,6 +16,7 @@ from .protocols import AsyncProducer, Inspector, ResultStore, same_store
 
 R = TypeVar("R")
 _NOTHING: Any = object()
+_SLICE = 1_000
 
 
 @frozen
@@ -62,13 +63,12 @@ class AsyncResult(Generic[R]):
                 for progress in self.watch(timeout):
                     bar.show(progress)
         reader = self._reader
-        if not reader.one_store:
-            self._check_known(reader.inspector.show([self.task_id])[0], None)  # the result store could wait for ever
         while True:
-            (record,) = reader.results.wait([self.task_id], _left(deadline))
-            if record is None:
-                self._check_known(reader.inspector.show([self.task_id])[0], timeout)
-            elif record.status.finished:
+            (record,) = reader.results.wait([self.task_id], self._patience(deadline))
+            if record is None and self._ended(reader.inspector.show([self.task_id])[0], timeout, deadline):
+                (record,) = reader.results.wait([self.task_id], 0)
+                record = self._final(record, reader.inspector.show([self.task_id])[0])
+            if record is not None and record.status.finished:
                 return self._open(record)
 
     async def aget(self, timeout: float | None = None) -> R:
@@ -77,13 +77,12 @@ class AsyncResult(Generic[R]):
             return cast(R, self._value)
         deadline = _deadline(timeout)
         producer = self._reader.producer
-        if not self._reader.one_store:
-            self._check_known((await producer.show([self.task_id]))[0], None)
         while True:
-            (record,) = await producer.wait([self.task_id], _left(deadline))
-            if record is None:
-                self._check_known((await producer.show([self.task_id]))[0], timeout)
-            elif record.status.finished:
+            (record,) = await producer.wait([self.task_id], self._patience(deadline))
+            if record is None and self._ended((await producer.show([self.task_id]))[0], timeout, deadline):
+                (record,) = await producer.wait([self.task_id], 0)
+                record = self._final(record, (await producer.show([self.task_id]))[0])
+            if record is not None and record.status.finished:
                 return self._open(record)
 
     def __await__(self) -> Generator[Any, None, R]:
@@ -143,13 +142,37 @@ class AsyncResult(Generic[R]):
             raise unknown(self.task_id)
         return info
 
-    def _check_known(self, info: TaskInfo | None, timeout: float | None) -> None:
-        """The wait has brought no record: raise if there is no such task, or if the time was up."""
-        if info is None or (info.status.finished and info.record is None):
+    def _patience(self, deadline: float | None) -> int | None:
+        """Ms to wait in one go. Where results are kept apart, their store cannot know that a task was cancelled or
+        deleted, so the broker is asked in between."""
+        left = _left(deadline)
+        if self._reader.one_store:
+            return left
+        return _SLICE if left is None else min(left, _SLICE)
+
+    def _ended(self, info: TaskInfo | None, timeout: float | None, deadline: float | None) -> bool:
+        """The wait has brought no record: whether the task has ended all the same. Raises if there is no such task, or
+        if the time is up."""
+        if info is None:
             raise unknown(self.task_id)
-        if timeout is not None and not info.status.finished:
+        if info.status.finished:
+            return True
+        over = self._reader.one_store or (deadline is not None and time.monotonic() >= deadline)
+        if timeout is not None and over:
             state = info.status.name
             raise ResultTimeoutError(f"task {self.task_id} has not ended within {timeout:g} s: it is {state}")
+        return False
+
+    def _final(self, record: Record | None, info: TaskInfo | None) -> Record | None:
+        """The record of a task that has ended: the store's, else what the broker knows of its end."""
+        if record is not None:
+            return record
+        kept = info.record if info is not None else None
+        if info is not None and not info.status.finished:
+            return None  # somebody runs it again
+        if kept is None or (kept.status is TaskStatus.SUCCESS and not self._reader.one_store):
+            raise unknown(self.task_id)
+        return kept
 
     def _open(self, record: Record) -> R:
         if record.status is TaskStatus.CANCELLED:

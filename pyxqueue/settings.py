@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 
 from .errors import ConfigurationError
@@ -61,3 +62,19 @@ def eager_by_environment() -> bool:
     if text.lower() in _NO:
         return False
     raise ConfigurationError(f"{EAGER_VARIABLE}={text!r} is not clear: use 1 or 0")
+
+
+_PREFIX = re.compile(r"[\w.@:-]{0,64}")
+
+
+def check_prefix(prefix: str) -> None:
+    """Raises `ConfigurationError` for what cannot stand in front of the names of workers."""
+    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
+        raise ConfigurationError(f"worker_prefix={prefix!r} is not valid: use at most 64 letters, digits, _ . @ : -")
+
+
+def check_numbers(**given: int | None) -> None:
+    """Raises `ConfigurationError` for what is no whole number of 0 or more."""
+    for name, value in given.items():
+        if value is not None and (not isinstance(value, int) or value < 0):
+            raise ConfigurationError(f"{name}={value!r} must be a whole number, 0 or more")

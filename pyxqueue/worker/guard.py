@@ -41,6 +41,13 @@ class Guard:
     def remove(self, pid: int) -> None:
         self._say(f"-{pid}\n")
 
+    def ended(self) -> bool:
+        """Whether somebody has killed it."""
+        pid, _ = os.waitpid(self.pid, os.WNOHANG)
+        if pid:
+            os.close(self.pipe)
+        return pid != 0
+
     def stop(self) -> None:
         """Say goodbye: everything was stopped in order."""
         self._say("bye\n")

@@ -34,7 +34,7 @@ class Keeper:
     _monotonic: Callable[[], float] = time.monotonic
     _next_renewal: float = field(default=0.0, init=False)
     _next_promotion: float = field(default=0.0, init=False)
-    _failing: bool = field(default=False, init=False)
+    failing: bool = field(default=False, init=False)
 
     def step(self, tables: Sequence[HeldTable]) -> float:
         """Do what is due now; answers how many seconds later it wants to be called again."""
@@ -48,11 +48,11 @@ class Keeper:
                 until_due = self.broker.promote(_PROMOTE_BATCH)
                 soon = until_due / 1000 if until_due >= 0 else PROMOTE_EVERY
                 self._next_promotion = now + min(PROMOTE_EVERY, max(0.001, soon))
-            self._failing = False
+            self.failing = False
         except BrokerUnavailableError as error:
-            if not self._failing:
+            if not self.failing:
                 log.warning("leases cannot be renewed now: %s", error)
-            self._failing = True
+            self.failing = True
             self._next_renewal = self._next_promotion = now + PROMOTE_EVERY
         except BrokerError:
             log.exception("leases cannot be renewed now")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import uuid
@@ -14,6 +16,7 @@ from collections.abc import Callable, Sequence
 from attrs import define, frozen
 
 from ..codec import Codec
+from ..errors import ConfigurationError
 from ..protocols import Broker, ResultStore
 from ..task import Registry
 from .events import Observer, log
@@ -25,6 +28,8 @@ from .supervisor import Supervisor
 from .worker import Worker
 
 _CONCURRENCY = 100
+_READY = b"r"
+_IMPORT_PATIENCE = 60.0
 
 
 @frozen
@@ -67,6 +72,9 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
     log.info(
         "%d worker processes, pid of the supervisor %d, tasks: %d", options.processes, os.getpid(), len(parts.registry)
     )
+    if parent is not None:
+        with contextlib.suppress(OSError):  # a pipe, of somebody who does not wait for it
+            os.write(parent, _READY)
     Supervisor(
         options,
         start,
@@ -93,7 +101,7 @@ class Started:
 
     pid: int
     _leash: int
-    """Our end of a pipe: when it closes, because we end, the supervisor stops."""
+    """Our end of a socket pair: when it closes, because we end, the supervisor stops."""
     _process: subprocess.Popen[bytes] | None = None
 
     def stop(self) -> None:
@@ -111,23 +119,49 @@ class Started:
 
 
 def start_workers(parts: WorkerParts, options: WorkerOptions) -> Started:
-    """Start a supervisor in a process of its own and return at once."""
-    reader, writer = os.pipe()
+    """Start a supervisor in a process of its own.
+
+    Raises `ConfigurationError` if the tasks cannot be imported there.
+    """
+    ours, theirs = (end.detach() for end in socket.socketpair())
     if parts.reimport is not None and not fork_is_safe():
-        command = [*parts.reimport, "worker", *_flags(options), "--parent-fd", str(reader)]
-        process = subprocess.Popen(command, pass_fds=[reader], start_new_session=True)  # noqa: S603 - our interpreter
-        os.close(reader)
-        return Started(process.pid, writer, process)
+        command = [*parts.reimport, "worker", *_flags(options), "--parent-fd", str(theirs)]
+        process = subprocess.Popen(command, pass_fds=[theirs], start_new_session=True)  # noqa: S603 - our interpreter
+        os.close(theirs)
+        _wait_imported(process, ours)
+        return Started(process.pid, ours, process)
     pid = fork()
     if pid:
-        os.close(reader)
-        return Started(pid, writer)
-    os.close(writer)
-    return end_process(lambda: _supervise(parts, options, reader))
+        os.close(theirs)
+        return Started(pid, ours)
+    os.close(ours)
+    return end_process(lambda: _supervise(parts, options, theirs))
+
+
+def _wait_imported(process: subprocess.Popen[bytes], leash: int) -> None:
+    """Until the new process has imported the tasks and says so, or has ended."""
+    ready, _, _ = select.select([leash], [], [], _IMPORT_PATIENCE)
+    if ready and _said_so(leash):
+        return
+    process.terminate()
+    code = process.wait()
+    os.close(leash)
+    raise ConfigurationError(
+        f"the workers ended at once, with {code}: a program that has threads starts them by importing its module "
+        f"anew, so the queue must not be made under `if __name__ == '__main__':`. Start them first, or see stderr"
+    )
+
+
+def _said_so(leash: int) -> bool:
+    try:
+        return os.read(leash, 1) == _READY
+    except ConnectionResetError:
+        return False
 
 
 def _supervise(parts: WorkerParts, options: WorkerOptions, parent: int) -> int:
     os.setsid()  # the terminal's ^C goes to the program, which decides about its workers
-    sys.stdin.close()
+    if sys.stdin is not None:
+        sys.stdin.close()
     run_workers(parts, options, parent)
     return 0

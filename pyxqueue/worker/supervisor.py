@@ -17,7 +17,7 @@ from typing import Protocol
 
 from attrs import define, field
 
-from ..errors import BrokerError
+from ..errors import BrokerError, BrokerUnavailableError
 from ..message import Bury, Failure, Record, Retry, Settlement, TaskStatus
 from ..protocols import Broker, ResultStore
 from .events import log
@@ -80,6 +80,7 @@ class Supervisor:
     _broker: Broker | None = field(default=None, init=False)
     _results: ResultStore | None = field(default=None, init=False)
     _guard: Guard | None = field(default=None, init=False)
+    _unreachable: bool = field(default=False, init=False)
     _pipe: tuple[int, int] = field(default=(-1, -1), init=False)
 
     def run(self) -> None:
@@ -124,7 +125,9 @@ class Supervisor:
                 self._restart()
             if keeper is None:
                 keeper = self._make_keeper()
-            pause = keeper.step([child.table for child in alive]) if keeper else 0.5
+            # A server that does not answer takes seconds to say so: while stopping, the grace comes first.
+            keeps = keeper is not None and not (keeper.failing and self._deadline is not None)
+            pause = keeper.step([child.table for child in alive]) if keeper and keeps else 0.1
             self._wait(reader, min(pause, STUCK if any(child.table.busy() for child in alive) else 0.5))
 
     def _make_keeper(self) -> Keeper | None:
@@ -177,6 +180,12 @@ class Supervisor:
                 self._spawn(child)
 
     def _reap(self) -> None:
+        if self._guard is not None and self._guard.ended():
+            log.warning("somebody killed the guard process: starting another")
+            self._guard = Guard.start()
+            for child in self._children:
+                if child.pid:
+                    self._guard.add(child.pid)
         for child in self._children:
             if child.pid:
                 pid, status = os.waitpid(child.pid, os.WNOHANG)
@@ -200,13 +209,17 @@ class Supervisor:
         self._release(child, [] if blameless else [holding.receipt for holding in running])
 
     def _release(self, child: Child, started: list[str]) -> None:
+        if self._unreachable and self._deadline is not None:
+            return  # one time-out is enough when everything is to end: the leases end by themselves
         try:
             if self._broker is None or self._results is None:
                 self._broker, self._results = self.connect()
             if child.overdue is not None:
                 settler(self._broker, self._results)([_over_time(child.overdue, child.consumer)])
             self._broker.release(child.consumer, started)
+            self._unreachable = False
         except BrokerError as error:
+            self._unreachable = isinstance(error, BrokerUnavailableError)
             log.warning("what %s held comes back when its lease ends: %s", child.consumer, error)
 
     def _enforce(self, now: float) -> None:

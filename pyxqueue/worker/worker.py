@@ -258,7 +258,17 @@ class Worker:
                 return [answer for one in settlements for answer in self._insist([one])]
 
     def settlement(self, finished: Finished) -> Settlement:
-        """What the queue decides about this outcome, with the record of an ending one."""
+        """What the queue decides about this outcome, with the record of an ending one; it never raises.
+
+        An outcome that cannot be dealt with buries its own message and must not stop those of others.
+        """
+        try:
+            return self._decided(finished)
+        except Exception as error:  # noqa: BLE001 - logged, and the reason why the message is buried
+            log.exception("the outcome of %s cannot be settled", finished.job.delivery.message.id)
+            return Settlement(finished.job.delivery.receipt, Bury(f"its outcome cannot be settled: {error!r}"))
+
+    def _decided(self, finished: Finished) -> Settlement:
         job, outcome = finished.job, finished.outcome
         message = job.delivery.message
         task = self.registry.get(message.name) if isinstance(message, Message) else None

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
-from weakref import WeakKeyDictionary
 
 from redis.exceptions import NoScriptError, RedisError
 
@@ -42,7 +41,7 @@ class AsyncRedisProducer:
         self._options = options
         self._session = session
         self._waker = waker
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _Life] = WeakKeyDictionary()
+        self._clients: dict[asyncio.AbstractEventLoop, _Life] = {}
 
     async def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         answers: list[bool] = []
@@ -149,8 +148,11 @@ class AsyncRedisProducer:
     async def _client(self) -> AsyncClient:
         loop = asyncio.get_running_loop()
         if (life := self._clients.get(loop)) is None:
-            life = _Life(self._recipe.open_async(timeout=REPLY_TIMEOUT, retries=3))
-            self._clients[loop] = life
+            for old in [one for one in self._clients if one.is_closed()]:
+                del self._clients[old]
+            life = self._clients[loop] = _Life(
+                self._recipe.open_async(timeout=REPLY_TIMEOUT, retries=3), lambda: self._clients.pop(loop, None)
+            )
             await life.begin()
         return life.client
 
@@ -158,8 +160,9 @@ class AsyncRedisProducer:
 class _Life:
     """Closes a client with its event loop: what ends a loop first ends the asynchronous generators it has seen."""
 
-    def __init__(self, client: AsyncClient) -> None:
+    def __init__(self, client: AsyncClient, ended: Callable[[], object]) -> None:
         self.client = client
+        self._ended = ended
         self._generator = self._last()
 
     async def begin(self) -> None:
@@ -169,4 +172,5 @@ class _Life:
         try:
             yield
         finally:
+            self._ended()
             await self.client.aclose(close_connection_pool=True)

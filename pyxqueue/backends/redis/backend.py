@@ -55,6 +55,7 @@ class RedisBackend(RedisInspector):
         self._reader: Client | None = None
         self._reader_id: int | None = None
         self._producer: AsyncProducer | None = None
+        self._announced = ""
         self._interrupted = False
         self._contact = Contact()
         self._next_scan = 0.0
@@ -81,6 +82,12 @@ class RedisBackend(RedisInspector):
         def attempt() -> Sequence[Delivery]:
             self._reclaim()
             found = self._read(consumer, limit, 0)
+            if not found and consumer != self._announced:
+                # Before Redis 7.2 a consumer exists only from its first message on: nobody would see an idle worker.
+                self._session.execute(
+                    "XGROUP", "CREATECONSUMER", self._session.keys.stream, self.options.group, consumer
+                )
+                self._announced = consumer
             return found if found or wait <= 0 else self._read(consumer, limit, wait)
 
         try:

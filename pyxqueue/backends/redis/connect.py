@@ -77,8 +77,8 @@ class Recipe:
         Raises `ConfigurationError` for something else, such as an asyncio client.
         """
         if isinstance(client, RedisCluster):
-            node = client.get_default_node()
-            return cls(client, f"redis cluster at {node.host}:{node.port}")
+            nodes = client.nodes_manager.startup_nodes
+            return cls(client, f"redis cluster at {', '.join(sorted(nodes))}")
         if not isinstance(client, redis.Redis):
             kind = f"{type(client).__module__}.{type(client).__qualname__}"
             raise ConfigurationError(f"cannot make connections from a {kind}: give a redis.Redis client, or a URL")

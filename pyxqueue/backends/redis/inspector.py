@@ -20,7 +20,7 @@ from .session import Session
 from .waiting import Waker, deadline_after, seconds_left
 
 _PAGE = 256
-ENDED = ("failed", "history")
+ENDED: tuple[str, ...] = ("failed", "history")
 
 
 @frozen

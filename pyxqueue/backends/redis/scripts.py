@@ -17,7 +17,7 @@ class Script:
 
 
 def _load() -> dict[str, Script]:
-    folder = resources.files(__package__) / "lua"
+    folder = resources.files(__package__ or "") / "lua"
     common = (folder / "_common.lua").read_text("utf-8")
     scripts = {}
     for file in folder.iterdir():
