@@ -109,7 +109,8 @@ WRONG = [
 
 
 class Contract(SerializerContract):
-    values = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5)
+    leaves = st.integers(-9, 9) | st.none() | st.booleans() | st.integers() | st.text()
+    values = st.recursive(leaves, st.lists, max_leaves=5)
 
 
 class TestRight(Contract):

@@ -67,8 +67,9 @@ class LookLaws(Contract):
         """Being handed back or redelivered is no retry."""
         backend = harness.open()
         delivery = held(backend, I1)
-        settled(backend, I1, Settlement(delivery.receipt, Return()))
+        settled(backend, I1, Settlement(delivery.receipt, Return(5_000)))
         I1.same(info(backend, "a", I1).status, TaskStatus.PENDING, "the state after a return")
+        harness.advance(5_001)
         take_one(backend, I1)
         backend.release("one", [])
         I1.same(info(backend, "a", I1).status, TaskStatus.PENDING, "the state after a release")
