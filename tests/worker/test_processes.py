@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from typing import Any
 
 from pyxqueue.worker.held import HeldTable
-from pyxqueue.worker.processes import ForkStarter, consumer_name, with_pid
+from pyxqueue.worker.processes import ForkStarter, consumer_name, end_process, with_pid
 
 
 class Stoppable:
@@ -43,3 +44,19 @@ def test_a_name_gets_its_pid() -> None:
     name = consumer_name("mail-", 3, "boot")
 
     assert with_pid(name, 77) == "mail-worker-3-77-boot"
+
+
+def test_a_process_ends_though_its_output_is_gone() -> None:
+    """A buffered text and a reader that went away must not let an exception climb into the parent's code."""
+    read, write = os.pipe()
+    os.close(read)
+    pid = os.fork()
+    if pid == 0:
+        sys.stdout = open(write, "w", closefd=False)  # noqa: SIM115 - it lives as long as the process
+        sys.stdout.write("nobody reads this")
+        end_process(lambda: 7)
+    os.close(write)
+
+    _, status = os.waitpid(pid, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 7

@@ -1,0 +1,87 @@
+"""Messages that others put on the stream by hand, as they should not: a worker buries them and lives on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from redis import Redis
+
+from pyxqueue import TaskQueue
+from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.message import Bury, Message, Settlement, TaskStatus, Unreadable
+from pyxqueue.protocols import StoreOptions
+from pyxqueue.testing import drain
+
+GOOD = {"name": "job", "body": "[[],{}]"}
+HOSTILE: Mapping[str, Mapping[str, str]] = {
+    "negative attempt": {**GOOD, "attempt": "-1"},
+    "huge attempt": {**GOOD, "attempt": "99999999999"},
+    "huge time": {**GOOD, "due": "9" * 30},
+    "negative crashes": {**GOOD, "crashes": "-5"},
+    "long internal id": {**GOOD, "_id": "x" * 600, "attempt": "-1"},
+    "many fields": {f"field-{number}": "x" for number in range(10_000)},
+    "nearly too many fields": {f"field-{number}": "x" for number in range(1_999)},
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_entry_is_buried_listed_and_can_be_requeued(redis_url: str, stream_key: str, name: str) -> None:
+    """It is kept whole among the failed, and comes back whole; the good message behind it runs."""
+    queue = TaskQueue(redis_url, stream_key=stream_key)
+    queue.task(name="job")(lambda: "done")
+    with Redis.from_url(redis_url) as client:
+        entry = client.xadd(stream_key, dict(HOSTILE[name])).decode()
+        good = client.xadd(stream_key, dict(GOOD)).decode()
+    inspector = queue.stores.inspector
+
+    drain(queue)
+
+    assert queue.result(good).get(5) == "done"
+    (failed,), _ = inspector.tasks(TaskStatus.FAILURE)
+    assert failed.id == entry
+    assert isinstance(failed.message, Unreadable)
+    kept = {key.decode(): value.decode() for key, value in failed.message.fields.items() if key != b"_id"}
+    assert kept == {key: value for key, value in HOSTILE[name].items() if key != "_id"}
+
+    assert list(inspector.requeue([entry])) == [True]
+    assert inspector.depth().ready == 1
+    assert inspector.depth().failed == 0
+    assert list(inspector.delete([entry])) == [True]
+    queue.close()
+
+
+def test_an_id_that_only_looks_like_an_entry(redis_url: str, stream_key: str) -> None:
+    """Numbers beyond 64 bits make an id like any other, not an error of the server."""
+    backend = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key))
+
+    assert backend.show(["1-99999999999999999999999"]) == [None]
+    assert list(backend.cancel(["1-99999999999999999999999"])) == [False]
+
+    backend.close()
+
+
+def test_groups_of_a_server_that_lost_its_data(redis_url: str, stream_key: str) -> None:
+    """A producer that knows the old list of groups notices, though there are as many groups again."""
+    producer = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, "one"))
+    producer.lease()
+    other = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, "two"))
+    other.lease()
+    producer.enqueue([Message("before", "job")])
+    with Redis.from_url(redis_url) as client:
+        client.flushall()
+    for group in ("two", "one"):  # in the other order, so that they swap their streams
+        again = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, group))
+        again.lease()
+        again.close()
+
+    producer.enqueue([Message("after", "job")])
+
+    for group in ("one", "two"):
+        reader = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, group), reclaim_after=0)
+        (delivery,) = reader.claim("c", 5, 0)
+        assert delivery.message.id == "after"
+        assert reader.settle([Settlement(delivery.receipt, Bury("seen"))]) == [True]
+        reader.close()
+    producer.close()
+    other.close()

@@ -1,0 +1,38 @@
+"""Interrupting a task: the one that was meant, and no other."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from pyxqueue.errors import CancelRequested, TimeLimitExceeded
+from pyxqueue.worker.limits import SignalInterrupter
+
+
+@pytest.fixture
+def interrupter() -> Iterator[SignalInterrupter]:
+    before = signal.getsignal(signal.SIGALRM)
+    yield SignalInterrupter()
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_an_alarm_for_another_job_is_no_time_limit(interrupter: SignalInterrupter) -> None:
+    """A task with a long timeout lives through a signal that was sent for something else."""
+    with interrupter.limit("mine", 60):
+        interrupter.cancel("another")
+        os.kill(os.getpid(), signal.SIGALRM)
+
+
+def test_the_running_job_is_cancelled(interrupter: SignalInterrupter) -> None:
+    """What runs and is meant gets the signal."""
+    with pytest.raises(CancelRequested), interrupter.limit("mine", None):
+        interrupter.cancel("mine")
+
+
+def test_the_time_limit(interrupter: SignalInterrupter) -> None:
+    """A sleep of ever ends at the limit."""
+    with pytest.raises(TimeLimitExceeded, match=r"0\.05 s"), interrupter.limit("mine", 0.05):
+        signal.pause()
