@@ -80,7 +80,7 @@ class Worker:
     table: HeldTable
     observer: Observer | None = None
     wait: int = DEFAULT_WAIT
-    _chance: Callable[[], float] = random.random
+    _chance: Callable[[], float] = field(factory=lambda: random.Random().random)  # noqa: S311 - jitter
     _pace: Pace = field(factory=Pace, init=False)
     _finished: queue.SimpleQueue[Finished | None] = field(factory=queue.SimpleQueue, init=False)
     _wake: queue.SimpleQueue[None] = field(factory=queue.SimpleQueue, init=False)

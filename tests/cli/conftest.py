@@ -26,8 +26,9 @@ Write: TypeAlias = Callable[[str], str]
 def url(servers: Servers) -> Iterator[str]:
     """One server will do: the backend has its own tests."""
     server = servers(kinds_to_test()[0])
-    yield server.url
     with Redis.from_url(server.url) as client:
+        client.flushall()  # also before: other tests use the server, and these look at all keys
+        yield server.url
         client.flushall()
 
 

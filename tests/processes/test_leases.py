@@ -77,10 +77,9 @@ def test_a_task_that_keeps_the_interpreter(site: Site, app: App, start_tree: Sta
 
 def test_short_tasks_before_a_long_one(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
     """What a process had claimed behind a task that turns out long is run by an idle one, while that still runs."""
-    rounds = 3
     start_tree("-p", "1", lease=30)
-    ran = 0
-    for number in range(rounds):
+    ran = added = 0
+    for number in range(20):  # on a busy machine it may claim too little, and hand nothing back
         for handle in app["short"].map([()] * 200):  # so that it claims in batches
             handle.get(10)
         path = gate.with_name(f"gate-{number}")
@@ -95,9 +94,11 @@ def test_short_tasks_before_a_long_one(site: Site, app: App, start_tree: StartTr
             assert long.get(10) == "through"
             assert other.stop() == 0
         ran += 281
+        with Redis.from_url(site.url) as redis:
+            added = redis.xinfo_stream(site.stream)["entries-added"]
+        if number >= 2 and added > ran:  # each hand-back is one more entry
+            break
 
     assert set(Counter(line.task_id for line in site.of("start")).values()) == {1}
     assert len(site.of("start")) == ran
-    with Redis.from_url(site.url) as redis:
-        added = redis.xinfo_stream(site.stream)["entries-added"]
-    assert added > ran  # each hand-back is one more entry; without any, this has shown nothing
+    assert added > ran  # else this has shown nothing

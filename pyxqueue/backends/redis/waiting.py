@@ -25,6 +25,7 @@ from .keys import channel
 Notify = Callable[[str | None], None]
 """Called in the listening thread with an id to look at, or None for all."""
 
+_JITTER = random.Random()  # noqa: S311 - of our own: a thread must not disturb the program's random numbers
 _PING_EVERY = 5.0
 _MAX_PAUSE = 2.0
 
@@ -106,7 +107,7 @@ class Waker:
                 return
             self._subscribed.clear()
             failures += 1
-            stop.wait(random.uniform(0, min(_MAX_PAUSE, 0.05 * 2**failures)))  # noqa: S311 - jitter
+            stop.wait(_JITTER.uniform(0, min(_MAX_PAUSE, 0.05 * 2**failures)))
 
     def _serve(self, subscription: Any, stop: threading.Event) -> int:
         """Listen until the connection breaks. A server that answers no PING for one period counts as gone."""
