@@ -88,6 +88,7 @@ class Worker:
     _began: dict[int, float] = field(factory=dict, init=False)
     _stopping: bool = field(default=False, init=False)
     _closed: bool = field(default=False, init=False)
+    _looping: bool = field(default=False, init=False)
     _broken: Exception | None = field(default=None, init=False)
 
     def run(self) -> None:
@@ -102,6 +103,7 @@ class Worker:
         ]
         for thread in threads:
             thread.start()
+        self._looping = True
         try:
             self._claim_loop()
         finally:
@@ -187,12 +189,18 @@ class Worker:
                 begun = time.monotonic()
                 self.executor.submit(job)
                 self._pace.ran(time.monotonic() - begun)
-        for job in suspects:  # alone, so that it can harm nothing else
+        for number, job in enumerate(suspects):  # alone, so that it can harm nothing else
             if not self._stopping:
-                self.executor.wait_idle()
+                self._wait_alone(suspects[number:])
                 self.executor.submit(job)
                 self.executor.wait_idle()
         return len(jobs)
+
+    def _wait_alone(self, waiting: Sequence[Job]) -> None:
+        """Until nothing else runs here, and what has ended is settled: it would be lost, and run again."""
+        self.executor.wait_idle()
+        while self._looping and not self._stopping and any(job not in waiting for job in list(self._jobs.values())):
+            time.sleep(0.002)
 
     # Run: called by the executor, in its threads
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,10 @@ def test_poison(site: Site, app: App, start_tree: StartTree, how: str) -> None:
 
     assert [one.get(10) for one in neighbours] == list(range(20))
     assert len(site.of("start", poison.task_id)) == 2
-    assert {len(site.of("start", one.task_id)) for one in neighbours} == {1}
+    accepted = Counter(line.task_id for line in site.of("settled") if line.more[1] == "1")
+    assert max(accepted.values()) == 1  # a line is missing if its process died right then
+    # One that had ended, and was not settled yet when its process died the first time, ran again.
+    assert sum(len(site.of("start", one.task_id)) - 1 for one in neighbours) <= 5
 
 
 @pytest.mark.parametrize("threads", [[], ["-t", "2"]], ids=["inline", "thread"])
