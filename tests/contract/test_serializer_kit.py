@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
 from pyxqueue.errors import SerializationError
@@ -108,6 +110,11 @@ WRONG = [
 ]
 
 
+settings.register_profile(
+    "unshrunk", settings.get_profile("pyxqueue"), phases=[Phase.explicit, Phase.reuse, Phase.generate]
+)
+
+
 class Contract(SerializerContract):
     leaves = st.integers(-9, 9) | st.none() | st.booleans() | st.integers() | st.text()
     values = st.recursive(leaves, st.lists, max_leaves=5)
@@ -115,6 +122,14 @@ class Contract(SerializerContract):
 
 class TestRight(Contract):
     serializer = Right()
+
+
+@pytest.fixture(autouse=True)
+def unshrunk() -> Iterator[None]:
+    """A failure is enough here; making it small can take Hypothesis minutes."""
+    settings.load_profile("unshrunk")
+    yield
+    settings.load_profile("pyxqueue")
 
 
 def failures(serializer: Right, law: str) -> list[str]:
