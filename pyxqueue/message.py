@@ -42,6 +42,10 @@ class TaskStatus(enum.IntEnum):
         return self >= TaskStatus.FAILURE
 
 
+ADOPTABLE = (TaskStatus.PENDING, TaskStatus.RETRY, TaskStatus.FAILURE)
+"""The states in which a task can move to another store."""
+
+
 def valid_id(task_id: str) -> str:
     """Return `task_id`, or raise `ConfigurationError` if it is not 1 to 64 of ``[A-Za-z0-9_.-]``."""
     if not ID_PATTERN.fullmatch(task_id):
@@ -274,6 +278,13 @@ class TaskInfo:
     def differs(self, seen: TaskInfo | None) -> bool:
         """Whether its status or progress is news to somebody who has seen `seen`."""
         return seen is None or (self.status, self.progress) != (seen.status, seen.progress)
+
+
+def check_adoptable(tasks: Sequence[TaskInfo]) -> None:
+    """Raise `ConfigurationError` if one of `tasks` neither waits nor failed, or its message is gone (I7)."""
+    for task in tasks:
+        if task.status not in ADOPTABLE or task.message is None:
+            raise ConfigurationError(f"task {task.id} is {task.status.name}: only what waits or failed can be adopted")
 
 
 @frozen

@@ -166,6 +166,9 @@ class Inspector(Protocol):
     * **I5 Delete.** `delete` removes a task that is not held, with its record, and is refused for a held one.
     * **I6 Watch.** `watch` answers as soon as a task's status or progress differs from what was seen; it is woken by
       progress and by the end, and misses none.
+    * **I7 Adopt.** `adopt` puts a task that another store showed into this group and no other, where it stood there:
+      waiting, delayed until its `due`, or failed with its reason and record; bytes, attempt, crashes and returns stay.
+      An id that is known is refused (False), and nothing changes.
     """
 
     def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
@@ -205,6 +208,13 @@ class Inspector(Protocol):
         ...
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]: ...
+
+    def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
+        """Take in tasks as another store's `show` described them; True for each that was new here (I7).
+
+        Raises `ConfigurationError`, before anything is changed, for a task that neither waits nor failed.
+        """
+        ...
 
     def trim(self, limit: int) -> int:
         """Drop the oldest finished tasks from the history until `limit` are left; answers how many."""

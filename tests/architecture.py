@@ -11,7 +11,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("message", "wire"),
     ("protocols",),
     ("policy", "context", "bar", "offload", "stores", "serializers", "backends"),
-    ("codec", "settings", "task", "decorator", "result", "execution", "views", "administration"),
+    ("codec", "settings", "task", "decorator", "result", "execution", "views", "administration", "moving"),
     ("worker",),
     ("eager",),
     ("queue",),

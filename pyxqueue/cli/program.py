@@ -9,6 +9,7 @@ import click
 from .. import __version__
 from ..errors import BrokerUnavailableError, ConfigurationError, PyxqueueError
 from .looking import info, task
+from .moving import move
 from .running import child, worker
 from .target import target_options
 from .tending import cancel, failed, groups, purge
@@ -23,6 +24,8 @@ Examples:
   pyxqueue --app rpc task 1795301736461-92a8ee178b24d61c
   pyxqueue --app rpc failed list
   pyxqueue --app rpc failed retry --all
+
+  pyxqueue move redis://old/0 redis://new/0
 
 Every command but `worker` can do without an app: it then is about --queue and --group in the store at --url.
 
@@ -64,5 +67,5 @@ def main() -> None:
     """A task queue on Redis Streams: run its workers, look at it, and tend it."""
 
 
-for command in (worker, child, info, task, failed, cancel, purge, groups):
+for command in (worker, child, info, task, failed, cancel, purge, groups, move):
     main.add_command(command)

@@ -18,7 +18,7 @@ from .loading import App
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-_NO_LIMIT = 2**31
+NO_LIMIT = 2**31
 """The history's limit is the app's to know: cancelling with a smaller one of our own would cut the history down."""
 
 
@@ -87,7 +87,7 @@ class Target:
                 stream_key=self.store_option("queue"),
                 consumer_group=group or self.store_option("group") or "cg",
                 accept=["msgpack"],
-                queue_size=_NO_LIMIT,
+                queue_size=NO_LIMIT,
                 eager=False,
             )
         if queue.eager is not None:

@@ -10,7 +10,7 @@ from pyxqueue.protocols import Broker, Inspector, ResultStore
 from pyxqueue.testing.contract import BackendContract
 from pyxqueue.testing.contract.laws import read_laws
 
-from . import wrong_brokers, wrong_inspectors, wrong_keepers, wrong_stores
+from . import wrong_adopters, wrong_brokers, wrong_inspectors, wrong_keepers, wrong_stores
 from .wrong import Wrong
 
 WRONG = [
@@ -18,6 +18,7 @@ WRONG = [
     *wrong_keepers.COLLECTION.all,
     *wrong_stores.COLLECTION.all,
     *wrong_inspectors.COLLECTION.all,
+    *wrong_adopters.COLLECTION.all,
 ]
 
 
@@ -57,7 +58,7 @@ def test_every_law_has_tests_and_wrong_backends() -> None:
     """No law goes without a test of its number, nor without a backend that shows the test can fail."""
     laws = read_laws(Broker, ResultStore, Inspector)
     assert sorted(laws) == sorted(
-        [*(f"B{n}" for n in range(1, 14)), *(f"R{n}" for n in range(1, 6)), *(f"I{n}" for n in range(1, 7))]
+        [*(f"B{n}" for n in range(1, 14)), *(f"R{n}" for n in range(1, 6)), *(f"I{n}" for n in range(1, 8))]
     )
     assert [law for law in laws if not names_for(law)] == []
     assert {wrong.law for wrong in WRONG} == set(laws)

@@ -227,4 +227,4 @@ def test_a_full_store(server: Server, site: Site, app: App, start_tree: StartTre
 
     assert running.get(10) == "through"
     assert app["work"](0, "room again").get(10) == "room again"
-    assert len(claiming(site.url)) == 2
+    until(lambda: len(claiming(site.url)) == 2, "both wait for work again")

@@ -294,6 +294,22 @@ class Group:
         self.remove(entry)
         return True
 
+    def adopt(self, task: TaskInfo, now: int) -> bool:
+        """I7: a task of another store, where it stood there."""
+        if self.knows(task.id, now):
+            return False
+        entry = Entry(task.id, task.message)
+        if task.status is TaskStatus.FAILURE:
+            self.tasks[task.id] = entry
+            entry.reason = task.reason
+            failure = Failure("Buried", task.reason)
+            self.end(entry, Place.FAILED, task.record or self.minimal(entry, TaskStatus.FAILURE, failure), now)
+        else:
+            due = task.message.due if isinstance(task.message, Message) and task.message.due > now else 0
+            entry.alter(enqueued=now, due=due)
+            self.insert(entry, due, now)
+        return True
+
     def show(self, task_id: str, now: int) -> TaskInfo | None:
         entry = self.tasks.get(task_id)
         if entry is None or (entry.place is Place.PAST and entry.readable(now) is None):

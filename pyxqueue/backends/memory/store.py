@@ -21,6 +21,7 @@ from ...message import (
     Settlement,
     TaskInfo,
     TaskStatus,
+    check_adoptable,
 )
 from ...protocols import StoreOptions
 from ...wire import message_from_fields
@@ -304,6 +305,12 @@ class MemoryBackend:
         with self._store.changed:
             group, _ = self._look()
             return [group.delete(task_id) for task_id in ids]
+
+    def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
+        check_adoptable(tasks)
+        with self._store.changed:
+            group, now = self._join()
+            return [group.adopt(task, now) for task in tasks]
 
     def trim(self, limit: int) -> int:
         with self._store.changed:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 from attrs import evolve, frozen
@@ -315,6 +316,28 @@ def requeue(keys: GroupKeys, group: str, found: Sequence[tuple[str, bool]]) -> C
     for task_id, raw in found:
         args += (task_id, "1" if raw else "")
     return Command("requeue", keys.with_tasks([task_id for task_id, _ in found]), args, _bools)
+
+
+def adopt(keys: GroupKeys, tasks: Sequence[TaskInfo]) -> Command[list[bool]]:
+    args: list[Arg] = []
+    for task in tasks:
+        place, ttl, values = "", 0, []
+        if task.status is TaskStatus.FAILURE:
+            record = task.record or Record(task.id, task.status, error=Failure("Buried", task.reason))
+            place, ttl, values = "failed", min(record.ttl, MAX_TTL), record_to_fields(record)
+        if isinstance(task.message, Message):
+            raw, due = "", task.message.due
+            fields = message_to_fields(task.message if place else evolve(task.message, due=0))
+        else:
+            raw, due, fields = "1", 0, list(chain.from_iterable(task.message.fields.items() if task.message else ()))
+        args += (task.id, raw, place, task.reason, due, ttl, len(values), *values, len(fields), *fields)
+    return Command("adopt", keys.with_tasks([task.id for task in tasks]), args, _bools)
+
+
+def adoption_size(task: TaskInfo) -> int:
+    message = task.message
+    body = len(message.body) if isinstance(message, Message) else 0
+    return body + (len(task.record.value) if task.record else 0)
 
 
 def task_info(

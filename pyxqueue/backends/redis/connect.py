@@ -7,6 +7,7 @@ after a timeout would leave messages with a holder that never saw them, and redi
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeAlias, cast
@@ -17,7 +18,7 @@ from attrs import frozen
 from redis.asyncio import connection as asynchronous
 from redis.asyncio.connection import BlockingConnectionPool as AsyncConnectionPool
 from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.backoff import AbstractBackoff, NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -51,6 +52,7 @@ _OURS = {
     "socket_keepalive", "socket_timeout",
 }  # fmt: skip
 _CONNECT_TIMEOUT = 5.0
+_JITTER = random.Random()  # noqa: S311 - of our own: a thread must not disturb the program's random numbers
 _POOL = 10_000
 """Connections a synchronous client may open: one for each thread that uses it at the same time."""
 _ASYNC_POOL = 16
@@ -60,6 +62,17 @@ _ASYNC_CONNECTIONS: dict[Any, Any] = {
     SSLConnection: asynchronous.SSLConnection,
     UnixDomainSocketConnection: asynchronous.UnixDomainSocketConnection,
 }
+
+
+class Backoff(AbstractBackoff):
+    """Pauses between attempts: random, up to a limit that doubles from 40 ms to `cap` seconds."""
+
+    def __init__(self, cap: float) -> None:
+        self._cap = cap
+
+    def compute(self, failures: int) -> float:
+        """Seconds to wait after so many failures in a row."""
+        return _JITTER.uniform(0, min(self._cap, 0.02 * 2 ** min(failures, 30)))
 
 
 @frozen
@@ -101,7 +114,7 @@ class Recipe:
     def open(self, *, timeout: float, retries: int) -> Client:
         """A client of our own. `timeout` (seconds) bounds one reply; `retries` is how often a command that failed on
         its connection is sent again."""
-        backoff = ExponentialWithJitterBackoff(base=0.02, cap=0.3) if retries else NoBackoff()
+        backoff = Backoff(cap=0.3) if retries else NoBackoff()
         ours: dict[str, Any] = {
             "decode_responses": False,
             "protocol": 2,
@@ -151,9 +164,7 @@ class Recipe:
             "socket_timeout": timeout,
             "socket_connect_timeout": _CONNECT_TIMEOUT,
             "health_check_interval": 0,
-            "retry": AsyncRetry(
-                ExponentialWithJitterBackoff(base=0.02, cap=0.3), retries, supported_errors=(RedisConnectionError,)
-            ),
+            "retry": AsyncRetry(Backoff(cap=0.3), retries, supported_errors=(RedisConnectionError,)),
         }
         kind = _ASYNC_CONNECTIONS[pool.connection_class]
         return redis.asyncio.Redis(

@@ -10,7 +10,7 @@ import msgspec
 from attrs import frozen
 
 from ...errors import ConfigurationError
-from ...message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable
+from ...message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable, check_adoptable
 from ...protocols import StoreOptions
 from ...wire import message_from_fields
 from . import commands
@@ -59,6 +59,10 @@ class RedisInspector:
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
         return self._flags("delete", [], ids)
+
+    def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
+        check_adoptable(tasks)
+        return self._session.batched(tasks, commands.adopt, commands.adoption_size)
 
     def show(self, ids: Sequence[str]) -> list[TaskInfo | None]:
         return self._session.batched(ids, lambda keys, batch: commands.show(keys, self.options.group, batch))

@@ -8,7 +8,6 @@ again after each (re)subscription: nothing depends on a message arriving, only o
 from __future__ import annotations
 
 import os
-import random
 import threading
 import time
 import uuid
@@ -19,15 +18,14 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from ...errors import BrokerError
-from .connect import Recipe
+from .connect import Backoff, Recipe
 from .keys import channel
 
 Notify = Callable[[str | None], None]
 """Called in the listening thread with an id to look at, or None for all."""
 
-_JITTER = random.Random()  # noqa: S311 - of our own: a thread must not disturb the program's random numbers
 _PING_EVERY = 5.0
-_MAX_PAUSE = 2.0
+_BACKOFF = Backoff(cap=2.0)
 
 
 class Waker:
@@ -107,7 +105,7 @@ class Waker:
                 return
             self._subscribed.clear()
             failures += 1
-            stop.wait(_JITTER.uniform(0, min(_MAX_PAUSE, 0.05 * 2**failures)))
+            stop.wait(_BACKOFF.compute(failures))
 
     def _serve(self, subscription: Any, stop: threading.Event) -> int:
         """Listen until the connection breaks. A server that answers no PING for one period counts as gone."""

@@ -1,10 +1,29 @@
-"""The laws about intervening: I2 requeue, I3 cancel, I5 delete."""
+"""The laws about intervening: I2 requeue, I3 cancel, I5 delete, I7 adopt."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from ...message import Bury, Cancelled, Delivery, Done, Hold, Retry, Return, Settlement, TaskStatus
+from attrs import evolve
+
+from ...errors import ConfigurationError
+from ...message import (
+    ADOPTABLE,
+    Bury,
+    Cancelled,
+    Delivery,
+    Done,
+    Hold,
+    Message,
+    Record,
+    Retry,
+    Return,
+    Settlement,
+    TaskInfo,
+    TaskStatus,
+    Unreadable,
+)
+from ...protocols import Backend
 from .harness import (
     EVERY_BYTE,
     Call,
@@ -27,11 +46,11 @@ from .harness import (
 )
 from .laws import law
 
-I2, I3, I5 = law("I2"), law("I3"), law("I5")
+I2, I3, I5, I7 = law("I2"), law("I3"), law("I5"), law("I7")
 
 
 class AdministerLaws(Contract):
-    """I2, I3 and I5."""
+    """I2, I3, I5 and I7."""
 
     # I2
 
@@ -173,3 +192,122 @@ class AdministerLaws(Contract):
         I5.same(list(backend.delete(["a", "unknown"])), [False, False], "the deletion of a held and an unknown task")
         I5.same(photo(backend), before, "a refused deletion changed something")
         I5.same(list(backend.settle([done(delivery)])), [True], "the holder's settlement after it")
+
+    # I7
+
+    def test_i7_what_left_comes_back_as_it_was(self, harness: Harness) -> None:
+        """Tasks that were shown, deleted and adopted stand where they stood, with header, bytes, reason and record."""
+        backend = harness.open()
+        settled(backend, I7, buried(held(backend, I7, "failed", headers={"k": "v"}), "no use", ttl=50_000))
+        settled(backend, I7, Settlement(held(backend, I7, "bare").receipt, Bury("no record")))
+        injected = harness.inject({b"body": EVERY_BYTE, b"odd": b"\xff"})
+        settled(backend, I7, buried(take_one(backend, I7), "no message"))
+        settled(backend, I7, Settlement(held(backend, I7, "retry", headers={"k": "v"}).receipt, Retry()))
+        crashed = take_one(backend, I7)
+        backend.release("one", [crashed.receipt])
+        settled(backend, I7, Settlement(take_one(backend, I7).receipt, Return(delay=20_000)))
+        backend.enqueue([job("ready"), job("delayed", delay=10_000)])
+        ids = ["bare", injected, "failed", "retry", "delayed", "ready"]
+        before, tasks = _state(backend, ids), list(backend.show(ids))
+        I7.same(list(backend.delete(ids)), [True] * len(ids), "the deletion that makes room")
+
+        taken = list(backend.adopt([task for task in tasks if task is not None]))
+
+        I7.same(taken, [True] * len(ids), "the adoption of what is not known")
+        I7.same(_state(backend, ids), before, "the adopted tasks, against what they were")
+        I7.same(counts(backend), (1, 0, 2, 3, 0), "ready, held, delayed, failed, finished after it")
+        settled(backend, I7, done(take_one(backend, I7)))
+        harness.advance(10_001)
+        delayed = take_one(backend, I7)
+        I7.same(delayed.message.id, "delayed", "what could be claimed when the first delay was over")
+        settled(backend, I7, done(delayed))
+        harness.advance(10_001)
+        message = readable(take_one(backend, I7), I7)
+        header = (message.id, message.attempt, message.crashes, message.suspect, message.returns)
+        I7.same(header, ("retry", 2, 1, True, 1), "id, attempt, crashes, suspect and returns of what was retried")
+        I7.same((message.body, dict(message.headers)), (EVERY_BYTE, {"k": "v"}), "its body and headers")
+
+    def test_i7_in_order(self, harness: Harness) -> None:
+        """Adopted tasks are claimed in the order in which they were given, behind what was there."""
+        backend = harness.open()
+        backend.enqueue([job("b"), job("a"), job("c")])
+        tasks = [info(backend, task_id, I7) for task_id in ("c", "a", "b")]
+        backend.delete(["a", "b", "c"])
+        backend.enqueue([job("first")])
+        backend.adopt(tasks)
+        I7.same(ids_of(take(backend)), ["first", "c", "a", "b"], "the order in which adopted tasks were claimed")
+
+    def test_i7_adopted_failures_can_be_requeued(self, harness: Harness) -> None:
+        """What was adopted as failed runs again from the start, as any failed task does."""
+        backend = harness.open()
+        settled(backend, I7, buried(held(backend, I7)))
+        task = info(backend, "a", I7)
+        backend.delete(["a"])
+        backend.adopt([task])
+        I7.same(list(backend.requeue(["a"])), [True], "the requeue of a failed task that was adopted")
+        message = readable(take_one(backend, I7), I7)
+        I7.same((message.id, message.attempt, message.body), ("a", 1, EVERY_BYTE), "the requeued message")
+
+    def test_i7_into_one_group_only(self, harness: Harness) -> None:
+        """No other group gets a copy."""
+        backend, other = harness.open("a"), harness.open("b")
+        other.lease()
+        backend.enqueue([job("x")])
+        task = info(backend, "x", I7)
+        for side in (backend, other):
+            side.delete(["x"])
+        I7.same(list(backend.adopt([task])), [True], "the adoption")
+        I7.same([counts(backend)[0], counts(other)[0]], [1, 0], "how much is ready in the group that adopted, and not")
+
+    def test_i7_what_is_known_is_refused(self, harness: Harness) -> None:
+        """An id that waits, is held, or has ended not long ago stays what it is, and twice in a batch counts once."""
+        backend = harness.open()
+        backend.enqueue([job("new")])
+        new = info(backend, "new", I7)
+        backend.delete(["new"])
+        settled(backend, I7, done(held(backend, I7, "done")))
+        settled(backend, I7, buried(held(backend, I7, "buried")))
+        held(backend, I7, "held")
+        backend.enqueue([job("ready"), job("delayed", delay=10_000)])
+        known = ["ready", "delayed", "held", "done", "buried"]
+        before = photo(backend)
+
+        answers = list(backend.adopt([evolve(new, id=name, message=job(name, body=b"other")) for name in known]))
+
+        I7.same(answers, [False] * len(known), f"the adoption of {known}")
+        I7.same(photo(backend), before, "a refused adoption changed something")
+        I7.same(list(backend.adopt([new, new])), [True, False], "the adoption of one task twice")
+        I7.same(counts(backend)[0], 2, "how much is ready after it")
+
+    def test_i7_only_what_waits_or_failed(self, harness: Harness) -> None:
+        """A held or finished task among them, or one without its message, and nothing of the batch is taken in."""
+        backend = harness.open()
+        backend.enqueue([job("a")])
+        task = info(backend, "a", I7)
+        backend.delete(["a"])
+        before = photo(backend)
+        wrong = [evolve(task, id="b", status=status) for status in TaskStatus if status not in ADOPTABLE]
+        for other in (*wrong, evolve(task, id="b", message=None)):
+            try:
+                backend.adopt([task, other])
+            except ConfigurationError:
+                pass
+            else:
+                raise I7.broken(f"a task was adopted that is {other.status.name} with the message {other.message}")
+            I7.same(photo(backend), before, "a refused adoption changed something")
+        I7.same(list(backend.adopt([])), [], "the adoption of nothing")
+
+
+def _state(backend: Backend, ids: Sequence[str]) -> list[TaskInfo | None]:
+    """What is shown of the tasks, without the times that every store stamps itself."""
+    return [
+        task and evolve(task, updated=0, message=_unstamped(task), record=_undated(task)) for task in backend.show(ids)
+    ]
+
+
+def _unstamped(task: TaskInfo) -> Message | Unreadable | None:
+    return evolve(task.message, enqueued=0) if isinstance(task.message, Message) else task.message
+
+
+def _undated(task: TaskInfo) -> Record | None:
+    return task.record and evolve(task.record, finished=0)

@@ -167,7 +167,7 @@ local function entry_id(id)
 end
 
 -- An entry written by hand has no task key until somebody asks for it.
-local function adopt(keys, task, id)
+local function note_foreign(keys, task, id)
   if entry_id(id) and read(keys[STREAM], id) then
     redis.call('HSET', task, 'at', 'live', 'e', id)
   end

@@ -5,7 +5,7 @@
 local keys, group, history, now, answers = slice(KEYS, 1, 5), ARGV[1], tonumber(ARGV[2]), now_ms(), {}
 for item = 3, #ARGV do
   local id, task = ARGV[item], KEYS[3 + item]
-  if redis.call('EXISTS', task) == 0 then adopt(keys, task, id) end
+  if redis.call('EXISTS', task) == 0 then note_foreign(keys, task, id) end
   local at, entry = unpack(redis.call('HMGET', task, 'at', 'e'))
   local answer = 1
   if at == 'live' and holder(keys, group, entry) then

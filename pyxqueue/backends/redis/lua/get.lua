@@ -9,7 +9,7 @@ for item = 3, #ARGV do
   local task = KEYS[3 + item]
   local all = redis.call('HGETALL', task)
   if #all == 0 then
-    adopt(keys, task, ARGV[item])
+    note_foreign(keys, task, ARGV[item])
     all = redis.call('HGETALL', task)
   end
   if #all == 0 and patient then

@@ -1,0 +1,93 @@
+"""Carrying the tasks of one group from one store to another, so that none is lost and none runs in both.
+
+A task is first adopted by the target and then deleted from the source. Between the two it is in both, which is why no
+worker may serve the source meanwhile, and why a move that was killed is simply run again: what the target knows by its
+id it does not take twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from attrs import frozen
+
+from .errors import TaskStateError
+from .ids import new_id
+from .message import ADOPTABLE, Record, TaskInfo, TaskStatus
+from .protocols import Backend
+
+_BATCH = 100
+_PROBE_TTL = 60_000
+
+
+@frozen
+class Moved:
+    """What a move did."""
+
+    waiting: int
+    failed: int
+    left: int
+    """Tasks that changed under the move, or cannot be read from the source any more; they are still there."""
+
+
+def move_group(source: Backend, target: Backend) -> Moved:
+    """Move what waits, is delayed or failed from one handle's group to the other's, the oldest first.
+
+    What finished stays, with its results. What a dead worker held is taken back from it and moved too.
+
+    Raises `TaskStateError` if both are one store, or if a worker of the source gave a sign of life within its lease.
+    """
+    _check_apart(source, target)
+    _take_from_the_dead(source)
+    moved = {True: 0, False: 0}
+    left = 0
+    for batch in _batches(_movable(source)):
+        tasks = [task for task in source.show(batch) if task is not None and _can_move(task)]
+        target.adopt(tasks)
+        for task, gone in zip(tasks, source.delete([task.id for task in tasks]), strict=True):
+            moved[task.status is TaskStatus.FAILURE] += gone
+            left += not gone
+    return Moved(moved[False], moved[True], left + source.depth().held)
+
+
+def _check_apart(source: Backend, target: Backend) -> None:
+    """Two addresses may lead to one store, where a task that was adopted would then be deleted."""
+    probe = Record(new_id(), TaskStatus.CANCELLED, ttl=_PROBE_TTL)
+    target.put([probe])
+    seen = source.get([probe.id]) != [None]
+    target.forget([probe.id])
+    if seen:
+        raise TaskStateError("source and target are one store: there is nothing to move")
+
+
+def _take_from_the_dead(source: Backend) -> None:
+    lease = source.lease()
+    consumers = source.consumers()
+    alive = {consumer.name: consumer.idle for consumer in consumers if consumer.idle < lease}
+    if alive:
+        heard = ", ".join(f"{name} ({idle / 1000:.1f} s ago)" for name, idle in sorted(alive.items()))
+        raise TaskStateError(
+            f"workers serve the source: {heard}; stop them. One that was killed counts as gone {lease / 1000:g} s "
+            f"after its last sign of life"
+        )
+    for consumer in consumers:
+        source.release(consumer.name, ())
+
+
+def _movable(source: Backend) -> list[str]:
+    """The ids of all that can be moved, the oldest first."""
+    ids: list[str] = []
+    cursor, more = "", True
+    while more:
+        page, cursor = source.tasks(None, cursor, _BATCH)
+        ids += [task.id for task in page if _can_move(task)]
+        more = bool(cursor)
+    return ids[::-1]
+
+
+def _can_move(task: TaskInfo) -> bool:
+    return task.status in ADOPTABLE and task.message is not None
+
+
+def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))

@@ -1,0 +1,216 @@
+"""Tasks go from one store to another: none is lost, none is in both."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+
+import pytest
+from redis import Redis
+
+from pyxqueue import TaskQueue
+from pyxqueue.backends.memory import MemoryBackend, MemoryStore, wall_clock
+from pyxqueue.errors import BrokerUnavailableError, TaskStateError
+from pyxqueue.message import Bury, Delivery, Done, Message, Retry, Settlement, TaskStatus
+from pyxqueue.moving import Moved, move_group
+from pyxqueue.protocols import Backend, StoreOptions
+from pyxqueue.stores import find_store
+from pyxqueue.testing import FakeClock
+
+from .conftest import Servers
+from .support.until import until
+
+HOUR = 3_600_000
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(wall_clock())
+
+
+@pytest.fixture
+def source(clock: FakeClock) -> MemoryBackend:
+    return MemoryBackend(MemoryStore(clock), StoreOptions())
+
+
+@pytest.fixture(params=["memory", "redis"])
+def target(request: pytest.FixtureRequest, clock: FakeClock, stream_key: str, servers: Servers) -> Iterator[Backend]:
+    if request.param == "memory":
+        opened: Backend = MemoryBackend(MemoryStore(clock), StoreOptions())
+    else:
+        opened = find_store(servers("valkey").url, StoreOptions(stream_key)).open()
+    yield opened
+    opened.close()
+
+
+def claimed(backend: Backend) -> list[str]:
+    """Everything that is ready, in the order in which it is handed out."""
+    return [delivery.message.id for delivery in backend.claim("reader", 1_000, 0)]
+
+
+def fail(backend: Backend, task_id: str) -> None:
+    backend.enqueue([Message(task_id, "f")])
+    [held] = backend.claim("worker", 1, 0)
+    backend.settle([Settlement(held.receipt, Bury("no use"))])
+
+
+def leave(backend: Backend, clock: FakeClock) -> None:
+    """Let every worker count as gone."""
+    clock.advance(backend.lease() + 1)
+
+
+def test_all_that_waits_or_failed_is_moved(source: MemoryBackend, target: Backend, clock: FakeClock) -> None:
+    """In order, as it was; what finished stays."""
+    fail(source, "failed")
+    source.enqueue([Message("done", "f")])
+    source.settle([Settlement(source.claim("worker", 1, 0)[0].receipt, Done())])
+    source.enqueue([Message("again", "f")])
+    source.settle([Settlement(source.claim("worker", 1, 0)[0].receipt, Retry())])
+    source.enqueue([Message("late", "f", delay=HOUR)])
+    source.enqueue([Message(f"t{number:03}", "f", b"%d" % number) for number in range(250)])
+    leave(source, clock)
+
+    moved = move_group(source, target)
+
+    assert moved == Moved(waiting=252, failed=1, left=0)
+    assert claimed(target) == ["again", *(f"t{number:03}" for number in range(250))]
+    depth = target.depth()
+    assert (depth.delayed, depth.failed) == (1, 1)
+    shown = target.show(["again", "failed", "t007", "done"])
+    assert [info and info.status for info in shown] == [
+        TaskStatus.STARTED,
+        TaskStatus.FAILURE,
+        TaskStatus.STARTED,
+        None,
+    ]
+    assert isinstance(again := shown[0] and shown[0].message, Message)
+    assert again.attempt == 2
+    depth = source.depth()
+    assert (depth.ready, depth.delayed, depth.failed, depth.finished) == (0, 0, 0, 1)
+
+
+def test_what_a_dead_worker_held_is_moved(source: MemoryBackend, target: Backend, clock: FakeClock) -> None:
+    """It is taken from it first."""
+    source.enqueue([Message("a", "f")])
+    source.claim("killed", 1, 0)
+    leave(source, clock)
+
+    assert move_group(source, target) == Moved(waiting=1, failed=0, left=0)
+    assert claimed(target) == ["a"]
+
+
+def test_a_worker_in_the_way(source: MemoryBackend, target: Backend) -> None:
+    """While one serves the source nothing is moved: it could run what is moved."""
+    source.enqueue([Message("a", "f")])
+    source.claim("bob", 0, 0)
+
+    with pytest.raises(TaskStateError, match=r"workers serve the source: bob \(0.0 s ago\); stop them"):
+        move_group(source, target)
+
+    assert (source.depth().ready, target.depth().ready) == (1, 0)
+
+
+def test_one_store_under_two_names(source: MemoryBackend) -> None:
+    """It would lose everything: adopted is refused, and then deleted."""
+    source.enqueue([Message("a", "f")])
+    other = MemoryBackend(source._store, StoreOptions())
+
+    with pytest.raises(TaskStateError, match="source and target are one store"):
+        move_group(source, other)
+
+    assert source.depth().ready == 1
+
+
+class Breaking(MemoryBackend):
+    """Its connection breaks with the second deletion, before or after it is done."""
+
+    deletions = 0
+    done = False
+
+    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+        self.deletions += 1
+        if self.deletions != 2:
+            return super().delete(ids)
+        if self.done:
+            super().delete(ids)
+        raise BrokerUnavailableError("cut")
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_a_move_that_was_cut_is_run_again(target: Backend, clock: FakeClock, *, done: bool) -> None:
+    """Each task arrives once, in order, also those that were in both stores."""
+    source = Breaking(MemoryStore(clock), StoreOptions())
+    source.done = done
+    names = [f"t{number:03}" for number in range(250)]
+    source.enqueue([Message(name, "f") for name in names])
+    with pytest.raises(BrokerUnavailableError):
+        move_group(source, target)
+
+    moved = move_group(source, target)
+
+    assert moved.left == 0
+    assert claimed(target) == names
+    assert source.depth().ready == 0
+
+
+class Busy(MemoryBackend):
+    """A worker comes when everybody was thought to be gone."""
+
+    held: Sequence[Delivery] = ()
+
+    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+        self.held = self.held or super().claim("late", 1, 0)
+        return super().delete(ids)
+
+
+def test_what_is_taken_meanwhile_is_told(target: Backend, clock: FakeClock) -> None:
+    """It stays where it runs, and the answer counts it."""
+    source = Busy(MemoryStore(clock), StoreOptions())
+    source.enqueue([Message("a", "f"), Message("b", "f")])
+
+    moved = move_group(source, target)
+
+    assert moved.waiting == 1
+    assert moved.left > 0
+
+
+def test_the_command_survives_a_kill(servers: Servers, stream_key: str) -> None:
+    """`pyxqueue move`, killed in the middle and run again: every task is in the target once, in order, and runs."""
+    server = servers("valkey")
+    old, new = f"{server.url}/1", f"{server.url}/2"
+    before, after = TaskQueue(old, stream_key=stream_key), TaskQueue(new, stream_key=stream_key)
+    other = TaskQueue(old, stream_key=stream_key, consumer_group="other", lease=77)
+
+    @before.task(name="f")
+    def f(number: int) -> None: ...
+
+    assert other.stores.broker.lease() == 77_000
+    ids = [handle.task_id for handle in f.map([(number,) for number in range(3_000)])]
+    command = [sys.executable, "-m", "pyxqueue", "move", "--queue", stream_key, old, new]
+    inspector = after.stores.inspector
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        until(lambda: stream_key in _queues(new) and inspector.depth().ready > 0, "some have been moved")
+        process.send_signal(signal.SIGKILL)
+    assert 0 < inspector.depth().ready < 3_000
+
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+
+    assert f"queue {stream_key}, group cg: moved " in done.stdout
+    assert f"queue {stream_key}, group other: moved 3000 waiting, 0 failed" in done.stdout
+    assert before.stores.inspector.depth().ready == 0
+    delivered = after.stores.broker.claim("reader", 4_000, 0)
+    assert [delivery.message.id for delivery in delivered] == ids
+    moved = TaskQueue(new, stream_key=stream_key, consumer_group="other")
+    assert moved.stores.broker.lease() == 77_000
+    for queue in (before, after, other, moved):
+        queue.close()
+    for url in (old, new):
+        with Redis.from_url(url) as client:
+            client.flushdb()
+
+
+def _queues(url: str) -> set[str]:
+    with Redis.from_url(url) as client:
+        return {key.decode() for key in client.scan_iter()}
