@@ -11,6 +11,7 @@ ARGS ?=
 
 PY = $(VENV)/bin/python
 CODE = pyxqueue tests $(wildcard examples)
+EXAMPLES = examples/thirdparty_backend examples/thirdparty_serializer
 
 .PHONY: help
 help:  ## Say what there is (the default)
@@ -20,7 +21,7 @@ help:  ## Say what there is (the default)
 	@echo '  ARGS="-k claim" is handed on; PYTHON=python3.12 VENV=.venv312 takes another interpreter.'
 
 .PHONY: demo
-demo: $(VENV)/.test-stamp  ## See it work: a private server, workers, tasks
+demo: $(VENV)/.demo-stamp  ## See it work: workers, tasks, and no server
 	$(PY) examples/demo.py $(ARGS)
 
 .PHONY: test
@@ -75,9 +76,10 @@ clean:  ## Delete what was built and cached, not the environments
 	find pyxqueue tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # `.test-stamp` says that the dependency group `test` is installed as pyproject.toml now has it; `dev`, `bench` likewise.
-$(VENV)/.%-stamp: pyproject.toml | $(PY)
+# The example packages are installed too: only so are their entry points found.
+$(VENV)/.%-stamp: pyproject.toml $(EXAMPLES:%=%/pyproject.toml) | $(PY)
 	$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
-	$(PY) -m pip install --quiet --editable . --group $* $(PINS)
+	$(PY) -m pip install --quiet --editable . $(EXAMPLES:%=--editable ./%) --group $* $(PINS)
 	@touch $@
 
 # The stamps of an environment whose Python is gone would lie about the new one.

@@ -1,4 +1,4 @@
-"""Measure one contestant, once, on an empty server; one line of JSON on standard output.
+"""Measure one contestant, once, on an empty store; one line of JSON on standard output.
 
 This is run in a process of its own: ``python benchmarks/measure.py bare --url redis://…``.
 """
@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 
 import psutil
 from attrs import frozen
-from contestants.base import ANSWER, PUSHED_VARIABLE, URL_VARIABLE, Contestant
+from contestants.base import ANSWER, PUSHED_VARIABLE, URL_VARIABLE, Contestant, server_url
 from redis import Redis
 
 LOOK_EVERY = 0.002
@@ -84,8 +85,11 @@ def drain_rate(entry: Contestant, sizes: Sizes) -> dict[str, float]:
         entry.enqueue_bulk(range(sizes.warm_up))
         wait_until(entry, sizes.warm_up)
         frozen_workers = psutil.Process().children(recursive=True)
-        for process in frozen_workers:
-            process.send_signal(signal.SIGSTOP)
+        with locked(server_url()):
+            for process in frozen_workers:
+                process.send_signal(signal.SIGSTOP)
+            while any(process.status() == psutil.STATUS_RUNNING for process in frozen_workers):
+                time.sleep(LOOK_EVERY)
         try:
             entry.enqueue_bulk(range(sizes.drain))
             cpu = {process.pid: process.cpu_times() for process in frozen_workers}
@@ -97,6 +101,29 @@ def drain_rate(entry: Contestant, sizes: Sizes) -> dict[str, float]:
         seconds = time.perf_counter() - start
         used = sum(sum(process.cpu_times()[:2]) - sum(cpu[process.pid][:2]) for process in frozen_workers)
     return {"drain": sizes.drain / seconds, "cpu": used / sizes.drain * 1e6}
+
+
+@contextmanager
+def locked(url: str) -> Iterator[None]:
+    """Nobody else holds a SQLite file meanwhile: a worker that is stopped with the lock in its hand stops everybody.
+
+    It takes a process of its own, for locks are kept per process. A server needs nothing of the kind.
+    """
+    if not url.startswith("sqlite:"):
+        yield
+        return
+    program = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60); "
+        "db.execute('BEGIN EXCLUSIVE'); print(flush=True); sys.stdin.read(); db.execute('ROLLBACK')"
+    )
+    path = url.removeprefix("sqlite:///").partition("?")[0]
+    command = [sys.executable, "-c", program, path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:  # noqa: S603 - ours
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        yield
+        holder.stdin.close()
 
 
 def wait_until(entry: Contestant, total: int) -> None:
@@ -138,7 +165,8 @@ def main() -> int:
     os.environ["PYTHONPATH"] = sys.path[0]  # for the worker programs
     if options.phase == "latency":
         os.environ[PUSHED_VARIABLE] = "1"
-    Redis.from_url(options.url).flushall()
+    if not options.url.startswith("sqlite:"):  # a file is new, a server may have something in it
+        Redis.from_url(options.url).flushall()
     entry: Contestant = importlib.import_module(f"contestants.{options.name}").Entry()
     entry.prepare()
     sizes = Sizes(options.drain, options.enqueue, options.latency, options.warm_up)

@@ -1,4 +1,4 @@
-"""Compare task queues with each other: same machine, same server, same number of processes, taking turns.
+"""Compare task queues with each other: same machine, same store, same number of processes, taking turns.
 
 Nothing here judges a number: what is fast enough is for the reader.
 """
@@ -13,8 +13,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,13 @@ from contestants.base import ANSWER, PROCESSES
 from pyxqueue.testing.servers import Server
 
 HERE = Path(__file__).parent
-NAMES = ("pyxqueue", "bare", "taskiq", "huey")
+STORES = {
+    "redis": ("pyxqueue", "bare", "taskiq", "huey"),
+    "sqlite": ("pyxqueue_sqlite", "bare_sqlite", "huey_sqlite"),
+}
+NAMES = tuple(name for names in STORES.values() for name in names)
 PHASES = ("enqueue", "drain", "latency")
-PACKAGES = ("redis", "hiredis", "huey", "taskiq", "taskiq-redis")
+PACKAGES = ("redis", "hiredis", "huey", "taskiq", "taskiq-redis", "apsw")
 
 
 @frozen
@@ -75,20 +80,36 @@ def measure(name: str, phase: str, url: str, sizes: Mapping[str, int]) -> dict[s
     return answer
 
 
-def run(names: Sequence[str], rounds: int, sizes: Mapping[str, int]) -> Results:
-    """All rounds: in each, the contestants take turns in every phase."""
+@contextmanager
+def server() -> Iterator[Callable[[], AbstractContextManager[str]]]:
+    """One private server; each measurement empties it first."""
+    with Server() as started:
+        print(f"server: {started.kind}", file=sys.stderr)
+        yield lambda: nullcontext(started.url)
+
+
+@contextmanager
+def file(durability: str) -> Iterator[str]:
+    """A file that is not there yet, in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield f"sqlite:///{folder}/bench.db?durability={durability}"
+
+
+def run(
+    names: Sequence[str], rounds: int, sizes: Mapping[str, int], place: Callable[[], AbstractContextManager[str]]
+) -> Results:
+    """All rounds: in each, the contestants take turns in every phase, each at a `place` of its own."""
     about: dict[str, dict[str, str]] = {}
     numbers: dict[str, dict[str, list[float]]] = {name: {} for name in names}
-    with Server() as server:
-        print(f"server: {server.kind}", file=sys.stderr)
-        for number in range(rounds):
-            for phase in PHASES:
-                for name in names:
-                    print(f"round {number + 1} of {rounds}: {phase}, {name}", file=sys.stderr)
-                    answer = measure(name, phase, server.url, sizes)
-                    about[name] = answer["about"]
-                    for key, value in answer["numbers"].items():
-                        numbers[name].setdefault(key, []).append(value)
+    for number in range(rounds):
+        for phase in PHASES:
+            for name in names:
+                print(f"round {number + 1} of {rounds}: {phase}, {name}", file=sys.stderr)
+                with place() as url:
+                    answer = measure(name, phase, url, sizes)
+                about[name] = answer["about"]
+                for key, value in answer["numbers"].items():
+                    numbers[name].setdefault(key, []).append(value)
     return Results(about, numbers)
 
 
@@ -128,6 +149,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tasks", type=int, default=10_000, help="tasks in the queue that is drained")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", help=f"contestants, separated by commas; all: {','.join(NAMES)}")
+    parser.add_argument("--durability", choices=("normal", "full"), default="normal", help="of the SQLite files")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, one round: do the programs work at all?")
     options = parser.parse_args(words)
@@ -146,13 +168,22 @@ def main() -> int:
         "latency": max(5, tasks // 50),
         "warm-up": max(5, tasks // 10),
     }
-    results = run(options.names, rounds, sizes)
-    print("\n".join(table(results)))
-    print(f"\n{rounds} rounds, {tasks:,} tasks, {PROCESSES} worker processes each. {machine()}.")
-    if len(options.names) > 1:
-        print(f"Bold: how many times better {options.names[0]} is; below 1 it is worse.")
+    everything = []
+    for store, contestants in STORES.items():
+        if names := [name for name in options.names if name in contestants]:
+            with server() if store == "redis" else nullcontext(partial(file, options.durability)) as place:
+                everything.append(run(names, rounds, sizes, place))
+            print("\n".join(table(everything[-1])))
+            if len(names) > 1:
+                print(f"\nBold: how many times better {names[0]} is; below 1 it is worse.\n")
+    print(f"{rounds} rounds, {tasks:,} tasks, {PROCESSES} worker processes each. {machine()}.")
     if options.json:
-        content = {"machine": machine(), "sizes": sizes, "about": results.about, "numbers": results.numbers}
+        content = {
+            "machine": machine(),
+            "sizes": sizes,
+            "about": {name: about for results in everything for name, about in results.about.items()},
+            "numbers": {name: numbers for results in everything for name, numbers in results.numbers.items()},
+        }
         options.json.write_text(json.dumps(content, indent=2) + "\n")
     return 0
 

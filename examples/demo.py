@@ -1,7 +1,8 @@
 """See it work: ``make demo``.
 
-Starts a private server and worker processes, has them do two real jobs, checks every answer against one computed here,
-and stops everything again. The exit code is 0 only if all answers were right.
+Starts worker processes on a queue in a file of its own, has them do two real jobs, checks every answer against one
+computed here, and stops everything again. The exit code is 0 only if all answers were right. With ``--url`` it does the
+same on another store.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import math
 import os
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pyxqueue import AsyncResult, PyxqueueError, TaskQueue
-from pyxqueue.testing.servers import Server
 
 queue = TaskQueue(stream_key="demo")
 PATIENCE = 120
@@ -102,11 +103,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="worker processes (one per CPU)")
     parser.add_argument("--files", type=int, help="hash only so many files")
+    parser.add_argument("--url", help="the store (a new SQLite file)")
     options = parser.parse_args()
     started = time.perf_counter()
-    with Server() as server:
-        os.environ["PYXQUEUE_URL"] = server.url  # where this program and the workers find the queue
-        print(f"a private {server.program.name} at {server.url}, {options.workers} worker processes")
+    with tempfile.TemporaryDirectory(prefix="pyxqueue-demo-") as folder:
+        # Where this program and the workers find the queue.
+        os.environ["PYXQUEUE_URL"] = options.url or f"sqlite:///{folder}/queue.db"
+        print(f"the queue is at {os.environ['PYXQUEUE_URL']}, {options.workers} worker processes")
         queue.start(options.workers)
         try:
             run_fib(100_000)

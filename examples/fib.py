@@ -1,6 +1,6 @@
 """Workers beside the program that needs them: start, call, stop. ``python fib.py``
 
-The queue is on the default store: the URL in PYXQUEUE_URL, else Redis on this machine.
+The queue is on the default store: the URL in PYXQUEUE_URL, else a file in ./.pyxqueue.
 """
 
 from pyxqueue import TaskQueue

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from attrs import field, frozen
 
 from .errors import ConfigurationError, PayloadTooLargeError, SerializationError
-from .message import Message, Record, Success
+from .message import NO_HEADERS, Message, Record, Success
 from .protocols import Serializer
 from .serializers.call import dumps_call, loads_call
 from .serializers.seal import Direction, Seal, SealContext
+from .wire import headers_size
 
 MAX_PAYLOAD = 1 << 20
 """Bytes; the default limit for the arguments of a call, and for a result."""
@@ -51,16 +52,28 @@ class Codec:
                 )
         return cls(queue, {one.name: one for one in serializers}, serializers[0], seal, **limits)
 
-    def seal_call(self, name: str, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> SealedCall:
-        """The body of a call, and what belongs to it. Raises `SerializationError`, naming the task."""
+    def seal_call(
+        self,
+        name: str,
+        task_id: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> SealedCall:
+        """The body of a call, and what belongs to it; `headers` count for its size.
+
+        Raises `SerializationError`, naming the task.
+        """
         writer = self.writer
         try:
             body = dumps_call(writer, args, kwargs)
         except SerializationError as error:
             raise SerializationError(f"cannot enqueue {name}: {error}") from error
-        if len(body) > self.max_payload:
+        size = len(body) + headers_size(headers)
+        if size > self.max_payload:
+            what = "its arguments and headers" if headers else "its arguments"
             raise PayloadTooLargeError(
-                f"cannot enqueue {name}: its arguments need {len(body):,} bytes, the queue allows "
+                f"cannot enqueue {name}: {what} need {size:,} bytes, the queue allows "
                 f"{self.max_payload:,}; pass a reference (a path, a key) or raise TaskQueue(max_payload=...)"
             )
         seal = ""
@@ -80,7 +93,10 @@ class Codec:
     def seal_result(self, message: Message, value: Any) -> Success:
         """Put a result into an outcome. Raises `SerializationError`."""
         writer = self.serializers.get(message.serializer, self.writer)
-        data = writer.dumps(value)
+        try:
+            data = writer.dumps(value)
+        except SerializationError as error:
+            raise SerializationError(f"the return value of {message.name} cannot be stored: {error}") from error
         if len(data) > self.max_result:
             raise PayloadTooLargeError(
                 f"the result of {message.name} needs {len(data):,} bytes, the queue allows {self.max_result:,}; return "

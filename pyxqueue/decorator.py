@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, overload
 
+from attrs import fields
 from typing_extensions import ParamSpec
 
 from .codec import Codec
@@ -16,6 +17,8 @@ from .task import Registry, Submit, Task, TaskOptions, task_name
 P = ParamSpec("P")
 R = TypeVar("R")
 ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
+_POLICY = [field.name for field in fields(RetryPolicy)]
+_OPTIONS = ["name", *_POLICY, "retry_on", "give_up_on", "timeout", "hard_timeout", "result_ttl"]
 
 
 class TaskDecorator:
@@ -40,6 +43,8 @@ class TaskDecorator:
         self._submit = submit
         self._name = name
         try:
+            if unknown := sorted(set(policy).difference(_POLICY)):
+                raise ValueError(f"no option {', '.join(unknown)}; there are {', '.join(_OPTIONS)}")
             self._options = TaskOptions(
                 RetryPolicy(**policy), _types(retry_on), _types(give_up_on), timeout, hard_timeout, result_ttl
             )

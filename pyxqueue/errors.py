@@ -68,6 +68,12 @@ class StoreFullError(BrokerError):
     """The store has no room for more work (for example Redis at `maxmemory`); nothing was enqueued."""
 
 
+class StoreFileError(BrokerError):
+    """The file of an embedded store cannot be used as it is, and waiting will not help: it is damaged, belongs to
+    another program or a newer release, lies on a network file system, or may not be written. The message says what to
+    do; nothing in the file was changed."""
+
+
 class ResultTimeoutError(PyxqueueError, TimeoutError):
     """The result did not arrive within the timeout; the task itself goes on."""
 
@@ -104,6 +110,9 @@ class TaskError(PyxqueueError):
 
 class TaskCancelledError(TaskError):
     """The task was cancelled before it could finish."""
+
+    def __str__(self) -> str:
+        return f"task {self.task_id} was cancelled" if self.task_id else "the task was cancelled"
 
 
 class RetryLater(Exception):  # noqa: N818 - a signal, not an error

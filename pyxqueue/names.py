@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from .errors import ConfigurationError
@@ -31,6 +32,17 @@ def import_path(module_name: str) -> str:
         return str(spec.name)
     stem = PurePath(getattr(script, "__file__", None) or "").stem
     return stem if _MODULE.fullmatch(stem) else "__main__"
+
+
+def home_of(value: object, first: Sequence[str]) -> tuple[str, str] | None:
+    """A module that can be imported, and the name the value has in it; one of the modules `first`, if it is there."""
+    for module_name in [*first, *sys.modules]:
+        path = import_path(module_name)
+        content = list(getattr(sys.modules.get(module_name), "__dict__", {}).items())
+        names = [name for name, one in content if one is value and path != "__main__"]
+        if names:
+            return path, names[0]
+    return None
 
 
 def qualified_name(obj: object) -> str:

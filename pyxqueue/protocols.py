@@ -9,7 +9,7 @@ laws say what a repeat does. No operation raises because of what a *message* con
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from attrs import frozen
@@ -255,6 +255,15 @@ class AsyncProducer(Protocol):
     async def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]: ...
 
     async def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None: ...
+
+
+@runtime_checkable
+class HasAbout(Protocol):
+    """A backend that can say what it keeps its tasks in, and how safely, for people."""
+
+    def about(self) -> Mapping[str, str]:
+        """Facts by name, in the order in which they are shown."""
+        ...
 
 
 @runtime_checkable

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar, overload
+from typing import Any, Never, TypeVar, overload
 
 from attrs import frozen
 from typing_extensions import ParamSpec
@@ -21,12 +21,20 @@ from .eager import EagerSession
 from .errors import AlreadyRunningError, ConfigurationError, NotRunningError
 from .ids import new_id
 from .message import NO_HEADERS, Message
-from .names import import_path
+from .names import home_of, import_path
 from .offload import asynchronous
 from .protocols import AsyncProducer, Backend, Broker, Inspector, ResultStore, Serializer, StoreOptions
 from .result import AsyncResult, Reader
 from .serializers import Seal
-from .settings import check_numbers, check_prefix, eager_by_environment, find_serializer, lease_ms, seal_of_environment
+from .settings import (
+    check_known,
+    check_numbers,
+    check_prefix,
+    eager_by_environment,
+    find_serializer,
+    lease_ms,
+    seal_of_environment,
+)
 from .stores import StoreSource, find_store
 from .task import Call, CallOptions, Registry, Task
 from .worker import Observer, WorkerOptions
@@ -55,19 +63,21 @@ class TaskQueue(Administration):
 
     Parameters, all optional:
 
-    * `store`: a redis-py client, a URL (``redis://``, ``rediss://``, ``unix://``, ``memory://``), or the name of the
-      queue on the default store, which is the URL in ``PYXQUEUE_URL``, else Redis on this machine. A client is only
-      read for where to connect; pyxqueue makes connections of its own.
+    * `store`: a redis-py client, a URL (``redis://``, ``rediss://``, ``unix://``, ``sqlite:///``, ``memory://``), or
+      the name of the queue on the default store, which is the URL in ``PYXQUEUE_URL``, else the SQLite file
+      ``.pyxqueue/queue.db`` below the current folder. A client is only read for where to connect; pyxqueue makes
+      connections of its own.
     * `stream_key`: the queue's name, and in Redis the key of its stream.
     * `consumer_group`: the group this side belongs to. Every group gets every task; within one, workers share them.
-    * `serializer`: ``"json"`` (the default), ``"msgpack"``, ``"pickle"``, or a `Serializer`; `accept`: further ones
-      that may be read.
+    * `serializer`: ``"json"`` (the default), ``"msgpack"``, ``"pickle"``, the name of one that is installed, or a
+      `Serializer`; `accept`: further ones that may be read.
     * `seal`: a `Seal`; payloads are signed with it, and unsigned ones refused. Default: the keys, separated by commas,
       in ``PYXQUEUE_SEAL_KEYS``.
     * `lease`: seconds a task stays with a worker that gives no sign of life (default 30, ``PYXQUEUE_LEASE``). It is
       stored with the group; a value given here replaces the stored one.
     * `queue_size`: how many ended tasks can still be looked at (default 10,000).
-    * `max_payload`, `max_result`: bytes that the arguments of a call, and a result, may need (default 1 MiB).
+    * `max_payload`, `max_result`: bytes that the arguments of a call with its headers, and a result, may need
+      (default 1 MiB).
     * `worker_prefix`: in front of the names of workers. `timeout`: ms a worker waits in one request for work.
     * `observer`: called in the worker with each `TaskStarted` and `TaskSettled`.
     * `eager`: run tasks in this process as they are enqueued, without a store (``PYXQUEUE_EAGER=1``); `propagate`:
@@ -97,7 +107,9 @@ class TaskQueue(Administration):
         propagate: bool = False,
         broker: Broker | None = None,
         results: ResultStore | None = None,
+        **unknown: Never,
     ) -> None:
+        check_known(unknown, TaskQueue)
         if isinstance(store, str) and "://" not in store:
             if stream_key is not None:
                 raise ConfigurationError(
@@ -145,9 +157,9 @@ class TaskQueue(Administration):
         return self.options.group
 
     @property
-    def names_store(self) -> bool:
-        """True if it was told where its store is; else that is for ``PYXQUEUE_URL`` to say."""
-        return self._given is not None or self._own != (None, None)
+    def store(self) -> Any:
+        """What it was told of its store, the `store` or `broker` argument; None leaves it to ``PYXQUEUE_URL``."""
+        return self._given if self._own[0] is None else self._own[0]
 
     # Tasks
 
@@ -214,7 +226,8 @@ class TaskQueue(Administration):
 
     def _message(self, task: Task[..., Any], call: Call, options: CallOptions) -> Message:
         task_id = new_id() if options.task_id is None else options.task_id
-        body, serializer, seal = self.codec.seal_call(task.name, task_id, *call)
+        headers = NO_HEADERS if options.headers is None else dict(options.headers)
+        body, serializer, seal = self.codec.seal_call(task.name, task_id, *call, headers)
         return Message(
             id=task_id,
             name=task.name,
@@ -222,7 +235,7 @@ class TaskQueue(Administration):
             serializer=serializer,
             seal=seal,
             delay=_delay_ms(options),
-            headers=NO_HEADERS if options.headers is None else dict(options.headers),
+            headers=headers,
         )
 
     def _handles(self, messages: Sequence[Message], stores: OpenStores) -> list[AsyncResult[Any]]:
@@ -235,8 +248,7 @@ class TaskQueue(Administration):
     def stores(self) -> OpenStores:
         """The stores, opened for this process; a forked child opens its own."""
         if (session := self.eager) is not None:
-            source = self._given if self._own[0] is None else self._own[0]
-            return _opened(session.backend_for(self, source))
+            return _opened(session.backend_for(self, self.store))
         if self._open is None or self._open.pid != os.getpid():
             with self._open_lock:
                 if self._open is None or self._open.pid != os.getpid():
@@ -281,6 +293,8 @@ class TaskQueue(Administration):
     ) -> None:
         """Start worker processes and block until SIGTERM or SIGINT; must be called in the main thread.
 
+        It returns when they have stopped, and the program goes on with what stands behind it.
+
         Parameters: `nworkers`, processes (default, also for 0: one per CPU); `threads`, tasks at once in each;
         `concurrency`, ``async def`` tasks at once in each (default 100); `grace`, seconds that running tasks may go
         on after the signal, before they are handed back; a second signal hands them back at once.
@@ -314,11 +328,13 @@ class TaskQueue(Administration):
         self._started.stop()
         self._started = None
 
-    def serve_child(self, consumer: str, table_fd: int, threads: int | None, concurrency: int | None) -> int:
+    def serve_child(
+        self, consumer: str, table_fd: int, supervisor: int, threads: int | None, concurrency: int | None
+    ) -> int:
         """Be a worker process that was started anew instead of forked: for the command ``pyxqueue child`` only."""
         options = WorkerOptions(threads=threads, concurrency=concurrency, wait=self._wait)
-        parts = self._parts()
-        return serve(lambda name, table: parts.make_worker(options, name, table), consumer, HeldTable(table_fd))
+        parts, table = self._parts(), HeldTable(table_fd)
+        return serve(lambda name, table: parts.make_worker(options, name, table), consumer, table, supervisor)
 
     def _worker_options(
         self, nworkers: int | None, threads: int | None, concurrency: int | None, grace: float
@@ -351,25 +367,11 @@ class TaskQueue(Administration):
     def _reimport(self) -> list[str] | None:
         """The command that loads this queue and its tasks in a new interpreter, or None if they cannot be imported."""
         tasks = {import_path(task.function.__module__) for task in self.registry}
-        home = self._home()
+        home = home_of(self, sorted({task.function.__module__ for task in self.registry}))
         if home is None or "__main__" in tasks:
             return None
         imports = [word for module in sorted(tasks - {home[0]}) for word in ("--import", module)]
         return [sys.executable, "-m", "pyxqueue", "--path", sys.path[0], "--app", ":".join(home), *imports]
-
-    def _home(self) -> tuple[str, str] | None:
-        """A module that can be imported, and the name this queue has in it; one that has tasks, if there is one."""
-        with_tasks = sorted({task.function.__module__ for task in self.registry})
-        for module_name in [*with_tasks, *sys.modules]:
-            path = import_path(module_name)
-            names = [name for name, value in _content(module_name) if value is self and path != "__main__"]
-            if names:
-                return path, names[0]
-        return None
-
-
-def _content(module_name: str) -> list[tuple[str, Any]]:
-    return list(getattr(sys.modules.get(module_name), "__dict__", {}).items())
 
 
 def configure_logging() -> None:

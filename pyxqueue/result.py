@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar, cast
 
 from attrs import frozen
 
 from .bar import ProgressBar
 from .codec import Codec
-from .errors import ResultTimeoutError, TaskCancelledError, TaskError, UnknownTaskError
+from .errors import BrokerUnavailableError, ResultTimeoutError, TaskCancelledError, TaskError, UnknownTaskError
 from .message import Message, Progress, Record, TaskInfo, TaskStatus
 from .protocols import AsyncProducer, Inspector, ResultStore, same_store
 
@@ -52,8 +53,9 @@ class AsyncResult(Generic[R]):
         `show_progress` draws a progress bar while waiting, in a terminal or a notebook, and nothing elsewhere.
 
         Raises `TaskError` if the task failed, `TaskCancelledError` if it was cancelled, `ResultTimeoutError` (a
-        `TimeoutError`) if it has not ended in time, `UnknownTaskError` if there is no such task or its result has
-        expired, `SerializationError` if the result cannot be read here.
+        `TimeoutError`) if it has not ended in time, or the store was silent until then, `BrokerUnavailableError` if the
+        store cannot be reached, `UnknownTaskError` if there is no such task or its result has expired,
+        `SerializationError` if the result cannot be read here.
         """
         if self._value is not _NOTHING:
             return cast(R, self._value)
@@ -63,13 +65,14 @@ class AsyncResult(Generic[R]):
                 for progress in self.watch(timeout):
                     bar.show(progress)
         reader = self._reader
-        while True:
-            (record,) = reader.results.wait([self.task_id], self._patience(deadline))
-            if record is None and self._ended(reader.inspector.show([self.task_id])[0], timeout, deadline):
-                (record,) = reader.results.wait([self.task_id], 0)
-                record = self._final(record, reader.inspector.show([self.task_id])[0])
-            if record is not None and record.status.finished:
-                return self._open(record)
+        with self._in_time(timeout, deadline):
+            while True:
+                (record,) = reader.results.wait([self.task_id], self._patience(deadline))
+                if record is None and self._ended(reader.inspector.show([self.task_id])[0], timeout, deadline):
+                    (record,) = reader.results.wait([self.task_id], 0)
+                    record = self._final(record, reader.inspector.show([self.task_id])[0])
+                if record is not None and record.status.finished:
+                    return self._open(record)
 
     async def aget(self, timeout: float | None = None) -> R:
         """`get` for asyncio: the loop is not blocked."""
@@ -77,13 +80,14 @@ class AsyncResult(Generic[R]):
             return cast(R, self._value)
         deadline = _deadline(timeout)
         producer = self._reader.producer
-        while True:
-            (record,) = await producer.wait([self.task_id], self._patience(deadline))
-            if record is None and self._ended((await producer.show([self.task_id]))[0], timeout, deadline):
-                (record,) = await producer.wait([self.task_id], 0)
-                record = self._final(record, (await producer.show([self.task_id]))[0])
-            if record is not None and record.status.finished:
-                return self._open(record)
+        with self._in_time(timeout, deadline):
+            while True:
+                (record,) = await producer.wait([self.task_id], self._patience(deadline))
+                if record is None and self._ended((await producer.show([self.task_id]))[0], timeout, deadline):
+                    (record,) = await producer.wait([self.task_id], 0)
+                    record = self._final(record, (await producer.show([self.task_id]))[0])
+                if record is not None and record.status.finished:
+                    return self._open(record)
 
     def __await__(self) -> Generator[Any, None, R]:
         return self.aget().__await__()
@@ -142,6 +146,17 @@ class AsyncResult(Generic[R]):
             raise unknown(self.task_id)
         return info
 
+    @contextmanager
+    def _in_time(self, timeout: float | None, deadline: float | None) -> Iterator[None]:
+        """To who waited all the time he had, a store that is silent is one that brought no result."""
+        try:
+            yield
+        except BrokerUnavailableError as error:
+            if timeout and deadline is not None and time.monotonic() >= deadline:
+                text = f"task {self.task_id} has not ended within {timeout:g} s, as far as is known: {error}"
+                raise ResultTimeoutError(text) from error
+            raise
+
     def _patience(self, deadline: float | None) -> int | None:
         """Ms to wait in one go. Where results are kept apart, their store cannot know that a task was cancelled or
         deleted, so the broker is asked in between."""
@@ -170,7 +185,12 @@ class AsyncResult(Generic[R]):
         kept = info.record if info is not None else None
         if info is not None and not info.status.finished:
             return None  # somebody runs it again
-        if kept is None or (kept.status is TaskStatus.SUCCESS and not self._reader.one_store):
+        if info is not None and (kept is None or (kept.status is TaskStatus.SUCCESS and not self._reader.one_store)):
+            raise UnknownTaskError(
+                f"the result of task {self.task_id} is no longer there: it ended as {info.status.name}, and its "
+                f"result has expired (result_ttl) or was forgotten"
+            )
+        if kept is None:
             raise unknown(self.task_id)
         return kept
 

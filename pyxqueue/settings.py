@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
 
 from .errors import ConfigurationError
 from .protocols import Serializer
@@ -13,6 +15,8 @@ from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Se
 LEASE_VARIABLE = "PYXQUEUE_LEASE"
 SEAL_VARIABLE = "PYXQUEUE_SEAL_KEYS"
 EAGER_VARIABLE = "PYXQUEUE_EAGER"
+SERIALIZER_GROUP = "pyxqueue.serializers"
+"""The entry points with the serializers of other packages: a name, and what makes one when called."""
 _YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 _SERIALIZERS: dict[str, Callable[[], Serializer]] = {
     "json": JSONSerializer,
@@ -22,12 +26,16 @@ _SERIALIZERS: dict[str, Callable[[], Serializer]] = {
 
 
 def find_serializer(given: str | Serializer) -> Serializer:
-    """The serializer of that name. Raises `ConfigurationError`."""
+    """The serializer of that name, one of ours or of an installed package. Raises `ConfigurationError`."""
     if not isinstance(given, str):
         return given
-    if given not in _SERIALIZERS:
-        raise ConfigurationError(f"there is no serializer {given!r}, only {', '.join(_SERIALIZERS)}; or give an object")
-    return _SERIALIZERS[given]()
+    if given in _SERIALIZERS:
+        return _SERIALIZERS[given]()
+    for entry in entry_points(group=SERIALIZER_GROUP, name=given):
+        make: Callable[[], Serializer] = entry.load()
+        return make()
+    names = ", ".join([*_SERIALIZERS, *sorted(entry_points(group=SERIALIZER_GROUP).names)])
+    raise ConfigurationError(f"there is no serializer {given!r}, only {names}; or give an object")
 
 
 def seal_of_environment() -> Seal | None:
@@ -78,3 +86,16 @@ def check_numbers(**given: int | None) -> None:
     for name, value in given.items():
         if value is not None and (not isinstance(value, int) or value < 0):
             raise ConfigurationError(f"{name}={value!r} must be a whole number, 0 or more")
+
+
+def check_known(unknown: Iterable[str], cls: type) -> None:
+    """Raises `ConfigurationError` if there is one among the arguments of `cls` that it does not know."""
+    names = sorted(unknown)
+    if "gc_interval" in names:
+        raise ConfigurationError(
+            "gc_interval is gone, leave it out: the history is cut to queue_size as tasks end, results and workers "
+            "expire. What else differs from 0.1.1 is in docs/how-to/moving.md"
+        )
+    if names:
+        known = [name for name, one in inspect.signature(cls).parameters.items() if one.kind is not one.VAR_KEYWORD]
+        raise ConfigurationError(f"{cls.__name__} has no option {', '.join(names)}; there are {', '.join(known)}")

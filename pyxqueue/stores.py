@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
+from urllib.parse import quote
 
 from attrs import frozen
 
@@ -18,7 +19,8 @@ from .errors import ConfigurationError
 from .protocols import Backend, StoreOptions
 
 URL_VARIABLE = "PYXQUEUE_URL"
-DEFAULT_URL = "redis://127.0.0.1:6379/0"
+DEFAULT_URL = "sqlite:///.pyxqueue/queue.db"
+"""Below the current folder: a queue without a server, for the processes of one machine."""
 GROUP = "pyxqueue.backends"
 
 log = logging.getLogger("pyxqueue")
@@ -42,13 +44,13 @@ def find_store(source: Any, options: StoreOptions) -> StoreSource:
     Raises `ConfigurationError` if there is no backend for it.
     """
     if source is None:
-        source = os.environ.get(URL_VARIABLE) or DEFAULT_URL
+        source = absolute(os.environ.get(URL_VARIABLE) or DEFAULT_URL)
         if "://" not in source:
-            raise ConfigurationError(f"{URL_VARIABLE}={source!r} is no URL, such as {DEFAULT_URL}")
+            raise ConfigurationError(f"{URL_VARIABLE}={source!r} is no URL, such as redis://127.0.0.1:6379/0")
         # Without what may be a password.
         log.info("queue %s uses %s", options.stream_key, source.rpartition("@")[2].partition("?")[0])
     if isinstance(source, str):
-        return StoreSource(_by_scheme(source), source, options)
+        return StoreSource(_by_scheme(source), absolute(source), options)
     for kind in type(source).__mro__:
         package = kind.__module__.partition(".")[0]
         for entry in entry_points(group=GROUP, name=package):
@@ -57,6 +59,13 @@ def find_store(source: Any, options: StoreOptions) -> StoreSource:
         f"{type(source).__module__}.{type(source).__qualname__} is no client of a known store: give a redis.Redis "
         f"client, a URL ({', '.join(sorted(known_schemes()))}), or broker= and results="
     )
+
+
+def absolute(url: str) -> str:
+    """A relative file is below the folder that is current now, also for whoever opens the store after a `chdir`."""
+    scheme, slashes, path = url.partition(":///")
+    relative = scheme == "sqlite" and path and not path.startswith("/")
+    return f"{scheme}{slashes}{quote(os.getcwd())}/{path}" if relative else url  # noqa: PTH109 - it is put into a URL
 
 
 def _by_scheme(url: str) -> Callable[[Any, StoreOptions], Backend]:

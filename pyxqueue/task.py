@@ -18,6 +18,7 @@ from .message import NAME_PATTERN, valid_id
 from .names import qualified_name
 from .policy import MAX_SECONDS, RetryPolicy
 from .result import AsyncResult
+from .serializers.tags import is_encodable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,7 +59,8 @@ def _seconds(_instance: object, attribute: Attribute[Any], value: float) -> None
 
 
 def _text_pairs(_instance: object, attribute: Attribute[Any], value: Mapping[str, str]) -> None:
-    if not isinstance(value, Mapping) or not all(isinstance(text, str) for pair in value.items() for text in pair):
+    texts = [text for pair in value.items() for text in pair] if isinstance(value, Mapping) else [None]
+    if not all(isinstance(text, str) and is_encodable(text) for text in texts):
         raise ValueError(f"{attribute.name}={value!r} must map texts to texts")
 
 

@@ -7,7 +7,7 @@ can write one. A missing field has its default, so the smallest message that can
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -58,6 +58,16 @@ def message_to_fields(message: Message) -> list[bytes]:
     if message.headers:
         flat += (b"headers", msgspec.json.encode(dict(message.headers)))
     return flat
+
+
+def headers_size(headers: Mapping[str, str]) -> int:
+    """The bytes of their texts."""
+    return sum(len(text.encode()) for pair in headers.items() for text in pair)
+
+
+def message_size(message: Message) -> int:
+    """The bytes of what has no limit of its own: the body and the headers."""
+    return len(message.body) + headers_size(message.headers)
 
 
 def _count(raw: bytes) -> int:

@@ -19,17 +19,18 @@ PATIENCE = 50
 
 @frozen
 class Place:
-    """A folder to run programs in, and the store they find in ``PYXQUEUE_URL``."""
+    """A folder to run programs in, and the store they find in ``PYXQUEUE_URL``; None: the default, a file in there."""
 
     folder: Path
-    url: str
+    url: str | None
     more: Mapping[str, str] = field(factory=dict)
     """Further variables of the environment."""
 
     @property
     def environment(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYXQUEUE")}
-        return {**inherited, "PYXQUEUE_URL": self.url, "PYTHONPATH": str(ROOT), **self.more}
+        store = {} if self.url is None else {"PYXQUEUE_URL": self.url}
+        return {**inherited, **store, "PYTHONPATH": str(ROOT), **self.more}
 
     def run(self, *args: str, options: Sequence[str] = ()) -> str:
         """Run a program to its end and answer what it printed; it must end well."""

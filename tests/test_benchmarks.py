@@ -7,20 +7,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = Path(__file__).parent.parent / "benchmarks" / "run.py"
 
 
-def test_smoke(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [["pyxqueue", "bare"], ["pyxqueue_sqlite", "bare_sqlite"]], ids=["redis", "sqlite"])
+def test_smoke(tmp_path: Path, names: list[str]) -> None:
     """Every measure of pyxqueue and of the bare loop is in the results, with one number for the one round."""
     # Given
     file = tmp_path / "numbers.json"
-    command = [sys.executable, str(PROGRAM), "--smoke", "--only", "pyxqueue,bare", "--json", str(file)]
+    command = [sys.executable, str(PROGRAM), "--smoke", "--only", ",".join(names), "--json", str(file)]
     # When
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     # Then
     assert done.returncode == 0, done.stdout + done.stderr
     numbers = json.loads(file.read_text())["numbers"]
-    assert set(numbers) == {"pyxqueue", "bare"}
+    assert set(numbers) == set(names)
     for found in numbers.values():
         assert set(found) == {"drain", "cpu", "enqueue", "bulk", "median", "p95"}
         assert all(len(values) == 1 for values in found.values())

@@ -122,7 +122,8 @@ def run(found: Sequence[Block], folder: Path, server: Server) -> None:
     for name, source in files.items():
         (folder / name).write_text(source)
     served = [name for name, source in files.items() if "queue.run(" in source]
-    place = Place(folder, server.url)
+    # A page that does not speak of Redis is on the store that its reader has.
+    place = Place(folder, server.url if any("redis" in block.text for block in found) else None)
     with ExitStack() as stack:
         for name in served:
             module = name.removesuffix(".py")

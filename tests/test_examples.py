@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from redis import Redis
 
 from pyxqueue.testing.servers import Server
@@ -69,17 +70,25 @@ def test_background_task_runs_in_the_worker(place: Place) -> None:
 
 
 def test_fib_starts_its_own_workers(place: Place) -> None:
-    """The second seed's form: start, call, stop."""
-    assert "100,000th fibonacci ends with: 746875" in place.run("fib.py")
+    """The second seed's form: start, call, stop, on the store of whoever names none."""
+    assert "100,000th fibonacci ends with: 746875" in evolve(place, url=None).run("fib.py")
+
+    assert (place.folder / ".pyxqueue/queue.db").stat().st_size > 0
 
 
 def test_demo_checks_every_answer(place: Place) -> None:
-    """It brings its own server and workers, and ends by itself."""
-    output = place.run("demo.py", "--workers", "2", "--files", "40")
+    """It brings its own workers, needs no server, and ends by itself."""
+    output = evolve(place, url=None).run("demo.py", "--workers", "2", "--files", "40")
 
     assert "the last six 746875" in output
     assert "40 files" in output
     assert "done: 41 tasks, every answer right, everything stopped" in output
+
+
+def test_demo_on_another_store(place: Place) -> None:
+    """The same on the store at a URL."""
+    assert place.url is not None
+    assert "done: 6 tasks" in place.run("demo.py", "--workers", "1", "--files", "5", "--url", place.url)
 
 
 def test_demo_fails_on_a_wrong_answer(place: Place) -> None:

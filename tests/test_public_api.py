@@ -37,6 +37,7 @@ NAMES = [
     "Seal",
     "SealError",
     "SerializationError",
+    "StoreFileError",
     "StoreFullError",
     "Task",
     "TaskCancelledError",
@@ -59,6 +60,9 @@ TESTING = [
     "BrokerContract",
     "EagerSession",
     "FakeClock",
+    "Fault",
+    "FaultyBroker",
+    "FaultyCall",
     "Harness",
     "InspectorContract",
     "ResultStoreContract",
@@ -93,7 +97,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "None = None, lease: float | None = None, queue_size: int | None = None, max_payload: int = "
             "1048576, max_result: int = 1048576, worker_prefix: str = '', timeout: int = 2000, observer: "
             "Observer | None = None, eager: bool | None = None, propagate: bool = False, broker: Broker | "
-            "None = None, results: ResultStore | None = None) -> None"
+            "None = None, results: ResultStore | None = None, **unknown: Never) -> None"
         ),
         "aenqueue": (
             "(self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions) -> list[AsyncResult[Any]]"
@@ -114,7 +118,6 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         ),
         "get_workers": "(self) -> dict[str, dict[str, Any]]",
         "groups": "(self) -> Sequence[str]",
-        "names_store": "attribute",
         "remove_group": "(self, group: str) -> None",
         "result": "(self, task_id: str | bytes) -> AsyncResult[Any]",
         "retry_task": "(self, task_id: str | bytes) -> AsyncResult[Any]",
@@ -122,12 +125,15 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "(self, nworkers: int | None = None, *, threads: int | None = None, concurrency: int | None = "
             "None, grace: float = 25.0, parent: int | None = None) -> None"
         ),
-        "serve_child": ("(self, consumer: str, table_fd: int, threads: int | None, concurrency: int | None) -> int"),
+        "serve_child": (
+            "(self, consumer: str, table_fd: int, supervisor: int, threads: int | None, concurrency: int | None) -> int"
+        ),
         "shutdown": "(self) -> None",
         "start": (
             "(self, nworkers: int | None = None, *, threads: int | None = None, concurrency: int | None = "
             "None, grace: float = 25.0) -> None"
         ),
+        "store": "attribute",
         "stores": "attribute",
         "stream_key": "attribute",
         "task": "(self, function: Callable[..., Any] | None = None, **options: Any) -> Any",

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from ..message import Message, TaskInfo
+from ..protocols import HasAbout
 from ..queue import TaskQueue
 from ..result import unknown
 from ..views import task_dict, worker_dicts
@@ -25,14 +26,20 @@ from .target import Target, module_argument, pass_target, target_options
 def info(target: Target, as_json: bool) -> None:
     """Say how much stands where, and what the workers do.
 
-    Without --app and --group, every group of the queue is shown.
+    Without --app and --group, every group of the queue is shown; else of the others, how much waits there.
     """
     queues = target.existing_groups()
     groups = [_group(queue) for queue in queues]
+    place, others = target.place(queues[0]), target.other_groups(queues)
+    broker = queues[0].stores.broker
+    store = dict(broker.about()) if isinstance(broker, HasAbout) else {}
     if as_json:
-        print_json({"queue": queues[0].stream_key, "at": target.place, "groups": groups})
+        print_json({"queue": queues[0].stream_key, "at": place, "store": store, "groups": groups, "others": others})
         return
-    click.echo(f"queue {queues[0].stream_key} at {target.place}\n")
+    click.echo(f"queue {queues[0].stream_key} at {place}")
+    for name, fact in store.items():
+        click.echo(f"{name}: {fact}")
+    click.echo()
     rows = [
         [group["group"], *group["depth"].values(), duration(group["oldest_ms"]) if group["oldest_ms"] else "-"]
         for group in groups
@@ -51,6 +58,8 @@ def info(target: Target, as_json: bool) -> None:
         print_table(["group", "worker", "host", "pid", "silent for", "holds"], workers)
     else:
         click.echo("no workers")
+    for name, waiting in others.items():
+        click.echo(f"other group {name}: {'?' if waiting is None else waiting} waiting")
 
 
 def _group(queue: TaskQueue) -> dict[str, Any]:

@@ -79,8 +79,7 @@ def worker(
         return
     queue = target.load(app)
     set_up_logging(log_level, log_format)
-    # Processes that are not forked but started anew take it from here.
-    os.environ |= {"PYXQUEUE_LOG_FORMAT": log_format} | ({"PYXQUEUE_LOG_LEVEL": log_level} if log_level else {})
+    os.environ["PYXQUEUE_LOG_FORMAT"] = log_format  # for processes that are not forked but started anew
     queue.run(processes, threads=threads, concurrency=concurrency, grace=grace, parent=parent_fd)
 
 
@@ -98,6 +97,7 @@ def _flags(**values: Any) -> list[str]:
 @worker_options
 @click.argument("consumer")
 @click.argument("table_fd", type=int)
+@click.argument("supervisor", type=int)
 @app_options
 @pass_target
 @click.pass_context
@@ -112,9 +112,10 @@ def child(
     log_format: str,
     consumer: str,
     table_fd: int,
+    supervisor: int,
     **_for_the_supervisor: object,
 ) -> None:
     """Be one worker process of a supervisor that does not fork."""
     queue = target.load(target.app())
     set_up_logging(log_level, log_format)
-    context.exit(queue.serve_child(consumer, table_fd, threads, concurrency))
+    context.exit(queue.serve_child(consumer, table_fd, supervisor, threads, concurrency))

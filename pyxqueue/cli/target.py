@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from ..errors import ConfigurationError
 from ..queue import TaskQueue
-from ..stores import DEFAULT_URL, URL_VARIABLE
+from ..stores import DEFAULT_URL, URL_VARIABLE, absolute
 from .loading import App
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -52,7 +52,7 @@ class Target:
         """The app's queue. Raises `ConfigurationError` also for a --url that it would not follow."""
         self.set_default_store()
         queue = app.load(self.imports)
-        if "url" in self.said and queue.names_store:
+        if "url" in self.said and queue.store is not None:
             raise ConfigurationError(f"the queue of {app} says where its store is: --url cannot change it")
         return queue
 
@@ -70,11 +70,13 @@ class Target:
         value: str | None = self.said.get(name, self.environment.get(name))
         return value
 
-    @property
-    def place(self) -> str:
-        """What the queue was named by, for people: no password, and nothing behind a question mark."""
-        app = self.find_app()
-        return str(app or re.sub("//.*@", "//", (self.store_option("url") or DEFAULT_URL).partition("?")[0]))
+    @staticmethod
+    def place(queue: TaskQueue) -> str:
+        """Where the queue's store is, for people: no password, and nothing behind a question mark."""
+        store = queue.store or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+        if not isinstance(store, str):
+            return f"{type(store).__module__}.{type(store).__qualname__}"
+        return re.sub("//.*@", "//", absolute(store).partition("?")[0])
 
     def open(self, group: str | None = None) -> TaskQueue:
         """The queue, whether it exists or not; `group` replaces the one of the options, unless they name an app."""
@@ -82,14 +84,8 @@ class Target:
         if app is not None:
             queue = self.load(app)
         else:
-            queue = TaskQueue(
-                self.store_option("url"),
-                stream_key=self.store_option("queue"),
-                consumer_group=group or self.store_option("group") or "cg",
-                accept=["msgpack"],
-                queue_size=NO_LIMIT,
-                eager=False,
-            )
+            group = group or self.store_option("group") or "cg"
+            queue = _named(self.store_option("url"), self.store_option("queue"), group)
         if queue.eager is not None:
             raise ConfigurationError(f"{queue!r} is eager: its tasks ran where they were enqueued, no store has them")
         click.get_current_context().call_on_close(queue.close)
@@ -114,14 +110,36 @@ class Target:
             return [self.existing()]
         return [self.open(group) for group in self.groups(self.open())]
 
+    def other_groups(self, shown: Sequence[TaskQueue]) -> Mapping[str, int | None]:
+        """The groups of the queue that are not `shown`, and how much waits there; None where that cannot be told."""
+        queue = shown[0]
+        names = set(self.groups(queue)).difference(one.consumer_group for one in shown)
+        return {name: _waiting(queue, name) for name in sorted(names)}
+
     def groups(self, queue: TaskQueue) -> Sequence[str]:
         """The names of its groups. Raises `click.ClickException` if there are none: there is no such queue."""
         groups = queue.stores.inspector.groups()
         if not groups:
             raise click.ClickException(
-                f"there is no queue {queue.stream_key!r} at {self.place}: nothing was enqueued, no worker has served it"
+                f"there is no queue {queue.stream_key!r} at {self.place(queue)}: nothing was enqueued, no worker has "
+                f"served it"
             )
         return groups
+
+
+def _named(store: Any, name: str | None, group: str) -> TaskQueue:
+    return TaskQueue(store, stream_key=name, consumer_group=group, accept=["msgpack"], queue_size=NO_LIMIT, eager=False)
+
+
+def _waiting(queue: TaskQueue, group: str) -> int | None:
+    other = _named(queue.store, queue.stream_key, group)
+    try:
+        depth = other.stores.inspector.depth()
+    except ConfigurationError:  # the app made its store by hand: who else could open it?
+        return None
+    finally:
+        other.close()
+    return depth.ready + depth.delayed
 
 
 pass_target = click.make_pass_decorator(Target, ensure=True)
@@ -130,6 +148,10 @@ pass_target = click.make_pass_decorator(Target, ensure=True)
 def _note(context: click.Context, parameter: click.Parameter, value: Any) -> None:
     if value is None or value == ():
         return
+    if parameter.name == "url" and "://" not in value:
+        raise click.BadParameter(
+            f"it must be a URL, such as redis://127.0.0.1:6379/0 or {DEFAULT_URL}", context, parameter
+        )
     assert parameter.name is not None
     by_hand = context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
     context.ensure_object(Target).note("app" if parameter.name == "module" else parameter.name, value, by_hand=by_hand)

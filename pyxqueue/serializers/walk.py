@@ -171,13 +171,16 @@ def _remedy(value: Any) -> str:
     if can_travel(cls):
         return (
             f"the class {name} is not registered: annotate the task's parameter or return type with it, "
-            f"or register it, types=[{name}]"
+            f"or register it, TaskQueue(serializer=JSONSerializer(types=[{name}]))"
         )
-    custom = "override encode_custom and decode_custom"
+    custom = "override encode_custom and decode_custom of JSONSerializer (docs/how-to/types.md)"
     for base in cls.__mro__[1:]:
         if base in LEAVES or base in COLLECTIONS or base in (list, dict):
             return f"a value of type {name} would come back as a plain {base.__name__}: make it one, or {custom}"
-    return f"a value of type {name} cannot travel: pass what it can be made from, or {custom}"
+    return (
+        f"a value of type {name} cannot travel: use plain data it can be made from; or make its class a dataclass and "
+        f"annotate the task with it; or {custom}"
+    )
 
 
 class Decoder:

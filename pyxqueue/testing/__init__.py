@@ -1,8 +1,8 @@
 """Tools for testing applications, backends and serializers."""
 
+from ..clock import FakeClock
 from ..eager import EagerSession, eager_mode
 from .application import assert_enqueued, drain
-from .clock import FakeClock
 from .contract import (
     BackendContract,
     BrokerContract,
@@ -11,12 +11,16 @@ from .contract import (
     ResultStoreContract,
     SerializerContract,
 )
+from .faulty import Fault, FaultyBroker, FaultyCall
 
 __all__ = [
     "BackendContract",
     "BrokerContract",
     "EagerSession",
     "FakeClock",
+    "Fault",
+    "FaultyBroker",
+    "FaultyCall",
     "Harness",
     "InspectorContract",
     "ResultStoreContract",

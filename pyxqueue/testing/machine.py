@@ -25,6 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ..backends.memory.entry import Entry, Place
 from ..message import (
+    ADOPTABLE,
     DEDUPE_MS,
     Bury,
     Cancelled,
@@ -266,7 +267,7 @@ class BackendMachine(RuleBasedStateMachine):
 
     @rule(
         chosen=st.lists(slots, min_size=1, max_size=3, unique=True),
-        action=st.sampled_from(("cancel", "cancel", "requeue", "requeue", "delete", "forget", "trim")),
+        action=st.sampled_from(("cancel", "cancel", "requeue", "requeue", "delete", "forget", "trim", "move")),
     )
     def administer(self, chosen: list[str], action: str) -> None:
         tasks = [self.name(slot) for slot in chosen]
@@ -293,6 +294,12 @@ class BackendMachine(RuleBasedStateMachine):
             case "forget":
                 side.forget(tasks)
                 return []
+            case "move":  # out of the store and in again; a harness may move deadlines without the header's `due`
+                left_out = self.lapsed().union(self.group.lines[Place.DELAYED])
+                shown = [task for task in side.show(tasks) if task is not None and task.id not in left_out]
+                left = [task for task in shown if task.status in ADOPTABLE and task.message is not None]
+                side.delete([task.id for task in left])
+                return list(side.adopt(left))
             case _:
                 return [True] * side.trim(len(tasks))
 

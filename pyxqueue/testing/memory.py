@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..backends.memory import MemoryBackend, MemoryStore
+from ..clock import FakeClock
 from ..protocols import StoreOptions
-from .clock import FakeClock
 
 
 class MemoryHarness:

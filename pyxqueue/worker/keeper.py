@@ -35,15 +35,17 @@ class Keeper:
     _next_renewal: float = field(default=0.0, init=False)
     _next_promotion: float = field(default=0.0, init=False)
     failing: bool = field(default=False, init=False)
+    _taken: list[Holding] = field(factory=list, init=False)
+    """What was taken from a stuck worker and is not handed back yet."""
 
     def step(self, tables: Sequence[HeldTable]) -> float:
         """Do what is due now; answers how many seconds later it wants to be called again."""
         now = self._monotonic()
         try:
-            self._hand_back(tables, now)
             if now >= self._next_renewal:
                 self._next_renewal = now + min(RENEW_EVERY, self.lease / 3000)
                 self._renew(tables)
+            self._hand_back(tables, now)
             if now >= self._next_promotion:
                 until_due = self.broker.promote(_PROMOTE_BATCH)
                 soon = until_due / 1000 if until_due >= 0 else PROMOTE_EVERY
@@ -69,9 +71,9 @@ class Keeper:
                 table.ask_cancel(holding)
 
     def _hand_back(self, tables: Sequence[HeldTable], now: float) -> None:
-        taken: list[Holding] = []
         for table in tables:
             if table.stuck(now, STUCK):
-                taken += table.take_back([holding.slot for holding in table.holdings() if holding.waiting])
-        if taken:
-            self.broker.settle([Settlement(holding.receipt, Return()) for holding in taken])
+                self._taken += table.take_back([holding.slot for holding in table.holdings() if holding.waiting])
+        if self._taken:
+            self.broker.settle([Settlement(holding.receipt, Return()) for holding in self._taken])
+            self._taken.clear()  # not before: a store that did not answer is asked again

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
 import os
 import select
 import signal
@@ -69,12 +70,16 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
     else:
         start = ForkStarter(lambda consumer, table: parts.make_worker(options, consumer, table))
         make_table = HeldTable.forked
-    log.info(
-        "%d worker processes, pid of the supervisor %d, tasks: %d", options.processes, os.getpid(), len(parts.registry)
-    )
-    if parent is not None:
-        with contextlib.suppress(OSError):  # a pipe, of somebody who does not wait for it
-            os.write(parent, _READY)
+
+    def ready() -> None:
+        log.info(
+            "%d worker processes, pid of the supervisor %d, tasks: %d",
+            options.processes, os.getpid(), len(parts.registry),
+        )  # fmt: skip
+        if parent is not None:
+            with contextlib.suppress(OSError):  # a pipe, of somebody who does not wait for it
+                os.write(parent, _READY)
+
     Supervisor(
         options,
         start,
@@ -82,17 +87,25 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
         name=lambda index: consumer_name(options.prefix, index, str(uuid.uuid1())),
         parent=parent,
         make_table=make_table,
+        ready=ready,
     ).run()
     log.info("all workers have stopped")
 
 
 def _flags(options: WorkerOptions) -> list[str]:
-    flags = ["--processes", str(options.processes), "--grace", str(options.grace)]
+    """The options for a new interpreter, which logs as much as this one."""
+    flags = ["--processes", str(options.processes), "--grace", str(options.grace), "--log-level", _log_level()]
     if options.threads is not None:
         flags += ["--threads", str(options.threads)]
     if options.concurrency is not None:
         flags += ["--concurrency", str(options.concurrency)]
     return flags
+
+
+def _log_level() -> str:
+    level = logging.getLogger("pyxqueue").getEffectiveLevel()
+    names = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warning"}
+    return next((name for number, name in names.items() if level <= number), "error")
 
 
 @define(eq=False)

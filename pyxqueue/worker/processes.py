@@ -9,13 +9,19 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from ..errors import BrokerError
+from .events import log
 from .held import HeldTable
 from .worker import Worker
+
+_LOOK_EVERY = 1.0
+"""Seconds between two looks whether the supervisor is there."""
 
 MakeWorker = Callable[[str, HeldTable], Worker]
 """Makes the worker of a process, from its consumer name and its table; called in that process."""
@@ -35,16 +41,18 @@ class ForkStarter:
     def __call__(self, consumer: str, table: HeldTable, close_inherited: Callable[[], None]) -> int:
         # Until the child has a handler of its own, a signal would run the supervisor's in it, and be lost.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        supervisor = os.getpid()
         pid = fork()
         if pid:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             _own_group(pid)
             return pid
-        return end_process(lambda: self._serve(consumer, table, close_inherited))
 
-    def _serve(self, consumer: str, table: HeldTable, close_inherited: Callable[[], None]) -> int:
-        close_inherited()
-        return serve(self._make, consumer, table)
+        def body() -> int:
+            close_inherited()
+            return serve(self._make, consumer, table, supervisor)
+
+        return end_process(body)
 
 
 def fork() -> int:
@@ -78,13 +86,14 @@ def _flush() -> None:
 
 
 class SpawnStarter:
-    """Starts a new interpreter that imports the tasks. `command` is extended by the consumer and the table's fd."""
+    """Starts a new interpreter that imports the tasks. `command` is extended by the consumer, the table's fd and the
+    pid of the supervisor."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = list(command)
 
     def __call__(self, consumer: str, table: HeldTable, close_inherited: Callable[[], None]) -> int:  # noqa: ARG002
-        command = [*self._command, consumer, str(table.fd)]
+        command = [*self._command, consumer, str(table.fd), str(os.getpid())]
         process = subprocess.Popen(command, pass_fds=[table.fd], process_group=0)  # noqa: S603 - our own interpreter
         process.returncode = 0  # the supervisor reaps it; Popen must not
         return process.pid
@@ -103,8 +112,8 @@ def with_pid(name: str, pid: int) -> str:
     return name.replace(_PID, str(pid))
 
 
-def serve(make: MakeWorker, name: str, table: HeldTable) -> int:
-    """Be a worker process; answers its exit code."""
+def serve(make: MakeWorker, name: str, table: HeldTable, supervisor: int) -> int:
+    """Be a worker process of the process `supervisor`; answers its exit code."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, lambda *_: None)  # the terminal's ^C is for the supervisor to judge
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -116,15 +125,45 @@ def serve(make: MakeWorker, name: str, table: HeldTable) -> int:
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     if stopped:
         worker.stop()
-    os.register_at_fork(after_in_child=_be_ordinary)
+    _let_forks_be_ordinary()
+    threading.Thread(target=_outlive, args=(worker, supervisor), name="pyxqueue-orphan", daemon=True).start()
     worker.run()
+    if os.getppid() != supervisor:
+        kill_group(os.getpid())  # nobody else is left to end what tasks have started
     return 0
 
 
-def _be_ordinary() -> None:
-    """A process that a task forks is no worker: signals do to it what they do to any."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
-        signal.signal(number, signal.SIG_DFL)
+def _outlive(worker: Worker, supervisor: int) -> None:
+    """End this process within a lease if its supervisor is gone and the guard has not killed it: nobody renews leases.
+
+    What runs may end until then, after that somebody else will run it.
+    """
+    while os.getppid() == supervisor:
+        time.sleep(_LOOK_EVERY)
+    log.warning("the supervisor of %s is gone, and so is its guard: it ends", worker.consumer)
+    worker.stop()
+    with contextlib.suppress(BrokerError):
+        time.sleep(worker.broker.lease() / 1000)
+    kill_group(os.getpid())
+
+
+def _let_forks_be_ordinary() -> None:
+    """A process that a task forks is no worker: signals do to it what they do to any, from the first moment on."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
+    masks = threading.local()
+
+    def before() -> None:
+        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+
+    def after() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
+
+    def after_in_child() -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+        after()
+
+    os.register_at_fork(before=before, after_in_parent=after, after_in_child=after_in_child)
 
 
 def _own_group(pid: int) -> None:

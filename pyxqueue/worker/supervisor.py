@@ -15,7 +15,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from ..errors import BrokerError, BrokerUnavailableError
 from ..message import Bury, Failure, Record, Retry, Settlement, TaskStatus
@@ -58,6 +58,15 @@ class Child:
     """What it was killed for: a task beyond its hard time limit."""
 
 
+@frozen
+class Loss:
+    """What a process that is gone leaves to be said to the store."""
+
+    consumer: str
+    started: list[str]
+    overdue: Holding | None
+
+
 @define(eq=False)
 class Supervisor:
     """Runs worker processes until told to stop.
@@ -74,13 +83,18 @@ class Supervisor:
     parent: int | None = None
     make_table: Callable[[], HeldTable] = HeldTable.shared
     """The kind of table that `start` can hand to a process."""
+    ready: Callable[[], None] = lambda: None
+    """Called when it can be told to stop, before the first process is made."""
     _children: list[Child] = field(factory=list, init=False)
     _signals: int = field(default=0, init=False)
     _deadline: float | None = field(default=None, init=False)
     _broker: Broker | None = field(default=None, init=False)
     _results: ResultStore | None = field(default=None, init=False)
     _guard: Guard | None = field(default=None, init=False)
+    _keeper: Keeper | None = field(default=None, init=False)
     _unreachable: bool = field(default=False, init=False)
+    _losses: list[Loss] = field(factory=list, init=False)
+    """Those that the store has not heard of yet."""
     _pipe: tuple[int, int] = field(default=(-1, -1), init=False)
 
     def run(self) -> None:
@@ -91,6 +105,7 @@ class Supervisor:
         previous = {number: signal.signal(number, self._on_signal) for number in (*_STOP_SIGNALS, signal.SIGCHLD)}
         wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         try:
+            self.ready()
             self._guard = Guard.start()
             self._children = [Child(index) for index in range(1, self.options.processes + 1)]
             for child in self._children:
@@ -98,10 +113,10 @@ class Supervisor:
             self._broker, self._results = self.connect()
             self._loop(reader)
         finally:
+            self._end()
             signal.set_wakeup_fd(wakeup)
             for number, handler in previous.items():
                 signal.signal(number, handler)
-            self._end()
             os.close(reader)
             os.close(writer)
 
@@ -110,7 +125,6 @@ class Supervisor:
             self._signals += 1
 
     def _loop(self, reader: int) -> None:
-        keeper: Keeper | None = None
         told = 0
         while True:
             self._reap()
@@ -123,11 +137,12 @@ class Supervisor:
                 return
             if self._deadline is None:
                 self._restart()
-            if keeper is None:
-                keeper = self._make_keeper()
+            keeper = self._keeper = self._keeper or self._make_keeper()
             # A server that does not answer takes seconds to say so: while stopping, the grace comes first.
             keeps = keeper is not None and not (keeper.failing and self._deadline is not None)
             pause = keeper.step([child.table for child in alive]) if keeper and keeps else 0.1
+            if self._losses and keeper and keeps and not keeper.failing:
+                self._report()
             self._wait(reader, min(pause, STUCK if any(child.table.busy() for child in alive) else 0.5))
 
     def _make_keeper(self) -> Keeper | None:
@@ -209,18 +224,30 @@ class Supervisor:
         self._release(child, [] if blameless else [holding.receipt for holding in running])
 
     def _release(self, child: Child, started: list[str]) -> None:
-        if self._unreachable and self._deadline is not None:
+        self._losses.append(Loss(child.consumer, started, child.overdue))
+        silent = self._unreachable or (self._keeper is not None and self._keeper.failing)
+        if silent and self._deadline is not None:
             return  # one time-out is enough when everything is to end: the leases end by themselves
+        self._report()
+
+    def _report(self) -> None:
+        """Give back what the processes held that are gone; as long as the store is away, that is still to be done."""
         try:
             if self._broker is None or self._results is None:
                 self._broker, self._results = self.connect()
-            if child.overdue is not None:
-                settler(self._broker, self._results)([_over_time(child.overdue, child.consumer)])
-            self._broker.release(child.consumer, started)
+            while self._losses:
+                loss = self._losses[0]
+                if loss.overdue is not None:
+                    settler(self._broker, self._results)([_over_time(loss.overdue, loss.consumer)])
+                self._broker.release(loss.consumer, loss.started)
+                del self._losses[0]
             self._unreachable = False
+        except BrokerUnavailableError as error:
+            self._unreachable = True
+            log.warning("what %s held comes back later: %s", self._losses[0].consumer, error)
         except BrokerError as error:
-            self._unreachable = isinstance(error, BrokerUnavailableError)
-            log.warning("what %s held comes back when its lease ends: %s", child.consumer, error)
+            lost = self._losses.pop(0)
+            log.warning("what %s held comes back when its lease ends: %s", lost.consumer, error)
 
     def _enforce(self, now: float) -> None:
         """Kill the processes of tasks beyond their hard limit, and at the end of the grace everything."""
@@ -241,7 +268,7 @@ class Supervisor:
             return
         running = [holding for child in self._children if child.pid for holding in child.table.holdings()]
         log.info(
-            "stopping: %d tasks may end within %g s (signal again to hand them back now)",
+            "stopping: what runs (%d) may end within %g s (signal again to hand them back now)",
             sum(holding.running for holding in running),
             self.options.grace,
         )

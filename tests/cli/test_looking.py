@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from pyxqueue import TaskQueue
 from pyxqueue.cli.output import duration, printable
@@ -57,12 +58,40 @@ def test_info_is_a_table_for_people(queue: TaskQueue, command: Command) -> None:
     claim(queue, "h1")
     enqueue(queue, "r1")
 
-    lines = [line.split() for line in command("info").stdout.splitlines()]
+    place, _, tables = command("info").stdout.partition("\n\n")
+    lines = [line.split() for line in tables.splitlines()]
 
-    assert lines[2] == ["group", "ready", "held", "delayed", "failed", "finished", "oldest"]
-    assert lines[3][:6] == ["cg", "1", "1", "0", "0", "0"]
-    assert lines[6][:4] == ["cg", WORKER, "0242ac120002", "4242"]
-    assert lines[6][-1] == "h1"
+    assert place.splitlines()[-1] == "eviction: noeviction"
+    assert lines[0] == ["group", "ready", "held", "delayed", "failed", "finished", "oldest"]
+    assert lines[1][:6] == ["cg", "1", "1", "0", "0", "0"]
+    assert lines[4][:4] == ["cg", WORKER, "0242ac120002", "4242"]
+    assert lines[4][-1] == "h1"
+
+
+def test_looking_makes_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
+    """In a folder where no queue is kept nothing is left behind, and the answer says where it was looked for."""
+    monkeypatch.delenv("PYXQUEUE_URL")
+    monkeypatch.chdir(tmp_path)
+
+    result = command("info")
+
+    assert result.exit_code == 1
+    assert f"sqlite:///{tmp_path}/.pyxqueue/queue.db: nothing was enqueued" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_info_warns_of_a_server_that_drops_tasks(queue: TaskQueue, url: str, command: Command) -> None:
+    """One that evicts keys when its memory is full."""
+    enqueue(queue, "r1")
+    with Redis.from_url(url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            store = json.loads(command("info", "--json").stdout)["store"]
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+
+    assert store["server"].startswith(("valkey ", "redis "))
+    assert store["eviction"] == "allkeys-lru: the server may drop tasks, set noeviction"
 
 
 def test_info_shows_every_group(queue: TaskQueue, url: str, command: Command) -> None:
@@ -77,6 +106,23 @@ def test_info_shows_every_group(queue: TaskQueue, url: str, command: Command) ->
 
     assert claimed
     assert [(group["group"], group["depth"]["ready"]) for group in groups] == [("cg", 0), ("eu", 1)]
+
+
+def test_info_names_the_groups_it_does_not_show(
+    queue: TaskQueue, url: str, command: Command, write: Write, tmp_path: Path
+) -> None:
+    """An app has one; what waits in another, which perhaps nobody serves, must not go unseen."""
+    other = TaskQueue(url, stream_key=queue.stream_key, consumer_group="eu")
+    other.stores.broker.promote(1)
+    other.close()
+    enqueue(queue, "r1", "r2")
+    module = write(f"from pyxqueue import TaskQueue\nqueue = TaskQueue({url!r}, stream_key={queue.stream_key!r})")
+    args = ["--path", str(tmp_path), "info", "--app", module]
+
+    shown = json.loads(command(*args, "--json").stdout)
+
+    assert ([group["group"] for group in shown["groups"]], shown["others"]) == (["cg"], {"eu": 2})
+    assert "other group eu: 2 waiting" in command(*args).stdout
 
 
 def test_info_shows_the_group_that_is_asked_for(queue: TaskQueue, url: str, command: Command) -> None:
@@ -157,6 +203,16 @@ def test_a_wrong_url_is_exit_code_2(command: Command) -> None:
     assert "no backend for nosql://" in result.stderr
 
 
+@pytest.mark.parametrize("args", [("--url", "foo", "info"), ("info", "--url", "localhost:6379")])
+def test_a_url_needs_a_scheme(args: tuple[str, ...], command: Command) -> None:
+    """A bare word is not taken for something else."""
+    result = command(*args)
+
+    assert result.exit_code == 2
+    assert "Invalid value for '--url'" in result.stderr
+    assert "it must be a URL, such as " in result.stderr
+
+
 def test_a_password_is_not_shown(command: Command, url: str, stream_key: str) -> None:
     """Neither one before the host nor one behind the question mark. (Without a password, the server takes any.)"""
     result = command("info", "--url", url.replace("//", "//default:p@ss:w@") + "?username=default&password=hunter2")
@@ -210,7 +266,7 @@ def test_an_app_names_its_own_queue(queue: TaskQueue, url: str, command: Command
 
     shown = json.loads(command("--path", str(tmp_path), "--app", module, "info", "--json").stdout)
 
-    assert (shown["queue"], shown["at"], shown["groups"][0]["group"]) == ("app", module, "eu")
+    assert (shown["queue"], shown["at"], shown["groups"][0]["group"]) == ("app", url, "eu")
 
 
 def test_a_url_that_an_app_would_not_follow_is_a_mistake(

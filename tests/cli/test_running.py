@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points
@@ -19,6 +18,7 @@ from pyxqueue import TaskQueue, TaskStatus
 from pyxqueue.cli import main as program
 
 from ..running import PATIENCE, Place
+from ..support import until as support
 from .conftest import Command, Write
 
 RPC = """
@@ -57,11 +57,12 @@ def write(place: Place, stream_key: str, lines: str = "pass") -> None:
 
 def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     """Wait for something that a process does, as long as it lives."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
+
+    def look() -> bool:
         assert process.poll() is None, "the process has ended"
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.02)
+        return condition()
+
+    support.until(look, "what the process does", PATIENCE)
 
 
 @contextmanager
@@ -130,13 +131,13 @@ def test_flags_come_from_the_environment_too(place: Place, stream_key: str, log:
     assert (started["level"], started["logger"]) == ("info", "pyxqueue.worker")
 
 
-def test_a_worker_is_told_its_store(place: Place, stream_key: str) -> None:
+def test_a_worker_is_told_its_store(place: Place, url: str, stream_key: str) -> None:
     """By --url, which the processes that it starts anew follow too."""
     write(place, stream_key)
     (place.folder / "nofork.py").write_text(f"{NO_FORK}\nfrom pyxqueue.cli import main\nmain()\n")
     astray = Place(place.folder, "redis://127.0.0.1:1", place.more)
 
-    with astray.worker("nofork.py", "worker", "rpc", "-p", "1", "--url", place.url):
+    with astray.worker("nofork.py", "worker", "rpc", "-p", "1", "--url", url):
         assert place.run("rpc.py").endswith(" __main__.py inline\n")
 
 
@@ -291,7 +292,7 @@ def test_a_watcher_waits_for_its_workers(place: Place, url: str, stream_key: str
         until(lambda: result.state is TaskStatus.STARTED, watcher)
         # When
         watcher.send_signal(signal.SIGTERM)
-        until(lambda: "1 tasks may end" in log.read_text(), watcher)
+        until(lambda: "what runs (1) may end" in log.read_text(), watcher)
         # Then
         with pytest.raises(subprocess.TimeoutExpired):  # the task goes on, so waiting longer would change nothing
             watcher.wait(1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore, wall_clock
+from pyxqueue.clock import FakeClock
 from pyxqueue.errors import ConfigurationError
 from pyxqueue.message import Done, Extension, Message, Progress, Record, Settlement, TaskStatus
 from pyxqueue.protocols import DEFAULT_LEASE, StoreOptions
-from pyxqueue.testing.clock import FakeClock
 from pyxqueue.testing.contract.harness import Call, ids_of
 from pyxqueue.testing.contract.laws import law
 

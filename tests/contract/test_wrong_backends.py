@@ -10,7 +10,7 @@ from pyxqueue.protocols import Broker, Inspector, ResultStore
 from pyxqueue.testing.contract import BackendContract
 from pyxqueue.testing.contract.laws import read_laws
 
-from . import wrong_adopters, wrong_brokers, wrong_inspectors, wrong_keepers, wrong_stores
+from . import wrong_adopters, wrong_brokers, wrong_corners, wrong_inspectors, wrong_keepers, wrong_stores
 from .wrong import Wrong
 
 WRONG = [
@@ -19,6 +19,7 @@ WRONG = [
     *wrong_stores.COLLECTION.all,
     *wrong_inspectors.COLLECTION.all,
     *wrong_adopters.COLLECTION.all,
+    *wrong_corners.COLLECTION.all,
 ]
 
 

@@ -51,15 +51,25 @@ def start_tree(site: Site, tmp_path: Path, request: pytest.FixtureRequest) -> It
             there = evolve(site, **changes)  # type: ignore[arg-type]
             number = len(list(tmp_path.glob("tree-*.log"))) + 1
             log = tmp_path / f"tree-{number}.log"
-            before = claiming(there.url) if ready else set()
+            before = waiting(there) if ready else set()
             tree = stack.enter_context(Tree("tests.processes.app_worker", there.environment(), log, *options))
             if ready:
                 count = int(options[options.index("-p") + 1])
-                until(lambda: tree.ended() or len(claiming(there.url) - before) >= count, "the workers wait for work")
+                until(lambda: tree.ended() or len(waiting(there) - before) >= count, "the workers wait for work")
                 assert not tree.ended(), log.read_text()
             return tree
 
         yield start
+
+
+def waiting(site: Site) -> set[str]:
+    """Who waits for work there, as far as the store knows."""
+    if site.url.startswith("redis://"):
+        return claiming(site.url)
+    queue = site.queue()
+    names = {consumer.name for consumer in queue.stores.inspector.consumers()}
+    queue.close()
+    return names
 
 
 def claiming(url: str) -> set[str]:

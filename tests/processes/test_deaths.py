@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pyxqueue import TaskError, TaskStatus
-from tests.support.trees import alive
+from tests.support.trees import Tree, alive, threads
 from tests.support.until import until
 
 from .app import App, Site
@@ -48,6 +48,49 @@ def test_the_work_of_a_killed_supervisor(site: Site, app: App, start_tree: Start
     (info,) = app.queue.stores.inspector.show([handle.task_id])
     assert info is not None
     assert (info.message.crashes, info.message.suspect) == (0, True)  # type: ignore[union-attr]
+
+
+def kill_with_guard(tree: Tree) -> None:
+    """Kill a supervisor and its guard, the one process below it without threads, before either can act."""
+    os.kill(tree.pid, signal.SIGSTOP)
+    (guard,) = [pid for pid in tree.everyone() if pid != tree.pid and os.getpgid(pid) == pid and threads(pid) == 1]
+    os.kill(guard, signal.SIGKILL)
+    os.kill(tree.pid, signal.SIGKILL)
+
+
+def test_the_supervisor_and_its_guard_are_killed(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
+    """The workers end by themselves, with what their tasks started; another tree does the work, and it counts once."""
+    tree = start_tree("-p", "2")
+    handle = app["gate"](str(gate))
+    until(lambda: site.of("start", handle.task_id), "it runs")
+    everyone = tree.everyone()
+
+    kill_with_guard(tree)
+
+    until(lambda: not any(map(alive, everyone)), "all of them have ended")
+    gate.touch()
+    start_tree("-p", "1")
+    assert handle.get(10) == "through"
+    (settled,) = until(lambda: site.of("settled", handle.task_id), "it was settled")
+    assert settled.more == ["Done", "1"]
+
+
+def test_what_runs_when_both_are_killed_may_end(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
+    """As long as its lease lasts; what an earlier task left running does not outlive the process."""
+    tree = start_tree("-p", "1", lease=30)
+    app["grandchild"].with_options(headers={"leave": "1"})().get(10)
+    (left,) = site.of("start")
+    handle = app["gate"](str(gate))
+    until(lambda: site.of("start", handle.task_id), "it runs")
+    everyone = [*tree.everyone(), int(left.more[0])]
+
+    kill_with_guard(tree)
+    until(lambda: "it ends" in tree.log.read_text(), "the worker has noticed")
+    gate.touch()
+
+    assert handle.get(10) == "through"
+    assert len(site.of("start", handle.task_id)) == 1
+    until(lambda: not any(map(alive, everyone)), "all of them have ended")
 
 
 def test_what_a_task_started_dies_with_its_process(site: Site, app: App, start_tree: StartTree) -> None:

@@ -72,7 +72,8 @@ def test_a_task_that_keeps_the_interpreter(site: Site, app: App, start_tree: Sta
     app["hold_gil"](3).get(20)
 
     assert len(site.of("start")) == 1
-    assert site.of("settled")[0].more == ["Done", "1"]
+    (settled,) = until(lambda: site.of("settled"), "it was settled")
+    assert settled.more == ["Done", "1"]
 
 
 def test_short_tasks_before_a_long_one(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:

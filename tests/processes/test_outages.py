@@ -46,10 +46,11 @@ APPENDING = [("--appendonly", "yes", "--appendfsync", "everysec"), ("--appendonl
 @pytest.mark.parametrize("server", APPENDING, indirect=True, ids=["everysec", "always"])
 def test_a_store_that_dies_and_comes_back(server: Server, site: Site, app: App, start_tree: StartTree) -> None:
     """Nothing is lost, and workers and waiters go on by themselves."""
-    start_tree("-p", "2")
     handles = app["work"].map([(0.05, number) for number in range(100)])
     with ThreadPoolExecutor(100) as threads:
         waits = [threads.submit(handle.get, 40) for handle in handles]
+        until(lambda: _marks(site) == 100, "everybody waits")
+        start_tree("-p", "2")
         for done in (10, 40):
             until(lambda: len(site.of("end")) >= done, "some are done")  # noqa: B023
             server.kill()
@@ -228,3 +229,9 @@ def test_a_full_store(server: Server, site: Site, app: App, start_tree: StartTre
     assert running.get(10) == "through"
     assert app["work"](0, "room again").get(10) == "room again"
     until(lambda: len(claiming(site.url)) == 2, "both wait for work again")
+
+
+def _marks(site: Site) -> int:
+    """How many tasks somebody waits for."""
+    with Redis.from_url(site.url) as client:
+        return sum(client.hexists(key, "w") for key in client.scan_iter("*:task:*"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pyxqueue import AlreadyRunningError, NotRunningError
-from tests.support.trees import alive, descendants, environment
+from tests.support.trees import MARK, environment, marked
 from tests.support.until import until
 
 from .app import Site
@@ -58,7 +58,7 @@ if __name__ == "__main__":
 
     done = run(tmp_path, "script.py")
 
-    assert (done.returncode, done.stdout.split()) == (0, ["1", "2"]), done.stderr
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["1", "2"], "")
 
 
 def test_from_a_prompt(site: Site, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ if __name__ == "__main__":
 
     done = run(tmp_path, "program.py")
 
-    assert (done.returncode, done.stdout) == (0, "7\n"), done.stderr
+    assert (done.returncode, done.stdout, done.stderr) == (0, "7\n", "")
 
 
 def test_a_program_that_dies_takes_its_workers_along(site: Site, tmp_path: Path) -> None:
@@ -102,22 +102,21 @@ def test_a_program_that_dies_takes_its_workers_along(site: Site, tmp_path: Path)
     process = subprocess.Popen(
         [sys.executable, "script.py"],
         cwd=tmp_path,
-        env=environment({}),
+        env=environment({MARK: site.stream}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stdout.readline() == b"2\n"
-    workers = descendants(process.pid)
-    assert len(workers) >= 4  # supervisor, guard, two processes
+    assert len(marked(site.stream)) >= 5  # the program, supervisor, guard, two processes
 
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     process.stdin.close()
     process.stdout.close()
 
-    until(lambda: not any(map(alive, workers)), "they are gone", 10)
+    until(lambda: not marked(site.stream), "they are gone", 10)
 
 
 def test_running_twice(site: Site) -> None:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 from attrs import evolve
 
+from pyxqueue.backends.sqlite import SQLiteBackend
+from pyxqueue.backends.sqlite.driver import apsw
+from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing.servers import ServerKind
 from tests.conftest import Servers, kinds_to_test
 from tests.support.until import until
@@ -29,23 +36,33 @@ def busy(site: Site) -> set[int]:
     return {pid for pid, busy in inside.items() if busy}
 
 
-def storm(site: Site, app: App, tasks: int, every: float, chance: random.Random) -> set[int]:
-    """Enqueue tasks and kill a busy process every so many seconds, until all are done; answers whom."""
+def storm(
+    site: Site, app: App, tasks: int, every: float, chance: random.Random, *, strike: Callable[[], set[int]]
+) -> set[int]:
+    """Enqueue tasks and kill a busy process every so many seconds, until all are done; answers whom.
+
+    When half of it is done, `strike` kills whom it wants.
+    """
     app["work"].map([(chance.uniform(0.02, 0.1), number) for number in range(tasks)])
     killed: set[int] = set()
     inspector = app.queue.stores.inspector
     next_kill = 0.0
+    struck = False
 
     def over() -> bool:
-        nonlocal next_kill
+        nonlocal next_kill, struck
         now = time.monotonic()
         # Not without end: what keeps dying is replaced ever more slowly.
         if now >= next_kill and len(killed) < tasks / 20 and (victims := busy(site) - killed):
             next_kill = now + every
             victim = chance.choice(sorted(victims))
-            os.kill(victim, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
             killed.add(victim)
         depth = inspector.depth()
+        if not struck and depth.finished >= tasks / 2:
+            struck = True
+            killed.update(strike())
         return depth.ready + depth.held + depth.delayed == 0
 
     until(over, "everything is done", 30 + tasks / 10)
@@ -65,21 +82,48 @@ def check(site: Site, app: App, ids: list[str], killed: set[int]) -> None:
     assert (depth.ready, depth.held, depth.delayed, depth.failed, depth.finished) == (0, 0, 0, 0, len(ids))
 
 
-def rage(site: Site, start_tree: StartTree, tasks: int, every: float, seed: int) -> int:
+def rage(site: Site, start_tree: StartTree, tasks: int, every: float, seed: int, *, all_at_once: bool = False) -> int:
     """A whole storm, from the first enqueue to the last check; answers how many kills hit a running task."""
     app = site.app()
     trees = [start_tree("-p", "2", url=site.url, lease=5) for _ in range(TREES)]
 
-    killed = storm(site, app, tasks, every, random.Random(seed))
+    def strike() -> set[int]:
+        """The power fails, and comes back."""
+        if not all_at_once:
+            return set()
+        for tree in trees:
+            tree.signal_all(signal.SIGSTOP)  # so that nobody is replaced in between
+        everyone = {pid for tree in trees for pid in tree.everyone()}
+        for tree in trees:
+            tree.signal_all(signal.SIGKILL)
+        trees[:] = [start_tree("-p", "2", url=site.url, lease=5, ready=False) for _ in range(TREES)]
+        return everyone
+
+    killed = storm(site, app, tasks, every, random.Random(seed), strike=strike)
 
     ids = [info.id for info in app.queue.stores.inspector.tasks(None, "", 2 * tasks)[0]]
     assert len(ids) == tasks
     hits = len(busy(site) & killed)
     check(site, app, ids, killed)
     assert [tree.stop() for tree in trees] == [0] * TREES
-    assert app.queue.stores.inspector.consumers() == []
+    left = {consumer.name for consumer in app.queue.stores.inspector.consumers()}
+    assert left == set() or all_at_once  # nobody was left to take note of the dead
     app.queue.close()
     return hits
+
+
+@pytest.fixture(params=["rollback", "wal"])
+def file(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A SQLite file with this journal, whole when the test is over."""
+    path, driver = tmp_path / "queue.db", apsw()
+    assert driver is not None
+    with closing(
+        SQLiteBackend(path, StoreOptions(), driver=driver, safe_for_wal=lambda _: request.param == "wal")
+    ) as made:
+        made.lease()  # whoever opens it from now on keeps the journal it has
+    yield path
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in kinds_to_test() if kind in ("valkey", "redis62")])
@@ -90,12 +134,23 @@ def test_storm(site: Site, servers: Servers, kind: ServerKind, start_tree: Start
     assert hits >= 20
 
 
+@pytest.mark.timeout(240)
+def test_storm_on_a_file(site: Site, file: Path, start_tree: StartTree) -> None:
+    """A thousand tasks, a busy worker process killed every 300 ms, and once everybody at the same moment."""
+    site = evolve(site, url=f"sqlite:///{file}", lease=5)
+    hits = rage(site, start_tree, tasks=1_000, every=0.3, seed=7, all_at_once=True)
+
+    assert hits >= 20
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("kind", kinds_to_test())
 def test_long_storm(site: Site, servers: Servers, kind: ServerKind, start_tree: StartTree, seed: int) -> None:
     """The same for minutes, with other dice."""
-    hits = rage(evolve(site, url=servers(kind).url, lease=5), start_tree, tasks=3000, every=1.0, seed=seed)
+    hits = rage(
+        evolve(site, url=servers(kind).url, lease=5), start_tree, tasks=3000, every=1.0, seed=seed, all_at_once=True
+    )
 
     assert hits >= 20

@@ -230,6 +230,26 @@ def test_a_call_has_a_size_limit(side: Side) -> None:
         send(side(max_payload=len(body) - 1), "x" * 100)
 
 
+def test_a_return_value_that_cannot_travel(side: Side) -> None:
+    """The failure says whose it was, where in it the trouble is, and what to do."""
+    queue = side()
+    handle = queue.task(name="make")(lambda: {"lock": object()})()
+    drain(queue)
+
+    why = r"the return value of make cannot be stored: value\['lock'\]: .* object cannot travel: use plain data"
+    with pytest.raises(TaskError, match=why):
+        handle.get(timeout=0)
+
+
+def test_headers_count_for_the_size_of_a_call(queue: TaskQueue) -> None:
+    """Ten megabytes of them are as heavy as ten megabytes of arguments."""
+    task = queue.task(name="echo")(lambda value: value).with_options(headers={"ä": "x" * queue.codec.max_payload})
+    size = queue.codec.max_payload + len("ä".encode()) + len(b"[[1],{}]")
+
+    with pytest.raises(PayloadTooLargeError, match=f"its arguments and headers need {size:,} bytes"):
+        task(1)
+
+
 def test_a_result_has_a_size_limit(side: Side) -> None:
     """It fails the task, which ran."""
     queue = side(max_result=101)

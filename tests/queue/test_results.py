@@ -45,6 +45,17 @@ def test_get_is_woken(queue: TaskQueue) -> None:
     worker.join()
 
 
+def test_a_result_that_is_gone_is_not_a_task_that_never_was(queue: TaskQueue) -> None:
+    """The id is still known, and the error says so."""
+    handle = queue.task(work)(1)
+    drain(queue)
+    handle.forget()
+
+    assert handle.state is TaskStatus.SUCCESS
+    with pytest.raises(UnknownTaskError, match=r"it ended as SUCCESS, and its result has expired \(result_ttl\)"):
+        handle.get(timeout=0)
+
+
 @pytest.mark.parametrize("value", [None, 0, [], (1, 2)])
 def test_a_handle_is_called_for_the_value(queue: TaskQueue, value: object) -> None:
     """A task that returns None completes like any other."""
@@ -126,6 +137,7 @@ def test_a_cancelled_task_never_runs(queue: TaskQueue) -> None:
     with pytest.raises(TaskCancelledError) as caught:
         handle.get()
     assert isinstance(caught.value, TaskError)
+    assert str(caught.value) == f"task {handle.task_id} was cancelled"
     assert handle.cancel() is False
 
 

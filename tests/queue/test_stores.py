@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import random
 from typing import Any
 
 import fakeredis
 import pytest
 import redis
 import redis.asyncio
+from redis.sentinel import Sentinel
 
 from pyxqueue import (
     AlreadyRunningError,
@@ -30,6 +32,21 @@ def test_making_a_queue_connects_to_nothing() -> None:
 
     with pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1"):
         task()
+
+
+@pytest.mark.parametrize(
+    "store",
+    ["redis://127.0.0.1:1/0", Sentinel([("127.0.0.1", 1)]).master_for("main")],
+    ids=["server", "sentinel"],
+)
+def test_trying_again_leaves_the_programs_random_numbers_alone(store: Any) -> None:
+    """A program that has seeded them gets the same ones, whatever becomes of the store."""
+    before = random.getstate()
+
+    with pytest.raises(BrokerUnavailableError):
+        TaskQueue(store, stream_key="q").task_total()
+
+    assert random.getstate() == before
 
 
 def test_a_text_is_a_name_or_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +75,7 @@ def test_the_default_store_is_told_without_secrets(
     ("url", "why"),
     [
         ("localhost:6379", "PYXQUEUE_URL='localhost:6379' is no URL, such as redis://127.0.0.1:6379/0"),
-        ("ftp://host", "no backend for ftp:// is installed; there are memory, redis, rediss, unix"),
+        ("ftp://host", "no backend for ftp:// is installed; there are files, memory, redis, rediss, sqlite, unix"),
     ],
 )
 def test_a_bad_url_in_the_environment(monkeypatch: pytest.MonkeyPatch, url: str, why: str) -> None:
@@ -80,6 +97,22 @@ def test_an_asyncio_client_is_no_store() -> None:
     """The error says what to give instead."""
     with pytest.raises(ConfigurationError, match="asyncio"):
         TaskQueue(redis.asyncio.Redis()).task_total()
+
+
+def test_an_option_that_is_gone() -> None:
+    """What 0.1.1 had says what to do instead."""
+    options: dict[str, Any] = {"gc_interval": 60}
+
+    with pytest.raises(ConfigurationError, match="gc_interval is gone, leave it out: the history is cut to queue_size"):
+        TaskQueue("q", **options)
+
+
+def test_an_option_that_never_was() -> None:
+    """It is named, and so are those that there are."""
+    options: dict[str, Any] = {"bogus": 1, "ttl": 2}
+
+    with pytest.raises(ConfigurationError, match=r"TaskQueue has no option bogus, ttl; there are store, .*, results$"):
+        TaskQueue("q", **options)
 
 
 def test_a_client_is_a_recipe() -> None:

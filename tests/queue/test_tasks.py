@@ -198,7 +198,7 @@ def test_only_functions_are_tasks(queue: TaskQueue) -> None:
         ({"retries": "many"}, "many|str"),
         ({"retry_on": "ValueError"}, "'ValueError' is no exception type"),
         ({"give_up_on": (int,)}, "<class 'int'> is no exception type"),
-        ({"retry": 3}, "retry"),
+        ({"retry": 3, "bogus": 1}, "no option bogus, retry; there are name, retries, .*max_crashes, .*result_ttl$"),
     ],
 )
 def test_options_are_checked(queue: TaskQueue, options: dict[str, Any], why: str) -> None:
@@ -244,6 +244,7 @@ def test_exceptions_decide_about_retries(options: dict[str, Any], runs: int) -> 
         ({"task_id": b"a"}, "task_id"),
         ({"headers": {"n": 1}}, "headers={'n': 1} must map texts to texts"),
         ({"headers": "text"}, "must map texts to texts"),
+        ({"headers": {"n": "\ud800"}}, "must map texts to texts"),
     ],
 )
 def test_options_of_a_call_are_checked(queue: TaskQueue, options: dict[str, Any], why: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 
 import pytest
 from redis import Redis
 
 from pyxqueue import TaskQueue
-from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.backends.redis import Recipe, RedisBackend, commands
 from pyxqueue.message import Bury, Message, Settlement, TaskStatus, Unreadable
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing import drain
@@ -85,3 +86,28 @@ def test_groups_of_a_server_that_lost_its_data(redis_url: str, stream_key: str) 
         reader.close()
     producer.close()
     other.close()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_large_headers_are_sent_in_parts(
+    redis_url: str, stream_key: str, monkeypatch: pytest.MonkeyPatch, *, asynchronous: bool
+) -> None:
+    """They count for the bytes that one call of a script may carry."""
+    backend = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key))
+    messages = [Message(str(number), "job", headers={"h": "x" * (commands.MAX_BYTES // 2)}) for number in range(3)]
+    sent: list[int] = []
+    build = commands.enqueue
+
+    def enqueue(key: str, groups: commands.Groups, batch: Sequence[Message]) -> commands.Command[list[bool] | None]:
+        sent.append(len(batch))
+        return build(key, groups, batch)
+
+    monkeypatch.setattr(commands, "enqueue", enqueue)
+
+    if asynchronous:
+        asyncio.run(backend.asynchronous().enqueue(messages))
+    else:
+        backend.enqueue(messages)
+
+    assert sent == [1, 1, 1]
+    backend.close()

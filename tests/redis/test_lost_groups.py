@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from redis import Redis
 
-from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue import AsyncResult, TaskQueue, UnknownTaskError
+from pyxqueue.backends.redis import Recipe, RedisBackend, waiting
 from pyxqueue.message import Extension, Hold, Message, Settlement
 from pyxqueue.message import Return as HandBack
 from pyxqueue.protocols import StoreOptions
+from tests.support.until import PATIENCE, until
 
 OPERATIONS: dict[str, tuple[Callable[[RedisBackend], object], object]] = {
     "enqueue": (lambda backend: backend.enqueue([Message("a", "job")]), [True]),
@@ -43,3 +46,29 @@ def test_everything_repairs_a_lost_group(redis_url: str, stream_key: str, name: 
     assert operation(backend) == wanted
 
     backend.close()
+
+
+def get(handle: AsyncResult[None]) -> None:
+    handle.get()
+
+
+def await_(handle: AsyncResult[None]) -> None:
+    asyncio.run(handle.aget())
+
+
+@pytest.mark.parametrize("wait", [get, await_])
+def test_a_waiter_of_a_server_that_lost_its_data(
+    redis_url: str, stream_key: str, monkeypatch: pytest.MonkeyPatch, wait: Callable[[AsyncResult[None]], None]
+) -> None:
+    """Nobody tells it, so it looks by itself from time to time, and learns that its task is gone."""
+    monkeypatch.setattr(waiting, "RECHECK", 0.05)
+    queue = TaskQueue(redis_url, stream_key=stream_key)
+    handle = queue.task(name="job")(lambda: None)()
+    with ThreadPoolExecutor(1) as threads, Redis.from_url(redis_url, protocol=2) as client:
+        waiter = threads.submit(wait, handle)
+        (key,) = client.scan_iter(f"*:task:{handle.task_id}")
+        until(lambda: client.hexists(key, "w"), "it waits")
+        client.flushall()
+        with pytest.raises(UnknownTaskError):
+            waiter.result(PATIENCE)
+    queue.close()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ from .until import until
 ROOT = Path(__file__).parent.parent.parent
 FOREIGN = ("PYXQUEUE_URL", "PYXQUEUE_EAGER", "PYXQUEUE_LEASE")
 """Variables that would change what a test means."""
+MARK = "TEST_TREE"
+"""A variable by whose value the processes of a tree are found, also those that have lost their parent."""
 
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
@@ -39,11 +42,12 @@ class Tree:
 
     def __init__(self, module: str, more: Mapping[str, str], log: Path, *options: str) -> None:
         self.log = log
+        self._mark = uuid.uuid4().hex
         with log.open("ab") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-W", "error", "-m", "pyxqueue", "worker", module, *options],
                 cwd=ROOT,
-                env=environment(more),
+                env=environment({**more, MARK: self._mark}),
                 stdout=file,
                 stderr=file,
             )
@@ -53,8 +57,8 @@ class Tree:
         return self._process.pid
 
     def everyone(self) -> list[int]:
-        """The supervisor and all that descend from it now."""
-        return [self.pid, *descendants(self.pid)]
+        """The supervisor and all that descend from it, as far as they live."""
+        return marked(self._mark)
 
     def signal_all(self, number: signal.Signals) -> None:
         for pid in self.everyone():
@@ -83,10 +87,13 @@ class Tree:
         return self
 
     def __exit__(self, *_: object) -> None:
-        everyone = self.everyone()
-        self.signal_all(signal.SIGKILL)
+        until(self._killed, "every process of the tree is gone")
         self._process.wait()
-        until(lambda: not any(map(alive, everyone)), "every process of the tree is gone")
+
+    def _killed(self) -> bool:
+        """Kill whoever is there; the supervisor may have started a process since the last look."""
+        self.signal_all(signal.SIGKILL)
+        return not self.everyone()
 
 
 def _stat(pid: int) -> list[str]:
@@ -103,15 +110,18 @@ def alive(pid: int) -> bool:
     return bool(found) and found[0] not in "ZX"
 
 
-def descendants(pid: int) -> list[int]:
-    parents: dict[int, list[int]] = {}
+def marked(mark: str) -> list[int]:
+    """The processes that were started with this mark in their environment, and live."""
+    found = []
     for entry in os.listdir("/proc"):  # noqa: PTH208
-        if entry.isdigit() and (found := _stat(int(entry))) and found[0] not in "ZX":
-            parents.setdefault(int(found[1]), []).append(int(entry))
-    found_pids: list[int] = []
-    todo = [pid]
-    while todo:
-        children = parents.get(todo.pop(), [])
-        found_pids += children
-        todo += children
-    return found_pids
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            if entry.isdigit() and f"{MARK}={mark}".encode() in Path(f"/proc/{entry}/environ").read_bytes().split(
+                b"\0"
+            ):
+                found.append(int(entry))
+    return [pid for pid in found if alive(pid)]
+
+
+def threads(pid: int) -> int:
+    """How many threads a process has."""
+    return len(os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208

@@ -38,7 +38,7 @@ def wrong_options() -> None:
     fetch.with_options(delays=1)  # type: ignore[call-arg]
     fetch.map(["a", 1])  # type: ignore[list-item]
     queue.task(retry=1)  # type: ignore[call-overload]
-    TaskQueue("a", strem_key="b")  # type: ignore[call-arg]
+    TaskQueue("a", strem_key="b")  # type: ignore[arg-type]
 
 
 def wrong_values() -> None:

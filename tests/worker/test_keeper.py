@@ -28,6 +28,7 @@ class FakeBroker:
         self.answer = Hold.HELD
         self.until_due = -1
         self.error: Exception | None = None
+        self.unable: Exception | None = None
 
     def extend(self, extensions: Sequence[Extension]) -> list[Hold]:
         if self.error is not None:
@@ -36,6 +37,8 @@ class FakeBroker:
         return [self.answer] * len(extensions)
 
     def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        if self.unable is not None:
+            raise self.unable
         self.settled += settlements
         return [True] * len(settlements)
 
@@ -130,6 +133,23 @@ def test_it_hands_back_what_waits_behind_a_long_one(
 
     assert broker.settled == [Settlement("b", Return()), Settlement("c", Return())]
     assert [holding.task_id for holding in table.holdings()] == ["long"]
+
+
+def test_what_could_not_be_handed_back_is_handed_back_later(
+    keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable
+) -> None:
+    """The store was away when it was taken from the worker; nobody else knows of it any more."""
+    long, _ = hold(table, "long", "waiting")
+    table.start(long, time.now)
+    time.now += STUCK * 2
+    broker.unable = BrokerUnavailableError("away")
+    keeper.step([table])
+    broker.unable = None
+
+    keeper.step([table])
+    keeper.step([table])
+
+    assert broker.settled == [Settlement("waiting", Return())]
 
 
 def test_a_worker_that_gets_on_keeps_its_batch(

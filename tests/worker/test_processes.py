@@ -60,3 +60,21 @@ def test_a_process_ends_though_its_output_is_gone() -> None:
     _, status = os.waitpid(pid, 0)
 
     assert os.waitstatus_to_exitcode(status) == 7
+
+
+def test_what_a_worker_forks_is_an_ordinary_process() -> None:
+    """A signal ends it, though the worker that a task forked it from handles the same one otherwise."""
+
+    def run() -> None:
+        child = os.fork()
+        if child == 0:
+            threading.Event().wait(10)
+            os._exit(0)
+        os.kill(child, signal.SIGTERM)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+
+    made: Any = Stoppable()
+    made.run = run
+    pid = ForkStarter(lambda consumer, table: made)("worker", HeldTable.forked(), lambda: None)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

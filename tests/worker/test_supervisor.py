@@ -31,6 +31,8 @@ class FakeBroker:
         self.settled: list[Settlement] = []
         self.released: list[tuple[str, list[str]]] = []
         self.away = False
+        self.asked: list[str] = []
+        """What it was asked while it was away."""
 
     def lease(self) -> int:
         return 3000
@@ -43,10 +45,14 @@ class FakeBroker:
         return [None] * len(extensions)
 
     def promote(self, limit: int) -> int:
+        if self.away:
+            self.asked.append("promote")
+            raise BrokerUnavailableError("away")
         return -1
 
     def release(self, consumer: str, started: list[str]) -> int:
         if self.away:
+            self.asked.append("release")
             raise BrokerUnavailableError("away")
         self.released.append((consumer, started))
         return 0
@@ -211,13 +217,37 @@ def test_what_is_killed_at_the_end_is_not_charged(broker: FakeBroker, tmp_path: 
 
 
 def test_a_store_that_is_away(broker: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:
-    """What a dead process held then comes back by its lease; the process is replaced all the same."""
+    """What a dead process held then comes back later; the process is replaced all the same."""
     broker.away = True
     starter = Starter(die_busy, live)
 
     supervise(starter, broker, lambda: len(starter.born) == 2)
 
-    assert "comes back when its lease ends" in caplog.text
+    assert "what w1-0 held comes back later: away" in caplog.text
+
+
+def test_a_death_while_the_store_is_away_is_told_later(broker: FakeBroker) -> None:
+    """With what it was running, as soon as the store is there again."""
+    broker.away = True
+
+    def told() -> bool:
+        broker.away = broker.away and "release" not in broker.asked
+        return bool(broker.released)
+
+    supervise(Starter(die_busy, live), broker, told)
+
+    assert broker.released[0] == ("w1-0", ["ran"])
+
+
+def test_stopping_while_the_store_is_away(broker: FakeBroker) -> None:
+    """It was silent before: asking it about each process that ends would only use up the time there is to stop."""
+    broker.away = True
+    starter = Starter(live)
+
+    supervise(starter, broker, lambda: len(broker.asked) > 1)
+
+    assert "release" not in broker.asked
+    assert not any(map(alive, starter.pids))
 
 
 def test_the_parent_has_gone(broker: FakeBroker) -> None:
@@ -233,6 +263,34 @@ def test_the_parent_has_gone(broker: FakeBroker) -> None:
     with here, there:
         one.run()
 
+    assert not any(map(alive, starter.pids))
+
+
+def test_a_guard_that_was_killed_is_replaced(broker: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:
+    """At once, with a word in the log."""
+    starter = Starter(live)
+    guards: list[Guard] = []
+
+    def replaced() -> bool:
+        if not guards and one._guard is not None and starter.pids:
+            guards.append(one._guard)
+            os.kill(guards[0].pid, signal.SIGKILL)
+        return bool(guards) and one._guard is not None and one._guard is not guards[0]
+
+    def connect() -> tuple[Broker, ResultStore]:
+        return broker, broker  # type: ignore[return-value]
+
+    def stop() -> None:
+        until(replaced, "there is another guard")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    one = Supervisor(WorkerOptions(processes=1, grace=5), starter, connect, name=lambda index: f"w{index}")
+    thread = threading.Thread(target=stop)
+    thread.start()
+    one.run()
+    thread.join()
+
+    assert "somebody killed the guard process" in caplog.text
     assert not any(map(alive, starter.pids))
 
 

@@ -12,17 +12,22 @@ from typing import Any, Protocol, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError
 
+from ...errors import BrokerUnavailableError
 from ...message import Message, Record, TaskInfo
 from ...protocols import StoreOptions
+from ...wire import message_size
 from . import commands
 from .commands import UNKNOWN, Command, Unknown, batches
 from .connect import Recipe
 from .keys import GroupKeys
 from .scripts import SCRIPTS
 from .session import REPLY_TIMEOUT, Session, StaleGroups, translate
-from .waiting import Waker, deadline_after, seconds_left
+from .waiting import Outage, Waker, deadline_after, is_over, seconds_left, until_look
 
 T = TypeVar("T")
+
+_LEAST_PATIENCE = 1.0
+"""Seconds that the store has for its answer, also to a caller who has less left."""
 
 
 class AsyncClient(Protocol):
@@ -45,7 +50,7 @@ class AsyncRedisProducer:
 
     async def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         answers: list[bool] = []
-        for batch in batches(messages, lambda message: len(message.body)):
+        for batch in batches(messages, message_size):
             answers += await self._repaired(lambda: self._enqueue(batch))  # noqa: B023 - runs before the next
         return answers
 
@@ -61,25 +66,46 @@ class AsyncRedisProducer:
 
     async def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
         deadline = deadline_after(timeout)
-        async with self._watching(ids, deadline) as woken:
-            while True:
-                found = await self._look(ids, self._waker.channel)
-                if UNKNOWN in found or None not in found or not await woken(deadline):
-                    return [None if isinstance(record, Unknown) else record for record in found]
+        found = await self._look(ids, deadline)
+        if timeout != 0 and _may_change(found):
+            async with self._watching(ids, deadline) as woken:
+                found = await self._await(ids, deadline, woken)
+        return [None if isinstance(record, Unknown) else record for record in found]
+
+    async def _await(
+        self, ids: Sequence[str], deadline: float | None, woken: Callable[[float], Awaitable[bool]]
+    ) -> list[Record | Unknown | None]:
+        """Look until every record is there, or one never comes, or the time is over."""
+        found: list[Record | Unknown | None] = [None] * len(ids)
+        outage = Outage()
+        while True:
+            try:
+                found = await self._look(ids, deadline)
+                outage.ended()
+            except BrokerUnavailableError:
+                if is_over(deadline) or not outage.is_bearable():
+                    raise
+            if not (_may_change(found) and await woken(outage.pause(until_look(deadline)))):
+                return found
 
     async def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
         deadline = deadline_after(timeout)
         async with self._watching([task_id], deadline) as woken:
             while True:
-                await self._look([task_id], self._waker.channel)
+                await self._look([task_id], deadline)
                 (info,) = await self.show([task_id])
                 if info is None or info.differs(seen):
                     return info
-                if not await woken(deadline):
+                if not await woken(until_look(deadline)):
                     return info
 
-    async def _look(self, ids: Sequence[str], channel: str) -> list[Record | Unknown | None]:
-        return await self._batched(ids, lambda keys, batch: commands.get(keys, batch, channel))
+    async def _look(self, ids: Sequence[str], deadline: float | None) -> list[Record | Unknown | None]:
+        left = seconds_left(deadline)
+        try:
+            async with asyncio.timeout(None if left is None else max(_LEAST_PATIENCE, left)):
+                return await self._batched(ids, lambda keys, batch: commands.get(keys, batch, self._waker.channel))
+        except TimeoutError as error:
+            raise BrokerUnavailableError(f"the store at {self._recipe.url} did not answer in time") from error
 
     async def _batched(
         self, ids: Sequence[str], build: Callable[[GroupKeys, Sequence[str]], Command[list[T]]]
@@ -98,24 +124,24 @@ class AsyncRedisProducer:
     @asynccontextmanager
     async def _watching(
         self, ids: Sequence[str], deadline: float | None
-    ) -> AsyncIterator[Callable[[float | None], Awaitable[bool]]]:
-        """Yields a wait for the next wake-up of one of `ids`; it answers False when `deadline` has passed."""
+    ) -> AsyncIterator[Callable[[float], Awaitable[bool]]]:
+        """Yields a wait, of some seconds at most, for the next look at `ids`; False once `deadline` has passed."""
         loop = asyncio.get_running_loop()
         event = asyncio.Event()
 
         def notify(_task_id: str | None) -> None:
             loop.call_soon_threadsafe(event.set)
 
-        async def woken(until: float | None) -> bool:
+        async def woken(seconds: float) -> bool:
             try:
-                await asyncio.wait_for(event.wait(), seconds_left(until))
+                await asyncio.wait_for(event.wait(), seconds)
             except TimeoutError:
-                return False
+                return not is_over(deadline)
             event.clear()
             return True
 
         with self._waker.watching(ids, notify):
-            while not self._waker.subscribed(0) and await woken(deadline):
+            while not self._waker.subscribed(0) and await woken(until_look(deadline)):
                 pass  # the first wake-up is the subscription itself
             yield woken
 
@@ -155,6 +181,10 @@ class AsyncRedisProducer:
             )
             await life.begin()
         return life.client
+
+
+def _may_change(found: Sequence[Record | Unknown | None]) -> bool:
+    return None in found and UNKNOWN not in found
 
 
 class _Life:

@@ -13,6 +13,7 @@ from ...errors import BrokerUnavailableError
 from ...message import Delivery, Extension, Hold, Message, Record, Settlement, Unreadable
 from ...offload import Offloaded
 from ...protocols import AsyncProducer, StoreOptions
+from ...wire import message_size
 from . import commands
 from .aio import AsyncRedisProducer
 from .commands import UNKNOWN, Orphan, Unknown, batches, pairs
@@ -20,12 +21,10 @@ from .connect import Client, Recipe
 from .inspector import RedisInspector
 from .keys import GroupKeys
 from .session import REPLY_TIMEOUT, Contact, StaleGroups
-from .waiting import deadline_after, seconds_left
+from .waiting import Outage, deadline_after, is_over, seconds_left, until_look
 
 T = TypeVar("T")
 
-RECHECK = 30.0
-"""Seconds after which a waiter looks again by itself: a store that has lost its data tells nobody."""
 MAX_BLOCK = 2_000
 """Milliseconds a blocking read may take, well under its socket's timeout."""
 _FORGET_CONSUMER_AFTER = 3_600_000
@@ -64,7 +63,7 @@ class RedisBackend(RedisInspector):
 
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         answers: list[bool] = []
-        for batch in batches(messages, lambda message: len(message.body)):
+        for batch in batches(messages, message_size):
             answers += self._session.repaired(lambda: self._enqueue(batch))  # noqa: B023 - runs before the next
         return answers
 
@@ -184,8 +183,8 @@ class RedisBackend(RedisInspector):
         now = time.monotonic()
         if now < self._next_scan:
             return
-        lease = session.lease
         try:
+            lease = session.read_lease()
             seconds, micros = session.execute("TIME")
         except BrokerUnavailableError:
             self._contact.broken()
@@ -209,7 +208,7 @@ class RedisBackend(RedisInspector):
                 session.run(commands.retire(session.keys, group, info[b"name"].decode(), _FORGET_CONSUMER_AFTER))
 
     def lease(self) -> int:
-        return self._session.lease
+        return self._session.repaired(self._session.read_lease)
 
     def interrupt(self) -> None:
         self._interrupted = True
@@ -251,38 +250,47 @@ class RedisBackend(RedisInspector):
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         return [None if isinstance(found, Unknown) else found for found in self._look(ids)]
 
-    def _look(self, ids: Sequence[str], channel: str = "") -> list[Record | Unknown | None]:
+    def _look(
+        self, ids: Sequence[str], channel: str = "", deadline: float | None = None
+    ) -> list[Record | Unknown | None]:
         """`UNKNOWN` for an id that is not known, None for a task under way, which then wakes `channel`."""
-        return self._session.batched(ids, lambda keys, batch: commands.get(keys, batch, channel, self._results_only))
+        return self._session.batched(
+            ids,
+            lambda keys, batch: commands.get(keys, batch, channel, self._results_only),
+            seconds=seconds_left(deadline),
+        )
 
     def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
         deadline = deadline_after(timeout)
-        found: dict[str, Record | Unknown | None] = dict(zip(ids, self._look(ids), strict=True))
+        found: dict[str, Record | Unknown | None] = dict(zip(ids, self._look(ids, "", deadline), strict=True))
+        if timeout != 0 and None in found.values():
+            self._await(found, deadline)
+        return [None if isinstance(record := found[task_id], Unknown) else record for task_id in ids]
+
+    def _await(self, found: dict[str, Record | Unknown | None], deadline: float | None) -> None:
+        """Fill in the records that are missing, as they come."""
         inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        waker = self._waker
-        missing = [task_id for task_id, record in found.items() if record is None]
+        waker, over, outage = self._waker, False, Outage()
+        missing = look = [task_id for task_id, record in found.items() if record is None]
         with waker.watching(missing, inbox.put):
-            look = missing if missing and waker.subscribed(seconds_left(deadline)) else []
+            waker.subscribed(until_look(deadline))
             while True:
-                found.update(zip(look, self._look(look, waker.channel), strict=True))
-                if UNKNOWN in found.values() or None not in found.values():
-                    break
                 try:
-                    woken = {inbox.get(timeout=_until_look(deadline))}
+                    found.update(zip(look, self._look(look, waker.channel, deadline), strict=True))
+                    outage.ended()
+                except BrokerUnavailableError:
+                    if over or not outage.is_bearable():
+                        raise
+                if over or UNKNOWN in found.values() or None not in found.values():
+                    return
+                try:
+                    woken = {inbox.get(timeout=outage.pause(until_look(deadline)))}
                     while not inbox.empty():
                         woken.add(inbox.get_nowait())
                 except queue.Empty:
-                    if deadline is not None and time.monotonic() >= deadline:
-                        break
                     woken = {None}
+                    over = is_over(deadline)  # a last look: does it still answer?
                 look = [i for i, record in found.items() if record is None and (None in woken or i in woken)]
-        return [None if isinstance(record := found[task_id], Unknown) else record for task_id in ids]
 
     def forget(self, ids: Sequence[str]) -> None:
         self._flags("forget", [], ids)
-
-
-def _until_look(deadline: float | None) -> float:
-    """Seconds that a waiter sleeps at the most."""
-    left = seconds_left(deadline)
-    return RECHECK if left is None else min(RECHECK, left)

@@ -33,6 +33,7 @@ from ...message import (
 )
 from ...wire import (
     message_from_fields,
+    message_size,
     message_to_fields,
     progress_from_json,
     progress_to_json,
@@ -217,7 +218,7 @@ def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Sett
 
 def settlement_size(settlement: Settlement) -> int:
     value = len(settlement.record.value) if settlement.record else 0
-    return value + sum(len(message.body) for message in settlement.then)
+    return value + sum(message_size(message) for message in settlement.then)
 
 
 _HOLDS = (Hold.LOST, Hold.HELD, Hold.CANCEL)
@@ -336,8 +337,8 @@ def adopt(keys: GroupKeys, tasks: Sequence[TaskInfo]) -> Command[list[bool]]:
 
 def adoption_size(task: TaskInfo) -> int:
     message = task.message
-    body = len(message.body) if isinstance(message, Message) else 0
-    return body + (len(task.record.value) if task.record else 0)
+    size = message_size(message) if isinstance(message, Message) else 0
+    return size + (len(task.record.value) if task.record else 0)
 
 
 def task_info(

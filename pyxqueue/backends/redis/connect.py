@@ -7,6 +7,7 @@ after a timeout would leave messages with a holder that never saw them, and redi
 
 from __future__ import annotations
 
+import copy
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
-from redis.sentinel import SentinelConnectionPool
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from ...errors import ConfigurationError
 
@@ -119,7 +120,7 @@ class Recipe:
             "decode_responses": False,
             "protocol": 2,
             "socket_timeout": timeout,
-            "socket_connect_timeout": _CONNECT_TIMEOUT,
+            "socket_connect_timeout": min(_CONNECT_TIMEOUT, timeout),
             "socket_keepalive": True,
             "health_check_interval": 0,
             # A server that does not answer is not asked again: that would make every call last several timeouts.
@@ -135,14 +136,14 @@ class Recipe:
             kwargs.pop("connection_pool", None)
             opened: ConnectionPool = SentinelConnectionPool(
                 pool.service_name,
-                pool.sentinel_manager,
+                _asked_our_way(pool.sentinel_manager, timeout),
                 is_master=pool.is_master,
                 check_connection=pool.check_connection,
                 **kwargs,
             )
         else:
             opened = ConnectionPool(pool.connection_class, _POOL, **kwargs)
-        return _raw(redis.Redis(connection_pool=opened))
+        return _raw(redis.Redis.from_pool(opened))  # which closes the pool with the client
 
     @property
     def can_open_async(self) -> bool:
@@ -178,6 +179,14 @@ class Recipe:
         kwargs.pop("redis_connect_func", None)
         nodes = [ClusterNode(node.host, node.port) for node in manager.startup_nodes.values()]
         return cast(Client, _RawCluster(startup_nodes=nodes, **kwargs))
+
+
+def _asked_our_way(manager: Sentinel, timeout: float) -> Sentinel:
+    """The same sentinels, with our timeouts and without retries: there are several to ask, and they are asked again."""
+    ours = copy.copy(manager)
+    clients: list[Any] = [Recipe.from_client(one).open(timeout=timeout, retries=0) for one in manager.sentinels]
+    ours.sentinels = clients
+    return ours
 
 
 class _RawCluster(RedisCluster):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 from attrs import frozen
@@ -17,7 +17,7 @@ from . import commands
 from .commands import Arg, entry_rank, pairs
 from .connect import Recipe
 from .session import Session
-from .waiting import Waker, deadline_after, seconds_left
+from .waiting import Waker, deadline_after, is_over, seconds_left, until_look
 
 _PAGE = 256
 ENDED: tuple[str, ...] = ("failed", "history")
@@ -78,9 +78,10 @@ class RedisInspector:
                 if info is None or info.differs(seen):
                     return info
                 try:
-                    inbox.get(timeout=seconds_left(deadline))
+                    inbox.get(timeout=until_look(deadline))
                 except queue.Empty:
-                    return info
+                    if is_over(deadline):
+                        return info
 
     def tasks(
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
@@ -165,6 +166,18 @@ class RedisInspector:
             ]
 
         return session.repaired(look)
+
+    def about(self) -> Mapping[str, str]:
+        """Which server it is, and what of its settings decides whether a task survives."""
+        facts = self._session.execute("INFO")
+        name = str(facts.get("server_name", "redis"))
+        version = facts.get(f"{name}_version") or facts.get("redis_version", "of unknown version")
+        policy = str(facts.get("maxmemory_policy", "unknown"))
+        return {
+            "server": f"{name} {version}",
+            "append-only file": "on" if facts.get("aof_enabled") else "off: the server's crash loses its last writes",
+            "eviction": policy if policy == "noeviction" else f"{policy}: the server may drop tasks, set noeviction",
+        }
 
     def _messages_of(self, entries: Sequence[str]) -> dict[str, Message | Unreadable]:
         """The messages in entries of the live stream; an entry that is gone is left out."""

@@ -29,6 +29,8 @@ Item = TypeVar("Item")
 
 REPLY_TIMEOUT = 5.0
 """Seconds until a command that does not block counts as lost."""
+_PATIENCES = (1.0, 2.5, REPLY_TIMEOUT)
+"""For how many seconds a reply is awaited: the first that is enough for the time the caller has."""
 
 _PASSING = (
     "READONLY", "ReadOnlyError", "UNBLOCKED", "LOADING", "MASTERDOWN", "MasterDownError", "CLUSTERDOWN", "TRYAGAIN",
@@ -61,17 +63,22 @@ class Session:
         check_names(options.stream_key, options.group)
         self.recipe = recipe
         self.options = options
-        self._client: Client | None = None
+        self._clients: dict[float, Client] = {}
         self._groups: Groups | None = None
         self._lock = threading.RLock()
 
     @property
     def client(self) -> Client:
         """The client for everything that does not block; its commands may be repeated without harm."""
+        return self._client(None)
+
+    def _client(self, seconds: float | None) -> Client:
+        """A client like that whose patience fits a caller who has `seconds` left; None is as long as it takes."""
+        patience = next((one for one in _PATIENCES if seconds is not None and seconds <= one), REPLY_TIMEOUT)
         with self._lock:
-            if self._client is None:
-                self._client = self.guard(lambda: self.recipe.open(timeout=REPLY_TIMEOUT, retries=3))
-            return self._client
+            if patience not in self._clients:
+                self._clients[patience] = self.guard(lambda: self.recipe.open(timeout=patience, retries=3))
+            return self._clients[patience]
 
     @property
     def groups(self) -> Groups:
@@ -94,7 +101,16 @@ class Session:
 
     @property
     def lease(self) -> int:
+        """The group's lease when its list was read."""
         return self.groups.leases[self.options.group]
+
+    def read_lease(self) -> int:
+        """The group's lease as it is stored now: somebody may have replaced it."""
+        self.groups  # noqa: B018 - registers the group
+        found = self.execute("HGET", meta(self.options.stream_key), f"lease:{self.options.group}")
+        if found is None:
+            raise StaleGroups("the group is gone")
+        return int(found)
 
     def look(self) -> Groups:
         """The groups that are registered now; looking registers none."""
@@ -120,15 +136,16 @@ class Session:
         """A plain Redis command."""
         return self.guard(lambda: self.client.execute_command(*args))
 
-    def run(self, command: Command[T]) -> T:
-        """One script call; loads the script where the server does not have it."""
+    def run(self, command: Command[T], seconds: float | None = None) -> T:
+        """One script call; loads the script where the server does not have it. `seconds`: what the caller has left."""
         script = SCRIPTS[command.script]
         count = len(command.keys)
 
         def call() -> Any:
+            client = self._client(seconds)
             with suppress(NoScriptError):
-                return self.client.execute_command("EVALSHA", script.sha, count, *command.keys, *command.args)
-            return self.client.execute_command("EVAL", script.text, count, *command.keys, *command.args)
+                return client.execute_command("EVALSHA", script.sha, count, *command.keys, *command.args)
+            return client.execute_command("EVAL", script.text, count, *command.keys, *command.args)
 
         return command.parse(self.guard(call))
 
@@ -149,18 +166,19 @@ class Session:
         items: Sequence[Item],
         build: Callable[[GroupKeys, Sequence[Item]], Command[list[T]]],
         size: Callable[[Item], int] = lambda _: 0,
+        seconds: float | None = None,
     ) -> list[T]:
         """Run one command per batch of `items`, against the group's keys, and put the answers together."""
         answers: list[T] = []
         for batch in commands.batches(items, size):
-            answers += self.repaired(lambda: self.run(build(self.keys, batch)))  # noqa: B023 - runs before the next
+            answers += self.repaired(lambda: self.run(build(self.keys, batch), seconds))  # noqa: B023 - runs at once
         return answers
 
     def close(self) -> None:
         with self._lock:
-            if self._client is not None:
-                self._client.close()
-                self._client = None
+            for client in self._clients.values():
+                client.close()
+            self._clients.clear()
 
 
 class Contact:

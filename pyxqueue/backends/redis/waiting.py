@@ -24,6 +24,11 @@ from .keys import channel
 Notify = Callable[[str | None], None]
 """Called in the listening thread with an id to look at, or None for all."""
 
+PATIENCE = 30.0
+"""Seconds for which a waiter puts up with a store that is away."""
+_OUTAGE_PAUSE = 0.5
+RECHECK = 30.0
+"""Seconds after which a waiter looks again by itself: a store that has lost its data tells nobody."""
 _PING_EVERY = 5.0
 _BACKOFF = Backoff(cap=2.0)
 
@@ -131,6 +136,26 @@ class Waker:
         return 0
 
 
+class Outage:
+    """What a waiter puts up with: a store that was there and is away may come back, and is asked again for a while."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def ended(self) -> None:
+        self._since = None
+
+    def is_bearable(self) -> bool:
+        """Note that the store did not answer; False once it has not for `PATIENCE` seconds."""
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        return now - self._since < PATIENCE
+
+    def pause(self, seconds: float) -> float:
+        """How long to wait for a wake-up, which is at most `seconds`, before the next look."""
+        return seconds if self._since is None else min(seconds, _OUTAGE_PAUSE)
+
+
 def deadline_after(timeout: int | None) -> float | None:
     """When `timeout` ms are over, by `time.monotonic`; None for never."""
     return None if timeout is None else time.monotonic() + timeout / 1000
@@ -139,3 +164,13 @@ def deadline_after(timeout: int | None) -> float | None:
 def seconds_left(deadline: float | None) -> float | None:
     """Seconds until then, not below 0; None for as long as it takes."""
     return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def is_over(deadline: float | None) -> bool:
+    return deadline is not None and time.monotonic() >= deadline
+
+
+def until_look(deadline: float | None) -> float:
+    """Seconds that a waiter sleeps at the most."""
+    left = seconds_left(deadline)
+    return RECHECK if left is None else min(RECHECK, left)

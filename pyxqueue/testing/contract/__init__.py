@@ -26,6 +26,7 @@ A serializer needs `SerializerContract` only.
 
 from .administering import AdministerLaws
 from .claiming import ClaimLaws
+from .corners import BrokerCorners, InspectorCorners
 from .harness import Contract, Harness
 from .inspecting import LookLaws
 from .keeping import KeepLaws
@@ -48,12 +49,12 @@ __all__ = [
 ]
 
 
-class BrokerContract(ClaimLaws, SettleLaws, KeepLaws, QueueLaws):
+class BrokerContract(ClaimLaws, SettleLaws, KeepLaws, QueueLaws, BrokerCorners):
     """B1 to B13."""
 
 
-class InspectorContract(LookLaws, AdministerLaws):
-    """I1 to I6, for a backend that is broker and inspector."""
+class InspectorContract(LookLaws, AdministerLaws, InspectorCorners):
+    """I1 to I7, for a backend that is broker and inspector."""
 
 
 class BackendContract(BrokerContract, ResultStoreContract, SettledResultLaws, InspectorContract):

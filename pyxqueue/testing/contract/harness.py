@@ -90,9 +90,9 @@ class Call(Generic[T]):
         except BaseException as error:  # noqa: BLE001 - it is raised again in `answer`
             self._error = error
 
-    def waits(self) -> bool:
+    def waits(self, seconds: float = _TAKES_ROOT) -> bool:
         """True if the call has not answered, after it was given the time to start waiting."""
-        self._thread.join(_TAKES_ROOT)
+        self._thread.join(seconds)
         return self._thread.is_alive()
 
     def answer(self, patience: float, law: Law, complaint: str) -> T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...message import Progress, Record, TaskStatus
+from ...message import Failure, Progress, Record, TaskStatus
 from ...protocols import Backend
 from .harness import EVERY_BYTE, MINUTE, Call, Contract, Harness, counts, done, held, job, settled
 from .laws import law
@@ -62,7 +62,20 @@ class ResultStoreContract(Contract):
         store.put([result("a", b"again")])
         R1.same(values(store.get(["a"])), [b"again"], "the record after two of the same rank")
 
+    def test_r1_it_holds_within_a_batch(self, harness: Harness) -> None:
+        """Of two records of one id in one batch the one with the higher rank stays."""
+        store = harness.open()
+        self.expect(store, "a", "b")
+        store.put([result("a", b"new", 7), result("a", b"old", 3), result("b", b"old", 3), result("b", b"new", 7)])
+        R1.same(values(store.get(["a", "b"])), [b"new", b"new"], "the records after ranks 7, 3 and 3, 7 in one batch")
+
     # R2
+
+    def test_r2_nothing_is_there_at_once(self, harness: Harness) -> None:
+        """`wait` for no ids answers, without a limit of time."""
+        store = harness.open()
+        got = Call(lambda: store.wait([], None)).answer(self.patience, R2, "wait hangs on no ids")
+        R2.same(list(got), [], "what wait answered for no ids")
 
     def test_r2_records_that_are_there_are_answered(self, harness: Harness) -> None:
         """`wait` for what is there answers it without a limit of time."""
@@ -213,6 +226,15 @@ class ResultStoreContract(Contract):
         wanted = ("other", "00ff", 3, "größe", Progress(1, 2, "x"), 77_000, TaskStatus.SUCCESS)
         R5.same(seen, wanted, "the parts of a stored record")
         R5.holds(stored.finished > 0, "the store did not stamp the time at which it stored the record")
+
+    def test_r5_a_failure_comes_back_whole(self, harness: Harness) -> None:
+        """Type, text and traceback are read as they were stored, whatever the text."""
+        store = harness.open()
+        self.expect(store, "a", "b")
+        failures = [Failure("mod.größe", "\u2028 \x00 'no'", "Traceback:\n" + "  line\n" * 5_000), Failure("E", "")]
+        records = [Record(i, TaskStatus.FAILURE, error=error) for i, error in zip("ab", failures, strict=True)]
+        store.put(records)
+        R5.same([record and record.error for record in store.get(["a", "b"])], failures, "the stored failures")
 
 
 class SettledResultLaws(Contract):

@@ -5,6 +5,14 @@
 -- Returns per id: the task hash, flat, if it has ended; an empty list if it is under way; 0 if it is not known.
 local keys, channel, now, answers = slice(KEYS, 1, 5), ARGV[1], now_ms(), {}
 local patient = ARGV[2] == '1'
+
+-- Note who is to be told. Beyond 60,000 bytes, the one that came first is dropped: it looks again by itself.
+local function watch(task, waiting)
+  if waiting and string.find(waiting, channel, 1, true) then return end
+  if waiting and #waiting > 60000 then waiting = string.match(waiting, ',(.*)') end
+  redis.call('HSET', task, 'w', waiting and waiting .. ',' .. channel or channel)
+end
+
 for item = 3, #ARGV do
   local task = KEYS[3 + item]
   local all = redis.call('HGETALL', task)
@@ -14,7 +22,7 @@ for item = 3, #ARGV do
   end
   if #all == 0 and patient then
     if channel ~= '' then
-      redis.call('HSET', task, 'w', channel)
+      watch(task)
       redis.call('PEXPIRE', task, 86400000)
     end
     answers[#answers + 1] = {}
@@ -26,12 +34,8 @@ for item = 3, #ARGV do
   else
     if channel ~= '' then
       redis.call('HDEL', task, '-') -- a write that needs no memory: the one behind it is then allowed without any
-      local waiting = field(all, 'w')
-      if not waiting then
-        redis.call('HSET', task, 'w', channel)
-      elseif not string.find(waiting, channel, 1, true) then
-        redis.call('HSET', task, 'w', waiting .. ',' .. channel)
-      end
+      watch(task, field(all, 'w'))
+      if patient then redis.call('PEXPIRE', task, 86400000) end
     end
     answers[#answers + 1] = {}
   end

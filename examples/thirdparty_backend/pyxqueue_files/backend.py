@@ -1,0 +1,223 @@
+"""The protocols on a folder: each method is one change of it, or looks again and again until there is an answer."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import TypeVar
+
+from pyxqueue.errors import ConfigurationError
+from pyxqueue.message import (
+    ConsumerInfo,
+    Delivery,
+    Depth,
+    Extension,
+    Hold,
+    Message,
+    Record,
+    Settlement,
+    TaskInfo,
+    TaskStatus,
+    check_adoptable,
+)
+from pyxqueue.protocols import StoreOptions
+
+from .entry import Place
+from .folder import Folder
+from .group import Group, file_name
+
+A = TypeVar("A")
+B = TypeVar("B")
+T = TypeVar("T")
+
+SHORTEST_NAP, LONGEST_NAP = 0.001, 0.05
+"""Seconds between two looks at the ticket."""
+LOOK_AGAIN = 0.5
+"""Seconds after which who waits looks itself: leases and delays end without a ticket being drawn."""
+
+
+def wall_clock() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class FilesBackend:
+    """One group of one queue in a folder. Any number of processes and threads of one host may use it at once."""
+
+    def __init__(self, path: Path, options: StoreOptions, clock: Callable[[], int] = wall_clock) -> None:
+        self._folder = Folder(path / file_name(options.stream_key))
+        self._options = options
+        self._clock = clock
+        self._joined = False
+        self._interrupted = Event()
+
+    @contextmanager
+    def _look(self) -> Iterator[Group]:
+        """The group, which looking does not register. A change of it ends with some tidying up."""
+        with self._folder.change() as change:
+            group = Group(change, self._options.group, self._clock())
+            yield group
+            if change.writes:
+                group.trim(self._options.history)
+
+    @contextmanager
+    def _join(self) -> Iterator[Group]:
+        """The group, registered from now on."""
+        with self._look() as group:
+            if not self._joined or not group.registered:
+                group.register(self._options.lease)
+            yield group
+        self._joined = True
+
+    def _each(self, method: Callable[[Group, A], B], items: Sequence[A]) -> list[B]:
+        """What the method answers for each item, all in one change."""
+        with self._look() as group:
+            return [method(group, item) for item in items]
+
+    def _until(self, look: Callable[[], tuple[T, bool]], timeout: int | None, interrupted: Event) -> T:
+        """Look until it is enough, again whenever somebody has drawn a ticket, for at most `timeout` ms."""
+        end = math.inf if timeout is None else time.monotonic() + timeout / 1000
+        while True:
+            seen = self._folder.ticket()  # before the look: what comes during it is not missed
+            found, enough = look()
+            if enough or time.monotonic() >= end:
+                return found
+            again, nap = min(end, time.monotonic() + LOOK_AGAIN), SHORTEST_NAP
+            while self._folder.ticket() == seen and time.monotonic() < again:
+                if interrupted.wait(nap):
+                    interrupted.clear()
+                    return found
+                nap = min(2 * nap, LONGEST_NAP)
+
+    # -- Broker
+
+    def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
+        with self._join() as home:
+            groups, answers = home.all(), []
+            for message in messages:
+                new = not any(group.knows(message.id) for group in groups)
+                for group in groups if new else ():
+                    group.add(message)
+                answers.append(new)
+            return answers
+
+    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
+        def look() -> tuple[list[Delivery], bool]:
+            with self._join() as group:
+                deliveries = group.claim(consumer, limit)
+                return deliveries, bool(deliveries)
+
+        return self._until(look, wait, self._interrupted)
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        return self._each(Group.settle, settlements)
+
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
+        return self._each(Group.extend, extensions)
+
+    def release(self, consumer: str, started: Sequence[str]) -> int:
+        with self._look() as group:
+            return group.release(consumer, started)
+
+    def promote(self, limit: int) -> int:
+        with self._join() as group:
+            return group.promote(limit)
+
+    def lease(self) -> int:
+        with self._join() as group:
+            return group.lease
+
+    def interrupt(self) -> None:
+        self._interrupted.set()  # it stays so until a claim has seen it, which may be on its way to wait
+
+    def close(self) -> None:
+        self.interrupt()
+
+    # -- ResultStore
+
+    def put(self, records: Sequence[Record]) -> None:
+        self._each(Group.put, records)
+
+    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
+        return self._each(Group.read, ids)
+
+    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+        def look() -> tuple[list[Record | None], bool]:
+            with self._look() as group:
+                records = [group.read(task_id) for task_id in ids]
+                # A missing record that can never come makes the whole wait futile.
+                missing = [task_id for task_id, record in zip(ids, records, strict=True) if record is None]
+                return records, not missing or not all(map(group.may_come, missing))
+
+        return self._until(look, timeout, Event())
+
+    def forget(self, ids: Sequence[str]) -> None:
+        self._each(Group.forget, ids)
+
+    # -- Inspector
+
+    def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
+        return self._each(Group.show, ids)
+
+    def tasks(
+        self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
+    ) -> tuple[Sequence[TaskInfo], str]:
+        if not re.fullmatch(r"\d*", cursor, re.ASCII):
+            raise ConfigurationError(f"{cursor!r} is not a cursor that `tasks` has answered")
+        with self._look() as group:
+            return group.page(state, int(cursor) if cursor else None, count)
+
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
+        def look() -> tuple[TaskInfo | None, bool]:
+            (info,) = self.show([task_id])
+            return info, info is None or info.differs(seen)
+
+        return self._until(look, timeout, Event())
+
+    def consumers(self) -> Sequence[ConsumerInfo]:
+        with self._look() as group:
+            held = group.entries(group.line(Place.HELD))
+            return [
+                ConsumerInfo(name, group.now - seen, [entry.id for entry in held if entry.consumer == name])
+                for name, seen in group.consumers().items()
+            ]
+
+    def depth(self) -> Depth:
+        with self._look() as group:
+            lines = {place: group.line(place) for place in Place if place is not Place.PAST}
+            ages = [group.now - entry.updated for entry in group.entries(lines[Place.READY][:1])]
+            return Depth(**{str(place): len(line) for place, line in lines.items()}, oldest=max(ages, default=0))
+
+    def groups(self) -> Sequence[str]:
+        with self._look() as home:
+            return sorted(group.name for group in home.all())
+
+    def remove_group(self, group: str) -> None:
+        with self._look() as home:
+            found = {one.name: one for one in home.all()}
+            if group not in found:
+                raise ConfigurationError(f"{self._options.stream_key!r} has no group {group!r}, only {sorted(found)}")
+            found[group].drop()
+
+    def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._each(Group.requeue, ids)
+
+    def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._each(Group.cancel, ids)
+
+    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._each(Group.delete, ids)
+
+    def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
+        check_adoptable(tasks)
+        with self._join() as group:
+            return [group.adopt(task) for task in tasks]
+
+    def trim(self, limit: int) -> int:
+        with self._look() as group:
+            return group.trim(limit)

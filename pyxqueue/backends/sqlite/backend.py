@@ -1,0 +1,212 @@
+"""The embedded backend: broker and result store as one object on one SQLite file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from ...message import Delivery, Extension, Hold, Message, Record, Settlement
+from ...protocols import StoreOptions
+from . import tending
+from .driver import Driver, best
+from .group import SEEN_EVERY, Group
+from .inspector import SQLiteInspector
+from .location import FileSystemOf, Location, file_system_of, locate
+from .opening import Opener
+from .queue import Groups, Queue
+from .rows import record_of
+from .schema import DELAYED, FAILED, HELD, PAST, READY
+from .store import BUSY_LIMIT, Mark, Store
+from .versions import Version, wal_is_safe
+from .waiting import deadline_after, is_over, sleep
+
+
+def wall_clock() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class SQLiteBackend(SQLiteInspector):
+    """One group of one queue in a SQLite file, for all processes of one machine.
+
+    Parameters: `path`, the file, made at first use; `options`; `durability`, "normal" (what was accepted survives the
+    death of every process) or "full" (a power cut too); `clock`, answers the store's now in ms, and must be the same
+    for all who share the file; `busy_limit`, seconds to try for a lock that another program holds; `driver`, the SQLite
+    to use (None: Python's own, or that of `apsw` where only that one can be trusted with WAL); `safe_for_wal`, judges
+    its version; `file_system`, answers the type of the file system below a folder.
+
+    Nothing is opened before the first call. It may be used from any number of threads, and after a fork.
+
+    Errors: `ConfigurationError` and `StoreFileError` for a file that cannot be used; `BrokerUnavailableError` while it
+    is locked, and once when it was deleted or replaced; `StoreFullError` when a full disk keeps out new tasks.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | Location,
+        options: StoreOptions,
+        *,
+        durability: str = "normal",
+        clock: Callable[[], int] = wall_clock,
+        busy_limit: float = BUSY_LIMIT,
+        driver: Driver | None = None,
+        safe_for_wal: Callable[[Version], bool] = wal_is_safe,
+        file_system: FileSystemOf = file_system_of,
+    ) -> None:
+        location = path if isinstance(path, Location) else locate(path, durability)
+        opener = Opener(driver or best(), file_system, safe_for_wal)
+        super().__init__(Queue(Store(location, opener, busy_limit), options, clock))
+        self._interrupts = 0
+        self._interrupts_seen = 0
+        self._heard: dict[str, int] = {}
+
+    # Broker
+
+    def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
+        if not messages:
+            return []
+
+        def work(groups: Groups, _: Group) -> list[bool]:
+            copies = groups.copies()
+            ids = [message.id for message in messages]
+            known = set().union(*(group.knows(ids) for group in copies))
+            answers, new = [], []
+            for message in messages:
+                answers.append(message.id not in known)
+                if answers[-1]:
+                    known.add(message.id)
+                    new.append(message)
+            for group in copies:
+                group.add(new)
+            return answers
+
+        return self._queue.joined_around(work, takes_in=True)
+
+    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
+        deadline = deadline_after(wait if limit > 0 else 0)
+        seen = self._interrupts_seen
+        mark: Mark | None = None
+        while True:
+            event, worth = self._queue.look_around(lambda groups: self._outlook(groups, consumer))
+            deliveries = self._queue.joined(lambda group: self._claim(group, consumer, limit)) if worth else []
+            interrupted = self._interrupts > seen
+            if deliveries or interrupted or is_over(deadline):
+                self._interrupts_seen = self._interrupts
+                return deliveries
+            if mark is None or worth:
+                mark = self._store.mark()  # and look once more: something may have come in between
+                continue
+            sleep(self._store, mark, deadline, partial(self._rouse, seen, event))
+            mark = self._store.mark()
+
+    def _rouse(self, interrupts: int, event: float) -> bool:
+        return self._interrupts > interrupts or self._clock() >= event
+
+    def _outlook(self, groups: Groups, consumer: str) -> tuple[float, bool]:
+        """When something happens by itself next, and whether a claim has anything to do now."""
+        group, now = groups.get(self._queue.options.group), groups.now
+        events = [
+            row[0]
+            for place in (HELD, DELAYED, PAST)
+            for row in groups.db.execute(
+                "SELECT sort FROM task WHERE grp = ? AND place = ? ORDER BY sort LIMIT 1", (group.key, place)
+            )
+        ]
+        ready = groups.db.execute("SELECT 1 FROM task WHERE grp = ? AND place = ? LIMIT 1", (group.key, READY))
+        event = min(events, default=float("inf"))
+        unheard = not 0 <= now - self._heard.get(consumer, -1) < SEEN_EVERY
+        return event, bool(ready) or event <= now or unheard or not self._queue.is_joined(groups)
+
+    def _claim(self, group: Group, consumer: str, limit: int) -> Sequence[Delivery]:
+        if not 0 <= group.now - self._heard.get(consumer, -1) < SEEN_EVERY:
+            group.seen([consumer])
+            self._heard[consumer] = group.now
+        group.reclaim()
+        group.promote()
+        group.trim(self._queue.options.history)
+        return group.claim(consumer, limit) if limit > 0 else []
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        def work(group: Group) -> list[bool]:
+            answers = group.settle(settlements)
+            group.trim(self._queue.options.history)
+            return answers
+
+        return self._queue.joined(work) if settlements else []
+
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
+        return self._queue.joined(lambda group: group.extend(extensions)) if extensions else []
+
+    def release(self, consumer: str, started: Sequence[str]) -> int:
+        def work(group: Group) -> int:
+            count = group.release(consumer, started)
+            group.trim(self._queue.options.history)
+            return count
+
+        self._heard.pop(consumer, None)
+        return self._queue.joined(work)
+
+    def promote(self, limit: int) -> int:
+        def until_due(group: Group) -> int:
+            first = group.db.execute(
+                "SELECT sort FROM task WHERE grp = ? AND place = ? ORDER BY sort LIMIT 1", (group.key, DELAYED)
+            )
+            return max(0, first[0][0] - group.now) if first else -1
+
+        def work(group: Group) -> int:
+            group.promote(limit)
+            return until_due(group)
+
+        left = self._queue.look(until_due)
+        return self._queue.joined(work) if left == 0 else left
+
+    def lease(self) -> int:
+        return self._queue.joined(lambda group: group.lease)
+
+    def interrupt(self) -> None:
+        # An interrupt that finds nobody waiting is kept for the next claim: it may be on its way to wait.
+        with self._store.changed:
+            self._interrupts += 1
+            self._store.changed.notify_all()
+
+    def close(self) -> None:
+        self.interrupt()
+        self._store.close()
+
+    # ResultStore
+
+    def put(self, records: Sequence[Record]) -> None:
+        def work(group: Group) -> None:
+            group.sweep()
+            tending.put(group, records)
+
+        if records:
+            self._queue.tended(work)
+
+    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
+        return self._queue.look(lambda group: _records(group, ids)) if ids else []
+
+    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+        def look(groups: Groups) -> tuple[list[Record | None], bool]:
+            group = groups.get(self._queue.options.group)
+            records = _records(group, ids)
+            missing = [task_id for task_id, record in zip(ids, records, strict=True) if record is None]
+            if not missing or self._queue.options.group not in groups.registered:
+                return records, not missing
+            # A missing record that can never come makes the whole wait futile.
+            rows = group.rows(missing)
+            return records, any(task_id not in rows or rows[task_id].place >= FAILED for task_id in missing)
+
+        return self._await(look, timeout)
+
+    def forget(self, ids: Sequence[str]) -> None:
+        if ids:
+            self._queue.tended(lambda group: tending.forget(group, ids))
+
+
+def _records(group: Group, ids: Sequence[str]) -> list[Record | None]:
+    rows = group.rows(ids)
+    found = {row.id: record_of(row.id, row.record, row.record_end, group.now) for row in rows.values()}
+    return [found.get(task_id) for task_id in ids]

@@ -1,0 +1,325 @@
+"""One group of one queue, inside one transaction: where its tasks stand, and how they move.
+
+Every method expects a transaction to be open, and does for a whole batch what the laws say about each. What comes out
+of a batch is written with few statements, whatever its size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attrs import define, evolve, field
+
+from ...message import (
+    DEDUPE_MS,
+    Bury,
+    Cancelled,
+    Delivery,
+    Done,
+    Extension,
+    Failure,
+    Hold,
+    Message,
+    Record,
+    Retry,
+    Return,
+    Settlement,
+    TaskStatus,
+    Unreadable,
+)
+from .driver import Connection
+from .rows import COLUMNS, Row, fields_of, padded, progress_bytes, progress_of, read_message, record_bytes
+from .schema import DELAYED, FAILED, FINISHED, HELD, PAST, READY
+
+CHUNK = 500
+"""Ids in one statement, and tasks that one call forgets."""
+SEEN_EVERY = 1_000
+"""Ms between two notes that a consumer was heard of."""
+SILENT_FOR = 3_600_000
+"""Ms after which a consumer that says nothing is forgotten; what it holds is still shown as its own."""
+
+# The numbers of places are spelt out here: 1 ready, 2 held, 5 finished, 6 past.
+
+_INSERT = """INSERT INTO task (seq, grp, id, place, sort, ord, updated, raw, attempt, crashes, suspect, returns, due)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_WAIT = """UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, attempt = ?, crashes = ?, suspect = ?,
+    returns = ?, due = ?, progress = NULL WHERE seq = ?"""
+_END = """UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, ended = ?, reason = ?, known_until = ?,
+    record = ?, record_end = ?, record_rank = ?, attempt = ?, crashes = ?,
+    suspect = ?, returns = ?, progress = NULL WHERE seq = ?"""
+_READY = """SELECT task.seq, task.id, attempt, crashes, suspect, returns, due, sort, fields
+    FROM task CROSS JOIN body ON body.seq = task.seq WHERE grp = ? AND place = 1 ORDER BY sort LIMIT ?"""
+_LEND = """UPDATE task SET place = 2, sort = ?, updated = ?, consumer = ?, rank = ?
+    WHERE grp = ? AND place = 1 AND sort <= ?"""
+
+_SURPLUS = "SELECT sort FROM task WHERE grp = ? AND place = 5 ORDER BY sort LIMIT 1 OFFSET ?"
+_DROP_BODIES = "DELETE FROM body WHERE seq IN (SELECT seq FROM task WHERE grp = ? AND place = 5 AND sort <= ?)"
+_DROP = """UPDATE task SET place = 6, sort = max(known_until, record_end)
+    WHERE grp = ? AND place = 5 AND sort <= ?"""
+_SWEEP = """DELETE FROM task WHERE seq IN
+    (SELECT seq FROM task WHERE grp = ? AND place = 6 AND sort <= ? LIMIT ?)"""
+
+
+@define
+class Tickets:
+    """The numbers that no task, receipt or place ever shares with another."""
+
+    last: int
+
+    def next(self) -> int:
+        self.last += 1
+        return self.last
+
+
+@define
+class Group:
+    """One group (B9). `finished` is how many tasks stand in its history."""
+
+    db: Connection
+    tickets: Tickets
+    key: int
+    lease: int
+    finished: int
+    now: int
+    _stale: dict[str, int] = field(factory=dict, init=False)
+    """Of ids that need not be known any longer, the tasks of which a record is left: new ones take their place."""
+    _waits: list[tuple[object, ...]] = field(factory=list, init=False)
+    _ends: list[tuple[object, ...]] = field(factory=list, init=False)
+
+    # Looking up
+
+    def rows(self, ids: Sequence[str]) -> dict[str, Row]:
+        """The tasks that are known by these ids."""
+        found: dict[str, Row] = {}
+        for start in range(0, len(ids), CHUNK):
+            marks, values = padded(ids[start : start + CHUNK])
+            sql = f"SELECT {COLUMNS} FROM task WHERE grp = ? AND id IN ({marks})"  # noqa: S608 - our own words
+            found.update((row[1], Row._make([*row, None])) for row in self.db.execute(sql, [self.key, *values]))
+        return found
+
+    def held(self, receipts: Sequence[str]) -> dict[str, Row]:
+        """B4: by receipt, what is held under it. That a lease has ended does not matter here (B3)."""
+        wanted = {}
+        for receipt in receipts:
+            seq, _, rank = receipt.partition(".")
+            if seq.isdecimal() and rank.isdecimal():
+                wanted[int(seq), int(rank)] = receipt
+        seqs, found = [seq for seq, _ in wanted], dict[str, Row]()
+        for start in range(0, len(seqs), CHUNK):
+            marks, values = padded(seqs[start : start + CHUNK])
+            sql = f"SELECT {COLUMNS} FROM task WHERE seq IN ({marks}) AND grp = ? AND place = {HELD}"  # noqa: S608
+            for row in map(_row, self.db.execute(sql, [*values, self.key])):
+                if receipt := wanted.get((row.seq, row.rank), ""):
+                    found[receipt] = row
+        return found
+
+    def at(self, place: int, until: int, limit: int) -> list[Row]:
+        sql = f"SELECT {COLUMNS} FROM task WHERE grp = ? AND place = ? AND sort <= ? ORDER BY sort LIMIT ?"  # noqa: S608
+        return [_row(row) for row in self.db.execute(sql, (self.key, place, until, limit))]
+
+    def knows(self, ids: Sequence[str]) -> set[str]:
+        """B1: of these ids, those of a task that lives, whose message can be seen, or that ended not long ago."""
+        known = set()
+        for start in range(0, len(ids), CHUNK):
+            marks, values = padded(ids[start : start + CHUNK])
+            sql = f"SELECT id, seq, place, known_until FROM task WHERE grp = ? AND id IN ({marks})"  # noqa: S608
+            for task_id, seq, place, known_until in self.db.execute(sql, [self.key, *values]):
+                if place != PAST or self.now < known_until:
+                    known.add(task_id)
+                else:
+                    self._stale[task_id] = seq
+        return known
+
+    # Coming in
+
+    def add(self, messages: Sequence[Message]) -> None:
+        """Take in new messages, with the store's stamps."""
+        now = self.now
+        self.insert(
+            (message, message.id, now + message.delay if message.delay > 0 else 0, fields_of(message, now))
+            for message in messages
+        )
+
+    def insert(self, entries: Iterable[tuple[Message | Unreadable, str, int, bytes]]) -> None:
+        """Give tasks that `knows` did not know their place: message, id, when it is due, its bytes."""
+        tasks, bodies = [], []
+        key, now = self.key, self.now
+        ticket = self.tickets.last
+        for message, task_id, due, fields in entries:
+            ticket += 1
+            place, sort = (DELAYED, due) if due > now else (READY, ticket)
+            raw, header = True, (1, 0, 0, 0)
+            if isinstance(message, Message):
+                raw, header = False, (message.attempt, message.crashes, message.suspect, message.returns)
+            tasks.append((ticket, key, task_id, place, sort, ticket, now, raw, *header, due))
+            bodies.append((ticket, fields))
+        self.tickets.last = ticket
+        if self._stale:
+            stale = [(self._stale.pop(row[2]),) for row in tasks if row[2] in self._stale]
+            self.db.executemany("DELETE FROM task WHERE seq = ?", stale)
+        self.db.executemany(_INSERT, tasks)
+        self.db.executemany("INSERT INTO body VALUES (?, ?)", bodies)
+
+    # Holding
+
+    def reclaim(self) -> None:
+        """B3, B11: whoever held these is suspected dead, and the task of having killed it."""
+        for row in self.at(HELD, self.now, -1):
+            self.put_back(altered(row, crashes=row.crashes + row.suspect, suspect=1), 0)
+        self.flush()
+
+    def promote(self, limit: int = -1) -> None:
+        """B8: make at most `limit` due tasks ready."""
+        rows = self.at(DELAYED, self.now, limit)
+        moves = [(READY, ticket := self.tickets.next(), ticket, self.now, row.seq) for row in rows]
+        self.db.executemany("UPDATE task SET place = ?, sort = ?, ord = ?, updated = ? WHERE seq = ?", moves)
+
+    def claim(self, consumer: str, limit: int) -> list[Delivery]:
+        """B2: lend the head of the ready line."""
+        rows = self.db.execute(_READY, (self.key, limit))
+        if not rows:
+            return []
+        rank = self.tickets.next()
+        self.db.execute(_LEND, (self.now + self.lease, self.now, consumer, rank, self.key, rows[-1][7]))
+        return [
+            Delivery(read_message(fields, task_id, header), f"{seq}.{rank}", rank)
+            for seq, task_id, *header, _, fields in rows
+        ]
+
+    def seen(self, consumers: Iterable[str]) -> None:
+        """Note that these were heard of, and forget those who died without anybody releasing them."""
+        self.db.executemany(
+            "INSERT INTO consumer VALUES (?, ?, ?) ON CONFLICT (grp, name) DO UPDATE SET seen = excluded.seen",
+            [(self.key, name, self.now) for name in sorted(set(consumers))],
+        )
+        self.db.execute("DELETE FROM consumer WHERE grp = ? AND seen < ?", (self.key, self.now - SILENT_FOR))
+
+    def release(self, consumer: str, started: Sequence[str]) -> int:
+        """B11: of what a consumer that is gone still held, only what it was running is charged."""
+        rows = [row for row in self.at(HELD, 2**62, -1) if row.consumer == consumer]
+        running = dict.fromkeys(started, 1)
+        for row in rows:
+            charge = running.get(f"{row.seq}.{row.rank}", 0)
+            self.put_back(altered(row, crashes=row.crashes + charge, suspect=row.suspect | charge), 0)
+        self.flush()
+        self.db.execute("DELETE FROM consumer WHERE grp = ? AND name = ?", (self.key, consumer))
+        return len(rows)
+
+    def extend(self, extensions: Sequence[Extension]) -> list[Hold]:
+        """B6, B10: a new end of the lease and the progress, for current receipts only."""
+        found = self.held([extension.receipt for extension in extensions])
+        answers, changes = [], []
+        for extension in extensions:
+            row = found.get(extension.receipt)
+            if row is None:
+                answers.append(Hold.LOST)
+                continue
+            progress = progress_bytes(extension.progress)
+            changes.append((self.now + self.lease, self.now, progress, row.seq))
+            answers.append(Hold.CANCEL if row.cancelled else Hold.HELD)
+        self.db.executemany(
+            "UPDATE task SET sort = ?, updated = ?, progress = coalesce(?, progress) WHERE seq = ?", changes
+        )
+        self.seen(row.consumer for row in found.values())
+        return answers
+
+    def put_back(self, row: Row, delay: int) -> None:
+        """From its holder to the waiting; what was cancelled meanwhile ends instead (I3). `flush` writes it."""
+        if row.cancelled:
+            self.end(row, FINISHED, minimal(row, TaskStatus.CANCELLED))
+            return
+        due = self.now + delay if delay > 0 else 0
+        ticket = self.tickets.next()
+        place, sort = (DELAYED, due) if due > self.now else (READY, ticket)
+        header = (row.attempt, row.crashes, row.suspect, row.returns)
+        self._waits.append((place, sort, ticket, self.now, *header, due, row.seq))
+
+    # Ending
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """B4, B5: of each all, or nothing at all."""
+        found = self.held([settlement.receipt for settlement in settlements])
+        answers = []
+        follow_ups: dict[str, Message] = {}
+        for settlement in settlements:
+            row = found.pop(settlement.receipt, None)
+            answers.append(row is not None)
+            if row is not None:
+                self.apply(row, settlement)
+                for message in settlement.then:
+                    follow_ups.setdefault(message.id, message)
+        self.flush()
+        if follow_ups:
+            known = self.knows(list(follow_ups))
+            self.add([message for task_id, message in follow_ups.items() if task_id not in known])
+        return answers
+
+    def apply(self, row: Row, settlement: Settlement) -> None:
+        record = settlement.record
+        match settlement.verdict:
+            case Done():
+                self.end(row, FINISHED, record or minimal(row, TaskStatus.SUCCESS))
+            case Cancelled():
+                self.end(row, FINISHED, record or minimal(row, TaskStatus.CANCELLED))
+            case Bury(reason):
+                buried = record or minimal(row, TaskStatus.FAILURE, Failure("Buried", reason))
+                self.end(row, FAILED, buried, reason)
+            case Retry(delay):
+                self.put_back(altered(row, attempt=row.attempt + 1, suspect=0), delay)
+            case Return(delay):
+                self.put_back(altered(row, returns=row.returns + (delay > 0)), delay)
+
+    def end(self, row: Row, place: int, record: Record, reason: str = "") -> None:
+        """`flush` writes it."""
+        now, ticket = self.now, self.tickets.next()
+        record = evolve(record, finished=now, progress=record.progress or progress_of(row))
+        self.finished += place == FINISHED
+        self._ends.append((
+            place, ticket, ticket, now, int(record.status), reason, now + max(record.ttl, DEDUPE_MS),
+            record_bytes(record), now + record.ttl, record.rank, row.attempt, row.crashes,
+            row.suspect, row.returns, row.seq,
+        ))  # fmt: skip
+
+    def flush(self) -> None:
+        """Write what `put_back` and `end` have decided."""
+        if self._waits:
+            self.db.executemany(_WAIT, self._waits)  # type: ignore[arg-type]
+        if self._ends:
+            self.db.executemany(_END, self._ends)  # type: ignore[arg-type]
+        self._waits, self._ends = [], []
+
+    def trim(self, limit: int) -> int:
+        """B13: keep the `limit` newest of the history."""
+        surplus = max(0, self.finished - limit)
+        if surplus:
+            last = self.db.execute(_SURPLUS, (self.key, surplus - 1))[0][0]
+            self.db.execute(_DROP_BODIES, (self.key, last))
+            self.db.execute(_DROP, (self.key, last))
+            self.finished -= surplus
+        self.sweep()
+        return surplus
+
+    def sweep(self) -> None:
+        """B13: forget some of what no law asks to remember."""
+        self.db.execute(_SWEEP, (self.key, self.now, CHUNK))
+
+    def remove(self, rows: Sequence[Row]) -> None:
+        """As if they had never been."""
+        self.finished -= sum(row.place == FINISHED for row in rows)
+        seqs = [(row.seq,) for row in rows]
+        self.db.executemany("DELETE FROM task WHERE seq = ?", seqs)
+        self.db.executemany("DELETE FROM body WHERE seq = ?", seqs)
+
+
+def altered(row: Row, **header: int) -> Row:
+    """With another header; what cannot be read has none, and keeps its bytes (B12)."""
+    return row if row.raw else row._replace(**header)  # type: ignore[arg-type]
+
+
+def minimal(row: Row, status: TaskStatus, error: Failure | None = None) -> Record:
+    """The record of an end that nobody described."""
+    return Record(row.id, status, error=error, attempt=row.attempt, worker=row.consumer, rank=row.rank)
+
+
+def _row(values: Sequence[object]) -> Row:
+    return Row._make([*values, None])

@@ -1,0 +1,183 @@
+"""The `Inspector` protocol on a SQLite file."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ...errors import ConfigurationError
+from ...message import ConsumerInfo, Depth, TaskInfo, TaskStatus, check_adoptable
+from . import tending
+from .group import CHUNK, Group
+from .queue import Groups, Queue
+from .rows import COLUMNS, Row, info_of, padded
+from .schema import DELAYED, FAILED, FINISHED, HELD, READY
+from .waiting import deadline_after, is_over, sleep
+
+T = TypeVar("T")
+
+_SHOWN = f"SELECT {COLUMNS}, fields FROM task LEFT JOIN body ON body.seq = task.seq WHERE grp = ?"  # noqa: S608
+_PLACES: Mapping[TaskStatus | None, Sequence[int]] = {
+    None: (READY, HELD, DELAYED, FAILED, FINISHED),
+    TaskStatus.PENDING: (READY, DELAYED),
+    TaskStatus.RETRY: (READY, DELAYED),
+    TaskStatus.STARTED: (HELD,),
+    TaskStatus.FAILURE: (FAILED, FINISHED),
+    TaskStatus.SUCCESS: (FINISHED, FAILED),
+    TaskStatus.CANCELLED: (FINISHED, FAILED),
+}
+_FIRST = 10**18
+
+
+class SQLiteInspector:
+    """The `Inspector` protocol."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._store = queue.store
+        self._clock = queue.clock
+
+    def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
+        return self._queue.look(lambda group: _show(group, ids)) if ids else []
+
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
+        def look(groups: Groups) -> tuple[TaskInfo | None, bool]:
+            info = _show(groups.get(self._queue.options.group), [task_id])[0]
+            return info, info is None or info.differs(seen)
+
+        return self._await(look, timeout)
+
+    def _await(self, look: Callable[[Groups], tuple[T, bool]], timeout: int | None) -> T:
+        """Look until the answer is final, or the timeout is over; asleep while nobody writes."""
+        deadline = deadline_after(timeout)
+        answer, final = self._queue.look_around(look)
+        while not final and not is_over(deadline):
+            mark = self._store.mark()
+            answer, final = self._queue.look_around(look)
+            if not final:
+                sleep(self._store, mark, deadline, lambda: False)
+        return answer if final else self._queue.look_around(look)[0]
+
+    def tasks(
+        self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
+    ) -> tuple[Sequence[TaskInfo], str]:
+        # The cursor is the order of the last task shown, so that what comes and goes between two pages moves nothing.
+        if not re.fullmatch(r"\d{0,18}", cursor, re.ASCII):
+            raise ConfigurationError(f"{cursor!r} is not a cursor that `tasks` has answered")
+        before = int(cursor) if cursor else _FIRST
+
+        def look(group: Group) -> tuple[list[TaskInfo], str]:
+            rows = [row for place in _PLACES[state] for row in _page(group, place, state, before, count + 1)]
+            rows.sort(key=lambda row: row.ord, reverse=True)
+            page = rows[:count]
+            return [info_of(row, group.now) for row in page], str(page[-1].ord) if len(rows) > len(page) > 0 else ""
+
+        return self._queue.look(look)
+
+    def consumers(self) -> Sequence[ConsumerInfo]:
+        def look(group: Group) -> list[ConsumerInfo]:
+            seen: dict[str, int] = dict(group.db.execute("SELECT name, seen FROM consumer WHERE grp = ?", (group.key,)))
+            held: dict[str, list[str]] = {}
+            for row in group.at(HELD, 2**62, -1):
+                held.setdefault(row.consumer, []).append(row.id)
+                seen[row.consumer] = max(row.updated, seen.get(row.consumer, 0))
+            return [ConsumerInfo(name, group.now - at, tuple(held.get(name, ()))) for name, at in seen.items()]
+
+        return self._queue.look(look)
+
+    def depth(self) -> Depth:
+        def look(group: Group) -> Depth:
+            count: dict[int, int] = dict(
+                group.db.execute("SELECT place, count(*) FROM task WHERE grp = ? GROUP BY place", (group.key,))
+            )
+            first = group.db.execute(
+                "SELECT updated FROM task WHERE grp = ? AND place = ? ORDER BY sort LIMIT 1", (group.key, READY)
+            )
+            return Depth(
+                ready=count.get(READY, 0),
+                held=count.get(HELD, 0),
+                delayed=count.get(DELAYED, 0),
+                failed=count.get(FAILED, 0),
+                finished=count.get(FINISHED, 0),
+                oldest=group.now - first[0][0] if first else 0,
+            )
+
+        return self._queue.look(look)
+
+    def groups(self) -> Sequence[str]:
+        if not Path(self._store.location.path).exists():  # whoever looks for a queue shall not make one
+            return []
+        return self._queue.look_around(lambda groups: sorted(groups.registered))
+
+    def remove_group(self, group: str) -> None:
+        self._queue.change(lambda groups: groups.remove(group))
+
+    def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._queue.tended(lambda group: tending.requeue(group, ids)) if ids else []
+
+    def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
+        def work(group: Group) -> list[bool]:
+            answers = tending.cancel(group, ids)
+            group.trim(self._queue.options.history)
+            return answers
+
+        return self._queue.tended(work) if ids else []
+
+    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._queue.tended(lambda group: tending.delete(group, ids)) if ids else []
+
+    def trim(self, limit: int) -> int:
+        return self._queue.tended(lambda group: group.trim(limit))
+
+    def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
+        check_adoptable(tasks)
+        if not tasks:
+            return []
+        return self._queue.joined_around(lambda _, group: tending.adopt(group, tasks), takes_in=True)
+
+    def about(self) -> Mapping[str, str]:
+        """What an operator wants to know about the file, in the order in which to print it.
+
+        Opens the file; raises what that raises.
+        """
+        opened = self._store.about()
+        path, durability = self._store.location.path, self._store.location.durability
+        names = (path, f"{path}-journal", f"{path}-wal")
+        size = sum(os.path.getsize(name) for name in names if os.path.exists(name))  # noqa: PTH110, PTH202 - str
+        survives = "a power cut too" if durability == "full" else "the death of every process"
+        return {
+            "file": path,
+            "engine": self._store.opener.driver.shown,
+            "journal": "WAL" if opened.wal else "rollback",
+            "durability": f"{durability}: what was accepted survives {survives}",
+            "size": f"{size:,} bytes",
+        }
+
+
+def _show(group: Group, ids: Sequence[str]) -> list[TaskInfo | None]:
+    found: dict[str, TaskInfo] = {}
+    for start in range(0, len(ids), CHUNK):
+        marks, values = padded(ids[start : start + CHUNK])
+        for row in map(Row._make, group.db.execute(f"{_SHOWN} AND id IN ({marks})", [group.key, *values])):
+            info = info_of(row, group.now)
+            if info.message is not None or info.record is not None:
+                found[row.id] = info
+    return [found.get(task_id) for task_id in ids]
+
+
+def _page(group: Group, place: int, state: TaskStatus | None, before: int, count: int) -> list[Row]:
+    """The newest tasks of a place, and of a state, whose order is below `before`."""
+    # Where `sort` is the order, the index has it; what is held or delayed has to be sorted.
+    order = "ord" if place in (HELD, DELAYED) else "sort"
+    wanted = {
+        TaskStatus.PENDING: "AND (attempt = 1 OR raw)",
+        TaskStatus.RETRY: "AND attempt > 1 AND NOT raw",
+        TaskStatus.FAILURE: "AND ended = 4",
+        TaskStatus.SUCCESS: "AND ended = 5",
+        TaskStatus.CANCELLED: "AND ended = 6",
+    }.get(state, "") if state is not None else ""  # fmt: skip
+    sql = f"{_SHOWN} AND place = ? AND {order} < ? {wanted} ORDER BY {order} DESC LIMIT ?"
+    return [Row._make(row) for row in group.db.execute(sql, (group.key, place, before, count))]

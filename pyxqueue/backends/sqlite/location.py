@@ -1,0 +1,131 @@
+"""Where the file is, and whether a store may be kept there."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote
+
+from attrs import frozen
+
+from ...errors import ConfigurationError, StoreFileError
+
+PRIVATE_FOLDER = ".pyxqueue"
+"""A folder of this name is made if need be, with nothing in it that others can read; no other is."""
+DURABILITIES = ("normal", "full")
+
+FileSystemOf = Callable[[str], str]
+"""Answers the type of the file system on which a folder lies, "" if that is not known."""
+
+_NETWORK = {
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ncpfs", "ceph", "glusterfs", "lustre", "beegfs", "webdav",
+    "afpfs", "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone",
+}  # fmt: skip
+
+
+@frozen
+class Location:
+    """A file, by its absolute path, and how its store is kept."""
+
+    path: str
+    durability: str = "normal"
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.path).parent
+
+
+def from_url(url: str) -> Location:
+    """Read ``sqlite:///relative.db`` or ``sqlite:////absolute.db``, with ``?durability=full`` if wanted.
+
+    Raises `ConfigurationError` for another host, an unknown option, or a database in memory.
+    """
+    rest, _, query = url.removeprefix("sqlite://").partition("?")
+    host, slash, raw = rest.partition("/")
+    if not slash or host:
+        raise ConfigurationError(f"{url!r} names no file: write sqlite:///relative.db or sqlite:////absolute/path.db")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    durability = options.pop("durability", "normal")
+    if options:
+        raise ConfigurationError(f"{url!r} has an unknown option {min(options)!r}; there is only durability=full")
+    return locate(unquote(raw), durability)
+
+
+def locate(path: str | os.PathLike[str], durability: str = "normal") -> Location:
+    """The file at `path`, as seen from the directory that is current now."""
+    text = os.fspath(path)
+    if durability not in DURABILITIES:
+        raise ConfigurationError(f"durability {durability!r} is not known: it is {' or '.join(DURABILITIES)}")
+    if not text or text.startswith(":memory:"):
+        raise ConfigurationError("a SQLite store needs a file; memory:// is the store without one")
+    return Location(os.path.abspath(text), durability)  # noqa: PTH100 - keeps links as they are
+
+
+def prepare_folder(location: Location, file_system: FileSystemOf) -> None:
+    """See to it that there is a folder in which a store may be kept.
+
+    Raises `ConfigurationError` where there is none, and `StoreFileError` on a network file system: its locks cannot be
+    trusted, and without them two processes damage the file.
+    """
+    folder = location.folder
+    if folder.name == PRIVATE_FOLDER:
+        _make_private(folder)
+    if not folder.is_dir():
+        raise ConfigurationError(f"the folder {folder} does not exist: make it, or name another file")
+    if Path(location.path).is_dir():
+        raise StoreFileError(f"{location.path} is a folder: name a file in it")
+    kind = file_system(str(folder))
+    if kind in _NETWORK:
+        raise StoreFileError(
+            f"{location.path} is on a network file system ({kind}), where SQLite's locks cannot be trusted: use a disk "
+            "of this machine, or a redis:// store to share a queue between machines"
+        )
+
+
+def _make_private(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StoreFileError(f"the folder {folder} cannot be made: {error}") from error
+    (folder / ".gitignore").write_text("*\n")
+
+
+def make_file(path: str) -> None:
+    """Make an empty file that only its owner can read, where there is none.
+
+    Raises `StoreFileError` where that is not allowed.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, stat.S_IRUSR | stat.S_IWUSR))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StoreFileError(f"{path} cannot be made: {error}") from error
+
+
+def file_system_of(folder: str) -> str:
+    """The type of the file system below `folder`; only Linux says it."""
+    if not sys.platform.startswith("linux"):
+        return ""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    return longest_mount(lines, os.path.realpath(folder))
+
+
+def longest_mount(lines: Iterable[str], folder: str) -> str:
+    """Of the mounts in ``mountinfo``, the type of the one that `folder` is in; a later mount hides an earlier."""
+    best, kind = "", ""
+    for line in lines:
+        words, _, rest = line.partition(" - ")
+        point = words.split(" ")[4].encode().decode("unicode_escape") if words.count(" ") >= 4 else ""
+        inside = point in {"/", folder} or folder.startswith(f"{point}/")
+        if point and rest and inside and len(point) >= len(best):
+            best, kind = point, rest.split(" ")[0]
+    return kind

@@ -1,0 +1,137 @@
+"""From a location to a connection on a file that is ours, or a refusal that leaves the file as it was."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from attrs import frozen
+
+from ...errors import ConfigurationError, StoreFileError
+from . import schema, versions
+from .driver import Connection, Driver
+from .faults import vanished
+from .location import FileSystemOf, Location, file_system_of, make_file, prepare_folder
+from .process import PROCESS, Inode
+
+_MAGIC = b"SQLite format 3\0"
+_HEADER = 100
+
+
+@frozen
+class Opened:
+    """A connection, the file it is on, and how that file keeps its journal."""
+
+    connection: Connection
+    inode: Inode
+    wal: bool
+    log: Inode | None
+    """The file of its write-ahead log."""
+
+
+@frozen
+class Opener:
+    """How files are opened. `wal_is_safe` judges the driver's SQLite; `file_system` says where a folder lies."""
+
+    driver: Driver
+    file_system: FileSystemOf = file_system_of
+    wal_is_safe: Callable[[versions.Version], bool] = versions.wal_is_safe
+
+    def open(self, location: Location) -> Opened:
+        """A connection of this process to the store's file, which is made if there is none.
+
+        Raises `ConfigurationError`, `StoreFileError`; `DriverError` for what may pass.
+        """
+        if self.driver.version < versions.MINIMUM:
+            raise ConfigurationError(
+                f"{self.driver.shown} is too old, {versions.shown(versions.MINIMUM)} is needed: see pyxqueue[sqlite]"
+            )
+        with PROCESS.opening:
+            prepare_folder(location, self.file_system)
+            if not os.path.exists(location.path):  # noqa: PTH110 - a str is what we have
+                self._make(location)
+            inode = inode_of(location.path)
+            if inode is None:
+                raise vanished(location.path)
+            wal = self._wal_by_header(location.path, inode)
+            connection = self._connect(location, wal=wal)
+            return Opened(connection, inode, wal, inode_of(f"{location.path}-wal") if wal else None)
+
+    def _make(self, location: Location) -> None:
+        """Make the file. One in WAL mode is built aside: it must never be seen in another mode."""
+        leftover = any(inode_of(f"{location.path}-{name}") for name in ("wal", "shm", "journal"))
+        # SQLite throws away what is left over of a file that is gone only where the new file is empty.
+        if leftover or not self.wal_is_safe(self.driver.version):
+            make_file(location.path)
+            return
+        aside = f"{location.path}.{secrets.token_hex(4)}.new"
+        make_file(aside)
+        try:
+            connection = self._connect(Location(aside, durability=location.durability), wal=False)
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            finally:
+                connection.close()
+            with suppress(FileExistsError):  # somebody was faster
+                os.link(aside, location.path)
+        except OSError:
+            make_file(location.path)  # no hard links here: a rollback journal will do
+        finally:
+            Path(aside).unlink()
+
+    def _wal_by_header(self, path: str, inode: Inode) -> bool:
+        """Judge the file before SQLite sees it, for opening a file may already repair it."""
+        judged = PROCESS.judged(inode)
+        if judged is not None:  # reading it now would end the locks of the other connections (see `process`)
+            if judged.driver != self.driver.name:
+                raise ConfigurationError(f"{path} is open in this process with {judged.driver}: use one driver")
+            return judged.wal
+        try:
+            with open(path, "rb") as file:  # noqa: PTH123 - as everywhere here, a str
+                header = file.read(_HEADER)
+        except OSError as error:
+            raise StoreFileError(f"{path} cannot be read: {error}") from error
+        if not header:
+            return False
+        if header[:16] != _MAGIC or len(header) < _HEADER:
+            raise StoreFileError(f"{path} is no SQLite database: name another file for the queue")
+        number = {at: int.from_bytes(header[at : at + 4], "big") for at in (60, 68)}
+        schema.judge(number[68], number[60], path, empty=False)
+        wal = 2 in header[18:20]
+        if wal and not self.wal_is_safe(self.driver.version):
+            raise StoreFileError(
+                f"{path} is in WAL mode, and {self.driver.shown} can damage such a file (the WAL-reset bug): install "
+                "pyxqueue[sqlite] or a Python with SQLite 3.51.3 or newer; or stop every program that uses it and "
+                "convert it with a fixed sqlite3 shell: PRAGMA journal_mode = DELETE"
+            )
+        return wal
+
+    def _connect(self, location: Location, *, wal: bool) -> Connection:
+        connection = self.driver.connect(f"{Path(location.path).as_uri()}?mode=rw")
+        try:
+            self._set_up(connection, location, wal=wal)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_up(self, connection: Connection, location: Location, *, wal: bool) -> None:
+        execute = connection.execute
+        execute("PRAGMA trusted_schema = OFF")
+        execute("PRAGMA cache_spill = OFF")  # a transaction must not need the exclusive lock before its end
+        execute(f"PRAGMA synchronous = {location.durability}")
+        if not wal:  # on a WAL file it would change the file
+            execute("PRAGMA journal_mode = TRUNCATE")
+        schema.bring_forward(connection, location.path)
+
+
+def inode_of(path: str) -> Inode | None:
+    """Which file stands at `path` now; None for none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - called after each transaction
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,91 @@
+"""What all stores of one process must agree on, because the operating system and SQLite keep it per process.
+
+* A POSIX lock on a file is lost as soon as *any* descriptor of that file is closed in the process, also one of another
+  copy of the SQLite library. So nobody may read a file's header while another store of the process has that file open.
+* A SQLite connection must not cross a fork, not even to be closed. So all are closed before a fork; whoever needs one
+  afterwards, on either side, opens it anew.
+
+This is the one place of the package with state that outlives its objects, for that reason.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import Protocol
+
+from attrs import frozen
+
+Inode = tuple[int, int]
+
+
+@frozen
+class Judged:
+    """What is known about a file that is open in this process."""
+
+    driver: str
+    wal: bool
+
+
+class Holder(Protocol):
+    """Something with connections."""
+
+    def before_fork(self) -> None:
+        """Close every connection, and let nobody have one until `after_fork`."""
+        ...
+
+    def after_fork(self, *, child: bool) -> None: ...
+
+    def judged(self, inode: Inode) -> Judged | None:
+        """What it knows about the file, if it has a connection to it."""
+        ...
+
+
+class Process:
+    """The stores of this process that may have connections."""
+
+    def __init__(self) -> None:
+        self.opening = threading.RLock()
+        """Held while a file is looked at and opened."""
+        self._holders: weakref.WeakSet[Holder] = weakref.WeakSet()
+        self._paused: list[Holder] = []
+        self._hooked = False
+
+    def add(self, holder: Holder) -> None:
+        with self.opening:
+            self._holders.add(holder)
+            if not self._hooked and hasattr(os, "register_at_fork"):
+                os.register_at_fork(
+                    before=self._before, after_in_parent=self._after_in_parent, after_in_child=self._after_in_child
+                )
+                self._hooked = True
+
+    def judged(self, inode: Inode) -> Judged | None:
+        """What is known about a file of which this process has a connection. Call it with `opening` held."""
+        return next((found for holder in list(self._holders) if (found := holder.judged(inode)) is not None), None)
+
+    def _before(self) -> None:
+        # Whoever has a connection may just be waiting for `opening`: it is kept only once all are paused.
+        self.opening.acquire()
+        while new := [holder for holder in self._holders if holder not in self._paused]:
+            self.opening.release()
+            for holder in new:
+                holder.before_fork()
+                self._paused.append(holder)
+            self.opening.acquire()
+
+    def _after_in_parent(self) -> None:
+        self._after(child=False)
+
+    def _after_in_child(self) -> None:
+        self._after(child=True)
+
+    def _after(self, *, child: bool) -> None:
+        for holder in self._paused:
+            holder.after_fork(child=child)
+        self._paused = []
+        self.opening.release()
+
+
+PROCESS = Process()

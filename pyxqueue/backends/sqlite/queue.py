@@ -1,0 +1,130 @@
+"""One queue in a store's file: its groups, looked up and registered inside a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from ...errors import ConfigurationError
+from ...protocols import DEFAULT_LEASE, StoreOptions
+from .driver import Connection
+from .group import Group, Tickets
+from .store import Store
+
+T = TypeVar("T")
+_GROUPS = """SELECT name, key, lease, registered, finished, (SELECT ticket FROM counter) FROM consumer_group
+    WHERE queue = ?"""
+NOBODY = -1
+"""The key of a group that is not there: no row has it."""
+
+
+class Groups:
+    """The groups of one queue as one transaction sees them."""
+
+    def __init__(self, db: Connection, queue: str, now: int) -> None:
+        self.db = db
+        self.now = now
+        self._queue = queue
+        rows = db.execute(_GROUPS, (queue,))
+        self.tickets = Tickets(rows[0][5] if rows else db.execute("SELECT ticket FROM counter")[0][0])
+        self._first = self.tickets.last
+        self._finished = {row[1]: row[4] for row in rows}
+        self.all = {row[0]: Group(db, self.tickets, row[1], row[2], row[4], now) for row in rows}
+        self.registered = {row[0] for row in rows if row[3]}
+
+    def get(self, name: str) -> Group:
+        """The group; one that is not there looks like an empty one, and must not be written to."""
+        return self.all.get(name) or Group(self.db, self.tickets, NOBODY, DEFAULT_LEASE, 0, self.now)
+
+    def make(self, name: str, *, registered: bool) -> Group:
+        """The group, made if need be; not yet one that messages are copied into unless it is `registered`."""
+        if name not in self.all:
+            key = self.tickets.next()
+            self.db.execute(
+                "INSERT INTO consumer_group VALUES (?, ?, ?, ?, 0, 0)", (key, self._queue, name, DEFAULT_LEASE)
+            )
+            self.all[name] = Group(self.db, self.tickets, key, DEFAULT_LEASE, 0, self.now)
+            self._finished[key] = 0
+        group = self.all[name]
+        if registered and name not in self.registered:
+            self.db.execute("UPDATE consumer_group SET registered = 1 WHERE key = ?", (group.key,))
+            self.registered.add(name)
+        return group
+
+    def copies(self) -> list[Group]:
+        """The groups that messages are copied into (B9)."""
+        return [group for name, group in self.all.items() if name in self.registered]
+
+    def remove(self, name: str) -> None:
+        if name not in self.registered:
+            raise ConfigurationError(f"{self._queue!r} has no group {name!r}, only {sorted(self.registered)}")
+        key = (self.all.pop(name).key,)
+        self.registered.discard(name)
+        self.db.execute("DELETE FROM body WHERE seq IN (SELECT seq FROM task WHERE grp = ?)", key)
+        self.db.execute("DELETE FROM task WHERE grp = ?", key)
+        self.db.execute("DELETE FROM consumer WHERE grp = ?", key)
+        self.db.execute("DELETE FROM consumer_group WHERE key = ?", key)
+
+    def close(self) -> None:
+        """Write the counters, at the end of the transaction."""
+        if self.tickets.last != self._first:
+            self.db.execute("UPDATE counter SET ticket = ?", (self.tickets.last,))
+        for group in self.all.values():
+            if group.finished != self._finished[group.key]:
+                self.db.execute("UPDATE consumer_group SET finished = ? WHERE key = ?", (group.finished, group.key))
+
+
+class Queue:
+    """One queue of a store, as a handle on one of its groups works with it."""
+
+    def __init__(self, store: Store, options: StoreOptions, clock: Callable[[], int]) -> None:
+        self.store = store
+        self.options = options
+        self.clock = clock
+        self._joined = NOBODY
+
+    def look(self, work: Callable[[Group], T]) -> T:
+        """Do work that only reads the group."""
+        return self.look_around(lambda groups: work(groups.get(self.options.group)))
+
+    def look_around(self, work: Callable[[Groups], T]) -> T:
+        return self.store.read(lambda db: work(Groups(db, self.options.stream_key, self.clock())))
+
+    def change(self, work: Callable[[Groups], T], *, takes_in: bool = False) -> T:
+        """Do work that writes, in one step."""
+
+        def step(db: Connection) -> T:
+            groups = Groups(db, self.options.stream_key, self.clock())
+            answer = work(groups)
+            groups.close()
+            return answer
+
+        return self.store.write(step, takes_in=takes_in)
+
+    def joined(self, work: Callable[[Group], T]) -> T:
+        """Do work that writes to the group, registered from now on."""
+        return self.joined_around(lambda _, group: work(group))
+
+    def joined_around(self, work: Callable[[Groups, Group], T], *, takes_in: bool = False) -> T:
+        def step(groups: Groups) -> tuple[int, T]:
+            group = self._join(groups)
+            return group.key, work(groups, group)
+
+        self._joined, answer = self.change(step, takes_in=takes_in)
+        return answer
+
+    def tended(self, work: Callable[[Group], T]) -> T:
+        """Do work that writes to the group, which is made for it, but not registered."""
+        return self.change(lambda groups: work(groups.make(self.options.group, registered=False)))
+
+    def _join(self, groups: Groups) -> Group:
+        """The group, registered, and with this handle's lease if this is its first time here."""
+        group = groups.make(self.options.group, registered=True)
+        if group.key != self._joined and self.options.lease is not None and self.options.lease != group.lease:
+            group.lease = self.options.lease
+            groups.db.execute("UPDATE consumer_group SET lease = ? WHERE key = ?", (group.lease, group.key))
+        return group
+
+    def is_joined(self, groups: Groups) -> bool:
+        """Whether this handle need not register anything any more."""
+        return self.options.group in groups.registered and groups.all[self.options.group].key == self._joined

@@ -1,0 +1,88 @@
+"""The tables, and how an older file is brought forward.
+
+`task` has what changes: where each task of each group stands. Its index `task_place` is the ready line, the table of
+leases, the timetable of the delayed, the history and the list of what to forget, all in one, because `sort` means what
+its place needs: the order for what is ready, failed or finished, else the ms at which something is to happen. `body`
+has what never changes. One counter gives every order and every rank, so that none is ever used twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ...errors import StoreFileError
+from .driver import Connection
+
+APPLICATION_ID = 0x70797871
+"""``pyxq``, at offset 68 of the file."""
+VERSION = 1
+
+READY, HELD, DELAYED, FAILED, FINISHED, PAST = range(1, 7)
+"""Places. PAST is a task whose message is gone, and whose id or record is still known."""
+
+TABLES = (
+    """CREATE TABLE counter (ticket INTEGER NOT NULL)""",
+    """INSERT INTO counter VALUES (0)""",
+    """CREATE TABLE consumer_group (
+        key INTEGER PRIMARY KEY, queue TEXT NOT NULL, name TEXT NOT NULL, lease INTEGER NOT NULL,
+        registered INTEGER NOT NULL, finished INTEGER NOT NULL, UNIQUE (queue, name))""",
+    """CREATE TABLE consumer (
+        grp INTEGER NOT NULL, name TEXT NOT NULL, seen INTEGER NOT NULL, PRIMARY KEY (grp, name)) WITHOUT ROWID""",
+    """CREATE TABLE task (
+        seq INTEGER PRIMARY KEY, grp INTEGER NOT NULL, id TEXT NOT NULL, place INTEGER NOT NULL, sort INTEGER NOT NULL,
+        ord INTEGER NOT NULL, updated INTEGER NOT NULL, raw INTEGER NOT NULL DEFAULT 0,
+        attempt INTEGER NOT NULL DEFAULT 1, crashes INTEGER NOT NULL DEFAULT 0, suspect INTEGER NOT NULL DEFAULT 0,
+        returns INTEGER NOT NULL DEFAULT 0, due INTEGER NOT NULL DEFAULT 0, consumer TEXT NOT NULL DEFAULT '',
+        rank INTEGER NOT NULL DEFAULT 0, cancelled INTEGER NOT NULL DEFAULT 0, progress BLOB,
+        ended INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '', known_until INTEGER NOT NULL DEFAULT 0,
+        record BLOB, record_end INTEGER NOT NULL DEFAULT 0, record_rank INTEGER NOT NULL DEFAULT 0)""",
+    """CREATE UNIQUE INDEX task_id ON task (grp, id)""",
+    """CREATE INDEX task_place ON task (grp, place, sort)""",
+    """CREATE TABLE body (seq INTEGER PRIMARY KEY, fields BLOB NOT NULL)""",
+)
+
+Steps = Mapping[int, Sequence[str]]
+"""From a version, the statements that lead to the next."""
+STEPS: Steps = {0: TABLES}
+
+
+def stamp(connection: Connection) -> tuple[int, int]:
+    """Application id and version of the schema, as the file says."""
+    return connection.execute("PRAGMA application_id")[0][0], connection.execute("PRAGMA user_version")[0][0]
+
+
+def bring_forward(connection: Connection, path: str, steps: Steps = STEPS, version: int = VERSION) -> None:
+    """Make the tables, or bring those of an older release to `version`: all of it in one transaction, or nothing.
+
+    Raises `StoreFileError` for a file that is not ours, or of a newer version.
+    """
+    if stamp(connection) == (APPLICATION_ID, version):
+        return
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        _migrate(connection, path, steps, version)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _migrate(connection: Connection, path: str, steps: Steps, version: int) -> None:
+    owner, found = stamp(connection)
+    empty = not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")
+    judge(owner, found, path, empty=empty, version=version)
+    for step in range(found, version):
+        for statement in steps[step]:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {version}")
+
+
+def judge(owner: int, found: int, path: str, *, empty: bool, version: int = VERSION) -> None:
+    """Raise `StoreFileError` unless the file is ours, or empty, and not of a newer version."""
+    if owner != APPLICATION_ID and not (empty and owner == found == 0):
+        raise StoreFileError(f"{path} is a SQLite database of another program: name another file for the queue")
+    if found > version:
+        raise StoreFileError(
+            f"{path} is of a newer pyxqueue (its schema is {found}, this one reads {version}): upgrade pyxqueue"
+        )

@@ -1,0 +1,111 @@
+"""What is done to a group besides queueing: records that are put and forgotten, and administration.
+
+Functions on a `Group`, in its transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import evolve
+
+from ...message import Failure, Message, Record, TaskInfo, TaskStatus
+from .group import Group, minimal
+from .rows import fields_of, record_bytes
+from .schema import FAILED, FINISHED, HELD, PAST, READY
+
+_PUT = """INSERT INTO task (seq, grp, id, place, sort, ord, updated, ended, record, record_end, record_rank)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_RECORD = "UPDATE task SET record = ?, record_end = ?, record_rank = ?, ended = ?, sort = ?, updated = ? WHERE seq = ?"
+
+
+def put(group: Group, records: Sequence[Record]) -> None:
+    """R1: keep the record of the higher rank. The task it belongs to may live in another broker."""
+    for record in records:
+        row = group.rows([record.id]).get(record.id)
+        now, end = group.now, group.now + record.ttl
+        kept = (record_bytes(evolve(record, finished=now)), end, record.rank)
+        if row is None:
+            ticket = group.tickets.next()
+            group.db.execute(_PUT, (ticket, group.key, record.id, PAST, end, ticket, now, int(record.status), *kept))
+        elif row.record is None or now >= row.record_end or row.record_rank <= record.rank:
+            ended = int(record.status) if row.place >= FAILED else row.ended
+            past = row.place == PAST
+            sort, updated = (max(end, row.known_until), now) if past else (row.sort, row.updated)
+            group.db.execute(_RECORD, (*kept, ended, sort, updated, row.seq))
+
+
+def forget(group: Group, ids: Sequence[str]) -> None:
+    """R4: the records go; the tasks, and the knowledge of their ids, stay."""
+    for row in group.rows(ids).values():
+        sort = row.known_until if row.place == PAST else row.sort
+        group.db.execute(_RECORD, (None, 0, 0, row.ended, sort, row.updated, row.seq))
+    group.sweep()
+
+
+def requeue(group: Group, ids: Sequence[str]) -> list[bool]:
+    """I2: the same message from the start; only what had happened to it is wiped."""
+    rows, answers = group.rows(ids), []
+    for task_id in ids:
+        row = rows.pop(task_id, None)
+        again = row is not None and row.place in (FAILED, FINISHED)
+        answers.append(again)
+        if row is not None and again:
+            ticket = group.tickets.next()
+            group.finished -= row.place == FINISHED
+            group.db.execute(
+                "UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, attempt = 1, crashes = 0, suspect = 0, "
+                "returns = 0, due = 0, consumer = '', cancelled = 0, progress = NULL, ended = 0, reason = '', "
+                "known_until = 0, record = NULL, record_end = 0, record_rank = 0 WHERE seq = ?",
+                (READY, ticket, ticket, group.now, row.seq),
+            )
+    return answers
+
+
+def cancel(group: Group, ids: Sequence[str]) -> list[bool]:
+    """I3: a waiting task ends here and now, the holder of a held one is told when it extends."""
+    rows, answers = group.rows(ids), []
+    ended: set[str] = set()
+    for task_id in ids:
+        row = rows.get(task_id)
+        answers.append(row is not None and row.place < FAILED and task_id not in ended)
+        if row is None or not answers[-1]:
+            continue
+        if row.place == HELD:
+            group.db.execute("UPDATE task SET cancelled = 1 WHERE seq = ?", (row.seq,))
+        else:
+            group.end(row, FINISHED, minimal(row, TaskStatus.CANCELLED))
+            ended.add(task_id)
+    group.flush()
+    return answers
+
+
+def delete(group: Group, ids: Sequence[str]) -> list[bool]:
+    """I5: as if they had never been, unless someone is working on them."""
+    rows = {task_id: row for task_id, row in group.rows(ids).items() if row.place != HELD}
+    group.remove(list(rows.values()))
+    return [rows.pop(task_id, None) is not None for task_id in ids]
+
+
+def adopt(group: Group, tasks: Sequence[TaskInfo]) -> list[bool]:
+    """I7: take in what another store showed, as it stood there."""
+    known, answers = group.knows([task.id for task in tasks]), []
+    for task in tasks:
+        answers.append(task.id not in known)
+        if answers[-1]:
+            known.add(task.id)
+            _take_in(group, task)
+    group.flush()
+    return answers
+
+
+def _take_in(group: Group, task: TaskInfo) -> None:
+    message, failed = task.message, task.status is TaskStatus.FAILURE
+    assert message is not None  # or it is not adoptable
+    due = message.due if isinstance(message, Message) and not failed else 0
+    due = due if due > group.now else 0
+    group.insert([(message, task.id, due, fields_of(message, 0 if failed else group.now))])
+    if failed:
+        row = group.rows([task.id])[task.id]
+        record = task.record or minimal(row, TaskStatus.FAILURE, Failure("Buried", task.reason))
+        group.end(row, FAILED, record, task.reason)

@@ -1,5 +1,0 @@
-"""The clock for tests, under the name of the kit."""
-
-from ..clock import FakeClock
-
-__all__ = ["FakeClock"]

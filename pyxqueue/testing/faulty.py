@@ -1,0 +1,226 @@
+"""A backend in front of another that loses calls and replies, as a network does."""
+
+from __future__ import annotations
+
+import enum
+import random
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Self, TypeVar
+
+from attrs import frozen
+
+from ..errors import BrokerUnavailableError
+from ..message import (
+    ConsumerInfo,
+    Delivery,
+    Depth,
+    Extension,
+    Hold,
+    Message,
+    Record,
+    Settlement,
+    TaskInfo,
+    TaskStatus,
+)
+from ..protocols import Backend
+
+T = TypeVar("T")
+
+
+class Fault(enum.Enum):
+    """What happens to a call on its way to the store and back."""
+
+    LOSE_CALL = "lose call"
+    """It never arrives: `BrokerUnavailableError`, and nothing has happened."""
+    LOSE_REPLY = "lose reply"
+    """It takes effect, and its answer is lost: `BrokerUnavailableError` all the same."""
+    REPEAT = "repeat"
+    """It takes effect twice, and the second answer comes back: a client that repeated it after a lost reply."""
+    DELAY = "delay"
+    """It arrives late."""
+
+
+OPERATIONS = frozenset(
+    {"enqueue", "claim", "settle", "extend", "release", "promote", "lease", "put", "get", "wait", "forget"}
+    | {"show", "tasks", "watch", "consumers", "depth", "groups", "remove_group"}
+    | {"requeue", "cancel", "delete", "adopt", "trim"}
+)
+"""Every operation that goes to the store: all but `interrupt` and `close`."""
+
+
+@frozen
+class FaultyCall:
+    """One call that could have been hit."""
+
+    operation: str
+    fault: Fault | None
+    """None if it went through."""
+
+
+class FaultyBroker:
+    """A `Backend` that hands every call on to `inner`, but for those that a fault hits.
+
+    Parameters: `faults`, one for each call in turn, None for one that goes through; when they are used up, all do.
+    `operations`, the names of those that are hit; others go through and use up nothing. `delay`, how long
+    `Fault.DELAY` takes, in seconds. `sleep`, what takes that long: a test with a clock of its own moves it here.
+
+    ::
+
+        broker = FaultyBroker(backend, [None, Fault.LOSE_REPLY], operations={"settle"})  # the second settle
+        broker = FaultyBroker.random(backend, seed=7, rate=0.2)
+
+    It may be used from any number of threads.
+    """
+
+    def __init__(
+        self,
+        inner: Backend,
+        faults: Iterable[Fault | None] = (),
+        *,
+        operations: Collection[str] = OPERATIONS,
+        delay: float = 0.01,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        if unknown := set(operations) - OPERATIONS:
+            raise ValueError(f"no operations of a backend: {', '.join(sorted(unknown))}")
+        self.inner = inner
+        self.one_process = getattr(inner, "one_process", False)
+        self._faults = iter(faults)
+        self._operations = operations
+        self._delay = delay
+        self._sleep = sleep
+        self._history: list[FaultyCall] = []
+        self._lock = threading.Lock()
+
+    @classmethod
+    def random(
+        cls,
+        inner: Backend,
+        *,
+        seed: int,
+        rate: float = 0.1,
+        kinds: Sequence[Fault] = tuple(Fault),
+        operations: Collection[str] = OPERATIONS,
+        delay: float = 0.01,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> Self:
+        """Hit each call with probability `rate`, by one of `kinds`. The same seed hits the same calls in a row."""
+        return cls(inner, _at_random(seed, rate, kinds), operations=operations, delay=delay, sleep=sleep)
+
+    @property
+    def history(self) -> Sequence[FaultyCall]:
+        """Every call of `operations` so far, in order, with what was done to it."""
+        with self._lock:
+            return tuple(self._history)
+
+    def _next(self, operation: str) -> Fault | None:
+        if operation not in self._operations:
+            return None
+        with self._lock:
+            fault = next(self._faults, None)
+            self._history.append(FaultyCall(operation, fault))
+            return fault
+
+    def _call(self, operation: str, call: Callable[[], T]) -> T:
+        match self._next(operation):
+            case Fault.LOSE_CALL:
+                raise BrokerUnavailableError(f"{operation} was lost on its way to the store")
+            case Fault.LOSE_REPLY:
+                call()
+                raise BrokerUnavailableError(f"the reply to {operation} was lost")
+            case Fault.REPEAT:
+                call()
+            case Fault.DELAY:
+                self._sleep(self._delay)
+        return call()
+
+    # -- Broker
+
+    def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
+        return self._call("enqueue", lambda: self.inner.enqueue(messages))
+
+    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
+        return self._call("claim", lambda: self.inner.claim(consumer, limit, wait))
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        return self._call("settle", lambda: self.inner.settle(settlements))
+
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
+        return self._call("extend", lambda: self.inner.extend(extensions))
+
+    def release(self, consumer: str, started: Sequence[str]) -> int:
+        return self._call("release", lambda: self.inner.release(consumer, started))
+
+    def promote(self, limit: int) -> int:
+        return self._call("promote", lambda: self.inner.promote(limit))
+
+    def lease(self) -> int:
+        return self._call("lease", self.inner.lease)
+
+    def interrupt(self) -> None:
+        self.inner.interrupt()
+
+    def close(self) -> None:
+        self.inner.close()
+
+    # -- ResultStore
+
+    def put(self, records: Sequence[Record]) -> None:
+        self._call("put", lambda: self.inner.put(records))
+
+    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
+        return self._call("get", lambda: self.inner.get(ids))
+
+    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+        return self._call("wait", lambda: self.inner.wait(ids, timeout))
+
+    def forget(self, ids: Sequence[str]) -> None:
+        self._call("forget", lambda: self.inner.forget(ids))
+
+    # -- Inspector
+
+    def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
+        return self._call("show", lambda: self.inner.show(ids))
+
+    def tasks(
+        self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
+    ) -> tuple[Sequence[TaskInfo], str]:
+        return self._call("tasks", lambda: self.inner.tasks(state, cursor, count))
+
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
+        return self._call("watch", lambda: self.inner.watch(task_id, seen, timeout))
+
+    def consumers(self) -> Sequence[ConsumerInfo]:
+        return self._call("consumers", self.inner.consumers)
+
+    def depth(self) -> Depth:
+        return self._call("depth", self.inner.depth)
+
+    def groups(self) -> Sequence[str]:
+        return self._call("groups", self.inner.groups)
+
+    def remove_group(self, group: str) -> None:
+        self._call("remove_group", lambda: self.inner.remove_group(group))
+
+    def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._call("requeue", lambda: self.inner.requeue(ids))
+
+    def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._call("cancel", lambda: self.inner.cancel(ids))
+
+    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._call("delete", lambda: self.inner.delete(ids))
+
+    def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
+        return self._call("adopt", lambda: self.inner.adopt(tasks))
+
+    def trim(self, limit: int) -> int:
+        return self._call("trim", lambda: self.inner.trim(limit))
+
+
+def _at_random(seed: int, rate: float, kinds: Sequence[Fault]) -> Iterator[Fault | None]:
+    chance = random.Random(seed)  # noqa: S311 - the same seed shall give the same faults
+    while True:
+        yield chance.choice(kinds) if chance.random() < rate else None

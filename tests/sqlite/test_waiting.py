@@ -1,0 +1,64 @@
+"""What ends a wait."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from pyxqueue.backends.sqlite import SQLiteBackend
+from pyxqueue.backends.sqlite.waiting import LONGEST, SHORTEST, pause_after
+from pyxqueue.message import Delivery, Message
+from pyxqueue.protocols import StoreOptions
+
+from .conftest import Open
+
+LONG = 50_000
+
+
+def test_a_delayed_task_wakes_a_waiting_claim(open_store: Open) -> None:
+    """It is handed out when it is due though nobody writes anything."""
+    backend = open_store()
+    backend.enqueue([Message("a", "kit.job", delay=60)])
+    assert [delivery.message.id for delivery in backend.claim("one", 1, LONG)] == ["a"]
+
+
+def test_the_end_of_a_lease_wakes_a_waiting_claim(open_store: Open) -> None:
+    """What a silent holder had goes to who waits."""
+    first = open_store()
+    backend = SQLiteBackend(
+        first._store.location, StoreOptions(lease=60), driver=first._store.opener.driver, safe_for_wal=lambda _: False
+    )
+    backend.enqueue([Message("a", "kit.job")])
+    backend.claim("one", 1, 0)
+    assert [delivery.message.id for delivery in backend.claim("two", 1, LONG)] == ["a"]
+    backend.close()
+
+
+def test_an_interrupt_ends_a_waiting_claim(open_store: Open) -> None:
+    """From any thread, and also if it comes a moment before the wait begins."""
+    backend = open_store()
+    answers: list[Sequence[Delivery]] = []
+    thread = threading.Thread(target=lambda: answers.append(backend.claim("one", 1, LONG)))
+    thread.start()
+    backend.interrupt()
+    thread.join()
+    assert answers == [[]]
+
+
+def test_an_idle_claim_writes_nothing(open_store: Open) -> None:
+    """A sleeping worker costs a question now and then, not a transaction."""
+    backend = open_store(clock=lambda: 1_700_000_000_000)
+    backend.claim("one", 1, 0)
+    before = backend._store.mark()
+    for _ in range(5):
+        backend.claim("one", 1, 2)
+        backend.promote(256)
+    assert backend._store.mark() == before
+
+
+def test_pauses_grow_with_the_silence() -> None:
+    """Short after something has happened, and never so long that a task waits for a tenth of a second."""
+    pauses = [pause_after(seconds) for seconds in (0.0, 0.01, 0.1, 1.0, 1000.0)]
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (SHORTEST, LONGEST)
+    assert LONGEST <= 0.05

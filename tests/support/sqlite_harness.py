@@ -1,0 +1,76 @@
+"""The harness of the SQLite backend: a file of its own, and a clock that only `advance` moves."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pyxqueue.backends.sqlite import SQLiteBackend
+from pyxqueue.backends.sqlite.driver import Driver, standard
+from pyxqueue.backends.sqlite.queue import Groups
+from pyxqueue.backends.sqlite.rows import fields_of
+from pyxqueue.backends.sqlite.versions import Version
+from pyxqueue.clock import FakeClock
+from pyxqueue.protocols import StoreOptions
+from pyxqueue.wire import message_from_fields
+
+
+def never(_: Version) -> bool:
+    return False
+
+
+def always(_: Version) -> bool:
+    return True
+
+
+class SQLiteHarness:
+    """A fresh file; `safe_for_wal` decides about its journal."""
+
+    lease = 30_000
+    stream_key = "kit"
+
+    def __init__(self, driver: Driver | None = None, safe_for_wal: Callable[[Version], bool] = never) -> None:
+        self.driver = driver or standard()
+        self.safe_for_wal = safe_for_wal
+        self.clock = FakeClock()
+        self.path = Path(tempfile.mkdtemp(prefix="pyxqueue-")) / "queue.db"
+        self.opened: list[SQLiteBackend] = []
+        self._injected = 0
+
+    def open(self, group: str = "cg", *, history: int = 100, lease: int | None = None) -> SQLiteBackend:
+        options = StoreOptions(self.stream_key, group, self.lease if lease is None else lease, history)
+        backend = SQLiteBackend(
+            self.path, options, clock=self.clock, driver=self.driver, safe_for_wal=self.safe_for_wal
+        )
+        self.opened.append(backend)
+        return backend
+
+    def close(self) -> None:
+        for backend in self.opened:
+            backend.close()
+        shutil.rmtree(self.path.parent)
+
+    def advance(self, ms: int) -> None:
+        self.clock.advance(ms)
+
+    def inject(self, fields: Mapping[bytes, bytes], group: str = "cg") -> str:
+        self._injected += 1
+        message = message_from_fields(dict(fields), f"raw-{self._injected}")
+
+        def work(groups: Groups) -> None:
+            groups.get(group).insert([(message, message.id, 0, fields_of(message))])
+
+        self.opened[0]._queue.change(work)
+        return message.id
+
+    def footprint(self) -> int:
+        """Every row but those of the groups, the counter, the history and the failed."""
+        found: int = self.opened[0]._store.read(
+            lambda db: db.execute(
+                "SELECT (SELECT count(*) FROM task WHERE place NOT IN (4, 5)) + (SELECT count(*) FROM consumer) + "
+                "(SELECT count(*) FROM body WHERE seq NOT IN (SELECT seq FROM task WHERE place IN (4, 5)))"
+            )[0][0]
+        )
+        return found
