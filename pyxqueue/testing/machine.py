@@ -38,6 +38,7 @@ from ..message import (
     Retry,
     Return,
     Settlement,
+    TaskInfo,
     TaskStatus,
     Verdict,
 )
@@ -294,10 +295,10 @@ class BackendMachine(RuleBasedStateMachine):
             case "forget":
                 side.forget(tasks)
                 return []
-            case "move":  # out of the store and in again; a harness may move deadlines without the header's `due`
+            case "move":  # out of the store and in again
                 left_out = self.lapsed().union(self.group.lines[Place.DELAYED])
                 shown = [task for task in side.show(tasks) if task is not None and task.id not in left_out]
-                left = [task for task in shown if task.status in ADOPTABLE and task.message is not None]
+                left = [undelayed(task) for task in shown if task.status in ADOPTABLE and task.message is not None]
                 side.delete([task.id for task in left])
                 return list(side.adopt(left))
             case _:
@@ -356,6 +357,11 @@ class BackendMachine(RuleBasedStateMachine):
     def lapsed(self) -> set[str]:
         """The tasks that lost their holder, and that nobody has claimed since."""
         return {entry.id for entry in self.group.lines[Place.HELD].values() if entry.lease_end <= self.now}
+
+
+def undelayed(task: TaskInfo) -> TaskInfo:
+    """Without the due time in its header, which a harness may leave as it is when it moves the store's deadlines."""
+    return evolve(task, message=evolve(task.message, due=0)) if isinstance(task.message, Message) else task
 
 
 def backend_machine(

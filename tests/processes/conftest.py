@@ -23,10 +23,15 @@ StartTree: TypeAlias = Callable[..., Tree]
 collect_ignore_glob = [] if sys.platform == "linux" else ["test_*.py"]  # they read /proc
 
 
+on_every_store = pytest.mark.parametrize("site", ["redis", "sqlite"], indirect=True)
+
+
 @pytest.fixture
-def site(servers: Servers, stream_key: str, tmp_path: Path) -> Site:
-    """A queue on the shared Valkey, with a lease of one second."""
-    return Site(servers("valkey").url, stream_key, str(tmp_path / "log"), lease=1)
+def site(request: pytest.FixtureRequest, servers: Servers, stream_key: str, tmp_path: Path) -> Site:
+    """A queue on the shared Valkey, or a file of its own, with a lease of one second."""
+    on_file = getattr(request, "param", "redis") == "sqlite"
+    url = f"sqlite:///{tmp_path}/queue.db" if on_file else servers("valkey").url
+    return Site(url, stream_key, str(tmp_path / "log"), lease=1)
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ from tests.support.trees import Tree, alive, threads
 from tests.support.until import until
 
 from .app import App, Site
-from .conftest import StartTree
+from .conftest import StartTree, on_every_store
+
+pytestmark = on_every_store
 
 
 def test_the_supervisor_is_killed(site: Site, app: App, start_tree: StartTree) -> None:

@@ -16,9 +16,10 @@ from pyxqueue.testing.servers import Server
 from tests.support.until import until
 
 from .app import App, Site
-from .conftest import StartTree
+from .conftest import StartTree, on_every_store
 
 
+@on_every_store
 def test_cancel_what_waits(site: Site, app: App, start_tree: StartTree) -> None:
     """It ends at once and never runs."""
     waiting, delayed = app["work"](0), app["work"].with_options(delay=3600)(0)
@@ -34,6 +35,7 @@ def test_cancel_what_waits(site: Site, app: App, start_tree: StartTree) -> None:
     assert len(site.of("start")) == 1
 
 
+@on_every_store
 @pytest.mark.parametrize(
     ("options", "name"), [([], "patient"), (["-t", "2"], "patient"), ([], "apatient")], ids=["inline", "thread", "loop"]
 )
@@ -86,6 +88,7 @@ def extend_calls(url: str) -> int:
     return int(stats["cmdstat_xclaim"]["calls"])
 
 
+@on_every_store
 def test_progress_starts_again_on_a_retry(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
     """The second run does not show what the first had reached."""
     start_tree("-p", "1")
@@ -97,6 +100,7 @@ def test_progress_starts_again_on_a_retry(site: Site, app: App, start_tree: Star
     assert handle.get(10) == "done"
 
 
+@on_every_store
 def test_a_thousand_due_at_one_moment(site: Site, app: App, start_tree: StartTree) -> None:
     """Each runs once and none early by the store's clock, whoever of two trees moves it."""
     for _ in range(2):
@@ -117,6 +121,7 @@ def test_a_thousand_due_at_one_moment(site: Site, app: App, start_tree: StartTre
     assert min(late) >= 0
 
 
+@on_every_store
 def test_two_groups(site: Site, start_tree: StartTree, gate: Path) -> None:
     """Each gets every task and has its own results; workers killed in one never show in the other."""
     one, two = site.app(), evolve(site, group="audit").app()

@@ -14,7 +14,9 @@ from tests.support.trees import alive, run_program
 from tests.support.until import until
 
 from .app import App, Site
-from .conftest import StartTree
+from .conftest import StartTree, on_every_store
+
+pytestmark = on_every_store
 
 BOTH = [signal.SIGTERM, signal.SIGINT]
 

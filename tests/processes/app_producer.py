@@ -1,0 +1,29 @@
+"""A program that enqueues tasks until it is killed, and notes each one that the store has accepted."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+
+from .app import append, site_of_environment
+
+MOST_WAITING = 300
+
+
+def main() -> None:
+    site = site_of_environment()
+    app = site.app()
+    inspector = app.queue.stores.inspector
+    chance = random.Random(os.getpid())
+    while True:
+        calls = [(chance.uniform(0.02, 0.1), number) for number in range(chance.choice((1, 1, 1, 20)))]
+        for handle in app["work"].map(calls):
+            append(site.log, "enqueued", handle.task_id, 1, os.getpid())
+        while inspector.depth().ready > MOST_WAITING:
+            time.sleep(0.05)
+        time.sleep(chance.uniform(0, 0.1))
+
+
+if __name__ == "__main__":
+    main()
