@@ -1,8 +1,29 @@
-"""A clock that stands still until somebody moves it: for tests, and for eager mode."""
+"""Time: the clock of a store, deadlines of those who wait, and a clock that stands still for tests and eager mode."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+
+
+def wall_clock() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def deadline_after(timeout: int | None) -> float | None:
+    """When `timeout` ms are over, by `time.monotonic`; None for never. Callers wait in real time, whatever the store's
+    clock does."""
+    return None if timeout is None else time.monotonic() + timeout / 1000
+
+
+def seconds_left(deadline: float | None) -> float | None:
+    """Seconds until then, not below 0; None for as long as it takes."""
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def is_over(deadline: float | None) -> bool:
+    return deadline is not None and time.monotonic() >= deadline
 
 
 class FakeClock:

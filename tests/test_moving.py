@@ -12,8 +12,9 @@ import pytest
 from redis import Redis
 
 from pyxqueue import TaskQueue
-from pyxqueue.backends.memory import MemoryBackend, MemoryStore, wall_clock
+from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.backends.sqlite import SQLiteBackend
+from pyxqueue.clock import wall_clock
 from pyxqueue.errors import BrokerUnavailableError, TaskStateError
 from pyxqueue.message import Bury, Delivery, Done, Message, Retry, Settlement, TaskStatus
 from pyxqueue.moving import Moved, move_group

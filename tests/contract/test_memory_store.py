@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pyxqueue.backends.memory import MemoryBackend, MemoryStore, wall_clock
-from pyxqueue.clock import FakeClock
+from pyxqueue.backends.memory import MemoryBackend, MemoryStore
+from pyxqueue.clock import FakeClock, wall_clock
 from pyxqueue.errors import ConfigurationError
 from pyxqueue.message import Done, Extension, Message, Progress, Record, Settlement, TaskStatus
 from pyxqueue.protocols import DEFAULT_LEASE, StoreOptions

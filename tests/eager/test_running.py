@@ -82,7 +82,7 @@ def test_a_result_that_does_not_travel_fails_the_task(queue: TaskQueue, pyxqueue
     def give() -> object:
         return threading.Lock()
 
-    with pytest.raises(TaskError, match="the return value of .*give cannot be stored: .*lock") as caught:
+    with pytest.raises(TaskError, match=r"the return value of .*give cannot be stored: .*lock") as caught:
         give().get()
     assert caught.value.type == "pyxqueue.errors.SerializationError"
 

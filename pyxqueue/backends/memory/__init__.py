@@ -7,9 +7,9 @@ process and ends with it.
 from __future__ import annotations
 
 from ...protocols import StoreOptions
-from .store import MemoryBackend, MemoryStore, wall_clock
+from .store import MemoryBackend, MemoryStore
 
-__all__ = ["MemoryBackend", "MemoryStore", "open_backend", "wall_clock"]
+__all__ = ["MemoryBackend", "MemoryStore", "open_backend"]
 
 
 def open_backend(_source: str, options: StoreOptions) -> MemoryBackend:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from threading import Condition
 
+from ...clock import deadline_after, seconds_left, wall_clock
 from ...errors import ConfigurationError
 from ...message import (
     ConsumerInfo,
@@ -27,11 +28,6 @@ from ...protocols import StoreOptions
 from ...wire import message_from_fields
 from .entry import Entry, Place
 from .group import Group
-
-
-def wall_clock() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 class MemoryStore:
@@ -205,11 +201,11 @@ class MemoryBackend:
             return [group.read(task_id, now) for task_id in ids]
 
     def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
-        until = _deadline(timeout)
+        until = deadline_after(timeout)
         with self._store.changed:
             while True:
                 group, now = self._look()
-                records, left = [group.read(task_id, now) for task_id in ids], _left(until)
+                records, left = [group.read(task_id, now) for task_id in ids], seconds_left(until)
                 # A missing record that can never come makes the whole wait futile.
                 hopeful = all(group.may_come(i) for i, record in zip(ids, records, strict=True) if record is None)
                 if None not in records or not hopeful or (left is not None and left <= 0):
@@ -249,11 +245,11 @@ class MemoryBackend:
             return [group.info(entry, now) for entry in page], str(page[-1].order) if len(page) < len(entries) else ""
 
     def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
-        until = _deadline(timeout)
+        until = deadline_after(timeout)
         with self._store.changed:
             while True:
                 group, now = self._look()
-                info, left = group.show(task_id, now), _left(until)
+                info, left = group.show(task_id, now), seconds_left(until)
                 if info is None or info.differs(seen) or (left is not None and left <= 0):
                     return info
                 self._store.changed.wait(left)
@@ -316,12 +312,3 @@ class MemoryBackend:
         with self._store.changed:
             group, now = self._look()
             return group.trim(limit, now)
-
-
-def _deadline(timeout: int | None) -> float | None:
-    """When patience ends. Callers wait in real time, whatever the store's clock does."""
-    return None if timeout is None else time.monotonic() + timeout / 1000
-
-
-def _left(until: float | None) -> float | None:
-    return None if until is None else until - time.monotonic()

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError
 
+from ...clock import deadline_after, is_over, seconds_left
 from ...errors import BrokerUnavailableError
 from ...message import Message, Record, TaskInfo
 from ...protocols import StoreOptions
@@ -22,7 +23,7 @@ from .connect import Recipe
 from .keys import GroupKeys
 from .scripts import SCRIPTS
 from .session import REPLY_TIMEOUT, Session, StaleGroups, translate
-from .waiting import Outage, Waker, deadline_after, is_over, seconds_left, until_look
+from .waiting import Outage, Waker, until_look
 
 T = TypeVar("T")
 

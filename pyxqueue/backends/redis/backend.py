@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from redis.exceptions import RedisError
 
+from ...clock import deadline_after, is_over, seconds_left
 from ...errors import BrokerUnavailableError
 from ...message import Delivery, Extension, Hold, Message, Record, Settlement, Unreadable
 from ...offload import Offloaded
@@ -21,7 +22,7 @@ from .connect import Client, Recipe
 from .inspector import RedisInspector
 from .keys import GroupKeys
 from .session import REPLY_TIMEOUT, Contact, StaleGroups
-from .waiting import Outage, deadline_after, is_over, seconds_left, until_look
+from .waiting import Outage, until_look
 
 T = TypeVar("T")
 

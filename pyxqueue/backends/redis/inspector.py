@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 from attrs import frozen
 
+from ...clock import deadline_after, is_over, seconds_left
 from ...errors import ConfigurationError
 from ...message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable, check_adoptable
 from ...protocols import StoreOptions
@@ -17,7 +18,7 @@ from . import commands
 from .commands import Arg, entry_rank, pairs
 from .connect import Recipe
 from .session import Session
-from .waiting import Waker, deadline_after, is_over, seconds_left, until_look
+from .waiting import Waker, until_look
 
 _PAGE = 256
 ENDED: tuple[str, ...] = ("failed", "history")

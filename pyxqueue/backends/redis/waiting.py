@@ -17,6 +17,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from ...clock import seconds_left
 from ...errors import BrokerError
 from .connect import Backoff, Recipe
 from .keys import channel
@@ -154,20 +155,6 @@ class Outage:
     def pause(self, seconds: float) -> float:
         """How long to wait for a wake-up, which is at most `seconds`, before the next look."""
         return seconds if self._since is None else min(seconds, _OUTAGE_PAUSE)
-
-
-def deadline_after(timeout: int | None) -> float | None:
-    """When `timeout` ms are over, by `time.monotonic`; None for never."""
-    return None if timeout is None else time.monotonic() + timeout / 1000
-
-
-def seconds_left(deadline: float | None) -> float | None:
-    """Seconds until then, not below 0; None for as long as it takes."""
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
-
-
-def is_over(deadline: float | None) -> bool:
-    return deadline is not None and time.monotonic() >= deadline
 
 
 def until_look(deadline: float | None) -> float:

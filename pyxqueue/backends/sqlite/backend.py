@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from ...clock import deadline_after, is_over, wall_clock
 from ...message import Delivery, Extension, Hold, Message, Record, Settlement
 from ...protocols import StoreOptions
 from . import tending
@@ -20,12 +20,7 @@ from .rows import record_of
 from .schema import DELAYED, FAILED, HELD, PAST, READY
 from .store import BUSY_LIMIT, Mark, Store
 from .versions import Version, wal_is_safe
-from .waiting import deadline_after, is_over, sleep
-
-
-def wall_clock() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
+from .waiting import sleep
 
 
 class SQLiteBackend(SQLiteInspector):

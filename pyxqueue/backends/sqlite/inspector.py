@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from ...clock import deadline_after, is_over
 from ...errors import ConfigurationError
 from ...message import ConsumerInfo, Depth, TaskInfo, TaskStatus, check_adoptable
 from . import tending
@@ -15,7 +16,7 @@ from .group import CHUNK, Group
 from .queue import Groups, Queue
 from .rows import COLUMNS, Row, info_of, padded
 from .schema import DELAYED, FAILED, FINISHED, HELD, READY
-from .waiting import deadline_after, is_over, sleep
+from .waiting import sleep
 
 T = TypeVar("T")
 

@@ -19,15 +19,6 @@ _SLOWDOWN = 0.05
 """The pause, as a part of the time in which nothing has happened."""
 
 
-def deadline_after(timeout: int | None) -> float | None:
-    """When `timeout` ms are over, by `time.monotonic`; None for never. Callers wait in real time."""
-    return None if timeout is None else time.monotonic() + timeout / 1000
-
-
-def is_over(deadline: float | None) -> bool:
-    return deadline is not None and time.monotonic() >= deadline
-
-
 def pause_after(seconds: float) -> float:
     """How long to wait before asking, when nothing has happened for so many seconds."""
     return min(LONGEST, max(SHORTEST, seconds * _SLOWDOWN))
