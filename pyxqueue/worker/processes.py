@@ -68,6 +68,8 @@ def end_process(body: Callable[[], int]) -> NoReturn:
     code = 1
     try:
         code = body()
+    except BrokerError as error:  # the store's own words say more than where it was asked
+        log.error("this process ends: %s", error)
     except BaseException:  # noqa: BLE001 - whatever it was, this process must end here
         traceback.print_exc()
     finally:

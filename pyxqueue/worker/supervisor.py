@@ -98,7 +98,10 @@ class Supervisor:
     _pipe: tuple[int, int] = field(default=(-1, -1), init=False)
 
     def run(self) -> None:
-        """Returns when it was told to stop and every child is gone."""
+        """Returns when it was told to stop and every child is gone.
+
+        Raises `BrokerError` at the start for a store that refuses: there is nothing to wait for.
+        """
         self._pipe = reader, writer = os.pipe()
         os.set_blocking(writer, False)
         os.set_blocking(reader, False)
@@ -151,8 +154,10 @@ class Supervisor:
             return None
         try:
             return Keeper(broker, broker.lease())
-        except BrokerError as error:
-            log.warning("waiting for the store: %s", error)
+        except BrokerUnavailableError as error:
+            if not self._unreachable:
+                log.warning("waiting for the store: %s", error)
+            self._unreachable = True
             return None
 
     def _wait(self, reader: int, seconds: float) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pyxqueue.errors import BrokerUnavailableError
+from pyxqueue.errors import BrokerUnavailableError, StoreFileError
 from pyxqueue.message import Bury, Retry, Settlement
 from pyxqueue.protocols import Broker, ResultStore
 from pyxqueue.worker.guard import Guard, _read
@@ -110,7 +110,8 @@ def die_busy(table: HeldTable) -> int:
 
 def overrun(retry_delay: float) -> Body:
     def body(table: HeldTable) -> int:
-        beside, late = table.hold("beside", "beside", 1), table.hold("late", "late", 2)
+        # Pinned: the keeper must not hand one back while the other seems to have been running for long.
+        beside, late = table.hold("beside", "beside", 1, pinned=True), table.hold("late", "late", 2, pinned=True)
         table.start(beside, 1.0)
         table.start(late, 1.0)
         table.limit(late, 2.0, retry_delay)
@@ -237,6 +238,38 @@ def test_a_death_while_the_store_is_away_is_told_later(broker: FakeBroker) -> No
     supervise(Starter(die_busy, live), broker, told)
 
     assert broker.released[0] == ("w1-0", ["ran"])
+
+
+def test_a_store_that_is_not_there_yet(broker: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:
+    """It is waited for, and that is said once."""
+    times = []
+
+    def lease() -> int:
+        times.append(time.monotonic())
+        if len(times) < 4:
+            raise BrokerUnavailableError("not yet")
+        return 3000
+
+    broker.lease = lease  # type: ignore[method-assign]
+
+    supervise(Starter(live), broker, lambda: len(times) == 4)
+
+    assert caplog.text.count("waiting for the store: not yet") == 1
+
+
+def test_a_store_that_refuses(broker: FakeBroker) -> None:
+    """Trying again is no use: it ends with the store's own words, and leaves no process behind."""
+
+    def lease() -> int:
+        raise StoreFileError("this is no queue")
+
+    broker.lease = lease  # type: ignore[method-assign]
+    starter = Starter(live)
+
+    with pytest.raises(StoreFileError, match="this is no queue"):
+        supervise(starter, broker, lambda: True, signals=0)
+
+    assert not any(map(alive, starter.pids))
 
 
 def test_stopping_while_the_store_is_away(broker: FakeBroker) -> None:

@@ -102,7 +102,7 @@ class SerializerContract:
         from hypothesis import given, settings  # noqa: PLC0415
 
         decorate: Any = given(strategy)
-        run: Any = settings(report_multiple_bugs=False)(decorate(test))
+        run: Any = settings(report_multiple_bugs=False, deadline=None)(decorate(test))
         run()
 
     def test_s1_values_come_back_as_they_were(self) -> None:
