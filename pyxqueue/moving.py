@@ -13,7 +13,7 @@ from attrs import frozen
 
 from .errors import TaskStateError
 from .ids import new_id
-from .message import ADOPTABLE, Record, TaskInfo, TaskStatus
+from .message import ADOPTABLE, Message, Record, TaskInfo, TaskStatus, Unreadable
 from .protocols import Backend
 
 _BATCH = 100
@@ -27,7 +27,8 @@ class Moved:
     waiting: int
     failed: int
     left: int
-    """Tasks that changed under the move, or cannot be read from the source any more; they are still there."""
+    """Tasks that are still in the source: a worker has taken them, they came meanwhile, or the target has others of
+    their ids."""
 
 
 def move_group(source: Backend, target: Backend) -> Moved:
@@ -40,14 +41,28 @@ def move_group(source: Backend, target: Backend) -> Moved:
     _check_apart(source, target)
     _take_from_the_dead(source)
     moved = {True: 0, False: 0}
-    left = 0
     for batch in _batches(_movable(source)):
-        tasks = [task for task in source.show(batch) if task is not None and _can_move(task)]
-        target.adopt(tasks)
+        tasks = _arrived(target, [task for task in source.show(batch) if task is not None and _can_move(task)])
         for task, gone in zip(tasks, source.delete([task.id for task in tasks]), strict=True):
             moved[task.status is TaskStatus.FAILURE] += gone
-            left += not gone
-    return Moved(moved[False], moved[True], left + source.depth().held)
+    return Moved(moved[False], moved[True], len(_movable(source)) + source.depth().held)
+
+
+def _arrived(target: Backend, tasks: Sequence[TaskInfo]) -> list[TaskInfo]:
+    """Have the target adopt these; answers those that are there now, by this move or by an earlier one."""
+    refused = [task.id for task, taken in zip(tasks, target.adopt(tasks), strict=True) if not taken]
+    there = dict(zip(refused, target.show(refused), strict=True))
+    return [task for task in tasks if _is_same(task, there.get(task.id))]
+
+
+def _is_same(task: TaskInfo, other: TaskInfo | None) -> bool:
+    """Whether what another store knows by the id of `task` is that task; of one that has ended it may know little."""
+    if other is None or other.message is None:
+        return True
+    ours, theirs = task.message, other.message
+    if isinstance(ours, Message) and isinstance(theirs, Message):
+        return (ours.name, ours.body) == (theirs.name, theirs.body)
+    return isinstance(ours, Unreadable) and isinstance(theirs, Unreadable) and ours.fields == theirs.fields
 
 
 def _check_apart(source: Backend, target: Backend) -> None:

@@ -34,6 +34,7 @@ from .settings import (
     find_serializer,
     lease_ms,
     seal_of_environment,
+    store_and_name,
 )
 from .stores import StoreSource, find_store
 from .task import Call, CallOptions, Registry, Task
@@ -110,13 +111,7 @@ class TaskQueue(Administration):
         **unknown: Never,
     ) -> None:
         check_known(unknown, TaskQueue)
-        if isinstance(store, str) and "://" not in store:
-            if stream_key is not None:
-                raise ConfigurationError(
-                    f"TaskQueue({store!r}, stream_key={stream_key!r}) has two names: a text without a scheme is the "
-                    f"queue's name on the default store"
-                )
-            store, stream_key = None, store
+        store, stream_key = store_and_name(store, stream_key)
         if store is not None and broker is not None:
             raise ConfigurationError("give either a store, or broker= and results=")
         check_numbers(queue_size=queue_size, timeout=timeout, max_payload=max_payload, max_result=max_result)
@@ -345,8 +340,8 @@ class TaskQueue(Administration):
             raise ConfigurationError("an eager queue runs its tasks where they are enqueued: it has no workers")
         if getattr(self._own[0] or self._store().open(), "one_process", False):
             raise ConfigurationError(
-                "a memory:// store lives in one process, so worker processes cannot share it: use a redis:// URL, or "
-                "eager=True in tests"
+                "a memory:// store lives in one process, so worker processes cannot share it: use a file (TaskQueue() "
+                "has one), a redis:// URL, or eager=True in tests"
             )
         try:
             options = WorkerOptions(

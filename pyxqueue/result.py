@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar, cast
 
@@ -68,7 +68,9 @@ class AsyncResult(Generic[R]):
         with self._in_time(timeout, deadline):
             while True:
                 (record,) = reader.results.wait([self.task_id], self._patience(deadline))
-                if record is None and self._ended(reader.inspector.show([self.task_id])[0], timeout, deadline):
+                if record is None and self._ended(
+                    reader.inspector.show([self.task_id])[0], timeout, deadline, reader.inspector.consumers
+                ):
                     (record,) = reader.results.wait([self.task_id], 0)
                     record = self._final(record, reader.inspector.show([self.task_id])[0])
                 if record is not None and record.status.finished:
@@ -165,9 +167,15 @@ class AsyncResult(Generic[R]):
             return left
         return _SLICE if left is None else min(left, _SLICE)
 
-    def _ended(self, info: TaskInfo | None, timeout: float | None, deadline: float | None) -> bool:
+    def _ended(
+        self,
+        info: TaskInfo | None,
+        timeout: float | None,
+        deadline: float | None,
+        workers: Callable[[], Sequence[object]] = lambda: [None],
+    ) -> bool:
         """The wait has brought no record: whether the task has ended all the same. Raises if there is no such task, or
-        if the time is up."""
+        if the time is up; where there are no `workers`, it says so."""
         if info is None:
             raise unknown(self.task_id)
         if info.status.finished:
@@ -175,7 +183,8 @@ class AsyncResult(Generic[R]):
         over = self._reader.one_store or (deadline is not None and time.monotonic() >= deadline)
         if timeout is not None and over:
             state = info.status.name
-            raise ResultTimeoutError(f"task {self.task_id} has not ended within {timeout:g} s: it is {state}")
+            alone = "" if workers() else ", and no worker serves its queue there: is one running, on the same store?"
+            raise ResultTimeoutError(f"task {self.task_id} has not ended within {timeout:g} s: it is {state}{alone}")
         return False
 
     def _final(self, record: Record | None, info: TaskInfo | None) -> Record | None:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
+from typing import Any
 
 from .errors import ConfigurationError
 from .protocols import Serializer
@@ -36,6 +37,23 @@ def find_serializer(given: str | Serializer) -> Serializer:
         return make()
     names = ", ".join([*_SERIALIZERS, *sorted(entry_points(group=SERIALIZER_GROUP).names)])
     raise ConfigurationError(f"there is no serializer {given!r}, only {names}; or give an object")
+
+
+def store_and_name(store: Any, stream_key: str | None) -> tuple[Any, str | None]:
+    """A text without a scheme is the queue's name on the default store. Raises `ConfigurationError`."""
+    if not isinstance(store, str) or "://" in store:
+        return store, stream_key
+    if stream_key is not None:
+        raise ConfigurationError(
+            f"TaskQueue({store!r}, stream_key={stream_key!r}) has two names: a text without a scheme is the queue's "
+            f"name on the default store"
+        )
+    if not store or "/" in store or re.search(r":\d+$", store):
+        raise ConfigurationError(
+            f"TaskQueue({store!r}) has neither a queue's name nor a URL, such as redis://localhost:6379/0 or "
+            f"sqlite:///jobs.db"
+        )
+    return None, store
 
 
 def seal_of_environment() -> Seal | None:

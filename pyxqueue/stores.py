@@ -64,7 +64,7 @@ def find_store(source: Any, options: StoreOptions) -> StoreSource:
 def absolute(url: str) -> str:
     """A relative file is below the folder that is current now, also for whoever opens the store after a `chdir`."""
     scheme, slashes, path = url.partition(":///")
-    relative = scheme == "sqlite" and path and not path.startswith("/")
+    relative = scheme == "sqlite" and path and not path.startswith(("/", ":"))
     return f"{scheme}{slashes}{quote(os.getcwd())}/{path}" if relative else url  # noqa: PTH109 - it is put into a URL
 
 

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from redis import Redis
 
 from pyxqueue import TaskQueue
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.backends.sqlite import SQLiteBackend
+from pyxqueue.cli import main
 from pyxqueue.clock import wall_clock
 from pyxqueue.errors import BrokerUnavailableError, TaskStateError
 from pyxqueue.message import Bury, Delivery, Done, Message, Retry, Settlement, TaskStatus
@@ -124,6 +126,31 @@ def test_a_worker_in_the_way(source: Backend, target: Backend) -> None:
         move_group(source, target)
 
     assert (source.depth().ready, target.depth().ready) == (1, 0)
+
+
+def test_another_task_of_the_same_id(source: Backend, target: Backend, clock: FakeClock) -> None:
+    """What the target has under that id is not this task, so this one stays where it is, and is counted."""
+    source.enqueue([Message("a", "f", b"1"), Message("b", "f", b"1")])
+    target.enqueue([Message("a", "f", b"2")])
+
+    moved = move_group(source, target)
+
+    assert moved == Moved(waiting=1, failed=0, left=1)
+    assert [info and info.message and info.message.body for info in source.show(["a", "b"])] == [b"1", None]  # type: ignore[union-attr]
+
+
+def test_a_store_that_ends_with_the_command(tmp_path: Path, stream_key: str) -> None:
+    """Nothing is moved into memory that is gone a moment later."""
+    url = f"sqlite:///{tmp_path}/queue.db"
+    queue = TaskQueue(url, stream_key=stream_key)
+    queue.task(name="f")(lambda: None)()
+
+    result = CliRunner().invoke(main, ["move", "--queue", stream_key, url, "memory://"])
+
+    assert result.exit_code == 2
+    assert "memory:// ends with this command" in result.stderr
+    assert queue.stores.inspector.depth().ready == 1
+    queue.close()
 
 
 def test_one_store_under_two_names(clock: FakeClock) -> None:

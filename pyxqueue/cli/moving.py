@@ -7,11 +7,12 @@ from contextlib import contextmanager
 
 import click
 
+from ..errors import ConfigurationError
 from ..moving import move_group
 from ..protocols import Backend, StoreOptions
 from ..stores import find_store
 from .output import json_option, print_json
-from .target import NO_LIMIT
+from .target import NO_LIMIT, shown
 
 
 @click.command()
@@ -28,7 +29,7 @@ def move(source: str, target: str, queue: str, as_json: bool) -> None:
     with _opened(source, StoreOptions(queue)) as any_group:
         groups = any_group.groups()
     if not groups:
-        raise click.ClickException(f"there is no queue {queue!r} at the source: nothing to move")
+        raise click.ClickException(f"there is no queue {queue!r} at {shown(source)}; --queue names another one")
     found = [_move(source, target, queue, group) for group in groups]
     if as_json:
         print_json({"queue": queue, "groups": found})
@@ -39,7 +40,7 @@ def move(source: str, target: str, queue: str, as_json: bool) -> None:
             )
     left = sum(int(one["left"]) for one in found)
     if left:
-        click.echo(f"{left} changed meanwhile and stayed: are all workers stopped? Then run this again", err=True)
+        click.echo(f"{left} stayed: a worker has them, they came meanwhile, or others of their ids are there", err=True)
         click.get_current_context().exit(1)
 
 
@@ -57,6 +58,8 @@ def _move(source: str, target: str, queue: str, group: str) -> dict[str, str | i
 def _opened(url: str, options: StoreOptions) -> Iterator[Backend]:
     backend = find_store(url, options).open()
     try:
+        if getattr(backend, "one_process", False):
+            raise ConfigurationError(f"{shown(url)} ends with this command: tasks cannot be moved from or to it")
         yield backend
     finally:
         backend.close()

@@ -64,7 +64,7 @@ class _Program(click.Group):
 @target_options
 @click.version_option(__version__, prog_name="pyxqueue")
 def main() -> None:
-    """A task queue on Redis Streams: run its workers, look at it, and tend it."""
+    """A task queue on Redis Streams or a file: run its workers, look at it, and tend it."""
 
 
 for command in (worker, child, info, task, failed, cancel, purge, groups, move):

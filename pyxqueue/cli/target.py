@@ -76,7 +76,7 @@ class Target:
         store = queue.store or os.environ.get(URL_VARIABLE) or DEFAULT_URL
         if not isinstance(store, str):
             return f"{type(store).__module__}.{type(store).__qualname__}"
-        return re.sub("//.*@", "//", absolute(store).partition("?")[0])
+        return shown(store)
 
     def open(self, group: str | None = None) -> TaskQueue:
         """The queue, whether it exists or not; `group` replaces the one of the options, unless they name an app."""
@@ -127,6 +127,11 @@ class Target:
         return groups
 
 
+def shown(url: str) -> str:
+    """The URL for people: no password, and nothing behind a question mark."""
+    return re.sub("//.*@", "//", absolute(url).partition("?")[0])
+
+
 def _named(store: Any, name: str | None, group: str) -> TaskQueue:
     return TaskQueue(store, stream_key=name, consumer_group=group, accept=["msgpack"], queue_size=NO_LIMIT, eager=False)
 
@@ -164,7 +169,11 @@ def _option(*names: str, **settings: Any) -> Callable[[Decorated], Decorated]:
 def app_options(command: Decorated) -> Decorated:
     """``--path``, ``--app``, ``--import`` and ``--url``."""
     for option in (
-        _option("--url", envvar=URL_VARIABLE, help="The store, unless the app names its own."),
+        _option(
+            "--url",
+            envvar=URL_VARIABLE,
+            help="The store, unless the app names its own.  [default: the file .pyxqueue/queue.db]",
+        ),
         _option("--import", "imports", metavar="MODULE", multiple=True, help="Import this too: it has more tasks."),
         _option("--app", envvar="PYXQUEUE_APP", metavar="MODULE[:QUEUE]", help="The queue of a module."),
         _option("--path", metavar="DIR", help="Where to import from.  [default: the current directory]"),

@@ -86,6 +86,13 @@ def test_a_bad_url_in_the_environment(monkeypatch: pytest.MonkeyPatch, url: str,
         TaskQueue("q").task_total()
 
 
+@pytest.mark.parametrize("text", ["", "localhost:6379", "/var/lib/jobs.db", "jobs/mail"])
+def test_a_forgotten_scheme_is_no_name(text: str) -> None:
+    """It would be a queue of that name in a file of the current folder, where nobody looks for it."""
+    with pytest.raises(ConfigurationError, match=r"neither a queue's name nor a URL, such as redis://"):
+        TaskQueue(text)
+
+
 @pytest.mark.parametrize("store", [5, object(), {"host": "localhost"}])
 def test_what_is_no_store(store: Any) -> None:
     """The error says what would be one."""

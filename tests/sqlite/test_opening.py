@@ -94,6 +94,15 @@ def test_a_missing_folder_is_said(open_store: Open, file: Path) -> None:
         open_store(file.parent / "no" / "queue.db").lease()
 
 
+def test_a_link_to_nowhere_is_said(open_store: Open, tmp_path: Path) -> None:
+    """As what it is, and not as a file that somebody has deleted."""
+    link = tmp_path / "link.db"
+    link.symlink_to(tmp_path / "gone" / "queue.db")
+
+    with pytest.raises(ConfigurationError, match="gone does not exist"):
+        open_store(link).lease()
+
+
 def test_an_empty_file_is_a_new_store(open_store: Open, file: Path) -> None:
     """Whoever made it wanted a store there."""
     file.touch()

@@ -19,6 +19,7 @@ from pyxqueue.backends.sqlite.driver import Connection, Driver, standard
 from pyxqueue.message import Done, Message, Record, Settlement, TaskStatus
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.worker.processes import fork
+from tests.support.until import until
 
 from .conftest import Open
 
@@ -211,6 +212,70 @@ def test_forks_while_other_threads_write(open_store: Open, file: Path, wal: bool
     assert None not in backend.show(ids)
     backend.close()
     assert integrity(file) == "ok"
+
+
+def test_threads_that_fork_at_the_same_time(open_store: Open) -> None:
+    """One waits for the other; nobody is left locked out, neither they nor those who write meanwhile."""
+    stores = [open_store(), open_store()]
+    done = threading.Event()
+
+    def write(backend: SQLiteBackend, name: str) -> None:
+        number = 0
+        while not done.is_set():
+            number += 1
+            backend.enqueue([Message(f"{name}-{number}", "kit.job")])
+
+    def fork_often() -> None:
+        for _ in range(40):
+            pid = fork()
+            if pid == 0:
+                os._exit(0)
+            os.waitpid(pid, 0)
+
+    writers = [threading.Thread(target=write, args=pair, daemon=True) for pair in zip(stores, "ab", strict=True)]
+    forkers = [threading.Thread(target=fork_often, daemon=True) for _ in range(2)]
+    for thread in (*writers, *forkers):
+        thread.start()
+    for thread in forkers:
+        thread.join(30)
+    done.set()
+    for thread in writers:
+        thread.join(30)
+
+    assert not any(thread.is_alive() for thread in (*writers, *forkers))
+    assert stores[0].enqueue([Message("after", "kit.job")]) == [True]
+
+
+def test_ctrl_c_while_a_fork_waits(open_store: Open) -> None:
+    """Python drops it, as it does with whatever a hook of a fork raises; the store must not be left locked."""
+    backend = open_store()
+    backend.lease()
+    handled, goes_on = threading.Event(), threading.Event()
+
+    def interrupt(_number: int, _frame: object) -> None:
+        handled.set()
+        raise KeyboardInterrupt
+
+    def disturb() -> None:
+        until(lambda: backend._store._forking, "the fork waits for the transaction")
+        os.kill(os.getpid(), signal.SIGINT)
+        handled.wait(20)
+        goes_on.set()
+
+    busy = threading.Thread(target=backend._store.write, args=(lambda _: goes_on.wait(20),))
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        busy.start()
+        until(lambda: backend._store._lent, "the transaction runs")
+        threading.Thread(target=disturb).start()
+        child = Child(lambda say: say("forked"))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert child.end() == ["forked"]
+    busy.join()
+    assert handled.is_set()
+    assert backend.enqueue([Message("after", "kit.job")]) == [True]
 
 
 def descriptors(file: Path) -> list[str]:

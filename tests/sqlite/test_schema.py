@@ -59,3 +59,20 @@ def test_the_plans_use_the_indexes(open_store: Open) -> None:
         assert "USING" in plan
         assert "INDEX task_" in plan
         assert "TEMP B-TREE" not in plan
+
+
+class Full:
+    """A file for which the disk has no room; SQLite has then already rolled back by itself."""
+
+    def execute(self, sql: str, _values: object = ()) -> list[tuple[object, ...]]:
+        if sql == "COMMIT":
+            raise DriverError(13, "database or disk is full")
+        if sql == "ROLLBACK":
+            raise DriverError(1, "cannot rollback - no transaction is active")
+        return [(0,)] if sql.startswith("PRAGMA") else []
+
+
+def test_a_full_disk_is_said() -> None:
+    """While the tables are made, too: not that there was nothing left to roll back."""
+    with pytest.raises(DriverError, match="disk is full"):
+        schema.bring_forward(Full(), "queue.db")  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
@@ -59,9 +60,9 @@ def locate(path: str | os.PathLike[str], durability: str = "normal") -> Location
     text = os.fspath(path)
     if durability not in DURABILITIES:
         raise ConfigurationError(f"durability {durability!r} is not known: it is {' or '.join(DURABILITIES)}")
-    if not text or text.startswith(":memory:"):
-        raise ConfigurationError("a SQLite store needs a file; memory:// is the store without one")
-    return Location(os.path.abspath(text), durability)  # noqa: PTH100 - keeps links as they are
+    if not text or "\0" in text or Path(text).name.startswith(":memory:"):
+        raise ConfigurationError(f"{text!r} is no file, which a SQLite store needs; memory:// is the store without one")
+    return Location(os.path.realpath(text), durability)
 
 
 def prepare_folder(location: Location, file_system: FileSystemOf) -> None:
@@ -73,10 +74,13 @@ def prepare_folder(location: Location, file_system: FileSystemOf) -> None:
     folder = location.folder
     if folder.name == PRIVATE_FOLDER:
         _make_private(folder)
-    if not folder.is_dir():
-        raise ConfigurationError(f"the folder {folder} does not exist: make it, or name another file")
-    if Path(location.path).is_dir():
-        raise StoreFileError(f"{location.path} is a folder: name a file in it")
+    try:
+        if not folder.is_dir():
+            raise ConfigurationError(f"the folder {folder} does not exist: make it, or name another file")
+        if Path(location.path).is_dir():
+            raise StoreFileError(f"{location.path} is a folder: name a file in it")
+    except OSError as error:
+        raise StoreFileError(f"{location.path} cannot be reached: {error}") from error
     kind = file_system(str(folder))
     if kind in _NETWORK:
         raise StoreFileError(
@@ -92,7 +96,8 @@ def _make_private(folder: Path) -> None:
         return
     except OSError as error:
         raise StoreFileError(f"the folder {folder} cannot be made: {error}") from error
-    (folder / ".gitignore").write_text("*\n")
+    with suppress(OSError):  # the store's own file says what is wrong
+        (folder / ".gitignore").write_text("*\n")
 
 
 def make_file(path: str) -> None:

@@ -80,7 +80,8 @@ class Opener:
         except OSError:
             make_file(location.path)  # no hard links here: a rollback journal will do
         finally:
-            Path(aside).unlink()
+            for path in (aside, f"{aside}-journal"):
+                Path(path).unlink(missing_ok=True)
 
     def _wal_by_header(self, path: str, inode: Inode) -> bool:
         """Judge the file before SQLite sees it, for opening a file may already repair it."""

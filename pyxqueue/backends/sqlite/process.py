@@ -49,6 +49,8 @@ class Process:
         self.opening = threading.RLock()
         """Held while a file is looked at and opened."""
         self._holders: weakref.WeakSet[Holder] = weakref.WeakSet()
+        self._forking = threading.RLock()
+        """Held by one thread from before its fork until after it; others that fork wait."""
         self._paused: list[Holder] = []
         self._hooked = False
 
@@ -66,13 +68,14 @@ class Process:
         return next((found for holder in list(self._holders) if (found := holder.judged(inode)) is not None), None)
 
     def _before(self) -> None:
+        self._forking.acquire()
         # Whoever has a connection may just be waiting for `opening`: it is kept only once all are paused.
         self.opening.acquire()
         while new := [holder for holder in self._holders if holder not in self._paused]:
             self.opening.release()
             for holder in new:
-                holder.before_fork()
                 self._paused.append(holder)
+                holder.before_fork()
             self.opening.acquire()
 
     def _after_in_parent(self) -> None:
@@ -86,6 +89,7 @@ class Process:
             holder.after_fork(child=child)
         self._paused = []
         self.opening.release()
+        self._forking.release()
 
 
 PROCESS = Process()

@@ -9,9 +9,10 @@ has what never changes. One counter gives every order and every rank, so that no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from ...errors import StoreFileError
-from .driver import Connection
+from .driver import Connection, DriverError
 
 APPLICATION_ID = 0x70797871
 """``pyxq``, at offset 68 of the file."""
@@ -63,7 +64,8 @@ def bring_forward(connection: Connection, path: str, steps: Steps = STEPS, versi
         _migrate(connection, path, steps, version)
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        with suppress(DriverError):  # SQLite has already rolled back after some errors
+            connection.execute("ROLLBACK")
         raise
 
 

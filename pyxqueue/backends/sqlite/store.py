@@ -157,8 +157,8 @@ class Store:
             raise
 
     def _open(self) -> Opened:
-        opened = self.opener.open(self.location)
-        with self.changed:
+        with PROCESS.opening:  # until it is known to be open, nobody may look at the file
+            opened = self.opener.open(self.location)
             self._all.append(opened)
         return opened
 
@@ -177,10 +177,10 @@ class Store:
                 self.changed.notify_all()
 
     def _discard(self, opened: Opened) -> None:
-        with self.changed:
-            self._all.remove(opened)
         with suppress(DriverError):
             opened.connection.close()
+        with self.changed, suppress(ValueError):  # a fork that lost patience has closed it already
+            self._all.remove(opened)
 
     def close(self) -> None:
         """Close the connections that nobody is using, and the others as they come back. The store stays usable."""
@@ -201,7 +201,8 @@ class Store:
         self.changed.acquire()
         self._forking = True
         while self._lent and time.monotonic() < end:
-            self.changed.wait(1.0)
+            with suppress(KeyboardInterrupt):  # Python ignores what such a hook raises, and forks all the same
+                self.changed.wait(1.0)
         while self._all:
             with suppress(DriverError):
                 self._all.pop().connection.close()
