@@ -36,6 +36,7 @@ class Rewriting(Altering):
         message = task.message
         if not isinstance(message, Message):
             return task
+        # The fields are named by the subclasses, so their types are not known here.
         return evolve(task, message=evolve(message, **self.header(message)))  # type: ignore[arg-type]
 
 

@@ -71,7 +71,7 @@ class AnswersAreKeptInTheHandle(MemoryBackend):
 
     def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
         self._answer = super().claim(consumer, limit, wait)
-        time.sleep(0.0005)
+        time.sleep(0.0005)  # the fault itself: the moment in which another thread's answer takes its place
         return self._answer
 
 
@@ -148,7 +148,7 @@ class RecordBeforeTheVerdict(MemoryBackend):
             for settlement in settlements:
                 if settlement.record is not None and group.holding(settlement.receipt):
                     group.put(settlement.record, now)
-        time.sleep(0.05)
+        time.sleep(0.05)  # the fault itself: a moment in which half of it is to be seen
         return super().settle(settlements)
 
 
@@ -156,7 +156,7 @@ class RecordBeforeTheVerdict(MemoryBackend):
 class FollowUpsComeLater(MemoryBackend):
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         answers = super().settle([evolve(settlement, then=()) for settlement in settlements])
-        time.sleep(0.05)
+        time.sleep(0.05)  # the fault itself: a moment in which half of it is to be seen
         with self._store.changed:
             group, now = self._join()
             for settlement, accepted in zip(settlements, answers, strict=True):
@@ -174,7 +174,7 @@ class TakesOutBeforeItPutsIn(MemoryBackend):
             due = [entry for entry in group.lines[Place.DELAYED].values() if entry.due <= now][:limit]
             for entry in due:
                 group.remove(entry)
-        time.sleep(0.002)
+        time.sleep(0.002)  # the fault itself: a moment in which they are nowhere
         with self._store.changed:
             for entry in due:
                 group.insert(entry, 0, now)
@@ -290,7 +290,7 @@ class LastOfABatchWins(MemoryBackend):
 class WaitsForNothing(MemoryBackend):
     def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
         if not ids:
-            time.sleep(2)
+            time.sleep(2)  # the fault itself: longer than the test's patience
         return super().wait(ids, timeout)
 
 

@@ -12,6 +12,7 @@ import pytest
 from redis import Redis
 
 from pyxqueue import AsyncResult, BrokerUnavailableError, ResultTimeoutError, TaskQueue, UnknownTaskError
+from pyxqueue.backends.redis import RedisBackend
 from pyxqueue.backends.redis.aio import AsyncRedisProducer
 from pyxqueue.backends.redis.session import REPLY_TIMEOUT, Session
 from pyxqueue.testing.servers import Server
@@ -77,7 +78,8 @@ def test_a_look_at_a_server_that_is_gone(server: Server, handle: AsyncResult[Any
 
 def test_a_wait_outlives_a_restart(server: Server, handle: AsyncResult[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits already goes on asking while the server is away; here it comes back, and knows nothing any more."""
-    failed, waker = threading.Event(), handle._reader.results._waker  # type: ignore[attr-defined]
+    failed, results = threading.Event(), handle._reader.results
+    assert isinstance(results, RedisBackend)
     look = Session.run
 
     def noted(self: Session, *args: Any) -> Any:
@@ -92,7 +94,7 @@ def test_a_wait_outlives_a_restart(server: Server, handle: AsyncResult[Any], mon
         waiting = threads.submit(handle.get, 40)
         until(lambda: any(one["cmd"] == "subscribe" for one in client.client_list()), "the waiter listens")
         server.kill()
-        waker._tell(None)  # as if it had been woken just before
+        results._waker._tell(None)  # as if it had been woken just before
         assert failed.wait(20)
         server.restart()
         with pytest.raises(UnknownTaskError):
@@ -101,7 +103,8 @@ def test_a_wait_outlives_a_restart(server: Server, handle: AsyncResult[Any], mon
 
 def test_an_await_outlives_a_restart(server: Server, handle: AsyncResult[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in asyncio."""
-    failed, waker = threading.Event(), handle._reader.results._waker  # type: ignore[attr-defined]
+    failed, results = threading.Event(), handle._reader.results
+    assert isinstance(results, RedisBackend)
     look = AsyncRedisProducer._look
 
     async def noted(self: AsyncRedisProducer, *args: Any) -> Any:
@@ -116,7 +119,7 @@ def test_an_await_outlives_a_restart(server: Server, handle: AsyncResult[Any], m
         waiting = threads.submit(lambda: asyncio.run(handle.aget(40)))
         until(lambda: any(one["cmd"] == "subscribe" for one in client.client_list()), "the waiter listens")
         server.kill()
-        waker._tell(None)  # as if it had been woken just before
+        results._waker._tell(None)  # as if it had been woken just before
         assert failed.wait(20)
         server.restart()
         with pytest.raises(UnknownTaskError):

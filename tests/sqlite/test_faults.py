@@ -170,7 +170,7 @@ def test_a_lock_that_ends_is_waited_for(open_store: Open, file: Path) -> None:
                     keeper.close()
             return execute(sql, values)
 
-        connection.execute = counted  # type: ignore[method-assign]
+        connection.execute = counted  # type: ignore[method-assign] # to see and time the calls
         return connection
 
     waiting = open_store(driver=Driver("sqlite3", standard().version, connect))
@@ -247,7 +247,7 @@ def test_who_waits_learns_that_the_file_is_gone(open_store: Open, file: Path) ->
                     file.unlink()
             return execute(sql, values)
 
-        connection.execute = counted  # type: ignore[method-assign]
+        connection.execute = counted  # type: ignore[method-assign] # to see and time the calls
         return connection
 
     backend = open_store(driver=Driver("sqlite3", standard().version, connect))

@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,7 @@ def test_every_task_is_claimed_once(open_store: Open, file: Path, wal: bool) -> 
     backend = open_store(wal=wal)
     backend.lease()
 
-    def produce(name: str, start: Callable[[], None]) -> None:
+    def produce(name: str, start: Callable[[], None], _say: Callable[[str], None]) -> None:
         start()
         for number in range(0, 60, 3):
             backend.enqueue([Message(f"{name}-{number + more}", "kit.job") for more in range(3)])
@@ -102,8 +103,8 @@ def test_every_task_is_claimed_once(open_store: Open, file: Path, wal: bool) -> 
                 say(delivery.message.id)
 
     with gate() as (start, let_go):
-        producers = [Child(lambda _, name=name: produce(name, start)) for name in "abcd"]  # type: ignore[misc]
-        claimers = [Child(lambda say, name=name: consume(name, start, say)) for name in "wxyz"]  # type: ignore[misc]
+        producers = [Child(partial(produce, name, start)) for name in "abcd"]
+        claimers = [Child(partial(consume, name, start)) for name in "wxyz"]
         let_go()
         for child in producers:
             child.end()
@@ -131,7 +132,7 @@ def test_what_was_answered_survives_a_kill(open_store: Open, file: Path, wal: bo
             say(ids[-1])
 
     for turn in range(12):
-        child = Child(lambda say, turn=turn: write(turn, say))  # type: ignore[misc]
+        child = Child(partial(write, turn))
         answered += child.lines(1 + turn % 4)
         answered += child.kill()
 
@@ -202,8 +203,8 @@ def test_forks_while_other_threads_write(open_store: Open, file: Path, wal: bool
     threads = [threading.Thread(target=write, args=(name,)) for name in "ab"]
     for thread in threads:
         thread.start()
-    for number in range(15):
-        Child(lambda _, number=number: backend.enqueue([Message(f"child-{number}", "kit.job")])).end()  # type: ignore[misc]
+    for task_id in (f"child-{number}" for number in range(15)):
+        Child(lambda _: backend.enqueue([Message(task_id, "kit.job")])).end()  # noqa: B023 - runs at once
     stop.set()
     for thread in threads:
         thread.join()
@@ -323,7 +324,7 @@ def test_a_handle_that_is_dropped_closes_its_file(file: Path) -> None:
             closed.append(uri)
             close()
 
-        connection.close = counted  # type: ignore[method-assign]
+        connection.close = counted  # type: ignore[method-assign] # to see the call
         return connection
 
     def use() -> None:
