@@ -83,6 +83,7 @@ class Worker:
     _chance: Callable[[], float] = field(factory=lambda: random.Random().random)  # noqa: S311 - jitter
     _pace: Pace = field(factory=Pace, init=False)
     _finished: queue.SimpleQueue[Finished | None] = field(factory=queue.SimpleQueue, init=False)
+    _settled: threading.Event = field(factory=threading.Event, init=False)
     _wake: queue.SimpleQueue[None] = field(factory=queue.SimpleQueue, init=False)
     _jobs: dict[int, Job] = field(factory=dict, init=False)
     _began: dict[int, float] = field(factory=dict, init=False)
@@ -153,11 +154,13 @@ class Worker:
         failures = 0
         while not self._stopping:
             try:
-                room = min(self.executor.room(), self.table.room())
-                if room == 0:
+                self._settled.clear()  # before the look at the table: what is settled from now on is not overlooked
+                if not (places := self.executor.room()):
                     self.executor.wait_room(_KEEP_EVERY)
-                    continue
-                self._claim(min(room, self._pace.limit()), self.wait)
+                elif not (slots := self.table.room()):
+                    self._settled.wait(_KEEP_EVERY)
+                else:
+                    self._claim(min(places, slots, self._pace.limit), self.wait)
                 failures = 0
             except BrokerUnavailableError as error:
                 failures += 1
@@ -184,11 +187,13 @@ class Worker:
             self._jobs[job.slot] = job
             jobs.append(job)
         suspects = [job for job in jobs if job.delivery.message.suspect]
+        took = []
         for job in jobs:
             if job not in suspects and not self._stopping:
                 begun = time.monotonic()
                 self.executor.submit(job)
-                self._pace.ran(time.monotonic() - begun)
+                took.append(time.monotonic() - begun)
+        self._pace.ran(took)
         for number, job in enumerate(suspects):  # alone, so that it can harm nothing else
             if not self._stopping:
                 self._wait_alone(suspects[number:])
@@ -247,6 +252,7 @@ class Worker:
         for finished, settlement, accepted in zip(batch, settlements, answers, strict=True):
             self._let_go(finished.job)
             self._tell_settled(finished, settlement.verdict, accepted)
+        self._settled.set()
 
     def _insist(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Settle, for as long as it takes the store to come back: the receipts decide whether it still counts."""

@@ -12,6 +12,7 @@ from pyxqueue import Reject, RetryLater, progress
 from pyxqueue.errors import BrokerError, BrokerUnavailableError
 from pyxqueue.message import Delivery, Settlement, Success, TaskStatus
 from pyxqueue.worker.executors import Job
+from pyxqueue.worker.held import SLOTS, HeldTable
 from pyxqueue.worker.worker import Finished, Worker
 from tests.support.until import until
 
@@ -188,8 +189,7 @@ def test_stopping_hands_back_what_has_not_begun(bench: Bench) -> None:
 
     bench.task(wait)
     worker = bench.worker()
-    worker._pace.ran(1e-9)
-    worker._pace._limit = 8
+    worker._pace.limit = 8
     for number in range(4):
         bench.put("wait", task_id=f"t{number}")
     running = Running(worker)
@@ -202,6 +202,48 @@ def test_stopping_hands_back_what_has_not_begun(bench: Bench) -> None:
 
     assert [status(bench, f"t{number}") for number in range(4)] == [TaskStatus.SUCCESS, *[TaskStatus.PENDING] * 3]
     assert not bench.table.busy()
+
+
+def test_a_full_table_waits_for_settlements(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the store does not answer, the worker neither claims more than it has room for nor spins."""
+    monkeypatch.setattr("pyxqueue.worker.worker._KEEP_EVERY", 60.0)
+    full, answer = threading.Event(), threading.Event()
+    looks: list[int] = []
+    stale: list[bool] = []
+
+    class Slow(Refusing):
+        def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+            if bench.broker.depth().finished:  # the first one goes through
+                answer.wait(20)
+            return bench.broker.settle(settlements)
+
+    class Settled(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            stale.append(self.is_set())
+            full.set()
+            return super().wait(timeout)
+
+    def room() -> int:
+        looks.append(HeldTable.room(bench.table))
+        return looks[-1]
+
+    monkeypatch.setattr(bench.table, "room", room)
+    bench.task(len)
+    bench.put("len", [], task_id="first")
+    worker = bench.worker(Slow(bench))
+    worker._settled = Settled()
+    running = Running(worker)
+    until(lambda: bench.broker.depth().finished == 1, "the first is done")
+    for number in range(SLOTS + 1):
+        bench.put("len", [], task_id=f"t{number}")
+
+    assert full.wait(20)
+    assert bench.broker.depth().held == SLOTS
+    assert (looks.count(0), stale) == (1, [False])
+    answer.set()
+    until(lambda: bench.broker.depth().finished == SLOTS + 2, "all done")
+    worker.stop()
+    running.join()
 
 
 def test_a_suspect_runs_alone(bench: Bench) -> None:
