@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, overload
 
@@ -56,16 +57,29 @@ class TaskDecorator:
     @overload
     def __call__(self, function: Callable[P, R]) -> Task[P, R]: ...
     def __call__(self, function: Callable[..., Any]) -> Any:
-        if isinstance(function, Task):
-            raise ConfigurationError(f"{function!r} is a task already; for another queue, decorate its .function")
-        if not callable(function):
-            raise ConfigurationError(f"@queue.task decorates functions, not {function!r}; options are keywords")
+        _check(function)
         task: Task[..., Any] = Task(function, task_name(function, self._name), self._options, self._submit)
         for serializer in self._codec.serializers.values():
             if isinstance(serializer, TaggedSerializer):
                 serializer.register_annotations(function)
         self._registry.add(task)
         return task
+
+
+def _check(function: object) -> None:
+    """Raises `ConfigurationError` for what a worker could not call, or would call in vain."""
+    if isinstance(function, Task):
+        raise ConfigurationError(f"{function!r} is a task already; for another queue, decorate its .function")
+    if not callable(function):
+        raise ConfigurationError(f"@queue.task decorates functions, not {function!r}; options are keywords")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigurationError(f"{function!r} is a generator, and a task has one result: return a list instead")
+    owner = getattr(function, "__qualname__", "").rpartition(".")[0]
+    if owner and not owner.endswith("<locals>") and next(iter(inspect.signature(function).parameters), "") == "self":
+        raise ConfigurationError(
+            f"{function!r} is a method, and a worker has no object to call it on: decorate a function that makes or "
+            f"finds the object"
+        )
 
 
 def _types(given: ErrorTypes) -> tuple[type[BaseException], ...]:

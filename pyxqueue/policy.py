@@ -5,7 +5,9 @@ No clock, no randomness, no I/O: `chance`, a number in [0, 1), is an argument.
 
 from __future__ import annotations
 
-from attrs import field, frozen, validators
+from typing import Any
+
+from attrs import Attribute, field, frozen
 
 from .message import (
     Aborted,
@@ -36,18 +38,33 @@ _FIRST_RETURN = 1_000
 _LAST_RETURN = 60_000
 
 
+def whole_number(_instance: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"{attribute.name}={value!r} must be a whole number, 0 or more")
+
+
+def seconds(_instance: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, int | float) or not 0 <= value < MAX_SECONDS:
+        raise ValueError(f"{attribute.name}={value!r} must be a number of seconds, 0 or more")
+
+
+def _part(_instance: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"{attribute.name}={value!r} must be a number from 0 to 1")
+
+
 @frozen
 class RetryPolicy:
     """How a task is retried. Times in seconds."""
 
-    retries: int = field(default=0, validator=validators.ge(0))
+    retries: int = field(default=0, validator=whole_number)
     """Runs after the first one; 0 is one run only."""
-    backoff: float = field(default=1.0, validator=[validators.ge(0), validators.lt(MAX_SECONDS)])
+    backoff: float = field(default=1.0, validator=seconds)
     """The pause before the first retry; each further one doubles it."""
-    backoff_max: float = field(default=600.0, validator=[validators.ge(0), validators.lt(MAX_SECONDS)])
-    jitter: float = field(default=0.5, validator=[validators.ge(0), validators.le(1)])
+    backoff_max: float = field(default=600.0, validator=seconds)
+    jitter: float = field(default=0.5, validator=_part)
     """The part of each pause that is random, so that a thousand failures do not come back in one moment."""
-    max_crashes: int = field(default=3, validator=validators.ge(0))
+    max_crashes: int = field(default=3, validator=whole_number)
     """How often the task may kill the process it runs in before it is buried."""
 
     def pause(self, attempt: int, chance: float) -> float:

@@ -27,6 +27,7 @@ from .protocols import AsyncProducer, Backend, Broker, Inspector, ResultStore, S
 from .result import AsyncResult, Reader
 from .serializers import Seal
 from .settings import (
+    check_complete,
     check_known,
     check_numbers,
     check_prefix,
@@ -114,6 +115,7 @@ class TaskQueue(Administration):
         store, stream_key = store_and_name(store, stream_key)
         if store is not None and broker is not None:
             raise ConfigurationError("give either a store, or broker= and results=")
+        check_complete(broker=(broker, Backend if results is None else Broker), results=(results, ResultStore))
         check_numbers(queue_size=queue_size, timeout=timeout, max_payload=max_payload, max_result=max_result)
         check_prefix(worker_prefix)
         self.options = StoreOptions(

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from typing import Any
 
+from typing_extensions import get_protocol_members
+
 from .errors import ConfigurationError
 from .protocols import Serializer
 from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
@@ -29,6 +31,7 @@ _SERIALIZERS: dict[str, Callable[[], Serializer]] = {
 def find_serializer(given: str | Serializer) -> Serializer:
     """The serializer of that name, one of ours or of an installed package. Raises `ConfigurationError`."""
     if not isinstance(given, str):
+        check_complete(serializer=(given, Serializer))
         return given
     if given in _SERIALIZERS:
         return _SERIALIZERS[given]()
@@ -104,6 +107,17 @@ def check_numbers(**given: int | None) -> None:
     for name, value in given.items():
         if value is not None and (not isinstance(value, int) or value < 0):
             raise ConfigurationError(f"{name}={value!r} must be a whole number, 0 or more")
+
+
+def check_complete(**parts: tuple[object, type]) -> None:
+    """Raises `ConfigurationError` for an object that lacks something of the protocol it is given for."""
+    for name, (given, protocol) in parts.items():
+        missing = sorted(one for one in get_protocol_members(protocol) if not hasattr(given, one))
+        if given is not None and missing:
+            raise ConfigurationError(
+                f"{name}={given!r} is no {protocol.__name__}: it lacks {', '.join(missing)}. What each does is in the "
+                f"docstring of pyxqueue.protocols.{protocol.__name__}"
+            )
 
 
 def check_known(unknown: Iterable[str], cls: type) -> None:

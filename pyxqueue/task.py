@@ -16,7 +16,7 @@ from .context import TaskContext, enter, leave
 from .errors import ArgumentError, ConfigurationError, DuplicateTaskError
 from .message import NAME_PATTERN, valid_id
 from .names import qualified_name
-from .policy import MAX_SECONDS, RetryPolicy
+from .policy import MAX_SECONDS, RetryPolicy, seconds
 from .result import AsyncResult
 from .serializers.tags import is_encodable
 
@@ -26,8 +26,8 @@ Call = tuple[Sequence[Any], Mapping[str, Any]]
 """The arguments of one call, by position and by name."""
 
 
-def _duration(_instance: object, attribute: Attribute[Any], value: float) -> None:
-    if not 0 < value < MAX_SECONDS:
+def _duration(_instance: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, int | float) or not 0 < value < MAX_SECONDS:
         raise ValueError(f"{attribute.name}={value!r} must be a number of seconds, more than 0")
 
 
@@ -53,11 +53,6 @@ class TaskOptions:
         return None if self.timeout is None else self.timeout + 10.0
 
 
-def _seconds(_instance: object, attribute: Attribute[Any], value: float) -> None:
-    if not 0 <= value < MAX_SECONDS:
-        raise ValueError(f"{attribute.name}={value!r} must be a number of seconds, 0 or more")
-
-
 def _text_pairs(_instance: object, attribute: Attribute[Any], value: Mapping[str, str]) -> None:
     texts = [text for pair in value.items() for text in pair] if isinstance(value, Mapping) else [None]
     if not all(isinstance(text, str) and is_encodable(text) for text in texts):
@@ -68,7 +63,7 @@ def _text_pairs(_instance: object, attribute: Attribute[Any], value: Mapping[str
 class CallOptions:
     """What can differ from call to call."""
 
-    delay: float | None = field(default=None, validator=validators.optional(_seconds))
+    delay: float | None = field(default=None, validator=validators.optional(seconds))
     """Seconds from now, by the store's clock."""
     eta: datetime | None = field(default=None, validator=validators.optional(validators.instance_of(datetime)))
     """A moment with a time zone; turned into a delay by this machine's clock."""

@@ -47,7 +47,7 @@ class Entry:
         program = "from huey.bin.huey_consumer import consumer_main; consumer_main()"
         command = [sys.executable, "-c", program, f"{__name__}.huey", "-k", "process", "-w", str(PROCESSES), "-q", "-C"]
         # It can only look for work again and again: as often as it is told at most.
-        self._process = subprocess.Popen([*command, "-d", "0.001", "-m", "0.05"])  # noqa: S603 - our own interpreter
+        self._process = subprocess.Popen([*command, "-d", "0.0005", "-m", "0.05"])  # noqa: S603 - our own interpreter
 
     def stop_workers(self) -> None:
         stop(self._process)
@@ -58,4 +58,4 @@ class Entry:
 
     def call_and_wait(self, number: int) -> object:
         # Its first look is after max_delay, by default after 0.1 s.
-        return echo(number).get(blocking=True, timeout=60, max_delay=0.002)
+        return echo(number).get(blocking=True, timeout=60, max_delay=0.0005)

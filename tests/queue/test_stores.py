@@ -185,6 +185,27 @@ def test_one_store_or_the_other() -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        (
+            {"broker": object()},
+            r"^broker=<object .*> is no Backend: it lacks adopt, cancel, claim, .*pyxqueue.protocols",
+        ),
+        (
+            {"broker": MemoryBackend(MemoryStore(), StoreOptions()), "results": 3},
+            "results=3 is no ResultStore",
+        ),
+        ({"serializer": object()}, "is no Serializer: it lacks dumps, loads, name, trusted"),
+        ({"accept": [object()]}, "is no Serializer"),
+    ],
+)
+def test_parts_are_whole(settings: dict[str, Any], why: str) -> None:
+    """What is missing is said where it was given, not in the middle of the first call."""
+    with pytest.raises(ConfigurationError, match=why):
+        TaskQueue(**settings)
+
+
+@pytest.mark.parametrize(
     ("settings", "text"),
     [
         ({"lease": 0}, "lease=0 must be more than 0 seconds"),

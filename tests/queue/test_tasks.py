@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -185,6 +185,60 @@ def test_only_functions_are_tasks(queue: TaskQueue) -> None:
         queue.task(3)  # type: ignore[call-overload]
 
 
+def numbers() -> Iterator[int]:
+    yield 1
+
+
+async def later_numbers() -> AsyncIterator[int]:
+    yield 1
+
+
+class Shop:
+    def sell(self, thing: str) -> None: ...
+
+    @staticmethod
+    def price(thing: str) -> int:
+        return len(thing)
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (numbers, "is a generator, and a task has one result: return a list"),
+        (later_numbers, "is a generator"),
+        (Shop.sell, "is a method, and a worker has no object to call it on"),
+    ],
+)
+def test_functions_that_would_run_in_vain(queue: TaskQueue, function: Any, why: str) -> None:
+    """They are refused where they are decorated, also under a name of their own."""
+    with pytest.raises(ConfigurationError, match=why):
+        queue.task(name="given")(function)
+
+
+def with_self(self: int) -> int:
+    return self
+
+
+def test_a_parameter_may_be_called_self(queue: TaskQueue) -> None:
+    """Of a function, here or inside another, it is an argument like any other."""
+
+    def inside(self: int) -> int:
+        return self
+
+    handles = [queue.task(with_self)(1), queue.task(inside)(2)]
+    drain(queue)
+    assert [handle.get() for handle in handles] == [1, 2]
+
+
+def test_a_function_kept_in_a_class_is_a_function(queue: TaskQueue) -> None:
+    """Only what needs an object is refused."""
+    task = queue.task(Shop.price)
+
+    handle = task("tea")
+    drain(queue)
+    assert (task.name, handle.get()) == ("tests.queue.test_tasks.Shop.price", 3)
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
@@ -233,7 +287,7 @@ def test_exceptions_decide_about_retries(options: dict[str, Any], runs: int) -> 
         ({"delay": -1}, "delay=-1 must be a number of seconds"),
         ({"delay": float("nan")}, "delay=nan"),
         ({"delay": float("inf")}, "delay=inf"),
-        ({"delay": "60"}, "str"),
+        ({"delay": "60"}, "delay='60' must be a number of seconds"),
         ({"eta": datetime(2030, 1, 1)}, "eta= needs a time zone"),
         ({"eta": "tomorrow"}, "eta"),
         ({"eta": datetime(2030, 1, 1, tzinfo=UTC), "delay": 1}, "give either delay= or eta="),

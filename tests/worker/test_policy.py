@@ -127,8 +127,21 @@ def test_a_newer_version_is_left_alone() -> None:
     assert decide(newer, Unserved(FAILURE), RetryPolicy(), 0.5) == Return(NEWER_DELAY)
 
 
-@pytest.mark.parametrize("options", [{"retries": -1}, {"backoff": -1.0}, {"jitter": 1.5}, {"max_crashes": -1}])
-def test_policies_that_cannot_be(options: dict[str, Any]) -> None:
-    """They are refused where they are made."""
-    with pytest.raises(ValueError, match="must be"):
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"retries": -1}, "retries=-1 must be a whole number"),
+        ({"retries": "3"}, "retries='3' must be a whole number"),
+        ({"retries": 1.5}, "retries=1.5 must be a whole number"),
+        ({"max_crashes": None}, "max_crashes=None must be a whole number"),
+        ({"backoff": -1.0}, "backoff=-1.0 must be a number of seconds"),
+        ({"backoff_max": "60"}, "backoff_max='60' must be a number of seconds"),
+        ({"backoff": float("nan")}, "backoff=nan must be a number of seconds"),
+        ({"jitter": 1.5}, "jitter=1.5 must be a number from 0 to 1"),
+        ({"jitter": "half"}, "jitter='half' must be"),
+    ],
+)
+def test_policies_that_cannot_be(options: dict[str, Any], why: str) -> None:
+    """They are refused where they are made, with what was given and what is wanted."""
+    with pytest.raises(ValueError, match=why):
         RetryPolicy(**options)

@@ -1,7 +1,7 @@
 """Waiting until something in the file is different.
 
 A write by the same store object wakes at once. For those of others, SQLite's ``PRAGMA data_version`` is asked: some
-microseconds, without reading a page. It is asked about every millisecond after something has happened, and ever more
+microseconds, without reading a page. It is asked about twice a millisecond after something has happened, and ever more
 seldom the longer nothing does.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from .store import Mark, Store
 
-SHORTEST = 0.001
+SHORTEST = 0.0005
 LONGEST = 0.05
 """Seconds between two questions."""
 _SLOWDOWN = 0.05
