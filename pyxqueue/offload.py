@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from .message import Message, Record, TaskInfo
-from .protocols import AsyncProducer, Broker, HasAsync, Inspector, ResultStore, same_store
+from .protocols import AsyncProducer, Broker, HasAsync, Inspector, ResultStore, in_one_process, same_store
 
 T = TypeVar("T")
 _SLICE = 500
@@ -26,7 +26,7 @@ class Offloaded:
         self._inspector = inspector
         self._pool = ThreadPoolExecutor(_WAITERS, "pyxqueue-wait")
         # A store of this process answers at once, or has a clock of its own that a slice would move.
-        self._sliced = not getattr(broker, "one_process", False)
+        self._sliced = not in_one_process(broker)
 
     async def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         return await asyncio.to_thread(self._broker.enqueue, messages)

@@ -230,6 +230,11 @@ def same_store(one: object, other: object) -> bool:
     return one is other
 
 
+def in_one_process(store: object) -> bool:
+    """Whether a store says, by its attribute `one_process`, that no other process can share it."""
+    return bool(getattr(store, "one_process", False))
+
+
 @frozen
 class StoreOptions:
     """What a backend is opened with, whichever it is."""

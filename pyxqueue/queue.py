@@ -23,7 +23,7 @@ from .ids import new_id
 from .message import NO_HEADERS, Message
 from .names import home_of, import_path
 from .offload import asynchronous
-from .protocols import AsyncProducer, Backend, Broker, Inspector, ResultStore, Serializer, StoreOptions
+from .protocols import AsyncProducer, Backend, Broker, Inspector, ResultStore, Serializer, StoreOptions, in_one_process
 from .result import AsyncResult, Reader
 from .serializers import Seal
 from .settings import (
@@ -340,7 +340,7 @@ class TaskQueue(Administration):
             raise AlreadyRunningError(f"{self!r} already has workers; stop them with a signal, or with shutdown()")
         if self.eager is not None:
             raise ConfigurationError("an eager queue runs its tasks where they are enqueued: it has no workers")
-        if getattr(self._own[0] or self._store().open(), "one_process", False):
+        if in_one_process(self._own[0] or self._store().open()):
             raise ConfigurationError(
                 "a memory:// store lives in one process, so worker processes cannot share it: use a file (TaskQueue() "
                 "has one), a redis:// URL, or eager=True in tests"

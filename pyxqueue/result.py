@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,11 +14,17 @@ from .bar import ProgressBar
 from .codec import Codec
 from .errors import BrokerUnavailableError, ResultTimeoutError, TaskCancelledError, TaskError, UnknownTaskError
 from .message import Message, Progress, Record, TaskInfo, TaskStatus
-from .protocols import AsyncProducer, Inspector, ResultStore, same_store
+from .protocols import AsyncProducer, Inspector, ResultStore, in_one_process, same_store
 
 R = TypeVar("R")
 _NOTHING: Any = object()
 _SLICE = 1_000
+_SILENCE = 3_000
+"""Ms to wait for a result before looking whether there is anybody to bring it."""
+
+_ALONE = "no worker serves its queue: is one running, on the same store?"
+
+log = logging.getLogger("pyxqueue")
 
 
 @frozen
@@ -65,9 +72,11 @@ class AsyncResult(Generic[R]):
                 for progress in self.watch(timeout):
                     bar.show(progress)
         reader = self._reader
+        # Who set a limit learns from the error that there is no worker; who did not would wait without a word.
+        silent = timeout is None
         with self._in_time(timeout, deadline):
             while True:
-                (record,) = reader.results.wait([self.task_id], self._patience(deadline))
+                (record,) = reader.results.wait([self.task_id], _SILENCE if silent else self._patience(deadline))
                 if record is None and self._ended(
                     reader.inspector.show([self.task_id])[0], timeout, deadline, reader.inspector.consumers
                 ):
@@ -75,6 +84,9 @@ class AsyncResult(Generic[R]):
                     record = self._final(record, reader.inspector.show([self.task_id])[0])
                 if record is not None and record.status.finished:
                     return self._open(record)
+                if silent and not in_one_process(reader.inspector) and not reader.inspector.consumers():
+                    log.warning("task %s waits, and %s", self.task_id, _ALONE)
+                silent = False
 
     async def aget(self, timeout: float | None = None) -> R:
         """`get` for asyncio: the loop is not blocked."""
@@ -183,7 +195,7 @@ class AsyncResult(Generic[R]):
         over = self._reader.one_store or (deadline is not None and time.monotonic() >= deadline)
         if timeout is not None and over:
             state = info.status.name
-            alone = "" if workers() else ", and no worker serves its queue there: is one running, on the same store?"
+            alone = "" if workers() else f", and {_ALONE}"
             raise ResultTimeoutError(f"task {self.task_id} has not ended within {timeout:g} s: it is {state}{alone}")
         return False
 

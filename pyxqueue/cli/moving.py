@@ -9,7 +9,7 @@ import click
 
 from ..errors import ConfigurationError
 from ..moving import move_group
-from ..protocols import Backend, StoreOptions
+from ..protocols import Backend, StoreOptions, in_one_process
 from ..stores import find_store
 from .output import json_option, print_json
 from .target import NO_LIMIT, shown
@@ -58,7 +58,7 @@ def _move(source: str, target: str, queue: str, group: str) -> dict[str, str | i
 def _opened(url: str, options: StoreOptions) -> Iterator[Backend]:
     backend = find_store(url, options).open()
     try:
-        if getattr(backend, "one_process", False):
+        if in_one_process(backend):
             raise ConfigurationError(f"{shown(url)} ends with this command: tasks cannot be moved from or to it")
         yield backend
     finally:

@@ -24,7 +24,7 @@ from ..message import (
     TaskInfo,
     TaskStatus,
 )
-from ..protocols import Backend
+from ..protocols import Backend, in_one_process
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ class FaultyBroker:
         if unknown := set(operations) - OPERATIONS:
             raise ValueError(f"no operations of a backend: {', '.join(sorted(unknown))}")
         self.inner = inner
-        self.one_process = getattr(inner, "one_process", False)
+        self.one_process = in_one_process(inner)
         self._faults = iter(faults)
         self._operations = operations
         self._delay = delay

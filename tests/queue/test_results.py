@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import pytest
+from attrs import evolve
 
 from pyxqueue import (
     Progress,
@@ -15,8 +20,10 @@ from pyxqueue import (
     TaskStatus,
     UnknownTaskError,
 )
-from pyxqueue.message import Done, Extension, Settlement
+from pyxqueue.message import Done, Extension, Record, Settlement
+from pyxqueue.protocols import ResultStore
 from pyxqueue.testing import drain
+from tests.support.until import until
 
 
 def work(value: object = None) -> object:
@@ -43,6 +50,43 @@ def test_get_is_woken(queue: TaskQueue) -> None:
 
     assert handle.get(timeout=30) == 1
     worker.join()
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_who_waits_without_a_limit_is_told_once_that_nobody_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, served: bool
+) -> None:
+    """A forgotten worker is the usual reason; where one has been heard of, nothing is said."""
+    monkeypatch.setattr("pyxqueue.result._SILENCE", 10)
+    with closing(TaskQueue(f"sqlite:///{tmp_path}/queue.db")) as queue:
+        waits: Any = CountingWaits(queue.stores.results)
+        if served:
+            queue.stores.broker.claim("worker", 1, 0)
+        handle = queue.task(work)(1)
+        handle._reader = evolve(handle._reader, results=waits)
+        waiting = threading.Thread(target=handle.get)
+        waiting.start()
+
+        until(lambda: waits.count >= 5, "there was time to say it twice")
+        drain(queue)
+        waiting.join(30)
+
+    assert not waiting.is_alive()
+    assert [handle.task_id in text and "no worker serves its queue" in text for text in caplog.messages] == [True] * (
+        not served
+    )
+
+
+class CountingWaits:
+    """A result store that counts how often it was waited on, each time for a moment only."""
+
+    def __init__(self, results: ResultStore) -> None:
+        self._results = results
+        self.count = 0
+
+    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+        self.count += 1
+        return self._results.wait(ids, 10)
 
 
 def test_a_result_that_is_gone_is_not_a_task_that_never_was(queue: TaskQueue) -> None:
