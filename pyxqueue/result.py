@@ -196,7 +196,8 @@ class AsyncResult(Generic[R]):
         if timeout is not None and over:
             state = info.status.name
             alone = "" if workers() else f", and {_ALONE}"
-            raise ResultTimeoutError(f"task {self.task_id} has not ended within {timeout:g} s: it is {state}{alone}")
+            why = f", {put_off}" if (put_off := reason(info)) else alone
+            raise ResultTimeoutError(f"task {self.task_id} has not ended within {timeout:g} s: it is {state}{why}")
         return False
 
     def _final(self, record: Record | None, info: TaskInfo | None) -> Record | None:
@@ -278,6 +279,17 @@ def unknown(task_id: str) -> UnknownTaskError:
         f"no task has the id {task_id!r}: it was never enqueued on this queue and group, was deleted, or its result "
         f"has expired"
     )
+
+
+def reason(info: TaskInfo) -> str:
+    """Why the task failed, or why it waits although workers have seen it; else nothing."""
+    message, waits = info.message, info.status in (TaskStatus.PENDING, TaskStatus.RETRY)
+    if waits and isinstance(message, Message) and message.returns:
+        return (
+            f"put off (so far {message.returns}x) by workers that do not have the task {message.name!r}, or cannot "
+            f"read its arguments: their log says which"
+        )
+    return info.reason
 
 
 def task_error(record: Record) -> TaskError:

@@ -12,7 +12,7 @@ import msgspec
 from ..message import Message, TaskInfo
 from ..protocols import HasAbout
 from ..queue import TaskQueue
-from ..result import unknown
+from ..result import reason, unknown
 from ..views import task_dict, worker_dicts
 from .output import duration, json_option, moment, print_json, print_table, printable
 from .target import Target, module_argument, pass_target, target_options
@@ -141,5 +141,5 @@ def _facts(info: TaskInfo, queue: TaskQueue) -> dict[str, Any]:
         "result": printable(shown["info"]["value"]) if record and not record.error else None,
         "result_until": moment(record.finished + record.ttl) if record else None,
         "error": msgspec.to_builtins(record.error) if record and record.error else None,
-        "reason": info.reason or None,
+        "reason": reason(info) or None,
     }

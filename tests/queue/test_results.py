@@ -77,6 +77,19 @@ def test_who_waits_without_a_limit_is_told_once_that_nobody_works(
     )
 
 
+def test_a_task_that_no_worker_has_says_so(tmp_path: Path) -> None:
+    """A worker of an older program is at work: that it puts the task off is told to who waits."""
+    url = f"sqlite:///{tmp_path}/queue.db"
+    with closing(TaskQueue(url)) as queue, closing(TaskQueue(url)) as older:
+        handle = queue.task(work)(1)
+        drain(older)
+
+        with pytest.raises(
+            ResultTimeoutError, match=r"PENDING, put off \(so far 1x\) by workers that do"
+        ):
+            handle.get(timeout=0)
+
+
 class CountingWaits:
     """A result store that counts how often it was waited on, each time for a moment only."""
 
