@@ -148,7 +148,8 @@ def id_text(task_id: str | bytes) -> str:
     """An id as it is kept, from what a caller may give."""
     if not isinstance(task_id, str | bytes):
         raise ConfigurationError(f"{task_id!r} is no task id: give the text or bytes of one")
-    return task_id.decode(errors="replace") if isinstance(task_id, bytes) else task_id
+    raw = task_id if isinstance(task_id, bytes) else task_id.encode(errors="replace")
+    return raw.decode(errors="replace")  # what is no text cannot be the id of anything
 
 
 def _enqueued(info: TaskInfo) -> int:

@@ -29,6 +29,7 @@ from .serializers import Seal
 from .settings import (
     check_complete,
     check_known,
+    check_names,
     check_numbers,
     check_prefix,
     eager_by_environment,
@@ -118,8 +119,10 @@ class TaskQueue(Administration):
         check_complete(broker=(broker, Backend if results is None else Broker), results=(results, ResultStore))
         check_numbers(queue_size=queue_size, timeout=timeout, max_payload=max_payload, max_result=max_result)
         check_prefix(worker_prefix)
+        name = "tasks" if stream_key is None else stream_key
+        check_names(stream_key=name, consumer_group=consumer_group)
         self.options = StoreOptions(
-            stream_key="tasks" if stream_key is None else stream_key,
+            stream_key=name,
             group=consumer_group,
             lease=lease_ms(lease),
             history=10_000 if queue_size is None else queue_size,

@@ -12,8 +12,10 @@ from typing import Any
 from typing_extensions import get_protocol_members
 
 from .errors import ConfigurationError
+from .policy import MAX_SECONDS
 from .protocols import Serializer
 from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
+from .serializers.tags import is_encodable
 
 LEASE_VARIABLE = "PYXQUEUE_LEASE"
 SEAL_VARIABLE = "PYXQUEUE_SEAL_KEYS"
@@ -78,8 +80,8 @@ def lease_ms(given: float | None) -> int | None:
         ms = round(float(value or 0) * 1000)
     except (TypeError, ValueError, OverflowError):
         raise ConfigurationError(f"{name}={value!r} is not a number of seconds") from None
-    if ms <= 0:
-        raise ConfigurationError(f"{name}={value!r} must be more than 0 seconds")
+    if not 0 < ms < MAX_SECONDS * 1000:
+        raise ConfigurationError(f"{name}={value!r} must be more than 0 seconds, and less than {MAX_SECONDS:g}")
     return ms
 
 
@@ -100,6 +102,13 @@ def check_prefix(prefix: str) -> None:
     """Raises `ConfigurationError` for what cannot stand in front of the names of workers."""
     if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
         raise ConfigurationError(f"worker_prefix={prefix!r} is not valid: use at most 64 letters, digits, _ . @ : -")
+
+
+def check_names(**given: str) -> None:
+    """Raises `ConfigurationError` for what cannot be the name of a queue or a group."""
+    for name, value in given.items():
+        if not isinstance(value, str) or not value or not is_encodable(value):
+            raise ConfigurationError(f"{name}={value!r} is not valid: give a text that is not empty")
 
 
 def check_numbers(**given: int | None) -> None:

@@ -84,9 +84,7 @@ def test_a_task_that_no_worker_has_says_so(tmp_path: Path) -> None:
         handle = queue.task(work)(1)
         drain(older)
 
-        with pytest.raises(
-            ResultTimeoutError, match=r"PENDING, put off \(so far 1x\) by workers that do"
-        ):
+        with pytest.raises(ResultTimeoutError, match=r"PENDING, put off \(so far 1x\) by workers that do"):
             handle.get(timeout=0)
 
 

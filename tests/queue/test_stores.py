@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import fakeredis
@@ -212,6 +214,7 @@ def test_parts_are_whole(settings: dict[str, Any], why: str) -> None:
         ({"lease": -1}, "lease=-1 must be"),
         ({"lease": float("nan")}, "lease=nan is not a number of seconds"),
         ({"lease": float("inf")}, "lease=inf is not"),
+        ({"lease": 1e300}, r"lease=1e\+300 must be more than 0 seconds, and less than 1e\+10"),
         ({"lease": "soon"}, "lease='soon' is not"),
         ({"lease": [1]}, r"lease=\[1\] is not"),
     ],
@@ -220,6 +223,30 @@ def test_a_lease_is_a_number_of_seconds(settings: dict[str, Any], text: str) -> 
     """More than none, and with an end."""
     with pytest.raises(ConfigurationError, match=text):
         TaskQueue("q", **settings)
+
+
+@pytest.mark.parametrize("name", ["", None, 3, b"q", "\ud800"])
+def test_a_group_has_a_name(name: Any) -> None:
+    """One that every store can keep."""
+    with pytest.raises(ConfigurationError, match=r"consumer_group=.* is not valid: give a text"):
+        TaskQueue("q", consumer_group=name)
+
+
+@pytest.mark.parametrize("name", ["", 3, b"q", "\ud800"])
+def test_a_queue_has_a_name(name: Any) -> None:
+    """As a group has."""
+    with pytest.raises(ConfigurationError, match=r"stream_key=.* is not valid: give a text"):
+        TaskQueue("memory://", stream_key=name)
+
+
+@pytest.mark.parametrize("task_id", ["\ud800", b"\xff", "a\0b", "x" * 100_000])
+def test_what_is_no_id_is_an_unknown_one(tmp_path: Path, task_id: str | bytes) -> None:
+    """Also where the store cannot even be asked for it."""
+    with closing(TaskQueue(f"sqlite:///{tmp_path}/queue.db")) as queue:
+        with pytest.raises(UnknownTaskError):
+            queue.get_task(task_id)
+        with pytest.raises(UnknownTaskError):
+            queue.result(task_id).get(timeout=0)
 
 
 @pytest.mark.parametrize(("given", "variable", "ms"), [(None, None, 30_000), (None, "7.5", 7_500), (2, "7.5", 2_000)])
