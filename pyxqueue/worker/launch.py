@@ -73,9 +73,8 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
 
     def ready() -> None:
         log.info(
-            "%d worker processes, pid of the supervisor %d, tasks: %d",
-            options.processes, os.getpid(), len(parts.registry),
-        )  # fmt: skip
+            "workers: %d, tasks: %d, pid of the supervisor %d", options.processes, len(parts.registry), os.getpid()
+        )
         if parent is not None:
             with contextlib.suppress(OSError):  # a pipe, of somebody who does not wait for it
                 os.write(parent, _READY)

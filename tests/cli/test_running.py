@@ -37,7 +37,7 @@ if __name__ == "__main__":
     print(who().get(timeout=40))
 """
 NO_FORK = "import pyxqueue.worker.launch as launch; launch.fork_is_safe = lambda: False"
-STARTED = "worker processes, pid of the supervisor"
+STARTED = "pid of the supervisor"
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_flags_come_from_the_environment_too(place: Place, stream_key: str, log:
 
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     [started] = [line for line in lines if STARTED in line["message"]]
-    assert started["message"].startswith("3 worker processes")
+    assert started["message"].startswith("workers: 3, tasks: ")
     assert (started["level"], started["logger"]) == ("info", "pyxqueue.worker")
 
 
