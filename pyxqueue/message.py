@@ -48,7 +48,7 @@ ADOPTABLE = (TaskStatus.PENDING, TaskStatus.RETRY, TaskStatus.FAILURE)
 
 def valid_id(task_id: str) -> str:
     """Return `task_id`, or raise `ConfigurationError` if it is not 1 to 64 of ``[A-Za-z0-9_.-]``."""
-    if not ID_PATTERN.fullmatch(task_id):
+    if not isinstance(task_id, str) or not ID_PATTERN.fullmatch(task_id):
         raise ConfigurationError(f"task id {task_id!r} is not valid: use 1 to 64 characters of A-Z a-z 0-9 _ . -")
     return task_id
 

@@ -42,7 +42,7 @@ from .stores import StoreSource, find_store
 from .task import Call, CallOptions, Registry, Task
 from .worker import Observer, WorkerOptions
 from .worker.held import HeldTable
-from .worker.launch import Started, WorkerParts, run_workers, start_workers
+from .worker.launch import Started, WorkerParts, check_startable, run_workers, start_workers
 from .worker.options import DEFAULT_GRACE, DEFAULT_WAIT
 from .worker.processes import serve
 
@@ -341,8 +341,11 @@ class TaskQueue(Administration):
     ) -> WorkerOptions:
         if self._running or self._started is not None:
             raise AlreadyRunningError(f"{self!r} already has workers; stop them with a signal, or with shutdown()")
+        check_startable()
         if self.eager is not None:
-            raise ConfigurationError("an eager queue runs its tasks where they are enqueued: it has no workers")
+            raise ConfigurationError(
+                "an eager queue (eager=True, PYXQUEUE_EAGER) runs its tasks where they are enqueued: it has no workers"
+            )
         if in_one_process(self._own[0] or self._store().open()):
             raise ConfigurationError(
                 "a memory:// store lives in one process, so worker processes cannot share it: use a file (TaskQueue() "

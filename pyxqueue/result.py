@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,14 @@ from attrs import frozen
 
 from .bar import ProgressBar
 from .codec import Codec
-from .errors import BrokerUnavailableError, ResultTimeoutError, TaskCancelledError, TaskError, UnknownTaskError
+from .errors import (
+    BrokerUnavailableError,
+    ConfigurationError,
+    ResultTimeoutError,
+    TaskCancelledError,
+    TaskError,
+    UnknownTaskError,
+)
 from .message import Message, Progress, Record, TaskInfo, TaskStatus
 from .protocols import AsyncProducer, Inspector, ResultStore, in_one_process, same_store
 
@@ -300,6 +308,8 @@ def task_error(record: Record) -> TaskError:
 
 
 def _deadline(timeout: float | None) -> float | None:
+    if timeout is not None and (not isinstance(timeout, int | float) or math.isnan(timeout)):
+        raise ConfigurationError(f"timeout={timeout!r} must be a number of seconds")
     return None if timeout is None else time.monotonic() + max(0.0, timeout)
 
 

@@ -122,6 +122,8 @@ def check_complete(**parts: tuple[object, type]) -> None:
     """Raises `ConfigurationError` for an object that lacks something of the protocol it is given for."""
     for name, (given, protocol) in parts.items():
         missing = sorted(one for one in get_protocol_members(protocol) if not hasattr(given, one))
+        if isinstance(given, str):
+            raise ConfigurationError(f"{name}={given!r}: a URL is the first argument, TaskQueue({given!r})")
         if given is not None and missing:
             raise ConfigurationError(
                 f"{name}={given!r} is no {protocol.__name__}: it lacks {', '.join(missing)}. What each does is in the "

@@ -65,12 +65,14 @@ class CallOptions:
 
     delay: float | None = field(default=None, validator=validators.optional(seconds))
     """Seconds from now, by the store's clock."""
-    eta: datetime | None = field(default=None, validator=validators.optional(validators.instance_of(datetime)))
+    eta: datetime | None = None
     """A moment with a time zone; turned into a delay by this machine's clock."""
-    task_id: str | None = field(default=None, validator=validators.optional(validators.instance_of(str)))
+    task_id: str | None = None
     headers: Mapping[str, str] | None = field(default=None, validator=validators.optional(_text_pairs))
 
     def __attrs_post_init__(self) -> None:
+        if self.eta is not None and not isinstance(self.eta, datetime):
+            raise ValueError(f"eta={self.eta!r} must be a datetime")
         if self.eta is not None and self.delay is not None:
             raise ConfigurationError("give either delay= or eta=, not both")
         if self.eta is not None and self.eta.tzinfo is None:

@@ -17,6 +17,7 @@ from attrs import frozen
 
 from ..errors import ConfigurationError
 from ..queue import TaskQueue
+from ..worker.launch import being_imported
 
 _MODULE = re.compile(r"[\w-]+(\.[\w-]+)*")
 
@@ -63,6 +64,7 @@ class App:
         return self._named(module) if self.queue else self._only(module)
 
     def _import(self, name: str) -> ModuleType:
+        token = being_imported.set(name)
         try:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -73,6 +75,8 @@ class App:
             raise ImportFailed(_failure(name, error)) from error
         except (Exception, SystemExit) as error:
             raise ImportFailed(_failure(name, error)) from error
+        finally:
+            being_imported.reset(token)
 
     def _named(self, module: ModuleType) -> TaskQueue:
         try:

@@ -120,7 +120,8 @@ def _apply(
 
 def _report(number: int, participle: str, refusals: Sequence[str]) -> None:
     """Say what was done, and what was not; the program then ends with 1."""
-    click.echo(f"{participle}: {number}")
+    if number or not refusals:
+        click.echo(f"{participle}: {number}")
     for refusal in refusals:
         click.echo(refusal, err=True)
     if refusals:

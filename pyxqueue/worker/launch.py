@@ -11,8 +11,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 
 from attrs import define, frozen
 
@@ -31,6 +33,11 @@ from .worker import Worker
 _CONCURRENCY = 100
 _READY = b"r"
 _IMPORT_PATIENCE = 60.0
+
+
+being_imported: ContextVar[str] = ContextVar("pyxqueue_being_imported", default="")
+"""The module that the command line imports right now for the tasks in it; "" for none. It must not start workers then:
+those would import it again."""
 
 
 @frozen
@@ -52,6 +59,15 @@ class WorkerParts:
         )
 
 
+def check_startable() -> None:
+    """Raises `ConfigurationError` where a program may not start workers."""
+    if module := being_imported.get():
+        raise ConfigurationError(
+            f"{module} starts workers while it is imported for the tasks in it, and they would import it again: put "
+            "queue.run() and queue.start() under `if __name__ == '__main__':`"
+        )
+
+
 def make_executor(options: WorkerOptions, registry: Registry) -> Executor:
     """Inline, or threads if they are asked for; beside it an event loop if there is an ``async def`` to run."""
     plain: Executor = Inline() if options.threads is None else Threads(options.threads)
@@ -62,7 +78,12 @@ def make_executor(options: WorkerOptions, registry: Registry) -> Executor:
 
 
 def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None = None) -> None:
-    """Be the supervisor until told to stop by SIGTERM or SIGINT, or by the end of `parent`."""
+    """Be the supervisor until told to stop by SIGTERM or SIGINT, or by the end of `parent`.
+
+    Raises `ConfigurationError` outside of the main thread, which alone can be told.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise ConfigurationError("queue.run() needs the main thread, where signals arrive: use queue.start()")
     if parts.reimport is not None and not fork_is_safe():
         settings = ["child", *_flags(options)]
         start: ForkStarter | SpawnStarter = SpawnStarter([*parts.reimport, *settings])
@@ -159,8 +180,8 @@ def _wait_imported(process: subprocess.Popen[bytes], leash: int) -> None:
     code = process.wait()
     os.close(leash)
     raise ConfigurationError(
-        f"the workers ended at once, with {code}: a program that has threads starts them by importing its module "
-        f"anew, so the queue must not be made under `if __name__ == '__main__':`. Start them first, or see stderr"
+        f"the workers ended at once, with {code}: see stderr. A program that has threads starts them by importing "
+        f"its module anew: `if __name__ == '__main__':` is the place of queue.start(), and not of the queue itself"
     )
 
 

@@ -65,6 +65,8 @@ class Loss:
     consumer: str
     started: list[str]
     overdue: Holding | None
+    held: bool
+    """Whether there was anything that somebody could miss."""
 
 
 @define(eq=False)
@@ -229,7 +231,7 @@ class Supervisor:
         self._release(child, [] if blameless else [holding.receipt for holding in running])
 
     def _release(self, child: Child, started: list[str]) -> None:
-        self._losses.append(Loss(child.consumer, started, child.overdue))
+        self._losses.append(Loss(child.consumer, started, child.overdue, bool(child.table.holdings())))
         silent = self._unreachable or (self._keeper is not None and self._keeper.failing)
         if silent and self._deadline is not None:
             return  # one time-out is enough when everything is to end: the leases end by themselves
@@ -252,7 +254,8 @@ class Supervisor:
             log.warning("what %s held comes back later: %s", self._losses[0].consumer, error)
         except BrokerError as error:
             lost = self._losses.pop(0)
-            log.warning("what %s held comes back when its lease ends: %s", lost.consumer, error)
+            if lost.held:
+                log.warning("what %s held comes back when its lease ends: %s", lost.consumer, error)
 
     def _enforce(self, now: float) -> None:
         """Kill the processes of tasks beyond their hard limit, and at the end of the grace everything."""

@@ -16,6 +16,12 @@ from .conftest import Write
 QUEUE = "from pyxqueue import TaskQueue\nqueue = TaskQueue('one')\n"
 
 
+STARTS = (
+    "pyxqueue.errors.ConfigurationError: MODULE starts workers while it is imported for the tasks in it, and they "
+    "would import it again: put queue.run() and queue.start() under `if __name__ == '__main__':`"
+)
+
+
 @pytest.fixture
 def load(write: Write, tmp_path: Path) -> Callable[[str], TaskQueue]:
     return lambda text: App.parse(text, str(tmp_path)).load()
@@ -101,6 +107,8 @@ def test_a_file_is_the_module_it_would_be_imported_as(
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("def f(:\n", "SyntaxError: invalid syntax"),
         ("import sys\nsys.exit('usage')", "SystemExit: usage"),
+        (f"{QUEUE}queue.start(1)", STARTS),
+        (f"{QUEUE}queue.run(1)", STARTS),
     ],
 )
 def test_a_failing_module_shows_its_own_traceback(source: str, last: str, write: Write, load: Load) -> None:
@@ -111,7 +119,7 @@ def test_a_failing_module_shows_its_own_traceback(source: str, last: str, write:
         load(module)
 
     lines = caught.value.message.splitlines()
-    assert (lines[0], lines[-1]) == (f"{module} cannot be imported", last)
+    assert (lines[0], lines[-1]) == (f"{module} cannot be imported", last.replace("MODULE", module))
     assert f"{module}.py" in next(line for line in lines if line.startswith("  File "))
     assert caught.value.exit_code == 2
 

@@ -231,6 +231,29 @@ def test_workers_started_anew_know_all_tasks(place: Place, stream_key: str) -> N
     assert place.run("main.py") == "one two\n"
 
 
+def test_a_script_without_its_guard_starts_no_chain(place: Place) -> None:
+    """Workers that import it would start workers: the first of them says what to do, and that is all there is."""
+    (place.folder / "chain.py").write_text(
+        f"{NO_FORK}\n"
+        "from pathlib import Path\n"
+        "from pyxqueue import TaskQueue\n"
+        "with Path('imports').open('a') as file: file.write(f'{__name__}\\n')\n"
+        "queue = TaskQueue()\n"
+        "@queue.task\ndef job(): ...\n"
+        "queue.start(1)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "chain.py"], cwd=place.folder, env=place.environment, stderr=subprocess.PIPE, text=True,
+        timeout=PATIENCE, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "chain starts workers while it is imported for the tasks in it" in done.stderr
+    assert "the workers ended at once, with 2" in done.stderr
+    assert (place.folder / "imports").read_text() == "__main__\nchain\n"
+
+
 # --reload
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from attrs import evolve
 
 from pyxqueue import (
+    ConfigurationError,
     Progress,
     ResultTimeoutError,
     TaskCancelledError,
@@ -40,6 +42,22 @@ def test_get_waits_no_longer_than_it_is_told(queue: TaskQueue) -> None:
         handle.get(timeout=0.01)
     drain(queue)
     assert handle.get(timeout=0) == 1
+
+
+@pytest.mark.parametrize("timeout", ["5", float("nan"), [1]])
+def test_a_timeout_is_a_number(queue: TaskQueue, timeout: Any) -> None:
+    """Of seconds, wherever one is given."""
+    handle = queue.task(work)(1)
+    ways: list[Callable[[], object]] = [
+        lambda: handle.get(timeout),
+        lambda: handle(timeout=timeout),
+        lambda: asyncio.run(handle.aget(timeout)),
+        lambda: list(handle.watch(timeout)),
+    ]
+
+    for wait in ways:
+        with pytest.raises(ConfigurationError, match="must be a number of seconds"):
+            wait()
 
 
 def test_get_is_woken(queue: TaskQueue) -> None:

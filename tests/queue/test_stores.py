@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,7 @@ def test_one_store_or_the_other() -> None:
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
+        ({"broker": "redis://db"}, r"^broker='redis://db': a URL is the first argument, TaskQueue\('redis://db'\)"),
         (
             {"broker": object()},
             r"^broker=<object .*> is no Backend: it lacks adopt, cancel, claim, .*pyxqueue.protocols",
@@ -305,7 +307,10 @@ def test_eager_by_a_word_that_is_not_clear(monkeypatch: pytest.MonkeyPatch) -> N
     ("settings", "why"),
     [
         ({"store": "memory://"}, "a memory:// store lives in one process, so worker processes cannot share it"),
-        ({"eager": True}, "an eager queue runs its tasks where they are enqueued: it has no workers"),
+        (
+            {"eager": True},
+            r"an eager queue \(eager=True, PYXQUEUE_EAGER\) runs its tasks where they are",
+        ),
     ],
 )
 def test_a_store_of_one_process_has_no_workers(method: str, settings: dict[str, Any], why: str) -> None:
@@ -314,11 +319,28 @@ def test_a_store_of_one_process_has_no_workers(method: str, settings: dict[str, 
         getattr(TaskQueue(**settings), method)(1)
 
 
-@pytest.mark.parametrize("settings", [{"nworkers": -1}, {"threads": 0}, {"concurrency": -1}, {"grace": -1}])
-def test_numbers_of_workers_are_checked(settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"nworkers": -1}, "processes=-1 must be a whole number, 1 or more"),
+        ({"nworkers": "2"}, "processes='2' must be a whole number"),
+        ({"threads": 0}, "threads=0 must be a whole number"),
+        ({"concurrency": -1}, "concurrency=-1 must be"),
+        ({"grace": -1}, "grace=-1 must be a number of seconds"),
+        ({"grace": "soon"}, "grace='soon' must be a number of seconds"),
+    ],
+)
+def test_numbers_of_workers_are_checked(settings: dict[str, Any], why: str) -> None:
     """Before anything starts."""
-    with pytest.raises(ConfigurationError, match="workers cannot be started like this"):
+    with pytest.raises(ConfigurationError, match=f"workers cannot be started like this: {why}"):
         TaskQueue("redis://127.0.0.1:1/0").start(**settings)
+
+
+def test_run_needs_the_main_thread(tmp_path: Path) -> None:
+    """No signal would reach it elsewhere."""
+    queue = TaskQueue(f"sqlite:///{tmp_path}/queue.db")
+    with ThreadPoolExecutor() as pool, pytest.raises(ConfigurationError, match=r"queue\.run.. needs the main thread"):
+        pool.submit(queue.run, 1).result()
 
 
 def test_shutdown_belongs_to_start() -> None:

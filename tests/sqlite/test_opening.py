@@ -94,6 +94,24 @@ def test_a_missing_folder_is_said(open_store: Open, file: Path) -> None:
         open_store(file.parent / "no" / "queue.db").lease()
 
 
+def test_a_file_where_a_folder_should_be_is_said(open_store: Open, file: Path) -> None:
+    """It is not missing, and making it would fail."""
+    file.touch()
+
+    with pytest.raises(ConfigurationError, match=r"queue\.db is no folder"):
+        open_store(file / "queue.db").lease()
+
+
+def test_what_cannot_be_seen_is_not_missing(open_store: Open, tmp_path: Path) -> None:
+    """To whoever only looks, too: that there is no queue would be a wrong answer."""
+    store = open_store(tmp_path / ("x" * 300))
+
+    with pytest.raises(StoreFileError, match="cannot be reached"):
+        store.groups()
+    with pytest.raises(StoreFileError, match="cannot be reached"):
+        store.lease()
+
+
 def test_a_link_to_nowhere_is_said(open_store: Open, tmp_path: Path) -> None:
     """As what it is, and not as a file that somebody has deleted."""
     link = tmp_path / "link.db"

@@ -12,6 +12,7 @@ from ...errors import ConfigurationError
 from ...message import ConsumerInfo, Depth, TaskInfo, TaskStatus, check_adoptable
 from . import tending
 from .group import CHUNK, Group
+from .location import is_there
 from .queue import Groups, Queue
 from .rows import COLUMNS, Row, info_of, padded
 from .schema import DELAYED, FAILED, FINISHED, HELD, READY
@@ -109,7 +110,7 @@ class SQLiteInspector:
 
     def groups(self) -> Sequence[str]:
         # Whoever looks for a queue shall not make one.
-        if not os.path.exists(self._store.location.path):  # noqa: PTH110 - which raises nothing
+        if not is_there(self._store.location.path):
             return []
         return self._queue.look_around(lambda groups: sorted(groups.registered))
 

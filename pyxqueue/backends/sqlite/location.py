@@ -75,6 +75,8 @@ def prepare_folder(location: Location, file_system: FileSystemOf) -> None:
     if folder.name == PRIVATE_FOLDER:
         _make_private(folder)
     try:
+        if folder.exists() and not folder.is_dir():
+            raise ConfigurationError(f"{folder} is no folder: move it away, or name another file")
         if not folder.is_dir():
             raise ConfigurationError(f"the folder {folder} does not exist: make it, or name another file")
         if Path(location.path).is_dir():
@@ -98,6 +100,17 @@ def _make_private(folder: Path) -> None:
         raise StoreFileError(f"the folder {folder} cannot be made: {error}") from error
     with suppress(OSError):  # the store's own file says what is wrong
         (folder / ".gitignore").write_text("*\n")
+
+
+def is_there(path: str) -> bool:
+    """Whether there is something at `path`. Raises `StoreFileError` where that cannot be told."""
+    try:
+        os.stat(path)  # noqa: PTH116 - as everywhere here, a str
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StoreFileError(f"{path} cannot be reached: {error}") from error
+    return True
 
 
 def make_file(path: str) -> None:

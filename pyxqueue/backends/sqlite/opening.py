@@ -14,7 +14,7 @@ from ...errors import ConfigurationError, StoreFileError
 from . import schema, versions
 from .driver import Connection, Driver
 from .faults import vanished
-from .location import FileSystemOf, Location, file_system_of, make_file, prepare_folder
+from .location import FileSystemOf, Location, file_system_of, is_there, make_file, prepare_folder
 from .process import PROCESS, Inode
 
 _MAGIC = b"SQLite format 3\0"
@@ -51,7 +51,7 @@ class Opener:
             )
         with PROCESS.opening:
             prepare_folder(location, self.file_system)
-            if not os.path.exists(location.path):  # noqa: PTH110 - a str is what we have
+            if not is_there(location.path):
                 self._make(location)
             inode = inode_of(location.path)
             if inode is None:
