@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar, cast
 
 from attrs import frozen
 
 from .bar import ProgressBar
+from .clock import is_over
 from .codec import Codec
 from .errors import (
     BrokerUnavailableError,
@@ -30,8 +32,6 @@ _SLICE = 1_000
 _SILENCE = 3_000
 """Ms to wait for a result before looking whether there is anybody to bring it."""
 
-_ALONE = "no worker serves its queue: is one running, on the same store?"
-
 log = logging.getLogger("pyxqueue")
 
 
@@ -48,6 +48,15 @@ class Reader:
     def one_store(self) -> bool:
         """Whether the store of the results is also the broker, and so knows which tasks there are."""
         return same_store(self.results, self.inspector)
+
+    def alone(self) -> str:
+        """What to say to who waits where there is no worker; nothing if there is one, or that cannot be told."""
+        try:
+            if in_one_process(self.inspector) or self.inspector.consumers():
+                return ""
+        except BrokerUnavailableError:
+            return ""
+        return "no worker serves its queue: is one running, on the same store?"
 
 
 class AsyncResult(Generic[R]):
@@ -85,15 +94,17 @@ class AsyncResult(Generic[R]):
         with self._in_time(timeout, deadline):
             while True:
                 (record,) = reader.results.wait([self.task_id], _SILENCE if silent else self._patience(deadline))
-                if record is None and self._ended(
-                    reader.inspector.show([self.task_id])[0], timeout, deadline, reader.inspector.consumers
-                ):
-                    (record,) = reader.results.wait([self.task_id], 0)
-                    record = self._final(record, reader.inspector.show([self.task_id])[0])
+                if record is None:
+                    info = known(self.task_id, reader.inspector.show([self.task_id])[0])
+                    if info.status.finished:
+                        (record,) = reader.results.wait([self.task_id], 0)
+                        record = self._final(record, reader.inspector.show([self.task_id])[0])
+                    elif timeout is not None and (reader.one_store or is_over(deadline)):
+                        raise late(info, timeout, reader.alone())
                 if record is not None and record.status.finished:
                     return self._open(record)
-                if silent and not in_one_process(reader.inspector) and not reader.inspector.consumers():
-                    log.warning("task %s waits, and %s", self.task_id, _ALONE)
+                if silent and (alone := reader.alone()):
+                    log.warning("task %s waits, and %s", self.task_id, alone)
                 silent = False
 
     async def aget(self, timeout: float | None = None) -> R:
@@ -101,15 +112,23 @@ class AsyncResult(Generic[R]):
         if self._value is not _NOTHING:
             return cast(R, self._value)
         deadline = _deadline(timeout)
-        producer = self._reader.producer
+        reader, producer = self._reader, self._reader.producer
+        silent = timeout is None
         with self._in_time(timeout, deadline):
             while True:
-                (record,) = await producer.wait([self.task_id], self._patience(deadline))
-                if record is None and self._ended((await producer.show([self.task_id]))[0], timeout, deadline):
-                    (record,) = await producer.wait([self.task_id], 0)
-                    record = self._final(record, (await producer.show([self.task_id]))[0])
+                (record,) = await producer.wait([self.task_id], _SILENCE if silent else self._patience(deadline))
+                if record is None:
+                    info = known(self.task_id, (await producer.show([self.task_id]))[0])
+                    if info.status.finished:
+                        (record,) = await producer.wait([self.task_id], 0)
+                        record = self._final(record, (await producer.show([self.task_id]))[0])
+                    elif timeout is not None and (reader.one_store or is_over(deadline)):
+                        raise late(info, timeout, await asyncio.to_thread(reader.alone))
                 if record is not None and record.status.finished:
                     return self._open(record)
+                if silent and (alone := await asyncio.to_thread(reader.alone)):
+                    log.warning("task %s waits, and %s", self.task_id, alone)
+                silent = False
 
     def __await__(self) -> Generator[Any, None, R]:
         return self.aget().__await__()
@@ -163,10 +182,7 @@ class AsyncResult(Generic[R]):
         return hash(self.task_id)
 
     def _info(self) -> TaskInfo:
-        info = self._reader.inspector.show([self.task_id])[0]
-        if info is None:
-            raise unknown(self.task_id)
-        return info
+        return known(self.task_id, self._reader.inspector.show([self.task_id])[0])
 
     @contextmanager
     def _in_time(self, timeout: float | None, deadline: float | None) -> Iterator[None]:
@@ -174,7 +190,7 @@ class AsyncResult(Generic[R]):
         try:
             yield
         except BrokerUnavailableError as error:
-            if timeout and deadline is not None and time.monotonic() >= deadline:
+            if timeout and is_over(deadline):
                 text = f"task {self.task_id} has not ended within {timeout:g} s, as far as is known: {error}"
                 raise ResultTimeoutError(text) from error
             raise
@@ -186,27 +202,6 @@ class AsyncResult(Generic[R]):
         if self._reader.one_store:
             return left
         return _SLICE if left is None else min(left, _SLICE)
-
-    def _ended(
-        self,
-        info: TaskInfo | None,
-        timeout: float | None,
-        deadline: float | None,
-        workers: Callable[[], Sequence[object]] = lambda: [None],
-    ) -> bool:
-        """The wait has brought no record: whether the task has ended all the same. Raises if there is no such task, or
-        if the time is up; where there are no `workers`, it says so."""
-        if info is None:
-            raise unknown(self.task_id)
-        if info.status.finished:
-            return True
-        over = self._reader.one_store or (deadline is not None and time.monotonic() >= deadline)
-        if timeout is not None and over:
-            state = info.status.name
-            alone = "" if workers() else f", and {_ALONE}"
-            why = f", {put_off}" if (put_off := reason(info)) else alone
-            raise ResultTimeoutError(f"task {self.task_id} has not ended within {timeout:g} s: it is {state}{why}")
-        return False
 
     def _final(self, record: Record | None, info: TaskInfo | None) -> Record | None:
         """The record of a task that has ended: the store's, else what the broker knows of its end."""
@@ -252,9 +247,11 @@ class Watch:
         deadline = _deadline(self._timeout)
         seen: TaskInfo | None = None
         while True:
-            info = self._reader.inspector.watch(self._task_id, seen, _left(deadline))
-            change, seen = self._change(seen, info, deadline)
-            if change is not None:
+            before = seen
+            seen = known(self._task_id, self._reader.inspector.watch(self._task_id, before, _left(deadline)))
+            if self._timeout is not None and not seen.status.finished and is_over(deadline):
+                raise late(seen, self._timeout, self._reader.alone())
+            if (change := _change(before, seen)) is not None:
                 yield change
             if seen.status.finished:
                 return
@@ -263,23 +260,26 @@ class Watch:
         deadline = _deadline(self._timeout)
         seen: TaskInfo | None = None
         while True:
-            info = await self._reader.producer.watch(self._task_id, seen, _left(deadline))
-            change, seen = self._change(seen, info, deadline)
-            if change is not None:
+            before = seen
+            seen = known(self._task_id, await self._reader.producer.watch(self._task_id, before, _left(deadline)))
+            if self._timeout is not None and not seen.status.finished and is_over(deadline):
+                raise late(seen, self._timeout, await asyncio.to_thread(self._reader.alone))
+            if (change := _change(before, seen)) is not None:
                 yield change
             if seen.status.finished:
                 return
 
-    def _change(
-        self, seen: TaskInfo | None, info: TaskInfo | None, deadline: float | None
-    ) -> tuple[Progress | None, TaskInfo]:
-        """The new progress, if it is one, and what has now been seen."""
-        if info is None:
-            raise unknown(self._task_id)
-        if not info.status.finished and deadline is not None and time.monotonic() >= deadline:
-            raise ResultTimeoutError(f"task {self._task_id} has not ended in time: it is {info.status.name}")
-        before = seen.progress if seen else None
-        return (info.progress if info.progress != before else None), info
+
+def _change(before: TaskInfo | None, now: TaskInfo) -> Progress | None:
+    """The progress, if it is another one."""
+    return now.progress if before is None or now.progress != before.progress else None
+
+
+def known(task_id: str, info: TaskInfo | None) -> TaskInfo:
+    """Raises `UnknownTaskError` for a task that the store does not know."""
+    if info is None:
+        raise unknown(task_id)
+    return info
 
 
 def unknown(task_id: str) -> UnknownTaskError:
@@ -287,6 +287,12 @@ def unknown(task_id: str) -> UnknownTaskError:
         f"no task has the id {task_id!r}: it was never enqueued on this queue and group, was deleted, or its result "
         f"has expired"
     )
+
+
+def late(info: TaskInfo, timeout: float, alone: str) -> ResultTimeoutError:
+    """The error for who waited `timeout` seconds in vain; `alone`, what there is to say about the workers."""
+    why = "".join(f", {text}" if text else "" for text in (reason(info), f"and {alone}" if alone else ""))
+    return ResultTimeoutError(f"task {info.id} has not ended within {timeout:g} s: it is {info.status.name}{why}")
 
 
 def reason(info: TaskInfo) -> str:

@@ -95,6 +95,28 @@ def test_who_waits_without_a_limit_is_told_once_that_nobody_works(
     )
 
 
+def test_who_awaits_is_told_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a limit by the error, without one by the log."""
+    monkeypatch.setattr("pyxqueue.result._SILENCE", 10)
+
+    async def main(queue: TaskQueue) -> object:
+        handle = queue.task(work)(1)
+        for wait in (handle.aget(0.01), anext(aiter(handle.watch(0.01)))):
+            with pytest.raises(ResultTimeoutError, match=r"within 0\.01 s: it is PENDING, and no worker serves"):
+                await wait
+        waiting = asyncio.create_task(handle.aget())
+        await asyncio.to_thread(until, lambda: caplog.messages, "the hint")
+        await asyncio.to_thread(drain, queue)
+        return await waiting
+
+    with closing(TaskQueue(f"sqlite:///{tmp_path}/queue.db")) as queue:
+        assert asyncio.run(main(queue)) == 1
+    (hint,) = caplog.messages
+    assert hint.endswith("no worker serves its queue: is one running, on the same store?")
+
+
 def test_a_task_that_no_worker_has_says_so(tmp_path: Path) -> None:
     """A worker of an older program is at work: that it puts the task off is told to who waits."""
     url = f"sqlite:///{tmp_path}/queue.db"
@@ -235,7 +257,7 @@ def test_watch_ends_with_its_timeout(queue: TaskQueue) -> None:
     """When nothing changes."""
     handle = queue.task(work)()
 
-    with pytest.raises(ResultTimeoutError, match="has not ended in time: it is PENDING"):
+    with pytest.raises(ResultTimeoutError, match=r"has not ended within 0\.01 s: it is PENDING"):
         list(handle.watch(timeout=0.01))
 
 
