@@ -55,7 +55,7 @@ class Broker(Protocol):
     """Holds the messages of one group of one queue, and lends them to workers.
 
     * **B1 Idempotent.** A second `enqueue` of an id changes nothing and answers False, for as long as the task lives
-      and for ``max(record.ttl, 1 h)`` after it ended.
+      and for ``max(record.ttl, 1 h)`` after it ended. What is among the failed lives, however old it is.
     * **B2 One holder.** What `claim` handed out is handed to nobody else while its lease lasts. Every claim issues a
       new receipt, with a larger `rank`. `claim` never answers more than `limit`; first deliveries come in the order
       of their enqueue.
@@ -66,6 +66,7 @@ class Broker(Protocol):
       refused settlement changes nothing at all: no record, no state, no retry, no follow-up.
     * **B5 Atomic.** An accepted settlement takes effect in one step: the record (where broker and result store are
       one object), the verdict and the follow-ups. Items are independent of each other; a repeat is refused.
+      An end without a record gets one; that of a burial has the reason as its failure's message.
     * **B6 Extend never steals.** `extend` moves the end of the lease of the current receipt and nothing else: never
       the holder, never the receipt, nor a message that is settled or held by another (LOST).
     * **B7 Nothing is dropped.** An entry that is no message is delivered as `Unreadable`. What is buried keeps its
@@ -75,8 +76,10 @@ class Broker(Protocol):
     * **B9 Groups are separate queues.** `enqueue` puts one copy into every registered group. From there on nothing
       that happens in one group shows in another.
     * **B10 Progress is fenced.** Only the current receipt writes it; the last write wins; a retry starts without;
-      the value in the settlement's record is the last and stays readable with the record.
-    * **B11 Only what was started is charged.** Retry: `attempt` + 1. Return: nothing, but with a delay `returns` + 1.
+      the value in the settlement's record is the last and stays readable with the record; where it has none, the
+      last that was written is.
+    * **B11 Only what was started is charged.** Retry: `attempt` + 1, and `suspect` no more; crashes and returns
+      stay. Return: nothing, but with a delay `returns` + 1.
       `release`: `crashes` + 1 and `suspect` for what was started, nothing for the rest. A lease that ended: `suspect`;
       if it already was a suspect, `crashes` + 1.
     * **B12 The body is opaque.** Bodies, names and headers come out byte for byte as they went in, also after a
@@ -146,8 +149,8 @@ class ResultStore(Protocol):
     def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
         """Wait up to `timeout` ms (None: without limit) for the records of all `ids` (R2).
 
-        Where the store also is the broker, it answers before the timeout if an id is not known to it: nothing would
-        ever come.
+        Where the store also is the broker, it answers before the timeout if for an id nothing can come: it is not
+        known, or its task has ended and the record is gone.
         """
         ...
 
@@ -160,14 +163,18 @@ class Inspector(Protocol):
     * **I1 Derived states.** Waiting is PENDING, or RETRY from the second attempt on; held is STARTED with its worker;
       ended is what its record says. A task is in exactly one of ready, held, delayed, failed, finished.
     * **I2 Requeue keeps.** `requeue` of a failed or finished task makes it ready under the same id, with the same
-      bytes, as attempt 1 without crashes. The old record is gone. It is refused (False) for one still under way.
-    * **I3 Cancel.** A waiting task ends CANCELLED at once; of a held one the holder learns it from `extend`.
+      bytes, as attempt 1 without crashes and returns. The old record is gone. It is refused (False) for one still
+      under way.
+    * **I3 Cancel.** A waiting task ends CANCELLED at once; of a held one the holder learns it from `extend`. If
+      it would wait again (Retry, Return, a release, the end of its lease), it ends CANCELLED instead.
     * **I4 List.** `tasks` shows each task of a state once, newest first, in pages; `depth` counts the same.
     * **I5 Delete.** `delete` removes a task that is not held, with its record, and is refused for a held one.
+      The id is free again, also where nothing but the id was still known.
     * **I6 Watch.** `watch` answers as soon as a task's status or progress differs from what was seen; it is woken by
       progress and by the end, and misses none.
     * **I7 Adopt.** `adopt` puts a task that another store showed into this group and no other, where it stood there:
       waiting, delayed until its `due`, or failed with its reason and record; bytes, attempt, crashes and returns stay.
+      A failure without a record gets one, as in B5.
       An id that is known is refused (False), and nothing changes.
     """
 

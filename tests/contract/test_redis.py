@@ -15,6 +15,8 @@ from ..support.redis_harness import RedisHarness
 
 
 class TestFakeRedis(BackendContract):
+    crosses_forks = False
+
     @pytest.fixture
     def harness(self) -> Iterator[RedisHarness]:
         harness = RedisHarness(fakeredis.FakeRedis(protocol=2))

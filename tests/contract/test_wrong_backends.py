@@ -10,7 +10,21 @@ from pyxqueue.protocols import Broker, Inspector, ResultStore
 from pyxqueue.testing.contract import BackendContract
 from pyxqueue.testing.contract.laws import read_laws
 
-from . import wrong_adopters, wrong_brokers, wrong_corners, wrong_inspectors, wrong_keepers, wrong_stores
+from . import (
+    wrong_adopters,
+    wrong_brokers,
+    wrong_corners,
+    wrong_extremes,
+    wrong_inspectors,
+    wrong_keepers,
+    wrong_leftovers,
+    wrong_lookalikes,
+    wrong_neighbours,
+    wrong_overlooked,
+    wrong_records,
+    wrong_stores,
+    wrong_texts,
+)
 from .wrong import Wrong
 
 WRONG = [
@@ -20,6 +34,13 @@ WRONG = [
     *wrong_inspectors.COLLECTION.all,
     *wrong_adopters.COLLECTION.all,
     *wrong_corners.COLLECTION.all,
+    *wrong_extremes.COLLECTION.all,
+    *wrong_texts.COLLECTION.all,
+    *wrong_neighbours.COLLECTION.all,
+    *wrong_lookalikes.COLLECTION.all,
+    *wrong_records.COLLECTION.all,
+    *wrong_leftovers.COLLECTION.all,
+    *wrong_overlooked.COLLECTION.all,
 ]
 
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
+import pytest
 from redis import Redis
 
 from pyxqueue import TaskQueue
+from pyxqueue.backends.redis import RedisBackend
+from pyxqueue.message import TaskInfo
+from pyxqueue.testing.contract.harness import done, held, info, settled
+from pyxqueue.testing.contract.laws import law
 from tests.support.until import until
+
+I6 = law("I6")
 
 
 def test_the_client_of_a_loop_ends_with_it(redis_url: str, stream_key: str) -> None:
@@ -24,3 +32,23 @@ def test_the_client_of_a_loop_ends_with_it(redis_url: str, stream_key: str) -> N
         until(lambda: {one["id"] for one in client.client_list()} <= before, "their connections are closed")
     assert queue.stores.inspector.depth().ready == 6
     queue.close()
+
+
+def test_a_watch_looks_again_at_its_end(redis_url: str, stream_key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What changed without waking anybody, such as the deletion of a finished task, is answered at the timeout."""
+    backend = TaskQueue(redis_url, stream_key=stream_key).stores.broker
+    assert isinstance(backend, RedisBackend)
+    settled(backend, I6, done(held(backend, I6)))
+    seen = info(backend, "a", I6)
+    side = backend.asynchronous()
+    look = side.show
+
+    async def look_then_delete(ids: Sequence[str]) -> Sequence[TaskInfo | None]:
+        found = await look(ids)
+        backend.delete(ids)
+        return found
+
+    monkeypatch.setattr(side, "show", look_then_delete)
+
+    assert asyncio.run(side.watch("a", seen, 100)) is None
+    backend.close()

@@ -98,7 +98,7 @@ class AsyncRedisProducer:
                 if info is None or info.differs(seen):
                     return info
                 if not await woken(until_look(deadline)):
-                    return info
+                    return (await self.show([task_id]))[0]
 
     async def _look(self, ids: Sequence[str], deadline: float | None) -> list[Record | Unknown | None]:
         left = seconds_left(deadline)

@@ -183,20 +183,23 @@ def deliveries(reply: Any, consumer: str) -> list[Delivery]:
     return found
 
 
-def _verdict_args(settlement: Settlement, task_id: str) -> tuple[str, Arg, Record | None]:
+def _verdict_args(settlement: Settlement, task_id: str, entry: str, consumer: str) -> tuple[str, Arg, Record | None]:
     """The verdict's word, its detail, and the record an ending verdict must have."""
+
+    def made(status: TaskStatus, error: Failure | None = None) -> Record:
+        return Record(task_id, status, error=error, worker=consumer, rank=entry_rank(entry))
+
     match settlement.verdict:
         case Retry(delay):
             return "retry", delay, settlement.record
         case Return(delay):
             return "return", delay, settlement.record
         case Bury(reason):
-            failure = Failure("Buried", reason)
-            return "bury", reason, settlement.record or Record(task_id, TaskStatus.FAILURE, error=failure)
+            return "bury", reason, settlement.record or made(TaskStatus.FAILURE, Failure("Buried", reason))
         case Cancelled():
-            return "done", "", settlement.record or Record(task_id, TaskStatus.CANCELLED)
+            return "done", "", settlement.record or made(TaskStatus.CANCELLED)
         case Done():
-            return "done", "", settlement.record or Record(task_id, TaskStatus.SUCCESS)
+            return "done", "", settlement.record or made(TaskStatus.SUCCESS)
 
 
 def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Settlement]) -> Command[list[bool]]:
@@ -205,7 +208,7 @@ def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Sett
     args: list[Arg] = [group, history]
     for settlement in settlements:
         entry, consumer, task_id, raw = open_receipt(settlement.receipt)
-        verdict, detail, record = _verdict_args(settlement, task_id)
+        verdict, detail, record = _verdict_args(settlement, task_id, entry, consumer)
         fields = record_to_fields(record) if record else []
         ttl = min(record.ttl, MAX_TTL) if record else 0
         script_keys.append(prefix + task_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import queue
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, TypeAlias
 
 import msgspec
 from attrs import frozen
@@ -22,6 +23,8 @@ from .waiting import Waker, until_look
 
 _PAGE = 256
 ENDED: tuple[str, ...] = ("failed", "history")
+_Position: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^\([0-9]+-[0-9]+$")]
+"""Where a walk over a stream goes on: behind that entry."""
 
 
 @frozen
@@ -81,14 +84,14 @@ class RedisInspector:
                 try:
                     inbox.get(timeout=until_look(deadline))
                 except queue.Empty:
-                    if is_over(deadline):
-                        return info
+                    if is_over(deadline):  # what would wake nobody is seen all the same
+                        return self.show([task_id])[0]
 
     def tasks(
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
     ) -> tuple[Sequence[TaskInfo], str]:
         try:
-            position = msgspec.json.decode(cursor, type=dict[str, str]) if cursor else {}
+            position = msgspec.json.decode(cursor, type=dict[str, _Position]) if cursor else {}
         except msgspec.MsgspecError as error:
             raise ConfigurationError(f"{cursor!r} is not a cursor that `tasks` has answered") from error
         walk = heapq.merge(

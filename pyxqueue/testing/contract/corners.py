@@ -47,7 +47,7 @@ class BrokerCorners(Contract):
     def test_b1_ids_are_compared_whole(self, harness: Harness) -> None:
         """Two ids are one only if every character is the same."""
         backend = harness.open()
-        ids = ["a", "A", "a.", "-a", "x" * 63 + "1", "x" * 63 + "2", "..", "1", "01"]
+        ids = ["a", "A", "a.", "-a", ".a", "a.tmp", "x" * 63 + "1", "x" * 63 + "2", "..", "1", "01", "1000", "1e3"]
         B1.same(list(backend.enqueue([job(task_id) for task_id in ids])), [True] * len(ids), f"the enqueue of {ids}")
         B1.same(ids_of(take(backend)), ids, "what could be claimed of them")
 

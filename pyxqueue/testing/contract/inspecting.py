@@ -196,11 +196,12 @@ class LookLaws(Contract):
         """A cursor that no page answered raises `ConfigurationError`."""
         backend = harness.open()
         take(backend)
-        try:
-            backend.tasks(None, "no cursor", 10)
-        except ConfigurationError:
-            return
-        raise I4.broken("a made-up cursor was taken for one")
+        for cursor in ("no cursor", "-1", '{"live": "x"}', "\x00"):
+            try:
+                backend.tasks(None, cursor, 10)
+            except ConfigurationError:
+                continue
+            raise I4.broken(f"the made-up cursor {cursor!r} was taken for one")
 
     def _one_of_each(self, backend: Backend) -> None:
         settled(backend, I4, done(held(backend, I4, "done")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...message import DEDUPE_MS, Progress, Retry, Return, Settlement, TaskStatus
+from ...message import DEDUPE_MS, Progress, Record, Retry, Return, Settlement, TaskStatus
 from ...protocols import Backend
 from .claiming import patiently
 from .harness import (
@@ -278,7 +278,8 @@ class QueueLaws(Contract):
     def _rounds(self, backend: Backend, harness: Harness, name: str, rounds: int) -> None:
         """Tasks that end in every way; then time until nothing needs to be known about them."""
         for number in range(rounds):
-            a, b, c, d, e, f = (f"{name}-{number}-{way}" for way in "abcdef")
+            a, b, c, d, e, f, g = (f"{name}-{number}-{way}" for way in "abcdefg")
+            self._detours(backend, harness, g)
             settled(backend, B13, done(held(backend, B13, a), ttl=2_000))
             settled(backend, B13, done(held(backend, B13, b), ttl=2 * DEDUPE_MS))
             settled(backend, B13, buried(held(backend, B13, c)))
@@ -290,6 +291,27 @@ class QueueLaws(Contract):
         backend.trim(0)
         harness.advance(3 * 24 * 60 * MINUTE)
         take(backend)
+
+    def _detours(self, backend: Backend, harness: Harness, task_id: str) -> None:
+        """One task to which happens whatever can happen before an end, and what it leads to."""
+        first = held(backend, B13, task_id)
+        extended(backend, first, Progress(1, 2))
+        settled(backend, B13, Settlement(first.receipt, Retry()))
+        backend.settle([done(first)])
+        settled(backend, B13, Settlement(take_one(backend, B13).receipt, Return(1_000)))
+        harness.advance(1_001)
+        backend.release("one", [take_one(backend, B13).receipt])
+        take_one(backend, B13)
+        harness.advance(harness.lease + 1)
+        settled(backend, B13, done(take_one(backend, B13), then=[job(f"{task_id}-next")]))
+        backend.requeue([task_id])
+        settled(backend, B13, *(done(delivery) for delivery in take_exactly(backend, 2, B13)))
+        backend.enqueue([job(f"{task_id}-moved")])
+        moved = [task for task in backend.show([f"{task_id}-moved"]) if task is not None]
+        backend.delete([f"{task_id}-moved"])
+        backend.adopt(moved)
+        backend.cancel([f"{task_id}-moved"])
+        backend.put([Record(f"{task_id}-foreign", TaskStatus.SUCCESS, ttl=2_000)])
 
     def test_b13_ids_are_forgotten_in_the_end(self, harness: Harness) -> None:
         """Long after its end, an id may be used again."""

@@ -20,12 +20,8 @@ def values(records: Sequence[Record | None]) -> list[bytes | None]:
     return [None if record is None else record.value for record in records]
 
 
-class ResultStoreContract(Contract):
-    """R1 to R5, for every store of results.
-
-    A store that is no broker sets `is_broker` to False; `harness.open` then answers a `ResultStore`, and the tests
-    that need a queue do not exist for it: they are in `BackendContract`.
-    """
+class RecordLaws(Contract):
+    """R1 to R5, for every store of results."""
 
     is_broker = True
     """The store knows which ids are under way, so `wait` gives up early for the others."""

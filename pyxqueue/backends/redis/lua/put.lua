@@ -1,7 +1,7 @@
 -- Store records that did not come with a settlement (the broker is another store).
 -- KEYS the five keys of the group, then the task key of each record
 -- ARGV group, then per record: id, ttl in ms, rank, number of values, values
--- Returns 1 or 0 per record: 0 where a record of a later holder is already there.
+-- Returns 1 or 0 per record: 0 where a record of a later holder can still be read.
 local now, answers, item, arg = now_ms(), {}, 6, 2
 
 -- Ranks have up to 20 digits, more than a Lua number holds.
@@ -13,8 +13,9 @@ end
 while arg <= #ARGV do
   local id, ttl, rank, count = unpack(ARGV, arg, arg + 3)
   local task = KEYS[item]
-  local stored = redis.call('HGET', task, 'rank')
-  local accepted = not (stored and below(rank, stored))
+  local stored, finished, lives = unpack(redis.call('HMGET', task, 'rank', 'finished', 'ttl'))
+  local readable = finished and finished + lives > now
+  local accepted = not (readable and stored and below(rank, stored))
   if accepted then
     local channels = redis.call('HGET', task, 'w')
     redis.call('DEL', task)

@@ -1,0 +1,115 @@
+"""Backends whose records are wrong at their corners: in their ranks, in how long they live, in what goes with them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from attrs import evolve
+
+from pyxqueue.backends.memory import MemoryBackend
+from pyxqueue.backends.memory.entry import Entry, Place
+from pyxqueue.backends.memory.group import Group
+from pyxqueue.message import Failure, Record, TaskStatus
+
+from .wrong import Collection
+
+COLLECTION = Collection()
+breaks = COLLECTION.breaks
+
+
+@breaks("R1")
+class RefusedRecordRenewsTheTtl(Group):
+    def put(self, record: Record, now: int) -> None:
+        stored = self.read(record.id, now)
+        super().put(record, now)
+        if stored is not None and stored.rank > record.rank:
+            self.tasks[record.id].record = evolve(stored, ttl=record.ttl)
+
+
+@breaks("R1")
+class RankOutlivesItsRecord(Group):
+    _rank = 0
+
+    def put(self, record: Record, now: int) -> None:
+        if record.rank >= self._rank:
+            super().put(record, now)
+
+    def forget(self, task_id: str, now: int) -> None:
+        stored = self.read(task_id, now)
+        self._rank = stored.rank if stored else 0
+        super().forget(task_id, now)
+
+
+@breaks("R1")
+class NoRankAlwaysWins(Group):
+    def put(self, record: Record, now: int) -> None:
+        if record.rank == 0:
+            self.forget(record.id, now)
+        super().put(record, now)
+
+
+@breaks("R1")
+class SettledRecordsHaveNoRank(Group):
+    def end(self, entry: Entry, place: Place, record: Record, now: int) -> None:
+        super().end(entry, place, evolve(record, rank=0), now)
+
+
+@breaks("R1")
+class MadeRecordsHaveNoRank(Group):
+    def minimal(self, entry: Entry, status: TaskStatus, error: Failure | None = None) -> Record:
+        return evolve(super().minimal(entry, status, error), rank=0)
+
+
+@breaks("R2")
+class WaitWithoutTimeIsForEver(MemoryBackend):
+    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+        return super().wait(ids, timeout or None)
+
+
+@breaks("R2")
+class WaitCountsTheRecords(MemoryBackend):
+    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+        if len(set(ids)) < len(ids) and timeout is None:
+            time.sleep(2)  # the fault itself: longer than the test's patience
+        return super().wait(ids, timeout)
+
+
+@breaks("R2")
+class WaitsForWhatHasEnded(Group):
+    """The task is known, so its record may come."""
+
+    def may_come(self, task_id: str) -> bool:
+        return task_id in self.tasks
+
+
+@breaks("R3")
+class ZeroTtlIsForEver(Group):
+    def put(self, record: Record, now: int) -> None:
+        super().put(evolve(record, ttl=record.ttl or 10**12), now)
+
+
+@breaks("R3")
+class ReadingRenews(Group):
+    def read(self, task_id: str, now: int) -> Record | None:
+        record = super().read(task_id, now)
+        if record is not None:
+            self.tasks[task_id].record = evolve(record, finished=now)
+        return record
+
+
+@breaks("R4")
+class ForgetTakesTheProgress(Group):
+    def forget(self, task_id: str, now: int) -> None:
+        if entry := self.tasks.get(task_id):
+            entry.progress = None
+        super().forget(task_id, now)
+
+
+@breaks("R4")
+class ForgetTakesTheRow(Group):
+    def forget(self, task_id: str, now: int) -> None:
+        super().forget(task_id, now)
+        entry = self.tasks.get(task_id)
+        if entry is not None and entry.place is Place.PAST:
+            self.remove(entry)
