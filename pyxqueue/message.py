@@ -72,10 +72,11 @@ class Message:
     enqueued: int = 0
     """When the store accepted it (ms of the store's clock); the store stamps it."""
     delay: int = 0
-    """Milliseconds the store shall wait before it is due; the store turns it into `due`."""
+    """Milliseconds the store shall wait before it is due; the store turns it into `due`. 0 or less is at once."""
     due: int = 0
     """Not claimable before this moment (ms of the store's clock); 0 is at once."""
     expires: int = 0
+    """Kept, as are `priority`, `parent` and `reply`; this release acts on none of them."""
     priority: int = 0
     headers: Mapping[str, str] = NO_HEADERS
     """Free text pairs (tracing, tenant); they survive retry and burial."""

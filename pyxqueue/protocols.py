@@ -123,7 +123,8 @@ class Broker(Protocol):
         ...
 
     def interrupt(self) -> None:
-        """Make a `claim` that waits, in another thread, answer now. May be called from any thread."""
+        """Make a `claim` that waits, in another thread, answer now; if none does, the next one will not wait. May be
+        called from any thread."""
         ...
 
     def close(self) -> None:
@@ -171,7 +172,8 @@ class Inspector(Protocol):
     * **I5 Delete.** `delete` removes a task that is not held, with its record, and is refused for a held one.
       The id is free again, also where nothing but the id was still known.
     * **I6 Watch.** `watch` answers as soon as a task's status or progress differs from what was seen; it is woken by
-      progress and by the end, and misses none.
+      progress and by the end, and misses none. Any other change it finds when it looks again, at its timeout at
+      the latest.
     * **I7 Adopt.** `adopt` puts a task that another store showed into this group and no other, where it stood there:
       waiting, delayed until its `due`, or failed with its reason and record; bytes, attempt, crashes and returns stay.
       A failure without a record gets one, as in B5.
@@ -185,9 +187,10 @@ class Inspector(Protocol):
     def tasks(
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
     ) -> tuple[Sequence[TaskInfo], str]:
-        """A page of at most `count` tasks and the cursor of the next page ("" after the last). None is all states.
+        """A page of at most `count` tasks, 1 or more, and the cursor of the next page ("" after the last).
 
-        Newest first means: last put in its place. Raises `ConfigurationError` for a cursor it has not answered.
+        `state` None is all states. Newest first means: last put in its place. Raises `ConfigurationError` for a cursor
+        it has not answered.
         """
         ...
 
@@ -195,7 +198,9 @@ class Inspector(Protocol):
         """Wait up to `timeout` ms until status or progress differ from `seen`; answers what `show` does (I6)."""
         ...
 
-    def consumers(self) -> Sequence[ConsumerInfo]: ...
+    def consumers(self) -> Sequence[ConsumerInfo]:
+        """Who works for the group: each from its first claim until its release, also while it holds nothing."""
+        ...
 
     def depth(self) -> Depth: ...
 

@@ -317,7 +317,8 @@ class TaskQueue(Administration):
         concurrency: int | None = None,
         grace: float = DEFAULT_GRACE,
     ) -> None:
-        """`run` in a process of its own; returns at once. They stop with `shutdown`, or when this program ends."""
+        """`run` in a process of its own, with the tasks that are defined by now; returns at once. They stop with
+        `shutdown`, or when this program ends."""
         options = self._worker_options(nworkers, threads, concurrency, grace)
         self._started = start_workers(self._parts(), options)
 
