@@ -109,7 +109,7 @@ def test_a_signal_while_starting(start_tree: StartTree) -> None:
     """A signal that comes before the processes are ready is not lost on the way to them."""
     for _ in range(3):
         tree = start_tree("-p", "4", ready=False)
-        until(lambda: "worker processes" in tree.log.read_text(), "the supervisor begins")  # noqa: B023
+        until(lambda: "pid of the supervisor" in tree.log.read_text(), "the supervisor begins")  # noqa: B023
         assert tree.stop(5) == 0
 
 
