@@ -238,8 +238,14 @@ class Backend(Broker, ResultStore, Inspector, Protocol):
 
 
 def same_store(one: object, other: object) -> bool:
-    """Whether two roles are played by one object: identity is the whole rule (two handles on one server are two)."""
+    """Whether two roles are played by one object: identity is the whole rule."""
     return one is other
+
+
+def same_place(one: object, other: object) -> bool:
+    """Whether two objects say, by equal attributes `place`, that they are handles on the same group of one store."""
+    place = getattr(one, "place", None)
+    return place is not None and place == getattr(other, "place", None)
 
 
 def in_one_process(store: object) -> bool:

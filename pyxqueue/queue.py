@@ -10,7 +10,6 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Never, TypeVar, overload
 
-from attrs import frozen
 from typing_extensions import ParamSpec
 
 from .administration import Administration, id_text
@@ -22,8 +21,7 @@ from .errors import AlreadyRunningError, ConfigurationError, NotRunningError
 from .ids import new_id
 from .message import NO_HEADERS, Message
 from .names import home_of, import_path
-from .offload import asynchronous
-from .protocols import AsyncProducer, Backend, Broker, Inspector, ResultStore, Serializer, StoreOptions, in_one_process
+from .protocols import Backend, Broker, ResultStore, Serializer, StoreOptions, in_one_process
 from .result import AsyncResult, Reader
 from .serializers import Seal
 from .settings import (
@@ -38,7 +36,7 @@ from .settings import (
     seal_of_environment,
     store_and_name,
 )
-from .stores import StoreSource, find_store
+from .stores import OpenStores, StoreSource, find_store
 from .task import Call, CallOptions, Registry, Task
 from .worker import Observer, WorkerOptions
 from .worker.held import HeldTable
@@ -48,17 +46,6 @@ from .worker.processes import serve
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-@frozen
-class OpenStores:
-    """The stores of one process."""
-
-    broker: Broker
-    results: ResultStore
-    inspector: Inspector
-    producer: AsyncProducer
-    pid: int
 
 
 class TaskQueue(Administration):
@@ -248,7 +235,7 @@ class TaskQueue(Administration):
     def stores(self) -> OpenStores:
         """The stores, opened for this process; a forked child opens its own."""
         if (session := self.eager) is not None:
-            return _opened(session.backend_for(self, self.store))
+            return OpenStores.of(session.backend_for(self, self.store))
         if self._open is None or self._open.pid != os.getpid():
             with self._open_lock:
                 if self._open is None or self._open.pid != os.getpid():
@@ -268,10 +255,7 @@ class TaskQueue(Administration):
 
     def _open_stores(self) -> OpenStores:
         broker, results = self._own
-        if broker is None:
-            backend: Backend = self._store().open()
-            return _opened(backend, results)
-        return _opened(broker, results)
+        return OpenStores.of(self._store().open() if broker is None else broker, results)
 
     def close(self) -> None:
         """Let go of this process's connections. The queue can still be used: it opens them anew."""
@@ -382,12 +366,6 @@ def configure_logging() -> None:
     """Show the log of a worker that a script runs, unless the script has set up logging by itself."""
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-
-def _opened(broker: Any, results: ResultStore | None = None) -> OpenStores:
-    """One object for all three roles, unless the results are kept elsewhere."""
-    store: ResultStore = broker if results is None else results
-    return OpenStores(broker, store, broker, asynchronous(broker, store, broker), os.getpid())
 
 
 def _reader(stores: OpenStores, codec: Codec) -> Reader:

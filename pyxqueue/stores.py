@@ -16,7 +16,8 @@ from urllib.parse import quote
 from attrs import frozen
 
 from .errors import ConfigurationError
-from .protocols import Backend, StoreOptions
+from .offload import asynchronous
+from .protocols import AsyncProducer, Backend, Broker, Inspector, ResultStore, StoreOptions, same_place
 
 URL_VARIABLE = "PYXQUEUE_URL"
 DEFAULT_URL = "sqlite:///.pyxqueue/queue.db"
@@ -36,6 +37,24 @@ class StoreSource:
 
     def open(self) -> Backend:
         return self.factory(self.source, self.options)
+
+
+@frozen
+class OpenStores:
+    """The stores of one process."""
+
+    broker: Broker
+    results: ResultStore
+    inspector: Inspector
+    producer: AsyncProducer
+    pid: int
+
+    @classmethod
+    def of(cls, broker: Any, results: ResultStore | None = None) -> OpenStores:
+        """One object for all three roles, unless the results are kept elsewhere."""
+        # With two handles on one group, the broker's own record of an end would replace the one with the result.
+        store: ResultStore = broker if results is None or same_place(broker, results) else results
+        return cls(broker, store, broker, asynchronous(broker, store, broker), os.getpid())
 
 
 def find_store(source: Any, options: StoreOptions) -> StoreSource:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from pyxqueue import ResultTimeoutError, TaskCancelledError, TaskQueue, UnknownTaskError
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
-from pyxqueue.protocols import StoreOptions
+from pyxqueue.backends.redis import RedisBackend
+from pyxqueue.backends.redis.connect import Recipe
+from pyxqueue.backends.sqlite import SQLiteBackend
+from pyxqueue.protocols import StoreOptions, same_place
 from pyxqueue.testing import drain
 
 
@@ -34,6 +39,41 @@ def test_a_result(queue: TaskQueue) -> None:
     handle = queue.task(name="job")(lambda: 7)()
     drain(queue)
     assert handle.get(5) == 7
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_two_handles_on_one_store_are_one(kind: str, tmp_path: Path) -> None:
+    """A result is not replaced by the bare end that a broker records where the results are elsewhere."""
+    store, options = MemoryStore(), StoreOptions("two")
+
+    def handle_on_it() -> MemoryBackend | SQLiteBackend:
+        return MemoryBackend(store, options) if kind == "memory" else SQLiteBackend(tmp_path / "queue.db", options)
+
+    with closing(TaskQueue(stream_key="two", broker=handle_on_it(), results=handle_on_it())) as queue:
+        handle = queue.task(name="job")(lambda: 7)()
+        drain(queue)
+        assert handle.get(5) == 7
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("redis://db:1/0", "redis://:secret@db:1", True),
+        ("redis://db:1/0", "redis://db:1/1", False),
+        ("redis://db:1/0", "redis://db:2/0", False),
+        ("redis://db:1/0", "unix:///db?db=0", False),
+    ],
+)
+def test_handles_on_a_server_know_their_place(one: str, other: str, same: bool) -> None:
+    """It is the server, its database, the queue and the group."""
+
+    def handle_on(url: str, name: str, group: str) -> RedisBackend:
+        return RedisBackend(Recipe.from_url(url), StoreOptions(name, group))
+
+    first = handle_on(one, "q", "cg")
+    assert same_place(first, handle_on(other, "q", "cg")) is same
+    assert not same_place(first, handle_on(other, "q", "other"))
+    assert not same_place(first, handle_on(other, "other", "cg"))
 
 
 def test_a_cancelled_task(queue: TaskQueue) -> None:
