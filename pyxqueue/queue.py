@@ -21,7 +21,7 @@ from .errors import AlreadyRunningError, ConfigurationError, NotRunningError
 from .ids import new_id
 from .message import NO_HEADERS, Message
 from .names import home_of, import_path
-from .protocols import Backend, Broker, ResultStore, Serializer, StoreOptions, in_one_process
+from .protocols import Broker, Inspector, ResultStore, Serializer, StoreOptions, in_one_process
 from .result import AsyncResult, Reader
 from .serializers import Seal
 from .settings import (
@@ -103,7 +103,8 @@ class TaskQueue(Administration):
         store, stream_key = store_and_name(store, stream_key)
         if store is not None and broker is not None:
             raise ConfigurationError("give either a store, or broker= and results=")
-        check_complete(broker=(broker, Backend if results is None else Broker), results=(results, ResultStore))
+        check_complete(broker=(broker, Broker), results=(broker if results is None else results, ResultStore))
+        check_complete(broker=(broker, Inspector))
         check_numbers(queue_size=queue_size, timeout=timeout, max_payload=max_payload, max_result=max_result)
         check_prefix(worker_prefix)
         name = "tasks" if stream_key is None else stream_key

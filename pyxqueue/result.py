@@ -16,6 +16,7 @@ from .bar import ProgressBar
 from .clock import is_over
 from .codec import Codec
 from .errors import (
+    BrokerError,
     BrokerUnavailableError,
     ConfigurationError,
     ResultTimeoutError,
@@ -52,9 +53,9 @@ class Reader:
     def alone(self) -> str:
         """What to say to who waits where there is no worker; nothing if there is one, or that cannot be told."""
         try:
-            if in_one_process(self.inspector) or self.inspector.consumers():
+            if in_one_process(self.inspector) or self.inspector.depth().held or self.inspector.consumers():
                 return ""
-        except BrokerUnavailableError:
+        except BrokerError:  # a hint must never be what fails
             return ""
         return "no worker serves its queue: is one running, on the same store?"
 
@@ -93,7 +94,7 @@ class AsyncResult(Generic[R]):
         silent = timeout is None
         with self._in_time(timeout, deadline):
             while True:
-                (record,) = reader.results.wait([self.task_id], _SILENCE if silent else self._patience(deadline))
+                (record,) = reader.results.wait([self.task_id], self._patience(deadline, silent=silent))
                 if record is None:
                     info = known(self.task_id, reader.inspector.show([self.task_id])[0])
                     if info.status.finished:
@@ -116,7 +117,7 @@ class AsyncResult(Generic[R]):
         silent = timeout is None
         with self._in_time(timeout, deadline):
             while True:
-                (record,) = await producer.wait([self.task_id], _SILENCE if silent else self._patience(deadline))
+                (record,) = await producer.wait([self.task_id], self._patience(deadline, silent=silent))
                 if record is None:
                     info = known(self.task_id, (await producer.show([self.task_id]))[0])
                     if info.status.finished:
@@ -195,10 +196,10 @@ class AsyncResult(Generic[R]):
                 raise ResultTimeoutError(text) from error
             raise
 
-    def _patience(self, deadline: float | None) -> int | None:
+    def _patience(self, deadline: float | None, *, silent: bool) -> int | None:
         """Ms to wait in one go. Where results are kept apart, their store cannot know that a task was cancelled or
-        deleted, so the broker is asked in between."""
-        left = _left(deadline)
+        deleted, so the broker is asked in between. `silent`: it is not yet known whether there are workers."""
+        left = _SILENCE if silent else _left(deadline)
         if self._reader.one_store:
             return left
         return _SLICE if left is None else min(left, _SLICE)
@@ -314,7 +315,7 @@ def task_error(record: Record) -> TaskError:
 
 
 def _deadline(timeout: float | None) -> float | None:
-    if timeout is not None and (not isinstance(timeout, int | float) or math.isnan(timeout)):
+    if timeout is not None and (not isinstance(timeout, int | float) or not math.isfinite(timeout)):
         raise ConfigurationError(f"timeout={timeout!r} must be a number of seconds")
     return None if timeout is None else time.monotonic() + max(0.0, timeout)
 

@@ -64,7 +64,7 @@ class App:
         return self._named(module) if self.queue else self._only(module)
 
     def _import(self, name: str) -> ModuleType:
-        token = being_imported.set(name)
+        being_imported.append(name)
         try:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -76,7 +76,7 @@ class App:
         except (Exception, SystemExit) as error:
             raise ImportFailed(_failure(name, error)) from error
         finally:
-            being_imported.reset(token)
+            being_imported.pop()
 
     def _named(self, module: ModuleType) -> TaskQueue:
         try:

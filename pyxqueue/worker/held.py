@@ -140,8 +140,9 @@ class HeldTable:
     def room(self) -> int:
         return len(self._free)
 
-    def hold(self, task_id: str, receipt: str, attempt: int, rank: int = 0, *, pinned: bool = False) -> int:
-        """Note a delivery that was claimed; answers its slot. `pinned`: it may wait here without counting as stuck."""
+    def hold(self, task_id: str, receipt: str, attempt: int, now: float, rank: int = 0, *, pinned: bool = False) -> int:
+        """Note a delivery that was claimed at `now`, by `time.monotonic`; answers its slot. `pinned`: it may wait here
+        without counting as stuck."""
         slot = self._free.pop()
         raw_id, raw_receipt = task_id.encode(), receipt.encode()
         if len(raw_id) + len(raw_receipt) > _SLOT - _HEADER.size:
@@ -150,7 +151,7 @@ class HeldTable:
         at = 2 * SLOTS + slot * _SLOT
         generation = self._generations[slot] % 255 + 1
         self._generations[slot] = generation
-        _HEADER.pack_into(self._memory, at, 0.0, 0.0, -1.0, attempt, rank, len(raw_id), len(raw_receipt), generation)
+        _HEADER.pack_into(self._memory, at, now, 0.0, -1.0, attempt, rank, len(raw_id), len(raw_receipt), generation)
         at += _HEADER.size
         self._memory[at : at + len(raw_id) + len(raw_receipt)] = raw_id + raw_receipt
         self._memory[SLOTS + slot] = 0
@@ -217,12 +218,12 @@ class HeldTable:
         )
 
     def stuck(self, now: float, seconds: float) -> bool:
-        """Whether something waits here while all that runs has been running for longer than `seconds`."""
+        """Whether something has waited here for longer than `seconds` while something else runs."""
         states = self._memory[:SLOTS]
         if _HELD not in states or _RUNNING not in states:
             return False
-        running = (slot for slot, state in enumerate(states) if state == _RUNNING)
-        return now - max(self._times(slot)[0] for slot in running) > seconds
+        waiting = (slot for slot, state in enumerate(states) if state == _HELD)
+        return now - min(self._times(slot)[0] for slot in waiting) > seconds
 
     def overdue(self, now: float) -> list[Holding]:
         """What runs beyond its hard time limit."""
@@ -236,7 +237,7 @@ class HeldTable:
         ]
 
     def _times(self, slot: int) -> tuple[float, float]:
-        """When it was started, and when its process is to be killed (0: never).
+        """When it was claimed or, if it runs, started, and when its process is to be killed (0: never).
 
         By `time.monotonic`, which all processes of a machine share.
         """

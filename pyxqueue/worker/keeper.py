@@ -17,7 +17,7 @@ from .events import log
 from .held import HeldTable, Holding
 
 STUCK = 0.05
-"""Seconds a worker may be busy with one task before what it holds beside it is handed back."""
+"""Seconds a task may wait in a worker that is busy with others before all that waits there is handed back."""
 PROMOTE_EVERY = 0.2
 RENEW_EVERY = 1.0
 """Seconds between renewals, at the most; a third of the lease where that is less. A cancelled task learns of it from a

@@ -14,7 +14,6 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
 
 from attrs import define, frozen
 
@@ -35,9 +34,9 @@ _READY = b"r"
 _IMPORT_PATIENCE = 60.0
 
 
-being_imported: ContextVar[str] = ContextVar("pyxqueue_being_imported", default="")
-"""The module that the command line imports right now for the tasks in it; "" for none. It must not start workers then:
-those would import it again."""
+being_imported: list[str] = []
+"""The modules that the command line imports right now for the tasks in them; for all threads of the process. They must
+not start workers then: those would import them again."""
 
 
 @frozen
@@ -61,10 +60,10 @@ class WorkerParts:
 
 def check_startable() -> None:
     """Raises `ConfigurationError` where a program may not start workers."""
-    if module := being_imported.get():
+    if being_imported:
         raise ConfigurationError(
-            f"{module} starts workers while it is imported for the tasks in it, and they would import it again: put "
-            "queue.run() and queue.start() under `if __name__ == '__main__':`"
+            f"{being_imported[-1]} starts workers while it is imported for the tasks in it, and they would import it "
+            "again: put queue.run() and queue.start() under `if __name__ == '__main__':`"
         )
 
 

@@ -23,10 +23,15 @@ class Pace:
         """The tasks of a batch took so long each.
 
         The batch grows to twice its size at most. It is their sum that counts, so that one which had to wait a little
-        for the interpreter does not; but after one for which the rest of its batch was handed back, they come singly.
+        for the interpreter does not; but after one that took long by itself they come singly.
         """
         if not seconds:
             return
+        total, ran = 0.0, 0
+        for one in seconds:
+            total, ran = total + one, ran + 1
+            if total > STUCK:  # what came then was handed back, and took no time
+                break
         slow = max(seconds) > STUCK
-        fitting = int(len(seconds) * BUDGET / max(sum(seconds), 1e-6))
-        self.limit = 1 if slow else max(1, min(fitting, 2 * self.limit, MAX_BATCH))
+        fitting = int(ran * BUDGET / max(total, 1e-6))
+        self.limit = 1 if slow else max(1, min(fitting, 2 * len(seconds), MAX_BATCH))

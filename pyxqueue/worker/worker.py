@@ -83,7 +83,7 @@ class Worker:
     _chance: Callable[[], float] = field(factory=lambda: random.Random().random)  # noqa: S311 - jitter
     _pace: Pace = field(factory=Pace, init=False)
     _finished: queue.SimpleQueue[Finished | None] = field(factory=queue.SimpleQueue, init=False)
-    _settled: threading.Event = field(factory=threading.Event, init=False)
+    _freed: threading.Event = field(factory=threading.Event, init=False)
     _wake: queue.SimpleQueue[None] = field(factory=queue.SimpleQueue, init=False)
     _jobs: dict[int, Job] = field(factory=dict, init=False)
     _began: dict[int, float] = field(factory=dict, init=False)
@@ -154,11 +154,11 @@ class Worker:
         failures = 0
         while not self._stopping:
             try:
-                self._settled.clear()  # before the look at the table: what is settled from now on is not overlooked
+                self._freed.clear()  # before the look at the table: what is freed from now on is not overlooked
                 if not (places := self.executor.room()):
                     self.executor.wait_room(_KEEP_EVERY)
                 elif not (slots := self.table.room()):
-                    self._settled.wait(_KEEP_EVERY)
+                    self._freed.wait(_KEEP_EVERY)
                 else:
                     self._claim(min(places, slots, self._pace.limit), self.wait)
                 failures = 0
@@ -179,10 +179,13 @@ class Worker:
 
     def _claim(self, limit: int, wait: int) -> int:
         deliveries = self.broker.claim(self.consumer, limit, wait)
+        now = time.monotonic()
         jobs = []
         for delivery in deliveries:
             message = delivery.message
-            slot = self.table.hold(message.id, delivery.receipt, message.attempt, delivery.rank, pinned=message.suspect)
+            slot = self.table.hold(
+                message.id, delivery.receipt, message.attempt, now, delivery.rank, pinned=message.suspect
+            )
             job = Job(delivery, slot)
             self._jobs[job.slot] = job
             jobs.append(job)
@@ -252,7 +255,6 @@ class Worker:
         for finished, settlement, accepted in zip(batch, settlements, answers, strict=True):
             self._let_go(finished.job)
             self._tell_settled(finished, settlement.verdict, accepted)
-        self._settled.set()
 
     def _insist(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Settle, for as long as it takes the store to come back: the receipts decide whether it still counts."""
@@ -363,6 +365,7 @@ class Worker:
     def _let_go(self, job: Job) -> None:
         del self._jobs[job.slot]
         self.table.free(job.slot)
+        self._freed.set()
 
     def _hand_back(self) -> None:
         """Return what was claimed and not started."""

@@ -109,6 +109,7 @@ def test_a_file_is_the_module_it_would_be_imported_as(
         ("import sys\nsys.exit('usage')", "SystemExit: usage"),
         (f"{QUEUE}queue.start(1)", STARTS),
         (f"{QUEUE}queue.run(1)", STARTS),
+        (f"from concurrent.futures import *\n{QUEUE}ThreadPoolExecutor().submit(queue.start, 1).result()", STARTS),
     ],
 )
 def test_a_failing_module_shows_its_own_traceback(source: str, last: str, write: Write, load: Load) -> None:

@@ -193,7 +193,7 @@ def test_one_store_or_the_other() -> None:
         ({"broker": "redis://db"}, r"^broker='redis://db': a URL is the first argument, TaskQueue\('redis://db'\)"),
         (
             {"broker": object()},
-            r"^broker=<object .*> is no Backend: it lacks adopt, cancel, claim, .*pyxqueue.protocols",
+            r"^broker=<object .*> is no Broker: it lacks claim, close, enqueue, .*pyxqueue.protocols",
         ),
         (
             {"broker": MemoryBackend(MemoryStore(), StoreOptions()), "results": 3},

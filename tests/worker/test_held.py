@@ -22,7 +22,7 @@ ROUNDS = 400
 def test_a_delivery_on_its_way() -> None:
     """Claimed it waits, started it runs, finished it is still held, settled it is gone."""
     table = HeldTable()
-    slot = table.hold("id", "receipt", 3)
+    slot = table.hold("id", "receipt", 3, 0.0)
     (waiting,) = table.holdings()
     assert table.start(slot, 12.5)
     (running,) = table.holdings()
@@ -42,7 +42,7 @@ def test_a_delivery_on_its_way() -> None:
 def test_what_was_taken_back_cannot_start() -> None:
     """Nor is it among what is held any more."""
     table = HeldTable()
-    slot = table.hold("id", "receipt", 1)
+    slot = table.hold("id", "receipt", 1, 0.0)
 
     assert table.take_back([slot])
     assert not table.start(slot, 0.0)
@@ -52,7 +52,7 @@ def test_what_was_taken_back_cannot_start() -> None:
 def test_what_was_started_cannot_be_taken_back() -> None:
     """Neither while it runs nor when it is done."""
     table = HeldTable()
-    slot = table.hold("id", "receipt", 1)
+    slot = table.hold("id", "receipt", 1, 0.0)
     table.start(slot, 0.0)
     assert not table.take_back([slot])
     table.finish(slot)
@@ -62,13 +62,13 @@ def test_what_was_started_cannot_be_taken_back() -> None:
 def test_limits() -> None:
     """A deadline and what follows it can be read by the other side; the next use of the slot starts without."""
     table = HeldTable()
-    slot = table.hold("id", "receipt", 1)
+    slot = table.hold("id", "receipt", 1, 0.0)
     table.start(slot, 1.0)
     table.limit(slot, 99.0, 1500.0)
     (limited,) = table.holdings()
     times = table._times(slot)
     table.free(slot)
-    table.hold("id", "receipt", 1)
+    table.hold("id", "receipt", 1, 0.0)
     (fresh,) = table.holdings()
 
     assert (*times, limited.retry_delay) == (1.0, 99.0, 1500.0)
@@ -78,12 +78,12 @@ def test_limits() -> None:
 def test_a_cancellation_is_for_one_delivery() -> None:
     """One that arrives when its slot has the next delivery does not touch that."""
     table = HeldTable()
-    slot = table.hold("old", "receipt", 1)
+    slot = table.hold("old", "receipt", 1, 0.0)
     (old,) = table.holdings()
     table.ask_cancel(old)
     assert table.cancels() == [slot]
     table.free(slot)
-    assert table.hold("new", "receipt", 1) == slot
+    assert table.hold("new", "receipt", 1, 0.0) == slot
 
     assert table.cancels() == []
     table.ask_cancel(old)
@@ -93,7 +93,7 @@ def test_a_cancellation_is_for_one_delivery() -> None:
 def test_room() -> None:
     """There is room for as many as there are slots, and for another one when one is freed."""
     table = HeldTable()
-    slots = [table.hold(str(number), "r", 1) for number in range(SLOTS)]
+    slots = [table.hold(str(number), "r", 1, 0.0) for number in range(SLOTS)]
     assert table.room() == 0
     table.free(slots[7])
     assert table.room() == 1
@@ -104,7 +104,7 @@ def test_a_receipt_that_does_not_fit() -> None:
     """It is refused, and takes no slot."""
     table = HeldTable()
     with pytest.raises(ConfigurationError, match="too long"):
-        table.hold("id", "r" * 1000, 1)
+        table.hold("id", "r" * 1000, 1, 0.0)
     assert table.room() == SLOTS
 
 
@@ -112,7 +112,7 @@ def test_two_maps_of_one_table() -> None:
     """What one side writes, the other reads."""
     table = HeldTable.shared()
     other = HeldTable(table.fd)
-    other.hold("id", "receipt", 1)
+    other.hold("id", "receipt", 1, 0.0)
 
     assert [holding.task_id for holding in table.holdings()] == ["id"]
 
@@ -165,7 +165,7 @@ def test_start_against_take_back_in_two_processes(make: Callable[[], tuple[HeldT
     """Exactly one of the two gets each delivery."""
     table, theirs = make()
     for number in range(ROUNDS):
-        table.hold(str(number), "receipt", 1)
+        table.hold(str(number), "receipt", 1, 0.0)
     slots = sorted(holding.slot for holding in table.holdings())
     assert slots == list(range(ROUNDS))
 
@@ -191,7 +191,7 @@ def start_slowly(table: HeldTable, slot: int, told: int) -> int:
 def test_nothing_is_taken_back_in_the_middle_of_its_start(make: Callable[[], tuple[HeldTable, HeldTable]]) -> None:
     """Looking and writing are one step to the other process."""
     table, theirs = make()
-    slot = table.hold("id", "receipt", 1)
+    slot = table.hold("id", "receipt", 1, 0.0)
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -210,7 +210,7 @@ def test_nothing_is_taken_back_in_the_middle_of_its_start(make: Callable[[], tup
 def test_nobody_waits_for_a_lock_that_is_never_released(make: Callable[[], HeldTable]) -> None:
     """A process that was stopped while it started something keeps the lock: then nothing is taken back from it."""
     table = make()
-    slot = table.hold("id", "receipt", 1)
+    slot = table.hold("id", "receipt", 1, 0.0)
 
     with table._lock:
         assert not table.take_back([slot])

@@ -13,6 +13,7 @@ from pyxqueue.worker.keeper import PROMOTE_EVERY, STUCK, Keeper
 
 from .harness import Bench
 
+START = 1000.0
 LEASE = 1500
 RENEW = LEASE / 3000
 """A third of the lease, in seconds."""
@@ -49,7 +50,7 @@ class FakeBroker:
 
 class Time:
     def __init__(self) -> None:
-        self.now = 1000.0
+        self.now = START
 
     def __call__(self) -> float:
         return self.now
@@ -76,7 +77,7 @@ def table() -> HeldTable:
 
 
 def hold(table: HeldTable, *names: str) -> list[int]:
-    return [table.hold(name, name, 1) for name in names]
+    return [table.hold(name, name, 1, START) for name in names]
 
 
 def test_it_renews_all_that_is_held(keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable) -> None:
@@ -155,15 +156,31 @@ def test_what_could_not_be_handed_back_is_handed_back_later(
 def test_a_worker_that_gets_on_keeps_its_batch(
     keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable
 ) -> None:
-    """As long as another one has begun a moment ago."""
-    long, short, _ = hold(table, "long", "short", "waiting")
+    """What was claimed a moment ago waits for its turn, however long another one has been running."""
+    (long,) = hold(table, "long")
     table.start(long, time.now)
     time.now += 1.0
-    table.start(short, time.now)
+    table.hold("waiting", "waiting", 1, time.now - STUCK * 0.9)
 
     keeper.step([table])
 
     assert broker.settled == []
+
+
+def test_many_that_are_not_long_hold_a_batch_up_too(
+    keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable
+) -> None:
+    """None of them takes long enough to be noticed by itself."""
+    slots = hold(table, "a", "b", "c")
+    for slot in slots[:2]:
+        table.start(slot, time.now)
+        time.now += STUCK * 0.6
+        table.finish(slot)
+    table.start(table.hold("next", "next", 1, time.now), time.now)
+
+    keeper.step([table])
+
+    assert broker.settled == [Settlement("c", Return())]
 
 
 def test_an_idle_worker_keeps_what_it_just_claimed(
@@ -231,7 +248,7 @@ def test_it_keeps_a_lease_over_many(time: Time) -> None:
     keeper = Keeper(bench.broker, lease, monotonic=time)
     bench.put("any")
     (delivery,) = bench.broker.claim("me", 1, 0)
-    bench.table.start(bench.table.hold("t1", delivery.receipt, 1), time.now)
+    bench.table.start(bench.table.hold("t1", delivery.receipt, 1, time.now), time.now)
     for _ in range(12):
         keeper.step([bench.table])
         time.now += lease / 3000

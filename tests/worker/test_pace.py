@@ -62,6 +62,23 @@ def test_a_hiccup_is_not_a_slow_task() -> None:
     assert pace.limit > MAX_BATCH // 4
 
 
+def test_what_was_handed_back_says_nothing() -> None:
+    """Of a large batch of tasks that take their time two ran: the others only seem to have been fast."""
+    pace = settled(1e-5)
+    pace.ran([0.8 * STUCK] * 2 + [1e-6] * (MAX_BATCH - 2))
+
+    assert pace.limit == 1
+
+
+def test_single_tasks_do_not_make_large_batches() -> None:
+    """However many fast ones there were: the next could be slow."""
+    pace = Pace()
+    for _ in range(20):
+        pace.ran([1e-6])
+
+    assert pace.limit == 2
+
+
 @given(st.lists(st.lists(st.floats(0, 100), max_size=20), max_size=20))
 def test_a_limit_is_always_usable(batches: list[list[float]]) -> None:
     """At least one, at most the largest batch."""

@@ -99,9 +99,9 @@ def die(_table: HeldTable) -> int:
 
 
 def die_busy(table: HeldTable) -> int:
-    table.start(table.hold("ran", "ran", 1), 1.0)
-    table.hold("waited", "waited", 1)
-    finished = table.hold("done", "done", 1)
+    table.start(table.hold("ran", "ran", 1, 0.0), 1.0)
+    table.hold("waited", "waited", 1, 0.0)
+    finished = table.hold("done", "done", 1, 0.0)
     table.start(finished, 1.0)
     table.finish(finished)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -111,7 +111,10 @@ def die_busy(table: HeldTable) -> int:
 def overrun(retry_delay: float) -> Body:
     def body(table: HeldTable) -> int:
         # Pinned: the keeper must not hand one back while the other seems to have been running for long.
-        beside, late = table.hold("beside", "beside", 1, pinned=True), table.hold("late", "late", 2, pinned=True)
+        beside, late = (
+            table.hold("beside", "beside", 1, 0.0, pinned=True),
+            table.hold("late", "late", 2, 0.0, pinned=True),
+        )
         table.start(beside, 1.0)
         table.start(late, 1.0)
         table.limit(late, 2.0, retry_delay)
@@ -205,7 +208,7 @@ def test_what_is_killed_at_the_end_is_not_charged(broker: FakeBroker, tmp_path: 
 
     def stubborn(table: HeldTable) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        table.start(table.hold("ran", "ran", 1), 1.0)
+        table.start(table.hold("ran", "ran", 1, 0.0), 1.0)
         ready.touch()
         return live(table)
 

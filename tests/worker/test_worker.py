@@ -217,7 +217,7 @@ def test_a_full_table_waits_for_settlements(bench: Bench, monkeypatch: pytest.Mo
                 answer.wait(20)
             return bench.broker.settle(settlements)
 
-    class Settled(threading.Event):
+    class Freed(threading.Event):
         def wait(self, timeout: float | None = None) -> bool:
             stale.append(self.is_set())
             full.set()
@@ -231,7 +231,7 @@ def test_a_full_table_waits_for_settlements(bench: Bench, monkeypatch: pytest.Mo
     bench.task(len)
     bench.put("len", [], task_id="first")
     worker = bench.worker(Slow(bench))
-    worker._settled = Settled()
+    worker._freed = Freed()
     running = Running(worker)
     until(lambda: bench.broker.depth().finished == 1, "the first is done")
     for number in range(SLOTS + 1):

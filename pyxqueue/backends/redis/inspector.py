@@ -23,7 +23,7 @@ from .waiting import Waker, until_look
 
 _PAGE = 256
 ENDED: tuple[str, ...] = ("failed", "history")
-_Position: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^\([0-9]+-[0-9]+$")]
+_Position: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^\([0-9]{1,19}-[0-9]{1,19}\Z")]
 """Where a walk over a stream goes on: behind that entry."""
 
 

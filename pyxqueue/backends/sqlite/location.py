@@ -75,10 +75,9 @@ def prepare_folder(location: Location, file_system: FileSystemOf) -> None:
     if folder.name == PRIVATE_FOLDER:
         _make_private(folder)
     try:
-        if folder.exists() and not folder.is_dir():
-            raise ConfigurationError(f"{folder} is no folder: move it away, or name another file")
         if not folder.is_dir():
-            raise ConfigurationError(f"the folder {folder} does not exist: make it, or name another file")
+            what = "is no folder: move it away" if folder.exists() else "does not exist: make it"
+            raise ConfigurationError(f"the folder {folder} {what}, or name another file")
         if Path(location.path).is_dir():
             raise StoreFileError(f"{location.path} is a folder: name a file in it")
     except OSError as error:
