@@ -166,6 +166,7 @@ class EagerBackend(MemoryBackend):
 
     def __init__(self, session: EagerSession, store: MemoryStore, queue: EagerQueue) -> None:
         super().__init__(store, queue.options)
+        self.place = (id(store), queue.options.stream_key, queue.options.group)
         self.queue = queue
         self._session = session
 

@@ -66,7 +66,8 @@ class Broker(Protocol):
       refused settlement changes nothing at all: no record, no state, no retry, no follow-up.
     * **B5 Atomic.** An accepted settlement takes effect in one step: the record (where broker and result store are
       one object), the verdict and the follow-ups. Items are independent of each other; a repeat is refused.
-      An end without a record gets one; that of a burial has the reason as its failure's message.
+      An end without a record has the one that its holder put before, else it gets one; that of a burial has the
+      reason as its failure's message.
     * **B6 Extend never steals.** `extend` moves the end of the lease of the current receipt and nothing else: never
       the holder, never the receipt, nor a message that is settled or held by another (LOST).
     * **B7 Nothing is dropped.** An entry that is no message is delivered as `Unreadable`. What is buried keeps its
@@ -238,14 +239,8 @@ class Backend(Broker, ResultStore, Inspector, Protocol):
 
 
 def same_store(one: object, other: object) -> bool:
-    """Whether two roles are played by one object: identity is the whole rule."""
+    """Whether two roles are played by one object: identity is the whole rule (two handles on one server are two)."""
     return one is other
-
-
-def same_place(one: object, other: object) -> bool:
-    """Whether two objects say, by equal attributes `place`, that they are handles on the same group of one store."""
-    place = getattr(one, "place", None)
-    return place is not None and place == getattr(other, "place", None)
 
 
 def in_one_process(store: object) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, cast
 from attrs import frozen
 
 from .bar import ProgressBar
-from .clock import is_over
+from .clock import deadline_after, is_over
 from .codec import Codec
 from .errors import (
     BrokerError,
@@ -59,6 +59,11 @@ class Reader:
             return ""
         return "no worker serves its queue: is one running, on the same store?"
 
+    def warn(self, task_id: str) -> None:
+        """Say so in the log, to who has set no limit and would wait without a word."""
+        if alone := self.alone():
+            log.warning("task %s waits, and %s", task_id, alone)
+
 
 class AsyncResult(Generic[R]):
     """The handle of one task. It holds no connection: any number may exist, in any thread.
@@ -90,7 +95,6 @@ class AsyncResult(Generic[R]):
                 for progress in self.watch(timeout):
                     bar.show(progress)
         reader = self._reader
-        # Who set a limit learns from the error that there is no worker; who did not would wait without a word.
         silent = timeout is None
         with self._in_time(timeout, deadline):
             while True:
@@ -104,9 +108,9 @@ class AsyncResult(Generic[R]):
                         raise late(info, timeout, reader.alone())
                 if record is not None and record.status.finished:
                     return self._open(record)
-                if silent and (alone := reader.alone()):
-                    log.warning("task %s waits, and %s", self.task_id, alone)
-                silent = False
+                if silent:
+                    reader.warn(self.task_id)
+                    silent = False
 
     async def aget(self, timeout: float | None = None) -> R:
         """`get` for asyncio: the loop is not blocked."""
@@ -127,9 +131,9 @@ class AsyncResult(Generic[R]):
                         raise late(info, timeout, await asyncio.to_thread(reader.alone))
                 if record is not None and record.status.finished:
                     return self._open(record)
-                if silent and (alone := await asyncio.to_thread(reader.alone)):
-                    log.warning("task %s waits, and %s", self.task_id, alone)
-                silent = False
+                if silent:
+                    await asyncio.to_thread(reader.warn, self.task_id)
+                    silent = False
 
     def __await__(self) -> Generator[Any, None, R]:
         return self.aget().__await__()
@@ -244,12 +248,21 @@ class Watch:
         self._task_id = task_id
         self._timeout = timeout
 
-    def __iter__(self) -> Iterator[Progress]:
+    def _begin(self) -> tuple[float | None, float | None]:
+        """When the time is up, and when somebody who has no limit is to learn whether there are workers."""
         deadline = _deadline(self._timeout)
+        unsure = deadline is None and not in_one_process(self._reader.inspector)
+        return deadline, deadline_after(_SILENCE) if unsure else None
+
+    def __iter__(self) -> Iterator[Progress]:
+        deadline, silence = self._begin()
         seen: TaskInfo | None = None
         while True:
-            before = seen
-            seen = known(self._task_id, self._reader.inspector.watch(self._task_id, before, _left(deadline)))
+            before, left = seen, _left(silence if deadline is None else deadline)
+            seen = known(self._task_id, self._reader.inspector.watch(self._task_id, before, left))
+            if is_over(silence) and not seen.status.finished:
+                silence = None
+                self._reader.warn(self._task_id)
             if self._timeout is not None and not seen.status.finished and is_over(deadline):
                 raise late(seen, self._timeout, self._reader.alone())
             if (change := _change(before, seen)) is not None:
@@ -258,11 +271,14 @@ class Watch:
                 return
 
     async def __aiter__(self) -> AsyncIterator[Progress]:
-        deadline = _deadline(self._timeout)
+        deadline, silence = self._begin()
         seen: TaskInfo | None = None
         while True:
-            before = seen
-            seen = known(self._task_id, await self._reader.producer.watch(self._task_id, before, _left(deadline)))
+            before, left = seen, _left(silence if deadline is None else deadline)
+            seen = known(self._task_id, await self._reader.producer.watch(self._task_id, before, left))
+            if is_over(silence) and not seen.status.finished:
+                silence = None
+                await asyncio.to_thread(self._reader.warn, self._task_id)
             if self._timeout is not None and not seen.status.finished and is_over(deadline):
                 raise late(seen, self._timeout, await asyncio.to_thread(self._reader.alone))
             if (change := _change(before, seen)) is not None:

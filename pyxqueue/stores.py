@@ -17,7 +17,7 @@ from attrs import frozen
 
 from .errors import ConfigurationError
 from .offload import asynchronous
-from .protocols import AsyncProducer, Backend, Broker, Inspector, ResultStore, StoreOptions, same_place
+from .protocols import AsyncProducer, Backend, Broker, Inspector, ResultStore, StoreOptions
 
 URL_VARIABLE = "PYXQUEUE_URL"
 DEFAULT_URL = "sqlite:///.pyxqueue/queue.db"
@@ -52,8 +52,7 @@ class OpenStores:
     @classmethod
     def of(cls, broker: Any, results: ResultStore | None = None) -> OpenStores:
         """One object for all three roles, unless the results are kept elsewhere."""
-        # With two handles on one group, the broker's own record of an end would replace the one with the result.
-        store: ResultStore = broker if results is None or same_place(broker, results) else results
+        store: ResultStore = broker if results is None else results
         return cls(broker, store, broker, asynchronous(broker, store, broker), os.getpid())
 
 

@@ -87,7 +87,6 @@ class FaultyBroker:
             raise ValueError(f"no operations of a backend: {', '.join(sorted(unknown))}")
         self.inner = inner
         self.one_process = in_one_process(inner)
-        self.place = getattr(inner, "place", None)
         self._faults = iter(faults)
         self._operations = operations
         self._delay = delay

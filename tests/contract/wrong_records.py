@@ -56,6 +56,18 @@ class SettledRecordsHaveNoRank(Group):
 
 
 @breaks("R1")
+class BareEndReplacesWhatWasPut(Group):
+    def bare(self, entry: Entry, now: int, status: TaskStatus, error: Failure | None = None) -> Record:
+        return self.minimal(entry, status, error)
+
+
+@breaks("R1")
+class BareEndKeepsWhatAnEarlierHolderPut(Group):
+    def bare(self, entry: Entry, now: int, status: TaskStatus, error: Failure | None = None) -> Record:
+        return entry.readable(now) or self.minimal(entry, status, error)
+
+
+@breaks("R1")
 class MadeRecordsHaveNoRank(Group):
     def minimal(self, entry: Entry, status: TaskStatus, error: Failure | None = None) -> Record:
         return evolve(super().minimal(entry, status, error), rank=0)

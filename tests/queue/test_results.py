@@ -107,14 +107,18 @@ def test_who_awaits_is_told_as_well(
             with pytest.raises(ResultTimeoutError, match=r"within 0\.01 s: it is PENDING, and no worker serves"):
                 await wait
         waiting = asyncio.create_task(handle.aget())
-        await asyncio.to_thread(until, lambda: caplog.messages, "the hint")
+        await asyncio.to_thread(until, lambda: len(caplog.messages) == 1, "the hint")
+        watching = [asyncio.create_task(anext(aiter(handle.watch()), None)), asyncio.to_thread(list, handle.watch())]
+        watched = asyncio.gather(*watching, return_exceptions=False)
+        await asyncio.to_thread(until, lambda: len(caplog.messages) == 3, "the hints for who watches")
         await asyncio.to_thread(drain, queue)
+        assert await watched == [None, []]
         return await waiting
 
     with closing(TaskQueue(f"sqlite:///{tmp_path}/queue.db")) as queue:
         assert asyncio.run(main(queue)) == 1
-    (hint,) = caplog.messages
-    assert hint.endswith("no worker serves its queue: is one running, on the same store?")
+    end = "no worker serves its queue: is one running, on the same store?"
+    assert [hint.endswith(end) for hint in caplog.messages] == [True] * 3
 
 
 def test_a_task_that_no_worker_has_says_so(tmp_path: Path) -> None:

@@ -206,6 +206,7 @@ class Shop:
     [
         (numbers, "is a generator, and a task has one result: return a list"),
         (later_numbers, "is a generator"),
+        (Shop().sell, "is a method"),
         (Shop.sell, "is a method, and a worker has no object to call it on"),
     ],
 )

@@ -231,12 +231,12 @@ class Group:
     def apply(self, entry: Entry, settlement: Settlement) -> None:
         match settlement.verdict:
             case Done():
-                self.end(entry, Place.FINISHED, settlement.record or minimal(entry, TaskStatus.SUCCESS))
+                self.end(entry, Place.FINISHED, settlement.record or self.bare(entry, TaskStatus.SUCCESS))
             case Cancelled():
-                self.end(entry, Place.FINISHED, settlement.record or minimal(entry, TaskStatus.CANCELLED))
+                self.end(entry, Place.FINISHED, settlement.record or self.bare(entry, TaskStatus.CANCELLED))
             case Bury(reason):
                 entry.reason = reason
-                self.end(entry, Place.FAILED, settlement.record or minimal(entry, TaskStatus.FAILURE))
+                self.end(entry, Place.FAILED, settlement.record or self.bare(entry, TaskStatus.FAILURE))
             case Retry(delay):
                 if entry.message is not None:
                     entry.alter(attempt=entry.message.attempt + 1, suspect=False)
@@ -245,6 +245,11 @@ class Group:
                 if entry.message is not None and delay > 0:
                     entry.alter(returns=entry.message.returns + 1)
                 self.put_back(entry, delay)
+
+    def bare(self, entry: Entry, status: TaskStatus) -> Record:
+        """The record of a settlement without one: what its holder has put before, else a minimal one."""
+        stored = entry.readable(self.now)
+        return stored if stored is not None and stored.rank >= entry.rank else minimal(entry, status)
 
     def end(self, entry: Entry, place: Place, record: Record) -> None:
         entry.record = evolve(record, finished=self.now, progress=record.progress or entry.progress)

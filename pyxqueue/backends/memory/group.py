@@ -183,13 +183,13 @@ class Group:
         message = entry.message
         match settlement.verdict:
             case Done():
-                record = settlement.record or self.minimal(entry, TaskStatus.SUCCESS)
+                record = settlement.record or self.bare(entry, now, TaskStatus.SUCCESS)
                 self.end(entry, Place.FINISHED, record, now)
             case Cancelled():
-                record = settlement.record or self.minimal(entry, TaskStatus.CANCELLED)
+                record = settlement.record or self.bare(entry, now, TaskStatus.CANCELLED)
                 self.end(entry, Place.FINISHED, record, now)
             case Bury(reason):
-                record = settlement.record or self.minimal(entry, TaskStatus.FAILURE, Failure("Buried", reason))
+                record = settlement.record or self.bare(entry, now, TaskStatus.FAILURE, Failure("Buried", reason))
                 entry.reason = reason
                 self.end(entry, Place.FAILED, record, now)
             case Retry(delay):
@@ -200,6 +200,11 @@ class Group:
                 if isinstance(message, Message) and delay > 0:
                     entry.alter(returns=message.returns + 1)
                 self.put_back(entry, delay, now)
+
+    def bare(self, entry: Entry, now: int, status: TaskStatus, error: Failure | None = None) -> Record:
+        """The record of a settlement without one: what its holder has put before, else a minimal one."""
+        stored = entry.readable(now)
+        return stored if stored is not None and stored.rank >= entry.rank else self.minimal(entry, status, error)
 
     def minimal(self, entry: Entry, status: TaskStatus, error: Failure | None = None) -> Record:
         """The record of an end that nobody described."""

@@ -97,7 +97,6 @@ class MemoryBackend:
     def __init__(self, store: MemoryStore, options: StoreOptions) -> None:
         self._store = store
         self._options = options
-        self.place = (id(store), options.stream_key, options.group)
         self._joined: Group | None = None
         self._interrupts = 0
         self._interrupts_seen = 0

@@ -212,7 +212,8 @@ def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Sett
         fields = record_to_fields(record) if record else []
         ttl = min(record.ttl, MAX_TTL) if record else 0
         script_keys.append(prefix + task_id)
-        args += (entry, consumer, task_id, raw, verdict, detail, ttl, len(fields), *fields, len(settlement.then))
+        bare = "1" if record is not settlement.record else ""
+        args += (entry, consumer, task_id, raw, bare, verdict, detail, ttl, len(fields), *fields, len(settlement.then))
         for follow_up in settlement.then:
             script_keys.append(prefix + follow_up.id)
             args += _message_args(follow_up)

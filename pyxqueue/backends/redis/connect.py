@@ -112,15 +112,6 @@ class Recipe:
             raise ConfigurationError(f"cannot read the store's URL {hide_password(url)!r}: {error}") from error
         return cls(client, hide_password(url))
 
-    @property
-    def server(self) -> tuple[object, ...]:
-        """What all recipes for the same server and database have in common, as far as that can be told."""
-        pool = None if isinstance(self.client, RedisCluster) else self.client.connection_pool
-        if pool is None or isinstance(pool, SentinelConnectionPool):
-            return (id(self.client),)
-        kwargs = pool.connection_kwargs
-        return (*(kwargs.get(name) for name in ("host", "port", "path", "server")), kwargs.get("db") or 0)
-
     def open(self, *, timeout: float, retries: int) -> Client:
         """A client of our own. `timeout` (seconds) bounds one reply; `retries` is how often a command that failed on
         its connection is sent again."""

@@ -42,7 +42,6 @@ class RedisInspector:
 
     def __init__(self, recipe: Recipe, options: StoreOptions) -> None:
         self.options = options
-        self.place = (*recipe.server, options.stream_key, options.group)
         self._session = Session(recipe, options)
         self._waker = Waker(recipe, options.stream_key)
 

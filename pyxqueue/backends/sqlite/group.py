@@ -28,7 +28,7 @@ from ...message import (
     Unreadable,
 )
 from .driver import Connection
-from .rows import COLUMNS, Row, fields_of, padded, progress_bytes, progress_of, read_message, record_bytes
+from .rows import COLUMNS, Row, fields_of, padded, progress_bytes, progress_of, read_message, record_bytes, record_of
 from .schema import DELAYED, FAILED, FINISHED, HELD, PAST, READY
 
 CHUNK = 500
@@ -258,16 +258,21 @@ class Group:
         record = settlement.record
         match settlement.verdict:
             case Done():
-                self.end(row, FINISHED, record or minimal(row, TaskStatus.SUCCESS))
+                self.end(row, FINISHED, record or self.bare(row, TaskStatus.SUCCESS))
             case Cancelled():
-                self.end(row, FINISHED, record or minimal(row, TaskStatus.CANCELLED))
+                self.end(row, FINISHED, record or self.bare(row, TaskStatus.CANCELLED))
             case Bury(reason):
-                buried = record or minimal(row, TaskStatus.FAILURE, Failure("Buried", reason))
+                buried = record or self.bare(row, TaskStatus.FAILURE, Failure("Buried", reason))
                 self.end(row, FAILED, buried, reason)
             case Retry(delay):
                 self.put_back(altered(row, attempt=row.attempt + 1, suspect=0), delay)
             case Return(delay):
                 self.put_back(altered(row, returns=row.returns + (delay > 0)), delay)
+
+    def bare(self, row: Row, status: TaskStatus, error: Failure | None = None) -> Record:
+        """The record of a settlement without one: what its holder has put before, else a minimal one."""
+        stored = record_of(row.id, row.record, row.record_end, self.now) if row.record_rank >= row.rank else None
+        return stored or minimal(row, status, error)
 
     def end(self, row: Row, place: int, record: Record, reason: str = "") -> None:
         """`flush` writes it."""

@@ -40,7 +40,6 @@ class SQLiteInspector:
         self._queue = queue
         self._store = queue.store
         self._clock = queue.clock
-        self.place = (self._store.location.path, queue.options.stream_key, queue.options.group)
 
     def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
         return self._queue.look(lambda group: _show(group, ids)) if ids else []

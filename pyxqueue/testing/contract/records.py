@@ -172,6 +172,27 @@ class SettledRecordCorners(Contract):
             stored = R1.there(store.get([f"a{number}"])[0], "there is no record")
             R1.same(stored.rank, delivery.rank, f"the rank of the record that was made for {verdict}")
 
+    def test_r1_a_bare_end_replaces_no_record(self, harness: Harness) -> None:
+        """Whoever keeps the results apart puts the record first, and settles without one: also into the same store."""
+        store = harness.open()
+        verdicts: list[Verdict] = [Done(), Bury("no use"), Cancelled()]
+        for number, verdict in enumerate(verdicts):
+            delivery = held(store, R1, f"a{number}")
+            store.put([result(f"a{number}", b"put", delivery.rank)])
+            settled(store, R1, Settlement(delivery.receipt, verdict))
+            R1.same(values(store.get([f"a{number}"])), [b"put"], f"the record that was put before a bare {verdict}")
+
+    def test_r1_a_bare_end_is_later_than_an_earlier_claim(self, harness: Harness) -> None:
+        """What an earlier holder has put is replaced by the end that counts."""
+        store = harness.open()
+        first = held(store, R1)
+        settled(store, R1, Settlement(first.receipt, Retry()))
+        second = store.claim("two", 1, 0)[0]
+        store.put([result("a", b"old", first.rank)])
+        settled(store, R1, Settlement(second.receipt, Done()))
+        stored = R1.there(store.get(["a"])[0], "there is no record")
+        R1.same((stored.rank, stored.value), (second.rank, b""), "rank and value after a bare end of a later claim")
+
     def test_r2_each_end_wakes(self, harness: Harness) -> None:
         """A burial, an obeyed cancellation, and one that ends with a retry or a release wake who waits."""
         store, worker = harness.open(), harness.open()

@@ -136,6 +136,18 @@ local function put_again(keys, task, id, fields, delay, now, raw)
   announce(redis.call('HGET', task, 'w'), id)
 end
 
+-- Ranks have up to 20 digits, more than a Lua number holds.
+local function below(a, b)
+  if #a ~= #b then return #a < #b end
+  return a < b
+end
+
+-- The rank of the record that can be read now, and its time to live; nil for none.
+local function readable_rank(task, now)
+  local rank, finished, lives = unpack(redis.call('HMGET', task, 'rank', 'finished', 'ttl'))
+  if finished and finished + lives > now then return rank or '0', lives end
+end
+
 -- End a task: the message to the history or the failed list, the record to the task key, a call to those who wait.
 -- note is {name, value}, written behind the message's own fields together with the time.
 local function finish(keys, task, id, fields, place, note, record, ttl, history, now)

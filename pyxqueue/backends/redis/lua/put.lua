@@ -4,18 +4,11 @@
 -- Returns 1 or 0 per record: 0 where a record of a later holder can still be read.
 local now, answers, item, arg = now_ms(), {}, 6, 2
 
--- Ranks have up to 20 digits, more than a Lua number holds.
-local function below(a, b)
-  if #a ~= #b then return #a < #b end
-  return a < b
-end
-
 while arg <= #ARGV do
   local id, ttl, rank, count = unpack(ARGV, arg, arg + 3)
   local task = KEYS[item]
-  local stored, finished, lives = unpack(redis.call('HMGET', task, 'rank', 'finished', 'ttl'))
-  local readable = finished and finished + lives > now
-  local accepted = not (readable and stored and below(rank, stored))
+  local stored = readable_rank(task, now)
+  local accepted = not (stored and below(rank, stored))
   if accepted then
     local channels = redis.call('HGET', task, 'w')
     redis.call('DEL', task)

@@ -1,14 +1,21 @@
 -- Apply what was decided about held messages; only the current holder's word counts.
 -- KEYS the five keys of the group, then per item its task key and the task keys of its follow-ups
 -- ARGV group, history limit, then per item:
---   entry, consumer, id, raw ('1' for an entry that is no message), verdict, delay in ms or reason, record ttl in ms,
+--   entry, consumer, id, raw ('1' for an entry that is no message), bare ('1' for a record that was made here, because
+--   none came along), verdict, delay in ms or reason, record ttl in ms,
 --   number of record values, record values, number of follow-ups, then per follow-up: id, delay, number of values, values
 -- Returns 1 or 0 per item. The first write of an item is XACK, which Redis allows when it is out of memory; the
 -- writes behind it are then allowed too, so that finished work can always be recorded.
 local keys, group, history, now = slice(KEYS, 1, 5), ARGV[1], tonumber(ARGV[2]), now_ms()
 local answers, key, arg = {}, 6, 3
 
-local function apply(task, entry, id, raw, verdict, detail, ttl, record)
+local function apply(task, entry, id, raw, bare, verdict, detail, ttl, record)
+  if bare then -- what its holder has put before is better
+    local rank, lives = readable_rank(task, now)
+    if rank and not below(rank, field(record, 'rank')) then
+      record, ttl = {'state', redis.call('HGET', task, 'state')}, lives
+    end
+  end
   local fields = read(keys[STREAM], entry)
   redis.call('XACK', keys[STREAM], group, entry)
   redis.call('XDEL', keys[STREAM], entry)
@@ -34,13 +41,13 @@ local function apply(task, entry, id, raw, verdict, detail, ttl, record)
 end
 
 while arg <= #ARGV do
-  local entry, consumer, id, raw, verdict, detail, ttl = unpack(ARGV, arg, arg + 6)
-  local size = tonumber(ARGV[arg + 7])
-  local record = slice(ARGV, arg + 8, size)
+  local entry, consumer, id, raw, bare, verdict, detail, ttl = unpack(ARGV, arg, arg + 7)
+  local size = tonumber(ARGV[arg + 8])
+  local record = slice(ARGV, arg + 9, size)
   local task = KEYS[key]
   local accepted = holder(keys, group, entry) == consumer
-  if accepted then apply(task, entry, id, raw == '1', verdict, detail, ttl, record) end
-  arg, key = arg + 8 + size, key + 1
+  if accepted then apply(task, entry, id, raw == '1', bare == '1', verdict, detail, ttl, record) end
+  arg, key = arg + 9 + size, key + 1
   local follow_ups = tonumber(ARGV[arg])
   arg = arg + 1
   for _ = 1, follow_ups do
