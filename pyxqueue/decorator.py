@@ -75,8 +75,7 @@ def _check(function: object) -> None:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise ConfigurationError(f"{function!r} is a generator, and a task has one result: return a list instead")
     owner = getattr(function, "__qualname__", "").rpartition(".")[0]
-    in_class = owner and not owner.endswith("<locals>")
-    if inspect.ismethod(function) or (in_class and next(iter(inspect.signature(function).parameters), "") == "self"):
+    if owner and not owner.endswith("<locals>") and next(iter(inspect.signature(function).parameters), "") == "self":
         raise ConfigurationError(
             f"{function!r} is a method, and a worker has no object to call it on: decorate a function that makes or "
             f"finds the object"

@@ -206,7 +206,6 @@ class Shop:
     [
         (numbers, "is a generator, and a task has one result: return a list"),
         (later_numbers, "is a generator"),
-        (Shop().sell, "is a method"),
         (Shop.sell, "is a method, and a worker has no object to call it on"),
     ],
 )
@@ -232,12 +231,13 @@ def test_a_parameter_may_be_called_self(queue: TaskQueue) -> None:
 
 
 def test_a_function_kept_in_a_class_is_a_function(queue: TaskQueue) -> None:
-    """Only what needs an object is refused."""
-    task = queue.task(Shop.price)
+    """Only what needs an object is refused, and a bound method has one."""
+    task, bound = queue.task(Shop.price), queue.task(Shop().sell)
 
-    handle = task("tea")
+    handles = [task("tea"), bound("tea")]
     drain(queue)
-    assert (task.name, handle.get()) == ("tests.queue.test_tasks.Shop.price", 3)
+    assert [handle.get() for handle in handles] == [3, None]
+    assert task.name == "tests.queue.test_tasks.Shop.price"
 
 
 @pytest.mark.parametrize(
