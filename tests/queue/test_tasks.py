@@ -234,7 +234,7 @@ def test_a_function_kept_in_a_class_is_a_function(queue: TaskQueue) -> None:
     """Only what needs an object is refused, and a bound method has one."""
     task, bound = queue.task(Shop.price), queue.task(Shop().sell)
 
-    handles = [task("tea"), bound("tea")]
+    handles: list[Any] = [task("tea"), bound("tea")]
     drain(queue)
     assert [handle.get() for handle in handles] == [3, None]
     assert task.name == "tests.queue.test_tasks.Shop.price"
