@@ -5,6 +5,7 @@ No clock, no randomness, no I/O: `chance`, a number in [0, 1), is an argument.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import Attribute, field, frozen
@@ -38,9 +39,14 @@ _FIRST_RETURN = 1_000
 _LAST_RETURN = 60_000
 
 
-def whole_number(_instance: object, attribute: Attribute[Any], value: object) -> None:
-    if not isinstance(value, int) or value < 0:
-        raise ValueError(f"{attribute.name}={value!r} must be a whole number, 0 or more")
+def whole_number(least: int) -> Callable[[object, Attribute[Any], object], None]:
+    """A validator for attrs."""
+
+    def check(_instance: object, attribute: Attribute[Any], value: object) -> None:
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{attribute.name}={value!r} must be a whole number, {least} or more")
+
+    return check
 
 
 def seconds(_instance: object, attribute: Attribute[Any], value: object) -> None:
@@ -57,14 +63,14 @@ def _part(_instance: object, attribute: Attribute[Any], value: object) -> None:
 class RetryPolicy:
     """How a task is retried. Times in seconds."""
 
-    retries: int = field(default=0, validator=whole_number)
+    retries: int = field(default=0, validator=whole_number(0))
     """Runs after the first one; 0 is one run only."""
     backoff: float = field(default=1.0, validator=seconds)
     """The pause before the first retry; each further one doubles it."""
     backoff_max: float = field(default=600.0, validator=seconds)
     jitter: float = field(default=0.5, validator=_part)
     """The part of each pause that is random, so that a thousand failures do not come back in one moment."""
-    max_crashes: int = field(default=3, validator=whole_number)
+    max_crashes: int = field(default=3, validator=whole_number(0))
     """How often the task may kill the process it runs in before it is buried."""
 
     def pause(self, attempt: int, chance: float) -> float:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar, cast
 
@@ -94,6 +94,10 @@ class AsyncResult(Generic[R]):
             with ProgressBar(self._task_name or self.task_id) as bar:
                 for progress in self.watch(timeout):
                     bar.show(progress)
+        return self._wait(timeout, deadline, self._reader.alone)
+
+    def _wait(self, timeout: float | None, deadline: float | None, alone: Callable[[], str]) -> R:
+        """Wait for the record and open it; `alone` finds out what to say about the workers if the time is up."""
         reader = self._reader
         silent = timeout is None
         with self._in_time(timeout, deadline):
@@ -105,7 +109,7 @@ class AsyncResult(Generic[R]):
                         (record,) = reader.results.wait([self.task_id], 0)
                         record = self._final(record, reader.inspector.show([self.task_id])[0])
                     elif timeout is not None and (reader.one_store or is_over(deadline)):
-                        raise late(info, timeout, reader.alone())
+                        raise late(info, timeout, alone())
                 if record is not None and record.status.finished:
                     return self._open(record)
                 if silent:
@@ -142,8 +146,10 @@ class AsyncResult(Generic[R]):
         """`get(timeout)`; with ``block=False`` the value if it is there, else None. Raises what `get` raises."""
         if block:
             return self.get(timeout)
+        if self._value is not _NOTHING:
+            return cast(R, self._value)
         try:
-            return self.get(0)
+            return self._wait(0, _deadline(0), str)  # nobody reads the error: no question about the workers
         except ResultTimeoutError:
             return None
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pyxqueue import TaskStatus
 from pyxqueue.message import Message
-from tests.support.trees import alive, run_program
+from tests.support.trees import Tree, alive, run_program
 from tests.support.until import until
 
 from .app import App, Site
@@ -107,9 +108,13 @@ def test_the_grace_ends(site: Site, app: App, start_tree: StartTree, gate: Path)
 
 def test_a_signal_while_starting(start_tree: StartTree) -> None:
     """A signal that comes before the processes are ready is not lost on the way to them."""
+
+    def begun(tree: Tree) -> bool:
+        return "pid of the supervisor" in tree.log.read_text()
+
     for _ in range(3):
         tree = start_tree("-p", "4", ready=False)
-        until(lambda: "pid of the supervisor" in tree.log.read_text(), "the supervisor begins")  # noqa: B023
+        until(partial(begun, tree), "the supervisor begins")
         assert tree.stop(5) == 0
 
 
