@@ -48,8 +48,16 @@ class EnumCodec:
         return self._members[state]
 
 
+MAX_COMBINATIONS = 4_096
+"""Combinations of one class of flags that Python may keep for what was read here."""
+
+
 class FlagCodec:
-    """Flags travel as numbers: a combination has no name of its own."""
+    """Flags travel as numbers: a combination has no name of its own.
+
+    Python keeps every combination that was ever made for the life of the process. Of what is read here it keeps some
+    thousands, so that no sender can fill the memory.
+    """
 
     def __init__(self, cls: type[enum.Flag]) -> None:
         self._cls = cls
@@ -60,7 +68,12 @@ class FlagCodec:
     def restore(self, state: Any) -> enum.Flag:
         if type(state) is not int:
             raise TypeError(f"a flag is a number, not a {type(state).__name__}")
-        return self._cls(state)
+        kept = self._cls._value2member_map_
+        before = len(kept)
+        value = self._cls(state)
+        if before < len(kept) > MAX_COMBINATIONS:
+            kept.popitem()  # the newest, so never a member that the class names
+        return value
 
 
 class NamedTupleCodec:

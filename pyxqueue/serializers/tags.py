@@ -9,7 +9,8 @@ from __future__ import annotations
 import decimal
 import math
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Mapping
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from typing import Any, TypeVar
 from uuid import UUID
@@ -20,6 +21,8 @@ from attrs import frozen
 from .errors import OutsideDomainError
 
 MARK = "!"
+MAX_ALIKE = 256
+"""Members of a set, or keys of a dict, that may have one hash value."""
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1
 """Integers beyond are tagged: not every reader has them, and as decimals they would meet `int_max_str_digits`."""
 
@@ -50,6 +53,31 @@ def as_list(data: object) -> list[Any]:
     if type(data) is not list:
         raise TypeError(f"an array expected, not {type(data).__name__}")
     return data
+
+
+def check_hashes(keys: Collection[Hashable]) -> None:
+    """Refuse the members of a set, or the keys of a dict, if more than `MAX_ALIKE` of them have one hash value.
+
+    Python compares each of those with all the others: a megabyte of them, which anybody can make since only texts and
+    bytes have secret hash values, would take minutes. Raises `OutsideDomainError`.
+    """
+    if len(keys) - len(set(map(hash, keys))) < MAX_ALIKE:  # the usual case: no value can have so many
+        return
+    ((_, most),) = Counter(map(hash, keys)).most_common(1)
+    if most > MAX_ALIKE:
+        raise OutsideDomainError(f"{most:,} members have the same hash value, at most {MAX_ALIKE} may")
+
+
+def _hashed(data: object) -> list[Any]:
+    members = as_list(data)
+    check_hashes(members)
+    return members
+
+
+def _pairs_to_dict(data: object) -> dict[Any, Any]:
+    pairs = [as_list(pair) for pair in as_list(data)]
+    check_hashes([key for key, _ in pairs])
+    return dict(pairs)
 
 
 def is_encodable(text: str) -> bool:
@@ -150,8 +178,8 @@ COLLECTIONS: Mapping[type, str] = {tuple: "tuple", set: "set", frozenset: "froze
 DECODERS: Mapping[str, Callable[[Any], Any]] = {
     **{leaf.tag: leaf.decode for leaf in LEAVES.values()},
     "tuple": lambda data: tuple(as_list(data)),
-    "set": lambda data: set(as_list(data)),
-    "frozenset": lambda data: frozenset(as_list(data)),
-    "dict": lambda data: dict(map(as_list, as_list(data))),
+    "set": lambda data: set(_hashed(data)),
+    "frozenset": lambda data: frozenset(_hashed(data)),
+    "dict": _pairs_to_dict,
 }
 """By tag; the data's own parts are decoded before. Every dict that an object cannot show comes as pairs, ``!dict``."""

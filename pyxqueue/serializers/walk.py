@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from ..errors import SerializationError
 from .classes import Attributes, ClassTable, can_travel
 from .errors import OutsideDomainError
-from .tags import COLLECTIONS, DECODERS, INT_MAX, INT_MIN, LEAVES, MARK, is_encodable
+from .tags import COLLECTIONS, DECODERS, INT_MAX, INT_MIN, LEAVES, MARK, check_hashes, is_encodable
 
 MAX_DEPTH = 200
 """Containers within containers. Our own limit, so that a worker with less stack left can read what was written."""
@@ -103,6 +103,7 @@ class Encoder:
         return wire
 
     def _pairs(self, value: dict[Any, Any], depth: int) -> dict[str, Any]:
+        check_hashes(value)
         pairs: list[Any] = []
         step = ""
         try:
@@ -128,6 +129,8 @@ class Encoder:
         return wire
 
     def _collection(self, value: Any, depth: int) -> dict[str, Any]:
+        if type(value) is not tuple:
+            check_hashes(value)
         return {MARK + COLLECTIONS[type(value)]: self._list(list(value), depth)}
 
     def _leaf(self, value: Any, _: int) -> dict[str, Any]:

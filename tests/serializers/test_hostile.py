@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 from typing import Any
 
 import msgspec
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from pyxqueue.errors import SerializationError
 from pyxqueue.serializers import JSONSerializer, MsgpackSerializer, TaggedSerializer
-from pyxqueue.serializers.tags import DECODERS
+from pyxqueue.serializers.classes import MAX_COMBINATIONS
+from pyxqueue.serializers.tags import DECODERS, MAX_ALIKE
 
 from .values import TAGGED, VALUES
 
@@ -174,3 +176,57 @@ def test_an_undecodable_tag_is_named(make: type[TaggedSerializer]) -> None:
 
     with pytest.raises(SerializationError, match=r"!shop\.Order is unknown here: if it is a class, register it"):
         serializer.loads(serializer.pack({"!shop.Order": {}}))
+
+
+MERSENNE = 2**61 - 1
+"""Python's numbers have equal hash values if they are equal modulo this prime."""
+ALIKE = [MERSENNE * number for number in range(1, MAX_ALIKE + 2)]
+
+
+@both
+@pytest.mark.parametrize("tag", ["set", "frozenset", "dict"])
+def test_members_with_one_hash_value_are_refused(make: type[TaggedSerializer], tag: str) -> None:
+    """Comparing each with all others is what makes a megabyte of them take minutes."""
+    serializer = make()
+    numbers = [{"!int": hex(number)} for number in ALIKE]
+    members: list[Any] = [[number, None] for number in numbers] if tag == "dict" else list(numbers)
+
+    with pytest.raises(SerializationError, match=r"257 members have the same hash value, at most 256 may"):
+        serializer.loads(serializer.pack({f"!{tag}": members}))
+
+
+@both
+@pytest.mark.parametrize("value", [set(ALIKE), frozenset(ALIKE), dict.fromkeys(ALIKE)], ids=lambda v: type(v).__name__)
+def test_what_would_not_be_read_is_not_written(make: type[TaggedSerializer], value: Any) -> None:
+    """The caller is told, not the worker."""
+    with pytest.raises(SerializationError, match="the same hash value"):
+        make().dumps(value)
+
+
+@both
+def test_some_members_with_one_hash_value_travel(make: type[TaggedSerializer]) -> None:
+    """Among many others, as many as are allowed."""
+    value = {*ALIKE[:MAX_ALIKE], *range(1, 1000)}
+
+    assert make().loads(make().dumps(value)) == value
+
+
+class Permission(enum.IntFlag):
+    """Of a kind that takes any number."""
+
+    READ = 1
+
+
+@both
+def test_flags_from_anyone_do_not_fill_the_memory(make: type[TaggedSerializer]) -> None:
+    """Python keeps each combination for ever; of what was read it keeps a bounded number."""
+    serializer = make([Permission])
+    tag = f"!{Permission.__module__}.{Permission.__qualname__}"
+
+    values = [serializer.loads(serializer.pack({tag: number})) for number in range(2 * MAX_COMBINATIONS)]
+
+    assert [(type(value), value) for value in values] == [
+        (Permission, number) for number in range(2 * MAX_COMBINATIONS)
+    ]
+    assert len(Permission._value2member_map_) <= MAX_COMBINATIONS
+    assert Permission.READ is Permission(1) is values[1]
