@@ -27,10 +27,11 @@ class SQLiteBackend(SQLiteInspector):
     """One group of one queue in a SQLite file, for all processes of one machine.
 
     Parameters: `path`, the file, made at first use; `options`; `durability`, "normal" (what was accepted survives the
-    death of every process) or "full" (a power cut too); `clock`, answers the store's now in ms, and must be the same
-    for all who share the file; `busy_limit`, seconds to try for a lock that another program holds; `driver`, the SQLite
-    to use (None: Python's own, or that of `apsw` where only that one can be trusted with WAL); `safe_for_wal`, judges
-    its version; `file_system`, answers the type of the file system below a folder.
+    death of every process) or "full" (a power cut too); `shared`, True if other users are trusted to write the file
+    (else it is refused where they can); `clock`, answers the store's now in ms, and must be the same for all who share
+    the file; `busy_limit`, seconds to try for a lock that another program holds; `driver`, the SQLite to use (None:
+    Python's own, or that of `apsw` where only that one can be trusted with WAL); `safe_for_wal`, judges its version;
+    `file_system`, answers the type of the file system below a folder.
 
     Nothing is opened before the first call. It may be used from any number of threads, and after a fork.
 
@@ -44,13 +45,14 @@ class SQLiteBackend(SQLiteInspector):
         options: StoreOptions,
         *,
         durability: str = "normal",
+        shared: bool = False,
         clock: Callable[[], int] = wall_clock,
         busy_limit: float = BUSY_LIMIT,
         driver: Driver | None = None,
         safe_for_wal: Callable[[Version], bool] = wal_is_safe,
         file_system: FileSystemOf = file_system_of,
     ) -> None:
-        location = path if isinstance(path, Location) else locate(path, durability)
+        location = path if isinstance(path, Location) else locate(path, durability, shared=shared)
         opener = Opener(driver or best(), file_system, safe_for_wal)
         super().__init__(Queue(Store(location, opener, busy_limit), options, clock))
         self._interrupts = 0

@@ -33,6 +33,10 @@ class Location:
 
     path: str
     durability: str = "normal"
+    named: str = ""
+    """The path that was given, made absolute; `path` is where its links lead."""
+    shared: bool = False
+    """Whether other users are trusted to write it."""
 
     @property
     def folder(self) -> Path:
@@ -40,7 +44,7 @@ class Location:
 
 
 def from_url(url: str) -> Location:
-    """Read ``sqlite:///relative.db`` or ``sqlite:////absolute.db``, with ``?durability=full`` if wanted.
+    """Read ``sqlite:///relative.db`` or ``sqlite:////absolute.db``, with ``?durability=full&shared=yes`` if wanted.
 
     Raises `ConfigurationError` for another host, an unknown option, or a database in memory.
     """
@@ -50,19 +54,23 @@ def from_url(url: str) -> Location:
         raise ConfigurationError(f"{url!r} names no file: write sqlite:///relative.db or sqlite:////absolute/path.db")
     options = dict(parse_qsl(query, keep_blank_values=True))
     durability = options.pop("durability", "normal")
+    shared = options.pop("shared", "no")
     if options:
-        raise ConfigurationError(f"{url!r} has an unknown option {min(options)!r}; there is only durability=full")
-    return locate(unquote(raw), durability)
+        text = f"{url!r} has an unknown option {min(options)!r}; there are durability=full and shared=yes"
+        raise ConfigurationError(text)
+    if shared not in ("yes", "no"):
+        raise ConfigurationError(f"shared={shared!r} in {url!r} is not known: it is yes or no")
+    return locate(unquote(raw), durability, shared=shared == "yes")
 
 
-def locate(path: str | os.PathLike[str], durability: str = "normal") -> Location:
+def locate(path: str | os.PathLike[str], durability: str = "normal", *, shared: bool = False) -> Location:
     """The file at `path`, as seen from the directory that is current now."""
     text = os.fspath(path)
     if durability not in DURABILITIES:
         raise ConfigurationError(f"durability {durability!r} is not known: it is {' or '.join(DURABILITIES)}")
     if not text or "\0" in text or Path(text).name.startswith(":memory:"):
         raise ConfigurationError(f"{text!r} is no file, which a SQLite store needs; memory:// is the store without one")
-    return Location(os.path.realpath(text), durability)
+    return Location(os.path.realpath(text), durability, os.path.abspath(text), shared)  # noqa: PTH100 - as text
 
 
 def prepare_folder(location: Location, file_system: FileSystemOf) -> None:
@@ -97,8 +105,13 @@ def _make_private(folder: Path) -> None:
         return
     except OSError as error:
         raise StoreFileError(f"the folder {folder} cannot be made: {error}") from error
-    with suppress(OSError):  # the store's own file says what is wrong
-        (folder / ".gitignore").write_text("*\n")
+    # Where it fails, the store's own file says what is wrong.
+    with suppress(OSError), open(folder / ".gitignore", "x", opener=_private) as file:
+        file.write("*\n")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, stat.S_IRUSR | stat.S_IWUSR)
 
 
 def is_there(path: str) -> bool:
@@ -112,13 +125,16 @@ def is_there(path: str) -> bool:
     return True
 
 
-def make_file(path: str) -> None:
-    """Make an empty file that only its owner can read, where there is none.
+def make_file(path: str, *, shared: bool = False) -> None:
+    """Make an empty file that only its owner can read (`shared`: and its group), where there is none.
 
-    Raises `StoreFileError` where that is not allowed.
+    SQLite gives the same rights to the files that it puts beside it. Raises `StoreFileError` where that is not allowed.
     """
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, stat.S_IRUSR | stat.S_IWUSR))
+        made = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, stat.S_IRUSR | stat.S_IWUSR)
+        if shared:
+            os.fchmod(made, 0o660)
+        os.close(made)
     except FileExistsError:
         return
     except OSError as error:

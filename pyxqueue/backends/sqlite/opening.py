@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ...errors import ConfigurationError, StoreFileError
 from . import schema, versions
@@ -16,6 +16,7 @@ from .driver import Connection, Driver
 from .faults import vanished
 from .location import FileSystemOf, Location, file_system_of, is_there, make_file, prepare_folder
 from .process import PROCESS, Inode
+from .trust import check_trust
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER = 100
@@ -51,6 +52,8 @@ class Opener:
             )
         with PROCESS.opening:
             prepare_folder(location, self.file_system)
+            if not location.shared:
+                check_trust(location.named, location.path)
             if not is_there(location.path):
                 self._make(location)
             inode = inode_of(location.path)
@@ -65,12 +68,12 @@ class Opener:
         leftover = any(inode_of(f"{location.path}-{name}") for name in ("wal", "shm", "journal"))
         # SQLite throws away what is left over of a file that is gone only where the new file is empty.
         if leftover or not self.wal_is_safe(self.driver.version):
-            make_file(location.path)
+            make_file(location.path, shared=location.shared)
             return
         aside = f"{location.path}.{secrets.token_hex(4)}.new"
-        make_file(aside)
+        make_file(aside, shared=location.shared)
         try:
-            connection = self._connect(Location(aside, durability=location.durability), wal=False)
+            connection = self._connect(evolve(location, path=aside), wal=False)
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
             finally:
@@ -78,7 +81,7 @@ class Opener:
             with suppress(FileExistsError):  # somebody was faster
                 os.link(aside, location.path)
         except OSError:
-            make_file(location.path)  # no hard links here: a rollback journal will do
+            make_file(location.path, shared=location.shared)  # no hard links here: a rollback journal will do
         finally:
             for path in (aside, f"{aside}-journal"):
                 Path(path).unlink(missing_ok=True)

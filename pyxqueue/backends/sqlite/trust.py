@@ -1,0 +1,80 @@
+"""Who else could write a store: whoever can may have the workers run any task, with their rights."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from ...errors import StoreFileError
+
+
+def check_trust(named: str, real: str) -> None:
+    """Raises `StoreFileError` if others can write the file, or put another one in its place.
+
+    `named` is the absolute path that was given, `real` the same with every link followed; the folders must exist, the
+    file need not. As OpenSSH asks it of its own files, they and their folder belong to us or to root, and nobody else
+    may write them. Of the folders above, none may be open to everybody, unless it is sticky, as /tmp is.
+    """
+    us = os.geteuid()
+    for path in map(Path, dict.fromkeys((named, real))):
+        for place, found in (*_both(path.parent), *_both(path)):
+            if why := intruders(found, us):
+                raise _refused(place, why)
+        for above in path.parent.parents:
+            mode = above.stat().st_mode
+            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+                raise _refused(above, "can be written by everybody")
+
+
+def _both(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """What stands at `path`: the link, if it is one, and what it leads to. Nothing for what is not there."""
+    with suppress(FileNotFoundError):
+        found = path.lstat()
+        yield path, found
+        if stat.S_ISLNK(found.st_mode):
+            yield path, path.stat()
+
+
+def intruders(found: os.stat_result, us: int) -> str:
+    """Who beside root and the user `us` could change it, in words; nothing if nobody can."""
+    if found.st_uid not in (0, us):
+        return f"belongs to the user {_user(found.st_uid)}"
+    if stat.S_ISLNK(found.st_mode):
+        return ""  # its rights mean nothing
+    if found.st_mode & stat.S_IWOTH:
+        return "can be written by everybody"
+    if found.st_mode & stat.S_IWGRP and not _is_own_group(found.st_gid, us):
+        return f"can be written by the group {_group(found.st_gid)}"
+    return ""
+
+
+def _is_own_group(gid: int, us: int) -> bool:
+    """Whether it is the group that many systems make for each user, with nobody else in it."""
+    with suppress(KeyError):
+        user, group = pwd.getpwuid(us).pw_name, grp.getgrgid(gid)
+        return group.gr_name == user and set(group.gr_mem) <= {user}
+    return False
+
+
+def _user(uid: int) -> str:
+    with suppress(KeyError):
+        return pwd.getpwuid(uid).pw_name
+    return str(uid)
+
+
+def _group(gid: int) -> str:
+    with suppress(KeyError):
+        return grp.getgrgid(gid).gr_name
+    return str(gid)
+
+
+def _refused(path: Path, why: str) -> StoreFileError:
+    return StoreFileError(
+        f"{path} {why}, and whoever can write there can have these workers run any task: name a file in a folder of "
+        f"your own, or take that right away (chmod go-w). Where you trust them, add ?shared=yes to the URL"
+    )
