@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from .errors import ConfigurationError, PayloadTooLargeError, SerializationError
-from .message import NO_HEADERS, Message, Record, Success
+from .message import NO_HEADERS, Message, Record, Success, TaskStatus
 from .protocols import Serializer
 from .serializers.call import dumps_call, loads_call
-from .serializers.seal import Direction, Seal, SealContext
+from .serializers.seal import Seal, SealContext
 from .wire import headers_size
 
 MAX_PAYLOAD = 1 << 20
@@ -78,19 +79,19 @@ class Codec:
             )
         seal = ""
         if self.seal is not None:
-            seal = self.seal.sign(self._context(name, task_id, "call", writer.name), body)
+            seal = self.seal.sign(self._call(name, task_id, writer.name, headers), body)
         return SealedCall(body, writer.name, seal)
 
     def open_call(self, message: Message) -> tuple[Sequence[Any], Mapping[str, Any]]:
         """The arguments. Raises `SealError` before anything is decoded, else `SerializationError`."""
         if self.seal is not None:
-            context = self._context(message.name, message.id, "call", message.serializer)
+            context = self._call(message.name, message.id, message.serializer, message.headers)
             self.seal.verify(context, message.body, message.seal)
         if not message.body:
             return [], {}
         return loads_call(self.serializers[message.serializer], message.body)
 
-    def seal_result(self, message: Message, value: Any) -> Success:
+    def dump_result(self, message: Message, value: Any) -> Success:
         """Put a result into an outcome. Raises `SerializationError`."""
         writer = self.serializers.get(message.serializer, self.writer)
         try:
@@ -102,16 +103,25 @@ class Codec:
                 f"the result of {message.name} needs {len(data):,} bytes, the queue allows {self.max_result:,}; return "
                 f"a reference (a path, a key) or raise TaskQueue(max_result=...)"
             )
-        seal = ""
-        if self.seal is not None:
-            seal = self.seal.sign(self._context(message.name, message.id, "result", writer.name), data)
-        return Success(data, writer.name, seal)
+        return Success(data, writer.name)
 
-    def open_result(self, task_name: str, record: Record) -> Any:
+    def sealed(self, record: Record) -> Record:
+        """The record with a seal on it, where this queue has one."""
+        if self.seal is None:
+            return record
+        return evolve(record, seal=self.seal.sign(self._end(record), record.value))
+
+    def check_end(self, record: Record) -> None:
+        """Raises `SealError` for an end that nobody with the key has written.
+
+        A cancelled task has nothing to be believed, and whoever may write to the store may cancel.
+        """
+        if self.seal is not None and record.status is not TaskStatus.CANCELLED:
+            self.seal.verify(self._end(record), record.value, record.seal)
+
+    def open_result(self, record: Record) -> Any:
         """The result a record holds. Raises `SealError` before anything is decoded, else `SerializationError`."""
-        if self.seal is not None:
-            context = self._context(task_name, record.id, "result", record.serializer)
-            self.seal.verify(context, record.value, record.seal)
+        self.check_end(record)
         reader = self.serializers.get(record.serializer)
         if reader is None:
             raise SerializationError(
@@ -120,6 +130,15 @@ class Codec:
             )
         return reader.loads(record.value) if record.value else None
 
-    def _context(self, name: str, task_id: str, direction: Direction, serializer: str) -> SealContext:
-        """What a seal covers beside the bytes."""
-        return SealContext(self.queue, name, task_id, direction, serializer)
+    def _call(self, name: str, task_id: str, serializer: str, headers: Mapping[str, str]) -> SealContext:
+        """What the seal of a call covers beside the bytes."""
+        return SealContext(
+            self.queue, name, task_id, "call", serializer, tuple(chain.from_iterable(sorted(headers.items())))
+        )
+
+    def _end(self, record: Record) -> SealContext:
+        """What the seal of an end covers beside the bytes."""
+        error = record.error
+        failure = () if error is None else (error.type, error.message, error.traceback)
+        facts = (str(int(record.status)), str(record.attempt), *failure)
+        return SealContext(self.queue, "", record.id, "end", record.serializer, facts)

@@ -62,7 +62,7 @@ class Execution:
                 value = self.task.function(*self.args, **self.kwargs)
                 if inspect.iscoroutine(value):
                     value = run_coroutine(value)
-            return self.codec.seal_result(self.message, value)
+            return self.codec.dump_result(self.message, value)
         except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
             if isinstance(error, TimeLimitExceeded) and not error.args:
                 error.args = (self._over_time(),)  # a thread can only be sent the bare class
@@ -77,7 +77,7 @@ class Execution:
         try:
             async with limit:
                 value = await self.task.function(*self.args, **self.kwargs)
-            return self.codec.seal_result(self.message, value)
+            return self.codec.dump_result(self.message, value)
         except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
             if isinstance(error, TimeoutError) and limit.expired():
                 late = TimeLimitExceeded(self._over_time()).with_traceback(error.__traceback__)

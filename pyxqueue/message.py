@@ -83,7 +83,7 @@ class Message:
     parent: str = ""
     reply: str = ""
     seal: str = ""
-    """The signature over `body`, written and read by the seal layer only."""
+    """The signature over `body` and what belongs to it, written and read by the seal layer only."""
     v: int = WIRE_VERSION
 
 
@@ -159,7 +159,6 @@ class Success:
 
     value: bytes
     serializer: str = "json"
-    seal: str = ""
 
 
 @frozen

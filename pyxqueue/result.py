@@ -234,16 +234,10 @@ class AsyncResult(Generic[R]):
         if record.status is TaskStatus.CANCELLED:
             raise TaskCancelledError("Cancelled", "it was cancelled", task_id=self.task_id)
         if record.status is not TaskStatus.SUCCESS:
+            self._reader.codec.check_end(record)
             raise task_error(record)
-        self._value = self._reader.codec.open_result(self._name(), record)
+        self._value = self._reader.codec.open_result(record)
         return cast(R, self._value)
-
-    def _name(self) -> str:
-        """The task's name: a seal covers it, so a handle made from a bare id has to look it up."""
-        if self._task_name is None and self._reader.codec.seal is not None:
-            message = self._info().message
-            self._task_name = message.name if isinstance(message, Message) else ""
-        return self._task_name or ""
 
 
 class Watch:

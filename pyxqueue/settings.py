@@ -65,7 +65,7 @@ def seal_of_environment() -> Seal | None:
     """A seal with the keys in ``PYXQUEUE_SEAL_KEYS``, or None. Raises `ConfigurationError`."""
     keys = os.environ.get(SEAL_VARIABLE)
     try:
-        return Seal.from_env(keys) if keys else None
+        return None if keys is None else Seal.from_env(keys)
     except ConfigurationError as error:
         raise ConfigurationError(f"{SEAL_VARIABLE}: {error}") from None
 

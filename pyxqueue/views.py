@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from .codec import Codec
-from .errors import SerializationError
-from .message import ConsumerInfo, Message, Progress, Record, TaskInfo, TaskStatus
+from .errors import SealError, SerializationError
+from .message import ConsumerInfo, Message, Progress, TaskInfo, TaskStatus
 
 _NAME = re.compile(r"worker-\d+-(\d+)-([0-9a-f-]{36})$")
 
@@ -36,17 +36,21 @@ def _value(info: TaskInfo, codec: Codec) -> Any:
     """The result of a success, the reason of a failure, else None."""
     record = info.record
     if info.status is TaskStatus.SUCCESS and record is not None:
-        name = info.message.name if isinstance(info.message, Message) else ""
         try:
-            return codec.open_result(name, record)
+            return codec.open_result(record)
         except SerializationError as error:
             return f"<cannot be read here: {error}>"
-    return _failure(info, record) if info.status is TaskStatus.FAILURE else None
+    return _failure(info, codec) if info.status is TaskStatus.FAILURE else None
 
 
-def _failure(info: TaskInfo, record: Record | None) -> str:
+def _failure(info: TaskInfo, codec: Codec) -> str:
+    record = info.record
     if record is None or record.error is None:
         return info.reason
+    try:
+        codec.check_end(record)
+    except SealError as error:
+        return f"<not to be believed: {error}>"
     return f"{record.error.type}: {record.error.message}\n{record.error.traceback}".rstrip()
 
 

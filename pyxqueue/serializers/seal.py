@@ -1,23 +1,24 @@
 """Signatures, so that only those who have a key can make a worker decode something, or an answer be believed.
 
-A seal covers the bytes and what they are for: the same bytes under another task name, id, queue or direction are not
-sealed. It proves who wrote them, not that they are new, and hides nothing.
+The seal of a call covers its bytes, queue, task name, id, serializer and headers; that of an end covers the queue, the
+id and the record's status, attempt, failure, serializer and bytes. It proves who wrote them, not that they are new,
+and hides nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
 from attrs import frozen
 
 from ..errors import ConfigurationError, SealError
 
-VERSION = "v1"
+VERSION = "v2"
 MIN_KEY_BYTES = 16
-Direction: TypeAlias = Literal["call", "result"]
+Direction: TypeAlias = Literal["call", "end"]
 
 
 @frozen
@@ -26,14 +27,16 @@ class SealContext:
 
     queue: str
     name: str
-    """The task's."""
+    """The task's, of a call."""
     id: str
     direction: Direction
     serializer: str
+    facts: Sequence[str] = ()
+    """What else is sealed: the names and values of a call's headers, in order; an end's status, attempt and failure."""
 
     def frame(self, data: bytes) -> bytes:
         """All of it in one piece, each part behind its length, so that no two contexts have the same."""
-        texts = (VERSION, self.queue, self.name, self.id, self.direction, self.serializer)
+        texts = (VERSION, self.queue, self.name, self.id, self.direction, self.serializer, *self.facts)
         parts = [*(text.encode("utf-8", "surrogatepass") for text in texts), data]
         return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
 
@@ -73,7 +76,7 @@ class Seal:
         return f"<Seal {', '.join(self._keys)}>"
 
     def sign(self, context: SealContext, data: bytes) -> str:
-        """The seal as text, ``v1:<key id>:<hex>``."""
+        """The seal as text, ``v2:<key id>:<hex>``."""
         return f"{VERSION}:{self._current}:{_digest(self._keys[self._current], context.frame(data))}"
 
     def verify(self, context: SealContext, data: bytes, seal: str) -> None:
@@ -93,9 +96,7 @@ class Seal:
         expected = _digest(key, context.frame(data))
         # As bytes, because compare_digest refuses text that is not ASCII.
         if not hmac.compare_digest(expected.encode(), digest.encode("utf-8", "surrogatepass")):
-            raise SealError(
-                f"the seal of {what} does not fit: the bytes, task name, id, queue or serializer changed since"
-            )
+            raise SealError(f"the seal of {what} does not fit: its bytes, or what is sealed with them, changed since")
 
 
 def _digest(key: bytes, data: bytes) -> str:

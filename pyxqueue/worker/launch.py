@@ -106,6 +106,7 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
         name=lambda index: consumer_name(options.prefix, index, str(uuid.uuid1())),
         parent=parent,
         make_table=make_table,
+        seal=parts.codec.sealed,
         ready=ready,
     ).run()
     log.info("all workers have stopped")

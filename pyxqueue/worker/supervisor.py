@@ -85,6 +85,8 @@ class Supervisor:
     parent: int | None = None
     make_table: Callable[[], HeldTable] = HeldTable.shared
     """The kind of table that `start` can hand to a process."""
+    seal: Callable[[Record], Record] = lambda record: record
+    """Signs the record of a task that was killed, where the queue has a seal."""
     ready: Callable[[], None] = lambda: None
     """Called when it can be told to stop, before the first process is made."""
     _children: list[Child] = field(factory=list, init=False)
@@ -245,7 +247,7 @@ class Supervisor:
             while self._losses:
                 loss = self._losses[0]
                 if loss.overdue is not None:
-                    settler(self._broker, self._results)([_over_time(loss.overdue, loss.consumer)])
+                    settler(self._broker, self._results)([_over_time(loss.overdue, loss.consumer, self.seal)])
                 self._broker.release(loss.consumer, loss.started)
                 del self._losses[0]
             self._unreachable = False
@@ -299,7 +301,7 @@ class Supervisor:
             self._broker.close()
 
 
-def _over_time(holding: Holding, consumer: str) -> Settlement:
+def _over_time(holding: Holding, consumer: str, seal: Callable[[Record], Record]) -> Settlement:
     failure = Failure(
         "pyxqueue.errors.TimeLimitExceeded", "the task was beyond its hard time limit, its process was killed"
     )
@@ -308,7 +310,7 @@ def _over_time(holding: Holding, consumer: str) -> Settlement:
     record = Record(
         holding.task_id, TaskStatus.FAILURE, error=failure, attempt=holding.attempt, worker=consumer, rank=holding.rank
     )
-    return Settlement(holding.receipt, Bury(f"{failure.type}: {failure.message}"), record)
+    return Settlement(holding.receipt, Bury(f"{failure.type}: {failure.message}"), seal(record))
 
 
 def _names(running: list[Holding]) -> str:

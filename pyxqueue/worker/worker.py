@@ -24,6 +24,7 @@ from ..codec import Codec
 from ..errors import BrokerError, BrokerUnavailableError
 from ..execution import Execution, prepare
 from ..message import (
+    Aborted,
     Bury,
     Cancelled,
     Done,
@@ -282,7 +283,9 @@ class Worker:
             return self._decided(finished)
         except Exception as error:  # noqa: BLE001 - logged, and the reason why the message is buried
             log.exception("the outcome of %s cannot be settled", finished.job.delivery.message.id)
-            return Settlement(finished.job.delivery.receipt, Bury(f"its outcome cannot be settled: {error!r}"))
+            verdict = Bury(f"its outcome cannot be settled: {error!r}")
+            record = self._record(Job(finished.job.delivery, finished.job.slot), Aborted(), verdict, _DEFAULTS)
+            return Settlement(finished.job.delivery.receipt, verdict, record)
 
     def _decided(self, finished: Finished) -> Settlement:
         job, outcome = finished.job, finished.outcome
@@ -294,10 +297,10 @@ class Worker:
 
     def _record(self, job: Job, outcome: Outcome, verdict: Verdict, options: TaskOptions) -> Record | None:
         message = job.delivery.message
-        value, serializer, seal = b"", "json", ""
+        value, serializer = b"", "json"
         error: Failure | None = None
         match verdict, outcome:
-            case Done(), Success(value, serializer, seal):
+            case Done(), Success(value, serializer):
                 status = TaskStatus.SUCCESS
             case Bury(), Failed(failure=error) | Refused(failure=error):
                 status = TaskStatus.FAILURE
@@ -307,12 +310,11 @@ class Worker:
                 status = TaskStatus.CANCELLED
             case _:
                 return None
-        return Record(
+        record = Record(
             id=message.id,
             status=status,
             value=value,
             serializer=serializer,
-            seal=seal,
             error=error,
             attempt=message.attempt,
             worker=self.consumer,
@@ -320,6 +322,7 @@ class Worker:
             ttl=round(options.result_ttl * 1000),
             rank=0 if same_store(self.broker, self.results) else job.delivery.rank,
         )
+        return self.codec.sealed(record)
 
     def _tell_settled(self, finished: Finished, verdict: Verdict, accepted: bool) -> None:
         message = finished.job.delivery.message

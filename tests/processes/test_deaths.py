@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -140,18 +141,22 @@ def test_exceptions_that_end_programs(site: Site, app: App, start_tree: StartTre
     assert len({line.pid for line in site.of("start")}) == 1
 
 
-def test_a_hard_limit(site: Site, app: App, start_tree: StartTree) -> None:
-    """The process of a task beyond it is killed and replaced, the task retried as its policy says, then failed."""
+def test_a_hard_limit(site: Site, start_tree: StartTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of a task beyond it is killed and replaced, the task retried as its policy says, then failed; under a
+    seal the supervisor signs that."""
+    monkeypatch.setenv("PYXQUEUE_SEAL_KEYS", "k" * 16)
     start_tree("-p", "1")
-    handle = app["hog"](60)
+    app = site.app()
+    with closing(app.queue):
+        handle = app["hog"](60)
 
-    with pytest.raises(TaskError, match="beyond its hard time limit"):
-        handle.get(20)
+        with pytest.raises(TaskError, match="beyond its hard time limit"):
+            handle.get(20)
+        assert handle.state is TaskStatus.FAILURE
 
     starts = site.of("start", handle.task_id)
     assert [line.attempt for line in starts] == [1, 2]
     assert starts[0].pid != starts[1].pid
-    assert handle.state is TaskStatus.FAILURE
 
 
 def test_a_hard_limit_and_bystanders(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:

@@ -21,7 +21,7 @@ from pyxqueue import (
     TaskQueue,
 )
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
-from pyxqueue.message import Message
+from pyxqueue.message import Failure, Message, TaskStatus
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing import drain
 
@@ -52,6 +52,7 @@ def side() -> Side:
     def make(**settings: Any) -> TaskQueue:
         queue = TaskQueue(stream_key="q", broker=MemoryBackend(store, StoreOptions("q")), **settings)
         queue.task(name="echo")(echo)
+        queue.task(name="divide")(divide)
         return queue
 
     return make
@@ -61,8 +62,12 @@ def echo(value: Any = None) -> Any:
     return value
 
 
-def send(queue: TaskQueue, value: Any) -> str:
-    task = queue.registry.get("echo")
+def divide(value: int) -> float:
+    return 1 / value
+
+
+def send(queue: TaskQueue, value: Any, name: str = "echo") -> str:
+    task = queue.registry.get(name)
     assert task is not None
     return task(value).task_id
 
@@ -145,8 +150,9 @@ def plant(queue: TaskQueue, task_id: str, **changes: Any) -> None:
     [
         ({"body": b"[[2],{}]"}, "does not fit"),
         ({"seal": ""}, "is not sealed"),
-        ({"seal": "v1:unknown:00"}, "is sealed with the key unknown"),
+        ({"seal": "v2:unknown:00"}, "is sealed with the key unknown"),
         ({"id": "moved"}, "does not fit"),
+        ({"headers": {"tenant": "another"}}, "does not fit"),
     ],
 )
 def test_what_was_tampered_with_is_buried(side: Side, changes: dict[str, Any], why: str) -> None:
@@ -203,7 +209,13 @@ def test_keys_from_the_environment(side: Side, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("keys", "why"), [("short", "key 1 of the seal has 5 bytes"), (",", "needs at least one key"), (" ", "needs at")]
+    ("keys", "why"),
+    [
+        ("short", "key 1 of the seal has 5 bytes"),
+        (",", "needs at least one key"),
+        (" ", "needs at"),
+        ("", "needs at"),
+    ],
 )
 def test_bad_keys_in_the_environment(monkeypatch: pytest.MonkeyPatch, keys: str, why: str) -> None:
     """Are an error that names the variable, never no seal."""
@@ -213,11 +225,31 @@ def test_bad_keys_in_the_environment(monkeypatch: pytest.MonkeyPatch, keys: str,
         TaskQueue("q")
 
 
-def test_no_keys_in_the_environment_are_no_seal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty variable counts as none."""
-    monkeypatch.setenv("PYXQUEUE_SEAL_KEYS", "")
-
-    assert TaskQueue("q").codec.seal is None
+@pytest.mark.parametrize(
+    ("value", "changes"),
+    [
+        (1, {"value": b"7"}),
+        (1, {"attempt": 2}),
+        (1, {"status": TaskStatus.FAILURE, "error": Failure("ValueError", "no such user")}),
+        (0, {"error": Failure("ValueError", "no such user")}),
+        (0, {"status": TaskStatus.SUCCESS}),
+        (0, {"seal": ""}),
+    ],
+)
+def test_a_forged_end_is_not_believed(side: Side, value: int, changes: dict[str, Any]) -> None:
+    """Neither a value nor a failure, and not another attempt's."""
+    # Given
+    queue = side(seal=Seal(KEY))
+    task_id = send(queue, value, "divide")
+    drain(queue)
+    (record,) = queue.stores.results.get([task_id])
+    assert record is not None
+    # When
+    queue.stores.results.put([evolve(record, rank=record.rank + 1, **changes)])
+    # Then
+    with pytest.raises(SealError):
+        queue.result(task_id).get(timeout=0)
+    assert "seal" in str(queue.get_task(task_id)["info"]["value"])
 
 
 def test_a_call_has_a_size_limit(side: Side) -> None:

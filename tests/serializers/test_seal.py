@@ -19,7 +19,15 @@ from pyxqueue.wire import message_from_fields, message_to_fields
 
 OLD, NEW, FOREIGN = b"o" * 16, "n" * 32, b"f" * 16
 CONTEXT = SealContext(queue="mail", name="rpc.send", id="1", direction="call", serializer="json")
-CONTEXTS = st.builds(SealContext, st.text(), st.text(), st.text(), st.sampled_from(("call", "result")), st.text())
+CONTEXTS = st.builds(
+    SealContext,
+    st.text(),
+    st.text(),
+    st.text(),
+    st.sampled_from(("call", "end")),
+    st.text(),
+    st.lists(st.text(), max_size=3).map(tuple),
+)
 
 
 @given(context=CONTEXTS, data=st.binary())
@@ -49,7 +57,14 @@ def test_parts_cannot_be_shifted() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"queue": "other"}, {"name": "rpc.delete"}, {"id": "2"}, {"direction": "result"}, {"serializer": "pickle"}],
+    [
+        {"queue": "other"},
+        {"name": "rpc.delete"},
+        {"id": "2"},
+        {"direction": "end"},
+        {"serializer": "pickle"},
+        {"facts": ("tenant", "a")},
+    ],
     ids=lambda change: next(iter(change)),
 )
 def test_a_seal_for_something_else_is_refused(change: dict[str, Any]) -> None:
@@ -96,7 +111,7 @@ def test_unknown_keys_are_refused_by_name() -> None:
         "{0}:{1}:{2}0",
         "{0}:{1}:\u00fc",
         "{0}:{1}:{2}:x",
-        "v2:{1}:{2}",
+        "v1:{1}:{2}",
         "::",
         "\x00",
     ],
@@ -130,11 +145,12 @@ def test_keys_rotate_without_a_gap() -> None:
 
 def test_the_form_is_public() -> None:
     """Another language can make it: HMAC-SHA256 over parts that follow their lengths."""
-    parts = (b"v1", b"mail", b"rpc.send", b"1", b"call", b"json", b"data")
+    parts = (b"v2", b"mail", b"rpc.send", b"1", b"call", b"json", b"tenant", b"a", b"data")
     frame = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
     key_id = hmac.new(OLD, b"pyxqueue key id", hashlib.sha256).hexdigest()[:16]
 
-    assert Seal(OLD).sign(CONTEXT, b"data") == f"v1:{key_id}:{hmac.new(OLD, frame, hashlib.sha256).hexdigest()}"
+    context = attrs.evolve(CONTEXT, facts=("tenant", "a"))
+    assert Seal(OLD).sign(context, b"data") == f"v2:{key_id}:{hmac.new(OLD, frame, hashlib.sha256).hexdigest()}"
 
 
 def test_a_seal_travels_in_the_header() -> None:
