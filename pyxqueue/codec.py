@@ -13,7 +13,7 @@ from .message import NO_HEADERS, Message, Record, Success, TaskStatus
 from .protocols import Serializer
 from .serializers.call import dumps_call, loads_call
 from .serializers.seal import Seal, SealContext
-from .wire import headers_size
+from .wire import headers_size, message_size
 
 MAX_PAYLOAD = 1 << 20
 """Bytes; the default limit for the arguments of a call, and for a result."""
@@ -83,7 +83,14 @@ class Codec:
         return SealedCall(body, writer.name, seal)
 
     def open_call(self, message: Message) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        """The arguments. Raises `SealError` before anything is decoded, else `SerializationError`."""
+        """The arguments. Raises, before anything is decoded, `PayloadTooLargeError` and `SealError`; else
+        `SerializationError`."""
+        size = message_size(message)
+        if size > self.max_payload:
+            raise PayloadTooLargeError(
+                f"the arguments and headers of task {message.id} have {size:,} bytes, this side reads "
+                f"{self.max_payload:,}: whoever wrote them allows more; raise TaskQueue(max_payload=...) here too"
+            )
         if self.seal is not None:
             context = self._call(message.name, message.id, message.serializer, message.headers)
             self.seal.verify(context, message.body, message.seal)
@@ -120,7 +127,13 @@ class Codec:
             self.seal.verify(self._end(record), record.value, record.seal)
 
     def open_result(self, record: Record) -> Any:
-        """The result a record holds. Raises `SealError` before anything is decoded, else `SerializationError`."""
+        """The result a record holds. Raises, before anything is decoded, `PayloadTooLargeError` and `SealError`; else
+        `SerializationError`."""
+        if len(record.value) > self.max_result:
+            raise PayloadTooLargeError(
+                f"the result of task {record.id} has {len(record.value):,} bytes, this side reads {self.max_result:,}: "
+                "whoever wrote it allows more; raise TaskQueue(max_result=...) here too"
+            )
         self.check_end(record)
         reader = self.serializers.get(record.serializer)
         if reader is None:

@@ -262,6 +262,27 @@ def test_a_call_has_a_size_limit(side: Side) -> None:
         send(side(max_payload=len(body) - 1), "x" * 100)
 
 
+@pytest.mark.parametrize("changes", [{"body": b"[[%s],{}]" % (b" " * 100)}, {"headers": {"tenant": "x" * 100}}])
+def test_a_call_that_is_too_large_is_not_read(side: Side, changes: dict[str, Any]) -> None:
+    """Whoever wrote it has other limits, or none: it is kept, unread, and the reason says what to do."""
+    queue = side(max_payload=100)
+    queue.stores.broker.enqueue([evolve(Message("one", "echo"), **changes)])
+    drain(queue)
+
+    with pytest.raises(TaskError, match=r"have 1\d\d bytes, this side reads 100: .*max_payload"):
+        queue.result("one").get(timeout=0)
+
+
+def test_a_result_that_is_too_large_is_not_read(side: Side) -> None:
+    """The reader's own limit counts."""
+    writer, reader = side(), side(max_result=100)
+    task_id = send(writer, "x" * 100)
+    drain(writer)
+
+    with pytest.raises(PayloadTooLargeError, match=r"has 102 bytes, this side reads 100: .*max_result"):
+        reader.result(task_id).get(timeout=0)
+
+
 def test_a_return_value_that_cannot_travel(side: Side) -> None:
     """The failure says whose it was, where in it the trouble is, and what to do."""
     queue = side()
