@@ -136,7 +136,8 @@ class Broker(Protocol):
 class ResultStore(Protocol):
     """Keeps records for those who wait for them.
 
-    * **R1 Never backwards.** `put` of a record whose `rank` is lower than the stored one's changes nothing.
+    * **R1 Never backwards.** `put` of a record whose `rank` is lower than the stored one's changes nothing. A rank has
+      up to 128 bits.
     * **R2 Wakes.** `wait` answers as soon as every id has a record, else at its timeout with what there is. It is
       woken, it does not poll; no record is missed because it came between two looks.
     * **R3 Ends.** A record can be read for its `ttl` after it was stored, and not after.

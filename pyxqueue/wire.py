@@ -133,10 +133,13 @@ def progress_to_json(progress: Progress | None) -> bytes:
 
 
 def progress_from_json(data: bytes | None) -> Progress | None:
-    """Read `progress_to_json`'s bytes."""
+    """Read `progress_to_json`'s bytes. Raises `SerializationError`."""
     if not data:
         return None
-    done, total, message = msgspec.json.decode(data, type=tuple[int | float, int | float | None, str])
+    try:
+        done, total, message = msgspec.json.decode(data, type=tuple[int | float, int | float | None, str])
+    except msgspec.MsgspecError as error:
+        raise SerializationError(f"the stored progress is damaged: {error}") from error
     return Progress(done, total, message)
 
 

@@ -27,7 +27,8 @@ from ..errors import ConfigurationError
 SLOTS = 1024
 """Deliveries one process can hold."""
 _FREE, _HELD, _PINNED, _RUNNING, _DONE, _TAKEN = range(6)
-_HEADER = struct.Struct("<dddIQHHB")
+_HEADER = struct.Struct("<dddI16sHHB")
+_LARGEST_RANK = 2**128 - 1
 _SLOT = 512
 _SIZE = 2 * SLOTS + SLOTS * _SLOT
 _OURS = (_HELD, _PINNED, _RUNNING, _DONE)
@@ -151,7 +152,10 @@ class HeldTable:
         at = 2 * SLOTS + slot * _SLOT
         generation = self._generations[slot] % 255 + 1
         self._generations[slot] = generation
-        _HEADER.pack_into(self._memory, at, now, 0.0, -1.0, attempt, rank, len(raw_id), len(raw_receipt), generation)
+        raw_rank = min(rank, _LARGEST_RANK).to_bytes(16, "little")
+        _HEADER.pack_into(
+            self._memory, at, now, 0.0, -1.0, attempt, raw_rank, len(raw_id), len(raw_receipt), generation
+        )
         at += _HEADER.size
         self._memory[at : at + len(raw_id) + len(raw_receipt)] = raw_id + raw_receipt
         self._memory[SLOTS + slot] = 0
@@ -211,7 +215,7 @@ class HeldTable:
             task_id=raw[:id_size].decode(),
             receipt=raw[id_size:].decode(),
             attempt=attempt,
-            rank=rank,
+            rank=int.from_bytes(rank, "little"),
             running=state == _RUNNING,
             waiting=state == _HELD,
             retry_delay=delay,

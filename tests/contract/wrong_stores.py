@@ -40,6 +40,12 @@ class RanksAreText(Group):
             super().put(record, now)
 
 
+@breaks("R1")
+class RanksHave64Bits(Group):
+    def put(self, record: Record, now: int) -> None:
+        super().put(evolve(record, rank=record.rank % 2**64), now)
+
+
 @breaks("R2")
 class PutWakesNobody(Group):
     def put(self, record: Record, now: int) -> None:

@@ -10,6 +10,7 @@ from redis import Redis
 
 from pyxqueue import TaskQueue
 from pyxqueue.backends.redis import Recipe, RedisBackend, commands
+from pyxqueue.backends.redis.reading import Groups
 from pyxqueue.message import Bury, Message, Settlement, TaskStatus, Unreadable
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing import drain
@@ -98,7 +99,7 @@ def test_large_headers_are_sent_in_parts(
     sent: list[int] = []
     build = commands.enqueue
 
-    def enqueue(key: str, groups: commands.Groups, batch: Sequence[Message]) -> commands.Command[list[bool] | None]:
+    def enqueue(key: str, groups: Groups, batch: Sequence[Message]) -> commands.Command[list[bool] | None]:
         sent.append(len(batch))
         return build(key, groups, batch)
 

@@ -21,6 +21,7 @@ from . import commands
 from .commands import UNKNOWN, Command, Unknown, batches
 from .connect import Recipe
 from .keys import GroupKeys
+from .reading import Groups
 from .scripts import SCRIPTS
 from .session import REPLY_TIMEOUT, Session, StaleGroups, translate
 from .waiting import Outage, Waker, until_look
@@ -146,7 +147,7 @@ class AsyncRedisProducer:
                 pass  # the first wake-up is the subscription itself
             yield woken
 
-    async def _groups(self) -> commands.Groups:
+    async def _groups(self) -> Groups:
         """The groups are read once per process, by the synchronous session in a thread."""
         known = self._session.known_groups
         return await asyncio.to_thread(lambda: self._session.groups) if known is None else known

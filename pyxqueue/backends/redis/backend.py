@@ -17,10 +17,11 @@ from ...protocols import AsyncProducer, StoreOptions
 from ...wire import message_size
 from . import commands
 from .aio import AsyncRedisProducer
-from .commands import UNKNOWN, Orphan, Unknown, batches, pairs
+from .commands import UNKNOWN, Orphan, Unknown, batches
 from .connect import Client, Recipe
 from .inspector import RedisInspector
 from .keys import GroupKeys
+from .reading import pairs
 from .session import REPLY_TIMEOUT, Contact, StaleGroups
 from .waiting import Outage, until_look
 
@@ -157,7 +158,7 @@ class RedisBackend(RedisInspector):
         self._run(lambda keys: commands.retire(keys, group, consumer, 0))
         return returned
 
-    def _orphans(self, found: Iterable[tuple[str, str, str]]) -> list[Orphan]:
+    def _orphans(self, found: Iterable[tuple[str, str | bytes, str]]) -> list[Orphan]:
         """From entry, consumer and charge to what `restore` takes."""
         listed = list(found)
         messages = self._messages_of([entry for entry, _, _ in listed])
@@ -174,9 +175,11 @@ class RedisBackend(RedisInspector):
 
     def promote(self, limit: int) -> int:
         self._session.repaired(self._reclaim)
-        ids, until_next = self._run(lambda keys: commands.due(keys, self.options.group, limit))
-        self._flags("promote", [], ids)
-        return 0 if len(ids) == limit else until_next
+        found, until_next = self._run(lambda keys: commands.due(keys, self.options.group, limit))
+        self._flags("promote", [], [task_id.decode() for task_id in found if task_id.isascii()])
+        if foreign := [task_id for task_id in found if not task_id.isascii()]:  # no id: nothing can be parked under it
+            self._session.execute("ZREM", self._session.keys.delayed, *foreign)
+        return 0 if len(found) == limit else until_next
 
     def _reclaim(self) -> None:
         """Take back what was left by holders that have been silent for a lease, if we have been in touch that long."""
@@ -198,7 +201,7 @@ class RedisBackend(RedisInspector):
             return
         rows = session.execute("XPENDING", session.keys.stream, group, "IDLE", lease, "-", "+", commands.MAX_ITEMS)
         if rows:
-            self._restore(self._orphans((row[0].decode(), row[1].decode(), "expired") for row in rows), lease)
+            self._restore(self._orphans((row[0].decode(), row[1], "expired") for row in rows), lease)
         self._forget_consumers()
 
     def _forget_consumers(self) -> None:
@@ -206,7 +209,7 @@ class RedisBackend(RedisInspector):
         for flat in session.execute("XINFO", "CONSUMERS", session.keys.stream, group):
             info = pairs(flat)
             if int(info[b"idle"]) > _FORGET_CONSUMER_AFTER and int(info[b"pending"]) == 0:
-                session.run(commands.retire(session.keys, group, info[b"name"].decode(), _FORGET_CONSUMER_AFTER))
+                session.run(commands.retire(session.keys, group, info[b"name"], _FORGET_CONSUMER_AFTER))
 
     def lease(self) -> int:
         return self._session.repaired(self._session.read_lease)

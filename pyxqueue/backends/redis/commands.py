@@ -5,14 +5,12 @@ The synchronous and the asyncio side run the same commands.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
 from attrs import evolve, frozen
 
-from ...errors import SerializationError
 from ...message import (
     Bury,
     Cancelled,
@@ -20,7 +18,6 @@ from ...message import (
     Done,
     Extension,
     Failure,
-    Fields,
     Hold,
     Message,
     Record,
@@ -35,12 +32,12 @@ from ...wire import (
     message_from_fields,
     message_size,
     message_to_fields,
-    progress_from_json,
     progress_to_json,
     record_from_fields,
     record_to_fields,
 )
 from .keys import GroupKeys, later_stream, meta
+from .reading import ENTRY_PATTERN, Groups, entry_rank, pairs, read_groups, task_info
 
 MAX_ITEMS = 256
 """Items in one script call: bounds how long Redis is busy with it."""
@@ -49,7 +46,7 @@ MAX_TTL = 10**15
 MAX_BYTES = 4 << 20
 """Payload bytes in one script call."""
 
-ENTRY_PATTERN = re.compile(r"\d+-\d+")
+_FOREVER = 2**53
 
 T = TypeVar("T")
 Arg = str | bytes | int
@@ -65,15 +62,6 @@ class Command(Generic[T]):
     parse: Callable[[Any], T]
 
 
-@frozen
-class Groups:
-    """The registered groups of a queue, as `register` reported them."""
-
-    version: str
-    streams: dict[str, GroupKeys]
-    leases: dict[str, int]
-
-
 def batches(items: Sequence[T], size: Callable[[T], int] = lambda _: 0) -> Iterator[Sequence[T]]:
     """Cut `items` so that no batch exceeds `MAX_ITEMS`, nor `MAX_BYTES` unless a single item does."""
     start = total = 0
@@ -84,39 +72,6 @@ def batches(items: Sequence[T], size: Callable[[T], int] = lambda _: 0) -> Itera
             start, total = index, size(item)
     if start < len(items):
         yield items[start:]
-
-
-def pairs(flat: Sequence[bytes]) -> Fields:
-    """A flat reply as a dict; see ``packed`` in `_common.lua` for entries with very many fields."""
-    if len(flat) == 2 and flat[0] == b"packed":
-        flat = _unpacked(flat[1]) or flat
-    it = iter(flat)
-    return dict(zip(it, it, strict=False))
-
-
-def read_groups(stream_key: str, fields: Fields) -> Groups:
-    """What the queue's meta hash says."""
-    found = {name.decode(): value.decode() for name, value in fields.items()}
-    streams = {
-        name[6:]: GroupKeys.of(stream_key, name[6:], stream)
-        for name, stream in sorted(found.items())
-        if name.startswith("group:")
-    }
-    leases = {name[6:]: int(value) for name, value in found.items() if name.startswith("lease:")}
-    return Groups(found.get("version", "0"), streams, leases)
-
-
-def _unpacked(text: bytes) -> list[bytes]:
-    """The values, or nothing if the text is not what `_common.lua` writes."""
-    values, at = [], 0
-    while at < len(text):
-        size, colon, _ = text[at : at + 12].partition(b":")
-        if not colon or not size.isdigit():
-            return []
-        start = at + len(size) + 1
-        at = start + int(size)
-        values.append(text[start:at])
-    return values if len(values) % 2 == 0 else []
 
 
 def register(stream_key: str, group: str, lease: int | None, default: int) -> Command[Groups]:
@@ -165,11 +120,6 @@ def open_receipt(text: str) -> tuple[str, str, str, str]:
     """Entry, consumer, id, raw; for a text that is no receipt an entry that nobody holds."""
     entry, consumer, task_id, raw = (*text.rsplit("|", 3), "", "", "")[:4]
     return (entry, consumer, task_id, raw) if ENTRY_PATTERN.fullmatch(entry) else ("0-0", "", "", "")
-
-
-def entry_rank(entry: str) -> int:
-    ms, _, sequence = entry.partition("-")
-    return int(ms) * 1_000_000 + int(sequence)
 
 
 def deliveries(reply: Any, consumer: str) -> list[Delivery]:
@@ -245,7 +195,7 @@ class Orphan:
     entry: str
     task_id: str
     raw: str
-    consumer: str
+    consumer: str | bytes
     charge: str
 
 
@@ -256,14 +206,15 @@ def restore(keys: GroupKeys, group: str, history: int, min_idle: int, orphans: S
     return Command("restore", keys.with_tasks([item.task_id for item in orphans]), args, int)
 
 
-def due(keys: GroupKeys, group: str, limit: int) -> Command[tuple[list[str], int]]:
-    def parse(reply: Any) -> tuple[list[str], int]:
-        return [task_id.decode() for task_id in reply[1:]], int(reply[0])
+def due(keys: GroupKeys, group: str, limit: int) -> Command[tuple[list[bytes], int]]:
+    def parse(reply: Any) -> tuple[list[bytes], int]:
+        until = int(reply[0])
+        return reply[1:], until if until < _FOREVER else -1
 
     return Command("due", keys.five, [group, limit], parse)
 
 
-def retire(keys: GroupKeys, group: str, consumer: str, min_idle: int) -> Command[int]:
+def retire(keys: GroupKeys, group: str, consumer: str | bytes, min_idle: int) -> Command[int]:
     return Command("retire", keys.five, [group, consumer, min_idle], int)
 
 
@@ -343,39 +294,3 @@ def adoption_size(task: TaskInfo) -> int:
     message = task.message
     size = message_size(message) if isinstance(message, Message) else 0
     return size + (len(task.record.value) if task.record else 0)
-
-
-def task_info(
-    task_id: str, flat: Sequence[bytes], entry: Sequence[bytes], holder: bytes, record_readable: int
-) -> TaskInfo | None:
-    """What `show` found about one task, as one value; None if neither its record nor its message is left."""
-    known, fields = pairs(flat), dict(pairs(entry))
-    reason, ended = fields.pop(b"_reason", b""), fields.pop(b"_finished", b"0")
-    state = int(known.get(b"state", fields.pop(b"_state", b"0")))
-    message = message_from_fields(fields, task_id) if fields else None
-    try:
-        record = record_from_fields(task_id, known) if record_readable else None
-    except SerializationError:
-        record = None
-    if state and message is None and record is None:
-        return None
-    attempt = 1 if message is None else message.attempt
-    if state:
-        status = TaskStatus(state)
-    elif reason:
-        status = TaskStatus.FAILURE
-    elif holder:
-        status = TaskStatus.STARTED
-    else:
-        status = TaskStatus.RETRY if attempt > 1 else TaskStatus.PENDING
-    finished = int(known.get(b"finished", ended))
-    return TaskInfo(
-        id=task_id,
-        status=status,
-        message=message,
-        worker=holder.decode() or (record.worker if record else ""),
-        record=record,
-        progress=progress_from_json(known.get(b"progress")) if record_readable or not state else None,
-        updated=finished or entry_rank(known.get(b"e", b"0-0").decode()) // 1_000_000,
-        reason=reason.decode(errors="replace"),
-    )

@@ -16,14 +16,15 @@ from ...message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unrea
 from ...protocols import StoreOptions
 from ...wire import message_from_fields
 from . import commands
-from .commands import Arg, entry_rank, pairs
+from .commands import Arg
 from .connect import Recipe
+from .reading import entry_ms, entry_rank, pairs, task_info
 from .session import Session
 from .waiting import Waker, until_look
 
 _PAGE = 256
 ENDED: tuple[str, ...] = ("failed", "history")
-_Position: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^\([0-9]{1,19}-[0-9]{1,19}\Z")]
+_Position: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^\([0-9]{1,20}-[0-9]{1,20}\Z")]
 """Where a walk over a stream goes on: behind that entry."""
 
 
@@ -117,7 +118,7 @@ class RedisInspector:
             position[one.place] = f"({one.entry}"
             info = shown
             if one.place in ENDED and (info is None or not info.status.finished or info.message is None):
-                info = commands.task_info(one.task_id, (), one.flat, b"", 0)  # only its entry is left
+                info = task_info(one.task_id, (), one.flat, b"", 0)  # only its entry is left
             if info is not None and state in (None, info.status):
                 page.append(info)
         found.clear()
@@ -165,7 +166,11 @@ class RedisInspector:
                     break
                 start = f"({rows[-1][0].decode()}"
             return [
-                ConsumerInfo(info[b"name"].decode(), int(info[b"idle"]), tuple(held.get(info[b"name"], ())))
+                ConsumerInfo(
+                    info[b"name"].decode(errors="backslashreplace"),
+                    int(info[b"idle"]),
+                    tuple(held.get(info[b"name"], ())),
+                )
                 for info in known
             ]
 
@@ -210,7 +215,7 @@ class RedisInspector:
             if first:
                 seconds, micros = session.execute("TIME")
                 since = pairs(first[0][1]).get(b"enqueued", b"")
-                put_at = int(since) if since.isdigit() else entry_rank(first[0][0].decode()) // 1_000_000
+                put_at = int(since) if since.isdigit() and len(since) < 16 else entry_ms(first[0][0])
                 oldest = max(0, int(seconds) * 1000 + int(micros) // 1000 - put_at)
             return Depth(
                 ready=int(session.execute("XLEN", keys.stream)) - held,

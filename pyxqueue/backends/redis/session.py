@@ -19,9 +19,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from ...errors import BrokerError, BrokerUnavailableError, StoreFullError
 from ...protocols import DEFAULT_LEASE, StoreOptions
 from . import commands
-from .commands import Command, Groups
+from .commands import Command
 from .connect import Client, Recipe
 from .keys import GroupKeys, check_names, meta
+from .reading import Groups, read_groups, read_lease
 from .scripts import SCRIPTS
 
 T = TypeVar("T")
@@ -110,12 +111,12 @@ class Session:
         found = self.execute("HGET", meta(self.options.stream_key), f"lease:{self.options.group}")
         if found is None:
             raise StaleGroups("the group is gone")
-        return int(found)
+        return read_lease(found)
 
     def look(self) -> Groups:
         """The groups that are registered now; looking registers none."""
         key = meta(self.options.stream_key)
-        return commands.read_groups(self.options.stream_key, self.execute("HGETALL", key))
+        return read_groups(self.options.stream_key, self.execute("HGETALL", key))
 
     def refresh(self) -> None:
         """Forget the list of groups; the next look registers again and repairs what is missing."""

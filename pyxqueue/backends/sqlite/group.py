@@ -28,7 +28,19 @@ from ...message import (
     Unreadable,
 )
 from .driver import Connection
-from .rows import COLUMNS, Row, fields_of, padded, progress_bytes, progress_of, read_message, record_bytes, record_of
+from .rows import (
+    COLUMNS,
+    Row,
+    fields_of,
+    padded,
+    progress_bytes,
+    progress_of,
+    rank_of,
+    read_message,
+    record_bytes,
+    record_of,
+    stored_rank,
+)
 from .schema import DELAYED, FAILED, FINISHED, HELD, PAST, READY
 
 CHUNK = 500
@@ -271,7 +283,9 @@ class Group:
 
     def bare(self, row: Row, status: TaskStatus, error: Failure | None = None) -> Record:
         """The record of a settlement without one: what its holder has put before, else a minimal one."""
-        stored = record_of(row.id, row.record, row.record_end, self.now) if row.record_rank >= row.rank else None
+        stored = (
+            record_of(row.id, row.record, row.record_end, self.now) if rank_of(row.record_rank) >= row.rank else None
+        )
         return stored or minimal(row, status, error)
 
     def end(self, row: Row, place: int, record: Record, reason: str = "") -> None:
@@ -281,7 +295,7 @@ class Group:
         self.finished += place == FINISHED
         self._ends.append((
             place, ticket, ticket, now, int(record.status), reason, now + max(record.ttl, DEDUPE_MS),
-            record_bytes(record), now + record.ttl, record.rank, row.attempt, row.crashes,
+            record_bytes(record), now + record.ttl, stored_rank(record.rank), row.attempt, row.crashes,
             row.suspect, row.returns, row.seq,
         ))  # fmt: skip
 

@@ -50,7 +50,7 @@ class Row(NamedTuple):
     known_until: int
     record: bytes | None
     record_end: int
-    record_rank: int
+    record_rank: int | bytes
     fields: bytes | None = None
 
     @property
@@ -97,6 +97,16 @@ def read_message(fields: bytes, task_id: str, header: Sequence[int]) -> Message 
 def record_bytes(record: Record) -> bytes:
     """The bytes to keep of a record whose `finished` the store has stamped."""
     return _pack([*record_to_fields(record), b"finished", b"%d" % record.finished, b"ttl", b"%d" % record.ttl])
+
+
+def stored_rank(rank: int) -> int | bytes:
+    """A rank of up to 128 bits as SQLite orders it: any bytes come after any number."""
+    return rank if rank < 1 << 63 else rank.to_bytes(16, "big")
+
+
+def rank_of(stored: int | bytes) -> int:
+    """Undo `stored_rank`."""
+    return stored if isinstance(stored, int) else int.from_bytes(stored, "big")
 
 
 def record_of(task_id: str, record: bytes | None, end: int, now: int) -> Record | None:

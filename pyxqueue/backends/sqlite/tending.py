@@ -11,7 +11,7 @@ from attrs import evolve
 
 from ...message import Failure, Message, Record, TaskInfo, TaskStatus
 from .group import Group, minimal
-from .rows import fields_of, record_bytes
+from .rows import fields_of, rank_of, record_bytes, stored_rank
 from .schema import FAILED, FINISHED, HELD, PAST, READY
 
 _PUT = """INSERT INTO task (seq, grp, id, place, sort, ord, updated, ended, record, record_end, record_rank)
@@ -24,11 +24,11 @@ def put(group: Group, records: Sequence[Record]) -> None:
     for record in records:
         row = group.rows([record.id]).get(record.id)
         now, end = group.now, group.now + record.ttl
-        kept = (record_bytes(evolve(record, finished=now)), end, record.rank)
+        kept = (record_bytes(evolve(record, finished=now)), end, stored_rank(record.rank))
         if row is None:
             ticket = group.tickets.next()
             group.db.execute(_PUT, (ticket, group.key, record.id, PAST, end, ticket, now, int(record.status), *kept))
-        elif row.record is None or now >= row.record_end or row.record_rank <= record.rank:
+        elif row.record is None or now >= row.record_end or rank_of(row.record_rank) <= record.rank:
             ended = int(record.status) if row.place >= FAILED else row.ended
             past = row.place == PAST
             sort, updated = (max(end, row.known_until), now) if past else (row.sort, row.updated)

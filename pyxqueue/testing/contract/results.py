@@ -50,6 +50,18 @@ class RecordLaws(Contract):
         store.put([result("a", b"old", 9), result("b", b"old", big)])
         R1.same(values(store.get(["a", "b"])), [b"new", b"new"], "the records of ranks 10 and 9, and of two huge ranks")
 
+    def test_r1_a_rank_has_up_to_128_bits(self, harness: Harness) -> None:
+        """The highest, and those on both sides of 64 bits."""
+        ranks = [(2**128 - 1, 2**128 - 2), (2**64, 2**64 - 1), (2**63, 2**63 - 1), (2**64, 2**63 - 1)]
+        ids = [str(number) for number in range(len(ranks))]
+        store = harness.open()
+        self.expect(store, *ids)
+        for value, which in ((b"new", 0), (b"old", 1)):
+            store.put([result(task_id, value, pair[which]) for task_id, pair in zip(ids, ranks, strict=True)])
+        found = store.get(ids)
+        R1.same(values(found), [b"new"] * len(ids), f"the records after ranks {ranks}")
+        R1.same([record.rank for record in found if record], [high for high, _ in ranks], "their ranks")
+
     def test_r1_the_same_rank_writes_again(self, harness: Harness) -> None:
         """A repeat after a lost reply is stored, not refused."""
         store = harness.open()

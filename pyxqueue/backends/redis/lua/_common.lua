@@ -2,6 +2,7 @@
 -- The keys of one group always come in this order, then the task keys the script needs.
 local STREAM, DELAYED, PARKED, HISTORY, FAILED = 1, 2, 3, 4, 5
 local MAX_FIELDS = 4000 -- Lua's unpack gives up near 8,000 values
+local MAX_PACKED = 200000 -- values in one packed field; what has more was not written by us
 local DEDUPE_MS = 3600000
 
 local function now_ms()
@@ -64,21 +65,31 @@ local function packed(fields)
   return {'packed', table.concat(parts)}
 end
 
+-- Anybody may have written such a field: one that is not what `packed` writes stays as it is.
 local function unpacked(fields)
   if #fields ~= 2 or fields[1] ~= 'packed' then return fields end
   local text, values, at = fields[2], {}, 1
   while at <= #text do
-    local colon = string.find(text, ':', at, true)
-    local size = colon and tonumber(string.sub(text, at, colon - 1))
-    if not size then return fields end
-    values[#values + 1] = string.sub(text, colon + 1, colon + size)
-    at = colon + size + 1
+    local digits = string.match(string.sub(text, at, at + 10), '^(%d+):')
+    local first = digits and at + #digits + 1
+    local last = digits and first + tonumber(digits) - 1
+    if not digits or last > #text or #values == MAX_PACKED then return fields end
+    values[#values + 1] = string.sub(text, first, last)
+    at = last + 1
   end
-  return values
+  return #values % 2 == 0 and values or fields
+end
+
+-- Whether a text may be the id of a stream entry: Redis refuses numbers beyond 64 bits.
+local function entry_id(text)
+  local ms, sequence = string.match(text, '^(%d+)%-(%d+)$')
+  local most = '18446744073709551615'
+  return ms and (#ms < 20 or #ms == 20 and ms <= most) and (#sequence < 20 or #sequence == 20 and sequence <= most)
 end
 
 -- The fields of one stream entry, or nil when there is none.
 local function read(stream, entry)
+  if not entry_id(entry) then return nil end
   local found = redis.call('XRANGE', stream, entry, entry)
   return found[1] and unpacked(found[1][2])
 end
@@ -92,6 +103,7 @@ end
 
 -- Who holds the entry, or nil. With min_idle: only if it has been silent for that long.
 local function holder(keys, group, entry, min_idle)
+  if not entry_id(entry or '') then return nil end
   local found
   if min_idle then
     found = redis.call('XPENDING', keys[STREAM], group, 'IDLE', min_idle, entry, entry, 1)
@@ -101,11 +113,36 @@ local function holder(keys, group, entry, min_idle)
   return found[1] and found[1][2]
 end
 
--- Tell every client that waits for this task to look again.
-local function announce(channels, id)
-  if channels then
-    for channel in string.gmatch(channels, '[^,]+') do redis.call('PUBLISH', channel, id) end
+-- Tell every client that waits for this task to look again, on channels of this queue and no others.
+local function announce(keys, channels, id)
+  if not channels then return end
+  local ours = string.match(keys[DELAYED], '^%b{}:') .. 'wake:'
+  for channel in string.gmatch(channels, '[^,]+') do
+    if string.sub(channel, 1, #ours) == ours then redis.call('PUBLISH', channel, id) end
   end
+end
+
+-- Some fields of a task. What stands at its key and is no hash was put there by somebody else: it goes, so that it cannot
+-- stop a script half way.
+local function fields_of(task, ...)
+  local found = redis.pcall('HMGET', task, ...)
+  if found.err then
+    redis.call('DEL', task)
+    return {}
+  end
+  return found
+end
+
+-- Stop the script before its first write if a key of the group, by its place, is of another type. Once a call is enough.
+local sound = {}
+local function check(keys, place)
+  local key = keys[place]
+  if sound[key] then return end
+  local found = redis.call('TYPE', key).ok
+  if found ~= 'none' and found ~= (place == DELAYED and 'zset' or 'stream') then
+    error('WRONGTYPE ' .. key .. ' is a ' .. found .. ', put there by another program: rename or delete it')
+  end
+  sound[key] = true
 end
 
 -- Put a message on the stream, or aside until it is due. The queue is written before the task key, so that an error
@@ -133,10 +170,10 @@ local function put_again(keys, task, id, fields, delay, now, raw)
   keep_id(fields, id)
   put(keys, task, id, fields, delay, now, raw)
   redis.call('HDEL', task, 'progress')
-  announce(redis.call('HGET', task, 'w'), id)
+  announce(keys, redis.call('HGET', task, 'w'), id)
 end
 
--- Ranks have up to 20 digits, more than a Lua number holds.
+-- Ranks have up to 39 digits, more than a Lua number holds.
 local function below(a, b)
   if #a ~= #b then return #a < #b end
   return a < b
@@ -144,14 +181,15 @@ end
 
 -- The rank of the record that can be read now, and its time to live; nil for none.
 local function readable_rank(task, now)
-  local rank, finished, lives = unpack(redis.call('HMGET', task, 'rank', 'finished', 'ttl'))
-  if finished and finished + lives > now then return rank or '0', lives end
+  local found = fields_of(task, 'rank', 'finished', 'ttl')
+  local finished, lives = tonumber(found[2]), tonumber(found[3])
+  if finished and lives and finished + lives > now then return found[1] or '0', found[3] end
 end
 
 -- End a task: the message to the history or the failed list, the record to the task key, a call to those who wait.
 -- note is {name, value}, written behind the message's own fields together with the time.
 local function finish(keys, task, id, fields, place, note, record, ttl, history, now)
-  local known = redis.call('HMGET', task, 'w', 'progress', 'cancel')
+  local known = fields_of(task, 'w', 'progress', 'cancel')
   local entry, time = '', int(now)
   if fields and (place == 'failed' or history > 0) then
     keep_id(fields, id)
@@ -164,7 +202,7 @@ local function finish(keys, task, id, fields, place, note, record, ttl, history,
   if place == 'history' then
     redis.call('PEXPIRE', task, tonumber(ttl) > DEDUPE_MS and ttl or DEDUPE_MS)
   end
-  announce(known[1], id)
+  announce(keys, known[1], id)
 end
 
 local function finish_cancelled(keys, task, id, fields, history, now)
@@ -172,15 +210,9 @@ local function finish_cancelled(keys, task, id, fields, history, now)
   finish(keys, task, id, fields, 'history', {'_state', '6'}, record, '86400000', history, now)
 end
 
--- Whether a task id may be the id of a stream entry: Redis refuses numbers beyond 64 bits.
-local function entry_id(id)
-  local ms, sequence = string.match(id, '^(%d+)%-(%d+)$')
-  return ms and #ms < 17 and #sequence < 17
-end
-
 -- An entry written by hand has no task key until somebody asks for it.
 local function note_foreign(keys, task, id)
   if entry_id(id) and read(keys[STREAM], id) then
-    redis.call('HSET', task, 'at', 'live', 'e', id)
+    redis.pcall('HSET', task, 'at', 'live', 'e', id)
   end
 end

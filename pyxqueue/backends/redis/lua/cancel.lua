@@ -6,8 +6,10 @@ local keys, group, history, now, answers = slice(KEYS, 1, 5), ARGV[1], tonumber(
 for item = 3, #ARGV do
   local id, task = ARGV[item], KEYS[3 + item]
   if redis.call('EXISTS', task) == 0 then note_foreign(keys, task, id) end
-  local at, entry = unpack(redis.call('HMGET', task, 'at', 'e'))
+  local at, entry = unpack(fields_of(task, 'at', 'e'))
   local answer = 1
+  check(keys, HISTORY)
+  if not entry_id(entry or '') then at = nil end
   if at == 'live' and holder(keys, group, entry) then
     redis.call('HSET', task, 'cancel', '1')
   elseif at == 'live' then

@@ -7,13 +7,13 @@ local places = {live = keys[STREAM], parked = keys[PARKED], history = keys[HISTO
 for item = 2, #ARGV do
   local id, task = ARGV[item], KEYS[4 + item]
   if redis.call('EXISTS', task) == 0 then note_foreign(keys, task, id) end
-  local at, entry, channels = unpack(redis.call('HMGET', task, 'at', 'e', 'w'))
+  local at, entry, channels = unpack(fields_of(task, 'at', 'e', 'w'))
   local free = at and not (at == 'live' and holder(keys, group, entry))
   if free then
     redis.call('ZREM', keys[DELAYED], id)
-    if entry ~= '' then redis.call('XDEL', places[at], entry) end
+    if places[at] and entry_id(entry or '') then redis.call('XDEL', places[at], entry) end
     redis.call('DEL', task)
-    announce(channels, id)
+    announce(keys, channels, id)
   end
   answers[#answers + 1] = free and 1 or 0
 end

@@ -8,12 +8,13 @@ for item = 0, (#ARGV - 1) / 4 - 1 do
   local entry, consumer, id, progress = unpack(ARGV, 2 + item * 4, 5 + item * 4)
   local task, answer = KEYS[6 + item], 0
   if holder(keys, group, entry) == consumer then
+    local channels, cancelled = unpack(fields_of(task, 'w', 'cancel'))
     redis.call('XCLAIM', keys[STREAM], group, consumer, 0, entry, 'JUSTID')
     if progress ~= '' then
       redis.call('HSET', task, 'progress', progress)
-      announce(redis.call('HGET', task, 'w'), id)
+      announce(keys, channels, id)
     end
-    answer = redis.call('HGET', task, 'cancel') and 2 or 1
+    answer = cancelled and 2 or 1
   end
   answers[#answers + 1] = answer
 end

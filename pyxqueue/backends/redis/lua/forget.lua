@@ -5,7 +5,7 @@
 local answers = {}
 for item = 2, #ARGV do
   local task = KEYS[4 + item]
-  if redis.call('HEXISTS', task, 'state') == 1 then
+  if fields_of(task, 'state')[1] then
     redis.call('HDEL', task, 'value', 'error', 'progress', 'seal')
     redis.call('HSET', task, 'ttl', '0')
     answers[#answers + 1] = 1

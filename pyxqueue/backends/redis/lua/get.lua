@@ -15,7 +15,11 @@ end
 
 for item = 3, #ARGV do
   local task = KEYS[3 + item]
-  local all = redis.call('HGETALL', task)
+  local all = redis.pcall('HGETALL', task)
+  if all.err then
+    fields_of(task, 'at')
+    all = {}
+  end
   if #all == 0 then
     note_foreign(keys, task, ARGV[item])
     all = redis.call('HGETALL', task)
@@ -29,8 +33,8 @@ for item = 3, #ARGV do
   elseif #all == 0 then
     answers[#answers + 1] = 0
   elseif field(all, 'state') then
-    local ends = field(all, 'finished') + field(all, 'ttl')
-    answers[#answers + 1] = ends > now and all or 0
+    local finished, lives = tonumber(field(all, 'finished')), tonumber(field(all, 'ttl'))
+    answers[#answers + 1] = finished and lives and finished + lives > now and all or 0
   else
     if channel ~= '' then
       redis.call('HDEL', task, '-') -- a write that needs no memory: the one behind it is then allowed without any

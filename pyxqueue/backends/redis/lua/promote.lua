@@ -3,18 +3,19 @@
 -- ARGV group, ids
 -- Returns per id 1, or 0 if it was not moved; each is checked again, for it may have been moved or cancelled meanwhile.
 local keys, now, answers = slice(KEYS, 1, 5), now_ms(), {}
+check(keys, PARKED)
 for item = 2, #ARGV do
   local id, task = ARGV[item], KEYS[4 + item]
   local due, moved = redis.call('ZSCORE', keys[DELAYED], id), 0
   if due and tonumber(due) <= now then
-    redis.call('ZREM', keys[DELAYED], id)
-    local entry = redis.call('HGET', task, 'e')
+    local entry = fields_of(task, 'e')[1]
     local fields = entry and read(keys[PARKED], entry)
     if fields then
-      redis.call('XDEL', keys[PARKED], entry)
       put(keys, task, id, fields, 0, now)
+      redis.call('XDEL', keys[PARKED], entry)
       moved = 1
     end
+    redis.call('ZREM', keys[DELAYED], id)
   end
   answers[#answers + 1] = moved
 end

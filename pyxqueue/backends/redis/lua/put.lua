@@ -10,12 +10,12 @@ while arg <= #ARGV do
   local stored = readable_rank(task, now)
   local accepted = not (stored and below(rank, stored))
   if accepted then
-    local channels = redis.call('HGET', task, 'w')
+    local channels = fields_of(task, 'w')[1]
     redis.call('DEL', task)
     redis.call('HSET', task, 'at', 'history', 'e', '', 'finished', int(now), 'ttl', ttl, 'rank', rank,
       unpack(slice(ARGV, arg + 4, tonumber(count))))
     redis.call('PEXPIRE', task, int(math.max(tonumber(ttl), DEDUPE_MS)))
-    announce(channels, id)
+    announce(slice(KEYS, 1, 5), channels, id)
   end
   answers[#answers + 1] = accepted and 1 or 0
   item, arg = item + 1, arg + 4 + count

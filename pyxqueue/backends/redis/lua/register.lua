@@ -4,7 +4,8 @@
 -- Returns the meta hash, flat. A lost stream or consumer group is made anew, so it also repairs NOGROUP.
 local meta, group = KEYS[1], ARGV[1]
 local stream = redis.call('HGET', meta, 'group:' .. group)
-if not stream then
+if stream ~= KEYS[2] and stream ~= KEYS[3] then -- there is none yet, or it was not written by us
+  redis.call('HDEL', meta, 'group:' .. group)
   stream = KEYS[2]
   local all = redis.call('HGETALL', meta)
   for i = 1, #all, 2 do

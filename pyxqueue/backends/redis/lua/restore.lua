@@ -10,14 +10,15 @@ for item = 0, (#ARGV - 3) / 5 - 1 do
   local entry, id, raw, consumer, charge = unpack(ARGV, 4 + item * 5, 8 + item * 5)
   local task = KEYS[6 + item]
   if holder(keys, group, entry, min_idle) == consumer then
-    local fields = read(keys[STREAM], entry)
+    check(keys, HISTORY)
+    local fields, cancelled = read(keys[STREAM], entry), fields_of(task, 'cancel')[1]
     redis.call('XACK', keys[STREAM], group, entry)
     redis.call('XDEL', keys[STREAM], entry)
     if fields and charge ~= 'none' and raw ~= '1' then
       if charge == 'started' or field(fields, 'suspect') == '1' then count_up(fields, 'crashes', 0) end
       set_field(fields, 'suspect', '1')
     end
-    if fields and redis.call('HGET', task, 'cancel') then
+    if fields and cancelled then
       finish_cancelled(keys, task, id, fields, history, now)
     elseif fields then
       put_again(keys, task, id, fields, 0, now, raw == '1')

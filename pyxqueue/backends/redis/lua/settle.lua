@@ -16,10 +16,16 @@ local function apply(task, entry, id, raw, bare, verdict, detail, ttl, record)
       record, ttl = {'state', redis.call('HGET', task, 'state')}, lives
     end
   end
+  local again = verdict == 'retry' or verdict == 'return'
+  check(keys, verdict == 'bury' and FAILED or HISTORY)
+  if again and tonumber(detail) > 0 then
+    check(keys, PARKED)
+    check(keys, DELAYED)
+  end
+  local cancelled = again and fields_of(task, 'cancel')[1]
   local fields = read(keys[STREAM], entry)
   redis.call('XACK', keys[STREAM], group, entry)
   redis.call('XDEL', keys[STREAM], entry)
-  local again = verdict == 'retry' or verdict == 'return'
   if again and fields and not raw then
     if verdict == 'retry' then
       count_up(fields, 'attempt', 1)
@@ -29,7 +35,7 @@ local function apply(task, entry, id, raw, bare, verdict, detail, ttl, record)
     end
     set_field(fields, 'due', nil)
   end
-  if again and redis.call('HGET', task, 'cancel') then
+  if cancelled then
     finish_cancelled(keys, task, id, fields, history, now)
   elseif again then
     if fields then put_again(keys, task, id, fields, tonumber(detail), now, raw) end -- else deleted by hand

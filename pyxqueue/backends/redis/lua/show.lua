@@ -6,19 +6,20 @@ local keys, group, now, answers = slice(KEYS, 1, 5), ARGV[1], now_ms(), {}
 local places = {live = keys[STREAM], parked = keys[PARKED], history = keys[HISTORY], failed = keys[FAILED]}
 for item = 2, #ARGV do
   local id, task = ARGV[item], KEYS[4 + item]
-  local all = redis.call('HGETALL', task)
+  local all = redis.pcall('HGETALL', task)
+  if all.err then all = {} end -- no hash: put there by somebody else
   if #all == 0 and entry_id(id) and read(keys[STREAM], id) then
     all = {'at', 'live', 'e', id}
   end
   local at, entry = field(all, 'at'), field(all, 'e')
-  local finished = field(all, 'finished')
+  local finished, lives = tonumber(field(all, 'finished')), tonumber(field(all, 'ttl'))
   if not at then
     answers[#answers + 1] = 0
   else
-    local pending = at == 'live' and redis.call('XPENDING', keys[STREAM], group, entry, entry, 1) or {}
+    local pending = at == 'live' and entry and redis.pcall('XPENDING', keys[STREAM], group, entry, entry, 1) or {}
     local held = pending[1] or {}
-    local readable = finished and finished + field(all, 'ttl') > now
-    local fields = entry ~= '' and read(places[at], entry)
+    local readable = finished and lives and finished + lives > now
+    local fields = entry and entry ~= '' and places[at] and read(places[at], entry)
     answers[#answers + 1] = {all, fields or {}, held[2] or '', readable and 1 or 0}
   end
 end

@@ -1,0 +1,140 @@
+"""Reading what stands in Redis, which anybody may have written: each function answers something for any bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from ...errors import SerializationError
+from ...message import Fields, Progress, TaskInfo, TaskStatus
+from ...protocols import DEFAULT_LEASE
+from ...wire import message_from_fields, progress_from_json, record_from_fields
+from .keys import GROUP_PATTERN, GroupKeys, later_stream
+
+ENTRY_PATTERN = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
+_MAX_PACKED = 200_000
+"""As in `_common.lua`."""
+
+
+@frozen
+class Groups:
+    """The registered groups of a queue, as `register` reported them."""
+
+    version: bytes
+    streams: dict[str, GroupKeys]
+    leases: dict[str, int]
+
+
+def pairs(flat: Sequence[bytes]) -> Fields:
+    """A flat reply as a dict; see ``packed`` in `_common.lua` for entries with very many fields."""
+    if len(flat) == 2 and flat[0] == b"packed":
+        flat = _unpacked(flat[1]) or flat
+    it = iter(flat)
+    return dict(zip(it, it, strict=False))
+
+
+def _unpacked(text: bytes) -> list[bytes]:
+    """The values, or nothing if the text is not what `_common.lua` writes."""
+    values: list[bytes] = []
+    at = 0
+    while at < len(text):
+        size, colon, _ = text[at : at + 11].partition(b":")
+        start = at + len(size) + 1
+        if not colon or not size.isdigit() or start + int(size) > len(text) or len(values) == _MAX_PACKED:
+            return []
+        at = start + int(size)
+        values.append(text[start:at])
+    return values if len(values) % 2 == 0 else []
+
+
+def read_groups(stream_key: str, fields: Fields) -> Groups:
+    """What the queue's meta hash says. A group that `register` would not write is no group: a producer must not be sent
+    to the keys of others."""
+    streams, leases = {}, {}
+    for field, raw in sorted(fields.items()):
+        kind, _, name = field.decode(errors="replace").partition(":")
+        value = raw.decode(errors="replace")
+        if kind == "group" and GROUP_PATTERN.fullmatch(name) and value in (stream_key, later_stream(stream_key, name)):
+            streams[name] = GroupKeys.of(stream_key, name, value)
+        elif kind == "lease":
+            leases[name] = read_lease(raw)
+    return Groups(fields.get(b"version", b"0"), streams, leases)
+
+
+def read_lease(raw: bytes) -> int:
+    """A stored lease in ms; the default one where it is none that `register` would write."""
+    text = raw.decode(errors="replace")
+    return int(text) if re.fullmatch(r"[1-9]\d{0,14}", text, re.ASCII) else DEFAULT_LEASE
+
+
+def entry_rank(entry: str) -> int:
+    """Orders entries as their stream does: both numbers of an id have up to 64 bits."""
+    ms, _, sequence = entry.partition("-")
+    return int(ms) << 64 | int(sequence)
+
+
+def entry_ms(entry: bytes) -> int:
+    """When an entry was written, by its id; 0 for what is no id."""
+    text = entry.decode(errors="replace")
+    return int(text.partition("-")[0]) if ENTRY_PATTERN.fullmatch(text) else 0
+
+
+def task_info(
+    task_id: str, flat: Sequence[bytes], entry: Sequence[bytes], holder: bytes, record_readable: int
+) -> TaskInfo | None:
+    """What `show` found about one task, as one value; None if neither its record nor its message is left."""
+    known, fields = pairs(flat), dict(pairs(entry))
+    ours = known.get(b"at", b"history") in _ENDED  # elsewhere these names are not reserved: anybody may use them
+    reason, ended, noted = (fields.pop(name, b"") if ours else b"" for name in (b"_reason", b"_finished", b"_state"))
+    state = _state(known.get(b"state", noted))
+    message = message_from_fields(fields, task_id) if fields else None
+    try:
+        record = record_from_fields(task_id, known) if record_readable else None
+    except SerializationError:
+        record = None
+    if state is not None and message is None and record is None:
+        return None
+    attempt = 1 if message is None else message.attempt
+    if state is not None:
+        status = state
+    elif reason:
+        status = TaskStatus.FAILURE
+    elif holder:
+        status = TaskStatus.STARTED
+    else:
+        status = TaskStatus.RETRY if attempt > 1 else TaskStatus.PENDING
+    finished = _ms(known.get(b"finished", ended))
+    return TaskInfo(
+        id=task_id,
+        status=status,
+        message=message,
+        worker=holder.decode(errors="backslashreplace") or (record.worker if record else ""),
+        record=record,
+        progress=_progress(known.get(b"progress")) if record_readable or state is None else None,
+        updated=finished or entry_ms(known.get(b"e", b"")),
+        reason=reason.decode(errors="replace"),
+    )
+
+
+_ENDED = (b"history", b"failed")
+_STATES = {b"%d" % state: state for state in TaskStatus}
+
+
+def _state(raw: bytes) -> TaskStatus | None:
+    """The state that a task has ended in; None for none, and for what is no such number."""
+    state = _STATES.get(raw)
+    return state if state is not None and state.finished else None
+
+
+def _ms(raw: bytes) -> int:
+    """A moment of the store's clock; 0 for what is none."""
+    return int(raw) if raw.isdigit() and len(raw) < 16 else 0
+
+
+def _progress(raw: bytes | None) -> Progress | None:
+    try:
+        return progress_from_json(raw)
+    except SerializationError:
+        return None

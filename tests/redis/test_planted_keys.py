@@ -1,0 +1,281 @@
+"""Keys and fields that somebody else has put where ours belong: nothing accepted is lost, and no call hangs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from pyxqueue import TaskQueue
+from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.backends.redis.commands import deliveries
+from pyxqueue.backends.redis.reading import pairs
+from pyxqueue.errors import BrokerError, SerializationError
+from pyxqueue.message import (
+    Bury,
+    Delivery,
+    Done,
+    Extension,
+    Hold,
+    Message,
+    Progress,
+    Retry,
+    Return,
+    Settlement,
+    TaskStatus,
+    Unreadable,
+    Verdict,
+)
+from pyxqueue.protocols import DEFAULT_LEASE, StoreOptions
+from pyxqueue.testing import drain
+
+LAST = "18446744073709551615"
+"""The largest number in an entry's id."""
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Any]:
+    with Redis.from_url(redis_url, protocol=2) as client:
+        yield client
+
+
+@pytest.fixture
+def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
+    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)) as backend:
+        backend.lease()
+        yield backend
+
+
+def lend(backend: RedisBackend, task_id: str = "one") -> Delivery:
+    backend.enqueue([Message(task_id, "job")])
+    (delivery,) = backend.claim("w", 5, 0)
+    return delivery
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["-3:", "-3:abc", "0x10:a", "1e9:a", "5:abc", "99999999999:a", "3", ":", "1:a", "a:1", "1:a2:b", " 1:a1:b"],
+)
+def test_a_length_that_lies_is_an_unreadable_message(redis_url: str, stream_key: str, client: Any, text: str) -> None:
+    """The server goes on, the entry is kept as it is, and the message behind it runs."""
+    queue = TaskQueue(redis_url, stream_key=stream_key)
+    queue.task(name="job")(lambda: "done")
+    client.xadd(stream_key, {"packed": text})
+    good = client.xadd(stream_key, {"name": "job", "body": "[[],{}]"}).decode()
+
+    with closing(queue):
+        drain(queue)
+
+        assert queue.result(good).get(5) == "done"
+        (failed,), _ = queue.stores.inspector.tasks(TaskStatus.FAILURE)
+        assert isinstance(failed.message, Unreadable)
+        assert failed.message.fields[b"packed"] == text.encode()
+
+
+def test_what_is_packed_too_deep_is_not_unpacked() -> None:
+    """A field of empty values would take more memory than it has bytes."""
+    assert list(pairs([b"packed", b"0:" * 200_000])) == [b""]
+    assert list(pairs([b"packed", b"0:" * 200_002])) == [b"packed"]
+
+
+def test_any_id_of_an_entry_has_a_rank(redis_url: str, stream_key: str, client: Any) -> None:
+    """Also the largest that Redis allows; a worker notes it, runs it and settles it."""
+    queue = TaskQueue(redis_url, stream_key=stream_key)
+    queue.task(name="job")(lambda: "done")
+    entry = f"{int(LAST) - 1}-{LAST}"
+    with closing(queue):
+        queue.stores.broker.lease()
+        client.xadd(stream_key, {"name": "job", "body": "[[],{}]"}, id="18446744073710-0")
+        client.xadd(stream_key, {"name": "job", "body": "[[],{}]"}, id=entry)
+
+        drain(queue)
+
+        assert queue.result("18446744073710-0").get(5) == "done"
+        assert queue.result(entry).get(5) == "done"
+
+
+def test_ranks_grow_as_entries_do() -> None:
+    """With both of their numbers."""
+    ids = ["1-0", "1-1", "1-1000001", f"1-{LAST}", "2-0", f"{LAST}-0", f"{LAST}-{LAST}"]
+    reply = [[b"stream", [[entry.encode(), [b"name", b"job"]] for entry in ids]]]
+
+    ranks = [delivery.rank for delivery in deliveries(reply, "w")]
+
+    assert ranks == sorted(set(ranks))
+    assert ranks[-1] < 2**128
+
+
+@pytest.mark.parametrize("verdict", [Done(), Retry(), Retry(60_000), Return(), Bury("broken")], ids=str)
+def test_a_planted_task_key_loses_no_message(
+    backend: RedisBackend, stream_key: str, client: Any, verdict: Verdict
+) -> None:
+    """A text stands where the task's hash was: the settlement takes effect as ever."""
+    delivery = lend(backend)
+    client.delete(f"{{{stream_key}}}:cg:task:one")
+    client.set(f"{{{stream_key}}}:cg:task:one", "x")
+
+    assert backend.extend([Extension(delivery.receipt, Progress(1))]) == [Hold.HELD]
+    client.delete(f"{{{stream_key}}}:cg:task:one")
+    client.set(f"{{{stream_key}}}:cg:task:one", "x")
+    assert backend.settle([Settlement(delivery.receipt, verdict)]) == [True]
+
+    (info,) = backend.show(["one"])
+    assert info is not None
+    assert isinstance(info.message, Message)
+    assert info.message.name == "job"
+
+
+def test_a_planted_task_key_stops_no_administration(backend: RedisBackend, stream_key: str, client: Any) -> None:
+    """It is no task; those beside it are dealt with."""
+    backend.enqueue([Message(name, "job") for name in ("one", "two")])
+    client.set(f"{{{stream_key}}}:cg:task:zz", "x")
+
+    assert [info and info.id for info in backend.show(["zz", "one"])] == [None, "one"]
+    assert backend.get(["zz", "one"]) == [None, None]
+    client.set(f"{{{stream_key}}}:cg:task:zz", "x")
+    assert list(backend.cancel(["zz", "one"])) == [False, True]
+    client.set(f"{{{stream_key}}}:cg:task:zz", "x")
+    assert list(backend.requeue(["zz", "one"])) == [False, True]
+    client.set(f"{{{stream_key}}}:cg:task:zz", "x")
+    assert list(backend.delete(["zz", "two"])) == [False, True]
+    client.set(f"{{{stream_key}}}:cg:task:zz", "x")
+    backend.forget(["zz"])
+
+
+@pytest.mark.parametrize(
+    ("verdict", "place"),
+    [(Done(), "history"), (Bury("broken"), "failed"), (Retry(60_000), "parked"), (Retry(60_000), "delayed")],
+    ids=str,
+)
+def test_a_planted_stream_loses_no_message(
+    backend: RedisBackend, stream_key: str, client: Any, verdict: Verdict, place: str
+) -> None:
+    """The script stops before its first write, and says which key it is; without the key it goes on."""
+    delivery = lend(backend)
+    client.set(f"{{{stream_key}}}:cg:{place}", "x")
+
+    with pytest.raises(BrokerError, match=f":cg:{place} is a string, put there by another program"):
+        backend.settle([Settlement(delivery.receipt, verdict)])
+    client.delete(f"{{{stream_key}}}:cg:{place}")
+    assert backend.settle([Settlement(delivery.receipt, verdict)]) == [True]
+
+
+def test_a_message_goes_into_all_groups_or_none(
+    redis_url: str, stream_key: str, client: Any, backend: RedisBackend
+) -> None:
+    """A group that cannot take it does not leave the others with it."""
+    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, "second"))) as second:
+        second.lease()
+        backend.lease()
+        backend.enqueue([Message("before", "job")])
+        client.set(f"{{{stream_key}}}:second:parked", "x")
+
+        with pytest.raises(BrokerError, match="is a string"):
+            backend.enqueue([Message("one", "job", delay=1000)])
+        assert backend.show(["one"]) == [None]
+        client.delete(f"{{{stream_key}}}:second:parked")
+        assert backend.enqueue([Message("one", "job", delay=1000)]) == [True]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"state": "x"},
+        {"state": "5", "v": "1", "finished": "x", "ttl": "y"},
+        {"at": "live", "e": "no entry"},
+        {"at": "elsewhere", "e": "1-1"},
+        {"at": "history", "e": b"\xff", "state": "99", "finished": "1e300", "ttl": "1e300", "progress": "{"},
+        {"at": "parked"},
+    ],
+    ids=str,
+)
+def test_a_hostile_hash_stops_nobody(
+    backend: RedisBackend, stream_key: str, client: Any, fields: dict[str, str | bytes]
+) -> None:
+    """Whatever is in it, the calls answer, and those beside it are seen; a damaged result is an error of ours."""
+    backend.enqueue([Message("one", "job")])
+    key = f"{{{stream_key}}}:cg:task:zz"
+    client.hset(key, mapping=fields)
+
+    assert backend.show(["zz", "one"])[1] is not None
+    with suppress(SerializationError):
+        assert len(backend.get(["zz", "one"])) == 2
+    for call in (backend.cancel, backend.requeue, backend.delete):
+        client.delete(key)
+        client.hset(key, mapping=fields)
+        assert len(call(["zz"])) == 1
+
+
+def test_reserved_fields_of_a_waiting_message_mean_nothing(
+    redis_url: str, stream_key: str, client: Any, backend: RedisBackend
+) -> None:
+    """Only in the streams of what has ended they are ours."""
+    fields = {"name": "job", "_state": "x", "_reason": "broken", "_finished": "soon"}
+    entry = client.xadd(stream_key, fields).decode()
+
+    page, _ = backend.tasks()
+
+    assert [(info.id, info.status, info.reason) for info in page] == [(entry, TaskStatus.PENDING, "")]
+
+
+def test_bytes_that_are_no_text_are_no_names(backend: RedisBackend, stream_key: str, client: Any) -> None:
+    """In the delayed set, as a consumer, as a group: work goes on."""
+    prefix = f"{{{stream_key}}}"
+    client.zadd(f"{prefix}:cg:delayed", {b"\xff\xfe": 1, "no such task": 2})
+    client.execute_command("XGROUP", "CREATECONSUMER", stream_key, "cg", b"\xff")
+    client.hset(f"{prefix}:meta", mapping={b"group:\xff": stream_key, "group:bad name": "x", "group:x": "other-key"})
+    backend.enqueue([Message("one", "job")])
+    client.execute_command("XREADGROUP", "GROUP", "cg", b"\xff", "COUNT", 1, "STREAMS", stream_key, ">")
+
+    assert backend.promote(100) == -1
+    assert client.zcard(f"{prefix}:cg:delayed") == 0
+    assert [consumer.name for consumer in backend.consumers()] == ["\\xff"]
+    assert list(backend.groups()) == ["cg"]
+    backend.extend([])
+    assert backend.tasks(TaskStatus.STARTED)[0][0].worker == "\\xff"
+
+
+def test_a_planted_group_or_lease_is_not_used(
+    redis_url: str, stream_key: str, client: Any, backend: RedisBackend
+) -> None:
+    """Producers write to no key that is not the queue's; a lease that is no number is the default one."""
+    meta = f"{{{stream_key}}}:meta"
+    client.hset(meta, mapping={"group:evil": f"{stream_key}-other", "lease:cg": "abc", "version": "new"})
+
+    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key))) as fresh:
+        assert fresh.lease() == DEFAULT_LEASE
+        assert fresh.enqueue([Message("one", "job")]) == [True]
+        assert fresh.promote(1) == -1
+    assert not client.exists(f"{stream_key}-other")
+
+
+def test_a_planted_stream_of_our_own_group_is_replaced(redis_url: str, stream_key: str, client: Any) -> None:
+    """`register` makes the group where it belongs."""
+    client.hset(f"{{{stream_key}}}:meta", "group:cg", f"{stream_key}-other")
+
+    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key))) as fresh:
+        assert fresh.enqueue([Message("one", "job")]) == [True]
+    assert not client.exists(f"{stream_key}-other")
+    assert client.xlen(stream_key) == 1
+
+
+def test_only_channels_of_the_queue_are_told(backend: RedisBackend, stream_key: str, client: Any) -> None:
+    """Whoever writes a task's key cannot make workers publish elsewhere."""
+    delivery = lend(backend)
+    ours = f"{{{stream_key}}}:wake:me"
+    client.hset(f"{{{stream_key}}}:cg:task:one", "w", f"victim,{ours},{{other}}:wake:me")
+    with client.pubsub() as ears:
+        ears.subscribe("victim", ours, "{other}:wake:me")
+        while len(ears.channels) > sum(1 for _ in range(3) if ears.get_message(timeout=5)):
+            pass
+
+        backend.settle([Settlement(delivery.receipt, Done())])
+        client.publish("victim", "end")
+
+        heard = [ears.get_message(timeout=5) for _ in range(2)]
+        assert [one and one["channel"] for one in heard] == [ours.encode(), b"victim"]
+        assert heard[1]
+        assert heard[1]["data"] == b"end"
