@@ -12,7 +12,8 @@ from .codec import Codec
 from .errors import ConfigurationError, TaskStateError
 from .message import TaskInfo
 from .protocols import Broker, Inspector, ResultStore, StoreOptions, same_store
-from .result import AsyncResult, unknown
+from .reasons import unknown
+from .result import AsyncResult
 from .views import task_dict, worker_dicts
 
 _WINDOW = 1000

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeAlias
+
+Seconds: TypeAlias = float | timedelta
+"""A length of time as people give it: a number of seconds, or a `timedelta`."""
 
 
 def wall_clock() -> int:
     """Milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+def in_seconds(given: Any) -> Any:
+    """A `timedelta` in seconds; anything else as it is, for whoever checks it next."""
+    return given.total_seconds() if isinstance(given, timedelta) else given
 
 
 def deadline_after(timeout: int | None) -> float | None:

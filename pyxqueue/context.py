@@ -59,6 +59,12 @@ def current_task() -> TaskContext:
         ) from None
 
 
+def running_task() -> str:
+    """The id of the task that runs here; nothing outside of one, and in `Task.call`."""
+    context = _current.get(None)
+    return "" if context is None else context.id
+
+
 def progress(done: float, total: float | None = None, message: str = "") -> None:
     """Say how far the running task is; see `TaskContext.progress`. Raises `NotInTaskError` outside of a task."""
     current_task().progress(done, total, message)

@@ -180,9 +180,11 @@ class EagerBackend(MemoryBackend):
         self._drain()
         return answers
 
-    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
         def over() -> bool:
-            return all(info is None or info.status.finished for info in self.show(ids))
+            infos = self.show(ids)
+            ended = sum(info is None or info.status.finished for info in infos)
+            return ended >= (len(infos) if least is None else min(least, len(infos)))
 
         if not self._live_until(over, ids, timeout) and timeout is None:
             raise _never(ids, timeout)

@@ -34,10 +34,18 @@ class Offloaded:
     async def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
         return await asyncio.to_thread(self._inspector.show, ids)
 
-    async def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
-        return await self._in_slices(
-            lambda step: self._results.wait(ids, step), lambda records: None not in records, timeout
-        )
+    async def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
+        return await asyncio.to_thread(self._inspector.cancel, ids)
+
+    async def forget(self, ids: Sequence[str]) -> None:
+        await asyncio.to_thread(self._results.forget, ids)
+
+    async def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
+        def over(records: Sequence[Record | None]) -> bool:
+            missing = records.count(None)
+            return not missing or (least is not None and len(records) - missing >= least)
+
+        return await self._in_slices(lambda step: self._results.wait(ids, step, least), over, timeout)
 
     async def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
         def changed(info: TaskInfo | None) -> bool:

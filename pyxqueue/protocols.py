@@ -138,8 +138,8 @@ class ResultStore(Protocol):
 
     * **R1 Never backwards.** `put` of a record whose `rank` is lower than the stored one's changes nothing. A rank has
       up to 128 bits.
-    * **R2 Wakes.** `wait` answers as soon as every id has a record, else at its timeout with what there is. It is
-      woken, it does not poll; no record is missed because it came between two looks.
+    * **R2 Wakes.** `wait` answers as soon as every id has a record, or `least` of them, else at its timeout with what
+      there is. It is woken, it does not poll; no record is missed because it came between two looks.
     * **R3 Ends.** A record can be read for its `ttl` after it was stored, and not after.
     * **R4 Forgets exactly.** `forget` removes the records of the ids it is given and nothing else.
     * **R5 Order.** Answers are in the order of the ids asked for, None where there is no record.
@@ -149,8 +149,8 @@ class ResultStore(Protocol):
 
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]: ...
 
-    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
-        """Wait up to `timeout` ms (None: without limit) for the records of all `ids` (R2).
+    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
+        """Wait up to `timeout` ms (None: without limit) for the records of all `ids`, or of `least` of them (R2).
 
         Where the store also is the broker, it answers before the timeout if for an id nothing can come: it is not
         known, or its task has ended and the record is gone.
@@ -269,11 +269,17 @@ class AsyncProducer(Protocol):
 
     async def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]: ...
 
-    async def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]: ...
+    async def wait(
+        self, ids: Sequence[str], timeout: int | None, least: int | None = None
+    ) -> Sequence[Record | None]: ...
 
     async def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]: ...
 
     async def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None: ...
+
+    async def cancel(self, ids: Sequence[str]) -> Sequence[bool]: ...
+
+    async def forget(self, ids: Sequence[str]) -> None: ...
 
 
 @runtime_checkable

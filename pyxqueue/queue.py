@@ -22,7 +22,7 @@ from .ids import new_id
 from .message import NO_HEADERS, Message
 from .names import home_of, import_path
 from .protocols import Broker, Inspector, ResultStore, Serializer, StoreOptions, in_one_process
-from .result import AsyncResult, Reader
+from .result import AsyncResult
 from .serializers import Seal
 from .settings import (
     check_complete,
@@ -38,6 +38,7 @@ from .settings import (
 )
 from .stores import OpenStores, StoreSource, find_store
 from .task import Call, CallOptions, Registry, Task
+from .waiting import Reader
 from .worker import Observer, WorkerOptions
 from .worker.held import HeldTable
 from .worker.launch import Started, WorkerParts, check_startable, run_workers, start_workers

@@ -12,7 +12,7 @@ import msgspec
 from ..message import Message, TaskInfo
 from ..protocols import HasAbout
 from ..queue import TaskQueue
-from ..result import reason, unknown
+from ..reasons import reason, unknown
 from ..views import task_dict, worker_dicts
 from .output import duration, json_option, moment, print_json, print_table, printable
 from .target import Target, module_argument, pass_target, target_options

@@ -9,7 +9,7 @@ import click
 
 from ..message import Message, TaskInfo, TaskStatus
 from ..protocols import Inspector
-from ..result import unknown
+from ..reasons import unknown
 from .output import json_option, moment, print_json, print_table
 from .target import Target, pass_target, target_options
 

@@ -173,8 +173,8 @@ class FaultyBroker:
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         return self._call("get", lambda: self.inner.get(ids))
 
-    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
-        return self._call("wait", lambda: self.inner.wait(ids, timeout))
+    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
+        return self._call("wait", lambda: self.inner.wait(ids, timeout, least))
 
     def forget(self, ids: Sequence[str]) -> None:
         self._call("forget", lambda: self.inner.forget(ids))

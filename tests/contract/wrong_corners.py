@@ -288,10 +288,10 @@ class LastOfABatchWins(MemoryBackend):
 
 @breaks("R2")
 class WaitsForNothing(MemoryBackend):
-    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
         if not ids:
             time.sleep(2)  # the fault itself: longer than the test's patience
-        return super().wait(ids, timeout)
+        return super().wait(ids, timeout, least)
 
 
 @breaks("R5")

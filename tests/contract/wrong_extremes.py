@@ -99,8 +99,8 @@ class GetsAPage(MemoryBackend):
 
 @breaks("R5")
 class WaitsForAPage(MemoryBackend):
-    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
-        return first_page(lambda some: super(WaitsForAPage, self).wait(some, timeout), ids, None)
+    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
+        return first_page(lambda some: super(WaitsForAPage, self).wait(some, timeout, least), ids, None)
 
 
 @breaks("I1")

@@ -75,16 +75,16 @@ class MadeRecordsHaveNoRank(Group):
 
 @breaks("R2")
 class WaitWithoutTimeIsForEver(MemoryBackend):
-    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
-        return super().wait(ids, timeout or None)
+    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
+        return super().wait(ids, timeout or None, least)
 
 
 @breaks("R2")
 class WaitCountsTheRecords(MemoryBackend):
-    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
         if len(set(ids)) < len(ids) and timeout is None:
             time.sleep(2)  # the fault itself: longer than the test's patience
-        return super().wait(ids, timeout)
+        return super().wait(ids, timeout, least)
 
 
 @breaks("R2")

@@ -73,7 +73,7 @@ class WakesOneWaiterOnly(Group):
 
 @breaks("R2")
 class WaitAnswersWithTheFirst(MemoryBackend):
-    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
         for task_id in ids:
             super().wait([task_id], timeout)
             break
@@ -81,14 +81,26 @@ class WaitAnswersWithTheFirst(MemoryBackend):
 
 
 @breaks("R2")
+class WaitWantsAllThereAre(MemoryBackend):
+    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
+        return super().wait(ids, timeout)
+
+
+@breaks("R2")
+class WaitIsContentWithOne(MemoryBackend):
+    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
+        return super().wait(ids, timeout, least and 1)
+
+
+@breaks("R2")
 class WaitIgnoresItsTimeout(MemoryBackend):
-    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
-        return super().wait(ids, None if timeout else timeout)
+    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
+        return super().wait(ids, None if timeout else timeout, least)
 
 
 @breaks("R2")
 class WaitIsOneLook(MemoryBackend):
-    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
         return self.get(ids)
 
 
@@ -108,10 +120,10 @@ class DeletionWakesNobody(Group):
 
 @breaks("R2")
 class WaitLooksOnlyWhenWoken(MemoryBackend):
-    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
         with self._store.changed:
             self._store.changed.wait(None if timeout is None else timeout / 1000)
-        return super().wait(ids, 0)
+        return super().wait(ids, 0, least)
 
 
 @breaks("R3")

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -70,19 +71,20 @@ def test_get_is_woken(queue: TaskQueue) -> None:
     worker.join()
 
 
+@pytest.mark.parametrize("timeout", [None, 30, timedelta(seconds=30)])
 @pytest.mark.parametrize("served", [False, True])
-def test_who_waits_without_a_limit_is_told_once_that_nobody_works(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, served: bool
+def test_who_waits_is_told_once_that_nobody_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, served: bool, timeout: Any
 ) -> None:
     """A forgotten worker is the usual reason; where one has been heard of, nothing is said."""
-    monkeypatch.setattr("pyxqueue.result._SILENCE", 10)
+    monkeypatch.setattr("pyxqueue.waiting._SILENCE", 10)
     with closing(TaskQueue(f"sqlite:///{tmp_path}/queue.db")) as queue:
         waits: Any = CountingWaits(queue.stores.results)
         if served:
             queue.stores.broker.claim("worker", 1, 0)
         handle = queue.task(work)(1)
         handle._reader = evolve(handle._reader, results=waits)
-        waiting = threading.Thread(target=handle.get)
+        waiting = threading.Thread(target=handle.get, args=[timeout])
         waiting.start()
 
         until(lambda: waits.count >= 5, "there was time to say it twice")
@@ -99,7 +101,7 @@ def test_who_awaits_is_told_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With a limit by the error, without one by the log."""
-    monkeypatch.setattr("pyxqueue.result._SILENCE", 10)
+    monkeypatch.setattr("pyxqueue.waiting._SILENCE", 10)
 
     async def main(queue: TaskQueue) -> object:
         handle = queue.task(work)(1)
@@ -117,7 +119,7 @@ def test_who_awaits_is_told_as_well(
 
     with closing(TaskQueue(f"sqlite:///{tmp_path}/queue.db")) as queue:
         assert asyncio.run(main(queue)) == 1
-    end = "no worker serves its queue: is one running, on the same store?"
+    end = "is one running, on the same store? Start one with `pyxqueue worker MODULE`, or here with queue.start()"
     assert [hint.endswith(end) for hint in caplog.messages] == [True] * 3
 
 
@@ -139,9 +141,9 @@ class CountingWaits:
         self._results = results
         self.count = 0
 
-    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
         self.count += 1
-        return self._results.wait(ids, 10)
+        return self._results.wait(ids, 10, least)
 
 
 def test_a_result_that_is_gone_is_not_a_task_that_never_was(queue: TaskQueue) -> None:

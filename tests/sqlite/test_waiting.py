@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
+import pytest
+
+from pyxqueue import AsyncResult, BrokerUnavailableError, TaskQueue
 from pyxqueue.backends.sqlite import SQLiteBackend
 from pyxqueue.backends.sqlite.waiting import LONGEST, SHORTEST, pause_after
 from pyxqueue.message import Delivery, Message
 from pyxqueue.protocols import StoreOptions
+from pyxqueue.testing import drain
+from pyxqueue.waiting import Limit
 
 from .conftest import Open
+from .test_faults import locked
 
 LONG = 50_000
 
@@ -62,3 +72,33 @@ def test_pauses_grow_with_the_silence() -> None:
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (SHORTEST, LONGEST)
     assert LONGEST <= 0.05
+
+
+WAITS: list[Callable[[AsyncResult[Any]], object]] = [
+    lambda handle: handle.get(),
+    lambda handle: asyncio.run(handle.aget()),
+    lambda handle: list(handle.watch()) or handle.get(),
+]
+
+
+@pytest.mark.parametrize("wait", WAITS, ids=["get", "await", "watch"])
+def test_a_wait_without_a_limit_outlives_a_lock(
+    open_store: Open, file: Path, monkeypatch: pytest.MonkeyPatch, wait: Callable[[AsyncResult[Any]], object]
+) -> None:
+    """Another program that holds the file for longer than a call tries for ends no wait."""
+    backend = open_store(busy_limit=0.02)
+    queue = TaskQueue(stream_key="tasks", broker=backend)
+    handle = queue.task(name="work")(lambda: "done")()
+    borne, bear = threading.Event(), Limit.bear
+
+    def put_up_with(self: Limit, error: BrokerUnavailableError) -> float:
+        borne.set()
+        return bear(self, error)
+
+    monkeypatch.setattr(Limit, "bear", put_up_with)
+    with ThreadPoolExecutor(1) as threads:
+        with locked(file, "BEGIN EXCLUSIVE"):
+            waiting = threads.submit(wait, handle)
+            assert borne.wait(20)
+        drain(queue)
+        assert waiting.result(20) == "done"

@@ -146,13 +146,14 @@ class FilesBackend:
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         return self._each(Group.read, ids)
 
-    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
         def look() -> tuple[list[Record | None], bool]:
             with self._look() as group:
                 records = [group.read(task_id) for task_id in ids]
                 # A missing record that can never come makes the whole wait futile.
                 missing = [task_id for task_id, record in zip(ids, records, strict=True) if record is None]
-                return records, not missing or not all(map(group.may_come, missing))
+                enough = not missing or (least is not None and len(ids) - len(missing) >= least)
+                return records, enough or not all(map(group.may_come, missing))
 
         return self._until(look, timeout, Event())
 

@@ -200,7 +200,7 @@ class MemoryBackend:
             group, now = self._look()
             return [group.read(task_id, now) for task_id in ids]
 
-    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
         until = deadline_after(timeout)
         with self._store.changed:
             while True:
@@ -208,7 +208,9 @@ class MemoryBackend:
                 records, left = [group.read(task_id, now) for task_id in ids], seconds_left(until)
                 # A missing record that can never come makes the whole wait futile.
                 hopeful = all(group.may_come(i) for i, record in zip(ids, records, strict=True) if record is None)
-                if None not in records or not hopeful or (left is not None and left <= 0):
+                missing = records.count(None)
+                enough = not missing or (least is not None and len(records) - missing >= least)
+                if enough or not hopeful or (left is not None and left <= 0):
                     return records
                 self._store.changed.wait(left)
 

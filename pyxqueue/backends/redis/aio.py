@@ -6,7 +6,7 @@ Wake-ups still come through the one listening thread of the process, which hands
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -18,13 +18,13 @@ from ...message import Message, Record, TaskInfo
 from ...protocols import StoreOptions
 from ...wire import message_size
 from . import commands
-from .commands import UNKNOWN, Command, Unknown, batches
+from .commands import Command, Unknown, batches
 from .connect import Recipe
 from .keys import GroupKeys
 from .reading import Groups
 from .scripts import SCRIPTS
 from .session import REPLY_TIMEOUT, Session, StaleGroups, translate
-from .waiting import Outage, Waker, until_look
+from .waiting import Waker, is_enough, until_look
 
 T = TypeVar("T")
 
@@ -66,29 +66,26 @@ class AsyncRedisProducer:
     async def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
         return await self._batched(ids, lambda keys, batch: commands.show(keys, self._options.group, batch))
 
-    async def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
-        deadline = deadline_after(timeout)
-        found = await self._look(ids, deadline)
-        if timeout != 0 and _may_change(found):
-            async with self._watching(ids, deadline) as woken:
-                found = await self._await(ids, deadline, woken)
-        return [None if isinstance(record, Unknown) else record for record in found]
+    async def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
+        first: list[commands.Arg] = [self._options.group, self._options.history]
+        return await self._batched(ids, lambda keys, batch: commands.flags("cancel", keys, first, batch))
 
-    async def _await(
-        self, ids: Sequence[str], deadline: float | None, woken: Callable[[float], Awaitable[bool]]
-    ) -> list[Record | Unknown | None]:
-        """Look until every record is there, or one never comes, or the time is over."""
-        found: list[Record | Unknown | None] = [None] * len(ids)
-        outage = Outage()
-        while True:
-            try:
-                found = await self._look(ids, deadline)
-                outage.ended()
-            except BrokerUnavailableError:
-                if is_over(deadline) or not outage.is_bearable():
-                    raise
-            if not (_may_change(found) and await woken(outage.pause(until_look(deadline)))):
-                return found
+    async def forget(self, ids: Sequence[str]) -> None:
+        await self._batched(ids, lambda keys, batch: commands.flags("forget", keys, [self._options.group], batch))
+
+    async def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
+        deadline = deadline_after(timeout)
+        found = dict(zip(ids, await self._look(ids, deadline), strict=True))
+        if timeout != 0 and not is_enough(found.values(), least):
+            missing = [task_id for task_id, record in found.items() if record is None]
+            async with self._watching(missing, deadline) as woken:
+                look = missing
+                while True:
+                    found.update(zip(look, await self._look(look, deadline), strict=True))
+                    if is_enough(found.values(), least) or not (news := await woken()):
+                        break
+                    look = [i for i, record in found.items() if record is None and (None in news or i in news)]
+        return [None if isinstance(record := found[task_id], Unknown) else record for task_id in ids]
 
     async def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
         deadline = deadline_after(timeout)
@@ -98,7 +95,7 @@ class AsyncRedisProducer:
                 (info,) = await self.show([task_id])
                 if info is None or info.differs(seen):
                     return info
-                if not await woken(until_look(deadline)):
+                if not await woken():
                     return (await self.show([task_id]))[0]
 
     async def _look(self, ids: Sequence[str], deadline: float | None) -> list[Record | Unknown | None]:
@@ -126,24 +123,29 @@ class AsyncRedisProducer:
     @asynccontextmanager
     async def _watching(
         self, ids: Sequence[str], deadline: float | None
-    ) -> AsyncIterator[Callable[[float], Awaitable[bool]]]:
-        """Yields a wait, of some seconds at most, for the next look at `ids`; False once `deadline` has passed."""
+    ) -> AsyncIterator[Callable[[], Awaitable[Collection[str | None]]]]:
+        """Yields a wait for which of `ids` to look at next, None among them for all; nothing once `deadline` has
+        passed."""
         loop = asyncio.get_running_loop()
         event = asyncio.Event()
+        news: list[str | None] = []
 
-        def notify(_task_id: str | None) -> None:
+        def notify(task_id: str | None) -> None:
+            news.append(task_id)
             loop.call_soon_threadsafe(event.set)
 
-        async def woken(seconds: float) -> bool:
+        async def woken() -> Collection[str | None]:
             try:
-                await asyncio.wait_for(event.wait(), seconds)
+                await asyncio.wait_for(event.wait(), until_look(deadline))
             except TimeoutError:
-                return not is_over(deadline)
+                return () if is_over(deadline) else (None,)
             event.clear()
-            return True
+            told = list(news)
+            del news[: len(told)]
+            return set(told)
 
         with self._waker.watching(ids, notify):
-            while not self._waker.subscribed(0) and await woken(until_look(deadline)):
+            while not self._waker.subscribed(0) and await woken():
                 pass  # the first wake-up is the subscription itself
             yield woken
 
@@ -183,10 +185,6 @@ class AsyncRedisProducer:
             )
             await life.begin()
         return life.client
-
-
-def _may_change(found: Sequence[Record | Unknown | None]) -> bool:
-    return None in found and UNKNOWN not in found
 
 
 class _Life:

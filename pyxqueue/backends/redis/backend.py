@@ -17,13 +17,13 @@ from ...protocols import AsyncProducer, StoreOptions
 from ...wire import message_size
 from . import commands
 from .aio import AsyncRedisProducer
-from .commands import UNKNOWN, Orphan, Unknown, batches
+from .commands import Orphan, Unknown, batches
 from .connect import Client, Recipe
 from .inspector import RedisInspector
 from .keys import GroupKeys
 from .reading import pairs
 from .session import REPLY_TIMEOUT, Contact, StaleGroups
-from .waiting import Outage, until_look
+from .waiting import is_enough, until_look
 
 T = TypeVar("T")
 
@@ -264,31 +264,26 @@ class RedisBackend(RedisInspector):
             seconds=seconds_left(deadline),
         )
 
-    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
         deadline = deadline_after(timeout)
         found: dict[str, Record | Unknown | None] = dict(zip(ids, self._look(ids, "", deadline), strict=True))
-        if timeout != 0 and None in found.values():
-            self._await(found, deadline)
+        if timeout != 0 and not is_enough(found.values(), least):
+            self._await(found, deadline, least)
         return [None if isinstance(record := found[task_id], Unknown) else record for task_id in ids]
 
-    def _await(self, found: dict[str, Record | Unknown | None], deadline: float | None) -> None:
-        """Fill in the records that are missing, as they come."""
+    def _await(self, found: dict[str, Record | Unknown | None], deadline: float | None, least: int | None) -> None:
+        """Fill in the records that are missing, as they come, until there are enough."""
         inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        waker, over, outage = self._waker, False, Outage()
+        waker, over = self._waker, False
         missing = look = [task_id for task_id, record in found.items() if record is None]
         with waker.watching(missing, inbox.put):
             waker.subscribed(until_look(deadline))
             while True:
-                try:
-                    found.update(zip(look, self._look(look, waker.channel, deadline), strict=True))
-                    outage.ended()
-                except BrokerUnavailableError:
-                    if over or not outage.is_bearable():
-                        raise
-                if over or UNKNOWN in found.values() or None not in found.values():
+                found.update(zip(look, self._look(look, waker.channel, deadline), strict=True))
+                if over or is_enough(found.values(), least):
                     return
                 try:
-                    woken = {inbox.get(timeout=outage.pause(until_look(deadline)))}
+                    woken = {inbox.get(timeout=until_look(deadline))}
                     while not inbox.empty():
                         woken.add(inbox.get_nowait())
                 except queue.Empty:

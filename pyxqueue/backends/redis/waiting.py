@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,15 +18,13 @@ from redis.exceptions import RedisError
 
 from ...clock import seconds_left
 from ...errors import BrokerError
+from .commands import UNKNOWN
 from .connect import Backoff, Recipe
 from .keys import channel
 
 Notify = Callable[[str | None], None]
 """Called in the listening thread with an id to look at, or None for all."""
 
-PATIENCE = 30.0
-"""Seconds for which a waiter puts up with a store that is away."""
-_OUTAGE_PAUSE = 0.5
 RECHECK = 30.0
 """Seconds after which a waiter looks again by itself: a store that has lost its data tells nobody."""
 _PING_EVERY = 5.0
@@ -137,24 +134,12 @@ class Waker:
         return 0
 
 
-class Outage:
-    """What a waiter puts up with: a store that was there and is away may come back, and is asked again for a while."""
-
-    def __init__(self) -> None:
-        self._since: float | None = None
-
-    def ended(self) -> None:
-        self._since = None
-
-    def is_bearable(self) -> bool:
-        """Note that the store did not answer; False once it has not for `PATIENCE` seconds."""
-        now = time.monotonic()
-        self._since = now if self._since is None else self._since
-        return now - self._since < PATIENCE
-
-    def pause(self, seconds: float) -> float:
-        """How long to wait for a wake-up, which is at most `seconds`, before the next look."""
-        return seconds if self._since is None else min(seconds, _OUTAGE_PAUSE)
+def is_enough(found: Collection[object], least: int | None) -> bool:
+    """Whether who waits for these has waited enough: all are there, or `least` of them, or one never comes."""
+    missing = sum(record is None for record in found)
+    if missing == 0 or UNKNOWN in found:
+        return True
+    return least is not None and len(found) - missing >= least
 
 
 def until_look(deadline: float | None) -> float:

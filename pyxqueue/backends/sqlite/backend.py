@@ -185,13 +185,14 @@ class SQLiteBackend(SQLiteInspector):
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         return self._queue.look(lambda group: _records(group, ids)) if ids else []
 
-    def wait(self, ids: Sequence[str], timeout: int | None) -> Sequence[Record | None]:
+    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
         def look(groups: Groups) -> tuple[list[Record | None], bool]:
             group = groups.get(self._queue.options.group)
             records = _records(group, ids)
             missing = [task_id for task_id, record in zip(ids, records, strict=True) if record is None]
-            if not missing or self._queue.options.group not in groups.registered:
-                return records, not missing
+            enough = not missing or (least is not None and len(records) - len(missing) >= least)
+            if enough or self._queue.options.group not in groups.registered:
+                return records, enough
             # A missing record that can never come makes the whole wait futile.
             rows = group.rows(missing)
             return records, any(task_id not in rows or rows[task_id].place >= FAILED for task_id in missing)

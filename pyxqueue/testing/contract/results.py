@@ -107,6 +107,22 @@ class RecordLaws(Contract):
         got = call.answer(self.patience, R2, "wait was not woken by the last record")
         R2.same(values(got), [b"1", b"2"], "what wait answered")
 
+    def test_r2_the_least_is_enough(self, harness: Harness) -> None:
+        """`wait` with `least` answers as soon as so many records are there, whichever they are; never more are asked
+        for than there are ids."""
+        store, writer = harness.open(), harness.open()
+        self.expect(store, "a", "b", "c")
+        call = Call(lambda: store.wait(["a", "b", "c"], None, 2))
+        writer.put([result("c", b"3")])
+        R2.holds(call.waits(), "wait for 2 of 3 records answered when one was there")
+        writer.put([result("a", b"1")])
+        got = call.answer(self.patience, R2, "wait for 2 of 3 records was not woken by the second")
+        R2.same(values(got), [b"1", None, b"3"], "what wait for 2 of 3 records answered")
+        got = Call(lambda: store.wait(["a", "b"], None, 1)).answer(
+            self.patience, R2, "wait for 1 record hangs although one is there"
+        )
+        R2.same(values(got), [b"1", None], "what wait for 1 of 2 records answered")
+
     def test_r2_every_waiter_is_woken(self, harness: Harness) -> None:
         """Several threads that wait for the same record, and for others, all get theirs."""
         store, other, writer = harness.open(), harness.open(), harness.open()

@@ -1,0 +1,66 @@
+"""What is said to those who ask for a result that is not there, and why it is not."""
+
+from __future__ import annotations
+
+from .errors import TaskError, UnknownTaskError
+from .message import Message, Record, TaskInfo, TaskStatus
+
+
+def known(task_id: str, info: TaskInfo | None) -> TaskInfo:
+    """Raises `UnknownTaskError` for a task that the store does not know."""
+    if info is None:
+        raise unknown(task_id)
+    return info
+
+
+def unknown(task_id: str) -> UnknownTaskError:
+    return UnknownTaskError(
+        f"no task has the id {task_id!r}: it was never enqueued on this queue and group, was deleted, or its result "
+        f"has expired"
+    )
+
+
+def expired(info: TaskInfo) -> UnknownTaskError:
+    return UnknownTaskError(
+        f"the result of task {info.id} is no longer there: it ended as {info.status.name}, and its result has expired "
+        f"(result_ttl) or was forgotten"
+    )
+
+
+def end_of(task_id: str, record: Record | None, info: TaskInfo | None, one_store: bool) -> Record | Exception | None:
+    """How a task ended that was seen to have ended: the store's record, what the broker knows of its end, or an error
+    if neither is left; None if somebody runs it again."""
+    if record is not None:
+        return record
+    if info is None:
+        return unknown(task_id)
+    if not info.status.finished:
+        return None
+    kept = info.record
+    if kept is None or (kept.status is TaskStatus.SUCCESS and not one_store):
+        return expired(info)
+    return kept
+
+
+def still_there(info: TaskInfo) -> str:
+    """Where a task is that has not ended, and why, as far as the store knows."""
+    why = reason(info)
+    return f"it is {info.status.name}{f', {why}' if why else ''}"
+
+
+def reason(info: TaskInfo) -> str:
+    """Why the task failed, or why it waits although workers have seen it; else nothing."""
+    message, waits = info.message, info.status in (TaskStatus.PENDING, TaskStatus.RETRY)
+    if waits and isinstance(message, Message) and message.returns:
+        return (
+            f"put off (so far {message.returns}x) by workers that do not have the task {message.name!r}, or cannot "
+            f"read its arguments: their log says which"
+        )
+    return info.reason
+
+
+def task_error(record: Record) -> TaskError:
+    """The failure of a record, to be raised."""
+    if record.error is None:
+        return TaskError("Unknown", "no reason was stored", task_id=record.id)
+    return TaskError(record.error.type, record.error.message, record.error.traceback, record.id)

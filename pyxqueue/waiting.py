@@ -1,0 +1,331 @@
+"""Waiting for tasks to end, as steps that ask the stores; one runner asks them here, another one from asyncio.
+
+Steps are generators: they yield a question, are sent its answer, and return what they were for. They do no I/O.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from attrs import define, field, frozen
+
+from .clock import Seconds, deadline_after, in_seconds, is_over, seconds_left
+from .codec import Codec
+from .context import running_task
+from .errors import BrokerError, BrokerUnavailableError, ConfigurationError, ResultTimeoutError
+from .message import Record, TaskInfo
+from .protocols import AsyncProducer, Inspector, ResultStore, in_one_process, same_store
+from .reasons import end_of, known, still_there, unknown
+
+T = TypeVar("T")
+End: TypeAlias = Record | Exception
+"""How a task has ended, or why nobody can tell."""
+
+PATIENCE = 30.0
+"""Seconds for which a waiter puts up with a store that is away."""
+_OUTAGE_PAUSE = 0.5
+_SLICE = 1_000
+_SILENCE = 3_000
+"""Ms to wait for a result before looking whether there is anybody to bring it."""
+_FEW = 256
+"""Of more tasks than these, a look is not taken for each that ends."""
+
+log = logging.getLogger("pyxqueue")
+_nested: Counter[str] = Counter()
+"""The running tasks of this process that wait for other tasks."""
+
+
+@frozen
+class Reader:
+    """Where handles read from: the stores of one queue, and the codec that opens what they hold."""
+
+    results: ResultStore
+    inspector: Inspector
+    producer: AsyncProducer
+    codec: Codec
+
+    @property
+    def one_store(self) -> bool:
+        """Whether the store of the results is also the broker, and so knows which tasks there are."""
+        return same_store(self.results, self.inspector)
+
+    @property
+    def one_process(self) -> bool:
+        return in_one_process(self.inspector)
+
+    def alone(self) -> str:
+        """What to say to who waits in vain where nobody is free to run the task; nothing where that cannot be told."""
+        try:
+            if self.one_process:
+                return ""
+            depth = self.inspector.depth()
+            if not depth.held and not self.inspector.consumers():
+                return (
+                    "no worker serves its queue: is one running, on the same store? Start one with `pyxqueue worker "
+                    "MODULE`, or here with queue.start()"
+                )
+        except BrokerError:  # a hint must never be what fails
+            return ""
+        return _crowded(depth.held) if depth.ready and running_task() else ""
+
+
+def _crowded(held: int) -> str:
+    """What to say inside a running task, which keeps a worker busy while it waits for one that has not begun."""
+    waiting = len(_nested)
+    who = (
+        f"all {held} running tasks wait for other tasks, like this one"
+        if held <= waiting
+        else f"this is one of {held} running tasks: if all of them wait for others, as it does"
+    )
+    return (
+        f"{who}, no worker is left to run it: start more processes or threads, or let a task return instead of "
+        f"waiting for what it has enqueued"
+    )
+
+
+class Question(Protocol):
+    """What steps want to know of a store."""
+
+    def ask(self) -> Any: ...
+
+    async def aask(self) -> Any: ...
+
+
+Steps: TypeAlias = Generator[Question, Any, T]
+
+
+@frozen
+class Wait:
+    reader: Reader
+    ids: Sequence[str]
+    until: float | None
+    least: int | None = None
+
+    def ask(self) -> Sequence[Record | None]:
+        return self.reader.results.wait(self.ids, _ms_left(self.until), self.least)
+
+    async def aask(self) -> Sequence[Record | None]:
+        return await self.reader.producer.wait(self.ids, _ms_left(self.until), self.least)
+
+
+@frozen
+class Show:
+    reader: Reader
+    ids: Sequence[str]
+
+    def ask(self) -> Sequence[TaskInfo | None]:
+        return self.reader.inspector.show(self.ids)
+
+    async def aask(self) -> Sequence[TaskInfo | None]:
+        return await self.reader.producer.show(self.ids)
+
+
+@frozen
+class Change:
+    reader: Reader
+    task_id: str
+    seen: TaskInfo | None
+    until: float | None
+
+    def ask(self) -> TaskInfo | None:
+        return self.reader.inspector.watch(self.task_id, self.seen, _ms_left(self.until))
+
+    async def aask(self) -> TaskInfo | None:
+        return await self.reader.producer.watch(self.task_id, self.seen, _ms_left(self.until))
+
+
+@frozen
+class Alone:
+    reader: Reader
+
+    def ask(self) -> str:
+        return self.reader.alone()
+
+    async def aask(self) -> str:
+        return await asyncio.to_thread(self.reader.alone)
+
+
+@define
+class Limit:
+    """How long somebody waits (`what`: "task x has"); and when they are told, once, that nobody is there to bring it.
+
+    `hint` False: nobody reads the error, so the workers are not asked for.
+    """
+
+    what: str
+    timeout: float | None
+    deadline: float | None
+    hint_at: float | None
+    hint: bool
+    since: float | None = field(default=None, init=False)
+    """Since when the store has been away."""
+
+    @classmethod
+    def of(cls, what: str, timeout: Seconds | None, readers: Sequence[Reader], *, hint: bool = True) -> Limit:
+        """Raises `ConfigurationError` for what is no length of time."""
+        seconds = in_seconds(timeout)
+        if seconds is not None and (not isinstance(seconds, int | float) or not math.isfinite(seconds)):
+            raise ConfigurationError(f"timeout={timeout!r} must be a number of seconds, or a timedelta")
+        deadline = None if seconds is None else time.monotonic() + max(0.0, seconds)
+        unsure = hint and not all(reader.one_process for reader in readers)
+        return cls(what, seconds, deadline, deadline_after(_SILENCE) if unsure else None, hint)
+
+    @property
+    def over(self) -> bool:
+        return is_over(self.deadline)
+
+    def next_look(self, slice_ms: int | None) -> float | None:
+        """When a wait ends at the latest."""
+        moments = (self.deadline, self.hint_at, deadline_after(slice_ms))
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def hint_due(self) -> bool:
+        """True once, when it is time to tell."""
+        due = is_over(self.hint_at)
+        if due:
+            self.hint_at = None
+        return due
+
+    def late(self, more: str) -> ResultTimeoutError:
+        return ResultTimeoutError(f"{self.what} not ended within {self.timeout:g} s{more}")
+
+    def bear(self, error: BrokerUnavailableError) -> float:
+        """Seconds until a store that has not answered is asked again; raises what a waiter no longer puts up with."""
+        now = time.monotonic()
+        self.since = now if self.since is None else self.since
+        if self.timeout and self.over:  # all the time there was: a store that is silent is one that brought no result
+            raise self.late(f", as far as is known: {error}") from error
+        if self.over or now - self.since >= PATIENCE:
+            raise error
+        return min(_OUTAGE_PAUSE, seconds_left(self.deadline) or _OUTAGE_PAUSE)
+
+
+def run(steps: Steps[T], limit: Limit) -> T:
+    """Take the steps, waiting where they wait. A store that is away is asked again, for a while."""
+    answer: Any = None
+    with closing(steps), _inside_a_task():
+        while True:
+            try:
+                question = steps.send(answer)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            while True:
+                try:
+                    answer = question.ask()
+                    limit.since = None
+                    break
+                except BrokerUnavailableError as error:
+                    time.sleep(limit.bear(error))
+
+
+async def arun(steps: Steps[T], limit: Limit) -> T:
+    """`run` for asyncio."""
+    answer: Any = None
+    with closing(steps), _inside_a_task():
+        while True:
+            try:
+                question = steps.send(answer)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            while True:
+                try:
+                    answer = await question.aask()
+                    limit.since = None
+                    break
+                except BrokerUnavailableError as error:
+                    await asyncio.sleep(limit.bear(error))
+
+
+@contextmanager
+def _inside_a_task() -> Iterator[None]:
+    """While inside, the task that runs here, if one does, counts among those that wait."""
+    if not (task_id := running_task()):
+        yield
+        return
+    _nested[task_id] += 1
+    try:
+        yield
+    finally:
+        _nested[task_id] -= 1
+        if not _nested[task_id]:
+            del _nested[task_id]
+
+
+def ends(reader: Reader, ids: Sequence[str], limit: Limit, slice_ms: int | None = None) -> Steps[dict[str, End]]:
+    """Wait until some of the tasks have ended; nothing if that was not within `slice_ms`.
+
+    Raises `ResultTimeoutError` when the time is up.
+    """
+    least = 1 + len(ids) // _FEW  # so that a look, which costs by the number of ids, is not taken for each
+    pause = slice_ms or (_SLICE if least > 1 or not reader.one_store else None)
+    while True:
+        until = limit.next_look(pause)
+        records = yield Wait(reader, ids, until, least)
+        found: dict[str, End] = {i: one for i, one in zip(ids, records, strict=True) if one and one.status.finished}
+        if found:
+            return found
+        whole = until is not None and until == limit.deadline
+        if whole or limit.over or not (reader.one_store and is_over(until)):
+            infos = yield Show(reader, ids)
+            found = yield from _ended(reader, ids, infos)
+            if found:
+                return found
+            if limit.timeout is not None and (limit.over or (whole and reader.one_store)):
+                raise limit.late((yield from _why(reader, infos, limit)))
+        if limit.hint_due():
+            yield from _hint(reader, ids[0], len(ids))
+        if slice_ms is not None:
+            return {}
+
+
+def _ended(reader: Reader, ids: Sequence[str], infos: Sequence[TaskInfo | None]) -> Steps[dict[str, End]]:
+    """The ends of tasks that have ended, or are unknown, without a record having come."""
+    found: dict[str, End] = {
+        task_id: unknown(task_id) for task_id, info in zip(ids, infos, strict=True) if info is None
+    }
+    gone = [info.id for info in infos if info is not None and info.status.finished]
+    if gone:
+        records = yield Wait(reader, gone, 0.0)
+        later = yield Show(reader, gone)
+        for task_id, record, info in zip(gone, records, later, strict=True):
+            if (end := end_of(task_id, record, info, reader.one_store)) is not None:
+                found[task_id] = end
+    return found
+
+
+def next_info(reader: Reader, task_id: str, seen: TaskInfo | None, limit: Limit) -> Steps[TaskInfo]:
+    """Wait until status or progress differ from what was seen. Raises `ResultTimeoutError`, `UnknownTaskError`."""
+    info = known(task_id, (yield Change(reader, task_id, seen, limit.next_look(None))))
+    if not info.status.finished:
+        if limit.over:
+            raise limit.late((yield from _why(reader, [info], limit)))
+        if limit.hint_due():
+            yield from _hint(reader, task_id, 1)
+    return info
+
+
+def _why(reader: Reader, infos: Sequence[TaskInfo | None], limit: Limit) -> Steps[str]:
+    """Where the first of the tasks is, and what there is to say about the workers."""
+    first = next(info for info in infos if info is not None)
+    alone = (yield Alone(reader)) if limit.hint else ""
+    where = still_there(first) if len(infos) == 1 else f"task {first.id}, the first of them: {still_there(first)}"
+    return f": {where}{f', and {alone}' if alone else ''}"
+
+
+def _hint(reader: Reader, first: str, count: int) -> Steps[None]:
+    """Tell those who wait, in the log, that they may wait in vain."""
+    if alone := (yield Alone(reader)):
+        who = f"task {first} waits" if count == 1 else f"{count} tasks wait, task {first} first"
+        log.warning("%s, and %s", who, alone)
+
+
+def _ms_left(deadline: float | None) -> int | None:
+    left = seconds_left(deadline)
+    return None if left is None else round(left * 1000)

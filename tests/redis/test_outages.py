@@ -1,0 +1,92 @@
+"""A server that goes away under those who wait, at any moment, and comes back with its data."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from pyxqueue import AsyncResult, BrokerUnavailableError, TaskQueue
+from pyxqueue.testing import drain
+from pyxqueue.testing.servers import Server
+from pyxqueue.waiting import Limit
+from tests.conftest import kinds_to_test
+
+Handle = AsyncResult[Any]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(kinds_to_test()[0], args=("--appendonly", "yes", "--appendfsync", "always")) as server:
+        yield server
+
+
+async def awatch(handle: Handle) -> object:
+    async for _ in handle.watch():
+        pass
+    return await handle
+
+
+def watch(handle: Handle) -> object:
+    for _ in handle.watch():
+        pass
+    return handle.get()
+
+
+WAITS: list[Callable[[Handle], object]] = [
+    lambda handle: handle.get(),
+    lambda handle: asyncio.run(handle.aget()),
+    watch,
+    lambda handle: asyncio.run(awatch(handle)),
+]
+
+
+@pytest.mark.parametrize("wait", WAITS, ids=["get", "await", "watch", "async watch"])
+@pytest.mark.parametrize("begins", ["before the first answer", "before the hint", "after the hint"])
+def test_a_wait_without_a_limit_outlives_an_outage(
+    server: Server, monkeypatch: pytest.MonkeyPatch, wait: Callable[[Handle], object], begins: str
+) -> None:
+    """Whenever it begins: the look at whether there are workers is no deadline."""
+    monkeypatch.setattr("pyxqueue.backends.redis.waiting.RECHECK", 0.1)
+    monkeypatch.setattr("pyxqueue.waiting._SILENCE", 10 if begins == "after the hint" else 600)
+    asked, hinted, borne = threading.Event(), threading.Event(), threading.Event()
+    monkeypatch.setattr("pyxqueue.waiting.log.warning", lambda *_: hinted.set())
+    next_look, bear = Limit.next_look, Limit.bear
+
+    def look(self: Limit, slice_ms: int | None) -> float | None:
+        asked.set()
+        return next_look(self, slice_ms)
+
+    def put_up_with(self: Limit, error: BrokerUnavailableError) -> float:
+        borne.set()
+        return bear(self, error)
+
+    monkeypatch.setattr(Limit, "next_look", look)
+    monkeypatch.setattr(Limit, "bear", put_up_with)
+    with closing(TaskQueue(server.url, stream_key="away")) as queue, ThreadPoolExecutor(1) as threads:
+        handle = queue.task(name="work")(lambda: "done")()
+        if begins == "before the first answer":
+            server.kill()
+        waiting = threads.submit(wait, handle)
+        assert (hinted if begins == "after the hint" else asked).wait(20)
+        server.kill()
+        assert borne.wait(20)
+        server.restart()
+        drain(queue)
+        assert waiting.result(20) == "done"
+
+
+def test_a_wait_ends_when_the_store_stays_away(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its patience has an end, and the error is that of the store."""
+    monkeypatch.setattr("pyxqueue.waiting.PATIENCE", 0.01)
+    with closing(TaskQueue(server.url, stream_key="away")) as queue:
+        handle = queue.task(name="work")(lambda: "done")()
+        server.kill()
+        for wait in WAITS[:2]:
+            with pytest.raises(BrokerUnavailableError):
+                wait(handle)
