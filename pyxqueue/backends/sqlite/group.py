@@ -7,6 +7,7 @@ of a batch is written with few statements, whatever its size.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from attrs import define, evolve, field
 
@@ -37,8 +38,8 @@ from .rows import (
     progress_of,
     rank_of,
     read_message,
+    readable_record,
     record_bytes,
-    record_of,
     stored_rank,
 )
 from .schema import DELAYED, FAILED, FINISHED, HELD, PAST, READY
@@ -283,9 +284,7 @@ class Group:
 
     def bare(self, row: Row, status: TaskStatus, error: Failure | None = None) -> Record:
         """The record of a settlement without one: what its holder has put before, else a minimal one."""
-        stored = (
-            record_of(row.id, row.record, row.record_end, self.now) if rank_of(row.record_rank) >= row.rank else None
-        )
+        stored = readable_record(row, self.now) if rank_of(row.record_rank) >= row.rank else None
         return stored or minimal(row, status, error)
 
     def end(self, row: Row, place: int, record: Record, reason: str = "") -> None:
@@ -340,5 +339,9 @@ def minimal(row: Row, status: TaskStatus, error: Failure | None = None) -> Recor
     return Record(row.id, status, error=error, attempt=row.attempt, worker=row.consumer, rank=row.rank)
 
 
-def _row(values: Sequence[object]) -> Row:
-    return Row._make([*values, None])
+def _row(values: Sequence[Any]) -> Row:
+    """A row; SQLite keeps any kind of value in any column, and a header that is none counts as new."""
+    row = Row._make([*values, None])
+    if type(row.attempt) is type(row.crashes) is type(row.suspect) is type(row.returns) is int:
+        return row
+    return row._replace(attempt=1, crashes=0, suspect=0, returns=0)

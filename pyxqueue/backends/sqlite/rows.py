@@ -8,7 +8,8 @@ from typing import NamedTuple, TypeVar
 import msgspec
 from attrs import evolve
 
-from ...message import Message, Progress, Record, TaskInfo, TaskStatus, Unreadable
+from ...errors import SerializationError
+from ...message import Fields, Message, Progress, Record, TaskInfo, TaskStatus, Unreadable
 from ...wire import (
     message_from_fields,
     message_to_fields,
@@ -58,11 +59,12 @@ class Row(NamedTuple):
         """I1: derived, never stored while the task is under way."""
         if self.place == HELD:
             return TaskStatus.STARTED
-        if self.ended:
-            return TaskStatus(self.ended)
+        if (ended := _ENDED.get(self.ended)) is not None:
+            return ended
         return TaskStatus.RETRY if self.attempt > 1 and not self.raw else TaskStatus.PENDING
 
 
+_ENDED = {int(status): status for status in TaskStatus if status.finished}
 COLUMNS = ", ".join(f"task.{name}" for name in Row._fields[:-1])
 
 
@@ -83,11 +85,16 @@ def message_of(row: Row) -> Message | Unreadable:
 
 def read_message(fields: bytes, task_id: str, header: Sequence[int]) -> Message | Unreadable:
     """As `message_of`; `header` is attempt, crashes, suspect, returns and due."""
-    flat = _unpack(fields)
-    message = message_from_fields(dict(zip(flat[::2], flat[1::2], strict=True)), task_id)
+    try:
+        named = _named(fields)
+    except ValueError as error:
+        return Unreadable(task_id, {}, f"its bytes cannot be read: {error}")
+    message = message_from_fields(named, task_id)
     if isinstance(message, Unreadable):
         return message
     attempt, crashes, suspect, returns, due = header
+    if any(type(number) is not int or number < 0 for number in header):
+        return Unreadable(task_id, named, f"its header cannot be read: {[*header]!r:.200}")
     stored = (message.attempt, message.crashes, message.suspect, message.returns, message.due)
     if stored == (attempt, crashes, suspect, returns, due):
         return message
@@ -113,8 +120,19 @@ def record_of(task_id: str, record: bytes | None, end: int, now: int) -> Record 
     """R3: the record, for as long as it can be read."""
     if record is None or now >= end:
         return None
-    flat = _unpack(record)
-    return record_from_fields(task_id, dict(zip(flat[::2], flat[1::2], strict=True)))
+    try:
+        return record_from_fields(task_id, _named(record))
+    except ValueError as error:
+        raise SerializationError(f"the stored result of {task_id} is damaged: {error}") from error
+
+
+def _named(packed: bytes) -> Fields:
+    """What `fields_of` or `record_bytes` wrote. Raises `ValueError` for anything else."""
+    try:
+        flat = _unpack(packed)
+    except (TypeError, msgspec.MsgspecError) as error:
+        raise ValueError(error) from error
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def progress_bytes(progress: Progress | None) -> bytes | None:
@@ -122,11 +140,22 @@ def progress_bytes(progress: Progress | None) -> bytes | None:
 
 
 def progress_of(row: Row) -> Progress | None:
-    return progress_from_json(row.progress)
+    try:
+        return progress_from_json(row.progress)
+    except SerializationError:
+        return None
+
+
+def readable_record(row: Row, now: int) -> Record | None:
+    """The row's record; None for one that is damaged too."""
+    try:
+        return record_of(row.id, row.record, row.record_end, now)
+    except SerializationError:
+        return None
 
 
 def info_of(row: Row, now: int) -> TaskInfo:
-    record = record_of(row.id, row.record, row.record_end, now)
+    record = readable_record(row, now)
     return TaskInfo(
         id=row.id,
         status=row.status,
