@@ -65,7 +65,8 @@ class BrokerUnavailableError(BrokerError, ConnectionError):
 
 
 class StoreFullError(BrokerError):
-    """The store has no room for more work (for example Redis at `maxmemory`); nothing was enqueued."""
+    """The store has no room (for example Redis at `maxmemory`); what needed some was not done. Of an `enqueue`, nothing
+    was accepted, of a `map` a leading part at most."""
 
 
 class StoreFileError(BrokerError):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from redis.exceptions import RedisError
 
 from ...clock import deadline_after, is_over, seconds_left
-from ...errors import BrokerUnavailableError
+from ...errors import BrokerUnavailableError, StoreFullError
 from ...message import Delivery, Extension, Hold, Message, Record, Settlement, Unreadable
 from ...offload import Offloaded
 from ...protocols import AsyncProducer, StoreOptions
@@ -85,10 +86,7 @@ class RedisBackend(RedisInspector):
             found = self._read(consumer, limit, 0)
             if not found and consumer != self._announced:
                 # Before Redis 7.2 a consumer exists only from its first message on: nobody would see an idle worker.
-                self._session.execute(
-                    "XGROUP", "CREATECONSUMER", self._session.keys.stream, self.options.group, consumer
-                )
-                self._announced = consumer
+                self._announce(consumer)
             return found if found or wait <= 0 else self._read(consumer, limit, wait)
 
         try:
@@ -97,6 +95,11 @@ class RedisBackend(RedisInspector):
             self._contact.broken()
             self._close_reader()
             raise
+
+    def _announce(self, consumer: str) -> None:
+        with suppress(StoreFullError):  # then it exists from its first message on, or once there is room
+            self._session.execute("XGROUP", "CREATECONSUMER", self._session.keys.stream, self.options.group, consumer)
+            self._announced = consumer
 
     def _read(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
         """One XREADGROUP, on a connection of its own and never repeated by the driver: its reply hands out work."""

@@ -246,7 +246,7 @@ def get(
             for task_id, answer in zip(ids, reply, strict=True)
         ]
 
-    return for_ids("get", keys, [channel, "1" if patient else ""], ids, parse)
+    return for_ids("get", keys, [keys.group, channel, "1" if patient else ""], ids, parse)
 
 
 def put(keys: GroupKeys, group: str, records: Sequence[Record]) -> Command[list[bool]]:

@@ -67,6 +67,10 @@ class GroupKeys:
         return cls(prefix, five)
 
     @property
+    def group(self) -> str:
+        return self.prefix.partition("}:")[2]
+
+    @property
     def stream(self) -> str:
         return self.five[0]
 

@@ -50,7 +50,7 @@ def translate(error: RedisError, where: str) -> Exception:
     if "NOGROUP" in text or "no longer exists" in text or "no such key" in text.lower():
         return StaleGroups(text)
     if "OOM " in text or "OutOfMemoryError" in text:
-        return StoreFullError(f"the store at {where} is out of memory, nothing was enqueued: {text}")
+        return StoreFullError(f"the store at {where} is out of memory: raise its maxmemory or delete tasks ({text})")
     if isinstance(error, (RedisConnectionError, RedisTimeoutError)) or any(mark in text for mark in _PASSING):
         hint = "is it running, and is the address right?" if "onnect" in text else "it may recover by itself"
         return BrokerUnavailableError(f"the store at {where} does not serve now ({text}); {hint}")

@@ -10,6 +10,12 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Let this script write although Redis is out of memory: it refuses a first write that needs some, and none behind one
+-- that needs none, as this does. For what makes room, ends or only looks; never for what takes new work in.
+local function allow_writes(stream, group)
+  redis.call('XACK', stream, group, '0-0')
+end
+
 -- Lua would write a large number as 1.7e+12.
 local function int(number)
   return string.format('%.0f', number)
@@ -211,8 +217,9 @@ local function finish_cancelled(keys, task, id, fields, history, now)
 end
 
 -- An entry written by hand has no task key until somebody asks for it.
-local function note_foreign(keys, task, id)
+local function note_foreign(keys, group, task, id)
   if entry_id(id) and read(keys[STREAM], id) then
+    allow_writes(keys[STREAM], group)
     redis.pcall('HSET', task, 'at', 'live', 'e', id)
   end
 end

@@ -5,12 +5,13 @@
 local keys, group, history, now, answers = slice(KEYS, 1, 5), ARGV[1], tonumber(ARGV[2]), now_ms(), {}
 for item = 3, #ARGV do
   local id, task = ARGV[item], KEYS[3 + item]
-  if redis.call('EXISTS', task) == 0 then note_foreign(keys, task, id) end
+  if redis.call('EXISTS', task) == 0 then note_foreign(keys, group, task, id) end
   local at, entry = unpack(fields_of(task, 'at', 'e'))
   local answer = 1
   check(keys, HISTORY)
   if not entry_id(entry or '') then at = nil end
   if at == 'live' and holder(keys, group, entry) then
+    allow_writes(keys[STREAM], group)
     redis.call('HSET', task, 'cancel', '1')
   elseif at == 'live' then
     local fields = read(keys[STREAM], entry)

@@ -6,7 +6,7 @@ local keys, group, answers = slice(KEYS, 1, 5), ARGV[1], {}
 local places = {live = keys[STREAM], parked = keys[PARKED], history = keys[HISTORY], failed = keys[FAILED]}
 for item = 2, #ARGV do
   local id, task = ARGV[item], KEYS[4 + item]
-  if redis.call('EXISTS', task) == 0 then note_foreign(keys, task, id) end
+  if redis.call('EXISTS', task) == 0 then note_foreign(keys, group, task, id) end
   local at, entry, channels = unpack(fields_of(task, 'at', 'e', 'w'))
   local free = at and not (at == 'live' and holder(keys, group, entry))
   if free then

@@ -1,27 +1,28 @@
 -- Read records, and optionally ask to be told when those that are missing arrive.
 -- KEYS the five keys of the group, then the task key of each id
--- ARGV channel to be told on ('' for none), patient ('1': another store is the broker, so an id that is not known here
+-- ARGV group, channel to be told on ('' for none), patient ('1': another store is the broker, so an id that is not known here
 --   may still get a record), ids
 -- Returns per id: the task hash, flat, if it has ended; an empty list if it is under way; 0 if it is not known.
-local keys, channel, now, answers = slice(KEYS, 1, 5), ARGV[1], now_ms(), {}
-local patient = ARGV[2] == '1'
+local keys, group, channel, now, answers = slice(KEYS, 1, 5), ARGV[1], ARGV[2], now_ms(), {}
+local patient = ARGV[3] == '1'
 
 -- Note who is to be told. Beyond 60,000 bytes, the one that came first is dropped: it looks again by itself.
 local function watch(task, waiting)
   if waiting and string.find(waiting, channel, 1, true) then return end
   if waiting and #waiting > 60000 then waiting = string.match(waiting, ',(.*)') end
+  allow_writes(keys[STREAM], group)
   redis.call('HSET', task, 'w', waiting and waiting .. ',' .. channel or channel)
 end
 
-for item = 3, #ARGV do
-  local task = KEYS[3 + item]
+for item = 4, #ARGV do
+  local task = KEYS[2 + item]
   local all = redis.pcall('HGETALL', task)
   if all.err then
     fields_of(task, 'at')
     all = {}
   end
   if #all == 0 then
-    note_foreign(keys, task, ARGV[item])
+    note_foreign(keys, group, task, ARGV[item])
     all = redis.call('HGETALL', task)
   end
   if #all == 0 and patient then
@@ -37,7 +38,6 @@ for item = 3, #ARGV do
     answers[#answers + 1] = finished and lives and finished + lives > now and all or 0
   else
     if channel ~= '' then
-      redis.call('HDEL', task, '-') -- a write that needs no memory: the one behind it is then allowed without any
       watch(task, field(all, 'w'))
       if patient then redis.call('PEXPIRE', task, 86400000) end
     end

@@ -11,6 +11,7 @@ for item = 2, #ARGV do
     local entry = fields_of(task, 'e')[1]
     local fields = entry and read(keys[PARKED], entry)
     if fields then
+      allow_writes(keys[STREAM], ARGV[1])
       put(keys, task, id, fields, 0, now)
       redis.call('XDEL', keys[PARKED], entry)
       moved = 1

@@ -1,19 +1,30 @@
 -- Make the group exist: its place in the list of groups, its stream, its Redis consumer group, its lease.
 -- KEYS meta, the stream of the first group, the stream this group has if it is not the first
 -- ARGV group, lease in ms ('' keeps what is stored), default lease
--- Returns the meta hash, flat. A lost stream or consumer group is made anew, so it also repairs NOGROUP.
+-- Returns the meta hash, flat. A lost stream or consumer group is made anew, so it also repairs NOGROUP. A group that is
+-- listed needs no memory: whoever is to make room in a full Redis has to get in first.
 local meta, group = KEYS[1], ARGV[1]
 local stream = redis.call('HGET', meta, 'group:' .. group)
-if stream ~= KEYS[2] and stream ~= KEYS[3] then -- there is none yet, or it was not written by us
-  redis.call('HDEL', meta, 'group:' .. group)
+
+local function is_there()
+  local found = redis.pcall('XINFO', 'GROUPS', stream) -- an error if there is no such stream
+  for _, info in ipairs(found) do
+    if field(info, 'name') == group then return true end
+  end
+  return false
+end
+
+if stream == KEYS[2] or stream == KEYS[3] then
+  allow_writes(stream, group)
+else -- there is none yet, or it was not written by us
+  if stream then redis.call('HDEL', meta, 'group:' .. group) end
   stream = KEYS[2]
   local all = redis.call('HGETALL', meta)
   for i = 1, #all, 2 do
     if string.sub(all[i], 1, 6) == 'group:' and all[i + 1] == KEYS[2] then stream = KEYS[3] end
   end
 end
-local made = redis.pcall('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
-if type(made) == 'table' and made.err and not string.find(tostring(made.err), 'BUSYGROUP') then return made end
+if not is_there() then redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM') end
 if redis.call('HSETNX', meta, 'group:' .. group, stream) == 1 then groups_changed(meta) end
 if ARGV[2] ~= '' then redis.call('HSET', meta, 'lease:' .. group, ARGV[2]) end
 redis.call('HSETNX', meta, 'lease:' .. group, ARGV[3])

@@ -13,6 +13,7 @@ for item = 1, (#ARGV - 1) / 2 do
     if raw ~= '1' then
       for _, name in ipairs({'attempt', 'crashes', 'suspect', 'returns', 'due'}) do set_field(fields, name, nil) end
     end
+    allow_writes(keys[STREAM], ARGV[1])
     local live = append(keys[STREAM], fields) -- what can go wrong with the stream does so before the task is touched
     redis.call('DEL', task)
     redis.call('HSET', task, 'at', 'live', 'e', live)

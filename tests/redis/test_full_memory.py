@@ -1,0 +1,196 @@
+"""A server at its `maxmemory`: who makes room, ends work or only looks gets in, also from a new process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import pytest
+from attrs import frozen
+from click.testing import CliRunner
+from redis import Redis
+
+from pyxqueue import StoreFullError
+from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.cli import main
+from pyxqueue.message import (
+    Bury,
+    Delivery,
+    Done,
+    Extension,
+    Hold,
+    Message,
+    Progress,
+    Record,
+    Retry,
+    Settlement,
+    TaskInfo,
+    TaskStatus,
+)
+from pyxqueue.protocols import StoreOptions
+from pyxqueue.testing.servers import Server, ServerKind
+
+from ..conftest import kinds_to_test
+
+HELD = ("running", "progressing", "ending", "retrying", "crashing")
+
+
+@frozen
+class Full:
+    """A server without room, and what it got before."""
+
+    url: str
+    client: Redis
+    held: dict[str, Delivery]
+    foreign: tuple[str, ...]
+
+    def open(self, *, results_only: bool = False, lease: int | None = None) -> RedisBackend:
+        """A backend that has never been in touch with the server, as in a new process."""
+        options = StoreOptions("q", lease=lease)
+        return RedisBackend(Recipe.from_url(self.url), options, reclaim_after=0, results_only=results_only)
+
+    def receipt(self, task_id: str) -> str:
+        return self.held[task_id].receipt
+
+
+@pytest.fixture(params=kinds_to_test())
+def full(request: pytest.FixtureRequest) -> Iterator[Full]:
+    kind: ServerKind = request.param
+    with Server(kind, args=["--maxmemory-policy", "noeviction"]) as server, Redis.from_url(server.url) as client:
+        client.script_flush()
+        backend = RedisBackend(Recipe.from_url(server.url), StoreOptions("q"), reclaim_after=0)
+        backend.enqueue([Message(name, "job") for name in ("done", "buried", *HELD)])
+        held = {delivery.message.id: delivery for delivery in backend.claim("one", 99, 0)}
+        backend.settle([Settlement(held["done"].receipt, Done()), Settlement(held["buried"].receipt, Bury("no use"))])
+        backend.enqueue([Message(f"ready{number}", "job") for number in range(4)])
+        backend.enqueue([Message("delayed", "job", delay=60_000), Message("due", "job", delay=1)])
+        foreign = [client.xadd("q", {"name": "foreign"}).decode() for _ in range(3)]
+        backend.close()
+        client.config_set("maxmemory", client.info("memory")["used_memory"] // 2)
+        client.script_flush()
+        yield Full(server.url, client, held, tuple(foreign))
+
+
+Operation: TypeAlias = Callable[[Full, RedisBackend], object]
+OPERATIONS: dict[str, tuple[Operation, object]] = {
+    "claim": (lambda _, b: [one.message.id for one in b.claim("two", 1, 0)], ["ready0"]),
+    "get": (lambda f, b: b.get(["running", "ready1", f.foreign[0], "nobody"]), [None] * 4),
+    "wait": (lambda _, b: b.wait(["ready1"], 20), [None]),
+    "wait for a foreign entry": (lambda f, b: b.wait([f.foreign[0]], 20), [None]),
+    "watch": (lambda _, b: b.watch("ready1", b.show(["ready1"])[0], 20) is None, False),
+    "show": (lambda _, b: _status(b.show(["done"])[0]), TaskStatus.SUCCESS),
+    "tasks": (lambda _, b: len(b.tasks()[0]), 7 + 4 + 2 + 3),
+    "depth": (lambda _, b: b.depth().failed, 1),
+    "consumers": (lambda _, b: [len(one.held) for one in b.consumers()], [5]),
+    "lease": (lambda _, b: b.lease(), 30_000),
+    "groups": (lambda _, b: b.groups(), ["cg"]),
+    "remove_group": (lambda _, b: _removed(b, "cg").groups(), []),
+    "cancel": (lambda f, b: b.cancel(["running", "ready1", "delayed", f.foreign[0]]), [True] * 4),
+    "cancel a foreign entry": (lambda f, b: b.cancel([f.foreign[0]]), [True]),
+    "cancel a held one": (lambda f, b: _after(b, b.cancel(["running"])).extend([Extension(f.receipt("running"))])[0],
+                          Hold.CANCEL),
+    "delete": (lambda _, b: b.delete(["ready1", "delayed", "done", "buried"]), [True] * 4),
+    "delete a foreign entry": (lambda f, b: b.delete([f.foreign[0]]), [True]),
+    "requeue": (lambda _, b: b.requeue(["buried"]), [True]),
+    "forget": (lambda _, b: _forgot(b, "buried").get(["buried"]), [None]),
+    "trim": (lambda _, b: b.trim(0), 1),
+    "extend": (lambda f, b: b.extend([Extension(f.receipt("progressing"), Progress(1))]), [Hold.HELD]),
+    "settle": (lambda f, b: b.settle([Settlement(f.receipt("ending"), Done())]), [True]),
+    "settle with a retry": (lambda f, b: b.settle([Settlement(f.receipt("retrying"), Retry(1))]), [True]),
+    "release": (lambda f, b: b.release("one", [f.receipt("crashing")]), 5),
+    "promote": (lambda _, b: _after(b, b.promote(9)).depth().delayed, 1),
+}  # fmt: skip
+
+
+def _after(backend: RedisBackend, _done: object) -> RedisBackend:
+    return backend
+
+
+def _removed(backend: RedisBackend, group: str) -> RedisBackend:
+    backend.remove_group(group)
+    return backend
+
+
+def _forgot(backend: RedisBackend, task_id: str) -> RedisBackend:
+    backend.forget([task_id])
+    return backend
+
+
+def _status(info: TaskInfo | None) -> TaskStatus | None:
+    return None if info is None else info.status
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_new_process_gets_in(full: Full, name: str) -> None:
+    """Each operation works as the very first one of a process."""
+    operation, wanted = OPERATIONS[name]
+    backend = full.open()
+
+    assert operation(full, backend) == wanted
+
+    backend.close()
+
+
+def test_what_takes_new_work_in_is_refused(full: Full) -> None:
+    """The error says what to do, and nothing has changed."""
+    backend = full.open()
+
+    with pytest.raises(StoreFullError, match="raise its maxmemory or delete tasks"):
+        backend.enqueue([Message("new", "job")])
+    with pytest.raises(StoreFullError, match="raise its maxmemory or delete tasks"):
+        backend.adopt([TaskInfo("new", TaskStatus.PENDING, Message("new", "job"))])
+
+    assert backend.show(["new"]) == [None]
+    assert backend.depth().ready == 4 + 3
+    backend.close()
+
+
+def test_workers_start_and_drain(full: Full) -> None:
+    """Also one that brings another lease; one that finds nothing to do is no reason to fail either."""
+    backend = full.open(lease=10_000)
+    assert backend.lease() == 10_000
+    while claimed := backend.claim("two", 99, 0):
+        settlements = [Settlement(one.receipt, Done(), Record(one.message.id, TaskStatus.SUCCESS)) for one in claimed]
+        assert all(backend.settle(settlements))
+
+    assert backend.claim("three", 1, 0) == []
+    assert backend.depth().ready == 0
+    assert {one.name for one in backend.consumers()} >= {"one", "two"}
+    backend.close()
+
+
+def test_a_store_of_results(full: Full) -> None:
+    """Results of another broker are kept, waited for and read."""
+    backend = full.open(results_only=True)
+    assert backend.wait(["elsewhere"], 20) == [None]
+
+    backend.put([Record("elsewhere", TaskStatus.SUCCESS, b"7")])
+
+    (record,) = backend.get(["elsewhere"])
+    assert record is not None
+    assert record.value == b"7"
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("info", "cg"),
+        ("failed list", "buried"),
+        ("failed retry buried", "retried: 1"),
+        ("failed delete -y --all", "deleted: 1"),
+        ("task running", "STARTED"),
+        ("cancel ready1 running", "cancelled: 2"),
+        ("purge -y --all", "deleted: "),
+        ("groups list", "cg"),
+        ("groups remove -y cg", "removed"),
+    ],
+)
+def test_the_command_line(full: Full, command: str, said: str) -> None:
+    """Whoever is to find out what fills the server, or to make room, can."""
+    environment = {"PYXQUEUE_URL": full.url, "PYXQUEUE_QUEUE": "q"}
+
+    result = CliRunner().invoke(main, command.split(), env=environment, catch_exceptions=False)
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert said in result.stdout
