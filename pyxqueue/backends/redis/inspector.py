@@ -11,7 +11,7 @@ import msgspec
 from attrs import frozen
 
 from ...clock import deadline_after, is_over, seconds_left
-from ...errors import ConfigurationError
+from ...errors import BrokerError, BrokerUnavailableError, ConfigurationError
 from ...message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable, check_adoptable
 from ...protocols import StoreOptions
 from ...wire import message_from_fields
@@ -178,7 +178,12 @@ class RedisInspector:
 
     def about(self) -> Mapping[str, str]:
         """Which server it is, and what of its settings decides whether a task survives."""
-        facts = self._session.execute("INFO")
+        try:
+            facts = self._session.execute("INFO")
+        except BrokerUnavailableError:
+            raise
+        except BrokerError:  # an ACL may forbid it
+            return {"server": "unknown: this user may not run INFO"}
         name = str(facts.get("server_name", "redis"))
         version = facts.get(f"{name}_version") or facts.get("redis_version", "of unknown version")
         policy = str(facts.get("maxmemory_policy", "unknown"))

@@ -1,0 +1,105 @@
+"""The user that the documentation recommends may do all that a queue needs, and asks for nothing more."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from redis import Redis
+
+from pyxqueue import TaskQueue
+from pyxqueue.cli import main
+from pyxqueue.testing.servers import Server, ServerKind
+
+from ..conftest import kinds_to_test
+from ..running import PATIENCE, Place
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "workers.md"
+JOBS = """
+from pyxqueue import TaskQueue, track
+
+queue = TaskQueue(stream_key="shop")
+
+@queue.task
+def add(a, b=0):
+    return sum(track([a, b]))
+
+@queue.task
+def fail():
+    raise ValueError("no such customer")
+"""
+
+
+@pytest.fixture(params=kinds_to_test())
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    kind: ServerKind = request.param
+    with Server(kind) as server, Redis.from_url(server.url) as client:
+        for line in re.findall(r"^ACL SETUSER .*", PAGE.read_text(), re.MULTILINE):
+            client.execute_command(*line.split())
+        yield server
+
+
+@pytest.fixture
+def url(server: Server) -> str:
+    """That of the user."""
+    return server.url.replace("://", "://shop:password@")
+
+
+def run(url: str, *args: str) -> Result:
+    environment = {"PYXQUEUE_URL": url, "PYXQUEUE_QUEUE": "shop"}
+    return CliRunner().invoke(main, args, env=environment, catch_exceptions=False)
+
+
+def denied(server: Server) -> list[object]:
+    """What the server has refused to somebody."""
+    with Redis.from_url(server.url, protocol=2) as client:
+        return [(entry["reason"], entry["object"]) for entry in client.acl_log()]
+
+
+def test_everything_works(server: Server, url: str, tmp_path: Path) -> None:
+    """Workers, waiters and every command; the server has refused nothing."""
+    place = Place(tmp_path, url, {})
+    (tmp_path / "jobs.py").write_text(JOBS)
+    queue = TaskQueue(url, stream_key="shop")
+    add, fail = (queue.task(name=f"jobs.{name}")(lambda *_args: None) for name in ("add", "fail"))
+    with place.worker("-m", "pyxqueue", "worker", "jobs", "-p", "1"):
+        done, failed = add.with_options(delay=0.01)(1, 2), fail()
+        assert done.get(PATIENCE) == 3
+        with pytest.raises(Exception, match="no such customer"):
+            failed.get(PATIENCE)
+        commands = [
+            ("info",), ("info", "--json"), ("task", done.task_id), ("failed", "list"), ("groups", "list"),
+        ]  # fmt: skip
+        assert [run(url, *command).exit_code for command in commands] == [0] * len(commands)
+        assert "server: " in run(url, "info").stdout
+    waiting = add.with_options(delay=60)(4)
+
+    for command in (
+        ("failed", "retry", failed.task_id), ("cancel", failed.task_id), ("purge", "-y", "--finished"),
+        ("move", "--queue", "shop", url, f"sqlite:///{tmp_path}/q.db"),
+        ("move", "--queue", "shop", f"sqlite:///{tmp_path}/q.db", url),
+        ("cancel", waiting.task_id), ("failed", "delete", "--all", "-y"), ("groups", "remove", "-y", "cg"),
+    ):  # fmt: skip
+        result = run(url, *command)
+        assert (command, result.exit_code, result.stderr) == (command, 0, "")
+
+    queue.close()
+    assert denied(server) == []
+
+
+def test_info_without_info(server: Server, url: str) -> None:
+    """Whoever may not ask for the server's facts sees the queue all the same."""
+    with Redis.from_url(server.url) as client:
+        client.execute_command("ACL", "SETUSER", "shop", "-info")
+    queue = TaskQueue(url, stream_key="shop")
+    queue.task(name="jobs.add")(lambda: None)()
+    queue.close()
+
+    result = run(url, "info")
+
+    assert result.exit_code == 0
+    assert "server: unknown: this user may not run INFO" in result.stdout
+    assert "no workers" in result.stdout
