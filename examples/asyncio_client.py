@@ -1,16 +1,14 @@
 """A producer in asyncio, and a task that is ``async def``.
 
 In one terminal ``python asyncio_client.py worker``, in another ``python asyncio_client.py test``.
+Both find the queue in the file ./.pyxqueue/queue.db; with PYXQUEUE_URL=redis://HOST they may be on two machines.
 """
 
 import asyncio
 
-import redis
-
 from pyxqueue import TaskQueue, track
 
-client = redis.Redis()
-queue = TaskQueue(client, stream_key="asyncio-client")
+queue = TaskQueue("asyncio-client")
 
 
 @queue.task

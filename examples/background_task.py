@@ -1,16 +1,14 @@
 """Have something done later, by somebody else.
 
 In one terminal ``python background_task.py worker``, in another ``python background_task.py test``.
+Both find the queue in the file ./.pyxqueue/queue.db; with PYXQUEUE_URL=redis://HOST they may be on two machines.
 """
 
 import time
 
-import redis
-
 from pyxqueue import TaskQueue
 
-client = redis.Redis()
-queue = TaskQueue(client, stream_key="background-task")
+queue = TaskQueue("background-task")
 
 
 @queue.task

@@ -1,14 +1,13 @@
 """Types of your own: dataclasses by annotation, any other class by two methods.
 
 In one terminal ``python custom_type.py worker``, in another ``python custom_type.py test``.
+Both find the queue in the file ./.pyxqueue/queue.db; with PYXQUEUE_URL=redis://HOST they may be on two machines.
 """
 
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
-
-import redis
 
 from pyxqueue import JSONSerializer, TaskQueue
 
@@ -32,8 +31,7 @@ class WithFractions(JSONSerializer):
         return NotImplemented
 
 
-client = redis.Redis()
-queue = TaskQueue(client, stream_key="custom-type", serializer=WithFractions())
+queue = TaskQueue("custom-type", serializer=WithFractions())
 
 
 @queue.task

@@ -1,17 +1,15 @@
 """Two groups, and each gets every task: one sends the mail, the other counts it.
 
 In one terminal ``python fanout.py worker`` (workers of both groups), in another ``python fanout.py test``.
+Both find the queue in the file ./.pyxqueue/queue.db; with PYXQUEUE_URL=redis://HOST they may be on two machines.
 """
 
 import time
 
-import redis
-
 from pyxqueue import TaskQueue
 
-client = redis.Redis()
-mailers = TaskQueue(client, stream_key="signups", consumer_group="mail")
-counters = TaskQueue(client, stream_key="signups", consumer_group="count")
+mailers = TaskQueue("signups", consumer_group="mail")
+counters = TaskQueue("signups", consumer_group="count")
 
 
 @mailers.task(name="signup")

@@ -1,17 +1,15 @@
 """See how far a task is while it runs.
 
 In one terminal ``python progress.py worker``, in another ``python progress.py test``.
+Both find the queue in the file ./.pyxqueue/queue.db; with PYXQUEUE_URL=redis://HOST they may be on two machines.
 """
 
 import time
 
-import redis
-
 import pyxqueue
 from pyxqueue import TaskQueue
 
-client = redis.Redis()
-queue = TaskQueue(client, stream_key="progress")
+queue = TaskQueue("progress")
 
 
 @queue.task

@@ -1,17 +1,15 @@
 """Retries, giving up, and time limits.
 
 In one terminal ``python retries.py worker``, in another ``python retries.py test``.
+Both find the queue in the file ./.pyxqueue/queue.db; with PYXQUEUE_URL=redis://HOST they may be on two machines.
 """
 
 import time
 
-import redis
-
 import pyxqueue
 from pyxqueue import Reject, RetryLater, TaskError, TaskQueue
 
-client = redis.Redis()
-queue = TaskQueue(client, stream_key="retries")
+queue = TaskQueue("retries")
 
 
 @queue.task(retries=5, backoff=0.05, retry_on=ConnectionError)

@@ -1,14 +1,12 @@
 """Call a function on another machine and wait for what it returns.
 
 In one terminal ``python rpc.py worker`` or ``pyxqueue worker rpc``, in another ``python rpc.py test``.
+Both find the queue in the file ./.pyxqueue/queue.db; with PYXQUEUE_URL=redis://HOST they may be on two machines.
 """
-
-import redis
 
 from pyxqueue import TaskQueue
 
-client = redis.Redis()
-queue = TaskQueue(client, stream_key="rpc")
+queue = TaskQueue("rpc")
 
 
 @queue.task

@@ -1,4 +1,4 @@
-"""Every example runs as people would run it: worker and client in processes of their own, on a private server."""
+"""Every example runs as people would run it: worker and client in processes of their own, and no server."""
 
 from __future__ import annotations
 
@@ -33,14 +33,18 @@ OTHERS = {"background_task", "demo", "fib"}
 
 
 @pytest.fixture
-def place(servers: Servers, tmp_path: Path) -> Iterator[Place]:
-    """A copy of the examples that finds the private server where `redis.Redis()` would look for one."""
-    server: Server = servers(kinds_to_test()[0])
+def place(tmp_path: Path) -> Place:
+    """A copy of the examples, in a folder where nothing says which store to use."""
     folder = tmp_path / "examples"
-    shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for path in folder.glob("*.py"):
-        path.write_text(path.read_text().replace("redis.Redis()", f"redis.Redis(port={server.port})"))
-    yield Place(folder, server.url)
+    shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("__pycache__", ".pyxqueue"))
+    return Place(folder, None)
+
+
+@pytest.fixture
+def url(servers: Servers) -> Iterator[str]:
+    """A private server, to which an example moves by its environment alone."""
+    server: Server = servers(kinds_to_test()[0])
+    yield server.url
     with Redis.from_url(server.url) as client:
         client.flushall()
 
@@ -52,7 +56,21 @@ def test_no_example_is_overlooked() -> None:
 
 @pytest.mark.parametrize("name", PROMISED)
 def test_example(name: str, place: Place) -> None:
-    """Its client prints what it should while its worker serves."""
+    """Its client prints what it should while its worker serves, and the queue is the file in their folder."""
+    _run(name, place)
+
+    assert (place.folder / ".pyxqueue/queue.db").stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", ["rpc", "fanout"])
+def test_example_on_a_server(name: str, place: Place, url: str) -> None:
+    """The same on the store that the environment names, and no file beside it."""
+    _run(name, evolve(place, url=url))
+
+    assert not (place.folder / ".pyxqueue").exists()
+
+
+def _run(name: str, place: Place) -> None:
     with place.worker(f"{name}.py", "worker"):
         output = place.run(f"{name}.py", "test")
         missing = [line for line in PROMISED[name] if line not in output]
@@ -71,24 +89,23 @@ def test_background_task_runs_in_the_worker(place: Place) -> None:
 
 def test_fib_starts_its_own_workers(place: Place) -> None:
     """The second seed's form: start, call, stop, on the store of whoever names none."""
-    assert "100,000th fibonacci ends with: 746875" in evolve(place, url=None).run("fib.py")
+    assert "100,000th fibonacci ends with: 746875" in place.run("fib.py")
 
     assert (place.folder / ".pyxqueue/queue.db").stat().st_size > 0
 
 
 def test_demo_checks_every_answer(place: Place) -> None:
     """It brings its own workers, needs no server, and ends by itself."""
-    output = evolve(place, url=None).run("demo.py", "--workers", "2", "--files", "40")
+    output = place.run("demo.py", "--workers", "2", "--files", "40")
 
     assert "the last six 746875" in output
     assert "40 files" in output
     assert "done: 41 tasks, every answer right, everything stopped" in output
 
 
-def test_demo_on_another_store(place: Place) -> None:
+def test_demo_on_another_store(place: Place, url: str) -> None:
     """The same on the store at a URL."""
-    assert place.url is not None
-    assert "done: 6 tasks" in place.run("demo.py", "--workers", "1", "--files", "5", "--url", place.url)
+    assert "done: 6 tasks" in place.run("demo.py", "--workers", "1", "--files", "5", "--url", url)
 
 
 def test_demo_fails_on_a_wrong_answer(place: Place) -> None:
