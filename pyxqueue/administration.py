@@ -10,7 +10,7 @@ from attrs import evolve
 
 from .codec import Codec
 from .errors import ConfigurationError, TaskStateError
-from .message import TaskInfo
+from .message import TaskInfo, TaskStatus
 from .protocols import Broker, Inspector, ResultStore, StoreOptions, same_store
 from .reasons import unknown
 from .result import AsyncResult
@@ -58,7 +58,11 @@ class Administration:
 
     def get_tasks(self, end: str | bytes = "+", start: str | bytes = "-", count: int = 10) -> list[dict[str, Any]]:
         """At most `count` tasks with ids from `start` to `end`, newest first: waiting, running and ended ones."""
-        found = list(self._between(id_text(start), id_text(end), max(count, _WINDOW)))
+        first, last = id_text(start), id_text(end)
+        # What ended last is listed first, and on a busy queue that alone fills the window.
+        looks = [(TaskStatus.PENDING, count), (TaskStatus.STARTED, count), (None, max(count, _WINDOW))]
+        by_id = {info.id: info for state, most in looks for info in self._between(first, last, most, state)}
+        found = list(by_id.values())
         found.sort(key=lambda info: (_enqueued(info), info.id), reverse=True)
         return [task_dict(info.id, info, self.codec) for info in self._with_records(found[: max(0, count)])]
 
@@ -131,11 +135,12 @@ class Administration:
         records = stores.results.get([info.id for info in infos])
         return [evolve(info, record=record or info.record) for info, record in zip(infos, records, strict=True)]
 
-    def _between(self, start: str, end: str, count: int | None) -> Iterator[TaskInfo]:
-        """The tasks of every state with ids in the range, at most `count`."""
+    def _between(self, start: str, end: str, count: int | None, state: TaskStatus | None = None) -> Iterator[TaskInfo]:
+        """The tasks of a state, or of all, with ids in the range, at most `count`."""
         cursor, left = "", count
+        size = _WINDOW if count is None or (start, end) != ("-", "+") else max(1, min(count, _WINDOW))
         while left is None or left > 0:
-            page, cursor = self.stores.inspector.tasks(None, cursor, _WINDOW)
+            page, cursor = self.stores.inspector.tasks(state, cursor, size)
             for info in page:
                 if (start == "-" or info.id >= start) and (end == "+" or info.id <= end):
                     yield info

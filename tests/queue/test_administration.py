@@ -11,7 +11,8 @@ import pytest
 
 from pyxqueue import ConfigurationError, MsgpackSerializer, TaskQueue, TaskStateError, UnknownTaskError, current_task
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
-from pyxqueue.message import Extension, Progress
+from pyxqueue.clock import FakeClock
+from pyxqueue.message import Done, Extension, Progress, Settlement
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing import drain
 from pyxqueue.worker.processes import consumer_name, with_pid
@@ -120,6 +121,25 @@ def test_tasks_come_newest_first(queue: TaskQueue) -> None:
     assert [task["task_id"] for task in queue.get_tasks(count=100)] == ids
     assert queue.get_tasks(count=0) == queue.get_tasks(count=-1) == []
     assert queue.get_tasks()[0] == queue.get_task(ids[0])
+
+
+def test_the_newest_tasks_of_a_busy_queue() -> None:
+    """What was just enqueued is shown, however many older ones have ended since."""
+    clock = FakeClock()
+    broker = MemoryBackend(MemoryStore(clock), StoreOptions("q"))
+    queue = TaskQueue(broker=broker, stream_key="q")
+    task = queue.task(download)
+    task.map([(n,) for n in range(1_100)])
+    clock.advance(1)
+    newest = [task(n).task_id for n in range(3)]
+    done = 0
+    while done < 1_100:
+        claimed = broker.claim("worker", min(100, 1_100 - done), 0)
+        done += sum(broker.settle([Settlement(one.receipt, Done()) for one in claimed]))
+
+    assert sorted(one["task_id"] for one in queue.get_tasks(count=3)) == sorted(newest)
+    (running,) = broker.claim("worker", 1, 0)
+    assert running.message.id in [one["task_id"] for one in queue.get_tasks(count=3)]
 
 
 @as_text_and_bytes

@@ -154,7 +154,7 @@ def _verdict_args(settlement: Settlement, task_id: str, entry: str, consumer: st
 
 def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Settlement]) -> Command[list[bool]]:
     prefix = keys.task_prefix
-    script_keys = list(keys.five)
+    script_keys = [*keys.five, keys.meta]
     args: list[Arg] = [group, history]
     for settlement in settlements:
         entry, consumer, task_id, raw = open_receipt(settlement.receipt)

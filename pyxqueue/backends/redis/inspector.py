@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import queue
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, TypeAlias
 
@@ -19,13 +20,14 @@ from . import commands
 from .commands import Arg
 from .connect import Recipe
 from .reading import entry_ms, entry_rank, pairs, task_info
-from .session import Session
+from .session import Session, StaleGroups
 from .waiting import Waker, until_look
 
 _PAGE = 256
 ENDED: tuple[str, ...] = ("failed", "history")
 _Position: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^\([0-9]{1,20}-[0-9]{1,20}\Z")]
 """Where a walk over a stream goes on: behind that entry."""
+_ENTRY = re.compile(rb"[0-9]{1,19}-[0-9]{1,19}")
 
 
 @frozen
@@ -96,7 +98,7 @@ class RedisInspector:
         except msgspec.MsgspecError as error:
             raise ConfigurationError(f"{cursor!r} is not a cursor that `tasks` has answered") from error
         walk = heapq.merge(
-            *(self._entries(place, position.get(place, "+")) for place in self._places(state)),
+            *(self._entries(place, position.get(place, ""), state, count) for place in _places(state)),
             key=lambda found: -entry_rank(found.entry),
         )
         page: list[TaskInfo] = []
@@ -123,31 +125,39 @@ class RedisInspector:
                 page.append(info)
         found.clear()
 
-    def _places(self, state: TaskStatus | None) -> list[str]:
-        waiting, ended = ["live", "parked"], list(ENDED)
-        match state:
-            case None:
-                return waiting + ended
-            case TaskStatus.PENDING | TaskStatus.RETRY:
-                return waiting
-            case TaskStatus.STARTED:
-                return ["live"]
-            case TaskStatus.FAILURE:
-                return ended
-            case _:
-                return ["history"]
-
-    def _entries(self, place: str, end: str) -> Iterator[Found]:
-        """The entries of one stream from `end` back."""
+    def _entries(self, place: str, end: str, state: TaskStatus | None, count: int) -> Iterator[Found]:
+        """The entries of one stream, from `end` or its own back, that may be in the wanted state."""
         keys = self._session.keys
         stream = {"live": keys.stream, "parked": keys.parked, "history": keys.history, "failed": keys.failed}[place]
+        end = end or self._session.repaired(lambda: self._newest(place, state))
+        size = min(count, _PAGE)
         while True:
-            found = self._session.execute("XREVRANGE", stream, end, "-", "COUNT", _PAGE)
+            found = self._session.execute("XREVRANGE", stream, end, "-", "COUNT", size)
             for raw, flat in found:
-                yield Found(place, raw.decode(), _message(raw, flat).id, flat)
-            if len(found) < _PAGE:
+                message = _message(raw, flat)
+                if _may_be(state, place, message, flat):
+                    yield Found(place, raw.decode(), message.id, flat)
+            if len(found) < size:
                 return
-            end = f"({found[-1][0].decode()}"
+            end, size = f"({found[-1][0].decode()}", min(2 * size, _PAGE)
+
+    def _newest(self, place: str, state: TaskStatus | None) -> str:
+        """Where to look for the first task of a state."""
+        if state is TaskStatus.STARTED:
+            return self._delivered()
+        if state is TaskStatus.FAILURE and place == "history":  # few failures are there, mostly none
+            found = self._session.execute("HGET", self._session.keys.meta, f"failure:{self.options.group}") or b""
+            return found.decode() if _ENTRY.fullmatch(found) else "0"
+        return "+"
+
+    def _delivered(self) -> str:
+        """The last entry of the live stream that was handed out: what is held stands there and before."""
+        keys, group = self._session.keys, self.options.group.encode()
+        rows = map(pairs, self._session.execute("XINFO", "GROUPS", keys.stream))
+        found = next((row for row in rows if row[b"name"] == group), None)
+        if found is None:
+            raise StaleGroups("the group is gone")
+        return found[b"last-delivered-id"].decode()
 
     def consumers(self) -> Sequence[ConsumerInfo]:
         session, group = self._session, self.options.group
@@ -159,9 +169,10 @@ class RedisInspector:
             start = "-"
             while True:
                 rows = session.execute("XPENDING", stream, group, start, "+", _PAGE)
-                owners = {row[0].decode(): row[1] for row in rows}
-                for entry, message in self._messages_of(list(owners)).items():
-                    held.setdefault(owners[entry], []).append(message.id)
+                owners = {row[0]: row[1] for row in rows}
+                for entry, message in self._between(rows[0][0], rows[-1][0]) if rows else ():
+                    if entry in owners:
+                        held.setdefault(owners[entry], []).append(message.id)
                 if len(rows) < _PAGE:
                     break
                 start = f"({rows[-1][0].decode()}"
@@ -175,6 +186,15 @@ class RedisInspector:
             ]
 
         return session.repaired(look)
+
+    def _between(self, first: bytes, last: bytes) -> Iterator[tuple[bytes, Message | Unreadable]]:
+        """The messages of a part of the live stream; of the part that was handed out, that is what is held."""
+        while True:
+            found = self._session.execute("XRANGE", self._session.keys.stream, first, last, "COUNT", _PAGE)
+            yield from ((raw, _message(raw, flat)) for raw, flat in found)
+            if len(found) < _PAGE:
+                return
+            first = b"(" + found[-1][0]
 
     def about(self) -> Mapping[str, str]:
         """Which server it is, and what of its settings decides whether a task survives."""
@@ -209,12 +229,7 @@ class RedisInspector:
             keys = session.keys
             summary = session.execute("XPENDING", keys.stream, group)
             held = int(summary[0])
-            info = next(
-                found
-                for found in map(pairs, session.execute("XINFO", "GROUPS", keys.stream))
-                if found[b"name"] == group.encode()
-            )
-            after = info[b"last-delivered-id"].decode()
+            after = self._delivered()
             first = session.execute("XRANGE", keys.stream, f"({after}", "+", "COUNT", 1)
             oldest = 0
             if first:
@@ -250,6 +265,30 @@ class RedisInspector:
 
     def trim(self, limit: int) -> int:
         return int(self._session.execute("XTRIM", self._session.keys.history, "MAXLEN", limit))
+
+
+def _places(state: TaskStatus | None) -> Sequence[str]:
+    """Where tasks of a state stand."""
+    match state:
+        case None:
+            return ("live", "parked", *ENDED)
+        case TaskStatus.PENDING | TaskStatus.RETRY:
+            return "live", "parked"
+        case TaskStatus.STARTED:
+            return ("live",)
+        case TaskStatus.FAILURE:
+            return ENDED
+        case _:
+            return ("history",)
+
+
+def _may_be(state: TaskStatus | None, place: str, message: Message | Unreadable, flat: Sequence[bytes]) -> bool:
+    """Whether an entry may be in the wanted state, as far as it tells by itself."""
+    if state in (TaskStatus.PENDING, TaskStatus.RETRY):
+        return (message.attempt > 1) is (state is TaskStatus.RETRY)
+    if state is None or place != "history":
+        return True
+    return pairs(flat).get(b"_state", b"%d" % state) == b"%d" % state
 
 
 def _message(entry: bytes, flat: Sequence[bytes]) -> Message | Unreadable:

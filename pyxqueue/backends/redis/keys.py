@@ -67,6 +67,11 @@ class GroupKeys:
         return cls(prefix, five)
 
     @property
+    def meta(self) -> str:
+        """The queue's own key."""
+        return self.prefix.partition("}:")[0] + "}:meta"
+
+    @property
     def group(self) -> str:
         return self.prefix.partition("}:")[2]
 

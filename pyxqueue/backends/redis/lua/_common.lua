@@ -193,7 +193,7 @@ local function readable_rank(task, now)
 end
 
 -- End a task: the message to the history or the failed list, the record to the task key, a call to those who wait.
--- note is {name, value}, written behind the message's own fields together with the time.
+-- note is {name, value}, written behind the message's own fields together with the time. Returns the new entry, or ''.
 local function finish(keys, task, id, fields, place, note, record, ttl, history, now)
   local known = fields_of(task, 'w', 'progress', 'cancel')
   local entry, time = '', int(now)
@@ -209,6 +209,13 @@ local function finish(keys, task, id, fields, place, note, record, ttl, history,
     redis.call('PEXPIRE', task, tonumber(ttl) > DEDUPE_MS and ttl or DEDUPE_MS)
   end
   announce(keys, known[1], id)
+  return entry
+end
+
+-- A failure that stands in the history: who lists failures looks there from the newest of them on, and only if there is
+-- one.
+local function note_failure(meta, group, entry)
+  if entry ~= '' then redis.call('HSET', meta, 'failure:' .. group, entry) end
 end
 
 local function finish_cancelled(keys, task, id, fields, history, now)

@@ -1,5 +1,5 @@
 -- Apply what was decided about held messages; only the current holder's word counts.
--- KEYS the five keys of the group, then per item its task key and the task keys of its follow-ups
+-- KEYS the five keys of the group, meta, then per item its task key and the task keys of its follow-ups
 -- ARGV group, history limit, then per item:
 --   entry, consumer, id, raw ('1' for an entry that is no message), bare ('1' for a record that was made here, because
 --   none came along), verdict, delay in ms or reason, record ttl in ms,
@@ -7,7 +7,7 @@
 -- Returns 1 or 0 per item. The first write of an item is XACK, which Redis allows when it is out of memory; the
 -- writes behind it are then allowed too, so that finished work can always be recorded.
 local keys, group, history, now = slice(KEYS, 1, 5), ARGV[1], tonumber(ARGV[2]), now_ms()
-local answers, key, arg = {}, 6, 3
+local meta, answers, key, arg = KEYS[6], {}, 7, 3
 
 local function apply(task, entry, id, raw, bare, verdict, detail, ttl, record)
   if bare then -- what its holder has put before is better
@@ -42,7 +42,9 @@ local function apply(task, entry, id, raw, bare, verdict, detail, ttl, record)
   elseif verdict == 'bury' then
     finish(keys, task, id, fields, 'failed', {'_reason', detail}, record, ttl, history, now)
   else
-    finish(keys, task, id, fields, 'history', {'_state', field(record, 'state')}, record, ttl, history, now)
+    local state = field(record, 'state')
+    local ended = finish(keys, task, id, fields, 'history', {'_state', state}, record, ttl, history, now)
+    if state == '4' then note_failure(meta, group, ended) end
   end
 end
 
