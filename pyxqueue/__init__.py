@@ -28,6 +28,7 @@ from .errors import (
     TimeLimitExceeded,
     UnknownTaskError,
 )
+from .gathering import agather, as_completed, gather
 from .message import Progress, TaskStatus
 from .queue import TaskQueue
 from .result import AsyncResult
@@ -74,8 +75,11 @@ __all__ = [
     "TaskStatus",
     "TimeLimitExceeded",
     "UnknownTaskError",
+    "agather",
+    "as_completed",
     "current_task",
     "eager_mode",
+    "gather",
     "progress",
     "track",
 ]

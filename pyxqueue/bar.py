@@ -1,45 +1,103 @@
-"""A progress bar for people, drawn with rich; silent where nobody looks."""
+"""A progress bar for people: drawn by rich where that is installed, else a plain one; silent where nobody looks."""
 
 from __future__ import annotations
 
+import shutil
+import sys
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from .errors import ConfigurationError
 from .message import Progress
+from .printable import printable
 
 _PERCENT = 100.0
+_WIDTH = 30
+
+
+class _Drawing(Protocol):
+    """What draws the states of one bar."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def draw(self, label: str, done: float, total: float | None) -> None: ...
 
 
 class ProgressBar:
-    """Draws one task's progress in a terminal or a notebook; into a pipe or a file it draws nothing.
-
-    Raises `ConfigurationError` if rich is not installed.
-    """
+    """Draws progress in a terminal or a notebook; into a pipe or a file it draws nothing."""
 
     def __init__(self, label: str) -> None:
-        try:
-            from rich.console import Console  # noqa: PLC0415 - an optional extra
-            from rich.progress import Progress as RichProgress  # noqa: PLC0415
-        except ImportError as error:
-            raise ConfigurationError("a progress bar needs rich: install pyxqueue with the extra 'rich'") from error
-        console = Console()
-        self._bar: Any = RichProgress(console=console, disable=not (console.is_terminal or console.is_jupyter))
-        self._line = self._bar.add_task(label, total=None)
         self._label = label
+        self._drawing: _Drawing = _with_rich(label) or _Plain(label)
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        self._drawing.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if not self._bar.disable:  # rich 13 ends even a disabled bar with an empty line
-            self._bar.stop()
+        self._drawing.stop()
 
     def show(self, progress: Progress) -> None:
         """Draw this state. A bare number up to 100 is taken as a percentage."""
         total = progress.total
         if total is None and 0 <= progress.done <= _PERCENT:
             total = _PERCENT
-        label = f"{self._label} {progress.message}" if progress.message else self._label
-        self._bar.update(self._line, completed=progress.done, total=total, description=label)
+        label = f"{self._label} {printable(progress.message)}" if progress.message else self._label
+        self._drawing.draw(label, progress.done, total)
+
+
+class _Rich:
+    """One line of a `rich.progress.Progress`."""
+
+    def __init__(self, bar: Any, label: str) -> None:
+        self._bar = bar
+        self._line = bar.add_task(label, total=None)
+
+    def start(self) -> None:
+        self._bar.start()
+
+    def stop(self) -> None:
+        if not self._bar.disable:  # rich 13 ends even a disabled bar with an empty line
+            self._bar.stop()
+
+    def draw(self, label: str, done: float, total: float | None) -> None:
+        from rich.markup import escape  # noqa: PLC0415 - it is there, since a bar is
+
+        self._bar.update(self._line, completed=done, total=total, description=escape(label))
+
+
+def _with_rich(label: str) -> _Rich | None:
+    try:
+        from rich.console import Console  # noqa: PLC0415 - an optional extra
+        from rich.progress import Progress as RichProgress  # noqa: PLC0415
+    except ImportError:
+        return None
+    console = Console()
+    return _Rich(RichProgress(console=console, disable=not (console.is_terminal or console.is_jupyter)), label)
+
+
+class _Plain:
+    """One line that is written anew for each state."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._seen = sys.stdout is not None and (sys.stdout.isatty() or "ipykernel" in sys.modules)
+
+    def start(self) -> None:
+        self.draw(self._label, 0, None)
+
+    def stop(self) -> None:
+        if self._seen:
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+
+    def draw(self, label: str, done: float, total: float | None) -> None:
+        if not self._seen:
+            return
+        part = min(1.0, max(0.0, done / total)) if total else 0.0
+        full = round(part * _WIDTH)
+        state = f"[{'#' * full}{'.' * (_WIDTH - full)}] {part:4.0%} " if total else "" if not done else f"{done:g} "
+        room = shutil.get_terminal_size().columns - 1
+        sys.stdout.write(f"\r{(state + label)[:room]:<{room}}")
+        sys.stdout.flush()

@@ -42,10 +42,10 @@ def end_of(task_id: str, record: Record | None, info: TaskInfo | None, one_store
     return kept
 
 
-def still_there(info: TaskInfo) -> str:
+def still_there(info: TaskInfo, subject: str) -> str:
     """Where a task is that has not ended, and why, as far as the store knows."""
     why = reason(info)
-    return f"it is {info.status.name}{f', {why}' if why else ''}"
+    return f"{subject} is {info.status.name}{f', {why}' if why else ''}"
 
 
 def reason(info: TaskInfo) -> str:

@@ -10,7 +10,7 @@ from attrs import evolve
 from .bar import ProgressBar
 from .clock import Seconds
 from .errors import ResultTimeoutError, TaskCancelledError
-from .message import Progress, TaskInfo, TaskStatus
+from .message import Progress, Record, TaskInfo, TaskStatus
 from .reasons import known, task_error
 from .views import task_dict
 from .waiting import End, Limit, Reader, arun, ends, next_info, run
@@ -30,7 +30,7 @@ class AsyncResult(Generic[R]):
         self._reader = reader
         self._task_name = task_name
         self._value: Any = _NOTHING
-        self._end: End | None = None
+        self._success: Record | None = None
 
     # Waiting
 
@@ -47,28 +47,28 @@ class AsyncResult(Generic[R]):
         store cannot be reached, `UnknownTaskError` if there is no such task or its result has expired,
         `SerializationError` if the result cannot be read here.
         """
-        if self._value is _NOTHING and self._end is None:
+        if not self._heard:
             limit = self._limit(timeout)
             if show_progress:
                 with ProgressBar(self._task_name or self.task_id) as bar:
                     for progress in self.watch(timeout):
                         bar.show(progress)
             return self._open(run(ends(self._reader, [self.task_id], limit), limit)[self.task_id])
-        return self._known()
+        return self._open(None)
 
     async def aget(self, timeout: Seconds | None = None) -> R:
         """`get` for asyncio: the loop is not blocked. ``await handle`` is the same without a limit."""
-        if self._value is _NOTHING and self._end is None:
+        if not self._heard:
             limit = self._limit(timeout)
             return self._open((await arun(ends(self._reader, [self.task_id], limit), limit))[self.task_id])
-        return self._known()
+        return self._open(None)
 
     def __await__(self) -> Generator[Any, None, R]:
         return self.aget().__await__()
 
     def __call__(self, block: bool = True, timeout: Seconds | None = None) -> R | None:
         """`get(timeout)`; with ``block=False`` the value if it is there, else None. Raises what `get` raises."""
-        if block or self._value is not _NOTHING:
+        if block or self._heard:
             return self.get(timeout)
         limit = self._limit(0, hint=False)
         try:
@@ -162,15 +162,24 @@ class AsyncResult(Generic[R]):
         return known(self.task_id, (await self._reader.producer.show([self.task_id]))[0])
 
     def _limit(self, timeout: Seconds | None, *, hint: bool = True) -> Limit:
-        return Limit.of(f"task {self.task_id} has", timeout, [self._reader], hint=hint)
+        return Limit.of([self.task_id], timeout, [self._reader], hint=hint)
 
-    def _known(self) -> R:
-        """What this handle has already heard."""
-        if self._value is _NOTHING and self._end is not None:
-            return self._open(self._end)
-        return cast(R, self._value)
+    @property
+    def _heard(self) -> bool:
+        """Whether the value has come to this handle already."""
+        return self._value is not _NOTHING or self._success is not None
 
-    def _open(self, end: End) -> R:
+    def _keep(self, end: End | None) -> None:
+        """Note a value that has come. A failure is not kept: the task may be run again."""
+        if isinstance(end, Record) and end.status is TaskStatus.SUCCESS:
+            self._success = end
+
+    def _open(self, end: End | None) -> R:
+        """The value of an end; None for what this handle has heard already."""
+        if self._value is not _NOTHING:
+            return cast(R, self._value)
+        end = end or self._success
+        assert end is not None
         if isinstance(end, Exception):
             raise end
         if end.status is TaskStatus.CANCELLED:
@@ -179,7 +188,7 @@ class AsyncResult(Generic[R]):
             self._reader.codec.check_end(end)
             raise task_error(end)
         self._value = self._reader.codec.open_result(end)
-        self._end = None
+        self._success = None
         return cast(R, self._value)
 
 
@@ -192,7 +201,7 @@ class Watch:
         self._timeout = timeout
 
     def _limit(self) -> Limit:
-        return Limit.of(f"task {self._task_id} has", self._timeout, [self._reader])
+        return Limit.of([self._task_id], self._timeout, [self._reader])
 
     def __iter__(self) -> Iterator[Progress]:
         limit, seen = self._limit(), None

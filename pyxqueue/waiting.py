@@ -78,15 +78,14 @@ class Reader:
 
 def _crowded(held: int) -> str:
     """What to say inside a running task, which keeps a worker busy while it waits for one that has not begun."""
-    waiting = len(_nested)
     who = (
-        f"all {held} running tasks wait for other tasks, like this one"
-        if held <= waiting
-        else f"this is one of {held} running tasks: if all of them wait for others, as it does"
+        f"all running tasks ({held}) wait for other tasks, as this one does:"
+        if held <= len(_nested)
+        else f"a running task waits for it, one of {held}; if all of them wait like this,"
     )
     return (
-        f"{who}, no worker is left to run it: start more processes or threads, or let a task return instead of "
-        f"waiting for what it has enqueued"
+        f"{who} no worker is left to run it. Start more processes or threads, or let a task return instead of waiting "
+        f"for what it has enqueued"
     )
 
 
@@ -154,7 +153,7 @@ class Alone:
 
 @define
 class Limit:
-    """How long somebody waits (`what`: "task x has"); and when they are told, once, that nobody is there to bring it.
+    """How long somebody waits (`what`: "task x has not"); and when they are told, once, that nobody is there to help.
 
     `hint` False: nobody reads the error, so the workers are not asked for.
     """
@@ -164,18 +163,20 @@ class Limit:
     deadline: float | None
     hint_at: float | None
     hint: bool
+    many: bool
     since: float | None = field(default=None, init=False)
     """Since when the store has been away."""
 
     @classmethod
-    def of(cls, what: str, timeout: Seconds | None, readers: Sequence[Reader], *, hint: bool = True) -> Limit:
-        """Raises `ConfigurationError` for what is no length of time."""
+    def of(cls, ids: Sequence[str], timeout: Seconds | None, readers: Sequence[Reader], *, hint: bool = True) -> Limit:
+        """For the tasks with these ids. Raises `ConfigurationError` for what is no length of time."""
         seconds = in_seconds(timeout)
         if seconds is not None and (not isinstance(seconds, int | float) or not math.isfinite(seconds)):
             raise ConfigurationError(f"timeout={timeout!r} must be a number of seconds, or a timedelta")
         deadline = None if seconds is None else time.monotonic() + max(0.0, seconds)
         unsure = hint and not all(reader.one_process for reader in readers)
-        return cls(what, seconds, deadline, deadline_after(_SILENCE) if unsure else None, hint)
+        what = f"task {ids[0]} has not" if len(ids) == 1 else f"not all of {len(ids)} tasks have"
+        return cls(what, seconds, deadline, deadline_after(_SILENCE) if unsure else None, hint, len(ids) != 1)
 
     @property
     def over(self) -> bool:
@@ -194,7 +195,7 @@ class Limit:
         return due
 
     def late(self, more: str) -> ResultTimeoutError:
-        return ResultTimeoutError(f"{self.what} not ended within {self.timeout:g} s{more}")
+        return ResultTimeoutError(f"{self.what} ended within {self.timeout:g} s{more}")
 
     def bear(self, error: BrokerUnavailableError) -> float:
         """Seconds until a store that has not answered is asked again; raises what a waiter no longer puts up with."""
@@ -263,7 +264,8 @@ def ends(reader: Reader, ids: Sequence[str], limit: Limit, slice_ms: int | None 
 
     Raises `ResultTimeoutError` when the time is up.
     """
-    least = 1 + len(ids) // _FEW  # so that a look, which costs by the number of ids, is not taken for each
+    # A look costs by the number of ids: with many it is not taken for each that ends, but once a second.
+    least = 1 if reader.one_process else 1 + len(ids) // _FEW
     pause = slice_ms or (_SLICE if least > 1 or not reader.one_store else None)
     while True:
         until = limit.next_look(pause)
@@ -315,8 +317,8 @@ def _why(reader: Reader, infos: Sequence[TaskInfo | None], limit: Limit) -> Step
     """Where the first of the tasks is, and what there is to say about the workers."""
     first = next(info for info in infos if info is not None)
     alone = (yield Alone(reader)) if limit.hint else ""
-    where = still_there(first) if len(infos) == 1 else f"task {first.id}, the first of them: {still_there(first)}"
-    return f": {where}{f', and {alone}' if alone else ''}"
+    subject = f"task {first.id}" if limit.many else "it"
+    return f": {still_there(first, subject)}{f', and {alone}' if alone else ''}"
 
 
 def _hint(reader: Reader, first: str, count: int) -> Steps[None]:

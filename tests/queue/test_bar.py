@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from pyxqueue import ConfigurationError, TaskQueue
+from pyxqueue import TaskQueue
 
 PROGRAM = """
 import pyxqueue
@@ -70,6 +70,13 @@ def test_a_bare_number_is_a_percentage() -> None:
     assert "100%" not in in_a_terminal(program.replace('30, 40, "files"', "300"))
 
 
+def test_what_a_task_says_is_no_markup() -> None:
+    """Brackets are text."""
+    program = PROGRAM.replace("FAIL", "False").replace('"files"', '"a[/b] [red]c"')
+
+    assert "copy a[/b] [red]c" in in_a_terminal(program)
+
+
 def test_a_pipe_gets_the_output_and_nothing_else() -> None:
     """Not even an empty line."""
     done = subprocess.run(
@@ -83,15 +90,38 @@ def test_a_pipe_gets_the_output_and_nothing_else() -> None:
     assert (done.stdout, done.stderr) == ("copied\n", "")
 
 
-def test_without_rich_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the result is still to be had."""
-    monkeypatch.setitem(sys.modules, "rich.console", None)
-    queue = TaskQueue("bar", eager=True)
-    handle = queue.task(name="one")(lambda: 1)()
+WITHOUT_RICH = "import sys; sys.modules['rich'] = sys.modules['rich.console'] = None\n"
 
-    with pytest.raises(ConfigurationError, match="a progress bar needs rich: install pyxqueue with the extra 'rich'"):
-        handle.get(show_progress=True)
-    assert handle.get() == 1
+
+@pytest.mark.parametrize(("fail", "said"), [(False, "copied"), (True, "ValueError: disk full")])
+def test_without_rich_a_plain_bar_is_drawn(fail: bool, said: str) -> None:
+    """The task was enqueued by then: a missing extra must not be what fails."""
+    output = in_a_terminal(WITHOUT_RICH + PROGRAM.replace("FAIL", str(fail)))
+
+    *_, bar, last = output.splitlines()
+    assert "[######################........]  75% copy files" in bar
+    assert last == said
+
+
+def test_a_plain_bar_without_an_end_shows_the_number() -> None:
+    """And what the task says cannot write over the terminal."""
+    program = PROGRAM.replace("FAIL", "False").replace('30, 40, "files"', r'300, message="a\x1b[2J\nb"')
+    output = in_a_terminal(WITHOUT_RICH + program)
+
+    assert r"300 copy a\x1b[2J\nb" in output
+
+
+def test_without_rich_a_pipe_gets_the_output_and_nothing_else() -> None:
+    """As with rich."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", WITHOUT_RICH + PROGRAM.replace("FAIL", "False")],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        check=True,
+    )
+
+    assert (done.stdout, done.stderr) == ("copied\n", "")
 
 
 def test_the_bar_waits_no_longer_than_it_is_told() -> None:

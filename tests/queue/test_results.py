@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -121,6 +122,41 @@ def test_who_awaits_is_told_as_well(
         assert asyncio.run(main(queue)) == 1
     end = "is one running, on the same store? Start one with `pyxqueue worker MODULE`, or here with queue.start()"
     assert [hint.endswith(end) for hint in caplog.messages] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("others", "why"),
+    [
+        (0, r"all running tasks \(1\) wait for other tasks, as this one does: no worker is left to run it"),
+        (2, "a running task waits for it, one of 3; if all of them wait like this, no worker is left to run it"),
+    ],
+)
+def test_a_task_that_waits_for_one_that_nobody_is_free_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, others: int, why: str
+) -> None:
+    """It is told what keeps the workers busy, as far as that is known: what waits in this process is."""
+    monkeypatch.setattr("pyxqueue.waiting._SILENCE", 10)
+    with closing(TaskQueue(f"sqlite:///{tmp_path}/queue.db")) as queue:
+        inner = queue.task(name="inner")(lambda: None)
+
+        @queue.task(name="outer")
+        def outer() -> str:
+            handle = inner()
+            try:
+                handle.get(timeout=0.2)
+            except ResultTimeoutError as error:
+                return str(error)
+            finally:
+                handle.cancel()
+            return "it ran"
+
+        for _ in range(others):
+            inner()
+        queue.stores.broker.claim("another", others, 0)
+        handle = outer()
+        drain(queue)
+        assert re.search(f"it is PENDING, and {why}", handle.get(timeout=0))
+    assert [line for line in caplog.messages if re.search(f" waits, and {why}", line)]
 
 
 def test_a_task_that_no_worker_has_says_so(tmp_path: Path) -> None:

@@ -1,0 +1,188 @@
+"""Many handles at once: their values in order, or each as it ends, on one wait."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Generic, Literal, TypeVar, overload
+
+from .bar import ProgressBar
+from .clock import Seconds
+from .errors import ConfigurationError, PyxqueueError
+from .message import Progress
+from .result import AsyncResult
+from .waiting import End, Limit, Reader, Steps, arun, ends, run
+
+R = TypeVar("R")
+_TURN = 50
+"""Ms to wait on one store before it is the next one's turn, where the handles are of several."""
+
+
+class AsCompleted(Generic[R]):
+    """Handles, each as its task ends, for ``for`` and ``async for``."""
+
+    def __init__(self, handles: Iterable[AsyncResult[R]], timeout: Seconds | None) -> None:
+        self._handles = _checked(handles, "as_completed")
+        self._timeout = timeout
+
+    def __iter__(self) -> Iterator[AsyncResult[R]]:
+        pending = _Pending(self._handles, self._timeout)
+        while pending:
+            yield from pending.kept(run(pending.some(), pending.limit))
+
+    async def __aiter__(self) -> AsyncIterator[AsyncResult[R]]:
+        pending = _Pending(self._handles, self._timeout)
+        while pending:
+            for handle in pending.kept(await arun(pending.some(), pending.limit)):
+                yield handle
+
+
+class _Pending(Generic[R]):
+    """The handles, by their places in a list, whose tasks are not known to have ended."""
+
+    def __init__(self, handles: Sequence[AsyncResult[R]], timeout: Seconds | None) -> None:
+        self._handles = handles
+        self._stores: list[tuple[Reader, dict[str, list[int]]]] = []
+        by_store: dict[tuple[int, int], dict[str, list[int]]] = {}
+        self._heard: list[tuple[int, End | None]] = []
+        for place, handle in enumerate(handles):
+            if handle._heard:  # noqa: SLF001 - the handle's other half
+                self._heard.append((place, None))
+                continue
+            reader = handle._reader  # noqa: SLF001
+            key = (id(reader.results), id(reader.inspector))
+            if key not in by_store:
+                by_store[key] = {}
+                self._stores.append((reader, by_store[key]))
+            by_store[key].setdefault(handle.task_id, []).append(place)
+        ids = [handle.task_id for handle in handles]
+        self.limit = Limit.of(ids, timeout, [reader for reader, _ in self._stores])
+
+    def __bool__(self) -> bool:
+        return bool(self._heard or self._stores)
+
+    def some(self) -> Steps[list[tuple[int, End | None]]]:
+        """Wait until some more have ended, and answer their places. Raises `ResultTimeoutError`."""
+        ended, self._heard = self._heard, []
+        while not ended:
+            for store in list(self._stores):
+                reader, left = store
+                turn = _TURN if len(self._stores) > 1 and not reader.one_process else None
+                found = yield from ends(reader, list(left), self.limit, turn)
+                ended += [(place, end) for task_id, end in found.items() for place in left.pop(task_id)]
+                if not left:
+                    self._stores.remove(store)
+        return ended
+
+    def kept(self, ended: Iterable[tuple[int, End | None]]) -> Iterator[AsyncResult[R]]:
+        """The handles of those, which keep what has come, so that their `get` asks nobody."""
+        for place, end in ended:
+            self._handles[place]._keep(end)  # noqa: SLF001 - the handle's other half
+            yield self._handles[place]
+
+
+def as_completed(handles: Iterable[AsyncResult[R]], timeout: Seconds | None = None) -> AsCompleted[R]:
+    """Iterate, with ``for`` or ``async for``, over handles, each as its task ends, however it ends.
+
+    The value of one that has come is there: its `get` does not wait. All are waited for on one wait; the handles may be
+    of several queues, whose stores are then looked at in turn.
+
+    Raises, while iterating, `ResultTimeoutError` after `timeout` seconds, and what else `AsyncResult.get` says of the
+    store.
+    """
+    return AsCompleted(handles, timeout)
+
+
+@overload
+def gather(
+    handles: Iterable[AsyncResult[R]],
+    *,
+    timeout: Seconds | None = ...,
+    return_exceptions: Literal[False] = ...,
+    show_progress: bool = ...,
+) -> list[R]: ...
+@overload
+def gather(
+    handles: Iterable[AsyncResult[R]],
+    *,
+    timeout: Seconds | None = ...,
+    return_exceptions: bool,
+    show_progress: bool = ...,
+) -> list[R | PyxqueueError]: ...
+def gather(
+    handles: Iterable[AsyncResult[Any]],
+    *,
+    timeout: Seconds | None = None,
+    return_exceptions: bool = False,
+    show_progress: bool = False,
+) -> list[Any]:
+    """The values of many handles, in their order, waiting for them up to `timeout` seconds in all, on one wait.
+
+    `return_exceptions`: what `AsyncResult.get` would raise stands in the list instead of a value; otherwise it is
+    raised as soon as it is known, and the other tasks go on. `show_progress` draws one bar for all, in a terminal or a
+    notebook. The handles may be of several queues.
+
+    Raises `ResultTimeoutError` after `timeout` seconds in any case.
+    """
+    listed = _checked(handles, "gather")
+    pending, values = _Pending(listed, timeout), _Values(listed, return_exceptions)
+    with _bar(listed, show_progress) as bar:
+        while pending:
+            values.take(run(pending.some(), pending.limit))
+            if bar is not None:
+                bar.show(Progress(len(values.found), len(listed)))
+    return values.in_order()
+
+
+@overload
+async def agather(
+    handles: Iterable[AsyncResult[R]], *, timeout: Seconds | None = ..., return_exceptions: Literal[False] = ...
+) -> list[R]: ...
+@overload
+async def agather(
+    handles: Iterable[AsyncResult[R]], *, timeout: Seconds | None = ..., return_exceptions: bool
+) -> list[R | PyxqueueError]: ...
+async def agather(
+    handles: Iterable[AsyncResult[Any]], *, timeout: Seconds | None = None, return_exceptions: bool = False
+) -> list[Any]:
+    """`gather` for asyncio: the loop is not blocked."""
+    listed = _checked(handles, "agather")
+    pending, values = _Pending(listed, timeout), _Values(listed, return_exceptions)
+    while pending:
+        values.take(await arun(pending.some(), pending.limit))
+    return values.in_order()
+
+
+class _Values:
+    """What handles bring, by their places: each its value, or its error."""
+
+    def __init__(self, handles: Sequence[AsyncResult[Any]], errors_too: bool) -> None:
+        self._handles = handles
+        self._errors_too = errors_too
+        self.found: dict[int, Any] = {}
+
+    def take(self, ended: Iterable[tuple[int, End | None]]) -> None:
+        """Raises the first error, unless errors are wanted too."""
+        for place, end in ended:
+            try:
+                self.found[place] = self._handles[place]._open(end)  # noqa: SLF001 - the handle's other half
+            except PyxqueueError as error:
+                if not self._errors_too:
+                    raise
+                self.found[place] = error
+
+    def in_order(self) -> list[Any]:
+        return [self.found[place] for place in range(len(self._handles))]
+
+
+def _checked(handles: Iterable[AsyncResult[R]], function: str) -> list[AsyncResult[R]]:
+    """Raises `ConfigurationError` for anything but handles."""
+    listed = list(handles) if isinstance(handles, Iterable) else None
+    strange = [handles] if listed is None else [one for one in listed if not isinstance(one, AsyncResult)]
+    if listed is None or strange:
+        raise ConfigurationError(f"{function}() takes one iterable of handles, [add(1), add(2)], not {strange[0]!r}")
+    return listed
+
+
+def _bar(handles: Sequence[object], wanted: bool) -> AbstractContextManager[ProgressBar | None]:
+    return ProgressBar(f"{len(handles)} tasks") if wanted else nullcontext()
