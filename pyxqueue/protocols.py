@@ -55,7 +55,9 @@ class Broker(Protocol):
     """Holds the messages of one group of one queue, and lends them to workers.
 
     * **B1 Idempotent.** A second `enqueue` of an id changes nothing and answers False, for as long as the task lives
-      and for ``max(record.ttl, 1 h)`` after it ended. What is among the failed lives, however old it is.
+      and for ``max(record.ttl, 1 h)`` after it ended. Then the id is free, also where the history still shows the task:
+      `enqueue` begins another one, which has nothing of the first. What is among the failed lives, however old it is,
+      until it is requeued or deleted.
     * **B2 One holder.** What `claim` handed out is handed to nobody else while its lease lasts. Every claim issues a
       new receipt, with a larger `rank`. `claim` never answers more than `limit`; first deliveries come in the order
       of their enqueue.

@@ -17,6 +17,7 @@ from pyxqueue.message import (
     Message,
     Record,
     Settlement,
+    TaskStatus,
 )
 
 from .wrong import Collection
@@ -56,6 +57,30 @@ class IdKnownForAnHour(Group):
 class IdKnownAsLongAsTheHistory(Group):
     def knows(self, task_id: str, now: int) -> bool:
         return super().knows(task_id, now) and self.tasks[task_id].place is not Place.PAST
+
+
+@breaks("B1")
+class IdKnownAsLongAsItIsShown(Group):
+    def knows(self, task_id: str, now: int) -> bool:
+        entry = self.tasks.get(task_id)
+        return entry is not None and (entry.place is not Place.PAST or now < entry.known_until)
+
+
+@breaks("B1")
+class IdNeverFreeAfterACancel(Group):
+    def knows(self, task_id: str, now: int) -> bool:
+        entry = self.tasks.get(task_id)
+        cancelled = entry is not None and entry.ended is TaskStatus.CANCELLED
+        return cancelled or super().knows(task_id, now)
+
+
+@breaks("B1")
+class NewTaskTakesOverTheOldEnd(Group):
+    def enter(self, entry: Entry) -> None:
+        old = self.tasks.get(entry.id)
+        super().enter(entry)
+        if old is not None:
+            entry.ended, entry.record = old.ended, old.record
 
 
 @breaks("B1")

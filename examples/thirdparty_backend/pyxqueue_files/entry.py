@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+import msgspec
 from attrs import define, evolve
 
 from pyxqueue.message import Message, Progress, Record, TaskInfo, TaskStatus, Unreadable
@@ -20,6 +21,9 @@ class Place(StrEnum):
     PAST = "past"
     """The message is gone; its id, and its record while that lasts, are still known."""
 
+
+_pack = msgspec.msgpack.encode
+_BEYOND = 1 << 64
 
 UNDER_WAY = (Place.READY, Place.DELAYED, Place.HELD)
 
@@ -45,6 +49,8 @@ class Entry:
     """Someone asked for it while it was held; it never runs again."""
     progress: Progress | None = None
     record: Record | None = None
+    high: int = 0
+    """In the file, what of the record's rank is beyond 64 bits, which are all that fit into its number."""
     ended: TaskStatus | None = None
     """How it ended; outlives the record."""
     reason: str = ""
@@ -55,6 +61,20 @@ class Entry:
         if isinstance(message, Message):
             return cls(message.id, message)
         return cls(message.id, unreadable=message)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Entry:
+        entry = _DECODER.decode(data)
+        if entry.record is not None and entry.high:
+            entry.record = evolve(entry.record, rank=entry.record.rank | entry.high << 64)
+        return entry
+
+    def pack(self) -> bytes:
+        """What `unpack` reads."""
+        if self.record is None or self.record.rank < _BEYOND:
+            return _pack(evolve(self, high=0))
+        high, rank = divmod(self.record.rank, _BEYOND)
+        return _pack(evolve(self, high=high, record=evolve(self.record, rank=rank)))
 
     @property
     def content(self) -> Message | Unreadable | None:
@@ -108,3 +128,6 @@ class Entry:
             updated=self.updated,
             reason=self.reason,
         )
+
+
+_DECODER = msgspec.msgpack.Decoder(Entry)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote, unquote
 
-import msgspec
 from attrs import evolve
 
 from pyxqueue.message import (
@@ -34,8 +33,6 @@ from pyxqueue.protocols import DEFAULT_LEASE
 
 from .entry import UNDER_WAY, Entry, Place
 from .folder import Change
-
-_DECODER = msgspec.msgpack.Decoder(Entry)
 
 
 class Group:
@@ -74,7 +71,7 @@ class Group:
         if not ID_PATTERN.fullmatch(task_id):
             return None  # it might be a path to anywhere
         data = self.change.read(self._file(task_id))
-        return None if data is None else _DECODER.decode(data)
+        return None if data is None else Entry.unpack(data)
 
     def line(self, place: Place) -> list[tuple[int, int, str]]:
         """The turn, order and id of each task that stands there, the first one first."""
@@ -95,7 +92,7 @@ class Group:
             self._leave(entry)
             self.change.write(name, b"")
             entry.stands = name
-        self.change.write(self._file(entry.id), msgspec.msgpack.encode(entry))
+        self.change.write(self._file(entry.id), entry.pack())
 
     def move(self, entry: Entry, place: Place) -> None:
         """Put the task at the tail of `place`, and nowhere else."""
@@ -115,9 +112,9 @@ class Group:
         return f"{self._folder}/tasks/{task_id}.task"
 
     def knows(self, task_id: str) -> bool:
-        """B1: a task that lives, whose message can be seen, or that ended not long ago."""
+        """B1: a task that lives, or that ended not long ago."""
         entry = self.find(task_id)
-        return entry is not None and (entry.place is not Place.PAST or self.now < entry.known_until)
+        return entry is not None and (entry.place not in (Place.FINISHED, Place.PAST) or self.now < entry.known_until)
 
     def add(self, message: Message) -> None:
         """Take in a new message, with the store's stamps."""
@@ -125,10 +122,14 @@ class Group:
         self.insert(Entry.of(evolve(message, enqueued=self.now, due=due, delay=0)), due)
 
     def insert(self, entry: Entry, due: int) -> None:
-        """Give a new task its place; one of this id that was only a record until now is replaced."""
+        """Give a new task its place."""
+        self.enter(entry)
+        self.line_up(entry, due)
+
+    def enter(self, entry: Entry) -> None:
+        """Take over the place of one of the same id whose time is over."""
         if known := self.find(entry.id):
             self._leave(known)
-        self.line_up(entry, due)
 
     def line_up(self, entry: Entry, due: int) -> None:
         """B8: to the tail of the ready line, or among the delayed until `due`."""
@@ -354,6 +355,7 @@ class Group:
         assert task.message is not None
         entry = Entry.of(task.message)
         if task.status is TaskStatus.FAILURE:
+            self.enter(entry)
             entry.reason = task.reason
             self.end(entry, Place.FAILED, task.record or minimal(entry, TaskStatus.FAILURE))
         else:

@@ -67,9 +67,9 @@ class Group:
         self._changed()
 
     def knows(self, task_id: str, now: int) -> bool:
-        """B1: the id of a task that lives, whose message can be seen, or that ended not long ago."""
+        """B1: the id of a task that lives, or that ended not long ago."""
         entry = self.tasks.get(task_id)
-        return entry is not None and (entry.place is not Place.PAST or now < entry.known_until)
+        return entry is not None and (entry.place not in (Place.FINISHED, Place.PAST) or now < entry.known_until)
 
     def add(self, message: Message, now: int) -> None:
         """Take in a new message, with the store's stamps."""
@@ -77,9 +77,15 @@ class Group:
         self.insert(Entry(message.id, evolve(message, enqueued=now, due=due, delay=0)), due, now)
 
     def insert(self, entry: Entry, due: int, now: int) -> None:
-        """Give an unknown entry its place; one that was only a record until now is replaced."""
-        self.tasks[entry.id] = entry
+        """Give an unknown entry its place."""
+        self.enter(entry)
         self.line_up(entry, due, now)
+
+    def enter(self, entry: Entry) -> None:
+        """Know an entry by its id; one whose time is over is replaced."""
+        if (old := self.tasks.get(entry.id)) is not None:
+            self.lines[old.place].pop(old.id, None)
+        self.tasks[entry.id] = entry
 
     def line_up(self, entry: Entry, due: int, now: int) -> None:
         """B8: to the tail of the ready line, or among the delayed until `due`."""
@@ -305,7 +311,7 @@ class Group:
             return False
         entry = Entry(task.id, task.message)
         if task.status is TaskStatus.FAILURE:
-            self.tasks[task.id] = entry
+            self.enter(entry)
             entry.reason = task.reason
             failure = Failure("Buried", task.reason)
             self.end(entry, Place.FAILED, task.record or self.minimal(entry, TaskStatus.FAILURE, failure), now)

@@ -94,8 +94,8 @@ class Group:
     lease: int
     finished: int
     now: int
-    _stale: dict[str, int] = field(factory=dict, init=False)
-    """Of ids that need not be known any longer, the tasks of which a record is left: new ones take their place."""
+    _stale: dict[str, tuple[int, int]] = field(factory=dict, init=False)
+    """Of ids whose time is over, the tasks that are left, and their places: a new one takes over the id."""
     _waits: list[tuple[object, ...]] = field(factory=list, init=False)
     _ends: list[tuple[object, ...]] = field(factory=list, init=False)
 
@@ -131,16 +131,16 @@ class Group:
         return [_row(row) for row in self.db.execute(sql, (self.key, place, until, limit))]
 
     def knows(self, ids: Sequence[str]) -> set[str]:
-        """B1: of these ids, those of a task that lives, whose message can be seen, or that ended not long ago."""
+        """B1: of these ids, those of a task that lives, or that ended not long ago."""
         known = set()
         for start in range(0, len(ids), CHUNK):
             marks, values = padded(ids[start : start + CHUNK])
             sql = f"SELECT id, seq, place, known_until FROM task WHERE grp = ? AND id IN ({marks})"  # noqa: S608
             for task_id, seq, place, known_until in self.db.execute(sql, [self.key, *values]):
-                if place != PAST or self.now < known_until:
+                if place not in (FINISHED, PAST) or self.now < known_until:
                     known.add(task_id)
                 else:
-                    self._stale[task_id] = seq
+                    self._stale[task_id] = seq, place
         return known
 
     # Coming in
@@ -168,8 +168,7 @@ class Group:
             bodies.append((ticket, fields))
         self.tickets.last = ticket
         if self._stale:
-            stale = [(self._stale.pop(row[2]),) for row in tasks if row[2] in self._stale]
-            self.db.executemany("DELETE FROM task WHERE seq = ?", stale)
+            self._drop([self._stale.pop(row[2]) for row in tasks if row[2] in self._stale])
         self.db.executemany(_INSERT, tasks)
         self.db.executemany("INSERT INTO body VALUES (?, ?)", bodies)
 
@@ -323,8 +322,11 @@ class Group:
 
     def remove(self, rows: Sequence[Row]) -> None:
         """As if they had never been."""
-        self.finished -= sum(row.place == FINISHED for row in rows)
-        seqs = [(row.seq,) for row in rows]
+        self._drop([(row.seq, row.place) for row in rows])
+
+    def _drop(self, tasks: Sequence[tuple[int, int]]) -> None:
+        self.finished -= sum(place == FINISHED for _, place in tasks)
+        seqs = [(seq,) for seq, _ in tasks]
         self.db.executemany("DELETE FROM task WHERE seq = ?", seqs)
         self.db.executemany("DELETE FROM body WHERE seq = ?", seqs)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from ...message import DEDUPE_MS, Delivery, Hold, Message, Retry, Return, Settlement
+from ...message import DEDUPE_MS, Delivery, Hold, Message, Retry, Return, Settlement, TaskStatus
 from ...protocols import Backend
 from .harness import (
     MINUTE,
     Call,
     Contract,
     Harness,
+    all_tasks,
     buried,
     counts,
     decided,
@@ -17,6 +18,7 @@ from .harness import (
     extended,
     held,
     ids_of,
+    info,
     job,
     jobs,
     photo,
@@ -97,6 +99,35 @@ class ClaimLaws(Contract):
         backend = harness.open(history=0)
         settled(backend, B1, done(held(backend, B1)))
         B1.same(list(backend.enqueue([job("a")])), [False], "the id was forgotten with the history")
+
+    def test_b1_an_id_is_free_when_its_time_is_over(self, harness: Harness) -> None:
+        """After the hour, or the life of the record, the id stands for another task, whatever the history shows."""
+        backend = harness.open()
+        first = held(backend, B1, body=b"first")
+        settled(backend, B1, done(first, ttl=3 * DEDUPE_MS))
+        harness.advance(3 * DEDUPE_MS + MINUTE)
+        self._begins_anew(backend, first)
+        settled(backend, B1, done(take_one(backend, B1), ttl=1_000))
+        B1.same(backend.depth().ready + backend.depth().held, 0, "what is left of the second task after its end")
+        harness.advance(DEDUPE_MS + MINUTE)
+        self._begins_anew(backend, first)
+        backend.cancel(["a"])
+        harness.advance(25 * DEDUPE_MS)
+        self._begins_anew(backend, first)
+
+    def _begins_anew(self, backend: Backend, first: Delivery) -> None:
+        __tracebackhide__ = True
+        B1.same(list(backend.enqueue([job("a", body=b"again")])), [True], "an enqueue when the time of the id was over")
+        B1.same(list(backend.enqueue([job("a")])), [False], "a repeat of that enqueue")
+        B1.same(list(backend.get(["a"])), [None], "the record of the new task, which nobody has begun")
+        shown = info(backend, "a", B1)
+        B1.same((shown.status, shown.record), (TaskStatus.PENDING, None), "what is shown of the new task")
+        waiting = [task.id for task in all_tasks(backend, TaskStatus.PENDING)]
+        B1.same(waiting, ["a"], "the tasks that wait")
+        B1.same(list(backend.settle([done(first)])), [False], "the first task's receipt, used for the new one")
+        B1.same(backend.depth().ready, 1, "how many tasks are ready")
+        seen = info(backend, "a", B1).message
+        B1.same(getattr(seen, "body", None), b"again", "the body of the new task")
 
     def test_b1_a_batch_is_checked_against_itself(self, harness: Harness) -> None:
         """The same id twice in one batch is one task, the first."""
