@@ -274,6 +274,9 @@ class TaskInfo:
     updated: int = 0
     reason: str = ""
     """Why it is among the failed."""
+    started: int = field(default=0, eq=False)
+    """When its holder got it, while it is held; 0 for any other, and where the store does not keep it. Not compared: a
+    store that derives it rounds it anew with each look."""
 
     def differs(self, seen: TaskInfo | None) -> bool:
         """Whether its status or progress is news to somebody who has seen `seen`."""

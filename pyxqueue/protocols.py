@@ -167,6 +167,7 @@ class Inspector(Protocol):
 
     * **I1 Derived states.** Waiting is PENDING, or RETRY from the second attempt on; held is STARTED with its worker;
       ended is what its record says. A task is in exactly one of ready, held, delayed, failed, finished.
+      `started` of a held one is when its holder got it, whatever was extended since, or 0 where that is not kept.
     * **I2 Requeue keeps.** `requeue` of a failed or finished task makes it ready under the same id, with the same
       bytes, as attempt 1 without crashes and returns. The old record is gone. It is refused (False) for one still
       under way.
@@ -290,6 +291,16 @@ class HasAbout(Protocol):
 
     def about(self) -> Mapping[str, str]:
         """Facts by name, in the order in which they are shown."""
+        ...
+
+
+@runtime_checkable
+class HasQueues(Protocol):
+    """A backend that can say which queues its store keeps, for people who look."""
+
+    def queues(self, limit: int) -> tuple[Sequence[str], bool]:
+        """Names of at most `limit` queues, in the order of the alphabet, and whether these are all. Looking makes no
+        queue, and ends soon in a store that is full of other things: it may then miss some."""
         ...
 
 

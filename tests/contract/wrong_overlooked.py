@@ -9,7 +9,7 @@ from attrs import evolve
 from pyxqueue.backends.memory import MemoryBackend
 from pyxqueue.backends.memory.entry import Entry, Place
 from pyxqueue.backends.memory.group import Group
-from pyxqueue.message import ConsumerInfo, Delivery, Message, Retry, Settlement, TaskInfo
+from pyxqueue.message import ConsumerInfo, Delivery, Extension, Hold, Message, Retry, Settlement, TaskInfo
 
 from .wrong import Collection
 
@@ -72,6 +72,15 @@ class SilentHoldersAreNotListed(MemoryBackend):
 class NobodyKnowsSinceWhen(Group):
     def info(self, entry: Entry, now: int) -> TaskInfo:
         return evolve(super().info(entry, now), updated=0)
+
+
+@breaks("I1")
+class AnExtensionIsAStart(Group):
+    def extend(self, extension: Extension, now: int) -> Hold:
+        entry = self.holding(extension.receipt)
+        if entry is not None:
+            entry.updated = now
+        return super().extend(extension, now)
 
 
 @breaks("I2")

@@ -166,7 +166,7 @@ class Group:
         if entry is None:
             return Hold.LOST
         entry.lease_end = now + self.lease
-        entry.updated = self.consumers[entry.consumer] = now
+        self.consumers[entry.consumer] = now
         if extension.progress is not None:
             entry.progress = extension.progress
             self._changed()
@@ -339,6 +339,7 @@ class Group:
             progress=record.progress if record else entry.progress,
             updated=entry.updated,
             reason=entry.reason,
+            started=entry.updated if held else 0,
         )
 
     def next_event(self, now: int) -> int | None:

@@ -62,6 +62,10 @@ class MemoryStore:
             group.sweep(now)
         return found
 
+    def queues(self) -> list[str]:
+        """The queues that have a registered group."""
+        return sorted(key for key, groups in self._queues.items() if any(group.registered for group in groups.values()))
+
     def remove_group(self, stream_key: str, name: str) -> None:
         if name not in self.groups(stream_key):
             raise ConfigurationError(f"{stream_key!r} has no group {name!r}, only {sorted(self.groups(stream_key))}")
@@ -278,6 +282,11 @@ class MemoryBackend:
                 finished=count[Place.FINISHED],
                 oldest=0 if first is None else now - first.updated,
             )
+
+    def queues(self, limit: int) -> tuple[Sequence[str], bool]:
+        with self._store.changed:
+            found = self._store.queues()
+        return found[:limit], len(found) <= limit
 
     def groups(self) -> Sequence[str]:
         with self._store.changed:

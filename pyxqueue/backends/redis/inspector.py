@@ -10,6 +10,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 from attrs import frozen
+from redis.cluster import RedisCluster
 
 from ...clock import deadline_after, is_over, seconds_left
 from ...errors import BrokerError, BrokerUnavailableError, ConfigurationError
@@ -19,11 +20,14 @@ from ...wire import message_from_fields
 from . import commands
 from .commands import Arg
 from .connect import Recipe
+from .keys import QUEUE_PATTERN, meta
 from .reading import entry_ms, entry_rank, pairs, task_info
 from .session import Session, StaleGroups
 from .waiting import Waker, until_look
 
 _PAGE = 256
+_SCAN, _MAX_SCANNED = 1_000, 1_000_000
+"""Keys that one SCAN looks at, and a whole look for queues."""
 ENDED: tuple[str, ...] = ("failed", "history")
 _Position: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^\([0-9]{1,20}-[0-9]{1,20}\Z")]
 """Where a walk over a stream goes on: behind that entry."""
@@ -195,6 +199,34 @@ class RedisInspector:
             if len(found) < _PAGE:
                 return
             first = b"(" + found[-1][0]
+
+    def queues(self, limit: int) -> tuple[Sequence[str], bool]:
+        """The names of at most `limit` queues on the server, and whether these are all: queues are known by their meta
+        key, and at most a million keys are looked at."""
+        found: set[str] = set()
+        complete = False
+        for keys in self._meta_keys():
+            found.update(key[1:].rpartition(b"}:")[0].decode(errors="replace") for key in keys or ())
+            complete = keys is None
+            if len(found) > limit:
+                break
+        named = sorted(name for name in found if QUEUE_PATTERN.fullmatch(name))
+        return named[:limit], complete and len(named) <= limit
+
+    def _meta_keys(self) -> Iterator[Sequence[bytes] | None]:
+        """The keys that look like a queue's meta hash, some at a time; None in the end, if that is all of them."""
+        session, pattern = self._session, meta("*")
+        if isinstance(session.recipe.client, RedisCluster):
+            yield session.guard(lambda: list(session.client.scan_iter(match=pattern, count=_SCAN)))
+            yield None
+            return
+        cursor = 0
+        for _ in range(_MAX_SCANNED // _SCAN):
+            cursor, keys = session.execute("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN)
+            yield keys
+            if int(cursor) == 0:
+                yield None
+                return
 
     def about(self) -> Mapping[str, str]:
         """Which server it is, and what of its settings decides whether a task survives."""

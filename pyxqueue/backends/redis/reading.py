@@ -81,8 +81,8 @@ def entry_ms(entry: bytes) -> int:
     return int(text.partition("-")[0]) if ENTRY_PATTERN.fullmatch(text) else 0
 
 
-def task_info(
-    task_id: str, flat: Sequence[bytes], entry: Sequence[bytes], holder: bytes, record_readable: int
+def task_info(  # noqa: PLR0917 - in the order in which the script answers
+    task_id: str, flat: Sequence[bytes], entry: Sequence[bytes], holder: bytes, record_readable: int, since: bytes = b""
 ) -> TaskInfo | None:
     """What `show` found about one task, as one value; None if neither its record nor its message is left."""
     known, fields = pairs(flat), dict(pairs(entry))
@@ -115,6 +115,7 @@ def task_info(
         progress=_progress(known.get(b"progress")) if record_readable or state is None else None,
         updated=finished or entry_ms(known.get(b"e", b"")),
         reason=reason.decode(errors="replace"),
+        started=_ms(since),
     )
 
 

@@ -227,11 +227,9 @@ class Group:
                 answers.append(Hold.LOST)
                 continue
             progress = progress_bytes(extension.progress)
-            changes.append((self.now + self.lease, self.now, progress, row.seq))
+            changes.append((self.now + self.lease, progress, row.seq))
             answers.append(Hold.CANCEL if row.cancelled else Hold.HELD)
-        self.db.executemany(
-            "UPDATE task SET sort = ?, updated = ?, progress = coalesce(?, progress) WHERE seq = ?", changes
-        )
+        self.db.executemany("UPDATE task SET sort = ?, progress = coalesce(?, progress) WHERE seq = ?", changes)
         self.seen(row.consumer for row in found.values())
         return answers
 

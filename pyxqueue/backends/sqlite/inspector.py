@@ -140,6 +140,14 @@ class SQLiteInspector:
             return []
         return self._queue.joined_around(lambda _, group: tending.adopt(group, tasks), takes_in=True)
 
+    def queues(self, limit: int) -> tuple[Sequence[str], bool]:
+        """The names of at most `limit` queues in the file, and whether these are all."""
+        if not is_there(self._store.location.path):
+            return [], True
+        sql = "SELECT DISTINCT queue FROM consumer_group WHERE registered = 1 ORDER BY queue LIMIT ?"
+        found: list[str] = self._store.read(lambda db: [row[0] for row in db.execute(sql, (limit + 1,))])
+        return found[:limit], len(found) <= limit
+
     def about(self) -> Mapping[str, str]:
         """What an operator wants to know about the file, in the order in which to print it.
 

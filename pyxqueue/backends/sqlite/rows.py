@@ -165,6 +165,7 @@ def info_of(row: Row, now: int) -> TaskInfo:
         progress=record.progress if record else progress_of(row),
         updated=row.updated,
         reason=row.reason,
+        started=row.updated if row.place == HELD else 0,
     )
 
 

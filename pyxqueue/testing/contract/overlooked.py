@@ -8,7 +8,7 @@ import signal
 import sys
 from contextlib import suppress
 
-from ...message import DEDUPE_MS, Bury, Progress, Retry, Return, Settlement, TaskInfo, TaskStatus
+from ...message import DEDUPE_MS, Bury, Extension, Progress, Retry, Return, Settlement, TaskInfo, TaskStatus
 from ...protocols import Backend, in_one_process
 from ...worker.processes import fork
 from .harness import (
@@ -142,6 +142,19 @@ class InspectorOverlooked(Contract):
         settled(backend, I1, done(delivery))
         seen["ended"] = info(backend, "a", I1).updated > 0
         I1.same(seen, dict.fromkeys(seen, True), "whether `updated` is set")
+
+    def test_i1_an_extension_is_no_start(self, harness: Harness) -> None:
+        """Since when a task is held does not change with extensions of its lease; a store may not keep it at all."""
+        backend = harness.open()
+        delivery = held(backend, I1)
+        harness.advance(1_000)
+        first = info(backend, "a", I1).started
+        backend.extend([Extension(delivery.receipt)])
+        second = info(backend, "a", I1).started
+        settled(backend, I1, done(delivery))
+        I1.same(info(backend, "a", I1).started, 0, "`started` of a task that has ended")
+        # Two clocks of one server may differ by what they round.
+        I1.same(abs(second - first) < 100, True, "whether `started` stays where it was when the lease is extended")
 
     def test_i2_a_requeue_clears_the_returns(self, harness: Harness) -> None:
         """A requeued task can be put off as often as a new one."""

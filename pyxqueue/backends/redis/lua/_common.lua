@@ -107,7 +107,8 @@ local function append(stream, fields, limit)
   return redis.call('XADD', stream, '*', unpack(fields))
 end
 
--- Who holds the entry, or nil. With min_idle: only if it has been silent for that long.
+-- Who holds the entry, and the ms since its claim or its last extension, or nil. With min_idle: only if it has been
+-- silent for that long.
 local function holder(keys, group, entry, min_idle)
   if not entry_id(entry or '') then return nil end
   local found
@@ -116,7 +117,12 @@ local function holder(keys, group, entry, min_idle)
   else
     found = redis.call('XPENDING', keys[STREAM], group, entry, entry, 1)
   end
-  return found[1] and found[1][2]
+  if found[1] then return found[1][2], found[1][3] end
+end
+
+-- The field `started` of a task: the entry that was claimed, and when. What an earlier entry left there is void.
+local function started_with(started, entry)
+  return started and string.match(started, '^(%d+%-%d+) %d+$') == entry
 end
 
 -- Tell every client that waits for this task to look again, on channels of this queue and no others.

@@ -7,9 +7,13 @@ local keys, group, answers = slice(KEYS, 1, 5), ARGV[1], {}
 for item = 0, (#ARGV - 1) / 4 - 1 do
   local entry, consumer, id, progress = unpack(ARGV, 2 + item * 4, 5 + item * 4)
   local task, answer = KEYS[6 + item], 0
-  if holder(keys, group, entry) == consumer then
-    local channels, cancelled = unpack(fields_of(task, 'w', 'cancel'))
+  local owner, silent = holder(keys, group, entry)
+  if owner == consumer then
+    local channels, cancelled, at, started = unpack(fields_of(task, 'w', 'cancel', 'at', 'started'))
     redis.call('XCLAIM', keys[STREAM], group, consumer, 0, entry, 'JUSTID')
+    if at and not started_with(started, entry) then -- until its first extension, it has been silent since it was claimed
+      redis.call('HSET', task, 'started', entry .. ' ' .. int(now_ms() - silent))
+    end
     if progress ~= '' then
       redis.call('HSET', task, 'progress', progress)
       announce(keys, channels, id)

@@ -1,16 +1,16 @@
 -- Everything that is known about tasks, for people who look.
 -- KEYS the five keys of the group, then the task key of each id
 -- ARGV group, ids
--- Returns per id: {task hash, flat; message fields; holder; 1 if its record is still readable}, or 0 if it is not known.
+-- Returns per id: {task hash, flat; message fields; holder; 1 if its record is still readable; since when it is held,
+-- '' if it is not or that is not known}, or 0 if the task is not known.
 local keys, group, now, answers = slice(KEYS, 1, 5), ARGV[1], now_ms(), {}
 local places = {live = keys[STREAM], parked = keys[PARKED], history = keys[HISTORY], failed = keys[FAILED]}
 for item = 2, #ARGV do
   local id, task = ARGV[item], KEYS[4 + item]
   local all = redis.pcall('HGETALL', task)
   if all.err then all = {} end -- no hash: put there by somebody else
-  if #all == 0 and entry_id(id) and read(keys[STREAM], id) then
-    all = {'at', 'live', 'e', id}
-  end
+  local foreign = #all == 0 and entry_id(id) and read(keys[STREAM], id)
+  if foreign then all = {'at', 'live', 'e', id} end
   local at, entry = field(all, 'at'), field(all, 'e')
   local finished, lives = tonumber(field(all, 'finished')), tonumber(field(all, 'ttl'))
   if not at then
@@ -20,7 +20,13 @@ for item = 2, #ARGV do
     local held = pending[1] or {}
     local readable = finished and lives and finished + lives > now
     local fields = entry and entry ~= '' and places[at] and read(places[at], entry)
-    answers[#answers + 1] = {all, fields or {}, held[2] or '', readable and 1 or 0}
+    local since = ''
+    if held[2] and started_with(field(all, 'started'), entry) then
+      since = string.match(field(all, 'started'), '%d+$')
+    elseif held[2] and not foreign then
+      since = int(now - held[3])
+    end
+    answers[#answers + 1] = {all, fields or {}, held[2] or '', readable and 1 or 0, since}
   end
 end
 return answers
