@@ -114,7 +114,7 @@ def _apply(
     wanted = [task_id for task_id in ids if task_id not in refused]
     for task_id, done in zip(wanted, act(wanted), strict=True):
         if not done:
-            refused[task_id] = f"task {task_id} has changed in the meantime"
+            refused[task_id] = f"task {task_id} was not {participle}: its message is gone, or it has just changed"
     _report(len(ids) - len(refused), participle, list(refused.values()))
 
 

@@ -246,7 +246,8 @@ def get(
             for task_id, answer in zip(ids, reply, strict=True)
         ]
 
-    return for_ids("get", keys, [keys.group, channel, "1" if patient else ""], ids, parse)
+    args = [keys.group, channel, "1" if patient else "", *ids]
+    return Command("get", keys.with_meta_and_tasks(ids), args, parse)
 
 
 def put(keys: GroupKeys, group: str, records: Sequence[Record]) -> Command[list[bool]]:
@@ -263,7 +264,7 @@ def show(keys: GroupKeys, group: str, ids: Sequence[str]) -> Command[list[TaskIn
             None if answer == 0 else task_info(task_id, *answer) for task_id, answer in zip(ids, reply, strict=True)
         ]
 
-    return for_ids("show", keys, [group], ids, parse)
+    return Command("show", keys.with_meta_and_tasks(ids), [group, *ids], parse)
 
 
 def requeue(keys: GroupKeys, group: str, found: Sequence[tuple[str, bool]]) -> Command[list[bool]]:

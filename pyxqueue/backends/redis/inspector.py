@@ -84,7 +84,7 @@ class RedisInspector:
         with self._waker.watching([task_id], inbox.put):
             self._waker.subscribed(seconds_left(deadline))
             while True:
-                self._session.run(commands.get(self._session.keys, [task_id], self._waker.channel))
+                self._session.batched([task_id], lambda keys, ids: commands.get(keys, ids, self._waker.channel))
                 info = self.show([task_id])[0]
                 if info is None or info.differs(seen):
                     return info
@@ -124,7 +124,8 @@ class RedisInspector:
             position[one.place] = f"({one.entry}"
             info = shown
             if one.place in ENDED and (info is None or not info.status.finished or info.message is None):
-                info = task_info(one.task_id, (), one.flat, b"", 0)  # only its entry is left
+                left = task_info(one.task_id, (), one.flat, b"", 0)  # what its entry says by itself
+                info = info if left is None and info is not None and info.status.finished else left
             if info is not None and state in (None, info.status):
                 page.append(info)
         found.clear()

@@ -22,6 +22,7 @@ key                     type     written by              lives
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from attrs import frozen
 
@@ -107,3 +108,8 @@ class GroupKeys:
         """The five keys and then the task key of each id: what most scripts declare."""
         prefix = self.task_prefix
         return [*self.five, *(prefix + task_id for task_id in ids)]
+
+    def with_meta_and_tasks(self, ids: Sequence[str]) -> list[str]:
+        """The same with the queue's own key between them."""
+        prefix = self.task_prefix
+        return [*self.five, self.meta, *(prefix + task_id for task_id in ids)]

@@ -89,7 +89,8 @@ def task_info(  # noqa: PLR0917 - in the order in which the script answers
     ours = known.get(b"at", b"history") in _ENDED  # elsewhere these names are not reserved: anybody may use them
     reason, ended, noted = (fields.pop(name, b"") if ours else b"" for name in (b"_reason", b"_finished", b"_state"))
     state = _state(known.get(b"state", noted))
-    message = message_from_fields(fields, task_id) if fields else None
+    # Of a message that was taken away by hand, only the id is left.
+    message = message_from_fields(fields, task_id) if fields and list(fields) != [b"_id"] else None
     try:
         record = record_from_fields(task_id, known) if record_readable else None
     except SerializationError:

@@ -199,11 +199,11 @@ local function readable_rank(task, now)
 end
 
 -- End a task: the message to the history or the failed list, the record to the task key, a call to those who wait.
--- note is {name, value}, written behind the message's own fields together with the time. Returns the new entry, or ''.
+-- history: how many entries it keeps; nil, as many as there are. note is {name, value}, written behind the message's own fields together with the time. Returns the new entry, or ''.
 local function finish(keys, task, id, fields, place, note, record, ttl, history, now)
   local known = fields_of(task, 'w', 'progress', 'cancel')
   local entry, time = '', int(now)
-  if fields and (place == 'failed' or history > 0) then
+  if fields and (place == 'failed' or not history or history > 0) then
     keep_id(fields, id)
     local count = #fields
     fields[count + 1], fields[count + 2], fields[count + 3], fields[count + 4] = note[1], note[2], '_finished', time
@@ -227,6 +227,23 @@ end
 local function finish_cancelled(keys, task, id, fields, history, now)
   local record = {'v', '1', 'state', '6'}
   finish(keys, task, id, fields, 'history', {'_state', '6'}, record, '86400000', history, now)
+end
+
+-- Whether somebody has taken a waiting message out of its stream, by XDEL or XTRIM.
+local function is_gone(keys, group, at, entry)
+  if not entry_id(entry or '') then return false end
+  if at == 'live' then return not holder(keys, group, entry) and not read(keys[STREAM], entry) end
+  return at == 'parked' and not read(keys[PARKED], entry)
+end
+
+-- Then nobody will ever run the task: it ends as a failure, in the history, where nothing but its id is left of it.
+local function finish_gone(keys, meta, group, task, id, now)
+  check(keys, HISTORY)
+  allow_writes(keys[STREAM], group)
+  redis.call('ZREM', keys[DELAYED], id)
+  local failure = '["MessageGone","its message is gone: it was taken out of the stream by hand",""]'
+  local record = {'v', '1', 'state', '4', 'error', failure}
+  note_failure(meta, group, finish(keys, task, id, {}, 'history', {'_state', '4'}, record, '86400000', nil, now))
 end
 
 -- An entry written by hand has no task key until somebody asks for it.

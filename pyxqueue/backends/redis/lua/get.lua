@@ -1,10 +1,10 @@
 -- Read records, and optionally ask to be told when those that are missing arrive.
--- KEYS the five keys of the group, then the task key of each id
+-- KEYS the five keys of the group, meta, then the task key of each id
 -- ARGV group, channel to be told on ('' for none), patient ('1': another store is the broker, so an id that is not known here
 --   may still get a record), ids
 -- Returns per id: the task hash, flat, if it has ended; an empty list if it is under way; 0 if it is not known.
 local keys, group, channel, now, answers = slice(KEYS, 1, 5), ARGV[1], ARGV[2], now_ms(), {}
-local patient = ARGV[3] == '1'
+local meta, patient = KEYS[6], ARGV[3] == '1'
 
 -- Note who is to be told. Beyond 60,000 bytes, the one that came first is dropped: it looks again by itself.
 local function watch(task, waiting)
@@ -15,7 +15,7 @@ local function watch(task, waiting)
 end
 
 for item = 4, #ARGV do
-  local task = KEYS[2 + item]
+  local task = KEYS[3 + item]
   local all = redis.pcall('HGETALL', task)
   if all.err then
     fields_of(task, 'at')
@@ -23,6 +23,10 @@ for item = 4, #ARGV do
   end
   if #all == 0 then
     note_foreign(keys, group, task, ARGV[item])
+    all = redis.call('HGETALL', task)
+  end
+  if channel ~= '' and not field(all, 'state') and is_gone(keys, group, field(all, 'at'), field(all, 'e')) then
+    finish_gone(keys, meta, group, task, ARGV[item], now)
     all = redis.call('HGETALL', task)
   end
   if #all == 0 and patient then

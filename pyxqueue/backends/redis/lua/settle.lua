@@ -38,7 +38,13 @@ local function apply(task, entry, id, raw, bare, verdict, detail, ttl, record)
   if cancelled then
     finish_cancelled(keys, task, id, fields, history, now)
   elseif again then
-    if fields then put_again(keys, task, id, fields, tonumber(detail), now, raw) end -- else deleted by hand
+    if fields then
+      put_again(keys, task, id, fields, tonumber(detail), now, raw)
+    else
+      finish_gone(keys, meta, group, task, id, now)
+    end
+  elseif verdict == 'bury' and not fields then -- there is nothing to keep, or to run again
+    note_failure(meta, group, finish(keys, task, id, {}, 'history', {'_state', '4'}, record, ttl, history, now))
   elseif verdict == 'bury' then
     finish(keys, task, id, fields, 'failed', {'_reason', detail}, record, ttl, history, now)
   else

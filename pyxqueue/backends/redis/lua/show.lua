@@ -1,12 +1,13 @@
 -- Everything that is known about tasks, for people who look.
--- KEYS the five keys of the group, then the task key of each id
+-- KEYS the five keys of the group, meta, then the task key of each id
 -- ARGV group, ids
 -- Returns per id: {task hash, flat; message fields; holder; 1 if its record is still readable; since when it is held,
 -- '' if it is not or that is not known}, or 0 if the task is not known.
 local keys, group, now, answers = slice(KEYS, 1, 5), ARGV[1], now_ms(), {}
+local meta = KEYS[6]
 local places = {live = keys[STREAM], parked = keys[PARKED], history = keys[HISTORY], failed = keys[FAILED]}
 for item = 2, #ARGV do
-  local id, task = ARGV[item], KEYS[4 + item]
+  local id, task = ARGV[item], KEYS[5 + item]
   local all = redis.pcall('HGETALL', task)
   if all.err then all = {} end -- no hash: put there by somebody else
   local foreign = #all == 0 and entry_id(id) and read(keys[STREAM], id)
@@ -18,8 +19,17 @@ for item = 2, #ARGV do
   else
     local pending = at == 'live' and entry and redis.pcall('XPENDING', keys[STREAM], group, entry, entry, 1) or {}
     local held = pending[1] or {}
-    local readable = finished and lives and finished + lives > now
     local fields = entry and entry ~= '' and places[at] and read(places[at], entry)
+    if not fields and not held[2] and is_gone(keys, group, at, entry) then
+      finish_gone(keys, meta, group, task, id, now)
+      all = redis.call('HGETALL', task)
+      finished, lives = now, tonumber(field(all, 'ttl'))
+    elseif not fields and at == 'failed' then -- it cannot be run again, so its id need not be kept
+      allow_writes(keys[STREAM], group)
+      redis.call('HSET', task, 'at', 'history', 'e', '')
+      redis.call('PEXPIRE', task, lives and lives > DEDUPE_MS and int(lives) or DEDUPE_MS)
+    end
+    local readable = finished and lives and finished + lives > now
     local since = ''
     if held[2] and started_with(field(all, 'started'), entry) then
       since = string.match(field(all, 'started'), '%d+$')

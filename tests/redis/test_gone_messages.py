@@ -1,0 +1,228 @@
+"""A message that an operator took out of a stream: its task ends as a failure at the next look."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
+
+import pytest
+from attrs import frozen
+from redis import Redis
+
+from pyxqueue import TaskError, TaskQueue, TaskStateError, TaskStatus
+from pyxqueue.backends.redis import RedisBackend
+from pyxqueue.message import Bury, Done, Message, Record, Retry, Return, Settlement, Verdict
+from tests.support.until import PATIENCE, until
+
+GONE = "its message is gone"
+
+
+@frozen
+class Site:
+    """A queue, and the server behind it."""
+
+    queue: TaskQueue
+    client: Redis
+
+    @property
+    def backend(self) -> RedisBackend:
+        broker = self.queue.stores.broker
+        assert isinstance(broker, RedisBackend)
+        return broker
+
+    def enqueue(self, task_id: str, delay: int = 0) -> None:
+        assert self.backend.enqueue([Message(task_id, "job", delay=delay)]) == [True]
+
+    def claim(self) -> str:
+        return self.backend.claim("worker", 1, 0)[0].receipt
+
+    def lifetime(self, task_id: str) -> int:
+        """Seconds until the task's key expires; -1 if it does not, -2 if there is none."""
+        key = self.backend._session.keys.task(task_id)
+        return int(self.client.ttl(key))
+
+    def status(self, task_id: str) -> TaskStatus | None:
+        info = self.backend.show([task_id])[0]
+        return None if info is None else info.status
+
+
+@pytest.fixture
+def site(redis_url: str, stream_key: str) -> Iterator[Site]:
+    queue = TaskQueue(redis_url, stream_key=stream_key)
+    with Redis.from_url(redis_url) as client:
+        yield Site(queue, client)
+    queue.close()
+
+
+def deleted(site: Site) -> None:
+    site.enqueue("a")
+    entry = site.client.hget(site.backend._session.keys.task("a"), "e")
+    assert entry is not None
+    assert site.client.xdel(site.queue.stream_key, entry) == 1
+
+
+def trimmed(site: Site) -> None:
+    site.enqueue("a")
+    site.client.xtrim(site.queue.stream_key, maxlen=0, approximate=False)
+
+
+def stream_deleted(site: Site) -> None:
+    site.enqueue("a")
+    site.client.delete(site.queue.stream_key)
+
+
+def delayed_trimmed(site: Site) -> None:
+    site.enqueue("a", delay=60_000)
+    site.client.xtrim(site.backend._session.keys.parked, maxlen=0, approximate=False)
+
+
+def deleted_while_held(site: Site) -> None:
+    """And then the worker died."""
+    site.enqueue("a")
+    site.claim()
+    site.client.xtrim(site.queue.stream_key, maxlen=0, approximate=False)
+    site.backend.release("worker", [])
+
+
+def deleted_before_a_retry(site: Site) -> None:
+    settled(site, Retry(0))
+
+
+def deleted_before_a_return(site: Site) -> None:
+    settled(site, Return(100))
+
+
+def settled(site: Site, verdict: Verdict, record: Record | None = None) -> None:
+    """Held, taken away, settled."""
+    site.enqueue("a")
+    receipt = site.claim()
+    site.client.xtrim(site.queue.stream_key, maxlen=0, approximate=False)
+    assert site.backend.settle([Settlement(receipt, verdict, record)]) == [True]
+
+
+Harm: TypeAlias = Callable[[Site], None]
+any_harm = pytest.mark.parametrize(
+    "harm",
+    [deleted, trimmed, stream_deleted, delayed_trimmed, deleted_while_held, deleted_before_a_retry,
+     deleted_before_a_return],
+)  # fmt: skip
+
+
+def get(site: Site) -> None:
+    site.queue.result("a").get(timeout=PATIENCE)
+
+
+def await_(site: Site) -> None:
+    asyncio.run(site.queue.result("a").aget(PATIENCE))
+
+
+def peek(site: Site) -> None:
+    site.queue.result("a")(block=False)
+
+
+def watch(site: Site) -> None:
+    assert list(site.queue.result("a").watch(PATIENCE)) == []
+    peek(site)
+
+
+@pytest.mark.parametrize("look", [get, await_, peek, watch])
+@any_harm
+def test_who_looks_learns_it(site: Site, harm: Harm, look: Callable[[Site], None]) -> None:
+    """At once, whichever way they look."""
+    harm(site)
+
+    with pytest.raises(TaskError, match=GONE):
+        look(site)
+
+    assert site.status("a") is TaskStatus.FAILURE
+
+
+@any_harm
+def test_it_is_an_ended_task_like_others(site: Site, harm: Harm) -> None:
+    """Counted and listed, it cannot be run again, its key expires, and its id is free once it is deleted."""
+    harm(site)
+    assert site.status("a") is TaskStatus.FAILURE
+
+    depth = site.backend.depth()
+    assert (depth.ready, depth.held, depth.delayed, depth.failed, depth.finished) == (0, 0, 0, 0, 1)
+    (listed,) = site.backend.tasks(TaskStatus.FAILURE)[0]
+    assert listed == site.backend.show(["a"])[0]
+    assert listed.message is None
+    assert site.lifetime("a") > 3600
+    with pytest.raises(TaskStateError, match="no longer in the history"):
+        site.queue.retry_task("a")
+    assert site.backend.promote(9) == -1
+    assert site.backend.delete(["a"]) == [True]
+    site.enqueue("a")
+    assert site.status("a") is TaskStatus.PENDING
+
+
+def test_who_waits_already_learns_it_at_the_deadline(site: Site) -> None:
+    """Nobody tells it, but its last look is one."""
+    site.enqueue("a")
+    handle = site.queue.result("a")
+    with ThreadPoolExecutor(1) as threads:
+        waiter = threads.submit(handle.get, 1.0)
+        key = site.backend._session.keys.task("a")
+        until(lambda: site.client.hexists(key, "w"), "it waits")
+        site.client.xtrim(site.queue.stream_key, maxlen=0, approximate=False)
+        with pytest.raises(TaskError, match=GONE):
+            waiter.result(PATIENCE)
+
+
+def test_who_looks_tells_those_who_wait(site: Site) -> None:
+    """The end is announced like any other."""
+    site.enqueue("a")
+    handle = site.queue.result("a")
+    with ThreadPoolExecutor(1) as threads:
+        waiter = threads.submit(handle.get)
+        key = site.backend._session.keys.task("a")
+        until(lambda: site.client.hexists(key, "w"), "it waits")
+        site.client.xtrim(site.queue.stream_key, maxlen=0, approximate=False)
+        assert site.status("a") is TaskStatus.FAILURE
+        with pytest.raises(TaskError, match=GONE):
+            waiter.result(PATIENCE)
+
+
+def test_what_is_held_is_not_gone(site: Site) -> None:
+    """Its holder has it, and its end counts."""
+    site.enqueue("a")
+    receipt = site.claim()
+    site.client.xtrim(site.queue.stream_key, maxlen=0, approximate=False)
+    assert site.status("a") is TaskStatus.STARTED
+    assert site.backend.wait(["a"], 20) == [None]
+
+    site.backend.settle([Settlement(receipt, Done(), Record("a", TaskStatus.SUCCESS, b"7"))])
+
+    (record,) = site.backend.get(["a"])
+    assert record is not None
+    assert record.value == b"7"
+
+
+def test_a_burial_without_a_message(site: Site) -> None:
+    """Its record is kept; there is nothing to keep among the failed."""
+    settled(site, Bury("no use"))
+
+    (listed,) = site.backend.tasks(TaskStatus.FAILURE)[0]
+    assert listed.record is not None
+    assert listed.record.error is not None
+    assert listed.record.error.message == "no use"
+    assert (site.backend.depth().failed, site.backend.requeue(["a"])) == (0, [False])
+    assert site.lifetime("a") > 3600
+
+
+def test_a_failed_one_whose_message_was_trimmed(site: Site) -> None:
+    """It has ended already; its key does not stay for ever either."""
+    site.enqueue("a")
+    site.backend.settle([Settlement(site.claim(), Bury("no use"))])
+    assert site.lifetime("a") == -1
+    site.client.xtrim(site.backend._session.keys.failed, maxlen=0, approximate=False)
+
+    assert site.status("a") is TaskStatus.FAILURE
+
+    assert site.lifetime("a") > 3600
+    assert site.backend.requeue(["a"]) == [False]
+    assert site.backend.delete(["a"]) == [True]
+    site.enqueue("a")
