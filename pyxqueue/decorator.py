@@ -9,8 +9,10 @@ from typing import Any, TypeVar, overload
 from attrs import fields
 from typing_extensions import ParamSpec
 
+from .clock import Seconds
 from .codec import Codec
 from .errors import ConfigurationError
+from .habits import TASK_OPTION_HABITS, instead
 from .policy import RetryPolicy
 from .serializers import TaggedSerializer
 from .task import Registry, Submit, Task, TaskOptions, task_name
@@ -34,9 +36,9 @@ class TaskDecorator:
         name: str | None = None,
         retry_on: ErrorTypes = Exception,
         give_up_on: ErrorTypes = (),
-        timeout: float | None = None,
-        hard_timeout: float | None = None,
-        result_ttl: float = 86_400.0,
+        timeout: Seconds | None = None,
+        hard_timeout: Seconds | None = None,
+        result_ttl: Seconds = 86_400.0,
         **policy: Any,
     ) -> None:
         self._codec = codec
@@ -45,7 +47,8 @@ class TaskDecorator:
         self._name = name
         try:
             if unknown := sorted(set(policy).difference(_POLICY)):
-                raise ValueError(f"no option {', '.join(unknown)}; there are {', '.join(_OPTIONS)}")
+                hint = instead(unknown, _OPTIONS, TASK_OPTION_HABITS)
+                raise ValueError(f"no option {', '.join(unknown)}{hint}; there are {', '.join(_OPTIONS)}")
             self._options = TaskOptions(
                 RetryPolicy(**policy), _types(retry_on), _types(give_up_on), timeout, hard_timeout, result_ttl
             )

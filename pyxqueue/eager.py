@@ -20,7 +20,7 @@ from attrs import define, field
 
 from .backends.memory import MemoryBackend, MemoryStore
 from .backends.memory.entry import Place
-from .clock import FakeClock
+from .clock import FakeClock, Seconds, in_seconds
 from .codec import Codec
 from .errors import ConfigurationError, ResultTimeoutError
 from .message import Bury, Delivery, Failed, Message, Record, TaskInfo, TaskStatus
@@ -93,11 +93,12 @@ class EagerSession:
             backend.lease()  # registers the group, as a worker of this queue would
         return backend
 
-    def advance(self, seconds: float) -> None:
-        """Let time pass, and run whatever becomes due, when it becomes due."""
-        if seconds < 0:
+    def advance(self, seconds: Seconds) -> None:
+        """Let time pass, in seconds or as a `timedelta`, and run whatever becomes due, when it becomes due."""
+        ms = round(in_seconds(seconds) * 1000)
+        if ms < 0:
             raise ConfigurationError(f"advance({seconds}): time does not go back")
-        end = self.clock() + round(seconds * 1000)
+        end = self.clock() + ms
         self.drain()
         while self.step(end):
             self.drain()

@@ -1,4 +1,4 @@
-"""Every exception pyxqueue raises. It imports nothing, so anything may import it.
+"""Every exception pyxqueue raises. It imports next to nothing, so anything may import it.
 
 There are two families. `PyxqueueError` is what the library raises at you. The *signals* (`RetryLater`, `Reject`,
 `TimeLimitExceeded`, `CancelRequested`) travel inside a running task; they are not `PyxqueueError`, so that an
@@ -6,6 +6,8 @@ There are two families. `PyxqueueError` is what the library raises at you. The *
 """
 
 from __future__ import annotations
+
+from .clock import Seconds, in_seconds
 
 
 class PyxqueueError(Exception):
@@ -119,12 +121,12 @@ class TaskCancelledError(TaskError):
 class RetryLater(Exception):  # noqa: N818 - a signal, not an error
     """Raise it in a task to run it again later; it uses up one of the task's retries.
 
-    `delay` is in seconds; None asks for the task's own backoff.
+    `delay` is in seconds, or a `timedelta`; None asks for the task's own backoff.
     """
 
-    def __init__(self, delay: float | None = None, reason: str = "") -> None:
+    def __init__(self, delay: Seconds | None = None, reason: str = "") -> None:
         super().__init__(delay, reason)
-        self.delay = delay
+        self.delay: float | None = in_seconds(delay)
         self.reason = reason
 
 

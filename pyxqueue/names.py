@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import PurePath
+from pickle import PicklingError, UnpicklingError
+from typing import Any
 
 from .errors import ConfigurationError
 
@@ -55,3 +58,40 @@ def qualified_name(obj: object) -> str:
     if not isinstance(module, str) or not isinstance(name, str):
         raise ConfigurationError(f"{obj!r} has no module and name of its own: give it a name, or use a plain function")
     return f"{import_path(module)}.{name}"
+
+
+def home_or_error(value: object, module_name: str, function: object = None) -> tuple[str, str]:
+    """Where another process finds the value: a module's `import_path`, and the name that the value has in it, or in a
+    class in it, as `function` has.
+
+    Raises `pickle.PicklingError` if it is nowhere.
+    """
+    module = sys.modules.get(module_name)
+    names = [name for name, one in list(vars(module).items()) if one is value] if module is not None else []
+    own = getattr(function, "__qualname__", "")
+    if "." in own and "<" not in own and _walk(module, own) is value:
+        names.append(own)
+    if names:
+        return import_path(module_name), names[0]
+    if (home := home_of(value, [])) is not None:
+        return home
+    raise PicklingError(
+        f"{value!r} cannot be pickled: it is not at the top level of a module, where another process would look for "
+        f"it. Define it there, or pass on what names it (for a handle, its task_id) and look it up on the other side"
+    )
+
+
+def load(module_path: str, name: str) -> Any:
+    """What `home_or_error` found, in this process. Raises `pickle.UnpicklingError` if it is not there."""
+    script = next((one for one in _SCRIPTS if one in sys.modules and import_path(one) == module_path), module_path)
+    module = sys.modules[script] if script in sys.modules else importlib.import_module(script)
+    found = _walk(module, name)
+    if found is None:
+        raise UnpicklingError(f"{module_path} has no {name!r} here: it was pickled by a program that has")
+    return found
+
+
+def _walk(place: object, path: str) -> Any:
+    for name in path.split("."):
+        place = getattr(place, name, None)
+    return place

@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import Attribute, field, frozen
 
+from .clock import in_seconds
 from .message import (
     Aborted,
     Bury,
@@ -65,9 +66,9 @@ class RetryPolicy:
 
     retries: int = field(default=0, validator=whole_number(0))
     """Runs after the first one; 0 is one run only."""
-    backoff: float = field(default=1.0, validator=seconds)
+    backoff: float = field(default=1.0, converter=in_seconds, validator=seconds)
     """The pause before the first retry; each further one doubles it."""
-    backoff_max: float = field(default=600.0, validator=seconds)
+    backoff_max: float = field(default=600.0, converter=in_seconds, validator=seconds)
     jitter: float = field(default=0.5, validator=_part)
     """The part of each pause that is random, so that a thousand failures do not come back in one moment."""
     max_crashes: int = field(default=3, validator=whole_number(0))

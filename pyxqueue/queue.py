@@ -6,21 +6,21 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from datetime import UTC, datetime
-from typing import Any, Never, TypeVar, overload
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 
 from typing_extensions import ParamSpec
 
 from .administration import Administration, id_text
+from .clock import Seconds
 from .codec import MAX_PAYLOAD, Codec
 from .context import current_task
 from .decorator import ErrorTypes, TaskDecorator
 from .eager import EagerSession
 from .errors import AlreadyRunningError, ConfigurationError, NotRunningError
-from .ids import new_id
-from .message import NO_HEADERS, Message
-from .names import home_of, import_path
+from .habits import QUEUE_HABITS, no_attribute
+from .names import home_of, home_or_error, import_path, load
+from .producing import Producing
 from .protocols import Broker, Inspector, ResultStore, Serializer, StoreOptions, in_one_process
 from .result import AsyncResult
 from .serializers import Seal
@@ -37,8 +37,7 @@ from .settings import (
     store_and_name,
 )
 from .stores import OpenStores, StoreSource, find_store
-from .task import Call, CallOptions, Registry, Task
-from .waiting import Reader
+from .task import Registry, Task
 from .worker import Observer, WorkerOptions
 from .worker.held import HeldTable
 from .worker.launch import Started, WorkerParts, check_startable, run_workers, start_workers
@@ -49,15 +48,15 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class TaskQueue(Administration):
+class TaskQueue(Producing, Administration):
     """A queue of tasks on one store. Making one connects to nothing.
 
     Parameters, all optional:
 
-    * `store`: a redis-py client, a URL (``redis://``, ``rediss://``, ``unix://``, ``sqlite:///``, ``memory://``), or
-      the name of the queue on the default store, which is the URL in ``PYXQUEUE_URL``, else the SQLite file
-      ``.pyxqueue/queue.db`` below the current folder. A client is only read for where to connect; pyxqueue makes
-      connections of its own.
+    * `store`, or `client`: a redis-py client, a URL (``redis://``, ``rediss://``, ``unix://``, ``sqlite:///``,
+      ``memory://``), or the name of the queue on the default store, which is the URL in ``PYXQUEUE_URL``, else the
+      SQLite file ``.pyxqueue/queue.db`` below the current folder. A client is only read for where to connect;
+      pyxqueue makes connections of its own.
     * `stream_key`: the queue's name, and in Redis the key of its stream.
     * `consumer_group`: the group this side belongs to. Every group gets every task; within one, workers share them.
     * `serializer`: ``"json"`` (the default), ``"msgpack"``, ``"pickle"``, the name of one that is installed, or a
@@ -81,13 +80,14 @@ class TaskQueue(Administration):
     def __init__(
         self,
         store: Any = None,
-        *,
         stream_key: str | None = None,
+        *,
+        client: Any = None,
         consumer_group: str = "cg",
         serializer: str | Serializer = "json",
         accept: Iterable[str | Serializer] = (),
         seal: Seal | None = None,
-        lease: float | None = None,
+        lease: Seconds | None = None,
         queue_size: int | None = None,
         max_payload: int = MAX_PAYLOAD,
         max_result: int = MAX_PAYLOAD,
@@ -101,7 +101,7 @@ class TaskQueue(Administration):
         **unknown: Never,
     ) -> None:
         check_known(unknown, TaskQueue)
-        store, stream_key = store_and_name(store, stream_key)
+        store, stream_key = store_and_name(store, stream_key, client)
         if store is not None and broker is not None:
             raise ConfigurationError("give either a store, or broker= and results=")
         check_complete(broker=(broker, Broker), results=(broker if results is None else results, ResultStore))
@@ -137,6 +137,15 @@ class TaskQueue(Administration):
     def __repr__(self) -> str:
         return f"<TaskQueue {self.options.stream_key!r} group {self.options.group!r}, {len(self.registry)} tasks>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By name: whoever loads it needs the module that makes it, and finds its own queue there."""
+        return load, home_or_error(self, "__main__")
+
+    if not TYPE_CHECKING:  # a type checker must not think that there are more attributes
+
+        def __getattr__(self, name: str) -> Never:
+            raise no_attribute(self, name, QUEUE_HABITS)
+
     @property
     def stream_key(self) -> str:
         return self.options.stream_key
@@ -162,48 +171,32 @@ class TaskQueue(Administration):
         *,
         name: str | None = ...,
         retries: int = ...,
-        backoff: float = ...,
-        backoff_max: float = ...,
+        backoff: Seconds = ...,
+        backoff_max: Seconds = ...,
         jitter: float = ...,
         retry_on: ErrorTypes = ...,
         give_up_on: ErrorTypes = ...,
         max_crashes: int = ...,
-        timeout: float | None = ...,
-        hard_timeout: float | None = ...,
-        result_ttl: float = ...,
+        timeout: Seconds | None = ...,
+        hard_timeout: Seconds | None = ...,
+        result_ttl: Seconds = ...,
     ) -> TaskDecorator: ...
     def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
         """Register a function as a task; calling what this returns enqueues a call.
 
-        Parameters, times in seconds: `name` (default: its import path); `retries` (0), with pauses that double from
-        `backoff` (1) to `backoff_max` (600), a part `jitter` (0.5) of each random; `retry_on` and `give_up_on`,
-        exception types; `max_crashes` (3), how often it may kill its process before it is buried; `timeout`, after
-        which `TimeLimitExceeded` is raised in it; `hard_timeout`, after which its process is killed (default
-        `timeout` + 10); `result_ttl` (a day), how long its result can be read.
+        Parameters, times in seconds or as a `timedelta`: `name` (default: its import path); `retries` (0), with
+        pauses that double from `backoff` (1) to `backoff_max` (600), a part `jitter` (0.5) of each random; `retry_on`
+        and `give_up_on`, exception types; `max_crashes` (3), how often it may kill its process before it is buried;
+        `timeout`, after which `TimeLimitExceeded` is raised in it; `hard_timeout`, after which its process is killed
+        (default `timeout` + 10); `result_ttl` (a day), how long its result can be read.
 
         Raises `DuplicateTaskError` if another function has the name, `ConfigurationError` for a lambda without one.
         """
         decorator = TaskDecorator(self.codec, self.registry, self, **options)
         return decorator if function is None else decorator(function)
 
-    def enqueue(self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions) -> list[AsyncResult[Any]]:
-        """What a `Task` calls when it is called; use the task."""
-        messages = [self._message(task, call, options) for call in calls]
-        stores = self.stores
-        stores.broker.enqueue(messages)
-        return self._handles(messages, stores)
-
-    async def aenqueue(
-        self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions
-    ) -> list[AsyncResult[Any]]:
-        """`enqueue` for asyncio."""
-        messages = [self._message(task, call, options) for call in calls]
-        stores = self.stores
-        await stores.producer.enqueue(messages)
-        return self._handles(messages, stores)
-
     def result(self, task_id: str | bytes) -> AsyncResult[Any]:
-        return AsyncResult(_reader(self.stores, self.codec), id_text(task_id))
+        return AsyncResult(self._reader(self.stores), id_text(task_id))
 
     def update_task_progress(self, progress: float | str) -> None:
         """Say, inside a running task, how far it is: a number (a percentage, unless the task says a total with
@@ -212,24 +205,6 @@ class TaskQueue(Administration):
             current_task().progress(0, None, progress)
         else:
             current_task().progress(progress)
-
-    def _message(self, task: Task[..., Any], call: Call, options: CallOptions) -> Message:
-        task_id = new_id() if options.task_id is None else options.task_id
-        headers = NO_HEADERS if options.headers is None else dict(options.headers)
-        body, serializer, seal = self.codec.seal_call(task.name, task_id, *call, headers)
-        return Message(
-            id=task_id,
-            name=task.name,
-            body=body,
-            serializer=serializer,
-            seal=seal,
-            delay=_delay_ms(options),
-            headers=headers,
-        )
-
-    def _handles(self, messages: Sequence[Message], stores: OpenStores) -> list[AsyncResult[Any]]:
-        reader = _reader(stores, self.codec)
-        return [AsyncResult(reader, message.id, message.name) for message in messages]
 
     # Stores
 
@@ -274,7 +249,7 @@ class TaskQueue(Administration):
         *,
         threads: int | None = None,
         concurrency: int | None = None,
-        grace: float = DEFAULT_GRACE,
+        grace: Seconds = DEFAULT_GRACE,
         parent: int | None = None,
     ) -> None:
         """Start worker processes and block until SIGTERM or SIGINT; must be called in the main thread.
@@ -301,7 +276,7 @@ class TaskQueue(Administration):
         *,
         threads: int | None = None,
         concurrency: int | None = None,
-        grace: float = DEFAULT_GRACE,
+        grace: Seconds = DEFAULT_GRACE,
     ) -> None:
         """`run` in a process of its own, with the tasks that are defined by now; returns at once. They stop with
         `shutdown`, or when this program ends."""
@@ -324,7 +299,7 @@ class TaskQueue(Administration):
         return serve(lambda name, table: parts.make_worker(options, name, table), consumer, table, supervisor)
 
     def _worker_options(
-        self, nworkers: int | None, threads: int | None, concurrency: int | None, grace: float
+        self, nworkers: int | None, threads: int | None, concurrency: int | None, grace: Seconds
     ) -> WorkerOptions:
         if self._running or self._started is not None:
             raise AlreadyRunningError(f"{self!r} already has workers; stop them with a signal, or with shutdown()")
@@ -368,13 +343,3 @@ def configure_logging() -> None:
     """Show the log of a worker that a script runs, unless the script has set up logging by itself."""
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-
-def _reader(stores: OpenStores, codec: Codec) -> Reader:
-    return Reader(stores.results, stores.inspector, stores.producer, codec)
-
-
-def _delay_ms(options: CallOptions) -> int:
-    if options.eta is not None:
-        return max(0, round((options.eta - datetime.now(UTC)).total_seconds() * 1000))
-    return 0 if options.delay is None else round(options.delay * 1000)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator, Iterator
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast
 
 from attrs import evolve
 
 from .bar import ProgressBar
 from .clock import Seconds
 from .errors import ResultTimeoutError, TaskCancelledError
+from .habits import RESULT_HABITS, no_attribute
 from .message import Progress, Record, TaskInfo, TaskStatus
+from .names import home_or_error, load
 from .reasons import known, task_error
 from .views import task_dict
 from .waiting import End, Limit, Reader, arun, ends, next_info, run
@@ -149,6 +151,15 @@ class AsyncResult(Generic[R]):
     def __repr__(self) -> str:
         return f"<AsyncResult {self._task_name or 'task'} {self.task_id}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The name of its queue, and the id: whoever loads it needs the module that makes the queue."""
+        return _found, (*home_or_error(self._reader.queue, "__main__"), self.task_id, self._task_name)
+
+    if not TYPE_CHECKING:  # a type checker must not think that there are more attributes
+
+        def __getattr__(self, name: str) -> Never:
+            raise no_attribute(self, name, RESULT_HABITS)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, AsyncResult) and other.task_id == self.task_id
 
@@ -190,6 +201,12 @@ class AsyncResult(Generic[R]):
         self._value = self._reader.codec.open_result(end)
         self._success = None
         return cast(R, self._value)
+
+
+def _found(module: str, queue: str, task_id: str, task_name: str | None) -> AsyncResult[Any]:
+    """The handle that was pickled like this."""
+    handle: AsyncResult[Any] = load(module, queue).result(task_id)
+    return AsyncResult(handle._reader, task_id, task_name)  # noqa: SLF001 - a handle of our own
 
 
 class Watch:

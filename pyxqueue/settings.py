@@ -11,6 +11,7 @@ from typing import Any
 
 from typing_extensions import get_protocol_members
 
+from .clock import Seconds, in_seconds
 from .errors import ConfigurationError
 from .policy import MAX_SECONDS
 from .protocols import Serializer
@@ -44,8 +45,12 @@ def find_serializer(given: str | Serializer) -> Serializer:
     raise ConfigurationError(f"there is no serializer {given!r}, only {names}; or give an object")
 
 
-def store_and_name(store: Any, stream_key: str | None) -> tuple[Any, str | None]:
+def store_and_name(store: Any, stream_key: str | None, client: Any) -> tuple[Any, str | None]:
     """A text without a scheme is the queue's name on the default store. Raises `ConfigurationError`."""
+    if client is not None:
+        if store is not None:
+            raise ConfigurationError("give either a store, or client=: they are two names of one argument")
+        store = client
     if not isinstance(store, str) or "://" in store:
         return store, stream_key
     if stream_key is not None:
@@ -70,12 +75,12 @@ def seal_of_environment() -> Seal | None:
         raise ConfigurationError(f"{SEAL_VARIABLE}: {error}") from None
 
 
-def lease_ms(given: float | None) -> int | None:
+def lease_ms(given: Seconds | None) -> int | None:
     """The lease in ms: as given in seconds, else from ``PYXQUEUE_LEASE``, else None. Raises `ConfigurationError`."""
     text = os.environ.get(LEASE_VARIABLE)
     if given is None and not text:
         return None
-    name, value = (LEASE_VARIABLE, text) if given is None else ("lease", given)
+    name, value = (LEASE_VARIABLE, text) if given is None else ("lease", in_seconds(given))
     try:
         ms = round(float(value or 0) * 1000)
     except (TypeError, ValueError, OverflowError):

@@ -6,24 +6,25 @@ import functools
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Never, Protocol, TypeVar, cast
 
 from attrs import Attribute, field, frozen, validators
 from typing_extensions import ParamSpec
 
+from .calls import Call, CallOptions, Signature
+from .clock import Seconds, in_seconds
 from .context import TaskContext, enter, leave
-from .errors import ArgumentError, ConfigurationError, DuplicateTaskError
-from .message import NAME_PATTERN, valid_id
-from .names import qualified_name
-from .policy import MAX_SECONDS, RetryPolicy, seconds
+from .errors import ConfigurationError, DuplicateTaskError
+from .habits import TASK_HABITS, explains_options, no_attribute
+from .message import NAME_PATTERN
+from .names import home_or_error, load, qualified_name
+from .policy import MAX_SECONDS, RetryPolicy
 from .result import AsyncResult
-from .serializers.tags import is_encodable
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Call = tuple[Sequence[Any], Mapping[str, Any]]
-"""The arguments of one call, by position and by name."""
 
 
 def _duration(_instance: object, attribute: Attribute[Any], value: object) -> None:
@@ -38,11 +39,11 @@ class TaskOptions:
     policy: RetryPolicy = RetryPolicy()
     retry_on: tuple[type[BaseException], ...] = (Exception,)
     give_up_on: tuple[type[BaseException], ...] = ()
-    timeout: float | None = field(default=None, validator=validators.optional(_duration))
+    timeout: float | None = field(default=None, converter=in_seconds, validator=validators.optional(_duration))
     """Soft limit: `TimeLimitExceeded` is raised inside the task."""
-    hard_timeout: float | None = field(default=None, validator=validators.optional(_duration))
+    hard_timeout: float | None = field(default=None, converter=in_seconds, validator=validators.optional(_duration))
     """Hard limit: the worker process is killed and replaced. By default `timeout` + 10 s, where there is one."""
-    result_ttl: float = field(default=86_400.0, validator=_duration)
+    result_ttl: float = field(default=86_400.0, converter=in_seconds, validator=_duration)
     """How long the result can be read."""
 
     @property
@@ -53,42 +54,16 @@ class TaskOptions:
         return None if self.timeout is None else self.timeout + 10.0
 
 
-def _text_pairs(_instance: object, attribute: Attribute[Any], value: Mapping[str, str]) -> None:
-    texts = [text for pair in value.items() for text in pair] if isinstance(value, Mapping) else [None]
-    if not all(isinstance(text, str) and is_encodable(text) for text in texts):
-        raise ValueError(f"{attribute.name}={value!r} must map texts to texts")
-
-
-@frozen
-class CallOptions:
-    """What can differ from call to call."""
-
-    delay: float | None = field(default=None, validator=validators.optional(seconds))
-    """Seconds from now, by the store's clock."""
-    eta: datetime | None = None
-    """A moment with a time zone; turned into a delay by this machine's clock."""
-    task_id: str | None = None
-    headers: Mapping[str, str] | None = field(default=None, validator=validators.optional(_text_pairs))
-
-    def __attrs_post_init__(self) -> None:
-        if self.eta is not None and not isinstance(self.eta, datetime):
-            raise ValueError(f"eta={self.eta!r} must be a datetime")
-        if self.eta is not None and self.delay is not None:
-            raise ConfigurationError("give either delay= or eta=, not both")
-        if self.eta is not None and self.eta.tzinfo is None:
-            raise ConfigurationError("eta= needs a time zone: datetime.now(timezone.utc) + timedelta(...)")
-        if self.task_id is not None:
-            valid_id(self.task_id)
-
-
 class Submit(Protocol):
     """What a task needs from its queue: take these calls and answer their handles. Injected, so that tasks know no
-    queue."""
+    queue. `task_ids`: one for each call, instead of new ones."""
 
-    def enqueue(self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions) -> list[AsyncResult[Any]]: ...
+    def enqueue_calls(
+        self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions, task_ids: Sequence[str] | None = None
+    ) -> list[AsyncResult[Any]]: ...
 
-    def aenqueue(
-        self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions
+    def aenqueue_calls(
+        self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions, task_ids: Sequence[str] | None = None
     ) -> Awaitable[list[AsyncResult[Any]]]: ...
 
 
@@ -102,38 +77,70 @@ class Task(Generic[P, R]):
         self.options = options
         self.call_options = CallOptions()
         self._submit = submit
-        self._signature = inspect.signature(function)
-        self._positional = _plain_arity(self._signature)
+        self._signature = Signature(name, function)
+        self._origin: Task[P, R] = self
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Enqueue one call. Raises `ArgumentError` for arguments the function does not take, `SerializationError` for
         values the serializer does not carry, `BrokerUnavailableError` if the store cannot be reached."""
-        self._check(args, kwargs)
-        return cast("AsyncResult[R]", self._submit.enqueue(self, [(args, kwargs)], self.call_options)[0])
+        self._signature.check(args, kwargs)
+        return cast("AsyncResult[R]", self._submit.enqueue_calls(self, [(args, kwargs)], self.call_options)[0])
 
     enqueue = __call__
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """`enqueue` for asyncio: the loop is not blocked."""
-        self._check(args, kwargs)
-        return cast("AsyncResult[R]", (await self._submit.aenqueue(self, [(args, kwargs)], self.call_options))[0])
+        self._signature.check(args, kwargs)
+        return cast("AsyncResult[R]", (await self._submit.aenqueue_calls(self, [(args, kwargs)], self.call_options))[0])
 
-    def map(self, calls: Iterable[Sequence[Any]]) -> list[AsyncResult[R]]:
-        """Enqueue one call per item of `calls`, each a sequence of positional arguments, in few round trips.
+    def map(
+        self,
+        calls: Iterable[Sequence[Any] | Mapping[str, Any]],
+        /,
+        *,
+        task_ids: Iterable[str] | None = None,
+        **common: Any,
+    ) -> list[AsyncResult[R]]:
+        """Enqueue one call per item of `calls`, in few round trips: each is a sequence of arguments, or a mapping of
+        named ones.
 
-        Nothing is enqueued if one of them does not fit the function.
+        `task_ids`, an id of your own for each; `common`, named arguments that all calls have. Of a list all calls are
+        checked first, and nothing is enqueued if one of them does not fit the function. An iterator is enqueued as it
+        goes, 256 calls at a time; where one of them is refused, those before its batch are enqueued, as a note on the
+        error says.
         """
-        listed: list[Call] = []
-        for args in calls:
-            if isinstance(args, str | bytes) or not isinstance(args, Sequence):
-                raise ArgumentError(
-                    f"{self.name}.map() takes sequences of arguments: [(1,), (2,)], not [{args!r}, ...]"
-                )
-            self._check(args, {})
-            listed.append((args, {}))
-        if listed and self.call_options.task_id is not None:
-            raise ConfigurationError("map() makes many tasks: they cannot share one task_id=")
-        return self._submit.enqueue(self, listed, self.call_options)
+        handles: list[AsyncResult[R]] = []
+        with self._mapping(handles):
+            for batch, ids in self._signature.batches(calls, task_ids, common):
+                handles += self._submit.enqueue_calls(self, batch, self.call_options, ids)
+        return handles
+
+    async def amap(
+        self,
+        calls: Iterable[Sequence[Any] | Mapping[str, Any]],
+        /,
+        *,
+        task_ids: Iterable[str] | None = None,
+        **common: Any,
+    ) -> list[AsyncResult[R]]:
+        """`map` for asyncio: the loop is not blocked."""
+        handles: list[AsyncResult[R]] = []
+        with self._mapping(handles):
+            for batch, ids in self._signature.batches(calls, task_ids, common):
+                handles += await self._submit.aenqueue_calls(self, batch, self.call_options, ids)
+        return handles
+
+    @contextmanager
+    def _mapping(self, handles: Sequence[AsyncResult[R]]) -> Iterator[None]:
+        """One id is not for many calls; and an error says how many were enqueued before it."""
+        if self.call_options.task_id is not None:
+            raise ConfigurationError("map() makes many tasks, which cannot share one task_id=: give it task_ids=")
+        try:
+            yield
+        except BaseException as error:
+            if handles:
+                error.add_note(f"{len(handles)} calls of {self.name} were enqueued before, up to {handles[-1].task_id}")
+            raise
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function here and now; nothing is enqueued. An ``async def`` returns its coroutine.
@@ -147,17 +154,18 @@ class Task(Generic[P, R]):
             leave(token)
         return cast(R, _local(self.name, value) if inspect.iscoroutine(value) else value)
 
+    @explains_options
     def with_options(
         self,
         *,
-        delay: float | None = None,
+        delay: Seconds | None = None,
         eta: datetime | None = None,
         task_id: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Task[P, R]:
         """The same task with these options, and no others, for the next calls; this one is left as it is.
 
-        Parameters: `delay`, seconds; `eta`, an aware datetime; `task_id`, your own id, at most 64 of
+        Parameters: `delay`, seconds or a `timedelta`; `eta`, an aware datetime; `task_id`, your own id, at most 64 of
         ``[A-Za-z0-9_.-]``: enqueueing an id twice runs it once; `headers`, text pairs that travel with the message.
         Raises `ConfigurationError` for an option that cannot be used.
         """
@@ -166,19 +174,37 @@ class Task(Generic[P, R]):
             copy.call_options = CallOptions(delay, eta, task_id, headers)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"{self.name}.with_options: {error}") from error
+        copy._origin = self._origin
         return copy
 
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
 
-    def _check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Bind as Python would; the usual case of plain positional arguments is only counted."""
-        if not kwargs and self._positional and self._positional[0] <= len(args) <= self._positional[1]:
-            return
-        try:
-            self._signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise ArgumentError(f"{self.name}{self._signature} cannot take this call: {error}") from None
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By name, as functions are pickled: whoever loads it needs the module, and finds its own task there."""
+        module, name = home_or_error(self._origin, self.function.__module__, self.function)
+        return _found, (module, name, self.call_options)
+
+    def __copy__(self) -> Task[P, R]:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Task[P, R]:
+        return self
+
+    if not TYPE_CHECKING:  # a type checker must not think that there are more attributes
+
+        def __getattr__(self, name: str) -> Never:
+            raise no_attribute(self, name, TASK_HABITS, self.name.rpartition(".")[2])
+
+
+def _found(module: str, name: str, options: CallOptions) -> Task[..., Any]:
+    """The task that was pickled by this name, with its options."""
+    task: Task[..., Any] = load(module, name)
+    if options == task.call_options:
+        return task
+    copy = task.with_options()
+    copy.call_options = options
+    return copy
 
 
 def _nowhere(name: str) -> TaskContext:
@@ -193,14 +219,6 @@ async def _local(name: str, coroutine: Coroutine[Any, Any, R]) -> R:
         return await coroutine
     finally:
         leave(token)
-
-
-def _plain_arity(signature: inspect.Signature) -> tuple[int, int] | None:
-    """How many positional arguments fit, if the signature has nothing but plain parameters."""
-    parameters = signature.parameters.values()
-    if any(p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters):
-        return None
-    return sum(p.default is p.empty for p in parameters), len(parameters)
 
 
 def task_name(function: Callable[..., Any], given: str | None) -> str:

@@ -50,6 +50,8 @@ class Reader:
     inspector: Inspector
     producer: AsyncProducer
     codec: Codec
+    queue: object
+    """Whose stores they are; a handle is pickled by its name."""
 
     @property
     def one_store(self) -> bool:

@@ -21,6 +21,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "waiting",
         "gathering",
         "habits",
+        "calls",
+        "producing",
         "execution",
         "views",
         "administration",

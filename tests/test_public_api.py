@@ -95,23 +95,25 @@ def members(kind: type) -> Mapping[str, str]:
 SIGNATURES: Mapping[type, Mapping[str, str]] = {
     TaskQueue: {
         "__init__": (
-            "(self, store: Any = None, *, stream_key: str | None = None, consumer_group: str = 'cg', "
-            "serializer: str | Serializer = 'json', accept: Iterable[str | Serializer] = (), seal: Seal | "
-            "None = None, lease: float | None = None, queue_size: int | None = None, max_payload: int = "
-            "1048576, max_result: int = 1048576, worker_prefix: str = '', timeout: int = 2000, observer: "
-            "Observer | None = None, eager: bool | None = None, propagate: bool = False, broker: Broker | "
-            "None = None, results: ResultStore | None = None, **unknown: Never) -> None"
+            "(self, store: Any = None, stream_key: str | None = None, *, client: Any = None, consumer_group: "
+            "str = 'cg', serializer: str | Serializer = 'json', accept: Iterable[str | Serializer] = (), "
+            "seal: Seal | None = None, lease: Seconds | None = None, queue_size: int | None = None, "
+            "max_payload: int = 1048576, max_result: int = 1048576, worker_prefix: str = '', timeout: int = "
+            "2000, observer: Observer | None = None, eager: bool | None = None, propagate: bool = False, "
+            "broker: Broker | None = None, results: ResultStore | None = None, **unknown: Never) -> None"
         ),
-        "aenqueue": (
-            "(self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions) -> list[AsyncResult[Any]]"
+        "aenqueue_calls": (
+            "(self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions, task_ids: "
+            "Sequence[str] | None = None) -> list[AsyncResult[Any]]"
         ),
         "cancel_task": "(self, task_id: str | bytes) -> bool",
         "clear_tasks": "(self, start: str | bytes = '-', end: str | bytes = '+', count: int | None = None) -> int",
         "close": "(self) -> None",
         "consumer_group": "attribute",
         "eager": "attribute",
-        "enqueue": (
-            "(self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions) -> list[AsyncResult[Any]]"
+        "enqueue_calls": (
+            "(self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions, task_ids: "
+            "Sequence[str] | None = None) -> list[AsyncResult[Any]]"
         ),
         "gc": "(self) -> int",
         "get_task": "(self, task_id: str | bytes) -> dict[str, Any]",
@@ -126,7 +128,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "retry_task": "(self, task_id: str | bytes) -> AsyncResult[Any]",
         "run": (
             "(self, nworkers: int | None = None, *, threads: int | None = None, concurrency: int | None = "
-            "None, grace: float = 25.0, parent: int | None = None) -> None"
+            "None, grace: Seconds = 25.0, parent: int | None = None) -> None"
         ),
         "serve_child": (
             "(self, consumer: str, table_fd: int, supervisor: int, threads: int | None, concurrency: int | None) -> int"
@@ -134,7 +136,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "shutdown": "(self) -> None",
         "start": (
             "(self, nworkers: int | None = None, *, threads: int | None = None, concurrency: int | None = "
-            "None, grace: float = 25.0) -> None"
+            "None, grace: Seconds = 25.0) -> None"
         ),
         "store": "attribute",
         "stores": "attribute",
@@ -147,12 +149,19 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "__call__": "(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]",
         "__init__": "(self, function: Callable[P, Any], name: str, options: TaskOptions, submit: Submit) -> None",
         "aenqueue": "(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]",
+        "amap": (
+            "(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]], /, *, task_ids: Iterable[str] | None "
+            "= None, **common: Any) -> list[AsyncResult[R]]"
+        ),
         "call": "(self, *args: P.args, **kwargs: P.kwargs) -> R",
         "enqueue": "(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]",
-        "map": "(self, calls: Iterable[Sequence[Any]]) -> list[AsyncResult[R]]",
+        "map": (
+            "(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]], /, *, task_ids: Iterable[str] | None "
+            "= None, **common: Any) -> list[AsyncResult[R]]"
+        ),
         "with_options": (
-            "(self, *, delay: float | None = None, eta: datetime | None = None, task_id: str | None = None, "
-            "headers: Mapping[str, str] | None = None) -> Task[P, R]"
+            "(self, *, delay: Seconds | None = None, eta: datetime | None = None, task_id: str | None = None,"
+            " headers: Mapping[str, str] | None = None) -> Task[P, R]"
         ),
     },
     AsyncResult: {

@@ -6,6 +6,7 @@ import os
 
 from attrs import field, frozen, validators
 
+from ..clock import in_seconds
 from ..policy import seconds, whole_number
 
 DEFAULT_GRACE = 25.0
@@ -23,7 +24,7 @@ class WorkerOptions:
     """Tasks that run at once in each process, in threads; None: one, without a thread."""
     concurrency: int | None = field(default=None, validator=validators.optional(whole_number(1)))
     """``async def`` tasks that run at once in each process; None: 100 if the queue has such tasks."""
-    grace: float = field(default=DEFAULT_GRACE, validator=seconds)
+    grace: float = field(default=DEFAULT_GRACE, converter=in_seconds, validator=seconds)
     """How long running tasks may go on after a signal to stop."""
     prefix: str = ""
     """In front of the workers' names."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -134,6 +135,45 @@ def test_a_client_is_a_recipe() -> None:
 
     assert handle.get(timeout=0) == b"\xff"
     queue.close()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda client: TaskQueue(client, "mail"),
+        lambda client: TaskQueue(client, stream_key="mail"),
+        lambda client: TaskQueue(client=client, stream_key="mail"),
+        lambda client: TaskQueue(store=client, stream_key="mail"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["client", "url"])
+def test_the_ways_to_name_a_store_and_a_queue(make: Callable[[Any], TaskQueue], kind: str) -> None:
+    """By place or by name; nothing is connected yet."""
+    store = redis.Redis(port=1) if kind == "client" else "redis://127.0.0.1:1/0"
+
+    queue = make(store)
+
+    assert (queue.store, queue.stream_key) == (store, "mail")
+
+
+def test_a_client_alone_has_the_queue_of_the_seeds() -> None:
+    """Its stream is called tasks."""
+    assert TaskQueue(redis.Redis(port=1)).stream_key == TaskQueue(client=redis.Redis(port=1)).stream_key == "tasks"
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: TaskQueue("redis://db", client=redis.Redis()), "give either a store, or client="),
+        (lambda: TaskQueue("mail", "other"), "has two names"),
+        (lambda: TaskQueue(client="mail", stream_key="other"), "has two names"),
+        (lambda: TaskQueue(client=redis.Redis(), broker=MemoryBackend(MemoryStore(), StoreOptions())), "give either"),
+    ],
+)
+def test_a_store_is_named_once(make: Callable[[], TaskQueue], why: str) -> None:
+    """Whatever the names."""
+    with pytest.raises(ConfigurationError, match=why):
+        make()
 
 
 def test_a_queue_can_be_closed_and_used_again() -> None:

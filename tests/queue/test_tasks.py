@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -253,7 +254,9 @@ def test_a_function_kept_in_a_class_is_a_function(queue: TaskQueue) -> None:
         ({"retries": "many"}, "many|str"),
         ({"retry_on": "ValueError"}, "'ValueError' is no exception type"),
         ({"give_up_on": (int,)}, "<class 'int'> is no exception type"),
-        ({"retry": 3, "bogus": 1}, "no option bogus, retry; there are name, retries, .*max_crashes, .*result_ttl$"),
+        ({"bogus": 1, "other": 2}, "no option bogus, other; there are name, retries, .*max_crashes, .*result_ttl$"),
+        ({"max_retries": 3}, r"no option max_retries \(max_retries: retries=\); there are name, retries, "),
+        ({"timeuot": 3}, r"no option timeuot \(timeuot: did you mean timeout=\?\); there are name, "),
     ],
 )
 def test_options_are_checked(queue: TaskQueue, options: dict[str, Any], why: str) -> None:
@@ -341,6 +344,126 @@ def test_an_id_is_enqueued_once(queue: TaskQueue) -> None:
     assert second.get() == 2
 
 
+def connected(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives the function its first argument, as decorators do that open a connection."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(10, *args, **kwargs)
+
+    return wrapper
+
+
+def for_tenant(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Takes an argument that the function does not have."""
+
+    @functools.wraps(function)
+    def wrapper(tenant: int, *args: Any, **kwargs: Any) -> Any:
+        return tenant * function(*args, **kwargs)
+
+    return wrapper
+
+
+def signed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Has a signature of its own, which `functools.wraps` hands on to whatever wraps it."""
+    function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return function
+
+
+@pytest.mark.parametrize("inner", [lambda function: function, signed], ids=["plain", "signed"])
+def test_a_call_fits_what_is_called(queue: TaskQueue, inner: Callable[..., Any]) -> None:
+    """Not what another decorator has wrapped."""
+    one = queue.task(name="one")(connected(inner(lambda first, second: (first, second))))
+    two = queue.task(name="two")(for_tenant(inner(lambda number=1: number)))
+
+    handles = [one(1), one(second=2), two(3), two(3, 4), two(tenant=5, number=6)]
+    drain(queue)
+    assert [handle.get() for handle in handles] == [(10, 1), (10, 2), 3, 12, 30]
+    with pytest.raises(ArgumentError, match=r"two\(tenant, .*\) cannot take this call: missing a required argument"):
+        two()
+
+
+def test_a_method_with_an_object_keeps_its_signature(queue: TaskQueue) -> None:
+    """The object counts for none."""
+    task: Any = queue.task(Shop().sell)
+
+    with pytest.raises(ArgumentError, match=r"sell\(thing: 'str'\) -> 'None' cannot take this call: too many"):
+        task("tea", "coffee")
+
+
+def amap(task: Task[..., Any], calls: Any, **more: Any) -> list[AsyncResult[Any]]:
+    return asyncio.run(task.amap(calls, **more))
+
+
+def map_(task: Task[..., Any], calls: Any, **more: Any) -> list[AsyncResult[Any]]:
+    return task.map(calls, **more)
+
+
+maps = pytest.mark.parametrize("mapped", [map_, amap], ids=["map", "amap"])
+
+
+@maps
+def test_map_takes_named_arguments(queue: TaskQueue, mapped: Any) -> None:
+    """Of each call as a mapping, of all calls as its own."""
+    handles = mapped(queue.task(add), [{"a": 1}, (2,), {"a": 3, "double": False}], b=10, double=True)
+    drain(queue)
+
+    assert [handle.get() for handle in handles] == [22, 24, 13]
+
+
+@maps
+def test_map_takes_ids(queue: TaskQueue, mapped: Any) -> None:
+    """One for each call, so that a second run of the program enqueues nothing."""
+    task = queue.task(add)
+    for _ in range(2):
+        handles = mapped(task, [(n,) for n in range(3)], task_ids=(f"order-{n}" for n in range(3)))
+
+    assert [handle.task_id for handle in handles] == ["order-0", "order-1", "order-2"]
+    assert drain(queue) == 3
+
+
+@pytest.mark.parametrize(
+    ("ids", "why"),
+    [
+        (["a"], "has fewer ids than there are calls"),
+        (["a", "b", "c"], "has more ids than there are calls: 'c' is left over"),
+        (["a", "b c"], "task id 'b c' is not valid"),
+        ("ab", "task_ids='ab' must be one id for each call"),
+    ],
+)
+def test_map_needs_as_many_ids(queue: TaskQueue, ids: Any, why: str) -> None:
+    """Of a list of calls none is enqueued otherwise."""
+    with pytest.raises(ConfigurationError, match=why):
+        queue.task(add).map([(1,), (2,)], task_ids=ids)
+    assert queue.task_total() == 0
+
+
+@maps
+def test_map_streams_an_iterator(queue: TaskQueue, mapped: Any) -> None:
+    """No more than a batch of its calls is taken before they are enqueued."""
+    ahead = []
+
+    def numbers() -> Iterator[tuple[int, ...]]:
+        for number in range(1000):
+            ahead.append(number - queue.task_total())
+            yield (number,)
+
+    handles = mapped(queue.task(add), numbers())
+
+    assert len(handles) == queue.task_total() == 1000
+    assert max(ahead) == 255
+
+
+def test_what_an_iterator_gave_before_an_error_is_enqueued(queue: TaskQueue) -> None:
+    """A note on the error says how much that was."""
+    task = queue.task(add)
+
+    with pytest.raises(ArgumentError) as caught:
+        task.map((n, n) if n < 300 else () for n in range(1000))
+    assert queue.task_total() == 256
+    assert caught.value.__notes__[0].startswith(f"256 calls of {task.name} were enqueued before, up to ")
+
+
 def test_map_enqueues_many(queue: TaskQueue) -> None:
     """From any iterable of sequences; the handles are in order."""
     task = queue.task(add)
@@ -352,7 +475,7 @@ def test_map_enqueues_many(queue: TaskQueue) -> None:
     assert task.map([]) == []
 
 
-@pytest.mark.parametrize("calls", [["ab"], [b"ab"], [1], [{"a": 1}]])
+@pytest.mark.parametrize("calls", [["ab"], [b"ab"], [1], "ab", 3, {"a": 1}])
 def test_map_takes_sequences_of_arguments(queue: TaskQueue, calls: Any) -> None:
     """A text is a sequence too, and never meant as one."""
     with pytest.raises(ArgumentError, match=r"add.map\(\) takes sequences of arguments"):
@@ -369,7 +492,7 @@ def test_map_enqueues_all_or_nothing(queue: TaskQueue, bad: tuple[Any, ...]) -> 
 
 def test_map_needs_an_id_for_each(queue: TaskQueue) -> None:
     """One id cannot be shared."""
-    with pytest.raises(ConfigurationError, match="cannot share one task_id="):
+    with pytest.raises(ConfigurationError, match="cannot share one task_id=: give it task_ids="):
         queue.task(add).with_options(task_id="one").map([(1,), (2,)])
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import assert_type
+from datetime import datetime, timedelta
+from typing import Any, assert_type
 
 from pyxqueue import (
     AsyncResult,
     EagerSession,
     Progress,
+    PyxqueueError,
     Task,
     TaskContext,
     TaskQueue,
     TaskSettled,
     TaskStarted,
     TaskStatus,
+    agather,
+    as_completed,
     current_task,
     eager_mode,
+    gather,
     track,
 )
 
@@ -51,6 +55,8 @@ def a_task_keeps_its_signature() -> None:
     assert_type(plain.call("a"), bytes)
     assert_type(plain.map([("a",), ("b",)]), list[AsyncResult[bytes]])
     assert_type(plain.with_options(delay=60, headers={"a": "b"}), Task[[str], bytes])
+    assert_type(plain.map(({"url": text} for text in "ab"), task_ids=["a", "b"], times=1), list[AsyncResult[bytes]])
+    assert_type(plain.with_options(delay=timedelta(minutes=1)), Task[[str], bytes])
     assert_type(plain.with_options(eta=datetime.now().astimezone())("a"), AsyncResult[bytes])
 
 
@@ -64,6 +70,8 @@ def a_handle_knows_its_value() -> None:
     handle = plain("a")
     assert_type(handle.get(timeout=5), bytes)
     assert_type(handle.get(show_progress=True), bytes)
+    assert_type(handle.get(timedelta(seconds=1)), bytes)
+    assert_type(handle.info(), dict[str, Any])
     assert_type(handle(block=False), bytes | None)
     assert_type(handle.state, TaskStatus)
     assert_type(handle.progress, Progress | None)
@@ -73,11 +81,34 @@ def a_handle_knows_its_value() -> None:
         assert_type(step, Progress)
 
 
+def handles_are_gathered() -> None:
+    handles = [plain("a"), coroutine("b")]
+    assert_type(gather(handles), list[bytes])
+    assert_type(gather(handles, timeout=1, return_exceptions=True), list[bytes | PyxqueueError])
+    for handle in as_completed(handles):
+        assert_type(handle.get(), bytes)
+
+
+async def handles_are_gathered_in_asyncio() -> None:
+    handles = await plain.amap([("a",), ("b",)])
+    assert_type(handles, list[AsyncResult[bytes]])
+    assert_type(await agather(handles), list[bytes])
+    assert_type(await agather(handles, return_exceptions=True), list[bytes | PyxqueueError])
+    async for handle in as_completed(handles, timeout=1):
+        assert_type(await handle, bytes)
+
+
 async def a_handle_can_be_awaited() -> None:
     handle = await plain.aenqueue("a")
     assert_type(handle, AsyncResult[bytes])
     assert_type(await handle, bytes)
     assert_type(await handle.aget(timeout=1), bytes)
+    assert_type(await handle.astate(), TaskStatus)
+    assert_type(await handle.aprogress(), Progress | None)
+    assert_type(await handle.adone(), bool)
+    assert_type(await handle.ainfo(), dict[str, Any])
+    assert_type(await handle.acancel(), bool)
+    await handle.aforget()
     async for step in handle.watch():
         assert_type(step, Progress)
 
@@ -92,8 +123,14 @@ def observe(event: TaskStarted | TaskSettled) -> None:
     assert_type(event.task_id, str)
 
 
+client: Any = None
+TaskQueue("redis://localhost", "a")
+TaskQueue(client, "a")
+TaskQueue(client, stream_key="a")
+TaskQueue(client=client, stream_key="a")
 TaskQueue("redis://localhost", stream_key="a", observer=observe, lease=5, serializer="msgpack", accept=["json"])
 
 with eager_mode(propagate=True) as session:
     assert_type(session, EagerSession)
     session.advance(1.5)
+    session.advance(timedelta(hours=1))

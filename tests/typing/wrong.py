@@ -8,7 +8,7 @@ Each line has the error that mypy must report, so that one which is no longer re
 
 from __future__ import annotations
 
-from pyxqueue import TaskQueue
+from pyxqueue import TaskQueue, gather
 
 queue = TaskQueue("typed")
 
@@ -37,6 +37,11 @@ def wrong_arguments() -> None:
 def wrong_options() -> None:
     fetch.with_options(delays=1)  # type: ignore[call-arg]
     fetch.map(["a", 1])  # type: ignore[list-item]
+    fetch.with_options(priority=1)  # type: ignore[call-arg]
+    queue.enqueue(fetch, "a")  # type: ignore[attr-defined]
+    fetch.delay("a")  # type: ignore[attr-defined]
+    fetch("a").ready()  # type: ignore[attr-defined]
+    gather(fetch("a"))  # type: ignore[call-overload]
     queue.task(retry=1)  # type: ignore[call-overload]
     TaskQueue("a", strem_key="b")  # type: ignore[arg-type]
 

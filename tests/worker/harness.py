@@ -25,10 +25,10 @@ from pyxqueue.worker.worker import Worker
 class NoSubmit:
     """Tasks of these tests are put on the queue as messages."""
 
-    def enqueue(self, *_: Any) -> Any:
+    def enqueue_calls(self, *_: Any) -> Any:
         raise AssertionError
 
-    aenqueue = enqueue
+    aenqueue_calls = enqueue_calls
 
 
 @define

@@ -1,0 +1,134 @@
+"""What can be asked of a call: its arguments, checked as Python would, in batches; and its options."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from types import FunctionType
+from typing import Any, TypeAlias
+
+from attrs import field, frozen, validators
+
+from .clock import in_seconds
+from .errors import ArgumentError, ConfigurationError
+from .message import valid_id
+from .policy import seconds
+from .serializers.tags import is_encodable
+
+Call: TypeAlias = tuple[Sequence[Any], Mapping[str, Any]]
+"""The arguments of one call, by position and by name."""
+_BATCH = 256
+"""Calls of an iterator that are taken from it before they are enqueued."""
+
+
+def _text_pairs(_instance: object, attribute: Any, value: Mapping[str, str]) -> None:
+    texts = [text for pair in value.items() for text in pair] if isinstance(value, Mapping) else [None]
+    if not all(isinstance(text, str) and is_encodable(text) for text in texts):
+        raise ValueError(f"{attribute.name}={value!r} must map texts to texts")
+
+
+@frozen
+class CallOptions:
+    """What can differ from call to call."""
+
+    delay: float | None = field(default=None, converter=in_seconds, validator=validators.optional(seconds))
+    """Seconds from now, by the store's clock."""
+    eta: datetime | None = None
+    """A moment with a time zone; turned into a delay by this machine's clock."""
+    task_id: str | None = None
+    headers: Mapping[str, str] | None = field(default=None, validator=validators.optional(_text_pairs))
+
+    def __attrs_post_init__(self) -> None:
+        if self.eta is not None and not isinstance(self.eta, datetime):
+            raise ValueError(f"eta={self.eta!r} must be a datetime")
+        if self.eta is not None and self.delay is not None:
+            raise ConfigurationError("give either delay= or eta=, not both")
+        if self.eta is not None and self.eta.tzinfo is None:
+            raise ConfigurationError("eta= needs a time zone: datetime.now(timezone.utc) + timedelta(...)")
+        if self.task_id is not None:
+            valid_id(self.task_id)
+
+
+class Signature:
+    """Which arguments a function takes: those that Python itself would accept.
+
+    What other decorators say (``__wrapped__``, ``__signature__``) does not count: one that adds an argument, or takes
+    one away, still shows the signature of what it wraps.
+    """
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        self._name = name
+        self._signature = inspect.signature(_bare(function), follow_wrapped=False)
+        self._positional = _plain_arity(self._signature)
+
+    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Bind as Python would; the usual case of plain positional arguments is only counted. Raises
+        `ArgumentError`."""
+        if not kwargs and self._positional and self._positional[0] <= len(args) <= self._positional[1]:
+            return
+        try:
+            self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise ArgumentError(f"{self._name}{self._signature} cannot take this call: {error}") from None
+
+    def batches(
+        self, calls: Iterable[Any], task_ids: Iterable[str] | None, common: Mapping[str, Any]
+    ) -> Iterator[tuple[list[Call], list[str] | None]]:
+        """The calls, checked, with their ids: all at once, but those of an iterator as it gives them."""
+        if isinstance(calls, str | bytes | Mapping) or not isinstance(calls, Iterable):
+            raise self._no_call(calls)
+        if isinstance(task_ids, str | bytes):
+            raise ConfigurationError(f"task_ids={task_ids!r} must be one id for each call: ['a', 'b']")
+        whole = isinstance(calls, Sequence)
+        source, ids = iter(calls), None if task_ids is None else iter(task_ids)
+        while batch := [self._call(one, common) for one in islice(source, None if whole else _BATCH)]:
+            yield batch, None if ids is None else self._ids(ids, len(batch), last=whole)
+        if ids is not None:
+            self._ids(ids, 0, last=True)
+
+    def _ids(self, ids: Iterator[str], count: int, *, last: bool) -> list[str]:
+        found = [valid_id(one) for one in islice(ids, count)]
+        if len(found) < count:
+            raise ConfigurationError(f"task_ids= has fewer ids than there are calls of {self._name}")
+        if last and (left := next(ids, None)) is not None:
+            raise ConfigurationError(f"task_ids= has more ids than there are calls: {left!r} is left over")
+        return found
+
+    def _call(self, given: Any, common: Mapping[str, Any]) -> Call:
+        """A call from a sequence of arguments, or from a mapping of named ones."""
+        args: Sequence[Any] = ()
+        if isinstance(given, Mapping):
+            common = {**common, **given}
+        elif isinstance(given, str | bytes) or not isinstance(given, Sequence):
+            raise self._no_call(given)
+        else:
+            args = given
+        self.check(args, common)
+        return args, common
+
+    def _no_call(self, given: object) -> ArgumentError:
+        return ArgumentError(
+            f"{self._name}.map() takes sequences of arguments, or mappings of named ones: [(1,), (2,)], not "
+            f"[{given!r}, ...]"
+        )
+
+
+def _bare(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function without what decorators have noted on it."""
+    if not isinstance(function, FunctionType) or "__signature__" not in vars(function):
+        return function
+    bare = FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    bare.__kwdefaults__ = function.__kwdefaults__
+    return bare
+
+
+def _plain_arity(signature: inspect.Signature) -> tuple[int, int] | None:
+    """How many positional arguments fit, if the signature has nothing but plain parameters."""
+    parameters = signature.parameters.values()
+    if any(p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters):
+        return None
+    return sum(p.default is p.empty for p in parameters), len(parameters)

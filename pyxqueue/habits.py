@@ -1,0 +1,111 @@
+"""What those who know other queues try first, and how it is said here. There are no aliases, only better errors."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from .errors import ArgumentError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _each(names: str, way: str) -> dict[str, str]:
+    return dict.fromkeys(names.split(), way)
+
+
+TASK_HABITS: Mapping[str, str] = {
+    **_each("delay send kiq submit push defer", "call the task to enqueue it: {name}(...)"),
+    **_each(
+        "apply_async send_with_options kicker configure schedule enqueue_in enqueue_at",
+        "options of a call: {name}.with_options(delay=60)(...)",
+    ),
+    **_each("apply call_local fn original_func original", "to run it here: {name}.call(...), or {name}.function"),
+    **_each("starmap chunks batch map_async", "many calls: {name}.map([(1,), (2,)])"),
+    **_each("s si signature subtask message pipe then chain", "let a task enqueue the next one"),
+    **_each("AsyncResult fetch", "a handle by its id: queue.result(task_id)"),
+    **_each("retry", "inside the task: raise pyxqueue.RetryLater(delay)"),
+    **_each("request update_state", "inside the task: pyxqueue.current_task(), pyxqueue.progress(...)"),
+}
+QUEUE_HABITS: Mapping[str, str] = {
+    **_each(
+        "enqueue enqueue_call enqueue_many send_task apply_async add_task submit put push delay defer",
+        "call a task to enqueue it: add(1, 2), or add.enqueue(1, 2)",
+    ),
+    **_each("enqueue_in enqueue_at schedule", "options of a call: add.with_options(delay=60)(1, 2)"),
+    **_each("actor job register", "a task is declared by @queue.task"),
+    **_each("worker Worker work start_worker consume", "workers: queue.run(), queue.start(), or `pyxqueue worker`"),
+    **_each("stop", "queue.shutdown() stops what queue.start() started"),
+    **_each("AsyncResult fetch_job get_result get_job", "a handle by its id: queue.result(task_id)"),
+    **_each("purge empty flush", "queue.clear_tasks(), or `pyxqueue purge`"),
+    **_each("length size count", "queue.task_total()"),
+}
+RESULT_HABITS: Mapping[str, str] = {
+    **_each("id job_id", "handle.task_id"),
+    **_each("result value return_value wait join wait_result", "handle.get(timeout=5), or await handle"),
+    **_each("ready is_ready is_finished", "handle.done"),
+    **_each("status get_status successful failed is_failed is_err", "handle.state"),
+    **_each("revoke abort", "handle.cancel()"),
+    **_each("error exc_info traceback exception", "handle.get() raises TaskError, which has them"),
+}
+_OF_THE_TASK = "it belongs to the task: @queue.task({given}=...)"
+CALL_HABITS: Mapping[str, str] = {
+    **_each("countdown", "delay="),
+    **_each("id job_id", "task_id="),
+    **_each("priority", "give what is urgent a queue with workers of its own"),
+    **_each("queue queue_name routing_key", "a task stays on its queue: declare it on the other one too"),
+    **_each("retries timeout hard_timeout result_ttl backoff name", _OF_THE_TASK),
+    **_each("max_retries retry", "it belongs to the task: @queue.task(retries=...)"),
+    **_each("time_limit soft_time_limit job_timeout", "it belongs to the task: @queue.task(timeout=...)"),
+}
+TASK_OPTION_HABITS: Mapping[str, str] = {
+    **_each("max_retries retry", "retries="),
+    **_each("autoretry_for retry_when", "retry_on="),
+    **_each("throws dont_autoretry_for", "give_up_on="),
+    **_each("retry_backoff default_retry_delay min_backoff retry_delay", "backoff="),
+    **_each("retry_backoff_max max_backoff", "backoff_max="),
+    **_each("soft_time_limit job_timeout", "timeout="),
+    **_each("time_limit", "hard_timeout="),
+    **_each("ttl result_expires store_results ignore_result", "result_ttl="),
+    **_each("bind context", "pyxqueue.current_task() tells a task about itself"),
+    **_each("priority", "give what is urgent a queue with workers of its own"),
+    **_each("queue queue_name", "a task is on the queue that declares it"),
+    **_each("delay eta task_id headers", "they belong to a call: add.with_options({given}=...)(1, 2)"),
+}
+
+
+def no_attribute(obj: object, attribute: str, habits: Mapping[str, str], name: str = "") -> AttributeError:
+    """The error for an attribute that is not there, with our way where it is somebody's habit."""
+    way = habits.get(attribute)
+    hint = f": {way.format(name=name)}" if way else ""
+    return AttributeError(f"{obj!r} has no {attribute!r}{hint}", name=attribute, obj=obj)
+
+
+def instead(given: Iterable[str], known: Iterable[str], habits: Mapping[str, str]) -> str:
+    """What to write instead of options that there are not, as far as it can be guessed."""
+    listed, ways = list(known), []
+    for one in given:
+        close = difflib.get_close_matches(one, listed, 1)
+        if one in habits:
+            ways.append(f"{one}: {habits[one].format(given=one)}")
+        elif close:
+            ways.append(f"{one}: did you mean {close[0]}=?")
+    return f" ({'; '.join(ways)})" if ways else ""
+
+
+def explains_options(function: F) -> F:
+    """Decorates a method that takes nothing but options: for one that it does not have it raises `ArgumentError`."""
+    known = [name for name in function.__annotations__ if name != "return"]
+
+    @wraps(function)
+    def checked(self: Any, *args: Any, **options: Any) -> Any:
+        unknown = sorted(set(options).difference(known))
+        if unknown or args:
+            what = f"takes options by name, not {args[0]!r}" if args else f"has no option {', '.join(unknown)}"
+            hint = instead(unknown, known, CALL_HABITS)
+            raise ArgumentError(f"{self.name}.{function.__name__} {what}{hint}; there are {', '.join(known)}")
+        return function(self, **options)
+
+    return cast(F, checked)

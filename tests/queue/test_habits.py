@@ -1,0 +1,139 @@
+"""What other queues have taught people to try: it fails, and the error names our way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import pyxqueue.habits
+from pyxqueue import ArgumentError, AsyncResult, ConfigurationError, PyxqueueError, Task, TaskQueue
+
+
+@pytest.fixture
+def add(queue: TaskQueue) -> Task[..., int]:
+    return queue.task(name="shop.add")(lambda a, b: a + b)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "way"),
+    [
+        (lambda add: add.delay(1, 2), r"<Task shop.add> has no 'delay': call the task to enqueue it: add\(\.\.\.\)"),
+        (lambda add: add.send(1, 2), r"call the task to enqueue it: add\(\.\.\.\)"),
+        (lambda add: add.apply_async((1, 2), countdown=3), r"add\.with_options\(delay=60\)\(\.\.\.\)"),
+        (lambda add: add.s(1, 2), "let a task enqueue the next one"),
+        (lambda add: add.bogus, "<Task shop.add> has no 'bogus'$"),
+    ],
+)
+def test_a_task_has_no_other_ways(add: Any, attempt: Callable[[Any], object], way: str) -> None:
+    """It is an `AttributeError`, and asking for it still says that there is none."""
+    with pytest.raises(AttributeError, match=way):
+        attempt(add)
+
+
+@pytest.mark.parametrize("name", ["enqueue", "send_task", "submit_task", "actor", "fetch_job", "bogus"])
+def test_a_queue_has_no_other_ways(queue: TaskQueue, name: str) -> None:
+    """A function is not handed to it to be called."""
+    assert not hasattr(queue, name)
+    with pytest.raises(AttributeError, match=f"has no '{name}'"):
+        getattr(queue, name)
+
+
+def test_a_function_is_not_handed_to_the_queue(queue: TaskQueue, add: Any) -> None:
+    """It is called."""
+    attempt: Any = queue
+
+    with pytest.raises(AttributeError, match=r"call a task to enqueue it: add\(1, 2\)"):
+        attempt.enqueue(add, 1, 2)
+
+
+@pytest.mark.parametrize(("name", "way"), [("id", "handle.task_id"), ("ready", "handle.done"), ("result", "get")])
+def test_a_handle_has_no_other_names(add: Any, name: str, way: str) -> None:
+    """As a task."""
+    with pytest.raises(AttributeError, match=way):
+        getattr(add(1, 2), name)
+
+
+@pytest.mark.parametrize(
+    ("habits", "kind"),
+    [("TASK_HABITS", Task), ("QUEUE_HABITS", TaskQueue), ("RESULT_HABITS", AsyncResult)],
+)
+def test_no_habit_is_about_something_there_is(habits: str, kind: type, queue: TaskQueue, add: Any) -> None:
+    """An attribute that came to be would hide the hint, and the hint would be wrong."""
+    have = {Task: add, TaskQueue: queue, AsyncResult: add(1, 2)}[kind]
+
+    assert [name for name in getattr(pyxqueue.habits, habits) if hasattr(have, name)] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "way"),
+    [
+        (
+            {"dealy": 3},
+            r"has no option dealy \(dealy: did you mean delay=\?\); there are delay, eta, task_id, headers$",
+        ),
+        ({"priority": 9}, r"has no option priority \(priority: give what is urgent a queue with workers of its own\)"),
+        ({"countdown": 9}, r"\(countdown: delay=\)"),
+        ({"retries": 9}, r"\(retries: it belongs to the task: @queue.task\(retries=\.\.\.\)\)"),
+        ({"bogus": 9, "delay": 1}, "has no option bogus; there are delay"),
+    ],
+)
+def test_an_option_of_a_call_that_there_is_not(add: Any, options: dict[str, Any], way: str) -> None:
+    """It is a `TypeError`, as from any function, and one of ours."""
+    with pytest.raises(ArgumentError, match=way) as caught:
+        add.with_options(**options)
+    assert str(caught.value).startswith("shop.add.with_options has no option ")
+    assert isinstance(caught.value, TypeError)
+    assert isinstance(caught.value, PyxqueueError)
+
+
+def test_options_of_a_call_have_names(add: Any) -> None:
+    """Nobody could tell a delay from a moment."""
+    with pytest.raises(ArgumentError, match="with_options takes options by name, not 3; there are delay"):
+        add.with_options(3)
+
+
+@pytest.mark.parametrize("five", [300, 300.0, timedelta(minutes=5)])
+def test_a_length_of_time_may_be_a_timedelta(queue: TaskQueue, five: Any) -> None:
+    """Wherever there are seconds."""
+    task = queue.task(name="one", timeout=five, hard_timeout=five, result_ttl=five, backoff=five, backoff_max=five)(
+        lambda: 1
+    )
+    options = task.options
+
+    assert task.with_options(delay=five).call_options.delay == 300
+    assert (options.timeout, options.hard_timeout, options.result_ttl) == (300, 300, 300)
+    assert (options.policy.backoff, options.policy.backoff_max) == (300, 300)
+    assert TaskQueue("memory://", lease=five).stores.broker.lease() == 300_000
+    assert pyxqueue.RetryLater(five).delay == 300
+
+
+def test_time_in_eager_mode_may_be_a_timedelta() -> None:
+    """As may a retry's pause, and the time to wait."""
+    queue = TaskQueue("q", eager=True)
+
+    @queue.task(retries=1, backoff=timedelta(minutes=1))
+    def once() -> int:
+        if pyxqueue.current_task().attempt == 1:
+            raise pyxqueue.RetryLater(timedelta(hours=1))
+        return 1
+
+    handle = once.with_options(delay=timedelta(hours=1))()
+    assert queue.eager is not None
+    queue.eager.advance(timedelta(hours=2, seconds=-1))
+    assert handle.state.name == "RETRY"
+    assert handle.get(timeout=timedelta(seconds=1)) == 1
+    assert list(handle.watch(timedelta(seconds=1))) == []
+
+
+@pytest.mark.parametrize("bad", [timedelta(seconds=-1), "5 minutes"])
+def test_a_length_of_time_that_is_none(queue: TaskQueue, bad: Any) -> None:
+    """It is refused where it is given, whatever its kind."""
+    with pytest.raises(ConfigurationError, match="delay="):
+        queue.task(name="one")(lambda: 1).with_options(delay=bad)
+    with pytest.raises(ConfigurationError, match="timeout="):
+        queue.task(name="two", timeout=bad)(lambda: 1)
+    with pytest.raises(ConfigurationError, match="lease="):
+        TaskQueue("q", lease=bad)
