@@ -8,7 +8,7 @@ from pathlib import Path
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "names", "clock", "ids", "printable"),
-    ("message", "wire"),
+    ("message", "wire", "batching"),
     ("protocols",),
     ("policy", "context", "bar", "offload", "stores", "serializers", "backends"),
     (

@@ -11,6 +11,7 @@ from redis import Redis
 from pyxqueue import TaskQueue
 from pyxqueue.backends.redis import Recipe, RedisBackend, commands
 from pyxqueue.backends.redis.reading import Groups
+from pyxqueue.batching import MAX_BYTES
 from pyxqueue.message import Bury, Message, Settlement, TaskStatus, Unreadable
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing import drain
@@ -95,7 +96,7 @@ def test_large_headers_are_sent_in_parts(
 ) -> None:
     """They count for the bytes that one call of a script may carry."""
     backend = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key))
-    messages = [Message(str(number), "job", headers={"h": "x" * (commands.MAX_BYTES // 2)}) for number in range(3)]
+    messages = [Message(str(number), "job", headers={"h": "x" * (MAX_BYTES // 2)}) for number in range(3)]
     sent: list[int] = []
     build = commands.enqueue
 

@@ -12,13 +12,14 @@ from typing import Any, Protocol, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError
 
+from ...batching import batches
 from ...clock import deadline_after, is_over, seconds_left
 from ...errors import BrokerUnavailableError
 from ...message import Message, Record, TaskInfo
 from ...protocols import StoreOptions
 from ...wire import message_size
 from . import commands
-from .commands import Command, Unknown, batches
+from .commands import Command, Unknown
 from .connect import Recipe
 from .keys import GroupKeys
 from .reading import Groups

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from redis.exceptions import RedisError
 
+from ...batching import MAX_ITEMS, batches, settlement_size
 from ...clock import deadline_after, is_over, seconds_left
 from ...errors import BrokerUnavailableError, StoreFullError
 from ...message import Delivery, Extension, Hold, Message, Record, Settlement, Unreadable
@@ -18,7 +19,7 @@ from ...protocols import AsyncProducer, StoreOptions
 from ...wire import message_size
 from . import commands
 from .aio import AsyncRedisProducer
-from .commands import Orphan, Unknown, batches
+from .commands import Orphan, Unknown
 from .connect import Client, Recipe
 from .inspector import RedisInspector
 from .keys import GroupKeys
@@ -138,7 +139,7 @@ class RedisBackend(RedisInspector):
         return self._session.batched(
             settlements,
             lambda keys, batch: commands.settle(keys, group, history, batch),
-            commands.settlement_size,
+            settlement_size,
         )
 
     def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
@@ -151,7 +152,7 @@ class RedisBackend(RedisInspector):
         returned = 0
         while True:
             rows = session.repaired(
-                lambda: session.execute("XPENDING", session.keys.stream, group, "-", "+", commands.MAX_ITEMS, consumer)
+                lambda: session.execute("XPENDING", session.keys.stream, group, "-", "+", MAX_ITEMS, consumer)
             )
             entries = [row[0].decode() for row in rows]
             if not entries:
@@ -202,7 +203,7 @@ class RedisBackend(RedisInspector):
             self._next_scan = now + min(lease / 4, 5_000) / 1000
         if self._contact.lasted() < needed:
             return
-        rows = session.execute("XPENDING", session.keys.stream, group, "IDLE", lease, "-", "+", commands.MAX_ITEMS)
+        rows = session.execute("XPENDING", session.keys.stream, group, "IDLE", lease, "-", "+", MAX_ITEMS)
         if rows:
             self._restore(self._orphans((row[0].decode(), row[1], "expired") for row in rows), lease)
         self._forget_consumers()

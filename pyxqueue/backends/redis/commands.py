@@ -5,7 +5,7 @@ The synchronous and the asyncio side run the same commands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
@@ -30,7 +30,6 @@ from ...message import (
 )
 from ...wire import (
     message_from_fields,
-    message_size,
     message_to_fields,
     progress_to_json,
     record_from_fields,
@@ -39,13 +38,8 @@ from ...wire import (
 from .keys import GroupKeys, later_stream, meta
 from .reading import ENTRY_PATTERN, Groups, entry_rank, pairs, read_groups, task_info
 
-MAX_ITEMS = 256
-"""Items in one script call: bounds how long Redis is busy with it."""
 MAX_TTL = 10**15
 """Milliseconds; Redis refuses an expiry beyond what its clock can hold."""
-MAX_BYTES = 4 << 20
-"""Payload bytes in one script call."""
-
 _FOREVER = 2**53
 
 T = TypeVar("T")
@@ -60,18 +54,6 @@ class Command(Generic[T]):
     keys: Sequence[str]
     args: Sequence[Arg]
     parse: Callable[[Any], T]
-
-
-def batches(items: Sequence[T], size: Callable[[T], int] = lambda _: 0) -> Iterator[Sequence[T]]:
-    """Cut `items` so that no batch exceeds `MAX_ITEMS`, nor `MAX_BYTES` unless a single item does."""
-    start = total = 0
-    for index, item in enumerate(items):
-        total += size(item)
-        if index > start and (index - start >= MAX_ITEMS or total > MAX_BYTES):
-            yield items[start:index]
-            start, total = index, size(item)
-    if start < len(items):
-        yield items[start:]
 
 
 def register(stream_key: str, group: str, lease: int | None, default: int) -> Command[Groups]:
@@ -168,11 +150,6 @@ def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Sett
             script_keys.append(prefix + follow_up.id)
             args += _message_args(follow_up)
     return Command("settle", script_keys, args, _bools)
-
-
-def settlement_size(settlement: Settlement) -> int:
-    value = len(settlement.record.value) if settlement.record else 0
-    return value + sum(message_size(message) for message in settlement.then)
 
 
 _HOLDS = (Hold.LOST, Hold.HELD, Hold.CANCEL)
@@ -289,9 +266,3 @@ def adopt(keys: GroupKeys, tasks: Sequence[TaskInfo]) -> Command[list[bool]]:
             raw, due, fields = "1", 0, list(chain.from_iterable(task.message.fields.items() if task.message else ()))
         args += (task.id, raw, place, task.reason, due, ttl, len(values), *values, len(fields), *fields)
     return Command("adopt", keys.with_tasks([task.id for task in tasks]), args, _bools)
-
-
-def adoption_size(task: TaskInfo) -> int:
-    message = task.message
-    size = message_size(message) if isinstance(message, Message) else 0
-    return size + (len(task.record.value) if task.record else 0)

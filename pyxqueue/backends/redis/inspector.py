@@ -12,6 +12,7 @@ import msgspec
 from attrs import frozen
 from redis.cluster import RedisCluster
 
+from ...batching import adoption_size
 from ...clock import deadline_after, is_over, seconds_left
 from ...errors import BrokerError, BrokerUnavailableError, ConfigurationError
 from ...message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable, check_adoptable
@@ -73,7 +74,7 @@ class RedisInspector:
 
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
         check_adoptable(tasks)
-        return self._session.batched(tasks, commands.adopt, commands.adoption_size)
+        return self._session.batched(tasks, commands.adopt, adoption_size)
 
     def show(self, ids: Sequence[str]) -> list[TaskInfo | None]:
         return self._session.batched(ids, lambda keys, batch: commands.show(keys, self.options.group, batch))

@@ -16,6 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from ...batching import batches
 from ...errors import BrokerError, BrokerUnavailableError, StoreFullError
 from ...protocols import DEFAULT_LEASE, StoreOptions
 from . import commands
@@ -171,7 +172,7 @@ class Session:
     ) -> list[T]:
         """Run one command per batch of `items`, against the group's keys, and put the answers together."""
         answers: list[T] = []
-        for batch in commands.batches(items, size):
+        for batch in batches(items, size):
             answers += self.repaired(lambda: self.run(build(self.keys, batch), seconds))  # noqa: B023 - runs at once
         return answers
 

@@ -6,9 +6,11 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from ...batching import MAX_ITEMS, record_size, settlement_size
 from ...clock import deadline_after, is_over, wall_clock
 from ...message import Delivery, Extension, Hold, Message, Record, Settlement
 from ...protocols import StoreOptions
+from ...wire import message_size
 from . import tending
 from .driver import Driver, best
 from .group import SEEN_EVERY, Group
@@ -18,6 +20,7 @@ from .opening import Opener
 from .queue import Groups, Queue
 from .rows import record_of
 from .schema import DELAYED, FAILED, HELD, PAST, READY
+from .steps import give_way, in_steps, until_done
 from .store import BUSY_LIMIT, Mark, Store
 from .versions import Version, wal_is_safe
 from .waiting import sleep
@@ -62,24 +65,10 @@ class SQLiteBackend(SQLiteInspector):
     # Broker
 
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
-        if not messages:
-            return []
+        def step(batch: Sequence[Message]) -> Sequence[bool]:
+            return self._queue.joined_around(lambda groups, _: groups.enqueue(batch), takes_in=True)
 
-        def work(groups: Groups, _: Group) -> list[bool]:
-            copies = groups.copies()
-            ids = [message.id for message in messages]
-            known = set().union(*(group.knows(ids) for group in copies))
-            answers, new = [], []
-            for message in messages:
-                answers.append(message.id not in known)
-                if answers[-1]:
-                    known.add(message.id)
-                    new.append(message)
-            for group in copies:
-                group.add(new)
-            return answers
-
-        return self._queue.joined_around(work, takes_in=True)
+        return in_steps(messages, step, message_size)
 
     def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
         deadline = deadline_after(wait if limit > 0 else 0)
@@ -87,7 +76,7 @@ class SQLiteBackend(SQLiteInspector):
         mark: Mark | None = None
         while True:
             event, worth = self._queue.look_around(lambda groups: self._outlook(groups, consumer))
-            deliveries = self._queue.joined(lambda group: self._claim(group, consumer, limit)) if worth else []
+            deliveries = self._claim(consumer, limit) if worth else []
             interrupted = self._interrupts > seen
             if deliveries or interrupted or is_over(deadline):
                 self._interrupts_seen = self._interrupts
@@ -116,34 +105,36 @@ class SQLiteBackend(SQLiteInspector):
         unheard = not 0 <= now - self._heard.get(consumer, -1) < SEEN_EVERY
         return event, bool(ready) or event <= now or unheard or not self._queue.is_joined(groups)
 
-    def _claim(self, group: Group, consumer: str, limit: int) -> Sequence[Delivery]:
-        if not 0 <= group.now - self._heard.get(consumer, -1) < SEEN_EVERY:
-            group.seen([consumer])
-            self._heard[consumer] = group.now
-        group.reclaim()
-        group.promote()
-        group.trim(self._queue.options.history)
-        return group.claim(consumer, limit) if limit > 0 else []
+    def _claim(self, consumer: str, limit: int) -> Sequence[Delivery]:
+        def step(group: Group) -> tuple[Sequence[Delivery], bool]:
+            if not 0 <= group.now - self._heard.get(consumer, -1) < SEEN_EVERY:
+                group.seen([consumer])
+                self._heard[consumer] = group.now
+            moved = (group.reclaim(MAX_ITEMS), group.promote(MAX_ITEMS))
+            group.trim(self._queue.options.history)
+            return group.claim(consumer, limit) if limit > 0 else [], MAX_ITEMS in moved
+
+        while True:
+            deliveries, more = self._queue.joined(step)
+            if deliveries or not more:
+                return deliveries
+            give_way()
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
-        def work(group: Group) -> list[bool]:
-            answers = group.settle(settlements)
-            group.trim(self._queue.options.history)
-            return answers
+        def step(batch: Sequence[Settlement]) -> Sequence[bool]:
+            return self._queue.joined(lambda group: self._capped(group, group.settle(batch)))
 
-        return self._queue.joined(work) if settlements else []
+        return in_steps(settlements, step, settlement_size)
 
     def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
-        return self._queue.joined(lambda group: group.extend(extensions)) if extensions else []
+        return in_steps(extensions, lambda batch: self._queue.joined(lambda group: group.extend(batch)))
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
-        def work(group: Group) -> int:
-            count = group.release(consumer, started)
-            group.trim(self._queue.options.history)
-            return count
+        def step(size: int) -> int:
+            return self._queue.joined(lambda group: self._capped(group, group.release(consumer, started, size)))
 
         self._heard.pop(consumer, None)
-        return self._queue.joined(work)
+        return until_done(step)
 
     def promote(self, limit: int) -> int:
         def until_due(group: Group) -> int:
@@ -152,12 +143,11 @@ class SQLiteBackend(SQLiteInspector):
             )
             return max(0, first[0][0] - group.now) if first else -1
 
-        def work(group: Group) -> int:
-            group.promote(limit)
-            return until_due(group)
-
         left = self._queue.look(until_due)
-        return self._queue.joined(work) if left == 0 else left
+        if left == 0:
+            until_done(lambda size: self._queue.joined(lambda group: group.promote(size)), limit)
+            left = self._queue.look(until_due)
+        return left
 
     def lease(self) -> int:
         return self._queue.joined(lambda group: group.lease)
@@ -175,12 +165,7 @@ class SQLiteBackend(SQLiteInspector):
     # ResultStore
 
     def put(self, records: Sequence[Record]) -> None:
-        def work(group: Group) -> None:
-            group.sweep()
-            tending.put(group, records)
-
-        if records:
-            self._queue.tended(work)
+        in_steps(records, lambda batch: self._queue.tended(lambda group: tending.put(group, batch)), record_size)
 
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         return self._queue.look(lambda group: _records(group, ids)) if ids else []
@@ -200,8 +185,7 @@ class SQLiteBackend(SQLiteInspector):
         return self._await(look, timeout)
 
     def forget(self, ids: Sequence[str]) -> None:
-        if ids:
-            self._queue.tended(lambda group: tending.forget(group, ids))
+        in_steps(ids, lambda batch: self._queue.tended(lambda group: tending.forget(group, batch)))
 
 
 def _records(group: Group, ids: Sequence[str]) -> list[Record | None]:

@@ -14,7 +14,7 @@ def typed(error: DriverError, path: str) -> BrokerError:
     if error.busy:
         return BrokerUnavailableError(f"{path} is locked by another program for too long: {error}")
     if code == FULL:
-        return StoreFullError(f"there is no room for {path}: {error}. Make room; nothing was changed")
+        return StoreFullError(f"there is no room for {path}: {error}. Make room, then call again")
     if code in (CORRUPT, NOTADB):
         return StoreFileError(
             f"{path} is damaged: {error}. Stop its programs, keep a copy, then try the command .recover of the sqlite3 "

@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import define, evolve, field
 
+from ...batching import MAX_ITEMS
 from ...message import (
     DEDUPE_MS,
     Bury,
@@ -174,17 +175,21 @@ class Group:
 
     # Holding
 
-    def reclaim(self) -> None:
-        """B3, B11: whoever held these is suspected dead, and the task of having killed it."""
-        for row in self.at(HELD, self.now, -1):
+    def reclaim(self, limit: int) -> int:
+        """B3, B11: whoever held these is suspected dead, and the task of having killed it. Answers how many they are,
+        `limit` at most, as those below do."""
+        rows = self.at(HELD, self.now, limit)
+        for row in rows:
             self.put_back(altered(row, crashes=row.crashes + row.suspect, suspect=1), 0)
         self.flush()
+        return len(rows)
 
-    def promote(self, limit: int = -1) -> None:
-        """B8: make at most `limit` due tasks ready."""
+    def promote(self, limit: int) -> int:
+        """B8: make due tasks ready."""
         rows = self.at(DELAYED, self.now, limit)
         moves = [(READY, ticket := self.tickets.next(), ticket, self.now, row.seq) for row in rows]
         self.db.executemany("UPDATE task SET place = ?, sort = ?, ord = ?, updated = ? WHERE seq = ?", moves)
+        return len(rows)
 
     def claim(self, consumer: str, limit: int) -> list[Delivery]:
         """B2: lend the head of the ready line."""
@@ -206,9 +211,9 @@ class Group:
         )
         self.db.execute("DELETE FROM consumer WHERE grp = ? AND seen < ?", (self.key, self.now - SILENT_FOR))
 
-    def release(self, consumer: str, started: Sequence[str]) -> int:
+    def release(self, consumer: str, started: Sequence[str], limit: int) -> int:
         """B11: of what a consumer that is gone still held, only what it was running is charged."""
-        rows = [row for row in self.at(HELD, 2**62, -1) if row.consumer == consumer]
+        rows = [row for row in self.at(HELD, 2**62, -1) if row.consumer == consumer][:limit]
         running = dict.fromkeys(started, 1)
         for row in rows:
             charge = running.get(f"{row.seq}.{row.rank}", 0)
@@ -303,9 +308,9 @@ class Group:
             self.db.executemany(_END, self._ends)  # type: ignore[arg-type]
         self._waits, self._ends = [], []
 
-    def trim(self, limit: int) -> int:
-        """B13: keep the `limit` newest of the history."""
-        surplus = max(0, self.finished - limit)
+    def trim(self, limit: int, most: int = MAX_ITEMS) -> int:
+        """B13: keep the `limit` newest of the history; answers how many went, `most` at most."""
+        surplus = min(most, max(0, self.finished - limit))
         if surplus:
             last = self.db.execute(_SURPLUS, (self.key, surplus - 1))[0][0]
             self.db.execute(_DROP_BODIES, (self.key, last))

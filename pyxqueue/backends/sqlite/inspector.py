@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from ...batching import adoption_size
 from ...clock import deadline_after, is_over
 from ...errors import ConfigurationError
 from ...message import ConsumerInfo, Depth, TaskInfo, TaskStatus, check_adoptable
@@ -16,6 +17,7 @@ from .location import is_there
 from .queue import Groups, Queue
 from .rows import COLUMNS, Row, info_of, padded
 from .schema import DELAYED, FAILED, FINISHED, HELD, READY
+from .steps import in_steps, until_done
 from .waiting import sleep
 
 T = TypeVar("T")
@@ -116,29 +118,35 @@ class SQLiteInspector:
 
     def remove_group(self, group: str) -> None:
         self._queue.change(lambda groups: groups.remove(group))
+        until_done(lambda size: self._queue.change(lambda groups: groups.clear(size)))
 
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
-        return self._queue.tended(lambda group: tending.requeue(group, ids)) if ids else []
+        return in_steps(ids, lambda batch: self._queue.tended(lambda group: tending.requeue(group, batch)))
 
     def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
-        def work(group: Group) -> list[bool]:
-            answers = tending.cancel(group, ids)
-            group.trim(self._queue.options.history)
-            return answers
+        def step(batch: Sequence[str]) -> Sequence[bool]:
+            return self._queue.tended(lambda group: self._capped(group, tending.cancel(group, batch)))
 
-        return self._queue.tended(work) if ids else []
+        return in_steps(ids, step)
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
-        return self._queue.tended(lambda group: tending.delete(group, ids)) if ids else []
+        return in_steps(ids, lambda batch: self._queue.tended(lambda group: tending.delete(group, batch)))
 
     def trim(self, limit: int) -> int:
-        return self._queue.tended(lambda group: group.trim(limit))
+        until_done(lambda size: self._queue.change(lambda groups: groups.clear(size)))
+        return until_done(lambda size: self._queue.tended(lambda group: group.trim(limit, size)))
+
+    def _capped(self, group: Group, answer: T) -> T:
+        """Keep the history within its limit after what was done."""
+        group.trim(self._queue.options.history)
+        return answer
 
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
+        def step(batch: Sequence[TaskInfo]) -> Sequence[bool]:
+            return self._queue.joined_around(lambda _, group: tending.adopt(group, batch), takes_in=True)
+
         check_adoptable(tasks)
-        if not tasks:
-            return []
-        return self._queue.joined_around(lambda _, group: tending.adopt(group, tasks), takes_in=True)
+        return in_steps(tasks, step, adoption_size)
 
     def queues(self, limit: int) -> tuple[Sequence[str], bool]:
         """The names of at most `limit` queues in the file, and whether these are all."""

@@ -20,6 +20,8 @@ from .trust import check_trust
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER = 100
+_LOG_LIMIT = 4 << 20
+"""Bytes of the write-ahead log beyond which it is cut off when it begins anew."""
 
 
 @frozen
@@ -127,7 +129,9 @@ class Opener:
         execute("PRAGMA trusted_schema = OFF")
         execute("PRAGMA cache_spill = OFF")  # a transaction must not need the exclusive lock before its end
         execute(f"PRAGMA synchronous = {location.durability}")
-        if not wal:  # on a WAL file it would change the file
+        if wal:
+            execute(f"PRAGMA journal_size_limit = {_LOG_LIMIT}")
+        else:  # on a WAL file it would change the file
             execute("PRAGMA journal_mode = TRUNCATE")
         schema.bring_forward(connection, location.path)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from ...errors import ConfigurationError
+from ...message import Message
 from ...protocols import DEFAULT_LEASE, StoreOptions
 from .driver import Connection
 from .group import Group, Tickets
@@ -14,6 +15,8 @@ from .store import Store
 T = TypeVar("T")
 _GROUPS = """SELECT name, key, lease, registered, finished, (SELECT ticket FROM counter) FROM consumer_group
     WHERE queue = ?"""
+_REMOVED = "\0removed "
+"""What the names of groups begin with that were removed, and of which tasks may be left."""
 NOBODY = -1
 """The key of a group that is not there: no row has it."""
 
@@ -56,14 +59,41 @@ class Groups:
         return [group for name, group in self.all.items() if name in self.registered]
 
     def remove(self, name: str) -> None:
+        """Take the group out of sight; `clear` deletes what was in it."""
         if name not in self.registered:
             raise ConfigurationError(f"{self._queue!r} has no group {name!r}, only {sorted(self.registered)}")
-        key = (self.all.pop(name).key,)
+        key = self.all.pop(name).key
         self.registered.discard(name)
-        self.db.execute("DELETE FROM body WHERE seq IN (SELECT seq FROM task WHERE grp = ?)", key)
-        self.db.execute("DELETE FROM task WHERE grp = ?", key)
-        self.db.execute("DELETE FROM consumer WHERE grp = ?", key)
-        self.db.execute("DELETE FROM consumer_group WHERE key = ?", key)
+        self.db.execute("DELETE FROM consumer WHERE grp = ?", (key,))
+        self.db.execute("UPDATE consumer_group SET name = ?, registered = 0 WHERE key = ?", (f"{_REMOVED}{key}", key))
+
+    def clear(self, limit: int) -> int:
+        """Delete at most `limit` tasks of groups that were removed; of one that has none left, the last trace."""
+        for name in [name for name in self.all if name.startswith(_REMOVED)]:
+            key = self.all[name].key
+            seqs = self.db.execute("SELECT seq FROM task WHERE grp = ? LIMIT ?", (key, limit))
+            if seqs:
+                self.db.executemany("DELETE FROM body WHERE seq = ?", seqs)
+                self.db.executemany("DELETE FROM task WHERE seq = ?", seqs)
+                return limit
+            self.db.execute("DELETE FROM consumer_group WHERE key = ?", (key,))
+            del self.all[name]
+        return 0
+
+    def enqueue(self, messages: Sequence[Message]) -> list[bool]:
+        """B1, B9: accept what no group knows, into every group that is registered."""
+        copies = self.copies()
+        ids = [message.id for message in messages]
+        known = set().union(*(group.knows(ids) for group in copies))
+        answers, new = [], []
+        for message in messages:
+            answers.append(message.id not in known)
+            if answers[-1]:
+                known.add(message.id)
+                new.append(message)
+        for group in copies:
+            group.add(new)
+        return answers
 
     def close(self) -> None:
         """Write the counters, at the end of the transaction."""

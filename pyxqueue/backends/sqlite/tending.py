@@ -6,6 +6,7 @@ Functions on a `Group`, in its transaction.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Never
 
 from attrs import evolve
 
@@ -19,8 +20,9 @@ _PUT = """INSERT INTO task (seq, grp, id, place, sort, ord, updated, ended, reco
 _RECORD = "UPDATE task SET record = ?, record_end = ?, record_rank = ?, ended = ?, sort = ?, updated = ? WHERE seq = ?"
 
 
-def put(group: Group, records: Sequence[Record]) -> None:
+def put(group: Group, records: Sequence[Record]) -> Sequence[Never]:
     """R1: keep the record of the higher rank. The task it belongs to may live in another broker."""
+    group.sweep()
     for record in records:
         row = group.rows([record.id]).get(record.id)
         now, end = group.now, group.now + record.ttl
@@ -33,14 +35,16 @@ def put(group: Group, records: Sequence[Record]) -> None:
             past = row.place == PAST
             sort, updated = (max(end, row.known_until), now) if past else (row.sort, row.updated)
             group.db.execute(_RECORD, (*kept, ended, sort, updated, row.seq))
+    return ()
 
 
-def forget(group: Group, ids: Sequence[str]) -> None:
+def forget(group: Group, ids: Sequence[str]) -> Sequence[Never]:
     """R4: the records go; the tasks, and the knowledge of their ids, stay."""
     for row in group.rows(ids).values():
         sort = row.known_until if row.place == PAST else row.sort
         group.db.execute(_RECORD, (None, 0, 0, row.ended, sort, row.updated, row.seq))
     group.sweep()
+    return ()
 
 
 def requeue(group: Group, ids: Sequence[str]) -> list[bool]:

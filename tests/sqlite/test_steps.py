@@ -1,0 +1,262 @@
+"""A bulk of work is done in steps, and keeps nobody from the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from pyxqueue.backends.sqlite import SQLiteBackend, steps
+from pyxqueue.backends.sqlite.driver import Connection, Driver, Rows, Value, standard
+from pyxqueue.batching import MAX_BYTES, MAX_ITEMS
+from pyxqueue.clock import FakeClock
+from pyxqueue.message import Delivery, Done, Extension, Message, Record, Settlement, TaskInfo, TaskStatus
+from pyxqueue.protocols import StoreOptions
+
+from .conftest import Open
+
+MANY = 8 * MAX_ITEMS
+IDS = [f"t{number:04}" for number in range(MANY)]
+ROWS = 4 * MAX_ITEMS + 10
+"""A task has two rows, and where it ends another may leave the history; a few are for the group and the counters."""
+
+
+class Watched:
+    """A connection that notes how many rows and bytes each transaction writes."""
+
+    def __init__(self, inner: Connection, largest: dict[str, int]) -> None:
+        self.inner = inner
+        self.largest = largest
+        self.close = inner.close
+        self._start = self._bytes = 0
+
+    def execute(self, sql: str, values: Sequence[Value] = ()) -> Rows:
+        if sql.startswith("BEGIN"):
+            self._start, self._bytes = self._rows(), 0
+        if sql == "COMMIT":
+            self.largest["rows"] = max(self.largest["rows"], self._rows() - self._start)
+            self.largest["bytes"] = max(self.largest["bytes"], self._bytes)
+        return self.inner.execute(sql, values)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        listed = list(rows)
+        self._bytes += sum(len(value) for row in listed for value in row if isinstance(value, bytes))
+        self.inner.executemany(sql, listed)
+
+    def _rows(self) -> int:
+        found: int = self.inner.execute("SELECT total_changes()")[0][0]
+        return found
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else is there to take a turn."""
+    monkeypatch.setattr(steps, "give_way", lambda: None)
+
+
+@pytest.fixture
+def largest() -> dict[str, int]:
+    return {"rows": 0, "bytes": 0}
+
+
+@pytest.fixture
+def backend(open_store: Open, largest: dict[str, int]) -> SQLiteBackend:
+    own = standard()
+    driver = Driver(own.name, own.version, lambda uri: Watched(own.connect(uri), largest))
+    return open_store(wal=True, driver=driver, clock=FakeClock())
+
+
+def held(backend: SQLiteBackend) -> Sequence[Delivery]:
+    backend.enqueue([Message(task_id, "kit.job") for task_id in IDS])
+    return [delivery for _ in range(8) for delivery in backend.claim("one", MAX_ITEMS, 0)]
+
+
+def delayed(backend: SQLiteBackend) -> None:
+    backend.enqueue([Message(task_id, "kit.job", delay=1_000) for task_id in IDS])
+
+
+def later(backend: SQLiteBackend, ms: int) -> None:
+    clock = backend._clock
+    assert isinstance(clock, FakeClock)
+    clock.advance(ms)
+
+
+def finished(backend: SQLiteBackend) -> None:
+    backend.enqueue([Message(task_id, "kit.job") for task_id in IDS])
+    backend.cancel(IDS)
+
+
+def settle(backend: SQLiteBackend) -> object:
+    return all(backend.settle([Settlement(one.receipt, Done(), None) for one in held(backend)]))
+
+
+def settle_capped(backend: SQLiteBackend) -> object:
+    backend._queue.options = evolve(backend._queue.options, history=0)
+    settle(backend)
+    return backend.depth().finished == 0
+
+
+def claim_what_is_due(backend: SQLiteBackend) -> object:
+    delayed(backend)
+    later(backend, 1_000)
+    return len({one.message.id for _ in range(9) for one in backend.claim("one", MAX_ITEMS, 0)}) == MANY
+
+
+def claim_what_is_overdue(backend: SQLiteBackend) -> object:
+    held(backend)
+    later(backend, 60_000)
+    return len({one.message.id for _ in range(9) for one in backend.claim("two", MAX_ITEMS, 0)}) == MANY
+
+
+def promote(backend: SQLiteBackend) -> object:
+    delayed(backend)
+    later(backend, 1_000)
+    return backend.promote(MANY) == -1 and backend.depth().ready == MANY
+
+
+def adopt(backend: SQLiteBackend) -> object:
+    shown = [TaskInfo(task_id, TaskStatus.PENDING, Message(task_id, "kit.job")) for task_id in IDS]
+    return all(backend.adopt(shown))
+
+
+def put(backend: SQLiteBackend) -> object:
+    backend.put([Record(task_id, TaskStatus.SUCCESS) for task_id in IDS])
+    return None not in backend.get(IDS)
+
+
+def forget(backend: SQLiteBackend) -> object:
+    backend.forget(IDS)
+    return set(backend.get(IDS)) == {None}
+
+
+def remove(backend: SQLiteBackend) -> object:
+    backend.enqueue([Message(task_id, "kit.job") for task_id in IDS])
+    backend.remove_group("cg")
+    return backend._store.read(lambda db: db.execute("SELECT count(*) FROM task, consumer_group")) == [(0,)]
+
+
+def done_to_finished(act: Callable[[SQLiteBackend], object]) -> Callable[[SQLiteBackend], object]:
+    def bulk(backend: SQLiteBackend) -> object:
+        finished(backend)
+        return act(backend)
+
+    return bulk
+
+
+BULKS: dict[str, Callable[[SQLiteBackend], object]] = {
+    "enqueue": lambda backend: all(backend.enqueue([Message(task_id, "kit.job") for task_id in IDS])),
+    "settle": settle,
+    "settle, with a history of nothing": settle_capped,
+    "extend": lambda backend: len(backend.extend([Extension(one.receipt) for one in held(backend)])) == MANY,
+    "release": lambda backend: backend.release("one", [one.receipt for one in held(backend)]) == MANY,
+    "claim what is due": claim_what_is_due,
+    "claim what is overdue": claim_what_is_overdue,
+    "promote": promote,
+    "put": put,
+    "adopt": adopt,
+    "remove": remove,
+    "cancel": done_to_finished(lambda backend: backend.depth().finished == MANY),
+    "forget": done_to_finished(forget),
+    "requeue": done_to_finished(lambda backend: all(backend.requeue(IDS))),
+    "delete": done_to_finished(lambda backend: all(backend.delete(IDS))),
+    "trim": done_to_finished(lambda backend: backend.trim(0) == MANY),
+}
+
+
+@pytest.mark.parametrize("bulk", BULKS.values(), ids=BULKS)
+def test_no_step_has_many_tasks(
+    backend: SQLiteBackend, largest: dict[str, int], bulk: Callable[[SQLiteBackend], object]
+) -> None:
+    """Whatever is done to 2,048 tasks at once is done in steps of 256, and all of it is done."""
+    assert bulk(backend)
+    assert largest["rows"] <= ROWS
+
+
+def test_no_step_has_many_bytes(backend: SQLiteBackend, largest: dict[str, int]) -> None:
+    """Large calls and results go in steps of 4 MiB; one that is larger goes alone."""
+    size = MAX_BYTES // 4 - 1_000
+    backend.enqueue([Message(f"large-{number}", "kit.job", bytes(size)) for number in range(12)])
+    deliveries = backend.claim("one", 12, 0)
+    backend.settle([
+        Settlement(one.receipt, Done(), Record(one.message.id, TaskStatus.SUCCESS, bytes(size), rank=one.rank))
+        for one in deliveries
+    ])  # fmt: skip
+    backend.put([Record(f"other-{number}", TaskStatus.SUCCESS, bytes(size)) for number in range(12)])
+    assert MAX_BYTES // 2 < largest["bytes"] <= MAX_BYTES
+
+    backend.enqueue([Message(f"huge-{number}", "kit.job", bytes(MAX_BYTES + 1)) for number in range(2)])
+    assert largest["bytes"] < 2 * MAX_BYTES
+
+
+def test_others_write_between_two_steps(
+    backend: SQLiteBackend, open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process's call does not wait for the end of a large one."""
+    other, seen = open_store(wal=True, busy_limit=0), list[int]()
+
+    def turn() -> None:
+        other.enqueue([Message(f"other-{len(seen)}", "kit.job")])
+        seen.append(other.depth().ready)
+
+    monkeypatch.setattr(steps, "give_way", turn)
+    backend.enqueue([Message(task_id, "kit.job") for task_id in IDS])
+    assert seen == [number * MAX_ITEMS + number for number in range(1, 8)]
+
+
+class StoppedError(Exception):
+    """What ends a bulk half way."""
+
+
+def test_what_was_cut_off_is_completed_by_a_repeat(backend: SQLiteBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an enqueue that ended half way a leading part is there, and the same call again adds what is missing."""
+    turns = list[None]()
+
+    def turn() -> None:
+        turns.append(None)
+        if len(turns) == 3:
+            raise StoppedError
+
+    monkeypatch.setattr(steps, "give_way", turn)
+    messages = [Message(task_id, "kit.job") for task_id in IDS]
+    with pytest.raises(StoppedError):
+        backend.enqueue(messages)
+    answers = backend.enqueue(messages)
+    assert answers == [False] * 3 * MAX_ITEMS + [True] * 5 * MAX_ITEMS
+    assert [one.message.id for _ in range(8) for one in backend.claim("one", MAX_ITEMS, 0)] == IDS
+
+
+def test_a_removal_that_was_cut_off_is_completed(backend: SQLiteBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group whose removal was killed half way is gone for all, and `trim` deletes what was left of it."""
+    backend.enqueue([Message(task_id, "kit.job") for task_id in IDS])
+
+    def stop() -> None:
+        raise StoppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "give_way", stop)
+        with pytest.raises(StoppedError):
+            backend.remove_group("cg")
+    assert list(backend.groups()) == []
+    assert backend.claim("one", 10, 0) == []
+    backend.trim(100)
+    assert backend._store.read(lambda db: db.execute("SELECT count(*) FROM task, body")) == [(0,)]
+    assert list(backend.groups()) == ["cg"]
+
+
+def test_the_log_stays_small(file: Path, open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In WAL mode neither a large bulk nor a large call leaves a large log behind."""
+    backend, log = open_store(wal=True), file.with_name("queue.db-wal")
+    sizes = list[int]()
+    monkeypatch.setattr(steps, "give_way", lambda: sizes.append(log.stat().st_size))
+    backend.enqueue([Message(task_id, "kit.job", bytes(16_000)) for task_id in IDS])
+    assert max(sizes) < 3 * MAX_BYTES < MANY * 16_000
+
+    backend.enqueue([Message("huge", "kit.job", bytes(8 * MAX_BYTES))])
+    backend.enqueue([Message("small", "kit.job")])
+    backend.enqueue([Message("tiny", "kit.job")])
+    assert log.stat().st_size <= MAX_BYTES + 32 * 1024
+
+
+assert StoreOptions().history >= MANY
