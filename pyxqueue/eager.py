@@ -25,7 +25,7 @@ from .codec import Codec
 from .errors import ConfigurationError, ResultTimeoutError
 from .message import Bury, Delivery, Failed, Message, Record, TaskInfo, TaskStatus
 from .protocols import StoreOptions
-from .task import Registry
+from .task import Registry, TaskOptions
 from .worker.events import Event, Observer, TaskSettled, TaskStarted, tell
 from .worker.executors import Inline
 from .worker.held import HeldTable
@@ -38,10 +38,10 @@ Over = Callable[[], bool]
 class NoInterrupter:
     """Eager tasks run in the caller's thread, which is not ours to interrupt: no soft time limits."""
 
-    def limit(self, job: object, seconds: float | None) -> nullcontext[None]:  # noqa: ARG002
+    def limit(self, job: object, options: TaskOptions) -> nullcontext[None]:  # noqa: ARG002
         return nullcontext()
 
-    def cancel(self, job: object) -> None:
+    def cancel(self, job: object, times: int = 1) -> None:
         """Nothing runs beside the caller who could ask for it."""
 
     def check(self) -> None:
@@ -112,6 +112,8 @@ class EagerSession:
                 pass  # what ran on one queue may have enqueued on another
         finally:
             _runs.reset(token)
+        if run.interrupted is not None:
+            raise run.interrupted
         if self.propagate and run.failures:
             raise run.failures[0]
 
@@ -147,6 +149,7 @@ class _Run:
     task_id: str = ""
     """The task that is running."""
     failures: list[BaseException] = field(factory=list)
+    interrupted: KeyboardInterrupt | None = None
 
     def observe(self, event: Event) -> None:
         match event:
@@ -155,7 +158,7 @@ class _Run:
             case TaskSettled(outcome=Failed(exception=BaseException() as error), verdict=Bury()):
                 self.failures.append(error)
                 if isinstance(error, KeyboardInterrupt):  # it is meant for the program, not for the task
-                    raise error
+                    self.interrupted = error
 
 
 _runs: ContextVar[tuple[_Run, ...]] = ContextVar("pyxqueue_eager_runs", default=())
@@ -232,7 +235,7 @@ class EagerBackend(MemoryBackend):
             if over():
                 break
             if not session.step(end) and not self._runs_elsewhere(ids, timeout):
-                return False
+                return over()  # another thread may just have ended it
         return True
 
     def _runs_elsewhere(self, ids: Sequence[str], timeout: int | None) -> bool:
@@ -254,7 +257,7 @@ class _Counter(MemoryBackend):
 
     def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:  # noqa: ARG002
         """No lease ends here: whoever holds a task runs it in this process, and the clock is moved meanwhile."""
-        if self._run.over():
+        if self._run.interrupted is not None or self._run.over():
             return ()
         with self._store.changed:
             group, now = self._join()

@@ -2,7 +2,8 @@
 
 There are two families. `PyxqueueError` is what the library raises at you. The *signals* (`RetryLater`, `Reject`,
 `TimeLimitExceeded`, `CancelRequested`) travel inside a running task; they are not `PyxqueueError`, so that an
-``except PyxqueueError`` in a task never swallows one.
+``except PyxqueueError`` in a task never swallows one. The last two come from outside, at any line, and are no
+`Exception` either, as `asyncio.CancelledError` is none: an ``except Exception`` around each step does not swallow them.
 """
 
 from __future__ import annotations
@@ -129,6 +130,9 @@ class RetryLater(Exception):  # noqa: N818 - a signal, not an error
         self.delay: float | None = in_seconds(delay)
         self.reason = reason
 
+    def __str__(self) -> str:
+        return self.reason
+
 
 class Reject(Exception):  # noqa: N818 - a signal, not an error
     """Raise it in a task to give up at once: no retry, the message is kept among the failed with `reason`."""
@@ -138,9 +142,13 @@ class Reject(Exception):  # noqa: N818 - a signal, not an error
         self.reason = reason
 
 
-class CancelRequested(Exception):  # noqa: N818 - a signal, not an error
+class CancelRequested(BaseException):
     """Raised inside a running task that somebody cancelled; it may clean up, then ends as cancelled."""
 
 
-class TimeLimitExceeded(Exception):  # noqa: N818 - a signal, not an error
-    """Raised inside a task that has run longer than its `timeout`; it may clean up, then counts as failed."""
+class TimeLimitExceeded(BaseException):
+    """Raised inside a task that has run longer than its `timeout`; it may clean up, then counts as failed.
+
+    It is retried where the task retries on `Exception`. If the task goes on, it is raised once more, half way to the
+    hard limit.
+    """

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import decimal
 import inspect
+import logging
+import os
+import sys
 import traceback
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any
+from contextlib import AbstractContextManager, suppress
+from typing import Any, NoReturn
 
 from attrs import define
 
 from .codec import Codec
-from .context import TaskContext, enter, is_number, leave, without_surrogates
-from .errors import (
-    CancelRequested,
-    Reject,
-    RetryLater,
-    SealError,
-    SerializationError,
-    TimeLimitExceeded,
-)
-from .message import Aborted, Delivery, Failed, Failure, Message, Outcome, Progress, Refused, Unreadable, Unserved
+from .context import TaskContext, enter
+from .errors import ArgumentError, PayloadTooLargeError, SealError, SerializationError, TimeLimitExceeded
+from .failures import failure_of, outcome_of
+from .message import Delivery, Failure, Message, Outcome, Progress, Refused, Unreadable, Unserved
 from .policy import admit
-from .task import Registry, Task
+from .task import Registry, Task, TaskOptions, check_call
 
-MAX_TRACEBACK = 8_192
-"""Characters of a traceback that are kept: the end of it, where the error is."""
-MAX_MESSAGE = 2_048
+Limit = Callable[[TaskOptions], AbstractContextManager[object]]
+"""Enforces the soft time limit of a task while it runs inside."""
 
 
 @define
@@ -42,57 +39,101 @@ class Execution:
     codec: Codec
     report: Callable[[Progress], None]
 
-    @property
-    def is_async(self) -> bool:
-        return inspect.iscoroutinefunction(self.task.function)
+    def run(self, limit: Limit, run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any]) -> Outcome:
+        """Run it to its end, in a context of its own; `run_coroutine` runs what turns out to be a coroutine."""
+        return contextvars.copy_context().run(self._run, limit, run_coroutine)
 
-    def run(
-        self,
-        limit: Callable[[float | None], AbstractContextManager[object]],
-        run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any],
-    ) -> Outcome:
-        """Run it to its end.
-
-        `limit` enforces a soft time limit in seconds (None: none); `run_coroutine` runs an ``async def``.
-        """
-        timeout = self.task.options.timeout
-        token = self._enter()
+    def _run(self, limit: Limit, run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any]) -> Outcome:
+        process = os.getpid()
+        self._enter()
         try:
-            with limit(timeout):
+            with limit(self.task.options):
                 value = self.task.function(*self.args, **self.kwargs)
                 if inspect.iscoroutine(value):
                     value = run_coroutine(value)
+            if os.getpid() != process:
+                _end_fork(None)
             return self.codec.dump_result(self.message, value)
         except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
+            if os.getpid() != process:
+                _end_fork(error)
             if isinstance(error, TimeLimitExceeded) and not error.args:
                 error.args = (self._over_time(),)  # a thread can only be sent the bare class
-            return outcome_of(error, self.task)
-        finally:
-            leave(token)
+            return outcome_of(error, self.task.options, __file__)
 
     async def arun(self) -> Outcome:
-        """Run an ``async def`` task on the running loop."""
-        token = self._enter()
-        limit = asyncio.timeout(self.task.options.timeout)
+        """Run an ``async def`` task on the running loop, in the context of its `asyncio.Task`."""
+        process = os.getpid()
+        self._enter()
+        clock = _AsyncLimit(self.task.options)
         try:
-            async with limit:
+            with clock:
                 value = await self.task.function(*self.args, **self.kwargs)
+            if os.getpid() != process:
+                _end_fork(None)
             return self.codec.dump_result(self.message, value)
         except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
-            if isinstance(error, TimeoutError) and limit.expired():
-                late = TimeLimitExceeded(self._over_time()).with_traceback(error.__traceback__)
-                return outcome_of(late, self.task)
-            return outcome_of(error, self.task)
-        finally:
-            leave(token)
+            if os.getpid() != process:
+                _end_fork(error)
+            if isinstance(error, asyncio.CancelledError | TimeoutError) and clock.expired:
+                error = TimeLimitExceeded(self._over_time()).with_traceback(error.__traceback__)
+            return outcome_of(error, self.task.options, __file__)
 
     def _over_time(self) -> str:
         return f"the task ran longer than its timeout of {self.task.options.timeout:g} s"
 
-    def _enter(self) -> contextvars.Token[TaskContext]:
+    def _enter(self) -> None:
         message = self.message
-        context = TaskContext(message.id, message.name, message.attempt, self.codec.queue, message.headers, self.report)
-        return enter(context)
+        enter(TaskContext(message.id, message.name, message.attempt, self.codec.queue, message.headers, self.report))
+        decimal.setcontext(decimal.getcontext().copy())  # it is changed in place: a copied context has the same one
+
+
+class _AsyncLimit:
+    """The soft time limit of an ``async def`` task: it is cancelled at its end, and once more if it goes on."""
+
+    def __init__(self, options: TaskOptions) -> None:
+        self._options = options
+        self._timers: list[asyncio.TimerHandle] = []
+        self.expired = False
+
+    def __enter__(self) -> None:
+        options, task = self._options, asyncio.current_task()
+        if options.timeout is None or task is None:
+            return
+
+        def expire() -> None:
+            self.expired = True
+            task.cancel()
+
+        loop = asyncio.get_running_loop()
+        seconds = (options.timeout, options.reminder) if options.reminder is not None else (options.timeout,)
+        self._timers = [loop.call_later(one, expire) for one in seconds]
+
+    def __exit__(self, *_: object) -> None:
+        for timer in self._timers:
+            timer.cancel()
+
+
+def _end_fork(error: BaseException | None) -> NoReturn:
+    """End a process that the task has forked, and that came back out of it, as Python ends any other.
+
+    It is no worker: what it shares with one (connections, leases, the table of what is held) is not its own.
+    """
+    code: object = 0
+    if isinstance(error, SystemExit):
+        code = error.code
+    elif error is not None:
+        traceback.print_exception(error)
+        code = 1
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)  # noqa: T201 - what sys.exit("words") does
+        code = 1
+    with suppress(BaseException):
+        logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BaseException):
+            stream.flush()
+    os._exit(int(code or 0) & 0xFF)
 
 
 def prepare(
@@ -113,51 +154,14 @@ def prepare(
         return Unserved(Failure("UnknownSerializer", f"written by {message.serializer!r}, this worker reads {known}"))
     try:
         args, kwargs = codec.open_call(message)
+        check_call(task, args, kwargs)
+    except ArgumentError as error:  # a worker of another release may have the function they are for
+        return Unserved(Failure("ArgumentError", str(error)))
     except SerializationError as error:
-        kind = "SealError" if isinstance(error, SealError) else "SerializationError"
+        kinds = (SealError, PayloadTooLargeError)
+        kind = next((one.__name__ for one in kinds if isinstance(error, one)), "SerializationError")
         return Refused(Failure(kind, str(error)))
+    except BaseException as error:  # noqa: BLE001 - a serializer's hooks are the user's code
+        failure = failure_of(error)
+        return Refused(Failure("SerializationError", f"decoding raised {failure.type}: {failure.message}"))
     return Execution(task, message, args, kwargs, codec, report)
-
-
-def outcome_of(error: BaseException, task: Task[..., Any]) -> Outcome:
-    """What raising this means."""
-    failure = failure_of(error)
-    match error:
-        case Reject():
-            return Refused(Failure("Rejected", failure.message))
-        case CancelRequested():
-            return Aborted()
-        case RetryLater(delay=delay) if delay is None or is_number(delay):
-            return Failed(failure, delay=delay, exception=error)
-        case RetryLater(delay=delay):
-            text = f"its delay is a {type(delay).__name__} that nobody can wait for"
-            broken = Failure("RetryLater", text, failure.traceback)
-            return Failed(broken, retryable=False, exception=error)
-    if isinstance(error, SerializationError):
-        return Failed(failure, retryable=False, exception=error)  # the next run would return the same
-    options = task.options
-    retryable = isinstance(error, options.retry_on) and not isinstance(error, options.give_up_on)
-    return Failed(failure, retryable=retryable, exception=error)
-
-
-def failure_of(error: BaseException) -> Failure:
-    """An exception as data, with its text bounded."""
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    try:
-        text = str(error)
-    except Exception as broken:  # noqa: BLE001 - a __str__ may do anything
-        text = f"<its text cannot be had: {type(broken).__name__}>"
-    return Failure(name, without_surrogates(text[:MAX_MESSAGE]), _traceback(error))
-
-
-def _traceback(error: BaseException) -> str:
-    """The task's own frames and whatever it called, without ours."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
-        frames = frames.tb_next
-    try:
-        lines = traceback.format_exception(type(error), error, frames or error.__traceback__)
-    except Exception:  # noqa: BLE001 - formatting calls the exception's own code
-        return ""
-    return without_surrogates("".join(lines)[-MAX_TRACEBACK:])

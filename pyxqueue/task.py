@@ -53,6 +53,13 @@ class TaskOptions:
             return self.hard_timeout
         return None if self.timeout is None else self.timeout + 10.0
 
+    @property
+    def reminder(self) -> float | None:
+        """Seconds after which a task that goes on after its `timeout` is told once more; None for never."""
+        if self.timeout is None or self.hard_limit is None or self.hard_limit <= self.timeout:
+            return None
+        return (self.timeout + self.hard_limit) / 2
+
 
 class Submit(Protocol):
     """What a task needs from its queue: take these calls and answer their handles. Injected, so that tasks know no
@@ -205,6 +212,11 @@ def _found(module: str, name: str, options: CallOptions) -> Task[..., Any]:
     copy = task.with_options()
     copy.call_options = options
     return copy
+
+
+def check_call(task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raises `ArgumentError` for arguments that the task's function does not take."""
+    task._signature.check(args, kwargs)  # noqa: SLF001 - no member of the public class
 
 
 def _nowhere(name: str) -> TaskContext:

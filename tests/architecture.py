@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "habits",
         "calls",
         "producing",
+        "failures",
         "execution",
         "views",
         "administration",

@@ -48,7 +48,7 @@ def tell(observer: Observer | None, event: Event) -> None:
         return
     try:
         observer(event)
-    except Exception:
+    except BaseException:
         log.exception("the observer failed on %s", type(event).__name__)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import queue
 import threading
 from collections.abc import Callable, Coroutine
@@ -17,8 +18,10 @@ from attrs import define
 
 from ..execution import Execution
 from ..message import Aborted, Delivery, Outcome, Progress, Success
+from ..task import TaskOptions
 from .limits import Interrupter, SignalInterrupter, ThreadInterrupter
 from .pace import MAX_BATCH
+from .surroundings import Surroundings
 
 
 @define(eq=False)
@@ -74,9 +77,12 @@ class Inline:
         in_main = threading.current_thread() is threading.main_thread()
         self.interrupter = interrupter or (SignalInterrupter() if in_main else ThreadInterrupter())
         self._coroutines = CoroutineRunner()
+        self._surroundings: Surroundings | None = None
 
     def open(self, begin: Begin, end: End) -> None:
         self._begin, self._end = begin, end
+        if isinstance(self.interrupter, SignalInterrupter):  # the main thread of a worker process
+            self._surroundings = Surroundings()
 
     def room(self) -> int:
         return MAX_BATCH
@@ -86,6 +92,8 @@ class Inline:
 
     def submit(self, job: Job) -> None:
         run_job(job, self._begin, self._end, self.interrupter, self._coroutines.run)
+        if self._surroundings is not None:
+            self._surroundings.put_back(getattr(job.delivery.message, "name", ""))
 
     def wait_idle(self) -> None:
         """Nothing runs outside of `submit`."""
@@ -104,7 +112,7 @@ def run_job(
     """Begin, run and end one job in this thread."""
     execution = begin(job)
     if execution is not None:
-        end(job, execution.run(lambda seconds: interrupter.limit(job, seconds), run_coroutine))
+        end(job, execution.run(lambda options: interrupter.limit(job, options), run_coroutine))
 
 
 class CoroutineRunner:
@@ -118,7 +126,7 @@ class CoroutineRunner:
             return _in_own_thread(coroutine)
         if self._runner is None:
             self._runner = asyncio.Runner()
-        return self._runner.run(coroutine)
+        return self._runner.run(coroutine, context=contextvars.copy_context())
 
     def close(self) -> None:
         if self._runner is not None:
@@ -239,7 +247,8 @@ class Loop:
         self._load = Load(concurrency)
         self._loop = asyncio.new_event_loop()
         self._running: dict[object, asyncio.Task[None]] = {}
-        self._cancelled: set[object] = set()
+        self._cancelled: dict[object, int] = {}
+        """How often each job was cancelled."""
         self._thread = threading.Thread(target=self._loop.run_forever, name="pyxqueue-loop", daemon=True)
 
     def open(self, begin: Begin, end: End) -> None:
@@ -262,7 +271,7 @@ class Loop:
     def _begin_plain(self, job: Job) -> Execution | None:
         """Begin a job where plain functions run; a coroutine function is passed on to the loop."""
         execution = self._begin(job)
-        if execution is None or not execution.is_async:
+        if execution is None or not inspect.iscoroutinefunction(execution.task.function):
             return execution
         self._load.add()
         self._loop.call_soon_threadsafe(self._start, job, execution)
@@ -280,12 +289,12 @@ class Loop:
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
 
-    def limit(self, job: object, seconds: float | None) -> AbstractContextManager[object]:
-        return self._plain.interrupter.limit(job, seconds)
+    def limit(self, job: object, options: TaskOptions) -> AbstractContextManager[object]:
+        return self._plain.interrupter.limit(job, options)
 
-    def cancel(self, job: object) -> None:
-        self._plain.interrupter.cancel(job)
-        self._loop.call_soon_threadsafe(self._cancel, job)
+    def cancel(self, job: object, times: int = 1) -> None:
+        self._plain.interrupter.cancel(job, times)
+        self._loop.call_soon_threadsafe(self._cancel, job, times)
 
     def check(self) -> None:
         self._plain.interrupter.check()
@@ -296,15 +305,14 @@ class Loop:
     async def _run(self, job: Job, execution: Execution) -> None:
         try:
             outcome = await execution.arun()
-            if job in self._cancelled:
-                self._cancelled.discard(job)
+            if self._cancelled.pop(job, 0):
                 outcome = outcome if isinstance(outcome, Success) else Aborted()
             self._end(job, outcome)
         finally:
             del self._running[job]
             self._load.remove()
 
-    def _cancel(self, job: object) -> None:
-        if (task := self._running.get(job)) is not None and job not in self._cancelled:
-            self._cancelled.add(job)
+    def _cancel(self, job: object, times: int) -> None:
+        if (task := self._running.get(job)) is not None and self._cancelled.get(job, 0) < times:
+            self._cancelled[job] = self._cancelled.get(job, 0) + 1
             task.cancel()

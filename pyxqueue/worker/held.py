@@ -144,18 +144,18 @@ class HeldTable:
     def hold(self, task_id: str, receipt: str, attempt: int, now: float, rank: int = 0, *, pinned: bool = False) -> int:
         """Note a delivery that was claimed at `now`, by `time.monotonic`; answers its slot. `pinned`: it may wait here
         without counting as stuck."""
-        slot = self._free.pop()
         raw_id, raw_receipt = task_id.encode(), receipt.encode()
         if len(raw_id) + len(raw_receipt) > _SLOT - _HEADER.size:
-            self._free.append(slot)
             raise ConfigurationError(f"the broker's receipt {receipt!r} is too long")
+        slot = self._free[-1]
         at = 2 * SLOTS + slot * _SLOT
         generation = self._generations[slot] % 255 + 1
-        self._generations[slot] = generation
         raw_rank = min(rank, _LARGEST_RANK).to_bytes(16, "little")
         _HEADER.pack_into(
             self._memory, at, now, 0.0, -1.0, attempt, raw_rank, len(raw_id), len(raw_receipt), generation
         )
+        self._generations[slot] = generation
+        self._free.pop()
         at += _HEADER.size
         self._memory[at : at + len(raw_id) + len(raw_receipt)] = raw_id + raw_receipt
         self._memory[SLOTS + slot] = 0

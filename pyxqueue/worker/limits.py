@@ -16,16 +16,19 @@ from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import Protocol
 
+from attrs import define
+
 from ..errors import CancelRequested, TimeLimitExceeded
+from ..task import TaskOptions
 
 
 class Interrupter(Protocol):
     """Limits the tasks of one executor."""
 
-    def limit(self, job: object, seconds: float | None) -> AbstractContextManager[object]: ...
+    def limit(self, job: object, options: TaskOptions) -> AbstractContextManager[object]: ...
 
-    def cancel(self, job: object) -> None:
-        """Raise `CancelRequested` in this job, if it runs; once, however often this is called, from another thread."""
+    def cancel(self, job: object, times: int = 1) -> None:
+        """Raise `CancelRequested` in this job, if it runs, until that was done `times` times; from another thread."""
         ...
 
     def check(self) -> None:
@@ -47,9 +50,11 @@ class SignalInterrupter:
     def __init__(self) -> None:
         self._next: object = None
         self._job: object = None
-        self._cancelled: object = None
-        self._told = False
-        self._seconds: float | None = None
+        self._asked: tuple[object, int] = (None, 0)
+        """Which job is to be cancelled, and how often it is to be told so."""
+        self._told = 0
+        self._late = 0
+        self._options = TaskOptions()
         self._deadline = 0.0
         self._main = threading.main_thread().ident or 0
         signal.signal(signal.SIGALRM, self._on_alarm)
@@ -57,39 +62,55 @@ class SignalInterrupter:
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
         if self._job is None:
             return  # it ended while the signal was under way
-        if self._cancelled is self._job:
-            if not self._told:  # once: it may take its time to clean up
-                self._told = True
+        job, times = self._asked
+        if job is self._job:
+            if self._told < times:  # not more often: it may take its time to clean up
+                self._told += 1
                 raise CancelRequested("the task was cancelled")
-        elif self._seconds is not None and time.monotonic() >= self._deadline:  # else it was meant for another job
-            raise _over_time(self._seconds)
+        elif self._options.timeout is not None and time.monotonic() >= self._deadline:  # else it was meant for another
+            self._late += 1
+            reminder = self._options.reminder
+            self._deadline += float("inf") if reminder is None or self._late > 1 else reminder - self._options.timeout
+            raise _over_time(self._options.timeout)
 
-    def limit(self, job: object, seconds: float | None) -> SignalInterrupter:
+    def limit(self, job: object, options: TaskOptions) -> SignalInterrupter:
         """To be entered at once; one object serves all tasks, since they run one after the other."""
         self._next = job
-        self._seconds = seconds
+        self._options = options
         return self
 
     def __enter__(self) -> None:
-        self._told = False
+        self._told = self._late = 0
         self._job = self._next
-        if self._seconds is not None:
-            self._deadline = time.monotonic() + self._seconds - _EARLY
-            signal.setitimer(signal.ITIMER_REAL, self._seconds)
+        options = self._options
+        if options.timeout is not None:
+            self._deadline = time.monotonic() + options.timeout - _EARLY
+            again = 0.0 if options.reminder is None else options.reminder - options.timeout
+            signal.setitimer(signal.ITIMER_REAL, options.timeout, again)
 
     def __exit__(self, *_error: object) -> None:
         self._job = None
-        if self._seconds is not None:
+        if self._options.timeout is not None:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def cancel(self, job: object) -> None:
-        if job is not self._job:
-            return  # it waits, or has ended
-        self._cancelled = job
+    def cancel(self, job: object, times: int = 1) -> None:
+        if job is not self._job or (self._asked[0] is job and self._asked[1] >= times):
+            return  # it waits, has ended, or was told as often
+        self._asked = (job, times)
         signal.pthread_kill(self._main, signal.SIGALRM)
 
     def check(self) -> None:
         """The kernel's timer does it."""
+
+
+@define(eq=False)
+class _Running:
+    """A job in a thread: when to tell it that its time is over, and how often it was told what."""
+
+    thread: int
+    deadlines: list[float]
+    cancels: int = 0
+    raised: bool = False
 
 
 class ThreadInterrupter:
@@ -98,39 +119,42 @@ class ThreadInterrupter:
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._running: dict[object, tuple[int, float | None]] = {}
-        self._asked: set[object] = set()
+        self._running: dict[object, _Running] = {}
 
     @contextmanager
-    def limit(self, job: object, seconds: float | None) -> Iterator[None]:
-        thread = threading.get_ident()
-        deadline = None if seconds is None else self._monotonic() + seconds
+    def limit(self, job: object, options: TaskOptions) -> Iterator[None]:
+        now = self._monotonic()
+        deadlines = [now + one for one in (options.timeout, options.reminder) if one is not None]
+        running = _Running(threading.get_ident(), deadlines)
         with self._lock:
-            self._running[job] = (thread, deadline)
+            self._running[job] = running
         try:
             yield
         finally:
             with self._lock:
                 self._running.pop(job, None)
-                if job in self._asked:  # what has not been raised yet must not hit the next task
-                    self._asked.discard(job)
-                    _raise_in(thread, None)
+                if running.raised:  # what has not come through yet must not hit the next task
+                    _raise_in(running.thread, None)
 
-    def cancel(self, job: object) -> None:
+    def cancel(self, job: object, times: int = 1) -> None:
         with self._lock:
-            self._interrupt(job, CancelRequested)
+            running = self._running.get(job)
+            if running is not None and running.cancels < times:
+                running.cancels += 1
+                running.deadlines.clear()
+                self._interrupt(running, CancelRequested)
 
     def check(self) -> None:
         now = self._monotonic()
         with self._lock:
-            for job, (_, deadline) in list(self._running.items()):
-                if deadline is not None and now >= deadline:
-                    self._interrupt(job, TimeLimitExceeded)
+            for running in self._running.values():
+                if running.deadlines and now >= running.deadlines[0]:
+                    del running.deadlines[0]
+                    self._interrupt(running, TimeLimitExceeded)
 
-    def _interrupt(self, job: object, error: type[BaseException]) -> None:
-        if job in self._running and job not in self._asked:
-            self._asked.add(job)
-            _raise_in(self._running[job][0], error)
+    def _interrupt(self, running: _Running, error: type[BaseException]) -> None:
+        running.raised = True
+        _raise_in(running.thread, error)
 
 
 def _raise_in(thread: int, error: type[BaseException] | None) -> None:

@@ -27,6 +27,7 @@ from ..message import (
     Aborted,
     Bury,
     Cancelled,
+    Delivery,
     Done,
     Extension,
     Failed,
@@ -91,7 +92,7 @@ class Worker:
     _stopping: bool = field(default=False, init=False)
     _closed: bool = field(default=False, init=False)
     _looping: bool = field(default=False, init=False)
-    _broken: Exception | None = field(default=None, init=False)
+    _broken: BaseException | None = field(default=None, init=False)
 
     def run(self) -> None:
         """Work until `stop` is called, then let what runs end, settle it, and hand back the rest.
@@ -123,7 +124,7 @@ class Worker:
         """A loop that ended without a word would leave a worker that only seems to work."""
         try:
             loop()
-        except Exception as error:  # noqa: BLE001 - logged, and raised where the worker ends
+        except BaseException as error:  # noqa: BLE001 - logged, and raised where the worker ends
             log.exception("a loop of %s broke: it stops", self.consumer)
             self._broken = error
             self.stop()
@@ -181,15 +182,7 @@ class Worker:
     def _claim(self, limit: int, wait: int) -> int:
         deliveries = self.broker.claim(self.consumer, limit, wait)
         now = time.monotonic()
-        jobs = []
-        for delivery in deliveries:
-            message = delivery.message
-            slot = self.table.hold(
-                message.id, delivery.receipt, message.attempt, now, delivery.rank, pinned=message.suspect
-            )
-            job = Job(delivery, slot)
-            self._jobs[job.slot] = job
-            jobs.append(job)
+        jobs = [job for delivery in deliveries if (job := self._hold(delivery, now)) is not None]
         suspects = [job for job in jobs if job.delivery.message.suspect]
         took = []
         for job in jobs:
@@ -205,6 +198,22 @@ class Worker:
                 self.executor.wait_idle()
         return len(jobs)
 
+    def _hold(self, delivery: Delivery, now: float) -> Job | None:
+        """Note a delivery; one that cannot be noted is failed by itself, and kept."""
+        message = delivery.message
+        try:
+            slot = self.table.hold(
+                message.id, delivery.receipt, message.attempt, now, delivery.rank, pinned=message.suspect
+            )
+        except Exception as error:  # noqa: BLE001 - logged, and the reason why the message is buried
+            log.exception("%s cannot hold the message %s", self.consumer, message.id)
+            verdict = Bury(f"no worker can hold it: {error}")
+            record = self._record(Job(delivery, -1), Aborted(), verdict, _DEFAULTS)
+            self.broker.settle([Settlement(delivery.receipt, verdict, record)])
+            return None
+        job = self._jobs[slot] = Job(delivery, slot)
+        return job
+
     def _wait_alone(self, waiting: Sequence[Job]) -> None:
         """Until nothing else runs here, and what has ended is settled: it would be lost, and run again."""
         self.executor.wait_idle()
@@ -219,19 +228,24 @@ class Worker:
             self._let_go(job)
             return None
         self._began[job.slot] = started
+        self._limit(job, started)
         prepared = prepare(job.delivery, self.registry, self.codec, job.report)
         if not isinstance(prepared, Execution):
             self._end(job, prepared)
             return None
-        options = prepared.task.options
-        if options.hard_limit is not None:
-            attempt = prepared.message.attempt
-            retry = options.policy.pause(attempt, self._chance()) * 1000 if attempt <= options.policy.retries else -1.0
-            self.table.limit(job.slot, started + options.hard_limit, retry)
         if self.observer is not None:
             message = prepared.message
             tell(self.observer, TaskStarted(message.id, message.name, message.attempt, self.consumer))
         return prepared
+
+    def _limit(self, job: Job, started: float) -> None:
+        """The hard limit, where the task has one: it holds for decoding the arguments too."""
+        message = job.delivery.message
+        task = self.registry.get(message.name) if isinstance(message, Message) else None
+        if task is not None and (seconds := task.options.hard_limit) is not None:
+            policy, attempt = task.options.policy, message.attempt
+            retry = policy.pause(attempt, self._chance()) * 1000 if attempt <= policy.retries else -1.0
+            self.table.limit(job.slot, started + seconds, retry)
 
     def _end(self, job: Job, outcome: Outcome) -> None:
         seconds = time.monotonic() - self._began.pop(job.slot)
@@ -281,7 +295,7 @@ class Worker:
         """
         try:
             return self._decided(finished)
-        except Exception as error:  # noqa: BLE001 - logged, and the reason why the message is buried
+        except BaseException as error:  # noqa: BLE001 - logged, and the reason why the message is buried
             log.exception("the outcome of %s cannot be settled", finished.job.delivery.message.id)
             verdict = Bury(f"its outcome cannot be settled: {error!r}")
             record = self._record(Job(finished.job.delivery, finished.job.slot), Aborted(), verdict, _DEFAULTS)

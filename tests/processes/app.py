@@ -295,7 +295,7 @@ TASKS: list[tuple[Any, dict[str, Any]]] = [
     (grandchild, {}),
     (hold_gil, {}),
     (die, {"max_crashes": 1}),
-    (hog, {"timeout": 0.2, "hard_timeout": 0.6, "retries": 1, "backoff": 0.0}),
+    (hog, {"timeout": 0.2, "hard_timeout": 1.2, "retries": 1, "backoff": 0.0}),
     (limited, {"timeout": 0.3}),
     (alimited, {"timeout": 0.3}),
     (patient, {}),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import pytest
 
 from pyxqueue.errors import CancelRequested, TimeLimitExceeded
 from pyxqueue.message import Delivery, Message
+from pyxqueue.task import TaskOptions
 from pyxqueue.worker.executors import Inline, Job, Load, Loop, Threads
 from pyxqueue.worker.limits import SignalInterrupter, ThreadInterrupter
 from pyxqueue.worker.pace import MAX_BATCH
@@ -102,7 +104,7 @@ def test_a_signal_interrupts_once() -> None:
     """However often the same job is cancelled; and the next job is not touched by what came late."""
     interrupter, first, second = SignalInterrupter(), object(), object()
     cleaned = False
-    with interrupter.limit(first, None):
+    with interrupter.limit(first, TaskOptions()):
         try:
             interrupter.cancel(first)
             threading.Event().wait(5)
@@ -111,7 +113,7 @@ def test_a_signal_interrupts_once() -> None:
             interrupter.cancel(first)
             cleaned = True
     interrupter.cancel(first)
-    with interrupter.limit(second, None):
+    with interrupter.limit(second, TaskOptions()):
         interrupter.cancel(first)
 
     assert cleaned
@@ -120,27 +122,85 @@ def test_a_signal_interrupts_once() -> None:
 def test_a_signal_ends_a_job_that_is_over_time() -> None:
     """It says how long was allowed; a job without a limit after it has none."""
     interrupter = SignalInterrupter()
-    with pytest.raises(TimeLimitExceeded, match=r"of 0\.05 s"), interrupter.limit(object(), 0.05):
+    with pytest.raises(TimeLimitExceeded, match=r"of 0\.05 s"), interrupter.limit(object(), TaskOptions(timeout=0.05)):
         threading.Event().wait(20)
-    with interrupter.limit(object(), None):
+    with interrupter.limit(object(), TaskOptions()):
         threading.Event().wait(0.1)
 
 
-def test_a_thread_is_interrupted_once() -> None:
-    """And what has not been raised when its job ends is taken back."""
+def test_a_thread_is_told_that_its_time_is_over_twice() -> None:
+    """At its limit and half way to the hard one, since it may have swallowed the first; and never again."""
     now = 0.0
     interrupter = ThreadInterrupter(lambda: now)
-    one, caught = object(), 0
-    with interrupter.limit(one, 5.0):
-        interrupter.check()
-        now = 6.0
-        try:
-            interrupter.check()
-            until(lambda: False, "the interruption", 5)
-        except TimeLimitExceeded:
-            caught += 1
-        interrupter.check()
-        interrupter.cancel(one)
+    one, caught = object(), []
+    with interrupter.limit(one, TaskOptions(timeout=5.0, hard_timeout=9.0)):
+        for now in (4.9, 5.1, 6.9, 7.1, 8.0, 100.0):
+            try:
+                interrupter.check()
+                until(lambda: False, "the interruption", 0.05)
+            except TimeLimitExceeded:
+                caught.append(now)
+            except AssertionError:
+                pass
 
-    assert caught == 1
+    assert caught == [5.1, 7.1]
     interrupter.check()
+
+
+def test_a_thread_is_cancelled_as_often_as_somebody_asked() -> None:
+    """The first request may have been swallowed; looks at the same request raise nothing."""
+    interrupter, one, caught = ThreadInterrupter(), object(), []
+    with interrupter.limit(one, TaskOptions()):
+        for times in (1, 1, 2, 2):
+            try:
+                interrupter.cancel(one, times)
+                until(lambda: False, "the interruption", 0.05)
+            except CancelRequested:
+                caught.append(times)
+            except AssertionError:
+                pass
+
+    assert caught == [1, 2]
+
+
+def test_what_has_not_come_through_is_taken_back() -> None:
+    """The next task of the thread is not touched."""
+    interrupter, one = ThreadInterrupter(), object()
+    asked = threading.Event()
+
+    def ask() -> None:
+        interrupter.cancel(one)
+        asked.set()
+
+    other = threading.Thread(target=ask)
+    with contextlib.suppress(CancelRequested), interrupter.limit(one, TaskOptions()):
+        other.start()
+        asked.wait(20)
+    other.join()
+    until(lambda: True, "some bytecode has run")
+
+
+def test_a_signal_tells_twice_that_the_time_is_over() -> None:
+    """A task that swallows the first is told once more before it is killed."""
+    interrupter, caught = SignalInterrupter(), 0
+    with interrupter.limit(object(), TaskOptions(timeout=0.05, hard_timeout=0.15)):
+        while caught < 2:
+            try:
+                threading.Event().wait(20)
+            except TimeLimitExceeded:
+                caught += 1
+
+    assert caught == 2
+
+
+def test_a_signal_cancels_as_often_as_somebody_asked() -> None:
+    """And not more often."""
+    interrupter, job, caught = SignalInterrupter(), object(), []
+    with interrupter.limit(job, TaskOptions()):
+        for times in (1, 1, 2, 2):
+            try:
+                interrupter.cancel(job, times)
+            except CancelRequested:
+                caught.append(times)
+
+    assert caught == [1, 2]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from pyxqueue.errors import CancelRequested, TimeLimitExceeded
+from pyxqueue.task import TaskOptions
 from pyxqueue.worker.limits import SignalInterrupter
 
 
@@ -21,18 +22,18 @@ def interrupter() -> Iterator[SignalInterrupter]:
 
 def test_an_alarm_for_another_job_is_no_time_limit(interrupter: SignalInterrupter) -> None:
     """A task with a long timeout lives through a signal that was sent for something else."""
-    with interrupter.limit("mine", 60):
+    with interrupter.limit("mine", TaskOptions(timeout=60)):
         interrupter.cancel("another")
         os.kill(os.getpid(), signal.SIGALRM)
 
 
 def test_the_running_job_is_cancelled(interrupter: SignalInterrupter) -> None:
     """What runs and is meant gets the signal."""
-    with pytest.raises(CancelRequested), interrupter.limit("mine", None):
+    with pytest.raises(CancelRequested), interrupter.limit("mine", TaskOptions()):
         interrupter.cancel("mine")
 
 
 def test_the_time_limit(interrupter: SignalInterrupter) -> None:
     """A sleep of ever ends at the limit."""
-    with pytest.raises(TimeLimitExceeded, match=r"0\.05 s"), interrupter.limit("mine", 0.05):
+    with pytest.raises(TimeLimitExceeded, match=r"0\.05 s"), interrupter.limit("mine", TaskOptions(timeout=0.05)):
         signal.pause()

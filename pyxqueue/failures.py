@@ -1,0 +1,113 @@
+"""From what a task raised to the outcome it means. It never raises, whatever an exception's own code does."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from types import TracebackType
+
+from .context import is_number, without_surrogates
+from .errors import CancelRequested, Reject, RetryLater, SerializationError, TimeLimitExceeded
+from .message import Aborted, Failed, Failure, Outcome, Refused
+from .task import TaskOptions
+
+MAX_TRACEBACK = 8_192
+"""Characters of a traceback that are kept: its head, where the first cause is, and its end, where the error is."""
+MAX_MESSAGE = 2_048
+_HEAD = MAX_TRACEBACK // 3
+
+
+def outcome_of(error: BaseException, options: TaskOptions, ours: str = "") -> Outcome:
+    """What raising this means. Of a group, the first signal in it counts. Frames of the file `ours` are not shown."""
+    try:
+        return _outcome(error, options, ours)
+    except BaseException as broken:  # noqa: BLE001 - the code of a user's exception class ran, and may do anything
+        text = f"<cannot be shown: {type(broken).__name__} in its own code>"
+        return Failed(Failure(type(error).__qualname__, text), exception=error)
+
+
+def _outcome(error: BaseException, options: TaskOptions, ours: str) -> Outcome:
+    failure = failure_of(error, ours)
+    signal = next((leaf for leaf in _leaves(error) if isinstance(leaf, Reject | CancelRequested | RetryLater)), None)
+    match signal:
+        case Reject():
+            return Refused(Failure("Rejected", _text(signal)))
+        case CancelRequested():
+            return Aborted()
+        case RetryLater(delay=delay) if delay is None or is_number(delay):
+            return Failed(failure_of(signal, ours), delay=delay, exception=error)
+        case RetryLater(delay=delay):
+            text = f"its delay is a {type(delay).__name__} that nobody can wait for"
+            broken = Failure("RetryLater", text, failure.traceback)
+            return Failed(broken, retryable=False, exception=error)
+    if isinstance(error, SerializationError):
+        return Failed(failure, retryable=False, exception=error)  # the next run would return the same
+    retryable = _matches(error, options.retry_on) and not _matches(error, options.give_up_on)
+    return Failed(failure, retryable=retryable, exception=error)
+
+
+def _matches(error: BaseException, types: tuple[type[BaseException], ...]) -> bool:
+    """Whether it is of one of the types; a group is if all that is in it is, or it is by its own type.
+
+    Being over time counts as an `Exception`, though it is none.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        groups = tuple(kind for kind in types if issubclass(kind, BaseExceptionGroup))
+        return isinstance(error, groups) or all(_matches(part, types) for part in error.exceptions)
+    return isinstance(error, types) or (isinstance(error, TimeLimitExceeded) and Exception in types)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group, and in the groups in it; an error that is no group by itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            yield from _leaves(part)
+    else:
+        yield error
+
+
+def failure_of(error: BaseException, ours: str = "") -> Failure:
+    """An exception as data, with its text bounded; that of a group names what is in it."""
+    text = _text(error)
+    if isinstance(error, BaseExceptionGroup):
+        text = f"{text}: {'; '.join(_line(leaf) for leaf in _leaves(error))}"[:MAX_MESSAGE]
+    return Failure(_name(error), text, _traceback(error, ours))
+
+
+def _name(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _line(error: BaseException) -> str:
+    text = _text(error)
+    return f"{_name(error)}: {text}" if text else _name(error)
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return without_surrogates(str(error.message)[:MAX_MESSAGE])
+    try:
+        text = str(error)
+    except BaseException as broken:  # noqa: BLE001 - a __str__ may do anything
+        text = f"<its text cannot be had: {type(broken).__name__}>"
+    return without_surrogates(text[:MAX_MESSAGE])
+
+
+def _traceback(error: BaseException, ours: str) -> str:
+    """The task's own frames and whatever it called, without ours."""
+    frames: TracebackType | None = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename == ours:
+        frames = frames.tb_next
+    try:
+        text = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
+    except BaseException:  # noqa: BLE001 - formatting calls the exception's own code
+        return ""
+    return without_surrogates(_bounded(text))
+
+
+def _bounded(text: str) -> str:
+    if len(text) <= MAX_TRACEBACK:
+        return text
+    tail = MAX_TRACEBACK - _HEAD
+    return f"{text[:_HEAD]}\n  [… {len(text) - _HEAD - tail:,} characters are left out here …]\n{text[-tail:]}"

@@ -1,0 +1,132 @@
+"""What a task raised, and the outcome that it means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pyxqueue.errors import CancelRequested, Reject, RetryLater, TimeLimitExceeded
+from pyxqueue.failures import MAX_TRACEBACK, failure_of, outcome_of
+from pyxqueue.message import Aborted, Failed, Refused
+from pyxqueue.task import TaskOptions
+
+
+class Hostile(Exception):  # noqa: N818
+    """Its own code ends the process, if it is let."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+    __repr__ = __str__
+
+
+class HostileMeta(type):
+    def __instancecheck__(cls, _: object) -> bool:
+        raise SystemExit(3)
+
+
+class HostileType(Exception, metaclass=HostileMeta):  # noqa: N818
+    pass
+
+
+def retryable(error: BaseException, **options: Any) -> bool:
+    outcome = outcome_of(error, TaskOptions(**options))
+    assert isinstance(outcome, Failed)
+    return outcome.retryable
+
+
+def test_a_text_that_cannot_be_had() -> None:
+    """`SystemExit` in ``__str__`` is the exception's own affair."""
+    failure = failure_of(Hostile())
+
+    assert failure.type.endswith("Hostile")
+    assert failure.message == "<its text cannot be had: SystemExit>"
+
+
+def test_a_hostile_exception_in_a_group() -> None:
+    """Naming what is in the group runs its code too."""
+    assert "its text cannot be had" in failure_of(ExceptionGroup("two", [Hostile(), ValueError("x")])).message
+
+
+def test_a_type_that_cannot_be_compared() -> None:
+    """The task fails, and says why."""
+    outcome = outcome_of(ValueError("x"), TaskOptions(retry_on=(HostileType,)))
+
+    assert isinstance(outcome, Failed)
+    assert outcome.failure.message == "<cannot be shown: SystemExit in its own code>"
+
+
+@pytest.mark.parametrize(
+    ("signal", "kind"), [(Reject("no"), Refused), (RetryLater(7, "busy"), Failed), (CancelRequested("stop"), Aborted)]
+)
+def test_a_signal_in_a_group_counts(signal: BaseException, kind: type) -> None:
+    """A TaskGroup wraps what its children raise; the first signal in it is what the task said."""
+    group = BaseExceptionGroup("unhandled", [ValueError("x"), BaseExceptionGroup("inner", [signal, RetryLater(99)])])
+
+    outcome = outcome_of(group, TaskOptions())
+
+    assert type(outcome) is kind
+    if isinstance(outcome, Failed):
+        assert outcome.delay == 7
+        assert outcome.failure.message == "busy"
+    if isinstance(outcome, Refused):
+        assert outcome.failure.message == "no"
+
+
+@pytest.mark.parametrize(
+    ("errors", "wanted"),
+    [
+        ([ConnectionError("a"), ConnectionResetError("b")], True),
+        ([ConnectionError("a"), ExceptionGroup("inner", [ConnectionError("b")])], True),
+        ([ConnectionError("a"), ValueError("b")], False),
+    ],
+)
+def test_a_group_is_of_a_type_if_all_in_it_are(errors: list[Exception], wanted: bool) -> None:
+    """However deep."""
+    group = ExceptionGroup("some", errors)
+
+    assert retryable(group, retry_on=(ConnectionError,)) is wanted
+    assert retryable(group, give_up_on=(ConnectionError,)) is not wanted
+    assert retryable(group, retry_on=(ExceptionGroup,))
+
+
+def test_the_text_of_a_group_names_what_is_in_it() -> None:
+    """Else it only says that there were some."""
+    group = ExceptionGroup("unhandled errors", [ValueError("bad"), ExceptionGroup("inner", [KeyError("k")])])
+
+    assert failure_of(group).message == "unhandled errors: ValueError: bad; KeyError: 'k'"
+
+
+def test_being_over_time_is_retried_as_an_exception_is() -> None:
+    """Though it is none, so that tasks do not swallow it by accident."""
+    late = TimeLimitExceeded("late")
+
+    assert not isinstance(late, Exception)
+    assert not isinstance(CancelRequested(), Exception)
+    assert retryable(late)
+    assert retryable(late, retry_on=(TimeLimitExceeded,))
+    assert not retryable(late, retry_on=(ValueError,))
+    assert not retryable(late, give_up_on=(TimeLimitExceeded,))
+
+
+def test_a_long_traceback_keeps_its_head_and_its_end() -> None:
+    """The first cause stands at the head, what was raised at the end."""
+
+    def fail(depth: int) -> None:
+        try:
+            if depth:
+                fail(depth - 1)
+            else:
+                raise KeyError("the first cause")
+        except LookupError as error:
+            raise LookupError(f"at {depth}") from error
+
+    with pytest.raises(LookupError) as caught:
+        fail(60)
+    text = failure_of(caught.value).traceback
+
+    assert "the first cause" in text
+    assert "characters are left out here" in text
+    assert text.endswith("LookupError: at 60\n")
+    assert len(text) < MAX_TRACEBACK + 100

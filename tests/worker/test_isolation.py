@@ -1,0 +1,247 @@
+"""One task does not change the next: contexts, signal handlers, streams."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import decimal
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from pyxqueue.context import current_task
+from pyxqueue.errors import NotInTaskError
+from pyxqueue.message import Message, Return, Unserved
+from pyxqueue.worker.events import TaskSettled
+from pyxqueue.worker.executors import Inline, Loop, Threads
+from pyxqueue.worker.surroundings import Surroundings
+from tests.support.until import until
+
+from .harness import Bench
+
+VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="untouched")
+
+
+def touch() -> None:
+    decimal.getcontext().prec = 5
+    VARIABLE.set("touched")
+
+
+def look() -> tuple[int, str]:
+    return decimal.getcontext().prec, VARIABLE.get()
+
+
+async def atouch() -> None:
+    touch()
+
+
+async def alook() -> tuple[int, str]:
+    await asyncio.sleep(0)
+    return look()
+
+
+def run_all(bench: Bench, executor: Any, names: list[str]) -> list[Any]:
+    """Run tasks one after the other; answers their values."""
+    worker = bench.worker(executor=executor)
+    runner = threading.Thread(target=worker.run)
+    runner.start()
+    try:
+        for number, name in enumerate(names):
+            bench.put(name, task_id=str(number))
+            bench.broker.wait([str(number)], 20_000)
+    finally:
+        worker.stop()
+        runner.join(20)
+    records = bench.broker.get([str(number) for number in range(len(names))])
+    return [bench.codec.open_result(record) for record in records if record is not None]
+
+
+@pytest.mark.parametrize("make", [Inline, lambda: Threads(1), lambda: Loop(5, Threads(1))])
+def test_each_run_has_a_context_of_its_own(make: Callable[[], Any]) -> None:
+    """Variables, and the decimal context that is changed in place, though somebody has used it before."""
+    decimal.getcontext()
+    bench = Bench()
+    for function in (touch, look, atouch, alook):
+        bench.task(function)
+
+    values = run_all(bench, make(), ["look", "touch", "look", "atouch", "alook", "look"])
+
+    assert values == [(28, "untouched"), None, (28, "untouched"), None, (28, "untouched"), (28, "untouched")]
+
+
+def test_the_decimal_context_of_the_thread_is_not_changed() -> None:
+    """It is changed in place: a copied context has the same one, where the thread has used it before."""
+    bench = Bench()
+    bench.task(touch)
+    decimal.getcontext()
+    bench.put("touch")
+
+    bench.worker().drain()
+
+    assert look() == (28, "untouched")
+
+
+def test_no_task_is_left_behind_in_the_context() -> None:
+    """After a drain in the caller's own thread there is no current task."""
+    bench = Bench()
+    bench.task(look)
+    bench.put("look")
+    bench.worker().drain()
+
+    with pytest.raises(NotInTaskError):
+        current_task()
+
+
+@pytest.fixture
+def surroundings() -> Iterator[Surroundings]:
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGCHLD)]
+    streams, hook, depth = (sys.stdout, sys.stderr), threading.excepthook, sys.getrecursionlimit()
+    yield Surroundings()
+    for number, handler in before:
+        signal.signal(number, handler)
+    (sys.stdout, sys.stderr), threading.excepthook = streams, hook
+    sys.setrecursionlimit(depth)
+
+
+def test_what_a_task_has_changed_is_put_back(surroundings: Surroundings, caplog: pytest.LogCaptureFixture) -> None:
+    """And the log says so, once for each task."""
+    before = (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGCHLD), sys.stdout, sys.getrecursionlimit())
+
+    for _ in range(2):
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        sys.stdout = sys.stderr
+        sys.setrecursionlimit(before[3] + 100)
+        threading.excepthook = print
+        with caplog.at_level(logging.WARNING, "pyxqueue"):
+            surroundings.put_back("shop.sell")
+
+    after = (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGCHLD), sys.stdout, sys.getrecursionlimit())
+    assert after == before
+    (record,) = caplog.records
+    what = "the handler of SIGTERM, the handler of SIGCHLD, a standard stream, an excepthook, the recursion limit"
+    assert record.getMessage() == f"task shop.sell has changed {what}: put back"
+
+
+def test_nothing_is_said_of_tasks_that_change_nothing(
+    surroundings: Surroundings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The usual case."""
+    with caplog.at_level(logging.DEBUG, "pyxqueue"):
+        surroundings.put_back("shop.sell")
+    assert not caplog.records
+
+
+def test_arguments_that_do_not_fit_are_handed_back() -> None:
+    """A worker of another release may have the function that they are for."""
+    bench = Bench()
+    bench.task(look)
+    bench.put("look", 1, task_id="new")
+
+    bench.worker().drain()
+
+    (event,) = [one for one in bench.events if isinstance(one, TaskSettled)]
+    assert isinstance(event.verdict, Return)
+    assert isinstance(event.outcome, Unserved)
+    assert event.outcome.failure.type == "ArgumentError"
+    (info,) = bench.broker.show(["new"])
+    assert info is not None
+    assert isinstance(info.message, Message)
+    assert info.message.returns == 1
+
+
+def forked_and_came_back(how: str) -> int:
+    """Fork in a task; the child comes back out of the task's function."""
+    pid = os.fork()
+    if pid:
+        _, status = os.waitpid(pid, 0)
+        return os.waitstatus_to_exitcode(status)
+    if how == "exit":
+        sys.exit(7)
+    if how == "words":
+        sys.exit("words")
+    if how == "raise":
+        raise ValueError(how)
+    return 99
+
+
+async def aforked_and_came_back(how: str) -> int:
+    return forked_and_came_back(how)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("name", ["forked_and_came_back", "aforked_and_came_back"])
+@pytest.mark.parametrize("make", [Inline, lambda: Threads(1), lambda: Loop(5, Threads(1))])
+@pytest.mark.parametrize(("how", "code"), [("exit", 7), ("words", 1), ("raise", 1), ("return", 0)])
+def test_a_fork_that_comes_back_ends_as_any_process(make: Callable[[], Any], name: str, how: str, code: int) -> None:
+    """It is no second worker: it settles nothing, and the task's own process goes on."""
+    bench = Bench()
+    bench.task(forked_and_came_back)
+    bench.task(aforked_and_came_back)
+    worker = bench.worker(executor=make())
+    runner = threading.Thread(target=worker.run)
+    runner.start()
+    try:
+        bench.put(name, how)
+        (record,) = bench.broker.wait(["t1"], 20_000)
+    finally:
+        worker.stop()
+        runner.join(20)
+
+    assert record is not None
+    assert bench.codec.open_result(record) == code
+
+
+@pytest.mark.parametrize("executor", [Inline, lambda: Threads(2)])
+def test_the_worker_lives_on_after_hostile_exceptions(executor: Callable[[], Any]) -> None:
+    """Two of them, which would have ended both threads."""
+
+    class Hostile(Exception):  # noqa: N818
+        def __str__(self) -> str:
+            raise SystemExit(3)
+
+    def hostile() -> None:
+        raise Hostile
+
+    bench = Bench()
+    bench.task(hostile)
+    bench.task(look)
+    worker = bench.worker(executor=executor())
+    runner = threading.Thread(target=worker.run)
+    runner.start()
+    try:
+        for number in range(2):
+            bench.put("hostile", task_id=f"h{number}")
+        bench.put("look", task_id="after")
+        records = bench.broker.wait(["h0", "h1", "after"], 20_000)
+        until(lambda: all(records), "all have ended", 1)
+    finally:
+        worker.stop()
+        runner.join(20)
+
+    assert [record and record.status.name for record in records] == ["FAILURE", "FAILURE", "SUCCESS"]
+
+
+def test_an_observer_may_raise_anything() -> None:
+    """It is told of the next task all the same."""
+    bench = Bench()
+    bench.task(look)
+    seen: list[object] = []
+
+    def observe(event: object) -> None:
+        seen.append(event)
+        raise SystemExit
+
+    worker = bench.worker()
+    worker.observer = observe
+    for number in range(2):
+        bench.put("look", task_id=str(number))
+    worker.drain()
+
+    assert len(seen) == 4
