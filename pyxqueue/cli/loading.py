@@ -9,6 +9,7 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +21,10 @@ from ..queue import TaskQueue
 from ..worker.launch import being_imported
 
 _MODULE = re.compile(r"[\w-]+(\.[\w-]+)*")
+
+
+class NoSuchModuleError(ConfigurationError):
+    """There is no module of that name."""
 
 
 class ImportFailed(click.ClickException):
@@ -69,7 +74,7 @@ class App:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name is not None and f"{name}.".startswith(f"{error.name}."):
-                raise ConfigurationError(
+                raise NoSuchModuleError(
                     f"there is no module {error.name!r} in {self.folder}, nor installed; --path says where to look"
                 ) from error
             raise ImportFailed(_failure(name, error)) from error
@@ -96,6 +101,24 @@ class App:
             choices = ", ".join(f"{self.module}:{name}" for name in queues)
             raise ConfigurationError(f"there are {len(queues)} queues in {self.module}, say which: {choices}")
         return next(iter(queues.values()))
+
+
+def only_a_module(text: str) -> bool:
+    """Whether it names a module and cannot be a task's id."""
+    return ":" in text or os.sep in text
+
+
+def is_module(text: str, folder: str) -> bool:
+    """Whether it names a module that can be found, and is not one of Python's own, which have no queue."""
+    if only_a_module(text):
+        return True
+    if text.endswith(".py"):
+        return Path(text).is_file()
+    top = text.partition(".")[0]
+    if not _MODULE.fullmatch(text) or top in sys.stdlib_module_names:
+        return False
+    found = PathFinder.find_spec(top, [folder, *sys.path])
+    return found is not None and (found.origin is not None or "." in text)  # a bare folder may be there by accident
 
 
 def _file_to_module(file: Path) -> tuple[str, str]:

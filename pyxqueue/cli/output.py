@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
 
+from ..message import TaskInfo
+from ..printable import printable as one_line
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
+WIDTH = 80
+"""Characters of a line: those of a terminal that nobody has made wider."""
+_NARROWEST = 8
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
 
 
@@ -22,17 +28,53 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Columns as wide as their widest cell; numbers to the right."""
+def cut(text: str, width: int = WIDTH) -> str:
+    """The text as one line of at most `width` characters; "…" stands for what is left out."""
+    text = one_line(text, width + 1)[: width + 1]
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], elastic: Collection[str] = ()) -> None:
+    """Columns as wide as their widest cell, numbers to the right. Those named in `elastic` are cut, the widest first,
+    until a line fits a terminal."""
     lines = [list(head), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     to_right = [all(isinstance(row[column], int) for row in rows) for column in range(len(head))]
+    stretched = [column for column, name in enumerate(head) if name in elastic]
+    while stretched and sum(widths) + 2 * len(widths) - 2 > WIDTH:
+        widest = max(stretched, key=widths.__getitem__)
+        if widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
     for line in lines:
         cells = [
-            cell.rjust(width) if right else cell.ljust(width)
+            cell.rjust(width) if right else cut(cell, width).ljust(width)
             for cell, width, right in zip(line, widths, to_right, strict=True)
         ]
         click.echo("  ".join(cells).rstrip())
+
+
+def print_some(lines: Sequence[str], limit: int, what: str) -> None:
+    """The first `limit` lines, and how many more there are."""
+    for line in lines[:limit]:
+        click.echo(line)
+    if len(lines) > limit:
+        click.echo(f"... and {len(lines) - limit:,} more {what}: --json has all of them")
+
+
+def cut_front(text: str, width: int) -> str:
+    """The same, of which the end is kept: that of a task's name says most."""
+    text = one_line(text)
+    return text if len(text) <= width else f"…{text[1 - width :]}"
+
+
+def progress_text(info: TaskInfo) -> str:
+    """How far a task is; nothing for one that has not said so."""
+    progress = info.progress or (info.record.progress if info.record else None)
+    if progress is None:
+        return ""
+    done = f"{progress.done:g}" if progress.total is None else f"{progress.done:g} of {progress.total:g}"
+    return f"{done} {progress.message}".rstrip()
 
 
 def duration(ms: int) -> str:

@@ -8,8 +8,10 @@ import click
 
 from .. import __version__
 from ..errors import BrokerUnavailableError, ConfigurationError, PyxqueueError
-from .looking import info, task
+from .listing import tasks
+from .looking import task
 from .moving import move
+from .overview import info
 from .running import child, worker
 from .target import target_options
 from .tending import cancel, failed, groups, purge
@@ -20,14 +22,16 @@ Examples:
   pyxqueue worker rpc                     run the tasks in rpc.py, one process per CPU
   pyxqueue worker rpc.py -p 2 --reload    the same, anew with every change
   pyxqueue info rpc                       how much waits, and who works on what
+  pyxqueue --url redis://db/0 info        which queues there are
   pyxqueue --url redis://db/0 --queue mail info
-  pyxqueue --app rpc task 1795301736461-92a8ee178b24d61c
-  pyxqueue --app rpc failed list
-  pyxqueue --app rpc failed retry --all
+  pyxqueue tasks rpc --state started
+  pyxqueue task rpc 1795301736461-92a8ee178b24d61c
+  pyxqueue failed list rpc
+  pyxqueue failed retry rpc --all
 
   pyxqueue move redis://old/0 redis://new/0
 
-Every command but `worker` can do without an app: it then is about --queue and --group in the store at --url.
+Every command but `worker` can do without a module: it then is about --queue and --group in the store at --url.
 
 \b
 Exit codes:
@@ -67,5 +71,5 @@ def main() -> None:
     """A task queue on Redis Streams or a file: run its workers, look at it, and tend it."""
 
 
-for command in (worker, child, info, task, failed, cancel, purge, groups, move):
+for command in (worker, child, info, tasks, task, failed, cancel, purge, groups, move):
     main.add_command(command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from typing import Any, TypeVar
 
 import click
@@ -14,7 +15,7 @@ from click.core import ParameterSource
 from ..errors import ConfigurationError
 from ..queue import TaskQueue
 from ..stores import DEFAULT_URL, URL_VARIABLE, absolute
-from .loading import App
+from .loading import App, NoSuchModuleError, is_module, only_a_module
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -47,6 +48,36 @@ class Target:
         if app is None:
             raise click.UsageError("which tasks? Say MODULE, for example: pyxqueue worker rpc")
         return app
+
+    def take_module(self, words: Sequence[str], *, everything: bool = False) -> Sequence[str]:
+        """The ids among the words behind a command: a first one that names a module says which queue, as --app does.
+
+        One word alone is an id, unless only a module can look like it, or no id is wanted, since `everything` is meant.
+        Where an option says which queue, all are ids.
+        """
+        if not words or {"app", "queue", "group"} & self.said.keys():
+            return words
+        alone = len(words) == 1 and not everything
+        known = only_a_module(words[0]) if alone else is_module(words[0], self.said.get("path", "."))
+        return self.take_first(words) if known else words
+
+    def take_first(self, words: Sequence[str]) -> Sequence[str]:
+        """The words but for the first, which is the module."""
+        self.note("app", words[0], by_hand=True)
+        return words[1:]
+
+    def take_one(self, words: Sequence[str], what: str) -> str:
+        """The one word behind a command; where there are two, the first is the module."""
+        if len(words) > 1:
+            words = self.take_first(words)
+        if len(words) != 1:
+            raise click.UsageError(f"say which {what}: [MODULE[:QUEUE]] {what.upper()}")
+        return words[0]
+
+    @property
+    def names_a_queue(self) -> bool:
+        """Whether an app, a queue or a group was named; without, there is no saying which queue is meant."""
+        return self.find_app() is not None or any(self.store_option(name) for name in ("queue", "group"))
 
     def load(self, app: App) -> TaskQueue:
         """The app's queue. Raises `ConfigurationError` also for a --url that it would not follow."""
@@ -82,7 +113,10 @@ class Target:
         """The queue, whether it exists or not; `group` replaces the one of the options, unless they name an app."""
         app = self.find_app()
         if app is not None:
-            queue = self.load(app)
+            try:
+                queue = self.load(app)
+            except NoSuchModuleError as error:
+                raise ConfigurationError(f"{error}; a queue without its module is named by --queue") from error
         else:
             group = group or self.store_option("group") or "cg"
             queue = _named(self.store_option("url"), self.store_option("queue"), group)
@@ -109,6 +143,10 @@ class Target:
         if self.find_app() is not None or self.store_option("group"):
             return [self.existing()]
         return [self.open(group) for group in self.groups(self.open())]
+
+    def named(self, name: str, group: str = "cg") -> AbstractContextManager[TaskQueue]:
+        """Another queue of the store at --url, for a while."""
+        return closing(_named(self.store_option("url"), name, group))
 
     def other_groups(self, shown: Sequence[TaskQueue]) -> Mapping[str, int | None]:
         """The groups of the queue that are not `shown`, and how much waits there; None where that cannot be told."""

@@ -10,8 +10,8 @@ import click
 from ..message import Message, TaskInfo, TaskStatus
 from ..protocols import Inspector
 from ..reasons import unknown
-from .output import json_option, moment, print_json, print_table
-from .target import Target, pass_target, target_options
+from .output import cut, json_option, moment, print_json, print_table
+from .target import Target, module_argument, pass_target, target_options
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -26,7 +26,7 @@ def yes_option(command: Decorated) -> Decorated:
 
 def ids_or_all(command: Decorated) -> Decorated:
     command = click.option("--all", "everything", is_flag=True, help="All that failed.")(command)
-    return click.argument("ids", metavar="[ID]...", nargs=-1)(command)
+    return click.argument("ids", metavar="[MODULE[:QUEUE]] [ID]...", nargs=-1)(command)
 
 
 @click.group()
@@ -36,6 +36,7 @@ def failed() -> None:
 
 @failed.command("list")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many, newest first.")
+@module_argument
 @target_options
 @json_option
 @pass_target
@@ -49,7 +50,7 @@ def list_failed(target: Target, limit: int, as_json: bool) -> None:
     if not rows:
         click.echo("no task has failed")
         return
-    print_table(list(rows[0]), [list(row.values()) for row in rows])
+    print_table(list(rows[0]), [[*list(row.values())[:-1], cut(row["reason"])] for row in rows])
     if more:
         click.echo(f"... and more: these are the newest {limit}", err=True)
 
@@ -73,7 +74,7 @@ def _failure(info: TaskInfo) -> dict[str, Any]:
 @pass_target
 def retry_failed(target: Target, ids: Sequence[str], everything: bool) -> None:
     """Run failed tasks again, from their first attempt."""
-    _check_choice(ids, everything)
+    ids = _chosen(target, ids, everything=everything)
     inspector = target.existing().stores.inspector
     _apply(inspector, ids, inspector.requeue, "retried")
 
@@ -85,7 +86,7 @@ def retry_failed(target: Target, ids: Sequence[str], everything: bool) -> None:
 @pass_target
 def delete_failed(target: Target, ids: Sequence[str], everything: bool, yes: bool) -> None:
     """Delete failed tasks, with what is known about them."""
-    _check_choice(ids, everything)
+    ids = _chosen(target, ids, everything=everything)
     queue = target.existing()
     inspector = queue.stores.inspector
     number = len(ids) or inspector.depth().failed
@@ -93,9 +94,14 @@ def delete_failed(target: Target, ids: Sequence[str], everything: bool, yes: boo
     _apply(inspector, ids, inspector.delete, "deleted")
 
 
-def _check_choice(ids: Sequence[str], everything: bool) -> None:
-    if bool(ids) == everything:
+def _chosen(target: Target, words: Sequence[str], *, everything: bool) -> Sequence[str]:
+    """The ids among the words; none is all."""
+    ids = target.take_module(words, everything=everything)
+    if everything and ids:
+        raise click.UsageError(f"say which: either IDs, or --all; there is no module {ids[0]!r}")
+    if not ids and not everything:
         raise click.UsageError("say which: either IDs, or --all")
+    return ids
 
 
 def _apply(
@@ -142,11 +148,14 @@ def _pages(inspector: Inspector, state: TaskStatus) -> Iterator[list[str]]:
 
 
 @click.command()
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="[MODULE[:QUEUE]] ID...", nargs=-1, required=True)
 @target_options
 @pass_target
 def cancel(target: Target, ids: Sequence[str]) -> None:
     """Cancel tasks: a waiting one ends at once, a running one is interrupted by its worker."""
+    ids = target.take_module(ids)
+    if not ids:
+        raise click.UsageError("say which: IDs")
     inspector = target.existing().stores.inspector
     refusals = []
     for task_id, done in zip(ids, inspector.cancel(ids), strict=True):
@@ -162,6 +171,7 @@ def cancel(target: Target, ids: Sequence[str]) -> None:
 @click.option("--finished", is_flag=True, help="The tasks that succeeded or were cancelled, with their results.")
 @click.option("--all", "everything", is_flag=True, help="All three.")
 @yes_option
+@module_argument
 @target_options
 @pass_target
 def purge(target: Target, *, waiting: bool, with_failed: bool, finished: bool, everything: bool, yes: bool) -> None:
@@ -190,6 +200,7 @@ def groups() -> None:
 
 
 @groups.command("list")
+@module_argument
 @target_options
 @json_option
 @pass_target
@@ -203,15 +214,16 @@ def list_groups(target: Target, as_json: bool) -> None:
 
 
 @groups.command("remove")
-@click.argument("name")
+@click.argument("words", metavar="[MODULE[:QUEUE]] NAME", nargs=-1, required=True)
 @yes_option
 @target_options
 @pass_target
-def remove_group(target: Target, name: str, yes: bool) -> None:
+def remove_group(target: Target, words: Sequence[str], yes: bool) -> None:
     """Delete the group NAME with all its tasks.
 
     Stop its workers first: one that still runs makes the group anew.
     """
+    name = target.take_one(words, "name")
     queue = target.open()
     if name not in (there := target.groups(queue)):
         raise click.ClickException(f"the queue {queue.stream_key!r} has no group {name!r}, only {', '.join(there)}")

@@ -95,6 +95,12 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
         log.info(
             "workers: %d, tasks: %d, pid of the supervisor %d", options.processes, len(parts.registry), os.getpid()
         )
+        if not len(parts.registry):
+            log.warning(
+                "the queue %r has no tasks here: what is enqueued is handed back, and fails in the end; import the "
+                "modules that have its tasks before its workers start (pyxqueue worker --import MODULE)",
+                parts.codec.queue,
+            )
         if parent is not None:
             with contextlib.suppress(OSError):  # a pipe, of somebody who does not wait for it
                 os.write(parent, _READY)

@@ -71,7 +71,7 @@ def test_everything_works(server: Server, url: str, tmp_path: Path) -> None:
         with pytest.raises(Exception, match="no such customer"):
             failed.get(PATIENCE)
         commands = [
-            ("info",), ("info", "--json"), ("task", done.task_id), ("failed", "list"), ("groups", "list"),
+            ("info",), ("info", "--json"), ("task", done.task_id), ("failed", "list"), ("groups", "list"), ("tasks",),
         ]  # fmt: skip
         assert [run(url, *command).exit_code for command in commands] == [0] * len(commands)
         assert "server: " in run(url, "info").stdout

@@ -165,6 +165,16 @@ def test_a_module_that_fails_shows_its_traceback(place: Place, stream_key: str) 
     assert done.stderr.endswith("RuntimeError: no settings\n")
 
 
+def test_a_worker_without_tasks_says_so(place: Place, stream_key: str, log: Path) -> None:
+    """What it takes would fail in the end, for want of an import that nobody has missed."""
+    (place.folder / "empty.py").write_text(f"from pyxqueue import TaskQueue\nqueue = TaskQueue({stream_key!r})")
+    with place.worker("-m", "pyxqueue", "worker", "empty", "-p", "1", output=log) as process:
+        until(lambda: "has no tasks here" in log.read_text(), process)
+
+    assert f"WARNING pyxqueue.worker: the queue {stream_key!r} has no tasks here" in log.read_text()
+    assert "--import MODULE" in log.read_text()
+
+
 def test_a_worker_needs_a_module(command: Command) -> None:
     """A store has no tasks."""
     result = command("worker")

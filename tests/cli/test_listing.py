@@ -1,0 +1,109 @@
+"""`tasks`: by state and name, a page at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pyxqueue import TaskQueue
+from pyxqueue.cli import listing
+from pyxqueue.message import Message
+
+from .conftest import Command
+from .jobs import claim, enqueue, fail, succeed
+
+
+def listed(command: Command, *args: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(command("tasks", "--json", *args).stdout)
+    return found
+
+
+def ids(command: Command, *args: str) -> list[str]:
+    return [task["id"] for task in listed(command, *args)["tasks"]]
+
+
+def pages(command: Command, *args: str) -> Iterator[list[str]]:
+    """Page for page, as somebody who follows what each says."""
+    after: str | None = ""
+    while after is not None:
+        page = listed(command, *args, "--after", after)
+        after = page["next"]
+        yield [task["id"] for task in page["tasks"]]
+
+
+def test_tasks_lists_every_state(queue: TaskQueue, command: Command) -> None:
+    """The newest first, or one state of them, in whatever case it is written."""
+    fail(queue, "f1")
+    succeed(queue, "s1")
+    claim(queue, "h1")
+    enqueue(queue, "r1")
+
+    assert ids(command) == ["r1", "h1", "s1", "f1"]
+    assert [ids(command, "--state", state) for state in ("pending", "STARTED", "Failure", "success")] == [
+        ["r1"], ["h1"], ["f1"], ["s1"],
+    ]  # fmt: skip
+    [task] = listed(command, "--state", "started")["tasks"]
+    assert (task["task"], task["state"], task["attempt"]) == ("jobs.add", "STARTED", 1)
+    assert task["started"] is not None
+
+
+def test_tasks_is_a_table_for_people(queue: TaskQueue, command: Command) -> None:
+    """With the whole id, since that is what other commands take."""
+    task_id = "i" * 30
+    enqueue(queue, task_id)
+    queue.stores.broker.enqueue([Message("long", "n" * 200)])
+
+    head, *rows = command("tasks").stdout.splitlines()
+
+    assert head.split() == ["id", "task", "state", "for", "progress"]
+    assert rows[1].split()[:3] == [task_id, "jobs.add", "PENDING"]
+    assert max(map(len, rows)) <= 80
+
+
+def test_tasks_come_in_pages(queue: TaskQueue, command: Command) -> None:
+    """Each says where the next one begins, and each task is on one of them."""
+    enqueue(queue, *(f"r{number}" for number in range(5)))
+
+    assert list(pages(command, "--limit", "2")) == [["r4", "r3"], ["r2", "r1"], ["r0"]]
+    assert "... and more: --after " in command("tasks", "--limit", "2").stderr
+    assert command("tasks", "--limit", "6").stderr == ""
+
+
+@pytest.mark.parametrize("page", [256, 2, 3])
+def test_tasks_of_a_name(queue: TaskQueue, command: Command, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
+    """Among the others, of which a page may be full; none is left out where the limit ends inside of one."""
+    monkeypatch.setattr(listing, "_PAGE", page)
+    for number in range(7):
+        queue.stores.broker.enqueue([Message(f"m{number}", "mail"), Message(f"x{number}", "other")])
+
+    assert ids(command, "--name", "mail") == [f"m{number}" for number in reversed(range(7))]
+    found = list(pages(command, "--name", "mail", "--limit", "3"))
+    assert [task_id for one in found for task_id in one] == [f"m{number}" for number in reversed(range(7))]
+    assert max(map(len, found)) == 3
+    assert command("tasks", "--name", "nobody").stdout == "no such task\n"
+
+
+def test_looking_for_a_name_ends(queue: TaskQueue, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the queue is; where to go on is said."""
+    monkeypatch.setattr(listing, "_PAGE", 2)
+    monkeypatch.setattr(listing, "_LOOKED_AT", 4)
+    queue.stores.broker.enqueue([Message("m", "mail"), *(Message(f"x{number}", "other") for number in range(5))])
+
+    first = command("tasks", "--name", "mail")
+
+    assert first.stdout == "no such task among the newest 4\n"
+    assert "--after" in first.stderr
+    assert list(pages(command, "--name", "mail")) == [[], ["m"]]
+
+
+def test_a_cursor_of_somebody_else_is_refused(queue: TaskQueue, command: Command) -> None:
+    """With words, not with an empty list."""
+    enqueue(queue, "r1")
+
+    result = command("tasks", "--after", "nonsense")
+
+    assert result.exit_code == 2
+    assert "nonsense" in result.stderr

@@ -1,0 +1,152 @@
+"""`info` on a store, and on busy workers."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from pyxqueue import TaskQueue
+from pyxqueue.message import Extension, Message, Progress
+
+from .conftest import Command
+from .jobs import WORKER, claim, enqueue, fail
+
+
+@pytest.fixture(params=["redis", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a store that the command finds in its environment, which names no queue."""
+    place = url if request.param == "redis" else f"sqlite:///{tmp_path}/queue.db"
+    monkeypatch.setenv("PYXQUEUE_URL", place)
+    monkeypatch.delenv("PYXQUEUE_QUEUE", raising=False)
+    return place
+
+
+def open_queue(store: str, name: str, group: str = "cg") -> TaskQueue:
+    queue = TaskQueue(store, stream_key=name, consumer_group=group)
+    queue.task(name="jobs.add")(lambda a, b=0: a + b)
+    return queue
+
+
+def test_info_lists_the_queues_of_a_store(command: Command, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every group of every queue with its depth, where none was named; and how to look at one."""
+    monkeypatch.delenv("PYXQUEUE_QUEUE", raising=False)
+    for name, group in (("mail", "cg"), ("mail", "eu"), ("shop", "cg")):
+        with closing(open_queue(store, name, group)) as queue:
+            enqueue(queue, f"{name}-{group}")
+
+    shown, table = json.loads(command("info", "--json").stdout), command("info").stdout
+
+    ready = [(group["queue"], group["group"], group["depth"]["ready"]) for group in shown["queues"]]
+    assert (ready, shown["complete"]) == ([("mail", "cg", 2), ("mail", "eu", 1), ("shop", "cg", 1)], True)
+    lines = [line.split()[:3] for line in table.splitlines()]
+    assert lines[-6:-2] == [["queue", "group", "ready"], ["mail", "cg", "2"], ["mail", "eu", "1"], ["shop", "cg", "1"]]
+    assert "pyxqueue info --queue mail" in table
+
+
+def test_info_on_an_empty_store(command: Command, store: str) -> None:
+    """Nothing is there, and nothing is made."""
+    result = command("info")
+
+    assert result.exit_code == 1
+    assert f"there is no queue at {store}: nothing was enqueued" in result.stderr
+
+
+def test_info_looks_on_where_it_may_not_look(command: Command, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis user may see the names of queues that are not open to it."""
+    for name in ("mail", "shop"):
+        with closing(open_queue(url, name)) as queue:
+            enqueue(queue, "r1")
+    with Redis.from_url(url) as client:
+        client.execute_command(
+            "ACL",
+            "SETUSER",
+            "one",
+            "on",
+            ">pw",
+            "resetkeys",
+            "resetchannels",
+            "~shop",
+            "~{shop}:*",
+            "&{shop}:*",
+            "+@all",
+        )
+    monkeypatch.setenv("PYXQUEUE_URL", url.replace("://", "://one:pw@"))
+    monkeypatch.delenv("PYXQUEUE_QUEUE")
+
+    shown = json.loads(command("info", "--json").stdout)
+
+    with Redis.from_url(url) as client:
+        client.execute_command("ACL", "DELUSER", "one")
+    assert [(group["queue"], group["depth"]["ready"]) for group in shown["queues"]] == [("mail", "?"), ("shop", 1)]
+
+
+def test_a_worker_shows_what_it_runs(command: Command, store: str) -> None:
+    """The task's name, since when, and how far it is; since when does not change with the renewal of its lease."""
+    with closing(open_queue(store, "shop")) as queue:
+        delivery = claim(queue, "h1")
+        queue.stores.broker.extend([Extension(delivery.receipt, Progress(40, 200, "rows"))])
+        before = queue.stores.inspector.show(["h1"])[0]
+        queue.stores.broker.extend([Extension(delivery.receipt)])
+        shown = command("info", "--queue", "shop").stdout
+        [worker] = json.loads(command("info", "--queue", "shop", "--json").stdout)["groups"][0]["workers"]
+        after = queue.stores.inspector.show(["h1"])[0]
+
+    assert [(run["id"], run["task"], run["progress"]) for run in worker["running"]] == [
+        ("h1", "jobs.add", "40 of 200 rows")
+    ]
+    assert "  h1  jobs.add for " in shown
+    assert ", 40 of 200 rows\n" in shown
+    assert before is not None
+    assert after is not None
+    assert abs(after.started - before.started) < 100 < before.started
+
+
+def test_no_line_about_a_worker_is_longer_than_a_terminal(command: Command, store: str) -> None:
+    """However many tasks it holds, whatever they and it are called; what is left out is counted."""
+    worker = f"{'w' * 300}\x1b[31m"
+    with closing(open_queue(store, "shop", "g" * 64)) as queue:
+        queue.stores.broker.enqueue([Message(f"{'i' * 60}{number}", "n" * 200) for number in range(100)])
+        held = queue.stores.broker.claim(worker, 100, 0)
+        queue.stores.broker.extend([Extension(one.receipt, Progress(1, 2, "m" * 3_000)) for one in held])
+        queue.stores.broker.claim(WORKER, 1, 0)
+        lines = command("info", "--queue", "shop").stdout.split("\n\n", 1)[1].splitlines()
+
+    assert max(map(len, lines)) <= 80
+    assert [line for line in lines if "more" in line] == ["  ... and 97 more"]
+    assert "\x1b" not in "".join(lines)
+    assert "  idle" in lines
+
+
+def test_a_long_list_of_groups_is_cut_with_a_count(command: Command, tmp_path: Path, store: str) -> None:
+    """So that what matters stays on the screen; JSON has all."""
+    with closing(open_queue(store, "shop")) as queue:
+        enqueue(queue, "r1")
+    if not store.startswith("sqlite"):
+        with Redis.from_url(store) as client:
+            for number in range(59):
+                client.hset("{shop}:meta", f"group:g{number}", f"{{shop}}:g{number}:stream")
+    else:
+        with closing(sqlite3.connect(tmp_path / "queue.db")) as file, file:
+            file.executemany(
+                "INSERT INTO consumer_group VALUES (?, 'shop', ?, 30000, 1, 0)",
+                [(1_000 + number, f"g{number}") for number in range(59)],
+            )
+
+    shown = command("info", "--queue", "shop")
+
+    assert "... and 10 more groups: --json has all of them" in shown.stdout
+    assert len(json.loads(command("info", "--queue", "shop", "--json").stdout)["groups"]) == 60
+
+
+def test_a_failure_has_one_short_line(queue: TaskQueue, command: Command) -> None:
+    """A reason may be as long as somebody's message; `task` and JSON have all of it."""
+    fail(queue, "f" * 60)
+
+    shown = command("failed", "list").stdout
+
+    assert f"ValueError: no {'f' * 60}" in shown

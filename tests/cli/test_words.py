@@ -1,0 +1,92 @@
+"""Every command takes its module in the same way: as its first word."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pyxqueue import TaskQueue
+
+from .conftest import Command, Write
+from .jobs import enqueue, fail, states
+
+
+@pytest.fixture
+def module(url: str, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream_key: str) -> str:
+    """A module with the queue; the environment names another one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYXQUEUE_QUEUE", "another")
+    return write(f"from pyxqueue import TaskQueue\nqueue = TaskQueue({url!r}, stream_key={stream_key!r})")
+
+
+@pytest.mark.parametrize("form", ["{}", "{}:queue", "{}.py"])
+def test_every_command_takes_a_module(queue: TaskQueue, command: Command, module: str, form: str) -> None:
+    """In front of what else it takes, in each of its forms."""
+    shop = form.format(module)
+    fail(queue, "f1", "f2", "f3")
+    enqueue(queue, "r1", "r2")
+
+    assert json.loads(command("info", shop, "--json").stdout)["queue"] == queue.stream_key
+    assert json.loads(command("task", shop, "f1", "--json").stdout)["state"] == "FAILURE"
+    assert len(json.loads(command("tasks", shop, "--json").stdout)["tasks"]) == 5
+    assert len(json.loads(command("failed", "list", shop, "--json").stdout)) == 3
+    assert command("failed", "delete", shop, "f3", "--yes").stdout == "deleted: 1\n"
+    assert command("failed", "retry", shop, "f1").stdout == "retried: 1\n"
+    assert command("failed", "retry", shop, "--all").stdout == "retried: 1\n"
+    assert command("cancel", shop, "r1").stdout == "cancelled: 1\n"
+    assert command("purge", shop, "--yes").stdout == "deleted: 3\n"
+    assert command("groups", "list", shop).stdout == "cg\n"
+    assert command("groups", "remove", shop, "cg", "--yes").stdout == "group cg removed\n"
+
+
+def test_an_id_is_no_module(
+    queue: TaskQueue, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one that is called like a folder, like a module of Python's own, or like no module at all."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    names = ["data", "json", "order-7", "a.b"]
+    fail(queue, *names)
+
+    for first in names:
+        rest = [name for name in names if name != first]
+        assert command("failed", "retry", first, rest[0]).stdout == "retried: 2\n"
+        command("cancel", first, rest[0])
+        command("purge", "--finished", "--yes")
+        fail(queue, first, rest[0])
+    assert states(queue, *names) == ["FAILURE"] * 4
+
+
+def test_one_word_is_an_id(queue: TaskQueue, command: Command, module: str) -> None:
+    """Also where a module is called the same: what would be cancelled without an id?"""
+    with_id = command("cancel", module, "--queue", queue.stream_key)
+    alone = command("failed", "retry", module)
+
+    assert f"no task has the id {module!r}" in with_id.stderr or "there is no queue" in with_id.stderr
+    assert "there is no queue 'another'" in alone.stderr
+
+
+def test_options_make_ids_of_all_words(queue: TaskQueue, command: Command, module: str) -> None:
+    """Whoever says --queue has said which queue."""
+    fail(queue, module, "f1")
+
+    assert command("failed", "retry", module, "f1", "--queue", queue.stream_key).stdout == "retried: 2\n"
+
+
+@pytest.mark.parametrize("args", [["cancel", "x:queue"], ["failed", "retry"], ["task", "a", "b", "c"]])
+def test_what_is_missing_is_asked_for(args: list[str], command: Command) -> None:
+    """A command without its ids is a mistake."""
+    result = command(*args)
+
+    assert result.exit_code == 2
+    assert "say which" in result.stderr
+
+
+def test_a_queues_name_is_no_module(command: Command) -> None:
+    """The natural mistake is told how to go on."""
+    result = command("info", "no_such_module")
+
+    assert result.exit_code == 2
+    assert "a queue without its module is named by --queue" in result.stderr
