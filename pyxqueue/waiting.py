@@ -10,8 +10,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from attrs import define, field, frozen
@@ -213,12 +212,10 @@ class Limit:
 def run(steps: Steps[T], limit: Limit) -> T:
     """Take the steps, waiting where they wait. A store that is away is asked again, for a while."""
     answer: Any = None
-    with closing(steps), _inside_a_task():
+    waiter = _begin()
+    try:
         while True:
-            try:
-                question = steps.send(answer)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
+            question = steps.send(answer)
             while True:
                 try:
                     answer = question.ask()
@@ -226,17 +223,19 @@ def run(steps: Steps[T], limit: Limit) -> T:
                     break
                 except BrokerUnavailableError as error:
                     time.sleep(limit.bear(error))
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    finally:
+        _end(waiter)
 
 
 async def arun(steps: Steps[T], limit: Limit) -> T:
     """`run` for asyncio."""
     answer: Any = None
-    with closing(steps), _inside_a_task():
+    waiter = _begin()
+    try:
         while True:
-            try:
-                question = steps.send(answer)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
+            question = steps.send(answer)
             while True:
                 try:
                     answer = await question.aask()
@@ -244,18 +243,21 @@ async def arun(steps: Steps[T], limit: Limit) -> T:
                     break
                 except BrokerUnavailableError as error:
                     await asyncio.sleep(limit.bear(error))
-
-
-@contextmanager
-def _inside_a_task() -> Iterator[None]:
-    """While inside, the task that runs here, if one does, counts among those that wait."""
-    if not (task_id := running_task()):
-        yield
-        return
-    _nested[task_id] += 1
-    try:
-        yield
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
     finally:
+        _end(waiter)
+
+
+def _begin() -> str:
+    """From now on the task that runs here, if one does, counts among those that wait."""
+    if task_id := running_task():
+        _nested[task_id] += 1
+    return task_id
+
+
+def _end(task_id: str) -> None:
+    if task_id:
         _nested[task_id] -= 1
         if not _nested[task_id]:
             del _nested[task_id]

@@ -70,6 +70,20 @@ def test_a_bare_number_is_a_percentage() -> None:
     assert "100%" not in in_a_terminal(program.replace('30, 40, "files"', "300"))
 
 
+@pytest.mark.parametrize("without", [True, False], ids=["plain", "rich"])
+def test_many_tasks_have_one_bar(without: bool) -> None:
+    """It counts those that have ended."""
+    program = (
+        PROGRAM.split("try:", maxsplit=1)[0]
+        + "print(pyxqueue.gather([copy(False), copy(False)], show_progress=True))\n"
+    )
+    output = in_a_terminal(("import sys; sys.modules['rich.console'] = None\n" if without else "") + program)
+
+    assert "2 tasks" in output
+    assert "100%" in output
+    assert output.splitlines()[-1].endswith("['copied', 'copied']")
+
+
 def test_what_a_task_says_is_no_markup() -> None:
     """Brackets are text."""
     program = PROGRAM.replace("FAIL", "False").replace('"files"', '"a[/b] [red]c"')

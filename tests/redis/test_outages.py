@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pyxqueue import AsyncResult, BrokerUnavailableError, TaskQueue
+from pyxqueue import AsyncResult, BrokerUnavailableError, TaskQueue, agather, gather
 from pyxqueue.testing import drain
 from pyxqueue.testing.servers import Server
 from pyxqueue.waiting import Limit
@@ -43,10 +43,12 @@ WAITS: list[Callable[[Handle], object]] = [
     lambda handle: asyncio.run(handle.aget()),
     watch,
     lambda handle: asyncio.run(awatch(handle)),
+    lambda handle: gather([handle])[0],
+    lambda handle: asyncio.run(agather([handle]))[0],
 ]
 
 
-@pytest.mark.parametrize("wait", WAITS, ids=["get", "await", "watch", "async watch"])
+@pytest.mark.parametrize("wait", WAITS, ids=["get", "await", "watch", "async watch", "gather", "agather"])
 @pytest.mark.parametrize("begins", ["before the first answer", "before the hint", "after the hint"])
 def test_a_wait_without_a_limit_outlives_an_outage(
     server: Server, monkeypatch: pytest.MonkeyPatch, wait: Callable[[Handle], object], begins: str
