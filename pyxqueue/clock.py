@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -14,6 +15,17 @@ Seconds: TypeAlias = float | timedelta
 def wall_clock() -> int:
     """Milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+def started_ms(clock: Callable[[], int]) -> int:
+    """1 for the wall clock, whose millisecond has begun already when it is read: what counts from then on is counted
+    from its end, or it would come early. 0 for a clock that stands still."""
+    return 1 if clock is wall_clock else 0
+
+
+def milliseconds(seconds: float) -> int:
+    """Seconds as whole milliseconds, rounded up: a pause is never shorter than asked for."""
+    return math.ceil(round(seconds * 1000, 6))
 
 
 def in_seconds(given: Any) -> Any:

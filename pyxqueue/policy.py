@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import Attribute, field, frozen
 
-from .clock import in_seconds
+from .clock import in_seconds, milliseconds
 from .message import (
     Aborted,
     Bury,
@@ -104,7 +104,7 @@ def decide(message: Message | Unreadable, outcome: Outcome, policy: RetryPolicy,
         case Failed(failure, delay, retryable):
             if retryable and message.attempt <= policy.retries:
                 pause = policy.pause(message.attempt, chance) if delay is None else delay
-                return Retry(round(pause * 1000))
+                return Retry(milliseconds(pause))
             return Bury(_line(failure))
 
 

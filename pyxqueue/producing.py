@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .calls import Call, CallOptions
+from .clock import milliseconds
 from .codec import Codec
 from .ids import new_id
 from .message import NO_HEADERS, Message
@@ -71,5 +72,5 @@ class Producing:
 
 def _delay_ms(options: CallOptions) -> int:
     if options.eta is not None:
-        return max(0, round((options.eta - datetime.now(UTC)).total_seconds() * 1000))
-    return 0 if options.delay is None else round(options.delay * 1000)
+        return max(0, milliseconds((options.eta - datetime.now(UTC)).total_seconds()))
+    return 0 if options.delay is None else milliseconds(options.delay)

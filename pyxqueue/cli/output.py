@@ -87,7 +87,10 @@ def duration(ms: int) -> str:
 
 def moment(ms: int) -> str | None:
     """A time of the store's clock as UTC; None for 0, which is never."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds") if ms else None
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds") if ms else None
+    except (ValueError, OverflowError, OSError):
+        return "after the year 9999"
 
 
 def printable(value: Any) -> Any:

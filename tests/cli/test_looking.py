@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -299,3 +300,14 @@ def test_help_lists_the_exit_codes(command: Command) -> None:
     shown = command("--help").stdout
 
     assert "3  the store cannot be reached" in shown
+
+
+def test_a_task_that_is_due_at_the_end_of_time(queue: TaskQueue, command: Command) -> None:
+    """No calendar has its moment any more."""
+    handle = queue.task(name="jobs.late")(lambda: None).with_options(eta=datetime.max.replace(tzinfo=UTC))()
+
+    shown = command("task", handle.task_id)
+
+    assert shown.exit_code == 0
+    assert "after the year 9999" in shown.stdout
+    assert json.loads(command("task", handle.task_id, "--json").stdout)["due"] == "after the year 9999"

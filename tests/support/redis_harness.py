@@ -48,6 +48,7 @@ class RedisHarness:
 
     def advance(self, ms: int) -> None:
         run = self.raw.execute_command
+        begun = self._now()
         for group, keys in self.groups():
             for entry, consumer, idle, _count in run("XPENDING", keys.stream, group, "-", "+", 10_000):
                 run("XCLAIM", keys.stream, group, consumer, 0, entry, "IDLE", int(idle) + ms, "JUSTID")
@@ -61,6 +62,14 @@ class RedisHarness:
             left = int(run("PTTL", key))
             if left > 0:
                 run("PEXPIRE", key, max(1, left - ms)) if left > ms else run("DEL", key)
+
+        while self._now() == begun:  # a delay is counted from the end of the millisecond in which it began
+            pass
+
+    def _now(self) -> int:
+        """The server's clock in ms."""
+        seconds, micros = self.raw.execute_command("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
 
     def _age_ready(self, group: str, keys: GroupKeys, ms: int) -> None:
         """Write the undelivered messages anew, in their order, as if they had been enqueued earlier."""

@@ -40,6 +40,8 @@ class Group:
     def __init__(self, changed: Callable[[], None], ticket: Callable[[], int]) -> None:
         self._changed = changed
         self._ticket = ticket
+        self.started_ms = 0
+        """Of the clock, as `pyxqueue.clock` says."""
         self.registered = False
         self.lease = DEFAULT_LEASE
         self.tasks: dict[str, Entry] = {}
@@ -73,8 +75,9 @@ class Group:
 
     def add(self, message: Message, now: int) -> None:
         """Take in a new message, with the store's stamps."""
-        due = now + message.delay if message.delay > 0 else 0
-        self.insert(Entry(message.id, evolve(message, enqueued=now, due=due, delay=0)), due, now)
+        enqueued = now + self.started_ms
+        due = enqueued + message.delay if message.delay > 0 else 0
+        self.insert(Entry(message.id, evolve(message, enqueued=enqueued, due=due, delay=0)), due, now)
 
     def insert(self, entry: Entry, due: int, now: int) -> None:
         """Give an unknown entry its place."""
@@ -156,7 +159,7 @@ class Group:
             self.end(entry, Place.FINISHED, self.minimal(entry, TaskStatus.CANCELLED), now)
             return
         entry.progress = None
-        due = now + delay if delay > 0 else 0
+        due = now + self.started_ms + delay if delay > 0 else 0
         entry.alter(due=due)
         self.line_up(entry, due, now)
 

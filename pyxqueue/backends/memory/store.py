@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from threading import Condition
 
-from ...clock import deadline_after, seconds_left, wall_clock
+from ...clock import deadline_after, seconds_left, started_ms, wall_clock
 from ...errors import ConfigurationError
 from ...message import (
     ConsumerInfo,
@@ -52,6 +52,7 @@ class MemoryStore:
         groups = self._queues.setdefault(stream_key, {})
         if name not in groups:
             groups[name] = self.new_group(self.changed.notify_all, self._tickets.__next__)
+            groups[name].started_ms = started_ms(self.clock)
         return groups[name]
 
     def groups(self, stream_key: str) -> dict[str, Group]:

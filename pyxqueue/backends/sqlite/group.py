@@ -95,6 +95,7 @@ class Group:
     lease: int
     finished: int
     now: int
+    started_ms: int = 0
     _stale: dict[str, tuple[int, int]] = field(factory=dict, init=False)
     """Of ids whose time is over, the tasks that are left, and their places: a new one takes over the id."""
     _waits: list[tuple[object, ...]] = field(factory=list, init=False)
@@ -148,7 +149,7 @@ class Group:
 
     def add(self, messages: Sequence[Message]) -> None:
         """Take in new messages, with the store's stamps."""
-        now = self.now
+        now = self.now + self.started_ms
         self.insert(
             (message, message.id, now + message.delay if message.delay > 0 else 0, fields_of(message, now))
             for message in messages
@@ -243,7 +244,7 @@ class Group:
         if row.cancelled:
             self.end(row, FINISHED, minimal(row, TaskStatus.CANCELLED))
             return
-        due = self.now + delay if delay > 0 else 0
+        due = self.now + self.started_ms + delay if delay > 0 else 0
         ticket = self.tickets.next()
         place, sort = (DELAYED, due) if due > self.now else (READY, ticket)
         header = (row.attempt, row.crashes, row.suspect, row.returns)

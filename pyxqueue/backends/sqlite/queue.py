@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from ...clock import started_ms
 from ...errors import ConfigurationError
 from ...message import Message
 from ...protocols import DEFAULT_LEASE, StoreOptions
@@ -24,20 +25,20 @@ NOBODY = -1
 class Groups:
     """The groups of one queue as one transaction sees them."""
 
-    def __init__(self, db: Connection, queue: str, now: int) -> None:
+    def __init__(self, db: Connection, queue: str, clock: Callable[[], int]) -> None:
         self.db = db
-        self.now = now
+        self.now, self._started_ms = clock(), started_ms(clock)
         self._queue = queue
         rows = db.execute(_GROUPS, (queue,))
         self.tickets = Tickets(rows[0][5] if rows else db.execute("SELECT ticket FROM counter")[0][0])
         self._first = self.tickets.last
         self._finished = {row[1]: row[4] for row in rows}
-        self.all = {row[0]: Group(db, self.tickets, row[1], row[2], row[4], now) for row in rows}
+        self.all = {row[0]: Group(db, self.tickets, row[1], row[2], row[4], self.now, self._started_ms) for row in rows}
         self.registered = {row[0] for row in rows if row[3]}
 
     def get(self, name: str) -> Group:
         """The group; one that is not there looks like an empty one, and must not be written to."""
-        return self.all.get(name) or Group(self.db, self.tickets, NOBODY, DEFAULT_LEASE, 0, self.now)
+        return self.all.get(name) or Group(self.db, self.tickets, NOBODY, DEFAULT_LEASE, 0, self.now, self._started_ms)
 
     def make(self, name: str, *, registered: bool) -> Group:
         """The group, made if need be; not yet one that messages are copied into unless it is `registered`."""
@@ -46,7 +47,7 @@ class Groups:
             self.db.execute(
                 "INSERT INTO consumer_group VALUES (?, ?, ?, ?, 0, 0)", (key, self._queue, name, DEFAULT_LEASE)
             )
-            self.all[name] = Group(self.db, self.tickets, key, DEFAULT_LEASE, 0, self.now)
+            self.all[name] = Group(self.db, self.tickets, key, DEFAULT_LEASE, 0, self.now, self._started_ms)
             self._finished[key] = 0
         group = self.all[name]
         if registered and name not in self.registered:
@@ -118,13 +119,13 @@ class Queue:
         return self.look_around(lambda groups: work(groups.get(self.options.group)))
 
     def look_around(self, work: Callable[[Groups], T]) -> T:
-        return self.store.read(lambda db: work(Groups(db, self.options.stream_key, self.clock())))
+        return self.store.read(lambda db: work(Groups(db, self.options.stream_key, self.clock)))
 
     def change(self, work: Callable[[Groups], T], *, takes_in: bool = False) -> T:
         """Do work that writes, in one step."""
 
         def step(db: Connection) -> T:
-            groups = Groups(db, self.options.stream_key, self.clock())
+            groups = Groups(db, self.options.stream_key, self.clock)
             answer = work(groups)
             groups.close()
             return answer

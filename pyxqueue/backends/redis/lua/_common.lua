@@ -10,6 +10,12 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- The same for what counts from now on: the millisecond that has begun does not, or a delay would end early.
+local function next_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.ceil(time[2] / 1000)
+end
+
 -- Let this script write although Redis is out of memory: it refuses a first write that needs some, and none behind one
 -- that needs none, as this does. For what makes room, ends or only looks; never for what takes new work in.
 local function allow_writes(stream, group)

@@ -5,4 +5,4 @@
 local now = int(now_ms())
 local due = redis.call('ZRANGEBYSCORE', KEYS[DELAYED], '-inf', now, 'LIMIT', 0, ARGV[2])
 local later = redis.call('ZRANGEBYSCORE', KEYS[DELAYED], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-return {later[2] and later[2] - now or -1, unpack(due)}
+return {later[2] and math.max(0, later[2] - next_ms()) or -1, unpack(due)}

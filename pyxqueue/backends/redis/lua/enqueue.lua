@@ -3,7 +3,7 @@
 -- ARGV version of the list of groups, number of groups, then per message: id, delay in ms, number of values, values
 -- Returns 1 or 0 per message (new or known), or 'GROUPS' when the caller's list of groups is out of date.
 if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 'GROUPS' end
-local groups, now, answers = tonumber(ARGV[2]), now_ms(), {}
+local groups, now, answers = tonumber(ARGV[2]), next_ms(), {}
 local keys = {}
 for group = 1, groups do keys[group] = slice(KEYS, 2 + 5 * (group - 1), 5) end
 local task, arg = 1 + 5 * groups, 3

@@ -39,7 +39,7 @@ local function apply(task, entry, id, raw, bare, verdict, detail, ttl, record)
     finish_cancelled(keys, task, id, fields, history, now)
   elseif again then
     if fields then
-      put_again(keys, task, id, fields, tonumber(detail), now, raw)
+      put_again(keys, task, id, fields, tonumber(detail), next_ms(), raw)
     else
       finish_gone(keys, meta, group, task, id, now)
     end
@@ -67,9 +67,9 @@ while arg <= #ARGV do
   for _ = 1, follow_ups do
     local count = tonumber(ARGV[arg + 2])
     if accepted and redis.call('EXISTS', KEYS[key]) == 0 then
-      local fields = slice(ARGV, arg + 3, count)
-      set_field(fields, 'enqueued', int(now))
-      put(keys, KEYS[key], ARGV[arg], fields, tonumber(ARGV[arg + 1]), now)
+      local fields, from = slice(ARGV, arg + 3, count), next_ms()
+      set_field(fields, 'enqueued', int(from))
+      put(keys, KEYS[key], ARGV[arg], fields, tonumber(ARGV[arg + 1]), from)
     end
     arg, key = arg + 3 + count, key + 1
   end
