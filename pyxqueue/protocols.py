@@ -141,7 +141,8 @@ class ResultStore(Protocol):
     * **R1 Never backwards.** `put` of a record whose `rank` is lower than the stored one's changes nothing. A rank has
       up to 128 bits.
     * **R2 Wakes.** `wait` answers as soon as every id has a record, or `least` of them, else at its timeout with what
-      there is. It is woken, it does not poll; no record is missed because it came between two looks.
+      there is. A store that can push wakes it, and is not polled; at one that cannot, it looks again after 50 ms at the
+      latest. No record is missed because it came between two looks.
     * **R3 Ends.** A record can be read for its `ttl` after it was stored, and not after.
     * **R4 Forgets exactly.** `forget` removes the records of the ids it is given and nothing else.
     * **R5 Order.** Answers are in the order of the ids asked for, None where there is no record.
@@ -176,9 +177,9 @@ class Inspector(Protocol):
     * **I4 List.** `tasks` shows each task of a state once, newest first, in pages; `depth` counts the same.
     * **I5 Delete.** `delete` removes a task that is not held, with its record, and is refused for a held one.
       The id is free again, also where nothing but the id was still known.
-    * **I6 Watch.** `watch` answers as soon as a task's status or progress differs from what was seen; it is woken by
-      progress and by the end, and misses none. Any other change it finds when it looks again, at its timeout at
-      the latest.
+    * **I6 Watch.** `watch` answers as soon as a task's status or progress differs from what was seen; it learns
+      of progress and of the end as `wait` does (R2), and misses neither. Any other change it finds when it looks again,
+      at its timeout at the latest.
     * **I7 Adopt.** `adopt` puts a task that another store showed into this group and no other, where it stood there:
       waiting, delayed until its `due`, or failed with its reason and record; bytes, attempt, crashes and returns stay.
       A failure without a record gets one, as in B5.

@@ -142,7 +142,7 @@ def check_known(unknown: Iterable[str], cls: type) -> None:
     if "gc_interval" in names:
         raise ConfigurationError(
             "gc_interval is gone, leave it out: the history is cut to queue_size as tasks end, results and workers "
-            "expire. What else differs from 0.1.1 is in docs/how-to/moving.md"
+            "expire"
         )
     if names:
         known = [name for name, one in inspect.signature(cls).parameters.items() if one.kind is not one.VAR_KEYWORD]

@@ -20,6 +20,7 @@ from click import Command, Context, Group
 from redis import Redis
 
 from pyxqueue.backends.redis.keys import GroupKeys, channel, later_stream, meta
+from pyxqueue.backends.redis.reading import pairs
 from pyxqueue.backends.redis.session import REPLY_TIMEOUT
 from pyxqueue.cli import main
 from pyxqueue.message import Message
@@ -229,6 +230,23 @@ NUMBERS = [
 def test_numbers_are_those_of_the_code(page: str, text: str) -> None:
     """What a page says in figures is what the constants say."""
     assert text in (ROOT / page).read_text()
+
+
+def test_no_text_of_the_package_points_into_the_repository() -> None:
+    """Whoever installed a wheel has no `docs/`: an error names the rule itself."""
+    package = ROOT / "pyxqueue"
+    sources = [path for path in package.rglob("*") if path.suffix in {".py", ".lua"}]
+
+    assert len(sources) > 100
+    assert [path.name for path in sources if re.search(r"docs/|examples/|\w\.(md|rst)\b", path.read_text())] == []
+
+
+def test_the_packed_field_is_as_described() -> None:
+    """The page's example is what the reader understands."""
+    page = (ROOT / "docs/explanation/wire-format.md").read_text()
+
+    assert "`1:a3:xyz` is the field `a` with the value `xyz`" in page
+    assert pairs([b"packed", b"1:a3:xyz"]) == {b"a": b"xyz"}
 
 
 def test_the_wire_format_has_every_field_and_key() -> None:

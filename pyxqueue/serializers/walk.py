@@ -176,7 +176,10 @@ def _remedy(value: Any) -> str:
             f"the class {name} is not registered: annotate the task's parameter or return type with it, "
             f"or register it, TaskQueue(serializer=JSONSerializer(types=[{name}]))"
         )
-    custom = "override encode_custom and decode_custom of JSONSerializer (docs/how-to/types.md)"
+    custom = (
+        "say how it is taken apart and put together: encode_custom and decode_custom of a subclass of JSONSerializer, "
+        "TaskQueue(serializer=...)"
+    )
     for base in cls.__mro__[1:]:
         if base in LEAVES or base in COLLECTIONS or base in (list, dict):
             return f"a value of type {name} would come back as a plain {base.__name__}: make it one, or {custom}"

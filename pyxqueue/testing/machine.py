@@ -75,7 +75,7 @@ class BackendMachine(RuleBasedStateMachine):
     """Does the same to a backend and to the model. Use `backend_machine` to name the backend."""
 
     promote_reclaims: ClassVar[bool] = False
-    """True for a backend whose `promote` also takes back what lost its holder (B3 lets only `claim` do so)."""
+    """True for a backend whose `promote` also takes back what lost its holder: by B3 it may, and `claim` must."""
 
     @classmethod
     def make_harness(cls) -> AbstractContextManager[Harness]:

@@ -134,7 +134,7 @@ def test_long_keys_are_cut_in_the_path(make: type[TaggedSerializer], key: object
         (Pair(1, 2), "JSONSerializer(types=[Pair])"),
         (OrderedDict(), "would come back as a plain dict: make it one"),
         (Text(), "would come back as a plain str: make it one"),
-        (1j, "override encode_custom and decode_custom of JSONSerializer (docs/how-to/types.md)"),
+        (1j, "encode_custom and decode_custom of a subclass of JSONSerializer"),
         (object(), "plain data it can be made from; or make its class a dataclass and annotate the task with it; or"),
         (datetime(2024, 1, 1, tzinfo=Zone()), "use datetime.timezone or zoneinfo.ZoneInfo"),
     ],

@@ -1,6 +1,7 @@
 """Every Redis key, spelt once.
 
-All keys of a queue share one hash slot: `{name}:…` hashes like `name`, so every script works on a cluster.
+All keys of a queue share one hash slot: `{name}:…` hashes like `name`. That is what a cluster asks of a script; it does
+not say that pyxqueue has been made to live through all that happens to a cluster.
 
 ======================= ======== ======================= ==========================================================
 key                     type     written by              lives
