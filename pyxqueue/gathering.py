@@ -10,8 +10,9 @@ from .bar import ProgressBar
 from .clock import Seconds
 from .errors import ConfigurationError, PyxqueueError
 from .message import Progress
+from .reader import Reader
 from .result import AsyncResult
-from .waiting import End, Limit, Reader, Steps, arun, ends, run
+from .waiting import End, Limit, Steps, arun, ends, run
 
 R = TypeVar("R")
 _TURN = 50

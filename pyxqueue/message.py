@@ -76,11 +76,12 @@ class Message:
     due: int = 0
     """Not claimable before this moment (ms of the store's clock); 0 is at once."""
     expires: int = 0
-    """Kept, as are `priority`, `parent` and `reply`; this release acts on none of them."""
+    """Kept, as are `priority` and `reply`; this release acts on none of them."""
     priority: int = 0
     headers: Mapping[str, str] = NO_HEADERS
     """Free text pairs (tracing, tenant); they survive retry and burial."""
     parent: str = ""
+    """The id of the task that enqueued it, where one did."""
     reply: str = ""
     seal: str = ""
     """The signature over `body` and what belongs to it, written and read by the seal layer only."""

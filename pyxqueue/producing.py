@@ -9,12 +9,13 @@ from typing import Any
 from .calls import Call, CallOptions
 from .clock import milliseconds
 from .codec import Codec
+from .context import running_task
 from .ids import new_id
 from .message import NO_HEADERS, Message
+from .reader import Reader
 from .result import AsyncResult
 from .stores import OpenStores
 from .task import Task
-from .waiting import Reader
 
 
 class Producing:
@@ -63,6 +64,7 @@ class Producing:
             seal=seal,
             delay=_delay_ms(options),
             headers=headers,
+            parent=running_task(),
         )
 
     def _handles(self, messages: Sequence[Message], stores: OpenStores) -> list[AsyncResult[Any]]:

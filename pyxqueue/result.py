@@ -13,9 +13,10 @@ from .errors import ResultTimeoutError, TaskCancelledError
 from .habits import RESULT_HABITS, no_attribute
 from .message import Progress, Record, TaskInfo, TaskStatus
 from .names import home_or_error, load
+from .reader import Reader
 from .reasons import known, task_error
 from .views import task_dict
-from .waiting import End, Limit, Reader, arun, ends, next_info, run
+from .waiting import End, Limit, arun, ends, next_info, run
 
 R = TypeVar("R")
 _NOTHING: Any = object()

@@ -9,18 +9,15 @@ import asyncio
 import logging
 import math
 import time
-from collections import Counter
 from collections.abc import Generator, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from attrs import define, field, frozen
 
 from .clock import Seconds, deadline_after, in_seconds, is_over, seconds_left
-from .codec import Codec
-from .context import running_task
-from .errors import BrokerError, BrokerUnavailableError, ConfigurationError, ResultTimeoutError
+from .errors import BrokerUnavailableError, ConfigurationError, ResultTimeoutError
 from .message import Record, TaskInfo
-from .protocols import AsyncProducer, Inspector, ResultStore, in_one_process, same_store
+from .reader import Reader, begin_waiting, end_waiting
 from .reasons import end_of, known, still_there, unknown
 
 T = TypeVar("T")
@@ -37,57 +34,6 @@ _FEW = 256
 """Of more tasks than these, a look is not taken for each that ends."""
 
 log = logging.getLogger("pyxqueue")
-_nested: Counter[str] = Counter()
-"""The running tasks of this process that wait for other tasks."""
-
-
-@frozen
-class Reader:
-    """Where handles read from: the stores of one queue, and the codec that opens what they hold."""
-
-    results: ResultStore
-    inspector: Inspector
-    producer: AsyncProducer
-    codec: Codec
-    queue: object
-    """Whose stores they are; a handle is pickled by its name."""
-
-    @property
-    def one_store(self) -> bool:
-        """Whether the store of the results is also the broker, and so knows which tasks there are."""
-        return same_store(self.results, self.inspector)
-
-    @property
-    def one_process(self) -> bool:
-        return in_one_process(self.inspector)
-
-    def alone(self) -> str:
-        """What to say to who waits in vain where nobody is free to run the task; nothing where that cannot be told."""
-        try:
-            if self.one_process:
-                return ""
-            depth = self.inspector.depth()
-            if not depth.held and not self.inspector.consumers():
-                return (
-                    "no worker serves its queue: is one running, on the same store? Start one with `pyxqueue worker "
-                    "MODULE`, or here with queue.start()"
-                )
-        except BrokerError:  # a hint must never be what fails
-            return ""
-        return _crowded(depth.held) if depth.ready and running_task() else ""
-
-
-def _crowded(held: int) -> str:
-    """What to say inside a running task, which keeps a worker busy while it waits for one that has not begun."""
-    who = (
-        f"all running tasks ({held}) wait for other tasks, as this one does:"
-        if held <= len(_nested)
-        else f"a running task waits for it, one of {held}; if all of them wait like this,"
-    )
-    return (
-        f"{who} no worker is left to run it. Start more processes or threads, or let a task return instead of waiting "
-        f"for what it has enqueued"
-    )
 
 
 class Question(Protocol):
@@ -144,12 +90,13 @@ class Change:
 @frozen
 class Alone:
     reader: Reader
+    thorough: bool
 
     def ask(self) -> str:
-        return self.reader.alone()
+        return self.reader.alone(thorough=self.thorough)
 
     async def aask(self) -> str:
-        return await asyncio.to_thread(self.reader.alone)
+        return await asyncio.to_thread(self.ask)
 
 
 @define
@@ -212,7 +159,7 @@ class Limit:
 def run(steps: Steps[T], limit: Limit) -> T:
     """Take the steps, waiting where they wait. A store that is away is asked again, for a while."""
     answer: Any = None
-    waiter = _begin()
+    waiter = begin_waiting()
     try:
         while True:
             question = steps.send(answer)
@@ -226,13 +173,13 @@ def run(steps: Steps[T], limit: Limit) -> T:
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
     finally:
-        _end(waiter)
+        end_waiting(waiter)
 
 
 async def arun(steps: Steps[T], limit: Limit) -> T:
     """`run` for asyncio."""
     answer: Any = None
-    waiter = _begin()
+    waiter = begin_waiting()
     try:
         while True:
             question = steps.send(answer)
@@ -246,21 +193,7 @@ async def arun(steps: Steps[T], limit: Limit) -> T:
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
     finally:
-        _end(waiter)
-
-
-def _begin() -> str:
-    """From now on the task that runs here, if one does, counts among those that wait."""
-    if task_id := running_task():
-        _nested[task_id] += 1
-    return task_id
-
-
-def _end(task_id: str) -> None:
-    if task_id:
-        _nested[task_id] -= 1
-        if not _nested[task_id]:
-            del _nested[task_id]
+        end_waiting(waiter)
 
 
 def ends(reader: Reader, ids: Sequence[str], limit: Limit, slice_ms: int | None = None) -> Steps[dict[str, End]]:
@@ -320,14 +253,15 @@ def next_info(reader: Reader, task_id: str, seen: TaskInfo | None, limit: Limit)
 def _why(reader: Reader, infos: Sequence[TaskInfo | None], limit: Limit) -> Steps[str]:
     """Where the first of the tasks is, and what there is to say about the workers."""
     first = next(info for info in infos if info is not None)
-    alone = (yield Alone(reader)) if limit.hint else ""
+    long = limit.timeout is not None and limit.timeout * 1000 >= _SILENCE
+    alone = (yield Alone(reader, long)) if limit.hint else ""
     subject = f"task {first.id}" if limit.many else "it"
     return f": {still_there(first, subject)}{f', and {alone}' if alone else ''}"
 
 
 def _hint(reader: Reader, first: str, count: int) -> Steps[None]:
     """Tell those who wait, in the log, that they may wait in vain."""
-    if alone := (yield Alone(reader)):
+    if alone := (yield Alone(reader, thorough=True)):
         who = f"task {first} waits" if count == 1 else f"{count} tasks wait, task {first} first"
         log.warning("%s, and %s", who, alone)
 

@@ -18,6 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "decorator",
         "result",
         "reasons",
+        "reader",
         "waiting",
         "gathering",
         "habits",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -24,9 +23,11 @@ from pyxqueue import (
     TaskStatus,
     UnknownTaskError,
 )
+from pyxqueue.context import TaskContext, enter, leave
 from pyxqueue.message import Done, Extension, Record, Settlement
 from pyxqueue.protocols import ResultStore
 from pyxqueue.testing import drain
+from tests.conftest import Servers, kinds_to_test
 from tests.support.until import until
 
 
@@ -124,17 +125,11 @@ def test_who_awaits_is_told_as_well(
     assert [hint.endswith(end) for hint in caplog.messages] == [True] * 3
 
 
-@pytest.mark.parametrize(
-    ("others", "why"),
-    [
-        (0, r"all running tasks \(1\) wait for other tasks, as this one does: no worker is left to run it"),
-        (2, "a running task waits for it, one of 3; if all of them wait like this, no worker is left to run it"),
-    ],
-)
+@pytest.mark.parametrize("others", [0, 2])
 def test_a_task_that_waits_for_one_that_nobody_is_free_to_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, others: int, why: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, others: int
 ) -> None:
-    """It is told what keeps the workers busy, as far as that is known: what waits in this process is."""
+    """It is told that all that run wait like it, and nothing while another one does not."""
     monkeypatch.setattr("pyxqueue.waiting._SILENCE", 10)
     with closing(TaskQueue(f"sqlite:///{tmp_path}/queue.db")) as queue:
         inner = queue.task(name="inner")(lambda: None)
@@ -155,8 +150,38 @@ def test_a_task_that_waits_for_one_that_nobody_is_free_to_run(
         queue.stores.broker.claim("another", others, 0)
         handle = outer()
         drain(queue)
-        assert re.search(f"it is PENDING, and {why}", handle.get(timeout=0))
-    assert [line for line in caplog.messages if re.search(f" waits, and {why}", line)]
+        said = handle.get(timeout=0)
+    why = "all running tasks (1) wait for other tasks, as this one does: no worker is left to run them"
+    assert (f"it is PENDING, and {why}" in said) is (not others)
+    assert [f" waits, and {why}" in line for line in caplog.messages] == [True] * (not others)
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers, stream_key: str) -> Iterator[TaskQueue]:
+    """A queue that other processes could have, too."""
+    url = f"sqlite:///{tmp_path}/queue.db" if request.param == "sqlite" else servers(kinds_to_test()[0]).url
+    with closing(TaskQueue(url, stream_key=stream_key)) as queue:
+        yield queue
+
+
+@pytest.mark.parametrize("waiting", [1, 2])
+def test_who_waits_outside_is_told_that_all_workers_may_wait(
+    shared: TaskQueue, monkeypatch: pytest.MonkeyPatch, waiting: int
+) -> None:
+    """Each running task has enqueued one that nobody has begun; while one has not, somebody may become free."""
+    monkeypatch.setattr("pyxqueue.waiting._SILENCE", 10)
+    task = shared.task(work)
+    outer = [task(n) for n in range(2)]
+    assert len(shared.stores.broker.claim("worker", 2, 0)) == 2
+    for handle in outer[:waiting]:
+        token = enter(TaskContext(handle.task_id, task.name, 1, "", {}, lambda _: None))
+        task("inner")
+        leave(token)
+
+    with pytest.raises(ResultTimeoutError) as caught:
+        outer[0].get(timeout=0.05)
+    said = "all running tasks (2) have enqueued tasks that nobody has begun; if they wait for them, no worker is left"
+    assert (said in str(caught.value)) is (waiting == 2)
 
 
 def test_a_task_that_no_worker_has_says_so(tmp_path: Path) -> None:
