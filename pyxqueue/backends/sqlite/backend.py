@@ -9,7 +9,7 @@ from functools import partial
 from ...batching import MAX_ITEMS, record_size, settlement_size
 from ...clock import deadline_after, is_over, wall_clock
 from ...message import Delivery, Extension, Hold, Message, Record, Settlement
-from ...protocols import StoreOptions
+from ...protocols import AsyncProducer, StoreOptions
 from ...wire import message_size
 from . import tending
 from .driver import Driver, best
@@ -17,9 +17,11 @@ from .group import SEEN_EVERY, Group
 from .inspector import SQLiteInspector
 from .location import FileSystemOf, Location, file_system_of, locate
 from .opening import Opener
+from .polling import Looked, has_ended, traces, wait
+from .producing import SQLiteProducer
 from .queue import Groups, Queue
 from .rows import record_of
-from .schema import DELAYED, FAILED, HELD, PAST, READY
+from .schema import DELAYED, HELD, PAST, READY
 from .steps import give_way, in_steps, until_done
 from .store import BUSY_LIMIT, Mark, Store
 from .versions import Version, wal_is_safe
@@ -171,18 +173,27 @@ class SQLiteBackend(SQLiteInspector):
         return self._queue.look(lambda group: _records(group, ids)) if ids else []
 
     def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
-        def look(groups: Groups) -> tuple[list[Record | None], bool]:
+        return wait(self._queue, partial(self.look_for, ids, least), timeout, ends_only=True)
+
+    def look_for(self, ids: Sequence[str], least: int | None) -> Looked[Sequence[Record | None]]:
+        """One look of `wait`."""
+
+        def look(groups: Groups) -> Looked[Sequence[Record | None]]:
             group = groups.get(self._queue.options.group)
             records = _records(group, ids)
             missing = [task_id for task_id, record in zip(ids, records, strict=True) if record is None]
-            enough = not missing or (least is not None and len(records) - len(missing) >= least)
-            if enough or self._queue.options.group not in groups.registered:
-                return records, enough
+            if not missing or (least is not None and len(records) - len(missing) >= least):
+                return records, True, {}
+            seen = traces(group, missing)
             # A missing record that can never come makes the whole wait futile.
-            rows = group.rows(missing)
-            return records, any(task_id not in rows or rows[task_id].place >= FAILED for task_id in missing)
+            registered = self._queue.options.group in groups.registered
+            futile = registered and any(task_id not in seen or has_ended(seen[task_id]) for task_id in missing)
+            return records, futile, {task_id: seen.get(task_id) for task_id in missing}
 
-        return self._await(look, timeout)
+        return self._queue.look_around(look)
+
+    def asynchronous(self) -> AsyncProducer:
+        return SQLiteProducer(self, self._queue)
 
     def forget(self, ids: Sequence[str]) -> None:
         in_steps(ids, lambda batch: self._queue.tended(lambda group: tending.forget(group, batch)))

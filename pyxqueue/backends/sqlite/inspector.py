@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from ...batching import adoption_size
-from ...clock import deadline_after, is_over
 from ...errors import ConfigurationError
 from ...message import ConsumerInfo, Depth, TaskInfo, TaskStatus, check_adoptable
 from . import tending
 from .group import CHUNK, Group
 from .location import is_there
-from .queue import Groups, Queue
+from .polling import Looked, traces, wait
+from .queue import Queue
 from .rows import COLUMNS, Row, info_of, padded
 from .schema import DELAYED, FAILED, FINISHED, HELD, READY
 from .steps import in_steps, until_done
-from .waiting import sleep
 
 T = TypeVar("T")
 
@@ -47,22 +47,16 @@ class SQLiteInspector:
         return self._queue.look(lambda group: _show(group, ids)) if ids else []
 
     def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
-        def look(groups: Groups) -> tuple[TaskInfo | None, bool]:
-            info = _show(groups.get(self._queue.options.group), [task_id])[0]
-            return info, info is None or info.differs(seen)
+        return wait(self._queue, partial(self.look_at, task_id, seen), timeout, ends_only=False)
 
-        return self._await(look, timeout)
+    def look_at(self, task_id: str, seen: TaskInfo | None) -> Looked[TaskInfo | None]:
+        """One look of `watch`."""
 
-    def _await(self, look: Callable[[Groups], tuple[T, bool]], timeout: int | None) -> T:
-        """Look until the answer is final, or the timeout is over; asleep while nobody writes."""
-        deadline = deadline_after(timeout)
-        answer, final = self._queue.look_around(look)
-        while not final and not is_over(deadline):
-            mark = self._store.mark()
-            answer, final = self._queue.look_around(look)
-            if not final:
-                sleep(self._store, mark, deadline, lambda: False)
-        return answer if final else self._queue.look_around(look)[0]
+        def look(group: Group) -> Looked[TaskInfo | None]:
+            info = _show(group, [task_id])[0]
+            return info, info is None or info.differs(seen), traces(group, [task_id])
+
+        return self._queue.look(look)
 
     def tasks(
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100

@@ -76,6 +76,8 @@ class Store:
         self._epoch = 0
         self._forking = False
         self._own = 0
+        self.wrote: Callable[[], None] | None = None
+        """Called after each write."""
         self._ear: Opened | None = None
         self._listening = threading.Lock()
         self._version = (0, 0)
@@ -102,6 +104,8 @@ class Store:
         with self.changed:
             self._own += 1
             self.changed.notify_all()
+        if self.wrote is not None:
+            self.wrote()
         return answer
 
     def _patiently(self, begin: str, work: Work[T]) -> T:
@@ -214,6 +218,7 @@ class Store:
         if child:
             self._listening = threading.Lock()  # whoever held it stayed with the parent
             self._lent = 0
+            self.wrote = None  # its thread stayed with the parent
         self._forking = False
         self.changed.notify_all()
         self.changed.release()

@@ -1,0 +1,225 @@
+"""The one thread of a process that looks whether something has changed for those who wait on a file.
+
+However many wait, in threads or in event loops, it asks the file whether anything was written, and if so takes one
+look at all of their tasks together. Only those whose tasks have changed are woken. It ends when nobody waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from attrs import define, field
+
+from ...clock import deadline_after, is_over, seconds_left
+from .group import CHUNK, Group
+from .queue import Queue
+from .rows import padded
+from .schema import DELAYED, HELD, READY
+from .waiting import LONGEST, pause_after
+
+T = TypeVar("T")
+
+LINGER = 1.0
+"""Seconds that the thread stays when nobody waits any more."""
+_SHARE = 3.0
+"""Pause after a look, as a multiple of the time it took: looking at thousands of tasks must leave time for others."""
+
+_UNDER_WAY = (READY, HELD, DELAYED)
+
+Trace = tuple[Any, ...] | None
+"""What is compared of a task: where it stands, its attempt, progress, end, and the end of its record. None: unknown."""
+Seen = dict[str, Trace]
+Looked = tuple[T, bool, Seen]
+"""What a look has found, whether that is final, and the traces of the tasks that it is to wait for."""
+
+
+@define(eq=False)
+class Waiter:
+    """Somebody who waits for tasks of a group to change, after a look that has `seen` this."""
+
+    queue: Queue
+    wake: Callable[[], None]
+    """Called in the poller's thread, or in that of a writer."""
+    ends_only: bool
+    """Whether only an end matters, or a record."""
+    seen: Seen = field(factory=dict, init=False)
+    error: Exception | None = field(default=None, init=False)
+    """Why the poller could not look."""
+    as_of: object = field(default=None, init=False)
+    """The state of the file in which the poller has last looked."""
+
+    def check(self) -> None:
+        """Raises what has kept the poller from looking: that a file is gone, for example, is seen only once."""
+        if self.error is not None:
+            raise self.error.with_traceback(None)
+
+    def differs(self, now: Seen) -> bool:
+        if not self.ends_only:
+            return any(now.get(task_id) != trace for task_id, trace in self.seen.items())
+        return any(_end(now.get(task_id)) != _end(trace) for task_id, trace in self.seen.items())
+
+
+def has_ended(trace: Trace) -> bool:
+    return trace is not None and trace[0] not in _UNDER_WAY
+
+
+def _end(trace: Trace) -> Trace:
+    return trace and (has_ended(trace), trace[-1])
+
+
+def traces(group: Group, ids: Sequence[str]) -> Seen:
+    """The traces of those tasks that are known."""
+    found: Seen = {}
+    for start in range(0, len(ids), CHUNK):
+        marks, values = padded(ids[start : start + CHUNK])
+        sql = f"SELECT id, place, attempt, progress, ended, record_end FROM task WHERE grp = ? AND id IN ({marks})"  # noqa: S608
+        found.update((row[0], row[1:]) for row in group.db.execute(sql, [group.key, *values]))
+    return found
+
+
+class Poller:
+    """Wakes who waits on one file. Its thread runs only while somebody does."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiters: set[Waiter] = set()
+        self._thread: threading.Thread | None = None
+        self._poked = False
+
+    def arm(self, waiter: Waiter, seen: Seen) -> None:
+        """Wake it, once, when a task is different from what it has seen."""
+        waiter.queue.store.wrote = self.poke
+        waiter.seen, waiter.as_of = seen, None
+        with self._changed:
+            self._waiters.add(waiter)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="pyxqueue-poll", daemon=True)
+                self._thread.start()
+            self._poked = True
+            self._changed.notify()
+
+    def disarm(self, waiter: Waiter) -> None:
+        with self._changed:
+            self._waiters.discard(waiter)
+
+    def poke(self) -> None:
+        """Something was written in this process."""
+        if self._waiters:
+            with self._changed:
+                self._poked = True
+                self._changed.notify()
+
+    def _run(self) -> None:
+        pause, changed_at, before, store = 0.0, 0.0, None, None
+        while waiters := self._next(pause):
+            begun = time.monotonic()
+            # Two stores on one file count differently.
+            store = next((one.queue.store for one in waiters if one.queue.store is store), waiters[0].queue.store)
+            try:
+                state = (id(store), store.mark())
+                self._look([waiter for waiter in waiters if waiter.as_of != state], state)
+            except Exception as error:  # noqa: BLE001 - it is theirs, and must not end the thread
+                state = None
+                self._wake(waiters, error)
+            now = time.monotonic()
+            if state != before:
+                changed_at, before = now, state
+            pause, rest = pause_after(now - changed_at), LONGEST if state is None else _SHARE * (now - begun)
+            if rest > pause:
+                time.sleep(min(rest, LONGEST))
+            del waiters
+
+    def _next(self, pause: float) -> list[Waiter]:
+        """Who waits, after the pause, or at once when somebody came or wrote; nobody when the thread shall end."""
+        with self._changed:
+            if not self._poked:
+                self._changed.wait(pause)
+            if not self._waiters:
+                self._changed.wait_for(lambda: self._waiters, LINGER)
+            if not self._waiters:
+                self._thread = None
+            self._poked = False
+            return list(self._waiters)
+
+    def _look(self, waiters: Sequence[Waiter], state: object) -> None:
+        by_group: dict[tuple[str, str], list[Waiter]] = {}
+        for waiter in waiters:
+            options = waiter.queue.options
+            by_group.setdefault((options.stream_key, options.group), []).append(waiter)
+        for together in by_group.values():
+            ids = list(dict.fromkeys(task_id for waiter in together for task_id in waiter.seen))
+            now = together[0].queue.look(lambda group: traces(group, ids))  # noqa: B023 - it is done at once
+            self._wake([waiter for waiter in together if waiter.differs(now)])
+            for waiter in together:
+                waiter.as_of = state
+
+    def _wake(self, waiters: Sequence[Waiter], error: Exception | None = None) -> None:
+        with self._changed:
+            self._waiters.difference_update(waiters)
+        for waiter in waiters:
+            waiter.error = error
+            with suppress(Exception):  # whose loop is closed waits no more
+                waiter.wake()
+
+
+_pollers: dict[tuple[int, str], Poller] = {}
+"""By process, as threads do not cross a fork, and by file."""
+
+
+def poller_of(path: str) -> Poller:
+    me = os.getpid()
+    if (found := _pollers.get((me, path))) is None:
+        for key in [key for key in _pollers if key[0] != me]:
+            _pollers.pop(key, None)
+        found = _pollers.setdefault((me, path), Poller())
+    return found
+
+
+def wait(queue: Queue, look: Callable[[], Looked[T]], timeout: int | None, *, ends_only: bool) -> T:
+    """Look until the answer is final, or the timeout is over; asleep while nothing changes for it."""
+    deadline = deadline_after(timeout)
+    answer, final, seen = look()
+    if final or is_over(deadline):
+        return answer
+    woken, poller = threading.Event(), poller_of(queue.store.location.path)
+    waiter = Waiter(queue, woken.set, ends_only)
+    try:
+        while not final and not is_over(deadline):
+            woken.clear()
+            poller.arm(waiter, seen)
+            woken.wait(seconds_left(deadline))
+            waiter.check()
+            answer, final, seen = look()
+    finally:
+        poller.disarm(waiter)
+    return answer
+
+
+async def await_(queue: Queue, look: Callable[[], Looked[T]], timeout: int | None, *, ends_only: bool) -> T:
+    """`wait` for asyncio: a thread is needed for each look, and none while nothing changes."""
+    deadline = deadline_after(timeout)
+    answer, final, seen = await asyncio.to_thread(look)
+    loop, woken, poller = asyncio.get_running_loop(), asyncio.Event(), poller_of(queue.store.location.path)
+    waiter = Waiter(queue, lambda: _set(loop, woken), ends_only)
+    try:
+        while not final and not is_over(deadline):
+            woken.clear()
+            poller.arm(waiter, seen)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds_left(deadline)):
+                    await woken.wait()
+            waiter.check()
+            answer, final, seen = await asyncio.to_thread(look)
+    finally:
+        poller.disarm(waiter)
+    return answer
+
+
+def _set(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    loop.call_soon_threadsafe(event.set)
