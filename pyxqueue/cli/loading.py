@@ -117,7 +117,7 @@ def is_module(text: str, folder: str) -> bool:
     top = text.partition(".")[0]
     if not _MODULE.fullmatch(text) or top in sys.stdlib_module_names:
         return False
-    found = PathFinder.find_spec(top, [folder, *sys.path])
+    found = PathFinder.find_spec(top, [str(Path(folder).absolute()), *sys.path])
     return found is not None and (found.origin is not None or "." in text)  # a bare folder may be there by accident
 
 

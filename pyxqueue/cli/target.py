@@ -52,12 +52,12 @@ class Target:
     def take_module(self, words: Sequence[str], *, everything: bool = False) -> Sequence[str]:
         """The ids among the words behind a command: a first one that names a module says which queue, as --app does.
 
-        One word alone is an id, unless only a module can look like it, or no id is wanted, since `everything` is meant.
-        Where an option says which queue, all are ids.
+        Where an option says which queue, all are ids. Where a variable does, one word alone is an id, unless only a
+        module can look like it, or no id is wanted, since `everything` is meant.
         """
         if not words or {"app", "queue", "group"} & self.said.keys():
             return words
-        alone = len(words) == 1 and not everything
+        alone = len(words) == 1 and not everything and self.names_a_queue
         known = only_a_module(words[0]) if alone else is_module(words[0], self.said.get("path", "."))
         return self.take_first(words) if known else words
 
@@ -68,11 +68,17 @@ class Target:
 
     def take_one(self, words: Sequence[str], what: str) -> str:
         """The one word behind a command; where there are two, the first is the module."""
-        if len(words) > 1:
-            words = self.take_first(words)
-        if len(words) != 1:
-            raise click.UsageError(f"say which {what}: [MODULE[:QUEUE]] {what.upper()}")
-        return words[0]
+        left = self.take_first(words) if len(words) > 1 else self.take_module(words)
+        if len(left) != 1:
+            raise click.UsageError(f"say which {what}: [MODULE[:QUEUE]] {what.upper()}{self.taken(words, left)}")
+        return left[0]
+
+    @staticmethod
+    def taken(words: Sequence[str], left: Sequence[str]) -> str:
+        """For whoever meant an id by what is also the name of a module."""
+        return (
+            "" if left or not words else f"; {words[0]!r} is taken for the module, unless --queue or --app says which"
+        )
 
     @property
     def names_a_queue(self) -> bool:

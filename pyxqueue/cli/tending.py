@@ -100,7 +100,7 @@ def _chosen(target: Target, words: Sequence[str], *, everything: bool) -> Sequen
     if everything and ids:
         raise click.UsageError(f"say which: either IDs, or --all; there is no module {ids[0]!r}")
     if not ids and not everything:
-        raise click.UsageError("say which: either IDs, or --all")
+        raise click.UsageError(f"say which: either IDs, or --all{target.taken(words, ids)}")
     return ids
 
 
@@ -153,9 +153,9 @@ def _pages(inspector: Inspector, state: TaskStatus) -> Iterator[list[str]]:
 @pass_target
 def cancel(target: Target, ids: Sequence[str]) -> None:
     """Cancel tasks: a waiting one ends at once, a running one is interrupted by its worker."""
-    ids = target.take_module(ids)
+    words, ids = ids, target.take_module(ids)
     if not ids:
-        raise click.UsageError("say which: IDs")
+        raise click.UsageError(f"say which: IDs{target.taken(words, ids)}")
     inspector = target.existing().stores.inspector
     refusals = []
     for task_id, done in zip(ids, inspector.cancel(ids), strict=True):

@@ -60,12 +60,29 @@ def test_an_id_is_no_module(
 
 
 def test_one_word_is_an_id(queue: TaskQueue, command: Command, module: str) -> None:
-    """Also where a module is called the same: what would be cancelled without an id?"""
+    """Where something says which queue, also if a module is called the same."""
     with_id = command("cancel", module, "--queue", queue.stream_key)
     alone = command("failed", "retry", module)
 
     assert f"no task has the id {module!r}" in with_id.stderr or "there is no queue" in with_id.stderr
     assert "there is no queue 'another'" in alone.stderr
+
+
+@pytest.mark.parametrize(
+    "args", [["cancel"], ["failed", "retry"], ["failed", "delete"], ["task"], ["groups", "remove"]]
+)
+def test_a_module_alone_lacks_what_to_do_it_to(
+    args: list[str], queue: TaskQueue, command: Command, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And whoever has an id that is called like a module is told what to do."""
+    monkeypatch.delenv("PYXQUEUE_QUEUE")
+    enqueue(queue, "r1")
+
+    result = command(*args, module)
+
+    assert result.exit_code == 2
+    assert "say which" in result.stderr
+    assert f"{module!r} is taken for the module, unless --queue or --app says which" in result.stderr
 
 
 def test_options_make_ids_of_all_words(queue: TaskQueue, command: Command, module: str) -> None:
