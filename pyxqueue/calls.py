@@ -60,7 +60,7 @@ class Signature:
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self._name = name
-        self._signature = inspect.signature(_bare(function), follow_wrapped=False)
+        self._signature = _signature(function)
         self._positional = _plain_arity(self._signature)
 
     def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
@@ -115,15 +115,21 @@ class Signature:
         )
 
 
-def _bare(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function without what decorators have noted on it."""
-    if not isinstance(function, FunctionType) or "__signature__" not in vars(function):
-        return function
-    bare = FunctionType(
-        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
-    )
-    bare.__kwdefaults__ = function.__kwdefaults__
-    return bare
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """What the function itself takes, without what decorators have noted on it; anything, if it does not say."""
+    bare: Any = function
+    if "__signature__" in getattr(function, "__dict__", ()):  # `functools.wraps` hands it on, fitting or not
+        if isinstance(function, FunctionType):
+            bare = FunctionType(
+                function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+            )
+            bare.__kwdefaults__ = function.__kwdefaults__
+        else:
+            bare = bare.__call__
+    try:
+        return inspect.signature(bare, follow_wrapped=False)
+    except ValueError:  # some that are written in C have none
+        return inspect.signature(lambda *_args, **_kwargs: None)
 
 
 def _plain_arity(signature: inspect.Signature) -> tuple[int, int] | None:

@@ -383,6 +383,38 @@ def test_a_call_fits_what_is_called(queue: TaskQueue, inner: Callable[..., Any])
         two()
 
 
+class Wrapped:
+    """A decorator that is a class, as caches are."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+
+    def __call__(self, tenant: int, *args: Any) -> Any:
+        return tenant * self.function(*args)
+
+
+@pytest.mark.parametrize("inner", [lambda function: function, signed], ids=["plain", "signed"])
+def test_a_call_fits_an_object_that_is_called(queue: TaskQueue, inner: Callable[..., Any]) -> None:
+    """Whatever it says about what it wraps."""
+    task: Any = queue.task(name="one")(Wrapped(inner(lambda number: number)))
+
+    handle = task(2, 3)
+    drain(queue)
+    assert handle.get() == 6
+    with pytest.raises(ArgumentError, match="missing a required argument: 'tenant'"):
+        task()
+
+
+def test_a_function_without_a_signature_takes_anything(queue: TaskQueue) -> None:
+    """Only Python can tell, when it is called."""
+    task: Any = queue.task(name="largest")(max)
+
+    handles = [task(1, 2), task([1, 3])]
+    drain(queue)
+    assert [handle.get() for handle in handles] == [2, 3]
+
+
 def test_a_method_with_an_object_keeps_its_signature(queue: TaskQueue) -> None:
     """The object counts for none."""
     task: Any = queue.task(Shop().sell)
