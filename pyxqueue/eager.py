@@ -11,6 +11,7 @@ the chain, the stack stays short.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -26,6 +27,7 @@ from .errors import ConfigurationError, ResultTimeoutError
 from .message import Bury, Delivery, Failed, Message, Record, TaskInfo, TaskStatus
 from .protocols import StoreOptions
 from .task import Registry, TaskOptions
+from .worker.coroutines import CoroutineRunner
 from .worker.events import Event, Observer, TaskSettled, TaskStarted, tell
 from .worker.executors import Inline
 from .worker.held import HeldTable
@@ -79,8 +81,17 @@ class EagerSession:
     _backends: dict[EagerQueue, EagerBackend] = field(factory=dict, init=False, repr=False)
     _stores: dict[object, MemoryStore] = field(factory=dict, init=False, repr=False)
     _stepping: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
+    coroutines: CoroutineRunner = field(factory=CoroutineRunner, init=False, repr=False)
+    """Runs all ``async def`` tasks of the session on one loop, so that they can share what belongs to a loop."""
     override: ClassVar[EagerSession | None] = None
     """The session that every queue uses instead of its own store, while `eager_mode` is on."""
+
+    def __attrs_post_init__(self) -> None:
+        weakref.finalize(self, self.coroutines.close)
+
+    def close(self) -> None:
+        """End what ``async def`` tasks left running, and close their loop. The session can still be used."""
+        self.coroutines.close()
 
     def backend_for(self, queue: EagerQueue, source: object) -> EagerBackend:
         """The eager backend of one queue, made when first asked for; `source` is what the queue names its store by."""
@@ -215,12 +226,9 @@ class EagerBackend(MemoryBackend):
             run.observe(event)
 
         counter = _Counter(self._store, self._options, run, lambda name: self._session.serves(self, name))
-        executor = Inline(NoInterrupter())
-        try:
-            worker = Worker(counter, counter, queue.registry, queue.codec, executor, _CONSUMER, HeldTable(), observe)
-            return worker.drain()
-        finally:
-            executor.close()
+        executor = Inline(NoInterrupter(), self._session.coroutines)
+        worker = Worker(counter, counter, queue.registry, queue.codec, executor, _CONSUMER, HeldTable(), observe)
+        return worker.drain()
 
     def _drain(self) -> None:
         if not self._session.runs_here():
@@ -287,3 +295,4 @@ def eager_mode(propagate: bool = False) -> Iterator[EagerSession]:
         yield session
     finally:
         EagerSession.override = before
+        session.close()

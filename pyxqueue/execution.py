@@ -52,30 +52,31 @@ class Execution:
                 if inspect.iscoroutine(value):
                     value = run_coroutine(value)
             if os.getpid() != process:
-                _end_fork(None)
+                end_fork(None)
             return self.codec.dump_result(self.message, value)
         except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
             if os.getpid() != process:
-                _end_fork(error)
+                end_fork(error)
             if isinstance(error, TimeLimitExceeded) and not error.args:
                 error.args = (self._over_time(),)  # a thread can only be sent the bare class
             return outcome_of(error, self.task.options, __file__)
 
-    async def arun(self) -> Outcome:
-        """Run an ``async def`` task on the running loop, in the context of its `asyncio.Task`."""
+    async def arun(self, limit: AsyncLimit) -> Outcome:
+        """Run it, or the coroutine it returns, on the running loop, in the context of its `asyncio.Task`."""
         process = os.getpid()
         self._enter()
-        clock = _AsyncLimit(self.task.options)
         try:
-            with clock:
-                value = await self.task.function(*self.args, **self.kwargs)
+            with limit:
+                value = self.task.function(*self.args, **self.kwargs)
+                if inspect.iscoroutine(value):
+                    value = await value
             if os.getpid() != process:
-                _end_fork(None)
+                end_fork(None)
             return self.codec.dump_result(self.message, value)
         except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
             if os.getpid() != process:
-                _end_fork(error)
-            if isinstance(error, asyncio.CancelledError | TimeoutError) and clock.expired:
+                end_fork(error)
+            if isinstance(error, asyncio.CancelledError | TimeoutError) and limit.expired:
                 error = TimeLimitExceeded(self._over_time()).with_traceback(error.__traceback__)
             return outcome_of(error, self.task.options, __file__)
 
@@ -88,33 +89,40 @@ class Execution:
         decimal.setcontext(decimal.getcontext().copy())  # it is changed in place: a copied context has the same one
 
 
-class _AsyncLimit:
+class AsyncLimit:
     """The soft time limit of an ``async def`` task: it is cancelled at its end, and once more if it goes on."""
 
     def __init__(self, options: TaskOptions) -> None:
-        self._options = options
+        self._seconds = [one for one in (options.timeout, options.reminder) if one is not None]
+        self._task: asyncio.Task[Any] | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self.expired = False
 
     def __enter__(self) -> None:
-        options, task = self._options, asyncio.current_task()
-        if options.timeout is None or task is None:
-            return
-
-        def expire() -> None:
-            self.expired = True
-            task.cancel()
-
-        loop = asyncio.get_running_loop()
-        seconds = (options.timeout, options.reminder) if options.reminder is not None else (options.timeout,)
-        self._timers = [loop.call_later(one, expire) for one in seconds]
+        if self._seconds:
+            self._task, loop = asyncio.current_task(), asyncio.get_running_loop()
+            self._timers = [loop.call_later(one, self._expire) for one in self._seconds]
 
     def __exit__(self, *_: object) -> None:
         for timer in self._timers:
             timer.cancel()
+        self._timers = []
+
+    def _expire(self) -> None:
+        self.expired = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def postpone(self, seconds: float) -> None:
+        """Give the task so much more time, if it still has some; to be called on its loop."""
+        if self._timers and not self.expired:
+            moments = [timer.when() + seconds for timer in self._timers]
+            self.__exit__()
+            loop = asyncio.get_running_loop()
+            self._timers = [loop.call_at(moment, self._expire) for moment in moments]
 
 
-def _end_fork(error: BaseException | None) -> NoReturn:
+def end_fork(error: BaseException | None) -> NoReturn:
     """End a process that the task has forked, and that came back out of it, as Python ends any other.
 
     It is no worker: what it shares with one (connections, leases, the table of what is held) is not its own.

@@ -1,24 +1,21 @@
-"""Where tasks run: inline, in threads, or on an event loop. The worker around them is the same.
+"""Where tasks run: inline, in threads, or (in `loop`) on an event loop. The worker around them is the same.
 
 An executor takes jobs and calls back when each is done; it does no I/O with the store and decides nothing.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import inspect
 import queue
 import threading
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Protocol
 
-from attrs import define
+from attrs import define, frozen
 
 from ..execution import Execution
-from ..message import Aborted, Delivery, Outcome, Progress, Success
-from ..task import TaskOptions
+from ..message import Delivery, Outcome, Progress
+from .coroutines import CoroutineRunner
 from .limits import Interrupter, SignalInterrupter, ThreadInterrupter
 from .pace import MAX_BATCH
 from .surroundings import Surroundings
@@ -42,14 +39,27 @@ class Job:
 Begin = Callable[[Job], "Execution | None"]
 """Marks the job as started and prepares it; None if there is nothing to run (handed back, or settled otherwise)."""
 End = Callable[[Job, Outcome], None]
+RunCoroutine = Callable[[Job, Coroutine[Any, Any, Any]], Any]
+
+
+@frozen
+class Hooks:
+    """What an executor calls, in its threads."""
+
+    begin: Begin
+    end: End
+    broke: Callable[[BaseException], None]
+    """One of its threads is about to end with this, and what it ran is in nobody's hands."""
+    postpone: Callable[[Job, float], None]
+    """A job could not run for so many seconds, through no fault of its own: its hard limit moves by as much."""
 
 
 class Executor(Protocol):
-    """Runs jobs. `submit` may run the job before it returns."""
+    """Runs jobs."""
 
     interrupter: Interrupter
 
-    def open(self, begin: Begin, end: End) -> None: ...
+    def open(self, hooks: Hooks) -> None: ...
 
     def room(self) -> int:
         """How many more jobs could start now."""
@@ -59,7 +69,9 @@ class Executor(Protocol):
         """Wait up to `timeout` seconds until there is room."""
         ...
 
-    def submit(self, job: Job) -> None: ...
+    def submit(self, job: Job, wait: float = 0.0) -> bool:
+        """Have it run, perhaps before this returns; False if there is no place for it within `wait` seconds."""
+        ...
 
     def wait_idle(self) -> None:
         """Wait until every submitted job has ended."""
@@ -73,14 +85,16 @@ class Executor(Protocol):
 class Inline:
     """Runs each job in the thread that submits it: no hop, so the fastest for short tasks."""
 
-    def __init__(self, interrupter: Interrupter | None = None) -> None:
+    def __init__(self, interrupter: Interrupter | None = None, coroutines: CoroutineRunner | None = None) -> None:
+        """`coroutines`: where a coroutine runs that a task returns; closed by who gave it."""
         in_main = threading.current_thread() is threading.main_thread()
         self.interrupter = interrupter or (SignalInterrupter() if in_main else ThreadInterrupter())
-        self._coroutines = CoroutineRunner()
+        self._owned = coroutines is None
+        self._coroutines = coroutines or CoroutineRunner()
         self._surroundings: Surroundings | None = None
 
-    def open(self, begin: Begin, end: End) -> None:
-        self._begin, self._end = begin, end
+    def open(self, hooks: Hooks) -> None:
+        self._begin, self._end = hooks.begin, hooks.end
         if isinstance(self.interrupter, SignalInterrupter):  # the main thread of a worker process
             self._surroundings = Surroundings()
 
@@ -90,16 +104,18 @@ class Inline:
     def wait_room(self, timeout: float) -> None:
         """There always is room."""
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, wait: float = 0.0) -> bool:  # noqa: ARG002 - there always is a place
         run_job(job, self._begin, self._end, self.interrupter, self._coroutines.run)
         if self._surroundings is not None:
             self._surroundings.put_back(getattr(job.delivery.message, "name", ""))
+        return True
 
     def wait_idle(self) -> None:
         """Nothing runs outside of `submit`."""
 
     def close(self) -> None:
-        self._coroutines.close()
+        if self._owned:
+            self._coroutines.close()
 
 
 def run_job(
@@ -113,51 +129,6 @@ def run_job(
     execution = begin(job)
     if execution is not None:
         end(job, execution.run(lambda options: interrupter.limit(job, options), run_coroutine))
-
-
-class CoroutineRunner:
-    """Runs the odd ``async def`` task on a loop of its own that lives as long as the executor."""
-
-    def __init__(self) -> None:
-        self._runner: asyncio.Runner | None = None
-
-    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        if _loop_runs_here():  # eager mode inside somebody's event loop
-            return _in_own_thread(coroutine)
-        if self._runner is None:
-            self._runner = asyncio.Runner()
-        return self._runner.run(coroutine, context=contextvars.copy_context())
-
-    def close(self) -> None:
-        if self._runner is not None:
-            self._runner.close()
-            self._runner = None
-
-
-def _loop_runs_here() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
-def _in_own_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
-
-    def body() -> None:
-        try:
-            answers.put((asyncio.run(coroutine), None))
-        except BaseException as error:  # noqa: BLE001 - carried over to the waiting thread
-            answers.put((None, error))
-
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(body,), daemon=True)
-    thread.start()
-    value, error = answers.get()
-    thread.join()
-    if error is not None:
-        raise error
-    return value
 
 
 class Load:
@@ -180,24 +151,26 @@ class Load:
     def room(self) -> int:
         return max(0, self.limit - self._busy)
 
-    def wait(self, below: int, timeout: float | None = None) -> None:
-        """Wait until fewer than `below` are under way."""
+    def wait(self, below: int, timeout: float | None = None) -> bool:
+        """Wait until fewer than `below` are under way; False if the time was up before."""
         with self._changed:
-            self._changed.wait_for(lambda: self._busy < below, timeout)
+            return self._changed.wait_for(lambda: self._busy < below, timeout)
 
 
 class Threads:
     """Runs jobs in a fixed number of threads."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, run_coroutine: RunCoroutine | None = None) -> None:
+        """`run_coroutine`: runs a coroutine that a task returns; None: a loop of the thread it was returned in."""
         self.interrupter: Interrupter = ThreadInterrupter()
         self._count = threads
+        self._run_coroutine = run_coroutine
         self._load = Load(threads)
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
-    def open(self, begin: Begin, end: End) -> None:
-        self._begin, self._end = begin, end
+    def open(self, hooks: Hooks) -> None:
+        self._hooks = hooks
         for number in range(self._count):
             thread = threading.Thread(target=self._serve, name=f"pyxqueue-task-{number}", daemon=True)
             thread.start()
@@ -209,110 +182,31 @@ class Threads:
     def wait_room(self, timeout: float) -> None:
         self._load.wait(self._count, timeout)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, wait: float = 0.0) -> bool:
+        if not self._load.room() and not self._load.wait(self._count, max(0.0, wait)):
+            return False
         self._load.add()
         self._jobs.put(job)
+        return True
 
     def wait_idle(self) -> None:
         self._load.wait(1)
 
     def close(self) -> None:
-        try:
-            while True:
-                if self._jobs.get_nowait() is not None:
-                    self._load.remove()
-        except queue.Empty:
-            pass
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:
             thread.join()
 
     def _serve(self) -> None:
-        coroutines = CoroutineRunner()
-        while (job := self._jobs.get()) is not None:
-            try:
-                run_job(job, self._begin, self._end, self.interrupter, coroutines.run)
-            finally:
-                self._load.remove()
-        coroutines.close()
-
-
-class Loop:
-    """Runs ``async def`` tasks on an event loop in a thread of its own, and gives the others to a second executor."""
-
-    def __init__(self, concurrency: int, plain: Executor) -> None:
-        self.interrupter: Interrupter = self
-        self._plain = plain
-        self._load = Load(concurrency)
-        self._loop = asyncio.new_event_loop()
-        self._running: dict[object, asyncio.Task[None]] = {}
-        self._cancelled: dict[object, int] = {}
-        """How often each job was cancelled."""
-        self._thread = threading.Thread(target=self._loop.run_forever, name="pyxqueue-loop", daemon=True)
-
-    def open(self, begin: Begin, end: End) -> None:
-        self._begin, self._end = begin, end
-        self._plain.open(self._begin_plain, end)
-        self._thread.start()
-
-    def room(self) -> int:
-        return self._load.room() if self._plain.room() else 0
-
-    def wait_room(self, timeout: float) -> None:
-        if self._plain.room():
-            self._load.wait(self._load.limit, timeout)
-        else:
-            self._plain.wait_room(timeout)
-
-    def submit(self, job: Job) -> None:
-        self._plain.submit(job)
-
-    def _begin_plain(self, job: Job) -> Execution | None:
-        """Begin a job where plain functions run; a coroutine function is passed on to the loop."""
-        execution = self._begin(job)
-        if execution is None or not inspect.iscoroutinefunction(execution.task.function):
-            return execution
-        self._load.add()
-        self._loop.call_soon_threadsafe(self._start, job, execution)
-        return None
-
-    def wait_idle(self) -> None:
-        self._plain.wait_idle()
-        self._load.wait(1)
-
-    def close(self) -> None:
-        self._plain.close()
-        self._load.wait(1)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
-
-    def limit(self, job: object, options: TaskOptions) -> AbstractContextManager[object]:
-        return self._plain.interrupter.limit(job, options)
-
-    def cancel(self, job: object, times: int = 1) -> None:
-        self._plain.interrupter.cancel(job, times)
-        self._loop.call_soon_threadsafe(self._cancel, job, times)
-
-    def check(self) -> None:
-        self._plain.interrupter.check()
-
-    def _start(self, job: Job, execution: Execution) -> None:
-        self._running[job] = self._loop.create_task(self._run(job, execution))
-
-    async def _run(self, job: Job, execution: Execution) -> None:
+        coroutines, hooks = CoroutineRunner(), self._hooks
         try:
-            outcome = await execution.arun()
-            if self._cancelled.pop(job, 0):
-                outcome = outcome if isinstance(outcome, Success) else Aborted()
-            self._end(job, outcome)
-        finally:
-            del self._running[job]
-            self._load.remove()
-
-    def _cancel(self, job: object, times: int) -> None:
-        if (task := self._running.get(job)) is not None and self._cancelled.get(job, 0) < times:
-            self._cancelled[job] = self._cancelled.get(job, 0) + 1
-            task.cancel()
+            while (job := self._jobs.get()) is not None:
+                run = coroutines.run if self._run_coroutine is None else partial(self._run_coroutine, job)
+                try:
+                    run_job(job, hooks.begin, hooks.end, self.interrupter, run)
+                finally:
+                    self._load.remove()
+            coroutines.close()
+        except BaseException as error:  # noqa: BLE001 - no task's: those are outcomes
+            hooks.broke(error)

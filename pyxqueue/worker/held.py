@@ -175,6 +175,11 @@ class HeldTable:
         """Have the process killed at `deadline` if this is still running then."""
         struct.pack_into("<dd", self._memory, 2 * SLOTS + slot * _SLOT + 8, deadline, retry_delay)
 
+    def postpone(self, slot: int, seconds: float) -> None:
+        """Move the deadline, if it has one."""
+        if (deadline := self._times(slot)[1]) > 0:
+            struct.pack_into("<d", self._memory, 2 * SLOTS + slot * _SLOT + 8, deadline + seconds)
+
     def finish(self, slot: int) -> None:
         """It ran; it stays held until it is settled."""
         self._memory[slot] = _DONE

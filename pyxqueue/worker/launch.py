@@ -22,14 +22,17 @@ from ..errors import ConfigurationError
 from ..protocols import Broker, ResultStore
 from ..task import Registry
 from .events import Observer, log
-from .executors import Executor, Inline, Loop, Threads
+from .executors import Executor, Inline, Threads
 from .held import HeldTable
+from .loop import Loop
 from .options import WorkerOptions
 from .processes import ForkStarter, SpawnStarter, consumer_name, end_process, fork, fork_is_safe
 from .supervisor import Supervisor
 from .worker import Worker
 
 _CONCURRENCY = 100
+_THREADS = 8
+"""For plain functions beside an event loop."""
 _READY = b"r"
 _IMPORT_PATIENCE = 60.0
 
@@ -68,12 +71,12 @@ def check_startable() -> None:
 
 
 def make_executor(options: WorkerOptions, registry: Registry) -> Executor:
-    """Inline, or threads if they are asked for; beside it an event loop if there is an ``async def`` to run."""
-    plain: Executor = Inline() if options.threads is None else Threads(options.threads)
-    has_async = any(inspect.iscoroutinefunction(task.function) for task in registry)
-    if options.concurrency is None and not has_async:
-        return plain
-    return Loop(options.concurrency or _CONCURRENCY, plain)
+    """An event loop, with threads beside it, if there is an ``async def`` to run; else inline, or threads if they are
+    asked for."""
+    has_async = any(inspect.iscoroutinefunction(inspect.unwrap(task.function)) for task in registry)
+    if options.concurrency is not None or has_async:
+        return Loop(options.concurrency or _CONCURRENCY, options.threads or _THREADS, registry.get)
+    return Inline() if options.threads is None else Threads(options.threads)
 
 
 def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None = None) -> None:

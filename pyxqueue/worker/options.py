@@ -21,7 +21,8 @@ class WorkerOptions:
 
     processes: int = field(factory=lambda: os.cpu_count() or 1, validator=whole_number(1))
     threads: int | None = field(default=None, validator=validators.optional(whole_number(1)))
-    """Tasks that run at once in each process, in threads; None: one, without a thread."""
+    """Plain functions that run at once in each process, in threads; None: one, without a thread, or 8 beside an event
+    loop."""
     concurrency: int | None = field(default=None, validator=validators.optional(whole_number(1)))
     """``async def`` tasks that run at once in each process; None: 100 if the queue has such tasks."""
     grace: float = field(default=DEFAULT_GRACE, converter=in_seconds, validator=seconds)

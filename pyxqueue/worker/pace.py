@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from .keeper import STUCK
 
 MAX_BATCH = 256
@@ -35,3 +38,48 @@ class Pace:
         slow = max(seconds) > STUCK
         fitting = int(ran * BUDGET / max(total, 1e-6))
         self.limit = 1 if slow else max(1, min(fitting, 2 * len(seconds), MAX_BATCH))
+
+
+LOOK = 64
+"""How many messages are looked at beyond what has a place."""
+_PAUSE = 0.05, 1.0
+"""Seconds between two such looks: at first, and at the most."""
+
+
+class Ahead:
+    """How many messages to claim where ``async def`` tasks have places of their own beside those of plain functions.
+
+    Nobody knows what a message is for before it is claimed. While plain functions find places, every place of the loop
+    may be claimed for. When some had to be handed back, only what has a place for certain is claimed, with a look at
+    more of the line now and then, for there may be work for the loop behind those functions.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._pause = 0.0
+        self._next = 0.0
+        self._refused = False
+
+    def room(self, loop: int, threads: int) -> int:
+        """How many to claim now, with so many places free."""
+        now = self._monotonic()
+        if now < self._next:
+            return min(loop, threads)
+        if not self._refused:
+            self._pause = 0.0
+            return loop
+        self._refused = False
+        self._next = now + self._pause
+        return min(loop, LOOK)
+
+    def refused(self) -> None:
+        """Plain functions found no place and were handed back."""
+        if not self._refused:
+            first, longest = _PAUSE
+            self._pause = min(longest, max(first, 2 * self._pause))
+            self._next = self._monotonic() + self._pause
+            self._refused = True
+
+    def pause(self) -> float:
+        """Seconds until the next look."""
+        return max(0.0, self._next - self._monotonic())

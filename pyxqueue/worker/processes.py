@@ -136,12 +136,14 @@ def serve(make: MakeWorker, name: str, table: HeldTable, supervisor: int) -> int
 
 
 def _outlive(worker: Worker, supervisor: int) -> None:
-    """End this process within a lease if its supervisor is gone and the guard has not killed it: nobody renews leases.
+    """End this process when its worker cannot go on, or its supervisor is gone and the guard has not killed it.
 
-    What runs may end until then, after that somebody else will run it.
+    Without a supervisor nobody renews leases: what runs may end within one, after that somebody else will run it.
     """
     while os.getppid() == supervisor:
-        time.sleep(_LOOK_EVERY)
+        if worker.broken.wait(_LOOK_EVERY):
+            time.sleep(_LOOK_EVERY)  # it may still settle what has ended
+            os._exit(1)
     log.warning("the supervisor of %s is gone, and so is its guard: it ends", worker.consumer)
     worker.stop()
     with contextlib.suppress(BrokerError):

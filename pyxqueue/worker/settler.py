@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from attrs import evolve
 
+from ..errors import BrokerError, BrokerUnavailableError
 from ..message import Settlement
 from ..protocols import Broker, ResultStore, same_store
+from .events import log
 
 Settler = Callable[[Sequence[Settlement]], Sequence[bool]]
 
@@ -27,3 +30,26 @@ def settler(broker: Broker, results: ResultStore) -> Settler:
         return broker.settle([evolve(one, record=None) for one in settlements])
 
     return in_two_steps
+
+
+def insist(
+    settle: Settler, settlements: Sequence[Settlement], consumer: str, backoff: Callable[[int, float], float]
+) -> Sequence[bool]:
+    """Settle, for as long as it takes the store to come back: the receipts decide whether it still counts.
+
+    `backoff` answers the seconds to wait after so many failures in a row, and at the most.
+    """
+    failures = 0
+    while True:
+        try:
+            return settle(settlements)
+        except BrokerUnavailableError as error:
+            failures += 1
+            if failures == 1:
+                log.warning("%s keeps %d results for later: %s", consumer, len(settlements), error)
+            time.sleep(backoff(failures, 1.0))
+        except BrokerError:
+            if len(settlements) == 1:
+                log.exception("the store refuses to settle %s; its lease will end", settlements[0].receipt)
+                return [False]
+            return [answer for one in settlements for answer in insist(settle, [one], consumer, backoff)]

@@ -26,31 +26,27 @@ from ..execution import Execution, prepare
 from ..message import (
     Aborted,
     Bury,
-    Cancelled,
     Delivery,
     Done,
     Extension,
-    Failed,
-    Failure,
     Message,
     Outcome,
     Record,
-    Refused,
     Return,
     Settlement,
-    Success,
-    TaskStatus,
     Verdict,
 )
 from ..policy import decide
 from ..protocols import Broker, ResultStore, same_store
 from ..task import Registry, TaskOptions
 from .events import Observer, TaskSettled, TaskStarted, log, log_settled, tell
-from .executors import Executor, Job
+from .executors import Executor, Hooks, Job
 from .held import HeldTable
+from .keeper import STUCK
 from .options import DEFAULT_WAIT
 from .pace import MAX_BATCH, Pace
-from .settler import settler
+from .records import record_of
+from .settler import insist, settler
 
 _KEEP_EVERY = 0.2
 _DEFAULTS = TaskOptions()
@@ -92,14 +88,16 @@ class Worker:
     _stopping: bool = field(default=False, init=False)
     _closed: bool = field(default=False, init=False)
     _looping: bool = field(default=False, init=False)
-    _broken: BaseException | None = field(default=None, init=False)
+    broken: threading.Event = field(factory=threading.Event, init=False)
+    """One of its threads has ended: it stops, and its process must end soon."""
+    _fault: BaseException | None = field(default=None, init=False)
 
     def run(self) -> None:
         """Work until `stop` is called, then let what runs end, settle it, and hand back the rest.
 
-        Raises `RuntimeError` if one of its loops broke: the process is to end then, so that its work is released.
+        Raises `RuntimeError` if one of its threads broke: the process is to end then, so that its work is released.
         """
-        self.executor.open(self._begin, self._end)
+        self.executor.open(self._hooks())
         threads = [
             threading.Thread(target=self._watched, args=(loop,), name=name, daemon=True)
             for loop, name in ((self._settle_loop, "pyxqueue-settle"), (self._keep_loop, "pyxqueue-keep"))
@@ -109,6 +107,10 @@ class Worker:
         self._looping = True
         try:
             self._claim_loop()
+        except BrokerError:  # the store refuses: what runs may end first
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised below
+            self._break(error)
         finally:
             self.executor.close()
             self._closed = True
@@ -117,17 +119,25 @@ class Worker:
             for thread in threads:
                 thread.join()
             self._hand_back()
-        if self._broken is not None:
-            raise RuntimeError(f"a loop of {self.consumer} broke") from self._broken
+        if self._fault is not None:
+            raise RuntimeError(f"a thread of {self.consumer} broke") from self._fault
 
     def _watched(self, loop: Callable[[], None]) -> None:
-        """A loop that ended without a word would leave a worker that only seems to work."""
         try:
             loop()
         except BaseException as error:  # noqa: BLE001 - logged, and raised where the worker ends
-            log.exception("a loop of %s broke: it stops", self.consumer)
-            self._broken = error
-            self.stop()
+            self._break(error)
+
+    def _break(self, error: BaseException) -> None:
+        """A thread that ended without a word would leave a worker that only seems to work."""
+        self._fault = error
+        self.stop()
+        self.broken.set()
+        thread = threading.current_thread().name
+        log.critical("the thread %s of %s broke: its process ends", thread, self.consumer, exc_info=error)
+
+    def _hooks(self) -> Hooks:
+        return Hooks(self._begin, self._end, self._break, lambda job, by: self.table.postpone(job.slot, by))
 
     def stop(self) -> None:
         """Claim nothing more. May be called from a signal handler, and from any thread."""
@@ -139,7 +149,7 @@ class Worker:
 
         The executor must be `Inline`. No other loop may be running.
         """
-        self.executor.open(self._begin, self._end)
+        self.executor.open(self._hooks())
         ran = 0
         while True:
             self.broker.promote(MAX_BATCH)
@@ -184,13 +194,16 @@ class Worker:
         now = time.monotonic()
         jobs = [job for delivery in deliveries if (job := self._hold(delivery, now)) is not None]
         suspects = [job for job in jobs if job.delivery.message.suspect]
-        took = []
+        took, late = [], []
         for job in jobs:
             if job not in suspects and not self._stopping:
                 begun = time.monotonic()
-                self.executor.submit(job)
+                if not self.executor.submit(job):
+                    late.append(job)
                 took.append(time.monotonic() - begun)
         self._pace.ran(took)
+        end = time.monotonic() + STUCK
+        self._return([job for job in late if not self.executor.submit(job, max(0.0, end - time.monotonic()))])
         for number, job in enumerate(suspects):  # alone, so that it can harm nothing else
             if not self._stopping:
                 self._wait_alone(suspects[number:])
@@ -273,20 +286,7 @@ class Worker:
 
     def _insist(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Settle, for as long as it takes the store to come back: the receipts decide whether it still counts."""
-        settle, failures = settler(self.broker, self.results), 0
-        while True:
-            try:
-                return settle(settlements)
-            except BrokerUnavailableError as error:
-                failures += 1
-                if failures == 1:
-                    log.warning("%s keeps %d results for later: %s", self.consumer, len(settlements), error)
-                time.sleep(self._backoff(failures, 1.0))
-            except BrokerError:
-                if len(settlements) == 1:
-                    log.exception("the store refuses to settle %s; its lease will end", settlements[0].receipt)
-                    return [False]
-                return [answer for one in settlements for answer in self._insist([one])]
+        return insist(settler(self.broker, self.results), settlements, self.consumer, self._backoff)
 
     def settlement(self, finished: Finished) -> Settlement:
         """What the queue decides about this outcome, with the record of an ending one; it never raises.
@@ -310,33 +310,9 @@ class Worker:
         return Settlement(job.delivery.receipt, verdict, self._record(job, outcome, verdict, options))
 
     def _record(self, job: Job, outcome: Outcome, verdict: Verdict, options: TaskOptions) -> Record | None:
-        message = job.delivery.message
-        value, serializer = b"", "json"
-        error: Failure | None = None
-        match verdict, outcome:
-            case Done(), Success(value, serializer):
-                status = TaskStatus.SUCCESS
-            case Bury(), Failed(failure=error) | Refused(failure=error):
-                status = TaskStatus.FAILURE
-            case Bury(reason), _:
-                status, error = TaskStatus.FAILURE, Failure("Buried", reason)
-            case Cancelled(), _:
-                status = TaskStatus.CANCELLED
-            case _:
-                return None
-        record = Record(
-            id=message.id,
-            status=status,
-            value=value,
-            serializer=serializer,
-            error=error,
-            attempt=message.attempt,
-            worker=self.consumer,
-            progress=job.progress,
-            ttl=round(options.result_ttl * 1000),
-            rank=0 if same_store(self.broker, self.results) else job.delivery.rank,
-        )
-        return self.codec.sealed(record)
+        ranked = not same_store(self.broker, self.results)
+        record = record_of(job, outcome, verdict, options, self.consumer, ranked=ranked)
+        return None if record is None else self.codec.sealed(record)
 
     def _tell_settled(self, finished: Finished, verdict: Verdict, accepted: bool) -> None:
         message = finished.job.delivery.message
@@ -383,6 +359,15 @@ class Worker:
         del self._jobs[job.slot]
         self.table.free(job.slot)
         self._freed.set()
+
+    def _return(self, jobs: Sequence[Job]) -> None:
+        """Hand back what found no place here, unless the supervisor already has: others may have one."""
+        if jobs:
+            taken = self.table.take_back([job.slot for job in jobs])
+            if taken:
+                self._insist([Settlement(holding.receipt, Return()) for holding in taken])
+            for job in jobs:
+                self._let_go(job)
 
     def _hand_back(self) -> None:
         """Return what was claimed and not started."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import threading
 
 import pytest
 
 from pyxqueue import EagerSession, Progress, TaskCancelledError, TaskError, TaskQueue, current_task
+from pyxqueue.testing import eager_mode
 
 
 @pytest.fixture
@@ -190,3 +192,105 @@ def test_awaiting_a_failure_raises(queue: TaskQueue, pyxqueue_eager: EagerSessio
             await handle
 
     asyncio.run(main())
+
+
+def test_async_tasks_share_what_belongs_to_a_loop(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """A client made by the first works for all of them, called from plain code, from a loop, and by each other."""
+    clients: list[asyncio.Queue[int]] = []
+    loops: set[object] = set()
+
+    @queue.task
+    async def use(n: int) -> int:
+        loops.add(asyncio.get_running_loop())
+        if not clients:
+            clients.append(asyncio.Queue())
+        reading = asyncio.create_task(clients[0].get())  # binds the queue to the loop
+        await asyncio.sleep(0)
+        await clients[0].put(n)
+        return await reading
+
+    @queue.task
+    async def outer() -> int:
+        return use.with_options(delay=60)(5).get()
+
+    async def main() -> int:
+        return use(3).get() + await (await use.aenqueue(4))
+
+    assert use(1).get() + use(2).get() == 3
+    assert asyncio.run(main()) == 7
+    assert len(loops) == 1
+    clients.clear()  # a task that waits in plain code holds the loop: what it waits for needs another one
+    assert outer().get() == 5
+    assert len(loops) == 2
+
+
+def test_each_coroutine_has_its_own_context(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """The loop lives on; whose task it is does not."""
+
+    @queue.task
+    async def who() -> str:
+        await asyncio.sleep(0)
+        return str(current_task().id)
+
+    handles = [who(), who()]
+
+    assert [handle.get() for handle in handles] == [handle.task_id for handle in handles]
+
+
+def test_the_end_of_a_session_closes_its_loop(queue: TaskQueue) -> None:
+    """What a task left running is cancelled, in whatever thread the session ends."""
+    ended: list[str] = []
+
+    async def background() -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            ended.append("cancelled")
+
+    @queue.task
+    async def leave_something() -> None:
+        kept.append(asyncio.create_task(background()))
+        await asyncio.sleep(0)
+
+    kept: list[asyncio.Task[None]] = []
+
+    async def main() -> None:
+        with eager_mode():
+            leave_something().get()
+            assert ended == ["cancelled"]
+
+    with eager_mode():
+        leave_something().get()
+        assert not ended
+    assert ended == ["cancelled"]
+    asyncio.run(main())
+    assert ended == ["cancelled"] * 2
+
+
+@pytest.mark.parametrize("helper", ["exits", "stops"])
+def test_helpers_that_end_loops(queue: TaskQueue, helper: str) -> None:
+    """One that calls sys.exit() fails its task and no later one; ``loop.stop()`` fails none."""
+
+    async def leave() -> None:
+        if helper == "stops":
+            asyncio.get_running_loop().stop()
+        else:
+            sys.exit(3)
+
+    @queue.task
+    async def parent() -> str:
+        await asyncio.gather(leave(), asyncio.sleep(0.01))
+        return "done"
+
+    @queue.task
+    async def fine() -> str:
+        await asyncio.sleep(0)
+        return "fine"
+
+    with eager_mode():
+        if helper == "stops":
+            assert parent().get() == "done"
+        else:
+            with pytest.raises(TaskError, match="SystemExit: 3"):
+                parent().get()
+        assert fine().get() == "fine"

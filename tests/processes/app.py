@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import inspect
 import json
 import os
 import signal
@@ -38,8 +39,10 @@ class Site:
     serializer: str = "json"
     leave_out: str = ""
     """A task that these workers do not know."""
+    loop: bool = False
+    """Whether the workers have the ``async def`` tasks, and with them an event loop."""
 
-    def queue(self) -> TaskQueue:
+    def queue(self, loop: bool = True) -> TaskQueue:
         queue = TaskQueue(
             self.url,
             stream_key=self.stream,
@@ -50,7 +53,7 @@ class Site:
             max_result=100_000,
         )
         for function, options in TASKS:
-            if function.__name__ != self.leave_out:
+            if function.__name__ != self.leave_out and (loop or not inspect.iscoroutinefunction(function)):
                 queue.task(name=function.__name__, **options)(function)
         return queue
 

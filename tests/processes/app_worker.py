@@ -4,4 +4,5 @@ from __future__ import annotations
 
 from .app import site_of_environment
 
-queue = site_of_environment().queue()
+site = site_of_environment()
+queue = site.queue(site.loop)

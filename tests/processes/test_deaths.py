@@ -178,7 +178,7 @@ def test_a_hard_limit_and_bystanders(site: Site, app: App, start_tree: StartTree
 @pytest.mark.parametrize(("options", "name"), [([], "limited"), (["-t", "2"], "limited"), ([], "alimited")])
 def test_a_soft_limit(app: App, start_tree: StartTree, options: list[str], name: str) -> None:
     """It is raised inside the task, inline, in a thread and on the event loop, and says how long was allowed."""
-    start_tree("-p", "1", *options)
+    start_tree("-p", "1", *options, loop=name == "alimited")
 
     with pytest.raises(TaskError, match=r"TimeLimitExceeded: the task ran longer than its timeout of 0\.3 s"):
         app[name](30).get(10)

@@ -41,7 +41,7 @@ def test_cancel_what_waits(site: Site, app: App, start_tree: StartTree) -> None:
 )
 def test_cancel_what_runs(site: Site, app: App, start_tree: StartTree, options: list[str], name: str) -> None:
     """It is interrupted once, may take its time to clean up, and ends as cancelled; the next task is left alone."""
-    start_tree("-p", "1", *options)
+    start_tree("-p", "1", *options, loop=name == "apatient")
     handle = app[name]()
     until(lambda: site.of("start"), "it runs")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from pyxqueue.errors import CancelRequested, TimeLimitExceeded
 from pyxqueue.message import Delivery, Message
 from pyxqueue.task import TaskOptions
-from pyxqueue.worker.executors import Inline, Job, Load, Loop, Threads
+from pyxqueue.worker.executors import Hooks, Inline, Job, Load, Threads
 from pyxqueue.worker.limits import SignalInterrupter, ThreadInterrupter
 from pyxqueue.worker.pace import MAX_BATCH
 from tests.support.until import until
@@ -18,6 +19,18 @@ from tests.support.until import until
 
 def job(number: int = 0) -> Job:
     return Job(Delivery(Message(f"t{number}", "name"), "receipt", 1), number)
+
+
+def hooks(begin: Callable[[Job], None]) -> Hooks:
+    """Nothing runs; beginning is what is looked at."""
+    return Hooks(begin, lambda *_: None, lambda _: None, lambda *_: None)
+
+
+def raising(error: BaseException) -> Callable[[Job], None]:
+    def begin(_: Job) -> None:
+        raise error
+
+    return begin
 
 
 def test_load_counts() -> None:
@@ -36,7 +49,7 @@ def test_inline_has_room_for_a_batch() -> None:
     """It runs them one after the other, in the caller's thread."""
     ran: list[tuple[int, int]] = []
     inline = Inline(ThreadInterrupter())
-    inline.open(lambda one: ran.append((one.slot, threading.get_ident())), lambda *_: None)
+    inline.open(hooks(lambda one: ran.append((one.slot, threading.get_ident()))))
 
     assert inline.room() == MAX_BATCH
     inline.submit(job(1))
@@ -45,8 +58,8 @@ def test_inline_has_room_for_a_batch() -> None:
     assert ran == [(1, threading.get_ident()), (2, threading.get_ident())]
 
 
-def test_threads_drop_what_has_not_begun() -> None:
-    """Closing lets running jobs end and begins no other."""
+def test_threads_take_what_they_can_run() -> None:
+    """What finds no thread within its time is left to somebody else; closing lets running jobs end."""
     began: list[int] = []
     go = threading.Event()
 
@@ -55,49 +68,28 @@ def test_threads_drop_what_has_not_begun() -> None:
         go.wait(20)
 
     threads = Threads(1)
-    threads.open(begin, lambda *_: None)
-    for number in range(3):
-        threads.submit(job(number))
-    until(lambda: began, "the first began")
+    threads.open(hooks(begin))
+    assert threads.submit(job(0))
+    assert not threads.submit(job(1))
     assert threads.room() == 0
-    closer = threading.Thread(target=threads.close)
-    closer.start()
-    until(lambda: threads._jobs.qsize() <= 1, "the others were dropped")
-    go.set()
-    closer.join(20)
+    threading.Timer(0.05, go.set).start()
+    assert threads.submit(job(2), 20)
+    threads.close()
 
-    assert began == [0]
+    assert began == [0, 2]
     threads.wait_idle()
 
 
-def test_a_loop_waits_for_room_in_its_threads() -> None:
-    """When they are full it sleeps, though the loop itself has room: else it would spin."""
-    began = threading.Event()
-    go = threading.Event()
+def test_a_thread_that_ends_says_so() -> None:
+    """A worker that goes on with a thread less would only seem to work."""
+    broke: list[BaseException] = []
+    error = SystemExit("planted")
+    threads = Threads(1)
+    threads.open(Hooks(raising(error), lambda *_: None, broke.append, lambda *_: None))
+    threads.submit(job())
+    threads.close()
 
-    def begin(_: Job) -> None:
-        began.set()
-        go.wait(20)
-
-    loop = Loop(10, Threads(1))
-    loop.open(begin, lambda *_: None)
-    loop.submit(job())
-    assert began.wait(20)
-    assert loop.room() == 0
-    waited = threading.Event()
-
-    def wait() -> None:
-        loop.wait_room(20)
-        waited.set()
-
-    waiter = threading.Thread(target=wait)
-    waiter.start()
-
-    assert not waited.wait(0.2)
-    go.set()
-    assert waited.wait(20)
-    loop.close()
-    waiter.join()
+    assert broke == [error]
 
 
 def test_a_signal_interrupts_once() -> None:

@@ -19,13 +19,20 @@ from pyxqueue.context import current_task
 from pyxqueue.errors import NotInTaskError
 from pyxqueue.message import Message, Return, Unserved
 from pyxqueue.worker.events import TaskSettled
-from pyxqueue.worker.executors import Inline, Loop, Threads
+from pyxqueue.worker.executors import Executor, Inline, Threads
+from pyxqueue.worker.loop import Loop
 from pyxqueue.worker.surroundings import Surroundings
 from tests.support.until import until
 
 from .harness import Bench
 
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="untouched")
+
+EXECUTORS: list[Callable[[Bench], Executor]] = [
+    lambda _: Inline(),
+    lambda _: Threads(1),
+    lambda bench: Loop(5, 1, bench.registry.get),
+]
 
 
 def touch() -> None:
@@ -62,15 +69,15 @@ def run_all(bench: Bench, executor: Any, names: list[str]) -> list[Any]:
     return [bench.codec.open_result(record) for record in records if record is not None]
 
 
-@pytest.mark.parametrize("make", [Inline, lambda: Threads(1), lambda: Loop(5, Threads(1))])
-def test_each_run_has_a_context_of_its_own(make: Callable[[], Any]) -> None:
+@pytest.mark.parametrize("make", EXECUTORS)
+def test_each_run_has_a_context_of_its_own(make: Callable[[Bench], Executor]) -> None:
     """Variables, and the decimal context that is changed in place, though somebody has used it before."""
     decimal.getcontext()
     bench = Bench()
     for function in (touch, look, atouch, alook):
         bench.task(function)
 
-    values = run_all(bench, make(), ["look", "touch", "look", "atouch", "alook", "look"])
+    values = run_all(bench, make(bench), ["look", "touch", "look", "atouch", "alook", "look"])
 
     assert values == [(28, "untouched"), None, (28, "untouched"), None, (28, "untouched"), (28, "untouched")]
 
@@ -177,14 +184,16 @@ async def aforked_and_came_back(how: str) -> int:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("name", ["forked_and_came_back", "aforked_and_came_back"])
-@pytest.mark.parametrize("make", [Inline, lambda: Threads(1), lambda: Loop(5, Threads(1))])
+@pytest.mark.parametrize("make", EXECUTORS)
 @pytest.mark.parametrize(("how", "code"), [("exit", 7), ("words", 1), ("raise", 1), ("return", 0)])
-def test_a_fork_that_comes_back_ends_as_any_process(make: Callable[[], Any], name: str, how: str, code: int) -> None:
+def test_a_fork_that_comes_back_ends_as_any_process(
+    make: Callable[[Bench], Executor], name: str, how: str, code: int
+) -> None:
     """It is no second worker: it settles nothing, and the task's own process goes on."""
     bench = Bench()
     bench.task(forked_and_came_back)
     bench.task(aforked_and_came_back)
-    worker = bench.worker(executor=make())
+    worker = bench.worker(executor=make(bench))
     runner = threading.Thread(target=worker.run)
     runner.start()
     try:

@@ -289,7 +289,7 @@ def test_a_broken_loop_ends_the_worker(bench: Bench, verb: str, caplog: pytest.L
 
     assert isinstance(running.error, RuntimeError)
     assert isinstance(running.error.__cause__, ZeroDivisionError)
-    assert "broke: it stops" in caplog.text
+    assert "broke: its process ends" in caplog.text
 
 
 def test_claiming_waits_for_the_store(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,102 @@
+"""Running a coroutine to its end from plain code, on an event loop that lives on for the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import queue
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+
+class CoroutineRunner:
+    """Runs coroutines one at a time on one loop, so that what they share, such as a client, works for all of them.
+
+    A coroutine that runs while another one still does, because that one waits for it in plain code or because another
+    thread runs it, has to use a second loop, which is kept too.
+    """
+
+    def __init__(self) -> None:
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._pid = os.getpid()
+        self._runners: list[asyncio.Runner] = []
+        self._free: list[asyncio.Runner] = []
+        self._lock = threading.Lock()
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        if self._pid != os.getpid():  # forked: the loops are the parent's
+            self._start_anew()
+        with self._lock:
+            if not self._free:
+                self._runners.append(asyncio.Runner())
+                self._free.append(self._runners[-1])
+            runner = min(self._free, key=self._runners.index)
+            self._free.remove(runner)
+        try:
+            if _loop_runs_here():  # eager mode inside somebody's event loop
+                return _in_thread(lambda: _run(runner, coroutine))
+            return _run(runner, coroutine)
+        finally:
+            with self._lock:
+                self._free.append(runner)
+
+    def close(self) -> None:
+        """End what coroutines left running, and close the loops; those that are needed after that are made anew."""
+        with self._lock:
+            idle, self._free = self._free, []
+            self._runners = [runner for runner in self._runners if runner not in idle]
+        for runner in idle:
+            if _loop_runs_here():
+                _in_thread(runner.close)
+            else:
+                runner.close()
+
+
+def _run(runner: asyncio.Runner, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    loop = runner.get_loop()
+    task = loop.create_task(coroutine, context=contextvars.copy_context())
+    task.add_done_callback(lambda _: loop.stop())
+    try:
+        while not task.done():  # or something in it has called loop.stop()
+            loop.run_forever()
+        return task.result()
+    finally:
+        if not task.done():  # something else ended the loop: an interruption, or a helper that called sys.exit()
+            task.cancel()
+        while not task.done():
+            with suppress(SystemExit, KeyboardInterrupt):
+                loop.run_forever()
+        if not task.cancelled():
+            task.exception()  # it is raised already, or something worse is
+
+
+def _loop_runs_here() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _in_thread(function: Callable[[], Any]) -> Any:
+    """Call it in a thread that has no running loop, with the context of this one."""
+    answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def body() -> None:
+        try:
+            answers.put((function(), None))
+        except BaseException as error:  # noqa: BLE001 - carried over to the waiting thread
+            answers.put((None, error))
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(body,), daemon=True)
+    thread.start()
+    value, error = answers.get()
+    thread.join()
+    if error is not None:
+        raise error
+    return value

@@ -1,0 +1,51 @@
+"""What is recorded of a task that has ended."""
+
+from __future__ import annotations
+
+from ..message import (
+    Bury,
+    Cancelled,
+    Done,
+    Failed,
+    Failure,
+    Outcome,
+    Record,
+    Refused,
+    Success,
+    TaskStatus,
+    Verdict,
+)
+from ..task import TaskOptions
+from .executors import Job
+
+
+def record_of(
+    job: Job, outcome: Outcome, verdict: Verdict, options: TaskOptions, worker: str, *, ranked: bool
+) -> Record | None:
+    """The record of an end, None where the task has not ended. `ranked`: its place among others of the task counts."""
+    message = job.delivery.message
+    value, serializer = b"", "json"
+    error: Failure | None = None
+    match verdict, outcome:
+        case Done(), Success(value, serializer):
+            status = TaskStatus.SUCCESS
+        case Bury(), Failed(failure=error) | Refused(failure=error):
+            status = TaskStatus.FAILURE
+        case Bury(reason), _:
+            status, error = TaskStatus.FAILURE, Failure("Buried", reason)
+        case Cancelled(), _:
+            status = TaskStatus.CANCELLED
+        case _:
+            return None
+    return Record(
+        id=message.id,
+        status=status,
+        value=value,
+        serializer=serializer,
+        error=error,
+        attempt=message.attempt,
+        worker=worker,
+        progress=job.progress,
+        ttl=round(options.result_ttl * 1000),
+        rank=job.delivery.rank if ranked else 0,
+    )

@@ -1,0 +1,371 @@
+"""Tasks on an event loop: what they do to it, what they may not do to each other, and plain functions beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from pyxqueue.worker.held import HeldTable
+from pyxqueue.worker.launch import make_executor
+from pyxqueue.worker.loop import Loop, Run, Stall
+from pyxqueue.worker.options import WorkerOptions
+from pyxqueue.worker.pace import LOOK, Ahead
+from pyxqueue.worker.worker import Worker
+from tests.support.until import until
+
+from .harness import Bench
+
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+@contextmanager
+def working(bench: Bench, loop: Loop | None = None) -> Iterator[Worker]:
+    """A worker with an event loop, in a thread, until the end of the block."""
+    worker = bench.worker(executor=loop or Loop(20, 2, bench.registry.get))
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+def ended(bench: Bench, *task_ids: str) -> list[str]:
+    """What became of these tasks: SUCCESS, or the type of their failure."""
+
+    def look() -> list[str]:
+        found = [record for record in bench.broker.get(task_ids) if record is not None]
+        if len(found) < len(task_ids):
+            return []
+        return [record.error.type if record.error else record.status.name for record in found]
+
+    return until(look, f"{task_ids} end")
+
+
+async def leave() -> None:
+    await asyncio.sleep(0)
+    sys.exit("a helper leaves")
+
+
+async def gathers() -> None:
+    await asyncio.gather(leave(), asyncio.sleep(1000))
+
+
+async def groups() -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(leave())
+        await asyncio.sleep(1000)
+
+
+async def creates() -> None:
+    task = asyncio.create_task(leave())
+    await asyncio.sleep(1000)
+    await task
+
+
+async def calls_later() -> None:
+    asyncio.get_running_loop().call_later(0, sys.exit, 3)
+    await asyncio.sleep(1000)
+
+
+async def interrupts() -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    asyncio.get_running_loop().call_soon(interrupt)
+    await asyncio.sleep(1000)
+
+
+async def returns_at_once() -> None:
+    """The helper has left when the task ends, and nobody has been told."""
+    asyncio.create_task(leave())  # noqa: RUF006 - what is tested
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def swallows() -> str:
+    """A task may handle what its helper raised."""
+    try:
+        await asyncio.gather(leave())
+    except SystemExit:
+        await asyncio.sleep(0.2)
+    return "went on"
+
+
+async def leaves_one_behind() -> None:
+    """A helper that outlives its task fails nobody."""
+    asyncio.create_task(leave())  # noqa: RUF006 - what is tested
+
+
+async def stops_the_loop() -> None:
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("task", "end"),
+    [(gathers, "SystemExit"), (groups, "SystemExit"), (creates, "SystemExit"), (calls_later, "SystemExit"),
+     (interrupts, "KeyboardInterrupt"), (returns_at_once, "SystemExit"), (swallows, "SUCCESS"),
+     (leaves_one_behind, "SUCCESS"), (stops_the_loop, "SUCCESS")],
+)  # fmt: skip
+def test_the_loop_outlives_what_tasks_do_to_it(bench: Bench, task: Callable[[], Any], end: str) -> None:
+    """What is to end the process fails the task that it comes from, and nothing else on the loop."""
+    began = threading.Event()
+    go_on: list[Callable[[], object]] = []
+
+    async def neighbour() -> str:
+        going = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        go_on.append(lambda: loop.call_soon_threadsafe(going.set))
+        began.set()
+        await going.wait()
+        return "fine"
+
+    for function in (task, neighbour):
+        bench.task(function)
+    bench.put("neighbour", task_id="beside")
+    with working(bench):
+        assert began.wait(PATIENCE)
+        bench.put(task.__name__, task_id="t")
+        assert ended(bench, "t") == [end]
+        go_on[0]()
+        began.clear()
+        bench.put("neighbour", task_id="after")
+        assert began.wait(PATIENCE)
+        go_on[1]()
+
+        assert ended(bench, "beside", "after") == ["SUCCESS", "SUCCESS"]
+
+
+def test_a_loop_that_cannot_go_on_ends_the_worker(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so, and does not wait for what was on the loop: that never ends."""
+
+    loop = Loop(20, 2, bench.registry.get)
+
+    async def breaks_the_loop() -> None:
+        monkeypatch.setattr(loop._loop, "_run_once", lambda: 1 / 0)
+        await asyncio.sleep(1000)
+
+    bench.task(breaks_the_loop)
+    bench.put("breaks_the_loop")
+    worker = bench.worker(executor=loop)
+
+    with pytest.raises(RuntimeError, match="a thread of me broke"):
+        worker.run()
+    assert "the thread pyxqueue-loop of me broke" in caplog.text
+    assert worker.broken.is_set()
+
+    monkeypatch.undo()
+    (run,) = loop._runs.values()
+    run.handle.cancel()
+    loop._loop.run_until_complete(asyncio.wait([run.handle]))
+    loop._loop.close()
+
+
+def test_plain_functions_run_in_threads(bench: Bench) -> None:
+    """At once, and tasks of the loop never wait for them, however many there are."""
+    meeting, go = threading.Barrier(2), threading.Event()
+
+    def plain() -> None:
+        meeting.wait(PATIENCE)
+        assert go.wait(PATIENCE)
+
+    async def quick() -> None:
+        await asyncio.sleep(0)
+
+    for function in (plain, quick):
+        bench.task(function)
+    for number in range(LOOK - 10):
+        bench.put("plain", task_id=f"plain-{number}")
+    bench.put("quick", task_id="quick")
+    with working(bench):
+        assert ended(bench, "quick") == ["SUCCESS"]
+        assert bench.broker.depth().finished == 1
+        go.set()
+        assert set(ended(bench, *(f"plain-{number}" for number in range(LOOK - 10)))) == {"SUCCESS"}
+
+
+def test_workers_with_async_tasks_have_threads(bench: Bench) -> None:
+    """As many as documented where none are asked for; a decorated ``async def`` counts as one."""
+
+    async def inner() -> None: ...
+
+    @functools.wraps(inner)
+    def wrapped() -> Any:
+        return inner()
+
+    bench.task(wrapped)
+    executor = make_executor(WorkerOptions(processes=1), bench.registry)
+
+    assert isinstance(executor, Loop)
+    assert executor._plain.room() == 8
+    assert executor.room() == 100
+    executor._loop.close()
+
+
+def test_a_decorated_coroutine_function_runs_on_the_loop(bench: Bench) -> None:
+    """The first call finds out; from then on it has a place on the loop, in the context of its own task."""
+    loops: list[object] = []
+    threads: list[int] = []
+
+    def decorated() -> Any:
+        threads.append(threading.get_ident())
+
+        async def body() -> str:
+            await asyncio.sleep(0)
+            loops.append(asyncio.get_running_loop())
+            from pyxqueue import current_task  # noqa: PLC0415 - as late as possible
+
+            return current_task().id
+
+        return body()
+
+    bench.task(decorated)
+    loop = Loop(20, 1, bench.registry.get)
+    with working(bench, loop):
+        for task_id in ("first", "second"):
+            bench.put("decorated", task_id=task_id)
+            assert ended(bench, task_id) == ["SUCCESS"]
+
+    assert loops == [loop._loop, loop._loop]
+    assert threads[1] == loop._thread.ident != threads[0]
+    records = bench.broker.get(["first", "second"])
+    assert [record and record.value for record in records] == [b'"first"', b'"second"']
+
+
+def test_what_waits_for_the_loop_has_not_started(bench: Bench) -> None:
+    """A task whose first line could not run yet is held, not running, and has no limit."""
+    go, began = threading.Event(), threading.Event()
+
+    async def block() -> None:
+        began.set()
+        go.wait(PATIENCE)
+
+    async def other() -> None: ...
+
+    bench.task(block, hard_timeout=1000)
+    bench.task(other, hard_timeout=1000)
+    with working(bench):
+        bench.put("block", task_id="block")
+        assert began.wait(PATIENCE)
+        bench.put("other", task_id="other")
+        until(lambda: len(bench.table.holdings()) == 2, "both are held")
+        waiting = {holding.task_id: holding.waiting for holding in bench.table.holdings()}
+        go.set()
+        assert ended(bench, "block", "other") == ["SUCCESS", "SUCCESS"]
+
+    assert waiting == {"block": False, "other": True}
+
+
+def test_a_held_loop_is_told_and_moves_the_limits_of_others(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The log names the task and shows its stack; neither limit of what waits beside it runs on."""
+    now = 100.0
+    go, holds = threading.Event(), threading.Event()
+    finish: list[asyncio.Event] = []
+
+    async def holder() -> None:
+        holds.set()
+        go.wait(PATIENCE)
+
+    async def victim() -> None:
+        finish.append(asyncio.Event())
+        await finish[0].wait()
+
+    bench.task(victim, timeout=PATIENCE, hard_timeout=50)
+    bench.task(holder, hard_timeout=50)
+    loop = Loop(20, 1, bench.registry.get)
+    stall = loop._stall = Stall(loop._loop, loop._runs, lambda: now)
+    with working(bench, loop):
+        bench.put("victim", task_id="victim")
+        until(lambda: finish, "the victim waits")
+        (run,) = loop._runs.values()
+        soft = soft_limit(run)
+        bench.put("holder", task_id="holder")
+        assert holds.wait(PATIENCE)
+        before = deadlines(bench.table)
+        until(lambda: stall._asked, "the loop is asked")
+        now += 1.0
+        until(lambda: stall._counted == now, "a look")
+        now += 4.0
+        until(lambda: "has not turned for 5.0 s: holder holder holds it" in caplog.text, "it is told")
+        after = deadlines(bench.table)
+        go.set()
+        assert ended(bench, "holder") == ["SUCCESS"]
+        until(lambda: soft_limit(run) != soft, "the soft limit has moved")
+        moved = soft_limit(run) - soft
+        loop._loop.call_soon_threadsafe(finish[0].set)
+        assert ended(bench, "victim") == ["SUCCESS"]
+
+    assert "go.wait(PATIENCE)" in caplog.text
+    assert [after[name] - before[name] for name in ("victim", "holder")] == pytest.approx([5.0, 0.0])
+    assert moved == pytest.approx(5.0)
+
+
+def soft_limit(run: Run) -> float:
+    assert run.limit is not None
+    return run.limit._timers[0].when()
+
+
+def deadlines(table: HeldTable) -> dict[str, float]:
+    """When the process is to be killed, by task."""
+    return {holding.task_id: table._times(holding.slot)[1] for holding in table.holdings()}
+
+
+def test_a_cancelled_task_that_has_not_begun_runs_to_its_end_and_is_let_go(bench: Bench) -> None:
+    """A cancellation between being submitted and the first step must not take the place away for ever."""
+    loop = Loop(1, 1, bench.registry.get)
+
+    async def nothing() -> None: ...
+
+    bench.task(nothing)
+    with working(bench, loop):
+        begun = loop._start
+
+        def start(job: Any) -> None:
+            begun(job)
+            loop._cancel(job, 1)
+
+        loop._start = start  # type: ignore[method-assign]
+        bench.put("nothing", task_id="one")
+        assert ended(bench, "one") == ["SUCCESS"]
+        bench.put("nothing", task_id="two")
+        assert ended(bench, "two") == ["SUCCESS"]
+
+
+def test_looking_ahead_of_plain_functions() -> None:
+    """All places are claimed for until some had to be handed back; then a look now and then, ever less often."""
+    now = 0.0
+    ahead = Ahead(lambda: now)
+    assert ahead.room(100, 0) == 100
+
+    looks = []
+    for _ in range(7):
+        ahead.refused()
+        ahead.refused()
+        assert ahead.room(100, 3) == 3
+        looks.append(ahead.pause())
+        now += ahead.pause()
+        assert ahead.room(100, 3) == LOOK
+        assert ahead.room(100, 3) == 3
+    assert looks == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0])
+
+    now += ahead.pause()
+    assert ahead.room(100, 0) == 100
+    ahead.refused()
+    assert ahead.pause() == pytest.approx(0.05)
