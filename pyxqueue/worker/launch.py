@@ -24,6 +24,7 @@ from ..task import Registry
 from .events import Observer, log
 from .executors import Executor, Inline, Threads
 from .held import HeldTable
+from .logwriter import log_writer
 from .loop import Loop
 from .options import WorkerOptions
 from .processes import ForkStarter, SpawnStarter, consumer_name, end_process, fork, fork_is_safe
@@ -108,17 +109,19 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
             with contextlib.suppress(OSError):  # a pipe, of somebody who does not wait for it
                 os.write(parent, _READY)
 
-    Supervisor(
-        options,
-        start,
-        connect=parts.connect,
-        name=lambda index: consumer_name(options.prefix, index, str(uuid.uuid1())),
-        parent=parent,
-        make_table=make_table,
-        seal=parts.codec.sealed,
-        ready=ready,
-    ).run()
-    log.info("all workers have stopped")
+    with log_writer() as writer:
+        Supervisor(
+            options,
+            start,
+            connect=parts.connect,
+            name=lambda index: consumer_name(options.prefix, index, str(uuid.uuid1())),
+            parent=parent,
+            make_table=make_table,
+            seal=parts.codec.sealed,
+            ready=ready,
+            log_writer=writer,
+        ).run()
+        log.info("all workers have stopped")
 
 
 def _flags(options: WorkerOptions) -> list[str]:

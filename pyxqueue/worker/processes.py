@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -18,8 +19,12 @@ from typing import NoReturn
 from ..errors import BrokerError
 from .events import log
 from .held import HeldTable
+from .lines import queued_lines
 from .worker import Worker
 
+_LAST_WORDS = 2.0
+"""Seconds in which a process that ends may write out what is buffered."""
+_GET_CHILD_SUBREAPER = 37
 _LOOK_EVERY = 1.0
 """Seconds between two looks whether the supervisor is there."""
 
@@ -74,10 +79,17 @@ def end_process(body: Callable[[], int]) -> NoReturn:
         traceback.print_exc()
     finally:
         try:
-            logging.shutdown()
-            _flush()
+            # In a thread: a handler that waits for a reader must not keep a process that has ended.
+            last = threading.Thread(target=_write_last, daemon=True)
+            last.start()
+            last.join(_LAST_WORDS)
         finally:
             os._exit(code)  # whatever happens: an exception must not climb into the parent's code that we carry
+
+
+def _write_last() -> None:
+    logging.shutdown()
+    _flush()
 
 
 def _flush() -> None:
@@ -129,7 +141,8 @@ def serve(make: MakeWorker, name: str, table: HeldTable, supervisor: int) -> int
         worker.stop()
     _let_forks_be_ordinary()
     threading.Thread(target=_outlive, args=(worker, supervisor), name="pyxqueue-orphan", daemon=True).start()
-    worker.run()
+    with queued_lines():
+        worker.run()
     if os.getppid() != supervisor:
         kill_group(os.getpid())  # nobody else is left to end what tasks have started
     return 0
@@ -174,6 +187,18 @@ def _own_group(pid: int) -> None:
     """A group of its own, so that what tasks start can be ended with it. Parent and child both ask: no race."""
     with contextlib.suppress(PermissionError, ProcessLookupError):
         os.setpgid(pid, 0)
+
+
+def adopts_orphans() -> bool:
+    """Whether processes that have lost their parent become children of this one: PID 1 does, and who asked for it."""
+    if os.getpid() == 1:
+        return True
+    if sys.platform != "linux":
+        return False
+    answer = ctypes.c_int(0)
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_GET_CHILD_SUBREAPER, ctypes.byref(answer), 0, 0, 0)
+    return bool(answer.value)
 
 
 def kill_group(pid: int) -> None:

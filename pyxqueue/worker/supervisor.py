@@ -24,8 +24,9 @@ from .events import log
 from .guard import Guard
 from .held import HeldTable, Holding
 from .keeper import STUCK, Keeper
+from .logwriter import LogWriter
 from .options import WorkerOptions
-from .processes import kill_group, with_pid
+from .processes import adopts_orphans, kill_group, with_pid
 from .settler import settler
 
 _MAX_PAUSE = 30.0
@@ -89,6 +90,8 @@ class Supervisor:
     """Signs the record of a task that was killed, where the queue has a seal."""
     ready: Callable[[], None] = lambda: None
     """Called when it can be told to stop, before the first process is made."""
+    log_writer: LogWriter | None = None
+    """The process that writes the log, where there is one."""
     _children: list[Child] = field(factory=list, init=False)
     _signals: int = field(default=0, init=False)
     _deadline: float | None = field(default=None, init=False)
@@ -100,6 +103,7 @@ class Supervisor:
     _losses: list[Loss] = field(factory=list, init=False)
     """Those that the store has not heard of yet."""
     _pipe: tuple[int, int] = field(default=(-1, -1), init=False)
+    _adopts: bool = field(factory=adopts_orphans, init=False)
 
     def run(self) -> None:
         """Returns when it was told to stop and every child is gone.
@@ -134,6 +138,8 @@ class Supervisor:
     def _loop(self, reader: int) -> None:
         told = 0
         while True:
+            if self.log_writer is not None:
+                self.log_writer.tend()
             self._reap()
             if self._signals > told:
                 told = self._signals
@@ -190,6 +196,8 @@ class Supervisor:
             self._guard.add(child.pid)
 
     def _close_inherited(self) -> None:
+        if self.log_writer is not None:
+            self.log_writer.leave()
         if self._guard is not None:
             os.close(self._guard.pipe)
         if self._broker is not None:
@@ -215,6 +223,16 @@ class Supervisor:
                 pid, status = os.waitpid(child.pid, os.WNOHANG)
                 if pid:
                     self._child_ended(child, os.waitstatus_to_exitcode(status))
+        if self._adopts:
+            self._reap_orphans()
+
+    def _reap_orphans(self) -> None:
+        """Processes that tasks have left behind become ours where we are PID 1, and stay zombies until we look."""
+        ours = {child.pid for child in self._children}
+        ours |= {helper.pid for helper in (self._guard, self.log_writer) if helper is not None}
+        with suppress(ChildProcessError):
+            while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and found.si_pid not in ours:
+                os.waitpid(found.si_pid, 0)
 
     def _child_ended(self, child: Child, code: int) -> None:
         """Give back what a dead process held; what it was running is charged, unless we killed it."""
@@ -268,24 +286,24 @@ class Supervisor:
                 kill_group(child.pid)
             elif child.overdue is None and (late := child.table.overdue(now)):
                 child.overdue = late[0]
-                log.error("task %s is beyond its hard time limit: killing %s", late[0].task_id, child.consumer)
                 kill_group(child.pid)
+                log.error("task %s is beyond its hard time limit: killed %s", late[0].task_id, child.consumer)
 
     def _stop(self, signals: int) -> None:
         if signals > 1:
-            log.warning("stopping now: running tasks are handed back")
             self._deadline = time.monotonic()
+            log.warning("stopping now: running tasks are handed back")
             return
+        self._deadline = time.monotonic() + self.options.grace
+        for child in self._children:
+            if child.pid:
+                os.kill(child.pid, signal.SIGTERM)
         running = [holding for child in self._children if child.pid for holding in child.table.holdings()]
         log.info(
             "stopping: what runs (%d) may end within %g s (signal again to hand them back now)",
             sum(holding.running for holding in running),
             self.options.grace,
         )
-        self._deadline = time.monotonic() + self.options.grace
-        for child in self._children:
-            if child.pid:
-                os.kill(child.pid, signal.SIGTERM)
 
     def _end(self) -> None:
         """Leave nothing behind, however the loop ended."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -361,3 +363,31 @@ def test_the_guard_spares_after_a_goodbye() -> None:
     guard.stop()
 
     assert not alive(guard.pid)  # and this process still is
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only PID 1 adopts, and no test is that")
+def test_orphans_are_reaped(broker: FakeBroker, tmp_path: Path) -> None:
+    """Where the supervisor is the process that adopts them, as PID 1 of a container is."""
+
+    def leave_an_orphan(_table: HeldTable) -> int:
+        if os.fork() == 0:
+            if (orphan := os.fork()) == 0:
+                os.setsid()  # it outlives the process group of the worker
+                os._exit(3)
+            (tmp_path / "part").write_text(str(orphan))
+            (tmp_path / "part").rename(tmp_path / "orphan")
+            os._exit(0)
+        return live(HeldTable())
+
+    def gone() -> bool:
+        there = tmp_path / "orphan"
+        return there.exists() and not Path(f"/proc/{there.read_text()}").exists()
+
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER
+    try:
+        supervise(Starter(leave_an_orphan), broker, gone)
+    finally:
+        libc.prctl(36, 0, 0, 0, 0)
+
+    assert broker.released == [("w1-0", [])]

@@ -1,0 +1,72 @@
+"""The log lines of a worker, written by a thread of their own."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from logging.handlers import QueueHandler
+
+from .events import log
+
+_LINES = 1_000
+"""Lines that may wait."""
+_PATIENCE = 1.0
+"""Seconds that the last lines have at the end."""
+
+
+def dropped_lines(count: int) -> logging.LogRecord:
+    text = "%d log lines were dropped: they were not read as fast as they came"
+    return log.makeRecord(log.name, logging.WARNING, __file__, 0, text, (count,), None)
+
+
+class QueuedLines(QueueHandler):
+    """Keeps a worker's own lines for a thread that writes them."""
+
+    queue: queue.Queue[logging.LogRecord | None]
+
+    def __init__(self) -> None:
+        super().__init__(queue.Queue(_LINES))
+        self.dropped = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        return record  # it stays in this process
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        if self.queue.full():
+            self.dropped += 1
+            return
+        if self.dropped:
+            count, self.dropped = self.dropped, 0
+            self.queue.put(dropped_lines(count))
+        self.queue.put(record)
+
+
+@contextmanager
+def queued_lines() -> Iterator[None]:
+    """Let no thread of a worker wait for the log: they keep limits, and settle. What tasks log is their own affair."""
+    handlers, propagate = log.handlers, log.propagate
+    direct = logging.Logger(log.name)  # noqa: LOG001 - a twin of ours that has the handlers
+    direct.handlers, direct.propagate, direct.parent = handlers, propagate, log.parent
+    relay = QueuedLines()
+
+    def write() -> None:
+        while (record := relay.queue.get()) is not None:
+            try:
+                direct.callHandlers(record)
+            except BaseException:  # noqa: BLE001 - a handler may raise anything
+                traceback.print_exc()
+
+    thread = threading.Thread(target=write, name="pyxqueue-log", daemon=True)
+    thread.start()
+    log.handlers, log.propagate = [relay], False
+    try:
+        yield
+    finally:
+        log.handlers, log.propagate = handlers, propagate
+        with suppress(queue.Full):
+            relay.queue.put(None, timeout=_PATIENCE)
+        thread.join(_PATIENCE)

@@ -1,0 +1,178 @@
+"""The process that writes the supervisor's log: a reader that stalls costs lines, never a lease, a limit or a signal.
+
+The supervisor has one thread, which must neither wait for a handler nor share a process with a thread that does: it
+forks. So another process has the program's handlers.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import select
+import signal
+import socket
+import struct
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from logging.handlers import SocketHandler
+from typing import IO, Any
+
+from .events import log
+from .lines import dropped_lines
+from .processes import end_process, fork
+
+_BUFFER = 256 * 1024
+"""Bytes of lines that may wait in the supervisor, behind those in the socket."""
+_PATIENCE = 1.0
+"""Seconds that the last lines have at the end."""
+_LOGGERS = ("pyxqueue", "redis")
+"""Whose lines the supervisor hands over: it runs no other code."""
+
+
+class _Relay(SocketHandler):
+    """Puts lines into a socket as far as it takes them, and counts those that it does not."""
+
+    def __init__(self) -> None:
+        super().__init__("", None)
+        self.pending = bytearray()
+        self.dropped = 0
+
+    def send(self, s: Any) -> None:
+        if self.dropped and len(self.pending) < _BUFFER // 2:
+            count, self.dropped = self.dropped, 0
+            self.pending += self.makePickle(dropped_lines(count))
+        if len(self.pending) + len(s) > _BUFFER:
+            self.dropped += 1
+        else:
+            self.pending += s
+        self.push()
+
+    def push(self) -> None:
+        """Send what can be sent without waiting."""
+        with suppress(OSError):
+            while self.pending and self.sock is not None:
+                del self.pending[: self.sock.send(self.pending)]
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - what would print to stderr
+        self.dropped += 1
+
+
+class LogWriter:
+    """The supervisor's end of the process that writes its log."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self._relay = _Relay()
+        self._before: list[tuple[logging.Logger, list[logging.Handler], bool]] = []
+        self._start()
+        self._divert()
+
+    def tend(self) -> None:
+        """Send what waits; start another process if somebody killed this one."""
+        if _ended(self.pid):
+            self._relay.close()
+            self._start()
+            log.warning("somebody killed the process that writes the log: started another")
+        if self._relay.dropped and len(self._relay.pending) < _BUFFER // 2:
+            self._relay.send(b"")
+        self._relay.push()
+
+    def leave(self) -> None:
+        """In a process that was forked from the supervisor: log with its own handlers, as usual."""
+        self._restore()
+        self._relay.pending.clear()
+        self._relay.close()
+
+    def stop(self) -> None:
+        """Give the last lines a moment, and end the process; from here on this one logs by itself."""
+        self._restore()
+        relay, deadline = self._relay, time.monotonic() + _PATIENCE
+        connection = relay.sock
+        assert connection is not None
+        relay.send(b"")
+        while relay.pending and _ready(connection, deadline, to_write=True):
+            before = len(relay.pending)
+            relay.push()
+            if len(relay.pending) == before:
+                break  # nobody reads there any more
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)
+        if not _ready(connection, deadline, to_write=False):  # its end closes when everything is written
+            os.kill(self.pid, signal.SIGKILL)
+        relay.close()
+        with suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.pid = fork()
+        if self.pid == 0:
+            self._restore()
+            ours.close()
+            end_process(lambda: _write(theirs))
+        theirs.close()
+        ours.setblocking(False)
+        self._relay.sock = ours
+
+    def _divert(self) -> None:
+        for name in _LOGGERS:
+            top = logging.getLogger(name)
+            others = [one for one in list(top.manager.loggerDict.values()) if isinstance(one, logging.Logger)]
+            for one in [top, *(one for one in others if one.name.startswith(f"{name}."))]:
+                self._before.append((one, one.handlers, one.propagate))
+                one.handlers, one.propagate = [], True
+            top.handlers, top.propagate = [self._relay], False
+
+    def _restore(self) -> None:
+        for one, handlers, propagate in self._before:
+            one.handlers, one.propagate = handlers, propagate
+        self._before.clear()
+
+
+@contextmanager
+def log_writer() -> Iterator[LogWriter]:
+    writer = LogWriter()
+    try:
+        yield writer
+    finally:
+        writer.stop()
+
+
+def _write(connection: socket.socket) -> int:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    os.setpgid(0, 0)
+    with connection, connection.makefile("rb") as lines:
+        for record in _records(lines):
+            try:
+                logging.getLogger(record.name).callHandlers(record)
+            except BaseException:  # noqa: BLE001 - a handler may raise anything
+                traceback.print_exc()
+        logging.shutdown()  # while the supervisor still waits for us
+    return 0
+
+
+def _records(lines: IO[bytes]) -> Iterator[logging.LogRecord]:
+    while len(header := lines.read(4)) == 4:
+        length = struct.unpack(">L", header)[0]
+        if len(text := lines.read(length)) < length:
+            return
+        yield logging.makeLogRecord(pickle.loads(text))  # noqa: S301 - our own process wrote it
+
+
+def _ended(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
+
+
+def _ready(connection: socket.socket, deadline: float, *, to_write: bool) -> bool:
+    rest = max(0.0, deadline - time.monotonic())
+    readable, writable, _ = select.select([] if to_write else [connection], [connection] if to_write else [], [], rest)
+    return bool(readable or writable)

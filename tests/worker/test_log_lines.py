@@ -1,0 +1,142 @@
+"""Log lines that nobody waits for, in the supervisor and in its workers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyxqueue.worker.events import log
+from pyxqueue.worker.lines import queued_lines
+from pyxqueue.worker.logwriter import LogWriter, log_writer
+from tests.support.until import until
+
+
+class Blocking(logging.Handler):
+    """Writes lines into a file, once somebody has opened the gate, which is a pipe whose other end closes."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.reader, self.writer = os.pipe()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        os.read(self.reader, 1)
+        with self.path.open("a") as file:
+            file.write(self.format(record) + "\n")
+
+
+def tended(writer: LogWriter) -> LogWriter:
+    """As after one more turn of the supervisor's loop."""
+    writer.tend()
+    return writer
+
+
+@pytest.fixture
+def handler(tmp_path: Path) -> Iterator[Blocking]:
+    handler = Blocking(tmp_path / "lines")
+    handler.path.touch()
+    logging.getLogger("pyxqueue").addHandler(handler)
+    yield handler
+    logging.getLogger("pyxqueue").removeHandler(handler)
+    os.close(handler.reader)
+
+
+def test_a_handler_that_waits_keeps_nobody(handler: Blocking) -> None:
+    """The supervisor's lines are written by another process; what does not fit is counted, and said."""
+    with log_writer() as writer:
+        for number in range(5_000):
+            log.warning("line %d %s", number, "x" * 100)
+        assert handler.path.read_text() == ""
+        assert writer._relay.dropped > 1_000
+        dropped = writer._relay.dropped
+        os.write(handler.writer, b"x" * 20_000)  # from now on it does not wait
+        until(lambda: tended(writer)._relay.pending == b"" and not writer._relay.dropped, "all lines are sent")
+
+    lines = handler.path.read_text().splitlines()
+    assert lines[0].startswith("line 0 x")
+    assert lines[-1] == f"{dropped} log lines were dropped: they were not read as fast as they came"
+    assert len(lines) == 5_000 - dropped + 1
+
+
+def test_a_handler_that_waits_for_ever_keeps_no_program(handler: Blocking) -> None:
+    """At the end its process is killed, and what is logged from then on is logged here."""
+    with log_writer() as writer:
+        log.warning("never written")
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(writer.pid, 0)
+    assert handler.path.read_text() == ""
+    assert logging.getLogger("pyxqueue").handlers == [handler]
+
+
+def test_a_killed_writer_is_replaced(handler: Blocking) -> None:
+    """With a word in the log."""
+    os.write(handler.writer, b"x" * 100)
+    with log_writer() as writer:
+        before = writer.pid
+        os.kill(before, signal.SIGKILL)
+        until(lambda: tended(writer).pid != before, "there is another")
+        log.warning("after it")
+
+    said = handler.path.read_text().splitlines()
+    assert said == ["somebody killed the process that writes the log: started another", "after it"]
+
+
+def test_a_line_keeps_what_it_carries(tmp_path: Path) -> None:
+    """Its traceback, and the extras that JSON shows, on the way to any handler that the line would have had."""
+    file = tmp_path / "lines"
+    handler = logging.FileHandler(file)
+    handler.setFormatter(logging.Formatter("%(name)s %(task_id)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        with log_writer():
+            try:
+                raise ValueError("the cause")
+            except ValueError:
+                log.exception("it broke with %s", "words", extra={"task_id": "t1"})
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+    text = file.read_text()
+    assert "pyxqueue.worker t1 it broke with words\nTraceback" in text
+    assert "ValueError: the cause" in text
+
+
+def test_a_child_of_the_supervisor_logs_by_itself(handler: Blocking) -> None:
+    """It has the program's handlers again, and no end of the supervisor's socket."""
+    os.write(handler.writer, b"x" * 100)
+    writer = LogWriter()
+    child = os.fork()
+    if child == 0:
+        writer.leave()
+        log.warning("from the child")
+        os._exit(0 if writer._relay.sock is None else 1)
+
+    assert os.waitpid(child, 0)[1] == 0
+    assert handler.path.read_text() == "from the child\n"
+    writer.stop()
+
+
+def test_no_thread_of_a_worker_waits_for_the_log(handler: Blocking) -> None:
+    """A thread of its own writes its lines, in order, and says how many were too many."""
+    with queued_lines():
+        for number in range(1_500):
+            log.warning("line %d", number)
+        assert handler.path.read_text() == ""
+        os.write(handler.writer, b"x" * 2_000)
+        until(lambda: "line 500" in handler.path.read_text(), "they are written")
+        log.warning("the last")
+        until(lambda: "the last" in handler.path.read_text(), "it is written")
+
+    lines = handler.path.read_text().splitlines()
+    assert lines[0] == "line 0"
+    assert "log lines were dropped" in lines[-2]
+    assert log.handlers == []
+    assert not any(thread.name == "pyxqueue-log" for thread in threading.enumerate())
