@@ -137,20 +137,35 @@ def gather(
 
 @overload
 async def agather(
-    handles: Iterable[AsyncResult[R]], *, timeout: Seconds | None = ..., return_exceptions: Literal[False] = ...
+    handles: Iterable[AsyncResult[R]],
+    *,
+    timeout: Seconds | None = ...,
+    return_exceptions: Literal[False] = ...,
+    show_progress: bool = ...,
 ) -> list[R]: ...
 @overload
 async def agather(
-    handles: Iterable[AsyncResult[R]], *, timeout: Seconds | None = ..., return_exceptions: bool
+    handles: Iterable[AsyncResult[R]],
+    *,
+    timeout: Seconds | None = ...,
+    return_exceptions: bool,
+    show_progress: bool = ...,
 ) -> list[R | PyxqueueError]: ...
 async def agather(
-    handles: Iterable[AsyncResult[Any]], *, timeout: Seconds | None = None, return_exceptions: bool = False
+    handles: Iterable[AsyncResult[Any]],
+    *,
+    timeout: Seconds | None = None,
+    return_exceptions: bool = False,
+    show_progress: bool = False,
 ) -> list[Any]:
     """`gather` for asyncio: the loop is not blocked."""
     listed = _checked(handles, "agather")
     pending, values = _Pending(listed, timeout), _Values(listed, return_exceptions)
-    while pending:
-        values.take(await arun(pending.some(), pending.limit))
+    with _bar(listed, show_progress) as bar:
+        while pending:
+            values.take(await arun(pending.some(), pending.limit))
+            if bar is not None:
+                bar.show(Progress(len(values.found), len(listed)))
     return values.in_order()
 
 

@@ -59,10 +59,14 @@ class AsyncResult(Generic[R]):
             return self._open(run(ends(self._reader, [self.task_id], limit), limit)[self.task_id])
         return self._open(None)
 
-    async def aget(self, timeout: Seconds | None = None) -> R:
+    async def aget(self, timeout: Seconds | None = None, *, show_progress: bool = False) -> R:
         """`get` for asyncio: the loop is not blocked. ``await handle`` is the same without a limit."""
         if not self._heard:
             limit = self._limit(timeout)
+            if show_progress:
+                with ProgressBar(self._task_name or self.task_id) as bar:
+                    async for progress in self.watch(timeout):
+                        bar.show(progress)
             return self._open((await arun(ends(self._reader, [self.task_id], limit), limit))[self.task_id])
         return self._open(None)
 

@@ -170,7 +170,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "acancel": "(self) -> bool",
         "adone": "(self) -> bool",
         "aforget": "(self) -> None",
-        "aget": "(self, timeout: Seconds | None = None) -> R",
+        "aget": "(self, timeout: Seconds | None = None, *, show_progress: bool = False) -> R",
         "ainfo": "(self) -> dict[str, Any]",
         "aprogress": "(self) -> Progress | None",
         "astate": "(self) -> TaskStatus",

@@ -70,18 +70,29 @@ def test_a_bare_number_is_a_percentage() -> None:
     assert "100%" not in in_a_terminal(program.replace('30, 40, "files"', "300"))
 
 
+GATHERS = ["pyxqueue.gather(HANDLES, show_progress=True)", "asyncio.run(pyxqueue.agather(HANDLES, show_progress=True))"]
+
+
 @pytest.mark.parametrize("without", [True, False], ids=["plain", "rich"])
-def test_many_tasks_have_one_bar(without: bool) -> None:
+@pytest.mark.parametrize("call", GATHERS, ids=["gather", "agather"])
+def test_many_tasks_have_one_bar(without: bool, call: str) -> None:
     """It counts those that have ended."""
-    program = (
-        PROGRAM.split("try:", maxsplit=1)[0]
-        + "print(pyxqueue.gather([copy(False), copy(False)], show_progress=True))\n"
-    )
+    call = call.replace("HANDLES", "[copy(False), copy(False)]")
+    program = f"import asyncio\n{PROGRAM.partition('try:')[0]}print({call})"
     output = in_a_terminal(("import sys; sys.modules['rich.console'] = None\n" if without else "") + program)
 
     assert "2 tasks" in output
     assert "100%" in output
     assert output.splitlines()[-1].endswith("['copied', 'copied']")
+
+
+def test_an_await_has_a_bar() -> None:
+    """As `get`."""
+    call = "asyncio.run(copy(False).aget(show_progress=True))"
+    output = in_a_terminal(f"import asyncio\n{PROGRAM.partition('try:')[0]}print({call})")
+
+    assert "copy files" in output
+    assert output.splitlines()[-1].endswith("copied")
 
 
 def test_what_a_task_says_is_no_markup() -> None:
