@@ -17,6 +17,7 @@ from .policy import MAX_SECONDS
 from .protocols import Serializer
 from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
 from .serializers.tags import is_encodable
+from .stores import known_schemes
 
 LEASE_VARIABLE = "PYXQUEUE_LEASE"
 SEAL_VARIABLE = "PYXQUEUE_SEAL_KEYS"
@@ -53,15 +54,16 @@ def store_and_name(store: Any, stream_key: str | None, client: Any) -> tuple[Any
         store = client
     if not isinstance(store, str) or "://" in store:
         return store, stream_key
+    # It may be a URL that was misspelt, with a password in it: nothing of it is shown.
+    if not store or "/" in store or re.search(r":.*@|:\d+$", store) or store.partition(":")[0] in known_schemes():
+        raise ConfigurationError(
+            "TaskQueue(...) was given a text that is neither a queue's name nor a URL, such as "
+            "redis://localhost:6379/0 or sqlite:///jobs.db; any other name is given as stream_key="
+        )
     if stream_key is not None:
         raise ConfigurationError(
             f"TaskQueue({store!r}, stream_key={stream_key!r}) has two names: a text without a scheme is the queue's "
             f"name on the default store"
-        )
-    if not store or "/" in store or re.search(r":\d+$", store):
-        raise ConfigurationError(
-            f"TaskQueue({store!r}) has neither a queue's name nor a URL, such as redis://localhost:6379/0 or "
-            f"sqlite:///jobs.db"
         )
     return None, store
 
@@ -128,11 +130,11 @@ def check_complete(**parts: tuple[object, type]) -> None:
     for name, (given, protocol) in parts.items():
         missing = sorted(one for one in get_protocol_members(protocol) if not hasattr(given, one))
         if isinstance(given, str):
-            raise ConfigurationError(f"{name}={given!r}: a URL is the first argument, TaskQueue({given!r})")
+            raise ConfigurationError(f"{name} is a text: a URL is the first argument, TaskQueue('redis://...')")
         if given is not None and missing:
-            raise ConfigurationError(
-                f"{name}={given!r} is no {protocol.__name__}: it lacks {', '.join(missing)}. What each does is in the "
-                f"docstring of pyxqueue.protocols.{protocol.__name__}"
+            raise ConfigurationError(  # without its repr, which may show a password
+                f"{name}: a {type(given).__name__} is no {protocol.__name__}: it lacks {', '.join(missing)}. What each "
+                f"does is in the docstring of pyxqueue.protocols.{protocol.__name__}"
             )
 
 

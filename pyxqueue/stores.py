@@ -13,11 +13,12 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 from urllib.parse import quote
 
-from attrs import frozen
+from attrs import field, frozen
 
 from .errors import ConfigurationError
 from .offload import asynchronous
 from .protocols import AsyncProducer, Backend, Broker, Inspector, ResultStore, StoreOptions
+from .urls import scheme_of, shown
 
 URL_VARIABLE = "PYXQUEUE_URL"
 DEFAULT_URL = "sqlite:///.pyxqueue/queue.db"
@@ -32,7 +33,7 @@ class StoreSource:
     """Where a queue's store is. Nothing is opened before `open`."""
 
     factory: Callable[[Any, StoreOptions], Backend]
-    source: Any
+    source: Any = field(repr=False)  # it may hold a password
     options: StoreOptions
 
     def open(self) -> Backend:
@@ -63,10 +64,11 @@ def find_store(source: Any, options: StoreOptions) -> StoreSource:
     """
     if source is None:
         source = absolute(os.environ.get(URL_VARIABLE) or DEFAULT_URL)
-        if "://" not in source:
-            raise ConfigurationError(f"{URL_VARIABLE}={source!r} is no URL, such as redis://127.0.0.1:6379/0")
-        # Without what may be a password.
-        log.info("queue %s uses %s", options.stream_key, source.rpartition("@")[2].partition("?")[0])
+        if not scheme_of(source):
+            raise ConfigurationError(
+                f"{URL_VARIABLE} is set to a text that is no URL, such as redis://127.0.0.1:6379/0"
+            )
+        log.info("queue %s uses %s", options.stream_key, shown(source))
     if isinstance(source, str):
         return StoreSource(_by_scheme(source), absolute(source), options)
     for kind in type(source).__mro__:
@@ -87,7 +89,9 @@ def absolute(url: str) -> str:
 
 
 def _by_scheme(url: str) -> Callable[[Any, StoreOptions], Backend]:
-    scheme = url.partition("://")[0]
+    scheme = scheme_of(url)
+    if not scheme:
+        raise ConfigurationError("a store was given as a text that is no URL, such as redis://127.0.0.1:6379/0")
     found: list[EntryPoint] = list(entry_points(group=GROUP, name=scheme))
     if not found:
         raise ConfigurationError(

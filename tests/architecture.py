@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "names", "clock", "ids", "printable"),
+    ("errors", "names", "clock", "ids", "printable", "urls"),
     ("message", "wire", "batching"),
     ("protocols",),
     ("policy", "context", "bar", "offload", "stores", "serializers", "backends"),

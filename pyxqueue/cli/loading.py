@@ -47,6 +47,8 @@ class App:
 
         Raises `ConfigurationError` for what cannot be a module, and for a file that is not there.
         """
+        if "@" in text or ":/" in text:  # not shown: it may hold a password
+            raise ConfigurationError("MODULE was given as a URL: use pkg.mod, pkg.mod:queue or pkg/mod.py, and --url")
         module, _, queue = text.partition(":")
         if module.endswith(".py") or os.sep in module:
             folder, module = _file_to_module(Path(module).absolute())

@@ -10,9 +10,10 @@ import click
 from ..errors import ConfigurationError
 from ..moving import move_group
 from ..protocols import Backend, StoreOptions, in_one_process
-from ..stores import find_store
+from ..stores import absolute, find_store
+from ..urls import shown
 from .output import json_option, print_json
-from .target import NO_LIMIT, shown
+from .target import NO_LIMIT
 
 
 @click.command()
@@ -29,7 +30,9 @@ def move(source: str, target: str, queue: str, as_json: bool) -> None:
     with _opened(source, StoreOptions(queue)) as any_group:
         groups = any_group.groups()
     if not groups:
-        raise click.ClickException(f"there is no queue {queue!r} at {shown(source)}; --queue names another one")
+        raise click.ClickException(
+            f"there is no queue {queue!r} at {shown(absolute(source))}; --queue names another one"
+        )
     found = [_move(source, target, queue, group) for group in groups]
     if as_json:
         print_json({"queue": queue, "groups": found})
@@ -59,7 +62,9 @@ def _opened(url: str, options: StoreOptions) -> Iterator[Backend]:
     backend = find_store(url, options).open()
     try:
         if in_one_process(backend):
-            raise ConfigurationError(f"{shown(url)} ends with this command: tasks cannot be moved from or to it")
+            raise ConfigurationError(
+                f"{shown(absolute(url))} ends with this command: tasks cannot be moved from or to it"
+            )
         yield backend
     finally:
         backend.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from click.core import ParameterSource
 from ..errors import ConfigurationError
 from ..queue import TaskQueue
 from ..stores import DEFAULT_URL, URL_VARIABLE, absolute
+from ..urls import scheme_of, shown
 from .loading import App, NoSuchModuleError, is_module, only_a_module
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -27,9 +27,9 @@ NO_LIMIT = 2**31
 class Target:
     """An app's queue, or one named by its store, its name and its group."""
 
-    said: dict[str, Any] = field(factory=dict)
+    said: dict[str, Any] = field(factory=dict, repr=False)
     """What the command line says. It wins over the environment, also where the two speak of different things."""
-    environment: dict[str, Any] = field(factory=dict)
+    environment: dict[str, Any] = field(factory=dict, repr=False)
 
     def note(self, name: str, value: Any, *, by_hand: bool) -> None:
         (self.said if by_hand else self.environment)[name] = value
@@ -113,7 +113,7 @@ class Target:
         store = queue.store or os.environ.get(URL_VARIABLE) or DEFAULT_URL
         if not isinstance(store, str):
             return f"{type(store).__module__}.{type(store).__qualname__}"
-        return shown(store)
+        return shown(absolute(store))
 
     def open(self, group: str | None = None) -> TaskQueue:
         """The queue, whether it exists or not; `group` replaces the one of the options, unless they name an app."""
@@ -171,11 +171,6 @@ class Target:
         return groups
 
 
-def shown(url: str) -> str:
-    """The URL for people: no password, and nothing behind a question mark."""
-    return re.sub("//.*@", "//", absolute(url).partition("?")[0])
-
-
 def _named(store: Any, name: str | None, group: str) -> TaskQueue:
     return TaskQueue(store, stream_key=name, consumer_group=group, accept=["msgpack"], queue_size=NO_LIMIT, eager=False)
 
@@ -197,7 +192,7 @@ pass_target = click.make_pass_decorator(Target, ensure=True)
 def _note(context: click.Context, parameter: click.Parameter, value: Any) -> None:
     if value is None or value == ():
         return
-    if parameter.name == "url" and "://" not in value:
+    if parameter.name == "url" and not scheme_of(value):
         raise click.BadParameter(
             f"it must be a URL, such as redis://127.0.0.1:6379/0 or {DEFAULT_URL}", context, parameter
         )

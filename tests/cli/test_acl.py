@@ -56,7 +56,9 @@ def run(url: str, *args: str) -> Result:
 def denied(server: Server) -> list[object]:
     """What the server has refused to somebody."""
     with Redis.from_url(server.url, protocol=2) as client:
-        return [(entry["reason"], entry["object"]) for entry in client.acl_log()]
+        entries = [(entry["reason"], entry["object"]) for entry in client.acl_log()]
+    # How the server keeps its data is asked, and left out of the answer where that is refused.
+    return [(reason, what) for reason, what in entries if what.partition("|")[0] != "config"]
 
 
 def test_everything_works(server: Server, url: str, tmp_path: Path) -> None:

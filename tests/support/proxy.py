@@ -19,6 +19,7 @@ class Link:
         self.server = server
         self.said = b""
         """What the client has sent since the last reply came."""
+        self.frozen = False
 
     def cut(self) -> None:
         for end in (self.client, self.server):
@@ -35,7 +36,8 @@ class Proxy:
     """
 
     def __init__(self, port: int) -> None:
-        self._target = port
+        self.target = port
+        """Where new connections lead; it may be changed."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._links: set[Link] = set()
@@ -62,6 +64,13 @@ class Proxy:
             link.cut()
         return len(links)
 
+    def freeze_all(self) -> int:
+        """From now on, nothing that is sent on a connection that is open now arrives; answers how many those are."""
+        with self._lock:
+            for link in self._links:
+                link.frozen = True
+            return len(self._links)
+
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
         return self
@@ -82,7 +91,7 @@ class Proxy:
                 client.close()
                 continue
             try:
-                server = socket.create_connection(("127.0.0.1", self._target))
+                server = socket.create_connection(("127.0.0.1", self.target))
             except OSError:
                 client.close()
                 continue
@@ -95,6 +104,8 @@ class Proxy:
     def _requests(self, link: Link) -> None:
         with suppress(OSError):
             while data := link.client.recv(1 << 16):
+                if link.frozen:
+                    continue
                 link.said += data
                 link.server.sendall(data)
         self._drop(link)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError
@@ -24,7 +24,7 @@ from .connect import Recipe
 from .keys import GroupKeys
 from .reading import Groups
 from .scripts import SCRIPTS
-from .session import REPLY_TIMEOUT, Session, StaleGroups, translate
+from .session import REPLY_TIMEOUT, Session, StaleGroups, is_of_connections, translate
 from .waiting import Waker, is_enough, until_look
 
 T = TypeVar("T")
@@ -36,20 +36,21 @@ _LEAST_PATIENCE = 1.0
 class AsyncClient(Protocol):
     """What we use of a redis.asyncio client."""
 
+    connection_pool: Any
+
     async def execute_command(self, *args: Any) -> Any: ...
 
     async def aclose(self, close_connection_pool: bool) -> None: ...
 
 
 class AsyncRedisProducer:
-    """What producers await, on Redis. Each event loop gets a client of its own."""
+    """What producers await, on Redis. Each event loop has a client of its own, for all queues on that server."""
 
     def __init__(self, recipe: Recipe, options: StoreOptions, session: Session, waker: Waker) -> None:
         self._recipe = recipe
         self._options = options
         self._session = session
         self._waker = waker
-        self._clients: dict[asyncio.AbstractEventLoop, _Life] = {}
 
     async def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         answers: list[bool] = []
@@ -105,6 +106,7 @@ class AsyncRedisProducer:
             async with asyncio.timeout(None if left is None else max(_LEAST_PATIENCE, left)):
                 return await self._batched(ids, lambda keys, batch: commands.get(keys, batch, self._waker.channel))
         except TimeoutError as error:
+            self._session.link.drop_idle()
             raise BrokerUnavailableError(f"the store at {self._recipe.url} did not answer in time") from error
 
     async def _batched(
@@ -133,7 +135,8 @@ class AsyncRedisProducer:
 
         def notify(task_id: str | None) -> None:
             news.append(task_id)
-            loop.call_soon_threadsafe(event.set)
+            with suppress(RuntimeError):  # the loop was closed under the wait
+                loop.call_soon_threadsafe(event.set)
 
         async def woken() -> Collection[str | None]:
             try:
@@ -164,8 +167,11 @@ class AsyncRedisProducer:
                 reply = await client.execute_command("EVALSHA", script.sha, *call)
             except NoScriptError:
                 reply = await client.execute_command("EVAL", script.text, *call)
-        except RedisError as error:
-            raise translate(error, self._recipe.url) from error
+        except Exception as error:  # noqa: BLE001 - whatever the driver raises, ours is raised instead
+            if is_of_connections(error):
+                self._session.link.drop_idle()
+            translated = translate(error, self._recipe)
+            raise translated from translated.__cause__
         return command.parse(reply)
 
     async def _repaired(self, action: Callable[[], Awaitable[T]]) -> T:
@@ -177,31 +183,40 @@ class AsyncRedisProducer:
         return await action()
 
     async def _client(self) -> AsyncClient:
-        loop = asyncio.get_running_loop()
-        if (life := self._clients.get(loop)) is None:
-            for old in [one for one in self._clients if one.is_closed()]:
-                del self._clients[old]
-            life = self._clients[loop] = _Life(
-                self._recipe.open_async(timeout=REPLY_TIMEOUT, retries=3), lambda: self._clients.pop(loop, None)
+        link = self._session.link
+        loop, clients = asyncio.get_running_loop(), link.loops
+        if (life := clients.get(loop)) is None:
+            for old in [one for one in clients if one.is_closed()]:
+                del clients[old]
+            life = clients[loop] = _Life(
+                self._recipe.open_async(timeout=REPLY_TIMEOUT, retries=3), lambda: clients.pop(loop, None)
             )
+            life.drops = link.drops
             await life.begin()
+        if life.drops != link.drops:
+            life.drops = link.drops
+            with suppress(OSError, RedisError):  # of a connection that is closed all the same
+                await life.client.connection_pool.disconnect(inuse_connections=False)
         return life.client
 
 
 class _Life:
-    """Closes a client with its event loop: what ends a loop first ends the asynchronous generators it has seen."""
+    """Closes a client with its event loop: what ends a loop first ends the asynchronous generators it has seen. Where
+    it is dropped before, it closes the client too."""
 
     def __init__(self, client: AsyncClient, ended: Callable[[], object]) -> None:
         self.client = client
-        self._ended = ended
-        self._generator = self._last()
+        self.drops = 0
+        """Those of the link that it has followed."""
+        self._generator = _until_ended(client, ended)
 
     async def begin(self) -> None:
         await anext(self._generator)
 
-    async def _last(self) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            self._ended()
-            await self.client.aclose(close_connection_pool=True)
+
+async def _until_ended(client: AsyncClient, ended: Callable[[], object]) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        ended()
+        await client.aclose(close_connection_pool=True)

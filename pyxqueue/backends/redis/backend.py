@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from redis.exceptions import RedisError
+from redis.cluster import RedisCluster
 
 from ...batching import MAX_ITEMS, batches, settlement_size
 from ...clock import deadline_after, is_over, seconds_left
-from ...errors import BrokerUnavailableError, StoreFullError
+from ...errors import BrokerUnavailableError
 from ...message import Delivery, Extension, Hold, Message, Record, Settlement, Unreadable
 from ...offload import Offloaded
 from ...protocols import AsyncProducer, StoreOptions
@@ -32,6 +32,10 @@ T = TypeVar("T")
 MAX_BLOCK = 2_000
 """Milliseconds a blocking read may take, well under its socket's timeout."""
 _FORGET_CONSUMER_AFTER = 3_600_000
+_SIGN_EVERY = 5_000
+"""Milliseconds between two signs of life of an idle consumer, at the most."""
+_LAST_ENTRY = f"{2**64 - 1}-0"
+"""The last but some: the very last stands for ``>``."""
 
 
 class RedisBackend(RedisInspector):
@@ -58,7 +62,8 @@ class RedisBackend(RedisInspector):
         self._reader: Client | None = None
         self._reader_id: int | None = None
         self._producer: AsyncProducer | None = None
-        self._announced = ""
+        self._shown = ""
+        self._next_sign = 0.0
         self._interrupted = False
         self._contact = Contact()
         self._next_scan = 0.0
@@ -85,9 +90,8 @@ class RedisBackend(RedisInspector):
         def attempt() -> Sequence[Delivery]:
             self._reclaim()
             found = self._read(consumer, limit, 0)
-            if not found and consumer != self._announced:
-                # Before Redis 7.2 a consumer exists only from its first message on: nobody would see an idle worker.
-                self._announce(consumer)
+            if not found:
+                self._show_life(consumer)
             return found if found or wait <= 0 else self._read(consumer, limit, wait)
 
         try:
@@ -97,10 +101,16 @@ class RedisBackend(RedisInspector):
             self._close_reader()
             raise
 
-    def _announce(self, consumer: str) -> None:
-        with suppress(StoreFullError):  # then it exists from its first message on, or once there is room
-            self._session.execute("XGROUP", "CREATECONSUMER", self._session.keys.stream, self.options.group, consumer)
-            self._announced = consumer
+    def _show_life(self, consumer: str) -> None:
+        """Be seen by `consumers`: before Redis 7.2 a read that finds nothing neither makes a consumer nor counts as a
+        sign of life. A look at what it holds beyond the last possible entry does both, and needs no memory."""
+        now = time.monotonic()
+        if consumer == self._shown and now < self._next_sign:
+            return
+        group, stream = self.options.group, self._session.keys.stream
+        self._session.execute("XREADGROUP", "GROUP", group, consumer, "COUNT", 1, "STREAMS", stream, _LAST_ENTRY)
+        self._shown = consumer
+        self._next_sign = now + min(self._session.lease / 4, _SIGN_EVERY) / 1000
 
     def _read(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
         """One XREADGROUP, on a connection of its own and never repeated by the driver: its reply hands out work."""
@@ -123,10 +133,10 @@ class RedisBackend(RedisInspector):
         if self._reader is None:
             timeout = REPLY_TIMEOUT + MAX_BLOCK / 1000
             self._reader = self._session.guard(lambda: self._session.recipe.open(timeout=timeout, retries=0))
-            try:
-                self._reader_id = int(self._reader.execute_command("CLIENT", "ID"))
-            except (RedisError, TypeError, ValueError):
-                self._reader_id = None  # not allowed here: an interrupt then takes until the block ends
+            self._reader_id = None
+            if not isinstance(self._session.recipe.client, RedisCluster):  # there it may be the number of another node
+                with suppress(Exception):  # not allowed here: an interrupt then takes until the block ends
+                    self._reader_id = int(self._reader.execute_command("CLIENT", "ID"))
         return self._reader
 
     def _close_reader(self) -> None:

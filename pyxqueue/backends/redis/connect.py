@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import copy
 import random
-import re
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import suppress
 from typing import Any, Protocol, TypeAlias, cast
+from urllib.parse import parse_qsl
 
 import redis
 import redis.asyncio
-from attrs import frozen
+from attrs import field, frozen
 from redis.asyncio import connection as asynchronous
 from redis.asyncio.connection import BlockingConnectionPool as AsyncConnectionPool
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -27,6 +29,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from ...errors import ConfigurationError
+from ...urls import HOW, is_readable, scheme_of, shown
 
 GivenClient: TypeAlias = "redis.Redis | RedisCluster"
 
@@ -58,6 +61,14 @@ _POOL = 10_000
 """Connections a synchronous client may open: one for each thread that uses it at the same time."""
 _ASYNC_POOL = 16
 """Connections an asyncio client may open: more coroutines than that take turns."""
+_SECRETS = ("password", "ssl_password", "sentinel_password")
+_KEEPALIVE = {
+    number: value
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 3_000))
+    if (number := getattr(socket, name, None)) is not None
+}
+"""A probe every 30 s keeps a firewall from forgetting a connection that is idle. Where one was forgotten all the same,
+what is sent on it stays unacknowledged: after 3,000 ms the kernel gives up, and the driver sends it on a new one."""
 _ASYNC_CONNECTIONS: dict[Any, Any] = {
     Connection: asynchronous.Connection,
     SSLConnection: asynchronous.SSLConnection,
@@ -80,9 +91,9 @@ class Backoff(AbstractBackoff):
 class Recipe:
     """How to reach one store; opens nothing by itself."""
 
-    client: GivenClient
+    client: GivenClient = field(repr=False)
     url: str
-    """For people, without the password."""
+    """For people, without the login."""
 
     @classmethod
     def from_client(cls, client: GivenClient) -> Recipe:
@@ -101,16 +112,39 @@ class Recipe:
             return cls(client, f"unix://{kwargs['path']}?db={kwargs.get('db', 0)}")
         if isinstance(client.connection_pool, SentinelConnectionPool):
             return cls(client, f"sentinel service {client.connection_pool.service_name}")
-        return cls(client, f"redis://{kwargs.get('host')}:{kwargs.get('port')}/{kwargs.get('db', 0)}")
+        scheme = "rediss" if issubclass(client.connection_pool.connection_class, SSLConnection) else "redis"
+        host, port = kwargs.get("host", "localhost"), kwargs.get("port", 6379)
+        return cls(client, f"{scheme}://{host}:{port}/{kwargs.get('db', 0)}")
 
     @classmethod
     def from_url(cls, url: str) -> Recipe:
         """Take a ``redis://``, ``rediss://`` or ``unix://`` URL. Raises `ConfigurationError` for one it cannot read."""
+        client = None
+        if is_readable(url):
+            with suppress(ValueError):  # its text, also as a cause, may hold a part of the password
+                client = redis.Redis.from_url(url)
+        if client is None:
+            options = ", ".join(name for name, _ in parse_qsl(url.partition("?")[2])) if is_readable(url) else ""
+            raise ConfigurationError(
+                f"the store's URL {shown(url)} cannot be read: write {scheme_of(url)}://"
+                f"{'user:password@/path/of/socket?db=0' if scheme_of(url) == 'unix' else 'user:password@host:port/0'}, "
+                f"and {HOW}" + (f"; it has the options {options}: is each value of the right kind?" if options else "")
+            )
+        return cls.from_client(client)
+
+    @property
+    def identity(self) -> Hashable:
+        """Equal for recipes that lead to the same server with the same login and settings."""
+        parts = _identity(self.client)
         try:
-            client = redis.Redis.from_url(url)
-        except ValueError as error:
-            raise ConfigurationError(f"cannot read the store's URL {hide_password(url)!r}: {error}") from error
-        return cls(client, hide_password(url))
+            hash(parts)
+        except TypeError:  # a setting of a kind that cannot be compared
+            return id(self.client)
+        return parts
+
+    def may_show(self, text: str) -> bool:
+        """Whether there is no password of ours in a text of the driver."""
+        return not any(secret in text for secret in _secrets(self.client))
 
     def open(self, *, timeout: float, retries: int) -> Client:
         """A client of our own. `timeout` (seconds) bounds one reply; `retries` is how often a command that failed on
@@ -121,7 +155,6 @@ class Recipe:
             "protocol": 2,
             "socket_timeout": timeout,
             "socket_connect_timeout": min(_CONNECT_TIMEOUT, timeout),
-            "socket_keepalive": True,
             "health_check_interval": 0,
             # A server that does not answer is not asked again: that would make every call last several timeouts.
             "retry": Retry(backoff, retries, supported_errors=(RedisConnectionError,)),
@@ -129,9 +162,9 @@ class Recipe:
         if isinstance(self.client, RedisCluster):
             return self._open_cluster(self.client, ours)
         pool = self.client.connection_pool
-        kwargs = {name: value for name, value in pool.connection_kwargs.items() if name not in _OURS} | ours
-        if "path" in kwargs:
-            del kwargs["socket_keepalive"]
+        kwargs = _theirs(pool.connection_kwargs) | ours
+        if "path" not in kwargs:
+            kwargs |= _keepalive(kwargs)
         if isinstance(pool, SentinelConnectionPool):
             kwargs.pop("connection_pool", None)
             opened: ConnectionPool = SentinelConnectionPool(
@@ -158,7 +191,9 @@ class Recipe:
         """`open` for asyncio, to be used on one event loop."""
         assert isinstance(self.client, redis.Redis)
         pool = self.client.connection_pool
-        kwargs = {name: value for name, value in pool.connection_kwargs.items() if name not in _OURS}
+        kwargs = _theirs(pool.connection_kwargs)
+        if "path" not in kwargs:
+            kwargs |= _keepalive(kwargs)
         kwargs |= {
             "decode_responses": False,
             "protocol": 2,
@@ -175,7 +210,8 @@ class Recipe:
     @staticmethod
     def _open_cluster(client: RedisCluster, ours: dict[str, Any]) -> Client:
         manager = client.nodes_manager
-        kwargs = {name: value for name, value in manager.connection_kwargs.items() if name not in _OURS} | ours
+        kwargs = _theirs(manager.connection_kwargs) | ours
+        kwargs |= _keepalive(kwargs)
         kwargs.pop("redis_connect_func", None)
         nodes = [ClusterNode(node.host, node.port) for node in manager.startup_nodes.values()]
         return cast(Client, _RawCluster(startup_nodes=nodes, **kwargs))
@@ -206,12 +242,51 @@ def _raw(client: redis.Redis) -> Client:
     return ours
 
 
-def hide_password(url: str) -> str:
-    """The URL with its password replaced, wherever it stands in it: fit for logs and errors."""
-    shown = re.sub(r"^([^/]*//)([^/]*)@", _hide_in_login, url)
-    return re.sub(r"([?&]password=)[^&#]*", r"\1***", shown)
+def drop_idle(client: Client) -> None:
+    """Close the connections that nobody uses at the moment; the next command connects anew."""
+    nodes = [node.redis_connection for node in client.get_nodes()] if isinstance(client, RedisCluster) else [client]
+    for node in nodes:
+        if isinstance(node, redis.Redis):
+            node.connection_pool.disconnect(inuse_connections=False)
 
 
-def _hide_in_login(found: re.Match[str]) -> str:
-    user, colon, _password = found[2].partition(":")
-    return f"{found[1]}{user}{colon}***@" if colon else found[0]
+def _theirs(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in kwargs.items() if name not in _OURS}
+
+
+def _keepalive(kwargs: dict[str, Any]) -> dict[str, Any]:
+    given = kwargs.get("socket_keepalive_options")
+    return {
+        "socket_keepalive": True,
+        "socket_keepalive_options": given if isinstance(given, dict) and given else dict(_KEEPALIVE),
+    }
+
+
+def _identity(client: GivenClient) -> Hashable:
+    if isinstance(client, RedisCluster):
+        manager = client.nodes_manager
+        return frozenset(manager.startup_nodes), _settings(manager.connection_kwargs)
+    pool = client.connection_pool
+    parts = (type(pool), pool.connection_class, _settings(pool.connection_kwargs))
+    if isinstance(pool, SentinelConnectionPool):
+        return *parts, pool.service_name, pool.is_master, tuple(map(_identity, pool.sentinel_manager.sentinels))
+    return parts
+
+
+def _settings(kwargs: dict[str, Any]) -> Hashable:
+    left_out = {"connection_pool", "socket_keepalive_options"}
+    return frozenset((name, value) for name, value in _theirs(kwargs).items() if name not in left_out)
+
+
+def _secrets(client: GivenClient) -> Iterator[str]:
+    if isinstance(client, RedisCluster):
+        kwargs = client.nodes_manager.connection_kwargs
+    else:
+        kwargs = client.connection_pool.connection_kwargs
+        if isinstance(client.connection_pool, SentinelConnectionPool):
+            for one in client.connection_pool.sentinel_manager.sentinels:
+                yield from _secrets(one)
+    for name in _SECRETS:
+        value = kwargs.get(name)
+        if value:
+            yield value.decode(errors="replace") if isinstance(value, bytes) else str(value)

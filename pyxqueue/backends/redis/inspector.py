@@ -51,7 +51,7 @@ class RedisInspector:
     def __init__(self, recipe: Recipe, options: StoreOptions) -> None:
         self.options = options
         self._session = Session(recipe, options)
-        self._waker = Waker(recipe, options.stream_key)
+        self._waker = Waker(self._session, options.stream_key)
 
     def _flags(self, script: str, first: Sequence[Arg], ids: Sequence[str]) -> list[bool]:
         """Run a script that answers 1 or 0 per id."""
@@ -243,9 +243,36 @@ class RedisInspector:
         policy = str(facts.get("maxmemory_policy", "unknown"))
         return {
             "server": f"{name} {version}",
-            "append-only file": "on" if facts.get("aof_enabled") else "off: the server's crash loses its last writes",
+            "persistence": self._persistence(bool(facts.get("aof_enabled"))),
             "eviction": policy if policy == "noeviction" else f"{policy}: the server may drop tasks, set noeviction",
         }
+
+    def _persistence(self, append_only: bool) -> str:
+        """What a crash of the server loses, from both of its ways to keep data."""
+
+        def setting(name: str) -> str | None:
+            try:
+                return str(self._session.execute("CONFIG GET", name)[name])
+            except BrokerUnavailableError:
+                raise
+            except (BrokerError, KeyError, TypeError):  # an ACL, or who hosts the server, may forbid it
+                return None
+
+        if append_only:
+            match setting("appendfsync"):
+                case "always":
+                    return "append-only file: a crash loses nothing"
+                case "everysec":
+                    return "append-only file: a crash loses about the last second"
+                case _:
+                    return "append-only file: a crash loses its last writes"
+        match setting("save"):
+            case None:
+                return "no append-only file; snapshots are not known: this user may not run CONFIG GET"
+            case "":
+                return "none: a crash or a restart loses everything, set appendonly yes"
+            case _:
+                return "snapshots only: a crash loses what came after the last one, set appendonly yes"
 
     def _messages_of(self, entries: Sequence[str]) -> dict[str, Message | Unreadable]:
         """The messages in entries of the live stream; an entry that is gone is left out."""

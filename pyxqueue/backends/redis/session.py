@@ -6,18 +6,19 @@ Errors are told apart by class name and text together: redis-py strips the code 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from redis.exceptions import ClusterError, NoScriptError, RedisClusterException
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ...batching import batches
-from ...errors import BrokerError, BrokerUnavailableError, StoreFullError
+from ...errors import BrokerError, BrokerUnavailableError, PyxqueueError, StoreFullError
 from ...protocols import DEFAULT_LEASE, StoreOptions
 from . import commands
 from .commands import Command
@@ -25,6 +26,7 @@ from .connect import Client, Recipe
 from .keys import GroupKeys, check_names, meta
 from .reading import Groups, read_groups, read_lease
 from .scripts import SCRIPTS
+from .sharing import Link, join, leave
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -45,17 +47,35 @@ class StaleGroups(BrokerUnavailableError):  # noqa: N818 - a signal between two 
     """The stream or the consumer group is gone, or the list of groups has changed: register, then repeat."""
 
 
-def translate(error: RedisError, where: str) -> Exception:
-    """Our exception for the driver's; its text names the store."""
-    text = f"{type(error).__name__}: {error}"
+_NO_SERVER = (RedisConnectionError, RedisTimeoutError, RedisClusterException, ClusterError, OSError)
+
+
+def translate(error: Exception, recipe: Recipe) -> Exception:
+    """Our exception for whatever the driver has raised, with its cause; its text names the store."""
+    text = told = f"{type(error).__name__}: {error}"
+    where = recipe.url
+    cause: Exception | None = error
+    if not recipe.may_show(text):
+        told, cause = f"{type(error).__name__}; its text holds a password", None
+    ours: Exception
     if "NOGROUP" in text or "no longer exists" in text or "no such key" in text.lower():
-        return StaleGroups(text)
-    if "OOM " in text or "OutOfMemoryError" in text:
-        return StoreFullError(f"the store at {where} is out of memory: raise its maxmemory or delete tasks ({text})")
-    if isinstance(error, (RedisConnectionError, RedisTimeoutError)) or any(mark in text for mark in _PASSING):
+        ours = StaleGroups(told)
+    elif "OOM " in text or "OutOfMemoryError" in text:
+        ours = StoreFullError(f"the store at {where} is out of memory: raise its maxmemory or delete tasks ({told})")
+    elif isinstance(error, _NO_SERVER) or any(mark in text for mark in _PASSING):
         hint = "is it running, and is the address right?" if "onnect" in text else "it may recover by itself"
-        return BrokerUnavailableError(f"the store at {where} does not serve now ({text}); {hint}")
-    return BrokerError(f"the store at {where} refused: {text}")
+        ours = BrokerUnavailableError(f"the store at {where} does not serve now ({told}); {hint}")
+    else:
+        ours = BrokerError(f"the store at {where} refused: {told}")
+    ours.__cause__ = cause
+    ours.__suppress_context__ = True
+    return ours
+
+
+def is_of_connections(error: Exception) -> bool:
+    """Whether the other open connections are likely to end the same way: they lead to a server that was the master
+    before a failover, or through a firewall that has forgotten them."""
+    return isinstance(error, RedisTimeoutError) or "READONLY" in str(error) or type(error).__name__ == "ReadOnlyError"
 
 
 class Session:
@@ -65,9 +85,17 @@ class Session:
         check_names(options.stream_key, options.group)
         self.recipe = recipe
         self.options = options
-        self._clients: dict[float, Client] = {}
+        self._link: Link | None = None
         self._groups: Groups | None = None
         self._lock = threading.RLock()
+
+    @property
+    def link(self) -> Link:
+        """What this process shares with its other queues on the same server."""
+        link = self._link
+        if link is None or link.pid != os.getpid():
+            link = self._link = join(self.recipe, self)
+        return link
 
     @property
     def client(self) -> Client:
@@ -77,10 +105,7 @@ class Session:
     def _client(self, seconds: float | None) -> Client:
         """A client like that whose patience fits a caller who has `seconds` left; None is as long as it takes."""
         patience = next((one for one in _PATIENCES if seconds is not None and seconds <= one), REPLY_TIMEOUT)
-        with self._lock:
-            if patience not in self._clients:
-                self._clients[patience] = self.guard(lambda: self.recipe.open(timeout=patience, retries=3))
-            return self._clients[patience]
+        return self.link.client(patience)
 
     @property
     def groups(self) -> Groups:
@@ -128,11 +153,13 @@ class Session:
         """Run something on the driver and raise our exceptions instead of its own."""
         try:
             return action()
-        except RedisError as error:
-            translated = translate(error, self.recipe.url)
-            if isinstance(error, ReadOnlyError) or "READONLY" in str(error):
-                self.close()  # the old master of a failover: connecting anew asks where the new one is
-            raise translated from error
+        except PyxqueueError:
+            raise
+        except Exception as error:  # noqa: BLE001 - not all that the driver raises is a RedisError
+            if is_of_connections(error):
+                self.link.drop_idle()
+            translated = translate(error, self.recipe)
+            raise translated from translated.__cause__
 
     def execute(self, *args: Any) -> Any:
         """A plain Redis command."""
@@ -177,10 +204,9 @@ class Session:
         return answers
 
     def close(self) -> None:
-        with self._lock:
-            for client in self._clients.values():
-                client.close()
-            self._clients.clear()
+        link, self._link = self._link, None
+        if link is not None and link.pid == os.getpid():
+            leave(link, self)
 
 
 class Contact:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, unquote
 from attrs import frozen
 
 from ...errors import ConfigurationError, StoreFileError
+from ...urls import shown
 
 PRIVATE_FOLDER = ".pyxqueue"
 """A folder of this name is made if need be, with nothing in it that others can read; no other is."""
@@ -51,15 +52,19 @@ def from_url(url: str) -> Location:
     rest, _, query = url.removeprefix("sqlite://").partition("?")
     host, slash, raw = rest.partition("/")
     if not slash or host:
-        raise ConfigurationError(f"{url!r} names no file: write sqlite:///relative.db or sqlite:////absolute/path.db")
+        raise ConfigurationError(
+            "the sqlite URL names no file: write sqlite:///relative.db or sqlite:////absolute/path.db"
+        )
     options = dict(parse_qsl(query, keep_blank_values=True))
     durability = options.pop("durability", "normal")
     shared = options.pop("shared", "no")
     if options:
-        text = f"{url!r} has an unknown option {min(options)!r}; there are durability=full and shared=yes"
+        text = f"{shown(url)} has an unknown option {min(options)!r}; there are durability=full and shared=yes"
         raise ConfigurationError(text)
     if shared not in ("yes", "no"):
-        raise ConfigurationError(f"shared={shared!r} in {url!r} is not known: it is yes or no")
+        raise ConfigurationError(f"shared=... of {shown(url)} is not known: it is yes or no")
+    if durability not in DURABILITIES:
+        raise ConfigurationError(f"durability=... of {shown(url)} is not known: it is {' or '.join(DURABILITIES)}")
     return locate(unquote(raw), durability, shared=shared == "yes")
 
 

@@ -1,0 +1,238 @@
+"""The thread that listens for wake-ups: one for each server and login that a process has queues on.
+
+Messages published while the subscription is down are lost, so everybody is woken after each (re)subscription.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import socket
+import threading
+import weakref
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from attrs import define
+from redis.exceptions import RedisClusterException, RedisError
+
+from ...errors import PyxqueueError
+from .connect import Backoff, Recipe
+
+Notify = Callable[[str | None], None]
+"""Called in the listening thread with an id to look at, or None for all."""
+
+log = logging.getLogger("pyxqueue")
+
+_PING_EVERY = 5.0
+_POLL = 0.05
+"""Seconds between looks at a connection that has no socket: only fakeredis has such."""
+_BACKOFF = Backoff(cap=2.0)
+
+
+class Channel:
+    """One queue's channel: who waits for what, and whether the server has confirmed the subscription."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.subscribed = threading.Event()
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._waits: dict[str, list[Notify]] = {}
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it was made by the process that this one was forked from."""
+        return self._pid != os.getpid()
+
+    @contextmanager
+    def watching(self, ids: Sequence[str], notify: Notify) -> Iterator[None]:
+        """While inside, `notify` is told of every id among `ids` that is worth a look."""
+        with self._lock:
+            for task_id in ids:
+                self._waits.setdefault(task_id, []).append(notify)
+        try:
+            yield
+        finally:
+            with self._lock:
+                for task_id in ids:
+                    left = self._waits[task_id]
+                    left.remove(notify)
+                    if not left:
+                        del self._waits[task_id]
+
+    def tell(self, task_id: str | None) -> None:
+        """Wake who waits for that id, or everybody. Whatever a waiter's callback does, the others are told."""
+        with self._lock:
+            if task_id is None:
+                notifies = [notify for waits in self._waits.values() for notify in waits]
+            else:
+                notifies = list(self._waits.get(task_id, ()))
+        for notify in notifies:
+            try:
+                notify(task_id)
+            except Exception:
+                log.exception("a waiter's callback failed; the others are woken all the same")
+
+
+class Listener:
+    """Has a thread while there are channels. No error ends that thread, only `stop` or the end of the last channel."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._lock = threading.Lock()
+        self._channels: MutableMapping[str, Channel] = weakref.WeakValueDictionary()
+        self._stopped = False
+        self._bell: socket.socket | None = None
+        self.thread: threading.Thread | None = None
+
+    def add(self, channel: Channel) -> None:
+        """Subscribe to a channel, for as long as the caller keeps it."""
+        with self._lock:
+            if self._stopped or channel.name in self._channels:
+                return
+            self._channels[channel.name] = channel
+            if self.thread is None:
+                self._bell, heard = socket.socketpair()
+                self._bell.setblocking(False)
+                heard.setblocking(False)
+                self.thread = threading.Thread(
+                    target=self._listen, args=(self._bell, heard), name="pyxqueue-waker", daemon=True
+                )
+                self.thread.start()
+                return
+        self._ring()
+
+    def stop(self) -> None:
+        """End the thread. Waits that still run end at their timeout."""
+        self._stopped = True
+        self._ring()
+
+    def _ring(self) -> None:
+        if (bell := self._bell) is not None:
+            with suppress(OSError):  # it is full: rung already; or closed: nobody listens any more
+                bell.send(b".")
+
+    def _listen(self, bell: socket.socket, heard: socket.socket) -> None:
+        backoff, told = _Pause(), ""
+        with bell, heard:
+            while not self._is_over():
+                try:
+                    self._subscription(heard, backoff)
+                except (RedisError, RedisClusterException, PyxqueueError, OSError):
+                    pass  # the store is away: whoever waits says so
+                except Exception as error:  # noqa: BLE001 - all waits of the process hang on this thread
+                    if told != (told := type(error).__name__):
+                        log.warning("the thread that waits for results connects anew after a %s", told)
+                for channel in self._all():
+                    channel.subscribed.clear()
+                if not self._stopped:
+                    _heard_or_readable(heard, None, backoff.next())
+
+    def _is_over(self) -> bool:
+        with self._lock:
+            if self._stopped or not self._channels:
+                self.thread = self._bell = None
+                return True
+            return False
+
+    def _all(self) -> list[Channel]:
+        with self._lock:
+            return list(self._channels.values())
+
+    def _subscription(self, heard: socket.socket, pause: _Pause) -> None:
+        """One subscription, until its connection breaks or nobody needs it."""
+        client = self._recipe.open(timeout=_PING_EVERY, retries=0)
+        try:
+            subscription = client.pubsub()
+            try:
+                self._serve(subscription, heard, pause)
+            finally:
+                subscription.close()
+        finally:
+            client.close()
+
+    def _serve(self, subscription: Any, heard: socket.socket, pause: _Pause) -> None:
+        """A server that answers no PING for one period counts as gone."""
+        followed: set[str] = set()
+        answered, look, quiet = True, True, 0.0
+        while not self._stopped:
+            if look:
+                if not self._follow(subscription, followed):
+                    return
+                look = False
+            message = subscription.get_message(timeout=0)
+            if message is not None:
+                answered, quiet = True, 0.0
+                pause.failures = 0
+                self._dispatch(message)
+                continue
+            waited = _POLL if _socket_of(subscription) is None else _PING_EVERY
+            found = _heard_or_readable(heard, _socket_of(subscription), waited)
+            look = found is not None and found
+            if found is not None:
+                continue
+            quiet += waited
+            if quiet >= _PING_EVERY:
+                if not answered:
+                    return
+                subscription.ping()
+                answered, look, quiet = False, True, 0.0
+
+    def _follow(self, subscription: Any, followed: set[str]) -> bool:
+        """Subscribe to what is new, and no longer to what is gone. False if nothing is left."""
+        wanted = {channel.name for channel in self._all()}
+        if new := wanted - followed:
+            subscription.subscribe(*new)
+        if wanted and (gone := followed - wanted):
+            subscription.unsubscribe(*gone)
+        followed.clear()
+        followed |= wanted
+        return bool(wanted)
+
+    def _dispatch(self, message: Any) -> None:
+        if message["type"] not in ("subscribe", "message"):
+            return
+        with self._lock:
+            channel = self._channels.get(message["channel"].decode())
+        if channel is None:
+            return
+        if message["type"] == "subscribe":
+            channel.subscribed.set()
+            channel.tell(None)
+        else:
+            channel.tell(message["data"].decode(errors="replace"))
+
+
+@define
+class _Pause:
+    """How long to wait before the next attempt."""
+
+    failures: int = 0
+
+    def next(self) -> float:
+        self.failures += 1
+        return _BACKOFF.compute(self.failures)
+
+
+def _socket_of(subscription: Any) -> Any:
+    """What to wait on; the driver has no public name for it. None with fakeredis."""
+    found = getattr(subscription.connection, "_sock", None)
+    return found if isinstance(found, socket.socket) else None
+
+
+def _heard_or_readable(heard: socket.socket, connection: Any, seconds: float) -> bool | None:
+    """Wait until the bell has rung (True) or the connection has something to read (False); None for neither."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(heard, selectors.EVENT_READ)
+        if connection is not None:
+            selector.register(connection, selectors.EVENT_READ)
+        ready = [key.fileobj for key, _ in selector.select(seconds)]
+    if heard not in ready:
+        return False if ready else None
+    with suppress(BlockingIOError):
+        while heard.recv(4096):
+            pass
+    return True

@@ -1,0 +1,104 @@
+"""What the queues of one process share: one set of connections and one listening thread for each server and login.
+
+A link lives as long as a session that uses it. The last one that is closed, or dropped, takes it along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from collections.abc import Hashable, MutableMapping
+from contextlib import suppress
+from typing import Any
+
+from attrs import define, field
+
+from .connect import Client, Recipe, drop_idle
+from .listening import Listener
+
+
+class Link:
+    """The connections to one server, and who listens there. `join` makes it. Threads may share it."""
+
+    def __init__(self, recipe: Recipe, key: Hashable) -> None:
+        self.pid = os.getpid()
+        self.listener = Listener(recipe)
+        self.loops: dict[asyncio.AbstractEventLoop, Any] = {}
+        """The client of each event loop; `aio` fills it."""
+        self.drops = 0
+        """How often idle connections had to be dropped; each event loop drops its own."""
+        self.key = key
+        self.users: weakref.WeakSet[object] = weakref.WeakSet()
+        self._recipe = recipe
+        self._lock = threading.Lock()
+        self._clients: dict[float, Client] = {}
+        self.end = weakref.finalize(self, _end, self.pid, self._clients, self.loops, self.listener)
+        self.end.atexit = False
+
+    def client(self, patience: float) -> Client:
+        """The client that awaits a reply for so many seconds; its commands may be repeated without harm."""
+        with self._lock:
+            if patience not in self._clients:
+                self._clients[patience] = self._recipe.open(timeout=patience, retries=3)
+            return self._clients[patience]
+
+    def drop_idle(self) -> None:
+        """Connect anew for the next command: the others may be as dead as the one that failed, or lead to a replica."""
+        with self._lock:
+            self.drops += 1
+            clients = list(self._clients.values())
+        for client in clients:
+            drop_idle(client)
+
+
+@define
+class _Registry:
+    """The links of one process."""
+
+    lock: threading.Lock = field(factory=threading.Lock)
+    links: MutableMapping[Hashable, Link] = field(factory=weakref.WeakValueDictionary)
+
+
+_REGISTRIES: dict[int, _Registry] = {}
+"""By process: a fork may happen while another thread holds the lock."""
+
+
+def _registry() -> _Registry:
+    return _REGISTRIES.setdefault(os.getpid(), _Registry())
+
+
+def join(recipe: Recipe, user: object) -> Link:
+    """The link of this process for that server, which `user` must keep."""
+    key, registry = recipe.identity, _registry()
+    with registry.lock:
+        link = registry.links.get(key)
+        if link is None:
+            link = registry.links[key] = Link(recipe, key)
+        link.users.add(user)
+        return link
+
+
+def leave(link: Link, user: object) -> None:
+    """`user` does without from now on; the last one closes everything."""
+    registry = _registry()
+    with registry.lock:
+        link.users.discard(user)
+        if link.users:
+            return
+        if registry.links.get(link.key) is link:
+            del registry.links[link.key]
+    link.end()
+
+
+def _end(pid: int, clients: dict[float, Client], loops: dict[Any, Any], listener: Listener) -> None:
+    """May run in any thread, wherever the last queue is collected: it waits for nothing."""
+    if pid != os.getpid():
+        return  # a fork: the connections are the parent's
+    listener.stop()
+    for client in list(clients.values()):
+        with suppress(Exception):
+            client.close()
+    clients.clear()
+    loops.clear()

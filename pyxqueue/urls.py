@@ -1,0 +1,54 @@
+"""What may be shown of a store's URL: only what is surely no part of a password, whatever the URL looks like."""
+
+from __future__ import annotations
+
+import re
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31})://", re.ASCII)
+_SERVER = re.compile(
+    r"(?:[^/?#]*@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[\w.-]*)(?P<port>:\d{1,5})?(?P<path>/[^?#@]*)?"
+    r"(?:\?(?:\w|%[0-9A-Fa-f]{2})+=[^?#@&]*(?:&(?:\w|%[0-9A-Fa-f]{2})+=[^?#@&]*)*)?"
+)
+"""A password that holds one of / ? # @ unencoded makes a URL that this does not match."""
+_DATABASE = re.compile(r"(/\d*/?)?")
+_FILES = {"sqlite", "unix", "files"}
+_LOCAL = re.compile(r"(/[^?]*)(\?.*)?", re.DOTALL)
+
+HOW = (
+    "percent-encode what has a meaning of its own in the user, the password and the options: / is %2F, ? is %3F, "
+    "# is %23, @ is %40, : is %3A"
+)
+
+
+def scheme_of(url: str) -> str:
+    """What stands before ``://``; empty if that is no scheme."""
+    found = _SCHEME.match(url)
+    return found[1] if found else ""
+
+
+def shown(url: str) -> str:
+    """Host, port and path, for logs and errors; nothing but the scheme of a URL that cannot be read."""
+    scheme = scheme_of(url)
+    if not scheme:
+        return "a text that is no URL"
+    rest = url[len(scheme) + 3 :]
+    if scheme in _FILES and (local := _LOCAL.fullmatch(rest)):
+        return f"{scheme}://{local[1]}"
+    if scheme == "unix":  # the login, then the path of a socket
+        login, at, path = rest.rpartition("@")
+        path = path.partition("?")[0]
+        return f"{scheme}://{path}" if at and path.startswith("/") and not set(login) & set("/?#") else f"{scheme}://"
+    found = None if scheme in _FILES else _SERVER.fullmatch(rest)
+    if found is None or int((found["port"] or ":0")[1:]) > 65_535 or not _takes(scheme, found["path"] or ""):
+        return f"{scheme}://"
+    return f"{scheme}://{found['host']}{found['port'] or ''}{found['path'] or ''}"
+
+
+def is_readable(url: str) -> bool:
+    """Whether all of a URL can be told apart: its login, its host and the rest."""
+    return shown(url) != f"{scheme_of(url)}://" or url.endswith("://")
+
+
+def _takes(scheme: str, path: str) -> bool:
+    """Whether that can stand behind the host; a Redis database is a number."""
+    return _DATABASE.fullmatch(path) is not None if scheme in ("redis", "rediss") else True

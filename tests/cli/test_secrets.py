@@ -1,0 +1,160 @@
+"""No part of a password is in any text, whatever the URL looks like that holds it."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from contextlib import closing
+
+import pytest
+from click.testing import CliRunner
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.sentinel import Sentinel
+
+from pyxqueue import BrokerUnavailableError, ConfigurationError, PyxqueueError, TaskQueue
+from pyxqueue.backends.redis import Recipe
+from pyxqueue.backends.redis.session import translate
+from pyxqueue.cli import main
+from pyxqueue.protocols import StoreOptions
+from pyxqueue.stores import find_store
+from pyxqueue.urls import shown
+
+PARTS = ("hunter", "4711", "tw0")
+"""Of passwords; no text may hold one."""
+MALFORMED = [
+    "redis://:hunter/tw0@h/0",
+    "redis://:hunter#tw0@h/0",
+    "redis://:hunter?tw0@h/0",
+    "redis://user:4711/tw0@h/0",
+    "redis://user:4711#tw0@h/0",
+    "redis://user:4711?tw0@h/0",
+    "redis://user:4711?a=tw0@h/0",
+    "redis://user:4711/0?a=tw0@h/0",
+    "redis://user:4711/0#tw0",
+    "redis://hunter/tw0@h",
+    "redis://:hunter tw0",
+    "redis://:hunter",
+    "redis://user:hunter",
+    "redis://user:hunter:tw0",
+    "redis://:hunter[tw0@h/0/tw0",
+    "redis://[hunter",
+    "redis://h:hunter/0",
+    "redis://h/hunter",
+    "redis://h/0?hunter",
+    "redis://h/0?password=hunter@tw0",
+    "redis://h/0?socket_timeout=hunter",
+    "redis://:hunter@h/0?db=tw0&password=hunter",
+    "redis://:hunter℀tw0@h/tw0",
+    "rediss://:hunter/tw0@h/0",
+    "unix://:hunter",
+    "unix://:hunter/tw0@/run/redis.sock",
+    "unix://user:hunter?tw0@/run/redis.sock",
+    "redis:/:hunter@h",
+    "redis:/hunter",
+    "redis:hunter@h",
+    "redis::hunter@h:6379",
+    "redis//:hunter@h/0",
+    "://:hunter@h/0",
+    "//:hunter@h/0",
+    "user:hunter@h",
+    "user:hunter@h:6379",
+    " redis://:hunter@h/0",
+    "redis+sentinel://:hunter/tw0@h/0",
+    "REDIS://:hunter/tw0@h/0",
+    "sqlite://:hunter@h/tw0",
+    "sqlite:///q.db?key=hunter",
+    "sqlite:///q.db?shared=maybe#hunter",
+]
+UNREACHABLE = [
+    "redis://:hunter@127.0.0.1:1/0",
+    "redis://hunter:tw0@127.0.0.1:1/0",
+    "redis://127.0.0.1:1/0?password=hunter",
+    "redis://127.0.0.1:1/0?pass%77ord=hunter",
+    "redis://127.0.0.1:1/0?ssl_password=hunter",
+    "rediss://:hunter@127.0.0.1:1/0?ssl_password=tw0",
+    "redis://:hunter%2Ftw0@127.0.0.1:1/0",
+    "redis://:hunter@tw0@127.0.0.1:1/0",
+    "unix://:hunter@/nowhere/redis.sock?db=1",
+    "unix://:hunter@tw0@/nowhere/redis.sock",
+]
+
+
+def check(text: str) -> None:
+    assert not [part for part in PARTS if part in text], text
+
+
+def texts(error: BaseException) -> str:
+    """All that a log shows of an error."""
+    return "".join([str(error), repr(error), *traceback.format_exception(error)]).replace(__file__, "")
+
+
+@pytest.mark.parametrize("url", MALFORMED)
+def test_a_malformed_url(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is refused, wherever it is given, without being repeated."""
+    caplog.set_level(logging.DEBUG)
+    for give in (
+        lambda: TaskQueue(url).task_total(),
+        lambda: TaskQueue(store=url, stream_key="x").task_total() if "://" in url else TaskQueue(url),
+        lambda: TaskQueue(broker=url),  # type: ignore[arg-type]
+        lambda: find_store(url, StoreOptions()).open().close(),
+    ):
+        try:
+            give()
+        except PyxqueueError as error:
+            check(texts(error))
+        else:
+            raise AssertionError("it was not refused")
+    monkeypatch.setenv("PYXQUEUE_URL", url)
+    with pytest.raises(PyxqueueError) as refused:
+        TaskQueue("x").task_total()
+    check(texts(refused.value))
+    check(caplog.text + shown(url))
+
+
+@pytest.mark.parametrize("url", MALFORMED + UNREACHABLE)
+def test_the_command_line(url: str) -> None:
+    """Neither as an option, nor from the environment, nor where a module or a target belongs."""
+    for args in (
+        ["--url", url, "info"], ["info"], ["worker", url], ["info", "--app", url], ["move", url, "memory://"],
+        ["move", "memory://", url],
+    ):  # fmt: skip
+        result = CliRunner().invoke(main, args, env={"PYXQUEUE_URL": url, "PYXQUEUE_APP": None})
+        assert result.exit_code != 0
+        check(result.output + (texts(result.exception) if result.exception else ""))
+
+
+@pytest.mark.parametrize("url", UNREACHABLE)
+def test_a_store_that_is_away(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Its host and its port are told."""
+    caplog.set_level(logging.DEBUG)
+    place = "/nowhere/redis.sock" if url.startswith("unix") else "127.0.0.1:1/0"
+    with closing(TaskQueue(url)) as queue, pytest.raises(PyxqueueError, match=place) as away:
+        queue.task_total()
+
+    check(caplog.text + "".join(str(one) for one in (away.value, repr(away.value), find_store(url, StoreOptions()))))
+    check(repr(Recipe.from_url(url)) + shown(url))
+
+
+@pytest.mark.parametrize("url", ["redis://:hunter/tw0@h/0", "redis://user:4711#tw0@h/0", "unix://:hunter"])
+def test_what_to_do_is_said(url: str) -> None:
+    """How to write a password that holds such a character."""
+    with pytest.raises(ConfigurationError, match=r"redis://user:password@host|unix://user.*percent-encode.*%2F"):
+        find_store(url, StoreOptions()).open()
+
+
+def test_a_text_of_the_driver_that_holds_the_password() -> None:
+    """Nothing but its type is told: an older driver shows all the settings of a Sentinel that does not answer."""
+    sentinel = Sentinel([("h", 1)], sentinel_kwargs={"password": "tw0"})
+    master = sentinel.master_for("any", password="hunter")
+    for client, secrets in ((Redis("h", password="hunter"), ["hunter"]), (master, ["hunter", "tw0"])):
+        recipe = Recipe.from_client(client)
+        for secret in secrets:
+            error = RedisConnectionError(f"no master found: Connection(password={secret})")
+            ours = translate(error, recipe)
+            assert isinstance(ours, BrokerUnavailableError)
+            assert "ConnectionError" in str(ours)
+            assert ours.__cause__ is None
+            check(texts(ours))
