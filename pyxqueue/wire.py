@@ -145,7 +145,9 @@ def progress_from_json(data: bytes | None) -> Progress | None:
 
 def record_to_fields(record: Record) -> list[bytes]:
     """The wire form of a record, name and value in turn."""
-    flat = [b"v", b"%d" % record.v, b"state", b"%d" % record.status, b"attempt", b"%d" % record.attempt]
+    flat = [b"v", b"%d" % record.v, b"state", b"%d" % record.status]
+    if record.attempt != 1:
+        flat += (b"attempt", b"%d" % record.attempt)
     if record.value or record.status is TaskStatus.SUCCESS:
         flat += (b"value", record.value)
     if record.serializer != "json":

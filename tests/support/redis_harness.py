@@ -55,7 +55,7 @@ class RedisHarness:
             for task_id in run("ZRANGE", keys.delayed, 0, -1):
                 run("ZINCRBY", keys.delayed, -ms, task_id)
             self._age_ready(group, keys, ms)
-        for key in self.raw.scan_iter(match=f"{{{self.stream_key}}}:*:task:*", count=1000):
+        for key in self._keys_of_tasks():
             finished = run("HGET", key, "finished")
             if finished is not None:
                 run("HSET", key, "finished", int(finished) - ms)
@@ -65,6 +65,12 @@ class RedisHarness:
 
         while self._now() == begun:  # a delay is counted from the end of the millisecond in which it began
             pass
+
+    def _keys_of_tasks(self) -> list[bytes]:
+        kinds = ("task", "record")
+        return [
+            key for kind in kinds for key in self.raw.scan_iter(match=f"{{{self.stream_key}}}:*:{kind}:*", count=1000)
+        ]
 
     def _now(self) -> int:
         """The server's clock in ms."""
@@ -98,7 +104,7 @@ class RedisHarness:
     def footprint(self) -> int:
         """Every key but the fixed ones of a group, and every entry that is outstanding."""
         run = self.raw.execute_command
-        tasks = list(self.raw.scan_iter(match=f"{{{self.stream_key}}}:*:task:*", count=1000))
+        tasks = self._keys_of_tasks()
         streams = sum(
             int(run("XLEN", keys.stream)) + int(run("XLEN", keys.parked)) + int(run("ZCARD", keys.delayed))
             for _, keys in self.groups()

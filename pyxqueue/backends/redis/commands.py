@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from attrs import evolve, frozen
 
 from ...message import (
+    DEDUPE_MS,
     Bury,
     Cancelled,
     Delivery,
@@ -144,6 +145,8 @@ def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Sett
         fields = record_to_fields(record) if record else []
         ttl = min(record.ttl, MAX_TTL) if record else 0
         script_keys.append(prefix + task_id)
+        if verdict == "bury" or (verdict == "done" and ttl < DEDUPE_MS):
+            script_keys.append(keys.record(task_id))
         bare = "1" if record is not settlement.record else ""
         args += (entry, consumer, task_id, raw, bare, verdict, detail, ttl, len(fields), *fields, len(settlement.then))
         for follow_up in settlement.then:
@@ -195,16 +198,10 @@ def retire(keys: GroupKeys, group: str, consumer: str | bytes, min_idle: int) ->
     return Command("retire", keys.five, [group, consumer, min_idle], int)
 
 
-def for_ids(
-    script: str, keys: GroupKeys, first: Iterable[Arg], ids: Sequence[str], parse: Callable[[Any], T]
-) -> Command[T]:
-    """A script that takes some arguments and then ids."""
-    return Command(script, keys.with_tasks(list(ids)), [*first, *ids], parse)
-
-
 def flags(script: str, keys: GroupKeys, first: Iterable[Arg], ids: Sequence[str]) -> Command[list[bool]]:
     """A script that answers 1 or 0 per id."""
-    return for_ids(script, keys, first, ids, _bools)
+    with_records = script in ("delete", "forget")
+    return Command(script, keys.with_records(ids) if with_records else keys.with_tasks(ids), [*first, *ids], _bools)
 
 
 class Unknown:
@@ -224,7 +221,7 @@ def get(
         ]
 
     args = [keys.group, channel, "1" if patient else "", *ids]
-    return Command("get", keys.with_meta_and_tasks(ids), args, parse)
+    return Command("get", keys.with_records(ids, keys.meta), args, parse)
 
 
 def put(keys: GroupKeys, group: str, records: Sequence[Record]) -> Command[list[bool]]:
@@ -241,7 +238,7 @@ def show(keys: GroupKeys, group: str, ids: Sequence[str]) -> Command[list[TaskIn
             None if answer == 0 else task_info(task_id, *answer) for task_id, answer in zip(ids, reply, strict=True)
         ]
 
-    return Command("show", keys.with_meta_and_tasks(ids), [group, *ids], parse)
+    return Command("show", keys.with_records(ids, keys.meta), [group, *ids], parse)
 
 
 def requeue(keys: GroupKeys, group: str, found: Sequence[tuple[str, bool]]) -> Command[list[bool]]:
@@ -249,12 +246,14 @@ def requeue(keys: GroupKeys, group: str, found: Sequence[tuple[str, bool]]) -> C
     args: list[Arg] = [group]
     for task_id, raw in found:
         args += (task_id, "1" if raw else "")
-    return Command("requeue", keys.with_tasks([task_id for task_id, _ in found]), args, _bools)
+    return Command("requeue", keys.with_records([task_id for task_id, _ in found]), args, _bools)
 
 
 def adopt(keys: GroupKeys, tasks: Sequence[TaskInfo]) -> Command[list[bool]]:
     args: list[Arg] = []
+    script_keys = list(keys.five)
     for task in tasks:
+        script_keys += (keys.task(task.id), keys.record(task.id))
         place, ttl, values = "", 0, []
         if task.status is TaskStatus.FAILURE:
             record = task.record or Record(task.id, task.status, error=Failure("Buried", task.reason))
@@ -265,4 +264,4 @@ def adopt(keys: GroupKeys, tasks: Sequence[TaskInfo]) -> Command[list[bool]]:
         else:
             raw, due, fields = "1", 0, list(chain.from_iterable(task.message.fields.items() if task.message else ()))
         args += (task.id, raw, place, task.reason, due, ttl, len(values), *values, len(fields), *fields)
-    return Command("adopt", keys.with_tasks([task.id for task in tasks]), args, _bools)
+    return Command("adopt", script_keys, args, _bools)

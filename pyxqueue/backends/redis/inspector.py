@@ -320,7 +320,7 @@ class RedisInspector:
         session.run(commands.unregister(self.options.stream_key, group))
         session.refresh()
         session.execute("DEL", *keys.five)
-        pattern = "".join(f"\\{char}" if char in "*?[]\\" else char for char in keys.task_prefix) + "*"
+        pattern = "".join(f"\\{char}" if char in "*?[]\\" else char for char in keys.prefix) + ":*"
         for found in session.guard(lambda: list(session.client.scan_iter(match=pattern, count=1000))):
             session.execute("DEL", found)
 

@@ -15,6 +15,7 @@ key                     type     written by              lives
 `{name}:G:failed`       stream   settle                  until the group is removed; buried messages, with the reason
 `{name}:G:task:ID`      hash     enqueue … settle        the task's life, then `max(result ttl, 1 h)`; while it is
                                                          among the failed: until it is requeued or deleted
+`{name}:G:record:ID`    hash     settle                  the result's ttl, where the task's key outlives it
 ======================= ======== ======================= ==========================================================
 
 `{name}:wake:CLIENT` is a pub/sub channel, one for each client process that waits for results.
@@ -105,12 +106,16 @@ class GroupKeys:
     def task(self, task_id: str) -> str:
         return self.task_prefix + task_id
 
-    def with_tasks(self, ids: list[str]) -> list[str]:
-        """The five keys and then the task key of each id: what most scripts declare."""
+    def record(self, task_id: str) -> str:
+        """Where the record stands if the task key outlives it."""
+        return f"{self.prefix}:record:{task_id}"
+
+    def with_tasks(self, ids: Sequence[str]) -> list[str]:
+        """The five keys and then the task key of each id."""
         prefix = self.task_prefix
         return [*self.five, *(prefix + task_id for task_id in ids)]
 
-    def with_meta_and_tasks(self, ids: Sequence[str]) -> list[str]:
-        """The same with the queue's own key between them."""
+    def with_records(self, ids: Sequence[str], *others: str) -> list[str]:
+        """The five keys, `others`, the task key of each id, and the record key of each."""
         prefix = self.task_prefix
-        return [*self.five, self.meta, *(prefix + task_id for task_id in ids)]
+        return [*self.five, *others, *(prefix + task_id for task_id in ids), *map(self.record, ids)]

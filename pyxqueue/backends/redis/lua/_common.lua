@@ -205,8 +205,9 @@ local function readable_rank(task, now)
 end
 
 -- End a task: the message to the history or the failed list, the record to the task key, a call to those who wait.
+-- apart: the key that takes the record where the task key outlives it, so that the value goes when its time is over.
 -- history: how many entries it keeps; nil, as many as there are. note is {name, value}, written behind the message's own fields together with the time. Returns the new entry, or ''.
-local function finish(keys, task, id, fields, place, note, record, ttl, history, now)
+local function finish(keys, task, id, fields, place, note, record, ttl, history, now, apart)
   local known = fields_of(task, 'w', 'progress', 'cancel')
   local entry, time = '', int(now)
   if fields and (place == 'failed' or not history or history > 0) then
@@ -216,12 +217,30 @@ local function finish(keys, task, id, fields, place, note, record, ttl, history,
     entry = place == 'failed' and append(keys[FAILED], fields) or append(keys[HISTORY], fields, history)
   end
   if known[1] or known[3] then redis.call('HDEL', task, 'w', 'cancel') end
+  if apart then
+    redis.call('HDEL', task, 'value', 'error', 'seal')
+    redis.call('DEL', apart)
+    redis.call('HSET', apart, unpack(record))
+    redis.call('PEXPIRE', apart, ttl)
+    local rank = field(record, 'rank')
+    record = {'apart', '1', 'state', field(record, 'state')}
+    if rank then set_field(record, 'rank', rank) end
+  end
   redis.call('HSET', task, 'at', place, 'e', entry, 'finished', time, 'ttl', ttl, unpack(record))
   if place == 'history' then
     redis.call('PEXPIRE', task, tonumber(ttl) > DEDUPE_MS and ttl or DEDUPE_MS)
   end
   announce(keys, known[1], id)
   return entry
+end
+
+-- A task's hash with the record that is kept apart from it, if there is one.
+local function whole(all, apart)
+  if field(all, 'apart') then
+    local record = redis.pcall('HGETALL', apart)
+    for i = 1, #record do all[#all + 1] = record[i] end
+  end
+  return all
 end
 
 -- A failure that stands in the history: who lists failures looks there from the newest of them on, and only if there is

@@ -1,5 +1,5 @@
 -- Delete tasks that nobody holds, with their records.
--- KEYS the five keys of the group, then the task key of each id
+-- KEYS the five keys of the group, then the task key of each id, then the record key of each
 -- ARGV group, ids
 -- Returns per id: 1, or 0 if it is held or not known.
 local keys, group, answers = slice(KEYS, 1, 5), ARGV[1], {}
@@ -12,7 +12,7 @@ for item = 2, #ARGV do
   if free then
     redis.call('ZREM', keys[DELAYED], id)
     if places[at] and entry_id(entry or '') then redis.call('XDEL', places[at], entry) end
-    redis.call('DEL', task)
+    redis.call('DEL', task, KEYS[4 + #ARGV - 1 + item])
     announce(keys, channels, id)
   end
   answers[#answers + 1] = free and 1 or 0

@@ -1,11 +1,12 @@
 -- Remove records; the ids stay known, so that a late repeat of an enqueue is still recognised.
--- KEYS the five keys of the group, then the task key of each id
+-- KEYS the five keys of the group, then the task key of each id, then the record key of each
 -- ARGV group, ids
 -- Returns per id: 1, or 0 if there was no record.
 local answers = {}
 for item = 2, #ARGV do
   local task = KEYS[4 + item]
   if fields_of(task, 'state')[1] then
+    redis.call('DEL', KEYS[4 + #ARGV - 1 + item])
     redis.call('HDEL', task, 'value', 'error', 'progress', 'seal')
     redis.call('HSET', task, 'ttl', '0')
     answers[#answers + 1] = 1

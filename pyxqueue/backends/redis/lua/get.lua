@@ -1,5 +1,5 @@
 -- Read records, and optionally ask to be told when those that are missing arrive.
--- KEYS the five keys of the group, meta, then the task key of each id
+-- KEYS the five keys of the group, meta, then the task key of each id, then the record key of each
 -- ARGV group, channel to be told on ('' for none), patient ('1': another store is the broker, so an id that is not known here
 --   may still get a record), ids
 -- Returns per id: the task hash, flat, if it has ended; an empty list if it is under way; 0 if it is not known.
@@ -39,7 +39,7 @@ for item = 4, #ARGV do
     answers[#answers + 1] = 0
   elseif field(all, 'state') then
     local finished, lives = tonumber(field(all, 'finished')), tonumber(field(all, 'ttl'))
-    answers[#answers + 1] = finished and lives and finished + lives > now and all or 0
+    answers[#answers + 1] = finished and lives and finished + lives > now and whole(all, KEYS[3 + #ARGV - 3 + item]) or 0
   else
     if channel ~= '' then
       watch(task, field(all, 'w'))

@@ -10,11 +10,13 @@ while arg <= #ARGV do
   local stored = readable_rank(task, now)
   local accepted = not (stored and below(rank, stored))
   if accepted then
-    local channels = fields_of(task, 'w')[1]
+    local channels, known = unpack(fields_of(task, 'w', 'at'))
+    local kept = known and redis.call('PTTL', task) or 0 -- nothing but a record is known of most tasks: then no id is
+    if kept < 0 then kept = DEDUPE_MS end
     redis.call('DEL', task)
     redis.call('HSET', task, 'at', 'history', 'e', '', 'finished', int(now), 'ttl', ttl, 'rank', rank,
       unpack(slice(ARGV, arg + 4, tonumber(count))))
-    redis.call('PEXPIRE', task, int(math.max(tonumber(ttl), DEDUPE_MS)))
+    redis.call('PEXPIRE', task, int(math.max(tonumber(ttl), kept)))
     announce(slice(KEYS, 1, 5), channels, id)
   end
   answers[#answers + 1] = accepted and 1 or 0

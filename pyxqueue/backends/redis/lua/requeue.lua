@@ -1,5 +1,5 @@
 -- Make failed or finished tasks ready again, under their id and with their bytes.
--- KEYS the five keys of the group, then the task key of each id
+-- KEYS the five keys of the group, then the task key of each id, then the record key of each
 -- ARGV group, then per item: id, raw ('1' for an entry that is no message)
 -- Returns per id: 1, or 0 if it is under way, not known, or no longer in the history.
 local keys, answers = slice(KEYS, 1, 5), {}
@@ -15,7 +15,7 @@ for item = 1, (#ARGV - 1) / 2 do
     end
     allow_writes(keys[STREAM], ARGV[1])
     local live = append(keys[STREAM], fields) -- what can go wrong with the stream does so before the task is touched
-    redis.call('DEL', task)
+    redis.call('DEL', task, KEYS[5 + (#ARGV - 1) / 2 + item])
     redis.call('HSET', task, 'at', 'live', 'e', live)
     redis.call('XDEL', places[at], entry)
     announce(keys, channels, id)

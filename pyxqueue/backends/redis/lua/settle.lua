@@ -1,5 +1,6 @@
 -- Apply what was decided about held messages; only the current holder's word counts.
--- KEYS the five keys of the group, meta, then per item its task key and the task keys of its follow-ups
+-- KEYS the five keys of the group, meta, then per item its task key, its record key if the task key outlives the record
+--   (a burial, or a record that is kept for less than ids are), and the task keys of its follow-ups
 -- ARGV group, history limit, then per item:
 --   entry, consumer, id, raw ('1' for an entry that is no message), bare ('1' for a record that was made here, because
 --   none came along), verdict, delay in ms or reason, record ttl in ms,
@@ -9,11 +10,11 @@
 local keys, group, history, now = slice(KEYS, 1, 5), ARGV[1], tonumber(ARGV[2]), now_ms()
 local meta, answers, key, arg = KEYS[6], {}, 7, 3
 
-local function apply(task, entry, id, raw, bare, verdict, detail, ttl, record)
+local function apply(task, apart, entry, id, raw, bare, verdict, detail, ttl, record)
   if bare then -- what its holder has put before is better
     local rank, lives = readable_rank(task, now)
     if rank and not below(rank, field(record, 'rank')) then
-      record, ttl = {'state', redis.call('HGET', task, 'state')}, lives
+      record, ttl, apart = {'state', redis.call('HGET', task, 'state')}, lives, nil
     end
   end
   local again = verdict == 'retry' or verdict == 'return'
@@ -44,12 +45,12 @@ local function apply(task, entry, id, raw, bare, verdict, detail, ttl, record)
       finish_gone(keys, meta, group, task, id, now)
     end
   elseif verdict == 'bury' and not fields then -- there is nothing to keep, or to run again
-    note_failure(meta, group, finish(keys, task, id, {}, 'history', {'_state', '4'}, record, ttl, history, now))
+    note_failure(meta, group, finish(keys, task, id, {}, 'history', {'_state', '4'}, record, ttl, history, now, apart))
   elseif verdict == 'bury' then
-    finish(keys, task, id, fields, 'failed', {'_reason', detail}, record, ttl, history, now)
+    finish(keys, task, id, fields, 'failed', {'_reason', detail}, record, ttl, history, now, apart)
   else
     local state = field(record, 'state')
-    local ended = finish(keys, task, id, fields, 'history', {'_state', state}, record, ttl, history, now)
+    local ended = finish(keys, task, id, fields, 'history', {'_state', state}, record, ttl, history, now, apart)
     if state == '4' then note_failure(meta, group, ended) end
   end
 end
@@ -58,9 +59,13 @@ while arg <= #ARGV do
   local entry, consumer, id, raw, bare, verdict, detail, ttl = unpack(ARGV, arg, arg + 7)
   local size = tonumber(ARGV[arg + 8])
   local record = slice(ARGV, arg + 9, size)
-  local task = KEYS[key]
+  local task, apart = KEYS[key], nil
+  if verdict == 'bury' or verdict == 'done' and tonumber(ttl) < DEDUPE_MS then
+    key = key + 1
+    apart = KEYS[key]
+  end
   local accepted = holder(keys, group, entry) == consumer
-  if accepted then apply(task, entry, id, raw == '1', bare == '1', verdict, detail, ttl, record) end
+  if accepted then apply(task, apart, entry, id, raw == '1', bare == '1', verdict, detail, ttl, record) end
   arg, key = arg + 9 + size, key + 1
   local follow_ups = tonumber(ARGV[arg])
   arg = arg + 1

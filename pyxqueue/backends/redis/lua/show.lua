@@ -1,5 +1,5 @@
 -- Everything that is known about tasks, for people who look.
--- KEYS the five keys of the group, meta, then the task key of each id
+-- KEYS the five keys of the group, meta, then the task key of each id, then the record key of each
 -- ARGV group, ids
 -- Returns per id: {task hash, flat; message fields; holder; 1 if its record is still readable; since when it is held,
 -- '' if it is not or that is not known}, or 0 if the task is not known.
@@ -30,6 +30,7 @@ for item = 2, #ARGV do
       redis.call('PEXPIRE', task, lives and lives > DEDUPE_MS and int(lives) or DEDUPE_MS)
     end
     local readable = finished and lives and finished + lives > now
+    if readable then all = whole(all, KEYS[5 + #ARGV - 1 + item]) end
     local since = ''
     if held[2] and started_with(field(all, 'started'), entry) then
       since = string.match(field(all, 'started'), '%d+$')
