@@ -29,7 +29,7 @@ from .errors import (
     UnknownTaskError,
 )
 from .gathering import agather, as_completed, gather
-from .message import Progress, TaskStatus
+from .message import Cancellation, Progress, TaskStatus
 from .queue import TaskQueue
 from .result import AsyncResult
 from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
@@ -45,6 +45,7 @@ __all__ = [
     "BrokerError",
     "BrokerUnavailableError",
     "CancelRequested",
+    "Cancellation",
     "ConfigurationError",
     "DuplicateTaskError",
     "EagerSession",

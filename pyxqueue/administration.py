@@ -10,7 +10,7 @@ from attrs import evolve
 
 from .codec import Codec
 from .errors import ConfigurationError, TaskStateError
-from .message import TaskInfo, TaskStatus
+from .message import Cancellation, TaskInfo, TaskStatus
 from .protocols import Broker, Inspector, ResultStore, StoreOptions, same_store
 from .reasons import unknown
 from .result import AsyncResult
@@ -96,14 +96,14 @@ class Administration:
         ids = [info.id for info in self._between(id_text(start), id_text(end), count)]
         return sum(self.stores.inspector.delete(ids))
 
-    def cancel_task(self, task_id: str | bytes) -> bool:
-        """Cancel a task: a waiting one ends at once, a running one is interrupted. False if it has ended already.
+    def cancel_task(self, task_id: str | bytes, force: bool = False) -> Cancellation:
+        """Cancel a task, as `AsyncResult.cancel` does; what it answers is false if the task has ended already.
 
         Raises `UnknownTaskError`.
         """
         name = id_text(task_id)
         self._info(name)
-        return self.stores.inspector.cancel([name])[0]
+        return self.result(name).cancel(force)
 
     def groups(self) -> Sequence[str]:
         """The consumer groups of this queue: each gets every task."""

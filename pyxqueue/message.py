@@ -259,6 +259,32 @@ class Hold(enum.Enum):
     """The receipt is not current: somebody else holds the message, or it is settled."""
     CANCEL = "cancel"
     """Still held, and someone asked for it to be cancelled."""
+    CANCEL_AGAIN = "cancel again"
+    """The same, and someone asked once more."""
+    KILL = "kill"
+    """Still held, and someone asked that it be ended whatever it does."""
+
+
+class Cancellation(enum.Enum):
+    """What a cancellation could promise; true unless it came too late."""
+
+    CANCELLED = "cancelled"
+    """The task had not begun, and never will."""
+    REQUESTED = "requested"
+    """The task runs. It is interrupted, or with `force` its process is killed, within about a second; until then it may
+    still end by itself."""
+    TOO_LATE = "too late"
+    """The task has ended, or there is none with this id."""
+
+    def __bool__(self) -> bool:
+        return self is not Cancellation.TOO_LATE
+
+    @classmethod
+    def of(cls, accepted: bool, info: TaskInfo | None) -> Cancellation:
+        """From what the store answered, and what it shows of the task now."""
+        if not accepted:
+            return cls.TOO_LATE
+        return cls.CANCELLED if info is not None and info.status is TaskStatus.CANCELLED else cls.REQUESTED
 
 
 @frozen

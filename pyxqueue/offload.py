@@ -34,8 +34,8 @@ class Offloaded:
     async def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
         return await asyncio.to_thread(self._inspector.show, ids)
 
-    async def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
-        return await asyncio.to_thread(self._inspector.cancel, ids)
+    async def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
+        return await asyncio.to_thread(self._inspector.cancel, ids, force)
 
     async def forget(self, ids: Sequence[str]) -> None:
         await asyncio.to_thread(self._results.forget, ids)

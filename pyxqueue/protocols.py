@@ -172,8 +172,9 @@ class Inspector(Protocol):
     * **I2 Requeue keeps.** `requeue` of a failed or finished task makes it ready under the same id, with the same
       bytes, as attempt 1 without crashes and returns. The old record is gone. It is refused (False) for one still
       under way.
-    * **I3 Cancel.** A waiting task ends CANCELLED at once; of a held one the holder learns it from `extend`. If
-      it would wait again (Retry, Return, a release, the end of its lease), it ends CANCELLED instead.
+    * **I3 Cancel.** A waiting task ends CANCELLED at once; of a held one the holder learns it from `extend`: CANCEL,
+      after a second request CANCEL_AGAIN, after one with `force` KILL, and never less than before. If it would wait
+      again (Retry, Return, a release, the end of its lease), it ends CANCELLED instead.
     * **I4 List.** `tasks` shows each task of a state once, newest first, in pages; `depth` counts the same.
     * **I5 Delete.** `delete` removes a task that is not held, with its record, and is refused for a held one.
       The id is free again, also where nothing but the id was still known.
@@ -221,7 +222,7 @@ class Inspector(Protocol):
 
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]: ...
 
-    def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
+    def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
         """True where the task ended at once or its holder will learn of it; False if it had ended or is unknown."""
         ...
 
@@ -281,7 +282,7 @@ class AsyncProducer(Protocol):
 
     async def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None: ...
 
-    async def cancel(self, ids: Sequence[str]) -> Sequence[bool]: ...
+    async def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]: ...
 
     async def forget(self, ids: Sequence[str]) -> None: ...
 

@@ -11,7 +11,7 @@ from .bar import ProgressBar
 from .clock import Seconds
 from .errors import ResultTimeoutError, TaskCancelledError
 from .habits import RESULT_HABITS, no_attribute
-from .message import Progress, Record, TaskInfo, TaskStatus
+from .message import Cancellation, Progress, Record, TaskInfo, TaskStatus
 from .names import home_or_error, load
 from .reader import Reader
 from .reasons import known, task_error
@@ -137,13 +137,21 @@ class AsyncResult(Generic[R]):
 
     # Ending
 
-    def cancel(self) -> bool:
-        """Cancel the task: a waiting one ends at once, a running one is interrupted. False if it has ended."""
-        return self._reader.inspector.cancel([self.task_id])[0]
+    def cancel(self, force: bool = False) -> Cancellation:
+        """Cancel the task: a waiting one ends at once, a running one is interrupted within about a second.
 
-    async def acancel(self) -> bool:
+        A task that swallows the interruption and goes on is interrupted once more by a second `cancel`; with `force`
+        its process is killed, and its neighbours there go back into the line uncharged. Answers what it could promise,
+        which is false if the task has ended.
+        """
+        accepted = self._reader.inspector.cancel([self.task_id], force)[0]
+        return Cancellation.of(accepted, self._reader.inspector.show([self.task_id])[0] if accepted else None)
+
+    async def acancel(self, force: bool = False) -> Cancellation:
         """`cancel` for asyncio."""
-        return (await self._reader.producer.cancel([self.task_id]))[0]
+        producer = self._reader.producer
+        accepted = (await producer.cancel([self.task_id], force))[0]
+        return Cancellation.of(accepted, (await producer.show([self.task_id]))[0] if accepted else None)
 
     def forget(self) -> None:
         """Delete the stored result now instead of at the end of its time to live."""

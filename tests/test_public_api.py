@@ -20,6 +20,7 @@ NAMES = [
     "BrokerError",
     "BrokerUnavailableError",
     "CancelRequested",
+    "Cancellation",
     "ConfigurationError",
     "DuplicateTaskError",
     "EagerSession",
@@ -106,7 +107,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "(self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions, task_ids: "
             "Sequence[str] | None = None) -> list[AsyncResult[Any]]"
         ),
-        "cancel_task": "(self, task_id: str | bytes) -> bool",
+        "cancel_task": "(self, task_id: str | bytes, force: bool = False) -> Cancellation",
         "clear_tasks": "(self, start: str | bytes = '-', end: str | bytes = '+', count: int | None = None) -> int",
         "close": "(self) -> None",
         "consumer_group": "attribute",
@@ -167,14 +168,14 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
     AsyncResult: {
         "__call__": "(self, block: bool = True, timeout: Seconds | None = None) -> R | None",
         "__init__": "(self, reader: Reader, task_id: str, task_name: str | None = None) -> None",
-        "acancel": "(self) -> bool",
+        "acancel": "(self, force: bool = False) -> Cancellation",
         "adone": "(self) -> bool",
         "aforget": "(self) -> None",
         "aget": "(self, timeout: Seconds | None = None, *, show_progress: bool = False) -> R",
         "ainfo": "(self) -> dict[str, Any]",
         "aprogress": "(self) -> Progress | None",
         "astate": "(self) -> TaskStatus",
-        "cancel": "(self) -> bool",
+        "cancel": "(self, force: bool = False) -> Cancellation",
         "done": "attribute",
         "forget": "(self) -> None",
         "get": "(self, timeout: Seconds | None = None, *, show_progress: bool = False) -> R",

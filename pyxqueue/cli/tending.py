@@ -149,16 +149,17 @@ def _pages(inspector: Inspector, state: TaskStatus) -> Iterator[list[str]]:
 
 @click.command()
 @click.argument("ids", metavar="[MODULE[:QUEUE]] ID...", nargs=-1, required=True)
+@click.option("--force", is_flag=True, help="Kill the process of a running one.")
 @target_options
 @pass_target
-def cancel(target: Target, ids: Sequence[str]) -> None:
+def cancel(target: Target, ids: Sequence[str], force: bool) -> None:
     """Cancel tasks: a waiting one ends at once, a running one is interrupted by its worker."""
     words, ids = ids, target.take_module(ids)
     if not ids:
         raise click.UsageError(f"say which: IDs{target.taken(words, ids)}")
     inspector = target.existing().stores.inspector
     refusals = []
-    for task_id, done in zip(ids, inspector.cancel(ids), strict=True):
+    for task_id, done in zip(ids, inspector.cancel(ids, force), strict=True):
         if not done:
             info = inspector.show([task_id])[0]
             refusals.append(str(unknown(task_id)) if info is None else f"task {task_id} has ended: {info.status.name}")

@@ -207,8 +207,8 @@ class FaultyBroker:
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
         return self._call("requeue", lambda: self.inner.requeue(ids))
 
-    def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
-        return self._call("cancel", lambda: self.inner.cancel(ids))
+    def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
+        return self._call("cancel", lambda: self.inner.cancel(ids, force))
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
         return self._call("delete", lambda: self.inner.delete(ids))

@@ -30,7 +30,9 @@ _FREE, _HELD, _PINNED, _RUNNING, _DONE, _TAKEN = range(6)
 _HEADER = struct.Struct("<dddI16sHHB")
 _LARGEST_RANK = 2**128 - 1
 _SLOT = 512
-_SIZE = 2 * SLOTS + SLOTS * _SLOT
+_MARKS = 3 * SLOTS
+"""In front: the state of each slot, the delivery that is to be cancelled, and how often it is to be told."""
+_SIZE = _MARKS + SLOTS * _SLOT
 _OURS = (_HELD, _PINNED, _RUNNING, _DONE)
 _PATIENCE = 0.05
 
@@ -148,7 +150,7 @@ class HeldTable:
         if len(raw_id) + len(raw_receipt) > _SLOT - _HEADER.size:
             raise ConfigurationError(f"the broker's receipt {receipt!r} is too long")
         slot = self._free[-1]
-        at = 2 * SLOTS + slot * _SLOT
+        at = _MARKS + slot * _SLOT
         generation = self._generations[slot] % 255 + 1
         raw_rank = min(rank, _LARGEST_RANK).to_bytes(16, "little")
         _HEADER.pack_into(
@@ -167,18 +169,18 @@ class HeldTable:
         with self._lock:
             if self._memory[slot] not in (_HELD, _PINNED):
                 return False
-            struct.pack_into("<d", self._memory, 2 * SLOTS + slot * _SLOT, now)
+            struct.pack_into("<d", self._memory, _MARKS + slot * _SLOT, now)
             self._memory[slot] = _RUNNING
             return True
 
     def limit(self, slot: int, deadline: float, retry_delay: float) -> None:
         """Have the process killed at `deadline` if this is still running then."""
-        struct.pack_into("<dd", self._memory, 2 * SLOTS + slot * _SLOT + 8, deadline, retry_delay)
+        struct.pack_into("<dd", self._memory, _MARKS + slot * _SLOT + 8, deadline, retry_delay)
 
     def postpone(self, slot: int, seconds: float) -> None:
         """Move the deadline, if it has one."""
         if (deadline := self._times(slot)[1]) > 0:
-            struct.pack_into("<d", self._memory, 2 * SLOTS + slot * _SLOT + 8, deadline + seconds)
+            struct.pack_into("<d", self._memory, _MARKS + slot * _SLOT + 8, deadline + seconds)
 
     def finish(self, slot: int) -> None:
         """It ran; it stays held until it is settled."""
@@ -189,12 +191,16 @@ class HeldTable:
         self._memory[slot] = _FREE
         self._free.append(slot)
 
-    def cancels(self) -> list[int]:
-        """Slots whose present delivery somebody asked to cancel."""
+    def cancels(self) -> list[tuple[int, int]]:
+        """Slots whose present delivery somebody asked to cancel, and how often it is to be told."""
         marks = self._memory[SLOTS : 2 * SLOTS]
         if not any(marks):
             return []
-        return [slot for slot, mark in enumerate(marks) if mark and mark == self._generations[slot]]
+        return [
+            (slot, self._memory[2 * SLOTS + slot])
+            for slot, mark in enumerate(marks)
+            if mark and mark == self._generations[slot]
+        ]
 
     # Whoever keeps the leases
 
@@ -209,7 +215,7 @@ class HeldTable:
         return [self._read(slot, state) for slot, state in enumerate(states) if state in _OURS]
 
     def _read(self, slot: int, state: int) -> Holding:
-        at = 2 * SLOTS + slot * _SLOT
+        at = _MARKS + slot * _SLOT
         header = _HEADER.unpack_from(self._memory, at)
         _, _, delay, attempt, rank, id_size, receipt_size, generation = header
         at += _HEADER.size
@@ -225,6 +231,11 @@ class HeldTable:
             waiting=state == _HELD,
             retry_delay=delay,
         )
+
+    def runs(self, holding: Holding) -> bool:
+        """Whether this delivery still runs."""
+        now = self._read(holding.slot, self._memory[holding.slot])
+        return now.running and now.generation == holding.generation
 
     def stuck(self, now: float, seconds: float) -> bool:
         """Whether something has waited here for longer than `seconds` while something else runs."""
@@ -250,7 +261,7 @@ class HeldTable:
 
         By `time.monotonic`, which all processes of a machine share.
         """
-        started, deadline = struct.unpack_from("<dd", self._memory, 2 * SLOTS + slot * _SLOT)
+        started, deadline = struct.unpack_from("<dd", self._memory, _MARKS + slot * _SLOT)
         return started, deadline
 
     def take_back(self, slots: Iterable[int]) -> list[Holding]:
@@ -269,6 +280,7 @@ class HeldTable:
         finally:
             self._lock.release()
 
-    def ask_cancel(self, holding: Holding) -> None:
-        """Have this delivery cancelled; without effect if its slot has another one by now."""
+    def ask_cancel(self, holding: Holding, times: int = 1) -> None:
+        """Have this delivery told `times` times to stop; without effect if its slot has another one by now."""
+        self._memory[2 * SLOTS + holding.slot] = times
         self._memory[SLOTS + holding.slot] = holding.generation

@@ -37,6 +37,8 @@ class Keeper:
     failing: bool = field(default=False, init=False)
     _taken: list[Holding] = field(factory=list, init=False)
     """What was taken from a stuck worker and is not handed back yet."""
+    to_kill: list[tuple[HeldTable, Holding]] = field(factory=list, init=False)
+    """What runs and is to be ended by force; for whoever can kill its process."""
 
     def step(self, tables: Sequence[HeldTable]) -> float:
         """Do what is due now; answers how many seconds later it wants to be called again."""
@@ -67,8 +69,15 @@ class Keeper:
             return
         answers = self.broker.extend([Extension(holding.receipt) for _, holding in held])
         for (table, holding), answer in zip(held, answers, strict=True):
-            if answer is Hold.CANCEL:
-                table.ask_cancel(holding)
+            match answer:
+                case Hold.CANCEL:
+                    table.ask_cancel(holding)
+                case Hold.CANCEL_AGAIN:
+                    table.ask_cancel(holding, 2)
+                case Hold.KILL if holding.running:
+                    self.to_kill.append((table, holding))
+                case Hold.KILL:  # it has not begun: it ends when it would
+                    table.ask_cancel(holding)
 
     def _hand_back(self, tables: Sequence[HeldTable], now: float) -> None:
         for table in tables:

@@ -57,6 +57,8 @@ class Child:
     restart_at: float = 0.0
     overdue: Holding | None = None
     """What it was killed for: a task beyond its hard time limit."""
+    cancelled: bool = False
+    """It was killed because a task in it was cancelled by force."""
 
 
 @frozen
@@ -154,6 +156,8 @@ class Supervisor:
             # A server that does not answer takes seconds to say so: while stopping, the grace comes first.
             keeps = keeper is not None and not (keeper.failing and self._deadline is not None)
             pause = keeper.step([child.table for child in alive]) if keeper and keeps else 0.1
+            if keeper is not None:
+                self._kill_cancelled(keeper)
             if self._losses and keeper and keeps and not keeper.failing:
                 self._report()
             self._wait(reader, min(pause, STUCK if any(child.table.busy() for child in alive) else 0.5))
@@ -189,7 +193,7 @@ class Supervisor:
         child.table = self.make_table()
         name = self.name(child.index)
         child.born = time.monotonic()
-        child.overdue = None
+        child.overdue, child.cancelled = None, False
         child.pid = self.start(name, child.table, self._close_inherited)
         child.consumer = with_pid(name, child.pid)
         if self._guard is not None:
@@ -241,13 +245,13 @@ class Supervisor:
             self._guard.remove(child.pid)
         child.pid = 0
         now = time.monotonic()
-        sound = child.overdue is not None or now - child.born > _STABLE
+        sound = child.overdue is not None or child.cancelled or now - child.born > _STABLE
         child.failures = 0 if sound else child.failures + 1
         child.restart_at = now + (min(_MAX_PAUSE, 0.1 * 2**child.failures) if child.failures > 1 else 0.0)
         running = [holding for holding in child.table.holdings() if holding.running]
         if self._deadline is None or code not in (0, -signal.SIGKILL):
             log.warning("worker process %s ended with %s; it was running %s", child.consumer, code, _names(running))
-        blameless = self._deadline is not None or child.overdue is not None
+        blameless = self._deadline is not None or child.overdue is not None or child.cancelled
         self._release(child, [] if blameless else [holding.receipt for holding in running])
 
     def _release(self, child: Child, started: list[str]) -> None:
@@ -288,6 +292,17 @@ class Supervisor:
                 child.overdue = late[0]
                 kill_group(child.pid)
                 log.error("task %s is beyond its hard time limit: killed %s", late[0].task_id, child.consumer)
+
+    def _kill_cancelled(self, keeper: Keeper) -> None:
+        """Kill the processes of tasks that are to be ended by force; the store ends these as cancelled when it has all
+        that such a process held back, uncharged."""
+        for child in self._children:
+            for table, holding in keeper.to_kill:
+                if child.pid and table is child.table and table.runs(holding):
+                    log.warning("task %s is cancelled by force: killing %s", holding.task_id, child.consumer)
+                    child.cancelled = True
+                    kill_group(child.pid)
+        keeper.to_kill.clear()
 
     def _stop(self, signals: int) -> None:
         if signals > 1:

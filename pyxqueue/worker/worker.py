@@ -336,9 +336,9 @@ class Worker:
                 self.broker.interrupt()
                 interrupted = True
             self.executor.interrupter.check()
-            for slot in self.table.cancels():
+            for slot, times in self.table.cancels():
                 if (job := self._jobs.get(slot)) is not None:
-                    self.executor.interrupter.cancel(job)
+                    self.executor.interrupter.cancel(job, times)
             self._send_progress()
 
     def _send_progress(self) -> None:

@@ -310,8 +310,8 @@ class FailuresAreOneLine(Group):
 
 @breaks("I3")
 class CancelsInAnyOrder(MemoryBackend):
-    def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
-        return sorted(super().cancel(ids))
+    def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
+        return sorted(super().cancel(ids, force))
 
 
 @breaks("I4")

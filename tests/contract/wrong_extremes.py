@@ -117,7 +117,7 @@ class RequeuesAPage(MemoryBackend):
 
 @breaks("I3")
 class CancelsAPage(MemoryBackend):
-    def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
+    def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
         return first_page(super().cancel, ids, rest=True)
 
 
@@ -161,8 +161,8 @@ class KnownForAnHourWhileItWaits(Group):
 
 @breaks("B1")
 class CancelledIsForgotten(Group):
-    def cancel(self, task_id: str, now: int) -> bool:
-        answer = super().cancel(task_id, now)
+    def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
+        answer = super().cancel(task_id, now, force=force)
         entry = self.tasks.get(task_id)
         if entry is not None and entry.place is Place.FINISHED:
             entry.known_until = 0

@@ -109,8 +109,8 @@ class RequeuesWhatIsHeld(Group):
 
 @breaks("I3")
 class CancelOfTheHeldIgnored(Group):
-    def cancel(self, task_id: str, now: int) -> bool:
-        return task_id not in self.lines[Place.HELD] and super().cancel(task_id, now)
+    def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
+        return task_id not in self.lines[Place.HELD] and super().cancel(task_id, now, force=force)
 
 
 @breaks("I3")
@@ -118,6 +118,27 @@ class CancelledHolderIsNotTold(Group):
     def extend(self, extension: Extension, now: int) -> Hold:
         answer = super().extend(extension, now)
         return Hold.HELD if answer is Hold.CANCEL else answer
+
+
+@breaks("I3")
+class SecondRequestIsForgotten(Group):
+    def extend(self, extension: Extension, now: int) -> Hold:
+        answer = super().extend(extension, now)
+        return Hold.CANCEL if answer is Hold.CANCEL_AGAIN else answer
+
+
+@breaks("I3")
+class ForceIsIgnored(Group):
+    def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
+        return super().cancel(task_id, now)
+
+
+@breaks("I3")
+class ForceIsTakenBack(Group):
+    def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
+        if (entry := self.tasks.get(task_id)) is not None and entry.cancelled == 3 and not force:
+            entry.cancelled = 1
+        return super().cancel(task_id, now, force=force)
 
 
 @breaks("I3")
@@ -140,17 +161,17 @@ class CancelledRunsAgain(Group):
 class CancelledHasLost(Group):
     """The holder of a cancelled task can do nothing with it any more."""
 
-    def cancel(self, task_id: str, now: int) -> bool:
+    def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
         entry = self.tasks.get(task_id)
         if entry is not None and entry.place is Place.HELD:
             self.put_back(entry, 0, now)
-        return super().cancel(task_id, now)
+        return super().cancel(task_id, now, force=force)
 
 
 @breaks("I3")
 class LateCancelIsTrue(Group):
-    def cancel(self, task_id: str, now: int) -> bool:
-        return super().cancel(task_id, now) or task_id in self.tasks
+    def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
+        return super().cancel(task_id, now, force=force) or task_id in self.tasks
 
 
 @breaks("I3")

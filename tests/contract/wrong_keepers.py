@@ -182,13 +182,13 @@ class FollowUpsGoToEveryGroup(MemoryBackend):
 
 @breaks("B9")
 class CancelsInEveryGroup(MemoryBackend):
-    def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
+    def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
         with self._store.changed:
             ours, now = self._look()
             for group in self._store.groups(self._options.stream_key).values():
                 for task_id in ids if group is not ours else ():
                     group.cancel(task_id, now)
-            return super().cancel(ids)
+            return super().cancel(ids, force)
 
 
 @breaks("B9")

@@ -83,9 +83,9 @@ class BurialWakesNoWatch(BurialWakesNobody):
 
 @breaks("I6")
 class CancellationWakesNoWatch(Quiet):
-    def cancel(self, task_id: str, now: int) -> bool:
+    def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
         with self.quiet():
-            return super().cancel(task_id, now)
+            return super().cancel(task_id, now, force=force)
 
 
 class Leaving(Group):

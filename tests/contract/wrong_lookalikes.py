@@ -95,7 +95,7 @@ class RequeuesLike(Mistaking):
 
 @breaks("I3")
 class CancelsLike(Mistaking):
-    def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
+    def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
         return self.widely(super().cancel, ids)
 
 
@@ -180,9 +180,11 @@ class RequeuesWhatIsGone(Group):
 
 @breaks("I3")
 class TheUnreadableIsNotCancelled(Group):
-    def cancel(self, task_id: str, now: int) -> bool:
+    def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
         entry = self.tasks.get(task_id)
-        return not (entry is not None and isinstance(entry.message, Unreadable)) and super().cancel(task_id, now)
+        return not (entry is not None and isinstance(entry.message, Unreadable)) and super().cancel(
+            task_id, now, force=force
+        )
 
 
 @breaks("I3")

@@ -218,6 +218,35 @@ def patient() -> None:
         raise
 
 
+def stubborn() -> None:
+    """Swallow every interruption, and go on."""
+    say("start")
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException as error:  # noqa: BLE001
+            say("caught", type(error).__name__)
+
+
+async def astubborn() -> None:
+    say("start")
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except BaseException as error:  # noqa: BLE001
+            say("caught", type(error).__name__)
+
+
+def careless() -> None:
+    """Swallow what ordinary code swallows."""
+    say("start")
+    while True:
+        try:
+            time.sleep(60)
+        except Exception as error:  # noqa: BLE001
+            say("caught", type(error).__name__)
+
+
 async def apatient() -> None:
     say("start")
     try:
@@ -303,6 +332,9 @@ TASKS: list[tuple[Any, dict[str, Any]]] = [
     (alimited, {"timeout": 0.3}),
     (patient, {}),
     (apatient, {}),
+    (stubborn, {}),
+    (astubborn, {}),
+    (careless, {"max_crashes": 0}),
     (big, {}),
     (unserializable, {}),
     (bad_pickle, {}),

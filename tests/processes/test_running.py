@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 from redis import Redis
 
-from pyxqueue import ResultTimeoutError, TaskCancelledError, TaskStatus
+from pyxqueue import Cancellation, ResultTimeoutError, TaskCancelledError, TaskStatus
 from pyxqueue.message import Message
 from pyxqueue.testing.servers import Server
 from tests.support.until import until
@@ -52,6 +52,62 @@ def test_cancel_what_runs(site: Site, app: App, start_tree: StartTree, options: 
     assert len(site.of("cleaned")) == 1
     assert app["work"](0.5, "untouched").get(10) == "untouched"
     assert not handle.cancel()
+
+
+def test_a_loop_that_swallows_exceptions_is_cancelled(site: Site, app: App, start_tree: StartTree) -> None:
+    """An `except Exception` around each step does not catch the interruption."""
+    start_tree("-p", "1")
+    handle = app["careless"]()
+    until(lambda: site.of("start"), "it runs")
+
+    assert handle.cancel() is Cancellation.REQUESTED
+
+    with pytest.raises(TaskCancelledError):
+        handle.get(20)
+    assert not site.of("caught")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("stubborn", "CancelRequested"), ("astubborn", "CancelledError")], ids=["plain", "async"]
+)
+def test_a_task_that_swallows_its_cancellation(
+    site: Site, app: App, start_tree: StartTree, name: str, told: str
+) -> None:
+    """A second request is raised too; by force its process is killed, it ends as cancelled, and nobody is charged."""
+    start_tree("-p", "1")
+    handle = app[name]()
+    until(lambda: site.of("start", handle.task_id), "it runs")
+
+    assert handle.cancel() is Cancellation.REQUESTED
+    until(lambda: len(site.of("caught")) == 1, "it was told")
+    assert handle.cancel() is Cancellation.REQUESTED
+    until(lambda: len(site.of("caught")) == 2, "it was told again")
+    assert handle.cancel(force=True) is Cancellation.REQUESTED
+
+    with pytest.raises(TaskCancelledError):
+        handle.get(20)
+    assert [line.more for line in site.of("caught")] == [[told]] * 2
+    assert app["work"](0, "goes on").get(20) == "goes on"
+    assert len(site.of("start", handle.task_id)) == 1
+
+
+def test_the_neighbours_of_what_is_cancelled_by_force(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
+    """They run again, charged with nothing."""
+    start_tree("-p", "1", "-t", "2")
+    neighbour, handle = app["gate"](str(gate)), app["stubborn"]()
+    until(lambda: len(site.of("start")) == 2, "both run")
+
+    handle.cancel(force=True)
+    with pytest.raises(TaskCancelledError):
+        handle.get(20)
+    until(lambda: len(site.of("start", neighbour.task_id)) == 2, "the neighbour runs again")
+    gate.touch()
+
+    assert neighbour.get(20) == "through"
+    (info,) = app.queue.stores.inspector.show([neighbour.task_id])
+    assert info is not None
+    assert isinstance(info.message, Message)
+    assert (info.message.crashes, info.message.attempt, info.message.suspect) == (0, 1, False)
 
 
 @pytest.fixture

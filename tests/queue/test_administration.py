@@ -9,7 +9,15 @@ from collections.abc import Callable
 
 import pytest
 
-from pyxqueue import ConfigurationError, MsgpackSerializer, TaskQueue, TaskStateError, UnknownTaskError, current_task
+from pyxqueue import (
+    Cancellation,
+    ConfigurationError,
+    MsgpackSerializer,
+    TaskQueue,
+    TaskStateError,
+    UnknownTaskError,
+    current_task,
+)
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.clock import FakeClock
 from pyxqueue.message import Done, Extension, Progress, Settlement
@@ -79,7 +87,7 @@ def test_a_task_that_was_cancelled(queue: TaskQueue) -> None:
     task_id = queue.task(download)(1).task_id
 
     assert queue.cancel_task(task_id.encode())
-    assert queue.cancel_task(task_id) is False
+    assert queue.cancel_task(task_id) is Cancellation.TOO_LATE
     assert queue.get_task(task_id)["info"]["state"] == 6
 
 

@@ -14,6 +14,7 @@ import pytest
 from attrs import evolve
 
 from pyxqueue import (
+    Cancellation,
     ConfigurationError,
     Progress,
     ResultTimeoutError,
@@ -275,7 +276,7 @@ def test_an_unknown_id_is_told(queue: TaskQueue, task_id: str | bytes) -> None:
     ):
         with pytest.raises(UnknownTaskError, match="no task has the id"):
             ask()
-    assert handle.cancel() is False
+    assert handle.cancel() is Cancellation.TOO_LATE
 
 
 def test_handles_are_equal_by_their_task(queue: TaskQueue) -> None:
@@ -300,7 +301,7 @@ def test_a_cancelled_task_never_runs(queue: TaskQueue) -> None:
         handle.get()
     assert isinstance(caught.value, TaskError)
     assert str(caught.value) == f"task {handle.task_id} was cancelled"
-    assert handle.cancel() is False
+    assert handle.cancel() is Cancellation.TOO_LATE
 
 
 def test_watch_shows_each_change(queue: TaskQueue) -> None:

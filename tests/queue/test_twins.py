@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pyxqueue import AsyncResult, TaskQueue, UnknownTaskError
+from pyxqueue import AsyncResult, Cancellation, TaskQueue, UnknownTaskError
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing import drain
@@ -87,8 +87,8 @@ def test_cancelling_and_forgetting(queue: TaskQueue) -> None:
     task = queue.task(name="work")(work(queue))
     first, second = task(1), task(5)
 
-    assert asyncio.run(first.acancel()) is True
-    assert asyncio.run(first.acancel()) is False
+    assert asyncio.run(first.acancel()) is Cancellation.CANCELLED
+    assert asyncio.run(first.acancel()) is Cancellation.TOO_LATE
     assert first.state.name == "CANCELLED"
     drain(queue)
     asyncio.run(second.aforget())

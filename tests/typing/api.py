@@ -7,6 +7,7 @@ from typing import Any, assert_type
 
 from pyxqueue import (
     AsyncResult,
+    Cancellation,
     EagerSession,
     Progress,
     PyxqueueError,
@@ -76,7 +77,7 @@ def a_handle_knows_its_value() -> None:
     assert_type(handle.state, TaskStatus)
     assert_type(handle.progress, Progress | None)
     assert_type(handle.done, bool)
-    assert_type(handle.cancel(), bool)
+    assert_type(handle.cancel(), Cancellation)
     for step in handle.watch(timeout=1):
         assert_type(step, Progress)
 
@@ -107,7 +108,7 @@ async def a_handle_can_be_awaited() -> None:
     assert_type(await handle.aprogress(), Progress | None)
     assert_type(await handle.adone(), bool)
     assert_type(await handle.ainfo(), dict[str, Any])
-    assert_type(await handle.acancel(), bool)
+    assert_type(await handle.acancel(), Cancellation)
     await handle.aforget()
     async for step in handle.watch():
         assert_type(step, Progress)

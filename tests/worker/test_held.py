@@ -81,7 +81,7 @@ def test_a_cancellation_is_for_one_delivery() -> None:
     slot = table.hold("old", "receipt", 1, 0.0)
     (old,) = table.holdings()
     table.ask_cancel(old)
-    assert table.cancels() == [slot]
+    assert table.cancels() == [(slot, 1)]
     table.free(slot)
     assert table.hold("new", "receipt", 1, 0.0) == slot
 

@@ -99,14 +99,34 @@ def test_it_renews_all_that_is_held(keeper: Keeper, broker: FakeBroker, time: Ti
     assert len(broker.extended) == 2
 
 
-def test_it_passes_cancellations_on(keeper: Keeper, broker: FakeBroker, table: HeldTable) -> None:
-    """What the store says about a delivery is marked in its table."""
+@pytest.mark.parametrize(("answer", "times"), [(Hold.CANCEL, 1), (Hold.CANCEL_AGAIN, 2), (Hold.KILL, 1)])
+def test_it_passes_cancellations_on(
+    keeper: Keeper, broker: FakeBroker, table: HeldTable, answer: Hold, times: int
+) -> None:
+    """What the store says about a delivery is marked in its table; what has not begun need not be killed."""
     (slot,) = hold(table, "one")
-    broker.answer = Hold.CANCEL
+    broker.answer = answer
 
     keeper.step([table])
 
-    assert table.cancels() == [slot]
+    assert table.cancels() == [(slot, times)]
+    assert not keeper.to_kill
+
+
+def test_what_is_to_be_killed_is_said(keeper: Keeper, broker: FakeBroker, table: HeldTable) -> None:
+    """Only whoever has the process can do it."""
+    (slot,) = hold(table, "one")
+    table.start(slot, 0.0)
+    broker.answer = Hold.KILL
+
+    keeper.step([table])
+
+    ((which, holding),) = keeper.to_kill
+    assert which is table
+    assert holding.task_id == "one"
+    assert table.runs(holding)
+    table.finish(slot)
+    assert not table.runs(holding)
 
 
 def test_a_lost_one_is_no_cancelled_one(keeper: Keeper, broker: FakeBroker, table: HeldTable) -> None:

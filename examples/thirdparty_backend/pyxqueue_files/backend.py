@@ -208,8 +208,8 @@ class FilesBackend:
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
         return self._each(Group.requeue, ids)
 
-    def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
-        return self._each(Group.cancel, ids)
+    def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
+        return self._each(lambda group, task_id: group.cancel(task_id, force), ids)
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
         return self._each(Group.delete, ids)

@@ -45,8 +45,8 @@ class Entry:
     consumer: str = ""
     rank: int = 0
     lease_end: int = 0
-    cancelled: bool = False
-    """Someone asked for it while it was held; it never runs again."""
+    cancelled: int = 0
+    """How often someone asked for it while it was held, at most twice; 3 if it is to be forced. It never runs again."""
     progress: Progress | None = None
     record: Record | None = None
     high: int = 0

@@ -203,7 +203,7 @@ class Group:
             self.change.ticket()
         self.seen(entry.consumer)
         self.save(entry)
-        return Hold.CANCEL if entry.cancelled else Hold.HELD
+        return (Hold.HELD, Hold.CANCEL, Hold.CANCEL_AGAIN, Hold.KILL)[entry.cancelled]
 
     def seen(self, consumer: str) -> None:
         self.change.write(self._consumer(consumer), b"%d" % self.now)
@@ -328,12 +328,12 @@ class Group:
         self.insert(fresh, 0)
         return True
 
-    def cancel(self, task_id: str) -> bool:
+    def cancel(self, task_id: str, force: bool) -> bool:
         """I3: a waiting task ends here and now, the holder of a held one is told when it extends."""
         entry = self.find(task_id)
         if entry is None or entry.place not in UNDER_WAY:
             return False
-        entry.cancelled = True
+        entry.cancelled = 3 if force else max(entry.cancelled, min(2, entry.cancelled + 1))
         if entry.place is Place.HELD:
             self.save(entry)
         else:

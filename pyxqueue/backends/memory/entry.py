@@ -41,7 +41,8 @@ class Entry:
     receipt: str = ""
     rank: int = 0
     lease_end: int = 0
-    cancelled: bool = False
+    cancelled: int = 0
+    """How often that was asked for, at most twice; 3 if it is to be forced."""
     """Someone asked for it while it was held; it never runs again."""
     progress: Progress | None = None
     record: Record | None = None

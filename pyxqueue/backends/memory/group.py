@@ -173,7 +173,7 @@ class Group:
         if extension.progress is not None:
             entry.progress = extension.progress
             self._changed()
-        return Hold.CANCEL if entry.cancelled else Hold.HELD
+        return (Hold.HELD, Hold.CANCEL, Hold.CANCEL_AGAIN, Hold.KILL)[entry.cancelled]
 
     # -- ending
 
@@ -285,19 +285,19 @@ class Group:
             return False
         entry.record = entry.ended = entry.progress = None
         entry.reason = entry.consumer = ""
-        entry.cancelled = False
+        entry.cancelled = 0
         entry.alter(attempt=1, crashes=0, suspect=False, returns=0, due=0)
         self.line_up(entry, 0, now)
         return True
 
-    def cancel(self, task_id: str, now: int) -> bool:
+    def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
         """I3: a waiting task ends here and now, the holder of a held one is told when it extends."""
         entry = self.tasks.get(task_id)
         if entry is None or entry.place not in UNDER_WAY:
             return False
         if entry.place in WAITING:
             self.end(entry, Place.FINISHED, self.minimal(entry, TaskStatus.CANCELLED), now)
-        entry.cancelled = True
+        entry.cancelled = 3 if force else max(entry.cancelled, min(2, entry.cancelled + 1))
         return True
 
     def delete(self, task_id: str) -> bool:

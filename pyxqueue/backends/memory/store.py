@@ -302,10 +302,10 @@ class MemoryBackend:
             group, now = self._look()
             return [group.requeue(task_id, now) for task_id in ids]
 
-    def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
+    def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
         with self._store.changed:
             group, now = self._look()
-            answers = [group.cancel(task_id, now) for task_id in ids]
+            answers = [group.cancel(task_id, now, force=force) for task_id in ids]
             group.trim(self._options.history, now)
             return answers
 

@@ -68,8 +68,8 @@ class AsyncRedisProducer:
     async def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
         return await self._batched(ids, lambda keys, batch: commands.show(keys, self._options.group, batch))
 
-    async def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
-        first: list[commands.Arg] = [self._options.group, self._options.history]
+    async def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
+        first: list[commands.Arg] = [self._options.group, self._options.history, int(force)]
         return await self._batched(ids, lambda keys, batch: commands.flags("cancel", keys, first, batch))
 
     async def forget(self, ids: Sequence[str]) -> None:

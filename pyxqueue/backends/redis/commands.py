@@ -155,7 +155,7 @@ def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Sett
     return Command("settle", script_keys, args, _bools)
 
 
-_HOLDS = (Hold.LOST, Hold.HELD, Hold.CANCEL)
+_HOLDS = (Hold.LOST, Hold.HELD, Hold.CANCEL, Hold.CANCEL_AGAIN, Hold.KILL)
 
 
 def extend(keys: GroupKeys, group: str, extensions: Sequence[Extension]) -> Command[list[Hold]]:

@@ -66,8 +66,8 @@ class RedisInspector:
         ]
         return self._session.batched(found, lambda keys, batch: commands.requeue(keys, group, batch))
 
-    def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
-        return self._flags("cancel", [self.options.history], ids)
+    def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
+        return self._flags("cancel", [self.options.history, int(force)], ids)
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
         return self._flags("delete", [], ids)

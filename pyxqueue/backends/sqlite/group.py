@@ -47,6 +47,7 @@ from .schema import DELAYED, FAILED, FINISHED, HELD, PAST, READY
 
 CHUNK = 500
 """Ids in one statement, and tasks that one call forgets."""
+_HOLDS = {0: Hold.HELD, 1: Hold.CANCEL, 2: Hold.CANCEL_AGAIN, 3: Hold.KILL}
 SEEN_EVERY = 1_000
 """Ms between two notes that a consumer was heard of."""
 SILENT_FOR = 3_600_000
@@ -234,7 +235,7 @@ class Group:
                 continue
             progress = progress_bytes(extension.progress)
             changes.append((self.now + self.lease, progress, row.seq))
-            answers.append(Hold.CANCEL if row.cancelled else Hold.HELD)
+            answers.append(_HOLDS.get(row.cancelled, Hold.CANCEL))
         self.db.executemany("UPDATE task SET sort = ?, progress = coalesce(?, progress) WHERE seq = ?", changes)
         self.seen(row.consumer for row in found.values())
         return answers

@@ -117,9 +117,9 @@ class SQLiteInspector:
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
         return in_steps(ids, lambda batch: self._queue.tended(lambda group: tending.requeue(group, batch)))
 
-    def cancel(self, ids: Sequence[str]) -> Sequence[bool]:
+    def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
         def step(batch: Sequence[str]) -> Sequence[bool]:
-            return self._queue.tended(lambda group: self._capped(group, tending.cancel(group, batch)))
+            return self._queue.tended(lambda group: self._capped(group, tending.cancel(group, batch, force=force)))
 
         return in_steps(ids, step)
 

@@ -66,7 +66,7 @@ def requeue(group: Group, ids: Sequence[str]) -> list[bool]:
     return answers
 
 
-def cancel(group: Group, ids: Sequence[str]) -> list[bool]:
+def cancel(group: Group, ids: Sequence[str], *, force: bool) -> list[bool]:
     """I3: a waiting task ends here and now, the holder of a held one is told when it extends."""
     rows, answers = group.rows(ids), []
     ended: set[str] = set()
@@ -76,7 +76,8 @@ def cancel(group: Group, ids: Sequence[str]) -> list[bool]:
         if row is None or not answers[-1]:
             continue
         if row.place == HELD:
-            group.db.execute("UPDATE task SET cancelled = 1 WHERE seq = ?", (row.seq,))
+            level = "3" if force else "max(cancelled, min(2, cancelled + 1))"
+            group.db.execute(f"UPDATE task SET cancelled = {level} WHERE seq = ?", (row.seq,))  # noqa: S608 - our words
         else:
             group.end(row, FINISHED, minimal(row, TaskStatus.CANCELLED))
             ended.add(task_id)

@@ -113,13 +113,34 @@ class AdministerLaws(Contract):
         backend = harness.open()
         delivery = held(backend, I3)
         I3.same(extended(backend, delivery), Hold.HELD, "an extension before the cancellation")
-        I3.same(
-            [*backend.cancel(["a"]), *backend.cancel(["a"])], [True, True], "the cancellation of a held task, twice"
-        )
+        I3.same(list(backend.cancel(["a"])), [True], "the cancellation of a held task")
         I3.same([extended(backend, delivery) for _ in range(2)], [Hold.CANCEL] * 2, "the extensions after it")
         I3.same(info(backend, "a", I3).status, TaskStatus.STARTED, "the state of a held task that is cancelled")
         settled(backend, I3, done(delivery))
         I3.same(info(backend, "a", I3).status, TaskStatus.SUCCESS, "the state of a task that was done all the same")
+
+    def test_i3_the_holder_learns_how_it_was_asked(self, harness: Harness) -> None:
+        """A second request is another answer, a forced one too; what was asked is never taken back."""
+        backend = harness.open()
+        delivery = held(backend, I3)
+        answers = []
+        for force in (False, False, False, True, False):
+            I3.same(list(backend.cancel(["a"], force)), [True], "the cancellation of a held task")
+            answers.append(extended(backend, delivery))
+        wanted = [Hold.CANCEL, Hold.CANCEL_AGAIN, Hold.CANCEL_AGAIN, Hold.KILL, Hold.KILL]
+        I3.same(answers, wanted, "the extensions after a request, two more, a forced one and another")
+        settled(backend, I3, decided(delivery, Retry()))
+        I3.same(info(backend, "a", I3).status, TaskStatus.CANCELLED, "the state of a task that would wait again")
+        backend.requeue(["a"])
+        (again,) = take(backend)
+        I3.same(extended(backend, again), Hold.HELD, "an extension after it was made ready again")
+
+    def test_i3_a_forced_cancellation_of_a_held_task_comes_first(self, harness: Harness) -> None:
+        """It need not have been asked for before."""
+        backend = harness.open()
+        delivery = held(backend, I3)
+        I3.same(list(backend.cancel(["a"], force=True)), [True], "the forced cancellation of a held task")
+        I3.same(extended(backend, delivery), Hold.KILL, "the extension after it")
 
     def test_i3_the_holder_stops(self, harness: Harness) -> None:
         """A holder that obeys ends the task as cancelled."""

@@ -1,18 +1,19 @@
 -- Cancel tasks: a waiting one ends at once, the holder of a held one is told with its next extension.
 -- KEYS the five keys of the group, then the task key of each id
--- ARGV group, history limit, ids
+-- ARGV group, history limit, '1' to force it, ids
 -- Returns per id: 1, or 0 if it has ended or is not known.
 local keys, group, history, now, answers = slice(KEYS, 1, 5), ARGV[1], tonumber(ARGV[2]), now_ms(), {}
-for item = 3, #ARGV do
-  local id, task = ARGV[item], KEYS[3 + item]
+for item = 4, #ARGV do
+  local id, task = ARGV[item], KEYS[2 + item]
   if redis.call('EXISTS', task) == 0 then note_foreign(keys, group, task, id) end
-  local at, entry = unpack(fields_of(task, 'at', 'e'))
+  local at, entry, asked = unpack(fields_of(task, 'at', 'e', 'cancel'))
   local answer = 1
   check(keys, HISTORY)
   if not entry_id(entry or '') then at = nil end
   if at == 'live' and holder(keys, group, entry) then
     allow_writes(keys[STREAM], group)
-    redis.call('HSET', task, 'cancel', '1')
+    local level = tonumber(asked) or 0
+    redis.call('HSET', task, 'cancel', ARGV[3] == '1' and '3' or int(math.max(level, math.min(2, level + 1))))
   elseif at == 'live' then
     local fields = read(keys[STREAM], entry)
     redis.call('XDEL', keys[STREAM], entry)

@@ -1,7 +1,7 @@
 -- Start the lease of held messages anew and store their progress; never for somebody else's.
 -- KEYS the five keys of the group, then the task key of each item
 -- ARGV group, then per item: entry, consumer, id, progress ('' for none)
--- Returns per item: 0 lost, 1 held, 2 held and to be cancelled. A bare XCLAIM would steal the message from its new
+-- Returns per item: 0 lost, 1 held, 2 held and to be cancelled, 3 cancelled again, 4 to be killed. A bare XCLAIM would steal the message from its new
 -- holder, therefore the owner is checked first; XCLAIM also comes before HSET, which needs memory.
 local keys, group, answers = slice(KEYS, 1, 5), ARGV[1], {}
 for item = 0, (#ARGV - 1) / 4 - 1 do
@@ -18,7 +18,7 @@ for item = 0, (#ARGV - 1) / 4 - 1 do
       redis.call('HSET', task, 'progress', progress)
       announce(keys, channels, id)
     end
-    answer = cancelled and 2 or 1
+    answer = cancelled and 1 + math.min(3, math.max(1, tonumber(cancelled) or 1)) or 1
   end
   answers[#answers + 1] = answer
 end
