@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import PurePath
 from pickle import PicklingError, UnpicklingError
-from typing import Any
+from typing import Any, Self
 
 from .errors import ConfigurationError
 
@@ -58,6 +58,16 @@ def qualified_name(obj: object) -> str:
     if not isinstance(module, str) or not isinstance(name, str):
         raise ConfigurationError(f"{obj!r} has no module and name of its own: give it a name, or use a plain function")
     return f"{import_path(module)}.{name}"
+
+
+class Unique:
+    """Something of which there is one in a process: a copy of it is itself, as with functions."""
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
 
 
 def home_or_error(value: object, module_name: str, function: object = None) -> tuple[str, str]:

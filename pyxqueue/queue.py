@@ -19,7 +19,7 @@ from .decorator import ErrorTypes, TaskDecorator
 from .eager import EagerSession
 from .errors import AlreadyRunningError, ConfigurationError, NotRunningError
 from .habits import QUEUE_HABITS, no_attribute
-from .names import home_of, home_or_error, import_path, load
+from .names import Unique, home_of, home_or_error, import_path, load
 from .producing import Producing
 from .protocols import Broker, Inspector, ResultStore, Serializer, StoreOptions, in_one_process
 from .result import AsyncResult
@@ -48,7 +48,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class TaskQueue(Producing, Administration):
+class TaskQueue(Unique, Producing, Administration):
     """A queue of tasks on one store. Making one connects to nothing.
 
     Parameters, all optional:

@@ -12,7 +12,7 @@ from .clock import Seconds
 from .errors import ResultTimeoutError, TaskCancelledError
 from .habits import RESULT_HABITS, no_attribute
 from .message import Cancellation, Progress, Record, TaskInfo, TaskStatus
-from .names import home_or_error, load
+from .names import Unique, home_or_error, load
 from .reader import Reader
 from .reasons import known, task_error
 from .views import task_dict
@@ -22,7 +22,7 @@ R = TypeVar("R")
 _NOTHING: Any = object()
 
 
-class AsyncResult(Generic[R]):
+class AsyncResult(Unique, Generic[R]):
     """The handle of one task. It holds no connection: any number may exist, in any thread.
 
     All times are in seconds, or a `timedelta`. What is called `aget` and the like is `get` for asyncio, and so on.

@@ -19,7 +19,7 @@ from .context import TaskContext, enter, leave
 from .errors import ConfigurationError, DuplicateTaskError
 from .habits import TASK_HABITS, explains_options, no_attribute
 from .message import NAME_PATTERN
-from .names import home_or_error, load, qualified_name
+from .names import Unique, home_or_error, load, qualified_name
 from .policy import MAX_SECONDS, RetryPolicy
 from .result import AsyncResult
 
@@ -74,7 +74,7 @@ class Submit(Protocol):
     ) -> Awaitable[list[AsyncResult[Any]]]: ...
 
 
-class Task(Generic[P, R]):
+class Task(Unique, Generic[P, R]):
     """A registered function. Calling it enqueues a call and returns the handle at once."""
 
     def __init__(self, function: Callable[P, Any], name: str, options: TaskOptions, submit: Submit) -> None:
@@ -191,12 +191,6 @@ class Task(Generic[P, R]):
         """By name, as functions are pickled: whoever loads it needs the module, and finds its own task there."""
         module, name = home_or_error(self._origin, self.function.__module__, self.function)
         return _found, (module, name, self.call_options)
-
-    def __copy__(self) -> Task[P, R]:
-        return self
-
-    def __deepcopy__(self, _memo: object) -> Task[P, R]:
-        return self
 
     if not TYPE_CHECKING:  # a type checker must not think that there are more attributes
 
