@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -229,6 +231,26 @@ def test_a_full_store(server: Server, site: Site, app: App, start_tree: StartTre
     assert running.get(10) == "through"
     assert app["work"](0, "room again").get(10) == "room again"
     until(lambda: len(claiming(site.url)) == 2, "both wait for work again")
+
+
+@pytest.mark.parametrize("server", [("--maxmemory-policy", "noeviction")], indirect=True)
+def test_workers_start_in_a_full_store(server: Server, site: Site, app: App, start_tree: StartTree) -> None:
+    """They, and those that replace the dead among them, drain it; a client that is new there gets the results."""
+    handles = app["work"].map([(0, number) for number in range(20)])
+    with Redis.from_url(site.url) as client:
+        client.config_set("maxmemory", client.info("memory")["used_memory"] // 2)
+        with pytest.raises(StoreFullError):
+            app["short"]()
+        start_tree("-p", "2")
+
+        other = site.app()
+        assert [other.queue.result(handle.task_id).get(20) for handle in handles] == list(range(20))
+
+        before = claiming(site.url)
+        victim = next(iter(other.queue.get_workers().values()))["pid"]
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: len(claiming(site.url)) == 2 and claiming(site.url) != before, "another one waits for work")
+    other.queue.close()
 
 
 def _marks(site: Site) -> int:
