@@ -88,7 +88,8 @@ def _show_store(target: Target, *, as_json: bool) -> None:
     broker, place = any_queue.stores.broker, target.place(any_queue)
     assert isinstance(broker, HasQueues)
     names, complete = broker.queues(_QUEUES)
-    groups = [{"queue": name, **group} for name in names for group in _groups_of(target, name)]
+    looked_at = names if as_json else names[:_LISTED]
+    groups = [{"queue": name, **group} for name in looked_at for group in _groups_of(target, name)]
     if not groups:
         raise click.ClickException(f"there is no queue at {place}: nothing was enqueued, no worker has served one")
     store = _about(any_queue)
@@ -98,6 +99,8 @@ def _show_store(target: Target, *, as_json: bool) -> None:
     click.echo(f"queues at {place}")
     _print_facts(store)
     _print_depths([{"queue": group["queue"], "group": group["group"], **_cells(group)} for group in groups], "groups")
+    if left := len(names) - len(looked_at):
+        click.echo(f"... and {left:,} more queues: --json has them too")
     if not complete:
         click.echo("... and there may be more queues: the look at the store was cut short")
     click.echo(f"\npyxqueue info --queue {groups[0]['queue']} shows the workers of one of them")

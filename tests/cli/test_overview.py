@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 
 from pyxqueue import TaskQueue
+from pyxqueue.cli import overview
 from pyxqueue.message import Extension, Message, Progress
 
 from .conftest import Command
@@ -46,6 +47,21 @@ def test_info_lists_the_queues_of_a_store(command: Command, store: str, monkeypa
     lines = [line.split()[:3] for line in table.splitlines()]
     assert lines[-6:-2] == [["queue", "group", "ready"], ["mail", "cg", "2"], ["mail", "eu", "1"], ["shop", "cg", "1"]]
     assert "pyxqueue info --queue mail" in table
+
+
+def test_many_queues_are_cut_with_a_count(command: Command, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For people only the first are looked at, since each is a connection; JSON has all."""
+    monkeypatch.setattr(overview, "_LISTED", 3)
+    for number in range(5):
+        with closing(open_queue(store, f"customer-{number}")) as queue:
+            enqueue(queue, "r1")
+
+    shown = command("info").stdout
+
+    assert "customer-2" in shown
+    assert "customer-3" not in shown
+    assert "... and 2 more queues: --json has them too" in shown
+    assert len(json.loads(command("info", "--json").stdout)["queues"]) == 5
 
 
 def test_info_on_an_empty_store(command: Command, store: str) -> None:
