@@ -129,7 +129,7 @@ def found(hint: Any) -> set[type]:
         (None, set()),
         (Any, set()),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
 def test_classes_are_found_in(hint: Any, classes: set[type]) -> None:
     """Generics, unions, aliases, fields and the fields' fields are looked into, to the end."""

@@ -105,7 +105,7 @@ def test_other_types_are_no_keys(make: type[TaggedSerializer], key: object) -> N
         ([datetime(2024, 1, 1, tzinfo=Zone())], "value[0].tzinfo"),
         ([datetime(2024, 1, 1, tzinfo=zone_without_key())], "value[0].tzinfo"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_the_error_says_where(make: type[TaggedSerializer], value: Any, path: str) -> None:
     """The path is the expression that leads from the value to the culprit."""
