@@ -176,6 +176,7 @@ def test_a_store_of_results(full: Full) -> None:
     ("command", "said"),
     [
         ("info", "cg"),
+        ("tasks --state started", "running"),
         ("failed list", "buried"),
         ("failed retry buried", "retried: 1"),
         ("failed delete -y --all", "deleted: 1"),
