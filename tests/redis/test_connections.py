@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from redis.exceptions import RedisClusterException
 
 from pyxqueue import BrokerError, BrokerUnavailableError, ResultTimeoutError, TaskQueue
 from pyxqueue.backends.redis import Recipe, RedisBackend, open_backend
+from pyxqueue.backends.redis.connect import _KEEPALIVE
 from pyxqueue.backends.redis.listening import Channel
 from pyxqueue.ids import new_id
 from pyxqueue.message import Message
@@ -302,6 +304,17 @@ def test_connections_that_a_firewall_has_forgotten(
             backend.depth()
         for _ in range(8):
             assert backend.depth().ready == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be told to give up on a connection")
+def test_the_kernel_notices_a_dead_connection_first(proxy: Proxy, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is acknowledged, the call goes on on a new connection, and nobody sees an error."""
+    monkeypatch.setitem(_KEEPALIVE, socket.TCP_USER_TIMEOUT, 300)
+    with closing(backend_at(proxy.url)) as backend:
+        call(backend)
+        assert proxy.deafen_all()
+
+        assert call(backend) == [True]
 
 
 def test_asyncio_connections_that_a_firewall_has_forgotten(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:

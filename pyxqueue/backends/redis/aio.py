@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ...batching import batches
 from ...clock import deadline_after, is_over, seconds_left
@@ -24,7 +25,7 @@ from .connect import Recipe
 from .keys import GroupKeys
 from .reading import Groups
 from .scripts import SCRIPTS
-from .session import REPLY_TIMEOUT, Session, StaleGroups, is_of_connections, translate
+from .session import REPLY_TIMEOUT, Session, StaleGroups, has_died, is_of_connections, translate
 from .waiting import Waker, is_enough, until_look
 
 T = TypeVar("T")
@@ -159,20 +160,29 @@ class AsyncRedisProducer:
         return await asyncio.to_thread(lambda: self._session.groups) if known is None else known
 
     async def _run(self, command: Command[T]) -> T:
-        script = SCRIPTS[command.script]
-        client = await self._client()
-        call = (len(command.keys), *command.keys, *command.args)
         try:
             try:
-                reply = await client.execute_command("EVALSHA", script.sha, *call)
-            except NoScriptError:
-                reply = await client.execute_command("EVAL", script.text, *call)
+                reply = await self._call(command)
+            except RedisTimeoutError as error:
+                if not has_died(error):
+                    raise
+                self._session.link.drop_idle()
+                reply = await self._call(command)
         except Exception as error:  # noqa: BLE001 - whatever the driver raises, ours is raised instead
             if is_of_connections(error):
                 self._session.link.drop_idle()
             translated = translate(error, self._recipe)
             raise translated from translated.__cause__
         return command.parse(reply)
+
+    async def _call(self, command: Command[Any]) -> Any:
+        script = SCRIPTS[command.script]
+        client = await self._client()
+        call = (len(command.keys), *command.keys, *command.args)
+        try:
+            return await client.execute_command("EVALSHA", script.sha, *call)
+        except NoScriptError:
+            return await client.execute_command("EVAL", script.text, *call)
 
     async def _repaired(self, action: Callable[[], Awaitable[T]]) -> T:
         for _ in range(3):

@@ -6,6 +6,7 @@ Errors are told apart by class name and text together: redis-py strips the code 
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -76,6 +77,17 @@ def is_of_connections(error: Exception) -> bool:
     """Whether the other open connections are likely to end the same way: they lead to a server that was the master
     before a failover, or through a firewall that has forgotten them."""
     return isinstance(error, RedisTimeoutError) or "READONLY" in str(error) or type(error).__name__ == "ReadOnlyError"
+
+
+def has_died(error: BaseException) -> bool:
+    """Whether the kernel has given up an open connection because nothing was acknowledged. The driver tells that like
+    a server that does not answer, which is not asked again."""
+    found: BaseException | None = error
+    while found is not None and "connecting" not in str(found):
+        if isinstance(found, OSError) and found.errno == errno.ETIMEDOUT:
+            return True
+        found = found.__cause__ or found.__context__
+    return False
 
 
 class Session:
@@ -163,7 +175,21 @@ class Session:
 
     def execute(self, *args: Any) -> Any:
         """A plain Redis command."""
-        return self.guard(lambda: self.client.execute_command(*args))
+        return self._guard_repeated(lambda: self.client.execute_command(*args))
+
+    def _guard_repeated(self, call: Callable[[], T]) -> T:
+        """`guard` for what may be repeated without harm: once more, on a new connection, where the first has died."""
+
+        def twice() -> T:
+            try:
+                return call()
+            except RedisTimeoutError as error:
+                if not has_died(error):
+                    raise
+            self.link.drop_idle()
+            return call()
+
+        return self.guard(twice)
 
     def run(self, command: Command[T], seconds: float | None = None) -> T:
         """One script call; loads the script where the server does not have it. `seconds`: what the caller has left."""
@@ -176,7 +202,7 @@ class Session:
                 return client.execute_command("EVALSHA", script.sha, count, *command.keys, *command.args)
             return client.execute_command("EVAL", script.text, count, *command.keys, *command.args)
 
-        return command.parse(self.guard(call))
+        return command.parse(self._guard_repeated(call))
 
     def repaired(self, action: Callable[[], T]) -> T:
         """Do `action`; if the groups turn out to be stale, register and do it once more."""
