@@ -216,7 +216,21 @@ class RedisBackend(RedisInspector):
         rows = session.execute("XPENDING", session.keys.stream, group, "IDLE", lease, "-", "+", MAX_ITEMS)
         if rows:
             self._restore(self._orphans((row[0].decode(), row[1], "expired") for row in rows), lease)
+        if stranded := self._stranded():
+            self._restore(self._orphans((entry.decode(), "", "expired") for entry in stranded), lease)
         self._forget_consumers()
+
+    def _stranded(self) -> list[bytes]:
+        """Entries at the head of the stream that were handed out and that nobody holds, because somebody has taken the
+        holder away by hand (`XACK`, `XGROUP DELCONSUMER`): Redis would never hand them out again."""
+        session, group = self._session, self.options.group
+        stream, last = session.keys.stream, self._delivered()
+        head = session.execute("XRANGE", stream, "-", last, "COUNT", 1)
+        if not head or session.execute("XPENDING", stream, group, head[0][0], head[0][0], 1):
+            return []
+        found = session.execute("XRANGE", stream, "-", last, "COUNT", MAX_ITEMS)
+        held = {row[0] for row in session.execute("XPENDING", stream, group, "-", last, MAX_ITEMS)}
+        return [entry for entry, _fields in found if entry not in held]
 
     def _forget_consumers(self) -> None:
         session, group = self._session, self.options.group

@@ -1,6 +1,7 @@
 -- Put messages back in line whose holder is gone.
 -- KEYS the five keys of the group, then the task key of each item
 -- ARGV group, history limit, least silence in ms, then per item: entry, id, raw, consumer, charge
+--   consumer: '' for one that was handed out and has no holder at all
 --   raw: '1' for an entry that is no message, which is put back as it is
 --   charge: 'started' (it was running when its process died), 'expired' (nobody knows), 'none'
 -- Returns how many were put back. Every item is checked again: its holder may have come back since the caller looked.
@@ -9,7 +10,8 @@ local restored = 0
 for item = 0, (#ARGV - 3) / 5 - 1 do
   local entry, id, raw, consumer, charge = unpack(ARGV, 4 + item * 5, 8 + item * 5)
   local task = KEYS[6 + item]
-  if holder(keys, group, entry, min_idle) == consumer then
+  local found = holder(keys, group, entry, consumer ~= '' and min_idle or nil)
+  if (found or '') == consumer then
     check(keys, HISTORY)
     local fields, cancelled = read(keys[STREAM], entry), fields_of(task, 'cancel')[1]
     redis.call('XACK', keys[STREAM], group, entry)
