@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import inspect
 import logging
@@ -14,6 +15,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from types import BuiltinFunctionType
 
 from attrs import define, frozen
 
@@ -68,6 +70,14 @@ def check_startable() -> None:
         raise ConfigurationError(
             f"{being_imported[-1]} starts workers while it is imported for the tasks in it, and they would import it "
             "again: put queue.run() and queue.start() under `if __name__ == '__main__':`"
+        )
+    starter: object = _thread.start_new_thread
+    if not isinstance(starter, BuiltinFunctionType):
+        culprit = getattr(starter, "__module__", starter)
+        raise ConfigurationError(
+            f"{culprit} has replaced Python's threads in this process, and a worker needs real ones: "
+            "workers must not import what patches them (`monkey.patch_all()`). For tasks that wait, use "
+            "threads=, `async def`, or a patch that leaves threads alone: gevent's `monkey.patch_all(thread=False)`"
         )
 
 

@@ -202,8 +202,9 @@ class Worker:
                     late.append(job)
                 took.append(time.monotonic() - begun)
         self._pace.ran(took)
-        end = time.monotonic() + STUCK
-        self._return([job for job in late if not self.executor.submit(job, max(0.0, end - time.monotonic()))])
+        if late:
+            end = time.monotonic() + STUCK
+            self._return([job for job in late if not self.executor.submit(job, max(0.0, end - time.monotonic()))])
         for number, job in enumerate(suspects):  # alone, so that it can harm nothing else
             if not self._stopping:
                 self._wait_alone(suspects[number:])
@@ -362,12 +363,11 @@ class Worker:
 
     def _return(self, jobs: Sequence[Job]) -> None:
         """Hand back what found no place here, unless the supervisor already has: others may have one."""
-        if jobs:
-            taken = self.table.take_back([job.slot for job in jobs])
-            if taken:
-                self._insist([Settlement(holding.receipt, Return()) for holding in taken])
-            for job in jobs:
-                self._let_go(job)
+        taken = self.table.take_back([job.slot for job in jobs])
+        if taken:
+            self._insist([Settlement(holding.receipt, Return()) for holding in taken])
+        for job in jobs:
+            self._let_go(job)
 
     def _hand_back(self) -> None:
         """Return what was claimed and not started."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
 import threading
 from typing import Any
 
+import pytest
+
+from pyxqueue.errors import ConfigurationError
 from pyxqueue.worker.held import HeldTable
+from pyxqueue.worker.launch import check_startable
 from pyxqueue.worker.processes import ForkStarter, consumer_name, end_process, with_pid
 
 
@@ -17,6 +22,7 @@ class Stoppable:
 
     def __init__(self) -> None:
         self._stop = threading.Event()
+        self.broken = threading.Event()
 
     def stop(self) -> None:
         self._stop.set()
@@ -78,3 +84,36 @@ def test_what_a_worker_forks_is_an_ordinary_process() -> None:
     pid = ForkStarter(lambda consumer, table: made)("worker", HeldTable.forked(), lambda: None)
 
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_threads_that_were_replaced_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As gevent and eventlet do it: a worker on them would seem to work and run nothing."""
+    check_startable()
+
+    def start_new_thread() -> None: ...
+
+    start_new_thread.__module__ = "gevent.thread"
+    monkeypatch.setattr(_thread, "start_new_thread", start_new_thread)
+    with pytest.raises(ConfigurationError, match=r"^gevent\.thread has replaced Python's threads"):
+        check_startable()
+
+
+class Broken(Stoppable):
+    """A worker that has lost a thread, and whose other threads never end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken.set()
+        self.consumer = "broken"
+
+    def run(self) -> None:
+        threading.Event().wait()
+
+
+def test_a_process_does_not_outlive_its_worker() -> None:
+    """Whatever still runs there: the supervisor replaces it, and gives back what it held."""
+    made: Any = Broken()
+    pid = ForkStarter(lambda consumer, table: made)("worker", HeldTable.forked(), lambda: None)
+
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 1
