@@ -11,8 +11,11 @@ for item = 0, (#ARGV - 1) / 4 - 1 do
   if owner == consumer then
     local channels, cancelled, at, started = unpack(fields_of(task, 'w', 'cancel', 'at', 'started'))
     redis.call('XCLAIM', keys[STREAM], group, consumer, 0, entry, 'JUSTID')
-    if at and not started_with(started, entry) then -- until its first extension, it has been silent since it was claimed
-      redis.call('HSET', task, 'started', entry .. ' ' .. int(now_ms() - silent))
+    if not at then -- written by hand: from now on it has a task key, in which it must be found
+      redis.pcall('HSET', task, 'at', 'live', 'e', entry)
+    end
+    if not started_with(started, entry) then -- until its first extension, it has been silent since it was claimed
+      redis.pcall('HSET', task, 'started', entry .. ' ' .. int(now_ms() - silent))
     end
     if progress ~= '' then
       redis.call('HSET', task, 'progress', progress)

@@ -1,0 +1,28 @@
+"""Messages that somebody wrote to the stream by hand."""
+
+from __future__ import annotations
+
+from redis import Redis
+
+from pyxqueue.message import Extension, Hold, Progress, TaskStatus
+from pyxqueue.protocols import StoreOptions
+from pyxqueue.stores import find_store
+
+
+def test_one_that_runs_long_is_found(redis_url: str, stream_key: str) -> None:
+    """Its first renewal and its first progress make a task key of it, in which it is still found."""
+    backend = find_store(redis_url, StoreOptions(stream_key)).open()
+    backend.promote(1)
+    with Redis.from_url(redis_url) as client:
+        task_id = client.xadd(stream_key, {"name": "jobs.add"}).decode()
+    [delivery] = backend.claim("worker", 1, 0)
+
+    held = backend.extend([Extension(delivery.receipt), Extension(delivery.receipt, Progress(1, 2))])
+
+    [info] = backend.show([task_id])
+    assert held == [Hold.HELD, Hold.HELD]
+    assert info is not None
+    assert (info.status, info.worker, info.progress) == (TaskStatus.STARTED, "worker", Progress(1, 2))
+    assert info.started > 0
+    assert [task.id for task in backend.tasks(TaskStatus.STARTED)[0]] == [task_id]
+    backend.close()
