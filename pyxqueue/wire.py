@@ -138,7 +138,7 @@ def progress_from_json(data: bytes | None) -> Progress | None:
         return None
     try:
         done, total, message = msgspec.json.decode(data, type=tuple[int | float, int | float | None, str])
-    except msgspec.MsgspecError as error:
+    except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise SerializationError(f"the stored progress is damaged: {error}") from error
     return Progress(done, total, message)
 

@@ -7,7 +7,6 @@ of a batch is written with few statements, whatever its size.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from attrs import define, evolve, field
 
@@ -41,6 +40,7 @@ from .rows import (
     read_message,
     readable_record,
     record_bytes,
+    row_of,
     stored_rank,
 )
 from .schema import DELAYED, FAILED, FINISHED, HELD, PAST, READY
@@ -110,7 +110,7 @@ class Group:
         for start in range(0, len(ids), CHUNK):
             marks, values = padded(ids[start : start + CHUNK])
             sql = f"SELECT {COLUMNS} FROM task WHERE grp = ? AND id IN ({marks})"  # noqa: S608 - our own words
-            found.update((row[1], Row._make([*row, None])) for row in self.db.execute(sql, [self.key, *values]))
+            found.update((row[1], row_of(row)) for row in self.db.execute(sql, [self.key, *values]))
         return found
 
     def held(self, receipts: Sequence[str]) -> dict[str, Row]:
@@ -124,14 +124,14 @@ class Group:
         for start in range(0, len(seqs), CHUNK):
             marks, values = padded(seqs[start : start + CHUNK])
             sql = f"SELECT {COLUMNS} FROM task WHERE seq IN ({marks}) AND grp = ? AND place = {HELD}"  # noqa: S608
-            for row in map(_row, self.db.execute(sql, [*values, self.key])):
+            for row in map(row_of, self.db.execute(sql, [*values, self.key])):
                 if receipt := wanted.get((row.seq, row.rank), ""):
                     found[receipt] = row
         return found
 
     def at(self, place: int, until: int, limit: int) -> list[Row]:
         sql = f"SELECT {COLUMNS} FROM task WHERE grp = ? AND place = ? AND sort <= ? ORDER BY sort LIMIT ?"  # noqa: S608
-        return [_row(row) for row in self.db.execute(sql, (self.key, place, until, limit))]
+        return [row_of(row) for row in self.db.execute(sql, (self.key, place, until, limit))]
 
     def knows(self, ids: Sequence[str]) -> set[str]:
         """B1: of these ids, those of a task that lives, or that ended not long ago."""
@@ -344,11 +344,3 @@ def altered(row: Row, **header: int) -> Row:
 def minimal(row: Row, status: TaskStatus, error: Failure | None = None) -> Record:
     """The record of an end that nobody described."""
     return Record(row.id, status, error=error, attempt=row.attempt, worker=row.consumer, rank=row.rank)
-
-
-def _row(values: Sequence[Any]) -> Row:
-    """A row; SQLite keeps any kind of value in any column, and a header that is none counts as new."""
-    row = Row._make([*values, None])
-    if type(row.attempt) is type(row.crashes) is type(row.suspect) is type(row.returns) is int:
-        return row
-    return row._replace(attempt=1, crashes=0, suspect=0, returns=0)

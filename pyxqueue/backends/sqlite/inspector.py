@@ -16,7 +16,7 @@ from .group import CHUNK, Group
 from .location import is_there
 from .polling import Looked, traces, wait
 from .queue import Queue
-from .rows import COLUMNS, Row, info_of, padded
+from .rows import COLUMNS, Row, info_of, padded, row_of
 from .schema import DELAYED, FAILED, FINISHED, HELD, READY
 from .steps import in_steps, until_done
 
@@ -173,7 +173,7 @@ def _show(group: Group, ids: Sequence[str]) -> list[TaskInfo | None]:
     found: dict[str, TaskInfo] = {}
     for start in range(0, len(ids), CHUNK):
         marks, values = padded(ids[start : start + CHUNK])
-        for row in map(Row._make, group.db.execute(f"{_SHOWN} AND id IN ({marks})", [group.key, *values])):
+        for row in map(row_of, group.db.execute(f"{_SHOWN} AND id IN ({marks})", [group.key, *values])):
             info = info_of(row, group.now)
             if info.message is not None or info.record is not None:
                 found[row.id] = info
@@ -192,4 +192,4 @@ def _page(group: Group, place: int, state: TaskStatus | None, before: int, count
         TaskStatus.CANCELLED: "AND ended = 6",
     }.get(state, "") if state is not None else ""  # fmt: skip
     sql = f"{_SHOWN} AND place = ? AND {order} < ? {wanted} ORDER BY {order} DESC LIMIT ?"
-    return [Row._make(row) for row in group.db.execute(sql, (group.key, place, before, count))]
+    return [row_of(row) for row in group.db.execute(sql, (group.key, place, before, count))]

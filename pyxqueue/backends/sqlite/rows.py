@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from attrs import evolve
@@ -65,6 +65,21 @@ class Row(NamedTuple):
 
 
 _ENDED = {int(status): status for status in TaskStatus if status.finished}
+
+
+def row_of(values: Sequence[Any]) -> Row:
+    """A row, from all its columns or all but the last. SQLite keeps any kind of value in any column: a number that is
+    none counts as a new task's, a text that is none as empty."""
+    row = Row._make(values if len(values) == len(Row._fields) else [*values, None])
+    numbers = (row.attempt, row.crashes, row.suspect, row.returns, row.due, row.ended, row.record_end)
+    if all(type(number) is int for number in numbers) and type(row.consumer) is type(row.reason) is str:
+        return row
+    wrong = {name for name in _NUMBERS if type(getattr(row, name)) is not int}
+    wrong |= {name for name in ("consumer", "reason") if type(getattr(row, name)) is not str}
+    return row._replace(**{name: _NUMBERS.get(name, "") for name in wrong})  # type: ignore[arg-type]
+
+
+_NUMBERS = {"attempt": 1, "crashes": 0, "suspect": 0, "returns": 0, "due": 0, "ended": 0, "record_end": 0}
 COLUMNS = ", ".join(f"task.{name}" for name in Row._fields[:-1])
 
 

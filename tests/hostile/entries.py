@@ -1,0 +1,50 @@
+"""Hostile content, made from a seed: what anybody may write who may write to a store."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+RESERVED = (
+    "v", "id", "name", "body", "serializer", "attempt", "crashes", "suspect", "returns", "enqueued", "due", "expires",
+    "priority", "parent", "reply", "seal", "headers", "packed", "_id", "_reason", "_state", "_finished",
+)  # fmt: skip
+TASK_FIELDS = (
+    "at", "e", "w", "progress", "cancel", "started", "v", "state", "attempt", "value", "serializer", "seal", "error",
+    "worker", "finished", "ttl", "rank",
+)  # fmt: skip
+NASTY: tuple[bytes, ...] = (
+    b"", b"0", b"-1", b"1", b"1e308", b"-3:", b"9" * 30, b"0x10", b"nan", b"inf", b"\xff\xfe", b"\x00",
+    b"\x1b]52;c;x\x07", b"a\nb", b"\xe2\x80\xae", b"{", b"[]", b"[[],{}]", b"[[1],{}]", b'{"a":"b"}', b'{"a":1}',
+    b"[" * 3000, b"json", b"pickle", b"fuzz.good", b"fuzz.bad", b"no.such.task", b"a b", b"1-1",
+    b"18446744073709551615-1", b"live", b"parked", b"history", b"failed", b"true", b"4", b"5", b"6", b"99", b"x" * 300,
+    b"3:abc", b"3:abc3:xyz", b"0:" * 40, b"v9:key:00", b"v2:key:00",
+)  # fmt: skip
+
+
+def value(random: Random) -> bytes:
+    """One value: a nasty one, two of them in a row, or noise."""
+    match random.randrange(4):
+        case 0:
+            return random.randbytes(random.randrange(20))
+        case 1:
+            return random.choice(NASTY) + random.choice(NASTY)
+        case _:
+            return random.choice(NASTY)
+
+
+def fields(random: Random, names: tuple[str, ...]) -> dict[Any, Any]:
+    """Some fields, most with names that mean something."""
+    found: dict[Any, Any] = {}
+    for _ in range(random.randrange(1, 7)):
+        name: Any = random.choice(names) if random.random() < 0.9 else random.randbytes(3)
+        found[name] = value(random)
+    return found
+
+
+def message(random: Random) -> dict[Any, Any]:
+    """The fields of an entry: like a message, with some of it wrong, or anything."""
+    found = fields(random, RESERVED)
+    if random.random() < 0.6:
+        found = {"name": random.choice((b"fuzz.good", b"fuzz.bad", b"no.such.task")), "body": b"[[],{}]", **found}
+    return found
