@@ -27,7 +27,7 @@ def task_dict(task_id: str | bytes, info: TaskInfo, codec: Codec) -> dict[str, A
             "worker": info.worker or None,
             "update_time": info.updated // 1000,
         },
-        "data": {b"task": json.dumps(_call(info)).encode()},
+        "data": {b"task": _call_text(info).encode()},
         "progress": _progress(info.progress or (info.record.progress if info.record else None)),
     }
 
@@ -54,6 +54,13 @@ def _failure(info: TaskInfo, codec: Codec) -> str:
     return f"{record.error.type}: {record.error.message}\n{record.error.traceback}".rstrip()
 
 
+def _call_text(info: TaskInfo) -> str:
+    try:
+        return json.dumps(_call(info))
+    except RecursionError:  # Python writes less deep than is read
+        return json.dumps(_marked(info.message)) if isinstance(info.message, Message) else "{}"
+
+
 def _call(info: TaskInfo) -> dict[str, Any]:
     """What was called; a body that JSON cannot show is described by a marker."""
     message = info.message
@@ -64,10 +71,14 @@ def _call(info: TaskInfo) -> dict[str, Any]:
             args, kwargs = (
                 msgspec.json.decode(message.body, type=tuple[list[Any], dict[str, Any]]) if message.body else ([], {})
             )
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             pass
         else:
             return {"task_name": message.name, "args": args, "kwargs": kwargs}
+    return _marked(message)
+
+
+def _marked(message: Message) -> dict[str, Any]:
     marker = f"<{message.serializer}, {len(message.body)} bytes>"
     return {"task_name": message.name, "args": marker, "kwargs": marker}
 

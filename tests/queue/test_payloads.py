@@ -273,6 +273,18 @@ def test_a_call_that_is_too_large_is_not_read(side: Side, changes: dict[str, Any
         queue.result("one").get(timeout=0)
 
 
+@pytest.mark.parametrize("depth", [900, 100_000])
+def test_a_call_that_is_too_deep_can_be_looked_at(side: Side, depth: int) -> None:
+    """Somebody else wrote it; it is described instead of shown, and buried."""
+    queue = side()
+    queue.stores.broker.enqueue([Message("one", "echo", b"[[" + b"[" * depth + b"]" * depth + b"],{}]")])
+
+    assert queue.get_task("one")["data"][b"task"]
+    drain(queue)
+    assert queue.get_task("one")["info"]["state"] == TaskStatus.FAILURE
+    assert queue.get_tasks()
+
+
 def test_a_result_that_is_too_large_is_not_read(side: Side) -> None:
     """The reader's own limit counts."""
     writer, reader = side(), side(max_result=100)
