@@ -34,7 +34,7 @@ def bench() -> Bench:
 def working(bench: Bench, loop: Loop | None = None) -> Iterator[Worker]:
     """A worker with an event loop, in a thread, until the end of the block."""
     worker = bench.worker(executor=loop or Loop(20, 2, bench.registry.get))
-    thread = threading.Thread(target=worker.run)
+    thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
     try:
         yield worker
