@@ -26,23 +26,22 @@ def dropped_lines(count: int) -> logging.LogRecord:
 class QueuedLines(QueueHandler):
     """Keeps a worker's own lines for a thread that writes them."""
 
-    queue: queue.Queue[logging.LogRecord | None]
-
     def __init__(self) -> None:
-        super().__init__(queue.Queue(_LINES))
+        self.lines: queue.Queue[logging.LogRecord | None] = queue.Queue(_LINES)
+        super().__init__(self.lines)
         self.dropped = 0
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         return record  # it stays in this process
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        if self.queue.full():
+        if self.lines.full():
             self.dropped += 1
             return
         if self.dropped:
             count, self.dropped = self.dropped, 0
-            self.queue.put(dropped_lines(count))
-        self.queue.put(record)
+            self.lines.put(dropped_lines(count))
+        self.lines.put(record)
 
 
 @contextmanager
@@ -54,7 +53,7 @@ def queued_lines() -> Iterator[None]:
     relay = QueuedLines()
 
     def write() -> None:
-        while (record := relay.queue.get()) is not None:
+        while (record := relay.lines.get()) is not None:
             try:
                 direct.callHandlers(record)
             except BaseException:  # noqa: BLE001 - a handler may raise anything
@@ -68,5 +67,5 @@ def queued_lines() -> Iterator[None]:
     finally:
         log.handlers, log.propagate = handlers, propagate
         with suppress(queue.Full):
-            relay.queue.put(None, timeout=_PATIENCE)
+            relay.lines.put(None, timeout=_PATIENCE)
         thread.join(_PATIENCE)
