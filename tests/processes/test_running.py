@@ -74,7 +74,7 @@ def test_a_task_that_swallows_its_cancellation(
     site: Site, app: App, start_tree: StartTree, name: str, told: str
 ) -> None:
     """A second request is raised too; by force its process is killed, it ends as cancelled, and nobody is charged."""
-    start_tree("-p", "1")
+    start_tree("-p", "1", loop=name == "astubborn")
     handle = app[name]()
     until(lambda: site.of("start", handle.task_id), "it runs")
 
