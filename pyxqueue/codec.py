@@ -13,7 +13,7 @@ from .message import NO_HEADERS, Message, Record, Success, TaskStatus
 from .protocols import Serializer
 from .serializers.call import dumps_call, loads_call
 from .serializers.seal import Seal, SealContext
-from .wire import headers_size, message_size
+from .wire import MAX_HEADERS, headers_size, headers_to_json, message_size
 
 MAX_PAYLOAD = 1 << 20
 """Bytes; the default limit for the arguments of a call, and for a result."""
@@ -76,6 +76,10 @@ class Codec:
             raise PayloadTooLargeError(
                 f"cannot enqueue {name}: {what} need {size:,} bytes, the queue allows "
                 f"{self.max_payload:,}; pass a reference (a path, a key) or raise TaskQueue(max_payload=...)"
+            )
+        if headers and len(headers_to_json(headers)) > MAX_HEADERS:
+            raise PayloadTooLargeError(
+                f"cannot enqueue {name}: its headers need more than {MAX_HEADERS:,} bytes as JSON"
             )
         seal = ""
         if self.seal is not None:

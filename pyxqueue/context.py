@@ -13,6 +13,8 @@ from .errors import ConfigurationError, NotInTaskError
 from .message import Progress
 
 T = TypeVar("T")
+MAX_TEXT = 1_000
+"""Characters of a progress text that are kept."""
 _LARGEST = 2**53
 """Above it, a number does not keep its value in every store."""
 
@@ -37,12 +39,15 @@ class TaskContext:
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Say how far the task is. Cheap enough for a tight loop: only the last value of a moment is sent.
+        Of the text, the first 1,000 characters are kept.
 
         Raises `ConfigurationError` for what is no finite number, or no text.
         """
         if not (is_number(done) and (total is None or is_number(total)) and isinstance(message, str)):
             raise ConfigurationError(f"progress({done!r}, {total!r}, {message!r}) takes two finite numbers and a text")
-        self._report(Progress(_plain(done), None if total is None else _plain(total), without_surrogates(message)))
+        self._report(
+            Progress(_plain(done), None if total is None else _plain(total), without_surrogates(message[:MAX_TEXT]))
+        )
 
 
 _current: contextvars.ContextVar[TaskContext] = contextvars.ContextVar("pyxqueue_current_task")

@@ -9,6 +9,9 @@ There are two families. `PyxqueueError` is what the library raises at you. The *
 from __future__ import annotations
 
 from .clock import Seconds, in_seconds
+from .printable import printable, printable_lines
+
+_LONGEST = 2_048
 
 
 class PyxqueueError(Exception):
@@ -98,8 +101,10 @@ class TaskError(PyxqueueError):
 
     @property
     def error(self) -> str:
-        """The failure in one line, ``ValueError: no such user``."""
-        return f"{self.type}: {self.message}" if self.message else self.type
+        """The failure in one line, ``ValueError: no such user``, fit to be shown: what moves a cursor, or begins
+        another line, is escaped."""
+        kind = printable(self.type)
+        return f"{kind}: {printable(self.message, _LONGEST)}" if self.message else kind
 
     @property
     def exc_info(self) -> str:
@@ -108,7 +113,7 @@ class TaskError(PyxqueueError):
 
     def __str__(self) -> str:
         where = f"task {self.task_id} failed: " if self.task_id else ""
-        remote = f"\n\n{self.traceback.rstrip()}" if self.traceback else ""
+        remote = f"\n\n{printable_lines(self.traceback.rstrip(), _LONGEST)}" if self.traceback else ""
         return f"{where}{self.error}{remote}"
 
 

@@ -56,8 +56,12 @@ def message_to_fields(message: Message) -> list[bytes]:
     if message.suspect:
         flat += (b"suspect", b"1")
     if message.headers:
-        flat += (b"headers", msgspec.json.encode(dict(message.headers)))
+        flat += (b"headers", headers_to_json(message.headers))
     return flat
+
+
+def headers_to_json(headers: Mapping[str, str]) -> bytes:
+    return msgspec.json.encode(dict(headers))
 
 
 def headers_size(headers: Mapping[str, str]) -> int:
@@ -84,7 +88,18 @@ def _between(number: int, end: int) -> int:
     return number
 
 
+MAX_HEADERS = 1 << 20
+"""Bytes of a message's headers, as JSON; what has more is not read."""
+_MAX_PROGRESS = 1 << 16
 _HEADERS = msgspec.json.Decoder(dict[str, str])
+
+
+def _headers(raw: bytes) -> dict[str, str]:
+    if len(raw) > MAX_HEADERS:
+        raise ValueError(f"headers of {len(raw):,} bytes, at most {MAX_HEADERS:,} are read")
+    return _HEADERS.decode(raw)
+
+
 _READERS: dict[bytes, tuple[str, Callable[[bytes], object]]] = {
     **{name.encode(): (name, bytes.decode) for name in ("name", "serializer", "parent", "reply", "seal")},
     **{name.encode(): (name, _count) for name in ("v", "attempt", "crashes", "returns")},
@@ -92,7 +107,7 @@ _READERS: dict[bytes, tuple[str, Callable[[bytes], object]]] = {
     b"priority": ("priority", int),
     b"body": ("body", bytes),
     b"suspect": ("suspect", b"1".__eq__),
-    b"headers": ("headers", _HEADERS.decode),
+    b"headers": ("headers", _headers),
 }
 
 
@@ -136,6 +151,8 @@ def progress_from_json(data: bytes | None) -> Progress | None:
     """Read `progress_to_json`'s bytes. Raises `SerializationError`."""
     if not data:
         return None
+    if len(data) > _MAX_PROGRESS:
+        raise SerializationError(f"the stored progress has {len(data):,} bytes")
     try:
         done, total, message = msgspec.json.decode(data, type=tuple[int | float, int | float | None, str])
     except (TypeError, ValueError, msgspec.MsgspecError) as error:

@@ -6,8 +6,14 @@ import json
 import logging
 from datetime import UTC, datetime
 
+from ..worker.events import LINE
+
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
+
+
+_STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+"""What every record has; the rest was said with `extra`, such as the task's id, name and attempt."""
 
 
 class JSONFormatter(logging.Formatter):
@@ -20,6 +26,7 @@ class JSONFormatter(logging.Formatter):
             "logger": record.name,
             "pid": record.process,
             "message": record.getMessage(),
+            **{name: value for name, value in vars(record).items() if name not in _STANDARD},
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -27,15 +34,19 @@ class JSONFormatter(logging.Formatter):
 
 
 def set_up_logging(level: str | None, form: str) -> None:
-    """Log to stderr, unless the tasks' module has set logging up by itself; `level` then is that of pyxqueue only."""
+    """Log to stderr, unless the tasks' module has set logging up by itself; `level` then is that of pyxqueue only.
+
+    A module that has handlers of its own, but none on the root logger, gets our lines beside its own, and its own once.
+    """
     root = logging.getLogger()
-    if root.handlers:
+    ours = logging.getLogger("pyxqueue")
+    others = [one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger) and one.handlers]
+    if root.handlers or ours.handlers:
         if level is not None:
-            logging.getLogger("pyxqueue").setLevel(level.upper())
+            ours.setLevel(level.upper())
         return
     handler = logging.StreamHandler()
-    handler.setFormatter(
-        JSONFormatter() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    )
-    root.addHandler(handler)
-    root.setLevel((level or "info").upper())
+    handler.setFormatter(JSONFormatter() if form == "json" else logging.Formatter(LINE))
+    place = ours if others else root
+    place.addHandler(handler)
+    place.setLevel((level or "info").upper())

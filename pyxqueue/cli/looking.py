@@ -10,11 +10,15 @@ import click
 import msgspec
 
 from ..message import Message, TaskInfo
+from ..printable import printable, printable_lines
 from ..queue import TaskQueue
 from ..reasons import reason, unknown
 from ..views import task_dict
-from .output import json_option, moment, print_json, printable
+from .output import json_option, moment, print_json, showable
 from .target import Target, pass_target, target_options
+
+_LONGEST = 2_000
+"""Characters of one fact, or of a line of a traceback, that are shown."""
 
 
 @click.command()
@@ -40,9 +44,9 @@ def task(target: Target, words: Sequence[str], as_json: bool) -> None:
     for name, value in facts.items():
         if value not in (None, "", {}):
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            click.echo(f"{name:{width}}  {shown}")
+            click.echo(f"{name:{width}}  {printable(shown, _LONGEST)}")
     if traceback:
-        click.echo(f"\n{traceback.rstrip()}")
+        click.echo(f"\n{printable_lines(traceback.rstrip(), _LONGEST)}")
 
 
 def _facts(info: TaskInfo, queue: TaskQueue) -> dict[str, Any]:
@@ -66,8 +70,8 @@ def _facts(info: TaskInfo, queue: TaskQueue) -> dict[str, Any]:
         "started": moment(info.started),
         "updated": moment(info.updated),
         "worker": info.worker or None,
-        "progress": printable(shown["progress"]),
-        "result": printable(shown["info"]["value"]) if record and not record.error else None,
+        "progress": showable(shown["progress"]),
+        "result": showable(shown["info"]["value"]) if record and not record.error else None,
         "result_until": moment(record.finished + record.ttl) if record else None,
         "error": msgspec.to_builtins(record.error) if record and record.error else None,
         "reason": reason(info) or None,

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from ..message import TaskInfo
-from ..printable import printable as one_line
+from ..printable import printable
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -25,12 +25,15 @@ def json_option(command: Decorated) -> Decorated:
 
 
 def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    if not text.replace("\n", "").isprintable():
+        text = json.dumps(value, indent=2)
+    click.echo(text)
 
 
 def cut(text: str, width: int = WIDTH) -> str:
     """The text as one line of at most `width` characters; "…" stands for what is left out."""
-    text = one_line(text, width + 1)[: width + 1]
+    text = printable(text, width + 1)[: width + 1]
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
@@ -64,7 +67,7 @@ def print_some(lines: Sequence[str], limit: int, what: str) -> None:
 
 def cut_front(text: str, width: int) -> str:
     """The same, of which the end is kept: that of a task's name says most."""
-    text = one_line(text)
+    text = printable(text)
     return text if len(text) <= width else f"…{text[1 - width :]}"
 
 
@@ -93,7 +96,7 @@ def moment(ms: int) -> str | None:
         return "after the year 9999"
 
 
-def printable(value: Any) -> Any:
+def showable(value: Any) -> Any:
     """The value if JSON can show it, else a text about it."""
     try:
         json.dumps(value)

@@ -8,6 +8,7 @@ import click
 
 from .. import __version__
 from ..errors import BrokerUnavailableError, ConfigurationError, PyxqueueError
+from ..printable import printable_lines
 from .listing import tasks
 from .looking import task
 from .moving import move
@@ -50,6 +51,11 @@ class _Unreachable(click.ClickException):
     exit_code = 3
 
 
+def shown(error: PyxqueueError) -> str:
+    """The words of an error, which may hold what another program wrote."""
+    return printable_lines(str(error), 2_000)
+
+
 class _Program(click.Group):
     """Turns the errors of the library into a line on stderr and an exit code."""
 
@@ -57,11 +63,11 @@ class _Program(click.Group):
         try:
             return super().invoke(ctx)
         except ConfigurationError as error:
-            raise _Misconfigured(str(error)) from error
+            raise _Misconfigured(shown(error)) from error
         except BrokerUnavailableError as error:
-            raise _Unreachable(str(error)) from error
+            raise _Unreachable(shown(error)) from error
         except PyxqueueError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(shown(error)) from error
 
 
 @click.group(cls=_Program, epilog=_EPILOG)

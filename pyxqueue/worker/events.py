@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import TypeAlias
 
 from attrs import frozen
 
-from ..message import Aborted, Bury, Cancelled, Done, Outcome, Success, Verdict
+from ..message import Aborted, Bury, Cancelled, Done, Outcome, Refused, Retry, Return, Success, Verdict
+from ..printable import printable, printable_lines
 
 log = logging.getLogger("pyxqueue.worker")
+done = logging.getLogger("pyxqueue.worker.done")
+LONGEST_LINE = 2_000
+"""Characters of a line of a traceback that are logged."""
+
+
+def hear_logs() -> None:
+    """Let our lines be heard where workers run: a program that sets up its logging with `logging.config` silences the
+    loggers that are there already, unless it says otherwise; and without any set-up, lines had no time and no level."""
+    ours = [logging.getLogger("pyxqueue"), *logging.Logger.manager.loggerDict.values()]
+    for logger in ours:
+        if isinstance(logger, logging.Logger) and (logger.name == "pyxqueue" or logger.name.startswith("pyxqueue.")):
+            logger.disabled = False
+    if not log.hasHandlers():
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter(LINE))
+        handler.setLevel(logging.WARNING)
+        logging.getLogger("pyxqueue").addHandler(handler)
+
+
+LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+"""The form of a line in a log that nobody has set up otherwise."""
 
 
 @frozen
@@ -52,29 +75,65 @@ def tell(observer: Observer | None, event: Event) -> None:
         log.exception("the observer failed on %s", type(event).__name__)
 
 
+class Throttle:
+    """Lets some lines of a kind pass in each span of time, and counts the others."""
+
+    def __init__(self, lines: int = 20, span: float = 10.0, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._lines, self._span, self._monotonic = lines, span, monotonic
+        self._end = 0.0
+        self._passed = self._left_out = 0
+
+    def passes(self) -> tuple[bool, int]:
+        """Whether the next one passes, and how many were left out before it that nobody was told of yet."""
+        now = self._monotonic()
+        left_out = 0
+        if now >= self._end:
+            self._end = now + self._span
+            left_out, self._left_out, self._passed = self._left_out, 0, 0
+        self._passed += 1
+        passes = self._passed <= self._lines
+        self._left_out += not passes
+        return passes, left_out
+
+
+_refusals = Throttle()
+"""Messages that cannot be run come by the thousand where somebody writes them so."""
+
+
 def log_settled(event: TaskSettled) -> None:
-    """One line about a settlement; an error for what was buried."""
+    """One line about a settlement, and the traceback of a failure; an error for what was buried.
+
+    The records have `task_id`, `task_name` and `attempt`. Those of successes are of a logger of their own,
+    ``pyxqueue.worker.done``, at level DEBUG.
+    """
     name, task_id, attempt = event.task_name, event.task_id, event.attempt
+    about = {"task_id": task_id, "task_name": name, "attempt": attempt}
     if not event.accepted:
-        log.info("%s %s is not ours any more: its settlement was refused", name, task_id)
+        text = "%s %s was settled before, or is not ours any more: this settlement was refused"
+        log.info(text, name, task_id, extra=about)
     elif isinstance(event.verdict, Done):
-        log.debug("done %s %s in %.3f s, attempt %d", name, task_id, event.seconds, attempt)
+        done.debug("done %s %s in %.3f s, attempt %d", name, task_id, event.seconds, attempt, extra=about)
     else:
+        if isinstance(event.outcome, Refused):
+            passes, left_out = _refusals.passes()
+            if left_out:
+                log.error("%d more messages were refused and are kept among the failed", left_out)
+            if not passes:
+                return
         level = logging.ERROR if isinstance(event.verdict, Bury) else logging.INFO
-        log.log(level, "%s %s, attempt %d: %s", name, task_id, attempt, _story(event.outcome, event.verdict))
+        story = _story(event.outcome, event.verdict)
+        log.log(level, "%s %s, attempt %d: %s", name, task_id, attempt, story, extra=about)
 
 
 def _story(outcome: Outcome, verdict: Verdict) -> str:
     """An outcome and what follows from it, for the log."""
-    if isinstance(outcome, Aborted):
+    if isinstance(outcome, Aborted) or isinstance(verdict, Cancelled):
         return "cancelled"
-    what = f"{outcome.failure.type}: {outcome.failure.message}" if not isinstance(outcome, Success) else "done"
-    match verdict:
-        case Bury():
-            return f"{what}; kept among the failed"
-        case Cancelled():
-            return "cancelled"
-        case Done():
-            return what
-        case _:
-            return f"{what}; again in {verdict.delay / 1000:.1f} s"
+    if isinstance(outcome, Success):
+        return "done"
+    failure = outcome.failure
+    what = f"{printable(failure.type)}: {printable(failure.message)}"
+    again = f"again in {verdict.delay / 1000:.1f} s" if isinstance(verdict, Retry | Return) else ""
+    after = again or "kept among the failed"
+    traceback = printable_lines(failure.traceback.rstrip(), LONGEST_LINE)
+    return f"{what}; {after}\n{traceback}" if traceback else f"{what}; {after}"

@@ -35,6 +35,7 @@ class Keeper:
     _next_renewal: float = field(default=0.0, init=False)
     _next_promotion: float = field(default=0.0, init=False)
     failing: bool = field(default=False, init=False)
+    _failing_since: float = field(default=0.0, init=False)
     _taken: list[Holding] = field(factory=list, init=False)
     """What was taken from a stuck worker and is not handed back yet."""
     to_kill: list[tuple[HeldTable, Holding]] = field(factory=list, init=False)
@@ -52,9 +53,12 @@ class Keeper:
                 until_due = self.broker.promote(_PROMOTE_BATCH)
                 soon = until_due / 1000 if until_due >= 0 else PROMOTE_EVERY
                 self._next_promotion = now + min(PROMOTE_EVERY, max(0.001, soon))
+            if self.failing:
+                log.warning("the store is back after %.1f s: leases are renewed again", now - self._failing_since)
             self.failing = False
         except BrokerUnavailableError as error:
             if not self.failing:
+                self._failing_since = now
                 log.warning("leases cannot be renewed now: %s", error)
             self.failing = True
             self._next_renewal = self._next_promotion = now + PROMOTE_EVERY

@@ -23,7 +23,7 @@ from ..codec import Codec
 from ..errors import ConfigurationError
 from ..protocols import Broker, ResultStore
 from ..task import Registry
-from .events import Observer, log
+from .events import Observer, hear_logs, log
 from .executors import Executor, Inline, Threads
 from .held import HeldTable
 from .logwriter import log_writer
@@ -37,6 +37,8 @@ _CONCURRENCY = 100
 _THREADS = 8
 """For plain functions beside an event loop."""
 _READY = b"r"
+_NAMED = 20
+"""Tasks that the first line of the log names."""
 _IMPORT_PATIENCE = 60.0
 
 
@@ -97,6 +99,7 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
     """
     if threading.current_thread() is not threading.main_thread():
         raise ConfigurationError("queue.run() needs the main thread, where signals arrive: use queue.start()")
+    hear_logs()
     if parts.reimport is not None and not fork_is_safe():
         settings = ["child", *_flags(options)]
         start: ForkStarter | SpawnStarter = SpawnStarter([*parts.reimport, *settings])
@@ -106,9 +109,10 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
         make_table = HeldTable.forked
 
     def ready() -> None:
-        log.info(
-            "workers: %d, tasks: %d, pid of the supervisor %d", options.processes, len(parts.registry), os.getpid()
-        )
+        names = sorted(task.name for task in parts.registry)
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        told = f"{', '.join(names[:_NAMED])}{more}" or "none"
+        log.info("workers: %d, pid of the supervisor %d, tasks: %s", options.processes, os.getpid(), told)
         if not len(parts.registry):
             log.warning(
                 "the queue %r has no tasks here: what is enqueued is handed back, and fails in the end; import the "

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ..errors import BrokerError
-from .events import log
+from .events import hear_logs, log
 from .held import HeldTable
 from .lines import queued_lines
 from .worker import Worker
@@ -135,6 +135,10 @@ def serve(make: MakeWorker, name: str, table: HeldTable, supervisor: int) -> int
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    hear_logs()
+    if sys.stdout is not None:
+        with contextlib.suppress(AttributeError, ValueError):  # no text stream, or a closed one
+            sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # what a task printed outlives a kill
     worker = make(with_pid(name, os.getpid()), table)
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     if stopped:

@@ -42,7 +42,10 @@ def insist(
     failures = 0
     while True:
         try:
-            return settle(settlements)
+            answers = settle(settlements)
+            if failures:
+                log.warning("%s: the store is back, and has taken %d results", consumer, sum(answers))
+            return answers
         except BrokerUnavailableError as error:
             failures += 1
             if failures == 1:

@@ -274,8 +274,9 @@ class Supervisor:
                 del self._losses[0]
             self._unreachable = False
         except BrokerUnavailableError as error:
+            if not self._unreachable:
+                log.warning("what %s held comes back later: %s", self._losses[0].consumer, error)
             self._unreachable = True
-            log.warning("what %s held comes back later: %s", self._losses[0].consumer, error)
         except BrokerError as error:
             lost = self._losses.pop(0)
             if lost.held:
@@ -287,7 +288,9 @@ class Supervisor:
             if not child.pid:
                 continue
             if self._deadline is not None and now >= self._deadline:
+                cut_off = [holding for holding in child.table.holdings() if holding.running]
                 kill_group(child.pid)
+                log.warning("the grace is over: killed %s, which was running %s", child.consumer, _names(cut_off))
             elif child.overdue is None and (late := child.table.overdue(now)):
                 child.overdue = late[0]
                 kill_group(child.pid)

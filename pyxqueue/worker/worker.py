@@ -39,7 +39,7 @@ from ..message import (
 from ..policy import decide
 from ..protocols import Broker, ResultStore, same_store
 from ..task import Registry, TaskOptions
-from .events import Observer, TaskSettled, TaskStarted, log, log_settled, tell
+from .events import Observer, TaskSettled, TaskStarted, done, log, log_settled, tell
 from .executors import Executor, Hooks, Job
 from .held import HeldTable
 from .keeper import STUCK
@@ -173,6 +173,8 @@ class Worker:
                     self._freed.wait(_KEEP_EVERY)
                 else:
                     self._claim(min(places, slots, self._pace.limit), self.wait)
+                    if failures:
+                        log.warning("%s: the store is back", self.consumer)
                 failures = 0
             except BrokerUnavailableError as error:
                 failures += 1
@@ -194,6 +196,8 @@ class Worker:
         now = time.monotonic()
         jobs = [job for delivery in deliveries if (job := self._hold(delivery, now)) is not None]
         suspects = [job for job in jobs if job.delivery.message.suspect]
+        for job in suspects:
+            log.warning("%s has taken over task %s from a worker that is gone", self.consumer, job.delivery.message.id)
         took, late = [], []
         for job in jobs:
             if job not in suspects and not self._stopping:
@@ -317,7 +321,7 @@ class Worker:
 
     def _tell_settled(self, finished: Finished, verdict: Verdict, accepted: bool) -> None:
         message = finished.job.delivery.message
-        if self.observer is None and accepted and isinstance(verdict, Done) and not log.isEnabledFor(logging.DEBUG):
+        if self.observer is None and accepted and isinstance(verdict, Done) and not done.isEnabledFor(logging.DEBUG):
             return  # the usual case costs nothing
         name = message.name if isinstance(message, Message) else "?"
         event = TaskSettled(

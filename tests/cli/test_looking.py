@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from pyxqueue import TaskQueue
-from pyxqueue.cli.output import duration, printable
+from pyxqueue.cli.output import duration, showable
 
 from .conftest import Command, Write
 from .jobs import WORKER, claim, enqueue, fail, succeed
@@ -290,9 +290,9 @@ def test_durations_are_short(ms: int, text: str) -> None:
 
 def test_what_json_cannot_show_is_described() -> None:
     """Also an int that Python would not turn into text."""
-    assert printable({"a": [1]}) == {"a": [1]}
-    assert printable({1, 2}) == "{1, 2}"
-    assert printable(10**5000) == "<int that is too long to show>"
+    assert showable({"a": [1]}) == {"a": [1]}
+    assert showable({1, 2}) == "{1, 2}"
+    assert showable(10**5000) == "<int that is too long to show>"
 
 
 def test_help_lists_the_exit_codes(command: Command) -> None:

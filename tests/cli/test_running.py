@@ -127,7 +127,7 @@ def test_flags_come_from_the_environment_too(place: Place, stream_key: str, log:
 
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     [started] = [line for line in lines if STARTED in line["message"]]
-    assert started["message"].startswith("workers: 3, tasks: ")
+    assert started["message"].startswith("workers: 3, pid of the supervisor ")
     assert (started["level"], started["logger"]) == ("info", "pyxqueue.worker")
 
 
