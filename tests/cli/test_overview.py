@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from redis import Redis
 
 from pyxqueue import TaskQueue
+from pyxqueue.backends.sqlite.driver import best
 from pyxqueue.cli import overview
 from pyxqueue.message import Extension, Message, Progress
 
@@ -147,7 +147,7 @@ def test_a_long_list_of_groups_is_cut_with_a_count(command: Command, tmp_path: P
             for number in range(59):
                 client.hset("{shop}:meta", f"group:g{number}", f"{{shop}}:g{number}:stream")
     else:
-        with closing(sqlite3.connect(tmp_path / "queue.db")) as file, file:
+        with closing(best().connect(f"{(tmp_path / 'queue.db').as_uri()}?mode=rw")) as file:
             file.executemany(
                 "INSERT INTO consumer_group VALUES (?, 'shop', ?, 30000, 1, 0)",
                 [(1_000 + number, f"g{number}") for number in range(59)],

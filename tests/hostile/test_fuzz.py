@@ -5,7 +5,6 @@ Each storm is made from a seed, so that one that fails can be run again. The lon
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from pyxqueue import TaskQueue
+from pyxqueue.backends.sqlite.driver import best
 from pyxqueue.errors import PyxqueueError
 from pyxqueue.message import Extension, TaskStatus
 from pyxqueue.protocols import Backend
@@ -166,7 +166,8 @@ class SQLiteAttacker:
 
     def __init__(self, queue: TaskQueue, file: Path) -> None:
         self._queue = queue
-        self._connection = sqlite3.connect(file, timeout=20, isolation_level=None)
+        self._connection = best().connect(f"{file.as_uri()}?mode=rw")  # two libraries in one process damage a file
+        self._connection.execute("PRAGMA busy_timeout = 20000")
 
     def close(self) -> None:
         self._connection.close()
@@ -185,7 +186,7 @@ class SQLiteAttacker:
             sql = "UPDATE body SET fields = ? WHERE seq IN (SELECT seq FROM task WHERE id = ?)"
         else:
             sql = f"UPDATE task SET {random.choice(self.COLUMNS)} = ? WHERE id = ?"
-        self._connection.execute(sql, (anything, task_id))
+        self._connection.execute(sql, (anything, task_id))  # type: ignore[arg-type]
 
 
 def on_sqlite(file: Path, seed: int, count: int) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pyxqueue import TaskQueue
+from pyxqueue.backends.sqlite.driver import best
 from pyxqueue.errors import SerializationError
 from pyxqueue.message import Done, Message, Settlement, TaskStatus, Unreadable
 from pyxqueue.testing import drain
@@ -18,8 +19,8 @@ from .conftest import Open
 BAD_BODIES = [b"", b"\xc1", b"\x91\xc4\x01v", b"\x01", "text", 7, b"\x92\xc4\x01v\xa1x"]
 
 
-def write(file: Path, sql: str, *values: object) -> None:
-    with closing(sqlite3.connect(file)) as connection, connection:
+def write(file: Path, sql: str, *values: Any) -> None:
+    with closing(best().connect(f"{file.as_uri()}?mode=rw")) as connection:  # the library that the queue uses
         connection.execute(sql, values)
 
 

@@ -238,7 +238,8 @@ def test_the_version_chooses_the_journal_of_a_new_file(open_store: Open, file: P
     backend.lease()
     journal = backend.about()["journal"]
     backend.close()
-    assert (journal_of(file), journal) == (number, "WAL" if wal else "rollback")
+    assert (journal_of(file), journal.partition(":")[0]) == (number, "WAL" if wal else "rollback")
+    assert ("pyxqueue[sqlite]" in journal) is not wal
 
 
 def test_a_rollback_file_stays_one(open_store: Open, file: Path) -> None:
@@ -275,10 +276,22 @@ def test_a_trusted_sqlite_is_preferred() -> None:
     assert best().name == ("sqlite3" if wal_is_safe(own.version) else "apsw")
 
 
+def test_the_size_of_the_log_is_told_apart(open_store: Open, file: Path) -> None:
+    """Of a file in WAL mode, the log may be the larger part, and goes away by itself."""
+    backend = open_store(wal=True)
+    backend.enqueue([Message("a", "kit.job", bytes(1_000_000))])
+    about, log = backend.about(), file.with_name("queue.db-wal")
+    assert (about["size"], about["journal size"]) == (
+        f"{file.stat().st_size:,} bytes",
+        f"{log.stat().st_size:,} bytes",
+    )
+    assert log.stat().st_size > 1_000_000
+
+
 def test_what_there_is_to_know(open_store: Open, file: Path) -> None:
     """File, engine, journal, durability and size, in that order."""
     about = open_store(durability="full").about()
-    assert list(about) == ["file", "engine", "journal", "durability", "size"]
+    assert list(about) == ["file", "engine", "journal", "durability", "size", "journal size"]
     assert about["file"] == str(file)
     assert "power cut" in about["durability"]
     assert about["size"] == f"{file.stat().st_size:,} bytes"

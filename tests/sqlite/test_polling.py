@@ -24,7 +24,8 @@ IDS = [f"t{number:03}" for number in range(1_000)]
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread ends as soon as nobody waits."""
+    """The thread ends as soon as nobody waits, and those of earlier tests have ended."""
+    assert gone(pollers())
     monkeypatch.setattr(polling, "LINGER", 0.0)
 
 

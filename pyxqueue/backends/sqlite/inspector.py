@@ -157,16 +157,23 @@ class SQLiteInspector:
         """
         opened = self._store.about()
         path, durability = self._store.location.path, self._store.location.durability
-        names = (path, f"{path}-journal", f"{path}-wal")
-        size = sum(os.path.getsize(name) for name in names if os.path.exists(name))  # noqa: PTH110, PTH202 - str
+        rollback = "rollback: in a new file, made with pyxqueue[sqlite], a step takes half the time"
         survives = "a power cut too" if durability == "full" else "the death of every process"
         return {
             "file": path,
             "engine": self._store.opener.driver.shown,
-            "journal": "WAL" if opened.wal else "rollback",
+            "journal": "WAL" if opened.wal else rollback,
             "durability": f"{durability}: what was accepted survives {survives}",
-            "size": f"{size:,} bytes",
+            "size": f"{_size(path):,} bytes",
+            "journal size": f"{_size(f'{path}-wal' if opened.wal else f'{path}-journal'):,} bytes",
         }
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)  # noqa: PTH202 - as everywhere here, a str
+    except OSError:
+        return 0
 
 
 def _show(group: Group, ids: Sequence[str]) -> list[TaskInfo | None]:

@@ -14,6 +14,7 @@ from ...errors import ConfigurationError, StoreFileError
 from . import schema, versions
 from .driver import Connection, Driver
 from .faults import vanished
+from .libraries import refuse_other_library, watch_sqlite3
 from .location import FileSystemOf, Location, file_system_of, is_there, make_file, prepare_folder
 from .process import PROCESS, Inode
 from .trust import check_trust
@@ -52,6 +53,8 @@ class Opener:
             raise ConfigurationError(
                 f"{self.driver.shown} is too old, {versions.shown(versions.MINIMUM)} is needed: see pyxqueue[sqlite]"
             )
+        if self.driver.name == "apsw":
+            watch_sqlite3()
         with PROCESS.opening:
             prepare_folder(location, self.file_system)
             if not location.shared:
@@ -96,8 +99,8 @@ class Opener:
                 raise ConfigurationError(f"{path} is open in this process with {judged.driver}: use one driver")
             return judged.wal
         try:
-            with open(path, "rb") as file:  # noqa: PTH123 - as everywhere here, a str
-                header = file.read(_HEADER)
+            # Of a file that the program has open itself, closing another descriptor would end the locks.
+            header = self._header(path, refuse_other_library(path, inode, self.driver.name))
         except OSError as error:
             raise StoreFileError(f"{path} cannot be read: {error}") from error
         if not header:
@@ -114,6 +117,13 @@ class Opener:
                 "convert it with a fixed sqlite3 shell: PRAGMA journal_mode = DELETE"
             )
         return wal
+
+    @staticmethod
+    def _header(path: str, descriptor: int | None) -> bytes:
+        if descriptor is not None:
+            return os.pread(descriptor, _HEADER, 0)
+        with open(path, "rb") as file:  # noqa: PTH123 - as everywhere here, a str
+            return file.read(_HEADER)
 
     def _connect(self, location: Location, *, wal: bool) -> Connection:
         connection = self.driver.connect(f"{Path(location.path).as_uri()}?mode=rw")

@@ -17,9 +17,10 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from ...errors import BrokerUnavailableError, StoreFullError
+from ...errors import BrokerUnavailableError, ConfigurationError, StoreFullError
 from .driver import Connection, DriverError
 from .faults import typed, vanished
+from .libraries import Lookout
 from .location import Location
 from .opening import Opened, Opener, inode_of
 from .process import PROCESS, Inode, Judged
@@ -67,6 +68,7 @@ class Store:
         self.location = location
         self.opener = opener
         self._busy_limit = busy_limit
+        self._lookout = Lookout(location.path) if opener.driver.name == "apsw" else None
         self._chance = random.Random().random  # noqa: S311 - jitter
         # Guards all below. It is notified when a connection comes back, a fork is over, or something was written.
         self.changed = threading.Condition()
@@ -115,6 +117,8 @@ class Store:
             opened, epoch = None, self._epoch
             try:
                 opened, epoch = self._take()
+                if self._lookout is not None:
+                    self._lookout.check()
                 answer = _transaction(opened.connection, begin, work, patience)
             except DriverError as error:
                 if opened is not None:
@@ -124,9 +128,11 @@ class Store:
                 if not error.busy or patience.over():
                     raise typed(error, self.location.path) from error
                 patience.pause()
-            except BaseException:
+            except BaseException as error:
                 if opened is not None:
                     self._give_back(opened, keep=False)
+                if isinstance(error, ConfigurationError):
+                    self.close()  # what is open must be closed before it is damaged
                 raise
             else:
                 here = inode_of(self.location.path) == opened.inode
