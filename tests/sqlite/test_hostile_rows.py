@@ -61,7 +61,7 @@ def test_a_bad_header_is_failed_and_kept(file: Path, column: str, value: object)
 @pytest.mark.parametrize("value", [b"", b"\xc1", b"\x91\xc4\x01v", "text", 7])
 def test_a_bad_record_is_an_error_of_its_own(open_store: Open, file: Path, value: object) -> None:
     """Whoever asks for it learns that it is damaged; whoever looks around sees the rest."""
-    backend = open_store()
+    backend = open_store(driver=best())
     backend.enqueue([Message(name, "kit.job") for name in ("a", "b")])
     backend.settle([Settlement(delivery.receipt, Done()) for delivery in backend.claim("w", 5, 0)])
     write(file, "UPDATE task SET record = ? WHERE id = 'a'", value)
@@ -71,11 +71,12 @@ def test_a_bad_record_is_an_error_of_its_own(open_store: Open, file: Path, value
     assert [info and info.status for info in backend.show(["a", "b"])] == [TaskStatus.SUCCESS, TaskStatus.SUCCESS]
 
 
-def test_a_bad_state_or_progress_stops_nobody(open_store: Open, file: Path) -> None:
+@pytest.mark.parametrize("progress", [b"{", "text", 7, 1.5])
+def test_a_bad_state_or_progress_stops_nobody(open_store: Open, file: Path, progress: object) -> None:
     """The task is shown as waiting, without progress."""
-    backend = open_store()
+    backend = open_store(driver=best())
     backend.enqueue([Message(name, "kit.job") for name in ("a", "b")])
-    write(file, "UPDATE task SET ended = 99, progress = x'7b' WHERE id = 'a'")
+    write(file, "UPDATE task SET ended = 99, progress = ? WHERE id = 'a'", progress)
 
     page, _ = backend.tasks()
 

@@ -156,7 +156,7 @@ def progress_bytes(progress: Progress | None) -> bytes | None:
 
 def progress_of(row: Row) -> Progress | None:
     try:
-        return progress_from_json(row.progress)
+        return progress_from_json(row.progress) if isinstance(row.progress, bytes) else None
     except SerializationError:
         return None
 
