@@ -37,6 +37,13 @@ def import_path(module_name: str) -> str:
     return stem if _MODULE.fullmatch(stem) else "__main__"
 
 
+def nameless_script(task_name: str) -> str:
+    """The file that is run as a script and defines the task, if no other process can import it; else nothing."""
+    if not task_name.startswith("__main__."):
+        return ""
+    return getattr(sys.modules.get("__main__"), "__file__", None) or ""
+
+
 def home_of(value: object, first: Sequence[str]) -> tuple[str, str] | None:
     """A module that can be imported, and the name the value has in it; one of the modules `first`, if it is there."""
     for module_name in [*first, *sys.modules]:

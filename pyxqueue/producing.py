@@ -49,6 +49,7 @@ class Producing:
     def _messages(
         self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions, task_ids: Sequence[str] | None
     ) -> list[Message]:
+        self._check_servable(task)
         if task_ids is None:
             return [self._message(task, call, options, options.task_id or new_id()) for call in calls]
         return [self._message(task, call, options, one) for call, one in zip(calls, task_ids, strict=True)]
@@ -66,6 +67,9 @@ class Producing:
             headers=headers,
             parent=running_task(),
         )
+
+    def _check_servable(self, task: Task[..., Any]) -> None:
+        """Raises `ConfigurationError` for a task that no worker could ever have."""
 
     def _handles(self, messages: Sequence[Message], stores: OpenStores) -> list[AsyncResult[Any]]:
         reader = self._reader(stores)

@@ -14,12 +14,12 @@ from typing_extensions import ParamSpec
 from .administration import Administration, id_text
 from .clock import Seconds
 from .codec import MAX_PAYLOAD, Codec
-from .context import current_task
+from .context import current_task, running_task
 from .decorator import ErrorTypes, TaskDecorator
 from .eager import EagerSession
 from .errors import AlreadyRunningError, ConfigurationError, NotRunningError
 from .habits import QUEUE_HABITS, no_attribute
-from .names import Unique, home_of, home_or_error, import_path, load
+from .names import Unique, home_of, home_or_error, import_path, load, nameless_script
 from .producing import Producing
 from .protocols import Broker, Inspector, ResultStore, Serializer, StoreOptions, in_one_process
 from .result import AsyncResult
@@ -43,6 +43,8 @@ from .worker.held import HeldTable
 from .worker.launch import Started, WorkerParts, check_startable, run_workers, start_workers
 from .worker.options import DEFAULT_GRACE, DEFAULT_WAIT
 from .worker.processes import serve
+
+log = logging.getLogger("pyxqueue")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -132,6 +134,9 @@ class TaskQueue(Unique, Producing, Administration):
         self._open: OpenStores | None = None
         self._open_lock = threading.Lock()
         self._started: Started | None = None
+        self._how: WorkerOptions | None = None
+        self._served: dict[str, Callable[..., Any]] = {}
+        self._told: dict[str, Callable[..., Any]] = {}
         self._running = False
 
     def __repr__(self) -> str:
@@ -279,9 +284,26 @@ class TaskQueue(Unique, Producing, Administration):
         grace: Seconds = DEFAULT_GRACE,
     ) -> None:
         """`run` in a process of its own, with the tasks that are defined by now; returns at once. They stop with
-        `shutdown`, or when this program ends."""
+        `shutdown`, or when this program ends.
+
+        Called again after a task was defined or redefined, as in a notebook, it stops the old workers first. Raises
+        `AlreadyRunningError` where nothing has changed.
+        """
+        if self._started is not None and self._served != {task.name: task.function for task in self.registry}:
+            self.shutdown()
         options = self._worker_options(nworkers, threads, concurrency, grace)
+        self._launch(options)
+
+    def restart(self) -> None:
+        """Stop what `start` started, as `shutdown` does, and start as many anew, with the tasks that are defined by
+        now. Raises `NotRunningError`."""
+        self.shutdown()
+        assert self._how is not None
+        self._launch(self._how)
+
+    def _launch(self, options: WorkerOptions) -> None:
         self._started = start_workers(self._parts(), options)
+        self._how, self._served = options, {task.name: task.function for task in self.registry}
 
     def shutdown(self) -> None:
         """Stop what `start` started, as SIGTERM does, and wait for it. Raises `NotRunningError`."""
@@ -289,6 +311,23 @@ class TaskQueue(Unique, Producing, Administration):
             raise NotRunningError("no workers were started here: shutdown() belongs to start()")
         self._started.stop()
         self._started = None
+
+    def _check_servable(self, task: Task[..., Any]) -> None:
+        """Raises `ConfigurationError` for a task of a script that no worker could import; logs, once for each, that
+        the workers started here have another definition, or none."""
+        if self._started is not None:
+            if task.function not in (self._served.get(task.name), self._told.get(task.name)):
+                self._told[task.name] = task.function
+                log.warning(
+                    "%s was defined after its workers were started: they have an older definition, or none. "
+                    "restart() gives them this one",
+                    task.name,
+                )
+        elif (script := nameless_script(task.name)) and not (self._running or self.eager or running_task()):
+            raise ConfigurationError(
+                f"no worker can have {task.name}: {script!r} is not the name of a module. Rename the file to letters, "
+                "digits and _, such as my_tasks.py; or call queue.start() in this program before"
+            )
 
     def serve_child(
         self, consumer: str, table_fd: int, supervisor: int, threads: int | None, concurrency: int | None
@@ -336,7 +375,8 @@ class TaskQueue(Unique, Producing, Administration):
         if home is None or "__main__" in tasks:
             return None
         imports = [word for module in sorted(tasks - {home[0]}) for word in ("--import", module)]
-        return [sys.executable, "-m", "pyxqueue", "--path", sys.path[0], "--app", ":".join(home), *imports]
+        paths = [word for path in sys.path if isinstance(path, str) for word in ("--sys-path", path)]
+        return [sys.executable, "-m", "pyxqueue", *paths, "--app", ":".join(home), *imports]
 
 
 def configure_logging() -> None:

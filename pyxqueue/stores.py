@@ -18,6 +18,7 @@ from attrs import field, frozen
 from .errors import ConfigurationError
 from .offload import asynchronous
 from .protocols import AsyncProducer, Backend, Broker, Inspector, ResultStore, StoreOptions
+from .serializers.tags import is_encodable
 from .urls import scheme_of, shown
 
 URL_VARIABLE = "PYXQUEUE_URL"
@@ -85,7 +86,15 @@ def absolute(url: str) -> str:
     """A relative file is below the folder that is current now, also for whoever opens the store after a `chdir`."""
     scheme, slashes, path = url.partition(":///")
     relative = scheme == "sqlite" and path and not path.startswith(("/", ":"))
-    return f"{scheme}{slashes}{quote(os.getcwd())}/{path}" if relative else url  # noqa: PTH109 - it is put into a URL
+    if not relative:
+        return url
+    folder = os.getcwd()  # noqa: PTH109 - it is put into a URL
+    if not is_encodable(folder):
+        raise ConfigurationError(
+            f"the current folder {folder!r} has bytes in its name that are no UTF-8, so a SQLite store cannot be below "
+            f"it: work in another, or set {URL_VARIABLE} to sqlite:////absolute/path.db"
+        )
+    return f"{scheme}{slashes}{quote(folder)}/{path}"
 
 
 def _by_scheme(url: str) -> Callable[[Any, StoreOptions], Backend]:

@@ -59,12 +59,17 @@ class App:
     def __str__(self) -> str:
         return f"{self.module}:{self.queue}" if self.queue else self.module
 
-    def load(self, imports: Sequence[str] = ()) -> TaskQueue:
+    def load(self, imports: Sequence[str] = (), sys_path: Sequence[str] = ()) -> TaskQueue:
         """Import the module, and `imports`, which may have more tasks of the queue, and answer the queue.
+
+        `sys_path`: where the program that starts this process imports from, instead of the folder.
 
         Raises `ConfigurationError` if it is not there, `ImportFailed` if the code of a module fails.
         """
-        sys.path.insert(0, self.folder)
+        if sys_path:
+            sys.path[:] = sys_path
+        else:
+            sys.path.insert(0, self.folder)
         module = self._import(self.module)
         for name in imports:
             self._import(name)

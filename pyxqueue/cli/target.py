@@ -88,7 +88,7 @@ class Target:
     def load(self, app: App) -> TaskQueue:
         """The app's queue. Raises `ConfigurationError` also for a --url that it would not follow."""
         self.set_default_store()
-        queue = app.load(self.imports)
+        queue = app.load(self.imports, self.said.get("sys_path", ()))
         if "url" in self.said and queue.store is not None:
             raise ConfigurationError(f"the queue of {app} says where its store is: --url cannot change it")
         return queue
@@ -215,6 +215,7 @@ def app_options(command: Decorated) -> Decorated:
         ),
         _option("--import", "imports", metavar="MODULE", multiple=True, help="Import this too: it has more tasks."),
         _option("--app", envvar="PYXQUEUE_APP", metavar="MODULE[:QUEUE]", help="The queue of a module."),
+        _option("--sys-path", metavar="DIR", multiple=True, hidden=True),
         _option("--path", metavar="DIR", help="Where to import from.  [default: the current directory]"),
     ):
         command = option(command)

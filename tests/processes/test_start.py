@@ -150,3 +150,87 @@ if __name__ == "__main__":
     done = run(tmp_path, "script.py")
 
     assert done.stdout.split() == ["AlreadyRunningError", "AlreadyRunningError", "NotRunningError"], done.stderr
+
+
+def test_a_redefined_task(site: Site, tmp_path: Path) -> None:
+    """At a prompt, as in a notebook: the workers answer with the function they have, and who calls a newer one is told
+    so, once; a second start() and restart() take the newest."""
+    typed = head(site) + "\n"
+    for number, then in ((1, "queue.start(1)"), (2, ""), (2, "queue.start(1)"), (3, "queue.restart()")):
+        typed += f"@queue.task\ndef answer():\n    return {number}\n\n{then}\n"
+        typed += "print('answers', answer().get(20), answer().get(20))\n"
+    typed += "queue.shutdown()\n"
+
+    done = run(tmp_path, "-i", "-q", program=typed)
+
+    assert done.stdout.splitlines() == ["answers 1 1", "answers 1 1", "answers 2 2", "answers 3 3"], done.stderr
+    assert done.stderr.count("__main__.answer was defined after its workers were started") == 1
+
+
+def test_the_whole_path_is_handed_over(site: Site, tmp_path: Path) -> None:
+    """A program with threads that has edited its `sys.path`: the workers import from the same folders."""
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "one" / "tasks.py").write_text("import helper\n" + head(site).replace("a + b", "helper.plus(a, b)"))
+    (tmp_path / "two" / "helper.py").write_text("def plus(a, b):\n    return a + b\n")
+    (tmp_path / "program.py").write_text("""
+import sys, threading
+sys.path += ["one", "two"]
+from tasks import add, queue
+
+if __name__ == "__main__":
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    try:
+        queue.start(1)
+        print(add(3, 4).get(20))
+        queue.shutdown()
+    finally:
+        over.set()
+""")
+
+    done = run(tmp_path, "program.py")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "7\n", "")
+
+
+def test_a_script_whose_name_no_module_can_have(site: Site, tmp_path: Path) -> None:
+    """The call is refused, with what to do, unless this program has started workers; those have the tasks."""
+    (tmp_path / "my tasks.py").write_text(
+        head(site)
+        + """
+from pyxqueue import ConfigurationError
+
+if __name__ == "__main__":
+    try:
+        add(1, 2)
+    except ConfigurationError as error:
+        print(error)
+    print(queue.task_total())
+    queue.start(1)
+    print(add(1, 2).get(20))
+    queue.shutdown()
+"""
+    )
+
+    done = run(tmp_path, "my tasks.py")
+
+    refusal, total, answer = done.stdout.splitlines()
+    assert refusal.startswith("no worker can have __main__.add: ")
+    assert "Rename the file to letters, digits and _" in refusal
+    assert (total, answer) == ("0", "3"), done.stderr
+
+
+def test_a_folder_whose_name_is_no_text(site: Site, tmp_path: Path) -> None:
+    """The default store cannot be below it, and says so; with one elsewhere, everything runs there."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    (folder / "there.py").write_text(head(site) + "\nqueue.start(1)\nprint(add(1, 2).get(20))\nqueue.shutdown()\n")
+    (folder / "here.py").write_text("from pyxqueue import TaskQueue\nTaskQueue().task_total()\n")
+
+    there, here = run(folder, "there.py"), run(folder, "here.py")
+
+    assert there.stdout == "3\n", there.stderr
+    assert "has bytes in its name that are no UTF-8" in here.stderr
+    assert "ConfigurationError" in here.stderr

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, unquote
 from attrs import frozen
 
 from ...errors import ConfigurationError, StoreFileError
+from ...serializers.tags import is_encodable
 from ...urls import shown
 
 PRIVATE_FOLDER = ".pyxqueue"
@@ -75,7 +76,12 @@ def locate(path: str | os.PathLike[str], durability: str = "normal", *, shared: 
         raise ConfigurationError(f"durability {durability!r} is not known: it is {' or '.join(DURABILITIES)}")
     if not text or "\0" in text or Path(text).name.startswith(":memory:"):
         raise ConfigurationError(f"{text!r} is no file, which a SQLite store needs; memory:// is the store without one")
-    return Location(os.path.realpath(text), durability, os.path.abspath(text), shared)  # noqa: PTH100 - as text
+    location = Location(os.path.realpath(text), durability, os.path.abspath(text), shared)  # noqa: PTH100 - as text
+    if not is_encodable(location.path + location.named):
+        raise ConfigurationError(
+            f"{location.path!r} has bytes that are no UTF-8, and SQLite takes no such path: name a file elsewhere"
+        )
+    return location
 
 
 def prepare_folder(location: Location, file_system: FileSystemOf) -> None:
