@@ -40,6 +40,7 @@ from .stores import OpenStores, StoreSource, find_store
 from .task import Registry, Task
 from .worker import Observer, WorkerOptions
 from .worker.held import HeldTable
+from .worker.interpreter import pyxqueue_command
 from .worker.launch import Started, WorkerParts, check_startable, run_workers, start_workers
 from .worker.options import DEFAULT_GRACE, DEFAULT_WAIT
 from .worker.processes import serve
@@ -376,7 +377,7 @@ class TaskQueue(Unique, Producing, Administration):
             return None
         imports = [word for module in sorted(tasks - {home[0]}) for word in ("--import", module)]
         paths = [word for path in sys.path if isinstance(path, str) for word in ("--sys-path", path)]
-        return [sys.executable, "-m", "pyxqueue", *paths, "--app", ":".join(home), *imports]
+        return pyxqueue_command(*paths, "--app", ":".join(home), *imports)
 
 
 def configure_logging() -> None:

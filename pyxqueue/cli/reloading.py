@@ -10,13 +10,14 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from types import FrameType
 
 import click
 from attrs import define, field
+
+from ..worker.interpreter import pyxqueue_command
 
 log = logging.getLogger("pyxqueue.reload")
 
@@ -89,4 +90,4 @@ class Watcher:
 def reloading_command(app: str, folder: str, imports: Sequence[str], flags: Sequence[str]) -> list[str]:
     """The command of the workers that a `Watcher` runs."""
     more = [word for module in imports for word in ("--import", module)]
-    return [sys.executable, "-m", "pyxqueue", "--path", folder, "--app", app, *more, "worker", *flags]
+    return pyxqueue_command("--path", folder, "--app", app, *more, "worker", *flags)
