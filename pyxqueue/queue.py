@@ -39,6 +39,7 @@ from .settings import (
 from .stores import OpenStores, StoreSource, find_store
 from .task import Registry, Task
 from .worker import Observer, WorkerOptions
+from .worker.events import LINE, log_to_stderr
 from .worker.held import HeldTable
 from .worker.interpreter import pyxqueue_command
 from .worker.launch import Started, WorkerParts, check_startable, run_workers, start_workers
@@ -383,4 +384,4 @@ class TaskQueue(Unique, Producing, Administration):
 def configure_logging() -> None:
     """Show the log of a worker that a script runs, unless the script has set up logging by itself."""
     if not logging.getLogger().handlers:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        log_to_stderr(logging.Formatter(LINE), logging.INFO)

@@ -6,7 +6,7 @@ import json
 import logging
 from datetime import UTC, datetime
 
-from ..worker.events import LINE
+from ..worker.events import LINE, log_to_stderr
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
@@ -30,23 +30,19 @@ class JSONFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
+        elif record.exc_text:  # it comes from another process
+            line["exception"] = record.exc_text
         return json.dumps(line, default=str)
 
 
 def set_up_logging(level: str | None, form: str) -> None:
     """Log to stderr, unless the tasks' module has set logging up by itself; `level` then is that of pyxqueue only.
 
-    A module that has handlers of its own, but none on the root logger, gets our lines beside its own, and its own once.
+    A module that has handlers of its own, but none on the root logger, has the lines of all other loggers shown too.
     """
     root = logging.getLogger()
-    ours = logging.getLogger("pyxqueue")
-    others = [one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger) and one.handlers]
-    if root.handlers or ours.handlers:
+    if root.handlers:
         if level is not None:
-            ours.setLevel(level.upper())
+            logging.getLogger("pyxqueue").setLevel(level.upper())
         return
-    handler = logging.StreamHandler()
-    handler.setFormatter(JSONFormatter() if form == "json" else logging.Formatter(LINE))
-    place = ours if others else root
-    place.addHandler(handler)
-    place.setLevel((level or "info").upper())
+    log_to_stderr(JSONFormatter() if form == "json" else logging.Formatter(LINE), (level or "info").upper())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from logging.handlers import QueueHandler
 from typing import TypeAlias
 
 from attrs import frozen
@@ -30,6 +31,27 @@ def hear_logs() -> None:
         handler.setFormatter(logging.Formatter(LINE))
         handler.setLevel(logging.WARNING)
         logging.getLogger("pyxqueue").addHandler(handler)
+
+
+class Unheard(logging.Filter):
+    """For a handler of the root logger: lets those lines pass that no handler of a logger below it has shown."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        logger: logging.Logger | None = logging.getLogger(record.name)
+        while logger is not None and logger.parent is not None:
+            if any(not isinstance(one, logging.NullHandler | QueueHandler) for one in logger.handlers):
+                return False
+            logger = logger.parent
+        return True
+
+
+def log_to_stderr(formatter: logging.Formatter, level: str | int) -> None:
+    """Show what this program logs, where nobody has set that up; what has a handler already is not shown twice."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    handler.addFilter(Unheard())
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(level)
 
 
 LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"

@@ -43,7 +43,7 @@ class Keeper:
 
     def step(self, tables: Sequence[HeldTable]) -> float:
         """Do what is due now; answers how many seconds later it wants to be called again."""
-        now = self._monotonic()
+        now, asked = self._monotonic(), False
         try:
             if now >= self._next_renewal:
                 self._next_renewal = now + min(RENEW_EVERY, self.lease / 3000)
@@ -53,9 +53,10 @@ class Keeper:
                 until_due = self.broker.promote(_PROMOTE_BATCH)
                 soon = until_due / 1000 if until_due >= 0 else PROMOTE_EVERY
                 self._next_promotion = now + min(PROMOTE_EVERY, max(0.001, soon))
-            if self.failing:
+                asked = True
+            if self.failing and asked:
                 log.warning("the store is back after %.1f s: leases are renewed again", now - self._failing_since)
-            self.failing = False
+                self.failing = False
         except BrokerUnavailableError as error:
             if not self.failing:
                 self._failing_since = now

@@ -302,9 +302,9 @@ class Supervisor:
         for child in self._children:
             for table, holding in keeper.to_kill:
                 if child.pid and table is child.table and table.runs(holding):
-                    log.warning("task %s is cancelled by force: killing %s", holding.task_id, child.consumer)
                     child.cancelled = True
                     kill_group(child.pid)
+                    log.warning("task %s is cancelled by force: killed %s", holding.task_id, child.consumer)
         keeper.to_kill.clear()
 
     def _stop(self, signals: int) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from pyxqueue.cli.logs import JSONFormatter, set_up_logging
 from pyxqueue.message import Bury, Done, Failed, Failure, Outcome, Refused, Retry, Success, Verdict
+from pyxqueue.queue import configure_logging
 from pyxqueue.worker import events
 from pyxqueue.worker.events import TaskSettled, Throttle, hear_logs, log_settled
 
@@ -23,7 +24,7 @@ def settled(outcome: Outcome, verdict: Verdict, *, accepted: bool = True) -> Tas
 @pytest.fixture
 def restored() -> Iterator[None]:
     """Logging as it was."""
-    names = ("", "pyxqueue", "pyxqueue.worker", "shop")
+    names = ("", "pyxqueue", "pyxqueue.worker", "shop", "library")
     before = [(one, one.handlers[:], one.level, one.disabled) for one in map(logging.getLogger, names)]
     yield
     for one, handlers, level, disabled in before:
@@ -134,3 +135,25 @@ def test_the_lines_of_a_program_with_a_handler_of_its_own_are_not_doubled(capsys
     assert stream.getvalue() == "sold\n"
     assert "sold" not in (told := capsys.readouterr().err)
     assert told.endswith("INFO pyxqueue.worker: started\n")
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_handler_somewhere_else_hides_and_doubles_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Many libraries have one that does nothing; the command and `run` set up one log between them."""
+    logging.getLogger().handlers.clear()
+    logging.getLogger("library").addHandler(logging.NullHandler())
+
+    set_up_logging(None, "text")
+    configure_logging()
+    for name in ("library", "library.part", "application", "pyxqueue.worker"):
+        logging.getLogger(name).info("said")
+
+    lines = [line.split(" INFO ")[1] for line in capsys.readouterr().err.splitlines()]
+    assert lines == ["library: said", "library.part: said", "application: said", "pyxqueue.worker: said"]
+
+
+def test_a_traceback_that_was_made_elsewhere_is_in_json() -> None:
+    """As the supervisor's are, which another process writes."""
+    record = logging.makeLogRecord({"msg": "it broke", "exc_text": "Traceback: the cause"})
+
+    assert json.loads(JSONFormatter().format(record))["exception"] == "Traceback: the cause"

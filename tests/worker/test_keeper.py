@@ -245,12 +245,15 @@ def test_a_store_that_is_away(
     broker.error = BrokerUnavailableError("away")
     for _ in range(3):
         assert keeper.step([table]) == pytest.approx(PROMOTE_EVERY)
+        keeper.step([table])  # nothing is due: it asks nothing, and learns nothing
         time.now += PROMOTE_EVERY
+    assert "is back" not in caplog.text
     broker.error = None
     keeper.step([table])
 
     assert broker.extended == [["one"]]
     assert caplog.text.count("leases cannot be renewed now") == 1
+    assert caplog.text.count("the store is back after 0.6 s") == 1
 
 
 def test_a_store_that_refuses(keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable) -> None:
