@@ -141,6 +141,13 @@ def gate(path: str) -> str:
     return "through"
 
 
+def chat(text: str) -> None:
+    """Print something, and stay."""
+    print(text)  # noqa: T201
+    say("start")
+    time.sleep(1000)
+
+
 def short() -> None:
     say("start")
 
@@ -323,6 +330,7 @@ TASKS: list[tuple[Any, dict[str, Any]]] = [
     (work, {"max_crashes": 100}),
     (awork, {}),
     (gate, {}),
+    (chat, {}),
     (short, {}),
     (grandchild, {}),
     (hold_gil, {}),
