@@ -138,7 +138,7 @@ def test_a_worker_is_told_its_store(place: Place, url: str, stream_key: str) -> 
     astray = Place(place.folder, "redis://127.0.0.1:1", place.more)
 
     with astray.worker("nofork.py", "worker", "rpc", "-p", "1", "--url", url):
-        assert place.run("rpc.py").endswith(" __main__.py inline\n")
+        assert place.run("rpc.py").endswith(" -c inline\n")
 
 
 def test_a_level_keeps_lower_lines_out(place: Place, stream_key: str, log: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_program_with_threads_starts_workers_anew(place: Place, stream_key: st
     """
     write(place, stream_key, THREAD)
 
-    assert place.run("rpc.py").endswith(" __main__.py inline\n")
+    assert place.run("rpc.py").endswith(" -c inline\n")
 
 
 def test_where_nothing_may_fork_each_process_starts_anew(place: Place, stream_key: str, log: Path) -> None:
@@ -216,7 +216,7 @@ def test_where_nothing_may_fork_each_process_starts_anew(place: Place, stream_ke
     )
 
     with place.worker("nofork.py", output=log) as worker:
-        assert place.run("rpc.py") == f"{worker.pid} __main__.py thread\n"
+        assert place.run("rpc.py") == f"{worker.pid} -c thread\n"
 
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert len({line["pid"] for line in lines}) == 2
