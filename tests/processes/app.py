@@ -148,6 +148,14 @@ def chat(text: str) -> None:
     time.sleep(1000)
 
 
+def meddle() -> None:
+    """Change what belongs to the process."""
+    for number in (signal.SIGALRM, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(99))
+    sys.stdout = None
+    say("start")
+
+
 def short() -> None:
     say("start")
 
@@ -331,6 +339,7 @@ TASKS: list[tuple[Any, dict[str, Any]]] = [
     (awork, {}),
     (gate, {}),
     (chat, {}),
+    (meddle, {}),
     (short, {}),
     (grandchild, {}),
     (hold_gil, {}),

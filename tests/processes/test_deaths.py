@@ -188,6 +188,20 @@ def test_a_soft_limit(app: App, start_tree: StartTree, options: list[str], name:
     assert app["work"](0, 1).get(10) == 1
 
 
+def test_a_task_that_meddles_with_its_process(site: Site, app: App, start_tree: StartTree) -> None:
+    """The next one keeps its time limit, and the process its way to stop."""
+    tree = start_tree("-p", "1")
+    assert app["meddle"]().get(20) is None
+
+    with pytest.raises(TaskError, match="TimeLimitExceeded"):
+        app["limited"](60).get(20)
+    os.kill(tree.pid, signal.SIGTERM)
+
+    assert tree.wait(20) == 0
+    assert "task meddle has changed the handler of SIGALRM, the handler of SIGTERM" in tree.log.read_text()
+    assert "ended with 99" not in tree.log.read_text()
+
+
 def test_a_task_may_outlive_its_soft_limit(site: Site, app: App, start_tree: StartTree) -> None:
     """It is told, and once more half way to the hard limit; it may still return."""
     start_tree("-p", "1")

@@ -15,7 +15,7 @@ from typing import Self
 from .until import until
 
 ROOT = Path(__file__).parent.parent.parent
-FOREIGN = ("PYXQUEUE_URL", "PYXQUEUE_EAGER", "PYXQUEUE_LEASE")
+FOREIGN = ("PYXQUEUE_URL", "PYXQUEUE_EAGER", "PYXQUEUE_LEASE", "PYTHONUNBUFFERED")
 """Variables that would change what a test means."""
 MARK = "TEST_TREE"
 """A variable by whose value the processes of a tree are found, also those that have lost their parent."""
