@@ -35,13 +35,13 @@ class QueuedLines(QueueHandler):
         return record  # it stays in this process
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        if self.lines.full():
+        try:
+            if self.dropped:
+                self.lines.put_nowait(dropped_lines(self.dropped))
+                self.dropped = 0
+            self.lines.put_nowait(record)
+        except queue.Full:  # the place that was free a moment ago may be taken
             self.dropped += 1
-            return
-        if self.dropped:
-            count, self.dropped = self.dropped, 0
-            self.lines.put(dropped_lines(count))
-        self.lines.put(record)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pyxqueue.worker.events import log
-from pyxqueue.worker.lines import queued_lines
+from pyxqueue.worker.lines import QueuedLines, queued_lines
 from pyxqueue.worker.logwriter import LogWriter, log_writer
 from tests.support.until import until
 
@@ -122,6 +122,20 @@ def test_a_child_of_the_supervisor_logs_by_itself(handler: Blocking) -> None:
     assert os.waitpid(child, 0)[1] == 0
     assert handler.path.read_text() == "from the child\n"
     writer.stop()
+
+
+def test_one_free_place_is_not_waited_for() -> None:
+    """The word about what was dropped takes it, and the line behind that is dropped too."""
+    relay = QueuedLines()
+    line = logging.makeLogRecord({"msg": "line"})
+    for _ in range(1_001):
+        relay.enqueue(line)
+    assert relay.dropped == 1
+    relay.lines.get()
+
+    relay.enqueue(line)
+
+    assert (relay.dropped, relay.lines.qsize()) == (1, 1_000)
 
 
 def test_no_thread_of_a_worker_waits_for_the_log(handler: Blocking) -> None:
