@@ -163,6 +163,58 @@ def test_a_planted_stream_loses_no_message(
     assert backend.settle([Settlement(delivery.receipt, verdict)]) == [True]
 
 
+@pytest.mark.parametrize(
+    ("verdict", "place"),
+    [
+        (Done(), "{%s}:cg:history"),
+        (Bury("broken"), "{%s}:cg:failed"),
+        (Retry(60_000), "{%s}:cg:parked"),
+        (Retry(), "%s"),
+        (Return(), "%s"),
+    ],
+    ids=str,
+)
+def test_a_stream_without_ids_loses_no_message(
+    backend: RedisBackend, stream_key: str, client: Any, verdict: Verdict, place: str
+) -> None:
+    """One entry with the largest id, and Redis takes no more of them: what cannot be moved stays held."""
+    delivery = lend(backend)
+    client.xadd(place % stream_key, {"name": "job"}, id=f"{LAST}-{LAST}")
+
+    with pytest.raises(BrokerError, match="ID"):
+        backend.settle([Settlement(delivery.receipt, verdict)])
+
+    (info,) = backend.show(["one"])
+    assert info is not None
+    assert info.worker == "w"
+    assert isinstance(info.message, Message)
+    assert backend.extend([Extension(delivery.receipt)]) == [Hold.HELD]
+
+
+def test_nothing_is_restored_or_cancelled_into_a_stream_without_ids(
+    backend: RedisBackend, stream_key: str, client: Any
+) -> None:
+    """Each stays where it was, with its message."""
+    lend(backend)
+    backend.enqueue([Message("waiting", "job"), Message("delayed", "job", delay=60_000)])
+    for place in (stream_key, f"{{{stream_key}}}:cg:history"):
+        client.xadd(place, {"name": "job"}, id=f"{LAST}-{LAST}")
+
+    with pytest.raises(BrokerError, match="ID"):
+        backend.release("w", [])
+    for task_id in ("waiting", "delayed"):
+        with pytest.raises(BrokerError, match="ID"):
+            backend.cancel([task_id])
+
+    found = backend.show(["one", "waiting", "delayed"])
+    assert [info and (info.status, isinstance(info.message, Message)) for info in found] == [
+        (TaskStatus.STARTED, True),
+        (TaskStatus.PENDING, True),
+        (TaskStatus.PENDING, True),
+    ]
+    assert client.zrange(f"{{{stream_key}}}:cg:delayed", 0, -1) == [b"delayed"]
+
+
 def test_a_message_goes_into_all_groups_or_none(
     redis_url: str, stream_key: str, client: Any, backend: RedisBackend
 ) -> None:

@@ -15,14 +15,14 @@ for item = 4, #ARGV do
     local level = tonumber(asked) or 0
     redis.call('HSET', task, 'cancel', ARGV[3] == '1' and '3' or int(math.max(level, math.min(2, level + 1))))
   elseif at == 'live' then
-    local fields = read(keys[STREAM], entry)
+    allow_writes(keys[STREAM], group)
+    finish_cancelled(keys, task, id, read(keys[STREAM], entry), history, now)
     redis.call('XDEL', keys[STREAM], entry)
-    finish_cancelled(keys, task, id, fields, history, now)
   elseif at == 'parked' then
-    local fields = read(keys[PARKED], entry)
+    allow_writes(keys[STREAM], group)
+    finish_cancelled(keys, task, id, read(keys[PARKED], entry), history, now)
     redis.call('ZREM', keys[DELAYED], id)
     redis.call('XDEL', keys[PARKED], entry)
-    finish_cancelled(keys, task, id, fields, history, now)
   else
     answer = 0
   end

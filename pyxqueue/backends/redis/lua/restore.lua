@@ -14,8 +14,7 @@ for item = 0, (#ARGV - 3) / 5 - 1 do
   if (found or '') == consumer then
     check(keys, HISTORY)
     local fields, cancelled = read(keys[STREAM], entry), fields_of(task, 'cancel')[1]
-    redis.call('XACK', keys[STREAM], group, entry)
-    redis.call('XDEL', keys[STREAM], entry)
+    allow_writes(keys[STREAM], group)
     if fields and charge ~= 'none' and raw ~= '1' then
       if charge == 'started' or field(fields, 'suspect') == '1' then count_up(fields, 'crashes', 0) end
       set_field(fields, 'suspect', '1')
@@ -26,6 +25,8 @@ for item = 0, (#ARGV - 3) / 5 - 1 do
       put_again(keys, task, id, fields, 0, now, raw == '1')
       restored = restored + 1
     end
+    redis.call('XACK', keys[STREAM], group, entry) -- last: it is lost nowhere if Redis refuses to write it anew
+    redis.call('XDEL', keys[STREAM], entry)
   end
 end
 return restored

@@ -5,8 +5,8 @@
 --   entry, consumer, id, raw ('1' for an entry that is no message), bare ('1' for a record that was made here, because
 --   none came along), verdict, delay in ms or reason, record ttl in ms,
 --   number of record values, record values, number of follow-ups, then per follow-up: id, delay, number of values, values
--- Returns 1 or 0 per item. The first write of an item is XACK, which Redis allows when it is out of memory; the
--- writes behind it are then allowed too, so that finished work can always be recorded.
+-- Returns 1 or 0 per item. A message is written to where it goes before it leaves the stream, so that a write that Redis
+-- refuses (of an entry, where a stream has no ids left) loses nothing. Memory may be short: finished work is recorded.
 local keys, group, history, now = slice(KEYS, 1, 5), ARGV[1], tonumber(ARGV[2]), now_ms()
 local meta, answers, key, arg = KEYS[6], {}, 7, 3
 
@@ -25,8 +25,6 @@ local function apply(task, apart, entry, id, raw, bare, verdict, detail, ttl, re
   end
   local cancelled = again and fields_of(task, 'cancel')[1]
   local fields = read(keys[STREAM], entry)
-  redis.call('XACK', keys[STREAM], group, entry)
-  redis.call('XDEL', keys[STREAM], entry)
   if again and fields and not raw then
     if verdict == 'retry' then
       count_up(fields, 'attempt', 1)
@@ -53,8 +51,11 @@ local function apply(task, apart, entry, id, raw, bare, verdict, detail, ttl, re
     local ended = finish(keys, task, id, fields, 'history', {'_state', state}, record, ttl, history, now, apart)
     if state == '4' then note_failure(meta, group, ended) end
   end
+  redis.call('XACK', keys[STREAM], group, entry)
+  redis.call('XDEL', keys[STREAM], entry)
 end
 
+allow_writes(keys[STREAM], group)
 while arg <= #ARGV do
   local entry, consumer, id, raw, bare, verdict, detail, ttl = unpack(ARGV, arg, arg + 7)
   local size = tonumber(ARGV[arg + 8])
