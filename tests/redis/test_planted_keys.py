@@ -314,6 +314,18 @@ def test_a_planted_stream_of_our_own_group_is_replaced(redis_url: str, stream_ke
     assert client.xlen(stream_key) == 1
 
 
+@pytest.mark.parametrize("name", [b"", b"x\x1b\n", b"\xff", b"a b", b"x" * 65], ids=repr)
+def test_what_is_no_group_does_not_take_the_place_of_the_first(
+    redis_url: str, stream_key: str, client: Any, name: bytes
+) -> None:
+    """The first group reads what others write by hand, at the queue's own key."""
+    client.hset(f"{{{stream_key}}}:meta", b"group:" + name, stream_key)
+    client.xadd(stream_key, {"name": "job"})
+
+    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key))) as backend:
+        assert len(backend.claim("w", 5, 0)) == 1
+
+
 def test_only_channels_of_the_queue_are_told(backend: RedisBackend, stream_key: str, client: Any) -> None:
     """Whoever writes a task's key cannot make workers publish elsewhere."""
     delivery = lend(backend)

@@ -21,7 +21,8 @@ else -- there is none yet, or it was not written by us
   stream = KEYS[2]
   local all = redis.call('HGETALL', meta)
   for i = 1, #all, 2 do
-    if string.sub(all[i], 1, 6) == 'group:' and all[i + 1] == KEYS[2] then stream = KEYS[3] end
+    local name = string.match(all[i], '^group:([%w_.@-]+)$') -- others are no groups: nobody will ever read there
+    if name and #name <= 64 and all[i + 1] == KEYS[2] then stream = KEYS[3] end
   end
 end
 if not is_there() then redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM') end
