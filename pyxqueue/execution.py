@@ -19,7 +19,7 @@ from attrs import define
 from .codec import Codec
 from .context import TaskContext, enter
 from .errors import ArgumentError, PayloadTooLargeError, SealError, SerializationError, TimeLimitExceeded
-from .failures import failure_of, outcome_of
+from .failures import MAX_MESSAGE, failure_of, outcome_of
 from .message import Delivery, Failure, Message, Outcome, Progress, Refused, Unreadable, Unserved
 from .policy import admit
 from .task import Registry, Task, TaskOptions, check_call
@@ -164,11 +164,11 @@ def prepare(
         args, kwargs = codec.open_call(message)
         check_call(task, args, kwargs)
     except ArgumentError as error:  # a worker of another release may have the function they are for
-        return Unserved(Failure("ArgumentError", str(error)))
+        return Unserved(Failure("ArgumentError", str(error)[:MAX_MESSAGE]))
     except SerializationError as error:
         kinds = (SealError, PayloadTooLargeError)
         kind = next((one.__name__ for one in kinds if isinstance(error, one)), "SerializationError")
-        return Refused(Failure(kind, str(error)))
+        return Refused(Failure(kind, str(error)[:MAX_MESSAGE]))
     except BaseException as error:  # noqa: BLE001 - a serializer's hooks are the user's code
         failure = failure_of(error)
         return Refused(Failure("SerializationError", f"decoding raised {failure.type}: {failure.message}"))

@@ -23,7 +23,7 @@ def outcome_of(error: BaseException, options: TaskOptions, ours: str = "") -> Ou
         return _outcome(error, options, ours)
     except BaseException as broken:  # noqa: BLE001 - the code of a user's exception class ran, and may do anything
         text = f"<cannot be shown: {type(broken).__name__} in its own code>"
-        return Failed(Failure(type(error).__qualname__, text), exception=error)
+        return Failed(Failure(type(error).__qualname__[:MAX_MESSAGE], text), exception=error)
 
 
 def _outcome(error: BaseException, options: TaskOptions, ours: str) -> Outcome:
@@ -76,7 +76,8 @@ def failure_of(error: BaseException, ours: str = "") -> Failure:
 
 def _name(error: BaseException) -> str:
     kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return without_surrogates(name[:MAX_MESSAGE])
 
 
 def _line(error: BaseException) -> str:

@@ -90,6 +90,11 @@ def _between(number: int, end: int) -> int:
 
 MAX_HEADERS = 1 << 20
 """Bytes of a message's headers, as JSON; what has more is not read."""
+MAX_NAME = 4_096
+"""Bytes of any other text in a header."""
+_MAX_ERROR = 1 << 18
+_ID_AND_MORE = 65
+"""Bytes of an id that are looked at: one more than it may have."""
 _MAX_PROGRESS = 1 << 16
 _HEADERS = msgspec.json.Decoder(dict[str, str])
 
@@ -100,8 +105,14 @@ def _headers(raw: bytes) -> dict[str, str]:
     return _HEADERS.decode(raw)
 
 
+def _text(raw: bytes) -> str:
+    if len(raw) > MAX_NAME:
+        raise ValueError(f"a text of {len(raw):,} bytes, at most {MAX_NAME:,} are read")
+    return raw.decode()
+
+
 _READERS: dict[bytes, tuple[str, Callable[[bytes], object]]] = {
-    **{name.encode(): (name, bytes.decode) for name in ("name", "serializer", "parent", "reply", "seal")},
+    **{name.encode(): (name, _text) for name in ("name", "serializer", "parent", "reply", "seal")},
     **{name.encode(): (name, _count) for name in ("v", "attempt", "crashes", "returns")},
     **{name.encode(): (name, _time) for name in ("enqueued", "due", "expires")},
     b"priority": ("priority", int),
@@ -117,10 +128,10 @@ def message_from_fields(fields: Fields, fallback_id: str) -> Message | Unreadabl
     `fallback_id` names an entry without a (valid) id of its own, unless it says in ``_id`` how it was known before.
     """
     if b"_id" in fields:
-        known = fields[b"_id"].decode("ascii", "replace")
+        known = fields[b"_id"][:_ID_AND_MORE].decode("ascii", "replace")
         fallback_id = known if ID_PATTERN.fullmatch(known) else fallback_id
         fields = {name: value for name, value in fields.items() if name != b"_id"}
-    raw_id = fields.get(b"id", b"").decode("ascii", "replace")
+    raw_id = fields.get(b"id", b"")[:_ID_AND_MORE].decode("ascii", "replace")
     task_id = raw_id if ID_PATTERN.fullmatch(raw_id) else fallback_id
     try:
         if (version := int(fields.get(b"v", b"1"))) > WIRE_VERSION:
@@ -197,16 +208,18 @@ def record_from_fields(task_id: str, fields: Fields) -> Record | None:
             )
         error = None
         if raw := fields.get(b"error"):
+            if len(raw) > _MAX_ERROR:
+                raise ValueError(f"a failure of {len(raw):,} bytes, at most {_MAX_ERROR:,} are read")
             error = Failure(*msgspec.json.decode(raw, type=tuple[str, str, str]))
         return Record(
             id=task_id,
             status=TaskStatus(int(fields[b"state"])),
             value=fields.get(b"value", b""),
-            serializer=fields.get(b"serializer", b"json").decode(),
-            seal=fields.get(b"seal", b"").decode(),
+            serializer=_text(fields.get(b"serializer", b"json")),
+            seal=_text(fields.get(b"seal", b"")),
             error=error,
             attempt=int(fields.get(b"attempt", b"1")),
-            worker=fields.get(b"worker", b"").decode(),
+            worker=_text(fields.get(b"worker", b"")),
             finished=int(fields.get(b"finished", b"0")),
             progress=progress_from_json(fields.get(b"progress")),
             ttl=int(fields.get(b"ttl", b"0")),

@@ -37,6 +37,7 @@ from ..message import (
     Verdict,
 )
 from ..policy import decide
+from ..printable import printable
 from ..protocols import Broker, ResultStore, same_store
 from ..task import Registry, TaskOptions
 from .events import Observer, TaskSettled, TaskStarted, done, log, log_settled, tell
@@ -225,7 +226,7 @@ class Worker:
             )
         except Exception as error:  # noqa: BLE001 - logged, and the reason why the message is buried
             log.exception("%s cannot hold the message %s", self.consumer, message.id)
-            verdict = Bury(f"no worker can hold it: {error}")
+            verdict = Bury(printable(f"no worker can hold it: {error}"))
             record = self._record(Job(delivery, -1), Aborted(), verdict, _DEFAULTS)
             self.broker.settle([Settlement(delivery.receipt, verdict, record)])
             return None
@@ -302,7 +303,7 @@ class Worker:
             return self._decided(finished)
         except BaseException as error:  # noqa: BLE001 - logged, and the reason why the message is buried
             log.exception("the outcome of %s cannot be settled", finished.job.delivery.message.id)
-            verdict = Bury(f"its outcome cannot be settled: {error!r}")
+            verdict = Bury(printable(f"its outcome cannot be settled: {error!r}"))
             record = self._record(Job(finished.job.delivery, finished.job.slot), Aborted(), verdict, _DEFAULTS)
             return Settlement(finished.job.delivery.receipt, verdict, record)
 

@@ -1,0 +1,94 @@
+"""What anybody may have written is measured before it is read."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyxqueue.errors import SerializationError
+from pyxqueue.execution import prepare
+from pyxqueue.failures import MAX_MESSAGE, failure_of
+from pyxqueue.message import Delivery, Message, Refused, TaskStatus, Unreadable, Unserved
+from pyxqueue.queue import TaskQueue
+from pyxqueue.wire import MAX_NAME, message_from_fields, record_from_fields
+
+LONG = b"x" * (MAX_NAME + 1)
+
+
+@pytest.mark.parametrize("name", ["name", "serializer", "parent", "reply", "seal", "id", "_id"])
+def test_a_long_text_in_a_header_is_not_read(name: str) -> None:
+    """The entry is kept as it is; what says why does not repeat it."""
+    fields = {b"name": b"job", name.encode(): LONG}
+
+    found = message_from_fields(fields, "known")
+
+    assert found.id == "known"
+    if name == "_id":
+        assert found == Message("known", "job")
+    else:
+        assert isinstance(found, Unreadable)
+        assert found.fields == fields
+        assert len(found.reason) < 100
+
+
+@pytest.mark.parametrize("name", ["name", "serializer", "parent", "reply", "seal"])
+def test_a_text_of_usual_length_is_read(name: str) -> None:
+    """Up to the limit, but for a name, which has its own."""
+    text = b"x" * (200 if name == "name" else MAX_NAME)
+
+    assert isinstance(message_from_fields({b"name": b"job", name.encode(): text}, "known"), Message)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("serializer", LONG),
+        ("seal", LONG),
+        ("worker", LONG),
+        ("error", b'["a","%s",""]' % (b"x" * (1 << 18))),
+        ("progress", b'[1,2,"%s"]' % (b"x" * (1 << 16))),
+    ],
+    ids=["serializer", "seal", "worker", "error", "progress"],
+)
+def test_a_long_text_in_a_record_is_not_read(name: str, value: bytes) -> None:
+    """The result is said to be damaged, or not to be there."""
+    with pytest.raises(SerializationError) as caught:
+        record_from_fields("one", {b"v": b"1", b"state": b"%d" % TaskStatus.FAILURE, name.encode(): value})
+
+    assert len(str(caught.value)) < 200
+
+
+def test_the_longest_failure_can_be_read() -> None:
+    """Also if each of its characters needs six bytes, and its class has no bounds."""
+    error = type("E" * 100_000, (Exception,), {})("\x00" * 100_000)
+    failure = failure_of(error)
+
+    record = record_from_fields(
+        "one",
+        {
+            b"v": b"1",
+            b"state": b"4",
+            b"error": b"[%s]" % b",".join(_json(one) for one in (failure.type, failure.message, failure.message * 4)),
+        },
+    )
+
+    assert record is not None
+    assert record.error is not None
+    assert record.error.type == failure.type
+    assert len(failure.type) == MAX_MESSAGE
+
+
+def _json(text: str) -> bytes:
+    return b'"' + b"".join(b"\\u%04x" % ord(one) for one in text) + b'"'
+
+
+@pytest.mark.parametrize("body", [b'[[],{"%s":1}]', b'[[{"!%s":1}],{}]', b'[["%s"],{}]'], ids=["name", "tag", "value"])
+def test_what_refuses_a_call_does_not_repeat_it(body: bytes) -> None:
+    """A name or a tag that somebody has chosen may be as long as a payload."""
+    queue = TaskQueue("memory://", stream_key="limits")
+    queue.task(name="job")(lambda: None)
+    message = Message("one", "job", body % (b"x" * 100_000))
+
+    outcome = prepare(Delivery(message, "r", 1), queue.registry, queue.codec, lambda _progress: None)
+
+    assert isinstance(outcome, Refused | Unserved)
+    assert len(outcome.failure.message) <= MAX_MESSAGE
