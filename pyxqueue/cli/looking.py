@@ -10,10 +10,11 @@ import click
 import msgspec
 
 from ..message import Message, TaskInfo
-from ..printable import printable, printable_lines
+from ..printable import printable
 from ..queue import TaskQueue
 from ..reasons import reason, unknown
 from ..views import task_dict
+from ..worker.events import indented
 from .output import json_option, moment, print_json, showable
 from .target import Target, pass_target, target_options
 
@@ -46,7 +47,7 @@ def task(target: Target, words: Sequence[str], as_json: bool) -> None:
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             click.echo(f"{name:{width}}  {printable(shown, _LONGEST)}")
     if traceback:
-        click.echo(f"\n{printable_lines(traceback.rstrip(), _LONGEST)}")
+        click.echo(f"\n{indented(traceback)}")
 
 
 def _facts(info: TaskInfo, queue: TaskQueue) -> dict[str, Any]:

@@ -157,5 +157,10 @@ def _story(outcome: Outcome, verdict: Verdict) -> str:
     what = f"{printable(failure.type)}: {printable(failure.message)}"
     again = f"again in {verdict.delay / 1000:.1f} s" if isinstance(verdict, Retry | Return) else ""
     after = again or "kept among the failed"
-    traceback = printable_lines(failure.traceback.rstrip(), LONGEST_LINE)
-    return f"{what}; {after}\n{traceback}" if traceback else f"{what}; {after}"
+    return f"{what}; {after}\n{indented(failure.traceback)}" if failure.traceback else f"{what}; {after}"
+
+
+def indented(traceback: str) -> str:
+    """A traceback as it stands below a line of the log: the text of an exception, which is part of it, may have lines
+    that look like those of a log, and none of them begins where one does."""
+    return "\n".join(f"  {line}" for line in printable_lines(traceback.rstrip(), LONGEST_LINE).split("\n"))

@@ -27,7 +27,7 @@ from ..execution import AsyncLimit, end_fork
 from ..failures import outcome_of
 from ..message import Aborted, Success
 from ..task import Task, TaskOptions
-from .events import log
+from .events import indented, log
 from .executors import Hooks, Job, Load, Threads
 from .limits import Interrupter
 from .pace import Ahead
@@ -171,7 +171,8 @@ class Loop:
         callback = _callback(frame for frame, _ in traceback.walk_tb(error.__traceback__))
         job, helper = _owner_of(callback), getattr(getattr(callback, "_callback", None), "__self__", None)
         if (run := self._runs.get(job)) is None:
-            log.error("%s raised %s on the event loop, which goes on", _what(job), type(error).__name__, exc_info=error)
+            text = indented("".join(traceback.format_exception(error)))
+            log.error("%s raised %s on the event loop, which goes on\n%s", _what(job), type(error).__name__, text)
             return
         run.exits.append((error, helper if isinstance(helper, asyncio.Task) else None))
         self._loop.call_later(_MOMENT, self._fail, run)

@@ -175,7 +175,7 @@ def test_task_shows_why_it_failed(queue: TaskQueue, command: Command) -> None:
     shown = command("task", "f1").stdout
 
     assert "ValueError: no f1" in shown
-    assert shown.endswith("\n\nTraceback: in jobs.py\n")
+    assert shown.endswith("\n\n  Traceback: in jobs.py\n")
 
 
 def test_an_unknown_task_is_an_error(queue: TaskQueue, command: Command) -> None:

@@ -34,14 +34,14 @@ def restored() -> Iterator[None]:
 
 def test_a_failure_has_its_traceback_and_no_line_is_forged(caplog: pytest.LogCaptureFixture) -> None:
     """What a task raised is one line, and its traceback lines of their own; what moves a cursor is shown as it is."""
-    failure = Failure("ValueError", "no\nERROR forged\x1b[2J", "Traceback\n  File\x1b[0m\nValueError: no")
+    failure = Failure("ValueError", "no\nERROR forged\x1b[2J", "Traceback\n  File\x1b[0m\nValueError: no\nERROR forged")
 
     log_settled(settled(Failed(failure), Bury("x")))
 
     (record,) = caplog.records
     text = record.getMessage().splitlines()
     assert text[0] == (r"shop.sell id-1, attempt 2: ValueError: no\nERROR forged\x1b[2J; kept among the failed")
-    assert text[1:] == ["Traceback", r"  File\x1b[0m", "ValueError: no"]
+    assert text[1:] == ["  Traceback", r"    File\x1b[0m", "  ValueError: no", "  ERROR forged"]
     assert (record.task_id, record.task_name, record.attempt) == ("id-1", "shop.sell", 2)  # type: ignore[attr-defined]
 
 
