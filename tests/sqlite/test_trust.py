@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pyxqueue import TaskQueue
 from pyxqueue.backends.sqlite import open_backend
 from pyxqueue.backends.sqlite.trust import intruders
 from pyxqueue.errors import ConfigurationError, StoreFileError
@@ -129,3 +130,13 @@ def test_shared_is_yes_or_no() -> None:
     """Anything else is a mistake."""
     with pytest.raises(ConfigurationError, match="it is yes or no"):
         open_backend("sqlite:///q.db?shared=1", StoreOptions())
+
+
+@pytest.mark.parametrize("shared", ["", "?shared=yes"])
+def test_a_pipe_in_the_place_of_the_file_is_refused(tmp_path: Path, shared: str) -> None:
+    """It would be waited for without an end: whoever may write in a shared folder can put one there."""
+    os.mkfifo(tmp_path / "queue.db")
+    queue = TaskQueue(f"sqlite:///{tmp_path}/queue.db{shared}", stream_key="q")
+
+    with closing(queue), pytest.raises(StoreFileError, match="and no file"):
+        queue.stores.broker.lease()

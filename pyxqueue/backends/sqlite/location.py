@@ -99,6 +99,8 @@ def prepare_folder(location: Location, file_system: FileSystemOf) -> None:
             raise ConfigurationError(f"the folder {folder} {what}, or name another file")
         if Path(location.path).is_dir():
             raise StoreFileError(f"{location.path} is a folder: name a file in it")
+        if Path(location.path).exists() and not Path(location.path).is_file():  # opening a pipe would never end
+            raise StoreFileError(f"{location.path} is a pipe, a socket or a device, and no file: name another one")
     except OSError as error:
         raise StoreFileError(f"{location.path} cannot be reached: {error}") from error
     kind = file_system(str(folder))
