@@ -31,6 +31,7 @@ from pyxqueue.message import (
 )
 from pyxqueue.protocols import DEFAULT_LEASE, StoreOptions
 from pyxqueue.testing import drain
+from tests.support.until import until
 
 LAST = "18446744073709551615"
 """The largest number in an entry's id."""
@@ -312,6 +313,31 @@ def test_a_planted_stream_of_our_own_group_is_replaced(redis_url: str, stream_ke
         assert fresh.enqueue([Message("one", "job")]) == [True]
     assert not client.exists(f"{stream_key}-other")
     assert client.xlen(stream_key) == 1
+
+
+@pytest.mark.parametrize("end", [Done(), Bury("broken"), Retry(), Return(60_000), "released"], ids=str)
+@pytest.mark.parametrize("delay", [0, 1])
+@pytest.mark.parametrize("name", ["id", "_id"])
+def test_a_copy_in_the_stream_takes_no_task_away(
+    backend: RedisBackend, stream_key: str, client: Any, *, end: Verdict | str, delay: int, name: str
+) -> None:
+    """An entry with the id of a message that waits: whatever becomes of it, the message runs."""
+    client.xadd(stream_key, {name: "one", "name": "job"} if name == "id" else {name: "one"})
+    backend.enqueue([Message("one", "job", b"accepted", delay=delay)])
+    (copy,) = backend.claim("w", 1, 0)
+    assert copy.message.id == "one"
+
+    if isinstance(end, str):
+        backend.release("w", ["one"])
+    else:
+        assert backend.settle([Settlement(copy.receipt, end)]) == [False]
+
+    until(lambda: backend.promote(5) or client.zcard(f"{{{stream_key}}}:cg:delayed") == 0, "it is due")
+    (delivery,) = backend.claim("w", 5, 0)
+    assert isinstance(delivery.message, Message)
+    assert delivery.message.body == b"accepted"
+    assert backend.settle([Settlement(delivery.receipt, Done())]) == [True]
+    assert client.xlen(stream_key) == 0
 
 
 @pytest.mark.parametrize("name", [b"", b"x\x1b\n", b"\xff", b"a b", b"x" * 65], ids=repr)

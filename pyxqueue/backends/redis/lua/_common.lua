@@ -278,3 +278,10 @@ local function note_foreign(keys, group, task, id)
     redis.pcall('HSET', task, 'at', 'live', 'e', id)
   end
 end
+
+-- Whether the entry has the id of a task whose own message waits elsewhere or is held: somebody has written a copy into the
+-- stream. As with `enqueue`, an id that is there again changes nothing: the copy goes, whatever became of it.
+local function is_copy(keys, group, task, entry)
+  local at, own = unpack(fields_of(task, 'at', 'e'))
+  return own and (at == 'parked' or at == 'live' and own ~= entry) and not is_gone(keys, group, at, own)
+end

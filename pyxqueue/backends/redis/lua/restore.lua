@@ -15,11 +15,13 @@ for item = 0, (#ARGV - 3) / 5 - 1 do
     check(keys, HISTORY)
     local fields, cancelled = read(keys[STREAM], entry), fields_of(task, 'cancel')[1]
     allow_writes(keys[STREAM], group)
+    local copy = is_copy(keys, group, task, entry)
     if fields and charge ~= 'none' and raw ~= '1' then
       if charge == 'started' or field(fields, 'suspect') == '1' then count_up(fields, 'crashes', 0) end
       set_field(fields, 'suspect', '1')
     end
-    if fields and cancelled then
+    if copy then -- nothing: it goes below
+    elseif fields and cancelled then
       finish_cancelled(keys, task, id, fields, history, now)
     elseif fields then
       put_again(keys, task, id, fields, 0, now, raw == '1')

@@ -66,6 +66,11 @@ while arg <= #ARGV do
     apart = KEYS[key]
   end
   local accepted = holder(keys, group, entry) == consumer
+  if accepted and is_copy(keys, group, task, entry) then
+    redis.call('XACK', keys[STREAM], group, entry)
+    redis.call('XDEL', keys[STREAM], entry)
+    accepted = false
+  end
   if accepted then apply(task, apart, entry, id, raw == '1', bare == '1', verdict, detail, ttl, record) end
   arg, key = arg + 9 + size, key + 1
   local follow_ups = tonumber(ARGV[arg])
