@@ -134,6 +134,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "serve_child": (
             "(self, consumer: str, table_fd: int, supervisor: int, threads: int | None, concurrency: int | None) -> int"
         ),
+        "restart": "(self) -> None",
         "shutdown": "(self) -> None",
         "start": (
             "(self, nworkers: int | None = None, *, threads: int | None = None, concurrency: int | None = "
