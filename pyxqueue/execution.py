@@ -57,7 +57,7 @@ class Execution:
         except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
             if os.getpid() != process:
                 end_fork(error)
-            if isinstance(error, TimeLimitExceeded) and not error.args:
+            if type(error) is TimeLimitExceeded and not error.args:  # `isinstance` may run the user's code
                 error.args = (self._over_time(),)  # a thread can only be sent the bare class
             return outcome_of(error, self.task.options, __file__)
 
@@ -76,7 +76,7 @@ class Execution:
         except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
             if os.getpid() != process:
                 end_fork(error)
-            if isinstance(error, asyncio.CancelledError | TimeoutError) and limit.expired:
+            if limit.expired and issubclass(type(error), (asyncio.CancelledError, TimeoutError)):
                 error = TimeLimitExceeded(self._over_time()).with_traceback(error.__traceback__)
             return outcome_of(error, self.task.options, __file__)
 
@@ -128,11 +128,13 @@ def end_fork(error: BaseException | None) -> NoReturn:
     It is no worker: what it shares with one (connections, leases, the table of what is held) is not its own.
     """
     code: object = 0
-    if isinstance(error, SystemExit):
-        code = error.code
-    elif error is not None:
-        traceback.print_exception(error)
+    if error is not None:
         code = 1
+        with suppress(BaseException):  # its own code may do anything
+            if issubclass(type(error), SystemExit):
+                code = getattr(error, "code", 1)
+            else:
+                traceback.print_exception(error)
     if code is not None and not isinstance(code, int):
         print(code, file=sys.stderr)  # noqa: T201 - what sys.exit("words") does
         code = 1

@@ -23,7 +23,8 @@ def outcome_of(error: BaseException, options: TaskOptions, ours: str = "") -> Ou
         return _outcome(error, options, ours)
     except BaseException as broken:  # noqa: BLE001 - the code of a user's exception class ran, and may do anything
         text = f"<cannot be shown: {type(broken).__name__} in its own code>"
-        return Failed(Failure(type(error).__qualname__[:MAX_MESSAGE], text), exception=error)
+        kind = type.__getattribute__(type(error), "__qualname__")  # not the code of its metaclass
+        return Failed(Failure(kind[:MAX_MESSAGE], text), exception=error)
 
 
 def _outcome(error: BaseException, options: TaskOptions, ours: str) -> Outcome:

@@ -123,6 +123,7 @@ class Loop:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
+            self._loop.set_task_factory(None)
             with suppress(RuntimeError, SystemExit, KeyboardInterrupt):  # of what tasks have left running
                 self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
@@ -143,7 +144,7 @@ class Loop:
             self._hooks.broke(error)
 
     def _start(self, job: Job) -> None:
-        self._loop.create_task(self._run(job))
+        asyncio.Task(self._run(job), loop=self._loop)  # not `create_task`: a task may have set a factory of its own
 
     async def _run(self, job: Job) -> None:
         handle = asyncio.current_task()

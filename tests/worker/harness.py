@@ -31,6 +31,20 @@ class NoSubmit:
     aenqueue_calls = enqueue_calls
 
 
+def closed_error() -> BaseException:
+    """An exception of which no attribute can be read, ``__class__`` included, and none of its type."""
+
+    class Closed(type):
+        def __getattribute__(cls, name: str) -> Any:
+            raise SystemExit(3)
+
+    class ClosedError(Exception, metaclass=Closed):
+        def __getattribute__(self, name: str) -> Any:
+            raise SystemExit(3)
+
+    return ClosedError()
+
+
 @define
 class Bench:
     """The parts a worker is made of."""

@@ -11,6 +11,8 @@ from pyxqueue.failures import MAX_TRACEBACK, failure_of, outcome_of
 from pyxqueue.message import Aborted, Failed, Refused
 from pyxqueue.task import TaskOptions
 
+from .harness import Bench, closed_error
+
 
 class Hostile(Exception):  # noqa: N818
     """Its own code ends the process, if it is let."""
@@ -55,6 +57,24 @@ def test_a_type_that_cannot_be_compared() -> None:
 
     assert isinstance(outcome, Failed)
     assert outcome.failure.message == "<cannot be shown: SystemExit in its own code>"
+
+
+def test_an_exception_without_a_readable_attribute() -> None:
+    """The task fails with it, and its worker goes on."""
+    bench = Bench()
+
+    def closed() -> None:
+        raise closed_error()
+
+    bench.task(closed)
+    bench.put("closed")
+    bench.worker().drain()
+
+    record = bench.broker.get(["t1"])[0]
+    assert record is not None
+    assert record.error is not None
+    assert record.error.type.endswith("ClosedError")
+    assert "SystemExit in its own code" in record.error.message
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from pyxqueue.worker.pace import LOOK, Ahead
 from pyxqueue.worker.worker import Worker
 from tests.support.until import until
 
-from .harness import Bench
+from .harness import Bench, closed_error
 
 PATIENCE = 20.0
 
@@ -114,6 +114,39 @@ async def leaves_one_behind() -> None:
 async def stops_the_loop() -> None:
     asyncio.get_running_loop().stop()
     await asyncio.sleep(0)
+
+
+def test_an_exception_without_a_readable_attribute(bench: Bench) -> None:
+    """It fails its own task, also where that has a time limit."""
+
+    async def closed() -> None:
+        raise closed_error()
+
+    bench.task(closed, timeout=100)
+    with working(bench):
+        bench.put("closed")
+        assert [end.rpartition(".")[2] for end in ended(bench, "t1")] == ["ClosedError"]
+
+
+def test_a_task_may_replace_the_factory_of_tasks(bench: Bench) -> None:
+    """What comes after it on the loop does not depend on it."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise SystemExit(3)
+
+    async def replaces() -> None:
+        asyncio.get_running_loop().set_task_factory(refuse)
+
+    async def after() -> None:
+        await asyncio.sleep(0)
+
+    bench.task(replaces)
+    bench.task(after)
+    with working(bench):
+        bench.put("replaces", task_id="first")
+        assert ended(bench, "first") == ["SUCCESS"]
+        bench.put("after", task_id="second")
+        assert ended(bench, "second") == ["SUCCESS"]
 
 
 @pytest.mark.parametrize(
