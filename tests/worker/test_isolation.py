@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from pyxqueue.codec import Codec
 from pyxqueue.context import current_task
 from pyxqueue.errors import NotInTaskError
 from pyxqueue.message import Message, Return, Unserved
+from pyxqueue.serializers import JSONSerializer
 from pyxqueue.worker.events import TaskSettled
 from pyxqueue.worker.executors import Executor, Inline, Threads
 from pyxqueue.worker.loop import Loop
@@ -254,3 +256,21 @@ def test_an_observer_may_raise_anything() -> None:
     worker.drain()
 
     assert len(seen) == 4
+
+
+def test_the_hard_limit_holds_while_arguments_are_decoded() -> None:
+    """They may have been made to take long, by somebody else."""
+    bench, limited = Bench(), []
+
+    class Looking(JSONSerializer):
+        def loads(self, data: bytes) -> Any:
+            limited.append([holding.task_id for holding in bench.table.overdue(float("inf"))])
+            return super().loads(data)
+
+    bench.codec = Codec.of("tasks", [Looking()], None)
+    bench.task(look, hard_timeout=3)
+    bench.put("look")
+
+    bench.worker().drain()
+
+    assert limited == [["t1"]]
