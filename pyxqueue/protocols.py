@@ -58,6 +58,8 @@ class Broker(Protocol):
       and for ``max(record.ttl, 1 h)`` after it ended. Then the id is free, also where the history still shows the task:
       `enqueue` begins another one, which has nothing of the first. What is among the failed lives, however old it is,
       until it is requeued or deleted.
+      The same holds for a message that another program writes into the store under such an id. It may be delivered,
+      but it is LOST and each settlement of it is refused; the task runs from its own message, and its end stays.
     * **B2 One holder.** What `claim` handed out is handed to nobody else while its lease lasts. Every claim issues a
       new receipt, with a larger `rank`. `claim` never answers more than `limit`; first deliveries come in the order
       of their enqueue.

@@ -10,7 +10,7 @@ from contextlib import suppress
 from attrs import evolve
 
 from pyxqueue.backends.memory import MemoryBackend
-from pyxqueue.backends.memory.entry import Entry, Place
+from pyxqueue.backends.memory.entry import UNDER_WAY, Entry, Place
 from pyxqueue.backends.memory.group import Group
 from pyxqueue.errors import ConfigurationError
 from pyxqueue.message import (
@@ -358,3 +358,17 @@ class WatchSeesNoDeletion(Group):
         changed, self._changed = self._changed, lambda: None
         super().remove(entry)
         self._changed = changed
+
+
+@breaks("B1")
+class ForeignCopyTakesTheTasksPlace(Group):
+    def take_foreign(self, entry: Entry, now: int) -> None:
+        self.insert(entry, 0, now)
+
+
+@breaks("B1")
+class ForeignCopyReplacesTheEnd(Group):
+    def take_foreign(self, entry: Entry, now: int) -> None:
+        known = self.tasks.get(entry.id)
+        if known is None or known.place not in UNDER_WAY:
+            self.insert(entry, 0, now)

@@ -60,7 +60,9 @@ class SQLiteHarness:
         message = message_from_fields(dict(fields), f"raw-{self._injected}")
 
         def work(groups: Groups) -> None:
-            groups.get(group).insert([(message, message.id, 0, fields_of(message))])
+            home = groups.get(group)
+            if not home.knows([message.id]):
+                home.insert([(message, message.id, 0, fields_of(message))])
 
         self.opened[0]._queue.change(work)
         return message.id

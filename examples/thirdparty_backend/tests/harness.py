@@ -30,7 +30,8 @@ class FilesHarness:
     def inject(self, fields: Mapping[bytes, bytes], group: str = "cg") -> str:
         with self.open(group)._look() as home:  # noqa: SLF001 - there is no other way in for what is no message
             message = message_from_fields(dict(fields), f"raw-{home.change.ticket()}")
-            home.insert(Entry.of(message), 0)
+            if not home.knows(message.id):
+                home.insert(Entry.of(message), 0)
             return message.id
 
     def footprint(self) -> int:

@@ -85,7 +85,7 @@ class MemoryStore:
             message = message_from_fields(dict(fields), f"raw-{next(self._tickets)}")
             home = self.group(stream_key, group)
             home.registered = True
-            home.insert(Entry(message.id, message), 0, now)
+            home.take_foreign(Entry(message.id, message), now)
             return message.id
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from attrs import evolve
 
 from ...errors import ConfigurationError
-from ...message import Message, Progress, Retry, Return, Settlement
+from ...message import Delivery, Extension, Hold, Message, Progress, Record, Retry, Return, Settlement
+from ...protocols import Backend
 from .harness import (
     EVERY_BYTE,
     MINUTE,
@@ -14,6 +15,7 @@ from .harness import (
     Contract,
     Harness,
     all_tasks,
+    buried,
     counts,
     decided,
     done,
@@ -41,6 +43,32 @@ CONSUMERS = ("a", "a b", "a c", "größe", "A")
 """Each is a name of its own, however alike they are."""
 
 
+def _run_copies(harness: Harness, backend: Backend, task_id: str, end: str) -> list[Delivery]:
+    """Inject a copy under a known id and run all there is; returns what was claimed beside the copy."""
+    harness.inject({b"id": task_id.encode(), b"name": b"kit.job", b"body": b"copy"})
+    others: list[Delivery] = []
+    for turn in range(4):
+        for delivery in take(backend, 1, f"consumer {turn}"):
+            if readable(delivery, B1).body != b"copy":
+                others.append(delivery)
+            elif end == "released":
+                backend.release(f"consumer {turn}", [delivery.receipt])
+            elif end == "lease ended" and not others:
+                harness.advance(harness.lease + 1)
+            else:
+                settlement = Settlement(delivery.receipt, Retry()) if end == "retried" else done(delivery)
+                held = backend.extend([Extension(delivery.receipt, Progress(1, None, "copy"))])
+                B1.same(held, [Hold.LOST], "what `extend` says of a copy")
+                B1.same(list(backend.settle([settlement])), [False], "whether the settlement of a copy was accepted")
+    return others
+
+
+def _end(backend: Backend, task_id: str) -> Record | None:
+    """A task's record, without the time, which the harness may move."""
+    (record,) = backend.get([task_id])
+    return record and evolve(record, finished=0)
+
+
 class BrokerCorners(Contract):
     """B1 to B12."""
 
@@ -57,6 +85,34 @@ class BrokerCorners(Contract):
         backend.enqueue([job("b")])
         answers = list(backend.enqueue([job("b"), job("a"), job("b"), job("c")]))
         B1.same(answers, [False, True, False, True], "the answers for a batch with repeats in it")
+
+    def test_b1_a_foreign_copy_of_what_waits_changes_nothing(self, harness: Harness) -> None:
+        """An entry that another program wrote under a known id: whatever becomes of it, the task runs once, as it was
+        accepted."""
+        backend = harness.open()
+        take(backend)
+        for number, end in enumerate(("settled", "retried", "released", "lease ended")):
+            for place in ("ready", "delayed", "held"):
+                task_id = f"{place}{number}"
+                delay = MINUTE if place == "delayed" else 0
+                backend.enqueue([job(task_id, body=b"accepted", delay=delay)])
+                own = take(backend) if place == "held" else []
+                runs = [*own, *_run_copies(harness, backend, task_id, end if place != "held" else "settled")]
+                harness.advance(delay + 1)
+                runs += [] if runs else take(backend)
+                B1.same([readable(run, B1).body for run in runs], [b"accepted"], f"what ran of a {place} task")
+                settled(backend, B1, done(runs[0]))
+
+    def test_b1_a_foreign_copy_of_what_ended_changes_nothing(self, harness: Harness) -> None:
+        """An entry that another program wrote under the id of a task that ended not long ago: its end stays."""
+        backend = harness.open()
+        for number, end in enumerate(("settled", "retried", "released", "lease ended")):
+            for place in ("finished", "failed"):
+                own = held(backend, B1, f"{place}{number}")
+                settled(backend, B1, done(own) if place == "finished" else buried(own))
+                ended = [_end(backend, own.message.id), counts(backend)]
+                B1.same(_run_copies(harness, backend, own.message.id, end), [], "what ran beside a copy")
+                B1.same([_end(backend, own.message.id), counts(backend)], ended, f"the end of a {place} task")
 
     def test_b1_a_repeat_with_other_contents_is_refused(self, harness: Harness) -> None:
         """The id decides: another body or name under it replaces nothing."""

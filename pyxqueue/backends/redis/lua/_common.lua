@@ -279,9 +279,9 @@ local function note_foreign(keys, group, task, id)
   end
 end
 
--- Whether the entry has the id of a task whose own message waits elsewhere or is held: somebody has written a copy into the
--- stream. As with `enqueue`, an id that is there again changes nothing: the copy goes, whatever became of it.
-local function is_copy(keys, group, task, entry)
-  local at, own = unpack(fields_of(task, 'at', 'e'))
-  return own and (at == 'parked' or at == 'live' and own ~= entry) and not is_gone(keys, group, at, own)
+-- Whether the entry has the id of a task that has an entry of its own, or that ended not long ago: another program has
+-- written a copy into the stream. As with `enqueue`, an id that is there again changes nothing: the copy goes, whatever
+-- became of it. at, own: the fields `at` and `e` of the task.
+local function is_copy(keys, group, at, own, entry)
+  return own and (at ~= 'live' or own ~= entry) and not is_gone(keys, group, at, own)
 end

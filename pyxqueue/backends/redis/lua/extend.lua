@@ -9,19 +9,21 @@ for item = 0, (#ARGV - 1) / 4 - 1 do
   local task, answer = KEYS[6 + item], 0
   local owner, silent = holder(keys, group, entry)
   if owner == consumer then
-    local channels, cancelled, at, started = unpack(fields_of(task, 'w', 'cancel', 'at', 'started'))
-    redis.call('XCLAIM', keys[STREAM], group, consumer, 0, entry, 'JUSTID')
-    if not at then -- written by hand: from now on it has a task key, in which it must be found
-      redis.pcall('HSET', task, 'at', 'live', 'e', entry)
+    local at, own, channels, cancelled, started = unpack(fields_of(task, 'at', 'e', 'w', 'cancel', 'started'))
+    if not is_copy(keys, group, at, own, entry) then
+      redis.call('XCLAIM', keys[STREAM], group, consumer, 0, entry, 'JUSTID')
+      if not at then -- written by hand: from now on it has a task key, in which it must be found
+        redis.pcall('HSET', task, 'at', 'live', 'e', entry)
+      end
+      if not started_with(started, entry) then -- until its first extension, it has been silent since it was claimed
+        redis.pcall('HSET', task, 'started', entry .. ' ' .. int(now_ms() - silent))
+      end
+      if progress ~= '' then
+        redis.call('HSET', task, 'progress', progress)
+        announce(keys, channels, id)
+      end
+      answer = cancelled and 1 + math.min(3, math.max(1, tonumber(cancelled) or 1)) or 1
     end
-    if not started_with(started, entry) then -- until its first extension, it has been silent since it was claimed
-      redis.pcall('HSET', task, 'started', entry .. ' ' .. int(now_ms() - silent))
-    end
-    if progress ~= '' then
-      redis.call('HSET', task, 'progress', progress)
-      announce(keys, channels, id)
-    end
-    answer = cancelled and 1 + math.min(3, math.max(1, tonumber(cancelled) or 1)) or 1
   end
   answers[#answers + 1] = answer
 end

@@ -14,7 +14,7 @@ while arg <= #ARGV do
     local kept = known and redis.call('PTTL', task) or 0 -- nothing but a record is known of most tasks: then no id is
     if kept < 0 then kept = DEDUPE_MS end
     redis.call('DEL', task)
-    redis.call('HSET', task, 'at', 'history', 'e', '', 'finished', int(now), 'ttl', ttl, 'rank', rank,
+    redis.call('HSET', task, 'at', 'history', 'finished', int(now), 'ttl', ttl, 'rank', rank,
       unpack(slice(ARGV, arg + 4, tonumber(count))))
     redis.call('PEXPIRE', task, int(math.max(tonumber(ttl), kept)))
     announce(slice(KEYS, 1, 5), channels, id)

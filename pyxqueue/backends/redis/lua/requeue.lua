@@ -7,7 +7,7 @@ local places = {history = keys[HISTORY], failed = keys[FAILED]}
 for item = 1, (#ARGV - 1) / 2 do
   local id, raw, task = ARGV[item * 2], ARGV[item * 2 + 1], KEYS[5 + item]
   local at, entry, channels = unpack(fields_of(task, 'at', 'e', 'w'))
-  local fields = places[at] and entry ~= '' and read(places[at], entry)
+  local fields = places[at] and read(places[at], entry or '')
   if fields and #fields > (fields[1] == '_id' and 6 or 4) then -- behind an id alone there was no message
     for _ = 1, 4 do table.remove(fields) end -- what `finish` wrote behind the message's own
     if raw ~= '1' then

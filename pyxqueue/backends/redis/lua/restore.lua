@@ -13,9 +13,9 @@ for item = 0, (#ARGV - 3) / 5 - 1 do
   local found = holder(keys, group, entry, consumer ~= '' and min_idle or nil)
   if (found or '') == consumer then
     check(keys, HISTORY)
-    local fields, cancelled = read(keys[STREAM], entry), fields_of(task, 'cancel')[1]
+    local fields, cancelled, at, own = read(keys[STREAM], entry), unpack(fields_of(task, 'cancel', 'at', 'e'))
     allow_writes(keys[STREAM], group)
-    local copy = is_copy(keys, group, task, entry)
+    local copy = is_copy(keys, group, at, own, entry)
     if fields and charge ~= 'none' and raw ~= '1' then
       if charge == 'started' or field(fields, 'suspect') == '1' then count_up(fields, 'crashes', 0) end
       set_field(fields, 'suspect', '1')

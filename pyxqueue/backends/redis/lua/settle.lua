@@ -66,7 +66,9 @@ while arg <= #ARGV do
     apart = KEYS[key]
   end
   local accepted = holder(keys, group, entry) == consumer
-  if accepted and is_copy(keys, group, task, entry) then
+  local at, own
+  if accepted then at, own = unpack(fields_of(task, 'at', 'e')) end
+  if accepted and is_copy(keys, group, at, own, entry) then
     redis.call('XACK', keys[STREAM], group, entry)
     redis.call('XDEL', keys[STREAM], entry)
     accepted = false
