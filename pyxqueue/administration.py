@@ -11,6 +11,7 @@ from attrs import evolve
 from .codec import Codec
 from .errors import ConfigurationError, TaskStateError
 from .message import Cancellation, TaskInfo, TaskStatus
+from .printable import quoted
 from .protocols import Broker, Inspector, ResultStore, StoreOptions, same_store
 from .reasons import unknown
 from .result import AsyncResult
@@ -153,7 +154,7 @@ class Administration:
 def id_text(task_id: str | bytes) -> str:
     """An id as it is kept, from what a caller may give."""
     if not isinstance(task_id, str | bytes):
-        raise ConfigurationError(f"{task_id!r} is no task id: give the text or bytes of one")
+        raise ConfigurationError(f"{quoted(task_id)} is no task id: give the text or bytes of one")
     raw = task_id if isinstance(task_id, bytes) else task_id.encode(errors="replace")
     return raw.decode(errors="replace")  # what is no text cannot be the id of anything
 

@@ -28,8 +28,8 @@ class ProgressBar:
     """Draws progress in a terminal or a notebook; into a pipe or a file it draws nothing."""
 
     def __init__(self, label: str) -> None:
-        self._label = label
-        self._drawing: _Drawing = _with_rich(label) or _Plain(label)
+        self._label = printable(label)
+        self._drawing: _Drawing = _with_rich(self._label) or _Plain(self._label)
 
     def __enter__(self) -> Self:
         self._drawing.start()
@@ -51,8 +51,10 @@ class _Rich:
     """One line of a `rich.progress.Progress`."""
 
     def __init__(self, bar: Any, label: str) -> None:
-        self._bar = bar
-        self._line = bar.add_task(label, total=None)
+        from rich.markup import escape  # noqa: PLC0415 - it is there, since a bar is
+
+        self._bar, self._escape = bar, escape
+        self._line = bar.add_task(escape(label), total=None)
 
     def start(self) -> None:
         self._bar.start()
@@ -62,9 +64,7 @@ class _Rich:
             self._bar.stop()
 
     def draw(self, label: str, done: float, total: float | None) -> None:
-        from rich.markup import escape  # noqa: PLC0415 - it is there, since a bar is
-
-        self._bar.update(self._line, completed=done, total=total, description=escape(label))
+        self._bar.update(self._line, completed=done, total=total, description=self._escape(label))
 
 
 def _with_rich(label: str) -> _Rich | None:

@@ -15,6 +15,7 @@ from .clock import in_seconds
 from .errors import ArgumentError, ConfigurationError
 from .message import valid_id
 from .policy import seconds
+from .printable import quoted
 from .serializers.tags import is_encodable
 
 Call: TypeAlias = tuple[Sequence[Any], Mapping[str, Any]]
@@ -26,7 +27,7 @@ _BATCH = 256
 def _text_pairs(_instance: object, attribute: Any, value: Mapping[str, str]) -> None:
     texts = [text for pair in value.items() for text in pair] if isinstance(value, Mapping) else [None]
     if not all(isinstance(text, str) and is_encodable(text) for text in texts):
-        raise ValueError(f"{attribute.name}={value!r} must map texts to texts")
+        raise ValueError(f"{attribute.name}= must map texts to texts")  # what they hold may be secret
 
 
 @frozen
@@ -42,7 +43,7 @@ class CallOptions:
 
     def __attrs_post_init__(self) -> None:
         if self.eta is not None and not isinstance(self.eta, datetime):
-            raise ValueError(f"eta={self.eta!r} must be a datetime")
+            raise ValueError(f"eta={quoted(self.eta)} must be a datetime")
         if self.eta is not None and self.delay is not None:
             raise ConfigurationError("give either delay= or eta=, not both")
         if self.eta is not None and self.eta.tzinfo is None:
@@ -80,7 +81,7 @@ class Signature:
         if isinstance(calls, str | bytes | Mapping) or not isinstance(calls, Iterable):
             raise self._no_call(calls)
         if isinstance(task_ids, str | bytes):
-            raise ConfigurationError(f"task_ids={task_ids!r} must be one id for each call: ['a', 'b']")
+            raise ConfigurationError(f"task_ids={quoted(task_ids)} must be one id for each call: ['a', 'b']")
         whole = isinstance(calls, Sequence)
         source, ids = iter(calls), None if task_ids is None else iter(task_ids)
         while batch := [self._call(one, common) for one in islice(source, None if whole else _BATCH)]:
@@ -93,7 +94,7 @@ class Signature:
         if len(found) < count:
             raise ConfigurationError(f"task_ids= has fewer ids than there are calls of {self._name}")
         if last and (left := next(ids, None)) is not None:
-            raise ConfigurationError(f"task_ids= has more ids than there are calls: {left!r} is left over")
+            raise ConfigurationError(f"task_ids= has more ids than there are calls: {quoted(left)} is left over")
         return found
 
     def _call(self, given: Any, common: Mapping[str, Any]) -> Call:
@@ -111,7 +112,7 @@ class Signature:
     def _no_call(self, given: object) -> ArgumentError:
         return ArgumentError(
             f"{self._name}.map() takes sequences of arguments, or mappings of named ones: [(1,), (2,)], not "
-            f"[{given!r}, ...]"
+            f"[{quoted(given)}, ...]"
         )
 
 

@@ -10,6 +10,7 @@ from attrs import evolve, field, frozen
 
 from .errors import ConfigurationError, PayloadTooLargeError, SerializationError
 from .message import NO_HEADERS, Message, Record, Success, TaskStatus
+from .printable import quoted
 from .protocols import Serializer
 from .serializers.call import dumps_call, loads_call
 from .serializers.seal import Seal, SealContext
@@ -48,7 +49,8 @@ class Codec:
         for serializer in serializers:
             if not serializer.trusted and seal is None:
                 raise ConfigurationError(
-                    f"the serializer {serializer.name!r} runs code from the bytes it reads: give the queue a seal, "
+                    f"the serializer {quoted(serializer.name)} runs code from the bytes it reads: give the queue a "
+                    f"seal, "
                     f"TaskQueue(..., seal=Seal([key])), so that it reads only what you signed"
                 )
         return cls(queue, {one.name: one for one in serializers}, serializers[0], seal, **limits)
@@ -142,7 +144,7 @@ class Codec:
         reader = self.serializers.get(record.serializer)
         if reader is None:
             raise SerializationError(
-                f"the result of {record.id} was written by {record.serializer!r}; this queue reads "
+                f"the result of {record.id} was written by {quoted(record.serializer)}; this queue reads "
                 f"{sorted(self.serializers)}"
             )
         return reader.loads(record.value) if record.value else None

@@ -11,6 +11,7 @@ from attrs import define, field
 
 from .errors import ConfigurationError, NotInTaskError
 from .message import Progress
+from .printable import quoted
 
 T = TypeVar("T")
 MAX_TEXT = 1_000
@@ -44,7 +45,9 @@ class TaskContext:
         Raises `ConfigurationError` for what is no finite number, or no text.
         """
         if not (is_number(done) and (total is None or is_number(total)) and isinstance(message, str)):
-            raise ConfigurationError(f"progress({done!r}, {total!r}, {message!r}) takes two finite numbers and a text")
+            raise ConfigurationError(
+                f"progress({quoted(done)}, {quoted(total)}, {quoted(message)}) takes two finite numbers and a text"
+            )
         self._report(
             Progress(_plain(done), None if total is None else _plain(total), without_surrogates(message[:MAX_TEXT]))
         )

@@ -14,6 +14,7 @@ from .codec import Codec
 from .errors import ConfigurationError
 from .habits import TASK_OPTION_HABITS, instead
 from .policy import RetryPolicy
+from .printable import quoted
 from .serializers import TaggedSerializer
 from .task import Registry, Submit, Task, TaskOptions, task_name
 
@@ -72,15 +73,16 @@ class TaskDecorator:
 def _check(function: object) -> None:
     """Raises `ConfigurationError` for what a worker could not call, or would call in vain."""
     if isinstance(function, Task):
-        raise ConfigurationError(f"{function!r} is a task already; for another queue, decorate its .function")
+        raise ConfigurationError(f"{function} is a task already; for another queue, decorate its .function")
     if not callable(function):
-        raise ConfigurationError(f"@queue.task decorates functions, not {function!r}; options are keywords")
+        raise ConfigurationError(f"@queue.task decorates functions, not {quoted(function)}; options are keywords")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ConfigurationError(f"{function!r} is a generator, and a task has one result: return a list instead")
+        raise ConfigurationError(f"{quoted(function)} is a generator, and a task has one result: return a list instead")
     owner = getattr(function, "__qualname__", "").rpartition(".")[0]
     if owner and not owner.endswith("<locals>") and next(iter(inspect.signature(function).parameters), "") == "self":
         raise ConfigurationError(
-            f"{function!r} is a method, and a worker has no object to call it on: decorate a function that makes or "
+            f"{quoted(function)} is a method, and a worker has no object to call it on: decorate a function that makes "
+            f"or "
             f"finds the object"
         )
 
@@ -89,5 +91,5 @@ def _types(given: ErrorTypes) -> tuple[type[BaseException], ...]:
     types = given if isinstance(given, tuple) else (given,)
     for one in types:
         if not (isinstance(one, type) and issubclass(one, BaseException)):
-            raise TypeError(f"{one!r} is no exception type")
+            raise TypeError(f"{quoted(one)} is no exception type")
     return types

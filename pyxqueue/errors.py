@@ -9,13 +9,15 @@ There are two families. `PyxqueueError` is what the library raises at you. The *
 from __future__ import annotations
 
 from .clock import Seconds, in_seconds
-from .printable import printable, printable_lines
-
-_LONGEST = 2_048
+from .printable import LONGEST_LINE, bounded, printable, printable_lines
 
 
 class PyxqueueError(Exception):
-    """Base of every error the library raises at its caller."""
+    """Base of every error the library raises at its caller. Its text is one printable line of bounded length, whatever
+    it is about."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__(), LONGEST_LINE)
 
 
 class ConfigurationError(PyxqueueError, ValueError):
@@ -104,7 +106,7 @@ class TaskError(PyxqueueError):
         """The failure in one line, ``ValueError: no such user``, fit to be shown: what moves a cursor, or begins
         another line, is escaped."""
         kind = printable(self.type)
-        return f"{kind}: {printable(self.message, _LONGEST)}" if self.message else kind
+        return f"{kind}: {printable(self.message, LONGEST_LINE)}" if self.message else kind
 
     @property
     def exc_info(self) -> str:
@@ -112,8 +114,8 @@ class TaskError(PyxqueueError):
         return self.traceback
 
     def __str__(self) -> str:
-        where = f"task {self.task_id} failed: " if self.task_id else ""
-        remote = f"\n\n{printable_lines(self.traceback.rstrip(), _LONGEST)}" if self.traceback else ""
+        where = f"task {printable(self.task_id)} failed: " if self.task_id else ""
+        remote = f"\n\n{printable_lines(bounded(self.traceback.rstrip()))}" if self.traceback else ""
         return f"{where}{self.error}{remote}"
 
 
@@ -121,7 +123,7 @@ class TaskCancelledError(TaskError):
     """The task was cancelled before it could finish."""
 
     def __str__(self) -> str:
-        return f"task {self.task_id} was cancelled" if self.task_id else "the task was cancelled"
+        return f"task {printable(self.task_id)} was cancelled" if self.task_id else "the task was cancelled"
 
 
 class RetryLater(Exception):  # noqa: N818 - a signal, not an error

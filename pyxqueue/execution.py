@@ -9,7 +9,6 @@ import inspect
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, NoReturn
@@ -22,6 +21,7 @@ from .errors import ArgumentError, PayloadTooLargeError, SealError, Serializatio
 from .failures import MAX_MESSAGE, failure_of, outcome_of
 from .message import Delivery, Failure, Message, Outcome, Progress, Refused, Unreadable, Unserved
 from .policy import admit
+from .printable import LONGEST_LINE, complain, printable, quoted, text_of
 from .task import Registry, Task, TaskOptions, check_call
 
 Limit = Callable[[TaskOptions], AbstractContextManager[object]]
@@ -127,23 +127,22 @@ def end_fork(error: BaseException | None) -> NoReturn:
 
     It is no worker: what it shares with one (connections, leases, the table of what is held) is not its own.
     """
-    code: object = 0
-    if error is not None:
-        code = 1
-        with suppress(BaseException):  # its own code may do anything
-            if issubclass(type(error), SystemExit):
-                code = getattr(error, "code", 1)
+    status = 0 if error is None else 1
+    with suppress(BaseException):  # its own code may do anything
+        if issubclass(type(error), SystemExit):
+            code = getattr(error, "code", 1)
+            if code is None or isinstance(code, int):
+                status = int(code or 0) & 0xFF
             else:
-                traceback.print_exception(error)
-    if code is not None and not isinstance(code, int):
-        print(code, file=sys.stderr)  # noqa: T201 - what sys.exit("words") does
-        code = 1
+                print(printable(text_of(code), LONGEST_LINE), file=sys.stderr)  # noqa: T201 - as Python does
+        elif error is not None:
+            complain(error)
     with suppress(BaseException):
         logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with suppress(BaseException):
             stream.flush()
-    os._exit(int(code or 0) & 0xFF)
+    os._exit(status)
 
 
 def prepare(
@@ -156,12 +155,14 @@ def prepare(
         return Unserved(failure) if message.newer else Refused(failure)
     task = registry.get(message.name)
     if task is None:
-        return Unserved(Failure("UnknownTask", f"no task {message.name!r} is registered here"))
+        return Unserved(Failure("UnknownTask", f"no task {quoted(message.name)} is registered here"))
     if (verdict := admit(message, task.options.policy)) is not None:
         return Refused(Failure("WorkerLost", verdict.reason))
     if message.serializer not in codec.serializers:
         known = ", ".join(codec.serializers)
-        return Unserved(Failure("UnknownSerializer", f"written by {message.serializer!r}, this worker reads {known}"))
+        return Unserved(
+            Failure("UnknownSerializer", f"written by {quoted(message.serializer)}, this worker reads {known}")
+        )
     try:
         args, kwargs = codec.open_call(message)
         check_call(task, args, kwargs)

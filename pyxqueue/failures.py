@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from types import TracebackType
 
 from .context import is_number, without_surrogates
 from .errors import CancelRequested, Reject, RetryLater, SerializationError, TimeLimitExceeded
 from .message import Aborted, Failed, Failure, Outcome, Refused
+from .printable import traceback_of
 from .task import TaskOptions
 
-MAX_TRACEBACK = 8_192
-"""Characters of a traceback that are kept: its head, where the first cause is, and its end, where the error is."""
 MAX_MESSAGE = 2_048
-_HEAD = MAX_TRACEBACK // 3
 
 
 def outcome_of(error: BaseException, options: TaskOptions, ours: str = "") -> Outcome:
@@ -101,15 +98,4 @@ def _traceback(error: BaseException, ours: str) -> str:
     frames: TracebackType | None = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename == ours:
         frames = frames.tb_next
-    try:
-        text = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
-    except BaseException:  # noqa: BLE001 - formatting calls the exception's own code
-        return ""
-    return without_surrogates(_bounded(text))
-
-
-def _bounded(text: str) -> str:
-    if len(text) <= MAX_TRACEBACK:
-        return text
-    tail = MAX_TRACEBACK - _HEAD
-    return f"{text[:_HEAD]}\n  [… {len(text) - _HEAD - tail:,} characters are left out here …]\n{text[-tail:]}"
+    return without_surrogates(traceback_of(error, frames))

@@ -10,6 +10,7 @@ from .bar import ProgressBar
 from .clock import Seconds
 from .errors import ConfigurationError, PyxqueueError
 from .message import Progress
+from .printable import quoted
 from .reader import Reader
 from .result import AsyncResult
 from .waiting import End, Limit, Steps, arun, ends, run
@@ -196,7 +197,9 @@ def _checked(handles: Iterable[AsyncResult[R]], function: str) -> list[AsyncResu
     listed = list(handles) if isinstance(handles, Iterable) else None
     strange = [handles] if listed is None else [one for one in listed if not isinstance(one, AsyncResult)]
     if listed is None or strange:
-        raise ConfigurationError(f"{function}() takes one iterable of handles, [add(1), add(2)], not {strange[0]!r}")
+        raise ConfigurationError(
+            f"{function}() takes one iterable of handles, [add(1), add(2)], not {quoted(strange[0])}"
+        )
     return listed
 
 

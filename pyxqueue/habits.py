@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 from .errors import ArgumentError
+from .printable import quoted
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,7 +81,7 @@ def no_attribute(obj: object, attribute: str, habits: Mapping[str, str], name: s
     """The error for an attribute that is not there, with our way where it is somebody's habit."""
     way = habits.get(attribute)
     hint = f": {way.format(name=name)}" if way else ""
-    return AttributeError(f"{obj!r} has no {attribute!r}{hint}", name=attribute, obj=obj)
+    return AttributeError(f"{obj} has no {quoted(attribute)}{hint}", name=attribute, obj=obj)
 
 
 def instead(given: Iterable[str], known: Iterable[str], habits: Mapping[str, str]) -> str:
@@ -103,7 +104,7 @@ def explains_options(function: F) -> F:
     def checked(self: Any, *args: Any, **options: Any) -> Any:
         unknown = sorted(set(options).difference(known))
         if unknown or args:
-            what = f"takes options by name, not {args[0]!r}" if args else f"has no option {', '.join(unknown)}"
+            what = f"takes options by name, not {quoted(args[0])}" if args else f"has no option {', '.join(unknown)}"
             hint = instead(unknown, known, CALL_HABITS)
             raise ArgumentError(f"{self.name}.{function.__name__} {what}{hint}; there are {', '.join(known)}")
         return function(self, **options)

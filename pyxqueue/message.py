@@ -13,6 +13,7 @@ from typing import ClassVar, TypeAlias
 from attrs import field, frozen
 
 from .errors import ConfigurationError
+from .printable import quoted
 
 WIRE_VERSION = 1
 """The version this release writes. A reader leaves messages and records of a newer version alone."""
@@ -49,7 +50,7 @@ ADOPTABLE = (TaskStatus.PENDING, TaskStatus.RETRY, TaskStatus.FAILURE)
 def valid_id(task_id: str) -> str:
     """Return `task_id`, or raise `ConfigurationError` if it is not 1 to 64 of ``[A-Za-z0-9_.-]``."""
     if not isinstance(task_id, str) or not ID_PATTERN.fullmatch(task_id):
-        raise ConfigurationError(f"task id {task_id!r} is not valid: use 1 to 64 characters of A-Z a-z 0-9 _ . -")
+        raise ConfigurationError(f"task id {quoted(task_id)} is not valid: use 1 to 64 characters of A-Z a-z 0-9 _ . -")
     return task_id
 
 

@@ -15,6 +15,7 @@ from pickle import PicklingError, UnpicklingError
 from typing import Any, Self
 
 from .errors import ConfigurationError
+from .printable import quoted
 
 # A child process that was spawned, not forked, loads its parent's script under the second name.
 _SCRIPTS = ("__main__", "__mp_main__")
@@ -63,7 +64,9 @@ def qualified_name(obj: object) -> str:
     module = getattr(obj, "__module__", None)
     name = getattr(obj, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str):
-        raise ConfigurationError(f"{obj!r} has no module and name of its own: give it a name, or use a plain function")
+        raise ConfigurationError(
+            f"{quoted(obj)} has no module and name of its own: give it a name, or use a plain function"
+        )
     return f"{import_path(module)}.{name}"
 
 
@@ -93,7 +96,8 @@ def home_or_error(value: object, module_name: str, function: object = None) -> t
     if (home := home_of(value, [])) is not None:
         return home
     raise PicklingError(
-        f"{value!r} cannot be pickled: it is not at the top level of a module, where another process would look for "
+        f"{quoted(value)} cannot be pickled: it is not at the top level of a module, where another process would look "
+        f"for "
         f"it. Define it there, or pass on what names it (for a handle, its task_id) and look it up on the other side"
     )
 
@@ -104,7 +108,7 @@ def load(module_path: str, name: str) -> Any:
     module = sys.modules[script] if script in sys.modules else importlib.import_module(script)
     found = _walk(module, name)
     if found is None:
-        raise UnpicklingError(f"{module_path} has no {name!r} here: it was pickled by a program that has")
+        raise UnpicklingError(f"{module_path} has no {quoted(name)} here: it was pickled by a program that has")
     return found
 
 

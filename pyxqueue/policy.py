@@ -28,6 +28,7 @@ from .message import (
     Unserved,
     Verdict,
 )
+from .printable import quoted
 
 MAX_RETURNS = 12
 """How often a message that nobody here can serve is handed back before it is buried: some seven minutes, enough for a
@@ -45,19 +46,19 @@ def whole_number(least: int) -> Callable[[object, Attribute[Any], object], None]
 
     def check(_instance: object, attribute: Attribute[Any], value: object) -> None:
         if not isinstance(value, int) or value < least:
-            raise ValueError(f"{attribute.name}={value!r} must be a whole number, {least} or more")
+            raise ValueError(f"{attribute.name}={quoted(value)} must be a whole number, {least} or more")
 
     return check
 
 
 def seconds(_instance: object, attribute: Attribute[Any], value: object) -> None:
     if not isinstance(value, int | float) or not 0 <= value < MAX_SECONDS:
-        raise ValueError(f"{attribute.name}={value!r} must be a number of seconds, 0 or more")
+        raise ValueError(f"{attribute.name}={quoted(value)} must be a number of seconds, 0 or more")
 
 
 def _part(_instance: object, attribute: Attribute[Any], value: object) -> None:
     if not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"{attribute.name}={value!r} must be a number from 0 to 1")
+        raise ValueError(f"{attribute.name}={quoted(value)} must be a number from 0 to 1")
 
 
 @frozen

@@ -19,7 +19,9 @@ from .decorator import ErrorTypes, TaskDecorator
 from .eager import EagerSession
 from .errors import AlreadyRunningError, ConfigurationError, NotRunningError
 from .habits import QUEUE_HABITS, no_attribute
+from .log import get_logger
 from .names import Unique, home_of, home_or_error, import_path, load, nameless_script
+from .printable import quoted
 from .producing import Producing
 from .protocols import Broker, Inspector, ResultStore, Serializer, StoreOptions, in_one_process
 from .result import AsyncResult
@@ -46,7 +48,7 @@ from .worker.launch import Started, WorkerParts, check_startable, run_workers, s
 from .worker.options import DEFAULT_GRACE, DEFAULT_WAIT
 from .worker.processes import serve
 
-log = logging.getLogger("pyxqueue")
+log = get_logger("pyxqueue")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -142,7 +144,8 @@ class TaskQueue(Unique, Producing, Administration):
         self._running = False
 
     def __repr__(self) -> str:
-        return f"<TaskQueue {self.options.stream_key!r} group {self.options.group!r}, {len(self.registry)} tasks>"
+        name, group = quoted(self.options.stream_key), quoted(self.options.group)
+        return f"<TaskQueue {name} group {group}, {len(self.registry)} tasks>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By name: whoever loads it needs the module that makes it, and finds its own queue there."""
@@ -327,7 +330,8 @@ class TaskQueue(Unique, Producing, Administration):
                 )
         elif (script := nameless_script(task.name)) and not (self._running or self.eager or running_task()):
             raise ConfigurationError(
-                f"no worker can have {task.name}: {script!r} is not the name of a module. Rename the file to letters, "
+                f"no worker can have {task.name}: {quoted(script)} is not the name of a module. Rename the file to "
+                f"letters, "
                 "digits and _, such as my_tasks.py; or call queue.start() in this program before"
             )
 
@@ -343,7 +347,7 @@ class TaskQueue(Unique, Producing, Administration):
         self, nworkers: int | None, threads: int | None, concurrency: int | None, grace: Seconds
     ) -> WorkerOptions:
         if self._running or self._started is not None:
-            raise AlreadyRunningError(f"{self!r} already has workers; stop them with a signal, or with shutdown()")
+            raise AlreadyRunningError(f"{self} already has workers; stop them with a signal, or with shutdown()")
         check_startable()
         if self.eager is not None:
             raise ConfigurationError(

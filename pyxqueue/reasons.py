@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .errors import TaskError, UnknownTaskError
 from .message import Message, Record, TaskInfo, TaskStatus
+from .printable import quoted
 
 
 def known(task_id: str, info: TaskInfo | None) -> TaskInfo:
@@ -15,7 +16,8 @@ def known(task_id: str, info: TaskInfo | None) -> TaskInfo:
 
 def unknown(task_id: str) -> UnknownTaskError:
     return UnknownTaskError(
-        f"no task has the id {task_id!r}: it was never enqueued on this queue and group, was deleted, or its result "
+        f"no task has the id {quoted(task_id)}: it was never enqueued on this queue and group, was deleted, or its "
+        f"result "
         f"has expired"
     )
 
@@ -53,7 +55,8 @@ def reason(info: TaskInfo) -> str:
     message, waits = info.message, info.status in (TaskStatus.PENDING, TaskStatus.RETRY)
     if waits and isinstance(message, Message) and message.returns:
         return (
-            f"put off (so far {message.returns}x) by workers that do not have the task {message.name!r}, or cannot "
+            f"put off (so far {message.returns}x) by workers that do not have the task {quoted(message.name)}, or "
+            f"cannot "
             f"read its arguments: their log says which"
         )
     return info.reason

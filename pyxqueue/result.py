@@ -13,6 +13,7 @@ from .errors import ResultTimeoutError, TaskCancelledError
 from .habits import RESULT_HABITS, no_attribute
 from .message import Cancellation, Progress, Record, TaskInfo, TaskStatus
 from .names import Unique, home_or_error, load
+from .printable import QUOTED, printable
 from .reader import Reader
 from .reasons import known, task_error
 from .views import task_dict
@@ -162,7 +163,7 @@ class AsyncResult(Unique, Generic[R]):
         await self._reader.producer.forget([self.task_id])
 
     def __repr__(self) -> str:
-        return f"<AsyncResult {self._task_name or 'task'} {self.task_id}>"
+        return f"<AsyncResult {printable(self._task_name or 'task')} {printable(self.task_id, QUOTED)}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """The name of its queue, and the id: whoever loads it needs the module that makes the queue."""

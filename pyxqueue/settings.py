@@ -14,6 +14,7 @@ from typing_extensions import get_protocol_members
 from .clock import Seconds, in_seconds
 from .errors import ConfigurationError
 from .policy import MAX_SECONDS
+from .printable import quoted
 from .protocols import Serializer
 from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
 from .serializers.tags import is_encodable
@@ -43,7 +44,7 @@ def find_serializer(given: str | Serializer) -> Serializer:
         make: Callable[[], Serializer] = entry.load()
         return make()
     names = ", ".join([*_SERIALIZERS, *sorted(entry_points(group=SERIALIZER_GROUP).names)])
-    raise ConfigurationError(f"there is no serializer {given!r}, only {names}; or give an object")
+    raise ConfigurationError(f"there is no serializer {quoted(given)}, only {names}; or give an object")
 
 
 def store_and_name(store: Any, stream_key: str | None, client: Any) -> tuple[Any, str | None]:
@@ -62,7 +63,8 @@ def store_and_name(store: Any, stream_key: str | None, client: Any) -> tuple[Any
         )
     if stream_key is not None:
         raise ConfigurationError(
-            f"TaskQueue({store!r}, stream_key={stream_key!r}) has two names: a text without a scheme is the queue's "
+            f"TaskQueue({quoted(store)}, stream_key={quoted(stream_key)}) has two names: a text without a scheme is "
+            f"the queue's "
             f"name on the default store"
         )
     return None, store
@@ -86,9 +88,9 @@ def lease_ms(given: Seconds | None) -> int | None:
     try:
         ms = round(float(value or 0) * 1000)
     except (TypeError, ValueError, OverflowError):
-        raise ConfigurationError(f"{name}={value!r} is not a number of seconds") from None
+        raise ConfigurationError(f"{name}={quoted(value)} is not a number of seconds") from None
     if not 0 < ms < MAX_SECONDS * 1000:
-        raise ConfigurationError(f"{name}={value!r} must be more than 0 seconds, and less than {MAX_SECONDS:g}")
+        raise ConfigurationError(f"{name}={quoted(value)} must be more than 0 seconds, and less than {MAX_SECONDS:g}")
     return ms
 
 
@@ -99,7 +101,7 @@ def eager_by_environment() -> bool:
         return True
     if text.lower() in _NO:
         return False
-    raise ConfigurationError(f"{EAGER_VARIABLE}={text!r} is not clear: use 1 or 0")
+    raise ConfigurationError(f"{EAGER_VARIABLE}={quoted(text)} is not clear: use 1 or 0")
 
 
 _PREFIX = re.compile(r"[\w.@:-]{0,64}")
@@ -108,21 +110,23 @@ _PREFIX = re.compile(r"[\w.@:-]{0,64}")
 def check_prefix(prefix: str) -> None:
     """Raises `ConfigurationError` for what cannot stand in front of the names of workers."""
     if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
-        raise ConfigurationError(f"worker_prefix={prefix!r} is not valid: use at most 64 letters, digits, _ . @ : -")
+        raise ConfigurationError(
+            f"worker_prefix={quoted(prefix)} is not valid: use at most 64 letters, digits, _ . @ : -"
+        )
 
 
 def check_names(**given: str) -> None:
     """Raises `ConfigurationError` for what cannot be the name of a queue or a group."""
     for name, value in given.items():
         if not isinstance(value, str) or not value or not is_encodable(value):
-            raise ConfigurationError(f"{name}={value!r} is not valid: give a text that is not empty")
+            raise ConfigurationError(f"{name}={quoted(value)} is not valid: give a text that is not empty")
 
 
 def check_numbers(**given: int | None) -> None:
     """Raises `ConfigurationError` for what is no whole number of 0 or more."""
     for name, value in given.items():
         if value is not None and (not isinstance(value, int) or value < 0):
-            raise ConfigurationError(f"{name}={value!r} must be a whole number, 0 or more")
+            raise ConfigurationError(f"{name}={quoted(value)} must be a whole number, 0 or more")
 
 
 def check_complete(**parts: tuple[object, type]) -> None:

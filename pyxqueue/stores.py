@@ -6,7 +6,6 @@ A backend registers a factory under its URL scheme, in the entry point group ``p
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
@@ -16,7 +15,9 @@ from urllib.parse import quote
 from attrs import field, frozen
 
 from .errors import ConfigurationError
+from .log import get_logger
 from .offload import asynchronous
+from .printable import quoted
 from .protocols import AsyncProducer, Backend, Broker, Inspector, ResultStore, StoreOptions
 from .serializers.tags import is_encodable
 from .urls import scheme_of, shown
@@ -26,7 +27,7 @@ DEFAULT_URL = "sqlite:///.pyxqueue/queue.db"
 """Below the current folder: a queue without a server, for the processes of one machine."""
 GROUP = "pyxqueue.backends"
 
-log = logging.getLogger("pyxqueue")
+log = get_logger("pyxqueue")
 
 
 @frozen
@@ -91,7 +92,8 @@ def absolute(url: str) -> str:
     folder = os.getcwd()  # noqa: PTH109 - it is put into a URL
     if not is_encodable(folder):
         raise ConfigurationError(
-            f"the current folder {folder!r} has bytes in its name that are no UTF-8, so a SQLite store cannot be below "
+            f"the current folder {quoted(folder)} has bytes in its name that are no UTF-8, so a SQLite store cannot be "
+            f"below "
             f"it: work in another, or set {URL_VARIABLE} to sqlite:////absolute/path.db"
         )
     return f"{scheme}{slashes}{quote(folder)}/{path}"

@@ -21,6 +21,7 @@ from .habits import TASK_HABITS, explains_options, no_attribute
 from .message import NAME_PATTERN
 from .names import Unique, home_or_error, load, qualified_name
 from .policy import MAX_SECONDS, RetryPolicy
+from .printable import quoted
 from .result import AsyncResult
 
 P = ParamSpec("P")
@@ -29,7 +30,7 @@ R = TypeVar("R")
 
 def _duration(_instance: object, attribute: Attribute[Any], value: object) -> None:
     if not isinstance(value, int | float) or not 0 < value < MAX_SECONDS:
-        raise ValueError(f"{attribute.name}={value!r} must be a number of seconds, more than 0")
+        raise ValueError(f"{attribute.name}={quoted(value)} must be a number of seconds, more than 0")
 
 
 @frozen
@@ -234,11 +235,12 @@ def task_name(function: Callable[..., Any], given: str | None) -> str:
     """
     if given is not None:
         if not NAME_PATTERN.fullmatch(given):
-            raise ConfigurationError(f"task name {given!r} is not valid: use 1 to 200 letters, digits, _ . < > -")
+            raise ConfigurationError(f"task name {quoted(given)} is not valid: use 1 to 200 letters, digits, _ . < > -")
         return given
     if "<lambda>" in getattr(function, "__qualname__", ""):
         raise ConfigurationError(
-            f"{function!r} has no name by which a worker could find it: use def, or give one: @queue.task(name=...)"
+            f"{quoted(function)} has no name by which a worker could find it: use def, or give one: "
+            f"@queue.task(name=...)"
         )
     return qualified_name(function)
 
@@ -254,7 +256,8 @@ class Registry:
         known = self._tasks.get(task.name)
         if known is not None and not _same_place(known.function, task.function):
             raise DuplicateTaskError(
-                f"the task name {task.name!r} is taken by {_place(known.function)}; rename {_place(task.function)}, or "
+                f"the task name {quoted(task.name)} is taken by {_place(known.function)}; rename "
+                f"{_place(task.function)}, or "
                 f"give it a name of its own: @queue.task(name=...)"
             )
         self._tasks[task.name] = task

@@ -6,7 +6,6 @@ Steps are generators: they yield a question, are sent its answer, and return wha
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import Generator, Sequence
@@ -16,7 +15,9 @@ from attrs import define, field, frozen
 
 from .clock import Seconds, deadline_after, in_seconds, is_over, seconds_left
 from .errors import BrokerUnavailableError, ConfigurationError, ResultTimeoutError
+from .log import get_logger
 from .message import Record, TaskInfo
+from .printable import quoted
 from .reader import Reader, begin_waiting, end_waiting
 from .reasons import end_of, known, still_there, unknown
 
@@ -33,7 +34,7 @@ _SILENCE = 3_000
 _FEW = 256
 """Of more tasks than these, a look is not taken for each that ends."""
 
-log = logging.getLogger("pyxqueue")
+log = get_logger("pyxqueue")
 
 
 class Question(Protocol):
@@ -120,7 +121,7 @@ class Limit:
         """For the tasks with these ids. Raises `ConfigurationError` for what is no length of time."""
         seconds = in_seconds(timeout)
         if seconds is not None and (not isinstance(seconds, int | float) or not math.isfinite(seconds)):
-            raise ConfigurationError(f"timeout={timeout!r} must be a number of seconds, or a timedelta")
+            raise ConfigurationError(f"timeout={quoted(timeout)} must be a number of seconds, or a timedelta")
         deadline = None if seconds is None else time.monotonic() + max(0.0, seconds)
         unsure = hint and not all(reader.one_process for reader in readers)
         what = f"task {ids[0]} has not" if len(ids) == 1 else f"not all of {len(ids)} tasks have"

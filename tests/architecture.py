@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "names", "clock", "ids", "printable", "urls"),
+    ("errors", "names", "clock", "ids", "printable", "urls", "log"),
     ("message", "wire", "batching"),
     ("protocols",),
     ("policy", "context", "bar", "offload", "stores", "serializers", "backends"),

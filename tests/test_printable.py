@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
+import ast
+import io
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from redis import Redis
 
-from pyxqueue.printable import printable, printable_lines
+import pyxqueue
+from pyxqueue.errors import PyxqueueError, TaskError
+from pyxqueue.log import get_logger
+from pyxqueue.printable import MAX_TRACEBACK, complain, printable, printable_lines, quoted, traceback_of
+from pyxqueue.serializers.errors import OutsideDomainError
+
+PACKAGE = Path(pyxqueue.__file__).parent
+HOSTILE = "a\0\x1b[2J\x1b]52;c;eA==\x07\r\nERROR forged\u2028b\u202ec\udcff\u200b[/x]"
+LONG = 10_000_000
+
+
+class Nasty:
+    """What its own code says of it, cannot be had."""
+
+    def __repr__(self) -> str:
+        raise SystemExit("no")
+
+
+class NastyError(Exception):
+    def __str__(self) -> str:
+        raise KeyboardInterrupt("no")
+
+
+def check(text: str, limit: int) -> None:
+    """It is one printable line, and no longer than it should be, but for what an escape needs."""
+    assert text.isprintable()
+    assert len(text) <= limit + 60
 
 
 @pytest.mark.parametrize(
@@ -44,3 +78,140 @@ def test_a_long_text_says_what_is_missing() -> None:
 def test_lines_stay_lines() -> None:
     """Each by itself."""
     assert printable_lines("a\n\tb\x1b[0m\nccc", 10) == "a\n    b\\x1b[0m\nccc"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("it's", '"it\'s"'),
+        ("x" * LONG, f"'{'x' * 100}'… (9,999,900 more characters)"),
+        (b"x" * LONG, f"b'{'x' * 100}'… (9,999,900 more characters)"),
+        (None, "None"),
+        (2.5, "2.5"),
+        (["a"], "a list"),
+        (Nasty(), "a Nasty"),
+        (NastyError("x"), "NastyError('x')"),
+        (10**5_000, "<int: cannot be shown, ValueError in its own code>"),
+        (Redis(password="hunter2"), "a Redis"),
+        ("redis://:hunter2@h/0", "the URL redis://h/0"),
+        ("redis://:hunter2/x@h/0", "the URL redis://"),
+        (type("\x1b[31m" * LONG, (), {})(), None),
+        (type("x" * LONG, (Exception,), {}), None),
+        (HOSTILE, None),
+        (HOSTILE.encode("utf-8", "surrogatepass"), None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_somebody_gave_is_repeated_fit_to_be_shown(value: object, shown: str | None) -> None:
+    """At bounded length, without running what its class may do, and without the password that a URL or a client has."""
+    text = quoted(value)
+
+    check(text, 400)
+    assert text == shown or shown is None
+
+
+def raised(error: BaseException) -> BaseException:
+    try:
+        raise error
+    except BaseException as caught:  # noqa: BLE001
+        return caught
+
+
+@pytest.mark.parametrize("error", [NastyError("x"), ValueError("x" * LONG), type("y" * LONG, (Exception,), {})("z")])
+def test_a_traceback_is_bounded_and_never_fails(error: BaseException) -> None:
+    """Whatever the exception's own code does."""
+    assert 0 < len(traceback_of(raised(error))) < MAX_TRACEBACK + 100
+
+
+def test_what_has_no_log_is_printed_fit_to_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """A traceback on stderr."""
+    complain(raised(ValueError(HOSTILE)))
+
+    told = capsys.readouterr().err
+    assert told.replace("\n", "").isprintable()
+    assert "a\\x00\\x1b[2J" in told
+
+
+@pytest.mark.parametrize("kind", [PyxqueueError, *PyxqueueError.__subclasses__(), OutsideDomainError])
+def test_the_text_of_an_error_is_fit_to_be_shown(kind: type[PyxqueueError]) -> None:
+    """Whatever it is about, and wherever its text comes from."""
+    for text in (HOSTILE, "x" * LONG):
+        error: PyxqueueError = kind("", text) if issubclass(kind, TaskError) else kind(text)
+        check(str(error), 2_000)
+
+
+def test_the_traceback_in_a_failure_is_bounded() -> None:
+    """It may have been forged; its lines stay lines."""
+    text = str(TaskError("x" * LONG, "y" * LONG, "z\x1b\n" * 100_000, "t" * LONG))
+
+    assert text.replace("\n", "").isprintable()
+    assert len(text) < 40_000
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    stream, logger = io.StringIO(), get_logger("pyxqueue.test")
+    handler = logging.StreamHandler(stream)
+    logger.addHandler(handler)
+    yield stream
+    logger.removeHandler(handler)
+
+
+@pytest.mark.parametrize(
+    "value", [HOSTILE, "x" * LONG, ValueError(HOSTILE), ValueError("x" * LONG), NastyError(), Nasty()]
+)
+def test_a_line_of_the_log_is_one_line(lines: io.StringIO, value: object) -> None:
+    """Of bounded length, whatever it is about."""
+    get_logger("pyxqueue.test").error("%d of %s", 1, value)
+
+    check(lines.getvalue().removesuffix("\n"), 2_100)
+
+
+@pytest.mark.parametrize("error", [ValueError(HOSTILE), ValueError("x" * LONG), NastyError(HOSTILE)])
+def test_an_exception_in_the_log_stands_below_its_line(
+    lines: io.StringIO, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    """No line of it begins where one of the log does, no byte of it moves a cursor, and no handler formats it anew."""
+    get_logger("pyxqueue.test").critical("it broke", exc_info=error)
+
+    assert caplog.records[0].exc_info is None
+    first, *others = lines.getvalue().splitlines()
+    assert first == "it broke"
+    assert type(error).__name__ in lines.getvalue()
+    assert others
+    assert all(line.startswith("  ") and line.isprintable() for line in others)
+    assert len(lines.getvalue()) < MAX_TRACEBACK + 1_000
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        if not name.startswith("testing/"):
+            yield name, ast.parse(path.read_bytes())
+
+
+def test_texts_quote_what_was_given_in_one_way() -> None:
+    """`quoted` has a bound and shows no password; the ``!r`` of a text has neither."""
+    found = [
+        f"{name}:{node.lineno}"
+        for name, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FormattedValue) and node.conversion == ord("r")
+    ]
+    assert [place.partition(":")[0] for place in found] == ["worker/interpreter.py"]  # a program, not a text
+
+
+def test_every_line_of_ours_is_made_fit_to_be_shown() -> None:
+    """What logs has its logger from `get_logger`."""
+
+    def logger_of(value: Any) -> str:
+        return value.func.id if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) else "another"
+
+    found = {
+        name: logger_of(node.value)
+        for name, tree in modules()
+        for node in tree.body
+        if isinstance(node, ast.Assign) and any(getattr(one, "id", "") in ("log", "done") for one in node.targets)
+    }
+    assert len(found) >= 5
+    assert set(found.values()) == {"get_logger"}

@@ -17,6 +17,7 @@ import click
 from attrs import frozen
 
 from ..errors import ConfigurationError
+from ..printable import quoted
 from ..queue import TaskQueue
 from ..worker.launch import being_imported
 
@@ -53,7 +54,7 @@ class App:
         if module.endswith(".py") or os.sep in module:
             folder, module = _file_to_module(Path(module).absolute())
         if not _MODULE.fullmatch(module):
-            raise ConfigurationError(f"{text!r} names no module: use pkg.mod, pkg.mod:queue or pkg/mod.py")
+            raise ConfigurationError(f"{quoted(text)} names no module: use pkg.mod, pkg.mod:queue or pkg/mod.py")
         return cls(module, queue, str(Path(folder).absolute()))
 
     def __str__(self) -> str:
@@ -82,7 +83,8 @@ class App:
         except ModuleNotFoundError as error:
             if error.name is not None and f"{name}.".startswith(f"{error.name}."):
                 raise NoSuchModuleError(
-                    f"there is no module {error.name!r} in {self.folder}, nor installed; --path says where to look"
+                    f"there is no module {quoted(error.name)} in {self.folder}, nor installed; --path says where to "
+                    f"look"
                 ) from error
             raise ImportFailed(_failure(name, error)) from error
         except (Exception, SystemExit) as error:
@@ -95,7 +97,7 @@ class App:
             found = operator.attrgetter(self.queue)(module)
         except AttributeError:
             there = ", ".join(_queues(module)) or "none"
-            raise ConfigurationError(f"{self.module} has no {self.queue!r}; the queues in it: {there}") from None
+            raise ConfigurationError(f"{self.module} has no {quoted(self.queue)}; the queues in it: {there}") from None
         if not isinstance(found, TaskQueue):
             raise ConfigurationError(f"{self} is a {type(found).__name__}, not a TaskQueue")
         return found

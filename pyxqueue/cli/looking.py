@@ -10,11 +10,10 @@ import click
 import msgspec
 
 from ..message import Message, TaskInfo
-from ..printable import printable
+from ..printable import indented, printable
 from ..queue import TaskQueue
 from ..reasons import reason, unknown
 from ..views import task_dict
-from ..worker.events import indented
 from .output import json_option, moment, print_json, showable
 from .target import Target, pass_target, target_options
 

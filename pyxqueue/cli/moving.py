@@ -9,6 +9,7 @@ import click
 
 from ..errors import ConfigurationError
 from ..moving import move_group
+from ..printable import quoted
 from ..protocols import Backend, StoreOptions, in_one_process
 from ..stores import absolute, find_store
 from ..urls import shown
@@ -31,7 +32,7 @@ def move(source: str, target: str, queue: str, as_json: bool) -> None:
         groups = any_group.groups()
     if not groups:
         raise click.ClickException(
-            f"there is no queue {queue!r} at {shown(absolute(source))}; --queue names another one"
+            f"there is no queue {quoted(queue)} at {shown(absolute(source))}; --queue names another one"
         )
     found = [_move(source, target, queue, group) for group in groups]
     if as_json:

@@ -6,7 +6,6 @@ The workers hold a pipe to it: if it is killed, they stop.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
@@ -17,9 +16,10 @@ from types import FrameType
 import click
 from attrs import define, field
 
+from ..log import get_logger
 from ..worker.interpreter import pyxqueue_command
 
-log = logging.getLogger("pyxqueue.reload")
+log = get_logger("pyxqueue.reload")
 
 _TICK = 200
 """Milliseconds until the watching says that nothing has changed."""

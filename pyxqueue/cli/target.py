@@ -12,6 +12,7 @@ from attrs import define, field
 from click.core import ParameterSource
 
 from ..errors import ConfigurationError
+from ..printable import quoted
 from ..queue import TaskQueue
 from ..stores import DEFAULT_URL, URL_VARIABLE, absolute
 from ..urls import scheme_of, shown
@@ -38,7 +39,9 @@ class Target:
         """The app, or None if the command names a queue. Raises `click.UsageError` if the command line says both."""
         names = [f"--{name}" for name in ("queue", "group") if name in self.said]
         if "app" in self.said and names:
-            raise click.UsageError(f"the app {self.said['app']!r} says which queue it is: leave out {', '.join(names)}")
+            raise click.UsageError(
+                f"the app {quoted(self.said['app'])} says which queue it is: leave out {', '.join(names)}"
+            )
         text = self.said.get("app") or (None if names else self.environment.get("app"))
         return App.parse(text, self.said.get("path", ".")) if text else None
 
@@ -77,7 +80,9 @@ class Target:
     def taken(words: Sequence[str], left: Sequence[str]) -> str:
         """For whoever meant an id by what is also the name of a module."""
         return (
-            "" if left or not words else f"; {words[0]!r} is taken for the module, unless --queue or --app says which"
+            ""
+            if left or not words
+            else f"; {quoted(words[0])} is taken for the module, unless --queue or --app says which"
         )
 
     @property
@@ -127,7 +132,7 @@ class Target:
             group = group or self.store_option("group") or "cg"
             queue = _named(self.store_option("url"), self.store_option("queue"), group)
         if queue.eager is not None:
-            raise ConfigurationError(f"{queue!r} is eager: its tasks ran where they were enqueued, no store has them")
+            raise ConfigurationError(f"{queue} is eager: its tasks ran where they were enqueued, no store has them")
         click.get_current_context().call_on_close(queue.close)
         return queue
 
@@ -140,7 +145,8 @@ class Target:
         groups = self.groups(queue)
         if queue.consumer_group not in groups:
             raise click.ClickException(
-                f"the queue {queue.stream_key!r} has no group {queue.consumer_group!r}, only {', '.join(groups)}"
+                f"the queue {quoted(queue.stream_key)} has no group {quoted(queue.consumer_group)}, only "
+                f"{', '.join(groups)}"
             )
         return queue
 
@@ -165,7 +171,8 @@ class Target:
         groups = queue.stores.inspector.groups()
         if not groups:
             raise click.ClickException(
-                f"there is no queue {queue.stream_key!r} at {self.place(queue)}: nothing was enqueued, no worker has "
+                f"there is no queue {quoted(queue.stream_key)} at {self.place(queue)}: nothing was enqueued, no worker "
+                f"has "
                 f"served it"
             )
         return groups

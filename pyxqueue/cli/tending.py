@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from ..message import Message, TaskInfo, TaskStatus
+from ..printable import quoted
 from ..protocols import Inspector
 from ..reasons import unknown
 from .output import cut, json_option, moment, print_json, print_table
@@ -98,7 +99,7 @@ def _chosen(target: Target, words: Sequence[str], *, everything: bool) -> Sequen
     """The ids among the words; none is all."""
     ids = target.take_module(words, everything=everything)
     if everything and ids:
-        raise click.UsageError(f"say which: either IDs, or --all; there is no module {ids[0]!r}")
+        raise click.UsageError(f"say which: either IDs, or --all; there is no module {quoted(ids[0])}")
     if not ids and not everything:
         raise click.UsageError(f"say which: either IDs, or --all{target.taken(words, ids)}")
     return ids
@@ -227,7 +228,9 @@ def remove_group(target: Target, words: Sequence[str], yes: bool) -> None:
     name = target.take_one(words, "name")
     queue = target.open()
     if name not in (there := target.groups(queue)):
-        raise click.ClickException(f"the queue {queue.stream_key!r} has no group {name!r}, only {', '.join(there)}")
+        raise click.ClickException(
+            f"the queue {quoted(queue.stream_key)} has no group {quoted(name)}, only {', '.join(there)}"
+        )
     _confirm(f"Delete the group {name} of {queue.stream_key}, with all its tasks and results?", yes=yes)
     queue.stores.inspector.remove_group(name)
     click.echo(f"group {name} removed")

@@ -15,6 +15,7 @@ import attrs
 
 from ..errors import ConfigurationError
 from ..names import qualified_name
+from ..printable import quoted
 from .errors import OutsideDomainError
 
 
@@ -41,7 +42,7 @@ class EnumCodec:
 
     def state(self, value: enum.Enum) -> str:
         if self._members.get(value.name) is not value:
-            raise OutsideDomainError(f"{value!r} is not one of the members that its class names")
+            raise OutsideDomainError(f"{quoted(value)} is not one of the members that its class names")
         return value.name
 
     def restore(self, state: Any) -> enum.Enum:
@@ -131,7 +132,7 @@ def refuse_extras(value: Any, fields: Iterable[str]) -> None:
     for name in held.keys() - fields:
         if not name.startswith("__") and not isinstance(getattr(type(value), name, None), cached_property):
             raise OutsideDomainError(
-                f"this {type(value).__qualname__} has an attribute {name!r} that is no field and would be lost: "
+                f"this {type(value).__qualname__} has an attribute {quoted(name)} that is no field and would be lost: "
                 "make it a field, or override encode_custom and decode_custom"
             )
 
@@ -242,7 +243,7 @@ class ClassTable:
             codec = codec_for(cls)
         except TypeError as error:
             raise ConfigurationError(
-                f"{cls!r} cannot be registered, {error}: override encode_custom and decode_custom for it"
+                f"{quoted(cls)} cannot be registered, {error}: override encode_custom and decode_custom for it"
             ) from error
         tag = qualified_name(cls)
         if tag in self._by_tag:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import SerializationError
+from ..printable import LONGEST_LINE, printable
 
 _SHOWN = 8
 
@@ -29,4 +30,4 @@ class OutsideDomainError(SerializationError):
         return self.root + "".join(steps)
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.problem}"
+        return printable(f"{self.path}: {self.problem}", LONGEST_LINE)

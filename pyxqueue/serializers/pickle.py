@@ -6,6 +6,7 @@ import pickle
 from typing import Any
 
 from ..errors import SerializationError
+from ..printable import quoted
 
 
 class PickleSerializer:
@@ -23,11 +24,11 @@ class PickleSerializer:
             # Not the highest of this Python: the reader's may be older.
             return pickle.dumps(value, protocol=5)
         except Exception as error:
-            raise SerializationError(f"a {type(value).__qualname__} cannot be pickled: {error!r:.300}") from error
+            raise SerializationError(f"a {type(value).__qualname__} cannot be pickled: {quoted(error, 300)}") from error
 
     def loads(self, data: bytes) -> Any:
         """The value of the bytes. Raises `SerializationError` for anything that goes wrong, `SystemExit` included."""
         try:
             return pickle.loads(data)  # noqa: S301 - only under a seal, as the class says
         except (Exception, SystemExit) as error:
-            raise SerializationError(f"the pickle cannot be loaded: {error!r:.300}") from error
+            raise SerializationError(f"the pickle cannot be loaded: {quoted(error, 300)}") from error

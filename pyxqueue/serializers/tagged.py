@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from ..errors import SerializationError
+from ..printable import quoted
 from .annotations import classes_in
 from .classes import ClassTable
 from .walk import Decoder, Encoder
@@ -80,7 +81,7 @@ class TaggedSerializer:
         except SerializationError:
             raise
         except Exception as error:
-            raise SerializationError(f"the value cannot be written as {self.name}: {error!r:.300}") from error
+            raise SerializationError(f"the value cannot be written as {self.name}: {quoted(error, 300)}") from error
 
     def loads(self, data: bytes) -> Any:
         """The value of the bytes. Raises `SerializationError`, whatever the bytes are."""

@@ -13,6 +13,7 @@ from math import isfinite
 from typing import Any, TypeAlias
 
 from ..errors import SerializationError
+from ..printable import quoted
 from .classes import Attributes, ClassTable, can_travel
 from .errors import OutsideDomainError
 from .tags import COLLECTIONS, DECODERS, INT_MAX, INT_MIN, LEAVES, MARK, check_hashes, is_encodable
@@ -153,7 +154,7 @@ class Encoder:
             raise
         except Exception as error:
             raise OutsideDomainError(
-                f"a value of type {type(value).__qualname__} could not be taken apart: {error!r:.300}"
+                f"a value of type {type(value).__qualname__} could not be taken apart: {quoted(error, 300)}"
             ) from error
         return {MARK + tag: self.encode(state, depth + 1)}
 

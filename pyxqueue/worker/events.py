@@ -10,13 +10,12 @@ from typing import TypeAlias
 
 from attrs import frozen
 
+from ..log import get_logger
 from ..message import Aborted, Bury, Cancelled, Done, Outcome, Refused, Retry, Return, Success, Verdict
-from ..printable import printable, printable_lines
+from ..printable import Lines, indented, printable
 
-log = logging.getLogger("pyxqueue.worker")
-done = logging.getLogger("pyxqueue.worker.done")
-LONGEST_LINE = 2_000
-"""Characters of a line of a traceback that are logged."""
+log = get_logger("pyxqueue.worker")
+done = get_logger("pyxqueue.worker.done")
 
 
 def hear_logs() -> None:
@@ -147,20 +146,14 @@ def log_settled(event: TaskSettled) -> None:
         log.log(level, "%s %s, attempt %d: %s", name, task_id, attempt, story, extra=about)
 
 
-def _story(outcome: Outcome, verdict: Verdict) -> str:
+def _story(outcome: Outcome, verdict: Verdict) -> Lines:
     """An outcome and what follows from it, for the log."""
     if isinstance(outcome, Aborted) or isinstance(verdict, Cancelled):
-        return "cancelled"
+        return Lines("cancelled")
     if isinstance(outcome, Success):
-        return "done"
+        return Lines("done")
     failure = outcome.failure
     what = f"{printable(failure.type)}: {printable(failure.message)}"
     again = f"again in {verdict.delay / 1000:.1f} s" if isinstance(verdict, Retry | Return) else ""
     after = again or "kept among the failed"
-    return f"{what}; {after}\n{indented(failure.traceback)}" if failure.traceback else f"{what}; {after}"
-
-
-def indented(traceback: str) -> str:
-    """A traceback as it stands below a line of the log: the text of an exception, which is part of it, may have lines
-    that look like those of a log, and none of them begins where one does."""
-    return "\n".join(f"  {line}" for line in printable_lines(traceback.rstrip(), LONGEST_LINE).split("\n"))
+    return Lines(f"{what}; {after}\n{indented(failure.traceback)}" if failure.traceback else f"{what}; {after}")

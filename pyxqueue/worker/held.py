@@ -23,6 +23,7 @@ from typing import Protocol, cast
 from attrs import frozen
 
 from ..errors import ConfigurationError
+from ..printable import quoted
 
 SLOTS = 1024
 """Deliveries one process can hold."""
@@ -148,7 +149,7 @@ class HeldTable:
         without counting as stuck."""
         raw_id, raw_receipt = task_id.encode(), receipt.encode()
         if len(raw_id) + len(raw_receipt) > _SLOT - _HEADER.size:
-            raise ConfigurationError(f"the broker's receipt {receipt!r} is too long")
+            raise ConfigurationError(f"the broker's receipt {quoted(receipt)} is too long")
         slot = self._free[-1]
         at = _MARKS + slot * _SLOT
         generation = self._generations[slot] % 255 + 1

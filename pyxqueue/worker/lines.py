@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from logging.handlers import QueueHandler
 
+from ..printable import complain
 from .events import log
 
 _LINES = 1_000
@@ -56,8 +56,8 @@ def queued_lines() -> Iterator[None]:
         while (record := relay.lines.get()) is not None:
             try:
                 direct.callHandlers(record)
-            except BaseException:  # noqa: BLE001 - a handler may raise anything
-                traceback.print_exc()
+            except BaseException as error:  # noqa: BLE001 - a handler may raise anything
+                complain(error)
 
     thread = threading.Thread(target=write, name="pyxqueue-log", daemon=True)
     thread.start()

@@ -14,12 +14,12 @@ import signal
 import socket
 import struct
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from logging.handlers import SocketHandler
 from typing import IO, Any
 
+from ..printable import complain
 from .events import log
 from .lines import dropped_lines
 from .processes import end_process, fork
@@ -151,8 +151,8 @@ def _write(connection: socket.socket) -> int:
         for record in _records(lines):
             try:
                 logging.getLogger(record.name).callHandlers(record)
-            except BaseException:  # noqa: BLE001 - a handler may raise anything
-                traceback.print_exc()
+            except BaseException as error:  # noqa: BLE001 - a handler may raise anything
+                complain(error)
         logging.shutdown()  # while the supervisor still waits for us
     return 0
 

@@ -26,8 +26,9 @@ from attrs import define, field
 from ..execution import AsyncLimit, end_fork
 from ..failures import outcome_of
 from ..message import Aborted, Success
+from ..printable import class_of, indented, traceback_of
 from ..task import Task, TaskOptions
-from .events import indented, log
+from .events import log
 from .executors import Hooks, Job, Load, Threads
 from .limits import Interrupter
 from .pace import Ahead
@@ -172,8 +173,8 @@ class Loop:
         callback = _callback(frame for frame, _ in traceback.walk_tb(error.__traceback__))
         job, helper = _owner_of(callback), getattr(getattr(callback, "_callback", None), "__self__", None)
         if (run := self._runs.get(job)) is None:
-            text = indented("".join(traceback.format_exception(error)))
-            log.error("%s raised %s on the event loop, which goes on\n%s", _what(job), type(error).__name__, text)
+            text = "%s raised %s on the event loop, which goes on\n%s"
+            log.error(text, _what(job), class_of(error), indented(traceback_of(error)))
             return
         run.exits.append((error, helper if isinstance(helper, asyncio.Task) else None))
         self._loop.call_later(_MOMENT, self._fail, run)
@@ -257,7 +258,7 @@ class Stall:
         self._counted = now
         if seconds >= SLOW and not self._said:
             self._said = True
-            stack = "".join(traceback.format_stack(frame))
+            stack = indented("".join(traceback.format_stack(frame)))
             log.warning("the event loop has not turned for %.1f s: %s holds it\n%s", seconds, _what(holder), stack)
 
     def _turned(self) -> None:

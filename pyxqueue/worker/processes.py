@@ -11,12 +11,12 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ..errors import BrokerError
+from ..printable import complain
 from .events import hear_logs, log
 from .held import HeldTable
 from .lines import queued_lines
@@ -75,8 +75,8 @@ def end_process(body: Callable[[], int]) -> NoReturn:
         code = body()
     except BrokerError as error:  # the store's own words say more than where it was asked
         log.error("this process ends: %s", error)
-    except BaseException:  # noqa: BLE001 - whatever it was, this process must end here
-        traceback.print_exc()
+    except BaseException as error:  # noqa: BLE001 - whatever it was, this process must end here
+        complain(error)
     finally:
         try:
             # In a thread: a handler that waits for a reader must not keep a process that has ended.

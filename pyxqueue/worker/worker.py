@@ -37,7 +37,7 @@ from ..message import (
     Verdict,
 )
 from ..policy import decide
-from ..printable import printable
+from ..printable import printable, quoted
 from ..protocols import Broker, ResultStore, same_store
 from ..task import Registry, TaskOptions
 from .events import Observer, TaskSettled, TaskStarted, done, log, log_settled, tell
@@ -303,7 +303,7 @@ class Worker:
             return self._decided(finished)
         except BaseException as error:  # noqa: BLE001 - logged, and the reason why the message is buried
             log.exception("the outcome of %s cannot be settled", finished.job.delivery.message.id)
-            verdict = Bury(printable(f"its outcome cannot be settled: {error!r}"))
+            verdict = Bury(printable(f"its outcome cannot be settled: {quoted(error)}"))
             record = self._record(Job(finished.job.delivery, finished.job.slot), Aborted(), verdict, _DEFAULTS)
             return Settlement(finished.job.delivery.receipt, verdict, record)
 

@@ -258,7 +258,7 @@ def test_parts_are_whole(settings: dict[str, Any], why: str) -> None:
         ({"lease": float("inf")}, "lease=inf is not"),
         ({"lease": 1e300}, r"lease=1e\+300 must be more than 0 seconds, and less than 1e\+10"),
         ({"lease": "soon"}, "lease='soon' is not"),
-        ({"lease": [1]}, r"lease=\[1\] is not"),
+        ({"lease": [1]}, "lease=a list is not"),
     ],
 )
 def test_a_lease_is_a_number_of_seconds(settings: dict[str, Any], text: str) -> None:

@@ -301,7 +301,7 @@ def test_exceptions_decide_about_retries(options: dict[str, Any], runs: int) -> 
         ({"task_id": "ä"}, "is not valid"),
         ({"task_id": b"a"}, "task id b'a' is not valid: use 1 to 64 characters"),
         ({"task_id": 7}, "task id 7 is not valid"),
-        ({"headers": {"n": 1}}, "headers={'n': 1} must map texts to texts"),
+        ({"headers": {"n": 1}}, "headers= must map texts to texts"),
         ({"headers": "text"}, "must map texts to texts"),
         ({"headers": {"n": "\ud800"}}, "must map texts to texts"),
     ],

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from pyxqueue.errors import CancelRequested, Reject, RetryLater, TimeLimitExceeded
-from pyxqueue.failures import MAX_TRACEBACK, failure_of, outcome_of
+from pyxqueue.failures import failure_of, outcome_of
 from pyxqueue.message import Aborted, Failed, Refused
+from pyxqueue.printable import MAX_TRACEBACK
 from pyxqueue.task import TaskOptions
 
 from .harness import Bench, closed_error

@@ -105,7 +105,7 @@ def test_a_line_keeps_what_it_carries(tmp_path: Path) -> None:
         handler.close()
 
     text = file.read_text()
-    assert "pyxqueue.worker t1 it broke with words\nTraceback" in text
+    assert "pyxqueue.worker t1 it broke with words\n  Traceback" in text
     assert "ValueError: the cause" in text
 
 

@@ -24,6 +24,7 @@ from ...message import (
     TaskStatus,
     check_adoptable,
 )
+from ...printable import quoted
 from ...protocols import StoreOptions
 from ...wire import message_from_fields
 from .entry import Entry, Place
@@ -69,7 +70,9 @@ class MemoryStore:
 
     def remove_group(self, stream_key: str, name: str) -> None:
         if name not in self.groups(stream_key):
-            raise ConfigurationError(f"{stream_key!r} has no group {name!r}, only {sorted(self.groups(stream_key))}")
+            raise ConfigurationError(
+                f"{quoted(stream_key)} has no group {quoted(name)}, only {sorted(self.groups(stream_key))}"
+            )
         del self._queues[stream_key][name]
         self.changed.notify_all()
 
@@ -237,7 +240,7 @@ class MemoryBackend:
     ) -> tuple[Sequence[TaskInfo], str]:
         # The cursor is the order of the last task shown, so that what comes and goes between two pages moves nothing.
         if not re.fullmatch(r"\d*", cursor, re.ASCII):
-            raise ConfigurationError(f"{cursor!r} is not a cursor that `tasks` has answered")
+            raise ConfigurationError(f"{quoted(cursor)} is not a cursor that `tasks` has answered")
         with self._store.changed:
             group, now = self._look()
             entries = [

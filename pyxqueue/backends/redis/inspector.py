@@ -16,6 +16,7 @@ from ...batching import adoption_size
 from ...clock import deadline_after, is_over, seconds_left
 from ...errors import BrokerError, BrokerUnavailableError, ConfigurationError
 from ...message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable, check_adoptable
+from ...printable import quoted
 from ...protocols import StoreOptions
 from ...wire import message_from_fields
 from . import commands
@@ -101,7 +102,7 @@ class RedisInspector:
         try:
             position = msgspec.json.decode(cursor, type=dict[str, _Position]) if cursor else {}
         except msgspec.MsgspecError as error:
-            raise ConfigurationError(f"{cursor!r} is not a cursor that `tasks` has answered") from error
+            raise ConfigurationError(f"{quoted(cursor)} is not a cursor that `tasks` has answered") from error
         walk = heapq.merge(
             *(self._entries(place, position.get(place, ""), state, count) for place in _places(state)),
             key=lambda found: -entry_rank(found.entry),
@@ -316,7 +317,9 @@ class RedisInspector:
         session = self._session
         keys = session.look().streams.get(group)
         if keys is None:
-            raise ConfigurationError(f"{self.options.stream_key!r} has no group {group!r}, only {self.groups()}")
+            raise ConfigurationError(
+                f"{quoted(self.options.stream_key)} has no group {quoted(group)}, only {self.groups()}"
+            )
         session.run(commands.unregister(self.options.stream_key, group))
         session.refresh()
         session.execute("DEL", *keys.five)

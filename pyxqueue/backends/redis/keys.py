@@ -29,6 +29,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from ...errors import ConfigurationError
+from ...printable import quoted
 
 QUEUE_PATTERN = re.compile(r"[\w.:/@-]{1,128}", re.ASCII)
 GROUP_PATTERN = re.compile(r"[\w.@-]{1,64}", re.ASCII)
@@ -37,9 +38,11 @@ GROUP_PATTERN = re.compile(r"[\w.@-]{1,64}", re.ASCII)
 def check_names(stream_key: str, group: str) -> None:
     """Raise `ConfigurationError` for names that could break a key, such as one with braces."""
     if not QUEUE_PATTERN.fullmatch(stream_key):
-        raise ConfigurationError(f"stream_key {stream_key!r} is not valid: use 1 to 128 of A-Z a-z 0-9 _ . : / @ -")
+        raise ConfigurationError(
+            f"stream_key {quoted(stream_key)} is not valid: use 1 to 128 of A-Z a-z 0-9 _ . : / @ -"
+        )
     if not GROUP_PATTERN.fullmatch(group):
-        raise ConfigurationError(f"consumer_group {group!r} is not valid: use 1 to 64 of A-Z a-z 0-9 _ . @ -")
+        raise ConfigurationError(f"consumer_group {quoted(group)} is not valid: use 1 to 64 of A-Z a-z 0-9 _ . @ -")
 
 
 def meta(stream_key: str) -> str:

@@ -5,7 +5,6 @@ Messages published while the subscription is down are lost, so everybody is woke
 
 from __future__ import annotations
 
-import logging
 import os
 import selectors
 import socket
@@ -19,12 +18,13 @@ from attrs import define
 from redis.exceptions import RedisClusterException, RedisError
 
 from ...errors import PyxqueueError
+from ...log import get_logger
 from .connect import Backoff, Recipe
 
 Notify = Callable[[str | None], None]
 """Called in the listening thread with an id to look at, or None for all."""
 
-log = logging.getLogger("pyxqueue")
+log = get_logger("pyxqueue")
 
 _PING_EVERY = 5.0
 _POLL = 0.05

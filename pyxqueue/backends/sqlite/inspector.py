@@ -11,6 +11,7 @@ from typing import TypeVar
 from ...batching import adoption_size
 from ...errors import ConfigurationError
 from ...message import ConsumerInfo, Depth, TaskInfo, TaskStatus, check_adoptable
+from ...printable import quoted
 from . import tending
 from .group import CHUNK, Group
 from .location import is_there
@@ -63,7 +64,7 @@ class SQLiteInspector:
     ) -> tuple[Sequence[TaskInfo], str]:
         # The cursor is the order of the last task shown, so that what comes and goes between two pages moves nothing.
         if not re.fullmatch(r"\d{0,18}", cursor, re.ASCII):
-            raise ConfigurationError(f"{cursor!r} is not a cursor that `tasks` has answered")
+            raise ConfigurationError(f"{quoted(cursor)} is not a cursor that `tasks` has answered")
         before = int(cursor) if cursor else _FIRST
 
         def look(group: Group) -> tuple[list[TaskInfo], str]:

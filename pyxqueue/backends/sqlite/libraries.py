@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ...errors import ConfigurationError
+from ...printable import quoted
 from .process import PROCESS, Inode
 
 _WHY = (
@@ -73,7 +74,7 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     if event == "sqlite3.connect":
         _alert_until = time.monotonic() + ALERT
         if _is_ours(args[0]):
-            raise ConfigurationError(f"{args[0]!r} is open in this process as a queue, with apsw: {_WHY}")
+            raise ConfigurationError(f"{quoted(args[0])} is open in this process as a queue, with apsw: {_WHY}")
 
 
 def _is_ours(database: Any) -> bool:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, unquote
 from attrs import frozen
 
 from ...errors import ConfigurationError, StoreFileError
+from ...printable import quoted
 from ...serializers.tags import is_encodable
 from ...urls import shown
 
@@ -60,7 +61,7 @@ def from_url(url: str) -> Location:
     durability = options.pop("durability", "normal")
     shared = options.pop("shared", "no")
     if options:
-        text = f"{shown(url)} has an unknown option {min(options)!r}; there are durability=full and shared=yes"
+        text = f"{shown(url)} has an unknown option {quoted(min(options))}; there are durability=full and shared=yes"
         raise ConfigurationError(text)
     if shared not in ("yes", "no"):
         raise ConfigurationError(f"shared=... of {shown(url)} is not known: it is yes or no")
@@ -73,13 +74,15 @@ def locate(path: str | os.PathLike[str], durability: str = "normal", *, shared: 
     """The file at `path`, as seen from the directory that is current now."""
     text = os.fspath(path)
     if durability not in DURABILITIES:
-        raise ConfigurationError(f"durability {durability!r} is not known: it is {' or '.join(DURABILITIES)}")
+        raise ConfigurationError(f"durability {quoted(durability)} is not known: it is {' or '.join(DURABILITIES)}")
     if not text or "\0" in text or Path(text).name.startswith(":memory:"):
-        raise ConfigurationError(f"{text!r} is no file, which a SQLite store needs; memory:// is the store without one")
+        raise ConfigurationError(
+            f"{quoted(text)} is no file, which a SQLite store needs; memory:// is the store without one"
+        )
     location = Location(os.path.realpath(text), durability, os.path.abspath(text), shared)  # noqa: PTH100 - as text
     if not is_encodable(location.path + location.named):
         raise ConfigurationError(
-            f"{location.path!r} has bytes that are no UTF-8, and SQLite takes no such path: name a file elsewhere"
+            f"{quoted(location.path)} has bytes that are no UTF-8, and SQLite takes no such path: name a file elsewhere"
         )
     return location
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 from ...clock import started_ms
 from ...errors import ConfigurationError
 from ...message import Message
+from ...printable import quoted
 from ...protocols import DEFAULT_LEASE, StoreOptions
 from .driver import Connection
 from .group import Group, Tickets
@@ -62,7 +63,9 @@ class Groups:
     def remove(self, name: str) -> None:
         """Take the group out of sight; `clear` deletes what was in it."""
         if name not in self.registered:
-            raise ConfigurationError(f"{self._queue!r} has no group {name!r}, only {sorted(self.registered)}")
+            raise ConfigurationError(
+                f"{quoted(self._queue)} has no group {quoted(name)}, only {sorted(self.registered)}"
+            )
         key = self.all.pop(name).key
         self.registered.discard(name)
         self.db.execute("DELETE FROM consumer WHERE grp = ?", (key,))

@@ -10,6 +10,7 @@ from attrs import evolve
 
 from ...errors import SerializationError
 from ...message import Fields, Message, Progress, Record, TaskInfo, TaskStatus, Unreadable
+from ...printable import quoted
 from ...wire import (
     message_from_fields,
     message_to_fields,
@@ -109,7 +110,7 @@ def read_message(fields: bytes, task_id: str, header: Sequence[int]) -> Message 
         return message
     attempt, crashes, suspect, returns, due = header
     if any(type(number) is not int or number < 0 for number in header):
-        return Unreadable(task_id, named, f"its header cannot be read: {[*header]!r:.200}")
+        return Unreadable(task_id, named, f"its header cannot be read: {quoted([*header], 200)}")
     stored = (message.attempt, message.crashes, message.suspect, message.returns, message.due)
     if stored == (attempt, crashes, suspect, returns, due):
         return message
