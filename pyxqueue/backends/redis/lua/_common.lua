@@ -40,30 +40,34 @@ local function slice(list, from, count)
   return part
 end
 
+-- The value of a field, or nil. Where a name is there twice, its last value counts, as for who reads in Python.
 local function field(fields, name)
-  for i = 1, #fields, 2 do
+  for i = #fields - 1, 1, -2 do
     if fields[i] == name then return fields[i + 1] end
   end
   return nil
 end
 
--- Set a field, or remove it when value is nil.
+local function remove_field(fields, name)
+  local count, kept = #fields, 0
+  for i = 1, count, 2 do
+    if fields[i] ~= name then
+      kept = kept + 2
+      fields[kept - 1], fields[kept] = fields[i], fields[i + 1]
+    end
+  end
+  for i = count, kept + 1, -1 do fields[i] = nil end
+end
+
 local function set_field(fields, name, value)
-  for i = 1, #fields, 2 do
+  for i = #fields - 1, 1, -2 do
     if fields[i] == name then
-      if value then
-        fields[i + 1] = value
-      else
-        table.remove(fields, i)
-        table.remove(fields, i)
-      end
+      fields[i + 1] = value
       return
     end
   end
-  if value then
-    fields[#fields + 1] = name
-    fields[#fields + 1] = value
-  end
+  fields[#fields + 1] = name
+  fields[#fields + 1] = value
 end
 
 local function count_up(fields, name, start)
@@ -89,7 +93,7 @@ local function unpacked(fields)
     values[#values + 1] = string.sub(text, first, last)
     at = last + 1
   end
-  return #values % 2 == 0 and values or fields
+  return #values > 0 and #values % 2 == 0 and values or fields
 end
 
 -- Whether a text may be the id of a stream entry: Redis refuses numbers beyond 64 bits.

@@ -28,11 +28,11 @@ local function apply(task, apart, entry, id, raw, bare, verdict, detail, ttl, re
   if again and fields and not raw then
     if verdict == 'retry' then
       count_up(fields, 'attempt', 1)
-      set_field(fields, 'suspect', nil)
+      remove_field(fields, 'suspect')
     elseif tonumber(detail) > 0 then
       count_up(fields, 'returns', 0)
     end
-    set_field(fields, 'due', nil)
+    remove_field(fields, 'due')
   end
   if cancelled then
     finish_cancelled(keys, task, id, fields, history, now)

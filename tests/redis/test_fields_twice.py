@@ -1,0 +1,89 @@
+"""Entries in which a name is there twice: the scripts and their readers go by the same value, the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.message import Bury, Message, Retry, Return, Settlement, Unreadable, Verdict
+from pyxqueue.protocols import StoreOptions
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Any]:
+    with Redis.from_url(redis_url, protocol=2) as client:
+        yield client
+
+
+@pytest.fixture
+def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
+    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)) as backend:
+        backend.lease()
+        yield backend
+
+
+def write(client: Any, stream_key: str, *fields: str) -> None:
+    client.execute_command("XADD", stream_key, "*", "name", "job", *fields)
+
+
+@pytest.mark.parametrize(
+    ("counter", "again"), [("attempt", Retry()), ("returns", Return(1)), ("crashes", "a crash")], ids=str
+)
+def test_a_counter_that_is_there_twice_counts(
+    backend: RedisBackend, stream_key: str, client: Any, counter: str, again: Verdict | str
+) -> None:
+    """Else a task that fails, or kills its worker, would run again without end."""
+    write(client, stream_key, counter, "1", counter, "1", "due", "1", "due", "1")
+    (delivery,) = backend.claim("w", 1, 0)
+
+    for _ in range(2):
+        if isinstance(again, str):
+            backend.release("w", [delivery.receipt])
+        else:
+            assert backend.settle([Settlement(delivery.receipt, again)]) == [True]
+        while not (found := backend.claim("w", 1, 0)):
+            backend.promote(1)
+        (delivery,) = found
+
+    assert getattr(delivery.message, counter) == 3
+
+
+def test_a_requeued_task_has_none_of_them(backend: RedisBackend, stream_key: str, client: Any) -> None:
+    """It begins with its first attempt."""
+    write(client, stream_key, "id", "one", "attempt", "5", "attempt", "6", "suspect", "1", "suspect", "1")
+    (delivery,) = backend.claim("w", 1, 0)
+    backend.settle([Settlement(delivery.receipt, Bury("broken"))])
+
+    assert backend.requeue(["one"]) == [True]
+
+    (again,) = backend.claim("w", 1, 0)
+    assert isinstance(again.message, Message)
+    assert (again.message.attempt, again.message.suspect) == (1, False)
+
+
+@pytest.mark.parametrize("name", ["id", "_id"])
+def test_an_id_that_is_there_twice_is_one(backend: RedisBackend, stream_key: str, client: Any, name: str) -> None:
+    """The task keeps the id it was claimed under."""
+    write(client, stream_key, name, "first", name, "second")
+    for _ in range(2):
+        (delivery,) = backend.claim("w", 1, 0)
+        assert delivery.message.id == "second"
+        assert backend.settle([Settlement(delivery.receipt, Retry())]) == [True]
+
+
+def test_an_empty_packed_field_is_kept(backend: RedisBackend, stream_key: str, client: Any) -> None:
+    """It is not what a script writes."""
+    client.xadd(stream_key, {"packed": ""})
+    (delivery,) = backend.claim("w", 1, 0)
+    backend.settle([Settlement(delivery.receipt, Bury("broken"))])
+
+    (info,) = backend.show([delivery.message.id])
+
+    assert info is not None
+    assert isinstance(info.message, Unreadable)
+    assert info.message.fields[b"packed"] == b""
