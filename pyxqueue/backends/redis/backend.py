@@ -190,10 +190,8 @@ class RedisBackend(RedisInspector):
     def promote(self, limit: int) -> int:
         self._session.repaired(self._reclaim)
         found, until_next = self._run(lambda keys: commands.due(keys, self.options.group, limit))
-        self._flags("promote", [], [task_id.decode() for task_id in found if task_id.isascii()])
-        if foreign := [task_id for task_id in found if not task_id.isascii()]:  # no id: nothing can be parked under it
-            self._session.execute("ZREM", self._session.keys.delayed, *foreign)
-        return 0 if len(found) == limit else until_next
+        self._flags("promote", [], found)
+        return until_next
 
     def _reclaim(self) -> None:
         """Take back what was left by holders that have been silent for a lease, if we have been in touch that long."""

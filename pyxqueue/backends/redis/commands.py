@@ -41,7 +41,6 @@ from .reading import ENTRY_PATTERN, Groups, entry_rank, pairs, read_groups, task
 
 MAX_TTL = 10**15
 """Milliseconds; Redis refuses an expiry beyond what its clock can hold."""
-_FOREVER = 2**53
 
 T = TypeVar("T")
 Arg = str | bytes | int
@@ -186,10 +185,9 @@ def restore(keys: GroupKeys, group: str, history: int, min_idle: int, orphans: S
     return Command("restore", keys.with_tasks([item.task_id for item in orphans]), args, int)
 
 
-def due(keys: GroupKeys, group: str, limit: int) -> Command[tuple[list[bytes], int]]:
-    def parse(reply: Any) -> tuple[list[bytes], int]:
-        until = int(reply[0])
-        return reply[1:], until if until < _FOREVER else -1
+def due(keys: GroupKeys, group: str, limit: int) -> Command[tuple[list[str], int]]:
+    def parse(reply: Any) -> tuple[list[str], int]:
+        return [task_id.decode() for task_id in reply[1:]], int(reply[0])
 
     return Command("due", keys.five, [group, limit], parse)
 

@@ -4,6 +4,7 @@ local STREAM, DELAYED, PARKED, HISTORY, FAILED = 1, 2, 3, 4, 5
 local MAX_FIELDS = 4000 -- Lua's unpack gives up near 8,000 values
 local MAX_PACKED = 200000 -- values in one packed field; what has more was not written by us
 local DEDUPE_MS = 3600000
+local MAX_WAITING = 60000 -- bytes of the channels on which a task is waited for
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -135,9 +136,15 @@ local function started_with(started, entry)
   return started and string.match(started, '^(%d+%-%d+) %d+$') == entry
 end
 
+-- Milliseconds that somebody may have written, or nil for what is no such number: Redis refuses to work with it.
+local function ms(text)
+  return text and #text <= 16 and string.match(text, '^%d+$') and tonumber(text)
+end
+
 -- Tell every client that waits for this task to look again, on channels of this queue and no others.
 local function announce(keys, channels, id)
   if not channels then return end
+  channels = string.sub(channels, -2 * MAX_WAITING)
   local ours = string.match(keys[DELAYED], '^%b{}:') .. 'wake:'
   for channel in string.gmatch(channels, '[^,]+') do
     if string.sub(channel, 1, #ours) == ours then redis.call('PUBLISH', channel, id) end
@@ -167,6 +174,11 @@ local function check(keys, place)
   sound[key] = true
 end
 
+local function check_delayed(keys)
+  check(keys, PARKED)
+  check(keys, DELAYED)
+end
+
 -- Put a message on the stream, or aside until it is due. The queue is written before the task key, so that an error
 -- in between shows as an error and never as an id that is known but queued nowhere. raw: it is no message that we can
 -- read, so its fields are left as they are.
@@ -176,10 +188,36 @@ local function put(keys, task, id, fields, delay, now, raw)
     local entry = append(keys[PARKED], fields)
     redis.call('ZADD', keys[DELAYED], int(now + delay), id)
     redis.call('HSET', task, 'at', 'parked', 'e', entry)
-  else
-    local entry = append(keys[STREAM], fields)
-    redis.call('HSET', task, 'at', 'live', 'e', entry)
+    return keys[PARKED], entry
   end
+  local entry = append(keys[STREAM], fields)
+  redis.call('HSET', task, 'at', 'live', 'e', entry)
+  return keys[STREAM], entry
+end
+
+-- What `put_new` has put since `all_or_nothing` began: stream, entry, task key, delayed set and id of each.
+local news = {}
+
+-- Put a message whose id nobody knows.
+local function put_new(keys, task, id, fields, delay, now)
+  if delay > 0 then check_delayed(keys) end
+  set_field(fields, 'enqueued', int(now))
+  local stream, entry = put(keys, task, id, fields, delay, now)
+  news[#news + 1] = {stream, entry, task, keys[DELAYED], id}
+end
+
+-- Do what puts several messages. If Redis refuses one of the writes, as of an entry where a stream has no ids left, what
+-- `put_new` has put goes again.
+local function all_or_nothing(action)
+  news = {}
+  local done, reason = pcall(action)
+  if done then return end
+  for _, one in ipairs(news) do
+    redis.call('XDEL', one[1], one[2])
+    redis.call('DEL', one[3])
+    redis.call('ZREM', one[4], one[5])
+  end
+  error(reason, 0)
 end
 
 -- An entry that has no id of its own is known by the id of its first stream entry; it takes that along.
@@ -204,7 +242,7 @@ end
 -- The rank of the record that can be read now, and its time to live; nil for none.
 local function readable_rank(task, now)
   local found = fields_of(task, 'rank', 'finished', 'ttl')
-  local finished, lives = tonumber(found[2]), tonumber(found[3])
+  local finished, lives = ms(found[2]), ms(found[3])
   if finished and lives and finished + lives > now then return found[1] or '0', found[3] end
 end
 

@@ -19,6 +19,7 @@ while arg <= #ARGV do
     else
       if raw ~= '1' then set_field(fields, 'enqueued', int(now)) end
       keep_id(fields, id)
+      if tonumber(due) > now then check_delayed(keys) end
       put(keys, task, id, fields, tonumber(due) - now, now, raw == '1')
     end
   end

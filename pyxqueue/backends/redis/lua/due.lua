@@ -1,8 +1,22 @@
 -- Which delayed messages are due by the server's clock.
 -- KEYS the five keys of the group
 -- ARGV group, limit
--- Returns the ms until the next one that is not due (-1 for none), then the ids that are due. Changes nothing.
+-- Returns the ms until the next look (-1 if nothing is delayed), then the ids that are due. What can be no id goes: it
+-- was put there by somebody else, however long it is.
 local now = int(now_ms())
 local due = redis.call('ZRANGEBYSCORE', KEYS[DELAYED], '-inf', now, 'LIMIT', 0, ARGV[2])
 local later = redis.call('ZRANGEBYSCORE', KEYS[DELAYED], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-return {later[2] and math.max(0, later[2] - next_ms()) or -1, unpack(due)}
+local wait, ids = -1, {}
+if #due == tonumber(ARGV[2]) then
+  wait = 0
+elseif later[2] and tonumber(later[2]) < 2 ^ 53 then
+  wait = math.max(0, later[2] - next_ms())
+end
+for _, id in ipairs(due) do
+  if #id <= 64 and string.find(id, '^[%w_.-]+$') then
+    ids[#ids + 1] = id
+  else
+    redis.call('ZREM', KEYS[DELAYED], id)
+  end
+end
+return {wait, unpack(ids)}

@@ -11,14 +11,15 @@ while arg <= #ARGV do
   local id, delay, count = ARGV[arg], tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
   local known = redis.call('EXISTS', unpack(KEYS, task + 1, task + groups)) > 0
   if not known then
-    for group = 1, groups > 1 and groups or 0 do -- into all of them or none
-      check(keys[group], delay > 0 and PARKED or STREAM)
-      if delay > 0 then check(keys[group], DELAYED) end
+    local function put_into(group)
+      put_new(keys[group], KEYS[task + group], id, slice(ARGV, arg + 3, count), delay, now)
     end
-    for group = 1, groups do
-      local fields = slice(ARGV, arg + 3, count)
-      set_field(fields, 'enqueued', int(now))
-      put(keys[group], KEYS[task + group], id, fields, delay, now)
+    if groups == 1 then
+      put_into(1)
+    else
+      all_or_nothing(function()
+        for group = 1, groups do put_into(group) end
+      end)
     end
   end
   answers[#answers + 1] = known and 0 or 1

@@ -6,10 +6,10 @@
 local keys, group, channel, now, answers = slice(KEYS, 1, 5), ARGV[1], ARGV[2], now_ms(), {}
 local meta, patient = KEYS[6], ARGV[3] == '1'
 
--- Note who is to be told. Beyond 60,000 bytes, the one that came first is dropped: it looks again by itself.
+-- Note who is to be told. Of too many, those that came first are dropped: they look again by themselves.
 local function watch(task, waiting)
   if waiting and string.find(waiting, channel, 1, true) then return end
-  if waiting and #waiting > 60000 then waiting = string.match(waiting, ',(.*)') end
+  if waiting and #waiting > MAX_WAITING then waiting = string.match(string.sub(waiting, -MAX_WAITING), ',(.*)') end
   allow_writes(keys[STREAM], group)
   redis.call('HSET', task, 'w', waiting and waiting .. ',' .. channel or channel)
 end
@@ -38,7 +38,7 @@ for item = 4, #ARGV do
   elseif #all == 0 then
     answers[#answers + 1] = 0
   elseif field(all, 'state') then
-    local finished, lives = tonumber(field(all, 'finished')), tonumber(field(all, 'ttl'))
+    local finished, lives = ms(field(all, 'finished')), ms(field(all, 'ttl'))
     answers[#answers + 1] = finished and lives and finished + lives > now and whole(all, KEYS[3 + #ARGV - 3 + item]) or 0
   else
     if channel ~= '' then

@@ -19,10 +19,7 @@ local function apply(task, apart, entry, id, raw, bare, verdict, detail, ttl, re
   end
   local again = verdict == 'retry' or verdict == 'return'
   check(keys, verdict == 'bury' and FAILED or HISTORY)
-  if again and tonumber(detail) > 0 then
-    check(keys, PARKED)
-    check(keys, DELAYED)
-  end
+  if again and tonumber(detail) > 0 then check_delayed(keys) end
   local cancelled = again and fields_of(task, 'cancel')[1]
   local fields = read(keys[STREAM], entry)
   if again and fields and not raw then
@@ -73,18 +70,23 @@ while arg <= #ARGV do
     redis.call('XDEL', keys[STREAM], entry)
     accepted = false
   end
-  if accepted then apply(task, apart, entry, id, raw == '1', bare == '1', verdict, detail, ttl, record) end
   arg, key = arg + 9 + size, key + 1
   local follow_ups = tonumber(ARGV[arg])
   arg = arg + 1
-  for _ = 1, follow_ups do
-    local count = tonumber(ARGV[arg + 2])
-    if accepted and redis.call('EXISTS', KEYS[key]) == 0 then
-      local fields, from = slice(ARGV, arg + 3, count), next_ms()
-      set_field(fields, 'enqueued', int(from))
-      put(keys, KEYS[key], ARGV[arg], fields, tonumber(ARGV[arg + 1]), from)
-    end
-    arg, key = arg + 3 + count, key + 1
+
+  if follow_ups == 0 then
+    if accepted then apply(task, apart, entry, id, raw == '1', bare == '1', verdict, detail, ttl, record) end
+  else
+    all_or_nothing(function()
+      for _ = 1, follow_ups do
+        local count = tonumber(ARGV[arg + 2])
+        if accepted and redis.call('EXISTS', KEYS[key]) == 0 then
+          put_new(keys, KEYS[key], ARGV[arg], slice(ARGV, arg + 3, count), tonumber(ARGV[arg + 1]), next_ms())
+        end
+        arg, key = arg + 3 + count, key + 1
+      end
+      if accepted then apply(task, apart, entry, id, raw == '1', bare == '1', verdict, detail, ttl, record) end
+    end)
   end
   answers[#answers + 1] = accepted and 1 or 0
 end

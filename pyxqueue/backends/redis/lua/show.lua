@@ -13,7 +13,7 @@ for item = 2, #ARGV do
   local foreign = #all == 0 and entry_id(id) and read(keys[STREAM], id)
   if foreign then all = {'at', 'live', 'e', id} end
   local at, entry = field(all, 'at'), field(all, 'e')
-  local finished, lives = tonumber(field(all, 'finished')), tonumber(field(all, 'ttl'))
+  local finished, lives = ms(field(all, 'finished')), ms(field(all, 'ttl'))
   if not at then
     answers[#answers + 1] = 0
   else
@@ -23,7 +23,7 @@ for item = 2, #ARGV do
     if not fields and not held[2] and is_gone(keys, group, at, entry) then
       finish_gone(keys, meta, group, task, id, now)
       all = redis.call('HGETALL', task)
-      finished, lives = now, tonumber(field(all, 'ttl'))
+      finished, lives = now, ms(field(all, 'ttl'))
     elseif not fields and at == 'failed' then -- it cannot be run again, so its id need not be kept
       allow_writes(keys[STREAM], group)
       redis.call('HSET', task, 'at', 'history', 'e', '')

@@ -1,0 +1,153 @@
+"""What Redis refuses in the middle of a step leaves nothing of it, and nothing that is planted makes a step long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.errors import BrokerError
+from pyxqueue.message import Bury, Done, Message, Retry, Settlement, TaskInfo, TaskStatus, Verdict
+from pyxqueue.protocols import StoreOptions
+
+LAST = "18446744073709551615-18446744073709551615"
+"""The largest id of an entry: a stream that has had it takes no more."""
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Any]:
+    with Redis.from_url(redis_url, protocol=2) as client:
+        yield client
+
+
+@pytest.fixture
+def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
+    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)) as backend:
+        backend.lease()
+        yield backend
+
+
+@pytest.mark.parametrize("delay", [0, 60_000])
+@pytest.mark.parametrize("kind", ["used up", "a string"])
+def test_a_message_goes_into_all_groups_or_none(
+    redis_url: str, stream_key: str, client: Any, backend: RedisBackend, *, delay: int, kind: str
+) -> None:
+    """Whichever group cannot take it; then its id is free, and the others in the batch go their way."""
+    place = f"{{{stream_key}}}:second:{'parked' if delay else 'stream'}"
+    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, "second"))) as second:
+        second.lease()
+        backend.lease()
+        backend.enqueue([Message("before", "job", delay=delay)])
+        client.rename(place, f"{place}:kept")
+        if kind == "used up":
+            client.xadd(place, {"name": "job"}, id=LAST)
+        else:
+            client.set(place, "x")
+
+        with pytest.raises(BrokerError):
+            backend.enqueue([Message("one", "job", delay=delay)])
+
+        assert backend.show(["one"]) == [None]
+        assert [info.id for info in backend.tasks()[0]] == ["before"]
+        assert client.zscore(f"{{{stream_key}}}:cg:delayed", "one") is None
+        client.rename(f"{place}:kept", place)
+        assert backend.enqueue([Message("one", "job", delay=delay)]) == [True]
+        assert [handle.depth().ready + handle.depth().delayed for handle in (backend, second)] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("place", "delay"), [("%s", 0), ("{%s}:cg:parked", 1000), ("{%s}:cg:history", 0), ("{%s}:cg:history", 1000)]
+)
+def test_an_end_comes_with_its_follow_ups_or_not_at_all(
+    backend: RedisBackend, stream_key: str, client: Any, place: str, delay: int
+) -> None:
+    """Where a stream has no ids left, the task stays held and no follow-up is known."""
+    backend.enqueue([Message("one", "job")])
+    (delivery,) = backend.claim("w", 1, 0)
+    then = [Message("two", "job"), Message("three", "job", delay=delay)]
+    client.xadd(place % stream_key, {"name": "job"}, id=LAST)
+
+    with pytest.raises(BrokerError):
+        backend.settle([Settlement(delivery.receipt, Done(), then=then)])
+
+    held, *others = backend.show(["one", "two", "three"])
+    assert held is not None
+    assert (held.status, held.worker) == (TaskStatus.STARTED, "w")
+    assert others == [None, None]
+    assert backend.depth().delayed == 0
+
+
+def test_a_delay_needs_both_of_its_keys(backend: RedisBackend, stream_key: str, client: Any) -> None:
+    """No message is parked that nobody would ever take from there."""
+    client.set(f"{{{stream_key}}}:cg:delayed", "x")
+    tasks = [TaskInfo("two", TaskStatus.PENDING, Message("two", "job", due=2**50))]
+
+    with pytest.raises(BrokerError, match="delayed is a string"):
+        backend.enqueue([Message("one", "job", delay=1000)])
+    with pytest.raises(BrokerError, match="delayed is a string"):
+        backend.adopt(tasks)
+
+    assert backend.tasks() == ([], "")
+
+
+@pytest.mark.parametrize("ttl", ["1e300", "9" * 30, "nan", "0x10", "-1", "1.5", "9" * 16])
+@pytest.mark.parametrize("verdict", [Done(), Bury("broken"), Retry()], ids=str)
+def test_a_planted_time_to_live_stops_no_settlement(
+    backend: RedisBackend, stream_key: str, client: Any, verdict: Verdict, ttl: str
+) -> None:
+    """Also where an end takes over the record that is there."""
+    backend.enqueue([Message("one", "job")])
+    (delivery,) = backend.claim("w", 1, 0)
+    planted = {"state": "5", "v": "1", "rank": "9" * 39, "finished": "9" * 15, "ttl": ttl}
+    client.hset(f"{{{stream_key}}}:cg:task:one", mapping=planted)
+
+    assert backend.settle([Settlement(delivery.receipt, verdict)]) == [True]
+
+
+@pytest.mark.parametrize("ttl", ["1e300", "9" * 30, "nan", "9" * 16])
+def test_a_planted_time_to_live_hides_no_task(backend: RedisBackend, stream_key: str, client: Any, ttl: str) -> None:
+    """One that is said to have failed, and whose message is nowhere."""
+    backend.enqueue([Message("one", "job")])
+    client.xadd(stream_key, {"id": "zz", "name": "job"})
+    planted = {"at": "failed", "e": "1-1", "state": "4", "finished": "1", "ttl": ttl}
+    client.hset(f"{{{stream_key}}}:cg:task:zz", mapping=planted)
+
+    assert "one" in [info.id for info in backend.tasks()[0]]
+
+
+def test_what_is_planted_among_the_delayed_stops_no_promotion(
+    backend: RedisBackend, stream_key: str, client: Any
+) -> None:
+    """What can be no id goes, however long it is; what is due in no time that Redis can count is not waited for."""
+    delayed = f"{{{stream_key}}}:cg:delayed"
+    client.zadd(delayed, {"x" * 1_000_000: 1, "x" * 65: 2, b"\xff": 3, "": 4, "a b": 5, "no-such-task": float("-inf")})
+    client.zadd(delayed, {"never": float("inf"), "late": 1e300})
+
+    assert backend.promote(2) == 0
+    assert backend.promote(100) == -1
+    assert set(client.zrange(delayed, 0, -1)) == {b"never", b"late"}
+
+
+def test_few_of_too_many_channels_are_told(backend: RedisBackend, stream_key: str, client: Any) -> None:
+    """As many as we would note; the newest are the last."""
+
+    def published() -> int:
+        return int(client.info("commandstats").get("cmdstat_publish", {"calls": 0})["calls"])
+
+    backend.enqueue([Message("one", "job")])
+    (delivery,) = backend.claim("w", 1, 0)
+    channel = f"{{{stream_key}}}:wake:"
+    client.hset(f"{{{stream_key}}}:cg:task:one", "w", f"{channel}x," * 100_000 + f"{channel}me")
+    before = published()
+    with client.pubsub() as ears:
+        ears.subscribe(f"{channel}me")
+        assert ears.get_message(timeout=5)["type"] == "subscribe"
+
+        backend.settle([Settlement(delivery.receipt, Done())])
+
+        assert ears.get_message(timeout=5)["data"] == b"one"
+    assert published() - before < 10_000
