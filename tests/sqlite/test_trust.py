@@ -140,3 +140,42 @@ def test_a_pipe_in_the_place_of_the_file_is_refused(tmp_path: Path, shared: str)
 
     with closing(queue), pytest.raises(StoreFileError, match="and no file"):
         queue.stores.broker.lease()
+
+
+@pytest.mark.parametrize("shared", ["", "?shared=yes"])
+@pytest.mark.parametrize("name", ["-journal", "-wal", "-shm"])
+def test_a_link_beside_the_file_is_refused(tmp_path: Path, name: str, shared: str) -> None:
+    """SQLite would write wherever it leads."""
+    with closing(open_backend(f"sqlite:///{tmp_path}/queue.db{shared}", StoreOptions())) as backend:
+        backend.enqueue([Message("a", "kit.job")])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("theirs")
+    Path(f"{tmp_path}/queue.db{name}").unlink(missing_ok=True)
+    Path(f"{tmp_path}/queue.db{name}").symlink_to(elsewhere)
+
+    refused = pytest.raises(StoreFileError, match=f"{name} is a link")
+    with closing(open_backend(f"sqlite:///{tmp_path}/queue.db{shared}", StoreOptions())) as backend, refused:
+        backend.lease()
+    assert elsewhere.read_text() == "theirs"
+
+
+@pytest.mark.parametrize("name", ["-journal", "-wal", "-shm"])
+def test_a_file_of_others_beside_the_file_is_refused(open_store: Open, file: Path, name: str) -> None:
+    """SQLite takes what is in it for a part of the database."""
+    open_store().enqueue([Message("a", "kit.job")])
+    beside = Path(f"{file}{name}")
+    beside.touch()
+    beside.chmod(0o666)
+
+    with pytest.raises(StoreFileError, match=f"{name} can be written by everybody"):
+        open_store().lease()
+
+
+def test_a_pipe_beside_the_file_is_refused(open_store: Open, file: Path) -> None:
+    """It would be waited for without an end."""
+    open_store().enqueue([Message("a", "kit.job")])
+    Path(f"{file}-journal").unlink(missing_ok=True)
+    os.mkfifo(f"{file}-journal")
+
+    with pytest.raises(StoreFileError, match="-journal is no file"):
+        open_store().lease()

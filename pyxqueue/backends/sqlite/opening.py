@@ -17,7 +17,7 @@ from .faults import vanished
 from .libraries import refuse_other_library, watch_sqlite3
 from .location import FileSystemOf, Location, file_system_of, is_there, make_file, prepare_folder
 from .process import PROCESS, Inode
-from .trust import check_trust
+from .trust import check_beside, check_trust
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER = 100
@@ -59,6 +59,7 @@ class Opener:
             prepare_folder(location, self.file_system)
             if not location.shared:
                 check_trust(location.named, location.path)
+            check_beside(location.path, shared=location.shared)
             if not is_there(location.path):
                 self._make(location)
             inode = inode_of(location.path)

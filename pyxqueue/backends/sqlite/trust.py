@@ -31,6 +31,22 @@ def check_trust(named: str, real: str) -> None:
                 raise _refused(above, "can be written by everybody")
 
 
+def check_beside(real: str, *, shared: bool) -> None:
+    """Raises `StoreFileError` if SQLite would write somewhere else, or wait for ever, for what stands beside the file:
+    a link, a pipe, or a file of others (`shared`: that is theirs to do).
+    """
+    us = os.geteuid()
+    for name in ("-journal", "-wal", "-shm"):
+        path = Path(f"{real}{name}")
+        with suppress(FileNotFoundError):
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode):
+                what = "a link" if stat.S_ISLNK(found.st_mode) else "no file"
+                raise StoreFileError(f"{path} is {what}, and SQLite would write there: move it away")
+            if not shared and (why := intruders(found, us)):
+                raise _refused(path, why)
+
+
 def _both(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """What stands at `path`: the link, if it is one, and what it leads to. Nothing for what is not there."""
     with suppress(FileNotFoundError):
