@@ -14,7 +14,7 @@ from .codec import Codec
 from .errors import SealError, SerializationError
 from .message import ConsumerInfo, Message, Progress, TaskInfo, TaskStatus
 
-_NAME = re.compile(r"worker-\d+-(\d+)-([0-9a-f-]{36})$")
+_NAME = re.compile(r"worker-[0-9]{1,9}-([0-9]{1,9})-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z")
 
 
 def task_dict(task_id: str | bytes, info: TaskInfo, codec: Codec) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class AsyncRedisProducer:
         return answers
 
     async def _enqueue(self, batch: Sequence[Message]) -> list[bool]:
-        groups = await self._groups()
+        groups = self._session.few(await self._groups())
         answers = await self._run(commands.enqueue(self._options.stream_key, groups, batch))
         if answers is None:
             raise StaleGroups("the list of groups has changed")

@@ -78,7 +78,7 @@ class RedisBackend(RedisInspector):
 
     def _enqueue(self, batch: Sequence[Message]) -> list[bool]:
         session = self._session
-        answers = session.run(commands.enqueue(self.options.stream_key, session.groups, batch))
+        answers = session.run(commands.enqueue(self.options.stream_key, session.few(session.groups), batch))
         if answers is None:
             raise StaleGroups("the list of groups has changed")
         return answers

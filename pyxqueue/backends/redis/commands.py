@@ -37,7 +37,7 @@ from ...wire import (
     record_to_fields,
 )
 from .keys import GroupKeys, later_stream, meta
-from .reading import ENTRY_PATTERN, Groups, entry_rank, pairs, read_groups, task_info
+from .reading import ENTRY_PATTERN, MAX_FIELDS, MAX_GROUPS, Groups, entry_rank, pairs, read_groups, task_info
 
 MAX_TTL = 10**15
 """Milliseconds; Redis refuses an expiry beyond what its clock can hold."""
@@ -58,10 +58,13 @@ class Command(Generic[T]):
 
 def register(stream_key: str, group: str, lease: int | None, default: int) -> Command[Groups]:
     def parse(reply: Any) -> Groups:
-        return read_groups(stream_key, pairs(reply))
+        found = read_groups(stream_key, pairs(reply[1]), reply[0])
+        if group not in found.streams:
+            raise found.crowd(stream_key)
+        return found
 
     keys = [meta(stream_key), stream_key, later_stream(stream_key, group)]
-    return Command("register", keys, [group, "" if lease is None else lease, default], parse)
+    return Command("register", keys, [group, "" if lease is None else lease, default, MAX_FIELDS, MAX_GROUPS], parse)
 
 
 def unregister(stream_key: str, group: str) -> Command[bool]:

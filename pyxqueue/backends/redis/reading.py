@@ -7,15 +7,19 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from ...errors import SerializationError
+from ...errors import BrokerError, SerializationError
 from ...message import Fields, Progress, TaskInfo, TaskStatus
 from ...protocols import DEFAULT_LEASE
 from ...wire import message_from_fields, progress_from_json, record_from_fields
-from .keys import GROUP_PATTERN, GroupKeys, later_stream
+from .keys import GROUP_PATTERN, GroupKeys, later_stream, meta
 
 ENTRY_PATTERN = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
 _MAX_PACKED = 200_000
 """As in `_common.lua`."""
+MAX_GROUPS = 256
+"""Groups of one queue: each gets a copy of every message, in one step."""
+MAX_FIELDS = 1_024
+"""Fields of a queue's meta hash that are read: three for each group, and some."""
 
 
 @frozen
@@ -25,6 +29,19 @@ class Groups:
     version: bytes
     streams: dict[str, GroupKeys]
     leases: dict[str, int]
+    fields: int
+    """How many fields its meta hash has."""
+
+    @property
+    def are_too_many(self) -> bool:
+        return self.fields > MAX_FIELDS or len(self.streams) > MAX_GROUPS
+
+    def crowd(self, stream_key: str) -> BrokerError:
+        """What to say where they are too many."""
+        return BrokerError(
+            f"the queue {stream_key!r} has more than {MAX_GROUPS} groups, or more in its key {meta(stream_key)!r} "
+            f"({self.fields:,} fields) than so many groups need: remove there with HDEL what is no group of yours"
+        )
 
 
 def pairs(flat: Sequence[bytes]) -> Fields:
@@ -49,9 +66,9 @@ def _unpacked(text: bytes) -> list[bytes]:
     return values if len(values) % 2 == 0 else []
 
 
-def read_groups(stream_key: str, fields: Fields) -> Groups:
+def read_groups(stream_key: str, fields: Fields, number: int) -> Groups:
     """What the queue's meta hash says. A group that `register` would not write is no group: a producer must not be sent
-    to the keys of others."""
+    to the keys of others. `number`: how many fields there are."""
     streams, leases = {}, {}
     for field, raw in sorted(fields.items()):
         kind, _, name = field.decode(errors="replace").partition(":")
@@ -60,7 +77,7 @@ def read_groups(stream_key: str, fields: Fields) -> Groups:
             streams[name] = GroupKeys.of(stream_key, name, value)
         elif kind == "lease":
             leases[name] = read_lease(raw)
-    return Groups(fields.get(b"version", b"0"), streams, leases)
+    return Groups(fields.get(b"version", b"0"), streams, leases, number)
 
 
 def read_lease(raw: bytes) -> int:

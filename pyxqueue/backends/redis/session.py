@@ -25,7 +25,7 @@ from . import commands
 from .commands import Command
 from .connect import Client, Recipe
 from .keys import GroupKeys, check_names, meta
-from .reading import Groups, read_groups, read_lease
+from .reading import MAX_FIELDS, Groups, read_groups, read_lease
 from .scripts import SCRIPTS
 from .sharing import Link, join, leave
 
@@ -152,9 +152,18 @@ class Session:
         return read_lease(found)
 
     def look(self) -> Groups:
-        """The groups that are registered now; looking registers none."""
-        key = meta(self.options.stream_key)
-        return read_groups(self.options.stream_key, self.execute("HGETALL", key))
+        """The groups that are registered now; looking registers none. Raises `BrokerError` if they are too many."""
+        name = self.options.stream_key
+        number = int(self.execute("HLEN", meta(name)))
+        found = read_groups(name, self.execute("HGETALL", meta(name)) if number <= MAX_FIELDS else {}, number)
+        return self.few(found)
+
+    def few(self, groups: Groups) -> Groups:
+        """The groups, if a message can go into so many; else raises `BrokerError`, and the next look reads anew."""
+        if groups.are_too_many:
+            self.refresh()
+            raise groups.crowd(self.options.stream_key)
+        return groups
 
     def refresh(self) -> None:
         """Forget the list of groups; the next look registers again and repairs what is missing."""

@@ -1,9 +1,11 @@
 -- Make the group exist: its place in the list of groups, its stream, its Redis consumer group, its lease.
 -- KEYS meta, the stream of the first group, the stream this group has if it is not the first
--- ARGV group, lease in ms ('' keeps what is stored), default lease
--- Returns the meta hash, flat. A lost stream or consumer group is made anew, so it also repairs NOGROUP. A group that is
+-- ARGV group, lease in ms ('' keeps what is stored), default lease, most fields of the meta hash, most groups
+-- Returns the number of fields of the meta hash, and the hash, flat; if there are too many, only what this group needs.
+-- A lost stream or consumer group is made anew, so it also repairs NOGROUP. A group that is
 -- listed needs no memory: whoever is to make room in a full Redis has to get in first.
 local meta, group = KEYS[1], ARGV[1]
+local crowded = redis.call('HLEN', meta) > tonumber(ARGV[4])
 local stream = redis.call('HGET', meta, 'group:' .. group)
 
 local function is_there()
@@ -19,14 +21,20 @@ if stream == KEYS[2] or stream == KEYS[3] then
 else -- there is none yet, or it was not written by us
   if stream then redis.call('HDEL', meta, 'group:' .. group) end
   stream = KEYS[2]
-  local all = redis.call('HGETALL', meta)
+  local all, there = crowded and {} or redis.call('HGETALL', meta), 0
   for i = 1, #all, 2 do
     local name = string.match(all[i], '^group:([%w_.@-]+)$') -- others are no groups: nobody will ever read there
-    if name and #name <= 64 and all[i + 1] == KEYS[2] then stream = KEYS[3] end
+    if name and #name <= 64 then
+      there = there + 1
+      if all[i + 1] == KEYS[2] then stream = KEYS[3] end
+    end
   end
+  if crowded or there >= tonumber(ARGV[5]) then return {redis.call('HLEN', meta), {}} end
 end
 if not is_there() then redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM') end
 if redis.call('HSETNX', meta, 'group:' .. group, stream) == 1 then groups_changed(meta) end
 if ARGV[2] ~= '' then redis.call('HSET', meta, 'lease:' .. group, ARGV[2]) end
 redis.call('HSETNX', meta, 'lease:' .. group, ARGV[3])
-return redis.call('HGETALL', meta)
+if not crowded then return {redis.call('HLEN', meta), redis.call('HGETALL', meta)} end
+local lease = redis.call('HGET', meta, 'lease:' .. group)
+return {redis.call('HLEN', meta), {'group:' .. group, stream, 'lease:' .. group, lease}}

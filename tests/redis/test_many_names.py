@@ -1,0 +1,89 @@
+"""Names by the thousand that somebody else has written: nobody reads them all, and workers go on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.backends.redis.reading import MAX_FIELDS, MAX_GROUPS
+from pyxqueue.errors import BrokerError
+from pyxqueue.message import Message
+from pyxqueue.protocols import StoreOptions
+from pyxqueue.views import worker_dicts
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Any]:
+    with Redis.from_url(redis_url, protocol=2) as client:
+        yield client
+
+
+@pytest.fixture
+def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
+    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)) as backend:
+        backend.lease()
+        yield backend
+
+
+def planted(stream_key: str, number: int) -> dict[str, str]:
+    """As many groups, as they would look."""
+    return {f"group:g{i}": f"{{{stream_key}}}:g{i}:stream" for i in range(number)}
+
+
+@pytest.mark.parametrize("kind", ["groups", "fields"])
+def test_too_many_groups_stop_nobody_but_producers(
+    redis_url: str, stream_key: str, client: Any, backend: RedisBackend, kind: str
+) -> None:
+    """Who enqueues is told what to do; who works reads what is its own."""
+    backend.enqueue([Message("one", "job")])
+    fields = planted(stream_key, MAX_GROUPS) if kind == "groups" else {f"x{i}": "y" for i in range(MAX_FIELDS)}
+    client.hset(f"{{{stream_key}}}:meta", mapping={**fields, "version": "new", "lease:cg": "12345"})
+
+    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key))) as fresh:
+        assert fresh.lease() == 12345
+        assert [delivery.message.id for delivery in fresh.claim("w", 5, 0)] == ["one"]
+        for _ in range(2):
+            with pytest.raises(BrokerError, match="remove there with HDEL"):
+                fresh.enqueue([Message("two", "job")])
+        with pytest.raises(BrokerError, match="remove there with HDEL"):
+            asyncio.run(fresh.asynchronous().enqueue([Message("two", "job")]))
+        with pytest.raises(BrokerError, match="remove there with HDEL"):
+            fresh.groups()
+        client.hdel(f"{{{stream_key}}}:meta", *fields)
+        assert fresh.enqueue([Message("two", "job")]) == [True]
+
+
+def test_a_group_too_many_is_not_made(redis_url: str, stream_key: str, client: Any, backend: RedisBackend) -> None:
+    """It would keep everybody from enqueueing."""
+    client.hset(f"{{{stream_key}}}:meta", mapping={**planted(stream_key, MAX_GROUPS - 1), "version": "new"})
+
+    late = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, "late"))
+    with closing(late), pytest.raises(BrokerError, match=f"more than {MAX_GROUPS} groups"):
+        late.lease()
+
+    assert backend.enqueue([Message("one", "job")]) == [True]
+    assert len(backend.groups()) == MAX_GROUPS
+    for group in backend.groups():
+        if group != "cg":
+            backend.remove_group(group)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["worker-1-1-" + "-" * 36, f"worker-1-{'9' * 5000}-{'0' * 8}-0000-0000-0000-{'0' * 12}", "worker-1-1-" + "0" * 36],
+)
+def test_a_name_that_only_looks_like_a_workers_is_shown(
+    backend: RedisBackend, stream_key: str, client: Any, name: str
+) -> None:
+    """It says of no machine and no process."""
+    client.execute_command("XGROUP", "CREATECONSUMER", stream_key, "cg", name)
+
+    (worker,) = worker_dicts(backend.consumers(), 30_000, 0).values()
+
+    assert (worker["node_id"], worker["pid"]) == (None, None)
