@@ -4,41 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from attrs import evolve
 
-from .codec import Codec
+from .core import QueueCore
 from .errors import ConfigurationError, TaskStateError
 from .message import Cancellation, TaskInfo, TaskStatus
 from .printable import quoted
-from .protocols import Broker, Inspector, ResultStore, StoreOptions, same_store
+from .protocols import same_store
 from .reasons import unknown
 from .result import AsyncResult
+from .stores import OpenStores
 from .views import task_dict, worker_dicts
 
 _WINDOW = 1000
 
 
-class Stores(Protocol):
-    """The open stores of a queue."""
-
-    @property
-    def broker(self) -> Broker: ...
-    @property
-    def results(self) -> ResultStore: ...
-    @property
-    def inspector(self) -> Inspector: ...
-
-
 class Administration:
     """The administrative half of a `TaskQueue`. Ids may be text or bytes everywhere."""
 
-    options: StoreOptions
-    codec: Codec
+    core: QueueCore
 
     @property
-    def stores(self) -> Stores:
+    def stores(self) -> OpenStores:
         raise NotImplementedError
 
     def result(self, task_id: str | bytes) -> AsyncResult[Any]:
@@ -51,7 +40,7 @@ class Administration:
 
         A task that a worker has claimed and not yet started is shown as started. Raises `UnknownTaskError`.
         """
-        return task_dict(task_id, self._with_records([self._info(task_id)])[0], self.codec)
+        return task_dict(task_id, self._with_records([self._info(task_id)])[0], self.core.codec)
 
     def get_task_progress(self, task_id: str | bytes) -> Any:
         """The `progress` of `get_task`."""
@@ -65,7 +54,7 @@ class Administration:
         by_id = {info.id: info for state, most in looks for info in self._between(first, last, most, state)}
         found = list(by_id.values())
         found.sort(key=lambda info: (_enqueued(info), info.id), reverse=True)
-        return [task_dict(info.id, info, self.codec) for info in self._with_records(found[: max(0, count)])]
+        return [task_dict(info.id, info, self.core.codec) for info in self._with_records(found[: max(0, count)])]
 
     def task_total(self) -> int:
         """How many tasks there are: waiting, running, failed, and ended ones that the history still has."""
@@ -119,7 +108,7 @@ class Administration:
 
     def gc(self) -> int:
         """Trim the history to `queue_size` now. Workers and results need no such call: they expire."""
-        return self.stores.inspector.trim(self.options.history)
+        return self.stores.inspector.trim(self.core.options.history)
 
     def _info(self, task_id: str | bytes) -> TaskInfo:
         name = id_text(task_id)

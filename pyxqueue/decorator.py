@@ -15,8 +15,9 @@ from .errors import ConfigurationError
 from .habits import TASK_OPTION_HABITS, instead
 from .policy import RetryPolicy
 from .printable import quoted
+from .producing import Producer
 from .serializers import TaggedSerializer
-from .task import Registry, Submit, Task, TaskOptions, task_name
+from .task import Registry, Task, TaskOptions, task_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,7 +33,7 @@ class TaskDecorator:
         self,
         codec: Codec,
         registry: Registry,
-        submit: Submit,
+        producer: Producer,
         *,
         name: str | None = None,
         retry_on: ErrorTypes = Exception,
@@ -44,7 +45,7 @@ class TaskDecorator:
     ) -> None:
         self._codec = codec
         self._registry = registry
-        self._submit = submit
+        self._producer = producer
         self._name = name
         try:
             if unknown := sorted(set(policy).difference(_POLICY)):
@@ -62,7 +63,7 @@ class TaskDecorator:
     def __call__(self, function: Callable[P, R]) -> Task[P, R]: ...
     def __call__(self, function: Callable[..., Any]) -> Any:
         _check(function)
-        task: Task[..., Any] = Task(function, task_name(function, self._name), self._options, self._submit)
+        task: Task[..., Any] = Task(function, task_name(function, self._name), self._options, self._producer)
         for serializer in self._codec.serializers.values():
             if isinstance(serializer, TaggedSerializer):
                 serializer.register_annotations(function)

@@ -15,20 +15,20 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from attrs import define, field
 
 from .backends.memory import MemoryBackend, MemoryStore
 from .backends.memory.entry import Place
 from .clock import FakeClock, Seconds, in_seconds
-from .codec import Codec
+from .core import QueueCore
 from .errors import ConfigurationError, ResultTimeoutError
 from .message import Bury, Delivery, Failed, Message, Record, TaskInfo, TaskStatus
 from .protocols import StoreOptions
-from .task import Registry, TaskOptions
+from .task import TaskOptions
 from .worker.coroutines import CoroutineRunner
-from .worker.events import Event, Observer, TaskSettled, TaskStarted, tell
+from .worker.events import Event, TaskSettled, TaskStarted, tell
 from .worker.executors import Inline
 from .worker.held import HeldTable
 from .worker.worker import Worker
@@ -54,19 +54,6 @@ def _never_over() -> bool:
     return False
 
 
-class EagerQueue(Protocol):
-    """What a session reads of a queue."""
-
-    @property
-    def options(self) -> StoreOptions: ...
-    @property
-    def registry(self) -> Registry: ...
-    @property
-    def codec(self) -> Codec: ...
-    @property
-    def observer(self) -> Observer | None: ...
-
-
 @define(eq=False)
 class EagerSession:
     """The eager stores of some queues, on one clock.
@@ -78,7 +65,7 @@ class EagerSession:
 
     propagate: bool = False
     clock: FakeClock = field(factory=FakeClock)
-    _backends: dict[EagerQueue, EagerBackend] = field(factory=dict, init=False, repr=False)
+    _backends: dict[QueueCore, EagerBackend] = field(factory=dict, init=False, repr=False)
     _stores: dict[object, MemoryStore] = field(factory=dict, init=False, repr=False)
     _stepping: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
     coroutines: CoroutineRunner = field(factory=CoroutineRunner, init=False, repr=False)
@@ -93,7 +80,7 @@ class EagerSession:
         """End what ``async def`` tasks left running, and close their loop. The session can still be used."""
         self.coroutines.close()
 
-    def backend_for(self, queue: EagerQueue, source: object) -> EagerBackend:
+    def backend_for(self, queue: QueueCore, source: object) -> EagerBackend:
         """The eager backend of one queue, made when first asked for; `source` is what the queue names its store by."""
         if (backend := self._backends.get(queue)) is None:
             key = source if isinstance(source, str) else id(source)
@@ -179,7 +166,7 @@ _runs: ContextVar[tuple[_Run, ...]] = ContextVar("pyxqueue_eager_runs", default=
 class EagerBackend(MemoryBackend):
     """A memory backend that runs what is enqueued before `enqueue` returns."""
 
-    def __init__(self, session: EagerSession, store: MemoryStore, queue: EagerQueue) -> None:
+    def __init__(self, session: EagerSession, store: MemoryStore, queue: QueueCore) -> None:
         super().__init__(store, queue.options)
         self.place = (id(store), queue.options.stream_key, queue.options.group)
         self.queue = queue

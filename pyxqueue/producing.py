@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+from attrs import frozen
 
 from .calls import Call, CallOptions
 from .clock import milliseconds
@@ -15,51 +17,70 @@ from .message import NO_HEADERS, Message
 from .reader import Reader
 from .result import AsyncResult
 from .stores import OpenStores
-from .task import Task
 
 
-class Producing:
-    """What tasks need of their `TaskQueue`."""
+@frozen(eq=False)
+class Producer:
+    """Enqueues the calls of the tasks of one queue, and makes their handles."""
 
     codec: Codec
+    stores: Callable[[], OpenStores]
+    check: Callable[[str, Callable[..., Any]], None]
+    """Raises `ConfigurationError` for a name and a function that no worker can have."""
+    queue: object
+    """The queue itself; handles are pickled by its name."""
 
-    @property
-    def stores(self) -> OpenStores:
-        raise NotImplementedError
-
-    def enqueue_calls(
-        self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions, task_ids: Sequence[str] | None = None
+    def enqueue(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        calls: Sequence[Call],
+        options: CallOptions,
+        task_ids: Sequence[str] | None = None,
     ) -> list[AsyncResult[Any]]:
-        """What a `Task` calls when it is called; use the task."""
-        messages, stores = self._messages(task, calls, options, task_ids), self.stores
+        """Put the calls of a task into the store and return their handles.
+
+        `task_ids`: one for each, instead of new ones.
+        """
+        self.check(name, function)
+        messages, stores = self._messages(name, calls, options, task_ids), self.stores()
         stores.broker.enqueue(messages)
         return self._handles(messages, stores)
 
-    async def aenqueue_calls(
-        self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions, task_ids: Sequence[str] | None = None
+    async def aenqueue(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        calls: Sequence[Call],
+        options: CallOptions,
+        task_ids: Sequence[str] | None = None,
     ) -> list[AsyncResult[Any]]:
-        """`enqueue_calls` for asyncio."""
-        messages, stores = self._messages(task, calls, options, task_ids), self.stores
+        """`enqueue` for asyncio."""
+        self.check(name, function)
+        messages, stores = self._messages(name, calls, options, task_ids), self.stores()
         await stores.producer.enqueue(messages)
         return self._handles(messages, stores)
 
+    def handle(self, task_id: str) -> AsyncResult[Any]:
+        """The handle of a task that was enqueued before, here or elsewhere."""
+        return AsyncResult(self._reader(self.stores()), task_id)
+
     def _reader(self, stores: OpenStores) -> Reader:
-        return Reader(stores.results, stores.inspector, stores.producer, self.codec, self)
+        return Reader(stores.results, stores.inspector, stores.producer, self.codec, self.queue)
 
     def _messages(
-        self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions, task_ids: Sequence[str] | None
+        self, name: str, calls: Sequence[Call], options: CallOptions, task_ids: Sequence[str] | None
     ) -> list[Message]:
-        self._check_servable(task)
         if task_ids is None:
-            return [self._message(task, call, options, options.task_id or new_id()) for call in calls]
-        return [self._message(task, call, options, one) for call, one in zip(calls, task_ids, strict=True)]
+            return [self._message(name, call, options, options.task_id or new_id()) for call in calls]
+        return [self._message(name, call, options, one) for call, one in zip(calls, task_ids, strict=True)]
 
-    def _message(self, task: Task[..., Any], call: Call, options: CallOptions, task_id: str) -> Message:
+    def _message(self, name: str, call: Call, options: CallOptions, task_id: str) -> Message:
         headers = NO_HEADERS if options.headers is None else dict(options.headers)
-        body, serializer, seal = self.codec.seal_call(task.name, task_id, *call, headers)
+        body, serializer, seal = self.codec.seal_call(name, task_id, *call, headers)
         return Message(
             id=task_id,
-            name=task.name,
+            name=name,
             body=body,
             serializer=serializer,
             seal=seal,
@@ -67,9 +88,6 @@ class Producing:
             headers=headers,
             parent=running_task(),
         )
-
-    def _check_servable(self, task: Task[..., Any]) -> None:
-        """Raises `ConfigurationError` for a task that no worker could ever have."""
 
     def _handles(self, messages: Sequence[Message], stores: OpenStores) -> list[AsyncResult[Any]]:
         reader = self._reader(stores)

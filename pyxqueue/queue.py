@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
-import threading
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 
@@ -14,47 +10,40 @@ from typing_extensions import ParamSpec
 from .administration import Administration, id_text
 from .clock import Seconds
 from .codec import MAX_PAYLOAD, Codec
-from .context import current_task, running_task
+from .context import current_task
+from .core import QueueCore
 from .decorator import ErrorTypes, TaskDecorator
 from .eager import EagerSession
-from .errors import AlreadyRunningError, ConfigurationError, NotRunningError
 from .habits import QUEUE_HABITS, no_attribute
-from .log import get_logger
-from .names import Unique, home_of, home_or_error, import_path, load, nameless_script
+from .local_workers import LocalWorkers
+from .names import Unique, home_or_error, load
+from .opened import QueueStores
 from .printable import quoted
-from .producing import Producing
-from .protocols import Broker, Inspector, ResultStore, Serializer, StoreOptions, in_one_process
+from .producing import Producer
+from .protocols import Broker, ResultStore, Serializer
 from .result import AsyncResult
 from .serializers import Seal
 from .settings import (
-    check_complete,
     check_known,
-    check_names,
     check_numbers,
     check_prefix,
+    check_stores,
     eager_by_environment,
     find_serializer,
-    lease_ms,
     seal_of_environment,
     store_and_name,
+    store_options,
 )
-from .stores import OpenStores, StoreSource, find_store
+from .stores import OpenStores
 from .task import Registry, Task
-from .worker import Observer, WorkerOptions
-from .worker.events import LINE, log_to_stderr
-from .worker.held import HeldTable
-from .worker.interpreter import pyxqueue_command
-from .worker.launch import Started, WorkerParts, check_startable, run_workers, start_workers
+from .worker import Observer
 from .worker.options import DEFAULT_GRACE, DEFAULT_WAIT
-from .worker.processes import serve
-
-log = get_logger("pyxqueue")
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class TaskQueue(Unique, Producing, Administration):
+class TaskQueue(Unique, Administration):
     """A queue of tasks on one store. Making one connects to nothing.
 
     Parameters, all optional:
@@ -108,44 +97,22 @@ class TaskQueue(Unique, Producing, Administration):
     ) -> None:
         check_known(unknown, TaskQueue)
         store, stream_key = store_and_name(store, stream_key, client)
-        if store is not None and broker is not None:
-            raise ConfigurationError("give either a store, or broker= and results=")
-        check_complete(broker=(broker, Broker), results=(broker if results is None else results, ResultStore))
-        check_complete(broker=(broker, Inspector))
-        check_numbers(queue_size=queue_size, timeout=timeout, max_payload=max_payload, max_result=max_result)
+        check_stores(store, broker, results)
+        check_numbers(timeout=timeout, max_payload=max_payload, max_result=max_result)
         check_prefix(worker_prefix)
-        name = "tasks" if stream_key is None else stream_key
-        check_names(stream_key=name, consumer_group=consumer_group)
-        self.options = StoreOptions(
-            stream_key=name,
-            group=consumer_group,
-            lease=lease_ms(lease),
-            history=10_000 if queue_size is None else queue_size,
-        )
-        self._given = store
-        self._own = (broker, results)
+        options = store_options(stream_key, consumer_group, lease, queue_size)
         serializers = [find_serializer(one) for one in (serializer, *accept)]
-        self.codec = Codec.of(
-            self.options.stream_key, serializers, seal or seal_of_environment(), max_payload=max_payload,
-            max_result=max_result,
-        )  # fmt: skip
-        self.registry = Registry()
-        self.worker_prefix = worker_prefix
-        self.observer = observer
-        self._wait = timeout
-        self._eager = EagerSession(propagate) if (eager_by_environment() if eager is None else eager) else None
-        self._found: StoreSource | None = None
-        self._open: OpenStores | None = None
-        self._open_lock = threading.Lock()
-        self._started: Started | None = None
-        self._how: WorkerOptions | None = None
-        self._served: dict[str, Callable[..., Any]] = {}
-        self._told: dict[str, Callable[..., Any]] = {}
-        self._running = False
+        seal = seal or seal_of_environment()
+        codec = Codec.of(options.stream_key, serializers, seal, max_payload=max_payload, max_result=max_result)
+        session = EagerSession(propagate) if (eager_by_environment() if eager is None else eager) else None
+        self.core = QueueCore(options, codec, Registry(), observer)
+        self._stores = QueueStores(self.core, store, broker, results, session)
+        self._workers = LocalWorkers(self, self._stores, worker_prefix, timeout)
+        self._producer = Producer(codec, self._stores.here, self._workers.check_servable, self)
 
     def __repr__(self) -> str:
-        name, group = quoted(self.options.stream_key), quoted(self.options.group)
-        return f"<TaskQueue {name} group {group}, {len(self.registry)} tasks>"
+        name, group = quoted(self.stream_key), quoted(self.consumer_group)
+        return f"<TaskQueue {name} group {group}, {len(self.core.registry)} tasks>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By name: whoever loads it needs the module that makes it, and finds its own queue there."""
@@ -158,16 +125,26 @@ class TaskQueue(Unique, Producing, Administration):
 
     @property
     def stream_key(self) -> str:
-        return self.options.stream_key
+        return self.core.options.stream_key
 
     @property
     def consumer_group(self) -> str:
-        return self.options.group
+        return self.core.options.group
 
     @property
     def store(self) -> Any:
         """What it was told of its store, the `store` or `broker` argument; None leaves it to ``PYXQUEUE_URL``."""
-        return self._given if self._own[0] is None else self._own[0]
+        return self._stores.given
+
+    @property
+    def stores(self) -> OpenStores:
+        """The stores, opened for this process; a forked child opens its own."""
+        return self._stores.here()
+
+    @property
+    def eager(self) -> EagerSession | None:
+        """The eager session of this queue, to move its clock; None if it is not eager."""
+        return self._stores.eager
 
     # Tasks
 
@@ -202,11 +179,12 @@ class TaskQueue(Unique, Producing, Administration):
 
         Raises `DuplicateTaskError` if another function has the name, `ConfigurationError` for a lambda without one.
         """
-        decorator = TaskDecorator(self.codec, self.registry, self, **options)
+        decorator = TaskDecorator(self.core.codec, self.core.registry, self._producer, **options)
         return decorator if function is None else decorator(function)
 
     def result(self, task_id: str | bytes) -> AsyncResult[Any]:
-        return AsyncResult(self._reader(self.stores), id_text(task_id))
+        """The handle of a task by its id. Raises nothing: whether there is such a task shows when it is used."""
+        return self._producer.handle(id_text(task_id))
 
     def update_task_progress(self, progress: float | str) -> None:
         """Say, inside a running task, how far it is: a number (a percentage, unless the task says a total with
@@ -216,40 +194,9 @@ class TaskQueue(Unique, Producing, Administration):
         else:
             current_task().progress(progress)
 
-    # Stores
-
-    @property
-    def stores(self) -> OpenStores:
-        """The stores, opened for this process; a forked child opens its own."""
-        if (session := self.eager) is not None:
-            return OpenStores.of(session.backend_for(self, self.store))
-        if self._open is None or self._open.pid != os.getpid():
-            with self._open_lock:
-                if self._open is None or self._open.pid != os.getpid():
-                    self._open = self._open_stores()
-        return self._open
-
-    @property
-    def eager(self) -> EagerSession | None:
-        """The eager session of this queue, to move its clock; None if it is not eager."""
-        return EagerSession.override or self._eager
-
-    def _store(self) -> StoreSource:
-        """Where the store is; looked up, and said in the log, once."""
-        if self._found is None:
-            self._found = find_store(self._given, self.options)
-        return self._found
-
-    def _open_stores(self) -> OpenStores:
-        broker, results = self._own
-        return OpenStores.of(self._store().open() if broker is None else broker, results)
-
     def close(self) -> None:
-        """Let go of this process's connections. The queue can still be used: it opens them anew."""
-        with self._open_lock:
-            if self._open is not None and self._open.pid == os.getpid():
-                self._open.broker.close()
-            self._open = None
+        """Let go of this process's connections. The queue can still be used: it opens them again."""
+        self._stores.close()
 
     # Workers
 
@@ -272,13 +219,7 @@ class TaskQueue(Unique, Producing, Administration):
 
         Raises `AlreadyRunningError`.
         """
-        options = self._worker_options(nworkers, threads, concurrency, grace)
-        configure_logging()
-        self._running = True
-        try:
-            run_workers(self._parts(), options, parent)
-        finally:
-            self._running = False
+        self._workers.run(self._workers.options(nworkers, threads, concurrency, grace), parent)
 
     def start(
         self,
@@ -294,98 +235,19 @@ class TaskQueue(Unique, Producing, Administration):
         Called again after a task was defined or redefined, as in a notebook, it stops the old workers first. Raises
         `AlreadyRunningError` where nothing has changed.
         """
-        if self._started is not None and self._served != {task.name: task.function for task in self.registry}:
-            self.shutdown()
-        options = self._worker_options(nworkers, threads, concurrency, grace)
-        self._launch(options)
+        self._workers.stop_outdated()
+        self._workers.start(self._workers.options(nworkers, threads, concurrency, grace))
 
     def restart(self) -> None:
-        """Stop what `start` started, as `shutdown` does, and start as many anew, with the tasks that are defined by
-        now. Raises `NotRunningError`."""
-        self.shutdown()
-        assert self._how is not None
-        self._launch(self._how)
-
-    def _launch(self, options: WorkerOptions) -> None:
-        self._started = start_workers(self._parts(), options)
-        self._how, self._served = options, {task.name: task.function for task in self.registry}
+        """Stop what `start` started, as `shutdown` does, and start as many with the tasks that are defined by now.
+        Raises `NotRunningError`."""
+        self._workers.restart()
 
     def shutdown(self) -> None:
         """Stop what `start` started, as SIGTERM does, and wait for it. Raises `NotRunningError`."""
-        if self._started is None:
-            raise NotRunningError("no workers were started here: shutdown() belongs to start()")
-        self._started.stop()
-        self._started = None
-
-    def _check_servable(self, task: Task[..., Any]) -> None:
-        """Raises `ConfigurationError` for a task of a script that no worker could import; logs, once for each, that
-        the workers started here have another definition, or none."""
-        if self._started is not None:
-            if task.function not in (self._served.get(task.name), self._told.get(task.name)):
-                self._told[task.name] = task.function
-                log.warning(
-                    "%s was defined after its workers were started: they have an older definition, or none. "
-                    "restart() gives them this one",
-                    task.name,
-                )
-        elif (script := nameless_script(task.name)) and not (self._running or self.eager or running_task()):
-            raise ConfigurationError(
-                f"no worker can have {task.name}: {quoted(script)} is not the name of a module. Rename the file to "
-                f"letters, "
-                "digits and _, such as my_tasks.py; or call queue.start() in this program before"
-            )
-
-    def serve_child(
-        self, consumer: str, table_fd: int, supervisor: int, threads: int | None, concurrency: int | None
-    ) -> int:
-        """Be a worker process that was started anew instead of forked: for the command ``pyxqueue child`` only."""
-        options = WorkerOptions(threads=threads, concurrency=concurrency, wait=self._wait)
-        parts, table = self._parts(), HeldTable(table_fd)
-        return serve(lambda name, table: parts.make_worker(options, name, table), consumer, table, supervisor)
-
-    def _worker_options(
-        self, nworkers: int | None, threads: int | None, concurrency: int | None, grace: Seconds
-    ) -> WorkerOptions:
-        if self._running or self._started is not None:
-            raise AlreadyRunningError(f"{self} already has workers; stop them with a signal, or with shutdown()")
-        check_startable()
-        if self.eager is not None:
-            raise ConfigurationError(
-                "an eager queue (eager=True, PYXQUEUE_EAGER) runs its tasks where they are enqueued: it has no workers"
-            )
-        if in_one_process(self._own[0] or self._store().open()):
-            raise ConfigurationError(
-                "a memory:// store lives in one process, so worker processes cannot share it: use a file (TaskQueue() "
-                "has one), a redis:// URL, or eager=True in tests"
-            )
-        try:
-            options = WorkerOptions(
-                threads=threads, concurrency=concurrency, grace=grace, prefix=self.worker_prefix, wait=self._wait,
-                **({"processes": nworkers} if nworkers else {}),
-            )  # fmt: skip
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError(f"workers cannot be started like this: {error}") from error
-        return options
-
-    def _parts(self) -> WorkerParts:
-        def connect() -> tuple[Broker, ResultStore]:
-            stores = self._open_stores()
-            return stores.broker, stores.results
-
-        return WorkerParts(connect, self.registry, self.codec, self.observer, self._reimport())
-
-    def _reimport(self) -> list[str] | None:
-        """The command that loads this queue and its tasks in a new interpreter, or None if they cannot be imported."""
-        tasks = {import_path(task.function.__module__) for task in self.registry}
-        home = home_of(self, sorted({task.function.__module__ for task in self.registry}))
-        if home is None or "__main__" in tasks:
-            return None
-        imports = [word for module in sorted(tasks - {home[0]}) for word in ("--import", module)]
-        paths = [word for path in sys.path if isinstance(path, str) for word in ("--sys-path", path)]
-        return pyxqueue_command(*paths, "--app", ":".join(home), *imports)
+        self._workers.shutdown()
 
 
-def configure_logging() -> None:
-    """Show the log of a worker that a script runs, unless the script has set up logging by itself."""
-    if not logging.getLogger().handlers:
-        log_to_stderr(logging.Formatter(LINE), logging.INFO)
+def workers_of(queue: TaskQueue) -> LocalWorkers:
+    """The workers of a queue in this program, for the command line."""
+    return queue._workers  # noqa: SLF001 - not for applications

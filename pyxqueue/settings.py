@@ -15,7 +15,7 @@ from .clock import Seconds, in_seconds
 from .errors import ConfigurationError
 from .policy import MAX_SECONDS
 from .printable import quoted
-from .protocols import Serializer
+from .protocols import Broker, Inspector, ResultStore, Serializer, StoreOptions
 from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
 from .serializers.tags import is_encodable
 from .stores import known_schemes
@@ -102,6 +102,22 @@ def eager_by_environment() -> bool:
     if text.lower() in _NO:
         return False
     raise ConfigurationError(f"{EAGER_VARIABLE}={quoted(text)} is not clear: use 1 or 0")
+
+
+def store_options(stream_key: str | None, group: str, lease: Seconds | None, queue_size: int | None) -> StoreOptions:
+    """What the store is opened with. Raises `ConfigurationError` for what cannot be used."""
+    name = "tasks" if stream_key is None else stream_key
+    check_names(stream_key=name, consumer_group=group)
+    check_numbers(queue_size=queue_size)
+    return StoreOptions(name, group, lease_ms(lease), 10_000 if queue_size is None else queue_size)
+
+
+def check_stores(store: Any, broker: Broker | None, results: ResultStore | None) -> None:
+    """Raises `ConfigurationError` for stores of the application's own making that lack something."""
+    if store is not None and broker is not None:
+        raise ConfigurationError("give either a store, or broker= and results=")
+    check_complete(broker=(broker, Broker), results=(broker if results is None else results, ResultStore))
+    check_complete(broker=(broker, Inspector))
 
 
 _PREFIX = re.compile(r"[\w.@:-]{0,64}")

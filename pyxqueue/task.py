@@ -5,15 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, Never, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast
 
 from attrs import Attribute, field, frozen, validators
 from typing_extensions import ParamSpec
 
-from .calls import Call, CallOptions, Signature
+from .calls import CallOptions, Signature
 from .clock import Seconds, in_seconds
 from .context import TaskContext, enter, leave
 from .errors import ConfigurationError, DuplicateTaskError
@@ -22,6 +22,7 @@ from .message import NAME_PATTERN
 from .names import Unique, home_or_error, load, qualified_name
 from .policy import MAX_SECONDS, RetryPolicy
 from .printable import quoted
+from .producing import Producer
 from .result import AsyncResult
 
 P = ParamSpec("P")
@@ -62,29 +63,16 @@ class TaskOptions:
         return (self.timeout + self.hard_limit) / 2
 
 
-class Submit(Protocol):
-    """What a task needs from its queue: take these calls and answer their handles. Injected, so that tasks know no
-    queue. `task_ids`: one for each call, instead of new ones."""
-
-    def enqueue_calls(
-        self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions, task_ids: Sequence[str] | None = None
-    ) -> list[AsyncResult[Any]]: ...
-
-    def aenqueue_calls(
-        self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions, task_ids: Sequence[str] | None = None
-    ) -> Awaitable[list[AsyncResult[Any]]]: ...
-
-
 class Task(Unique, Generic[P, R]):
     """A registered function. Calling it enqueues a call and returns the handle at once."""
 
-    def __init__(self, function: Callable[P, Any], name: str, options: TaskOptions, submit: Submit) -> None:
+    def __init__(self, function: Callable[P, Any], name: str, options: TaskOptions, producer: Producer) -> None:
         functools.update_wrapper(self, function)  # first: attributes of the function may have the names of ours
         self.function = function
         self.name = name
         self.options = options
         self.call_options = CallOptions()
-        self._submit = submit
+        self._producer = producer
         self._signature = Signature(name, function)
         self._origin: Task[P, R] = self
 
@@ -92,14 +80,19 @@ class Task(Unique, Generic[P, R]):
         """Enqueue one call. Raises `ArgumentError` for arguments the function does not take, `SerializationError` for
         values the serializer does not carry, `BrokerUnavailableError` if the store cannot be reached."""
         self._signature.check(args, kwargs)
-        return cast("AsyncResult[R]", self._submit.enqueue_calls(self, [(args, kwargs)], self.call_options)[0])
+        return cast(
+            "AsyncResult[R]", self._producer.enqueue(self.name, self.function, [(args, kwargs)], self.call_options)[0]
+        )
 
     enqueue = __call__
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """`enqueue` for asyncio: the loop is not blocked."""
         self._signature.check(args, kwargs)
-        return cast("AsyncResult[R]", (await self._submit.aenqueue_calls(self, [(args, kwargs)], self.call_options))[0])
+        return cast(
+            "AsyncResult[R]",
+            (await self._producer.aenqueue(self.name, self.function, [(args, kwargs)], self.call_options))[0],
+        )
 
     def map(
         self,
@@ -120,7 +113,7 @@ class Task(Unique, Generic[P, R]):
         handles: list[AsyncResult[R]] = []
         with self._mapping(handles):
             for batch, ids in self._signature.batches(calls, task_ids, common):
-                handles += self._submit.enqueue_calls(self, batch, self.call_options, ids)
+                handles += self._producer.enqueue(self.name, self.function, batch, self.call_options, ids)
         return handles
 
     async def amap(
@@ -135,7 +128,7 @@ class Task(Unique, Generic[P, R]):
         handles: list[AsyncResult[R]] = []
         with self._mapping(handles):
             for batch, ids in self._signature.batches(calls, task_ids, common):
-                handles += await self._submit.aenqueue_calls(self, batch, self.call_options, ids)
+                handles += await self._producer.aenqueue(self.name, self.function, batch, self.call_options, ids)
         return handles
 
     @contextmanager
@@ -177,7 +170,7 @@ class Task(Unique, Generic[P, R]):
         ``[A-Za-z0-9_.-]``: enqueueing an id twice runs it once; `headers`, text pairs that travel with the message.
         Raises `ConfigurationError` for an option that cannot be used.
         """
-        copy: Task[P, R] = Task(self.function, self.name, self.options, self._submit)
+        copy: Task[P, R] = Task(self.function, self.name, self.options, self._producer)
         try:
             copy.call_options = CallOptions(delay, eta, task_id, headers)
         except (TypeError, ValueError) as error:

@@ -27,11 +27,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "failures",
         "execution",
         "views",
-        "administration",
         "moving",
     ),
-    ("worker",),
+    ("worker", "core"),
     ("eager",),
+    ("opened", "local_workers", "administration"),
     ("queue",),
     ("testing", "cli", "__main__", "__init__"),
 )

@@ -103,19 +103,11 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "2000, observer: Observer | None = None, eager: bool | None = None, propagate: bool = False, "
             "broker: Broker | None = None, results: ResultStore | None = None, **unknown: Never) -> None"
         ),
-        "aenqueue_calls": (
-            "(self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions, task_ids: "
-            "Sequence[str] | None = None) -> list[AsyncResult[Any]]"
-        ),
         "cancel_task": "(self, task_id: str | bytes, force: bool = False) -> Cancellation",
         "clear_tasks": "(self, start: str | bytes = '-', end: str | bytes = '+', count: int | None = None) -> int",
         "close": "(self) -> None",
         "consumer_group": "attribute",
         "eager": "attribute",
-        "enqueue_calls": (
-            "(self, task: Task[..., Any], calls: Sequence[Call], options: CallOptions, task_ids: "
-            "Sequence[str] | None = None) -> list[AsyncResult[Any]]"
-        ),
         "gc": "(self) -> int",
         "get_task": "(self, task_id: str | bytes) -> dict[str, Any]",
         "get_task_progress": "(self, task_id: str | bytes) -> Any",
@@ -130,9 +122,6 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "run": (
             "(self, nworkers: int | None = None, *, threads: int | None = None, concurrency: int | None = "
             "None, grace: Seconds = 25.0, parent: int | None = None) -> None"
-        ),
-        "serve_child": (
-            "(self, consumer: str, table_fd: int, supervisor: int, threads: int | None, concurrency: int | None) -> int"
         ),
         "restart": "(self) -> None",
         "shutdown": "(self) -> None",
@@ -149,7 +138,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
     },
     Task: {
         "__call__": "(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]",
-        "__init__": "(self, function: Callable[P, Any], name: str, options: TaskOptions, submit: Submit) -> None",
+        "__init__": "(self, function: Callable[P, Any], name: str, options: TaskOptions, producer: Producer) -> None",
         "aenqueue": "(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]",
         "amap": (
             "(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]], /, *, task_ids: Iterable[str] | None "

@@ -98,7 +98,7 @@ def test_what_killed_processes_leave_is_done(site: Site, app: App, tmp_path: Pat
 
 def test_a_queue_with_a_serializer_of_another_package() -> None:
     """Its name is enough."""
-    assert TaskQueue("memory://", serializer="zjson").codec.serializers.keys() >= {"zjson"}
+    assert TaskQueue("memory://", serializer="zjson").core.codec.serializers.keys() >= {"zjson"}
 
 
 def test_an_unknown_serializer_is_told_with_those_there_are() -> None:

@@ -50,7 +50,7 @@ def task(target: Target, words: Sequence[str], as_json: bool) -> None:
 
 
 def _facts(info: TaskInfo, queue: TaskQueue) -> dict[str, Any]:
-    shown = task_dict(info.id, info, queue.codec)
+    shown = task_dict(info.id, info, queue.core.codec)
     call = msgspec.json.decode(shown["data"][b"task"])
     message = info.message if isinstance(info.message, Message) else None
     record = info.record

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ..queue import workers_of
 from ..worker.options import DEFAULT_GRACE
 from .logs import FORMATS, LEVELS, set_up_logging
 from .reloading import Watcher, reloading_command
@@ -118,4 +119,4 @@ def child(
     """Be one worker process of a supervisor that does not fork."""
     queue = target.load(target.app())
     set_up_logging(log_level, log_format)
-    context.exit(queue.serve_child(consumer, table_fd, supervisor, threads, concurrency))
+    context.exit(workers_of(queue).serve_child(consumer, table_fd, supervisor, threads, concurrency))

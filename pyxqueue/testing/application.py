@@ -32,9 +32,16 @@ def drain(queue: TaskQueue) -> int:
     For queues that are not eager: on ``memory://``, or on a server of a test without worker processes. What is delayed
     stays, soft time limits do not hold, and a task must end within the lease.
     """
-    stores, executor, consumer = queue.stores, Inline(NoInterrupter()), f"drain-{new_id()}"
+    core, stores, executor, consumer = queue.core, queue.stores, Inline(NoInterrupter()), f"drain-{new_id()}"
     worker = Worker(
-        stores.broker, stores.results, queue.registry, queue.codec, executor, consumer, HeldTable(), queue.observer
+        stores.broker,
+        stores.results,
+        core.registry,
+        core.codec,
+        executor,
+        consumer,
+        HeldTable(),
+        core.observer,
     )
     try:
         return worker.drain()
@@ -55,7 +62,7 @@ def assert_enqueued(queue: TaskQueue, task: Task[P, R], /, *args: P.args, **kwar
         raise ArgumentError(f"{_written(task.name, args, kwargs)} is no call that {task.name}{signature} takes")
     seen: list[str] = []
     for info in _tasks(queue.stores.inspector):
-        call = _call(info, queue.codec)
+        call = _call(info, queue.core.codec)
         if call is not None and call[0] == task.name and _bound(signature, *call[1:]) == wanted:
             return queue.result(info.id)
         seen.append(_line(info, call))

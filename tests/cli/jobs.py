@@ -9,7 +9,7 @@ WORKER = "worker-1-4242-7f0c0f3e-b6a0-11f0-8d2b-0242ac120002"
 
 
 def enqueue(queue: TaskQueue, *ids: str, delay: float | None = None) -> None:
-    task = queue.registry.get("jobs.add")
+    task = queue.core.registry.get("jobs.add")
     assert task is not None
     for task_id in ids:
         task.with_options(task_id=task_id, delay=delay)(1, b=2)

@@ -132,4 +132,4 @@ def test_further_modules_bring_their_tasks(write: Write, tmp_path: Path) -> None
 
     queue = App.parse(home, str(tmp_path)).load([more])
 
-    assert [task.name for task in queue.registry] == [f"{more}.add"]
+    assert [task.name for task in queue.core.registry] == [f"{more}.add"]

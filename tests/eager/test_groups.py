@@ -73,7 +73,7 @@ def test_a_task_nobody_knows_ends_among_the_failed(pyxqueue_eager: EagerSession)
     queue = TaskQueue("shop")
     work = queue.task(name="work")(lambda: None)
     handle = work.with_options(delay=1)()
-    queue.registry._tasks.clear()
+    queue.core.registry._tasks.clear()
 
     with pytest.raises(Exception, match="no task 'work' is registered here"):
         handle.get()

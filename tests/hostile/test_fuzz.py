@@ -72,7 +72,7 @@ def every_page(backend: Backend, state: TaskStatus | None) -> None:
 def storm(queue: TaskQueue, attack: Attack, ids: Callable[[Random], list[str]], seed: int, count: int) -> None:
     """`count` attacks, good tasks among them, and a worker that works on all of it."""
     random = Random(seed)
-    good = queue.registry.get("fuzz.good")
+    good = queue.core.registry.get("fuzz.good")
     assert good is not None
     for start in range(0, count, BETWEEN):
         handle = good(start)
@@ -177,7 +177,7 @@ class SQLiteAttacker:
 
     def __call__(self, random: Random) -> None:
         task_id = f"zz{random.randrange(30)}"
-        bad = self._queue.registry.get(random.choice(("fuzz.good", "fuzz.bad")))
+        bad = self._queue.core.registry.get(random.choice(("fuzz.good", "fuzz.bad")))
         assert bad is not None
         with suppress(PyxqueueError):
             bad.with_options(task_id=task_id)()

@@ -100,7 +100,7 @@ class App:
     tasks: dict[str, Task[..., Any]] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.tasks = {task.name: task for task in self.queue.registry}
+        self.tasks = {task.name: task for task in self.queue.core.registry}
 
     def __getitem__(self, name: str) -> Task[..., Any]:
         return self.tasks[name]

@@ -37,9 +37,15 @@ def works(client: Any, stream_key: str) -> None:
     assert handle(block=False) is None
     with pytest.raises(ResultTimeoutError):
         handle.get(0.01)
-    stores = queue.stores
+    core, stores = queue.core, queue.stores
     worker = Worker(
-        stores.broker, stores.results, queue.registry, queue.codec, Inline(ThreadInterrupter()), "w", HeldTable()
+        stores.broker,
+        stores.results,
+        core.registry,
+        core.codec,
+        Inline(ThreadInterrupter()),
+        "w",
+        HeldTable(),
     )
     assert worker.drain() == 1
     assert handle.get(10) == b"\xff\x00\xff\x00"

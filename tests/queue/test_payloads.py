@@ -67,7 +67,7 @@ def divide(value: int) -> float:
 
 
 def send(queue: TaskQueue, value: Any, name: str = "echo") -> str:
-    task = queue.registry.get(name)
+    task = queue.core.registry.get(name)
     assert task is not None
     return task(value).task_id
 
@@ -137,7 +137,7 @@ def test_a_result_of_another_serializer_is_not_read(side: Side) -> None:
 
 def plant(queue: TaskQueue, task_id: str, **changes: Any) -> None:
     """Put a message that was sealed elsewhere into the store, as somebody would who can write to it."""
-    scratch = TaskQueue("memory://", stream_key="q", seal=queue.codec.seal)
+    scratch = TaskQueue("memory://", stream_key="q", seal=queue.core.codec.seal)
     scratch.task(name="echo")(echo).with_options(task_id=task_id)(1)
     info = scratch.stores.inspector.show([task_id])[0]
     assert info is not None
@@ -308,8 +308,8 @@ def test_a_return_value_that_cannot_travel(side: Side) -> None:
 
 def test_headers_count_for_the_size_of_a_call(queue: TaskQueue) -> None:
     """Ten megabytes of them are as heavy as ten megabytes of arguments."""
-    task = queue.task(name="echo")(lambda value: value).with_options(headers={"ä": "x" * queue.codec.max_payload})
-    size = queue.codec.max_payload + len("ä".encode()) + len(b"[[1],{}]")
+    task = queue.task(name="echo")(lambda value: value).with_options(headers={"ä": "x" * queue.core.codec.max_payload})
+    size = queue.core.codec.max_payload + len("ä".encode()) + len(b"[[1],{}]")
 
     with pytest.raises(PayloadTooLargeError, match=f"its arguments and headers need {size:,} bytes"):
         task(1)

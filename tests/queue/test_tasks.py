@@ -126,7 +126,7 @@ def test_the_same_function_may_come_again(queue: TaskQueue) -> None:
     queue.task(add)
 
     assert queue.task(add).name == "tests.queue.test_tasks.add"
-    assert len(queue.registry) == 1
+    assert len(queue.core.registry) == 1
 
 
 def test_a_repl_may_define_a_task_again(queue: TaskQueue) -> None:

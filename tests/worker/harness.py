@@ -12,6 +12,7 @@ from pyxqueue.clock import FakeClock
 from pyxqueue.codec import Codec
 from pyxqueue.decorator import TaskDecorator
 from pyxqueue.message import Message
+from pyxqueue.producing import Producer
 from pyxqueue.protocols import Broker, ResultStore, StoreOptions
 from pyxqueue.serializers import JSONSerializer
 from pyxqueue.task import Registry
@@ -22,13 +23,9 @@ from pyxqueue.worker.limits import ThreadInterrupter
 from pyxqueue.worker.worker import Worker
 
 
-class NoSubmit:
+def refuse(*_: object) -> Any:
     """Tasks of these tests are put on the queue as messages."""
-
-    def enqueue_calls(self, *_: Any) -> Any:
-        raise AssertionError
-
-    aenqueue_calls = enqueue_calls
+    raise AssertionError
 
 
 def closed_error() -> BaseException:
@@ -65,7 +62,8 @@ class Bench:
         return MemoryBackend(MemoryStore(self.clock), StoreOptions("tasks", self.group))
 
     def task(self, function: Callable[..., Any], **options: Any) -> None:
-        TaskDecorator(self.codec, self.registry, NoSubmit(), name=function.__name__, **options)(function)
+        producer = Producer(self.codec, refuse, refuse, self)
+        TaskDecorator(self.codec, self.registry, producer, name=function.__name__, **options)(function)
 
     def put(self, name: str, *args: Any, task_id: str = "t1", **fields: Any) -> None:
         body, serializer, seal = self.codec.seal_call(name, task_id, args, {})

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from pyxqueue.cli.logs import JSONFormatter, set_up_logging
+from pyxqueue.local_workers import configure_logging
 from pyxqueue.message import Bury, Done, Failed, Failure, Outcome, Refused, Retry, Success, Verdict
-from pyxqueue.queue import configure_logging
 from pyxqueue.worker import events
 from pyxqueue.worker.events import TaskSettled, Throttle, hear_logs, log_settled
 

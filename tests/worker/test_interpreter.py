@@ -11,6 +11,7 @@ import pytest
 
 from pyxqueue import TaskQueue
 from pyxqueue.cli.reloading import reloading_command
+from pyxqueue.queue import workers_of
 from pyxqueue.worker.interpreter import pyxqueue_command
 
 from ..cli import jobs
@@ -20,7 +21,7 @@ queue.task(jobs.enqueue)
 
 
 def of_the_workers(_folder: str) -> list[str]:
-    command = queue._parts().reimport
+    command = workers_of(queue).parts().reimport
     assert command is not None
     return [*command, "worker", "--help"]
 

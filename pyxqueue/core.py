@@ -1,0 +1,20 @@
+"""What all parts of one queue share."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from .codec import Codec
+from .protocols import StoreOptions
+from .task import Registry
+from .worker.events import Observer
+
+
+@frozen(eq=False)
+class QueueCore:
+    """The values and the tasks of one `TaskQueue`, for the parts of it that need no more."""
+
+    options: StoreOptions
+    codec: Codec
+    registry: Registry
+    observer: Observer | None = None
