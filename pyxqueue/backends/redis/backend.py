@@ -23,7 +23,7 @@ from .commands import Orphan, Unknown
 from .connect import Client, Recipe
 from .inspector import RedisInspector
 from .keys import GroupKeys
-from .reading import pairs
+from .reading import entry_rank, pairs
 from .session import REPLY_TIMEOUT, Contact, StaleGroups
 from .waiting import is_enough, until_look
 
@@ -169,7 +169,7 @@ class RedisBackend(RedisInspector):
                 break
             orphans = self._orphans((entry, consumer, "started" if entry in running else "none") for entry in entries)
             returned += self._restore(orphans, 0)
-        self._run(lambda keys: commands.retire(keys, group, consumer, 0))
+        self._run(lambda keys: commands.retire(keys, group, [consumer]))
         return returned
 
     def _orphans(self, found: Iterable[tuple[str, str | bytes, str]]) -> list[Orphan]:
@@ -215,27 +215,37 @@ class RedisBackend(RedisInspector):
         if rows:
             self._restore(self._orphans((row[0].decode(), row[1], "expired") for row in rows), lease)
         if stranded := self._stranded():
+            session.run(commands.rewind(session.keys, group))
             self._restore(self._orphans((entry.decode(), "", "expired") for entry in stranded), lease)
+        if MAX_ITEMS in (len(rows), len(stranded)):  # there may be more
+            self._next_scan = now
         self._forget_consumers()
 
     def _stranded(self) -> list[bytes]:
-        """Entries at the head of the stream that were handed out and that nobody holds, because somebody has taken the
-        holder away by hand (`XACK`, `XGROUP DELCONSUMER`): Redis would never hand them out again."""
+        """Entries at either end of what was handed out that nobody holds, because somebody has taken the holder away
+        by hand (`XACK`, `XGROUP DELCONSUMER`), or has passed them by (`XGROUP SETID`): Redis would never hand them out.
+        """
         session, group = self._session, self.options.group
         stream, last = session.keys.stream, self._delivered()
-        head = session.execute("XRANGE", stream, "-", last, "COUNT", 1)
-        if not head or session.execute("XPENDING", stream, group, head[0][0], head[0][0], 1):
-            return []
-        found = session.execute("XRANGE", stream, "-", last, "COUNT", MAX_ITEMS)
-        held = {row[0] for row in session.execute("XPENDING", stream, group, "-", last, MAX_ITEMS)}
-        return [entry for entry, _fields in found if entry not in held]
+        for way in (("XRANGE", stream, "-", last), ("XREVRANGE", stream, last, "-")):
+            end = session.execute(*way, "COUNT", 1)
+            if not end or session.execute("XPENDING", stream, group, end[0][0], end[0][0], 1):
+                continue
+            found = [entry for entry, _ in session.execute(*way, "COUNT", MAX_ITEMS)]
+            found.sort(key=lambda entry: entry_rank(entry.decode()))
+            first, final = (found[0], found[-1]) if found else ("-", "-")
+            held = {row[0] for row in session.execute("XPENDING", stream, group, first, final, MAX_ITEMS)}
+            return [entry for entry in found if entry not in held]
+        return []
 
     def _forget_consumers(self) -> None:
         session, group = self._session, self.options.group
-        for flat in session.execute("XINFO", "CONSUMERS", session.keys.stream, group):
-            info = pairs(flat)
-            if int(info[b"idle"]) > _FORGET_CONSUMER_AFTER and int(info[b"pending"]) == 0:
-                session.run(commands.retire(session.keys, group, info[b"name"], _FORGET_CONSUMER_AFTER))
+        known = map(pairs, session.execute("XINFO", "CONSUMERS", session.keys.stream, group))
+        silent = [
+            one[b"name"] for one in known if int(one[b"idle"]) > _FORGET_CONSUMER_AFTER and not int(one[b"pending"])
+        ]
+        if silent:
+            session.run(commands.retire(session.keys, group, silent[:MAX_ITEMS]))
 
     def lease(self) -> int:
         return self._session.repaired(self._session.read_lease)

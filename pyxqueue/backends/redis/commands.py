@@ -195,8 +195,12 @@ def due(keys: GroupKeys, group: str, limit: int) -> Command[tuple[list[str], int
     return Command("due", keys.five, [group, limit], parse)
 
 
-def retire(keys: GroupKeys, group: str, consumer: str | bytes, min_idle: int) -> Command[int]:
-    return Command("retire", keys.five, [group, consumer, min_idle], int)
+def retire(keys: GroupKeys, group: str, consumers: Sequence[str | bytes]) -> Command[int]:
+    return Command("retire", keys.five, [group, *consumers], int)
+
+
+def rewind(keys: GroupKeys, group: str) -> Command[bool]:
+    return Command("rewind", keys.five, [group], bool)
 
 
 def flags(script: str, keys: GroupKeys, first: Iterable[Arg], ids: Sequence[str]) -> Command[list[bool]]:

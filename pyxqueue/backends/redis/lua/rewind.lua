@@ -1,0 +1,22 @@
+-- Set a group back that is ahead of its stream, as XGROUP SETID or XCLAIM LASTID can make it: it would never get what is
+-- enqueued from now on.
+-- KEYS the five keys of the group
+-- ARGV group
+-- Returns 1 if it was set back.
+local stream, group = KEYS[STREAM], ARGV[1]
+local last = field(redis.call('XINFO', 'STREAM', stream), 'last-generated-id')
+
+local function is_ahead(delivered)
+  local ms, sequence = string.match(delivered, '^(%d+)%-(%d+)$')
+  local last_ms, last_sequence = string.match(last, '^(%d+)%-(%d+)$')
+  return below(last_ms, ms) or last_ms == ms and below(last_sequence, sequence)
+end
+
+for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+  if field(info, 'name') == group and is_ahead(field(info, 'last-delivered-id')) then
+    allow_writes(stream, group)
+    redis.call('XGROUP', 'SETID', stream, group, last)
+    return 1
+  end
+end
+return 0

@@ -1,0 +1,112 @@
+"""Messages that somebody has had the group pass by: they come back, also behind one that is held for long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.backends.redis import backend as module
+from pyxqueue.message import Done, Message, Settlement
+from pyxqueue.protocols import StoreOptions
+
+LAST = "18446744073709551615-18446744073709551615"
+MANY = 600
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Any]:
+    with Redis.from_url(redis_url, protocol=2) as client:
+        yield client
+
+
+@pytest.fixture
+def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
+    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)) as backend:
+        backend.lease()
+        yield backend
+
+
+def run_all(backend: RedisBackend, count: int) -> list[str]:
+    """What is claimed until there are `count`, each settled at once; none is held then but what was held before."""
+    ran: list[str] = []
+    for _ in range(count + 5):
+        found = backend.claim("w", 100, 0)
+        backend.settle([Settlement(one.receipt, Done()) for one in found])
+        ran += [one.message.id for one in found]
+    return ran
+
+
+@pytest.mark.parametrize("way", ["XGROUP SETID", "XCLAIM LASTID"])
+@pytest.mark.parametrize("to", ["99999999999999-0", LAST])
+def test_a_group_ahead_of_its_stream_is_set_back(
+    backend: RedisBackend, stream_key: str, client: Any, way: str, to: str
+) -> None:
+    """Else it would never get anything again."""
+    backend.enqueue([Message("held", "job")])
+    (held,) = backend.claim("busy", 1, 0)
+    entry = held.receipt.partition("|")[0]
+    backend.enqueue([Message("before", "job")])
+    if way == "XGROUP SETID":
+        client.execute_command("XGROUP", "SETID", stream_key, "cg", to)
+    else:
+        client.execute_command("XCLAIM", stream_key, "cg", "busy", 0, entry, "LASTID", to)
+    backend.enqueue([Message("after", "job")])
+
+    assert run_all(backend, 2) == ["before", "after"]
+    backend.enqueue([Message("later", "job")])
+    assert [one.message.id for one in backend.claim("w", 5, 0)] == ["later"]
+    assert backend.settle([Settlement(held.receipt, Done())]) == [True]
+
+
+def test_what_was_passed_by_does_not_wait_for_what_is_held(backend: RedisBackend, stream_key: str, client: Any) -> None:
+    """However many there are, each once."""
+    ids = [f"m{number}" for number in range(MANY)]
+    backend.enqueue([Message("held", "job")])
+    (held,) = backend.claim("busy", 1, 0)
+    backend.enqueue([Message(one, "job") for one in ids])
+    client.execute_command("XGROUP", "SETID", stream_key, "cg", "$")
+
+    assert sorted(run_all(backend, MANY // 100 + 10)) == sorted(ids)
+    assert backend.settle([Settlement(held.receipt, Done())]) == [True]
+
+
+def test_many_that_a_stranger_took_come_back_without_a_pause(redis_url: str, stream_key: str, client: Any) -> None:
+    """Not one batch with each look."""
+    options = StoreOptions(stream_key, lease=60_000)
+    with closing(RedisBackend(Recipe.from_url(redis_url), options, reclaim_after=1)) as backend:
+        backend.enqueue([Message(f"m{number}", "job") for number in range(MANY)])
+        client.execute_command("XGROUP", "SETID", stream_key, "cg", "$")
+        until_in_touch(backend)
+
+        assert len(run_all(backend, MANY // 100 + 10)) == MANY
+
+
+def until_in_touch(backend: RedisBackend) -> None:
+    while backend._contact.lasted() < 1:
+        backend._next_scan = float("inf")  # in touch, without a look
+        backend.claim("w", 1, 0)
+    backend._next_scan = 0.0
+
+
+def test_consumers_that_are_gone_are_forgotten_by_many(
+    backend: RedisBackend, stream_key: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one step, and none that holds something."""
+    backend.enqueue([Message("one", "job")])
+    for number in range(300):
+        client.execute_command("XGROUP", "CREATECONSUMER", stream_key, "cg", f"c{number}")
+    (held,) = backend.claim("c7", 1, 0)
+    monkeypatch.setattr(module, "_FORGET_CONSUMER_AFTER", -1)
+    before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+
+    for _ in range(2):
+        backend.promote(1)
+
+    assert [consumer.name for consumer in backend.consumers()] == ["c7"]
+    assert client.info("commandstats")["cmdstat_evalsha"]["calls"] - before < 20
+    assert backend.settle([Settlement(held.receipt, Done())]) == [True]
