@@ -150,15 +150,17 @@ class HeldTable:
         raw_id, raw_receipt = task_id.encode(), receipt.encode()
         if len(raw_id) + len(raw_receipt) > _SLOT - _HEADER.size:
             raise ConfigurationError(f"the broker's receipt {quoted(receipt)} is too long")
-        slot = self._free[-1]
+        slot = self._free.pop()  # at once: another thread may free one meanwhile
         at = _MARKS + slot * _SLOT
         generation = self._generations[slot] % 255 + 1
-        raw_rank = min(rank, _LARGEST_RANK).to_bytes(16, "little")
-        _HEADER.pack_into(
-            self._memory, at, now, 0.0, -1.0, attempt, raw_rank, len(raw_id), len(raw_receipt), generation
-        )
+        try:
+            raw_rank = min(rank, _LARGEST_RANK).to_bytes(16, "little")
+            sizes = len(raw_id), len(raw_receipt)
+            _HEADER.pack_into(self._memory, at, now, 0.0, -1.0, attempt, raw_rank, *sizes, generation)
+        except BaseException:
+            self._free.append(slot)
+            raise
         self._generations[slot] = generation
-        self._free.pop()
         at += _HEADER.size
         self._memory[at : at + len(raw_id) + len(raw_receipt)] = raw_id + raw_receipt
         self._memory[SLOTS + slot] = 0

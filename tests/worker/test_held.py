@@ -108,6 +108,32 @@ def test_a_receipt_that_does_not_fit() -> None:
     assert table.room() == SLOTS
 
 
+@pytest.mark.parametrize(("attempt", "rank"), [(2**32, 0), (1, -1)])
+def test_a_delivery_whose_numbers_do_not_fit(attempt: int, rank: int) -> None:
+    """It is refused, and takes no slot."""
+    table = HeldTable()
+    with pytest.raises((struct.error, OverflowError)):
+        table.hold("id", "receipt", attempt, 0.0, rank)
+    assert table.room() == SLOTS
+
+
+def test_a_slot_that_is_freed_while_another_delivery_is_noted() -> None:
+    """The thread that settles frees slots while the one that claims takes some: no slot has two deliveries."""
+    table = HeldTable()
+    done = table.hold("done", "receipt", 1, 0.0)
+
+    class Rank(int):
+        def to_bytes(self, *args: Any, **options: Any) -> bytes:
+            table.free(done)
+            return super().to_bytes(*args, **options)
+
+    slots = [table.hold("first", "receipt", 1, 0.0, Rank(1)), table.hold("second", "receipt", 1, 0.0)]
+
+    assert len(set(slots)) == 2
+    assert [holding.task_id for holding in table.holdings()] == ["second", "first"]
+    assert table.room() == SLOTS - 2
+
+
 def test_two_maps_of_one_table() -> None:
     """What one side writes, the other reads."""
     table = HeldTable.shared()
