@@ -24,13 +24,13 @@ from .backends.memory.entry import Place
 from .clock import FakeClock, Seconds, in_seconds
 from .core import QueueCore
 from .errors import ConfigurationError, ResultTimeoutError
+from .inflight import InFlightTable
 from .message import Bury, Delivery, Failed, Message, Record, TaskInfo, TaskStatus
 from .protocols import StoreOptions
 from .task import TaskOptions
 from .worker.coroutines import CoroutineRunner
 from .worker.events import Event, TaskSettled, TaskStarted, tell
 from .worker.executors import Inline
-from .worker.held import HeldTable
 from .worker.worker import Worker
 
 _CONSUMER = "eager"
@@ -214,7 +214,7 @@ class EagerBackend(MemoryBackend):
 
         counter = _Counter(self._store, self._options, run, lambda name: self._session.serves(self, name))
         executor = Inline(NoInterrupter(), self._session.coroutines)
-        worker = Worker(counter, counter, queue.registry, queue.codec, executor, _CONSUMER, HeldTable(), observe)
+        worker = Worker(counter, counter, queue.registry, queue.codec, executor, _CONSUMER, InFlightTable(), observe)
         return worker.drain()
 
     def _drain(self) -> None:

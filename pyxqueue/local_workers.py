@@ -12,17 +12,17 @@ from attrs import define, field
 from .clock import Seconds
 from .context import running_task
 from .errors import AlreadyRunningError, ConfigurationError, NotRunningError
+from .inflight import InFlightTable
 from .log import get_logger
 from .names import home_of, import_path, nameless_script
 from .opened import QueueStores
 from .printable import quoted
 from .protocols import Broker, ResultStore, in_one_process
+from .supervisor.child import serve
+from .supervisor.interpreter import pyxqueue_command
+from .supervisor.launch import Started, WorkerParts, check_startable, run_workers, start_workers
 from .worker import WorkerOptions
 from .worker.events import LINE, log_to_stderr
-from .worker.held import HeldTable
-from .worker.interpreter import pyxqueue_command
-from .worker.launch import Started, WorkerParts, check_startable, run_workers, start_workers
-from .worker.processes import serve
 
 log = get_logger("pyxqueue")
 
@@ -124,7 +124,7 @@ class LocalWorkers:
     ) -> int:
         """Be a worker process that its supervisor started as a new interpreter instead of forking it."""
         options = WorkerOptions(threads=threads, concurrency=concurrency, wait=self.wait)
-        parts, table = self.parts(), HeldTable(table_fd)
+        parts, table = self.parts(), InFlightTable(table_fd)
         return serve(lambda name, table: parts.make_worker(options, name, table), consumer, table, supervisor)
 
     def parts(self) -> WorkerParts:

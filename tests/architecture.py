@@ -10,7 +10,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "names", "clock", "ids", "printable", "urls", "log"),
     ("message", "wire", "batching"),
     ("protocols",),
-    ("policy", "context", "bar", "offload", "stores", "serializers", "backends"),
+    ("policy", "context", "inflight", "bar", "offload", "stores", "serializers", "backends"),
     (
         "codec",
         "settings",
@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "moving",
     ),
     ("worker", "core"),
+    ("supervisor",),
     ("eager",),
     ("opened", "local_workers", "administration"),
     ("queue",),

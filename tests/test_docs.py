@@ -23,12 +23,12 @@ from pyxqueue.backends.redis.keys import GroupKeys, channel, later_stream, meta
 from pyxqueue.backends.redis.reading import pairs
 from pyxqueue.backends.redis.session import REPLY_TIMEOUT
 from pyxqueue.cli import main
+from pyxqueue.inflight import SLOTS
 from pyxqueue.message import Message
 from pyxqueue.policy import MAX_RETURNS, NEWER_DELAY, RetryPolicy
 from pyxqueue.protocols import DEFAULT_LEASE, StoreOptions
+from pyxqueue.supervisor.keeper import PROMOTE_EVERY
 from pyxqueue.testing.servers import Server
-from pyxqueue.worker.held import SLOTS
-from pyxqueue.worker.keeper import PROMOTE_EVERY
 from pyxqueue.worker.options import DEFAULT_GRACE
 from pyxqueue.worker.pace import BUDGET, MAX_BATCH
 
@@ -221,7 +221,7 @@ NUMBERS = [
     ("docs/how-to/retries.md", f"| `jitter` | {RetryPolicy().jitter:g} |"),
     ("docs/how-to/retries.md", f"| `max_crashes` | {RetryPolicy().max_crashes} |"),
     ("docs/how-to/moving.md", f"`queue_size` ended tasks ({StoreOptions().history:,})"),
-    ("docs/design/0003-held-table.md", f"{SLOTS:,} slots"),
+    ("docs/design/0003-in-flight-table.md", f"{SLOTS:,} slots"),
     ("docs/design/0005-group-commit.md", f"up to {MAX_BATCH},"),
 ]
 

@@ -19,7 +19,7 @@ from attrs import frozen
 from ..errors import ConfigurationError
 from ..printable import quoted
 from ..queue import TaskQueue
-from ..worker.launch import being_imported
+from ..supervisor.launch import being_imported
 
 _MODULE = re.compile(r"[\w-]+(\.[\w-]+)*")
 

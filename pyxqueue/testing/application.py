@@ -10,13 +10,13 @@ from ..codec import Codec
 from ..eager import NoInterrupter
 from ..errors import ArgumentError, SerializationError
 from ..ids import new_id
+from ..inflight import InFlightTable
 from ..message import Message, TaskInfo
 from ..protocols import Inspector
 from ..queue import TaskQueue
 from ..result import AsyncResult
 from ..task import Task
 from ..worker.executors import Inline
-from ..worker.held import HeldTable
 from ..worker.worker import Worker
 
 P = ParamSpec("P")
@@ -40,7 +40,7 @@ def drain(queue: TaskQueue) -> int:
         core.codec,
         executor,
         consumer,
-        HeldTable(),
+        InFlightTable(),
         core.observer,
     )
     try:

@@ -1,4 +1,4 @@
-"""Workers: the loops that run tasks, the processes they run in, and who looks after them."""
+"""Workers: they claim deliveries, run the tasks and settle what became of them."""
 
 from .events import Event, Observer, TaskSettled, TaskStarted
 from .options import WorkerOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from .keeper import STUCK
+from ..inflight import STUCK
 
 MAX_BATCH = 256
 BUDGET = 0.010

@@ -3,7 +3,7 @@
 Three loops share the work. The *claim* loop runs in the caller's thread and feeds the executor. The *settle* loop takes
 whatever has finished and settles it in one batch while the next tasks run (group commit: no timer, the batch is what
 came in during the last round trip). The *keep* loop sends progress and passes on cancellations. Leases are kept by
-the supervisor of the process, which reads the `HeldTable`.
+the supervisor of the process, which reads the `InFlightTable`.
 
 The steps are plain methods, so that `drain` can do the same in one thread until nothing is left.
 """
@@ -23,6 +23,7 @@ from attrs import define, field
 from ..codec import Codec
 from ..errors import BrokerError, BrokerUnavailableError
 from ..execution import Execution, prepare
+from ..inflight import STUCK, InFlightTable
 from ..message import (
     Aborted,
     Bury,
@@ -42,8 +43,6 @@ from ..protocols import Broker, ResultStore, same_store
 from ..task import Registry, TaskOptions
 from .events import Observer, TaskSettled, TaskStarted, done, log, log_settled, tell
 from .executors import Executor, Hooks, Job
-from .held import HeldTable
-from .keeper import STUCK
 from .options import DEFAULT_WAIT
 from .pace import MAX_BATCH, Pace
 from .records import record_of
@@ -76,7 +75,7 @@ class Worker:
     codec: Codec
     executor: Executor
     consumer: str
-    table: HeldTable
+    table: InFlightTable
     observer: Observer | None = None
     wait: int = DEFAULT_WAIT
     _chance: Callable[[], float] = field(factory=lambda: random.Random().random)  # noqa: S311 - jitter
@@ -221,7 +220,7 @@ class Worker:
         """Note a delivery; one that cannot be noted is failed by itself, and kept."""
         message = delivery.message
         try:
-            slot = self.table.hold(
+            slot = self.table.add(
                 message.id, delivery.receipt, message.attempt, now, delivery.rank, pinned=message.suspect
             )
         except Exception as error:  # noqa: BLE001 - logged, and the reason why the message is buried
@@ -370,13 +369,13 @@ class Worker:
         """Hand back what found no place here, unless the supervisor already has: others may have one."""
         taken = self.table.take_back([job.slot for job in jobs])
         if taken:
-            self._insist([Settlement(holding.receipt, Return()) for holding in taken])
+            self._insist([Settlement(entry.receipt, Return()) for entry in taken])
         for job in jobs:
             self._let_go(job)
 
     def _hand_back(self) -> None:
         """Return what was claimed and not started."""
-        mine = [self._jobs[holding.slot] for holding in self.table.take_back(list(self._jobs))]
+        mine = [self._jobs[entry.slot] for entry in self.table.take_back(list(self._jobs))]
         if not mine:
             return
         try:

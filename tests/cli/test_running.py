@@ -36,7 +36,7 @@ if __name__ == "__main__":
     LINES
     print(who().get(timeout=40))
 """
-NO_FORK = "import pyxqueue.worker.launch as launch; launch.fork_is_safe = lambda: False"
+NO_FORK = "import pyxqueue.supervisor.launch as launch; launch.fork_is_safe = lambda: False"
 STARTED = "pid of the supervisor"
 
 

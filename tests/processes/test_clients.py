@@ -16,9 +16,9 @@ from redis.cluster import RedisCluster
 from redis.sentinel import Sentinel
 
 from pyxqueue import ResultTimeoutError, TaskQueue
+from pyxqueue.inflight import InFlightTable
 from pyxqueue.testing.servers import Server, available
 from pyxqueue.worker.executors import Inline
-from pyxqueue.worker.held import HeldTable
 from pyxqueue.worker.limits import ThreadInterrupter
 from pyxqueue.worker.worker import Worker
 from tests.conftest import Servers
@@ -45,7 +45,7 @@ def works(client: Any, stream_key: str) -> None:
         core.codec,
         Inline(ThreadInterrupter()),
         "w",
-        HeldTable(),
+        InFlightTable(),
     )
     assert worker.drain() == 1
     assert handle.get(10) == b"\xff\x00\xff\x00"

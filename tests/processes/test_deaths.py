@@ -28,7 +28,7 @@ def test_the_supervisor_is_killed(site: Site, app: App, start_tree: StartTree) -
     until(lambda: len(site.of("start")) == 2, "both run")
     everyone = tree.everyone()
     assert int(site.of("start", None)[0].pid) in everyone
-    assert len(everyone) >= 5  # supervisor, guard, two workers, the sleeping program
+    assert len(everyone) >= 5  # supervisor, watchdog, two workers, the sleeping program
 
     os.kill(tree.pid, signal.SIGKILL)
 
@@ -53,8 +53,8 @@ def test_the_work_of_a_killed_supervisor(site: Site, app: App, start_tree: Start
     assert (info.message.crashes, info.message.suspect) == (0, True)  # type: ignore[union-attr]
 
 
-def kill_with_guard(tree: Tree) -> None:
-    """Kill a supervisor, its guard and the writer of its log, the processes without threads, before one can act."""
+def kill_with_watchdog(tree: Tree) -> None:
+    """Kill a supervisor, its watchdog and the writer of its log, the processes without threads, before one can act."""
     os.kill(tree.pid, signal.SIGSTOP)
     alone = [pid for pid in tree.everyone() if pid != tree.pid and threads(pid) == 1]
     helpers = [pid for pid in alone if os.getpgid(pid) in {pid, os.getpgid(tree.pid)}]  # a task's are in its worker's
@@ -63,14 +63,14 @@ def kill_with_guard(tree: Tree) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def test_the_supervisor_and_its_guard_are_killed(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
+def test_the_supervisor_and_its_watchdog_are_killed(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
     """The workers end by themselves, with what their tasks started; another tree does the work, and it counts once."""
     tree = start_tree("-p", "2")
     handle = app["gate"](str(gate))
     until(lambda: site.of("start", handle.task_id), "it runs")
     everyone = tree.everyone()
 
-    kill_with_guard(tree)
+    kill_with_watchdog(tree)
 
     until(lambda: not any(map(alive, everyone)), "all of them have ended")
     gate.touch()
@@ -89,7 +89,7 @@ def test_what_runs_when_both_are_killed_may_end(site: Site, app: App, start_tree
     until(lambda: site.of("start", handle.task_id), "it runs")
     everyone = [*tree.everyone(), int(left.more[0])]
 
-    kill_with_guard(tree)
+    kill_with_watchdog(tree)
     until(lambda: "it ends" in tree.log.read_text(), "the worker has noticed")
     gate.touch()
 

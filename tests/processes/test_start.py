@@ -109,7 +109,7 @@ def test_a_program_that_dies_takes_its_workers_along(site: Site, tmp_path: Path)
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stdout.readline() == b"2\n"
-    assert len(marked(site.stream)) >= 5  # the program, supervisor, guard, two processes
+    assert len(marked(site.stream)) >= 5  # the program, supervisor, watchdog, two processes
 
     os.kill(process.pid, signal.SIGKILL)
     process.wait()

@@ -22,8 +22,8 @@ from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.clock import FakeClock
 from pyxqueue.message import Done, Extension, Progress, Settlement
 from pyxqueue.protocols import StoreOptions
+from pyxqueue.supervisor.child import consumer_name, with_pid
 from pyxqueue.testing import drain
-from pyxqueue.worker.processes import consumer_name, with_pid
 
 As = Callable[[str], "str | bytes"]
 as_text_and_bytes = pytest.mark.parametrize("form", [str, str.encode], ids=["str", "bytes"])

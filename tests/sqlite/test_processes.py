@@ -19,7 +19,7 @@ from pyxqueue.backends.sqlite import SQLiteBackend
 from pyxqueue.backends.sqlite.driver import Connection, Driver, standard
 from pyxqueue.message import Done, Message, Record, Settlement, TaskStatus
 from pyxqueue.protocols import StoreOptions
-from pyxqueue.worker.processes import fork
+from pyxqueue.supervisor.processes import fork
 from tests.support.until import until
 
 from .conftest import Open

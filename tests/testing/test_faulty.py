@@ -16,11 +16,11 @@ from pyxqueue.backends.memory.group import Group
 from pyxqueue.errors import BrokerUnavailableError, Reject
 from pyxqueue.message import Bury, Done, Record, Settlement, TaskStatus
 from pyxqueue.protocols import Backend, StoreOptions
+from pyxqueue.supervisor.keeper import Keeper
 from pyxqueue.testing import BackendContract, Fault, FaultyBroker
 from pyxqueue.testing.contract.harness import counts, done, ids_of, job, take
 from pyxqueue.testing.faulty import OPERATIONS, FaultyCall
 from pyxqueue.testing.memory import MemoryHarness
-from pyxqueue.worker.keeper import Keeper
 from pyxqueue.worker.worker import Worker
 from tests.support.until import until
 from tests.worker.harness import Bench

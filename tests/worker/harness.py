@@ -11,6 +11,7 @@ from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.clock import FakeClock
 from pyxqueue.codec import Codec
 from pyxqueue.decorator import TaskDecorator
+from pyxqueue.inflight import InFlightTable
 from pyxqueue.message import Message
 from pyxqueue.producing import Producer
 from pyxqueue.protocols import Broker, ResultStore, StoreOptions
@@ -18,7 +19,6 @@ from pyxqueue.serializers import JSONSerializer
 from pyxqueue.task import Registry
 from pyxqueue.worker.events import Event, TaskSettled
 from pyxqueue.worker.executors import Executor, Inline, Threads
-from pyxqueue.worker.held import HeldTable
 from pyxqueue.worker.limits import ThreadInterrupter
 from pyxqueue.worker.worker import Worker
 
@@ -48,7 +48,7 @@ class Bench:
 
     clock: FakeClock = field(factory=FakeClock)
     registry: Registry = field(factory=Registry)
-    table: HeldTable = field(factory=HeldTable)
+    table: InFlightTable = field(factory=InFlightTable)
     events: list[Event] = field(factory=list)
     codec: Codec = field(factory=lambda: Codec.of("tasks", [JSONSerializer()], None))
     broker: MemoryBackend = field(init=False)

@@ -264,7 +264,7 @@ def test_the_hard_limit_holds_while_arguments_are_decoded() -> None:
 
     class Looking(JSONSerializer):
         def loads(self, data: bytes) -> Any:
-            limited.append([holding.task_id for holding in bench.table.overdue(float("inf"))])
+            limited.append([entry.task_id for entry in bench.table.overdue(float("inf"))])
             return super().loads(data)
 
     bench.codec = Codec.of("tasks", [Looking()], None)

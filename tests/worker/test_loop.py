@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from pyxqueue.worker.held import HeldTable
-from pyxqueue.worker.launch import make_executor
+from pyxqueue.inflight import InFlightTable
+from pyxqueue.supervisor.launch import make_executor
 from pyxqueue.worker.loop import Loop, Run, Stall
 from pyxqueue.worker.options import WorkerOptions
 from pyxqueue.worker.pace import LOOK, Ahead
@@ -298,8 +298,8 @@ def test_what_waits_for_the_loop_has_not_started(bench: Bench) -> None:
         bench.put("block", task_id="block")
         assert began.wait(PATIENCE)
         bench.put("other", task_id="other")
-        until(lambda: len(bench.table.holdings()) == 2, "both are held")
-        waiting = {holding.task_id: holding.waiting for holding in bench.table.holdings()}
+        until(lambda: len(bench.table.entries()) == 2, "both are held")
+        waiting = {entry.task_id: entry.waiting for entry in bench.table.entries()}
         go.set()
         assert ended(bench, "block", "other") == ["SUCCESS", "SUCCESS"]
 
@@ -355,9 +355,9 @@ def soft_limit(run: Run) -> float:
     return run.limit._timers[0].when()
 
 
-def deadlines(table: HeldTable) -> dict[str, float]:
+def deadlines(table: InFlightTable) -> dict[str, float]:
     """When the process is to be killed, by task."""
-    return {holding.task_id: table._times(holding.slot)[1] for holding in table.holdings()}
+    return {entry.task_id: table._times(entry.slot)[1] for entry in table.entries()}
 
 
 def test_a_cancelled_task_that_has_not_begun_runs_to_its_end_and_is_let_go(bench: Bench) -> None:

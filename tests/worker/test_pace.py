@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyxqueue.worker.keeper import STUCK
+from pyxqueue.inflight import STUCK
 from pyxqueue.worker.pace import BUDGET, MAX_BATCH, Pace
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from pyxqueue import Reject, RetryLater, progress
 from pyxqueue.errors import BrokerError, BrokerUnavailableError
+from pyxqueue.inflight import SLOTS, InFlightTable
 from pyxqueue.message import Delivery, Settlement, Success, TaskStatus
 from pyxqueue.worker.executors import Job
-from pyxqueue.worker.held import SLOTS, HeldTable
 from pyxqueue.worker.worker import Finished, Worker
 from tests.support.until import until
 
@@ -224,7 +224,7 @@ def test_a_full_table_waits_for_settlements(bench: Bench, monkeypatch: pytest.Mo
             return super().wait(timeout)
 
     def room() -> int:
-        looks.append(HeldTable.room(bench.table))
+        looks.append(InFlightTable.room(bench.table))
         return looks[-1]
 
     monkeypatch.setattr(bench.table, "room", room)

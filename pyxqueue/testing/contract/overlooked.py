@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from ...message import DEDUPE_MS, Bury, Extension, Progress, Retry, Return, Settlement, TaskInfo, TaskStatus
 from ...protocols import Backend, in_one_process
-from ...worker.processes import fork
+from ...supervisor.processes import fork
 from .harness import (
     Contract,
     Harness,

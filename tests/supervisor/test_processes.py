@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from pyxqueue.errors import ConfigurationError
-from pyxqueue.worker.held import HeldTable
-from pyxqueue.worker.launch import check_startable
-from pyxqueue.worker.processes import ForkStarter, consumer_name, end_process, with_pid
+from pyxqueue.inflight import InFlightTable
+from pyxqueue.supervisor.child import consumer_name, with_pid
+from pyxqueue.supervisor.launch import check_startable
+from pyxqueue.supervisor.processes import end_process
+from pyxqueue.supervisor.starters import ForkStarter
 
 
 class Stoppable:
@@ -38,7 +40,7 @@ def test_a_signal_on_the_way_to_a_new_process_is_not_lost() -> None:
     ours = signal.signal(signal.SIGTERM, lambda *_: None)  # as a supervisor has one, which its children inherit
     try:
         start = ForkStarter(lambda consumer, table: made)
-        pid = start("worker", HeldTable.forked(), lambda: os.kill(os.getpid(), signal.SIGTERM))
+        pid = start("worker", InFlightTable.forked(), lambda: os.kill(os.getpid(), signal.SIGTERM))
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     finally:
         signal.signal(signal.SIGTERM, ours)
@@ -81,7 +83,7 @@ def test_what_a_worker_forks_is_an_ordinary_process() -> None:
 
     made: Any = Stoppable()
     made.run = run
-    pid = ForkStarter(lambda consumer, table: made)("worker", HeldTable.forked(), lambda: None)
+    pid = ForkStarter(lambda consumer, table: made)("worker", InFlightTable.forked(), lambda: None)
 
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
@@ -113,7 +115,7 @@ class Broken(Stoppable):
 def test_a_process_does_not_outlive_its_worker() -> None:
     """Whatever still runs there: the supervisor replaces it, and gives back what it held."""
     made: Any = Broken()
-    pid = ForkStarter(lambda consumer, table: made)("worker", HeldTable.forked(), lambda: None)
+    pid = ForkStarter(lambda consumer, table: made)("worker", InFlightTable.forked(), lambda: None)
 
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 1

@@ -18,16 +18,17 @@ from typing import Protocol
 from attrs import define, field, frozen
 
 from ..errors import BrokerError, BrokerUnavailableError
+from ..inflight import STUCK, InFlight, InFlightTable
 from ..message import Bury, Failure, Record, Retry, Settlement, TaskStatus
 from ..protocols import Broker, ResultStore
-from .events import log
-from .guard import Guard
-from .held import HeldTable, Holding
-from .keeper import STUCK, Keeper
+from ..worker.events import log
+from ..worker.options import WorkerOptions
+from ..worker.settler import settler
+from .child import with_pid
+from .keeper import Keeper
 from .logwriter import LogWriter
-from .options import WorkerOptions
-from .processes import adopts_orphans, kill_group, with_pid
-from .settler import settler
+from .processes import adopts_orphans, kill_group
+from .watchdog import Watchdog
 
 _MAX_PAUSE = 30.0
 _STABLE = 5.0
@@ -41,7 +42,7 @@ class Starter(Protocol):
     `close_inherited` closes, in a forked process, what belongs to the supervisor alone.
     """
 
-    def __call__(self, consumer: str, table: HeldTable, close_inherited: Callable[[], None]) -> int: ...
+    def __call__(self, consumer: str, table: InFlightTable, close_inherited: Callable[[], None]) -> int: ...
 
 
 @define(eq=False)
@@ -51,11 +52,11 @@ class Child:
     index: int
     pid: int = 0
     consumer: str = ""
-    table: HeldTable = field(factory=HeldTable)
+    table: InFlightTable = field(factory=InFlightTable)
     born: float = 0.0
     failures: int = 0
     restart_at: float = 0.0
-    overdue: Holding | None = None
+    overdue: InFlight | None = None
     """What it was killed for: a task beyond its hard time limit."""
     cancelled: bool = False
     """It was killed because a task in it was cancelled by force."""
@@ -67,7 +68,7 @@ class Loss:
 
     consumer: str
     started: list[str]
-    overdue: Holding | None
+    overdue: InFlight | None
     held: bool
     """Whether there was anything that somebody could miss."""
 
@@ -86,7 +87,7 @@ class Supervisor:
     connect: Callable[[], tuple[Broker, ResultStore]]
     name: Callable[[int], str]
     parent: int | None = None
-    make_table: Callable[[], HeldTable] = HeldTable.shared
+    make_table: Callable[[], InFlightTable] = InFlightTable.shared
     """The kind of table that `start` can hand to a process."""
     seal: Callable[[Record], Record] = lambda record: record
     """Signs the record of a task that was killed, where the queue has a seal."""
@@ -99,7 +100,7 @@ class Supervisor:
     _deadline: float | None = field(default=None, init=False)
     _broker: Broker | None = field(default=None, init=False)
     _results: ResultStore | None = field(default=None, init=False)
-    _guard: Guard | None = field(default=None, init=False)
+    _watchdog: Watchdog | None = field(default=None, init=False)
     _keeper: Keeper | None = field(default=None, init=False)
     _unreachable: bool = field(default=False, init=False)
     _losses: list[Loss] = field(factory=list, init=False)
@@ -119,7 +120,7 @@ class Supervisor:
         wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         try:
             self.ready()
-            self._guard = Guard.start()
+            self._watchdog = Watchdog.start()
             self._children = [Child(index) for index in range(1, self.options.processes + 1)]
             for child in self._children:
                 self._spawn(child)
@@ -196,14 +197,14 @@ class Supervisor:
         child.overdue, child.cancelled = None, False
         child.pid = self.start(name, child.table, self._close_inherited)
         child.consumer = with_pid(name, child.pid)
-        if self._guard is not None:
-            self._guard.add(child.pid)
+        if self._watchdog is not None:
+            self._watchdog.add(child.pid)
 
     def _close_inherited(self) -> None:
         if self.log_writer is not None:
             self.log_writer.leave()
-        if self._guard is not None:
-            os.close(self._guard.pipe)
+        if self._watchdog is not None:
+            os.close(self._watchdog.pipe)
         if self._broker is not None:
             self._broker.close()
         for number in self._pipe:
@@ -216,12 +217,12 @@ class Supervisor:
                 self._spawn(child)
 
     def _reap(self) -> None:
-        if self._guard is not None and self._guard.ended():
-            log.warning("somebody killed the guard process: starting another")
-            self._guard = Guard.start()
+        if self._watchdog is not None and self._watchdog.ended():
+            log.warning("the watchdog process was killed: starting another")
+            self._watchdog = Watchdog.start()
             for child in self._children:
                 if child.pid:
-                    self._guard.add(child.pid)
+                    self._watchdog.add(child.pid)
         for child in self._children:
             if child.pid:
                 pid, status = os.waitpid(child.pid, os.WNOHANG)
@@ -233,7 +234,7 @@ class Supervisor:
     def _reap_orphans(self) -> None:
         """Processes that tasks have left behind become ours where we are PID 1, and stay zombies until we look."""
         ours = {child.pid for child in self._children}
-        ours |= {helper.pid for helper in (self._guard, self.log_writer) if helper is not None}
+        ours |= {helper.pid for helper in (self._watchdog, self.log_writer) if helper is not None}
         with suppress(ChildProcessError):
             while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and found.si_pid not in ours:
                 os.waitpid(found.si_pid, 0)
@@ -241,21 +242,21 @@ class Supervisor:
     def _child_ended(self, child: Child, code: int) -> None:
         """Give back what a dead process held; what it was running is charged, unless we killed it."""
         kill_group(child.pid)
-        if self._guard is not None:
-            self._guard.remove(child.pid)
+        if self._watchdog is not None:
+            self._watchdog.remove(child.pid)
         child.pid = 0
         now = time.monotonic()
         sound = child.overdue is not None or child.cancelled or now - child.born > _STABLE
         child.failures = 0 if sound else child.failures + 1
         child.restart_at = now + (min(_MAX_PAUSE, 0.1 * 2**child.failures) if child.failures > 1 else 0.0)
-        running = [holding for holding in child.table.holdings() if holding.running]
+        running = [entry for entry in child.table.entries() if entry.running]
         if self._deadline is None or code not in (0, -signal.SIGKILL):
             log.warning("worker process %s ended with %s; it was running %s", child.consumer, code, _names(running))
         blameless = self._deadline is not None or child.overdue is not None or child.cancelled
-        self._release(child, [] if blameless else [holding.receipt for holding in running])
+        self._release(child, [] if blameless else [entry.receipt for entry in running])
 
     def _release(self, child: Child, started: list[str]) -> None:
-        self._losses.append(Loss(child.consumer, started, child.overdue, bool(child.table.holdings())))
+        self._losses.append(Loss(child.consumer, started, child.overdue, bool(child.table.entries())))
         silent = self._unreachable or (self._keeper is not None and self._keeper.failing)
         if silent and self._deadline is not None:
             return  # one time-out is enough when everything is to end: the leases end by themselves
@@ -288,7 +289,7 @@ class Supervisor:
             if not child.pid:
                 continue
             if self._deadline is not None and now >= self._deadline:
-                cut_off = [holding for holding in child.table.holdings() if holding.running]
+                cut_off = [entry for entry in child.table.entries() if entry.running]
                 kill_group(child.pid)
                 log.warning("the grace is over: killed %s, which was running %s", child.consumer, _names(cut_off))
             elif child.overdue is None and (late := child.table.overdue(now)):
@@ -300,11 +301,11 @@ class Supervisor:
         """Kill the processes of tasks that are to be ended by force; the store ends these as cancelled when it has all
         that such a process held back, uncharged."""
         for child in self._children:
-            for table, holding in keeper.to_kill:
-                if child.pid and table is child.table and table.runs(holding):
+            for table, entry in keeper.to_kill:
+                if child.pid and table is child.table and table.runs(entry):
                     child.cancelled = True
                     kill_group(child.pid)
-                    log.warning("task %s is cancelled by force: killed %s", holding.task_id, child.consumer)
+                    log.warning("task %s is cancelled by force: killed %s", entry.task_id, child.consumer)
         keeper.to_kill.clear()
 
     def _stop(self, signals: int) -> None:
@@ -316,10 +317,10 @@ class Supervisor:
         for child in self._children:
             if child.pid:
                 os.kill(child.pid, signal.SIGTERM)
-        running = [holding for child in self._children if child.pid for holding in child.table.holdings()]
+        running = [entry for child in self._children if child.pid for entry in child.table.entries()]
         log.info(
             "stopping: what runs (%d) may end within %g s (signal again to hand them back now)",
-            sum(holding.running for holding in running),
+            sum(entry.running for entry in running),
             self.options.grace,
         )
 
@@ -331,23 +332,23 @@ class Supervisor:
                 os.waitpid(child.pid, 0)
                 self._release(child, [])
             child.table.close()
-        if self._guard is not None:
-            self._guard.stop()
+        if self._watchdog is not None:
+            self._watchdog.stop()
         if self._broker is not None:
             self._broker.close()
 
 
-def _over_time(holding: Holding, consumer: str, seal: Callable[[Record], Record]) -> Settlement:
+def _over_time(entry: InFlight, consumer: str, seal: Callable[[Record], Record]) -> Settlement:
     failure = Failure(
         "pyxqueue.errors.TimeLimitExceeded", "the task was beyond its hard time limit, its process was killed"
     )
-    if holding.retry_delay >= 0:
-        return Settlement(holding.receipt, Retry(round(holding.retry_delay)))
+    if entry.retry_delay >= 0:
+        return Settlement(entry.receipt, Retry(round(entry.retry_delay)))
     record = Record(
-        holding.task_id, TaskStatus.FAILURE, error=failure, attempt=holding.attempt, worker=consumer, rank=holding.rank
+        entry.task_id, TaskStatus.FAILURE, error=failure, attempt=entry.attempt, worker=consumer, rank=entry.rank
     )
-    return Settlement(holding.receipt, Bury(f"{failure.type}: {failure.message}"), seal(record))
+    return Settlement(entry.receipt, Bury(f"{failure.type}: {failure.message}"), seal(record))
 
 
-def _names(running: list[Holding]) -> str:
-    return ", ".join(holding.task_id for holding in running) or "nothing"
+def _names(running: list[InFlight]) -> str:
+    return ", ".join(entry.task_id for entry in running) or "nothing"

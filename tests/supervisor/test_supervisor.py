@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from pyxqueue.errors import BrokerUnavailableError, StoreFileError
+from pyxqueue.inflight import InFlightTable
 from pyxqueue.message import Bury, Retry, Settlement
 from pyxqueue.protocols import Broker, ResultStore
-from pyxqueue.worker.guard import Guard, _read
-from pyxqueue.worker.held import HeldTable
+from pyxqueue.supervisor.processes import end_process
+from pyxqueue.supervisor.supervisor import Supervisor
+from pyxqueue.supervisor.watchdog import Watchdog, _read
 from pyxqueue.worker.options import WorkerOptions
-from pyxqueue.worker.processes import end_process
-from pyxqueue.worker.supervisor import Supervisor
 from tests.support.trees import alive
 from tests.support.until import until
 
@@ -63,7 +63,7 @@ class FakeBroker:
         pass
 
 
-Body = Callable[[HeldTable], int]
+Body = Callable[[InFlightTable], int]
 
 
 class Starter:
@@ -74,7 +74,7 @@ class Starter:
         self.born: list[float] = []
         self.pids: list[int] = []
 
-    def __call__(self, consumer: str, table: HeldTable, close_inherited: Callable[[], None]) -> int:
+    def __call__(self, consumer: str, table: InFlightTable, close_inherited: Callable[[], None]) -> int:
         body = self._bodies.pop(0) if len(self._bodies) > 1 else self._bodies[0]
         self.born.append(time.monotonic())
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
@@ -84,26 +84,26 @@ class Starter:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-            end_process(lambda: body(HeldTable(table.fd)))
+            end_process(lambda: body(InFlightTable(table.fd)))
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.setpgid(pid, pid)
         self.pids.append(pid)
         return pid
 
 
-def live(_table: HeldTable) -> int:
+def live(_table: InFlightTable) -> int:
     while True:
         signal.pause()
 
 
-def die(_table: HeldTable) -> int:
+def die(_table: InFlightTable) -> int:
     return 1
 
 
-def die_busy(table: HeldTable) -> int:
-    table.start(table.hold("ran", "ran", 1, 0.0), 1.0)
-    table.hold("waited", "waited", 1, 0.0)
-    finished = table.hold("done", "done", 1, 0.0)
+def die_busy(table: InFlightTable) -> int:
+    table.start(table.add("ran", "ran", 1, 0.0), 1.0)
+    table.add("waited", "waited", 1, 0.0)
+    finished = table.add("done", "done", 1, 0.0)
     table.start(finished, 1.0)
     table.finish(finished)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -111,11 +111,11 @@ def die_busy(table: HeldTable) -> int:
 
 
 def overrun(retry_delay: float) -> Body:
-    def body(table: HeldTable) -> int:
+    def body(table: InFlightTable) -> int:
         # Pinned: the keeper must not hand one back while the other seems to have been running for long.
         beside, late = (
-            table.hold("beside", "beside", 1, 0.0, pinned=True),
-            table.hold("late", "late", 2, 0.0, pinned=True),
+            table.add("beside", "beside", 1, 0.0, pinned=True),
+            table.add("late", "late", 2, 0.0, pinned=True),
         )
         table.start(beside, 1.0)
         table.start(late, 1.0)
@@ -208,9 +208,9 @@ def test_a_hard_limit(broker: FakeBroker, delay: float, verdict: object) -> None
 def test_what_is_killed_at_the_end_is_not_charged(broker: FakeBroker, tmp_path: Path) -> None:
     """A second signal kills what runs, and gives it back as if it had never begun."""
 
-    def stubborn(table: HeldTable) -> int:
+    def stubborn(table: InFlightTable) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        table.start(table.hold("ran", "ran", 1, 0.0), 1.0)
+        table.start(table.add("ran", "ran", 1, 0.0), 1.0)
         ready.touch()
         return live(table)
 
@@ -304,22 +304,22 @@ def test_the_parent_has_gone(broker: FakeBroker) -> None:
     assert not any(map(alive, starter.pids))
 
 
-def test_a_guard_that_was_killed_is_replaced(broker: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_watchdog_that_was_killed_is_replaced(broker: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:
     """At once, with a word in the log."""
     starter = Starter(live)
-    guards: list[Guard] = []
+    watchdogs: list[Watchdog] = []
 
     def replaced() -> bool:
-        if not guards and one._guard is not None and starter.pids:
-            guards.append(one._guard)
-            os.kill(guards[0].pid, signal.SIGKILL)
-        return bool(guards) and one._guard is not None and one._guard is not guards[0]
+        if not watchdogs and one._watchdog is not None and starter.pids:
+            watchdogs.append(one._watchdog)
+            os.kill(watchdogs[0].pid, signal.SIGKILL)
+        return bool(watchdogs) and one._watchdog is not None and one._watchdog is not watchdogs[0]
 
     def connect() -> tuple[Broker, ResultStore]:
         return broker, broker  # type: ignore[return-value]
 
     def stop() -> None:
-        until(replaced, "there is another guard")
+        until(replaced, "there is another watchdog")
         os.kill(os.getpid(), signal.SIGTERM)
 
     one = Supervisor(WorkerOptions(processes=1, grace=5), starter, connect, name=lambda index: f"w{index}")
@@ -328,48 +328,48 @@ def test_a_guard_that_was_killed_is_replaced(broker: FakeBroker, caplog: pytest.
     one.run()
     thread.join()
 
-    assert "somebody killed the guard process" in caplog.text
+    assert "the watchdog process was killed" in caplog.text
     assert not any(map(alive, starter.pids))
 
 
-def test_the_guard_reads_to_the_end() -> None:
+def test_the_watchdog_reads_to_the_end() -> None:
     """It knows who is left when its pipe breaks off, and nobody after a goodbye."""
     assert _read(["+1\n", "+2\n", "-1\n", "+3\n"]) == {2, 3}
     assert _read(["+1\n", "bye\n"]) == set()
 
 
-def test_the_guard_kills_when_its_pipe_closes() -> None:
+def test_the_watchdog_kills_when_its_pipe_closes() -> None:
     """Whole process groups."""
-    guard = Guard.start()
+    watchdog = Watchdog.start()
     pid = os.fork()
     if pid == 0:
-        os.close(guard.pipe)
+        os.close(watchdog.pipe)
         os.setpgid(0, 0)
-        end_process(lambda: live(HeldTable()))
+        end_process(lambda: live(InFlightTable()))
     os.setpgid(pid, pid)
-    guard.add(pid)
+    watchdog.add(pid)
 
-    os.close(guard.pipe)
+    os.close(watchdog.pipe)
 
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
-    os.waitpid(guard.pid, 0)
+    os.waitpid(watchdog.pid, 0)
 
 
-def test_the_guard_spares_after_a_goodbye() -> None:
+def test_the_watchdog_spares_after_a_goodbye() -> None:
     """An orderly end kills nobody."""
-    guard = Guard.start()
-    guard.add(os.getpid())
+    watchdog = Watchdog.start()
+    watchdog.add(os.getpid())
 
-    guard.stop()
+    watchdog.stop()
 
-    assert not alive(guard.pid)  # and this process still is
+    assert not alive(watchdog.pid)  # and this process still is
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only PID 1 adopts, and no test is that")
 def test_orphans_are_reaped(broker: FakeBroker, tmp_path: Path) -> None:
     """Where the supervisor is the process that adopts them, as PID 1 of a container is."""
 
-    def leave_an_orphan(_table: HeldTable) -> int:
+    def leave_an_orphan(_table: InFlightTable) -> int:
         if os.fork() == 0:
             if (orphan := os.fork()) == 0:
                 os.setsid()  # it outlives the process group of the worker
@@ -377,7 +377,7 @@ def test_orphans_are_reaped(broker: FakeBroker, tmp_path: Path) -> None:
             (tmp_path / "part").write_text(str(orphan))
             (tmp_path / "part").rename(tmp_path / "orphan")
             os._exit(0)
-        return live(HeldTable())
+        return live(InFlightTable())
 
     def gone() -> bool:
         there = tmp_path / "orphan"

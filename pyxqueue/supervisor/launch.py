@@ -21,17 +21,19 @@ from attrs import define, frozen
 
 from ..codec import Codec
 from ..errors import ConfigurationError
+from ..inflight import InFlightTable
 from ..protocols import Broker, ResultStore
 from ..task import Registry
-from .events import Observer, hear_logs, log
-from .executors import Executor, Inline, Threads
-from .held import HeldTable
+from ..worker.events import Observer, hear_logs, log
+from ..worker.executors import Executor, Inline, Threads
+from ..worker.loop import Loop
+from ..worker.options import WorkerOptions
+from ..worker.worker import Worker
+from .child import consumer_name
 from .logwriter import log_writer
-from .loop import Loop
-from .options import WorkerOptions
-from .processes import ForkStarter, SpawnStarter, consumer_name, end_process, fork, fork_is_safe
+from .processes import end_process, fork, fork_is_safe
+from .starters import ForkStarter, SpawnStarter
 from .supervisor import Supervisor
-from .worker import Worker
 
 _CONCURRENCY = 100
 _THREADS = 8
@@ -58,7 +60,7 @@ class WorkerParts:
     reimport: Sequence[str] | None = None
     """The command that runs ``pyxqueue`` on the module of this queue in a new interpreter; None if it has none."""
 
-    def make_worker(self, options: WorkerOptions, consumer: str, table: HeldTable) -> Worker:
+    def make_worker(self, options: WorkerOptions, consumer: str, table: InFlightTable) -> Worker:
         broker, results = self.connect()
         executor = make_executor(options, self.registry)
         return Worker(
@@ -103,10 +105,10 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
     if parts.reimport is not None and not fork_is_safe():
         settings = ["child", *_flags(options)]
         start: ForkStarter | SpawnStarter = SpawnStarter([*parts.reimport, *settings])
-        make_table = HeldTable.shared
+        make_table = InFlightTable.shared
     else:
         start = ForkStarter(lambda consumer, table: parts.make_worker(options, consumer, table))
-        make_table = HeldTable.forked
+        make_table = InFlightTable.forked
 
     def ready() -> None:
         names = sorted(task.name for task in parts.registry)

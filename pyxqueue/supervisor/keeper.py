@@ -11,13 +11,11 @@ from collections.abc import Callable, Sequence
 from attrs import define, field
 
 from ..errors import BrokerError, BrokerUnavailableError
+from ..inflight import STUCK, InFlight, InFlightTable
 from ..message import Extension, Hold, Return, Settlement
 from ..protocols import Broker
-from .events import log
-from .held import HeldTable, Holding
+from ..worker.events import log
 
-STUCK = 0.05
-"""Seconds a task may wait in a worker that is busy with others before all that waits there is handed back."""
 PROMOTE_EVERY = 0.2
 RENEW_EVERY = 1.0
 """Seconds between renewals, at the most; a third of the lease where that is less. A cancelled task learns of it from a
@@ -36,12 +34,12 @@ class Keeper:
     _next_promotion: float = field(default=0.0, init=False)
     failing: bool = field(default=False, init=False)
     _failing_since: float = field(default=0.0, init=False)
-    _taken: list[Holding] = field(factory=list, init=False)
+    _taken: list[InFlight] = field(factory=list, init=False)
     """What was taken from a stuck worker and is not handed back yet."""
-    to_kill: list[tuple[HeldTable, Holding]] = field(factory=list, init=False)
+    to_kill: list[tuple[InFlightTable, InFlight]] = field(factory=list, init=False)
     """What runs and is to be ended by force; for whoever can kill its process."""
 
-    def step(self, tables: Sequence[HeldTable]) -> float:
+    def step(self, tables: Sequence[InFlightTable]) -> float:
         """Do what is due now; answers how many seconds later it wants to be called again."""
         now, asked = self._monotonic(), False
         try:
@@ -68,26 +66,26 @@ class Keeper:
             self._next_renewal = self._next_promotion = now + 1.0
         return max(0.0, min(self._next_promotion, self._next_renewal) - self._monotonic())
 
-    def _renew(self, tables: Sequence[HeldTable]) -> None:
-        held = [(table, holding) for table in tables for holding in table.holdings()]
+    def _renew(self, tables: Sequence[InFlightTable]) -> None:
+        held = [(table, entry) for table in tables for entry in table.entries()]
         if not held:
             return
-        answers = self.broker.extend([Extension(holding.receipt) for _, holding in held])
-        for (table, holding), answer in zip(held, answers, strict=True):
+        answers = self.broker.extend([Extension(entry.receipt) for _, entry in held])
+        for (table, entry), answer in zip(held, answers, strict=True):
             match answer:
                 case Hold.CANCEL:
-                    table.ask_cancel(holding)
+                    table.ask_cancel(entry)
                 case Hold.CANCEL_AGAIN:
-                    table.ask_cancel(holding, 2)
-                case Hold.KILL if holding.running:
-                    self.to_kill.append((table, holding))
+                    table.ask_cancel(entry, 2)
+                case Hold.KILL if entry.running:
+                    self.to_kill.append((table, entry))
                 case Hold.KILL:  # it has not begun: it ends when it would
-                    table.ask_cancel(holding)
+                    table.ask_cancel(entry)
 
-    def _hand_back(self, tables: Sequence[HeldTable], now: float) -> None:
+    def _hand_back(self, tables: Sequence[InFlightTable], now: float) -> None:
         for table in tables:
             if table.stuck(now, STUCK):
-                self._taken += table.take_back([holding.slot for holding in table.holdings() if holding.waiting])
+                self._taken += table.take_back([entry.slot for entry in table.entries() if entry.waiting])
         if self._taken:
-            self.broker.settle([Settlement(holding.receipt, Return()) for holding in self._taken])
+            self.broker.settle([Settlement(entry.receipt, Return()) for entry in self._taken])
             self._taken.clear()  # not before: a store that did not answer is asked again

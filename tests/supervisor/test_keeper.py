@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from pyxqueue.errors import BrokerError, BrokerUnavailableError
+from pyxqueue.inflight import STUCK, InFlightTable
 from pyxqueue.message import Extension, Hold, Return, Settlement
-from pyxqueue.worker.held import HeldTable
-from pyxqueue.worker.keeper import PROMOTE_EVERY, STUCK, Keeper
-
-from .harness import Bench
+from pyxqueue.supervisor.keeper import PROMOTE_EVERY, Keeper
+from tests.worker.harness import Bench
 
 START = 1000.0
 LEASE = 1500
@@ -72,15 +71,15 @@ def keeper(broker: FakeBroker, time: Time) -> Keeper:
 
 
 @pytest.fixture
-def table() -> HeldTable:
-    return HeldTable()
+def table() -> InFlightTable:
+    return InFlightTable()
 
 
-def hold(table: HeldTable, *names: str) -> list[int]:
-    return [table.hold(name, name, 1, START) for name in names]
+def hold(table: InFlightTable, *names: str) -> list[int]:
+    return [table.add(name, name, 1, START) for name in names]
 
 
-def test_it_renews_all_that_is_held(keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable) -> None:
+def test_it_renews_all_that_is_held(keeper: Keeper, broker: FakeBroker, time: Time, table: InFlightTable) -> None:
     """Waiting, running and done ones, and not before it is time."""
     _, running, done, gone = hold(table, "waiting", "running", "done", "gone")
     for slot in (running, done, gone):
@@ -101,7 +100,7 @@ def test_it_renews_all_that_is_held(keeper: Keeper, broker: FakeBroker, time: Ti
 
 @pytest.mark.parametrize(("answer", "times"), [(Hold.CANCEL, 1), (Hold.CANCEL_AGAIN, 2), (Hold.KILL, 1)])
 def test_it_passes_cancellations_on(
-    keeper: Keeper, broker: FakeBroker, table: HeldTable, answer: Hold, times: int
+    keeper: Keeper, broker: FakeBroker, table: InFlightTable, answer: Hold, times: int
 ) -> None:
     """What the store says about a delivery is marked in its table; what has not begun need not be killed."""
     (slot,) = hold(table, "one")
@@ -113,7 +112,7 @@ def test_it_passes_cancellations_on(
     assert not keeper.to_kill
 
 
-def test_what_is_to_be_killed_is_said(keeper: Keeper, broker: FakeBroker, table: HeldTable) -> None:
+def test_what_is_to_be_killed_is_said(keeper: Keeper, broker: FakeBroker, table: InFlightTable) -> None:
     """Only whoever has the process can do it."""
     (slot,) = hold(table, "one")
     table.start(slot, 0.0)
@@ -121,15 +120,15 @@ def test_what_is_to_be_killed_is_said(keeper: Keeper, broker: FakeBroker, table:
 
     keeper.step([table])
 
-    ((which, holding),) = keeper.to_kill
+    ((which, entry),) = keeper.to_kill
     assert which is table
-    assert holding.task_id == "one"
-    assert table.runs(holding)
+    assert entry.task_id == "one"
+    assert table.runs(entry)
     table.finish(slot)
-    assert not table.runs(holding)
+    assert not table.runs(entry)
 
 
-def test_a_lost_one_is_no_cancelled_one(keeper: Keeper, broker: FakeBroker, table: HeldTable) -> None:
+def test_a_lost_one_is_no_cancelled_one(keeper: Keeper, broker: FakeBroker, table: InFlightTable) -> None:
     """Its settlement will be refused; until then it is left alone."""
     hold(table, "one")
     broker.answer = Hold.LOST
@@ -140,7 +139,7 @@ def test_a_lost_one_is_no_cancelled_one(keeper: Keeper, broker: FakeBroker, tabl
 
 
 def test_it_hands_back_what_waits_behind_a_long_one(
-    keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable
+    keeper: Keeper, broker: FakeBroker, time: Time, table: InFlightTable
 ) -> None:
     """After a moment, uncharged, and exactly what has not begun."""
     long, *_ = hold(table, "long", "b", "c")
@@ -153,11 +152,11 @@ def test_it_hands_back_what_waits_behind_a_long_one(
     keeper.step([table])
 
     assert broker.settled == [Settlement("b", Return()), Settlement("c", Return())]
-    assert [holding.task_id for holding in table.holdings()] == ["long"]
+    assert [entry.task_id for entry in table.entries()] == ["long"]
 
 
 def test_what_could_not_be_handed_back_is_handed_back_later(
-    keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable
+    keeper: Keeper, broker: FakeBroker, time: Time, table: InFlightTable
 ) -> None:
     """The store was away when it was taken from the worker; nobody else knows of it any more."""
     long, _ = hold(table, "long", "waiting")
@@ -174,13 +173,13 @@ def test_what_could_not_be_handed_back_is_handed_back_later(
 
 
 def test_a_worker_that_gets_on_keeps_its_batch(
-    keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable
+    keeper: Keeper, broker: FakeBroker, time: Time, table: InFlightTable
 ) -> None:
     """What was claimed a moment ago waits for its turn, however long another one has been running."""
     (long,) = hold(table, "long")
     table.start(long, time.now)
     time.now += 1.0
-    table.hold("waiting", "waiting", 1, time.now - STUCK * 0.9)
+    table.add("waiting", "waiting", 1, time.now - STUCK * 0.9)
 
     keeper.step([table])
 
@@ -188,7 +187,7 @@ def test_a_worker_that_gets_on_keeps_its_batch(
 
 
 def test_many_that_are_not_long_hold_a_batch_up_too(
-    keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable
+    keeper: Keeper, broker: FakeBroker, time: Time, table: InFlightTable
 ) -> None:
     """None of them takes long enough to be noticed by itself."""
     slots = hold(table, "a", "b", "c")
@@ -196,7 +195,7 @@ def test_many_that_are_not_long_hold_a_batch_up_too(
         table.start(slot, time.now)
         time.now += STUCK * 0.6
         table.finish(slot)
-    table.start(table.hold("next", "next", 1, time.now), time.now)
+    table.start(table.add("next", "next", 1, time.now), time.now)
 
     keeper.step([table])
 
@@ -204,7 +203,7 @@ def test_many_that_are_not_long_hold_a_batch_up_too(
 
 
 def test_an_idle_worker_keeps_what_it_just_claimed(
-    keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable
+    keeper: Keeper, broker: FakeBroker, time: Time, table: InFlightTable
 ) -> None:
     """Nothing runs, so nothing is in the way."""
     hold(table, "one", "two")
@@ -215,9 +214,9 @@ def test_an_idle_worker_keeps_what_it_just_claimed(
     assert broker.settled == []
 
 
-def test_workers_are_judged_apart(keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable) -> None:
+def test_workers_are_judged_apart(keeper: Keeper, broker: FakeBroker, time: Time, table: InFlightTable) -> None:
     """One that is stuck costs another nothing."""
-    other = HeldTable()
+    other = InFlightTable()
     table.start(hold(table, "long")[0], time.now)
     hold(other, "waiting")
     time.now += 1.0
@@ -238,7 +237,7 @@ def test_it_comes_back_when_something_is_due(keeper: Keeper, broker: FakeBroker,
 
 
 def test_a_store_that_is_away(
-    keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable, caplog: pytest.LogCaptureFixture
+    keeper: Keeper, broker: FakeBroker, time: Time, table: InFlightTable, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is asked again every moment, said once, and renewed as soon as it is back."""
     hold(table, "one")
@@ -256,7 +255,7 @@ def test_a_store_that_is_away(
     assert caplog.text.count("the store is back after 0.6 s") == 1
 
 
-def test_a_store_that_refuses(keeper: Keeper, broker: FakeBroker, time: Time, table: HeldTable) -> None:
+def test_a_store_that_refuses(keeper: Keeper, broker: FakeBroker, time: Time, table: InFlightTable) -> None:
     """It is asked again in a second; the keeper goes on."""
     hold(table, "one")
     broker.error = BrokerError("no")
@@ -271,7 +270,7 @@ def test_it_keeps_a_lease_over_many(time: Time) -> None:
     keeper = Keeper(bench.broker, lease, monotonic=time)
     bench.put("any")
     (delivery,) = bench.broker.claim("me", 1, 0)
-    bench.table.start(bench.table.hold("t1", delivery.receipt, 1, time.now), time.now)
+    bench.table.start(bench.table.add("t1", delivery.receipt, 1, time.now), time.now)
     for _ in range(12):
         keeper.step([bench.table])
         time.now += lease / 3000

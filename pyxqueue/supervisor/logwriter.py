@@ -20,8 +20,8 @@ from logging.handlers import SocketHandler
 from typing import IO, Any
 
 from ..printable import complain
-from .events import log
-from .lines import dropped_lines
+from ..worker.events import log
+from ..worker.lines import dropped_lines
 from .processes import end_process, fork
 
 _BUFFER = 256 * 1024

@@ -1,7 +1,7 @@
 """A tiny process that kills the workers if their supervisor dies without stopping them.
 
 A worker that holds the interpreter in a C call cannot notice by itself that its supervisor is gone, and what a worker
-started would outlive it. The guard reads pids from a pipe whose other end only the supervisor holds; when that end
+started would outlive it. The watchdog reads pids from a pipe whose other end only the supervisor holds; when that end
 closes without a goodbye, it kills every process group it knows.
 """
 
@@ -18,15 +18,15 @@ from .processes import end_process, fork, kill_group
 
 
 @define
-class Guard:
+class Watchdog:
     """The supervisor's end of it."""
 
     pid: int
     pipe: int
 
     @classmethod
-    def start(cls) -> Guard:
-        """Fork the guard. Must be called before other processes could inherit the pipe."""
+    def start(cls) -> Watchdog:
+        """Fork the watchdog. Must be called before other processes could inherit the pipe."""
         reader, writer = os.pipe()
         pid = fork()
         if pid == 0:
@@ -42,7 +42,7 @@ class Guard:
         self._say(f"-{pid}\n")
 
     def ended(self) -> bool:
-        """Whether somebody has killed it."""
+        """Reap it if it was killed, and return whether it was."""
         pid, _ = os.waitpid(self.pid, os.WNOHANG)
         if pid:
             os.close(self.pipe)
@@ -55,7 +55,7 @@ class Guard:
         os.waitpid(self.pid, 0)
 
     def _say(self, line: str) -> None:
-        with suppress(BrokenPipeError):  # somebody killed the guard; the workers are only without their safety net
+        with suppress(BrokenPipeError):  # the watchdog was killed; the workers are only without their safety net
             os.write(self.pipe, line.encode())
 
 

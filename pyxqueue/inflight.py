@@ -1,10 +1,10 @@
-"""What one worker process holds, in memory that its supervisor can read.
+"""The deliveries that one worker process has in flight, in memory that its supervisor can read.
 
-The process writes, the supervisor reads; that is how the supervisor, which runs no user code, renews leases while a
-task keeps the interpreter busy, and how it knows after a death what was running and what merely waited.
+The process writes, the supervisor reads. So the supervisor, which runs no user code, can renew leases while a task
+keeps the interpreter busy, and it knows after a death what was running and what had only been claimed.
 
-One decision is contended: the process wants to start a message, the supervisor wants to hand it back because the
-process is stuck on another one. Both take the same lock, so a message is never started and handed back.
+One decision is contended: the process wants to start a delivery, the supervisor wants to hand it back because the
+process is stuck on another one. Both take the same lock, so no delivery is both started and handed back.
 """
 
 from __future__ import annotations
@@ -22,24 +22,26 @@ from typing import Protocol, cast
 
 from attrs import frozen
 
-from ..errors import ConfigurationError
-from ..printable import quoted
+from .errors import ConfigurationError
+from .printable import quoted
 
 SLOTS = 1024
-"""Deliveries one process can hold."""
-_FREE, _HELD, _PINNED, _RUNNING, _DONE, _TAKEN = range(6)
+"""Deliveries that one process can have in flight."""
+STUCK = 0.05
+"""Seconds a delivery may wait in a worker that is busy with others before all that waits there is handed back."""
+_FREE, _WAITING, _PINNED, _RUNNING, _DONE, _TAKEN = range(6)
 _HEADER = struct.Struct("<dddI16sHHB")
 _LARGEST_RANK = 2**128 - 1
 _SLOT = 512
 _MARKS = 3 * SLOTS
 """In front: the state of each slot, the delivery that is to be cancelled, and how often it is to be told."""
 _SIZE = _MARKS + SLOTS * _SLOT
-_OURS = (_HELD, _PINNED, _RUNNING, _DONE)
+_OURS = (_WAITING, _PINNED, _RUNNING, _DONE)
 _PATIENCE = 0.05
 
 
 @frozen
-class Holding:
+class InFlight:
     """One delivery in the table."""
 
     slot: int
@@ -103,7 +105,7 @@ class FileLock:
         self.release()
 
 
-class HeldTable:
+class InFlightTable:
     """A fixed number of slots, in memory that this process may share with another one."""
 
     def __init__(self, fd: int | None = None, lock: Lock | None = None) -> None:
@@ -117,14 +119,14 @@ class HeldTable:
         self._generations = [0] * SLOTS
 
     @classmethod
-    def shared(cls) -> HeldTable:
+    def shared(cls) -> InFlightTable:
         """A table that any process can map that is given `fd`."""
-        with tempfile.TemporaryFile(prefix="pyxqueue-held-") as file:
+        with tempfile.TemporaryFile(prefix="pyxqueue-inflight-") as file:
             file.truncate(_SIZE)
             return cls(os.dup(file.fileno()))
 
     @classmethod
-    def forked(cls) -> HeldTable:
+    def forked(cls) -> InFlightTable:
         """A table for this process and those it forks; its lock, a semaphore, costs next to nothing while free."""
         return cls(lock=cast(Lock, multiprocessing.get_context("fork").Lock()))
 
@@ -139,14 +141,14 @@ class HeldTable:
         if self._fd is not None:
             os.close(self._fd)
 
-    # The process that holds the deliveries
+    # Used by the worker process
 
     def room(self) -> int:
         return len(self._free)
 
-    def hold(self, task_id: str, receipt: str, attempt: int, now: float, rank: int = 0, *, pinned: bool = False) -> int:
-        """Note a delivery that was claimed at `now`, by `time.monotonic`; answers its slot. `pinned`: it may wait here
-        without counting as stuck."""
+    def add(self, task_id: str, receipt: str, attempt: int, now: float, rank: int = 0, *, pinned: bool = False) -> int:
+        """Note a delivery that was claimed at `now`, by `time.monotonic`, and return its slot. `pinned`: it may wait
+        here without counting as stuck."""
         raw_id, raw_receipt = task_id.encode(), receipt.encode()
         if len(raw_id) + len(raw_receipt) > _SLOT - _HEADER.size:
             raise ConfigurationError(f"the broker's receipt {quoted(receipt)} is too long")
@@ -164,13 +166,13 @@ class HeldTable:
         at += _HEADER.size
         self._memory[at : at + len(raw_id) + len(raw_receipt)] = raw_id + raw_receipt
         self._memory[SLOTS + slot] = 0
-        self._memory[slot] = _PINNED if pinned else _HELD
+        self._memory[slot] = _PINNED if pinned else _WAITING
         return slot
 
     def start(self, slot: int, now: float) -> bool:
         """Mark it as running; False if it was handed back in the meantime."""
         with self._lock:
-            if self._memory[slot] not in (_HELD, _PINNED):
+            if self._memory[slot] not in (_WAITING, _PINNED):
                 return False
             struct.pack_into("<d", self._memory, _MARKS + slot * _SLOT, now)
             self._memory[slot] = _RUNNING
@@ -186,7 +188,7 @@ class HeldTable:
             struct.pack_into("<d", self._memory, _MARKS + slot * _SLOT + 8, deadline + seconds)
 
     def finish(self, slot: int) -> None:
-        """It ran; it stays held until it is settled."""
+        """It ran; it stays in flight until it is settled."""
         self._memory[slot] = _DONE
 
     def free(self, slot: int) -> None:
@@ -195,7 +197,7 @@ class HeldTable:
         self._free.append(slot)
 
     def cancels(self) -> list[tuple[int, int]]:
-        """Slots whose present delivery somebody asked to cancel, and how often it is to be told."""
+        """The slots whose present delivery is to be cancelled, and how often its task is to be told."""
         marks = self._memory[SLOTS : 2 * SLOTS]
         if not any(marks):
             return []
@@ -205,25 +207,25 @@ class HeldTable:
             if mark and mark == self._generations[slot]
         ]
 
-    # Whoever keeps the leases
+    # Used by the supervisor
 
     def busy(self) -> bool:
         return any(self._memory[:SLOTS])
 
-    def holdings(self) -> list[Holding]:
-        """All that is held now."""
+    def entries(self) -> list[InFlight]:
+        """All that is in flight now."""
         states = self._memory[:SLOTS]
         if not any(states):
             return []
         return [self._read(slot, state) for slot, state in enumerate(states) if state in _OURS]
 
-    def _read(self, slot: int, state: int) -> Holding:
+    def _read(self, slot: int, state: int) -> InFlight:
         at = _MARKS + slot * _SLOT
         header = _HEADER.unpack_from(self._memory, at)
         _, _, delay, attempt, rank, id_size, receipt_size, generation = header
         at += _HEADER.size
         raw = self._memory[at : at + id_size + receipt_size]
-        return Holding(
+        return InFlight(
             slot=slot,
             generation=generation,
             task_id=raw[:id_size].decode(),
@@ -231,24 +233,24 @@ class HeldTable:
             attempt=attempt,
             rank=int.from_bytes(rank, "little"),
             running=state == _RUNNING,
-            waiting=state == _HELD,
+            waiting=state == _WAITING,
             retry_delay=delay,
         )
 
-    def runs(self, holding: Holding) -> bool:
+    def runs(self, entry: InFlight) -> bool:
         """Whether this delivery still runs."""
-        now = self._read(holding.slot, self._memory[holding.slot])
-        return now.running and now.generation == holding.generation
+        now = self._read(entry.slot, self._memory[entry.slot])
+        return now.running and now.generation == entry.generation
 
     def stuck(self, now: float, seconds: float) -> bool:
         """Whether something has waited here for longer than `seconds` while something else runs."""
         states = self._memory[:SLOTS]
-        if _HELD not in states or _RUNNING not in states:
+        if _WAITING not in states or _RUNNING not in states:
             return False
-        waiting = (slot for slot, state in enumerate(states) if state == _HELD)
+        waiting = (slot for slot, state in enumerate(states) if state == _WAITING)
         return now - min(self._times(slot)[0] for slot in waiting) > seconds
 
-    def overdue(self, now: float) -> list[Holding]:
+    def overdue(self, now: float) -> list[InFlight]:
         """What runs beyond its hard time limit."""
         states = self._memory[:SLOTS]
         if _RUNNING not in states:
@@ -267,23 +269,23 @@ class HeldTable:
         started, deadline = struct.unpack_from("<dd", self._memory, _MARKS + slot * _SLOT)
         return started, deadline
 
-    def take_back(self, slots: Iterable[int]) -> list[Holding]:
+    def take_back(self, slots: Iterable[int]) -> list[InFlight]:
         """Claim unstarted deliveries for handing them back; those that were started in the meantime are left out.
 
-        Empty, too, if the other process has stopped while it held the lock: nobody may wait for that.
+        Also empty if the other process was stopped while it had the lock: the caller must not wait for that.
         """
         if not self._lock.acquire(timeout=_PATIENCE):
             return []
         try:
-            taken = [slot for slot in slots if self._memory[slot] in (_HELD, _PINNED)]
-            holdings = [self._read(slot, _HELD) for slot in taken]
+            taken = [slot for slot in slots if self._memory[slot] in (_WAITING, _PINNED)]
+            entries = [self._read(slot, _WAITING) for slot in taken]
             for slot in taken:
                 self._memory[slot] = _TAKEN
-            return holdings
+            return entries
         finally:
             self._lock.release()
 
-    def ask_cancel(self, holding: Holding, times: int = 1) -> None:
-        """Have this delivery told `times` times to stop; without effect if its slot has another one by now."""
-        self._memory[2 * SLOTS + holding.slot] = times
-        self._memory[SLOTS + holding.slot] = holding.generation
+    def ask_cancel(self, entry: InFlight, times: int = 1) -> None:
+        """Have the task of this delivery told `times` times to stop; without effect if the slot has another by now."""
+        self._memory[2 * SLOTS + entry.slot] = times
+        self._memory[SLOTS + entry.slot] = entry.generation

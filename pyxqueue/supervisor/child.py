@@ -1,0 +1,98 @@
+"""What a worker process is around its worker: signals, the log, and an end when its supervisor is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from ..errors import BrokerError
+from ..inflight import InFlightTable
+from ..worker.events import hear_logs, log
+from ..worker.lines import queued_lines
+from ..worker.worker import Worker
+from .processes import kill_group, own_group
+
+_LOOK_EVERY = 1.0
+"""Seconds between two looks whether the supervisor is there."""
+
+MakeWorker = Callable[[str, InFlightTable], Worker]
+"""Makes the worker of a process, from its consumer name and its table; called in that process."""
+
+
+_PID = "<pid>"
+
+
+def consumer_name(prefix: str, index: int, boot: str) -> str:
+    """The name of a worker process that is about to be made, for `with_pid`: unique by `boot`."""
+    return f"{prefix}worker-{index}-{_PID}-{boot}"
+
+
+def with_pid(name: str, pid: int) -> str:
+    """The name with the process's pid in it, which only exists after both sides must know the name."""
+    return name.replace(_PID, str(pid))
+
+
+def serve(make: MakeWorker, name: str, table: InFlightTable, supervisor: int) -> int:
+    """Be a worker process of the process `supervisor`; answers its exit code."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, lambda *_: None)  # the terminal's ^C is for the supervisor to judge
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    own_group(0)
+    stopped = []
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    hear_logs()
+    if sys.stdout is not None:
+        with contextlib.suppress(AttributeError, ValueError):  # no text stream, or a closed one
+            sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # what a task printed outlives a kill
+    worker = make(with_pid(name, os.getpid()), table)
+    signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+    if stopped:
+        worker.stop()
+    _let_forks_be_ordinary()
+    threading.Thread(target=_exit_when_orphaned, args=(worker, supervisor), name="pyxqueue-orphan", daemon=True).start()
+    with queued_lines():
+        worker.run()
+    if os.getppid() != supervisor:
+        kill_group(os.getpid())  # nobody else is left to end what tasks have started
+    return 0
+
+
+def _exit_when_orphaned(worker: Worker, supervisor: int) -> None:
+    """End this process when its worker cannot go on, or its supervisor is gone and the watchdog has not killed it.
+
+    Without a supervisor nobody renews leases: what runs may end within one, after that somebody else will run it.
+    """
+    while os.getppid() == supervisor:
+        if worker.broken.wait(_LOOK_EVERY):
+            time.sleep(_LOOK_EVERY)  # it may still settle what has ended
+            os._exit(1)
+    log.warning("the supervisor of %s is gone, and so is its watchdog: it ends", worker.consumer)
+    worker.stop()
+    with contextlib.suppress(BrokerError):
+        time.sleep(worker.broker.lease() / 1000)
+    kill_group(os.getpid())
+
+
+def _let_forks_be_ordinary() -> None:
+    """A process that a task forks is no worker: signals do to it what they do to any, from the first moment on."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
+    masks = threading.local()
+
+    def before() -> None:
+        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+
+    def after() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
+
+    def after_in_child() -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+        after()
+
+    os.register_at_fork(before=before, after_in_parent=after, after_in_child=after_in_child)
