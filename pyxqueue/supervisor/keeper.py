@@ -21,6 +21,8 @@ RENEW_EVERY = 1.0
 """Seconds between renewals, at the most; a third of the lease where that is less. A cancelled task learns of it from a
 renewal, so this is how long that takes."""
 _PROMOTE_BATCH = 256
+_REFUSED_PAUSE = 1.0
+"""Seconds until a store is asked again that has refused to promote."""
 
 
 @define(eq=False)
@@ -36,6 +38,8 @@ class Keeper:
     _failing_since: float = field(default=0.0, init=False)
     _taken: list[InFlight] = field(factory=list, init=False)
     """What was taken from a stuck worker and is not handed back yet."""
+    _refused: dict[str, str] = field(factory=dict, init=False)
+    """What the store refuses now, and with which words."""
     to_kill: list[tuple[InFlightTable, InFlight]] = field(factory=list, init=False)
     """What runs and is to be ended by force; for whoever can kill its process."""
 
@@ -45,12 +49,11 @@ class Keeper:
         try:
             if now >= self._next_renewal:
                 self._next_renewal = now + min(RENEW_EVERY, self.lease / 3000)
-                self._renew(tables)
-            self._hand_back(tables, now)
+                self._try("leases cannot be renewed now", lambda: self._renew(tables))
+            self._try("what is stuck comes back when its lease ends", lambda: self._hand_back(tables, now))
             if now >= self._next_promotion:
-                until_due = self.broker.promote(_PROMOTE_BATCH)
-                soon = until_due / 1000 if until_due >= 0 else PROMOTE_EVERY
-                self._next_promotion = now + min(PROMOTE_EVERY, max(0.001, soon))
+                self._next_promotion = now + _REFUSED_PAUSE
+                self._try("delayed tasks cannot be made ready now", lambda: self._promote(now))
                 asked = True
             if self.failing and asked:
                 log.warning("the store is back after %.1f s: leases are renewed again", now - self._failing_since)
@@ -61,10 +64,25 @@ class Keeper:
                 log.warning("leases cannot be renewed now: %s", error)
             self.failing = True
             self._next_renewal = self._next_promotion = now + PROMOTE_EVERY
-        except BrokerError:
-            log.exception("leases cannot be renewed now")
-            self._next_renewal = self._next_promotion = now + 1.0
         return max(0.0, min(self._next_promotion, self._next_renewal) - self._monotonic())
+
+    def _try(self, failed: str, duty: Callable[[], object]) -> None:
+        """Do something that the store may refuse: the other duties go on, and the same refusal is told once."""
+        try:
+            duty()
+        except BrokerUnavailableError:
+            raise
+        except BrokerError as error:
+            if self._refused.get(failed) != str(error):
+                self._refused[failed] = str(error)
+                log.exception("%s", failed)
+        else:
+            self._refused.pop(failed, None)
+
+    def _promote(self, now: float) -> None:
+        until_due = self.broker.promote(_PROMOTE_BATCH)
+        soon = until_due / 1000 if until_due >= 0 else PROMOTE_EVERY
+        self._next_promotion = now + min(PROMOTE_EVERY, max(0.001, soon))
 
     def _renew(self, tables: Sequence[InFlightTable]) -> None:
         held = [(table, entry) for table in tables for entry in table.entries()]
@@ -87,5 +105,9 @@ class Keeper:
             if table.stuck(now, STUCK):
                 self._taken += table.take_back([entry.slot for entry in table.entries() if entry.waiting])
         if self._taken:
-            self.broker.settle([Settlement(entry.receipt, Return()) for entry in self._taken])
-            self._taken.clear()  # not before: a store that did not answer is asked again
+            returned, self._taken = self._taken, []
+            try:
+                self.broker.settle([Settlement(entry.receipt, Return()) for entry in returned])
+            except BrokerUnavailableError:
+                self._taken = returned  # a store that did not answer is asked again
+                raise

@@ -21,7 +21,7 @@ from contextlib import suppress
 from attrs import define, field
 
 from ..codec import Codec
-from ..errors import BrokerError, BrokerUnavailableError
+from ..errors import BrokerError
 from ..execution import Execution, prepare
 from ..inflight import STUCK, InFlightTable
 from ..message import (
@@ -107,8 +107,6 @@ class Worker:
         self._looping = True
         try:
             self._claim_loop()
-        except BrokerError:  # the store refuses: what runs may end first
-            raise
         except BaseException as error:  # noqa: BLE001 - raised below
             self._break(error)
         finally:
@@ -176,7 +174,7 @@ class Worker:
                     if failures:
                         log.warning("%s: the store is back", self.consumer)
                 failures = 0
-            except BrokerUnavailableError as error:
+            except BrokerError as error:  # also one that refuses: what somebody did to it may be undone
                 failures += 1
                 self._pause(failures, error)
 
@@ -227,7 +225,7 @@ class Worker:
             log.exception("%s cannot hold the message %s", self.consumer, message.id)
             verdict = Bury(printable(f"no worker can hold it: {error}"))
             record = self._record(Job(delivery, -1), Aborted(), verdict, _DEFAULTS)
-            self.broker.settle([Settlement(delivery.receipt, verdict, record)])
+            self._insist([Settlement(delivery.receipt, verdict, record)])
             return None
         job = self._jobs[slot] = Job(delivery, slot)
         return job

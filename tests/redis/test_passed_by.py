@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.backends.redis import Recipe, RedisBackend, inspector
 from pyxqueue.backends.redis import backend as module
-from pyxqueue.message import Done, Message, Settlement
+from pyxqueue.message import Done, Message, Settlement, TaskStatus
 from pyxqueue.protocols import StoreOptions
 
 LAST = "18446744073709551615-18446744073709551615"
@@ -109,4 +109,20 @@ def test_consumers_that_are_gone_are_forgotten_by_many(
 
     assert [consumer.name for consumer in backend.consumers()] == ["c7"]
     assert client.info("commandstats")["cmdstat_evalsha"]["calls"] - before < 20
+    assert backend.settle([Settlement(held.receipt, Done())]) == [True]
+
+
+def test_the_last_possible_entry_can_be_looked_at(
+    backend: RedisBackend, stream_key: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis refuses to look behind it."""
+    monkeypatch.setattr(inspector, "_PAGE", 1)
+    client.xadd(stream_key, {"name": "job"}, id=LAST)
+    assert backend.depth().ready == 1
+
+    (held,) = backend.claim("w", 1, 0)
+
+    assert (backend.depth().ready, backend.depth().held) == (0, 1)
+    assert [consumer.held for consumer in backend.consumers()] == [(LAST,)]
+    assert [info.id for info in backend.tasks(TaskStatus.STARTED)[0]] == [LAST]
     assert backend.settle([Settlement(held.receipt, Done())]) == [True]

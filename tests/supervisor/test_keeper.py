@@ -29,6 +29,7 @@ class FakeBroker:
         self.until_due = -1
         self.error: Exception | None = None
         self.unable: Exception | None = None
+        self.unready: Exception | None = None
 
     def extend(self, extensions: Sequence[Extension]) -> list[Hold]:
         if self.error is not None:
@@ -44,6 +45,8 @@ class FakeBroker:
 
     def promote(self, limit: int) -> int:
         self.promoted += 1
+        if self.unready is not None:
+            raise self.unready
         return self.until_due
 
 
@@ -255,12 +258,43 @@ def test_a_store_that_is_away(
     assert caplog.text.count("the store is back after 0.6 s") == 1
 
 
-def test_a_store_that_refuses(keeper: Keeper, broker: FakeBroker, time: Time, table: InFlightTable) -> None:
-    """It is asked again in a second; the keeper goes on."""
-    hold(table, "one")
-    broker.error = BrokerError("no")
+@pytest.mark.parametrize(
+    ("duty", "words"),
+    [
+        ("error", "leases cannot be renewed now"),
+        ("unable", "what is stuck comes back when its lease ends"),
+        ("unready", "delayed tasks cannot be made ready now"),
+    ],
+)
+def test_a_store_that_refuses(
+    keeper: Keeper,
+    broker: FakeBroker,
+    time: Time,
+    table: InFlightTable,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    duty: str,
+    words: str,
+) -> None:
+    """It is told once, and the other duties go on."""
+    runs, *_ = hold(table, "one", "two")
+    table.start(runs, START)
+    time.now += 2 * STUCK
+    setattr(broker, duty, BrokerError("no"))
+    for _ in range(8):
+        keeper.step([table])
+        time.now += RENEW
 
-    assert keeper.step([table]) == pytest.approx(1.0)
+    assert len(broker.extended) == (0 if duty == "error" else 8)
+    assert [one.receipt for one in broker.settled] == ([] if duty == "unable" else ["two"])
+    assert broker.promoted == (4 if duty == "unready" else 8)
+    assert [record.getMessage() for record in caplog.records].count(words) == 1
+    setattr(broker, duty, None)
+    keeper.step([table])
+    setattr(broker, duty, BrokerError("no"))
+    time.now += 2.0
+    keeper.step([table])
+    assert [record.getMessage() for record in caplog.records].count(words) == (1 if duty == "unable" else 2)
 
 
 def test_it_keeps_a_lease_over_many(time: Time) -> None:

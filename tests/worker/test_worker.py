@@ -155,6 +155,43 @@ def test_one_settlement_that_is_refused_for_good(bench: Bench) -> None:
     assert answers == [True, False, True]
 
 
+def test_a_store_that_refuses_to_lend(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """It is asked again: what somebody did to it may be undone."""
+    bench.task(len)
+    bench.put("len", [])
+    running = Running(bench.worker(Refusing(bench, claim=[BrokerError("no"), BrokerError("no")])))
+
+    until(lambda: status(bench) is TaskStatus.SUCCESS, "it ran")
+    running.worker.stop()
+    running.join()
+
+    assert running.error is None
+    assert caplog.text.count("waits for the store: no") == 1
+
+
+def test_what_nobody_can_hold_or_bury_keeps_nothing_else_from_running(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came with it does run."""
+
+    def add(task_id: str, *args: Any, **options: Any) -> int:
+        if task_id == "bad":
+            raise ValueError("no room for that")
+        return InFlightTable.add(bench.table, task_id, *args, **options)
+
+    monkeypatch.setattr(bench.table, "add", add)
+    bench.task(len)
+    for task_id in ("good", "bad"):
+        bench.put("len", [], task_id=task_id)
+    worker = bench.worker(Refusing(bench, settle=[BrokerError("no")]))
+    worker.executor.open(worker._hooks())
+
+    assert worker._claim(2, 0) == 1
+
+    assert worker._finished.get(timeout=20) is not None
+    assert status(bench, "bad") is TaskStatus.STARTED
+
+
 def _finished(delivery: Delivery) -> Finished:
     return Finished(Job(delivery, 0), Success(b"0"), 0.0)
 

@@ -23,7 +23,7 @@ from . import commands
 from .commands import Arg
 from .connect import Recipe
 from .keys import QUEUE_PATTERN, meta
-from .reading import entry_ms, entry_rank, pairs, task_info
+from .reading import LAST_ENTRY, entry_ms, entry_rank, pairs, task_info
 from .session import Session, StaleGroups
 from .waiting import Waker, until_look
 
@@ -180,7 +180,7 @@ class RedisInspector:
                 for entry, message in self._between(rows[0][0], rows[-1][0]) if rows else ():
                     if entry in owners:
                         held.setdefault(owners[entry], []).append(message.id)
-                if len(rows) < _PAGE:
+                if len(rows) < _PAGE or rows[-1][0].decode() == LAST_ENTRY:
                     break
                 start = f"({rows[-1][0].decode()}"
             return [
@@ -199,7 +199,7 @@ class RedisInspector:
         while True:
             found = self._session.execute("XRANGE", self._session.keys.stream, first, last, "COUNT", _PAGE)
             yield from ((raw, _message(raw, flat)) for raw, flat in found)
-            if len(found) < _PAGE:
+            if len(found) < _PAGE or found[-1][0] == last:
                 return
             first = b"(" + found[-1][0]
 
@@ -292,7 +292,7 @@ class RedisInspector:
             summary = session.execute("XPENDING", keys.stream, group)
             held = int(summary[0])
             after = self._delivered()
-            first = session.execute("XRANGE", keys.stream, f"({after}", "+", "COUNT", 1)
+            first = session.execute("XRANGE", keys.stream, f"({after}", "+", "COUNT", 1) if after != LAST_ENTRY else ()
             oldest = 0
             if first:
                 seconds, micros = session.execute("TIME")

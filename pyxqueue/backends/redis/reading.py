@@ -14,6 +14,8 @@ from ...wire import message_from_fields, progress_from_json, record_from_fields
 from .keys import GROUP_PATTERN, GroupKeys, later_stream, meta
 
 ENTRY_PATTERN = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
+LAST_ENTRY = f"{2**64 - 1}-{2**64 - 1}"
+"""The last possible one: Redis refuses to look behind it."""
 _MAX_PACKED = 200_000
 """As in `_common.lua`."""
 MAX_GROUPS = 256
