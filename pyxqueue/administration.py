@@ -6,16 +6,13 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from attrs import evolve
-
 from .core import QueueCore
 from .errors import ConfigurationError, TaskStateError
 from .message import Cancellation, TaskInfo, TaskStatus
 from .printable import quoted
-from .protocols import same_store
 from .reasons import unknown
 from .result import AsyncResult
-from .stores import OpenStores
+from .stores import OpenStore
 from .views import task_dict, worker_dicts
 
 _WINDOW = 1000
@@ -27,7 +24,7 @@ class Administration:
     core: QueueCore
 
     @property
-    def stores(self) -> OpenStores:
+    def stores(self) -> OpenStore:
         raise NotImplementedError
 
     def result(self, task_id: str | bytes) -> AsyncResult[Any]:
@@ -40,7 +37,7 @@ class Administration:
 
         A task that a worker has claimed and not yet started is shown as started. Raises `UnknownTaskError`.
         """
-        return task_dict(task_id, self._with_records([self._info(task_id)])[0], self.core.codec)
+        return task_dict(task_id, self._info(task_id), self.core.codec)
 
     def get_task_progress(self, task_id: str | bytes) -> Any:
         """The `progress` of `get_task`."""
@@ -54,17 +51,17 @@ class Administration:
         by_id = {info.id: info for state, most in looks for info in self._between(first, last, most, state)}
         found = list(by_id.values())
         found.sort(key=lambda info: (_enqueued(info), info.id), reverse=True)
-        return [task_dict(info.id, info, self.core.codec) for info in self._with_records(found[: max(0, count)])]
+        return [task_dict(info.id, info, self.core.codec) for info in found[: max(0, count)]]
 
     def task_total(self) -> int:
         """How many tasks there are: waiting, running, failed, and ended ones that the history still has."""
-        depth = self.stores.inspector.depth()
+        depth = self.stores.backend.depth()
         return depth.ready + depth.held + depth.delayed + depth.failed + depth.finished
 
     def get_workers(self) -> dict[str, dict[str, Any]]:
         """The live workers by name, each with `node_id`, `pid`, `task_id` and `update_time`."""
         stores = self.stores
-        return worker_dicts(stores.inspector.consumers(), stores.broker.lease(), round(time.time() * 1000))
+        return worker_dicts(stores.backend.consumers(), stores.backend.lease(), round(time.time() * 1000))
 
     def retry_task(self, task_id: str | bytes) -> AsyncResult[Any]:
         """Run an ended task again, under its id, and answer its handle.
@@ -72,7 +69,7 @@ class Administration:
         Raises `UnknownTaskError`, and `TaskStateError` if it has not ended or is no longer kept.
         """
         name = id_text(task_id)
-        if not self.stores.inspector.requeue([name])[0]:
+        if not self.stores.backend.requeue([name])[0]:
             state = self._info(name).status
             why = "its message is no longer in the history" if state.finished else f"it is {state.name}"
             raise TaskStateError(f"task {name} cannot be run again: {why}")
@@ -84,7 +81,7 @@ class Administration:
         A task that a worker holds stays; cancel it first.
         """
         ids = [info.id for info in self._between(id_text(start), id_text(end), count)]
-        return sum(self.stores.inspector.delete(ids))
+        return sum(self.stores.backend.delete(ids))
 
     def cancel_task(self, task_id: str | bytes, force: bool = False) -> Cancellation:
         """Cancel a task, as `AsyncResult.cancel` does; what it answers is false if the task has ended already.
@@ -97,40 +94,32 @@ class Administration:
 
     def groups(self) -> Sequence[str]:
         """The consumer groups of this queue: each gets every task."""
-        return self.stores.inspector.groups()
+        return self.stores.backend.groups()
 
     def remove_group(self, group: str) -> None:
         """Delete a group with all its tasks and results; stop its workers first, or they make it anew.
 
         Raises `ConfigurationError` if there is no such group.
         """
-        self.stores.inspector.remove_group(group)
+        self.stores.backend.remove_group(group)
 
     def gc(self) -> int:
         """Trim the history to `queue_size` now. Workers and results need no such call: they expire."""
-        return self.stores.inspector.trim(self.core.options.history)
+        return self.stores.backend.trim(self.core.options.history)
 
     def _info(self, task_id: str | bytes) -> TaskInfo:
         name = id_text(task_id)
-        info = self.stores.inspector.show([name])[0]
+        info = self.stores.backend.show([name])[0]
         if info is None:
             raise unknown(name)
         return info
-
-    def _with_records(self, infos: Sequence[TaskInfo]) -> Sequence[TaskInfo]:
-        """What the inspector knows, with the records of a result store that is another object."""
-        stores = self.stores
-        if same_store(stores.results, stores.inspector):
-            return infos
-        records = stores.results.get([info.id for info in infos])
-        return [evolve(info, record=record or info.record) for info, record in zip(infos, records, strict=True)]
 
     def _between(self, start: str, end: str, count: int | None, state: TaskStatus | None = None) -> Iterator[TaskInfo]:
         """The tasks of a state, or of all, with ids in the range, at most `count`."""
         cursor, left = "", count
         size = _WINDOW if count is None or (start, end) != ("-", "+") else max(1, min(count, _WINDOW))
         while left is None or left > 0:
-            page, cursor = self.stores.inspector.tasks(state, cursor, size)
+            page, cursor = self.stores.backend.tasks(state, cursor, size)
             for info in page:
                 if (start == "-" or info.id >= start) and (end == "+" or info.id <= end):
                     yield info

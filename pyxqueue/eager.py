@@ -214,7 +214,7 @@ class EagerBackend(MemoryBackend):
 
         counter = _Counter(self._store, self._options, run, lambda name: self._session.serves(self, name))
         executor = Inline(NoInterrupter(), self._session.coroutines)
-        worker = Worker(counter, counter, queue.registry, queue.codec, executor, _CONSUMER, InFlightTable(), observe)
+        worker = Worker(counter, queue.registry, queue.codec, executor, _CONSUMER, InFlightTable(), observe)
         return worker.drain()
 
     def _drain(self) -> None:

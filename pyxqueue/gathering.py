@@ -45,14 +45,14 @@ class _Pending(Generic[R]):
     def __init__(self, handles: Sequence[AsyncResult[R]], timeout: Seconds | None) -> None:
         self._handles = handles
         self._stores: list[tuple[Reader, dict[str, list[int]]]] = []
-        by_store: dict[tuple[int, int], dict[str, list[int]]] = {}
+        by_store: dict[int, dict[str, list[int]]] = {}
         self._heard: list[tuple[int, End | None]] = []
         for place, handle in enumerate(handles):
             if handle._heard:  # noqa: SLF001 - the handle's other half
                 self._heard.append((place, None))
                 continue
             reader = handle._reader  # noqa: SLF001
-            key = (id(reader.results), id(reader.inspector))
+            key = id(reader.backend)
             if key not in by_store:
                 by_store[key] = {}
                 self._stores.append((reader, by_store[key]))

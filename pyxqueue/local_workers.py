@@ -15,9 +15,9 @@ from .errors import AlreadyRunningError, ConfigurationError, NotRunningError
 from .inflight import InFlightTable
 from .log import get_logger
 from .names import home_of, import_path, nameless_script
-from .opened import QueueStores
+from .opened import QueueStore
 from .printable import quoted
-from .protocols import Broker, ResultStore, in_one_process
+from .protocols import in_one_process
 from .supervisor.child import serve
 from .supervisor.interpreter import pyxqueue_command
 from .supervisor.launch import Started, WorkerParts, check_startable, run_workers, start_workers
@@ -33,7 +33,7 @@ class LocalWorkers:
 
     queue: object
     """The queue itself; workers that cannot be forked import it by its name."""
-    stores: QueueStores
+    store: QueueStore
     prefix: str
     wait: int
     """Milliseconds a worker waits in one request for work."""
@@ -85,11 +85,11 @@ class LocalWorkers:
         if self._running or self._started is not None:
             raise AlreadyRunningError(f"{self.queue} already has workers; stop them with a signal, or with shutdown()")
         check_startable()
-        if self.stores.eager is not None:
+        if self.store.eager is not None:
             raise ConfigurationError(
                 "an eager queue (eager=True, PYXQUEUE_EAGER) runs its tasks where they are enqueued: it has no workers"
             )
-        if in_one_process(self.stores.broker or self.stores.source().open()):
+        if in_one_process(self.store.open()):
             raise ConfigurationError(
                 "a memory:// store lives in one process, so worker processes cannot share it: use a file (TaskQueue() "
                 "has one), a redis:// URL, or eager=True in tests"
@@ -113,7 +113,7 @@ class LocalWorkers:
                     "restart() gives them this one",
                     name,
                 )
-        elif (script := nameless_script(name)) and not (self._running or self.stores.eager or running_task()):
+        elif (script := nameless_script(name)) and not (self._running or self.store.eager or running_task()):
             raise ConfigurationError(
                 f"no worker can have {name}: {quoted(script)} is not the name of a module. Rename the file to "
                 f"letters, digits and _, such as my_tasks.py; or call queue.start() in this program before"
@@ -129,20 +129,15 @@ class LocalWorkers:
 
     def parts(self) -> WorkerParts:
         """What workers are made of."""
-
-        def connect() -> tuple[Broker, ResultStore]:
-            stores = self.stores.open()
-            return stores.broker, stores.results
-
-        core = self.stores.core
-        return WorkerParts(connect, core.registry, core.codec, core.observer, self._reimport())
+        core = self.store.core
+        return WorkerParts(self.store.open, core.registry, core.codec, core.observer, self._reimport())
 
     def _defined(self) -> dict[str, Callable[..., Any]]:
-        return {task.name: task.function for task in self.stores.core.registry}
+        return {task.name: task.function for task in self.store.core.registry}
 
     def _reimport(self) -> list[str] | None:
         """The command that loads the queue and its tasks in a new interpreter; None if they cannot be imported."""
-        modules = {task.function.__module__ for task in self.stores.core.registry}
+        modules = {task.function.__module__ for task in self.store.core.registry}
         tasks = {import_path(module) for module in modules}
         home = home_of(self.queue, sorted(modules))
         if home is None or "__main__" in tasks:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from .message import Message, Record, TaskInfo
-from .protocols import AsyncProducer, Broker, HasAsync, Inspector, ResultStore, in_one_process, same_store
+from .protocols import AsyncProducer, Backend, HasAsync, in_one_process
 
 T = TypeVar("T")
 _SLICE = 500
@@ -18,40 +18,39 @@ _WAITERS = 64
 
 
 class Offloaded:
-    """An `AsyncProducer` over synchronous stores. Waiting has threads of its own, so that it never keeps an enqueue."""
+    """An `AsyncProducer` over a synchronous backend. Waiting has threads of its own, so that it never delays an
+    enqueue."""
 
-    def __init__(self, broker: Broker, results: ResultStore, inspector: Inspector) -> None:
-        self._broker = broker
-        self._results = results
-        self._inspector = inspector
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self._pool = ThreadPoolExecutor(_WAITERS, "pyxqueue-wait")
         # A store of this process answers at once, or has a clock of its own that a slice would move.
-        self._sliced = not in_one_process(broker)
+        self._sliced = not in_one_process(backend)
 
     async def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
-        return await asyncio.to_thread(self._broker.enqueue, messages)
+        return await asyncio.to_thread(self._backend.enqueue, messages)
 
     async def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
-        return await asyncio.to_thread(self._inspector.show, ids)
+        return await asyncio.to_thread(self._backend.show, ids)
 
     async def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
-        return await asyncio.to_thread(self._inspector.cancel, ids, force)
+        return await asyncio.to_thread(self._backend.cancel, ids, force)
 
     async def forget(self, ids: Sequence[str]) -> None:
-        await asyncio.to_thread(self._results.forget, ids)
+        await asyncio.to_thread(self._backend.forget, ids)
 
     async def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
         def over(records: Sequence[Record | None]) -> bool:
             missing = records.count(None)
             return not missing or (least is not None and len(records) - missing >= least)
 
-        return await self._in_slices(lambda step: self._results.wait(ids, step, least), over, timeout)
+        return await self._in_slices(lambda step: self._backend.wait(ids, step, least), over, timeout)
 
     async def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
         def changed(info: TaskInfo | None) -> bool:
             return info is None or info.differs(seen)
 
-        return await self._in_slices(lambda step: self._inspector.watch(task_id, seen, step), changed, timeout)
+        return await self._in_slices(lambda step: self._backend.watch(task_id, seen, step), changed, timeout)
 
     async def _in_slices(self, wait: Callable[[int | None], T], over: Callable[[T], bool], timeout: int | None) -> T:
         """Wait in a thread, a slice at a time, until it is over, the time is up, or the store has given up early."""
@@ -67,8 +66,6 @@ class Offloaded:
                 return answer
 
 
-def asynchronous(broker: Broker, results: ResultStore, inspector: Inspector) -> AsyncProducer:
-    """The backend's own asyncio side where it is one object and has one, else threads."""
-    if isinstance(broker, HasAsync) and same_store(broker, results):
-        return broker.asynchronous()
-    return Offloaded(broker, results, inspector)
+def asynchronous(backend: Backend) -> AsyncProducer:
+    """The backend's own asyncio side where it has one, else threads."""
+    return backend.asynchronous() if isinstance(backend, HasAsync) else Offloaded(backend)

@@ -1,4 +1,4 @@
-"""The stores of one queue, opened once in each process that uses them."""
+"""The store of one queue, opened once in each process that uses it."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from attrs import define, field
 
 from .core import QueueCore
 from .eager import EagerSession
-from .protocols import Broker, ResultStore
-from .stores import OpenStores, StoreSource, find_store
+from .protocols import Backend, ResultStore
+from .stores import OpenStore, StoreSource, find_store, joined
 
 
 @define(eq=False)
-class QueueStores:
+class QueueStore:
     """Where a queue keeps its tasks. Making one connects to nothing."""
 
     core: QueueCore
     _given: Any = field(repr=False)  # it may hold a password
-    broker: Broker | None = field(default=None, repr=False)
-    """A store of the application's own making, with `results`."""
+    broker: Backend | None = field(default=None, repr=False)
+    """A backend of the application's own making; with `results`, the store of the results."""
     results: ResultStore | None = field(default=None, repr=False)
     _eager: EagerSession | None = None
     _found: StoreSource | None = field(default=None, init=False, repr=False)
-    _open: OpenStores | None = field(default=None, init=False, repr=False)
+    _open: OpenStore | None = field(default=None, init=False, repr=False)
     _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
 
     @property
@@ -38,14 +38,14 @@ class QueueStores:
         """The session that runs the tasks inside this process, if the queue is eager."""
         return EagerSession.override or self._eager
 
-    def here(self) -> OpenStores:
-        """The stores, opened for this process; a forked child opens its own."""
+    def here(self) -> OpenStore:
+        """The store, opened for this process; a forked child opens its own."""
         if (session := self.eager) is not None:
-            return OpenStores.of(session.backend_for(self.core, self.given))
+            return OpenStore.of(session.backend_for(self.core, self.given))
         if self._open is None or self._open.pid != os.getpid():
             with self._lock:
                 if self._open is None or self._open.pid != os.getpid():
-                    self._open = self.open()
+                    self._open = OpenStore.of(self.open())
         return self._open
 
     def source(self) -> StoreSource:
@@ -54,13 +54,13 @@ class QueueStores:
             self._found = find_store(self._given, self.core.options)
         return self._found
 
-    def open(self) -> OpenStores:
-        """Further ones, for the caller alone."""
-        return OpenStores.of(self.source().open() if self.broker is None else self.broker, self.results)
+    def open(self) -> Backend:
+        """Another backend, for the caller alone."""
+        return self.source().open() if self.broker is None else joined(self.broker, self.results)
 
     def close(self) -> None:
         """Close the connections of this process."""
         with self._lock:
             if self._open is not None and self._open.pid == os.getpid():
-                self._open.broker.close()
+                self._open.backend.close()
             self._open = None

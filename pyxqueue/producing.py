@@ -16,7 +16,7 @@ from .ids import new_id
 from .message import NO_HEADERS, Message
 from .reader import Reader
 from .result import AsyncResult
-from .stores import OpenStores
+from .stores import OpenStore
 
 
 @frozen(eq=False)
@@ -24,7 +24,7 @@ class Producer:
     """Enqueues the calls of the tasks of one queue, and makes their handles."""
 
     codec: Codec
-    stores: Callable[[], OpenStores]
+    stores: Callable[[], OpenStore]
     check: Callable[[str, Callable[..., Any]], None]
     """Raises `ConfigurationError` for a name and a function that no worker can have."""
     queue: object
@@ -44,7 +44,7 @@ class Producer:
         """
         self.check(name, function)
         messages, stores = self._messages(name, calls, options, task_ids), self.stores()
-        stores.broker.enqueue(messages)
+        stores.backend.enqueue(messages)
         return self._handles(messages, stores)
 
     async def aenqueue(
@@ -65,8 +65,8 @@ class Producer:
         """The handle of a task that was enqueued before, here or elsewhere."""
         return AsyncResult(self._reader(self.stores()), task_id)
 
-    def _reader(self, stores: OpenStores) -> Reader:
-        return Reader(stores.results, stores.inspector, stores.producer, self.codec, self.queue)
+    def _reader(self, stores: OpenStore) -> Reader:
+        return Reader(stores.backend, stores.producer, self.codec, self.queue)
 
     def _messages(
         self, name: str, calls: Sequence[Call], options: CallOptions, task_ids: Sequence[str] | None
@@ -89,7 +89,7 @@ class Producer:
             parent=running_task(),
         )
 
-    def _handles(self, messages: Sequence[Message], stores: OpenStores) -> list[AsyncResult[Any]]:
+    def _handles(self, messages: Sequence[Message], stores: OpenStore) -> list[AsyncResult[Any]]:
         reader = self._reader(stores)
         return [AsyncResult(reader, message.id, message.name) for message in messages]
 

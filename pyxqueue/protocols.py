@@ -164,6 +164,10 @@ class ResultStore(Protocol):
 
     def forget(self, ids: Sequence[str]) -> None: ...
 
+    def close(self) -> None:
+        """Let go of connections and threads. The records stay."""
+        ...
+
 
 class Inspector(Protocol):
     """Administration, apart from the hot path.
@@ -244,11 +248,6 @@ class Inspector(Protocol):
 
 class Backend(Broker, ResultStore, Inspector, Protocol):
     """A store that is all three in one object, so that a settlement can be one atomic step (B5)."""
-
-
-def same_store(one: object, other: object) -> bool:
-    """Whether two roles are played by one object: identity is the whole rule (two handles on one server are two)."""
-    return one is other
 
 
 def in_one_process(store: object) -> bool:

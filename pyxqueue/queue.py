@@ -17,10 +17,10 @@ from .eager import EagerSession
 from .habits import QUEUE_HABITS, no_attribute
 from .local_workers import LocalWorkers
 from .names import Unique, home_or_error, load
-from .opened import QueueStores
+from .opened import QueueStore
 from .printable import quoted
 from .producing import Producer
-from .protocols import Broker, ResultStore, Serializer
+from .protocols import Backend, ResultStore, Serializer
 from .result import AsyncResult
 from .serializers import Seal
 from .settings import (
@@ -34,7 +34,7 @@ from .settings import (
     store_and_name,
     store_options,
 )
-from .stores import OpenStores
+from .stores import OpenStore
 from .task import Registry, Task
 from .worker import Observer
 from .worker.options import DEFAULT_GRACE, DEFAULT_WAIT
@@ -67,7 +67,7 @@ class TaskQueue(Unique, Administration):
     * `observer`: called in the worker with each `TaskStarted` and `TaskSettled`.
     * `eager`: run tasks in this process as they are enqueued, without a store (``PYXQUEUE_EAGER=1``); `propagate`:
       what they raise comes out of the call.
-    * `broker` and `results` instead of `store`: stores of your own making.
+    * `broker` instead of `store`: a `Backend` of your own making; with `results`, a `ResultStore` for the results.
 
     Raises `ConfigurationError` for arguments that cannot be used.
     """
@@ -91,7 +91,7 @@ class TaskQueue(Unique, Administration):
         observer: Observer | None = None,
         eager: bool | None = None,
         propagate: bool = False,
-        broker: Broker | None = None,
+        broker: Backend | None = None,
         results: ResultStore | None = None,
         **unknown: Never,
     ) -> None:
@@ -106,9 +106,9 @@ class TaskQueue(Unique, Administration):
         codec = Codec.of(options.stream_key, serializers, seal, max_payload=max_payload, max_result=max_result)
         session = EagerSession(propagate) if (eager_by_environment() if eager is None else eager) else None
         self.core = QueueCore(options, codec, Registry(), observer)
-        self._stores = QueueStores(self.core, store, broker, results, session)
-        self._workers = LocalWorkers(self, self._stores, worker_prefix, timeout)
-        self._producer = Producer(codec, self._stores.here, self._workers.check_servable, self)
+        self._store = QueueStore(self.core, store, broker, results, session)
+        self._workers = LocalWorkers(self, self._store, worker_prefix, timeout)
+        self._producer = Producer(codec, self._store.here, self._workers.check_servable, self)
 
     def __repr__(self) -> str:
         name, group = quoted(self.stream_key), quoted(self.consumer_group)
@@ -134,17 +134,17 @@ class TaskQueue(Unique, Administration):
     @property
     def store(self) -> Any:
         """What it was told of its store, the `store` or `broker` argument; None leaves it to ``PYXQUEUE_URL``."""
-        return self._stores.given
+        return self._store.given
 
     @property
-    def stores(self) -> OpenStores:
-        """The stores, opened for this process; a forked child opens its own."""
-        return self._stores.here()
+    def stores(self) -> OpenStore:
+        """The store, opened for this process; a forked child opens its own."""
+        return self._store.here()
 
     @property
     def eager(self) -> EagerSession | None:
         """The eager session of this queue, to move its clock; None if it is not eager."""
-        return self._stores.eager
+        return self._store.eager
 
     # Tasks
 
@@ -196,7 +196,7 @@ class TaskQueue(Unique, Administration):
 
     def close(self) -> None:
         """Let go of this process's connections. The queue can still be used: it opens them again."""
-        self._stores.close()
+        self._store.close()
 
     # Workers
 

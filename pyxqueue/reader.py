@@ -10,7 +10,7 @@ from .codec import Codec
 from .context import running_task
 from .errors import BrokerError
 from .message import Message, TaskStatus
-from .protocols import AsyncProducer, Inspector, ResultStore, in_one_process, same_store
+from .protocols import AsyncProducer, Backend, in_one_process
 
 _PAGE = 100
 _nested: Counter[str] = Counter()
@@ -19,23 +19,17 @@ _nested: Counter[str] = Counter()
 
 @frozen
 class Reader:
-    """Where handles read from: the stores of one queue, and the codec that opens what they hold."""
+    """Where handles read from: the store of one queue, and the codec that opens what it holds."""
 
-    results: ResultStore
-    inspector: Inspector
+    backend: Backend
     producer: AsyncProducer
     codec: Codec
     queue: object
-    """Whose stores they are; a handle is pickled by its name."""
-
-    @property
-    def one_store(self) -> bool:
-        """Whether the store of the results is also the broker, and so knows which tasks there are."""
-        return same_store(self.results, self.inspector)
+    """Whose store it is; a handle is pickled by its name."""
 
     @property
     def one_process(self) -> bool:
-        return in_one_process(self.inspector)
+        return in_one_process(self.backend)
 
     def alone(self, *, thorough: bool) -> str:
         """What to say to who waits in vain where nobody is free to run the task; nothing where that cannot be told.
@@ -45,8 +39,8 @@ class Reader:
         try:
             if self.one_process:
                 return ""
-            depth = self.inspector.depth()
-            if not depth.held and not self.inspector.consumers():
+            depth = self.backend.depth()
+            if not depth.held and not self.backend.consumers():
                 return (
                     "no worker serves its queue: is one running, on the same store? Start one with `pyxqueue worker "
                     "MODULE`, or here with queue.start()"
@@ -72,8 +66,8 @@ class Reader:
 
     def _all_have_enqueued(self) -> bool:
         """Whether each task that is held is the parent of one that waits, among the newest of those."""
-        held = {task_id for consumer in self.inspector.consumers() for task_id in consumer.held}
-        page, _ = self.inspector.tasks(TaskStatus.PENDING, "", _PAGE)
+        held = {task_id for consumer in self.backend.consumers() for task_id in consumer.held}
+        page, _ = self.backend.tasks(TaskStatus.PENDING, "", _PAGE)
         return bool(held) and held <= {info.message.parent for info in page if isinstance(info.message, Message)}
 
 

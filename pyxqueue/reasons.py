@@ -29,19 +29,16 @@ def expired(info: TaskInfo) -> UnknownTaskError:
     )
 
 
-def end_of(task_id: str, record: Record | None, info: TaskInfo | None, one_store: bool) -> Record | Exception | None:
-    """How a task ended that was seen to have ended: the store's record, what the broker knows of its end, or an error
-    if neither is left; None if somebody runs it again."""
+def end_of(task_id: str, record: Record | None, info: TaskInfo | None) -> Record | Exception | None:
+    """How a task ended that was seen to have ended: its record, or an error if none is left; None if it was requeued
+    meanwhile."""
     if record is not None:
         return record
     if info is None:
         return unknown(task_id)
     if not info.status.finished:
         return None
-    kept = info.record
-    if kept is None or (kept.status is TaskStatus.SUCCESS and not one_store):
-        return expired(info)
-    return kept
+    return expired(info) if info.record is None else info.record
 
 
 def still_there(info: TaskInfo, subject: str) -> str:

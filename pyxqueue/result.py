@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast
 
-from attrs import evolve
-
 from .bar import ProgressBar
 from .clock import Seconds
 from .errors import ResultTimeoutError, TaskCancelledError
@@ -124,17 +122,11 @@ class AsyncResult(Unique, Generic[R]):
 
     def info(self) -> dict[str, Any]:
         """All that is known about the task, as `TaskQueue.get_task` answers it. Raises `UnknownTaskError`."""
-        info, reader = self._look(), self._reader
-        if not reader.one_store and (record := reader.results.get([self.task_id])[0]) is not None:
-            info = evolve(info, record=record)
-        return task_dict(self.task_id, info, reader.codec)
+        return task_dict(self.task_id, self._look(), self._reader.codec)
 
     async def ainfo(self) -> dict[str, Any]:
         """`info` for asyncio."""
-        info, reader = await self._alook(), self._reader
-        if not reader.one_store and (record := (await reader.producer.wait([self.task_id], 0))[0]) is not None:
-            info = evolve(info, record=record)
-        return task_dict(self.task_id, info, reader.codec)
+        return task_dict(self.task_id, await self._alook(), self._reader.codec)
 
     # Ending
 
@@ -145,8 +137,8 @@ class AsyncResult(Unique, Generic[R]):
         its process is killed, and its neighbours there go back into the line uncharged. Answers what it could promise,
         which is false if the task has ended.
         """
-        accepted = self._reader.inspector.cancel([self.task_id], force)[0]
-        return Cancellation.of(accepted, self._reader.inspector.show([self.task_id])[0] if accepted else None)
+        accepted = self._reader.backend.cancel([self.task_id], force)[0]
+        return Cancellation.of(accepted, self._reader.backend.show([self.task_id])[0] if accepted else None)
 
     async def acancel(self, force: bool = False) -> Cancellation:
         """`cancel` for asyncio."""
@@ -156,7 +148,7 @@ class AsyncResult(Unique, Generic[R]):
 
     def forget(self) -> None:
         """Delete the stored result now instead of at the end of its time to live."""
-        self._reader.results.forget([self.task_id])
+        self._reader.backend.forget([self.task_id])
 
     async def aforget(self) -> None:
         """`forget` for asyncio."""
@@ -181,7 +173,7 @@ class AsyncResult(Unique, Generic[R]):
         return hash(self.task_id)
 
     def _look(self) -> TaskInfo:
-        return known(self.task_id, self._reader.inspector.show([self.task_id])[0])
+        return known(self.task_id, self._reader.backend.show([self.task_id])[0])
 
     async def _alook(self) -> TaskInfo:
         return known(self.task_id, (await self._reader.producer.show([self.task_id]))[0])

@@ -15,7 +15,7 @@ from .clock import Seconds, in_seconds
 from .errors import ConfigurationError
 from .policy import MAX_SECONDS
 from .printable import quoted
-from .protocols import Broker, Inspector, ResultStore, Serializer, StoreOptions
+from .protocols import Backend, ResultStore, Serializer, StoreOptions
 from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
 from .serializers.tags import is_encodable
 from .stores import known_schemes
@@ -112,12 +112,11 @@ def store_options(stream_key: str | None, group: str, lease: Seconds | None, que
     return StoreOptions(name, group, lease_ms(lease), 10_000 if queue_size is None else queue_size)
 
 
-def check_stores(store: Any, broker: Broker | None, results: ResultStore | None) -> None:
+def check_stores(store: Any, broker: Backend | None, results: ResultStore | None) -> None:
     """Raises `ConfigurationError` for stores of the application's own making that lack something."""
     if store is not None and broker is not None:
         raise ConfigurationError("give either a store, or broker= and results=")
-    check_complete(broker=(broker, Broker), results=(broker if results is None else results, ResultStore))
-    check_complete(broker=(broker, Inspector))
+    check_complete(broker=(broker, Backend), results=(results, ResultStore))
 
 
 _PREFIX = re.compile(r"[\w.@:-]{0,64}")

@@ -18,8 +18,9 @@ from .errors import ConfigurationError
 from .log import get_logger
 from .offload import asynchronous
 from .printable import quoted
-from .protocols import AsyncProducer, Backend, Broker, Inspector, ResultStore, StoreOptions
+from .protocols import AsyncProducer, Backend, ResultStore, StoreOptions
 from .serializers.tags import is_encodable
+from .split import SplitBackend
 from .urls import scheme_of, shown
 
 URL_VARIABLE = "PYXQUEUE_URL"
@@ -43,20 +44,21 @@ class StoreSource:
 
 
 @frozen
-class OpenStores:
-    """The stores of one process."""
+class OpenStore:
+    """The store of one process."""
 
-    broker: Broker
-    results: ResultStore
-    inspector: Inspector
+    backend: Backend
     producer: AsyncProducer
     pid: int
 
     @classmethod
-    def of(cls, broker: Any, results: ResultStore | None = None) -> OpenStores:
-        """One object for all three roles, unless the results are kept elsewhere."""
-        store: ResultStore = broker if results is None else results
-        return cls(broker, store, broker, asynchronous(broker, store, broker), os.getpid())
+    def of(cls, backend: Backend) -> OpenStore:
+        return cls(backend, asynchronous(backend), os.getpid())
+
+
+def joined(broker: Backend, results: ResultStore | None) -> Backend:
+    """One backend from what a queue was given as `broker` and `results`."""
+    return broker if results is None or results is broker else SplitBackend(broker, results)
 
 
 def find_store(source: Any, options: StoreOptions) -> StoreSource:

@@ -56,7 +56,7 @@ class Wait:
     least: int | None = None
 
     def ask(self) -> Sequence[Record | None]:
-        return self.reader.results.wait(self.ids, _ms_left(self.until), self.least)
+        return self.reader.backend.wait(self.ids, _ms_left(self.until), self.least)
 
     async def aask(self) -> Sequence[Record | None]:
         return await self.reader.producer.wait(self.ids, _ms_left(self.until), self.least)
@@ -68,7 +68,7 @@ class Show:
     ids: Sequence[str]
 
     def ask(self) -> Sequence[TaskInfo | None]:
-        return self.reader.inspector.show(self.ids)
+        return self.reader.backend.show(self.ids)
 
     async def aask(self) -> Sequence[TaskInfo | None]:
         return await self.reader.producer.show(self.ids)
@@ -82,7 +82,7 @@ class Change:
     until: float | None
 
     def ask(self) -> TaskInfo | None:
-        return self.reader.inspector.watch(self.task_id, self.seen, _ms_left(self.until))
+        return self.reader.backend.watch(self.task_id, self.seen, _ms_left(self.until))
 
     async def aask(self) -> TaskInfo | None:
         return await self.reader.producer.watch(self.task_id, self.seen, _ms_left(self.until))
@@ -204,7 +204,7 @@ def ends(reader: Reader, ids: Sequence[str], limit: Limit, slice_ms: int | None 
     """
     # A look costs by the number of ids: with many it is not taken for each that ends, but once a second.
     least = 1 if reader.one_process else 1 + len(ids) // _FEW
-    pause = slice_ms or (_SLICE if least > 1 or not reader.one_store else None)
+    pause = slice_ms or (_SLICE if least > 1 else None)
     while True:
         until = limit.next_look(pause)
         records = yield Wait(reader, ids, until, least)
@@ -212,12 +212,12 @@ def ends(reader: Reader, ids: Sequence[str], limit: Limit, slice_ms: int | None 
         if found:
             return found
         whole = until is not None and until == limit.deadline
-        if whole or limit.over or not (reader.one_store and is_over(until)):
+        if whole or limit.over or not is_over(until):
             infos = yield Show(reader, ids)
             found = yield from _ended(reader, ids, infos)
             if found:
                 return found
-            if limit.timeout is not None and (limit.over or (whole and reader.one_store)):
+            if limit.timeout is not None and (limit.over or whole):
                 raise limit.late((yield from _why(reader, infos, limit)))
         if limit.hint_due():
             yield from _hint(reader, ids[0], len(ids))
@@ -235,7 +235,7 @@ def _ended(reader: Reader, ids: Sequence[str], infos: Sequence[TaskInfo | None])
         records = yield Wait(reader, gone, 0.0)
         later = yield Show(reader, gone)
         for task_id, record, info in zip(gone, records, later, strict=True):
-            if (end := end_of(task_id, record, info, reader.one_store)) is not None:
+            if (end := end_of(task_id, record, info)) is not None:
                 found[task_id] = end
     return found
 

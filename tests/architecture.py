@@ -10,6 +10,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "names", "clock", "ids", "printable", "urls", "log"),
     ("message", "wire", "batching"),
     ("protocols",),
+    ("split",),
     ("policy", "context", "inflight", "bar", "offload", "stores", "serializers", "backends"),
     (
         "codec",

@@ -152,7 +152,7 @@ def test_a_store_that_ends_with_the_command(tmp_path: Path, stream_key: str) -> 
 
     assert result.exit_code == 2
     assert "memory:// ends with this command" in result.stderr
-    assert queue.stores.inspector.depth().ready == 1
+    assert queue.stores.backend.depth().ready == 1
     queue.close()
 
 
@@ -230,12 +230,12 @@ def test_the_command_survives_a_kill(servers: Servers, stream_key: str, tmp_path
     @before.task(name="f")
     def f(number: int) -> None: ...
 
-    assert other.stores.broker.lease() == 77_000
+    assert other.stores.backend.lease() == 77_000
     ids = [handle.task_id for handle in f.map([(number,) for number in range(6_000)])]
     command = [sys.executable, "-m", "pyxqueue", "move", "--queue", stream_key, old, new]
 
     def left() -> int:
-        return sum(queue.stores.inspector.depth().ready for queue in (before, other))
+        return sum(queue.stores.backend.depth().ready for queue in (before, other))
 
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         until(lambda: left() < 12_000, "some have been moved")  # they are in the target before they leave the source
@@ -246,12 +246,12 @@ def test_the_command_survives_a_kill(servers: Servers, stream_key: str, tmp_path
 
     assert f"queue {stream_key}, group cg: moved " in done.stdout
     assert f"queue {stream_key}, group other: moved " in done.stdout
-    assert before.stores.inspector.depth().ready == 0
-    delivered = after.stores.broker.claim("reader", 8_000, 0)
+    assert before.stores.backend.depth().ready == 0
+    delivered = after.stores.backend.claim("reader", 8_000, 0)
     assert [delivery.message.id for delivery in delivered] == ids
     moved = TaskQueue(new, stream_key=stream_key, consumer_group="other")
-    assert moved.stores.broker.lease() == 77_000
-    assert moved.stores.inspector.depth().ready == 6_000
+    assert moved.stores.backend.lease() == 77_000
+    assert moved.stores.backend.depth().ready == 6_000
     for queue in (before, after, other, moved):
         queue.close()
     with Redis.from_url(new) as client:

@@ -28,7 +28,7 @@ class Entry:
     }
 
     def prepare(self) -> None:
-        queue.stores.broker.lease()
+        queue.stores.backend.lease()
 
     def enqueue_one(self, number: int) -> object:
         return echo(number)
@@ -43,7 +43,7 @@ class Entry:
         queue.shutdown()
 
     def completed(self, enqueued: int) -> int:
-        depth = queue.stores.inspector.depth()
+        depth = queue.stores.backend.depth()
         return enqueued - depth.ready - depth.held - depth.delayed
 
     def call_and_wait(self, number: int) -> object:

@@ -35,7 +35,7 @@ _LOOKED_AT = 10_000
 def tasks(target: Target, /, *, state: str | None, name: str | None, limit: int, after: str, as_json: bool) -> None:
     """List tasks by state and name, the newest first, a page at a time."""
     wanted = None if state is None else TaskStatus[state.upper()]
-    found, cursor = _find(target.existing().stores.inspector, wanted, name, limit, after)
+    found, cursor = _find(target.existing().stores.backend, wanted, name, limit, after)
     if as_json:
         print_json({"tasks": [_facts(info) for info in found], "next": cursor or None})
         return

@@ -30,7 +30,7 @@ def task(target: Target, words: Sequence[str], as_json: bool) -> None:
     """Say everything that is known about the task ID."""
     task_id = target.take_one(words, "id")
     queue = target.existing()
-    found = queue.stores.inspector.show([task_id])[0]
+    found = queue.stores.backend.show([task_id])[0]
     if found is None:
         raise unknown(task_id)
     facts = _facts(found, queue)

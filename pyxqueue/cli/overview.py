@@ -37,7 +37,7 @@ def info(target: Target, as_json: bool) -> None:
     Without MODULE, --queue and --group, the queues of the store are listed. Of a MODULE, its group is shown, and how
     much waits in others; of a --queue, every group, or the one in --group.
     """
-    if not target.names_a_queue and isinstance(target.open().stores.broker, HasQueues):
+    if not target.names_a_queue and isinstance(target.open().stores.backend, HasQueues):
         _show_store(target, as_json=as_json)
         return
     queues = target.existing_groups()
@@ -57,7 +57,7 @@ def info(target: Target, as_json: bool) -> None:
 
 
 def _about(queue: TaskQueue) -> Mapping[str, str]:
-    broker = queue.stores.broker
+    broker = queue.stores.backend
     return dict(broker.about()) if isinstance(broker, HasAbout) else {}
 
 
@@ -85,7 +85,7 @@ def _cells(group: Mapping[str, Any]) -> dict[str, Any]:
 def _show_store(target: Target, *, as_json: bool) -> None:
     """The queues of a store, each group with its depth."""
     any_queue = target.open()
-    broker, place = any_queue.stores.broker, target.place(any_queue)
+    broker, place = any_queue.stores.backend, target.place(any_queue)
     assert isinstance(broker, HasQueues)
     names, complete = broker.queues(_QUEUES)
     looked_at = names if as_json else names[:_LISTED]
@@ -111,10 +111,10 @@ def _groups_of(target: Target, name: str) -> list[dict[str, Any]]:
     found = []
     try:
         with target.named(name) as any_group:
-            groups = any_group.stores.inspector.groups()
+            groups = any_group.stores.backend.groups()
         for group in groups:
             with target.named(name, group) as queue:
-                found.append(_depth(group, queue.stores.inspector.depth()))
+                found.append(_depth(group, queue.stores.backend.depth()))
     except BrokerUnavailableError:
         raise
     except BrokerError:
@@ -130,10 +130,10 @@ def _depth(group: str, depth: Depth) -> dict[str, Any]:
 
 
 def _group(queue: TaskQueue) -> dict[str, Any]:
-    inspector = queue.stores.inspector
+    inspector = queue.stores.backend
     now = round(time.time() * 1000)
     consumers = {consumer.name: consumer for consumer in inspector.consumers()}
-    live = worker_dicts(list(consumers.values()), queue.stores.broker.lease(), now)
+    live = worker_dicts(list(consumers.values()), queue.stores.backend.lease(), now)
     running = _running(inspector, [consumers[name] for name in live])
     return {
         **_depth(queue.consumer_group, inspector.depth()),

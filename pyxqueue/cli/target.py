@@ -168,7 +168,7 @@ class Target:
 
     def groups(self, queue: TaskQueue) -> Sequence[str]:
         """The names of its groups. Raises `click.ClickException` if there are none: there is no such queue."""
-        groups = queue.stores.inspector.groups()
+        groups = queue.stores.backend.groups()
         if not groups:
             raise click.ClickException(
                 f"there is no queue {quoted(queue.stream_key)} at {self.place(queue)}: nothing was enqueued, no worker "
@@ -185,7 +185,7 @@ def _named(store: Any, name: str | None, group: str) -> TaskQueue:
 def _waiting(queue: TaskQueue, group: str) -> int | None:
     other = _named(queue.store, queue.stream_key, group)
     try:
-        depth = other.stores.inspector.depth()
+        depth = other.stores.backend.depth()
     except ConfigurationError:  # the app made its store by hand: who else could open it?
         return None
     finally:

@@ -43,7 +43,7 @@ def failed() -> None:
 @pass_target
 def list_failed(target: Target, limit: int, as_json: bool) -> None:
     """List the failed tasks, the newest first."""
-    found, more = target.existing().stores.inspector.tasks(TaskStatus.FAILURE, "", limit)
+    found, more = target.existing().stores.backend.tasks(TaskStatus.FAILURE, "", limit)
     rows = [_failure(info) for info in found]
     if as_json:
         print_json(rows)
@@ -76,7 +76,7 @@ def _failure(info: TaskInfo) -> dict[str, Any]:
 def retry_failed(target: Target, ids: Sequence[str], everything: bool) -> None:
     """Run failed tasks again, from their first attempt."""
     ids = _chosen(target, ids, everything=everything)
-    inspector = target.existing().stores.inspector
+    inspector = target.existing().stores.backend
     _apply(inspector, ids, inspector.requeue, "retried")
 
 
@@ -89,7 +89,7 @@ def delete_failed(target: Target, ids: Sequence[str], everything: bool, yes: boo
     """Delete failed tasks, with what is known about them."""
     ids = _chosen(target, ids, everything=everything)
     queue = target.existing()
-    inspector = queue.stores.inspector
+    inspector = queue.stores.backend
     number = len(ids) or inspector.depth().failed
     _confirm(f"Of {queue.stream_key}, group {queue.consumer_group}, delete {number} failed?", yes=yes)
     _apply(inspector, ids, inspector.delete, "deleted")
@@ -158,7 +158,7 @@ def cancel(target: Target, ids: Sequence[str], force: bool) -> None:
     words, ids = ids, target.take_module(ids)
     if not ids:
         raise click.UsageError(f"say which: IDs{target.taken(words, ids)}")
-    inspector = target.existing().stores.inspector
+    inspector = target.existing().stores.backend
     refusals = []
     for task_id, done in zip(ids, inspector.cancel(ids, force), strict=True):
         if not done:
@@ -180,7 +180,7 @@ def purge(target: Target, *, waiting: bool, with_failed: bool, finished: bool, e
     """Delete tasks. Those that a worker holds stay; `cancel` ends them."""
     waiting = waiting or not (with_failed or finished)
     queue = target.existing()
-    inspector = queue.stores.inspector
+    inspector = queue.stores.backend
     depth = inspector.depth()
     numbers: list[str] = []
     states: list[TaskStatus] = []
@@ -232,7 +232,7 @@ def remove_group(target: Target, words: Sequence[str], yes: bool) -> None:
             f"the queue {quoted(queue.stream_key)} has no group {quoted(name)}, only {', '.join(there)}"
         )
     _confirm(f"Delete the group {name} of {queue.stream_key}, with all its tasks and results?", yes=yes)
-    queue.stores.inspector.remove_group(name)
+    queue.stores.backend.remove_group(name)
     click.echo(f"group {name} removed")
 
 

@@ -22,7 +22,7 @@ from attrs import define, frozen
 from ..codec import Codec
 from ..errors import ConfigurationError
 from ..inflight import InFlightTable
-from ..protocols import Broker, ResultStore
+from ..protocols import Broker
 from ..task import Registry
 from ..worker.events import Observer, hear_logs, log
 from ..worker.executors import Executor, Inline, Threads
@@ -51,9 +51,9 @@ not start workers then: those would import them again."""
 
 @frozen
 class WorkerParts:
-    """What workers need of a queue. `connect` opens stores that belong to the process that calls it."""
+    """What workers need of a queue. `connect` opens a store that belongs to the process that calls it."""
 
-    connect: Callable[[], tuple[Broker, ResultStore]]
+    connect: Callable[[], Broker]
     registry: Registry
     codec: Codec
     observer: Observer | None = None
@@ -61,11 +61,8 @@ class WorkerParts:
     """The command that runs ``pyxqueue`` on the module of this queue in a new interpreter; None if it has none."""
 
     def make_worker(self, options: WorkerOptions, consumer: str, table: InFlightTable) -> Worker:
-        broker, results = self.connect()
         executor = make_executor(options, self.registry)
-        return Worker(
-            broker, results, self.registry, self.codec, executor, consumer, table, self.observer, options.wait
-        )
+        return Worker(self.connect(), self.registry, self.codec, executor, consumer, table, self.observer, options.wait)
 
 
 def check_startable() -> None:

@@ -20,10 +20,9 @@ from attrs import define, field, frozen
 from ..errors import BrokerError, BrokerUnavailableError
 from ..inflight import STUCK, InFlight, InFlightTable
 from ..message import Bury, Failure, Record, Retry, Settlement, TaskStatus
-from ..protocols import Broker, ResultStore
+from ..protocols import Broker
 from ..worker.events import log
 from ..worker.options import WorkerOptions
-from ..worker.settler import settler
 from .child import with_pid
 from .keeper import Keeper
 from .logwriter import LogWriter
@@ -77,14 +76,14 @@ class Loss:
 class Supervisor:
     """Runs worker processes until told to stop.
 
-    Parameters: `start`, makes a process; `connect`, opens the stores, called after the first processes were made;
+    Parameters: `start`, makes a process; `connect`, opens the store, called after the first processes were made;
     `name`, makes the consumer name of a child; `parent`, a file descriptor that becomes readable (at its end) when
     whoever started this supervisor is gone.
     """
 
     options: WorkerOptions
     start: Starter
-    connect: Callable[[], tuple[Broker, ResultStore]]
+    connect: Callable[[], Broker]
     name: Callable[[int], str]
     parent: int | None = None
     make_table: Callable[[], InFlightTable] = InFlightTable.shared
@@ -99,7 +98,6 @@ class Supervisor:
     _signals: int = field(default=0, init=False)
     _deadline: float | None = field(default=None, init=False)
     _broker: Broker | None = field(default=None, init=False)
-    _results: ResultStore | None = field(default=None, init=False)
     _watchdog: Watchdog | None = field(default=None, init=False)
     _keeper: Keeper | None = field(default=None, init=False)
     _unreachable: bool = field(default=False, init=False)
@@ -124,7 +122,7 @@ class Supervisor:
             self._children = [Child(index) for index in range(1, self.options.processes + 1)]
             for child in self._children:
                 self._spawn(child)
-            self._broker, self._results = self.connect()
+            self._broker = self.connect()
             self._loop(reader)
         finally:
             self._end()
@@ -265,12 +263,12 @@ class Supervisor:
     def _report(self) -> None:
         """Give back what the processes held that are gone; as long as the store is away, that is still to be done."""
         try:
-            if self._broker is None or self._results is None:
-                self._broker, self._results = self.connect()
+            if self._broker is None:
+                self._broker = self.connect()
             while self._losses:
                 loss = self._losses[0]
                 if loss.overdue is not None:
-                    settler(self._broker, self._results)([_over_time(loss.overdue, loss.consumer, self.seal)])
+                    self._broker.settle([_over_time(loss.overdue, loss.consumer, self.seal)])
                 self._broker.release(loss.consumer, loss.started)
                 del self._losses[0]
             self._unreachable = False

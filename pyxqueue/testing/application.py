@@ -34,8 +34,7 @@ def drain(queue: TaskQueue) -> int:
     """
     core, stores, executor, consumer = queue.core, queue.stores, Inline(NoInterrupter()), f"drain-{new_id()}"
     worker = Worker(
-        stores.broker,
-        stores.results,
+        stores.backend,
         core.registry,
         core.codec,
         executor,
@@ -47,7 +46,7 @@ def drain(queue: TaskQueue) -> int:
         return worker.drain()
     finally:
         executor.close()
-        stores.broker.release(consumer, [])
+        stores.backend.release(consumer, [])
 
 
 def assert_enqueued(queue: TaskQueue, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
@@ -61,7 +60,7 @@ def assert_enqueued(queue: TaskQueue, task: Task[P, R], /, *args: P.args, **kwar
     if wanted is None:
         raise ArgumentError(f"{_written(task.name, args, kwargs)} is no call that {task.name}{signature} takes")
     seen: list[str] = []
-    for info in _tasks(queue.stores.inspector):
+    for info in _tasks(queue.stores.backend):
         call = _call(info, queue.core.codec)
         if call is not None and call[0] == task.name and _bound(signature, *call[1:]) == wanted:
             return queue.result(info.id)

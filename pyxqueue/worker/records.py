@@ -19,10 +19,8 @@ from ..task import TaskOptions
 from .executors import Job
 
 
-def record_of(
-    job: Job, outcome: Outcome, verdict: Verdict, options: TaskOptions, worker: str, *, ranked: bool
-) -> Record | None:
-    """The record of an end, None where the task has not ended. `ranked`: its place among others of the task counts."""
+def record_of(job: Job, outcome: Outcome, verdict: Verdict, options: TaskOptions, worker: str) -> Record | None:
+    """The record of an end, None where the task has not ended."""
     message = job.delivery.message
     value, serializer = b"", "json"
     error: Failure | None = None
@@ -47,5 +45,5 @@ def record_of(
         worker=worker,
         progress=job.progress,
         ttl=round(options.result_ttl * 1000),
-        rank=job.delivery.rank if ranked else 0,
+        rank=job.delivery.rank,
     )

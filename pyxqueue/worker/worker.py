@@ -39,14 +39,14 @@ from ..message import (
 )
 from ..policy import decide
 from ..printable import printable, quoted
-from ..protocols import Broker, ResultStore, same_store
+from ..protocols import Broker
 from ..task import Registry, TaskOptions
 from .events import Observer, TaskSettled, TaskStarted, done, log, log_settled, tell
 from .executors import Executor, Hooks, Job
 from .options import DEFAULT_WAIT
 from .pace import MAX_BATCH, Pace
 from .records import record_of
-from .settler import insist, settler
+from .settler import insist
 
 _KEEP_EVERY = 0.2
 _DEFAULTS = TaskOptions()
@@ -70,7 +70,6 @@ class Worker:
     """
 
     broker: Broker
-    results: ResultStore
     registry: Registry
     codec: Codec
     executor: Executor
@@ -289,7 +288,7 @@ class Worker:
 
     def _insist(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Settle, for as long as it takes the store to come back: the receipts decide whether it still counts."""
-        return insist(settler(self.broker, self.results), settlements, self.consumer, self._backoff)
+        return insist(self.broker.settle, settlements, self.consumer, self._backoff)
 
     def settlement(self, finished: Finished) -> Settlement:
         """What the queue decides about this outcome, with the record of an ending one; it never raises.
@@ -313,8 +312,7 @@ class Worker:
         return Settlement(job.delivery.receipt, verdict, self._record(job, outcome, verdict, options))
 
     def _record(self, job: Job, outcome: Outcome, verdict: Verdict, options: TaskOptions) -> Record | None:
-        ranked = not same_store(self.broker, self.results)
-        record = record_of(job, outcome, verdict, options, self.consumer, ranked=ranked)
+        record = record_of(job, outcome, verdict, options, self.consumer)
         return None if record is None else self.codec.sealed(record)
 
     def _tell_settled(self, finished: Finished, verdict: Verdict, accepted: bool) -> None:

@@ -18,7 +18,7 @@ def enqueue(queue: TaskQueue, *ids: str, delay: float | None = None) -> None:
 def claim(queue: TaskQueue, task_id: str) -> Delivery:
     """Enqueue a task on an otherwise empty line, and hold it."""
     enqueue(queue, task_id)
-    [delivery] = queue.stores.broker.claim(WORKER, 1, 0)
+    [delivery] = queue.stores.backend.claim(WORKER, 1, 0)
     return delivery
 
 
@@ -36,9 +36,9 @@ def succeed(queue: TaskQueue, *ids: str) -> None:
 
 def _settle(queue: TaskQueue, task_id: str, verdict: Verdict, record: Record) -> None:
     receipt = claim(queue, task_id).receipt
-    assert queue.stores.broker.settle([Settlement(receipt, verdict, record)]) == [True]
+    assert queue.stores.backend.settle([Settlement(receipt, verdict, record)]) == [True]
 
 
 def states(queue: TaskQueue, *ids: str) -> list[str | None]:
     """The state of each task, None for one that is not there."""
-    return [info.status.name if info else None for info in queue.stores.inspector.show(ids)]
+    return [info.status.name if info else None for info in queue.stores.backend.show(ids)]

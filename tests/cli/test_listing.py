@@ -56,7 +56,7 @@ def test_tasks_is_a_table_for_people(queue: TaskQueue, command: Command) -> None
     """With the whole id, since that is what other commands take."""
     task_id = "i" * 30
     enqueue(queue, task_id)
-    queue.stores.broker.enqueue([Message("long", "n" * 200)])
+    queue.stores.backend.enqueue([Message("long", "n" * 200)])
 
     head, *rows = command("tasks").stdout.splitlines()
 
@@ -79,7 +79,7 @@ def test_tasks_of_a_name(queue: TaskQueue, command: Command, monkeypatch: pytest
     """Among the others, of which a page may be full; none is left out where the limit ends inside of one."""
     monkeypatch.setattr(listing, "_PAGE", page)
     for number in range(7):
-        queue.stores.broker.enqueue([Message(f"m{number}", "mail"), Message(f"x{number}", "other")])
+        queue.stores.backend.enqueue([Message(f"m{number}", "mail"), Message(f"x{number}", "other")])
 
     assert ids(command, "--name", "mail") == [f"m{number}" for number in reversed(range(7))]
     found = list(pages(command, "--name", "mail", "--limit", "3"))
@@ -92,7 +92,7 @@ def test_looking_for_a_name_ends(queue: TaskQueue, command: Command, monkeypatch
     """However long the queue is; where to go on is said."""
     monkeypatch.setattr(listing, "_PAGE", 2)
     monkeypatch.setattr(listing, "_LOOKED_AT", 4)
-    queue.stores.broker.enqueue([Message("m", "mail"), *(Message(f"x{number}", "other") for number in range(5))])
+    queue.stores.backend.enqueue([Message("m", "mail"), *(Message(f"x{number}", "other") for number in range(5))])
 
     first = command("tasks", "--name", "mail")
 

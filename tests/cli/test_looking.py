@@ -98,10 +98,10 @@ def test_info_warns_of_a_server_that_drops_tasks(queue: TaskQueue, url: str, com
 def test_info_shows_every_group(queue: TaskQueue, url: str, command: Command) -> None:
     """Without --group, because a group that nobody serves is what an operator looks for."""
     other = TaskQueue(url, stream_key=queue.stream_key, consumer_group="eu")
-    other.stores.broker.promote(1)
+    other.stores.backend.promote(1)
     other.close()
     enqueue(queue, "r1")
-    claimed = queue.stores.broker.claim(WORKER, 1, 0)
+    claimed = queue.stores.backend.claim(WORKER, 1, 0)
 
     groups = json.loads(command("info", "--json").stdout)["groups"]
 
@@ -114,7 +114,7 @@ def test_info_names_the_groups_it_does_not_show(
 ) -> None:
     """An app has one; what waits in another, which perhaps nobody serves, must not go unseen."""
     other = TaskQueue(url, stream_key=queue.stream_key, consumer_group="eu")
-    other.stores.broker.promote(1)
+    other.stores.backend.promote(1)
     other.close()
     enqueue(queue, "r1", "r2")
     module = write(f"from pyxqueue import TaskQueue\nqueue = TaskQueue({url!r}, stream_key={queue.stream_key!r})")
@@ -130,7 +130,7 @@ def test_info_shows_the_group_that_is_asked_for(queue: TaskQueue, url: str, comm
     """And no other, wherever the option stands."""
     other = TaskQueue(url, stream_key=queue.stream_key, consumer_group="eu")
     for one in (queue, other):
-        one.stores.broker.promote(1)
+        one.stores.backend.promote(1)
     other.close()
 
     for args in (["--group", "eu", "info", "--json"], ["info", "--group", "eu", "--json"]):
@@ -153,7 +153,7 @@ def test_looking_at_no_group_makes_none(args: list[str], queue: TaskQueue, comma
 
     result = command(*args, "--group", "typo")
 
-    assert (result.exit_code, queue.stores.inspector.groups()) == (1, ["cg"])
+    assert (result.exit_code, queue.stores.backend.groups()) == (1, ["cg"])
     assert "has no group 'typo', only cg" in result.stderr
 
 
@@ -262,7 +262,7 @@ def test_an_app_names_its_own_queue(queue: TaskQueue, url: str, command: Command
     """With its own store, name and group; the variables for a store play no part."""
     module = write(
         f"from pyxqueue import TaskQueue\nqueue = TaskQueue({url!r}, stream_key='app', consumer_group='eu')\n"
-        f"queue.stores.broker.promote(1)"
+        f"queue.stores.backend.promote(1)"
     )
 
     shown = json.loads(command("--path", str(tmp_path), "--app", module, "info", "--json").stdout)

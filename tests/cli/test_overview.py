@@ -105,12 +105,12 @@ def test_a_worker_shows_what_it_runs(command: Command, store: str) -> None:
     """The task's name, since when, and how far it is; since when does not change with the renewal of its lease."""
     with closing(open_queue(store, "shop")) as queue:
         delivery = claim(queue, "h1")
-        queue.stores.broker.extend([Extension(delivery.receipt, Progress(40, 200, "rows"))])
-        before = queue.stores.inspector.show(["h1"])[0]
-        queue.stores.broker.extend([Extension(delivery.receipt)])
+        queue.stores.backend.extend([Extension(delivery.receipt, Progress(40, 200, "rows"))])
+        before = queue.stores.backend.show(["h1"])[0]
+        queue.stores.backend.extend([Extension(delivery.receipt)])
         shown = command("info", "--queue", "shop").stdout
         [worker] = json.loads(command("info", "--queue", "shop", "--json").stdout)["groups"][0]["workers"]
-        after = queue.stores.inspector.show(["h1"])[0]
+        after = queue.stores.backend.show(["h1"])[0]
 
     assert [(run["id"], run["task"], run["progress"]) for run in worker["running"]] == [
         ("h1", "jobs.add", "40 of 200 rows")
@@ -126,10 +126,10 @@ def test_no_line_about_a_worker_is_longer_than_a_terminal(command: Command, stor
     """However many tasks it holds, whatever they and it are called; what is left out is counted."""
     worker = f"{'w' * 300}\x1b[31m"
     with closing(open_queue(store, "shop", "g" * 64)) as queue:
-        queue.stores.broker.enqueue([Message(f"{'i' * 60}{number}", "n" * 200) for number in range(100)])
-        held = queue.stores.broker.claim(worker, 100, 0)
-        queue.stores.broker.extend([Extension(one.receipt, Progress(1, 2, "m" * 3_000)) for one in held])
-        queue.stores.broker.claim(WORKER, 1, 0)
+        queue.stores.backend.enqueue([Message(f"{'i' * 60}{number}", "n" * 200) for number in range(100)])
+        held = queue.stores.backend.claim(worker, 100, 0)
+        queue.stores.backend.extend([Extension(one.receipt, Progress(1, 2, "m" * 3_000)) for one in held])
+        queue.stores.backend.claim(WORKER, 1, 0)
         lines = command("info", "--queue", "shop").stdout.split("\n\n", 1)[1].splitlines()
 
     assert max(map(len, lines)) <= 80

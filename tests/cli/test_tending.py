@@ -168,13 +168,13 @@ def test_purge_goes_through_all_pages(queue: TaskQueue, command: Command) -> Non
     enqueue(queue, *(f"r{number}" for number in range(300)))
 
     assert command("purge", "--yes").stdout == "deleted: 300\n"
-    assert queue.stores.inspector.depth().ready == 0
+    assert queue.stores.backend.depth().ready == 0
 
 
 def test_groups_are_listed_and_removed(queue: TaskQueue, url: str, command: Command) -> None:
     """Removing one leaves the others, and makes none."""
     other = TaskQueue(url, stream_key=queue.stream_key, consumer_group="eu")
-    other.stores.broker.promote(1)
+    other.stores.backend.promote(1)
     other.close()
     enqueue(queue, "r1")
 

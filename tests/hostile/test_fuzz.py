@@ -45,7 +45,7 @@ def queue_on(url: str, stream_key: str) -> TaskQueue:
 
 def look_around(queue: TaskQueue, ids: list[str]) -> None:
     """What operators and clients do: answers, or errors of ours, and nothing else."""
-    backend: Backend = queue.stores.broker  # type: ignore[assignment]
+    backend: Backend = queue.stores.backend
     actions: list[Callable[[], object]] = [
         backend.depth, backend.consumers, backend.groups, backend.lease, lambda: backend.promote(100),
         lambda: backend.extend([Extension("1-1|w|x|"), Extension("\udcff")]), lambda: backend.show(ids),
@@ -142,7 +142,7 @@ def client(redis_url: str) -> Iterator[Any]:
 
 def on_redis(redis_url: str, stream_key: str, client: Any, seed: int, count: int) -> None:
     with closing(queue_on(redis_url, stream_key)) as queue:
-        queue.stores.broker.lease()
+        queue.stores.backend.lease()
         attacker = RedisAttacker(client, stream_key)
         storm(queue, attacker, attacker.ids, seed, count)
 
@@ -191,7 +191,7 @@ class SQLiteAttacker:
 
 def on_sqlite(file: Path, seed: int, count: int) -> None:
     with closing(queue_on(f"sqlite:///{file}", "q")) as queue:
-        queue.stores.broker.lease()
+        queue.stores.backend.lease()
         with closing(SQLiteAttacker(queue, file)) as attacker:
             storm(queue, attacker, attacker.ids, seed, count)
 

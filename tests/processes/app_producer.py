@@ -14,7 +14,7 @@ MOST_WAITING = 300
 def main() -> None:
     site = site_of_environment()
     app = site.app()
-    inspector = app.queue.stores.inspector
+    inspector = app.queue.stores.backend
     chance = random.Random(os.getpid())
     while True:
         calls = [(chance.uniform(0.02, 0.1), number) for number in range(chance.choice((1, 1, 1, 20)))]

@@ -72,7 +72,7 @@ def waiting(site: Site) -> set[str]:
     if site.url.startswith("redis://"):
         return claiming(site.url)
     queue = site.queue()
-    names = {consumer.name for consumer in queue.stores.inspector.consumers()}
+    names = {consumer.name for consumer in queue.stores.backend.consumers()}
     queue.close()
     return names
 

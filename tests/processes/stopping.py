@@ -34,9 +34,9 @@ def main() -> None:
         if busy:
             until(lambda: len(site.of("start")) > asked - busy, "they run")  # noqa: B023
         else:
-            until(queue.stores.inspector.consumers, "they are there")
+            until(queue.stores.backend.consumers, "they are there")
         os.kill(pid, signal.SIGTERM)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), len(queue.stores.inspector.consumers()))  # noqa: T201
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), len(queue.stores.backend.consumers()))  # noqa: T201
         sys.stdout.flush()
 
 

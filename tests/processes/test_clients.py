@@ -38,18 +38,10 @@ def works(client: Any, stream_key: str) -> None:
     with pytest.raises(ResultTimeoutError):
         handle.get(0.01)
     core, stores = queue.core, queue.stores
-    worker = Worker(
-        stores.broker,
-        stores.results,
-        core.registry,
-        core.codec,
-        Inline(ThreadInterrupter()),
-        "w",
-        InFlightTable(),
-    )
+    worker = Worker(stores.backend, core.registry, core.codec, Inline(ThreadInterrupter()), "w", InFlightTable())
     assert worker.drain() == 1
     assert handle.get(10) == b"\xff\x00\xff\x00"
-    assert stores.inspector.depth().finished == 1
+    assert stores.backend.depth().finished == 1
     queue.close()
 
 
@@ -89,7 +81,7 @@ def test_a_password(stream_key: str) -> None:
         with redis.Redis(port=server.port, password="s3cret", db=2) as client:
             works(client, f"{stream_key}-client")
             with pytest.raises(Exception, match=r"NOAUTH|Authentication") as refused:
-                TaskQueue(url.replace("s3cret@", "wr0ng@"), stream_key="any").stores.broker.lease()
+                TaskQueue(url.replace("s3cret@", "wr0ng@"), stream_key="any").stores.backend.lease()
 
     assert "wr0ng" not in str(refused.value)
 

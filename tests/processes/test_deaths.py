@@ -48,7 +48,7 @@ def test_the_work_of_a_killed_supervisor(site: Site, app: App, start_tree: Start
 
     assert handle.get(5) == "through"
     assert len(site.of("start")) == 2
-    (info,) = app.queue.stores.inspector.show([handle.task_id])
+    (info,) = app.queue.stores.backend.show([handle.task_id])
     assert info is not None
     assert (info.message.crashes, info.message.suspect) == (0, True)  # type: ignore[union-attr]
 
@@ -172,7 +172,7 @@ def test_a_hard_limit_and_bystanders(site: Site, app: App, start_tree: StartTree
     gate.touch()
 
     assert bystander.get(10) == "through"
-    (info,) = app.queue.stores.inspector.show([bystander.task_id])
+    (info,) = app.queue.stores.backend.show([bystander.task_id])
     assert info is not None
     assert (info.message.attempt, info.message.crashes, info.message.suspect) == (1, 0, False)  # type: ignore[union-attr]
 

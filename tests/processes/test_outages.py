@@ -61,7 +61,7 @@ def test_a_store_that_dies_and_comes_back(server: Server, site: Site, app: App, 
 
     accepted = Counter(line.task_id for line in site.of("settled") if line.more[1] == "1")
     assert max(accepted.values()) == 1
-    assert app.queue.stores.inspector.depth().finished == 100
+    assert app.queue.stores.backend.depth().finished == 100
 
 
 def test_a_store_that_forgets_everything(server: Server, site: Site, app: App, start_tree: StartTree) -> None:
@@ -128,7 +128,7 @@ def test_connections_cut_at_random(server: Server, proxy: Proxy, site: Site, sta
     assert cuts > 20
     ended = Counter(line.task_id for line in site.of("settled") if line.more == ["Done", "1"])
     assert max(ended.values()) == 1
-    depth = site.app().queue.stores.inspector.depth()
+    depth = site.app().queue.stores.backend.depth()
     assert (depth.ready, depth.held, depth.delayed, depth.failed, depth.finished) == (0, 0, 0, 0, 150)
     app.queue.close()
 
@@ -160,7 +160,7 @@ def test_a_lost_reply_to_an_enqueue(proxy: Proxy, site: Site) -> None:
     app["short"]()
 
     assert proxy.lost.is_set()
-    assert app.queue.stores.inspector.depth().ready == 2
+    assert app.queue.stores.backend.depth().ready == 2
     app.queue.close()
 
 
@@ -191,7 +191,7 @@ def test_a_lost_reply_to_a_settlement(proxy: Proxy, site: Site, start_tree: Star
     until(lambda: len(site.of("settled")) == 2, "it was settled")
     assert proxy.lost.is_set()
     assert len(site.of("start", handle.task_id)) == 1
-    depth = app.queue.stores.inspector.depth()
+    depth = app.queue.stores.backend.depth()
     assert (depth.ready, depth.held, depth.finished) == (0, 0, 2)
     app.queue.close()
 

@@ -104,7 +104,7 @@ def test_the_neighbours_of_what_is_cancelled_by_force(site: Site, app: App, star
     gate.touch()
 
     assert neighbour.get(20) == "through"
-    (info,) = app.queue.stores.inspector.show([neighbour.task_id])
+    (info,) = app.queue.stores.backend.show([neighbour.task_id])
     assert info is not None
     assert isinstance(info.message, Message)
     assert (info.message.crashes, info.message.attempt, info.message.suspect) == (0, 1, False)
@@ -164,7 +164,7 @@ def test_a_thousand_due_at_one_moment(site: Site, start_tree: StartTree) -> None
     for _ in range(2):
         start_tree("-p", "1", lease=20)
     handles = app["short"].with_options(delay=2).map([()] * 1000)
-    inspector = app.queue.stores.inspector
+    inspector = app.queue.stores.backend
     until(lambda: inspector.depth().finished == 1000, "all are done")
 
     assert Counter(line.task_id for line in site.of("start")).most_common(1)[0][1] == 1
@@ -184,7 +184,7 @@ def test_a_thousand_due_at_one_moment(site: Site, start_tree: StartTree) -> None
 def test_two_groups(site: Site, start_tree: StartTree, gate: Path) -> None:
     """Each gets every task and has its own results; workers killed in one never show in the other."""
     one, two = site.app(), evolve(site, group="audit").app()
-    assert two.queue.stores.inspector.groups() is not None
+    assert two.queue.stores.backend.groups() is not None
     start_tree("-p", "1")
     other = start_tree("-p", "1", group="audit")
     handles = one["gate"].map([(str(gate),)] * 2)

@@ -23,7 +23,7 @@ BOTH = [signal.SIGTERM, signal.SIGINT]
 
 
 def message_of(app: App, task_id: str) -> Message:
-    (info,) = app.queue.stores.inspector.show([task_id])
+    (info,) = app.queue.stores.backend.show([task_id])
     assert info is not None
     assert isinstance(info.message, Message)
     return info.message
@@ -64,10 +64,10 @@ def test_signals_again_and_again(site: Site, app: App, start_tree: StartTree) ->
     output = run_program("tests.processes.stopping", site.environment())
 
     assert output == ["0 0"] * 20
-    depth = app.queue.stores.inspector.depth()
+    depth = app.queue.stores.backend.depth()
     assert (depth.held, depth.delayed, depth.failed) == (0, 0, 0)
     tree = start_tree("-p", "1")
-    until(lambda: app.queue.stores.inspector.depth().ready == 0, "what was left is done")
+    until(lambda: app.queue.stores.backend.depth().ready == 0, "what was left is done")
     tree.stop()
     starts = site.of("start")
     assert set(Counter(line.task_id for line in starts).values()) == {1}

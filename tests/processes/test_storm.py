@@ -48,7 +48,7 @@ def storm(
     """
     app["work"].map([(chance.uniform(0.02, 0.1), number) for number in range(tasks)])
     killed: set[int] = set()
-    inspector = app.queue.stores.inspector
+    inspector = app.queue.stores.backend
     next_kill = 0.0
     struck = False
 
@@ -81,7 +81,7 @@ def check(site: Site, app: App, ids: list[str], killed: set[int]) -> None:
     assert len(ids) - len(accepted) <= len(killed)  # killed between the store's answer and the note of it
     assert [task_id for task_id in ids if starts[task_id] > 1 + in_killed[task_id]] == []
     assert sum(starts.values()) - len(ids) <= 2 * len(killed)
-    depth = app.queue.stores.inspector.depth()
+    depth = app.queue.stores.backend.depth()
     assert (depth.ready, depth.held, depth.delayed, depth.failed, depth.finished) == (0, 0, 0, 0, len(ids))
 
 
@@ -109,12 +109,12 @@ def rage(site: Site, start_tree: StartTree, tasks: int, every: float, seed: int,
 
     killed = storm(site, app, tasks, every, random.Random(seed), strike=strike)
 
-    ids = [info.id for info in app.queue.stores.inspector.tasks(None, "", 2 * tasks)[0]]
+    ids = [info.id for info in app.queue.stores.backend.tasks(None, "", 2 * tasks)[0]]
     assert len(ids) == tasks
     hits = len(busy(site) & killed)
     check(site, app, ids, killed)
     assert [tree.stop() for tree in trees] == [0] * TREES
-    left = {consumer.name for consumer in app.queue.stores.inspector.consumers()}
+    left = {consumer.name for consumer in app.queue.stores.backend.consumers()}
     assert left == set() or all_at_once  # nobody was left to take note of the dead
     app.queue.close()
     return hits
@@ -201,7 +201,7 @@ def test_soak_on_a_file(site: Site, file: Path, start_tree: StartTree) -> None:
                     killed.add(victim)
             killed |= power_cut(trees)
         trees = [start_tree("-p", "2", url=site.url, lease=5, ready=False) for _ in range(TREES)]
-    inspector = app.queue.stores.inspector
+    inspector = app.queue.stores.backend
     until(lambda: (depth := inspector.depth()).ready + depth.held + depth.delayed == 0, "everything is done", 600)
 
     assert [tree.stop() for tree in trees] == [0] * TREES

@@ -27,7 +27,7 @@ def test_a_name_that_nobody_here_knows(site: Site, app: App, start_tree: StartTr
     start_tree("-p", "1")
 
     assert handle.get(30) == "known at last"
-    (info,) = app.queue.stores.inspector.show([handle.task_id])
+    (info,) = app.queue.stores.backend.show([handle.task_id])
     assert info is not None
     assert isinstance(info.message, Message)
     assert (info.message.attempt, info.message.crashes) == (1, 0)
@@ -49,7 +49,7 @@ def test_an_entry_that_is_no_message(site: Site, app: App, start_tree: StartTree
 
     until(lambda: site.of("settled", entry), "it was settled")
     assert app.queue.result(entry).state is TaskStatus.FAILURE
-    (info,) = app.queue.stores.inspector.show([entry])
+    (info,) = app.queue.stores.backend.show([entry])
     assert info is not None
     assert "Unreadable" in info.reason
     assert dict(info.message.fields) == {b"what": b"\xff\x00", b"is": b"this"}  # type: ignore[union-attr]
@@ -65,7 +65,7 @@ def test_an_entry_of_a_newer_version(site: Site, app: App, start_tree: StartTree
 
     settled = until(lambda: [line for line in site.of("settled") if line.more[0] == "Return"], "it was handed back")
     assert settled[0].task_id in ("from-the-future", entry)
-    depth = app.queue.stores.inspector.depth()
+    depth = app.queue.stores.backend.depth()
     assert (depth.failed, depth.delayed + depth.ready) == (0, 1)
 
 
@@ -73,11 +73,11 @@ def test_a_body_that_cannot_be_decoded(site: Site, app: App, start_tree: StartTr
     """It fails at once, saying why, and is kept whole."""
     start_tree("-p", "1")
 
-    app.queue.stores.broker.enqueue([Message("broken", "work", b"[[1")])
+    app.queue.stores.backend.enqueue([Message("broken", "work", b"[[1")])
 
     with pytest.raises(TaskError, match="SerializationError"):
         app.queue.result("broken").get(10)
-    (info,) = app.queue.stores.inspector.show(["broken"])
+    (info,) = app.queue.stores.backend.show(["broken"])
     assert info is not None
     assert info.message.body == b"[[1"  # type: ignore[union-attr]
 

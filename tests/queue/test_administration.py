@@ -40,8 +40,8 @@ def test_a_task_that_runs(queue: TaskQueue, form: As) -> None:
     """As the first document prints it, and `progress` beside that."""
     task_id = queue.task(name="queues.spider.download")(download)(75).task_id
     name = with_pid(consumer_name("", 1, str(uuid.uuid1())), os.getpid())
-    (delivery,) = queue.stores.broker.claim(name, 1, 0)
-    info = queue.stores.inspector.show([task_id])[0]
+    (delivery,) = queue.stores.backend.claim(name, 1, 0)
+    info = queue.stores.backend.show([task_id])[0]
     assert info is not None
 
     assert queue.get_task(form(task_id)) == {
@@ -51,9 +51,9 @@ def test_a_task_that_runs(queue: TaskQueue, form: As) -> None:
         "progress": None,
     }
     assert queue.get_task_progress(form(task_id)) is None
-    queue.stores.broker.extend([Extension(delivery.receipt, Progress(40))])
+    queue.stores.backend.extend([Extension(delivery.receipt, Progress(40))])
     assert queue.get_task(form(task_id))["progress"] == 40
-    queue.stores.broker.extend([Extension(delivery.receipt, Progress(2, 5, "half"))])
+    queue.stores.backend.extend([Extension(delivery.receipt, Progress(2, 5, "half"))])
     assert queue.get_task_progress(form(task_id)) == {"done": 2, "total": 5, "message": "half"}
 
 
@@ -174,7 +174,7 @@ def test_the_total_counts_every_state(queue: TaskQueue) -> None:
     drain(queue)
     task.with_options(delay=60)(2)
     task(3)
-    queue.stores.broker.claim("worker", 1, 0)
+    queue.stores.backend.claim("worker", 1, 0)
     task(4)
 
     assert queue.task_total() == 5
@@ -184,8 +184,8 @@ def test_workers_are_told_by_their_names(queue: TaskQueue) -> None:
     """The name says the machine and the process."""
     name = with_pid(consumer_name("eu-", 3, str(uuid.uuid1())), os.getpid())
     task_id = queue.task(download)(1).task_id
-    queue.stores.broker.claim(name, 1, 0)
-    queue.stores.broker.claim("somebody", 1, 0)
+    queue.stores.backend.claim(name, 1, 0)
+    queue.stores.backend.claim("somebody", 1, 0)
 
     workers = queue.get_workers()
 
@@ -243,7 +243,7 @@ def test_clearing_a_range(queue: TaskQueue, form: As) -> None:
     task = queue.task(download)
     for n in range(6):
         task.with_options(task_id=f"id-{n}")(n)
-    queue.stores.broker.claim("worker", 1, 0)
+    queue.stores.backend.claim("worker", 1, 0)
 
     assert queue.clear_tasks(form("id-4"), form("id-5")) == 2
     assert queue.clear_tasks(count=0) == 0

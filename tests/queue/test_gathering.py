@@ -26,8 +26,8 @@ from pyxqueue import (
     gather,
 )
 from pyxqueue.message import Record
-from pyxqueue.protocols import ResultStore
-from pyxqueue.testing import drain
+from pyxqueue.protocols import Backend
+from pyxqueue.testing import FaultyBroker, drain
 from tests.conftest import Servers, kinds_to_test
 from tests.support.until import until
 
@@ -60,16 +60,16 @@ gathers = pytest.mark.parametrize("gathered", [gather, gather_in_asyncio], ids=[
 loops = pytest.mark.parametrize("completed", [in_a_loop, in_asyncio], ids=["for", "async for"])
 
 
-class CountedWaits:
-    """A result store that counts the waits on it."""
+class CountedWaits(FaultyBroker):
+    """A backend that counts the waits on it."""
 
-    def __init__(self, results: ResultStore) -> None:
-        self._results = results
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
         self.asked: list[Sequence[str]] = []
 
     def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
         self.asked.append(ids)
-        return self._results.wait(ids, timeout, least)
+        return super().wait(ids, timeout, least)
 
 
 @gathers
@@ -149,7 +149,7 @@ def test_each_comes_as_it_ends(tmp_path: Path, servers: Servers, stream_key: str
             finish.join()
             assert {handle.task_id for handle in found[:2]} <= {first.task_id, second.task_id}
             assert len(found) == 3
-            queue.stores.results.forget([first.task_id, second.task_id])
+            queue.stores.backend.forget([first.task_id, second.task_id])
             assert [second.get(), first.get()] == [2, 1]
 
 
@@ -182,11 +182,9 @@ def test_the_loop_ends_with_its_time(queue: TaskQueue, completed: Any) -> None:
 def test_all_are_waited_for_on_one_wait(queue: TaskQueue) -> None:
     """However many they are, no wait is for one handle, and no thread is made for it."""
     handles = queue.task(work).map([(n,) for n in range(300)])
-    waits: Any = CountedWaits(queue.stores.results)
+    waits: Any = CountedWaits(queue.stores.backend)
     for handle in handles:
-        handle._reader = evolve(handle._reader, results=waits, inspector=waits, producer=waits)
-    waits.show = queue.stores.inspector.show
-    waits.one_process = True
+        handle._reader = evolve(handle._reader, backend=waits, producer=waits)
     before = threading.active_count()
     drain(queue)
 
@@ -241,10 +239,10 @@ def test_many_are_looked_at_seldom(servers: Servers, stream_key: str) -> None:
     """Of a thousand handles not every end costs a look at all of them."""
     with closing(TaskQueue(servers(kinds_to_test()[0]).url, stream_key=stream_key)) as queue:
         handles: Handles = queue.task(name="one")(lambda n: n).map([(n,) for n in range(1000)])
-        waits: Any = CountedWaits(queue.stores.results)
+        waits: Any = CountedWaits(queue.stores.backend)
         finish = threading.Thread(target=drain, args=[queue])
         finish.start()
-        handles[0]._reader = reader = evolve(handles[0]._reader, results=waits)
+        handles[0]._reader = reader = evolve(handles[0]._reader, backend=waits)
         for handle in handles:
             handle._reader = reader
         assert sorted(handle.get() for handle in as_completed(handles)) == list(range(1000))

@@ -113,11 +113,11 @@ def test_a_worker_decodes_only_what_it_was_given(side: Side) -> None:
     drain(plain)
 
     assert plain.result(task_id).state.name == "PENDING"
-    info = plain.stores.inspector.show([task_id])[0]
+    info = plain.stores.backend.show([task_id])[0]
     assert info is not None
     assert isinstance(info.message, Message)
     assert info.message.returns == 1
-    assert side(serializer="msgpack").stores.inspector.cancel([task_id])
+    assert side(serializer="msgpack").stores.backend.cancel([task_id])
 
     accepted = send(side(serializer="msgpack"), 2)
     drain(both)
@@ -139,10 +139,10 @@ def plant(queue: TaskQueue, task_id: str, **changes: Any) -> None:
     """Put a message that was sealed elsewhere into the store, as somebody would who can write to it."""
     scratch = TaskQueue("memory://", stream_key="q", seal=queue.core.codec.seal)
     scratch.task(name="echo")(echo).with_options(task_id=task_id)(1)
-    info = scratch.stores.inspector.show([task_id])[0]
+    info = scratch.stores.backend.show([task_id])[0]
     assert info is not None
     assert isinstance(info.message, Message)
-    queue.stores.broker.enqueue([evolve(info.message, **changes)])
+    queue.stores.backend.enqueue([evolve(info.message, **changes)])
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_what_was_tampered_with_is_buried(side: Side, changes: dict[str, Any], w
     with pytest.raises(TaskError, match=why) as caught:
         queue.result(task_id).get(timeout=0)
     assert caught.value.type == "SealError"
-    info = queue.stores.inspector.show([task_id])[0]
+    info = queue.stores.backend.show([task_id])[0]
     assert info is not None
     assert isinstance(info.message, Message)
     assert info.message.body == changes.get("body", b"[[1],{}]")
@@ -242,10 +242,10 @@ def test_a_forged_end_is_not_believed(side: Side, value: int, changes: dict[str,
     queue = side(seal=Seal(KEY))
     task_id = send(queue, value, "divide")
     drain(queue)
-    (record,) = queue.stores.results.get([task_id])
+    (record,) = queue.stores.backend.get([task_id])
     assert record is not None
     # When
-    queue.stores.results.put([evolve(record, rank=record.rank + 1, **changes)])
+    queue.stores.backend.put([evolve(record, rank=record.rank + 1, **changes)])
     # Then
     with pytest.raises(SealError):
         queue.result(task_id).get(timeout=0)
@@ -266,7 +266,7 @@ def test_a_call_has_a_size_limit(side: Side) -> None:
 def test_a_call_that_is_too_large_is_not_read(side: Side, changes: dict[str, Any]) -> None:
     """Whoever wrote it has other limits, or none: it is kept, unread, and the reason says what to do."""
     queue = side(max_payload=100)
-    queue.stores.broker.enqueue([evolve(Message("one", "echo"), **changes)])
+    queue.stores.backend.enqueue([evolve(Message("one", "echo"), **changes)])
     drain(queue)
 
     with pytest.raises(TaskError, match=r"have 1\d\d bytes, this side reads 100: .*max_payload"):
@@ -277,7 +277,7 @@ def test_a_call_that_is_too_large_is_not_read(side: Side, changes: dict[str, Any
 def test_a_call_that_is_too_deep_can_be_looked_at(side: Side, depth: int) -> None:
     """Somebody else wrote it; it is described instead of shown, and buried."""
     queue = side()
-    queue.stores.broker.enqueue([Message("one", "echo", b"[[" + b"[" * depth + b"]" * depth + b"],{}]")])
+    queue.stores.backend.enqueue([Message("one", "echo", b"[[" + b"[" * depth + b"]" * depth + b"],{}]")])
 
     assert queue.get_task("one")["data"][b"task"]
     drain(queue)

@@ -26,8 +26,8 @@ from pyxqueue import (
 )
 from pyxqueue.context import TaskContext, enter, leave
 from pyxqueue.message import Done, Extension, Record, Settlement
-from pyxqueue.protocols import ResultStore
-from pyxqueue.testing import drain
+from pyxqueue.protocols import Backend
+from pyxqueue.testing import FaultyBroker, drain
 from tests.conftest import Servers, kinds_to_test
 from tests.support.until import until
 
@@ -80,13 +80,14 @@ def test_who_waits_is_told_once_that_nobody_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, served: bool, timeout: Any
 ) -> None:
     """A forgotten worker is the usual reason; where one has been heard of, nothing is said."""
-    monkeypatch.setattr("pyxqueue.waiting._SILENCE", 10)
+    for name, value in {"_SILENCE": 10, "_SLICE": 10, "_FEW": 1}.items():  # as of many tasks: a look every 10 ms
+        monkeypatch.setattr(f"pyxqueue.waiting.{name}", value)
     with closing(TaskQueue(f"sqlite:///{tmp_path}/queue.db")) as queue:
-        waits: Any = CountingWaits(queue.stores.results)
+        waits: Any = CountingWaits(queue.stores.backend)
         if served:
-            queue.stores.broker.claim("worker", 1, 0)
+            queue.stores.backend.claim("worker", 1, 0)
         handle = queue.task(work)(1)
-        handle._reader = evolve(handle._reader, results=waits)
+        handle._reader = evolve(handle._reader, backend=waits)
         waiting = threading.Thread(target=handle.get, args=[timeout])
         waiting.start()
 
@@ -148,7 +149,7 @@ def test_a_task_that_waits_for_one_that_nobody_is_free_to_run(
 
         for _ in range(others):
             inner()
-        queue.stores.broker.claim("another", others, 0)
+        queue.stores.backend.claim("another", others, 0)
         handle = outer()
         drain(queue)
         said = handle.get(timeout=0)
@@ -173,7 +174,7 @@ def test_who_waits_outside_is_told_that_all_workers_may_wait(
     monkeypatch.setattr("pyxqueue.waiting._SILENCE", 10)
     task = shared.task(work)
     outer = [task(n) for n in range(2)]
-    assert len(shared.stores.broker.claim("worker", 2, 0)) == 2
+    assert len(shared.stores.backend.claim("worker", 2, 0)) == 2
     for handle in outer[:waiting]:
         token = enter(TaskContext(handle.task_id, task.name, 1, "", {}, lambda _: None))
         task("inner")
@@ -196,16 +197,16 @@ def test_a_task_that_no_worker_has_says_so(tmp_path: Path) -> None:
             handle.get(timeout=0)
 
 
-class CountingWaits:
-    """A result store that counts how often it was waited on, each time for a moment only."""
+class CountingWaits(FaultyBroker):
+    """A backend that counts how often it was waited on."""
 
-    def __init__(self, results: ResultStore) -> None:
-        self._results = results
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
         self.count = 0
 
     def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
         self.count += 1
-        return self._results.wait(ids, 10, least)
+        return super().wait(ids, timeout, least)
 
 
 def test_a_result_that_is_gone_is_not_a_task_that_never_was(queue: TaskQueue) -> None:
@@ -307,7 +308,7 @@ def test_a_cancelled_task_never_runs(queue: TaskQueue) -> None:
 def test_watch_shows_each_change(queue: TaskQueue) -> None:
     """In order, without repeats, until the task ends."""
     task_id = queue.task(work)().task_id
-    broker = queue.stores.broker
+    broker = queue.stores.backend
     (delivery,) = broker.claim("worker", 1, 0)
     broker.extend([Extension(delivery.receipt, Progress(1, 2))])
     seen = []

@@ -59,7 +59,7 @@ def test_a_text_is_a_name_or_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
     queue = TaskQueue("mail")
 
     assert queue.stream_key == "mail"
-    assert isinstance(queue.stores.broker, MemoryBackend)
+    assert isinstance(queue.stores.backend, MemoryBackend)
     assert TaskQueue("memory://", stream_key="mail").stream_key == "mail"
 
 
@@ -233,7 +233,7 @@ def test_one_store_or_the_other() -> None:
         ({"broker": "redis://db"}, r"^broker is a text: a URL is the first argument, TaskQueue\('redis://\.\.\.'\)"),
         (
             {"broker": object()},
-            r"^broker: a object is no Broker: it lacks claim, close, enqueue, .*pyxqueue.protocols",
+            r"^broker: a object is no Backend: it lacks adopt, cancel, claim, .*pyxqueue.protocols",
         ),
         (
             {"broker": MemoryBackend(MemoryStore(), StoreOptions()), "results": 3},
@@ -299,7 +299,7 @@ def test_the_lease_is_stored(
     if variable is not None:
         monkeypatch.setenv("PYXQUEUE_LEASE", variable)
 
-    assert TaskQueue("memory://", lease=given).stores.broker.lease() == ms
+    assert TaskQueue("memory://", lease=given).stores.backend.lease() == ms
 
 
 @pytest.mark.parametrize("text", ["soon", "0", "-3", "nan", "inf"])

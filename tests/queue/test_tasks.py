@@ -325,7 +325,7 @@ def test_options_of_a_call_are_for_that_call(queue: TaskQueue) -> None:
         task.with_options(task_id="A-z_0.9" + "x" * 57, headers={"tenant": "ada"})(1),
         task(1),
     ]
-    messages: list[Any] = [queue.stores.inspector.show([handle.task_id])[0].message for handle in handles]  # type: ignore[union-attr]
+    messages: list[Any] = [queue.stores.backend.show([handle.task_id])[0].message for handle in handles]  # type: ignore[union-attr]
 
     assert handles[2].task_id == "A-z_0.9" + "x" * 57
     assert messages[0].due - messages[0].enqueued == 60_000

@@ -194,7 +194,7 @@ task = queue.task(name="job")(lambda: "done")
 handle, loop = task(), asyncio.new_event_loop()
 waiting = loop.create_task(handle.aget())
 loop.run_until_complete(asyncio.sleep(0))
-while not queue.stores.broker._waker.subscribed(0):
+while not queue.stores.backend._waker.subscribed(0):
     loop.run_until_complete(asyncio.sleep(0.005))
 loop.close()
 before = threading.enumerate()
@@ -375,7 +375,7 @@ def test_a_whole_cluster_away(cluster: Server) -> None:
     client = RedisCluster(host="127.0.0.1", port=cluster.port)
     with closing(TaskQueue(client)) as queue, closing(client):
         handle = queue.task(name="job")(lambda: "done")()
-        backend = queue.stores.broker
+        backend = queue.stores.backend
         assert isinstance(backend, RedisBackend)
         got: list[object] = []
         waiting = threading.Thread(target=lambda: got.append(handle.get(30)))

@@ -30,13 +30,13 @@ def test_the_client_of_a_loop_ends_with_it(redis_url: str, stream_key: str) -> N
             asyncio.run(task.aenqueue())
 
         until(lambda: {one["id"] for one in client.client_list()} <= before, "their connections are closed")
-    assert queue.stores.inspector.depth().ready == 6
+    assert queue.stores.backend.depth().ready == 6
     queue.close()
 
 
 def test_a_watch_looks_again_at_its_end(redis_url: str, stream_key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What changed without waking anybody, such as the deletion of a finished task, is answered at the timeout."""
-    backend = TaskQueue(redis_url, stream_key=stream_key).stores.broker
+    backend = TaskQueue(redis_url, stream_key=stream_key).stores.backend
     assert isinstance(backend, RedisBackend)
     settled(backend, I6, done(held(backend, I6)))
     seen = info(backend, "a", I6)

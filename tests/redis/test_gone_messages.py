@@ -28,7 +28,7 @@ class Site:
 
     @property
     def backend(self) -> RedisBackend:
-        broker = self.queue.stores.broker
+        broker = self.queue.stores.backend
         assert isinstance(broker, RedisBackend)
         return broker
 

@@ -36,7 +36,7 @@ def test_a_hostile_entry_is_buried_listed_and_can_be_requeued(redis_url: str, st
     with Redis.from_url(redis_url) as client:
         entry = client.xadd(stream_key, dict(HOSTILE[name])).decode()
         good = client.xadd(stream_key, dict(GOOD)).decode()
-    inspector = queue.stores.inspector
+    inspector = queue.stores.backend
 
     drain(queue)
 

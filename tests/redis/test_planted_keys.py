@@ -71,7 +71,7 @@ def test_a_length_that_lies_is_an_unreadable_message(redis_url: str, stream_key:
         drain(queue)
 
         assert queue.result(good).get(5) == "done"
-        (failed,), _ = queue.stores.inspector.tasks(TaskStatus.FAILURE)
+        (failed,), _ = queue.stores.backend.tasks(TaskStatus.FAILURE)
         assert isinstance(failed.message, Unreadable)
         assert failed.message.fields[b"packed"] == text.encode()
 
@@ -88,7 +88,7 @@ def test_any_id_of_an_entry_has_a_rank(redis_url: str, stream_key: str, client: 
     queue.task(name="job")(lambda: "done")
     entry = f"{int(LAST) - 1}-{LAST}"
     with closing(queue):
-        queue.stores.broker.lease()
+        queue.stores.backend.lease()
         client.xadd(stream_key, {"name": "job", "body": "[[],{}]"}, id="18446744073710-0")
         client.xadd(stream_key, {"name": "job", "body": "[[],{}]"}, id=entry)
 

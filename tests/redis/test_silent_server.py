@@ -78,7 +78,7 @@ def test_a_look_at_a_server_that_is_gone(server: Server, handle: AsyncResult[Any
 
 def test_a_wait_outlives_a_restart(server: Server, handle: AsyncResult[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits already goes on asking while the server is away; here it comes back, and knows nothing any more."""
-    failed, results = threading.Event(), handle._reader.results
+    failed, results = threading.Event(), handle._reader.backend
     assert isinstance(results, RedisBackend)
     look = Session.run
 
@@ -103,7 +103,7 @@ def test_a_wait_outlives_a_restart(server: Server, handle: AsyncResult[Any], mon
 
 def test_an_await_outlives_a_restart(server: Server, handle: AsyncResult[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in asyncio."""
-    failed, results = threading.Event(), handle._reader.results
+    failed, results = threading.Event(), handle._reader.backend
     assert isinstance(results, RedisBackend)
     look = AsyncRedisProducer._look
 

@@ -36,7 +36,7 @@ def test_a_bad_body_is_failed_and_kept(file: Path, body: object) -> None:
         drain(queue)
 
         assert handles[1].get(5) == "done"
-        (failed,), _ = queue.stores.inspector.tasks(TaskStatus.FAILURE)
+        (failed,), _ = queue.stores.backend.tasks(TaskStatus.FAILURE)
         assert failed.id == handles[0].task_id
         assert isinstance(failed.message, Unreadable)
 
@@ -54,7 +54,7 @@ def test_a_bad_header_is_failed_and_kept(file: Path, column: str, value: object)
         drain(queue)
 
         assert handles[1].get(5) == "done"
-        (failed,), _ = queue.stores.inspector.tasks(TaskStatus.FAILURE)
+        (failed,), _ = queue.stores.backend.tasks(TaskStatus.FAILURE)
         assert failed.id == handles[0].task_id
 
 

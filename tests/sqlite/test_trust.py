@@ -139,7 +139,7 @@ def test_a_pipe_in_the_place_of_the_file_is_refused(tmp_path: Path, shared: str)
     queue = TaskQueue(f"sqlite:///{tmp_path}/queue.db{shared}", stream_key="q")
 
     with closing(queue), pytest.raises(StoreFileError, match="and no file"):
-        queue.stores.broker.lease()
+        queue.stores.backend.lease()
 
 
 @pytest.mark.parametrize("shared", ["", "?shared=yes"])

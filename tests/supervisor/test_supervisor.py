@@ -17,7 +17,7 @@ import pytest
 from pyxqueue.errors import BrokerUnavailableError, StoreFileError
 from pyxqueue.inflight import InFlightTable
 from pyxqueue.message import Bury, Retry, Settlement
-from pyxqueue.protocols import Broker, ResultStore
+from pyxqueue.protocols import Broker
 from pyxqueue.supervisor.processes import end_process
 from pyxqueue.supervisor.supervisor import Supervisor
 from pyxqueue.supervisor.watchdog import Watchdog, _read
@@ -128,8 +128,8 @@ def overrun(retry_delay: float) -> Body:
 def supervise(starter: Starter, broker: FakeBroker, done: Callable[[], object], signals: int = 1) -> None:
     """Run a supervisor in this thread until `done`, then signal it as an operator would."""
 
-    def connect() -> tuple[Broker, ResultStore]:
-        return broker, broker  # type: ignore[return-value]
+    def connect() -> Broker:
+        return broker  # type: ignore[return-value]
 
     options = WorkerOptions(processes=1, grace=5)
     one = Supervisor(options, starter, connect, name=lambda index: f"w{index}-{len(starter.born)}")
@@ -293,8 +293,8 @@ def test_the_parent_has_gone(broker: FakeBroker) -> None:
     here, there = socket.socketpair()
     starter = Starter(live)
 
-    def connect() -> tuple[Broker, ResultStore]:
-        return broker, broker  # type: ignore[return-value]
+    def connect() -> Broker:
+        return broker  # type: ignore[return-value]
 
     one = Supervisor(WorkerOptions(processes=1), starter, connect, name=lambda index: f"w{index}", parent=here.fileno())
     there.shutdown(socket.SHUT_RDWR)
@@ -315,8 +315,8 @@ def test_a_watchdog_that_was_killed_is_replaced(broker: FakeBroker, caplog: pyte
             os.kill(watchdogs[0].pid, signal.SIGKILL)
         return bool(watchdogs) and one._watchdog is not None and one._watchdog is not watchdogs[0]
 
-    def connect() -> tuple[Broker, ResultStore]:
-        return broker, broker  # type: ignore[return-value]
+    def connect() -> Broker:
+        return broker  # type: ignore[return-value]
 
     def stop() -> None:
         until(replaced, "there is another watchdog")

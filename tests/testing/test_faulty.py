@@ -16,6 +16,7 @@ from pyxqueue.backends.memory.group import Group
 from pyxqueue.errors import BrokerUnavailableError, Reject
 from pyxqueue.message import Bury, Done, Record, Settlement, TaskStatus
 from pyxqueue.protocols import Backend, StoreOptions
+from pyxqueue.split import SplitBackend
 from pyxqueue.supervisor.keeper import Keeper
 from pyxqueue.testing import BackendContract, Fault, FaultyBroker
 from pyxqueue.testing.contract.harness import counts, done, ids_of, job, take
@@ -256,7 +257,7 @@ def test_nor_do_two_stores(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     trial = Trial(seed, monkeypatch)
     results = Counted(MemoryStore(trial.bench.clock))
     worker = trial.bench.worker(
-        trial.broker, FaultyBroker.random(results, seed=seed + 1_000, rate=0.3, sleep=lambda _: None)
+        SplitBackend(trial.broker, FaultyBroker.random(results, seed=seed + 1_000, rate=0.3, sleep=lambda _: None))
     )
 
     finish(trial, worker)

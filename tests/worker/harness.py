@@ -14,7 +14,7 @@ from pyxqueue.decorator import TaskDecorator
 from pyxqueue.inflight import InFlightTable
 from pyxqueue.message import Message
 from pyxqueue.producing import Producer
-from pyxqueue.protocols import Broker, ResultStore, StoreOptions
+from pyxqueue.protocols import Broker, StoreOptions
 from pyxqueue.serializers import JSONSerializer
 from pyxqueue.task import Registry
 from pyxqueue.worker.events import Event, TaskSettled
@@ -70,14 +70,11 @@ class Bench:
         message = Message(task_id, name, body, serializer, seal=seal, **fields)
         self.broker.enqueue([message])
 
-    def worker(
-        self, broker: Broker | None = None, results: ResultStore | None = None, executor: Executor | None = None
-    ) -> Worker:
+    def worker(self, broker: Broker | None = None, executor: Executor | None = None) -> Worker:
         broker = broker or self.broker
-        store: Any = results or broker
         executor = executor or Inline(ThreadInterrupter())
         return Worker(
-            broker, store, self.registry, self.codec, executor, "me", self.table, self.events.append, chance=lambda: 0.0
+            broker, self.registry, self.codec, executor, "me", self.table, self.events.append, chance=lambda: 0.0
         )
 
     def threaded(self, threads: int, broker: Broker | None = None) -> Worker:

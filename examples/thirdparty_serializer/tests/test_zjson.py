@@ -51,7 +51,7 @@ def test_a_queue_finds_it_by_its_name() -> None:
 
     assert drain(queue) == 1
     assert handle.get(timeout=0) == "ha" * 10_000
-    (info,) = queue.stores.inspector.show([handle.task_id])
+    (info,) = queue.stores.backend.show([handle.task_id])
     message: Any = info and info.message
     assert message.serializer == "zjson"
     assert len(message.body) < 500

@@ -275,7 +275,7 @@ class RedisBackend(RedisInspector):
             self._producer = (
                 AsyncRedisProducer(self._session.recipe, self.options, self._session, self._waker)
                 if self._session.recipe.can_open_async
-                else Offloaded(self, self, self)
+                else Offloaded(self)
             )
         return self._producer
 

@@ -25,12 +25,12 @@ class SQLiteProducer(Offloaded):
     """The `AsyncProducer` of a SQLite backend."""
 
     def __init__(self, backend: Looks, queue: Queue) -> None:
-        super().__init__(backend, backend, backend)
-        self._backend = backend
+        super().__init__(backend)
+        self._looks = backend
         self._queue = queue
 
     async def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
-        return await await_(self._queue, partial(self._backend.look_for, ids, least), timeout, ends_only=True)
+        return await await_(self._queue, partial(self._looks.look_for, ids, least), timeout, ends_only=True)
 
     async def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
-        return await await_(self._queue, partial(self._backend.look_at, task_id, seen), timeout, ends_only=False)
+        return await await_(self._queue, partial(self._looks.look_at, task_id, seen), timeout, ends_only=False)

@@ -1,4 +1,4 @@
-"""A broker and a result store that are two objects: whoever waits learns of every end."""
+"""A queue with a broker and a result store: whoever waits learns of every end."""
 
 from __future__ import annotations
 
@@ -44,11 +44,12 @@ def test_a_result(queue: TaskQueue) -> None:
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "redis"])
 def test_two_handles_on_one_store(kind: str, tmp_path: Path) -> None:
-    """The bare end that a broker records, where the results are elsewhere, does not replace the result."""
-    store, options = MemoryStore(), StoreOptions("two")
+    """What the broker keeps of an end does not replace the result: the results are in a group of their own."""
+    store = MemoryStore()
     server = fakeredis.FakeServer()
 
-    def handle_on_it() -> MemoryBackend | SQLiteBackend | RedisBackend:
+    def handle_on_it(group: str) -> MemoryBackend | SQLiteBackend | RedisBackend:
+        options = StoreOptions("two", group)
         match kind:
             case "memory":
                 return MemoryBackend(store, options)
@@ -57,7 +58,7 @@ def test_two_handles_on_one_store(kind: str, tmp_path: Path) -> None:
             case _:
                 return RedisBackend(Recipe.from_client(fakeredis.FakeRedis(server=server)), options)
 
-    with closing(TaskQueue(stream_key="two", broker=handle_on_it(), results=handle_on_it())) as queue:
+    with closing(TaskQueue(stream_key="two", broker=handle_on_it("cg"), results=handle_on_it("results"))) as queue:
         handle = queue.task(name="job")(lambda: 7)()
         drain(queue)
         assert handle.get(5) == 7

@@ -1,0 +1,205 @@
+"""Two stores as one `Backend`: the messages in a broker, the values of their results in another store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import evolve
+
+from .clock import deadline_after, is_over, seconds_left
+from .message import (
+    ConsumerInfo,
+    Delivery,
+    Depth,
+    Extension,
+    Hold,
+    Message,
+    Record,
+    Settlement,
+    TaskInfo,
+    TaskStatus,
+)
+from .protocols import Backend, HasAbout, ResultStore, in_one_process
+
+_SLICE = 1_000
+"""Milliseconds of one wait at the result store. In between, the broker is asked for ends that bring no record there."""
+_ELSEWHERE = "elsewhere"
+"""The serializer of a record at the broker whose value is in the result store."""
+
+
+class SplitBackend:
+    """A `Backend` whose messages are in `broker` and whose records are in `results`.
+
+    `settle` puts the records into the result store first and settles at the broker then, so that a task which has ended
+    always has its record. Every law holds but these, because two stores do not change in one step:
+
+    * B4, B5: a record is visible a moment before its message is settled, and stays if that settlement then is refused
+      or never arrives. The next holder's record replaces it: the result store compares fencing tokens (R1), so the
+      record of a stale holder loses against that of a later one, whichever comes first.
+    * R2: an end that brings no record, such as a cancellation of a waiting task, wakes a waiter within a second.
+    * I2, I5: `requeue` and `delete` remove the record after the task has moved; it can be read until then.
+
+    The broker keeps the end of each task without its value. Where a task ended without a record, as a cancelled one
+    does, the broker's own record is what `wait` and `show` return.
+    """
+
+    def __init__(self, broker: Backend, results: ResultStore) -> None:
+        self._broker = broker
+        self._results = results
+        self.one_process = in_one_process(broker) or in_one_process(results)
+
+    # Broker
+
+    def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
+        return self._broker.enqueue(messages)
+
+    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
+        return self._broker.claim(consumer, limit, wait)
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        records = [settlement.record for settlement in settlements if settlement.record is not None]
+        if records:
+            self._results.put(records)
+        return self._broker.settle([_without_value(settlement) for settlement in settlements])
+
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
+        return self._broker.extend(extensions)
+
+    def release(self, consumer: str, started: Sequence[str]) -> int:
+        return self._broker.release(consumer, started)
+
+    def promote(self, limit: int) -> int:
+        return self._broker.promote(limit)
+
+    def lease(self) -> int:
+        return self._broker.lease()
+
+    def interrupt(self) -> None:
+        self._broker.interrupt()
+
+    def close(self) -> None:
+        self._broker.close()
+        self._results.close()
+
+    # Results
+
+    def put(self, records: Sequence[Record]) -> None:
+        self._results.put(records)
+
+    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
+        return self.wait(ids, 0)
+
+    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
+        deadline = deadline_after(timeout)
+        while True:
+            left = seconds_left(deadline)
+            step = _SLICE if left is None else min(_SLICE, round(left * 1000))
+            records = list(self._results.wait(ids, step, least))
+            if _enough(records, least):
+                return records
+            final = self._fill_in(ids, records)
+            if final or _enough(records, least) or is_over(deadline):
+                return records
+
+    def forget(self, ids: Sequence[str]) -> None:
+        self._results.forget(ids)
+        self._broker.forget(ids)
+
+    def _fill_in(self, ids: Sequence[str], records: list[Record | None]) -> bool:
+        """Fill in the records of tasks that have ended; True if for one of `ids` no record will come."""
+        missing = [task_id for task_id, record in zip(ids, records, strict=True) if record is None]
+        infos = dict(zip(missing, self._broker.show(missing), strict=True))
+        ended = [info for info in infos.values() if info is not None and info.status.finished]
+        found = {info.id: info.record for info in self._merged(ended)}
+        for place, task_id in enumerate(ids):
+            if records[place] is None:
+                records[place] = found.get(task_id)
+        return any(info is None or found.get(info.id, info) is None for info in infos.values())
+
+    def _merged(self, infos: Sequence[TaskInfo]) -> list[TaskInfo]:
+        """What the broker shows, with the records of the result store."""
+        ended = [info.id for info in infos if info.status.finished]
+        records = dict(zip(ended, self._results.get(ended), strict=True)) if ended else {}
+        return [evolve(info, record=records.get(info.id) or _own(info.record)) for info in infos]
+
+    # Inspector
+
+    def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
+        infos = self._broker.show(ids)
+        merged = iter(self._merged([info for info in infos if info is not None]))
+        return [None if info is None else next(merged) for info in infos]
+
+    def tasks(
+        self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
+    ) -> tuple[Sequence[TaskInfo], str]:
+        page, cursor = self._broker.tasks(state, cursor, count)
+        return self._merged(page), cursor
+
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
+        info = self._broker.watch(task_id, seen, timeout)
+        return None if info is None else self._merged([info])[0]
+
+    def consumers(self) -> Sequence[ConsumerInfo]:
+        return self._broker.consumers()
+
+    def depth(self) -> Depth:
+        return self._broker.depth()
+
+    def groups(self) -> Sequence[str]:
+        return self._broker.groups()
+
+    def remove_group(self, group: str) -> None:
+        self._broker.remove_group(group)
+
+    def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
+        records = self._results.get(ids)
+        accepted = self._broker.requeue(ids)
+        self._withdraw(records, accepted)
+        return accepted
+
+    def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
+        return self._broker.cancel(ids, force)
+
+    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+        records = self._results.get(ids)
+        accepted = self._broker.delete(ids)
+        self._withdraw(records, accepted)
+        return accepted
+
+    def _withdraw(self, records: Sequence[Record | None], accepted: Sequence[bool]) -> None:
+        """Remove the records of the accepted ids, unless a later run has stored another: what replaces them has their
+        fencing token and no time to live."""
+        old = [record for record, yes in zip(records, accepted, strict=True) if yes and record is not None]
+        if old:
+            self._results.put([evolve(record, value=b"", ttl=0) for record in old])
+
+    def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
+        return self._broker.adopt(tasks)
+
+    def trim(self, limit: int) -> int:
+        return self._broker.trim(limit)
+
+    def about(self) -> Mapping[str, str]:
+        """What is said of the broker, and of the result store with its name in front."""
+        facts = dict(self._broker.about()) if isinstance(self._broker, HasAbout) else {}
+        if isinstance(self._results, HasAbout):
+            facts |= {f"results: {name}": fact for name, fact in self._results.about().items()}
+        return facts
+
+
+def _enough(records: Sequence[Record | None], least: int | None) -> bool:
+    missing = records.count(None)
+    return not missing or (least is not None and len(records) - missing >= least)
+
+
+def _without_value(settlement: Settlement) -> Settlement:
+    """For the broker, which keeps how a task ended, for how long that counts, and its last progress."""
+    record = settlement.record
+    if record is None:
+        return settlement
+    return evolve(settlement, record=evolve(record, value=b"", error=None, seal="", serializer=_ELSEWHERE))
+
+
+def _own(record: Record | None) -> Record | None:
+    """The broker's record, if it is one that no result store has."""
+    return None if record is None or record.serializer == _ELSEWHERE else record
