@@ -186,7 +186,7 @@ class SQLiteAttacker:
             sql = "UPDATE body SET fields = ? WHERE seq IN (SELECT seq FROM task WHERE id = ?)"
         else:
             sql = f"UPDATE task SET {random.choice(self.COLUMNS)} = ? WHERE id = ?"
-        self._connection.execute(sql, (anything, task_id))  # type: ignore[arg-type]
+        self._connection.execute(sql, (anything, task_id))
 
 
 def on_sqlite(file: Path, seed: int, count: int) -> None:

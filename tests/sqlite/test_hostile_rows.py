@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from pyxqueue import TaskQueue
+from pyxqueue.backends.sqlite import SQLiteBackend
 from pyxqueue.backends.sqlite.driver import best
+from pyxqueue.clock import FakeClock
 from pyxqueue.errors import SerializationError
-from pyxqueue.message import Done, Message, Settlement, TaskStatus, Unreadable
+from pyxqueue.message import Done, Message, Retry, Settlement, TaskStatus, Unreadable
+from pyxqueue.protocols import DEFAULT_LEASE, StoreOptions
 from pyxqueue.testing import drain
 
 from .conftest import Open
@@ -84,3 +87,141 @@ def test_a_bad_state_or_progress_stops_nobody(open_store: Open, file: Path, prog
         ("b", TaskStatus.PENDING, None),
         ("a", TaskStatus.PENDING, None),
     ]
+
+
+def failed_reasons(backend: SQLiteBackend) -> dict[str, str]:
+    """Of what a worker finds and cannot read: why."""
+    return {
+        one.message.id: one.message.reason for one in backend.claim("w", 10, 0) if isinstance(one.message, Unreadable)
+    }
+
+
+def test_the_bytes_of_another_task_are_not_run_once_more(open_store: Open, file: Path) -> None:
+    """The row says which task it is: a copy under another id would run beside the first one."""
+    backend = open_store(driver=best())
+    backend.enqueue([Message("a", "kit.job"), Message("copy", "kit.job")])
+    write(file, "UPDATE body SET fields = (SELECT fields FROM body LIMIT 1)")
+
+    assert failed_reasons(backend) == {"copy": "its bytes are those of another task, a"}
+
+
+@pytest.mark.parametrize("value", [b"a", b"\xff", "", "\xe9", "x" * 65])
+def test_a_row_without_an_id_is_called_by_its_number(open_store: Open, file: Path, value: object) -> None:
+    """By that it is shown, listed, requeued and deleted."""
+    backend = open_store(driver=best())
+    backend.enqueue([Message("a", "kit.job"), Message("b", "kit.job")])
+    write(file, "UPDATE task SET id = ? WHERE id = 'a'", value)
+    (row,) = [info.id for info in backend.tasks()[0] if info.id != "b"]
+
+    assert row in failed_reasons(backend)
+    backend.release("w", [])
+    assert [info and info.id for info in backend.show([row, "b"])] == [row, "b"]
+    assert backend.cancel([row]) == [True]
+    assert backend.requeue([row]) == [True]
+    assert backend.delete([row]) == [True]
+    assert [info.id for info in backend.tasks()[0]] == ["b"]
+
+
+def test_a_task_without_bytes_is_failed(open_store: Open, file: Path) -> None:
+    """A worker that passed it over would look for it without an end."""
+    backend = open_store(driver=best())
+    backend.enqueue([Message("a", "kit.job")])
+    write(file, "DELETE FROM body")
+
+    assert list(failed_reasons(backend)) == ["a"]
+
+
+def test_one_place_for_two_tasks_lends_no_task_unseen(open_store: Open, file: Path) -> None:
+    """What nobody was told of would wait for the end of its lease, as what a dead worker held."""
+    backend = open_store(driver=best())
+    backend.enqueue([Message("a", "kit.job"), Message("b", "kit.job")])
+    write(file, "UPDATE task SET sort = 1")
+
+    assert [one.message.id for one in backend.claim("w", 1, 0)] == ["a"]
+    assert [one.message.id for one in backend.claim("w", 1, 0)] == ["b"]
+
+
+@pytest.mark.parametrize("end", ["x", b"x", 2**62, 9e999])
+def test_no_lease_is_longer_than_a_lease(file: Path, end: object) -> None:
+    """Whatever its row says, what a dead worker held comes back."""
+    clock = FakeClock()
+    with closing(SQLiteBackend(file, StoreOptions(), clock=clock)) as backend:
+        backend.enqueue([Message("a", "kit.job")])
+        backend.claim("dead", 1, 0)
+        write(file, "UPDATE task SET sort = ?", end)
+        backend.claim("w", 1, 0)
+        clock.advance(backend.lease() + 1)
+
+        assert [one.message.id for one in backend.claim("w", 1, 0)] == ["a"]
+
+
+@pytest.mark.parametrize("due", ["x", b"x", 2**62, 9e999])
+def test_what_is_delayed_is_due_some_time(file: Path, due: object) -> None:
+    """By the other place where the time stands; and nothing of it ends those who ask when the next is due."""
+    clock = FakeClock()
+    with closing(SQLiteBackend(file, StoreOptions(), clock=clock)) as backend:
+        backend.enqueue([Message("a", "kit.job", delay=60_000)])
+        write(file, "UPDATE task SET sort = ?", due)
+        assert backend.promote(10) == -1
+        assert backend.claim("w", 1, 0) == []
+        clock.advance(60_000)
+
+        assert [one.message.id for one in backend.claim("w", 1, 0)] == ["a"]
+
+
+def test_attempts_are_counted_whatever_the_row_says(open_store: Open, file: Path) -> None:
+    """A message that is marked as unreadable, and is not, would be retried for ever."""
+    backend = open_store(driver=best())
+    backend.enqueue([Message("a", "kit.job")])
+    write(file, "UPDATE task SET raw = 1")
+    backend.settle([Settlement(one.receipt, Retry()) for one in backend.claim("w", 1, 0)])
+
+    assert [one.message.attempt for one in backend.claim("w", 1, 0)] == [2]
+
+
+@pytest.mark.parametrize("lease", [0, -1, "x", 2**62, 1.5])
+def test_a_lease_that_is_none_is_the_usual_one(open_store: Open, file: Path, lease: object) -> None:
+    """A lease of nothing would have each task taken from its worker at once."""
+    backend = open_store(driver=best())
+    backend.lease()
+    write(file, "UPDATE consumer_group SET lease = ?", lease)
+
+    assert backend.lease() == DEFAULT_LEASE
+
+
+@pytest.mark.parametrize(
+    "sql", ["sort = 5", "ord = 100 - ord", "sort = 5.5, ord = 5.5", "ord = 'x'", "sort = seq + 0.5"]
+)
+def test_pages_end_and_show_each_task_once(open_store: Open, file: Path, sql: str) -> None:
+    """Whatever the rows say about their order."""
+    backend = open_store(driver=best())
+    ids = [f"t{number}" for number in range(7)]
+    backend.enqueue([Message(task_id, "kit.job") for task_id in ids])
+    write(file, f"UPDATE task SET {sql}")
+
+    seen, cursor = list[str](), ""
+    for _ in ids:
+        page, cursor = backend.tasks(None, cursor, 2)
+        seen += [info.id for info in page]
+        if not cursor:
+            break
+    assert (sorted(seen), cursor) == (ids, "")
+
+
+def test_a_number_that_is_in_use_is_not_given_again(open_store: Open, file: Path) -> None:
+    """A counter that was set back would have refused each new task."""
+    backend = open_store(driver=best())
+    backend.enqueue([Message("a", "kit.job"), Message("b", "kit.job")])
+    write(file, "UPDATE counter SET ticket = 0")
+
+    assert backend.enqueue([Message("c", "kit.job")]) == [True]
+    assert [one.message.id for one in backend.claim("w", 9, 0)] == ["a", "b", "c"]
+
+
+def test_ten_million_fields_are_not_read(open_store: Open, file: Path) -> None:
+    """Their number is looked at first."""
+    backend = open_store(driver=best())
+    backend.enqueue([Message("a", "kit.job")])
+    write(file, "UPDATE body SET fields = ?", b"\xdd\x00\x98\x96\x80" + b"\xc4\x00" * 10_000_000)
+
+    assert "length" in failed_reasons(backend)["a"]

@@ -95,13 +95,7 @@ class SQLiteBackend(SQLiteInspector):
     def _outlook(self, groups: Groups, consumer: str) -> tuple[float, bool]:
         """When something happens by itself next, and whether a claim has anything to do now."""
         group, now = groups.get(self._queue.options.group), groups.now
-        events = [
-            row[0]
-            for place in (HELD, DELAYED, PAST)
-            for row in groups.db.execute(
-                "SELECT sort FROM task WHERE grp = ? AND place = ? ORDER BY sort LIMIT 1", (group.key, place)
-            )
-        ]
+        events = [first for place in (HELD, DELAYED, PAST) if (first := group.first(place)) is not None]
         ready = groups.db.execute("SELECT 1 FROM task WHERE grp = ? AND place = ? LIMIT 1", (group.key, READY))
         event = min(events, default=float("inf"))
         unheard = not 0 <= now - self._heard.get(consumer, -1) < SEEN_EVERY
@@ -111,6 +105,7 @@ class SQLiteBackend(SQLiteInspector):
         def step(group: Group) -> tuple[Sequence[Delivery], bool]:
             if not 0 <= group.now - self._heard.get(consumer, -1) < SEEN_EVERY:
                 group.seen([consumer])
+                group.mend()
                 self._heard[consumer] = group.now
             moved = (group.reclaim(MAX_ITEMS), group.promote(MAX_ITEMS))
             group.trim(self._queue.options.history)
@@ -140,10 +135,8 @@ class SQLiteBackend(SQLiteInspector):
 
     def promote(self, limit: int) -> int:
         def until_due(group: Group) -> int:
-            first = group.db.execute(
-                "SELECT sort FROM task WHERE grp = ? AND place = ? ORDER BY sort LIMIT 1", (group.key, DELAYED)
-            )
-            return max(0, first[0][0] - group.now) if first else -1
+            first = group.first(DELAYED)
+            return -1 if first is None else int(max(0, first - group.now))
 
         left = self._queue.look(until_due)
         if left == 0:

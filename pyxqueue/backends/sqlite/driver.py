@@ -16,7 +16,7 @@ from attrs import frozen
 from . import versions
 from .versions import Version
 
-Value: TypeAlias = int | str | bytes | None
+Value: TypeAlias = int | float | str | bytes | None
 Rows: TypeAlias = list[tuple[Any, ...]]
 
 PERM, BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB = 3, 5, 6, 8, 10, 11, 13, 14, 15, 26
@@ -40,7 +40,10 @@ class Connection(Protocol):
     """One connection in autocommit mode, that never waits for a lock. One thread uses it at a time."""
 
     def execute(self, sql: str, values: Sequence[Value] = ()) -> Rows:
-        """Run one statement and answer all its rows. Raises `DriverError`."""
+        """Run one statement and answer all its rows. Raises `DriverError`.
+
+        In a text whose bytes are no UTF-8, which anybody may have put there, these are replaced.
+        """
         ...
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None: ...
@@ -74,7 +77,19 @@ class _Standard:
         try:
             return self._execute(sql, values).fetchall()
         except sqlite3.Error as error:
+            if hasattr(error, "sqlite_errorcode") or not _reads(sql):
+                raise _from_standard(error) from error
+        return self._leniently(sql, values)
+
+    def _leniently(self, sql: str, values: Sequence[Value]) -> Rows:
+        """The error was not SQLite's, so that a text could not be decoded."""
+        self._raw.text_factory = lambda text: text.decode(errors="replace")
+        try:
+            return self._execute(sql, values).fetchall()
+        except sqlite3.Error as error:
             raise _from_standard(error) from error
+        finally:
+            self._raw.text_factory = str
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         try:
@@ -84,6 +99,16 @@ class _Standard:
 
     def close(self) -> None:
         self._raw.close()
+
+
+def _reads(sql: str) -> bool:
+    return sql.startswith("SELECT")
+
+
+def _decoded(row: Sequence[Any]) -> tuple[Any, ...]:
+    """Values in turn with whether each is a text, given as its bytes."""
+    pairs = zip(row[::2], row[1::2], strict=True)
+    return tuple(value.decode(errors="replace") if is_text else value for value, is_text in pairs)
 
 
 def _from_standard(error: sqlite3.Error) -> DriverError:
@@ -106,6 +131,22 @@ class _Apsw:
     def execute(self, sql: str, values: Sequence[Value] = ()) -> Rows:
         try:
             return self._raw.execute(sql, values).fetchall()  # type: ignore[no-any-return]
+        except self._error as error:
+            raise self._translated(error) from error
+        except UnicodeDecodeError:
+            return self._leniently(sql, values)
+
+    def _leniently(self, sql: str, values: Sequence[Value]) -> Rows:
+        """The library has no setting for it: its texts are asked for as bytes."""
+        try:
+            width = len(self._raw.execute(sql, values).get_description())
+            names = [f"c{number}" for number in range(width)]
+            asked = ", ".join(
+                f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END, typeof({name}) = 'text'"
+                for name in names
+            )
+            rows = self._raw.execute(f"WITH found ({', '.join(names)}) AS ({sql}) SELECT {asked} FROM found", values)  # noqa: S608 - our own words
+            return [_decoded(row) for row in rows]
         except self._error as error:
             raise self._translated(error) from error
 

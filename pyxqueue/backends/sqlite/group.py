@@ -6,7 +6,8 @@ of a batch is written with few statements, whatever its size.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import define, evolve, field
 
@@ -31,8 +32,14 @@ from ...message import (
 from .driver import Connection
 from .rows import (
     COLUMNS,
+    LARGEST,
     Row,
     fields_of,
+    fits,
+    is_id,
+    is_number,
+    nameless,
+    nameless_seqs,
     padded,
     progress_bytes,
     progress_of,
@@ -53,6 +60,8 @@ SEEN_EVERY = 1_000
 SILENT_FOR = 3_600_000
 """Ms after which a consumer that says nothing is forgotten; what it holds is still shown as its own."""
 
+_RECEIPT = re.compile(r"(-?\d{1,19})\.(\d{1,18})", re.ASCII)
+
 # The numbers of places are spelt out here: 1 ready, 2 held, 5 finished, 6 past.
 
 _INSERT = """INSERT INTO task (seq, grp, id, place, sort, ord, updated, raw, attempt, crashes, suspect, returns, due)
@@ -62,15 +71,21 @@ _WAIT = """UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, attempt = 
 _END = """UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, ended = ?, reason = ?, known_until = ?,
     record = ?, record_end = ?, record_rank = ?, attempt = ?, crashes = ?,
     suspect = ?, returns = ?, progress = NULL WHERE seq = ?"""
-_READY = """SELECT task.seq, task.id, attempt, crashes, suspect, returns, due, sort, fields
-    FROM task CROSS JOIN body ON body.seq = task.seq WHERE grp = ? AND place = 1 ORDER BY sort LIMIT ?"""
-_LEND = """UPDATE task SET place = 2, sort = ?, updated = ?, consumer = ?, rank = ?
-    WHERE grp = ? AND place = 1 AND sort <= ?"""
+_READY = """SELECT task.seq, task.id, attempt, crashes, suspect, returns, due, fields
+    FROM task LEFT JOIN body ON body.seq = task.seq WHERE grp = ? AND place = 1 ORDER BY sort, task.seq LIMIT ?"""
+_LEND = "UPDATE task SET place = 2, sort = ?, updated = ?, consumer = ?, rank = ? WHERE seq = ?"
 
-_SURPLUS = "SELECT sort FROM task WHERE grp = ? AND place = 5 ORDER BY sort LIMIT 1 OFFSET ?"
-_DROP_BODIES = "DELETE FROM body WHERE seq IN (SELECT seq FROM task WHERE grp = ? AND place = 5 AND sort <= ?)"
-_DROP = """UPDATE task SET place = 6, sort = max(known_until, record_end)
-    WHERE grp = ? AND place = 5 AND sort <= ?"""
+_HELD_BY = f"SELECT {COLUMNS} FROM task WHERE grp = ? AND place = 2 AND consumer = ? ORDER BY sort LIMIT ?"  # noqa: S608
+_ORDER = f"seq & {LARGEST // 2 - 1}"
+_MENDS = (
+    (HELD, ">", 0, "?3"),
+    (DELAYED, ">=", LARGEST, f"CASE WHEN typeof(due) = 'integer' AND due < {LARGEST} THEN due ELSE 0 END"),
+    (PAST, ">=", LARGEST, "0"),
+    *((place, wrong, end, _ORDER) for place in (READY, FAILED, FINISHED) for wrong, end in ((">=", LARGEST), ("<", 0))),
+)
+"""By place, what `sort` cannot be, and what it is then; text and bytes come after all numbers."""
+_OLDEST = "SELECT seq FROM task WHERE grp = ? AND place = 5 ORDER BY sort, seq LIMIT ?"
+_DROP = "UPDATE task SET place = 6, sort = max(known_until, record_end) WHERE seq = ?"
 _SWEEP = """DELETE FROM task WHERE seq IN
     (SELECT seq FROM task WHERE grp = ? AND place = 6 AND sort <= ? LIMIT ?)"""
 
@@ -106,20 +121,24 @@ class Group:
 
     def rows(self, ids: Sequence[str]) -> dict[str, Row]:
         """The tasks that are known by these ids."""
-        found: dict[str, Row] = {}
-        for start in range(0, len(ids), CHUNK):
-            marks, values = padded(ids[start : start + CHUNK])
-            sql = f"SELECT {COLUMNS} FROM task WHERE grp = ? AND id IN ({marks})"  # noqa: S608 - our own words
-            found.update((row[1], row_of(row)) for row in self.db.execute(sql, [self.key, *values]))
-        return found
+        return {row.id: row for row in self.find(f"SELECT {COLUMNS} FROM task WHERE grp = ?", ids)}  # noqa: S608
+
+    def find(self, sql: str, ids: Sequence[str]) -> Iterator[Row]:
+        """The rows that a statement finds of these ids; each has the id by which it was asked for."""
+        asked: tuple[tuple[str, Sequence[str | int]], ...] = ("task.id", ids), ("task.seq", nameless_seqs(ids))
+        for column, keys in asked:
+            for start in range(0, len(keys), CHUNK):
+                marks, values = padded(keys[start : start + CHUNK])
+                for row in map(row_of, self.db.execute(f"{sql} AND {column} IN ({marks})", [self.key, *values])):
+                    if column == "task.id" or row.id == nameless(row.seq):
+                        yield row
 
     def held(self, receipts: Sequence[str]) -> dict[str, Row]:
         """B4: by receipt, what is held under it. That a lease has ended does not matter here (B3)."""
         wanted = {}
         for receipt in receipts:
-            seq, _, rank = receipt.partition(".")
-            if seq.isdecimal() and rank.isdecimal():
-                wanted[int(seq), int(rank)] = receipt
+            if (numbers := _RECEIPT.fullmatch(receipt)) and fits(seq := int(numbers[1])):
+                wanted[seq, int(numbers[2])] = receipt
         seqs, found = [seq for seq, _ in wanted], dict[str, Row]()
         for start in range(0, len(seqs), CHUNK):
             marks, values = padded(seqs[start : start + CHUNK])
@@ -128,6 +147,18 @@ class Group:
                 if receipt := wanted.get((row.seq, row.rank), ""):
                     found[receipt] = row
         return found
+
+    def count(self, place: int) -> int:
+        found: int = self.db.execute("SELECT count(*) FROM task WHERE grp = ? AND place = ?", (self.key, place))[0][0]
+        return found
+
+    def first(self, place: int) -> float | None:
+        """When the first of those that wait there for a time is due; None if none ever is."""
+        rows = self.db.execute(
+            "SELECT sort FROM task WHERE grp = ? AND place = ? ORDER BY sort LIMIT 1", (self.key, place)
+        )
+        found = rows[0][0] if rows else None
+        return found if isinstance(found, int | float) and found < LARGEST else None
 
     def at(self, place: int, until: int, limit: int) -> list[Row]:
         sql = f"SELECT {COLUMNS} FROM task WHERE grp = ? AND place = ? AND sort <= ? ORDER BY sort LIMIT ?"  # noqa: S608
@@ -140,7 +171,7 @@ class Group:
             marks, values = padded(ids[start : start + CHUNK])
             sql = f"SELECT id, seq, place, known_until FROM task WHERE grp = ? AND id IN ({marks})"  # noqa: S608
             for task_id, seq, place, known_until in self.db.execute(sql, [self.key, *values]):
-                if place not in (FINISHED, PAST) or self.now < known_until:
+                if place not in (FINISHED, PAST) or self.now < (known_until if is_number(known_until) else 0):
                     known.add(task_id)
                 else:
                     self._stale[task_id] = seq, place
@@ -182,7 +213,7 @@ class Group:
         `limit` at most, as those below do."""
         rows = self.at(HELD, self.now, limit)
         for row in rows:
-            self.put_back(altered(row, crashes=row.crashes + row.suspect, suspect=1), 0)
+            self.put_back(row._replace(crashes=row.crashes + row.suspect, suspect=1), 0)
         self.flush()
         return len(rows)
 
@@ -199,11 +230,22 @@ class Group:
         if not rows:
             return []
         rank = self.tickets.next()
-        self.db.execute(_LEND, (self.now + self.lease, self.now, consumer, rank, self.key, rows[-1][7]))
+        end, now = self.now + self.lease, self.now
+        self.db.executemany(_LEND, [(end, now, consumer, rank, row[0]) for row in rows])
         return [
-            Delivery(read_message(fields, task_id, header), f"{seq}.{rank}", rank)
-            for seq, task_id, *header, _, fields in rows
+            Delivery(read_message(fields, task_id if is_id(task_id) else nameless(seq), header), f"{seq}.{rank}", rank)
+            for seq, task_id, *header, fields in rows
         ]
+
+    def mend(self) -> None:
+        """Put what no step of ours would ever reach, because of what somebody has written into `sort`, where it is
+        reached: nobody is lent a task for more than a lease, and what is due is due at some time."""
+        for place, wrong, end, sort in _MENDS:
+            sql = (
+                f"UPDATE task SET sort = {sort} WHERE seq IN "  # noqa: S608 - our own words
+                f"(SELECT seq FROM task WHERE grp = ?1 AND place = ?2 AND sort {wrong} ?3 LIMIT {CHUNK})"
+            )
+            self.db.execute(sql, (self.key, place, self.now + self.lease if place == HELD else end))
 
     def seen(self, consumers: Iterable[str]) -> None:
         """Note that these were heard of, and forget those who died without anybody releasing them."""
@@ -211,15 +253,18 @@ class Group:
             "INSERT INTO consumer VALUES (?, ?, ?) ON CONFLICT (grp, name) DO UPDATE SET seen = excluded.seen",
             [(self.key, name, self.now) for name in sorted(set(consumers))],
         )
-        self.db.execute("DELETE FROM consumer WHERE grp = ? AND seen < ?", (self.key, self.now - SILENT_FOR))
+        self.db.execute(
+            "DELETE FROM consumer WHERE grp = ? AND seen NOT BETWEEN ? AND ?",
+            (self.key, self.now - SILENT_FOR, self.now + SILENT_FOR),
+        )
 
     def release(self, consumer: str, started: Sequence[str], limit: int) -> int:
         """B11: of what a consumer that is gone still held, only what it was running is charged."""
-        rows = [row for row in self.at(HELD, 2**62, -1) if row.consumer == consumer][:limit]
+        rows = list(map(row_of, self.db.execute(_HELD_BY, (self.key, consumer, limit))))
         running = dict.fromkeys(started, 1)
         for row in rows:
             charge = running.get(f"{row.seq}.{row.rank}", 0)
-            self.put_back(altered(row, crashes=row.crashes + charge, suspect=row.suspect | charge), 0)
+            self.put_back(row._replace(crashes=row.crashes + charge, suspect=charge or row.suspect), 0)
         self.flush()
         self.db.execute("DELETE FROM consumer WHERE grp = ? AND name = ?", (self.key, consumer))
         return len(rows)
@@ -282,9 +327,9 @@ class Group:
                 buried = record or self.bare(row, TaskStatus.FAILURE, Failure("Buried", reason))
                 self.end(row, FAILED, buried, reason)
             case Retry(delay):
-                self.put_back(altered(row, attempt=row.attempt + 1, suspect=0), delay)
+                self.put_back(row._replace(attempt=row.attempt + 1, suspect=0), delay)
             case Return(delay):
-                self.put_back(altered(row, returns=row.returns + (delay > 0)), delay)
+                self.put_back(row._replace(returns=row.returns + (delay > 0)), delay)
 
     def bare(self, row: Row, status: TaskStatus, error: Failure | None = None) -> Record:
         """The record of a settlement without one: what its holder has put before, else a minimal one."""
@@ -314,10 +359,12 @@ class Group:
         """B13: keep the `limit` newest of the history; answers how many went, `most` at most."""
         surplus = min(most, max(0, self.finished - limit))
         if surplus:
-            last = self.db.execute(_SURPLUS, (self.key, surplus - 1))[0][0]
-            self.db.execute(_DROP_BODIES, (self.key, last))
-            self.db.execute(_DROP, (self.key, last))
+            oldest = self.db.execute(_OLDEST, (self.key, surplus))
+            self.db.executemany("DELETE FROM body WHERE seq = ?", oldest)
+            self.db.executemany(_DROP, oldest)
             self.finished -= surplus
+            if len(oldest) < surplus:  # somebody has written another number
+                self.finished = self.count(FINISHED)
         self.sweep()
         return surplus
 
@@ -334,11 +381,6 @@ class Group:
         seqs = [(seq,) for seq, _ in tasks]
         self.db.executemany("DELETE FROM task WHERE seq = ?", seqs)
         self.db.executemany("DELETE FROM body WHERE seq = ?", seqs)
-
-
-def altered(row: Row, **header: int) -> Row:
-    """With another header; what cannot be read has none, and keeps its bytes (B12)."""
-    return row if row.raw else row._replace(**header)  # type: ignore[arg-type]
 
 
 def minimal(row: Row, status: TaskStatus, error: Failure | None = None) -> Record:

@@ -5,25 +5,27 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
 from ...batching import adoption_size
 from ...errors import ConfigurationError
 from ...message import ConsumerInfo, Depth, TaskInfo, TaskStatus, check_adoptable
-from ...printable import quoted
 from . import tending
-from .group import CHUNK, Group
+from .group import Group
 from .location import is_there
 from .polling import Looked, traces, wait
-from .queue import Queue
-from .rows import COLUMNS, Row, info_of, padded, row_of
+from .queue import Queue, is_name
+from .rows import COLUMNS, LARGEST, Row, fits, info_of, is_number, is_text, row_of
 from .schema import DELAYED, FAILED, FINISHED, HELD, READY
 from .steps import in_steps, until_done
 
 T = TypeVar("T")
 
-_SHOWN = f"SELECT {COLUMNS}, fields FROM task LEFT JOIN body ON body.seq = task.seq WHERE grp = ?"  # noqa: S608
+Order = tuple[float, int]
+_ASKED = f"{COLUMNS}, fields FROM task LEFT JOIN body ON body.seq = task.seq WHERE grp = ?"
+_SHOWN = f"SELECT {_ASKED}"
 _PLACES: Mapping[TaskStatus | None, Sequence[int]] = {
     None: (READY, HELD, DELAYED, FAILED, FINISHED),
     TaskStatus.PENDING: (READY, DELAYED),
@@ -33,7 +35,12 @@ _PLACES: Mapping[TaskStatus | None, Sequence[int]] = {
     TaskStatus.SUCCESS: (FINISHED, FAILED),
     TaskStatus.CANCELLED: (FINISHED, FAILED),
 }
-_FIRST = 10**18
+_HELD = f"SELECT {COLUMNS} FROM task WHERE grp = ? AND place = 2 ORDER BY sort"  # noqa: S608 - our own words
+_ORD = (
+    f"CASE WHEN typeof(ord) = 'integer' AND ord BETWEEN 0 AND {LARGEST - 1} "
+    f"THEN ord ELSE task.seq & {LARGEST // 2 - 1} END"
+)
+_CURSOR = re.compile(r"(\d{1,18}|\d[\de.+-]{0,30})_(-?\d{1,19})", re.ASCII)
 
 
 class SQLiteInspector:
@@ -62,24 +69,27 @@ class SQLiteInspector:
     def tasks(
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
     ) -> tuple[Sequence[TaskInfo], str]:
-        # The cursor is the order of the last task shown, so that what comes and goes between two pages moves nothing.
-        if not re.fullmatch(r"\d{0,18}", cursor, re.ASCII):
-            raise ConfigurationError(f"{quoted(cursor)} is not a cursor that `tasks` has answered")
-        before = int(cursor) if cursor else _FIRST
+        # The cursor is the place in the order, and the row, of the last task shown, so that what comes and goes between
+        # two pages moves nothing.
+        before: Order = (LARGEST, 0)
+        if cursor:
+            before = _parsed(cursor)
 
         def look(group: Group) -> tuple[list[TaskInfo], str]:
             rows = [row for place in _PLACES[state] for row in _page(group, place, state, before, count + 1)]
-            rows.sort(key=lambda row: row.ord, reverse=True)
+            rows.sort(key=lambda row: row[0], reverse=True)
             page = rows[:count]
-            return [info_of(row, group.now) for row in page], str(page[-1].ord) if len(rows) > len(page) > 0 else ""
+            infos = [info_of(row, group.now) for _, row in page]
+            return infos, "{}_{}".format(*page[-1][0]) if len(rows) > len(page) > 0 else ""
 
         return self._queue.look(look)
 
     def consumers(self) -> Sequence[ConsumerInfo]:
         def look(group: Group) -> list[ConsumerInfo]:
-            seen: dict[str, int] = dict(group.db.execute("SELECT name, seen FROM consumer WHERE grp = ?", (group.key,)))
+            rows = group.db.execute("SELECT name, seen FROM consumer WHERE grp = ?", (group.key,))
+            seen: dict[str, int] = {name: at for name, at in rows if is_text(name) and is_number(at)}
             held: dict[str, list[str]] = {}
-            for row in group.at(HELD, 2**62, -1):
+            for row in map(row_of, group.db.execute(_HELD, (group.key,))):
                 held.setdefault(row.consumer, []).append(row.id)
                 seen[row.consumer] = max(row.updated, seen.get(row.consumer, 0))
             return [ConsumerInfo(name, group.now - at, tuple(held.get(name, ()))) for name, at in seen.items()]
@@ -100,7 +110,7 @@ class SQLiteInspector:
                 delayed=count.get(DELAYED, 0),
                 failed=count.get(FAILED, 0),
                 finished=count.get(FINISHED, 0),
-                oldest=group.now - first[0][0] if first else 0,
+                oldest=group.now - first[0][0] if first and is_number(first[0][0]) else 0,
             )
 
         return self._queue.look(look)
@@ -148,7 +158,7 @@ class SQLiteInspector:
         if not is_there(self._store.location.path):
             return [], True
         sql = "SELECT DISTINCT queue FROM consumer_group WHERE registered = 1 ORDER BY queue LIMIT ?"
-        found: list[str] = self._store.read(lambda db: [row[0] for row in db.execute(sql, (limit + 1,))])
+        found = self._store.read(lambda db: [row[0] for row in db.execute(sql, (limit + 1,)) if is_name(row[0])])
         return found[:limit], len(found) <= limit
 
     def about(self) -> Mapping[str, str]:
@@ -170,6 +180,14 @@ class SQLiteInspector:
         }
 
 
+def _parsed(cursor: str) -> Order:
+    """Raises `ConfigurationError` for one that no page has answered."""
+    with suppress(ValueError):
+        if (found := _CURSOR.fullmatch(cursor)) and fits(seq := int(found[2])):
+            return (int(found[1]) if found[1].isdecimal() else float(found[1])), seq
+    raise ConfigurationError(f"{cursor[:100]!r} is not a cursor that `tasks` has answered")
+
+
 def _size(path: str) -> int:
     try:
         return os.path.getsize(path)  # noqa: PTH202 - as everywhere here, a str
@@ -178,20 +196,15 @@ def _size(path: str) -> int:
 
 
 def _show(group: Group, ids: Sequence[str]) -> list[TaskInfo | None]:
-    found: dict[str, TaskInfo] = {}
-    for start in range(0, len(ids), CHUNK):
-        marks, values = padded(ids[start : start + CHUNK])
-        for row in map(row_of, group.db.execute(f"{_SHOWN} AND id IN ({marks})", [group.key, *values])):
-            info = info_of(row, group.now)
-            if info.message is not None or info.record is not None:
-                found[row.id] = info
+    infos = [info_of(row, group.now) for row in group.find(_SHOWN, ids)]
+    found = {info.id: info for info in infos if info.message is not None or info.record is not None}
     return [found.get(task_id) for task_id in ids]
 
 
-def _page(group: Group, place: int, state: TaskStatus | None, before: int, count: int) -> list[Row]:
-    """The newest tasks of a place, and of a state, whose order is below `before`."""
+def _page(group: Group, place: int, state: TaskStatus | None, before: Order, count: int) -> list[tuple[Order, Row]]:
+    """The newest tasks of a place, and of a state, whose order is below `before`, each with its order."""
     # Where `sort` is the order, the index has it; what is held or delayed has to be sorted.
-    order = "ord" if place in (HELD, DELAYED) else "sort"
+    order = _ORD if place in (HELD, DELAYED) else "sort"
     wanted = {
         TaskStatus.PENDING: "AND (attempt = 1 OR raw)",
         TaskStatus.RETRY: "AND attempt > 1 AND NOT raw",
@@ -199,5 +212,9 @@ def _page(group: Group, place: int, state: TaskStatus | None, before: int, count
         TaskStatus.SUCCESS: "AND ended = 5",
         TaskStatus.CANCELLED: "AND ended = 6",
     }.get(state, "") if state is not None else ""  # fmt: skip
-    sql = f"{_SHOWN} AND place = ? AND {order} < ? {wanted} ORDER BY {order} DESC LIMIT ?"
-    return [row_of(row) for row in group.db.execute(sql, (group.key, place, before, count))]
+    sql = (
+        f"SELECT {order}, {_ASKED} AND place = ? AND {order} BETWEEN 0 AND ? "
+        f"AND ({order} < ? OR task.seq < ?) {wanted} ORDER BY {order} DESC, task.seq DESC LIMIT ?"
+    )
+    rows = group.db.execute(sql, (group.key, place, before[0], *before, count))
+    return [((row[0], row[1]), row_of(row[1:])) for row in rows]

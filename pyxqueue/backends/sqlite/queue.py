@@ -12,15 +12,27 @@ from ...printable import quoted
 from ...protocols import DEFAULT_LEASE, StoreOptions
 from .driver import Connection
 from .group import Group, Tickets
+from .rows import LARGEST, is_number
+from .schema import FINISHED
 from .store import Store
 
 T = TypeVar("T")
-_GROUPS = """SELECT name, key, lease, registered, finished, (SELECT ticket FROM counter) FROM consumer_group
-    WHERE queue = ?"""
+_COUNTERS = f"(SELECT ticket FROM counter), (SELECT max(seq) FROM task WHERE seq < {LARGEST // 2})"  # noqa: S608
+"""The last ticket, and the largest number of a row, which is not larger unless somebody has written another one."""
+_GROUPS = f"SELECT name, key, lease, registered, finished, {_COUNTERS} FROM consumer_group WHERE queue = ?"  # noqa: S608
+_LAST = f"""SELECT coalesce(max(max(min(seq, {LARGEST // 2}), min(ord, {LARGEST // 2}), min(rank, {LARGEST // 2}))), 0)
+    FROM task WHERE typeof(ord) = 'integer' AND typeof(rank) = 'integer'"""  # noqa: S608 - our own words
+_LONGEST_LEASE = 10**15
+_LONGEST_NAME = 4_096
 _REMOVED = "\0removed "
 """What the names of groups begin with that were removed, and of which tasks may be left."""
 NOBODY = -1
 """The key of a group that is not there: no row has it."""
+
+
+def is_name(name: object) -> bool:
+    """Whether a queue or a group can be called so: another one could be asked for by nobody."""
+    return type(name) is str and 0 < len(name) <= _LONGEST_NAME and "\ufffd" not in name
 
 
 class Groups:
@@ -30,25 +42,40 @@ class Groups:
         self.db = db
         self.now, self._started_ms = clock(), started_ms(clock)
         self._queue = queue
-        rows = db.execute(_GROUPS, (queue,))
-        self.tickets = Tickets(rows[0][5] if rows else db.execute("SELECT ticket FROM counter")[0][0])
-        self._first = self.tickets.last
+        found = db.execute(_GROUPS, (queue,))
+        rows = [row for row in found if is_name(row[0])]
+        self._first, largest = found[0][5:] if found else db.execute(f"SELECT {_COUNTERS}")[0]
+        self.tickets = Tickets(self._first)
+        if not is_number(self._first) or self._first < (largest or 0):
+            self.tickets.last = max(largest or 0, db.execute(_LAST)[0][0])
         self._finished = {row[1]: row[4] for row in rows}
-        self.all = {row[0]: Group(db, self.tickets, row[1], row[2], row[4], self.now, self._started_ms) for row in rows}
+        self.all = {row[0]: self._group(row[1], row[2], row[4]) for row in rows}
         self.registered = {row[0] for row in rows if row[3]}
+
+    def _group(self, key: int, lease: int = DEFAULT_LEASE, finished: int = 0) -> Group:
+        """The group of a row, which anybody may have written."""
+        lease = lease if is_number(lease, _LONGEST_LEASE) and lease else DEFAULT_LEASE
+        group = Group(self.db, self.tickets, key, lease, finished, self.now, self._started_ms)
+        if not is_number(finished):
+            group.finished = group.count(FINISHED)
+        return group
 
     def get(self, name: str) -> Group:
         """The group; one that is not there looks like an empty one, and must not be written to."""
-        return self.all.get(name) or Group(self.db, self.tickets, NOBODY, DEFAULT_LEASE, 0, self.now, self._started_ms)
+        return self.all.get(name) or self._group(NOBODY)
 
     def make(self, name: str, *, registered: bool) -> Group:
         """The group, made if need be; not yet one that messages are copied into unless it is `registered`."""
         if name not in self.all:
+            last = self.db.execute("SELECT coalesce(max(key), 0) FROM consumer_group WHERE key < ?", (LARGEST // 2,))[
+                0
+            ][0]
+            self.tickets.last = max(self.tickets.last, last)
             key = self.tickets.next()
             self.db.execute(
                 "INSERT INTO consumer_group VALUES (?, ?, ?, ?, 0, 0)", (key, self._queue, name, DEFAULT_LEASE)
             )
-            self.all[name] = Group(self.db, self.tickets, key, DEFAULT_LEASE, 0, self.now, self._started_ms)
+            self.all[name] = self._group(key)
             self._finished[key] = 0
         group = self.all[name]
         if registered and name not in self.registered:
@@ -103,6 +130,8 @@ class Groups:
         """Write the counters, at the end of the transaction."""
         if self.tickets.last != self._first:
             self.db.execute("UPDATE counter SET ticket = ?", (self.tickets.last,))
+            if self._first is None:
+                self.db.execute("INSERT INTO counter VALUES (?)", (self.tickets.last,))
         for group in self.all.values():
             if group.finished != self._finished[group.key]:
                 self.db.execute("UPDATE consumer_group SET finished = ? WHERE key = ?", (group.finished, group.key))

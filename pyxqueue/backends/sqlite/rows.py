@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+import re
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 from attrs import evolve
@@ -19,12 +20,13 @@ from ...wire import (
     record_from_fields,
     record_to_fields,
 )
-from .schema import HELD
+from .schema import FAILED, HELD
 
 T = TypeVar("T")
 
 _pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(list[bytes]).decode
+_MAX_FIELDS = 20_000
+_unpack = msgspec.msgpack.Decoder(Annotated[list[bytes], msgspec.Meta(max_length=_MAX_FIELDS)]).decode
 _NOTHING = _pack([])
 
 
@@ -69,18 +71,85 @@ _ENDED = {int(status): status for status in TaskStatus if status.finished}
 
 
 def row_of(values: Sequence[Any]) -> Row:
-    """A row, from all its columns or all but the last. SQLite keeps any kind of value in any column: a number that is
-    none counts as a new task's, a text that is none as empty."""
+    """A row, from all its columns or all but the last.
+
+    Anybody may have written it, and SQLite keeps any kind of value in any column: a number that is none, or is none of
+    ours, counts as a new task's, a text that is none as empty, and an id that is none is made of the row's number.
+    """
     row = Row._make(values if len(values) == len(Row._fields) else [*values, None])
-    numbers = (row.attempt, row.crashes, row.suspect, row.returns, row.due, row.ended, row.record_end)
-    if all(type(number) is int for number in numbers) and type(row.consumer) is type(row.reason) is str:
+    task_id, consumer, reason, rank = row.id, row.consumer, row.reason, row.record_rank
+    numbers = (*row[4:12], row.place, row.rank, row.cancelled, row.ended, row.known_until, row.record_end)
+    if (
+        set(map(type, numbers)) == _INT
+        and min(numbers) >= 0
+        and max(numbers) < LARGEST
+        and type(task_id) is type(consumer) is type(reason) is str
+        and task_id.isascii()
+        and 0 < len(task_id) <= 64
+        and len(consumer) + len(reason) <= LONGEST
+        and (rank == 0 or _is_rank(rank))
+    ):
         return row
-    wrong = {name for name in _NUMBERS if type(getattr(row, name)) is not int}
-    wrong |= {name for name in ("consumer", "reason") if type(getattr(row, name)) is not str}
-    return row._replace(**{name: _NUMBERS.get(name, "") for name in wrong})  # type: ignore[arg-type]
+    return _mended(row)
 
 
-_NUMBERS = {"attempt": 1, "crashes": 0, "suspect": 0, "returns": 0, "due": 0, "ended": 0, "record_end": 0}
+def _mended(row: Row) -> Row:
+    wrong: dict[str, Any] = {name: new for name, new in _NEW.items() if not is_number(getattr(row, name))}
+    for name in ("consumer", "reason"):
+        text = getattr(row, name)
+        wrong |= {} if is_text(text) else {name: ""}
+    if not is_id(row.id):
+        wrong["id"] = nameless(row.seq)
+    if not _is_rank(row.record_rank):
+        wrong["record_rank"] = 0
+    return row._replace(**wrong)
+
+
+LARGEST = 10**18
+"""Larger than any number of ours: times, counts and tickets."""
+LONGEST = 1 << 18
+"""Characters of a reason or a consumer's name; nothing of ours is longer."""
+_NEW = {
+    "place": FAILED, "ord": 0, "updated": 0, "raw": 0, "attempt": 1, "crashes": 0, "suspect": 0, "returns": 0,
+    "due": 0, "rank": 0, "cancelled": 0, "ended": 0, "known_until": 0, "record_end": 0,
+}  # fmt: skip
+_COUNTS_END = 1 << 31
+_INT = {int}
+_NAMELESS = re.compile(r"row\.(-?\d{1,19})", re.ASCII)
+
+
+def is_number(value: object, end: int = LARGEST) -> bool:
+    return type(value) is int and 0 <= value < end
+
+
+def is_text(value: object) -> bool:
+    return type(value) is str and len(value) <= LONGEST
+
+
+def is_id(value: object) -> bool:
+    """Whether a column holds what could be an id; one of a valid length in ASCII is taken as it is."""
+    return type(value) is str and 0 < len(value) <= 64 and value.isascii()
+
+
+def nameless(seq: int) -> str:
+    """How a row is called that has no id."""
+    return f"row.{seq}"
+
+
+def nameless_seqs(ids: Iterable[str]) -> list[int]:
+    """The rows that are called so, if they have no ids."""
+    return [seq for one in ids if (match := _NAMELESS.fullmatch(one)) and fits(seq := int(match[1]))]
+
+
+def fits(seq: int) -> bool:
+    """Whether it is one of SQLite's numbers."""
+    return -(1 << 63) <= seq < 1 << 63
+
+
+def _is_rank(stored: object) -> bool:
+    return is_number(stored, 1 << 63) or (type(stored) is bytes and len(stored) <= 16)
+
+
 COLUMNS = ", ".join(f"task.{name}" for name in Row._fields[:-1])
 
 
@@ -100,7 +169,10 @@ def message_of(row: Row) -> Message | Unreadable:
 
 
 def read_message(fields: bytes, task_id: str, header: Sequence[int]) -> Message | Unreadable:
-    """As `message_of`; `header` is attempt, crashes, suspect, returns and due."""
+    """As `message_of`; `header` is attempt, crashes, suspect, returns and due.
+
+    The row says which task it is. Bytes that were copied from another one are not that one once more (B1).
+    """
     try:
         named = _named(fields)
     except ValueError as error:
@@ -108,8 +180,10 @@ def read_message(fields: bytes, task_id: str, header: Sequence[int]) -> Message 
     message = message_from_fields(named, task_id)
     if isinstance(message, Unreadable):
         return message
+    if message.id != task_id:
+        return Unreadable(task_id, named, f"its bytes are those of another task, {message.id}")
     attempt, crashes, suspect, returns, due = header
-    if any(type(number) is not int or number < 0 for number in header):
+    if not all(is_number(number, _COUNTS_END) for number in header[:4]) or not is_number(due):
         return Unreadable(task_id, named, f"its header cannot be read: {quoted([*header], 200)}")
     stored = (message.attempt, message.crashes, message.suspect, message.returns, message.due)
     if stored == (attempt, crashes, suspect, returns, due):

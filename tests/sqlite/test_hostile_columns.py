@@ -1,0 +1,212 @@
+"""Every column of every table with every kind of value: what a row holds is judged row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pyxqueue import TaskQueue
+from pyxqueue.backends.sqlite import backend as module
+from pyxqueue.backends.sqlite.driver import Driver, DriverError, apsw, standard
+from pyxqueue.cli import main
+from pyxqueue.errors import PyxqueueError
+from pyxqueue.message import Bury, Done, Extension, Message, Progress, Record, Settlement, TaskStatus, Verdict
+from pyxqueue.protocols import Backend
+from pyxqueue.testing import drain
+
+JUNK = {
+    "text": "'abc'", "bytes": "x'ff00'", "no UTF-8": "CAST(x'ff41' AS TEXT)", "negative": "-5",
+    "largest": "9223372036854775807", "smallest": "-9223372036854775808",
+    "fraction": "1.5", "infinite": "9e999", "control": "char(27) || ']52;c;x' || char(10) || char(8238)",
+    "long": "hex(zeroblob(300000))", "null": "NULL",
+}  # fmt: skip
+TASK = (
+    "seq", "grp", "id", "place", "sort", "ord", "updated", "raw", "attempt", "crashes", "suspect", "returns", "due",
+    "consumer", "rank", "cancelled", "progress", "ended", "reason", "known_until", "record", "record_end",
+    "record_rank",
+)  # fmt: skip
+OTHERS = {
+    "counter": ("ticket",),
+    "consumer_group": ("key", "queue", "name", "lease", "registered", "finished"),
+    "consumer": ("grp", "name", "seen"),
+    "body": ("seq", "fields"),
+}
+_ENDS: dict[str, Verdict] = {"failed": Bury("no"), "finished": Done()}
+PLACES = ("ready", "held", "overdue", "delayed", "failed", "finished")
+
+
+@pytest.fixture(params=["sqlite3", "apsw"])
+def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Driver:
+    """The SQLite that queues use, also those of the command line."""
+    found = standard() if request.param == "sqlite3" else apsw()
+    assert found is not None
+    monkeypatch.setattr(module, "best", lambda: found)
+    return found
+
+
+@pytest.fixture
+def queue(file: Path, driver: Driver) -> Iterator[TaskQueue]:
+    """A queue with three tasks."""
+    with closing(TaskQueue(f"sqlite:///{file}", stream_key="q", max_payload=10_000)) as queue:
+        queue.task(name="good")(lambda: "good")
+        queue.task(name="job", retries=1, backoff=0)(fail)
+        yield queue
+
+
+def store(queue: TaskQueue) -> Backend:
+    return queue.stores.backend
+
+
+def fill(queue: TaskQueue, driver: Driver, file: Path, names: Sequence[str]) -> list[str]:
+    """A task in each place, for each name; answers their ids."""
+    backend, ids = store(queue), []
+    for place in ("failed", "finished", "overdue", "held", "ready", "delayed"):
+        new = [f"{place}.{name}" for name in names]
+        ids += new
+        backend.enqueue([Message(task_id, "job", delay=60_000 * (place == "delayed")) for task_id in new])
+        if place not in {"ready", "delayed"}:
+            deliveries = backend.claim("w", len(new), 0)
+            verdict = _ENDS.get(place)
+            backend.settle([Settlement(one.receipt, verdict) for one in deliveries if verdict is not None])
+    write(driver, file, "UPDATE task SET sort = 5 WHERE id LIKE 'overdue.%'")
+    return ids
+
+
+def fail() -> None:
+    raise ValueError("\x1b[31m")
+
+
+def write(driver: Driver, file: Path, *statements: str) -> None:
+    """As another program. What the schema does not allow is left out."""
+    with closing(driver.connect(f"{file.as_uri()}?mode=rw")) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for sql in statements:
+            with suppress(DriverError):
+                connection.execute(sql)
+        connection.execute("COMMIT")
+
+
+def allowed(action: Callable[[], object]) -> None:
+    """It answers, or raises an error of ours."""
+    with suppress(PyxqueueError):
+        action()
+
+
+def work(queue: TaskQueue) -> None:
+    """What programs and workers do: answers, or errors of ours, and a good task runs."""
+    backend = store(queue)
+    handle = queue.core.registry.get("good")()  # type: ignore[misc]
+    for action in (
+        lambda: backend.put([Record("ready", TaskStatus.SUCCESS, b"1", rank=1)]),
+        lambda: backend.extend([Extension("1.2", Progress(1))]),
+        lambda: backend.settle([Settlement("1.2", Done())]),
+        lambda: backend.promote(10) / 1000,
+        lambda: backend.lease() / 3000,
+    ):
+        allowed(action)
+    drain(queue)
+    assert handle.get(timeout=0) == "good"
+
+
+def look(queue: TaskQueue, ids: list[str]) -> None:
+    """Answers, or errors of ours; pages end."""
+    backend = store(queue)
+    for action in (
+        backend.depth, backend.consumers, backend.groups, lambda: backend.show(ids), lambda: backend.get(ids),
+        lambda: backend.wait(ids, 0), queue.get_tasks, queue.get_workers, lambda: backend.watch(ids[0], None, 0),
+        *(lambda state=state: pages(backend, state) for state in (None, *TaskStatus)),
+        *(lambda task_id=task_id: queue.get_task(task_id) for task_id in ids[::7]),
+        *(lambda task_id=task_id: queue.result(task_id).get(timeout=0) for task_id in ids[::7]),
+    ):  # fmt: skip
+        allowed(action)
+
+
+def pages(backend: Backend, state: TaskStatus | None) -> list[str]:
+    """The ids of all pages."""
+    ids: list[str] = []
+    cursor, turns = "", 0
+    while turns == 0 or cursor:
+        page, cursor = backend.tasks(state, cursor, 20)
+        ids += [info.id for info in page]
+        turns += 1
+        assert turns < 500, "the pages have no end"
+    assert len(ids) == len(set(ids))
+    return ids
+
+
+def tend(queue: TaskQueue, ids: list[str]) -> None:
+    backend = store(queue)
+    for action in (
+        lambda: backend.release("w", []), lambda: backend.cancel(ids), lambda: backend.requeue(ids),
+        lambda: backend.forget(ids), lambda: backend.delete(ids[:2]), lambda: backend.trim(1),
+    ):  # fmt: skip
+        allowed(action)
+
+
+@pytest.mark.parametrize("column", TASK)
+def test_no_value_in_a_row_stops_anybody(queue: TaskQueue, driver: Driver, file: Path, column: str) -> None:
+    """Of a task in each place: good tasks run before and after, nothing but errors of ours leaves the library."""
+    ids = fill(queue, driver, file, [str(number) for number in range(len(JUNK))])
+    for number, value in enumerate(JUNK.values()):
+        for place in PLACES:
+            write(driver, file, f"UPDATE task SET {column} = {value} WHERE id = '{place}.{number}'")
+
+    work(queue)
+    look(queue, ids)
+    tend(queue, ids)
+    work(queue)
+
+
+COLUMNS = [(table, column) for table, columns in OTHERS.items() for column in columns]
+
+
+@pytest.mark.parametrize(("table", "column"), COLUMNS, ids=[".".join(one) for one in COLUMNS])
+def test_no_value_beside_the_rows_stops_anybody(
+    queue: TaskQueue, driver: Driver, file: Path, table: str, column: str
+) -> None:
+    """The counter, the groups, the consumers, the bytes: the same."""
+    for value in JUNK.values():
+        ids = fill(queue, driver, file, ["x"])
+        write(driver, file, f"UPDATE {table} SET {column} = {value}")
+        work(queue)
+        look(queue, ids)
+        tend(queue, ids)
+
+
+@pytest.mark.parametrize("sql", ["DELETE FROM counter", "DELETE FROM body", "DELETE FROM consumer_group"])
+def test_what_is_missing_stops_nobody(queue: TaskQueue, driver: Driver, file: Path, sql: str) -> None:
+    """A counter that is gone is found again; a task without bytes cannot be read, and is among the failed."""
+    ids = fill(queue, driver, file, ["x"])
+    write(driver, file, sql)
+
+    work(queue)
+    look(queue, ids)
+    tend(queue, ids)
+    work(queue)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["info"], ["info", "--json"], ["tasks"], ["tasks", "--json"], ["failed", "list"], ["failed", "list", "--json"],
+     ["groups", "list"], ["failed", "retry", "--all"], ["purge", "--all", "--yes"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_no_value_ends_a_command(queue: TaskQueue, driver: Driver, file: Path, words: list[str]) -> None:
+    """It says what there is, in text that moves no cursor, and ends with 0."""
+    names = [str(number) for number in range(len(TASK) * len(JUNK))]
+    fill(queue, driver, file, names)
+    statements = [
+        f"UPDATE task SET {column} = {value} WHERE id LIKE '%.{number * len(TASK) + at}'"
+        for number, value in enumerate(JUNK.values())
+        for at, column in enumerate(TASK)
+    ]
+    write(driver, file, *statements)
+
+    result = CliRunner().invoke(main, ["--url", f"sqlite:///{file}", "--queue", "q", *words])
+
+    assert result.exit_code == 0, result.output
+    assert result.output.replace("\n", "").isprintable()
