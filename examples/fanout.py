@@ -32,7 +32,7 @@ if __name__ == "__main__":
             counters.shutdown()
         case ["test"]:
             # A group gets what is enqueued once its first worker has registered it.
-            while len(groups := mailers.stores.backend.groups()) < 2:
+            while len(groups := mailers.admin.groups()) < 2:
                 time.sleep(0.1)
             print(f"groups: {sorted(groups)}")
             handle = send_mail("ada@example.org")

@@ -40,8 +40,11 @@ QUEUE_HABITS: Mapping[str, str] = {
     **_each("worker Worker work start_worker consume", "workers: queue.run(), queue.start(), or `pyxqueue worker`"),
     **_each("stop", "queue.shutdown() stops what queue.start() started"),
     **_each("AsyncResult fetch_job get_result get_job", "a handle by its id: queue.result(task_id)"),
-    **_each("purge empty flush", "queue.clear_tasks(), or `pyxqueue purge`"),
-    **_each("length size count", "queue.task_total()"),
+    **_each("purge empty flush", "queue.admin.purge(waiting=True), or `pyxqueue purge`"),
+    **_each("length size count depth", "queue.admin.info().depth"),
+    **_each("cancel cancel_task revoke", "queue.admin.cancel(id), or `pyxqueue cancel`"),
+    **_each("retry requeue", "queue.admin.retry(id), or `pyxqueue retry`"),
+    **_each("info workers groups failed tasks delete remove_group queues", "queue.admin has it"),
 }
 RESULT_HABITS: Mapping[str, str] = {
     **_each("id job_id", "handle.task_id"),

@@ -8,16 +8,23 @@ id it does not take twice.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from attrs import frozen
 
-from .errors import TaskStateError
+from .errors import ConfigurationError, TaskStateError
 from .ids import new_id
 from .message import ADOPTABLE, Message, Record, TaskInfo, TaskStatus, Unreadable
-from .protocols import Backend
+from .protocols import Backend, StoreOptions, in_one_process
+from .stores import absolute, find_store
+from .urls import shown
 
 _BATCH = 100
 _PROBE_TTL = 60_000
+
+
+NO_LIMIT = 2**31
+"""Of the history: it is the application's to know, and a smaller one would cut the history down."""
 
 
 @frozen
@@ -29,6 +36,46 @@ class Moved:
     left: int
     """Tasks that are still in the source: a worker has taken them, they came meanwhile, or the target has others of
     their ids."""
+
+
+@frozen
+class MovedGroup:
+    """What a move did with one group."""
+
+    group: str
+    moved: Moved
+
+
+def move(source: str, target: str, queue: str = "tasks") -> list[MovedGroup]:
+    """Move what waits, is delayed or failed from the store at one URL to that at another, in every group of a queue.
+
+    Nothing is returned where the source has no such queue. Stop the workers of the source and its producers first.
+    """
+    with _opened(source, StoreOptions(queue)) as any_group:
+        groups = any_group.groups()
+    return [MovedGroup(group, _move(source, target, queue, group)) for group in groups]
+
+
+def _move(source: str, target: str, queue: str, group: str) -> Moved:
+    with _opened(source, StoreOptions(queue, group, history=NO_LIMIT)) as old:
+        # The group keeps its lease, unless it is there already and has one.
+        with _opened(target, StoreOptions(queue, group)) as other:
+            lease = None if group in other.groups() else old.lease()
+        with _opened(target, StoreOptions(queue, group, lease, history=NO_LIMIT)) as new:
+            return move_group(old, new)
+
+
+@contextmanager
+def _opened(url: str, options: StoreOptions) -> Iterator[Backend]:
+    backend = find_store(url, options).open()
+    try:
+        if in_one_process(backend):
+            raise ConfigurationError(
+                f"{shown(absolute(url))} exists only inside one process: tasks cannot be moved from or to it"
+            )
+        yield backend
+    finally:
+        backend.close()
 
 
 def move_group(source: Backend, target: Backend) -> Moved:

@@ -6,10 +6,11 @@ import os
 import threading
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from .core import QueueCore
 from .eager import EagerSession
+from .errors import ConfigurationError
 from .protocols import Backend, ResultStore
 from .stores import OpenStore, StoreSource, find_store, joined
 
@@ -57,6 +58,14 @@ class QueueStore:
     def open(self) -> Backend:
         """Another backend, for the caller alone."""
         return self.source().open() if self.broker is None else joined(self.broker, self.results)
+
+    def open_other(self, stream_key: str, group: str) -> Backend:
+        """Another queue or group of the same store. Raises `ConfigurationError` where only the application can."""
+        if self.broker is not None or self.eager is not None:
+            raise ConfigurationError("only the application can open other queues and groups of a store that it made")
+        return evolve(
+            self.source(), options=evolve(self.core.options, stream_key=stream_key, group=group, lease=None)
+        ).open()
 
     def close(self) -> None:
         """Close the connections of this process."""

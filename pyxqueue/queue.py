@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 
 from typing_extensions import ParamSpec
 
-from .administration import Administration, id_text
+from .admin import Admin, id_text
 from .clock import Seconds
 from .codec import MAX_PAYLOAD, Codec
-from .context import current_task
+from .compat import ReleaseNames
 from .core import QueueCore
 from .decorator import ErrorTypes, TaskDecorator
 from .eager import EagerSession
@@ -43,7 +43,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class TaskQueue(Unique, Administration):
+class TaskQueue(Unique, ReleaseNames):
     """A queue of tasks on one store. Making one connects to nothing.
 
     Parameters, all optional:
@@ -108,6 +108,7 @@ class TaskQueue(Unique, Administration):
         self.core = QueueCore(options, codec, Registry(), observer)
         self._store = QueueStore(self.core, store, broker, results, session)
         self._workers = LocalWorkers(self, self._store, worker_prefix, timeout)
+        self._admin = Admin(self._store)
         self._producer = Producer(codec, self._store.here, self._workers.check_servable, self)
 
     def __repr__(self) -> str:
@@ -145,6 +146,11 @@ class TaskQueue(Unique, Administration):
     def eager(self) -> EagerSession | None:
         """The eager session of this queue, to move its clock; None if it is not eager."""
         return self._store.eager
+
+    @property
+    def admin(self) -> Admin:
+        """Looking at the tasks and the workers, and acting on them."""
+        return self._admin
 
     # Tasks
 
@@ -185,14 +191,6 @@ class TaskQueue(Unique, Administration):
     def result(self, task_id: str | bytes) -> AsyncResult[Any]:
         """The handle of a task by its id. Raises nothing: whether there is such a task shows when it is used."""
         return self._producer.handle(id_text(task_id))
-
-    def update_task_progress(self, progress: float | str) -> None:
-        """Say, inside a running task, how far it is: a number (a percentage, unless the task says a total with
-        `pyxqueue.progress`), or a text. Raises `NotInTaskError` outside of a task."""
-        if isinstance(progress, str):
-            current_task().progress(0, None, progress)
-        else:
-            current_task().progress(progress)
 
     def close(self) -> None:
         """Let go of this process's connections. The queue can still be used: it opens them again."""

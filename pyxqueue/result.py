@@ -14,7 +14,7 @@ from .names import Unique, home_or_error, load
 from .printable import QUOTED, printable
 from .reader import Reader
 from .reasons import known, task_error
-from .views import task_dict
+from .views import TaskDetails
 from .waiting import End, Limit, arun, ends, next_info, run
 
 R = TypeVar("R")
@@ -120,13 +120,13 @@ class AsyncResult(Unique, Generic[R]):
         """`done` for asyncio."""
         return (await self.astate()).finished
 
-    def info(self) -> dict[str, Any]:
-        """All that is known about the task, as `TaskQueue.get_task` answers it. Raises `UnknownTaskError`."""
-        return task_dict(self.task_id, self._look(), self._reader.codec)
+    def info(self) -> TaskDetails:
+        """All that is known about the task, as `TaskQueue.admin.task` returns it. Raises `UnknownTaskError`."""
+        return TaskDetails.of(self._look(), self._reader.codec)
 
-    async def ainfo(self) -> dict[str, Any]:
+    async def ainfo(self) -> TaskDetails:
         """`info` for asyncio."""
-        return task_dict(self.task_id, await self._alook(), self._reader.codec)
+        return TaskDetails.of(await self._alook(), self._reader.codec)
 
     # Ending
 

@@ -1,50 +1,157 @@
-"""Tasks and workers as the plain dicts that users of the 2021 release know."""
+"""What people see of a queue: its tasks, decoded as far as this program can read them, its workers and its depth."""
 
 from __future__ import annotations
 
 import json
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from attrs import field, frozen
 
 from .codec import Codec
-from .errors import SealError, SerializationError
-from .message import ConsumerInfo, Message, Progress, TaskInfo, TaskStatus
+from .errors import PyxqueueError, SealError, SerializationError
+from .message import ConsumerInfo, Depth, Message, Progress, TaskInfo, TaskStatus
+from .reasons import reason
 
 _NAME = re.compile(r"worker-[0-9]{1,9}-([0-9]{1,9})-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z")
 
 
-def task_dict(task_id: str | bytes, info: TaskInfo, codec: Codec) -> dict[str, Any]:
-    """`task_id` as it was asked for, `info`, `data` and `progress`."""
-    return {
-        "task_id": task_id,
-        "info": {
-            "state": int(info.status),
-            "value": _value(info, codec),
-            "worker": info.worker or None,
-            "update_time": info.updated // 1000,
-        },
-        "data": {b"task": _call_text(info).encode()},
-        "progress": _progress(info.progress or (info.record.progress if info.record else None)),
-    }
+@frozen
+class TaskDetails:
+    """What is known about one task."""
+
+    id: str
+    state: TaskStatus
+    name: str | None
+    """The name of its function; None for a message that cannot be read, or is no longer kept."""
+    args: Any
+    """What it was called with, as a list; a text about that where JSON cannot show it."""
+    kwargs: Any
+    """What it was called with by name, as a dict; a text about that where JSON cannot show it."""
+    unreadable: str
+    """Why its message cannot be read, if it cannot."""
+    result: Any
+    """What it returned, or a text where that cannot be read here; None unless it succeeded."""
+    failure: str
+    """Why it failed, with the traceback of the worker; nothing unless it failed."""
+    reason: str
+    """Why it failed, or why it still waits although workers have seen it, in one line; else nothing."""
+    progress: Progress | None
+    info: TaskInfo
+    """The header of its message, its record and its times, as the store keeps them."""
+    call_text: str = field(repr=False)
+    """`name`, `args` and `kwargs` as one JSON object."""
+
+    @classmethod
+    def of(cls, info: TaskInfo, codec: Codec) -> TaskDetails:
+        """From what the store knows."""
+        call, text = _call_and_text(info)
+        return cls(
+            id=info.id,
+            state=info.status,
+            name=call["task_name"],
+            args=call["args"],
+            kwargs=call["kwargs"],
+            unreadable=call.get("unreadable", ""),
+            result=_result(info, codec),
+            failure=_failure(info, codec),
+            reason=reason(info),
+            progress=info.progress or (info.record.progress if info.record else None),
+            info=info,
+            call_text=text,
+        )
 
 
-def _value(info: TaskInfo, codec: Codec) -> Any:
-    """The result of a success, the reason of a failure, else None."""
-    record = info.record
-    if info.status is TaskStatus.SUCCESS and record is not None:
-        try:
-            return codec.open_result(record)
-        except SerializationError as error:
-            return f"<cannot be read here: {error}>"
-    return _failure(info, codec) if info.status is TaskStatus.FAILURE else None
+@frozen
+class TaskPage:
+    """A part of a list of tasks, the newest first."""
+
+    tasks: Sequence[TaskInfo]
+    next: str
+    """What to give as `after` for the next page; nothing behind the last one."""
+
+
+@frozen
+class WorkerInfo:
+    """One worker process."""
+
+    name: str
+    node: int | None
+    """The number of its machine; None if its name does not say it."""
+    pid: int | None
+    idle_ms: int
+    """Milliseconds since the store last heard of it."""
+    in_flight: Sequence[str]
+    """The ids of the tasks it has."""
+    tasks: Sequence[TaskInfo]
+    """What is known about the first of them."""
+
+    @classmethod
+    def of(cls, consumer: ConsumerInfo, tasks: Mapping[str, TaskInfo]) -> WorkerInfo:
+        """From what the store knows; `tasks` by id."""
+        found = _NAME.search(consumer.name)
+        return cls(
+            name=consumer.name,
+            node=uuid.UUID(found[2]).node if found else None,
+            pid=int(found[1]) if found else None,
+            idle_ms=consumer.idle,
+            in_flight=consumer.held,
+            tasks=[tasks[task_id] for task_id in consumer.held if task_id in tasks],
+        )
+
+
+@frozen
+class QueueInfo:
+    """How much is where, in one group of one queue."""
+
+    queue: str
+    group: str
+    depth: Depth | None
+    """None where the store does not let this program look."""
+    store: Mapping[str, str] = field(factory=dict)
+    """Facts about the store by name, for people."""
+
+
+@frozen
+class QueuePage:
+    """The queues of a store."""
+
+    store: Mapping[str, str]
+    """Facts about the store by name, for people."""
+    queues: Sequence[QueueInfo]
+    """Each group of each queue, in the order of the alphabet."""
+    more: int
+    """How many further queues were found and not looked at."""
+    complete: bool
+    """False if there may be queues that were not found."""
+
+
+@frozen
+class BatchResult:
+    """What an operation did to each of many tasks."""
+
+    done: int
+    """To how many it was done."""
+    refused: Mapping[str, PyxqueueError] = field(factory=dict)
+    """The ids of the others, each with the reason."""
+
+
+def _result(info: TaskInfo, codec: Codec) -> Any:
+    if info.status is not TaskStatus.SUCCESS or info.record is None:
+        return None
+    try:
+        return codec.open_result(info.record)
+    except SerializationError as error:
+        return f"<cannot be read here: {error}>"
 
 
 def _failure(info: TaskInfo, codec: Codec) -> str:
     record = info.record
+    if info.status is not TaskStatus.FAILURE:
+        return ""
     if record is None or record.error is None:
         return info.reason
     try:
@@ -54,11 +161,15 @@ def _failure(info: TaskInfo, codec: Codec) -> str:
     return f"{record.error.type}: {record.error.message}\n{record.error.traceback}".rstrip()
 
 
-def _call_text(info: TaskInfo) -> str:
+def _call_and_text(info: TaskInfo) -> tuple[dict[str, Any], str]:
+    """What was called, also as JSON."""
+    call = _call(info)
     try:
-        return json.dumps(_call(info))
+        return call, json.dumps(call)
     except RecursionError:  # Python writes less deep than is read
-        return json.dumps(_marked(info.message)) if isinstance(info.message, Message) else "{}"
+        assert isinstance(info.message, Message)  # nothing else is deep
+        call = _marked(info.message)
+        return call, json.dumps(call)
 
 
 def _call(info: TaskInfo) -> dict[str, Any]:
@@ -81,33 +192,3 @@ def _call(info: TaskInfo) -> dict[str, Any]:
 def _marked(message: Message) -> dict[str, Any]:
     marker = f"<{message.serializer}, {len(message.body)} bytes>"
     return {"task_name": message.name, "args": marker, "kwargs": marker}
-
-
-def _progress(progress: Progress | None) -> Any:
-    """The bare number where that is all there is."""
-    if progress is None:
-        return None
-    if progress.total is None and not progress.message:
-        return progress.done
-    return {"done": progress.done, "total": progress.total, "message": progress.message}
-
-
-def worker_dicts(consumers: Sequence[ConsumerInfo], lease: int, now: int) -> dict[str, dict[str, Any]]:
-    """The workers that were heard of within two leases, by name: `node_id`, `pid`, `task_id`, `update_time`."""
-    return {
-        consumer.name: {
-            **_origin(consumer.name),
-            "task_id": consumer.held[0] if consumer.held else None,
-            "update_time": (now - consumer.idle) // 1000,
-        }
-        for consumer in consumers
-        if consumer.idle <= 2 * lease or consumer.held
-    }
-
-
-def _origin(name: str) -> dict[str, int | None]:
-    """Which machine and process a worker's name speaks of."""
-    found = _NAME.search(name)
-    if found is None:
-        return {"node_id": None, "pid": None}
-    return {"node_id": uuid.UUID(found[2]).node, "pid": int(found[1])}

@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("worker", "core"),
     ("supervisor",),
     ("eager",),
-    ("opened", "local_workers", "administration"),
+    ("opened", "local_workers", "admin", "compat"),
     ("queue",),
     ("testing", "cli", "__main__", "__init__"),
 )

@@ -151,7 +151,7 @@ def test_a_store_that_ends_with_the_command(tmp_path: Path, stream_key: str) -> 
     result = CliRunner().invoke(main, ["move", "--queue", stream_key, url, "memory://"])
 
     assert result.exit_code == 2
-    assert "memory:// ends with this command" in result.stderr
+    assert "memory:// exists only inside one process" in result.stderr
     assert queue.stores.backend.depth().ready == 1
     queue.close()
 

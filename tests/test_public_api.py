@@ -12,6 +12,7 @@ import pytest
 import pyxqueue
 import pyxqueue.testing
 from pyxqueue import AsyncResult, Task, TaskContext, TaskQueue
+from pyxqueue.admin import Admin
 
 NAMES = [
     "AlreadyRunningError",
@@ -101,9 +102,9 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "seal: Seal | None = None, lease: Seconds | None = None, queue_size: int | None = None, "
             "max_payload: int = 1048576, max_result: int = 1048576, worker_prefix: str = '', timeout: int = "
             "2000, observer: Observer | None = None, eager: bool | None = None, propagate: bool = False, "
-            "broker: Broker | None = None, results: ResultStore | None = None, **unknown: Never) -> None"
+            "broker: Backend | None = None, results: ResultStore | None = None, **unknown: Never) -> None"
         ),
-        "cancel_task": "(self, task_id: str | bytes, force: bool = False) -> Cancellation",
+        "admin": "attribute",
         "clear_tasks": "(self, start: str | bytes = '-', end: str | bytes = '+', count: int | None = None) -> int",
         "close": "(self) -> None",
         "consumer_group": "attribute",
@@ -115,8 +116,6 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "(self, end: str | bytes = '+', start: str | bytes = '-', count: int = 10) -> list[dict[str, Any]]"
         ),
         "get_workers": "(self) -> dict[str, dict[str, Any]]",
-        "groups": "(self) -> Sequence[str]",
-        "remove_group": "(self, group: str) -> None",
         "result": "(self, task_id: str | bytes) -> AsyncResult[Any]",
         "retry_task": "(self, task_id: str | bytes) -> AsyncResult[Any]",
         "run": (
@@ -135,6 +134,27 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "task": "(self, function: Callable[..., Any] | None = None, **options: Any) -> Any",
         "task_total": "(self) -> int",
         "update_task_progress": "(self, progress: float | str) -> None",
+    },
+    Admin: {
+        "__init__": "(self, store: QueueStore) -> None",
+        "cancel": "(self, ids: TaskId | Iterable[TaskId], *, force: bool = False) -> BatchResult",
+        "delete": "(self, ids: TaskId | Iterable[TaskId]) -> BatchResult",
+        "failed": "(self, *, after: str = '', limit: int = 50) -> TaskPage",
+        "groups": "(self) -> Sequence[str]",
+        "info": "(self, group: str | None = None) -> QueueInfo",
+        "purge": "(self, *, waiting: bool = False, failed: bool = False, history: bool = False) -> int",
+        "queues": "(self, limit: int = 50) -> QueuePage | None",
+        "remove_group": "(self, group: str) -> None",
+        "retry": (
+            "(self, ids: TaskId | Iterable[TaskId] | None = None, *, all_failed: bool = False, ended: bool = False) "
+            "-> BatchResult"
+        ),
+        "task": "(self, task_id: TaskId) -> TaskDetails",
+        "tasks": (
+            "(self, state: TaskStatus | str | None = None, *, name: str | None = None, after: str = '', "
+            "limit: int = 50) -> TaskPage"
+        ),
+        "workers": "(self, *, tasks: int = 3) -> Sequence[WorkerInfo]",
     },
     Task: {
         "__call__": "(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]",
@@ -162,14 +182,14 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "adone": "(self) -> bool",
         "aforget": "(self) -> None",
         "aget": "(self, timeout: Seconds | None = None, *, show_progress: bool = False) -> R",
-        "ainfo": "(self) -> dict[str, Any]",
+        "ainfo": "(self) -> TaskDetails",
         "aprogress": "(self) -> Progress | None",
         "astate": "(self) -> TaskStatus",
         "cancel": "(self, force: bool = False) -> Cancellation",
         "done": "attribute",
         "forget": "(self) -> None",
         "get": "(self, timeout: Seconds | None = None, *, show_progress: bool = False) -> R",
-        "info": "(self) -> dict[str, Any]",
+        "info": "(self) -> TaskDetails",
         "progress": "attribute",
         "state": "attribute",
         "watch": "(self, timeout: Seconds | None = None) -> Watch",
@@ -215,7 +235,7 @@ def test_the_public_members(kind: type) -> None:
     assert members(kind) == SIGNATURES[kind]
 
 
-@pytest.mark.parametrize("kind", [TaskQueue, Task, AsyncResult])
+@pytest.mark.parametrize("kind", [TaskQueue, Admin, Task, AsyncResult])
 def test_every_public_method_is_explained(kind: type) -> None:
     """Where the name does not say it all."""
     names = [name for name in vars(kind) if not name.startswith("_") and name not in ("stream_key", "consumer_group")]

@@ -68,7 +68,7 @@ def test_progress(place: Place, server: Server) -> None:
     with place.worker("progress.py", "worker"):
         place.run("progress.py", "test")
         steps = last_task(place, "progress", "[next(p.done for p in m.queue.result(i).watch(30)) for _ in range(2)]")
-        last_task(place, "progress", "m.queue.cancel_task(i)")
+        last_task(place, "progress", "m.queue.admin.cancel(i)")
 
     assert all(0 <= step < 100 for step in ast.literal_eval(steps))
 

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
-from ..message import TaskInfo
+from ..message import Progress, TaskInfo
 from ..printable import printable
+from ..views import BatchResult
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -22,6 +23,10 @@ _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
 
 def json_option(command: Decorated) -> Decorated:
     return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(command)
+
+
+def yes_option(command: Decorated) -> Decorated:
+    return click.option("-y", "--yes", is_flag=True, help="Do not ask.")(command)
 
 
 def print_json(value: Any) -> None:
@@ -78,6 +83,29 @@ def progress_text(info: TaskInfo) -> str:
         return ""
     done = f"{progress.done:g}" if progress.total is None else f"{progress.done:g} of {progress.total:g}"
     return f"{done} {progress.message}".rstrip()
+
+
+def progress_facts(progress: Progress | None) -> dict[str, Any] | None:
+    """The same for JSON."""
+    if progress is None:
+        return None
+    return {"done": progress.done, "total": progress.total, "message": progress.message}
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is deleted, unless the command line says yes already."""
+    if not yes:
+        click.confirm(question, abort=True)
+
+
+def print_result(result: BatchResult, participle: str) -> None:
+    """Say to how many tasks it was done, and why not to the others; the program then ends with 1."""
+    if result.done or not result.refused:
+        click.echo(f"{participle}: {result.done}")
+    for refusal in result.refused.values():
+        click.echo(printable(str(refusal), 2_000), err=True)
+    if result.refused:
+        click.get_current_context().exit(1)
 
 
 def duration(ms: int) -> str:

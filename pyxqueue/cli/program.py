@@ -9,30 +9,41 @@ import click
 from .. import __version__
 from ..errors import BrokerUnavailableError, ConfigurationError, PyxqueueError
 from ..printable import printable_lines
-from .listing import tasks
-from .looking import task
-from .moving import move
-from .overview import info
-from .running import child, worker
+from .commands.cancel import cancel
+from .commands.child import child
+from .commands.delete import delete
+from .commands.failed import failed
+from .commands.groups import groups
+from .commands.info import info
+from .commands.move import move
+from .commands.purge import purge
+from .commands.remove_group import remove_group
+from .commands.retry import retry
+from .commands.task import task
+from .commands.tasks import tasks
+from .commands.worker import worker
 from .target import target_options
-from .tending import cancel, failed, groups, purge
+
+COMMANDS = (
+    worker, child, info, tasks, task, failed, retry, cancel, delete, purge, groups, remove_group, move,
+)  # fmt: skip
 
 _EPILOG = """
 \b
 Examples:
   pyxqueue worker rpc                     run the tasks in rpc.py, one process per CPU
-  pyxqueue worker rpc.py -p 2 --reload    the same, anew with every change
+  pyxqueue worker rpc.py -p 2 --reload    the same, again with every change
   pyxqueue info rpc                       how much waits, and who works on what
   pyxqueue --url redis://db/0 info        which queues there are
   pyxqueue --url redis://db/0 --queue mail info
   pyxqueue tasks rpc --state started
   pyxqueue task rpc 1795301736461-92a8ee178b24d61c
-  pyxqueue failed list rpc
-  pyxqueue failed retry rpc --all
+  pyxqueue failed rpc
+  pyxqueue retry rpc --all-failed
 
   pyxqueue move redis://old/0 redis://new/0
 
-Every command but `worker` can do without a module: it then is about --queue and --group in the store at --url.
+Every command but `worker` can do without a module: it is then about --queue and --group in the store at --url.
 
 \b
 Exit codes:
@@ -77,5 +88,5 @@ def main() -> None:
     """A task queue on Redis Streams or a file: run its workers, look at it, and tend it."""
 
 
-for command in (worker, child, info, tasks, task, failed, cancel, purge, groups, move):
+for command in COMMANDS:
     main.add_command(command)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
 from typing import Any, TypeVar
 
 import click
@@ -12,16 +11,14 @@ from attrs import define, field
 from click.core import ParameterSource
 
 from ..errors import ConfigurationError
+from ..moving import NO_LIMIT
 from ..printable import quoted
 from ..queue import TaskQueue
 from ..stores import DEFAULT_URL, URL_VARIABLE, absolute
 from ..urls import scheme_of, shown
-from .loading import App, NoSuchModuleError, is_module, only_a_module
+from .loading import App, NoSuchModuleError
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-
-NO_LIMIT = 2**31
-"""The history's limit is the app's to know: cancelling with a smaller one of our own would cut the history down."""
 
 
 @define
@@ -52,39 +49,6 @@ class Target:
             raise click.UsageError("which tasks? Say MODULE, for example: pyxqueue worker rpc")
         return app
 
-    def take_module(self, words: Sequence[str], *, everything: bool = False) -> Sequence[str]:
-        """The ids among the words behind a command: a first one that names a module says which queue, as --app does.
-
-        Where an option says which queue, all are ids. Where a variable does, one word alone is an id, unless only a
-        module can look like it, or no id is wanted, since `everything` is meant.
-        """
-        if not words or {"app", "queue", "group"} & self.said.keys():
-            return words
-        alone = len(words) == 1 and not everything and self.names_a_queue
-        known = only_a_module(words[0]) if alone else is_module(words[0], self.said.get("path", "."))
-        return self.take_first(words) if known else words
-
-    def take_first(self, words: Sequence[str]) -> Sequence[str]:
-        """The words but for the first, which is the module."""
-        self.note("app", words[0], by_hand=True)
-        return words[1:]
-
-    def take_one(self, words: Sequence[str], what: str) -> str:
-        """The one word behind a command; where there are two, the first is the module."""
-        left = self.take_first(words) if len(words) > 1 else self.take_module(words)
-        if len(left) != 1:
-            raise click.UsageError(f"say which {what}: [MODULE[:QUEUE]] {what.upper()}{self.taken(words, left)}")
-        return left[0]
-
-    @staticmethod
-    def taken(words: Sequence[str], left: Sequence[str]) -> str:
-        """For whoever meant an id by what is also the name of a module."""
-        return (
-            ""
-            if left or not words
-            else f"; {quoted(words[0])} is taken for the module, unless --queue or --app says which"
-        )
-
     @property
     def names_a_queue(self) -> bool:
         """Whether an app, a queue or a group was named; without, there is no saying which queue is meant."""
@@ -112,14 +76,6 @@ class Target:
         value: str | None = self.said.get(name, self.environment.get(name))
         return value
 
-    @staticmethod
-    def place(queue: TaskQueue) -> str:
-        """Where the queue's store is, for people: no password, and nothing behind a question mark."""
-        store = queue.store or os.environ.get(URL_VARIABLE) or DEFAULT_URL
-        if not isinstance(store, str):
-            return f"{type(store).__module__}.{type(store).__qualname__}"
-        return shown(absolute(store))
-
     def open(self, group: str | None = None) -> TaskQueue:
         """The queue, whether it exists or not; `group` replaces the one of the options, unless they name an app."""
         app = self.find_app()
@@ -142,55 +98,61 @@ class Target:
         Raises `click.ClickException` otherwise.
         """
         queue = self.open()
-        groups = self.groups(queue)
-        if queue.consumer_group not in groups:
-            raise click.ClickException(
-                f"the queue {quoted(queue.stream_key)} has no group {quoted(queue.consumer_group)}, only "
-                f"{', '.join(groups)}"
-            )
+        check_group(queue, queue.consumer_group)
         return queue
 
     def existing_groups(self) -> Sequence[TaskQueue]:
         """The queue once for each group, or for the one group that was chosen."""
         if self.find_app() is not None or self.store_option("group"):
             return [self.existing()]
-        return [self.open(group) for group in self.groups(self.open())]
-
-    def named(self, name: str, group: str = "cg") -> AbstractContextManager[TaskQueue]:
-        """Another queue of the store at --url, for a while."""
-        return closing(_named(self.store_option("url"), name, group))
-
-    def other_groups(self, shown: Sequence[TaskQueue]) -> Mapping[str, int | None]:
-        """The groups of the queue that are not `shown`, and how much waits there; None where that cannot be told."""
-        queue = shown[0]
-        names = set(self.groups(queue)).difference(one.consumer_group for one in shown)
-        return {name: _waiting(queue, name) for name in sorted(names)}
-
-    def groups(self, queue: TaskQueue) -> Sequence[str]:
-        """The names of its groups. Raises `click.ClickException` if there are none: there is no such queue."""
-        groups = queue.stores.backend.groups()
-        if not groups:
-            raise click.ClickException(
-                f"there is no queue {quoted(queue.stream_key)} at {self.place(queue)}: nothing was enqueued, no worker "
-                f"has "
-                f"served it"
-            )
-        return groups
+        return [self.open(group) for group in groups_of(self.open())]
 
 
 def _named(store: Any, name: str | None, group: str) -> TaskQueue:
     return TaskQueue(store, stream_key=name, consumer_group=group, accept=["msgpack"], queue_size=NO_LIMIT, eager=False)
 
 
+def other_groups(shown: Sequence[TaskQueue]) -> Mapping[str, int | None]:
+    """The groups of the queue that are not `shown`, and how much waits there; None where that cannot be told."""
+    queue = shown[0]
+    names = set(groups_of(queue)).difference(one.consumer_group for one in shown)
+    return {name: _waiting(queue, name) for name in sorted(names)}
+
+
+def groups_of(queue: TaskQueue) -> Sequence[str]:
+    """The names of its groups. Raises `click.ClickException` if there are none: there is no such queue."""
+    groups = queue.admin.groups()
+    if not groups:
+        raise click.ClickException(
+            f"there is no queue {quoted(queue.stream_key)} at {place_of(queue)}: nothing was enqueued, no worker "
+            f"has "
+            f"served it"
+        )
+    return groups
+
+
+def check_group(queue: TaskQueue, group: str) -> None:
+    """Raises `click.ClickException` if the queue has no such group."""
+    if group not in (groups := groups_of(queue)):
+        raise click.ClickException(
+            f"the queue {quoted(queue.stream_key)} has no group {quoted(group)}, only {', '.join(groups)}"
+        )
+
+
+def place_of(queue: TaskQueue) -> str:
+    """Where the queue's store is, for people: no password, and nothing behind a question mark."""
+    store = queue.store or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    if not isinstance(store, str):
+        return f"{type(store).__module__}.{type(store).__qualname__}"
+    return shown(absolute(store))
+
+
 def _waiting(queue: TaskQueue, group: str) -> int | None:
-    other = _named(queue.store, queue.stream_key, group)
     try:
-        depth = other.stores.backend.depth()
-    except ConfigurationError:  # the app made its store by hand: who else could open it?
+        depth = queue.admin.info(group).depth
+    except ConfigurationError:  # only the application can open another group of a store that it made
         return None
-    finally:
-        other.close()
-    return depth.ready + depth.delayed
+    return None if depth is None else depth.ready + depth.delayed
 
 
 pass_target = click.make_pass_decorator(Target, ensure=True)

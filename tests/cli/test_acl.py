@@ -73,17 +73,18 @@ def test_everything_works(server: Server, url: str, tmp_path: Path) -> None:
         with pytest.raises(Exception, match="no such customer"):
             failed.get(PATIENCE)
         commands = [
-            ("info",), ("info", "--json"), ("task", done.task_id), ("failed", "list"), ("groups", "list"), ("tasks",),
+            ("info",), ("info", "--json"), ("task", done.task_id), ("failed",), ("groups",), ("tasks",),
         ]  # fmt: skip
         assert [run(url, *command).exit_code for command in commands] == [0] * len(commands)
         assert "server: " in run(url, "info").stdout
     waiting = add.with_options(delay=60)(4)
 
     for command in (
-        ("failed", "retry", failed.task_id), ("cancel", failed.task_id), ("purge", "-y", "--finished"),
+        ("retry", failed.task_id), ("cancel", failed.task_id), ("purge", "-y", "--history"),
         ("move", "--queue", "shop", url, f"sqlite:///{tmp_path}/q.db"),
         ("move", "--queue", "shop", f"sqlite:///{tmp_path}/q.db", url),
-        ("cancel", waiting.task_id), ("failed", "delete", "--all", "-y"), ("groups", "remove", "-y", "cg"),
+        ("cancel", waiting.task_id), ("delete", "-y", waiting.task_id), ("purge", "--failed", "-y"),
+        ("remove-group", "-y", "cg"),
     ):  # fmt: skip
         result = run(url, *command)
         assert (command, result.exit_code, result.stderr) == (command, 0, "")

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from pyxqueue import TaskQueue
-from pyxqueue.cli import listing
+from pyxqueue import TaskQueue, admin
 from pyxqueue.message import Message
 
 from .conftest import Command
@@ -77,7 +76,7 @@ def test_tasks_come_in_pages(queue: TaskQueue, command: Command) -> None:
 @pytest.mark.parametrize("page", [256, 2, 3])
 def test_tasks_of_a_name(queue: TaskQueue, command: Command, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
     """Among the others, of which a page may be full; none is left out where the limit ends inside of one."""
-    monkeypatch.setattr(listing, "_PAGE", page)
+    monkeypatch.setattr(admin, "_PAGE", page)
     for number in range(7):
         queue.stores.backend.enqueue([Message(f"m{number}", "mail"), Message(f"x{number}", "other")])
 
@@ -90,8 +89,8 @@ def test_tasks_of_a_name(queue: TaskQueue, command: Command, monkeypatch: pytest
 
 def test_looking_for_a_name_ends(queue: TaskQueue, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long the queue is; where to go on is said."""
-    monkeypatch.setattr(listing, "_PAGE", 2)
-    monkeypatch.setattr(listing, "_LOOKED_AT", 4)
+    monkeypatch.setattr(admin, "_PAGE", 2)
+    monkeypatch.setattr(admin, "LOOKED_AT", 4)
     queue.stores.backend.enqueue([Message("m", "mail"), *(Message(f"x{number}", "other") for number in range(5))])
 
     first = command("tasks", "--name", "mail")

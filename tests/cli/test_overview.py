@@ -11,7 +11,7 @@ from redis import Redis
 
 from pyxqueue import TaskQueue
 from pyxqueue.backends.sqlite.driver import best
-from pyxqueue.cli import overview
+from pyxqueue.cli.commands import info as info_module
 from pyxqueue.message import Extension, Message, Progress
 
 from .conftest import Command
@@ -51,7 +51,7 @@ def test_info_lists_the_queues_of_a_store(command: Command, store: str, monkeypa
 
 def test_many_queues_are_cut_with_a_count(command: Command, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """For people only the first are looked at, since each is a connection; JSON has all."""
-    monkeypatch.setattr(overview, "_LISTED", 3)
+    monkeypatch.setattr(info_module, "_LISTED", 3)
     for number in range(5):
         with closing(open_queue(store, f"customer-{number}")) as queue:
             enqueue(queue, "r1")
@@ -163,6 +163,6 @@ def test_a_failure_has_one_short_line(queue: TaskQueue, command: Command) -> Non
     """A reason may be as long as somebody's message; `task` and JSON have all of it."""
     fail(queue, "f" * 60)
 
-    shown = command("failed", "list").stdout
+    shown = command("failed").stdout
 
     assert f"ValueError: no {'f' * 60}" in shown

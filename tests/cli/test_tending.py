@@ -1,4 +1,4 @@
-"""`failed`, `cancel`, `purge`, `groups`."""
+"""`failed`, `retry`, `cancel`, `delete`, `purge`, `groups`, `remove-group`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_failed_tasks_are_listed(queue: TaskQueue, command: Command) -> None:
     """The newest first, with the reason."""
     fail(queue, "f1", "f2")
 
-    rows = json.loads(command("failed", "list", "--json").stdout)
+    rows = json.loads(command("failed", "--json").stdout)
 
     assert [(row["id"], row["task"], row["attempts"], row["reason"]) for row in rows] == [
         ("f2", "jobs.add", 1, "ValueError: no f2"),
@@ -29,7 +29,7 @@ def test_a_list_that_was_cut_says_so(queue: TaskQueue, command: Command) -> None
     """Beside the table, so that the table stays one."""
     fail(queue, "f1", "f2", "f3")
 
-    result = command("failed", "list", "--limit", "2")
+    result = command("failed", "--limit", "2")
 
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["id", "f3", "f2"]
     assert "these are the newest 2" in result.stderr
@@ -39,7 +39,7 @@ def test_failed_tasks_are_retried_by_id(queue: TaskQueue, command: Command) -> N
     """The others stay where they are."""
     fail(queue, "f1", "f2")
 
-    result = command("failed", "retry", "f1")
+    result = command("retry", "f1")
 
     assert (result.exit_code, result.stdout) == (0, "retried: 1\n")
     assert states(queue, "f1", "f2") == ["PENDING", "FAILURE"]
@@ -50,7 +50,7 @@ def test_all_failed_tasks_are_retried(queue: TaskQueue, command: Command) -> Non
     fail(queue, "f1", "f2")
     succeed(queue, "s1")
 
-    assert command("failed", "retry", "--all").stdout == "retried: 2\n"
+    assert command("retry", "--all-failed").stdout == "retried: 2\n"
     assert states(queue, "f1", "f2", "s1") == ["PENDING", "PENDING", "SUCCESS"]
 
 
@@ -59,36 +59,44 @@ def test_what_has_not_failed_is_not_retried(queue: TaskQueue, command: Command) 
     fail(queue, "f1")
     succeed(queue, "s1")
 
-    result = command("failed", "retry", "s1", "f1", "nope")
+    result = command("retry", "s1", "f1", "nope")
 
     assert (result.exit_code, result.stdout) == (1, "retried: 1\n")
     assert "task s1 has not failed: it is SUCCESS\nno task has the id 'nope'" in result.stderr
     assert states(queue, "f1", "s1") == ["PENDING", "SUCCESS"]
 
 
-@pytest.mark.parametrize("args", [["retry"], ["retry", "a", "--all"], ["delete"], ["delete", "a", "--all"]])
+@pytest.mark.parametrize("args", [["retry"], ["retry", "a", "--all-failed"]])
 def test_ids_or_all_has_to_be_said(args: list[str], command: Command) -> None:
     """Neither and both are mistakes."""
-    result = command("failed", *args)
+    result = command(*args)
 
     assert result.exit_code == 2
-    assert "either IDs, or --all" in result.stderr
+    assert "either IDs, or --all-failed" in result.stderr
 
 
-def test_failed_tasks_are_deleted(queue: TaskQueue, command: Command) -> None:
-    """One, then the rest, and nothing else."""
+def test_ended_tasks_are_run_again_where_that_is_said(queue: TaskQueue, command: Command) -> None:
+    """A task that succeeded runs twice then, and one that was cancelled after all."""
+    succeed(queue, "s1")
+    enqueue(queue, "c1")
+    command("cancel", "c1")
+
+    assert command("retry", "s1", "c1", "--ended").stdout == "retried: 2\n"
+    assert states(queue, "s1", "c1") == ["PENDING", "PENDING"]
+
+
+def test_tasks_are_deleted(queue: TaskQueue, command: Command) -> None:
+    """One by its id, then all that failed, and nothing else."""
     fail(queue, "f1", "f2", "f3")
     succeed(queue, "s1")
 
-    assert command("failed", "delete", "f2", "--yes").stdout == "deleted: 1\n"
+    assert command("delete", "f2", "--yes").stdout == "deleted: 1\n"
     assert states(queue, "f1", "f2", "f3", "s1") == ["FAILURE", None, "FAILURE", "SUCCESS"]
-    assert command("failed", "delete", "--all", "--yes").stdout == "deleted: 2\n"
+    assert command("purge", "--failed", "--yes").stdout == "deleted: 2\n"
     assert states(queue, "f1", "f3", "s1") == [None, None, "SUCCESS"]
 
 
-@pytest.mark.parametrize(
-    "args", [["failed", "delete", "--all"], ["failed", "delete", "f1"], ["purge", "--all"], ["groups", "remove", "cg"]]
-)
+@pytest.mark.parametrize("args", [["purge", "--failed"], ["delete", "f1"], ["purge", "--all"], ["remove-group", "cg"]])
 def test_what_deletes_asks_first(args: list[str], queue: TaskQueue, command: Command) -> None:
     """A no changes nothing, and is no success."""
     fail(queue, "f1")
@@ -98,11 +106,23 @@ def test_what_deletes_asks_first(args: list[str], queue: TaskQueue, command: Com
     assert (result.exit_code, states(queue, "f1")) == (1, ["FAILURE"])
 
 
+def test_what_a_worker_has_is_not_deleted(queue: TaskQueue, command: Command) -> None:
+    """The rest is, and the exit code tells that not all was."""
+    claim(queue, "h1")
+    enqueue(queue, "r1")
+
+    result = command("delete", "h1", "r1", "nope", "--yes")
+
+    assert (result.exit_code, result.stdout) == (1, "deleted: 1\n")
+    assert "task h1 was not deleted: it is STARTED; cancel it first\nno task has the id 'nope'" in result.stderr
+    assert states(queue, "h1", "r1") == ["STARTED", None]
+
+
 def test_a_yes_will_do(queue: TaskQueue, command: Command) -> None:
     """The question names what would go."""
     fail(queue, "f1")
 
-    result = command("failed", "delete", "--all", answer="y\n")
+    result = command("purge", "--failed", answer="y\n")
 
     assert f"Of {queue.stream_key}, group cg, delete 1 failed?" in result.stdout
     assert states(queue, "f1") == [None]
@@ -142,7 +162,7 @@ def test_cancelling_keeps_the_history_of_the_app(queue: TaskQueue, command: Comm
         ([], ["FAILURE", "SUCCESS", "STARTED", None, None]),
         (["--waiting"], ["FAILURE", "SUCCESS", "STARTED", None, None]),
         (["--failed"], [None, "SUCCESS", "STARTED", "PENDING", "PENDING"]),
-        (["--finished"], ["FAILURE", None, "STARTED", "PENDING", "PENDING"]),
+        (["--history"], ["FAILURE", None, "STARTED", "PENDING", "PENDING"]),
         (["--failed", "--waiting"], [None, "SUCCESS", "STARTED", None, None]),
         (["--all"], [None, None, "STARTED", None, None]),
     ],
@@ -178,9 +198,9 @@ def test_groups_are_listed_and_removed(queue: TaskQueue, url: str, command: Comm
     other.close()
     enqueue(queue, "r1")
 
-    assert command("groups", "list").stdout == "cg\neu\n"
-    assert command("groups", "remove", "eu", "--yes", "--group", "typo").stdout == "group eu removed\n"
-    assert json.loads(command("groups", "list", "--json").stdout) == ["cg"]
+    assert command("groups").stdout == "cg\neu\n"
+    assert command("remove-group", "eu", "--yes", "--group", "typo").stdout == "group eu removed\n"
+    assert json.loads(command("groups", "--json").stdout) == ["cg"]
     assert states(queue, "r1") == ["PENDING"]
 
 
@@ -188,7 +208,7 @@ def test_a_group_that_is_not_there_is_not_removed(queue: TaskQueue, command: Com
     """The error lists those that are."""
     enqueue(queue, "r1")
 
-    result = command("groups", "remove", "eu", "--yes")
+    result = command("remove-group", "eu", "--yes")
 
     assert result.exit_code == 1
     assert "has no group 'eu', only cg" in result.stderr

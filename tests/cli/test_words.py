@@ -31,14 +31,14 @@ def test_every_command_takes_a_module(queue: TaskQueue, command: Command, module
     assert json.loads(command("info", shop, "--json").stdout)["queue"] == queue.stream_key
     assert json.loads(command("task", shop, "f1", "--json").stdout)["state"] == "FAILURE"
     assert len(json.loads(command("tasks", shop, "--json").stdout)["tasks"]) == 5
-    assert len(json.loads(command("failed", "list", shop, "--json").stdout)) == 3
-    assert command("failed", "delete", shop, "f3", "--yes").stdout == "deleted: 1\n"
-    assert command("failed", "retry", shop, "f1").stdout == "retried: 1\n"
-    assert command("failed", "retry", shop, "--all").stdout == "retried: 1\n"
+    assert len(json.loads(command("failed", shop, "--json").stdout)) == 3
+    assert command("delete", shop, "f3", "--yes").stdout == "deleted: 1\n"
+    assert command("retry", shop, "f1").stdout == "retried: 1\n"
+    assert command("retry", shop, "--all-failed").stdout == "retried: 1\n"
     assert command("cancel", shop, "r1").stdout == "cancelled: 1\n"
     assert command("purge", shop, "--yes").stdout == "deleted: 3\n"
-    assert command("groups", "list", shop).stdout == "cg\n"
-    assert command("groups", "remove", shop, "cg", "--yes").stdout == "group cg removed\n"
+    assert command("groups", shop).stdout == "cg\n"
+    assert command("remove-group", shop, "cg", "--yes").stdout == "group cg removed\n"
 
 
 def test_an_id_is_no_module(
@@ -52,9 +52,9 @@ def test_an_id_is_no_module(
 
     for first in names:
         rest = [name for name in names if name != first]
-        assert command("failed", "retry", first, rest[0]).stdout == "retried: 2\n"
+        assert command("retry", first, rest[0]).stdout == "retried: 2\n"
         command("cancel", first, rest[0])
-        command("purge", "--finished", "--yes")
+        command("purge", "--history", "--yes")
         fail(queue, first, rest[0])
     assert states(queue, *names) == ["FAILURE"] * 4
 
@@ -62,15 +62,13 @@ def test_an_id_is_no_module(
 def test_one_word_is_an_id(queue: TaskQueue, command: Command, module: str) -> None:
     """Where something says which queue, also if a module is called the same."""
     with_id = command("cancel", module, "--queue", queue.stream_key)
-    alone = command("failed", "retry", module)
+    alone = command("retry", module)
 
     assert f"no task has the id {module!r}" in with_id.stderr or "there is no queue" in with_id.stderr
     assert "there is no queue 'another'" in alone.stderr
 
 
-@pytest.mark.parametrize(
-    "args", [["cancel"], ["failed", "retry"], ["failed", "delete"], ["task"], ["groups", "remove"]]
-)
+@pytest.mark.parametrize("args", [["cancel"], ["retry"], ["delete"], ["task"], ["remove-group"]])
 def test_a_module_alone_lacks_what_to_do_it_to(
     args: list[str], queue: TaskQueue, command: Command, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,10 +87,10 @@ def test_options_make_ids_of_all_words(queue: TaskQueue, command: Command, modul
     """Whoever says --queue has said which queue."""
     fail(queue, module, "f1")
 
-    assert command("failed", "retry", module, "f1", "--queue", queue.stream_key).stdout == "retried: 2\n"
+    assert command("retry", module, "f1", "--queue", queue.stream_key).stdout == "retried: 2\n"
 
 
-@pytest.mark.parametrize("args", [["cancel", "x:queue"], ["failed", "retry"], ["task", "a", "b", "c"]])
+@pytest.mark.parametrize("args", [["cancel", "x:queue"], ["retry"], ["task", "a", "b", "c"]])
 def test_what_is_missing_is_asked_for(args: list[str], command: Command) -> None:
     """A command without its ids is a mistake."""
     result = command(*args)

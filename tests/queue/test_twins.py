@@ -73,13 +73,13 @@ async def main_of(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
 
-def test_info_is_what_get_task_says(queue: TaskQueue) -> None:
+def test_info_is_what_admin_says(queue: TaskQueue) -> None:
     """With the value, wherever it is kept."""
     handle = queue.task(name="work")(work(queue))(5)
     drain(queue)
 
-    assert handle.info() == queue.get_task(handle.task_id) == asyncio.run(handle.ainfo())
-    assert handle.info()["info"]["value"] == 2
+    assert handle.info() == queue.admin.task(handle.task_id) == asyncio.run(handle.ainfo())
+    assert handle.info().result == 2
 
 
 def test_cancelling_and_forgetting(queue: TaskQueue) -> None:

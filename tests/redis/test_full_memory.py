@@ -177,14 +177,15 @@ def test_a_store_of_results(full: Full) -> None:
     [
         ("info", "cg"),
         ("tasks --state started", "running"),
-        ("failed list", "buried"),
-        ("failed retry buried", "retried: 1"),
-        ("failed delete -y --all", "deleted: 1"),
+        ("failed", "buried"),
+        ("retry buried", "retried: 1"),
+        ("purge -y --failed", "deleted: 1"),
         ("task running", "STARTED"),
         ("cancel ready1 running", "cancelled: 2"),
+        ("delete -y ready1 buried", "deleted: 2"),
         ("purge -y --all", "deleted: "),
-        ("groups list", "cg"),
-        ("groups remove -y cg", "removed"),
+        ("groups", "cg"),
+        ("remove-group -y cg", "removed"),
     ],
 )
 def test_the_command_line(full: Full, command: str, said: str) -> None:

@@ -15,7 +15,7 @@ from pyxqueue.backends.redis.reading import MAX_FIELDS, MAX_GROUPS
 from pyxqueue.errors import BrokerError
 from pyxqueue.message import Message
 from pyxqueue.protocols import StoreOptions
-from pyxqueue.views import worker_dicts
+from pyxqueue.views import WorkerInfo
 
 
 @pytest.fixture
@@ -84,6 +84,7 @@ def test_a_name_that_only_looks_like_a_workers_is_shown(
     """It says of no machine and no process."""
     client.execute_command("XGROUP", "CREATECONSUMER", stream_key, "cg", name)
 
-    (worker,) = worker_dicts(backend.consumers(), 30_000, 0).values()
+    (consumer,) = backend.consumers()
+    worker = WorkerInfo.of(consumer, {})
 
-    assert (worker["node_id"], worker["pid"]) == (None, None)
+    assert (worker.node, worker.pid) == (None, None)

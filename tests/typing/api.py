@@ -24,6 +24,7 @@ from pyxqueue import (
     gather,
     track,
 )
+from pyxqueue.admin import Admin, BatchResult, QueueInfo, QueuePage, TaskDetails, TaskPage, WorkerInfo
 
 queue = TaskQueue("typed")
 
@@ -72,7 +73,7 @@ def a_handle_knows_its_value() -> None:
     assert_type(handle.get(timeout=5), bytes)
     assert_type(handle.get(show_progress=True), bytes)
     assert_type(handle.get(timedelta(seconds=1)), bytes)
-    assert_type(handle.info(), dict[str, Any])
+    assert_type(handle.info(), TaskDetails)
     assert_type(handle(block=False), bytes | None)
     assert_type(handle.state, TaskStatus)
     assert_type(handle.progress, Progress | None)
@@ -107,11 +108,48 @@ async def a_handle_can_be_awaited() -> None:
     assert_type(await handle.astate(), TaskStatus)
     assert_type(await handle.aprogress(), Progress | None)
     assert_type(await handle.adone(), bool)
-    assert_type(await handle.ainfo(), dict[str, Any])
+    assert_type(await handle.ainfo(), TaskDetails)
     assert_type(await handle.acancel(), Cancellation)
     await handle.aforget()
     async for step in handle.watch():
         assert_type(step, Progress)
+
+
+def a_queue_is_administered() -> None:
+    assert_type(queue.admin, Admin)
+    assert_type(queue.admin.info(), QueueInfo)
+    assert_type(queue.admin.info("eu"), QueueInfo)
+    assert_type(queue.admin.queues(limit=5), QueuePage | None)
+    assert_type(list(queue.admin.workers()), list[WorkerInfo])
+    assert_type(queue.admin.task(b"id"), TaskDetails)
+    assert_type(queue.admin.tasks("failure", name="mail", after="", limit=10), TaskPage)
+    assert_type(queue.admin.tasks(TaskStatus.PENDING), TaskPage)
+    assert_type(queue.admin.failed(limit=10), TaskPage)
+    assert_type(queue.admin.retry(["a", b"b"]), BatchResult)
+    assert_type(queue.admin.retry(all_failed=True), BatchResult)
+    assert_type(queue.admin.cancel("a", force=True), BatchResult)
+    assert_type(queue.admin.delete(["a"]), BatchResult)
+    assert_type(queue.admin.purge(waiting=True, failed=True, history=True), int)
+    assert_type(list(queue.admin.groups()), list[str])
+    queue.admin.remove_group("eu")
+
+
+def the_names_of_the_release_of_2021() -> None:
+    assert_type(queue.get_task("a"), dict[str, Any])
+    assert_type(queue.get_tasks(count=3), list[dict[str, Any]])
+    assert_type(queue.get_workers(), dict[str, dict[str, Any]])
+    assert_type(queue.retry_task(b"a"), AsyncResult[Any])
+    assert_type(queue.clear_tasks(count=3), int)
+    assert_type(queue.task_total(), int)
+    assert_type(queue.gc(), int)
+
+
+def workers_are_started_here() -> None:
+    queue.start(2, threads=4)
+    queue.restart()
+    queue.shutdown()
+    queue.run(1, grace=timedelta(seconds=5))
+    queue.close()
 
 
 def inside_a_task() -> None:

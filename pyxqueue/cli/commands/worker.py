@@ -1,4 +1,4 @@
-"""The commands that run tasks."""
+"""``pyxqueue worker``: run tasks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any, TypeVar
 
 import click
 
-from ..queue import workers_of
-from ..worker.options import DEFAULT_GRACE
-from .logs import FORMATS, LEVELS, set_up_logging
-from .reloading import Watcher, reloading_command
-from .target import Target, app_options, module_argument, pass_target
+from ...worker.options import DEFAULT_GRACE
+from ..logs import FORMATS, LEVELS, set_up_logging
+from ..reloading import Watcher, reloading_command
+from ..target import Target, app_options, module_argument, pass_target
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -92,31 +91,3 @@ def _flags(**values: Any) -> list[str]:
         if value is not None
         for word in (f"--{name.replace('_', '-')}", str(value))
     ]
-
-
-@click.command(hidden=True)
-@worker_options
-@click.argument("consumer")
-@click.argument("table_fd", type=int)
-@click.argument("supervisor", type=int)
-@app_options
-@pass_target
-@click.pass_context
-def child(
-    context: click.Context,
-    target: Target,
-    /,
-    *,
-    threads: int | None,
-    concurrency: int | None,
-    log_level: str | None,
-    log_format: str,
-    consumer: str,
-    table_fd: int,
-    supervisor: int,
-    **_for_the_supervisor: object,
-) -> None:
-    """Be one worker process of a supervisor that does not fork."""
-    queue = target.load(target.app())
-    set_up_logging(log_level, log_format)
-    context.exit(workers_of(queue).serve_child(consumer, table_fd, supervisor, threads, concurrency))

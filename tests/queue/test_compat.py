@@ -1,4 +1,4 @@
-"""What the release of 2021 offered for looking and tending, under the same names."""
+"""What the release 0.1.1 offered for administration, under the same names and with the same dictionaries."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def test_a_task_that_was_cancelled(queue: TaskQueue) -> None:
     """CANCELLED is 6."""
     task_id = queue.task(download)(1).task_id
 
-    assert queue.cancel_task(task_id.encode())
-    assert queue.cancel_task(task_id) is Cancellation.TOO_LATE
+    assert queue.result(task_id.encode()).cancel()
+    assert queue.result(task_id).cancel() is Cancellation.TOO_LATE
     assert queue.get_task(task_id)["info"]["state"] == 6
 
 
@@ -114,7 +114,7 @@ def test_an_unknown_task(queue: TaskQueue, form: As) -> None:
     """Is an error wherever the task itself is needed."""
     queue.task(download)(1)
 
-    for ask in (queue.get_task, queue.get_task_progress, queue.retry_task, queue.cancel_task):
+    for ask in (queue.get_task, queue.get_task_progress, queue.retry_task, queue.admin.task):
         with pytest.raises(UnknownTaskError, match="no task has the id 'nope'"):
             ask(form("nope"))
 
@@ -122,7 +122,7 @@ def test_an_unknown_task(queue: TaskQueue, form: As) -> None:
 def test_tasks_come_newest_first(queue: TaskQueue) -> None:
     """In any state, ten of them unless told otherwise."""
     ids = [handle.task_id for handle in queue.task(download).map([(n,) for n in range(12)])]
-    queue.cancel_task(ids[5])
+    queue.admin.cancel(ids[5])
     ids.sort(reverse=True)
 
     assert [task["task_id"] for task in queue.get_tasks()] == ids[:10]

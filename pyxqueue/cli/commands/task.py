@@ -1,4 +1,4 @@
-"""The command that says everything about one task."""
+"""``pyxqueue task``: everything about one task."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 import click
 import msgspec
 
-from ..message import Message, TaskInfo
-from ..printable import indented, printable
-from ..queue import TaskQueue
-from ..reasons import reason, unknown
-from ..views import task_dict
-from .output import json_option, moment, print_json, showable
-from .target import Target, pass_target, target_options
+from ...message import Message
+from ...printable import indented, printable
+from ...views import TaskDetails
+from ..output import json_option, moment, print_json, progress_facts, progress_text, showable
+from ..target import Target, pass_target, target_options
+from ..words import take_one
 
 _LONGEST = 2_000
 """Characters of one fact, or of a line of a traceback, that are shown."""
@@ -28,15 +27,13 @@ _LONGEST = 2_000
 @pass_target
 def task(target: Target, words: Sequence[str], as_json: bool) -> None:
     """Say everything that is known about the task ID."""
-    task_id = target.take_one(words, "id")
-    queue = target.existing()
-    found = queue.stores.backend.show([task_id])[0]
-    if found is None:
-        raise unknown(task_id)
-    facts = _facts(found, queue)
+    task_id = take_one(target, words, "id")
+    details = target.existing().admin.task(task_id)
+    facts = _facts(details)
     if as_json:
         print_json(facts)
         return
+    facts["progress"] = progress_text(details.info)
     error, traceback = facts["error"], ""
     if error is not None:
         facts["error"], traceback = f"{error['type']}: {error['message']}", error["traceback"]
@@ -49,18 +46,16 @@ def task(target: Target, words: Sequence[str], as_json: bool) -> None:
         click.echo(f"\n{indented(traceback)}")
 
 
-def _facts(info: TaskInfo, queue: TaskQueue) -> dict[str, Any]:
-    shown = task_dict(info.id, info, queue.core.codec)
-    call = msgspec.json.decode(shown["data"][b"task"])
+def _facts(task: TaskDetails) -> dict[str, Any]:
+    info, record = task.info, task.info.record
     message = info.message if isinstance(info.message, Message) else None
-    record = info.record
     return {
-        "id": info.id,
-        "task": call["task_name"],
-        "state": info.status.name,
-        "args": call["args"],
-        "kwargs": call["kwargs"],
-        "unreadable": call.get("unreadable"),
+        "id": task.id,
+        "task": task.name,
+        "state": task.state.name,
+        "args": task.args,
+        "kwargs": task.kwargs,
+        "unreadable": task.unreadable or None,
         "attempt": message.attempt if message else record.attempt if record else None,
         "crashes": message.crashes if message else None,
         "priority": message.priority if message else None,
@@ -70,9 +65,9 @@ def _facts(info: TaskInfo, queue: TaskQueue) -> dict[str, Any]:
         "started": moment(info.started),
         "updated": moment(info.updated),
         "worker": info.worker or None,
-        "progress": showable(shown["progress"]),
-        "result": showable(shown["info"]["value"]) if record and not record.error else None,
+        "progress": progress_facts(task.progress),
+        "result": showable(task.result),
         "result_until": moment(record.finished + record.ttl) if record else None,
         "error": msgspec.to_builtins(record.error) if record and record.error else None,
-        "reason": reason(info) or None,
+        "reason": task.reason or None,
     }

@@ -1,0 +1,269 @@
+"""Administration: look at the tasks and the workers of a queue, and act on them. `TaskQueue.admin` is one of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
+from typing import TypeAlias
+
+from attrs import frozen
+
+from .errors import BrokerError, BrokerUnavailableError, ConfigurationError, PyxqueueError, TaskStateError
+from .message import Message, TaskInfo, TaskStatus
+from .opened import QueueStore
+from .printable import quoted
+from .protocols import Backend, HasAbout, HasQueues
+from .reasons import known, unknown
+from .views import BatchResult, QueueInfo, QueuePage, TaskDetails, TaskPage, WorkerInfo
+
+__all__ = ["Admin", "BatchResult", "QueueInfo", "QueuePage", "TaskDetails", "TaskPage", "WorkerInfo"]
+
+TaskId: TypeAlias = str | bytes
+
+_PAGE = 256
+LOOKED_AT = 10_000
+"""Tasks that are looked at for a name in one call, so that it ends soon however long the queue is."""
+_QUEUES = 1_000
+_WAITING = (TaskStatus.PENDING, TaskStatus.RETRY)
+_FAILED = (TaskStatus.FAILURE,)
+_HISTORY = (TaskStatus.SUCCESS, TaskStatus.CANCELLED)
+
+
+@frozen(eq=False)
+class Admin:
+    """The administration of one group of a queue. The command line has a command of the same name for each method.
+
+    Ids may be text or bytes; where many are taken, one alone will do. Each method raises `BrokerUnavailableError` if
+    the store cannot be reached.
+    """
+
+    _store: QueueStore
+
+    # Looking
+
+    def info(self, group: str | None = None) -> QueueInfo:
+        """How many tasks wait, run, failed and ended, and facts about the store.
+
+        `group`: another group of the queue. Raises `ConfigurationError` if there is no such group.
+        """
+        options, backend = self._store.core.options, self._store.here().backend
+        about = dict(backend.about()) if isinstance(backend, HasAbout) else {}
+        if group is None or group == options.group:
+            return QueueInfo(options.stream_key, options.group, backend.depth(), about)
+        if group not in (there := self.groups()):
+            raise ConfigurationError(_no_group(options.stream_key, group, there))
+        with self._other(options.stream_key, group) as other:
+            return QueueInfo(options.stream_key, group, other.depth(), about)
+
+    def queues(self, limit: int = 50) -> QueuePage | None:
+        """All queues of the store, of which `limit` are looked at; None if the store cannot say which it has."""
+        backend = self._store.here().backend
+        if self._store.eager or self._store.broker is not None or not isinstance(backend, HasQueues):
+            return None
+        names, complete = backend.queues(_QUEUES)
+        queues = [info for name in names[:limit] for info in self._groups_of(name)]
+        about = dict(backend.about()) if isinstance(backend, HasAbout) else {}
+        return QueuePage(about, queues, max(0, len(names) - limit), complete)
+
+    def workers(self, *, tasks: int = 3) -> Sequence[WorkerInfo]:
+        """The live workers by name; of each, what is known about the first `tasks` that it has."""
+        backend = self._store.here().backend
+        lease = backend.lease()
+        live = [one for one in backend.consumers() if one.idle <= 2 * lease or one.held]
+        first = [task_id for consumer in live for task_id in consumer.held[:tasks]]
+        found = {info.id: info for info in backend.show(first) if info is not None and info.worker}
+        return [WorkerInfo.of(consumer, found) for consumer in sorted(live, key=lambda one: one.name)]
+
+    def task(self, task_id: TaskId) -> TaskDetails:
+        """What is known about a task. Raises `UnknownTaskError`."""
+        name = id_text(task_id)
+        info = known(name, self._store.here().backend.show([name])[0])
+        return TaskDetails.of(info, self._store.core.codec)
+
+    def tasks(
+        self, state: TaskStatus | str | None = None, *, name: str | None = None, after: str = "", limit: int = 50
+    ) -> TaskPage:
+        """A page of the tasks, newest first: of a `state` and of a task `name`, if they are given.
+
+        `after` is the `next` of the page before. With `name`, 10,000 tasks are looked at: a page may then have fewer
+        than `limit`, or none, and others behind it. Raises `ConfigurationError` for what is not a state or a cursor.
+        """
+        if limit < 1:
+            raise ConfigurationError(f"limit={limit} must be 1 or more")
+        wanted, backend = _state(state), self._store.here().backend
+        found, cursor = (
+            backend.tasks(wanted, after, limit) if name is None else _named(backend, wanted, name, limit, after)
+        )
+        return TaskPage(found, cursor)
+
+    def failed(self, *, after: str = "", limit: int = 50) -> TaskPage:
+        """A page of the tasks that failed for good, newest first."""
+        return self.tasks(TaskStatus.FAILURE, after=after, limit=limit)
+
+    def groups(self) -> Sequence[str]:
+        """The consumer groups of the queue: each gets every task."""
+        return self._store.here().backend.groups()
+
+    # Acting
+
+    def retry(
+        self, ids: TaskId | Iterable[TaskId] | None = None, *, all_failed: bool = False, ended: bool = False
+    ) -> BatchResult:
+        """Run failed tasks again under their ids, from the first attempt: those with these ids, or `all_failed`.
+
+        `ended`: also those that succeeded or were cancelled, of which the message is kept.
+        """
+        backend = self._store.here().backend
+        if (ids is None) is not all_failed:
+            raise ConfigurationError("retry() takes either ids or all_failed=True")
+        if ids is None:
+            return BatchResult(_on_all(backend, _FAILED, backend.requeue))
+        names, refused = _ids(ids), dict[str, PyxqueueError]()
+        for name, info in zip(names, backend.show(names), strict=True):
+            if info is None:
+                refused[name] = unknown(name)
+            elif not ended and info.status is not TaskStatus.FAILURE:
+                refused[name] = TaskStateError(f"task {name} has not failed: it is {info.status.name}")
+        wanted = [name for name in names if name not in refused]
+        return _result(backend, wanted, backend.requeue(wanted), _not_retried, refused)
+
+    def cancel(self, ids: TaskId | Iterable[TaskId], *, force: bool = False) -> BatchResult:
+        """Cancel tasks: one that waits ends at once, one that runs is interrupted by its worker, as
+        `AsyncResult.cancel` has it. `force` kills the process that runs it."""
+        names, backend = _ids(ids), self._store.here().backend
+        return _result(backend, names, backend.cancel(names, force), _not_cancelled)
+
+    def delete(self, ids: TaskId | Iterable[TaskId]) -> BatchResult:
+        """Delete tasks with their results. A task that a worker has stays; cancel it first."""
+        names, backend = _ids(ids), self._store.here().backend
+        return _result(backend, names, backend.delete(names), _not_deleted)
+
+    def purge(self, *, waiting: bool = False, failed: bool = False, history: bool = False) -> int:
+        """Delete all tasks that wait, that failed, or that succeeded or were cancelled; returns how many.
+
+        What a worker has stays.
+        """
+        if not (waiting or failed or history):
+            raise ConfigurationError("purge() needs to know what: waiting=True, failed=True or history=True")
+        chosen = ((waiting, _WAITING), (failed, _FAILED), (history, _HISTORY))
+        states = [state for wanted, those in chosen if wanted for state in those]
+        backend = self._store.here().backend
+        return _on_all(backend, states, backend.delete)
+
+    def remove_group(self, group: str) -> None:
+        """Delete a group with all its tasks and results; stop its workers first, or they make it again.
+
+        Raises `ConfigurationError` if there is no such group.
+        """
+        self._store.here().backend.remove_group(group)
+
+    # Stores
+
+    def _other(self, queue: str, group: str) -> AbstractContextManager[Backend]:
+        """Another queue or group of the same store, for a while."""
+        return closing(self._store.open_other(queue, group))
+
+    def _groups_of(self, queue: str) -> Iterator[QueueInfo]:
+        """The groups of a queue; one that stands for all where this program may not look."""
+        try:
+            with self._other(queue, self._store.core.options.group) as any_group:
+                groups = any_group.groups()
+            for group in groups:
+                with self._other(queue, group) as other:
+                    yield QueueInfo(queue, group, other.depth())
+        except BrokerUnavailableError:
+            raise
+        except BrokerError:
+            yield QueueInfo(queue, "?", None)
+
+
+def id_text(task_id: TaskId) -> str:
+    """An id as it is kept, from what a caller may give."""
+    if not isinstance(task_id, str | bytes):
+        raise ConfigurationError(f"{quoted(task_id)} is not a task id: give the text or bytes of one")
+    raw = task_id if isinstance(task_id, bytes) else task_id.encode(errors="replace")
+    return raw.decode(errors="replace")  # invalid UTF-8 is never the id of a task
+
+
+def _ids(given: TaskId | Iterable[TaskId]) -> list[str]:
+    """The ids as they are kept, each once."""
+    listed = [given] if isinstance(given, str | bytes) else given
+    return list(dict.fromkeys(id_text(one) for one in listed))
+
+
+def _state(given: TaskStatus | str | None) -> TaskStatus | None:
+    if given is None or isinstance(given, TaskStatus):
+        return given
+    if isinstance(given, str) and given.upper() in TaskStatus.__members__:
+        return TaskStatus[given.upper()]
+    raise ConfigurationError(f"{quoted(given)} is not a state; there are {', '.join(TaskStatus.__members__)}")
+
+
+def _no_group(queue: str, group: str, there: Iterable[str]) -> str:
+    return f"the queue {quoted(queue)} has no group {quoted(group)}, only {', '.join(there)}"
+
+
+def _named(
+    backend: Backend, state: TaskStatus | None, name: str, limit: int, cursor: str
+) -> tuple[Sequence[TaskInfo], str]:
+    """At most `limit` tasks of the name, and the cursor behind them."""
+    found: list[TaskInfo] = []
+    for _ in range(-(-LOOKED_AT // _PAGE)):
+        page, following = backend.tasks(state, cursor, _PAGE)
+        places = [place for place, info in enumerate(page, 1) if _is_named(info, name)]
+        if len(places) > limit - len(found):  # the page has more than are wanted: end behind the last of those
+            page, following = backend.tasks(state, cursor, places[limit - len(found) - 1])
+        found += [info for info in page if _is_named(info, name)]
+        cursor = following
+        if not cursor or len(found) >= limit:
+            break
+    return found, cursor
+
+
+def _is_named(info: TaskInfo, name: str) -> bool:
+    return isinstance(info.message, Message) and info.message.name == name
+
+
+Act: TypeAlias = Callable[[Sequence[str]], Sequence[bool]]
+
+
+def _on_all(backend: Backend, states: Sequence[TaskStatus], act: Act) -> int:
+    """Act on all tasks in these states; returns on how many it was done."""
+    return sum(sum(act(page)) for state in states for page in _pages(backend, state))
+
+
+def _pages(backend: Backend, state: TaskStatus) -> Iterator[list[str]]:
+    cursor, more = "", True
+    while more:
+        found, cursor = backend.tasks(state, cursor, _PAGE)
+        yield [info.id for info in found]
+        more = bool(cursor)
+
+
+def _result(
+    backend: Backend,
+    ids: Sequence[str],
+    done: Sequence[bool],
+    why: Callable[[TaskInfo], str],
+    refused: Mapping[str, PyxqueueError] | None = None,
+) -> BatchResult:
+    """What was done, and `why` the rest was not; `refused` were not tried."""
+    left = [task_id for task_id, is_done in zip(ids, done, strict=True) if not is_done]
+    reasons: dict[str, PyxqueueError] = {
+        task_id: unknown(task_id) if info is None else TaskStateError(f"task {task_id} {why(info)}")
+        for task_id, info in zip(left, backend.show(left), strict=True)
+    }
+    return BatchResult(sum(done), {**(refused or {}), **reasons})
+
+
+def _not_retried(info: TaskInfo) -> str:
+    gone = info.status.finished
+    return f"cannot be run again: {'its message is no longer in the history' if gone else f'it is {info.status.name}'}"
+
+
+def _not_cancelled(info: TaskInfo) -> str:
+    return f"has ended: {info.status.name}"
+
+
+def _not_deleted(info: TaskInfo) -> str:
+    return f"was not deleted: it is {info.status.name}; cancel it first"

@@ -1,0 +1,38 @@
+"""``pyxqueue child``: what a supervisor runs that does not fork."""
+
+from __future__ import annotations
+
+import click
+
+from ...queue import workers_of
+from ..logs import set_up_logging
+from ..target import Target, app_options, pass_target
+from .worker import worker_options
+
+
+@click.command(hidden=True)
+@worker_options
+@click.argument("consumer")
+@click.argument("table_fd", type=int)
+@click.argument("supervisor", type=int)
+@app_options
+@pass_target
+@click.pass_context
+def child(
+    context: click.Context,
+    target: Target,
+    /,
+    *,
+    threads: int | None,
+    concurrency: int | None,
+    log_level: str | None,
+    log_format: str,
+    consumer: str,
+    table_fd: int,
+    supervisor: int,
+    **_for_the_supervisor: object,
+) -> None:
+    """Be one worker process of a supervisor that does not fork."""
+    queue = target.load(target.app())
+    set_up_logging(log_level, log_format)
+    context.exit(workers_of(queue).serve_child(consumer, table_fd, supervisor, threads, concurrency))

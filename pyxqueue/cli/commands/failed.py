@@ -1,0 +1,46 @@
+"""``pyxqueue failed``: list what failed for good."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ...message import Message, TaskInfo
+from ..output import cut, json_option, moment, print_json, print_table
+from ..target import Target, module_argument, pass_target, target_options
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many, newest first.")
+@click.option("--after", default="", metavar="CURSOR", help="Go on behind the list that ended with this cursor.")
+@module_argument
+@target_options
+@json_option
+@pass_target
+def failed(target: Target, limit: int, after: str, as_json: bool) -> None:
+    """List the tasks that failed for good, the newest first, with the reasons."""
+    page = target.existing().admin.failed(after=after, limit=limit)
+    rows = [_facts(info) for info in page.tasks]
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        click.echo("no task has failed")
+        return
+    print_table(list(rows[0]), [[*list(row.values())[:-1], cut(row["reason"])] for row in rows])
+    if page.next:
+        click.echo(f"... and more: these are the newest {limit}", err=True)
+
+
+def _facts(info: TaskInfo) -> dict[str, Any]:
+    message = info.message if isinstance(info.message, Message) else None
+    error = info.record.error if info.record else None
+    reason = info.reason or (f"{error.type}: {error.message}" if error else "")
+    return {
+        "id": info.id,
+        "task": message.name if message else "?",
+        "attempts": message.attempt if message else 0,
+        "when": moment(info.updated) or "?",
+        "reason": reason.partition("\n")[0],
+    }

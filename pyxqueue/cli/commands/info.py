@@ -1,0 +1,139 @@
+"""``pyxqueue info``: how much is where, and what the workers do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from ...message import Message, TaskInfo
+from ...queue import TaskQueue
+from ...views import QueueInfo, QueuePage, WorkerInfo
+from ..output import cut, cut_front, duration, json_option, print_json, print_some, print_table, progress_text
+from ..target import Target, module_argument, other_groups, pass_target, place_of, target_options
+
+_LISTED = 50
+"""Queues, groups and workers that are listed for people."""
+_QUEUES = 1_000
+_RUNNING = 3
+"""Tasks that are listed for one worker."""
+_PLACES = ("ready", "held", "delayed", "failed", "finished")
+_UNIQUE = 37
+"""Characters at the end of a worker's name that make it unlike all others."""
+
+
+@click.command()
+@module_argument
+@target_options
+@json_option
+@pass_target
+def info(target: Target, as_json: bool) -> None:
+    """Say how much stands where, and what the workers do.
+
+    Without MODULE, --queue and --group, the queues of the store are listed. Of a MODULE, its group is shown, and how
+    much waits in others; of a --queue, every group, or the one in --group.
+    """
+    if not target.names_a_queue:
+        any_queue = target.open()
+        page = any_queue.admin.queues(_QUEUES if as_json else _LISTED)
+        if page is not None:
+            _show_store(page, place_of(any_queue), as_json=as_json)
+            return
+    queues = target.existing_groups()
+    infos = [queue.admin.info() for queue in queues]
+    groups = [_group(queue, one) for queue, one in zip(queues, infos, strict=True)]
+    place, others, store = place_of(queues[0]), other_groups(queues), dict(infos[0].store)
+    if as_json:
+        print_json({"queue": queues[0].stream_key, "at": place, "store": store, "groups": groups, "others": others})
+        return
+    click.echo(f"queue {queues[0].stream_key} at {place}")
+    _print_facts(store)
+    _print_depths([{"group": group["group"], **_cells(group)} for group in groups])
+    click.echo()
+    workers = [_worker_lines(group["group"], worker) for group in groups for worker in group["workers"]]
+    print_some(["\n".join(lines) for lines in workers] or ["no workers"], _LISTED, "workers")
+    for name, waiting in others.items():
+        click.echo(f"other group {name}: {'?' if waiting is None else waiting} waiting")
+
+
+def _print_facts(store: Mapping[str, str]) -> None:
+    for name, fact in store.items():
+        click.echo(f"{name}: {fact}")
+    click.echo()
+
+
+def _print_depths(rows: Sequence[Mapping[str, Any]]) -> None:
+    shown = rows[:_LISTED]
+    print_table(list(rows[0]), [list(row.values()) for row in shown], {"queue", "group"})
+    if len(rows) > len(shown):
+        click.echo(f"... and {len(rows) - len(shown):,} more groups: --json has all of them")
+
+
+def _cells(group: Mapping[str, Any]) -> dict[str, Any]:
+    """What a line says of a group."""
+    return {**group["depth"], "oldest": duration(group["oldest_ms"]) if group["oldest_ms"] else "-"}
+
+
+def _show_store(page: QueuePage, place: str, *, as_json: bool) -> None:
+    """The queues of a store, each group with its depth."""
+    groups = [{"queue": one.queue, **_depth(one)} for one in page.queues]
+    if not groups:
+        raise click.ClickException(f"there is no queue at {place}: nothing was enqueued, no worker has served one")
+    if as_json:
+        print_json({"at": place, "store": dict(page.store), "queues": groups, "complete": page.complete})
+        return
+    click.echo(f"queues at {place}")
+    _print_facts(page.store)
+    _print_depths([{"queue": group["queue"], "group": group["group"], **_cells(group)} for group in groups])
+    if page.more:
+        click.echo(f"... and {page.more:,} more queues: --json has them too")
+    if not page.complete:
+        click.echo("... and there may be more queues: the look at the store was cut short")
+    click.echo(f"\npyxqueue info --queue {groups[0]['queue']} shows the workers of one of them")
+
+
+def _depth(info: QueueInfo) -> dict[str, Any]:
+    depth = {place: "?" if info.depth is None else getattr(info.depth, place) for place in _PLACES}
+    return {"group": info.group, "depth": depth, "oldest_ms": info.depth.oldest if info.depth else None}
+
+
+def _group(queue: TaskQueue, info: QueueInfo) -> dict[str, Any]:
+    now = round(time.time() * 1000)
+    return {**_depth(info), "workers": [_worker(worker, now) for worker in queue.admin.workers(tasks=_RUNNING)]}
+
+
+def _worker(worker: WorkerInfo, now: int) -> dict[str, Any]:
+    return {
+        "name": worker.name,
+        "host": None if worker.node is None else f"{worker.node:012x}",
+        "pid": worker.pid,
+        "idle_ms": worker.idle_ms,
+        "holds": list(worker.in_flight),
+        "running": [_run(task, now) for task in worker.tasks],
+    }
+
+
+def _run(info: TaskInfo, now: int) -> dict[str, Any]:
+    return {
+        "id": info.id,
+        "task": info.message.name if isinstance(info.message, Message) else None,
+        "for_ms": max(0, now - info.started) if info.started else None,
+        "progress": progress_text(info) or None,
+    }
+
+
+def _worker_lines(group: str, worker: Mapping[str, Any]) -> list[str]:
+    """A worker, and below it what it runs."""
+    name = worker["name"] if worker["host"] is None else worker["name"][:-_UNIQUE]
+    silent = f"heard of {duration(worker['idle_ms'])} ago"
+    host = "an unknown host" if worker["host"] is None else worker["host"]
+    lines = [cut(f"{cut(name, 24)} on {host}, group {cut(group, 16)}, {silent}")]
+    for run in worker["running"]:
+        since = "?" if run["for_ms"] is None else duration(run["for_ms"])
+        progress = f", {run['progress']}" if run["progress"] else ""
+        lines.append(cut(f"  {cut(run['id'], 32)}  {cut_front(run['task'] or '?', 20)} for {since}{progress}"))
+    if more := len(worker["holds"]) - len(worker["running"]):
+        lines.append(f"  ... and {more:,} more")
+    return lines if worker["holds"] else [*lines, "  idle"]

@@ -1,0 +1,47 @@
+"""``pyxqueue move``: carry tasks to another store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ... import moving
+from ...moving import MovedGroup
+from ...printable import quoted
+from ...stores import absolute
+from ...urls import shown
+from ..output import json_option, print_json
+
+
+@click.command()
+@click.argument("source", metavar="SRC")
+@click.argument("target", metavar="DST")
+@click.option("--queue", "queue", default="tasks", envvar="PYXQUEUE_QUEUE", show_default=True, help="The queue's name.")
+@json_option
+def move(source: str, target: str, queue: str, as_json: bool) -> None:
+    """Carry what waits, is delayed or failed from the store at the URL SRC to the one at DST, in every group.
+
+    Stop the workers of SRC and its producers first. A move that was interrupted is run again: nothing is moved twice,
+    as long as that happens within an hour. Results stay where they are.
+    """
+    found = [_facts(one) for one in moving.move(source, target, queue)]
+    if not found:
+        raise click.ClickException(
+            f"there is no queue {quoted(queue)} at {shown(absolute(source))}; --queue names another one"
+        )
+    if as_json:
+        print_json({"queue": queue, "groups": found})
+    else:
+        for one in found:
+            click.echo(
+                "queue {queue}, group {group}: moved {waiting} waiting, {failed} failed".format(queue=queue, **one)
+            )
+    left = sum(int(one["left"]) for one in found)
+    if left:
+        click.echo(f"{left} stayed: a worker has them, they came meanwhile, or others of their ids are there", err=True)
+        click.get_current_context().exit(1)
+
+
+def _facts(one: MovedGroup) -> dict[str, Any]:
+    return {"group": one.group, "waiting": one.moved.waiting, "failed": one.moved.failed, "left": one.moved.left}

@@ -1,0 +1,37 @@
+"""``pyxqueue purge``: delete all tasks in one place."""
+
+from __future__ import annotations
+
+import click
+
+from ..output import confirm, yes_option
+from ..target import Target, module_argument, pass_target, target_options
+
+
+@click.command()
+@click.option("--waiting", is_flag=True, help="The tasks that wait, delayed ones too.  [default]")
+@click.option("--failed", is_flag=True, help="The tasks that failed.")
+@click.option("--history", is_flag=True, help="The tasks that succeeded or were cancelled, with their results.")
+@click.option("--all", "everything", is_flag=True, help="All three.")
+@yes_option
+@module_argument
+@target_options
+@pass_target
+def purge(target: Target, *, waiting: bool, failed: bool, history: bool, everything: bool, yes: bool) -> None:
+    """Delete all tasks that wait, failed or ended. Those that a worker has stay; `cancel` ends them."""
+    waiting = waiting or everything or not (failed or history)
+    failed, history = failed or everything, history or everything
+    queue = target.existing()
+    depth = queue.admin.info().depth
+    assert depth is not None
+    numbers = [
+        f"{number} {place}"
+        for chosen, place, number in (
+            (waiting, "waiting", depth.ready + depth.delayed),
+            (failed, "failed", depth.failed),
+            (history, "in the history", depth.finished),
+        )
+        if chosen
+    ]
+    confirm(f"Of {queue.stream_key}, group {queue.consumer_group}, delete {', '.join(numbers)}?", yes=yes)
+    click.echo(f"deleted: {queue.admin.purge(waiting=waiting, failed=failed, history=history)}")

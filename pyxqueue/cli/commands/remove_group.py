@@ -1,0 +1,29 @@
+"""``pyxqueue remove-group``: delete a consumer group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from ..output import confirm, yes_option
+from ..target import Target, check_group, pass_target, target_options
+from ..words import take_one
+
+
+@click.command("remove-group")
+@click.argument("words", metavar="[MODULE[:QUEUE]] NAME", nargs=-1, required=True)
+@yes_option
+@target_options
+@pass_target
+def remove_group(target: Target, words: Sequence[str], yes: bool) -> None:
+    """Delete the group NAME with all its tasks.
+
+    Stop its workers first: one that still runs makes the group again.
+    """
+    name = take_one(target, words, "name")
+    queue = target.open()
+    check_group(queue, name)
+    confirm(f"Delete the group {name} of {queue.stream_key}, with all its tasks and results?", yes=yes)
+    queue.admin.remove_group(name)
+    click.echo(f"group {name} removed")

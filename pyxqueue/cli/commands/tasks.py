@@ -1,0 +1,66 @@
+"""``pyxqueue tasks``: list tasks."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from typing import Any
+
+import click
+
+from ... import admin
+from ...message import Message, TaskInfo, TaskStatus
+from ..output import duration, json_option, moment, print_json, print_table, progress_facts, progress_text
+from ..target import Target, module_argument, pass_target, target_options
+
+
+@click.command()
+@module_argument
+@click.option(
+    "--state",
+    type=click.Choice([state.name for state in TaskStatus], case_sensitive=False),
+    help="Only tasks in this state.",
+)
+@click.option("--name", help="Only tasks of this name.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many, newest first.")
+@click.option("--after", default="", metavar="CURSOR", help="Go on behind the list that ended with this cursor.")
+@target_options
+@json_option
+@pass_target
+def tasks(target: Target, /, *, state: str | None, name: str | None, limit: int, after: str, as_json: bool) -> None:
+    """List tasks by state and name, the newest first, a page at a time."""
+    page = target.existing().admin.tasks(state, name=name, after=after, limit=limit)
+    if as_json:
+        print_json({"tasks": [_facts(info) for info in page.tasks], "next": page.next or None})
+        return
+    now = round(time.time() * 1000)
+    rows = [
+        [info.id, _name(info), info.status.name, duration(max(0, now - info.updated)), progress_text(info)]
+        for info in page.tasks
+    ]
+    if rows:
+        print_table(["id", "task", "state", "for", "progress"], rows, {"task", "progress"})
+    else:
+        click.echo("no such task" + (f" among the newest {admin.LOOKED_AT:,}" if page.next else ""))
+    if page.next:
+        click.echo(f"... and more: --after {shlex.quote(page.next)}", err=True)
+
+
+def _name(info: TaskInfo) -> str:
+    return info.message.name if isinstance(info.message, Message) else "?"
+
+
+def _facts(info: TaskInfo) -> dict[str, Any]:
+    message = info.message if isinstance(info.message, Message) else None
+    return {
+        "id": info.id,
+        "task": message.name if message else None,
+        "state": info.status.name,
+        "attempt": message.attempt if message else None,
+        "enqueued": moment(message.enqueued) if message else None,
+        "due": moment(message.due) if message else None,
+        "started": moment(info.started),
+        "updated": moment(info.updated),
+        "worker": info.worker or None,
+        "progress": progress_facts(info.progress),
+    }
