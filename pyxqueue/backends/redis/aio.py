@@ -132,22 +132,24 @@ class AsyncRedisProducer:
         passed."""
         loop = asyncio.get_running_loop()
         event = asyncio.Event()
-        news: list[str | None] = []
+        news: set[str | None] = set()
 
         def notify(task_id: str | None) -> None:
-            news.append(task_id)
+            if task_id in news:  # told already, and not looked at yet
+                return
+            news.add(task_id)
             with suppress(RuntimeError):  # the loop was closed under the wait
                 loop.call_soon_threadsafe(event.set)
 
         async def woken() -> Collection[str | None]:
-            try:
-                await asyncio.wait_for(event.wait(), until_look(deadline))
-            except TimeoutError:
-                return () if is_over(deadline) else (None,)
-            event.clear()
-            told = list(news)
-            del news[: len(told)]
-            return set(told)
+            while not news:  # what was seen already may still set it
+                event.clear()
+                try:
+                    await asyncio.wait_for(event.wait(), until_look(deadline))
+                except TimeoutError:
+                    return () if is_over(deadline) else (None,)
+            told = {news.pop() for _ in range(len(news))}
+            return () if is_over(deadline) else told
 
         with self._waker.watching(ids, notify):
             while not self._waker.subscribed(0) and await woken():

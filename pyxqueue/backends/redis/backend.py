@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -25,7 +24,7 @@ from .inspector import RedisInspector
 from .keys import GroupKeys
 from .reading import entry_rank, pairs
 from .session import REPLY_TIMEOUT, Contact, StaleGroups
-from .waiting import is_enough, until_look
+from .waiting import Inbox, is_enough, until_look
 
 T = TypeVar("T")
 
@@ -309,8 +308,7 @@ class RedisBackend(RedisInspector):
 
     def _await(self, found: dict[str, Record | Unknown | None], deadline: float | None, least: int | None) -> None:
         """Fill in the records that are missing, as they come, until there are enough."""
-        inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        waker, over = self._waker, False
+        inbox, waker, over = Inbox(), self._waker, False
         missing = look = [task_id for task_id, record in found.items() if record is None]
         with waker.watching(missing, inbox.put):
             waker.subscribed(until_look(deadline))
@@ -318,13 +316,8 @@ class RedisBackend(RedisInspector):
                 found.update(zip(look, self._look(look, waker.channel, deadline), strict=True))
                 if over or is_enough(found.values(), least):
                     return
-                try:
-                    woken = {inbox.get(timeout=until_look(deadline))}
-                    while not inbox.empty():
-                        woken.add(inbox.get_nowait())
-                except queue.Empty:
-                    woken = {None}
-                    over = is_over(deadline)  # a last look: does it still answer?
+                woken = inbox.take(deadline)
+                over = is_over(deadline)  # a last look: does it still answer?
                 look = [i for i, record in found.items() if record is None and (None in woken or i in woken)]
 
     def forget(self, ids: Sequence[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import queue
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, TypeAlias
@@ -25,7 +24,7 @@ from .connect import Recipe
 from .keys import QUEUE_PATTERN, meta
 from .reading import LAST_ENTRY, entry_ms, entry_rank, pairs, task_info
 from .session import Session, StaleGroups
-from .waiting import Waker, until_look
+from .waiting import Inbox, Waker
 
 _PAGE = 256
 _SCAN, _MAX_SCANNED = 1_000, 1_000_000
@@ -82,19 +81,16 @@ class RedisInspector:
 
     def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
         deadline = deadline_after(timeout)
-        inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        inbox, over = Inbox(), False
         with self._waker.watching([task_id], inbox.put):
             self._waker.subscribed(seconds_left(deadline))
             while True:
                 self._session.batched([task_id], lambda keys, ids: commands.get(keys, ids, self._waker.channel))
                 info = self.show([task_id])[0]
-                if info is None or info.differs(seen):
+                if over or info is None or info.differs(seen):
                     return info
-                try:
-                    inbox.get(timeout=until_look(deadline))
-                except queue.Empty:
-                    if is_over(deadline):  # what would wake nobody is seen all the same
-                        return self.show([task_id])[0]
+                inbox.take(deadline)
+                over = is_over(deadline)  # a last look: what would wake nobody is seen all the same
 
     def tasks(
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100

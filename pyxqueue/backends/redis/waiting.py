@@ -7,11 +7,12 @@ again after each (re)subscription: nothing depends on a message arriving, only o
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
-from ...clock import seconds_left
+from ...clock import is_over, seconds_left
 from .commands import UNKNOWN
 from .keys import channel
 from .listening import Channel, Notify
@@ -57,6 +58,26 @@ class Waker:
     def close(self) -> None:
         """Give up the subscription; the next wait makes another. Waits that still run end at their timeout."""
         self._start_anew()
+
+
+class Inbox:
+    """What one waiter is told of: each id once, however often somebody publishes it."""
+
+    def __init__(self) -> None:
+        self._ids: set[str | None] = set()
+        self._news = threading.Condition()
+
+    def put(self, task_id: str | None) -> None:
+        with self._news:
+            self._ids.add(task_id)
+            self._news.notify()
+
+    def take(self, deadline: float | None) -> Collection[str | None]:
+        """Wait for ids to look at; None among them, as after a while without any and at the deadline, is all."""
+        with self._news:
+            self._news.wait_for(lambda: self._ids, until_look(deadline))
+            ids, self._ids = self._ids, set()
+        return ids if ids and not is_over(deadline) else (None,)
 
 
 def is_enough(found: Collection[object], least: int | None) -> bool:

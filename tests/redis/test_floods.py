@@ -1,0 +1,108 @@
+"""Whoever may publish on a queue's channel keeps no waiter beyond its timeout, and fills no memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pyxqueue.backends.redis import Recipe, RedisBackend, aio
+from pyxqueue.backends.redis.aio import AsyncRedisProducer
+from pyxqueue.backends.redis.waiting import Inbox
+from pyxqueue.message import Message
+from pyxqueue.protocols import StoreOptions
+
+TIMEOUT = 100
+LOOKS = 5_000
+"""More than anybody needs until the timeout."""
+
+
+@pytest.fixture
+def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
+    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)) as backend:
+        backend.enqueue([Message("one", "job")])
+        yield backend
+
+
+def published_with_each_look(backend: RedisBackend, look: Callable[..., Any]) -> Callable[..., Any]:
+    looks: list[None] = []
+
+    def wrapped(*args: Any, **options: Any) -> Any:
+        looks.append(None)
+        assert len(looks) < LOOKS, "it never ends"
+        for _ in range(3):
+            backend._waker._channel.tell("one")
+        return look(*args, **options)
+
+    return wrapped
+
+
+@pytest.mark.parametrize("way", ["wait", "watch"])
+def test_a_waiter_ends_in_time(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """However often its task is published."""
+    (seen,) = backend.show(["one"])
+    for name in ("show", "_look"):
+        monkeypatch.setattr(backend, name, published_with_each_look(backend, getattr(backend, name)))
+
+    if way == "wait":
+        assert backend.wait(["one"], TIMEOUT) == [None]
+    else:
+        assert backend.watch("one", seen, TIMEOUT) == seen
+
+
+@pytest.mark.parametrize("way", ["wait", "watch"])
+def test_so_does_one_on_an_event_loop(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """By the same rule."""
+    (seen,) = backend.show(["one"])
+    producer = backend.asynchronous()
+    for name in ("show", "_look"):
+        monkeypatch.setattr(producer, name, published_with_each_look(backend, getattr(producer, name)))
+
+    if way == "wait":
+        assert asyncio.run(producer.wait(["one"], TIMEOUT)) == [None]
+    else:
+        assert asyncio.run(producer.watch("one", seen, TIMEOUT)) == seen
+
+
+def test_an_inbox_keeps_each_id_once() -> None:
+    """However often it is told."""
+    inbox = Inbox()
+    for _ in range(100_000):
+        inbox.put("one")
+    inbox.put("two")
+
+    assert inbox.take(None) == {"one", "two"}
+    assert inbox.take(time.monotonic()) == (None,)
+
+
+def test_a_wake_up_that_comes_late_ends_no_wait(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its news was seen with an earlier one."""
+    tell = backend._waker._channel.tell
+
+    async def wait_and_be_told(*args: Any) -> None:
+        monkeypatch.undo()
+        await asyncio.wait_for(*args)
+        tell("two")
+
+    async def main() -> None:
+        producer = backend.asynchronous()
+        assert isinstance(producer, AsyncRedisProducer)
+        await producer.watch("one", None, 20_000)  # from here on it is subscribed
+        async with producer._watching(["one", "two"], None) as woken:
+            monkeypatch.setattr(aio, "asyncio", SimpleNamespace(wait_for=wait_and_be_told))
+            asyncio.get_running_loop().call_soon(tell, "one")
+            assert await woken() == {"one", "two"}
+
+            later = asyncio.ensure_future(woken())
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert not later.done()
+            tell("one")
+            assert await later == {"one"}
+
+    asyncio.run(main())
