@@ -46,8 +46,9 @@ class NoInterrupter:
     def cancel(self, job: object, times: int = 1) -> None:
         """Nothing runs beside the caller who could ask for it."""
 
-    def check(self) -> None:
+    def check(self) -> tuple[()]:
         """There are no limits."""
+        return ()
 
 
 def _never_over() -> bool:

@@ -22,10 +22,7 @@ from .failures import MAX_MESSAGE, failure_of, outcome_of
 from .message import Delivery, Failure, Message, Outcome, Progress, Refused, Unreadable, Unserved
 from .policy import admit
 from .printable import LONGEST_LINE, complain, printable, quoted, text_of
-from .task import Registry, Task, TaskOptions, check_call
-
-Limit = Callable[[TaskOptions], AbstractContextManager[object]]
-"""Enforces the soft time limit of a task while it runs inside."""
+from .task import Task, TaskOptions, check_call
 
 
 @define
@@ -39,15 +36,20 @@ class Execution:
     codec: Codec
     report: Callable[[Progress], None]
 
-    def run(self, limit: Limit, run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any]) -> Outcome:
-        """Run it to its end, in a context of its own; `run_coroutine` runs what turns out to be a coroutine."""
+    def run(
+        self, limit: AbstractContextManager[object], run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any]
+    ) -> Outcome:
+        """Run it to its end, in a context of its own, while its soft time limit `limit` holds; `run_coroutine` runs
+        what turns out to be a coroutine."""
         return contextvars.copy_context().run(self._run, limit, run_coroutine)
 
-    def _run(self, limit: Limit, run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any]) -> Outcome:
+    def _run(
+        self, limit: AbstractContextManager[object], run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any]
+    ) -> Outcome:
         process = os.getpid()
         self._enter()
         try:
-            with limit(self.task.options):
+            with limit:
                 value = self.task.function(*self.args, **self.kwargs)
                 if inspect.iscoroutine(value):
                     value = run_coroutine(value)
@@ -61,7 +63,7 @@ class Execution:
                 error.args = (self._over_time(),)  # a thread can only be sent the bare class
             return outcome_of(error, self.task.options, __file__)
 
-    async def arun(self, limit: AsyncLimit) -> Outcome:
+    async def run_on_loop(self, limit: AsyncLimit) -> Outcome:
         """Run it, or the coroutine it returns, on the running loop, in the context of its `asyncio.Task`."""
         process = os.getpid()
         self._enter()
@@ -146,14 +148,13 @@ def end_fork(error: BaseException | None) -> NoReturn:
 
 
 def prepare(
-    delivery: Delivery, registry: Registry, codec: Codec, report: Callable[[Progress], None]
+    delivery: Delivery, task: Task[..., Any] | None, codec: Codec, report: Callable[[Progress], None]
 ) -> Execution | Outcome:
-    """Find the task and decode its arguments, or say why this message cannot run here."""
+    """Decode the arguments for the task, None if it is not registered here, or say why this message cannot run."""
     message = delivery.message
     if isinstance(message, Unreadable):
         failure = Failure("Unreadable", message.reason)
         return Unserved(failure) if message.newer else Refused(failure)
-    task = registry.get(message.name)
     if task is None:
         return Unserved(Failure("UnknownTask", f"no task {quoted(message.name)} is registered here"))
     if (verdict := admit(message, task.options.policy)) is not None:

@@ -29,8 +29,8 @@ from pyxqueue.policy import MAX_RETURNS, NEWER_DELAY, RetryPolicy
 from pyxqueue.protocols import DEFAULT_LEASE, StoreOptions
 from pyxqueue.supervisor.keeper import PROMOTE_EVERY
 from pyxqueue.testing.servers import Server
+from pyxqueue.worker.batch_sizer import BUDGET, MAX_BATCH
 from pyxqueue.worker.options import DEFAULT_GRACE
-from pyxqueue.worker.pace import BUDGET, MAX_BATCH
 
 from .conftest import Servers, kinds_to_test
 from .running import ROOT, Place, assert_printed

@@ -88,7 +88,9 @@ def test_what_refuses_a_call_does_not_repeat_it(body: bytes) -> None:
     queue.task(name="job")(lambda: None)
     message = Message("one", "job", body % (b"x" * 100_000))
 
-    outcome = prepare(Delivery(message, "r", 1), queue.core.registry, queue.core.codec, lambda _progress: None)
+    outcome = prepare(
+        Delivery(message, "r", 1), queue.core.registry.get(message.name), queue.core.codec, lambda _progress: None
+    )
 
     assert isinstance(outcome, Refused | Unserved)
     assert len(outcome.failure.message) <= MAX_MESSAGE

@@ -61,8 +61,10 @@ class WorkerParts:
     """The command that runs ``pyxqueue`` on the module of this queue in a new interpreter; None if it has none."""
 
     def make_worker(self, options: WorkerOptions, consumer: str, table: InFlightTable) -> Worker:
-        executor = make_executor(options, self.registry)
-        return Worker(self.connect(), self.registry, self.codec, executor, consumer, table, self.observer, options.wait)
+        executor, loop = make_executors(options, self.registry)
+        return Worker(
+            self.connect(), self.registry, self.codec, executor, consumer, table, self.observer, options.wait, loop
+        )
 
 
 def check_startable() -> None:
@@ -82,13 +84,13 @@ def check_startable() -> None:
         )
 
 
-def make_executor(options: WorkerOptions, registry: Registry) -> Executor:
-    """An event loop, with threads beside it, if there is an ``async def`` to run; else inline, or threads if they are
+def make_executors(options: WorkerOptions, registry: Registry) -> tuple[Executor, Loop | None]:
+    """Threads and an event loop beside them, if there is an ``async def`` to run; else inline, or threads if they are
     asked for."""
     has_async = any(inspect.iscoroutinefunction(inspect.unwrap(task.function)) for task in registry)
     if options.concurrency is not None or has_async:
-        return Loop(options.concurrency or _CONCURRENCY, options.threads or _THREADS, registry.get)
-    return Inline() if options.threads is None else Threads(options.threads)
+        return Threads(options.threads or _THREADS), Loop(options.concurrency or _CONCURRENCY)
+    return Inline() if options.threads is None else Threads(options.threads), None
 
 
 def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None = None) -> None:

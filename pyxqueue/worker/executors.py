@@ -1,6 +1,6 @@
-"""Where tasks run: inline, in threads, or (in `loop`) on an event loop. The worker around them is the same.
+"""Where plain functions run: inline, or in threads. Coroutine functions run on an event loop (`loop`).
 
-An executor takes jobs and calls back when each is done; it does no I/O with the store and decides nothing.
+An executor calls what it is given, once, in one of its threads. It knows nothing about tasks, and decides nothing.
 """
 
 from __future__ import annotations
@@ -8,95 +8,67 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any, Protocol
 
-from attrs import define, frozen
-
-from ..execution import Execution
-from ..message import Delivery, Outcome, Progress
+from .batch_sizer import MAX_BATCH
 from .coroutines import CoroutineRunner
-from .limits import Interrupter, SignalInterrupter, ThreadInterrupter
-from .pace import MAX_BATCH
+from .interrupts import Interrupter, SignalInterrupter, ThreadInterrupter
 from .surroundings import Surroundings
 
-
-@define(eq=False)
-class Job:
-    """One delivery on its way through this process."""
-
-    delivery: Delivery
-    slot: int
-    progress: Progress | None = None
-    unsent: bool = False
-    """`progress` has changed since it was last sent."""
-
-    def report(self, progress: Progress) -> None:
-        self.progress = progress
-        self.unsent = True
-
-
-Begin = Callable[[Job], "Execution | None"]
-"""Marks the job as started and prepares it; None if there is nothing to run (handed back, or settled otherwise)."""
-End = Callable[[Job, Outcome], None]
-RunCoroutine = Callable[[Job, Coroutine[Any, Any, Any]], Any]
-
-
-@frozen
-class Hooks:
-    """What an executor calls, in its threads."""
-
-    begin: Begin
-    end: End
-    broke: Callable[[BaseException], None]
-    """One of its threads is about to end with this, and what it ran is in nobody's hands."""
-    postpone: Callable[[Job, float], None]
-    """A job could not run for so many seconds, through no fault of its own: its hard limit moves by as much."""
+Run = Callable[[], None]
+"""Everything that is to be done about one delivery."""
+Broke = Callable[[BaseException], None]
+"""Told that a thread of an executor ends with this error, which is no task's: those are outcomes."""
 
 
 class Executor(Protocol):
-    """Runs jobs."""
+    """Runs plain functions."""
 
     interrupter: Interrupter
+    surroundings: Surroundings | None
+    """What a task may change of its process, where it runs in the main thread."""
 
-    def open(self, hooks: Hooks) -> None: ...
+    def open(self, broke: Broke) -> None: ...
 
     def room(self) -> int:
-        """How many more jobs could start now."""
+        """How many more could start now."""
         ...
 
     def wait_room(self, timeout: float) -> None:
         """Wait up to `timeout` seconds until there is room."""
         ...
 
-    def submit(self, job: Job, wait: float = 0.0) -> bool:
-        """Have it run, perhaps before this returns; False if there is no place for it within `wait` seconds."""
+    def submit(self, run: Run, wait: float = 0.0) -> bool:
+        """Have it called, perhaps before this returns; False if there is no place for it within `wait` seconds."""
+        ...
+
+    def run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run the coroutine that a function here has returned to its end, in this thread."""
         ...
 
     def wait_idle(self) -> None:
-        """Wait until every submitted job has ended."""
+        """Wait until everything that was submitted has ended."""
         ...
 
     def close(self) -> None:
-        """Let running jobs end; those that were not begun are dropped."""
+        """Let what was submitted end, and take no more."""
         ...
 
 
 class Inline:
-    """Runs each job in the thread that submits it: no hop, so the fastest for short tasks."""
+    """Runs everything in the thread that submits it: no hop, so the fastest for short tasks."""
 
     def __init__(self, interrupter: Interrupter | None = None, coroutines: CoroutineRunner | None = None) -> None:
         """`coroutines`: where a coroutine runs that a task returns; closed by who gave it."""
         in_main = threading.current_thread() is threading.main_thread()
         self.interrupter = interrupter or (SignalInterrupter() if in_main else ThreadInterrupter())
+        self.surroundings: Surroundings | None = None
         self._owned = coroutines is None
         self._coroutines = coroutines or CoroutineRunner()
-        self._surroundings: Surroundings | None = None
 
-    def open(self, hooks: Hooks) -> None:
-        self._begin, self._end = hooks.begin, hooks.end
+    def open(self, broke: Broke) -> None:  # noqa: ARG002 - it has no thread of its own
         if isinstance(self.interrupter, SignalInterrupter):  # the main thread of a worker process
-            self._surroundings = Surroundings()
+            self.surroundings = Surroundings()
 
     def room(self) -> int:
         return MAX_BATCH
@@ -104,11 +76,12 @@ class Inline:
     def wait_room(self, timeout: float) -> None:
         """There always is room."""
 
-    def submit(self, job: Job, wait: float = 0.0) -> bool:  # noqa: ARG002 - there always is a place
-        run_job(job, self._begin, self._end, self.interrupter, self._coroutines.run)
-        if self._surroundings is not None:
-            self._surroundings.put_back(getattr(job.delivery.message, "name", ""))
+    def submit(self, run: Run, wait: float = 0.0) -> bool:  # noqa: ARG002 - there always is a place
+        run()
         return True
+
+    def run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return self._coroutines.run(coroutine)
 
     def wait_idle(self) -> None:
         """Nothing runs outside of `submit`."""
@@ -118,21 +91,8 @@ class Inline:
             self._coroutines.close()
 
 
-def run_job(
-    job: Job,
-    begin: Begin,
-    end: End,
-    interrupter: Interrupter,
-    run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any],
-) -> None:
-    """Begin, run and end one job in this thread."""
-    execution = begin(job)
-    if execution is not None:
-        end(job, execution.run(lambda options: interrupter.limit(job, options), run_coroutine))
-
-
 class Load:
-    """Counts the jobs that were submitted and have not ended."""
+    """Counts what was submitted and has not ended."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -158,19 +118,20 @@ class Load:
 
 
 class Threads:
-    """Runs jobs in a fixed number of threads."""
+    """Runs a fixed number at once, in as many threads."""
 
-    def __init__(self, threads: int, run_coroutine: RunCoroutine | None = None) -> None:
-        """`run_coroutine`: runs a coroutine that a task returns; None: a loop of the thread it was returned in."""
+    surroundings: Surroundings | None = None
+
+    def __init__(self, threads: int) -> None:
         self.interrupter: Interrupter = ThreadInterrupter()
         self._count = threads
-        self._run_coroutine = run_coroutine
         self._load = Load(threads)
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._runs: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._local = threading.local()
 
-    def open(self, hooks: Hooks) -> None:
-        self._hooks = hooks
+    def open(self, broke: Broke) -> None:
+        self._broke = broke
         for number in range(self._count):
             thread = threading.Thread(target=self._serve, name=f"pyxqueue-task-{number}", daemon=True)
             thread.start()
@@ -182,31 +143,33 @@ class Threads:
     def wait_room(self, timeout: float) -> None:
         self._load.wait(self._count, timeout)
 
-    def submit(self, job: Job, wait: float = 0.0) -> bool:
+    def submit(self, run: Run, wait: float = 0.0) -> bool:
         if not self._load.room() and not self._load.wait(self._count, max(0.0, wait)):
             return False
         self._load.add()
-        self._jobs.put(job)
+        self._runs.put(run)
         return True
+
+    def run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return self._local.coroutines.run(coroutine)
 
     def wait_idle(self) -> None:
         self._load.wait(1)
 
     def close(self) -> None:
         for _ in self._threads:
-            self._jobs.put(None)
+            self._runs.put(None)
         for thread in self._threads:
             thread.join()
 
     def _serve(self) -> None:
-        coroutines, hooks = CoroutineRunner(), self._hooks
+        coroutines = self._local.coroutines = CoroutineRunner()
         try:
-            while (job := self._jobs.get()) is not None:
-                run = coroutines.run if self._run_coroutine is None else partial(self._run_coroutine, job)
+            while (run := self._runs.get()) is not None:
                 try:
-                    run_job(job, hooks.begin, hooks.end, self.interrupter, run)
+                    run()
                 finally:
                     self._load.remove()
             coroutines.close()
         except BaseException as error:  # noqa: BLE001 - no task's: those are outcomes
-            hooks.broke(error)
+            self._broke(error)

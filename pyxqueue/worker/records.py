@@ -16,7 +16,7 @@ from ..message import (
     Verdict,
 )
 from ..task import TaskOptions
-from .executors import Job
+from .jobs import Job
 
 
 def record_of(job: Job, outcome: Outcome, verdict: Verdict, options: TaskOptions, worker: str) -> Record | None:

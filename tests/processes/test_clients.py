@@ -19,7 +19,7 @@ from pyxqueue import ResultTimeoutError, TaskQueue
 from pyxqueue.inflight import InFlightTable
 from pyxqueue.testing.servers import Server, available
 from pyxqueue.worker.executors import Inline
-from pyxqueue.worker.limits import ThreadInterrupter
+from pyxqueue.worker.interrupts import ThreadInterrupter
 from pyxqueue.worker.worker import Worker
 from tests.conftest import Servers
 from tests.support.until import until

@@ -277,7 +277,7 @@ def test_nor_do_threads(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def ended() -> bool:
         keeper.step([trial.bench.table])
-        if trial.left() and not worker._jobs and not counts(trial.store)[0]:
+        if trial.left() and not list(worker._jobs) and not counts(trial.store)[0]:
             trial.time_passes()
         return not trial.left()
 

@@ -17,9 +17,10 @@ from pyxqueue.producing import Producer
 from pyxqueue.protocols import Broker, StoreOptions
 from pyxqueue.serializers import JSONSerializer
 from pyxqueue.task import Registry
-from pyxqueue.worker.events import Event, TaskSettled
+from pyxqueue.worker.events import Event, Observer, TaskSettled
 from pyxqueue.worker.executors import Executor, Inline, Threads
-from pyxqueue.worker.limits import ThreadInterrupter
+from pyxqueue.worker.interrupts import ThreadInterrupter
+from pyxqueue.worker.loop import Loop
 from pyxqueue.worker.worker import Worker
 
 
@@ -70,11 +71,25 @@ class Bench:
         message = Message(task_id, name, body, serializer, seal=seal, **fields)
         self.broker.enqueue([message])
 
-    def worker(self, broker: Broker | None = None, executor: Executor | None = None) -> Worker:
+    def worker(
+        self,
+        broker: Broker | None = None,
+        executor: Executor | None = None,
+        loop: Loop | None = None,
+        observer: Observer | None = None,
+    ) -> Worker:
         broker = broker or self.broker
         executor = executor or Inline(ThreadInterrupter())
         return Worker(
-            broker, self.registry, self.codec, executor, "me", self.table, self.events.append, chance=lambda: 0.0
+            broker,
+            self.registry,
+            self.codec,
+            executor,
+            "me",
+            self.table,
+            observer or self.events.append,
+            loop=loop,
+            chance=lambda: 0.0,
         )
 
     def threaded(self, threads: int, broker: Broker | None = None) -> Worker:

@@ -5,32 +5,27 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from pyxqueue.errors import CancelRequested, TimeLimitExceeded
-from pyxqueue.message import Delivery, Message
 from pyxqueue.task import TaskOptions
-from pyxqueue.worker.executors import Hooks, Inline, Job, Load, Threads
-from pyxqueue.worker.limits import SignalInterrupter, ThreadInterrupter
-from pyxqueue.worker.pace import MAX_BATCH
+from pyxqueue.worker.batch_sizer import MAX_BATCH
+from pyxqueue.worker.executors import Inline, Load, Threads
+from pyxqueue.worker.interrupts import SignalInterrupter, ThreadInterrupter
 from tests.support.until import until
 
 
-def job(number: int = 0) -> Job:
-    return Job(Delivery(Message(f"t{number}", "name"), "receipt", 1), number)
+def not_broken(error: BaseException) -> None:
+    raise AssertionError from error
 
 
-def hooks(begin: Callable[[Job], None]) -> Hooks:
-    """Nothing runs; beginning is what is looked at."""
-    return Hooks(begin, lambda *_: None, lambda _: None, lambda *_: None)
-
-
-def raising(error: BaseException) -> Callable[[Job], None]:
-    def begin(_: Job) -> None:
+def raising(error: BaseException) -> Callable[[], None]:
+    def run() -> None:
         raise error
 
-    return begin
+    return run
 
 
 def test_load_counts() -> None:
@@ -49,11 +44,11 @@ def test_inline_has_room_for_a_batch() -> None:
     """It runs them one after the other, in the caller's thread."""
     ran: list[tuple[int, int]] = []
     inline = Inline(ThreadInterrupter())
-    inline.open(hooks(lambda one: ran.append((one.slot, threading.get_ident()))))
+    inline.open(not_broken)
 
     assert inline.room() == MAX_BATCH
-    inline.submit(job(1))
-    inline.submit(job(2))
+    inline.submit(lambda: ran.append((1, threading.get_ident())))
+    inline.submit(lambda: ran.append((2, threading.get_ident())))
 
     assert ran == [(1, threading.get_ident()), (2, threading.get_ident())]
 
@@ -63,17 +58,17 @@ def test_threads_take_what_they_can_run() -> None:
     began: list[int] = []
     go = threading.Event()
 
-    def begin(one: Job) -> None:
-        began.append(one.slot)
+    def run(number: int) -> None:
+        began.append(number)
         go.wait(20)
 
     threads = Threads(1)
-    threads.open(hooks(begin))
-    assert threads.submit(job(0))
-    assert not threads.submit(job(1))
+    threads.open(not_broken)
+    assert threads.submit(partial(run, 0))
+    assert not threads.submit(partial(run, 1))
     assert threads.room() == 0
     threading.Timer(0.05, go.set).start()
-    assert threads.submit(job(2), 20)
+    assert threads.submit(partial(run, 2), 20)
     threads.close()
 
     assert began == [0, 2]
@@ -85,8 +80,8 @@ def test_a_thread_that_ends_says_so() -> None:
     broke: list[BaseException] = []
     error = SystemExit("planted")
     threads = Threads(1)
-    threads.open(Hooks(raising(error), lambda *_: None, broke.append, lambda *_: None))
-    threads.submit(job())
+    threads.open(broke.append)
+    threads.submit(raising(error))
     threads.close()
 
     assert broke == [error]

@@ -21,7 +21,7 @@ from pyxqueue.errors import NotInTaskError
 from pyxqueue.message import Message, Return, Unserved
 from pyxqueue.serializers import JSONSerializer
 from pyxqueue.worker.events import TaskSettled
-from pyxqueue.worker.executors import Executor, Inline, Threads
+from pyxqueue.worker.executors import Inline, Threads
 from pyxqueue.worker.loop import Loop
 from pyxqueue.worker.surroundings import Surroundings
 from tests.support.until import until
@@ -30,10 +30,10 @@ from .harness import Bench
 
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="untouched")
 
-EXECUTORS: list[Callable[[Bench], Executor]] = [
-    lambda _: Inline(),
-    lambda _: Threads(1),
-    lambda bench: Loop(5, 1, bench.registry.get),
+EXECUTORS: list[Callable[[], dict[str, Any]]] = [
+    lambda: {"executor": Inline()},
+    lambda: {"executor": Threads(1)},
+    lambda: {"executor": Threads(1), "loop": Loop(5)},
 ]
 
 
@@ -55,9 +55,9 @@ async def alook() -> tuple[int, str]:
     return look()
 
 
-def run_all(bench: Bench, executor: Any, names: list[str]) -> list[Any]:
+def run_all(bench: Bench, executors: dict[str, Any], names: list[str]) -> list[Any]:
     """Run tasks one after the other; answers their values."""
-    worker = bench.worker(executor=executor)
+    worker = bench.worker(**executors)
     runner = threading.Thread(target=worker.run)
     runner.start()
     try:
@@ -72,14 +72,14 @@ def run_all(bench: Bench, executor: Any, names: list[str]) -> list[Any]:
 
 
 @pytest.mark.parametrize("make", EXECUTORS)
-def test_each_run_has_a_context_of_its_own(make: Callable[[Bench], Executor]) -> None:
+def test_each_run_has_a_context_of_its_own(make: Callable[[], dict[str, Any]]) -> None:
     """Variables, and the decimal context that is changed in place, though somebody has used it before."""
     decimal.getcontext()
     bench = Bench()
     for function in (touch, look, atouch, alook):
         bench.task(function)
 
-    values = run_all(bench, make(bench), ["look", "touch", "look", "atouch", "alook", "look"])
+    values = run_all(bench, make(), ["look", "touch", "look", "atouch", "alook", "look"])
 
     assert values == [(28, "untouched"), None, (28, "untouched"), None, (28, "untouched"), (28, "untouched")]
 
@@ -189,13 +189,13 @@ async def aforked_and_came_back(how: str) -> int:
 @pytest.mark.parametrize("make", EXECUTORS)
 @pytest.mark.parametrize(("how", "code"), [("exit", 7), ("words", 1), ("raise", 1), ("return", 0)])
 def test_a_fork_that_comes_back_ends_as_any_process(
-    make: Callable[[Bench], Executor], name: str, how: str, code: int
+    make: Callable[[], dict[str, Any]], name: str, how: str, code: int
 ) -> None:
     """It is no second worker: it settles nothing, and the task's own process goes on."""
     bench = Bench()
     bench.task(forked_and_came_back)
     bench.task(aforked_and_came_back)
-    worker = bench.worker(executor=make(bench))
+    worker = bench.worker(**make())
     runner = threading.Thread(target=worker.run)
     runner.start()
     try:
@@ -249,8 +249,7 @@ def test_an_observer_may_raise_anything() -> None:
         seen.append(event)
         raise SystemExit
 
-    worker = bench.worker()
-    worker.observer = observe
+    worker = bench.worker(observer=observe)
     for number in range(2):
         bench.put("look", task_id=str(number))
     worker.drain()

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from pyxqueue.inflight import InFlightTable
-from pyxqueue.supervisor.launch import make_executor
-from pyxqueue.worker.loop import Loop, Run, Stall
+from pyxqueue.supervisor.launch import make_executors
+from pyxqueue.worker.executors import Threads
+from pyxqueue.worker.loop import Loop
+from pyxqueue.worker.loop_interrupts import Run, Stall
 from pyxqueue.worker.options import WorkerOptions
-from pyxqueue.worker.pace import LOOK, Ahead
+from pyxqueue.worker.places import LOOK, LookAhead
 from pyxqueue.worker.worker import Worker
 from tests.support.until import until
 
@@ -31,9 +33,9 @@ def bench() -> Bench:
 
 
 @contextmanager
-def working(bench: Bench, loop: Loop | None = None) -> Iterator[Worker]:
+def working(bench: Bench, loop: Loop | None = None, threads: int = 1) -> Iterator[Worker]:
     """A worker with an event loop, in a thread, until the end of the block."""
-    worker = bench.worker(executor=loop or Loop(20, 2, bench.registry.get))
+    worker = bench.worker(executor=Threads(2 if loop is None else threads), loop=loop or Loop(20))
     thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
     try:
@@ -189,7 +191,7 @@ def test_a_loop_that_cannot_go_on_ends_the_worker(
 ) -> None:
     """It says so, and does not wait for what was on the loop: that never ends."""
 
-    loop = Loop(20, 2, bench.registry.get)
+    loop = Loop(20)
 
     async def breaks_the_loop() -> None:
         monkeypatch.setattr(loop._loop, "_run_once", lambda: 1 / 0)
@@ -197,7 +199,7 @@ def test_a_loop_that_cannot_go_on_ends_the_worker(
 
     bench.task(breaks_the_loop)
     bench.put("breaks_the_loop")
-    worker = bench.worker(executor=loop)
+    worker = bench.worker(executor=Threads(2), loop=loop)
 
     with pytest.raises(RuntimeError, match="a thread of me broke"):
         worker.run()
@@ -205,7 +207,7 @@ def test_a_loop_that_cannot_go_on_ends_the_worker(
     assert worker.broken.is_set()
 
     monkeypatch.undo()
-    (run,) = loop._runs.values()
+    (run,) = loop.interrupter._runs.values()
     run.handle.cancel()
     loop._loop.run_until_complete(asyncio.wait([run.handle]))
     loop._loop.close()
@@ -244,12 +246,13 @@ def test_workers_with_async_tasks_have_threads(bench: Bench) -> None:
         return inner()
 
     bench.task(wrapped)
-    executor = make_executor(WorkerOptions(processes=1), bench.registry)
+    executor, loop = make_executors(WorkerOptions(processes=1), bench.registry)
 
-    assert isinstance(executor, Loop)
-    assert executor._plain.room() == 8
-    assert executor.room() == 100
-    executor._loop.close()
+    assert isinstance(executor, Threads)
+    assert executor.room() == 8
+    assert loop is not None
+    assert loop.room() == 100
+    loop._loop.close()
 
 
 def test_a_decorated_coroutine_function_runs_on_the_loop(bench: Bench) -> None:
@@ -270,7 +273,7 @@ def test_a_decorated_coroutine_function_runs_on_the_loop(bench: Bench) -> None:
         return body()
 
     bench.task(decorated)
-    loop = Loop(20, 1, bench.registry.get)
+    loop = Loop(20)
     with working(bench, loop):
         for task_id in ("first", "second"):
             bench.put("decorated", task_id=task_id)
@@ -322,12 +325,12 @@ def test_a_held_loop_is_told_and_moves_the_limits_of_others(bench: Bench, caplog
 
     bench.task(victim, timeout=PATIENCE, hard_timeout=50)
     bench.task(holder, hard_timeout=50)
-    loop = Loop(20, 1, bench.registry.get)
-    stall = loop._stall = Stall(loop._loop, loop._runs, lambda: now)
+    loop = Loop(20)
+    stall = loop.interrupter._stall = Stall(loop._loop, loop.interrupter._runs, lambda: now)
     with working(bench, loop):
         bench.put("victim", task_id="victim")
         until(lambda: finish, "the victim waits")
-        (run,) = loop._runs.values()
+        (run,) = loop.interrupter._runs.values()
         soft = soft_limit(run)
         bench.put("holder", task_id="holder")
         assert holds.wait(PATIENCE)
@@ -362,17 +365,18 @@ def deadlines(table: InFlightTable) -> dict[str, float]:
 
 def test_a_cancelled_task_that_has_not_begun_runs_to_its_end_and_is_let_go(bench: Bench) -> None:
     """A cancellation between being submitted and the first step must not take the place away for ever."""
-    loop = Loop(1, 1, bench.registry.get)
+    loop = Loop(1)
 
     async def nothing() -> None: ...
 
     bench.task(nothing)
-    with working(bench, loop):
+    with working(bench, loop) as worker:
         begun = loop._start
 
-        def start(job: Any) -> None:
-            begun(job)
-            loop._cancel(job, 1)
+        def start(run: Any) -> None:
+            begun(run)
+            (job,) = worker._jobs
+            loop.interrupter._cancel(job, 1)
 
         loop._start = start  # type: ignore[method-assign]
         bench.put("nothing", task_id="one")
@@ -384,7 +388,7 @@ def test_a_cancelled_task_that_has_not_begun_runs_to_its_end_and_is_let_go(bench
 def test_looking_ahead_of_plain_functions() -> None:
     """All places are claimed for until some had to be handed back; then a look now and then, ever less often."""
     now = 0.0
-    ahead = Ahead(lambda: now)
+    ahead = LookAhead(lambda: now)
     assert ahead.room(100, 0) == 100
 
     looks = []

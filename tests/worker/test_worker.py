@@ -11,9 +11,9 @@ import pytest
 from pyxqueue import Reject, RetryLater, progress
 from pyxqueue.errors import BrokerError, BrokerUnavailableError
 from pyxqueue.inflight import SLOTS, InFlightTable
-from pyxqueue.message import Delivery, Settlement, Success, TaskStatus
-from pyxqueue.worker.executors import Job
-from pyxqueue.worker.worker import Finished, Worker
+from pyxqueue.message import Settlement, Success, TaskStatus
+from pyxqueue.worker.jobs import Job
+from pyxqueue.worker.worker import Worker
 from tests.support.until import until
 
 from .harness import Bench
@@ -150,7 +150,8 @@ def test_one_settlement_that_is_refused_for_good(bench: Bench) -> None:
         bench.put("len", [], task_id=task_id)
     deliveries = bench.broker.claim("me", 3, 0)
 
-    answers = worker._insist([worker.settlement(_finished(delivery)) for delivery in deliveries])
+    decider, settling = worker._claimer.decider, worker._settling
+    answers = settling.insist([decider.settlement(Job(delivery, 0), Success(b"0")) for delivery in deliveries])
 
     assert answers == [True, False, True]
 
@@ -184,16 +185,12 @@ def test_what_nobody_can_hold_or_bury_keeps_nothing_else_from_running(
     for task_id in ("good", "bad"):
         bench.put("len", [], task_id=task_id)
     worker = bench.worker(Refusing(bench, settle=[BrokerError("no")]))
-    worker.executor.open(worker._hooks())
+    worker._places.open(worker._break)
 
-    assert worker._claim(2, 0) == 1
+    assert worker._claimer.claim(2, 0) == 1
 
-    assert worker._finished.get(timeout=20) is not None
+    assert worker._settling._queue.get(timeout=20) is not None
     assert status(bench, "bad") is TaskStatus.STARTED
-
-
-def _finished(delivery: Delivery) -> Finished:
-    return Finished(Job(delivery, 0), Success(b"0"), 0.0)
 
 
 class Running:
@@ -226,7 +223,7 @@ def test_stopping_hands_back_what_has_not_begun(bench: Bench) -> None:
 
     bench.task(wait)
     worker = bench.worker()
-    worker._pace.limit = 8
+    worker._claimer._sizer.limit = 8
     for number in range(4):
         bench.put("wait", task_id=f"t{number}")
     running = Running(worker)
@@ -243,7 +240,7 @@ def test_stopping_hands_back_what_has_not_begun(bench: Bench) -> None:
 
 def test_a_full_table_waits_for_settlements(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the store does not answer, the worker neither claims more than it has room for nor spins."""
-    monkeypatch.setattr("pyxqueue.worker.worker._KEEP_EVERY", 60.0)
+    monkeypatch.setattr("pyxqueue.worker.claiming._LOOK_EVERY", 60.0)
     full, answer = threading.Event(), threading.Event()
     looks: list[int] = []
     stale: list[bool] = []
@@ -268,7 +265,7 @@ def test_a_full_table_waits_for_settlements(bench: Bench, monkeypatch: pytest.Mo
     bench.task(len)
     bench.put("len", [], task_id="first")
     worker = bench.worker(Slow(bench))
-    worker._freed = Freed()
+    worker._jobs.freed = Freed()
     running = Running(worker)
     until(lambda: bench.broker.depth().finished == 1, "the first is done")
     for number in range(SLOTS + 1):
@@ -315,7 +312,7 @@ def test_a_broken_loop_ends_the_worker(bench: Bench, verb: str, caplog: pytest.L
     def work() -> None:
         progress(1)
         if verb == "extend":
-            until(lambda: worker._stopping, "the worker is told")
+            until(lambda: worker._claimer.stopping, "the worker is told")
 
     planted: list[Exception] = [ZeroDivisionError("planted")]
     bench.task(work)

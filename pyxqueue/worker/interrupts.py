@@ -11,7 +11,7 @@ import ctypes
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import Protocol
@@ -20,19 +20,27 @@ from attrs import define
 
 from ..errors import CancelRequested, TimeLimitExceeded
 from ..task import TaskOptions
+from .jobs import Job
 
 
-class Interrupter(Protocol):
-    """Limits the tasks of one executor."""
-
-    def limit(self, job: object, options: TaskOptions) -> AbstractContextManager[object]: ...
+class Watched(Protocol):
+    """What another thread asks of an interrupter."""
 
     def cancel(self, job: object, times: int = 1) -> None:
-        """Raise `CancelRequested` in this job, if it runs, until that was done `times` times; from another thread."""
+        """Raise `CancelRequested` in this job, if it runs, until that was done `times` times."""
         ...
 
-    def check(self) -> None:
-        """Called every moment from another thread: whose time is over?"""
+    def check(self) -> Sequence[tuple[Job, float]]:
+        """Interrupt those whose time is over. Called every moment. Returns the jobs that could not run through no
+        fault of their own, and for how many seconds."""
+        ...
+
+
+class Interrupter(Watched, Protocol):
+    """Limits and cancels what runs in one plain executor."""
+
+    def limit(self, job: object, options: TaskOptions) -> AbstractContextManager[object]:
+        """The soft time limit of the job, which holds inside; to be entered at once, in its thread."""
         ...
 
 
@@ -99,8 +107,9 @@ class SignalInterrupter:
         self._asked = (job, times)
         signal.pthread_kill(self._main, signal.SIGALRM)
 
-    def check(self) -> None:
+    def check(self) -> tuple[()]:
         """The kernel's timer does it."""
+        return ()
 
 
 @define(eq=False)
@@ -144,13 +153,14 @@ class ThreadInterrupter:
                 running.deadlines.clear()
                 self._interrupt(running, CancelRequested)
 
-    def check(self) -> None:
+    def check(self) -> tuple[()]:
         now = self._monotonic()
         with self._lock:
             for running in self._running.values():
                 if running.deadlines and now >= running.deadlines[0]:
                     del running.deadlines[0]
                     self._interrupt(running, TimeLimitExceeded)
+        return ()
 
     def _interrupt(self, running: _Running, error: type[BaseException]) -> None:
         running.raised = True

@@ -10,7 +10,7 @@ import pytest
 
 from pyxqueue.errors import CancelRequested, TimeLimitExceeded
 from pyxqueue.task import TaskOptions
-from pyxqueue.worker.limits import SignalInterrupter
+from pyxqueue.worker.interrupts import SignalInterrupter
 
 
 @pytest.fixture

@@ -1,0 +1,141 @@
+"""Claiming deliveries, as many as there is room for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from attrs import define, field
+
+from ..errors import BrokerError
+from ..inflight import STUCK
+from ..message import Delivery, Message, Return, Settlement
+from ..protocols import Broker
+from ..task import Registry
+from .batch_sizer import BatchSizer
+from .deciding import Decider
+from .events import log
+from .jobs import Job, Jobs
+from .places import Places
+from .settling import SettlingQueue
+
+_LOOK_EVERY = 0.2
+"""Seconds after which a worker without room looks whether it is to stop."""
+
+
+@define(eq=False)
+class Claimer:
+    """Claims deliveries, notes them, and has each run in its place; hands back those that find none."""
+
+    broker: Broker
+    registry: Registry
+    jobs: Jobs
+    places: Places
+    settling: SettlingQueue
+    decider: Decider
+    consumer: str
+    wait: int
+    """Milliseconds a claim waits for work."""
+    backoff: Callable[[int, float], float]
+    """The seconds to wait for the store after so many failures in a row, and at the most."""
+    stopping: bool = field(default=False, init=False)
+    _settles_beside: bool = field(default=False, init=False)
+    """Another thread settles meanwhile."""
+    _sizer: BatchSizer = field(factory=BatchSizer, init=False)
+
+    def stop(self) -> None:
+        """Claim nothing more."""
+        self.stopping = True
+
+    def run(self) -> None:
+        """Claim until `stop` is called, beside another thread that settles."""
+        self._settles_beside = True
+        failures = 0
+        while not self.stopping:
+            try:
+                self.jobs.freed.clear()  # before the look at the table: what is freed from now on is not overlooked
+                if not (places := self.places.room()):
+                    self.places.wait_room(_LOOK_EVERY)
+                elif not (slots := self.jobs.table.room()):
+                    self.jobs.freed.wait(_LOOK_EVERY)
+                else:
+                    self.claim(min(places, slots, self._sizer.limit), self.wait)
+                    if failures:
+                        log.warning("%s: the store is back", self.consumer)
+                failures = 0
+            except BrokerError as error:  # also one that refuses: its cause may be mended
+                failures += 1
+                self._pause(failures, error)
+
+    def claim(self, limit: int, wait: int) -> int:
+        """Claim and submit at most so many, and return how many there were."""
+        deliveries = self.broker.claim(self.consumer, limit, wait)
+        now = time.monotonic()
+        jobs = [job for delivery in deliveries if (job := self._note(delivery, now)) is not None]
+        redelivered = [job for job in jobs if job.delivery.message.suspect]
+        for job in redelivered:
+            log.warning("%s has taken over task %s from a worker that is gone", self.consumer, job.delivery.message.id)
+        self._submit([job for job in jobs if job not in redelivered] if redelivered else jobs)
+        for number, job in enumerate(redelivered):  # alone, so that it can harm nothing else
+            if not self.stopping:
+                self._wait_alone(redelivered[number:])
+                self.places.submit(job)
+                self.places.wait_idle()
+        return len(jobs)
+
+    def hand_back(self) -> None:
+        """Hand back what was claimed and not started."""
+        taken = {entry.slot: entry for entry in self.jobs.take_back(self.jobs)}
+        mine = [job for job in self.jobs if job.slot in taken]
+        if not mine:
+            return
+        try:
+            self.broker.settle([Settlement(job.delivery.receipt, Return()) for job in mine])
+        except BrokerError as error:
+            log.warning("%d messages come back when their lease ends: %s", len(mine), error)
+        for job in mine:
+            self.jobs.remove(job)
+
+    def _pause(self, failures: int, error: Exception) -> None:
+        if failures == 1:
+            log.warning("%s waits for the store: %s", self.consumer, error)
+        end = time.monotonic() + self.backoff(failures, 2.0)
+        while not self.stopping and time.monotonic() < end:
+            time.sleep(0.05)
+
+    def _note(self, delivery: Delivery, now: float) -> Job | None:
+        """Note a delivery as in flight; one that cannot be noted fails by itself, and is kept."""
+        message = delivery.message
+        task = self.registry.get(message.name) if isinstance(message, Message) else None
+        try:
+            return self.jobs.add(delivery, task, now)
+        except Exception as error:  # noqa: BLE001 - logged, and the reason why the task fails
+            log.exception("%s cannot hold the message %s", self.consumer, message.id)
+            self.settling.insist([self.decider.failure(delivery, f"no worker can hold it: {error}")])
+            return None
+
+    def _submit(self, jobs: Sequence[Job]) -> None:
+        took, late = [], []
+        for job in jobs:
+            if not self.stopping:
+                begun = time.monotonic()
+                if not self.places.submit(job):
+                    late.append(job)
+                took.append(time.monotonic() - begun)
+        self._sizer.ran(took)
+        if late:
+            end = time.monotonic() + STUCK
+            self._return([job for job in late if not self.places.submit(job, max(0.0, end - time.monotonic()))])
+
+    def _return(self, jobs: Sequence[Job]) -> None:
+        """Hand back what found no place here, unless the supervisor already has: other workers may have one."""
+        if taken := self.jobs.take_back(jobs):
+            self.settling.insist([Settlement(entry.receipt, Return()) for entry in taken])
+        for job in jobs:
+            self.jobs.remove(job)
+
+    def _wait_alone(self, waiting: Sequence[Job]) -> None:
+        """Until nothing else runs here, and what has ended is settled: it would be lost, and run again."""
+        self.places.wait_idle()
+        while self._settles_beside and not self.stopping and any(job not in waiting for job in self.jobs):
+            time.sleep(0.002)

@@ -1,0 +1,74 @@
+"""The deliveries that one worker has in flight."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from attrs import define, field
+
+from ..inflight import InFlight, InFlightTable
+from ..message import Delivery, Progress
+from ..task import Task
+
+
+@define(eq=False)
+class Job:
+    """One delivery on its way through this process."""
+
+    delivery: Delivery
+    slot: int
+    """Its place in the table of what is in flight."""
+    task: Task[..., Any] | None = None
+    """None where no task of this name is registered here."""
+    started: float = 0.0
+    """By `time.monotonic`."""
+    progress: Progress | None = None
+    unsent: bool = False
+    """`progress` has changed since it was last sent."""
+
+    def report(self, progress: Progress) -> None:
+        self.progress = progress
+        self.unsent = True
+
+
+@define(eq=False)
+class Jobs:
+    """All jobs of this worker, each of them noted in the table that its supervisor reads."""
+
+    table: InFlightTable
+    _by_slot: dict[int, Job] = field(factory=dict, init=False)
+    freed: threading.Event = field(factory=threading.Event, init=False)
+    """Set whenever there is room for one more."""
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(list(self._by_slot.values()))
+
+    def add(self, delivery: Delivery, task: Task[..., Any] | None, now: float) -> Job:
+        """Note a delivery that was claimed at `now`. Raises for one that does not fit into the table."""
+        message = delivery.message
+        slot = self.table.add(message.id, delivery.receipt, message.attempt, now, delivery.rank, pinned=message.suspect)
+        job = self._by_slot[slot] = Job(delivery, slot, task)
+        return job
+
+    def remove(self, job: Job) -> None:
+        """It is settled, lost or handed back."""
+        del self._by_slot[job.slot]
+        self.table.free(job.slot)
+        self.freed.set()
+
+    def take_back(self, jobs: Iterable[Job]) -> list[InFlight]:
+        """Those that have not started and may be handed back; the supervisor may already have done it."""
+        return self.table.take_back([job.slot for job in jobs])
+
+    def cancelled(self) -> Iterator[tuple[Job, int]]:
+        """Those that are to be cancelled, and how often the task is to be told."""
+        for slot, times in self.table.cancels():
+            if (job := self._by_slot.get(slot)) is not None:
+                yield job, times
+
+    def postpone(self, job: Job, seconds: float) -> None:
+        """It could not run for so many seconds, through no fault of its own: its hard limit moves by as much."""
+        if self._by_slot.get(job.slot) is job:
+            self.table.postpone(job.slot, seconds)

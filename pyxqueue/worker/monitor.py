@@ -1,0 +1,72 @@
+"""What is due every moment while tasks run."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Sequence
+from contextlib import suppress
+
+from attrs import define, field
+
+from ..errors import BrokerError
+from ..message import Extension
+from ..protocols import Broker
+from .interrupts import Watched
+from .jobs import Jobs
+
+_EVERY = 0.2
+"""Seconds."""
+
+
+@define(eq=False)
+class Monitor:
+    """Looks after running tasks from a thread of its own: time limits, cancellations, progress."""
+
+    broker: Broker
+    jobs: Jobs
+    interrupters: Sequence[Watched]
+    _woken: queue.SimpleQueue[None] = field(factory=queue.SimpleQueue, init=False)
+    _stopping: bool = field(default=False, init=False)
+    _closed: bool = field(default=False, init=False)
+
+    def stop_claiming(self) -> None:
+        """End a claim that waits for work. May be called from a signal handler."""
+        self._stopping = True
+        self._woken.put(None)
+
+    def close(self) -> None:
+        """`run` returns."""
+        self._closed = True
+        self._woken.put(None)
+
+    def run(self) -> None:
+        """Look every moment, until it is closed."""
+        interrupted = False
+        while not self._closed:
+            with suppress(queue.Empty):
+                self._woken.get(timeout=_EVERY)
+            if self._stopping and not interrupted:
+                self.broker.interrupt()
+                interrupted = True
+            self._look()
+
+    def _look(self) -> None:
+        for interrupter in self.interrupters:
+            for job, seconds in interrupter.check():
+                self.jobs.postpone(job, seconds)
+        for job, times in self.jobs.cancelled():
+            for interrupter in self.interrupters:
+                interrupter.cancel(job, times)
+        self._send_progress()
+
+    def _send_progress(self) -> None:
+        jobs = [job for job in self.jobs if job.unsent]
+        if not jobs:
+            return
+        for job in jobs:
+            job.unsent = False
+        try:
+            self.broker.extend([Extension(job.delivery.receipt, job.progress) for job in jobs])
+        except BrokerError:
+            for job in jobs:
+                job.unsent = True

@@ -1,0 +1,88 @@
+"""Everything that is to be done about one delivery, from its start until its outcome waits to be settled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from attrs import define
+
+from ..codec import Codec
+from ..execution import AsyncLimit, Execution, prepare
+from ..message import Outcome
+from .events import Observer, TaskStarted, tell
+from .executors import Executor
+from .jobs import Job, Jobs
+from .loop_interrupts import LoopInterrupter
+from .settling import Ran
+
+
+@define(eq=False)
+class Runner:
+    """Runs a job: note that it started, decode its arguments under its hard limit, call the function, hand over.
+
+    `run` and `run_on_loop` never raise, whatever the task does.
+    """
+
+    jobs: Jobs
+    codec: Codec
+    consumer: str
+    observer: Observer | None
+    hand_over: Callable[[Ran], None]
+    """Takes what is to be settled."""
+    chance: Callable[[], float]
+
+    def run(
+        self, job: Job, executor: Executor, run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] | None = None
+    ) -> None:
+        """Run it in this thread, which is one of the executor's. `run_coroutine` runs what the function returns if
+        that is a coroutine; None: the executor does."""
+        execution = self._begin(job)
+        if execution is not None:
+            limit = executor.interrupter.limit(job, execution.task.options)
+            self._end(job, execution.run(limit, run_coroutine or executor.run_coroutine))
+        if executor.surroundings is not None:
+            executor.surroundings.put_back(getattr(job.delivery.message, "name", ""))
+
+    async def run_on_loop(self, job: Job, interrupter: LoopInterrupter) -> None:
+        """Run it on the running loop."""
+        run = interrupter.enter(job)
+        try:
+            execution = self._begin(job)
+            if execution is not None:
+                options = execution.task.options
+                run.limit = AsyncLimit(options)
+                self._end(job, run.judge(await execution.run_on_loop(run.limit), options))
+        finally:
+            interrupter.leave(job)
+
+    def _begin(self, job: Job) -> Execution | None:
+        """None if there is nothing to run: it was handed back meanwhile, or cannot run here."""
+        job.started = time.monotonic()
+        if not self.jobs.table.start(job.slot, job.started):
+            self.jobs.remove(job)
+            return None
+        task = job.task
+        if task is not None and (seconds := task.options.hard_limit) is not None:
+            self._limit(job, seconds)  # before anything is decoded
+        prepared = prepare(job.delivery, task, self.codec, job.report)
+        if not isinstance(prepared, Execution):
+            self._end(job, prepared)
+            return None
+        if self.observer is not None:
+            message = prepared.message
+            tell(self.observer, TaskStarted(message.id, message.name, message.attempt, self.consumer))
+        return prepared
+
+    def _limit(self, job: Job, seconds: float) -> None:
+        """Note when the supervisor is to kill this process, and what the store does with the job then."""
+        assert job.task is not None
+        policy, attempt = job.task.options.policy, job.delivery.message.attempt
+        retry = policy.pause(attempt, self.chance()) * 1000 if attempt <= policy.retries else -1.0
+        self.jobs.table.limit(job.slot, job.started + seconds, retry)
+
+    def _end(self, job: Job, outcome: Outcome) -> None:
+        seconds = time.monotonic() - job.started
+        self.jobs.table.finish(job.slot)
+        self.hand_over(Ran(job, outcome, seconds))
