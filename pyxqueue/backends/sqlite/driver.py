@@ -19,7 +19,8 @@ from .versions import Version
 Value: TypeAlias = int | float | str | bytes | None
 Rows: TypeAlias = list[tuple[Any, ...]]
 
-PERM, BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB = 3, 5, 6, 8, 10, 11, 13, 14, 15, 26
+PERM, BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL = 3, 5, 6, 8, 10, 11, 13
+CANTOPEN, PROTOCOL, SCHEMA, NOTADB = 14, 15, 17, 26
 
 
 class DriverError(Exception):
@@ -34,6 +35,11 @@ class DriverError(Exception):
     def busy(self) -> bool:
         """Somebody else has the lock; the same call may succeed a moment later."""
         return self.code in (BUSY, LOCKED, PROTOCOL)
+
+    @property
+    def passing(self) -> bool:
+        """The same, or this connection is out of date, and another one may succeed."""
+        return self.busy or self.code == SCHEMA
 
 
 class Connection(Protocol):

@@ -11,8 +11,8 @@ from .driver import CANTOPEN, CORRUPT, FULL, IOERR, NOTADB, PERM, READONLY, Driv
 def typed(error: DriverError, path: str) -> BrokerError:
     """The error to raise. What can pass is a `BrokerUnavailableError` or, with a full disk, a `StoreFullError`."""
     code = error.code
-    if error.busy:
-        return BrokerUnavailableError(f"{path} is locked by another program for too long: {error}")
+    if error.passing:
+        return BrokerUnavailableError(f"{path} is locked or altered by another program for too long: {error}")
     if code == FULL:
         return StoreFullError(f"there is no room for {path}: {error}. Make room, then call again")
     if code in (CORRUPT, NOTADB):

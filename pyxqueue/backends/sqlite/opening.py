@@ -34,6 +34,8 @@ class Opened:
     wal: bool
     log: Inode | None
     """The file of its write-ahead log."""
+    schema: int
+    """The number of the schema that was found to be ours."""
 
 
 @frozen
@@ -66,8 +68,8 @@ class Opener:
             if inode is None:
                 raise vanished(location.path)
             wal = self._wal_by_header(location.path, inode)
-            connection = self._connect(location, wal=wal)
-            return Opened(connection, inode, wal, inode_of(f"{location.path}-wal") if wal else None)
+            connection, made = self._connect(location, wal=wal)
+            return Opened(connection, inode, wal, inode_of(f"{location.path}-wal") if wal else None, made)
 
     def _make(self, location: Location) -> None:
         """Make the file. One in WAL mode is built aside: it must never be seen in another mode."""
@@ -79,7 +81,7 @@ class Opener:
         aside = f"{location.path}.{secrets.token_hex(4)}.new"
         make_file(aside, shared=location.shared)
         try:
-            connection = self._connect(evolve(location, path=aside), wal=False)
+            connection, _ = self._connect(evolve(location, path=aside), wal=False)
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
             finally:
@@ -126,18 +128,20 @@ class Opener:
         with open(path, "rb") as file:  # noqa: PTH123 - as everywhere here, a str
             return file.read(_HEADER)
 
-    def _connect(self, location: Location, *, wal: bool) -> Connection:
+    def _connect(self, location: Location, *, wal: bool) -> tuple[Connection, int]:
+        """A connection, and the number of the schema."""
         connection = self.driver.connect(f"{Path(location.path).as_uri()}?mode=rw")
         try:
             self._set_up(connection, location, wal=wal)
+            return connection, schema.check(connection, location.path)
         except BaseException:
             connection.close()
             raise
-        return connection
 
     def _set_up(self, connection: Connection, location: Location, *, wal: bool) -> None:
         execute = connection.execute
         execute("PRAGMA trusted_schema = OFF")
+        execute("PRAGMA cell_size_check = ON")
         execute("PRAGMA cache_spill = OFF")  # a transaction must not need the exclusive lock before its end
         execute(f"PRAGMA synchronous = {location.durability}")
         if wal:

@@ -8,6 +8,7 @@ has what never changes. One counter gives every order and every rank, so that no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -41,6 +42,14 @@ TABLES = (
     """CREATE INDEX task_place ON task (grp, place, sort)""",
     """CREATE TABLE body (seq INTEGER PRIMARY KEY, fields BLOB NOT NULL)""",
 )
+
+_CREATES = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX) (\w+)")
+_MADE = {
+    found[1]: words
+    for words in (" ".join(one.split()) for one in TABLES)
+    if (found := _CREATES.match(words)) is not None
+}
+_TABLES = ("counter", "consumer_group", "consumer", "task", "body")
 
 Steps = Mapping[int, Sequence[str]]
 """From a version, the statements that lead to the next."""
@@ -80,11 +89,48 @@ def _migrate(connection: Connection, path: str, steps: Steps, version: int) -> N
     connection.execute(f"PRAGMA user_version = {version}")
 
 
+def check(connection: Connection, path: str) -> int:
+    """The number of the schema, which is another one after each change.
+
+    Raises `StoreFileError` unless the tables are as they were made. A trigger, a view, a constraint or an index of
+    somebody else would be worked off with each of our statements, and may never end.
+    """
+    connection.execute("BEGIN")
+    try:
+        return _checked(connection, path)
+    finally:
+        with suppress(DriverError):
+            connection.execute("COMMIT")
+
+
+def _checked(connection: Connection, path: str) -> int:
+    names = ", ".join(f"'{name}'" for name in _TABLES)
+    found = connection.execute(
+        "SELECT name, sql FROM sqlite_master WHERE type IN ('trigger', 'view') "  # noqa: S608 - our own words
+        f"OR (lower(tbl_name) IN ({names}) AND sql IS NOT NULL) ORDER BY name LIMIT {len(_MADE) + 1}"
+    )
+    seen = {name: " ".join(str(sql).split()) for name, sql in found}
+    if seen != _MADE:
+        wrong = min(name for name in {*seen, *_MADE} if seen.get(name) != _MADE.get(name))
+        raise StoreFileError(
+            f"the tables of {path} are not as pyxqueue makes them ({wrong[:100]!r} is missing, was altered, or is a "
+            "trigger, a view or an index of somebody else): undo that, or start with another file"
+        )
+    return number(connection)
+
+
+def number(connection: Connection) -> int:
+    found: int = connection.execute("PRAGMA schema_version")[0][0]
+    return found
+
+
 def judge(owner: int, found: int, path: str, *, empty: bool, version: int = VERSION) -> None:
     """Raise `StoreFileError` unless the file is ours, or empty, and not of a newer version."""
     if owner != APPLICATION_ID and not (empty and owner == found == 0):
         raise StoreFileError(f"{path} is a SQLite database of another program: name another file for the queue")
-    if found > version:
+    if found == 0 and not empty:
+        raise StoreFileError(f"{path} has no version, and is not empty: name another file for the queue")
+    if not 0 <= found <= version:
         raise StoreFileError(
             f"{path} is of a newer pyxqueue (its schema is {found}, this one reads {version}): upgrade pyxqueue"
         )

@@ -18,7 +18,8 @@ from typing import TypeVar
 from attrs import frozen
 
 from ...errors import BrokerUnavailableError, ConfigurationError, StoreFullError
-from .driver import Connection, DriverError
+from . import schema
+from .driver import SCHEMA, Connection, DriverError
 from .faults import typed, vanished
 from .libraries import Lookout
 from .location import Location
@@ -119,13 +120,13 @@ class Store:
                 opened, epoch = self._take()
                 if self._lookout is not None:
                     self._lookout.check()
-                answer = _transaction(opened.connection, begin, work, patience)
+                answer = _transaction(opened, begin, work, patience)
             except DriverError as error:
                 if opened is not None:
                     self._give_back(opened, keep=error.busy and epoch == self._epoch)
-                if opened is not None and not error.busy and inode_of(self.location.path) != opened.inode:
+                if opened is not None and not error.passing and inode_of(self.location.path) != opened.inode:
                     raise self._vanished(opened) from error
-                if not error.busy or patience.over():
+                if not error.passing or patience.over():
                     raise typed(error, self.location.path) from error
                 patience.pause()
             except BaseException as error:
@@ -292,9 +293,12 @@ class Store:
             self._discard(ear)
 
 
-def _transaction(connection: Connection, begin: str, work: Work[T], patience: Patience) -> T:
+def _transaction(opened: Opened, begin: str, work: Work[T], patience: Patience) -> T:
+    connection = opened.connection
     connection.execute(begin)
     try:
+        if schema.number(connection) != opened.schema:
+            raise DriverError(SCHEMA, "the schema has changed")  # who opens the file anew sees whether it still is ours
         answer = work(connection)
         while True:
             try:
