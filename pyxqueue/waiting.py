@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from attrs import define, field, frozen
 
 from .clock import Seconds, deadline_after, in_seconds, is_over, seconds_left
-from .errors import BrokerUnavailableError, ConfigurationError, ResultTimeoutError
+from .errors import BrokerUnavailableError, ConfigurationError, ResultTimeoutError, SerializationError
 from .log import get_logger
 from .message import Record, TaskInfo
 from .printable import quoted
@@ -55,11 +55,29 @@ class Wait:
     until: float | None
     least: int | None = None
 
-    def ask(self) -> Sequence[Record | None]:
-        return self.reader.backend.wait(self.ids, _ms_left(self.until), self.least)
+    def ask(self) -> Sequence[End | None]:
+        try:
+            return self.reader.backend.wait(self.ids, _ms_left(self.until), self.least)
+        except SerializationError:  # one record is damaged: the others are not
+            return [self._one(task_id) for task_id in self.ids]
 
-    async def aask(self) -> Sequence[Record | None]:
-        return await self.reader.producer.wait(self.ids, _ms_left(self.until), self.least)
+    def _one(self, task_id: str) -> End | None:
+        try:
+            return self.reader.backend.get([task_id])[0]
+        except SerializationError as error:
+            return error
+
+    async def aask(self) -> Sequence[End | None]:
+        try:
+            return await self.reader.producer.wait(self.ids, _ms_left(self.until), self.least)
+        except SerializationError:
+            return [await self._aone(task_id) for task_id in self.ids]
+
+    async def _aone(self, task_id: str) -> End | None:
+        try:
+            return (await self.reader.producer.wait([task_id], 0))[0]
+        except SerializationError as error:
+            return error
 
 
 @frozen
@@ -207,8 +225,8 @@ def ends(reader: Reader, ids: Sequence[str], limit: Limit, slice_ms: int | None 
     pause = slice_ms or (_SLICE if least > 1 else None)
     while True:
         until = limit.next_look(pause)
-        records = yield Wait(reader, ids, until, least)
-        found: dict[str, End] = {i: one for i, one in zip(ids, records, strict=True) if one and one.status.finished}
+        ended = yield Wait(reader, ids, until, least)
+        found: dict[str, End] = {i: end for i, end in zip(ids, ended, strict=True) if _is_end(end)}
         if found:
             return found
         whole = until is not None and until == limit.deadline
@@ -232,12 +250,16 @@ def _ended(reader: Reader, ids: Sequence[str], infos: Sequence[TaskInfo | None])
     }
     gone = [info.id for info in infos if info is not None and info.status.finished]
     if gone:
-        records = yield Wait(reader, gone, 0.0)
+        ended = yield Wait(reader, gone, 0.0)
         later = yield Show(reader, gone)
-        for task_id, record, info in zip(gone, records, later, strict=True):
-            if (end := end_of(task_id, record, info)) is not None:
-                found[task_id] = end
+        for task_id, end, info in zip(gone, ended, later, strict=True):
+            if (known_end := end if isinstance(end, Exception) else end_of(task_id, end, info)) is not None:
+                found[task_id] = known_end
     return found
+
+
+def _is_end(end: End | None) -> bool:
+    return isinstance(end, Exception) or (end is not None and end.status.finished)
 
 
 def next_info(reader: Reader, task_id: str, seen: TaskInfo | None, limit: Limit) -> Steps[TaskInfo]:
