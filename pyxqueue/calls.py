@@ -1,55 +1,21 @@
-"""What can be asked of a call: its arguments, checked as Python would, in batches; and its options."""
+"""The arguments of a call, checked as Python would, in batches."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from itertools import islice
 from types import FunctionType
 from typing import Any, TypeAlias
 
-from attrs import field, frozen, validators
-
-from .clock import in_seconds
 from .errors import ArgumentError, ConfigurationError
 from .message import valid_id
-from .policy import seconds
 from .printable import quoted
-from .serializers.tags import is_encodable
 
 Call: TypeAlias = tuple[Sequence[Any], Mapping[str, Any]]
 """The arguments of one call, by position and by name."""
 _BATCH = 256
 """Calls of an iterator that are taken from it before they are enqueued."""
-
-
-def _text_pairs(_instance: object, attribute: Any, value: Mapping[str, str]) -> None:
-    texts = [text for pair in value.items() for text in pair] if isinstance(value, Mapping) else [None]
-    if not all(isinstance(text, str) and is_encodable(text) for text in texts):
-        raise ValueError(f"{attribute.name}= must map texts to texts")  # what they hold may be secret
-
-
-@frozen
-class CallOptions:
-    """What can differ from call to call."""
-
-    delay: float | None = field(default=None, converter=in_seconds, validator=validators.optional(seconds))
-    """Seconds from now, by the store's clock."""
-    eta: datetime | None = None
-    """A moment with a time zone; turned into a delay by this machine's clock."""
-    task_id: str | None = None
-    headers: Mapping[str, str] | None = field(default=None, validator=validators.optional(_text_pairs))
-
-    def __attrs_post_init__(self) -> None:
-        if self.eta is not None and not isinstance(self.eta, datetime):
-            raise ValueError(f"eta={quoted(self.eta)} must be a datetime")
-        if self.eta is not None and self.delay is not None:
-            raise ConfigurationError("give either delay= or eta=, not both")
-        if self.eta is not None and self.eta.tzinfo is None:
-            raise ConfigurationError("eta= needs a time zone: datetime.now(timezone.utc) + timedelta(...)")
-        if self.task_id is not None:
-            valid_id(self.task_id)
 
 
 class Signature:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 Seconds: TypeAlias = float | timedelta
 """A length of time as people give it: a number of seconds, or a `timedelta`."""
@@ -28,9 +28,14 @@ def milliseconds(seconds: float) -> int:
     return math.ceil(round(seconds * 1000, 6))
 
 
-def in_seconds(given: Any) -> Any:
-    """A `timedelta` in seconds; anything else as it is, for whoever checks it next."""
+def in_seconds(given: Seconds) -> float:
+    """A `timedelta` in seconds; anything else as it is, for a check that comes next."""
     return given.total_seconds() if isinstance(given, timedelta) else given
+
+
+def optional_seconds(given: Seconds | None) -> float | None:
+    """The same, where None is allowed."""
+    return None if given is None else in_seconds(given)
 
 
 def deadline_after(timeout: int | None) -> float | None:

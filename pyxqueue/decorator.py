@@ -9,21 +9,17 @@ from typing import Any, TypeVar, overload
 from attrs import fields
 from typing_extensions import ParamSpec
 
-from .clock import Seconds
 from .codec import Codec
 from .errors import ConfigurationError
 from .habits import TASK_OPTION_HABITS, instead
-from .policy import RetryPolicy
+from .options import TaskOptions
 from .printable import quoted
 from .producing import Producer
 from .serializers import TaggedSerializer
-from .task import Registry, Task, TaskOptions, task_name
+from .task import Registry, Task, task_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
-ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
-_POLICY = [field.name for field in fields(RetryPolicy)]
-_OPTIONS = ["name", *_POLICY, "retry_on", "give_up_on", "timeout", "hard_timeout", "result_ttl"]
 
 
 class TaskDecorator:
@@ -34,28 +30,19 @@ class TaskDecorator:
         codec: Codec,
         registry: Registry,
         producer: Producer,
-        *,
-        name: str | None = None,
-        retry_on: ErrorTypes = Exception,
-        give_up_on: ErrorTypes = (),
-        timeout: Seconds | None = None,
-        hard_timeout: Seconds | None = None,
-        result_ttl: Seconds = 86_400.0,
-        **policy: Any,
+        **options: Any,
     ) -> None:
         self._codec = codec
         self._registry = registry
         self._producer = producer
-        self._name = name
+        known = [field.name for field in fields(TaskOptions)]
         try:
-            if unknown := sorted(set(policy).difference(_POLICY)):
-                hint = instead(unknown, _OPTIONS, TASK_OPTION_HABITS)
-                raise ValueError(f"no option {', '.join(unknown)}{hint}; there are {', '.join(_OPTIONS)}")
-            self._options = TaskOptions(
-                RetryPolicy(**policy), _types(retry_on), _types(give_up_on), timeout, hard_timeout, result_ttl
-            )
+            if unknown := sorted(set(options).difference(known)):
+                hint = instead(unknown, known, TASK_OPTION_HABITS)
+                raise ValueError(f"no option {', '.join(unknown)}{hint}; there are {', '.join(known)}")
+            self._options = TaskOptions(**options)
         except (TypeError, ValueError) as error:
-            raise ConfigurationError(f"@queue.task({name or ''}...): {error}") from error
+            raise ConfigurationError(f"@queue.task({options.get('name') or ''}...): {error}") from error
 
     @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, R]]) -> Task[P, R]: ...
@@ -63,7 +50,7 @@ class TaskDecorator:
     def __call__(self, function: Callable[P, R]) -> Task[P, R]: ...
     def __call__(self, function: Callable[..., Any]) -> Any:
         _check(function)
-        task: Task[..., Any] = Task(function, task_name(function, self._name), self._options, self._producer)
+        task: Task[..., Any] = Task(function, task_name(function, self._options.name), self._options, self._producer)
         for serializer in self._codec.serializers.values():
             if isinstance(serializer, TaggedSerializer):
                 serializer.register_annotations(function)
@@ -86,11 +73,3 @@ def _check(function: object) -> None:
             f"or "
             f"finds the object"
         )
-
-
-def _types(given: ErrorTypes) -> tuple[type[BaseException], ...]:
-    types = given if isinstance(given, tuple) else (given,)
-    for one in types:
-        if not (isinstance(one, type) and issubclass(one, BaseException)):
-            raise TypeError(f"{quoted(one)} is no exception type")
-    return types

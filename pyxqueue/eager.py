@@ -26,8 +26,8 @@ from .core import QueueCore
 from .errors import ConfigurationError, ResultTimeoutError
 from .inflight import InFlightTable
 from .message import Bury, Delivery, Failed, Message, Record, TaskInfo, TaskStatus
+from .options import TaskOptions
 from .protocols import StoreOptions
-from .task import TaskOptions
 from .worker.coroutines import CoroutineRunner
 from .worker.events import Event, TaskSettled, TaskStarted, tell
 from .worker.executors import Inline

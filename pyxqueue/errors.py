@@ -8,7 +8,7 @@ There are two families. `PyxqueueError` is what the library raises at you. The *
 
 from __future__ import annotations
 
-from .clock import Seconds, in_seconds
+from .clock import Seconds, optional_seconds
 from .printable import LONGEST_LINE, bounded, printable, printable_lines
 
 
@@ -134,7 +134,7 @@ class RetryLater(Exception):  # noqa: N818 - a signal, not an error
 
     def __init__(self, delay: Seconds | None = None, reason: str = "") -> None:
         super().__init__(delay, reason)
-        self.delay: float | None = in_seconds(delay)
+        self.delay: float | None = optional_seconds(delay)
         self.reason = reason
 
     def __str__(self) -> str:

@@ -20,9 +20,10 @@ from .context import TaskContext, enter
 from .errors import ArgumentError, PayloadTooLargeError, SealError, SerializationError, TimeLimitExceeded
 from .failures import MAX_MESSAGE, failure_of, outcome_of
 from .message import Delivery, Failure, Message, Outcome, Progress, Refused, Unreadable, Unserved
+from .options import TaskOptions
 from .policy import admit
 from .printable import LONGEST_LINE, complain, printable, quoted, text_of
-from .task import Task, TaskOptions, check_call
+from .task import Task, check_call
 
 
 @define
@@ -157,7 +158,7 @@ def prepare(
         return Unserved(failure) if message.newer else Refused(failure)
     if task is None:
         return Unserved(Failure("UnknownTask", f"no task {quoted(message.name)} is registered here"))
-    if (verdict := admit(message, task.options.policy)) is not None:
+    if (verdict := admit(message, task.options)) is not None:
         return Refused(Failure("WorkerLost", verdict.reason))
     if message.serializer not in codec.serializers:
         known = ", ".join(codec.serializers)

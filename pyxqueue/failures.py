@@ -8,8 +8,8 @@ from types import TracebackType
 from .context import is_number, without_surrogates
 from .errors import CancelRequested, Reject, RetryLater, SerializationError, TimeLimitExceeded
 from .message import Aborted, Failed, Failure, Outcome, Refused
+from .options import TaskOptions
 from .printable import traceback_of
-from .task import TaskOptions
 
 MAX_MESSAGE = 2_048
 

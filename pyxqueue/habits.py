@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, TypeVar, cast
 
+from attrs import AttrsInstance, fields
+
 from .errors import ArgumentError
 from .printable import quoted
 
@@ -99,17 +101,22 @@ def instead(given: Iterable[str], known: Iterable[str], habits: Mapping[str, str
     return f" ({'; '.join(ways)})" if ways else ""
 
 
-def explains_options(function: F) -> F:
-    """Decorates a method that takes nothing but options: for one that it does not have it raises `ArgumentError`."""
-    known = [name for name in function.__annotations__ if name != "return"]
+def explains_options(options: type[AttrsInstance]) -> Callable[[F], F]:
+    """Decorates a method that takes nothing but the fields of `options`: for others it raises `ArgumentError`."""
+    known = [field.name for field in fields(options)]
 
-    @wraps(function)
-    def checked(self: Any, *args: Any, **options: Any) -> Any:
-        unknown = sorted(set(options).difference(known))
-        if unknown or args:
-            what = f"takes options by name, not {quoted(args[0])}" if args else f"has no option {', '.join(unknown)}"
-            hint = instead(unknown, known, CALL_HABITS)
-            raise ArgumentError(f"{self.name}.{function.__name__} {what}{hint}; there are {', '.join(known)}")
-        return function(self, **options)
+    def decorate(function: F) -> F:
+        @wraps(function)
+        def checked(self: Any, *args: Any, **given: Any) -> Any:
+            unknown = sorted(set(given).difference(known))
+            if unknown or args:
+                what = (
+                    f"takes options by name, not {quoted(args[0])}" if args else f"has no option {', '.join(unknown)}"
+                )
+                hint = instead(unknown, known, CALL_HABITS)
+                raise ArgumentError(f"{self.name}.{function.__name__} {what}{hint}; there are {', '.join(known)}")
+            return function(self, **given)
 
-    return cast(F, checked)
+        return cast(F, checked)
+
+    return decorate

@@ -8,12 +8,13 @@ from typing import Any
 
 from attrs import frozen
 
-from .calls import Call, CallOptions
+from .calls import Call
 from .clock import milliseconds
 from .codec import Codec
 from .context import running_task
 from .ids import new_id
 from .message import NO_HEADERS, Message
+from .options import CallOptions
 from .reader import Reader
 from .result import AsyncResult
 from .stores import OpenStore

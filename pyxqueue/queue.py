@@ -12,12 +12,13 @@ from .clock import Seconds
 from .codec import MAX_PAYLOAD, Codec
 from .compat import ReleaseNames
 from .core import QueueCore
-from .decorator import ErrorTypes, TaskDecorator
+from .decorator import TaskDecorator
 from .eager import EagerSession
 from .habits import QUEUE_HABITS, no_attribute
 from .local_workers import LocalWorkers
 from .names import Unique, home_or_error, load
 from .opened import QueueStore
+from .options import TaskOptions, takes_options
 from .printable import quoted
 from .producing import Producer
 from .protocols import Backend, ResultStore, Serializer
@@ -159,31 +160,13 @@ class TaskQueue(Unique, ReleaseNames):
     @overload
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
     @overload
-    def task(
-        self,
-        *,
-        name: str | None = ...,
-        retries: int = ...,
-        backoff: Seconds = ...,
-        backoff_max: Seconds = ...,
-        jitter: float = ...,
-        retry_on: ErrorTypes = ...,
-        give_up_on: ErrorTypes = ...,
-        max_crashes: int = ...,
-        timeout: Seconds | None = ...,
-        hard_timeout: Seconds | None = ...,
-        result_ttl: Seconds = ...,
-    ) -> TaskDecorator: ...
+    @takes_options(TaskOptions)
+    def task(self) -> TaskDecorator: ...
     def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
         """Register a function as a task; calling what this returns enqueues a call.
 
-        Parameters, times in seconds or as a `timedelta`: `name` (default: its import path); `retries` (0), with
-        pauses that double from `backoff` (1) to `backoff_max` (600), a part `jitter` (0.5) of each random; `retry_on`
-        and `give_up_on`, exception types; `max_crashes` (3), how often it may kill its process before it is buried;
-        `timeout`, after which `TimeLimitExceeded` is raised in it; `hard_timeout`, after which its process is killed
-        (default `timeout` + 10); `result_ttl` (a day), how long its result can be read.
-
-        Raises `DuplicateTaskError` if another function has the name, `ConfigurationError` for a lambda without one.
+        Its parameters are the fields of `TaskOptions`. Raises `DuplicateTaskError` if another function has the name,
+        `ConfigurationError` for a lambda without one, and for an option that cannot be used.
         """
         decorator = TaskDecorator(self.core.codec, self.core.registry, self._producer, **options)
         return decorator if function is None else decorator(function)

@@ -13,7 +13,7 @@ from typing_extensions import get_protocol_members
 
 from .clock import Seconds, in_seconds
 from .errors import ConfigurationError
-from .policy import MAX_SECONDS
+from .options import MAX_SECONDS
 from .printable import quoted
 from .protocols import Backend, ResultStore, Serializer, StoreOptions
 from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal

@@ -7,60 +7,23 @@ import inspect
 import re
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast
 
-from attrs import Attribute, field, frozen, validators
 from typing_extensions import ParamSpec
 
-from .calls import CallOptions, Signature
-from .clock import Seconds, in_seconds
+from .calls import Signature
 from .context import TaskContext, enter, leave
 from .errors import ConfigurationError, DuplicateTaskError
 from .habits import TASK_HABITS, explains_options, no_attribute
 from .message import NAME_PATTERN
 from .names import Unique, home_or_error, load, qualified_name
-from .policy import MAX_SECONDS, RetryPolicy
+from .options import CallOptions, TaskOptions, takes_options
 from .printable import quoted
 from .producing import Producer
 from .result import AsyncResult
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-def _duration(_instance: object, attribute: Attribute[Any], value: object) -> None:
-    if not isinstance(value, int | float) or not 0 < value < MAX_SECONDS:
-        raise ValueError(f"{attribute.name}={quoted(value)} must be a number of seconds, more than 0")
-
-
-@frozen
-class TaskOptions:
-    """What a worker needs to know to run a task, beside its function. Times in seconds."""
-
-    policy: RetryPolicy = RetryPolicy()
-    retry_on: tuple[type[BaseException], ...] = (Exception,)
-    give_up_on: tuple[type[BaseException], ...] = ()
-    timeout: float | None = field(default=None, converter=in_seconds, validator=validators.optional(_duration))
-    """Soft limit: `TimeLimitExceeded` is raised inside the task."""
-    hard_timeout: float | None = field(default=None, converter=in_seconds, validator=validators.optional(_duration))
-    """Hard limit: the worker process is killed and replaced. By default `timeout` + 10 s, where there is one."""
-    result_ttl: float = field(default=86_400.0, converter=in_seconds, validator=_duration)
-    """How long the result can be read."""
-
-    @property
-    def hard_limit(self) -> float | None:
-        """Seconds after which the process is killed, or None."""
-        if self.hard_timeout is not None:
-            return self.hard_timeout
-        return None if self.timeout is None else self.timeout + 10.0
-
-    @property
-    def reminder(self) -> float | None:
-        """Seconds after which a task that goes on after its `timeout` is told once more; None for never."""
-        if self.timeout is None or self.hard_limit is None or self.hard_limit <= self.timeout:
-            return None
-        return (self.timeout + self.hard_limit) / 2
 
 
 class Task(Unique, Generic[P, R]):
@@ -155,24 +118,16 @@ class Task(Unique, Generic[P, R]):
             leave(token)
         return cast(R, _local(self.name, value) if inspect.iscoroutine(value) else value)
 
-    @explains_options
-    def with_options(
-        self,
-        *,
-        delay: Seconds | None = None,
-        eta: datetime | None = None,
-        task_id: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Task[P, R]:
+    @takes_options(CallOptions)
+    @explains_options(CallOptions)
+    def with_options(self, **options: Any) -> Task[P, R]:
         """The same task with these options, and no others, for the next calls; this one is left as it is.
 
-        Parameters: `delay`, seconds or a `timedelta`; `eta`, an aware datetime; `task_id`, your own id, at most 64 of
-        ``[A-Za-z0-9_.-]``: enqueueing an id twice runs it once; `headers`, text pairs that travel with the message.
-        Raises `ConfigurationError` for an option that cannot be used.
+        Its parameters are the fields of `CallOptions`. Raises `ConfigurationError` for an option that cannot be used.
         """
         copy: Task[P, R] = Task(self.function, self.name, self.options, self._producer)
         try:
-            copy.call_options = CallOptions(delay, eta, task_id, headers)
+            copy.call_options = CallOptions(**options)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"{self.name}.with_options: {error}") from error
         copy._origin = self._origin

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from attrs import define, field, frozen
 
-from .clock import Seconds, deadline_after, in_seconds, is_over, seconds_left
+from .clock import Seconds, deadline_after, is_over, optional_seconds, seconds_left
 from .errors import BrokerUnavailableError, ConfigurationError, ResultTimeoutError, SerializationError
 from .log import get_logger
 from .message import Record, TaskInfo
@@ -137,7 +137,7 @@ class Limit:
     @classmethod
     def of(cls, ids: Sequence[str], timeout: Seconds | None, readers: Sequence[Reader], *, hint: bool = True) -> Limit:
         """For the tasks with these ids. Raises `ConfigurationError` for what is no length of time."""
-        seconds = in_seconds(timeout)
+        seconds = optional_seconds(timeout)
         if seconds is not None and (not isinstance(seconds, int | float) or not math.isfinite(seconds)):
             raise ConfigurationError(f"timeout={quoted(timeout)} must be a number of seconds, or a timedelta")
         deadline = None if seconds is None else time.monotonic() + max(0.0, seconds)

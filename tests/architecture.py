@@ -11,7 +11,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("message", "wire", "batching"),
     ("protocols",),
     ("split",),
-    ("policy", "context", "inflight", "bar", "offload", "stores", "serializers", "backends"),
+    ("options", "policy", "context", "inflight", "bar", "offload", "stores", "serializers", "backends"),
     (
         "codec",
         "settings",

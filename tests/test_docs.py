@@ -25,7 +25,8 @@ from pyxqueue.backends.redis.session import REPLY_TIMEOUT
 from pyxqueue.cli import main
 from pyxqueue.inflight import SLOTS
 from pyxqueue.message import Message
-from pyxqueue.policy import MAX_RETURNS, NEWER_DELAY, RetryPolicy
+from pyxqueue.options import TaskOptions
+from pyxqueue.policy import MAX_RETURNS, NEWER_DELAY
 from pyxqueue.protocols import DEFAULT_LEASE, StoreOptions
 from pyxqueue.supervisor.keeper import PROMOTE_EVERY
 from pyxqueue.testing.servers import Server
@@ -207,7 +208,7 @@ NUMBERS = [
     ("README.md", f"one lease ({DEFAULT_LEASE // 1000} s)"),
     ("README-zh.md", f"{DEFAULT_LEASE // 1000} 秒"),
     ("docs/explanation/guarantees.md", f"The lease is {DEFAULT_LEASE // 1000} s by default"),
-    ("docs/explanation/guarantees.md", f"`max_crashes` ({RetryPolicy().max_crashes})"),
+    ("docs/explanation/guarantees.md", f"`max_crashes` ({TaskOptions().max_crashes})"),
     ("docs/explanation/guarantees.md", f"grace ({DEFAULT_GRACE:g} s)"),
     ("docs/explanation/guarantees.md", f"fails after {REPLY_TIMEOUT:g} s"),
     ("docs/explanation/life.md", f"at most {MAX_RETURNS} times"),
@@ -215,11 +216,11 @@ NUMBERS = [
     ("docs/how-to/delayed.md", f"every\n{PROMOTE_EVERY:g} s"),
     ("docs/how-to/workers.md", f"`grace` seconds ({DEFAULT_GRACE:g})"),
     ("docs/how-to/workers.md", f"about {BUDGET * 1000:g} ms together"),
-    ("docs/how-to/retries.md", f"| `retries` | {RetryPolicy().retries} |"),
-    ("docs/how-to/retries.md", f"| `backoff` | {RetryPolicy().backoff:g} s |"),
-    ("docs/how-to/retries.md", f"| `backoff_max` | {RetryPolicy().backoff_max:g} s |"),
-    ("docs/how-to/retries.md", f"| `jitter` | {RetryPolicy().jitter:g} |"),
-    ("docs/how-to/retries.md", f"| `max_crashes` | {RetryPolicy().max_crashes} |"),
+    ("docs/how-to/retries.md", f"| `retries` | {TaskOptions().retries} |"),
+    ("docs/how-to/retries.md", f"| `backoff` | {TaskOptions().backoff:g} s |"),
+    ("docs/how-to/retries.md", f"| `backoff_max` | {TaskOptions().backoff_max:g} s |"),
+    ("docs/how-to/retries.md", f"| `jitter` | {TaskOptions().jitter:g} |"),
+    ("docs/how-to/retries.md", f"| `max_crashes` | {TaskOptions().max_crashes} |"),
     ("docs/how-to/moving.md", f"`queue_size` ended tasks ({StoreOptions().history:,})"),
     ("docs/design/0003-in-flight-table.md", f"{SLOTS:,} slots"),
     ("docs/design/0005-group-commit.md", f"up to {MAX_BATCH},"),

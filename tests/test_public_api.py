@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import pyxqueue
 import pyxqueue.testing
 from pyxqueue import AsyncResult, Task, TaskContext, TaskQueue
 from pyxqueue.admin import Admin
+from pyxqueue.options import CallOptions, TaskOptions
 
 NAMES = [
     "AlreadyRunningError",
@@ -241,3 +244,17 @@ def test_every_public_method_is_explained(kind: type) -> None:
     names = [name for name in vars(kind) if not name.startswith("_") and name not in ("stream_key", "consumer_group")]
 
     assert [name for name in names if not inspect.getdoc(getattr(kind, name))] == []
+
+
+@pytest.mark.parametrize("kind", [TaskOptions, CallOptions])
+def test_every_option_is_explained(kind: type) -> None:
+    """Where it is spelt, by a text behind it, which the documentation shows."""
+    (tree,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(tree, ast.ClassDef)
+    explained = [
+        before.target.id
+        for before, after in pairwise(tree.body)
+        if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and isinstance(after, ast.Expr)
+    ]
+
+    assert explained == list(inspect.signature(kind).parameters)

@@ -8,9 +8,9 @@ from attrs import define
 
 from ..codec import Codec
 from ..message import Aborted, Bury, Delivery, Outcome, Record, Settlement, Verdict
+from ..options import TaskOptions
 from ..policy import decide
 from ..printable import printable, quoted
-from ..task import TaskOptions
 from .events import log
 from .jobs import Job
 from .records import record_of
@@ -30,7 +30,7 @@ class Decider:
         """It never raises: an outcome that cannot be dealt with fails its own task, and does not stop others."""
         try:
             options = _DEFAULTS if job.task is None else job.task.options
-            verdict = decide(job.delivery.message, outcome, options.policy, self.chance())
+            verdict = decide(job.delivery.message, outcome, options, self.chance())
             return Settlement(job.delivery.receipt, verdict, self._record(job, outcome, verdict, options))
         except BaseException as error:  # noqa: BLE001 - logged, and the reason why the task fails
             log.exception("the outcome of %s cannot be settled", job.delivery.message.id)

@@ -19,7 +19,7 @@ from typing import Protocol
 from attrs import define
 
 from ..errors import CancelRequested, TimeLimitExceeded
-from ..task import TaskOptions
+from ..options import TaskOptions
 from .jobs import Job
 
 

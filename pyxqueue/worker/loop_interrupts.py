@@ -16,8 +16,8 @@ from attrs import define, field
 from ..execution import AsyncLimit
 from ..failures import outcome_of
 from ..message import Aborted, Outcome, Success
+from ..options import TaskOptions
 from ..printable import class_of, indented, traceback_of
-from ..task import TaskOptions
 from .events import log
 from .jobs import Job
 

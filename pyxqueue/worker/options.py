@@ -7,7 +7,7 @@ import os
 from attrs import field, frozen, validators
 
 from ..clock import in_seconds
-from ..policy import seconds, whole_number
+from ..options import seconds, whole_number
 
 DEFAULT_GRACE = 25.0
 """Seconds; under the 30 s after which common process managers kill."""

@@ -15,7 +15,7 @@ from ..message import (
     TaskStatus,
     Verdict,
 )
-from ..task import TaskOptions
+from ..options import TaskOptions
 from .jobs import Job
 
 

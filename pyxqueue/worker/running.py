@@ -78,8 +78,8 @@ class Runner:
     def _limit(self, job: Job, seconds: float) -> None:
         """Note when the supervisor is to kill this process, and what the store does with the job then."""
         assert job.task is not None
-        policy, attempt = job.task.options.policy, job.delivery.message.attempt
-        retry = policy.pause(attempt, self.chance()) * 1000 if attempt <= policy.retries else -1.0
+        options, attempt = job.task.options, job.delivery.message.attempt
+        retry = options.pause(attempt, self.chance()) * 1000 if attempt <= options.retries else -1.0
         self.jobs.table.limit(job.slot, job.started + seconds, retry)
 
     def _end(self, job: Job, outcome: Outcome) -> None:

@@ -12,7 +12,8 @@ import pytest
 from pyxqueue import TaskQueue
 from pyxqueue.clock import milliseconds
 from pyxqueue.message import Failed, Failure, Message, Retry, Return, Settlement
-from pyxqueue.policy import RetryPolicy, decide
+from pyxqueue.options import TaskOptions
+from pyxqueue.policy import decide
 from pyxqueue.protocols import Backend
 
 from ..conftest import Servers, kinds_to_test
@@ -90,4 +91,4 @@ def test_a_pause_that_a_task_asks_for_is_rounded_up() -> None:
     """Like a delay."""
     outcome = Failed(Failure("RetryLater", ""), delay=0.0102)
 
-    assert decide(Message("a", "job"), outcome, RetryPolicy(retries=1), 0.5) == Retry(11)
+    assert decide(Message("a", "job"), outcome, TaskOptions(retries=1), 0.5) == Retry(11)

@@ -252,8 +252,8 @@ def test_a_function_kept_in_a_class_is_a_function(queue: TaskQueue) -> None:
         ({"hard_timeout": -1}, "hard_timeout"),
         ({"result_ttl": 0}, "result_ttl"),
         ({"retries": "many"}, "many|str"),
-        ({"retry_on": "ValueError"}, "'ValueError' is no exception type"),
-        ({"give_up_on": (int,)}, "<class 'int'> is no exception type"),
+        ({"retry_on": "ValueError"}, "'ValueError' is not an exception type"),
+        ({"give_up_on": (int,)}, "<class 'int'> is not an exception type"),
         ({"bogus": 1, "other": 2}, "no option bogus, other; there are name, retries, .*max_crashes, .*result_ttl$"),
         ({"max_retries": 3}, r"no option max_retries \(max_retries: retries=\); there are name, retries, "),
         ({"timeuot": 3}, r"no option timeuot \(timeuot: did you mean timeout=\?\); there are name, "),
@@ -535,7 +535,7 @@ def test_a_decorator_with_options_keeps_the_type(queue: TaskQueue) -> None:
     def work() -> None: ...
 
     assert isinstance(work, Task)
-    assert work.options.policy.retries == 2
+    assert work.options.retries == 2
     assert work.options.hard_limit == 15
     assert isinstance(queue.task(add), Task)
     assert queue.task(add).options.hard_limit is None

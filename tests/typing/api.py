@@ -62,6 +62,19 @@ def a_task_keeps_its_signature() -> None:
     assert_type(plain.with_options(eta=datetime.now().astimezone())("a"), AsyncResult[bytes])
 
 
+def options_are_checked() -> None:
+    queue.task(retries="many")  # type: ignore[call-overload]
+    queue.task(retrys=3)  # type: ignore[call-overload]
+    queue.task(timeout=object())  # type: ignore[call-overload]
+    queue.task(retry_on=ValueError("no type"))  # type: ignore[call-overload]
+    queue.task(backoff=timedelta(seconds=1), backoff_max=60, jitter=0, give_up_on=KeyError, max_crashes=1)
+    queue.task(name="n", timeout=None, hard_timeout=timedelta(minutes=1), result_ttl=60)
+    plain.with_options(delay="soon")  # type: ignore[arg-type]
+    plain.with_options(dealy=3)  # type: ignore[call-arg]
+    plain.with_options(60)  # type: ignore[call-arg]
+    plain.with_options(delay=None, eta=None, task_id="a", headers=None)
+
+
 def an_async_task_answers_what_it_returns() -> None:
     assert_type(coroutine("a", times=2), AsyncResult[bytes])
     assert_type(coroutine("a").get(), bytes)

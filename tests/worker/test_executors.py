@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from pyxqueue.errors import CancelRequested, TimeLimitExceeded
-from pyxqueue.task import TaskOptions
+from pyxqueue.options import TaskOptions
 from pyxqueue.worker.batch_sizer import MAX_BATCH
 from pyxqueue.worker.executors import Inline, Load, Threads
 from pyxqueue.worker.interrupts import SignalInterrupter, ThreadInterrupter

@@ -9,8 +9,8 @@ import pytest
 from pyxqueue.errors import CancelRequested, Reject, RetryLater, TimeLimitExceeded
 from pyxqueue.failures import failure_of, outcome_of
 from pyxqueue.message import Aborted, Failed, Refused
+from pyxqueue.options import TaskOptions
 from pyxqueue.printable import MAX_TRACEBACK
-from pyxqueue.task import TaskOptions
 
 from .harness import Bench, closed_error
 

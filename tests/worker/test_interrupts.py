@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from pyxqueue.errors import CancelRequested, TimeLimitExceeded
-from pyxqueue.task import TaskOptions
+from pyxqueue.options import TaskOptions
 from pyxqueue.worker.interrupts import SignalInterrupter
 
 

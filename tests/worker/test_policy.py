@@ -23,12 +23,13 @@ from pyxqueue.message import (
     Unreadable,
     Unserved,
 )
-from pyxqueue.policy import MAX_RETURNS, NEWER_DELAY, RetryPolicy, admit, decide
+from pyxqueue.options import TaskOptions
+from pyxqueue.policy import MAX_RETURNS, NEWER_DELAY, admit, decide
 
 FAILURE = Failure("ValueError", "no")
 chances = st.floats(0, 1, exclude_max=True)
 policies = st.builds(
-    RetryPolicy,
+    TaskOptions,
     retries=st.integers(0, 50),
     backoff=st.floats(0, 1000),
     backoff_max=st.floats(0, 100_000),
@@ -46,7 +47,7 @@ messages = st.builds(
 
 
 @given(policies, st.integers(1, 10_000), chances)
-def test_a_pause_keeps_to_its_bounds(policy: RetryPolicy, attempt: int, chance: float) -> None:
+def test_a_pause_keeps_to_its_bounds(policy: TaskOptions, attempt: int, chance: float) -> None:
     """It is between the full backoff and the part of it that is not random."""
     full = min(policy.backoff_max, policy.backoff * 2.0 ** min(attempt - 1, 60))
 
@@ -58,13 +59,13 @@ def test_a_pause_keeps_to_its_bounds(policy: RetryPolicy, attempt: int, chance: 
 
 def test_pauses_double() -> None:
     """Up to the largest, from where they stay the same."""
-    policy = RetryPolicy(retries=9, backoff=1, backoff_max=10, jitter=0)
+    policy = TaskOptions(retries=9, backoff=1, backoff_max=10, jitter=0)
 
     assert [policy.pause(attempt, 0.5) for attempt in range(1, 7)] == [1, 2, 4, 8, 10, 10]
 
 
 @given(policies, chances, st.sampled_from([None, 0.0, 3.5]))
-def test_never_more_runs_than_allowed(policy: RetryPolicy, chance: float, delay: float | None) -> None:
+def test_never_more_runs_than_allowed(policy: TaskOptions, chance: float, delay: float | None) -> None:
     """A task that always fails runs once, and once more for each retry."""
     message, runs = Message("id", "name"), 0
     verdict: Any = Retry()
@@ -78,27 +79,27 @@ def test_never_more_runs_than_allowed(policy: RetryPolicy, chance: float, delay:
 
 
 @given(policies, messages, chances)
-def test_what_is_not_retryable_is_buried(policy: RetryPolicy, message: Message, chance: float) -> None:
+def test_what_is_not_retryable_is_buried(policy: TaskOptions, message: Message, chance: float) -> None:
     """Whatever retries are left."""
     assert decide(message, Failed(FAILURE, retryable=False), policy, chance) == Bury("ValueError: no")
     assert decide(message, Refused(FAILURE), policy, chance) == Bury("ValueError: no")
 
 
 @given(policies, messages, chances)
-def test_ends(policy: RetryPolicy, message: Message, chance: float) -> None:
+def test_ends(policy: TaskOptions, message: Message, chance: float) -> None:
     """A success is done and a cancelled run is cancelled, however often it was tried."""
     assert decide(message, Success(b"1"), policy, chance) == Done()
     assert decide(message, Aborted(), policy, chance) == Cancelled()
 
 
 @given(policies, messages)
-def test_a_crash_is_no_attempt(policy: RetryPolicy, message: Message) -> None:
+def test_a_crash_is_no_attempt(policy: TaskOptions, message: Message) -> None:
     """Only crashes beyond the limit keep a message from running, whatever its attempt."""
     assert (admit(message, policy) is None) == (message.crashes <= policy.max_crashes)
 
 
 @given(policies, chances)
-def test_a_delay_of_the_tasks_own_choice(policy: RetryPolicy, chance: float) -> None:
+def test_a_delay_of_the_tasks_own_choice(policy: TaskOptions, chance: float) -> None:
     """It replaces the backoff, and costs an attempt like any retry."""
     outcome = Failed(FAILURE, delay=1.25)
     expected = Retry(1250) if policy.retries else Bury("ValueError: no")
@@ -109,7 +110,7 @@ def test_a_delay_of_the_tasks_own_choice(policy: RetryPolicy, chance: float) -> 
 @given(messages, chances)
 def test_nobody_to_serve_it(message: Message, chance: float) -> None:
     """It waits ever longer, up to a minute, and is kept among the failed in the end."""
-    verdict = decide(message, Unserved(FAILURE), RetryPolicy(), chance)
+    verdict = decide(message, Unserved(FAILURE), TaskOptions(), chance)
 
     if message.returns >= MAX_RETURNS:
         assert isinstance(verdict, Bury)
@@ -124,7 +125,7 @@ def test_a_newer_version_is_left_alone() -> None:
     """It is never buried by a worker that cannot read it."""
     newer = Unreadable("id", {}, "wire version 2", newer=True)
 
-    assert decide(newer, Unserved(FAILURE), RetryPolicy(), 0.5) == Return(NEWER_DELAY)
+    assert decide(newer, Unserved(FAILURE), TaskOptions(), 0.5) == Return(NEWER_DELAY)
 
 
 @pytest.mark.parametrize(
@@ -144,4 +145,4 @@ def test_a_newer_version_is_left_alone() -> None:
 def test_policies_that_cannot_be(options: dict[str, Any], why: str) -> None:
     """They are refused where they are made, with what was given and what is wanted."""
     with pytest.raises(ValueError, match=why):
-        RetryPolicy(**options)
+        TaskOptions(**options)
