@@ -84,7 +84,7 @@ def _time(raw: bytes) -> int:
 
 def _between(number: int, end: int) -> int:
     if not 0 <= number < end:
-        raise ValueError(f"{number} is out of range")
+        raise ValueError(f"{str(number)[:40]} is out of range")
     return number
 
 
@@ -166,7 +166,8 @@ def progress_from_json(data: bytes | None) -> Progress | None:
         raise SerializationError(f"the stored progress has {len(data):,} bytes")
     try:
         done, total, message = msgspec.json.decode(data, type=tuple[int | float, int | float | None, str])
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        float(done), float(total or 0)  # an int may have any number of digits, and is shown as a float is
+    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
         raise SerializationError(f"the stored progress is damaged: {error}") from error
     return Progress(done, total, message)
 
@@ -218,12 +219,12 @@ def record_from_fields(task_id: str, fields: Fields) -> Record | None:
             serializer=_text(fields.get(b"serializer", b"json")),
             seal=_text(fields.get(b"seal", b"")),
             error=error,
-            attempt=int(fields.get(b"attempt", b"1")),
+            attempt=_count(fields.get(b"attempt", b"1")),
             worker=_text(fields.get(b"worker", b"")),
-            finished=int(fields.get(b"finished", b"0")),
+            finished=_time(fields.get(b"finished", b"0")),
             progress=progress_from_json(fields.get(b"progress")),
-            ttl=int(fields.get(b"ttl", b"0")),
-            rank=int(fields.get(b"rank", b"0")),
+            ttl=_time(fields.get(b"ttl", b"0")),
+            rank=_between(int(fields.get(b"rank", b"0")), 1 << 128),
             v=version,
         )
     except SerializationError:

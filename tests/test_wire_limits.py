@@ -57,6 +57,31 @@ def test_a_long_text_in_a_record_is_not_read(name: str, value: bytes) -> None:
     assert len(str(caught.value)) < 200
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, value) for name in ("attempt", "finished", "ttl", "rank") for value in (b"-1", b"9" * 4_000)),
+        ("rank", b"%d" % (1 << 128)),
+        ("progress", b'[1%s,2,""]' % (b"0" * 400)),
+        ("progress", b'[1,-1%s,""]' % (b"0" * 400)),
+    ],
+)
+def test_a_number_of_no_place_in_a_record_is_not_read(name: str, value: bytes) -> None:
+    """It would not fit where the next store keeps it, or could not be shown."""
+    with pytest.raises(SerializationError) as caught:
+        record_from_fields("one", {b"v": b"1", b"state": b"%d" % TaskStatus.SUCCESS, name.encode(): value})
+
+    assert len(str(caught.value)) < 200
+
+
+def test_the_largest_rank_is_read() -> None:
+    """It has 128 bits."""
+    record = record_from_fields("one", {b"v": b"1", b"state": b"5", b"rank": b"%d" % ((1 << 128) - 1)})
+
+    assert record is not None
+    assert record.rank == (1 << 128) - 1
+
+
 def test_the_longest_failure_can_be_read() -> None:
     """Also if each of its characters needs six bytes, and its class has no bounds."""
     error = type("E" * 100_000, (Exception,), {})("\x00" * 100_000)

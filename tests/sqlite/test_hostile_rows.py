@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pyxqueue import TaskQueue
@@ -225,3 +226,15 @@ def test_ten_million_fields_are_not_read(open_store: Open, file: Path) -> None:
     write(file, "UPDATE body SET fields = ?", b"\xdd\x00\x98\x96\x80" + b"\xc4\x00" * 10_000_000)
 
     assert "length" in failed_reasons(backend)["a"]
+
+
+def test_a_planted_record_keeps_no_task_from_ending(open_store: Open, file: Path) -> None:
+    """One of numbers that fit nowhere is none."""
+    backend = open_store(driver=best())
+    backend.enqueue([Message("a", "kit.job")])
+    (delivery,) = backend.claim("w", 1, 0)
+    planted = msgspec.msgpack.encode([b"v", b"1", b"state", b"5", b"ttl", b"9" * 4_000, b"rank", b"9" * 4_000])
+    write(file, "UPDATE task SET record = ?, record_end = ?, record_rank = ?", planted, 2**53, 2**53)
+
+    assert backend.settle([Settlement(delivery.receipt, Done())]) == [True]
+    assert [record and record.status for record in backend.get(["a"])] == [TaskStatus.SUCCESS]
