@@ -60,10 +60,17 @@ def test_a_message_goes_into_all_groups_or_none(
 
 
 @pytest.mark.parametrize(
-    ("place", "delay"), [("%s", 0), ("{%s}:cg:parked", 1000), ("{%s}:cg:history", 0), ("{%s}:cg:history", 1000)]
+    ("verdict", "place", "delay"),
+    [
+        (Done(), "%s", 0),
+        (Done(), "{%s}:cg:parked", 1000),
+        (Bury("broken"), "{%s}:cg:failed", 0),
+        (Bury("broken"), "{%s}:cg:failed", 1000),
+    ],
+    ids=str,
 )
 def test_an_end_comes_with_its_follow_ups_or_not_at_all(
-    backend: RedisBackend, stream_key: str, client: Any, place: str, delay: int
+    backend: RedisBackend, stream_key: str, client: Any, *, verdict: Verdict, place: str, delay: int
 ) -> None:
     """Where a stream has no ids left, the task stays held and no follow-up is known."""
     backend.enqueue([Message("one", "job")])
@@ -72,7 +79,7 @@ def test_an_end_comes_with_its_follow_ups_or_not_at_all(
     client.xadd(place % stream_key, {"name": "job"}, id=LAST)
 
     with pytest.raises(BrokerError):
-        backend.settle([Settlement(delivery.receipt, Done(), then=then)])
+        backend.settle([Settlement(delivery.receipt, verdict, then=then)])
 
     held, *others = backend.show(["one", "two", "three"])
     assert held is not None

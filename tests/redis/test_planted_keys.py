@@ -22,6 +22,7 @@ from pyxqueue.message import (
     Hold,
     Message,
     Progress,
+    Record,
     Retry,
     Return,
     Settlement,
@@ -148,7 +149,7 @@ def test_a_planted_task_key_stops_no_administration(backend: RedisBackend, strea
 
 @pytest.mark.parametrize(
     ("verdict", "place"),
-    [(Done(), "history"), (Bury("broken"), "failed"), (Retry(60_000), "parked"), (Retry(60_000), "delayed")],
+    [(Bury("broken"), "failed"), (Retry(60_000), "parked"), (Retry(60_000), "delayed")],
     ids=str,
 )
 def test_a_planted_stream_loses_no_message(
@@ -167,7 +168,6 @@ def test_a_planted_stream_loses_no_message(
 @pytest.mark.parametrize(
     ("verdict", "place"),
     [
-        (Done(), "{%s}:cg:history"),
         (Bury("broken"), "{%s}:cg:failed"),
         (Retry(60_000), "{%s}:cg:parked"),
         (Retry(), "%s"),
@@ -192,20 +192,14 @@ def test_a_stream_without_ids_loses_no_message(
     assert backend.extend([Extension(delivery.receipt)]) == [Hold.HELD]
 
 
-def test_nothing_is_restored_or_cancelled_into_a_stream_without_ids(
-    backend: RedisBackend, stream_key: str, client: Any
-) -> None:
+def test_nothing_is_restored_into_a_stream_without_ids(backend: RedisBackend, stream_key: str, client: Any) -> None:
     """Each stays where it was, with its message."""
     lend(backend)
     backend.enqueue([Message("waiting", "job"), Message("delayed", "job", delay=60_000)])
-    for place in (stream_key, f"{{{stream_key}}}:cg:history"):
-        client.xadd(place, {"name": "job"}, id=f"{LAST}-{LAST}")
+    client.xadd(stream_key, {"name": "job"}, id=f"{LAST}-{LAST}")
 
     with pytest.raises(BrokerError, match="ID"):
         backend.release("w", [])
-    for task_id in ("waiting", "delayed"):
-        with pytest.raises(BrokerError, match="ID"):
-            backend.cancel([task_id])
 
     found = backend.show(["one", "waiting", "delayed"])
     assert [info and (info.status, isinstance(info.message, Message)) for info in found] == [
@@ -214,6 +208,30 @@ def test_nothing_is_restored_or_cancelled_into_a_stream_without_ids(
         (TaskStatus.PENDING, True),
     ]
     assert client.zrange(f"{{{stream_key}}}:cg:delayed", 0, -1) == [b"delayed"]
+
+
+@pytest.mark.parametrize("kind", ["used up", "a string"])
+def test_a_history_that_takes_nothing_lets_tasks_end(
+    backend: RedisBackend, stream_key: str, client: Any, kind: str
+) -> None:
+    """They would run again with each lease; only what they were is not kept for those who look."""
+    delivery = lend(backend)
+    backend.enqueue([Message("waiting", "job"), Message("delayed", "job", delay=60_000)])
+    history = f"{{{stream_key}}}:cg:history"
+    if kind == "used up":
+        client.xadd(history, {"name": "job"}, id=f"{LAST}-{LAST}")
+    else:
+        client.set(history, "x")
+    record = Record("one", TaskStatus.SUCCESS, b"1")
+
+    assert backend.settle([Settlement(delivery.receipt, Done(), record)]) == [True]
+    assert list(backend.cancel(["waiting", "delayed"])) == [True, True]
+
+    found = backend.show(["one", "waiting", "delayed"])
+    ends = [TaskStatus.SUCCESS, TaskStatus.CANCELLED, TaskStatus.CANCELLED]
+    assert [info and info.status for info in found] == ends
+    assert client.xlen(stream_key) == 0
+    client.delete(history)
 
 
 def test_a_message_goes_into_all_groups_or_none(

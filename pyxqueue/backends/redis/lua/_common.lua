@@ -111,11 +111,22 @@ local function read(stream, entry)
   return found[1] and unpacked(found[1][2])
 end
 
--- limit: how many entries the stream keeps; without one, all.
-local function append(stream, fields, limit)
+local function append(stream, fields)
   if #fields > MAX_FIELDS then fields = packed(fields) end
-  if limit then return redis.call('XADD', stream, 'MAXLEN', limit, '*', unpack(fields)) end
   return redis.call('XADD', stream, '*', unpack(fields))
+end
+
+-- Put a message into the history, which keeps `limit` entries; without one, all. It is for people who look: what it cannot
+-- take, since somebody has put something else there or has used its ids up, has ended all the same. Returns '' then.
+local function remember(history, fields, limit)
+  if #fields > MAX_FIELDS then fields = packed(fields) end
+  local entry
+  if limit then
+    entry = redis.pcall('XADD', history, 'MAXLEN', limit, '*', unpack(fields))
+  else
+    entry = redis.pcall('XADD', history, '*', unpack(fields))
+  end
+  return type(entry) == 'string' and entry or ''
 end
 
 -- Who holds the entry, and the ms since its claim or its last extension, or nil. With min_idle: only if it has been
@@ -256,7 +267,7 @@ local function finish(keys, task, id, fields, place, note, record, ttl, history,
     keep_id(fields, id)
     local count = #fields
     fields[count + 1], fields[count + 2], fields[count + 3], fields[count + 4] = note[1], note[2], '_finished', time
-    entry = place == 'failed' and append(keys[FAILED], fields) or append(keys[HISTORY], fields, history)
+    entry = place == 'failed' and append(keys[FAILED], fields) or remember(keys[HISTORY], fields, history)
   end
   if known[1] or known[3] then redis.call('HDEL', task, 'w', 'cancel') end
   if apart then
@@ -305,7 +316,6 @@ end
 
 -- Then nobody will ever run the task: it ends as a failure, in the history, where nothing but its id is left of it.
 local function finish_gone(keys, meta, group, task, id, now)
-  check(keys, HISTORY)
   allow_writes(keys[STREAM], group)
   redis.call('ZREM', keys[DELAYED], id)
   local failure = '["MessageGone","its message is gone: it was taken out of the stream by hand",""]'

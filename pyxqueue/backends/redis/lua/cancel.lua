@@ -8,7 +8,6 @@ for item = 4, #ARGV do
   if redis.call('EXISTS', task) == 0 then note_foreign(keys, group, task, id) end
   local at, entry, asked = unpack(fields_of(task, 'at', 'e', 'cancel'))
   local answer = 1
-  check(keys, HISTORY)
   if not entry_id(entry or '') then at = nil end
   if at == 'live' and holder(keys, group, entry) then
     allow_writes(keys[STREAM], group)

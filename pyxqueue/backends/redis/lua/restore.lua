@@ -12,7 +12,6 @@ for item = 0, (#ARGV - 3) / 5 - 1 do
   local task = KEYS[6 + item]
   local found = holder(keys, group, entry, consumer ~= '' and min_idle or nil)
   if (found or '') == consumer then
-    check(keys, HISTORY)
     local fields, cancelled, at, own = read(keys[STREAM], entry), unpack(fields_of(task, 'cancel', 'at', 'e'))
     allow_writes(keys[STREAM], group)
     local copy = is_copy(keys, group, at, own, entry)

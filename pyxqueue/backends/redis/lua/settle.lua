@@ -18,7 +18,7 @@ local function apply(task, apart, entry, id, raw, bare, verdict, detail, ttl, re
     end
   end
   local again = verdict == 'retry' or verdict == 'return'
-  check(keys, verdict == 'bury' and FAILED or HISTORY)
+  if verdict == 'bury' then check(keys, FAILED) end
   if again and tonumber(detail) > 0 then check_delayed(keys) end
   local cancelled = again and fields_of(task, 'cancel')[1]
   local fields = read(keys[STREAM], entry)
