@@ -68,9 +68,9 @@ class Admin:
     def workers(self, *, tasks: int = 3) -> Sequence[WorkerInfo]:
         """The live workers by name; of each, what is known about the first `tasks` that it has."""
         backend = self._store.here().backend
-        lease = backend.lease()
-        live = [one for one in backend.consumers() if one.idle <= 2 * lease or one.held]
-        first = [task_id for consumer in live for task_id in consumer.held[:tasks]]
+        lease = backend.lease_ms()
+        live = [one for one in backend.consumers() if one.idle_ms <= 2 * lease or one.in_flight]
+        first = [task_id for consumer in live for task_id in consumer.in_flight[:tasks]]
         found = {info.id: info for info in backend.show(first) if info is not None and info.worker}
         return [WorkerInfo.of(consumer, found) for consumer in sorted(live, key=lambda one: one.name)]
 
@@ -257,7 +257,7 @@ def _result(
 
 
 def _not_retried(info: TaskInfo) -> str:
-    gone = info.status.finished
+    gone = info.status.ended
     return f"cannot be run again: {'its message is no longer in the history' if gone else f'it is {info.status.name}'}"
 
 

@@ -78,7 +78,7 @@ def _with_rich(label: str) -> _Rich | None:
 
 
 class _Plain:
-    """One line that is written anew for each state."""
+    """One line that is written again for each state."""
 
     def __init__(self, label: str) -> None:
         self._label = label

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from attrs import evolve, field, frozen
 
 from .errors import ConfigurationError, PayloadTooLargeError, SerializationError
-from .message import NO_HEADERS, Message, Record, Success, TaskStatus
+from .message import NO_HEADERS, Message, Record, Returned, TaskStatus
 from .printable import quoted
 from .protocols import Serializer
 from .serializers.call import dumps_call, loads_call
@@ -104,7 +104,7 @@ class Codec:
             return [], {}
         return loads_call(self.serializers[message.serializer], message.body)
 
-    def dump_result(self, message: Message, value: Any) -> Success:
+    def dump_result(self, message: Message, value: Any) -> Returned:
         """Put a result into an outcome. Raises `SerializationError`."""
         writer = self.serializers.get(message.serializer, self.writer)
         try:
@@ -116,7 +116,7 @@ class Codec:
                 f"the result of {message.name} needs {len(data):,} bytes, the queue allows {self.max_result:,}; return "
                 f"a reference (a path, a key) or raise TaskQueue(max_result=...)"
             )
-        return Success(data, writer.name)
+        return Returned(data, writer.name)
 
     def sealed(self, record: Record) -> Record:
         """The record with a seal on it, where this queue has one."""

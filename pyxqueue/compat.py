@@ -65,7 +65,7 @@ class ReleaseNames:
         """How many tasks there are: waiting, running, failed, and ended ones that the history still has."""
         depth = self.admin.info().depth
         assert depth is not None
-        return depth.ready + depth.held + depth.delayed + depth.failed + depth.finished
+        return depth.ready + depth.in_flight + depth.delayed + depth.failed + depth.history
 
     def get_workers(self) -> dict[str, dict[str, Any]]:
         """The live workers by name, each with `node_id`, `pid`, `task_id` and `update_time`."""
@@ -110,7 +110,7 @@ class ReleaseNames:
 
 
 def _enqueued(info: TaskInfo) -> int:
-    return (info.message.enqueued if isinstance(info.message, Message) else 0) or info.updated
+    return (info.message.enqueued_ms if isinstance(info.message, Message) else 0) or info.updated_ms
 
 
 def _task_dict(task_id: str | bytes, task: TaskDetails) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _task_dict(task_id: str | bytes, task: TaskDetails) -> dict[str, Any]:
             "state": int(task.state),
             "value": task.failure if task.state is TaskStatus.FAILURE else task.result,
             "worker": info.worker or None,
-            "update_time": info.updated // 1000,
+            "update_time": info.updated_ms // 1000,
         },
         "data": {b"task": task.call_text.encode()},
         "progress": _progress(task.progress),

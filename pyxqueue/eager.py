@@ -25,7 +25,7 @@ from .clock import FakeClock, Seconds, in_seconds
 from .core import QueueCore
 from .errors import ConfigurationError, ResultTimeoutError
 from .inflight import InFlightTable
-from .message import Bury, Delivery, Failed, Message, Record, TaskInfo, TaskStatus
+from .message import Delivery, Fail, Message, Raised, Record, TaskInfo, TaskStatus
 from .options import TaskOptions
 from .protocols import StoreOptions
 from .worker.coroutines import CoroutineRunner
@@ -89,7 +89,7 @@ class EagerSession:
                 store = self._stores[key] = MemoryStore(self.clock)
                 self.clock.subscribe(store.poke)
             backend = self._backends[queue] = EagerBackend(self, store, queue)
-            backend.lease()  # registers the group, as a worker of this queue would
+            backend.lease_ms()  # registers the group, as a worker of this queue would
         return backend
 
     def advance(self, seconds: Seconds) -> None:
@@ -154,7 +154,7 @@ class _Run:
         match event:
             case TaskStarted():
                 self.task_id = event.task_id
-            case TaskSettled(outcome=Failed(exception=BaseException() as error), verdict=Bury()):
+            case TaskSettled(outcome=Raised(exception=BaseException() as error), verdict=Fail()):
                 self.failures.append(error)
                 if isinstance(error, KeyboardInterrupt):  # it is meant for the program, not for the task
                     self.interrupted = error
@@ -183,17 +183,17 @@ class EagerBackend(MemoryBackend):
         self._drain()
         return answers
 
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         def over() -> bool:
             infos = self.show(ids)
-            ended = sum(info is None or info.status.finished for info in infos)
+            ended = sum(info is None or info.status.ended for info in infos)
             return ended >= (len(infos) if least is None else min(least, len(infos)))
 
-        if not self._live_until(over, ids, timeout) and timeout is None:
-            raise _never(ids, timeout)
+        if not self._live_until(over, ids, timeout_ms) and timeout_ms is None:
+            raise _never(ids, timeout_ms)
         return self.get(ids)
 
-    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
         def look() -> TaskInfo | None:
             return self.show([task_id])[0]
 
@@ -201,8 +201,8 @@ class EagerBackend(MemoryBackend):
             info = look()
             return info is None or info.differs(seen)
 
-        if not self._live_until(over, [task_id], timeout):
-            raise _never([task_id], timeout)
+        if not self._live_until(over, [task_id], timeout_ms):
+            raise _never([task_id], timeout_ms)
         return look()
 
     def work(self, run: _Run) -> int:
@@ -251,7 +251,7 @@ class _Counter(MemoryBackend):
         self._run = run
         self._serves = serves
 
-    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:  # noqa: ARG002
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:  # noqa: ARG002
         """No lease ends here: whoever holds a task runs it in this process, and the clock is moved meanwhile."""
         if self._run.interrupted is not None or self._run.over():
             return ()

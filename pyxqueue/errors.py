@@ -142,7 +142,7 @@ class RetryLater(Exception):  # noqa: N818 - a signal, not an error
 
 
 class Reject(Exception):  # noqa: N818 - a signal, not an error
-    """Raise it in a task to give up at once: no retry, the message is kept among the failed with `reason`."""
+    """Raise it in a task to give up at once: no retry, the message is kept with the failed tasks with `reason`."""
 
     def __init__(self, reason: str = "rejected by the task") -> None:
         super().__init__(reason)

@@ -19,7 +19,7 @@ from .codec import Codec
 from .context import TaskContext, enter
 from .errors import ArgumentError, PayloadTooLargeError, SealError, SerializationError, TimeLimitExceeded
 from .failures import MAX_MESSAGE, failure_of, outcome_of
-from .message import Delivery, Failure, Message, Outcome, Progress, Refused, Unreadable, Unserved
+from .message import Delivery, Failure, Message, Outcome, Progress, Rejected, Unreadable, Unsupported
 from .options import TaskOptions
 from .policy import admit
 from .printable import LONGEST_LINE, complain, printable, quoted, text_of
@@ -155,26 +155,26 @@ def prepare(
     message = delivery.message
     if isinstance(message, Unreadable):
         failure = Failure("Unreadable", message.reason)
-        return Unserved(failure) if message.newer else Refused(failure)
+        return Unsupported(failure) if message.newer else Rejected(failure)
     if task is None:
-        return Unserved(Failure("UnknownTask", f"no task {quoted(message.name)} is registered here"))
+        return Unsupported(Failure("UnknownTask", f"no task {quoted(message.name)} is registered here"))
     if (verdict := admit(message, task.options)) is not None:
-        return Refused(Failure("WorkerLost", verdict.reason))
+        return Rejected(Failure("WorkerLost", verdict.reason))
     if message.serializer not in codec.serializers:
         known = ", ".join(codec.serializers)
-        return Unserved(
+        return Unsupported(
             Failure("UnknownSerializer", f"written by {quoted(message.serializer)}, this worker reads {known}")
         )
     try:
         args, kwargs = codec.open_call(message)
         check_call(task, args, kwargs)
     except ArgumentError as error:  # a worker of another release may have the function they are for
-        return Unserved(Failure("ArgumentError", str(error)[:MAX_MESSAGE]))
+        return Unsupported(Failure("ArgumentError", str(error)[:MAX_MESSAGE]))
     except SerializationError as error:
         kinds = (SealError, PayloadTooLargeError)
         kind = next((one.__name__ for one in kinds if isinstance(error, one)), "SerializationError")
-        return Refused(Failure(kind, str(error)[:MAX_MESSAGE]))
+        return Rejected(Failure(kind, str(error)[:MAX_MESSAGE]))
     except BaseException as error:  # noqa: BLE001 - a serializer's hooks are the user's code
         failure = failure_of(error)
-        return Refused(Failure("SerializationError", f"decoding raised {failure.type}: {failure.message}"))
+        return Rejected(Failure("SerializationError", f"decoding raised {failure.type}: {failure.message}"))
     return Execution(task, message, args, kwargs, codec, report)

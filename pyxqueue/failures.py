@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import TracebackType
 
+from .clock import milliseconds
 from .context import is_number, without_surrogates
 from .errors import CancelRequested, Reject, RetryLater, SerializationError, TimeLimitExceeded
-from .message import Aborted, Failed, Failure, Outcome, Refused
+from .message import Aborted, Failure, Outcome, Raised, Rejected
 from .options import TaskOptions
 from .printable import traceback_of
 
@@ -21,7 +22,7 @@ def outcome_of(error: BaseException, options: TaskOptions, ours: str = "") -> Ou
     except BaseException as broken:  # noqa: BLE001 - the code of a user's exception class ran, and may do anything
         text = f"<cannot be shown: {type(broken).__name__} in its own code>"
         kind = type.__getattribute__(type(error), "__qualname__")  # not the code of its metaclass
-        return Failed(Failure(kind[:MAX_MESSAGE], text), exception=error)
+        return Raised(Failure(kind[:MAX_MESSAGE], text), exception=error)
 
 
 def _outcome(error: BaseException, options: TaskOptions, ours: str) -> Outcome:
@@ -29,19 +30,21 @@ def _outcome(error: BaseException, options: TaskOptions, ours: str) -> Outcome:
     signal = next((leaf for leaf in _leaves(error) if isinstance(leaf, Reject | CancelRequested | RetryLater)), None)
     match signal:
         case Reject():
-            return Refused(Failure("Rejected", _text(signal)))
+            return Rejected(Failure("Rejected", _text(signal)))
         case CancelRequested():
             return Aborted()
         case RetryLater(delay=delay) if delay is None or is_number(delay):
-            return Failed(failure_of(signal, ours), delay=delay, exception=error)
+            return Raised(
+                failure_of(signal, ours), delay_ms=None if delay is None else milliseconds(delay), exception=error
+            )
         case RetryLater(delay=delay):
             text = f"its delay is a {type(delay).__name__} that nobody can wait for"
             broken = Failure("RetryLater", text, failure.traceback)
-            return Failed(broken, retryable=False, exception=error)
+            return Raised(broken, retryable=False, exception=error)
     if isinstance(error, SerializationError):
-        return Failed(failure, retryable=False, exception=error)  # the next run would return the same
+        return Raised(failure, retryable=False, exception=error)  # the next run would return the same
     retryable = _matches(error, options.retry_on) and not _matches(error, options.give_up_on)
-    return Failed(failure, retryable=retryable, exception=error)
+    return Raised(failure, retryable=retryable, exception=error)
 
 
 def _matches(error: BaseException, types: tuple[type[BaseException], ...]) -> bool:

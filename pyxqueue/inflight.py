@@ -31,7 +31,7 @@ STUCK = 0.05
 """Seconds a delivery may wait in a worker that is busy with others before all that waits there is handed back."""
 _FREE, _WAITING, _PINNED, _RUNNING, _DONE, _TAKEN = range(6)
 _HEADER = struct.Struct("<dddI16sHHB")
-_LARGEST_RANK = 2**128 - 1
+_LARGEST_FENCE = 2**128 - 1
 _SLOT = 512
 _MARKS = 3 * SLOTS
 """In front: the state of each slot, the delivery that is to be cancelled, and how often it is to be told."""
@@ -50,12 +50,12 @@ class InFlight:
     task_id: str
     receipt: str
     attempt: int
-    rank: int
+    fence: int
     running: bool
     waiting: bool
     """Claimed, and not started."""
     retry_delay: float
-    """What follows if it is killed then: ms until the next attempt, or negative for burial."""
+    """What follows if it is killed then: ms until the next attempt, or negative for failure."""
 
 
 class Lock(Protocol):
@@ -146,7 +146,7 @@ class InFlightTable:
     def room(self) -> int:
         return len(self._free)
 
-    def add(self, task_id: str, receipt: str, attempt: int, now: float, rank: int = 0, *, pinned: bool = False) -> int:
+    def add(self, task_id: str, receipt: str, attempt: int, now: float, fence: int = 0, *, pinned: bool = False) -> int:
         """Note a delivery that was claimed at `now`, by `time.monotonic`, and return its slot. `pinned`: it may wait
         here without counting as stuck."""
         raw_id, raw_receipt = task_id.encode(), receipt.encode()
@@ -156,9 +156,9 @@ class InFlightTable:
         at = _MARKS + slot * _SLOT
         generation = self._generations[slot] % 255 + 1
         try:
-            raw_rank = min(rank, _LARGEST_RANK).to_bytes(16, "little")
+            raw_fence = min(fence, _LARGEST_FENCE).to_bytes(16, "little")
             sizes = len(raw_id), len(raw_receipt)
-            _HEADER.pack_into(self._memory, at, now, 0.0, -1.0, attempt, raw_rank, *sizes, generation)
+            _HEADER.pack_into(self._memory, at, now, 0.0, -1.0, attempt, raw_fence, *sizes, generation)
         except BaseException:
             self._free.append(slot)
             raise
@@ -222,7 +222,7 @@ class InFlightTable:
     def _read(self, slot: int, state: int) -> InFlight:
         at = _MARKS + slot * _SLOT
         header = _HEADER.unpack_from(self._memory, at)
-        _, _, delay, attempt, rank, id_size, receipt_size, generation = header
+        _, _, delay, attempt, fence, id_size, receipt_size, generation = header
         at += _HEADER.size
         raw = self._memory[at : at + id_size + receipt_size]
         return InFlight(
@@ -231,7 +231,7 @@ class InFlightTable:
             task_id=raw[:id_size].decode(),
             receipt=raw[id_size:].decode(),
             attempt=attempt,
-            rank=int.from_bytes(rank, "little"),
+            fence=int.from_bytes(fence, "little"),
             running=state == _RUNNING,
             waiting=state == _WAITING,
             retry_delay=delay,

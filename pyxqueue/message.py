@@ -38,7 +38,7 @@ class TaskStatus(enum.IntEnum):
     CANCELLED = 6
 
     @property
-    def finished(self) -> bool:
+    def ended(self) -> bool:
         """True once nothing more will happen to the task by itself."""
         return self >= TaskStatus.FAILURE
 
@@ -66,21 +66,21 @@ class Message:
     """The number of the run this message asks for; the first is 1."""
     crashes: int = 0
     """How often the process running it died."""
-    suspect: bool = False
+    redelivered: bool = False
     """It was redelivered because its holder vanished: it runs alone, so that it can harm nothing else."""
-    returns: int = 0
-    """How often it was put off, unrun, because whoever had it could not serve it."""
-    enqueued: int = 0
+    deferrals: int = 0
+    """How often it was deferred, unrun, because whoever had it could not serve it."""
+    enqueued_ms: int = 0
     """When the store accepted it (ms of the store's clock); the store stamps it."""
-    delay: int = 0
-    """Milliseconds the store shall wait before it is due; the store turns it into `due`. 0 or less is at once."""
-    due: int = 0
+    delay_ms: int = 0
+    """Milliseconds the store shall wait before it is due; the store turns it into `due_ms`. 0 or less is at once."""
+    due_ms: int = 0
     """Not claimable before this moment (ms of the store's clock); 0 is at once."""
-    expires: int = 0
+    expires_ms: int = 0
     """Kept, as are `priority` and `reply`; this release acts on none of them."""
     priority: int = 0
     headers: Mapping[str, str] = NO_HEADERS
-    """Free text pairs (tracing, tenant); they survive retry and burial."""
+    """Free text pairs (tracing, tenant); they survive retry and failure."""
     parent: str = ""
     """The id of the task that enqueued it, where one did."""
     reply: str = ""
@@ -91,7 +91,7 @@ class Message:
 
 @frozen
 class Unreadable:
-    """An entry that is no `Message`: kept byte for byte, delivered so that it can be buried, never run."""
+    """An entry that is no `Message`: kept byte for byte, delivered so that it can fail, never run."""
 
     id: str
     fields: Fields
@@ -100,7 +100,7 @@ class Unreadable:
     """Its version is newer than ours: leave it for a worker that can read it."""
     # It has no header: these are what a first run would have.
     attempt: ClassVar[int] = 1
-    suspect: ClassVar[bool] = False
+    redelivered: ClassVar[bool] = False
 
 
 @frozen
@@ -110,7 +110,7 @@ class Delivery:
     message: Message | Unreadable
     receipt: str
     """Opaque: only the broker that issued it reads it. Every claim issues a new one."""
-    rank: int
+    fence: int
     """Grows with every claim of the same message, so that records of two holders can be compared."""
 
 
@@ -145,18 +145,18 @@ class Record:
     error: Failure | None = None
     attempt: int = 1
     worker: str = ""
-    finished: int = 0
+    ended_ms: int = 0
     """When the store accepted it (ms of the store's clock); the store stamps it."""
     progress: Progress | None = None
-    ttl: int = 86_400_000
-    """Milliseconds the record can be read after `finished`."""
-    rank: int = 0
-    """The `Delivery.rank` it belongs to."""
+    ttl_ms: int = 86_400_000
+    """Milliseconds the record can be read after `ended_ms`."""
+    fence: int = 0
+    """The `Delivery.fence` it belongs to."""
     v: int = WIRE_VERSION
 
 
 @frozen
-class Success:
+class Returned:
     """Outcome: the task returned; `value` is its serialized result."""
 
     value: bytes
@@ -164,12 +164,12 @@ class Success:
 
 
 @frozen
-class Failed:
+class Raised:
     """Outcome: the task raised."""
 
     failure: Failure
-    delay: float | None = None
-    """Seconds to wait that the task itself asked for."""
+    delay_ms: int | None = None
+    """Milliseconds to wait that the task itself asked for."""
     retryable: bool = True
     """False if the exception is of a type that the task gives up on."""
     exception: BaseException | None = field(default=None, eq=False, repr=False)
@@ -177,14 +177,14 @@ class Failed:
 
 
 @frozen
-class Refused:
+class Rejected:
     """Outcome: the message cannot be run by anyone as it is (bad body, rejected by the task)."""
 
     failure: Failure
 
 
 @frozen
-class Unserved:
+class Unsupported:
     """Outcome: not run here, somebody else may (unknown name, unknown serializer, newer version)."""
 
     failure: Failure
@@ -195,7 +195,7 @@ class Aborted:
     """Outcome: the task stopped because it was cancelled."""
 
 
-Outcome: TypeAlias = Success | Failed | Refused | Unserved | Aborted
+Outcome: TypeAlias = Returned | Raised | Rejected | Unsupported | Aborted
 
 
 @frozen
@@ -205,22 +205,22 @@ class Done:
 
 @frozen
 class Retry:
-    """Verdict: run it again as the next attempt, not before `delay` ms from the store's now."""
+    """Verdict: run it again as the next attempt, not before `delay_ms` from the store's now."""
 
-    delay: int = 0
-
-
-@frozen
-class Return:
-    """Verdict: hand it back unrun, not before `delay` ms; costs neither an attempt nor a crash. With a delay it counts
-    as put off (`Message.returns`)."""
-
-    delay: int = 0
+    delay_ms: int = 0
 
 
 @frozen
-class Bury:
-    """Verdict: nobody shall run it by itself again. Kept whole among the failed, with `reason`."""
+class Defer:
+    """Verdict: hand it back unrun, not before `delay_ms`; costs neither an attempt nor a crash. With a delay it counts
+    as deferred (`Message.returns`)."""
+
+    delay_ms: int = 0
+
+
+@frozen
+class Fail:
+    """Verdict: nobody shall run it by itself again. Kept whole with the failed tasks, with `reason`."""
 
     reason: str
 
@@ -230,7 +230,7 @@ class Cancelled:
     """Verdict: stopped because someone cancelled it."""
 
 
-Verdict: TypeAlias = Done | Retry | Return | Bury | Cancelled
+Verdict: TypeAlias = Done | Retry | Defer | Fail | Cancelled
 
 
 @frozen
@@ -252,7 +252,7 @@ class Extension:
     progress: Progress | None = None
 
 
-class Hold(enum.Enum):
+class LeaseStatus(enum.Enum):
     """The answer to an extension."""
 
     HELD = "held"
@@ -299,12 +299,12 @@ class TaskInfo:
     worker: str = ""
     record: Record | None = None
     progress: Progress | None = None
-    updated: int = 0
+    updated_ms: int = 0
     reason: str = ""
-    """Why it is among the failed."""
-    started: int = field(default=0, eq=False)
+    """Why it is with the failed tasks."""
+    started_ms: int = field(default=0, eq=False)
     """When its holder got it, while it is held; 0 for any other, and where the store does not keep it. Not compared: a
-    store that derives it rounds it anew with each look."""
+    store that derives it rounds it again with each look."""
 
     def differs(self, seen: TaskInfo | None) -> bool:
         """Whether its status or progress is news to somebody who has seen `seen`."""
@@ -323,9 +323,9 @@ class ConsumerInfo:
     """One worker process as the store sees it."""
 
     name: str
-    idle: int
+    idle_ms: int
     """Milliseconds since the store last heard of it."""
-    held: Sequence[str] = field(factory=tuple)
+    in_flight: Sequence[str] = field(factory=tuple)
     """Ids of the tasks it holds."""
 
 
@@ -334,10 +334,10 @@ class Depth:
     """How much stands where, for one group."""
 
     ready: int
-    held: int
+    in_flight: int
     delayed: int
     failed: int
-    finished: int
+    history: int
     """Entries in the history."""
-    oldest: int = 0
+    oldest_ms: int = 0
     """Age in ms of the longest waiting ready message."""

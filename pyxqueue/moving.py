@@ -60,7 +60,7 @@ def _move(source: str, target: str, queue: str, group: str) -> Moved:
     with _opened(source, StoreOptions(queue, group, history=NO_LIMIT)) as old:
         # The group keeps its lease, unless it is there already and has one.
         with _opened(target, StoreOptions(queue, group)) as other:
-            lease = None if group in other.groups() else old.lease()
+            lease = None if group in other.groups() else old.lease_ms()
         with _opened(target, StoreOptions(queue, group, lease, history=NO_LIMIT)) as new:
             return move_group(old, new)
 
@@ -92,7 +92,7 @@ def move_group(source: Backend, target: Backend) -> Moved:
         tasks = _arrived(target, [task for task in source.show(batch) if task is not None and _can_move(task)])
         for task, gone in zip(tasks, source.delete([task.id for task in tasks]), strict=True):
             moved[task.status is TaskStatus.FAILURE] += gone
-    return Moved(moved[False], moved[True], len(_movable(source)) + source.depth().held)
+    return Moved(moved[False], moved[True], len(_movable(source)) + source.depth().in_flight)
 
 
 def _arrived(target: Backend, tasks: Sequence[TaskInfo]) -> list[TaskInfo]:
@@ -114,7 +114,7 @@ def _is_same(task: TaskInfo, other: TaskInfo | None) -> bool:
 
 def _check_apart(source: Backend, target: Backend) -> None:
     """Two addresses may lead to one store, where a task that was adopted would then be deleted."""
-    probe = Record(new_id(), TaskStatus.CANCELLED, ttl=_PROBE_TTL)
+    probe = Record(new_id(), TaskStatus.CANCELLED, ttl_ms=_PROBE_TTL)
     target.put([probe])
     seen = source.get([probe.id]) != [None]
     target.forget([probe.id])
@@ -123,9 +123,9 @@ def _check_apart(source: Backend, target: Backend) -> None:
 
 
 def _take_from_the_dead(source: Backend) -> None:
-    lease = source.lease()
+    lease = source.lease_ms()
     consumers = source.consumers()
-    alive = {consumer.name: consumer.idle for consumer in consumers if consumer.idle < lease}
+    alive = {consumer.name: consumer.idle_ms for consumer in consumers if consumer.idle_ms < lease}
     if alive:
         heard = ", ".join(f"{name} ({idle / 1000:.1f} s ago)" for name, idle in sorted(alive.items()))
         raise TaskStateError(

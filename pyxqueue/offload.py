@@ -39,18 +39,20 @@ class Offloaded:
     async def forget(self, ids: Sequence[str]) -> None:
         await asyncio.to_thread(self._backend.forget, ids)
 
-    async def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
+    async def wait(
+        self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None
+    ) -> Sequence[Record | None]:
         def over(records: Sequence[Record | None]) -> bool:
             missing = records.count(None)
             return not missing or (least is not None and len(records) - missing >= least)
 
-        return await self._in_slices(lambda step: self._backend.wait(ids, step, least), over, timeout)
+        return await self._in_slices(lambda step: self._backend.wait(ids, step, least), over, timeout_ms)
 
-    async def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
+    async def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
         def changed(info: TaskInfo | None) -> bool:
             return info is None or info.differs(seen)
 
-        return await self._in_slices(lambda step: self._backend.watch(task_id, seen, step), changed, timeout)
+        return await self._in_slices(lambda step: self._backend.watch(task_id, seen, step), changed, timeout_ms)
 
     async def _in_slices(self, wait: Callable[[int | None], T], over: Callable[[T], bool], timeout: int | None) -> T:
         """Wait in a thread, a slice at a time, until it is over, the time is up, or the store has given up early."""

@@ -64,7 +64,7 @@ class QueueStore:
         if self.broker is not None or self.eager is not None:
             raise ConfigurationError("only the application can open other queues and groups of a store that it made")
         return evolve(
-            self.source(), options=evolve(self.core.options, stream_key=stream_key, group=group, lease=None)
+            self.source(), options=evolve(self.core.options, stream_key=stream_key, group=group, lease_ms=None)
         ).open()
 
     def close(self) -> None:

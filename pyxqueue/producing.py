@@ -85,7 +85,7 @@ class Producer:
             body=body,
             serializer=serializer,
             seal=seal,
-            delay=_delay_ms(options),
+            delay_ms=_delay_ms(options),
             headers=headers,
             parent=running_task(),
         )

@@ -19,7 +19,7 @@ from .message import (
     Delivery,
     Depth,
     Extension,
-    Hold,
+    LeaseStatus,
     Message,
     Record,
     Settlement,
@@ -27,7 +27,7 @@ from .message import (
     TaskStatus,
 )
 
-DEFAULT_LEASE = 30_000
+DEFAULT_LEASE_MS = 30_000
 
 
 @runtime_checkable
@@ -55,13 +55,14 @@ class Broker(Protocol):
     """Holds the messages of one group of one queue, and lends them to workers.
 
     * **B1 Idempotent.** A second `enqueue` of an id changes nothing and answers False, for as long as the task lives
-      and for ``max(record.ttl, 1 h)`` after it ended. Then the id is free, also where the history still shows the task:
-      `enqueue` begins another one, which has nothing of the first. What is among the failed lives, however old it is,
-      until it is requeued or deleted.
+      and for ``max(record.ttl_ms, 1 h)`` after it ended. Then the id is free, also where the history still shows the
+      task:
+      `enqueue` begins another one, which has nothing of the first. What is with the failed tasks lives, however old
+      it is, until it is requeued or deleted.
       The same holds for a message that another program writes into the store under such an id. It may be delivered,
       but it is LOST and each settlement of it is refused; the task runs from its own message, and its end stays.
     * **B2 One holder.** What `claim` handed out is handed to nobody else while its lease lasts. Every claim issues a
-      new receipt, with a larger `rank`. `claim` never answers more than `limit`; first deliveries come in the order
+      new receipt, with a larger `fence`. `claim` never answers more than `limit`; first deliveries come in the order
       of their enqueue.
     * **B3 Leases end.** When a lease has ended, `claim` hands the message out again, also to the consumer that held
       it. The end alone refuses nothing: until a `claim` or `promote` has taken the message back, the old receipt
@@ -70,11 +71,11 @@ class Broker(Protocol):
       refused settlement changes nothing at all: no record, no state, no retry, no follow-up.
     * **B5 Atomic.** An accepted settlement takes effect in one step: the record (where broker and result store are
       one object), the verdict and the follow-ups. Items are independent of each other; a repeat is refused.
-      An end without a record has the one that its holder put before, else it gets one; that of a burial has the
+      An end without a record has the one that its holder put before, else it gets one; that of a failure has the
       reason as its failure's message.
     * **B6 Extend never steals.** `extend` moves the end of the lease of the current receipt and nothing else: never
       the holder, never the receipt, nor a message that is settled or held by another (LOST).
-    * **B7 Nothing is dropped.** An entry that is no message is delivered as `Unreadable`. What is buried keeps its
+    * **B7 Nothing is dropped.** An entry that is no message is delivered as `Unreadable`. What fails keeps its
       bytes and its reason, and `requeue` brings it back.
     * **B8 Nothing early.** A message with a delay is claimable from its due time by the store's clock, not before;
       `promote` moves it from delayed to ready in one step.
@@ -83,12 +84,12 @@ class Broker(Protocol):
     * **B10 Progress is fenced.** Only the current receipt writes it; the last write wins; a retry starts without;
       the value in the settlement's record is the last and stays readable with the record; where it has none, the
       last that was written is.
-    * **B11 Only what was started is charged.** Retry: `attempt` + 1, and `suspect` no more; crashes and returns
-      stay. Return: nothing, but with a delay `returns` + 1.
-      `release`: `crashes` + 1 and `suspect` for what was started, nothing for the rest. A lease that ended: `suspect`;
-      if it already was a suspect, `crashes` + 1.
+    * **B11 Only what was started is charged.** Retry: `attempt` + 1, and `redelivered` no more; crashes and deferrals
+      stay. Return: nothing, but with a delay `deferrals` + 1.
+      `release`: `crashes` + 1 and `redelivered` for what was started, nothing for the rest. A lease that ended:
+      `redelivered`; if it already was a redelivered task, `crashes` + 1.
     * **B12 The body is opaque.** Bodies, names and headers come out byte for byte as they went in, also after a
-      retry, a burial and a requeue. No broker decodes a body.
+      retry, a failure and a requeue. No broker decodes a body.
     * **B13 Bounded.** When every task has ended and the history and record limits have passed, nothing is left but
       what is independent of how many tasks there were.
     """
@@ -100,16 +101,16 @@ class Broker(Protocol):
         """
         ...
 
-    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
-        """Lend at most `limit` messages to `consumer`, waiting up to `wait` ms for the first (B2, B3)."""
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
+        """Lend at most `limit` messages to `consumer`, waiting up to `wait_ms` for the first (B2, B3)."""
         ...
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Apply what was decided. True for each that was accepted (B4, B5)."""
         ...
 
-    def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
-        """Start the lease of each held message anew, and store its progress (B6, B10)."""
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
+        """Start the lease of each held message again, and store its progress (B6, B10)."""
         ...
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
@@ -123,7 +124,7 @@ class Broker(Protocol):
         """Make at most `limit` due messages ready; answers the ms until the next is due, or -1 for none (B8)."""
         ...
 
-    def lease(self) -> int:
+    def lease_ms(self) -> int:
         """The group's lease in ms, as it is stored."""
         ...
 
@@ -140,12 +141,12 @@ class Broker(Protocol):
 class ResultStore(Protocol):
     """Keeps records for those who wait for them.
 
-    * **R1 Never backwards.** `put` of a record whose `rank` is lower than the stored one's changes nothing. A rank has
-      up to 128 bits.
+    * **R1 Never backwards.** `put` of a record whose `fence` is lower than the stored one's changes nothing. A
+      fencing token has up to 128 bits.
     * **R2 Wakes.** `wait` answers as soon as every id has a record, or `least` of them, else at its timeout with what
       there is. A store that can push wakes it, and is not polled; at one that cannot, it looks again after 50 ms at the
       latest. No record is missed because it came between two looks.
-    * **R3 Ends.** A record can be read for its `ttl` after it was stored, and not after.
+    * **R3 Ends.** A record can be read for its `ttl_ms` after it was stored, and not after.
     * **R4 Forgets exactly.** `forget` removes the records of the ids it is given and nothing else.
     * **R5 Order.** Answers are in the order of the ids asked for, None where there is no record.
     """
@@ -154,8 +155,8 @@ class ResultStore(Protocol):
 
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]: ...
 
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
-        """Wait up to `timeout` ms (None: without limit) for the records of all `ids`, or of `least` of them (R2).
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        """Wait up to `timeout_ms` (None: without limit) for the records of all `ids`, or of `least` of them (R2).
 
         Where the store also is the broker, it answers before the timeout if for an id nothing can come: it is not
         known, or its task has ended and the record is gone.
@@ -176,11 +177,11 @@ class Inspector(Protocol):
       ended is what its record says. A task is in exactly one of ready, held, delayed, failed, finished.
       `started` of a held one is when its holder got it, whatever was extended since, or 0 where that is not kept.
     * **I2 Requeue keeps.** `requeue` of a failed or finished task makes it ready under the same id, with the same
-      bytes, as attempt 1 without crashes and returns. The old record is gone. It is refused (False) for one still
+      bytes, as attempt 1 without crashes and deferrals. The old record is gone. It is refused (False) for one still
       under way.
     * **I3 Cancel.** A waiting task ends CANCELLED at once; of a held one the holder learns it from `extend`: CANCEL,
       after a second request CANCEL_AGAIN, after one with `force` KILL, and never less than before. If it would wait
-      again (Retry, Return, a release, the end of its lease), it ends CANCELLED instead.
+      again (Retry, Defer, a release, the end of its lease), it ends CANCELLED instead.
     * **I4 List.** `tasks` shows each task of a state once, newest first, in pages; `depth` counts the same.
     * **I5 Delete.** `delete` removes a task that is not held, with its record, and is refused for a held one.
       The id is free again, also where nothing but the id was still known.
@@ -188,8 +189,8 @@ class Inspector(Protocol):
       of progress and of the end as `wait` does (R2), and misses neither. Any other change it finds when it looks again,
       at its timeout at the latest.
     * **I7 Adopt.** `adopt` puts a task that another store showed into this group and no other, where it stood there:
-      waiting, delayed until its `due`, or failed with its reason and record; bytes, attempt, crashes and returns stay.
-      A failure without a record gets one, as in B5.
+      waiting, delayed until its `due_ms`, or failed with its reason and record; bytes, attempt, crashes and
+      deferrals stay. A failure without a record gets one, as in B5.
       An id that is known is refused (False), and nothing changes.
     """
 
@@ -207,8 +208,8 @@ class Inspector(Protocol):
         """
         ...
 
-    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
-        """Wait up to `timeout` ms until status or progress differ from `seen`; answers what `show` does (I6)."""
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
+        """Wait up to `timeout_ms` until status or progress differ from `seen`; answers what `show` does (I6)."""
         ...
 
     def consumers(self) -> Sequence[ConsumerInfo]:
@@ -263,9 +264,9 @@ class StoreOptions:
     """The queue's name."""
     group: str = "cg"
     """The group this side enqueues for, claims from and reads results of; it is registered at first use."""
-    lease: int | None = None
+    lease_ms: int | None = None
     """Milliseconds a claimed message stays with its holder without a sign of life. It is stored with the group; a
-    value given here replaces the stored one, None takes what is stored, else `DEFAULT_LEASE`."""
+    value given here replaces the stored one, None takes what is stored, else `DEFAULT_LEASE_MS`."""
     history: int = 10_000
     """How many finished messages can still be looked at."""
 
@@ -276,12 +277,12 @@ class AsyncProducer(Protocol):
     async def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]: ...
 
     async def wait(
-        self, ids: Sequence[str], timeout: int | None, least: int | None = None
+        self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None
     ) -> Sequence[Record | None]: ...
 
     async def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]: ...
 
-    async def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None: ...
+    async def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None: ...
 
     async def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]: ...
 

@@ -40,13 +40,13 @@ class Reader:
             if self.one_process:
                 return ""
             depth = self.backend.depth()
-            if not depth.held and not self.backend.consumers():
+            if not depth.in_flight and not self.backend.consumers():
                 return (
                     "no worker serves its queue: is one running, on the same store? Start one with `pyxqueue worker "
                     "MODULE`, or here with queue.start()"
                 )
-            if depth.held and depth.ready:
-                return self._crowded(depth.held, thorough)
+            if depth.in_flight and depth.ready:
+                return self._crowded(depth.in_flight, thorough)
         except BrokerError:  # a hint must never be what fails
             pass
         return ""
@@ -66,7 +66,7 @@ class Reader:
 
     def _all_have_enqueued(self) -> bool:
         """Whether each task that is held is the parent of one that waits, among the newest of those."""
-        held = {task_id for consumer in self.backend.consumers() for task_id in consumer.held}
+        held = {task_id for consumer in self.backend.consumers() for task_id in consumer.in_flight}
         page, _ = self.backend.tasks(TaskStatus.PENDING, "", _PAGE)
         return bool(held) and held <= {info.message.parent for info in page if isinstance(info.message, Message)}
 

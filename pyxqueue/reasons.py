@@ -36,7 +36,7 @@ def end_of(task_id: str, record: Record | None, info: TaskInfo | None) -> Record
         return record
     if info is None:
         return unknown(task_id)
-    if not info.status.finished:
+    if not info.status.ended:
         return None
     return expired(info) if info.record is None else info.record
 
@@ -50,9 +50,9 @@ def still_there(info: TaskInfo, subject: str) -> str:
 def reason(info: TaskInfo) -> str:
     """Why the task failed, or why it waits although workers have seen it; else nothing."""
     message, waits = info.message, info.status in (TaskStatus.PENDING, TaskStatus.RETRY)
-    if waits and isinstance(message, Message) and message.returns:
+    if waits and isinstance(message, Message) and message.deferrals:
         return (
-            f"put off (so far {message.returns}x) by workers that do not have the task {quoted(message.name)}, or "
+            f"deferred (so far {message.deferrals}x) by workers that do not have the task {quoted(message.name)}, or "
             f"cannot "
             f"read its arguments: their log says which"
         )

@@ -114,11 +114,11 @@ class AsyncResult(Unique, Generic[R]):
     def done(self) -> bool:
         """True once the task has ended, however it ended: one round trip, see `adone` for asyncio. Raises
         `UnknownTaskError`."""
-        return self.state.finished
+        return self.state.ended
 
     async def adone(self) -> bool:
         """`done` for asyncio."""
-        return (await self.astate()).finished
+        return (await self.astate()).ended
 
     def info(self) -> TaskDetails:
         """All that is known about the task, as `TaskQueue.admin.task` returns it. Raises `UnknownTaskError`."""
@@ -228,14 +228,14 @@ class Watch:
 
     def __iter__(self) -> Iterator[Progress]:
         limit, seen = self._limit(), None
-        while seen is None or not seen.status.finished:
+        while seen is None or not seen.status.ended:
             before, seen = seen, run(next_info(self._reader, self._task_id, seen, limit), limit)
             if (change := _change(before, seen)) is not None:
                 yield change
 
     async def __aiter__(self) -> AsyncIterator[Progress]:
         limit, seen = self._limit(), None
-        while seen is None or not seen.status.finished:
+        while seen is None or not seen.status.ended:
             before, seen = seen, await arun(next_info(self._reader, self._task_id, seen, limit), limit)
             if (change := _change(before, seen)) is not None:
                 yield change

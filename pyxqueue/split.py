@@ -12,7 +12,7 @@ from .message import (
     Delivery,
     Depth,
     Extension,
-    Hold,
+    LeaseStatus,
     Message,
     Record,
     Settlement,
@@ -53,8 +53,8 @@ class SplitBackend:
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         return self._broker.enqueue(messages)
 
-    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
-        return self._broker.claim(consumer, limit, wait)
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
+        return self._broker.claim(consumer, limit, wait_ms)
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         records = [settlement.record for settlement in settlements if settlement.record is not None]
@@ -62,7 +62,7 @@ class SplitBackend:
             self._results.put(records)
         return self._broker.settle([_without_value(settlement) for settlement in settlements])
 
-    def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
         return self._broker.extend(extensions)
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
@@ -71,8 +71,8 @@ class SplitBackend:
     def promote(self, limit: int) -> int:
         return self._broker.promote(limit)
 
-    def lease(self) -> int:
-        return self._broker.lease()
+    def lease_ms(self) -> int:
+        return self._broker.lease_ms()
 
     def interrupt(self) -> None:
         self._broker.interrupt()
@@ -89,8 +89,8 @@ class SplitBackend:
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         return self.wait(ids, 0)
 
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
-        deadline = deadline_after(timeout)
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        deadline = deadline_after(timeout_ms)
         while True:
             left = seconds_left(deadline)
             step = _SLICE if left is None else min(_SLICE, round(left * 1000))
@@ -109,7 +109,7 @@ class SplitBackend:
         """Fill in the records of tasks that have ended; True if for one of `ids` no record will come."""
         missing = [task_id for task_id, record in zip(ids, records, strict=True) if record is None]
         infos = dict(zip(missing, self._broker.show(missing), strict=True))
-        ended = [info for info in infos.values() if info is not None and info.status.finished]
+        ended = [info for info in infos.values() if info is not None and info.status.ended]
         found = {info.id: info.record for info in self._merged(ended)}
         for place, task_id in enumerate(ids):
             if records[place] is None:
@@ -118,7 +118,7 @@ class SplitBackend:
 
     def _merged(self, infos: Sequence[TaskInfo]) -> list[TaskInfo]:
         """What the broker shows, with the records of the result store."""
-        ended = [info.id for info in infos if info.status.finished]
+        ended = [info.id for info in infos if info.status.ended]
         records = dict(zip(ended, self._results.get(ended), strict=True)) if ended else {}
         return [evolve(info, record=records.get(info.id) or _own(info.record)) for info in infos]
 
@@ -135,8 +135,8 @@ class SplitBackend:
         page, cursor = self._broker.tasks(state, cursor, count)
         return self._merged(page), cursor
 
-    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
-        info = self._broker.watch(task_id, seen, timeout)
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
+        info = self._broker.watch(task_id, seen, timeout_ms)
         return None if info is None else self._merged([info])[0]
 
     def consumers(self) -> Sequence[ConsumerInfo]:
@@ -171,7 +171,7 @@ class SplitBackend:
         fencing token and no time to live."""
         old = [record for record, yes in zip(records, accepted, strict=True) if yes and record is not None]
         if old:
-            self._results.put([evolve(record, value=b"", ttl=0) for record in old])
+            self._results.put([evolve(record, value=b"", ttl_ms=0) for record in old])
 
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
         return self._broker.adopt(tasks)

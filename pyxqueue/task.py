@@ -226,7 +226,7 @@ def _place(function: Callable[..., Any]) -> str:
 
 
 def _same_place(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
-    """The same source line (its module was loaded again), or typed anew where there is no file."""
+    """The same source line (its module was loaded again), or typed again where there is no file."""
     file = getattr(getattr(other, "__code__", None), "co_filename", "")
     interactive = other.__module__ == "__main__" and (file.startswith("<") or re.search(r"ipykernel_\d+", file))
     return _place(one) == _place(other) or bool(interactive)

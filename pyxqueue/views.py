@@ -97,9 +97,9 @@ class WorkerInfo:
             name=consumer.name,
             node=uuid.UUID(found[2]).node if found else None,
             pid=int(found[1]) if found else None,
-            idle_ms=consumer.idle,
-            in_flight=consumer.held,
-            tasks=[tasks[task_id] for task_id in consumer.held if task_id in tasks],
+            idle_ms=consumer.idle_ms,
+            in_flight=consumer.in_flight,
+            tasks=[tasks[task_id] for task_id in consumer.in_flight if task_id in tasks],
         )
 
 

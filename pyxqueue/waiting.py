@@ -248,7 +248,7 @@ def _ended(reader: Reader, ids: Sequence[str], infos: Sequence[TaskInfo | None])
     found: dict[str, End] = {
         task_id: unknown(task_id) for task_id, info in zip(ids, infos, strict=True) if info is None
     }
-    gone = [info.id for info in infos if info is not None and info.status.finished]
+    gone = [info.id for info in infos if info is not None and info.status.ended]
     if gone:
         ended = yield Wait(reader, gone, 0.0)
         later = yield Show(reader, gone)
@@ -259,13 +259,13 @@ def _ended(reader: Reader, ids: Sequence[str], infos: Sequence[TaskInfo | None])
 
 
 def _is_end(end: End | None) -> bool:
-    return isinstance(end, Exception) or (end is not None and end.status.finished)
+    return isinstance(end, Exception) or (end is not None and end.status.ended)
 
 
 def next_info(reader: Reader, task_id: str, seen: TaskInfo | None, limit: Limit) -> Steps[TaskInfo]:
     """Wait until status or progress differ from what was seen. Raises `ResultTimeoutError`, `UnknownTaskError`."""
     info = known(task_id, (yield Change(reader, task_id, seen, limit.next_look(None))))
-    if not info.status.finished:
+    if not info.status.ended:
         if limit.over:
             raise limit.late((yield from _why(reader, [info], limit)))
         if limit.hint_due():

@@ -30,7 +30,7 @@ _DEFAULTS: dict[str, object] = {
     "serializer": "json",
     "attempt": 1,
     "crashes": 0,
-    "returns": 0,
+    "deferrals": 0,
     "enqueued": 0,
     "due": 0,
     "expires": 0,
@@ -41,7 +41,15 @@ _DEFAULTS: dict[str, object] = {
 }
 
 
-_NAMED_DEFAULTS = [(name, name.encode(), default) for name, default in _DEFAULTS.items()]
+_IN_MS = ("enqueued", "due", "expires")
+"""Times: on the wire without their unit, which is always ms."""
+
+
+def _attribute(name: str) -> str:
+    return f"{name}_ms" if name in _IN_MS else name
+
+
+_NAMED_DEFAULTS = [(_attribute(name), name.encode(), default) for name, default in _DEFAULTS.items()]
 
 
 def message_to_fields(message: Message) -> list[bytes]:
@@ -53,8 +61,8 @@ def message_to_fields(message: Message) -> list[bytes]:
         value = getattr(message, name)
         if value != default:
             flat += (key, str(value).encode())
-    if message.suspect:
-        flat += (b"suspect", b"1")
+    if message.redelivered:
+        flat += (b"redelivered", b"1")
     if message.headers:
         flat += (b"headers", headers_to_json(message.headers))
     return flat
@@ -113,11 +121,11 @@ def _text(raw: bytes) -> str:
 
 _READERS: dict[bytes, tuple[str, Callable[[bytes], object]]] = {
     **{name.encode(): (name, _text) for name in ("name", "serializer", "parent", "reply", "seal")},
-    **{name.encode(): (name, _count) for name in ("v", "attempt", "crashes", "returns")},
-    **{name.encode(): (name, _time) for name in ("enqueued", "due", "expires")},
+    **{name.encode(): (name, _count) for name in ("v", "attempt", "crashes", "deferrals")},
+    **{name.encode(): (_attribute(name), _time) for name in _IN_MS},
     b"priority": ("priority", int),
     b"body": ("body", bytes),
-    b"suspect": ("suspect", b"1".__eq__),
+    b"redelivered": ("redelivered", b"1".__eq__),
     b"headers": ("headers", _headers),
 }
 
@@ -190,8 +198,8 @@ def record_to_fields(record: Record) -> list[bytes]:
         flat += (b"worker", record.worker.encode())
     if record.progress is not None:
         flat += (b"progress", progress_to_json(record.progress))
-    if record.rank:
-        flat += (b"rank", b"%d" % record.rank)
+    if record.fence:
+        flat += (b"fence", b"%d" % record.fence)
     return flat
 
 
@@ -221,10 +229,10 @@ def record_from_fields(task_id: str, fields: Fields) -> Record | None:
             error=error,
             attempt=_count(fields.get(b"attempt", b"1")),
             worker=_text(fields.get(b"worker", b"")),
-            finished=_time(fields.get(b"finished", b"0")),
+            ended_ms=_time(fields.get(b"ended", b"0")),
             progress=progress_from_json(fields.get(b"progress")),
-            ttl=_time(fields.get(b"ttl", b"0")),
-            rank=_between(int(fields.get(b"rank", b"0")), 1 << 128),
+            ttl_ms=_time(fields.get(b"ttl", b"0")),
+            fence=_between(int(fields.get(b"fence", b"0")), 1 << 128),
             v=version,
         )
     except SerializationError:

@@ -26,8 +26,8 @@ from pyxqueue.cli import main
 from pyxqueue.inflight import SLOTS
 from pyxqueue.message import Message
 from pyxqueue.options import TaskOptions
-from pyxqueue.policy import MAX_RETURNS, NEWER_DELAY
-from pyxqueue.protocols import DEFAULT_LEASE, StoreOptions
+from pyxqueue.policy import MAX_DEFERRALS, NEWER_DELAY
+from pyxqueue.protocols import DEFAULT_LEASE_MS, StoreOptions
 from pyxqueue.supervisor.keeper import PROMOTE_EVERY
 from pyxqueue.testing.servers import Server
 from pyxqueue.worker.batch_sizer import BUDGET, MAX_BATCH
@@ -205,14 +205,14 @@ def test_the_reference_has_every_command_and_option() -> None:
 
 
 NUMBERS = [
-    ("README.md", f"one lease ({DEFAULT_LEASE // 1000} s)"),
-    ("README-zh.md", f"{DEFAULT_LEASE // 1000} 秒"),
-    ("docs/explanation/guarantees.md", f"The lease is {DEFAULT_LEASE // 1000} s by default"),
+    ("README.md", f"one lease ({DEFAULT_LEASE_MS // 1000} s)"),
+    ("README-zh.md", f"{DEFAULT_LEASE_MS // 1000} 秒"),
+    ("docs/explanation/guarantees.md", f"The lease is {DEFAULT_LEASE_MS // 1000} s by default"),
     ("docs/explanation/guarantees.md", f"`max_crashes` ({TaskOptions().max_crashes})"),
     ("docs/explanation/guarantees.md", f"grace ({DEFAULT_GRACE:g} s)"),
     ("docs/explanation/guarantees.md", f"fails after {REPLY_TIMEOUT:g} s"),
-    ("docs/explanation/life.md", f"at most {MAX_RETURNS} times"),
-    ("docs/explanation/life.md", f"Return({NEWER_DELAY // 1000} s)"),
+    ("docs/explanation/life.md", f"at most {MAX_DEFERRALS} times"),
+    ("docs/explanation/life.md", f"Defer({NEWER_DELAY // 1000} s)"),
     ("docs/how-to/delayed.md", f"every\n{PROMOTE_EVERY:g} s"),
     ("docs/how-to/workers.md", f"`grace` seconds ({DEFAULT_GRACE:g})"),
     ("docs/how-to/workers.md", f"about {BUDGET * 1000:g} ms together"),
@@ -253,7 +253,9 @@ def test_the_packed_field_is_as_described() -> None:
 def test_the_wire_format_has_every_field_and_key() -> None:
     """A field of a message and a key of a queue that the page does not name is a gap in it."""
     page = (ROOT / "docs/explanation/wire-format.md").read_text()
-    names = [one.name for one in fields(Message) if one.name != "delay"]  # the store turns it into `due`
+    names = [
+        one.name.removesuffix("_ms") for one in fields(Message) if one.name != "delay_ms"
+    ]  # it is turned into `due`
     group = GroupKeys.of("NAME", "G", "NAME")
     keys = [*group.five, group.task("ID"), meta("NAME"), later_stream("NAME", "G"), channel("NAME", "CLIENT")]
 

@@ -108,12 +108,12 @@ def test_a_receipt_that_does_not_fit() -> None:
     assert table.room() == SLOTS
 
 
-@pytest.mark.parametrize(("attempt", "rank"), [(2**32, 0), (1, -1)])
-def test_a_delivery_whose_numbers_do_not_fit(attempt: int, rank: int) -> None:
+@pytest.mark.parametrize(("attempt", "fence"), [(2**32, 0), (1, -1)])
+def test_a_delivery_whose_numbers_do_not_fit(attempt: int, fence: int) -> None:
     """It is refused, and takes no slot."""
     table = InFlightTable()
     with pytest.raises((struct.error, OverflowError)):
-        table.add("id", "receipt", attempt, 0.0, rank)
+        table.add("id", "receipt", attempt, 0.0, fence)
     assert table.room() == SLOTS
 
 

@@ -18,7 +18,7 @@ from pyxqueue.backends.sqlite import SQLiteBackend
 from pyxqueue.cli import main
 from pyxqueue.clock import wall_clock
 from pyxqueue.errors import BrokerUnavailableError, TaskStateError
-from pyxqueue.message import Bury, Delivery, Done, Message, Retry, Settlement, TaskStatus
+from pyxqueue.message import Delivery, Done, Fail, Message, Retry, Settlement, TaskStatus
 from pyxqueue.moving import Moved, move_group
 from pyxqueue.protocols import Backend, StoreOptions
 from pyxqueue.stores import find_store
@@ -69,12 +69,12 @@ def claimed(backend: Backend) -> list[str]:
 def fail(backend: Backend, task_id: str) -> None:
     backend.enqueue([Message(task_id, "f")])
     [held] = backend.claim("worker", 1, 0)
-    backend.settle([Settlement(held.receipt, Bury("no use"))])
+    backend.settle([Settlement(held.receipt, Fail("no use"))])
 
 
 def leave(backend: Backend, clock: FakeClock) -> None:
     """Let every worker count as gone."""
-    clock.advance(backend.lease() + 1)
+    clock.advance(backend.lease_ms() + 1)
 
 
 def test_all_that_waits_or_failed_is_moved(source: Backend, target: Backend, clock: FakeClock) -> None:
@@ -84,7 +84,7 @@ def test_all_that_waits_or_failed_is_moved(source: Backend, target: Backend, clo
     source.settle([Settlement(source.claim("worker", 1, 0)[0].receipt, Done())])
     source.enqueue([Message("again", "f")])
     source.settle([Settlement(source.claim("worker", 1, 0)[0].receipt, Retry())])
-    source.enqueue([Message("late", "f", delay=HOUR)])
+    source.enqueue([Message("late", "f", delay_ms=HOUR)])
     source.enqueue([Message(f"t{number:03}", "f", b"%d" % number) for number in range(250)])
     leave(source, clock)
 
@@ -104,7 +104,7 @@ def test_all_that_waits_or_failed_is_moved(source: Backend, target: Backend, clo
     assert isinstance(again := shown[0] and shown[0].message, Message)
     assert again.attempt == 2
     depth = source.depth()
-    assert (depth.ready, depth.delayed, depth.failed, depth.finished) == (0, 0, 0, 1)
+    assert (depth.ready, depth.delayed, depth.failed, depth.history) == (0, 0, 0, 1)
 
 
 def test_what_a_dead_worker_held_is_moved(source: Backend, target: Backend, clock: FakeClock) -> None:
@@ -230,7 +230,7 @@ def test_the_command_survives_a_kill(servers: Servers, stream_key: str, tmp_path
     @before.task(name="f")
     def f(number: int) -> None: ...
 
-    assert other.stores.backend.lease() == 77_000
+    assert other.stores.backend.lease_ms() == 77_000
     ids = [handle.task_id for handle in f.map([(number,) for number in range(6_000)])]
     command = [sys.executable, "-m", "pyxqueue", "move", "--queue", stream_key, old, new]
 
@@ -250,7 +250,7 @@ def test_the_command_survives_a_kill(servers: Servers, stream_key: str, tmp_path
     delivered = after.stores.backend.claim("reader", 8_000, 0)
     assert [delivery.message.id for delivery in delivered] == ids
     moved = TaskQueue(new, stream_key=stream_key, consumer_group="other")
-    assert moved.stores.backend.lease() == 77_000
+    assert moved.stores.backend.lease_ms() == 77_000
     assert moved.stores.backend.depth().ready == 6_000
     for queue in (before, after, other, moved):
         queue.close()

@@ -171,7 +171,7 @@ def test_a_line_of_the_log_is_one_line(lines: io.StringIO, value: object) -> Non
 def test_an_exception_in_the_log_stands_below_its_line(
     lines: io.StringIO, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
-    """No line of it begins where one of the log does, no byte of it moves a cursor, and no handler formats it anew."""
+    """No line of it begins where one of the log does, no byte of it moves a cursor, and no handler formats it again."""
     get_logger("pyxqueue.test").critical("it broke", exc_info=error)
 
     assert caplog.records[0].exc_info is None

@@ -11,10 +11,10 @@ from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.clock import FakeClock
 from pyxqueue.errors import BrokerUnavailableError
 from pyxqueue.message import (
-    Bury,
     Cancelled,
     Delivery,
     Done,
+    Fail,
     Failure,
     Message,
     Record,
@@ -41,7 +41,7 @@ class Halves:
         self.split = SplitBackend(self.broker, self.results)
 
     def half(self) -> MemoryBackend:
-        return MemoryBackend(MemoryStore(self.clock), StoreOptions("tasks", lease=LEASE))
+        return MemoryBackend(MemoryStore(self.clock), StoreOptions("tasks", lease_ms=LEASE))
 
     def held(self, task_id: str = "t1") -> Delivery:
         self.split.enqueue([Message(task_id, "work")])
@@ -57,7 +57,7 @@ class Halves:
 
 
 def success(delivery: Delivery, value: bytes = b"1", **fields: object) -> Settlement:
-    record = Record(delivery.message.id, TaskStatus.SUCCESS, value, rank=delivery.rank, **fields)  # type: ignore[arg-type]
+    record = Record(delivery.message.id, TaskStatus.SUCCESS, value, fence=delivery.fence, **fields)  # type: ignore[arg-type]
     return Settlement(delivery.receipt, Done(), record)
 
 
@@ -75,7 +75,7 @@ def test_the_record_goes_first(halves: Halves) -> None:
     with pytest.raises(BrokerUnavailableError):
         split.settle([success(delivery)])
     assert halves.value() == b"1"
-    assert halves.broker.depth().held == 1
+    assert halves.broker.depth().in_flight == 1
 
     assert split.settle([success(delivery)]) == [True]
     assert split.settle([success(delivery)]) == [False]
@@ -90,7 +90,7 @@ def test_nothing_is_settled_without_its_record(halves: Halves) -> None:
 
     with pytest.raises(BrokerUnavailableError):
         split.settle([success(delivery)])
-    assert (halves.value(), halves.broker.depth().held) == (None, 1)
+    assert (halves.value(), halves.broker.depth().in_flight) == (None, 1)
 
     assert split.settle([success(delivery)]) == [True]
     assert halves.value() == b"1"
@@ -110,7 +110,7 @@ def test_a_lost_reply(halves: Halves, half: str) -> None:
         split.settle([success(delivery)])
 
     assert split.settle([success(delivery)]) == [half == "put"]
-    assert (halves.value(), halves.broker.depth().finished) == (b"1", 1)
+    assert (halves.value(), halves.broker.depth().history) == (b"1", 1)
 
 
 def test_the_broker_keeps_no_value(halves: Halves) -> None:
@@ -121,7 +121,7 @@ def test_the_broker_keeps_no_value(halves: Halves) -> None:
     (stored,) = halves.results.get(["t1"])
     assert own is not None
     assert stored is not None
-    assert (own.status, own.value, own.worker, own.ttl) == (TaskStatus.SUCCESS, b"", "me", 5_000)
+    assert (own.status, own.value, own.worker, own.ttl_ms) == (TaskStatus.SUCCESS, b"", "me", 5_000)
     assert (stored.value, stored.worker) == (b"large", "me")
 
 
@@ -177,8 +177,8 @@ def test_looking_merges_the_two(halves: Halves, look: str) -> None:
     """Place and message come from the broker, the record from the result store."""
     delivery = halves.held()
     failure = Failure("ValueError", "no")
-    record = Record("t1", TaskStatus.FAILURE, error=failure, rank=delivery.rank)
-    halves.split.settle([Settlement(delivery.receipt, Bury("ValueError: no"), record)])
+    record = Record("t1", TaskStatus.FAILURE, error=failure, fence=delivery.fence)
+    halves.split.settle([Settlement(delivery.receipt, Fail("ValueError: no"), record)])
 
     looks: dict[str, Callable[[], TaskInfo | None]] = {
         "show": lambda: halves.split.show(["t1"])[0],
@@ -193,9 +193,9 @@ def test_looking_merges_the_two(halves: Halves, look: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "status"), [(Bury("no use"), TaskStatus.FAILURE), (Cancelled(), TaskStatus.CANCELLED)]
+    ("verdict", "status"), [(Fail("no use"), TaskStatus.FAILURE), (Cancelled(), TaskStatus.CANCELLED)]
 )
-def test_an_end_without_a_record_is_the_brokers(halves: Halves, verdict: Bury | Cancelled, status: TaskStatus) -> None:
+def test_an_end_without_a_record_is_the_brokers(halves: Halves, verdict: Fail | Cancelled, status: TaskStatus) -> None:
     """Nobody has put one, so what the broker made of it is what there is."""
     halves.split.settle([Settlement(halves.held().receipt, verdict)])
 
@@ -304,7 +304,7 @@ def test_a_worker_with_two_stores() -> None:
 
     (stored,) = results.get(["t1"])
     assert stored is not None
-    assert (stored.value, stored.rank > 0) == (b"3", True)
+    assert (stored.value, stored.fence > 0) == (b"3", True)
     assert bench.settled() == [("t1", "Done", True)]
 
 
@@ -328,4 +328,4 @@ def test_the_record_is_equal_to_what_was_settled(halves: Halves) -> None:
 
     (stored,) = halves.split.get(["t1"])
     assert stored is not None
-    assert evolve(stored, finished=0) == settlement.record
+    assert evolve(stored, ended_ms=0) == settlement.record

@@ -7,7 +7,7 @@ import pytest
 from pyxqueue.errors import SerializationError
 from pyxqueue.execution import prepare
 from pyxqueue.failures import MAX_MESSAGE, failure_of
-from pyxqueue.message import Delivery, Message, Refused, TaskStatus, Unreadable, Unserved
+from pyxqueue.message import Delivery, Message, Rejected, TaskStatus, Unreadable, Unsupported
 from pyxqueue.queue import TaskQueue
 from pyxqueue.wire import MAX_NAME, message_from_fields, record_from_fields
 
@@ -60,8 +60,8 @@ def test_a_long_text_in_a_record_is_not_read(name: str, value: bytes) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *((name, value) for name in ("attempt", "finished", "ttl", "rank") for value in (b"-1", b"9" * 4_000)),
-        ("rank", b"%d" % (1 << 128)),
+        *((name, value) for name in ("attempt", "finished", "ttl", "fence") for value in (b"-1", b"9" * 4_000)),
+        ("fence", b"%d" % (1 << 128)),
         ("progress", b'[1%s,2,""]' % (b"0" * 400)),
         ("progress", b'[1,-1%s,""]' % (b"0" * 400)),
     ],
@@ -74,12 +74,12 @@ def test_a_number_of_no_place_in_a_record_is_not_read(name: str, value: bytes) -
     assert len(str(caught.value)) < 200
 
 
-def test_the_largest_rank_is_read() -> None:
+def test_the_largest_fencing_token_is_read() -> None:
     """It has 128 bits."""
-    record = record_from_fields("one", {b"v": b"1", b"state": b"5", b"rank": b"%d" % ((1 << 128) - 1)})
+    record = record_from_fields("one", {b"v": b"1", b"state": b"5", b"fence": b"%d" % ((1 << 128) - 1)})
 
     assert record is not None
-    assert record.rank == (1 << 128) - 1
+    assert record.fence == (1 << 128) - 1
 
 
 def test_the_longest_failure_can_be_read() -> None:
@@ -117,5 +117,5 @@ def test_what_refuses_a_call_does_not_repeat_it(body: bytes) -> None:
         Delivery(message, "r", 1), queue.core.registry.get(message.name), queue.core.codec, lambda _progress: None
     )
 
-    assert isinstance(outcome, Refused | Unserved)
+    assert isinstance(outcome, Rejected | Unsupported)
     assert len(outcome.failure.message) <= MAX_MESSAGE

@@ -44,7 +44,7 @@ class Entry:
 
     def completed(self, enqueued: int) -> int:
         depth = queue.stores.backend.depth()
-        return enqueued - depth.ready - depth.held - depth.delayed
+        return enqueued - depth.ready - depth.in_flight - depth.delayed
 
     def call_and_wait(self, number: int) -> object:
         return echo(number).get(timeout=60)

@@ -1,4 +1,4 @@
-"""``pyxqueue worker --reload``: workers that start anew when a file changes.
+"""``pyxqueue worker --reload``: workers that start again when a file changes.
 
 The watcher is the parent and imports no task, so a file that cannot be imported stops the workers, not the watching.
 The workers hold a pipe to it: if it is killed, they stop.
@@ -33,7 +33,7 @@ class ReloadMissing(click.ClickException):
 
 @define(eq=False)
 class Watcher:
-    """Runs `command`, extended by ``--parent-fd``, anew with every change to a Python file under `folder`."""
+    """Runs `command`, extended by ``--parent-fd``, again with every change to a Python file under `folder`."""
 
     command: Sequence[str]
     folder: str

@@ -75,7 +75,7 @@ def _exit_when_orphaned(worker: Worker, supervisor: int) -> None:
     log.warning("the supervisor of %s is gone, and so is its watchdog: it ends", worker.consumer)
     worker.stop()
     with contextlib.suppress(BrokerError):
-        time.sleep(worker.broker.lease() / 1000)
+        time.sleep(worker.broker.lease_ms() / 1000)
     kill_group(os.getpid())
 
 

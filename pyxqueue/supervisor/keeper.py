@@ -12,7 +12,7 @@ from attrs import define, field
 
 from ..errors import BrokerError, BrokerUnavailableError
 from ..inflight import STUCK, InFlight, InFlightTable
-from ..message import Extension, Hold, Return, Settlement
+from ..message import Defer, Extension, LeaseStatus, Settlement
 from ..protocols import Broker
 from ..worker.events import log
 
@@ -91,13 +91,13 @@ class Keeper:
         answers = self.broker.extend([Extension(entry.receipt) for _, entry in held])
         for (table, entry), answer in zip(held, answers, strict=True):
             match answer:
-                case Hold.CANCEL:
+                case LeaseStatus.CANCEL:
                     table.ask_cancel(entry)
-                case Hold.CANCEL_AGAIN:
+                case LeaseStatus.CANCEL_AGAIN:
                     table.ask_cancel(entry, 2)
-                case Hold.KILL if entry.running:
+                case LeaseStatus.KILL if entry.running:
                     self.to_kill.append((table, entry))
-                case Hold.KILL:  # it has not begun: it ends when it would
+                case LeaseStatus.KILL:  # it has not begun: it ends when it would
                     table.ask_cancel(entry)
 
     def _hand_back(self, tables: Sequence[InFlightTable], now: float) -> None:
@@ -107,7 +107,7 @@ class Keeper:
         if self._taken:
             returned, self._taken = self._taken, []
             try:
-                self.broker.settle([Settlement(entry.receipt, Return()) for entry in returned])
+                self.broker.settle([Settlement(entry.receipt, Defer()) for entry in returned])
             except BrokerUnavailableError:
                 self._taken = returned  # a store that did not answer is asked again
                 raise

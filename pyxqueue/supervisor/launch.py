@@ -208,7 +208,7 @@ def _wait_imported(process: subprocess.Popen[bytes], leash: int) -> None:
     os.close(leash)
     raise ConfigurationError(
         f"the workers ended at once, with {code}: see stderr. A program that has threads starts them by importing "
-        f"its module anew: `if __name__ == '__main__':` is the place of queue.start(), and not of the queue itself"
+        f"its module again: `if __name__ == '__main__':` is the place of queue.start(), and not of the queue itself"
     )
 
 

@@ -19,7 +19,7 @@ from attrs import define, field, frozen
 
 from ..errors import BrokerError, BrokerUnavailableError
 from ..inflight import STUCK, InFlight, InFlightTable
-from ..message import Bury, Failure, Record, Retry, Settlement, TaskStatus
+from ..message import Fail, Failure, Record, Retry, Settlement, TaskStatus
 from ..protocols import Broker
 from ..worker.events import log
 from ..worker.options import WorkerOptions
@@ -166,7 +166,7 @@ class Supervisor:
         if broker is None:
             return None
         try:
-            return Keeper(broker, broker.lease())
+            return Keeper(broker, broker.lease_ms())
         except BrokerUnavailableError as error:
             if not self._unreachable:
                 log.warning("waiting for the store: %s", error)
@@ -343,9 +343,9 @@ def _over_time(entry: InFlight, consumer: str, seal: Callable[[Record], Record])
     if entry.retry_delay >= 0:
         return Settlement(entry.receipt, Retry(round(entry.retry_delay)))
     record = Record(
-        entry.task_id, TaskStatus.FAILURE, error=failure, attempt=entry.attempt, worker=consumer, rank=entry.rank
+        entry.task_id, TaskStatus.FAILURE, error=failure, attempt=entry.attempt, worker=consumer, fence=entry.fence
     )
-    return Settlement(entry.receipt, Bury(f"{failure.type}: {failure.message}"), seal(record))
+    return Settlement(entry.receipt, Fail(f"{failure.type}: {failure.message}"), seal(record))
 
 
 def _names(running: list[InFlight]) -> str:

@@ -17,14 +17,14 @@ class Claim:
     task_id: str
     receipt: str
     model_receipt: str
-    rank: int
+    fence: int
 
 
 def bare(message: Message | Unreadable | None) -> object:
     """A message without the times that the store stamps."""
     if isinstance(message, Unreadable):
         return dict(message.fields)
-    return message and evolve(message, enqueued=0, due=0)
+    return message and evolve(message, enqueued_ms=0, due_ms=0)
 
 
 def essence(record: Record | None) -> object:
@@ -37,5 +37,5 @@ def view(task: TaskInfo | None) -> object:
     if task is None:
         return None
     worker = task.worker if task.status is TaskStatus.STARTED else ""
-    progress = task.progress if not task.status.finished or task.progress == FINAL else None
+    progress = task.progress if not task.status.ended or task.progress == FINAL else None
     return task.id, task.status, bare(task.message), worker, task.reason, progress

@@ -17,7 +17,7 @@ from ..message import (
     Delivery,
     Depth,
     Extension,
-    Hold,
+    LeaseStatus,
     Message,
     Record,
     Settlement,
@@ -43,7 +43,7 @@ class Fault(enum.Enum):
 
 
 OPERATIONS = frozenset(
-    {"enqueue", "claim", "settle", "extend", "release", "promote", "lease", "put", "get", "wait", "forget"}
+    {"enqueue", "claim", "settle", "extend", "release", "promote", "lease_ms", "put", "get", "wait", "forget"}
     | {"show", "tasks", "watch", "consumers", "depth", "groups", "remove_group"}
     | {"requeue", "cancel", "delete", "adopt", "trim"}
 )
@@ -141,13 +141,13 @@ class FaultyBroker:
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         return self._call("enqueue", lambda: self.inner.enqueue(messages))
 
-    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
-        return self._call("claim", lambda: self.inner.claim(consumer, limit, wait))
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
+        return self._call("claim", lambda: self.inner.claim(consumer, limit, wait_ms))
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         return self._call("settle", lambda: self.inner.settle(settlements))
 
-    def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
         return self._call("extend", lambda: self.inner.extend(extensions))
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
@@ -156,8 +156,8 @@ class FaultyBroker:
     def promote(self, limit: int) -> int:
         return self._call("promote", lambda: self.inner.promote(limit))
 
-    def lease(self) -> int:
-        return self._call("lease", self.inner.lease)
+    def lease_ms(self) -> int:
+        return self._call("lease_ms", self.inner.lease_ms)
 
     def interrupt(self) -> None:
         self.inner.interrupt()
@@ -173,8 +173,8 @@ class FaultyBroker:
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         return self._call("get", lambda: self.inner.get(ids))
 
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
-        return self._call("wait", lambda: self.inner.wait(ids, timeout, least))
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        return self._call("wait", lambda: self.inner.wait(ids, timeout_ms, least))
 
     def forget(self, ids: Sequence[str]) -> None:
         self._call("forget", lambda: self.inner.forget(ids))
@@ -189,8 +189,8 @@ class FaultyBroker:
     ) -> tuple[Sequence[TaskInfo], str]:
         return self._call("tasks", lambda: self.inner.tasks(state, cursor, count))
 
-    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
-        return self._call("watch", lambda: self.inner.watch(task_id, seen, timeout))
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
+        return self._call("watch", lambda: self.inner.watch(task_id, seen, timeout_ms))
 
     def consumers(self) -> Sequence[ConsumerInfo]:
         return self._call("consumers", self.inner.consumers)

@@ -27,16 +27,16 @@ from ..backends.memory.entry import Entry, Place
 from ..message import (
     ADOPTABLE,
     DEDUPE_MS,
-    Bury,
     Cancelled,
+    Defer,
     Done,
     Extension,
+    Fail,
     Failure,
     Message,
     Progress,
     Record,
     Retry,
-    Return,
     Settlement,
     TaskInfo,
     TaskStatus,
@@ -61,7 +61,7 @@ picks = st.sampled_from((0, 0, 0, 1, 1, 2, 3, 5, 8, 13))
 """Which of the claims so far, counted back from the latest: outdated receipts are as common as current ones."""
 delays = st.sampled_from((0, 0, 1, 2))
 """In steps of time, and a half."""
-verdicts = st.sampled_from((Done, Done, Retry, Retry, Return, Bury, Cancelled))
+verdicts = st.sampled_from((Done, Done, Retry, Retry, Defer, Fail, Cancelled))
 Item: TypeAlias = tuple[type[Any], int, bool, list[tuple[str, bool]]]
 items: st.SearchStrategy[Item] = st.tuples(verdicts, delays, st.booleans(), st.lists(new_or_old, max_size=1))
 """A verdict, its delay, whether there is a record, follow-ups."""
@@ -125,30 +125,30 @@ class BackendMachine(RuleBasedStateMachine):
         self.generation[slot] += new
         task_id = self.name(slot)
         self.known.add(task_id)
-        return Message(task_id, "kit.job", b"\xff" + task_id.encode(), headers={"k": slot}, delay=delay)
+        return Message(task_id, "kit.job", b"\xff" + task_id.encode(), headers={"k": slot}, delay_ms=delay)
 
     def picked(self, pick: int) -> Claim:
         return self.claims[-1 - pick % len(self.claims)]
 
     def settlement(self, claim: Claim, item: Item) -> Settlement:
         kind, delay, described, then = item
-        verdict = kind(self.ms(delay)) if kind in (Retry, Return) else kind("no use") if kind is Bury else kind()
+        verdict = kind(self.ms(delay)) if kind in (Retry, Defer) else kind("no use") if kind is Fail else kind()
         messages = [self.message(slot, new, self.ms(delay)) for slot, new in then]
         return Settlement(claim.receipt, verdict, self.record(claim, verdict) if described else None, messages)
 
     def record(self, claim: Claim, verdict: Verdict) -> Record | None:
-        ttl = 2 * self.step + self.step // 2 if claim.rank % 3 == 0 else 86_400_000
+        ttl = 2 * self.step + self.step // 2 if claim.fence % 3 == 0 else 86_400_000
         match verdict:
             case Done():
                 status, error = TaskStatus.SUCCESS, None
-            case Bury():
+            case Fail():
                 status, error = TaskStatus.FAILURE, Failure("ValueError", "no", "Traceback …")
             case Cancelled():
                 status, error = TaskStatus.CANCELLED, None
             case _:
                 return None
         value = b"\xff\x00" if error is None else b""
-        return Record(claim.task_id, status, value, error=error, progress=FINAL, ttl=ttl, rank=claim.rank)
+        return Record(claim.task_id, status, value, error=error, progress=FINAL, ttl_ms=ttl, fence=claim.fence)
 
     def same(self, seen: object, wanted: object, what: str) -> None:
         assert seen == wanted, f"{what}\n  the backend: {seen!r}\n  the model:   {wanted!r}"
@@ -189,23 +189,23 @@ class BackendMachine(RuleBasedStateMachine):
         self.same(len(found), min(limit, len(ready)), f"how many were claimed: {found} of {list(ready)}")
         assert set(found) <= set(ready), f"claimed {found}, but only {list(ready)} can be"
         assert len(set(found)) == len(found), f"claimed twice at once: {found}"
-        new = [entry.id for entry in ready.values() if entry.rank == 0 and entry.due == 0]
+        new = [entry.id for entry in ready.values() if entry.fence == 0 and entry.due == 0]
         self.same([i for i in found if i in new], new[: sum(i in new for i in found)], "the order of first deliveries")
         claims = []
         for delivery in deliveries:
             entry = self.group.tasks[delivery.message.id]
             self.same(bare(delivery.message), bare(entry.message), "a claimed message")
-            self.count(entry, delivery.rank)
+            self.count(entry, delivery.fence)
             with self.lock:
                 lent = self.group.lend(entry, consumer, self.now)
             assert all(delivery.receipt != old.receipt for old in self.claims), f"{delivery.receipt!r} was issued twice"
-            claims.append(Claim(entry.id, delivery.receipt, lent.receipt, delivery.rank))
+            claims.append(Claim(entry.id, delivery.receipt, lent.receipt, delivery.fence))
         return claims
 
-    def count(self, entry: Entry, rank: int) -> None:
-        """What must hold whatever the model says: ranks grow, and only a retry is an attempt."""
-        ranks = [claim.rank for claim in self.claims if claim.task_id == entry.id]
-        assert all(old < rank for old in ranks), f"rank {rank} of {entry.id!r} after {ranks}"
+    def count(self, entry: Entry, fence: int) -> None:
+        """What must hold whatever the model says: fencing tokens grow, and only a retry is an attempt."""
+        fences = [claim.fence for claim in self.claims if claim.task_id == entry.id]
+        assert all(old < fence for old in fences), f"fencing token {fence} of {entry.id!r} after {fences}"
         if isinstance(entry.message, Message):
             self.same(entry.message.attempt, 1 + self.retries[entry.id], f"the attempt of {entry.id!r}")
         self.same(self.ends[entry.id], 0, f"how often {entry.id!r} had ended when it was claimed")
@@ -226,7 +226,7 @@ class BackendMachine(RuleBasedStateMachine):
         wanted = list(self.model.settle(models))
         self.same(list(self.backend.settle(ours)), wanted, f"the answers of settle for {ours}")
         for claim, settlement, accepted in zip(claims, ours, wanted, strict=True):
-            again = isinstance(settlement.verdict, Retry | Return) and claim.task_id not in cancelled
+            again = isinstance(settlement.verdict, Retry | Defer) and claim.task_id not in cancelled
             if accepted and not again:
                 self.ends[claim.task_id] += 1
             elif accepted and isinstance(settlement.verdict, Retry):
@@ -327,7 +327,7 @@ class BackendMachine(RuleBasedStateMachine):
         lapsed = self.lapsed()
         known = sorted(self.known - lapsed)
         for task_id, ours, models in zip(known, self.backend.show(known), self.model.show(known), strict=True):
-            if models is None or not models.status.finished or models.record is not None:
+            if models is None or not models.status.ended or models.record is not None:
                 self.same(view(ours), view(models), f"what is shown of {task_id!r}")
         listed = all_tasks(self.backend, count=3)
         names = [task.id for task in listed]
@@ -349,7 +349,7 @@ class BackendMachine(RuleBasedStateMachine):
     def same_holders(self) -> None:
         lapsed = self.lapsed()
         seen, wanted = (
-            {consumer.name: names for consumer in side.consumers() if (names := sorted({*consumer.held} - lapsed))}
+            {consumer.name: names for consumer in side.consumers() if (names := sorted({*consumer.in_flight} - lapsed))}
             for side in (self.backend, self.model)
         )
         self.same(seen, wanted, "who holds what")
@@ -361,7 +361,7 @@ class BackendMachine(RuleBasedStateMachine):
 
 def undelayed(task: TaskInfo) -> TaskInfo:
     """Without the due time in its header, which a harness may leave as it is when it moves the store's deadlines."""
-    return evolve(task, message=evolve(task.message, due=0)) if isinstance(task.message, Message) else task
+    return evolve(task, message=evolve(task.message, due_ms=0)) if isinstance(task.message, Message) else task
 
 
 def backend_machine(

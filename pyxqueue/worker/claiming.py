@@ -9,7 +9,7 @@ from attrs import define, field
 
 from ..errors import BrokerError
 from ..inflight import STUCK
-from ..message import Delivery, Message, Return, Settlement
+from ..message import Defer, Delivery, Message, Settlement
 from ..protocols import Broker
 from ..task import Registry
 from .batch_sizer import BatchSizer
@@ -72,7 +72,7 @@ class Claimer:
         deliveries = self.broker.claim(self.consumer, limit, wait)
         now = time.monotonic()
         jobs = [job for delivery in deliveries if (job := self._note(delivery, now)) is not None]
-        redelivered = [job for job in jobs if job.delivery.message.suspect]
+        redelivered = [job for job in jobs if job.delivery.message.redelivered]
         for job in redelivered:
             log.warning("%s has taken over task %s from a worker that is gone", self.consumer, job.delivery.message.id)
         self._submit([job for job in jobs if job not in redelivered] if redelivered else jobs)
@@ -90,7 +90,7 @@ class Claimer:
         if not mine:
             return
         try:
-            self.broker.settle([Settlement(job.delivery.receipt, Return()) for job in mine])
+            self.broker.settle([Settlement(job.delivery.receipt, Defer()) for job in mine])
         except BrokerError as error:
             log.warning("%d messages come back when their lease ends: %s", len(mine), error)
         for job in mine:
@@ -125,12 +125,12 @@ class Claimer:
         self._sizer.ran(took)
         if late:
             end = time.monotonic() + STUCK
-            self._return([job for job in late if not self.places.submit(job, max(0.0, end - time.monotonic()))])
+            self._defer([job for job in late if not self.places.submit(job, max(0.0, end - time.monotonic()))])
 
-    def _return(self, jobs: Sequence[Job]) -> None:
+    def _defer(self, jobs: Sequence[Job]) -> None:
         """Hand back what found no place here, unless the supervisor already has: other workers may have one."""
         if taken := self.jobs.take_back(jobs):
-            self.settling.insist([Settlement(entry.receipt, Return()) for entry in taken])
+            self.settling.insist([Settlement(entry.receipt, Defer()) for entry in taken])
         for job in jobs:
             self.jobs.remove(job)
 

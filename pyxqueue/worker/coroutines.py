@@ -46,7 +46,7 @@ class CoroutineRunner:
                 self._free.append(runner)
 
     def close(self) -> None:
-        """End what coroutines left running, and close the loops; those that are needed after that are made anew."""
+        """End what coroutines left running, and close the loops; those that are needed after that are made again."""
         with self._lock:
             idle, self._free = self._free, []
             self._runners = [runner for runner in self._runners if runner not in idle]

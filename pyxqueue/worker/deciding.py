@@ -7,7 +7,7 @@ from collections.abc import Callable
 from attrs import define
 
 from ..codec import Codec
-from ..message import Aborted, Bury, Delivery, Outcome, Record, Settlement, Verdict
+from ..message import Aborted, Delivery, Fail, Outcome, Record, Settlement, Verdict
 from ..options import TaskOptions
 from ..policy import decide
 from ..printable import printable, quoted
@@ -38,7 +38,7 @@ class Decider:
 
     def failure(self, delivery: Delivery, reason: str) -> Settlement:
         """Fail a delivery for a reason of ours."""
-        verdict = Bury(printable(reason))
+        verdict = Fail(printable(reason))
         record = self._record(Job(delivery, -1), Aborted(), verdict, _DEFAULTS)
         return Settlement(delivery.receipt, verdict, record)
 

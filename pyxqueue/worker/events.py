@@ -11,7 +11,7 @@ from typing import TypeAlias
 from attrs import frozen
 
 from ..log import get_logger
-from ..message import Aborted, Bury, Cancelled, Done, Outcome, Refused, Retry, Return, Success, Verdict
+from ..message import Aborted, Cancelled, Defer, Done, Fail, Outcome, Rejected, Retry, Returned, Verdict
 from ..printable import Lines, indented, printable
 
 log = get_logger("pyxqueue.worker")
@@ -122,7 +122,7 @@ _refusals = Throttle()
 
 
 def log_settled(event: TaskSettled) -> None:
-    """One line about a settlement, and the traceback of a failure; an error for what was buried.
+    """One line about a settlement, and the traceback of a failure; an error for what failed.
 
     The records have `task_id`, `task_name` and `attempt`. Those of successes are of a logger of their own,
     ``pyxqueue.worker.done``, at level DEBUG.
@@ -135,13 +135,13 @@ def log_settled(event: TaskSettled) -> None:
     elif isinstance(event.verdict, Done):
         done.debug("done %s %s in %.3f s, attempt %d", name, task_id, event.seconds, attempt, extra=about)
     else:
-        if isinstance(event.outcome, Refused):
+        if isinstance(event.outcome, Rejected):
             passes, left_out = _refusals.passes()
             if left_out:
-                log.error("%d more messages were refused and are kept among the failed", left_out)
+                log.error("%d more messages were refused and are kept with the failed tasks", left_out)
             if not passes:
                 return
-        level = logging.ERROR if isinstance(event.verdict, Bury) else logging.INFO
+        level = logging.ERROR if isinstance(event.verdict, Fail) else logging.INFO
         story = _story(event.outcome, event.verdict)
         log.log(level, "%s %s, attempt %d: %s", name, task_id, attempt, story, extra=about)
 
@@ -150,10 +150,10 @@ def _story(outcome: Outcome, verdict: Verdict) -> Lines:
     """An outcome and what follows from it, for the log."""
     if isinstance(outcome, Aborted) or isinstance(verdict, Cancelled):
         return Lines("cancelled")
-    if isinstance(outcome, Success):
+    if isinstance(outcome, Returned):
         return Lines("done")
     failure = outcome.failure
     what = f"{printable(failure.type)}: {printable(failure.message)}"
-    again = f"again in {verdict.delay / 1000:.1f} s" if isinstance(verdict, Retry | Return) else ""
-    after = again or "kept among the failed"
+    again = f"again in {verdict.delay_ms / 1000:.1f} s" if isinstance(verdict, Retry | Defer) else ""
+    after = again or "kept with the failed tasks"
     return Lines(f"{what}; {after}\n{indented(failure.traceback)}" if failure.traceback else f"{what}; {after}")

@@ -48,7 +48,9 @@ class Jobs:
     def add(self, delivery: Delivery, task: Task[..., Any] | None, now: float) -> Job:
         """Note a delivery that was claimed at `now`. Raises for one that does not fit into the table."""
         message = delivery.message
-        slot = self.table.add(message.id, delivery.receipt, message.attempt, now, delivery.rank, pinned=message.suspect)
+        slot = self.table.add(
+            message.id, delivery.receipt, message.attempt, now, delivery.fence, pinned=message.redelivered
+        )
         job = self._by_slot[slot] = Job(delivery, slot, task)
         return job
 

@@ -15,7 +15,7 @@ from attrs import define, field
 
 from ..execution import AsyncLimit
 from ..failures import outcome_of
-from ..message import Aborted, Outcome, Success
+from ..message import Aborted, Outcome, Returned
 from ..options import TaskOptions
 from ..printable import class_of, indented, traceback_of
 from .events import log
@@ -58,7 +58,7 @@ class Run:
         """The task's own outcome, unless it was cancelled, or a helper of it wanted to end the process."""
         if self.exits and (error := self.exit()) is not None:
             return outcome_of(error, options)
-        if self.cancelled and not isinstance(outcome, Success):
+        if self.cancelled and not isinstance(outcome, Returned):
             return Aborted()
         return outcome
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from ..message import (
-    Bury,
     Cancelled,
     Done,
-    Failed,
+    Fail,
     Failure,
     Outcome,
+    Raised,
     Record,
-    Refused,
-    Success,
+    Rejected,
+    Returned,
     TaskStatus,
     Verdict,
 )
@@ -25,12 +25,12 @@ def record_of(job: Job, outcome: Outcome, verdict: Verdict, options: TaskOptions
     value, serializer = b"", "json"
     error: Failure | None = None
     match verdict, outcome:
-        case Done(), Success(value, serializer):
+        case Done(), Returned(value, serializer):
             status = TaskStatus.SUCCESS
-        case Bury(), Failed(failure=error) | Refused(failure=error):
+        case Fail(), Raised(failure=error) | Rejected(failure=error):
             status = TaskStatus.FAILURE
-        case Bury(reason), _:
-            status, error = TaskStatus.FAILURE, Failure("Buried", reason)
+        case Fail(reason), _:
+            status, error = TaskStatus.FAILURE, Failure("Failed", reason)
         case Cancelled(), _:
             status = TaskStatus.CANCELLED
         case _:
@@ -44,6 +44,6 @@ def record_of(job: Job, outcome: Outcome, verdict: Verdict, options: TaskOptions
         attempt=message.attempt,
         worker=worker,
         progress=job.progress,
-        ttl=round(options.result_ttl * 1000),
-        rank=job.delivery.rank,
+        ttl_ms=round(options.result_ttl * 1000),
+        fence=job.delivery.fence,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyxqueue import TaskQueue
-from pyxqueue.message import Bury, Delivery, Done, Failure, Record, Settlement, TaskStatus, Verdict
+from pyxqueue.message import Delivery, Done, Fail, Failure, Record, Settlement, TaskStatus, Verdict
 
 WORKER = "worker-1-4242-7f0c0f3e-b6a0-11f0-8d2b-0242ac120002"
 
@@ -26,7 +26,7 @@ def fail(queue: TaskQueue, *ids: str) -> None:
     for task_id in ids:
         error = Failure("ValueError", f"no {task_id}", "Traceback: in jobs.py")
         record = Record(task_id, TaskStatus.FAILURE, error=error, worker=WORKER)
-        _settle(queue, task_id, Bury(f"ValueError: no {task_id}"), record)
+        _settle(queue, task_id, Fail(f"ValueError: no {task_id}"), record)
 
 
 def succeed(queue: TaskQueue, *ids: str) -> None:

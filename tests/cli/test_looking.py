@@ -41,7 +41,7 @@ def test_info_counts_what_stands_where(queue: TaskQueue, command: Command) -> No
     result = command("info", "--json")
     # Then
     [group] = json.loads(result.stdout)["groups"]
-    assert group["depth"] == {"ready": 3, "held": 1, "delayed": 1, "failed": 2, "finished": 1}
+    assert group["depth"] == {"ready": 3, "in_flight": 1, "delayed": 1, "failed": 2, "history": 1}
 
 
 def test_info_says_what_each_worker_holds(queue: TaskQueue, command: Command) -> None:
@@ -63,7 +63,7 @@ def test_info_is_a_table_for_people(queue: TaskQueue, command: Command) -> None:
     lines = [line.split() for line in tables.splitlines()]
 
     assert place.splitlines()[-1] == "eviction: noeviction"
-    assert lines[0] == ["group", "ready", "held", "delayed", "failed", "finished", "oldest"]
+    assert lines[0] == ["group", "ready", "in", "flight", "delayed", "failed", "history", "oldest"]
     assert lines[1][:6] == ["cg", "1", "1", "0", "0", "0"]
     assert lines[3][:5] == ["worker-1-4242", "on", "0242ac120002,", "group", "cg,"]
     assert lines[4][:3] == ["h1", "jobs.add", "for"]

@@ -119,7 +119,7 @@ def test_a_worker_shows_what_it_runs(command: Command, store: str) -> None:
     assert ", 40 of 200 rows\n" in shown
     assert before is not None
     assert after is not None
-    assert abs(after.started - before.started) < 100 < before.started
+    assert abs(after.started_ms - before.started_ms) < 100 < before.started_ms
 
 
 def test_no_line_about_a_worker_is_longer_than_a_terminal(command: Command, store: str) -> None:

@@ -132,7 +132,7 @@ def test_flags_come_from_the_environment_too(place: Place, stream_key: str, log:
 
 
 def test_a_worker_is_told_its_store(place: Place, url: str, stream_key: str) -> None:
-    """By --url, which the processes that it starts anew follow too."""
+    """By --url, which the processes that it starts again follow too."""
     write(place, stream_key)
     (place.folder / "nofork.py").write_text(f"{NO_FORK}\nfrom pyxqueue.cli import main\nmain()\n")
     astray = Place(place.folder, "redis://127.0.0.1:1", place.more)

@@ -8,7 +8,7 @@ from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.clock import FakeClock, wall_clock
 from pyxqueue.errors import ConfigurationError
 from pyxqueue.message import Done, Extension, Message, Progress, Record, Settlement, TaskStatus
-from pyxqueue.protocols import DEFAULT_LEASE, StoreOptions
+from pyxqueue.protocols import DEFAULT_LEASE_MS, StoreOptions
 from pyxqueue.testing.contract.harness import Call, ids_of
 from pyxqueue.testing.contract.laws import law
 
@@ -18,7 +18,7 @@ HOUR = 3_600_000
 
 
 def opened(store: MemoryStore, group: str = "cg", lease: int | None = None) -> MemoryBackend:
-    return MemoryBackend(store, StoreOptions(group=group, lease=lease))
+    return MemoryBackend(store, StoreOptions(group=group, lease_ms=lease))
 
 
 def test_the_wall_clock_counts_milliseconds() -> None:
@@ -29,7 +29,7 @@ def test_the_wall_clock_counts_milliseconds() -> None:
 def test_a_waiting_claim_sees_a_delay_end() -> None:
     """By the wall clock a claim that waits is woken for what becomes due, without anybody's help."""
     backend = opened(MemoryStore())
-    backend.enqueue([Message("a", "f", delay=20)])
+    backend.enqueue([Message("a", "f", delay_ms=20)])
 
     call = Call(lambda: backend.claim("one", 1, HOUR))
 
@@ -53,7 +53,7 @@ def test_a_clock_that_is_moved_wakes_a_claim() -> None:
     store = MemoryStore(clock)
     clock.subscribe(store.poke)
     backend = opened(store)
-    backend.enqueue([Message("a", "f", delay=HOUR)])
+    backend.enqueue([Message("a", "f", delay_ms=HOUR)])
 
     call = Call(lambda: backend.claim("one", 1, HOUR))
     assert call.waits()
@@ -95,7 +95,7 @@ def test_the_lease_is_stored_with_the_group() -> None:
         opened(store, lease=given).promote(1)
         leases.append(store.group("tasks", "cg").lease)
 
-    assert leases == [DEFAULT_LEASE, 5_000, 5_000, 7_000]
+    assert leases == [DEFAULT_LEASE_MS, 5_000, 5_000, 7_000]
 
 
 def test_looking_registers_no_group() -> None:
@@ -131,7 +131,7 @@ def test_the_records_of_another_broker_leave_nothing() -> None:
     clock = FakeClock()
     store = MemoryStore(clock)
     results = opened(store)
-    results.put([Record(f"a{number}", TaskStatus.SUCCESS, ttl=1_000) for number in range(10)])
+    results.put([Record(f"a{number}", TaskStatus.SUCCESS, ttl_ms=1_000) for number in range(10)])
 
     clock.advance(1_001)
     results.put([Record("b", TaskStatus.SUCCESS)])
@@ -144,7 +144,7 @@ def test_a_record_that_is_put_again_lives_by_its_new_ttl() -> None:
     clock = FakeClock()
     results = opened(MemoryStore(clock))
     for ttl in (1_000, 10_000):
-        results.put([Record("a", TaskStatus.SUCCESS, ttl=ttl)])
+        results.put([Record("a", TaskStatus.SUCCESS, ttl_ms=ttl)])
 
     clock.advance(1_001)
     results.put([Record("b", TaskStatus.SUCCESS)])
@@ -175,7 +175,7 @@ def test_a_record_ends_when_its_ttl_is_over() -> None:
     """At the last ms of its ttl it can be read, at the next it cannot."""
     clock = FakeClock()
     backend = opened(MemoryStore(clock))
-    backend.put([Record("a", TaskStatus.SUCCESS, ttl=10)])
+    backend.put([Record("a", TaskStatus.SUCCESS, ttl_ms=10)])
 
     clock.advance(9)
     assert backend.get(["a"]) != [None]
@@ -202,7 +202,7 @@ def test_an_extension_is_a_sign_of_life() -> None:
 
     backend.extend([Extension(delivery.receipt)])
 
-    assert [consumer.idle for consumer in backend.consumers()] == [0]
+    assert [consumer.idle_ms for consumer in backend.consumers()] == [0]
 
 
 def test_a_deleted_task_may_come_again() -> None:

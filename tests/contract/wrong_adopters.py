@@ -55,7 +55,7 @@ class AdoptsWithoutTheCrashes(Rewriting):
 @breaks("I7")
 class AdoptsWithoutTheReturns(Rewriting):
     def header(self, message: Message) -> dict[str, object]:
-        return {"returns": 0}
+        return {"deferrals": 0}
 
 
 @breaks("I7")
@@ -73,7 +73,7 @@ class AdoptsAText(Rewriting):
 @breaks("I7")
 class AdoptsTheDelayedAsReady(Rewriting):
     def header(self, message: Message) -> dict[str, object]:
-        return {"due": 0}
+        return {"due_ms": 0}
 
 
 @breaks("I7")

@@ -13,7 +13,7 @@ from pyxqueue.message import (
     DEDUPE_MS,
     Delivery,
     Extension,
-    Hold,
+    LeaseStatus,
     Message,
     Record,
     Settlement,
@@ -136,9 +136,9 @@ class SameReceiptEveryTime(Group):
 
 
 @breaks("B2")
-class RankStandsStill(Group):
+class FenceStandsStill(Group):
     def lend(self, entry: Entry, consumer: str, now: int) -> Delivery:
-        return evolve(super().lend(entry, consumer, now), rank=1)
+        return evolve(super().lend(entry, consumer, now), fence=1)
 
 
 @breaks("B2")
@@ -153,8 +153,8 @@ class ClaimIsNotWoken(MemoryBackend):
 
 @breaks("B2")
 class ClaimWaitsForEver(MemoryBackend):
-    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
-        return super().claim(consumer, limit, 10**9 if wait else 0)
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
+        return super().claim(consumer, limit, 10**9 if wait_ms else 0)
 
 
 @breaks("B2")
@@ -187,14 +187,14 @@ class EndOfLeaseRefusesSettlement(Group):
 
 @breaks("B3")
 class EndOfLeaseRefusesExtension(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         entry = self.holding(extension.receipt)
-        return super().extend(extension, now) if entry is not None and now < entry.lease_end else Hold.LOST
+        return super().extend(extension, now) if entry is not None and now < entry.lease_end else LeaseStatus.LOST
 
 
 @breaks("B3")
 class ExtendKeepsGhosts(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         if holder := self.holding(extension.receipt):
             for entry in self.lines[Place.HELD].values():
                 if entry.consumer == holder.consumer:
@@ -204,8 +204,8 @@ class ExtendKeepsGhosts(Group):
 
 @breaks("B3")
 class ExtendDoesNothing(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
-        return Hold.HELD if self.holding(extension.receipt) else Hold.LOST
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
+        return LeaseStatus.HELD if self.holding(extension.receipt) else LeaseStatus.LOST
 
 
 @breaks("B3")
@@ -251,7 +251,7 @@ class SettleFencedByRun(Group):
     def lend(self, entry: Entry, consumer: str, now: int) -> Delivery:
         delivery = super().lend(entry, consumer, now)
         message = entry.message
-        run = (message.attempt, message.crashes, message.suspect) if isinstance(message, Message) else ()
+        run = (message.attempt, message.crashes, message.redelivered) if isinstance(message, Message) else ()
         entry.receipt = f"{entry.id}@{run}"
         return evolve(delivery, receipt=entry.receipt)
 
@@ -323,7 +323,7 @@ class FollowUpsNotIdempotent(Group):
 @breaks("B5")
 class FollowUpsIgnoreTheirDelay(Group):
     def settle(self, settlement: Settlement, now: int) -> bool:
-        return super().settle(evolve(settlement, then=[evolve(m, delay=0) for m in settlement.then]), now)
+        return super().settle(evolve(settlement, then=[evolve(m, delay_ms=0) for m in settlement.then]), now)
 
 
 @breaks("B5")
@@ -343,7 +343,7 @@ class NoRecordMade(Group):
 
 @breaks("B6")
 class ExtendSteals(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         entry = self.tasks.get(extension.receipt.rpartition("@")[0])
         if entry is not None and entry.place is Place.HELD:
             entry.receipt = extension.receipt
@@ -352,7 +352,7 @@ class ExtendSteals(Group):
 
 @breaks("B6")
 class ExtendProlongsForAnyone(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         entry = self.tasks.get(extension.receipt.rpartition("@")[0])
         if entry is not None and entry.place is Place.HELD:
             entry.lease_end = now + self.lease
@@ -361,7 +361,7 @@ class ExtendProlongsForAnyone(Group):
 
 @breaks("B6")
 class ExtendRevives(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         entry = self.tasks.get(extension.receipt.rpartition("@")[0])
         if entry is not None and entry.place is not Place.HELD and entry.receipt == extension.receipt:
             self.move(entry, Place.HELD, now)
@@ -370,7 +370,7 @@ class ExtendRevives(Group):
 
 @breaks("B6")
 class ExtendChangesTheReceipt(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         answer = super().extend(extension, now)
         if entry := self.holding(extension.receipt):
             entry.receipt += "x"
@@ -379,5 +379,5 @@ class ExtendChangesTheReceipt(Group):
 
 @breaks("B6")
 class ExtendAnswersMixed(MemoryBackend):
-    def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
         return list(reversed(super().extend(extensions)))

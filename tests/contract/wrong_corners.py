@@ -15,14 +15,14 @@ from pyxqueue.backends.memory.group import Group
 from pyxqueue.errors import ConfigurationError
 from pyxqueue.message import (
     ConsumerInfo,
+    Defer,
     Delivery,
     Done,
     Extension,
     Failure,
-    Hold,
+    LeaseStatus,
     Message,
     Record,
-    Return,
     Settlement,
     TaskInfo,
     TaskStatus,
@@ -69,35 +69,35 @@ class RepeatReplacesWhatWaits(MemoryBackend):
 class AnswersAreKeptInTheHandle(MemoryBackend):
     _answer: Sequence[Delivery] = ()
 
-    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
-        self._answer = super().claim(consumer, limit, wait)
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
+        self._answer = super().claim(consumer, limit, wait_ms)
         time.sleep(0.0005)  # the fault itself: the moment in which another thread's answer takes its place
         return self._answer
 
 
 @breaks("B2")
 class InterruptStays(MemoryBackend):
-    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
-        return super().claim(consumer, limit, 0 if self._interrupts else wait)
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
+        return super().claim(consumer, limit, 0 if self._interrupts else wait_ms)
 
 
 @breaks("B3")
 class LeaseOfTheHandle(MemoryBackend):
     def _join(self) -> tuple[Group, int]:
         group, now = super()._join()
-        group.lease = self._options.lease or group.lease
+        group.lease = self._options.lease_ms or group.lease
         return group, now
 
 
 @breaks("B3")
 class LeaseInSeconds(MemoryBackend):
-    def lease(self) -> int:
-        return super().lease() // 1000
+    def lease_ms(self) -> int:
+        return super().lease_ms() // 1000
 
 
 @breaks("B3")
 class ExtensionsAreShort(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         answer = super().extend(extension, now)
         if entry := self.holding(extension.receipt):
             entry.lease_end = now + self.lease * 7 // 10
@@ -130,8 +130,8 @@ class FollowUpsReplaceEachOther(Group):
 class WorkersStampTheRecord(Group):
     def end(self, entry: Entry, place: Place, record: Record, now: int) -> None:
         super().end(entry, place, record, now)
-        if record.finished and entry.record is not None:
-            entry.record = evolve(entry.record, finished=record.finished, ttl=now + record.ttl)
+        if record.ended_ms and entry.record is not None:
+            entry.record = evolve(entry.record, ended_ms=record.ended_ms, ttl_ms=now + record.ttl_ms)
 
 
 @breaks("B5")
@@ -204,8 +204,8 @@ class AnyGroupCanBeRemoved(MemoryBackend):
 
 @breaks("B11")
 class NamesEndAtTheirFirstSpace(MemoryBackend):
-    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
-        return super().claim(consumer.partition(" ")[0], limit, wait)
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
+        return super().claim(consumer.partition(" ")[0], limit, wait_ms)
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
         return super().release(consumer.partition(" ")[0], started)
@@ -237,15 +237,15 @@ class OldReceiptsAreCharged(Group):
 @breaks("B11")
 class ReturnClearsTheSuspicion(Group):
     def apply(self, entry: Entry, settlement: Settlement, now: int) -> None:
-        if isinstance(settlement.verdict, Return):
-            entry.alter(suspect=False)
+        if isinstance(settlement.verdict, Defer):
+            entry.alter(redelivered=False)
         super().apply(entry, settlement, now)
 
 
 @breaks("B11")
 class RetryIsEnqueuedAnew(Group):
     def put_back(self, entry: Entry, delay: int, now: int) -> None:
-        entry.alter(enqueued=now)
+        entry.alter(enqueued_ms=now)
         super().put_back(entry, delay, now)
 
 
@@ -288,10 +288,10 @@ class LastOfABatchWins(MemoryBackend):
 
 @breaks("R2")
 class WaitsForNothing(MemoryBackend):
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         if not ids:
             time.sleep(2)  # the fault itself: longer than the test's patience
-        return super().wait(ids, timeout, least)
+        return super().wait(ids, timeout_ms, least)
 
 
 @breaks("R5")
@@ -333,7 +333,7 @@ class PlaceAfterPlace(MemoryBackend):
     ) -> tuple[Sequence[TaskInfo], str]:
         super().tasks(state, cursor, 1)
         everything, _ = super().tasks(state, "", 10**6)
-        ordered = sorted(everything, key=lambda task: not task.status.finished)
+        ordered = sorted(everything, key=lambda task: not task.status.ended)
         start = int(cursor or 0)
         return ordered[start : start + count], str(start + count) if start + count < len(ordered) else ""
 

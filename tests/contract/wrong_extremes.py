@@ -12,12 +12,12 @@ from pyxqueue.backends.memory.entry import UNDER_WAY, Entry, Place
 from pyxqueue.backends.memory.group import Group
 from pyxqueue.message import (
     DEDUPE_MS,
+    Defer,
     Delivery,
     Extension,
-    Hold,
+    LeaseStatus,
     Message,
     Record,
-    Return,
     Settlement,
     TaskInfo,
     TaskStatus,
@@ -63,8 +63,8 @@ class FollowsUpAPage(Group):
 
 @breaks("B6")
 class ExtendsAPage(MemoryBackend):
-    def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
-        return first_page(super().extend, extensions, Hold.HELD)
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
+        return first_page(super().extend, extensions, LeaseStatus.HELD)
 
 
 @breaks("B11")
@@ -99,8 +99,8 @@ class GetsAPage(MemoryBackend):
 
 @breaks("R5")
 class WaitsForAPage(MemoryBackend):
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
-        return first_page(lambda some: super(WaitsForAPage, self).wait(some, timeout, least), ids, None)
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        return first_page(lambda some: super(WaitsForAPage, self).wait(some, timeout_ms, least), ids, None)
 
 
 @breaks("I1")
@@ -155,7 +155,7 @@ class KnownForAnHourWhileItWaits(Group):
     def knows(self, task_id: str, now: int) -> bool:
         entry = self.tasks.get(task_id)
         if entry is not None and entry.place in UNDER_WAY and isinstance(entry.message, Message):
-            return now < entry.message.enqueued + DEDUPE_MS
+            return now < entry.message.enqueued_ms + DEDUPE_MS
         return super().knows(task_id, now)
 
 
@@ -191,7 +191,7 @@ class ExpiredIsDropped(Group):
 
     def claim(self, consumer: str, limit: int, now: int) -> list[Delivery]:
         for entry in list(self.lines[Place.READY].values()):
-            if isinstance(entry.message, Message) and 0 < entry.message.expires <= now:
+            if isinstance(entry.message, Message) and 0 < entry.message.expires_ms <= now:
                 self.remove(entry)
         return super().claim(consumer, limit, now)
 
@@ -199,7 +199,7 @@ class ExpiredIsDropped(Group):
 @breaks("B8")
 class DelayOfAQuarterHourAtMost(Group):
     def add(self, message: Message, now: int) -> None:
-        super().add(evolve(message, delay=min(message.delay, QUARTER_HOUR)), now)
+        super().add(evolve(message, delay_ms=min(message.delay_ms, QUARTER_HOUR)), now)
 
 
 @breaks("B8")
@@ -211,13 +211,13 @@ class DelayOfVerdictsOfAQuarterHourAtMost(Group):
 @breaks("B8")
 class DelayIn32Bits(Group):
     def add(self, message: Message, now: int) -> None:
-        super().add(evolve(message, delay=message.delay % 2**31), now)
+        super().add(evolve(message, delay_ms=message.delay_ms % 2**31), now)
 
 
 @breaks("B8")
 class DelayInWholeSeconds(Group):
     def add(self, message: Message, now: int) -> None:
-        super().add(evolve(message, delay=message.delay // 1000 * 1000), now)
+        super().add(evolve(message, delay_ms=message.delay_ms // 1000 * 1000), now)
 
 
 @breaks("B8")
@@ -231,8 +231,8 @@ class PromoteAnswersIn32Bits(Group):
 class ShortDelaysAreNone(Group):
     def apply(self, entry: Entry, settlement: Settlement, now: int) -> None:
         verdict = settlement.verdict
-        if isinstance(verdict, Return):
-            verdict = Return(verdict.delay // 1000 * 1000)
+        if isinstance(verdict, Defer):
+            verdict = Defer(verdict.delay_ms // 1000 * 1000)
         super().apply(entry, evolve(settlement, verdict=verdict), now)
 
 
@@ -241,19 +241,19 @@ class TtlAsADate(Group):
     """More than thirty days is taken for a moment, and that was long ago."""
 
     def put(self, record: Record, now: int) -> None:
-        super().put(evolve(record, ttl=record.ttl if record.ttl <= 30 * 86_400_000 else 0), now)
+        super().put(evolve(record, ttl_ms=record.ttl_ms if record.ttl_ms <= 30 * 86_400_000 else 0), now)
 
 
 @breaks("R3")
 class TtlOfSettlementsIn32Bits(Group):
     def end(self, entry: Entry, place: Place, record: Record, now: int) -> None:
-        super().end(entry, place, evolve(record, ttl=record.ttl % 2**31), now)
+        super().end(entry, place, evolve(record, ttl_ms=record.ttl_ms % 2**31), now)
 
 
 @breaks("R3")
 class SettlementWithoutTtlIsForEver(Group):
     def end(self, entry: Entry, place: Place, record: Record, now: int) -> None:
-        super().end(entry, place, evolve(record, ttl=record.ttl or 10**12), now)
+        super().end(entry, place, evolve(record, ttl_ms=record.ttl_ms or 10**12), now)
 
 
 @breaks("B13")

@@ -9,7 +9,7 @@ from attrs import evolve
 from pyxqueue.backends.memory import MemoryBackend
 from pyxqueue.backends.memory.entry import UNDER_WAY, Entry, Place
 from pyxqueue.backends.memory.group import Group
-from pyxqueue.message import Depth, Extension, Hold, Message, TaskInfo, TaskStatus
+from pyxqueue.message import Depth, Extension, LeaseStatus, Message, TaskInfo, TaskStatus
 
 from .wrong import Collection
 
@@ -42,7 +42,7 @@ class EveryEndIsASuccess(Group):
 class ReturnLooksLikeARetry(Group):
     def info(self, entry: Entry, now: int) -> TaskInfo:
         found = super().info(entry, now)
-        again = found.status is TaskStatus.PENDING and isinstance(found.message, Message) and found.message.returns
+        again = found.status is TaskStatus.PENDING and isinstance(found.message, Message) and found.message.deferrals
         return evolve(found, status=TaskStatus.RETRY) if again else found
 
 
@@ -55,7 +55,7 @@ class UnknownTasksLeftOut(MemoryBackend):
 @breaks("I1")
 class OldestIsNotTold(MemoryBackend):
     def depth(self) -> Depth:
-        return evolve(super().depth(), oldest=0)
+        return evolve(super().depth(), oldest_ms=0)
 
 
 @breaks("I2")
@@ -115,16 +115,16 @@ class CancelOfTheHeldIgnored(Group):
 
 @breaks("I3")
 class CancelledHolderIsNotTold(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         answer = super().extend(extension, now)
-        return Hold.HELD if answer is Hold.CANCEL else answer
+        return LeaseStatus.HELD if answer is LeaseStatus.CANCEL else answer
 
 
 @breaks("I3")
 class SecondRequestIsForgotten(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         answer = super().extend(extension, now)
-        return Hold.CANCEL if answer is Hold.CANCEL_AGAIN else answer
+        return LeaseStatus.CANCEL if answer is LeaseStatus.CANCEL_AGAIN else answer
 
 
 @breaks("I3")
@@ -143,7 +143,7 @@ class ForceIsTakenBack(Group):
 
 @breaks("I3")
 class CancelledHolderIsToldOnce(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         answer = super().extend(extension, now)
         if (entry := self.holding(extension.receipt)) is not None:
             entry.cancelled = False
@@ -225,7 +225,7 @@ class HistoryGoesWithTheRecords(MemoryBackend):
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
     ) -> tuple[Sequence[TaskInfo], str]:
         page, more = super().tasks(state, cursor, count)
-        return [task for task in page if task.record is not None or not task.status.finished], more
+        return [task for task in page if task.record is not None or not task.status.ended], more
 
 
 @breaks("I4")
@@ -252,7 +252,7 @@ class DeleteKeepsTheRecord(Group):
         record = self.tasks[task_id].record if task_id in self.tasks else None
         answer = super().delete(task_id)
         if answer and record is not None:
-            self.put(record, record.finished)
+            self.put(record, record.ended_ms)
         return answer
 
 
@@ -264,7 +264,7 @@ class DeletesOnlyWhatEnded(Group):
 
 @breaks("I6")
 class ProgressWakesNobody(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         changed, self._changed = self._changed, lambda: None
         answer = super().extend(extension, now)
         self._changed = changed
@@ -273,18 +273,18 @@ class ProgressWakesNobody(Group):
 
 @breaks("I6")
 class WatchSeesTheEndOnly(MemoryBackend):
-    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
-        self.wait([task_id], timeout)
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
+        self.wait([task_id], timeout_ms)
         return self.show([task_id])[0]
 
 
 @breaks("I6")
 class WatchAnswersAtOnce(MemoryBackend):
-    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
         return self.show([task_id])[0]
 
 
 @breaks("I6")
 class WatchIgnoresItsTimeout(MemoryBackend):
-    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
         return super().watch(task_id, seen, None)

@@ -11,14 +11,14 @@ from pyxqueue.backends.memory import MemoryBackend
 from pyxqueue.backends.memory.entry import Entry, Place
 from pyxqueue.backends.memory.group import Group
 from pyxqueue.message import (
-    Bury,
+    Defer,
     Delivery,
     Extension,
-    Hold,
+    Fail,
+    LeaseStatus,
     Message,
     Record,
     Retry,
-    Return,
     Settlement,
     Unreadable,
 )
@@ -39,9 +39,9 @@ class DropsTheUnreadable(Group):
 
 
 @breaks("B7")
-class UnreadableLosesBytesAtBurial(Group):
+class UnreadableLosesBytesAtFailure(Group):
     def apply(self, entry: Entry, settlement: Settlement, now: int) -> None:
-        if isinstance(entry.message, Unreadable) and isinstance(settlement.verdict, Bury):
+        if isinstance(entry.message, Unreadable) and isinstance(settlement.verdict, Fail):
             text = {name: value.decode(errors="replace").encode() for name, value in entry.message.fields.items()}
             entry.message = evolve(entry.message, fields=text)
         super().apply(entry, settlement, now)
@@ -81,7 +81,7 @@ class FailedGoWithTheirRecord(Group):
 
 
 @breaks("B7")
-class BuriedIsNotRequeued(Group):
+class FailedIsNotRequeued(Group):
     def requeue(self, task_id: str, now: int) -> bool:
         return task_id not in self.lines[Place.FAILED] and super().requeue(task_id, now)
 
@@ -208,15 +208,15 @@ class RemovedGroupKeepsItsTasks(MemoryBackend):
 
 @breaks("B9")
 class WaitsForTheSlowestGroup(MemoryBackend):
-    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
         groups = self._store.groups(self._options.stream_key).values()
         busy = any(group.lines[Place.HELD] for group in groups if group is not self._joined)
-        return [] if busy else super().claim(consumer, limit, wait)
+        return [] if busy else super().claim(consumer, limit, wait_ms)
 
 
 @breaks("B10")
 class ProgressUnfenced(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         entry = self.tasks.get(extension.receipt.rpartition("@")[0])
         if entry is not None and entry.place is Place.HELD and extension.progress is not None:
             entry.progress = extension.progress
@@ -225,7 +225,7 @@ class ProgressUnfenced(Group):
 
 @breaks("B10")
 class ProgressAfterTheEnd(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         entry = self.tasks.get(extension.receipt.rpartition("@")[0])
         if entry is not None and entry.record is not None:
             entry.record = evolve(entry.record, progress=extension.progress)
@@ -242,7 +242,7 @@ class ProgressKeptOverARetry(Group):
 
 @breaks("B10")
 class FirstProgressWins(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         entry = self.holding(extension.receipt)
         if entry is not None and entry.progress is not None:
             extension = evolve(extension, progress=entry.progress)
@@ -278,8 +278,8 @@ class ReleaseTakesFromEveryConsumer(Group):
 @breaks("B11")
 class ReturnCostsAnAttempt(Group):
     def apply(self, entry: Entry, settlement: Settlement, now: int) -> None:
-        if isinstance(settlement.verdict, Return):
-            settlement = evolve(settlement, verdict=Retry(settlement.verdict.delay))
+        if isinstance(settlement.verdict, Defer):
+            settlement = evolve(settlement, verdict=Retry(settlement.verdict.delay_ms))
         super().apply(entry, settlement, now)
 
 
@@ -287,7 +287,7 @@ class ReturnCostsAnAttempt(Group):
 class RetryDoesNotCount(Group):
     def apply(self, entry: Entry, settlement: Settlement, now: int) -> None:
         if isinstance(settlement.verdict, Retry):
-            settlement = evolve(settlement, verdict=Return(settlement.verdict.delay))
+            settlement = evolve(settlement, verdict=Defer(settlement.verdict.delay_ms))
         super().apply(entry, settlement, now)
 
 
@@ -295,7 +295,7 @@ class RetryDoesNotCount(Group):
 class RetryKeepsTheSuspicion(Group):
     def put_back(self, entry: Entry, delay: int, now: int) -> None:
         if isinstance(entry.message, Message) and entry.message.crashes:
-            entry.alter(suspect=True)
+            entry.alter(redelivered=True)
         super().put_back(entry, delay, now)
 
 
@@ -304,7 +304,7 @@ class FirstEndOfALeaseIsACrash(Group):
     def reclaim(self, now: int) -> None:
         for entry in self.lines[Place.HELD].values():
             if entry.lease_end <= now:
-                entry.alter(suspect=True)
+                entry.alter(redelivered=True)
         super().reclaim(now)
 
 
@@ -313,7 +313,7 @@ class EndOfALeaseIsNeverACrash(Group):
     def reclaim(self, now: int) -> None:
         for entry in self.lines[Place.HELD].values():
             if entry.lease_end <= now:
-                entry.alter(suspect=False)
+                entry.alter(redelivered=False)
         super().reclaim(now)
 
 
@@ -324,9 +324,9 @@ class BodyIsDecoded(Group):
 
 
 @breaks("B12")
-class BodyIsMangledAtBurial(Group):
+class BodyIsMangledAtFailure(Group):
     def apply(self, entry: Entry, settlement: Settlement, now: int) -> None:
-        if isinstance(entry.message, Message) and isinstance(settlement.verdict, Bury):
+        if isinstance(entry.message, Message) and isinstance(settlement.verdict, Fail):
             entry.alter(body=entry.message.body.decode(errors="replace").encode())
         super().apply(entry, settlement, now)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from pyxqueue.backends.memory.entry import Entry
 from pyxqueue.backends.memory.group import Group
-from pyxqueue.message import Bury, Cancelled, Extension, Hold, Record, Settlement, TaskInfo
+from pyxqueue.message import Cancelled, Extension, Fail, LeaseStatus, Record, Settlement, TaskInfo
 
 from .wrong import Collection
 
@@ -56,9 +56,9 @@ class AdoptionWakesNoClaim(Quiet):
 
 
 @breaks("R2")
-class BurialWakesNobody(Quiet):
+class FailureWakesNobody(Quiet):
     def apply(self, entry: Entry, settlement: Settlement, now: int) -> None:
-        with self.quiet(isinstance(settlement.verdict, Bury)):
+        with self.quiet(isinstance(settlement.verdict, Fail)):
             super().apply(entry, settlement, now)
 
 
@@ -77,7 +77,7 @@ class CancellationAtAReleaseWakesNobody(Quiet):
 
 
 @breaks("I6")
-class BurialWakesNoWatch(BurialWakesNobody):
+class FailureWakesNoWatch(FailureWakesNobody):
     pass
 
 
@@ -99,7 +99,7 @@ class Leaving(Group):
 
 @breaks("B13")
 class ProgressIsLeft(Leaving):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         self.rows += extension.progress is not None
         return super().extend(extension, now)
 

@@ -127,7 +127,7 @@ class ListedByTimeAndId(MemoryBackend):
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
     ) -> tuple[Sequence[TaskInfo], str]:
         page, following = super().tasks(state, cursor, count)
-        return sorted(page, key=lambda task: (task.updated, task.id), reverse=True), following
+        return sorted(page, key=lambda task: (task.updated_ms, task.id), reverse=True), following
 
 
 class Aged(MemoryBackend):
@@ -139,7 +139,7 @@ class Aged(MemoryBackend):
         depth = super().depth()
         group, now = self._look()
         ages = [now - entry.updated for entry in group.lines[self.other].values()]
-        return evolve(depth, oldest=max([depth.oldest, *ages]))
+        return evolve(depth, oldest_ms=max([depth.oldest_ms, *ages]))
 
 
 @breaks("I1")
@@ -162,7 +162,7 @@ class OldTtlEndsTheRequeued(Group):
 
     def end(self, entry: Entry, place: Place, record: Record, now: int) -> None:
         super().end(entry, place, record, now)
-        self.ends[entry.id] = now + record.ttl
+        self.ends[entry.id] = now + record.ttl_ms
 
     def reclaim(self, now: int) -> None:
         super().reclaim(now)
@@ -199,14 +199,14 @@ class OldReceiptsTakeTheCancellationBack(Group):
 
 @breaks("I6")
 class WatchWithoutTimeIsForEver(MemoryBackend):
-    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
-        return super().watch(task_id, seen, timeout or None)
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
+        return super().watch(task_id, seen, timeout_ms or None)
 
 
 @breaks("I6")
 class WatchLooksAtHowMuchIsDone(MemoryBackend):
-    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
-        until = deadline_after(timeout)
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
+        until = deadline_after(timeout_ms)
         with self._store.changed:
             while True:
                 found, left = self.show([task_id])[0], seconds_left(until)
@@ -223,11 +223,11 @@ class WatchLooksAtHowMuchIsDone(MemoryBackend):
 class WatchAnswersItsFirstLook(MemoryBackend):
     """It waits for what wakes it, and has not looked again when nothing did."""
 
-    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
         first = self.show([task_id])[0]
-        if timeout is None or first is None or first.differs(seen):
-            return super().watch(task_id, seen, timeout)
-        time.sleep(timeout / 1000)
+        if timeout_ms is None or first is None or first.differs(seen):
+            return super().watch(task_id, seen, timeout_ms)
+        time.sleep(timeout_ms / 1000)
         return first
 
 
@@ -265,17 +265,17 @@ class AdoptsSmallNumbers(Moving):
 
 
 @breaks("I7")
-class AdoptsASuspectAsACrash(Moving):
+class AdoptsARedeliveredAsACrash(Moving):
     @staticmethod
     def moved(message: Message) -> Message:
-        return evolve(message, crashes=message.crashes or int(message.suspect))
+        return evolve(message, crashes=message.crashes or int(message.redelivered))
 
 
 @breaks("I7")
 class AdoptsADueTimeAsADelay(Group):
     def adopt(self, task: TaskInfo, now: int) -> bool:
-        if isinstance(task.message, Message) and task.message.due > now:
-            task = evolve(task, message=evolve(task.message, due=now + task.message.due))
+        if isinstance(task.message, Message) and task.message.due_ms > now:
+            task = evolve(task, message=evolve(task.message, due_ms=now + task.message.due_ms))
         return super().adopt(task, now)
 
 

@@ -15,7 +15,7 @@ from pyxqueue.message import (
     Delivery,
     Done,
     Extension,
-    Hold,
+    LeaseStatus,
     Message,
     Settlement,
 )
@@ -34,7 +34,7 @@ class BatchLooksAtTheReadyOnly(MemoryBackend):
         answers: list[bool] = []
         for message in messages:
             answers += [True] if message.id in delayed else super().enqueue([message])
-            delayed.update([message.id] if message.delay else [])
+            delayed.update([message.id] if message.delay_ms else [])
         return answers
 
 
@@ -98,8 +98,8 @@ class Remembering(MemoryBackend):
         super().__init__(store, options)
         self.receipts: set[str] = set()
 
-    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
-        deliveries = super().claim(consumer, limit, wait)
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
+        deliveries = super().claim(consumer, limit, wait_ms)
         self.receipts.update(delivery.receipt for delivery in deliveries)
         return deliveries
 
@@ -132,7 +132,7 @@ class ReceiptsOfTheHandle(Remembering):
 
 @breaks("B6")
 class ExtensionsOfTheHandle(Remembering):
-    def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
         mine = [one if one.receipt in self.receipts else evolve(one, receipt="") for one in extensions]
         return super().extend(mine)
 
@@ -182,7 +182,7 @@ class FollowUpsAreNotStamped(Group):
     def settle(self, settlement: Settlement, now: int) -> bool:
         accepted = super().settle(settlement, now)
         for message in settlement.then if accepted else ():
-            self.tasks[message.id].alter(enqueued=message.enqueued)
+            self.tasks[message.id].alter(enqueued_ms=message.enqueued_ms)
         return accepted
 
 
@@ -203,14 +203,14 @@ class TheCancelledCannotFail(Group):
 
 @breaks("B6")
 class TheCancelledIsNotExtended(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         entry = self.holding(extension.receipt)
-        return Hold.CANCEL if entry and entry.cancelled else super().extend(extension, now)
+        return LeaseStatus.CANCEL if entry and entry.cancelled else super().extend(extension, now)
 
 
 @breaks("B6")
 class OneAnswerForEachReceipt(MemoryBackend):
-    def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
         return super().extend(list({extension.receipt: extension for extension in extensions}.values()))
 
 
@@ -240,7 +240,7 @@ class GroupsAreReadOnce(MemoryBackend):
 
 @breaks("B10")
 class FirstProgressOfABatch(MemoryBackend):
-    def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
         firsts = {extension.receipt: extension for extension in reversed(extensions)}
         return super().extend([firsts[extension.receipt] for extension in extensions])
 
@@ -256,7 +256,7 @@ class ProgressFencedByConsumer(Group):
         self.issued[delivery.receipt] = entry, consumer
         return delivery
 
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         entry, consumer = self.issued.get(extension.receipt, (None, ""))
         if entry is not None and entry.place is Place.HELD and entry.consumer == consumer:
             entry.progress = extension.progress
@@ -265,7 +265,7 @@ class ProgressFencedByConsumer(Group):
 
 @breaks("B10")
 class TheCancelledTellsNothing(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         entry = self.holding(extension.receipt)
         return super().extend(evolve(extension, progress=None) if entry and entry.cancelled else extension, now)
 
@@ -286,7 +286,7 @@ class ReleaseClearsTheSuspicion(Group):
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
         for entry in self.lines[Place.HELD].values():
             if entry.consumer == consumer:
-                entry.alter(suspect=False)
+                entry.alter(redelivered=False)
         return super().release(consumer, started, now)
 
 
@@ -300,8 +300,8 @@ class ReleaseByPrefix(Group):
 
 @breaks("B11")
 class NamesWithoutTrailingBlanks(MemoryBackend):
-    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
-        return super().claim(consumer.rstrip(" "), limit, wait)
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
+        return super().claim(consumer.rstrip(" "), limit, wait_ms)
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
         return super().release(consumer.rstrip(" "), started)
@@ -334,14 +334,14 @@ class LooksThenEnqueues(MemoryBackend):
 
 @breaks("B3")
 class LooksThenTakesBack(MemoryBackend):
-    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
         with self._store.changed:
             group, now = self._join()
             overdue = [entry for entry in group.lines[Place.HELD].values() if entry.lease_end <= now][:limit]
         moment()
         with self._store.changed:
             taken = [group.lend(entry, consumer, now) for entry in overdue]
-        return taken or super().claim(consumer, limit, wait)
+        return taken or super().claim(consumer, limit, wait_ms)
 
 
 @breaks("B4")
@@ -358,7 +358,7 @@ class LooksThenSettles(MemoryBackend):
 @breaks("I2")
 class LooksThenRequeues(MemoryBackend):
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
-        ended = [task is not None and task.status.finished for task in self.show(ids)]
+        ended = [task is not None and task.status.ended for task in self.show(ids)]
         moment()
         super().requeue(ids)
         return ended

@@ -9,7 +9,7 @@ from attrs import evolve
 from pyxqueue.backends.memory import MemoryBackend
 from pyxqueue.backends.memory.entry import Entry, Place
 from pyxqueue.backends.memory.group import Group
-from pyxqueue.message import ConsumerInfo, Delivery, Extension, Hold, Message, Retry, Settlement, TaskInfo
+from pyxqueue.message import ConsumerInfo, Delivery, Extension, LeaseStatus, Message, Retry, Settlement, TaskInfo
 
 from .wrong import Collection
 
@@ -49,7 +49,7 @@ class RetriesForgetTheReturns(Group):
     def apply(self, entry: Entry, settlement: Settlement, now: int) -> None:
         super().apply(entry, settlement, now)
         if isinstance(settlement.verdict, Retry):
-            entry.alter(returns=0)
+            entry.alter(deferrals=0)
 
 
 @breaks("B13")
@@ -65,18 +65,18 @@ class RemovedGroupsLeaveTheirTasks(MemoryBackend):
 @breaks("I1")
 class SilentHoldersAreNotListed(MemoryBackend):
     def consumers(self) -> Sequence[ConsumerInfo]:
-        return [consumer for consumer in super().consumers() if consumer.idle < 1_000]
+        return [consumer for consumer in super().consumers() if consumer.idle_ms < 1_000]
 
 
 @breaks("I1")
 class NobodyKnowsSinceWhen(Group):
     def info(self, entry: Entry, now: int) -> TaskInfo:
-        return evolve(super().info(entry, now), updated=0)
+        return evolve(super().info(entry, now), updated_ms=0)
 
 
 @breaks("I1")
 class AnExtensionIsAStart(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         entry = self.holding(extension.receipt)
         if entry is not None:
             entry.updated = now
@@ -87,10 +87,10 @@ class AnExtensionIsAStart(Group):
 class RequeuesKeepTheReturns(Group):
     def requeue(self, task_id: str, now: int) -> bool:
         entry = self.tasks.get(task_id)
-        returns = entry.message.returns if entry is not None and isinstance(entry.message, Message) else 0
+        deferrals = entry.message.deferrals if entry is not None and isinstance(entry.message, Message) else 0
         requeued = super().requeue(task_id, now)
         if entry is not None and requeued:
-            entry.alter(returns=returns)
+            entry.alter(deferrals=deferrals)
         return requeued
 
 

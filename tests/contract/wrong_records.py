@@ -1,4 +1,5 @@
-"""Backends whose records are wrong at their corners: in their ranks, in how long they live, in what goes with them."""
+"""Backends whose records are wrong at their corners: in their fencing tokens, in how long they live, in what goes
+with them."""
 
 from __future__ import annotations
 
@@ -23,36 +24,36 @@ class RefusedRecordRenewsTheTtl(Group):
     def put(self, record: Record, now: int) -> None:
         stored = self.read(record.id, now)
         super().put(record, now)
-        if stored is not None and stored.rank > record.rank:
-            self.tasks[record.id].record = evolve(stored, ttl=record.ttl)
+        if stored is not None and stored.fence > record.fence:
+            self.tasks[record.id].record = evolve(stored, ttl_ms=record.ttl_ms)
 
 
 @breaks("R1")
-class RankOutlivesItsRecord(Group):
-    _rank = 0
+class FenceOutlivesItsRecord(Group):
+    _fence = 0
 
     def put(self, record: Record, now: int) -> None:
-        if record.rank >= self._rank:
+        if record.fence >= self._fence:
             super().put(record, now)
 
     def forget(self, task_id: str, now: int) -> None:
         stored = self.read(task_id, now)
-        self._rank = stored.rank if stored else 0
+        self._fence = stored.fence if stored else 0
         super().forget(task_id, now)
 
 
 @breaks("R1")
-class NoRankAlwaysWins(Group):
+class NoFenceAlwaysWins(Group):
     def put(self, record: Record, now: int) -> None:
-        if record.rank == 0:
+        if record.fence == 0:
             self.forget(record.id, now)
         super().put(record, now)
 
 
 @breaks("R1")
-class SettledRecordsHaveNoRank(Group):
+class SettledRecordsHaveNoFence(Group):
     def end(self, entry: Entry, place: Place, record: Record, now: int) -> None:
-        super().end(entry, place, evolve(record, rank=0), now)
+        super().end(entry, place, evolve(record, fence=0), now)
 
 
 @breaks("R1")
@@ -68,23 +69,23 @@ class BareEndKeepsWhatAnEarlierHolderPut(Group):
 
 
 @breaks("R1")
-class MadeRecordsHaveNoRank(Group):
+class MadeRecordsHaveNoFence(Group):
     def minimal(self, entry: Entry, status: TaskStatus, error: Failure | None = None) -> Record:
-        return evolve(super().minimal(entry, status, error), rank=0)
+        return evolve(super().minimal(entry, status, error), fence=0)
 
 
 @breaks("R2")
 class WaitWithoutTimeIsForEver(MemoryBackend):
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
-        return super().wait(ids, timeout or None, least)
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        return super().wait(ids, timeout_ms or None, least)
 
 
 @breaks("R2")
 class WaitCountsTheRecords(MemoryBackend):
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
-        if len(set(ids)) < len(ids) and timeout is None:
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        if len(set(ids)) < len(ids) and timeout_ms is None:
             time.sleep(2)  # the fault itself: longer than the test's patience
-        return super().wait(ids, timeout, least)
+        return super().wait(ids, timeout_ms, least)
 
 
 @breaks("R2")
@@ -98,7 +99,7 @@ class WaitsForWhatHasEnded(Group):
 @breaks("R3")
 class ZeroTtlIsForEver(Group):
     def put(self, record: Record, now: int) -> None:
-        super().put(evolve(record, ttl=record.ttl or 10**12), now)
+        super().put(evolve(record, ttl_ms=record.ttl_ms or 10**12), now)
 
 
 @breaks("R3")
@@ -106,7 +107,7 @@ class ReadingRenews(Group):
     def read(self, task_id: str, now: int) -> Record | None:
         record = super().read(task_id, now)
         if record is not None:
-            self.tasks[task_id].record = evolve(record, finished=now)
+            self.tasks[task_id].record = evolve(record, ended_ms=now)
         return record
 
 

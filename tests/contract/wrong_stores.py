@@ -18,7 +18,7 @@ breaks = COLLECTION.breaks
 
 
 @breaks("R1")
-class LowerRankWins(Group):
+class LowerFenceWins(Group):
     def put(self, record: Record, now: int) -> None:
         self.forget(record.id, now)
         super().put(record, now)
@@ -32,18 +32,18 @@ class FirstRecordWins(Group):
 
 
 @breaks("R1")
-class RanksAreText(Group):
+class FencesAreText(Group):
     def put(self, record: Record, now: int) -> None:
         stored = self.read(record.id, now)
-        if stored is None or str(stored.rank) <= str(record.rank):
+        if stored is None or str(stored.fence) <= str(record.fence):
             self.forget(record.id, now)
             super().put(record, now)
 
 
 @breaks("R1")
-class RanksHave64Bits(Group):
+class FencesHave64Bits(Group):
     def put(self, record: Record, now: int) -> None:
-        super().put(evolve(record, rank=record.rank % 2**64), now)
+        super().put(evolve(record, fence=record.fence % 2**64), now)
 
 
 @breaks("R2")
@@ -73,34 +73,34 @@ class WakesOneWaiterOnly(Group):
 
 @breaks("R2")
 class WaitAnswersWithTheFirst(MemoryBackend):
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         for task_id in ids:
-            super().wait([task_id], timeout)
+            super().wait([task_id], timeout_ms)
             break
         return self.get(ids)
 
 
 @breaks("R2")
 class WaitWantsAllThereAre(MemoryBackend):
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
-        return super().wait(ids, timeout)
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        return super().wait(ids, timeout_ms)
 
 
 @breaks("R2")
 class WaitIsContentWithOne(MemoryBackend):
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
-        return super().wait(ids, timeout, least and 1)
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        return super().wait(ids, timeout_ms, least and 1)
 
 
 @breaks("R2")
 class WaitIgnoresItsTimeout(MemoryBackend):
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
-        return super().wait(ids, None if timeout else timeout, least)
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        return super().wait(ids, None if timeout_ms else timeout_ms, least)
 
 
 @breaks("R2")
 class WaitIsOneLook(MemoryBackend):
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         return self.get(ids)
 
 
@@ -120,22 +120,22 @@ class DeletionWakesNobody(Group):
 
 @breaks("R2")
 class WaitLooksOnlyWhenWoken(MemoryBackend):
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         with self._store.changed:
-            self._store.changed.wait(None if timeout is None else timeout / 1000)
+            self._store.changed.wait(None if timeout_ms is None else timeout_ms / 1000)
         return super().wait(ids, 0, least)
 
 
 @breaks("R3")
 class TtlIgnored(Group):
     def put(self, record: Record, now: int) -> None:
-        super().put(evolve(record, ttl=10**12), now)
+        super().put(evolve(record, ttl_ms=10**12), now)
 
 
 @breaks("R3")
 class TtlHalved(Group):
     def put(self, record: Record, now: int) -> None:
-        super().put(evolve(record, ttl=record.ttl // 2 - 1), now)
+        super().put(evolve(record, ttl_ms=record.ttl_ms // 2 - 1), now)
 
 
 @breaks("R4")

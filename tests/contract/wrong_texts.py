@@ -10,7 +10,7 @@ from attrs import evolve
 
 from pyxqueue.backends.memory.entry import Entry
 from pyxqueue.backends.memory.group import Group
-from pyxqueue.message import Extension, Failure, Hold, Message, Progress, Record, Settlement
+from pyxqueue.message import Extension, Failure, LeaseStatus, Message, Progress, Record, Settlement
 
 from .wrong import Collection
 
@@ -20,7 +20,7 @@ breaks = COLLECTION.breaks
 
 @breaks("B10")
 class NothingOfNothingHasNoTotal(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         progress = extension.progress
         if progress is not None:
             progress = evolve(progress, total=progress.total or None)
@@ -29,7 +29,7 @@ class NothingOfNothingHasNoTotal(Group):
 
 @breaks("B10")
 class ProgressInSinglePrecision(Group):
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         progress = extension.progress
         if progress is not None:
             [done] = struct.unpack("f", struct.pack("f", progress.done))
@@ -142,7 +142,7 @@ class BodiesAreUnescaped(Keeping):
 class ExpiresInSeconds(Keeping):
     @staticmethod
     def keep(message: Message) -> Message:
-        return evolve(message, expires=message.expires // 1000 * 1000)
+        return evolve(message, expires_ms=message.expires_ms // 1000 * 1000)
 
 
 class Recording(Group):

@@ -69,7 +69,7 @@ def test_other_queues_are_apart(pyxqueue_eager: EagerSession, one: TaskQueue, ot
 
 
 def test_a_task_nobody_knows_ends_among_the_failed(pyxqueue_eager: EagerSession) -> None:
-    """As with workers: handed back for a while, then buried with the reason."""
+    """As with workers: handed back for a while, then failed with the reason."""
     queue = TaskQueue("shop")
     work = queue.task(name="work")(lambda: None)
     handle = work.with_options(delay=1)()

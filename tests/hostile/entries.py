@@ -6,12 +6,12 @@ from random import Random
 from typing import Any
 
 RESERVED = (
-    "v", "id", "name", "body", "serializer", "attempt", "crashes", "suspect", "returns", "enqueued", "due", "expires",
-    "priority", "parent", "reply", "seal", "headers", "packed", "_id", "_reason", "_state", "_finished",
+    "v", "id", "name", "body", "serializer", "attempt", "crashes", "redelivered", "deferrals", "enqueued", "due",
+    "expires", "priority", "parent", "reply", "seal", "headers", "packed", "_id", "_reason", "_state", "_ended",
 )  # fmt: skip
 TASK_FIELDS = (
     "at", "e", "w", "progress", "cancel", "started", "v", "state", "attempt", "value", "serializer", "seal", "error",
-    "worker", "finished", "ttl", "rank",
+    "worker", "finished", "ttl", "fence",
 )  # fmt: skip
 NASTY: tuple[bytes, ...] = (
     b"", b"0", b"-1", b"1", b"1e308", b"-3:", b"9" * 30, b"0x10", b"nan", b"inf", b"\xff\xfe", b"\x00",

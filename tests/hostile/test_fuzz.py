@@ -47,7 +47,7 @@ def look_around(queue: TaskQueue, ids: list[str]) -> None:
     """What operators and clients do: answers, or errors of ours, and nothing else."""
     backend: Backend = queue.stores.backend
     actions: list[Callable[[], object]] = [
-        backend.depth, backend.consumers, backend.groups, backend.lease, lambda: backend.promote(100),
+        backend.depth, backend.consumers, backend.groups, backend.lease_ms, lambda: backend.promote(100),
         lambda: backend.extend([Extension("1-1|w|x|"), Extension("\udcff")]), lambda: backend.show(ids),
         lambda: backend.get(ids), lambda: backend.wait(ids, 0), lambda: backend.cancel(ids[:3]),
         lambda: backend.requeue(ids[3:6]), lambda: backend.delete(ids[6:9]), lambda: backend.forget(ids[:3]),
@@ -142,7 +142,7 @@ def client(redis_url: str) -> Iterator[Any]:
 
 def on_redis(redis_url: str, stream_key: str, client: Any, seed: int, count: int) -> None:
     with closing(queue_on(redis_url, stream_key)) as queue:
-        queue.stores.backend.lease()
+        queue.stores.backend.lease_ms()
         attacker = RedisAttacker(client, stream_key)
         storm(queue, attacker, attacker.ids, seed, count)
 
@@ -162,7 +162,18 @@ def test_redis_in_long_storms(redis_url: str, stream_key: str, client: Any, seed
 class SQLiteAttacker:
     """Writes anything into the rows of a file, but for those of tasks that somebody else has enqueued."""
 
-    COLUMNS = ("attempt", "crashes", "suspect", "returns", "due", "progress", "reason", "record", "consumer", "ended")
+    COLUMNS = (
+        "attempt",
+        "crashes",
+        "redelivered",
+        "deferrals",
+        "due",
+        "progress",
+        "reason",
+        "record",
+        "consumer",
+        "ended",
+    )
 
     def __init__(self, queue: TaskQueue, file: Path) -> None:
         self._queue = queue
@@ -191,7 +202,7 @@ class SQLiteAttacker:
 
 def on_sqlite(file: Path, seed: int, count: int) -> None:
     with closing(queue_on(f"sqlite:///{file}", "q")) as queue:
-        queue.stores.backend.lease()
+        queue.stores.backend.lease_ms()
         with closing(SQLiteAttacker(queue, file)) as attacker:
             storm(queue, attacker, attacker.ids, seed, count)
 

@@ -41,7 +41,7 @@ def works(client: Any, stream_key: str) -> None:
     worker = Worker(stores.backend, core.registry, core.codec, Inline(ThreadInterrupter()), "w", InFlightTable())
     assert worker.drain() == 1
     assert handle.get(10) == b"\xff\x00\xff\x00"
-    assert stores.backend.depth().finished == 1
+    assert stores.backend.depth().history == 1
     queue.close()
 
 
@@ -81,7 +81,7 @@ def test_a_password(stream_key: str) -> None:
         with redis.Redis(port=server.port, password="s3cret", db=2) as client:
             works(client, f"{stream_key}-client")
             with pytest.raises(Exception, match=r"NOAUTH|Authentication") as refused:
-                TaskQueue(url.replace("s3cret@", "wr0ng@"), stream_key="any").stores.backend.lease()
+                TaskQueue(url.replace("s3cret@", "wr0ng@"), stream_key="any").stores.backend.lease_ms()
 
     assert "wr0ng" not in str(refused.value)
 
@@ -106,7 +106,8 @@ def tls(tmp_path: Path) -> Iterator[tuple[int, Path]]:
             port = server.port + 1
             client.config_set("tls-port", port)
             yield port, certificate
-        # What listens for results goes within its five seconds; redis-py leaks a socket when TLS cannot be set up anew.
+        # What listens for results goes within its five seconds; redis-py leaks a socket when TLS cannot be set up
+        # again.
         until(lambda: all(thread.name != "pyxqueue-waker" for thread in threading.enumerate()), "nobody listens")
 
 

@@ -50,7 +50,7 @@ def test_the_work_of_a_killed_supervisor(site: Site, app: App, start_tree: Start
     assert len(site.of("start")) == 2
     (info,) = app.queue.stores.backend.show([handle.task_id])
     assert info is not None
-    assert (info.message.crashes, info.message.suspect) == (0, True)  # type: ignore[union-attr]
+    assert (info.message.crashes, info.message.redelivered) == (0, True)  # type: ignore[union-attr]
 
 
 def kill_with_watchdog(tree: Tree) -> None:
@@ -112,7 +112,7 @@ def test_what_a_task_started_dies_with_its_process(site: Site, app: App, start_t
 
 @pytest.mark.parametrize("how", ["kill", "_exit", "segfault"])
 def test_poison(site: Site, app: App, start_tree: StartTree, how: str) -> None:
-    """A task that keeps killing its process is buried after `max_crashes` + 1 runs; its neighbours come through."""
+    """A task that keeps killing its process fails after `max_crashes` + 1 runs; its neighbours come through."""
     start_tree("-p", "2", lease=30)
     poison = app["die"](how)
     neighbours = app["work"].map([(0.05, number) for number in range(20)])
@@ -174,7 +174,7 @@ def test_a_hard_limit_and_bystanders(site: Site, app: App, start_tree: StartTree
     assert bystander.get(10) == "through"
     (info,) = app.queue.stores.backend.show([bystander.task_id])
     assert info is not None
-    assert (info.message.attempt, info.message.crashes, info.message.suspect) == (1, 0, False)  # type: ignore[union-attr]
+    assert (info.message.attempt, info.message.crashes, info.message.redelivered) == (1, 0, False)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("options", "name"), [([], "limited"), (["-t", "2"], "limited"), ([], "alimited")])

@@ -61,11 +61,11 @@ def test_a_store_that_dies_and_comes_back(server: Server, site: Site, app: App, 
 
     accepted = Counter(line.task_id for line in site.of("settled") if line.more[1] == "1")
     assert max(accepted.values()) == 1
-    assert app.queue.stores.backend.depth().finished == 100
+    assert app.queue.stores.backend.depth().history == 100
 
 
 def test_a_store_that_forgets_everything(server: Server, site: Site, app: App, start_tree: StartTree) -> None:
-    """Workers find their group gone, make it anew and serve what comes next; who waits for a lost task learns it."""
+    """Workers find their group gone, make it again and serve what comes next; who waits for a lost task learns it."""
     start_tree("-p", "2")
     lost = app["work"](0, 1)
     assert lost.get(10) == 1
@@ -129,7 +129,7 @@ def test_connections_cut_at_random(server: Server, proxy: Proxy, site: Site, sta
     ended = Counter(line.task_id for line in site.of("settled") if line.more == ["Done", "1"])
     assert max(ended.values()) == 1
     depth = site.app().queue.stores.backend.depth()
-    assert (depth.ready, depth.held, depth.delayed, depth.failed, depth.finished) == (0, 0, 0, 0, 150)
+    assert (depth.ready, depth.in_flight, depth.delayed, depth.failed, depth.history) == (0, 0, 0, 0, 150)
     app.queue.close()
 
 
@@ -192,7 +192,7 @@ def test_a_lost_reply_to_a_settlement(proxy: Proxy, site: Site, start_tree: Star
     assert proxy.lost.is_set()
     assert len(site.of("start", handle.task_id)) == 1
     depth = app.queue.stores.backend.depth()
-    assert (depth.ready, depth.held, depth.finished) == (0, 0, 2)
+    assert (depth.ready, depth.in_flight, depth.history) == (0, 0, 2)
     app.queue.close()
 
 

@@ -107,7 +107,7 @@ def test_the_neighbours_of_what_is_cancelled_by_force(site: Site, app: App, star
     (info,) = app.queue.stores.backend.show([neighbour.task_id])
     assert info is not None
     assert isinstance(info.message, Message)
-    assert (info.message.crashes, info.message.attempt, info.message.suspect) == (0, 1, False)
+    assert (info.message.crashes, info.message.attempt, info.message.redelivered) == (0, 1, False)
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_a_thousand_due_at_one_moment(site: Site, start_tree: StartTree) -> None
         start_tree("-p", "1", lease=20)
     handles = app["short"].with_options(delay=2).map([()] * 1000)
     inspector = app.queue.stores.backend
-    until(lambda: inspector.depth().finished == 1000, "all are done")
+    until(lambda: inspector.depth().history == 1000, "all are done")
 
     assert Counter(line.task_id for line in site.of("start")).most_common(1)[0][1] == 1
     infos = inspector.show([handle.task_id for handle in handles])
@@ -174,8 +174,8 @@ def test_a_thousand_due_at_one_moment(site: Site, start_tree: StartTree) -> None
         assert info is not None
         assert info.record is not None
         assert isinstance(info.message, Message)
-        late.append(info.record.finished - info.message.due)
-        assert info.message.due >= info.message.enqueued + 2000
+        late.append(info.record.ended_ms - info.message.due_ms)
+        assert info.message.due_ms >= info.message.enqueued_ms + 2000
     assert min(late) >= 0
     app.queue.close()
 

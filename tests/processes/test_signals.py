@@ -65,7 +65,7 @@ def test_signals_again_and_again(site: Site, app: App, start_tree: StartTree) ->
 
     assert output == ["0 0"] * 20
     depth = app.queue.stores.backend.depth()
-    assert (depth.held, depth.delayed, depth.failed) == (0, 0, 0)
+    assert (depth.in_flight, depth.delayed, depth.failed) == (0, 0, 0)
     tree = start_tree("-p", "1")
     until(lambda: app.queue.stores.backend.depth().ready == 0, "what was left is done")
     tree.stop()
@@ -88,7 +88,7 @@ def test_a_second_signal(site: Site, app: App, start_tree: StartTree, gate: Path
 
     assert tree.wait(5) == 0
     message = message_of(app, handle.task_id)
-    assert (handle.state, message.attempt, message.crashes, message.suspect) == (TaskStatus.PENDING, 1, 0, False)
+    assert (handle.state, message.attempt, message.crashes, message.redelivered) == (TaskStatus.PENDING, 1, 0, False)
 
     gate.touch()
     start_tree("-p", "1")

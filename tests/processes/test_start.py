@@ -73,7 +73,7 @@ def test_from_a_prompt(site: Site, tmp_path: Path) -> None:
 
 
 def test_from_a_program_with_threads(site: Site, tmp_path: Path) -> None:
-    """The tasks' module is imported anew where a fork would copy locks."""
+    """The tasks' module is imported again where a fork would copy locks."""
     (tmp_path / "tasks.py").write_text(head(site))
     (tmp_path / "program.py").write_text("""
 import threading

@@ -63,10 +63,10 @@ def storm(
                 os.kill(victim, signal.SIGKILL)
             killed.add(victim)
         depth = inspector.depth()
-        if not struck and depth.finished >= tasks / 2:
+        if not struck and depth.history >= tasks / 2:
             struck = True
             killed.update(strike())
-        return depth.ready + depth.held + depth.delayed == 0
+        return depth.ready + depth.in_flight + depth.delayed == 0
 
     until(over, "everything is done", 30 + tasks / 10)
     return killed
@@ -82,7 +82,7 @@ def check(site: Site, app: App, ids: list[str], killed: set[int]) -> None:
     assert [task_id for task_id in ids if starts[task_id] > 1 + in_killed[task_id]] == []
     assert sum(starts.values()) - len(ids) <= 2 * len(killed)
     depth = app.queue.stores.backend.depth()
-    assert (depth.ready, depth.held, depth.delayed, depth.failed, depth.finished) == (0, 0, 0, 0, len(ids))
+    assert (depth.ready, depth.in_flight, depth.delayed, depth.failed, depth.history) == (0, 0, 0, 0, len(ids))
 
 
 def power_cut(trees: list[Tree]) -> set[int]:
@@ -128,7 +128,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     with closing(
         SQLiteBackend(path, StoreOptions(), driver=driver, safe_for_wal=lambda _: request.param == "wal")
     ) as made:
-        made.lease()  # whoever opens it from now on keeps the journal it has
+        made.lease_ms()  # whoever opens it from now on keeps the journal it has
     yield path
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -202,7 +202,7 @@ def test_soak_on_a_file(site: Site, file: Path, start_tree: StartTree) -> None:
             killed |= power_cut(trees)
         trees = [start_tree("-p", "2", url=site.url, lease=5, ready=False) for _ in range(TREES)]
     inspector = app.queue.stores.backend
-    until(lambda: (depth := inspector.depth()).ready + depth.held + depth.delayed == 0, "everything is done", 600)
+    until(lambda: (depth := inspector.depth()).ready + depth.in_flight + depth.delayed == 0, "everything is done", 600)
 
     assert [tree.stop() for tree in trees] == [0] * TREES
     enqueued = {line.task_id for line in site.of("enqueued")}

@@ -21,7 +21,7 @@ def test_a_name_that_nobody_here_knows(site: Site, app: App, start_tree: StartTr
     old = start_tree("-p", "1", leave_out="work")
     handle = app["work"](0, "known at last")
     until(lambda: site.of("settled", handle.task_id), "it was handed back")
-    assert site.of("settled")[0].more == ["Return", "1"]
+    assert site.of("settled")[0].more == ["Defer", "1"]
     old.stop()
 
     start_tree("-p", "1")
@@ -31,7 +31,7 @@ def test_a_name_that_nobody_here_knows(site: Site, app: App, start_tree: StartTr
     assert info is not None
     assert isinstance(info.message, Message)
     assert (info.message.attempt, info.message.crashes) == (1, 0)
-    assert info.message.returns >= 1
+    assert info.message.deferrals >= 1
 
 
 def _inject(site: Site, fields: dict[Any, Any]) -> str:
@@ -41,7 +41,7 @@ def _inject(site: Site, fields: dict[Any, Any]) -> str:
 
 
 def test_an_entry_that_is_no_message(site: Site, app: App, start_tree: StartTree) -> None:
-    """It is kept among the failed with its bytes, and harms nobody."""
+    """It is kept with the failed tasks with its bytes, and harms nobody."""
     start_tree("-p", "1")
     assert app["work"](0, 1).get(10) == 1
 
@@ -63,7 +63,7 @@ def test_an_entry_of_a_newer_version(site: Site, app: App, start_tree: StartTree
 
     entry = _inject(site, {"v": "99", "id": "from-the-future", "name": "work", "body": "?"})
 
-    settled = until(lambda: [line for line in site.of("settled") if line.more[0] == "Return"], "it was handed back")
+    settled = until(lambda: [line for line in site.of("settled") if line.more[0] == "Defer"], "it was handed back")
     assert settled[0].task_id in ("from-the-future", entry)
     depth = app.queue.stores.backend.depth()
     assert (depth.failed, depth.delayed + depth.ready) == (0, 1)

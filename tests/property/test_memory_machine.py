@@ -27,7 +27,7 @@ FOUND = [
     "EnqueueNotIdempotent",
     "LimitIgnored",
     "LastInFirstOut",
-    "RankStandsStill",
+    "FenceStandsStill",
     "LeaseNeverEnds",
     "SettleFencedByConsumer",
     "RefusedSettlementStoresRecord",

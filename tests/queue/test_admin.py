@@ -86,14 +86,14 @@ def test_info_counts_each_place(queue: TaskQueue, put: Callable[..., str]) -> No
     assert (info.queue, info.group) == (queue.stream_key, "cg")
     assert info.depth is not None
     depth = info.depth
-    assert (depth.ready, depth.held, depth.delayed, depth.failed, depth.finished) == (1, 1, 1, 1, 1)
+    assert (depth.ready, depth.in_flight, depth.delayed, depth.failed, depth.history) == (1, 1, 1, 1, 1)
 
 
 def test_info_of_another_group(tmp_path: Path) -> None:
     """It is looked at, and none is made by looking."""
     url = f"sqlite:///{tmp_path}/q.db"
     with closing(TaskQueue(url)) as queue, closing(TaskQueue(url, consumer_group="eu")) as other:
-        other.stores.backend.lease()
+        other.stores.backend.lease_ms()
         queue.task(name="work")(work)(1)
 
         depth = queue.admin.info("eu").depth
@@ -125,7 +125,7 @@ def test_a_store_of_the_applications_own_names_no_queues() -> None:
     """Only the application can open other queues there, or other groups."""
     store = MemoryStore()
     queue = TaskQueue(broker=MemoryBackend(store, StoreOptions("q")), stream_key="q")
-    MemoryBackend(store, StoreOptions("q", "eu")).lease()
+    MemoryBackend(store, StoreOptions("q", "eu")).lease_ms()
 
     assert queue.admin.queues() is None
     assert queue.admin.info("cg").depth is not None
@@ -150,7 +150,7 @@ def test_a_worker_that_is_long_silent_is_not_listed() -> None:
     backend.claim("has", 1, 0)
     backend.claim("idle", 1, 0)
 
-    clock.advance(2 * backend.lease())
+    clock.advance(2 * backend.lease_ms())
     assert [worker.name for worker in queue.admin.workers()] == ["has", "idle"]
     clock.advance(1)
     assert [worker.name for worker in queue.admin.workers()] == ["has"]

@@ -46,7 +46,7 @@ def test_a_task_that_runs(queue: TaskQueue, form: As) -> None:
 
     assert queue.get_task(form(task_id)) == {
         "task_id": form(task_id),
-        "info": {"state": 2, "value": None, "worker": name, "update_time": info.updated // 1000},
+        "info": {"state": 2, "value": None, "worker": name, "update_time": info.updated_ms // 1000},
         "data": {b"task": b'{"task_name": "queues.spider.download", "args": [75], "kwargs": {}}'},
         "progress": None,
     }

@@ -67,9 +67,9 @@ class CountedWaits(FaultyBroker):
         super().__init__(inner)
         self.asked: list[Sequence[str]] = []
 
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         self.asked.append(ids)
-        return super().wait(ids, timeout, least)
+        return super().wait(ids, timeout_ms, least)
 
 
 @gathers

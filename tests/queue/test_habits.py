@@ -106,7 +106,7 @@ def test_a_length_of_time_may_be_a_timedelta(queue: TaskQueue, five: Any) -> Non
     assert task.with_options(delay=five).call_options.delay == 300
     assert (options.timeout, options.hard_timeout, options.result_ttl) == (300, 300, 300)
     assert (options.backoff, options.backoff_max) == (300, 300)
-    assert TaskQueue("memory://", lease=five).stores.backend.lease() == 300_000
+    assert TaskQueue("memory://", lease=five).stores.backend.lease_ms() == 300_000
     assert pyxqueue.RetryLater(five).delay == 300
 
 

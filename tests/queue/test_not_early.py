@@ -11,7 +11,9 @@ import pytest
 
 from pyxqueue import TaskQueue
 from pyxqueue.clock import milliseconds
-from pyxqueue.message import Failed, Failure, Message, Retry, Return, Settlement
+from pyxqueue.errors import RetryLater
+from pyxqueue.failures import outcome_of
+from pyxqueue.message import Defer, Message, Retry, Settlement
 from pyxqueue.options import TaskOptions
 from pyxqueue.policy import decide
 from pyxqueue.protocols import Backend
@@ -35,7 +37,7 @@ def due(backend: Backend, task_id: str) -> int:
     info = backend.show([task_id])[0]
     assert info is not None
     assert isinstance(info.message, Message)
-    return info.message.due * 1000
+    return info.message.due_ms * 1000
 
 
 def micros() -> int:
@@ -60,15 +62,15 @@ def test_a_moment_is_never_early(queue: TaskQueue) -> None:
         assert due(queue.stores.backend, handle.task_id) >= round(eta.timestamp() * 1e6)
 
 
-@pytest.mark.parametrize("verdict", [Retry(60_000), Return(60_000)])
-def test_a_retry_is_never_early(queue: TaskQueue, verdict: Retry | Return) -> None:
+@pytest.mark.parametrize("verdict", [Retry(60_000), Defer(60_000)])
+def test_a_retry_is_never_early(queue: TaskQueue, verdict: Retry | Defer) -> None:
     """Nor is what was handed back, nor a follow-up."""
     backend: Backend = queue.stores.backend
     for number in range(TIMES):
         backend.enqueue([Message(f"a{number}", "job")])
         (delivery,) = backend.claim("worker", 1, 0)
         begun = micros()
-        follow_up = Message(f"b{number}", "job", delay=60_000)
+        follow_up = Message(f"b{number}", "job", delay_ms=60_000)
         backend.settle([Settlement(delivery.receipt, verdict, then=[follow_up])])
         assert due(backend, f"a{number}") >= begun + 60_000_000
         assert due(backend, f"b{number}") >= begun + 60_000_000
@@ -89,6 +91,6 @@ def test_seconds_are_rounded_up() -> None:
 
 def test_a_pause_that_a_task_asks_for_is_rounded_up() -> None:
     """Like a delay."""
-    outcome = Failed(Failure("RetryLater", ""), delay=0.0102)
+    outcome = outcome_of(RetryLater(0.0102), TaskOptions())
 
     assert decide(Message("a", "job"), outcome, TaskOptions(retries=1), 0.5) == Retry(11)

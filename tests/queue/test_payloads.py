@@ -116,7 +116,7 @@ def test_a_worker_decodes_only_what_it_was_given(side: Side) -> None:
     info = plain.stores.backend.show([task_id])[0]
     assert info is not None
     assert isinstance(info.message, Message)
-    assert info.message.returns == 1
+    assert info.message.deferrals == 1
     assert side(serializer="msgpack").stores.backend.cancel([task_id])
 
     accepted = send(side(serializer="msgpack"), 2)
@@ -155,7 +155,7 @@ def plant(queue: TaskQueue, task_id: str, **changes: Any) -> None:
         ({"headers": {"tenant": "another"}}, "does not fit"),
     ],
 )
-def test_what_was_tampered_with_is_buried(side: Side, changes: dict[str, Any], why: str) -> None:
+def test_what_was_tampered_with_fails(side: Side, changes: dict[str, Any], why: str) -> None:
     """Undecoded, with its bytes and the reason."""
     queue = side(seal=Seal(KEY))
     plant(queue, "one", **changes)
@@ -245,7 +245,7 @@ def test_a_forged_end_is_not_believed(side: Side, value: int, changes: dict[str,
     (record,) = queue.stores.backend.get([task_id])
     assert record is not None
     # When
-    queue.stores.backend.put([evolve(record, rank=record.rank + 1, **changes)])
+    queue.stores.backend.put([evolve(record, fence=record.fence + 1, **changes)])
     # Then
     with pytest.raises(SealError):
         queue.result(task_id).get(timeout=0)
@@ -275,7 +275,7 @@ def test_a_call_that_is_too_large_is_not_read(side: Side, changes: dict[str, Any
 
 @pytest.mark.parametrize("depth", [900, 100_000])
 def test_a_call_that_is_too_deep_can_be_looked_at(side: Side, depth: int) -> None:
-    """Somebody else wrote it; it is described instead of shown, and buried."""
+    """Somebody else wrote it; it is described instead of shown, and failed."""
     queue = side()
     queue.stores.backend.enqueue([Message("one", "echo", b"[[" + b"[" * depth + b"]" * depth + b"],{}]")])
 

@@ -193,7 +193,7 @@ def test_a_task_that_no_worker_has_says_so(tmp_path: Path) -> None:
         handle = queue.task(work)(1)
         drain(older)
 
-        with pytest.raises(ResultTimeoutError, match=r"PENDING, put off \(so far 1x\) by workers that do"):
+        with pytest.raises(ResultTimeoutError, match=r"PENDING, deferred \(so far 1x\) by workers that do"):
             handle.get(timeout=0)
 
 
@@ -204,9 +204,9 @@ class CountingWaits(FaultyBroker):
         super().__init__(inner)
         self.count = 0
 
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         self.count += 1
-        return super().wait(ids, timeout, least)
+        return super().wait(ids, timeout_ms, least)
 
 
 def test_a_result_that_is_gone_is_not_a_task_that_never_was(queue: TaskQueue) -> None:

@@ -177,7 +177,7 @@ def test_a_store_is_named_once(make: Callable[[], TaskQueue], why: str) -> None:
 
 
 def test_a_queue_can_be_closed_and_used_again() -> None:
-    """It opens its store anew; closing twice does no harm."""
+    """It opens its store again; closing twice does no harm."""
     closed = []
 
     class Backend(MemoryBackend):
@@ -299,7 +299,7 @@ def test_the_lease_is_stored(
     if variable is not None:
         monkeypatch.setenv("PYXQUEUE_LEASE", variable)
 
-    assert TaskQueue("memory://", lease=given).stores.backend.lease() == ms
+    assert TaskQueue("memory://", lease=given).stores.backend.lease_ms() == ms
 
 
 @pytest.mark.parametrize("text", ["soon", "0", "-3", "nan", "inf"])

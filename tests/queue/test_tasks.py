@@ -328,10 +328,10 @@ def test_options_of_a_call_are_for_that_call(queue: TaskQueue) -> None:
     messages: list[Any] = [queue.stores.backend.show([handle.task_id])[0].message for handle in handles]  # type: ignore[union-attr]
 
     assert handles[2].task_id == "A-z_0.9" + "x" * 57
-    assert messages[0].due - messages[0].enqueued == 60_000
-    assert 0 < messages[1].due - messages[1].enqueued <= 3_600_000
+    assert messages[0].due_ms - messages[0].enqueued_ms == 60_000
+    assert 0 < messages[1].due_ms - messages[1].enqueued_ms <= 3_600_000
     assert messages[2].headers == {"tenant": "ada"}
-    assert (messages[3].due, messages[3].headers) == (0, {})
+    assert (messages[3].due_ms, messages[3].headers) == (0, {})
 
 
 def test_an_id_is_enqueued_once(queue: TaskQueue) -> None:

@@ -11,7 +11,7 @@ from redis import Redis
 
 from pyxqueue.backends.redis import Recipe, RedisBackend
 from pyxqueue.errors import BrokerError
-from pyxqueue.message import Bury, Done, Message, Retry, Settlement, TaskInfo, TaskStatus, Verdict
+from pyxqueue.message import Done, Fail, Message, Retry, Settlement, TaskInfo, TaskStatus, Verdict
 from pyxqueue.protocols import StoreOptions
 
 LAST = "18446744073709551615-18446744073709551615"
@@ -27,7 +27,7 @@ def client(redis_url: str) -> Iterator[Any]:
 @pytest.fixture
 def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
     with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)) as backend:
-        backend.lease()
+        backend.lease_ms()
         yield backend
 
 
@@ -39,9 +39,9 @@ def test_a_message_goes_into_all_groups_or_none(
     """Whichever group cannot take it; then its id is free, and the others in the batch go their way."""
     place = f"{{{stream_key}}}:second:{'parked' if delay else 'stream'}"
     with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, "second"))) as second:
-        second.lease()
-        backend.lease()
-        backend.enqueue([Message("before", "job", delay=delay)])
+        second.lease_ms()
+        backend.lease_ms()
+        backend.enqueue([Message("before", "job", delay_ms=delay)])
         client.rename(place, f"{place}:kept")
         if kind == "used up":
             client.xadd(place, {"name": "job"}, id=LAST)
@@ -49,13 +49,13 @@ def test_a_message_goes_into_all_groups_or_none(
             client.set(place, "x")
 
         with pytest.raises(BrokerError):
-            backend.enqueue([Message("one", "job", delay=delay)])
+            backend.enqueue([Message("one", "job", delay_ms=delay)])
 
         assert backend.show(["one"]) == [None]
         assert [info.id for info in backend.tasks()[0]] == ["before"]
         assert client.zscore(f"{{{stream_key}}}:cg:delayed", "one") is None
         client.rename(f"{place}:kept", place)
-        assert backend.enqueue([Message("one", "job", delay=delay)]) == [True]
+        assert backend.enqueue([Message("one", "job", delay_ms=delay)]) == [True]
         assert [handle.depth().ready + handle.depth().delayed for handle in (backend, second)] == [2, 2]
 
 
@@ -64,8 +64,8 @@ def test_a_message_goes_into_all_groups_or_none(
     [
         (Done(), "%s", 0),
         (Done(), "{%s}:cg:parked", 1000),
-        (Bury("broken"), "{%s}:cg:failed", 0),
-        (Bury("broken"), "{%s}:cg:failed", 1000),
+        (Fail("broken"), "{%s}:cg:failed", 0),
+        (Fail("broken"), "{%s}:cg:failed", 1000),
     ],
     ids=str,
 )
@@ -75,7 +75,7 @@ def test_an_end_comes_with_its_follow_ups_or_not_at_all(
     """Where a stream has no ids left, the task stays held and no follow-up is known."""
     backend.enqueue([Message("one", "job")])
     (delivery,) = backend.claim("w", 1, 0)
-    then = [Message("two", "job"), Message("three", "job", delay=delay)]
+    then = [Message("two", "job"), Message("three", "job", delay_ms=delay)]
     client.xadd(place % stream_key, {"name": "job"}, id=LAST)
 
     with pytest.raises(BrokerError):
@@ -91,10 +91,10 @@ def test_an_end_comes_with_its_follow_ups_or_not_at_all(
 def test_a_delay_needs_both_of_its_keys(backend: RedisBackend, stream_key: str, client: Any) -> None:
     """No message is parked that nobody would ever take from there."""
     client.set(f"{{{stream_key}}}:cg:delayed", "x")
-    tasks = [TaskInfo("two", TaskStatus.PENDING, Message("two", "job", due=2**50))]
+    tasks = [TaskInfo("two", TaskStatus.PENDING, Message("two", "job", due_ms=2**50))]
 
     with pytest.raises(BrokerError, match="delayed is a string"):
-        backend.enqueue([Message("one", "job", delay=1000)])
+        backend.enqueue([Message("one", "job", delay_ms=1000)])
     with pytest.raises(BrokerError, match="delayed is a string"):
         backend.adopt(tasks)
 
@@ -102,14 +102,14 @@ def test_a_delay_needs_both_of_its_keys(backend: RedisBackend, stream_key: str, 
 
 
 @pytest.mark.parametrize("ttl", ["1e300", "9" * 30, "nan", "0x10", "-1", "1.5", "9" * 16])
-@pytest.mark.parametrize("verdict", [Done(), Bury("broken"), Retry()], ids=str)
+@pytest.mark.parametrize("verdict", [Done(), Fail("broken"), Retry()], ids=str)
 def test_a_planted_time_to_live_stops_no_settlement(
     backend: RedisBackend, stream_key: str, client: Any, verdict: Verdict, ttl: str
 ) -> None:
     """Also where an end takes over the record that is there."""
     backend.enqueue([Message("one", "job")])
     (delivery,) = backend.claim("w", 1, 0)
-    planted = {"state": "5", "v": "1", "rank": "9" * 39, "finished": "9" * 15, "ttl": ttl}
+    planted = {"state": "5", "v": "1", "fence": "9" * 39, "finished": "9" * 15, "ttl": ttl}
     client.hset(f"{{{stream_key}}}:cg:task:one", mapping=planted)
 
     assert backend.settle([Settlement(delivery.receipt, verdict)]) == [True]

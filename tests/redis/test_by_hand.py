@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from redis import Redis
 
-from pyxqueue.message import Extension, Hold, Progress, TaskStatus
+from pyxqueue.message import Extension, LeaseStatus, Progress, TaskStatus
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.stores import find_store
 
@@ -20,9 +20,9 @@ def test_one_that_runs_long_is_found(redis_url: str, stream_key: str) -> None:
     held = backend.extend([Extension(delivery.receipt), Extension(delivery.receipt, Progress(1, 2))])
 
     [info] = backend.show([task_id])
-    assert held == [Hold.HELD, Hold.HELD]
+    assert held == [LeaseStatus.HELD, LeaseStatus.HELD]
     assert info is not None
     assert (info.status, info.worker, info.progress) == (TaskStatus.STARTED, "worker", Progress(1, 2))
-    assert info.started > 0
+    assert info.started_ms > 0
     assert [task.id for task in backend.tasks(TaskStatus.STARTED)[0]] == [task_id]
     backend.close()

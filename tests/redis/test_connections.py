@@ -25,7 +25,7 @@ from pyxqueue.backends.redis.connect import _KEEPALIVE
 from pyxqueue.backends.redis.listening import Channel
 from pyxqueue.ids import new_id
 from pyxqueue.message import Message
-from pyxqueue.protocols import DEFAULT_LEASE, StoreOptions
+from pyxqueue.protocols import DEFAULT_LEASE_MS, StoreOptions
 from pyxqueue.testing import drain
 from pyxqueue.testing.servers import Server
 from tests.conftest import kinds_to_test
@@ -216,7 +216,7 @@ def test_a_loop_that_is_closed_under_a_wait(server: Server) -> None:
 
 @pytest.mark.parametrize("error", [RedisClusterException("none is reachable"), RuntimeError("a fault"), OSError("no")])
 def test_the_thread_survives_every_error(server: Server, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """It connects anew, whatever the driver raises, and everybody who waits is served."""
+    """It connects again, whatever the driver raises, and everybody who waits is served."""
     open_, left = Recipe.open, [error, error]
 
     def failing(self: Recipe, *, timeout: float, retries: int) -> Any:
@@ -415,7 +415,7 @@ def test_nobody_elses_read_is_unblocked_in_a_cluster(cluster: Server) -> None:
 
 def idle_of(backend: RedisBackend) -> int:
     (consumer,) = backend.consumers()
-    return consumer.idle
+    return consumer.idle_ms
 
 
 def test_an_idle_worker_is_alive(redis_url: str, stream_key: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -479,7 +479,7 @@ def test_a_lease_that_is_no_number(redis_url: str, stream_key: str, planted: byt
         enqueue(backend)
         client.hset(f"{{{stream_key}}}:meta", "lease:cg", planted)
         with closing(backend_at(redis_url, stream_key)) as other:
-            assert other.lease() == DEFAULT_LEASE
+            assert other.lease_ms() == DEFAULT_LEASE_MS
             assert len(other.claim("me", 1, 0)) == 1
             assert other.promote(10) == -1
             assert [one.name for one in other.consumers()] == ["me"]

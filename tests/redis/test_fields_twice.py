@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from pyxqueue.backends.redis import Recipe, RedisBackend
-from pyxqueue.message import Bury, Message, Retry, Return, Settlement, Unreadable, Verdict
+from pyxqueue.message import Defer, Fail, Message, Retry, Settlement, Unreadable, Verdict
 from pyxqueue.protocols import StoreOptions
 
 
@@ -23,7 +23,7 @@ def client(redis_url: str) -> Iterator[Any]:
 @pytest.fixture
 def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
     with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)) as backend:
-        backend.lease()
+        backend.lease_ms()
         yield backend
 
 
@@ -32,7 +32,7 @@ def write(client: Any, stream_key: str, *fields: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("counter", "again"), [("attempt", Retry()), ("returns", Return(1)), ("crashes", "a crash")], ids=str
+    ("counter", "again"), [("attempt", Retry()), ("deferrals", Defer(1)), ("crashes", "a crash")], ids=str
 )
 def test_a_counter_that_is_there_twice_counts(
     backend: RedisBackend, stream_key: str, client: Any, counter: str, again: Verdict | str
@@ -55,15 +55,15 @@ def test_a_counter_that_is_there_twice_counts(
 
 def test_a_requeued_task_has_none_of_them(backend: RedisBackend, stream_key: str, client: Any) -> None:
     """It begins with its first attempt."""
-    write(client, stream_key, "id", "one", "attempt", "5", "attempt", "6", "suspect", "1", "suspect", "1")
+    write(client, stream_key, "id", "one", "attempt", "5", "attempt", "6", "redelivered", "1", "redelivered", "1")
     (delivery,) = backend.claim("w", 1, 0)
-    backend.settle([Settlement(delivery.receipt, Bury("broken"))])
+    backend.settle([Settlement(delivery.receipt, Fail("broken"))])
 
     assert backend.requeue(["one"]) == [True]
 
     (again,) = backend.claim("w", 1, 0)
     assert isinstance(again.message, Message)
-    assert (again.message.attempt, again.message.suspect) == (1, False)
+    assert (again.message.attempt, again.message.redelivered) == (1, False)
 
 
 @pytest.mark.parametrize("name", ["id", "_id"])
@@ -80,7 +80,7 @@ def test_an_empty_packed_field_is_kept(backend: RedisBackend, stream_key: str, c
     """It is not what a script writes."""
     client.xadd(stream_key, {"packed": ""})
     (delivery,) = backend.claim("w", 1, 0)
-    backend.settle([Settlement(delivery.receipt, Bury("broken"))])
+    backend.settle([Settlement(delivery.receipt, Fail("broken"))])
 
     (info,) = backend.show([delivery.message.id])
 

@@ -14,11 +14,11 @@ from pyxqueue import StoreFullError
 from pyxqueue.backends.redis import Recipe, RedisBackend
 from pyxqueue.cli import main
 from pyxqueue.message import (
-    Bury,
     Delivery,
     Done,
     Extension,
-    Hold,
+    Fail,
+    LeaseStatus,
     Message,
     Progress,
     Record,
@@ -46,7 +46,7 @@ class Full:
 
     def open(self, *, results_only: bool = False, lease: int | None = None) -> RedisBackend:
         """A backend that has never been in touch with the server, as in a new process."""
-        options = StoreOptions("q", lease=lease)
+        options = StoreOptions("q", lease_ms=lease)
         return RedisBackend(Recipe.from_url(self.url), options, reclaim_after=0, results_only=results_only)
 
     def receipt(self, task_id: str) -> str:
@@ -61,9 +61,9 @@ def full(request: pytest.FixtureRequest) -> Iterator[Full]:
         backend = RedisBackend(Recipe.from_url(server.url), StoreOptions("q"), reclaim_after=0)
         backend.enqueue([Message(name, "job") for name in ("done", "buried", *HELD)])
         held = {delivery.message.id: delivery for delivery in backend.claim("one", 99, 0)}
-        backend.settle([Settlement(held["done"].receipt, Done()), Settlement(held["buried"].receipt, Bury("no use"))])
+        backend.settle([Settlement(held["done"].receipt, Done()), Settlement(held["buried"].receipt, Fail("no use"))])
         backend.enqueue([Message(f"ready{number}", "job") for number in range(4)])
-        backend.enqueue([Message("delayed", "job", delay=60_000), Message("due", "job", delay=1)])
+        backend.enqueue([Message("delayed", "job", delay_ms=60_000), Message("due", "job", delay_ms=1)])
         foreign = [client.xadd("q", {"name": "foreign"}).decode() for _ in range(3)]
         backend.close()
         client.config_set("maxmemory", client.info("memory")["used_memory"] // 2)
@@ -81,20 +81,20 @@ OPERATIONS: dict[str, tuple[Operation, object]] = {
     "show": (lambda _, b: _status(b.show(["done"])[0]), TaskStatus.SUCCESS),
     "tasks": (lambda _, b: len(b.tasks()[0]), 7 + 4 + 2 + 3),
     "depth": (lambda _, b: b.depth().failed, 1),
-    "consumers": (lambda _, b: [len(one.held) for one in b.consumers()], [5]),
-    "lease": (lambda _, b: b.lease(), 30_000),
+    "consumers": (lambda _, b: [len(one.in_flight) for one in b.consumers()], [5]),
+    "lease": (lambda _, b: b.lease_ms(), 30_000),
     "groups": (lambda _, b: b.groups(), ["cg"]),
     "remove_group": (lambda _, b: _removed(b, "cg").groups(), []),
     "cancel": (lambda f, b: b.cancel(["running", "ready1", "delayed", f.foreign[0]]), [True] * 4),
     "cancel a foreign entry": (lambda f, b: b.cancel([f.foreign[0]]), [True]),
     "cancel a held one": (lambda f, b: _after(b, b.cancel(["running"])).extend([Extension(f.receipt("running"))])[0],
-                          Hold.CANCEL),
+                          LeaseStatus.CANCEL),
     "delete": (lambda _, b: b.delete(["ready1", "delayed", "done", "buried"]), [True] * 4),
     "delete a foreign entry": (lambda f, b: b.delete([f.foreign[0]]), [True]),
     "requeue": (lambda _, b: b.requeue(["buried"]), [True]),
     "forget": (lambda _, b: _forgot(b, "buried").get(["buried"]), [None]),
     "trim": (lambda _, b: b.trim(0), 1),
-    "extend": (lambda f, b: b.extend([Extension(f.receipt("progressing"), Progress(1))]), [Hold.HELD]),
+    "extend": (lambda f, b: b.extend([Extension(f.receipt("progressing"), Progress(1))]), [LeaseStatus.HELD]),
     "settle": (lambda f, b: b.settle([Settlement(f.receipt("ending"), Done())]), [True]),
     "settle with a retry": (lambda f, b: b.settle([Settlement(f.receipt("retrying"), Retry(1))]), [True]),
     "release": (lambda f, b: b.release("one", [f.receipt("crashing")]), 5),
@@ -148,7 +148,7 @@ def test_what_takes_new_work_in_is_refused(full: Full) -> None:
 def test_workers_start_and_drain(full: Full) -> None:
     """Also one that brings another lease; one that finds nothing to do is no reason to fail either."""
     backend = full.open(lease=10_000)
-    assert backend.lease() == 10_000
+    assert backend.lease_ms() == 10_000
     while claimed := backend.claim("two", 99, 0):
         settlements = [Settlement(one.receipt, Done(), Record(one.message.id, TaskStatus.SUCCESS)) for one in claimed]
         assert all(backend.settle(settlements))
@@ -182,7 +182,7 @@ def test_a_store_of_results(full: Full) -> None:
         ("purge -y --failed", "deleted: 1"),
         ("task running", "STARTED"),
         ("cancel ready1 running", "cancelled: 2"),
-        ("delete -y ready1 buried", "deleted: 2"),
+        ("delete -y ready1 failed", "deleted: 2"),
         ("purge -y --all", "deleted: "),
         ("groups", "cg"),
         ("remove-group -y cg", "removed"),

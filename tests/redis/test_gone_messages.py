@@ -13,7 +13,7 @@ from redis import Redis
 
 from pyxqueue import TaskError, TaskQueue, TaskStateError, TaskStatus
 from pyxqueue.backends.redis import RedisBackend
-from pyxqueue.message import Bury, Done, Message, Record, Retry, Return, Settlement, Verdict
+from pyxqueue.message import Defer, Done, Fail, Message, Record, Retry, Settlement, Verdict
 from tests.support.until import PATIENCE, until
 
 GONE = "its message is gone"
@@ -33,7 +33,7 @@ class Site:
         return broker
 
     def enqueue(self, task_id: str, delay: int = 0) -> None:
-        assert self.backend.enqueue([Message(task_id, "job", delay=delay)]) == [True]
+        assert self.backend.enqueue([Message(task_id, "job", delay_ms=delay)]) == [True]
 
     def claim(self) -> str:
         return self.backend.claim("worker", 1, 0)[0].receipt
@@ -91,7 +91,7 @@ def deleted_before_a_retry(site: Site) -> None:
 
 
 def deleted_before_a_return(site: Site) -> None:
-    settled(site, Return(100))
+    settled(site, Defer(100))
 
 
 def settled(site: Site, verdict: Verdict, record: Record | None = None) -> None:
@@ -146,7 +146,7 @@ def test_it_is_an_ended_task_like_others(site: Site, harm: Harm) -> None:
     assert site.status("a") is TaskStatus.FAILURE
 
     depth = site.backend.depth()
-    assert (depth.ready, depth.held, depth.delayed, depth.failed, depth.finished) == (0, 0, 0, 0, 1)
+    assert (depth.ready, depth.in_flight, depth.delayed, depth.failed, depth.history) == (0, 0, 0, 0, 1)
     (listed,) = site.backend.tasks(TaskStatus.FAILURE)[0]
     assert listed == site.backend.show(["a"])[0]
     assert listed.message is None
@@ -202,8 +202,8 @@ def test_what_is_held_is_not_gone(site: Site) -> None:
 
 
 def test_a_burial_without_a_message(site: Site) -> None:
-    """Its record is kept; there is nothing to keep among the failed."""
-    settled(site, Bury("no use"))
+    """Its record is kept; there is nothing to keep with the failed tasks."""
+    settled(site, Fail("no use"))
 
     (listed,) = site.backend.tasks(TaskStatus.FAILURE)[0]
     assert listed.record is not None
@@ -216,7 +216,7 @@ def test_a_burial_without_a_message(site: Site) -> None:
 def test_a_failed_one_whose_message_was_trimmed(site: Site) -> None:
     """It has ended already; its key does not stay for ever either."""
     site.enqueue("a")
-    site.backend.settle([Settlement(site.claim(), Bury("no use"))])
+    site.backend.settle([Settlement(site.claim(), Fail("no use"))])
     assert site.lifetime("a") == -1
     site.client.xtrim(site.backend._session.keys.failed, maxlen=0, approximate=False)
 

@@ -12,7 +12,7 @@ from pyxqueue import TaskQueue
 from pyxqueue.backends.redis import Recipe, RedisBackend, commands
 from pyxqueue.backends.redis.reading import Groups
 from pyxqueue.batching import MAX_BYTES
-from pyxqueue.message import Bury, Message, Settlement, TaskStatus, Unreadable
+from pyxqueue.message import Fail, Message, Settlement, TaskStatus, Unreadable
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing import drain
 
@@ -29,8 +29,8 @@ HOSTILE: Mapping[str, Mapping[str, str]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_entry_is_buried_listed_and_can_be_requeued(redis_url: str, stream_key: str, name: str) -> None:
-    """It is kept whole among the failed, and comes back whole; the good message behind it runs."""
+def test_a_hostile_entry_fails_listed_and_can_be_requeued(redis_url: str, stream_key: str, name: str) -> None:
+    """It is kept whole with the failed tasks, and comes back whole; the good message behind it runs."""
     queue = TaskQueue(redis_url, stream_key=stream_key)
     queue.task(name="job")(lambda: "done")
     with Redis.from_url(redis_url) as client:
@@ -67,15 +67,15 @@ def test_an_id_that_only_looks_like_an_entry(redis_url: str, stream_key: str) ->
 def test_groups_of_a_server_that_lost_its_data(redis_url: str, stream_key: str) -> None:
     """A producer that knows the old list of groups notices, though there are as many groups again."""
     producer = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, "one"))
-    producer.lease()
+    producer.lease_ms()
     other = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, "two"))
-    other.lease()
+    other.lease_ms()
     producer.enqueue([Message("before", "job")])
     with Redis.from_url(redis_url) as client:
         client.flushall()
     for group in ("two", "one"):  # in the other order, so that they swap their streams
         again = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, group))
-        again.lease()
+        again.lease_ms()
         again.close()
 
     producer.enqueue([Message("after", "job")])
@@ -84,7 +84,7 @@ def test_groups_of_a_server_that_lost_its_data(redis_url: str, stream_key: str) 
         reader = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, group), reclaim_after=0)
         (delivery,) = reader.claim("c", 5, 0)
         assert delivery.message.id == "after"
-        assert reader.settle([Settlement(delivery.receipt, Bury("seen"))]) == [True]
+        assert reader.settle([Settlement(delivery.receipt, Fail("seen"))]) == [True]
         reader.close()
     producer.close()
     other.close()

@@ -1,4 +1,4 @@
-"""A server that lost its data, or a group that was removed: the next operation makes the group anew."""
+"""A server that lost its data, or a group that was removed: the next operation makes the group again."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from redis import Redis
 
 from pyxqueue import AsyncResult, TaskQueue, UnknownTaskError
 from pyxqueue.backends.redis import Recipe, RedisBackend, waiting
-from pyxqueue.message import Extension, Hold, Message, Settlement
-from pyxqueue.message import Return as HandBack
+from pyxqueue.message import Defer as HandBack
+from pyxqueue.message import Extension, LeaseStatus, Message, Settlement
 from pyxqueue.protocols import StoreOptions
 from tests.support.until import PATIENCE, until
 
@@ -20,7 +20,7 @@ OPERATIONS: dict[str, tuple[Callable[[RedisBackend], object], object]] = {
     "enqueue": (lambda backend: backend.enqueue([Message("a", "job")]), [True]),
     "claim": (lambda backend: backend.claim("one", 1, 0), []),
     "settle": (lambda backend: backend.settle([Settlement("1-1|one|a|", HandBack())]), [False]),
-    "extend": (lambda backend: backend.extend([Extension("1-1|one|a|")]), [Hold.LOST]),
+    "extend": (lambda backend: backend.extend([Extension("1-1|one|a|")]), [LeaseStatus.LOST]),
     "release": (lambda backend: backend.release("one", []), 0),
     "promote": (lambda backend: backend.promote(10), -1),
     "show": (lambda backend: backend.show(["a"]), [None]),

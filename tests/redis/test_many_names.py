@@ -27,7 +27,7 @@ def client(redis_url: str) -> Iterator[Any]:
 @pytest.fixture
 def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
     with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)) as backend:
-        backend.lease()
+        backend.lease_ms()
         yield backend
 
 
@@ -46,7 +46,7 @@ def test_too_many_groups_stop_nobody_but_producers(
     client.hset(f"{{{stream_key}}}:meta", mapping={**fields, "version": "new", "lease:cg": "12345"})
 
     with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key))) as fresh:
-        assert fresh.lease() == 12345
+        assert fresh.lease_ms() == 12345
         assert [delivery.message.id for delivery in fresh.claim("w", 5, 0)] == ["one"]
         for _ in range(2):
             with pytest.raises(BrokerError, match="remove there with HDEL"):
@@ -65,7 +65,7 @@ def test_a_group_too_many_is_not_made(redis_url: str, stream_key: str, client: A
 
     late = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, "late"))
     with closing(late), pytest.raises(BrokerError, match=f"more than {MAX_GROUPS} groups"):
-        late.lease()
+        late.lease_ms()
 
     assert backend.enqueue([Message("one", "job")]) == [True]
     assert len(backend.groups()) == MAX_GROUPS

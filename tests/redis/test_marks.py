@@ -13,7 +13,7 @@ DAY_MS = 86_400_000
 
 
 def test_the_mark_of_one_who_still_waits_does_not_expire(redis_url: str, stream_key: str) -> None:
-    """In a store of results only nothing else stands there, so it has a time to live; every look starts it anew."""
+    """In a store of results only nothing else stands there, so it has a time to live; every look starts it again."""
     backend = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), results_only=True)
     with Redis.from_url(redis_url) as client:
         backend._look(["a"], "channel")

@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from pyxqueue.backends.redis import Recipe, RedisBackend
-from pyxqueue.message import Bury, Done, Failure, Message, Record, Retry, Settlement, TaskStatus
+from pyxqueue.message import Done, Fail, Failure, Message, Record, Retry, Settlement, TaskStatus
 from pyxqueue.protocols import StoreOptions
 
 MANY = 2_000
@@ -85,9 +85,9 @@ def test_pages_of_what_is_held(meter: Meter) -> None:
 
 def test_the_failed_beside_a_long_history(meter: Meter) -> None:
     """The history is not walked for failures if it has none."""
-    while meter.backend.depth().finished < MANY:
+    while meter.backend.depth().history < MANY:
         meter.backend.settle([Settlement(receipt, Done()) for receipt in meter.hold(250)])
-    meter.backend.settle([Settlement(receipt, Bury("no use")) for receipt in meter.hold(3)])
+    meter.backend.settle([Settlement(receipt, Fail("no use")) for receipt in meter.hold(3)])
     before = meter.state()
 
     page, cursor = meter.backend.tasks(TaskStatus.FAILURE, "", 50)
@@ -144,7 +144,7 @@ def test_consumers_that_hold_much(meter: Meter) -> None:
     meter.fill(MANY)
     before = meter.state()
 
-    found = {consumer.name: consumer.held for consumer in meter.backend.consumers()}
+    found = {consumer.name: consumer.in_flight for consumer in meter.backend.consumers()}
 
     assert meter.state()[0] - before[0] <= 4
     assert {name: len(held) for name, held in found.items()} == {"one": 200, "two": 50}

@@ -27,7 +27,7 @@ def client(redis_url: str) -> Iterator[Any]:
 @pytest.fixture
 def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
     with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)) as backend:
-        backend.lease()
+        backend.lease_ms()
         yield backend
 
 
@@ -77,7 +77,7 @@ def test_what_was_passed_by_does_not_wait_for_what_is_held(backend: RedisBackend
 
 def test_many_that_a_stranger_took_come_back_without_a_pause(redis_url: str, stream_key: str, client: Any) -> None:
     """Not one batch with each look."""
-    options = StoreOptions(stream_key, lease=60_000)
+    options = StoreOptions(stream_key, lease_ms=60_000)
     with closing(RedisBackend(Recipe.from_url(redis_url), options, reclaim_after=1)) as backend:
         backend.enqueue([Message(f"m{number}", "job") for number in range(MANY)])
         client.execute_command("XGROUP", "SETID", stream_key, "cg", "$")
@@ -122,7 +122,7 @@ def test_the_last_possible_entry_can_be_looked_at(
 
     (held,) = backend.claim("w", 1, 0)
 
-    assert (backend.depth().ready, backend.depth().held) == (0, 1)
-    assert [consumer.held for consumer in backend.consumers()] == [(LAST,)]
+    assert (backend.depth().ready, backend.depth().in_flight) == (0, 1)
+    assert [consumer.in_flight for consumer in backend.consumers()] == [(LAST,)]
     assert [info.id for info in backend.tasks(TaskStatus.STARTED)[0]] == [LAST]
     assert backend.settle([Settlement(held.receipt, Done())]) == [True]

@@ -15,22 +15,22 @@ from pyxqueue.backends.redis.commands import deliveries
 from pyxqueue.backends.redis.reading import pairs
 from pyxqueue.errors import BrokerError, SerializationError
 from pyxqueue.message import (
-    Bury,
+    Defer,
     Delivery,
     Done,
     Extension,
-    Hold,
+    Fail,
+    LeaseStatus,
     Message,
     Progress,
     Record,
     Retry,
-    Return,
     Settlement,
     TaskStatus,
     Unreadable,
     Verdict,
 )
-from pyxqueue.protocols import DEFAULT_LEASE, StoreOptions
+from pyxqueue.protocols import DEFAULT_LEASE_MS, StoreOptions
 from pyxqueue.testing import drain
 from tests.support.until import until
 
@@ -47,7 +47,7 @@ def client(redis_url: str) -> Iterator[Any]:
 @pytest.fixture
 def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
     with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)) as backend:
-        backend.lease()
+        backend.lease_ms()
         yield backend
 
 
@@ -83,13 +83,13 @@ def test_what_is_packed_too_deep_is_not_unpacked() -> None:
     assert list(pairs([b"packed", b"0:" * 200_002])) == [b"packed"]
 
 
-def test_any_id_of_an_entry_has_a_rank(redis_url: str, stream_key: str, client: Any) -> None:
+def test_any_id_of_an_entry_has_a_fencing_token(redis_url: str, stream_key: str, client: Any) -> None:
     """Also the largest that Redis allows; a worker notes it, runs it and settles it."""
     queue = TaskQueue(redis_url, stream_key=stream_key)
     queue.task(name="job")(lambda: "done")
     entry = f"{int(LAST) - 1}-{LAST}"
     with closing(queue):
-        queue.stores.backend.lease()
+        queue.stores.backend.lease_ms()
         client.xadd(stream_key, {"name": "job", "body": "[[],{}]"}, id="18446744073710-0")
         client.xadd(stream_key, {"name": "job", "body": "[[],{}]"}, id=entry)
 
@@ -104,13 +104,13 @@ def test_ranks_grow_as_entries_do() -> None:
     ids = ["1-0", "1-1", "1-1000001", f"1-{LAST}", "2-0", f"{LAST}-0", f"{LAST}-{LAST}"]
     reply = [[b"stream", [[entry.encode(), [b"name", b"job"]] for entry in ids]]]
 
-    ranks = [delivery.rank for delivery in deliveries(reply, "w")]
+    fences = [delivery.fence for delivery in deliveries(reply, "w")]
 
-    assert ranks == sorted(set(ranks))
-    assert ranks[-1] < 2**128
+    assert fences == sorted(set(fences))
+    assert fences[-1] < 2**128
 
 
-@pytest.mark.parametrize("verdict", [Done(), Retry(), Retry(60_000), Return(), Bury("broken")], ids=str)
+@pytest.mark.parametrize("verdict", [Done(), Retry(), Retry(60_000), Defer(), Fail("broken")], ids=str)
 def test_a_planted_task_key_loses_no_message(
     backend: RedisBackend, stream_key: str, client: Any, verdict: Verdict
 ) -> None:
@@ -119,7 +119,7 @@ def test_a_planted_task_key_loses_no_message(
     client.delete(f"{{{stream_key}}}:cg:task:one")
     client.set(f"{{{stream_key}}}:cg:task:one", "x")
 
-    assert backend.extend([Extension(delivery.receipt, Progress(1))]) == [Hold.HELD]
+    assert backend.extend([Extension(delivery.receipt, Progress(1))]) == [LeaseStatus.HELD]
     client.delete(f"{{{stream_key}}}:cg:task:one")
     client.set(f"{{{stream_key}}}:cg:task:one", "x")
     assert backend.settle([Settlement(delivery.receipt, verdict)]) == [True]
@@ -149,7 +149,7 @@ def test_a_planted_task_key_stops_no_administration(backend: RedisBackend, strea
 
 @pytest.mark.parametrize(
     ("verdict", "place"),
-    [(Bury("broken"), "failed"), (Retry(60_000), "parked"), (Retry(60_000), "delayed")],
+    [(Fail("broken"), "failed"), (Retry(60_000), "parked"), (Retry(60_000), "delayed")],
     ids=str,
 )
 def test_a_planted_stream_loses_no_message(
@@ -168,10 +168,10 @@ def test_a_planted_stream_loses_no_message(
 @pytest.mark.parametrize(
     ("verdict", "place"),
     [
-        (Bury("broken"), "{%s}:cg:failed"),
+        (Fail("broken"), "{%s}:cg:failed"),
         (Retry(60_000), "{%s}:cg:parked"),
         (Retry(), "%s"),
-        (Return(), "%s"),
+        (Defer(), "%s"),
     ],
     ids=str,
 )
@@ -189,13 +189,13 @@ def test_a_stream_without_ids_loses_no_message(
     assert info is not None
     assert info.worker == "w"
     assert isinstance(info.message, Message)
-    assert backend.extend([Extension(delivery.receipt)]) == [Hold.HELD]
+    assert backend.extend([Extension(delivery.receipt)]) == [LeaseStatus.HELD]
 
 
 def test_nothing_is_restored_into_a_stream_without_ids(backend: RedisBackend, stream_key: str, client: Any) -> None:
     """Each stays where it was, with its message."""
     lend(backend)
-    backend.enqueue([Message("waiting", "job"), Message("delayed", "job", delay=60_000)])
+    backend.enqueue([Message("waiting", "job"), Message("delayed", "job", delay_ms=60_000)])
     client.xadd(stream_key, {"name": "job"}, id=f"{LAST}-{LAST}")
 
     with pytest.raises(BrokerError, match="ID"):
@@ -216,7 +216,7 @@ def test_a_history_that_takes_nothing_lets_tasks_end(
 ) -> None:
     """They would run again with each lease; only what they were is not kept for those who look."""
     delivery = lend(backend)
-    backend.enqueue([Message("waiting", "job"), Message("delayed", "job", delay=60_000)])
+    backend.enqueue([Message("waiting", "job"), Message("delayed", "job", delay_ms=60_000)])
     history = f"{{{stream_key}}}:cg:history"
     if kind == "used up":
         client.xadd(history, {"name": "job"}, id=f"{LAST}-{LAST}")
@@ -239,16 +239,16 @@ def test_a_message_goes_into_all_groups_or_none(
 ) -> None:
     """A group that cannot take it does not leave the others with it."""
     with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, "second"))) as second:
-        second.lease()
-        backend.lease()
+        second.lease_ms()
+        backend.lease_ms()
         backend.enqueue([Message("before", "job")])
         client.set(f"{{{stream_key}}}:second:parked", "x")
 
         with pytest.raises(BrokerError, match="is a string"):
-            backend.enqueue([Message("one", "job", delay=1000)])
+            backend.enqueue([Message("one", "job", delay_ms=1000)])
         assert backend.show(["one"]) == [None]
         client.delete(f"{{{stream_key}}}:second:parked")
-        assert backend.enqueue([Message("one", "job", delay=1000)]) == [True]
+        assert backend.enqueue([Message("one", "job", delay_ms=1000)]) == [True]
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_reserved_fields_of_a_waiting_message_mean_nothing(
     redis_url: str, stream_key: str, client: Any, backend: RedisBackend
 ) -> None:
     """Only in the streams of what has ended they are ours."""
-    fields = {"name": "job", "_state": "x", "_reason": "broken", "_finished": "soon"}
+    fields = {"name": "job", "_state": "x", "_reason": "broken", "_ended": "soon"}
     entry = client.xadd(stream_key, fields).decode()
 
     page, _ = backend.tasks()
@@ -317,7 +317,7 @@ def test_a_planted_group_or_lease_is_not_used(
     client.hset(meta, mapping={"group:evil": f"{stream_key}-other", "lease:cg": "abc", "version": "new"})
 
     with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key))) as fresh:
-        assert fresh.lease() == DEFAULT_LEASE
+        assert fresh.lease_ms() == DEFAULT_LEASE_MS
         assert fresh.enqueue([Message("one", "job")]) == [True]
         assert fresh.promote(1) == -1
     assert not client.exists(f"{stream_key}-other")
@@ -333,7 +333,7 @@ def test_a_planted_stream_of_our_own_group_is_replaced(redis_url: str, stream_ke
     assert client.xlen(stream_key) == 1
 
 
-@pytest.mark.parametrize("end", [Done(), Bury("broken"), Retry(), Return(60_000), "released"], ids=str)
+@pytest.mark.parametrize("end", [Done(), Fail("broken"), Retry(), Defer(60_000), "released"], ids=str)
 @pytest.mark.parametrize("delay", [0, 1])
 @pytest.mark.parametrize("name", ["id", "_id"])
 def test_a_copy_in_the_stream_takes_no_task_away(
@@ -341,7 +341,7 @@ def test_a_copy_in_the_stream_takes_no_task_away(
 ) -> None:
     """An entry with the id of a message that waits: whatever becomes of it, the message runs."""
     client.xadd(stream_key, {name: "one", "name": "job"} if name == "id" else {name: "one"})
-    backend.enqueue([Message("one", "job", b"accepted", delay=delay)])
+    backend.enqueue([Message("one", "job", b"accepted", delay_ms=delay)])
     (copy,) = backend.claim("w", 1, 0)
     assert copy.message.id == "one"
 

@@ -10,7 +10,7 @@ from redis import Redis
 
 from pyxqueue.backends.redis import Recipe, RedisBackend
 from pyxqueue.backends.redis.keys import GroupKeys
-from pyxqueue.message import Bury, Done, Failure, Message, Progress, Record, Settlement, TaskInfo, TaskStatus, Verdict
+from pyxqueue.message import Done, Fail, Failure, Message, Progress, Record, Settlement, TaskInfo, TaskStatus, Verdict
 from pyxqueue.protocols import StoreOptions
 from tests.support.until import until
 
@@ -39,7 +39,7 @@ class Site:
 
     def end_again(self, verdict: Verdict, ttl: int, value: bytes = LARGE) -> Record:
         (delivery,) = self.backend.claim(WORKER, 1, 0)
-        failed = isinstance(verdict, Bury)
+        failed = isinstance(verdict, Fail)
         record = Record(
             "a",
             TaskStatus.FAILURE if failed else TaskStatus.SUCCESS,
@@ -47,7 +47,7 @@ class Site:
             error=Failure("ValueError", "no", value.decode()) if failed else None,
             worker=WORKER,
             progress=Progress(1, 2),
-            ttl=ttl,
+            ttl_ms=ttl,
         )
         assert self.backend.settle([Settlement(delivery.receipt, verdict, record)]) == [True]
         return record
@@ -74,7 +74,7 @@ def site(redis_url: str, stream_key: str) -> Iterator[Site]:
     backend.close()
 
 
-ENDS = pytest.mark.parametrize("verdict", [Done(), Bury("no use")])
+ENDS = pytest.mark.parametrize("verdict", [Done(), Fail("no use")])
 
 
 @ENDS
@@ -108,14 +108,14 @@ def test_until_then_it_is_whole(site: Site, verdict: Verdict, ttl: int) -> None:
         WORKER,
         Progress(1, 2),
     )
-    assert (found.attempt, found.ttl) == (1, ttl)
+    assert (found.attempt, found.ttl_ms) == (1, ttl)
     assert site.shown().record == found
     assert site.backend.tasks()[0][0].record == found
 
 
 def test_a_failed_task_keeps_its_message_only(site: Site) -> None:
     """It lives until it is run again or deleted; its record does not."""
-    site.end(Bury("no use"), 24 * HOUR_MS)
+    site.end(Fail("no use"), 24 * HOUR_MS)
 
     assert site.client.ttl(site.keys.task("a")) == -1
     assert HOUR_MS < site.client.pttl(site.keys.record("a")) <= 24 * HOUR_MS
@@ -152,13 +152,13 @@ def test_nothing_of_the_value_stays(site: Site, verdict: Verdict, name: str) -> 
 
 def test_the_second_end_counts(site: Site) -> None:
     """Nothing of an earlier record shows in the one of the next run."""
-    site.end(Bury("no use"), 60_000)
+    site.end(Fail("no use"), 60_000)
     for ttl in (60_000, 2 * HOUR_MS, 60_000):
         assert site.backend.requeue(["a"]) == [True]
         site.end_again(Done(), ttl, b"7")
         found = site.record()
         assert found is not None
-        assert (found.status, found.value, found.error, found.ttl) == (TaskStatus.SUCCESS, b"7", None, ttl)
+        assert (found.status, found.value, found.error, found.ttl_ms) == (TaskStatus.SUCCESS, b"7", None, ttl)
 
 
 def test_a_store_of_results_keeps_no_ids(redis_url: str, stream_key: str) -> None:
@@ -167,7 +167,7 @@ def test_a_store_of_results_keeps_no_ids(redis_url: str, stream_key: str) -> Non
     backend = RedisBackend(Recipe.from_url(redis_url), options, results_only=True)
     with Redis.from_url(redis_url) as client:
         for _ in range(2):
-            backend.put([Record("a", TaskStatus.SUCCESS, LARGE, ttl=60_000, rank=3)])
+            backend.put([Record("a", TaskStatus.SUCCESS, LARGE, ttl_ms=60_000, fence=3)])
             (key,) = client.scan_iter("*:task:a")
             assert 0 < client.pttl(key) <= 60_000
     backend.close()

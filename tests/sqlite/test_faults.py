@@ -156,7 +156,7 @@ def test_a_lock_that_ends_is_waited_for(open_store: Open, file: Path) -> None:
     backend = open_store()
     backend.enqueue(jobs("a"))
     other = open_store()
-    other.lease()
+    other.lease_ms()
     tried = []
 
     def connect(uri: str) -> Connection:
@@ -185,7 +185,7 @@ def test_a_lock_that_ends_is_waited_for(open_store: Open, file: Path) -> None:
 
 @pytest.mark.parametrize("wal", [False, True], ids=["rollback", "wal"])
 def test_a_deleted_file_is_said_once(open_store: Open, file: Path, wal: bool) -> None:
-    """What was written into a file without a name is gone: the call says so, and the next begins anew."""
+    """What was written into a file without a name is gone: the call says so, and the next begins again."""
     # Given
     backend = open_store(wal=wal)
     backend.enqueue(jobs("a"))
@@ -273,7 +273,7 @@ def test_a_read_only_file_is_said(open_store: Open, driver: Driver) -> None:
 def test_a_folder_where_nothing_can_be_made(open_store: Open) -> None:
     """Also for root: there are folders in which no file can be made."""
     with pytest.raises(StoreFileError, match="cannot be made"):
-        open_store(Path("/proc/self/queue.db")).lease()
+        open_store(Path("/proc/self/queue.db")).lease_ms()
 
 
 @pytest.mark.parametrize("call", ["show", "claim"])
@@ -297,13 +297,13 @@ def test_a_damaged_file_is_said(open_store: Open, driver: Driver, file: Path, ca
 def test_a_damaged_header_is_said(open_store: Open, file: Path) -> None:
     """Also one that only SQLite can tell."""
     backend = open_store()
-    backend.lease()
+    backend.lease_ms()
     backend.close()
     content = bytearray(file.read_bytes())
     content[16:18] = b"\x00\x07"  # a page size that there is not
     file.write_bytes(content)
     with pytest.raises(StoreFileError, match="is damaged"):
-        backend.lease()
+        backend.lease_ms()
 
 
 def test_a_copy_is_a_store_of_its_own(open_store: Open, file: Path) -> None:

@@ -14,7 +14,7 @@ from pyxqueue.backends.sqlite import backend as module
 from pyxqueue.backends.sqlite.driver import Driver, DriverError, apsw, standard
 from pyxqueue.cli import main
 from pyxqueue.errors import PyxqueueError
-from pyxqueue.message import Bury, Done, Extension, Message, Progress, Record, Settlement, TaskStatus, Verdict
+from pyxqueue.message import Done, Extension, Fail, Message, Progress, Record, Settlement, TaskStatus, Verdict
 from pyxqueue.protocols import Backend
 from pyxqueue.testing import drain
 
@@ -25,9 +25,9 @@ JUNK = {
     "long": "hex(zeroblob(300000))", "null": "NULL",
 }  # fmt: skip
 TASK = (
-    "seq", "grp", "id", "place", "sort", "ord", "updated", "raw", "attempt", "crashes", "suspect", "returns", "due",
-    "consumer", "rank", "cancelled", "progress", "ended", "reason", "known_until", "record", "record_end",
-    "record_rank",
+    "seq", "grp", "id", "place", "sort", "ord", "updated", "raw", "attempt", "crashes", "redelivered", "deferrals",
+    "due", "consumer", "fence", "cancelled", "progress", "ended", "reason", "known_until", "record", "record_end",
+    "record_fence",
 )  # fmt: skip
 OTHERS = {
     "counter": ("ticket",),
@@ -35,7 +35,7 @@ OTHERS = {
     "consumer": ("grp", "name", "seen"),
     "body": ("seq", "fields"),
 }
-_ENDS: dict[str, Verdict] = {"failed": Bury("no"), "finished": Done()}
+_ENDS: dict[str, Verdict] = {"failed": Fail("no"), "finished": Done()}
 PLACES = ("ready", "held", "overdue", "delayed", "failed", "finished")
 
 
@@ -67,7 +67,7 @@ def fill(queue: TaskQueue, driver: Driver, file: Path, names: Sequence[str]) -> 
     for place in ("failed", "finished", "overdue", "held", "ready", "delayed"):
         new = [f"{place}.{name}" for name in names]
         ids += new
-        backend.enqueue([Message(task_id, "job", delay=60_000 * (place == "delayed")) for task_id in new])
+        backend.enqueue([Message(task_id, "job", delay_ms=60_000 * (place == "delayed")) for task_id in new])
         if place not in {"ready", "delayed"}:
             deliveries = backend.claim("w", len(new), 0)
             verdict = _ENDS.get(place)
@@ -101,11 +101,11 @@ def work(queue: TaskQueue) -> None:
     backend = store(queue)
     handle = queue.core.registry.get("good")()  # type: ignore[misc]
     for action in (
-        lambda: backend.put([Record("ready", TaskStatus.SUCCESS, b"1", rank=1)]),
+        lambda: backend.put([Record("ready", TaskStatus.SUCCESS, b"1", fence=1)]),
         lambda: backend.extend([Extension("1.2", Progress(1))]),
         lambda: backend.settle([Settlement("1.2", Done())]),
         lambda: backend.promote(10) / 1000,
-        lambda: backend.lease() / 3000,
+        lambda: backend.lease_ms() / 3000,
     ):
         allowed(action)
     drain(queue)
@@ -179,7 +179,7 @@ def test_no_value_beside_the_rows_stops_anybody(
 
 @pytest.mark.parametrize("sql", ["DELETE FROM counter", "DELETE FROM body", "DELETE FROM consumer_group"])
 def test_what_is_missing_stops_nobody(queue: TaskQueue, driver: Driver, file: Path, sql: str) -> None:
-    """A counter that is gone is found again; a task without bytes cannot be read, and is among the failed."""
+    """A counter that is gone is found again; a task without bytes cannot be read, and is with the failed tasks."""
     ids = fill(queue, driver, file, ["x"])
     write(driver, file, sql)
 

@@ -15,7 +15,7 @@ from pyxqueue.backends.sqlite.driver import best
 from pyxqueue.clock import FakeClock
 from pyxqueue.errors import SerializationError
 from pyxqueue.message import Done, Message, Retry, Settlement, TaskStatus, Unreadable
-from pyxqueue.protocols import DEFAULT_LEASE, StoreOptions
+from pyxqueue.protocols import DEFAULT_LEASE_MS, StoreOptions
 from pyxqueue.testing import drain
 
 from .conftest import Open
@@ -45,7 +45,7 @@ def test_a_bad_body_is_failed_and_kept(file: Path, body: object) -> None:
         assert isinstance(failed.message, Unreadable)
 
 
-@pytest.mark.parametrize("column", ["attempt", "crashes", "suspect", "returns", "due"])
+@pytest.mark.parametrize("column", ["attempt", "crashes", "redelivered", "deferrals", "due"])
 @pytest.mark.parametrize("value", ["abc", b"\xff", -5, 1.5])
 def test_a_bad_header_is_failed_and_kept(file: Path, column: str, value: object) -> None:
     """Whatever stands in a number's place."""
@@ -151,7 +151,7 @@ def test_no_lease_is_longer_than_a_lease(file: Path, end: object) -> None:
         backend.claim("dead", 1, 0)
         write(file, "UPDATE task SET sort = ?", end)
         backend.claim("w", 1, 0)
-        clock.advance(backend.lease() + 1)
+        clock.advance(backend.lease_ms() + 1)
 
         assert [one.message.id for one in backend.claim("w", 1, 0)] == ["a"]
 
@@ -161,7 +161,7 @@ def test_what_is_delayed_is_due_some_time(file: Path, due: object) -> None:
     """By the other place where the time stands; and nothing of it ends those who ask when the next is due."""
     clock = FakeClock()
     with closing(SQLiteBackend(file, StoreOptions(), clock=clock)) as backend:
-        backend.enqueue([Message("a", "kit.job", delay=60_000)])
+        backend.enqueue([Message("a", "kit.job", delay_ms=60_000)])
         write(file, "UPDATE task SET sort = ?", due)
         assert backend.promote(10) == -1
         assert backend.claim("w", 1, 0) == []
@@ -184,10 +184,10 @@ def test_attempts_are_counted_whatever_the_row_says(open_store: Open, file: Path
 def test_a_lease_that_is_none_is_the_usual_one(open_store: Open, file: Path, lease: object) -> None:
     """A lease of nothing would have each task taken from its worker at once."""
     backend = open_store(driver=best())
-    backend.lease()
+    backend.lease_ms()
     write(file, "UPDATE consumer_group SET lease = ?", lease)
 
-    assert backend.lease() == DEFAULT_LEASE
+    assert backend.lease_ms() == DEFAULT_LEASE_MS
 
 
 @pytest.mark.parametrize(
@@ -233,8 +233,8 @@ def test_a_planted_record_keeps_no_task_from_ending(open_store: Open, file: Path
     backend = open_store(driver=best())
     backend.enqueue([Message("a", "kit.job")])
     (delivery,) = backend.claim("w", 1, 0)
-    planted = msgspec.msgpack.encode([b"v", b"1", b"state", b"5", b"ttl", b"9" * 4_000, b"rank", b"9" * 4_000])
-    write(file, "UPDATE task SET record = ?, record_end = ?, record_rank = ?", planted, 2**53, 2**53)
+    planted = msgspec.msgpack.encode([b"v", b"1", b"state", b"5", b"ttl", b"9" * 4_000, b"fence", b"9" * 4_000])
+    write(file, "UPDATE task SET record = ?, record_end = ?, record_fence = ?", planted, 2**53, 2**53)
 
     assert backend.settle([Settlement(delivery.receipt, Done())]) == [True]
     assert [record and record.status for record in backend.get(["a"])] == [TaskStatus.SUCCESS]

@@ -78,7 +78,7 @@ def test_what_was_undone_is_taken_again(backend: SQLiteBackend, file: Path, driv
     """As the error says."""
     alter(file, driver, "CREATE TRIGGER t AFTER UPDATE ON task BEGIN DELETE FROM body; END")
     with suppress(StoreFileError):
-        backend.lease()
+        backend.lease_ms()
     alter(file, driver, "DROP TRIGGER t")
 
     assert [one.message.id for one in backend.claim("w", 1, 0)] == ["a"]
@@ -95,10 +95,10 @@ def test_a_file_that_says_it_is_another_is_refused(
     alter(file, driver, sql)
 
     with closing(SQLiteBackend(file, StoreOptions(), driver=driver)) as other, pytest.raises(StoreFileError):
-        other.lease()
+        other.lease_ms()
     backend.close()
     with pytest.raises(StoreFileError):
-        backend.lease()
+        backend.lease_ms()
 
 
 @pytest.mark.parametrize("size", [0, 50, 99, 100, 4096, 5000, 20_000])
@@ -123,4 +123,4 @@ def test_a_file_of_noise_is_refused(file: Path) -> None:
     for noise in (b"\xff" * 9_000, b"SQLite format 3\0" + b"\xff" * 9_000):
         file.write_bytes(noise)
         with closing(SQLiteBackend(file, StoreOptions(), driver=best())) as backend, pytest.raises(StoreFileError):
-            backend.lease()
+            backend.lease_ms()

@@ -43,7 +43,7 @@ def test_a_silent_consumer_is_forgotten(harness: SQLiteHarness) -> None:
     backend.claim("holder", 1, 0)
     harness.advance(HOUR + 1)
     backend.claim("one", 1, 0)
-    assert {consumer.name: list(consumer.held) for consumer in backend.consumers()} == {"holder": ["a"], "one": []}
+    assert {consumer.name: list(consumer.in_flight) for consumer in backend.consumers()} == {"holder": ["a"], "one": []}
 
 
 def test_a_claim_of_nothing_does_not_wait(harness: SQLiteHarness) -> None:
@@ -64,7 +64,7 @@ def test_a_group_that_comes_back_issues_no_old_receipt(harness: SQLiteHarness) -
     backend.enqueue([Message("a", "kit.job")])
     (new,) = backend.claim("one", 1, 0)
     assert backend.settle([Settlement(old.receipt, Done())]) == [False]
-    assert new.rank > old.rank
+    assert new.fence > old.fence
     assert backend.settle([Settlement(new.receipt, Done())]) == [True]
 
 

@@ -77,13 +77,13 @@ def test_the_default_folder_is_private_and_ignored_by_git(tmp_path: Path, monkey
 
 def test_a_named_file_is_private_too(open_store: Open, file: Path) -> None:
     """Payloads are nobody else's business, wherever the file is."""
-    open_store().lease()
+    open_store().lease_ms()
     assert mode(file) == 0o600
 
 
 def test_a_wal_file_is_private_too(open_store: Open, file: Path) -> None:
     """Also one that is built aside, which leaves nothing behind."""
-    open_store(wal=True).lease()
+    open_store(wal=True).lease_ms()
     assert mode(file) == 0o600
     assert {path.name for path in file.parent.iterdir()} <= {"queue.db", "queue.db-wal", "queue.db-shm"}
 
@@ -91,7 +91,7 @@ def test_a_wal_file_is_private_too(open_store: Open, file: Path) -> None:
 def test_a_missing_folder_is_said(open_store: Open, file: Path) -> None:
     """A folder that somebody named is not made: it may be a typing error."""
     with pytest.raises(ConfigurationError, match="does not exist"):
-        open_store(file.parent / "no" / "queue.db").lease()
+        open_store(file.parent / "no" / "queue.db").lease_ms()
 
 
 def test_a_file_where_a_folder_should_be_is_said(open_store: Open, file: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_file_where_a_folder_should_be_is_said(open_store: Open, file: Path) -
     file.touch()
 
     with pytest.raises(ConfigurationError, match=r"queue\.db is no folder"):
-        open_store(file / "queue.db").lease()
+        open_store(file / "queue.db").lease_ms()
 
 
 def test_what_cannot_be_seen_is_not_missing(open_store: Open, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_what_cannot_be_seen_is_not_missing(open_store: Open, tmp_path: Path) ->
     with pytest.raises(StoreFileError, match="cannot be reached"):
         store.groups()
     with pytest.raises(StoreFileError, match="cannot be reached"):
-        store.lease()
+        store.lease_ms()
 
 
 def test_a_link_to_nowhere_is_said(open_store: Open, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_link_to_nowhere_is_said(open_store: Open, tmp_path: Path) -> None:
     link.symlink_to(tmp_path / "gone" / "queue.db")
 
     with pytest.raises(ConfigurationError, match="gone does not exist"):
-        open_store(link).lease()
+        open_store(link).lease_ms()
 
 
 def test_an_empty_file_is_a_new_store(open_store: Open, file: Path) -> None:
@@ -133,7 +133,7 @@ def test_an_empty_file_is_a_new_store(open_store: Open, file: Path) -> None:
 def test_a_folder_is_no_store(open_store: Open, tmp_path: Path) -> None:
     """A path that is a folder is said to be one."""
     with pytest.raises(StoreFileError, match="is a folder"):
-        open_store(tmp_path).lease()
+        open_store(tmp_path).lease_ms()
 
 
 @pytest.mark.parametrize("content", [b"plain text, and quite a lot of it" * 9, b"x", b"SQLite format 3\0 and no more"])
@@ -141,7 +141,7 @@ def test_what_is_no_database_stays_as_it_is(open_store: Open, file: Path, conten
     """A file of something else is refused, byte for byte the same afterwards."""
     file.write_bytes(content)
     with pytest.raises(StoreFileError, match="no SQLite database"):
-        open_store().lease()
+        open_store().lease_ms()
     assert file.read_bytes() == content
 
 
@@ -154,7 +154,7 @@ def test_a_database_of_another_program_stays_as_it_is(open_store: Open, file: Pa
         other.commit()
     before = file.read_bytes()
     with pytest.raises(StoreFileError, match="another program"):
-        open_store(wal=True).lease()
+        open_store(wal=True).lease_ms()
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir()] == ["queue.db"]
 
@@ -162,18 +162,18 @@ def test_a_database_of_another_program_stays_as_it_is(open_store: Open, file: Pa
 def test_a_newer_schema_is_refused(open_store: Open, file: Path) -> None:
     """A file that a newer release has changed says so."""
     first = open_store()
-    first.lease()
+    first.lease_ms()
     first.close()
     with closing(sqlite3.connect(file)) as other:
         other.execute("PRAGMA user_version = 99")
     with pytest.raises(StoreFileError, match="newer pyxqueue"):
-        open_store().lease()
+        open_store().lease_ms()
 
 
 def test_a_network_file_system_is_refused(open_store: Open, file: Path) -> None:
     """Locks that cannot be trusted are not tried."""
     with pytest.raises(StoreFileError, match="network file system"):
-        open_store(file_system=lambda _: "nfs4").lease()
+        open_store(file_system=lambda _: "nfs4").lease_ms()
     assert not file.exists()
 
 
@@ -199,7 +199,7 @@ def test_an_old_sqlite_is_refused(open_store: Open) -> None:
     """Older than what the statements need is said at once."""
     old = Driver("old", (3, 23, 1), standard().connect)
     with pytest.raises(ConfigurationError, match="too old"):
-        open_store(driver=old).lease()
+        open_store(driver=old).lease_ms()
 
 
 # Journals
@@ -235,7 +235,7 @@ def journal_of(path: Path) -> int:
 def test_the_version_chooses_the_journal_of_a_new_file(open_store: Open, file: Path, wal: bool, number: int) -> None:
     """A fixed SQLite writes ahead, an affected one rolls back."""
     backend = open_store(wal=wal)
-    backend.lease()
+    backend.lease_ms()
     journal = backend.about()["journal"]
     backend.close()
     assert (journal_of(file), journal.partition(":")[0]) == (number, "WAL" if wal else "rollback")
@@ -258,16 +258,16 @@ def test_an_affected_sqlite_refuses_a_wal_file(open_store: Open, file: Path) -> 
     first.close()
     before = file.read_bytes()
     with pytest.raises(StoreFileError, match=r"WAL-reset bug.*pyxqueue\[sqlite\]"):
-        open_store().lease()
+        open_store().lease_ms()
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir()] == ["queue.db"]
 
 
 def test_two_drivers_in_one_process_are_refused(open_store: Open, file: Path) -> None:
     """Two copies of SQLite in one process end each other's locks."""
-    open_store().lease()
+    open_store().lease_ms()
     with pytest.raises(ConfigurationError, match="use one driver"):
-        open_store(driver=apsw()).lease()
+        open_store(driver=apsw()).lease_ms()
 
 
 def test_a_trusted_sqlite_is_preferred() -> None:

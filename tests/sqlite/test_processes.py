@@ -87,7 +87,7 @@ def integrity(file: Path) -> str:
 def test_every_task_is_claimed_once(open_store: Open, file: Path, wal: bool) -> None:
     """Four producers and four claimers at the same time: nothing is lost, and nothing is handed out twice."""
     backend = open_store(wal=wal)
-    backend.lease()
+    backend.lease_ms()
 
     def produce(name: str, start: Callable[[], None], _say: Callable[[str], None]) -> None:
         start()
@@ -96,7 +96,7 @@ def test_every_task_is_claimed_once(open_store: Open, file: Path, wal: bool) -> 
 
     def consume(name: str, start: Callable[[], None], say: Callable[[str], None]) -> None:
         start()
-        while backend.depth().finished < 240:
+        while backend.depth().history < 240:
             deliveries = backend.claim(name, 7, 20)
             assert all(backend.settle([Settlement(delivery.receipt, Done()) for delivery in deliveries]))
             for delivery in deliveries:
@@ -111,7 +111,7 @@ def test_every_task_is_claimed_once(open_store: Open, file: Path, wal: bool) -> 
         claimed = Counter(task_id for child in claimers for task_id in child.end())
 
     assert claimed == {f"{name}-{number}": 1 for name in "abcd" for number in range(60)}
-    assert backend.depth().finished == 240
+    assert backend.depth().history == 240
     backend.close()
     assert integrity(file) == "ok"
 
@@ -120,7 +120,7 @@ def test_every_task_is_claimed_once(open_store: Open, file: Path, wal: bool) -> 
 def test_what_was_answered_survives_a_kill(open_store: Open, file: Path, wal: bool) -> None:
     """Writers are killed again and again, wherever they are; every id they had an answer for is there."""
     backend = open_store(wal=wal)
-    backend.lease()
+    backend.lease_ms()
     answered: list[str] = []
 
     def write(turn: int, say: Callable[[str], None]) -> None:
@@ -189,7 +189,7 @@ def test_a_fork_starts_without_connections(open_store: Open) -> None:
 def test_forks_while_other_threads_write(open_store: Open, file: Path, wal: bool) -> None:
     """A fork waits for the transactions of other threads; these, the parent and the children all go on."""
     backend = open_store(wal=wal)
-    backend.lease()
+    backend.lease_ms()
     stop = threading.Event()
     written: list[str] = []
 
@@ -250,7 +250,7 @@ def test_threads_that_fork_at_the_same_time(open_store: Open) -> None:
 def test_ctrl_c_while_a_fork_waits(open_store: Open) -> None:
     """Python drops it, as it does with whatever a hook of a fork raises; the store must not be left locked."""
     backend = open_store()
-    backend.lease()
+    backend.lease_ms()
     handled, goes_on = threading.Event(), threading.Event()
 
     def interrupt(_number: int, _frame: object) -> None:
@@ -331,7 +331,7 @@ def test_a_handle_that_is_dropped_closes_its_file(file: Path) -> None:
         backend = SQLiteBackend(
             file, StoreOptions(), driver=Driver("sqlite3", standard().version, connect), safe_for_wal=lambda _: False
         )
-        backend.lease()
+        backend.lease_ms()
         assert descriptors(file)
 
     use()

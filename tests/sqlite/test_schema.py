@@ -48,7 +48,7 @@ def test_a_step_that_fails_changes_nothing(open_store: Open, file: Path) -> None
 def test_the_plans_use_the_indexes(open_store: Open) -> None:
     """What runs with every claim and settlement reads no more rows than it needs."""
     backend = open_store()
-    backend.lease()
+    backend.lease_ms()
     queries = [
         "SELECT sort FROM task WHERE grp = 1 AND place = 1 AND sort <= 9 ORDER BY sort LIMIT 9",
         "SELECT seq FROM task WHERE grp = 1 AND id IN ('a', 'b')",

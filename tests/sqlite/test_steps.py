@@ -74,7 +74,7 @@ def held(backend: SQLiteBackend) -> Sequence[Delivery]:
 
 
 def delayed(backend: SQLiteBackend) -> None:
-    backend.enqueue([Message(task_id, "kit.job", delay=1_000) for task_id in IDS])
+    backend.enqueue([Message(task_id, "kit.job", delay_ms=1_000) for task_id in IDS])
 
 
 def later(backend: SQLiteBackend, ms: int) -> None:
@@ -95,7 +95,7 @@ def settle(backend: SQLiteBackend) -> object:
 def settle_capped(backend: SQLiteBackend) -> object:
     backend._queue.options = evolve(backend._queue.options, history=0)
     settle(backend)
-    return backend.depth().finished == 0
+    return backend.depth().history == 0
 
 
 def claim_what_is_due(backend: SQLiteBackend) -> object:
@@ -157,7 +157,7 @@ BULKS: dict[str, Callable[[SQLiteBackend], object]] = {
     "put": put,
     "adopt": adopt,
     "remove": remove,
-    "cancel": done_to_finished(lambda backend: backend.depth().finished == MANY),
+    "cancel": done_to_finished(lambda backend: backend.depth().history == MANY),
     "forget": done_to_finished(forget),
     "requeue": done_to_finished(lambda backend: all(backend.requeue(IDS))),
     "delete": done_to_finished(lambda backend: all(backend.delete(IDS))),
@@ -180,7 +180,7 @@ def test_no_step_has_many_bytes(backend: SQLiteBackend, largest: dict[str, int])
     backend.enqueue([Message(f"large-{number}", "kit.job", bytes(size)) for number in range(12)])
     deliveries = backend.claim("one", 12, 0)
     backend.settle([
-        Settlement(one.receipt, Done(), Record(one.message.id, TaskStatus.SUCCESS, bytes(size), rank=one.rank))
+        Settlement(one.receipt, Done(), Record(one.message.id, TaskStatus.SUCCESS, bytes(size), fence=one.fence))
         for one in deliveries
     ])  # fmt: skip
     backend.put([Record(f"other-{number}", TaskStatus.SUCCESS, bytes(size)) for number in range(12)])

@@ -78,7 +78,7 @@ def test_a_planted_default_store_is_refused(tmp_path: Path, monkeypatch: pytest.
     # When, then
     refused = pytest.raises(StoreFileError, match=r"\.pyxqueue can be written by everybody")
     with closing(open_backend("sqlite:///.pyxqueue/queue.db", StoreOptions())) as backend, refused:
-        backend.lease()
+        backend.lease_ms()
     assert not list((tmp_path / ".pyxqueue").iterdir())
 
 
@@ -100,7 +100,7 @@ def test_a_folder_above_that_everybody_can_write_is_refused(open_store: Open, tm
     (tmp_path / "open").chmod(0o777)
 
     with pytest.raises(StoreFileError, match="open can be written by everybody"):
-        open_store(tmp_path / "open" / "ours" / "queue.db").lease()
+        open_store(tmp_path / "open" / "ours" / "queue.db").lease_ms()
 
 
 def test_a_link_is_judged_by_both_its_ends(open_store: Open, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_link_is_judged_by_both_its_ends(open_store: Open, tmp_path: Path) -> 
     link.symlink_to(tmp_path / "ours" / "made.db")
     # When, then
     with pytest.raises(StoreFileError, match="theirs can be written by everybody"):
-        open_store(link).lease()
+        open_store(link).lease_ms()
     assert not list((tmp_path / "ours").iterdir())
 
 
@@ -139,7 +139,7 @@ def test_a_pipe_in_the_place_of_the_file_is_refused(tmp_path: Path, shared: str)
     queue = TaskQueue(f"sqlite:///{tmp_path}/queue.db{shared}", stream_key="q")
 
     with closing(queue), pytest.raises(StoreFileError, match="and no file"):
-        queue.stores.backend.lease()
+        queue.stores.backend.lease_ms()
 
 
 @pytest.mark.parametrize("shared", ["", "?shared=yes"])
@@ -155,7 +155,7 @@ def test_a_link_beside_the_file_is_refused(tmp_path: Path, name: str, shared: st
 
     refused = pytest.raises(StoreFileError, match=f"{name} is a link")
     with closing(open_backend(f"sqlite:///{tmp_path}/queue.db{shared}", StoreOptions())) as backend, refused:
-        backend.lease()
+        backend.lease_ms()
     assert elsewhere.read_text() == "theirs"
 
 
@@ -168,7 +168,7 @@ def test_a_file_of_others_beside_the_file_is_refused(open_store: Open, file: Pat
     beside.chmod(0o666)
 
     with pytest.raises(StoreFileError, match=f"{name} can be written by everybody"):
-        open_store().lease()
+        open_store().lease_ms()
 
 
 def test_a_pipe_beside_the_file_is_refused(open_store: Open, file: Path) -> None:
@@ -178,4 +178,4 @@ def test_a_pipe_beside_the_file_is_refused(open_store: Open, file: Path) -> None
     os.mkfifo(f"{file}-journal")
 
     with pytest.raises(StoreFileError, match="-journal is no file"):
-        open_store().lease()
+        open_store().lease_ms()

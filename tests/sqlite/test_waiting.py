@@ -28,7 +28,7 @@ LONG = 50_000
 def test_a_delayed_task_wakes_a_waiting_claim(open_store: Open) -> None:
     """It is handed out when it is due though nobody writes anything."""
     backend = open_store()
-    backend.enqueue([Message("a", "kit.job", delay=60)])
+    backend.enqueue([Message("a", "kit.job", delay_ms=60)])
     assert [delivery.message.id for delivery in backend.claim("one", 1, LONG)] == ["a"]
 
 
@@ -36,7 +36,10 @@ def test_the_end_of_a_lease_wakes_a_waiting_claim(open_store: Open) -> None:
     """What a silent holder had goes to who waits."""
     first = open_store()
     backend = SQLiteBackend(
-        first._store.location, StoreOptions(lease=60), driver=first._store.opener.driver, safe_for_wal=lambda _: False
+        first._store.location,
+        StoreOptions(lease_ms=60),
+        driver=first._store.opener.driver,
+        safe_for_wal=lambda _: False,
     )
     backend.enqueue([Message("a", "kit.job")])
     backend.claim("one", 1, 0)

@@ -1,4 +1,4 @@
-"""The keeper: renews what is held, hands back what a stuck worker sits on, promotes what is due."""
+"""The lease renewer: renews what is held, hands back what a stuck worker sits on, promotes what is due."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from pyxqueue.errors import BrokerError, BrokerUnavailableError
 from pyxqueue.inflight import STUCK, InFlightTable
-from pyxqueue.message import Extension, Hold, Return, Settlement
+from pyxqueue.message import Defer, Extension, LeaseStatus, Settlement
 from pyxqueue.supervisor.keeper import PROMOTE_EVERY, Keeper
 from tests.worker.harness import Bench
 
@@ -25,13 +25,13 @@ class FakeBroker:
         self.extended: list[list[str]] = []
         self.settled: list[Settlement] = []
         self.promoted = 0
-        self.answer = Hold.HELD
+        self.answer = LeaseStatus.HELD
         self.until_due = -1
         self.error: Exception | None = None
         self.unable: Exception | None = None
         self.unready: Exception | None = None
 
-    def extend(self, extensions: Sequence[Extension]) -> list[Hold]:
+    def extend(self, extensions: Sequence[Extension]) -> list[LeaseStatus]:
         if self.error is not None:
             raise self.error
         self.extended.append([one.receipt for one in extensions])
@@ -101,9 +101,11 @@ def test_it_renews_all_that_is_held(keeper: Keeper, broker: FakeBroker, time: Ti
     assert len(broker.extended) == 2
 
 
-@pytest.mark.parametrize(("answer", "times"), [(Hold.CANCEL, 1), (Hold.CANCEL_AGAIN, 2), (Hold.KILL, 1)])
+@pytest.mark.parametrize(
+    ("answer", "times"), [(LeaseStatus.CANCEL, 1), (LeaseStatus.CANCEL_AGAIN, 2), (LeaseStatus.KILL, 1)]
+)
 def test_it_passes_cancellations_on(
-    keeper: Keeper, broker: FakeBroker, table: InFlightTable, answer: Hold, times: int
+    keeper: Keeper, broker: FakeBroker, table: InFlightTable, answer: LeaseStatus, times: int
 ) -> None:
     """What the store says about a delivery is marked in its table; what has not begun need not be killed."""
     (slot,) = hold(table, "one")
@@ -119,7 +121,7 @@ def test_what_is_to_be_killed_is_said(keeper: Keeper, broker: FakeBroker, table:
     """Only whoever has the process can do it."""
     (slot,) = hold(table, "one")
     table.start(slot, 0.0)
-    broker.answer = Hold.KILL
+    broker.answer = LeaseStatus.KILL
 
     keeper.step([table])
 
@@ -134,7 +136,7 @@ def test_what_is_to_be_killed_is_said(keeper: Keeper, broker: FakeBroker, table:
 def test_a_lost_one_is_no_cancelled_one(keeper: Keeper, broker: FakeBroker, table: InFlightTable) -> None:
     """Its settlement will be refused; until then it is left alone."""
     hold(table, "one")
-    broker.answer = Hold.LOST
+    broker.answer = LeaseStatus.LOST
 
     keeper.step([table])
 
@@ -154,7 +156,7 @@ def test_it_hands_back_what_waits_behind_a_long_one(
     time.now += STUCK * 0.2
     keeper.step([table])
 
-    assert broker.settled == [Settlement("b", Return()), Settlement("c", Return())]
+    assert broker.settled == [Settlement("b", Defer()), Settlement("c", Defer())]
     assert [entry.task_id for entry in table.entries()] == ["long"]
 
 
@@ -172,7 +174,7 @@ def test_what_could_not_be_handed_back_is_handed_back_later(
     keeper.step([table])
     keeper.step([table])
 
-    assert broker.settled == [Settlement("waiting", Return())]
+    assert broker.settled == [Settlement("waiting", Defer())]
 
 
 def test_a_worker_that_gets_on_keeps_its_batch(
@@ -202,7 +204,7 @@ def test_many_that_are_not_long_hold_a_batch_up_too(
 
     keeper.step([table])
 
-    assert broker.settled == [Settlement("c", Return())]
+    assert broker.settled == [Settlement("c", Defer())]
 
 
 def test_an_idle_worker_keeps_what_it_just_claimed(
@@ -300,7 +302,7 @@ def test_a_store_that_refuses(
 def test_it_keeps_a_lease_over_many(time: Time) -> None:
     """A delivery that is renewed every third of its lease is nobody else's, however long it runs."""
     bench = Bench()
-    lease = bench.broker.lease()
+    lease = bench.broker.lease_ms()
     keeper = Keeper(bench.broker, lease, monotonic=time)
     bench.put("any")
     (delivery,) = bench.broker.claim("me", 1, 0)

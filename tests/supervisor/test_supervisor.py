@@ -16,7 +16,7 @@ import pytest
 
 from pyxqueue.errors import BrokerUnavailableError, StoreFileError
 from pyxqueue.inflight import InFlightTable
-from pyxqueue.message import Bury, Retry, Settlement
+from pyxqueue.message import Fail, Retry, Settlement
 from pyxqueue.protocols import Broker
 from pyxqueue.supervisor.processes import end_process
 from pyxqueue.supervisor.supervisor import Supervisor
@@ -36,7 +36,7 @@ class FakeBroker:
         self.asked: list[str] = []
         """What it was asked while it was away."""
 
-    def lease(self) -> int:
+    def lease_ms(self) -> int:
         return 3000
 
     def settle(self, settlements: list[Settlement]) -> list[bool]:
@@ -112,7 +112,7 @@ def die_busy(table: InFlightTable) -> int:
 
 def overrun(retry_delay: float) -> Body:
     def body(table: InFlightTable) -> int:
-        # Pinned: the keeper must not hand one back while the other seems to have been running for long.
+        # Pinned: the lease renewer must not hand one back while the other seems to have been running for long.
         beside, late = (
             table.add("beside", "beside", 1, 0.0, pinned=True),
             table.add("late", "late", 2, 0.0, pinned=True),
@@ -191,7 +191,7 @@ def test_only_what_ran_is_charged(broker: FakeBroker) -> None:
     assert broker.released[0] == ("w1-0", ["ran"])
 
 
-@pytest.mark.parametrize(("delay", "verdict"), [(1500.0, Retry(1500)), (-1.0, Bury)])
+@pytest.mark.parametrize(("delay", "verdict"), [(1500.0, Retry(1500)), (-1.0, Fail)])
 def test_a_hard_limit(broker: FakeBroker, delay: float, verdict: object) -> None:
     """The late task is settled as its policy says, and what ran beside it is released without a charge."""
     starter = Starter(overrun(delay), live)
@@ -200,7 +200,7 @@ def test_a_hard_limit(broker: FakeBroker, delay: float, verdict: object) -> None
 
     (settlement,) = broker.settled
     assert settlement.receipt == "late"
-    assert settlement.verdict == verdict or isinstance(settlement.verdict, Bury)
+    assert settlement.verdict == verdict or isinstance(settlement.verdict, Fail)
     assert (settlement.record is None) == isinstance(settlement.verdict, Retry)
     assert broker.released[0] == ("w1-0", [])
 
@@ -255,7 +255,7 @@ def test_a_store_that_is_not_there_yet(broker: FakeBroker, caplog: pytest.LogCap
             raise BrokerUnavailableError("not yet")
         return 3000
 
-    broker.lease = lease  # type: ignore[method-assign]
+    broker.lease_ms = lease  # type: ignore[method-assign]
 
     supervise(Starter(live), broker, lambda: len(times) == 4)
 
@@ -268,7 +268,7 @@ def test_a_store_that_refuses(broker: FakeBroker) -> None:
     def lease() -> int:
         raise StoreFileError("this is no queue")
 
-    broker.lease = lease  # type: ignore[method-assign]
+    broker.lease_ms = lease  # type: ignore[method-assign]
     starter = Starter(live)
 
     with pytest.raises(StoreFileError, match="this is no queue"):

@@ -56,9 +56,9 @@ class RedisHarness:
                 run("ZINCRBY", keys.delayed, -ms, task_id)
             self._age_ready(group, keys, ms)
         for key in self._keys_of_tasks():
-            finished = run("HGET", key, "finished")
+            finished = run("HGET", key, "ended")
             if finished is not None:
-                run("HSET", key, "finished", int(finished) - ms)
+                run("HSET", key, "ended", int(finished) - ms)
             left = int(run("PTTL", key))
             if left > 0:
                 run("PEXPIRE", key, max(1, left - ms)) if left > ms else run("DEL", key)
@@ -78,7 +78,7 @@ class RedisHarness:
         return int(seconds) * 1000 + int(micros) // 1000
 
     def _age_ready(self, group: str, keys: GroupKeys, ms: int) -> None:
-        """Write the undelivered messages anew, in their order, as if they had been enqueued earlier."""
+        """Write the undelivered messages again, in their order, as if they had been enqueued earlier."""
         run = self.raw.execute_command
         for flat in run("XINFO", "GROUPS", keys.stream):
             info = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))

@@ -14,7 +14,7 @@ from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.backends.memory.entry import Entry
 from pyxqueue.backends.memory.group import Group
 from pyxqueue.errors import BrokerUnavailableError, Reject
-from pyxqueue.message import Bury, Done, Record, Settlement, TaskStatus
+from pyxqueue.message import Done, Fail, Record, Settlement, TaskStatus
 from pyxqueue.protocols import Backend, StoreOptions
 from pyxqueue.split import SplitBackend
 from pyxqueue.supervisor.keeper import Keeper
@@ -139,7 +139,7 @@ def test_every_operation_can_be_hit(backend: MemoryBackend) -> None:
         "remove_group": ("cg",),
         "trim": (1,),
     }
-    none = {"lease", "tasks", "consumers", "depth", "groups"}
+    none = {"lease_ms", "tasks", "consumers", "depth", "groups"}
     for name in sorted(OPERATIONS):
         broker = FaultyBroker(backend, [Fault.LOSE_CALL], operations={name})
         with pytest.raises(BrokerUnavailableError, match=f"^{name} was lost"):
@@ -164,7 +164,7 @@ class Counted(MemoryBackend):
         answers = super().settle(settlements)
         for settlement, accepted in zip(settlements, answers, strict=True):
             self.receipts[settlement.receipt] += accepted
-            if isinstance(settlement.verdict, Done | Bury):
+            if isinstance(settlement.verdict, Done | Fail):
                 self.ended[settlement.receipt.rpartition("@")[0]] += accepted
         return answers
 
@@ -210,7 +210,7 @@ class Trial:
 
     def time_passes(self) -> None:
         """Leases that nobody renews come to an end."""
-        self.bench.clock.advance(self.store.lease() + 1)
+        self.bench.clock.advance(self.store.lease_ms() + 1)
 
     def judge(self, records: Sequence[Record | None]) -> None:
         assert {record.id: record.status for record in records if record is not None} == self.wanted
@@ -267,11 +267,12 @@ def test_nor_do_two_stores(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_nor_do_threads(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same with all loops of the worker at work, two tasks at once, and a keeper that hands back and renews."""
+    """The same with all loops of the worker at work, two tasks at once, and a lease renewer that hands back and
+    renews."""
     trial = Trial(seed, monkeypatch)
     worker = trial.bench.threaded(2, trial.broker)
-    restless = itertools.count(time.monotonic(), 10).__next__  # to the keeper, all is due at every step
-    keeper = Keeper(trial.broker, trial.store.lease(), restless)
+    restless = itertools.count(time.monotonic(), 10).__next__  # to the lease renewer, all is due at every step
+    keeper = Keeper(trial.broker, trial.store.lease_ms(), restless)
     running = threading.Thread(target=worker.run, daemon=True)
     running.start()
 

@@ -12,7 +12,7 @@ import pytest
 
 from pyxqueue.cli.logs import JSONFormatter, set_up_logging
 from pyxqueue.local_workers import configure_logging
-from pyxqueue.message import Bury, Done, Failed, Failure, Outcome, Refused, Retry, Success, Verdict
+from pyxqueue.message import Done, Fail, Failure, Outcome, Raised, Rejected, Retry, Returned, Verdict
 from pyxqueue.worker import events
 from pyxqueue.worker.events import TaskSettled, Throttle, hear_logs, log_settled
 
@@ -36,11 +36,11 @@ def test_a_failure_has_its_traceback_and_no_line_is_forged(caplog: pytest.LogCap
     """What a task raised is one line, and its traceback lines of their own; what moves a cursor is shown as it is."""
     failure = Failure("ValueError", "no\nERROR forged\x1b[2J", "Traceback\n  File\x1b[0m\nValueError: no\nERROR forged")
 
-    log_settled(settled(Failed(failure), Bury("x")))
+    log_settled(settled(Raised(failure), Fail("x")))
 
     (record,) = caplog.records
     text = record.getMessage().splitlines()
-    assert text[0] == (r"shop.sell id-1, attempt 2: ValueError: no\nERROR forged\x1b[2J; kept among the failed")
+    assert text[0] == (r"shop.sell id-1, attempt 2: ValueError: no\nERROR forged\x1b[2J; kept with the failed tasks")
     assert text[1:] == ["  Traceback", r"    File\x1b[0m", "  ValueError: no", "  ERROR forged"]
     assert (record.task_id, record.task_name, record.attempt) == ("id-1", "shop.sell", 2)  # type: ignore[attr-defined]
 
@@ -52,7 +52,7 @@ def test_json_lines_have_what_was_said_beside_the_text() -> None:
     handler.setFormatter(JSONFormatter())
     events.log.addHandler(handler)
     try:
-        log_settled(settled(Failed(Failure("ValueError", "no")), Bury("x")))
+        log_settled(settled(Raised(Failure("ValueError", "no")), Fail("x")))
     finally:
         events.log.removeHandler(handler)
 
@@ -63,7 +63,7 @@ def test_json_lines_have_what_was_said_beside_the_text() -> None:
 
 def test_successes_have_a_logger_of_their_own(caplog: pytest.LogCaptureFixture) -> None:
     """Silent unless it is asked for."""
-    event = settled(Success(b"1"), Done())
+    event = settled(Returned(b"1"), Done())
     log_settled(event)
     assert not caplog.records
 
@@ -79,20 +79,20 @@ def test_refused_messages_do_not_fill_the_log(
     moments = iter((0.0, 1.0, 2.0, 3.0, 12.0))
     monkeypatch.setattr(events, "_refusals", Throttle(2, 10.0, lambda: next(moments)))
     for _ in range(5):
-        log_settled(settled(Refused(Failure("Unreadable", "broken")), Bury("x")))
+        log_settled(settled(Rejected(Failure("Unreadable", "broken")), Fail("x")))
     for _ in range(3):
-        log_settled(settled(Failed(Failure("ValueError", "no")), Bury("x")))
+        log_settled(settled(Raised(Failure("ValueError", "no")), Fail("x")))
 
     texts = [record.getMessage() for record in caplog.records]
     assert sum("Unreadable" in text for text in texts) == 3
-    assert texts[2] == "2 more messages were refused and are kept among the failed"
+    assert texts[2] == "2 more messages were refused and are kept with the failed tasks"
     assert sum("ValueError" in text for text in texts) == 3
 
 
 def test_a_retry_says_when(caplog: pytest.LogCaptureFixture) -> None:
     """In seconds, at level INFO."""
     with caplog.at_level(logging.INFO, "pyxqueue"):
-        log_settled(settled(Failed(Failure("ValueError", "no")), Retry(1500)))
+        log_settled(settled(Raised(Failure("ValueError", "no")), Retry(1500)))
     assert caplog.records[0].getMessage().endswith("ValueError: no; again in 1.5 s")
 
 

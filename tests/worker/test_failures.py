@@ -8,7 +8,7 @@ import pytest
 
 from pyxqueue.errors import CancelRequested, Reject, RetryLater, TimeLimitExceeded
 from pyxqueue.failures import failure_of, outcome_of
-from pyxqueue.message import Aborted, Failed, Refused
+from pyxqueue.message import Aborted, Raised, Rejected
 from pyxqueue.options import TaskOptions
 from pyxqueue.printable import MAX_TRACEBACK
 
@@ -35,7 +35,7 @@ class HostileType(Exception, metaclass=HostileMeta):  # noqa: N818
 
 def retryable(error: BaseException, **options: Any) -> bool:
     outcome = outcome_of(error, TaskOptions(**options))
-    assert isinstance(outcome, Failed)
+    assert isinstance(outcome, Raised)
     return outcome.retryable
 
 
@@ -56,7 +56,7 @@ def test_a_type_that_cannot_be_compared() -> None:
     """The task fails, and says why."""
     outcome = outcome_of(ValueError("x"), TaskOptions(retry_on=(HostileType,)))
 
-    assert isinstance(outcome, Failed)
+    assert isinstance(outcome, Raised)
     assert outcome.failure.message == "<cannot be shown: SystemExit in its own code>"
 
 
@@ -79,7 +79,7 @@ def test_an_exception_without_a_readable_attribute() -> None:
 
 
 @pytest.mark.parametrize(
-    ("signal", "kind"), [(Reject("no"), Refused), (RetryLater(7, "busy"), Failed), (CancelRequested("stop"), Aborted)]
+    ("signal", "kind"), [(Reject("no"), Rejected), (RetryLater(7, "busy"), Raised), (CancelRequested("stop"), Aborted)]
 )
 def test_a_signal_in_a_group_counts(signal: BaseException, kind: type) -> None:
     """A TaskGroup wraps what its children raise; the first signal in it is what the task said."""
@@ -88,10 +88,10 @@ def test_a_signal_in_a_group_counts(signal: BaseException, kind: type) -> None:
     outcome = outcome_of(group, TaskOptions())
 
     assert type(outcome) is kind
-    if isinstance(outcome, Failed):
-        assert outcome.delay == 7
+    if isinstance(outcome, Raised):
+        assert outcome.delay_ms == 7000
         assert outcome.failure.message == "busy"
-    if isinstance(outcome, Refused):
+    if isinstance(outcome, Rejected):
         assert outcome.failure.message == "no"
 
 

@@ -18,7 +18,7 @@ import pytest
 from pyxqueue.codec import Codec
 from pyxqueue.context import current_task
 from pyxqueue.errors import NotInTaskError
-from pyxqueue.message import Message, Return, Unserved
+from pyxqueue.message import Defer, Message, Unsupported
 from pyxqueue.serializers import JSONSerializer
 from pyxqueue.worker.events import TaskSettled
 from pyxqueue.worker.executors import Inline, Threads
@@ -156,13 +156,13 @@ def test_arguments_that_do_not_fit_are_handed_back() -> None:
     bench.worker().drain()
 
     (event,) = [one for one in bench.events if isinstance(one, TaskSettled)]
-    assert isinstance(event.verdict, Return)
-    assert isinstance(event.outcome, Unserved)
+    assert isinstance(event.verdict, Defer)
+    assert isinstance(event.outcome, Unsupported)
     assert event.outcome.failure.type == "ArgumentError"
     (info,) = bench.broker.show(["new"])
     assert info is not None
     assert isinstance(info.message, Message)
-    assert info.message.returns == 1
+    assert info.message.deferrals == 1
 
 
 def forked_and_came_back(how: str) -> int:

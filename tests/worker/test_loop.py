@@ -231,7 +231,7 @@ def test_plain_functions_run_in_threads(bench: Bench) -> None:
     bench.put("quick", task_id="quick")
     with working(bench):
         assert ended(bench, "quick") == ["SUCCESS"]
-        assert bench.broker.depth().finished == 1
+        assert bench.broker.depth().history == 1
         go.set()
         assert set(ended(bench, *(f"plain-{number}" for number in range(LOOK - 10)))) == {"SUCCESS"}
 

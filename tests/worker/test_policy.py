@@ -10,21 +10,21 @@ from hypothesis import strategies as st
 
 from pyxqueue.message import (
     Aborted,
-    Bury,
     Cancelled,
+    Defer,
     Done,
-    Failed,
+    Fail,
     Failure,
     Message,
-    Refused,
+    Raised,
+    Rejected,
     Retry,
-    Return,
-    Success,
+    Returned,
     Unreadable,
-    Unserved,
+    Unsupported,
 )
 from pyxqueue.options import TaskOptions
-from pyxqueue.policy import MAX_RETURNS, NEWER_DELAY, admit, decide
+from pyxqueue.policy import MAX_DEFERRALS, NEWER_DELAY, admit, decide
 
 FAILURE = Failure("ValueError", "no")
 chances = st.floats(0, 1, exclude_max=True)
@@ -42,7 +42,7 @@ messages = st.builds(
     name=st.just("name"),
     attempt=st.integers(1, 60),
     crashes=st.integers(0, 12),
-    returns=st.integers(0, 20),
+    deferrals=st.integers(0, 20),
 )
 
 
@@ -64,31 +64,31 @@ def test_pauses_double() -> None:
     assert [policy.pause(attempt, 0.5) for attempt in range(1, 7)] == [1, 2, 4, 8, 10, 10]
 
 
-@given(policies, chances, st.sampled_from([None, 0.0, 3.5]))
-def test_never_more_runs_than_allowed(policy: TaskOptions, chance: float, delay: float | None) -> None:
+@given(policies, chances, st.sampled_from([None, 0, 3500]))
+def test_never_more_runs_than_allowed(policy: TaskOptions, chance: float, delay_ms: int | None) -> None:
     """A task that always fails runs once, and once more for each retry."""
     message, runs = Message("id", "name"), 0
     verdict: Any = Retry()
     while isinstance(verdict, Retry):
         runs += 1
         message = Message("id", "name", attempt=runs)
-        verdict = decide(message, Failed(FAILURE, delay=delay), policy, chance)
+        verdict = decide(message, Raised(FAILURE, delay_ms=delay_ms), policy, chance)
 
     assert runs == policy.retries + 1
-    assert verdict == Bury("ValueError: no")
+    assert verdict == Fail("ValueError: no")
 
 
 @given(policies, messages, chances)
-def test_what_is_not_retryable_is_buried(policy: TaskOptions, message: Message, chance: float) -> None:
+def test_what_is_not_retryable_fails(policy: TaskOptions, message: Message, chance: float) -> None:
     """Whatever retries are left."""
-    assert decide(message, Failed(FAILURE, retryable=False), policy, chance) == Bury("ValueError: no")
-    assert decide(message, Refused(FAILURE), policy, chance) == Bury("ValueError: no")
+    assert decide(message, Raised(FAILURE, retryable=False), policy, chance) == Fail("ValueError: no")
+    assert decide(message, Rejected(FAILURE), policy, chance) == Fail("ValueError: no")
 
 
 @given(policies, messages, chances)
 def test_ends(policy: TaskOptions, message: Message, chance: float) -> None:
     """A success is done and a cancelled run is cancelled, however often it was tried."""
-    assert decide(message, Success(b"1"), policy, chance) == Done()
+    assert decide(message, Returned(b"1"), policy, chance) == Done()
     assert decide(message, Aborted(), policy, chance) == Cancelled()
 
 
@@ -101,31 +101,31 @@ def test_a_crash_is_no_attempt(policy: TaskOptions, message: Message) -> None:
 @given(policies, chances)
 def test_a_delay_of_the_tasks_own_choice(policy: TaskOptions, chance: float) -> None:
     """It replaces the backoff, and costs an attempt like any retry."""
-    outcome = Failed(FAILURE, delay=1.25)
-    expected = Retry(1250) if policy.retries else Bury("ValueError: no")
+    outcome = Raised(FAILURE, delay_ms=1250)
+    expected = Retry(1250) if policy.retries else Fail("ValueError: no")
 
     assert decide(Message("id", "name"), outcome, policy, chance) == expected
 
 
 @given(messages, chances)
 def test_nobody_to_serve_it(message: Message, chance: float) -> None:
-    """It waits ever longer, up to a minute, and is kept among the failed in the end."""
-    verdict = decide(message, Unserved(FAILURE), TaskOptions(), chance)
+    """It waits ever longer, up to a minute, and is kept with the failed tasks in the end."""
+    verdict = decide(message, Unsupported(FAILURE), TaskOptions(), chance)
 
-    if message.returns >= MAX_RETURNS:
-        assert isinstance(verdict, Bury)
+    if message.deferrals >= MAX_DEFERRALS:
+        assert isinstance(verdict, Fail)
         assert "nobody could serve it" in verdict.reason
     else:
-        full = min(60_000, 1000 * 2**message.returns)
-        assert isinstance(verdict, Return)
-        assert full / 2 <= verdict.delay <= full
+        full = min(60_000, 1000 * 2**message.deferrals)
+        assert isinstance(verdict, Defer)
+        assert full / 2 <= verdict.delay_ms <= full
 
 
 def test_a_newer_version_is_left_alone() -> None:
-    """It is never buried by a worker that cannot read it."""
+    """It is never failed by a worker that cannot read it."""
     newer = Unreadable("id", {}, "wire version 2", newer=True)
 
-    assert decide(newer, Unserved(FAILURE), TaskOptions(), 0.5) == Return(NEWER_DELAY)
+    assert decide(newer, Unsupported(FAILURE), TaskOptions(), 0.5) == Defer(NEWER_DELAY)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from pyxqueue import Reject, RetryLater, progress
 from pyxqueue.errors import BrokerError, BrokerUnavailableError
 from pyxqueue.inflight import SLOTS, InFlightTable
-from pyxqueue.message import Settlement, Success, TaskStatus
+from pyxqueue.message import Returned, Settlement, TaskStatus
 from pyxqueue.worker.jobs import Job
 from pyxqueue.worker.worker import Worker
 from tests.support.until import until
@@ -54,7 +54,7 @@ def test_drain_runs_all_there_is(bench: Bench) -> None:
     bench.task(ran.append)
     for number in range(3):
         bench.put("append", number, task_id=f"t{number}")
-    bench.put("append", 3, task_id="later", delay=1000)
+    bench.put("append", 3, task_id="later", delay_ms=1000)
 
     assert bench.worker().drain() == 3
     assert ran == [0, 1, 2]
@@ -64,7 +64,7 @@ def test_drain_runs_all_there_is(bench: Bench) -> None:
 
 
 def test_retries_run_as_they_become_due(bench: Bench) -> None:
-    """A failing task runs again after its pause, and is kept among the failed in the end."""
+    """A failing task runs again after its pause, and is kept with the failed tasks in the end."""
     runs: list[int] = []
 
     def fail() -> None:
@@ -79,16 +79,16 @@ def test_retries_run_as_they_become_due(bench: Bench) -> None:
         worker.drain()
 
     assert len(runs) == 3
-    assert [verdict for _, verdict, _ in bench.settled()] == ["Retry", "Retry", "Bury"]
+    assert [verdict for _, verdict, _ in bench.settled()] == ["Retry", "Retry", "Fail"]
     assert status(bench) is TaskStatus.FAILURE
 
 
 @pytest.mark.parametrize(
     ("raised", "verdict"),
-    [(RetryLater(5), "Retry"), (RetryLater(float("nan")), "Bury"), (RetryLater(float("inf")), "Bury"),
-     (RetryLater(NONSENSE), "Bury"), (RetryLater(10**5000), "Bury"), (Reject(), "Bury"), (Reject(NONSENSE), "Bury"),
-     (Reject("\ud800"), "Bury"),
-     (SystemExit(3), "Bury"), (KeyboardInterrupt(), "Bury")],
+    [(RetryLater(5), "Retry"), (RetryLater(float("nan")), "Fail"), (RetryLater(float("inf")), "Fail"),
+     (RetryLater(NONSENSE), "Fail"), (RetryLater(10**5000), "Fail"), (Reject(), "Fail"), (Reject(NONSENSE), "Fail"),
+     (Reject("\ud800"), "Fail"),
+     (SystemExit(3), "Fail"), (KeyboardInterrupt(), "Fail")],
 )  # fmt: skip
 def test_whatever_a_task_raises_can_be_settled(bench: Bench, raised: BaseException, verdict: str) -> None:
     """Nonsense from a task is its own failure, never the worker's."""
@@ -151,7 +151,7 @@ def test_one_settlement_that_is_refused_for_good(bench: Bench) -> None:
     deliveries = bench.broker.claim("me", 3, 0)
 
     decider, settling = worker._claimer.decider, worker._settling
-    answers = settling.insist([decider.settlement(Job(delivery, 0), Success(b"0")) for delivery in deliveries])
+    answers = settling.insist([decider.settlement(Job(delivery, 0), Returned(b"0")) for delivery in deliveries])
 
     assert answers == [True, False, True]
 
@@ -228,7 +228,7 @@ def test_stopping_hands_back_what_has_not_begun(bench: Bench) -> None:
         bench.put("wait", task_id=f"t{number}")
     running = Running(worker)
     assert began.wait(20)
-    assert bench.broker.depth().held == 4
+    assert bench.broker.depth().in_flight == 4
 
     worker.stop()
     go.set()
@@ -247,7 +247,7 @@ def test_a_full_table_waits_for_settlements(bench: Bench, monkeypatch: pytest.Mo
 
     class Slow(Refusing):
         def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
-            if bench.broker.depth().finished:  # the first one goes through
+            if bench.broker.depth().history:  # the first one goes through
                 answer.wait(20)
             return bench.broker.settle(settlements)
 
@@ -267,15 +267,15 @@ def test_a_full_table_waits_for_settlements(bench: Bench, monkeypatch: pytest.Mo
     worker = bench.worker(Slow(bench))
     worker._jobs.freed = Freed()
     running = Running(worker)
-    until(lambda: bench.broker.depth().finished == 1, "the first is done")
+    until(lambda: bench.broker.depth().history == 1, "the first is done")
     for number in range(SLOTS + 1):
         bench.put("len", [], task_id=f"t{number}")
 
     assert full.wait(20)
-    assert bench.broker.depth().held == SLOTS
+    assert bench.broker.depth().in_flight == SLOTS
     assert (looks.count(0), stale) == (1, [False])
     answer.set()
-    until(lambda: bench.broker.depth().finished == SLOTS + 2, "all done")
+    until(lambda: bench.broker.depth().history == SLOTS + 2, "all done")
     worker.stop()
     running.join()
 
@@ -294,10 +294,10 @@ def test_a_suspect_runs_alone(bench: Bench) -> None:
 
     bench.task(note)
     for number in range(4):
-        bench.put("note", f"t{number}", task_id=f"t{number}", suspect=number == 1)
+        bench.put("note", f"t{number}", task_id=f"t{number}", redelivered=number == 1)
     worker = bench.threaded(4)
     running = Running(worker)
-    until(lambda: bench.broker.depth().finished == 4, "all have run")
+    until(lambda: bench.broker.depth().history == 4, "all have run")
     worker.stop()
     running.join()
 
@@ -332,7 +332,7 @@ def test_claiming_waits_for_the_store(bench: Bench, caplog: pytest.LogCaptureFix
     bench.put("len", [])
     worker = bench.worker(Refusing(bench, claim=[BrokerUnavailableError("away")] * 3))
     running = Running(worker)
-    until(lambda: bench.broker.depth().finished, "it ran")
+    until(lambda: bench.broker.depth().history, "it ran")
     worker.stop()
     running.join()
 
@@ -352,7 +352,7 @@ def test_done_is_recorded_with_all_that_belongs_to_it(bench: Bench) -> None:
 
     (record,) = bench.broker.get(["t1"])
     assert record is not None
-    assert (record.value, record.attempt, record.worker, record.ttl) == (b'"value"', 2, "me", 5000)
+    assert (record.value, record.attempt, record.worker, record.ttl_ms) == (b'"value"', 2, "me", 5000)
     assert record.progress is not None
     assert (record.progress.done, record.progress.total, record.progress.message) == (3, 4, "almost")
     assert bench.settled() == [("t1", "Done", True)]

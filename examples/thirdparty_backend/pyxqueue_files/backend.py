@@ -17,7 +17,7 @@ from pyxqueue.message import (
     Delivery,
     Depth,
     Extension,
-    Hold,
+    LeaseStatus,
     Message,
     Record,
     Settlement,
@@ -70,7 +70,7 @@ class FilesBackend:
         """The group, registered from now on."""
         with self._look() as group:
             if not self._joined or not group.registered:
-                group.register(self._options.lease)
+                group.register(self._options.lease_ms)
             yield group
         self._joined = True
 
@@ -106,18 +106,18 @@ class FilesBackend:
                 answers.append(new)
             return answers
 
-    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
         def look() -> tuple[list[Delivery], bool]:
             with self._join() as group:
                 deliveries = group.claim(consumer, limit)
                 return deliveries, bool(deliveries)
 
-        return self._until(look, wait, self._interrupted)
+        return self._until(look, wait_ms, self._interrupted)
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         return self._each(Group.settle, settlements)
 
-    def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
         return self._each(Group.extend, extensions)
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
@@ -128,9 +128,9 @@ class FilesBackend:
         with self._join() as group:
             return group.promote(limit)
 
-    def lease(self) -> int:
+    def lease_ms(self) -> int:
         with self._join() as group:
-            return group.lease
+            return group.lease_ms
 
     def interrupt(self) -> None:
         self._interrupted.set()  # it stays so until a claim has seen it, which may be on its way to wait
@@ -146,7 +146,7 @@ class FilesBackend:
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         return self._each(Group.read, ids)
 
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         def look() -> tuple[list[Record | None], bool]:
             with self._look() as group:
                 records = [group.read(task_id) for task_id in ids]
@@ -155,7 +155,7 @@ class FilesBackend:
                 enough = not missing or (least is not None and len(ids) - len(missing) >= least)
                 return records, enough or not all(map(group.may_come, missing))
 
-        return self._until(look, timeout, Event())
+        return self._until(look, timeout_ms, Event())
 
     def forget(self, ids: Sequence[str]) -> None:
         self._each(Group.forget, ids)
@@ -173,12 +173,12 @@ class FilesBackend:
         with self._look() as group:
             return group.page(state, int(cursor) if cursor else None, count)
 
-    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
         def look() -> tuple[TaskInfo | None, bool]:
             (info,) = self.show([task_id])
             return info, info is None or info.differs(seen)
 
-        return self._until(look, timeout, Event())
+        return self._until(look, timeout_ms, Event())
 
     def consumers(self) -> Sequence[ConsumerInfo]:
         with self._look() as group:
@@ -190,9 +190,10 @@ class FilesBackend:
 
     def depth(self) -> Depth:
         with self._look() as group:
-            lines = {place: group.line(place) for place in Place if place is not Place.PAST}
-            ages = [group.now - entry.updated for entry in group.entries(lines[Place.READY][:1])]
-            return Depth(**{str(place): len(line) for place, line in lines.items()}, oldest=max(ages, default=0))
+            ages = [group.now - entry.updated for entry in group.entries(group.line(Place.READY)[:1])]
+            places = (Place.READY, Place.HELD, Place.DELAYED, Place.FAILED, Place.FINISHED)
+            ready, in_flight, delayed, failed, history = (len(group.line(place)) for place in places)
+            return Depth(ready, in_flight, delayed, failed, history, oldest_ms=max(ages, default=0))
 
     def groups(self) -> Sequence[str]:
         with self._look() as home:

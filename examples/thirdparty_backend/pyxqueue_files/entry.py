@@ -43,14 +43,14 @@ class Entry:
     updated: int = 0
     due: int = 0
     consumer: str = ""
-    rank: int = 0
+    fence: int = 0
     lease_end: int = 0
     cancelled: int = 0
     """How often someone asked for it while it was held, at most twice; 3 if it is to be forced. It never runs again."""
     progress: Progress | None = None
     record: Record | None = None
     high: int = 0
-    """In the file, what of the record's rank is beyond 64 bits, which are all that fit into its number."""
+    """In the file, what of the record's fencing token is beyond 64 bits, which are all that fit into its number."""
     ended: TaskStatus | None = None
     """How it ended; outlives the record."""
     reason: str = ""
@@ -66,15 +66,15 @@ class Entry:
     def unpack(cls, data: bytes) -> Entry:
         entry = _DECODER.decode(data)
         if entry.record is not None and entry.high:
-            entry.record = evolve(entry.record, rank=entry.record.rank | entry.high << 64)
+            entry.record = evolve(entry.record, fence=entry.record.fence | entry.high << 64)
         return entry
 
     def pack(self) -> bytes:
         """What `unpack` reads."""
-        if self.record is None or self.record.rank < _BEYOND:
+        if self.record is None or self.record.fence < _BEYOND:
             return _pack(evolve(self, high=0))
-        high, rank = divmod(self.record.rank, _BEYOND)
-        return _pack(evolve(self, high=high, record=evolve(self.record, rank=rank)))
+        high, fence = divmod(self.record.fence, _BEYOND)
+        return _pack(evolve(self, high=high, record=evolve(self.record, fence=fence)))
 
     @property
     def content(self) -> Message | Unreadable | None:
@@ -82,7 +82,7 @@ class Entry:
 
     @property
     def receipt(self) -> str:
-        return f"{self.id}@{self.rank}"
+        return f"{self.id}@{self.fence}"
 
     @property
     def turn(self) -> int:
@@ -93,7 +93,7 @@ class Entry:
             case Place.DELAYED:
                 return self.due
             case Place.PAST:
-                return max(self.known_until, self.record.finished + self.record.ttl if self.record else 0)
+                return max(self.known_until, self.record.ended_ms + self.record.ttl_ms if self.record else 0)
             case _:
                 return self.order
 
@@ -109,7 +109,7 @@ class Entry:
     def readable(self, now: int) -> Record | None:
         """R3: the record, for as long as it can be read."""
         record = self.record
-        return record if record is not None and now < record.finished + record.ttl else None
+        return record if record is not None and now < record.ended_ms + record.ttl_ms else None
 
     def alter(self, **changes: object) -> None:
         """Change header fields of the message; an unreadable one has none, and keeps its bytes (B12)."""
@@ -125,7 +125,7 @@ class Entry:
             worker=self.consumer if held else record.worker if record else "",
             record=record,
             progress=record.progress if record else self.progress,
-            updated=self.updated,
+            updated_ms=self.updated,
             reason=self.reason,
         )
 

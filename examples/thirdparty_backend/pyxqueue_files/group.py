@@ -14,22 +14,22 @@ from attrs import evolve
 from pyxqueue.message import (
     DEDUPE_MS,
     ID_PATTERN,
-    Bury,
     Cancelled,
+    Defer,
     Delivery,
     Done,
     Extension,
+    Fail,
     Failure,
-    Hold,
+    LeaseStatus,
     Message,
     Record,
     Retry,
-    Return,
     Settlement,
     TaskInfo,
     TaskStatus,
 )
-from pyxqueue.protocols import DEFAULT_LEASE
+from pyxqueue.protocols import DEFAULT_LEASE_MS
 
 from .entry import UNDER_WAY, Entry, Place
 from .folder import Change
@@ -50,11 +50,11 @@ class Group:
         return self.change.read(self._registration) is not None
 
     @property
-    def lease(self) -> int:
-        return int(self.change.read(self._registration) or DEFAULT_LEASE)
+    def lease_ms(self) -> int:
+        return int(self.change.read(self._registration) or DEFAULT_LEASE_MS)
 
     def register(self, lease: int | None) -> None:
-        self.change.write(self._registration, b"%d" % (lease or self.lease))
+        self.change.write(self._registration, b"%d" % (lease or self.lease_ms))
 
     def all(self) -> list[Group]:
         """B9: the registered groups of the queue."""
@@ -118,8 +118,8 @@ class Group:
 
     def add(self, message: Message) -> None:
         """Take in a new message, with the store's stamps."""
-        due = self.now + message.delay if message.delay > 0 else 0
-        self.insert(Entry.of(evolve(message, enqueued=self.now, due=due, delay=0)), due)
+        due = self.now + message.delay_ms if message.delay_ms > 0 else 0
+        self.insert(Entry.of(evolve(message, enqueued_ms=self.now, due_ms=due, delay_ms=0)), due)
 
     def insert(self, entry: Entry, due: int) -> None:
         """Give a new task its place."""
@@ -154,10 +154,10 @@ class Group:
 
     def lend(self, entry: Entry, consumer: str) -> Delivery:
         entry.place, entry.updated, entry.consumer = Place.HELD, self.now, consumer
-        entry.rank, entry.lease_end = self.change.ticket(), self.now + self.lease
+        entry.fence, entry.lease_end = self.change.ticket(), self.now + self.lease_ms
         self.save(entry)
         assert entry.content is not None
-        return Delivery(entry.content, entry.receipt, entry.rank)
+        return Delivery(entry.content, entry.receipt, entry.fence)
 
     def holding(self, receipt: str) -> Entry | None:
         """B4: the task that `receipt` is current for. That a lease has ended does not matter here (B3)."""
@@ -167,9 +167,9 @@ class Group:
     def reclaim(self) -> None:
         """B3, B11: whoever held these is suspected dead, and the task of having killed it."""
         for entry in self.come(Place.HELD):
-            if entry.message is not None and entry.message.suspect:
+            if entry.message is not None and entry.message.redelivered:
                 entry.alter(crashes=entry.message.crashes + 1)
-            entry.alter(suspect=True)
+            entry.alter(redelivered=True)
             self.put_back(entry, 0)
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
@@ -177,7 +177,7 @@ class Group:
         taken = [entry for entry in self.entries(self.line(Place.HELD)) if entry.consumer == consumer]
         for entry in taken:
             if entry.message is not None and entry.receipt in started:
-                entry.alter(crashes=entry.message.crashes + 1, suspect=True)
+                entry.alter(crashes=entry.message.crashes + 1, redelivered=True)
             self.put_back(entry, 0)
         self.change.delete(self._consumer(consumer))
         return len(taken)
@@ -189,21 +189,21 @@ class Group:
             return
         entry.progress = None
         due = self.now + delay if delay > 0 else 0
-        entry.alter(due=due)
+        entry.alter(due_ms=due)
         self.line_up(entry, due)
 
-    def extend(self, extension: Extension) -> Hold:
+    def extend(self, extension: Extension) -> LeaseStatus:
         """B6, B10: a new end of the lease and the progress, for the current receipt only."""
         entry = self.holding(extension.receipt)
         if entry is None:
-            return Hold.LOST
-        entry.lease_end, entry.updated = self.now + self.lease, self.now
+            return LeaseStatus.LOST
+        entry.lease_end, entry.updated = self.now + self.lease_ms, self.now
         if extension.progress is not None:
             entry.progress = extension.progress
             self.change.ticket()
         self.seen(entry.consumer)
         self.save(entry)
-        return (Hold.HELD, Hold.CANCEL, Hold.CANCEL_AGAIN, Hold.KILL)[entry.cancelled]
+        return (LeaseStatus.HELD, LeaseStatus.CANCEL, LeaseStatus.CANCEL_AGAIN, LeaseStatus.KILL)[entry.cancelled]
 
     def seen(self, consumer: str) -> None:
         self.change.write(self._consumer(consumer), b"%d" % self.now)
@@ -235,27 +235,27 @@ class Group:
                 self.end(entry, Place.FINISHED, settlement.record or self.bare(entry, TaskStatus.SUCCESS))
             case Cancelled():
                 self.end(entry, Place.FINISHED, settlement.record or self.bare(entry, TaskStatus.CANCELLED))
-            case Bury(reason):
+            case Fail(reason):
                 entry.reason = reason
                 self.end(entry, Place.FAILED, settlement.record or self.bare(entry, TaskStatus.FAILURE))
             case Retry(delay):
                 if entry.message is not None:
-                    entry.alter(attempt=entry.message.attempt + 1, suspect=False)
+                    entry.alter(attempt=entry.message.attempt + 1, redelivered=False)
                 self.put_back(entry, delay)
-            case Return(delay):
+            case Defer(delay):
                 if entry.message is not None and delay > 0:
-                    entry.alter(returns=entry.message.returns + 1)
+                    entry.alter(deferrals=entry.message.deferrals + 1)
                 self.put_back(entry, delay)
 
     def bare(self, entry: Entry, status: TaskStatus) -> Record:
         """The record of a settlement without one: what its holder has put before, else a minimal one."""
         stored = entry.readable(self.now)
-        return stored if stored is not None and stored.rank >= entry.rank else minimal(entry, status)
+        return stored if stored is not None and stored.fence >= entry.fence else minimal(entry, status)
 
     def end(self, entry: Entry, place: Place, record: Record) -> None:
-        entry.record = evolve(record, finished=self.now, progress=record.progress or entry.progress)
+        entry.record = evolve(record, ended_ms=self.now, progress=record.progress or entry.progress)
         entry.ended, entry.progress = record.status, None
-        entry.known_until = self.now + max(record.ttl, DEDUPE_MS)
+        entry.known_until = self.now + max(record.ttl_ms, DEDUPE_MS)
         self.move(entry, place)
 
     def trim(self, limit: int) -> int:
@@ -273,11 +273,11 @@ class Group:
     # -- records
 
     def put(self, record: Record) -> None:
-        """R1: keep the record of the higher rank. The task it belongs to may live in another broker."""
+        """R1: keep the record of the higher fencing token. The task it belongs to may live in another broker."""
         entry = self.find(record.id) or Entry(record.id)
         stored = entry.readable(self.now)
-        if stored is None or stored.rank <= record.rank:
-            entry.record = evolve(record, finished=self.now)
+        if stored is None or stored.fence <= record.fence:
+            entry.record = evolve(record, ended_ms=self.now)
             if entry.place not in UNDER_WAY:
                 entry.ended = record.status
             self.change.ticket()
@@ -323,8 +323,8 @@ class Group:
         entry = self.find(task_id)
         if entry is None or entry.place not in (Place.FAILED, Place.FINISHED):
             return False
-        fresh = Entry(entry.id, entry.message, entry.unreadable, rank=entry.rank)
-        fresh.alter(attempt=1, crashes=0, suspect=False, returns=0, due=0)
+        fresh = Entry(entry.id, entry.message, entry.unreadable, fence=entry.fence)
+        fresh.alter(attempt=1, crashes=0, redelivered=False, deferrals=0, due_ms=0)
         self.insert(fresh, 0)
         return True
 
@@ -359,17 +359,17 @@ class Group:
             entry.reason = task.reason
             self.end(entry, Place.FAILED, task.record or minimal(entry, TaskStatus.FAILURE))
         else:
-            due = entry.message.due if entry.message and entry.message.due > self.now else 0
-            entry.alter(enqueued=self.now, due=due)
+            due = entry.message.due_ms if entry.message and entry.message.due_ms > self.now else 0
+            entry.alter(enqueued_ms=self.now, due_ms=due)
             self.insert(entry, due)
         return True
 
 
 def minimal(entry: Entry, status: TaskStatus) -> Record:
     """The record of an end that nobody described."""
-    error = Failure("Buried", entry.reason) if status is TaskStatus.FAILURE else None
+    error = Failure("Failed", entry.reason) if status is TaskStatus.FAILURE else None
     attempt = 1 if entry.content is None else entry.content.attempt
-    return Record(entry.id, status, error=error, attempt=attempt, worker=entry.consumer, rank=entry.rank)
+    return Record(entry.id, status, error=error, attempt=attempt, worker=entry.consumer, fence=entry.fence)
 
 
 def file_name(name: str) -> str:

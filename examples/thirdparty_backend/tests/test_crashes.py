@@ -14,8 +14,8 @@ from harness import FilesHarness
 from pyxqueue_files import FilesBackend
 from pyxqueue_files.folder import Folder
 
-from pyxqueue.message import Bury, Delivery, Done, Retry, Settlement
-from pyxqueue.testing.contract.harness import buried, done, held, jobs, photo, take
+from pyxqueue.message import Delivery, Done, Fail, Retry, Settlement
+from pyxqueue.testing.contract.harness import done, fail, held, jobs, photo, take
 from pyxqueue.testing.contract.laws import law
 
 STEPS = [(Path, "mkdir"), (Path, "write_bytes"), (Path, "rename"), (Path, "unlink"), (shutil, "rmtree")]
@@ -48,16 +48,16 @@ class Life:
 
 Operation = Callable[[FilesBackend, Sequence[Delivery]], object]
 OPERATIONS: dict[str, Operation] = {
-    "enqueue": lambda backend, _: backend.enqueue(jobs(3, "new", delay=0)),
+    "enqueue": lambda backend, _: backend.enqueue(jobs(3, "new", delay_ms=0)),
     "claim": lambda backend, _: backend.claim("two", 2, 0),
     "settle": lambda backend, mine: backend.settle(
-        [done(mine[0], then=jobs(2, "next")), buried(mine[1]), Settlement(mine[2].receipt, Retry(5_000))]
+        [done(mine[0], then=jobs(2, "next")), fail(mine[1]), Settlement(mine[2].receipt, Retry(5_000))]
     ),
     "release": lambda backend, mine: backend.release("one", [mine[0].receipt]),
     "cancel and trim": lambda backend, _: backend.cancel(["t004", "t005"]),
     "remove a group": lambda backend, _: backend.remove_group("other"),
     "finish and forget": lambda backend, mine: backend.settle(
-        [Settlement(mine[0].receipt, Done()), Settlement(mine[1].receipt, Bury("no use"))]
+        [Settlement(mine[0].receipt, Done()), Settlement(mine[1].receipt, Fail("no use"))]
     ),
 }
 
@@ -68,7 +68,7 @@ def test_a_killed_operation_happened_or_did_not(name: str, tmp_path: Path, monke
     # Given a queue of two groups
     first = FilesHarness(tmp_path / "first")
     other, backend = first.open("other"), first.open(history=1)
-    other.lease()
+    other.lease_ms()
     held(backend, law("B5"), "old")
     backend.enqueue(jobs(6))
     mine = take(backend, 3)

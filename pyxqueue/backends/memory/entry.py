@@ -39,7 +39,7 @@ class Entry:
     due: int = 0
     consumer: str = ""
     receipt: str = ""
-    rank: int = 0
+    fence: int = 0
     lease_end: int = 0
     cancelled: int = 0
     """How often that was asked for, at most twice; 3 if it is to be forced."""
@@ -65,12 +65,12 @@ class Entry:
     def forget_at(self) -> int:
         """When neither the id nor the record needs to be known any longer."""
         record = self.record
-        return max(self.known_until, record.finished + record.ttl if record else 0)
+        return max(self.known_until, record.ended_ms + record.ttl_ms if record else 0)
 
     def readable(self, now: int) -> Record | None:
         """R3: the record, for as long as it can be read."""
         record = self.record
-        return record if record is not None and now < record.finished + record.ttl else None
+        return record if record is not None and now < record.ended_ms + record.ttl_ms else None
 
     def alter(self, **changes: object) -> None:
         """Change header fields of the message; an unreadable entry has none, and keeps its bytes (B12)."""

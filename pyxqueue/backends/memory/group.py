@@ -15,22 +15,22 @@ from attrs import evolve
 
 from ...message import (
     DEDUPE_MS,
-    Bury,
     Cancelled,
+    Defer,
     Delivery,
     Done,
     Extension,
+    Fail,
     Failure,
-    Hold,
+    LeaseStatus,
     Message,
     Record,
     Retry,
-    Return,
     Settlement,
     TaskInfo,
     TaskStatus,
 )
-from ...protocols import DEFAULT_LEASE
+from ...protocols import DEFAULT_LEASE_MS
 from .entry import ENDED, UNDER_WAY, WAITING, Entry, Place
 
 
@@ -43,7 +43,7 @@ class Group:
         self.started_ms = 0
         """Of the clock, as `pyxqueue.clock` says."""
         self.registered = False
-        self.lease = DEFAULT_LEASE
+        self.lease = DEFAULT_LEASE_MS
         self.tasks: dict[str, Entry] = {}
         self.lines: dict[Place, OrderedDict[str, Entry]] = {place: OrderedDict() for place in Place}
         self.consumers: dict[str, int] = {}
@@ -76,8 +76,8 @@ class Group:
     def add(self, message: Message, now: int) -> None:
         """Take in a new message, with the store's stamps."""
         enqueued = now + self.started_ms
-        due = enqueued + message.delay if message.delay > 0 else 0
-        self.insert(Entry(message.id, evolve(message, enqueued=enqueued, due=due, delay=0)), due, now)
+        due = enqueued + message.delay_ms if message.delay_ms > 0 else 0
+        self.insert(Entry(message.id, evolve(message, enqueued_ms=enqueued, due_ms=due, delay_ms=0)), due, now)
 
     def take_foreign(self, entry: Entry, now: int) -> None:
         """B1: take in an entry that another program wrote, unless its id is known."""
@@ -130,10 +130,10 @@ class Group:
     def lend(self, entry: Entry, consumer: str, now: int) -> Delivery:
         assert entry.message is not None
         entry.consumer, entry.lease_end = consumer, now + self.lease
-        entry.rank = self._ticket()
-        entry.receipt = f"{entry.id}@{entry.rank}"
+        entry.fence = self._ticket()
+        entry.receipt = f"{entry.id}@{entry.fence}"
         self.move(entry, Place.HELD, now)
-        return Delivery(entry.message, entry.receipt, entry.rank)
+        return Delivery(entry.message, entry.receipt, entry.fence)
 
     def holding(self, receipt: str) -> Entry | None:
         """B4: the entry that `receipt` is current for. That a lease has ended does not matter here (B3)."""
@@ -143,9 +143,9 @@ class Group:
     def reclaim(self, now: int) -> None:
         """B3, B11: whoever held these is suspected dead, and the task of having killed it."""
         for entry in [entry for entry in self.lines[Place.HELD].values() if entry.lease_end <= now]:
-            if isinstance(entry.message, Message) and entry.message.suspect:
+            if isinstance(entry.message, Message) and entry.message.redelivered:
                 entry.alter(crashes=entry.message.crashes + 1)
-            entry.alter(suspect=True)
+            entry.alter(redelivered=True)
             self.put_back(entry, 0, now)
 
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
@@ -153,7 +153,7 @@ class Group:
         taken = [entry for entry in self.lines[Place.HELD].values() if entry.consumer == consumer]
         for entry in taken:
             if isinstance(entry.message, Message) and entry.receipt in started:
-                entry.alter(crashes=entry.message.crashes + 1, suspect=True)
+                entry.alter(crashes=entry.message.crashes + 1, redelivered=True)
             self.put_back(entry, 0, now)
         self.consumers.pop(consumer, None)
         return len(taken)
@@ -165,20 +165,20 @@ class Group:
             return
         entry.progress = None
         due = now + self.started_ms + delay if delay > 0 else 0
-        entry.alter(due=due)
+        entry.alter(due_ms=due)
         self.line_up(entry, due, now)
 
-    def extend(self, extension: Extension, now: int) -> Hold:
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
         """B6, B10: a new end of the lease and the progress, for the current receipt only."""
         entry = self.holding(extension.receipt)
         if entry is None:
-            return Hold.LOST
+            return LeaseStatus.LOST
         entry.lease_end = now + self.lease
         self.consumers[entry.consumer] = now
         if extension.progress is not None:
             entry.progress = extension.progress
             self._changed()
-        return (Hold.HELD, Hold.CANCEL, Hold.CANCEL_AGAIN, Hold.KILL)[entry.cancelled]
+        return (LeaseStatus.HELD, LeaseStatus.CANCEL, LeaseStatus.CANCEL_AGAIN, LeaseStatus.KILL)[entry.cancelled]
 
     # -- ending
 
@@ -202,34 +202,34 @@ class Group:
             case Cancelled():
                 record = settlement.record or self.bare(entry, now, TaskStatus.CANCELLED)
                 self.end(entry, Place.FINISHED, record, now)
-            case Bury(reason):
-                record = settlement.record or self.bare(entry, now, TaskStatus.FAILURE, Failure("Buried", reason))
+            case Fail(reason):
+                record = settlement.record or self.bare(entry, now, TaskStatus.FAILURE, Failure("Failed", reason))
                 entry.reason = reason
                 self.end(entry, Place.FAILED, record, now)
             case Retry(delay):
                 if isinstance(message, Message):
-                    entry.alter(attempt=message.attempt + 1, suspect=False)
+                    entry.alter(attempt=message.attempt + 1, redelivered=False)
                 self.put_back(entry, delay, now)
-            case Return(delay):
+            case Defer(delay):
                 if isinstance(message, Message) and delay > 0:
-                    entry.alter(returns=message.returns + 1)
+                    entry.alter(deferrals=message.deferrals + 1)
                 self.put_back(entry, delay, now)
 
     def bare(self, entry: Entry, now: int, status: TaskStatus, error: Failure | None = None) -> Record:
         """The record of a settlement without one: what its holder has put before, else a minimal one."""
         stored = entry.readable(now)
-        return stored if stored is not None and stored.rank >= entry.rank else self.minimal(entry, status, error)
+        return stored if stored is not None and stored.fence >= entry.fence else self.minimal(entry, status, error)
 
     def minimal(self, entry: Entry, status: TaskStatus, error: Failure | None = None) -> Record:
         """The record of an end that nobody described."""
         attempt = 1 if entry.message is None else entry.message.attempt
-        return Record(entry.id, status, error=error, attempt=attempt, worker=entry.consumer, rank=entry.rank)
+        return Record(entry.id, status, error=error, attempt=attempt, worker=entry.consumer, fence=entry.fence)
 
     def end(self, entry: Entry, place: Place, record: Record, now: int) -> None:
-        entry.record = evolve(record, finished=now, progress=record.progress or entry.progress)
+        entry.record = evolve(record, ended_ms=now, progress=record.progress or entry.progress)
         entry.ended = record.status
         entry.progress = None
-        entry.known_until = now + max(record.ttl, DEDUPE_MS)
+        entry.known_until = now + max(record.ttl_ms, DEDUPE_MS)
         self.move(entry, place, now)
 
     def trim(self, limit: int, now: int) -> int:
@@ -252,11 +252,11 @@ class Group:
     # -- records
 
     def put(self, record: Record, now: int) -> None:
-        """R1: keep the record of the higher rank. The task it belongs to may live in another broker."""
+        """R1: keep the record of the higher fencing token. The task it belongs to may live in another broker."""
         entry = self.tasks.setdefault(record.id, Entry(record.id, None))
         stored = entry.readable(now)
-        if stored is None or stored.rank <= record.rank:
-            entry.record = evolve(record, finished=now)
+        if stored is None or stored.fence <= record.fence:
+            entry.record = evolve(record, ended_ms=now)
             if entry.place not in UNDER_WAY:
                 entry.ended = record.status
             if entry.place is Place.PAST:
@@ -291,7 +291,7 @@ class Group:
         entry.record = entry.ended = entry.progress = None
         entry.reason = entry.consumer = ""
         entry.cancelled = 0
-        entry.alter(attempt=1, crashes=0, suspect=False, returns=0, due=0)
+        entry.alter(attempt=1, crashes=0, redelivered=False, deferrals=0, due_ms=0)
         self.line_up(entry, 0, now)
         return True
 
@@ -321,11 +321,11 @@ class Group:
         if task.status is TaskStatus.FAILURE:
             self.enter(entry)
             entry.reason = task.reason
-            failure = Failure("Buried", task.reason)
+            failure = Failure("Failed", task.reason)
             self.end(entry, Place.FAILED, task.record or self.minimal(entry, TaskStatus.FAILURE, failure), now)
         else:
-            due = task.message.due if isinstance(task.message, Message) and task.message.due > now else 0
-            entry.alter(enqueued=now, due=due)
+            due = task.message.due_ms if isinstance(task.message, Message) and task.message.due_ms > now else 0
+            entry.alter(enqueued_ms=now, due_ms=due)
             self.insert(entry, due, now)
         return True
 
@@ -345,9 +345,9 @@ class Group:
             worker=entry.consumer if held else record.worker if record else "",
             record=record,
             progress=record.progress if record else entry.progress,
-            updated=entry.updated,
+            updated_ms=entry.updated,
             reason=entry.reason,
-            started=entry.updated if held else 0,
+            started_ms=entry.updated if held else 0,
         )
 
     def next_event(self, now: int) -> int | None:

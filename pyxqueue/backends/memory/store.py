@@ -16,7 +16,7 @@ from ...message import (
     Depth,
     Extension,
     Fields,
-    Hold,
+    LeaseStatus,
     Message,
     Record,
     Settlement,
@@ -44,7 +44,8 @@ class MemoryStore:
         self.clock = clock
         self.changed = Condition()
         """Its lock guards everything in the store; it is notified whenever a waiting call might go on."""
-        # One counter for all ranks: no receipt is ever issued twice, not even to a task that was deleted and came back.
+        # One counter for all fencing tokens: no receipt is ever issued twice, not even to a task that was deleted
+        # and came back.
         self._tickets = itertools.count(1)
         self._queues: dict[str, dict[str, Group]] = {}
 
@@ -118,8 +119,8 @@ class MemoryBackend:
         group, now = self._look()
         if group is not self._joined:
             group.registered = True
-            if self._options.lease is not None:
-                group.lease = self._options.lease
+            if self._options.lease_ms is not None:
+                group.lease = self._options.lease_ms
             self._joined = group
         return group, now
 
@@ -137,8 +138,8 @@ class MemoryBackend:
                 answers.append(new)
             return answers
 
-    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
-        until = time.monotonic() + wait / 1000
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
+        until = time.monotonic() + wait_ms / 1000
         with self._store.changed:
             seen = self._interrupts_seen
             while True:
@@ -163,7 +164,7 @@ class MemoryBackend:
             group.trim(self._options.history, now)
             return answers
 
-    def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
         with self._store.changed:
             group, now = self._join()
             return [group.extend(extension, now) for extension in extensions]
@@ -180,7 +181,7 @@ class MemoryBackend:
             group, now = self._join()
             return group.promote(limit, now)
 
-    def lease(self) -> int:
+    def lease_ms(self) -> int:
         with self._store.changed:
             group, _ = self._join()
             return group.lease
@@ -208,8 +209,8 @@ class MemoryBackend:
             group, now = self._look()
             return [group.read(task_id, now) for task_id in ids]
 
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
-        until = deadline_after(timeout)
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        until = deadline_after(timeout_ms)
         with self._store.changed:
             while True:
                 group, now = self._look()
@@ -254,8 +255,8 @@ class MemoryBackend:
             page = entries[:count]
             return [group.info(entry, now) for entry in page], str(page[-1].order) if len(page) < len(entries) else ""
 
-    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
-        until = deadline_after(timeout)
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
+        until = deadline_after(timeout_ms)
         with self._store.changed:
             while True:
                 group, now = self._look()
@@ -280,11 +281,11 @@ class MemoryBackend:
             first = next(iter(group.lines[Place.READY].values()), None)
             return Depth(
                 ready=count[Place.READY],
-                held=count[Place.HELD],
+                in_flight=count[Place.HELD],
                 delayed=count[Place.DELAYED],
                 failed=count[Place.FAILED],
-                finished=count[Place.FINISHED],
-                oldest=0 if first is None else now - first.updated,
+                history=count[Place.FINISHED],
+                oldest_ms=0 if first is None else now - first.updated,
             )
 
     def queues(self, limit: int) -> tuple[Sequence[str], bool]:

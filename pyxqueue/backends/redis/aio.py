@@ -76,10 +76,12 @@ class AsyncRedisProducer:
     async def forget(self, ids: Sequence[str]) -> None:
         await self._batched(ids, lambda keys, batch: commands.flags("forget", keys, [self._options.group], batch))
 
-    async def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
-        deadline = deadline_after(timeout)
+    async def wait(
+        self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None
+    ) -> Sequence[Record | None]:
+        deadline = deadline_after(timeout_ms)
         found = dict(zip(ids, await self._look(ids, deadline), strict=True))
-        if timeout != 0 and not is_enough(found.values(), least):
+        if timeout_ms != 0 and not is_enough(found.values(), least):
             missing = [task_id for task_id, record in found.items() if record is None]
             async with self._watching(missing, deadline) as woken:
                 look = missing
@@ -90,8 +92,8 @@ class AsyncRedisProducer:
                     look = [i for i, record in found.items() if record is None and (None in news or i in news)]
         return [None if isinstance(record := found[task_id], Unknown) else record for task_id in ids]
 
-    async def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
-        deadline = deadline_after(timeout)
+    async def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
+        deadline = deadline_after(timeout_ms)
         async with self._watching([task_id], deadline) as woken:
             while True:
                 await self._look([task_id], deadline)

@@ -12,7 +12,7 @@ from redis.cluster import RedisCluster
 from ...batching import MAX_ITEMS, batches, settlement_size
 from ...clock import deadline_after, is_over, seconds_left
 from ...errors import BrokerUnavailableError
-from ...message import Delivery, Extension, Hold, Message, Record, Settlement, Unreadable
+from ...message import Delivery, Extension, LeaseStatus, Message, Record, Settlement, Unreadable
 from ...offload import Offloaded
 from ...protocols import AsyncProducer, StoreOptions
 from ...wire import message_size
@@ -22,7 +22,7 @@ from .commands import Orphan, Unknown
 from .connect import Client, Recipe
 from .inspector import RedisInspector
 from .keys import GroupKeys
-from .reading import entry_rank, pairs
+from .reading import entry_fence, pairs
 from .session import REPLY_TIMEOUT, Contact, StaleGroups
 from .waiting import Inbox, is_enough, until_look
 
@@ -82,7 +82,7 @@ class RedisBackend(RedisInspector):
             raise StaleGroups("the list of groups has changed")
         return answers
 
-    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
         if limit <= 0:
             return []
 
@@ -91,7 +91,7 @@ class RedisBackend(RedisInspector):
             found = self._read(consumer, limit, 0)
             if not found:
                 self._show_life(consumer)
-            return found if found or wait <= 0 else self._read(consumer, limit, wait)
+            return found if found or wait_ms <= 0 else self._read(consumer, limit, wait_ms)
 
         try:
             return self._session.repaired(attempt)
@@ -109,13 +109,13 @@ class RedisBackend(RedisInspector):
         group, stream = self.options.group, self._session.keys.stream
         self._session.execute("XREADGROUP", "GROUP", group, consumer, "COUNT", 1, "STREAMS", stream, _LAST_ENTRY)
         self._shown = consumer
-        self._next_sign = now + min(self._session.lease / 4, _SIGN_EVERY) / 1000
+        self._next_sign = now + min(self._session.lease_ms / 4, _SIGN_EVERY) / 1000
 
     def _read(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
         """One XREADGROUP, on a connection of its own and never repeated by the driver: its reply hands out work."""
         session = self._session
         stream = session.keys.stream
-        lease = session.lease
+        lease = session.lease_ms
         args: list[str | int] = ["XREADGROUP", "GROUP", self.options.group, consumer, "COUNT", limit]
         if wait > 0:
             if self._interrupted:
@@ -151,7 +151,7 @@ class RedisBackend(RedisInspector):
             settlement_size,
         )
 
-    def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
         group = self.options.group
         return self._session.batched(extensions, lambda keys, batch: commands.extend(keys, group, batch))
 
@@ -231,7 +231,7 @@ class RedisBackend(RedisInspector):
             if not end or session.execute("XPENDING", stream, group, end[0][0], end[0][0], 1):
                 continue
             found = [entry for entry, _ in session.execute(*way, "COUNT", MAX_ITEMS)]
-            found.sort(key=lambda entry: entry_rank(entry.decode()))
+            found.sort(key=lambda entry: entry_fence(entry.decode()))
             first, final = (found[0], found[-1]) if found else ("-", "-")
             held = {row[0] for row in session.execute("XPENDING", stream, group, first, final, MAX_ITEMS)}
             return [entry for entry in found if entry not in held]
@@ -246,7 +246,7 @@ class RedisBackend(RedisInspector):
         if silent:
             session.run(commands.retire(session.keys, group, silent[:MAX_ITEMS]))
 
-    def lease(self) -> int:
+    def lease_ms(self) -> int:
         return self._session.repaired(self._session.read_lease)
 
     def interrupt(self) -> None:
@@ -299,10 +299,10 @@ class RedisBackend(RedisInspector):
             seconds=seconds_left(deadline),
         )
 
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
-        deadline = deadline_after(timeout)
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        deadline = deadline_after(timeout_ms)
         found: dict[str, Record | Unknown | None] = dict(zip(ids, self._look(ids, "", deadline), strict=True))
-        if timeout != 0 and not is_enough(found.values(), least):
+        if timeout_ms != 0 and not is_enough(found.values(), least):
             self._await(found, deadline, least)
         return [None if isinstance(record := found[task_id], Unknown) else record for task_id in ids]
 

@@ -13,17 +13,17 @@ from attrs import evolve, frozen
 
 from ...message import (
     DEDUPE_MS,
-    Bury,
     Cancelled,
+    Defer,
     Delivery,
     Done,
     Extension,
+    Fail,
     Failure,
-    Hold,
+    LeaseStatus,
     Message,
     Record,
     Retry,
-    Return,
     Settlement,
     TaskInfo,
     TaskStatus,
@@ -37,7 +37,7 @@ from ...wire import (
     record_to_fields,
 )
 from .keys import GroupKeys, later_stream, meta
-from .reading import ENTRY_PATTERN, MAX_FIELDS, MAX_GROUPS, Groups, entry_rank, pairs, read_groups, task_info
+from .reading import ENTRY_PATTERN, MAX_FIELDS, MAX_GROUPS, Groups, entry_fence, pairs, read_groups, task_info
 
 MAX_TTL = 10**15
 """Milliseconds; Redis refuses an expiry beyond what its clock can hold."""
@@ -89,11 +89,11 @@ def _bools(reply: Any) -> list[bool]:
 
 
 def _message_args(message: Message) -> list[Arg]:
-    if message.enqueued or message.due or message.delay:
-        fields = message_to_fields(evolve(message, enqueued=0, due=0))
+    if message.enqueued_ms or message.due_ms or message.delay_ms:
+        fields = message_to_fields(evolve(message, enqueued_ms=0, due_ms=0))
     else:
         fields = message_to_fields(message)
-    return [message.id, message.delay, len(fields), *fields]
+    return [message.id, message.delay_ms, len(fields), *fields]
 
 
 def receipt(entry: str, consumer: str, message: Message | Unreadable) -> str:
@@ -114,7 +114,7 @@ def deliveries(reply: Any, consumer: str) -> list[Delivery]:
         for raw_entry, flat in entries:
             entry = raw_entry.decode()
             message = message_from_fields(pairs(flat), entry)
-            found.append(Delivery(message, receipt(entry, consumer, message), entry_rank(entry)))
+            found.append(Delivery(message, receipt(entry, consumer, message), entry_fence(entry)))
     return found
 
 
@@ -122,15 +122,15 @@ def _verdict_args(settlement: Settlement, task_id: str, entry: str, consumer: st
     """The verdict's word, its detail, and the record an ending verdict must have."""
 
     def made(status: TaskStatus, error: Failure | None = None) -> Record:
-        return Record(task_id, status, error=error, worker=consumer, rank=entry_rank(entry))
+        return Record(task_id, status, error=error, worker=consumer, fence=entry_fence(entry))
 
     match settlement.verdict:
         case Retry(delay):
             return "retry", delay, settlement.record
-        case Return(delay):
-            return "return", delay, settlement.record
-        case Bury(reason):
-            return "bury", reason, settlement.record or made(TaskStatus.FAILURE, Failure("Buried", reason))
+        case Defer(delay):
+            return "defer", delay, settlement.record
+        case Fail(reason):
+            return "fail", reason, settlement.record or made(TaskStatus.FAILURE, Failure("Failed", reason))
         case Cancelled():
             return "done", "", settlement.record or made(TaskStatus.CANCELLED)
         case Done():
@@ -145,9 +145,9 @@ def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Sett
         entry, consumer, task_id, raw = open_receipt(settlement.receipt)
         verdict, detail, record = _verdict_args(settlement, task_id, entry, consumer)
         fields = record_to_fields(record) if record else []
-        ttl = min(record.ttl, MAX_TTL) if record else 0
+        ttl = min(record.ttl_ms, MAX_TTL) if record else 0
         script_keys.append(prefix + task_id)
-        if verdict == "bury" or (verdict == "done" and ttl < DEDUPE_MS):
+        if verdict == "fail" or (verdict == "done" and ttl < DEDUPE_MS):
             script_keys.append(keys.record(task_id))
         bare = "1" if record is not settlement.record else ""
         args += (entry, consumer, task_id, raw, bare, verdict, detail, ttl, len(fields), *fields, len(settlement.then))
@@ -157,10 +157,10 @@ def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Sett
     return Command("settle", script_keys, args, _bools)
 
 
-_HOLDS = (Hold.LOST, Hold.HELD, Hold.CANCEL, Hold.CANCEL_AGAIN, Hold.KILL)
+_HOLDS = (LeaseStatus.LOST, LeaseStatus.HELD, LeaseStatus.CANCEL, LeaseStatus.CANCEL_AGAIN, LeaseStatus.KILL)
 
 
-def extend(keys: GroupKeys, group: str, extensions: Sequence[Extension]) -> Command[list[Hold]]:
+def extend(keys: GroupKeys, group: str, extensions: Sequence[Extension]) -> Command[list[LeaseStatus]]:
     args: list[Arg] = [group]
     ids = []
     for extension in extensions:
@@ -232,8 +232,8 @@ def get(
 def put(keys: GroupKeys, group: str, records: Sequence[Record]) -> Command[list[bool]]:
     args: list[Arg] = [group]
     for record in records:
-        fields = record_to_fields(evolve(record, rank=0))
-        args += (record.id, min(record.ttl, MAX_TTL), record.rank, len(fields), *fields)
+        fields = record_to_fields(evolve(record, fence=0))
+        args += (record.id, min(record.ttl_ms, MAX_TTL), record.fence, len(fields), *fields)
     return Command("put", keys.with_tasks([record.id for record in records]), args, _bools)
 
 
@@ -261,11 +261,11 @@ def adopt(keys: GroupKeys, tasks: Sequence[TaskInfo]) -> Command[list[bool]]:
         script_keys += (keys.task(task.id), keys.record(task.id))
         place, ttl, values = "", 0, []
         if task.status is TaskStatus.FAILURE:
-            record = task.record or Record(task.id, task.status, error=Failure("Buried", task.reason))
-            place, ttl, values = "failed", min(record.ttl, MAX_TTL), record_to_fields(record)
+            record = task.record or Record(task.id, task.status, error=Failure("Failed", task.reason))
+            place, ttl, values = "failed", min(record.ttl_ms, MAX_TTL), record_to_fields(record)
         if isinstance(task.message, Message):
-            raw, due = "", task.message.due
-            fields = message_to_fields(task.message if place else evolve(task.message, due=0))
+            raw, due = "", task.message.due_ms
+            fields = message_to_fields(task.message if place else evolve(task.message, due_ms=0))
         else:
             raw, due, fields = "1", 0, list(chain.from_iterable(task.message.fields.items() if task.message else ()))
         args += (task.id, raw, place, task.reason, due, ttl, len(values), *values, len(fields), *fields)

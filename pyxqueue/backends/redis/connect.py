@@ -243,7 +243,7 @@ def _raw(client: redis.Redis) -> Client:
 
 
 def drop_idle(client: Client) -> None:
-    """Close the connections that nobody uses at the moment; the next command connects anew."""
+    """Close the connections that nobody uses at the moment; the next command connects again."""
     nodes = [node.redis_connection for node in client.get_nodes()] if isinstance(client, RedisCluster) else [client]
     for node in nodes:
         if isinstance(node, redis.Redis):

@@ -22,7 +22,7 @@ from . import commands
 from .commands import Arg
 from .connect import Recipe
 from .keys import QUEUE_PATTERN, meta
-from .reading import LAST_ENTRY, entry_ms, entry_rank, pairs, task_info
+from .reading import LAST_ENTRY, entry_fence, entry_ms, pairs, task_info
 from .session import Session, StaleGroups
 from .waiting import Inbox, Waker
 
@@ -79,8 +79,8 @@ class RedisInspector:
     def show(self, ids: Sequence[str]) -> list[TaskInfo | None]:
         return self._session.batched(ids, lambda keys, batch: commands.show(keys, self.options.group, batch))
 
-    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
-        deadline = deadline_after(timeout)
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
+        deadline = deadline_after(timeout_ms)
         inbox, over = Inbox(), False
         with self._waker.watching([task_id], inbox.put):
             self._waker.subscribed(seconds_left(deadline))
@@ -101,7 +101,7 @@ class RedisInspector:
             raise ConfigurationError(f"{quoted(cursor)} is not a cursor that `tasks` has answered") from error
         walk = heapq.merge(
             *(self._entries(place, position.get(place, ""), state, count) for place in _places(state)),
-            key=lambda found: -entry_rank(found.entry),
+            key=lambda found: -entry_fence(found.entry),
         )
         page: list[TaskInfo] = []
         found: list[Found] = []
@@ -121,9 +121,9 @@ class RedisInspector:
         for one, shown in zip(found, self.show([one.task_id for one in found]), strict=True):
             position[one.place] = f"({one.entry}"
             info = shown
-            if one.place in ENDED and (info is None or not info.status.finished or info.message is None):
+            if one.place in ENDED and (info is None or not info.status.ended or info.message is None):
                 left = task_info(one.task_id, (), one.flat, b"", 0)  # what its entry says by itself
-                info = info if left is None and info is not None and info.status.finished else left
+                info = info if left is None and info is not None and info.status.ended else left
             if info is not None and state in (None, info.status):
                 page.append(info)
         found.clear()
@@ -297,11 +297,11 @@ class RedisInspector:
                 oldest = max(0, int(seconds) * 1000 + int(micros) // 1000 - put_at)
             return Depth(
                 ready=int(session.execute("XLEN", keys.stream)) - held,
-                held=held,
+                in_flight=held,
                 delayed=int(session.execute("ZCARD", keys.delayed)),
                 failed=int(session.execute("XLEN", keys.failed)),
-                finished=int(session.execute("XLEN", keys.history)),
-                oldest=oldest,
+                history=int(session.execute("XLEN", keys.history)),
+                oldest_ms=oldest,
             )
 
         return session.repaired(look)

@@ -12,9 +12,9 @@ key                     type     written by              lives
 `{name}:G:delayed`      zset     enqueue … promote       while something is delayed; id by due time (ms)
 `{name}:G:parked`       stream   enqueue … promote       until the group is removed; the delayed messages themselves
 `{name}:G:history`      stream   settle, cancel, restore until the group is removed; finished messages, capped
-`{name}:G:failed`       stream   settle                  until the group is removed; buried messages, with the reason
+`{name}:G:failed`       stream   settle                  until the group is removed; failed messages, with the reason
 `{name}:G:task:ID`      hash     enqueue … settle        the task's life, then `max(result ttl, 1 h)`; while it is
-                                                         among the failed: until it is requeued or deleted
+                                                         with the failed tasks: until it is requeued or deleted
 `{name}:G:record:ID`    hash     settle                  the result's ttl, where the task's key outlives it
 ======================= ======== ======================= ==========================================================
 

@@ -125,7 +125,7 @@ class Listener:
                     pass  # the store is away: whoever waits says so
                 except Exception as error:  # noqa: BLE001 - all waits of the process hang on this thread
                     if told != (told := type(error).__name__):
-                        log.warning("the thread that waits for results connects anew after a %s", told)
+                        log.warning("the thread that waits for results connects again after a %s", told)
                 for channel in self._all():
                     channel.subscribed.clear()
                 if not self._stopped:

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from ...errors import BrokerError, SerializationError
 from ...message import Fields, Progress, TaskInfo, TaskStatus
-from ...protocols import DEFAULT_LEASE
+from ...protocols import DEFAULT_LEASE_MS
 from ...wire import message_from_fields, progress_from_json, record_from_fields
 from .keys import GROUP_PATTERN, GroupKeys, later_stream, meta
 
@@ -85,10 +85,10 @@ def read_groups(stream_key: str, fields: Fields, number: int) -> Groups:
 def read_lease(raw: bytes) -> int:
     """A stored lease in ms; the default one where it is none that `register` would write."""
     text = raw.decode(errors="replace")
-    return int(text) if re.fullmatch(r"[1-9]\d{0,14}", text, re.ASCII) else DEFAULT_LEASE
+    return int(text) if re.fullmatch(r"[1-9]\d{0,14}", text, re.ASCII) else DEFAULT_LEASE_MS
 
 
-def entry_rank(entry: str) -> int:
+def entry_fence(entry: str) -> int:
     """Orders entries as their stream does: both numbers of an id have up to 64 bits."""
     ms, _, sequence = entry.partition("-")
     return int(ms) << 64 | int(sequence)
@@ -106,7 +106,7 @@ def task_info(  # noqa: PLR0917 - in the order in which the script answers
     """What `show` found about one task, as one value; None if neither its record nor its message is left."""
     known, fields = pairs(flat), dict(pairs(entry))
     ours = known.get(b"at", b"history") in _ENDED  # elsewhere these names are not reserved: anybody may use them
-    reason, ended, noted = (fields.pop(name, b"") if ours else b"" for name in (b"_reason", b"_finished", b"_state"))
+    reason, ended, noted = (fields.pop(name, b"") if ours else b"" for name in (b"_reason", b"_ended", b"_state"))
     state = _state(known.get(b"state", noted))
     # Of a message that was taken away by hand, only the id is left.
     message = message_from_fields(fields, task_id) if fields and list(fields) != [b"_id"] else None
@@ -125,7 +125,7 @@ def task_info(  # noqa: PLR0917 - in the order in which the script answers
         status = TaskStatus.STARTED
     else:
         status = TaskStatus.RETRY if attempt > 1 else TaskStatus.PENDING
-    finished = _ms(known.get(b"finished", ended))
+    finished = _ms(known.get(b"ended", ended))
     return TaskInfo(
         id=task_id,
         status=status,
@@ -133,9 +133,9 @@ def task_info(  # noqa: PLR0917 - in the order in which the script answers
         worker=holder.decode(errors="backslashreplace") or (record.worker if record else ""),
         record=record,
         progress=_progress(known.get(b"progress")) if record_readable or state is None else None,
-        updated=finished or entry_ms(known.get(b"e", b"")),
+        updated_ms=finished or entry_ms(known.get(b"e", b"")),
         reason=reason.decode(errors="replace"),
-        started=_ms(since),
+        started_ms=_ms(since),
     )
 
 
@@ -146,7 +146,7 @@ _STATES = {b"%d" % state: state for state in TaskStatus}
 def _state(raw: bytes) -> TaskStatus | None:
     """The state that a task has ended in; None for none, and for what is no such number."""
     state = _STATES.get(raw)
-    return state if state is not None and state.finished else None
+    return state if state is not None and state.ended else None
 
 
 def _ms(raw: bytes) -> int:

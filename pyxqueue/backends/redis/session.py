@@ -20,7 +20,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ...batching import batches
 from ...errors import BrokerError, BrokerUnavailableError, PyxqueueError, StoreFullError
-from ...protocols import DEFAULT_LEASE, StoreOptions
+from ...protocols import DEFAULT_LEASE_MS, StoreOptions
 from . import commands
 from .commands import Command
 from .connect import Client, Recipe
@@ -125,7 +125,7 @@ class Session:
         with self._lock:
             if self._groups is None:
                 options = self.options
-                command = commands.register(options.stream_key, options.group, options.lease, DEFAULT_LEASE)
+                command = commands.register(options.stream_key, options.group, options.lease_ms, DEFAULT_LEASE_MS)
                 self._groups = self.run(command)
             return self._groups
 
@@ -139,7 +139,7 @@ class Session:
         return self.groups.streams[self.options.group]
 
     @property
-    def lease(self) -> int:
+    def lease_ms(self) -> int:
         """The group's lease when its list was read."""
         return self.groups.leases[self.options.group]
 
@@ -159,7 +159,7 @@ class Session:
         return self.few(found)
 
     def few(self, groups: Groups) -> Groups:
-        """The groups, if a message can go into so many; else raises `BrokerError`, and the next look reads anew."""
+        """The groups, if a message can go into so many; else raises `BrokerError`, and the next look reads again."""
         if groups.are_too_many:
             self.refresh()
             raise groups.crowd(self.options.stream_key)

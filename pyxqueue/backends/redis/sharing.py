@@ -45,7 +45,8 @@ class Link:
             return self._clients[patience]
 
     def drop_idle(self) -> None:
-        """Connect anew for the next command: the others may be as dead as the one that failed, or lead to a replica."""
+        """Connect again for the next command: the others may be as dead as the one that failed, or lead to a
+        replica."""
         with self._lock:
             self.drops += 1
             clients = list(self._clients.values())

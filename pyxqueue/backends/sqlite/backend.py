@@ -8,7 +8,7 @@ from functools import partial
 
 from ...batching import MAX_ITEMS, record_size, settlement_size
 from ...clock import deadline_after, is_over, wall_clock
-from ...message import Delivery, Extension, Hold, Message, Record, Settlement
+from ...message import Delivery, Extension, LeaseStatus, Message, Record, Settlement
 from ...protocols import AsyncProducer, StoreOptions
 from ...wire import message_size
 from . import tending
@@ -72,8 +72,8 @@ class SQLiteBackend(SQLiteInspector):
 
         return in_steps(messages, step, message_size)
 
-    def claim(self, consumer: str, limit: int, wait: int) -> Sequence[Delivery]:
-        deadline = deadline_after(wait if limit > 0 else 0)
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
+        deadline = deadline_after(wait_ms if limit > 0 else 0)
         seen = self._interrupts_seen
         mark: Mark | None = None
         while True:
@@ -123,7 +123,7 @@ class SQLiteBackend(SQLiteInspector):
 
         return in_steps(settlements, step, settlement_size)
 
-    def extend(self, extensions: Sequence[Extension]) -> Sequence[Hold]:
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
         return in_steps(extensions, lambda batch: self._queue.joined(lambda group: group.extend(batch)))
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
@@ -144,7 +144,7 @@ class SQLiteBackend(SQLiteInspector):
             left = self._queue.look(until_due)
         return left
 
-    def lease(self) -> int:
+    def lease_ms(self) -> int:
         return self._queue.joined(lambda group: group.lease)
 
     def interrupt(self) -> None:
@@ -165,8 +165,8 @@ class SQLiteBackend(SQLiteInspector):
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         return self._queue.look(lambda group: _records(group, ids)) if ids else []
 
-    def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
-        return wait(self._queue, partial(self.look_for, ids, least), timeout, ends_only=True)
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        return wait(self._queue, partial(self.look_for, ids, least), timeout_ms, ends_only=True)
 
     def look_for(self, ids: Sequence[str], least: int | None) -> Looked[Sequence[Record | None]]:
         """One look of `wait`."""

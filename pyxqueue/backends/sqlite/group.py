@@ -14,17 +14,17 @@ from attrs import define, evolve, field
 from ...batching import MAX_ITEMS
 from ...message import (
     DEDUPE_MS,
-    Bury,
     Cancelled,
+    Defer,
     Delivery,
     Done,
     Extension,
+    Fail,
     Failure,
-    Hold,
+    LeaseStatus,
     Message,
     Record,
     Retry,
-    Return,
     Settlement,
     TaskStatus,
     Unreadable,
@@ -34,6 +34,7 @@ from .rows import (
     COLUMNS,
     LARGEST,
     Row,
+    fence_of,
     fields_of,
     fits,
     is_id,
@@ -43,18 +44,17 @@ from .rows import (
     padded,
     progress_bytes,
     progress_of,
-    rank_of,
     read_message,
     readable_record,
     record_bytes,
     row_of,
-    stored_rank,
+    stored_fence,
 )
 from .schema import DELAYED, FAILED, FINISHED, HELD, PAST, READY
 
 CHUNK = 500
 """Ids in one statement, and tasks that one call forgets."""
-_HOLDS = {0: Hold.HELD, 1: Hold.CANCEL, 2: Hold.CANCEL_AGAIN, 3: Hold.KILL}
+_HOLDS = {0: LeaseStatus.HELD, 1: LeaseStatus.CANCEL, 2: LeaseStatus.CANCEL_AGAIN, 3: LeaseStatus.KILL}
 SEEN_EVERY = 1_000
 """Ms between two notes that a consumer was heard of."""
 SILENT_FOR = 3_600_000
@@ -64,16 +64,17 @@ _RECEIPT = re.compile(r"(-?\d{1,19})\.(\d{1,18})", re.ASCII)
 
 # The numbers of places are spelt out here: 1 ready, 2 held, 5 finished, 6 past.
 
-_INSERT = """INSERT INTO task (seq, grp, id, place, sort, ord, updated, raw, attempt, crashes, suspect, returns, due)
+_INSERT = """INSERT INTO task (seq, grp, id, place, sort, ord, updated, raw, attempt, crashes, redelivered,
+deferrals, due)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_WAIT = """UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, attempt = ?, crashes = ?, suspect = ?,
-    returns = ?, due = ?, progress = NULL WHERE seq = ?"""
+_WAIT = """UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, attempt = ?, crashes = ?, redelivered = ?,
+    deferrals = ?, due = ?, progress = NULL WHERE seq = ?"""
 _END = """UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, ended = ?, reason = ?, known_until = ?,
-    record = ?, record_end = ?, record_rank = ?, attempt = ?, crashes = ?,
-    suspect = ?, returns = ?, progress = NULL WHERE seq = ?"""
-_READY = """SELECT task.seq, task.id, attempt, crashes, suspect, returns, due, fields
+    record = ?, record_end = ?, record_fence = ?, attempt = ?, crashes = ?,
+    redelivered = ?, deferrals = ?, progress = NULL WHERE seq = ?"""
+_READY = """SELECT task.seq, task.id, attempt, crashes, redelivered, deferrals, due, fields
     FROM task LEFT JOIN body ON body.seq = task.seq WHERE grp = ? AND place = 1 ORDER BY sort, task.seq LIMIT ?"""
-_LEND = "UPDATE task SET place = 2, sort = ?, updated = ?, consumer = ?, rank = ? WHERE seq = ?"
+_LEND = "UPDATE task SET place = 2, sort = ?, updated = ?, consumer = ?, fence = ? WHERE seq = ?"
 
 _HELD_BY = f"SELECT {COLUMNS} FROM task WHERE grp = ? AND place = 2 AND consumer = ? ORDER BY sort LIMIT ?"  # noqa: S608
 _ORDER = f"seq & {LARGEST // 2 - 1}"
@@ -144,7 +145,7 @@ class Group:
             marks, values = padded(seqs[start : start + CHUNK])
             sql = f"SELECT {COLUMNS} FROM task WHERE seq IN ({marks}) AND grp = ? AND place = {HELD}"  # noqa: S608
             for row in map(row_of, self.db.execute(sql, [*values, self.key])):
-                if receipt := wanted.get((row.seq, row.rank), ""):
+                if receipt := wanted.get((row.seq, row.fence), ""):
                     found[receipt] = row
         return found
 
@@ -183,7 +184,7 @@ class Group:
         """Take in new messages, with the store's stamps."""
         now = self.now + self.started_ms
         self.insert(
-            (message, message.id, now + message.delay if message.delay > 0 else 0, fields_of(message, now))
+            (message, message.id, now + message.delay_ms if message.delay_ms > 0 else 0, fields_of(message, now))
             for message in messages
         )
 
@@ -197,7 +198,7 @@ class Group:
             place, sort = (DELAYED, due) if due > now else (READY, ticket)
             raw, header = True, (1, 0, 0, 0)
             if isinstance(message, Message):
-                raw, header = False, (message.attempt, message.crashes, message.suspect, message.returns)
+                raw, header = False, (message.attempt, message.crashes, message.redelivered, message.deferrals)
             tasks.append((ticket, key, task_id, place, sort, ticket, now, raw, *header, due))
             bodies.append((ticket, fields))
         self.tickets.last = ticket
@@ -213,7 +214,7 @@ class Group:
         `limit` at most, as those below do."""
         rows = self.at(HELD, self.now, limit)
         for row in rows:
-            self.put_back(row._replace(crashes=row.crashes + row.suspect, suspect=1), 0)
+            self.put_back(row._replace(crashes=row.crashes + row.redelivered, redelivered=1), 0)
         self.flush()
         return len(rows)
 
@@ -229,11 +230,13 @@ class Group:
         rows = self.db.execute(_READY, (self.key, limit))
         if not rows:
             return []
-        rank = self.tickets.next()
+        fence = self.tickets.next()
         end, now = self.now + self.lease, self.now
-        self.db.executemany(_LEND, [(end, now, consumer, rank, row[0]) for row in rows])
+        self.db.executemany(_LEND, [(end, now, consumer, fence, row[0]) for row in rows])
         return [
-            Delivery(read_message(fields, task_id if is_id(task_id) else nameless(seq), header), f"{seq}.{rank}", rank)
+            Delivery(
+                read_message(fields, task_id if is_id(task_id) else nameless(seq), header), f"{seq}.{fence}", fence
+            )
             for seq, task_id, *header, fields in rows
         ]
 
@@ -263,24 +266,24 @@ class Group:
         rows = list(map(row_of, self.db.execute(_HELD_BY, (self.key, consumer, limit))))
         running = dict.fromkeys(started, 1)
         for row in rows:
-            charge = running.get(f"{row.seq}.{row.rank}", 0)
-            self.put_back(row._replace(crashes=row.crashes + charge, suspect=charge or row.suspect), 0)
+            charge = running.get(f"{row.seq}.{row.fence}", 0)
+            self.put_back(row._replace(crashes=row.crashes + charge, redelivered=charge or row.redelivered), 0)
         self.flush()
         self.db.execute("DELETE FROM consumer WHERE grp = ? AND name = ?", (self.key, consumer))
         return len(rows)
 
-    def extend(self, extensions: Sequence[Extension]) -> list[Hold]:
+    def extend(self, extensions: Sequence[Extension]) -> list[LeaseStatus]:
         """B6, B10: a new end of the lease and the progress, for current receipts only."""
         found = self.held([extension.receipt for extension in extensions])
         answers, changes = [], []
         for extension in extensions:
             row = found.get(extension.receipt)
             if row is None:
-                answers.append(Hold.LOST)
+                answers.append(LeaseStatus.LOST)
                 continue
             progress = progress_bytes(extension.progress)
             changes.append((self.now + self.lease, progress, row.seq))
-            answers.append(_HOLDS.get(row.cancelled, Hold.CANCEL))
+            answers.append(_HOLDS.get(row.cancelled, LeaseStatus.CANCEL))
         self.db.executemany("UPDATE task SET sort = ?, progress = coalesce(?, progress) WHERE seq = ?", changes)
         self.seen(row.consumer for row in found.values())
         return answers
@@ -293,7 +296,7 @@ class Group:
         due = self.now + self.started_ms + delay if delay > 0 else 0
         ticket = self.tickets.next()
         place, sort = (DELAYED, due) if due > self.now else (READY, ticket)
-        header = (row.attempt, row.crashes, row.suspect, row.returns)
+        header = (row.attempt, row.crashes, row.redelivered, row.deferrals)
         self._waits.append((place, sort, ticket, self.now, *header, due, row.seq))
 
     # Ending
@@ -323,28 +326,28 @@ class Group:
                 self.end(row, FINISHED, record or self.bare(row, TaskStatus.SUCCESS))
             case Cancelled():
                 self.end(row, FINISHED, record or self.bare(row, TaskStatus.CANCELLED))
-            case Bury(reason):
-                buried = record or self.bare(row, TaskStatus.FAILURE, Failure("Buried", reason))
-                self.end(row, FAILED, buried, reason)
+            case Fail(reason):
+                fail = record or self.bare(row, TaskStatus.FAILURE, Failure("Failed", reason))
+                self.end(row, FAILED, fail, reason)
             case Retry(delay):
-                self.put_back(row._replace(attempt=row.attempt + 1, suspect=0), delay)
-            case Return(delay):
-                self.put_back(row._replace(returns=row.returns + (delay > 0)), delay)
+                self.put_back(row._replace(attempt=row.attempt + 1, redelivered=0), delay)
+            case Defer(delay):
+                self.put_back(row._replace(deferrals=row.deferrals + (delay > 0)), delay)
 
     def bare(self, row: Row, status: TaskStatus, error: Failure | None = None) -> Record:
         """The record of a settlement without one: what its holder has put before, else a minimal one."""
-        stored = readable_record(row, self.now) if rank_of(row.record_rank) >= row.rank else None
+        stored = readable_record(row, self.now) if fence_of(row.record_fence) >= row.fence else None
         return stored or minimal(row, status, error)
 
     def end(self, row: Row, place: int, record: Record, reason: str = "") -> None:
         """`flush` writes it."""
         now, ticket = self.now, self.tickets.next()
-        record = evolve(record, finished=now, progress=record.progress or progress_of(row))
+        record = evolve(record, ended_ms=now, progress=record.progress or progress_of(row))
         self.finished += place == FINISHED
         self._ends.append((
-            place, ticket, ticket, now, int(record.status), reason, now + max(record.ttl, DEDUPE_MS),
-            record_bytes(record), now + record.ttl, stored_rank(record.rank), row.attempt, row.crashes,
-            row.suspect, row.returns, row.seq,
+            place, ticket, ticket, now, int(record.status), reason, now + max(record.ttl_ms, DEDUPE_MS),
+            record_bytes(record), now + record.ttl_ms, stored_fence(record.fence), row.attempt, row.crashes,
+            row.redelivered, row.deferrals, row.seq,
         ))  # fmt: skip
 
     def flush(self) -> None:
@@ -385,4 +388,4 @@ class Group:
 
 def minimal(row: Row, status: TaskStatus, error: Failure | None = None) -> Record:
     """The record of an end that nobody described."""
-    return Record(row.id, status, error=error, attempt=row.attempt, worker=row.consumer, rank=row.rank)
+    return Record(row.id, status, error=error, attempt=row.attempt, worker=row.consumer, fence=row.fence)

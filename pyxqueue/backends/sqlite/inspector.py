@@ -54,8 +54,8 @@ class SQLiteInspector:
     def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
         return self._queue.look(lambda group: _show(group, ids)) if ids else []
 
-    def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
-        return wait(self._queue, partial(self.look_at, task_id, seen), timeout, ends_only=False)
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
+        return wait(self._queue, partial(self.look_at, task_id, seen), timeout_ms, ends_only=False)
 
     def look_at(self, task_id: str, seen: TaskInfo | None) -> Looked[TaskInfo | None]:
         """One look of `watch`."""
@@ -106,11 +106,11 @@ class SQLiteInspector:
             )
             return Depth(
                 ready=count.get(READY, 0),
-                held=count.get(HELD, 0),
+                in_flight=count.get(HELD, 0),
                 delayed=count.get(DELAYED, 0),
                 failed=count.get(FAILED, 0),
-                finished=count.get(FINISHED, 0),
-                oldest=group.now - first[0][0] if first and is_number(first[0][0]) else 0,
+                history=count.get(FINISHED, 0),
+                oldest_ms=group.now - first[0][0] if first and is_number(first[0][0]) else 0,
             )
 
         return self._queue.look(look)

@@ -22,7 +22,7 @@ from .trust import check_beside, check_trust
 _MAGIC = b"SQLite format 3\0"
 _HEADER = 100
 _LOG_LIMIT = 4 << 20
-"""Bytes of the write-ahead log beyond which it is cut off when it begins anew."""
+"""Bytes of the write-ahead log beyond which it is cut off when it begins again."""
 
 
 @frozen

@@ -3,7 +3,7 @@
 * A POSIX lock on a file is lost as soon as *any* descriptor of that file is closed in the process, also one of another
   copy of the SQLite library. So nobody may read a file's header while another store of the process has that file open.
 * A SQLite connection must not cross a fork, not even to be closed. So all are closed before a fork; whoever needs one
-  afterwards, on either side, opens it anew.
+  afterwards, on either side, opens it again.
 
 This is the one place of the package with state that outlives its objects, for that reason.
 """

@@ -29,8 +29,10 @@ class SQLiteProducer(Offloaded):
         self._looks = backend
         self._queue = queue
 
-    async def wait(self, ids: Sequence[str], timeout: int | None, least: int | None = None) -> Sequence[Record | None]:
-        return await await_(self._queue, partial(self._looks.look_for, ids, least), timeout, ends_only=True)
+    async def wait(
+        self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None
+    ) -> Sequence[Record | None]:
+        return await await_(self._queue, partial(self._looks.look_for, ids, least), timeout_ms, ends_only=True)
 
-    async def watch(self, task_id: str, seen: TaskInfo | None, timeout: int | None) -> TaskInfo | None:
-        return await await_(self._queue, partial(self._looks.look_at, task_id, seen), timeout, ends_only=False)
+    async def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
+        return await await_(self._queue, partial(self._looks.look_at, task_id, seen), timeout_ms, ends_only=False)

@@ -9,7 +9,7 @@ from ...clock import started_ms
 from ...errors import ConfigurationError
 from ...message import Message
 from ...printable import quoted
-from ...protocols import DEFAULT_LEASE, StoreOptions
+from ...protocols import DEFAULT_LEASE_MS, StoreOptions
 from .driver import Connection
 from .group import Group, Tickets
 from .rows import LARGEST, is_number
@@ -20,8 +20,8 @@ T = TypeVar("T")
 _COUNTERS = f"(SELECT ticket FROM counter), (SELECT max(seq) FROM task WHERE seq < {LARGEST // 2})"  # noqa: S608
 """The last ticket, and the largest number of a row, which is not larger unless somebody has written another one."""
 _GROUPS = f"SELECT name, key, lease, registered, finished, {_COUNTERS} FROM consumer_group WHERE queue = ?"  # noqa: S608
-_LAST = f"""SELECT coalesce(max(max(min(seq, {LARGEST // 2}), min(ord, {LARGEST // 2}), min(rank, {LARGEST // 2}))), 0)
-    FROM task WHERE typeof(ord) = 'integer' AND typeof(rank) = 'integer'"""  # noqa: S608 - our own words
+_LAST = f"""SELECT coalesce(max(max(min(seq, {LARGEST // 2}), min(ord, {LARGEST // 2}), min(fence, {LARGEST // 2}))), 0)
+    FROM task WHERE typeof(ord) = 'integer' AND typeof(fence) = 'integer'"""  # noqa: S608 - our own words
 _LONGEST_LEASE = 10**15
 _LONGEST_NAME = 4_096
 _REMOVED = "\0removed "
@@ -52,9 +52,9 @@ class Groups:
         self.all = {row[0]: self._group(row[1], row[2], row[4]) for row in rows}
         self.registered = {row[0] for row in rows if row[3]}
 
-    def _group(self, key: int, lease: int = DEFAULT_LEASE, finished: int = 0) -> Group:
+    def _group(self, key: int, lease: int = DEFAULT_LEASE_MS, finished: int = 0) -> Group:
         """The group of a row, which anybody may have written."""
-        lease = lease if is_number(lease, _LONGEST_LEASE) and lease else DEFAULT_LEASE
+        lease = lease if is_number(lease, _LONGEST_LEASE) and lease else DEFAULT_LEASE_MS
         group = Group(self.db, self.tickets, key, lease, finished, self.now, self._started_ms)
         if not is_number(finished):
             group.finished = group.count(FINISHED)
@@ -73,7 +73,7 @@ class Groups:
             self.tickets.last = max(self.tickets.last, last)
             key = self.tickets.next()
             self.db.execute(
-                "INSERT INTO consumer_group VALUES (?, ?, ?, ?, 0, 0)", (key, self._queue, name, DEFAULT_LEASE)
+                "INSERT INTO consumer_group VALUES (?, ?, ?, ?, 0, 0)", (key, self._queue, name, DEFAULT_LEASE_MS)
             )
             self.all[name] = self._group(key)
             self._finished[key] = 0
@@ -183,8 +183,8 @@ class Queue:
     def _join(self, groups: Groups) -> Group:
         """The group, registered, and with this handle's lease if this is its first time here."""
         group = groups.make(self.options.group, registered=True)
-        if group.key != self._joined and self.options.lease is not None and self.options.lease != group.lease:
-            group.lease = self.options.lease
+        if group.key != self._joined and self.options.lease_ms is not None and self.options.lease_ms != group.lease:
+            group.lease = self.options.lease_ms
             groups.db.execute("UPDATE consumer_group SET lease = ? WHERE key = ?", (group.lease, group.key))
         return group
 

@@ -42,11 +42,11 @@ class Row(NamedTuple):
     raw: int
     attempt: int
     crashes: int
-    suspect: int
-    returns: int
+    redelivered: int
+    deferrals: int
     due: int
     consumer: str
-    rank: int
+    fence: int
     cancelled: int
     progress: bytes | None
     ended: int
@@ -54,7 +54,7 @@ class Row(NamedTuple):
     known_until: int
     record: bytes | None
     record_end: int
-    record_rank: int | bytes
+    record_fence: int | bytes
     fields: bytes | None = None
 
     @property
@@ -67,7 +67,7 @@ class Row(NamedTuple):
         return TaskStatus.RETRY if self.attempt > 1 and not self.raw else TaskStatus.PENDING
 
 
-_ENDED = {int(status): status for status in TaskStatus if status.finished}
+_ENDED = {int(status): status for status in TaskStatus if status.ended}
 
 
 def row_of(values: Sequence[Any]) -> Row:
@@ -77,8 +77,8 @@ def row_of(values: Sequence[Any]) -> Row:
     ours, counts as a new task's, a text that is none as empty, and an id that is none is made of the row's number.
     """
     row = Row._make(values if len(values) == len(Row._fields) else [*values, None])
-    task_id, consumer, reason, rank = row.id, row.consumer, row.reason, row.record_rank
-    numbers = (*row[4:12], row.place, row.rank, row.cancelled, row.ended, row.known_until, row.record_end)
+    task_id, consumer, reason, fence = row.id, row.consumer, row.reason, row.record_fence
+    numbers = (*row[4:12], row.place, row.fence, row.cancelled, row.ended, row.known_until, row.record_end)
     if (
         set(map(type, numbers)) == _INT
         and min(numbers) >= 0
@@ -87,7 +87,7 @@ def row_of(values: Sequence[Any]) -> Row:
         and task_id.isascii()
         and 0 < len(task_id) <= 64
         and len(consumer) + len(reason) <= LONGEST
-        and (rank == 0 or _is_rank(rank))
+        and (fence == 0 or _is_rank(fence))
     ):
         return row
     return _mended(row)
@@ -100,8 +100,8 @@ def _mended(row: Row) -> Row:
         wrong |= {} if is_text(text) else {name: ""}
     if not is_id(row.id):
         wrong["id"] = nameless(row.seq)
-    if not _is_rank(row.record_rank):
-        wrong["record_rank"] = 0
+    if not _is_rank(row.record_fence):
+        wrong["record_fence"] = 0
     return row._replace(**wrong)
 
 
@@ -110,8 +110,8 @@ LARGEST = 10**18
 LONGEST = 1 << 18
 """Characters of a reason or a consumer's name; nothing of ours is longer."""
 _NEW = {
-    "place": FAILED, "ord": 0, "updated": 0, "raw": 0, "attempt": 1, "crashes": 0, "suspect": 0, "returns": 0,
-    "due": 0, "rank": 0, "cancelled": 0, "ended": 0, "known_until": 0, "record_end": 0,
+    "place": FAILED, "ord": 0, "updated": 0, "raw": 0, "attempt": 1, "crashes": 0, "redelivered": 0, "deferrals": 0,
+    "due": 0, "fence": 0, "cancelled": 0, "ended": 0, "known_until": 0, "record_end": 0,
 }  # fmt: skip
 _COUNTS_END = 1 << 31
 _INT = {int}
@@ -165,11 +165,13 @@ def fields_of(message: Message | Unreadable, enqueued: int = 0) -> bytes:
 
 def message_of(row: Row) -> Message | Unreadable:
     """The message, with what the row knows better than the bytes."""
-    return read_message(row.fields or _NOTHING, row.id, (row.attempt, row.crashes, row.suspect, row.returns, row.due))
+    return read_message(
+        row.fields or _NOTHING, row.id, (row.attempt, row.crashes, row.redelivered, row.deferrals, row.due)
+    )
 
 
 def read_message(fields: bytes, task_id: str, header: Sequence[int]) -> Message | Unreadable:
-    """As `message_of`; `header` is attempt, crashes, suspect, returns and due.
+    """As `message_of`; `header` is attempt, crashes, redelivered, returns and due.
 
     The row says which task it is. Bytes that were copied from another one are not that one once more (B1).
     """
@@ -182,27 +184,29 @@ def read_message(fields: bytes, task_id: str, header: Sequence[int]) -> Message 
         return message
     if message.id != task_id:
         return Unreadable(task_id, named, f"its bytes are those of another task, {message.id}")
-    attempt, crashes, suspect, returns, due = header
+    attempt, crashes, redelivered, deferrals, due = header
     if not all(is_number(number, _COUNTS_END) for number in header[:4]) or not is_number(due):
         return Unreadable(task_id, named, f"its header cannot be read: {quoted([*header], 200)}")
-    stored = (message.attempt, message.crashes, message.suspect, message.returns, message.due)
-    if stored == (attempt, crashes, suspect, returns, due):
+    stored = (message.attempt, message.crashes, message.redelivered, message.deferrals, message.due_ms)
+    if stored == (attempt, crashes, redelivered, deferrals, due):
         return message
-    return evolve(message, attempt=attempt, crashes=crashes, suspect=bool(suspect), returns=returns, due=due)
+    return evolve(
+        message, attempt=attempt, crashes=crashes, redelivered=bool(redelivered), deferrals=deferrals, due_ms=due
+    )
 
 
 def record_bytes(record: Record) -> bytes:
     """The bytes to keep of a record whose `finished` the store has stamped."""
-    return _pack([*record_to_fields(record), b"finished", b"%d" % record.finished, b"ttl", b"%d" % record.ttl])
+    return _pack([*record_to_fields(record), b"ended", b"%d" % record.ended_ms, b"ttl", b"%d" % record.ttl_ms])
 
 
-def stored_rank(rank: int) -> int | bytes:
-    """A rank of up to 128 bits as SQLite orders it: any bytes come after any number."""
-    return rank if rank < 1 << 63 else rank.to_bytes(16, "big")
+def stored_fence(fence: int) -> int | bytes:
+    """A fencing token of up to 128 bits as SQLite orders it: any bytes come after any number."""
+    return fence if fence < 1 << 63 else fence.to_bytes(16, "big")
 
 
-def rank_of(stored: int | bytes) -> int:
-    """Undo `stored_rank`."""
+def fence_of(stored: int | bytes) -> int:
+    """Undo `stored_fence`."""
     return stored if isinstance(stored, int) else int.from_bytes(stored, "big")
 
 
@@ -253,9 +257,9 @@ def info_of(row: Row, now: int) -> TaskInfo:
         worker=row.consumer if row.place == HELD else record.worker if record else "",
         record=record,
         progress=record.progress if record else progress_of(row),
-        updated=row.updated,
+        updated_ms=row.updated,
         reason=row.reason,
-        started=row.updated if row.place == HELD else 0,
+        started_ms=row.updated if row.place == HELD else 0,
     )
 
 

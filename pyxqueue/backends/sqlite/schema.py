@@ -3,7 +3,7 @@
 `task` has what changes: where each task of each group stands. Its index `task_place` is the ready line, the table of
 leases, the timetable of the delayed, the history and the list of what to forget, all in one, because `sort` means what
 its place needs: the order for what is ready, failed or finished, else the ms at which something is to happen. `body`
-has what never changes. One counter gives every order and every rank, so that none is ever used twice.
+has what never changes. One counter gives every order and every fencing token, so that none is ever used twice.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ TABLES = (
     """CREATE TABLE task (
         seq INTEGER PRIMARY KEY, grp INTEGER NOT NULL, id TEXT NOT NULL, place INTEGER NOT NULL, sort INTEGER NOT NULL,
         ord INTEGER NOT NULL, updated INTEGER NOT NULL, raw INTEGER NOT NULL DEFAULT 0,
-        attempt INTEGER NOT NULL DEFAULT 1, crashes INTEGER NOT NULL DEFAULT 0, suspect INTEGER NOT NULL DEFAULT 0,
-        returns INTEGER NOT NULL DEFAULT 0, due INTEGER NOT NULL DEFAULT 0, consumer TEXT NOT NULL DEFAULT '',
-        rank INTEGER NOT NULL DEFAULT 0, cancelled INTEGER NOT NULL DEFAULT 0, progress BLOB,
+        attempt INTEGER NOT NULL DEFAULT 1, crashes INTEGER NOT NULL DEFAULT 0, redelivered INTEGER NOT NULL DEFAULT 0,
+        deferrals INTEGER NOT NULL DEFAULT 0, due INTEGER NOT NULL DEFAULT 0, consumer TEXT NOT NULL DEFAULT '',
+        fence INTEGER NOT NULL DEFAULT 0, cancelled INTEGER NOT NULL DEFAULT 0, progress BLOB,
         ended INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '', known_until INTEGER NOT NULL DEFAULT 0,
-        record BLOB, record_end INTEGER NOT NULL DEFAULT 0, record_rank INTEGER NOT NULL DEFAULT 0)""",
+        record BLOB, record_end INTEGER NOT NULL DEFAULT 0, record_fence INTEGER NOT NULL DEFAULT 0)""",
     """CREATE UNIQUE INDEX task_id ON task (grp, id)""",
     """CREATE INDEX task_place ON task (grp, place, sort)""",
     """CREATE TABLE body (seq INTEGER PRIMARY KEY, fields BLOB NOT NULL)""",

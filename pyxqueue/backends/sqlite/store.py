@@ -298,7 +298,9 @@ def _transaction(opened: Opened, begin: str, work: Work[T], patience: Patience) 
     connection.execute(begin)
     try:
         if schema.number(connection) != opened.schema:
-            raise DriverError(SCHEMA, "the schema has changed")  # who opens the file anew sees whether it still is ours
+            raise DriverError(
+                SCHEMA, "the schema has changed"
+            )  # who opens the file again sees whether it still is ours
         answer = work(connection)
         while True:
             try:

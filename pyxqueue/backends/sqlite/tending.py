@@ -12,25 +12,25 @@ from attrs import evolve
 
 from ...message import Failure, Message, Record, TaskInfo, TaskStatus
 from .group import Group, minimal
-from .rows import fields_of, rank_of, record_bytes, stored_rank
+from .rows import fence_of, fields_of, record_bytes, stored_fence
 from .schema import FAILED, FINISHED, HELD, PAST, READY
 
-_PUT = """INSERT INTO task (seq, grp, id, place, sort, ord, updated, ended, record, record_end, record_rank)
+_PUT = """INSERT INTO task (seq, grp, id, place, sort, ord, updated, ended, record, record_end, record_fence)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_RECORD = "UPDATE task SET record = ?, record_end = ?, record_rank = ?, ended = ?, sort = ?, updated = ? WHERE seq = ?"
+_RECORD = "UPDATE task SET record = ?, record_end = ?, record_fence = ?, ended = ?, sort = ?, updated = ? WHERE seq = ?"
 
 
 def put(group: Group, records: Sequence[Record]) -> Sequence[Never]:
-    """R1: keep the record of the higher rank. The task it belongs to may live in another broker."""
+    """R1: keep the record of the higher fencing token. The task it belongs to may live in another broker."""
     group.sweep()
     for record in records:
         row = group.rows([record.id]).get(record.id)
-        now, end = group.now, group.now + record.ttl
-        kept = (record_bytes(evolve(record, finished=now)), end, stored_rank(record.rank))
+        now, end = group.now, group.now + record.ttl_ms
+        kept = (record_bytes(evolve(record, ended_ms=now)), end, stored_fence(record.fence))
         if row is None:
             ticket = group.tickets.next()
             group.db.execute(_PUT, (ticket, group.key, record.id, PAST, end, ticket, now, int(record.status), *kept))
-        elif row.record is None or now >= row.record_end or rank_of(row.record_rank) <= record.rank:
+        elif row.record is None or now >= row.record_end or fence_of(row.record_fence) <= record.fence:
             ended = int(record.status) if row.place >= FAILED else row.ended
             past = row.place == PAST
             sort, updated = (max(end, row.known_until), now) if past else (row.sort, row.updated)
@@ -58,9 +58,9 @@ def requeue(group: Group, ids: Sequence[str]) -> list[bool]:
             ticket = group.tickets.next()
             group.finished -= row.place == FINISHED
             group.db.execute(
-                "UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, attempt = 1, crashes = 0, suspect = 0, "
-                "returns = 0, due = 0, consumer = '', cancelled = 0, progress = NULL, ended = 0, reason = '', "
-                "known_until = 0, record = NULL, record_end = 0, record_rank = 0 WHERE seq = ?",
+                "UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, attempt = 1, crashes = 0, redelivered = 0, "
+                "deferrals = 0, due = 0, consumer = '', cancelled = 0, progress = NULL, ended = 0, reason = '', "
+                "known_until = 0, record = NULL, record_end = 0, record_fence = 0 WHERE seq = ?",
                 (READY, ticket, ticket, group.now, row.seq),
             )
     return answers
@@ -107,10 +107,10 @@ def adopt(group: Group, tasks: Sequence[TaskInfo]) -> list[bool]:
 def _take_in(group: Group, task: TaskInfo) -> None:
     message, failed = task.message, task.status is TaskStatus.FAILURE
     assert message is not None  # or it is not adoptable
-    due = message.due if isinstance(message, Message) and not failed else 0
+    due = message.due_ms if isinstance(message, Message) and not failed else 0
     due = due if due > group.now else 0
     group.insert([(message, task.id, due, fields_of(message, 0 if failed else group.now))])
     if failed:
         row = group.rows([task.id])[task.id]
-        record = task.record or minimal(row, TaskStatus.FAILURE, Failure("Buried", task.reason))
+        record = task.record or minimal(row, TaskStatus.FAILURE, Failure("Failed", task.reason))
         group.end(row, FAILED, record, task.reason)

@@ -41,6 +41,6 @@ def _facts(info: TaskInfo) -> dict[str, Any]:
         "id": info.id,
         "task": message.name if message else "?",
         "attempts": message.attempt if message else 0,
-        "when": moment(info.updated) or "?",
+        "when": moment(info.updated_ms) or "?",
         "reason": reason.partition("\n")[0],
     }

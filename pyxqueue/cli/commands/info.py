@@ -19,7 +19,7 @@ _LISTED = 50
 _QUEUES = 1_000
 _RUNNING = 3
 """Tasks that are listed for one worker."""
-_PLACES = ("ready", "held", "delayed", "failed", "finished")
+_PLACES = ("ready", "in_flight", "delayed", "failed", "history")
 _UNIQUE = 37
 """Characters at the end of a worker's name that make it unlike all others."""
 
@@ -66,7 +66,7 @@ def _print_facts(store: Mapping[str, str]) -> None:
 
 def _print_depths(rows: Sequence[Mapping[str, Any]]) -> None:
     shown = rows[:_LISTED]
-    print_table(list(rows[0]), [list(row.values()) for row in shown], {"queue", "group"})
+    print_table([name.replace("_", " ") for name in rows[0]], [list(row.values()) for row in shown], {"queue", "group"})
     if len(rows) > len(shown):
         click.echo(f"... and {len(rows) - len(shown):,} more groups: --json has all of them")
 
@@ -96,7 +96,7 @@ def _show_store(page: QueuePage, place: str, *, as_json: bool) -> None:
 
 def _depth(info: QueueInfo) -> dict[str, Any]:
     depth = {place: "?" if info.depth is None else getattr(info.depth, place) for place in _PLACES}
-    return {"group": info.group, "depth": depth, "oldest_ms": info.depth.oldest if info.depth else None}
+    return {"group": info.group, "depth": depth, "oldest_ms": info.depth.oldest_ms if info.depth else None}
 
 
 def _group(queue: TaskQueue, info: QueueInfo) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def _run(info: TaskInfo, now: int) -> dict[str, Any]:
     return {
         "id": info.id,
         "task": info.message.name if isinstance(info.message, Message) else None,
-        "for_ms": max(0, now - info.started) if info.started else None,
+        "for_ms": max(0, now - info.started_ms) if info.started_ms else None,
         "progress": progress_text(info) or None,
     }
 

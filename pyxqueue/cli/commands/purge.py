@@ -29,7 +29,7 @@ def purge(target: Target, *, waiting: bool, failed: bool, history: bool, everyth
         for chosen, place, number in (
             (waiting, "waiting", depth.ready + depth.delayed),
             (failed, "failed", depth.failed),
-            (history, "in the history", depth.finished),
+            (history, "in the history", depth.history),
         )
         if chosen
     ]

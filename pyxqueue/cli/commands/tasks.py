@@ -35,7 +35,7 @@ def tasks(target: Target, /, *, state: str | None, name: str | None, limit: int,
         return
     now = round(time.time() * 1000)
     rows = [
-        [info.id, _name(info), info.status.name, duration(max(0, now - info.updated)), progress_text(info)]
+        [info.id, _name(info), info.status.name, duration(max(0, now - info.updated_ms)), progress_text(info)]
         for info in page.tasks
     ]
     if rows:
@@ -57,10 +57,10 @@ def _facts(info: TaskInfo) -> dict[str, Any]:
         "task": message.name if message else None,
         "state": info.status.name,
         "attempt": message.attempt if message else None,
-        "enqueued": moment(message.enqueued) if message else None,
-        "due": moment(message.due) if message else None,
-        "started": moment(info.started),
-        "updated": moment(info.updated),
+        "enqueued": moment(message.enqueued_ms) if message else None,
+        "due": moment(message.due_ms) if message else None,
+        "started": moment(info.started_ms),
+        "updated": moment(info.updated_ms),
         "worker": info.worker or None,
         "progress": progress_facts(info.progress),
     }

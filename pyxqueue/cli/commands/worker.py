@@ -46,7 +46,7 @@ def worker_options(command: Decorated) -> Decorated:
     is_flag=True,
     envvar="PYXQUEUE_RELOAD",
     show_envvar=True,
-    help="Start anew when a Python file changes (needs watchfiles).",
+    help="Start again when a Python file changes (needs watchfiles).",
 )
 @click.option("--parent-fd", type=int, hidden=True)
 @app_options
@@ -79,7 +79,7 @@ def worker(
         return
     queue = target.load(app)
     set_up_logging(log_level, log_format)
-    os.environ["PYXQUEUE_LOG_FORMAT"] = log_format  # for processes that are not forked but started anew
+    os.environ["PYXQUEUE_LOG_FORMAT"] = log_format  # for processes that are not forked but started again
     queue.run(processes, threads=threads, concurrency=concurrency, grace=grace, parent=parent_fd)
 
 

@@ -9,15 +9,15 @@ from attrs import evolve
 from ...errors import ConfigurationError
 from ...message import (
     ADOPTABLE,
-    Bury,
     Cancelled,
+    Defer,
     Delivery,
     Done,
-    Hold,
+    Fail,
+    LeaseStatus,
     Message,
     Record,
     Retry,
-    Return,
     Settlement,
     TaskInfo,
     TaskStatus,
@@ -29,11 +29,11 @@ from .harness import (
     Call,
     Contract,
     Harness,
-    buried,
     counts,
     decided,
     done,
     extended,
+    fail,
     held,
     ids_of,
     info,
@@ -57,9 +57,9 @@ class AdministerLaws(Contract):
     def test_i2_what_ended_runs_again_from_the_start(self, harness: Harness) -> None:
         """A requeued task has its id and bytes, attempt 1, no crashes, and no record."""
         backend = harness.open()
-        for task_id, verdict in (("a", Done()), ("b", Bury("no use")), ("c", Cancelled())):
+        for task_id, verdict in (("a", Done()), ("b", Fail("no use")), ("c", Cancelled())):
             settled(backend, I2, Settlement(held(backend, I2, task_id, headers={"k": task_id}).receipt, Retry()))
-            settled(backend, I2, Settlement(take_one(backend, I2).receipt, Return()))
+            settled(backend, I2, Settlement(take_one(backend, I2).receipt, Defer()))
             delivery = take_one(backend, I2)
             backend.release("one", [delivery.receipt])
             settled(backend, I2, decided(take_one(backend, I2), verdict))
@@ -69,7 +69,7 @@ class AdministerLaws(Contract):
             I2.same(seen, (TaskStatus.PENDING, None, "", None), "state, record, reason and record of a requeued task")
             message = readable(take_one(backend, I2), I2)
             wanted = (task_id, EVERY_BYTE, {"k": task_id}, 1, 0, False, 0)
-            header = (message.attempt, message.crashes, message.suspect, message.returns)
+            header = (message.attempt, message.crashes, message.redelivered, message.deferrals)
             I2.same((message.id, message.body, dict(message.headers), *header), wanted, "the requeued message")
             backend.release("one", [])
             backend.delete([task_id])
@@ -90,7 +90,7 @@ class AdministerLaws(Contract):
         backend = harness.open()
         held(backend, I2, "held")
         settled(backend, I2, done(held(backend, I2, "twice")))
-        backend.enqueue([job("ready"), job("delayed", delay=10_000)])
+        backend.enqueue([job("ready"), job("delayed", delay_ms=10_000)])
         ids = ["held", "ready", "delayed", "unknown", "twice", "twice"]
         I2.same(list(backend.requeue(ids)), [False, False, False, False, True, False], f"the requeue of {ids}")
         I2.same(counts(backend), (2, 1, 1, 0, 0), "ready, held, delayed, failed, finished after it")
@@ -100,7 +100,7 @@ class AdministerLaws(Contract):
     def test_i3_a_waiting_task_ends_at_once(self, harness: Harness) -> None:
         """A ready and a delayed task are cancelled with a record, and never run."""
         backend = harness.open()
-        backend.enqueue([job("a"), job("b", delay=10_000), job("c")])
+        backend.enqueue([job("a"), job("b", delay_ms=10_000), job("c")])
         I3.same(list(backend.cancel(["b", "a"])), [True, True], "the cancellation of two waiting tasks")
         ends = [record and record.status for record in backend.get(["a", "b"])]
         I3.same(ends, [TaskStatus.CANCELLED] * 2, "their records")
@@ -112,9 +112,9 @@ class AdministerLaws(Contract):
         """The holder of a cancelled task is told with each extension, keeps it until it settles, and may finish."""
         backend = harness.open()
         delivery = held(backend, I3)
-        I3.same(extended(backend, delivery), Hold.HELD, "an extension before the cancellation")
+        I3.same(extended(backend, delivery), LeaseStatus.HELD, "an extension before the cancellation")
         I3.same(list(backend.cancel(["a"])), [True], "the cancellation of a held task")
-        I3.same([extended(backend, delivery) for _ in range(2)], [Hold.CANCEL] * 2, "the extensions after it")
+        I3.same([extended(backend, delivery) for _ in range(2)], [LeaseStatus.CANCEL] * 2, "the extensions after it")
         I3.same(info(backend, "a", I3).status, TaskStatus.STARTED, "the state of a held task that is cancelled")
         settled(backend, I3, done(delivery))
         I3.same(info(backend, "a", I3).status, TaskStatus.SUCCESS, "the state of a task that was done all the same")
@@ -127,20 +127,26 @@ class AdministerLaws(Contract):
         for force in (False, False, False, True, False):
             I3.same(list(backend.cancel(["a"], force)), [True], "the cancellation of a held task")
             answers.append(extended(backend, delivery))
-        wanted = [Hold.CANCEL, Hold.CANCEL_AGAIN, Hold.CANCEL_AGAIN, Hold.KILL, Hold.KILL]
+        wanted = [
+            LeaseStatus.CANCEL,
+            LeaseStatus.CANCEL_AGAIN,
+            LeaseStatus.CANCEL_AGAIN,
+            LeaseStatus.KILL,
+            LeaseStatus.KILL,
+        ]
         I3.same(answers, wanted, "the extensions after a request, two more, a forced one and another")
         settled(backend, I3, decided(delivery, Retry()))
         I3.same(info(backend, "a", I3).status, TaskStatus.CANCELLED, "the state of a task that would wait again")
         backend.requeue(["a"])
         (again,) = take(backend)
-        I3.same(extended(backend, again), Hold.HELD, "an extension after it was made ready again")
+        I3.same(extended(backend, again), LeaseStatus.HELD, "an extension after it was made ready again")
 
     def test_i3_a_forced_cancellation_of_a_held_task_comes_first(self, harness: Harness) -> None:
         """It need not have been asked for before."""
         backend = harness.open()
         delivery = held(backend, I3)
         I3.same(list(backend.cancel(["a"], force=True)), [True], "the forced cancellation of a held task")
-        I3.same(extended(backend, delivery), Hold.KILL, "the extension after it")
+        I3.same(extended(backend, delivery), LeaseStatus.KILL, "the extension after it")
 
     def test_i3_the_holder_stops(self, harness: Harness) -> None:
         """A holder that obeys ends the task as cancelled."""
@@ -157,7 +163,7 @@ class AdministerLaws(Contract):
         ways: dict[str, Callable[[Delivery], object]] = {
             "retry": lambda held_: settled(backend, I3, Settlement(held_.receipt, Retry())),
             "late-retry": lambda held_: settled(backend, I3, Settlement(held_.receipt, Retry(10_000))),
-            "return": lambda held_: settled(backend, I3, Settlement(held_.receipt, Return())),
+            "return": lambda held_: settled(backend, I3, Settlement(held_.receipt, Defer())),
             "release": lambda _: backend.release("one", []),
             "lease": lambda _: harness.advance(harness.lease + 1),
         }
@@ -173,10 +179,10 @@ class AdministerLaws(Contract):
         """A cancellation that comes too late, or for an unknown id, is answered with False and changes nothing."""
         backend = harness.open()
         settled(backend, I3, done(held(backend, I3, "done")))
-        settled(backend, I3, buried(held(backend, I3, "buried")))
+        settled(backend, I3, fail(held(backend, I3, "buried")))
         before = photo(backend)
         answers = list(backend.cancel(["done", "buried", "unknown"]))
-        I3.same(answers, [False, False, False], "the cancellation of a done, a buried and an unknown task")
+        I3.same(answers, [False, False, False], "the cancellation of a done, a failed and an unknown task")
         I3.same(photo(backend), before, "a refused cancellation changed something")
 
     def test_i3_a_requeue_is_a_new_start(self, harness: Harness) -> None:
@@ -186,7 +192,7 @@ class AdministerLaws(Contract):
         backend.cancel(["a"])
         settled(backend, I3, decided(delivery, Cancelled()))
         backend.requeue(["a"])
-        I3.same(extended(backend, take_one(backend, I3)), Hold.HELD, "an extension after a requeue")
+        I3.same(extended(backend, take_one(backend, I3)), LeaseStatus.HELD, "an extension after a requeue")
 
     # I5
 
@@ -194,8 +200,8 @@ class AdministerLaws(Contract):
         """A ready, delayed, failed or finished task goes with its record, and never runs."""
         backend = harness.open()
         settled(backend, I5, done(held(backend, I5, "done")))
-        settled(backend, I5, buried(held(backend, I5, "buried")))
-        backend.enqueue([job("ready"), job("delayed", delay=10_000), job("kept")])
+        settled(backend, I5, fail(held(backend, I5, "buried")))
+        backend.enqueue([job("ready"), job("delayed", delay_ms=10_000), job("kept")])
         ids = ["ready", "delayed", "buried", "done"]
         I5.same(list(backend.delete(ids)), [True] * 4, f"the deletion of {ids}")
         I5.same(
@@ -219,15 +225,15 @@ class AdministerLaws(Contract):
     def test_i7_what_left_comes_back_as_it_was(self, harness: Harness) -> None:
         """Tasks that were shown, deleted and adopted stand where they stood, with header, bytes, reason and record."""
         backend = harness.open()
-        settled(backend, I7, buried(held(backend, I7, "failed", headers={"k": "v"}), "no use", ttl=50_000))
-        settled(backend, I7, Settlement(held(backend, I7, "bare").receipt, Bury("no record")))
+        settled(backend, I7, fail(held(backend, I7, "failed", headers={"k": "v"}), "no use", ttl_ms=50_000))
+        settled(backend, I7, Settlement(held(backend, I7, "bare").receipt, Fail("no record")))
         injected = harness.inject({b"body": EVERY_BYTE, b"odd": b"\xff"})
-        settled(backend, I7, buried(take_one(backend, I7), "no message"))
+        settled(backend, I7, fail(take_one(backend, I7), "no message"))
         settled(backend, I7, Settlement(held(backend, I7, "retry", headers={"k": "v"}).receipt, Retry()))
         crashed = take_one(backend, I7)
         backend.release("one", [crashed.receipt])
-        settled(backend, I7, Settlement(take_one(backend, I7).receipt, Return(delay=20_000)))
-        backend.enqueue([job("ready"), job("delayed", delay=10_000)])
+        settled(backend, I7, Settlement(take_one(backend, I7).receipt, Defer(delay_ms=20_000)))
+        backend.enqueue([job("ready"), job("delayed", delay_ms=10_000)])
         ids = ["bare", injected, "failed", "retry", "delayed", "ready"]
         before, tasks = _state(backend, ids), list(backend.show(ids))
         I7.same(list(backend.delete(ids)), [True] * len(ids), "the deletion that makes room")
@@ -244,8 +250,8 @@ class AdministerLaws(Contract):
         settled(backend, I7, done(delayed))
         harness.advance(10_001)
         message = readable(take_one(backend, I7), I7)
-        header = (message.id, message.attempt, message.crashes, message.suspect, message.returns)
-        I7.same(header, ("retry", 2, 1, True, 1), "id, attempt, crashes, suspect and returns of what was retried")
+        header = (message.id, message.attempt, message.crashes, message.redelivered, message.deferrals)
+        I7.same(header, ("retry", 2, 1, True, 1), "id, attempt, crashes, redelivered and returns of what was retried")
         I7.same((message.body, dict(message.headers)), (EVERY_BYTE, {"k": "v"}), "its body and headers")
 
     def test_i7_in_order(self, harness: Harness) -> None:
@@ -261,7 +267,7 @@ class AdministerLaws(Contract):
     def test_i7_adopted_failures_can_be_requeued(self, harness: Harness) -> None:
         """What was adopted as failed runs again from the start, as any failed task does."""
         backend = harness.open()
-        settled(backend, I7, buried(held(backend, I7)))
+        settled(backend, I7, fail(held(backend, I7)))
         task = info(backend, "a", I7)
         backend.delete(["a"])
         backend.adopt([task])
@@ -272,7 +278,7 @@ class AdministerLaws(Contract):
     def test_i7_into_one_group_only(self, harness: Harness) -> None:
         """No other group gets a copy."""
         backend, other = harness.open("a"), harness.open("b")
-        other.lease()
+        other.lease_ms()
         backend.enqueue([job("x")])
         task = info(backend, "x", I7)
         for side in (backend, other):
@@ -287,9 +293,9 @@ class AdministerLaws(Contract):
         new = info(backend, "new", I7)
         backend.delete(["new"])
         settled(backend, I7, done(held(backend, I7, "done")))
-        settled(backend, I7, buried(held(backend, I7, "buried")))
+        settled(backend, I7, fail(held(backend, I7, "buried")))
         held(backend, I7, "held")
-        backend.enqueue([job("ready"), job("delayed", delay=10_000)])
+        backend.enqueue([job("ready"), job("delayed", delay_ms=10_000)])
         known = ["ready", "delayed", "held", "done", "buried"]
         before = photo(backend)
 
@@ -322,13 +328,14 @@ class AdministerLaws(Contract):
 def _state(backend: Backend, ids: Sequence[str]) -> list[TaskInfo | None]:
     """What is shown of the tasks, without the times that every store stamps itself."""
     return [
-        task and evolve(task, updated=0, message=_unstamped(task), record=_undated(task)) for task in backend.show(ids)
+        task and evolve(task, updated_ms=0, message=_unstamped(task), record=_undated(task))
+        for task in backend.show(ids)
     ]
 
 
 def _unstamped(task: TaskInfo) -> Message | Unreadable | None:
-    return evolve(task.message, enqueued=0) if isinstance(task.message, Message) else task.message
+    return evolve(task.message, enqueued_ms=0) if isinstance(task.message, Message) else task.message
 
 
 def _undated(task: TaskInfo) -> Record | None:
-    return task.record and evolve(task.record, finished=0)
+    return task.record and evolve(task.record, ended_ms=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...message import DEDUPE_MS, Delivery, Hold, Message, Retry, Return, Settlement, TaskStatus
+from ...message import DEDUPE_MS, Defer, Delivery, LeaseStatus, Message, Retry, Settlement, TaskStatus
 from ...protocols import Backend
 from .harness import (
     MINUTE,
@@ -10,12 +10,12 @@ from .harness import (
     Contract,
     Harness,
     all_tasks,
-    buried,
     counts,
     decided,
     done,
     drain,
     extended,
+    fail,
     held,
     ids_of,
     info,
@@ -57,8 +57,8 @@ class ClaimLaws(Contract):
         backend = harness.open()
         backend.enqueue([job("a")])
         refuses_repeat(backend, "while it was ready")
-        refuses_repeat(backend, "while it was ready, with a delay", job("a", delay=5_000))
-        backend.enqueue([job("late", delay=5_000)])
+        refuses_repeat(backend, "while it was ready, with a delay", job("a", delay_ms=5_000))
+        backend.enqueue([job("late", delay_ms=5_000)])
         refuses_repeat(backend, "while it was delayed", job("late"))
         settled(backend, B1, Settlement(take_one(backend, B1).receipt, Retry(5_000)))
         refuses_repeat(backend, "after a retry")
@@ -70,10 +70,10 @@ class ClaimLaws(Contract):
         refuses_repeat(backend, "while it was held")
 
     def test_b1_a_repeat_is_refused_after_each_end(self, harness: Harness) -> None:
-        """A task that is done, buried or cancelled is not run again by a repeat."""
+        """A task that is done, failed or cancelled is not run again by a repeat."""
         backend = harness.open()
         settled(backend, B1, done(held(backend, B1, "a")))
-        settled(backend, B1, buried(held(backend, B1, "b")))
+        settled(backend, B1, fail(held(backend, B1, "b")))
         backend.enqueue([job("c")])
         backend.cancel(["c"])
         for task_id, end in (("a", "done"), ("b", "buried"), ("c", "cancelled")):
@@ -82,7 +82,7 @@ class ClaimLaws(Contract):
     def test_b1_an_id_stays_known_for_an_hour(self, harness: Harness) -> None:
         """A short life of the record does not shorten the time in which repeats are recognised."""
         backend = harness.open(history=0)
-        settled(backend, B1, done(held(backend, B1), ttl=1_000))
+        settled(backend, B1, done(held(backend, B1), ttl_ms=1_000))
         harness.advance(DEDUPE_MS - MINUTE)
         B1.same(list(backend.enqueue([job("a")])), [False], "the id was forgotten within the hour")
         B1.same(ids_of(take(backend)), [], "the repeat could be claimed")
@@ -90,7 +90,7 @@ class ClaimLaws(Contract):
     def test_b1_an_id_stays_known_as_long_as_its_record(self, harness: Harness) -> None:
         """A record that lives longer than an hour keeps its id known for as long."""
         backend = harness.open(history=0)
-        settled(backend, B1, done(held(backend, B1), ttl=3 * DEDUPE_MS))
+        settled(backend, B1, done(held(backend, B1), ttl_ms=3 * DEDUPE_MS))
         harness.advance(3 * DEDUPE_MS - MINUTE)
         B1.same(list(backend.enqueue([job("a")])), [False], "the id was forgotten before its record")
 
@@ -104,11 +104,11 @@ class ClaimLaws(Contract):
         """After the hour, or the life of the record, the id stands for another task, whatever the history shows."""
         backend = harness.open()
         first = held(backend, B1, body=b"first")
-        settled(backend, B1, done(first, ttl=3 * DEDUPE_MS))
+        settled(backend, B1, done(first, ttl_ms=3 * DEDUPE_MS))
         harness.advance(3 * DEDUPE_MS + MINUTE)
         self._begins_anew(backend, first)
-        settled(backend, B1, done(take_one(backend, B1), ttl=1_000))
-        B1.same(backend.depth().ready + backend.depth().held, 0, "what is left of the second task after its end")
+        settled(backend, B1, done(take_one(backend, B1), ttl_ms=1_000))
+        B1.same(backend.depth().ready + backend.depth().in_flight, 0, "what is left of the second task after its end")
         harness.advance(DEDUPE_MS + MINUTE)
         self._begins_anew(backend, first)
         backend.cancel(["a"])
@@ -175,11 +175,12 @@ class ClaimLaws(Contract):
         seen = [task_id for limit in (7, 1, 20, 5) for task_id in ids_of(take(backend, limit))]
         B2.same(seen, [message.id for message in messages], "the order of first deliveries")
 
-    def test_b2_every_claim_has_a_new_receipt_and_a_larger_rank(self, harness: Harness) -> None:
-        """A return, a retry, the end of a lease, a release and a requeue all lead to a new receipt and rank."""
+    def test_b2_every_claim_has_a_new_receipt_and_a_larger_fencing_token(self, harness: Harness) -> None:
+        """A return, a retry, the end of a lease, a release and a requeue all lead to a new receipt and fencing
+        token."""
         backend = harness.open()
         deliveries = [held(backend, B2)]
-        settled(backend, B2, Settlement(deliveries[-1].receipt, Return()))
+        settled(backend, B2, Settlement(deliveries[-1].receipt, Defer()))
         deliveries.append(take_one(backend, B2))
         settled(backend, B2, Settlement(deliveries[-1].receipt, Retry()))
         deliveries.append(take_one(backend, B2))
@@ -190,9 +191,9 @@ class ClaimLaws(Contract):
         settled(backend, B2, done(deliveries[-1]))
         backend.requeue(["a"])
         deliveries.append(take_one(backend, B2))
-        ranks = [delivery.rank for delivery in deliveries]
+        fences = [delivery.fence for delivery in deliveries]
         B2.same(len({delivery.receipt for delivery in deliveries}), 6, "a receipt was issued twice")
-        B2.same(ranks, sorted(set(ranks)), "the ranks of six claims, one after the other")
+        B2.same(fences, sorted(set(fences)), "the fencing tokens of six claims, one after the other")
 
     def test_b2_two_workers_share_the_work(self, harness: Harness) -> None:
         """Two handles that claim at the same time get every message exactly once."""
@@ -253,7 +254,7 @@ class ClaimLaws(Contract):
         held(backend, B3, "lost-reply")
         for _ in range(2):
             harness.advance(harness.lease * 2 // 3)
-            B3.same(extended(backend, seen), Hold.HELD, "the extension by the holder")
+            B3.same(extended(backend, seen), LeaseStatus.HELD, "the extension by the holder")
         B3.same(ids_of(take(backend)), ["lost-reply"], "what came back although its consumer renewed something else")
 
     def test_b3_an_ended_lease_still_settles(self, harness: Harness) -> None:
@@ -264,12 +265,14 @@ class ClaimLaws(Contract):
         B3.same(list(backend.settle([done(delivery)])), [True], "a settlement after the lease, before another claim")
 
     def test_b3_an_ended_lease_still_extends(self, harness: Harness) -> None:
-        """Until somebody else has claimed it, a late holder can start its lease anew."""
+        """Until somebody else has claimed it, a late holder can start its lease again."""
         backend, other = harness.open(), harness.open()
         delivery = held(backend, B3)
         harness.advance(harness.lease + 1)
-        B3.same(extended(backend, delivery), Hold.HELD, "an extension after the lease, before another claim")
-        B3.same(ids_of(take(other, consumer="two")), [], "a message whose lease had just been started anew was claimed")
+        B3.same(extended(backend, delivery), LeaseStatus.HELD, "an extension after the lease, before another claim")
+        B3.same(
+            ids_of(take(other, consumer="two")), [], "a message whose lease had just been started again was claimed"
+        )
 
     def test_b3_extensions_keep_it(self, harness: Harness) -> None:
         """A message that is extended in time is held for longer than any one lease."""
@@ -277,7 +280,7 @@ class ClaimLaws(Contract):
         delivery = held(backend, B3)
         for _ in range(4):
             harness.advance(harness.lease // 2)
-            B3.same(extended(backend, delivery), Hold.HELD, "an extension in time")
+            B3.same(extended(backend, delivery), LeaseStatus.HELD, "an extension in time")
             B3.same(ids_of(take(other, consumer="two")), [], "a message was claimed although it was extended in time")
 
     def test_b3_all_come_back(self, harness: Harness) -> None:

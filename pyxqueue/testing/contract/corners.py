@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from ...errors import ConfigurationError
-from ...message import Delivery, Extension, Hold, Message, Progress, Record, Retry, Return, Settlement
+from ...message import Defer, Delivery, Extension, LeaseStatus, Message, Progress, Record, Retry, Settlement
 from ...protocols import Backend
 from .harness import (
     EVERY_BYTE,
@@ -15,12 +15,12 @@ from .harness import (
     Contract,
     Harness,
     all_tasks,
-    buried,
     counts,
     decided,
     done,
     drain,
     extended,
+    fail,
     held,
     ids_of,
     info,
@@ -58,7 +58,7 @@ def _run_copies(harness: Harness, backend: Backend, task_id: str, end: str) -> l
             else:
                 settlement = Settlement(delivery.receipt, Retry()) if end == "retried" else done(delivery)
                 held = backend.extend([Extension(delivery.receipt, Progress(1, None, "copy"))])
-                B1.same(held, [Hold.LOST], "what `extend` says of a copy")
+                B1.same(held, [LeaseStatus.LOST], "what `extend` says of a copy")
                 B1.same(list(backend.settle([settlement])), [False], "whether the settlement of a copy was accepted")
     return others
 
@@ -66,7 +66,7 @@ def _run_copies(harness: Harness, backend: Backend, task_id: str, end: str) -> l
 def _end(backend: Backend, task_id: str) -> Record | None:
     """A task's record, without the time, which the harness may move."""
     (record,) = backend.get([task_id])
-    return record and evolve(record, finished=0)
+    return record and evolve(record, ended_ms=0)
 
 
 class BrokerCorners(Contract):
@@ -95,7 +95,7 @@ class BrokerCorners(Contract):
             for place in ("ready", "delayed", "held"):
                 task_id = f"{place}{number}"
                 delay = MINUTE if place == "delayed" else 0
-                backend.enqueue([job(task_id, body=b"accepted", delay=delay)])
+                backend.enqueue([job(task_id, body=b"accepted", delay_ms=delay)])
                 own = take(backend) if place == "held" else []
                 runs = [*own, *_run_copies(harness, backend, task_id, end if place != "held" else "settled")]
                 harness.advance(delay + 1)
@@ -109,7 +109,7 @@ class BrokerCorners(Contract):
         for number, end in enumerate(("settled", "retried", "released", "lease ended")):
             for place in ("finished", "failed"):
                 own = held(backend, B1, f"{place}{number}")
-                settled(backend, B1, done(own) if place == "finished" else buried(own))
+                settled(backend, B1, done(own) if place == "finished" else fail(own))
                 ended = [_end(backend, own.message.id), counts(backend)]
                 B1.same(_run_copies(harness, backend, own.message.id, end), [], "what ran beside a copy")
                 B1.same([_end(backend, own.message.id), counts(backend)], ended, f"the end of a {place} task")
@@ -117,7 +117,7 @@ class BrokerCorners(Contract):
     def test_b1_a_repeat_with_other_contents_is_refused(self, harness: Harness) -> None:
         """The id decides: another body or name under it replaces nothing."""
         backend = harness.open()
-        backend.enqueue([job("a"), job("late", delay=10_000)])
+        backend.enqueue([job("a"), job("late", delay_ms=10_000)])
         before = photo(backend)
         repeats = [Message(task_id, "kit.other", b"other", headers={"k": "v"}) for task_id in ("a", "late")]
         B1.same(list(backend.enqueue(repeats)), [False, False], "repeats with other contents counted as new")
@@ -147,9 +147,9 @@ class BrokerCorners(Contract):
     def test_b3_the_stored_lease_is_everybodys(self, harness: Harness) -> None:
         """A handle that was open before the group's lease was replaced claims with the new one."""
         first, second = harness.open(), harness.open(lease=harness.lease * 4)
-        B3.same(first.lease(), harness.lease, "the lease")
-        B3.same(second.lease(), harness.lease * 4, "the lease after it was replaced")
-        B3.same(first.lease(), harness.lease * 4, "what the handle that was open before says it is then")
+        B3.same(first.lease_ms(), harness.lease, "the lease")
+        B3.same(second.lease_ms(), harness.lease * 4, "the lease after it was replaced")
+        B3.same(first.lease_ms(), harness.lease * 4, "what the handle that was open before says it is then")
         for task_id, holder, other in (("a", first, second), ("b", second, first)):
             delivery = held(holder, B3, task_id)
             harness.advance(harness.lease * 2)
@@ -157,7 +157,7 @@ class BrokerCorners(Contract):
             settled(holder, B3, done(delivery))
 
     def test_b3_an_extension_is_a_whole_lease(self, harness: Harness) -> None:
-        """The lease starts anew with it, and is not shorter than the first."""
+        """The lease starts again with it, and is not shorter than the first."""
         backend, other = harness.open(), harness.open()
         delivery = held(backend, B3)
         harness.advance(harness.lease // 2)
@@ -179,7 +179,7 @@ class BrokerCorners(Contract):
         B4.same(photo(backend), before, "a refused settlement changed something")
 
     def test_b5_every_verdict_takes_its_follow_ups(self, harness: Harness) -> None:
-        """Follow-ups are enqueued with a retry or a burial as with an end, each once."""
+        """Follow-ups are enqueued with a retry or a failure as with an end, each once."""
         backend = harness.open()
         for number, verdict in enumerate(VERDICTS):
             delivery, name = held(backend, B5, f"a{number}"), f"next{number}"
@@ -195,8 +195,8 @@ class BrokerCorners(Contract):
     def test_b5_the_store_stamps_the_record(self, harness: Harness) -> None:
         """When it was stored is the store's to say, whatever a worker's clock has written into the record."""
         backend = harness.open()
-        settled(backend, B5, done(held(backend, B5, "a")), done(held(backend, B5, "b"), finished=5))
-        a, b = (B5.there(record, "there is no record").finished for record in backend.get(["a", "b"]))
+        settled(backend, B5, done(held(backend, B5, "a")), done(held(backend, B5, "b"), ended_ms=5))
+        a, b = (B5.there(record, "there is no record").ended_ms for record in backend.get(["a", "b"]))
         B5.holds(0 <= b - a < MINUTE, f"two tasks that ended together are stamped {a} and {b}")
 
     def test_b5_nothing_is_a_fine_batch(self, harness: Harness) -> None:
@@ -222,7 +222,7 @@ class BrokerCorners(Contract):
         """While delayed messages become ready, each can be seen all the time."""
         backend, watcher = harness.open(), harness.open()
         ids = [message.id for message in jobs(40)]
-        backend.enqueue(jobs(40, delay=10_000))
+        backend.enqueue(jobs(40, delay_ms=10_000))
         harness.advance(10_001)
         call = Call(lambda: [backend.promote(1) for _ in ids])
         for _ in range(1_000):
@@ -236,7 +236,7 @@ class BrokerCorners(Contract):
     def test_b8_a_limit_of_nothing_is_none(self, harness: Harness) -> None:
         """`promote` with a limit of 0 moves nothing."""
         backend = harness.open()
-        backend.enqueue([job("a", delay=10_000)])
+        backend.enqueue([job("a", delay_ms=10_000)])
         harness.advance(10_001)
         backend.promote(0)
         B8.same(counts(backend)[:3], (0, 0, 1), "ready, held, delayed after a promotion of none")
@@ -268,7 +268,7 @@ class BrokerCorners(Contract):
         backend = harness.open()
         backend.enqueue(jobs(len(CONSUMERS)))
         held_by = {name: ids_of(take(backend, 1, name)) for name in CONSUMERS}
-        seen = {consumer.name: list(consumer.held) for consumer in backend.consumers()}
+        seen = {consumer.name: list(consumer.in_flight) for consumer in backend.consumers()}
         B11.same(seen, held_by, "who holds what")
         B11.same(backend.release("a b", []), 1, "how many were released from one of five")
         B11.same(counts(backend)[:2], (1, 4), "ready and held after it")
@@ -285,14 +285,18 @@ class BrokerCorners(Contract):
         B11.same(last.crashes, 1, "the crashes after a release that named the receipt of an earlier claim")
 
     def test_b11_a_return_leaves_the_suspicion(self, harness: Harness) -> None:
-        """What was handed back unrun is as suspect as before."""
+        """What was handed back unrun is as redelivered as before."""
         backend = harness.open()
         held(backend, B11)
         harness.advance(harness.lease + 1)
-        suspect = take_one(backend, B11)
-        settled(backend, B11, Settlement(suspect.receipt, Return()))
+        redelivered = take_one(backend, B11)
+        settled(backend, B11, Settlement(redelivered.receipt, Defer()))
         again = readable(take_one(backend, B11), B11)
-        B11.same((again.suspect, again.crashes), (True, 0), "suspect and crashes after a suspect was handed back")
+        B11.same(
+            (again.redelivered, again.crashes),
+            (True, 0),
+            "redelivered and crashes after a redelivered task was handed back",
+        )
 
     def test_b11_a_retry_is_the_same_message(self, harness: Harness) -> None:
         """It was enqueued when it was enqueued, however often it is run."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from ...message import DEDUPE_MS, Extension, Hold, Message, Progress, Retry, Return, Settlement
+from ...message import DEDUPE_MS, Defer, Extension, LeaseStatus, Message, Progress, Retry, Settlement
 from ...protocols import Backend
 from .harness import (
     MINUTE,
     Contract,
     Harness,
     all_tasks,
-    buried,
     counts,
     done,
     drain,
     extended,
+    fail,
     held,
     ids_of,
     info,
@@ -62,15 +62,15 @@ class BrokerExtremes(Contract):
     def test_b1_an_id_is_known_however_long_its_task_waits(self, harness: Harness) -> None:
         """A task that waits, or runs again, long after the hour is no new one, and its hour begins with its end."""
         backend = harness.open(history=0)
-        backend.enqueue([job("a", delay=3 * DEDUPE_MS)])
+        backend.enqueue([job("a", delay_ms=3 * DEDUPE_MS)])
         harness.advance(2 * DEDUPE_MS)
         B1.same(list(backend.enqueue([job("a")])), [False], "a repeat while the task was delayed, after two hours")
         harness.advance(2 * DEDUPE_MS)
-        settled(backend, B1, buried(take_one(backend, B1), ttl=1_000))
+        settled(backend, B1, fail(take_one(backend, B1), ttl_ms=1_000))
         harness.advance(2 * DEDUPE_MS)
         B1.same(list(backend.requeue(["a"])), [True], "the requeue of a failed task")
         B1.same(list(backend.enqueue([job("a")])), [False], "a repeat while it was ready once more")
-        settled(backend, B1, done(take_one(backend, B1), ttl=1_000))
+        settled(backend, B1, done(take_one(backend, B1), ttl_ms=1_000))
         harness.advance(DEDUPE_MS // 2)
         B1.same(list(backend.enqueue([job("a")])), [False], "a repeat half an hour after its end")
 
@@ -85,7 +85,7 @@ class BrokerExtremes(Contract):
     def test_b1_a_delay_hides_no_repeat_in_a_batch(self, harness: Harness) -> None:
         """The same id twice in one batch is one task, also if one of the two is delayed."""
         backend = harness.open()
-        batch = [job("a", delay=10_000), job("a"), job("b"), job("b", delay=10_000)]
+        batch = [job("a", delay_ms=10_000), job("a"), job("b"), job("b", delay_ms=10_000)]
         B1.same(list(backend.enqueue(batch)), [True, False, True, False], "the answers for a batch with repeats in it")
         B1.same(counts(backend)[:3], (1, 0, 1), "ready, held and delayed after it")
 
@@ -93,7 +93,7 @@ class BrokerExtremes(Contract):
         """A lease of two months is neither capped nor taken for one that has ended."""
         backend = harness.open(lease=LONG)
         delivery = held(backend, B3)
-        B3.same(backend.lease(), LONG, "the lease")
+        B3.same(backend.lease_ms(), LONG, "the lease")
         harness.advance(LONG - MINUTE)
         B3.same(ids_of(take(backend, consumer="two")), [], "claimed before the lease had ended")
         extended(backend, delivery)
@@ -117,7 +117,7 @@ class BrokerExtremes(Contract):
         deliveries = drain(backend, 400)
         harness.advance(harness.lease * 2 // 3)
         answers = list(backend.extend([Extension(delivery.receipt) for delivery in deliveries]))
-        B6.same(answers, [Hold.HELD] * MANY, f"{MANY} answers")
+        B6.same(answers, [LeaseStatus.HELD] * MANY, f"{MANY} answers")
         harness.advance(harness.lease * 2 // 3)
         B6.same(ids_of(take(backend, consumer="two")), [], f"claimed although all {MANY} were extended")
 
@@ -125,22 +125,22 @@ class BrokerExtremes(Contract):
         """However long it is, and whatever is in it."""
         backend = harness.open()
         for number, reason in enumerate(("\x00 größe \u2028\n'%s' ", "why? " * 10_000, "")):
-            settled(backend, B7, buried(held(backend, B7, f"a{number}"), reason))
-            B7.same(info(backend, f"a{number}", B7).reason, reason, "the reason of a burial")
+            settled(backend, B7, fail(held(backend, B7, f"a{number}"), reason))
+            B7.same(info(backend, f"a{number}", B7).reason, reason, "the reason of a failure")
 
     def test_b7_what_expired_is_delivered(self, harness: Harness) -> None:
         """`expires` is read by the worker, who says why it does not run the task; a broker drops nothing for it."""
         backend = harness.open()
-        backend.enqueue([job("a", expires=1), job("late", expires=2, delay=5_000)])
+        backend.enqueue([job("a", expires_ms=1), job("late", expires_ms=2, delay_ms=5_000)])
         harness.advance(5_001)
         B7.same(sorted(ids_of(take(backend))), ["a", "late"], "what could be claimed of two expired messages")
 
     def test_b8_a_long_delay_is_kept(self, harness: Harness) -> None:
         """A delay of two months is neither capped nor taken for none, of a message as of a verdict."""
         backend = harness.open()
-        backend.enqueue([job("a", delay=LONG)])
+        backend.enqueue([job("a", delay_ms=LONG)])
         settled(backend, B8, Settlement(held(backend, B8, "b").receipt, Retry(LONG)))
-        settled(backend, B8, Settlement(held(backend, B8, "c").receipt, Return(LONG)))
+        settled(backend, B8, Settlement(held(backend, B8, "c").receipt, Defer(LONG)))
         harness.advance(LONG - MINUTE)
         B8.same(ids_of(take(backend)), [], "claimed a minute before a delay of two months was over")
         B8.holds(0 < backend.promote(256) <= MINUTE, "promote did not answer the ms that were left")
@@ -150,15 +150,15 @@ class BrokerExtremes(Contract):
     def test_b8_promote_counts_long_delays(self, harness: Harness) -> None:
         """The time until the next is due is told in ms, also if that is two months."""
         backend = harness.open()
-        backend.enqueue([job("a", delay=LONG)])
+        backend.enqueue([job("a", delay_ms=LONG)])
         B8.holds(LONG - MINUTE < backend.promote(256) <= LONG, "promote did not answer the ms of two months")
 
     def test_b8_a_delay_counts_to_the_millisecond(self, harness: Harness) -> None:
         """It is not cut to whole seconds: the message would come early."""
         backend = harness.open()
-        backend.enqueue([job("a", delay=10_999)])
+        backend.enqueue([job("a", delay_ms=10_999)])
         message = info(backend, "a", B8).message
-        due = message.due - message.enqueued if isinstance(message, Message) else message
+        due = message.due_ms - message.enqueued_ms if isinstance(message, Message) else message
         B8.same(due, 10_999, "the ms from the enqueue until it is due")
 
     def test_b10_numbers_are_kept_exactly(self, harness: Harness) -> None:
@@ -181,11 +181,11 @@ class BrokerExtremes(Contract):
         B11.same(crashed, MANY, "how many of them were charged a crash")
 
     def test_b11_a_short_delay_counts_as_well(self, harness: Harness) -> None:
-        """What is put off for a millisecond is put off."""
+        """What is deferred for a millisecond is deferred."""
         backend = harness.open()
-        settled(backend, B11, Settlement(held(backend, B11).receipt, Return(1)))
+        settled(backend, B11, Settlement(held(backend, B11).receipt, Defer(1)))
         harness.advance(2)
-        B11.same(readable(take_one(backend, B11), B11).returns, 1, "how often it was put off")
+        B11.same(readable(take_one(backend, B11), B11).deferrals, 1, "how often it was deferred")
 
     def test_b12_nothing_is_taken_for_a_number(self, harness: Harness) -> None:
         """What looks like a number, a blank or a marker of another format is text; names differ by case and dots."""
@@ -196,7 +196,9 @@ class BrokerExtremes(Contract):
         whole = evolve(whole, name="1.10")
         backend.enqueue([whole])
         message = readable(take_one(backend, B12), B12)
-        B12.same(evolve(message, enqueued=0, due=0), whole, "a message full of texts that look like something else")
+        B12.same(
+            evolve(message, enqueued_ms=0, due_ms=0), whole, "a message full of texts that look like something else"
+        )
 
     def test_b12_no_byte_is_cut_off(self, harness: Harness) -> None:
         """Neither blanks nor marks at the ends of a body are trimmed, nor is anything in it escaped."""
@@ -272,8 +274,8 @@ class InspectorExtremes(Contract):
         backend.enqueue([job("a")])
         task = info(backend, "a", I7)
         backend.delete(["a"])
-        often = job("a", attempt=70_000, crashes=300, returns=70_001, suspect=True)
+        often = job("a", attempt=70_000, crashes=300, deferrals=70_001, redelivered=True)
         backend.adopt([evolve(task, message=often)])
         message = readable(take_one(backend, I7), I7)
-        seen = (message.attempt, message.crashes, message.returns, message.suspect)
-        I7.same(seen, (70_000, 300, 70_001, True), "attempt, crashes, returns and suspect of an adopted task")
+        seen = (message.attempt, message.crashes, message.deferrals, message.redelivered)
+        I7.same(seen, (70_000, 300, 70_001, True), "attempt, crashes, returns and redelivered of an adopted task")

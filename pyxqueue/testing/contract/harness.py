@@ -9,18 +9,18 @@ from typing import Generic, Protocol, TypeVar
 from attrs import evolve
 
 from ...message import (
-    Bury,
     Cancelled,
+    Defer,
     Delivery,
     Done,
     Extension,
+    Fail,
     Failure,
-    Hold,
+    LeaseStatus,
     Message,
     Progress,
     Record,
     Retry,
-    Return,
     Settlement,
     TaskInfo,
     TaskStatus,
@@ -33,7 +33,7 @@ from .laws import Law
 T = TypeVar("T")
 
 MINUTE = 60_000
-VERDICTS: Sequence[Verdict] = (Done(), Retry(), Retry(delay=5_000), Return(), Bury("no use"), Cancelled())
+VERDICTS: Sequence[Verdict] = (Done(), Retry(), Retry(delay_ms=5_000), Defer(), Fail("no use"), Cancelled())
 EVERY_BYTE = bytes(range(256)) * 3
 _TAKES_ROOT = 0.05
 
@@ -179,15 +179,15 @@ def record(delivery: Delivery, status: TaskStatus = TaskStatus.SUCCESS, **fields
         fields.setdefault("error", Failure("ValueError", "no", "Traceback: …"))
     elif status is TaskStatus.SUCCESS:
         fields.setdefault("value", EVERY_BYTE)
-    return Record(delivery.message.id, status, rank=delivery.rank, worker="one", **fields)  # type: ignore[arg-type]
+    return Record(delivery.message.id, status, fence=delivery.fence, worker="one", **fields)  # type: ignore[arg-type]
 
 
 def done(delivery: Delivery, then: Sequence[Message] = (), **fields: object) -> Settlement:
     return Settlement(delivery.receipt, Done(), record(delivery, **fields), then)  # type: ignore[arg-type]
 
 
-def buried(delivery: Delivery, reason: str = "no use", **fields: object) -> Settlement:
-    return Settlement(delivery.receipt, Bury(reason), record(delivery, TaskStatus.FAILURE, **fields))
+def fail(delivery: Delivery, reason: str = "no use", **fields: object) -> Settlement:
+    return Settlement(delivery.receipt, Fail(reason), record(delivery, TaskStatus.FAILURE, **fields))
 
 
 def decided(delivery: Delivery, verdict: Verdict, then: Sequence[Message] = ()) -> Settlement:
@@ -195,7 +195,7 @@ def decided(delivery: Delivery, verdict: Verdict, then: Sequence[Message] = ()) 
     match verdict:
         case Done():
             return done(delivery, then)
-        case Bury():
+        case Fail():
             return Settlement(delivery.receipt, verdict, record(delivery, TaskStatus.FAILURE), then)
         case Cancelled():
             return Settlement(delivery.receipt, verdict, record(delivery, TaskStatus.CANCELLED), then)
@@ -211,7 +211,7 @@ def settled(backend: Backend, law: Law, *settlements: Settlement) -> None:
     )
 
 
-def extended(backend: Backend, delivery: Delivery, progress: Progress | None = None) -> Hold:
+def extended(backend: Backend, delivery: Delivery, progress: Progress | None = None) -> LeaseStatus:
     return backend.extend([Extension(delivery.receipt, progress)])[0]
 
 
@@ -235,13 +235,13 @@ def all_tasks(backend: Backend, state: TaskStatus | None = None, count: int = 10
 def counts(backend: Backend) -> tuple[int, int, int, int, int]:
     """Ready, held, delayed, failed and finished."""
     depth = backend.depth()
-    return depth.ready, depth.held, depth.delayed, depth.failed, depth.finished
+    return depth.ready, depth.in_flight, depth.delayed, depth.failed, depth.history
 
 
 def photo(backend: Backend, *ids: str) -> object:
     """Everything that can be seen of a group, without what changes only because time goes by."""
     tasks = all_tasks(backend)
     known = sorted({*ids, *(task.id for task in tasks)})
-    shown = [task and evolve(task, updated=0) for task in backend.show(known)]
-    holders = {consumer.name: tuple(consumer.held) for consumer in backend.consumers() if consumer.held}
+    shown = [task and evolve(task, updated_ms=0) for task in backend.show(known)]
+    holders = {consumer.name: tuple(consumer.in_flight) for consumer in backend.consumers() if consumer.in_flight}
     return counts(backend), [task.id for task in tasks], shown, list(backend.get(known)), holders

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...errors import ConfigurationError
-from ...message import Done, Progress, Retry, Return, Settlement, TaskInfo, TaskStatus
+from ...message import Defer, Done, Progress, Retry, Settlement, TaskInfo, TaskStatus
 from ...protocols import Backend
 from .harness import (
     EVERY_BYTE,
@@ -11,10 +11,10 @@ from .harness import (
     Contract,
     Harness,
     all_tasks,
-    buried,
     counts,
     done,
     extended,
+    fail,
     held,
     info,
     job,
@@ -42,7 +42,7 @@ class LookLaws(Contract):
             found = info(backend, "a", I1)
             seen.append((found.status, found.worker, counts(backend)))
 
-        backend.enqueue([job("a", delay=10_000)])
+        backend.enqueue([job("a", delay_ms=10_000)])
         look()
         harness.advance(10_001)
         delivery = take_one(backend, I1, "two")
@@ -67,7 +67,7 @@ class LookLaws(Contract):
         """Being handed back or redelivered is no retry."""
         backend = harness.open()
         delivery = held(backend, I1)
-        settled(backend, I1, Settlement(delivery.receipt, Return(5_000)))
+        settled(backend, I1, Settlement(delivery.receipt, Defer(5_000)))
         I1.same(info(backend, "a", I1).status, TaskStatus.PENDING, "the state after a return")
         harness.advance(5_001)
         take_one(backend, I1)
@@ -75,10 +75,10 @@ class LookLaws(Contract):
         I1.same(info(backend, "a", I1).status, TaskStatus.PENDING, "the state after a release")
 
     def test_i1_the_end_is_what_the_record_says(self, harness: Harness) -> None:
-        """A failure that is not kept among the failed is a failure all the same."""
+        """A failure that is not kept with the failed tasks is a failure all the same."""
         backend = harness.open()
         delivery = held(backend, I1)
-        settled(backend, I1, Settlement(delivery.receipt, Done(), buried(delivery).record))
+        settled(backend, I1, Settlement(delivery.receipt, Done(), fail(delivery).record))
         I1.same(info(backend, "a", I1).status, TaskStatus.FAILURE, "the state of a task whose record is a failure")
         I1.same(counts(backend), (0, 0, 0, 0, 1), "ready, held, delayed, failed, finished")
 
@@ -93,7 +93,7 @@ class LookLaws(Contract):
     def test_i1_a_task_is_shown_as_long_as_its_record(self, harness: Harness) -> None:
         """Without a place in the history a task is shown with its record only, and then not at all."""
         backend = harness.open(history=0)
-        settled(backend, I1, done(held(backend, I1), ttl=10_000))
+        settled(backend, I1, done(held(backend, I1), ttl_ms=10_000))
         found = info(backend, "a", I1)
         I1.same(
             (found.status, found.message), (TaskStatus.SUCCESS, None), "state and message of a task without history"
@@ -115,18 +115,18 @@ class LookLaws(Contract):
         first = take(backend, 2, "one")
         take(backend, 1, "two")
         settled(backend, I1, done(first[0]))
-        held_by = {consumer.name: sorted(consumer.held) for consumer in backend.consumers()}
+        held_by = {consumer.name: sorted(consumer.in_flight) for consumer in backend.consumers()}
         I1.same(held_by, {"one": ["t001"], "two": ["t002"]}, "who holds what")
 
     def test_i1_depth_knows_the_oldest(self, harness: Harness) -> None:
         """The age of the longest waiting message is told in ms, 0 if none waits."""
         backend = harness.open()
         take(backend)
-        I1.same(backend.depth().oldest, 0, "the age of the longest waiting message when there is none")
+        I1.same(backend.depth().oldest_ms, 0, "the age of the longest waiting message when there is none")
         backend.enqueue([job("a")])
         harness.advance(10_000)
         backend.enqueue([job("b")])
-        I1.holds(10_000 <= backend.depth().oldest < 20_000, "the longest waiting message has waited for 10 s")
+        I1.holds(10_000 <= backend.depth().oldest_ms < 20_000, "the longest waiting message has waited for 10 s")
 
     # I4
 
@@ -186,7 +186,7 @@ class LookLaws(Contract):
     def test_i4_the_history_outlives_the_records(self, harness: Harness) -> None:
         """A finished task is listed for as long as it is in the history, also without its record."""
         backend = harness.open()
-        settled(backend, I4, done(held(backend, I4), ttl=10_000))
+        settled(backend, I4, done(held(backend, I4), ttl_ms=10_000))
         harness.advance(10_001)
         I4.same(counts(backend), (0, 0, 0, 0, 1), "ready, held, delayed, failed, finished after the record has ended")
         seen = [(task.id, task.status, task.record) for task in all_tasks(backend)]
@@ -205,13 +205,13 @@ class LookLaws(Contract):
 
     def _one_of_each(self, backend: Backend) -> None:
         settled(backend, I4, done(held(backend, I4, "done")))
-        settled(backend, I4, buried(held(backend, I4, "buried")))
+        settled(backend, I4, fail(held(backend, I4, "buried")))
         backend.enqueue([job("cancelled")])
         backend.cancel(["cancelled"])
         retried = held(backend, I4, "retried")
         held(backend, I4, "held")
         settled(backend, I4, Settlement(retried.receipt, Retry()))
-        backend.enqueue([job("ready"), job("delayed", delay=10_000)])
+        backend.enqueue([job("ready"), job("delayed", delay_ms=10_000)])
 
     # I6
 

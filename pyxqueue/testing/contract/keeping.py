@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from attrs import evolve
 
 from ...message import (
-    Bury,
+    Defer,
     Delivery,
+    Fail,
     Message,
     Progress,
     Retry,
-    Return,
     Settlement,
     TaskStatus,
     Unreadable,
@@ -23,10 +23,10 @@ from .harness import (
     EVERY_BYTE,
     Contract,
     Harness,
-    buried,
     counts,
     done,
     extended,
+    fail,
     held,
     ids_of,
     info,
@@ -48,7 +48,7 @@ RICH = Message(
     "pkg.Klasse.<locals>.größe",
     EVERY_BYTE,
     serializer="other",
-    expires=9_999_999_999_999,
+    expires_ms=9_999_999_999_999,
     priority=-7,
     headers={"trace": "00-4bf9\n", "größe": "\u2028 ü", "empty": "", "": "no name"},
     parent="the-parent",
@@ -76,9 +76,9 @@ def unreadable(delivery: Delivery, fields: Mapping[bytes, bytes], when: str) -> 
 
 
 def charges(delivery: Delivery) -> tuple[int, int, bool]:
-    """Attempt, crashes and suspect."""
+    """Attempt, crashes and redelivered."""
     message = readable(delivery, B11)
-    return message.attempt, message.crashes, message.suspect
+    return message.attempt, message.crashes, message.redelivered
 
 
 class KeepLaws(Contract):
@@ -98,7 +98,7 @@ class KeepLaws(Contract):
             B7.same(found.id, task_id, f"the id of an unreadable entry ({kind})")
             B7.same(found.newer, kind == "a newer version", f"whether it is of a newer version ({kind})")
             B7.same(good.message.id, "good", f"what was claimed behind an unreadable entry ({kind})")
-            settled(backend, B7, buried(junk), done(good))
+            settled(backend, B7, fail(junk), done(good))
             backend.delete(["good"])
 
     def test_b7_a_minimal_message_is_readable(self, harness: Harness) -> None:
@@ -109,22 +109,22 @@ class KeepLaws(Contract):
         message = readable(take_one(backend, B7), B7)
         B7.same((message.id, message.name, message.body), (task_id, "kit.job", b"[[10],{}]"), "the message")
 
-    def test_b7_buried_junk_keeps_its_bytes(self, harness: Harness) -> None:
+    def test_b7_failed_junk_keeps_its_bytes(self, harness: Harness) -> None:
         """An unreadable entry is listed with its bytes and the reason, and a requeue brings it back."""
         backend = harness.open()
         take(backend)
         for kind, fields in JUNK.items():
             task_id = harness.inject(fields)
-            settled(backend, B7, Settlement(take_one(backend, B7).receipt, Bury(f"it has {kind}")))
+            settled(backend, B7, Settlement(take_one(backend, B7).receipt, Fail(f"it has {kind}")))
             found = info(backend, task_id, B7)
-            B7.same(found.reason, f"it has {kind}", "the reason of a buried unreadable entry")
+            B7.same(found.reason, f"it has {kind}", "the reason of a failed unreadable entry")
             message = found.message
             kept = dict(message.fields) if isinstance(message, Unreadable) else message
-            B7.same(kept, dict(fields), f"the fields of a buried entry ({kind})")
-            B7.same(list(backend.requeue([task_id])), [True], f"the requeue of a buried entry ({kind})")
+            B7.same(kept, dict(fields), f"the fields of a failed entry ({kind})")
+            B7.same(list(backend.requeue([task_id])), [True], f"the requeue of a failed entry ({kind})")
             again = take_one(backend, B7)
             unreadable(again, fields, f"after a requeue ({kind})")
-            settled(backend, B7, buried(again))
+            settled(backend, B7, fail(again))
 
     def test_b7_junk_survives_every_way_back(self, harness: Harness) -> None:
         """An unreadable entry that is handed back, or whose holder vanished, keeps its bytes."""
@@ -132,7 +132,7 @@ class KeepLaws(Contract):
         take(backend)
         fields = JUNK["a newer version"]
         harness.inject(fields)
-        for verdict in (Return(5_000), Return(), Retry()):
+        for verdict in (Defer(5_000), Defer(), Retry()):
             settled(backend, B7, Settlement(take_one(backend, B7).receipt, verdict))
             harness.advance(5_001)
         first = take_one(backend, B7)
@@ -142,31 +142,33 @@ class KeepLaws(Contract):
         harness.advance(harness.lease + 1)
         unreadable(take_one(backend, B7), fields, "after its lease had ended")
 
-    def test_b7_buried_messages_are_whole(self, harness: Harness) -> None:
-        """A buried message is listed with its body, the record and the reason, and does not run by itself."""
+    def test_b7_failed_messages_are_whole(self, harness: Harness) -> None:
+        """A failed message is listed with its body, the record and the reason, and does not run by itself."""
         backend = harness.open()
         delivery = held(backend, B7)
-        settled(backend, B7, buried(delivery, "it always fails"))
+        settled(backend, B7, fail(delivery, "it always fails"))
         harness.advance(harness.lease + 1)
-        B7.same(ids_of(take(backend)), [], "what could be claimed after a burial")
+        B7.same(ids_of(take(backend)), [], "what could be claimed after a failure")
         found = info(backend, "a", B7)
         body = found.message.body if isinstance(found.message, Message) else found.message
-        B7.same((body, found.reason), (EVERY_BYTE, "it always fails"), "body and reason of a buried message")
-        B7.same(found.status, TaskStatus.FAILURE, "the status of a buried message")
+        B7.same((body, found.reason), (EVERY_BYTE, "it always fails"), "body and reason of a failed message")
+        B7.same(found.status, TaskStatus.FAILURE, "the status of a failed message")
 
     def test_b7_the_failed_are_not_capped(self, harness: Harness) -> None:
         """Neither the limit of the history nor a trim drops what failed."""
         backend = harness.open(history=2)
         backend.enqueue(jobs(6))
-        settled(backend, B7, *(buried(delivery) for delivery in take(backend)))
+        settled(backend, B7, *(fail(delivery) for delivery in take(backend)))
         backend.trim(0)
-        B7.same(counts(backend), (0, 0, 0, 6, 0), "ready, held, delayed, failed, finished after six burials and a trim")
+        B7.same(
+            counts(backend), (0, 0, 0, 6, 0), "ready, held, delayed, failed, finished after six failures and a trim"
+        )
         B7.same(list(backend.requeue([f"t{n:03}" for n in range(6)])), [True] * 6, "the requeue of all six")
 
     def test_b7_the_failed_outlive_their_records(self, harness: Harness) -> None:
-        """A buried message waits for somebody to look at it, however long that takes."""
+        """A failed message waits for somebody to look at it, however long that takes."""
         backend = harness.open()
-        settled(backend, B7, buried(held(backend, B7), ttl=1_000))
+        settled(backend, B7, fail(held(backend, B7), ttl_ms=1_000))
         harness.advance(10 * 3_600_000)
         take(backend)
         B7.same(counts(backend)[3], 1, "failed tasks long after the record has ended")
@@ -211,7 +213,7 @@ class KeepLaws(Contract):
         backend = harness.open()
         ways: dict[str, Callable[[Delivery], object]] = {
             "a retry": lambda held_: backend.settle([Settlement(held_.receipt, Retry())]),
-            "a return": lambda held_: backend.settle([Settlement(held_.receipt, Return())]),
+            "a return": lambda held_: backend.settle([Settlement(held_.receipt, Defer())]),
             "a release": lambda held_: backend.release("one", [held_.receipt]),
             "the end of a lease": lambda _: harness.advance(harness.lease + 1),
             "a requeue": lambda held_: (backend.settle([done(held_)]), backend.requeue(["a"])),
@@ -241,26 +243,26 @@ class KeepLaws(Contract):
         """A retry counts as an attempt and not as a crash."""
         backend = harness.open()
         delivery = held(backend, B11)
-        B11.same(charges(delivery), (1, 0, False), "attempt, crashes, suspect of the first delivery")
+        B11.same(charges(delivery), (1, 0, False), "attempt, crashes, redelivered of the first delivery")
         settled(backend, B11, Settlement(delivery.receipt, Retry()))
         again = take_one(backend, B11)
-        B11.same(charges(again), (2, 0, False), "attempt, crashes, suspect after a retry")
+        B11.same(charges(again), (2, 0, False), "attempt, crashes, redelivered after a retry")
         settled(backend, B11, Settlement(again.receipt, Retry(5_000)))
         harness.advance(5_001)
-        B11.same(charges(take_one(backend, B11)), (3, 0, False), "attempt, crashes, suspect after a delayed retry")
+        B11.same(charges(take_one(backend, B11)), (3, 0, False), "attempt, crashes, redelivered after a delayed retry")
 
     def test_b11_a_return_costs_nothing(self, harness: Harness) -> None:
-        """What is handed back costs neither an attempt nor a crash; only with a delay it counts as put off."""
+        """What is handed back costs neither an attempt nor a crash; only with a delay it counts as deferred."""
         backend = harness.open()
-        settled(backend, B11, Settlement(held(backend, B11).receipt, Return()))
+        settled(backend, B11, Settlement(held(backend, B11).receipt, Defer()))
         again = take_one(backend, B11)
-        B11.same(charges(again), (1, 0, False), "attempt, crashes, suspect after a return")
-        B11.same(readable(again, B11).returns, 0, "how often it was put off, after it was handed back at once")
-        settled(backend, B11, Settlement(again.receipt, Return(5_000)))
+        B11.same(charges(again), (1, 0, False), "attempt, crashes, redelivered after a return")
+        B11.same(readable(again, B11).deferrals, 0, "how often it was deferred, after it was handed back at once")
+        settled(backend, B11, Settlement(again.receipt, Defer(5_000)))
         harness.advance(5_001)
         again = take_one(backend, B11)
-        B11.same(charges(again), (1, 0, False), "attempt, crashes, suspect after a delayed return")
-        B11.same(readable(again, B11).returns, 1, "how often it was put off, after it was handed back for later")
+        B11.same(charges(again), (1, 0, False), "attempt, crashes, redelivered after a delayed return")
+        B11.same(readable(again, B11).deferrals, 1, "how often it was deferred, after it was handed back for later")
 
     def test_b11_a_release_charges_what_was_started(self, harness: Harness) -> None:
         """Of what a dead process held only what it was running is charged; all of it is ready at once."""
@@ -271,7 +273,7 @@ class KeepLaws(Contract):
         seen = {delivery.message.id: charges(delivery) for delivery in take(backend, consumer="two")}
         calm, guilty = (1, 0, False), (1, 1, True)
         wanted = {"t000": calm, "t001": guilty, "t002": calm, "t003": calm}
-        B11.same(seen, wanted, "attempt, crashes, suspect after a release")
+        B11.same(seen, wanted, "attempt, crashes, redelivered after a release")
 
     def test_b11_a_release_touches_no_other_consumer(self, harness: Harness) -> None:
         """A release takes from the one consumer only, and forgets it."""
@@ -287,11 +289,11 @@ class KeepLaws(Contract):
         """Receipts that the consumer does not hold any more are charged nothing."""
         backend = harness.open()
         old = held(backend, B11)
-        settled(backend, B11, Settlement(old.receipt, Return()))
+        settled(backend, B11, Settlement(old.receipt, Defer()))
         B11.same(backend.release("one", [old.receipt]), 0, "how many a release of a consumer without work took back")
-        B11.same(charges(take_one(backend, B11)), (1, 0, False), "attempt, crashes, suspect after it")
+        B11.same(charges(take_one(backend, B11)), (1, 0, False), "attempt, crashes, redelivered after it")
 
-    def test_b11_an_ended_lease_makes_a_suspect_first(self, harness: Harness) -> None:
+    def test_b11_an_ended_lease_makes_a_redelivered_task_first(self, harness: Harness) -> None:
         """The first end of a lease only raises suspicion; each further one is a crash."""
         backend = harness.open()
         held(backend, B11)
@@ -300,30 +302,33 @@ class KeepLaws(Contract):
             harness.advance(harness.lease + 1)
             seen.append(charges(take_one(backend, B11)))
         wanted = [(1, 0, True), (1, 1, True), (1, 2, True)]
-        B11.same(seen, wanted, "attempt, crashes, suspect after one, two, three ended leases")
+        B11.same(seen, wanted, "attempt, crashes, redelivered after one, two, three ended leases")
 
     def test_b11_a_retry_clears_the_suspicion(self, harness: Harness) -> None:
-        """A suspect that came to an orderly end of its run is none any more; its crashes stay counted."""
+        """a redelivered task that came to an orderly end of its run is none any more; its crashes stay counted."""
         backend = harness.open()
         held(backend, B11)
         backend.release("one", [])
         delivery = take_one(backend, B11)
         backend.release("one", [delivery.receipt])
         settled(backend, B11, Settlement(take_one(backend, B11).receipt, Retry()))
-        B11.same(charges(take_one(backend, B11)), (2, 1, False), "attempt, crashes, suspect after a crash and a retry")
+        B11.same(
+            charges(take_one(backend, B11)), (2, 1, False), "attempt, crashes, redelivered after a crash and a retry"
+        )
 
     # B12
 
     def test_b12_bytes_survive_every_way(self, harness: Harness) -> None:
-        """Body, name and headers are the same after the enqueue, a retry, a return, a burial, a lease and a release."""
+        """Body, name and headers are the same after the enqueue, a retry, a return, a failure, a lease and a
+        release."""
         backend = harness.open()
         backend.enqueue([RICH])
         ways: dict[str, Callable[[Delivery], object]] = {
             "its enqueue": lambda held_: self._settle(backend, held_, Retry()),
-            "a retry": lambda held_: self._settle(backend, held_, Return()),
+            "a retry": lambda held_: self._settle(backend, held_, Defer()),
             "a return": lambda held_: self._settle(backend, held_, Retry(5_000)),
-            "a delayed retry": lambda held_: (backend.settle([buried(held_)]), backend.requeue(["rich"])),
-            "a burial and a requeue": lambda held_: (backend.settle([done(held_)]), backend.requeue(["rich"])),
+            "a delayed retry": lambda held_: (backend.settle([fail(held_)]), backend.requeue(["rich"])),
+            "a failure and a requeue": lambda held_: (backend.settle([done(held_)]), backend.requeue(["rich"])),
             "its end and a requeue": lambda held_: backend.release("one", [held_.receipt]),
             "a release": lambda _: harness.advance(harness.lease + 1),
             "the end of its lease": lambda _: None,
@@ -337,7 +342,7 @@ class KeepLaws(Contract):
     def test_b12_bytes_survive_a_delay(self, harness: Harness) -> None:
         """A delayed message comes out as it went in."""
         backend = harness.open()
-        backend.enqueue([evolve(RICH, delay=5_000)])
+        backend.enqueue([evolve(RICH, delay_ms=5_000)])
         harness.advance(5_001)
         B12.same(self._bare(readable(take_one(backend, B12), B12)), RICH, "the message after its delay")
 
@@ -350,7 +355,7 @@ class KeepLaws(Contract):
             shown = self._bare(message) if isinstance(message, Message) else message
             B12.same(shown, RICH, f"the message as it is shown while {place}")
             if place == "ready":
-                settled(backend, B12, buried(take_one(backend, B12)))
+                settled(backend, B12, fail(take_one(backend, B12)))
             elif place == "failed":
                 backend.requeue(["rich"])
                 settled(backend, B12, done(take_one(backend, B12)))
@@ -363,7 +368,7 @@ class KeepLaws(Contract):
             settled(backend, B12, done(delivery, value=value, serializer="other", seal="00ff"))
             stored = B12.there(backend.get([f"a{number}"])[0], "there is no record")
             wanted = record(delivery, value=value, serializer="other", seal="00ff")
-            seen = evolve(stored, finished=0, ttl=wanted.ttl, rank=wanted.rank)
+            seen = evolve(stored, ended_ms=0, ttl_ms=wanted.ttl_ms, fence=wanted.fence)
             B12.same(seen, wanted, "the record")
 
     @staticmethod
@@ -373,4 +378,4 @@ class KeepLaws(Contract):
     @staticmethod
     def _bare(message: Message) -> Message:
         """The message without what the store writes into it."""
-        return evolve(message, attempt=1, crashes=0, suspect=False, returns=0, enqueued=0, due=0)
+        return evolve(message, attempt=1, crashes=0, redelivered=False, deferrals=0, enqueued_ms=0, due_ms=0)

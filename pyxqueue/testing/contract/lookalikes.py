@@ -7,11 +7,11 @@ from collections.abc import Callable
 from attrs import evolve
 
 from ...message import (
-    Hold,
+    Defer,
+    LeaseStatus,
     Message,
     Progress,
     Retry,
-    Return,
     Settlement,
     TaskInfo,
     TaskStatus,
@@ -23,11 +23,11 @@ from .harness import (
     Contract,
     Harness,
     all_tasks,
-    buried,
     counts,
     decided,
     done,
     extended,
+    fail,
     held,
     ids_of,
     info,
@@ -67,9 +67,9 @@ class InspectorNeighbours(Contract):
         """What is delayed or held does not wait for a worker."""
         backend = harness.open()
         held(backend, I1)
-        backend.enqueue([job("late", delay=60_000)])
+        backend.enqueue([job("late", delay_ms=60_000)])
         harness.advance(10_000)
-        I1.same(backend.depth().oldest, 0, "the age of the longest waiting message when none is ready")
+        I1.same(backend.depth().oldest_ms, 0, "the age of the longest waiting message when none is ready")
 
     def test_i2_ids_are_compared_whole(self, harness: Harness) -> None:
         """`requeue` brings back those it is given and no other."""
@@ -82,7 +82,7 @@ class InspectorNeighbours(Contract):
         """Of two that requeue the same tasks at the same time, one is told that it did."""
         backend, other = harness.open(), harness.open()
         backend.enqueue(jobs(40))
-        settled(backend, I2, *(buried(delivery) for delivery in take(backend)))
+        settled(backend, I2, *(fail(delivery) for delivery in take(backend)))
         ids = [message.id for message in jobs(40)]
         once_each(I2, self.patience, (backend, other), lambda handle, one: handle.requeue([one])[0], ids)
         I2.same(counts(backend), (40, 0, 0, 0, 0), "ready, held, delayed, failed, finished after it")
@@ -90,7 +90,7 @@ class InspectorNeighbours(Contract):
     def test_i2_a_requeued_task_outlives_its_old_record(self, harness: Harness) -> None:
         """When the life of the old record is over, the task still waits."""
         backend = harness.open()
-        settled(backend, I2, done(held(backend, I2), ttl=10_000))
+        settled(backend, I2, done(held(backend, I2), ttl_ms=10_000))
         backend.requeue(["a"])
         harness.advance(3 * 3_600_000)
         I2.same(ids_of(take(backend)), ["a"], "what could be claimed long after the old record would have ended")
@@ -121,12 +121,12 @@ class InspectorNeighbours(Contract):
         """An old holder's settlement and extension leave the cancellation as it is."""
         backend = harness.open()
         old = held(backend, I3)
-        settled(backend, I3, Settlement(old.receipt, Return()))
+        settled(backend, I3, Settlement(old.receipt, Defer()))
         new = take_one(backend, I3)
         backend.cancel(["a"])
         backend.settle([decided(old, Retry())])
         extended(backend, old)
-        I3.same(extended(backend, new), Hold.CANCEL, "the holder's extension after an old receipt was refused")
+        I3.same(extended(backend, new), LeaseStatus.CANCEL, "the holder's extension after an old receipt was refused")
 
     def test_i4_every_id_is_listed(self, harness: Harness) -> None:
         """Whatever an id begins or ends with, and in the order of the enqueue, not of the ids."""
@@ -178,11 +178,11 @@ class InspectorNeighbours(Contract):
             I6.same(found and found.progress, progress, "the progress that watch answered")
 
     def test_i6_each_end_wakes(self, harness: Harness) -> None:
-        """`watch` answers when a task is buried, and when it is cancelled while it waits."""
+        """`watch` answers when a task fails, and when it is cancelled while it waits."""
         backend, admin = harness.open(), harness.open()
         delivery = held(admin, I6, "a")
         steps: list[tuple[TaskStatus, Callable[[], object]]] = [
-            (TaskStatus.FAILURE, lambda: admin.settle([buried(delivery)])),
+            (TaskStatus.FAILURE, lambda: admin.settle([fail(delivery)])),
             (TaskStatus.CANCELLED, lambda: admin.cancel(["a"])),
         ]
         for status, step in steps:
@@ -203,22 +203,22 @@ class InspectorNeighbours(Contract):
         backend.delete(["rich", junk])
         I7.same(list(backend.adopt(tasks)), [True, True], "the adoption")
         rich, other = (delivery.message for delivery in take_exactly(backend, 2, I7))
-        seen = evolve(rich, enqueued=0, due=0) if isinstance(rich, Message) else rich
+        seen = evolve(rich, enqueued_ms=0, due_ms=0) if isinstance(rich, Message) else rich
         I7.same(seen, RICH, "the message that was adopted")
         kept = dict(other.fields) if isinstance(other, Unreadable) else other
         I7.same((other.id, kept), (junk, {b"hello": b"\xff"}), "the unreadable entry that was adopted")
 
-    def test_i7_a_suspect_is_no_crash(self, harness: Harness) -> None:
+    def test_i7_a_redelivered_task_is_no_crash(self, harness: Harness) -> None:
         """A task that is suspected, and was never charged, moves so."""
         backend = harness.open()
         held(backend, I7)
         harness.advance(harness.lease + 1)
-        settled(backend, I7, Settlement(take_one(backend, I7).receipt, Return()))
+        settled(backend, I7, Settlement(take_one(backend, I7).receipt, Defer()))
         task = info(backend, "a", I7)
         backend.delete(["a"])
         backend.adopt([task])
         message = readable(take_one(backend, I7), I7)
-        I7.same((message.suspect, message.crashes), (True, 0), "suspect and crashes of an adopted task")
+        I7.same((message.redelivered, message.crashes), (True, 0), "redelivered and crashes of an adopted task")
 
     def test_i7_what_ended_not_long_ago_is_known(self, harness: Harness) -> None:
         """Also without its place in the history, as for an enqueue."""

@@ -9,13 +9,13 @@ from typing import TypeVar
 from attrs import evolve
 
 from ...message import (
+    Defer,
     Delivery,
     Done,
     Extension,
-    Hold,
+    LeaseStatus,
     Progress,
     Retry,
-    Return,
     Settlement,
     TaskStatus,
 )
@@ -25,11 +25,11 @@ from .harness import (
     Call,
     Contract,
     Harness,
-    buried,
     counts,
     done,
     drain,
     extended,
+    fail,
     held,
     ids_of,
     info,
@@ -95,7 +95,7 @@ class BrokerNeighbours(Contract):
         left = info(backend, "adopted", B2)
         backend.delete(["adopted"])
         ways: dict[str, Callable[[str], object]] = {
-            "return": lambda receipt: other.settle([Settlement(receipt, Return())]),
+            "return": lambda receipt: other.settle([Settlement(receipt, Defer())]),
             "retry": lambda receipt: other.settle([Settlement(receipt, Retry())]),
             "release": lambda _: other.release("two", []),
             "requeue": lambda _: other.requeue(["requeue"]),
@@ -106,7 +106,7 @@ class BrokerNeighbours(Contract):
         for name, way in ways.items():
             delivery = held(other, B2, name, "two")
             if name == "requeue":
-                settled(other, B2, buried(delivery))
+                settled(other, B2, fail(delivery))
             call = Call(lambda: patiently(backend))
             B2.holds(call.waits(), "claim answered though nothing was ready")
             way(delivery.receipt)
@@ -131,7 +131,7 @@ class BrokerNeighbours(Contract):
         backend, other = harness.open(), harness.open()
         delivery = held(backend, B2)
         harness.advance(harness.lease * 2 // 3)
-        settled(backend, B2, Settlement(delivery.receipt, Return()))
+        settled(backend, B2, Settlement(delivery.receipt, Defer()))
         take_one(backend, B2)
         harness.advance(harness.lease * 2 // 3)
         B2.same(ids_of(take(other, consumer="two")), [], "claimed before the lease of the second holding had ended")
@@ -186,23 +186,23 @@ class BrokerNeighbours(Contract):
         backend = harness.open()
         settled(backend, B5, done(held(backend, B5), then=[RICH]))
         message = readable(take_one(backend, B5), B5)
-        B5.same(evolve(message, enqueued=0, due=0), RICH, "a follow-up")
-        B5.holds(message.enqueued > 0, "the store did not stamp the time at which it accepted a follow-up")
+        B5.same(evolve(message, enqueued_ms=0, due_ms=0), RICH, "a follow-up")
+        B5.holds(message.enqueued_ms > 0, "the store did not stamp the time at which it accepted a follow-up")
 
     def test_b5_a_cancelled_task_ends_as_its_holder_says(self, harness: Harness) -> None:
         """Its holder's verdict takes effect as any other, follow-ups included."""
         backend = harness.open()
         a, b = held(backend, B5, "a"), held(backend, B5, "b")
         backend.cancel(["a", "b"])
-        settled(backend, B5, done(a, then=[job("next")]), buried(b))
+        settled(backend, B5, done(a, then=[job("next")]), fail(b))
         B5.same(counts(backend), (1, 0, 0, 1, 1), "ready, held, delayed, failed, finished")
-        B5.same(info(backend, "b", B5).status, TaskStatus.FAILURE, "the state of a cancelled task that was buried")
+        B5.same(info(backend, "b", B5).status, TaskStatus.FAILURE, "the state of a cancelled task that failed")
 
     def test_b6_the_receipt_is_all_it_takes(self, harness: Harness) -> None:
         """Whoever has it may extend, over any handle on the group: a supervisor does it for its processes."""
         backend, other = harness.open(), harness.open()
         delivery = held(backend, B6)
-        B6.same(extended(other, delivery), Hold.HELD, "an extension over another handle")
+        B6.same(extended(other, delivery), LeaseStatus.HELD, "an extension over another handle")
 
     def test_b6_a_repeat_in_a_batch_has_its_own_answer(self, harness: Harness) -> None:
         """Each extension is answered, also if two are for one receipt."""
@@ -210,23 +210,29 @@ class BrokerNeighbours(Contract):
         backend.enqueue(jobs(2))
         a, b = take(backend)
         answers = backend.extend([Extension(receipt) for receipt in (a.receipt, "none", a.receipt, b.receipt)])
-        B6.same(list(answers), [Hold.HELD, Hold.LOST, Hold.HELD, Hold.HELD], "the answers for a batch with a repeat")
+        B6.same(
+            list(answers),
+            [LeaseStatus.HELD, LeaseStatus.LOST, LeaseStatus.HELD, LeaseStatus.HELD],
+            "the answers for a batch with a repeat",
+        )
 
     def test_b6_a_cancelled_task_is_kept_while_it_is_extended(self, harness: Harness) -> None:
-        """CANCEL says that it is still held: its lease starts anew all the same."""
+        """CANCEL says that it is still held: its lease starts again all the same."""
         backend, other = harness.open(), harness.open()
         delivery = held(backend, B6)
         backend.cancel(["a"])
         for _ in range(2):
             harness.advance(harness.lease * 2 // 3)
-            B6.same(extended(backend, delivery), Hold.CANCEL, "an extension of a cancelled task")
+            B6.same(extended(backend, delivery), LeaseStatus.CANCEL, "an extension of a cancelled task")
         take(other, consumer="two")
         B6.same(list(backend.settle([done(delivery)])), [True], "the settlement of a holder that extended in time")
 
     def test_b9_each_group_has_its_lease(self, harness: Harness) -> None:
         """To replace the lease of one group leaves the other's as it is."""
         one, other = harness.open("one"), harness.open("other", lease=harness.lease * 4)
-        B9.same([one.lease(), other.lease(), one.lease()], [harness.lease * n for n in (1, 4, 1)], "the leases")
+        B9.same(
+            [one.lease_ms(), other.lease_ms(), one.lease_ms()], [harness.lease * n for n in (1, 4, 1)], "the leases"
+        )
 
     def test_b9_a_group_counts_from_its_registration(self, harness: Harness) -> None:
         """A producer that was there before copies into it too, from its next call on, and not what went before."""
@@ -269,16 +275,21 @@ class BrokerNeighbours(Contract):
         B11.same(
             backend.release("one", [delivery.receipt]), 1, "how many a release took back after the lease had ended"
         )
-        B11.same(charges(take_one(backend, B11)), (1, 1, True), "attempt, crashes, suspect after it")
+        B11.same(charges(take_one(backend, B11)), (1, 1, True), "attempt, crashes, redelivered after it")
 
     def test_b11_a_release_clears_no_suspicion(self, harness: Harness) -> None:
-        """A suspect that was merely claimed by a consumer that is gone is charged nothing, and is a suspect still."""
+        """a redelivered task that was merely claimed by a consumer that is gone is charged nothing, and is a
+        redelivered task still."""
         backend = harness.open()
         held(backend, B11)
         harness.advance(harness.lease + 1)
         take_one(backend, B11)
         backend.release("one", [])
-        B11.same(charges(take_one(backend, B11)), (1, 0, True), "attempt, crashes, suspect of a suspect not started")
+        B11.same(
+            charges(take_one(backend, B11)),
+            (1, 0, True),
+            "attempt, crashes, redelivered of a redelivered task not started",
+        )
 
     def test_b11_names_are_compared_whole(self, harness: Harness) -> None:
         """A release takes from the one that is named, however alike another's name is."""
@@ -294,5 +305,7 @@ class BrokerNeighbours(Contract):
         backend = harness.open()
         kept = held(backend, B11, "a", "two")
         backend.release("one", [kept.receipt])
-        settled(backend, B11, Settlement(kept.receipt, Return()))
-        B11.same(charges(take_one(backend, B11)), (1, 0, False), "attempt, crashes, suspect of another consumer's task")
+        settled(backend, B11, Settlement(kept.receipt, Defer()))
+        B11.same(
+            charges(take_one(backend, B11)), (1, 0, False), "attempt, crashes, redelivered of another consumer's task"
+        )

@@ -8,15 +8,15 @@ import signal
 import sys
 from contextlib import suppress
 
-from ...message import DEDUPE_MS, Bury, Extension, Progress, Retry, Return, Settlement, TaskInfo, TaskStatus
+from ...message import DEDUPE_MS, Defer, Extension, Fail, Progress, Retry, Settlement, TaskInfo, TaskStatus
 from ...protocols import Backend, in_one_process
 from ...supervisor.processes import fork
 from .harness import (
     Contract,
     Harness,
-    buried,
     done,
     extended,
+    fail,
     held,
     info,
     job,
@@ -62,12 +62,12 @@ class BrokerOverlooked(Contract):
     """False for a backend whose server lives in the process of the test, as a fake one does."""
 
     def test_b1_the_failed_stay_known(self, harness: Harness) -> None:
-        """A buried task is never replaced by another of its id, however long ago it was buried."""
+        """A failed task is never replaced by another of its id, however long ago it failed."""
         backend = harness.open()
-        settled(backend, B1, buried(held(backend, B1), ttl=1_000))
+        settled(backend, B1, fail(held(backend, B1), ttl_ms=1_000))
         harness.advance(DAY + DEDUPE_MS)
-        B1.same(list(backend.enqueue([job("a", body=b"other")])), [False], "the enqueue of an id among the failed")
-        B1.same(info(backend, "a", B1).status, TaskStatus.FAILURE, "the state of the buried task")
+        B1.same(list(backend.enqueue([job("a", body=b"other")])), [False], "the enqueue of an id with the failed tasks")
+        B1.same(info(backend, "a", B1).status, TaskStatus.FAILURE, "the state of the failed task")
 
     def test_b2_a_fork_shares_the_queue(self, harness: Harness) -> None:
         """A handle that was used before a fork works in both processes, and they do not hold the same task."""
@@ -94,12 +94,12 @@ class BrokerOverlooked(Contract):
         """Crashes and returns are counted over all attempts."""
         backend = harness.open()
         backend.release("one", [held(backend, B11).receipt])
-        settled(backend, B11, Settlement(take_one(backend, B11).receipt, Return(1_000)))
+        settled(backend, B11, Settlement(take_one(backend, B11).receipt, Defer(1_000)))
         harness.advance(1_001)
         settled(backend, B11, Settlement(take_one(backend, B11).receipt, Retry()))
         message = readable(take_one(backend, B11), B11)
-        seen = (message.attempt, message.crashes, message.returns)
-        B11.same(seen, (2, 1, 1), "attempt, crashes and returns after a crash, a delayed return and a retry")
+        seen = (message.attempt, message.crashes, message.deferrals)
+        B11.same(seen, (2, 1, 1), "attempt, crashes and deferrals after a crash, a delayed return and a retry")
 
     def test_b13_a_removed_group_leaves_nothing(self, harness: Harness) -> None:
         """With a group goes all that was in it, wherever it stood."""
@@ -108,10 +108,10 @@ class BrokerOverlooked(Contract):
         before = harness.footprint()
         other = harness.open("other")
         take(other)
-        messages = [*jobs(10), *jobs(10, "d", delay=60_000)]
+        messages = [*jobs(10), *jobs(10, "d", delay_ms=60_000)]
         backend.enqueue(messages)
         one, two, three, *_ = take(other)
-        settled(other, B13, done(one), buried(two), Settlement(three.receipt, Retry(60_000)))
+        settled(other, B13, done(one), fail(two), Settlement(three.receipt, Retry(60_000)))
         backend.remove_group("other")
         backend.delete([message.id for message in messages])
         harness.advance(60_001)
@@ -129,18 +129,18 @@ class InspectorOverlooked(Contract):
         harness.advance(harness.lease // 2)
         backend.enqueue([job("b")])
         take(backend, 1, "two")
-        holders = {consumer.name: tuple(consumer.held) for consumer in backend.consumers() if consumer.held}
+        holders = {consumer.name: tuple(consumer.in_flight) for consumer in backend.consumers() if consumer.in_flight}
         I1.same(holders, {"one": ("a",), "two": ("b",)}, "who holds what after half a lease")
 
     def test_i1_every_state_says_since_when(self, harness: Harness) -> None:
         """Whatever the state, `updated` says when the task was last heard of."""
         backend = harness.open()
         backend.enqueue([job("a")])
-        seen = {"waiting": info(backend, "a", I1).updated > 0}
+        seen = {"waiting": info(backend, "a", I1).updated_ms > 0}
         delivery = take_one(backend, I1)
-        seen["held"] = info(backend, "a", I1).updated > 0
+        seen["held"] = info(backend, "a", I1).updated_ms > 0
         settled(backend, I1, done(delivery))
-        seen["ended"] = info(backend, "a", I1).updated > 0
+        seen["ended"] = info(backend, "a", I1).updated_ms > 0
         I1.same(seen, dict.fromkeys(seen, True), "whether `updated` is set")
 
     def test_i1_an_extension_is_no_start(self, harness: Harness) -> None:
@@ -148,34 +148,34 @@ class InspectorOverlooked(Contract):
         backend = harness.open()
         delivery = held(backend, I1)
         harness.advance(1_000)
-        first = info(backend, "a", I1).started
+        first = info(backend, "a", I1).started_ms
         backend.extend([Extension(delivery.receipt)])
-        second = info(backend, "a", I1).started
+        second = info(backend, "a", I1).started_ms
         settled(backend, I1, done(delivery))
-        I1.same(info(backend, "a", I1).started, 0, "`started` of a task that has ended")
+        I1.same(info(backend, "a", I1).started_ms, 0, "`started` of a task that has ended")
         # Two clocks of one server may differ by what they round.
         I1.same(abs(second - first) < 100, True, "whether `started` stays where it was when the lease is extended")
 
     def test_i2_a_requeue_clears_the_returns(self, harness: Harness) -> None:
-        """A requeued task can be put off as often as a new one."""
+        """A requeued task can be deferred as often as a new one."""
         backend = harness.open()
-        settled(backend, I2, Settlement(held(backend, I2).receipt, Return(1_000)))
+        settled(backend, I2, Settlement(held(backend, I2).receipt, Defer(1_000)))
         harness.advance(1_001)
-        settled(backend, I2, Settlement(take_one(backend, I2).receipt, Bury("no use")))
+        settled(backend, I2, Settlement(take_one(backend, I2).receipt, Fail("no use")))
         backend.requeue(["a"])
-        I2.same(readable(take_one(backend, I2), I2).returns, 0, "the returns of a requeued task")
+        I2.same(readable(take_one(backend, I2), I2).deferrals, 0, "the returns of a requeued task")
 
     def test_i5_a_remembered_id_can_be_freed(self, harness: Harness) -> None:
         """Where of an ended task only the id is left, `delete` removes that as well."""
         backend = harness.open(history=0)
-        settled(backend, I5, done(held(backend, I5), ttl=1_000))
+        settled(backend, I5, done(held(backend, I5), ttl_ms=1_000))
         harness.advance(2_000)
         I5.same(backend.show(["a"])[0], None, "what is shown of a task without message and record")
         I5.same(list(backend.delete(["a"])), [True], "the deletion of a remembered id")
         I5.same(list(backend.enqueue([job("a")])), [True], "the enqueue of an id that was freed")
 
     def test_i7_a_failed_task_has_a_record(self, harness: Harness) -> None:
-        """An adopted failure whose record was too old to come along gets one, as a burial without a record does."""
+        """An adopted failure whose record was too old to come along gets one, as a failure without a record does."""
         backend = harness.open()
         backend.adopt([TaskInfo("a", TaskStatus.FAILURE, job("a"), reason="no use")])
         stored = I7.there(backend.get(["a"])[0], "there is no record of an adopted failure")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...message import DEDUPE_MS, Progress, Record, Retry, Return, Settlement, TaskStatus
+from ...message import DEDUPE_MS, Defer, Progress, Record, Retry, Settlement, TaskStatus
 from ...protocols import Backend
 from .claiming import patiently
 from .harness import (
@@ -14,11 +14,11 @@ from .harness import (
     Contract,
     Harness,
     all_tasks,
-    buried,
     counts,
     done,
     drain,
     extended,
+    fail,
     held,
     ids_of,
     job,
@@ -46,7 +46,7 @@ class QueueLaws(Contract):
     def test_b8_a_delayed_message_waits(self, harness: Harness) -> None:
         """A delayed message is not claimable before it is due, and is afterwards."""
         backend = harness.open()
-        backend.enqueue([job("a", delay=10_000)])
+        backend.enqueue([job("a", delay_ms=10_000)])
         B8.same(ids_of(take(backend)), [], "claimed at once in spite of a delay")
         harness.advance(5_000)
         B8.same(ids_of(take(backend)), [], "claimed after half of its delay")
@@ -56,7 +56,7 @@ class QueueLaws(Contract):
     def test_b8_a_delayed_verdict_waits(self, harness: Harness) -> None:
         """A retry and a return with a delay are not claimable before it is over."""
         backend = harness.open()
-        for verdict in (Retry(10_000), Return(10_000)):
+        for verdict in (Retry(10_000), Defer(10_000)):
             task_id = type(verdict).__name__
             settled(backend, B8, Settlement(held(backend, B8, task_id).receipt, verdict))
             harness.advance(5_000)
@@ -67,7 +67,7 @@ class QueueLaws(Contract):
     def test_b8_a_new_delay_counts_from_anew(self, harness: Harness) -> None:
         """A task that was delayed before is due when its latest delay says so."""
         backend = harness.open()
-        backend.enqueue([job("first", delay=5_000), job("a", delay=10_000)])
+        backend.enqueue([job("first", delay_ms=5_000), job("a", delay_ms=10_000)])
         backend.cancel(["a"])
         backend.requeue(["a"])
         settled(backend, B8, Settlement(take_one(backend, B8).receipt, Retry(30_000)))
@@ -79,7 +79,7 @@ class QueueLaws(Contract):
     def test_b8_the_earlier_one_does_not_wait_for_the_later(self, harness: Harness) -> None:
         """Each delayed message has a due time of its own, whatever was enqueued before it."""
         backend = harness.open()
-        backend.enqueue([job("late", delay=20_000), job("soon", delay=10_000)])
+        backend.enqueue([job("late", delay_ms=20_000), job("soon", delay_ms=10_000)])
         harness.advance(10_001)
         B8.same(ids_of(take(backend)), ["soon"], "claimed when only the second message was due")
 
@@ -88,7 +88,7 @@ class QueueLaws(Contract):
         backend = harness.open()
         take(backend)
         B8.same(backend.promote(256), -1, "the answer with nothing delayed")
-        backend.enqueue([job("a", delay=10_000), job("b", delay=90_000)])
+        backend.enqueue([job("a", delay_ms=10_000), job("b", delay_ms=90_000)])
         B8.holds(0 < backend.promote(256) <= 10_000, "promote did not answer the ms until the first one is due")
         harness.advance(10_001)
         B8.holds(10_000 < backend.promote(256) <= 80_000, "promote did not answer the ms until the second one is due")
@@ -99,7 +99,7 @@ class QueueLaws(Contract):
     def test_b8_promote_keeps_to_its_limit(self, harness: Harness) -> None:
         """Of 300 due messages each call makes no more ready than it was told."""
         backend = harness.open()
-        backend.enqueue(jobs(300, delay=10_000))
+        backend.enqueue(jobs(300, delay_ms=10_000))
         harness.advance(10_001)
         seen = []
         for _ in range(3):
@@ -110,7 +110,7 @@ class QueueLaws(Contract):
     def test_b8_each_is_promoted_once(self, harness: Harness) -> None:
         """Of 300 messages due at the same time, promoted by two handles, none is lost and none doubled."""
         backend, other = harness.open(), harness.open()
-        backend.enqueue(jobs(300, delay=10_000))
+        backend.enqueue(jobs(300, delay_ms=10_000))
         harness.advance(10_001)
         calls = [Call(lambda handle=handle: [handle.promote(50) for _ in range(6)]) for handle in (backend, other)]  # type: ignore[misc]
         for call in calls:
@@ -124,7 +124,7 @@ class QueueLaws(Contract):
     def test_b8_a_delay_is_over_for_a_waiting_claim(self, harness: Harness) -> None:
         """What becomes due while a worker waits reaches it with the next `promote`."""
         backend, other = harness.open(), harness.open()
-        backend.enqueue([job("a", delay=10_000)])
+        backend.enqueue([job("a", delay_ms=10_000)])
         call = Call(lambda: patiently(backend))
         B8.holds(call.waits(), "claim answered before the message was due")
         harness.advance(10_001)
@@ -139,7 +139,7 @@ class QueueLaws(Contract):
         groups = [harness.open(name) for name in ("one", "two", "three")]
         for backend in groups:
             take(backend)
-        groups[0].enqueue([job("a"), job("late", delay=10_000)])
+        groups[0].enqueue([job("a"), job("late", delay_ms=10_000)])
         for backend in groups:
             B9.same(counts(backend), (1, 0, 1, 0, 0), "ready, held, delayed, failed, finished in a group")
             B9.same(readable(take_one(backend, B9), B9).body, EVERY_BYTE, "the body of a group's copy")
@@ -163,9 +163,9 @@ class QueueLaws(Contract):
         a, b, c, d, e, f = take_exactly(backend, 6, B9)
         extended(backend, a, Progress(1, 2))
         yield "progress"
-        settled(backend, B9, done(a, then=[job("follow-up")]), buried(b))
-        yield "an end and a burial"
-        settled(backend, B9, Settlement(c.receipt, Retry(10_000)), Settlement(d.receipt, Return()))
+        settled(backend, B9, done(a, then=[job("follow-up")]), fail(b))
+        yield "an end and a failure"
+        settled(backend, B9, Settlement(c.receipt, Retry(10_000)), Settlement(d.receipt, Defer()))
         yield "a retry and a return"
         backend.cancel([d.message.id, e.message.id])
         yield "a cancellation"
@@ -185,7 +185,7 @@ class QueueLaws(Contract):
             take(backend)
         settled(one, B9, done(held(one, B9)))
         B9.same(other.get(["a"])[0], None, "the other group's record after the end in one")
-        settled(other, B9, buried(take_one(other, B9)))
+        settled(other, B9, fail(take_one(other, B9)))
         ends = [record and record.status for backend in (one, other) for record in backend.get(["a"])]
         B9.same(ends, [TaskStatus.SUCCESS, TaskStatus.FAILURE], "the records of the two groups")
 
@@ -280,10 +280,10 @@ class QueueLaws(Contract):
         for number in range(rounds):
             a, b, c, d, e, f, g = (f"{name}-{number}-{way}" for way in "abcdefg")
             self._detours(backend, harness, g)
-            settled(backend, B13, done(held(backend, B13, a), ttl=2_000))
-            settled(backend, B13, done(held(backend, B13, b), ttl=2 * DEDUPE_MS))
-            settled(backend, B13, buried(held(backend, B13, c)))
-            backend.enqueue([job(d), job(e, delay=5_000), job(f, delay=5_000), job(a)])
+            settled(backend, B13, done(held(backend, B13, a), ttl_ms=2_000))
+            settled(backend, B13, done(held(backend, B13, b), ttl_ms=2 * DEDUPE_MS))
+            settled(backend, B13, fail(held(backend, B13, c)))
+            backend.enqueue([job(d), job(e, delay_ms=5_000), job(f, delay_ms=5_000), job(a)])
             backend.cancel([d, e])
             backend.delete([f])
             backend.forget([b])
@@ -298,7 +298,7 @@ class QueueLaws(Contract):
         extended(backend, first, Progress(1, 2))
         settled(backend, B13, Settlement(first.receipt, Retry()))
         backend.settle([done(first)])
-        settled(backend, B13, Settlement(take_one(backend, B13).receipt, Return(1_000)))
+        settled(backend, B13, Settlement(take_one(backend, B13).receipt, Defer(1_000)))
         harness.advance(1_001)
         backend.release("one", [take_one(backend, B13).receipt])
         take_one(backend, B13)
@@ -311,12 +311,12 @@ class QueueLaws(Contract):
         backend.delete([f"{task_id}-moved"])
         backend.adopt(moved)
         backend.cancel([f"{task_id}-moved"])
-        backend.put([Record(f"{task_id}-foreign", TaskStatus.SUCCESS, ttl=2_000)])
+        backend.put([Record(f"{task_id}-foreign", TaskStatus.SUCCESS, ttl_ms=2_000)])
 
     def test_b13_ids_are_forgotten_in_the_end(self, harness: Harness) -> None:
         """Long after its end, an id may be used again."""
         backend = harness.open()
-        settled(backend, B13, done(held(backend, B13), ttl=1_000))
+        settled(backend, B13, done(held(backend, B13), ttl_ms=1_000))
         backend.trim(0)
         harness.advance(DEDUPE_MS + MINUTE)
         B13.same(list(backend.enqueue([job("a")])), [True], "an enqueue after everything about the id was over")

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from ...message import (
     DEDUPE_MS,
-    Bury,
     Cancelled,
     Delivery,
     Done,
+    Fail,
     Failure,
     Progress,
     Record,
@@ -36,31 +36,35 @@ NAMES = [f"t{number}" for number in range(1_100)]
 class RecordCorners(RecordLaws):
     """R1 to R5."""
 
-    def test_r1_no_rank_is_the_lowest(self, harness: Harness) -> None:
-        """A record of rank 0 is compared like any other."""
+    def test_r1_no_fencing_token_is_the_lowest(self, harness: Harness) -> None:
+        """A record of fencing token 0 is compared like any other."""
         store = harness.open()
         self.expect(store, "a", "b")
         store.put([result("a", b"new", 5), result("b", b"old", 0)])
         store.put([result("a", b"old", 0), result("b", b"new", 5)])
-        R1.same(values(store.get(["a", "b"])), [b"new", b"new"], "the records after ranks 5, 0 and 0, 5")
+        R1.same(values(store.get(["a", "b"])), [b"new", b"new"], "the records after fencing tokens 5, 0 and 0, 5")
 
-    def test_r1_a_lower_rank_changes_no_ttl(self, harness: Harness) -> None:
+    def test_r1_a_lower_fencing_token_changes_no_ttl(self, harness: Harness) -> None:
         """Nothing of a refused record is stored, its longer life included."""
         store = harness.open()
         self.expect(store, "a")
-        store.put([result("a", rank=5, ttl=10_000)])
-        store.put([result("a", rank=4, ttl=LONG)])
+        store.put([result("a", fence=5, ttl_ms=10_000)])
+        store.put([result("a", fence=4, ttl_ms=LONG)])
         harness.advance(10_001)
-        R1.same(values(store.get(["a"])), [None], "a record whose life was over, after one of lower rank with a longer")
+        R1.same(
+            values(store.get(["a"])),
+            [None],
+            "a record whose life was over, after one of lower fencing token with a longer",
+        )
 
     def test_r1_what_was_forgotten_bars_nothing(self, harness: Harness) -> None:
-        """Where no record is stored, any rank is stored."""
+        """Where no record is stored, any fencing token is stored."""
         store = harness.open()
         self.expect(store, "a")
         store.put([result("a", b"old", 9)])
         store.forget(["a"])
         store.put([result("a", b"new", 1)])
-        R1.same(values(store.get(["a"])), [b"new"], "a record stored after one of a higher rank was forgotten")
+        R1.same(values(store.get(["a"])), [b"new"], "a record stored after one of a higher fencing token was forgotten")
 
     def test_r2_no_time_is_no_time(self, harness: Harness) -> None:
         """A timeout of 0 is one look, not none at all."""
@@ -84,7 +88,7 @@ class RecordCorners(RecordLaws):
         """A ttl of 0 is not for ever."""
         store = harness.open()
         self.expect(store, "a")
-        store.put([result("a", ttl=0)])
+        store.put([result("a", ttl_ms=0)])
         harness.advance(1)
         R3.same(values(store.get(["a"])), [None], "a record with a ttl of 0, a millisecond later")
 
@@ -92,7 +96,7 @@ class RecordCorners(RecordLaws):
         """Two months are neither capped nor taken for a date or a negative number."""
         store = harness.open()
         self.expect(store, "a")
-        store.put([result("a", ttl=LONG)])
+        store.put([result("a", ttl_ms=LONG)])
         seen = [values(store.get(["a"]))]
         for ms in (LONG - MINUTE, MINUTE + 1):
             harness.advance(ms)
@@ -142,8 +146,8 @@ class RecordCorners(RecordLaws):
         """No value, no text and no progress are values; a long name is a name."""
         store = harness.open()
         self.expect(store, "a", "b")
-        whole = Record("a", TaskStatus.SUCCESS, b"", worker="host." * 60, progress=Progress(0, 0), rank=5)
-        store.put([whole, Record("b", TaskStatus.FAILURE, error=Failure("", ""), rank=5)])
+        whole = Record("a", TaskStatus.SUCCESS, b"", worker="host." * 60, progress=Progress(0, 0), fence=5)
+        store.put([whole, Record("b", TaskStatus.FAILURE, error=Failure("", ""), fence=5)])
         a, b = (R5.there(record, "there is no record") for record in store.get(["a", "b"]))
         R5.same((a.value, a.worker, a.progress), (b"", whole.worker, Progress(0, 0)), "value, worker and progress")
         R5.same(b.error, Failure("", ""), "a failure without any text")
@@ -152,33 +156,33 @@ class RecordCorners(RecordLaws):
 class SettledRecordCorners(Contract):
     """What R1 to R5 ask of a store that also is the broker."""
 
-    def test_r1_a_settled_record_has_its_rank(self, harness: Harness) -> None:
+    def test_r1_a_settled_record_has_its_fencing_token(self, harness: Harness) -> None:
         """What an earlier holder puts cannot win over the record of a settlement."""
         store = harness.open()
         first = held(store, R1)
         settled(store, R1, Settlement(first.receipt, Retry()))
         second = store.claim("two", 1, 0)[0]
         settled(store, R1, done(second, value=b"new"))
-        store.put([result("a", b"old", first.rank)])
+        store.put([result("a", b"old", first.fence)])
         R1.same(values(store.get(["a"])), [b"new"], "the record of a settlement after one of an earlier claim was put")
 
-    def test_r1_a_record_that_was_made_has_its_rank(self, harness: Harness) -> None:
+    def test_r1_a_record_that_was_made_has_its_fencing_token(self, harness: Harness) -> None:
         """Also where nobody described the end: what an earlier holder puts cannot win over it."""
         store = harness.open()
-        verdicts: list[Verdict] = [Done(), Bury("no use"), Cancelled()]
+        verdicts: list[Verdict] = [Done(), Fail("no use"), Cancelled()]
         for number, verdict in enumerate(verdicts):
             delivery = held(store, R1, f"a{number}")
             settled(store, R1, Settlement(delivery.receipt, verdict))
             stored = R1.there(store.get([f"a{number}"])[0], "there is no record")
-            R1.same(stored.rank, delivery.rank, f"the rank of the record that was made for {verdict}")
+            R1.same(stored.fence, delivery.fence, f"the fencing token of the record that was made for {verdict}")
 
     def test_r1_a_bare_end_replaces_no_record(self, harness: Harness) -> None:
         """Whoever keeps the results apart puts the record first, and settles without one: also into the same store."""
         store = harness.open()
-        verdicts: list[Verdict] = [Done(), Bury("no use"), Cancelled()]
+        verdicts: list[Verdict] = [Done(), Fail("no use"), Cancelled()]
         for number, verdict in enumerate(verdicts):
             delivery = held(store, R1, f"a{number}")
-            store.put([result(f"a{number}", b"put", delivery.rank)])
+            store.put([result(f"a{number}", b"put", delivery.fence)])
             settled(store, R1, Settlement(delivery.receipt, verdict))
             R1.same(values(store.get([f"a{number}"])), [b"put"], f"the record that was put before a bare {verdict}")
 
@@ -188,16 +192,20 @@ class SettledRecordCorners(Contract):
         first = held(store, R1)
         settled(store, R1, Settlement(first.receipt, Retry()))
         second = store.claim("two", 1, 0)[0]
-        store.put([result("a", b"old", first.rank)])
+        store.put([result("a", b"old", first.fence)])
         settled(store, R1, Settlement(second.receipt, Done()))
         stored = R1.there(store.get(["a"])[0], "there is no record")
-        R1.same((stored.rank, stored.value), (second.rank, b""), "rank and value after a bare end of a later claim")
+        R1.same(
+            (stored.fence, stored.value),
+            (second.fence, b""),
+            "fencing token and value after a bare end of a later claim",
+        )
 
     def test_r2_each_end_wakes(self, harness: Harness) -> None:
-        """A burial, an obeyed cancellation, and one that ends with a retry or a release wake who waits."""
+        """A failure, an obeyed cancellation, and one that ends with a retry or a release wake who waits."""
         store, worker = harness.open(), harness.open()
         ways: dict[str, Callable[[Delivery], object]] = {
-            "burial": lambda delivery: worker.settle([Settlement(delivery.receipt, Bury("no use"))]),
+            "burial": lambda delivery: worker.settle([Settlement(delivery.receipt, Fail("no use"))]),
             "obeyed": lambda delivery: worker.settle([Settlement(delivery.receipt, Cancelled())]),
             "retry": lambda delivery: worker.settle([Settlement(delivery.receipt, Retry())]),
             "release": lambda _: worker.release("one", []),
@@ -226,7 +234,7 @@ class SettledRecordCorners(Contract):
     def test_r3_settled_records_live_as_long_as_they_say(self, harness: Harness) -> None:
         """No life, and one of two months, of records that come with settlements."""
         store = harness.open()
-        settled(store, R3, done(held(store, R3, "none"), ttl=0), done(held(store, R3, "long"), ttl=LONG))
+        settled(store, R3, done(held(store, R3, "none"), ttl_ms=0), done(held(store, R3, "long"), ttl_ms=LONG))
         harness.advance(1)
         R3.same(values(store.get(["none", "long"])), [None, EVERY_BYTE], "records without a life, and with a long one")
         harness.advance(LONG - MINUTE)
@@ -254,7 +262,7 @@ class SettledRecordCorners(Contract):
         store = harness.open()
         failure = Failure("mod.größe", "\x00 'no' \u2028\r\n", "Traceback:\n" + "  line\n" * 20_000)
         delivery = held(store, R5)
-        record = Record("a", TaskStatus.FAILURE, error=failure, rank=delivery.rank)
-        settled(store, R5, Settlement(delivery.receipt, Bury("no use"), record))
+        record = Record("a", TaskStatus.FAILURE, error=failure, fence=delivery.fence)
+        settled(store, R5, Settlement(delivery.receipt, Fail("no use"), record))
         stored = R5.there(store.get(["a"])[0], "there is no record")
         R5.same(stored.error, failure, "the stored failure")

@@ -12,8 +12,8 @@ from .laws import law
 R1, R2, R3, R4, R5 = law("R1"), law("R2"), law("R3"), law("R4"), law("R5")
 
 
-def result(task_id: str, value: bytes = EVERY_BYTE, rank: int = 5, **fields: object) -> Record:
-    return Record(task_id, TaskStatus.SUCCESS, value, rank=rank, **fields)  # type: ignore[arg-type]
+def result(task_id: str, value: bytes = EVERY_BYTE, fence: int = 5, **fields: object) -> Record:
+    return Record(task_id, TaskStatus.SUCCESS, value, fence=fence, **fields)  # type: ignore[arg-type]
 
 
 def values(records: Sequence[Record | None]) -> list[bytes | None]:
@@ -33,49 +33,61 @@ class RecordLaws(Contract):
 
     # R1
 
-    def test_r1_a_later_rank_wins(self, harness: Harness) -> None:
-        """Of the records of two holders the one with the higher rank stays, whichever comes first."""
+    def test_r1_a_later_fencing_token_wins(self, harness: Harness) -> None:
+        """Of the records of two holders the one with the higher fencing token stays, whichever comes first."""
         store = harness.open()
         self.expect(store, "a", "b")
         store.put([result("a", b"new", 7), result("b", b"old", 3)])
         store.put([result("a", b"old", 3), result("b", b"new", 7)])
-        R1.same(values(store.get(["a", "b"])), [b"new", b"new"], "the records after one of rank 3 and one of rank 7")
+        R1.same(
+            values(store.get(["a", "b"])),
+            [b"new", b"new"],
+            "the records after one of fencing token 3 and one of fencing token 7",
+        )
 
-    def test_r1_ranks_are_numbers(self, harness: Harness) -> None:
+    def test_r1_fencing_token_are_numbers(self, harness: Harness) -> None:
         """Ranks are compared as whole numbers, however many digits they have."""
         store = harness.open()
         self.expect(store, "a", "b")
         big = 1_700_000_000_000_000_000
         store.put([result("a", b"new", 10), result("b", b"new", big + 1)])
         store.put([result("a", b"old", 9), result("b", b"old", big)])
-        R1.same(values(store.get(["a", "b"])), [b"new", b"new"], "the records of ranks 10 and 9, and of two huge ranks")
+        R1.same(
+            values(store.get(["a", "b"])),
+            [b"new", b"new"],
+            "the records of fencing tokens 10 and 9, and of two huge fencing tokens",
+        )
 
-    def test_r1_a_rank_has_up_to_128_bits(self, harness: Harness) -> None:
+    def test_r1_a_fencing_token_has_up_to_128_bits(self, harness: Harness) -> None:
         """The highest, and those on both sides of 64 bits."""
-        ranks = [(2**128 - 1, 2**128 - 2), (2**64, 2**64 - 1), (2**63, 2**63 - 1), (2**64, 2**63 - 1)]
-        ids = [str(number) for number in range(len(ranks))]
+        fences = [(2**128 - 1, 2**128 - 2), (2**64, 2**64 - 1), (2**63, 2**63 - 1), (2**64, 2**63 - 1)]
+        ids = [str(number) for number in range(len(fences))]
         store = harness.open()
         self.expect(store, *ids)
         for value, which in ((b"new", 0), (b"old", 1)):
-            store.put([result(task_id, value, pair[which]) for task_id, pair in zip(ids, ranks, strict=True)])
+            store.put([result(task_id, value, pair[which]) for task_id, pair in zip(ids, fences, strict=True)])
         found = store.get(ids)
-        R1.same(values(found), [b"new"] * len(ids), f"the records after ranks {ranks}")
-        R1.same([record.rank for record in found if record], [high for high, _ in ranks], "their ranks")
+        R1.same(values(found), [b"new"] * len(ids), f"the records after fencing tokens {fences}")
+        R1.same([record.fence for record in found if record], [high for high, _ in fences], "their ranks")
 
-    def test_r1_the_same_rank_writes_again(self, harness: Harness) -> None:
+    def test_r1_the_same_fencing_token_writes_again(self, harness: Harness) -> None:
         """A repeat after a lost reply is stored, not refused."""
         store = harness.open()
         self.expect(store, "a")
         store.put([result("a", b"first")])
         store.put([result("a", b"again")])
-        R1.same(values(store.get(["a"])), [b"again"], "the record after two of the same rank")
+        R1.same(values(store.get(["a"])), [b"again"], "the record after two of the same fencing token")
 
     def test_r1_it_holds_within_a_batch(self, harness: Harness) -> None:
-        """Of two records of one id in one batch the one with the higher rank stays."""
+        """Of two records of one id in one batch the one with the higher fencing token stays."""
         store = harness.open()
         self.expect(store, "a", "b")
         store.put([result("a", b"new", 7), result("a", b"old", 3), result("b", b"old", 3), result("b", b"new", 7)])
-        R1.same(values(store.get(["a", "b"])), [b"new", b"new"], "the records after ranks 7, 3 and 3, 7 in one batch")
+        R1.same(
+            values(store.get(["a", "b"])),
+            [b"new", b"new"],
+            "the records after fencing tokens 7, 3 and 3, 7 in one batch",
+        )
 
     # R2
 
@@ -163,7 +175,7 @@ class RecordLaws(Contract):
         """Each record ends by its own ttl, and not before."""
         store = harness.open()
         self.expect(store, "short", "long")
-        store.put([result("short", ttl=10_000), result("long", ttl=100_000)])
+        store.put([result("short", ttl_ms=10_000), result("long", ttl_ms=100_000)])
         seen = [values(store.get(["short", "long"]))]
         for ms in (5_000, 5_001, 90_000):
             harness.advance(ms)
@@ -175,7 +187,7 @@ class RecordLaws(Contract):
         """A record that has ended is as good as none for who waits."""
         store = harness.open()
         self.expect(store, "a")
-        store.put([result("a", ttl=10_000)])
+        store.put([result("a", ttl_ms=10_000)])
         harness.advance(10_001)
         got = Call(lambda: store.wait(["a"], 30)).answer(self.patience, R3, "wait went on after its timeout")
         R3.same(values(got), [None], "what wait answered for a record that has ended")
@@ -184,20 +196,20 @@ class RecordLaws(Contract):
         """A record that is written again lives by its new ttl."""
         store = harness.open()
         self.expect(store, "a")
-        store.put([result("a", ttl=10_000)])
-        store.put([result("a", ttl=100_000)])
+        store.put([result("a", ttl_ms=10_000)])
+        store.put([result("a", ttl_ms=100_000)])
         harness.advance(20_000)
         store.put([result("other")])
         R3.same(values(store.get(["a"])), [EVERY_BYTE], "a record after 20 s, whose ttl was 10 s and then 100 s")
 
     def test_r3_an_ended_record_leaves_room_for_any(self, harness: Harness) -> None:
-        """The rank of a record that has ended bars no other from being stored."""
+        """The fencing token of a record that has ended bars no other from being stored."""
         store = harness.open()
         self.expect(store, "a")
-        store.put([result("a", b"old", 9, ttl=10_000)])
+        store.put([result("a", b"old", 9, ttl_ms=10_000)])
         harness.advance(3 * 60 * MINUTE)
         store.put([result("a", b"new", 1)])
-        R3.same(values(store.get(["a"])), [b"new"], "a record stored after one of a higher rank had ended")
+        R3.same(values(store.get(["a"])), [b"new"], "a record stored after one of a higher fencing token had ended")
 
     # R4
 
@@ -234,7 +246,7 @@ class RecordLaws(Contract):
         store = harness.open()
         self.expect(store, "a")
         whole = result(
-            "a", serializer="other", seal="00ff", attempt=3, worker="größe", progress=Progress(1, 2, "x"), ttl=77_000
+            "a", serializer="other", seal="00ff", attempt=3, worker="größe", progress=Progress(1, 2, "x"), ttl_ms=77_000
         )
         store.put([whole])
         stored = R5.there(store.get(["a"])[0], "there is no record")
@@ -244,12 +256,12 @@ class RecordLaws(Contract):
             stored.attempt,
             stored.worker,
             stored.progress,
-            stored.ttl,
+            stored.ttl_ms,
             stored.status,
         )
         wanted = ("other", "00ff", 3, "größe", Progress(1, 2, "x"), 77_000, TaskStatus.SUCCESS)
         R5.same(seen, wanted, "the parts of a stored record")
-        R5.holds(stored.finished > 0, "the store did not stamp the time at which it stored the record")
+        R5.holds(stored.ended_ms > 0, "the store did not stamp the time at which it stored the record")
 
     def test_r5_a_failure_comes_back_whole(self, harness: Harness) -> None:
         """Type, text and traceback are read as they were stored, whatever the text."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...message import (
-    Bury,
     Cancelled,
+    Defer,
     Delivery,
     Done,
     Extension,
-    Hold,
+    Fail,
+    LeaseStatus,
     Progress,
     Record,
     Retry,
-    Return,
     Settlement,
     TaskStatus,
     Verdict,
@@ -134,7 +134,7 @@ class SettleLaws(Contract):
         B5.same(counts(backend), (1, 0, 0, 0, 1), "ready, held, delayed, failed, finished after Done with a follow-up")
         stored = B5.there(backend.get(["a"])[0], "there is no record after Done")
         wanted = record(delivery)
-        seen = Record(stored.id, stored.status, stored.value, rank=stored.rank, worker=stored.worker)
+        seen = Record(stored.id, stored.status, stored.value, fence=stored.fence, worker=stored.worker)
         B5.same(seen, wanted, "the stored record")
         B5.same(ids_of(take(backend)), ["next"], "what is ready after Done with a follow-up")
 
@@ -143,11 +143,11 @@ class SettleLaws(Contract):
         places: list[tuple[Verdict, tuple[int, ...]]] = [
             (Done(), (0, 0, 0, 0, 1)),
             (Cancelled(), (0, 0, 0, 0, 1)),
-            (Bury("no use"), (0, 0, 0, 1, 0)),
+            (Fail("no use"), (0, 0, 0, 1, 0)),
             (Retry(), (1, 0, 0, 0, 0)),
-            (Return(), (1, 0, 0, 0, 0)),
+            (Defer(), (1, 0, 0, 0, 0)),
             (Retry(5_000), (0, 0, 1, 0, 0)),
-            (Return(5_000), (0, 0, 1, 0, 0)),
+            (Defer(5_000), (0, 0, 1, 0, 0)),
         ]
         backend = harness.open("g")
         for number, (verdict, place) in enumerate(places):
@@ -163,7 +163,7 @@ class SettleLaws(Contract):
         backend = harness.open()
         ends: list[tuple[Verdict, TaskStatus]] = [
             (Done(), TaskStatus.SUCCESS),
-            (Bury("no use"), TaskStatus.FAILURE),
+            (Fail("no use"), TaskStatus.FAILURE),
             (Cancelled(), TaskStatus.CANCELLED),
         ]
         for verdict, status in ends:
@@ -173,7 +173,7 @@ class SettleLaws(Contract):
             B5.same(stored.status, status, f"the status in the record that was made for {verdict}")
         failure = B5.there(backend.get(["FAILURE"])[0], "there is no record")
         B5.same(
-            failure.error and failure.error.message, "no use", "the reason in the record that was made for a burial"
+            failure.error and failure.error.message, "no use", "the reason in the record that was made for a failure"
         )
 
     def test_b5_items_are_independent(self, harness: Harness) -> None:
@@ -182,7 +182,7 @@ class SettleLaws(Contract):
         backend.enqueue(jobs(5))
         a, b, c, d, e = take_exactly(backend, 5, B5)
         settled(backend, B5, done(b), done(d))
-        batch = [decided(a, Retry()), done(b), done(c), decided(d, Bury("late")), decided(e, Bury("no use"))]
+        batch = [decided(a, Retry()), done(b), done(c), decided(d, Fail("late")), decided(e, Fail("no use"))]
         B5.same(list(backend.settle(batch)), [True, False, True, False, True], "the answers for a mixed batch")
         B5.same(counts(backend), (1, 0, 0, 1, 3), "ready, held, delayed, failed, finished after a mixed batch")
 
@@ -215,7 +215,7 @@ class SettleLaws(Contract):
     def test_b5_follow_ups_are_whole_messages(self, harness: Harness) -> None:
         """Follow-ups come out as they went in, in their order and not before they are due."""
         backend = harness.open()
-        then = [job("x", headers={"k": "v"}), job("y"), job("z", delay=5_000)]
+        then = [job("x", headers={"k": "v"}), job("y"), job("z", delay_ms=5_000)]
         settled(backend, B5, done(held(backend, B5), then=then))
         first, second = take_exactly(backend, 2, B5)
         seen = [
@@ -240,7 +240,7 @@ class SettleLaws(Contract):
         backend = harness.open()
         old, new = stale(backend, harness, B6, "two")
         before = photo(backend)
-        B6.same(extended(backend, old, Progress(1)), Hold.LOST, "the old holder's extension")
+        B6.same(extended(backend, old, Progress(1)), LeaseStatus.LOST, "the old holder's extension")
         B6.same(photo(backend), before, "the old holder's extension changed something")
         B6.same(list(backend.settle([done(new)])), [True], "the new holder's settlement after that")
 
@@ -248,8 +248,8 @@ class SettleLaws(Contract):
         """Not the name of the consumer decides, but the claim."""
         backend = harness.open()
         old, new = stale(backend, harness, B6, "one")
-        B6.same(extended(backend, old), Hold.LOST, "an extension with the receipt of an earlier claim")
-        B6.same(extended(backend, new), Hold.HELD, "an extension with the current receipt")
+        B6.same(extended(backend, old), LeaseStatus.LOST, "an extension with the receipt of an earlier claim")
+        B6.same(extended(backend, new), LeaseStatus.HELD, "an extension with the current receipt")
 
     def test_b6_an_old_holder_does_not_prolong(self, harness: Harness) -> None:
         """The extension of an old holder does not keep alive what its new holder is silent about."""
@@ -273,7 +273,7 @@ class SettleLaws(Contract):
             delivery = held(backend, B6, f"a{number}")
             end(backend, delivery)
             before = photo(backend)
-            B6.same(extended(backend, delivery, Progress(1)), Hold.LOST, f"an extension after {name}")
+            B6.same(extended(backend, delivery, Progress(1)), LeaseStatus.LOST, f"an extension after {name}")
             B6.same(photo(backend), before, f"an extension after {name} changed something")
 
     def test_b6_the_receipt_stays(self, harness: Harness) -> None:
@@ -281,7 +281,7 @@ class SettleLaws(Contract):
         backend = harness.open()
         delivery = held(backend, B6)
         before = photo(backend)
-        B6.same(extended(backend, delivery), Hold.HELD, "the holder's extension")
+        B6.same(extended(backend, delivery), LeaseStatus.HELD, "the holder's extension")
         B6.same(photo(backend), before, "an extension changed more than the end of the lease")
         B6.same(list(backend.settle([done(delivery)])), [True], "a settlement with the receipt that was extended")
 
@@ -293,7 +293,11 @@ class SettleLaws(Contract):
         settled(backend, B6, done(b))
         backend.cancel([c.message.id])
         answers = backend.extend([Extension(delivery.receipt) for delivery in (a, b, c, d)])
-        B6.same(list(answers), [Hold.HELD, Hold.LOST, Hold.CANCEL, Hold.HELD], "the answers for a mixed batch")
+        B6.same(
+            list(answers),
+            [LeaseStatus.HELD, LeaseStatus.LOST, LeaseStatus.CANCEL, LeaseStatus.HELD],
+            "the answers for a mixed batch",
+        )
 
     def test_b6_lost_in_another_group(self, harness: Harness) -> None:
         """A receipt extends nothing in a group that did not issue it."""
@@ -302,4 +306,4 @@ class SettleLaws(Contract):
             take(backend)
         delivery = held(one, B6)
         take_one(other, B6, "two")
-        B6.same(extended(other, delivery), Hold.LOST, "an extension with the receipt of another group")
+        B6.same(extended(other, delivery), LeaseStatus.LOST, "an extension with the receipt of another group")

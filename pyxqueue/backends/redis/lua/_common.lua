@@ -236,7 +236,7 @@ local function keep_id(fields, id)
   if field(fields, 'id') ~= id then set_field(fields, '_id', id) end
 end
 
--- A message that ran or was handed back goes to the end of the line: progress starts anew.
+-- A message that ran or was handed back goes to the end of the line: progress starts again.
 local function put_again(keys, task, id, fields, delay, now, raw)
   keep_id(fields, id)
   put(keys, task, id, fields, delay, now, raw)
@@ -244,15 +244,15 @@ local function put_again(keys, task, id, fields, delay, now, raw)
   announce(keys, redis.call('HGET', task, 'w'), id)
 end
 
--- Ranks have up to 39 digits, more than a Lua number holds.
+-- Fencing tokens have up to 39 digits, more than a Lua number holds.
 local function below(a, b)
   if #a ~= #b then return #a < #b end
   return a < b
 end
 
--- The rank of the record that can be read now, and its time to live; nil for none.
-local function readable_rank(task, now)
-  local found = fields_of(task, 'rank', 'finished', 'ttl')
+-- The fence of the record that can be read now, and its time to live; nil for none.
+local function readable_fence(task, now)
+  local found = fields_of(task, 'fence', 'ended', 'ttl')
   local finished, lives = ms(found[2]), ms(found[3])
   if finished and lives and finished + lives > now then return found[1] or '0', found[3] end
 end
@@ -266,7 +266,7 @@ local function finish(keys, task, id, fields, place, note, record, ttl, history,
   if fields and (place == 'failed' or not history or history > 0) then
     keep_id(fields, id)
     local count = #fields
-    fields[count + 1], fields[count + 2], fields[count + 3], fields[count + 4] = note[1], note[2], '_finished', time
+    fields[count + 1], fields[count + 2], fields[count + 3], fields[count + 4] = note[1], note[2], '_ended', time
     entry = place == 'failed' and append(keys[FAILED], fields) or remember(keys[HISTORY], fields, history)
   end
   if known[1] or known[3] then redis.call('HDEL', task, 'w', 'cancel') end
@@ -275,11 +275,11 @@ local function finish(keys, task, id, fields, place, note, record, ttl, history,
     redis.call('DEL', apart)
     redis.call('HSET', apart, unpack(record))
     redis.call('PEXPIRE', apart, ttl)
-    local rank = field(record, 'rank')
+    local fence = field(record, 'fence')
     record = {'apart', '1', 'state', field(record, 'state')}
-    if rank then set_field(record, 'rank', rank) end
+    if fence then set_field(record, 'fence', fence) end
   end
-  redis.call('HSET', task, 'at', place, 'e', entry, 'finished', time, 'ttl', ttl, unpack(record))
+  redis.call('HSET', task, 'at', place, 'e', entry, 'ended', time, 'ttl', ttl, unpack(record))
   if place == 'history' then
     redis.call('PEXPIRE', task, tonumber(ttl) > DEDUPE_MS and ttl or DEDUPE_MS)
   end

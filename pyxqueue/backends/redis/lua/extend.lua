@@ -1,4 +1,4 @@
--- Start the lease of held messages anew and store their progress; never for somebody else's.
+-- Start the lease of held messages again and store their progress; never for somebody else's.
 -- KEYS the five keys of the group, then the task key of each item
 -- ARGV group, then per item: entry, consumer, id, progress ('' for none)
 -- Returns per item: 0 lost, 1 held, 2 held and to be cancelled, 3 cancelled again, 4 to be killed. A bare XCLAIM would steal the message from its new

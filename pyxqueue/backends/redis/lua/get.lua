@@ -38,7 +38,7 @@ for item = 4, #ARGV do
   elseif #all == 0 then
     answers[#answers + 1] = 0
   elseif field(all, 'state') then
-    local finished, lives = ms(field(all, 'finished')), ms(field(all, 'ttl'))
+    local finished, lives = ms(field(all, 'ended')), ms(field(all, 'ttl'))
     answers[#answers + 1] = finished and lives and finished + lives > now and whole(all, KEYS[3 + #ARGV - 3 + item]) or 0
   else
     if channel ~= '' then

@@ -2,7 +2,7 @@
 -- KEYS meta, the stream of the first group, the stream this group has if it is not the first
 -- ARGV group, lease in ms ('' keeps what is stored), default lease, most fields of the meta hash, most groups
 -- Returns the number of fields of the meta hash, and the hash, flat; if there are too many, only what this group needs.
--- A lost stream or consumer group is made anew, so it also repairs NOGROUP. A group that is
+-- A lost stream or consumer group is made again, so it also repairs NOGROUP. A group that is
 -- listed needs no memory: whoever is to make room in a full Redis has to get in first.
 local meta, group = KEYS[1], ARGV[1]
 local crowded = redis.call('HLEN', meta) > tonumber(ARGV[4])

@@ -11,7 +11,7 @@ for item = 1, (#ARGV - 1) / 2 do
   if fields and #fields > (fields[1] == '_id' and 6 or 4) then -- behind an id alone there was no message
     for _ = 1, 4 do table.remove(fields) end -- what `finish` wrote behind the message's own
     if raw ~= '1' then
-      for _, name in ipairs({'attempt', 'crashes', 'suspect', 'returns', 'due'}) do remove_field(fields, name) end
+      for _, name in ipairs({'attempt', 'crashes', 'redelivered', 'deferrals', 'due'}) do remove_field(fields, name) end
     end
     allow_writes(keys[STREAM], ARGV[1])
     local live = append(keys[STREAM], fields) -- what can go wrong with the stream does so before the task is touched

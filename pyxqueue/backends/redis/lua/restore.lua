@@ -16,8 +16,8 @@ for item = 0, (#ARGV - 3) / 5 - 1 do
     allow_writes(keys[STREAM], group)
     local copy = is_copy(keys, group, at, own, entry)
     if fields and charge ~= 'none' and raw ~= '1' then
-      if charge == 'started' or field(fields, 'suspect') == '1' then count_up(fields, 'crashes', 0) end
-      set_field(fields, 'suspect', '1')
+      if charge == 'started' or field(fields, 'redelivered') == '1' then count_up(fields, 'crashes', 0) end
+      set_field(fields, 'redelivered', '1')
     end
     if copy then -- nothing: it goes below
     elseif fields and cancelled then
@@ -26,7 +26,7 @@ for item = 0, (#ARGV - 3) / 5 - 1 do
       put_again(keys, task, id, fields, 0, now, raw == '1')
       restored = restored + 1
     end
-    redis.call('XACK', keys[STREAM], group, entry) -- last: it is lost nowhere if Redis refuses to write it anew
+    redis.call('XACK', keys[STREAM], group, entry) -- last: it is lost nowhere if Redis refuses to write it again
     redis.call('XDEL', keys[STREAM], entry)
   end
 end

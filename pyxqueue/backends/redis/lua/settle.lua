@@ -1,6 +1,6 @@
 -- Apply what was decided about held messages; only the current holder's word counts.
 -- KEYS the five keys of the group, meta, then per item its task key, its record key if the task key outlives the record
---   (a burial, or a record that is kept for less than ids are), and the task keys of its follow-ups
+--   (a failure, or a record that is kept for less than ids are), and the task keys of its follow-ups
 -- ARGV group, history limit, then per item:
 --   entry, consumer, id, raw ('1' for an entry that is no message), bare ('1' for a record that was made here, because
 --   none came along), verdict, delay in ms or reason, record ttl in ms,
@@ -12,22 +12,22 @@ local meta, answers, key, arg = KEYS[6], {}, 7, 3
 
 local function apply(task, apart, entry, id, raw, bare, verdict, detail, ttl, record)
   if bare then -- what its holder has put before is better
-    local rank, lives = readable_rank(task, now)
-    if rank and not below(rank, field(record, 'rank')) then
+    local fence, lives = readable_fence(task, now)
+    if fence and not below(fence, field(record, 'fence')) then
       record, ttl, apart = {'state', redis.call('HGET', task, 'state')}, lives, nil
     end
   end
-  local again = verdict == 'retry' or verdict == 'return'
-  if verdict == 'bury' then check(keys, FAILED) end
+  local again = verdict == 'retry' or verdict == 'defer'
+  if verdict == 'fail' then check(keys, FAILED) end
   if again and tonumber(detail) > 0 then check_delayed(keys) end
   local cancelled = again and fields_of(task, 'cancel')[1]
   local fields = read(keys[STREAM], entry)
   if again and fields and not raw then
     if verdict == 'retry' then
       count_up(fields, 'attempt', 1)
-      remove_field(fields, 'suspect')
+      remove_field(fields, 'redelivered')
     elseif tonumber(detail) > 0 then
-      count_up(fields, 'returns', 0)
+      count_up(fields, 'deferrals', 0)
     end
     remove_field(fields, 'due')
   end
@@ -39,9 +39,9 @@ local function apply(task, apart, entry, id, raw, bare, verdict, detail, ttl, re
     else
       finish_gone(keys, meta, group, task, id, now)
     end
-  elseif verdict == 'bury' and not fields then -- there is nothing to keep, or to run again
+  elseif verdict == 'fail' and not fields then -- there is nothing to keep, or to run again
     note_failure(meta, group, finish(keys, task, id, {}, 'history', {'_state', '4'}, record, ttl, history, now, apart))
-  elseif verdict == 'bury' then
+  elseif verdict == 'fail' then
     finish(keys, task, id, fields, 'failed', {'_reason', detail}, record, ttl, history, now, apart)
   else
     local state = field(record, 'state')
@@ -58,7 +58,7 @@ while arg <= #ARGV do
   local size = tonumber(ARGV[arg + 8])
   local record = slice(ARGV, arg + 9, size)
   local task, apart = KEYS[key], nil
-  if verdict == 'bury' or verdict == 'done' and tonumber(ttl) < DEDUPE_MS then
+  if verdict == 'fail' or verdict == 'done' and tonumber(ttl) < DEDUPE_MS then
     key = key + 1
     apart = KEYS[key]
   end

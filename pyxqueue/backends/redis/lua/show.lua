@@ -13,7 +13,7 @@ for item = 2, #ARGV do
   local foreign = #all == 0 and entry_id(id) and read(keys[STREAM], id)
   if foreign then all = {'at', 'live', 'e', id} end
   local at, entry = field(all, 'at'), field(all, 'e')
-  local finished, lives = ms(field(all, 'finished')), ms(field(all, 'ttl'))
+  local finished, lives = ms(field(all, 'ended')), ms(field(all, 'ttl'))
   if not at then
     answers[#answers + 1] = 0
   else
