@@ -28,7 +28,7 @@ from pyxqueue.message import Message
 from pyxqueue.options import TaskOptions
 from pyxqueue.policy import MAX_DEFERRALS, NEWER_DELAY
 from pyxqueue.protocols import DEFAULT_LEASE_MS, StoreOptions
-from pyxqueue.supervisor.keeper import PROMOTE_EVERY
+from pyxqueue.supervisor.duties.maintenance import PROMOTE_EVERY
 from pyxqueue.testing.servers import Server
 from pyxqueue.worker.batch_sizer import BUDGET, MAX_BATCH
 from pyxqueue.worker.options import DEFAULT_GRACE

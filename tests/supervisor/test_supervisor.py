@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import signal
 import socket
@@ -18,6 +19,8 @@ from pyxqueue.errors import BrokerUnavailableError, StoreFileError
 from pyxqueue.inflight import InFlightTable
 from pyxqueue.message import Fail, Retry, Settlement
 from pyxqueue.protocols import Broker
+from pyxqueue.supervisor.duties import DutyLoop
+from pyxqueue.supervisor.duties.maintenance import Maintenance
 from pyxqueue.supervisor.processes import end_process
 from pyxqueue.supervisor.supervisor import Supervisor
 from pyxqueue.supervisor.watchdog import Watchdog, _read
@@ -112,7 +115,7 @@ def die_busy(table: InFlightTable) -> int:
 
 def overrun(retry_delay: float) -> Body:
     def body(table: InFlightTable) -> int:
-        # Pinned: the lease renewer must not hand one back while the other seems to have been running for long.
+        # Pinned: none must be handed back while the other seems to have been running for long.
         beside, late = (
             table.add("beside", "beside", 1, 0.0, pinned=True),
             table.add("late", "late", 2, 0.0, pinned=True),
@@ -227,7 +230,7 @@ def test_a_store_that_is_away(broker: FakeBroker, caplog: pytest.LogCaptureFixtu
     broker.away = True
     starter = Starter(die_busy, live)
 
-    supervise(starter, broker, lambda: len(starter.born) == 2)
+    supervise(starter, broker, lambda: len(starter.born) == 2 and "release" in broker.asked)
 
     assert "what w1-0 held comes back later: away" in caplog.text
 
@@ -288,6 +291,21 @@ def test_stopping_while_the_store_is_away(broker: FakeBroker) -> None:
     assert not any(map(alive, starter.pids))
 
 
+def test_no_duty_is_tried_while_stopping_without_a_store(broker: FakeBroker) -> None:
+    """Each request would take as long as its time-out: the grace of what runs comes first."""
+    one = Supervisor(WorkerOptions(processes=1), Starter(live), lambda: broker, name=str)  # type: ignore[arg-type,return-value]
+    one._duties = DutyLoop([Maintenance(broker)], monotonic=itertools.count(0, 10).__next__)  # type: ignore[arg-type]
+    broker.away = True
+    one._do_duties([])
+    one._do_duties([])
+    assert broker.asked == ["promote"] * 2
+
+    one._deadline = time.monotonic()
+    one._do_duties([])
+
+    assert broker.asked == ["promote"] * 2
+
+
 def test_the_parent_has_gone(broker: FakeBroker) -> None:
     """The end of the connection to it is a signal to stop."""
     here, there = socket.socketpair()
@@ -310,10 +328,10 @@ def test_a_watchdog_that_was_killed_is_replaced(broker: FakeBroker, caplog: pyte
     watchdogs: list[Watchdog] = []
 
     def replaced() -> bool:
-        if not watchdogs and one._watchdog is not None and starter.pids:
-            watchdogs.append(one._watchdog)
+        if not watchdogs and one._children.watchdog is not None and starter.pids:
+            watchdogs.append(one._children.watchdog)
             os.kill(watchdogs[0].pid, signal.SIGKILL)
-        return bool(watchdogs) and one._watchdog is not None and one._watchdog is not watchdogs[0]
+        return bool(watchdogs) and one._children.watchdog is not None and one._children.watchdog is not watchdogs[0]
 
     def connect() -> Broker:
         return broker  # type: ignore[return-value]

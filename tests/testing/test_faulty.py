@@ -17,7 +17,7 @@ from pyxqueue.errors import BrokerUnavailableError, Reject
 from pyxqueue.message import Done, Fail, Record, Settlement, TaskStatus
 from pyxqueue.protocols import Backend, StoreOptions
 from pyxqueue.split import SplitBackend
-from pyxqueue.supervisor.keeper import Keeper
+from pyxqueue.supervisor.duties import DutyLoop, Releaser, all_duties
 from pyxqueue.testing import BackendContract, Fault, FaultyBroker
 from pyxqueue.testing.contract.harness import counts, done, ids_of, job, take
 from pyxqueue.testing.faulty import OPERATIONS, FaultyCall
@@ -267,17 +267,17 @@ def test_nor_do_two_stores(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_nor_do_threads(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same with all loops of the worker at work, two tasks at once, and a lease renewer that hands back and
-    renews."""
+    """The same with all loops of the worker at work, two tasks at once, and duties that hand back and renew."""
     trial = Trial(seed, monkeypatch)
     worker = trial.bench.threaded(2, trial.broker)
-    restless = itertools.count(time.monotonic(), 10).__next__  # to the lease renewer, all is due at every step
-    keeper = Keeper(trial.broker, trial.store.lease_ms(), restless)
+    restless = itertools.count(time.monotonic(), 10).__next__  # to the duties, all is due at every step
+    releaser = Releaser(trial.broker, lambda record: record)
+    duties = DutyLoop(all_duties(trial.broker, trial.store.lease_ms(), releaser, lambda *_: None), restless)
     running = threading.Thread(target=worker.run, daemon=True)
     running.start()
 
     def ended() -> bool:
-        keeper.step([trial.bench.table])
+        duties.step([trial.bench.table])
         if trial.left() and not list(worker._jobs) and not counts(trial.store)[0]:
             trial.time_passes()
         return not trial.left()

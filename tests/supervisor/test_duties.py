@@ -1,15 +1,18 @@
-"""The lease renewer: renews what is held, hands back what a stuck worker sits on, promotes what is due."""
+"""The duties: they renew what is in flight, hand back what a stuck worker sits on, promote what is due."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
 from pyxqueue.errors import BrokerError, BrokerUnavailableError
-from pyxqueue.inflight import STUCK, InFlightTable
+from pyxqueue.inflight import STUCK, InFlight, InFlightTable
 from pyxqueue.message import Defer, Extension, LeaseStatus, Settlement
-from pyxqueue.supervisor.keeper import PROMOTE_EVERY, Keeper
+from pyxqueue.supervisor.duties import DutyLoop, Loss, Releaser, all_duties
+from pyxqueue.supervisor.duties.loop import RETRY_EVERY
+from pyxqueue.supervisor.duties.maintenance import PROMOTE_EVERY
 from tests.worker.harness import Bench
 
 START = 1000.0
@@ -30,6 +33,11 @@ class FakeBroker:
         self.error: Exception | None = None
         self.unable: Exception | None = None
         self.unready: Exception | None = None
+        self.released: list[tuple[str, list[str]]] = []
+        self.unreleasable: dict[str, Exception] = {}
+
+    def lease_ms(self) -> int:
+        return LEASE
 
     def extend(self, extensions: Sequence[Extension]) -> list[LeaseStatus]:
         if self.error is not None:
@@ -43,11 +51,21 @@ class FakeBroker:
         self.settled += settlements
         return [True] * len(settlements)
 
+    def release(self, consumer: str, started: Sequence[str]) -> int:
+        if (error := self.unreleasable.pop(consumer, None)) is not None:
+            raise error
+        self.released.append((consumer, list(started)))
+        return 0
+
     def promote(self, limit: int) -> int:
         self.promoted += 1
         if self.unready is not None:
             raise self.unready
         return self.until_due
+
+
+def not_asked(table: InFlightTable, entry: InFlight) -> None:
+    raise AssertionError(entry)
 
 
 class Time:
@@ -68,9 +86,20 @@ def time() -> Time:
     return Time()
 
 
+def loop_of(broker: Any, time: Time, kill: Callable[[InFlightTable, InFlight], None] = not_asked) -> DutyLoop:
+    releaser = Releaser(broker, lambda record: record)
+    return DutyLoop(all_duties(broker, broker.lease_ms(), releaser, kill), monotonic=time)
+
+
 @pytest.fixture
-def keeper(broker: FakeBroker, time: Time) -> Keeper:
-    return Keeper(broker, round(RENEW * 3000), monotonic=time)  # type: ignore[arg-type]
+def killed() -> list[tuple[InFlightTable, InFlight]]:
+    """What was to be ended by force."""
+    return []
+
+
+@pytest.fixture
+def duties(broker: FakeBroker, time: Time, killed: list[tuple[InFlightTable, InFlight]]) -> DutyLoop:
+    return loop_of(broker, time, lambda table, entry: killed.append((table, entry)))
 
 
 @pytest.fixture
@@ -82,7 +111,7 @@ def hold(table: InFlightTable, *names: str) -> list[int]:
     return [table.add(name, name, 1, START) for name in names]
 
 
-def test_it_renews_all_that_is_held(keeper: Keeper, broker: FakeBroker, time: Time, table: InFlightTable) -> None:
+def test_it_renews_all_that_is_held(duties: DutyLoop, broker: FakeBroker, time: Time, table: InFlightTable) -> None:
     """Waiting, running and done ones, and not before it is time."""
     _, running, done, gone = hold(table, "waiting", "running", "done", "gone")
     for slot in (running, done, gone):
@@ -90,14 +119,14 @@ def test_it_renews_all_that_is_held(keeper: Keeper, broker: FakeBroker, time: Ti
     table.finish(done)
     table.free(gone)
 
-    keeper.step([table])
+    duties.step([table])
     time.now += STUCK / 2
-    keeper.step([table])
+    duties.step([table])
 
     assert broker.extended == [["waiting", "running", "done"]]
 
     time.now += RENEW
-    keeper.step([table])
+    duties.step([table])
     assert len(broker.extended) == 2
 
 
@@ -105,27 +134,35 @@ def test_it_renews_all_that_is_held(keeper: Keeper, broker: FakeBroker, time: Ti
     ("answer", "times"), [(LeaseStatus.CANCEL, 1), (LeaseStatus.CANCEL_AGAIN, 2), (LeaseStatus.KILL, 1)]
 )
 def test_it_passes_cancellations_on(
-    keeper: Keeper, broker: FakeBroker, table: InFlightTable, answer: LeaseStatus, times: int
+    duties: DutyLoop,
+    broker: FakeBroker,
+    table: InFlightTable,
+    killed: list[tuple[InFlightTable, InFlight]],
+    *,
+    answer: LeaseStatus,
+    times: int,
 ) -> None:
     """What the store says about a delivery is marked in its table; what has not begun need not be killed."""
     (slot,) = hold(table, "one")
     broker.answer = answer
 
-    keeper.step([table])
+    duties.step([table])
 
     assert table.cancels() == [(slot, times)]
-    assert not keeper.to_kill
+    assert not killed
 
 
-def test_what_is_to_be_killed_is_said(keeper: Keeper, broker: FakeBroker, table: InFlightTable) -> None:
+def test_what_is_to_be_killed_is_said(
+    duties: DutyLoop, broker: FakeBroker, table: InFlightTable, killed: list[tuple[InFlightTable, InFlight]]
+) -> None:
     """Only whoever has the process can do it."""
     (slot,) = hold(table, "one")
     table.start(slot, 0.0)
     broker.answer = LeaseStatus.KILL
 
-    keeper.step([table])
+    duties.step([table])
 
-    ((which, entry),) = keeper.to_kill
+    ((which, entry),) = killed
     assert which is table
     assert entry.task_id == "one"
     assert table.runs(entry)
@@ -133,52 +170,53 @@ def test_what_is_to_be_killed_is_said(keeper: Keeper, broker: FakeBroker, table:
     assert not table.runs(entry)
 
 
-def test_a_lost_one_is_no_cancelled_one(keeper: Keeper, broker: FakeBroker, table: InFlightTable) -> None:
+def test_a_lost_one_is_no_cancelled_one(duties: DutyLoop, broker: FakeBroker, table: InFlightTable) -> None:
     """Its settlement will be refused; until then it is left alone."""
     hold(table, "one")
     broker.answer = LeaseStatus.LOST
 
-    keeper.step([table])
+    duties.step([table])
 
     assert table.cancels() == []
 
 
 def test_it_hands_back_what_waits_behind_a_long_one(
-    keeper: Keeper, broker: FakeBroker, time: Time, table: InFlightTable
+    duties: DutyLoop, broker: FakeBroker, time: Time, table: InFlightTable
 ) -> None:
     """After a moment, uncharged, and exactly what has not begun."""
     long, *_ = hold(table, "long", "b", "c")
     table.start(long, time.now)
     time.now += STUCK * 0.9
-    keeper.step([table])
+    duties.step([table])
     assert broker.settled == []
 
     time.now += STUCK * 0.2
-    keeper.step([table])
+    duties.step([table])
 
     assert broker.settled == [Settlement("b", Defer()), Settlement("c", Defer())]
     assert [entry.task_id for entry in table.entries()] == ["long"]
 
 
 def test_what_could_not_be_handed_back_is_handed_back_later(
-    keeper: Keeper, broker: FakeBroker, time: Time, table: InFlightTable
+    duties: DutyLoop, broker: FakeBroker, time: Time, table: InFlightTable
 ) -> None:
     """The store was away when it was taken from the worker; nobody else knows of it any more."""
     long, _ = hold(table, "long", "waiting")
     table.start(long, time.now)
     time.now += STUCK * 2
     broker.unable = BrokerUnavailableError("away")
-    keeper.step([table])
+    duties.step([table])
     broker.unable = None
+    time.now += RETRY_EVERY
 
-    keeper.step([table])
-    keeper.step([table])
+    duties.step([table])
+    duties.step([table])
 
     assert broker.settled == [Settlement("waiting", Defer())]
 
 
 def test_a_worker_that_gets_on_keeps_its_batch(
-    keeper: Keeper, broker: FakeBroker, time: Time, table: InFlightTable
+    duties: DutyLoop, broker: FakeBroker, time: Time, table: InFlightTable
 ) -> None:
     """What was claimed a moment ago waits for its turn, however long another one has been running."""
     (long,) = hold(table, "long")
@@ -186,13 +224,13 @@ def test_a_worker_that_gets_on_keeps_its_batch(
     time.now += 1.0
     table.add("waiting", "waiting", 1, time.now - STUCK * 0.9)
 
-    keeper.step([table])
+    duties.step([table])
 
     assert broker.settled == []
 
 
 def test_many_that_are_not_long_hold_a_batch_up_too(
-    keeper: Keeper, broker: FakeBroker, time: Time, table: InFlightTable
+    duties: DutyLoop, broker: FakeBroker, time: Time, table: InFlightTable
 ) -> None:
     """None of them takes long enough to be noticed by itself."""
     slots = hold(table, "a", "b", "c")
@@ -202,58 +240,60 @@ def test_many_that_are_not_long_hold_a_batch_up_too(
         table.finish(slot)
     table.start(table.add("next", "next", 1, time.now), time.now)
 
-    keeper.step([table])
+    duties.step([table])
 
     assert broker.settled == [Settlement("c", Defer())]
 
 
 def test_an_idle_worker_keeps_what_it_just_claimed(
-    keeper: Keeper, broker: FakeBroker, time: Time, table: InFlightTable
+    duties: DutyLoop, broker: FakeBroker, time: Time, table: InFlightTable
 ) -> None:
     """Nothing runs, so nothing is in the way."""
     hold(table, "one", "two")
     time.now += 60
 
-    keeper.step([table])
+    duties.step([table])
 
     assert broker.settled == []
 
 
-def test_workers_are_judged_apart(keeper: Keeper, broker: FakeBroker, time: Time, table: InFlightTable) -> None:
+def test_workers_are_judged_apart(duties: DutyLoop, broker: FakeBroker, time: Time, table: InFlightTable) -> None:
     """One that is stuck costs another nothing."""
     other = InFlightTable()
     table.start(hold(table, "long")[0], time.now)
     hold(other, "waiting")
     time.now += 1.0
 
-    keeper.step([table, other])
+    duties.step([table, other])
 
     assert broker.settled == []
 
 
 @pytest.mark.parametrize(("until_due", "pause"), [(-1, PROMOTE_EVERY), (50, 0.05), (0, 0.001), (9000, PROMOTE_EVERY)])
-def test_it_comes_back_when_something_is_due(keeper: Keeper, broker: FakeBroker, until_due: int, pause: float) -> None:
+def test_it_comes_back_when_something_is_due(
+    duties: DutyLoop, broker: FakeBroker, until_due: int, pause: float
+) -> None:
     """At the next due time, and every moment for what others delay."""
     broker.until_due = until_due
 
-    assert keeper.step([]) == pytest.approx(pause)
-    assert keeper.step([]) == pytest.approx(pause)
+    assert duties.step([]) == pytest.approx(pause)
+    assert duties.step([]) == pytest.approx(pause)
     assert broker.promoted == 1
 
 
 def test_a_store_that_is_away(
-    keeper: Keeper, broker: FakeBroker, time: Time, table: InFlightTable, caplog: pytest.LogCaptureFixture
+    duties: DutyLoop, broker: FakeBroker, time: Time, table: InFlightTable, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is asked again every moment, said once, and renewed as soon as it is back."""
     hold(table, "one")
     broker.error = BrokerUnavailableError("away")
     for _ in range(3):
-        assert keeper.step([table]) == pytest.approx(PROMOTE_EVERY)
-        keeper.step([table])  # nothing is due: it asks nothing, and learns nothing
+        assert duties.step([table]) == pytest.approx(PROMOTE_EVERY)
+        duties.step([table])  # nothing is due: it asks nothing, and learns nothing
         time.now += PROMOTE_EVERY
     assert "is back" not in caplog.text
     broker.error = None
-    keeper.step([table])
+    duties.step([table])
 
     assert broker.extended == [["one"]]
     assert caplog.text.count("leases cannot be renewed now") == 1
@@ -269,7 +309,7 @@ def test_a_store_that_is_away(
     ],
 )
 def test_a_store_that_refuses(
-    keeper: Keeper,
+    duties: DutyLoop,
     broker: FakeBroker,
     time: Time,
     table: InFlightTable,
@@ -284,7 +324,7 @@ def test_a_store_that_refuses(
     time.now += 2 * STUCK
     setattr(broker, duty, BrokerError("no"))
     for _ in range(8):
-        keeper.step([table])
+        duties.step([table])
         time.now += RENEW
 
     assert len(broker.extended) == (0 if duty == "error" else 8)
@@ -292,10 +332,10 @@ def test_a_store_that_refuses(
     assert broker.promoted == (4 if duty == "unready" else 8)
     assert [record.getMessage() for record in caplog.records].count(words) == 1
     setattr(broker, duty, None)
-    keeper.step([table])
+    duties.step([table])
     setattr(broker, duty, BrokerError("no"))
     time.now += 2.0
-    keeper.step([table])
+    duties.step([table])
     assert [record.getMessage() for record in caplog.records].count(words) == (1 if duty == "unable" else 2)
 
 
@@ -303,15 +343,49 @@ def test_it_keeps_a_lease_over_many(time: Time) -> None:
     """A delivery that is renewed every third of its lease is nobody else's, however long it runs."""
     bench = Bench()
     lease = bench.broker.lease_ms()
-    keeper = Keeper(bench.broker, lease, monotonic=time)
+    duties = loop_of(bench.broker, time)
     bench.put("any")
     (delivery,) = bench.broker.claim("me", 1, 0)
     bench.table.start(bench.table.add("t1", delivery.receipt, 1, time.now), time.now)
     for _ in range(12):
-        keeper.step([bench.table])
+        duties.step([bench.table])
         time.now += lease / 3000
         bench.clock.advance(lease // 3)
         assert bench.broker.claim("other", 1, 0) == []
 
     bench.clock.advance(lease)  # nobody keeps it any more
     assert len(bench.broker.claim("other", 1, 0)) == 1
+
+
+def test_a_refused_release_keeps_no_other_back(
+    broker: FakeBroker, time: Time, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the dead process had comes back when its lease ends, and that is said; the next one is released."""
+    releaser = Releaser(broker, lambda record: record)  # type: ignore[arg-type]
+    duties = DutyLoop([releaser], monotonic=time)
+    broker.unreleasable["first"] = BrokerError("no")
+    for consumer in ("first", "second"):
+        releaser.add(Loss(consumer, ["ran"], None, in_flight=True))
+
+    duties.step([])
+    duties.step([])
+
+    assert broker.released == [("second", ["ran"])]
+    assert caplog.text.count("what first held comes back when its lease ends: no") == 1
+
+
+def test_a_release_is_repeated_until_the_store_is_back(broker: FakeBroker, time: Time) -> None:
+    """The others wait behind it: each would wait until its request times out."""
+    releaser = Releaser(broker, lambda record: record)  # type: ignore[arg-type]
+    duties = DutyLoop([releaser], monotonic=time)
+    broker.unreleasable["first"] = BrokerUnavailableError("away")
+    for consumer in ("first", "second"):
+        releaser.add(Loss(consumer, [], None, in_flight=True))
+
+    duties.step([])
+    duties.step([])
+    assert broker.released == []
+    time.now += RETRY_EVERY
+    duties.step([])
+
+    assert [consumer for consumer, _ in broker.released] == ["first", "second"]

@@ -1,0 +1,153 @@
+"""The worker processes of a supervisor, and the watchdog over them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Protocol
+
+from attrs import define, field
+
+from ..inflight import InFlight, InFlightTable
+from ..worker.events import log
+from .child import with_pid
+from .processes import adopts_orphans, kill_group
+from .watchdog import Watchdog
+
+_MAX_PAUSE = 30.0
+_STABLE = 5.0
+"""A child that lived this many seconds was not broken from the start."""
+
+
+class Starter(Protocol):
+    """Starts one worker process and returns its pid, which also is its process group.
+
+    `close_inherited` closes, in a forked process, what belongs to the supervisor alone.
+    """
+
+    def __call__(self, consumer: str, table: InFlightTable, close_inherited: Callable[[], None]) -> int: ...
+
+
+@define(eq=False)
+class Child:
+    """One place for a worker process, and the process that has it now."""
+
+    index: int
+    pid: int = 0
+    consumer: str = ""
+    table: InFlightTable = field(factory=InFlightTable)
+    born: float = 0.0
+    failures: int = 0
+    restart_at: float = 0.0
+    overdue: InFlight | None = None
+    """What it was killed for: a task beyond its hard time limit."""
+    cancelled: bool = False
+    """It was killed because a task in it was cancelled by force."""
+
+    def running(self) -> list[InFlight]:
+        return [entry for entry in self.table.entries() if entry.running]
+
+
+@define(eq=False)
+class Children:
+    """Makes worker processes, and makes others for those that end."""
+
+    count: int
+    start: Starter
+    name: Callable[[int], str]
+    """Makes the consumer name of a child."""
+    make_table: Callable[[], InFlightTable]
+    close_inherited: Callable[[], None]
+    """Closes, in a child, what else belongs to the supervisor alone."""
+    _places: list[Child] = field(factory=list, init=False)
+    watchdog: Watchdog | None = field(default=None, init=False)
+    _adopts: bool = field(factory=adopts_orphans, init=False)
+
+    def open(self) -> None:
+        """Start the watchdog, and all processes."""
+        self.watchdog = Watchdog.start()
+        self._places = [Child(index) for index in range(1, self.count + 1)]
+        self.restart()
+
+    def alive(self) -> list[Child]:
+        return [child for child in self._places if child.pid]
+
+    def restart(self) -> None:
+        """Start a process in every place that has had none for long enough."""
+        now = time.monotonic()
+        for child in self._places:
+            if not child.pid and now >= child.restart_at:
+                self._spawn(child)
+
+    def reap(self, helpers: set[int]) -> Iterator[tuple[Child, int]]:
+        """Those whose process has ended, with its exit code. `helpers`: other processes of ours."""
+        self._keep_watchdog()
+        for child in self.alive():
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if pid:
+                self._ended(child)
+                yield child, os.waitstatus_to_exitcode(status)
+        if self._adopts:
+            self._reap_orphans(helpers)
+
+    def close(self) -> Iterator[Child]:
+        """Leave nothing behind; those that had to be killed for that."""
+        for child in self._places:
+            if child.pid:
+                kill_group(child.pid)
+                os.waitpid(child.pid, 0)
+                yield child
+            child.table.close()
+        if self.watchdog is not None:
+            self.watchdog.stop()
+
+    def _spawn(self, child: Child) -> None:
+        child.table.close()
+        child.table = self.make_table()
+        name = self.name(child.index)
+        child.born = time.monotonic()
+        child.overdue, child.cancelled = None, False
+        child.pid = self.start(name, child.table, self._close_inherited)
+        child.consumer = with_pid(name, child.pid)
+        if self.watchdog is not None:
+            self.watchdog.add(child.pid)
+
+    def _close_inherited(self) -> None:
+        if self.watchdog is not None:
+            os.close(self.watchdog.pipe)
+        self.close_inherited()
+
+    def _ended(self, child: Child) -> None:
+        kill_group(child.pid)  # what it has started
+        if self.watchdog is not None:
+            self.watchdog.remove(child.pid)
+        child.pid = 0
+        now = time.monotonic()
+        sound = child.overdue is not None or child.cancelled or now - child.born > _STABLE
+        child.failures = 0 if sound else child.failures + 1
+        child.restart_at = now + (min(_MAX_PAUSE, 0.1 * 2**child.failures) if child.failures > 1 else 0.0)
+
+    def _keep_watchdog(self) -> None:
+        if self.watchdog is not None and self.watchdog.ended():
+            log.warning("the watchdog process was killed: starting another")
+            self.watchdog = Watchdog.start()
+            for child in self.alive():
+                self.watchdog.add(child.pid)
+
+    def _reap_orphans(self, helpers: set[int]) -> None:
+        """Processes that tasks have left behind become ours where we are PID 1, and stay zombies until we look."""
+        ours = helpers | {child.pid for child in self._places}
+        if self.watchdog is not None:
+            ours.add(self.watchdog.pid)
+        with suppress(ChildProcessError):
+            while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and found.si_pid not in ours:
+                os.waitpid(found.si_pid, 0)
+
+
+def stop_gently(children: list[Child]) -> None:
+    """Have each stop claiming, and end when what runs there has ended."""
+    for child in children:
+        os.kill(child.pid, signal.SIGTERM)

@@ -1,0 +1,22 @@
+"""What the supervisor does for the queue from time to time: one file for each duty, one loop for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...inflight import InFlight, InFlightTable
+from ...protocols import Broker
+from .lease_renewer import LeaseRenewer
+from .loop import Duty, DutyLoop
+from .maintenance import Maintenance
+from .releaser import Loss, Releaser
+from .stuck import StuckReturner
+
+__all__ = ["Duty", "DutyLoop", "Loss", "Releaser", "all_duties"]
+
+
+def all_duties(
+    broker: Broker, lease_ms: int, releaser: Releaser, kill: Callable[[InFlightTable, InFlight], None]
+) -> list[Duty]:
+    """Every duty, in the order in which they are done."""
+    return [LeaseRenewer(broker, lease_ms, kill), releaser, StuckReturner(broker), Maintenance(broker)]

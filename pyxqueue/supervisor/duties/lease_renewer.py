@@ -1,0 +1,50 @@
+"""Renewing the leases of all that is in flight, and passing on which tasks are to be cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import define, field
+
+from ...inflight import InFlight, InFlightTable
+from ...message import Extension, LeaseStatus
+from ...protocols import Broker
+
+RENEW_EVERY = 1.0
+"""Seconds between renewals, at the most; a third of the lease where that is less. A cancelled task learns of it from a
+renewal, so this is how long that takes."""
+
+
+@define(eq=False)
+class LeaseRenewer:
+    """Renews leases."""
+
+    broker: Broker
+    lease_ms: int
+    """That of the queue."""
+    kill: Callable[[InFlightTable, InFlight], None]
+    """Ends a task that runs by force, with its process."""
+    refusal = "leases cannot be renewed now"
+    retry_after: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.retry_after = min(RENEW_EVERY, self.lease_ms / 3000)
+
+    def step(self, tables: Sequence[InFlightTable], now: float) -> float:  # noqa: ARG002
+        in_flight = [(table, entry) for table in tables for entry in table.entries()]
+        if in_flight:
+            answers = self.broker.extend([Extension(entry.receipt) for _, entry in in_flight])
+            for (table, entry), answer in zip(in_flight, answers, strict=True):
+                self._obey(table, entry, answer)
+        return self.retry_after
+
+    def _obey(self, table: InFlightTable, entry: InFlight, answer: LeaseStatus) -> None:
+        match answer:
+            case LeaseStatus.CANCEL:
+                table.ask_cancel(entry)
+            case LeaseStatus.CANCEL_AGAIN:
+                table.ask_cancel(entry, 2)
+            case LeaseStatus.KILL if entry.running:
+                self.kill(table, entry)
+            case LeaseStatus.KILL:  # it has not begun: it ends when it would
+                table.ask_cancel(entry)

@@ -1,0 +1,85 @@
+"""The loop of the duties, and what a duty is.
+
+A duty runs no user code and does one thing for the queue from time to time: it has a file of its own, and a line in
+`all_duties`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from attrs import define, field
+
+from ...errors import BrokerError, BrokerUnavailableError
+from ...inflight import InFlightTable
+from ...worker.events import log
+
+RETRY_EVERY = 0.2
+"""Seconds until a store that is away is asked again."""
+
+
+class Duty(Protocol):
+    """Something that is to be done from time to time."""
+
+    refusal: str
+    """What the log says when the store refuses to do it."""
+    retry_after: float
+    """Seconds until it is tried again after that."""
+
+    def step(self, tables: Sequence[InFlightTable], now: float) -> float | None:
+        """Do what is due at `now`, by `time.monotonic`, for the workers that have these tables.
+
+        Returns the seconds after which it is to be called again; None: each time the loop turns.
+        """
+        ...
+
+
+@define(eq=False)
+class DutyLoop:
+    """Does each duty when it is due. One that the store refuses keeps no other from being done."""
+
+    duties: Sequence[Duty]
+    _monotonic: Callable[[], float] = time.monotonic
+    failing: bool = field(default=False, init=False)
+    """The store cannot be reached."""
+    _failing_since: float = field(default=0.0, init=False)
+    _due: dict[Duty, float] = field(factory=dict, init=False)
+    _refused: dict[Duty, str] = field(factory=dict, init=False)
+    """What the store refuses now, and with which words."""
+
+    def step(self, tables: Sequence[InFlightTable]) -> float:
+        """Do what is due now, and return after how many seconds this is to be called again."""
+        now = self._monotonic()
+        due = [duty for duty in self.duties if now >= self._due.get(duty, 0.0)]
+        try:
+            for duty in due:
+                self._do(duty, tables, now)
+        except BrokerUnavailableError as error:
+            if not self.failing:
+                self._failing_since = now
+                log.warning("leases cannot be renewed now: %s", error)
+            self.failing = True
+            self._due = dict.fromkeys(self.duties, now + RETRY_EVERY)  # each would wait until its request times out
+        else:
+            if self.failing and due:
+                log.warning("the store is back after %.1f s: leases are renewed again", now - self._failing_since)
+                self.failing = False
+        return max(0.0, min(self._due.values(), default=now + RETRY_EVERY) - self._monotonic())
+
+    def _do(self, duty: Duty, tables: Sequence[InFlightTable], now: float) -> None:
+        self._due.pop(duty, None)
+        try:
+            seconds = duty.step(tables, now)
+        except BrokerUnavailableError:
+            raise
+        except BrokerError as error:
+            seconds = duty.retry_after
+            if self._refused.get(duty) != str(error):  # the same refusal is told once
+                self._refused[duty] = str(error)
+                log.exception("%s", duty.refusal)
+        else:
+            self._refused.pop(duty, None)
+        if seconds is not None:
+            self._due[duty] = now + seconds

@@ -1,0 +1,27 @@
+"""Making delayed tasks ready when they are due, and taking back what is past its lease."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import define
+
+from ...inflight import InFlightTable
+from ...protocols import Broker
+
+PROMOTE_EVERY = 0.2
+"""Seconds, at the most: another program may have delayed a task meanwhile."""
+_BATCH = 256
+
+
+@define(eq=False)
+class Maintenance:
+    """Has the store look at what has become due."""
+
+    broker: Broker
+    refusal = "delayed tasks cannot be made ready now"
+    retry_after = 1.0
+
+    def step(self, tables: Sequence[InFlightTable], now: float) -> float:  # noqa: ARG002
+        until_due_ms = self.broker.promote(_BATCH)
+        return min(PROMOTE_EVERY, max(0.001, until_due_ms / 1000)) if until_due_ms >= 0 else PROMOTE_EVERY

@@ -1,0 +1,35 @@
+"""Handing back what waits in a worker that is busy with something else: another worker may have time for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import define, field
+
+from ...errors import BrokerUnavailableError
+from ...inflight import STUCK, InFlight, InFlightTable
+from ...message import Defer, Settlement
+from ...protocols import Broker
+
+
+@define(eq=False)
+class StuckReturner:
+    """Hands back what waits behind a task that takes long."""
+
+    broker: Broker
+    refusal = "what is stuck comes back when its lease ends"
+    retry_after = STUCK
+    _taken: list[InFlight] = field(factory=list, init=False)
+    """What was taken from a worker and is not handed back yet."""
+
+    def step(self, tables: Sequence[InFlightTable], now: float) -> None:
+        for table in tables:
+            if table.stuck(now, STUCK):
+                self._taken += table.take_back([entry.slot for entry in table.entries() if entry.waiting])
+        if self._taken:
+            returned, self._taken = self._taken, []
+            try:
+                self.broker.settle([Settlement(entry.receipt, Defer()) for entry in returned])
+            except BrokerUnavailableError:
+                self._taken = returned  # a store that did not answer is asked again
+                raise
