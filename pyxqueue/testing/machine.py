@@ -45,7 +45,8 @@ from ..message import (
 from ..protocols import Backend
 from ..wire import message_from_fields
 from .comparing import FINAL, Claim, bare, essence, view
-from .contract.harness import MINUTE, Harness, all_tasks, counts
+from .contract import Harness
+from .contract.steps import MINUTE, all_tasks, counts
 from .memory import MemoryHarness
 
 HISTORY = 5

@@ -9,8 +9,8 @@ from pyxqueue.clock import FakeClock, wall_clock
 from pyxqueue.errors import ConfigurationError
 from pyxqueue.message import Done, Extension, Message, Progress, Record, Settlement, TaskStatus
 from pyxqueue.protocols import DEFAULT_LEASE_MS, StoreOptions
-from pyxqueue.testing.contract.harness import Call, ids_of
 from pyxqueue.testing.contract.laws import law
+from pyxqueue.testing.contract.steps import Call, ids_of
 
 B2, R2 = law("B2"), law("R2")
 PATIENCE = 10.0

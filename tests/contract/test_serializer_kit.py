@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pyxqueue.errors import SerializationError
 from pyxqueue.testing.contract import SerializerContract
-from pyxqueue.testing.contract.serializing import identical
+from pyxqueue.testing.contract.serializer import identical
 
 SCALARS = (type(None), bool, int, str)
 

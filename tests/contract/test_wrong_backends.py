@@ -10,38 +10,7 @@ from pyxqueue.protocols import Broker, Inspector, ResultStore
 from pyxqueue.testing.contract import BackendContract
 from pyxqueue.testing.contract.laws import read_laws
 
-from . import (
-    wrong_adopters,
-    wrong_brokers,
-    wrong_corners,
-    wrong_extremes,
-    wrong_inspectors,
-    wrong_keepers,
-    wrong_leftovers,
-    wrong_lookalikes,
-    wrong_neighbours,
-    wrong_overlooked,
-    wrong_records,
-    wrong_stores,
-    wrong_texts,
-)
-from .wrong import Wrong
-
-WRONG = [
-    *wrong_brokers.COLLECTION.all,
-    *wrong_keepers.COLLECTION.all,
-    *wrong_stores.COLLECTION.all,
-    *wrong_inspectors.COLLECTION.all,
-    *wrong_adopters.COLLECTION.all,
-    *wrong_corners.COLLECTION.all,
-    *wrong_extremes.COLLECTION.all,
-    *wrong_texts.COLLECTION.all,
-    *wrong_neighbours.COLLECTION.all,
-    *wrong_lookalikes.COLLECTION.all,
-    *wrong_records.COLLECTION.all,
-    *wrong_leftovers.COLLECTION.all,
-    *wrong_overlooked.COLLECTION.all,
-]
+from .wrong import PLANTED, Wrong
 
 
 def names_for(law: str) -> list[str]:
@@ -65,7 +34,7 @@ def failures(wrong: Wrong) -> dict[str, str]:
     return failed
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=[f"{wrong.law}-{wrong.name}" for wrong in WRONG])
+@pytest.mark.parametrize("wrong", PLANTED, ids=[f"{wrong.law}-{wrong.name}" for wrong in PLANTED])
 def test_a_wrong_backend_fails(wrong: Wrong) -> None:
     """Each wrong backend fails a test of the law that it breaks, and the failure quotes that law."""
     failed = failures(wrong)
@@ -83,7 +52,7 @@ def test_every_law_has_tests_and_wrong_backends() -> None:
         [*(f"B{n}" for n in range(1, 14)), *(f"R{n}" for n in range(1, 6)), *(f"I{n}" for n in range(1, 8))]
     )
     assert [law for law in laws if not names_for(law)] == []
-    assert {wrong.law for wrong in WRONG} == set(laws)
+    assert {wrong.law for wrong in PLANTED} == set(laws)
 
 
 def test_every_test_names_a_law() -> None:

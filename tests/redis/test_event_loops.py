@@ -11,8 +11,8 @@ from redis import Redis
 from pyxqueue import TaskQueue
 from pyxqueue.backends.redis import RedisBackend
 from pyxqueue.message import TaskInfo
-from pyxqueue.testing.contract.harness import done, held, info, settled
 from pyxqueue.testing.contract.laws import law
+from pyxqueue.testing.contract.steps import done, held, info, settled
 from tests.support.until import until
 
 I6 = law("I6")

@@ -19,7 +19,7 @@ from pyxqueue.protocols import Backend, StoreOptions
 from pyxqueue.split import SplitBackend
 from pyxqueue.supervisor.duties import DutyLoop, Releaser, all_duties
 from pyxqueue.testing import BackendContract, Fault, FaultyBroker
-from pyxqueue.testing.contract.harness import counts, done, ids_of, job, take
+from pyxqueue.testing.contract.steps import counts, done, ids_of, job, take
 from pyxqueue.testing.faulty import OPERATIONS, FaultyCall
 from pyxqueue.testing.memory import MemoryHarness
 from pyxqueue.worker.worker import Worker

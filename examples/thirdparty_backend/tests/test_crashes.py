@@ -15,8 +15,8 @@ from pyxqueue_files import FilesBackend
 from pyxqueue_files.folder import Folder
 
 from pyxqueue.message import Delivery, Done, Fail, Retry, Settlement
-from pyxqueue.testing.contract.harness import done, fail, held, jobs, photo, take
 from pyxqueue.testing.contract.laws import law
+from pyxqueue.testing.contract.steps import done, fail, held, jobs, photo, take
 
 STEPS = [(Path, "mkdir"), (Path, "write_bytes"), (Path, "rename"), (Path, "unlink"), (shutil, "rmtree")]
 """All that changes the disk."""

@@ -17,29 +17,37 @@ A backend in a package of its own is proven with a page like this one::
         def harness(self):
             return MyHarness()
 
-Every test carries the number of a law in `pyxqueue.protocols` in its name, and its failure quotes that law.
+Every test carries the number of a law in `pyxqueue.protocols` in its name, and its failure quotes that law. The tests
+of one operation are in the module of its name: those of `settle` in `settle`, those of `cancel` in `cancel`.
 `BackendContract` is all of it; `BrokerContract`, `ResultStoreContract` and `InspectorContract` are its parts. How a
 backend may differ is declared with class attributes: `patience`, `footprint_slack`, `is_broker`, `crosses_forks`.
 
 A serializer needs `SerializerContract` only.
 """
 
-from .administering import AdministerLaws
-from .claiming import ClaimLaws
-from .corners import BrokerCorners, InspectorCorners
-from .extremes import BrokerExtremes, InspectorExtremes
-from .harness import Contract, Harness
-from .inspecting import LookLaws
-from .keeping import KeepLaws
+from .adopt import AdoptLaws
+from .base import Contract
+from .bounds import BoundLaws
+from .cancel import CancelLaws
+from .charges import ChargeLaws
+from .claim import ClaimLaws
+from .delay import DelayLaws
+from .delete import DeleteLaws
+from .enqueue import EnqueueLaws
+from .groups import GroupLaws
+from .harness import Harness
 from .laws import Law, law
-from .lookalikes import InspectorNeighbours
-from .neighbours import BrokerNeighbours
-from .overlooked import BrokerOverlooked, InspectorOverlooked
-from .queueing import QueueLaws
-from .records import RecordCorners, SettledRecordCorners
-from .results import SettledResultLaws
-from .serializing import SerializerContract
-from .settling import SettleLaws
+from .lease import LeaseLaws
+from .list import ListLaws
+from .messages import MessageLaws
+from .progress import ProgressLaws
+from .records import RecordLaws, SettledRecordLaws
+from .requeue import RequeueLaws
+from .serializer import SerializerContract
+from .settle import SettleLaws
+from .show import ShowLaws
+from .wait import SettledWaitLaws, WaitLaws
+from .watch import WatchLaws
 
 __all__ = [
     "BackendContract",
@@ -55,24 +63,31 @@ __all__ = [
 
 
 class BrokerContract(
-    ClaimLaws, SettleLaws, KeepLaws, QueueLaws, BrokerCorners, BrokerExtremes, BrokerNeighbours, BrokerOverlooked
+    EnqueueLaws,
+    ClaimLaws,
+    DelayLaws,
+    LeaseLaws,
+    SettleLaws,
+    ProgressLaws,
+    ChargeLaws,
+    MessageLaws,
+    GroupLaws,
+    BoundLaws,
 ):
     """B1 to B13."""
 
 
-class ResultStoreContract(RecordCorners):
-    """R1 to R5, for every store of results.
+class ResultStoreContract(RecordLaws, WaitLaws):
+    """R1 to R5, for every result store.
 
-    A store that is no broker sets `is_broker` to False; `harness.open` then answers a `ResultStore`, and the tests
+    A store that is not a broker sets `is_broker` to False; `harness.open` then returns a `ResultStore`, and the tests
     that need a queue do not exist for it: they are in `BackendContract`.
     """
 
 
-class InspectorContract(
-    LookLaws, AdministerLaws, InspectorCorners, InspectorExtremes, InspectorNeighbours, InspectorOverlooked
-):
+class InspectorContract(ShowLaws, ListLaws, RequeueLaws, CancelLaws, DeleteLaws, WatchLaws, AdoptLaws):
     """I1 to I7, for a backend that is broker and inspector."""
 
 
-class BackendContract(BrokerContract, ResultStoreContract, SettledResultLaws, SettledRecordCorners, InspectorContract):
+class BackendContract(BrokerContract, ResultStoreContract, SettledRecordLaws, SettledWaitLaws, InspectorContract):
     """Everything that is asked of a store which is broker, result store and inspector in one object."""

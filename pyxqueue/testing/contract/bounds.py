@@ -1,0 +1,138 @@
+"""What is left in the store, and `trim`: B13 bounded."""
+
+from __future__ import annotations
+
+from .prelude import Backend, Contract, Harness, law, m, s
+
+B13 = law("B13")
+
+
+class BoundLaws(Contract):
+    """B13."""
+
+    def test_b13_the_history_is_capped(self, harness: Harness) -> None:
+        """Of the finished tasks the newest stay visible, and a record outlives its place in the history."""
+        backend = harness.open(history=5)
+        messages = s.jobs(12)
+        backend.enqueue(messages)
+        for delivery in s.take(backend):
+            s.settled(backend, B13, s.done(delivery))
+        B13.same(s.counts(backend), (0, 0, 0, 0, 5), "ready, held, delayed, failed, finished with a history of 5")
+        wanted = sorted(message.id for message in messages[-5:])
+        B13.same(sorted(task.id for task in s.all_tasks(backend)), wanted, "the tasks in the history")
+        B13.holds(backend.get([messages[0].id])[0], "the record went with the history")
+
+    def test_b13_the_history_is_capped_for_the_cancelled_too(self, harness: Harness) -> None:
+        """Tasks that were cancelled, waiting or held, count against the same limit."""
+        backend = harness.open(history=2)
+        messages = s.jobs(10)
+        backend.enqueue(messages)
+        s.take(backend, 5)
+        backend.cancel([message.id for message in messages])
+        B13.same(s.counts(backend), (0, 5, 0, 0, 2), "ready, held, delayed, failed, finished after ten cancellations")
+        backend.release("one", [])
+        B13.same(s.counts(backend), (0, 0, 0, 0, 2), "ready, held, delayed, failed, finished after their release")
+
+    def test_b13_trim_keeps_the_newest(self, harness: Harness) -> None:
+        """`trim` drops the oldest finished tasks, answers how many, and leaves the records."""
+        backend = harness.open()
+        messages = s.jobs(6)
+        backend.enqueue(messages)
+        for delivery in s.take(backend):
+            s.settled(backend, B13, s.done(delivery))
+        B13.same([backend.trim(4), backend.trim(4)], [2, 0], "how many two trims to 4 dropped of 6")
+        B13.same(
+            sorted(task.id for task in s.all_tasks(backend)),
+            [message.id for message in messages[2:]],
+            "the tasks after the trim",
+        )
+        B13.holds(backend.get([messages[0].id])[0], "the record went with the history")
+
+    def test_b13_nothing_is_left(self, harness: Harness) -> None:
+        """Many tasks leave no more behind than few, whichever way each of them went."""
+        backend = harness.open(history=3)
+        self._rounds(backend, harness, "few", 1)
+        few = harness.footprint()
+        self._rounds(backend, harness, "many", 6)
+        B13.holds(
+            harness.footprint() <= few + self.footprint_slack,
+            f"{harness.footprint()} things are left after many tasks, {few} after few",
+        )
+
+    def test_b13_ids_are_forgotten_in_the_end(self, harness: Harness) -> None:
+        """Long after its end, an id may be used again."""
+        backend = harness.open()
+        s.settled(backend, B13, s.done(s.held(backend, B13), ttl_ms=1_000))
+        backend.trim(0)
+        harness.advance(m.DEDUPE_MS + s.MINUTE)
+        B13.same(list(backend.enqueue([s.job("a")])), [True], "an enqueue after everything about the id was over")
+
+    def test_b13_a_thousand_trimmed_at_once(self, harness: Harness) -> None:
+        """`trim` drops all that is too much, and says how much that was."""
+        backend = harness.open(history=2 * s.MANY)
+        s.many(backend, B13)
+        backend.cancel(s.NAMES)
+        B13.same(
+            (backend.trim(1), s.counts(backend)[4]), (s.MANY - 1, 1), f"how many of {s.MANY} were dropped, and are left"
+        )
+
+    def test_b13_a_history_of_nothing(self, harness: Harness) -> None:
+        """A limit of 0 is one."""
+        backend = harness.open(history=0)
+        s.settled(backend, B13, s.done(s.held(backend, B13)))
+        B13.same(s.counts(backend), (0, 0, 0, 0, 0), "ready, held, delayed, failed, finished without a history")
+
+    def test_b13_a_removed_group_leaves_nothing(self, harness: Harness) -> None:
+        """With a group goes all that was in it, wherever it stood."""
+        backend = harness.open()
+        s.take(backend)
+        before = harness.footprint()
+        other = harness.open("other")
+        s.take(other)
+        messages = [*s.jobs(10), *s.jobs(10, "d", delay_ms=60_000)]
+        backend.enqueue(messages)
+        one, two, three, *_ = s.take(other)
+        s.settled(other, B13, s.done(one), s.fail(two), m.Settlement(three.receipt, m.Retry(60_000)))
+        backend.remove_group("other")
+        backend.delete([message.id for message in messages])
+        harness.advance(60_001)
+        s.take(backend)
+        B13.same(harness.footprint() - before, 0, "what a removed group left behind")
+
+    def _rounds(self, backend: Backend, harness: Harness, name: str, rounds: int) -> None:
+        """Tasks that end in every way; then time until nothing needs to be known about them."""
+        for number in range(rounds):
+            a, b, c, d, e, f, g = (f"{name}-{number}-{way}" for way in "abcdefg")
+            self._detours(backend, harness, g)
+            s.settled(backend, B13, s.done(s.held(backend, B13, a), ttl_ms=2_000))
+            s.settled(backend, B13, s.done(s.held(backend, B13, b), ttl_ms=2 * m.DEDUPE_MS))
+            s.settled(backend, B13, s.fail(s.held(backend, B13, c)))
+            backend.enqueue([s.job(d), s.job(e, delay_ms=5_000), s.job(f, delay_ms=5_000), s.job(a)])
+            backend.cancel([d, e])
+            backend.delete([f])
+            backend.forget([b])
+        backend.delete([task.id for task in s.all_tasks(backend, m.TaskStatus.FAILURE)])
+        backend.trim(0)
+        harness.advance(3 * 24 * 60 * s.MINUTE)
+        s.take(backend)
+
+    def _detours(self, backend: Backend, harness: Harness, task_id: str) -> None:
+        """One task to which happens whatever can happen before an end, and what it leads to."""
+        first = s.held(backend, B13, task_id)
+        s.extended(backend, first, m.Progress(1, 2))
+        s.settled(backend, B13, m.Settlement(first.receipt, m.Retry()))
+        backend.settle([s.done(first)])
+        s.settled(backend, B13, m.Settlement(s.take_one(backend, B13).receipt, m.Defer(1_000)))
+        harness.advance(1_001)
+        backend.release("one", [s.take_one(backend, B13).receipt])
+        s.take_one(backend, B13)
+        harness.advance(harness.lease + 1)
+        s.settled(backend, B13, s.done(s.take_one(backend, B13), then=[s.job(f"{task_id}-next")]))
+        backend.requeue([task_id])
+        s.settled(backend, B13, *(s.done(delivery) for delivery in s.take_exactly(backend, 2, B13)))
+        backend.enqueue([s.job(f"{task_id}-moved")])
+        moved = [task for task in backend.show([f"{task_id}-moved"]) if task is not None]
+        backend.delete([f"{task_id}-moved"])
+        backend.adopt(moved)
+        backend.cancel([f"{task_id}-moved"])
+        backend.put([m.Record(f"{task_id}-foreign", m.TaskStatus.SUCCESS, ttl_ms=2_000)])

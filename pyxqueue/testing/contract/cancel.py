@@ -1,0 +1,158 @@
+"""`cancel`: I3 cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .prelude import Contract, Harness, law, m, s
+
+I3 = law("I3")
+
+
+class CancelLaws(Contract):
+    """I3."""
+
+    def test_i3_a_waiting_task_ends_at_once(self, harness: Harness) -> None:
+        """A ready and a delayed task are cancelled with a record, and never run."""
+        backend = harness.open()
+        backend.enqueue([s.job("a"), s.job("b", delay_ms=10_000), s.job("c")])
+        I3.same(list(backend.cancel(["b", "a"])), [True, True], "the cancellation of two waiting tasks")
+        ends = [record and record.status for record in backend.get(["a", "b"])]
+        I3.same(ends, [m.TaskStatus.CANCELLED] * 2, "their records")
+        I3.same(s.counts(backend), (1, 0, 0, 0, 2), "ready, held, delayed, failed, finished after it")
+        harness.advance(10_001)
+        I3.same(s.ids_of(s.take(backend)), ["c"], "what could be claimed after two of three were cancelled")
+
+    def test_i3_the_holder_learns_it(self, harness: Harness) -> None:
+        """The holder of a cancelled task is told with each extension, keeps it until it settles, and may finish."""
+        backend = harness.open()
+        delivery = s.held(backend, I3)
+        I3.same(s.extended(backend, delivery), m.LeaseStatus.HELD, "an extension before the cancellation")
+        I3.same(list(backend.cancel(["a"])), [True], "the cancellation of a held task")
+        I3.same(
+            [s.extended(backend, delivery) for _ in range(2)], [m.LeaseStatus.CANCEL] * 2, "the extensions after it"
+        )
+        I3.same(s.info(backend, "a", I3).status, m.TaskStatus.STARTED, "the state of a held task that is cancelled")
+        s.settled(backend, I3, s.done(delivery))
+        I3.same(s.info(backend, "a", I3).status, m.TaskStatus.SUCCESS, "the state of a task that was done all the same")
+
+    def test_i3_the_holder_learns_how_it_was_asked(self, harness: Harness) -> None:
+        """A second request is another answer, a forced one too; what was asked is never taken back."""
+        backend = harness.open()
+        delivery = s.held(backend, I3)
+        answers = []
+        for force in (False, False, False, True, False):
+            I3.same(list(backend.cancel(["a"], force)), [True], "the cancellation of a held task")
+            answers.append(s.extended(backend, delivery))
+        wanted = [
+            m.LeaseStatus.CANCEL,
+            m.LeaseStatus.CANCEL_AGAIN,
+            m.LeaseStatus.CANCEL_AGAIN,
+            m.LeaseStatus.KILL,
+            m.LeaseStatus.KILL,
+        ]
+        I3.same(answers, wanted, "the extensions after a request, two more, a forced one and another")
+        s.settled(backend, I3, s.decided(delivery, m.Retry()))
+        I3.same(s.info(backend, "a", I3).status, m.TaskStatus.CANCELLED, "the state of a task that would wait again")
+        backend.requeue(["a"])
+        (again,) = s.take(backend)
+        I3.same(s.extended(backend, again), m.LeaseStatus.HELD, "an extension after it was made ready again")
+
+    def test_i3_a_forced_cancellation_of_a_held_task_comes_first(self, harness: Harness) -> None:
+        """It need not have been asked for before."""
+        backend = harness.open()
+        delivery = s.held(backend, I3)
+        I3.same(list(backend.cancel(["a"], force=True)), [True], "the forced cancellation of a held task")
+        I3.same(s.extended(backend, delivery), m.LeaseStatus.KILL, "the extension after it")
+
+    def test_i3_the_holder_stops(self, harness: Harness) -> None:
+        """A holder that obeys ends the task as cancelled."""
+        backend = harness.open()
+        delivery = s.held(backend, I3)
+        backend.cancel(["a"])
+        s.settled(backend, I3, s.decided(delivery, m.Cancelled()))
+        stored = I3.there(backend.get(["a"])[0], "there is no record")
+        I3.same((stored.status, s.counts(backend)), (m.TaskStatus.CANCELLED, (0, 0, 0, 0, 1)), "its end and its place")
+
+    def test_i3_nothing_cancelled_runs_again(self, harness: Harness) -> None:
+        """A cancelled task that is retried, returned, released or left by its holder ends instead."""
+        backend = harness.open()
+        ways: dict[str, Callable[[m.Delivery], object]] = {
+            "retry": lambda held_: s.settled(backend, I3, m.Settlement(held_.receipt, m.Retry())),
+            "late-retry": lambda held_: s.settled(backend, I3, m.Settlement(held_.receipt, m.Retry(10_000))),
+            "return": lambda held_: s.settled(backend, I3, m.Settlement(held_.receipt, m.Defer())),
+            "release": lambda _: backend.release("one", []),
+            "lease": lambda _: harness.advance(harness.lease + 1),
+        }
+        for name, way in ways.items():
+            delivery = s.held(backend, I3, name)
+            backend.cancel([name])
+            way(delivery)
+            I3.same(s.ids_of(s.take(backend)), [], f"what could be claimed of a cancelled task ({name})")
+            I3.same(s.info(backend, name, I3).status, m.TaskStatus.CANCELLED, f"its state ({name})")
+        I3.same(s.counts(backend), (0, 0, 0, 0, 5), "ready, held, delayed, failed, finished after all of it")
+
+    def test_i3_what_ended_is_not_cancelled(self, harness: Harness) -> None:
+        """A cancellation that comes too late, or for an unknown id, is answered with False and changes nothing."""
+        backend = harness.open()
+        s.settled(backend, I3, s.done(s.held(backend, I3, "done")))
+        s.settled(backend, I3, s.fail(s.held(backend, I3, "buried")))
+        before = s.photo(backend)
+        answers = list(backend.cancel(["done", "buried", "unknown"]))
+        I3.same(answers, [False, False, False], "the cancellation of a done, a failed and an unknown task")
+        I3.same(s.photo(backend), before, "a refused cancellation changed something")
+
+    def test_i3_a_requeue_is_a_new_start(self, harness: Harness) -> None:
+        """A cancelled task that somebody requeues runs, and its holder is not told to stop."""
+        backend = harness.open()
+        delivery = s.held(backend, I3)
+        backend.cancel(["a"])
+        s.settled(backend, I3, s.decided(delivery, m.Cancelled()))
+        backend.requeue(["a"])
+        I3.same(s.extended(backend, s.take_one(backend, I3)), m.LeaseStatus.HELD, "an extension after a requeue")
+
+    def test_i3_answers_keep_the_order(self, harness: Harness) -> None:
+        """Of several ids each has its own answer, at its own place."""
+        backend = harness.open()
+        s.settled(backend, I3, s.done(s.held(backend, I3, "done")))
+        backend.enqueue([s.job("a"), s.job("b")])
+        ids = ["done", "a", "unknown", "b", "a"]
+        I3.same(list(backend.cancel(ids)), [False, True, False, True, False], f"the cancellation of {ids}")
+
+    def test_i3_a_thousand_cancelled_at_once(self, harness: Harness) -> None:
+        """A batch larger than a page ends whole."""
+        backend = harness.open(history=2 * s.MANY)
+        s.many(backend, I3)
+        I3.same(list(backend.cancel(s.NAMES)), [True] * s.MANY, f"the cancellation of {s.MANY}")
+        I3.same(s.counts(backend), (0, 0, 0, 0, s.MANY), "ready, held, delayed, failed, finished after it")
+
+    def test_i3_ids_are_compared_whole(self, harness: Harness) -> None:
+        """`cancel` ends those it is given and no other."""
+        backend = s.alike(harness)
+        I3.same(list(backend.cancel(s.MEANT)), [True] * len(s.MEANT), f"the cancellation of {s.MEANT}")
+        I3.same(s.ids_of(s.take(backend)), s.SPARED, "what could be claimed after it")
+
+    def test_i3_what_cannot_be_read_can_be_cancelled(self, harness: Harness) -> None:
+        """An entry that is no message waits like any other, and ends like any other."""
+        backend = harness.open()
+        s.take(backend)
+        task_id = harness.inject({b"hello": b"\xff"})
+        I3.same(list(backend.cancel([task_id])), [True], "the cancellation of an unreadable entry")
+        I3.same(
+            (s.info(backend, task_id, I3).status, s.ids_of(s.take(backend))),
+            (m.TaskStatus.CANCELLED, []),
+            "what it is then",
+        )
+
+    def test_i3_nothing_refused_takes_it_back(self, harness: Harness) -> None:
+        """An old holder's settlement and extension leave the cancellation as it is."""
+        backend = harness.open()
+        old = s.held(backend, I3)
+        s.settled(backend, I3, m.Settlement(old.receipt, m.Defer()))
+        new = s.take_one(backend, I3)
+        backend.cancel(["a"])
+        backend.settle([s.decided(old, m.Retry())])
+        s.extended(backend, old)
+        I3.same(
+            s.extended(backend, new), m.LeaseStatus.CANCEL, "the holder's extension after an old receipt was refused"
+        )

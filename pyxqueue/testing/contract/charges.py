@@ -1,0 +1,220 @@
+"""`release`, retries and ended leases: B11 only what was started is charged."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from .prelude import Contract, Harness, law, m, s
+
+B11 = law("B11")
+
+
+def charges(delivery: m.Delivery) -> tuple[int, int, bool]:
+    """Attempt, crashes and redelivered."""
+    message = s.readable(delivery, B11)
+    return message.attempt, message.crashes, message.redelivered
+
+
+SPACED = ("a", "a b", "a c", "größe", "A")
+"""Each is a name of its own, however alike they are."""
+
+
+CONSUMERS = ("a", "a ", "ab", "a_", "a%", "A", "a\n", "a/b", "a'b")
+
+
+class ChargeLaws(Contract):
+    """B11."""
+
+    def test_b11_a_retry_is_one_attempt(self, harness: Harness) -> None:
+        """A retry counts as an attempt and not as a crash."""
+        backend = harness.open()
+        delivery = s.held(backend, B11)
+        B11.same(charges(delivery), (1, 0, False), "attempt, crashes, redelivered of the first delivery")
+        s.settled(backend, B11, m.Settlement(delivery.receipt, m.Retry()))
+        again = s.take_one(backend, B11)
+        B11.same(charges(again), (2, 0, False), "attempt, crashes, redelivered after a retry")
+        s.settled(backend, B11, m.Settlement(again.receipt, m.Retry(5_000)))
+        harness.advance(5_001)
+        B11.same(
+            charges(s.take_one(backend, B11)), (3, 0, False), "attempt, crashes, redelivered after a delayed retry"
+        )
+
+    def test_b11_a_return_costs_nothing(self, harness: Harness) -> None:
+        """What is handed back costs neither an attempt nor a crash; only with a delay it counts as deferred."""
+        backend = harness.open()
+        s.settled(backend, B11, m.Settlement(s.held(backend, B11).receipt, m.Defer()))
+        again = s.take_one(backend, B11)
+        B11.same(charges(again), (1, 0, False), "attempt, crashes, redelivered after a return")
+        B11.same(s.readable(again, B11).deferrals, 0, "how often it was deferred, after it was handed back at once")
+        s.settled(backend, B11, m.Settlement(again.receipt, m.Defer(5_000)))
+        harness.advance(5_001)
+        again = s.take_one(backend, B11)
+        B11.same(charges(again), (1, 0, False), "attempt, crashes, redelivered after a delayed return")
+        B11.same(s.readable(again, B11).deferrals, 1, "how often it was deferred, after it was handed back for later")
+
+    def test_b11_a_release_charges_what_was_started(self, harness: Harness) -> None:
+        """Of what a dead process held only what it was running is charged; all of it is ready at once."""
+        backend = harness.open()
+        backend.enqueue(s.jobs(4))
+        deliveries = s.take_exactly(backend, 4, B11)
+        B11.same(backend.release("one", [deliveries[1].receipt]), 4, "how many a release took back")
+        seen = {delivery.message.id: charges(delivery) for delivery in s.take(backend, consumer="two")}
+        calm, guilty = (1, 0, False), (1, 1, True)
+        wanted = {"t000": calm, "t001": guilty, "t002": calm, "t003": calm}
+        B11.same(seen, wanted, "attempt, crashes, redelivered after a release")
+
+    def test_b11_a_release_touches_no_other_consumer(self, harness: Harness) -> None:
+        """A release takes from the one consumer only, and forgets it."""
+        backend = harness.open()
+        s.held(backend, B11, "a", "one")
+        kept = s.held(backend, B11, "b", "two")
+        B11.same(backend.release("one", [kept.receipt]), 1, "how many a release took back")
+        B11.same(s.counts(backend)[:2], (1, 1), "ready and held after the release of one consumer of two")
+        B11.same([consumer.name for consumer in backend.consumers()], ["two"], "the consumers after it")
+        B11.same(list(backend.settle([s.done(kept)])), [True], "the other consumer's settlement")
+
+    def test_b11_a_release_of_nothing_is_nothing(self, harness: Harness) -> None:
+        """Receipts that the consumer does not hold any more are charged nothing."""
+        backend = harness.open()
+        old = s.held(backend, B11)
+        s.settled(backend, B11, m.Settlement(old.receipt, m.Defer()))
+        B11.same(backend.release("one", [old.receipt]), 0, "how many a release of a consumer without work took back")
+        B11.same(charges(s.take_one(backend, B11)), (1, 0, False), "attempt, crashes, redelivered after it")
+
+    def test_b11_an_ended_lease_makes_a_redelivered_task_first(self, harness: Harness) -> None:
+        """The first end of a lease only raises suspicion; each further one is a crash."""
+        backend = harness.open()
+        s.held(backend, B11)
+        seen = []
+        for _ in range(3):
+            harness.advance(harness.lease + 1)
+            seen.append(charges(s.take_one(backend, B11)))
+        wanted = [(1, 0, True), (1, 1, True), (1, 2, True)]
+        B11.same(seen, wanted, "attempt, crashes, redelivered after one, two, three ended leases")
+
+    def test_b11_a_retry_clears_the_suspicion(self, harness: Harness) -> None:
+        """a redelivered task that came to an orderly end of its run is none any more; its crashes stay counted."""
+        backend = harness.open()
+        s.held(backend, B11)
+        backend.release("one", [])
+        delivery = s.take_one(backend, B11)
+        backend.release("one", [delivery.receipt])
+        s.settled(backend, B11, m.Settlement(s.take_one(backend, B11).receipt, m.Retry()))
+        B11.same(
+            charges(s.take_one(backend, B11)), (2, 1, False), "attempt, crashes, redelivered after a crash and a retry"
+        )
+
+    def test_b11_consumers_are_told_apart(self, harness: Harness) -> None:
+        """Spaces and other letters are part of a consumer's name, for who is listed and for who is released."""
+        backend = harness.open()
+        backend.enqueue(s.jobs(len(SPACED)))
+        held_by = {name: s.ids_of(s.take(backend, 1, name)) for name in SPACED}
+        seen = {consumer.name: list(consumer.in_flight) for consumer in backend.consumers()}
+        B11.same(seen, held_by, "who holds what")
+        B11.same(backend.release("a b", []), 1, "how many were released from one of five")
+        B11.same(s.counts(backend)[:2], (1, 4), "ready and held after it")
+
+    def test_b11_what_was_started_is_charged_once(self, harness: Harness) -> None:
+        """Naming a receipt twice is one crash; naming one of an earlier claim is none."""
+        backend = harness.open()
+        delivery = s.held(backend, B11)
+        backend.release("one", [delivery.receipt, delivery.receipt])
+        again = s.take_one(backend, B11)
+        B11.same(s.readable(again, B11).crashes, 1, "the crashes after a release that named the receipt twice")
+        backend.release("one", [delivery.receipt])
+        last = s.readable(s.take_one(backend, B11), B11)
+        B11.same(last.crashes, 1, "the crashes after a release that named the receipt of an earlier claim")
+
+    def test_b11_a_return_leaves_the_suspicion(self, harness: Harness) -> None:
+        """What was handed back unrun is as redelivered as before."""
+        backend = harness.open()
+        s.held(backend, B11)
+        harness.advance(harness.lease + 1)
+        redelivered = s.take_one(backend, B11)
+        s.settled(backend, B11, m.Settlement(redelivered.receipt, m.Defer()))
+        again = s.readable(s.take_one(backend, B11), B11)
+        B11.same(
+            (again.redelivered, again.crashes),
+            (True, 0),
+            "redelivered and crashes after a redelivered task was handed back",
+        )
+
+    def test_b11_a_retry_is_the_same_message(self, harness: Harness) -> None:
+        """It was enqueued when it was enqueued, however often it is run."""
+        backend = harness.open()
+        first = s.held(backend, B11)
+        harness.advance(10_000)
+        s.settled(backend, B11, m.Settlement(first.receipt, m.Retry()))
+        again = s.readable(s.take_one(backend, B11), B11)
+        wanted = evolve(s.readable(first, B11), attempt=2)
+        B11.same(again, wanted, "the message after a retry")
+
+    def test_b11_a_thousand_released(self, harness: Harness) -> None:
+        """All that a consumer held comes back, however much it was."""
+        backend = harness.open()
+        s.many(backend, B11)
+        started = [delivery.receipt for delivery in s.drain(backend, 400)]
+        B11.same(backend.release("one", started), s.MANY, f"how many of {s.MANY} a release took back")
+        crashed = sum(charges(delivery) == (1, 1, True) for delivery in s.drain(backend, 400, "two"))
+        B11.same(crashed, s.MANY, "how many of them were charged a crash")
+
+    def test_b11_a_short_delay_counts_as_well(self, harness: Harness) -> None:
+        """What is deferred for a millisecond is deferred."""
+        backend = harness.open()
+        s.settled(backend, B11, m.Settlement(s.held(backend, B11).receipt, m.Defer(1)))
+        harness.advance(2)
+        B11.same(s.readable(s.take_one(backend, B11), B11).deferrals, 1, "how often it was deferred")
+
+    def test_b11_a_release_takes_what_is_overdue(self, harness: Harness) -> None:
+        """What nobody has claimed since its lease ended is still the consumer's, and charged like the rest."""
+        backend = harness.open()
+        delivery = s.held(backend, B11)
+        harness.advance(harness.lease + 1)
+        B11.same(
+            backend.release("one", [delivery.receipt]), 1, "how many a release took back after the lease had ended"
+        )
+        B11.same(charges(s.take_one(backend, B11)), (1, 1, True), "attempt, crashes, redelivered after it")
+
+    def test_b11_a_release_clears_no_suspicion(self, harness: Harness) -> None:
+        """a redelivered task that was merely claimed by a consumer that is gone is charged nothing, and is a
+        redelivered task still."""
+        backend = harness.open()
+        s.held(backend, B11)
+        harness.advance(harness.lease + 1)
+        s.take_one(backend, B11)
+        backend.release("one", [])
+        B11.same(
+            charges(s.take_one(backend, B11)),
+            (1, 0, True),
+            "attempt, crashes, redelivered of a redelivered task not started",
+        )
+
+    def test_b11_names_are_compared_whole(self, harness: Harness) -> None:
+        """A release takes from the one that is named, however alike another's name is."""
+        backend = harness.open()
+        backend.enqueue(s.jobs(len(CONSUMERS)))
+        for name in CONSUMERS:
+            s.take(backend, 1, name)
+        B11.same([backend.release(name, []) for name in CONSUMERS], [1] * len(CONSUMERS), f"released from {CONSUMERS}")
+        B11.same(backend.release("nobody", []), 0, "how many were released from a consumer that never was")
+
+    def test_b11_a_release_charges_no_other_consumer(self, harness: Harness) -> None:
+        """Of the receipts it is told, those that another consumer holds mean nothing."""
+        backend = harness.open()
+        kept = s.held(backend, B11, "a", "two")
+        backend.release("one", [kept.receipt])
+        s.settled(backend, B11, m.Settlement(kept.receipt, m.Defer()))
+        B11.same(
+            charges(s.take_one(backend, B11)), (1, 0, False), "attempt, crashes, redelivered of another consumer's task"
+        )
+
+    def test_b11_a_retry_keeps_what_was_counted(self, harness: Harness) -> None:
+        """Crashes and returns are counted over all attempts."""
+        backend = harness.open()
+        backend.release("one", [s.held(backend, B11).receipt])
+        s.settled(backend, B11, m.Settlement(s.take_one(backend, B11).receipt, m.Defer(1_000)))
+        harness.advance(1_001)
+        s.settled(backend, B11, m.Settlement(s.take_one(backend, B11).receipt, m.Retry()))
+        message = s.readable(s.take_one(backend, B11), B11)
+        seen = (message.attempt, message.crashes, message.deferrals)
+        B11.same(seen, (2, 1, 1), "attempt, crashes and deferrals after a crash, a delayed return and a retry")

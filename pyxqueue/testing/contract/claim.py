@@ -1,0 +1,208 @@
+"""`claim`: B2 one holder."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+from ...protocols import in_one_process
+from ...supervisor.processes import fork
+from .prelude import Backend, Contract, Harness, law, m, s
+
+B2 = law("B2")
+
+_FORKS = hasattr(os, "fork") and sys.platform != "darwin"  # where workers are forked, too
+
+
+def ids_a_fork_claims(backend: Backend, patience: float) -> str:
+    """What a child claims with the handle that it inherited, ids with spaces between; empty if it cannot."""
+    reading, writing = os.pipe()
+    child = fork()
+    if child == 0:
+        try:
+            os.write(writing, " ".join(delivery.message.id for delivery in s.take(backend, 1, "child")).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    try:
+        answered, _, _ = select.select([reading], [], [], patience)
+        return os.read(reading, 1_000).decode() if answered else ""
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(reading)
+
+
+class ClaimLaws(Contract):
+    """B2."""
+
+    def test_b2_what_is_held_is_not_handed_out(self, harness: Harness) -> None:
+        """Neither another consumer nor the same one gets a message whose lease lasts."""
+        backend, other = harness.open(), harness.open()
+        s.held(backend, B2)
+        harness.advance(harness.lease // 2)
+        B2.same(s.ids_of(s.take(other, consumer="two")), [], "another consumer got a held message")
+        B2.same(s.ids_of(s.take(backend)), [], "its holder got a held message once more")
+
+    def test_b2_never_more_than_the_limit(self, harness: Harness) -> None:
+        """`claim` answers at most `limit` messages, none for a limit of 0."""
+        backend = harness.open()
+        backend.enqueue(s.jobs(5))
+        sizes = [len(s.take(backend, limit)) for limit in (0, 1, 3, 3)]
+        B2.same(sizes, [0, 1, 3, 1], "messages answered for limits of 0, 1, 3, 3")
+
+    def test_b2_first_deliveries_in_the_order_of_enqueue(self, harness: Harness) -> None:
+        """Whatever the sizes of batches and claims, the first delivery of each message follows the enqueue."""
+        backend = harness.open()
+        messages = s.jobs(30)
+        for start, end in ((0, 1), (1, 12), (12, 30)):
+            backend.enqueue(messages[start:end])
+        seen = [task_id for limit in (7, 1, 20, 5) for task_id in s.ids_of(s.take(backend, limit))]
+        B2.same(seen, [message.id for message in messages], "the order of first deliveries")
+
+    def test_b2_every_claim_has_a_new_receipt_and_a_larger_fencing_token(self, harness: Harness) -> None:
+        """A return, a retry, the end of a lease, a release and a requeue all lead to a new receipt and fencing
+        token."""
+        backend = harness.open()
+        deliveries = [s.held(backend, B2)]
+        s.settled(backend, B2, m.Settlement(deliveries[-1].receipt, m.Defer()))
+        deliveries.append(s.take_one(backend, B2))
+        s.settled(backend, B2, m.Settlement(deliveries[-1].receipt, m.Retry()))
+        deliveries.append(s.take_one(backend, B2))
+        harness.advance(harness.lease + 1)
+        deliveries.append(s.take_one(backend, B2))
+        backend.release("one", [])
+        deliveries.append(s.take_one(backend, B2))
+        s.settled(backend, B2, s.done(deliveries[-1]))
+        backend.requeue(["a"])
+        deliveries.append(s.take_one(backend, B2))
+        fences = [delivery.fence for delivery in deliveries]
+        B2.same(len({delivery.receipt for delivery in deliveries}), 6, "a receipt was issued twice")
+        B2.same(fences, sorted(set(fences)), "the fencing tokens of six claims, one after the other")
+
+    def test_b2_two_workers_share_the_work(self, harness: Harness) -> None:
+        """Two handles that claim at the same time get every message exactly once."""
+        backend, other = harness.open(), harness.open()
+        backend.enqueue(s.jobs(60))
+        s.take(other, limit=1, consumer="two")
+        calls = [s.Call(lambda: s.drain(backend, 3)), s.Call(lambda: s.drain(other, 3, "two"))]
+        seen = [
+            task_id for call in calls for task_id in s.ids_of(call.answer(self.patience, B2, "claim does not answer"))
+        ]
+        B2.same(sorted(seen), [message.id for message in s.jobs(60)][1:], "what two workers got together")
+
+    def test_b2_claim_waits_no_longer_than_told(self, harness: Harness) -> None:
+        """On an empty queue `claim` answers nothing once `wait` is over."""
+        backend = harness.open()
+        call = s.Call(lambda: backend.claim("one", 1, 30))
+        B2.same(list(call.answer(self.patience, B2, "claim waited longer than told")), [], "claim on an empty queue")
+
+    def test_b2_a_waiting_claim_is_woken(self, harness: Harness) -> None:
+        """A message that is enqueued while a worker waits is handed to it at once."""
+        backend, producer = harness.open(), harness.open()
+        s.take(backend)
+        call = s.Call(lambda: s.patiently(backend))
+        call.waits()
+        producer.enqueue([s.job("a")])
+        got = call.answer(self.patience, B2, "a waiting claim was not woken by the message it waited for")
+        B2.same(s.ids_of(got), ["a"], "what the woken claim answered")
+
+    def test_b2_an_interrupted_claim_answers(self, harness: Harness) -> None:
+        """`interrupt` ends a claim that waits in another thread."""
+        backend = harness.open()
+        s.take(backend)
+        call = s.Call(lambda: backend.claim("one", 1, 60 * s.MINUTE))
+        call.waits()
+        backend.interrupt()
+        B2.same(list(call.answer(self.patience, B2, "an interrupted claim went on waiting")), [], "its answer")
+
+    def test_b2_threads_may_share_a_handle(self, harness: Harness) -> None:
+        """Two threads that claim with one handle get every message exactly once."""
+        backend = harness.open()
+        backend.enqueue(s.jobs(60))
+        calls = [s.Call(lambda name=name: s.drain(backend, 3, name)) for name in ("one", "two")]  # type: ignore[misc]
+        seen = [i for call in calls for i in s.ids_of(call.answer(self.patience, B2, "claim does not answer"))]
+        B2.same(sorted(seen), [message.id for message in s.jobs(60)], "what two threads got with one handle")
+
+    def test_b2_an_interrupt_ends_one_wait(self, harness: Harness) -> None:
+        """After an interrupted claim the next ones wait as long as those before it."""
+        backend = harness.open()
+        s.take(backend)
+        for turn in ("first", "second"):
+            calls = (s.Call(lambda: backend.claim("one", 1, 60 * s.MINUTE)) for _ in range(10))
+            call = next((call for call in calls if call.waits()), None)
+            if call is None and turn == "first":
+                return  # it cuts its waits so short that this cannot be seen
+            call = B2.there(call, "no claim waits any more after an interrupt")
+            backend.interrupt()
+            B2.same(list(call.answer(self.patience, B2, "an interrupted claim went on waiting")), [], "its answer")
+
+    def test_b2_neither_ids_nor_priorities_make_the_order(self, harness: Harness) -> None:
+        """First deliveries follow the enqueue, also within one batch and one millisecond."""
+        backend = harness.open()
+        backend.enqueue([s.job("z"), s.job("m", priority=-9), s.job("a", priority=9)])
+        backend.enqueue([s.job("b", priority=1)])
+        B2.same(s.ids_of(s.take(backend)), ["z", "m", "a", "b"], "the order of first deliveries")
+
+    def test_b2_whatever_becomes_ready_wakes(self, harness: Harness) -> None:
+        """A waiting claim gets what is handed back, retried, released, requeued, followed up or adopted."""
+        backend, other = harness.open(), harness.open()
+        backend.enqueue([s.job("adopted")])
+        left = s.info(backend, "adopted", B2)
+        backend.delete(["adopted"])
+        ways: dict[str, Callable[[str], object]] = {
+            "return": lambda receipt: other.settle([m.Settlement(receipt, m.Defer())]),
+            "retry": lambda receipt: other.settle([m.Settlement(receipt, m.Retry())]),
+            "release": lambda _: other.release("two", []),
+            "requeue": lambda _: other.requeue(["requeue"]),
+            "follow": lambda receipt: other.settle([m.Settlement(receipt, m.Done(), None, [s.job("next")])]),
+            "adoption": lambda _: other.adopt([left]),
+        }
+        wanted = {"follow": "next", "adoption": "adopted"}
+        for name, way in ways.items():
+            delivery = s.held(other, B2, name, "two")
+            if name == "requeue":
+                s.settled(other, B2, s.fail(delivery))
+            call = s.Call(lambda: s.patiently(backend))
+            B2.holds(call.waits(), "claim answered though nothing was ready")
+            way(delivery.receipt)
+            got = call.answer(self.patience, B2, f"a waiting claim was not woken ({name})")
+            B2.same(s.ids_of(got), [wanted.get(name, name)], f"what the woken claim answered ({name})")
+            s.settled(backend, B2, *(s.done(delivery) for delivery in got))
+
+    def test_b2_a_handle_that_closes_hands_nothing_back(self, harness: Harness) -> None:
+        """What it had claimed stays held until its lease ends, and what waits stays where it is."""
+        backend, other = harness.open(), harness.open()
+        other.enqueue([s.job("a"), s.job("b")])
+        delivery = s.take(backend, 1)[0]
+        backend.close()
+        backend.close()
+        B2.same(
+            s.ids_of(s.take(other, consumer="two")), ["b"], "what could be claimed after the holder's handle was closed"
+        )
+        B2.same(list(other.settle([s.done(delivery)])), [True], "the holder's settlement, over another handle")
+
+    def test_b2_each_lease_is_a_whole_one(self, harness: Harness) -> None:
+        """What was held before is held as long as anything else."""
+        backend, other = harness.open(), harness.open()
+        delivery = s.held(backend, B2)
+        harness.advance(harness.lease * 2 // 3)
+        s.settled(backend, B2, m.Settlement(delivery.receipt, m.Defer()))
+        s.take_one(backend, B2)
+        harness.advance(harness.lease * 2 // 3)
+        B2.same(s.ids_of(s.take(other, consumer="two")), [], "claimed before the lease of the second holding had ended")
+
+    def test_b2_a_fork_shares_the_queue(self, harness: Harness) -> None:
+        """A handle that was used before a fork works in both processes, and they do not hold the same task."""
+        backend = harness.open()
+        if not (_FORKS and self.crosses_forks) or in_one_process(backend):
+            return
+        backend.enqueue(s.jobs(3))
+        first = s.take(backend, 1)[0].message.id
+        seen = [first, ids_a_fork_claims(backend, self.patience), *(d.message.id for d in s.take(backend, 1))]
+        B2.same(seen, ["t000", "t001", "t002"], "what parent, child and parent claimed, one after the other")

@@ -1,0 +1,149 @@
+"""Delays and `promote`: B8 nothing early."""
+
+from __future__ import annotations
+
+from .prelude import Contract, Harness, law, m, s
+
+B8 = law("B8")
+
+
+class DelayLaws(Contract):
+    """B8."""
+
+    def test_b8_a_delayed_message_waits(self, harness: Harness) -> None:
+        """A delayed message is not claimable before it is due, and is afterwards."""
+        backend = harness.open()
+        backend.enqueue([s.job("a", delay_ms=10_000)])
+        B8.same(s.ids_of(s.take(backend)), [], "claimed at once in spite of a delay")
+        harness.advance(5_000)
+        B8.same(s.ids_of(s.take(backend)), [], "claimed after half of its delay")
+        harness.advance(5_001)
+        B8.same(s.ids_of(s.take(backend)), ["a"], "claimed after its delay")
+
+    def test_b8_a_delayed_verdict_waits(self, harness: Harness) -> None:
+        """A retry and a return with a delay are not claimable before it is over."""
+        backend = harness.open()
+        for verdict in (m.Retry(10_000), m.Defer(10_000)):
+            task_id = type(verdict).__name__
+            s.settled(backend, B8, m.Settlement(s.held(backend, B8, task_id).receipt, verdict))
+            harness.advance(5_000)
+            B8.same(s.ids_of(s.take(backend)), [], f"claimed after half of the delay of {verdict}")
+            harness.advance(5_001)
+            B8.same(s.ids_of(s.take(backend)), [task_id], f"claimed after the delay of {verdict}")
+
+    def test_b8_a_new_delay_counts_from_anew(self, harness: Harness) -> None:
+        """A task that was delayed before is due when its latest delay says so."""
+        backend = harness.open()
+        backend.enqueue([s.job("first", delay_ms=5_000), s.job("a", delay_ms=10_000)])
+        backend.cancel(["a"])
+        backend.requeue(["a"])
+        s.settled(backend, B8, m.Settlement(s.take_one(backend, B8).receipt, m.Retry(30_000)))
+        harness.advance(20_000)
+        B8.same(s.ids_of(s.take(backend)), ["first"], "claimed when an earlier delay of the task would have been over")
+        harness.advance(10_001)
+        B8.same(s.ids_of(s.take(backend)), ["a"], "claimed when its latest delay was over")
+
+    def test_b8_the_earlier_one_does_not_wait_for_the_later(self, harness: Harness) -> None:
+        """Each delayed message has a due time of its own, whatever was enqueued before it."""
+        backend = harness.open()
+        backend.enqueue([s.job("late", delay_ms=20_000), s.job("soon", delay_ms=10_000)])
+        harness.advance(10_001)
+        B8.same(s.ids_of(s.take(backend)), ["soon"], "claimed when only the second message was due")
+
+    def test_b8_promote_says_when_the_next_is_due(self, harness: Harness) -> None:
+        """`promote` answers the time until the next message is due, and -1 if none is delayed."""
+        backend = harness.open()
+        s.take(backend)
+        B8.same(backend.promote(256), -1, "the answer with nothing delayed")
+        backend.enqueue([s.job("a", delay_ms=10_000), s.job("b", delay_ms=90_000)])
+        B8.holds(0 < backend.promote(256) <= 10_000, "promote did not answer the ms until the first one is due")
+        harness.advance(10_001)
+        B8.holds(10_000 < backend.promote(256) <= 80_000, "promote did not answer the ms until the second one is due")
+        harness.advance(80_000)
+        backend.promote(256)
+        B8.same(backend.promote(256), -1, "the answer once nothing is delayed any more")
+
+    def test_b8_promote_keeps_to_its_limit(self, harness: Harness) -> None:
+        """Of 300 due messages each call makes no more ready than it was told."""
+        backend = harness.open()
+        backend.enqueue(s.jobs(300, delay_ms=10_000))
+        harness.advance(10_001)
+        seen = []
+        for _ in range(3):
+            backend.promote(100)
+            seen.append((backend.depth().ready, backend.depth().delayed))
+        B8.same(seen, [(100, 200), (200, 100), (300, 0)], "ready and delayed after each promotion of 100")
+
+    def test_b8_each_is_promoted_once(self, harness: Harness) -> None:
+        """Of 300 messages due at the same time, promoted by two handles, none is lost and none doubled."""
+        backend, other = harness.open(), harness.open()
+        backend.enqueue(s.jobs(300, delay_ms=10_000))
+        harness.advance(10_001)
+        calls = [s.Call(lambda handle=handle: [handle.promote(50) for _ in range(6)]) for handle in (backend, other)]  # type: ignore[misc]
+        for call in calls:
+            call.answer(self.patience, B8, "promote does not answer")
+        B8.same(
+            sorted(s.ids_of(s.drain(backend, 200))),
+            [message.id for message in s.jobs(300)],
+            "what could be claimed of 300 delayed messages",
+        )
+
+    def test_b8_a_delay_is_over_for_a_waiting_claim(self, harness: Harness) -> None:
+        """What becomes due while a worker waits reaches it with the next `promote`."""
+        backend, other = harness.open(), harness.open()
+        backend.enqueue([s.job("a", delay_ms=10_000)])
+        call = s.Call(lambda: s.patiently(backend))
+        B8.holds(call.waits(), "claim answered before the message was due")
+        harness.advance(10_001)
+        other.promote(256)
+        got = call.answer(self.patience, B8, "a waiting claim was not woken by a message that became due")
+        B8.same(s.ids_of(got), ["a"], "what the woken claim answered")
+
+    def test_b8_no_task_is_nowhere(self, harness: Harness) -> None:
+        """While delayed messages become ready, each can be seen all the time."""
+        backend, watcher = harness.open(), harness.open()
+        ids = [message.id for message in s.jobs(40)]
+        backend.enqueue(s.jobs(40, delay_ms=10_000))
+        harness.advance(10_001)
+        call = s.Call(lambda: [backend.promote(1) for _ in ids])
+        for _ in range(1_000):
+            missing = [task_id for task_id, task in zip(ids, watcher.show(ids), strict=True) if task is None]
+            B8.same(missing, [], "what could not be seen while it became ready")
+            if not call.waits(0.001):
+                break
+        call.answer(self.patience, B8, "promote does not answer")
+        B8.same(s.counts(backend)[:3], (40, 0, 0), "ready, held, delayed after it")
+
+    def test_b8_a_limit_of_nothing_is_none(self, harness: Harness) -> None:
+        """`promote` with a limit of 0 moves nothing."""
+        backend = harness.open()
+        backend.enqueue([s.job("a", delay_ms=10_000)])
+        harness.advance(10_001)
+        backend.promote(0)
+        B8.same(s.counts(backend)[:3], (0, 0, 1), "ready, held, delayed after a promotion of none")
+
+    def test_b8_a_long_delay_is_kept(self, harness: Harness) -> None:
+        """A delay of two months is neither capped nor taken for none, of a message as of a verdict."""
+        backend = harness.open()
+        backend.enqueue([s.job("a", delay_ms=s.LONG)])
+        s.settled(backend, B8, m.Settlement(s.held(backend, B8, "b").receipt, m.Retry(s.LONG)))
+        s.settled(backend, B8, m.Settlement(s.held(backend, B8, "c").receipt, m.Defer(s.LONG)))
+        harness.advance(s.LONG - s.MINUTE)
+        B8.same(s.ids_of(s.take(backend)), [], "claimed a minute before a delay of two months was over")
+        B8.holds(0 < backend.promote(256) <= s.MINUTE, "promote did not answer the ms that were left")
+        harness.advance(s.MINUTE + 1)
+        B8.same(sorted(s.ids_of(s.take(backend))), ["a", "b", "c"], "claimed when it was over")
+
+    def test_b8_promote_counts_long_delays(self, harness: Harness) -> None:
+        """The time until the next is due is told in ms, also if that is two months."""
+        backend = harness.open()
+        backend.enqueue([s.job("a", delay_ms=s.LONG)])
+        B8.holds(s.LONG - s.MINUTE < backend.promote(256) <= s.LONG, "promote did not answer the ms of two months")
+
+    def test_b8_a_delay_counts_to_the_millisecond(self, harness: Harness) -> None:
+        """It is not cut to whole seconds: the message would come early."""
+        backend = harness.open()
+        backend.enqueue([s.job("a", delay_ms=10_999)])
+        message = s.info(backend, "a", B8).message
+        due = message.due_ms - message.enqueued_ms if isinstance(message, m.Message) else message
+        B8.same(due, 10_999, "the ms from the enqueue until it is due")

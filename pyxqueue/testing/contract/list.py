@@ -1,0 +1,136 @@
+"""`tasks`: I4 list."""
+
+from __future__ import annotations
+
+from ...errors import ConfigurationError
+from .prelude import Backend, Contract, Harness, law, m, s
+
+I4 = law("I4")
+
+
+class ListLaws(Contract):
+    """I4."""
+
+    def test_i4_each_task_is_listed_once(self, harness: Harness) -> None:
+        """However small the pages, the list has each task once, the last put in its place first."""
+        backend = harness.open()
+        wanted: list[str] = []
+        for batch in range(4):
+            messages = s.jobs(6, f"b{batch}-")
+            backend.enqueue(messages)
+            wanted += [message.id for message in messages]
+            harness.advance(10)
+        wanted.reverse()
+        for count in (100, 24, 7, 1):
+            seen = [task.id for task in s.all_tasks(backend, count=count)]
+            I4.same(seen, wanted, f"the tasks in pages of {count}")
+
+    def test_i4_a_page_is_no_larger_than_asked(self, harness: Harness) -> None:
+        """A page has at most `count` tasks, and the cursor after the last page is empty."""
+        backend = harness.open()
+        backend.enqueue(s.jobs(5))
+        sizes, cursor = [], ""
+        for _ in range(4):
+            page, cursor = backend.tasks(None, cursor, 2)
+            sizes.append(len(page))
+            if not cursor:
+                break
+        I4.same([size for size in sizes if size], [2, 2, 1], "the sizes of pages of 2 of 5 tasks")
+        I4.same(cursor, "", "the cursor after the last page")
+
+    def test_i4_depth_counts_the_same(self, harness: Harness) -> None:
+        """For every state the list has as many tasks as there are in its places, also in small pages."""
+        backend = harness.open()
+        self._one_of_each(backend)
+        wanted = {
+            m.TaskStatus.PENDING: {"ready", "delayed"},
+            m.TaskStatus.RETRY: {"retried"},
+            m.TaskStatus.STARTED: {"held"},
+            m.TaskStatus.FAILURE: {"buried"},
+            m.TaskStatus.SUCCESS: {"done"},
+            m.TaskStatus.CANCELLED: {"cancelled"},
+        }
+        for count in (100, 2, 1):
+            listed = {state: [task.id for task in s.all_tasks(backend, state, count)] for state in wanted}
+            I4.same({state: set(ids) for state, ids in listed.items()}, wanted, "the tasks in each state")
+            I4.same(sum(map(len, listed.values())), 7, "how many tasks the states have together")
+        I4.same(s.counts(backend), (2, 1, 1, 1, 2), "ready, held, delayed, failed, finished")
+        I4.same(len(s.all_tasks(backend)), sum(s.counts(backend)), "how many tasks are listed without a state")
+
+    def test_i4_the_list_says_what_show_says(self, harness: Harness) -> None:
+        """A task is the same in the list and on its own."""
+        backend = harness.open()
+        self._one_of_each(backend)
+        for task in s.all_tasks(backend):
+            I4.same(task, s.info(backend, task.id, I4), "a task in the list and on its own")
+
+    def test_i4_the_history_outlives_the_records(self, harness: Harness) -> None:
+        """A finished task is listed for as long as it is in the history, also without its record."""
+        backend = harness.open()
+        s.settled(backend, I4, s.done(s.held(backend, I4), ttl_ms=10_000))
+        harness.advance(10_001)
+        I4.same(s.counts(backend), (0, 0, 0, 0, 1), "ready, held, delayed, failed, finished after the record has ended")
+        seen = [(task.id, task.status, task.record) for task in s.all_tasks(backend)]
+        I4.same(seen, [("a", m.TaskStatus.SUCCESS, None)], "the tasks after the record has ended")
+
+    def test_i4_a_made_up_cursor_is_refused(self, harness: Harness) -> None:
+        """A cursor that no page answered raises `ConfigurationError`."""
+        backend = harness.open()
+        s.take(backend)
+        for cursor in ("no cursor", "-1", '{"live": "x"}', "\x00"):
+            try:
+                backend.tasks(None, cursor, 10)
+            except ConfigurationError:
+                continue
+            raise I4.broken(f"the made-up cursor {cursor!r} was taken for one")
+
+    def test_i4_pages_stand_what_comes_and_goes(self, harness: Harness) -> None:
+        """Tasks that come, end or are deleted between two pages hide no other task and show none twice."""
+        backend = harness.open()
+        backend.enqueue(s.jobs(8))
+        first, cursor = backend.tasks(None, "", 3)
+        backend.enqueue(s.jobs(2, "new"))
+        backend.delete([first[-1].id, "t000"])
+        seen, turns = [task.id for task in first], 0
+        while cursor and turns < 100:
+            page, cursor = backend.tasks(None, cursor, 2)
+            seen += [task.id for task in page]
+            turns += 1
+        wanted = [f"t{number:03}" for number in range(7, 0, -1)]
+        I4.same([i for i in seen if not i.startswith("new")], wanted, "the tasks that were there all the time")
+        I4.same(len(set(seen)), len(seen), f"how many of {seen} are listed once")
+
+    def test_i4_every_page_is_in_one_order(self, harness: Harness) -> None:
+        """Newest first holds over places: what was put back last comes before what was enqueued after it."""
+        backend = harness.open()
+        backend.enqueue(s.jobs(3))
+        deliveries = s.take(backend)
+        harness.advance(10)
+        for delivery in (deliveries[2], deliveries[0]):
+            s.settled(backend, I4, s.done(delivery))
+            harness.advance(10)
+        backend.enqueue([s.job("late")])
+        wanted = ["late", "t000", "t002"]
+        seen = [task.id for task in s.all_tasks(backend, count=1) if task.id != "t001"]
+        I4.same(seen, wanted, "the ready, the finished last and the finished first")
+
+    def test_i4_a_thousand_listed(self, harness: Harness) -> None:
+        """The list goes on until it has shown every task."""
+        backend = harness.open()
+        s.many(backend, I4)
+        I4.same([task.id for task in s.all_tasks(backend)], s.NAMES[::-1], f"the tasks of {s.MANY}, in pages of 100")
+
+    def test_i4_every_id_is_listed(self, harness: Harness) -> None:
+        """Whatever an id begins or ends with, and in the order of the enqueue, not of the ids."""
+        backend = s.alike(harness)
+        I4.same([task.id for task in s.all_tasks(backend)], s.ALIKE[::-1], "the tasks")
+
+    def _one_of_each(self, backend: Backend) -> None:
+        s.settled(backend, I4, s.done(s.held(backend, I4, "done")))
+        s.settled(backend, I4, s.fail(s.held(backend, I4, "buried")))
+        backend.enqueue([s.job("cancelled")])
+        backend.cancel(["cancelled"])
+        retried = s.held(backend, I4, "retried")
+        s.held(backend, I4, "held")
+        s.settled(backend, I4, m.Settlement(retried.receipt, m.Retry()))
+        backend.enqueue([s.job("ready"), s.job("delayed", delay_ms=10_000)])

@@ -1,0 +1,101 @@
+"""`requeue`: I2 requeue keeps."""
+
+from __future__ import annotations
+
+from .prelude import Contract, Harness, law, m, s
+
+I2 = law("I2")
+
+
+class RequeueLaws(Contract):
+    """I2."""
+
+    def test_i2_what_ended_runs_again_from_the_start(self, harness: Harness) -> None:
+        """A requeued task has its id and bytes, attempt 1, no crashes, and no record."""
+        backend = harness.open()
+        for task_id, verdict in (("a", m.Done()), ("b", m.Fail("no use")), ("c", m.Cancelled())):
+            s.settled(
+                backend, I2, m.Settlement(s.held(backend, I2, task_id, headers={"k": task_id}).receipt, m.Retry())
+            )
+            s.settled(backend, I2, m.Settlement(s.take_one(backend, I2).receipt, m.Defer()))
+            delivery = s.take_one(backend, I2)
+            backend.release("one", [delivery.receipt])
+            s.settled(backend, I2, s.decided(s.take_one(backend, I2), verdict))
+            I2.same(list(backend.requeue([task_id])), [True], f"the requeue of a task after {verdict}")
+            found = s.info(backend, task_id, I2)
+            seen = (found.status, found.record, found.reason, backend.get([task_id])[0])
+            I2.same(seen, (m.TaskStatus.PENDING, None, "", None), "state, record, reason and record of a requeued task")
+            message = s.readable(s.take_one(backend, I2), I2)
+            wanted = (task_id, s.EVERY_BYTE, {"k": task_id}, 1, 0, False, 0)
+            header = (message.attempt, message.crashes, message.redelivered, message.deferrals)
+            I2.same((message.id, message.body, dict(message.headers), *header), wanted, "the requeued message")
+            backend.release("one", [])
+            backend.delete([task_id])
+
+    def test_i2_a_requeued_task_ends_anew(self, harness: Harness) -> None:
+        """Who waits after a requeue gets the new result, not the old one."""
+        backend = harness.open()
+        s.settled(backend, I2, s.done(s.held(backend, I2), value=b"old"))
+        backend.requeue(["a"])
+        call = s.Call(lambda: backend.wait(["a"], None))
+        I2.holds(call.waits(), "wait answered after a requeue, before the new end")
+        s.settled(backend, I2, s.done(s.take_one(backend, I2), value=b"new"))
+        got = call.answer(self.patience, I2, "wait was not woken by the new end")
+        I2.same([record and record.value for record in got], [b"new"], "the result after a requeue")
+
+    def test_i2_refused_while_under_way(self, harness: Harness) -> None:
+        """Nothing that is ready, held, delayed, requeued already or unknown is requeued."""
+        backend = harness.open()
+        s.held(backend, I2, "held")
+        s.settled(backend, I2, s.done(s.held(backend, I2, "twice")))
+        backend.enqueue([s.job("ready"), s.job("delayed", delay_ms=10_000)])
+        ids = ["held", "ready", "delayed", "unknown", "twice", "twice"]
+        I2.same(list(backend.requeue(ids)), [False, False, False, False, True, False], f"the requeue of {ids}")
+        I2.same(s.counts(backend), (2, 1, 1, 0, 0), "ready, held, delayed, failed, finished after it")
+
+    def test_i2_a_thousand_requeued_at_once(self, harness: Harness) -> None:
+        """A batch larger than a page runs again, all of it."""
+        backend = harness.open(history=2 * s.MANY)
+        s.many(backend, I2)
+        backend.cancel(s.NAMES)
+        I2.same(list(backend.requeue(s.NAMES)), [True] * s.MANY, f"the requeue of {s.MANY}")
+        I2.same(s.counts(backend), (s.MANY, 0, 0, 0, 0), "ready, held, delayed, failed, finished after it")
+
+    def test_i2_ids_are_compared_whole(self, harness: Harness) -> None:
+        """`requeue` brings back those it is given and no other."""
+        backend = s.alike(harness)
+        backend.cancel(s.ALIKE)
+        I2.same(list(backend.requeue(s.MEANT)), [True] * len(s.MEANT), f"the requeue of {s.MEANT}")
+        I2.same(s.ids_of(s.take(backend)), s.MEANT, "what could be claimed after it")
+
+    def test_i2_two_requeue_at_once(self, harness: Harness) -> None:
+        """Of two that requeue the same tasks at the same time, one is told that it did."""
+        backend, other = harness.open(), harness.open()
+        backend.enqueue(s.jobs(40))
+        s.settled(backend, I2, *(s.fail(delivery) for delivery in s.take(backend)))
+        ids = [message.id for message in s.jobs(40)]
+        s.once_each(I2, self.patience, (backend, other), lambda handle, one: handle.requeue([one])[0], ids)
+        I2.same(s.counts(backend), (40, 0, 0, 0, 0), "ready, held, delayed, failed, finished after it")
+
+    def test_i2_a_requeued_task_outlives_its_old_record(self, harness: Harness) -> None:
+        """When the life of the old record is over, the task still waits."""
+        backend = harness.open()
+        s.settled(backend, I2, s.done(s.held(backend, I2), ttl_ms=10_000))
+        backend.requeue(["a"])
+        harness.advance(3 * 3_600_000)
+        I2.same(s.ids_of(s.take(backend)), ["a"], "what could be claimed long after the old record would have ended")
+
+    def test_i2_what_the_history_forgot_is_not_requeued(self, harness: Harness) -> None:
+        """Without its message nothing can run again, and nobody is told that it will."""
+        backend = harness.open(history=0)
+        s.settled(backend, I2, s.done(s.held(backend, I2)))
+        I2.same(list(backend.requeue(["a"])), [False], "the requeue of a task whose message is gone")
+
+    def test_i2_a_requeue_clears_the_returns(self, harness: Harness) -> None:
+        """A requeued task can be deferred as often as a new one."""
+        backend = harness.open()
+        s.settled(backend, I2, m.Settlement(s.held(backend, I2).receipt, m.Defer(1_000)))
+        harness.advance(1_001)
+        s.settled(backend, I2, m.Settlement(s.take_one(backend, I2).receipt, m.Fail("no use")))
+        backend.requeue(["a"])
+        I2.same(s.readable(s.take_one(backend, I2), I2).deferrals, 0, "the returns of a requeued task")

@@ -1,0 +1,294 @@
+"""`settle`: B4 fenced, B5 atomic."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from .prelude import Backend, Contract, Harness, law, m, s
+
+B4, B5 = law("B4"), law("B5")
+
+
+def refuses(backend: Backend, delivery: m.Delivery, when: str) -> None:
+    """B4: no settlement of this delivery, whatever its verdict, is accepted or leaves a trace."""
+    __tracebackhide__ = True
+    before = s.photo(backend, "a", "follow-up")
+    for verdict in s.VERDICTS:
+        answer = list(backend.settle([s.decided(delivery, verdict, then=[s.job("follow-up")])]))
+        B4.same(answer, [False], f"{verdict} was accepted {when}")
+        B4.same(
+            s.photo(backend, "a", "follow-up"), before, f"{verdict} was refused {when}, and still changed something"
+        )
+
+
+class SettleLaws(Contract):
+    """B4 and B5."""
+
+    def test_b4_refused_after_a_takeover(self, harness: Harness) -> None:
+        """Once another consumer holds the message, the first one's settlement leaves no trace."""
+        backend = harness.open()
+        old, _ = s.stale(backend, harness, B4, "two")
+        refuses(backend, old, "after another consumer had taken over")
+
+    def test_b4_refused_after_the_same_consumer_claimed_again(self, harness: Harness) -> None:
+        """The fence is the claim, not the consumer's name."""
+        backend = harness.open()
+        old, new = s.stale(backend, harness, B4, "one")
+        refuses(backend, old, "after the same consumer had claimed it again")
+        B4.same(list(backend.settle([s.done(new)])), [True], "the current holder's settlement")
+
+    def test_b4_refused_after_it_was_settled(self, harness: Harness) -> None:
+        """A task ends, or goes back, once; each later settlement is refused."""
+        for number, verdict in enumerate(s.VERDICTS):
+            backend = harness.open(f"g{number}")
+            delivery = s.held(backend, B4, f"a{number}")
+            s.settled(backend, B4, s.decided(delivery, verdict))
+            refuses(backend, delivery, f"after {verdict}")
+
+    def test_b4_refused_after_a_release(self, harness: Harness) -> None:
+        """What was taken back from a consumer that seemed dead is not its own any more."""
+        backend = harness.open()
+        delivery = s.held(backend, B4)
+        backend.release("one", [delivery.receipt])
+        refuses(backend, delivery, "after a release")
+
+    def test_b4_refused_after_a_requeue(self, harness: Harness) -> None:
+        """The holder of an earlier life of the task has no say in the next one."""
+        backend = harness.open()
+        delivery = s.held(backend, B4)
+        s.settled(backend, B4, s.done(delivery))
+        backend.requeue(["a"])
+        refuses(backend, delivery, "after a requeue")
+        s.take_one(backend, B4)
+        refuses(backend, delivery, "after a requeue and another claim")
+
+    def test_b4_refused_in_another_group(self, harness: Harness) -> None:
+        """A receipt is worth nothing in a group that did not issue it."""
+        one, other = harness.open("one"), harness.open("other")
+        for backend in (one, other):
+            s.take(backend)
+        delivery = s.held(one, B4)
+        s.take_one(other, B4, "two")
+        refuses(other, delivery, "with the receipt of another group")
+
+    def test_b4_refused_without_a_receipt(self, harness: Harness) -> None:
+        """What was never issued as a receipt is answered with False like an old one."""
+        backend = harness.open()
+        s.held(backend, B4)
+        for receipt in ("", "a", "no receipt at all"):
+            refuses(backend, m.Delivery(s.job("a"), receipt, 1), f"with the receipt {receipt!r}")
+
+    def test_b4_refused_in_a_later_life(self, harness: Harness) -> None:
+        """After its task was deleted and enqueued again, an old holder's receipt is worth nothing."""
+        backend = harness.open()
+        old = s.held(backend, B4)
+        backend.release("one", [])
+        backend.delete(["a"])
+        if not any(backend.enqueue([s.job("a")])):
+            return  # whether the id of a deleted task is still known is left open
+        s.take_one(backend, B4)
+        before = s.photo(backend)
+        B4.same(list(backend.settle([s.done(old)])), [False], "the settlement of a holder from before a deletion")
+        B4.same(s.photo(backend), before, "a refused settlement changed something")
+
+    def test_b4_two_settle_at_once(self, harness: Harness) -> None:
+        """Of two that settle the same deliveries at the same time, one is accepted."""
+        backend, other = harness.open(), harness.open()
+        backend.enqueue(s.jobs(40))
+        deliveries = s.take(backend)
+        s.once_each(
+            B4, self.patience, (backend, other), lambda handle, one: handle.settle([s.done(one)])[0], deliveries
+        )
+        B4.same(s.counts(backend), (0, 0, 0, 0, 40), "ready, held, delayed, failed, finished after it")
+
+    def test_b4_the_receipt_is_all_it_takes(self, harness: Harness) -> None:
+        """Whoever has it may settle, over any handle on the group."""
+        backend, other = harness.open(), harness.open()
+        delivery = s.held(backend, B4)
+        B4.same(list(other.settle([s.done(delivery)])), [True], "a settlement over another handle")
+        B4.same(list(backend.settle([s.done(delivery)])), [False], "its repeat over the first one")
+
+    def test_b5_done_takes_effect(self, harness: Harness) -> None:
+        """After Done the record can be read, the message is in the history and the follow-up is ready."""
+        backend = harness.open()
+        delivery = s.held(backend, B5)
+        s.settled(backend, B5, s.done(delivery, then=[s.job("next")]))
+        B5.same(
+            s.counts(backend), (1, 0, 0, 0, 1), "ready, held, delayed, failed, finished after Done with a follow-up"
+        )
+        stored = B5.there(backend.get(["a"])[0], "there is no record after Done")
+        wanted = s.record(delivery)
+        seen = m.Record(stored.id, stored.status, stored.value, fence=stored.fence, worker=stored.worker)
+        B5.same(seen, wanted, "the stored record")
+        B5.same(s.ids_of(s.take(backend)), ["next"], "what is ready after Done with a follow-up")
+
+    def test_b5_each_verdict_takes_effect(self, harness: Harness) -> None:
+        """Each verdict puts the task into its place, and into no other."""
+        places: list[tuple[m.Verdict, tuple[int, ...]]] = [
+            (m.Done(), (0, 0, 0, 0, 1)),
+            (m.Cancelled(), (0, 0, 0, 0, 1)),
+            (m.Fail("no use"), (0, 0, 0, 1, 0)),
+            (m.Retry(), (1, 0, 0, 0, 0)),
+            (m.Defer(), (1, 0, 0, 0, 0)),
+            (m.Retry(5_000), (0, 0, 1, 0, 0)),
+            (m.Defer(5_000), (0, 0, 1, 0, 0)),
+        ]
+        backend = harness.open("g")
+        for number, (verdict, place) in enumerate(places):
+            delivery = s.held(backend, B5, f"a{number}")
+            s.settled(backend, B5, s.decided(delivery, verdict))
+            B5.same(s.counts(backend), place, f"ready, held, delayed, failed, finished after {verdict}")
+            s.take(backend)
+            backend.release("one", [])
+            backend.delete([f"a{number}"])
+
+    def test_b5_a_record_is_made_where_none_is_given(self, harness: Harness) -> None:
+        """A task that ended has a record, also if nobody described its end."""
+        backend = harness.open()
+        ends: list[tuple[m.Verdict, m.TaskStatus]] = [
+            (m.Done(), m.TaskStatus.SUCCESS),
+            (m.Fail("no use"), m.TaskStatus.FAILURE),
+            (m.Cancelled(), m.TaskStatus.CANCELLED),
+        ]
+        for verdict, status in ends:
+            task_id = status.name
+            s.settled(backend, B5, m.Settlement(s.held(backend, B5, task_id).receipt, verdict))
+            stored = B5.there(backend.get([task_id])[0], f"there is no record after {verdict}")
+            B5.same(stored.status, status, f"the status in the record that was made for {verdict}")
+        failure = B5.there(backend.get(["FAILURE"])[0], "there is no record")
+        B5.same(
+            failure.error and failure.error.message, "no use", "the reason in the record that was made for a failure"
+        )
+
+    def test_b5_items_are_independent(self, harness: Harness) -> None:
+        """In a batch the good ones are applied, the others refused, and the answers keep the order."""
+        backend = harness.open()
+        backend.enqueue(s.jobs(5))
+        a, b, c, d, e = s.take_exactly(backend, 5, B5)
+        s.settled(backend, B5, s.done(b), s.done(d))
+        batch = [
+            s.decided(a, m.Retry()),
+            s.done(b),
+            s.done(c),
+            s.decided(d, m.Fail("late")),
+            s.decided(e, m.Fail("no use")),
+        ]
+        B5.same(list(backend.settle(batch)), [True, False, True, False, True], "the answers for a mixed batch")
+        B5.same(s.counts(backend), (1, 0, 0, 1, 3), "ready, held, delayed, failed, finished after a mixed batch")
+
+    def test_b5_a_repeat_within_a_batch_is_refused(self, harness: Harness) -> None:
+        """Of two settlements of one delivery in one batch the first counts."""
+        backend = harness.open()
+        delivery = s.held(backend, B5)
+        batch = [s.done(delivery), s.decided(delivery, m.Retry())]
+        B5.same(list(backend.settle(batch)), [True, False], "two settlements of one delivery in one batch")
+        B5.same(s.counts(backend), (0, 0, 0, 0, 1), "ready, held, delayed, failed, finished after them")
+
+    def test_b5_a_large_batch_is_applied_whole(self, harness: Harness) -> None:
+        """A batch larger than any inner limit is answered item by item, all of it."""
+        backend = harness.open(history=1_000)
+        backend.enqueue(s.jobs(300))
+        deliveries = s.drain(backend, 100)
+        B5.same(list(backend.settle([s.done(delivery) for delivery in deliveries])), [True] * 300, "300 answers")
+        B5.same(s.counts(backend), (0, 0, 0, 0, 300), "ready, held, delayed, failed, finished after 300 were done")
+
+    def test_b5_follow_ups_are_idempotent(self, harness: Harness) -> None:
+        """A follow-up that two tasks ask for, or that is known already, is enqueued once."""
+        backend = harness.open()
+        a, b = s.held(backend, B5, "a"), s.held(backend, B5, "b")
+        known = s.held(backend, B5, "known")
+        s.settled(backend, B5, s.done(a, then=[s.job("next"), s.job("known")]), s.done(b, then=[s.job("next")]))
+        B5.same(s.counts(backend), (1, 1, 0, 0, 2), "ready, held, delayed, failed, finished after equal follow-ups")
+        s.settled(backend, B5, s.done(known, then=[s.job("known")]))
+        B5.same(s.ids_of(s.take(backend)), ["next"], "the follow-ups that could be claimed")
+
+    def test_b5_follow_ups_are_whole_messages(self, harness: Harness) -> None:
+        """Follow-ups come out as they went in, in their order and not before they are due."""
+        backend = harness.open()
+        then = [s.job("x", headers={"k": "v"}), s.job("y"), s.job("z", delay_ms=5_000)]
+        s.settled(backend, B5, s.done(s.held(backend, B5), then=then))
+        first, second = s.take_exactly(backend, 2, B5)
+        seen = [
+            (message.id, message.body, dict(message.headers))
+            for message in (s.readable(first, B5), s.readable(second, B5))
+        ]
+        B5.same(seen, [("x", s.EVERY_BYTE, {"k": "v"}), ("y", s.EVERY_BYTE, {})], "the follow-ups that are not delayed")
+        harness.advance(5_001)
+        B5.same(s.ids_of(s.take(backend)), ["z"], "the delayed follow-up once it was due")
+
+    def test_b5_a_refused_item_spoils_no_follow_up(self, harness: Harness) -> None:
+        """Follow-ups go with their own settlement: those of a refused neighbour are not enqueued."""
+        backend = harness.open()
+        old, new = s.stale(backend, harness, B5, "two")
+        batch = [s.done(old, then=[s.job("of-old")]), s.done(new, then=[s.job("of-new")])]
+        B5.same(list(backend.settle(batch)), [False, True], "the old holder's settlement and the new one's")
+        B5.same(s.ids_of(s.take(backend)), ["of-new"], "the follow-ups of the two")
+
+    def test_b5_every_verdict_takes_its_follow_ups(self, harness: Harness) -> None:
+        """Follow-ups are enqueued with a retry or a failure as with an end, each once."""
+        backend = harness.open()
+        for number, verdict in enumerate(s.VERDICTS):
+            delivery, name = s.held(backend, B5, f"a{number}"), f"next{number}"
+            then = [s.job(name, body=b"first"), s.job(name, body=b"second")]
+            s.settled(backend, B5, s.decided(delivery, verdict, then))
+            message = B5.there(backend.show([name])[0], f"the follow-up of {verdict} is not known").message
+            body = message.body if isinstance(message, m.Message) else message
+            B5.same(body, b"first", f"the body of a follow-up that {verdict} asked for twice")
+            s.take(backend)
+            backend.release("one", [])
+            backend.delete([f"a{number}", name])
+
+    def test_b5_the_store_stamps_the_record(self, harness: Harness) -> None:
+        """When it was stored is the store's to say, whatever a worker's clock has written into the record."""
+        backend = harness.open()
+        s.settled(backend, B5, s.done(s.held(backend, B5, "a")), s.done(s.held(backend, B5, "b"), ended_ms=5))
+        a, b = (B5.there(record, "there is no record").ended_ms for record in backend.get(["a", "b"]))
+        B5.holds(0 <= b - a < s.MINUTE, f"two tasks that ended together are stamped {a} and {b}")
+
+    def test_b5_nothing_is_a_fine_batch(self, harness: Harness) -> None:
+        """An empty batch is answered with nothing, and changes nothing."""
+        backend = harness.open()
+        s.held(backend, B5)
+        before = s.photo(backend)
+        answers = [list(backend.enqueue([])), list(backend.settle([])), list(backend.extend([]))]
+        B5.same(answers, [[], [], []], "the answers for empty batches")
+        B5.same(s.photo(backend), before, "an empty batch changed something")
+
+    def test_b5_who_sees_the_record_sees_all(self, harness: Harness) -> None:
+        """Whoever is woken by the end of a task finds it ended, and its follow-up ready."""
+        backend, watcher = harness.open(), harness.open()
+        delivery = s.held(backend, B5)
+        call = s.Call(lambda: (watcher.wait(["a"], None), s.counts(watcher)))
+        B5.holds(call.waits(), "wait answered while no record was there")
+        s.settled(backend, B5, s.done(delivery, then=[s.job("next")]))
+        _, seen = call.answer(self.patience, B5, "wait was not woken by a settlement")
+        B5.same(seen, (1, 0, 0, 0, 1), "ready, held, delayed, failed, finished once the record could be read")
+
+    def test_b5_a_thousand_settled_at_once(self, harness: Harness) -> None:
+        """A batch larger than a page is settled whole, each with its record, and so is one task's thousand."""
+        backend = harness.open(history=2 * s.MANY)
+        s.many(backend, B5)
+        answers = backend.settle([s.done(delivery, value=b"v") for delivery in s.drain(backend, 400)])
+        B5.same(list(answers), [True] * s.MANY, f"{s.MANY} answers")
+        B5.same(backend.get(s.NAMES).count(None), 0, f"how many of {s.MANY} records are missing")
+        s.settled(backend, B5, s.done(s.held(backend, B5, "last"), then=s.jobs(s.MANY, "then", body=b"")))
+        B5.same(
+            s.counts(backend), (s.MANY, 0, 0, 0, s.MANY + 1), "ready, held, delayed, failed, finished after all of it"
+        )
+
+    def test_b5_follow_ups_keep_their_header(self, harness: Harness) -> None:
+        """Every part of a follow-up comes out as it went in, and the store stamps it like any message."""
+        backend = harness.open()
+        s.settled(backend, B5, s.done(s.held(backend, B5), then=[s.RICH]))
+        message = s.readable(s.take_one(backend, B5), B5)
+        B5.same(evolve(message, enqueued_ms=0, due_ms=0), s.RICH, "a follow-up")
+        B5.holds(message.enqueued_ms > 0, "the store did not stamp the time at which it accepted a follow-up")
+
+    def test_b5_a_cancelled_task_ends_as_its_holder_says(self, harness: Harness) -> None:
+        """Its holder's verdict takes effect as any other, follow-ups included."""
+        backend = harness.open()
+        a, b = s.held(backend, B5, "a"), s.held(backend, B5, "b")
+        backend.cancel(["a", "b"])
+        s.settled(backend, B5, s.done(a, then=[s.job("next")]), s.fail(b))
+        B5.same(s.counts(backend), (1, 0, 0, 1, 1), "ready, held, delayed, failed, finished")
+        B5.same(s.info(backend, "b", B5).status, m.TaskStatus.FAILURE, "the state of a cancelled task that failed")

@@ -1,0 +1,164 @@
+"""`show`, `depth` and `consumers`: I1 derived states."""
+
+from __future__ import annotations
+
+from .prelude import Contract, Harness, law, m, s
+
+I1 = law("I1")
+
+
+class ShowLaws(Contract):
+    """I1."""
+
+    def test_i1_a_task_goes_through_its_states(self, harness: Harness) -> None:
+        """From the enqueue over a delayed retry to success the state is always what is going on."""
+        backend = harness.open()
+        seen = []
+
+        def look() -> None:
+            found = s.info(backend, "a", I1)
+            seen.append((found.status, found.worker, s.counts(backend)))
+
+        backend.enqueue([s.job("a", delay_ms=10_000)])
+        look()
+        harness.advance(10_001)
+        delivery = s.take_one(backend, I1, "two")
+        look()
+        s.settled(backend, I1, m.Settlement(delivery.receipt, m.Retry(10_000)))
+        look()
+        harness.advance(10_001)
+        backend.promote(256)
+        look()
+        s.settled(backend, I1, s.done(s.take_one(backend, I1)))
+        look()
+        wanted = [
+            (m.TaskStatus.PENDING, "", (0, 0, 1, 0, 0)),
+            (m.TaskStatus.STARTED, "two", (0, 1, 0, 0, 0)),
+            (m.TaskStatus.RETRY, "", (0, 0, 1, 0, 0)),
+            (m.TaskStatus.RETRY, "", (1, 0, 0, 0, 0)),
+            (m.TaskStatus.SUCCESS, "one", (0, 0, 0, 0, 1)),
+        ]
+        I1.same(seen, wanted, "state, worker and place of a task that is delayed, retried and done")
+
+    def test_i1_a_first_attempt_that_is_handed_back_is_pending(self, harness: Harness) -> None:
+        """Being handed back or redelivered is no retry."""
+        backend = harness.open()
+        delivery = s.held(backend, I1)
+        s.settled(backend, I1, m.Settlement(delivery.receipt, m.Defer(5_000)))
+        I1.same(s.info(backend, "a", I1).status, m.TaskStatus.PENDING, "the state after a return")
+        harness.advance(5_001)
+        s.take_one(backend, I1)
+        backend.release("one", [])
+        I1.same(s.info(backend, "a", I1).status, m.TaskStatus.PENDING, "the state after a release")
+
+    def test_i1_the_end_is_what_the_record_says(self, harness: Harness) -> None:
+        """A failure that is not kept with the failed tasks is a failure all the same."""
+        backend = harness.open()
+        delivery = s.held(backend, I1)
+        s.settled(backend, I1, m.Settlement(delivery.receipt, m.Done(), s.fail(delivery).record))
+        I1.same(s.info(backend, "a", I1).status, m.TaskStatus.FAILURE, "the state of a task whose record is a failure")
+        I1.same(s.counts(backend), (0, 0, 0, 0, 1), "ready, held, delayed, failed, finished")
+
+    def test_i1_the_end_is_shown_with_its_record(self, harness: Harness) -> None:
+        """Who looks at a finished task sees the message and what became of it."""
+        backend = harness.open()
+        s.settled(backend, I1, s.done(s.held(backend, I1)))
+        found = s.info(backend, "a", I1)
+        I1.same(found.record and found.record.value, s.EVERY_BYTE, "the value that is shown")
+        I1.holds(found.message, "the message is not shown although it is in the history")
+
+    def test_i1_a_task_is_shown_as_long_as_its_record(self, harness: Harness) -> None:
+        """Without a place in the history a task is shown with its record only, and then not at all."""
+        backend = harness.open(history=0)
+        s.settled(backend, I1, s.done(s.held(backend, I1), ttl_ms=10_000))
+        found = s.info(backend, "a", I1)
+        I1.same(
+            (found.status, found.message), (m.TaskStatus.SUCCESS, None), "state and message of a task without history"
+        )
+        harness.advance(10_001)
+        I1.same(list(backend.show(["a"])), [None], "what is shown when neither message nor record is left")
+
+    def test_i1_unknown_tasks_are_none(self, harness: Harness) -> None:
+        """`show` answers in the order of the ids, None for those that are not known."""
+        backend = harness.open()
+        backend.enqueue(s.jobs(2))
+        seen = [task and task.id for task in backend.show(["t001", "nobody", "t000"])]
+        I1.same(seen, ["t001", None, "t000"], "what show answered")
+
+    def test_i1_consumers_hold_what_they_claimed(self, harness: Harness) -> None:
+        """Each consumer is listed with the tasks that it holds now."""
+        backend = harness.open()
+        backend.enqueue(s.jobs(3))
+        first = s.take(backend, 2, "one")
+        s.take(backend, 1, "two")
+        s.settled(backend, I1, s.done(first[0]))
+        held_by = {consumer.name: sorted(consumer.in_flight) for consumer in backend.consumers()}
+        I1.same(held_by, {"one": ["t001"], "two": ["t002"]}, "who holds what")
+
+    def test_i1_depth_knows_the_oldest(self, harness: Harness) -> None:
+        """The age of the longest waiting message is told in ms, 0 if none waits."""
+        backend = harness.open()
+        s.take(backend)
+        I1.same(backend.depth().oldest_ms, 0, "the age of the longest waiting message when there is none")
+        backend.enqueue([s.job("a")])
+        harness.advance(10_000)
+        backend.enqueue([s.job("b")])
+        I1.holds(10_000 <= backend.depth().oldest_ms < 20_000, "the longest waiting message has waited for 10 s")
+
+    def test_i1_a_thousand_shown_at_once(self, harness: Harness) -> None:
+        """Each of many ids has its own answer."""
+        backend = harness.open()
+        s.many(backend, I1)
+        I1.same(
+            [task and task.id for task in backend.show([*s.NAMES, "nobody"])], [*s.NAMES, None], "what show answered"
+        )
+
+    def test_i1_ids_are_compared_whole(self, harness: Harness) -> None:
+        """`show` does not take one id for another."""
+        backend = harness.open()
+        backend.enqueue([s.job(task_id) for task_id in s.SPARED])
+        I1.same(list(backend.show(s.MEANT)), [None] * len(s.MEANT), f"what show answered for {s.MEANT}")
+        backend.enqueue([s.job(task_id) for task_id in s.MEANT])
+        I1.same([task and task.id for task in backend.show(s.ALIKE)], s.ALIKE, "what show answered when all were there")
+
+    def test_i1_only_what_is_ready_makes_the_oldest(self, harness: Harness) -> None:
+        """What is delayed or held does not wait for a worker."""
+        backend = harness.open()
+        s.held(backend, I1)
+        backend.enqueue([s.job("late", delay_ms=60_000)])
+        harness.advance(10_000)
+        I1.same(backend.depth().oldest_ms, 0, "the age of the longest waiting message when none is ready")
+
+    def test_i1_a_silent_holder_is_listed(self, harness: Harness) -> None:
+        """Who holds something is shown as long as it does, also if nothing was heard of it for most of a lease."""
+        backend = harness.open()
+        s.held(backend, I1)
+        harness.advance(harness.lease // 2)
+        backend.enqueue([s.job("b")])
+        s.take(backend, 1, "two")
+        holders = {consumer.name: tuple(consumer.in_flight) for consumer in backend.consumers() if consumer.in_flight}
+        I1.same(holders, {"one": ("a",), "two": ("b",)}, "who holds what after half a lease")
+
+    def test_i1_every_state_says_since_when(self, harness: Harness) -> None:
+        """Whatever the state, `updated` says when the task was last heard of."""
+        backend = harness.open()
+        backend.enqueue([s.job("a")])
+        seen = {"waiting": s.info(backend, "a", I1).updated_ms > 0}
+        delivery = s.take_one(backend, I1)
+        seen["held"] = s.info(backend, "a", I1).updated_ms > 0
+        s.settled(backend, I1, s.done(delivery))
+        seen["ended"] = s.info(backend, "a", I1).updated_ms > 0
+        I1.same(seen, dict.fromkeys(seen, True), "whether `updated` is set")
+
+    def test_i1_an_extension_is_no_start(self, harness: Harness) -> None:
+        """Since when a task is held does not change with extensions of its lease; a store may not keep it at all."""
+        backend = harness.open()
+        delivery = s.held(backend, I1)
+        harness.advance(1_000)
+        first = s.info(backend, "a", I1).started_ms
+        backend.extend([m.Extension(delivery.receipt)])
+        second = s.info(backend, "a", I1).started_ms
+        s.settled(backend, I1, s.done(delivery))
+        I1.same(s.info(backend, "a", I1).started_ms, 0, "`started` of a task that has ended")
+        # Two clocks of one server may differ by what they round.
+        I1.same(abs(second - first) < 100, True, "whether `started` stays where it was when the lease is extended")

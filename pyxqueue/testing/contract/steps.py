@@ -1,0 +1,276 @@
+"""The small steps that the laws are tested with, and the values that they are tested on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from threading import Barrier
+from typing import Generic, TypeVar
+
+from attrs import evolve
+
+from ... import message as m
+from ...protocols import Backend
+from .harness import Harness
+from .laws import Law
+
+T = TypeVar("T")
+MINUTE = 60_000
+VERDICTS: Sequence[m.Verdict] = (
+    m.Done(),
+    m.Retry(),
+    m.Retry(delay_ms=5_000),
+    m.Defer(),
+    m.Fail("no use"),
+    m.Cancelled(),
+)
+EVERY_BYTE = bytes(range(256)) * 3
+_TAKES_ROOT = 0.05
+MANY = 1_100
+"""More than the items that an engine takes, answers or binds in one call; 1,000 is the usual limit."""
+DAY = 24 * 60 * MINUTE
+LONG = 60 * DAY
+"""It has more ms than 32 bits can count."""
+RICH = m.Message(
+    "rich",
+    "pkg.Klasse.<locals>.größe",
+    EVERY_BYTE,
+    serializer="other",
+    expires_ms=9_999_999_999_999,
+    priority=-7,
+    headers={"trace": "00-4bf9\n", "größe": "\u2028 ü", "empty": "", "": "no name"},
+    parent="the-parent",
+    reply="somewhere else",
+    seal="00ff",
+)
+ALIKE = ["abc", "a.c", "aXc", "A_C", "a_c", "a_cd", "a_c.tmp", "ab", "a", ".a", "007", "7"]
+"""Ids that a pattern, a prefix or a comparison without case takes for one another; `MEANT` are the ones to hit."""
+MEANT = ["a_c", "a.c", "a", "7"]
+SPARED = [task_id for task_id in ALIKE if task_id not in MEANT]
+
+
+class Call(Generic[T]):
+    """A call that runs in another thread, so that one which hangs fails the test instead of stopping it."""
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._answers: list[T] = []
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._answers.append(self._function())
+        except BaseException as error:  # noqa: BLE001 - it is raised again in `answer`
+            self._error = error
+
+    def waits(self, seconds: float = _TAKES_ROOT) -> bool:
+        """True if the call has not answered, after it was given the time to start waiting."""
+        self._thread.join(seconds)
+        return self._thread.is_alive()
+
+    def answer(self, patience: float, law: Law, complaint: str) -> T:
+        """What the call answers; after `patience` seconds without an answer `law` is broken."""
+        __tracebackhide__ = True
+        self._thread.join(patience)
+        if self._error is not None:
+            raise self._error
+        if not self._answers:
+            raise law.broken(complaint)
+        return self._answers[0]
+
+
+def job(task_id: str, **header: object) -> m.Message:
+    """A message whose body no text codec can read."""
+    header.setdefault("body", EVERY_BYTE)
+    return m.Message(task_id, "kit.job", **header)  # type: ignore[arg-type]
+
+
+def jobs(count: int, prefix: str = "t", **header: object) -> list[m.Message]:
+    return [job(f"{prefix}{number:03}", **header) for number in range(count)]
+
+
+NAMES = [message.id for message in jobs(MANY)]
+
+
+def ids_of(deliveries: Sequence[m.Delivery]) -> list[str]:
+    return [delivery.message.id for delivery in deliveries]
+
+
+def take(backend: Backend, limit: int = 100, consumer: str = "one") -> Sequence[m.Delivery]:
+    """Claim what is ready or due now, without waiting."""
+    backend.promote(256)
+    return backend.claim(consumer, limit, 0)
+
+
+def drain(backend: Backend, limit: int, consumer: str = "one") -> list[m.Delivery]:
+    """Claim again and again until nothing is left, but not for ever."""
+    found: list[m.Delivery] = []
+    for _ in range(200):
+        batch = take(backend, limit, consumer)
+        found += batch
+        if not batch:
+            break
+    return found
+
+
+def take_exactly(backend: Backend, count: int, law: Law, consumer: str = "one") -> Sequence[m.Delivery]:
+    """Claim everything that is ready or due, which must be `count` tasks."""
+    __tracebackhide__ = True
+    deliveries = take(backend, 100, consumer)
+    law.same(len(deliveries), count, f"how many tasks could be claimed: {ids_of(deliveries)}")
+    return deliveries
+
+
+def take_one(backend: Backend, law: Law, consumer: str = "one") -> m.Delivery:
+    """Claim the only task that is ready or due."""
+    __tracebackhide__ = True
+    return take_exactly(backend, 1, law, consumer)[0]
+
+
+def held(backend: Backend, law: Law, task_id: str = "a", consumer: str = "one", **header: object) -> m.Delivery:
+    """A new task, held by `consumer`."""
+    __tracebackhide__ = True
+    backend.enqueue([job(task_id, **header)])
+    return take_one(backend, law, consumer)
+
+
+def readable(delivery: m.Delivery, law: Law) -> m.Message:
+    __tracebackhide__ = True
+    if isinstance(delivery.message, m.Unreadable):
+        raise law.broken(f"a message was delivered as unreadable: {delivery.message.reason}")
+    return delivery.message
+
+
+def record(delivery: m.Delivery, status: m.TaskStatus = m.TaskStatus.SUCCESS, **fields: object) -> m.Record:
+    """The record that a worker makes for a delivery."""
+    if status is m.TaskStatus.FAILURE:
+        fields.setdefault("error", m.Failure("ValueError", "no", "Traceback: …"))
+    elif status is m.TaskStatus.SUCCESS:
+        fields.setdefault("value", EVERY_BYTE)
+    return m.Record(delivery.message.id, status, fence=delivery.fence, worker="one", **fields)  # type: ignore[arg-type]
+
+
+def done(delivery: m.Delivery, then: Sequence[m.Message] = (), **fields: object) -> m.Settlement:
+    return m.Settlement(delivery.receipt, m.Done(), record(delivery, **fields), then)  # type: ignore[arg-type]
+
+
+def fail(delivery: m.Delivery, reason: str = "no use", **fields: object) -> m.Settlement:
+    return m.Settlement(delivery.receipt, m.Fail(reason), record(delivery, m.TaskStatus.FAILURE, **fields))
+
+
+def decided(delivery: m.Delivery, verdict: m.Verdict, then: Sequence[m.Message] = ()) -> m.Settlement:
+    """A settlement with the record that belongs to the verdict."""
+    match verdict:
+        case m.Done():
+            return done(delivery, then)
+        case m.Fail():
+            return m.Settlement(delivery.receipt, verdict, record(delivery, m.TaskStatus.FAILURE), then)
+        case m.Cancelled():
+            return m.Settlement(delivery.receipt, verdict, record(delivery, m.TaskStatus.CANCELLED), then)
+        case _:
+            return m.Settlement(delivery.receipt, verdict, None, then)
+
+
+def settled(backend: Backend, law: Law, *settlements: m.Settlement) -> None:
+    """Settle what must be accepted."""
+    __tracebackhide__ = True
+    law.same(
+        list(backend.settle(settlements)), [True] * len(settlements), "the current holder's settlement was refused"
+    )
+
+
+def extended(backend: Backend, delivery: m.Delivery, progress: m.Progress | None = None) -> m.LeaseStatus:
+    return backend.extend([m.Extension(delivery.receipt, progress)])[0]
+
+
+def info(backend: Backend, task_id: str, law: Law) -> m.TaskInfo:
+    """What `show` says about a task that must be known."""
+    __tracebackhide__ = True
+    return law.there(backend.show([task_id])[0], f"task {task_id!r} is not known")
+
+
+def all_tasks(backend: Backend, state: m.TaskStatus | None = None, count: int = 100) -> list[m.TaskInfo]:
+    """Every page of `tasks`, one after the other."""
+    found: list[m.TaskInfo] = []
+    cursor, turns = "", 0
+    while turns == 0 or (cursor and turns < 1_000):
+        page, cursor = backend.tasks(state, cursor, count)
+        found += page
+        turns += 1
+    return found
+
+
+def counts(backend: Backend) -> tuple[int, int, int, int, int]:
+    """Ready, held, delayed, failed and finished."""
+    depth = backend.depth()
+    return depth.ready, depth.in_flight, depth.delayed, depth.failed, depth.history
+
+
+def photo(backend: Backend, *ids: str) -> object:
+    """Everything that can be seen of a group, without what changes only because time goes by."""
+    tasks = all_tasks(backend)
+    known = sorted({*ids, *(task.id for task in tasks)})
+    shown = [task and evolve(task, updated_ms=0) for task in backend.show(known)]
+    holders = {consumer.name: tuple(consumer.in_flight) for consumer in backend.consumers() if consumer.in_flight}
+    return counts(backend), [task.id for task in tasks], shown, list(backend.get(known)), holders
+
+
+def patiently(backend: Backend) -> list[m.Delivery]:
+    """Claim until something comes; a backend may cut a long wait into shorter ones, but wait it must."""
+    for _ in range(1_000):
+        if found := backend.claim("one", 1, 60 * MINUTE):
+            return list(found)
+    return []
+
+
+def stale(backend: Backend, harness: Harness, law_: Law, consumer: str) -> tuple[m.Delivery, m.Delivery]:
+    """A delivery whose lease ended, and the later one of the same task to `consumer`."""
+    __tracebackhide__ = True
+    old = held(backend, law_)
+    harness.advance(harness.lease + 1)
+    return old, take_one(backend, law_, consumer)
+
+
+def result(task_id: str, value: bytes = EVERY_BYTE, fence: int = 5, **fields: object) -> m.Record:
+    return m.Record(task_id, m.TaskStatus.SUCCESS, value, fence=fence, **fields)  # type: ignore[arg-type]
+
+
+def values(records: Sequence[m.Record | None]) -> list[bytes | None]:
+    return [None if record is None else record.value for record in records]
+
+
+def many(backend: Backend, law_: Law) -> list[str]:
+    """Enqueue more than a page; answers the ids."""
+    __tracebackhide__ = True
+    accepted = list(backend.enqueue(jobs(MANY, body=b"")))
+    law_.same(accepted.count(True), MANY, f"how many of {MANY} messages were accepted in one batch")
+    return NAMES
+
+
+def once_each(
+    law_: Law, patience: float, handles: Sequence[Backend], act: Callable[[Backend, T], bool], items: Sequence[T]
+) -> None:
+    """When several do the same at the same time, each item is granted to one of them."""
+    __tracebackhide__ = True
+    together = Barrier(len(handles))
+
+    def one(handle: Backend, item: T) -> bool:
+        together.wait()
+        return act(handle, item)
+
+    def start(handle: Backend) -> Call[list[bool]]:
+        return Call(lambda: [one(handle, item) for item in items])
+
+    calls = [start(handle) for handle in handles]
+    answers = [call.answer(patience, law_, "one of several calls at the same time does not answer") for call in calls]
+    granted = [sum(each) for each in zip(*answers, strict=True)]
+    law_.same(granted, [1] * len(items), "how often each was answered with True to two who asked at the same time")
+
+
+def alike(harness: Harness) -> Backend:
+    """A backend in which tasks with ids that are alike wait."""
+    backend = harness.open()
+    backend.enqueue([job(task_id) for task_id in ALIKE])
+    return backend

@@ -1,0 +1,183 @@
+"""`wait`: R2 wakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .prelude import Contract, Harness, law, m, s
+
+R2 = law("R2")
+
+
+class WaitLaws(Contract):
+    """R2."""
+
+    def test_r2_nothing_is_there_at_once(self, harness: Harness) -> None:
+        """`wait` for no ids answers, without a limit of time."""
+        store = harness.open()
+        got = s.Call(lambda: store.wait([], None)).answer(self.patience, R2, "wait hangs on no ids")
+        R2.same(list(got), [], "what wait answered for no ids")
+
+    def test_r2_records_that_are_there_are_answered(self, harness: Harness) -> None:
+        """`wait` for what is there answers it without a limit of time."""
+        store = harness.open()
+        self.expect(store, "a", "b")
+        store.put([s.result("a", b"1"), s.result("b", b"2")])
+        got = s.Call(lambda: store.wait(["b", "a"], None)).answer(
+            self.patience, R2, "wait hangs on records that are there"
+        )
+        R2.same(s.values(got), [b"2", b"1"], "what wait answered")
+
+    def test_r2_waits_for_the_last_and_is_woken(self, harness: Harness) -> None:
+        """`wait` answers when the last of its records comes, not with the first, and from any thread."""
+        store, writer = harness.open(), harness.open()
+        self.expect(store, "a", "b")
+        call = s.Call(lambda: store.wait(["a", "b"], None))
+        R2.holds(call.waits(), "wait answered while no record was there")
+        writer.put([s.result("a", b"1")])
+        R2.holds(call.waits(), "wait answered while one of two records was missing")
+        writer.put([s.result("b", b"2")])
+        got = call.answer(self.patience, R2, "wait was not woken by the last record")
+        R2.same(s.values(got), [b"1", b"2"], "what wait answered")
+
+    def test_r2_the_least_is_enough(self, harness: Harness) -> None:
+        """`wait` with `least` answers as soon as so many records are there, whichever they are; never more are asked
+        for than there are ids."""
+        store, writer = harness.open(), harness.open()
+        self.expect(store, "a", "b", "c")
+        call = s.Call(lambda: store.wait(["a", "b", "c"], None, 2))
+        writer.put([s.result("c", b"3")])
+        R2.holds(call.waits(), "wait for 2 of 3 records answered when one was there")
+        writer.put([s.result("a", b"1")])
+        got = call.answer(self.patience, R2, "wait for 2 of 3 records was not woken by the second")
+        R2.same(s.values(got), [b"1", None, b"3"], "what wait for 2 of 3 records answered")
+        got = s.Call(lambda: store.wait(["a", "b"], None, 1)).answer(
+            self.patience, R2, "wait for 1 record hangs although one is there"
+        )
+        R2.same(s.values(got), [b"1", None], "what wait for 1 of 2 records answered")
+
+    def test_r2_every_waiter_is_woken(self, harness: Harness) -> None:
+        """Several threads that wait for the same record, and for others, all get theirs."""
+        store, other, writer = harness.open(), harness.open(), harness.open()
+        self.expect(store, "a", "b")
+        calls = [
+            s.Call(lambda handle=handle, task_id=task_id: handle.wait([task_id], None))  # type: ignore[misc]
+            for handle in (store, other)
+            for task_id in ("a", "a", "b")
+        ]
+        for call in calls:
+            R2.holds(call.waits(), "wait answered while no record was there")
+        writer.put([s.result("a", b"1"), s.result("b", b"2")])
+        got = [s.values(call.answer(self.patience, R2, "one of several waiters was not woken")) for call in calls]
+        R2.same(got, [[b"1"], [b"1"], [b"2"]] * 2, "what the waiters got")
+
+    def test_r2_no_record_is_missed(self, harness: Harness) -> None:
+        """Records written while a waiter looks, goes to wait and wakes are all seen."""
+        store, writer = harness.open(), harness.open()
+        ids = [f"t{number}" for number in range(40)]
+        self.expect(store, *ids)
+        call = s.Call(lambda: [s.values(store.wait([task_id], None)) for task_id in ids])
+        for task_id in ids:
+            writer.put([s.result(task_id, task_id.encode())])
+        got = call.answer(self.patience, R2, "wait missed a record that came while it was about to wait")
+        R2.same(got, [[task_id.encode()] for task_id in ids], "what a waiter for one after the other got")
+
+    def test_r2_gives_up_at_its_timeout(self, harness: Harness) -> None:
+        """At its timeout `wait` answers what there is."""
+        store = harness.open()
+        self.expect(store, "a", "b")
+        store.put([s.result("b", b"2")])
+        got = s.Call(lambda: store.wait(["a", "b"], 30)).answer(self.patience, R2, "wait went on after its timeout")
+        R2.same(s.values(got), [None, b"2"], "what wait answered at its timeout")
+
+    def test_r2_no_time_is_no_time(self, harness: Harness) -> None:
+        """A timeout of 0 is one look, not none at all."""
+        store = harness.open()
+        self.expect(store, "a")
+        call = s.Call(lambda: store.wait(["a"], 0))
+        got = call.answer(self.patience, R2, "wait waits although it was given no time")
+        R2.same(s.values(got), [None], "what wait answered")
+
+    def test_r2_an_id_twice_is_waited_for_once(self, harness: Harness) -> None:
+        """`wait` counts the ids that have a record, not the records."""
+        store, writer = harness.open(), harness.open()
+        self.expect(store, "a")
+        call = s.Call(lambda: store.wait(["a", "a"], None))
+        R2.holds(call.waits(), "wait answered while no record was there")
+        writer.put([s.result("a", b"1")])
+        got = call.answer(self.patience, R2, "wait for the same id twice was not woken by its record")
+        R2.same(s.values(got), [b"1", b"1"], "what wait answered")
+
+
+class SettledWaitLaws(Contract):
+    """R2, of a backend."""
+
+    def test_r2_a_settlement_wakes(self, harness: Harness) -> None:
+        """Who waits for a task is woken by the settlement that ends it."""
+        store, worker = harness.open(), harness.open()
+        delivery = s.held(worker, R2)
+        call = s.Call(lambda: store.wait(["a"], None))
+        R2.holds(call.waits(), "wait answered while no record was there")
+        s.settled(worker, R2, s.done(delivery))
+        got = call.answer(self.patience, R2, "wait was not woken by a settlement")
+        R2.same(s.values(got), [s.EVERY_BYTE], "what wait answered")
+
+    def test_r2_a_cancellation_wakes(self, harness: Harness) -> None:
+        """Who waits for a task is woken when it is cancelled."""
+        store, admin = harness.open(), harness.open()
+        store.enqueue([s.job("a")])
+        call = s.Call(lambda: store.wait(["a"], None))
+        R2.holds(call.waits(), "wait answered while no record was there")
+        admin.cancel(["a"])
+        got = call.answer(self.patience, R2, "wait was not woken by a cancellation")
+        R2.same([record and record.status for record in got], [m.TaskStatus.CANCELLED], "what wait answered")
+
+    def test_r2_an_unknown_id_is_not_waited_for(self, harness: Harness) -> None:
+        """Where nothing would ever come `wait` answers None at once, also without a limit of time."""
+        store = harness.open()
+        s.held(store, R2)
+        for ids in (["unknown"], ["a", "unknown"]):
+            call = s.Call(lambda ids=ids: store.wait(ids, None))  # type: ignore[misc]
+            got = call.answer(self.patience, R2, f"wait hangs on {ids}, one of which is not known")
+            R2.same(list(got), [None] * len(ids), f"what wait answered for {ids}")
+
+    def test_r2_a_deleted_task_is_not_waited_for(self, harness: Harness) -> None:
+        """Who waits for a task is woken when it is deleted, since nothing will come."""
+        store, admin = harness.open(), harness.open()
+        store.enqueue([s.job("a")])
+        call = s.Call(lambda: store.wait(["a"], None))
+        R2.holds(call.waits(), "wait answered while no record was there")
+        admin.delete(["a"])
+        R2.same(
+            list(call.answer(self.patience, R2, "wait was not woken by the deletion")), [None], "what wait answered"
+        )
+
+    def test_r2_each_end_wakes(self, harness: Harness) -> None:
+        """A failure, an obeyed cancellation, and one that ends with a retry or a release wake who waits."""
+        store, worker = harness.open(), harness.open()
+        ways: dict[str, Callable[[m.Delivery], object]] = {
+            "burial": lambda delivery: worker.settle([m.Settlement(delivery.receipt, m.Fail("no use"))]),
+            "obeyed": lambda delivery: worker.settle([m.Settlement(delivery.receipt, m.Cancelled())]),
+            "retry": lambda delivery: worker.settle([m.Settlement(delivery.receipt, m.Retry())]),
+            "release": lambda _: worker.release("one", []),
+        }
+        for name, way in ways.items():
+            delivery = s.held(worker, R2, name)
+            if name != "burial":
+                worker.cancel([name])
+            call = s.Call(lambda name=name: store.wait([name], None))  # type: ignore[misc]
+            R2.holds(call.waits(), "wait answered while no record was there")
+            way(delivery)
+            got = call.answer(self.patience, R2, f"wait was not woken by the end of a task ({name})")
+            wanted = m.TaskStatus.FAILURE if name == "burial" else m.TaskStatus.CANCELLED
+            R2.same([record and record.status for record in got], [wanted], f"what wait answered ({name})")
+
+    def test_r2_what_has_ended_and_was_forgotten_is_not_waited_for(self, harness: Harness) -> None:
+        """Nothing will come for a task whose record has come and gone."""
+        store = harness.open()
+        s.settled(store, R2, s.done(s.held(store, R2)))
+        store.forget(["a"])
+        got = s.Call(lambda: store.wait(["a"], None)).answer(
+            self.patience, R2, "wait hangs on a record that was forgotten"
+        )
+        R2.same(list(got), [None], "what wait answered")

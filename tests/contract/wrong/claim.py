@@ -1,0 +1,171 @@
+"""Backends that break B2, each in one small way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from attrs import evolve
+
+from .prelude import Entry, Group, MemoryBackend, Place, Quiet, Remembering, breaks, m
+
+
+@breaks("B2")
+class LimitIgnored(Group):
+    def claim(self, consumer: str, limit: int, now: int) -> list[m.Delivery]:
+        return super().claim(consumer, 1_000, now)
+
+
+@breaks("B2")
+class LastInFirstOut(Group):
+    def lend(self, entry: Entry, consumer: str, now: int) -> m.Delivery:
+        return super().lend(next(reversed(self.lines[Place.READY].values())), consumer, now)
+
+
+@breaks("B2")
+class HandsOutWhatIsHeld(Group):
+    def claim(self, consumer: str, limit: int, now: int) -> list[m.Delivery]:
+        for entry in list(self.lines[Place.HELD].values()):
+            self.move(entry, Place.READY, now)
+        return super().claim(consumer, limit, now)
+
+
+@breaks("B2")
+class SameReceiptEveryTime(Group):
+    def lend(self, entry: Entry, consumer: str, now: int) -> m.Delivery:
+        delivery = super().lend(entry, consumer, now)
+        entry.receipt = f"{entry.id}@0"
+        return evolve(delivery, receipt=entry.receipt)
+
+
+@breaks("B2")
+class FenceStandsStill(Group):
+    def lend(self, entry: Entry, consumer: str, now: int) -> m.Delivery:
+        return evolve(super().lend(entry, consumer, now), fence=1)
+
+
+@breaks("B2")
+class ClaimIsNotWoken(MemoryBackend):
+    def enqueue(self, messages: Sequence[m.Message]) -> Sequence[bool]:
+        group, _ = self._join()
+        changed, group._changed = group._changed, lambda: None
+        answers = super().enqueue(messages)
+        group._changed = changed
+        return answers
+
+
+@breaks("B2")
+class ClaimWaitsForEver(MemoryBackend):
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[m.Delivery]:
+        return super().claim(consumer, limit, 10**9 if wait_ms else 0)
+
+
+@breaks("B2")
+class InterruptIgnored(MemoryBackend):
+    def interrupt(self) -> None:
+        return
+
+
+@breaks("B2")
+class AnswersAreKeptInTheHandle(MemoryBackend):
+    _answer: Sequence[m.Delivery] = ()
+
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[m.Delivery]:
+        self._answer = super().claim(consumer, limit, wait_ms)
+        time.sleep(0.0005)  # the fault itself: the moment in which another thread's answer takes its place
+        return self._answer
+
+
+@breaks("B2")
+class InterruptStays(MemoryBackend):
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[m.Delivery]:
+        return super().claim(consumer, limit, 0 if self._interrupts else wait_ms)
+
+
+class Sorting(Group):
+    """Hands out in an order of its own."""
+
+    @staticmethod
+    def key(entry: Entry) -> tuple[int | str, ...]:
+        return (entry.order,)
+
+    def claim(self, consumer: str, limit: int, now: int) -> list[m.Delivery]:
+        ready = self.lines[Place.READY]
+        for entry in sorted(ready.values(), key=self.key):
+            ready.move_to_end(entry.id)
+        return super().claim(consumer, limit, now)
+
+
+@breaks("B2")
+class OrderOfIdsWithinAMillisecond(Sorting):
+    @staticmethod
+    def key(entry: Entry) -> tuple[int | str, ...]:
+        return entry.updated, entry.id
+
+
+@breaks("B2")
+class PrioritiesGoFirst(Sorting):
+    @staticmethod
+    def key(entry: Entry) -> tuple[int | str, ...]:
+        return (-entry.message.priority if isinstance(entry.message, m.Message) else 0,)
+
+
+@breaks("B2")
+class CloseHandsBack(Remembering):
+    """What is claimed belongs to the connection."""
+
+    def close(self) -> None:
+        with self._store.changed:
+            group, now = self._join()
+            for entry in filter(None, map(group.holding, self.receipts)):
+                group.put_back(entry, 0, now)
+        super().close()
+
+
+@breaks("B2")
+class CloseEmptiesTheQueue(MemoryBackend):
+    def close(self) -> None:
+        self.delete([task.id for task in self.tasks()[0]])
+        super().close()
+
+
+@breaks("B2")
+class LeaseOfTheFirstClaim(Group):
+    def lend(self, entry: Entry, consumer: str, now: int) -> m.Delivery:
+        before = entry.lease_end
+        delivery = super().lend(entry, consumer, now)
+        entry.lease_end = before if before > now else entry.lease_end
+        return delivery
+
+
+@breaks("B2")
+class RequeueWakesNoClaim(Quiet):
+    def requeue(self, task_id: str, now: int) -> bool:
+        with self.quiet():
+            return super().requeue(task_id, now)
+
+
+@breaks("B2")
+class WhatIsHandedBackWakesNoClaim(Quiet):
+    def put_back(self, entry: Entry, delay: int, now: int) -> None:
+        with self.quiet():
+            super().put_back(entry, delay, now)
+
+
+@breaks("B2")
+class FollowUpsWakeNoClaim(Quiet):
+    def settle(self, settlement: m.Settlement, now: int) -> bool:
+        with self.quiet(settlement.then):
+            return super().settle(settlement, now)
+
+
+@breaks("B2")
+class AdoptionWakesNoClaim(Quiet):
+    def adopt(self, task: m.TaskInfo, now: int) -> bool:
+        with self.quiet():
+            return super().adopt(task, now)
+
+
+@breaks("B2")
+class ForkedHandlesHaveAQueueOfTheirOwn(MemoryBackend):
+    one_process = False

@@ -1,0 +1,315 @@
+"""Backends that break R1, R3, R4 and R5, each in one small way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from attrs import evolve
+
+from .prelude import PAGE, Entry, Group, MemoryBackend, Mistaking, Place, breaks, first_page, m, without_case
+
+
+@breaks("R1")
+class LowerFenceWins(Group):
+    def put(self, record: m.Record, now: int) -> None:
+        self.forget(record.id, now)
+        super().put(record, now)
+
+
+@breaks("R1")
+class FirstRecordWins(Group):
+    def put(self, record: m.Record, now: int) -> None:
+        if self.read(record.id, now) is None:
+            super().put(record, now)
+
+
+@breaks("R1")
+class FencesAreText(Group):
+    def put(self, record: m.Record, now: int) -> None:
+        stored = self.read(record.id, now)
+        if stored is None or str(stored.fence) <= str(record.fence):
+            self.forget(record.id, now)
+            super().put(record, now)
+
+
+@breaks("R1")
+class FencesHave64Bits(Group):
+    def put(self, record: m.Record, now: int) -> None:
+        super().put(evolve(record, fence=record.fence % 2**64), now)
+
+
+@breaks("R1")
+class RefusedRecordRenewsTheTtl(Group):
+    def put(self, record: m.Record, now: int) -> None:
+        stored = self.read(record.id, now)
+        super().put(record, now)
+        if stored is not None and stored.fence > record.fence:
+            self.tasks[record.id].record = evolve(stored, ttl_ms=record.ttl_ms)
+
+
+@breaks("R1")
+class FenceOutlivesItsRecord(Group):
+    _fence = 0
+
+    def put(self, record: m.Record, now: int) -> None:
+        if record.fence >= self._fence:
+            super().put(record, now)
+
+    def forget(self, task_id: str, now: int) -> None:
+        stored = self.read(task_id, now)
+        self._fence = stored.fence if stored else 0
+        super().forget(task_id, now)
+
+
+@breaks("R1")
+class NoFenceAlwaysWins(Group):
+    def put(self, record: m.Record, now: int) -> None:
+        if record.fence == 0:
+            self.forget(record.id, now)
+        super().put(record, now)
+
+
+@breaks("R1")
+class SettledRecordsHaveNoFence(Group):
+    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
+        super().end(entry, place, evolve(record, fence=0), now)
+
+
+@breaks("R1")
+class BareEndReplacesWhatWasPut(Group):
+    def bare(self, entry: Entry, now: int, status: m.TaskStatus, error: m.Failure | None = None) -> m.Record:
+        return self.minimal(entry, status, error)
+
+
+@breaks("R1")
+class BareEndKeepsWhatAnEarlierHolderPut(Group):
+    def bare(self, entry: Entry, now: int, status: m.TaskStatus, error: m.Failure | None = None) -> m.Record:
+        return entry.readable(now) or self.minimal(entry, status, error)
+
+
+@breaks("R1")
+class MadeRecordsHaveNoFence(Group):
+    def minimal(self, entry: Entry, status: m.TaskStatus, error: m.Failure | None = None) -> m.Record:
+        return evolve(super().minimal(entry, status, error), fence=0)
+
+
+@breaks("R1")
+class LastOfABatchWins(MemoryBackend):
+    def put(self, records: Sequence[m.Record]) -> None:
+        super().put(list({record.id: record for record in records}.values()))
+
+
+@breaks("R3")
+class TtlIgnored(Group):
+    def put(self, record: m.Record, now: int) -> None:
+        super().put(evolve(record, ttl_ms=10**12), now)
+
+
+@breaks("R3")
+class TtlHalved(Group):
+    def put(self, record: m.Record, now: int) -> None:
+        super().put(evolve(record, ttl_ms=record.ttl_ms // 2 - 1), now)
+
+
+@breaks("R3")
+class ZeroTtlIsForEver(Group):
+    def put(self, record: m.Record, now: int) -> None:
+        super().put(evolve(record, ttl_ms=record.ttl_ms or 10**12), now)
+
+
+@breaks("R3")
+class ReadingRenews(Group):
+    def read(self, task_id: str, now: int) -> m.Record | None:
+        record = super().read(task_id, now)
+        if record is not None:
+            self.tasks[task_id].record = evolve(record, ended_ms=now)
+        return record
+
+
+@breaks("R3")
+class TtlAsADate(Group):
+    """More than thirty days is taken for a moment, and that was long ago."""
+
+    def put(self, record: m.Record, now: int) -> None:
+        super().put(evolve(record, ttl_ms=record.ttl_ms if record.ttl_ms <= 30 * 86_400_000 else 0), now)
+
+
+@breaks("R3")
+class TtlOfSettlementsIn32Bits(Group):
+    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
+        super().end(entry, place, evolve(record, ttl_ms=record.ttl_ms % 2**31), now)
+
+
+@breaks("R3")
+class SettlementWithoutTtlIsForEver(Group):
+    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
+        super().end(entry, place, evolve(record, ttl_ms=record.ttl_ms or 10**12), now)
+
+
+@breaks("R4")
+class ForgetsTooMuch(MemoryBackend):
+    def forget(self, ids: Sequence[str]) -> None:
+        group, _ = self._look()
+        super().forget([task_id for task_id in group.tasks if task_id.startswith(tuple(ids))])
+
+
+@breaks("R4")
+class ForgetsEverythingForNothing(MemoryBackend):
+    def forget(self, ids: Sequence[str]) -> None:
+        super().forget(ids or list(self._look()[0].tasks))
+
+
+@breaks("R4")
+class ForgetsNothing(Group):
+    def forget(self, task_id: str, now: int) -> None:
+        return
+
+
+@breaks("R4")
+class ForgetsTheTask(Group):
+    def forget(self, task_id: str, now: int) -> None:
+        if entry := self.tasks.get(task_id):
+            self.remove(entry)
+
+
+@breaks("R4")
+class ForgetTakesTheProgress(Group):
+    def forget(self, task_id: str, now: int) -> None:
+        if entry := self.tasks.get(task_id):
+            entry.progress = None
+        super().forget(task_id, now)
+
+
+@breaks("R4")
+class ForgetTakesTheRow(Group):
+    def forget(self, task_id: str, now: int) -> None:
+        super().forget(task_id, now)
+        entry = self.tasks.get(task_id)
+        if entry is not None and entry.place is Place.PAST:
+            self.remove(entry)
+
+
+@breaks("R4")
+class ForgetsAPage(MemoryBackend):
+    def forget(self, ids: Sequence[str]) -> None:
+        super().forget(ids[:PAGE])
+
+
+@breaks("R4")
+class ForgetsLike(Mistaking):
+    def forget(self, ids: Sequence[str]) -> None:
+        super().forget([known for task_id in ids for known in self.found(task_id)])
+
+
+def matching(task_id: str, known: str) -> bool:
+    """An id that is taken for a regular expression."""
+    return re.fullmatch(task_id, known) is not None
+
+
+@breaks("R4")
+class ForgetsByPattern(ForgetsLike):
+    alike = staticmethod(matching)
+
+
+@breaks("R4")
+class ForgetsWithoutCase(ForgetsLike):
+    alike = staticmethod(without_case)
+
+
+@breaks("R5")
+class AnswersInAnotherOrder(MemoryBackend):
+    def get(self, ids: Sequence[str]) -> Sequence[m.Record | None]:
+        return super().get(sorted(ids))
+
+
+@breaks("R5")
+class UnknownIdsLeftOut(MemoryBackend):
+    def get(self, ids: Sequence[str]) -> Sequence[m.Record | None]:
+        return [record for record in super().get(ids) if record is not None]
+
+
+@breaks("R5")
+class RecordLosesItsWorker(Group):
+    def put(self, record: m.Record, now: int) -> None:
+        super().put(evolve(record, worker=""), now)
+
+
+@breaks("R5")
+class TracebacksAreCut(Group):
+    def put(self, record: m.Record, now: int) -> None:
+        error = record.error and evolve(record.error, traceback=record.error.traceback[:10_000])
+        super().put(evolve(record, error=error), now)
+
+
+@breaks("R5")
+class FailuresAreOneLine(Group):
+    def put(self, record: m.Record, now: int) -> None:
+        error = record.error and m.Failure(record.error.type, " ".join(record.error.message.split()))
+        super().put(evolve(record, error=error), now)
+
+
+@breaks("R5")
+class GetsAPage(MemoryBackend):
+    def get(self, ids: Sequence[str]) -> Sequence[m.Record | None]:
+        return first_page(super().get, ids, None)
+
+
+@breaks("R5")
+class WaitsForAPage(MemoryBackend):
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[m.Record | None]:
+        return first_page(lambda some: super(WaitsForAPage, self).wait(some, timeout_ms, least), ids, None)
+
+
+class Recording(Group):
+    """Keeps a record other than it was given."""
+
+    @staticmethod
+    def keep(record: m.Record) -> m.Record:
+        return record
+
+    def put(self, record: m.Record, now: int) -> None:
+        super().put(self.keep(record), now)
+
+
+@breaks("R5")
+class NothingDoneIsNoProgress(Recording):
+    @staticmethod
+    def keep(record: m.Record) -> m.Record:
+        return evolve(record, progress=record.progress if record.progress and record.progress.done else None)
+
+
+@breaks("R5")
+class WorkersAreShort(Recording):
+    @staticmethod
+    def keep(record: m.Record) -> m.Record:
+        return evolve(record, worker=record.worker[:64])
+
+
+@breaks("R5")
+class FailuresNeedAText(Recording):
+    @staticmethod
+    def keep(record: m.Record) -> m.Record:
+        return evolve(record, error=record.error if record.error and record.error.message else None)
+
+
+@breaks("R5")
+class SettledFailuresEndAtANul(Group):
+    def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+        record = settlement.record
+        if record is not None and record.error is not None:
+            error = m.Failure(record.error.type, record.error.message.partition("\0")[0], record.error.traceback)
+            record = evolve(record, error=error)
+        super().apply(entry, evolve(settlement, record=record), now)
+
+
+@breaks("R5")
+class GetsLike(Mistaking):
+    def get(self, ids: Sequence[str]) -> Sequence[m.Record | None]:
+        with_record = [[i for i in self.found(one) if super(GetsLike, self).get([i])[0]] for one in ids]
+        return super().get([(found or [one])[0] for one, found in zip(ids, with_record, strict=True)])
+
+
+@breaks("R5")
+class GetsWithoutCase(GetsLike):
+    alike = staticmethod(without_case)

@@ -1,0 +1,249 @@
+"""Backends that break B4 and B5, each in one small way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from attrs import evolve
+
+from .prelude import PAGE, Entry, Group, MemoryBackend, Place, Remembering, breaks, first_page, m, moment
+
+
+@breaks("B4")
+class SettleNotFenced(Group):
+    def settle(self, settlement: m.Settlement, now: int) -> bool:
+        entry = self.tasks.get(settlement.receipt.rpartition("@")[0])
+        if entry is not None and entry.place is Place.HELD:
+            settlement = evolve(settlement, receipt=entry.receipt)
+        return super().settle(settlement, now)
+
+
+@breaks("B4")
+class SettleFencedByConsumer(Group):
+    def lend(self, entry: Entry, consumer: str, now: int) -> m.Delivery:
+        delivery = super().lend(entry, consumer, now)
+        entry.receipt = f"{entry.id}@{consumer}"
+        return evolve(delivery, receipt=entry.receipt)
+
+
+@breaks("B4")
+class SettleFencedByRun(Group):
+    """A receipt that is worth something again after a requeue."""
+
+    def lend(self, entry: Entry, consumer: str, now: int) -> m.Delivery:
+        delivery = super().lend(entry, consumer, now)
+        message = entry.message
+        run = (message.attempt, message.crashes, message.redelivered) if isinstance(message, m.Message) else ()
+        entry.receipt = f"{entry.id}@{run}"
+        return evolve(delivery, receipt=entry.receipt)
+
+
+@breaks("B4")
+class RefusedSettlementStoresRecord(Group):
+    def settle(self, settlement: m.Settlement, now: int) -> bool:
+        if settlement.record is not None:
+            self.put(settlement.record, now)
+        return super().settle(settlement, now)
+
+
+@breaks("B4")
+class RefusedSettlementSendsFollowUps(Group):
+    def settle(self, settlement: m.Settlement, now: int) -> bool:
+        for message in settlement.then:
+            if not self.knows(message.id, now):
+                self.add(message, now)
+        return super().settle(settlement, now)
+
+
+@breaks("B4")
+class RefusedSettlementReleases(Group):
+    def settle(self, settlement: m.Settlement, now: int) -> bool:
+        accepted = super().settle(settlement, now)
+        entry = self.tasks.get(settlement.receipt.rpartition("@")[0])
+        if not accepted and entry is not None and entry.place is Place.HELD:
+            self.put_back(entry, 0, now)
+        return accepted
+
+
+@breaks("B4")
+class RefusedSettlementAnswersTrue(Group):
+    def settle(self, settlement: m.Settlement, now: int) -> bool:
+        super().settle(settlement, now)
+        return True
+
+
+@breaks("B4")
+class ReceiptsStartAnewWithEachLife(Group):
+    def lend(self, entry: Entry, consumer: str, now: int) -> m.Delivery:
+        claims = int(entry.receipt.rpartition("@")[2] or 0) + 1
+        delivery = super().lend(entry, consumer, now)
+        entry.receipt = f"{entry.id}@{claims}"
+        return evolve(delivery, receipt=entry.receipt)
+
+
+@breaks("B4")
+class ReceiptsOfTheHandle(Remembering):
+    def settle(self, settlements: Sequence[m.Settlement]) -> Sequence[bool]:
+        mine = [one if one.receipt in self.receipts else evolve(one, receipt="") for one in settlements]
+        return super().settle(mine)
+
+
+@breaks("B4")
+class LooksThenSettles(MemoryBackend):
+    def settle(self, settlements: Sequence[m.Settlement]) -> Sequence[bool]:
+        with self._store.changed:
+            group, _ = self._join()
+            current = [group.holding(settlement.receipt) is not None for settlement in settlements]
+        moment()
+        super().settle(settlements)
+        return current
+
+
+@breaks("B5")
+class SettleAnswersMixed(MemoryBackend):
+    def settle(self, settlements: Sequence[m.Settlement]) -> Sequence[bool]:
+        return sorted(super().settle(settlements), reverse=True)
+
+
+@breaks("B5")
+class BatchStopsAtTheFirstRefusal(MemoryBackend):
+    def settle(self, settlements: Sequence[m.Settlement]) -> Sequence[bool]:
+        answers: list[bool] = []
+        for settlement in settlements:
+            answers += super().settle([settlement]) if False not in answers else [False]
+        return answers
+
+
+@breaks("B5")
+class LargeBatchIsCut(MemoryBackend):
+    def settle(self, settlements: Sequence[m.Settlement]) -> Sequence[bool]:
+        return [*super().settle(settlements[:256]), *[True for _ in settlements[256:]]]
+
+
+@breaks("B5")
+class FollowUpsNotIdempotent(Group):
+    def settle(self, settlement: m.Settlement, now: int) -> bool:
+        accepted = super().settle(evolve(settlement, then=()), now)
+        for message in settlement.then if accepted else ():
+            self.add(message, now)
+        return accepted
+
+
+@breaks("B5")
+class FollowUpsIgnoreTheirDelay(Group):
+    def settle(self, settlement: m.Settlement, now: int) -> bool:
+        return super().settle(evolve(settlement, then=[evolve(m, delay_ms=0) for m in settlement.then]), now)
+
+
+@breaks("B5")
+class RecordNotStored(Group):
+    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
+        super().end(entry, place, record, now)
+        entry.record = None
+
+
+@breaks("B5")
+class NoRecordMade(Group):
+    def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+        super().apply(entry, settlement, now)
+        if settlement.record is None:
+            entry.record = None
+
+
+@breaks("B5")
+class FollowUpsOfTheDoneOnly(Group):
+    def settle(self, settlement: m.Settlement, now: int) -> bool:
+        return super().settle(
+            settlement if isinstance(settlement.verdict, m.Done) else evolve(settlement, then=()), now
+        )
+
+
+@breaks("B5")
+class FollowUpsReplaceEachOther(Group):
+    def settle(self, settlement: m.Settlement, now: int) -> bool:
+        latest = {message.id: message for message in settlement.then}
+        return super().settle(evolve(settlement, then=list(latest.values())), now)
+
+
+@breaks("B5")
+class WorkersStampTheRecord(Group):
+    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
+        super().end(entry, place, record, now)
+        if record.ended_ms and entry.record is not None:
+            entry.record = evolve(entry.record, ended_ms=record.ended_ms, ttl_ms=now + record.ttl_ms)
+
+
+@breaks("B5")
+class NothingIsOneItem(MemoryBackend):
+    def settle(self, settlements: Sequence[m.Settlement]) -> Sequence[bool]:
+        return super().settle(settlements) or [False]
+
+
+@breaks("B5")
+class RecordBeforeTheVerdict(MemoryBackend):
+    def settle(self, settlements: Sequence[m.Settlement]) -> Sequence[bool]:
+        with self._store.changed:
+            group, now = self._join()
+            for settlement in settlements:
+                if settlement.record is not None and group.holding(settlement.receipt):
+                    group.put(settlement.record, now)
+        time.sleep(0.05)  # the fault itself: a moment in which half of it is to be seen
+        return super().settle(settlements)
+
+
+@breaks("B5")
+class FollowUpsComeLater(MemoryBackend):
+    def settle(self, settlements: Sequence[m.Settlement]) -> Sequence[bool]:
+        answers = super().settle([evolve(settlement, then=()) for settlement in settlements])
+        time.sleep(0.05)  # the fault itself: a moment in which half of it is to be seen
+        with self._store.changed:
+            group, now = self._join()
+            for settlement, accepted in zip(settlements, answers, strict=True):
+                for message in settlement.then if accepted else ():
+                    if not group.knows(message.id, now):
+                        group.add(message, now)
+        return answers
+
+
+@breaks("B5")
+class SettlesAPage(MemoryBackend):
+    def settle(self, settlements: Sequence[m.Settlement]) -> Sequence[bool]:
+        return first_page(super().settle, settlements, rest=True)
+
+
+@breaks("B5")
+class FollowsUpAPage(Group):
+    def settle(self, settlement: m.Settlement, now: int) -> bool:
+        return super().settle(evolve(settlement, then=settlement.then[:PAGE]), now)
+
+
+@breaks("B5")
+class FollowUpsLoseTheirParent(Group):
+    def settle(self, settlement: m.Settlement, now: int) -> bool:
+        orphans = [evolve(message, parent="") for message in settlement.then]
+        return super().settle(evolve(settlement, then=orphans), now)
+
+
+@breaks("B5")
+class FollowUpsAreNotStamped(Group):
+    def settle(self, settlement: m.Settlement, now: int) -> bool:
+        accepted = super().settle(settlement, now)
+        for message in settlement.then if accepted else ():
+            self.tasks[message.id].alter(enqueued_ms=message.enqueued_ms)
+        return accepted
+
+
+@breaks("B5")
+class TheCancelledHasNoFollowUps(Group):
+    def settle(self, settlement: m.Settlement, now: int) -> bool:
+        entry = self.holding(settlement.receipt)
+        return super().settle(evolve(settlement, then=()) if entry and entry.cancelled else settlement, now)
+
+
+@breaks("B5")
+class TheCancelledCannotFail(Group):
+    def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+        if entry.cancelled and not isinstance(settlement.verdict, m.Done):
+            settlement = m.Settlement(settlement.receipt, m.Cancelled())
+        super().apply(entry, settlement, now)

@@ -1,0 +1,92 @@
+"""Backends that break I6, each in one small way."""
+
+from __future__ import annotations
+
+import time
+
+from pyxqueue.clock import deadline_after, seconds_left
+
+from .prelude import Entry, Group, MemoryBackend, Quiet, breaks, m
+from .wait import FailureWakesNobody
+
+
+@breaks("I6")
+class ProgressWakesNobody(Group):
+    def extend(self, extension: m.Extension, now: int) -> m.LeaseStatus:
+        changed, self._changed = self._changed, lambda: None
+        answer = super().extend(extension, now)
+        self._changed = changed
+        return answer
+
+
+@breaks("I6")
+class WatchSeesTheEndOnly(MemoryBackend):
+    def watch(self, task_id: str, seen: m.TaskInfo | None, timeout_ms: int | None) -> m.TaskInfo | None:
+        self.wait([task_id], timeout_ms)
+        return self.show([task_id])[0]
+
+
+@breaks("I6")
+class WatchAnswersAtOnce(MemoryBackend):
+    def watch(self, task_id: str, seen: m.TaskInfo | None, timeout_ms: int | None) -> m.TaskInfo | None:
+        return self.show([task_id])[0]
+
+
+@breaks("I6")
+class WatchIgnoresItsTimeout(MemoryBackend):
+    def watch(self, task_id: str, seen: m.TaskInfo | None, timeout_ms: int | None) -> m.TaskInfo | None:
+        return super().watch(task_id, seen, None)
+
+
+@breaks("I6")
+class WatchSeesNoDeletion(Group):
+    def remove(self, entry: Entry) -> None:
+        changed, self._changed = self._changed, lambda: None
+        super().remove(entry)
+        self._changed = changed
+
+
+@breaks("I6")
+class WatchWithoutTimeIsForEver(MemoryBackend):
+    def watch(self, task_id: str, seen: m.TaskInfo | None, timeout_ms: int | None) -> m.TaskInfo | None:
+        return super().watch(task_id, seen, timeout_ms or None)
+
+
+@breaks("I6")
+class WatchLooksAtHowMuchIsDone(MemoryBackend):
+    def watch(self, task_id: str, seen: m.TaskInfo | None, timeout_ms: int | None) -> m.TaskInfo | None:
+        until = deadline_after(timeout_ms)
+        with self._store.changed:
+            while True:
+                found, left = self.show([task_id])[0], seconds_left(until)
+                if found is None or self._news(found) != self._news(seen) or (left is not None and left <= 0):
+                    return found
+                self._store.changed.wait(left)
+
+    @staticmethod
+    def _news(task: m.TaskInfo | None) -> object:
+        return task and (task.status, task.progress and task.progress.done)
+
+
+@breaks("I6")
+class WatchAnswersItsFirstLook(MemoryBackend):
+    """It waits for what wakes it, and has not looked again when nothing did."""
+
+    def watch(self, task_id: str, seen: m.TaskInfo | None, timeout_ms: int | None) -> m.TaskInfo | None:
+        first = self.show([task_id])[0]
+        if timeout_ms is None or first is None or first.differs(seen):
+            return super().watch(task_id, seen, timeout_ms)
+        time.sleep(timeout_ms / 1000)
+        return first
+
+
+@breaks("I6")
+class FailureWakesNoWatch(FailureWakesNobody):
+    pass
+
+
+@breaks("I6")
+class CancellationWakesNoWatch(Quiet):
+    def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
+        with self.quiet():
+            return super().cancel(task_id, now, force=force)
