@@ -40,7 +40,21 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 """The top-level modules and packages, lowest first. A module may import from its own layer and from those below."""
 
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-MAX_LINES = 400
+MAX_LINES = 50
+"""Of a function, with its signature, docstring and all that is nested in it."""
+MAX_METHODS = 12
+"""Public ones of a class, besides the operations that a protocol in `protocols` asks of it. The kit's classes are made
+of tests, and their number says nothing."""
+LARGER = {
+    "backends.memory.group.Group": 34,
+    "backends.redis.keys.GroupKeys": 13,
+    "backends.redis.session.Session": 13,
+    "backends.sqlite.group.Group": 25,
+    "inflight.InFlightTable": 19,
+    "queue.TaskQueue": 16,
+    "result.AsyncResult": 15,
+}
+"""Classes that are still larger: they may shrink, not grow, and no other may join them."""
 
 
 def violations(package: Path) -> list[str]:
@@ -48,15 +62,37 @@ def violations(package: Path) -> list[str]:
     sources = {name_of(path, package): path for path in sorted(package.rglob("*.py"))}
     trees = {name: ast.parse(path.read_bytes(), path) for name, path in sources.items()}
     found = [f"{name}: its layer is not known, add it to LAYERS" for name in sources if top(name) not in LEVEL]
-    for name, path in sources.items():
-        if (lines := len(path.read_bytes().splitlines())) > MAX_LINES:
-            found.append(f"{name}: {lines} lines, at most {MAX_LINES} are allowed")
+    seam = {method for tree in (trees.get("protocols"),) if tree for method in methods_of(tree)}
+    for name, tree in trees.items():
+        found += sizes(name, tree, seam)
     graph: dict[str, set[str]] = {}
     for name, tree in trees.items():
         imported = set(imports(tree, name, package.name, frozenset(sources)))
         found += [f"{name} -> {target}: {fault}" for target in sorted(imported) if (fault := judge(name, target))]
         graph[name] = {loaded for target in imported for loaded in loads(name, target) if loaded in sources}
     return found + [f"cycle: {' -> '.join(cycle)}" for cycle in cycles(graph)]
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def methods_of(tree: ast.AST) -> set[str]:
+    """The names of all functions in the tree, at any depth."""
+    return {node.name for node in ast.walk(tree) if isinstance(node, Function)}
+
+
+def sizes(name: str, tree: ast.AST, seam: set[str]) -> Iterator[str]:
+    """The functions and classes of a module that are too large."""
+    for node in ast.walk(tree):
+        if isinstance(node, Function):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            if lines > MAX_LINES:
+                yield f"{name}.{node.name}: {lines} lines, at most {MAX_LINES} are allowed"
+        elif isinstance(node, ast.ClassDef) and top(name) != "testing":
+            methods = {each.name for each in node.body if isinstance(each, Function) and each.name[0] != "_"} - seam
+            most = LARGER.get(f"{name}.{node.name}", MAX_METHODS)
+            if len(methods) > most:
+                yield f"{name}.{node.name}: {len(methods)} public methods, at most {most} are allowed"
 
 
 def name_of(path: Path, package: Path) -> str:

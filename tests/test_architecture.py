@@ -11,7 +11,7 @@ import pytest
 
 import pyxqueue
 
-from .architecture import MAX_LINES, violations
+from .architecture import LARGER, MAX_LINES, MAX_METHODS, violations
 
 PROJECT = Path(__file__).parent.parent
 
@@ -54,7 +54,7 @@ def check(tmp_path: Path) -> Check:
 
 
 def test_the_package_keeps_the_rules() -> None:
-    """Imports point one way, without a cycle, and no module is too long."""
+    """Imports point one way, without a cycle, and no function or class is too large."""
     assert violations(Path(pyxqueue.__file__).parent) == []
 
 
@@ -172,8 +172,41 @@ def test_a_module_without_a_layer_is_reported(check: Check) -> None:
     assert check({"helpers/more.py": ""}) == ["helpers.more: its layer is not known, add it to LAYERS"]
 
 
-def test_a_long_module_is_reported(check: Check) -> None:
-    """The limit itself is allowed."""
-    assert check({"errors.py": "\n" * MAX_LINES, "message.py": "\n" * (MAX_LINES + 1)}) == [
-        f"message: {MAX_LINES + 1} lines, at most {MAX_LINES} are allowed"
+def test_a_long_function_is_reported(check: Check) -> None:
+    """The limit itself is allowed; the length of a module, and of a class, is free."""
+    fine, long = (
+        f"def {name}():\n" + "    x = 1\n" * (count - 1) for name, count in (("f", MAX_LINES), ("g", MAX_LINES + 1))
+    )
+
+    assert check({"errors.py": fine * 10, "message.py": long}) == [
+        f"message.g: {MAX_LINES + 1} lines, at most {MAX_LINES} are allowed"
+    ]
+
+
+def large_class(methods: int, name: str = "C") -> str:
+    return f"class {name}:\n" + "".join(f"    def m{number}(self): ...\n" for number in range(methods))
+
+
+def test_a_class_with_many_methods_is_reported(check: Check) -> None:
+    """What is private, and what the seam asks for, does not count; the limit itself is allowed."""
+    others = "".join(f"    def {name}(self): ...\n" for name in ("_private", "__len__", "enqueue", "settle"))
+    protocols = "class Broker:\n    def enqueue(self): ...\n    def settle(self): ...\n"
+
+    assert check(
+        {"protocols.py": protocols, "errors.py": large_class(MAX_METHODS) + others, "message.py": large_class(13)}
+    ) == [f"message.C: 13 public methods, at most {MAX_METHODS} are allowed"]
+
+
+def test_classes_of_tests_may_have_many(check: Check) -> None:
+    """The kit has one class for each operation."""
+    assert check({"testing/__init__.py": "", "testing/contract.py": large_class(30)}) == []
+
+
+def test_a_class_that_is_larger_may_not_grow(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exceptions have limits of their own."""
+    monkeypatch.setitem(LARGER, "queue.Big", MAX_METHODS + 4)
+
+    assert check({"queue.py": large_class(MAX_METHODS + 4, "Big")}) == []
+    assert check({"queue.py": large_class(MAX_METHODS + 5, "Big")}) == [
+        f"queue.Big: {MAX_METHODS + 5} public methods, at most {MAX_METHODS + 4} are allowed"
     ]
