@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from ..errors import ConfigurationError
 from ..moving import NO_LIMIT
-from ..printable import quoted
+from ..printable import printable, quoted
 from ..queue import TaskQueue
 from ..stores import DEFAULT_URL, URL_VARIABLE, absolute
 from ..urls import scheme_of, shown
@@ -134,9 +134,8 @@ def groups_of(queue: TaskQueue) -> Sequence[str]:
 def check_group(queue: TaskQueue, group: str) -> None:
     """Raises `click.ClickException` if the queue has no such group."""
     if group not in (groups := groups_of(queue)):
-        raise click.ClickException(
-            f"the queue {quoted(queue.stream_key)} has no group {quoted(group)}, only {', '.join(groups)}"
-        )
+        there = printable(", ".join(groups))
+        raise click.ClickException(f"the queue {quoted(queue.stream_key)} has no group {quoted(group)}, only {there}")
 
 
 def place_of(queue: TaskQueue) -> str:

@@ -191,8 +191,8 @@ def test_what_is_missing_stops_nobody(queue: TaskQueue, driver: Driver, file: Pa
 
 @pytest.mark.parametrize(
     "words",
-    [["info"], ["info", "--json"], ["tasks"], ["tasks", "--json"], ["failed", "list"], ["failed", "list", "--json"],
-     ["groups", "list"], ["failed", "retry", "--all"], ["purge", "--all", "--yes"]],
+    [["info"], ["info", "--json"], ["tasks"], ["tasks", "--json"], ["failed"], ["failed", "--json"],
+     ["groups"], ["retry", "--all-failed"], ["purge", "--all", "--yes"]],
     ids=" ".join,
 )  # fmt: skip
 def test_no_value_ends_a_command(queue: TaskQueue, driver: Driver, file: Path, words: list[str]) -> None:
@@ -210,3 +210,38 @@ def test_no_value_ends_a_command(queue: TaskQueue, driver: Driver, file: Path, w
 
     assert result.exit_code == 0, result.output
     assert result.output.replace("\n", "").isprintable()
+
+
+NAMES = ("\x1b]52;c;x\x07", "a\nERROR forged", "\u202eq", "[/x]", "a/b", " ", "\0removed 5", "x" * 5_000)
+"""Of queues, groups and consumers."""
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["info"], 0),
+        (["info", "--json"], 0),
+        (["--queue", "q", "info"], 0),
+        (["--queue", "q", "info", "--json"], 0),
+        (["--queue", "q", "--group", "cg", "info"], 0),
+        (["--queue", "q", "groups"], 0),
+        (["--queue", "q", "--group", "nope", "info"], 1),
+    ],
+)
+def test_names_that_somebody_has_made_up_are_printable(
+    queue: TaskQueue, driver: Driver, file: Path, words: list[str], code: int
+) -> None:
+    """They forge no line, in answers and in refusals."""
+    store(queue).lease_ms()
+    with closing(driver.connect(f"{file.as_uri()}?mode=rw")) as connection:
+        for number, name in enumerate(NAMES):
+            group = "INSERT INTO consumer_group VALUES (?, ?, ?, 30000, 1, 0)"
+            connection.execute(group, (1_000 + number, name, "cg"))
+            connection.execute(group, (2_000 + number, "q", name))
+            connection.execute("INSERT INTO consumer SELECT key, ?, 1 << 50 FROM consumer_group", (name,))
+
+    result = CliRunner().invoke(main, ["--url", f"sqlite:///{file}", *words])
+
+    assert result.exit_code == code, result.output
+    assert result.output.replace("\n", "").isprintable()
+    assert "\nERROR forged" not in result.output

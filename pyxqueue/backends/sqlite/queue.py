@@ -50,7 +50,7 @@ class Groups:
             self.tickets.last = max(largest or 0, db.execute(_LAST)[0][0])
         self._finished = {row[1]: row[4] for row in rows}
         self.all = {row[0]: self._group(row[1], row[2], row[4]) for row in rows}
-        self.registered = {row[0] for row in rows if row[3]}
+        self.registered = {row[0] for row in rows if row[3] and not row[0].startswith(_REMOVED)}
 
     def _group(self, key: int, lease: int = DEFAULT_LEASE_MS, finished: int = 0) -> Group:
         """The group of a row, which anybody may have written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 from ...message import Message, TaskInfo
+from ...printable import printable
 from ...queue import TaskQueue
 from ...views import QueueInfo, QueuePage, WorkerInfo
 from ..output import cut, cut_front, duration, json_option, print_json, print_some, print_table, progress_text
@@ -48,14 +50,14 @@ def info(target: Target, as_json: bool) -> None:
     if as_json:
         print_json({"queue": queues[0].stream_key, "at": place, "store": store, "groups": groups, "others": others})
         return
-    click.echo(f"queue {queues[0].stream_key} at {place}")
+    click.echo(f"queue {printable(queues[0].stream_key)} at {place}")
     _print_facts(store)
     _print_depths([{"group": group["group"], **_cells(group)} for group in groups])
     click.echo()
     workers = [_worker_lines(group["group"], worker) for group in groups for worker in group["workers"]]
     print_some(["\n".join(lines) for lines in workers] or ["no workers"], _LISTED, "workers")
     for name, waiting in others.items():
-        click.echo(f"other group {name}: {'?' if waiting is None else waiting} waiting")
+        click.echo(f"other group {printable(name)}: {'?' if waiting is None else waiting} waiting")
 
 
 def _print_facts(store: Mapping[str, str]) -> None:
@@ -91,7 +93,7 @@ def _show_store(page: QueuePage, place: str, *, as_json: bool) -> None:
         click.echo(f"... and {page.more:,} more queues: --json has them too")
     if not page.complete:
         click.echo("... and there may be more queues: the look at the store was cut short")
-    click.echo(f"\npyxqueue info --queue {groups[0]['queue']} shows the workers of one of them")
+    click.echo(f"\npyxqueue info --queue {shlex.quote(printable(groups[0]['queue']))} shows the workers of one of them")
 
 
 def _depth(info: QueueInfo) -> dict[str, Any]:

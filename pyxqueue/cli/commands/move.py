@@ -8,7 +8,7 @@ import click
 
 from ... import moving
 from ...moving import MovedGroup
-from ...printable import quoted
+from ...printable import printable, quoted
 from ...stores import absolute
 from ...urls import shown
 from ..output import json_option, print_json
@@ -35,7 +35,8 @@ def move(source: str, target: str, queue: str, as_json: bool) -> None:
     else:
         for one in found:
             click.echo(
-                "queue {queue}, group {group}: moved {waiting} waiting, {failed} failed".format(queue=queue, **one)
+                f"queue {printable(queue)}, group {printable(one['group'])}: moved {one['waiting']} waiting, "
+                f"{one['failed']} failed"
             )
     left = sum(int(one["left"]) for one in found)
     if left:
