@@ -10,7 +10,7 @@ from datetime import date, time, timedelta
 from enum import Enum
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, NoneType, TracebackType
-from typing import Any
+from typing import Any, cast
 
 from .urls import shown
 
@@ -81,8 +81,8 @@ def quoted(value: object, limit: int = QUOTED) -> str:
     It shows no password: of a URL it is what may be shown, and of an object with parts it is the class alone.
     """
     kind = type(value)
-    if issubclass(kind, str) and "://" in str.__str__(value):
-        return printable(f"the URL {shown(str.__str__(value))}", limit)
+    if issubclass(kind, str) and "://" in (text := str.__str__(cast(str, value))):
+        return printable(f"the URL {shown(text)}", limit)
     if kind in (str, bytes) and len(value) > limit:  # type: ignore[arg-type]
         more = len(value) - limit  # type: ignore[arg-type]
         return f"{quoted(value[:limit], 10 * limit)}… ({more:,} more characters)"  # type: ignore[index]
