@@ -9,6 +9,7 @@ from attrs import frozen
 
 from ...errors import BrokerError, SerializationError
 from ...message import Fields, Progress, TaskInfo, TaskStatus
+from ...printable import quoted
 from ...protocols import DEFAULT_LEASE_MS
 from ...wire import message_from_fields, progress_from_json, record_from_fields
 from .keys import GROUP_PATTERN, GroupKeys, later_stream, meta
@@ -41,8 +42,9 @@ class Groups:
     def crowd(self, stream_key: str) -> BrokerError:
         """What to say where they are too many."""
         return BrokerError(
-            f"the queue {stream_key!r} has more than {MAX_GROUPS} groups, or more in its key {meta(stream_key)!r} "
-            f"({self.fields:,} fields) than so many groups need: remove there with HDEL what is no group of yours"
+            f"the queue {quoted(stream_key)} has more than {MAX_GROUPS} groups, or more in its key "
+            f"{quoted(meta(stream_key))} ({self.fields:,} fields) than so many groups "
+            f"need: remove there with HDEL what is no group of yours"
         )
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from ...batching import adoption_size
 from ...errors import ConfigurationError
 from ...message import ConsumerInfo, Depth, TaskInfo, TaskStatus, check_adoptable
+from ...printable import quoted
 from . import tending
 from .group import Group
 from .location import is_there
@@ -185,7 +186,7 @@ def _parsed(cursor: str) -> Order:
     with suppress(ValueError):
         if (found := _CURSOR.fullmatch(cursor)) and fits(seq := int(found[2])):
             return (int(found[1]) if found[1].isdecimal() else float(found[1])), seq
-    raise ConfigurationError(f"{cursor[:100]!r} is not a cursor that `tasks` has answered")
+    raise ConfigurationError(f"{quoted(cursor)} is not a cursor that `tasks` has answered")
 
 
 def _size(path: str) -> int:

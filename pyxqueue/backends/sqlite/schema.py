@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from ...errors import StoreFileError
+from ...printable import quoted
 from .driver import Connection, DriverError
 
 APPLICATION_ID = 0x70797871
@@ -113,7 +114,7 @@ def _checked(connection: Connection, path: str) -> int:
     if seen != _MADE:
         wrong = min(name for name in {*seen, *_MADE} if seen.get(name) != _MADE.get(name))
         raise StoreFileError(
-            f"the tables of {path} are not as pyxqueue makes them ({wrong[:100]!r} is missing, was altered, or is a "
+            f"the tables of {path} are not as pyxqueue makes them ({quoted(wrong)} is missing, was altered, or is a "
             "trigger, a view or an index of somebody else): undo that, or start with another file"
         )
     return number(connection)
