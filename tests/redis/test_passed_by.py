@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from redis import Redis
 
 from pyxqueue.backends.redis import Recipe, RedisBackend, inspector
 from pyxqueue.backends.redis import backend as module
+from pyxqueue.errors import BrokerError
 from pyxqueue.message import Done, Message, Settlement, TaskStatus
 from pyxqueue.protocols import StoreOptions
 
@@ -126,3 +127,31 @@ def test_the_last_possible_entry_can_be_looked_at(
     assert [consumer.in_flight for consumer in backend.consumers()] == [(LAST,)]
     assert [info.id for info in backend.tasks(TaskStatus.STARTED)[0]] == [LAST]
     assert backend.settle([Settlement(held.receipt, Done())]) == [True]
+
+
+@pytest.mark.parametrize("groups", [["cg"], ["cg", "second"]], ids=len)
+def test_a_stream_whose_ids_are_used_up_recovers_when_it_is_empty(
+    redis_url: str, stream_key: str, client: Any, groups: list[str]
+) -> None:
+    """What was written with the last id runs, and so does what is enqueued when nothing is left in the stream."""
+    with ExitStack() as stack:
+        backends = [
+            stack.enter_context(closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, group))))
+            for group in groups
+        ]
+        for backend in backends:
+            backend.lease_ms()
+        client.xadd(stream_key, {"name": "job"}, id=LAST)
+        with pytest.raises(BrokerError, match="ID"):
+            backends[0].enqueue([Message("one", "job")])
+
+        (planted,) = backends[0].claim("w", 5, 0)
+        with pytest.raises(BrokerError, match="ID"):
+            backends[0].enqueue([Message("one", "job")])
+        assert backends[0].settle([Settlement(planted.receipt, Done())]) == [True]
+
+        assert backends[0].enqueue([Message("one", "job")]) == [True]
+        for backend in backends:
+            (delivery,) = backend.claim("w", 5, 0)
+            assert delivery.message.id == "one"
+            assert backend.settle([Settlement(delivery.receipt, Done())]) == [True]

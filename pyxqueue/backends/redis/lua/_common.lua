@@ -4,6 +4,7 @@ local STREAM, DELAYED, PARKED, HISTORY, FAILED = 1, 2, 3, 4, 5
 local MAX_FIELDS = 4000 -- Lua's unpack gives up near 8,000 values
 local MAX_PACKED = 200000 -- values in one packed field; what has more was not written by us
 local DEDUPE_MS = 3600000
+local LAST = '18446744073709551615' -- the largest number in the id of an entry
 local MAX_WAITING = 60000 -- bytes of the channels on which a task is waited for
 
 local function now_ms()
@@ -100,8 +101,7 @@ end
 -- Whether a text may be the id of a stream entry: Redis refuses numbers beyond 64 bits.
 local function entry_id(text)
   local ms, sequence = string.match(text, '^(%d+)%-(%d+)$')
-  local most = '18446744073709551615'
-  return ms and (#ms < 20 or #ms == 20 and ms <= most) and (#sequence < 20 or #sequence == 20 and sequence <= most)
+  return ms and (#ms < 20 or #ms == 20 and ms <= LAST) and (#sequence < 20 or #sequence == 20 and sequence <= LAST)
 end
 
 -- The fields of one stream entry, or nil when there is none.
@@ -111,8 +111,22 @@ local function read(stream, entry)
   return found[1] and unpacked(found[1][2])
 end
 
+-- Make an empty stream again that has no ids left, since somebody has written an entry with the last one.
+local function renew(stream)
+  if redis.call('TYPE', stream).ok ~= 'stream' or redis.call('XLEN', stream) > 0 then return end
+  if field(redis.call('XINFO', 'STREAM', stream), 'last-generated-id') ~= LAST .. '-' .. LAST then return end
+  local groups = redis.call('XINFO', 'GROUPS', stream)
+  redis.call('DEL', stream)
+  for _, group in ipairs(groups) do
+    redis.call('XGROUP', 'CREATE', stream, field(group, 'name'), '0', 'MKSTREAM')
+  end
+end
+
 local function append(stream, fields)
   if #fields > MAX_FIELDS then fields = packed(fields) end
+  local entry = redis.pcall('XADD', stream, '*', unpack(fields))
+  if type(entry) == 'string' then return entry end
+  renew(stream)
   return redis.call('XADD', stream, '*', unpack(fields))
 end
 
