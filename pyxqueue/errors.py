@@ -83,6 +83,12 @@ class StoreFileError(BrokerError):
     do; nothing in the file was changed."""
 
 
+class StoreLayoutError(BrokerError):
+    """The store keeps the queue in another layout than this release: one of an older or a newer pyxqueue. Nothing in
+    it was
+    changed. `pyxqueue move` carries the tasks of an older one to another store; for a newer one, upgrade pyxqueue."""
+
+
 class ResultTimeoutError(PyxqueueError, TimeoutError):
     """The result did not arrive within the timeout; the task itself goes on."""
 

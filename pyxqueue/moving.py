@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
 
 from attrs import frozen
 
 from .errors import ConfigurationError, TaskStateError
 from .ids import new_id
-from .message import ADOPTABLE, Message, Record, TaskInfo, TaskStatus, Unreadable
+from .message import ADOPTABLE, ConsumerInfo, Depth, Message, Record, TaskInfo, TaskStatus, Unreadable
 from .protocols import Backend, StoreOptions, in_one_process
 from .stores import absolute, find_store
 from .urls import shown
@@ -25,6 +26,37 @@ _PROBE_TTL = 60_000
 
 NO_LIMIT = 2**31
 """Of the history: it is the application's to know, and a smaller one would cut the history down."""
+
+
+class Source(Protocol):
+    """What a move asks of the store that it empties; the methods are those of a `Backend`."""
+
+    def groups(self) -> Sequence[str]: ...
+    def lease_ms(self) -> int: ...
+    def consumers(self) -> Sequence[ConsumerInfo]: ...
+    def release(self, consumer: str, started: Sequence[str]) -> int: ...
+    def depth(self) -> Depth: ...
+    def tasks(
+        self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
+    ) -> tuple[Sequence[TaskInfo], str]: ...
+    def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]: ...
+    def get(self, ids: Sequence[str]) -> Sequence[Record | None]: ...
+    def delete(self, ids: Sequence[str]) -> Sequence[bool]: ...
+
+
+@runtime_checkable
+class HasOlderLayout(Protocol):
+    """A backend that can read what an older pyxqueue has left in its store."""
+
+    def older(self) -> Source | None:
+        """The queue as it was left; None where it is kept as this release keeps it."""
+        ...
+
+
+def source_of(backend: Backend) -> Source:
+    """The backend, or its view on a queue of an older layout."""
+    older = backend.older() if isinstance(backend, HasOlderLayout) else None
+    return backend if older is None else older
 
 
 @frozen
@@ -52,12 +84,13 @@ def move(source: str, target: str, queue: str = "tasks") -> list[MovedGroup]:
     Nothing is returned where the source has no such queue. Stop the workers of the source and its producers first.
     """
     with _opened(source, StoreOptions(queue)) as any_group:
-        groups = any_group.groups()
+        groups = source_of(any_group).groups()
     return [MovedGroup(group, _move(source, target, queue, group)) for group in groups]
 
 
 def _move(source: str, target: str, queue: str, group: str) -> Moved:
-    with _opened(source, StoreOptions(queue, group, history=NO_LIMIT)) as old:
+    with _opened(source, StoreOptions(queue, group, history=NO_LIMIT)) as opened:
+        old = source_of(opened)
         # The group keeps its lease, unless it is there already and has one.
         with _opened(target, StoreOptions(queue, group)) as other:
             lease = None if group in other.groups() else old.lease_ms()
@@ -78,7 +111,7 @@ def _opened(url: str, options: StoreOptions) -> Iterator[Backend]:
         backend.close()
 
 
-def move_group(source: Backend, target: Backend) -> Moved:
+def move_group(source: Source, target: Backend) -> Moved:
     """Move what waits, is delayed or failed from one handle's group to the other's, the oldest first.
 
     What finished stays, with its results. What a dead worker held is taken back from it and moved too.
@@ -112,7 +145,7 @@ def _is_same(task: TaskInfo, other: TaskInfo | None) -> bool:
     return isinstance(ours, Unreadable) and isinstance(theirs, Unreadable) and ours.fields == theirs.fields
 
 
-def _check_apart(source: Backend, target: Backend) -> None:
+def _check_apart(source: Source, target: Backend) -> None:
     """Two addresses may lead to one store, where a task that was adopted would then be deleted."""
     probe = Record(new_id(), TaskStatus.CANCELLED, ttl_ms=_PROBE_TTL)
     target.put([probe])
@@ -122,7 +155,7 @@ def _check_apart(source: Backend, target: Backend) -> None:
         raise TaskStateError("source and target are one store: there is nothing to move")
 
 
-def _take_from_the_dead(source: Backend) -> None:
+def _take_from_the_dead(source: Source) -> None:
     lease = source.lease_ms()
     consumers = source.consumers()
     alive = {consumer.name: consumer.idle_ms for consumer in consumers if consumer.idle_ms < lease}
@@ -136,7 +169,7 @@ def _take_from_the_dead(source: Backend) -> None:
         source.release(consumer.name, ())
 
 
-def _movable(source: Backend) -> list[str]:
+def _movable(source: Source) -> list[str]:
     """The ids of all that can be moved, the oldest first."""
     ids: list[str] = []
     cursor, more = "", True

@@ -44,6 +44,7 @@ NAMES = [
     "SerializationError",
     "StoreFileError",
     "StoreFullError",
+    "StoreLayoutError",
     "Task",
     "TaskCancelledError",
     "TaskContext",

@@ -24,10 +24,10 @@ def test_an_older_file_keeps_its_tasks(open_store: Open, file: Path) -> None:
     backend.close()
     # When
     with closing(standard().connect(f"file:{file}?mode=rw")) as connection:
-        schema.bring_forward(connection, str(file), {**schema.STEPS, 1: [NEXT]}, version=2)
+        schema.bring_forward(connection, str(file), {schema.VERSION: [NEXT]}, version=schema.VERSION + 1)
         # Then
         assert connection.execute("SELECT id, colour FROM task") == [("a", "blue")]
-        assert schema.stamp(connection) == (schema.APPLICATION_ID, 2)
+        assert schema.stamp(connection) == (schema.APPLICATION_ID, schema.VERSION + 1)
 
 
 def test_a_step_that_fails_changes_nothing(open_store: Open, file: Path) -> None:
@@ -38,7 +38,9 @@ def test_a_step_that_fails_changes_nothing(open_store: Open, file: Path) -> None
     backend.close()
     # When
     with closing(standard().connect(f"file:{file}?mode=rw")) as connection, pytest.raises(DriverError):
-        schema.bring_forward(connection, str(file), {**schema.STEPS, 1: [NEXT, "no such statement"]}, version=2)
+        schema.bring_forward(
+            connection, str(file), {schema.VERSION: [NEXT, "no such statement"]}, version=schema.VERSION + 1
+        )
     # Then
     again = open_store()
     assert again.enqueue([Message("a", "kit.job")]) == [False]

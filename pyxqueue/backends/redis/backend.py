@@ -22,6 +22,8 @@ from .commands import Orphan, Unknown
 from .connect import Client, Recipe
 from .inspector import RedisInspector
 from .keys import GroupKeys
+from .older import LAYOUT as OLDER_LAYOUT
+from .older import OlderQueue
 from .reading import entry_fence, pairs
 from .session import REPLY_TIMEOUT, Contact, StaleGroups
 from .waiting import Inbox, is_enough, until_look
@@ -267,6 +269,11 @@ class RedisBackend(RedisInspector):
     def _run(self, build: Callable[[GroupKeys], commands.Command[T]]) -> T:
         """Build a command for the group's keys and run it; repair the group and repeat if it is gone."""
         return self._session.repaired(lambda: self._session.run(build(self._session.keys)))
+
+    def older(self) -> OlderQueue | None:
+        """The queue as a source for `move`, if it is kept in an older layout."""
+        groups = self._session.look_at_any()
+        return OlderQueue(self._session, groups) if groups.layout == OLDER_LAYOUT else None
 
     def asynchronous(self) -> AsyncProducer:
         """What producers await: on redis.asyncio where that knows the kind of connection, else in threads."""

@@ -36,8 +36,18 @@ from ...wire import (
     record_from_fields,
     record_to_fields,
 )
-from .keys import GroupKeys, later_stream, meta
-from .reading import ENTRY_PATTERN, MAX_FIELDS, MAX_GROUPS, Groups, entry_fence, pairs, read_groups, task_info
+from .keys import LAYOUT, GroupKeys, later_stream, meta
+from .reading import (
+    ENTRY_PATTERN,
+    MAX_FIELDS,
+    MAX_GROUPS,
+    Groups,
+    entry_fence,
+    other_layout,
+    pairs,
+    read_groups,
+    task_info,
+)
 
 MAX_TTL = 10**15
 """Milliseconds; Redis refuses an expiry beyond what its clock can hold."""
@@ -58,13 +68,17 @@ class Command(Generic[T]):
 
 def register(stream_key: str, group: str, lease: int | None, default: int) -> Command[Groups]:
     def parse(reply: Any) -> Groups:
+        if isinstance(reply, int):
+            raise other_layout(stream_key, reply)
         found = read_groups(stream_key, pairs(reply[1]), reply[0])
         if group not in found.streams:
             raise found.crowd(stream_key)
         return found
 
     keys = [meta(stream_key), stream_key, later_stream(stream_key, group)]
-    return Command("register", keys, [group, "" if lease is None else lease, default, MAX_FIELDS, MAX_GROUPS], parse)
+    return Command(
+        "register", keys, [group, "" if lease is None else lease, default, MAX_FIELDS, MAX_GROUPS, LAYOUT], parse
+    )
 
 
 def unregister(stream_key: str, group: str) -> Command[bool]:

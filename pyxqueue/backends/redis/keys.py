@@ -31,6 +31,10 @@ from attrs import frozen
 from ...errors import ConfigurationError
 from ...printable import quoted
 
+LAYOUT = 2
+"""The version of what stands under these keys, kept in the field `layout` of `{name}:meta`. Layout 1 had no such
+field."""
+
 QUEUE_PATTERN = re.compile(r"[\w.:/@-]{1,128}", re.ASCII)
 GROUP_PATTERN = re.compile(r"[\w.@-]{1,64}", re.ASCII)
 

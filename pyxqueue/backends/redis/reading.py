@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from ...errors import BrokerError, SerializationError
+from ...errors import BrokerError, SerializationError, StoreLayoutError
 from ...message import Fields, Progress, TaskInfo, TaskStatus
 from ...printable import quoted
 from ...protocols import DEFAULT_LEASE_MS
 from ...wire import message_from_fields, progress_from_json, record_from_fields
-from .keys import GROUP_PATTERN, GroupKeys, later_stream, meta
+from .keys import GROUP_PATTERN, LAYOUT, GroupKeys, later_stream, meta
 
 ENTRY_PATTERN = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
 LAST_ENTRY = f"{2**64 - 1}-{2**64 - 1}"
@@ -34,6 +34,7 @@ class Groups:
     leases: dict[str, int]
     fields: int
     """How many fields its meta hash has."""
+    layout: int = LAYOUT
 
     @property
     def are_too_many(self) -> bool:
@@ -81,7 +82,20 @@ def read_groups(stream_key: str, fields: Fields, number: int) -> Groups:
             streams[name] = GroupKeys.of(stream_key, name, value)
         elif kind == "lease":
             leases[name] = read_lease(raw)
-    return Groups(fields.get(b"version", b"0"), streams, leases, number)
+    layout = fields.get(b"layout") or (b"1" if b"version" in fields else b"")
+    known = int(layout) if re.fullmatch(rb"\d{1,3}", layout) else LAYOUT
+    return Groups(fields.get(b"version", b"0"), streams, leases, number, known)
+
+
+def other_layout(stream_key: str, found: int) -> StoreLayoutError:
+    """The error for a queue that is kept in another layout than ours."""
+    kept = f"the queue {quoted(stream_key)} is kept in layout {found}"
+    if found > LAYOUT:
+        return StoreLayoutError(f"{kept}, of a newer pyxqueue; this one reads layout {LAYOUT}: upgrade pyxqueue here")
+    return StoreLayoutError(
+        f"{kept}, of an older pyxqueue; this one reads layout {LAYOUT}: stop its workers and producers, then carry its "
+        "tasks to another database with `pyxqueue move`"
+    )
 
 
 def read_lease(raw: bytes) -> int:

@@ -24,8 +24,8 @@ from ...protocols import DEFAULT_LEASE_MS, StoreOptions
 from . import commands
 from .commands import Command
 from .connect import Client, Recipe
-from .keys import GroupKeys, check_names, meta
-from .reading import MAX_FIELDS, Groups, read_groups, read_lease
+from .keys import LAYOUT, GroupKeys, check_names, meta
+from .reading import MAX_FIELDS, Groups, other_layout, read_groups, read_lease
 from .scripts import SCRIPTS
 from .sharing import Link, join, leave
 
@@ -152,7 +152,17 @@ class Session:
         return read_lease(found)
 
     def look(self) -> Groups:
-        """The groups that are registered now; looking registers none. Raises `BrokerError` if they are too many."""
+        """The groups that are registered now; looking registers none.
+
+        Raises `BrokerError` if they are too many, `StoreLayoutError` if the queue is kept in another layout.
+        """
+        found = self.look_at_any()
+        if found.layout != LAYOUT:
+            raise other_layout(self.options.stream_key, found.layout)
+        return found
+
+    def look_at_any(self) -> Groups:
+        """`look` for a queue of any layout."""
         name = self.options.stream_key
         number = int(self.execute("HLEN", meta(name)))
         found = read_groups(name, self.execute("HGETALL", meta(name)) if number <= MAX_FIELDS else {}, number)

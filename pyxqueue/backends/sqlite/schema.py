@@ -9,8 +9,10 @@ has what never changes. One counter gives every order and every fencing token, s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+
+import msgspec
 
 from ...errors import StoreFileError
 from ...printable import quoted
@@ -18,7 +20,8 @@ from .driver import Connection, DriverError
 
 APPLICATION_ID = 0x70797871
 """``pyxq``, at offset 68 of the file."""
-VERSION = 1
+VERSION = 2
+"""The layout: what the tables are, and how what they keep is spelt."""
 
 READY, HELD, DELAYED, FAILED, FINISHED, PAST = range(1, 7)
 """Places. PAST is a task whose message is gone, and whose id or record is still known."""
@@ -52,9 +55,38 @@ _MADE = {
 }
 _TABLES = ("counter", "consumer_group", "consumer", "task", "body")
 
-Steps = Mapping[int, Sequence[str]]
-"""From a version, the statements that lead to the next."""
-STEPS: Steps = {0: TABLES}
+Step = str | Callable[[Connection], None]
+Steps = Mapping[int, Sequence[Step]]
+"""From a version, the statements and functions that lead to the next."""
+
+
+def _rename_in_records(connection: Connection) -> None:
+    """Records say ``ended`` and ``fence`` where version 1 said ``finished`` and ``rank``."""
+    names = {b"finished": b"ended", b"rank": b"fence"}
+    for seq, record in connection.execute("SELECT seq, record FROM task WHERE record IS NOT NULL"):
+        with suppress(msgspec.MsgspecError, TypeError):  # a damaged record stays as it is, and is shown as such
+            flat = msgspec.msgpack.decode(record, type=list[bytes])
+            flat[::2] = [names.get(name, name) for name in flat[::2]]
+            connection.execute("UPDATE task SET record = ? WHERE seq = ?", (msgspec.msgpack.encode(flat), seq))
+
+
+_SAME = (
+    "seq, grp, id, place, sort, ord, updated, raw, attempt, crashes, {}, {}, due, consumer, {}, cancelled, progress, "
+    "ended, reason, known_until, record, record_end, {}"
+)
+STEPS: Steps = {
+    1: (
+        "ALTER TABLE task RENAME TO task_1",
+        "DROP INDEX task_id",
+        "DROP INDEX task_place",
+        *(statement for statement in TABLES if re.match(r"CREATE (UNIQUE INDEX|INDEX|TABLE) task\w*", statement)),
+        "INSERT INTO task SELECT "  # noqa: S608 - our own words
+        + _SAME.format("suspect", "returns", "rank", "record_rank")
+        + " FROM task_1",
+        "DROP TABLE task_1",
+        _rename_in_records,
+    )
+}
 
 
 def stamp(connection: Connection) -> tuple[int, int]:
@@ -83,9 +115,15 @@ def _migrate(connection: Connection, path: str, steps: Steps, version: int) -> N
     owner, found = stamp(connection)
     empty = not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")
     judge(owner, found, path, empty=empty, version=version)
-    for step in range(found, version):
-        for statement in steps[step]:
+    if empty:
+        for statement in TABLES:
             connection.execute(statement)
+    for number in range(VERSION if empty else found, version):
+        for step in steps[number]:
+            if callable(step):
+                step(connection)
+            else:
+                connection.execute(step)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {version}")
 

@@ -1,10 +1,13 @@
 -- Make the group exist: its place in the list of groups, its stream, its Redis consumer group, its lease.
 -- KEYS meta, the stream of the first group, the stream this group has if it is not the first
--- ARGV group, lease in ms ('' keeps what is stored), default lease, most fields of the meta hash, most groups
--- Returns the number of fields of the meta hash, and the hash, flat; if there are too many, only what this group needs.
+-- ARGV group, lease in ms ('' keeps what is stored), default lease, most fields of the meta hash, most groups,
+--   layout
+-- Returns the layout, as a number, if the queue is kept in another one, which is then left as it is; else the number of fields of the meta hash, and the hash, flat; if there are too many, only what this group needs.
 -- A lost stream or consumer group is made again, so it also repairs NOGROUP. A group that is
 -- listed needs no memory: whoever is to make room in a full Redis has to get in first.
 local meta, group = KEYS[1], ARGV[1]
+local layout = redis.call('HGET', meta, 'layout') or redis.call('HEXISTS', meta, 'version') == 1 and '1'
+if layout and layout ~= ARGV[6] and string.match(layout, '^%d%d?%d?$') then return tonumber(layout) end
 local crowded = redis.call('HLEN', meta) > tonumber(ARGV[4])
 local stream = redis.call('HGET', meta, 'group:' .. group)
 
@@ -32,6 +35,7 @@ else -- there is none yet, or it was not written by us
   if crowded or there >= tonumber(ARGV[5]) then return {redis.call('HLEN', meta), {}} end
 end
 if not is_there() then redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM') end
+if layout ~= ARGV[6] then redis.call('HSET', meta, 'layout', ARGV[6]) end
 if redis.call('HSETNX', meta, 'group:' .. group, stream) == 1 then groups_changed(meta) end
 if ARGV[2] ~= '' then redis.call('HSET', meta, 'lease:' .. group, ARGV[2]) end
 redis.call('HSETNX', meta, 'lease:' .. group, ARGV[3])
