@@ -13,7 +13,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 50
+PATIENCE = 120
 """Seconds until a program counts as hung."""
 
 
