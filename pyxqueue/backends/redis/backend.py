@@ -272,7 +272,7 @@ class RedisBackend(RedisInspector):
 
     def older(self) -> OlderQueue | None:
         """The queue as a source for `move`, if it is kept in an older layout."""
-        groups = self._session.look_at_any()
+        groups = self._session.look(any_layout=True)
         return OlderQueue(self._session, groups) if groups.layout == OLDER_LAYOUT else None
 
     def asynchronous(self) -> AsyncProducer:

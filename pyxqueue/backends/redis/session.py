@@ -151,21 +151,17 @@ class Session:
             raise StaleGroups("the group is gone")
         return read_lease(found)
 
-    def look(self) -> Groups:
+    def look(self, *, any_layout: bool = False) -> Groups:
         """The groups that are registered now; looking registers none.
 
-        Raises `BrokerError` if they are too many, `StoreLayoutError` if the queue is kept in another layout.
+        Raises `BrokerError` if they are too many, `StoreLayoutError` if the queue is kept in another layout, unless
+        `any_layout` will do.
         """
-        found = self.look_at_any()
-        if found.layout != LAYOUT:
-            raise other_layout(self.options.stream_key, found.layout)
-        return found
-
-    def look_at_any(self) -> Groups:
-        """`look` for a queue of any layout."""
         name = self.options.stream_key
         number = int(self.execute("HLEN", meta(name)))
         found = read_groups(name, self.execute("HGETALL", meta(name)) if number <= MAX_FIELDS else {}, number)
+        if found.layout != LAYOUT and not any_layout:
+            raise other_layout(name, found.layout)
         return self.few(found)
 
     def few(self, groups: Groups) -> Groups:
