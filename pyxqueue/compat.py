@@ -63,8 +63,7 @@ class ReleaseNames:
 
     def task_total(self) -> int:
         """How many tasks there are: waiting, running, failed, and ended ones that the history still has."""
-        depth = self.admin.info().depth
-        assert depth is not None
+        depth = self._store.here().backend.depth()
         return depth.ready + depth.in_flight + depth.delayed + depth.failed + depth.history
 
     def get_workers(self) -> dict[str, dict[str, Any]]:

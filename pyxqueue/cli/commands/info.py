@@ -112,7 +112,7 @@ def _worker(worker: WorkerInfo, now: int) -> dict[str, Any]:
         "host": None if worker.node is None else f"{worker.node:012x}",
         "pid": worker.pid,
         "idle_ms": worker.idle_ms,
-        "holds": list(worker.in_flight),
+        "in_flight": list(worker.in_flight),
         "running": [_run(task, now) for task in worker.tasks],
     }
 
@@ -136,6 +136,6 @@ def _worker_lines(group: str, worker: Mapping[str, Any]) -> list[str]:
         since = "?" if run["for_ms"] is None else duration(run["for_ms"])
         progress = f", {run['progress']}" if run["progress"] else ""
         lines.append(cut(f"  {cut(run['id'], 32)}  {cut_front(run['task'] or '?', 20)} for {since}{progress}"))
-    if more := len(worker["holds"]) - len(worker["running"]):
+    if more := len(worker["in_flight"]) - len(worker["running"]):
         lines.append(f"  ... and {more:,} more")
-    return lines if worker["holds"] else [*lines, "  idle"]
+    return lines if worker["in_flight"] else [*lines, "  idle"]

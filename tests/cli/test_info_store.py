@@ -15,7 +15,7 @@ from pyxqueue.cli.commands import info as info_module
 from pyxqueue.message import Extension, Message, Progress
 
 from .conftest import Command
-from .jobs import WORKER, claim, enqueue, fail
+from .jobs import WORKER, claim, enqueue
 
 
 @pytest.fixture(params=["redis", "sqlite"])
@@ -157,12 +157,3 @@ def test_a_long_list_of_groups_is_cut_with_a_count(command: Command, tmp_path: P
 
     assert "... and 10 more groups: --json has all of them" in shown.stdout
     assert len(json.loads(command("info", "--queue", "shop", "--json").stdout)["groups"]) == 60
-
-
-def test_a_failure_has_one_short_line(queue: TaskQueue, command: Command) -> None:
-    """A reason may be as long as somebody's message; `task` and JSON have all of it."""
-    fail(queue, "f" * 60)
-
-    shown = command("failed").stdout
-
-    assert f"ValueError: no {'f' * 60}" in shown

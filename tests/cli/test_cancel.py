@@ -1,0 +1,38 @@
+"""`cancel`."""
+
+from __future__ import annotations
+
+from redis import Redis
+
+from pyxqueue import TaskQueue
+
+from .conftest import Command
+from .jobs import claim, enqueue, states, succeed
+
+
+def test_waiting_and_running_tasks_are_cancelled(queue: TaskQueue, command: Command) -> None:
+    """A waiting one ends at once; for a running one its worker sees to it. One that has ended is refused."""
+    succeed(queue, "s1")
+    claim(queue, "h1")
+    enqueue(queue, "r1")
+
+    result = command("cancel", "r1", "h1", "s1", "nope")
+
+    assert (result.exit_code, result.stdout) == (1, "cancelled: 2\n")
+    assert "task s1 has ended: SUCCESS\nno task has the id 'nope'" in result.stderr
+    assert states(queue, "r1", "h1") == ["CANCELLED", "STARTED"]
+
+
+def test_cancelling_keeps_the_history_of_the_app(queue: TaskQueue, command: Command, url: str) -> None:
+    """The command does not know the app's limit, so it must not cut the history down to a default of its own."""
+    enqueue(queue, "r1")
+    history = f"{{{queue.stream_key}}}:cg:history"
+    with Redis.from_url(url) as client:
+        with client.pipeline(transaction=False) as pipe:
+            for _ in range(11_000):
+                pipe.xadd(history, {"id": "x"})
+            pipe.execute()
+
+        command("cancel", "r1")
+
+        assert client.xlen(history) == 11_001

@@ -1,0 +1,53 @@
+"""`delete`, and that what deletes asks first."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyxqueue import TaskQueue
+
+from .conftest import Command
+from .jobs import claim, enqueue, fail, states, succeed
+
+
+def test_tasks_are_deleted(queue: TaskQueue, command: Command) -> None:
+    """One by its id, then all that failed, and nothing else."""
+    fail(queue, "f1", "f2", "f3")
+    succeed(queue, "s1")
+
+    assert command("delete", "f2", "--yes").stdout == "deleted: 1\n"
+    assert states(queue, "f1", "f2", "f3", "s1") == ["FAILURE", None, "FAILURE", "SUCCESS"]
+    assert command("purge", "--failed", "--yes").stdout == "deleted: 2\n"
+    assert states(queue, "f1", "f3", "s1") == [None, None, "SUCCESS"]
+
+
+@pytest.mark.parametrize("args", [["purge", "--failed"], ["delete", "f1"], ["purge", "--all"], ["remove-group", "cg"]])
+def test_what_deletes_asks_first(args: list[str], queue: TaskQueue, command: Command) -> None:
+    """A no changes nothing, and is no success."""
+    fail(queue, "f1")
+
+    result = command(*args, answer="n\n")
+
+    assert (result.exit_code, states(queue, "f1")) == (1, ["FAILURE"])
+
+
+def test_what_a_worker_has_is_not_deleted(queue: TaskQueue, command: Command) -> None:
+    """The rest is, and the exit code tells that not all was."""
+    claim(queue, "h1")
+    enqueue(queue, "r1")
+
+    result = command("delete", "h1", "r1", "nope", "--yes")
+
+    assert (result.exit_code, result.stdout) == (1, "deleted: 1\n")
+    assert "task h1 was not deleted: it is STARTED; cancel it first\nno task has the id 'nope'" in result.stderr
+    assert states(queue, "h1", "r1") == ["STARTED", None]
+
+
+def test_a_yes_will_do(queue: TaskQueue, command: Command) -> None:
+    """The question names what would go."""
+    fail(queue, "f1")
+
+    result = command("purge", "--failed", answer="y\n")
+
+    assert f"Of {queue.stream_key}, group cg, delete 1 failed?" in result.stdout
+    assert states(queue, "f1") == [None]

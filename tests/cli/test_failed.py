@@ -1,0 +1,41 @@
+"""`failed`."""
+
+from __future__ import annotations
+
+import json
+
+from pyxqueue import TaskQueue
+
+from .conftest import Command
+from .jobs import fail
+
+
+def test_a_failure_has_one_short_line(queue: TaskQueue, command: Command) -> None:
+    """A reason may be as long as somebody's message; `task` and JSON have all of it."""
+    fail(queue, "f" * 60)
+
+    shown = command("failed").stdout
+
+    assert f"ValueError: no {'f' * 60}" in shown
+
+
+def test_failed_tasks_are_listed(queue: TaskQueue, command: Command) -> None:
+    """The newest first, with the reason."""
+    fail(queue, "f1", "f2")
+
+    rows = json.loads(command("failed", "--json").stdout)
+
+    assert [(row["id"], row["task"], row["attempts"], row["reason"]) for row in rows] == [
+        ("f2", "jobs.add", 1, "ValueError: no f2"),
+        ("f1", "jobs.add", 1, "ValueError: no f1"),
+    ]
+
+
+def test_a_list_that_was_cut_says_so(queue: TaskQueue, command: Command) -> None:
+    """Beside the table, so that the table stays one."""
+    fail(queue, "f1", "f2", "f3")
+
+    result = command("failed", "--limit", "2")
+
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["id", "f3", "f2"]
+    assert "these are the newest 2" in result.stderr

@@ -1,0 +1,33 @@
+"""`groups` and `remove-group`."""
+
+from __future__ import annotations
+
+import json
+
+from pyxqueue import TaskQueue
+
+from .conftest import Command
+from .jobs import enqueue, states
+
+
+def test_groups_are_listed_and_removed(queue: TaskQueue, url: str, command: Command) -> None:
+    """Removing one leaves the others, and makes none."""
+    other = TaskQueue(url, stream_key=queue.stream_key, consumer_group="eu")
+    other.stores.backend.promote(1)
+    other.close()
+    enqueue(queue, "r1")
+
+    assert command("groups").stdout == "cg\neu\n"
+    assert command("remove-group", "eu", "--yes", "--group", "typo").stdout == "group eu removed\n"
+    assert json.loads(command("groups", "--json").stdout) == ["cg"]
+    assert states(queue, "r1") == ["PENDING"]
+
+
+def test_a_group_that_is_not_there_is_not_removed(queue: TaskQueue, command: Command) -> None:
+    """The error lists those that are."""
+    enqueue(queue, "r1")
+
+    result = command("remove-group", "eu", "--yes")
+
+    assert result.exit_code == 1
+    assert "has no group 'eu', only cg" in result.stderr

@@ -1,0 +1,45 @@
+"""`purge`."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyxqueue import TaskQueue
+
+from .conftest import Command
+from .jobs import claim, enqueue, fail, states, succeed
+
+
+@pytest.mark.parametrize(
+    ("flags", "left"),
+    [
+        ([], ["FAILURE", "SUCCESS", "STARTED", None, None]),
+        (["--waiting"], ["FAILURE", "SUCCESS", "STARTED", None, None]),
+        (["--failed"], [None, "SUCCESS", "STARTED", "PENDING", "PENDING"]),
+        (["--history"], ["FAILURE", None, "STARTED", "PENDING", "PENDING"]),
+        (["--failed", "--waiting"], [None, "SUCCESS", "STARTED", None, None]),
+        (["--all"], [None, None, "STARTED", None, None]),
+    ],
+)
+def test_purge_deletes_what_is_said(
+    flags: list[str], left: list[str | None], queue: TaskQueue, command: Command
+) -> None:
+    """The waiting tasks unless something else is said; what a worker holds always stays."""
+    fail(queue, "f1")
+    succeed(queue, "s1")
+    claim(queue, "h1")
+    enqueue(queue, "r1")
+    enqueue(queue, "d1", delay=3600)
+
+    result = command("purge", "--yes", *flags)
+
+    assert states(queue, "f1", "s1", "h1", "r1", "d1") == left
+    assert result.stdout == f"deleted: {left.count(None)}\n"
+
+
+def test_purge_goes_through_all_pages(queue: TaskQueue, command: Command) -> None:
+    """More tasks than one page has."""
+    enqueue(queue, *(f"r{number}" for number in range(300)))
+
+    assert command("purge", "--yes").stdout == "deleted: 300\n"
+    assert queue.stores.backend.depth().ready == 0

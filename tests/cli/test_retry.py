@@ -1,0 +1,60 @@
+"""`retry`."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyxqueue import TaskQueue
+
+from .conftest import Command
+from .jobs import enqueue, fail, states, succeed
+
+
+def test_failed_tasks_are_retried_by_id(queue: TaskQueue, command: Command) -> None:
+    """The others stay where they are."""
+    fail(queue, "f1", "f2")
+
+    result = command("retry", "f1")
+
+    assert (result.exit_code, result.stdout) == (0, "retried: 1\n")
+    assert states(queue, "f1", "f2") == ["PENDING", "FAILURE"]
+
+
+def test_all_failed_tasks_are_retried(queue: TaskQueue, command: Command) -> None:
+    """And nothing that succeeded."""
+    fail(queue, "f1", "f2")
+    succeed(queue, "s1")
+
+    assert command("retry", "--all-failed").stdout == "retried: 2\n"
+    assert states(queue, "f1", "f2", "s1") == ["PENDING", "PENDING", "SUCCESS"]
+
+
+def test_what_has_not_failed_is_not_retried(queue: TaskQueue, command: Command) -> None:
+    """A task that succeeded would run twice; what can be retried is, and the exit code tells that not all was."""
+    fail(queue, "f1")
+    succeed(queue, "s1")
+
+    result = command("retry", "s1", "f1", "nope")
+
+    assert (result.exit_code, result.stdout) == (1, "retried: 1\n")
+    assert "task s1 has not failed: it is SUCCESS\nno task has the id 'nope'" in result.stderr
+    assert states(queue, "f1", "s1") == ["PENDING", "SUCCESS"]
+
+
+@pytest.mark.parametrize("args", [["retry"], ["retry", "a", "--all-failed"]])
+def test_ids_or_all_has_to_be_said(args: list[str], command: Command) -> None:
+    """Neither and both are mistakes."""
+    result = command(*args)
+
+    assert result.exit_code == 2
+    assert "either IDs, or --all-failed" in result.stderr
+
+
+def test_ended_tasks_are_run_again_where_that_is_said(queue: TaskQueue, command: Command) -> None:
+    """A task that succeeded runs twice then, and one that was cancelled after all."""
+    succeed(queue, "s1")
+    enqueue(queue, "c1")
+    command("cancel", "c1")
+
+    assert command("retry", "s1", "c1", "--ended").stdout == "retried: 2\n"
+    assert states(queue, "s1", "c1") == ["PENDING", "PENDING"]

@@ -1,0 +1,159 @@
+"""Which queue a command is about, and that looking changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pyxqueue import TaskQueue
+
+from .conftest import Command, Write
+from .jobs import enqueue
+
+LOOKING = [
+    ["info"],
+    ["task", "a"],
+    ["failed"],
+    ["retry", "--all-failed"],
+    ["purge", "--failed", "--yes"],
+    ["cancel", "a"],
+    ["purge", "--yes"],
+    ["groups"],
+    ["remove-group", "cg", "--yes"],
+]
+
+
+def test_looking_makes_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
+    """In a folder where no queue is kept nothing is left behind, and the answer says where it was looked for."""
+    monkeypatch.delenv("PYXQUEUE_URL")
+    monkeypatch.chdir(tmp_path)
+
+    result = command("info")
+
+    assert result.exit_code == 1
+    assert f"sqlite:///{tmp_path}/.pyxqueue/queue.db: nothing was enqueued" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("args", LOOKING, ids=" ".join)
+def test_looking_at_no_queue_makes_none(args: list[str], command: Command, keys: Callable[[], list[bytes]]) -> None:
+    """A name that was misspelt is an error, and the store stays as it was."""
+    result = command(*args)
+
+    assert (result.exit_code, keys()) == (1, [])
+    assert "there is no queue" in result.stderr
+
+
+@pytest.mark.parametrize("args", [args for args in LOOKING if not {"groups", "remove-group"} & set(args)], ids=" ".join)
+def test_looking_at_no_group_makes_none(args: list[str], queue: TaskQueue, command: Command) -> None:
+    """A group that came to be by looking would get a copy of every task from then on."""
+    enqueue(queue, "r1")
+
+    result = command(*args, "--group", "typo")
+
+    assert (result.exit_code, queue.stores.backend.groups()) == (1, ["cg"])
+    assert "has no group 'typo', only cg" in result.stderr
+
+
+def test_a_store_that_cannot_be_reached_is_exit_code_3(command: Command) -> None:
+    """So that a script can try again later."""
+    result = command("info", "--url", "redis://:secret@127.0.0.1:1/0")
+
+    assert result.exit_code == 3
+    assert "secret" not in result.stderr
+
+
+def test_a_wrong_url_is_exit_code_2(command: Command) -> None:
+    """Trying again would not help."""
+    result = command("info", "--url", "nosql://somewhere")
+
+    assert result.exit_code == 2
+    assert "no backend for nosql://" in result.stderr
+
+
+@pytest.mark.parametrize("args", [("--url", "foo", "info"), ("info", "--url", "localhost:6379")])
+def test_a_url_needs_a_scheme(args: tuple[str, ...], command: Command) -> None:
+    """A bare word is not taken for something else."""
+    result = command(*args)
+
+    assert result.exit_code == 2
+    assert "Invalid value for '--url'" in result.stderr
+    assert "it must be a URL, such as " in result.stderr
+
+
+def test_a_password_is_not_shown(command: Command, url: str, stream_key: str) -> None:
+    """Neither one before the host nor one behind the question mark. (Without a password, the server takes any.)"""
+    result = command("info", "--url", url.replace("//", "//default:p@ss:w@") + "?username=default&password=hunter2")
+
+    assert f"there is no queue {stream_key!r} at {url}:" in result.stderr
+
+
+def test_app_and_store_exclude_each_other(command: Command) -> None:
+    """An app says where its queue is; to look elsewhere under its name would be a trap."""
+    result = command("info", "some.app", "--queue", "other")
+
+    assert result.exit_code == 2
+    assert "leave out --queue" in result.stderr
+
+
+def test_the_store_on_the_command_line_wins_over_the_apps_variable(
+    queue: TaskQueue, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is typed is meant."""
+    enqueue(queue, "r1")
+    monkeypatch.setenv("PYXQUEUE_APP", "no_such_app")
+
+    assert command("info", "--queue", queue.stream_key).exit_code == 0
+    assert command("info").exit_code == 2
+
+
+def test_eager_mode_does_not_hide_a_store(queue: TaskQueue, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable is for programs that enqueue."""
+    enqueue(queue, "r1")
+    monkeypatch.setenv("PYXQUEUE_EAGER", "1")
+
+    assert json.loads(command("task", "r1", "--json").stdout)["state"] == "PENDING"
+
+
+def test_an_eager_app_has_nothing_to_show(command: Command, write: Write, tmp_path: Path) -> None:
+    """Its tasks never were in a store, and an empty table would look like an answer."""
+    module = write("from pyxqueue import TaskQueue\nqueue = TaskQueue(eager=True)")
+
+    result = command("--path", str(tmp_path), "info", module)
+
+    assert result.exit_code == 2
+    assert "is eager" in result.stderr
+
+
+def test_an_app_names_its_own_queue(queue: TaskQueue, url: str, command: Command, write: Write, tmp_path: Path) -> None:
+    """With its own store, name and group; the variables for a store play no part."""
+    module = write(
+        f"from pyxqueue import TaskQueue\nqueue = TaskQueue({url!r}, stream_key='app', consumer_group='eu')\n"
+        f"queue.stores.backend.promote(1)"
+    )
+
+    shown = json.loads(command("--path", str(tmp_path), "--app", module, "info", "--json").stdout)
+
+    assert (shown["queue"], shown["at"], shown["groups"][0]["group"]) == ("app", url, "eu")
+
+
+def test_a_url_that_an_app_would_not_follow_is_a_mistake(
+    url: str, command: Command, write: Write, tmp_path: Path
+) -> None:
+    """What is shown would be of another store than the one that was asked for."""
+    module = write("from pyxqueue import TaskQueue\nqueue = TaskQueue('redis://127.0.0.1:1')")
+
+    result = command("info", "--path", str(tmp_path), "--app", module, "--url", url)
+
+    assert result.exit_code == 2
+    assert "--url cannot change it" in result.stderr
+
+
+def test_help_lists_the_exit_codes(command: Command) -> None:
+    """They are a promise to scripts."""
+    shown = command("--help").stdout
+
+    assert "3  the store cannot be reached" in shown

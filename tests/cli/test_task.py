@@ -1,0 +1,53 @@
+"""`task`."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from pyxqueue import TaskQueue
+
+from .conftest import Command
+from .jobs import WORKER, enqueue, fail, succeed
+
+
+def test_task_says_what_is_known(queue: TaskQueue, command: Command) -> None:
+    """The call, its state, who ran it, and what it answered."""
+    succeed(queue, "s1")
+
+    facts = json.loads(command("task", "s1", "--json").stdout)
+
+    expected = {"id": "s1", "task": "jobs.add", "state": "SUCCESS", "args": [1], "kwargs": {"b": 2}, "result": 3}
+    assert {name: facts[name] for name in expected} == expected
+    assert facts["worker"] == WORKER
+
+
+def test_task_shows_why_it_failed(queue: TaskQueue, command: Command) -> None:
+    """With the worker's traceback as text."""
+    fail(queue, "f1")
+
+    shown = command("task", "f1").stdout
+
+    assert "ValueError: no f1" in shown
+    assert shown.endswith("\n\n  Traceback: in jobs.py\n")
+
+
+def test_an_unknown_task_is_an_error(queue: TaskQueue, command: Command) -> None:
+    """It may have expired, so the message says so."""
+    enqueue(queue, "r1")
+
+    result = command("task", "r2")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: no task has the id 'r2'")
+
+
+def test_a_task_that_is_due_at_the_end_of_time(queue: TaskQueue, command: Command) -> None:
+    """No calendar has its moment any more."""
+    handle = queue.task(name="jobs.late")(lambda: None).with_options(eta=datetime.max.replace(tzinfo=UTC))()
+
+    shown = command("task", handle.task_id)
+
+    assert shown.exit_code == 0
+    assert "after the year 9999" in shown.stdout
+    assert json.loads(command("task", handle.task_id, "--json").stdout)["due"] == "after the year 9999"
