@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from attrs import evolve
 from redis import Redis
 
-from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.backends.redis import Recipe, RedisBackend, commands
 from pyxqueue.backends.redis.reading import MAX_FIELDS, MAX_GROUPS
 from pyxqueue.errors import BrokerError
-from pyxqueue.message import Message
+from pyxqueue.message import Done, Message, Record, Settlement, TaskStatus
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.views import WorkerInfo
 
@@ -88,3 +89,22 @@ def test_a_name_that_only_looks_like_a_workers_is_shown(
     worker = WorkerInfo.of(consumer, {})
 
     assert (worker.node, worker.pid) == (None, None)
+
+
+def test_of_a_task_only_its_own_fields_travel(backend: RedisBackend, stream_key: str, client: Any) -> None:
+    """However many others somebody has put beside them, also into the record that is kept apart."""
+    backend.enqueue([Message("waits", "job"), Message("ended", "job")])
+    (waits, ended) = backend.claim("w", 2, 0)
+    backend.settle([Settlement(ended.receipt, Done(), Record("ended", TaskStatus.SUCCESS, b"1", ttl_ms=60_000))])
+    before = backend.show(["waits", "ended"]), backend.get(["ended"])
+    for kind in ("task:waits", "task:ended", "record:ended"):
+        key = f"{{{stream_key}}}:cg:{kind}"
+        assert client.exists(key)
+        client.hset(key, mapping={f"x{number}": "y" for number in range(2_000)})
+
+    assert (backend.show(["waits", "ended"]), backend.get(["ended"])) == before
+    keys = backend._session.keys
+    (shown,) = backend._session.run(evolve(cast(Any, commands.show(keys, "cg", ["ended"])), parse=list))
+    (got,) = backend._session.run(evolve(cast(Any, commands.get(keys, ["ended"])), parse=list))
+    assert max(len(shown[0]), len(got)) < 60
+    assert backend.settle([Settlement(waits.receipt, Done())]) == [True]

@@ -301,10 +301,26 @@ local function finish(keys, task, id, fields, place, note, record, ttl, history,
   return entry
 end
 
+-- All that is ours in a hash, flat, whatever else somebody has put into it; nothing where there is none. The second value
+-- tells whether something else stands there.
+local OURS = {'at', 'e', 'w', 'cancel', 'started', 'ended', 'ttl', 'apart', 'v', 'state', 'attempt', 'value', 'serializer',
+  'seal', 'error', 'worker', 'progress', 'fence'}
+local function all_of(key)
+  local found, all = redis.pcall('HMGET', key, unpack(OURS)), {}
+  if found.err then return all, true end
+  for i, name in ipairs(OURS) do
+    if found[i] then
+      all[#all + 1] = name
+      all[#all + 1] = found[i]
+    end
+  end
+  return all, false
+end
+
 -- A task's hash with the record that is kept apart from it, if there is one.
 local function whole(all, apart)
   if field(all, 'apart') then
-    local record = redis.pcall('HGETALL', apart)
+    local record = all_of(apart)
     for i = 1, #record do all[#all + 1] = record[i] end
   end
   return all

@@ -16,18 +16,15 @@ end
 
 for item = 4, #ARGV do
   local task = KEYS[3 + item]
-  local all = redis.pcall('HGETALL', task)
-  if all.err then
-    fields_of(task, 'at')
-    all = {}
-  end
+  local all, is_foreign = all_of(task)
+  if is_foreign then fields_of(task, 'at') end -- which removes it
   if #all == 0 then
     note_foreign(keys, group, task, ARGV[item])
-    all = redis.call('HGETALL', task)
+    all = all_of(task)
   end
   if channel ~= '' and not field(all, 'state') and is_gone(keys, group, field(all, 'at'), field(all, 'e')) then
     finish_gone(keys, meta, group, task, ARGV[item], now)
-    all = redis.call('HGETALL', task)
+    all = all_of(task)
   end
   if #all == 0 and patient then
     if channel ~= '' then

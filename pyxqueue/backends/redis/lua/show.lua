@@ -8,8 +8,7 @@ local meta = KEYS[6]
 local places = {live = keys[STREAM], parked = keys[PARKED], history = keys[HISTORY], failed = keys[FAILED]}
 for item = 2, #ARGV do
   local id, task = ARGV[item], KEYS[5 + item]
-  local all = redis.pcall('HGETALL', task)
-  if all.err then all = {} end -- no hash: put there by somebody else
+  local all = all_of(task)
   local foreign = #all == 0 and entry_id(id) and read(keys[STREAM], id)
   if foreign then all = {'at', 'live', 'e', id} end
   local at, entry = field(all, 'at'), field(all, 'e')
@@ -22,7 +21,7 @@ for item = 2, #ARGV do
     local fields = entry and entry ~= '' and places[at] and read(places[at], entry)
     if not fields and not held[2] and is_gone(keys, group, at, entry) then
       finish_gone(keys, meta, group, task, id, now)
-      all = redis.call('HGETALL', task)
+      all = all_of(task)
       finished, lives = now, ms(field(all, 'ttl'))
     elseif not fields and at == 'failed' then -- it cannot be run again, so its id need not be kept
       allow_writes(keys[STREAM], group)
