@@ -1,9 +1,10 @@
 """What a backend and a serializer must be: four protocols, and the numbered laws they keep.
 
-The conformance kit in `pyxqueue.testing` has one test of the same number for every law here. All times are integer
-milliseconds of the store's clock. Every operation that changes something takes and answers a batch; answers keep order.
+The conformance kit in `pyxqueue.testing` tests each law under its number. `docs/concepts.md` defines the words. All
+times are integer milliseconds of the store's clock. An operation that changes something takes a batch and returns one
+answer per item, in the same order.
 
-Errors: an operation that cannot reach its store raises `BrokerUnavailableError` and may be repeated by the caller; the
+Errors: an operation that cannot reach its store raises `BrokerUnavailableError`; the caller may repeat it, and the
 laws say what a repeat does. No operation raises because of what a *message* contains.
 """
 
@@ -52,76 +53,119 @@ class Serializer(Protocol):
 
 
 class Broker(Protocol):
-    """Holds the messages of one group of one queue, and lends them to workers.
+    """Holds the messages of one group of one queue, and hands them out to workers under leases.
 
-    * **B1 Idempotent.** A second `enqueue` of an id changes nothing and answers False, for as long as the task lives
-      and for ``max(record.ttl_ms, 1 h)`` after it ended. Then the id is free, also where the history still shows the
-      task:
-      `enqueue` begins another one, which has nothing of the first. What is with the failed tasks lives, however old
-      it is, until it is requeued or deleted.
-      The same holds for a message that another program writes into the store under such an id. It may be delivered,
-      but it is LOST and each settlement of it is refused; the task runs from its own message, and its end stays.
-    * **B2 One holder.** What `claim` handed out is handed to nobody else while its lease lasts. Every claim issues a
-      new receipt, with a larger `fence`. `claim` never answers more than `limit`; first deliveries come in the order
-      of their enqueue.
-    * **B3 Leases end.** When a lease has ended, `claim` hands the message out again, also to the consumer that held
-      it. The end alone refuses nothing: until a `claim` or `promote` has taken the message back, the old receipt
-      still settles and extends.
-    * **B4 Fenced.** `settle` accepts a settlement only from the current receipt, and answers False otherwise. A
-      refused settlement changes nothing at all: no record, no state, no retry, no follow-up.
-    * **B5 Atomic.** An accepted settlement takes effect in one step: the record (where broker and result store are
-      one object), the verdict and the follow-ups. Items are independent of each other; a repeat is refused.
-      An end without a record has the one that its holder put before, else it gets one; that of a failure has the
-      reason as its failure's message.
-    * **B6 Extend never steals.** `extend` moves the end of the lease of the current receipt and nothing else: never
-      the holder, never the receipt, nor a message that is settled or held by another (LOST).
-    * **B7 Nothing is dropped.** An entry that is no message is delivered as `Unreadable`. What fails keeps its
-      bytes and its reason, and `requeue` brings it back.
-    * **B8 Nothing early.** A message with a delay is claimable from its due time by the store's clock, not before;
-      `promote` moves it from delayed to ready in one step.
-    * **B9 Groups are separate queues.** `enqueue` puts one copy into every registered group. From there on nothing
-      that happens in one group shows in another.
-    * **B10 Progress is fenced.** Only the current receipt writes it; the last write wins; a retry starts without;
-      the value in the settlement's record is the last and stays readable with the record; where it has none, the
-      last that was written is.
-    * **B11 Only what was started is charged.** Retry: `attempt` + 1, and `redelivered` no more; crashes and deferrals
-      stay. Return: nothing, but with a delay `deferrals` + 1.
-      `release`: `crashes` + 1 and `redelivered` for what was started, nothing for the rest. A lease that ended:
-      `redelivered`; if it already was a redelivered task, `crashes` + 1.
-    * **B12 The body is opaque.** Bodies, names and headers come out byte for byte as they went in, also after a
-      retry, a failure and a requeue. No broker decodes a body.
-    * **B13 Bounded.** When every task has ended and the history and record limits have passed, nothing is left but
-      what is independent of how many tasks there were.
+    * **B1 Idempotent.** Enqueueing an id that is known changes nothing and returns False.
+
+      - An id is known while its task lives and for ``max(record.ttl_ms, 1 h)`` after the task ended. A failed task
+        lives until it is requeued or deleted.
+      - After that the id is free, even if the history still shows the old task. A new task of that id has nothing of
+        the old one.
+      - A message that another program writes into the store under a known id may be delivered, but `extend` returns
+        LOST for it and `settle` refuses it. The task runs from its own message, and its end stays.
+
+    * **B2 One holder.** A claimed message has one holder while its lease lasts.
+
+      - Each claim issues a new receipt with a larger `fence`.
+      - `claim` returns at most `limit` deliveries. Messages that were never claimed come in the order in which they
+        were enqueued.
+
+    * **B3 Leases end.** A message whose lease has ended becomes ready again, and any consumer may claim it, the last
+      holder included.
+
+      - The end of the lease alone does not invalidate the receipt: until `claim` or `promote` has reclaimed the
+        message, its holder may settle or extend it.
+
+    * **B4 Fenced.** `settle` accepts a settlement only with the current receipt, and returns False otherwise.
+
+      - A refused settlement changes nothing at all: no record, no state, no retry, no follow-up.
+      - Repeating an accepted settlement is refused.
+
+    * **B5 Atomic.** An accepted settlement takes effect in one step: the record, the verdict and the follow-ups.
+
+      - The items of a batch are independent of each other.
+      - If an ending settlement has no record, the store keeps the record that its holder stored with `put`; if there
+        is none, it creates one. For `Fail`, the failure's message in that record is the reason.
+
+    * **B6 Extend never steals.** `extend` moves the end of the lease of the current receipt and changes nothing else.
+
+      - It returns LOST for a receipt that is not current, because the message is settled, reclaimed or held by another
+        consumer.
+
+    * **B7 Nothing is dropped.** What was accepted stays in the store until it ends or is deleted.
+
+      - An entry that is not a message is delivered as `Unreadable`, byte for byte.
+      - A failed message keeps its bytes and its reason, and `requeue` makes it ready again.
+
+    * **B8 Nothing early.** A delayed message cannot be claimed before it is due by the store's clock.
+
+      - `promote` moves a message that is due from delayed to ready in one step.
+
+    * **B9 Groups are separate queues.** `enqueue` puts a copy into every registered group in one step. After that,
+      nothing that happens in one group shows in another.
+
+    * **B10 Progress is fenced.** Only the holder of the current receipt can write progress; the last write counts.
+
+      - A retry clears it.
+      - At the end, the record's own progress is kept or, if it has none, the last value that `extend` wrote. It can be
+        read as long as the record.
+
+    * **B11 Only what was started is charged.** What happens to a message in flight changes its counters like this and
+      no other way:
+
+      ==========================================  =======  =======  =========  ===========
+      event                                       attempt  crashes  deferrals  redelivered
+      ==========================================  =======  =======  =========  ===========
+      Retry                                       + 1      same     same       False
+      Defer without a delay                       same     same     same       same
+      Defer with a delay                          same     same     + 1        same
+      release, the consumer was running it        same     + 1      same       True
+      release, the consumer was not running it    same     same     same       same
+      lease ended, redelivered was False          same     same     same       True
+      lease ended, redelivered was True           same     + 1      same       True
+      ==========================================  =======  =======  =========  ===========
+
+    * **B12 The body is opaque.** Bodies, names and headers come out byte for byte as they went in, also after a retry,
+      a failure and a requeue. No broker decodes a body.
+
+    * **B13 Bounded.** When all tasks have ended and the limits of history and records have passed, storage is back at
+      a constant size, however many tasks there were.
     """
 
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
-        """Accept new messages, into every registered group. True for each that was new (B1, B8, B9).
+        """Accept new messages into every registered group. Returns True for each that was new (B1, B8, B9).
 
-        Raises `StoreFullError` if the store has no room; then none, or a leading part, of the batch was accepted.
+        Raises `StoreFullError` if the store has no room; then no message of the batch, or only a leading part, was
+        accepted.
         """
         ...
 
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
-        """Lend at most `limit` messages to `consumer`, waiting up to `wait_ms` for the first (B2, B3)."""
+        """Hand out at most `limit` messages to `consumer`; wait up to `wait_ms` for the first one (B2, B3)."""
         ...
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
-        """Apply what was decided. True for each that was accepted (B4, B5)."""
+        """Apply settlements. Returns True for each that was accepted (B4, B5)."""
         ...
 
     def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
-        """Start the lease of each held message again, and store its progress (B6, B10)."""
+        """Start the lease of each message again, and store its progress (B6, B10)."""
         ...
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
-        """Take back all that a consumer which is gone still holds, and forget the consumer; answers how many (B11).
+        """Take back what a consumer that is gone still holds, and forget the consumer. Returns the number of messages
+        (B11).
 
-        `started` are the receipts it was running when it died; each is charged a crash.
+        `started`: the receipts of the messages that it was running when it died.
         """
         ...
 
     def promote(self, limit: int) -> int:
-        """Make at most `limit` due messages ready; answers the ms until the next is due, or -1 for none (B8)."""
+        """Do the group's maintenance: make at most `limit` messages that are due ready, and reclaim those whose lease
+        has ended.
+
+        Returns the ms until the next message is due, or -1 if none is delayed (B3, B8).
+        """
         ...
 
     def lease_ms(self) -> int:
@@ -129,26 +173,31 @@ class Broker(Protocol):
         ...
 
     def interrupt(self) -> None:
-        """Make a `claim` that waits, in another thread, answer now; if none does, the next one will not wait. May be
-        called from any thread."""
+        """Make a `claim` that waits in another thread return now; if none waits, the next one does not wait. Any thread
+        may call it.
+        """
         ...
 
     def close(self) -> None:
-        """Let go of connections and threads. The queue's content stays."""
+        """Close connections and threads. The queue's content stays."""
         ...
 
 
 class ResultStore(Protocol):
-    """Keeps records for those who wait for them.
+    """Keeps records for callers that wait for them.
 
-    * **R1 Never backwards.** `put` of a record whose `fence` is lower than the stored one's changes nothing. A
-      fencing token has up to 128 bits.
-    * **R2 Wakes.** `wait` answers as soon as every id has a record, or `least` of them, else at its timeout with what
-      there is. A store that can push wakes it, and is not polled; at one that cannot, it looks again after 50 ms at the
-      latest. No record is missed because it came between two looks.
-    * **R3 Ends.** A record can be read for its `ttl_ms` after it was stored, and not after.
-    * **R4 Forgets exactly.** `forget` removes the records of the ids it is given and nothing else.
-    * **R5 Order.** Answers are in the order of the ids asked for, None where there is no record.
+    * **R1 Never backwards.** `put` of a record with a smaller `fence` than that of the stored record changes nothing.
+      A fencing token has up to 128 bits.
+
+    * **R2 Wakes.** `wait` returns as soon as every id, or `least` of them, has a record; otherwise at its timeout with
+      the records that there are.
+
+      - A store that can push wakes it and is not polled. With any other, it looks again at least every 50 ms.
+      - It misses no record that is stored between two looks.
+
+    * **R3 Ends.** A record can be read for its `ttl_ms` after it was stored, and not after that.
+    * **R4 Forgets exactly.** `forget` removes the records of the given ids and nothing else.
+    * **R5 Order.** Records come in the order of the ids, with None where there is no record.
     """
 
     def put(self, records: Sequence[Record]) -> None: ...
@@ -156,9 +205,9 @@ class ResultStore(Protocol):
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]: ...
 
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
-        """Wait up to `timeout_ms` (None: without limit) for the records of all `ids`, or of `least` of them (R2).
+        """Wait up to `timeout_ms` (None: without a limit) for the records of all `ids`, or of `least` of them (R2).
 
-        Where the store also is the broker, it answers before the timeout if for an id nothing can come: it is not
+        A store that is also the broker returns before the timeout if no record can come for an id: the id is not
         known, or its task has ended and the record is gone.
         """
         ...
@@ -166,54 +215,74 @@ class ResultStore(Protocol):
     def forget(self, ids: Sequence[str]) -> None: ...
 
     def close(self) -> None:
-        """Let go of connections and threads. The records stay."""
+        """Close connections and threads. The records stay."""
         ...
 
 
 class Inspector(Protocol):
-    """Administration, apart from the hot path.
+    """Shows and changes what is stored; not part of the hot path.
 
-    * **I1 Derived states.** Waiting is PENDING, or RETRY from the second attempt on; held is STARTED with its worker;
-      ended is what its record says. A task is in exactly one of ready, held, delayed, failed, finished.
-      `started` of a held one is when its holder got it, whatever was extended since, or 0 where that is not kept.
-    * **I2 Requeue keeps.** `requeue` of a failed or finished task makes it ready under the same id, with the same
-      bytes, as attempt 1 without crashes and deferrals. The old record is gone. It is refused (False) for one still
-      under way.
-    * **I3 Cancel.** A waiting task ends CANCELLED at once; of a held one the holder learns it from `extend`: CANCEL,
-      after a second request CANCEL_AGAIN, after one with `force` KILL, and never less than before. If it would wait
-      again (Retry, Defer, a release, the end of its lease), it ends CANCELLED instead.
-    * **I4 List.** `tasks` shows each task of a state once, newest first, in pages; `depth` counts the same.
-    * **I5 Delete.** `delete` removes a task that is not held, with its record, and is refused for a held one.
-      The id is free again, also where nothing but the id was still known.
-    * **I6 Watch.** `watch` answers as soon as a task's status or progress differs from what was seen; it learns
-      of progress and of the end as `wait` does (R2), and misses neither. Any other change it finds when it looks again,
-      at its timeout at the latest.
-    * **I7 Adopt.** `adopt` puts a task that another store showed into this group and no other, where it stood there:
-      waiting, delayed until its `due_ms`, or failed with its reason and record; bytes, attempt, crashes and
-      deferrals stay. A failure without a record gets one, as in B5.
-      An id that is known is refused (False), and nothing changes.
+    * **I1 Derived states.** A task is in exactly one place: ready, in flight, delayed, failed or history. Its status
+      follows from it.
+
+      - Ready and delayed tasks are PENDING, from the second attempt on RETRY. A task in flight is STARTED, with its
+        worker. An ended task has the status of its record.
+      - `started_ms` of a task in flight is when its holder claimed it; extending the lease does not change it. It is 0
+        in a store that does not keep it.
+
+    * **I2 Requeue keeps.** `requeue` makes an ended task ready under the same id, with the same bytes, as attempt 1
+      without crashes and deferrals.
+
+      - The old record is gone.
+      - It returns False for a task that has not ended.
+
+    * **I3 Cancel.** `cancel` ends a waiting task as CANCELLED at once, and tells the holder of a task in flight.
+
+      - The holder learns it from `extend`: CANCEL, after a second request CANCEL_AGAIN, after one with `force` KILL.
+        Later replies never say less.
+      - If the task would wait again (Retry, Defer, a release, the end of its lease), it ends as CANCELLED instead.
+
+    * **I4 List.** `tasks` shows each task of a state once, newest first, in pages. `depth` counts the same tasks.
+    * **I5 Delete.** `delete` removes a task that is not in flight, with its record; it returns False for a task in
+      flight.
+
+      - The id can be enqueued again, even if only its deduplication entry was left.
+
+    * **I6 Watch.** `watch` returns as soon as the status or the progress of a task differs from what the caller has
+      seen.
+
+      - It is told of progress and of the end as `wait` is (R2), and misses neither.
+      - It finds any other change when it looks again, at its timeout at the latest.
+
+    * **I7 Adopt.** `adopt` puts a task that another store showed into the same place of this group, and into no other
+      group.
+
+      - It waits, is delayed until its `due_ms`, or is failed with its reason and record. Bytes, attempt, crashes and
+        deferrals stay.
+      - A failed task without a record gets one, as in B5.
+      - For an id that is known it changes nothing and returns False.
     """
 
     def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
-        """What is known about each task; None where nothing is, or no longer."""
+        """What is known about each task; None for an id that is not known, or no longer."""
         ...
 
     def tasks(
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
     ) -> tuple[Sequence[TaskInfo], str]:
-        """A page of at most `count` tasks, 1 or more, and the cursor of the next page ("" after the last).
+        """A page of at most `count` tasks, 1 or more, and the cursor of the next page ("" after the last one).
 
-        `state` None is all states. Newest first means: last put in its place. Raises `ConfigurationError` for a cursor
-        it has not answered.
+        `state` None lists all states. The newest is the one that came to its place last. Raises `ConfigurationError`
+        for a cursor that it has not returned.
         """
         ...
 
     def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
-        """Wait up to `timeout_ms` until status or progress differ from `seen`; answers what `show` does (I6)."""
+        """Wait up to `timeout_ms` until status or progress differ from `seen`; returns what `show` returns (I6)."""
         ...
 
     def consumers(self) -> Sequence[ConsumerInfo]:
-        """Who works for the group: each from its first claim until its release, also while it holds nothing."""
+        """The consumers of the group: each from its first claim until its release, even while it holds nothing."""
         ...
 
     def depth(self) -> Depth: ...
@@ -221,29 +290,29 @@ class Inspector(Protocol):
     def groups(self) -> Sequence[str]: ...
 
     def remove_group(self, group: str) -> None:
-        """Delete a group with all that is in it. Producers stop copying into it with their next call.
+        """Delete a group with all its tasks. Producers stop copying into it with their next call.
 
-        Raises `ConfigurationError` if there is no such group.
+        Raises `ConfigurationError` if the group does not exist.
         """
         ...
 
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]: ...
 
     def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
-        """True where the task ended at once or its holder will learn of it; False if it had ended or is unknown."""
+        """True if the task ended at once or its holder will be told; False if it had ended or is not known."""
         ...
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]: ...
 
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
-        """Take in tasks as another store's `show` described them; True for each that was new here (I7).
+        """Take in tasks as another store's `show` described them. Returns True for each that was new here (I7).
 
-        Raises `ConfigurationError`, before anything is changed, for a task that neither waits nor failed.
+        Raises `ConfigurationError`, before anything changes, for a task that neither waits nor failed.
         """
         ...
 
     def trim(self, limit: int) -> int:
-        """Drop the oldest finished tasks from the history until `limit` are left; answers how many."""
+        """Drop the oldest tasks from the history until `limit` are left; returns how many were dropped."""
         ...
 
 

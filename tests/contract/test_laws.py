@@ -14,6 +14,8 @@ class Some:
       two lines.
     * **X2** It has no title.
 
+      - It has a consequence.
+
     * **X10 Last.** It stands apart.
 
     No law.
@@ -21,19 +23,19 @@ class Some:
 
 
 def test_laws_are_read_from_a_docstring() -> None:
-    """Every bullet with a number is a law, and its text is one line."""
+    """Every bullet with a number is a law, with the list or the table below it."""
     laws = read_laws(Some)
 
     assert {number: found.text for number, found in laws.items()} == {
-        "X1": " First. It has two lines.",
-        "X2": " It has no title.",
+        "X1": " First. It has\n  two lines.",
+        "X2": " It has no title.\n\n  - It has a consequence.",
         "X10": " Last. It stands apart.",
     }
 
 
 def test_a_law_of_the_protocols_is_found() -> None:
     """The kit's own laws are those of `pyxqueue.protocols`."""
-    assert law("B4").text.startswith(" Fenced. `settle` accepts a settlement only from the current receipt")
+    assert law("B4").text.startswith(" Fenced. `settle` accepts a settlement only with the current receipt")
 
 
 def test_a_broken_law_is_quoted() -> None:

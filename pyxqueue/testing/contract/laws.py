@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import TypeVar
 
@@ -12,7 +13,8 @@ from ...protocols import Broker, Inspector, ResultStore, Serializer
 T = TypeVar("T")
 
 _BULLET = re.compile(
-    r"\* \*\*(?P<number>[A-Z]\d+)(?P<title>[^*]*)\*\* (?P<text>.*?)(?=\n\s*\* \*\*|\n\s*\n|\Z)", re.DOTALL
+    r"^\* \*\*(?P<number>[A-Z]\d+)(?P<title>[^*]*)\*\* (?P<text>.*?)(?=^\* \*\*|\n\n(?=\S)|\Z)",
+    re.DOTALL | re.MULTILINE,
 )
 
 
@@ -48,9 +50,8 @@ def read_laws(*protocols: type) -> dict[str, Law]:
     """The laws in the docstrings of `protocols`, by number."""
     laws = {}
     for protocol in protocols:
-        for found in _BULLET.finditer(protocol.__doc__ or ""):
-            text = " ".join(f"{found['title']} {found['text']}".split())
-            laws[found["number"]] = Law(found["number"], f" {text}")
+        for found in _BULLET.finditer(inspect.cleandoc(protocol.__doc__ or "")):
+            laws[found["number"]] = Law(found["number"], f"{found['title']} {found['text'].rstrip()}")
     return laws
 
 
