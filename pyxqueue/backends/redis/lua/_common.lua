@@ -301,13 +301,15 @@ local function finish(keys, task, id, fields, place, note, record, ttl, history,
   return entry
 end
 
--- All that is ours in a hash, flat, whatever else somebody has put into it; nothing where there is none. The second value
+-- All that is ours in a hash, flat, however much else somebody has put into it; nothing where there is none. The second value
 -- tells whether something else stands there.
 local OURS = {'at', 'e', 'w', 'cancel', 'started', 'ended', 'ttl', 'apart', 'v', 'state', 'attempt', 'value', 'serializer',
   'seal', 'error', 'worker', 'progress', 'fence'}
 local function all_of(key)
-  local found, all = redis.pcall('HMGET', key, unpack(OURS)), {}
-  if found.err then return all, true end
+  local size = redis.pcall('HLEN', key)
+  if type(size) == 'table' then return {}, true end
+  if size <= 2 * #OURS then return redis.call('HGETALL', key), false end -- which is faster
+  local found, all = redis.call('HMGET', key, unpack(OURS)), {}
   for i, name in ipairs(OURS) do
     if found[i] then
       all[#all + 1] = name
