@@ -134,11 +134,6 @@ class TaskQueue(Unique, ReleaseNames):
         return self.core.options.group
 
     @property
-    def store(self) -> Any:
-        """What it was told of its store, the `store` or `broker` argument; None leaves it to ``PYXQUEUE_URL``."""
-        return self._store.given
-
-    @property
     def stores(self) -> OpenStore:
         """The store, opened for this process; a forked child opens its own."""
         return self._store.here()
@@ -227,6 +222,11 @@ class TaskQueue(Unique, ReleaseNames):
     def shutdown(self) -> None:
         """Stop what `start` started, as SIGTERM does, and wait for it. Raises `NotRunningError`."""
         self._workers.shutdown()
+
+
+def store_of(queue: TaskQueue) -> QueueStore:
+    """Where a queue keeps its tasks, for the command line."""
+    return queue._store  # noqa: SLF001 - not for applications
 
 
 def workers_of(queue: TaskQueue) -> LocalWorkers:

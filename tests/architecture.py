@@ -51,7 +51,6 @@ LARGER = {
     "backends.redis.session.Session": 13,
     "backends.sqlite.group.Group": 25,
     "inflight.InFlightTable": 19,
-    "queue.TaskQueue": 16,
     "result.AsyncResult": 15,
 }
 """Classes that are still larger: they may shrink, not grow, and no other may join them."""

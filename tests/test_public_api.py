@@ -132,7 +132,6 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "(self, nworkers: int | None = None, *, threads: int | None = None, concurrency: int | None = "
             "None, grace: Seconds = 25.0) -> None"
         ),
-        "store": "attribute",
         "stores": "attribute",
         "stream_key": "attribute",
         "task": "(self, function: Callable[..., Any] | None = None, **options: Any) -> Any",

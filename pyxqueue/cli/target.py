@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from ..errors import ConfigurationError
 from ..moving import NO_LIMIT
 from ..printable import printable, quoted
-from ..queue import TaskQueue
+from ..queue import TaskQueue, store_of
 from ..stores import DEFAULT_URL, URL_VARIABLE, absolute
 from ..urls import scheme_of, shown
 from .loading import App, NoSuchModuleError
@@ -58,7 +58,7 @@ class Target:
         """The app's queue. Raises `ConfigurationError` also for a --url that it would not follow."""
         self.set_default_store()
         queue = app.load(self.imports, self.said.get("sys_path", ()))
-        if "url" in self.said and queue.store is not None:
+        if "url" in self.said and store_of(queue).given is not None:
             raise ConfigurationError(f"the queue of {app} says where its store is: --url cannot change it")
         return queue
 
@@ -140,7 +140,7 @@ def check_group(queue: TaskQueue, group: str) -> None:
 
 def place_of(queue: TaskQueue) -> str:
     """Where the queue's store is, for people: no password, and nothing behind a question mark."""
-    store = queue.store or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    store = store_of(queue).given or os.environ.get(URL_VARIABLE) or DEFAULT_URL
     if not isinstance(store, str):
         return f"{type(store).__module__}.{type(store).__qualname__}"
     return shown(absolute(store))

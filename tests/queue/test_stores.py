@@ -26,6 +26,7 @@ from pyxqueue import (
 )
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.protocols import StoreOptions
+from pyxqueue.queue import store_of
 from pyxqueue.testing import drain
 
 
@@ -153,7 +154,7 @@ def test_the_ways_to_name_a_store_and_a_queue(make: Callable[[Any], TaskQueue], 
 
     queue = make(store)
 
-    assert (queue.store, queue.stream_key) == (store, "mail")
+    assert (store_of(queue).given, queue.stream_key) == (store, "mail")
 
 
 def test_a_client_alone_has_the_queue_of_the_seeds() -> None:
