@@ -16,6 +16,7 @@ from .inflight import InFlightTable
 from .log import get_logger
 from .names import home_of, import_path, nameless_script
 from .opened import QueueStore
+from .options import TaskSpec
 from .printable import quoted
 from .protocols import in_one_process
 from .supervisor.child import serve
@@ -102,20 +103,20 @@ class LocalWorkers:
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"workers cannot be started like this: {error}") from error
 
-    def check_servable(self, name: str, function: Callable[..., Any]) -> None:
+    def check_servable(self, task: TaskSpec) -> None:
         """Raises `ConfigurationError` for a task of a script that no worker could import; logs, once for each, that
         the workers started here have another definition, or none."""
         if self._started is not None:
-            if function not in (self._served.get(name), self._warned.get(name)):
-                self._warned[name] = function
+            if task.function not in (self._served.get(task.name), self._warned.get(task.name)):
+                self._warned[task.name] = task.function
                 log.warning(
                     "%s was defined after its workers were started: they have an older definition, or none. "
                     "restart() gives them this one",
-                    name,
+                    task.name,
                 )
-        elif (script := nameless_script(name)) and not (self._running or self.store.eager or running_task()):
+        elif (script := nameless_script(task.name)) and not (self._running or self.store.eager or running_task()):
             raise ConfigurationError(
-                f"no worker can have {name}: {quoted(script)} is not the name of a module. Rename the file to "
+                f"no worker can have {task.name}: {quoted(script)} is not the name of a module. Rename the file to "
                 f"letters, digits and _, such as my_tasks.py; or call queue.start() in this program before"
             )
 

@@ -14,7 +14,7 @@ from .codec import Codec
 from .context import running_task
 from .ids import new_id
 from .message import NO_HEADERS, Message
-from .options import CallOptions
+from .options import CallOptions, TaskSpec
 from .reader import Reader
 from .result import AsyncResult
 from .stores import OpenStore
@@ -26,15 +26,14 @@ class Producer:
 
     codec: Codec
     stores: Callable[[], OpenStore]
-    check: Callable[[str, Callable[..., Any]], None]
-    """Raises `ConfigurationError` for a name and a function that no worker can have."""
+    check: Callable[[TaskSpec], None]
+    """Raises `ConfigurationError` for a task that no worker can have."""
     queue: object
     """The queue itself; handles are pickled by its name."""
 
     def enqueue(
         self,
-        name: str,
-        function: Callable[..., Any],
+        task: TaskSpec,
         calls: Sequence[Call],
         options: CallOptions,
         task_ids: Sequence[str] | None = None,
@@ -43,22 +42,21 @@ class Producer:
 
         `task_ids`: one for each, instead of new ones.
         """
-        self.check(name, function)
-        messages, stores = self._messages(name, calls, options, task_ids), self.stores()
+        self.check(task)
+        messages, stores = self._messages(task, calls, options, task_ids), self.stores()
         stores.backend.enqueue(messages)
         return self._handles(messages, stores)
 
     async def aenqueue(
         self,
-        name: str,
-        function: Callable[..., Any],
+        task: TaskSpec,
         calls: Sequence[Call],
         options: CallOptions,
         task_ids: Sequence[str] | None = None,
     ) -> list[AsyncResult[Any]]:
         """`enqueue` for asyncio."""
-        self.check(name, function)
-        messages, stores = self._messages(name, calls, options, task_ids), self.stores()
+        self.check(task)
+        messages, stores = self._messages(task, calls, options, task_ids), self.stores()
         await stores.producer.enqueue(messages)
         return self._handles(messages, stores)
 
@@ -70,18 +68,18 @@ class Producer:
         return Reader(stores.backend, stores.producer, self.codec, self.queue)
 
     def _messages(
-        self, name: str, calls: Sequence[Call], options: CallOptions, task_ids: Sequence[str] | None
+        self, task: TaskSpec, calls: Sequence[Call], options: CallOptions, task_ids: Sequence[str] | None
     ) -> list[Message]:
         if task_ids is None:
-            return [self._message(name, call, options, options.task_id or new_id()) for call in calls]
-        return [self._message(name, call, options, one) for call, one in zip(calls, task_ids, strict=True)]
+            return [self._message(task, call, options, options.task_id or new_id()) for call in calls]
+        return [self._message(task, call, options, one) for call, one in zip(calls, task_ids, strict=True)]
 
-    def _message(self, name: str, call: Call, options: CallOptions, task_id: str) -> Message:
+    def _message(self, task: TaskSpec, call: Call, options: CallOptions, task_id: str) -> Message:
         headers = NO_HEADERS if options.headers is None else dict(options.headers)
-        body, serializer, seal = self.codec.seal_call(name, task_id, *call, headers)
+        body, serializer, seal = self.codec.seal_call(task.name, task_id, *call, headers)
         return Message(
             id=task_id,
-            name=name,
+            name=task.name,
             body=body,
             serializer=serializer,
             seal=seal,

@@ -17,7 +17,7 @@ from .errors import ConfigurationError, DuplicateTaskError
 from .habits import TASK_HABITS, explains_options, no_attribute
 from .message import NAME_PATTERN
 from .names import Unique, home_or_error, load, qualified_name
-from .options import CallOptions, TaskOptions, takes_options
+from .options import CallOptions, TaskOptions, TaskSpec, takes_options
 from .printable import quoted
 from .producing import Producer
 from .result import AsyncResult
@@ -35,6 +35,7 @@ class Task(Unique, Generic[P, R]):
         self.name = name
         self.options = options
         self.call_options = CallOptions()
+        self._spec = TaskSpec(name, function, options)
         self._producer = producer
         self._signature = Signature(name, function)
         self._origin: Task[P, R] = self
@@ -43,9 +44,7 @@ class Task(Unique, Generic[P, R]):
         """Enqueue one call. Raises `ArgumentError` for arguments the function does not take, `SerializationError` for
         values the serializer does not carry, `BrokerUnavailableError` if the store cannot be reached."""
         self._signature.check(args, kwargs)
-        return cast(
-            "AsyncResult[R]", self._producer.enqueue(self.name, self.function, [(args, kwargs)], self.call_options)[0]
-        )
+        return cast("AsyncResult[R]", self._producer.enqueue(self._spec, [(args, kwargs)], self.call_options)[0])
 
     enqueue = __call__
 
@@ -54,7 +53,7 @@ class Task(Unique, Generic[P, R]):
         self._signature.check(args, kwargs)
         return cast(
             "AsyncResult[R]",
-            (await self._producer.aenqueue(self.name, self.function, [(args, kwargs)], self.call_options))[0],
+            (await self._producer.aenqueue(self._spec, [(args, kwargs)], self.call_options))[0],
         )
 
     def map(
@@ -76,7 +75,7 @@ class Task(Unique, Generic[P, R]):
         handles: list[AsyncResult[R]] = []
         with self._mapping(handles):
             for batch, ids in self._signature.batches(calls, task_ids, common):
-                handles += self._producer.enqueue(self.name, self.function, batch, self.call_options, ids)
+                handles += self._producer.enqueue(self._spec, batch, self.call_options, ids)
         return handles
 
     async def amap(
@@ -91,7 +90,7 @@ class Task(Unique, Generic[P, R]):
         handles: list[AsyncResult[R]] = []
         with self._mapping(handles):
             for batch, ids in self._signature.batches(calls, task_ids, common):
-                handles += await self._producer.aenqueue(self.name, self.function, batch, self.call_options, ids)
+                handles += await self._producer.aenqueue(self._spec, batch, self.call_options, ids)
         return handles
 
     @contextmanager
