@@ -111,7 +111,7 @@ class Broker(Protocol):
         read as long as the record.
 
     * **B11 Only what was started is charged.** What happens to a message in flight changes its counters like this and
-      no other way:
+      no other way (`pyxqueue.transitions` is the table in code):
 
       ==========================================  =======  =======  =========  ===========
       event                                       attempt  crashes  deferrals  redelivered

@@ -8,7 +8,7 @@ from pathlib import Path
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "names", "clock", "ids", "printable", "urls", "log"),
-    ("message", "wire", "batching"),
+    ("message", "wire", "batching", "transitions"),
     ("protocols",),
     ("split",),
     ("options", "policy", "context", "inflight", "bar", "offload", "stores", "serializers", "backends"),

@@ -8,6 +8,7 @@ import msgspec
 from attrs import define, evolve
 
 from pyxqueue.message import Message, Progress, Record, TaskInfo, TaskStatus, Unreadable
+from pyxqueue.transitions import Event, charged
 
 
 class Place(StrEnum):
@@ -46,7 +47,7 @@ class Entry:
     fence: int = 0
     lease_end: int = 0
     cancelled: int = 0
-    """How often someone asked for it while it was held, at most twice; 3 if it is to be forced. It never runs again."""
+    """The requests to cancel it, as `pyxqueue.transitions` counts them. With any it never runs again."""
     progress: Progress | None = None
     record: Record | None = None
     high: int = 0
@@ -115,6 +116,11 @@ class Entry:
         """Change header fields of the message; an unreadable one has none, and keeps its bytes (B12)."""
         if self.message is not None:
             self.message = evolve(self.message, **changes)  # type: ignore[arg-type]
+
+    def charge(self, event: Event) -> None:
+        """B11."""
+        if self.message is not None:
+            self.message = charged(self.message, event)
 
     def info(self, now: int) -> TaskInfo:
         record, held = self.readable(now), self.place is Place.HELD

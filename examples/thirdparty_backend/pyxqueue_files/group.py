@@ -30,6 +30,7 @@ from pyxqueue.message import (
     TaskStatus,
 )
 from pyxqueue.protocols import DEFAULT_LEASE_MS
+from pyxqueue.transitions import LEASE_STATUSES, Counts, Event, requests
 
 from .entry import UNDER_WAY, Entry, Place
 from .folder import Change
@@ -167,17 +168,14 @@ class Group:
     def reclaim(self) -> None:
         """B3, B11: whoever held these is suspected dead, and the task of having killed it."""
         for entry in self.come(Place.HELD):
-            if entry.message is not None and entry.message.redelivered:
-                entry.alter(crashes=entry.message.crashes + 1)
-            entry.alter(redelivered=True)
+            entry.charge(Event.LEASE_END)
             self.put_back(entry, 0)
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
         """B11: of what a consumer that is gone still held, only what it was running is charged."""
         taken = [entry for entry in self.entries(self.line(Place.HELD)) if entry.consumer == consumer]
         for entry in taken:
-            if entry.message is not None and entry.receipt in started:
-                entry.alter(crashes=entry.message.crashes + 1, redelivered=True)
+            entry.charge(Event.RELEASE_STARTED if entry.receipt in started else Event.RELEASE)
             self.put_back(entry, 0)
         self.change.delete(self._consumer(consumer))
         return len(taken)
@@ -203,7 +201,7 @@ class Group:
             self.change.ticket()
         self.seen(entry.consumer)
         self.save(entry)
-        return (LeaseStatus.HELD, LeaseStatus.CANCEL, LeaseStatus.CANCEL_AGAIN, LeaseStatus.KILL)[entry.cancelled]
+        return LEASE_STATUSES[entry.cancelled]
 
     def seen(self, consumer: str) -> None:
         self.change.write(self._consumer(consumer), b"%d" % self.now)
@@ -324,7 +322,7 @@ class Group:
         if entry is None or entry.place not in (Place.FAILED, Place.FINISHED):
             return False
         fresh = Entry(entry.id, entry.message, entry.unreadable, fence=entry.fence)
-        fresh.alter(attempt=1, crashes=0, redelivered=False, deferrals=0, due_ms=0)
+        fresh.alter(**Counts()._asdict(), due_ms=0)
         self.insert(fresh, 0)
         return True
 
@@ -333,7 +331,7 @@ class Group:
         entry = self.find(task_id)
         if entry is None or entry.place not in UNDER_WAY:
             return False
-        entry.cancelled = 3 if force else max(entry.cancelled, min(2, entry.cancelled + 1))
+        entry.cancelled = requests(entry.cancelled, force)
         if entry.place is Place.HELD:
             self.save(entry)
         else:

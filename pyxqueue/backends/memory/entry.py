@@ -7,6 +7,7 @@ import enum
 from attrs import define, evolve
 
 from ...message import Message, Progress, Record, TaskStatus, Unreadable
+from ...transitions import Event, charged
 
 
 class Place(enum.Enum):
@@ -42,8 +43,7 @@ class Entry:
     fence: int = 0
     lease_end: int = 0
     cancelled: int = 0
-    """How often that was asked for, at most twice; 3 if it is to be forced."""
-    """Someone asked for it while it was held; it never runs again."""
+    """The requests to cancel it, as `pyxqueue.transitions` counts them. With any it never runs again."""
     progress: Progress | None = None
     record: Record | None = None
     ended: TaskStatus | None = None
@@ -76,3 +76,8 @@ class Entry:
         """Change header fields of the message; an unreadable entry has none, and keeps its bytes (B12)."""
         if isinstance(self.message, Message):
             self.message = evolve(self.message, **changes)  # type: ignore[arg-type]
+
+    def charge(self, event: Event) -> None:
+        """B11."""
+        if isinstance(self.message, Message):
+            self.message = charged(self.message, event)

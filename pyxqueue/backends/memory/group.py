@@ -31,6 +31,7 @@ from ...message import (
     TaskStatus,
 )
 from ...protocols import DEFAULT_LEASE_MS
+from ...transitions import LEASE_STATUSES, Counts, Event, requests
 from .entry import ENDED, UNDER_WAY, WAITING, Entry, Place
 
 
@@ -143,17 +144,14 @@ class Group:
     def reclaim(self, now: int) -> None:
         """B3, B11: whoever held these is suspected dead, and the task of having killed it."""
         for entry in [entry for entry in self.lines[Place.HELD].values() if entry.lease_end <= now]:
-            if isinstance(entry.message, Message) and entry.message.redelivered:
-                entry.alter(crashes=entry.message.crashes + 1)
-            entry.alter(redelivered=True)
+            entry.charge(Event.LEASE_END)
             self.put_back(entry, 0, now)
 
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
         """B11: of what a consumer that is gone still held, only what it was running is charged."""
         taken = [entry for entry in self.lines[Place.HELD].values() if entry.consumer == consumer]
         for entry in taken:
-            if isinstance(entry.message, Message) and entry.receipt in started:
-                entry.alter(crashes=entry.message.crashes + 1, redelivered=True)
+            entry.charge(Event.RELEASE_STARTED if entry.receipt in started else Event.RELEASE)
             self.put_back(entry, 0, now)
         self.consumers.pop(consumer, None)
         return len(taken)
@@ -178,7 +176,7 @@ class Group:
         if extension.progress is not None:
             entry.progress = extension.progress
             self._changed()
-        return (LeaseStatus.HELD, LeaseStatus.CANCEL, LeaseStatus.CANCEL_AGAIN, LeaseStatus.KILL)[entry.cancelled]
+        return LEASE_STATUSES[entry.cancelled]
 
     # -- ending
 
@@ -291,7 +289,7 @@ class Group:
         entry.record = entry.ended = entry.progress = None
         entry.reason = entry.consumer = ""
         entry.cancelled = 0
-        entry.alter(attempt=1, crashes=0, redelivered=False, deferrals=0, due_ms=0)
+        entry.alter(**Counts()._asdict(), due_ms=0)
         self.line_up(entry, 0, now)
         return True
 
@@ -302,7 +300,7 @@ class Group:
             return False
         if entry.place in WAITING:
             self.end(entry, Place.FINISHED, self.minimal(entry, TaskStatus.CANCELLED), now)
-        entry.cancelled = 3 if force else max(entry.cancelled, min(2, entry.cancelled + 1))
+        entry.cancelled = requests(entry.cancelled, force)
         return True
 
     def delete(self, task_id: str) -> bool:

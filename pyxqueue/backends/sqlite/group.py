@@ -29,6 +29,7 @@ from ...message import (
     TaskStatus,
     Unreadable,
 )
+from ...transitions import LEASE_STATUSES, Event
 from .driver import Connection
 from .rows import (
     COLUMNS,
@@ -54,7 +55,6 @@ from .schema import DELAYED, FAILED, FINISHED, HELD, PAST, READY
 
 CHUNK = 500
 """Ids in one statement, and tasks that one call forgets."""
-_HOLDS = {0: LeaseStatus.HELD, 1: LeaseStatus.CANCEL, 2: LeaseStatus.CANCEL_AGAIN, 3: LeaseStatus.KILL}
 SEEN_EVERY = 1_000
 """Ms between two notes that a consumer was heard of."""
 SILENT_FOR = 3_600_000
@@ -214,7 +214,7 @@ class Group:
         `limit` at most, as those below do."""
         rows = self.at(HELD, self.now, limit)
         for row in rows:
-            self.put_back(row._replace(crashes=row.crashes + row.redelivered, redelivered=1), 0)
+            self.put_back(row.charged(Event.LEASE_END), 0)
         self.flush()
         return len(rows)
 
@@ -264,10 +264,10 @@ class Group:
     def release(self, consumer: str, started: Sequence[str], limit: int) -> int:
         """B11: of what a consumer that is gone still held, only what it was running is charged."""
         rows = list(map(row_of, self.db.execute(_HELD_BY, (self.key, consumer, limit))))
-        running = dict.fromkeys(started, 1)
+        running = set(started)
         for row in rows:
-            charge = running.get(f"{row.seq}.{row.fence}", 0)
-            self.put_back(row._replace(crashes=row.crashes + charge, redelivered=charge or row.redelivered), 0)
+            charge = Event.RELEASE_STARTED if f"{row.seq}.{row.fence}" in running else Event.RELEASE
+            self.put_back(row.charged(charge), 0)
         self.flush()
         self.db.execute("DELETE FROM consumer WHERE grp = ? AND name = ?", (self.key, consumer))
         return len(rows)
@@ -283,7 +283,8 @@ class Group:
                 continue
             progress = progress_bytes(extension.progress)
             changes.append((self.now + self.lease, progress, row.seq))
-            answers.append(_HOLDS.get(row.cancelled, LeaseStatus.CANCEL))
+            known = 0 <= row.cancelled < len(LEASE_STATUSES)  # another program may have written anything
+            answers.append(LEASE_STATUSES[row.cancelled] if known else LeaseStatus.CANCEL)
         self.db.executemany("UPDATE task SET sort = ?, progress = coalesce(?, progress) WHERE seq = ?", changes)
         self.seen(row.consumer for row in found.values())
         return answers

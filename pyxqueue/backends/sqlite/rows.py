@@ -12,6 +12,7 @@ from attrs import evolve
 from ...errors import SerializationError
 from ...message import Fields, Message, Progress, Record, TaskInfo, TaskStatus, Unreadable
 from ...printable import quoted
+from ...transitions import Counts, Event, after
 from ...wire import (
     message_from_fields,
     message_to_fields,
@@ -56,6 +57,11 @@ class Row(NamedTuple):
     record_end: int
     record_fence: int | bytes
     fields: bytes | None = None
+
+    def charged(self, event: Event) -> Row:
+        """B11: what waits again after the event."""
+        counts = after(Counts(self.attempt, self.crashes, self.deferrals, bool(self.redelivered)), event)
+        return self._replace(**counts._asdict())
 
     @property
     def status(self) -> TaskStatus:

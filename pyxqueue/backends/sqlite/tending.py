@@ -11,6 +11,7 @@ from typing import Never
 from attrs import evolve
 
 from ...message import Failure, Message, Record, TaskInfo, TaskStatus
+from ...transitions import requests
 from .group import Group, minimal
 from .rows import fence_of, fields_of, record_bytes, stored_fence
 from .schema import FAILED, FINISHED, HELD, PAST, READY
@@ -76,8 +77,8 @@ def cancel(group: Group, ids: Sequence[str], *, force: bool) -> list[bool]:
         if row is None or not answers[-1]:
             continue
         if row.place == HELD:
-            level = "3" if force else "max(cancelled, min(2, cancelled + 1))"
-            group.db.execute(f"UPDATE task SET cancelled = {level} WHERE seq = ?", (row.seq,))  # noqa: S608 - our words
+            rows[task_id] = row._replace(cancelled=requests(row.cancelled, force))
+            group.db.execute("UPDATE task SET cancelled = ? WHERE seq = ?", (rows[task_id].cancelled, row.seq))
         else:
             group.end(row, FINISHED, minimal(row, TaskStatus.CANCELLED))
             ended.add(task_id)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from .prelude import Contract, Harness, law, m, s
+from ...transitions import Counts, Event, after, counts_of
+from .prelude import Backend, Contract, Harness, law, m, s
 
 B11 = law("B11")
 
@@ -22,8 +23,42 @@ SPACED = ("a", "a b", "a c", "größe", "A")
 CONSUMERS = ("a", "a ", "ab", "a_", "a%", "A", "a\n", "a/b", "a'b")
 
 
+def cause(backend: Backend, harness: Harness, delivery: m.Delivery, event: Event) -> None:
+    """Let it happen to a task that is held by the consumer `one`."""
+    match event:
+        case Event.RETRY:
+            s.settled(backend, B11, m.Settlement(delivery.receipt, m.Retry()))
+        case Event.DEFER:
+            s.settled(backend, B11, m.Settlement(delivery.receipt, m.Defer()))
+        case Event.DEFER_LATER:
+            s.settled(backend, B11, m.Settlement(delivery.receipt, m.Defer(5_000)))
+            harness.advance(5_001)
+        case Event.RELEASE:
+            backend.release("one", [])
+        case Event.RELEASE_STARTED:
+            backend.release("one", [delivery.receipt])
+        case Event.LEASE_END | Event.LEASE_END_AGAIN:
+            harness.advance(harness.lease + 1)
+
+
 class ChargeLaws(Contract):
     """B11."""
+
+    def test_b11_the_table_holds_for_every_event(self, harness: Harness) -> None:
+        """Whatever a task has behind it, each event charges what the table says."""
+        backend = harness.open()
+        backend.enqueue([s.job("a")])
+        empty = s.info(backend, "a", B11)
+        backend.delete(["a"])
+        for counts in (Counts(), Counts(3, 2, 1), Counts(3, 2, 1, redelivered=True)):
+            for event in Event:
+                before = Counts(*counts[:3], redelivered=True) if event is Event.LEASE_END_AGAIN else counts
+                backend.adopt([evolve(empty, message=s.job("a", **before._asdict()))])
+                cause(backend, harness, s.take_one(backend, B11), event)
+                again = counts_of(s.readable(s.take_one(backend, B11), B11))
+                B11.same(again, after(before, event), f"the counts of a task with {before} after: {event.value}")
+                backend.release("one", [])
+                backend.delete(["a"])
 
     def test_b11_a_retry_is_one_attempt(self, harness: Harness) -> None:
         """A retry counts as an attempt and not as a crash."""

@@ -191,3 +191,23 @@ class RetriesForgetTheReturns(Group):
         super().apply(entry, settlement, now)
         if isinstance(settlement.verdict, m.Retry):
             entry.alter(deferrals=0)
+
+
+@breaks("B11")
+class LeaseEndForgetsTheDeferrals(Group):
+    def reclaim(self, now: int) -> None:
+        for entry in self.lines[Place.HELD].values():
+            if entry.lease_end <= now:
+                entry.alter(deferrals=0)
+        super().reclaim(now)
+
+
+@breaks("B11")
+class ReleaseChargesAtMostOneCrash(Group):
+    def release(self, consumer: str, started: Sequence[str], now: int) -> int:
+        crashed = {
+            entry.receipt: entry.message.crashes
+            for entry in self.lines[Place.HELD].values()
+            if isinstance(entry.message, m.Message)
+        }
+        return super().release(consumer, [receipt for receipt in started if not crashed.get(receipt)], now)
