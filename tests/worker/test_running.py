@@ -1,0 +1,215 @@
+"""The one function that an executor calls, and which executor it is given to."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from pyxqueue.codec import Codec
+from pyxqueue.message import Delivery, Message
+from pyxqueue.serializers import JSONSerializer
+from pyxqueue.worker.executors import Broke, Inline, Run, Threads
+from pyxqueue.worker.interrupts import ThreadInterrupter
+from pyxqueue.worker.jobs import Jobs
+from pyxqueue.worker.loop import Loop
+from tests.support.until import until
+
+from .harness import Bench
+
+
+class Later(Inline):
+    """Keeps what is submitted instead of calling it."""
+
+    def __init__(self) -> None:
+        super().__init__(ThreadInterrupter())
+        self.runs: list[Run] = []
+
+    def submit(self, run: Run, wait: float = 0.0) -> bool:
+        self.runs.append(run)
+        return True
+
+
+def fails(error: BaseException) -> None:
+    raise error
+
+
+BROKE: Broke = fails
+
+
+class Noting(Inline):
+    """Notes what it is asked."""
+
+    def __init__(self, calls: list[str]) -> None:
+        super().__init__(ThreadInterrupter())
+        self.calls = calls
+
+    def submit(self, run: Run, wait: float = 0.0) -> bool:
+        self.calls.append("submit")
+        return super().submit(run, wait)
+
+    def wait_idle(self) -> None:
+        self.calls.append("idle")
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def state(bench: Bench) -> list[tuple[bool, bool]]:
+    return [(entry.waiting, entry.running) for entry in bench.table.entries()]
+
+
+def test_one_function_does_everything(bench: Bench) -> None:
+    """Until it is called the delivery waits; it notes the start before it decodes, and leaves only the settling."""
+    during: list[list[tuple[bool, bool]]] = []
+
+    class Looking(JSONSerializer):
+        def loads(self, data: bytes) -> Any:
+            during.append(state(bench))
+            return super().loads(data)
+
+    bench.codec = Codec.of("tasks", [Looking()], None)
+    bench.task(len)
+    bench.put("len", [1, 2])
+    executor = Later()
+    worker = bench.worker(executor=executor)
+
+    assert worker._claimer.claim(1, 0) == 1
+    before = state(bench)
+    (run,) = executor.runs
+    run()
+
+    assert (before, during, state(bench)) == ([(True, False)], [[(False, True)]], [(False, False)])
+    assert worker._settling.settle_here() == 1
+    assert bench.settled() == [("t1", "Done", True)]
+    assert state(bench) == []
+
+
+def test_what_was_handed_back_meanwhile_does_not_run(bench: Bench) -> None:
+    """The supervisor took it from a worker that was stuck; it is settled by nobody here."""
+    ran: list[int] = []
+    bench.task(ran.append)
+    bench.put("append", 1)
+    executor = Later()
+    worker = bench.worker(executor=executor)
+    worker._claimer.claim(1, 0)
+
+    assert bench.table.take_back([entry.slot for entry in bench.table.entries()])
+    executor.runs[0]()
+
+    assert ran == []
+    assert worker._settling.settle_here() == 0
+    assert not bench.table.busy()
+
+
+@pytest.mark.parametrize("name", ["coroutine", "unknown"])
+def test_the_loop_takes_what_blocks_no_thread(bench: Bench, name: str) -> None:
+    """A coroutine function, or a task that is not registered here, takes no place of the plain functions."""
+
+    async def coroutine() -> int:
+        return threading.get_ident()
+
+    def plain() -> None: ...
+
+    bench.task(coroutine)
+    bench.task(plain)
+    executor, loop = Later(), Loop(2)
+    worker = bench.worker(executor=executor, loop=loop)
+    worker._places.open(BROKE)
+    try:
+        bench.put(name, task_id="first")
+        bench.put("plain", task_id="second")
+        worker._claimer.claim(2, 0)
+        until(worker._settling.settle_here, "the first one is settled")
+    finally:
+        worker._places.close()
+
+    assert [task_id for task_id, _, _ in bench.settled()] == ["first"]
+    assert len(executor.runs) == 1
+
+
+def test_what_has_not_started_on_the_loop_is_handed_back_at_the_end(bench: Bench) -> None:
+    """A worker that is told to stop while its loop is held starts nothing that waits for the loop, however long its
+    plain functions still take."""
+    held, go, busy, end = threading.Event(), threading.Event(), threading.Event(), threading.Event()
+
+    async def holds() -> None:
+        held.set()
+        go.wait(20)
+
+    def plain() -> None:
+        busy.set()
+        end.wait(20)
+
+    bench.task(holds)
+    bench.task(plain)
+    bench.put("plain", task_id="plain")
+    for task_id in ("first", "second"):
+        bench.put("holds", task_id=task_id)
+    worker = bench.worker(executor=Threads(1), loop=Loop(2))
+    runner = threading.Thread(target=worker.run, daemon=True)
+    runner.start()
+    assert held.wait(20)
+    assert busy.wait(20)
+    until(lambda: len(bench.table.entries()) == 3, "the second waits")
+    worker.stop()
+    until(lambda: worker._places._loop is not None and worker._places._loop._closing, "the worker closes its loop")
+    go.set()
+    until(lambda: bench.broker.depth().in_flight == 2, "the first is settled")
+    end.set()
+    runner.join(20)
+
+    assert sorted(bench.settled()) == [("first", "Done", True), ("plain", "Done", True)]
+    assert bench.broker.depth().ready == 1
+
+
+def test_redelivered_ones_run_alone(bench: Bench) -> None:
+    """The worker waits until nothing runs before it submits one, and again until that has ended."""
+    calls: list[str] = []
+    bench.task(calls.append)
+    bench.put("append", "first", task_id="first", redelivered=True)
+    bench.put("append", "second", task_id="second", redelivered=True)
+    bench.put("append", "other", task_id="other")
+
+    bench.worker(executor=Noting(calls))._claimer.claim(3, 0)
+
+    alone = ["idle", "submit", "first", "idle"], ["idle", "submit", "second", "idle"]
+    assert calls == ["submit", "other", *alone[0], *alone[1]]
+
+
+def test_what_has_run_is_settled_before_a_redelivered_one_begins(bench: Bench) -> None:
+    """Its result would be lost with the process."""
+    ran: list[str] = []
+    bench.task(ran.append)
+    bench.put("append", "other", task_id="other")
+    bench.put("append", "harmful", task_id="harmful", redelivered=True)
+    worker = bench.worker()
+    worker._claimer._settles_beside = True
+    claiming = threading.Thread(target=worker._claimer.claim, args=(2, 0), daemon=True)
+    claiming.start()
+    until(lambda: ran, "the other one has run")
+    claiming.join(0.05)
+    assert ran == ["other"]
+
+    assert worker._settling.settle_here() == 1
+    claiming.join(20)
+
+    assert ran == ["other", "harmful"]
+
+
+def test_a_slot_that_has_another_job_by_now_is_not_postponed(bench: Bench) -> None:
+    """What was kept from running may have ended meanwhile."""
+    jobs = Jobs(bench.table)
+    old = jobs.add(Delivery(Message("old", "name"), "receipt", 1), None, 0.0)
+    jobs.remove(old)
+    new = jobs.add(Delivery(Message("new", "name"), "receipt", 1), None, 0.0)
+    assert new.slot == old.slot
+    bench.table.limit(new.slot, 10.0, -1.0)
+
+    jobs.postpone(old, 5.0)
+    assert bench.table._times(new.slot)[1] == 10.0
+    jobs.postpone(new, 5.0)
+    assert bench.table._times(new.slot)[1] == 15.0
