@@ -54,7 +54,7 @@ class InFlight:
     running: bool
     waiting: bool
     """Claimed, and not started."""
-    retry_delay: float
+    retry_delay_ms: float
     """What follows if it is killed then: ms until the next attempt, or negative for failure."""
 
 
@@ -106,17 +106,18 @@ class FileLock:
 
 
 class InFlightTable:
-    """A fixed number of slots, in memory that this process may share with another one."""
+    """A fixed number of slots, in memory that this process may share with another one.
+
+    Its methods are for the supervisor, which reads it; the worker writes through `Slots`.
+    """
 
     def __init__(self, fd: int | None = None, lock: Lock | None = None) -> None:
         """`fd`: an open file made by `shared`; None is memory that only forked processes share. `lock`: None is a lock
         for the threads of this process, or for the processes that have the file."""
         self._fd = fd
-        self._memory = mmap.mmap(-1 if fd is None else fd, _SIZE)
+        self.memory = mmap.mmap(-1 if fd is None else fd, _SIZE)
         own: Lock = cast(Lock, threading.Lock()) if fd is None else FileLock(fd)
-        self._lock = own if lock is None else lock
-        self._free = list(range(SLOTS - 1, -1, -1))
-        self._generations = [0] * SLOTS
+        self.lock = own if lock is None else lock
 
     @classmethod
     def shared(cls) -> InFlightTable:
@@ -137,11 +138,100 @@ class InFlightTable:
         return self._fd
 
     def close(self) -> None:
-        self._memory.close()
+        self.memory.close()
         if self._fd is not None:
             os.close(self._fd)
 
-    # Used by the worker process
+    def busy(self) -> bool:
+        return any(self.memory[:SLOTS])
+
+    def entries(self) -> list[InFlight]:
+        """All that is in flight now."""
+        states = self.memory[:SLOTS]
+        if not any(states):
+            return []
+        return [self._read(slot, state) for slot, state in enumerate(states) if state in _OURS]
+
+    def _read(self, slot: int, state: int) -> InFlight:
+        at = _MARKS + slot * _SLOT
+        header = _HEADER.unpack_from(self.memory, at)
+        _, _, delay, attempt, fence, id_size, receipt_size, generation = header
+        at += _HEADER.size
+        raw = self.memory[at : at + id_size + receipt_size]
+        return InFlight(
+            slot=slot,
+            generation=generation,
+            task_id=raw[:id_size].decode(),
+            receipt=raw[id_size:].decode(),
+            attempt=attempt,
+            fence=int.from_bytes(fence, "little"),
+            running=state == _RUNNING,
+            waiting=state == _WAITING,
+            retry_delay_ms=delay,
+        )
+
+    def runs(self, entry: InFlight) -> bool:
+        """Whether this delivery still runs."""
+        now = self._read(entry.slot, self.memory[entry.slot])
+        return now.running and now.generation == entry.generation
+
+    def stuck(self, now: float, seconds: float) -> bool:
+        """Whether something has waited here for longer than `seconds` while something else runs."""
+        states = self.memory[:SLOTS]
+        if _WAITING not in states or _RUNNING not in states:
+            return False
+        waiting = (slot for slot, state in enumerate(states) if state == _WAITING)
+        return now - min(self._times(slot)[0] for slot in waiting) > seconds
+
+    def overdue(self, now: float) -> list[InFlight]:
+        """What runs beyond its hard time limit."""
+        states = self.memory[:SLOTS]
+        if _RUNNING not in states:
+            return []
+        return [
+            self._read(slot, state)
+            for slot, state in enumerate(states)
+            if state == _RUNNING and 0 < self._times(slot)[1] <= now
+        ]
+
+    def _times(self, slot: int) -> tuple[float, float]:
+        """When it was claimed or, if it runs, started, and when its process is to be killed (0: never).
+
+        By `time.monotonic`, which all processes of a machine share.
+        """
+        started, deadline = struct.unpack_from("<dd", self.memory, _MARKS + slot * _SLOT)
+        return started, deadline
+
+    def take_back(self, slots: Iterable[int]) -> list[InFlight]:
+        """Claim unstarted deliveries for handing them back; those that were started in the meantime are left out.
+
+        Also empty if the other process was stopped while it had the lock: the caller must not wait for that.
+        """
+        if not self.lock.acquire(timeout=_PATIENCE):
+            return []
+        try:
+            taken = [slot for slot in slots if self.memory[slot] in (_WAITING, _PINNED)]
+            entries = [self._read(slot, _WAITING) for slot in taken]
+            for slot in taken:
+                self.memory[slot] = _TAKEN
+            return entries
+        finally:
+            self.lock.release()
+
+    def ask_cancel(self, entry: InFlight, times: int = 1) -> None:
+        """Have the task of this delivery told `times` times to stop; without effect if the slot has another by now."""
+        self.memory[2 * SLOTS + entry.slot] = times
+        self.memory[SLOTS + entry.slot] = entry.generation
+
+
+class Slots:
+    """The worker's hand on its table, of which there is one: which slots are free, and what is in the others."""
+
+    def __init__(self, table: InFlightTable) -> None:
+        self._memory = table.memory
+        self._lock = table.lock
+        self._free = list(range(SLOTS - 1, -1, -1))
+        self._generations = [0] * SLOTS
 
     def room(self) -> int:
         return len(self._free)
@@ -178,14 +268,16 @@ class InFlightTable:
             self._memory[slot] = _RUNNING
             return True
 
-    def limit(self, slot: int, deadline: float, retry_delay: float) -> None:
+    def limit(self, slot: int, deadline: float, retry_delay_ms: float) -> None:
         """Have the process killed at `deadline` if this is still running then."""
-        struct.pack_into("<dd", self._memory, _MARKS + slot * _SLOT + 8, deadline, retry_delay)
+        struct.pack_into("<dd", self._memory, _MARKS + slot * _SLOT + 8, deadline, retry_delay_ms)
 
     def postpone(self, slot: int, seconds: float) -> None:
         """Move the deadline, if it has one."""
-        if (deadline := self._times(slot)[1]) > 0:
-            struct.pack_into("<d", self._memory, _MARKS + slot * _SLOT + 8, deadline + seconds)
+        at = _MARKS + slot * _SLOT + 8
+        (deadline,) = struct.unpack_from("<d", self._memory, at)
+        if deadline > 0:
+            struct.pack_into("<d", self._memory, at, deadline + seconds)
 
     def finish(self, slot: int) -> None:
         """It ran; it stays in flight until it is settled."""
@@ -206,86 +298,3 @@ class InFlightTable:
             for slot, mark in enumerate(marks)
             if mark and mark == self._generations[slot]
         ]
-
-    # Used by the supervisor
-
-    def busy(self) -> bool:
-        return any(self._memory[:SLOTS])
-
-    def entries(self) -> list[InFlight]:
-        """All that is in flight now."""
-        states = self._memory[:SLOTS]
-        if not any(states):
-            return []
-        return [self._read(slot, state) for slot, state in enumerate(states) if state in _OURS]
-
-    def _read(self, slot: int, state: int) -> InFlight:
-        at = _MARKS + slot * _SLOT
-        header = _HEADER.unpack_from(self._memory, at)
-        _, _, delay, attempt, fence, id_size, receipt_size, generation = header
-        at += _HEADER.size
-        raw = self._memory[at : at + id_size + receipt_size]
-        return InFlight(
-            slot=slot,
-            generation=generation,
-            task_id=raw[:id_size].decode(),
-            receipt=raw[id_size:].decode(),
-            attempt=attempt,
-            fence=int.from_bytes(fence, "little"),
-            running=state == _RUNNING,
-            waiting=state == _WAITING,
-            retry_delay=delay,
-        )
-
-    def runs(self, entry: InFlight) -> bool:
-        """Whether this delivery still runs."""
-        now = self._read(entry.slot, self._memory[entry.slot])
-        return now.running and now.generation == entry.generation
-
-    def stuck(self, now: float, seconds: float) -> bool:
-        """Whether something has waited here for longer than `seconds` while something else runs."""
-        states = self._memory[:SLOTS]
-        if _WAITING not in states or _RUNNING not in states:
-            return False
-        waiting = (slot for slot, state in enumerate(states) if state == _WAITING)
-        return now - min(self._times(slot)[0] for slot in waiting) > seconds
-
-    def overdue(self, now: float) -> list[InFlight]:
-        """What runs beyond its hard time limit."""
-        states = self._memory[:SLOTS]
-        if _RUNNING not in states:
-            return []
-        return [
-            self._read(slot, state)
-            for slot, state in enumerate(states)
-            if state == _RUNNING and 0 < self._times(slot)[1] <= now
-        ]
-
-    def _times(self, slot: int) -> tuple[float, float]:
-        """When it was claimed or, if it runs, started, and when its process is to be killed (0: never).
-
-        By `time.monotonic`, which all processes of a machine share.
-        """
-        started, deadline = struct.unpack_from("<dd", self._memory, _MARKS + slot * _SLOT)
-        return started, deadline
-
-    def take_back(self, slots: Iterable[int]) -> list[InFlight]:
-        """Claim unstarted deliveries for handing them back; those that were started in the meantime are left out.
-
-        Also empty if the other process was stopped while it had the lock: the caller must not wait for that.
-        """
-        if not self._lock.acquire(timeout=_PATIENCE):
-            return []
-        try:
-            taken = [slot for slot in slots if self._memory[slot] in (_WAITING, _PINNED)]
-            entries = [self._read(slot, _WAITING) for slot in taken]
-            for slot in taken:
-                self._memory[slot] = _TAKEN
-            return entries
-        finally:
-            self._lock.release()
-
-    def ask_cancel(self, entry: InFlight, times: int = 1) -> None:
-        """Have the task of this delivery told `times` times to stop; without effect if the slot has another by now."""
-        self._memory[2 * SLOTS + entry.slot] = times
-        self._memory[SLOTS + entry.slot] = entry.generation

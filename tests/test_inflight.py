@@ -13,7 +13,7 @@ import pytest
 
 from pyxqueue import inflight
 from pyxqueue.errors import ConfigurationError
-from pyxqueue.inflight import SLOTS, InFlightTable
+from pyxqueue.inflight import SLOTS, InFlightTable, Slots
 from pyxqueue.supervisor.processes import end_process
 
 ROUNDS = 400
@@ -22,14 +22,15 @@ ROUNDS = 400
 def test_a_delivery_on_its_way() -> None:
     """Claimed it waits, started it runs, finished it is still in flight, settled it is gone."""
     table = InFlightTable()
-    slot = table.add("id", "receipt", 3, 0.0)
+    slots = Slots(table)
+    slot = slots.add("id", "receipt", 3, 0.0)
     (waiting,) = table.entries()
-    assert table.start(slot, 12.5)
+    assert slots.start(slot, 12.5)
     (running,) = table.entries()
     started, _ = table._times(slot)
-    table.finish(slot)
+    slots.finish(slot)
     (done,) = table.entries()
-    table.free(slot)
+    slots.free(slot)
 
     assert (waiting.task_id, waiting.receipt, waiting.attempt) == ("id", "receipt", 3)
     assert (waiting.waiting, waiting.running) == (True, False)
@@ -42,103 +43,111 @@ def test_a_delivery_on_its_way() -> None:
 def test_what_was_taken_back_cannot_start() -> None:
     """Nor is it in flight any more."""
     table = InFlightTable()
-    slot = table.add("id", "receipt", 1, 0.0)
+    slots = Slots(table)
+    slot = slots.add("id", "receipt", 1, 0.0)
 
     assert table.take_back([slot])
-    assert not table.start(slot, 0.0)
+    assert not slots.start(slot, 0.0)
     assert table.entries() == []
 
 
 def test_what_was_started_cannot_be_taken_back() -> None:
     """Neither while it runs nor when it is done."""
     table = InFlightTable()
-    slot = table.add("id", "receipt", 1, 0.0)
-    table.start(slot, 0.0)
+    slots = Slots(table)
+    slot = slots.add("id", "receipt", 1, 0.0)
+    slots.start(slot, 0.0)
     assert not table.take_back([slot])
-    table.finish(slot)
+    slots.finish(slot)
     assert not table.take_back([slot])
 
 
 def test_limits() -> None:
     """A deadline and what follows it can be read by the other side; the next use of the slot starts without."""
     table = InFlightTable()
-    slot = table.add("id", "receipt", 1, 0.0)
-    table.start(slot, 1.0)
-    table.limit(slot, 99.0, 1500.0)
+    slots = Slots(table)
+    slot = slots.add("id", "receipt", 1, 0.0)
+    slots.start(slot, 1.0)
+    slots.limit(slot, 99.0, 1500.0)
     (limited,) = table.entries()
     times = table._times(slot)
-    table.free(slot)
-    table.add("id", "receipt", 1, 0.0)
+    slots.free(slot)
+    slots.add("id", "receipt", 1, 0.0)
     (fresh,) = table.entries()
 
-    assert (*times, limited.retry_delay) == (1.0, 99.0, 1500.0)
-    assert (*table._times(fresh.slot), fresh.retry_delay) == (0.0, 0.0, -1.0)
+    assert (*times, limited.retry_delay_ms) == (1.0, 99.0, 1500.0)
+    assert (*table._times(fresh.slot), fresh.retry_delay_ms) == (0.0, 0.0, -1.0)
 
 
 def test_a_cancellation_is_for_one_delivery() -> None:
     """One that arrives when its slot has the next delivery does not touch that."""
     table = InFlightTable()
-    slot = table.add("old", "receipt", 1, 0.0)
+    slots = Slots(table)
+    slot = slots.add("old", "receipt", 1, 0.0)
     (old,) = table.entries()
     table.ask_cancel(old)
-    assert table.cancels() == [(slot, 1)]
-    table.free(slot)
-    assert table.add("new", "receipt", 1, 0.0) == slot
+    assert slots.cancels() == [(slot, 1)]
+    slots.free(slot)
+    assert slots.add("new", "receipt", 1, 0.0) == slot
 
-    assert table.cancels() == []
+    assert slots.cancels() == []
     table.ask_cancel(old)
-    assert table.cancels() == []
+    assert slots.cancels() == []
 
 
 def test_room() -> None:
     """There is room for as many as there are slots, and for another one when one is freed."""
     table = InFlightTable()
-    slots = [table.add(str(number), "r", 1, 0.0) for number in range(SLOTS)]
-    assert table.room() == 0
-    table.free(slots[7])
-    assert table.room() == 1
+    slots = Slots(table)
+    taken = [slots.add(str(number), "r", 1, 0.0) for number in range(SLOTS)]
+    assert slots.room() == 0
+    slots.free(taken[7])
+    assert slots.room() == 1
     assert len(table.entries()) == SLOTS - 1
 
 
 def test_a_receipt_that_does_not_fit() -> None:
     """It is refused, and takes no slot."""
     table = InFlightTable()
+    slots = Slots(table)
     with pytest.raises(ConfigurationError, match="too long"):
-        table.add("id", "r" * 1000, 1, 0.0)
-    assert table.room() == SLOTS
+        slots.add("id", "r" * 1000, 1, 0.0)
+    assert slots.room() == SLOTS
 
 
 @pytest.mark.parametrize(("attempt", "fence"), [(2**32, 0), (1, -1)])
 def test_a_delivery_whose_numbers_do_not_fit(attempt: int, fence: int) -> None:
     """It is refused, and takes no slot."""
     table = InFlightTable()
+    slots = Slots(table)
     with pytest.raises((struct.error, OverflowError)):
-        table.add("id", "receipt", attempt, 0.0, fence)
-    assert table.room() == SLOTS
+        slots.add("id", "receipt", attempt, 0.0, fence)
+    assert slots.room() == SLOTS
 
 
 def test_a_slot_that_is_freed_while_another_delivery_is_noted() -> None:
     """The thread that settles frees slots while the one that claims takes some: no slot has two deliveries."""
     table = InFlightTable()
-    done = table.add("done", "receipt", 1, 0.0)
+    slots = Slots(table)
+    done = slots.add("done", "receipt", 1, 0.0)
 
     class Rank(int):
         def to_bytes(self, *args: Any, **options: Any) -> bytes:
-            table.free(done)
+            slots.free(done)
             return super().to_bytes(*args, **options)
 
-    slots = [table.add("first", "receipt", 1, 0.0, Rank(1)), table.add("second", "receipt", 1, 0.0)]
+    taken = [slots.add("first", "receipt", 1, 0.0, Rank(1)), slots.add("second", "receipt", 1, 0.0)]
 
-    assert len(set(slots)) == 2
+    assert len(set(taken)) == 2
     assert [entry.task_id for entry in table.entries()] == ["second", "first"]
-    assert table.room() == SLOTS - 2
+    assert slots.room() == SLOTS - 2
 
 
 def test_two_maps_of_one_table() -> None:
     """What one side writes, the other reads."""
     table = InFlightTable.shared()
     other = InFlightTable(table.fd)
-    other.add("id", "receipt", 1, 0.0)
+    Slots(other).add("id", "receipt", 1, 0.0)
 
     assert [entry.task_id for entry in table.entries()] == ["id"]
 
@@ -163,9 +172,10 @@ def race(table: InFlightTable, theirs: InFlightTable) -> list[tuple[bool, bool]]
 
 
 def _start_all(table: InFlightTable, go: int, won: int) -> int:
+    slots = Slots(table)
     for number in range(ROUNDS):
         os.read(go, 1)
-        os.write(won, b"1" if table.start(number % SLOTS, 1.0) else b"0")
+        os.write(won, b"1" if slots.start(number % SLOTS, 1.0) else b"0")
     return 0
 
 
@@ -190,10 +200,10 @@ def in_forked_memory() -> tuple[InFlightTable, InFlightTable]:
 def test_start_against_take_back_in_two_processes(make: Callable[[], tuple[InFlightTable, InFlightTable]]) -> None:
     """Exactly one of the two gets each delivery."""
     table, theirs = make()
+    slots = Slots(table)
     for number in range(ROUNDS):
-        table.add(str(number), "receipt", 1, 0.0)
-    slots = sorted(entry.slot for entry in table.entries())
-    assert slots == list(range(ROUNDS))
+        slots.add(str(number), "receipt", 1, 0.0)
+    assert sorted(entry.slot for entry in table.entries()) == list(range(ROUNDS))
 
     results = race(table, theirs)
 
@@ -210,7 +220,7 @@ def start_slowly(table: InFlightTable, slot: int, told: int) -> int:
         struct.pack_into(*args)
 
     inflight.struct = SimpleNamespace(pack_into=slow)  # type: ignore[attr-defined,assignment]
-    return 0 if table.start(slot, 1.0) else 1
+    return 0 if Slots(table).start(slot, 1.0) else 1
 
 
 @pytest.mark.parametrize("make", [in_a_file, in_forked_memory])
@@ -219,7 +229,7 @@ def test_nothing_is_taken_back_in_the_middle_of_its_start(
 ) -> None:
     """Looking and writing are one step to the other process."""
     table, theirs = make()
-    slot = table.add("id", "receipt", 1, 0.0)
+    slot = Slots(table).add("id", "receipt", 1, 0.0)
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -238,9 +248,9 @@ def test_nothing_is_taken_back_in_the_middle_of_its_start(
 def test_nobody_waits_for_a_lock_that_is_never_released(make: Callable[[], InFlightTable]) -> None:
     """A process that was stopped while it started something keeps the lock: then nothing is taken back from it."""
     table = make()
-    slot = table.add("id", "receipt", 1, 0.0)
+    slot = Slots(table).add("id", "receipt", 1, 0.0)
 
-    with table._lock:
+    with table.lock:
         assert not table.take_back([slot])
 
     assert table.take_back([slot])

@@ -56,7 +56,7 @@ class Claimer:
                 self.jobs.freed.clear()  # before the look at the table: what is freed from now on is not overlooked
                 if not (places := self.places.room()):
                     self.places.wait_room(_LOOK_EVERY)
-                elif not (slots := self.jobs.table.room()):
+                elif not (slots := self.jobs.slots.room()):
                     self.jobs.freed.wait(_LOOK_EVERY)
                 else:
                     self.claim(min(places, slots, self._sizer.limit), self.wait)

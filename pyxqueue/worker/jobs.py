@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define, field
 
-from ..inflight import InFlight, InFlightTable
+from ..inflight import InFlight, InFlightTable, Slots
 from ..message import Delivery, Progress
 from ..task import Task
 
@@ -38,9 +38,13 @@ class Jobs:
     """All jobs of this worker, each of them noted in the table that its supervisor reads."""
 
     table: InFlightTable
+    slots: Slots = field(init=False)
     _by_slot: dict[int, Job] = field(factory=dict, init=False)
     freed: threading.Event = field(factory=threading.Event, init=False)
     """Set whenever there is room for one more."""
+
+    def __attrs_post_init__(self) -> None:
+        self.slots = Slots(self.table)
 
     def __iter__(self) -> Iterator[Job]:
         return iter(list(self._by_slot.values()))
@@ -48,7 +52,7 @@ class Jobs:
     def add(self, delivery: Delivery, task: Task[..., Any] | None, now: float) -> Job:
         """Note a delivery that was claimed at `now`. Raises for one that does not fit into the table."""
         message = delivery.message
-        slot = self.table.add(
+        slot = self.slots.add(
             message.id, delivery.receipt, message.attempt, now, delivery.fence, pinned=message.redelivered
         )
         job = self._by_slot[slot] = Job(delivery, slot, task)
@@ -57,7 +61,7 @@ class Jobs:
     def remove(self, job: Job) -> None:
         """It is settled, lost or handed back."""
         del self._by_slot[job.slot]
-        self.table.free(job.slot)
+        self.slots.free(job.slot)
         self.freed.set()
 
     def take_back(self, jobs: Iterable[Job]) -> list[InFlight]:
@@ -66,11 +70,11 @@ class Jobs:
 
     def cancelled(self) -> Iterator[tuple[Job, int]]:
         """Those that are to be cancelled, and how often the task is to be told."""
-        for slot, times in self.table.cancels():
+        for slot, times in self.slots.cancels():
             if (job := self._by_slot.get(slot)) is not None:
                 yield job, times
 
     def postpone(self, job: Job, seconds: float) -> None:
         """It could not run for so many seconds, through no fault of its own: its hard limit moves by as much."""
         if self._by_slot.get(job.slot) is job:
-            self.table.postpone(job.slot, seconds)
+            self.slots.postpone(job.slot, seconds)

@@ -60,7 +60,7 @@ class Runner:
     def _begin(self, job: Job) -> Execution | None:
         """None if there is nothing to run: it was handed back meanwhile, or cannot run here."""
         job.started = time.monotonic()
-        if not self.jobs.table.start(job.slot, job.started):
+        if not self.jobs.slots.start(job.slot, job.started):
             self.jobs.remove(job)
             return None
         task = job.task
@@ -80,9 +80,9 @@ class Runner:
         assert job.task is not None
         options, attempt = job.task.options, job.delivery.message.attempt
         retry = options.pause(attempt, self.chance()) * 1000 if attempt <= options.retries else -1.0
-        self.jobs.table.limit(job.slot, job.started + seconds, retry)
+        self.jobs.slots.limit(job.slot, job.started + seconds, retry)
 
     def _end(self, job: Job, outcome: Outcome) -> None:
         seconds = time.monotonic() - job.started
-        self.jobs.table.finish(job.slot)
+        self.jobs.slots.finish(job.slot)
         self.hand_over(Ran(job, outcome, seconds))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pyxqueue.errors import BrokerError, BrokerUnavailableError
-from pyxqueue.inflight import STUCK, InFlight, InFlightTable
+from pyxqueue.inflight import STUCK, InFlight, InFlightTable, Slots
 from pyxqueue.message import Defer, Extension, LeaseStatus, Settlement
 from pyxqueue.supervisor.duties import DutyLoop, Loss, Releaser, all_duties
 from pyxqueue.supervisor.duties.loop import RETRY_EVERY
@@ -68,6 +68,14 @@ def not_asked(table: InFlightTable, entry: InFlight) -> None:
     raise AssertionError(entry)
 
 
+class Table(InFlightTable):
+    """With the hand of its worker."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slots = Slots(self)
+
+
 class Time:
     def __init__(self) -> None:
         self.now = START
@@ -103,21 +111,21 @@ def duties(broker: FakeBroker, time: Time, killed: list[tuple[InFlightTable, InF
 
 
 @pytest.fixture
-def table() -> InFlightTable:
-    return InFlightTable()
+def table() -> Table:
+    return Table()
 
 
-def hold(table: InFlightTable, *names: str) -> list[int]:
-    return [table.add(name, name, 1, START) for name in names]
+def hold(table: Table, *names: str) -> list[int]:
+    return [table.slots.add(name, name, 1, START) for name in names]
 
 
-def test_it_renews_all_that_is_held(duties: DutyLoop, broker: FakeBroker, time: Time, table: InFlightTable) -> None:
+def test_it_renews_all_that_is_held(duties: DutyLoop, broker: FakeBroker, time: Time, table: Table) -> None:
     """Waiting, running and done ones, and not before it is time."""
     _, running, done, gone = hold(table, "waiting", "running", "done", "gone")
     for slot in (running, done, gone):
-        table.start(slot, time.now)
-    table.finish(done)
-    table.free(gone)
+        table.slots.start(slot, time.now)
+    table.slots.finish(done)
+    table.slots.free(gone)
 
     duties.step([table])
     time.now += STUCK / 2
@@ -136,7 +144,7 @@ def test_it_renews_all_that_is_held(duties: DutyLoop, broker: FakeBroker, time: 
 def test_it_passes_cancellations_on(
     duties: DutyLoop,
     broker: FakeBroker,
-    table: InFlightTable,
+    table: Table,
     killed: list[tuple[InFlightTable, InFlight]],
     *,
     answer: LeaseStatus,
@@ -148,16 +156,19 @@ def test_it_passes_cancellations_on(
 
     duties.step([table])
 
-    assert table.cancels() == [(slot, times)]
+    assert table.slots.cancels() == [(slot, times)]
     assert not killed
 
 
 def test_what_is_to_be_killed_is_said(
-    duties: DutyLoop, broker: FakeBroker, table: InFlightTable, killed: list[tuple[InFlightTable, InFlight]]
+    duties: DutyLoop,
+    broker: FakeBroker,
+    table: Table,
+    killed: list[tuple[InFlightTable, InFlight]],
 ) -> None:
     """Only whoever has the process can do it."""
     (slot,) = hold(table, "one")
-    table.start(slot, 0.0)
+    table.slots.start(slot, 0.0)
     broker.answer = LeaseStatus.KILL
 
     duties.step([table])
@@ -166,26 +177,26 @@ def test_what_is_to_be_killed_is_said(
     assert which is table
     assert entry.task_id == "one"
     assert table.runs(entry)
-    table.finish(slot)
+    table.slots.finish(slot)
     assert not table.runs(entry)
 
 
-def test_a_lost_one_is_no_cancelled_one(duties: DutyLoop, broker: FakeBroker, table: InFlightTable) -> None:
+def test_a_lost_one_is_no_cancelled_one(duties: DutyLoop, broker: FakeBroker, table: Table) -> None:
     """Its settlement will be refused; until then it is left alone."""
     hold(table, "one")
     broker.answer = LeaseStatus.LOST
 
     duties.step([table])
 
-    assert table.cancels() == []
+    assert table.slots.cancels() == []
 
 
 def test_it_hands_back_what_waits_behind_a_long_one(
-    duties: DutyLoop, broker: FakeBroker, time: Time, table: InFlightTable
+    duties: DutyLoop, broker: FakeBroker, time: Time, table: Table
 ) -> None:
     """After a moment, uncharged, and exactly what has not begun."""
     long, *_ = hold(table, "long", "b", "c")
-    table.start(long, time.now)
+    table.slots.start(long, time.now)
     time.now += STUCK * 0.9
     duties.step([table])
     assert broker.settled == []
@@ -198,11 +209,11 @@ def test_it_hands_back_what_waits_behind_a_long_one(
 
 
 def test_what_could_not_be_handed_back_is_handed_back_later(
-    duties: DutyLoop, broker: FakeBroker, time: Time, table: InFlightTable
+    duties: DutyLoop, broker: FakeBroker, time: Time, table: Table
 ) -> None:
     """The store was away when it was taken from the worker; nobody else knows of it any more."""
     long, _ = hold(table, "long", "waiting")
-    table.start(long, time.now)
+    table.slots.start(long, time.now)
     time.now += STUCK * 2
     broker.unable = BrokerUnavailableError("away")
     duties.step([table])
@@ -215,14 +226,12 @@ def test_what_could_not_be_handed_back_is_handed_back_later(
     assert broker.settled == [Settlement("waiting", Defer())]
 
 
-def test_a_worker_that_gets_on_keeps_its_batch(
-    duties: DutyLoop, broker: FakeBroker, time: Time, table: InFlightTable
-) -> None:
+def test_a_worker_that_gets_on_keeps_its_batch(duties: DutyLoop, broker: FakeBroker, time: Time, table: Table) -> None:
     """What was claimed a moment ago waits for its turn, however long another one has been running."""
     (long,) = hold(table, "long")
-    table.start(long, time.now)
+    table.slots.start(long, time.now)
     time.now += 1.0
-    table.add("waiting", "waiting", 1, time.now - STUCK * 0.9)
+    table.slots.add("waiting", "waiting", 1, time.now - STUCK * 0.9)
 
     duties.step([table])
 
@@ -230,15 +239,15 @@ def test_a_worker_that_gets_on_keeps_its_batch(
 
 
 def test_many_that_are_not_long_hold_a_batch_up_too(
-    duties: DutyLoop, broker: FakeBroker, time: Time, table: InFlightTable
+    duties: DutyLoop, broker: FakeBroker, time: Time, table: Table
 ) -> None:
     """None of them takes long enough to be noticed by itself."""
     slots = hold(table, "a", "b", "c")
     for slot in slots[:2]:
-        table.start(slot, time.now)
+        table.slots.start(slot, time.now)
         time.now += STUCK * 0.6
-        table.finish(slot)
-    table.start(table.add("next", "next", 1, time.now), time.now)
+        table.slots.finish(slot)
+    table.slots.start(table.slots.add("next", "next", 1, time.now), time.now)
 
     duties.step([table])
 
@@ -246,7 +255,7 @@ def test_many_that_are_not_long_hold_a_batch_up_too(
 
 
 def test_an_idle_worker_keeps_what_it_just_claimed(
-    duties: DutyLoop, broker: FakeBroker, time: Time, table: InFlightTable
+    duties: DutyLoop, broker: FakeBroker, time: Time, table: Table
 ) -> None:
     """Nothing runs, so nothing is in the way."""
     hold(table, "one", "two")
@@ -257,10 +266,10 @@ def test_an_idle_worker_keeps_what_it_just_claimed(
     assert broker.settled == []
 
 
-def test_workers_are_judged_apart(duties: DutyLoop, broker: FakeBroker, time: Time, table: InFlightTable) -> None:
+def test_workers_are_judged_apart(duties: DutyLoop, broker: FakeBroker, time: Time, table: Table) -> None:
     """One that is stuck costs another nothing."""
-    other = InFlightTable()
-    table.start(hold(table, "long")[0], time.now)
+    other = Table()
+    table.slots.start(hold(table, "long")[0], time.now)
     hold(other, "waiting")
     time.now += 1.0
 
@@ -282,7 +291,11 @@ def test_it_comes_back_when_something_is_due(
 
 
 def test_a_store_that_is_away(
-    duties: DutyLoop, broker: FakeBroker, time: Time, table: InFlightTable, caplog: pytest.LogCaptureFixture
+    duties: DutyLoop,
+    broker: FakeBroker,
+    time: Time,
+    table: Table,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """It is asked again every moment, said once, and renewed as soon as it is back."""
     hold(table, "one")
@@ -312,7 +325,7 @@ def test_a_store_that_refuses(
     duties: DutyLoop,
     broker: FakeBroker,
     time: Time,
-    table: InFlightTable,
+    table: Table,
     caplog: pytest.LogCaptureFixture,
     *,
     duty: str,
@@ -320,7 +333,7 @@ def test_a_store_that_refuses(
 ) -> None:
     """It is told once, and the other duties go on."""
     runs, *_ = hold(table, "one", "two")
-    table.start(runs, START)
+    table.slots.start(runs, START)
     time.now += 2 * STUCK
     setattr(broker, duty, BrokerError("no"))
     for _ in range(8):
@@ -346,7 +359,8 @@ def test_it_keeps_a_lease_over_many(time: Time) -> None:
     duties = loop_of(bench.broker, time)
     bench.put("any")
     (delivery,) = bench.broker.claim("me", 1, 0)
-    bench.table.start(bench.table.add("t1", delivery.receipt, 1, time.now), time.now)
+    slots = Slots(bench.table)
+    slots.start(slots.add("t1", delivery.receipt, 1, time.now), time.now)
     for _ in range(12):
         duties.step([bench.table])
         time.now += lease / 3000

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pyxqueue.errors import BrokerUnavailableError, StoreFileError
-from pyxqueue.inflight import InFlightTable
+from pyxqueue.inflight import InFlightTable, Slots
 from pyxqueue.message import Fail, Retry, Settlement
 from pyxqueue.protocols import Broker
 from pyxqueue.supervisor.duties import DutyLoop
@@ -104,25 +104,27 @@ def die(_table: InFlightTable) -> int:
 
 
 def die_busy(table: InFlightTable) -> int:
-    table.start(table.add("ran", "ran", 1, 0.0), 1.0)
-    table.add("waited", "waited", 1, 0.0)
-    finished = table.add("done", "done", 1, 0.0)
-    table.start(finished, 1.0)
-    table.finish(finished)
+    slots = Slots(table)
+    slots.start(slots.add("ran", "ran", 1, 0.0), 1.0)
+    slots.add("waited", "waited", 1, 0.0)
+    finished = slots.add("done", "done", 1, 0.0)
+    slots.start(finished, 1.0)
+    slots.finish(finished)
     os.kill(os.getpid(), signal.SIGKILL)
     return 0
 
 
 def overrun(retry_delay: float) -> Body:
     def body(table: InFlightTable) -> int:
+        slots = Slots(table)
         # Pinned: none must be handed back while the other seems to have been running for long.
         beside, late = (
-            table.add("beside", "beside", 1, 0.0, pinned=True),
-            table.add("late", "late", 2, 0.0, pinned=True),
+            slots.add("beside", "beside", 1, 0.0, pinned=True),
+            slots.add("late", "late", 2, 0.0, pinned=True),
         )
-        table.start(beside, 1.0)
-        table.start(late, 1.0)
-        table.limit(late, 2.0, retry_delay)
+        slots.start(beside, 1.0)
+        slots.start(late, 1.0)
+        slots.limit(late, 2.0, retry_delay)
         return live(table)
 
     return body
@@ -213,7 +215,8 @@ def test_what_is_killed_at_the_end_is_not_charged(broker: FakeBroker, tmp_path: 
 
     def stubborn(table: InFlightTable) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        table.start(table.add("ran", "ran", 1, 0.0), 1.0)
+        slots = Slots(table)
+        slots.start(slots.add("ran", "ran", 1, 0.0), 1.0)
         ready.touch()
         return live(table)
 

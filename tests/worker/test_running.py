@@ -207,7 +207,7 @@ def test_a_slot_that_has_another_job_by_now_is_not_postponed(bench: Bench) -> No
     jobs.remove(old)
     new = jobs.add(Delivery(Message("new", "name"), "receipt", 1), None, 0.0)
     assert new.slot == old.slot
-    bench.table.limit(new.slot, 10.0, -1.0)
+    jobs.slots.limit(new.slot, 10.0, -1.0)
 
     jobs.postpone(old, 5.0)
     assert bench.table._times(new.slot)[1] == 10.0

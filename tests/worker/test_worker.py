@@ -10,7 +10,7 @@ import pytest
 
 from pyxqueue import Reject, RetryLater, progress
 from pyxqueue.errors import BrokerError, BrokerUnavailableError
-from pyxqueue.inflight import SLOTS, InFlightTable
+from pyxqueue.inflight import SLOTS
 from pyxqueue.message import Returned, Settlement, TaskStatus
 from pyxqueue.worker.jobs import Job
 from pyxqueue.worker.worker import Worker
@@ -178,13 +178,14 @@ def test_what_nobody_can_hold_or_bury_keeps_nothing_else_from_running(
     def add(task_id: str, *args: Any, **options: Any) -> int:
         if task_id == "bad":
             raise ValueError("no room for that")
-        return InFlightTable.add(bench.table, task_id, *args, **options)
+        return add_to(task_id, *args, **options)
 
-    monkeypatch.setattr(bench.table, "add", add)
     bench.task(len)
     for task_id in ("good", "bad"):
         bench.put("len", [], task_id=task_id)
     worker = bench.worker(Refusing(bench, settle=[BrokerError("no")]))
+    add_to = worker._jobs.slots.add
+    monkeypatch.setattr(worker._jobs.slots, "add", add)
     worker._places.open(worker._break)
 
     assert worker._claimer.claim(2, 0) == 1
@@ -258,13 +259,14 @@ def test_a_full_table_waits_for_settlements(bench: Bench, monkeypatch: pytest.Mo
             return super().wait(timeout)
 
     def room() -> int:
-        looks.append(InFlightTable.room(bench.table))
+        looks.append(room_in())
         return looks[-1]
 
-    monkeypatch.setattr(bench.table, "room", room)
     bench.task(len)
     bench.put("len", [], task_id="first")
     worker = bench.worker(Slow(bench))
+    room_in = worker._jobs.slots.room
+    monkeypatch.setattr(worker._jobs.slots, "room", room)
     worker._jobs.freed = Freed()
     running = Running(worker)
     until(lambda: bench.broker.depth().history == 1, "the first is done")

@@ -64,8 +64,8 @@ def _over_time(entry: InFlight, consumer: str, seal: Callable[[Record], Record])
     failure = Failure(
         "pyxqueue.errors.TimeLimitExceeded", "the task was beyond its hard time limit, its process was killed"
     )
-    if entry.retry_delay >= 0:
-        return Settlement(entry.receipt, Retry(round(entry.retry_delay)))
+    if entry.retry_delay_ms >= 0:
+        return Settlement(entry.receipt, Retry(round(entry.retry_delay_ms)))
     record = Record(
         entry.task_id, TaskStatus.FAILURE, error=failure, attempt=entry.attempt, worker=consumer, fence=entry.fence
     )
