@@ -103,7 +103,7 @@ MAX_NAME = 4_096
 _MAX_ERROR = 1 << 18
 _ID_AND_MORE = 65
 """Bytes of an id that are looked at: one more than it may have."""
-_MAX_PROGRESS = 1 << 16
+MAX_PROGRESS = 1 << 16
 _HEADERS = msgspec.json.Decoder(dict[str, str])
 
 
@@ -170,7 +170,7 @@ def progress_from_json(data: bytes | None) -> Progress | None:
     """Read `progress_to_json`'s bytes. Raises `SerializationError`."""
     if not data:
         return None
-    if len(data) > _MAX_PROGRESS:
+    if len(data) > MAX_PROGRESS:
         raise SerializationError(f"the stored progress has {len(data):,} bytes")
     try:
         done, total, message = msgspec.json.decode(data, type=tuple[int | float, int | float | None, str])

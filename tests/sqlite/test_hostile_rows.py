@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -238,3 +239,45 @@ def test_a_planted_record_keeps_no_task_from_ending(open_store: Open, file: Path
 
     assert backend.settle([Settlement(delivery.receipt, Done())]) == [True]
     assert [record and record.status for record in backend.get(["a"])] == [TaskStatus.SUCCESS]
+
+
+LARGE = 20_000_000
+
+
+def test_large_bodies_are_claimed_by_and_by(open_store: Open, file: Path) -> None:
+    """As many as fit into memory together, and none is lent that was not read; a page of a list ends there, too."""
+    backend = open_store(driver=best())
+    ids = [f"t{number}" for number in range(8)]
+    backend.enqueue([Message(task_id, "kit.job") for task_id in ids])
+    write(file, "UPDATE body SET fields = zeroblob(?)", LARGE)
+
+    page, cursor = backend.tasks()
+    assert [info.id for info in page] == ids[:-4:-1]
+    rest, last = backend.tasks(cursor=cursor, count=100)
+    assert [info.id for info in rest] == ids[4:1:-1]
+    assert [info.id for info in backend.tasks(cursor=last)[0]] == ids[1::-1]
+    assert [one.message.id for one in backend.claim("w", 100, 0)] == ids[:3]
+    assert backend.depth().in_flight == 3
+    assert [one.message.id for one in backend.claim("w", 100, 0)] == ids[3:6]
+
+
+@pytest.mark.parametrize("column", ["reason", "consumer", "progress", "id"])
+def test_of_long_texts_no_more_is_read_than_ours_have(open_store: Open, file: Path, column: str) -> None:
+    """However long somebody has made them: what lists tasks and consumers needs little memory."""
+    backend = open_store(driver=best())
+    backend.enqueue([Message("a", "kit.job"), Message("b", "kit.job")])
+    backend.claim("w", 1, 0)
+    write(file, f"UPDATE task SET {column} = hex(zeroblob(?)) || seq", LARGE)
+
+    def look() -> None:
+        backend.tasks()
+        backend.consumers()
+        backend.show(["a", "b"])
+
+    look()
+    tracemalloc.start()
+    try:
+        look()
+        assert tracemalloc.get_traced_memory()[1] < LARGE // 4
+    finally:
+        tracemalloc.stop()

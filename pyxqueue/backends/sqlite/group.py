@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from attrs import define, evolve, field
 
@@ -32,8 +33,9 @@ from ...message import (
 from ...transitions import LEASE_STATUSES, Event
 from .driver import Connection
 from .rows import (
-    COLUMNS,
     LARGEST,
+    LEAN,
+    WHOLE,
     Row,
     fence_of,
     fields_of,
@@ -50,6 +52,8 @@ from .rows import (
     record_bytes,
     row_of,
     stored_fence,
+    up_to,
+    within,
 )
 from .schema import DELAYED, FAILED, FINISHED, HELD, PAST, READY
 
@@ -72,11 +76,13 @@ _WAIT = """UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, attempt = 
 _END = """UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, ended = ?, reason = ?, known_until = ?,
     record = ?, record_end = ?, record_fence = ?, attempt = ?, crashes = ?,
     redelivered = ?, deferrals = ?, progress = NULL WHERE seq = ?"""
-_READY = """SELECT task.seq, task.id, attempt, crashes, redelivered, deferrals, due, fields
-    FROM task LEFT JOIN body ON body.seq = task.seq WHERE grp = ? AND place = 1 ORDER BY sort, task.seq LIMIT ?"""
+_READY = f"""SELECT task.seq, {up_to("task.id", 65)}, attempt, crashes, redelivered, deferrals, due,
+    {WHOLE.format("fields")}, length(fields)
+    FROM task LEFT JOIN body ON body.seq = task.seq WHERE grp = ? AND place = 1 ORDER BY sort, task.seq LIMIT ?"""  # noqa: S608 - our own words
 _LEND = "UPDATE task SET place = 2, sort = ?, updated = ?, consumer = ?, fence = ? WHERE seq = ?"
 
-_HELD_BY = f"SELECT {COLUMNS} FROM task WHERE grp = ? AND place = 2 AND consumer = ? ORDER BY sort LIMIT ?"  # noqa: S608
+_AT = f"SELECT {LEAN} FROM task WHERE grp = ? AND place = ? AND sort <= ? ORDER BY sort LIMIT ?"  # noqa: S608
+_HELD_BY = f"SELECT {LEAN} FROM task WHERE grp = ? AND place = 2 AND consumer = ? ORDER BY sort LIMIT ?"  # noqa: S608
 _ORDER = f"seq & {LARGEST // 2 - 1}"
 _MENDS = (
     (HELD, ">", 0, "?3"),
@@ -122,7 +128,7 @@ class Group:
 
     def rows(self, ids: Sequence[str]) -> dict[str, Row]:
         """The tasks that are known by these ids."""
-        return {row.id: row for row in self.find(f"SELECT {COLUMNS} FROM task WHERE grp = ?", ids)}  # noqa: S608
+        return {row.id: row for row in self.find(f"SELECT {LEAN} FROM task WHERE grp = ?", ids)}  # noqa: S608
 
     def find(self, sql: str, ids: Sequence[str]) -> Iterator[Row]:
         """The rows that a statement finds of these ids; each has the id by which it was asked for."""
@@ -143,7 +149,7 @@ class Group:
         seqs, found = [seq for seq, _ in wanted], dict[str, Row]()
         for start in range(0, len(seqs), CHUNK):
             marks, values = padded(seqs[start : start + CHUNK])
-            sql = f"SELECT {COLUMNS} FROM task WHERE seq IN ({marks}) AND grp = ? AND place = {HELD}"  # noqa: S608
+            sql = f"SELECT {LEAN} FROM task WHERE seq IN ({marks}) AND grp = ? AND place = {HELD}"  # noqa: S608
             for row in map(row_of, self.db.execute(sql, [*values, self.key])):
                 if receipt := wanted.get((row.seq, row.fence), ""):
                     found[receipt] = row
@@ -162,8 +168,9 @@ class Group:
         return found if isinstance(found, int | float) and found < LARGEST else None
 
     def at(self, place: int, until: int, limit: int) -> list[Row]:
-        sql = f"SELECT {COLUMNS} FROM task WHERE grp = ? AND place = ? AND sort <= ? ORDER BY sort LIMIT ?"  # noqa: S608
-        return [row_of(row) for row in self.db.execute(sql, (self.key, place, until, limit))]
+        if (first := self.first(place)) is None or first > until:
+            return []  # as with most claims: the statement below is a long one
+        return [row_of(row) for row in self.db.execute(_AT, (self.key, place, until, limit))]
 
     def knows(self, ids: Sequence[str]) -> set[str]:
         """B1: of these ids, those of a task that lives, or that ended not long ago."""
@@ -227,7 +234,7 @@ class Group:
 
     def claim(self, consumer: str, limit: int) -> list[Delivery]:
         """B2: lend the head of the ready line."""
-        rows = self.db.execute(_READY, (self.key, limit))
+        rows = within(self.db.execute(_READY, (self.key, limit)), self._fields)
         if not rows:
             return []
         fence = self.tickets.next()
@@ -237,7 +244,7 @@ class Group:
             Delivery(
                 read_message(fields, task_id if is_id(task_id) else nameless(seq), header), f"{seq}.{fence}", fence
             )
-            for seq, task_id, *header, fields in rows
+            for seq, task_id, *header, fields, _ in rows
         ]
 
     def mend(self) -> None:
@@ -249,6 +256,10 @@ class Group:
                 f"(SELECT seq FROM task WHERE grp = ?1 AND place = ?2 AND sort {wrong} ?3 LIMIT {CHUNK})"
             )
             self.db.execute(sql, (self.key, place, self.now + self.lease if place == HELD else end))
+
+    def _fields(self, row: Sequence[Any]) -> Sequence[Any]:
+        fields = self.db.execute("SELECT fields FROM body WHERE seq = ?", (row[0],))[0][0]
+        return (*row[:-2], fields, row[-1])
 
     def seen(self, consumers: Iterable[str]) -> None:
         """Note that these were heard of, and forget those who died without anybody releasing them."""
@@ -337,7 +348,10 @@ class Group:
 
     def bare(self, row: Row, status: TaskStatus, error: Failure | None = None) -> Record:
         """The record of a settlement without one: what its holder has put before, else a minimal one."""
-        stored = readable_record(row, self.now) if fence_of(row.record_fence) >= row.fence else None
+        stored = None
+        if row.record is not None and fence_of(row.record_fence) >= row.fence:
+            record = self.db.execute("SELECT record FROM task WHERE seq = ?", (row.seq,))[0][0]
+            stored = readable_record(row._replace(record=record), self.now)
         return stored or minimal(row, status, error)
 
     def end(self, row: Row, place: int, record: Record, reason: str = "") -> None:

@@ -18,7 +18,7 @@ from .group import Group
 from .location import is_there
 from .polling import Looked, traces, wait
 from .queue import Queue, is_name
-from .rows import COLUMNS, LARGEST, Row, fits, info_of, is_number, is_text, row_of
+from .rows import COLUMNS, LARGEST, LEAN, WHOLE, Row, fits, info_of, is_number, is_text, row_of, within
 from .schema import DELAYED, FAILED, FINISHED, HELD, READY
 from .steps import in_steps, until_done
 
@@ -27,6 +27,9 @@ T = TypeVar("T")
 Order = tuple[float, int]
 _ASKED = f"{COLUMNS}, fields FROM task LEFT JOIN body ON body.seq = task.seq WHERE grp = ?"
 _SHOWN = f"SELECT {_ASKED}"
+_PAGED = _ASKED.replace("task.record,", WHOLE.format("task.record") + ",").replace(
+    ", fields FROM", f", {WHOLE.format('fields')}, max(coalesce(length(fields), 0), coalesce(length(record), 0)) FROM"
+)
 _PLACES: Mapping[TaskStatus | None, Sequence[int]] = {
     None: (READY, HELD, DELAYED, FAILED, FINISHED),
     TaskStatus.PENDING: (READY, DELAYED),
@@ -36,7 +39,7 @@ _PLACES: Mapping[TaskStatus | None, Sequence[int]] = {
     TaskStatus.SUCCESS: (FINISHED, FAILED),
     TaskStatus.CANCELLED: (FINISHED, FAILED),
 }
-_HELD = f"SELECT {COLUMNS} FROM task WHERE grp = ? AND place = 2 ORDER BY sort"  # noqa: S608 - our own words
+_HELD = f"SELECT {LEAN} FROM task WHERE grp = ? AND place = 2 ORDER BY sort"  # noqa: S608 - our own words
 _ORD = (
     f"CASE WHEN typeof(ord) = 'integer' AND ord BETWEEN 0 AND {LARGEST - 1} "
     f"THEN ord ELSE task.seq & {LARGEST // 2 - 1} END"
@@ -77,11 +80,14 @@ class SQLiteInspector:
             before = _parsed(cursor)
 
         def look(group: Group) -> tuple[list[TaskInfo], str]:
-            rows = [row for place in _PLACES[state] for row in _page(group, place, state, before, count + 1)]
+            pages = [_page(group, place, state, before, count + 1) for place in _PLACES[state]]
+            # What lies behind the first task that a place has left out may not be shown before that.
+            ends = [found[-1][0] for found, cut in pages if cut]
+            rows = [row for found, _ in pages for row in found if not ends or row[0] >= max(ends)]
             rows.sort(key=lambda row: row[0], reverse=True)
             page = rows[:count]
-            infos = [info_of(row, group.now) for _, row in page]
-            return infos, "{}_{}".format(*page[-1][0]) if len(rows) > len(page) > 0 else ""
+            more = bool(page) and (len(rows) > len(page) or bool(ends))
+            return [info_of(row, group.now) for _, row in page], "{}_{}".format(*page[-1][0]) if more else ""
 
         return self._queue.look(look)
 
@@ -202,8 +208,11 @@ def _show(group: Group, ids: Sequence[str]) -> list[TaskInfo | None]:
     return [found.get(task_id) for task_id in ids]
 
 
-def _page(group: Group, place: int, state: TaskStatus | None, before: Order, count: int) -> list[tuple[Order, Row]]:
-    """The newest tasks of a place, and of a state, whose order is below `before`, each with its order."""
+def _page(
+    group: Group, place: int, state: TaskStatus | None, before: Order, count: int
+) -> tuple[list[tuple[Order, Row]], bool]:
+    """The newest tasks of a place, and of a state, whose order is below `before`, each with its order; and
+    whether some were left out, as they do not fit into memory together."""
     # Where `sort` is the order, the index has it; what is held or delayed has to be sorted.
     order = _ORD if place in (HELD, DELAYED) else "sort"
     wanted = {
@@ -214,8 +223,12 @@ def _page(group: Group, place: int, state: TaskStatus | None, before: Order, cou
         TaskStatus.CANCELLED: "AND ended = 6",
     }.get(state, "") if state is not None else ""  # fmt: skip
     sql = (
-        f"SELECT {order}, {_ASKED} AND place = ? AND {order} BETWEEN 0 AND ? "
+        f"SELECT {order}, {_PAGED} AND place = ? AND {order} BETWEEN 0 AND ? "
         f"AND ({order} < ? OR task.seq < ?) {wanted} ORDER BY {order} DESC, task.seq DESC LIMIT ?"
     )
     rows = group.db.execute(sql, (group.key, place, before[0], *before, count))
-    return [((row[0], row[1]), row_of(row[1:])) for row in rows]
+    read = within(
+        rows, lambda row: (row[0], *group.db.execute(f"{_SHOWN} AND task.seq = ?", (group.key, row[1]))[0], 0)
+    )
+    found = [((row[0], row[1]), row_of(row[1:-1])) for row in read]
+    return found, len(read) < len(rows)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 from attrs import evolve
 
+from ...batching import MAX_BYTES
 from ...errors import SerializationError
 from ...message import Fields, Message, Progress, Record, TaskInfo, TaskStatus, Unreadable
 from ...printable import quoted
 from ...transitions import Counts, Event, after
 from ...wire import (
+    MAX_NAME,
+    MAX_PROGRESS,
     message_from_fields,
     message_to_fields,
     progress_from_json,
@@ -156,7 +159,39 @@ def _is_rank(stored: object) -> bool:
     return is_number(stored, 1 << 63) or (type(stored) is bytes and len(stored) <= 16)
 
 
-COLUMNS = ", ".join(f"task.{name}" for name in Row._fields[:-1])
+def up_to(column: str, end: int) -> str:
+    """What is read of a text: the whole, or the head where it has more bytes than `end`. (The length of a text ends at
+    a NUL, that of bytes does not.)"""
+    return f"CASE WHEN length(CAST({column} AS BLOB)) <= {end} THEN {column} ELSE substr({column}, 1, {end}) END"
+
+
+_LIMITS = {"id": 65, "consumer": MAX_NAME, "progress": MAX_PROGRESS + 1, "reason": LONGEST - MAX_NAME}
+COLUMNS = ", ".join(
+    f"{up_to(f'task.{name}', _LIMITS[name])}" if name in _LIMITS else f"task.{name}" for name in Row._fields[:-1]
+)
+"""No more of a text than ours have: it may be longer than there is memory for."""
+LEAN = COLUMNS.replace("task.record,", "substr(task.record, 1, 0),")
+"""The same, and of a record only whether there is one."""
+
+
+WHOLE = f"CASE WHEN length({{0}}) <= {MAX_BYTES} THEN {{0}} END"
+"""A column that is read with its row where that is cheap."""
+_MOST = 16 * MAX_BYTES
+
+
+def within(rows: Sequence[Sequence[Any]], whole: Callable[[Sequence[Any]], Sequence[Any]]) -> Sequence[Sequence[Any]]:
+    """The first of these rows, whose last value is the size of what was left out where it is large: as many as fit into
+    memory together, and at least one. `whole` reads a large one."""
+    if not any(type(row[-1]) is int and row[-1] > MAX_BYTES for row in rows):
+        return rows
+    taken, total = list[Sequence[Any]](), 0
+    for row in rows:
+        size = row[-1] or 0
+        total += size
+        if taken and total > _MOST:
+            break
+        taken.append(whole(row) if size > MAX_BYTES else row)
+    return taken
 
 
 def fields_of(message: Message | Unreadable, enqueued: int = 0) -> bytes:
