@@ -38,3 +38,16 @@ def test_unknown_contestant() -> None:
     # Then
     assert done.returncode == 2
     assert "celery" in done.stderr
+
+
+def test_the_shape_of_the_code() -> None:
+    """What there is of the package, and the frames of each step in the memory store."""
+    program = PROGRAM.with_name("shape.py")
+
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    words = [line.rsplit(maxsplit=3) for line in done.stdout.splitlines()]
+    frames = {line[0]: int(line[1]) for line in words if line and line[0] in {"call", "claim", "settle", "get"}}
+    assert len(frames) == 4
+    assert all(0 < count < 200 for count in frames.values())
