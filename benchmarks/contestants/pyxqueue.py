@@ -28,7 +28,7 @@ class Entry:
     }
 
     def prepare(self) -> None:
-        queue.stores.backend.lease()
+        queue.stores.backend.lease_ms()
 
     def enqueue_one(self, number: int) -> object:
         return echo(number)
