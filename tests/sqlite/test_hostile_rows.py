@@ -220,6 +220,18 @@ def test_a_number_that_is_in_use_is_not_given_again(open_store: Open, file: Path
     assert [one.message.id for one in backend.claim("w", 9, 0)] == ["a", "b", "c"]
 
 
+def test_a_number_that_nobody_has_given_uses_up_none(open_store: Open, file: Path) -> None:
+    """However often the counter is lost while there is a row of the largest number."""
+    backend = open_store(driver=best())
+    backend.enqueue([Message("a", "kit.job")])
+    write(file, "UPDATE task SET seq = ?", 2**63 - 1)
+
+    for task_id in ("b", "c", "d"):
+        write(file, "UPDATE counter SET ticket = 'x'")
+        assert backend.enqueue([Message(task_id, "kit.job")]) == [True]
+    assert sorted(one.message.id for one in backend.claim("w", 9, 0)) == ["a", "b", "c", "d"]
+
+
 def test_ten_million_fields_are_not_read(open_store: Open, file: Path) -> None:
     """Their number is looked at first."""
     backend = open_store(driver=best())

@@ -212,7 +212,9 @@ class Group:
         if self._stale:
             self._drop([self._stale.pop(row[2]) for row in tasks if row[2] in self._stale])
         self.db.executemany(_INSERT, tasks)
-        self.db.executemany("INSERT INTO body VALUES (?, ?)", bodies)
+        self.db.executemany(
+            "INSERT OR REPLACE INTO body VALUES (?, ?)", bodies
+        )  # one may be left of a row that is gone
 
     # Holding
 

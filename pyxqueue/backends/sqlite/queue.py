@@ -20,8 +20,8 @@ T = TypeVar("T")
 _COUNTERS = f"(SELECT ticket FROM counter), (SELECT max(seq) FROM task WHERE seq < {LARGEST // 2})"  # noqa: S608
 """The last ticket, and the largest number of a row, which is not larger unless somebody has written another one."""
 _GROUPS = f"SELECT name, key, lease, registered, finished, {_COUNTERS} FROM consumer_group WHERE queue = ?"  # noqa: S608
-_LAST = f"""SELECT coalesce(max(max(min(seq, {LARGEST // 2}), min(ord, {LARGEST // 2}), min(fence, {LARGEST // 2}))), 0)
-    FROM task WHERE typeof(ord) = 'integer' AND typeof(fence) = 'integer'"""  # noqa: S608 - our own words
+_LAST = f"""SELECT coalesce(max(max(seq, ord, fence)), 0) FROM task WHERE typeof(ord) = 'integer'
+    AND typeof(fence) = 'integer' AND max(seq, ord, fence) < {LARGEST // 2}"""  # noqa: S608 - our own words
 _LONGEST_LEASE = 10**15
 _LONGEST_NAME = 4_096
 _REMOVED = "\0removed "
