@@ -12,6 +12,7 @@ from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from time import thread_time
 from typing import Any, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -23,6 +24,11 @@ from .errors import OutsideDomainError
 MARK = "!"
 MAX_ALIKE = 256
 """Members of a set, or keys of a dict, that may have one hash value."""
+_FEW = 4_096
+"""So many cannot take long, whatever they are."""
+_PART = 256
+_SPARE_TIME, _TIME_EACH = 0.25, 2e-6
+"""Seconds of the processor for all members, and for each: ten times what they need."""
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1
 """Integers beyond are tagged: not every reader has them, and as decimals they would meet `int_max_str_digits`."""
 
@@ -61,23 +67,47 @@ def check_hashes(keys: Collection[Hashable]) -> None:
     Python compares each of those with all the others: a megabyte of them, which anybody can make since only texts and
     bytes have secret hash values, would take minutes. Raises `OutsideDomainError`.
     """
-    if len(keys) - len(set(map(hash, keys))) < MAX_ALIKE:  # the usual case: no value can have so many
+    hashes, different = list(map(hash, keys)), set[int]()
+    _add(different.update, hashes)
+    if len(hashes) - len(different) < MAX_ALIKE:  # the usual case: no value can have so many
         return
-    ((_, most),) = Counter(map(hash, keys)).most_common(1)
+    counts = Counter[int]()
+    _add(counts.update, hashes)
+    ((_, most),) = counts.most_common(1)
     if most > MAX_ALIKE:
         raise OutsideDomainError(f"{most:,} members have the same hash value, at most {MAX_ALIKE} may")
 
 
-def _hashed(data: object) -> list[Any]:
+def _add(add: Callable[[list[Any]], object], items: list[Any]) -> None:
+    """Add all to a table, some at a time, as long as it takes no longer than any values of ours would.
+
+    Hash values that are all different can be chosen so that each is looked for at the places of most others. Nothing
+    but the time tells. Raises `OutsideDomainError`.
+    """
+    if len(items) <= _FEW:
+        add(items)
+        return
+    until = thread_time() + _SPARE_TIME + _TIME_EACH * len(items)
+    for start in range(0, len(items), _PART):
+        add(items[start : start + _PART])
+        if thread_time() > until:
+            raise OutsideDomainError(f"{len(items):,} members take too long: their hash values are in each other's way")
+
+
+def _to_set(data: object) -> set[Any]:
     members = as_list(data)
     check_hashes(members)
-    return members
+    made: set[Any] = set()
+    _add(made.update, members)
+    return made
 
 
 def _pairs_to_dict(data: object) -> dict[Any, Any]:
     pairs = [as_list(pair) for pair in as_list(data)]
     check_hashes([key for key, _ in pairs])
-    return dict(pairs)
+    made: dict[Any, Any] = {}
+    _add(made.update, pairs)
+    return made
 
 
 def is_encodable(text: str) -> bool:
@@ -178,8 +208,8 @@ COLLECTIONS: Mapping[type, str] = {tuple: "tuple", set: "set", frozenset: "froze
 DECODERS: Mapping[str, Callable[[Any], Any]] = {
     **{leaf.tag: leaf.decode for leaf in LEAVES.values()},
     "tuple": lambda data: tuple(as_list(data)),
-    "set": lambda data: set(_hashed(data)),
-    "frozenset": lambda data: frozenset(_hashed(data)),
+    "set": _to_set,
+    "frozenset": lambda data: frozenset(_to_set(data)),
     "dict": _pairs_to_dict,
 }
 """By tag; the data's own parts are decoded before. Every dict that an object cannot show comes as pairs, ``!dict``."""

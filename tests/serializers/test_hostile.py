@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pyxqueue.errors import SerializationError
-from pyxqueue.serializers import JSONSerializer, MsgpackSerializer, TaggedSerializer
+from pyxqueue.serializers import JSONSerializer, MsgpackSerializer, TaggedSerializer, tags
 from pyxqueue.serializers.classes import MAX_COMBINATIONS
 from pyxqueue.serializers.tags import DECODERS, MAX_ALIKE
 
@@ -230,3 +231,21 @@ def test_flags_from_anyone_do_not_fill_the_memory(make: type[TaggedSerializer]) 
     ]
     assert len(Permission._value2member_map_) <= MAX_COMBINATIONS
     assert Permission.READ is Permission(1) is values[1]
+
+
+@both
+@pytest.mark.parametrize("made", [set(range(10_000)), frozenset(range(10_000)), dict.fromkeys(range(10_000))])
+def test_members_that_are_in_the_way_of_each_other(
+    make: type[TaggedSerializer], made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Different hash values can be chosen so that each member is looked for at the places of all others: a table
+    of those is given up when it takes too long. The usual one is built."""
+    serializer = make()
+    data = serializer.dumps(made)
+    assert serializer.loads(data) == made
+
+    seconds = count()
+    monkeypatch.setattr(tags, "thread_time", lambda: float(next(seconds)))
+
+    with pytest.raises(SerializationError, match="take too long"):
+        serializer.loads(data)
