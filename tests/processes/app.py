@@ -22,6 +22,7 @@ from typing import Any
 from attrs import asdict, define, field, frozen
 
 from pyxqueue import CancelRequested, TaskQueue, TaskSettled, current_task
+from pyxqueue.serializers import JSONSerializer
 from pyxqueue.task import Task
 
 VARIABLE = "TEST_SITE"
@@ -48,7 +49,7 @@ class Site:
             stream_key=self.stream,
             consumer_group=self.group,
             lease=self.lease,
-            serializer=self.serializer,
+            serializer=SlowChests() if self.serializer == "json" else self.serializer,
             observer=self.observe,
             max_result=100_000,
         )
@@ -209,6 +210,36 @@ def hog(seconds: float) -> str:
     return "done"
 
 
+class SlowChests(JSONSerializer):
+    """A `Chest` takes a minute to read, in Python or within one call of C, and to write."""
+
+    def encode_custom(self, value: Any) -> Any:
+        if not isinstance(value, Chest):
+            return NotImplemented
+        if value.slow_to == "write":
+            time.sleep(60)
+        return "chest", value.slow_to
+
+    def decode_custom(self, tag: str, data: Any) -> Any:
+        end = time.monotonic() + 60
+        while data == "read in Python" and time.monotonic() < end:
+            pass
+        if data == "read in C":
+            ctypes.PyDLL(None).sleep(60)
+        return Chest(data)
+
+
+@frozen
+class Chest:
+    """An argument, or a result."""
+
+    slow_to: str
+
+
+def open_chest(chest: Any, made: str) -> Any:  # no class in it: that would be registered, and read without the hook
+    return Chest(made) if made else chest
+
+
 def limited(seconds: float) -> None:
     say("start")
     end = time.monotonic() + seconds
@@ -345,6 +376,7 @@ TASKS: list[tuple[Any, dict[str, Any]]] = [
     (hold_gil, {}),
     (die, {"max_crashes": 1}),
     (hog, {"timeout": 0.2, "hard_timeout": 1.2, "retries": 1, "backoff": 0.0}),
+    (open_chest, {"hard_timeout": 1.0, "retries": 0}),
     (limited, {"timeout": 0.3}),
     (alimited, {"timeout": 0.3}),
     (patient, {}),

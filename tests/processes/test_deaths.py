@@ -14,7 +14,7 @@ from pyxqueue import TaskError, TaskStatus
 from tests.support.trees import Tree, alive, threads
 from tests.support.until import until
 
-from .app import App, Site
+from .app import App, Chest, Site
 from .conftest import StartTree, on_every_store
 
 pytestmark = on_every_store
@@ -159,6 +159,21 @@ def test_a_hard_limit(site: Site, start_tree: StartTree, monkeypatch: pytest.Mon
     starts = site.of("start", handle.task_id)
     assert [line.attempt for line in starts] == [1, 2]
     assert starts[0].pid != starts[1].pid
+
+
+@pytest.mark.parametrize(("slow_to", "made"), [("read in Python", ""), ("read in C", ""), ("", "write")])
+def test_a_hard_limit_holds_for_arguments_and_result(
+    site: Site, app: App, start_tree: StartTree, slow_to: str, made: str
+) -> None:
+    """Also while they are decoded and encoded; the next task runs."""
+    start_tree("-p", "1")
+    app["work"](0).get(20)
+
+    with pytest.raises(TaskError, match="beyond its hard time limit"):
+        app["open_chest"](Chest(slow_to) if slow_to else None, made).get(20)
+
+    assert app["work"](0, "goes on").get(20) == "goes on"
+    assert len({line.pid for line in site.of("start")}) == 2, "its process was killed"
 
 
 def test_a_hard_limit_and_bystanders(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
