@@ -167,7 +167,7 @@ class TaskQueue(Unique, ReleaseNames):
         return decorator if function is None else decorator(function)
 
     def result(self, task_id: str | bytes) -> AsyncResult[Any]:
-        """The handle of a task by its id. Raises nothing: whether there is such a task shows when it is used."""
+        """The handle of a task by its id; whether there is such a task shows when it is used."""
         return self._producer.handle(id_text(task_id))
 
     def close(self) -> None:
