@@ -38,7 +38,7 @@ def with_pid(name: str, pid: int) -> str:
 
 
 def serve(make: MakeWorker, name: str, table: InFlightTable, supervisor: int) -> int:
-    """Be a worker process of the process `supervisor`; answers its exit code."""
+    """Be a worker process of the process `supervisor`; return its exit code."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, lambda *_: None)  # the terminal's ^C is for the supervisor to judge
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -59,14 +59,14 @@ def serve(make: MakeWorker, name: str, table: InFlightTable, supervisor: int) ->
     with queued_lines():
         worker.run()
     if os.getppid() != supervisor:
-        kill_group(os.getpid())  # nobody else is left to end what tasks have started
+        kill_group(os.getpid())  # no other process is left to end what tasks have started
     return 0
 
 
 def _exit_when_orphaned(worker: Worker, supervisor: int) -> None:
     """End this process when its worker cannot go on, or its supervisor is gone and the watchdog has not killed it.
 
-    Without a supervisor nobody renews leases: what runs may end within one, after that somebody else will run it.
+    Without a supervisor no lease is renewed: what runs may end within one; after that another worker runs it.
     """
     while os.getppid() == supervisor:
         if worker.broken.wait(_LOOK_EVERY):

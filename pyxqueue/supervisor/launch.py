@@ -121,7 +121,7 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
                 parts.codec.queue,
             )
         if parent is not None:
-            with contextlib.suppress(OSError):  # a pipe, of somebody who does not wait for it
+            with contextlib.suppress(OSError):  # the end of a pipe whose program does not wait for it
                 os.write(parent, _READY)
 
     with log_writer() as writer:
@@ -207,8 +207,9 @@ def _wait_imported(process: subprocess.Popen[bytes], leash: int) -> None:
     code = process.wait()
     os.close(leash)
     raise ConfigurationError(
-        f"the workers ended at once, with {code}: see stderr. A program that has threads starts them by importing "
-        f"its module again: `if __name__ == '__main__':` is the place of queue.start(), and not of the queue itself"
+        f"the workers ended while they started, with code {code}: see stderr. This program has threads, so its workers "
+        f"import its module: define the queue at the level of the module, and call queue.start() under "
+        f"`if __name__ == '__main__':`"
     )
 
 

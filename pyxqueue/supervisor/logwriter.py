@@ -71,11 +71,11 @@ class LogWriter:
         self._divert()
 
     def tend(self) -> None:
-        """Send what waits; start another process if somebody killed this one."""
+        """Send what waits; start another process if this one was killed."""
         if _ended(self.pid):
             self._relay.close()
             self._start()
-            log.warning("somebody killed the process that writes the log: started another")
+            log.warning("the process that writes the log was killed: started another")
         if self._relay.dropped and len(self._relay.pending) < _BUFFER // 2:
             self._relay.send(b"")
         self._relay.push()
@@ -97,7 +97,7 @@ class LogWriter:
             before = len(relay.pending)
             relay.push()
             if len(relay.pending) == before:
-                break  # nobody reads there any more
+                break  # its reader is gone
         with suppress(OSError):
             connection.shutdown(socket.SHUT_WR)
         if not _ready(connection, deadline, to_write=False):  # its end closes when everything is written

@@ -73,7 +73,7 @@ def own_group(pid: int) -> None:
 
 
 def adopts_orphans() -> bool:
-    """Whether processes that have lost their parent become children of this one: PID 1 does, and who asked for it."""
+    """Whether processes that lose their parent become children of this one, as with PID 1 and a subreaper."""
     if os.getpid() == 1:
         return True
     if sys.platform != "linux":

@@ -15,14 +15,14 @@ from typing import Any
 class CoroutineRunner:
     """Runs coroutines one at a time on one loop, so that what they share, such as a client, works for all of them.
 
-    A coroutine that runs while another one still does, because that one waits for it in plain code or because another
-    thread runs it, has to use a second loop, which is kept too.
+    While one coroutine runs, another one uses a second loop, which is kept too: the first may wait for it in plain
+    code, or another thread may run it.
     """
 
     def __init__(self) -> None:
-        self._start_anew()
+        self._reset()
 
-    def _start_anew(self) -> None:
+    def _reset(self) -> None:
         self._pid = os.getpid()
         self._runners: list[asyncio.Runner] = []
         self._free: list[asyncio.Runner] = []
@@ -30,7 +30,7 @@ class CoroutineRunner:
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         if self._pid != os.getpid():  # forked: the loops are the parent's
-            self._start_anew()
+            self._reset()
         with self._lock:
             if not self._free:
                 self._runners.append(asyncio.Runner())
@@ -38,7 +38,7 @@ class CoroutineRunner:
             runner = min(self._free, key=self._runners.index)
             self._free.remove(runner)
         try:
-            if _loop_runs_here():  # eager mode inside somebody's event loop
+            if _loop_runs_here():  # eager mode inside the event loop of a program
                 return _in_thread(lambda: _run(runner, coroutine))
             return _run(runner, coroutine)
         finally:
@@ -85,17 +85,17 @@ def _loop_runs_here() -> bool:
 
 def _in_thread(function: Callable[[], Any]) -> Any:
     """Call it in a thread that has no running loop, with the context of this one."""
-    answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 
     def body() -> None:
         try:
-            answers.put((function(), None))
+            ended.put((function(), None))
         except BaseException as error:  # noqa: BLE001 - carried over to the waiting thread
-            answers.put((None, error))
+            ended.put((None, error))
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(body,), daemon=True)
     thread.start()
-    value, error = answers.get()
+    value, error = ended.get()
     thread.join()
     if error is not None:
         raise error

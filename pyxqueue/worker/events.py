@@ -19,8 +19,8 @@ done = get_logger("pyxqueue.worker.done")
 
 
 def hear_logs() -> None:
-    """Let our lines be heard where workers run: a program that sets up its logging with `logging.config` silences the
-    loggers that are there already, unless it says otherwise; and without any set-up, lines had no time and no level."""
+    """Let our lines be heard where workers run. A program that sets up its logging with `logging.config` silences the
+    loggers that exist already, unless it says otherwise; and without any set-up, lines have no time and no level."""
     ours = [logging.getLogger("pyxqueue"), *logging.Logger.manager.loggerDict.values()]
     for logger in ours:
         if isinstance(logger, logging.Logger) and (logger.name == "pyxqueue" or logger.name.startswith("pyxqueue.")):
@@ -45,7 +45,7 @@ class Unheard(logging.Filter):
 
 
 def log_to_stderr(formatter: logging.Formatter, level: str | int) -> None:
-    """Show what this program logs, where nobody has set that up; what has a handler already is not shown twice."""
+    """Show what this program logs, where no logging was set up. Lines that have a handler are not shown twice."""
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
     handler.addFilter(Unheard())
@@ -54,7 +54,7 @@ def log_to_stderr(formatter: logging.Formatter, level: str | int) -> None:
 
 
 LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-"""The form of a line in a log that nobody has set up otherwise."""
+"""The form of a line where no logging was set up."""
 
 
 @frozen
@@ -69,7 +69,7 @@ class TaskStarted:
 
 @frozen
 class TaskSettled:
-    """The store has answered what was decided about a task. Not `accepted`: somebody else holds it by now."""
+    """The store has taken what was decided about a task, or refused it (not `accepted`): the lease was lost by then."""
 
     task_id: str
     task_name: str
@@ -105,7 +105,7 @@ class Throttle:
         self._passed = self._left_out = 0
 
     def passes(self) -> tuple[bool, int]:
-        """Whether the next one passes, and how many were left out before it that nobody was told of yet."""
+        """Whether the next one passes, and how many were left out before it that the log has not counted yet."""
         now = self._monotonic()
         left_out = 0
         if now >= self._end:
@@ -118,7 +118,7 @@ class Throttle:
 
 
 _refusals = Throttle()
-"""Messages that cannot be run come by the thousand where somebody writes them so."""
+"""Messages that cannot be run may come by the thousand when another program writes them."""
 
 
 def log_settled(event: TaskSettled) -> None:

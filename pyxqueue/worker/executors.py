@@ -59,7 +59,7 @@ class Inline:
     """Runs everything in the thread that submits it: no hop, so the fastest for short tasks."""
 
     def __init__(self, interrupter: Interrupter | None = None, coroutines: CoroutineRunner | None = None) -> None:
-        """`coroutines`: where a coroutine runs that a task returns; closed by who gave it."""
+        """`coroutines`: where a coroutine runs that a task returns; closed by the caller."""
         in_main = threading.current_thread() is threading.main_thread()
         self.interrupter = interrupter or (SignalInterrupter() if in_main else ThreadInterrupter())
         self.surroundings: Surroundings | None = None

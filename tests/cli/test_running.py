@@ -260,7 +260,7 @@ def test_a_script_without_its_guard_starts_no_chain(place: Place) -> None:
 
     assert done.returncode == 1
     assert "chain starts workers while it is imported for the tasks in it" in done.stderr
-    assert "the workers ended at once, with 2" in done.stderr
+    assert "the workers ended while they started, with code 2" in done.stderr
     assert (place.folder / "imports").read_text() == "__main__\nchain\n"
 
 

@@ -85,7 +85,7 @@ def test_a_killed_writer_is_replaced(handler: Blocking) -> None:
         log.warning("after it")
 
     said = handler.path.read_text().splitlines()
-    assert said == ["somebody killed the process that writes the log: started another", "after it"]
+    assert said == ["the process that writes the log was killed: started another", "after it"]
 
 
 def test_a_line_keeps_what_it_carries(tmp_path: Path) -> None:
