@@ -9,7 +9,7 @@ from attrs import define, field
 
 from ..errors import BrokerError
 from ..inflight import STUCK
-from ..message import Defer, Delivery, Message, Settlement
+from ..message import Defer, Delivery, Extension, LeaseStatus, Message, Settlement
 from ..protocols import Broker
 from ..task import Registry
 from .batch_sizer import BatchSizer
@@ -38,6 +38,8 @@ class Claimer:
     """Milliseconds a claim waits for work."""
     backoff: Callable[[int, float], float]
     """The seconds to wait for the store after so many failures in a row, and at the most."""
+    sealed: bool = False
+    """Whether calls are: then a copy of one does not run."""
     stopping: bool = field(default=False, init=False)
     _settles_beside: bool = field(default=False, init=False)
     """Another thread settles meanwhile."""
@@ -69,7 +71,9 @@ class Claimer:
 
     def claim(self, limit: int, wait: int) -> int:
         """Claim and submit at most so many, and return how many there were."""
-        deliveries = self.broker.claim(self.consumer, limit, wait)
+        deliveries = claimed = self.broker.claim(self.consumer, limit, wait)
+        if self.sealed and claimed:
+            deliveries = self._without_copies(claimed)
         now = time.monotonic()
         jobs = [job for delivery in deliveries if (job := self._note(delivery, now)) is not None]
         redelivered = [job for job in jobs if job.delivery.message.redelivered]
@@ -81,7 +85,21 @@ class Claimer:
                 self._wait_alone(redelivered[number:])
                 self.places.submit(job)
                 self.places.wait_idle()
-        return len(jobs)
+        return len(jobs) + len(claimed) - len(deliveries)
+
+    def _without_copies(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        """Without those whose id belongs to another message, or to a task that has ended: a seal proves who wrote a
+        call, not that it is new. One question for all; where the store cannot answer, what becomes of a copy counts for
+        nothing all the same."""
+        try:
+            held = self.broker.extend([Extension(delivery.receipt) for delivery in deliveries])
+        except BrokerError:
+            return deliveries
+        lost = {one.receipt for one, status in zip(deliveries, held, strict=True) if status is LeaseStatus.LOST}
+        if lost:
+            log.warning("%s does not run %d messages that are copies, or no longer its own", self.consumer, len(lost))
+            self.settling.insist([Settlement(receipt, Defer()) for receipt in lost])  # which removes a copy
+        return [one for one in deliveries if one.receipt not in lost]
 
     def hand_back(self) -> None:
         """Hand back what was claimed and not started."""

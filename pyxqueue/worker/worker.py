@@ -69,7 +69,16 @@ class Worker:
         places = Places(runner, self.executor, self.loop)
         self._jobs, self._settling, self._places = jobs, settling, places
         self._claimer = Claimer(
-            self.broker, self.registry, jobs, places, settling, decider, consumer, self.wait, self._backoff
+            self.broker,
+            self.registry,
+            jobs,
+            places,
+            settling,
+            decider,
+            consumer,
+            self.wait,
+            self._backoff,
+            sealed=self.codec.seal is not None,
         )
         plain = self.executor.interrupter
         self._monitor = Monitor(self.broker, jobs, [plain, self.loop.interrupter] if self.loop else [plain])
