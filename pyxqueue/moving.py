@@ -15,13 +15,12 @@ from attrs import frozen
 
 from .errors import ConfigurationError, TaskStateError
 from .ids import new_id
-from .message import ADOPTABLE, ConsumerInfo, Depth, Message, Record, TaskInfo, TaskStatus, Unreadable
+from .message import ADOPTABLE, ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable
 from .protocols import Backend, StoreOptions, in_one_process
 from .stores import absolute, find_store
 from .urls import shown
 
 _BATCH = 100
-_PROBE_TTL = 60_000
 
 
 NO_LIMIT = 2**31
@@ -40,7 +39,6 @@ class Source(Protocol):
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
     ) -> tuple[Sequence[TaskInfo], str]: ...
     def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]: ...
-    def get(self, ids: Sequence[str]) -> Sequence[Record | None]: ...
     def delete(self, ids: Sequence[str]) -> Sequence[bool]: ...
 
 
@@ -147,10 +145,13 @@ def _is_same(task: TaskInfo, other: TaskInfo | None) -> bool:
 
 def _check_apart(source: Source, target: Backend) -> None:
     """Two addresses may lead to one store, where a task that was adopted would then be deleted."""
-    probe = Record(new_id(), TaskStatus.CANCELLED, ttl_ms=_PROBE_TTL)
-    target.put([probe])
-    seen = source.get([probe.id]) != [None]
-    target.forget([probe.id])
+    message = Message(new_id(), "pyxqueue.move.probe")
+    probe = TaskInfo(message.id, TaskStatus.FAILURE, message, reason="left by a move that was interrupted: delete it")
+    target.adopt([probe])
+    try:
+        seen = source.show([probe.id]) != [None]
+    finally:
+        target.delete([probe.id])
     if seen:
         raise TaskStateError("source and target are one store: there is nothing to move")
 

@@ -1,4 +1,4 @@
-"""What a backend and a serializer must be: four protocols, and the numbered laws they keep.
+"""What a backend and a serializer must be: the protocols, and the numbered laws they keep.
 
 The conformance kit in `pyxqueue.testing` tests each law under its number. `docs/concepts.md` defines the words. All
 times are integer milliseconds of the store's clock. An operation that changes something takes a batch and returns one
@@ -84,8 +84,8 @@ class Broker(Protocol):
     * **B5 Atomic.** An accepted settlement takes effect in one step: the record, the verdict and the follow-ups.
 
       - The items of a batch are independent of each other.
-      - If an ending settlement has no record, the store keeps the record that its holder stored with `put`; if there
-        is none, it creates one. For `Fail`, the failure's message in that record is the reason.
+      - If an ending settlement has no record, the store creates one. For `Fail`, the failure's message in that record
+        is the reason.
 
     * **B6 Extend never steals.** `extend` moves the end of the lease of the current receipt and changes nothing else.
 
@@ -183,11 +183,8 @@ class Broker(Protocol):
         ...
 
 
-class ResultStore(Protocol):
-    """Keeps records for callers that wait for them.
-
-    * **R1 Never backwards.** `put` of a record with a smaller `fence` than that of the stored record changes nothing.
-      A fencing token has up to 128 bits.
+class Results(Protocol):
+    """The records of tasks, for callers that wait for them.
 
     * **R2 Wakes.** `wait` returns as soon as every id, or `least` of them, has a record; otherwise at its timeout with
       the records that there are.
@@ -200,19 +197,29 @@ class ResultStore(Protocol):
     * **R5 Order.** Records come in the order of the ids, with None where there is no record.
     """
 
-    def put(self, records: Sequence[Record]) -> None: ...
-
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]: ...
 
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         """Wait up to `timeout_ms` (None: without a limit) for the records of all `ids`, or of `least` of them (R2).
 
-        A store that is also the broker returns before the timeout if no record can come for an id: the id is not
-        known, or its task has ended and the record is gone.
+        A backend returns before the timeout if no record can come for an id: the id is not known, or its task has
+        ended and the record is gone. A `ResultStore` does not know the tasks: a record can come for any id.
         """
         ...
 
     def forget(self, ids: Sequence[str]) -> None: ...
+
+
+class ResultStore(Results, Protocol):
+    """The result half of a `pyxqueue.split.SplitBackend`: it keeps the records of tasks that are in another store.
+
+    * **R1 Never backwards.** `put` of a record with a smaller `fence` than that of the stored record changes nothing.
+
+      - A fencing token has up to 128 bits.
+      - A record that can no longer be read does not keep another from being stored.
+    """
+
+    def put(self, records: Sequence[Record]) -> None: ...
 
     def close(self) -> None:
         """Close connections and threads. The records stay."""
@@ -316,8 +323,8 @@ class Inspector(Protocol):
         ...
 
 
-class Backend(Broker, ResultStore, Inspector, Protocol):
-    """A store that is all three in one object, so that a settlement can be one atomic step (B5)."""
+class Backend(Broker, Results, Inspector, Protocol):
+    """What the rest of the package sees of a store: all three in one object."""
 
 
 def in_one_process(store: object) -> bool:

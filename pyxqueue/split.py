@@ -38,6 +38,7 @@ class SplitBackend:
       record of a stale holder loses against that of a later one, whichever comes first.
     * R2: an end that brings no record, such as a cancellation of a waiting task, wakes a waiter within a second.
     * I2, I5: `requeue` and `delete` remove the record after the task has moved; it can be read until then.
+    * B13: the records of a removed group stay for their time to live.
 
     The broker keeps the end of each task without its value. Where a task ended without a record, as a cancelled one
     does, the broker's own record is what `wait` and `show` return.
@@ -83,23 +84,20 @@ class SplitBackend:
 
     # Results
 
-    def put(self, records: Sequence[Record]) -> None:
-        self._results.put(records)
-
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         return self.wait(ids, 0)
 
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
-        deadline = deadline_after(timeout_ms)
+        deadline, step = deadline_after(timeout_ms), 0
         while True:
-            left = seconds_left(deadline)
-            step = _SLICE if left is None else min(_SLICE, round(left * 1000))
             records = list(self._results.wait(ids, step, least))
             if _enough(records, least):
                 return records
             final = self._fill_in(ids, records)
             if final or _enough(records, least) or is_over(deadline):
                 return records
+            left = seconds_left(deadline)
+            step = _SLICE if left is None else min(_SLICE, round(left * 1000))
 
     def forget(self, ids: Sequence[str]) -> None:
         self._results.forget(ids)

@@ -58,7 +58,7 @@ class OpenStore:
 
 def joined(broker: Backend, results: ResultStore | None) -> Backend:
     """One backend from what a queue was given as `broker` and `results`."""
-    return broker if results is None or results is broker else SplitBackend(broker, results)
+    return broker if results is None else SplitBackend(broker, results)
 
 
 def find_store(source: Any, options: StoreOptions) -> StoreSource:

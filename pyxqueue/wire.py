@@ -198,8 +198,6 @@ def record_to_fields(record: Record) -> list[bytes]:
         flat += (b"worker", record.worker.encode())
     if record.progress is not None:
         flat += (b"progress", progress_to_json(record.progress))
-    if record.fence:
-        flat += (b"fence", b"%d" % record.fence)
     return flat
 
 

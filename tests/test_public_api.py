@@ -72,6 +72,7 @@ TESTING = [
     "Fault",
     "FaultyBroker",
     "FaultyCall",
+    "FaultyResults",
     "Harness",
     "InspectorContract",
     "ResultStoreContract",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from attrs import evolve
 
-from pyxqueue.backends.memory import MemoryBackend, MemoryStore
+from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
 from pyxqueue.clock import FakeClock
 from pyxqueue.errors import BrokerUnavailableError
 from pyxqueue.message import (
@@ -25,7 +25,7 @@ from pyxqueue.message import (
 )
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.split import SplitBackend
-from pyxqueue.testing import Fault, FaultyBroker
+from pyxqueue.testing import Fault, FaultyBroker, FaultyResults
 
 from .worker.harness import Bench
 
@@ -37,11 +37,10 @@ class Halves:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.broker, self.results = self.half(), self.half()
+        options = StoreOptions("tasks", lease_ms=LEASE)
+        self.broker = MemoryBackend(MemoryStore(self.clock), options)
+        self.results = MemoryResults(MemoryStore(self.clock), options)
         self.split = SplitBackend(self.broker, self.results)
-
-    def half(self) -> MemoryBackend:
-        return MemoryBackend(MemoryStore(self.clock), StoreOptions("tasks", lease_ms=LEASE))
 
     def held(self, task_id: str = "t1") -> Delivery:
         self.split.enqueue([Message(task_id, "work")])
@@ -85,7 +84,7 @@ def test_the_record_goes_first(halves: Halves) -> None:
 def test_nothing_is_settled_without_its_record(halves: Halves) -> None:
     """When the result store cannot be reached, the broker is not asked, and a repeat does both."""
     delivery = halves.held()
-    results = FaultyBroker(halves.results, [Fault.LOSE_CALL], operations={"put"})
+    results = FaultyResults(halves.results, [Fault.LOSE_CALL], operations={"put"})
     split = SplitBackend(halves.broker, results)
 
     with pytest.raises(BrokerUnavailableError):
@@ -103,7 +102,7 @@ def test_a_lost_reply(halves: Halves, half: str) -> None:
     faults = [Fault.LOSE_REPLY]
     split = SplitBackend(
         FaultyBroker(halves.broker, faults if half == "settle" else [], operations={"settle"}),
-        FaultyBroker(halves.results, faults if half == "put" else [], operations={"put"}),
+        FaultyResults(halves.results, faults if half == "put" else [], operations={"put"}),
     )
 
     with pytest.raises(BrokerUnavailableError):
@@ -115,7 +114,7 @@ def test_a_lost_reply(halves: Halves, half: str) -> None:
 
 def test_the_broker_keeps_no_value(halves: Halves) -> None:
     """It knows how the task ended, for as long as the record lives; the value is in the result store alone."""
-    halves.split.settle([success(halves.held(), b"large", worker="me", ttl=5_000)])
+    halves.split.settle([success(halves.held(), b"large", worker="me", ttl_ms=5_000)])
 
     (own,) = halves.broker.get(["t1"])
     (stored,) = halves.results.get(["t1"])
@@ -218,7 +217,7 @@ def test_nothing_is_waited_for_that_cannot_come(halves: Halves) -> None:
     """Of an unknown task, of one that was forgotten, and of one whose record has expired."""
     halves.split.settle([success(halves.held("forgotten"))])
     halves.split.forget(["forgotten"])
-    halves.split.settle([success(halves.held("expired"), ttl=10)])
+    halves.split.settle([success(halves.held("expired"), ttl_ms=10)])
     halves.clock.advance(11)
 
     for task_id in ("forgotten", "expired", "unknown"):
@@ -275,7 +274,7 @@ def test_the_result_of_the_next_run_is_not_withdrawn() -> None:
 
 def test_a_retry_needs_no_result_store(halves: Halves) -> None:
     """Nothing is put for a task that goes on."""
-    results = FaultyBroker(halves.results, [Fault.LOSE_CALL] * 9, operations={"put"})
+    results = FaultyResults(halves.results, [Fault.LOSE_CALL] * 9, operations={"put"})
 
     assert SplitBackend(halves.broker, results).settle([Settlement(halves.held().receipt, Retry())]) == [True]
 
@@ -284,19 +283,23 @@ def test_closing_closes_both() -> None:
     """Each of the two may have connections."""
     halves, closed = Halves(), []
 
-    class Half(FaultyBroker):
+    class Broker(FaultyBroker):
         def close(self) -> None:
-            closed.append(self.inner)
+            closed.append("broker")
 
-    SplitBackend(Half(halves.broker), Half(halves.results)).close()
+    class Results(FaultyResults):
+        def close(self) -> None:
+            closed.append("results")
 
-    assert closed == [halves.broker, halves.results]
+    SplitBackend(Broker(halves.broker), Results(halves.results)).close()
+
+    assert closed == ["broker", "results"]
 
 
 def test_a_worker_with_two_stores() -> None:
     """It gives its records the fencing token of their delivery."""
     bench = Bench()
-    results = bench.backend()
+    results = MemoryResults(MemoryStore(bench.clock), StoreOptions("tasks"))
     bench.task(len)
     bench.put("len", [1, 2, 3])
 
@@ -311,11 +314,15 @@ def test_a_worker_with_two_stores() -> None:
 def test_about_both(halves: Halves) -> None:
     """What each says of itself, told apart; nothing where neither says anything."""
 
-    class Talks(FaultyBroker):
+    class Broker(FaultyBroker):
         def about(self) -> dict[str, str]:
             return {"server": "x"}
 
-    both = SplitBackend(Talks(halves.broker), Talks(halves.results))
+    class Results(FaultyResults):
+        def about(self) -> dict[str, str]:
+            return {"server": "x"}
+
+    both = SplitBackend(Broker(halves.broker), Results(halves.results))
 
     assert both.about() == {"server": "x", "results: server": "x"}
     assert halves.split.about() == {}

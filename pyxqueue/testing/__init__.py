@@ -11,7 +11,7 @@ from .contract import (
     ResultStoreContract,
     SerializerContract,
 )
-from .faulty import Fault, FaultyBroker, FaultyCall
+from .faulty import Fault, FaultyBroker, FaultyCall, FaultyResults
 
 __all__ = [
     "BackendContract",
@@ -21,6 +21,7 @@ __all__ = [
     "Fault",
     "FaultyBroker",
     "FaultyCall",
+    "FaultyResults",
     "Harness",
     "InspectorContract",
     "ResultStoreContract",

@@ -1,4 +1,4 @@
-"""A backend in front of another that loses calls and replies, as a network does."""
+"""A store in front of another that loses calls and replies, as a network does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 from attrs import frozen
 
@@ -24,9 +24,10 @@ from ..message import (
     TaskInfo,
     TaskStatus,
 )
-from ..protocols import Backend, in_one_process
+from ..protocols import Backend, ResultStore, in_one_process
 
 T = TypeVar("T")
+Inner = TypeVar("Inner")
 
 
 class Fault(enum.Enum):
@@ -43,7 +44,7 @@ class Fault(enum.Enum):
 
 
 OPERATIONS = frozenset(
-    {"enqueue", "claim", "settle", "extend", "release", "promote", "lease_ms", "put", "get", "wait", "forget"}
+    {"enqueue", "claim", "settle", "extend", "release", "promote", "lease_ms", "get", "wait", "forget"}
     | {"show", "tasks", "watch", "consumers", "depth", "groups", "remove_group"}
     | {"requeue", "cancel", "delete", "adopt", "trim"}
 )
@@ -59,36 +60,34 @@ class FaultyCall:
     """None if it went through."""
 
 
-class FaultyBroker:
-    """A `Backend` that hands every call on to `inner`, but for those that a fault hits.
+class Faulty(Generic[Inner]):
+    """Hands every call on to `inner`, but for those that a fault hits.
 
     Parameters: `faults`, one for each call in turn, None for one that goes through; when they are used up, all do.
     `operations`, the names of those that are hit; others go through and use up nothing. `delay`, how long
     `Fault.DELAY` takes, in seconds. `sleep`, what takes that long: a test with a clock of its own moves it here.
 
-    ::
-
-        broker = FaultyBroker(backend, [None, Fault.LOSE_REPLY], operations={"settle"})  # the second settle
-        broker = FaultyBroker.random(backend, seed=7, rate=0.2)
-
     It may be used from any number of threads.
     """
 
+    known: ClassVar[frozenset[str]]
+    """The names of its operations."""
+
     def __init__(
         self,
-        inner: Backend,
+        inner: Inner,
         faults: Iterable[Fault | None] = (),
         *,
-        operations: Collection[str] = OPERATIONS,
+        operations: Collection[str] | None = None,
         delay: float = 0.01,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        if unknown := set(operations) - OPERATIONS:
-            raise ValueError(f"no operations of a backend: {', '.join(sorted(unknown))}")
+        if unknown := set(operations or ()) - self.known:
+            raise ValueError(f"no operations of a {type(self).__name__}: {', '.join(sorted(unknown))}")
         self.inner = inner
         self.one_process = in_one_process(inner)
         self._faults = iter(faults)
-        self._operations = operations
+        self._operations = self.known if operations is None else operations
         self._delay = delay
         self._sleep = sleep
         self._history: list[FaultyCall] = []
@@ -97,12 +96,12 @@ class FaultyBroker:
     @classmethod
     def random(
         cls,
-        inner: Backend,
+        inner: Inner,
         *,
         seed: int,
         rate: float = 0.1,
         kinds: Sequence[Fault] = tuple(Fault),
-        operations: Collection[str] = OPERATIONS,
+        operations: Collection[str] | None = None,
         delay: float = 0.01,
         sleep: Callable[[float], object] = time.sleep,
     ) -> Self:
@@ -136,6 +135,18 @@ class FaultyBroker:
                 self._sleep(self._delay)
         return call()
 
+
+class FaultyBroker(Faulty[Backend]):
+    """A `Backend` that hands every call on to `inner`, but for those that a fault hits.
+
+    ::
+
+        broker = FaultyBroker(backend, [None, Fault.LOSE_REPLY], operations={"settle"})  # the second settle
+        broker = FaultyBroker.random(backend, seed=7, rate=0.2)
+    """
+
+    known = OPERATIONS
+
     # -- Broker
 
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
@@ -165,10 +176,7 @@ class FaultyBroker:
     def close(self) -> None:
         self.inner.close()
 
-    # -- ResultStore
-
-    def put(self, records: Sequence[Record]) -> None:
-        self._call("put", lambda: self.inner.put(records))
+    # -- Results
 
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         return self._call("get", lambda: self.inner.get(ids))
@@ -218,6 +226,27 @@ class FaultyBroker:
 
     def trim(self, limit: int) -> int:
         return self._call("trim", lambda: self.inner.trim(limit))
+
+
+class FaultyResults(Faulty[ResultStore]):
+    """A `ResultStore` that hands every call on to `inner`, but for those that a fault hits."""
+
+    known = frozenset({"put", "get", "wait", "forget"})
+
+    def put(self, records: Sequence[Record]) -> None:
+        self._call("put", lambda: self.inner.put(records))
+
+    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
+        return self._call("get", lambda: self.inner.get(ids))
+
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        return self._call("wait", lambda: self.inner.wait(ids, timeout_ms, least))
+
+    def forget(self, ids: Sequence[str]) -> None:
+        self._call("forget", lambda: self.inner.forget(ids))
+
+    def close(self) -> None:
+        self.inner.close()
 
 
 def _at_random(seed: int, rate: float, kinds: Sequence[Fault]) -> Iterator[Fault | None]:

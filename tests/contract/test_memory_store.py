@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyxqueue.backends.memory import MemoryBackend, MemoryStore
+from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
 from pyxqueue.clock import FakeClock, wall_clock
 from pyxqueue.errors import ConfigurationError
 from pyxqueue.message import Done, Extension, Message, Progress, Record, Settlement, TaskStatus
@@ -112,37 +112,23 @@ def test_looking_registers_no_group() -> None:
     assert worker.groups() == ["worker"]
 
 
-def test_it_can_keep_the_records_of_another_broker() -> None:
-    """A group that is no queue here cannot know which ids are under way, so a wait goes on until the record comes."""
-    store = MemoryStore()
-    results = opened(store)
-
-    call = Call(lambda: results.wait(["a"], None))
-    assert call.waits()
-    results.put([Record("a", TaskStatus.SUCCESS, b"1")])
-
-    (record,) = call.answer(PATIENCE, R2, "the record woke nobody")
-    assert record is not None
-    assert record.value == b"1"
-
-
 def test_the_records_of_another_broker_leave_nothing() -> None:
     """Where only records are kept, they go once they have ended."""
     clock = FakeClock()
     store = MemoryStore(clock)
-    results = opened(store)
+    results = MemoryResults(store, StoreOptions())
     results.put([Record(f"a{number}", TaskStatus.SUCCESS, ttl_ms=1_000) for number in range(10)])
 
     clock.advance(1_001)
     results.put([Record("b", TaskStatus.SUCCESS)])
 
-    assert list(store.group("tasks", "cg").tasks) == ["b"]
+    assert len(store.results["tasks", "cg"]) == 1
 
 
 def test_a_record_that_is_put_again_lives_by_its_new_ttl() -> None:
     """Where only records are kept, the end of an earlier one does not take a later one with it."""
     clock = FakeClock()
-    results = opened(MemoryStore(clock))
+    results = MemoryResults(MemoryStore(clock), StoreOptions())
     for ttl in (1_000, 10_000):
         results.put([Record("a", TaskStatus.SUCCESS, ttl_ms=ttl)])
 
@@ -152,35 +138,16 @@ def test_a_record_that_is_put_again_lives_by_its_new_ttl() -> None:
     assert results.get(["a"]) != [None]
 
 
-def test_a_record_alone_makes_no_id_known() -> None:
-    """A message is new, and its own, although somebody stored a record under its id before."""
-    backend = opened(MemoryStore())
-    backend.put([Record("a", TaskStatus.SUCCESS)])
-
-    assert backend.enqueue([Message("a", "f")]) == [True]
-    assert backend.get(["a"]) == [None]
-
-
-def test_a_record_without_a_task_is_shown() -> None:
-    """What was put for another broker's task is shown with the state that the record says."""
-    backend = opened(MemoryStore())
-    backend.put([Record("a", TaskStatus.FAILURE)])
-
-    (info,) = backend.show(["a"])
-    assert info is not None
-    assert (info.status, info.message) == (TaskStatus.FAILURE, None)
-
-
 def test_a_record_ends_when_its_ttl_is_over() -> None:
     """At the last ms of its ttl it can be read, at the next it cannot."""
     clock = FakeClock()
-    backend = opened(MemoryStore(clock))
-    backend.put([Record("a", TaskStatus.SUCCESS, ttl_ms=10)])
+    results = MemoryResults(MemoryStore(clock), StoreOptions())
+    results.put([Record("a", TaskStatus.SUCCESS, ttl_ms=10)])
 
     clock.advance(9)
-    assert backend.get(["a"]) != [None]
+    assert results.get(["a"]) != [None]
     clock.advance(1)
-    assert backend.get(["a"]) == [None]
+    assert results.get(["a"]) == [None]
 
 
 def test_being_claimed_moves_no_task_in_the_list() -> None:

@@ -8,7 +8,7 @@ import fakeredis
 import pytest
 import redis
 
-from pyxqueue.testing.contract import BackendContract, ResultStoreContract
+from pyxqueue.testing.contract import BackendContract
 from pyxqueue.testing.servers import Server
 
 from ..support.redis_harness import RedisHarness
@@ -28,17 +28,5 @@ class TestRealServers(BackendContract):
     @pytest.fixture
     def harness(self, redis_server: Server) -> Iterator[RedisHarness]:
         harness = RedisHarness(redis.Redis.from_url(redis_server.url))
-        yield harness
-        harness.close()
-
-
-class TestResultsOnly(ResultStoreContract):
-    """A Redis that keeps the results of another broker."""
-
-    is_broker = False
-
-    @pytest.fixture
-    def harness(self, redis_server: Server) -> Iterator[RedisHarness]:
-        harness = RedisHarness(redis.Redis.from_url(redis_server.url), results_only=True)
         yield harness
         harness.close()

@@ -21,7 +21,7 @@ from pyxqueue import (
     TaskQueue,
 )
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
-from pyxqueue.message import Failure, Message, TaskStatus
+from pyxqueue.message import Done, Fail, Failure, Message, Settlement, TaskStatus
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing import drain
 
@@ -245,7 +245,11 @@ def test_a_forged_end_is_not_believed(side: Side, value: int, changes: dict[str,
     (record,) = queue.stores.backend.get([task_id])
     assert record is not None
     # When
-    queue.stores.backend.put([evolve(record, fence=record.fence + 1, **changes)])
+    backend = queue.stores.backend
+    backend.requeue([task_id])
+    (delivery,) = backend.claim("forger", 1, 0)
+    verdict = Done() if record.status is TaskStatus.SUCCESS else Fail("no use")
+    assert backend.settle([Settlement(delivery.receipt, verdict, evolve(record, **changes))]) == [True]
     # Then
     with pytest.raises(SealError):
         queue.result(task_id).get(timeout=0)

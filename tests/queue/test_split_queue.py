@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import fakeredis
 import pytest
 
-from pyxqueue import ResultTimeoutError, TaskCancelledError, TaskQueue, UnknownTaskError
-from pyxqueue.backends.memory import MemoryBackend, MemoryStore
-from pyxqueue.backends.redis import RedisBackend
+from pyxqueue import ResultTimeoutError, TaskCancelledError, TaskError, TaskQueue, UnknownTaskError
+from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
+from pyxqueue.backends.redis import RedisBackend, RedisResults
 from pyxqueue.backends.redis.connect import Recipe
-from pyxqueue.backends.sqlite import SQLiteBackend
-from pyxqueue.protocols import StoreOptions
+from pyxqueue.backends.sqlite import SQLiteBackend, SQLiteResults
+from pyxqueue.protocols import Backend, ResultStore, StoreOptions
 from pyxqueue.testing import drain
 
+from ..support.until import until
 
-class Shared(MemoryBackend):
+
+class SharedBackend(MemoryBackend):
     """Like a store that other processes share."""
+
+    one_process = False
+
+
+class SharedResults(MemoryResults):
+    """The same."""
 
     one_process = False
 
 
 @pytest.fixture
 def queue() -> Iterator[TaskQueue]:
-    def store() -> Shared:
-        return Shared(MemoryStore(), StoreOptions("two"))
-
-    queue = TaskQueue(stream_key="two", broker=store(), results=store())
-    yield queue
-    queue.close()
+    options = StoreOptions("two")
+    broker, results = SharedBackend(MemoryStore(), options), SharedResults(MemoryStore(), options)
+    with closing(TaskQueue(stream_key="two", broker=broker, results=results)) as queue:
+        yield queue
 
 
 def test_a_result(queue: TaskQueue) -> None:
@@ -42,26 +49,48 @@ def test_a_result(queue: TaskQueue) -> None:
     assert handle.get(5) == 7
 
 
+def halves_on(kind: str, path: Path, options: StoreOptions) -> tuple[Backend, ResultStore]:
+    """A broker and a result store on one store, under the same names."""
+    match kind:
+        case "memory":
+            store = MemoryStore()
+            return MemoryBackend(store, options), MemoryResults(store, options)
+        case "sqlite":
+            return SQLiteBackend(path, options), SQLiteResults(path, options)
+        case _:
+            recipe = Recipe.from_client(fakeredis.FakeRedis(server=fakeredis.FakeServer()))
+            return RedisBackend(recipe, options), RedisResults(recipe, options)
+
+
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "redis"])
 def test_two_handles_on_one_store(kind: str, tmp_path: Path) -> None:
-    """What the broker keeps of an end does not replace the result: the results are in a group of their own."""
-    store = MemoryStore()
-    server = fakeredis.FakeServer()
-
-    def handle_on_it(group: str) -> MemoryBackend | SQLiteBackend | RedisBackend:
-        options = StoreOptions("two", group)
-        match kind:
-            case "memory":
-                return MemoryBackend(store, options)
-            case "sqlite":
-                return SQLiteBackend(tmp_path / "queue.db", options)
-            case _:
-                return RedisBackend(Recipe.from_client(fakeredis.FakeRedis(server=server)), options)
-
-    with closing(TaskQueue(stream_key="two", broker=handle_on_it("cg"), results=handle_on_it("results"))) as queue:
-        handle = queue.task(name="job")(lambda: 7)()
+    """What the broker keeps of an end does not replace the result, and the other way round."""
+    broker, results = halves_on(kind, tmp_path / "queue.db", StoreOptions("two"))
+    with closing(TaskQueue(stream_key="two", broker=broker, results=results)) as queue:
+        good, bad = queue.task(name="job")(lambda: 7)(), queue.task(name="bad")(lambda: 1 / 0)()
         drain(queue)
-        assert handle.get(5) == 7
+        assert good.get(5) == 7
+        with pytest.raises(TaskError, match="ZeroDivisionError"):
+            bad.get(5)
+        assert [info and info.status.name for info in broker.show([good.task_id, bad.task_id])] == [
+            "SUCCESS",
+            "FAILURE",
+        ]
+        assert broker.groups() == ["cg"]
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "redis"])
+def test_a_waiter_is_woken_by_the_result_store(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not by the next look at the broker, which would come a minute later."""
+    monkeypatch.setattr("pyxqueue.split._SLICE", 60_000)
+    broker, results = halves_on(kind, tmp_path / "queue.db", StoreOptions("two"))
+    with closing(TaskQueue(stream_key="two", broker=broker, results=results)) as queue:
+        handle = queue.task(name="job")(lambda: 7)()
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(handle.get, 50)
+            until(waiting.running, "it waits")
+            drain(queue)
+            assert waiting.result(40) == 7
 
 
 def test_a_cancelled_task(queue: TaskQueue) -> None:

@@ -24,7 +24,7 @@ from pyxqueue import (
     TaskQueue,
     UnknownTaskError,
 )
-from pyxqueue.backends.memory import MemoryBackend, MemoryStore
+from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.queue import store_of
 from pyxqueue.testing import drain
@@ -201,7 +201,7 @@ def test_two_stores() -> None:
     queue = TaskQueue(
         stream_key="q",
         broker=MemoryBackend(tasks, StoreOptions("q")),
-        results=MemoryBackend(results, StoreOptions("q")),
+        results=MemoryResults(results, StoreOptions("q")),
     )
 
     def work(n: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pyxqueue import AsyncResult, Cancellation, TaskQueue, UnknownTaskError
-from pyxqueue.backends.memory import MemoryBackend, MemoryStore
+from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing import drain
 from tests.conftest import Servers, kinds_to_test
@@ -33,7 +33,7 @@ def queue(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers, stre
         "two stores": lambda: TaskQueue(
             stream_key=stream_key,
             broker=MemoryBackend(MemoryStore(), options),
-            results=MemoryBackend(MemoryStore(), options),
+            results=MemoryResults(MemoryStore(), options),
         ),
         "redis": lambda: TaskQueue(servers(kinds_to_test()[0]).url, stream_key=stream_key),
     }

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from redis import Redis
 
 from pyxqueue import StoreFullError
-from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.backends.redis import Recipe, RedisBackend, RedisResults
 from pyxqueue.cli import main
 from pyxqueue.message import (
     Delivery,
@@ -44,10 +44,10 @@ class Full:
     held: dict[str, Delivery]
     foreign: tuple[str, ...]
 
-    def open(self, *, results_only: bool = False, lease: int | None = None) -> RedisBackend:
+    def open(self, *, lease: int | None = None) -> RedisBackend:
         """A backend that has never been in touch with the server, as in a new process."""
         options = StoreOptions("q", lease_ms=lease)
-        return RedisBackend(Recipe.from_url(self.url), options, reclaim_after=0, results_only=results_only)
+        return RedisBackend(Recipe.from_url(self.url), options, reclaim_after=0)
 
     def receipt(self, task_id: str) -> str:
         return self.held[task_id].receipt
@@ -161,15 +161,15 @@ def test_workers_start_and_drain(full: Full) -> None:
 
 def test_a_store_of_results(full: Full) -> None:
     """Results of another broker are kept, waited for and read."""
-    backend = full.open(results_only=True)
-    assert backend.wait(["elsewhere"], 20) == [None]
+    results = RedisResults(Recipe.from_url(full.url), StoreOptions("q"))
+    assert results.wait(["elsewhere"], 20) == [None]
 
-    backend.put([Record("elsewhere", TaskStatus.SUCCESS, b"7")])
+    results.put([Record("elsewhere", TaskStatus.SUCCESS, b"7")])
 
-    (record,) = backend.get(["elsewhere"])
+    (record,) = results.get(["elsewhere"])
     assert record is not None
     assert record.value == b"7"
-    backend.close()
+    results.close()
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_store_of_results(full: Full) -> None:
         ("purge -y --failed", "deleted: 1"),
         ("task running", "STARTED"),
         ("cancel ready1 running", "cancelled: 2"),
-        ("delete -y ready1 failed", "deleted: 2"),
+        ("delete -y ready1 buried", "deleted: 2"),
         ("purge -y --all", "deleted: "),
         ("groups", "cg"),
         ("remove-group -y cg", "removed"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from redis import Redis
 
-from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.backends.redis import Recipe, RedisBackend, RedisResults
 from pyxqueue.message import Message
 from pyxqueue.protocols import StoreOptions
 
@@ -13,29 +13,31 @@ DAY_MS = 86_400_000
 
 
 def test_the_mark_of_one_who_still_waits_does_not_expire(redis_url: str, stream_key: str) -> None:
-    """In a store of results only nothing else stands there, so it has a time to live; every look starts it again."""
-    backend = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), results_only=True)
+    """In a result store nothing else stands there, so it has a time to live; every look starts it again."""
+    results = RedisResults(Recipe.from_url(redis_url), StoreOptions(stream_key))
     with Redis.from_url(redis_url) as client:
-        backend._look(["a"], "channel")
-        (key,) = client.scan_iter("*:task:a")
+        results._look(["a"], "channel")
+        (key,) = client.scan_iter("*:result:a")
         client.pexpire(key, 60_000)
 
-        backend._look(["a"], "channel")
+        results._look(["a"], "channel")
 
         assert client.pttl(key) > DAY_MS / 2
-    backend.close()
+    results.close()
 
 
-@pytest.mark.parametrize("results_only", [False, True])
-def test_the_marks_of_many_clients_are_bounded(redis_url: str, stream_key: str, *, results_only: bool) -> None:
+@pytest.mark.parametrize("kind", [RedisBackend, RedisResults])
+def test_the_marks_of_many_clients_are_bounded(
+    redis_url: str, stream_key: str, kind: type[RedisBackend | RedisResults]
+) -> None:
     """Clients come and go while a task waits; the newest are told, an older one looks again by itself."""
-    backend = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), results_only=results_only)
-    if not results_only:
+    backend = kind(Recipe.from_url(redis_url), StoreOptions(stream_key))
+    if isinstance(backend, RedisBackend):
         backend.enqueue([Message("a", "job")])
     for number in range(2_000):
         backend._look(["a"], f"channel-{number:040}")
     with Redis.from_url(redis_url) as client:
-        (key,) = client.scan_iter("*:task:a")
+        (key,) = client.scan_iter("*:[tr]*:a")
         marks = client.hget(key, "w").split(b",")
 
     assert 1_000 < len(marks) < 1_400

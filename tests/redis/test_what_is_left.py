@@ -8,7 +8,7 @@ import pytest
 from attrs import frozen
 from redis import Redis
 
-from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.backends.redis import Recipe, RedisBackend, RedisResults
 from pyxqueue.backends.redis.keys import GroupKeys
 from pyxqueue.message import Done, Fail, Failure, Message, Progress, Record, Settlement, TaskInfo, TaskStatus, Verdict
 from pyxqueue.protocols import StoreOptions
@@ -163,14 +163,14 @@ def test_the_second_end_counts(site: Site) -> None:
 
 def test_a_store_of_results_keeps_no_ids(redis_url: str, stream_key: str) -> None:
     """Nobody enqueues there: a record's key goes with it, also after a repeat."""
-    options = StoreOptions(stream_key)
-    backend = RedisBackend(Recipe.from_url(redis_url), options, results_only=True)
+    results = RedisResults(Recipe.from_url(redis_url), StoreOptions(stream_key))
     with Redis.from_url(redis_url) as client:
         for _ in range(2):
-            backend.put([Record("a", TaskStatus.SUCCESS, LARGE, ttl_ms=60_000, fence=3)])
-            (key,) = client.scan_iter("*:task:a")
+            results.put([Record("a", TaskStatus.SUCCESS, LARGE, ttl_ms=60_000, fence=3)])
+            (key,) = client.scan_iter()
+            assert key.endswith(b":result:a")
             assert 0 < client.pttl(key) <= 60_000
-    backend.close()
+    results.close()
 
 
 def test_a_finished_task_is_one_small_key(site: Site) -> None:

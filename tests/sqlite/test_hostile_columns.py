@@ -14,7 +14,7 @@ from pyxqueue.backends.sqlite import backend as module
 from pyxqueue.backends.sqlite.driver import Driver, DriverError, apsw, standard
 from pyxqueue.cli import main
 from pyxqueue.errors import PyxqueueError
-from pyxqueue.message import Done, Extension, Fail, Message, Progress, Record, Settlement, TaskStatus, Verdict
+from pyxqueue.message import Done, Extension, Fail, Message, Progress, Settlement, TaskStatus, Verdict
 from pyxqueue.protocols import Backend
 from pyxqueue.testing import drain
 
@@ -101,7 +101,7 @@ def work(queue: TaskQueue) -> None:
     backend = store(queue)
     handle = queue.core.registry.get("good")()  # type: ignore[misc]
     for action in (
-        lambda: backend.put([Record("ready", TaskStatus.SUCCESS, b"1", fence=1)]),
+        lambda: backend.forget(["ready"]),
         lambda: backend.extend([Extension("1.2", Progress(1))]),
         lambda: backend.settle([Settlement("1.2", Done())]),
         lambda: backend.promote(10) / 1000,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from pyxqueue.backends.sqlite import SQLiteBackend, steps
+from pyxqueue.backends.sqlite import SQLiteBackend, SQLiteResults, steps
 from pyxqueue.backends.sqlite.driver import Connection, Driver, Rows, Value, standard
 from pyxqueue.batching import MAX_BYTES, MAX_ITEMS
 from pyxqueue.clock import FakeClock
@@ -68,6 +68,13 @@ def backend(open_store: Open, largest: dict[str, int]) -> SQLiteBackend:
     return open_store(wal=True, driver=driver, clock=FakeClock())
 
 
+def results_on(backend: SQLiteBackend) -> SQLiteResults:
+    """A result store in the same file, on the connection that is watched."""
+    results = SQLiteResults(backend._store.location.path, StoreOptions())
+    results._queue.store = backend._store
+    return results
+
+
 def held(backend: SQLiteBackend) -> Sequence[Delivery]:
     backend.enqueue([Message(task_id, "kit.job") for task_id in IDS])
     return [delivery for _ in range(8) for delivery in backend.claim("one", MAX_ITEMS, 0)]
@@ -122,8 +129,16 @@ def adopt(backend: SQLiteBackend) -> object:
 
 
 def put(backend: SQLiteBackend) -> object:
-    backend.put([Record(task_id, TaskStatus.SUCCESS) for task_id in IDS])
-    return None not in backend.get(IDS)
+    results = results_on(backend)
+    results.put([Record(task_id, TaskStatus.SUCCESS) for task_id in IDS])
+    return None not in results.get(IDS)
+
+
+def forget_put(backend: SQLiteBackend) -> object:
+    put(backend)
+    results = results_on(backend)
+    results.forget(IDS)
+    return set(results.get(IDS)) == {None}
 
 
 def forget(backend: SQLiteBackend) -> object:
@@ -155,6 +170,7 @@ BULKS: dict[str, Callable[[SQLiteBackend], object]] = {
     "claim what is overdue": claim_what_is_overdue,
     "promote": promote,
     "put": put,
+    "forget what was put": forget_put,
     "adopt": adopt,
     "remove": remove,
     "cancel": done_to_finished(lambda backend: backend.depth().history == MANY),
@@ -183,7 +199,7 @@ def test_no_step_has_many_bytes(backend: SQLiteBackend, largest: dict[str, int])
         Settlement(one.receipt, Done(), Record(one.message.id, TaskStatus.SUCCESS, bytes(size), fence=one.fence))
         for one in deliveries
     ])  # fmt: skip
-    backend.put([Record(f"other-{number}", TaskStatus.SUCCESS, bytes(size)) for number in range(12)])
+    results_on(backend).put([Record(f"other-{number}", TaskStatus.SUCCESS, bytes(size)) for number in range(12)])
     assert MAX_BYTES // 2 < largest["bytes"] <= MAX_BYTES
 
     backend.enqueue([Message(f"huge-{number}", "kit.job", bytes(MAX_BYTES + 1)) for number in range(2)])

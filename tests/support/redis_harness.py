@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.backends.redis import Recipe, RedisBackend, RedisResults
 from pyxqueue.backends.redis.keys import GroupKeys, meta
 from pyxqueue.protocols import StoreOptions
 
@@ -18,18 +18,22 @@ class RedisHarness:
 
     lease = 20_000
 
-    def __init__(self, client: redis.Redis, *, results_only: bool = False) -> None:
-        self.results_only = results_only
+    def __init__(self, client: redis.Redis) -> None:
         self.stream_key = f"kit-{uuid.uuid4().hex}"
         self.recipe = Recipe.from_client(client)
         self.raw: Any = self.recipe.open(timeout=10, retries=0)
-        self.opened: list[RedisBackend] = []
+        self.opened: list[RedisBackend | RedisResults] = []
 
     def open(self, group: str = "cg", *, history: int = 100, lease: int | None = None) -> RedisBackend:
         options = StoreOptions(self.stream_key, group, self.lease if lease is None else lease, history)
-        backend = RedisBackend(self.recipe, options, reclaim_after=0, results_only=self.results_only)
+        backend = RedisBackend(self.recipe, options, reclaim_after=0)
         self.opened.append(backend)
         return backend
+
+    def results(self) -> RedisResults:
+        results = RedisResults(self.recipe, StoreOptions(self.stream_key))
+        self.opened.append(results)
+        return results
 
     def close(self) -> None:
         for backend in self.opened:
@@ -67,7 +71,7 @@ class RedisHarness:
             pass
 
     def _keys_of_tasks(self) -> list[bytes]:
-        kinds = ("task", "record")
+        kinds = ("task", "record", "result")
         return [
             key for kind in kinds for key in self.raw.scan_iter(match=f"{{{self.stream_key}}}:*:{kind}:*", count=1000)
         ]

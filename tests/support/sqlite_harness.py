@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pyxqueue.backends.sqlite import SQLiteBackend
+from pyxqueue.backends.sqlite import SQLiteBackend, SQLiteResults
 from pyxqueue.backends.sqlite.driver import Driver, standard
 from pyxqueue.backends.sqlite.queue import Groups
 from pyxqueue.backends.sqlite.rows import fields_of
@@ -36,7 +36,7 @@ class SQLiteHarness:
         self.safe_for_wal = safe_for_wal
         self.clock = FakeClock()
         self.path = Path(tempfile.mkdtemp(prefix="pyxqueue-")) / "queue.db"
-        self.opened: list[SQLiteBackend] = []
+        self.opened: list[SQLiteBackend | SQLiteResults] = []
         self._injected = 0
 
     def open(self, group: str = "cg", *, history: int = 100, lease: int | None = None) -> SQLiteBackend:
@@ -46,6 +46,11 @@ class SQLiteHarness:
         )
         self.opened.append(backend)
         return backend
+
+    def results(self) -> SQLiteResults:
+        results = SQLiteResults(self.path, StoreOptions(self.stream_key), clock=self.clock)
+        self.opened.append(results)
+        return results
 
     def close(self) -> None:
         for backend in self.opened:
@@ -69,7 +74,7 @@ class SQLiteHarness:
 
     def footprint(self) -> int:
         """Every row but those of the groups, the counter, the history and the failed."""
-        found: int = self.opened[0]._store.read(
+        found: int = self.opened[0]._queue.store.read(
             lambda db: db.execute(
                 "SELECT (SELECT count(*) FROM task WHERE place NOT IN (4, 5)) + (SELECT count(*) FROM consumer) + "
                 "(SELECT count(*) FROM body WHERE seq NOT IN (SELECT seq FROM task WHERE place IN (4, 5)))"

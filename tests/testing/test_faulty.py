@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from pyxqueue.backends.memory import MemoryBackend, MemoryStore
+from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
 from pyxqueue.backends.memory.entry import Entry
 from pyxqueue.backends.memory.group import Group
 from pyxqueue.errors import BrokerUnavailableError, Reject
@@ -18,7 +18,7 @@ from pyxqueue.message import Done, Fail, Record, Settlement, TaskStatus
 from pyxqueue.protocols import Backend, StoreOptions
 from pyxqueue.split import SplitBackend
 from pyxqueue.supervisor.duties import DutyLoop, Releaser, all_duties
-from pyxqueue.testing import BackendContract, Fault, FaultyBroker
+from pyxqueue.testing import BackendContract, Fault, FaultyBroker, FaultyResults
 from pyxqueue.testing.contract.steps import counts, done, ids_of, job, take
 from pyxqueue.testing.faulty import OPERATIONS, FaultyCall
 from pyxqueue.testing.memory import MemoryHarness
@@ -124,7 +124,7 @@ def test_the_operations_are_those_of_a_backend() -> None:
     methods = {name for name in dir(Backend) if not name.startswith("_")}
 
     assert methods - {"interrupt", "close"} == OPERATIONS
-    with pytest.raises(ValueError, match="no operations of a backend: setle"):
+    with pytest.raises(ValueError, match="no operations of a FaultyBroker: setle"):
         FaultyBroker(MemoryHarness().open(), operations={"setle"})
 
 
@@ -255,9 +255,9 @@ def test_a_worker_loses_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> N
 def test_nor_do_two_stores(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same with results in another store, which fails on its own."""
     trial = Trial(seed, monkeypatch)
-    results = Counted(MemoryStore(trial.bench.clock))
+    results = MemoryResults(MemoryStore(trial.bench.clock), StoreOptions())
     worker = trial.bench.worker(
-        SplitBackend(trial.broker, FaultyBroker.random(results, seed=seed + 1_000, rate=0.3, sleep=lambda _: None))
+        SplitBackend(trial.broker, FaultyResults.random(results, seed=seed + 1_000, rate=0.3, sleep=lambda _: None))
     )
 
     finish(trial, worker)

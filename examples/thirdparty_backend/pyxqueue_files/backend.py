@@ -138,10 +138,7 @@ class FilesBackend:
     def close(self) -> None:
         self.interrupt()
 
-    # -- ResultStore
-
-    def put(self, records: Sequence[Record]) -> None:
-        self._each(Group.put, records)
+    # -- Results
 
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         return self._each(Group.read, ids)

@@ -24,7 +24,6 @@ class Place(StrEnum):
 
 
 _pack = msgspec.msgpack.encode
-_BEYOND = 1 << 64
 
 UNDER_WAY = (Place.READY, Place.DELAYED, Place.HELD)
 
@@ -50,8 +49,6 @@ class Entry:
     """The requests to cancel it, as `pyxqueue.transitions` counts them. With any it never runs again."""
     progress: Progress | None = None
     record: Record | None = None
-    high: int = 0
-    """In the file, what of the record's fencing token is beyond 64 bits, which are all that fit into its number."""
     ended: TaskStatus | None = None
     """How it ended; outlives the record."""
     reason: str = ""
@@ -65,17 +62,11 @@ class Entry:
 
     @classmethod
     def unpack(cls, data: bytes) -> Entry:
-        entry = _DECODER.decode(data)
-        if entry.record is not None and entry.high:
-            entry.record = evolve(entry.record, fence=entry.record.fence | entry.high << 64)
-        return entry
+        return _DECODER.decode(data)
 
     def pack(self) -> bytes:
         """What `unpack` reads."""
-        if self.record is None or self.record.fence < _BEYOND:
-            return _pack(evolve(self, high=0))
-        high, fence = divmod(self.record.fence, _BEYOND)
-        return _pack(evolve(self, high=high, record=evolve(self.record, fence=fence)))
+        return _pack(self)
 
     @property
     def content(self) -> Message | Unreadable | None:

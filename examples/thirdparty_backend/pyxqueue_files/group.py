@@ -230,12 +230,12 @@ class Group:
     def apply(self, entry: Entry, settlement: Settlement) -> None:
         match settlement.verdict:
             case Done():
-                self.end(entry, Place.FINISHED, settlement.record or self.bare(entry, TaskStatus.SUCCESS))
+                self.end(entry, Place.FINISHED, settlement.record or minimal(entry, TaskStatus.SUCCESS))
             case Cancelled():
-                self.end(entry, Place.FINISHED, settlement.record or self.bare(entry, TaskStatus.CANCELLED))
+                self.end(entry, Place.FINISHED, settlement.record or minimal(entry, TaskStatus.CANCELLED))
             case Fail(reason):
                 entry.reason = reason
-                self.end(entry, Place.FAILED, settlement.record or self.bare(entry, TaskStatus.FAILURE))
+                self.end(entry, Place.FAILED, settlement.record or minimal(entry, TaskStatus.FAILURE))
             case Retry(delay):
                 if entry.message is not None:
                     entry.alter(attempt=entry.message.attempt + 1, redelivered=False)
@@ -245,13 +245,8 @@ class Group:
                     entry.alter(deferrals=entry.message.deferrals + 1)
                 self.put_back(entry, delay)
 
-    def bare(self, entry: Entry, status: TaskStatus) -> Record:
-        """The record of a settlement without one: what its holder has put before, else a minimal one."""
-        stored = entry.readable(self.now)
-        return stored if stored is not None and stored.fence >= entry.fence else minimal(entry, status)
-
     def end(self, entry: Entry, place: Place, record: Record) -> None:
-        entry.record = evolve(record, ended_ms=self.now, progress=record.progress or entry.progress)
+        entry.record = evolve(record, ended_ms=self.now, progress=record.progress or entry.progress, fence=0)
         entry.ended, entry.progress = record.status, None
         entry.known_until = self.now + max(record.ttl_ms, DEDUPE_MS)
         self.move(entry, place)
@@ -270,17 +265,6 @@ class Group:
 
     # -- records
 
-    def put(self, record: Record) -> None:
-        """R1: keep the record of the higher fencing token. The task it belongs to may live in another broker."""
-        entry = self.find(record.id) or Entry(record.id)
-        stored = entry.readable(self.now)
-        if stored is None or stored.fence <= record.fence:
-            entry.record = evolve(record, ended_ms=self.now)
-            if entry.place not in UNDER_WAY:
-                entry.ended = record.status
-            self.change.ticket()
-            self.save(entry)
-
     def forget(self, task_id: str) -> None:
         """R4: the record goes; the task, and the knowledge of its id, stay."""
         if entry := self.find(task_id):
@@ -292,9 +276,9 @@ class Group:
         return None if entry is None else entry.readable(self.now)
 
     def may_come(self, task_id: str) -> bool:
-        """R2: whether waiting for a record makes sense. A group that is no queue here cannot know."""
+        """R2: whether waiting for a record makes sense."""
         entry = self.find(task_id)
-        return not self.registered or (entry is not None and entry.place in UNDER_WAY)
+        return entry is not None and entry.place in UNDER_WAY
 
     # -- administration
 
@@ -367,7 +351,7 @@ def minimal(entry: Entry, status: TaskStatus) -> Record:
     """The record of an end that nobody described."""
     error = Failure("Failed", entry.reason) if status is TaskStatus.FAILURE else None
     attempt = 1 if entry.content is None else entry.content.attempt
-    return Record(entry.id, status, error=error, attempt=attempt, worker=entry.consumer, fence=entry.fence)
+    return Record(entry.id, status, error=error, attempt=attempt, worker=entry.consumer)
 
 
 def file_name(name: str) -> str:

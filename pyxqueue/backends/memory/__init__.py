@@ -7,9 +7,10 @@ process and ends with it.
 from __future__ import annotations
 
 from ...protocols import StoreOptions
+from .results import MemoryResults
 from .store import MemoryBackend, MemoryStore
 
-__all__ = ["MemoryBackend", "MemoryStore", "open_backend"]
+__all__ = ["MemoryBackend", "MemoryResults", "MemoryStore", "open_backend"]
 
 
 def open_backend(_source: str, options: StoreOptions) -> MemoryBackend:

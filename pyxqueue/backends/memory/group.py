@@ -195,13 +195,13 @@ class Group:
         message = entry.message
         match settlement.verdict:
             case Done():
-                record = settlement.record or self.bare(entry, now, TaskStatus.SUCCESS)
+                record = settlement.record or self.minimal(entry, TaskStatus.SUCCESS)
                 self.end(entry, Place.FINISHED, record, now)
             case Cancelled():
-                record = settlement.record or self.bare(entry, now, TaskStatus.CANCELLED)
+                record = settlement.record or self.minimal(entry, TaskStatus.CANCELLED)
                 self.end(entry, Place.FINISHED, record, now)
             case Fail(reason):
-                record = settlement.record or self.bare(entry, now, TaskStatus.FAILURE, Failure("Failed", reason))
+                record = settlement.record or self.minimal(entry, TaskStatus.FAILURE, Failure("Failed", reason))
                 entry.reason = reason
                 self.end(entry, Place.FAILED, record, now)
             case Retry(delay):
@@ -213,15 +213,10 @@ class Group:
                     entry.alter(deferrals=message.deferrals + 1)
                 self.put_back(entry, delay, now)
 
-    def bare(self, entry: Entry, now: int, status: TaskStatus, error: Failure | None = None) -> Record:
-        """The record of a settlement without one: what its holder has put before, else a minimal one."""
-        stored = entry.readable(now)
-        return stored if stored is not None and stored.fence >= entry.fence else self.minimal(entry, status, error)
-
     def minimal(self, entry: Entry, status: TaskStatus, error: Failure | None = None) -> Record:
-        """The record of an end that nobody described."""
+        """The record of an end that came without one."""
         attempt = 1 if entry.message is None else entry.message.attempt
-        return Record(entry.id, status, error=error, attempt=attempt, worker=entry.consumer, fence=entry.fence)
+        return Record(entry.id, status, error=error, attempt=attempt, worker=entry.consumer)
 
     def end(self, entry: Entry, place: Place, record: Record, now: int) -> None:
         entry.record = evolve(record, ended_ms=now, progress=record.progress or entry.progress)
@@ -249,18 +244,6 @@ class Group:
 
     # -- records
 
-    def put(self, record: Record, now: int) -> None:
-        """R1: keep the record of the higher fencing token. The task it belongs to may live in another broker."""
-        entry = self.tasks.setdefault(record.id, Entry(record.id, None))
-        stored = entry.readable(now)
-        if stored is None or stored.fence <= record.fence:
-            entry.record = evolve(record, ended_ms=now)
-            if entry.place not in UNDER_WAY:
-                entry.ended = record.status
-            if entry.place is Place.PAST:
-                self.move(entry, Place.PAST, now)
-            self._changed()
-
     def forget(self, task_id: str, now: int) -> None:
         """R4: the record goes; the task, and the knowledge of its id, stay."""
         entry = self.tasks.get(task_id)
@@ -275,9 +258,9 @@ class Group:
         return None if entry is None else entry.readable(now)
 
     def may_come(self, task_id: str) -> bool:
-        """R2: whether waiting for a record makes sense. A group that is no queue here cannot know."""
+        """R2: whether waiting for a record makes sense."""
         entry = self.tasks.get(task_id)
-        return not self.registered or (entry is not None and entry.place in UNDER_WAY)
+        return entry is not None and entry.place in UNDER_WAY
 
     # -- administration
 

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from threading import Condition
+from typing import Any
 
 from ...clock import deadline_after, seconds_left, started_ms, wall_clock
 from ...errors import ConfigurationError
@@ -48,6 +49,8 @@ class MemoryStore:
         # and came back.
         self._tickets = itertools.count(1)
         self._queues: dict[str, dict[str, Group]] = {}
+        self.results: dict[tuple[str, str], Any] = {}
+        """What `MemoryResults` keeps, by stream key and group."""
 
     def group(self, stream_key: str, name: str) -> Group:
         """The group of that name, made if need be; not yet one that messages are copied into."""
@@ -96,8 +99,7 @@ class MemoryStore:
 class MemoryBackend:
     """A handle on one group of one queue in `store`. It may be used from any number of threads.
 
-    The group is registered by the first broker operation. Until then it can keep records for another broker, and
-    `wait` cannot tell an unknown id from one whose record is still to come.
+    The group is registered by the first broker operation.
     """
 
     one_process = True
@@ -195,14 +197,7 @@ class MemoryBackend:
     def close(self) -> None:
         self.interrupt()
 
-    # -- ResultStore
-
-    def put(self, records: Sequence[Record]) -> None:
-        with self._store.changed:
-            group, now = self._look()
-            group.sweep(now)
-            for record in records:
-                group.put(record, now)
+    # -- Results
 
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         with self._store.changed:

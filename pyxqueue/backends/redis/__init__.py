@@ -5,8 +5,9 @@ from __future__ import annotations
 from ...protocols import StoreOptions
 from .backend import RedisBackend
 from .connect import GivenClient, Recipe
+from .results import RedisResults
 
-__all__ = ["Recipe", "RedisBackend", "open_backend"]
+__all__ = ["Recipe", "RedisBackend", "RedisResults", "open_backend"]
 
 
 def open_backend(source: str | GivenClient, options: StoreOptions) -> RedisBackend:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from redis.cluster import RedisCluster
 
 from ...batching import MAX_ITEMS, batches, settlement_size
-from ...clock import deadline_after, is_over, seconds_left
+from ...clock import seconds_left
 from ...errors import BrokerUnavailableError
 from ...message import Delivery, Extension, LeaseStatus, Message, Record, Settlement, Unreadable
 from ...offload import Offloaded
@@ -26,7 +26,7 @@ from .older import LAYOUT as OLDER_LAYOUT
 from .older import OlderQueue
 from .reading import entry_fence, pairs
 from .session import REPLY_TIMEOUT, Contact, StaleGroups
-from .waiting import Inbox, is_enough, until_look
+from .waiting import wait_for
 
 T = TypeVar("T")
 
@@ -43,8 +43,7 @@ class RedisBackend(RedisInspector):
     """One group of one queue on Redis 6.2 or newer, or Valkey.
 
     Parameters: `recipe`, where the server is; `options`; `reclaim_after`, the ms of unbroken contact before the work
-    of others is taken over (None: one lease, the safe value; tests use 0); `results_only`, True if another store is
-    the broker and this one only keeps its results. Nothing is connected before the first call.
+    of others is taken over (None: one lease, the safe value; tests use 0). Nothing is connected before the first call.
 
     Errors: `BrokerUnavailableError`, `StoreFullError`, `BrokerError`, as `pyxqueue.errors` describes them.
     """
@@ -54,11 +53,8 @@ class RedisBackend(RedisInspector):
         recipe: Recipe,
         options: StoreOptions,
         reclaim_after: int | None = None,
-        *,
-        results_only: bool = False,
     ) -> None:
         super().__init__(recipe, options)
-        self._results_only = results_only
         self._reclaim_after = reclaim_after
         self._reader: Client | None = None
         self._reader_id: int | None = None
@@ -285,13 +281,7 @@ class RedisBackend(RedisInspector):
             )
         return self._producer
 
-    # ResultStore
-
-    def put(self, records: Sequence[Record]) -> None:
-        group = self.options.group
-        self._session.batched(
-            records, lambda keys, batch: commands.put(keys, group, batch), lambda record: len(record.value)
-        )
+    # Results
 
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         return [None if isinstance(found, Unknown) else found for found in self._look(ids)]
@@ -302,30 +292,12 @@ class RedisBackend(RedisInspector):
         """`UNKNOWN` for an id that is not known, None for a task under way, which then wakes `channel`."""
         return self._session.batched(
             ids,
-            lambda keys, batch: commands.get(keys, batch, channel, self._results_only),
+            lambda keys, batch: commands.get(keys, batch, channel),
             seconds=seconds_left(deadline),
         )
 
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
-        deadline = deadline_after(timeout_ms)
-        found: dict[str, Record | Unknown | None] = dict(zip(ids, self._look(ids, "", deadline), strict=True))
-        if timeout_ms != 0 and not is_enough(found.values(), least):
-            self._await(found, deadline, least)
-        return [None if isinstance(record := found[task_id], Unknown) else record for task_id in ids]
-
-    def _await(self, found: dict[str, Record | Unknown | None], deadline: float | None, least: int | None) -> None:
-        """Fill in the records that are missing, as they come, until there are enough."""
-        inbox, waker, over = Inbox(), self._waker, False
-        missing = look = [task_id for task_id, record in found.items() if record is None]
-        with waker.watching(missing, inbox.put):
-            waker.subscribed(until_look(deadline))
-            while True:
-                found.update(zip(look, self._look(look, waker.channel, deadline), strict=True))
-                if over or is_enough(found.values(), least):
-                    return
-                woken = inbox.take(deadline)
-                over = is_over(deadline)  # a last look: does it still answer?
-                look = [i for i, record in found.items() if record is None and (None in woken or i in woken)]
+        return wait_for(self._waker, self._look, ids, timeout_ms, least)
 
     def forget(self, ids: Sequence[str]) -> None:
         self._flags("forget", [], ids)

@@ -36,7 +36,7 @@ from ...wire import (
     record_from_fields,
     record_to_fields,
 )
-from .keys import LAYOUT, GroupKeys, later_stream, meta
+from .keys import LAYOUT, GroupKeys, later_stream, meta, with_results
 from .reading import (
     ENTRY_PATTERN,
     MAX_FIELDS,
@@ -132,11 +132,11 @@ def deliveries(reply: Any, consumer: str) -> list[Delivery]:
     return found
 
 
-def _verdict_args(settlement: Settlement, task_id: str, entry: str, consumer: str) -> tuple[str, Arg, Record | None]:
+def _verdict_args(settlement: Settlement, task_id: str, consumer: str) -> tuple[str, Arg, Record | None]:
     """The verdict's word, its detail, and the record an ending verdict must have."""
 
     def made(status: TaskStatus, error: Failure | None = None) -> Record:
-        return Record(task_id, status, error=error, worker=consumer, fence=entry_fence(entry))
+        return Record(task_id, status, error=error, worker=consumer)
 
     match settlement.verdict:
         case Retry(delay):
@@ -157,14 +157,13 @@ def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Sett
     args: list[Arg] = [group, history]
     for settlement in settlements:
         entry, consumer, task_id, raw = open_receipt(settlement.receipt)
-        verdict, detail, record = _verdict_args(settlement, task_id, entry, consumer)
+        verdict, detail, record = _verdict_args(settlement, task_id, consumer)
         fields = record_to_fields(record) if record else []
         ttl = min(record.ttl_ms, MAX_TTL) if record else 0
         script_keys.append(prefix + task_id)
         if verdict == "fail" or (verdict == "done" and ttl < DEDUPE_MS):
             script_keys.append(keys.record(task_id))
-        bare = "1" if record is not settlement.record else ""
-        args += (entry, consumer, task_id, raw, bare, verdict, detail, ttl, len(fields), *fields, len(settlement.then))
+        args += (entry, consumer, task_id, raw, verdict, detail, ttl, len(fields), *fields, len(settlement.then))
         for follow_up in settlement.then:
             script_keys.append(prefix + follow_up.id)
             args += _message_args(follow_up)
@@ -230,25 +229,32 @@ class Unknown:
 UNKNOWN = Unknown()
 
 
-def get(
-    keys: GroupKeys, ids: Sequence[str], channel: str = "", patient: bool = False
-) -> Command[list[Record | Unknown | None]]:
+def get(keys: GroupKeys, ids: Sequence[str], channel: str = "") -> Command[list[Record | Unknown | None]]:
     def parse(reply: Any) -> list[Record | Unknown | None]:
         return [
             UNKNOWN if answer == 0 else record_from_fields(task_id, pairs(answer))
             for task_id, answer in zip(ids, reply, strict=True)
         ]
 
-    args = [keys.group, channel, "1" if patient else "", *ids]
-    return Command("get", keys.with_records(ids, keys.meta), args, parse)
+    return Command("get", keys.with_records(ids, keys.meta), [keys.group, channel, *ids], parse)
 
 
-def put(keys: GroupKeys, group: str, records: Sequence[Record]) -> Command[list[bool]]:
-    args: list[Arg] = [group]
+def read(keys: GroupKeys, ids: Sequence[str], channel: str = "") -> Command[list[Record | Unknown | None]]:
+    """`get` in the result store of another broker, where every id may still get a record."""
+
+    def parse(reply: Any) -> list[Record | Unknown | None]:
+        return [record_from_fields(task_id, pairs(found)) for task_id, found in zip(ids, reply, strict=True)]
+
+    return Command("read", with_results(keys, ids), [keys.group, channel], parse)
+
+
+def put(keys: GroupKeys, records: Sequence[Record]) -> Command[list[bool]]:
+    """Store records in the result store of another broker."""
+    args: list[Arg] = []
     for record in records:
-        fields = record_to_fields(evolve(record, fence=0))
+        fields = record_to_fields(record)
         args += (record.id, min(record.ttl_ms, MAX_TTL), record.fence, len(fields), *fields)
-    return Command("put", keys.with_tasks([record.id for record in records]), args, _bools)
+    return Command("put", with_results(keys, [record.id for record in records]), args, _bools)
 
 
 def show(keys: GroupKeys, group: str, ids: Sequence[str]) -> Command[list[TaskInfo | None]]:

@@ -16,6 +16,8 @@ key                     type     written by              lives
 `{name}:G:task:ID`      hash     enqueue … settle        the task's life, then `max(result ttl, 1 h)`; while it is
                                                          with the failed tasks: until it is requeued or deleted
 `{name}:G:record:ID`    hash     settle                  the result's ttl, where the task's key outlives it
+`{name}:G:result:ID`    hash     put, read               the result's ttl, or a day after somebody has waited for it:
+                                                         the records of the tasks of another broker
 ======================= ======== ======================= ==========================================================
 
 `{name}:wake:CLIENT` is a pub/sub channel, one for each client process that waits for results.
@@ -126,3 +128,8 @@ class GroupKeys:
         """The five keys, `others`, the task key of each id, and the record key of each."""
         prefix = self.task_prefix
         return [*self.five, *others, *(prefix + task_id for task_id in ids), *map(self.record, ids)]
+
+
+def with_results(keys: GroupKeys, ids: Sequence[str]) -> list[str]:
+    """The five keys of a group and then, for each id, the key of its record in the result store of another broker."""
+    return [*keys.five, *(f"{keys.prefix}:result:{task_id}" for task_id in ids)]

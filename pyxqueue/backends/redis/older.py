@@ -11,7 +11,7 @@ from itertools import chain
 
 from attrs import frozen
 
-from ...message import ConsumerInfo, Depth, Fields, Record, TaskInfo, TaskStatus, Unreadable
+from ...message import ConsumerInfo, Depth, Fields, TaskInfo, TaskStatus, Unreadable
 from ...protocols import DEFAULT_LEASE_MS
 from ...wire import message_from_fields
 from .keys import GroupKeys
@@ -78,10 +78,6 @@ class OlderQueue:
     def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
         entries = self._entries()
         return [self._info(task_id, entries[task_id]) if task_id in entries else None for task_id in ids]
-
-    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
-        """No store of today writes here, so none of its records is found."""
-        return [None] * len(ids)
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
         deleted = []

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol, TypeAlias
 
-from ...clock import is_over, seconds_left
-from .commands import UNKNOWN
+from ...clock import deadline_after, is_over, seconds_left
+from ...message import Record
+from .commands import UNKNOWN, Unknown
 from .keys import channel
 from .listening import Channel, Notify
 from .session import Session
+
+Found: TypeAlias = Sequence[Record | Unknown | None]
+"""Of each id its record, `UNKNOWN` if none will come, None if one may come."""
 
 RECHECK = 30.0
 """Seconds after which a waiter looks again by itself: a store that has lost its data tells nobody."""
@@ -78,6 +83,40 @@ class Inbox:
             self._news.wait_for(lambda: self._ids, until_look(deadline))
             ids, self._ids = self._ids, set()
         return ids if ids and not is_over(deadline) else (None,)
+
+
+class Look(Protocol):
+    """One look at the records of some ids: None for one that may still come, which then tells `channel`."""
+
+    def __call__(self, ids: Sequence[str], channel: str = ..., deadline: float | None = ...) -> Found: ...
+
+
+def wait_for(
+    waker: Waker, look: Look, ids: Sequence[str], timeout: int | None, least: int | None
+) -> Sequence[Record | None]:
+    """Wait up to `timeout` ms for the records of all `ids`, or of `least` of them."""
+    deadline = deadline_after(timeout)
+    found = dict(zip(ids, look(ids, "", deadline), strict=True))
+    if timeout != 0 and not is_enough(found.values(), least):
+        _await(waker, look, found, deadline, least)
+    return [None if isinstance(record := found[task_id], Unknown) else record for task_id in ids]
+
+
+def _await(
+    waker: Waker, look: Look, found: dict[str, Record | Unknown | None], deadline: float | None, least: int | None
+) -> None:
+    """Fill in the records that are missing, as they come, until there are enough."""
+    inbox, over = Inbox(), False
+    missing = wanted = [task_id for task_id, record in found.items() if record is None]
+    with waker.watching(missing, inbox.put):
+        waker.subscribed(until_look(deadline))
+        while True:
+            found.update(zip(wanted, look(wanted, waker.channel, deadline), strict=True))
+            if over or is_enough(found.values(), least):
+                return
+            woken = inbox.take(deadline)
+            over = is_over(deadline)  # a last look: does it still answer?
+            wanted = [i for i, record in found.items() if record is None and (None in woken or i in woken)]
 
 
 def is_enough(found: Collection[object], least: int | None) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from ...protocols import StoreOptions
 from .backend import SQLiteBackend
 from .location import from_url
+from .results import SQLiteResults
 
-__all__ = ["SQLiteBackend", "open_backend"]
+__all__ = ["SQLiteBackend", "SQLiteResults", "open_backend"]
 
 
 def open_backend(source: str, options: StoreOptions) -> SQLiteBackend:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ...batching import MAX_ITEMS, record_size, settlement_size
+from ...batching import MAX_ITEMS, settlement_size
 from ...clock import deadline_after, is_over, wall_clock
 from ...message import Delivery, Extension, LeaseStatus, Message, Record, Settlement
 from ...protocols import AsyncProducer, StoreOptions
@@ -157,10 +157,7 @@ class SQLiteBackend(SQLiteInspector):
         self.interrupt()
         self._store.close()
 
-    # ResultStore
-
-    def put(self, records: Sequence[Record]) -> None:
-        in_steps(records, lambda batch: self._queue.tended(lambda group: tending.put(group, batch)), record_size)
+    # Results
 
     def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
         return self._queue.look(lambda group: _records(group, ids)) if ids else []
@@ -171,19 +168,17 @@ class SQLiteBackend(SQLiteInspector):
     def look_for(self, ids: Sequence[str], least: int | None) -> Looked[Sequence[Record | None]]:
         """One look of `wait`."""
 
-        def look(groups: Groups) -> Looked[Sequence[Record | None]]:
-            group = groups.get(self._queue.options.group)
+        def look(group: Group) -> Looked[Sequence[Record | None]]:
             records = _records(group, ids)
             missing = [task_id for task_id, record in zip(ids, records, strict=True) if record is None]
             if not missing or (least is not None and len(records) - len(missing) >= least):
                 return records, True, {}
             seen = traces(group, missing)
             # A missing record that can never come makes the whole wait futile.
-            registered = self._queue.options.group in groups.registered
-            futile = registered and any(task_id not in seen or has_ended(seen[task_id]) for task_id in missing)
+            futile = any(task_id not in seen or has_ended(seen[task_id]) for task_id in missing)
             return records, futile, {task_id: seen.get(task_id) for task_id in missing}
 
-        return self._queue.look_around(look)
+        return self._queue.look(look)
 
     def asynchronous(self) -> AsyncProducer:
         return SQLiteProducer(self, self._queue)

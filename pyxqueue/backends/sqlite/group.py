@@ -37,7 +37,6 @@ from .rows import (
     LEAN,
     WHOLE,
     Row,
-    fence_of,
     fields_of,
     fits,
     is_id,
@@ -48,10 +47,8 @@ from .rows import (
     progress_bytes,
     progress_of,
     read_message,
-    readable_record,
     record_bytes,
     row_of,
-    stored_fence,
     up_to,
     within,
 )
@@ -74,7 +71,7 @@ deferrals, due)
 _WAIT = """UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, attempt = ?, crashes = ?, redelivered = ?,
     deferrals = ?, due = ?, progress = NULL WHERE seq = ?"""
 _END = """UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, ended = ?, reason = ?, known_until = ?,
-    record = ?, record_end = ?, record_fence = ?, attempt = ?, crashes = ?,
+    record = ?, record_end = ?, attempt = ?, crashes = ?,
     redelivered = ?, deferrals = ?, progress = NULL WHERE seq = ?"""
 _READY = f"""SELECT task.seq, {up_to("task.id", 65)}, attempt, crashes, redelivered, deferrals, due,
     {WHOLE.format("fields")}, length(fields)
@@ -337,24 +334,16 @@ class Group:
         record = settlement.record
         match settlement.verdict:
             case Done():
-                self.end(row, FINISHED, record or self.bare(row, TaskStatus.SUCCESS))
+                self.end(row, FINISHED, record or minimal(row, TaskStatus.SUCCESS))
             case Cancelled():
-                self.end(row, FINISHED, record or self.bare(row, TaskStatus.CANCELLED))
+                self.end(row, FINISHED, record or minimal(row, TaskStatus.CANCELLED))
             case Fail(reason):
-                fail = record or self.bare(row, TaskStatus.FAILURE, Failure("Failed", reason))
+                fail = record or minimal(row, TaskStatus.FAILURE, Failure("Failed", reason))
                 self.end(row, FAILED, fail, reason)
             case Retry(delay):
                 self.put_back(row._replace(attempt=row.attempt + 1, redelivered=0), delay)
             case Defer(delay):
                 self.put_back(row._replace(deferrals=row.deferrals + (delay > 0)), delay)
-
-    def bare(self, row: Row, status: TaskStatus, error: Failure | None = None) -> Record:
-        """The record of a settlement without one: what its holder has put before, else a minimal one."""
-        stored = None
-        if row.record is not None and fence_of(row.record_fence) >= row.fence:
-            record = self.db.execute("SELECT record FROM task WHERE seq = ?", (row.seq,))[0][0]
-            stored = readable_record(row._replace(record=record), self.now)
-        return stored or minimal(row, status, error)
 
     def end(self, row: Row, place: int, record: Record, reason: str = "") -> None:
         """`flush` writes it."""
@@ -363,7 +352,7 @@ class Group:
         self.finished += place == FINISHED
         self._ends.append((
             place, ticket, ticket, now, int(record.status), reason, now + max(record.ttl_ms, DEDUPE_MS),
-            record_bytes(record), now + record.ttl_ms, stored_fence(record.fence), row.attempt, row.crashes,
+            record_bytes(record), now + record.ttl_ms, row.attempt, row.crashes,
             row.redelivered, row.deferrals, row.seq,
         ))  # fmt: skip
 
@@ -404,5 +393,5 @@ class Group:
 
 
 def minimal(row: Row, status: TaskStatus, error: Failure | None = None) -> Record:
-    """The record of an end that nobody described."""
-    return Record(row.id, status, error=error, attempt=row.attempt, worker=row.consumer, fence=row.fence)
+    """The record of an end that came without one."""
+    return Record(row.id, status, error=error, attempt=row.attempt, worker=row.consumer)

@@ -177,6 +177,10 @@ class Queue:
         return answer
 
     def tended(self, work: Callable[[Group], T]) -> T:
+        """Do work that writes to tasks of the group. Where there is no such group, there are none."""
+        return self.change(lambda groups: work(groups.get(self.options.group)))
+
+    def noted(self, work: Callable[[Group], T]) -> T:
         """Do work that writes to the group, which is made for it, but not registered."""
         return self.change(lambda groups: work(groups.make(self.options.group, registered=False)))
 

@@ -1,4 +1,4 @@
-"""What is done to a group besides queueing: records that are put and forgotten, and administration.
+"""What is done to a group besides queueing: records that are forgotten, and administration.
 
 Functions on a `Group`, in its transaction.
 """
@@ -8,42 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Never
 
-from attrs import evolve
-
-from ...message import Failure, Message, Record, TaskInfo, TaskStatus
+from ...message import Failure, Message, TaskInfo, TaskStatus
 from ...transitions import requests
 from .group import Group, minimal
-from .rows import fence_of, fields_of, record_bytes, stored_fence
+from .rows import fields_of
 from .schema import FAILED, FINISHED, HELD, PAST, READY
 
-_PUT = """INSERT INTO task (seq, grp, id, place, sort, ord, updated, ended, record, record_end, record_fence)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_RECORD = "UPDATE task SET record = ?, record_end = ?, record_fence = ?, ended = ?, sort = ?, updated = ? WHERE seq = ?"
-
-
-def put(group: Group, records: Sequence[Record]) -> Sequence[Never]:
-    """R1: keep the record of the higher fencing token. The task it belongs to may live in another broker."""
-    group.sweep()
-    for record in records:
-        row = group.rows([record.id]).get(record.id)
-        now, end = group.now, group.now + record.ttl_ms
-        kept = (record_bytes(evolve(record, ended_ms=now)), end, stored_fence(record.fence))
-        if row is None:
-            ticket = group.tickets.next()
-            group.db.execute(_PUT, (ticket, group.key, record.id, PAST, end, ticket, now, int(record.status), *kept))
-        elif row.record is None or now >= row.record_end or fence_of(row.record_fence) <= record.fence:
-            ended = int(record.status) if row.place >= FAILED else row.ended
-            past = row.place == PAST
-            sort, updated = (max(end, row.known_until), now) if past else (row.sort, row.updated)
-            group.db.execute(_RECORD, (*kept, ended, sort, updated, row.seq))
-    return ()
+_FORGET = "UPDATE task SET record = NULL, record_end = 0, sort = ? WHERE seq = ?"
 
 
 def forget(group: Group, ids: Sequence[str]) -> Sequence[Never]:
     """R4: the records go; the tasks, and the knowledge of their ids, stay."""
     for row in group.rows(ids).values():
         sort = row.known_until if row.place == PAST else row.sort
-        group.db.execute(_RECORD, (None, 0, 0, row.ended, sort, row.updated, row.seq))
+        group.db.execute(_FORGET, (sort, row.seq))
     group.sweep()
     return ()
 
@@ -61,7 +39,7 @@ def requeue(group: Group, ids: Sequence[str]) -> list[bool]:
             group.db.execute(
                 "UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, attempt = 1, crashes = 0, redelivered = 0, "
                 "deferrals = 0, due = 0, consumer = '', cancelled = 0, progress = NULL, ended = 0, reason = '', "
-                "known_until = 0, record = NULL, record_end = 0, record_fence = 0 WHERE seq = ?",
+                "known_until = 0, record = NULL, record_end = 0 WHERE seq = ?",
                 (READY, ticket, ticket, group.now, row.seq),
             )
     return answers

@@ -19,8 +19,9 @@ A backend in a package of its own is proven with a page like this one::
 
 Every test carries the number of a law in `pyxqueue.protocols` in its name, and its failure quotes that law. The tests
 of one operation are in the module of its name: those of `settle` in `settle`, those of `cancel` in `cancel`.
-`BackendContract` is all of it; `BrokerContract`, `ResultStoreContract` and `InspectorContract` are its parts. How a
-backend may differ is declared with class attributes: `patience`, `footprint_slack`, `is_broker`, `crosses_forks`.
+`BackendContract` is all of it; `BrokerContract` and `InspectorContract` are parts of it. How a backend may differ is
+declared with class attributes: `patience`, `footprint_slack`, `crosses_forks`. `ResultStoreContract` is for a
+`ResultStore`, the result half of a `pyxqueue.split.SplitBackend`.
 
 A serializer needs `SerializerContract` only.
 """
@@ -41,6 +42,7 @@ from .lease import LeaseLaws
 from .list import ListLaws
 from .messages import MessageLaws
 from .progress import ProgressLaws
+from .put import PutLaws
 from .records import RecordLaws, SettledRecordLaws
 from .requeue import RequeueLaws
 from .serializer import SerializerContract
@@ -77,17 +79,13 @@ class BrokerContract(
     """B1 to B13."""
 
 
-class ResultStoreContract(RecordLaws, WaitLaws):
-    """R1 to R5, for every result store.
-
-    A store that is not a broker sets `is_broker` to False; `harness.open` then returns a `ResultStore`, and the tests
-    that need a queue do not exist for it: they are in `BackendContract`.
-    """
+class ResultStoreContract(PutLaws, RecordLaws, WaitLaws):
+    """R1 to R5, for a `ResultStore`: `open` of the harness returns one, and `inject` is not called."""
 
 
 class InspectorContract(ShowLaws, ListLaws, RequeueLaws, CancelLaws, DeleteLaws, WatchLaws, AdoptLaws):
     """I1 to I7, for a backend that is broker and inspector."""
 
 
-class BackendContract(BrokerContract, ResultStoreContract, SettledRecordLaws, SettledWaitLaws, InspectorContract):
-    """Everything that is asked of a store which is broker, result store and inspector in one object."""
+class BackendContract(BrokerContract, RecordLaws, WaitLaws, SettledRecordLaws, SettledWaitLaws, InspectorContract):
+    """B1 to B13, R2 to R5 and I1 to I7: everything that is asked of a backend."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from ...protocols import Backend
+from collections.abc import Sequence
+from typing import Any
+
+from ... import message as m
 from . import steps
+from .laws import law
 
 
 class Contract:
@@ -13,12 +17,18 @@ class Contract:
     """Seconds after which a call that should have returned is taken to hang. It bounds failures only."""
     footprint_slack: int = 0
     """How much larger the footprint of a queue may be after many tasks than after few."""
-    is_broker: bool = True
-    """The store knows which ids are under way, so `wait` gives up early for the others."""
     crosses_forks: bool = True
     """False for a backend whose server lives in the process of the test, as a fake one does."""
 
-    def expect(self, store: Backend, *ids: str) -> None:
+    def expect(self, store: Any, *ids: str) -> None:
         """Make the store expect records for these ids."""
-        if self.is_broker:
-            store.enqueue([steps.job(task_id) for task_id in ids])
+        store.enqueue([steps.job(task_id) for task_id in ids])
+        self._receipts = {one.message.id: one.receipt for one in steps.drain(store, 256, "keeper")}
+
+    def keep(self, store: Any, records: Sequence[m.Record]) -> None:
+        """Have the store keep these records, of ids that it expects: a backend gets them with settlements."""
+        steps.settled(store, law("B5"), *(self._end(record) for record in records))
+
+    def _end(self, record: m.Record) -> m.Settlement:
+        verdict = m.Done() if record.status is m.TaskStatus.SUCCESS else m.Fail("no use")
+        return m.Settlement(self._receipts[record.id], verdict, record)

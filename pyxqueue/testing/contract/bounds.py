@@ -135,4 +135,3 @@ class BoundLaws(Contract):
         backend.delete([f"{task_id}-moved"])
         backend.adopt(moved)
         backend.cancel([f"{task_id}-moved"])
-        backend.put([m.Record(f"{task_id}-foreign", m.TaskStatus.SUCCESS, ttl_ms=2_000)])

@@ -1,110 +1,20 @@
-"""`put`, `get` and `forget`: R1 never backwards, R3 ends, R4 forgets exactly, R5 order."""
+"""`get` and `forget`: R3 ends, R4 forgets exactly, R5 order."""
 
 from __future__ import annotations
 
 from .prelude import Contract, Harness, law, m, s
 
-R1, R3, R4, R5 = law("R1"), law("R3"), law("R4"), law("R5")
+R3, R4, R5 = law("R3"), law("R4"), law("R5")
 
 
 class RecordLaws(Contract):
-    """R1, R3, R4, R5."""
-
-    def test_r1_a_later_fencing_token_wins(self, harness: Harness) -> None:
-        """Of the records of two holders the one with the higher fencing token stays, whichever comes first."""
-        store = harness.open()
-        self.expect(store, "a", "b")
-        store.put([s.result("a", b"new", 7), s.result("b", b"old", 3)])
-        store.put([s.result("a", b"old", 3), s.result("b", b"new", 7)])
-        R1.same(
-            s.values(store.get(["a", "b"])),
-            [b"new", b"new"],
-            "the records after one of fencing token 3 and one of fencing token 7",
-        )
-
-    def test_r1_fencing_token_are_numbers(self, harness: Harness) -> None:
-        """Ranks are compared as whole numbers, however many digits they have."""
-        store = harness.open()
-        self.expect(store, "a", "b")
-        big = 1_700_000_000_000_000_000
-        store.put([s.result("a", b"new", 10), s.result("b", b"new", big + 1)])
-        store.put([s.result("a", b"old", 9), s.result("b", b"old", big)])
-        R1.same(
-            s.values(store.get(["a", "b"])),
-            [b"new", b"new"],
-            "the records of fencing tokens 10 and 9, and of two huge fencing tokens",
-        )
-
-    def test_r1_a_fencing_token_has_up_to_128_bits(self, harness: Harness) -> None:
-        """The highest, and those on both sides of 64 bits."""
-        fences = [(2**128 - 1, 2**128 - 2), (2**64, 2**64 - 1), (2**63, 2**63 - 1), (2**64, 2**63 - 1)]
-        ids = [str(number) for number in range(len(fences))]
-        store = harness.open()
-        self.expect(store, *ids)
-        for value, which in ((b"new", 0), (b"old", 1)):
-            store.put([s.result(task_id, value, pair[which]) for task_id, pair in zip(ids, fences, strict=True)])
-        found = store.get(ids)
-        R1.same(s.values(found), [b"new"] * len(ids), f"the records after fencing tokens {fences}")
-        R1.same([record.fence for record in found if record], [high for high, _ in fences], "their ranks")
-
-    def test_r1_the_same_fencing_token_writes_again(self, harness: Harness) -> None:
-        """A repeat after a lost reply is stored, not refused."""
-        store = harness.open()
-        self.expect(store, "a")
-        store.put([s.result("a", b"first")])
-        store.put([s.result("a", b"again")])
-        R1.same(s.values(store.get(["a"])), [b"again"], "the record after two of the same fencing token")
-
-    def test_r1_it_holds_within_a_batch(self, harness: Harness) -> None:
-        """Of two records of one id in one batch the one with the higher fencing token stays."""
-        store = harness.open()
-        self.expect(store, "a", "b")
-        store.put(
-            [s.result("a", b"new", 7), s.result("a", b"old", 3), s.result("b", b"old", 3), s.result("b", b"new", 7)]
-        )
-        R1.same(
-            s.values(store.get(["a", "b"])),
-            [b"new", b"new"],
-            "the records after fencing tokens 7, 3 and 3, 7 in one batch",
-        )
-
-    def test_r1_no_fencing_token_is_the_lowest(self, harness: Harness) -> None:
-        """A record of fencing token 0 is compared like any other."""
-        store = harness.open()
-        self.expect(store, "a", "b")
-        store.put([s.result("a", b"new", 5), s.result("b", b"old", 0)])
-        store.put([s.result("a", b"old", 0), s.result("b", b"new", 5)])
-        R1.same(s.values(store.get(["a", "b"])), [b"new", b"new"], "the records after fencing tokens 5, 0 and 0, 5")
-
-    def test_r1_a_lower_fencing_token_changes_no_ttl(self, harness: Harness) -> None:
-        """Nothing of a refused record is stored, its longer life included."""
-        store = harness.open()
-        self.expect(store, "a")
-        store.put([s.result("a", fence=5, ttl_ms=10_000)])
-        store.put([s.result("a", fence=4, ttl_ms=s.LONG)])
-        harness.advance(10_001)
-        R1.same(
-            s.values(store.get(["a"])),
-            [None],
-            "a record whose life was over, after one of lower fencing token with a longer",
-        )
-
-    def test_r1_what_was_forgotten_bars_nothing(self, harness: Harness) -> None:
-        """Where no record is stored, any fencing token is stored."""
-        store = harness.open()
-        self.expect(store, "a")
-        store.put([s.result("a", b"old", 9)])
-        store.forget(["a"])
-        store.put([s.result("a", b"new", 1)])
-        R1.same(
-            s.values(store.get(["a"])), [b"new"], "a record stored after one of a higher fencing token was forgotten"
-        )
+    """R3, R4, R5, of a backend and of a `ResultStore`."""
 
     def test_r3_a_record_can_be_read_for_its_ttl(self, harness: Harness) -> None:
         """Each record ends by its own ttl, and not before."""
         store = harness.open()
         self.expect(store, "short", "long")
-        store.put([s.result("short", ttl_ms=10_000), s.result("long", ttl_ms=100_000)])
+        self.keep(store, [s.result("short", ttl_ms=10_000), s.result("long", ttl_ms=100_000)])
         seen = [s.values(store.get(["short", "long"]))]
         for ms in (5_000, 5_001, 90_000):
             harness.advance(ms)
@@ -116,35 +26,16 @@ class RecordLaws(Contract):
         """A record that has ended is as good as none for who waits."""
         store = harness.open()
         self.expect(store, "a")
-        store.put([s.result("a", ttl_ms=10_000)])
+        self.keep(store, [s.result("a", ttl_ms=10_000)])
         harness.advance(10_001)
         got = s.Call(lambda: store.wait(["a"], 30)).answer(self.patience, R3, "wait went on after its timeout")
         R3.same(s.values(got), [None], "what wait answered for a record that has ended")
-
-    def test_r3_the_latest_ttl_counts(self, harness: Harness) -> None:
-        """A record that is written again lives by its new ttl."""
-        store = harness.open()
-        self.expect(store, "a")
-        store.put([s.result("a", ttl_ms=10_000)])
-        store.put([s.result("a", ttl_ms=100_000)])
-        harness.advance(20_000)
-        store.put([s.result("other")])
-        R3.same(s.values(store.get(["a"])), [s.EVERY_BYTE], "a record after 20 s, whose ttl was 10 s and then 100 s")
-
-    def test_r3_an_ended_record_leaves_room_for_any(self, harness: Harness) -> None:
-        """The fencing token of a record that has ended bars no other from being stored."""
-        store = harness.open()
-        self.expect(store, "a")
-        store.put([s.result("a", b"old", 9, ttl_ms=10_000)])
-        harness.advance(3 * 60 * s.MINUTE)
-        store.put([s.result("a", b"new", 1)])
-        R3.same(s.values(store.get(["a"])), [b"new"], "a record stored after one of a higher fencing token had ended")
 
     def test_r3_no_life_is_no_life(self, harness: Harness) -> None:
         """A ttl of 0 is not for ever."""
         store = harness.open()
         self.expect(store, "a")
-        store.put([s.result("a", ttl_ms=0)])
+        self.keep(store, [s.result("a", ttl_ms=0)])
         harness.advance(1)
         R3.same(s.values(store.get(["a"])), [None], "a record with a ttl of 0, a millisecond later")
 
@@ -152,7 +43,7 @@ class RecordLaws(Contract):
         """Two months are neither capped nor taken for a date or a negative number."""
         store = harness.open()
         self.expect(store, "a")
-        store.put([s.result("a", ttl_ms=s.LONG)])
+        self.keep(store, [s.result("a", ttl_ms=s.LONG)])
         seen = [s.values(store.get(["a"]))]
         for ms in (s.LONG - s.MINUTE, s.MINUTE + 1):
             harness.advance(ms)
@@ -166,7 +57,7 @@ class RecordLaws(Contract):
         store = harness.open()
         ids = ["a", "b", "c", "ab"]
         self.expect(store, *ids)
-        store.put([s.result(task_id) for task_id in ids])
+        self.keep(store, [s.result(task_id) for task_id in ids])
         store.forget(["a", "c", "unknown"])
         R4.same(
             s.values(store.get(ids)), [None, s.EVERY_BYTE, None, s.EVERY_BYTE], "the records after two were forgotten"
@@ -176,7 +67,7 @@ class RecordLaws(Contract):
         """An empty `forget` removes nothing."""
         store = harness.open()
         self.expect(store, "a")
-        store.put([s.result("a")])
+        self.keep(store, [s.result("a")])
         store.forget([])
         R4.same(s.values(store.get(["a"])), [s.EVERY_BYTE], "the record after nothing was forgotten")
 
@@ -184,7 +75,7 @@ class RecordLaws(Contract):
         """`forget` does not take one id for another."""
         store = harness.open()
         self.expect(store, *s.ALIKE)
-        store.put([s.result(task_id) for task_id in s.ALIKE])
+        self.keep(store, [s.result(task_id) for task_id in s.ALIKE])
         store.forget(s.MEANT)
         left = [
             task_id for task_id, value in zip(s.ALIKE, s.values(store.get(s.ALIKE)), strict=True) if value is not None
@@ -199,7 +90,7 @@ class RecordLaws(Contract):
         """A batch larger than a page goes whole."""
         store = harness.open()
         self.expect(store, *s.NAMES)
-        store.put([s.result(task_id, b"") for task_id in s.NAMES])
+        self.keep(store, [s.result(task_id, b"") for task_id in s.NAMES])
         store.forget(s.NAMES)
         R4.same(
             s.values(store.get(s.NAMES)).count(None), len(s.NAMES), f"how many of {len(s.NAMES)} records were forgotten"
@@ -209,7 +100,7 @@ class RecordLaws(Contract):
         """`get` and `wait` answer for each id at its place, also for unknown ones and for repeats."""
         store = harness.open()
         self.expect(store, "a", "b", "c")
-        store.put([s.result("b", b"2"), s.result("a", b"1"), s.result("c", b"3")])
+        self.keep(store, [s.result("b", b"2"), s.result("a", b"1"), s.result("c", b"3")])
         R5.same(
             s.values(store.get(["c", "nobody", "a", "c", "b"])), [b"3", None, b"1", b"3", b"2"], "what get answered"
         )
@@ -229,7 +120,7 @@ class RecordLaws(Contract):
             progress=m.Progress(1, 2, "x"),
             ttl_ms=77_000,
         )
-        store.put([whole])
+        self.keep(store, [whole])
         stored = R5.there(store.get(["a"])[0], "there is no record")
         seen = (
             stored.serializer,
@@ -250,23 +141,23 @@ class RecordLaws(Contract):
         self.expect(store, "a", "b")
         failures = [m.Failure("mod.größe", "\u2028 \x00 'no'", "Traceback:\n" + "  line\n" * 5_000), m.Failure("E", "")]
         records = [m.Record(i, m.TaskStatus.FAILURE, error=error) for i, error in zip("ab", failures, strict=True)]
-        store.put(records)
+        self.keep(store, records)
         R5.same([record and record.error for record in store.get(["a", "b"])], failures, "the stored failures")
 
     def test_r5_ids_are_compared_whole(self, harness: Harness) -> None:
         """`get` does not answer one record for another."""
         store = harness.open()
         self.expect(store, *s.ALIKE)
-        store.put([s.result(task_id, task_id.encode()) for task_id in s.ALIKE if task_id not in s.MEANT])
+        self.keep(store, [s.result(task_id, task_id.encode()) for task_id in s.ALIKE if task_id not in s.MEANT])
         R5.same(s.values(store.get(s.MEANT)), [None] * len(s.MEANT), f"what get answered for {s.MEANT}")
-        store.put([s.result(task_id, task_id.encode()) for task_id in s.MEANT])
+        self.keep(store, [s.result(task_id, task_id.encode()) for task_id in s.MEANT])
         R5.same(s.values(store.get(s.ALIKE)), [i.encode() for i in s.ALIKE], "what get answered when all were there")
 
     def test_r5_a_thousand_at_once(self, harness: Harness) -> None:
         """Each of many ids has its own answer, at its place."""
         store = harness.open()
         self.expect(store, *s.NAMES)
-        store.put([s.result(task_id, task_id.encode()) for task_id in s.NAMES])
+        self.keep(store, [s.result(task_id, task_id.encode()) for task_id in s.NAMES])
         ids, wanted = s.NAMES[::-1], [task_id.encode() for task_id in s.NAMES[::-1]]
         R5.same(s.values(store.get(ids)), wanted, f"what get answered for {len(ids)} ids")
         R5.same(s.values(store.wait(ids, 0)), wanted, f"what wait answered for {len(ids)} ids")
@@ -276,61 +167,14 @@ class RecordLaws(Contract):
         store = harness.open()
         self.expect(store, "a", "b")
         whole = m.Record("a", m.TaskStatus.SUCCESS, b"", worker="host." * 60, progress=m.Progress(0, 0), fence=5)
-        store.put([whole, m.Record("b", m.TaskStatus.FAILURE, error=m.Failure("", ""), fence=5)])
+        self.keep(store, [whole, m.Record("b", m.TaskStatus.FAILURE, error=m.Failure("", ""), fence=5)])
         a, b = (R5.there(record, "there is no record") for record in store.get(["a", "b"]))
         R5.same((a.value, a.worker, a.progress), (b"", whole.worker, m.Progress(0, 0)), "value, worker and progress")
         R5.same(b.error, m.Failure("", ""), "a failure without any text")
 
 
 class SettledRecordLaws(Contract):
-    """R1, R3, R4, R5, of a backend."""
-
-    def test_r1_a_settled_record_has_its_fencing_token(self, harness: Harness) -> None:
-        """What an earlier holder puts cannot win over the record of a settlement."""
-        store = harness.open()
-        first = s.held(store, R1)
-        s.settled(store, R1, m.Settlement(first.receipt, m.Retry()))
-        second = store.claim("two", 1, 0)[0]
-        s.settled(store, R1, s.done(second, value=b"new"))
-        store.put([s.result("a", b"old", first.fence)])
-        R1.same(
-            s.values(store.get(["a"])), [b"new"], "the record of a settlement after one of an earlier claim was put"
-        )
-
-    def test_r1_a_record_that_was_made_has_its_fencing_token(self, harness: Harness) -> None:
-        """Also where nobody described the end: what an earlier holder puts cannot win over it."""
-        store = harness.open()
-        verdicts: list[m.Verdict] = [m.Done(), m.Fail("no use"), m.Cancelled()]
-        for number, verdict in enumerate(verdicts):
-            delivery = s.held(store, R1, f"a{number}")
-            s.settled(store, R1, m.Settlement(delivery.receipt, verdict))
-            stored = R1.there(store.get([f"a{number}"])[0], "there is no record")
-            R1.same(stored.fence, delivery.fence, f"the fencing token of the record that was made for {verdict}")
-
-    def test_r1_a_bare_end_replaces_no_record(self, harness: Harness) -> None:
-        """Whoever keeps the results apart puts the record first, and settles without one: also into the same store."""
-        store = harness.open()
-        verdicts: list[m.Verdict] = [m.Done(), m.Fail("no use"), m.Cancelled()]
-        for number, verdict in enumerate(verdicts):
-            delivery = s.held(store, R1, f"a{number}")
-            store.put([s.result(f"a{number}", b"put", delivery.fence)])
-            s.settled(store, R1, m.Settlement(delivery.receipt, verdict))
-            R1.same(s.values(store.get([f"a{number}"])), [b"put"], f"the record that was put before a bare {verdict}")
-
-    def test_r1_a_bare_end_is_later_than_an_earlier_claim(self, harness: Harness) -> None:
-        """What an earlier holder has put is replaced by the end that counts."""
-        store = harness.open()
-        first = s.held(store, R1)
-        s.settled(store, R1, m.Settlement(first.receipt, m.Retry()))
-        second = store.claim("two", 1, 0)[0]
-        store.put([s.result("a", b"old", first.fence)])
-        s.settled(store, R1, m.Settlement(second.receipt, m.Done()))
-        stored = R1.there(store.get(["a"])[0], "there is no record")
-        R1.same(
-            (stored.fence, stored.value),
-            (second.fence, b""),
-            "fencing token and value after a bare end of a later claim",
-        )
+    """R3, R4, R5, of a backend."""
 
     def test_r3_settled_records_live_as_long_as_they_say(self, harness: Harness) -> None:
         """No life, and one of two months, of records that come with settlements."""

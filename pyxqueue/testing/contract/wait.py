@@ -22,7 +22,7 @@ class WaitLaws(Contract):
         """`wait` for what is there answers it without a limit of time."""
         store = harness.open()
         self.expect(store, "a", "b")
-        store.put([s.result("a", b"1"), s.result("b", b"2")])
+        self.keep(store, [s.result("a", b"1"), s.result("b", b"2")])
         got = s.Call(lambda: store.wait(["b", "a"], None)).answer(
             self.patience, R2, "wait hangs on records that are there"
         )
@@ -34,9 +34,9 @@ class WaitLaws(Contract):
         self.expect(store, "a", "b")
         call = s.Call(lambda: store.wait(["a", "b"], None))
         R2.holds(call.waits(), "wait answered while no record was there")
-        writer.put([s.result("a", b"1")])
+        self.keep(writer, [s.result("a", b"1")])
         R2.holds(call.waits(), "wait answered while one of two records was missing")
-        writer.put([s.result("b", b"2")])
+        self.keep(writer, [s.result("b", b"2")])
         got = call.answer(self.patience, R2, "wait was not woken by the last record")
         R2.same(s.values(got), [b"1", b"2"], "what wait answered")
 
@@ -46,9 +46,9 @@ class WaitLaws(Contract):
         store, writer = harness.open(), harness.open()
         self.expect(store, "a", "b", "c")
         call = s.Call(lambda: store.wait(["a", "b", "c"], None, 2))
-        writer.put([s.result("c", b"3")])
+        self.keep(writer, [s.result("c", b"3")])
         R2.holds(call.waits(), "wait for 2 of 3 records answered when one was there")
-        writer.put([s.result("a", b"1")])
+        self.keep(writer, [s.result("a", b"1")])
         got = call.answer(self.patience, R2, "wait for 2 of 3 records was not woken by the second")
         R2.same(s.values(got), [b"1", None, b"3"], "what wait for 2 of 3 records answered")
         got = s.Call(lambda: store.wait(["a", "b"], None, 1)).answer(
@@ -67,7 +67,7 @@ class WaitLaws(Contract):
         ]
         for call in calls:
             R2.holds(call.waits(), "wait answered while no record was there")
-        writer.put([s.result("a", b"1"), s.result("b", b"2")])
+        self.keep(writer, [s.result("a", b"1"), s.result("b", b"2")])
         got = [s.values(call.answer(self.patience, R2, "one of several waiters was not woken")) for call in calls]
         R2.same(got, [[b"1"], [b"1"], [b"2"]] * 2, "what the waiters got")
 
@@ -78,7 +78,7 @@ class WaitLaws(Contract):
         self.expect(store, *ids)
         call = s.Call(lambda: [s.values(store.wait([task_id], None)) for task_id in ids])
         for task_id in ids:
-            writer.put([s.result(task_id, task_id.encode())])
+            self.keep(writer, [s.result(task_id, task_id.encode())])
         got = call.answer(self.patience, R2, "wait missed a record that came while it was about to wait")
         R2.same(got, [[task_id.encode()] for task_id in ids], "what a waiter for one after the other got")
 
@@ -86,7 +86,7 @@ class WaitLaws(Contract):
         """At its timeout `wait` answers what there is."""
         store = harness.open()
         self.expect(store, "a", "b")
-        store.put([s.result("b", b"2")])
+        self.keep(store, [s.result("b", b"2")])
         got = s.Call(lambda: store.wait(["a", "b"], 30)).answer(self.patience, R2, "wait went on after its timeout")
         R2.same(s.values(got), [None, b"2"], "what wait answered at its timeout")
 
@@ -104,7 +104,7 @@ class WaitLaws(Contract):
         self.expect(store, "a")
         call = s.Call(lambda: store.wait(["a", "a"], None))
         R2.holds(call.waits(), "wait answered while no record was there")
-        writer.put([s.result("a", b"1")])
+        self.keep(writer, [s.result("a", b"1")])
         got = call.answer(self.patience, R2, "wait for the same id twice was not woken by its record")
         R2.same(s.values(got), [b"1", b"1"], "what wait answered")
 

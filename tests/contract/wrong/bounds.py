@@ -110,10 +110,11 @@ class AdoptionIsLeft(Leaving):
 
 
 @breaks("B13")
-class ForeignRecordIsLeft(Leaving):
-    def put(self, record: m.Record, now: int) -> None:
-        self.rows += 1
-        super().put(record, now)
+class RefusalIsLeft(Leaving):
+    def settle(self, settlement: m.Settlement, now: int) -> bool:
+        accepted = super().settle(settlement, now)
+        self.rows += not accepted
+        return accepted
 
 
 @breaks("B13")

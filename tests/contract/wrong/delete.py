@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .prelude import UNDER_WAY, Group, MemoryBackend, Mistaking, Place, breaks, first_page
+from .prelude import UNDER_WAY, Group, MemoryBackend, Mistaking, Place, breaks, first_page, store_record
 
 
 @breaks("I5")
@@ -23,7 +23,7 @@ class DeleteKeepsTheRecord(Group):
         record = self.tasks[task_id].record if task_id in self.tasks else None
         answer = super().delete(task_id)
         if answer and record is not None:
-            self.put(record, record.ended_ms)
+            store_record(self, record, record.ended_ms)
         return answer
 
 

@@ -10,15 +10,17 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from pyxqueue import message as m
-from pyxqueue.backends.memory import MemoryBackend, MemoryStore
+from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
 from pyxqueue.backends.memory.entry import UNDER_WAY, Entry, Place
 from pyxqueue.backends.memory.group import Group
+from pyxqueue.backends.memory.results import Records
 from pyxqueue.protocols import StoreOptions
+from pyxqueue.testing.contract import BackendContract, ResultStoreContract
 from pyxqueue.testing.memory import MemoryHarness
 
 __all__ = [
@@ -28,10 +30,12 @@ __all__ = [
     "Entry",
     "Group",
     "MemoryBackend",
+    "MemoryResults",
     "MemoryStore",
     "Mistaking",
     "Place",
     "Quiet",
+    "Records",
     "Remembering",
     "Wrong",
     "breaks",
@@ -39,29 +43,58 @@ __all__ = [
     "harness_of",
     "m",
     "moment",
+    "store_record",
     "without_case",
 ]
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 PAGE = 1_000
-Broken = TypeVar("Broken", bound=type[Group] | type[MemoryBackend])
+Part: TypeAlias = type[Group] | type[MemoryBackend] | type[Records] | type[MemoryResults]
+Broken = TypeVar("Broken", bound=Part)
+
+
+class ResultsHarness(MemoryHarness):
+    """A result store in memory, for `ResultStoreContract`."""
+
+    results_type: type[MemoryResults] = MemoryResults
+
+    def open(self, *_: Any, **__: Any) -> Any:
+        return self.results_type(self.store, StoreOptions(self.stream_key))
 
 
 @frozen
 class Wrong:
-    """A wrong backend, the law that it breaks, and how the kit opens it."""
+    """A wrong backend or result store, the law that it breaks, and how the kit opens it."""
 
     name: str
     law: str
     harness: type[MemoryHarness]
 
+    @property
+    def contract(self) -> type[BackendContract | ResultStoreContract]:
+        return ResultStoreContract if issubclass(self.harness, ResultsHarness) else BackendContract
 
-def harness_of(broken: type[Group | MemoryBackend]) -> type[MemoryHarness]:
+
+def harness_of(broken: Part) -> type[MemoryHarness]:
     if issubclass(broken, MemoryBackend):
         return type("WrongHarness", (MemoryHarness,), {"backend_type": broken})
+    if issubclass(broken, Records):
+        broken = type("WrongResults", (MemoryResults,), {"new_records": broken})
+    if issubclass(broken, MemoryResults):
+        return type("WrongHarness", (ResultsHarness,), {"results_type": broken})
     store = type("WrongStore", (MemoryStore,), {"new_group": broken})
     return type("WrongHarness", (MemoryHarness,), {"store_type": store})
+
+
+def store_record(group: Group, record: m.Record, now: int) -> None:
+    """What no backend does: a record that comes without a settlement."""
+    entry = group.tasks.setdefault(record.id, Entry(record.id, None))
+    entry.record = evolve(record, ended_ms=now)
+    if entry.place is Place.PAST:
+        entry.ended = record.status
+        group.move(entry, Place.PAST, now)
+    group._changed()
 
 
 PLANTED: list[Wrong] = []

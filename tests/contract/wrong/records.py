@@ -1,4 +1,4 @@
-"""Backends that break R1, R3, R4 and R5, each in one small way."""
+"""Backends that break R3, R4 and R5, each in one small way."""
 
 from __future__ import annotations
 
@@ -10,112 +10,22 @@ from attrs import evolve
 from .prelude import PAGE, Entry, Group, MemoryBackend, Mistaking, Place, breaks, first_page, m, without_case
 
 
-@breaks("R1")
-class LowerFenceWins(Group):
-    def put(self, record: m.Record, now: int) -> None:
-        self.forget(record.id, now)
-        super().put(record, now)
-
-
-@breaks("R1")
-class FirstRecordWins(Group):
-    def put(self, record: m.Record, now: int) -> None:
-        if self.read(record.id, now) is None:
-            super().put(record, now)
-
-
-@breaks("R1")
-class FencesAreText(Group):
-    def put(self, record: m.Record, now: int) -> None:
-        stored = self.read(record.id, now)
-        if stored is None or str(stored.fence) <= str(record.fence):
-            self.forget(record.id, now)
-            super().put(record, now)
-
-
-@breaks("R1")
-class FencesHave64Bits(Group):
-    def put(self, record: m.Record, now: int) -> None:
-        super().put(evolve(record, fence=record.fence % 2**64), now)
-
-
-@breaks("R1")
-class RefusedRecordRenewsTheTtl(Group):
-    def put(self, record: m.Record, now: int) -> None:
-        stored = self.read(record.id, now)
-        super().put(record, now)
-        if stored is not None and stored.fence > record.fence:
-            self.tasks[record.id].record = evolve(stored, ttl_ms=record.ttl_ms)
-
-
-@breaks("R1")
-class FenceOutlivesItsRecord(Group):
-    _fence = 0
-
-    def put(self, record: m.Record, now: int) -> None:
-        if record.fence >= self._fence:
-            super().put(record, now)
-
-    def forget(self, task_id: str, now: int) -> None:
-        stored = self.read(task_id, now)
-        self._fence = stored.fence if stored else 0
-        super().forget(task_id, now)
-
-
-@breaks("R1")
-class NoFenceAlwaysWins(Group):
-    def put(self, record: m.Record, now: int) -> None:
-        if record.fence == 0:
-            self.forget(record.id, now)
-        super().put(record, now)
-
-
-@breaks("R1")
-class SettledRecordsHaveNoFence(Group):
-    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
-        super().end(entry, place, evolve(record, fence=0), now)
-
-
-@breaks("R1")
-class BareEndReplacesWhatWasPut(Group):
-    def bare(self, entry: Entry, now: int, status: m.TaskStatus, error: m.Failure | None = None) -> m.Record:
-        return self.minimal(entry, status, error)
-
-
-@breaks("R1")
-class BareEndKeepsWhatAnEarlierHolderPut(Group):
-    def bare(self, entry: Entry, now: int, status: m.TaskStatus, error: m.Failure | None = None) -> m.Record:
-        return entry.readable(now) or self.minimal(entry, status, error)
-
-
-@breaks("R1")
-class MadeRecordsHaveNoFence(Group):
-    def minimal(self, entry: Entry, status: m.TaskStatus, error: m.Failure | None = None) -> m.Record:
-        return evolve(super().minimal(entry, status, error), fence=0)
-
-
-@breaks("R1")
-class LastOfABatchWins(MemoryBackend):
-    def put(self, records: Sequence[m.Record]) -> None:
-        super().put(list({record.id: record for record in records}.values()))
-
-
 @breaks("R3")
 class TtlIgnored(Group):
-    def put(self, record: m.Record, now: int) -> None:
-        super().put(evolve(record, ttl_ms=10**12), now)
+    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
+        super().end(entry, place, evolve(record, ttl_ms=10**12), now)
 
 
 @breaks("R3")
 class TtlHalved(Group):
-    def put(self, record: m.Record, now: int) -> None:
-        super().put(evolve(record, ttl_ms=record.ttl_ms // 2 - 1), now)
+    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
+        super().end(entry, place, evolve(record, ttl_ms=record.ttl_ms // 2 - 1), now)
 
 
 @breaks("R3")
 class ZeroTtlIsForEver(Group):
-    def put(self, record: m.Record, now: int) -> None:
-        super().put(evolve(record, ttl_ms=record.ttl_ms or 10**12), now)
+    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
+        super().end(entry, place, evolve(record, ttl_ms=record.ttl_ms or 10**12), now)
 
 
 @breaks("R3")
@@ -131,8 +41,8 @@ class ReadingRenews(Group):
 class TtlAsADate(Group):
     """More than thirty days is taken for a moment, and that was long ago."""
 
-    def put(self, record: m.Record, now: int) -> None:
-        super().put(evolve(record, ttl_ms=record.ttl_ms if record.ttl_ms <= 30 * 86_400_000 else 0), now)
+    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
+        super().end(entry, place, evolve(record, ttl_ms=record.ttl_ms if record.ttl_ms <= 30 * 86_400_000 else 0), now)
 
 
 @breaks("R3")
@@ -231,22 +141,22 @@ class UnknownIdsLeftOut(MemoryBackend):
 
 @breaks("R5")
 class RecordLosesItsWorker(Group):
-    def put(self, record: m.Record, now: int) -> None:
-        super().put(evolve(record, worker=""), now)
+    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
+        super().end(entry, place, evolve(record, worker=""), now)
 
 
 @breaks("R5")
 class TracebacksAreCut(Group):
-    def put(self, record: m.Record, now: int) -> None:
+    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
         error = record.error and evolve(record.error, traceback=record.error.traceback[:10_000])
-        super().put(evolve(record, error=error), now)
+        super().end(entry, place, evolve(record, error=error), now)
 
 
 @breaks("R5")
 class FailuresAreOneLine(Group):
-    def put(self, record: m.Record, now: int) -> None:
+    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
         error = record.error and m.Failure(record.error.type, " ".join(record.error.message.split()))
-        super().put(evolve(record, error=error), now)
+        super().end(entry, place, evolve(record, error=error), now)
 
 
 @breaks("R5")
@@ -268,8 +178,8 @@ class Recording(Group):
     def keep(record: m.Record) -> m.Record:
         return record
 
-    def put(self, record: m.Record, now: int) -> None:
-        super().put(self.keep(record), now)
+    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
+        super().end(entry, place, self.keep(record), now)
 
 
 @breaks("R5")

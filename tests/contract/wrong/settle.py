@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
-from .prelude import PAGE, Entry, Group, MemoryBackend, Place, Remembering, breaks, first_page, m, moment
+from .prelude import PAGE, Entry, Group, MemoryBackend, Place, Remembering, breaks, first_page, m, moment, store_record
 
 
 @breaks("B4")
@@ -43,7 +43,7 @@ class SettleFencedByRun(Group):
 class RefusedSettlementStoresRecord(Group):
     def settle(self, settlement: m.Settlement, now: int) -> bool:
         if settlement.record is not None:
-            self.put(settlement.record, now)
+            store_record(self, settlement.record, now)
         return super().settle(settlement, now)
 
 
@@ -187,7 +187,7 @@ class RecordBeforeTheVerdict(MemoryBackend):
             group, now = self._join()
             for settlement in settlements:
                 if settlement.record is not None and group.holding(settlement.receipt):
-                    group.put(settlement.record, now)
+                    store_record(group, settlement.record, now)
         time.sleep(0.05)  # the fault itself: a moment in which half of it is to be seen
         return super().settle(settlements)
 

@@ -9,14 +9,6 @@ from .prelude import Entry, Group, MemoryBackend, Place, Quiet, breaks, m
 
 
 @breaks("R2")
-class PutWakesNobody(Group):
-    def put(self, record: m.Record, now: int) -> None:
-        changed, self._changed = self._changed, lambda: None
-        super().put(record, now)
-        self._changed = changed
-
-
-@breaks("R2")
 class SettlementWakesNobody(Group):
     def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
         changed, self._changed = self._changed, lambda: None
@@ -26,9 +18,9 @@ class SettlementWakesNobody(Group):
 
 @breaks("R2")
 class WakesOneWaiterOnly(Group):
-    def put(self, record: m.Record, now: int) -> None:
+    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
         changed, self._changed = self._changed, lambda: None
-        super().put(record, now)
+        super().end(entry, place, record, now)
         changed.__self__.notify()  # type: ignore[attr-defined]
         self._changed = changed
 

@@ -5,6 +5,7 @@ local MAX_FIELDS = 4000 -- Lua's unpack gives up near 8,000 values
 local MAX_PACKED = 200000 -- values in one packed field; what has more was not written by us
 local DEDUPE_MS = 3600000
 local LAST = '18446744073709551615' -- the largest number in the id of an entry
+local MAX_WAIT = 86400000 -- ms for which it is known who waits for a record of another broker's task
 local MAX_WAITING = 60000 -- bytes of the channels on which a task is waited for
 
 local function now_ms()
@@ -258,17 +259,12 @@ local function put_again(keys, task, id, fields, delay, now, raw)
   announce(keys, redis.call('HGET', task, 'w'), id)
 end
 
--- Fencing tokens have up to 39 digits, more than a Lua number holds.
-local function below(a, b)
-  if #a ~= #b then return #a < #b end
-  return a < b
-end
-
--- The fence of the record that can be read now, and its time to live; nil for none.
-local function readable_fence(task, now)
-  local found = fields_of(task, 'fence', 'ended', 'ttl')
-  local finished, lives = ms(found[2]), ms(found[3])
-  if finished and lives and finished + lives > now then return found[1] or '0', found[3] end
+-- Note at a key which channel is to be told. Of too many, those that came first are dropped: they look again by themselves.
+local function watch(keys, group, key, waiting, channel)
+  if waiting and string.find(waiting, channel, 1, true) then return end
+  if waiting and #waiting > MAX_WAITING then waiting = string.match(string.sub(waiting, -MAX_WAITING), ',(.*)') end
+  allow_writes(keys[STREAM], group)
+  redis.call('HSET', key, 'w', waiting and waiting .. ',' .. channel or channel)
 end
 
 -- End a task: the message to the history or the failed list, the record to the task key, a call to those who wait.
@@ -289,9 +285,7 @@ local function finish(keys, task, id, fields, place, note, record, ttl, history,
     redis.call('DEL', apart)
     redis.call('HSET', apart, unpack(record))
     redis.call('PEXPIRE', apart, ttl)
-    local fence = field(record, 'fence')
     record = {'apart', '1', 'state', field(record, 'state')}
-    if fence then set_field(record, 'fence', fence) end
   end
   redis.call('HSET', task, 'at', place, 'e', entry, 'ended', time, 'ttl', ttl, unpack(record))
   if place == 'history' then

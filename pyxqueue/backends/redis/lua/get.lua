@@ -1,21 +1,12 @@
 -- Read records, and optionally ask to be told when those that are missing arrive.
 -- KEYS the five keys of the group, meta, then the task key of each id, then the record key of each
--- ARGV group, channel to be told on ('' for none), patient ('1': another store is the broker, so an id that is not known here
---   may still get a record), ids
+-- ARGV group, channel to be told on ('' for none), ids
 -- Returns per id: the task hash, flat, if it has ended; an empty list if it is under way; 0 if it is not known.
 local keys, group, channel, now, answers = slice(KEYS, 1, 5), ARGV[1], ARGV[2], now_ms(), {}
-local meta, patient = KEYS[6], ARGV[3] == '1'
+local meta = KEYS[6]
 
--- Note who is to be told. Of too many, those that came first are dropped: they look again by themselves.
-local function watch(task, waiting)
-  if waiting and string.find(waiting, channel, 1, true) then return end
-  if waiting and #waiting > MAX_WAITING then waiting = string.match(string.sub(waiting, -MAX_WAITING), ',(.*)') end
-  allow_writes(keys[STREAM], group)
-  redis.call('HSET', task, 'w', waiting and waiting .. ',' .. channel or channel)
-end
-
-for item = 4, #ARGV do
-  local task = KEYS[3 + item]
+for item = 3, #ARGV do
+  local task = KEYS[4 + item]
   local all, is_foreign = all_of(task)
   if is_foreign then fields_of(task, 'at') end -- which removes it
   if #all == 0 then
@@ -26,22 +17,13 @@ for item = 4, #ARGV do
     finish_gone(keys, meta, group, task, ARGV[item], now)
     all = all_of(task)
   end
-  if #all == 0 and patient then
-    if channel ~= '' then
-      watch(task)
-      redis.call('PEXPIRE', task, 86400000)
-    end
-    answers[#answers + 1] = {}
-  elseif #all == 0 then
+  if #all == 0 then
     answers[#answers + 1] = 0
   elseif field(all, 'state') then
     local finished, lives = ms(field(all, 'ended')), ms(field(all, 'ttl'))
-    answers[#answers + 1] = finished and lives and finished + lives > now and whole(all, KEYS[3 + #ARGV - 3 + item]) or 0
+    answers[#answers + 1] = finished and lives and finished + lives > now and whole(all, KEYS[4 + #ARGV - 2 + item]) or 0
   else
-    if channel ~= '' then
-      watch(task, field(all, 'w'))
-      if patient then redis.call('PEXPIRE', task, 86400000) end
-    end
+    if channel ~= '' then watch(keys, group, task, field(all, 'w'), channel) end
     answers[#answers + 1] = {}
   end
 end

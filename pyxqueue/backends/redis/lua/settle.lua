@@ -2,21 +2,14 @@
 -- KEYS the five keys of the group, meta, then per item its task key, its record key if the task key outlives the record
 --   (a failure, or a record that is kept for less than ids are), and the task keys of its follow-ups
 -- ARGV group, history limit, then per item:
---   entry, consumer, id, raw ('1' for an entry that is no message), bare ('1' for a record that was made here, because
---   none came along), verdict, delay in ms or reason, record ttl in ms,
+--   entry, consumer, id, raw ('1' for an entry that is no message), verdict, delay in ms or reason, record ttl in ms,
 --   number of record values, record values, number of follow-ups, then per follow-up: id, delay, number of values, values
 -- Returns 1 or 0 per item. A message is written to where it goes before it leaves the stream, so that a write that Redis
 -- refuses (of an entry, where a stream has no ids left) loses nothing. Memory may be short: finished work is recorded.
 local keys, group, history, now = slice(KEYS, 1, 5), ARGV[1], tonumber(ARGV[2]), now_ms()
 local meta, answers, key, arg = KEYS[6], {}, 7, 3
 
-local function apply(task, apart, entry, id, raw, bare, verdict, detail, ttl, record)
-  if bare then -- what its holder has put before is better
-    local fence, lives = readable_fence(task, now)
-    if fence and not below(fence, field(record, 'fence')) then
-      record, ttl, apart = {'state', redis.call('HGET', task, 'state')}, lives, nil
-    end
-  end
+local function apply(task, apart, entry, id, raw, verdict, detail, ttl, record)
   local again = verdict == 'retry' or verdict == 'defer'
   if verdict == 'fail' then check(keys, FAILED) end
   if again and tonumber(detail) > 0 then check_delayed(keys) end
@@ -54,9 +47,9 @@ end
 
 allow_writes(keys[STREAM], group)
 while arg <= #ARGV do
-  local entry, consumer, id, raw, bare, verdict, detail, ttl = unpack(ARGV, arg, arg + 7)
-  local size = tonumber(ARGV[arg + 8])
-  local record = slice(ARGV, arg + 9, size)
+  local entry, consumer, id, raw, verdict, detail, ttl = unpack(ARGV, arg, arg + 6)
+  local size = tonumber(ARGV[arg + 7])
+  local record = slice(ARGV, arg + 8, size)
   local task, apart = KEYS[key], nil
   if verdict == 'fail' or verdict == 'done' and tonumber(ttl) < DEDUPE_MS then
     key = key + 1
@@ -70,12 +63,12 @@ while arg <= #ARGV do
     redis.call('XDEL', keys[STREAM], entry)
     accepted = false
   end
-  arg, key = arg + 9 + size, key + 1
+  arg, key = arg + 8 + size, key + 1
   local follow_ups = tonumber(ARGV[arg])
   arg = arg + 1
 
   if follow_ups == 0 then
-    if accepted then apply(task, apart, entry, id, raw == '1', bare == '1', verdict, detail, ttl, record) end
+    if accepted then apply(task, apart, entry, id, raw == '1', verdict, detail, ttl, record) end
   else
     all_or_nothing(function()
       for _ = 1, follow_ups do
@@ -85,7 +78,7 @@ while arg <= #ARGV do
         end
         arg, key = arg + 3 + count, key + 1
       end
-      if accepted then apply(task, apart, entry, id, raw == '1', bare == '1', verdict, detail, ttl, record) end
+      if accepted then apply(task, apart, entry, id, raw == '1', verdict, detail, ttl, record) end
     end)
   end
   answers[#answers + 1] = accepted and 1 or 0

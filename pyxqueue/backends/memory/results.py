@@ -1,0 +1,93 @@
+"""The result half of a `SplitBackend` in memory."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+
+from attrs import define, evolve, field
+
+from ...clock import deadline_after, seconds_left
+from ...message import Record
+from ...protocols import StoreOptions
+from .store import MemoryStore
+
+
+@define(eq=False)
+class Records:
+    """The records of one group. Its methods expect the store's lock to be held."""
+
+    kept: dict[str, Record] = field(factory=dict)
+    _ends: list[tuple[int, str]] = field(factory=list)
+
+    def put(self, record: Record, now: int) -> None:
+        """R1: keep the record of the higher fencing token."""
+        self.sweep(now)
+        stored = self.read(record.id, now)
+        if stored is None or stored.fence <= record.fence:
+            self.keep(evolve(record, ended_ms=now))
+
+    def keep(self, record: Record) -> None:
+        self.kept[record.id] = record
+        heapq.heappush(self._ends, (record.ended_ms + record.ttl_ms, record.id))
+
+    def read(self, task_id: str, now: int) -> Record | None:
+        """R3: the record, for as long as it can be read."""
+        record = self.kept.get(task_id)
+        return record if record is not None and now < record.ended_ms + record.ttl_ms else None
+
+    def forget(self, task_id: str) -> None:
+        """R4."""
+        self.kept.pop(task_id, None)
+
+    def sweep(self, now: int) -> None:
+        """Forget the records that have ended."""
+        while self._ends and self._ends[0][0] <= now:
+            task_id = heapq.heappop(self._ends)[1]
+            if task_id in self.kept and self.read(task_id, now) is None:
+                del self.kept[task_id]
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+
+class MemoryResults:
+    """A `ResultStore` for the tasks of another broker. It may be used from any number of threads."""
+
+    one_process = True
+    """Worker processes cannot share it."""
+
+    new_records = Records
+
+    def __init__(self, store: MemoryStore, options: StoreOptions) -> None:
+        self._changed, self._clock = store.changed, store.clock
+        with self._changed:
+            self._records: Records = store.results.setdefault((options.stream_key, options.group), self.new_records())
+
+    def put(self, records: Sequence[Record]) -> None:
+        with self._changed:
+            for record in records:
+                self._records.put(record, self._clock())
+            self._changed.notify_all()
+
+    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
+        return self.wait(ids, 0)
+
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        until = deadline_after(timeout_ms)
+        with self._changed:
+            while True:
+                records, left = [self._records.read(task_id, self._clock()) for task_id in ids], seconds_left(until)
+                missing = records.count(None)
+                enough = not missing or (least is not None and len(records) - missing >= least)
+                if enough or (left is not None and left <= 0):
+                    return records
+                self._changed.wait(left)
+
+    def forget(self, ids: Sequence[str]) -> None:
+        with self._changed:
+            for task_id in ids:
+                self._records.forget(task_id)
+
+    def close(self) -> None:
+        """There is nothing to let go of."""

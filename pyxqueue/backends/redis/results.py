@@ -1,0 +1,55 @@
+"""The result half of a `SplitBackend` on Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...batching import batches, record_size
+from ...clock import seconds_left
+from ...message import Record
+from ...protocols import StoreOptions
+from . import commands
+from .commands import Unknown
+from .connect import Recipe
+from .keys import GroupKeys, later_stream, with_results
+from .session import Session
+from .waiting import Waker, wait_for
+
+
+class RedisResults:
+    """A `ResultStore` for the tasks of another broker, on Redis 6.2 or newer, or Valkey.
+
+    Parameters and errors are those of `RedisBackend`. No group is registered. The server may also be the broker's.
+    """
+
+    def __init__(self, recipe: Recipe, options: StoreOptions) -> None:
+        self._session = Session(recipe, options)
+        self._waker = Waker(self._session, options.stream_key)
+        self._keys = GroupKeys.of(options.stream_key, options.group, later_stream(options.stream_key, options.group))
+
+    def put(self, records: Sequence[Record]) -> None:
+        for batch in batches(records, record_size):
+            self._session.run(commands.put(self._keys, batch))
+
+    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
+        return self.wait(ids, 0)
+
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        return wait_for(self._waker, self._look, ids, timeout_ms, least)
+
+    def _look(
+        self, ids: Sequence[str], channel: str = "", deadline: float | None = None
+    ) -> Sequence[Record | Unknown | None]:
+        found: list[Record | Unknown | None] = []
+        for batch in batches(ids):
+            records = self._session.run(commands.read(self._keys, batch, channel), seconds_left(deadline))
+            found += records
+        return found
+
+    def forget(self, ids: Sequence[str]) -> None:
+        for batch in batches(ids):
+            self._session.execute("DEL", *with_results(self._keys, batch)[len(self._keys.five) :])
+
+    def close(self) -> None:
+        self._waker.close()
+        self._session.close()
