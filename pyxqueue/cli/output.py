@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ import click
 
 from ..message import Progress, TaskInfo
 from ..printable import printable
-from ..views import BatchResult
+from ..views import BatchResult, TaskPage
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -23,6 +24,25 @@ _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
 
 def json_option(command: Decorated) -> Decorated:
     return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(command)
+
+
+def page_options(command: Decorated) -> Decorated:
+    """``--limit`` and ``--after``."""
+    for option in (
+        click.option(
+            "--after", default="", metavar="CURSOR", help="Go on behind the list that ended with this cursor."
+        ),
+        click.option(
+            "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many, newest first."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def print_more(page: TaskPage) -> None:
+    """How to go on, beside the list, so that the list stays one."""
+    click.echo(f"... and more: --after {shlex.quote(page.next)}", err=True)
 
 
 def yes_option(command: Decorated) -> Decorated:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 from pyxqueue import TaskQueue
 
@@ -38,4 +39,6 @@ def test_a_list_that_was_cut_says_so(queue: TaskQueue, command: Command) -> None
     result = command("failed", "--limit", "2")
 
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["id", "f3", "f2"]
-    assert "these are the newest 2" in result.stderr
+    assert result.stderr.startswith("... and more: --after ")
+    rest = command("failed", "--after", shlex.split(result.stderr)[-1])
+    assert ([line.split()[0] for line in rest.stdout.splitlines()], rest.stderr) == (["id", "f1"], "")

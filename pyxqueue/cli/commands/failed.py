@@ -7,13 +7,12 @@ from typing import Any
 import click
 
 from ...message import Message, TaskInfo
-from ..output import cut, json_option, moment, print_json, print_table
+from ..output import cut, json_option, moment, page_options, print_json, print_more, print_table
 from ..target import Target, module_argument, pass_target, target_options
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many, newest first.")
-@click.option("--after", default="", metavar="CURSOR", help="Go on behind the list that ended with this cursor.")
+@page_options
 @module_argument
 @target_options
 @json_option
@@ -30,7 +29,7 @@ def failed(target: Target, limit: int, after: str, as_json: bool) -> None:
         return
     print_table(list(rows[0]), [[*list(row.values())[:-1], cut(row["reason"])] for row in rows])
     if page.next:
-        click.echo(f"... and more: these are the newest {limit}", err=True)
+        print_more(page)
 
 
 def _facts(info: TaskInfo) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from typing import Any
 
@@ -10,7 +9,17 @@ import click
 
 from ... import admin
 from ...message import Message, TaskInfo, TaskStatus
-from ..output import duration, json_option, moment, print_json, print_table, progress_facts, progress_text
+from ..output import (
+    duration,
+    json_option,
+    moment,
+    page_options,
+    print_json,
+    print_more,
+    print_table,
+    progress_facts,
+    progress_text,
+)
 from ..target import Target, module_argument, pass_target, target_options
 
 
@@ -22,8 +31,7 @@ from ..target import Target, module_argument, pass_target, target_options
     help="Only tasks in this state.",
 )
 @click.option("--name", help="Only tasks of this name.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many, newest first.")
-@click.option("--after", default="", metavar="CURSOR", help="Go on behind the list that ended with this cursor.")
+@page_options
 @target_options
 @json_option
 @pass_target
@@ -43,7 +51,7 @@ def tasks(target: Target, /, *, state: str | None, name: str | None, limit: int,
     else:
         click.echo("no such task" + (f" among the newest {admin.LOOKED_AT:,}" if page.next else ""))
     if page.next:
-        click.echo(f"... and more: --after {shlex.quote(page.next)}", err=True)
+        print_more(page)
 
 
 def _name(info: TaskInfo) -> str:
