@@ -101,4 +101,4 @@ def _traceback(error: BaseException, ours: str) -> str:
     frames: TracebackType | None = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename == ours:
         frames = frames.tb_next
-    return without_surrogates(traceback_of(error, frames))
+    return without_surrogates(traceback_of(error, frames or ...))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import date, time, timedelta
 from enum import Enum
 from functools import partial
-from types import BuiltinFunctionType, FunctionType, MethodType, NoneType, TracebackType
+from types import BuiltinFunctionType, EllipsisType, FunctionType, MethodType, NoneType, TracebackType
 from typing import Any, cast
 
 from .urls import shown
@@ -91,9 +91,10 @@ def quoted(value: object, limit: int = QUOTED) -> str:
     return f"a {class_of(value)}"
 
 
-def traceback_of(error: BaseException, at: TracebackType | None = None) -> str:
-    """Its traceback, bounded; `at` leaves out the frames before. It never raises; it may hold anything."""
-    show: Callable[..., Any] = partial(traceback.format_exception, type(error), error, at or error.__traceback__)
+def traceback_of(error: BaseException, frames: TracebackType | EllipsisType | None = ...) -> str:
+    """Its traceback, bounded, of its own frames or of those given. It never raises; it may hold anything."""
+    at = error.__traceback__ if frames is ... else frames
+    show: Callable[..., Any] = partial(traceback.format_exception, type(error), error, at)
     return bounded(_tried(lambda: "".join(show()), error))
 
 

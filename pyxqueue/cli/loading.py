@@ -7,7 +7,6 @@ import operator
 import os
 import re
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -17,7 +16,7 @@ import click
 from attrs import frozen
 
 from ..errors import ConfigurationError
-from ..printable import quoted
+from ..printable import quoted, traceback_of
 from ..queue import TaskQueue
 from ..supervisor.launch import being_imported
 
@@ -74,7 +73,12 @@ class App:
         module = self._import(self.module)
         for name in imports:
             self._import(name)
-        return self._named(module) if self.queue else self._only(module)
+        try:
+            return self._named(module) if self.queue else self._only(module)
+        except ConfigurationError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise ImportFailed(_failure(f"{self.module} cannot be looked through for its queue", error)) from error
 
     def _import(self, name: str) -> ModuleType:
         being_imported.append(name)
@@ -86,9 +90,9 @@ class App:
                     f"there is no module {quoted(error.name)} in {self.folder}, nor installed; --path says where to "
                     f"look"
                 ) from error
-            raise ImportFailed(_failure(name, error)) from error
+            raise ImportFailed(_failure(f"{name} cannot be imported", error)) from error
         except (Exception, SystemExit) as error:
-            raise ImportFailed(_failure(name, error)) from error
+            raise ImportFailed(_failure(f"{name} cannot be imported", error)) from error
         finally:
             being_imported.pop()
 
@@ -146,17 +150,16 @@ def _queues(module: ModuleType) -> dict[str, TaskQueue]:
     """The queues in a module by name, one with several names by its first."""
     found: dict[str, TaskQueue] = {}
     for name, value in vars(module).items():
-        if isinstance(value, TaskQueue) and not any(value is other for other in found.values()):
+        if issubclass(type(value), TaskQueue) and not any(value is other for other in found.values()):
             found[name] = value
     return found
 
 
-def _failure(name: str, error: BaseException) -> str:
+def _failure(what: str, error: BaseException) -> str:
     """The traceback of the user's own code, without the way that led into it."""
     at = error.__traceback__
     while at is not None and (
         at.tb_frame.f_code.co_filename == __file__ or "importlib" in at.tb_frame.f_code.co_filename
     ):
         at = at.tb_next
-    text = "".join(traceback.format_exception(type(error), error, at)).rstrip()
-    return f"{name} cannot be imported\n{text}"
+    return f"{what}\n{traceback_of(error, at).rstrip()}"

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from ..message import Progress, TaskInfo
-from ..printable import printable
+from ..printable import LONGEST_LINE, printable
 from ..views import BatchResult, TaskPage
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -49,6 +49,11 @@ def yes_option(command: Decorated) -> Decorated:
     return click.option("-y", "--yes", is_flag=True, help="Do not ask.")(command)
 
 
+def say(line: str = "", *, err: bool = False) -> None:
+    """Print a line for people: whatever it is about, it is one, moves no cursor, and is of bounded length."""
+    click.echo(printable(line, LONGEST_LINE), err=err)
+
+
 def print_json(value: Any) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=False)
     if not text.replace("\n", "").isprintable():
@@ -79,15 +84,16 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], elastic: 
             cell.rjust(width) if right else cut(cell, width).ljust(width)
             for cell, width, right in zip(line, widths, to_right, strict=True)
         ]
-        click.echo("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())
 
 
-def print_some(lines: Sequence[str], limit: int, what: str) -> None:
-    """The first `limit` lines, and how many more there are."""
-    for line in lines[:limit]:
-        click.echo(line)
-    if len(lines) > limit:
-        click.echo(f"... and {len(lines) - limit:,} more {what}: --json has all of them")
+def print_some(things: Sequence[Sequence[str]], limit: int, what: str) -> None:
+    """The lines of the first `limit` things, and how many more there are."""
+    for lines in things[:limit]:
+        for line in lines:
+            say(line)
+    if len(things) > limit:
+        say(f"... and {len(things) - limit:,} more {what}: --json has all of them")
 
 
 def cut_front(text: str, width: int) -> str:
@@ -115,15 +121,15 @@ def progress_facts(progress: Progress | None) -> dict[str, Any] | None:
 def confirm(question: str, *, yes: bool) -> None:
     """Ask before something is deleted, unless the command line says yes already."""
     if not yes:
-        click.confirm(question, abort=True)
+        click.confirm(printable(question), abort=True)
 
 
 def print_result(result: BatchResult, participle: str) -> None:
     """Say to how many tasks it was done, and why not to the others; the program then ends with 1."""
     if result.done or not result.refused:
-        click.echo(f"{participle}: {result.done}")
+        say(f"{participle}: {result.done}")
     for refusal in result.refused.values():
-        click.echo(printable(str(refusal), 2_000), err=True)
+        say(str(refusal), err=True)
     if result.refused:
         click.get_current_context().exit(1)
 

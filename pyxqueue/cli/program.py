@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from .. import __version__
 from ..errors import BrokerUnavailableError, ConfigurationError, PyxqueueError
-from ..printable import printable_lines
+from ..printable import class_of, printable_lines, text_of, traceback_of
+from ..urls import shown
 from .commands.cancel import cancel
 from .commands.child import child
 from .commands.delete import delete
@@ -62,23 +66,47 @@ class _Unreachable(click.ClickException):
     exit_code = 3
 
 
-def shown(error: PyxqueueError) -> str:
-    """The words of an error, which may hold what another program wrote."""
-    return printable_lines(str(error), 2_000)
-
-
 class _Program(click.Group):
-    """Turns the errors of the library into a line on stderr and an exit code."""
+    """Turns errors into a line on stderr and an exit code."""
+
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> click.Context:
+        words = list(args)
+        with _fit(words):
+            context = super().make_context(info_name, args, *rest, **extra)
+        context.meta[__name__] = words
+        return context
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except ConfigurationError as error:
-            raise _Misconfigured(shown(error)) from error
-        except BrokerUnavailableError as error:
-            raise _Unreachable(shown(error)) from error
-        except PyxqueueError as error:
-            raise click.ClickException(shown(error)) from error
+        with _fit(ctx.meta[__name__]):
+            try:
+                return super().invoke(ctx)
+            except ConfigurationError as error:
+                raise _Misconfigured(text_of(error)) from error
+            except BrokerUnavailableError as error:
+                raise _Unreachable(text_of(error)) from error
+            except PyxqueueError as error:
+                raise click.ClickException(text_of(error)) from error
+            except (click.ClickException, click.exceptions.Exit, click.Abort):
+                raise
+            except (Exception, SystemExit) as error:
+                what = f"{ctx.invoked_subcommand} was ended by {class_of(error)}"
+                raise click.ClickException(f"{what}\n{traceback_of(error).rstrip()}") from error
+
+
+@contextmanager
+def _fit(words: Sequence[str]) -> Iterator[None]:
+    """Make the words of an error fit to be shown, also of one that repeats a part of the command line: a URL that
+    stands where it does not belong is shown without its password."""
+    try:
+        yield
+    except click.ClickException as error:
+        text = error.message
+        variables = [value for name, value in os.environ.items() if name.startswith("PYXQUEUE_")]
+        given = {*words, *(word.partition("=")[2] for word in words), *variables}
+        for one in sorted((one for one in given if "://" in one or "@" in one), key=len, reverse=True):
+            text = text.replace(repr(one)[1:-1], shown(one)).replace(one, shown(one))
+        error.message = printable_lines(text)  # type: ignore[misc]
+        raise
 
 
 @click.group(cls=_Program, epilog=_EPILOG)

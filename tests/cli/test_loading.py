@@ -133,3 +133,18 @@ def test_further_modules_bring_their_tasks(write: Write, tmp_path: Path) -> None
     queue = App.parse(home, str(tmp_path)).load([more])
 
     assert [task.name for task in queue.core.registry] == [f"{more}.add"]
+
+
+@pytest.mark.parametrize("named", ["", ":queue"])
+def test_what_ends_the_program_when_it_is_looked_at(named: str, write: Write, load: Load) -> None:
+    """Such an object beside the queue is not asked what it is; where the queue's own name does it, that is said."""
+    module = write(
+        "class Odd:\n    @property\n    def __class__(self):\n        raise SystemExit(3)\n"
+        f"odd = Odd()\n{'queue = Odd()' if named else QUEUE}"
+    )
+
+    if not named:
+        assert load(module).stream_key
+        return
+    with pytest.raises(ImportFailed, match=r"cannot be looked through for its queue(?s:.*)SystemExit: 3"):
+        load(f"{module}{named}")

@@ -158,3 +158,13 @@ def test_a_text_of_the_driver_that_holds_the_password() -> None:
             assert "ConnectionError" in str(ours)
             assert ours.__cause__ is None
             check(texts(ours))
+
+
+@pytest.mark.parametrize("url", [one for one in MALFORMED + UNREACHABLE if "://" in one])
+@pytest.mark.parametrize("args", [["info", "rpc", "URL"], ["tasks", "--limit", "URL"], ["tasks", "--limit=URL"]])
+def test_a_url_where_another_word_belongs(args: list[str], url: str) -> None:
+    """What the command line refuses, it does not repeat."""
+    result = CliRunner().invoke(main, [arg.replace("URL", url) for arg in args], env={"PYXQUEUE_URL": None})
+
+    assert result.exit_code == 2
+    check(result.output)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from pyxqueue import TaskQueue, admin
+from pyxqueue.cli import main
 from pyxqueue.message import Message
 
 from .conftest import Command
@@ -108,3 +112,21 @@ def test_a_cursor_of_somebody_else_is_refused(queue: TaskQueue, command: Command
 
     assert result.exit_code == 2
     assert "nonsense" in result.stderr
+
+
+@pytest.mark.parametrize("junk", ["\x1b[2J\x07", "x" * 100_000, "9" * 5_000, "\udcff", '{"live": "(0-0"}'])
+@pytest.mark.parametrize("store", ["server", "sqlite:///q.db"])
+def test_junk_in_the_place_of_a_cursor_is_an_error_of_usage(
+    url: str, junk: str, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is repeated at bounded length, and printable, on every store."""
+    monkeypatch.chdir(tmp_path)
+    place = url if store == "server" else store
+    with closing(TaskQueue(place, stream_key="q")) as queue:
+        queue.stores.backend.claim("c", 1, 0)
+
+    result = CliRunner().invoke(main, ["--url", place, "--queue", "q", "tasks", "--after", junk])
+
+    assert result.exit_code == 2, result.output
+    assert result.stderr.replace("\n", "").isprintable()
+    assert len(result.stderr) < 1_000

@@ -235,7 +235,7 @@ class MemoryBackend:
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
     ) -> tuple[Sequence[TaskInfo], str]:
         # The cursor is the order of the last task shown, so that what comes and goes between two pages moves nothing.
-        if not re.fullmatch(r"\d*", cursor, re.ASCII):
+        if not re.fullmatch(r"\d{0,18}", cursor, re.ASCII):
             raise ConfigurationError(f"{quoted(cursor)} is not a cursor that `tasks` has answered")
         with self._store.changed:
             group, now = self._look()

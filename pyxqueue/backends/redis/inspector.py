@@ -95,10 +95,7 @@ class RedisInspector:
     def tasks(
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
     ) -> tuple[Sequence[TaskInfo], str]:
-        try:
-            position = msgspec.json.decode(cursor, type=dict[str, _Position]) if cursor else {}
-        except msgspec.MsgspecError as error:
-            raise ConfigurationError(f"{quoted(cursor)} is not a cursor that `tasks` has answered") from error
+        position = _positions(cursor)
         walk = heapq.merge(
             *(self._entries(place, position.get(place, ""), state, count) for place in _places(state)),
             key=lambda found: -entry_fence(found.entry),
@@ -325,6 +322,18 @@ class RedisInspector:
 
     def trim(self, limit: int) -> int:
         return int(self._session.execute("XTRIM", self._session.keys.history, "MAXLEN", limit))
+
+
+def _positions(cursor: str) -> dict[str, str]:
+    """Where to go on in each place. Raises `ConfigurationError` for what is no cursor, before Redis does."""
+    try:
+        found = msgspec.json.decode(cursor, type=dict[str, _Position]) if cursor else {}
+        numbers = [tuple(map(int, position[1:].split("-"))) for position in found.values()]
+        if not found.keys() <= set(_places(None)) or not all(pair > (0, 0) and max(pair) < 2**64 for pair in numbers):
+            raise ValueError("it leads nowhere")
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise ConfigurationError(f"{quoted(cursor)} is not a cursor that `tasks` has answered") from error
+    return found
 
 
 def _places(state: TaskStatus | None) -> Sequence[str]:

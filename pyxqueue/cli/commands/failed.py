@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ...message import Message, TaskInfo
-from ..output import cut, json_option, moment, page_options, print_json, print_more, print_table
+from ..output import cut, json_option, moment, page_options, print_json, print_more, print_table, say
 from ..target import Target, module_argument, pass_target, target_options
 
 
@@ -25,7 +25,7 @@ def failed(target: Target, limit: int, after: str, as_json: bool) -> None:
         print_json(rows)
         return
     if not rows:
-        click.echo("no task has failed")
+        say("no task has failed")
         return
     print_table(list(rows[0]), [[*list(row.values())[:-1], cut(row["reason"])] for row in rows])
     if page.next:

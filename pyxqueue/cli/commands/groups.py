@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ...printable import printable
-from ..output import json_option, print_json
+from ..output import json_option, print_json, say
 from ..target import Target, groups_of, module_argument, pass_target, target_options
 
 
@@ -20,4 +19,5 @@ def groups(target: Target, as_json: bool) -> None:
     if as_json:
         print_json(list(found))
     else:
-        click.echo("\n".join(map(printable, found)))
+        for name in found:
+            say(name)

@@ -10,10 +10,9 @@ from typing import Any
 import click
 
 from ...message import Message, TaskInfo
-from ...printable import printable
 from ...queue import TaskQueue
 from ...views import QueueInfo, QueuePage, WorkerInfo
-from ..output import cut, cut_front, duration, json_option, print_json, print_some, print_table, progress_text
+from ..output import cut, cut_front, duration, json_option, print_json, print_some, print_table, progress_text, say
 from ..target import Target, module_argument, other_groups, pass_target, place_of, target_options
 
 _LISTED = 50
@@ -50,27 +49,27 @@ def info(target: Target, as_json: bool) -> None:
     if as_json:
         print_json({"queue": queues[0].stream_key, "at": place, "store": store, "groups": groups, "others": others})
         return
-    click.echo(f"queue {printable(queues[0].stream_key)} at {place}")
+    say(f"queue {queues[0].stream_key} at {place}")
     _print_facts(store)
     _print_depths([{"group": group["group"], **_cells(group)} for group in groups])
-    click.echo()
+    say()
     workers = [_worker_lines(group["group"], worker) for group in groups for worker in group["workers"]]
-    print_some(["\n".join(lines) for lines in workers] or ["no workers"], _LISTED, "workers")
+    print_some(workers or [["no workers"]], _LISTED, "workers")
     for name, waiting in others.items():
-        click.echo(f"other group {printable(name)}: {'?' if waiting is None else waiting} waiting")
+        say(f"other group {name}: {'?' if waiting is None else waiting} waiting")
 
 
 def _print_facts(store: Mapping[str, str]) -> None:
     for name, fact in store.items():
-        click.echo(f"{name}: {fact}")
-    click.echo()
+        say(f"{name}: {fact}")
+    say()
 
 
 def _print_depths(rows: Sequence[Mapping[str, Any]]) -> None:
     shown = rows[:_LISTED]
     print_table([name.replace("_", " ") for name in rows[0]], [list(row.values()) for row in shown], {"queue", "group"})
     if len(rows) > len(shown):
-        click.echo(f"... and {len(rows) - len(shown):,} more groups: --json has all of them")
+        say(f"... and {len(rows) - len(shown):,} more groups: --json has all of them")
 
 
 def _cells(group: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,14 +85,15 @@ def _show_store(page: QueuePage, place: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"at": place, "store": dict(page.store), "queues": groups, "complete": page.complete})
         return
-    click.echo(f"queues at {place}")
+    say(f"queues at {place}")
     _print_facts(page.store)
     _print_depths([{"queue": group["queue"], "group": group["group"], **_cells(group)} for group in groups])
     if page.more:
-        click.echo(f"... and {page.more:,} more queues: --json has them too")
+        say(f"... and {page.more:,} more queues: --json has them too")
     if not page.complete:
-        click.echo("... and there may be more queues: the look at the store was cut short")
-    click.echo(f"\npyxqueue info --queue {shlex.quote(printable(groups[0]['queue']))} shows the workers of one of them")
+        say("... and there may be more queues: the look at the store was cut short")
+    say()
+    say(f"pyxqueue info --queue {shlex.quote(groups[0]['queue'])} shows the workers of one of them")
 
 
 def _depth(info: QueueInfo) -> dict[str, Any]:

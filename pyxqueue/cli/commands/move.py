@@ -8,10 +8,10 @@ import click
 
 from ... import moving
 from ...moving import MovedGroup
-from ...printable import printable, quoted
+from ...printable import quoted
 from ...stores import absolute
 from ...urls import shown
-from ..output import json_option, print_json
+from ..output import json_option, print_json, say
 
 
 @click.command()
@@ -34,13 +34,10 @@ def move(source: str, target: str, queue: str, as_json: bool) -> None:
         print_json({"queue": queue, "groups": found})
     else:
         for one in found:
-            click.echo(
-                f"queue {printable(queue)}, group {printable(one['group'])}: moved {one['waiting']} waiting, "
-                f"{one['failed']} failed"
-            )
+            say("queue {queue}, group {group}: moved {waiting} waiting, {failed} failed".format(queue=queue, **one))
     left = sum(int(one["left"]) for one in found)
     if left:
-        click.echo(f"{left} stayed: a worker has them, they came meanwhile, or others of their ids are there", err=True)
+        say(f"{left} stayed: a worker has them, they came meanwhile, or others of their ids are there", err=True)
         click.get_current_context().exit(1)
 
 

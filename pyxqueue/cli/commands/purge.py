@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..output import confirm, yes_option
+from ..output import confirm, say, yes_option
 from ..target import Target, module_argument, pass_target, target_options
 
 
@@ -34,4 +34,4 @@ def purge(target: Target, *, waiting: bool, failed: bool, history: bool, everyth
         if chosen
     ]
     confirm(f"Of {queue.stream_key}, group {queue.consumer_group}, delete {', '.join(numbers)}?", yes=yes)
-    click.echo(f"deleted: {queue.admin.purge(waiting=waiting, failed=failed, history=history)}")
+    say(f"deleted: {queue.admin.purge(waiting=waiting, failed=failed, history=history)}")

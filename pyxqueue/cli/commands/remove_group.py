@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from ..output import confirm, yes_option
+from ..output import confirm, say, yes_option
 from ..target import Target, check_group, pass_target, target_options
 from ..words import take_one
 
@@ -26,4 +26,4 @@ def remove_group(target: Target, words: Sequence[str], yes: bool) -> None:
     check_group(queue, name)
     confirm(f"Delete the group {name} of {queue.stream_key}, with all its tasks and results?", yes=yes)
     queue.admin.remove_group(name)
-    click.echo(f"group {name} removed")
+    say(f"group {name} removed")

@@ -10,14 +10,11 @@ import click
 import msgspec
 
 from ...message import Message
-from ...printable import indented, printable
+from ...printable import indented
 from ...views import TaskDetails
-from ..output import json_option, moment, print_json, progress_facts, progress_text, showable
+from ..output import json_option, moment, print_json, progress_facts, progress_text, say, showable
 from ..target import Target, pass_target, target_options
 from ..words import take_one
-
-_LONGEST = 2_000
-"""Characters of one fact, or of a line of a traceback, that are shown."""
 
 
 @click.command()
@@ -41,9 +38,11 @@ def task(target: Target, words: Sequence[str], as_json: bool) -> None:
     for name, value in facts.items():
         if value not in (None, "", {}):
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            click.echo(f"{name:{width}}  {printable(shown, _LONGEST)}")
+            say(f"{name:{width}}  {shown}")
     if traceback:
-        click.echo(f"\n{indented(traceback)}")
+        say()
+        for line in indented(traceback).split("\n"):
+            say(line)
 
 
 def _facts(task: TaskDetails) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ..output import (
     print_table,
     progress_facts,
     progress_text,
+    say,
 )
 from ..target import Target, module_argument, pass_target, target_options
 
@@ -49,7 +50,7 @@ def tasks(target: Target, /, *, state: str | None, name: str | None, limit: int,
     if rows:
         print_table(["id", "task", "state", "for", "progress"], rows, {"task", "progress"})
     else:
-        click.echo("no such task" + (f" among the newest {admin.LOOKED_AT:,}" if page.next else ""))
+        say("no such task" + (f" among the newest {admin.LOOKED_AT:,}" if page.next else ""))
     if page.next:
         print_more(page)
 

@@ -77,12 +77,13 @@ class ListLaws(Contract):
         """A cursor that no page answered raises `ConfigurationError`."""
         backend = harness.open()
         s.take(backend)
-        for cursor in ("no cursor", "-1", '{"live": "x"}', "\x00"):
+        places = ('{"live": "x"}', '{"live": "(0-0"}', '{"live": "(99999999999999999999-0"}', '{"x": "(1-1"}')
+        for cursor in (*places, "no cursor", "-1", "\x00", "\udcff", "9" * 5_000, "[" * 100_000):
             try:
                 backend.tasks(None, cursor, 10)
             except ConfigurationError:
                 continue
-            raise I4.broken(f"the made-up cursor {cursor!r} was taken for one")
+            raise I4.broken(f"the made-up cursor {cursor[:50]!r} was taken for one")
 
     def test_i4_pages_stand_what_comes_and_goes(self, harness: Harness) -> None:
         """Tasks that come, end or are deleted between two pages hide no other task and show none twice."""
