@@ -13,8 +13,8 @@ from collections.abc import Callable
 from ..errors import BrokerError
 from ..inflight import InFlightTable
 from ..worker.events import hear_logs, log
-from ..worker.lines import queued_lines
 from ..worker.worker import Worker
+from .log_thread import queued_lines
 from .processes import kill_group, own_group
 
 _LOOK_EVERY = 1.0

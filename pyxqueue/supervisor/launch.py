@@ -30,7 +30,7 @@ from ..worker.loop import Loop
 from ..worker.options import WorkerOptions
 from ..worker.worker import Worker
 from .child import consumer_name
-from .logwriter import log_writer
+from .log_process import log_writer
 from .processes import end_process, fork, fork_is_safe
 from .starters import ForkStarter, SpawnStarter
 from .supervisor import Supervisor

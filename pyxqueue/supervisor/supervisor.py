@@ -25,7 +25,7 @@ from ..worker.events import log
 from ..worker.options import WorkerOptions
 from .children import Child, Children, Starter, stop_gently
 from .duties import DutyLoop, Loss, Releaser, all_duties
-from .logwriter import LogWriter
+from .log_process import LogWriter
 from .processes import kill_group
 
 _IDLE = 0.5

@@ -7,13 +7,27 @@ from collections.abc import Callable
 from attrs import define
 
 from ..codec import Codec
-from ..message import Aborted, Delivery, Fail, Outcome, Record, Settlement, Verdict
+from ..message import (
+    Aborted,
+    Cancelled,
+    Delivery,
+    Done,
+    Fail,
+    Failure,
+    Outcome,
+    Raised,
+    Record,
+    Rejected,
+    Returned,
+    Settlement,
+    TaskStatus,
+    Verdict,
+)
 from ..options import TaskOptions
 from ..policy import decide
 from ..printable import printable, quoted
 from .events import log
 from .jobs import Job
-from .records import record_of
 
 _DEFAULTS = TaskOptions()
 
@@ -43,5 +57,35 @@ class Decider:
         return Settlement(delivery.receipt, verdict, record)
 
     def _record(self, job: Job, outcome: Outcome, verdict: Verdict, options: TaskOptions) -> Record | None:
-        record = record_of(job, outcome, verdict, options, self.consumer)
+        record = _record_of(job, outcome, verdict, options, self.consumer)
         return None if record is None else self.codec.sealed(record)
+
+
+def _record_of(job: Job, outcome: Outcome, verdict: Verdict, options: TaskOptions, worker: str) -> Record | None:
+    """The record of an end, None where the task has not ended."""
+    message = job.delivery.message
+    value, serializer = b"", "json"
+    error: Failure | None = None
+    match verdict, outcome:
+        case Done(), Returned(value, serializer):
+            status = TaskStatus.SUCCESS
+        case Fail(), Raised(failure=error) | Rejected(failure=error):
+            status = TaskStatus.FAILURE
+        case Fail(reason), _:
+            status, error = TaskStatus.FAILURE, Failure("Failed", reason)
+        case Cancelled(), _:
+            status = TaskStatus.CANCELLED
+        case _:
+            return None
+    return Record(
+        id=message.id,
+        status=status,
+        value=value,
+        serializer=serializer,
+        error=error,
+        attempt=message.attempt,
+        worker=worker,
+        progress=job.progress,
+        ttl_ms=round(options.result_ttl * 1000),
+        fence=job.delivery.fence,
+    )

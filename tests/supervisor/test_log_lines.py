@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pyxqueue.supervisor.logwriter import LogWriter, log_writer
+from pyxqueue.supervisor.log_process import LogWriter, log_writer
+from pyxqueue.supervisor.log_thread import QueuedLines, queued_lines
 from pyxqueue.worker.events import log
-from pyxqueue.worker.lines import QueuedLines, queued_lines
 from tests.support.until import until
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from logging.handlers import QueueHandler
 
 from ..printable import complain
-from .events import log
+from ..worker.events import log
 
 _LINES = 1_000
 """Lines that may wait."""

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from ..printable import complain
 from ..worker.events import log
-from ..worker.lines import dropped_lines
+from .log_thread import dropped_lines
 from .processes import end_process, fork
 
 _BUFFER = 256 * 1024
