@@ -318,10 +318,6 @@ class Inspector(Protocol):
         """
         ...
 
-    def trim(self, limit: int) -> int:
-        """Drop the oldest tasks from the history until `limit` are left; returns how many were dropped."""
-        ...
-
 
 class Backend(Broker, Results, Inspector, Protocol):
     """What the rest of the package sees of a store: all three in one object."""

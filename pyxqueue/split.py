@@ -174,9 +174,6 @@ class SplitBackend:
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
         return self._broker.adopt(tasks)
 
-    def trim(self, limit: int) -> int:
-        return self._broker.trim(limit)
-
     def about(self) -> Mapping[str, str]:
         """What is said of the broker, and of the result store with its name in front."""
         facts = dict(self._broker.about()) if isinstance(self._broker, HasAbout) else {}

@@ -46,7 +46,7 @@ class Fault(enum.Enum):
 OPERATIONS = frozenset(
     {"enqueue", "claim", "settle", "extend", "release", "promote", "lease_ms", "get", "wait", "forget"}
     | {"show", "tasks", "watch", "consumers", "depth", "groups", "remove_group"}
-    | {"requeue", "cancel", "delete", "adopt", "trim"}
+    | {"requeue", "cancel", "delete", "adopt"}
 )
 """Every operation that goes to the store: all but `interrupt` and `close`."""
 
@@ -223,9 +223,6 @@ class FaultyBroker(Faulty[Backend]):
 
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
         return self._call("adopt", lambda: self.inner.adopt(tasks))
-
-    def trim(self, limit: int) -> int:
-        return self._call("trim", lambda: self.inner.trim(limit))
 
 
 class FaultyResults(Faulty[ResultStore]):

@@ -269,7 +269,7 @@ class BackendMachine(RuleBasedStateMachine):
 
     @rule(
         chosen=st.lists(slots, min_size=1, max_size=3, unique=True),
-        action=st.sampled_from(("cancel", "cancel", "requeue", "requeue", "delete", "forget", "trim", "move")),
+        action=st.sampled_from(("cancel", "cancel", "requeue", "requeue", "delete", "forget", "move")),
     )
     def administer(self, chosen: list[str], action: str) -> None:
         tasks = [self.name(slot) for slot in chosen]
@@ -296,14 +296,12 @@ class BackendMachine(RuleBasedStateMachine):
             case "forget":
                 side.forget(tasks)
                 return []
-            case "move":  # out of the store and in again
+            case _:  # a move: out of the store and in again
                 left_out = self.lapsed().union(self.group.lines[Place.DELAYED])
                 shown = [task for task in side.show(tasks) if task is not None and task.id not in left_out]
                 left = [undelayed(task) for task in shown if task.status in ADOPTABLE and task.message is not None]
                 side.delete([task.id for task in left])
                 return list(side.adopt(left))
-            case _:
-                return [True] * side.trim(len(tasks))
 
     @rule(fields=junk)
     def inject(self, fields: dict[bytes, bytes]) -> None:

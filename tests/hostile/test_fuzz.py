@@ -51,7 +51,7 @@ def look_around(queue: TaskQueue, ids: list[str]) -> None:
         lambda: backend.extend([Extension("1-1|w|x|"), Extension("\udcff")]), lambda: backend.show(ids),
         lambda: backend.get(ids), lambda: backend.wait(ids, 0), lambda: backend.cancel(ids[:3]),
         lambda: backend.requeue(ids[3:6]), lambda: backend.delete(ids[6:9]), lambda: backend.forget(ids[:3]),
-        lambda: backend.trim(50), lambda: queue.get_tasks(count=20), queue.get_workers,
+        lambda: queue.get_tasks(count=20), queue.get_workers,
         *(lambda state=state: every_page(backend, state) for state in (None, *TaskStatus)),
         *(lambda task_id=task_id: queue.get_task(task_id) for task_id in ids[:5]),
         *(lambda task_id=task_id: queue.result(task_id).get(timeout=0) for task_id in ids[:5]),

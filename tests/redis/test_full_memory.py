@@ -93,7 +93,6 @@ OPERATIONS: dict[str, tuple[Operation, object]] = {
     "delete a foreign entry": (lambda f, b: b.delete([f.foreign[0]]), [True]),
     "requeue": (lambda _, b: b.requeue(["buried"]), [True]),
     "forget": (lambda _, b: _forgot(b, "buried").get(["buried"]), [None]),
-    "trim": (lambda _, b: b.trim(0), 1),
     "extend": (lambda f, b: b.extend([Extension(f.receipt("progressing"), Progress(1))]), [LeaseStatus.HELD]),
     "settle": (lambda f, b: b.settle([Settlement(f.receipt("ending"), Done())]), [True]),
     "settle with a retry": (lambda f, b: b.settle([Settlement(f.receipt("retrying"), Retry(1))]), [True]),

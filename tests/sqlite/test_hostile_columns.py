@@ -142,7 +142,7 @@ def tend(queue: TaskQueue, ids: list[str]) -> None:
     backend = store(queue)
     for action in (
         lambda: backend.release("w", []), lambda: backend.cancel(ids), lambda: backend.requeue(ids),
-        lambda: backend.forget(ids), lambda: backend.delete(ids[:2]), lambda: backend.trim(1),
+        lambda: backend.forget(ids), lambda: backend.delete(ids[:2]),
     ):  # fmt: skip
         allowed(action)
 

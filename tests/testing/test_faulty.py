@@ -137,7 +137,6 @@ def test_every_operation_can_be_hit(backend: MemoryBackend) -> None:
         "wait": ([], 0),
         "watch": ("a", None, 0),
         "remove_group": ("cg",),
-        "trim": (1,),
     }
     none = {"lease_ms", "tasks", "consumers", "depth", "groups"}
     for name in sorted(OPERATIONS):

@@ -165,7 +165,7 @@ class FilesBackend:
     def tasks(
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
     ) -> tuple[Sequence[TaskInfo], str]:
-        if not re.fullmatch(r"\d*", cursor, re.ASCII):
+        if not re.fullmatch(r"\d{0,18}", cursor, re.ASCII):
             raise ConfigurationError(f"{cursor!r} is not a cursor that `tasks` has answered")
         with self._look() as group:
             return group.page(state, int(cursor) if cursor else None, count)
@@ -216,7 +216,3 @@ class FilesBackend:
         check_adoptable(tasks)
         with self._join() as group:
             return [group.adopt(task) for task in tasks]
-
-    def trim(self, limit: int) -> int:
-        with self._look() as group:
-            return group.trim(limit)

@@ -318,8 +318,3 @@ class MemoryBackend:
         with self._store.changed:
             group, now = self._join()
             return [group.adopt(task, now) for task in tasks]
-
-    def trim(self, limit: int) -> int:
-        with self._store.changed:
-            group, now = self._look()
-            return group.trim(limit, now)

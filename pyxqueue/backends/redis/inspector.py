@@ -320,9 +320,6 @@ class RedisInspector:
         for found in session.guard(lambda: list(session.client.scan_iter(match=pattern, count=1000))):
             session.execute("DEL", found)
 
-    def trim(self, limit: int) -> int:
-        return int(self._session.execute("XTRIM", self._session.keys.history, "MAXLEN", limit))
-
 
 def _positions(cursor: str) -> dict[str, str]:
     """Where to go on in each place. Raises `ConfigurationError` for what is no cursor, before Redis does."""

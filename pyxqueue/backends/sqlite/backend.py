@@ -134,14 +134,17 @@ class SQLiteBackend(SQLiteInspector):
         return until_done(step)
 
     def promote(self, limit: int) -> int:
-        def until_due(group: Group) -> int:
+        def look(groups: Groups) -> tuple[int, bool]:
+            group = groups.get(self._queue.options.group)
             first = group.first(DELAYED)
-            return -1 if first is None else int(max(0, first - group.now))
+            return -1 if first is None else int(max(0, first - group.now)), groups.has_removed
 
-        left = self._queue.look(until_due)
+        left, has_removed = self._queue.look_around(look)
+        if has_removed:  # what a removal that was cut off has left
+            until_done(lambda size: self._queue.change(lambda groups: groups.clear(size)))
         if left == 0:
             until_done(lambda size: self._queue.joined(lambda group: group.promote(size)), limit)
-            left = self._queue.look(until_due)
+            left, _ = self._queue.look_around(look)
         return left
 
     def lease_ms(self) -> int:

@@ -144,10 +144,6 @@ class SQLiteInspector:
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
         return in_steps(ids, lambda batch: self._queue.tended(lambda group: tending.delete(group, batch)))
 
-    def trim(self, limit: int) -> int:
-        until_done(lambda size: self._queue.change(lambda groups: groups.clear(size)))
-        return until_done(lambda size: self._queue.tended(lambda group: group.trim(limit, size)))
-
     def _capped(self, group: Group, answer: T) -> T:
         """Keep the history within its limit after what was done."""
         group.trim(self._queue.options.history)

@@ -98,6 +98,11 @@ class Groups:
         self.db.execute("DELETE FROM consumer WHERE grp = ?", (key,))
         self.db.execute("UPDATE consumer_group SET name = ?, registered = 0 WHERE key = ?", (f"{_REMOVED}{key}", key))
 
+    @property
+    def has_removed(self) -> bool:
+        """Whether something is left for `clear`."""
+        return any(name.startswith(_REMOVED) for name in self.all)
+
     def clear(self, limit: int) -> int:
         """Delete at most `limit` tasks of groups that were removed; of one that has none left, the last trace."""
         for name in [name for name in self.all if name.startswith(_REMOVED)]:

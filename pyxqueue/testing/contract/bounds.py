@@ -1,4 +1,4 @@
-"""What is left in the store, and `trim`: B13 bounded."""
+"""What is left in the store: B13 bounded."""
 
 from __future__ import annotations
 
@@ -33,18 +33,19 @@ class BoundLaws(Contract):
         backend.release("one", [])
         B13.same(s.counts(backend), (0, 0, 0, 0, 2), "ready, held, delayed, failed, finished after their release")
 
-    def test_b13_trim_keeps_the_newest(self, harness: Harness) -> None:
-        """`trim` drops the oldest finished tasks, answers how many, and leaves the records."""
-        backend = harness.open()
+    def test_b13_a_smaller_limit_counts_from_the_next_end(self, harness: Harness) -> None:
+        """The oldest tasks leave the history when a task ends on a handle with a smaller one; their records stay."""
+        backend, smaller = harness.open(), harness.open(history=4)
         messages = s.jobs(6)
         backend.enqueue(messages)
-        for delivery in s.take(backend):
+        *others, last = s.take(backend)
+        for delivery in others:
             s.settled(backend, B13, s.done(delivery))
-        B13.same([backend.trim(4), backend.trim(4)], [2, 0], "how many two trims to 4 dropped of 6")
+        s.settled(smaller, B13, s.done(last))
         B13.same(
             sorted(task.id for task in s.all_tasks(backend)),
             [message.id for message in messages[2:]],
-            "the tasks after the trim",
+            "the tasks after the limit went from 100 to 4",
         )
         B13.holds(backend.get([messages[0].id])[0], "the record went with the history")
 
@@ -61,20 +62,19 @@ class BoundLaws(Contract):
 
     def test_b13_ids_are_forgotten_in_the_end(self, harness: Harness) -> None:
         """Long after its end, an id may be used again."""
-        backend = harness.open()
+        backend = harness.open(history=0)
         s.settled(backend, B13, s.done(s.held(backend, B13), ttl_ms=1_000))
-        backend.trim(0)
         harness.advance(m.DEDUPE_MS + s.MINUTE)
         B13.same(list(backend.enqueue([s.job("a")])), [True], "an enqueue after everything about the id was over")
 
-    def test_b13_a_thousand_trimmed_at_once(self, harness: Harness) -> None:
-        """`trim` drops all that is too much, and says how much that was."""
-        backend = harness.open(history=2 * s.MANY)
+    def test_b13_a_thousand_too_many_are_gone_soon(self, harness: Harness) -> None:
+        """A limit that was lowered far holds after few more ends: each drops many."""
+        backend, smaller = harness.open(history=2 * s.MANY), harness.open(history=1)
         s.many(backend, B13)
         backend.cancel(s.NAMES)
-        B13.same(
-            (backend.trim(1), s.counts(backend)[4]), (s.MANY - 1, 1), f"how many of {s.MANY} were dropped, and are left"
-        )
+        for number in range(10):
+            s.settled(smaller, B13, s.done(s.held(smaller, B13, f"end-{number}")))
+        B13.same(s.counts(backend)[4], 1, f"how many of {s.MANY} are in a history of 1 after ten more ends")
 
     def test_b13_a_history_of_nothing(self, harness: Harness) -> None:
         """A limit of 0 is one."""
@@ -112,7 +112,8 @@ class BoundLaws(Contract):
             backend.delete([f])
             backend.forget([b])
         backend.delete([task.id for task in s.all_tasks(backend, m.TaskStatus.FAILURE)])
-        backend.trim(0)
+        none = harness.open(history=0)
+        s.settled(none, B13, s.done(s.held(none, B13, f"{name}-last")))
         harness.advance(3 * 24 * 60 * s.MINUTE)
         s.take(backend)
 

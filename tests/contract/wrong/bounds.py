@@ -8,7 +8,7 @@ from attrs import evolve
 
 from pyxqueue.protocols import StoreOptions
 
-from .prelude import PAGE, Entry, Group, MemoryBackend, MemoryStore, Place, breaks, m
+from .prelude import Entry, Group, MemoryBackend, MemoryStore, Place, breaks, m
 
 
 @breaks("B13")
@@ -53,9 +53,9 @@ class IdsAreNeverForgotten(Group):
 
 
 @breaks("B13")
-class TrimsAPage(Group):
+class TrimsOneForOne(Group):
     def trim(self, limit: int, now: int) -> int:
-        return super().trim(max(limit, len(self.lines[Place.FINISHED]) - PAGE), now)
+        return super().trim(max(limit, len(self.lines[Place.FINISHED]) - 1), now)
 
 
 @breaks("B13")
