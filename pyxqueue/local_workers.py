@@ -98,7 +98,12 @@ class LocalWorkers:
         processes = {"processes": nworkers} if nworkers else {}
         try:
             return WorkerOptions(
-                threads=threads, concurrency=concurrency, grace=grace, prefix=self.prefix, wait=self.wait, **processes
+                threads=threads,
+                concurrency=concurrency,
+                grace=grace,
+                prefix=self.prefix,
+                wait_ms=self.wait,
+                **processes,
             )
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"workers cannot be started like this: {error}") from error
@@ -124,7 +129,7 @@ class LocalWorkers:
         self, consumer: str, table_fd: int, supervisor: int, threads: int | None, concurrency: int | None
     ) -> int:
         """Be a worker process that its supervisor started as a new interpreter instead of forking it."""
-        options = WorkerOptions(threads=threads, concurrency=concurrency, wait=self.wait)
+        options = WorkerOptions(threads=threads, concurrency=concurrency, wait_ms=self.wait)
         parts, table = self.parts(), InFlightTable(table_fd)
         return serve(lambda name, table: parts.make_worker(options, name, table), consumer, table, supervisor)
 

@@ -38,7 +38,7 @@ from .settings import (
 from .stores import OpenStore
 from .task import Registry, Task
 from .worker import Observer
-from .worker.options import DEFAULT_GRACE, DEFAULT_WAIT
+from .worker.options import DEFAULT_GRACE, DEFAULT_WAIT_MS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -88,7 +88,7 @@ class TaskQueue(Unique, ReleaseNames):
         max_payload: int = MAX_PAYLOAD,
         max_result: int = MAX_PAYLOAD,
         worker_prefix: str = "",
-        timeout: int = DEFAULT_WAIT,
+        timeout: int = DEFAULT_WAIT_MS,
         observer: Observer | None = None,
         eager: bool | None = None,
         propagate: bool = False,

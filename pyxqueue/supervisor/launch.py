@@ -63,7 +63,7 @@ class WorkerParts:
     def make_worker(self, options: WorkerOptions, consumer: str, table: InFlightTable) -> Worker:
         executor, loop = make_executors(options, self.registry)
         return Worker(
-            self.connect(), self.registry, self.codec, executor, consumer, table, self.observer, options.wait, loop
+            self.connect(), self.registry, self.codec, executor, consumer, table, self.observer, options.wait_ms, loop
         )
 
 
@@ -109,21 +109,6 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
         start = ForkStarter(lambda consumer, table: parts.make_worker(options, consumer, table))
         make_table = InFlightTable.forked
 
-    def ready() -> None:
-        names = sorted(task.name for task in parts.registry)
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        told = f"{', '.join(names[:_NAMED])}{more}" or "none"
-        log.info("workers: %d, pid of the supervisor %d, tasks: %s", options.processes, os.getpid(), told)
-        if not len(parts.registry):
-            log.warning(
-                "the queue %r has no tasks here: what is enqueued is handed back, and fails in the end; import the "
-                "modules that have its tasks before its workers start (pyxqueue worker --import MODULE)",
-                parts.codec.queue,
-            )
-        if parent is not None:
-            with contextlib.suppress(OSError):  # the end of a pipe whose program does not wait for it
-                os.write(parent, _READY)
-
     with log_writer() as writer:
         Supervisor(
             options,
@@ -133,10 +118,27 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
             parent=parent,
             make_table=make_table,
             seal=parts.codec.sealed,
-            ready=ready,
+            ready=lambda: _say_ready(parts, options, parent),
             log_writer=writer,
         ).run()
         log.info("all workers have stopped")
+
+
+def _say_ready(parts: WorkerParts, options: WorkerOptions, parent: int | None) -> None:
+    """The first line of the log, and a byte for the program that started the workers."""
+    names = sorted(task.name for task in parts.registry)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    told = f"{', '.join(names[:_NAMED])}{more}" or "none"
+    log.info("workers: %d, pid of the supervisor %d, tasks: %s", options.processes, os.getpid(), told)
+    if not len(parts.registry):
+        log.warning(
+            "the queue %r has no tasks here: what is enqueued is handed back, and fails in the end; import the "
+            "modules that have its tasks before its workers start (pyxqueue worker --import MODULE)",
+            parts.codec.queue,
+        )
+    if parent is not None:
+        with contextlib.suppress(OSError):  # the end of a pipe whose program does not wait for it
+            os.write(parent, _READY)
 
 
 def _flags(options: WorkerOptions) -> list[str]:

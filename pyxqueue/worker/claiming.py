@@ -34,8 +34,8 @@ class Claimer:
     settling: SettlingQueue
     decider: Decider
     consumer: str
-    wait: int
-    """Milliseconds a claim waits for work."""
+    wait_ms: int
+    """How long a claim waits for work."""
     backoff: Callable[[int, float], float]
     """The seconds to wait for the store after so many failures in a row, and at the most."""
     sealed: bool = False
@@ -61,7 +61,7 @@ class Claimer:
                 elif not (slots := self.jobs.slots.room()):
                     self.jobs.freed.wait(_LOOK_EVERY)
                 else:
-                    self.claim(min(places, slots, self._sizer.limit), self.wait)
+                    self.claim(min(places, slots, self._sizer.limit), self.wait_ms)
                     if failures:
                         log.warning("%s: the store is back", self.consumer)
                 failures = 0
@@ -69,9 +69,9 @@ class Claimer:
                 failures += 1
                 self._pause(failures, error)
 
-    def claim(self, limit: int, wait: int) -> int:
+    def claim(self, limit: int, wait_ms: int) -> int:
         """Claim and submit at most so many, and return how many there were."""
-        deliveries = claimed = self.broker.claim(self.consumer, limit, wait)
+        deliveries = claimed = self.broker.claim(self.consumer, limit, wait_ms)
         if self.sealed and claimed:
             deliveries = self._without_copies(claimed)
         now = time.monotonic()

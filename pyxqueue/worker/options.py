@@ -11,13 +11,13 @@ from ..options import seconds, whole_number
 
 DEFAULT_GRACE = 25.0
 """Seconds; under the 30 s after which common process managers kill."""
-DEFAULT_WAIT = 2_000
-"""Milliseconds a claim waits when there is no work."""
+DEFAULT_WAIT_MS = 2_000
+"""How long a claim waits when there is no work."""
 
 
 @frozen
 class WorkerOptions:
-    """Times in seconds."""
+    """Times in seconds, but those that say `ms`."""
 
     processes: int = field(factory=lambda: os.cpu_count() or 1, validator=whole_number(1))
     threads: int | None = field(default=None, validator=validators.optional(whole_number(1)))
@@ -29,5 +29,5 @@ class WorkerOptions:
     """How long running tasks may go on after a signal to stop."""
     prefix: str = ""
     """In front of the workers' names."""
-    wait: int = DEFAULT_WAIT
-    """Milliseconds a claim waits for work."""
+    wait_ms: int = DEFAULT_WAIT_MS
+    """How long a claim waits for work."""

@@ -27,7 +27,7 @@ from .executors import Executor
 from .jobs import Jobs
 from .loop import Loop
 from .monitor import Monitor
-from .options import DEFAULT_WAIT
+from .options import DEFAULT_WAIT_MS
 from .places import Places
 from .running import Runner
 from .settling import SettlingQueue
@@ -38,8 +38,8 @@ class Worker:
     """Runs the tasks of `registry` with messages from `broker`.
 
     Parameters: `executor`, for plain functions; `loop`, for coroutine functions, None if the executor runs those too;
-    `consumer`, its name in the store, unique per boot; `table`, where it notes what it has in flight; `wait`, ms a
-    claim waits for work; `observer`, told of every start and settlement.
+    `consumer`, its name in the store, unique per boot; `table`, where it notes what it has in flight; `wait_ms`, how
+    long a claim waits for work; `observer`, told of every start and settlement.
     """
 
     broker: Broker
@@ -49,7 +49,7 @@ class Worker:
     consumer: str
     table: InFlightTable
     observer: Observer | None = None
-    wait: int = DEFAULT_WAIT
+    wait_ms: int = DEFAULT_WAIT_MS
     loop: Loop | None = None
     _chance: Callable[[], float] = field(factory=lambda: random.Random().random)  # noqa: S311 - jitter
     broken: threading.Event = field(factory=threading.Event, init=False)
@@ -76,7 +76,7 @@ class Worker:
             settling,
             decider,
             consumer,
-            self.wait,
+            self.wait_ms,
             self._backoff,
             sealed=self.codec.seal is not None,
         )
