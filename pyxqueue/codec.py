@@ -40,20 +40,23 @@ class Codec:
     serializers: Mapping[str, Serializer]
     writer: Serializer
     seal: Seal | None = None
+    group: str = ""
+    """The consumer group whose ends it seals and believes."""
     max_payload: int = field(default=MAX_PAYLOAD)
     max_result: int = field(default=MAX_PAYLOAD)
 
     @classmethod
-    def of(cls, queue: str, serializers: Sequence[Serializer], seal: Seal | None, **limits: int) -> Codec:
+    def of(
+        cls, queue: str, serializers: Sequence[Serializer], seal: Seal | None, group: str = "", **limits: int
+    ) -> Codec:
         """Raises `ConfigurationError` for a serializer that is only safe under a seal, when there is none."""
         for serializer in serializers:
             if not serializer.trusted and seal is None:
                 raise ConfigurationError(
                     f"the serializer {quoted(serializer.name)} runs code from the bytes it reads: give the queue a "
-                    f"seal, "
-                    f"TaskQueue(..., seal=Seal([key])), so that it reads only what you signed"
+                    f"seal, TaskQueue(..., seal=Seal([key])), so that it reads only what you signed"
                 )
-        return cls(queue, {one.name: one for one in serializers}, serializers[0], seal, **limits)
+        return cls(queue, {one.name: one for one in serializers}, serializers[0], seal, group, **limits)
 
     def seal_call(
         self,
@@ -159,5 +162,5 @@ class Codec:
         """What the seal of an end covers beside the bytes."""
         error = record.error
         failure = () if error is None else (error.type, error.message, error.traceback)
-        facts = (str(int(record.status)), str(record.attempt), *failure)
+        facts = (self.group, str(int(record.status)), str(record.attempt), *failure)
         return SealContext(self.queue, "", record.id, "end", record.serializer, facts)

@@ -1,8 +1,9 @@
 """What a backend and a serializer must be: the protocols, and the numbered laws they keep.
 
-The conformance kit in `pyxqueue.testing` tests each law under its number. `docs/concepts.md` defines the words. All
-times are integer milliseconds of the store's clock. An operation that changes something takes a batch and returns one
-answer per item, in the same order.
+The conformance kit in `pyxqueue.testing` tests each law under its number. The page on concepts in the documentation
+defines the
+words. All times are integer milliseconds of the store's clock. An operation that changes something takes a batch and
+returns one answer per item, in the same order.
 
 Errors: an operation that cannot reach its store raises `BrokerUnavailableError`; the caller may repeat it, and the
 laws say what a repeat does. No operation raises because of what a *message* contains.

@@ -104,7 +104,9 @@ class TaskQueue(Unique, ReleaseNames):
         options = store_options(stream_key, consumer_group, lease, queue_size)
         serializers = [find_serializer(one) for one in (serializer, *accept)]
         seal = seal or seal_of_environment()
-        codec = Codec.of(options.stream_key, serializers, seal, max_payload=max_payload, max_result=max_result)
+        codec = Codec.of(
+            options.stream_key, serializers, seal, options.group, max_payload=max_payload, max_result=max_result
+        )
         session = EagerSession(propagate) if (eager_by_environment() if eager is None else eager) else None
         self.core = QueueCore(options, codec, Registry(), observer)
         self._store = QueueStore(self.core, store, broker, results, session)

@@ -1,7 +1,7 @@
 """What an event does to a task, as tables: the charges of law B11, the ends of B5, the requests of I3.
 
 Everything here is pure: a store reads its task, asks these tables what the task is after the event, and writes that.
-The memory and SQLite backends and the example in `examples/thirdparty_backend` do so. The Lua scripts of Redis have the
+The memory and SQLite backends and the example of a third-party backend do so. The Lua scripts of Redis have the
 same rules once more, and the conformance kit compares every store with these tables.
 """
 

@@ -1,8 +1,8 @@
 """Signatures, so that only those who have a key can make a worker decode something, or an answer be believed.
 
 The seal of a call covers its bytes, queue, task name, id, serializer and headers; that of an end covers the queue, the
-id and the record's status, attempt, failure, serializer and bytes. It proves who wrote them, not that they are new,
-and hides nothing.
+group, the id and the record's status, attempt, failure, serializer and bytes. It proves who wrote them, not that
+they are new, and hides nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class SealContext:
     direction: Direction
     serializer: str
     facts: Sequence[str] = ()
-    """What else is sealed: the names and values of a call's headers, in order; an end's status, attempt and failure."""
+    """What else is sealed: the names and values of a call's headers, in order; an end's group, status, attempt and
+    failure."""
 
     def frame(self, data: bytes) -> bytes:
         """All of it in one piece, each part behind its length, so that no two contexts have the same."""

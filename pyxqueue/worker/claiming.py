@@ -89,12 +89,9 @@ class Claimer:
 
     def _without_copies(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         """Without those whose id belongs to another message, or to a task that has ended: a seal proves who wrote a
-        call, not that it is new. One question for all; where the store cannot answer, what becomes of a copy counts for
-        nothing all the same."""
-        try:
-            held = self.broker.extend([Extension(delivery.receipt) for delivery in deliveries])
-        except BrokerError:
-            return deliveries
+        call, not that it is new. One question for all; where the store does not answer it, none of them runs, and they
+        come back when their leases end."""
+        held = self.broker.extend([Extension(delivery.receipt) for delivery in deliveries])
         lost = {one.receipt for one, status in zip(deliveries, held, strict=True) if status is LeaseStatus.LOST}
         if lost:
             log.warning("%s does not run %d messages that are copies, or no longer its own", self.consumer, len(lost))

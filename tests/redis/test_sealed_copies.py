@@ -8,6 +8,7 @@ import pytest
 from redis import Redis
 
 from pyxqueue import TaskQueue
+from pyxqueue.errors import SealError
 from pyxqueue.serializers import Seal
 from pyxqueue.testing import drain
 
@@ -37,3 +38,21 @@ def test_a_copy_does_not_run(redis_url: str, stream_key: str, when: str) -> None
         assert ran == [1, 2]
         assert (handle.get(5), later.get(5)) == (1, 2)
         assert client.xlen(stream_key) == 0
+
+
+def test_an_end_counts_in_its_own_group_only(redis_url: str, stream_key: str) -> None:
+    """A writer copies what one group recorded to another one, where the task has not run."""
+    queues = {
+        group: TaskQueue(redis_url, stream_key=stream_key, consumer_group=group, seal=Seal("k" * 16)) for group in "ab"
+    }
+    with closing(queues["a"]), closing(queues["b"]), Redis.from_url(redis_url) as client:
+        for queue in queues.values():
+            assert queue.admin.groups() is not None
+        handle = queues["a"].task(name="other")(lambda text: text.upper())("x")
+        drain(queues["a"])
+        assert handle.get(5) == "X"
+
+        keys = [f"{{{stream_key}}}:{group}:task:{handle.task_id}" for group in "ab"]
+        client.copy(*keys, replace=True)
+        with pytest.raises(SealError):
+            queues["b"].result(handle.task_id).get(5)

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from pyxqueue import Reject, RetryLater, progress
+from pyxqueue.codec import Codec
 from pyxqueue.errors import BrokerError, BrokerUnavailableError
 from pyxqueue.inflight import SLOTS
 from pyxqueue.message import Returned, Settlement, TaskStatus
+from pyxqueue.protocols import DEFAULT_LEASE_MS
+from pyxqueue.serializers import JSONSerializer, Seal
 from pyxqueue.worker.jobs import Job
 from pyxqueue.worker.worker import Worker
 from tests.support.until import until
@@ -358,3 +361,29 @@ def test_done_is_recorded_with_all_that_belongs_to_it(bench: Bench) -> None:
     assert record.progress is not None
     assert (record.progress.done, record.progress.total, record.progress.message) == (3, 4, "almost")
     assert bench.settled() == [("t1", "Done", True)]
+
+
+def test_no_sealed_call_runs_before_the_store_has_said_that_it_is_no_copy(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it does not answer, the claimed calls come back when their leases end."""
+    ran: list[int] = []
+
+    def append(number: int) -> None:
+        ran.append(number)
+
+    def away(_extensions: object) -> Any:
+        raise BrokerUnavailableError("away")
+
+    bench.codec = Codec.of("tasks", [JSONSerializer()], Seal("k" * 16))
+    bench.task(append)
+    bench.put("append", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.broker, "extend", away)
+        with pytest.raises(BrokerUnavailableError):
+            bench.worker().drain()
+    assert ran == []
+
+    bench.clock.advance(DEFAULT_LEASE_MS + 1)
+    bench.worker().drain()
+    assert ran == [1]
