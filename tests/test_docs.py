@@ -34,7 +34,7 @@ from pyxqueue.worker.batch_sizer import BUDGET, MAX_BATCH
 from pyxqueue.worker.options import DEFAULT_GRACE
 
 from .conftest import Servers, kinds_to_test
-from .running import ROOT, Place, assert_printed
+from .running import PATIENCE, ROOT, Place, assert_printed
 
 PAGES = [
     ROOT / "README.md",
@@ -107,6 +107,7 @@ def test_no_block_is_overlooked(page: Path) -> None:
     assert languages <= RUNNABLE | SHOWN
 
 
+@pytest.mark.timeout(2 * PATIENCE)  # one page runs the whole kit
 @pytest.mark.parametrize("page", with_python, ids=page_ids(with_python))
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, server: Server) -> None:
     """Its files are written, its workers serve, its tests pass, its programs print what they say."""
