@@ -20,11 +20,11 @@ from typing import ClassVar
 from attrs import define, field
 
 from .backends.memory import MemoryBackend, MemoryStore
-from .backends.memory.entry import Place
 from .clock import FakeClock, Seconds, in_seconds
 from .core import QueueCore
 from .errors import ConfigurationError, ResultTimeoutError
 from .inflight import InFlightTable
+from .locked import Place
 from .message import Delivery, Fail, Message, Raised, Record, TaskInfo, TaskStatus
 from .options import TaskOptions
 from .protocols import StoreOptions

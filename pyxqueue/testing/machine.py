@@ -23,7 +23,7 @@ from attrs import evolve
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ..backends.memory.entry import Entry, Place
+from ..locked import Entry, Place
 from ..message import (
     ADOPTABLE,
     DEDUPE_MS,

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
-from pyxqueue.backends.memory.entry import Entry
 from pyxqueue.backends.memory.group import Group
 from pyxqueue.errors import BrokerUnavailableError, Reject
+from pyxqueue.locked import Entry
 from pyxqueue.message import Done, Fail, Record, Settlement, TaskStatus
 from pyxqueue.protocols import Backend, StoreOptions
 from pyxqueue.split import SplitBackend

@@ -12,6 +12,7 @@ from threading import Event
 from typing import TypeVar
 
 from pyxqueue.errors import ConfigurationError
+from pyxqueue.locked import Place
 from pyxqueue.message import (
     ConsumerInfo,
     Delivery,
@@ -27,7 +28,6 @@ from pyxqueue.message import (
 )
 from pyxqueue.protocols import StoreOptions
 
-from .entry import Place
 from .folder import Folder
 from .group import Group, file_name
 
@@ -74,10 +74,10 @@ class FilesBackend:
             yield group
         self._joined = True
 
-    def _each(self, method: Callable[[Group, A], B], items: Sequence[A]) -> list[B]:
-        """What the method answers for each item, all in one change."""
+    def _each(self, method: Callable[[Group, A, int], B], items: Sequence[A]) -> list[B]:
+        """What the method returns for each item, all in one change."""
         with self._look() as group:
-            return [method(group, item) for item in items]
+            return [method(group, item, group.now) for item in items]
 
     def _until(self, look: Callable[[], tuple[T, bool]], timeout: int | None, interrupted: Event) -> T:
         """Look until it is enough, again whenever somebody has drawn a ticket, for at most `timeout` ms."""
@@ -100,16 +100,16 @@ class FilesBackend:
         with self._join() as home:
             groups, answers = home.all(), []
             for message in messages:
-                new = not any(group.knows(message.id) for group in groups)
+                new = not any(group.knows(message.id, home.now) for group in groups)
                 for group in groups if new else ():
-                    group.add(message)
+                    group.add(message, home.now)
                 answers.append(new)
             return answers
 
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
         def look() -> tuple[list[Delivery], bool]:
             with self._join() as group:
-                deliveries = group.claim(consumer, limit)
+                deliveries = group.claim(consumer, limit, group.now)
                 return deliveries, bool(deliveries)
 
         return self._until(look, wait_ms, self._interrupted)
@@ -122,15 +122,15 @@ class FilesBackend:
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
         with self._look() as group:
-            return group.release(consumer, started)
+            return group.release(consumer, started, group.now)
 
     def promote(self, limit: int) -> int:
         with self._join() as group:
-            return group.promote(limit)
+            return group.promote(limit, group.now)
 
     def lease_ms(self) -> int:
         with self._join() as group:
-            return group.lease_ms
+            return group.lease
 
     def interrupt(self) -> None:
         self._interrupted.set()  # it stays so until a claim has seen it, which may be on its way to wait
@@ -146,7 +146,7 @@ class FilesBackend:
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         def look() -> tuple[list[Record | None], bool]:
             with self._look() as group:
-                records = [group.read(task_id) for task_id in ids]
+                records = [group.read(task_id, group.now) for task_id in ids]
                 # A missing record that can never come makes the whole wait futile.
                 missing = [task_id for task_id, record in zip(ids, records, strict=True) if record is None]
                 enough = not missing or (least is not None and len(ids) - len(missing) >= least)
@@ -179,7 +179,7 @@ class FilesBackend:
 
     def consumers(self) -> Sequence[ConsumerInfo]:
         with self._look() as group:
-            held = group.entries(group.line(Place.HELD))
+            held = list(group.line(Place.HELD))
             return [
                 ConsumerInfo(name, group.now - seen, [entry.id for entry in held if entry.consumer == name])
                 for name, seen in group.consumers().items()
@@ -187,10 +187,12 @@ class FilesBackend:
 
     def depth(self) -> Depth:
         with self._look() as group:
-            ages = [group.now - entry.updated for entry in group.entries(group.line(Place.READY)[:1])]
+            first = next(group.line(Place.READY), None)
             places = (Place.READY, Place.HELD, Place.DELAYED, Place.FAILED, Place.FINISHED)
-            ready, in_flight, delayed, failed, history = (len(group.line(place)) for place in places)
-            return Depth(ready, in_flight, delayed, failed, history, oldest_ms=max(ages, default=0))
+            ready, in_flight, delayed, failed, history = (len(group.names(place)) for place in places)
+            return Depth(
+                ready, in_flight, delayed, failed, history, oldest_ms=group.now - first.updated if first else 0
+            )
 
     def groups(self) -> Sequence[str]:
         with self._look() as home:
@@ -207,12 +209,12 @@ class FilesBackend:
         return self._each(Group.requeue, ids)
 
     def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
-        return self._each(lambda group, task_id: group.cancel(task_id, force), ids)
+        return self._each(lambda group, task_id, now: group.cancel(task_id, now, force=force), ids)
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
-        return self._each(Group.delete, ids)
+        return self._each(lambda group, task_id, _: group.delete(task_id), ids)
 
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
         check_adoptable(tasks)
         with self._join() as group:
-            return [group.adopt(task) for task in tasks]
+            return [group.adopt(task, group.now) for task in tasks]

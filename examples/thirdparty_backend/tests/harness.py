@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pyxqueue_files import FilesBackend
-from pyxqueue_files.entry import Entry
 
+from pyxqueue.locked import Entry
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing import FakeClock
 from pyxqueue.wire import message_from_fields
@@ -30,8 +30,7 @@ class FilesHarness:
     def inject(self, fields: Mapping[bytes, bytes], group: str = "cg") -> str:
         with self.open(group)._look() as home:  # noqa: SLF001 - there is no other way in for what is no message
             message = message_from_fields(dict(fields), f"raw-{home.change.ticket()}")
-            if not home.knows(message.id):
-                home.insert(Entry.of(message), 0)
+            home.take_foreign(Entry(message.id, message), home.now)
             return message.id
 
     def footprint(self) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ...clock import deadline_after, seconds_left, started_ms, wall_clock
 from ...errors import ConfigurationError
+from ...locked import Entry, Place
 from ...message import (
     ConsumerInfo,
     Delivery,
@@ -28,7 +29,6 @@ from ...message import (
 from ...printable import quoted
 from ...protocols import StoreOptions
 from ...wire import message_from_fields
-from .entry import Entry, Place
 from .group import Group
 
 

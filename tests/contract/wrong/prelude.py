@@ -16,9 +16,9 @@ from attrs import evolve, frozen
 
 from pyxqueue import message as m
 from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
-from pyxqueue.backends.memory.entry import UNDER_WAY, Entry, Place
 from pyxqueue.backends.memory.group import Group
 from pyxqueue.backends.memory.results import Records
+from pyxqueue.locked import UNDER_WAY, Entry, Place
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing.contract import BackendContract, ResultStoreContract
 from pyxqueue.testing.memory import MemoryHarness

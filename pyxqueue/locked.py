@@ -1,0 +1,373 @@
+"""The laws of one group in Python, for a store that changes one task at a time under a lock.
+
+An `Entry` is one task, and stands in exactly one `Place`. A `LockedGroup` moves it from one place to another; one short
+method keeps each law of `pyxqueue.protocols`. The abstract methods are what it needs of the store: to find, save, move
+and remove an entry, and to walk along the line of a place. The memory backend is made so, and the backend of files in
+`examples/thirdparty_backend`. SQLite and Redis change whole batches at once, and keep the laws in their own language.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+
+from attrs import define, evolve
+
+from .message import (
+    DEDUPE_MS,
+    Defer,
+    Delivery,
+    Extension,
+    Fail,
+    LeaseStatus,
+    Message,
+    Progress,
+    Record,
+    Retry,
+    Settlement,
+    TaskInfo,
+    TaskStatus,
+    Unreadable,
+)
+from .transitions import ENDS, LEASE_STATUSES, Counts, Event, charged, default_record, event_of, requests
+
+
+class Place(enum.Enum):
+    """Where an entry stands."""
+
+    READY = enum.auto()
+    HELD = enum.auto()
+    DELAYED = enum.auto()
+    FAILED = enum.auto()
+    FINISHED = enum.auto()
+    PAST = enum.auto()
+    """The message is gone; its id, and its record while that lasts, are still known."""
+
+
+WAITING = (Place.READY, Place.DELAYED)
+UNDER_WAY = (Place.READY, Place.DELAYED, Place.HELD)
+ENDED = (Place.FAILED, Place.FINISHED)
+
+
+@define(eq=False)
+class Entry:
+    """One task of one group."""
+
+    id: str
+    message: Message | Unreadable | None
+    place: Place = Place.PAST
+    order: int = 0
+    """Grows with every new place; being lent out is not one."""
+    updated: int = 0
+    due: int = 0
+    consumer: str = ""
+    receipt: str = ""
+    fence: int = 0
+    lease_end: int = 0
+    cancelled: int = 0
+    """The requests to cancel it, as `pyxqueue.transitions` counts them. With any it never runs again."""
+    progress: Progress | None = None
+    record: Record | None = None
+    ended: TaskStatus | None = None
+    """How it ended; outlives the record."""
+    reason: str = ""
+    known_until: int = 0
+
+    @property
+    def status(self) -> TaskStatus:
+        """I1: derived, never stored while the task is under way."""
+        if self.place is Place.HELD:
+            return TaskStatus.STARTED
+        if self.ended is not None:
+            return self.ended
+        again = isinstance(self.message, Message) and self.message.attempt > 1
+        return TaskStatus.RETRY if again else TaskStatus.PENDING
+
+    @property
+    def forget_at(self) -> int:
+        """When neither the id nor the record needs to be known any longer."""
+        record = self.record
+        return max(self.known_until, record.ended_ms + record.ttl_ms if record else 0)
+
+    def readable(self, now: int) -> Record | None:
+        """R3: the record, for as long as it can be read."""
+        record = self.record
+        return record if record is not None and now < record.ended_ms + record.ttl_ms else None
+
+    def alter(self, **changes: object) -> None:
+        """Change header fields of the message; an unreadable entry has none, and keeps its bytes (B12)."""
+        if isinstance(self.message, Message):
+            self.message = evolve(self.message, **changes)  # type: ignore[arg-type]
+
+    def charge(self, event: Event) -> None:
+        """B11."""
+        if isinstance(self.message, Message):
+            self.message = charged(self.message, event)
+
+
+class LockedGroup(ABC):
+    """One group of one queue: a separate queue of its own (B9). The store's lock is held during every call of it.
+
+    `changed` wakes every caller that waits for something in the store. `ticket` draws a number that is larger than all
+    before.
+    """
+
+    started_ms = 0
+    """Of the clock, as `pyxqueue.clock` says."""
+
+    def __init__(self, changed: Callable[[], object], ticket: Callable[[], int]) -> None:
+        self._changed = changed
+        self._ticket = ticket
+
+    # -- what the store does
+
+    @property
+    @abstractmethod
+    def lease(self) -> int:
+        """The group's lease in ms."""
+
+    @abstractmethod
+    def find(self, task_id: str) -> Entry | None:
+        """The task of that id; None for any other text."""
+
+    @abstractmethod
+    def line(self, place: Place) -> Iterable[Entry]:
+        """The tasks that stand there, the first one first."""
+
+    @abstractmethod
+    def enter(self, entry: Entry) -> None:
+        """Know a new task by its id; one of the same id, whose time is over, is replaced. `move` saves it."""
+
+    @abstractmethod
+    def save(self, entry: Entry) -> None:
+        """Keep what was changed in an entry that stays where it is."""
+
+    @abstractmethod
+    def move(self, entry: Entry, place: Place, now: int) -> None:
+        """Put the entry at the tail of `place`, and nowhere else; save it, and wake everyone."""
+
+    @abstractmethod
+    def remove(self, entry: Entry) -> None:
+        """Forget the task, and wake everyone."""
+
+    def overdue(self, now: int) -> Iterable[Entry]:
+        """The tasks whose lease has ended."""
+        return [entry for entry in self.line(Place.HELD) if entry.lease_end <= now]
+
+    @abstractmethod
+    def promote(self, limit: int | None, now: int) -> int:
+        """B8: make at most `limit` due entries ready; returns the ms until the next one is due, or -1."""
+
+    @abstractmethod
+    def heard_of(self, consumer: str, now: int) -> None:
+        """Note that the consumer lives."""
+
+    @abstractmethod
+    def forget_consumer(self, consumer: str) -> None: ...
+
+    # -- what the laws say
+
+    def knows(self, task_id: str, now: int) -> bool:
+        """B1: the id of a task that lives, or that ended not long ago."""
+        entry = self.find(task_id)
+        return entry is not None and (entry.place not in (Place.FINISHED, Place.PAST) or now < entry.known_until)
+
+    def add(self, message: Message, now: int) -> None:
+        """Take in a new message, with the store's stamps."""
+        enqueued = now + self.started_ms
+        due = enqueued + message.delay_ms if message.delay_ms > 0 else 0
+        self.insert(Entry(message.id, evolve(message, enqueued_ms=enqueued, due_ms=due, delay_ms=0)), due, now)
+
+    def take_foreign(self, entry: Entry, now: int) -> None:
+        """B1: take in an entry that another program wrote, unless its id is known."""
+        if not self.knows(entry.id, now):
+            self.insert(entry, 0, now)
+
+    def insert(self, entry: Entry, due: int, now: int) -> None:
+        """Give an unknown entry its place."""
+        self.enter(entry)
+        self.line_up(entry, due, now)
+
+    def line_up(self, entry: Entry, due: int, now: int) -> None:
+        """B8: to the tail of the ready line, or among the delayed until `due`."""
+        entry.due = due
+        self.move(entry, Place.DELAYED if due > now else Place.READY, now)
+
+    def claim(self, consumer: str, limit: int, now: int) -> list[Delivery]:
+        """B2, B3: what lost its holder and what has come due lines up first; then the head of the line is lent."""
+        self.heard_of(consumer, now)
+        self.reclaim(now)
+        self.promote(None, now)
+        ready = list(islice(self.line(Place.READY), max(0, limit)))
+        return [self.lend(entry, consumer, now) for entry in ready]
+
+    def lend(self, entry: Entry, consumer: str, now: int) -> Delivery:
+        assert entry.message is not None
+        entry.consumer, entry.lease_end = consumer, now + self.lease
+        entry.fence = self._ticket()
+        entry.receipt = f"{entry.id}@{entry.fence}"
+        self.move(entry, Place.HELD, now)
+        return Delivery(entry.message, entry.receipt, entry.fence)
+
+    def holding(self, receipt: str) -> Entry | None:
+        """B4: the entry that `receipt` is current for. That a lease has ended does not matter here (B3)."""
+        entry = self.find(receipt.rpartition("@")[0])
+        return entry if entry is not None and entry.place is Place.HELD and entry.receipt == receipt else None
+
+    def reclaim(self, now: int) -> None:
+        """B3, B11: whoever held these is suspected dead, and the task of having killed it."""
+        for entry in list(self.overdue(now)):
+            entry.charge(Event.LEASE_END)
+            self.put_back(entry, 0, now)
+
+    def release(self, consumer: str, started: Sequence[str], now: int) -> int:
+        """B11: of what a consumer that is gone still held, only what it was running is charged."""
+        taken = [entry for entry in self.line(Place.HELD) if entry.consumer == consumer]
+        for entry in taken:
+            entry.charge(Event.RELEASE_STARTED if entry.receipt in started else Event.RELEASE)
+            self.put_back(entry, 0, now)
+        self.forget_consumer(consumer)
+        return len(taken)
+
+    def put_back(self, entry: Entry, delay: int, now: int) -> None:
+        """From its holder to the waiting; what was cancelled meanwhile ends instead (I3)."""
+        if entry.cancelled:
+            self.end(entry, Place.FINISHED, self.minimal(entry, TaskStatus.CANCELLED), now)
+            return
+        entry.progress = None
+        due = now + self.started_ms + delay if delay > 0 else 0
+        entry.alter(due_ms=due)
+        self.line_up(entry, due, now)
+
+    def extend(self, extension: Extension, now: int) -> LeaseStatus:
+        """B6, B10: a new end of the lease and the progress, for the current receipt only."""
+        entry = self.holding(extension.receipt)
+        if entry is None:
+            return LeaseStatus.LOST
+        entry.lease_end = now + self.lease
+        self.heard_of(entry.consumer, now)
+        if extension.progress is not None:
+            entry.progress = extension.progress
+            self._changed()
+        self.save(entry)
+        return LEASE_STATUSES[entry.cancelled]
+
+    def settle(self, settlement: Settlement, now: int) -> bool:
+        """B4, B5: all of it, or nothing at all."""
+        entry = self.holding(settlement.receipt)
+        if entry is None:
+            return False
+        self.apply(entry, settlement, now)
+        for message in settlement.then:
+            if not self.knows(message.id, now):
+                self.add(message, now)
+        return True
+
+    def apply(self, entry: Entry, settlement: Settlement, now: int) -> None:
+        match settlement.verdict:
+            case Retry(delay) | Defer(delay) as verdict:
+                entry.charge(event_of(verdict))
+                self.put_back(entry, delay, now)
+            case Fail(reason):
+                entry.reason = reason
+                self.end(entry, Place.FAILED, settlement.record or self.minimal(entry, TaskStatus.FAILURE), now)
+            case verdict:
+                self.end(entry, Place.FINISHED, settlement.record or self.minimal(entry, ENDS[type(verdict)]), now)
+
+    def minimal(self, entry: Entry, status: TaskStatus) -> Record:
+        """The record of an end that came without one."""
+        attempt = 1 if entry.message is None else entry.message.attempt
+        return default_record(entry.id, status, reason=entry.reason, attempt=attempt, worker=entry.consumer)
+
+    def end(self, entry: Entry, place: Place, record: Record, now: int) -> None:
+        entry.record = evolve(record, ended_ms=now, progress=record.progress or entry.progress)
+        entry.ended = record.status
+        entry.progress = None
+        entry.known_until = now + max(record.ttl_ms, DEDUPE_MS)
+        self.move(entry, place, now)
+
+    def forget(self, task_id: str, _now: int) -> None:
+        """R4: the record goes; the task, and the knowledge of its id, stay."""
+        entry = self.find(task_id)
+        if entry is not None:
+            entry.record = None
+            self.save(entry)
+
+    def read(self, task_id: str, now: int) -> Record | None:
+        entry = self.find(task_id)
+        return None if entry is None else entry.readable(now)
+
+    def may_come(self, task_id: str) -> bool:
+        """R2: whether waiting for a record makes sense."""
+        entry = self.find(task_id)
+        return entry is not None and entry.place in UNDER_WAY
+
+    def requeue(self, task_id: str, now: int) -> bool:
+        """I2: the same message from the start; only what had happened to it is wiped."""
+        entry = self.find(task_id)
+        if entry is None or entry.place not in ENDED:
+            return False
+        entry.record = entry.ended = entry.progress = None
+        entry.reason = entry.consumer = ""
+        entry.cancelled = 0
+        entry.alter(**Counts()._asdict(), due_ms=0)
+        self.line_up(entry, 0, now)
+        return True
+
+    def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
+        """I3: a waiting task ends here and now, the holder of a held one is told when it extends."""
+        entry = self.find(task_id)
+        if entry is None or entry.place not in UNDER_WAY:
+            return False
+        entry.cancelled = requests(entry.cancelled, force)
+        if entry.place in WAITING:
+            self.end(entry, Place.FINISHED, self.minimal(entry, TaskStatus.CANCELLED), now)
+        else:
+            self.save(entry)
+        return True
+
+    def delete(self, task_id: str) -> bool:
+        """I5: as if it had never been, unless someone is working on it."""
+        entry = self.find(task_id)
+        if entry is None or entry.place is Place.HELD:
+            return False
+        self.remove(entry)
+        return True
+
+    def adopt(self, task: TaskInfo, now: int) -> bool:
+        """I7: a task of another store, where it stood there."""
+        if self.knows(task.id, now):
+            return False
+        entry = Entry(task.id, task.message)
+        if task.status is TaskStatus.FAILURE:
+            self.enter(entry)
+            entry.reason = task.reason
+            self.end(entry, Place.FAILED, task.record or self.minimal(entry, TaskStatus.FAILURE), now)
+        else:
+            due = task.message.due_ms if isinstance(task.message, Message) and task.message.due_ms > now else 0
+            entry.alter(enqueued_ms=now, due_ms=due)
+            self.insert(entry, due, now)
+        return True
+
+    def show(self, task_id: str, now: int) -> TaskInfo | None:
+        entry = self.find(task_id)
+        if entry is None or (entry.place is Place.PAST and entry.readable(now) is None):
+            return None
+        return self.info(entry, now)
+
+    def info(self, entry: Entry, now: int) -> TaskInfo:
+        record = entry.readable(now)
+        held = entry.place is Place.HELD
+        return TaskInfo(
+            id=entry.id,
+            status=entry.status,
+            message=entry.message,
+            worker=entry.consumer if held else record.worker if record else "",
+            record=record,
+            progress=record.progress if record else entry.progress,
+            updated_ms=entry.updated,
+            reason=entry.reason,
+            started_ms=entry.updated if held else 0,
+        )
