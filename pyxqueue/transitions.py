@@ -95,12 +95,10 @@ ENDS: Mapping[type[Verdict], TaskStatus] = {
 """B5: how a task has ended after a verdict, where no record says otherwise. After any other verdict it waits again."""
 
 
-def default_record(
-    task_id: str, status: TaskStatus, *, reason: str = "", attempt: int = 1, worker: str = "", fence: int = 0
-) -> Record:
+def default_record(task_id: str, status: TaskStatus, *, reason: str = "", attempt: int = 1, worker: str = "") -> Record:
     """B5: the record of an end that came without one."""
     error = Failure("Failed", reason) if status is TaskStatus.FAILURE else None
-    return Record(task_id, status, error=error, attempt=attempt, worker=worker, fence=fence)
+    return Record(task_id, status, error=error, attempt=attempt, worker=worker)
 
 
 LEASE_STATUSES = (LeaseStatus.HELD, LeaseStatus.CANCEL, LeaseStatus.CANCEL_AGAIN, LeaseStatus.KILL)

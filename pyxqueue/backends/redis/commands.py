@@ -13,13 +13,10 @@ from attrs import evolve, frozen
 
 from ...message import (
     DEDUPE_MS,
-    Cancelled,
     Defer,
     Delivery,
-    Done,
     Extension,
     Fail,
-    Failure,
     LeaseStatus,
     Message,
     Record,
@@ -29,6 +26,7 @@ from ...message import (
     TaskStatus,
     Unreadable,
 )
+from ...transitions import ENDS, default_record
 from ...wire import (
     message_from_fields,
     message_to_fields,
@@ -135,20 +133,16 @@ def deliveries(reply: Any, consumer: str) -> list[Delivery]:
 def _verdict_args(settlement: Settlement, task_id: str, consumer: str) -> tuple[str, Arg, Record | None]:
     """The verdict's word, its detail, and the record an ending verdict must have."""
 
-    def made(status: TaskStatus, error: Failure | None = None) -> Record:
-        return Record(task_id, status, error=error, worker=consumer)
-
     match settlement.verdict:
         case Retry(delay):
             return "retry", delay, settlement.record
         case Defer(delay):
             return "defer", delay, settlement.record
         case Fail(reason):
-            return "fail", reason, settlement.record or made(TaskStatus.FAILURE, Failure("Failed", reason))
-        case Cancelled():
-            return "done", "", settlement.record or made(TaskStatus.CANCELLED)
-        case Done():
-            return "done", "", settlement.record or made(TaskStatus.SUCCESS)
+            record = default_record(task_id, TaskStatus.FAILURE, reason=reason, worker=consumer)
+            return "fail", reason, settlement.record or record
+        case verdict:
+            return "done", "", settlement.record or default_record(task_id, ENDS[type(verdict)], worker=consumer)
 
 
 def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Settlement]) -> Command[list[bool]]:
@@ -281,7 +275,7 @@ def adopt(keys: GroupKeys, tasks: Sequence[TaskInfo]) -> Command[list[bool]]:
         script_keys += (keys.task(task.id), keys.record(task.id))
         place, ttl, values = "", 0, []
         if task.status is TaskStatus.FAILURE:
-            record = task.record or Record(task.id, task.status, error=Failure("Failed", task.reason))
+            record = task.record or default_record(task.id, task.status, reason=task.reason)
             place, ttl, values = "failed", min(record.ttl_ms, MAX_TTL), record_to_fields(record)
         if isinstance(task.message, Message):
             raw, due = "", task.message.due_ms

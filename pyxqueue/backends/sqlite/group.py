@@ -15,13 +15,10 @@ from attrs import define, evolve, field
 from ...batching import MAX_ITEMS
 from ...message import (
     DEDUPE_MS,
-    Cancelled,
     Defer,
     Delivery,
-    Done,
     Extension,
     Fail,
-    Failure,
     LeaseStatus,
     Message,
     Record,
@@ -30,7 +27,7 @@ from ...message import (
     TaskStatus,
     Unreadable,
 )
-from ...transitions import LEASE_STATUSES, Event
+from ...transitions import ENDS, LEASE_STATUSES, Event, default_record, event_of
 from .driver import Connection
 from .rows import (
     LARGEST,
@@ -331,19 +328,13 @@ class Group:
         return answers
 
     def apply(self, row: Row, settlement: Settlement) -> None:
-        record = settlement.record
         match settlement.verdict:
-            case Done():
-                self.end(row, FINISHED, record or minimal(row, TaskStatus.SUCCESS))
-            case Cancelled():
-                self.end(row, FINISHED, record or minimal(row, TaskStatus.CANCELLED))
+            case Retry(delay) | Defer(delay) as verdict:
+                self.put_back(row.charged(event_of(verdict)), delay)
             case Fail(reason):
-                fail = record or minimal(row, TaskStatus.FAILURE, Failure("Failed", reason))
-                self.end(row, FAILED, fail, reason)
-            case Retry(delay):
-                self.put_back(row._replace(attempt=row.attempt + 1, redelivered=0), delay)
-            case Defer(delay):
-                self.put_back(row._replace(deferrals=row.deferrals + (delay > 0)), delay)
+                self.end(row, FAILED, settlement.record or minimal(row, TaskStatus.FAILURE, reason), reason)
+            case verdict:
+                self.end(row, FINISHED, settlement.record or minimal(row, ENDS[type(verdict)]))
 
     def end(self, row: Row, place: int, record: Record, reason: str = "") -> None:
         """`flush` writes it."""
@@ -392,6 +383,6 @@ class Group:
         self.db.executemany("DELETE FROM body WHERE seq = ?", seqs)
 
 
-def minimal(row: Row, status: TaskStatus, error: Failure | None = None) -> Record:
+def minimal(row: Row, status: TaskStatus, reason: str = "") -> Record:
     """The record of an end that came without one."""
-    return Record(row.id, status, error=error, attempt=row.attempt, worker=row.consumer)
+    return default_record(row.id, status, reason=reason, attempt=row.attempt, worker=row.consumer)

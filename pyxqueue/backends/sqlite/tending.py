@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Never
 
-from ...message import Failure, Message, TaskInfo, TaskStatus
+from ...message import Message, TaskInfo, TaskStatus
 from ...transitions import requests
 from .group import Group, minimal
 from .rows import fields_of
@@ -91,5 +91,5 @@ def _take_in(group: Group, task: TaskInfo) -> None:
     group.insert([(message, task.id, due, fields_of(message, 0 if failed else group.now))])
     if failed:
         row = group.rows([task.id])[task.id]
-        record = task.record or minimal(row, TaskStatus.FAILURE, Failure("Failed", task.reason))
+        record = task.record or minimal(row, TaskStatus.FAILURE, task.reason)
         group.end(row, FAILED, record, task.reason)
