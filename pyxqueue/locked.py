@@ -115,7 +115,7 @@ class LockedGroup(ABC):
     """
 
     started_ms = 0
-    """Of the clock, as `pyxqueue.clock` says."""
+    """Ms of the clock that have begun when it is read: `pyxqueue.clock.started_ms`."""
 
     def __init__(self, changed: Callable[[], object], ticket: Callable[[], int]) -> None:
         self._changed = changed
@@ -170,7 +170,7 @@ class LockedGroup(ABC):
     # -- what the laws say
 
     def knows(self, task_id: str, now: int) -> bool:
-        """B1: the id of a task that lives, or that ended not long ago."""
+        """B1: whether the id is that of a task which has not ended, or has ended recently."""
         entry = self.find(task_id)
         return entry is not None and (entry.place not in (Place.FINISHED, Place.PAST) or now < entry.known_until)
 
@@ -196,7 +196,7 @@ class LockedGroup(ABC):
         self.move(entry, Place.DELAYED if due > now else Place.READY, now)
 
     def claim(self, consumer: str, limit: int, now: int) -> list[Delivery]:
-        """B2, B3: what lost its holder and what has come due lines up first; then the head of the line is lent."""
+        """B2, B3: what has lost its lease and what is due lines up first; then the head of the line is handed out."""
         self.heard_of(consumer, now)
         self.reclaim(now)
         self.promote(None, now)
@@ -204,6 +204,7 @@ class LockedGroup(ABC):
         return [self.lend(entry, consumer, now) for entry in ready]
 
     def lend(self, entry: Entry, consumer: str, now: int) -> Delivery:
+        """Hand it out, under a new receipt and lease."""
         assert entry.message is not None
         entry.consumer, entry.lease_end = consumer, now + self.lease
         entry.fence = self._ticket()
@@ -217,13 +218,13 @@ class LockedGroup(ABC):
         return entry if entry is not None and entry.place is Place.HELD and entry.receipt == receipt else None
 
     def reclaim(self, now: int) -> None:
-        """B3, B11: whoever held these is suspected dead, and the task of having killed it."""
+        """B3, B11: what has lost its lease is charged, and waits again."""
         for entry in list(self.overdue(now)):
             entry.charge(Event.LEASE_END)
             self.put_back(entry, 0, now)
 
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
-        """B11: of what a consumer that is gone still held, only what it was running is charged."""
+        """B11: take back what the consumer holds. Only what it was running is charged."""
         taken = [entry for entry in self.line(Place.HELD) if entry.consumer == consumer]
         for entry in taken:
             entry.charge(Event.RELEASE_STARTED if entry.receipt in started else Event.RELEASE)
@@ -232,7 +233,7 @@ class LockedGroup(ABC):
         return len(taken)
 
     def put_back(self, entry: Entry, delay: int, now: int) -> None:
-        """From its holder to the waiting; what was cancelled meanwhile ends instead (I3)."""
+        """Make a task in flight wait again. If it was cancelled meanwhile, it ends instead (I3)."""
         if entry.cancelled:
             self.end(entry, Place.FINISHED, self.minimal(entry, TaskStatus.CANCELLED), now)
             return
@@ -266,6 +267,7 @@ class LockedGroup(ABC):
         return True
 
     def apply(self, entry: Entry, settlement: Settlement, now: int) -> None:
+        """B5: the verdict, and the record of an end."""
         match settlement.verdict:
             case Retry(delay) | Defer(delay) as verdict:
                 entry.charge(event_of(verdict))
@@ -305,7 +307,7 @@ class LockedGroup(ABC):
         return entry is not None and entry.place in UNDER_WAY
 
     def requeue(self, task_id: str, now: int) -> bool:
-        """I2: the same message from the start; only what had happened to it is wiped."""
+        """I2: the same message from the start, without what had happened to it."""
         entry = self.find(task_id)
         if entry is None or entry.place not in ENDED:
             return False
@@ -317,7 +319,7 @@ class LockedGroup(ABC):
         return True
 
     def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
-        """I3: a waiting task ends here and now, the holder of a held one is told when it extends."""
+        """I3: a waiting task ends at once; the holder of a task in flight is told when it extends."""
         entry = self.find(task_id)
         if entry is None or entry.place not in UNDER_WAY:
             return False
