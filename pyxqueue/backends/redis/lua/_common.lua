@@ -157,6 +157,13 @@ local function holder(keys, group, entry, min_idle)
   if found[1] then return found[1][2], found[1][3] end
 end
 
+-- Whether one whole number is less than another, both written without leading zeros: fencing tokens and the ids of
+-- entries have more digits than a Lua number holds.
+local function below(a, b)
+  if #a ~= #b then return #a < #b end
+  return a < b
+end
+
 -- The field `started` of a task: the entry that was claimed, and when. What an earlier entry left there is void.
 local function started_with(started, entry)
   return started and string.match(started, '^(%d+%-%d+) %d+$') == entry

@@ -4,12 +4,6 @@
 -- Returns 1 or 0 per record: 0 where a record of a later holder can still be read.
 local keys, now, answers, item, arg = slice(KEYS, 1, 5), now_ms(), {}, 6, 1
 
--- Fencing tokens have up to 39 digits, more than a Lua number holds.
-local function below(a, b)
-  if #a ~= #b then return #a < #b end
-  return a < b
-end
-
 while arg <= #ARGV do
   local id, ttl, fence, count = unpack(ARGV, arg, arg + 3)
   local stored, finished, lives, channels = unpack(fields_of(KEYS[item], 'fence', 'ended', 'ttl', 'w'))
