@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.sentinel import Sentinel
 
 from pyxqueue import BrokerUnavailableError, ConfigurationError, PyxqueueError, TaskQueue
-from pyxqueue.backends.redis import Recipe
+from pyxqueue.backends.redis import ConnectionConfig
 from pyxqueue.backends.redis.session import translate
 from pyxqueue.cli import main
 from pyxqueue.protocols import StoreOptions
@@ -135,7 +135,7 @@ def test_a_store_that_is_away(url: str, caplog: pytest.LogCaptureFixture) -> Non
         queue.task_total()
 
     check(caplog.text + "".join(str(one) for one in (away.value, repr(away.value), find_store(url, StoreOptions()))))
-    check(repr(Recipe.from_url(url)) + shown(url))
+    check(repr(ConnectionConfig.from_url(url)) + shown(url))
 
 
 @pytest.mark.parametrize("url", ["redis://:hunter/tw0@h/0", "redis://user:4711#tw0@h/0", "unix://:hunter"])
@@ -150,10 +150,10 @@ def test_a_text_of_the_driver_that_holds_the_password() -> None:
     sentinel = Sentinel([("h", 1)], sentinel_kwargs={"password": "tw0"})
     master = sentinel.master_for("any", password="hunter")
     for client, secrets in ((Redis("h", password="hunter"), ["hunter"]), (master, ["hunter", "tw0"])):
-        recipe = Recipe.from_client(client)
+        config = ConnectionConfig.from_client(client)
         for secret in secrets:
             error = RedisConnectionError(f"no master found: Connection(password={secret})")
-            ours = translate(error, recipe)
+            ours = translate(error, config)
             assert isinstance(ours, BrokerUnavailableError)
             assert "ConnectionError" in str(ours)
             assert ours.__cause__ is None

@@ -108,7 +108,7 @@ def tls(tmp_path: Path) -> Iterator[tuple[int, Path]]:
             yield port, certificate
         # What listens for results goes within its five seconds; redis-py leaks a socket when TLS cannot be set up
         # again.
-        until(lambda: all(thread.name != "pyxqueue-waker" for thread in threading.enumerate()), "nobody listens")
+        until(lambda: all(thread.name != "pyxqueue-notifier" for thread in threading.enumerate()), "nobody listens")
 
 
 def test_tls(tls: tuple[int, Path], stream_key: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from pyxqueue import ResultTimeoutError, TaskCancelledError, TaskError, TaskQueue, UnknownTaskError
 from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
 from pyxqueue.backends.redis import RedisBackend, RedisResults
-from pyxqueue.backends.redis.connect import Recipe
+from pyxqueue.backends.redis.connect import ConnectionConfig
 from pyxqueue.backends.sqlite import SQLiteBackend, SQLiteResults
 from pyxqueue.protocols import Backend, ResultStore, StoreOptions
 from pyxqueue.testing import drain
@@ -58,8 +58,8 @@ def halves_on(kind: str, path: Path, options: StoreOptions) -> tuple[Backend, Re
         case "sqlite":
             return SQLiteBackend(path, options), SQLiteResults(path, options)
         case _:
-            recipe = Recipe.from_client(fakeredis.FakeRedis(server=fakeredis.FakeServer()))
-            return RedisBackend(recipe, options), RedisResults(recipe, options)
+            config = ConnectionConfig.from_client(fakeredis.FakeRedis(server=fakeredis.FakeServer()))
+            return RedisBackend(config, options), RedisResults(config, options)
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "redis"])

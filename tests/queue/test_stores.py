@@ -127,7 +127,7 @@ def test_an_option_that_never_was() -> None:
         TaskQueue("q", **options)
 
 
-def test_a_client_is_a_recipe() -> None:
+def test_a_client_says_where_to_connect() -> None:
     """Of whatever kind, here one that needs no server and decodes what it reads."""
     client = fakeredis.FakeRedis(decode_responses=True)
     queue = TaskQueue(client, stream_key="q")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
 from pyxqueue.errors import BrokerError
 from pyxqueue.message import Done, Fail, Message, Retry, Settlement, TaskInfo, TaskStatus, Verdict
 from pyxqueue.protocols import StoreOptions
@@ -26,7 +26,8 @@ def client(redis_url: str) -> Iterator[Any]:
 
 @pytest.fixture
 def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
-    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)) as backend:
+    config = ConnectionConfig.from_url(redis_url)
+    with closing(RedisBackend(config, StoreOptions(stream_key), reclaim_after=0)) as backend:
         backend.lease_ms()
         yield backend
 
@@ -38,7 +39,7 @@ def test_a_message_goes_into_all_groups_or_none(
 ) -> None:
     """Whichever group cannot take it; then its id is free, and the others in the batch go their way."""
     place = f"{{{stream_key}}}:second:{'parked' if delay else 'stream'}"
-    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, "second"))) as second:
+    with closing(RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key, "second"))) as second:
         second.lease_ms()
         backend.lease_ms()
         backend.enqueue([Message("before", "job", delay_ms=delay)])

@@ -20,7 +20,7 @@ from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException
 
 from pyxqueue import BrokerError, BrokerUnavailableError, ResultTimeoutError, TaskQueue
-from pyxqueue.backends.redis import Recipe, RedisBackend, open_backend
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, open_backend
 from pyxqueue.backends.redis.connect import _KEEPALIVE
 from pyxqueue.backends.redis.listening import Channel
 from pyxqueue.ids import new_id
@@ -52,8 +52,8 @@ def backend_at(url: str, name: str = "tasks") -> RedisBackend:
     return open_backend(url, StoreOptions(name))
 
 
-def wakers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "pyxqueue-waker"]
+def notifiers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "pyxqueue-notifier"]
 
 
 def connections(server: Server) -> int:
@@ -72,13 +72,13 @@ def wait_in_vain(queue: TaskQueue) -> None:
 
 def test_a_queue_for_each_customer_is_cheap(server: Server) -> None:
     """However many queues wait for results: one thread listens, and a handful of connections serve them all."""
-    until(lambda: not wakers(), "those of other tests have ended")
+    until(lambda: not notifiers(), "those of other tests have ended")
     with ExitStack() as stack:
         queues = [stack.enter_context(closing(TaskQueue(server.url, stream_key=f"q{n}"))) for n in range(MANY)]
         for queue in queues:
             wait_in_vain(queue)
 
-        assert len(wakers()) == 1
+        assert len(notifiers()) == 1
         assert connections(server) <= 4
         handles = [queue.task(name="job")(lambda: "done")() for queue in queues[:3]]
         got: list[object] = []
@@ -91,22 +91,22 @@ def test_a_queue_for_each_customer_is_cheap(server: Server) -> None:
             thread.join()
         assert got == ["done"] * 3
 
-    until(lambda: not wakers() and not connections(server), "closed queues leave nothing")
+    until(lambda: not notifiers() and not connections(server), "closed queues leave nothing")
 
 
 def test_a_dropped_queue_leaves_nothing(server: Server) -> None:
     """Nobody has to close it: neither its thread nor its connections stay, those of asyncio either."""
-    until(lambda: not wakers(), "those of other tests have ended")
+    until(lambda: not notifiers(), "those of other tests have ended")
 
     async def use() -> None:
         queue = TaskQueue(server.url)
         wait_in_vain(queue)
         await queue.task(name="other")(lambda: None).aenqueue()
-        assert len(wakers()) == 1
+        assert len(notifiers()) == 1
         assert connections(server) >= 2
         del queue
         gc.collect()
-        until(lambda: not wakers(), "the thread ends")
+        until(lambda: not notifiers(), "the thread ends")
         for _ in range(1000):
             await asyncio.sleep(0.005)
             if not connections(server):
@@ -143,8 +143,10 @@ def test_others_have_their_own() -> None:
         "unix:///h",
     ]
 
-    assert len({Recipe.from_url(url).identity for url in urls}) == len(urls)
-    assert [Recipe.from_url(url).identity for url in urls] == [Recipe.from_url(url).identity for url in urls]
+    assert len({ConnectionConfig.from_url(url).identity for url in urls}) == len(urls)
+    assert [ConnectionConfig.from_url(url).identity for url in urls] == [
+        ConnectionConfig.from_url(url).identity for url in urls
+    ]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
@@ -194,7 +196,7 @@ task = queue.task(name="job")(lambda: "done")
 handle, loop = task(), asyncio.new_event_loop()
 waiting = loop.create_task(handle.aget())
 loop.run_until_complete(asyncio.sleep(0))
-while not queue.stores.backend._waker.subscribed(0):
+while not queue.stores.backend._notifier.subscribed(0):
     loop.run_until_complete(asyncio.sleep(0.005))
 loop.close()
 before = threading.enumerate()
@@ -217,14 +219,14 @@ def test_a_loop_that_is_closed_under_a_wait(server: Server) -> None:
 @pytest.mark.parametrize("error", [RedisClusterException("none is reachable"), RuntimeError("a fault"), OSError("no")])
 def test_the_thread_survives_every_error(server: Server, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """It connects again, whatever the driver raises, and everybody who waits is served."""
-    open_, left = Recipe.open, [error, error]
+    open_, left = ConnectionConfig.open, [error, error]
 
-    def failing(self: Recipe, *, timeout: float, retries: int) -> Any:
-        if threading.current_thread().name == "pyxqueue-waker" and left:
+    def failing(self: ConnectionConfig, *, timeout: float, retries: int) -> Any:
+        if threading.current_thread().name == "pyxqueue-notifier" and left:
             raise left.pop()
         return open_(self, timeout=timeout, retries=retries)
 
-    monkeypatch.setattr(Recipe, "open", failing)
+    monkeypatch.setattr(ConnectionConfig, "open", failing)
     with closing(TaskQueue(server.url)) as queue:
         handle = queue.task(name="job")(lambda: "done")()
         got: list[object] = []
@@ -380,7 +382,7 @@ def test_a_whole_cluster_away(cluster: Server) -> None:
         got: list[object] = []
         waiting = threading.Thread(target=lambda: got.append(handle.get(30)))
         waiting.start()
-        assert until(lambda: backend._waker.subscribed(0), "the waiter listens")
+        assert until(lambda: backend._notifier.subscribed(0), "the waiter listens")
         cluster.kill()
         for call in (enqueue, lambda one: one.claim("me", 1, 0), lambda one: one.promote(1), lambda one: one.depth()):
             with pytest.raises(BrokerUnavailableError):

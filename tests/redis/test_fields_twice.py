@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
 from pyxqueue.message import Defer, Fail, Message, Retry, Settlement, Unreadable, Verdict
 from pyxqueue.protocols import StoreOptions
 
@@ -22,7 +22,8 @@ def client(redis_url: str) -> Iterator[Any]:
 
 @pytest.fixture
 def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
-    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)) as backend:
+    config = ConnectionConfig.from_url(redis_url)
+    with closing(RedisBackend(config, StoreOptions(stream_key), reclaim_after=0)) as backend:
         backend.lease_ms()
         yield backend
 

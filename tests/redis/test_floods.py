@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pyxqueue.backends.redis import Recipe, RedisBackend, aio
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, aio
 from pyxqueue.backends.redis.aio import AsyncRedisProducer
 from pyxqueue.backends.redis.waiting import Inbox
 from pyxqueue.message import Message
@@ -24,7 +24,8 @@ LOOKS = 5_000
 
 @pytest.fixture
 def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
-    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)) as backend:
+    config = ConnectionConfig.from_url(redis_url)
+    with closing(RedisBackend(config, StoreOptions(stream_key), reclaim_after=0)) as backend:
         backend.enqueue([Message("one", "job")])
         yield backend
 
@@ -36,7 +37,7 @@ def published_with_each_look(backend: RedisBackend, look: Callable[..., Any]) ->
         looks.append(None)
         assert len(looks) < LOOKS, "it never ends"
         for _ in range(3):
-            backend._waker._channel.tell("one")
+            backend._notifier._channel.tell("one")
         return look(*args, **options)
 
     return wrapped
@@ -82,7 +83,7 @@ def test_an_inbox_keeps_each_id_once() -> None:
 
 def test_a_wake_up_that_comes_late_ends_no_wait(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its news was seen with an earlier one."""
-    tell = backend._waker._channel.tell
+    tell = backend._notifier._channel.tell
 
     async def wait_and_be_told(*args: Any) -> None:
         monkeypatch.undo()

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from redis import Redis
 
 from pyxqueue import StoreFullError
-from pyxqueue.backends.redis import Recipe, RedisBackend, RedisResults
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, RedisResults
 from pyxqueue.cli import main
 from pyxqueue.message import (
     Delivery,
@@ -47,7 +47,7 @@ class Full:
     def open(self, *, lease: int | None = None) -> RedisBackend:
         """A backend that has never been in touch with the server, as in a new process."""
         options = StoreOptions("q", lease_ms=lease)
-        return RedisBackend(Recipe.from_url(self.url), options, reclaim_after=0)
+        return RedisBackend(ConnectionConfig.from_url(self.url), options, reclaim_after=0)
 
     def receipt(self, task_id: str) -> str:
         return self.held[task_id].receipt
@@ -58,7 +58,7 @@ def full(request: pytest.FixtureRequest) -> Iterator[Full]:
     kind: ServerKind = request.param
     with Server(kind, args=["--maxmemory-policy", "noeviction"]) as server, Redis.from_url(server.url) as client:
         client.script_flush()
-        backend = RedisBackend(Recipe.from_url(server.url), StoreOptions("q"), reclaim_after=0)
+        backend = RedisBackend(ConnectionConfig.from_url(server.url), StoreOptions("q"), reclaim_after=0)
         backend.enqueue([Message(name, "job") for name in ("done", "buried", *HELD)])
         held = {delivery.message.id: delivery for delivery in backend.claim("one", 99, 0)}
         backend.settle([Settlement(held["done"].receipt, Done()), Settlement(held["buried"].receipt, Fail("no use"))])
@@ -160,7 +160,7 @@ def test_workers_start_and_drain(full: Full) -> None:
 
 def test_a_store_of_results(full: Full) -> None:
     """Results of another broker are kept, waited for and read."""
-    results = RedisResults(Recipe.from_url(full.url), StoreOptions("q"))
+    results = RedisResults(ConnectionConfig.from_url(full.url), StoreOptions("q"))
     assert results.wait(["elsewhere"], 20) == [None]
 
     results.put([Record("elsewhere", TaskStatus.SUCCESS, b"7")])

@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from pyxqueue import TaskQueue
-from pyxqueue.backends.redis import Recipe, RedisBackend, commands
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, commands
 from pyxqueue.backends.redis.reading import Groups
 from pyxqueue.batching import MAX_BYTES
 from pyxqueue.message import Fail, Message, Settlement, TaskStatus, Unreadable
@@ -56,7 +56,7 @@ def test_a_hostile_entry_fails_listed_and_can_be_requeued(redis_url: str, stream
 
 def test_an_id_that_only_looks_like_an_entry(redis_url: str, stream_key: str) -> None:
     """Numbers beyond 64 bits make an id like any other, not an error of the server."""
-    backend = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key))
+    backend = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
 
     assert backend.show(["1-99999999999999999999999"]) == [None]
     assert list(backend.cancel(["1-99999999999999999999999"])) == [False]
@@ -66,22 +66,22 @@ def test_an_id_that_only_looks_like_an_entry(redis_url: str, stream_key: str) ->
 
 def test_groups_of_a_server_that_lost_its_data(redis_url: str, stream_key: str) -> None:
     """A producer that knows the old list of groups notices, though there are as many groups again."""
-    producer = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, "one"))
+    producer = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key, "one"))
     producer.lease_ms()
-    other = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, "two"))
+    other = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key, "two"))
     other.lease_ms()
     producer.enqueue([Message("before", "job")])
     with Redis.from_url(redis_url) as client:
         client.flushall()
     for group in ("two", "one"):  # in the other order, so that they swap their streams
-        again = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, group))
+        again = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key, group))
         again.lease_ms()
         again.close()
 
     producer.enqueue([Message("after", "job")])
 
     for group in ("one", "two"):
-        reader = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, group), reclaim_after=0)
+        reader = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key, group), reclaim_after=0)
         (delivery,) = reader.claim("c", 5, 0)
         assert delivery.message.id == "after"
         assert reader.settle([Settlement(delivery.receipt, Fail("seen"))]) == [True]
@@ -95,7 +95,7 @@ def test_large_headers_are_sent_in_parts(
     redis_url: str, stream_key: str, monkeypatch: pytest.MonkeyPatch, *, asynchronous: bool
 ) -> None:
     """They count for the bytes that one call of a script may carry."""
-    backend = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key))
+    backend = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
     messages = [Message(str(number), "job", headers={"h": "x" * (MAX_BYTES // 2)}) for number in range(3)]
     sent: list[int] = []
     build = commands.enqueue

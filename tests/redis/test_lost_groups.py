@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from pyxqueue import AsyncResult, TaskQueue, UnknownTaskError
-from pyxqueue.backends.redis import Recipe, RedisBackend, waiting
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, waiting
 from pyxqueue.message import Defer as HandBack
 from pyxqueue.message import Extension, LeaseStatus, Message, Settlement
 from pyxqueue.protocols import StoreOptions
@@ -37,7 +37,7 @@ async def _show(backend: RedisBackend) -> object:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_everything_repairs_a_lost_group(redis_url: str, stream_key: str, name: str) -> None:
     """Each operation finds its group gone, registers it again and answers as on an empty queue."""
-    backend = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)
+    backend = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)
     backend.claim("one", 1, 0)
     with Redis.from_url(redis_url) as client:
         client.flushall()

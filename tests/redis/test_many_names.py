@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 from redis import Redis
 
-from pyxqueue.backends.redis import Recipe, RedisBackend, commands
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, commands
 from pyxqueue.backends.redis.reading import MAX_FIELDS, MAX_GROUPS
 from pyxqueue.errors import BrokerError
 from pyxqueue.message import Done, Message, Record, Settlement, TaskStatus
@@ -27,7 +27,8 @@ def client(redis_url: str) -> Iterator[Any]:
 
 @pytest.fixture
 def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
-    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)) as backend:
+    config = ConnectionConfig.from_url(redis_url)
+    with closing(RedisBackend(config, StoreOptions(stream_key), reclaim_after=0)) as backend:
         backend.lease_ms()
         yield backend
 
@@ -46,7 +47,7 @@ def test_too_many_groups_stop_nobody_but_producers(
     fields = planted(stream_key, MAX_GROUPS) if kind == "groups" else {f"x{i}": "y" for i in range(MAX_FIELDS)}
     client.hset(f"{{{stream_key}}}:meta", mapping={**fields, "version": "new", "lease:cg": "12345"})
 
-    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key))) as fresh:
+    with closing(RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))) as fresh:
         assert fresh.lease_ms() == 12345
         assert [delivery.message.id for delivery in fresh.claim("w", 5, 0)] == ["one"]
         for _ in range(2):
@@ -64,7 +65,7 @@ def test_a_group_too_many_is_not_made(redis_url: str, stream_key: str, client: A
     """It would keep everybody from enqueueing."""
     client.hset(f"{{{stream_key}}}:meta", mapping={**planted(stream_key, MAX_GROUPS - 1), "version": "new"})
 
-    late = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, "late"))
+    late = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key, "late"))
     with closing(late), pytest.raises(BrokerError, match=f"more than {MAX_GROUPS} groups"):
         late.lease_ms()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from redis import Redis
 
-from pyxqueue.backends.redis import Recipe, RedisBackend, RedisResults
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, RedisResults
 from pyxqueue.message import Message
 from pyxqueue.protocols import StoreOptions
 
@@ -14,7 +14,7 @@ DAY_MS = 86_400_000
 
 def test_the_mark_of_one_who_still_waits_does_not_expire(redis_url: str, stream_key: str) -> None:
     """In a result store nothing else stands there, so it has a time to live; every look starts it again."""
-    results = RedisResults(Recipe.from_url(redis_url), StoreOptions(stream_key))
+    results = RedisResults(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
     with Redis.from_url(redis_url) as client:
         results._look(["a"], "channel")
         (key,) = client.scan_iter("*:result:a")
@@ -31,7 +31,7 @@ def test_the_marks_of_many_clients_are_bounded(
     redis_url: str, stream_key: str, kind: type[RedisBackend | RedisResults]
 ) -> None:
     """Clients come and go while a task waits; the newest are told, an older one looks again by itself."""
-    backend = kind(Recipe.from_url(redis_url), StoreOptions(stream_key))
+    backend = kind(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
     if isinstance(backend, RedisBackend):
         backend.enqueue([Message("a", "job")])
     for number in range(2_000):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from redis import Redis
 
-from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
 from pyxqueue.message import Done, Fail, Failure, Message, Record, Retry, Settlement, TaskStatus
 from pyxqueue.protocols import StoreOptions
 
@@ -52,7 +52,7 @@ class Meter:
 
 @pytest.fixture
 def meter(redis_url: str, stream_key: str) -> Iterator[Meter]:
-    backend = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)
+    backend = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)
     with Redis.from_url(redis_url, protocol=2) as client:
         yield Meter(backend, client)
     backend.close()

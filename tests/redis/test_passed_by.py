@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from pyxqueue.backends.redis import Recipe, RedisBackend, inspector
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, inspector
 from pyxqueue.backends.redis import backend as module
 from pyxqueue.errors import BrokerError
 from pyxqueue.message import Done, Message, Settlement, TaskStatus
@@ -27,7 +27,8 @@ def client(redis_url: str) -> Iterator[Any]:
 
 @pytest.fixture
 def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
-    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)) as backend:
+    config = ConnectionConfig.from_url(redis_url)
+    with closing(RedisBackend(config, StoreOptions(stream_key), reclaim_after=0)) as backend:
         backend.lease_ms()
         yield backend
 
@@ -79,7 +80,7 @@ def test_what_was_passed_by_does_not_wait_for_what_is_held(backend: RedisBackend
 def test_many_that_a_stranger_took_come_back_without_a_pause(redis_url: str, stream_key: str, client: Any) -> None:
     """Not one batch with each look."""
     options = StoreOptions(stream_key, lease_ms=60_000)
-    with closing(RedisBackend(Recipe.from_url(redis_url), options, reclaim_after=1)) as backend:
+    with closing(RedisBackend(ConnectionConfig.from_url(redis_url), options, reclaim_after=1)) as backend:
         backend.enqueue([Message(f"m{number}", "job") for number in range(MANY)])
         client.execute_command("XGROUP", "SETID", stream_key, "cg", "$")
         until_in_touch(backend)
@@ -88,7 +89,7 @@ def test_many_that_a_stranger_took_come_back_without_a_pause(redis_url: str, str
 
 
 def until_in_touch(backend: RedisBackend) -> None:
-    while backend._contact.lasted() < 1:
+    while backend._health.unbroken_ms() < 1:
         backend._next_scan = float("inf")  # in touch, without a look
         backend.claim("w", 1, 0)
     backend._next_scan = 0.0
@@ -136,7 +137,9 @@ def test_a_stream_whose_ids_are_used_up_recovers_when_it_is_empty(
     """What was written with the last id runs, and so does what is enqueued when nothing is left in the stream."""
     with ExitStack() as stack:
         backends = [
-            stack.enter_context(closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, group))))
+            stack.enter_context(
+                closing(RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key, group)))
+            )
             for group in groups
         ]
         for backend in backends:

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from pyxqueue import TaskQueue
-from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
 from pyxqueue.backends.redis.commands import deliveries
 from pyxqueue.backends.redis.reading import pairs
 from pyxqueue.errors import BrokerError, SerializationError
@@ -46,7 +46,8 @@ def client(redis_url: str) -> Iterator[Any]:
 
 @pytest.fixture
 def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
-    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)) as backend:
+    config = ConnectionConfig.from_url(redis_url)
+    with closing(RedisBackend(config, StoreOptions(stream_key), reclaim_after=0)) as backend:
         backend.lease_ms()
         yield backend
 
@@ -238,7 +239,7 @@ def test_a_message_goes_into_all_groups_or_none(
     redis_url: str, stream_key: str, client: Any, backend: RedisBackend
 ) -> None:
     """A group that cannot take it does not leave the others with it."""
-    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key, "second"))) as second:
+    with closing(RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key, "second"))) as second:
         second.lease_ms()
         backend.lease_ms()
         backend.enqueue([Message("before", "job")])
@@ -316,7 +317,7 @@ def test_a_planted_group_or_lease_is_not_used(
     meta = f"{{{stream_key}}}:meta"
     client.hset(meta, mapping={"group:evil": f"{stream_key}-other", "lease:cg": "abc", "version": "new"})
 
-    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key))) as fresh:
+    with closing(RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))) as fresh:
         assert fresh.lease_ms() == DEFAULT_LEASE_MS
         assert fresh.enqueue([Message("one", "job")]) == [True]
         assert fresh.promote(1) == -1
@@ -327,7 +328,7 @@ def test_a_planted_stream_of_our_own_group_is_replaced(redis_url: str, stream_ke
     """`register` makes the group where it belongs."""
     client.hset(f"{{{stream_key}}}:meta", "group:cg", f"{stream_key}-other")
 
-    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key))) as fresh:
+    with closing(RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))) as fresh:
         assert fresh.enqueue([Message("one", "job")]) == [True]
     assert not client.exists(f"{stream_key}-other")
     assert client.xlen(stream_key) == 1
@@ -366,7 +367,7 @@ def test_what_is_no_group_does_not_take_the_place_of_the_first(
     client.hset(f"{{{stream_key}}}:meta", b"group:" + name, stream_key)
     client.xadd(stream_key, {"name": "job"})
 
-    with closing(RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key))) as backend:
+    with closing(RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))) as backend:
         assert len(backend.claim("w", 5, 0)) == 1
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
-from pyxqueue.backends.redis import Recipe, RedisBackend
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
 from pyxqueue.message import Done, Message, Settlement
 from pyxqueue.protocols import StoreOptions
 
@@ -25,7 +25,7 @@ HARMS: dict[str, Harm] = {
 @pytest.mark.parametrize("name", HARMS)
 def test_it_comes_back(redis_url: str, stream_key: str, name: str) -> None:
     """Each of them once, and what others hold is left alone."""
-    backend = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)
+    backend = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)
     backend.enqueue([Message(task_id, "job") for task_id in "abcd"])
     lost = backend.claim("one", 2, 0)
     (kept,) = backend.claim("two", 1, 0)

@@ -8,7 +8,7 @@ import pytest
 from attrs import frozen
 from redis import Redis
 
-from pyxqueue.backends.redis import Recipe, RedisBackend, RedisResults
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, RedisResults
 from pyxqueue.backends.redis.keys import GroupKeys
 from pyxqueue.message import Done, Fail, Failure, Message, Progress, Record, Settlement, TaskInfo, TaskStatus, Verdict
 from pyxqueue.protocols import StoreOptions
@@ -68,7 +68,7 @@ class Site:
 
 @pytest.fixture
 def site(redis_url: str, stream_key: str) -> Iterator[Site]:
-    backend = RedisBackend(Recipe.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)
+    backend = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)
     with Redis.from_url(redis_url) as client:
         yield Site(backend, client)
     backend.close()
@@ -163,7 +163,7 @@ def test_the_second_end_counts(site: Site) -> None:
 
 def test_a_store_of_results_keeps_no_ids(redis_url: str, stream_key: str) -> None:
     """Nobody enqueues there: a record's key goes with it, also after a repeat."""
-    results = RedisResults(Recipe.from_url(redis_url), StoreOptions(stream_key))
+    results = RedisResults(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
     with Redis.from_url(redis_url) as client:
         for _ in range(2):
             results.put([Record("a", TaskStatus.SUCCESS, LARGE, ttl_ms=60_000, fence=3)])

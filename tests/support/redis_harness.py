@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from pyxqueue.backends.redis import Recipe, RedisBackend, RedisResults
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, RedisResults
 from pyxqueue.backends.redis.keys import GroupKeys, meta
 from pyxqueue.protocols import StoreOptions
 
@@ -20,18 +20,18 @@ class RedisHarness:
 
     def __init__(self, client: redis.Redis) -> None:
         self.stream_key = f"kit-{uuid.uuid4().hex}"
-        self.recipe = Recipe.from_client(client)
-        self.raw: Any = self.recipe.open(timeout=10, retries=0)
+        self.config = ConnectionConfig.from_client(client)
+        self.raw: Any = self.config.open(timeout=10, retries=0)
         self.opened: list[RedisBackend | RedisResults] = []
 
     def open(self, group: str = "cg", *, history: int = 100, lease: int | None = None) -> RedisBackend:
         options = StoreOptions(self.stream_key, group, self.lease if lease is None else lease, history)
-        backend = RedisBackend(self.recipe, options, reclaim_after=0)
+        backend = RedisBackend(self.config, options, reclaim_after=0)
         self.opened.append(backend)
         return backend
 
     def results(self) -> RedisResults:
-        results = RedisResults(self.recipe, StoreOptions(self.stream_key))
+        results = RedisResults(self.config, StoreOptions(self.stream_key))
         self.opened.append(results)
         return results
 

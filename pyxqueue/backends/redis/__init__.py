@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ...protocols import StoreOptions
 from .backend import RedisBackend
-from .connect import GivenClient, Recipe
+from .connect import ConnectionConfig, GivenClient
 from .results import RedisResults
 
-__all__ = ["Recipe", "RedisBackend", "RedisResults", "open_backend"]
+__all__ = ["ConnectionConfig", "RedisBackend", "RedisResults", "open_backend"]
 
 
 def open_backend(source: str | GivenClient, options: StoreOptions) -> RedisBackend:
     """The factory behind ``redis://``, ``rediss://`` and ``unix://`` URLs and redis-py clients."""
-    recipe = Recipe.from_url(source) if isinstance(source, str) else Recipe.from_client(source)
-    return RedisBackend(recipe, options)
+    config = ConnectionConfig.from_url(source) if isinstance(source, str) else ConnectionConfig.from_client(source)
+    return RedisBackend(config, options)

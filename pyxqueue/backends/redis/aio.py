@@ -21,12 +21,12 @@ from ...protocols import StoreOptions
 from ...wire import message_size
 from . import commands
 from .commands import Command, Unknown
-from .connect import Recipe
+from .connect import ConnectionConfig
 from .keys import GroupKeys
 from .reading import Groups
 from .scripts import SCRIPTS
 from .session import REPLY_TIMEOUT, Session, StaleGroups, has_died, is_of_connections, translate
-from .waiting import Waker, is_enough, until_look
+from .waiting import Notifier, is_enough, until_look
 
 T = TypeVar("T")
 
@@ -47,11 +47,11 @@ class AsyncClient(Protocol):
 class AsyncRedisProducer:
     """What producers await, on Redis. Each event loop has a client of its own, for all queues on that server."""
 
-    def __init__(self, recipe: Recipe, options: StoreOptions, session: Session, waker: Waker) -> None:
-        self._recipe = recipe
+    def __init__(self, config: ConnectionConfig, options: StoreOptions, session: Session, notifier: Notifier) -> None:
+        self._config = config
         self._options = options
         self._session = session
-        self._waker = waker
+        self._notifier = notifier
 
     async def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         answers: list[bool] = []
@@ -107,10 +107,10 @@ class AsyncRedisProducer:
         left = seconds_left(deadline)
         try:
             async with asyncio.timeout(None if left is None else max(_LEAST_PATIENCE, left)):
-                return await self._batched(ids, lambda keys, batch: commands.get(keys, batch, self._waker.channel))
+                return await self._batched(ids, lambda keys, batch: commands.get(keys, batch, self._notifier.channel))
         except TimeoutError as error:
             self._session.link.drop_idle()
-            raise BrokerUnavailableError(f"the store at {self._recipe.url} did not answer in time") from error
+            raise BrokerUnavailableError(f"the store at {self._config.url} did not answer in time") from error
 
     async def _batched(
         self, ids: Sequence[str], build: Callable[[GroupKeys, Sequence[str]], Command[list[T]]]
@@ -153,8 +153,8 @@ class AsyncRedisProducer:
             told = {news.pop() for _ in range(len(news))}
             return () if is_over(deadline) else told
 
-        with self._waker.watching(ids, notify):
-            while not self._waker.subscribed(0) and await woken():
+        with self._notifier.watching(ids, notify):
+            while not self._notifier.subscribed(0) and await woken():
                 pass  # the first wake-up is the subscription itself
             yield woken
 
@@ -175,7 +175,7 @@ class AsyncRedisProducer:
         except Exception as error:  # noqa: BLE001 - whatever the driver raises, ours is raised instead
             if is_of_connections(error):
                 self._session.link.drop_idle()
-            translated = translate(error, self._recipe)
+            translated = translate(error, self._config)
             raise translated from translated.__cause__
         return command.parse(reply)
 
@@ -203,7 +203,7 @@ class AsyncRedisProducer:
             for old in [one for one in clients if one.is_closed()]:
                 del clients[old]
             life = clients[loop] = _Life(
-                self._recipe.open_async(timeout=REPLY_TIMEOUT, retries=3), lambda: clients.pop(loop, None)
+                self._config.open_async(timeout=REPLY_TIMEOUT, retries=3), lambda: clients.pop(loop, None)
             )
             life.drops = link.drops
             await life.begin()

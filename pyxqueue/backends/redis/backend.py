@@ -19,13 +19,13 @@ from ...wire import message_size
 from . import commands
 from .aio import AsyncRedisProducer
 from .commands import Orphan, Unknown
-from .connect import Client, Recipe
+from .connect import Client, ConnectionConfig
 from .inspector import RedisInspector
 from .keys import GroupKeys
 from .older import LAYOUT as OLDER_LAYOUT
 from .older import OlderQueue
 from .reading import entry_fence, pairs
-from .session import REPLY_TIMEOUT, Contact, StaleGroups
+from .session import REPLY_TIMEOUT, HealthClock, StaleGroups
 from .waiting import wait_for
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ _LAST_ENTRY = f"{2**64 - 1}-0"
 class RedisBackend(RedisInspector):
     """One group of one queue on Redis 6.2 or newer, or Valkey.
 
-    Parameters: `recipe`, where the server is; `options`; `reclaim_after`, the ms of unbroken contact before the work
+    Parameters: `config`, where the server is; `options`; `reclaim_after`, the ms of unbroken contact before the work
     of others is taken over (None: one lease, the safe value; tests use 0). Nothing is connected before the first call.
 
     Errors: `BrokerUnavailableError`, `StoreFullError`, `BrokerError`, as `pyxqueue.errors` describes them.
@@ -50,11 +50,11 @@ class RedisBackend(RedisInspector):
 
     def __init__(
         self,
-        recipe: Recipe,
+        config: ConnectionConfig,
         options: StoreOptions,
         reclaim_after: int | None = None,
     ) -> None:
-        super().__init__(recipe, options)
+        super().__init__(config, options)
         self._reclaim_after = reclaim_after
         self._reader: Client | None = None
         self._reader_id: int | None = None
@@ -62,7 +62,7 @@ class RedisBackend(RedisInspector):
         self._shown = ""
         self._next_sign = 0.0
         self._interrupted = False
-        self._contact = Contact()
+        self._health = HealthClock()
         self._next_scan = 0.0
 
     # Broker
@@ -94,7 +94,7 @@ class RedisBackend(RedisInspector):
         try:
             return self._session.repaired(attempt)
         except BrokerUnavailableError:
-            self._contact.broken()
+            self._health.lost()
             self._close_reader()
             raise
 
@@ -123,15 +123,15 @@ class RedisBackend(RedisInspector):
         args += ["STREAMS", stream, ">"]
         reader = self._open_reader()
         reply = session.guard(lambda: reader.execute_command(*args))
-        self._contact.made(lease)
+        self._health.seen(lease)
         return commands.deliveries(reply, consumer)
 
     def _open_reader(self) -> Client:
         if self._reader is None:
             timeout = REPLY_TIMEOUT + MAX_BLOCK / 1000
-            self._reader = self._session.guard(lambda: self._session.recipe.open(timeout=timeout, retries=0))
+            self._reader = self._session.guard(lambda: self._session.config.open(timeout=timeout, retries=0))
             self._reader_id = None
-            if not isinstance(self._session.recipe.client, RedisCluster):  # there it may be the number of another node
+            if not isinstance(self._session.config.client, RedisCluster):  # there it may be the number of another node
                 with suppress(Exception):  # not allowed here: an interrupt then takes until the block ends
                     self._reader_id = int(self._reader.execute_command("CLIENT", "ID"))
         return self._reader
@@ -200,13 +200,13 @@ class RedisBackend(RedisInspector):
             lease = session.read_lease()
             seconds, micros = session.execute("TIME")
         except BrokerUnavailableError:
-            self._contact.broken()
+            self._health.lost()
             raise
-        self._contact.made(lease, int(seconds) * 1000 + int(micros) // 1000)
+        self._health.seen(lease, int(seconds) * 1000 + int(micros) // 1000)
         needed = lease if self._reclaim_after is None else self._reclaim_after
         if self._reclaim_after != 0:
             self._next_scan = now + min(lease / 4, 5_000) / 1000
-        if self._contact.lasted() < needed:
+        if self._health.unbroken_ms() < needed:
             return
         rows = session.execute("XPENDING", session.keys.stream, group, "IDLE", lease, "-", "+", MAX_ITEMS)
         if rows:
@@ -258,7 +258,7 @@ class RedisBackend(RedisInspector):
                 self._reader_id = None
 
     def close(self) -> None:
-        self._waker.close()
+        self._notifier.close()
         self._close_reader()
         self._session.close()
 
@@ -275,8 +275,8 @@ class RedisBackend(RedisInspector):
         """What producers await: on redis.asyncio where that knows the kind of connection, else in threads."""
         if self._producer is None:
             self._producer = (
-                AsyncRedisProducer(self._session.recipe, self.options, self._session, self._waker)
-                if self._session.recipe.can_open_async
+                AsyncRedisProducer(self._session.config, self.options, self._session, self._notifier)
+                if self._session.config.can_open_async
                 else Offloaded(self)
             )
         return self._producer
@@ -297,7 +297,7 @@ class RedisBackend(RedisInspector):
         )
 
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
-        return wait_for(self._waker, self._look, ids, timeout_ms, least)
+        return wait_for(self._notifier, self._look, ids, timeout_ms, least)
 
     def forget(self, ids: Sequence[str]) -> None:
         self._flags("forget", [], ids)

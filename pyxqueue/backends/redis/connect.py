@@ -1,8 +1,8 @@
 """Connections of our own, made from somebody's client or URL.
 
-A client handed in is a recipe: where the server is and how to log in. Timeouts, retries, decoding and the protocol
-version are ours, because the laws hang on them: a client that decodes would change bodies, one that repeats XREADGROUP
-after a timeout would leave messages with a holder that never saw them, and redis-py's defaults do both.
+A client that the program gives says where the server is and how to log in. Timeouts, retries, decoding and the protocol
+version are ours, because the laws depend on them: a client that decodes would change bodies, one that repeats
+XREADGROUP after a timeout would leave messages with a holder that never saw them, and redis-py's defaults do both.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Backoff(AbstractBackoff):
 
 
 @frozen
-class Recipe:
+class ConnectionConfig:
     """How to reach one store; opens nothing by itself."""
 
     client: GivenClient = field(repr=False)
@@ -96,7 +96,7 @@ class Recipe:
     """For people, without the login."""
 
     @classmethod
-    def from_client(cls, client: GivenClient) -> Recipe:
+    def from_client(cls, client: GivenClient) -> ConnectionConfig:
         """Take a redis-py client, of whatever kind, as the description of where to connect.
 
         Raises `ConfigurationError` for something else, such as an asyncio client.
@@ -117,7 +117,7 @@ class Recipe:
         return cls(client, f"{scheme}://{host}:{port}/{kwargs.get('db', 0)}")
 
     @classmethod
-    def from_url(cls, url: str) -> Recipe:
+    def from_url(cls, url: str) -> ConnectionConfig:
         """Take a ``redis://``, ``rediss://`` or ``unix://`` URL. Raises `ConfigurationError` for one it cannot read."""
         client = None
         if is_readable(url):
@@ -134,7 +134,7 @@ class Recipe:
 
     @property
     def identity(self) -> Hashable:
-        """Equal for recipes that lead to the same server with the same login and settings."""
+        """Equal for those that lead to the same server with the same login and settings."""
         parts = _identity(self.client)
         try:
             hash(parts)
@@ -220,7 +220,8 @@ class Recipe:
 def _asked_our_way(manager: Sentinel, timeout: float) -> Sentinel:
     """The same sentinels, with our timeouts and without retries: there are several to ask, and they are asked again."""
     ours = copy.copy(manager)
-    clients: list[Any] = [Recipe.from_client(one).open(timeout=timeout, retries=0) for one in manager.sentinels]
+    configs = map(ConnectionConfig.from_client, manager.sentinels)
+    clients: list[Any] = [config.open(timeout=timeout, retries=0) for config in configs]
     ours.sentinels = clients
     return ours
 

@@ -20,11 +20,11 @@ from ...protocols import StoreOptions
 from ...wire import message_from_fields
 from . import commands
 from .commands import Arg
-from .connect import Recipe
+from .connect import ConnectionConfig
 from .keys import QUEUE_PATTERN, meta
 from .reading import LAST_ENTRY, entry_fence, entry_ms, pairs, task_info
 from .session import Session, StaleGroups
-from .waiting import Inbox, Waker
+from .waiting import Inbox, Notifier
 
 _PAGE = 256
 _SCAN, _MAX_SCANNED = 1_000, 1_000_000
@@ -48,10 +48,10 @@ class Found:
 class RedisInspector:
     """The `Inspector` protocol on Redis."""
 
-    def __init__(self, recipe: Recipe, options: StoreOptions) -> None:
+    def __init__(self, config: ConnectionConfig, options: StoreOptions) -> None:
         self.options = options
-        self._session = Session(recipe, options)
-        self._waker = Waker(self._session, options.stream_key)
+        self._session = Session(config, options)
+        self._notifier = Notifier(self._session, options.stream_key)
 
     def _flags(self, script: str, first: Sequence[Arg], ids: Sequence[str]) -> list[bool]:
         """Run a script that answers 1 or 0 per id."""
@@ -82,10 +82,10 @@ class RedisInspector:
     def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
         deadline = deadline_after(timeout_ms)
         inbox, over = Inbox(), False
-        with self._waker.watching([task_id], inbox.put):
-            self._waker.subscribed(seconds_left(deadline))
+        with self._notifier.watching([task_id], inbox.put):
+            self._notifier.subscribed(seconds_left(deadline))
             while True:
-                self._session.batched([task_id], lambda keys, ids: commands.get(keys, ids, self._waker.channel))
+                self._session.batched([task_id], lambda keys, ids: commands.get(keys, ids, self._notifier.channel))
                 info = self.show([task_id])[0]
                 if over or info is None or info.differs(seen):
                     return info
@@ -212,7 +212,7 @@ class RedisInspector:
     def _meta_keys(self) -> Iterator[Sequence[bytes] | None]:
         """The keys that look like a queue's meta hash, some at a time; None in the end, if that is all of them."""
         session, pattern = self._session, meta("*")
-        if isinstance(session.recipe.client, RedisCluster):
+        if isinstance(session.config.client, RedisCluster):
             yield session.guard(lambda: list(session.client.scan_iter(match=pattern, count=_SCAN)))
             yield None
             return

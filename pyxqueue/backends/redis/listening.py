@@ -19,7 +19,7 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from ...errors import PyxqueueError
 from ...log import get_logger
-from .connect import Backoff, Recipe
+from .connect import Backoff, ConnectionConfig
 
 Notify = Callable[[str | None], None]
 """Called in the listening thread with an id to look at, or None for all."""
@@ -80,8 +80,8 @@ class Channel:
 class Listener:
     """Has a thread while there are channels. No error ends that thread, only `stop` or the end of the last channel."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
+    def __init__(self, config: ConnectionConfig) -> None:
+        self._config = config
         self._lock = threading.Lock()
         self._channels: MutableMapping[str, Channel] = weakref.WeakValueDictionary()
         self._stopped = False
@@ -99,7 +99,7 @@ class Listener:
                 self._bell.setblocking(False)
                 heard.setblocking(False)
                 self.thread = threading.Thread(
-                    target=self._listen, args=(self._bell, heard), name="pyxqueue-waker", daemon=True
+                    target=self._listen, args=(self._bell, heard), name="pyxqueue-notifier", daemon=True
                 )
                 self.thread.start()
                 return
@@ -144,7 +144,7 @@ class Listener:
 
     def _subscription(self, heard: socket.socket, pause: _Pause) -> None:
         """One subscription, until its connection breaks or nobody needs it."""
-        client = self._recipe.open(timeout=_PING_EVERY, retries=0)
+        client = self._config.open(timeout=_PING_EVERY, retries=0)
         try:
             subscription = client.pubsub()
             try:

@@ -10,10 +10,10 @@ from ...message import Record
 from ...protocols import StoreOptions
 from . import commands
 from .commands import Unknown
-from .connect import Recipe
+from .connect import ConnectionConfig
 from .keys import GroupKeys, later_stream, with_results
 from .session import Session
-from .waiting import Waker, wait_for
+from .waiting import Notifier, wait_for
 
 
 class RedisResults:
@@ -22,9 +22,9 @@ class RedisResults:
     Parameters and errors are those of `RedisBackend`. No group is registered. The server may also be the broker's.
     """
 
-    def __init__(self, recipe: Recipe, options: StoreOptions) -> None:
-        self._session = Session(recipe, options)
-        self._waker = Waker(self._session, options.stream_key)
+    def __init__(self, config: ConnectionConfig, options: StoreOptions) -> None:
+        self._session = Session(config, options)
+        self._notifier = Notifier(self._session, options.stream_key)
         self._keys = GroupKeys.of(options.stream_key, options.group, later_stream(options.stream_key, options.group))
 
     def put(self, records: Sequence[Record]) -> None:
@@ -35,7 +35,7 @@ class RedisResults:
         return self.wait(ids, 0)
 
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
-        return wait_for(self._waker, self._look, ids, timeout_ms, least)
+        return wait_for(self._notifier, self._look, ids, timeout_ms, least)
 
     def _look(
         self, ids: Sequence[str], channel: str = "", deadline: float | None = None
@@ -51,5 +51,5 @@ class RedisResults:
             self._session.execute("DEL", *with_results(self._keys, batch)[len(self._keys.five) :])
 
     def close(self) -> None:
-        self._waker.close()
+        self._notifier.close()
         self._session.close()

@@ -23,7 +23,7 @@ from ...errors import BrokerError, BrokerUnavailableError, PyxqueueError, StoreF
 from ...protocols import DEFAULT_LEASE_MS, StoreOptions
 from . import commands
 from .commands import Command
-from .connect import Client, Recipe
+from .connect import Client, ConnectionConfig
 from .keys import LAYOUT, GroupKeys, check_names, meta
 from .reading import MAX_FIELDS, Groups, other_layout, read_groups, read_lease
 from .scripts import SCRIPTS
@@ -51,12 +51,12 @@ class StaleGroups(BrokerUnavailableError):  # noqa: N818 - a signal between two 
 _NO_SERVER = (RedisConnectionError, RedisTimeoutError, RedisClusterException, ClusterError, OSError)
 
 
-def translate(error: Exception, recipe: Recipe) -> Exception:
+def translate(error: Exception, config: ConnectionConfig) -> Exception:
     """Our exception for whatever the driver has raised, with its cause; its text names the store."""
     text = told = f"{type(error).__name__}: {error}"
-    where = recipe.url
+    where = config.url
     cause: Exception | None = error
-    if not recipe.may_show(text):
+    if not config.may_show(text):
         told, cause = f"{type(error).__name__}; its text holds a password", None
     ours: Exception
     if "NOGROUP" in text or "no longer exists" in text or "no such key" in text.lower():
@@ -93,9 +93,9 @@ def has_died(error: BaseException) -> bool:
 class Session:
     """A lazily opened client for one group of one queue. Threads may share it."""
 
-    def __init__(self, recipe: Recipe, options: StoreOptions) -> None:
+    def __init__(self, config: ConnectionConfig, options: StoreOptions) -> None:
         check_names(options.stream_key, options.group)
-        self.recipe = recipe
+        self.config = config
         self.options = options
         self._link: Link | None = None
         self._groups: Groups | None = None
@@ -106,7 +106,7 @@ class Session:
         """What this process shares with its other queues on the same server."""
         link = self._link
         if link is None or link.pid != os.getpid():
-            link = self._link = join(self.recipe, self)
+            link = self._link = join(self.config, self)
         return link
 
     @property
@@ -185,7 +185,7 @@ class Session:
         except Exception as error:  # noqa: BLE001 - not all that the driver raises is a RedisError
             if is_of_connections(error):
                 self.link.drop_idle()
-            translated = translate(error, self.recipe)
+            translated = translate(error, self.config)
             raise translated from translated.__cause__
 
     def execute(self, *args: Any) -> Any:
@@ -229,7 +229,7 @@ class Session:
         try:
             return action()
         except StaleGroups as error:
-            raise BrokerUnavailableError(f"the consumer group at {self.recipe.url} keeps vanishing: {error}") from error
+            raise BrokerUnavailableError(f"the consumer group at {self.config.url} keeps vanishing: {error}") from error
 
     def batched(
         self,
@@ -250,36 +250,36 @@ class Session:
             leave(link, self)
 
 
-class Contact:
+class HealthClock:
     """How long we have been in touch with the server without a break: the condition for taking work from the dead.
 
-    After an outage every live worker looks dead, because nobody could renew a lease. So nobody's work is taken before
-    this side has been in contact for one full lease: by then whoever lives has renewed.
+    After an outage every live worker looks dead, because no lease could be renewed. So no message is reclaimed before
+    this side has been in contact for one full lease: by then every live worker has renewed its leases.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._since = self._last = float("-inf")
         self._offset: float | None = None
-        self.broken()
+        self.lost()
 
-    def broken(self) -> None:
-        """The contact is lost, or the last one was too long ago."""
+    def lost(self) -> None:
+        """The server did not answer, or the last contact was too long ago."""
         self._since = self._last = self._monotonic()
         self._offset = None
 
-    def made(self, lease: int, server_ms: int | None = None) -> None:
+    def seen(self, lease: int, server_ms: int | None = None) -> None:
         """The server answered. `server_ms` is its clock: a jump of half a lease counts as a break."""
         now = self._monotonic()
         if (now - self._last) * 1000 > lease / 2:
-            self.broken()
+            self.lost()
         self._last = now
         if server_ms is not None:
             offset = server_ms - now * 1000
             if self._offset is not None and abs(offset - self._offset) > lease / 2:
-                self.broken()
+                self.lost()
             self._offset = offset
 
-    def lasted(self) -> float:
+    def unbroken_ms(self) -> float:
         """Milliseconds of unbroken contact."""
         return (self._last - self._since) * 1000

@@ -15,23 +15,23 @@ from typing import Any
 
 from attrs import define, field
 
-from .connect import Client, Recipe, drop_idle
+from .connect import Client, ConnectionConfig, drop_idle
 from .listening import Listener
 
 
 class Link:
     """The connections to one server, and who listens there. `join` makes it. Threads may share it."""
 
-    def __init__(self, recipe: Recipe, key: Hashable) -> None:
+    def __init__(self, config: ConnectionConfig, key: Hashable) -> None:
         self.pid = os.getpid()
-        self.listener = Listener(recipe)
+        self.listener = Listener(config)
         self.loops: dict[asyncio.AbstractEventLoop, Any] = {}
         """The client of each event loop; `aio` fills it."""
         self.drops = 0
         """How often idle connections had to be dropped; each event loop drops its own."""
         self.key = key
         self.users: weakref.WeakSet[object] = weakref.WeakSet()
-        self._recipe = recipe
+        self._config = config
         self._lock = threading.Lock()
         self._clients: dict[float, Client] = {}
         self.end = weakref.finalize(self, _end, self.pid, self._clients, self.loops, self.listener)
@@ -41,7 +41,7 @@ class Link:
         """The client that awaits a reply for so many seconds; its commands may be repeated without harm."""
         with self._lock:
             if patience not in self._clients:
-                self._clients[patience] = self._recipe.open(timeout=patience, retries=3)
+                self._clients[patience] = self._config.open(timeout=patience, retries=3)
             return self._clients[patience]
 
     def drop_idle(self) -> None:
@@ -70,13 +70,13 @@ def _registry() -> _Registry:
     return _REGISTRIES.setdefault(os.getpid(), _Registry())
 
 
-def join(recipe: Recipe, user: object) -> Link:
+def join(config: ConnectionConfig, user: object) -> Link:
     """The link of this process for that server, which `user` must keep."""
-    key, registry = recipe.identity, _registry()
+    key, registry = config.identity, _registry()
     with registry.lock:
         link = registry.links.get(key)
         if link is None:
-            link = registry.links[key] = Link(recipe, key)
+            link = registry.links[key] = Link(config, key)
         link.users.add(user)
         return link
 

@@ -27,7 +27,7 @@ RECHECK = 30.0
 """Seconds after which a waiter looks again by itself: a store that has lost its data tells nobody."""
 
 
-class Waker:
+class Notifier:
     """The waits of one queue. Listening starts with the first."""
 
     def __init__(self, session: Session, stream_key: str) -> None:
@@ -92,26 +92,26 @@ class Look(Protocol):
 
 
 def wait_for(
-    waker: Waker, look: Look, ids: Sequence[str], timeout: int | None, least: int | None
+    notifier: Notifier, look: Look, ids: Sequence[str], timeout: int | None, least: int | None
 ) -> Sequence[Record | None]:
     """Wait up to `timeout` ms for the records of all `ids`, or of `least` of them."""
     deadline = deadline_after(timeout)
     found = dict(zip(ids, look(ids, "", deadline), strict=True))
     if timeout != 0 and not is_enough(found.values(), least):
-        _await(waker, look, found, deadline, least)
+        _await(notifier, look, found, deadline, least)
     return [None if isinstance(record := found[task_id], Unknown) else record for task_id in ids]
 
 
 def _await(
-    waker: Waker, look: Look, found: dict[str, Record | Unknown | None], deadline: float | None, least: int | None
+    notifier: Notifier, look: Look, found: dict[str, Record | Unknown | None], deadline: float | None, least: int | None
 ) -> None:
     """Fill in the records that are missing, as they come, until there are enough."""
     inbox, over = Inbox(), False
     missing = wanted = [task_id for task_id, record in found.items() if record is None]
-    with waker.watching(missing, inbox.put):
-        waker.subscribed(until_look(deadline))
+    with notifier.watching(missing, inbox.put):
+        notifier.subscribed(until_look(deadline))
         while True:
-            found.update(zip(wanted, look(wanted, waker.channel, deadline), strict=True))
+            found.update(zip(wanted, look(wanted, notifier.channel, deadline), strict=True))
             if over or is_enough(found.values(), least):
                 return
             woken = inbox.take(deadline)
