@@ -6,7 +6,7 @@ from attrs import frozen
 
 from .codec import Codec
 from .protocols import StoreOptions
-from .task import Registry
+from .registry import Registry
 from .worker.events import Observer
 
 

@@ -15,8 +15,9 @@ from .habits import TASK_OPTION_HABITS, instead
 from .options import TaskOptions
 from .printable import quoted
 from .producing import Producer
+from .registry import Registry
 from .serializers import TaggedSerializer
-from .task import Registry, Task, task_name
+from .task import Task, task_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,7 +55,7 @@ class TaskDecorator:
         for serializer in self._codec.serializers.values():
             if isinstance(serializer, TaggedSerializer):
                 serializer.register_annotations(function)
-        self._registry.add(task)
+        self._registry.add(task._spec)  # noqa: SLF001 - no member of the public class
         return task
 
 

@@ -23,14 +23,14 @@ from .message import Delivery, Failure, Message, Outcome, Progress, Rejected, Un
 from .options import TaskOptions
 from .policy import admit
 from .printable import LONGEST_LINE, complain, printable, quoted, text_of
-from .task import Task, check_call
+from .registry import TaskSpec
 
 
 @define
 class Execution:
     """One delivery that is ready to run: its task was found and its arguments decoded."""
 
-    task: Task[..., Any]
+    task: TaskSpec
     message: Message
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
@@ -149,7 +149,7 @@ def end_fork(error: BaseException | None) -> NoReturn:
 
 
 def prepare(
-    delivery: Delivery, task: Task[..., Any] | None, codec: Codec, report: Callable[[Progress], None]
+    delivery: Delivery, task: TaskSpec | None, codec: Codec, report: Callable[[Progress], None]
 ) -> Execution | Outcome:
     """Decode the arguments for the task, None if it is not registered here, or say why this message cannot run."""
     message = delivery.message
@@ -167,7 +167,7 @@ def prepare(
         )
     try:
         args, kwargs = codec.open_call(message)
-        check_call(task, args, kwargs)
+        task.signature.check(args, kwargs)
     except ArgumentError as error:  # a worker of another release may have the function they are for
         return Unsupported(Failure("ArgumentError", str(error)[:MAX_MESSAGE]))
     except SerializationError as error:

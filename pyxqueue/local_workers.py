@@ -16,9 +16,9 @@ from .inflight import InFlightTable
 from .log import get_logger
 from .names import home_of, import_path, nameless_script
 from .opened import QueueStore
-from .options import TaskSpec
 from .printable import quoted
 from .protocols import in_one_process
+from .registry import TaskSpec
 from .supervisor.child import serve
 from .supervisor.interpreter import pyxqueue_command
 from .supervisor.launch import Started, WorkerParts, check_startable, run_workers, start_workers

@@ -122,15 +122,6 @@ class TaskOptions:
         return full * (1 - self.jitter * chance)
 
 
-@frozen(eq=False)
-class TaskSpec:
-    """What a task is, for the parts of a queue that need not enqueue it."""
-
-    name: str
-    function: Callable[..., Any]
-    options: TaskOptions
-
-
 @frozen(kw_only=True)
 class CallOptions:
     """The options of one call: `Task.with_options`."""

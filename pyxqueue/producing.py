@@ -14,8 +14,9 @@ from .codec import Codec
 from .context import running_task
 from .ids import new_id
 from .message import NO_HEADERS, Message
-from .options import CallOptions, TaskSpec
+from .options import CallOptions
 from .reader import Reader
+from .registry import TaskSpec
 from .result import AsyncResult
 from .stores import OpenStore
 

@@ -22,6 +22,7 @@ from .options import TaskOptions, takes_options
 from .printable import quoted
 from .producing import Producer
 from .protocols import Backend, ResultStore, Serializer
+from .registry import Registry
 from .result import AsyncResult
 from .serializers import Seal
 from .settings import (
@@ -36,7 +37,7 @@ from .settings import (
     store_options,
 )
 from .stores import OpenStore
-from .task import Registry, Task
+from .task import Task
 from .worker import Observer
 from .worker.options import DEFAULT_GRACE, DEFAULT_WAIT_MS
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast
 
 from typing_extensions import ParamSpec
 
-from .calls import Signature
 from .context import TaskContext, enter, leave
-from .errors import ConfigurationError, DuplicateTaskError
+from .errors import ConfigurationError
 from .habits import TASK_HABITS, explains_options, no_attribute
 from .message import NAME_PATTERN
 from .names import Unique, home_or_error, load, qualified_name
-from .options import CallOptions, TaskOptions, TaskSpec, takes_options
+from .options import CallOptions, TaskOptions, takes_options
 from .printable import quoted
 from .producing import Producer
+from .registry import TaskSpec
 from .result import AsyncResult
 
 P = ParamSpec("P")
@@ -37,20 +36,19 @@ class Task(Unique, Generic[P, R]):
         self.call_options = CallOptions()
         self._spec = TaskSpec(name, function, options)
         self._producer = producer
-        self._signature = Signature(name, function)
         self._origin: Task[P, R] = self
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Enqueue one call. Raises `ArgumentError` for arguments the function does not take, `SerializationError` for
         values the serializer does not carry, `BrokerUnavailableError` if the store cannot be reached."""
-        self._signature.check(args, kwargs)
+        self._spec.signature.check(args, kwargs)
         return cast("AsyncResult[R]", self._producer.enqueue(self._spec, [(args, kwargs)], self.call_options)[0])
 
     enqueue = __call__
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """`enqueue` for asyncio: the loop is not blocked."""
-        self._signature.check(args, kwargs)
+        self._spec.signature.check(args, kwargs)
         return cast(
             "AsyncResult[R]",
             (await self._producer.aenqueue(self._spec, [(args, kwargs)], self.call_options))[0],
@@ -74,7 +72,7 @@ class Task(Unique, Generic[P, R]):
         """
         handles: list[AsyncResult[R]] = []
         with self._mapping(handles):
-            for batch, ids in self._signature.batches(calls, task_ids, common):
+            for batch, ids in self._spec.signature.batches(calls, task_ids, common):
                 handles += self._producer.enqueue(self._spec, batch, self.call_options, ids)
         return handles
 
@@ -89,7 +87,7 @@ class Task(Unique, Generic[P, R]):
         """`map` for asyncio: the loop is not blocked."""
         handles: list[AsyncResult[R]] = []
         with self._mapping(handles):
-            for batch, ids in self._signature.batches(calls, task_ids, common):
+            for batch, ids in self._spec.signature.batches(calls, task_ids, common):
                 handles += await self._producer.aenqueue(self._spec, batch, self.call_options, ids)
         return handles
 
@@ -156,11 +154,6 @@ def _found(module: str, name: str, options: CallOptions) -> Task[..., Any]:
     return copy
 
 
-def check_call(task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Raises `ArgumentError` for arguments that the task's function does not take."""
-    task._signature.check(args, kwargs)  # noqa: SLF001 - no member of the public class
-
-
 def _nowhere(name: str) -> TaskContext:
     """The context of a task that runs here, outside of any queue."""
     return TaskContext("", name, 1, "", {}, lambda _progress: None)
@@ -190,42 +183,3 @@ def task_name(function: Callable[..., Any], given: str | None) -> str:
             f"@queue.task(name=...)"
         )
     return qualified_name(function)
-
-
-class Registry:
-    """The tasks of one queue by name."""
-
-    def __init__(self) -> None:
-        self._tasks: dict[str, Task[..., Any]] = {}
-
-    def add(self, task: Task[..., Any]) -> None:
-        """Raises `DuplicateTaskError` if another function has the name. A REPL may define a function again."""
-        known = self._tasks.get(task.name)
-        if known is not None and not _same_place(known.function, task.function):
-            raise DuplicateTaskError(
-                f"the task name {quoted(task.name)} is taken by {_place(known.function)}; rename "
-                f"{_place(task.function)}, or "
-                f"give it a name of its own: @queue.task(name=...)"
-            )
-        self._tasks[task.name] = task
-
-    def get(self, name: str) -> Task[..., Any] | None:
-        return self._tasks.get(name)
-
-    def __iter__(self) -> Iterator[Task[..., Any]]:
-        return iter(self._tasks.values())
-
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-
-def _place(function: Callable[..., Any]) -> str:
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
-
-
-def _same_place(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
-    """The same source line (its module was loaded again), or typed again where there is no file."""
-    file = getattr(getattr(other, "__code__", None), "co_filename", "")
-    interactive = other.__module__ == "__main__" and (file.startswith("<") or re.search(r"ipykernel_\d+", file))
-    return _place(one) == _place(other) or bool(interactive)

@@ -23,7 +23,7 @@ from ..codec import Codec
 from ..errors import ConfigurationError
 from ..inflight import InFlightTable
 from ..protocols import Broker
-from ..task import Registry
+from ..registry import Registry
 from ..worker.events import Observer, hear_logs, log
 from ..worker.executors import Executor, Inline, Threads
 from ..worker.loop import Loop

@@ -11,7 +11,7 @@ from ..errors import BrokerError
 from ..inflight import STUCK
 from ..message import Defer, Delivery, Extension, LeaseStatus, Message, Settlement
 from ..protocols import Broker
-from ..task import Registry
+from ..registry import Registry
 from .batch_sizer import BatchSizer
 from .deciding import Decider
 from .events import log

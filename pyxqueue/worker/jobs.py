@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from attrs import define, field
 
 from ..inflight import InFlight, InFlightTable, Slots
 from ..message import Delivery, Progress
-from ..task import Task
+from ..registry import TaskSpec
 
 
 @define(eq=False)
@@ -20,7 +19,7 @@ class Job:
     delivery: Delivery
     slot: int
     """Its place in the table of what is in flight."""
-    task: Task[..., Any] | None = None
+    task: TaskSpec | None = None
     """None where no task of this name is registered here."""
     started: float = 0.0
     """By `time.monotonic`."""
@@ -49,7 +48,7 @@ class Jobs:
     def __iter__(self) -> Iterator[Job]:
         return iter(list(self._by_slot.values()))
 
-    def add(self, delivery: Delivery, task: Task[..., Any] | None, now: float) -> Job:
+    def add(self, delivery: Delivery, task: TaskSpec | None, now: float) -> Job:
         """Note a delivery that was claimed at `now`. Raises for one that does not fit into the table."""
         message = delivery.message
         slot = self.slots.add(

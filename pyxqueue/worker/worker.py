@@ -18,7 +18,7 @@ from attrs import define, field
 from ..codec import Codec
 from ..inflight import InFlightTable
 from ..protocols import Broker
-from ..task import Registry
+from ..registry import Registry
 from .batch_sizer import MAX_BATCH
 from .claiming import Claimer
 from .deciding import Decider

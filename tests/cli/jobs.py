@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pyxqueue import TaskQueue
 from pyxqueue.message import Delivery, Done, Fail, Failure, Record, Settlement, TaskStatus, Verdict
+from tests.support.tasks import task_of
 
 WORKER = "worker-1-4242-7f0c0f3e-b6a0-11f0-8d2b-0242ac120002"
 
 
 def enqueue(queue: TaskQueue, *ids: str, delay: float | None = None) -> None:
-    task = queue.core.registry.get("jobs.add")
-    assert task is not None
+    task = task_of(queue, "jobs.add")
     for task_id in ids:
         task.with_options(task_id=task_id, delay=delay)(1, b=2)
 

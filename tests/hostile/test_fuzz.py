@@ -21,6 +21,7 @@ from pyxqueue.errors import PyxqueueError
 from pyxqueue.message import Extension, TaskStatus
 from pyxqueue.protocols import Backend
 from pyxqueue.testing import drain
+from tests.support.tasks import task_of
 
 from . import entries
 
@@ -72,8 +73,7 @@ def every_page(backend: Backend, state: TaskStatus | None) -> None:
 def storm(queue: TaskQueue, attack: Attack, ids: Callable[[Random], list[str]], seed: int, count: int) -> None:
     """`count` attacks, good tasks among them, and a worker that works on all of it."""
     random = Random(seed)
-    good = queue.core.registry.get("fuzz.good")
-    assert good is not None
+    good = task_of(queue, "fuzz.good")
     for start in range(0, count, BETWEEN):
         handle = good(start)
         for _ in range(BETWEEN):
@@ -188,8 +188,7 @@ class SQLiteAttacker:
 
     def __call__(self, random: Random) -> None:
         task_id = f"zz{random.randrange(30)}"
-        bad = self._queue.core.registry.get(random.choice(("fuzz.good", "fuzz.bad")))
-        assert bad is not None
+        bad = task_of(self._queue, random.choice(("fuzz.good", "fuzz.bad")))
         with suppress(PyxqueueError):
             bad.with_options(task_id=task_id)()
         anything = random.choice((entries.value(random), entries.value(random).decode("latin-1"), -1, 2**62, 1.5))

@@ -24,6 +24,7 @@ from attrs import asdict, define, field, frozen
 from pyxqueue import CancelRequested, TaskQueue, TaskSettled, current_task
 from pyxqueue.serializers import JSONSerializer
 from pyxqueue.task import Task
+from tests.support.tasks import task_of
 
 VARIABLE = "TEST_SITE"
 
@@ -101,7 +102,7 @@ class App:
     tasks: dict[str, Task[..., Any]] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.tasks = {task.name: task for task in self.queue.core.registry}
+        self.tasks = {spec.name: task_of(self.queue, spec.name) for spec in self.queue.core.registry}
 
     def __getitem__(self, name: str) -> Task[..., Any]:
         return self.tasks[name]

@@ -24,6 +24,7 @@ from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.message import Done, Fail, Failure, Message, Settlement, TaskStatus
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing import drain
+from tests.support.tasks import task_of
 
 KEY, OTHER_KEY = "k" * 16, "o" * 16
 Side = Callable[..., TaskQueue]
@@ -67,9 +68,7 @@ def divide(value: int) -> float:
 
 
 def send(queue: TaskQueue, value: Any, name: str = "echo") -> str:
-    task = queue.core.registry.get(name)
-    assert task is not None
-    return task(value).task_id
+    return str(task_of(queue, name)(value).task_id)
 
 
 @pytest.mark.parametrize(

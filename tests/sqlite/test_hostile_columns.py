@@ -17,6 +17,7 @@ from pyxqueue.errors import PyxqueueError
 from pyxqueue.message import Done, Extension, Fail, Message, Progress, Settlement, TaskStatus, Verdict
 from pyxqueue.protocols import Backend
 from pyxqueue.testing import drain
+from tests.support.tasks import task_of
 
 JUNK = {
     "text": "'abc'", "bytes": "x'ff00'", "no UTF-8": "CAST(x'ff41' AS TEXT)", "negative": "-5",
@@ -99,7 +100,7 @@ def allowed(action: Callable[[], object]) -> None:
 def work(queue: TaskQueue) -> None:
     """What programs and workers do: answers, or errors of ours, and a good task runs."""
     backend = store(queue)
-    handle = queue.core.registry.get("good")()  # type: ignore[misc]
+    handle = task_of(queue, "good")()
     for action in (
         lambda: backend.forget(["ready"]),
         lambda: backend.extend([Extension("1.2", Progress(1))]),

@@ -15,8 +15,8 @@ from pyxqueue.inflight import InFlightTable
 from pyxqueue.message import Message
 from pyxqueue.producing import Producer
 from pyxqueue.protocols import Broker, StoreOptions
+from pyxqueue.registry import Registry
 from pyxqueue.serializers import JSONSerializer
-from pyxqueue.task import Registry
 from pyxqueue.worker.events import Event, Observer, TaskSettled
 from pyxqueue.worker.executors import Executor, Inline, Threads
 from pyxqueue.worker.interrupts import ThreadInterrupter
