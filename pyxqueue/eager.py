@@ -191,7 +191,7 @@ class EagerBackend(MemoryBackend):
 
         if not self._live_until(over, ids, timeout_ms) and timeout_ms is None:
             raise _never(ids, timeout_ms)
-        return self.get(ids)
+        return super().wait(ids, 0)
 
     def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
         def look() -> TaskInfo | None:

@@ -198,10 +198,10 @@ class Results(Protocol):
     * **R5 Order.** Records come in the order of the ids, with None where there is no record.
     """
 
-    def get(self, ids: Sequence[str]) -> Sequence[Record | None]: ...
-
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         """Wait up to `timeout_ms` (None: without a limit) for the records of all `ids`, or of `least` of them (R2).
+
+        With a timeout of 0 it looks once and returns what is there.
 
         A backend returns before the timeout if no record can come for an id: the id is not known, or its task has
         ended and the record is gone. A `ResultStore` does not know the tasks: a record can come for any id.

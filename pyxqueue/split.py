@@ -84,9 +84,6 @@ class SplitBackend:
 
     # Results
 
-    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
-        return self.wait(ids, 0)
-
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         deadline, step = deadline_after(timeout_ms), 0
         while True:
@@ -117,7 +114,7 @@ class SplitBackend:
     def _merged(self, infos: Sequence[TaskInfo]) -> list[TaskInfo]:
         """What the broker shows, with the records of the result store."""
         ended = [info.id for info in infos if info.status.ended]
-        records = dict(zip(ended, self._results.get(ended), strict=True)) if ended else {}
+        records = dict(zip(ended, self._results.wait(ended, 0), strict=True)) if ended else {}
         return [evolve(info, record=records.get(info.id) or _own(info.record)) for info in infos]
 
     # Inspector
@@ -150,7 +147,7 @@ class SplitBackend:
         self._broker.remove_group(group)
 
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
-        records = self._results.get(ids)
+        records = self._results.wait(ids, 0)
         accepted = self._broker.requeue(ids)
         self._withdraw(records, accepted)
         return accepted
@@ -159,7 +156,7 @@ class SplitBackend:
         return self._broker.cancel(ids, force)
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
-        records = self._results.get(ids)
+        records = self._results.wait(ids, 0)
         accepted = self._broker.delete(ids)
         self._withdraw(records, accepted)
         return accepted

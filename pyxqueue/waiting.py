@@ -63,7 +63,7 @@ class Wait:
 
     def _one(self, task_id: str) -> End | None:
         try:
-            return self.reader.backend.get([task_id])[0]
+            return self.reader.backend.wait([task_id], 0)[0]
         except SerializationError as error:
             return error
 

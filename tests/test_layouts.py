@@ -132,7 +132,7 @@ def test_a_redis_queue_is_refused_with_words(old_server: Server) -> None:
         for ask in (
             lambda: backend.enqueue([Message("new", "shop.pay")]),
             lambda: backend.claim("one", 1, 0),
-            lambda: backend.get(["success"]),
+            lambda: backend.wait(["success"], 0),
             lambda: backend.show(["success"]),
             backend.depth,
             backend.groups,

@@ -51,7 +51,7 @@ class Halves:
         return delivery
 
     def value(self, task_id: str = "t1") -> bytes | None:
-        (record,) = self.split.get([task_id])
+        (record,) = self.split.wait([task_id], 0)
         return None if record is None else record.value
 
 
@@ -116,8 +116,8 @@ def test_the_broker_keeps_no_value(halves: Halves) -> None:
     """It knows how the task ended, for as long as the record lives; the value is in the result store alone."""
     halves.split.settle([success(halves.held(), b"large", worker="me", ttl_ms=5_000)])
 
-    (own,) = halves.broker.get(["t1"])
-    (stored,) = halves.results.get(["t1"])
+    (own,) = halves.broker.wait(["t1"], 0)
+    (stored,) = halves.results.wait(["t1"], 0)
     assert own is not None
     assert stored is not None
     assert (own.status, own.value, own.worker, own.ttl_ms) == (TaskStatus.SUCCESS, b"", "me", 5_000)
@@ -232,7 +232,7 @@ def test_what_is_forgotten_is_gone_from_both(halves: Halves, end: str) -> None:
     halves.split.forget(["t1"])
 
     (info,) = halves.split.show(["t1"])
-    assert (halves.split.get(["t1"]), info and info.record) == ([None], None)
+    assert (halves.split.wait(["t1"], 0), info and info.record) == ([None], None)
 
 
 @pytest.mark.parametrize("act", ["requeue", "delete"])
@@ -305,7 +305,7 @@ def test_a_worker_with_two_stores() -> None:
 
     bench.worker(SplitBackend(bench.broker, results)).drain()
 
-    (stored,) = results.get(["t1"])
+    (stored,) = results.wait(["t1"], 0)
     assert stored is not None
     assert (stored.value, stored.fence > 0) == (b"3", True)
     assert bench.settled() == [("t1", "Done", True)]
@@ -333,6 +333,6 @@ def test_the_record_is_equal_to_what_was_settled(halves: Halves) -> None:
     settlement = success(halves.held(), b"v", serializer="other", seal="00ff", attempt=2, worker="w")
     halves.split.settle([settlement])
 
-    (stored,) = halves.split.get(["t1"])
+    (stored,) = halves.split.wait(["t1"], 0)
     assert stored is not None
     assert evolve(stored, ended_ms=0) == settlement.record

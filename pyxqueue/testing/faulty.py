@@ -44,7 +44,7 @@ class Fault(enum.Enum):
 
 
 OPERATIONS = frozenset(
-    {"enqueue", "claim", "settle", "extend", "release", "promote", "lease_ms", "get", "wait", "forget"}
+    {"enqueue", "claim", "settle", "extend", "release", "promote", "lease_ms", "wait", "forget"}
     | {"show", "tasks", "watch", "consumers", "depth", "groups", "remove_group"}
     | {"requeue", "cancel", "delete", "adopt"}
 )
@@ -178,9 +178,6 @@ class FaultyBroker(Faulty[Backend]):
 
     # -- Results
 
-    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
-        return self._call("get", lambda: self.inner.get(ids))
-
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         return self._call("wait", lambda: self.inner.wait(ids, timeout_ms, least))
 
@@ -228,13 +225,10 @@ class FaultyBroker(Faulty[Backend]):
 class FaultyResults(Faulty[ResultStore]):
     """A `ResultStore` that hands every call on to `inner`, but for those that a fault hits."""
 
-    known = frozenset({"put", "get", "wait", "forget"})
+    known = frozenset({"put", "wait", "forget"})
 
     def put(self, records: Sequence[Record]) -> None:
         self._call("put", lambda: self.inner.put(records))
-
-    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
-        return self._call("get", lambda: self.inner.get(ids))
 
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         return self._call("wait", lambda: self.inner.wait(ids, timeout_ms, least))

@@ -315,7 +315,7 @@ class BackendMachine(RuleBasedStateMachine):
     @invariant()
     def same_records(self) -> None:
         known = sorted(self.known)
-        seen, wanted = self.backend.get(known), self.model.get(known)
+        seen, wanted = self.backend.wait(known, 0), self.model.wait(known, 0)
         self.same(
             [essence(record) for record in seen], [essence(record) for record in wanted], f"the records of {known}"
         )

@@ -103,7 +103,7 @@ def test_looking_registers_no_group() -> None:
     store = MemoryStore()
     looker, worker = opened(store, "looker"), opened(store, "worker")
 
-    looker.get(["a"])
+    looker.wait(["a"], 0)
     looker.show(["a"])
     looker.depth()
     looker.tasks()
@@ -135,7 +135,7 @@ def test_a_record_that_is_put_again_lives_by_its_new_ttl() -> None:
     clock.advance(1_001)
     results.put([Record("b", TaskStatus.SUCCESS)])
 
-    assert results.get(["a"]) != [None]
+    assert results.wait(["a"], 0) != [None]
 
 
 def test_a_record_ends_when_its_ttl_is_over() -> None:
@@ -145,9 +145,9 @@ def test_a_record_ends_when_its_ttl_is_over() -> None:
     results.put([Record("a", TaskStatus.SUCCESS, ttl_ms=10)])
 
     clock.advance(9)
-    assert results.get(["a"]) != [None]
+    assert results.wait(["a"], 0) != [None]
     clock.advance(1)
-    assert results.get(["a"]) == [None]
+    assert results.wait(["a"], 0) == [None]
 
 
 def test_being_claimed_moves_no_task_in_the_list() -> None:
@@ -213,6 +213,6 @@ def test_the_last_progress_goes_into_a_record_without_one() -> None:
 
     backend.settle([Settlement(delivery.receipt, Done())])
 
-    (record,) = backend.get(["a"])
+    (record,) = backend.wait(["a"], 0)
     assert record is not None
     assert record.progress == Progress(3, 4)

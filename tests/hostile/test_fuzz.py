@@ -50,7 +50,7 @@ def look_around(queue: TaskQueue, ids: list[str]) -> None:
     actions: list[Callable[[], object]] = [
         backend.depth, backend.consumers, backend.groups, backend.lease_ms, lambda: backend.promote(100),
         lambda: backend.extend([Extension("1-1|w|x|"), Extension("\udcff")]), lambda: backend.show(ids),
-        lambda: backend.get(ids), lambda: backend.wait(ids, 0), lambda: backend.cancel(ids[:3]),
+        lambda: backend.wait(ids, 0), lambda: backend.wait(ids, 0), lambda: backend.cancel(ids[:3]),
         lambda: backend.requeue(ids[3:6]), lambda: backend.delete(ids[6:9]), lambda: backend.forget(ids[:3]),
         lambda: queue.get_tasks(count=20), queue.get_workers,
         *(lambda state=state: every_page(backend, state) for state in (None, *TaskStatus)),

@@ -241,7 +241,7 @@ def test_a_forged_end_is_not_believed(side: Side, value: int, changes: dict[str,
     queue = side(seal=Seal(KEY))
     task_id = send(queue, value, "divide")
     drain(queue)
-    (record,) = queue.stores.backend.get([task_id])
+    (record,) = queue.stores.backend.wait([task_id], 0)
     assert record is not None
     # When
     backend = queue.stores.backend

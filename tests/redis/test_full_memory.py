@@ -74,7 +74,7 @@ def full(request: pytest.FixtureRequest) -> Iterator[Full]:
 Operation: TypeAlias = Callable[[Full, RedisBackend], object]
 OPERATIONS: dict[str, tuple[Operation, object]] = {
     "claim": (lambda _, b: [one.message.id for one in b.claim("two", 1, 0)], ["ready0"]),
-    "get": (lambda f, b: b.get(["running", "ready1", f.foreign[0], "nobody"]), [None] * 4),
+    "get": (lambda f, b: b.wait(["running", "ready1", f.foreign[0], "nobody"], 0), [None] * 4),
     "wait": (lambda _, b: b.wait(["ready1"], 20), [None]),
     "wait for a foreign entry": (lambda f, b: b.wait([f.foreign[0]], 20), [None]),
     "watch": (lambda _, b: b.watch("ready1", b.show(["ready1"])[0], 20) is None, False),
@@ -92,7 +92,7 @@ OPERATIONS: dict[str, tuple[Operation, object]] = {
     "delete": (lambda _, b: b.delete(["ready1", "delayed", "done", "buried"]), [True] * 4),
     "delete a foreign entry": (lambda f, b: b.delete([f.foreign[0]]), [True]),
     "requeue": (lambda _, b: b.requeue(["buried"]), [True]),
-    "forget": (lambda _, b: _forgot(b, "buried").get(["buried"]), [None]),
+    "forget": (lambda _, b: _forgot(b, "buried").wait(["buried"], 0), [None]),
     "extend": (lambda f, b: b.extend([Extension(f.receipt("progressing"), Progress(1))]), [LeaseStatus.HELD]),
     "settle": (lambda f, b: b.settle([Settlement(f.receipt("ending"), Done())]), [True]),
     "settle with a retry": (lambda f, b: b.settle([Settlement(f.receipt("retrying"), Retry(1))]), [True]),
@@ -165,7 +165,7 @@ def test_a_store_of_results(full: Full) -> None:
 
     results.put([Record("elsewhere", TaskStatus.SUCCESS, b"7")])
 
-    (record,) = results.get(["elsewhere"])
+    (record,) = results.wait(["elsewhere"], 0)
     assert record is not None
     assert record.value == b"7"
     results.close()

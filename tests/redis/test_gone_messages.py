@@ -196,7 +196,7 @@ def test_what_is_held_is_not_gone(site: Site) -> None:
 
     site.backend.settle([Settlement(receipt, Done(), Record("a", TaskStatus.SUCCESS, b"7"))])
 
-    (record,) = site.backend.get(["a"])
+    (record,) = site.backend.wait(["a"], 0)
     assert record is not None
     assert record.value == b"7"
 

@@ -97,13 +97,13 @@ def test_of_a_task_only_its_own_fields_travel(backend: RedisBackend, stream_key:
     backend.enqueue([Message("waits", "job"), Message("ended", "job")])
     (waits, ended) = backend.claim("w", 2, 0)
     backend.settle([Settlement(ended.receipt, Done(), Record("ended", TaskStatus.SUCCESS, b"1", ttl_ms=60_000))])
-    before = backend.show(["waits", "ended"]), backend.get(["ended"])
+    before = backend.show(["waits", "ended"]), backend.wait(["ended"], 0)
     for kind in ("task:waits", "task:ended", "record:ended"):
         key = f"{{{stream_key}}}:cg:{kind}"
         assert client.exists(key)
         client.hset(key, mapping={f"x{number}": "y" for number in range(2_000)})
 
-    assert (backend.show(["waits", "ended"]), backend.get(["ended"])) == before
+    assert (backend.show(["waits", "ended"]), backend.wait(["ended"], 0)) == before
     keys = backend._session.keys
     (shown,) = backend._session.run(evolve(cast(Any, commands.show(keys, "cg", ["ended"])), parse=list))
     (got,) = backend._session.run(evolve(cast(Any, commands.get(keys, ["ended"])), parse=list))

@@ -137,7 +137,7 @@ def test_a_planted_task_key_stops_no_administration(backend: RedisBackend, strea
     client.set(f"{{{stream_key}}}:cg:task:zz", "x")
 
     assert [info and info.id for info in backend.show(["zz", "one"])] == [None, "one"]
-    assert backend.get(["zz", "one"]) == [None, None]
+    assert backend.wait(["zz", "one"], 0) == [None, None]
     client.set(f"{{{stream_key}}}:cg:task:zz", "x")
     assert list(backend.cancel(["zz", "one"])) == [False, True]
     client.set(f"{{{stream_key}}}:cg:task:zz", "x")
@@ -274,7 +274,7 @@ def test_a_hostile_hash_stops_nobody(
 
     assert backend.show(["zz", "one"])[1] is not None
     with suppress(SerializationError):
-        assert len(backend.get(["zz", "one"])) == 2
+        assert len(backend.wait(["zz", "one"], 0)) == 2
     for call in (backend.cancel, backend.requeue, backend.delete):
         client.delete(key)
         client.hset(key, mapping=fields)

@@ -58,7 +58,7 @@ class Site:
         return sum(self.client.memory_usage(key) or 0 for key in found)
 
     def record(self) -> Record | None:
-        return self.backend.get(["a"])[0]
+        return self.backend.wait(["a"], 0)[0]
 
     def shown(self) -> TaskInfo:
         info = self.backend.show(["a"])[0]

@@ -117,7 +117,7 @@ def look(queue: TaskQueue, ids: list[str]) -> None:
     """Answers, or errors of ours; pages end."""
     backend = store(queue)
     for action in (
-        backend.depth, backend.consumers, backend.groups, lambda: backend.show(ids), lambda: backend.get(ids),
+        backend.depth, backend.consumers, backend.groups, lambda: backend.show(ids), lambda: backend.wait(ids, 0),
         lambda: backend.wait(ids, 0), queue.get_tasks, queue.get_workers, lambda: backend.watch(ids[0], None, 0),
         *(lambda state=state: pages(backend, state) for state in (None, *TaskStatus)),
         *(lambda task_id=task_id: queue.get_task(task_id) for task_id in ids[::7]),

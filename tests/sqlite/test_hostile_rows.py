@@ -72,7 +72,7 @@ def test_a_bad_record_is_an_error_of_its_own(open_store: Open, file: Path, value
     write(file, "UPDATE task SET record = ? WHERE id = 'a'", value)
 
     with pytest.raises(SerializationError, match="the stored result of a is damaged"):
-        backend.get(["a"])
+        backend.wait(["a"], 0)
     assert [info and info.status for info in backend.show(["a", "b"])] == [TaskStatus.SUCCESS, TaskStatus.SUCCESS]
 
 
@@ -250,7 +250,7 @@ def test_a_planted_record_keeps_no_task_from_ending(open_store: Open, file: Path
     write(file, "UPDATE task SET record = ?, record_end = ?, record_fence = ?", planted, 2**53, 2**53)
 
     assert backend.settle([Settlement(delivery.receipt, Done())]) == [True]
-    assert [record and record.status for record in backend.get(["a"])] == [TaskStatus.SUCCESS]
+    assert [record and record.status for record in backend.wait(["a"], 0)] == [TaskStatus.SUCCESS]
 
 
 LARGE = 20_000_000

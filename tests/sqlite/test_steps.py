@@ -131,19 +131,19 @@ def adopt(backend: SQLiteBackend) -> object:
 def put(backend: SQLiteBackend) -> object:
     results = results_on(backend)
     results.put([Record(task_id, TaskStatus.SUCCESS) for task_id in IDS])
-    return None not in results.get(IDS)
+    return None not in results.wait(IDS, 0)
 
 
 def forget_put(backend: SQLiteBackend) -> object:
     put(backend)
     results = results_on(backend)
     results.forget(IDS)
-    return set(results.get(IDS)) == {None}
+    return set(results.wait(IDS, 0)) == {None}
 
 
 def forget(backend: SQLiteBackend) -> object:
     backend.forget(IDS)
-    return set(backend.get(IDS)) == {None}
+    return set(backend.wait(IDS, 0)) == {None}
 
 
 def remove(backend: SQLiteBackend) -> object:

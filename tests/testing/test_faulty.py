@@ -246,7 +246,7 @@ def test_a_worker_loses_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> N
 
     finish(trial, worker)
 
-    trial.judge(trial.store.get(list(trial.wanted)))
+    trial.judge(trial.store.wait(list(trial.wanted), 0))
     assert any(call.fault for call in trial.broker.history)
 
 
@@ -261,7 +261,7 @@ def test_nor_do_two_stores(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     finish(trial, worker)
 
-    trial.judge(results.get(list(trial.wanted)))
+    trial.judge(results.wait(list(trial.wanted), 0))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -286,7 +286,7 @@ def test_nor_do_threads(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     running.join(10)
 
     assert not running.is_alive()
-    trial.judge(trial.store.get(list(trial.wanted)))
+    trial.judge(trial.store.wait(list(trial.wanted), 0))
 
 
 class SettlesTwice(Group):
@@ -305,4 +305,4 @@ def test_the_trial_finds_a_wrong_store(monkeypatch: pytest.MonkeyPatch) -> None:
         finish(trial, trial.bench.worker(trial.broker))
 
         with pytest.raises(AssertionError):
-            trial.judge(trial.store.get(list(trial.wanted)))
+            trial.judge(trial.store.wait(list(trial.wanted), 0))

@@ -71,7 +71,7 @@ def test_an_exception_without_a_readable_attribute() -> None:
     bench.put("closed")
     bench.worker().drain()
 
-    record = bench.broker.get(["t1"])[0]
+    record = bench.broker.wait(["t1"], 0)[0]
     assert record is not None
     assert record.error is not None
     assert record.error.type.endswith("ClosedError")

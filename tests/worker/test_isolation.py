@@ -67,7 +67,7 @@ def run_all(bench: Bench, executors: dict[str, Any], names: list[str]) -> list[A
     finally:
         worker.stop()
         runner.join(20)
-    records = bench.broker.get([str(number) for number in range(len(names))])
+    records = bench.broker.wait([str(number) for number in range(len(names))], 0)
     return [bench.codec.open_result(record) for record in records if record is not None]
 
 

@@ -50,7 +50,7 @@ def ended(bench: Bench, *task_ids: str) -> list[str]:
     """What became of these tasks: SUCCESS, or the type of their failure."""
 
     def look() -> list[str]:
-        found = [record for record in bench.broker.get(task_ids) if record is not None]
+        found = [record for record in bench.broker.wait(task_ids, 0) if record is not None]
         if len(found) < len(task_ids):
             return []
         return [record.error.type if record.error else record.status.name for record in found]
@@ -281,7 +281,7 @@ def test_a_decorated_coroutine_function_runs_on_the_loop(bench: Bench) -> None:
 
     assert loops == [loop._loop, loop._loop]
     assert threads[1] == loop._thread.ident != threads[0]
-    records = bench.broker.get(["first", "second"])
+    records = bench.broker.wait(["first", "second"], 0)
     assert [record and record.value for record in records] == [b'"first"', b'"second"']
 
 

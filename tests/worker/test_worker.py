@@ -133,7 +133,7 @@ def test_settling_insists(bench: Bench) -> None:
     bench.worker(Refusing(bench, settle=away)).drain()  # type: ignore[arg-type]
 
     assert bench.settled() == [("t1", "Done", True)]
-    (record,) = bench.broker.get(["t1"])
+    (record,) = bench.broker.wait(["t1"], 0)
     assert record is not None
     assert record.value == b"2"
 
@@ -355,7 +355,7 @@ def test_done_is_recorded_with_all_that_belongs_to_it(bench: Bench) -> None:
     bench.put("work", attempt=2)
     bench.worker().drain()
 
-    (record,) = bench.broker.get(["t1"])
+    (record,) = bench.broker.wait(["t1"], 0)
     assert record is not None
     assert (record.value, record.attempt, record.worker, record.ttl_ms) == (b'"value"', 2, "me", 5000)
     assert record.progress is not None

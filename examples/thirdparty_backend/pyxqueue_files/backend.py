@@ -140,9 +140,6 @@ class FilesBackend:
 
     # -- Results
 
-    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
-        return self._each(Group.read, ids)
-
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         def look() -> tuple[list[Record | None], bool]:
             with self._look() as group:

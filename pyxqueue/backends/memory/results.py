@@ -70,9 +70,6 @@ class MemoryResults:
                 self._records.put(record, self._clock())
             self._changed.notify_all()
 
-    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
-        return self.wait(ids, 0)
-
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         until = deadline_after(timeout_ms)
         with self._changed:

@@ -199,11 +199,6 @@ class MemoryBackend:
 
     # -- Results
 
-    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
-        with self._store.changed:
-            group, now = self._look()
-            return [group.read(task_id, now) for task_id in ids]
-
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         until = deadline_after(timeout_ms)
         with self._store.changed:

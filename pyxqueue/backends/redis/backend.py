@@ -283,9 +283,6 @@ class RedisBackend(RedisInspector):
 
     # Results
 
-    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
-        return [None if isinstance(found, Unknown) else found for found in self._look(ids)]
-
     def _look(
         self, ids: Sequence[str], channel: str = "", deadline: float | None = None
     ) -> list[Record | Unknown | None]:

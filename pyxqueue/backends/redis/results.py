@@ -31,9 +31,6 @@ class RedisResults:
         for batch in batches(records, record_size):
             self._session.run(commands.put(self._keys, batch))
 
-    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
-        return self.wait(ids, 0)
-
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         return wait_for(self._notifier, self._look, ids, timeout_ms, least)
 

@@ -162,10 +162,9 @@ class SQLiteBackend(SQLiteInspector):
 
     # Results
 
-    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
-        return self._queue.look(lambda group: _records(group, ids)) if ids else []
-
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        if timeout_ms == 0:
+            return self._queue.look(lambda group: _records(group, ids))
         return wait(self._queue, partial(self.look_for, ids, least), timeout_ms, ends_only=True)
 
     def look_for(self, ids: Sequence[str], least: int | None) -> Looked[Sequence[Record | None]]:

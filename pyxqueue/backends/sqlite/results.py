@@ -53,9 +53,6 @@ class SQLiteResults:
     def put(self, records: Sequence[Record]) -> None:
         in_steps(records, lambda batch: self._queue.noted(lambda group: _put(group, batch)), record_size)
 
-    def get(self, ids: Sequence[str]) -> Sequence[Record | None]:
-        return self.wait(ids, 0)
-
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         return wait(self._queue, partial(self._look, ids, least), timeout_ms, ends_only=True)
 

@@ -196,5 +196,5 @@ class AdoptLaws(Contract):
         """An adopted failure whose record was too old to come along gets one, as a failure without a record does."""
         backend = harness.open()
         backend.adopt([m.TaskInfo("a", m.TaskStatus.FAILURE, s.job("a"), reason="no use")])
-        stored = I7.there(backend.get(["a"])[0], "there is no record of an adopted failure")
+        stored = I7.there(backend.wait(["a"], 0)[0], "there is no record of an adopted failure")
         I7.same(stored.error and stored.error.message, "no use", "the reason in the record that was made")

@@ -20,7 +20,7 @@ class BoundLaws(Contract):
         B13.same(s.counts(backend), (0, 0, 0, 0, 5), "ready, held, delayed, failed, finished with a history of 5")
         wanted = sorted(message.id for message in messages[-5:])
         B13.same(sorted(task.id for task in s.all_tasks(backend)), wanted, "the tasks in the history")
-        B13.holds(backend.get([messages[0].id])[0], "the record went with the history")
+        B13.holds(backend.wait([messages[0].id], 0)[0], "the record went with the history")
 
     def test_b13_the_history_is_capped_for_the_cancelled_too(self, harness: Harness) -> None:
         """Tasks that were cancelled, waiting or held, count against the same limit."""
@@ -47,7 +47,7 @@ class BoundLaws(Contract):
             [message.id for message in messages[2:]],
             "the tasks after the limit went from 100 to 4",
         )
-        B13.holds(backend.get([messages[0].id])[0], "the record went with the history")
+        B13.holds(backend.wait([messages[0].id], 0)[0], "the record went with the history")
 
     def test_b13_nothing_is_left(self, harness: Harness) -> None:
         """Many tasks leave no more behind than few, whichever way each of them went."""

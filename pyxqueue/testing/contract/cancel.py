@@ -17,7 +17,7 @@ class CancelLaws(Contract):
         backend = harness.open()
         backend.enqueue([s.job("a"), s.job("b", delay_ms=10_000), s.job("c")])
         I3.same(list(backend.cancel(["b", "a"])), [True, True], "the cancellation of two waiting tasks")
-        ends = [record and record.status for record in backend.get(["a", "b"])]
+        ends = [record and record.status for record in backend.wait(["a", "b"], 0)]
         I3.same(ends, [m.TaskStatus.CANCELLED] * 2, "their records")
         I3.same(s.counts(backend), (1, 0, 0, 0, 2), "ready, held, delayed, failed, finished after it")
         harness.advance(10_001)
@@ -71,7 +71,7 @@ class CancelLaws(Contract):
         delivery = s.held(backend, I3)
         backend.cancel(["a"])
         s.settled(backend, I3, s.decided(delivery, m.Cancelled()))
-        stored = I3.there(backend.get(["a"])[0], "there is no record")
+        stored = I3.there(backend.wait(["a"], 0)[0], "there is no record")
         I3.same((stored.status, s.counts(backend)), (m.TaskStatus.CANCELLED, (0, 0, 0, 0, 1)), "its end and its place")
 
     def test_i3_nothing_cancelled_runs_again(self, harness: Harness) -> None:

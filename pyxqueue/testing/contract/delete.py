@@ -19,7 +19,7 @@ class DeleteLaws(Contract):
         ids = ["ready", "delayed", "buried", "done"]
         I5.same(list(backend.delete(ids)), [True] * 4, f"the deletion of {ids}")
         I5.same(
-            [list(backend.show(ids)), list(backend.get(ids))], [[None] * 4] * 2, "what is known and stored after it"
+            [list(backend.show(ids)), list(backend.wait(ids, 0))], [[None] * 4] * 2, "what is known and stored after it"
         )
         I5.same(s.counts(backend), (1, 0, 0, 0, 0), "ready, held, delayed, failed, finished after it")
         harness.advance(10_001)

@@ -40,7 +40,7 @@ def _run_copies(harness: Harness, backend: Backend, task_id: str, end: str) -> l
 
 def _end(backend: Backend, task_id: str) -> m.Record | None:
     """A task's record, without the time, which the harness may move."""
-    (record,) = backend.get([task_id])
+    (record,) = backend.wait([task_id], 0)
     return record and evolve(record, ended_ms=0)
 
 
@@ -248,7 +248,7 @@ class EnqueueLaws(Contract):
             list(backend.enqueue([s.job("a", body=b"again")])), [True], "an enqueue when the time of the id was over"
         )
         B1.same(list(backend.enqueue([s.job("a")])), [False], "a repeat of that enqueue")
-        B1.same(list(backend.get(["a"])), [None], "the record of the new task, which nobody has begun")
+        B1.same(list(backend.wait(["a"], 0)), [None], "the record of the new task, which nobody has begun")
         shown = s.info(backend, "a", B1)
         B1.same((shown.status, shown.record), (m.TaskStatus.PENDING, None), "what is shown of the new task")
         waiting = [task.id for task in s.all_tasks(backend, m.TaskStatus.PENDING)]

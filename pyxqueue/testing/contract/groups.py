@@ -45,9 +45,9 @@ class GroupLaws(Contract):
         for backend in (one, other):
             s.take(backend)
         s.settled(one, B9, s.done(s.held(one, B9)))
-        B9.same(other.get(["a"])[0], None, "the other group's record after the end in one")
+        B9.same(other.wait(["a"], 0)[0], None, "the other group's record after the end in one")
         s.settled(other, B9, s.fail(s.take_one(other, B9)))
-        ends = [record and record.status for backend in (one, other) for record in backend.get(["a"])]
+        ends = [record and record.status for backend in (one, other) for record in backend.wait(["a"], 0)]
         B9.same(ends, [m.TaskStatus.SUCCESS, m.TaskStatus.FAILURE], "the records of the two groups")
 
     def test_b9_follow_ups_stay_in_their_group(self, harness: Harness) -> None:

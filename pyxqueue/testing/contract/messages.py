@@ -183,7 +183,7 @@ class MessageLaws(Contract):
         for number, value in enumerate((b"", b"\x00", b"\xff\xfe", b"1e400", s.EVERY_BYTE * 100)):
             delivery = s.held(backend, B12, f"a{number}")
             s.settled(backend, B12, s.done(delivery, value=value, serializer="other", seal="00ff"))
-            stored = B12.there(backend.get([f"a{number}"])[0], "there is no record")
+            stored = B12.there(backend.wait([f"a{number}"], 0)[0], "there is no record")
             wanted = s.record(delivery, value=value, serializer="other", seal="00ff")
             seen = evolve(stored, ended_ms=0, ttl_ms=wanted.ttl_ms, fence=wanted.fence)
             B12.same(seen, wanted, "the record")
@@ -195,7 +195,7 @@ class MessageLaws(Contract):
             delivery = s.held(backend, B12, f"a{number}", body=body)
             B12.holds(s.readable(delivery, B12).body == body, f"a body of {len(body)} bytes came out as another")
             s.settled(backend, B12, s.done(delivery, value=body))
-            stored = B12.there(backend.get([f"a{number}"])[0], "there is no record")
+            stored = B12.there(backend.wait([f"a{number}"], 0)[0], "there is no record")
             B12.holds(stored.value == body, f"a result of {len(body)} bytes came out as another")
 
     def test_b12_text_is_not_made_equal(self, harness: Harness) -> None:

@@ -68,7 +68,7 @@ class ProgressLaws(Contract):
         delivery = s.held(backend, B10)
         s.extended(backend, delivery, m.Progress(3, 10))
         s.settled(backend, B10, s.done(delivery, progress=m.Progress(10, 10, "all")))
-        stored = B10.there(backend.get(["a"])[0], "there is no record")
+        stored = B10.there(backend.wait(["a"], 0)[0], "there is no record")
         B10.same(stored.progress, m.Progress(10, 10, "all"), "the progress in the record")
         B10.same(s.info(backend, "a", B10).progress, m.Progress(10, 10, "all"), "the progress that is shown with it")
 

@@ -46,7 +46,7 @@ class PutLaws(Contract):
         store.put([s.result("a", b"new", 7), s.result("b", b"old", 3)])
         store.put([s.result("a", b"old", 3), s.result("b", b"new", 7)])
         R1.same(
-            s.values(store.get(["a", "b"])),
+            s.values(store.wait(["a", "b"], 0)),
             [b"new", b"new"],
             "the records after one of fencing token 3 and one of fencing token 7",
         )
@@ -58,7 +58,7 @@ class PutLaws(Contract):
         store.put([s.result("a", b"new", 10), s.result("b", b"new", big + 1)])
         store.put([s.result("a", b"old", 9), s.result("b", b"old", big)])
         R1.same(
-            s.values(store.get(["a", "b"])),
+            s.values(store.wait(["a", "b"], 0)),
             [b"new", b"new"],
             "the records of fencing tokens 10 and 9, and of two huge fencing tokens",
         )
@@ -70,7 +70,7 @@ class PutLaws(Contract):
         store: Any = harness.open()
         for value, which in ((b"new", 0), (b"old", 1)):
             store.put([s.result(task_id, value, pair[which]) for task_id, pair in zip(ids, fences, strict=True)])
-        found = store.get(ids)
+        found = store.wait(ids, 0)
         R1.same(s.values(found), [b"new"] * len(ids), f"the records after fencing tokens {fences}")
         R1.same([record.fence for record in found if record], [high for high, _ in fences], "their ranks")
 
@@ -79,7 +79,7 @@ class PutLaws(Contract):
         store: Any = harness.open()
         store.put([s.result("a", b"first")])
         store.put([s.result("a", b"again")])
-        R1.same(s.values(store.get(["a"])), [b"again"], "the record after two of the same fencing token")
+        R1.same(s.values(store.wait(["a"], 0)), [b"again"], "the record after two of the same fencing token")
 
     def test_r1_it_holds_within_a_batch(self, harness: Harness) -> None:
         """Of two records of one id in one batch the one with the higher fencing token stays."""
@@ -88,7 +88,7 @@ class PutLaws(Contract):
             [s.result("a", b"new", 7), s.result("a", b"old", 3), s.result("b", b"old", 3), s.result("b", b"new", 7)]
         )
         R1.same(
-            s.values(store.get(["a", "b"])),
+            s.values(store.wait(["a", "b"], 0)),
             [b"new", b"new"],
             "the records after fencing tokens 7, 3 and 3, 7 in one batch",
         )
@@ -98,7 +98,7 @@ class PutLaws(Contract):
         store: Any = harness.open()
         store.put([s.result("a", b"new", 5), s.result("b", b"old", 0)])
         store.put([s.result("a", b"old", 0), s.result("b", b"new", 5)])
-        R1.same(s.values(store.get(["a", "b"])), [b"new", b"new"], "the records after fencing tokens 5, 0 and 0, 5")
+        R1.same(s.values(store.wait(["a", "b"], 0)), [b"new", b"new"], "the records after fencing tokens 5, 0 and 0, 5")
 
     def test_r1_a_lower_fencing_token_changes_no_ttl(self, harness: Harness) -> None:
         """Nothing of a refused record is stored, its longer life included."""
@@ -107,7 +107,7 @@ class PutLaws(Contract):
         store.put([s.result("a", fence=4, ttl_ms=s.LONG)])
         harness.advance(10_001)
         R1.same(
-            s.values(store.get(["a"])),
+            s.values(store.wait(["a"], 0)),
             [None],
             "a record whose life was over, after one of lower fencing token with a longer",
         )
@@ -119,7 +119,9 @@ class PutLaws(Contract):
         store.forget(["a"])
         store.put([s.result("a", b"new", 1)])
         R1.same(
-            s.values(store.get(["a"])), [b"new"], "a record stored after one of a higher fencing token was forgotten"
+            s.values(store.wait(["a"], 0)),
+            [b"new"],
+            "a record stored after one of a higher fencing token was forgotten",
         )
 
     def test_r3_the_latest_ttl_counts(self, harness: Harness) -> None:
@@ -129,7 +131,9 @@ class PutLaws(Contract):
         store.put([s.result("a", ttl_ms=100_000)])
         harness.advance(20_000)
         store.put([s.result("other")])
-        R3.same(s.values(store.get(["a"])), [s.EVERY_BYTE], "a record after 20 s, whose ttl was 10 s and then 100 s")
+        R3.same(
+            s.values(store.wait(["a"], 0)), [s.EVERY_BYTE], "a record after 20 s, whose ttl was 10 s and then 100 s"
+        )
 
     def test_r3_an_ended_record_leaves_room_for_any(self, harness: Harness) -> None:
         """The fencing token of a record that has ended bars no other from being stored."""
@@ -137,4 +141,6 @@ class PutLaws(Contract):
         store.put([s.result("a", b"old", 9, ttl_ms=10_000)])
         harness.advance(3 * 60 * s.MINUTE)
         store.put([s.result("a", b"new", 1)])
-        R3.same(s.values(store.get(["a"])), [b"new"], "a record stored after one of a higher fencing token had ended")
+        R3.same(
+            s.values(store.wait(["a"], 0)), [b"new"], "a record stored after one of a higher fencing token had ended"
+        )

@@ -1,4 +1,4 @@
-"""`get` and `forget`: R3 ends, R4 forgets exactly, R5 order."""
+"""`wait` for what is there, and `forget`: R3 ends, R4 forgets exactly, R5 order."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class RecordLaws(Contract):
         store = harness.open()
         self.expect(store, "short", "long")
         self.keep(store, [s.result("short", ttl_ms=10_000), s.result("long", ttl_ms=100_000)])
-        seen = [s.values(store.get(["short", "long"]))]
+        seen = [s.values(store.wait(["short", "long"], 0))]
         for ms in (5_000, 5_001, 90_000):
             harness.advance(ms)
-            seen.append(s.values(store.get(["short", "long"])))
+            seen.append(s.values(store.wait(["short", "long"], 0)))
         both, one, none = [s.EVERY_BYTE, s.EVERY_BYTE], [None, s.EVERY_BYTE], [None, None]
         R3.same(seen, [both, both, one, none], "two records with lives of 10 s and 100 s at 0, 5, 10 and 100 s")
 
@@ -37,17 +37,17 @@ class RecordLaws(Contract):
         self.expect(store, "a")
         self.keep(store, [s.result("a", ttl_ms=0)])
         harness.advance(1)
-        R3.same(s.values(store.get(["a"])), [None], "a record with a ttl of 0, a millisecond later")
+        R3.same(s.values(store.wait(["a"], 0)), [None], "a record with a ttl of 0, a millisecond later")
 
     def test_r3_a_long_life_is_one(self, harness: Harness) -> None:
         """Two months are neither capped nor taken for a date or a negative number."""
         store = harness.open()
         self.expect(store, "a")
         self.keep(store, [s.result("a", ttl_ms=s.LONG)])
-        seen = [s.values(store.get(["a"]))]
+        seen = [s.values(store.wait(["a"], 0))]
         for ms in (s.LONG - s.MINUTE, s.MINUTE + 1):
             harness.advance(ms)
-            seen.append(s.values(store.get(["a"])))
+            seen.append(s.values(store.wait(["a"], 0)))
         R3.same(
             seen, [[s.EVERY_BYTE], [s.EVERY_BYTE], [None]], "a record of two months at once, a minute before, and after"
         )
@@ -60,7 +60,9 @@ class RecordLaws(Contract):
         self.keep(store, [s.result(task_id) for task_id in ids])
         store.forget(["a", "c", "unknown"])
         R4.same(
-            s.values(store.get(ids)), [None, s.EVERY_BYTE, None, s.EVERY_BYTE], "the records after two were forgotten"
+            s.values(store.wait(ids, 0)),
+            [None, s.EVERY_BYTE, None, s.EVERY_BYTE],
+            "the records after two were forgotten",
         )
 
     def test_r4_nothing_is_a_fine_thing_to_forget(self, harness: Harness) -> None:
@@ -69,7 +71,7 @@ class RecordLaws(Contract):
         self.expect(store, "a")
         self.keep(store, [s.result("a")])
         store.forget([])
-        R4.same(s.values(store.get(["a"])), [s.EVERY_BYTE], "the record after nothing was forgotten")
+        R4.same(s.values(store.wait(["a"], 0)), [s.EVERY_BYTE], "the record after nothing was forgotten")
 
     def test_r4_ids_are_compared_whole(self, harness: Harness) -> None:
         """`forget` does not take one id for another."""
@@ -78,7 +80,9 @@ class RecordLaws(Contract):
         self.keep(store, [s.result(task_id) for task_id in s.ALIKE])
         store.forget(s.MEANT)
         left = [
-            task_id for task_id, value in zip(s.ALIKE, s.values(store.get(s.ALIKE)), strict=True) if value is not None
+            task_id
+            for task_id, value in zip(s.ALIKE, s.values(store.wait(s.ALIKE, 0)), strict=True)
+            if value is not None
         ]
         R4.same(
             left,
@@ -93,19 +97,23 @@ class RecordLaws(Contract):
         self.keep(store, [s.result(task_id, b"") for task_id in s.NAMES])
         store.forget(s.NAMES)
         R4.same(
-            s.values(store.get(s.NAMES)).count(None), len(s.NAMES), f"how many of {len(s.NAMES)} records were forgotten"
+            s.values(store.wait(s.NAMES, 0)).count(None),
+            len(s.NAMES),
+            f"how many of {len(s.NAMES)} records were forgotten",
         )
 
     def test_r5_answers_are_in_the_order_of_the_ids(self, harness: Harness) -> None:
-        """`get` and `wait` answer for each id at its place, also for unknown ones and for repeats."""
+        """`wait` answers for each id at its place, also for unknown ones and for repeats, whatever time it has."""
         store = harness.open()
         self.expect(store, "a", "b", "c")
         self.keep(store, [s.result("b", b"2"), s.result("a", b"1"), s.result("c", b"3")])
         R5.same(
-            s.values(store.get(["c", "nobody", "a", "c", "b"])), [b"3", None, b"1", b"3", b"2"], "what get answered"
+            s.values(store.wait(["c", "nobody", "a", "c", "b"], 0)),
+            [b"3", None, b"1", b"3", b"2"],
+            "what wait without a time answered",
         )
-        R5.same(s.values(store.wait(["c", "a", "c", "b"], 0)), [b"3", b"1", b"3", b"2"], "what wait answered")
-        R5.same(list(store.get([])), [], "what get answered for no ids")
+        R5.same(s.values(store.wait(["c", "a", "c", "b"], None)), [b"3", b"1", b"3", b"2"], "what wait answered")
+        R5.same(list(store.wait([], 0)), [], "what wait answered for no ids")
 
     def test_r5_a_record_comes_back_whole(self, harness: Harness) -> None:
         """Every part of a record is read as it was stored."""
@@ -121,7 +129,7 @@ class RecordLaws(Contract):
             ttl_ms=77_000,
         )
         self.keep(store, [whole])
-        stored = R5.there(store.get(["a"])[0], "there is no record")
+        stored = R5.there(store.wait(["a"], 0)[0], "there is no record")
         seen = (
             stored.serializer,
             stored.seal,
@@ -142,16 +150,20 @@ class RecordLaws(Contract):
         failures = [m.Failure("mod.größe", "\u2028 \x00 'no'", "Traceback:\n" + "  line\n" * 5_000), m.Failure("E", "")]
         records = [m.Record(i, m.TaskStatus.FAILURE, error=error) for i, error in zip("ab", failures, strict=True)]
         self.keep(store, records)
-        R5.same([record and record.error for record in store.get(["a", "b"])], failures, "the stored failures")
+        R5.same([record and record.error for record in store.wait(["a", "b"], 0)], failures, "the stored failures")
 
     def test_r5_ids_are_compared_whole(self, harness: Harness) -> None:
-        """`get` does not answer one record for another."""
+        """`wait` does not answer one record for another."""
         store = harness.open()
         self.expect(store, *s.ALIKE)
         self.keep(store, [s.result(task_id, task_id.encode()) for task_id in s.ALIKE if task_id not in s.MEANT])
-        R5.same(s.values(store.get(s.MEANT)), [None] * len(s.MEANT), f"what get answered for {s.MEANT}")
+        R5.same(
+            s.values(store.wait(s.MEANT, 0)), [None] * len(s.MEANT), f"what wait without a time answered for {s.MEANT}"
+        )
         self.keep(store, [s.result(task_id, task_id.encode()) for task_id in s.MEANT])
-        R5.same(s.values(store.get(s.ALIKE)), [i.encode() for i in s.ALIKE], "what get answered when all were there")
+        R5.same(
+            s.values(store.wait(s.ALIKE, 0)), [i.encode() for i in s.ALIKE], "what wait answered when all were there"
+        )
 
     def test_r5_a_thousand_at_once(self, harness: Harness) -> None:
         """Each of many ids has its own answer, at its place."""
@@ -159,8 +171,8 @@ class RecordLaws(Contract):
         self.expect(store, *s.NAMES)
         self.keep(store, [s.result(task_id, task_id.encode()) for task_id in s.NAMES])
         ids, wanted = s.NAMES[::-1], [task_id.encode() for task_id in s.NAMES[::-1]]
-        R5.same(s.values(store.get(ids)), wanted, f"what get answered for {len(ids)} ids")
-        R5.same(s.values(store.wait(ids, 0)), wanted, f"what wait answered for {len(ids)} ids")
+        R5.same(s.values(store.wait(ids, 0)), wanted, f"what wait without a time answered for {len(ids)} ids")
+        R5.same(s.values(store.wait(ids, None)), wanted, f"what wait answered for {len(ids)} ids")
 
     def test_r5_what_is_nothing_comes_back(self, harness: Harness) -> None:
         """No value, no text and no progress are values; a long name is a name."""
@@ -168,7 +180,7 @@ class RecordLaws(Contract):
         self.expect(store, "a", "b")
         whole = m.Record("a", m.TaskStatus.SUCCESS, b"", worker="host." * 60, progress=m.Progress(0, 0), fence=5)
         self.keep(store, [whole, m.Record("b", m.TaskStatus.FAILURE, error=m.Failure("", ""), fence=5)])
-        a, b = (R5.there(record, "there is no record") for record in store.get(["a", "b"]))
+        a, b = (R5.there(record, "there is no record") for record in store.wait(["a", "b"], 0))
         R5.same((a.value, a.worker, a.progress), (b"", whole.worker, m.Progress(0, 0)), "value, worker and progress")
         R5.same(b.error, m.Failure("", ""), "a failure without any text")
 
@@ -184,10 +196,14 @@ class SettledRecordLaws(Contract):
         )
         harness.advance(1)
         R3.same(
-            s.values(store.get(["none", "long"])), [None, s.EVERY_BYTE], "records without a life, and with a long one"
+            s.values(store.wait(["none", "long"], 0)),
+            [None, s.EVERY_BYTE],
+            "records without a life, and with a long one",
         )
         harness.advance(s.LONG - s.MINUTE)
-        R3.same(s.values(store.get(["long"])), [s.EVERY_BYTE], "the one with the long life, a minute before its end")
+        R3.same(
+            s.values(store.wait(["long"], 0)), [s.EVERY_BYTE], "the one with the long life, a minute before its end"
+        )
 
     def test_r4_the_task_is_not_forgotten(self, harness: Harness) -> None:
         """`forget` leaves the task in the history and its id known."""
@@ -224,5 +240,5 @@ class SettledRecordLaws(Contract):
         delivery = s.held(store, R5)
         record = m.Record("a", m.TaskStatus.FAILURE, error=failure, fence=delivery.fence)
         s.settled(store, R5, m.Settlement(delivery.receipt, m.Fail("no use"), record))
-        stored = R5.there(store.get(["a"])[0], "there is no record")
+        stored = R5.there(store.wait(["a"], 0)[0], "there is no record")
         R5.same(stored.error, failure, "the stored failure")

@@ -23,7 +23,7 @@ class RequeueLaws(Contract):
             s.settled(backend, I2, s.decided(s.take_one(backend, I2), verdict))
             I2.same(list(backend.requeue([task_id])), [True], f"the requeue of a task after {verdict}")
             found = s.info(backend, task_id, I2)
-            seen = (found.status, found.record, found.reason, backend.get([task_id])[0])
+            seen = (found.status, found.record, found.reason, backend.wait([task_id], 0)[0])
             I2.same(seen, (m.TaskStatus.PENDING, None, "", None), "state, record, reason and record of a requeued task")
             message = s.readable(s.take_one(backend, I2), I2)
             wanted = (task_id, s.EVERY_BYTE, {"k": task_id}, 1, 0, False, 0)

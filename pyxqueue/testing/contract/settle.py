@@ -116,7 +116,7 @@ class SettleLaws(Contract):
         B5.same(
             s.counts(backend), (1, 0, 0, 0, 1), "ready, held, delayed, failed, finished after Done with a follow-up"
         )
-        stored = B5.there(backend.get(["a"])[0], "there is no record after Done")
+        stored = B5.there(backend.wait(["a"], 0)[0], "there is no record after Done")
         wanted = s.record(delivery)
         seen = m.Record(stored.id, stored.status, stored.value, fence=wanted.fence, worker=stored.worker)
         B5.same(seen, wanted, "the stored record")
@@ -153,9 +153,9 @@ class SettleLaws(Contract):
         for verdict, status in ends:
             task_id = status.name
             s.settled(backend, B5, m.Settlement(s.held(backend, B5, task_id).receipt, verdict))
-            stored = B5.there(backend.get([task_id])[0], f"there is no record after {verdict}")
+            stored = B5.there(backend.wait([task_id], 0)[0], f"there is no record after {verdict}")
             B5.same(stored.status, status, f"the status in the record that was made for {verdict}")
-        failure = B5.there(backend.get(["FAILURE"])[0], "there is no record")
+        failure = B5.there(backend.wait(["FAILURE"], 0)[0], "there is no record")
         B5.same(
             failure.error and failure.error.message, "no use", "the reason in the record that was made for a failure"
         )
@@ -242,7 +242,7 @@ class SettleLaws(Contract):
         """When it was stored is the store's to say, whatever a worker's clock has written into the record."""
         backend = harness.open()
         s.settled(backend, B5, s.done(s.held(backend, B5, "a")), s.done(s.held(backend, B5, "b"), ended_ms=5))
-        a, b = (B5.there(record, "there is no record").ended_ms for record in backend.get(["a", "b"]))
+        a, b = (B5.there(record, "there is no record").ended_ms for record in backend.wait(["a", "b"], 0))
         B5.holds(0 <= b - a < s.MINUTE, f"two tasks that ended together are stamped {a} and {b}")
 
     def test_b5_nothing_is_a_fine_batch(self, harness: Harness) -> None:
@@ -270,7 +270,7 @@ class SettleLaws(Contract):
         s.many(backend, B5)
         answers = backend.settle([s.done(delivery, value=b"v") for delivery in s.drain(backend, 400)])
         B5.same(list(answers), [True] * s.MANY, f"{s.MANY} answers")
-        B5.same(backend.get(s.NAMES).count(None), 0, f"how many of {s.MANY} records are missing")
+        B5.same(backend.wait(s.NAMES, 0).count(None), 0, f"how many of {s.MANY} records are missing")
         s.settled(backend, B5, s.done(s.held(backend, B5, "last"), then=s.jobs(s.MANY, "then", body=b"")))
         B5.same(
             s.counts(backend), (s.MANY, 0, 0, 0, s.MANY + 1), "ready, held, delayed, failed, finished after all of it"

@@ -214,7 +214,7 @@ def photo(backend: Backend, *ids: str) -> object:
     known = sorted({*ids, *(task.id for task in tasks)})
     shown = [task and evolve(task, updated_ms=0) for task in backend.show(known)]
     holders = {consumer.name: tuple(consumer.in_flight) for consumer in backend.consumers() if consumer.in_flight}
-    return counts(backend), [task.id for task in tasks], shown, list(backend.get(known)), holders
+    return counts(backend), [task.id for task in tasks], shown, list(backend.wait(known, 0)), holders
 
 
 def patiently(backend: Backend) -> list[m.Delivery]:

@@ -26,7 +26,7 @@ class OneGroupIsSkipped(MemoryBackend):
 
 @breaks("B9")
 class GroupsShareRecords(MemoryBackend):
-    def get(self, ids: Sequence[str]) -> Sequence[m.Record | None]:
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[m.Record | None]:
         now = self._store.clock()
         groups = self._store.groups(self._options.stream_key).values()
         found = [[record for group in groups if (record := group.read(task_id, now))] for task_id in ids]

@@ -129,14 +129,14 @@ class ForgetsWithoutCase(ForgetsLike):
 
 @breaks("R5")
 class AnswersInAnotherOrder(MemoryBackend):
-    def get(self, ids: Sequence[str]) -> Sequence[m.Record | None]:
-        return super().get(sorted(ids))
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[m.Record | None]:
+        return super().wait(sorted(ids), timeout_ms, least)
 
 
 @breaks("R5")
 class UnknownIdsLeftOut(MemoryBackend):
-    def get(self, ids: Sequence[str]) -> Sequence[m.Record | None]:
-        return [record for record in super().get(ids) if record is not None]
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[m.Record | None]:
+        return [record for record in super().wait(ids, timeout_ms, least) if record is not None]
 
 
 @breaks("R5")
@@ -160,14 +160,22 @@ class FailuresAreOneLine(Group):
 
 
 @breaks("R5")
-class GetsAPage(MemoryBackend):
-    def get(self, ids: Sequence[str]) -> Sequence[m.Record | None]:
-        return first_page(super().get, ids, None)
+class ReadsAPage(MemoryBackend):
+    """Where it does not wait."""
+
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[m.Record | None]:
+        if timeout_ms != 0:
+            return super().wait(ids, timeout_ms, least)
+        return first_page(lambda some: super(ReadsAPage, self).wait(some, 0, least), ids, None)
 
 
 @breaks("R5")
 class WaitsForAPage(MemoryBackend):
+    """Where it waits."""
+
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[m.Record | None]:
+        if timeout_ms == 0:
+            return super().wait(ids, 0, least)
         return first_page(lambda some: super(WaitsForAPage, self).wait(some, timeout_ms, least), ids, None)
 
 
@@ -214,12 +222,13 @@ class SettledFailuresEndAtANul(Group):
 
 
 @breaks("R5")
-class GetsLike(Mistaking):
-    def get(self, ids: Sequence[str]) -> Sequence[m.Record | None]:
-        with_record = [[i for i in self.found(one) if super(GetsLike, self).get([i])[0]] for one in ids]
-        return super().get([(found or [one])[0] for one, found in zip(ids, with_record, strict=True)])
+class ReadsLike(Mistaking):
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[m.Record | None]:
+        with_record = [[i for i in self.found(one) if super(ReadsLike, self).wait([i], 0)[0]] for one in ids]
+        meant = [(found or [one])[0] for one, found in zip(ids, with_record, strict=True)]
+        return super().wait(meant, timeout_ms, least)
 
 
 @breaks("R5")
-class GetsWithoutCase(GetsLike):
+class ReadsWithoutCase(ReadsLike):
     alike = staticmethod(without_case)
