@@ -21,7 +21,7 @@ nitpick_ignore_regex = [
     # Names inside of signatures that are nobody's to use.
     ("py:class", r"pyxqueue\.(admin|decorator|gathering|offload|producing|testing\.contract\.\w+)\.\w+"),
     ("py:class", r"pyxqueue\.(task\.CallOptions|stores\.OpenStores|result\.(Reader|Watch))"),
-    ("py:class", r"pyxqueue\.(names\.Unique|clock\.FakeClock)"),
+    ("py:class", r"pyxqueue\.(names\.Unique|clock\.FakeClock|testing\.faulty\.(Faulty|Inner))"),
     ("py:class", r"pyxqueue\.serializers\.tagged\.TaggedSerializer"),
 ]
 

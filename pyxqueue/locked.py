@@ -114,6 +114,8 @@ class LockedGroup(ABC):
     before.
     """
 
+    lease: int
+    """The group's lease in ms; the store sets it."""
     started_ms = 0
     """Ms of the clock that have begun when it is read: `pyxqueue.clock.started_ms`."""
 
@@ -122,11 +124,6 @@ class LockedGroup(ABC):
         self._ticket = ticket
 
     # -- what the store does
-
-    @property
-    @abstractmethod
-    def lease(self) -> int:
-        """The group's lease in ms."""
 
     @abstractmethod
     def find(self, task_id: str) -> Entry | None:

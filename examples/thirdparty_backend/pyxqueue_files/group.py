@@ -27,17 +27,15 @@ class Group(LockedGroup):
         self.now = now
         self._registration = f"groups/{file_name(name)}"
         self._folder = f"in/{file_name(name)}"
+        self.lease = int(change.read(self._registration) or DEFAULT_LEASE_MS)
 
     @property
     def registered(self) -> bool:
         return self.change.read(self._registration) is not None
 
-    @property
-    def lease(self) -> int:
-        return int(self.change.read(self._registration) or DEFAULT_LEASE_MS)
-
     def register(self, lease_ms: int | None) -> None:
-        self.change.write(self._registration, b"%d" % (lease_ms or self.lease))
+        self.lease = lease_ms or self.lease
+        self.change.write(self._registration, b"%d" % self.lease)
 
     def all(self) -> list[Group]:
         """B9: the registered groups of the queue."""

@@ -14,11 +14,10 @@ from ...protocols import DEFAULT_LEASE_MS
 class Group(LockedGroup):
     """A group whose entries are objects in dictionaries, one for each place."""
 
-    lease: int = DEFAULT_LEASE_MS
-
     def __init__(self, changed: Callable[[], None], ticket: Callable[[], int]) -> None:
         super().__init__(changed, ticket)
         self.registered = False
+        self.lease = DEFAULT_LEASE_MS
         self.tasks: dict[str, Entry] = {}
         self.lines: dict[Place, OrderedDict[str, Entry]] = {place: OrderedDict() for place in Place}
         self.consumers: dict[str, int] = {}
