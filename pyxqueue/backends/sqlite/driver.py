@@ -131,6 +131,9 @@ class _Apsw:
         self._error = apsw.Error
         try:
             self._raw = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI)
+            # Plans do not depend on the bound values: this SQLite, which keeps statistics, else prepares a statement
+            # with a range or a limit again at each call.
+            self._raw.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         except apsw.Error as error:
             raise self._translated(error) from error
 
