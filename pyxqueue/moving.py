@@ -17,6 +17,7 @@ from .errors import ConfigurationError, TaskStateError
 from .ids import new_id
 from .message import ADOPTABLE, ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable
 from .protocols import Backend, StoreOptions, in_one_process
+from .settings import check_names
 from .stores import absolute, find_store
 from .urls import shown
 
@@ -81,6 +82,7 @@ def move(source: str, target: str, queue: str = "tasks") -> list[MovedGroup]:
 
     Nothing is returned where the source has no such queue. Stop the workers of the source and its producers first.
     """
+    check_names(stream_key=queue)
     with _opened(source, StoreOptions(queue)) as any_group:
         groups = source_of(any_group).groups()
     return [MovedGroup(group, _move(source, target, queue, group)) for group in groups]

@@ -135,6 +135,8 @@ def check_names(**given: str) -> None:
     for name, value in given.items():
         if not isinstance(value, str) or not value or not is_encodable(value):
             raise ConfigurationError(f"{name}={quoted(value)} is not valid: give a text that is not empty")
+        if "://" in value:
+            raise ConfigurationError(f"{name}= was given {quoted(value)}: a URL is the first argument of a TaskQueue")
 
 
 def check_numbers(**given: int | None) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import traceback
 from contextlib import closing
+from urllib.parse import quote, quote_plus
 
 import pytest
 from click.testing import CliRunner
-from redis import Redis
+from redis import Redis, UsernamePasswordCredentialProvider
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.sentinel import Sentinel
 
@@ -66,6 +68,7 @@ MALFORMED = [
     "sqlite:///q.db?key=hunter",
     "sqlite:///q.db?shared=maybe#hunter",
 ]
+STORES = ("redis://127.0.0.1:1/0", "redis://127.0.0.1:1/1")
 UNREACHABLE = [
     "redis://:hunter@127.0.0.1:1/0",
     "redis://hunter:tw0@127.0.0.1:1/0",
@@ -145,19 +148,100 @@ def test_what_to_do_is_said(url: str) -> None:
         find_store(url, StoreOptions()).open()
 
 
-def test_a_text_of_the_driver_that_holds_the_password() -> None:
-    """Nothing but its type is told: an older driver shows all the settings of a Sentinel that does not answer."""
-    sentinel = Sentinel([("h", 1)], sentinel_kwargs={"password": "tw0"})
-    master = sentinel.master_for("any", password="hunter")
-    for client, secrets in ((Redis("h", password="hunter"), ["hunter"]), (master, ["hunter", "tw0"])):
-        config = ConnectionConfig.from_client(client)
-        for secret in secrets:
-            error = RedisConnectionError(f"no master found: Connection(password={secret})")
-            ours = translate(error, config)
-            assert isinstance(ours, BrokerUnavailableError)
-            assert "ConnectionError" in str(ours)
-            assert ours.__cause__ is None
-            check(texts(ours))
+ODD = "hunter/tw0 'é\"\\\n@"
+"""A password that is written otherwise in every form."""
+
+
+def forms(secret: str) -> dict[str, str]:
+    return {
+        "raw": secret,
+        "percent": quote(secret, safe=""),
+        "percent, in part": secret.replace("/", "%2f").replace("@", "%40"),
+        "percent, plus": quote_plus(secret),
+        "repr": repr(secret)[1:-1],
+        "ascii": ascii(secret),
+        "bytes": repr(secret.encode()),
+        "JSON": json.dumps(secret),
+    }
+
+
+def chained(text: str, link: str) -> Exception:
+    """An error of the driver that has this text, or another that comes from such a one."""
+    inner = RedisConnectionError(text)
+    if link == "itself":
+        return inner
+    if link == "group":
+        inner = ExceptionGroup("several", [inner])  # type: ignore[assignment]
+    outer = RedisConnectionError("no master found")
+    if link == "note":
+        outer.add_note(text)
+    elif link == "context":
+        outer.__context__ = inner
+    else:
+        outer.__cause__ = inner
+    inner.__context__ = outer  # and one that never ends
+    return outer
+
+
+@pytest.mark.parametrize("link", ["itself", "cause", "context", "note", "group"])
+@pytest.mark.parametrize("form", sorted(forms(ODD)))
+def test_an_error_of_the_driver_that_holds_the_password(form: str, link: str) -> None:
+    """Nothing but its type is told, in whatever form the password stands in it, or in an error that it comes from: an
+    older driver shows all the settings of a Sentinel that does not answer."""
+    sentinel = Sentinel([("h", 1)], sentinel_kwargs={"password": ODD})
+    tls = Redis("h", password="other", ssl=True, ssl_password=ODD)
+    provider = Redis("h", credential_provider=UsernamePasswordCredentialProvider("user", ODD))
+    for client in (Redis("h", password=ODD), sentinel.master_for("any", password="other"), tls, provider,
+                   Redis("h", username=ODD)):  # fmt: skip
+        ours = translate(
+            chained(f"Connection(password={forms(ODD)[form]})", link), ConnectionConfig.from_client(client)
+        )
+        assert isinstance(ours, BrokerUnavailableError)
+        assert "ConnectionError" in str(ours)
+        assert ours.__cause__ is ours.__context__ is None
+        check(texts(ours))
+
+
+def test_an_error_of_the_driver_that_holds_no_password_is_told_with_its_cause() -> None:
+    """It says what is wrong."""
+    error = chained("Name or service not known", "cause")
+
+    ours = translate(error, ConnectionConfig.from_client(Redis("h", username="user", password="hunter")))
+
+    assert ours.__cause__ is error
+    assert "no master found" in str(ours)
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        Redis("redis://:hunter@h"), Redis("user:hunter@h"), Redis(":hunter"), Redis("hunter/tw0"),
+        Redis(port="hunter"), Redis(db="redis://:hunter@h"),  # type: ignore[arg-type]
+        Redis(unix_socket_path="unix://:hunter@/run/redis.sock"),
+        Sentinel([("redis://:hunter@h", 1)]).master_for("any"), Redis("h", password="hunter\n"),
+    ],
+    ids=range(9),
+)  # fmt: skip
+def test_a_client_with_a_url_where_its_host_belongs(client: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    """It is refused, without being repeated."""
+    caplog.set_level(logging.DEBUG)
+    with closing(TaskQueue(client)) as queue, pytest.raises(PyxqueueError) as refused:
+        queue.task_total()
+
+    check(texts(refused.value) + caplog.text)
+
+
+@pytest.mark.parametrize("url", ["redis://user:hunter@h/0", "redis://h/0?password=hunter"])
+def test_a_url_in_the_place_of_a_name(url: str) -> None:
+    """It is refused: the names of queues and groups are shown."""
+    for names in ({"stream_key": url}, {"consumer_group": url}):
+        with pytest.raises(ConfigurationError, match="first argument") as refused:
+            TaskQueue("memory://", **names)  # type: ignore[arg-type]
+        check(texts(refused.value))
+    for args in (["--queue", url, "info"], ["--queue", "q", "--group", url, "info"], ["move", "--queue", url, *STORES]):
+        result = CliRunner().invoke(main, args)
+        assert result.exit_code == 2
+        check(result.output)
 
 
 @pytest.mark.parametrize("url", [one for one in MALFORMED + UNREACHABLE if "://" in one])

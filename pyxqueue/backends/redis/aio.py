@@ -176,8 +176,9 @@ class AsyncRedisProducer:
             if is_of_connections(error):
                 self._session.link.drop_idle()
             translated = translate(error, self._config)
-            raise translated from translated.__cause__
-        return command.parse(reply)
+        else:
+            return command.parse(reply)
+        raise translated
 
     async def _call(self, command: Command[Any]) -> Any:
         script = SCRIPTS[command.script]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import random
+import re
 import socket
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
@@ -29,7 +30,9 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from ...errors import ConfigurationError
+from ...printable import quoted
 from ...urls import HOW, is_readable, scheme_of, shown
+from .redacting import Told, redacted
 
 GivenClient: TypeAlias = "redis.Redis | RedisCluster"
 
@@ -62,6 +65,8 @@ _POOL = 10_000
 _ASYNC_POOL = 16
 """Connections an asyncio client may open: more coroutines than that take turns."""
 _SECRETS = ("password", "ssl_password", "sentinel_password")
+_HOST = re.compile(r"[\w.-]+|\[?[0-9A-Fa-f:.]+(%[\w.-]+)?\]?")
+"""A name, or an address of either version."""
 _KEEPALIVE = {
     number: value
     for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 3_000))
@@ -103,18 +108,24 @@ class ConnectionConfig:
         """
         if isinstance(client, RedisCluster):
             nodes = client.nodes_manager.startup_nodes
-            return cls(client, f"redis cluster at {', '.join(sorted(nodes))}")
+            return cls(client, f"redis cluster at {', '.join(sorted(_place(*one.rsplit(':', 1)) for one in nodes))}")
         if not isinstance(client, redis.Redis):
             kind = f"{type(client).__module__}.{type(client).__qualname__}"
             raise ConfigurationError(f"cannot make connections from a {kind}: give a redis.Redis client, or a URL")
         kwargs = client.connection_pool.connection_kwargs
+        if not str(database := kwargs.get("db") or 0).isdecimal():
+            raise ConfigurationError("the client's database, db=, is not a number")
         if "path" in kwargs:
-            return cls(client, f"unix://{kwargs['path']}?db={kwargs.get('db', 0)}")
+            if "://" in (path := str(kwargs["path"])):
+                raise ConfigurationError("unix_socket_path= was given a URL: use redis.Redis.from_url(...) for one")
+            return cls(client, f"unix://{path}?db={database}")
         if isinstance(client.connection_pool, SentinelConnectionPool):
-            return cls(client, f"sentinel service {client.connection_pool.service_name}")
+            for one in client.connection_pool.sentinel_manager.sentinels:
+                cls.from_client(one)
+            return cls(client, f"sentinel service {quoted(client.connection_pool.service_name)}")
         scheme = "rediss" if issubclass(client.connection_pool.connection_class, SSLConnection) else "redis"
-        host, port = kwargs.get("host", "localhost"), kwargs.get("port", 6379)
-        return cls(client, f"{scheme}://{host}:{port}/{kwargs.get('db', 0)}")
+        place = _place(kwargs.get("host") or "localhost", kwargs.get("port") or 6379)
+        return cls(client, f"{scheme}://{place}/{database}")
 
     @classmethod
     def from_url(cls, url: str) -> ConnectionConfig:
@@ -142,9 +153,9 @@ class ConnectionConfig:
             return id(self.client)
         return parts
 
-    def may_show(self, text: str) -> bool:
-        """Whether there is no password of ours in a text of the driver."""
-        return not any(secret in text for secret in _secrets(self.client))
+    def redacted(self, error: Exception) -> Told:
+        """What may be shown of an error of the driver."""
+        return redacted(error, _secrets(self.client))
 
     def open(self, *, timeout: float, retries: int) -> Client:
         """A client of our own. `timeout` (seconds) bounds one reply; `retries` is how often a command that failed on
@@ -279,6 +290,16 @@ def _settings(kwargs: dict[str, Any]) -> Hashable:
     return frozenset((name, value) for name, value in _theirs(kwargs).items() if name not in left_out)
 
 
+def _place(host: object, port: object) -> str:
+    """Host and port, for people. Raises `ConfigurationError`, without repeating it, for what cannot be a host."""
+    if not _HOST.fullmatch(str(host)) or not str(port).isdecimal():
+        raise ConfigurationError(
+            "the client's host= or port= is not one: give redis.Redis a name or an address as host, and a number as "
+            "port, or make it by redis.Redis.from_url(...)"
+        )
+    return f"{host}:{port}"
+
+
 def _secrets(client: GivenClient) -> Iterator[str]:
     if isinstance(client, RedisCluster):
         kwargs = client.nodes_manager.connection_kwargs
@@ -287,7 +308,10 @@ def _secrets(client: GivenClient) -> Iterator[str]:
         if isinstance(client.connection_pool, SentinelConnectionPool):
             for one in client.connection_pool.sentinel_manager.sentinels:
                 yield from _secrets(one)
-    for name in _SECRETS:
-        value = kwargs.get(name)
+    given = [kwargs.get(name) for name in _SECRETS]
+    given.append(getattr(kwargs.get("credential_provider"), "password", None))
+    if not kwargs.get("password"):
+        given.append(kwargs.get("username"))  # it may be a password in the wrong place
+    for value in given:
         if value:
             yield value.decode(errors="replace") if isinstance(value, bytes) else str(value)

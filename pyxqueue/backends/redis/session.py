@@ -52,12 +52,11 @@ _NO_SERVER = (RedisConnectionError, RedisTimeoutError, RedisClusterException, Cl
 
 
 def translate(error: Exception, config: ConnectionConfig) -> Exception:
-    """Our exception for whatever the driver has raised, with its cause; its text names the store."""
-    text = told = f"{type(error).__name__}: {error}"
-    where = config.url
-    cause: Exception | None = error
-    if not config.may_show(text):
-        told, cause = f"{type(error).__name__}; its text holds a password", None
+    """Our exception for whatever the driver has raised, with its cause; its text names the store. To be raised outside
+    of the handler, where the driver's error would become its context."""
+    text = f"{type(error).__name__}: {error}"
+    redacted = config.redacted(error)
+    told, where = redacted.text, config.url
     ours: Exception
     if "NOGROUP" in text or "no longer exists" in text or "no such key" in text.lower():
         ours = StaleGroups(told)
@@ -68,8 +67,7 @@ def translate(error: Exception, config: ConnectionConfig) -> Exception:
         ours = BrokerUnavailableError(f"the store at {where} does not serve now ({told}); {hint}")
     else:
         ours = BrokerError(f"the store at {where} refused: {told}")
-    ours.__cause__ = cause
-    ours.__suppress_context__ = True
+    ours.__cause__ = redacted.cause
     return ours
 
 
@@ -186,7 +184,7 @@ class Session:
             if is_of_connections(error):
                 self.link.drop_idle()
             translated = translate(error, self.config)
-            raise translated from translated.__cause__
+        raise translated
 
     def execute(self, *args: Any) -> Any:
         """A plain Redis command."""

@@ -1,0 +1,62 @@
+"""What an error of the driver may show: nothing that holds a password of ours, in whatever form."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Iterable, Iterator
+from urllib.parse import unquote, unquote_plus
+
+from attrs import frozen
+
+_REPEATED = ", with args beginning with"
+"""A server that does not know a command repeats its arguments: those of a login, or of a task."""
+
+
+@frozen
+class Told:
+    """An error of the driver, as far as it may be shown."""
+
+    text: str
+    cause: Exception | None
+    """The error itself, if all that a traceback says of it and of its causes may be shown."""
+
+
+def redacted(error: Exception, secrets: Iterable[str]) -> Told:
+    """The type and text of an error of the driver, without what may hold one of `secrets`."""
+    forms = {form for secret in secrets for form in _forms(secret)}
+    kind = type(error).__name__
+    try:
+        text = f"{kind}: {error}".partition(_REPEATED)[0]
+        if _holds(text, forms):
+            text = f"{kind}; its text holds a password"
+        whole = all(_REPEATED not in one and not _holds(one, forms) for one in _texts(error))
+    except Exception:  # noqa: BLE001 - the code of an exception may do anything
+        return Told(kind, None)
+    return Told(text, error if whole else None)
+
+
+def _holds(text: str, forms: Iterable[str]) -> bool:
+    return any(form in variant for variant in (text, unquote(text), unquote_plus(text)) for form in forms)
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """A secret as it may stand in a text: by itself, in a `repr`, of its bytes too, and in JSON."""
+    encoded = secret.encode(errors="surrogateescape")
+    yield from (secret, repr(secret)[1:-1], ascii(secret)[1:-1], repr(encoded)[2:-1], json.dumps(secret)[1:-1])
+
+
+def _texts(error: BaseException) -> Iterator[str]:
+    """All that is told of an error, and of those that it comes from."""
+    left: list[BaseException | None] = [error]
+    seen = set[int]()
+    while left:
+        one = left.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield repr(one)
+        yield "".join(traceback.format_exception_only(one))
+        left += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            left += one.exceptions
