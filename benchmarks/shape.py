@@ -22,7 +22,7 @@ from typing import Any
 
 import pyxqueue
 from pyxqueue import TaskQueue
-from pyxqueue.message import Done, Message, Record, Settlement, TaskStatus
+from pyxqueue.model.message import Done, Message, Record, Settlement, TaskStatus
 from pyxqueue.protocols import Broker, Inspector, ResultStore
 
 PACKAGE = str(Path(pyxqueue.__file__).parent)

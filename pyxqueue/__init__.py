@@ -1,6 +1,10 @@
 """A task queue: call a function here, it runs in a worker process, and the result, the progress or the failure comes
 back."""
 
+from .client.gathering import agather, as_completed, gather
+from .client.queue import TaskQueue
+from .client.result import AsyncResult
+from .client.task import Task
 from .context import TaskContext, current_task, progress, track
 from .eager import EagerSession, eager_mode
 from .errors import (
@@ -29,12 +33,8 @@ from .errors import (
     TimeLimitExceeded,
     UnknownTaskError,
 )
-from .gathering import agather, as_completed, gather
-from .message import Cancellation, Progress, TaskStatus
-from .queue import TaskQueue
-from .result import AsyncResult
+from .model.message import Cancellation, Progress, TaskStatus
 from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
-from .task import Task
 from .worker import TaskSettled, TaskStarted
 
 __version__ = "1.0.0.dev0"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from .message import Message, Record, Settlement, TaskInfo
-from .wire import message_size
+from .model.message import Message, Record, Settlement, TaskInfo
+from .model.wire import message_size
 
 MAX_ITEMS = 256
 """Items in one step: bounds how long the store is busy with it."""

@@ -9,7 +9,7 @@ from types import FunctionType
 from typing import Any, TypeAlias
 
 from .errors import ArgumentError, ConfigurationError
-from .message import valid_id
+from .model.message import valid_id
 from .printable import quoted
 
 Call: TypeAlias = tuple[Sequence[Any], Mapping[str, Any]]

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from attrs import evolve, field, frozen
 
 from .errors import ConfigurationError, PayloadTooLargeError, SerializationError
-from .message import NO_HEADERS, Message, Record, Returned, TaskStatus
+from .model.message import NO_HEADERS, Message, Record, Returned, TaskStatus
+from .model.wire import MAX_HEADERS, headers_size, headers_to_json, message_size
 from .printable import quoted
 from .protocols import Serializer
 from .serializers.call import dumps_call, loads_call
 from .serializers.seal import Seal, SealContext
-from .wire import MAX_HEADERS, headers_size, headers_to_json, message_size
 
 MAX_PAYLOAD = 1 << 20
 """Bytes; the default limit for the arguments of a call, and for a result."""

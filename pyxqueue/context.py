@@ -10,7 +10,7 @@ from typing import TypeVar
 from attrs import define, field
 
 from .errors import ConfigurationError, NotInTaskError
-from .message import Progress
+from .model.message import Progress
 from .printable import quoted
 
 T = TypeVar("T")

@@ -25,7 +25,7 @@ from .core import QueueCore
 from .errors import ConfigurationError, ResultTimeoutError
 from .inflight import InFlightTable
 from .locked import Place
-from .message import Delivery, Fail, Message, Raised, Record, TaskInfo, TaskStatus
+from .model.message import Delivery, Fail, Message, Raised, Record, TaskInfo, TaskStatus
 from .options import TaskOptions
 from .protocols import StoreOptions
 from .worker.coroutines import CoroutineRunner

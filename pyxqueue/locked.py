@@ -3,7 +3,8 @@
 An `Entry` is one task, and stands in exactly one `Place`. A `LockedGroup` moves it from one place to another; one short
 method keeps each law of `pyxqueue.protocols`. The abstract methods are what it needs of the store: to find, save, move
 and remove an entry, and to walk along the line of a place. The memory backend is made so, and the backend of files in
-`examples/thirdparty_backend`. SQLite and Redis change whole batches at once, and keep the laws in their own language.
+the example of a third-party backend. SQLite and Redis change whole batches at once, and keep the laws in their own
+language.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from itertools import islice
 
 from attrs import define, evolve
 
-from .message import (
+from .model.message import (
     DEDUPE_MS,
     Defer,
     Delivery,
@@ -31,7 +32,16 @@ from .message import (
     TaskStatus,
     Unreadable,
 )
-from .transitions import ENDS, LEASE_STATUSES, Counts, Event, charged, default_record, event_of, requests
+from .model.transitions import (
+    ENDS,
+    LEASE_STATUSES,
+    Counts,
+    Event,
+    charged,
+    default_record,
+    event_of,
+    requests,
+)
 
 
 class Place(enum.Enum):
@@ -67,7 +77,7 @@ class Entry:
     fence: int = 0
     lease_end: int = 0
     cancelled: int = 0
-    """The requests to cancel it, as `pyxqueue.transitions` counts them. With any it never runs again."""
+    """The requests to cancel it, as `pyxqueue.model.transitions` counts them. With any it never runs again."""
     progress: Progress | None = None
     record: Record | None = None
     ended: TaskStatus | None = None

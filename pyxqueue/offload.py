@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from .message import Message, Record, TaskInfo
+from .model.message import Message, Record, TaskInfo
 from .protocols import AsyncProducer, Backend, HasAsync, in_one_process
 
 T = TypeVar("T")

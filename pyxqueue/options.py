@@ -16,7 +16,7 @@ from typing_extensions import ParamSpec
 
 from .clock import in_seconds, optional_seconds
 from .errors import ConfigurationError
-from .message import valid_id
+from .model.message import valid_id
 from .printable import quoted
 from .serializers.tags import is_encodable
 

@@ -6,7 +6,7 @@ No clock, no randomness, no I/O: `chance`, a number in [0, 1), is an argument.
 from __future__ import annotations
 
 from .clock import milliseconds
-from .message import (
+from .model.message import (
     Aborted,
     Cancelled,
     Defer,

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from attrs import frozen
 
-from .message import (
+from .model.message import (
     ConsumerInfo,
     Delivery,
     Depth,
@@ -112,7 +112,7 @@ class Broker(Protocol):
         read as long as the record.
 
     * **B11 Only what was started is charged.** What happens to a message in flight changes its counters like this and
-      no other way (`pyxqueue.transitions` is the table in code):
+      no other way (`pyxqueue.model.transitions` is the table in code):
 
       ==========================================  =======  =======  =========  ===========
       event                                       attempt  crashes  deferrals  redelivered

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from attrs import evolve
 
 from .clock import deadline_after, is_over, seconds_left
-from .message import (
+from .model.message import (
     ConsumerInfo,
     Delivery,
     Depth,

@@ -24,7 +24,7 @@ from pyxqueue.backends.redis.reading import pairs
 from pyxqueue.backends.redis.session import REPLY_TIMEOUT
 from pyxqueue.cli import main
 from pyxqueue.inflight import SLOTS
-from pyxqueue.message import Message
+from pyxqueue.model.message import Message
 from pyxqueue.options import TaskOptions
 from pyxqueue.policy import MAX_DEFERRALS, NEWER_DELAY
 from pyxqueue.protocols import DEFAULT_LEASE_MS, StoreOptions

@@ -16,7 +16,7 @@ from redis import Redis
 from pyxqueue.backends.sqlite.schema import VERSION
 from pyxqueue.cli import main
 from pyxqueue.errors import StoreLayoutError
-from pyxqueue.message import Message, TaskInfo, Unreadable
+from pyxqueue.model.message import Message, TaskInfo, Unreadable
 from pyxqueue.protocols import Backend, StoreOptions
 from pyxqueue.stores import find_store
 from pyxqueue.testing.servers import Server, ServerKind

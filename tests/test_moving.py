@@ -16,10 +16,10 @@ from pyxqueue import TaskQueue
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.backends.sqlite import SQLiteBackend
 from pyxqueue.cli import main
+from pyxqueue.client.moving import Moved, move_group
 from pyxqueue.clock import wall_clock
 from pyxqueue.errors import BrokerUnavailableError, TaskStateError
-from pyxqueue.message import Delivery, Done, Fail, Message, Retry, Settlement, TaskStatus
-from pyxqueue.moving import Moved, move_group
+from pyxqueue.model.message import Delivery, Done, Fail, Message, Retry, Settlement, TaskStatus
 from pyxqueue.protocols import Backend, StoreOptions
 from pyxqueue.stores import find_store
 from pyxqueue.testing import FakeClock

@@ -14,7 +14,7 @@ import pytest
 import pyxqueue
 import pyxqueue.testing
 from pyxqueue import AsyncResult, Task, TaskContext, TaskQueue
-from pyxqueue.admin import Admin
+from pyxqueue.client.admin import Admin
 from pyxqueue.options import CallOptions, TaskOptions
 
 NAMES = [

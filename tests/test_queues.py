@@ -11,7 +11,7 @@ from redis import Redis
 
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.backends.redis import inspector
-from pyxqueue.message import Message
+from pyxqueue.model.message import Message
 from pyxqueue.protocols import Backend, HasQueues, StoreOptions
 from pyxqueue.stores import find_store
 

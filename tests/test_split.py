@@ -10,7 +10,7 @@ from attrs import evolve
 from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
 from pyxqueue.clock import FakeClock
 from pyxqueue.errors import BrokerUnavailableError
-from pyxqueue.message import (
+from pyxqueue.model.message import (
     Cancelled,
     Delivery,
     Done,

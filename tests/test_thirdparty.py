@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pyxqueue import ConfigurationError, TaskQueue
-from pyxqueue.settings import SERIALIZER_GROUP, find_serializer
+from pyxqueue.client.settings import SERIALIZER_GROUP, find_serializer
 from pyxqueue.stores import GROUP
 
 from .processes.app import App, Site

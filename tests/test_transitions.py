@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from pyxqueue.message import (
+from pyxqueue.model.message import (
     Cancelled,
     Defer,
     Done,
@@ -19,8 +19,7 @@ from pyxqueue.message import (
     TaskStatus,
     Verdict,
 )
-from pyxqueue.protocols import Broker
-from pyxqueue.transitions import (
+from pyxqueue.model.transitions import (
     CHARGES,
     ENDS,
     LEASE_STATUSES,
@@ -33,6 +32,7 @@ from pyxqueue.transitions import (
     event_of,
     requests,
 )
+from pyxqueue.protocols import Broker
 
 
 @pytest.mark.parametrize(

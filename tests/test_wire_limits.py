@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from pyxqueue.client.queue import TaskQueue
 from pyxqueue.errors import SerializationError
-from pyxqueue.execution import prepare
-from pyxqueue.failures import MAX_MESSAGE, failure_of
-from pyxqueue.message import Delivery, Message, Rejected, TaskStatus, Unreadable, Unsupported
-from pyxqueue.queue import TaskQueue
-from pyxqueue.wire import MAX_NAME, message_from_fields, record_from_fields
+from pyxqueue.model.message import Delivery, Message, Rejected, TaskStatus, Unreadable, Unsupported
+from pyxqueue.model.wire import MAX_NAME, message_from_fields, record_from_fields
+from pyxqueue.worker.execution import prepare
+from pyxqueue.worker.failures import MAX_MESSAGE, failure_of
 
 LONG = b"x" * (MAX_NAME + 1)
 

@@ -15,9 +15,9 @@ from types import ModuleType
 import click
 from attrs import frozen
 
+from ..client.queue import TaskQueue
 from ..errors import ConfigurationError
 from ..printable import quoted, traceback_of
-from ..queue import TaskQueue
 from ..supervisor.launch import being_imported
 
 _MODULE = re.compile(r"[\w-]+(\.[\w-]+)*")

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import click
 
-from ..message import Progress, TaskInfo
+from ..client.views import BatchResult, TaskPage
+from ..model.message import Progress, TaskInfo
 from ..printable import LONGEST_LINE, printable
-from ..views import BatchResult, TaskPage
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 

@@ -10,10 +10,10 @@ import click
 from attrs import define, field
 from click.core import ParameterSource
 
+from ..client.moving import NO_LIMIT
+from ..client.queue import TaskQueue, store_of
 from ..errors import ConfigurationError
-from ..moving import NO_LIMIT
 from ..printable import printable, quoted
-from ..queue import TaskQueue, store_of
 from ..stores import DEFAULT_URL, URL_VARIABLE, absolute
 from ..urls import scheme_of, shown
 from .loading import App, NoSuchModuleError

@@ -19,7 +19,7 @@ from attrs import define, field
 
 from ..errors import BrokerError, BrokerUnavailableError
 from ..inflight import STUCK, InFlight, InFlightTable
-from ..message import Record
+from ..model.message import Record
 from ..protocols import Broker
 from ..worker.events import log
 from ..worker.options import WorkerOptions

@@ -6,16 +6,16 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
+from ..client.queue import TaskQueue
+from ..client.result import AsyncResult
+from ..client.task import Task
 from ..codec import Codec
 from ..eager import NoInterrupter
 from ..errors import ArgumentError, SerializationError
 from ..ids import new_id
 from ..inflight import InFlightTable
-from ..message import Message, TaskInfo
+from ..model.message import Message, TaskInfo
 from ..protocols import Inspector
-from ..queue import TaskQueue
-from ..result import AsyncResult
-from ..task import Task
 from ..worker.executors import Inline
 from ..worker.worker import Worker
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve, frozen
 
-from ..message import Message, Progress, Record, TaskInfo, TaskStatus, Unreadable
+from ..model.message import Message, Progress, Record, TaskInfo, TaskStatus, Unreadable
 
 FINAL = Progress(99, 99, "the last")
 """The progress in every record that the machine makes."""

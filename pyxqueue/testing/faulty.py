@@ -12,7 +12,7 @@ from typing import ClassVar, Generic, Self, TypeVar
 from attrs import frozen
 
 from ..errors import BrokerUnavailableError
-from ..message import (
+from ..model.message import (
     ConsumerInfo,
     Delivery,
     Depth,

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from ..locked import Entry, Place
-from ..message import (
+from ..model.message import (
     ADOPTABLE,
     DEDUPE_MS,
     Cancelled,
@@ -42,8 +42,8 @@ from ..message import (
     TaskStatus,
     Verdict,
 )
+from ..model.wire import message_from_fields
 from ..protocols import Backend
-from ..wire import message_from_fields
 from .comparing import FINAL, Claim, bare, essence, view
 from .contract import Harness
 from .contract.steps import MINUTE, all_tasks, counts

@@ -9,7 +9,7 @@ from attrs import define, field
 
 from ..errors import BrokerError
 from ..inflight import STUCK
-from ..message import Defer, Delivery, Extension, LeaseStatus, Message, Settlement
+from ..model.message import Defer, Delivery, Extension, LeaseStatus, Message, Settlement
 from ..protocols import Broker
 from ..registry import Registry
 from .batch_sizer import BatchSizer

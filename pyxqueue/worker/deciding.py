@@ -7,7 +7,7 @@ from collections.abc import Callable
 from attrs import define
 
 from ..codec import Codec
-from ..message import (
+from ..model.message import (
     Aborted,
     Cancelled,
     Delivery,

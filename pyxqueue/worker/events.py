@@ -11,7 +11,7 @@ from typing import TypeAlias
 from attrs import frozen
 
 from ..log import get_logger
-from ..message import Aborted, Cancelled, Defer, Done, Fail, Outcome, Rejected, Retry, Returned, Verdict
+from ..model.message import Aborted, Cancelled, Defer, Done, Fail, Outcome, Rejected, Retry, Returned, Verdict
 from ..printable import Lines, indented, printable
 
 log = get_logger("pyxqueue.worker")

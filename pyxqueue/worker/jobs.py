@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from attrs import define, field
 
 from ..inflight import InFlight, InFlightTable, Slots
-from ..message import Delivery, Progress
+from ..model.message import Delivery, Progress
 from ..registry import TaskSpec
 
 

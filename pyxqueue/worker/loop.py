@@ -16,7 +16,7 @@ from concurrent.futures import wait
 from contextlib import suppress
 from typing import Any
 
-from ..execution import end_fork
+from .execution import end_fork
 from .executors import Broke, Load
 from .jobs import Job
 from .loop_interrupts import MOMENT, SHORT, LoopInterrupter, set_owner

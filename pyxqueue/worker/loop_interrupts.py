@@ -13,12 +13,12 @@ from typing import Any
 
 from attrs import define, field
 
-from ..execution import AsyncLimit
-from ..failures import outcome_of
-from ..message import Aborted, Outcome, Returned
+from ..model.message import Aborted, Outcome, Returned
 from ..options import TaskOptions
 from ..printable import class_of, indented, traceback_of
 from .events import log
+from .execution import AsyncLimit
+from .failures import outcome_of
 from .jobs import Job
 
 SLOW = 2.0

@@ -9,7 +9,7 @@ from contextlib import suppress
 from attrs import define, field
 
 from ..errors import BrokerError
-from ..message import Extension
+from ..model.message import Extension
 from ..protocols import Broker
 from .interrupts import Watched
 from .jobs import Jobs

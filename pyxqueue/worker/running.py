@@ -9,9 +9,9 @@ from typing import Any
 from attrs import define
 
 from ..codec import Codec
-from ..execution import AsyncLimit, Execution, prepare
-from ..message import Outcome
+from ..model.message import Outcome
 from .events import Observer, TaskStarted, tell
+from .execution import AsyncLimit, Execution, prepare
 from .executors import Executor
 from .jobs import Job, Jobs
 from .loop_interrupts import LoopInterrupter

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from attrs import define, field
 
 from ..errors import BrokerError, BrokerUnavailableError
-from ..message import Done, Message, Outcome, Settlement, Verdict
+from ..model.message import Done, Message, Outcome, Settlement, Verdict
 from ..protocols import Broker
 from .batch_sizer import MAX_BATCH
 from .deciding import Decider

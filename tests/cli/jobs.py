@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyxqueue import TaskQueue
-from pyxqueue.message import Delivery, Done, Fail, Failure, Record, Settlement, TaskStatus, Verdict
+from pyxqueue.model.message import Delivery, Done, Fail, Failure, Record, Settlement, TaskStatus, Verdict
 from tests.support.tasks import task_of
 
 WORKER = "worker-1-4242-7f0c0f3e-b6a0-11f0-8d2b-0242ac120002"

@@ -12,7 +12,7 @@ from redis import Redis
 from pyxqueue import TaskQueue
 from pyxqueue.backends.sqlite.driver import best
 from pyxqueue.cli.commands import info as info_module
-from pyxqueue.message import Extension, Message, Progress
+from pyxqueue.model.message import Extension, Message, Progress
 
 from .conftest import Command
 from .jobs import WORKER, claim, enqueue

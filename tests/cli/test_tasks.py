@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from pyxqueue import TaskQueue, admin
+from pyxqueue import TaskQueue
 from pyxqueue.cli import main
-from pyxqueue.message import Message
+from pyxqueue.client import admin
+from pyxqueue.model.message import Message
 
 from .conftest import Command
 from .jobs import claim, enqueue, fail, succeed

@@ -7,7 +7,7 @@ import pytest
 from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
 from pyxqueue.clock import FakeClock, wall_clock
 from pyxqueue.errors import ConfigurationError
-from pyxqueue.message import Done, Extension, Message, Progress, Record, Settlement, TaskStatus
+from pyxqueue.model.message import Done, Extension, Message, Progress, Record, Settlement, TaskStatus
 from pyxqueue.protocols import DEFAULT_LEASE_MS, StoreOptions
 from pyxqueue.testing.contract.laws import law
 from pyxqueue.testing.contract.steps import Call, ids_of

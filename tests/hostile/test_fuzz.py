@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 from pyxqueue import TaskQueue
 from pyxqueue.backends.sqlite.driver import best
 from pyxqueue.errors import PyxqueueError
-from pyxqueue.message import Extension, TaskStatus
+from pyxqueue.model.message import Extension, TaskStatus
 from pyxqueue.protocols import Backend
 from pyxqueue.testing import drain
 from tests.support.tasks import task_of

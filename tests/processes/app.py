@@ -22,8 +22,8 @@ from typing import Any
 from attrs import asdict, define, field, frozen
 
 from pyxqueue import CancelRequested, TaskQueue, TaskSettled, current_task
+from pyxqueue.client.task import Task
 from pyxqueue.serializers import JSONSerializer
-from pyxqueue.task import Task
 from tests.support.tasks import task_of
 
 VARIABLE = "TEST_SITE"

@@ -11,7 +11,7 @@ from attrs import evolve
 from redis import Redis
 
 from pyxqueue import Cancellation, ResultTimeoutError, TaskCancelledError, TaskStatus
-from pyxqueue.message import Message
+from pyxqueue.model.message import Message
 from pyxqueue.testing.servers import Server
 from tests.support.until import until
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pyxqueue import TaskStatus
-from pyxqueue.message import Message
+from pyxqueue.model.message import Message
 from tests.support.trees import Tree, alive, run_program
 from tests.support.until import until
 

@@ -9,7 +9,7 @@ from attrs import evolve
 from redis import Redis
 
 from pyxqueue import TaskError, TaskStatus
-from pyxqueue.message import Message
+from pyxqueue.model.message import Message
 from tests.support.until import until
 
 from .app import App, Site

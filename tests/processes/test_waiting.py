@@ -13,7 +13,7 @@ import pytest
 from attrs import evolve
 from redis import Redis
 
-from pyxqueue import waiting
+from pyxqueue.client import waiting
 from pyxqueue.testing.servers import Server
 from tests.support.trees import environment
 from tests.support.until import until

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from pyxqueue import ConfigurationError, SerializationError, TaskQueue, TaskStateError, TaskStatus, UnknownTaskError
-from pyxqueue.admin import Admin, BatchResult
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.cli.program import COMMANDS
+from pyxqueue.client.admin import Admin, BatchResult
+from pyxqueue.client.compat import ReleaseNames
 from pyxqueue.clock import FakeClock
-from pyxqueue.compat import ReleaseNames
-from pyxqueue.message import Message, Progress, TaskInfo, Unreadable
+from pyxqueue.model.message import Message, Progress, TaskInfo, Unreadable
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.supervisor.child import consumer_name, with_pid
 from pyxqueue.testing import drain

@@ -20,7 +20,7 @@ from pyxqueue import (
 )
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.clock import FakeClock
-from pyxqueue.message import Done, Extension, Progress, Settlement
+from pyxqueue.model.message import Done, Extension, Progress, Settlement
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.supervisor.child import consumer_name, with_pid
 from pyxqueue.testing import drain

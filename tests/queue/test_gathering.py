@@ -25,7 +25,7 @@ from pyxqueue import (
     as_completed,
     gather,
 )
-from pyxqueue.message import Record
+from pyxqueue.model.message import Record
 from pyxqueue.protocols import Backend
 from pyxqueue.testing import FaultyBroker, drain
 from tests.conftest import Servers, kinds_to_test
@@ -222,7 +222,7 @@ def test_who_gathers_is_told_that_nobody_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In one line for all."""
-    monkeypatch.setattr("pyxqueue.waiting._SILENCE", 10)
+    monkeypatch.setattr("pyxqueue.client.waiting._SILENCE", 10)
     with closing(TaskQueue(f"sqlite:///{tmp_path}/queue.db")) as queue:
         handles = queue.task(work).map([(1,), (2,)])
         waiting = threading.Thread(target=gather, args=[handles])

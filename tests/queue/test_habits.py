@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import pyxqueue.habits
+import pyxqueue.client.habits
 from pyxqueue import ArgumentError, AsyncResult, ConfigurationError, PyxqueueError, Task, TaskQueue
 
 
@@ -64,7 +64,7 @@ def test_no_habit_is_about_something_there_is(habits: str, kind: type, queue: Ta
     """An attribute that came to be would hide the hint, and the hint would be wrong."""
     have = {Task: add, TaskQueue: queue, AsyncResult: add(1, 2)}[kind]
 
-    assert [name for name in getattr(pyxqueue.habits, habits) if hasattr(have, name)] == []
+    assert [name for name in getattr(pyxqueue.client.habits, habits) if hasattr(have, name)] == []
 
 
 @pytest.mark.parametrize(

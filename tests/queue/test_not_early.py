@@ -12,11 +12,11 @@ import pytest
 from pyxqueue import TaskQueue
 from pyxqueue.clock import milliseconds
 from pyxqueue.errors import RetryLater
-from pyxqueue.failures import outcome_of
-from pyxqueue.message import Defer, Message, Retry, Settlement
+from pyxqueue.model.message import Defer, Message, Retry, Settlement
 from pyxqueue.options import TaskOptions
 from pyxqueue.policy import decide
 from pyxqueue.protocols import Backend
+from pyxqueue.worker.failures import outcome_of
 
 from ..conftest import Servers, kinds_to_test
 

@@ -21,7 +21,7 @@ from pyxqueue import (
     TaskQueue,
 )
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
-from pyxqueue.message import Done, Fail, Failure, Message, Settlement, TaskStatus
+from pyxqueue.model.message import Done, Fail, Failure, Message, Settlement, TaskStatus
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing import drain
 from tests.support.tasks import task_of

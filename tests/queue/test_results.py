@@ -25,7 +25,7 @@ from pyxqueue import (
     UnknownTaskError,
 )
 from pyxqueue.context import TaskContext, enter, leave
-from pyxqueue.message import Done, Extension, Record, Settlement
+from pyxqueue.model.message import Done, Extension, Record, Settlement
 from pyxqueue.protocols import Backend
 from pyxqueue.testing import FaultyBroker, drain
 from tests.conftest import Servers, kinds_to_test
@@ -81,7 +81,7 @@ def test_who_waits_is_told_once_that_nobody_works(
 ) -> None:
     """A forgotten worker is the usual reason; where one has been heard of, nothing is said."""
     for name, value in {"_SILENCE": 10, "_SLICE": 10, "_FEW": 1}.items():  # as of many tasks: a look every 10 ms
-        monkeypatch.setattr(f"pyxqueue.waiting.{name}", value)
+        monkeypatch.setattr(f"pyxqueue.client.waiting.{name}", value)
     with closing(TaskQueue(f"sqlite:///{tmp_path}/queue.db")) as queue:
         waits: Any = CountingWaits(queue.stores.backend)
         if served:
@@ -105,7 +105,7 @@ def test_who_awaits_is_told_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With a limit by the error, without one by the log."""
-    monkeypatch.setattr("pyxqueue.waiting._SILENCE", 10)
+    monkeypatch.setattr("pyxqueue.client.waiting._SILENCE", 10)
 
     async def main(queue: TaskQueue) -> object:
         handle = queue.task(work)(1)
@@ -132,7 +132,7 @@ def test_a_task_that_waits_for_one_that_nobody_is_free_to_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, others: int
 ) -> None:
     """It is told that all that run wait like it, and nothing while another one does not."""
-    monkeypatch.setattr("pyxqueue.waiting._SILENCE", 10)
+    monkeypatch.setattr("pyxqueue.client.waiting._SILENCE", 10)
     with closing(TaskQueue(f"sqlite:///{tmp_path}/queue.db")) as queue:
         inner = queue.task(name="inner")(lambda: None)
 
@@ -171,7 +171,7 @@ def test_who_waits_outside_is_told_that_all_workers_may_wait(
     shared: TaskQueue, monkeypatch: pytest.MonkeyPatch, waiting: int
 ) -> None:
     """Each running task has enqueued one that nobody has begun; while one has not, somebody may become free."""
-    monkeypatch.setattr("pyxqueue.waiting._SILENCE", 10)
+    monkeypatch.setattr("pyxqueue.client.waiting._SILENCE", 10)
     task = shared.task(work)
     outer = [task(n) for n in range(2)]
     assert len(shared.stores.backend.claim("worker", 2, 0)) == 2

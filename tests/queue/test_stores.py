@@ -25,8 +25,8 @@ from pyxqueue import (
     UnknownTaskError,
 )
 from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
+from pyxqueue.client.queue import store_of
 from pyxqueue.protocols import StoreOptions
-from pyxqueue.queue import store_of
 from pyxqueue.testing import drain
 
 

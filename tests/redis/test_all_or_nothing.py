@@ -11,7 +11,7 @@ from redis import Redis
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
 from pyxqueue.errors import BrokerError
-from pyxqueue.message import Done, Fail, Message, Retry, Settlement, TaskInfo, TaskStatus, Verdict
+from pyxqueue.model.message import Done, Fail, Message, Retry, Settlement, TaskInfo, TaskStatus, Verdict
 from pyxqueue.protocols import StoreOptions
 
 LAST = "18446744073709551615-18446744073709551615"

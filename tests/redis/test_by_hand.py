@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from redis import Redis
 
-from pyxqueue.message import Extension, LeaseStatus, Progress, TaskStatus
+from pyxqueue.model.message import Extension, LeaseStatus, Progress, TaskStatus
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.stores import find_store
 

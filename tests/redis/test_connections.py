@@ -24,7 +24,7 @@ from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, open_backend
 from pyxqueue.backends.redis.connect import _KEEPALIVE
 from pyxqueue.backends.redis.listening import Channel
 from pyxqueue.ids import new_id
-from pyxqueue.message import Message
+from pyxqueue.model.message import Message
 from pyxqueue.protocols import DEFAULT_LEASE_MS, StoreOptions
 from pyxqueue.testing import drain
 from pyxqueue.testing.servers import Server

@@ -10,7 +10,7 @@ from redis import Redis
 
 from pyxqueue import TaskQueue
 from pyxqueue.backends.redis import RedisBackend
-from pyxqueue.message import TaskInfo
+from pyxqueue.model.message import TaskInfo
 from pyxqueue.testing.contract.laws import law
 from pyxqueue.testing.contract.steps import done, held, info, settled
 from tests.support.until import until

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
-from pyxqueue.message import Defer, Fail, Message, Retry, Settlement, Unreadable, Verdict
+from pyxqueue.model.message import Defer, Fail, Message, Retry, Settlement, Unreadable, Verdict
 from pyxqueue.protocols import StoreOptions
 
 

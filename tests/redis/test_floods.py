@@ -14,7 +14,7 @@ import pytest
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, aio
 from pyxqueue.backends.redis.aio import AsyncRedisProducer
 from pyxqueue.backends.redis.waiting import Inbox
-from pyxqueue.message import Message
+from pyxqueue.model.message import Message
 from pyxqueue.protocols import StoreOptions
 
 TIMEOUT = 100

@@ -13,7 +13,7 @@ from redis import Redis
 from pyxqueue import StoreFullError
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, RedisResults
 from pyxqueue.cli import main
-from pyxqueue.message import (
+from pyxqueue.model.message import (
     Delivery,
     Done,
     Extension,

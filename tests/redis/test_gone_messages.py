@@ -13,7 +13,7 @@ from redis import Redis
 
 from pyxqueue import TaskError, TaskQueue, TaskStateError, TaskStatus
 from pyxqueue.backends.redis import RedisBackend
-from pyxqueue.message import Defer, Done, Fail, Message, Record, Retry, Settlement, Verdict
+from pyxqueue.model.message import Defer, Done, Fail, Message, Record, Retry, Settlement, Verdict
 from tests.support.until import PATIENCE, until
 
 GONE = "its message is gone"

@@ -12,7 +12,7 @@ from pyxqueue import TaskQueue
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, commands
 from pyxqueue.backends.redis.reading import Groups
 from pyxqueue.batching import MAX_BYTES
-from pyxqueue.message import Fail, Message, Settlement, TaskStatus, Unreadable
+from pyxqueue.model.message import Fail, Message, Settlement, TaskStatus, Unreadable
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing import drain
 

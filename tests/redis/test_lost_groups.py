@@ -11,8 +11,8 @@ from redis import Redis
 
 from pyxqueue import AsyncResult, TaskQueue, UnknownTaskError
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, waiting
-from pyxqueue.message import Defer as HandBack
-from pyxqueue.message import Extension, LeaseStatus, Message, Settlement
+from pyxqueue.model.message import Defer as HandBack
+from pyxqueue.model.message import Extension, LeaseStatus, Message, Settlement
 from pyxqueue.protocols import StoreOptions
 from tests.support.until import PATIENCE, until
 

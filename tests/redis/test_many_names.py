@@ -13,10 +13,10 @@ from redis import Redis
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, commands
 from pyxqueue.backends.redis.reading import MAX_FIELDS, MAX_GROUPS
+from pyxqueue.client.views import WorkerInfo
 from pyxqueue.errors import BrokerError
-from pyxqueue.message import Done, Message, Record, Settlement, TaskStatus
+from pyxqueue.model.message import Done, Message, Record, Settlement, TaskStatus
 from pyxqueue.protocols import StoreOptions
-from pyxqueue.views import WorkerInfo
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, RedisResults
-from pyxqueue.message import Message
+from pyxqueue.model.message import Message
 from pyxqueue.protocols import StoreOptions
 
 DAY_MS = 86_400_000

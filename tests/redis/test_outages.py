@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from pyxqueue import AsyncResult, BrokerUnavailableError, TaskQueue, agather, gather
+from pyxqueue.client.waiting import Limit
 from pyxqueue.testing import drain
 from pyxqueue.testing.servers import Server
-from pyxqueue.waiting import Limit
 from tests.conftest import kinds_to_test
 
 Handle = AsyncResult[Any]
@@ -55,9 +55,9 @@ def test_a_wait_without_a_limit_outlives_an_outage(
 ) -> None:
     """Whenever it begins: the look at whether there are workers is no deadline."""
     monkeypatch.setattr("pyxqueue.backends.redis.waiting.RECHECK", 0.1)
-    monkeypatch.setattr("pyxqueue.waiting._SILENCE", 10 if begins == "after the hint" else 600)
+    monkeypatch.setattr("pyxqueue.client.waiting._SILENCE", 10 if begins == "after the hint" else 600)
     asked, hinted, borne = threading.Event(), threading.Event(), threading.Event()
-    monkeypatch.setattr("pyxqueue.waiting.log.warning", lambda *_: hinted.set())
+    monkeypatch.setattr("pyxqueue.client.waiting.log.warning", lambda *_: hinted.set())
     next_look, bear = Limit.next_look, Limit.bear
 
     def look(self: Limit, slice_ms: int | None) -> float | None:
@@ -85,7 +85,7 @@ def test_a_wait_without_a_limit_outlives_an_outage(
 
 def test_a_wait_ends_when_the_store_stays_away(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its patience has an end, and the error is that of the store."""
-    monkeypatch.setattr("pyxqueue.waiting.PATIENCE", 0.01)
+    monkeypatch.setattr("pyxqueue.client.waiting.PATIENCE", 0.01)
     with closing(TaskQueue(server.url, stream_key="away")) as queue:
         handle = queue.task(name="work")(lambda: "done")()
         server.kill()

@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
-from pyxqueue.message import Done, Fail, Failure, Message, Record, Retry, Settlement, TaskStatus
+from pyxqueue.model.message import Done, Fail, Failure, Message, Record, Retry, Settlement, TaskStatus
 from pyxqueue.protocols import StoreOptions
 
 MANY = 2_000

@@ -12,7 +12,7 @@ from redis import Redis
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, inspector
 from pyxqueue.backends.redis import backend as module
 from pyxqueue.errors import BrokerError
-from pyxqueue.message import Done, Message, Settlement, TaskStatus
+from pyxqueue.model.message import Done, Message, Settlement, TaskStatus
 from pyxqueue.protocols import StoreOptions
 
 LAST = "18446744073709551615-18446744073709551615"

@@ -14,7 +14,7 @@ from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
 from pyxqueue.backends.redis.commands import deliveries
 from pyxqueue.backends.redis.reading import pairs
 from pyxqueue.errors import BrokerError, SerializationError
-from pyxqueue.message import (
+from pyxqueue.model.message import (
     Defer,
     Delivery,
     Done,

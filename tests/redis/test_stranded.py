@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
-from pyxqueue.message import Done, Message, Settlement
+from pyxqueue.model.message import Done, Message, Settlement
 from pyxqueue.protocols import StoreOptions
 
 Harm = Callable[[Redis, str, list[bytes]], object]

@@ -10,7 +10,18 @@ from redis import Redis
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, RedisResults
 from pyxqueue.backends.redis.keys import GroupKeys
-from pyxqueue.message import Done, Fail, Failure, Message, Progress, Record, Settlement, TaskInfo, TaskStatus, Verdict
+from pyxqueue.model.message import (
+    Done,
+    Fail,
+    Failure,
+    Message,
+    Progress,
+    Record,
+    Settlement,
+    TaskInfo,
+    TaskStatus,
+    Verdict,
+)
 from pyxqueue.protocols import StoreOptions
 from tests.support.until import until
 

@@ -13,9 +13,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pyxqueue.errors import ConfigurationError, SealError
-from pyxqueue.message import Message
+from pyxqueue.model.message import Message
+from pyxqueue.model.wire import message_from_fields, message_to_fields
 from pyxqueue.serializers import Seal, SealContext
-from pyxqueue.wire import message_from_fields, message_to_fields
 
 OLD, NEW, FOREIGN = b"o" * 16, "n" * 32, b"f" * 16
 CONTEXT = SealContext(queue="mail", name="rpc.send", id="1", direction="call", serializer="json")

@@ -16,7 +16,7 @@ import pytest
 from pyxqueue.backends.sqlite.driver import Connection, Driver, DriverError, Rows, Value, apsw, standard
 from pyxqueue.backends.sqlite.faults import typed
 from pyxqueue.errors import BrokerError, BrokerUnavailableError, StoreFileError, StoreFullError
-from pyxqueue.message import Done, Message, Record, Settlement, TaskStatus
+from pyxqueue.model.message import Done, Message, Record, Settlement, TaskStatus
 
 from .conftest import Open
 

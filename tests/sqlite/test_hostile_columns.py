@@ -14,7 +14,7 @@ from pyxqueue.backends.sqlite import backend as module
 from pyxqueue.backends.sqlite.driver import Driver, DriverError, apsw, standard
 from pyxqueue.cli import main
 from pyxqueue.errors import PyxqueueError
-from pyxqueue.message import Done, Extension, Fail, Message, Progress, Settlement, TaskStatus, Verdict
+from pyxqueue.model.message import Done, Extension, Fail, Message, Progress, Settlement, TaskStatus, Verdict
 from pyxqueue.protocols import Backend
 from pyxqueue.testing import drain
 from tests.support.tasks import task_of

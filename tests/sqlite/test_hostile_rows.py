@@ -15,7 +15,7 @@ from pyxqueue.backends.sqlite import SQLiteBackend
 from pyxqueue.backends.sqlite.driver import best
 from pyxqueue.clock import FakeClock
 from pyxqueue.errors import SerializationError
-from pyxqueue.message import Done, Message, Retry, Settlement, TaskStatus, Unreadable
+from pyxqueue.model.message import Done, Message, Retry, Settlement, TaskStatus, Unreadable
 from pyxqueue.protocols import DEFAULT_LEASE_MS, StoreOptions
 from pyxqueue.testing import drain
 

@@ -11,7 +11,7 @@ import pytest
 from pyxqueue.backends.sqlite import SQLiteBackend
 from pyxqueue.backends.sqlite.driver import Driver, apsw, best, standard
 from pyxqueue.errors import StoreFileError
-from pyxqueue.message import Message
+from pyxqueue.model.message import Message
 from pyxqueue.protocols import StoreOptions
 
 FOR_EVER = "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c"

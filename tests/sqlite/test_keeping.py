@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from pyxqueue.message import DEDUPE_MS, Done, Message, Settlement
+from pyxqueue.model.message import DEDUPE_MS, Done, Message, Settlement
 
 from ..support.sqlite_harness import SQLiteHarness
 

@@ -14,7 +14,7 @@ import pytest
 from pyxqueue.backends.sqlite import SQLiteBackend, libraries
 from pyxqueue.backends.sqlite.driver import apsw
 from pyxqueue.errors import ConfigurationError
-from pyxqueue.message import Message
+from pyxqueue.model.message import Message
 
 from .conftest import Open
 

@@ -14,7 +14,7 @@ from pyxqueue.backends.sqlite.driver import Driver, apsw, best, standard
 from pyxqueue.backends.sqlite.location import file_system_of, from_url, longest_mount
 from pyxqueue.backends.sqlite.versions import Version, parse, wal_is_safe
 from pyxqueue.errors import ConfigurationError, StoreFileError
-from pyxqueue.message import Message
+from pyxqueue.model.message import Message
 from pyxqueue.protocols import StoreOptions
 
 from .conftest import Open

@@ -14,7 +14,7 @@ import pytest
 
 from pyxqueue.backends.sqlite import SQLiteBackend, polling
 from pyxqueue.backends.sqlite.polling import Poller, poller_of
-from pyxqueue.message import Done, Extension, Message, Progress, Settlement
+from pyxqueue.model.message import Done, Extension, Message, Progress, Settlement
 
 from .conftest import Open
 

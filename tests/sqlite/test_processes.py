@@ -17,7 +17,7 @@ import pytest
 
 from pyxqueue.backends.sqlite import SQLiteBackend
 from pyxqueue.backends.sqlite.driver import Connection, Driver, standard
-from pyxqueue.message import Done, Message, Record, Settlement, TaskStatus
+from pyxqueue.model.message import Done, Message, Record, Settlement, TaskStatus
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.supervisor.processes import fork
 from tests.support.until import until

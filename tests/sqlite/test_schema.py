@@ -9,7 +9,7 @@ import pytest
 
 from pyxqueue.backends.sqlite import schema
 from pyxqueue.backends.sqlite.driver import DriverError, standard
-from pyxqueue.message import Message
+from pyxqueue.model.message import Message
 
 from .conftest import Open
 

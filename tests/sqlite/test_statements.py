@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pyxqueue.backends.sqlite.driver import Connection, Driver, apsw, standard
-from pyxqueue.message import Done, Message, Settlement
+from pyxqueue.model.message import Done, Message, Settlement
 
 from .conftest import Open
 

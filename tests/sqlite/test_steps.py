@@ -12,7 +12,16 @@ from pyxqueue.backends.sqlite import SQLiteBackend, SQLiteResults, steps
 from pyxqueue.backends.sqlite.driver import Connection, Driver, Rows, Value, standard
 from pyxqueue.batching import MAX_BYTES, MAX_ITEMS
 from pyxqueue.clock import FakeClock
-from pyxqueue.message import Delivery, Done, Extension, Message, Record, Settlement, TaskInfo, TaskStatus
+from pyxqueue.model.message import (
+    Delivery,
+    Done,
+    Extension,
+    Message,
+    Record,
+    Settlement,
+    TaskInfo,
+    TaskStatus,
+)
 from pyxqueue.protocols import StoreOptions
 
 from .conftest import Open

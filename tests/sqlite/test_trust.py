@@ -15,7 +15,7 @@ from pyxqueue import TaskQueue
 from pyxqueue.backends.sqlite import open_backend
 from pyxqueue.backends.sqlite.trust import intruders
 from pyxqueue.errors import ConfigurationError, StoreFileError
-from pyxqueue.message import Message
+from pyxqueue.model.message import Message
 from pyxqueue.protocols import StoreOptions
 
 from .conftest import Open

@@ -14,10 +14,10 @@ import pytest
 from pyxqueue import AsyncResult, BrokerUnavailableError, TaskQueue
 from pyxqueue.backends.sqlite import SQLiteBackend
 from pyxqueue.backends.sqlite.waiting import LONGEST, SHORTEST, pause_after
-from pyxqueue.message import Delivery, Message
+from pyxqueue.client.waiting import Limit
+from pyxqueue.model.message import Delivery, Message
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing import drain
-from pyxqueue.waiting import Limit
 
 from .conftest import Open
 from .test_faults import locked

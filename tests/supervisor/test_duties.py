@@ -9,7 +9,7 @@ import pytest
 
 from pyxqueue.errors import BrokerError, BrokerUnavailableError
 from pyxqueue.inflight import STUCK, InFlight, InFlightTable, Slots
-from pyxqueue.message import Defer, Extension, LeaseStatus, Settlement
+from pyxqueue.model.message import Defer, Extension, LeaseStatus, Settlement
 from pyxqueue.supervisor.duties import DutyLoop, Loss, Releaser, all_duties
 from pyxqueue.supervisor.duties.loop import RETRY_EVERY
 from pyxqueue.supervisor.duties.maintenance import PROMOTE_EVERY

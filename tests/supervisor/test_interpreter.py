@@ -11,7 +11,7 @@ import pytest
 
 from pyxqueue import TaskQueue
 from pyxqueue.cli.reloading import reloading_command
-from pyxqueue.queue import workers_of
+from pyxqueue.client.queue import workers_of
 from pyxqueue.supervisor.interpreter import pyxqueue_command
 
 from ..cli import jobs

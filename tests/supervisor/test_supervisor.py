@@ -17,7 +17,7 @@ import pytest
 
 from pyxqueue.errors import BrokerUnavailableError, StoreFileError
 from pyxqueue.inflight import InFlightTable, Slots
-from pyxqueue.message import Fail, Retry, Settlement
+from pyxqueue.model.message import Fail, Retry, Settlement
 from pyxqueue.protocols import Broker
 from pyxqueue.supervisor.duties import DutyLoop
 from pyxqueue.supervisor.duties.maintenance import Maintenance

@@ -13,8 +13,8 @@ from pyxqueue.backends.sqlite.queue import Groups
 from pyxqueue.backends.sqlite.rows import fields_of
 from pyxqueue.backends.sqlite.versions import Version
 from pyxqueue.clock import FakeClock
+from pyxqueue.model.wire import message_from_fields
 from pyxqueue.protocols import StoreOptions
-from pyxqueue.wire import message_from_fields
 
 
 def never(_: Version) -> bool:

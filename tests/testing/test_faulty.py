@@ -14,7 +14,7 @@ from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
 from pyxqueue.backends.memory.group import Group
 from pyxqueue.errors import BrokerUnavailableError, Reject
 from pyxqueue.locked import Entry
-from pyxqueue.message import Done, Fail, Record, Settlement, TaskStatus
+from pyxqueue.model.message import Done, Fail, Record, Settlement, TaskStatus
 from pyxqueue.protocols import Backend, StoreOptions
 from pyxqueue.split import SplitBackend
 from pyxqueue.supervisor.duties import DutyLoop, Releaser, all_duties

@@ -24,7 +24,7 @@ from pyxqueue import (
     gather,
     track,
 )
-from pyxqueue.admin import Admin, BatchResult, QueueInfo, QueuePage, TaskDetails, TaskPage, WorkerInfo
+from pyxqueue.client.admin import Admin, BatchResult, QueueInfo, QueuePage, TaskDetails, TaskPage, WorkerInfo
 
 queue = TaskQueue("typed")
 

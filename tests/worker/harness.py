@@ -8,12 +8,12 @@ from typing import Any
 from attrs import define, field
 
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
+from pyxqueue.client.decorator import TaskDecorator
+from pyxqueue.client.producing import Producer
 from pyxqueue.clock import FakeClock
 from pyxqueue.codec import Codec
-from pyxqueue.decorator import TaskDecorator
 from pyxqueue.inflight import InFlightTable
-from pyxqueue.message import Message
-from pyxqueue.producing import Producer
+from pyxqueue.model.message import Message
 from pyxqueue.protocols import Broker, StoreOptions
 from pyxqueue.registry import Registry
 from pyxqueue.serializers import JSONSerializer

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from pyxqueue.cli.logs import JSONFormatter, set_up_logging
-from pyxqueue.local_workers import configure_logging
-from pyxqueue.message import Done, Fail, Failure, Outcome, Raised, Rejected, Retry, Returned, Verdict
+from pyxqueue.client.local_workers import configure_logging
+from pyxqueue.model.message import Done, Fail, Failure, Outcome, Raised, Rejected, Retry, Returned, Verdict
 from pyxqueue.worker import events
 from pyxqueue.worker.events import TaskSettled, Throttle, hear_logs, log_settled
 

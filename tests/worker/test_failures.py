@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from pyxqueue.errors import CancelRequested, Reject, RetryLater, TimeLimitExceeded
-from pyxqueue.failures import failure_of, outcome_of
-from pyxqueue.message import Aborted, Raised, Rejected
+from pyxqueue.model.message import Aborted, Raised, Rejected
 from pyxqueue.options import TaskOptions
 from pyxqueue.printable import MAX_TRACEBACK
+from pyxqueue.worker.failures import failure_of, outcome_of
 
 from .harness import Bench, closed_error
 

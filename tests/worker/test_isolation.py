@@ -18,7 +18,7 @@ import pytest
 from pyxqueue.codec import Codec
 from pyxqueue.context import current_task
 from pyxqueue.errors import NotInTaskError
-from pyxqueue.message import Defer, Message, Unsupported
+from pyxqueue.model.message import Defer, Message, Unsupported
 from pyxqueue.serializers import JSONSerializer
 from pyxqueue.worker.events import TaskSettled
 from pyxqueue.worker.executors import Inline, Threads

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyxqueue.message import (
+from pyxqueue.model.message import (
     Aborted,
     Cancelled,
     Defer,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pyxqueue.codec import Codec
-from pyxqueue.message import Delivery, Message
+from pyxqueue.model.message import Delivery, Message
 from pyxqueue.serializers import JSONSerializer
 from pyxqueue.worker.executors import Broke, Inline, Run, Threads
 from pyxqueue.worker.interrupts import ThreadInterrupter

@@ -12,7 +12,7 @@ from pyxqueue import Reject, RetryLater, progress
 from pyxqueue.codec import Codec
 from pyxqueue.errors import BrokerError, BrokerUnavailableError
 from pyxqueue.inflight import SLOTS
-from pyxqueue.message import Returned, Settlement, TaskStatus
+from pyxqueue.model.message import Returned, Settlement, TaskStatus
 from pyxqueue.protocols import DEFAULT_LEASE_MS
 from pyxqueue.serializers import JSONSerializer, Seal
 from pyxqueue.worker.jobs import Job

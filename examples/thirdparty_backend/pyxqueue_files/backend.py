@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from pyxqueue.errors import ConfigurationError
 from pyxqueue.locked import Place
-from pyxqueue.message import (
+from pyxqueue.model.message import (
     ConsumerInfo,
     Delivery,
     Depth,

@@ -8,7 +8,7 @@ import msgspec
 from attrs import asdict, evolve
 
 from pyxqueue.locked import Entry, Place
-from pyxqueue.message import Message, Progress, Record, TaskStatus, Unreadable
+from pyxqueue.model.message import Message, Progress, Record, TaskStatus, Unreadable
 
 _PARTS: dict[str, Any] = {
     "place": Place,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote, unquote
 
 from pyxqueue.locked import Entry, LockedGroup, Place
-from pyxqueue.message import ID_PATTERN, TaskInfo, TaskStatus
+from pyxqueue.model.message import ID_PATTERN, TaskInfo, TaskStatus
 from pyxqueue.protocols import DEFAULT_LEASE_MS
 
 from .entry import name_of, pack, unpack

@@ -8,9 +8,9 @@ from pathlib import Path
 from pyxqueue_files import FilesBackend
 
 from pyxqueue.locked import Entry
+from pyxqueue.model.wire import message_from_fields
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing import FakeClock
-from pyxqueue.wire import message_from_fields
 
 
 class FilesHarness:

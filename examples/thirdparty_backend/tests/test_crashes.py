@@ -14,7 +14,7 @@ from harness import FilesHarness
 from pyxqueue_files import FilesBackend
 from pyxqueue_files.folder import Folder
 
-from pyxqueue.message import Delivery, Done, Fail, Retry, Settlement
+from pyxqueue.model.message import Delivery, Done, Fail, Retry, Settlement
 from pyxqueue.testing.contract.laws import law
 from pyxqueue.testing.contract.steps import done, fail, held, jobs, photo, take
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from attrs import define, evolve, field
 
 from ...clock import deadline_after, seconds_left
-from ...message import Record
+from ...model.message import Record
 from ...protocols import StoreOptions
 from .store import MemoryStore
 

@@ -12,7 +12,7 @@ from typing import Any
 from ...clock import deadline_after, seconds_left, started_ms, wall_clock
 from ...errors import ConfigurationError
 from ...locked import Entry, Place
-from ...message import (
+from ...model.message import (
     ConsumerInfo,
     Delivery,
     Depth,
@@ -26,9 +26,9 @@ from ...message import (
     TaskStatus,
     check_adoptable,
 )
+from ...model.wire import message_from_fields
 from ...printable import quoted
 from ...protocols import StoreOptions
-from ...wire import message_from_fields
 from .group import Group
 
 

@@ -16,9 +16,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from ...batching import batches
 from ...clock import deadline_after, is_over, seconds_left
 from ...errors import BrokerUnavailableError
-from ...message import Message, Record, TaskInfo
+from ...model.message import Message, Record, TaskInfo
+from ...model.wire import message_size
 from ...protocols import StoreOptions
-from ...wire import message_size
 from . import commands
 from .commands import Command, Unknown
 from .connect import ConnectionConfig

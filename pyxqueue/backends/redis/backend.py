@@ -12,10 +12,10 @@ from redis.cluster import RedisCluster
 from ...batching import MAX_ITEMS, batches, settlement_size
 from ...clock import seconds_left
 from ...errors import BrokerUnavailableError
-from ...message import Delivery, Extension, LeaseStatus, Message, Record, Settlement, Unreadable
+from ...model.message import Delivery, Extension, LeaseStatus, Message, Record, Settlement, Unreadable
+from ...model.wire import message_size
 from ...offload import Offloaded
 from ...protocols import AsyncProducer, StoreOptions
-from ...wire import message_size
 from . import commands
 from .aio import AsyncRedisProducer
 from .commands import Orphan, Unknown

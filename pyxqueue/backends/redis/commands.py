@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from attrs import evolve, frozen
 
-from ...message import (
+from ...model.message import (
     DEDUPE_MS,
     Defer,
     Delivery,
@@ -26,8 +26,8 @@ from ...message import (
     TaskStatus,
     Unreadable,
 )
-from ...transitions import ENDS, default_record
-from ...wire import (
+from ...model.transitions import ENDS, default_record
+from ...model.wire import (
     message_from_fields,
     message_to_fields,
     progress_to_json,

@@ -14,10 +14,10 @@ from redis.cluster import RedisCluster
 from ...batching import adoption_size
 from ...clock import deadline_after, is_over, seconds_left
 from ...errors import BrokerError, BrokerUnavailableError, ConfigurationError
-from ...message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable, check_adoptable
+from ...model.message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable, check_adoptable
+from ...model.wire import message_from_fields
 from ...printable import quoted
 from ...protocols import StoreOptions
-from ...wire import message_from_fields
 from . import commands
 from .commands import Arg
 from .connect import ConnectionConfig

@@ -11,9 +11,9 @@ from itertools import chain
 
 from attrs import frozen
 
-from ...message import ConsumerInfo, Depth, Fields, TaskInfo, TaskStatus, Unreadable
+from ...model.message import ConsumerInfo, Depth, Fields, TaskInfo, TaskStatus, Unreadable
+from ...model.wire import message_from_fields
 from ...protocols import DEFAULT_LEASE_MS
-from ...wire import message_from_fields
 from .keys import GroupKeys
 from .reading import Groups, pairs, task_info
 from .session import Session

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from ...errors import BrokerError, SerializationError, StoreLayoutError
-from ...message import Fields, Progress, TaskInfo, TaskStatus
+from ...model.message import Fields, Progress, TaskInfo, TaskStatus
+from ...model.wire import message_from_fields, progress_from_json, record_from_fields
 from ...printable import quoted
 from ...protocols import DEFAULT_LEASE_MS
-from ...wire import message_from_fields, progress_from_json, record_from_fields
 from .keys import GROUP_PATTERN, LAYOUT, GroupKeys, later_stream, meta
 
 ENTRY_PATTERN = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)

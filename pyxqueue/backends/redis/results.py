@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...batching import batches, record_size
 from ...clock import seconds_left
-from ...message import Record
+from ...model.message import Record
 from ...protocols import StoreOptions
 from . import commands
 from .commands import Unknown

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Protocol, TypeAlias
 
 from ...clock import deadline_after, is_over, seconds_left
-from ...message import Record
+from ...model.message import Record
 from .commands import UNKNOWN, Unknown
 from .keys import channel
 from .listening import Channel, Notify

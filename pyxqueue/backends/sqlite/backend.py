@@ -8,9 +8,9 @@ from functools import partial
 
 from ...batching import MAX_ITEMS, settlement_size
 from ...clock import deadline_after, is_over, wall_clock
-from ...message import Delivery, Extension, LeaseStatus, Message, Record, Settlement
+from ...model.message import Delivery, Extension, LeaseStatus, Message, Record, Settlement
+from ...model.wire import message_size
 from ...protocols import AsyncProducer, StoreOptions
-from ...wire import message_size
 from . import tending
 from .driver import Driver, best
 from .group import SEEN_EVERY, Group

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import define, evolve, field
 
 from ...batching import MAX_ITEMS
-from ...message import (
+from ...model.message import (
     DEDUPE_MS,
     Defer,
     Delivery,
@@ -27,7 +27,7 @@ from ...message import (
     TaskStatus,
     Unreadable,
 )
-from ...transitions import ENDS, LEASE_STATUSES, Event, default_record, event_of
+from ...model.transitions import ENDS, LEASE_STATUSES, Event, default_record, event_of
 from .driver import Connection
 from .rows import (
     LARGEST,

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from ...batching import adoption_size
 from ...errors import ConfigurationError
-from ...message import ConsumerInfo, Depth, TaskInfo, TaskStatus, check_adoptable
+from ...model.message import ConsumerInfo, Depth, TaskInfo, TaskStatus, check_adoptable
 from ...printable import quoted
 from . import tending
 from .group import Group

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
-from ...message import Record, TaskInfo
+from ...model.message import Record, TaskInfo
 from ...offload import Offloaded
 from ...protocols import Backend
 from .polling import Looked, await_

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ...clock import started_ms
 from ...errors import ConfigurationError
-from ...message import Message
+from ...model.message import Message
 from ...printable import quoted
 from ...protocols import DEFAULT_LEASE_MS, StoreOptions
 from .driver import Connection

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from ...batching import record_size
 from ...clock import wall_clock
-from ...message import Record
+from ...model.message import Record
 from ...protocols import StoreOptions
 from .driver import best
 from .group import Group

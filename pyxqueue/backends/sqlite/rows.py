@@ -11,10 +11,9 @@ from attrs import evolve
 
 from ...batching import MAX_BYTES
 from ...errors import SerializationError
-from ...message import Fields, Message, Progress, Record, TaskInfo, TaskStatus, Unreadable
-from ...printable import quoted
-from ...transitions import Counts, Event, after
-from ...wire import (
+from ...model.message import Fields, Message, Progress, Record, TaskInfo, TaskStatus, Unreadable
+from ...model.transitions import Counts, Event, after
+from ...model.wire import (
     MAX_NAME,
     MAX_PROGRESS,
     message_from_fields,
@@ -24,6 +23,7 @@ from ...wire import (
     record_from_fields,
     record_to_fields,
 )
+from ...printable import quoted
 from .schema import FAILED, HELD
 
 T = TypeVar("T")

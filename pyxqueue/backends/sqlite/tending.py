@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Never
 
-from ...message import Message, TaskInfo, TaskStatus
-from ...transitions import requests
+from ...model.message import Message, TaskInfo, TaskStatus
+from ...model.transitions import requests
 from .group import Group, minimal
 from .rows import fields_of
 from .schema import FAILED, FINISHED, HELD, PAST, READY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ...queue import workers_of
+from ...client.queue import workers_of
 from ..logs import set_up_logging
 from ..target import Target, app_options, pass_target
 from .worker import worker_options

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ...message import Message, TaskInfo
+from ...model.message import Message, TaskInfo
 from ..output import cut, json_option, moment, page_options, print_json, print_more, print_table, say
 from ..target import Target, module_argument, pass_target, target_options
 

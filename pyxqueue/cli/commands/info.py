@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from ...message import Message, TaskInfo
-from ...queue import TaskQueue
-from ...views import QueueInfo, QueuePage, WorkerInfo
+from ...client.queue import TaskQueue
+from ...client.views import QueueInfo, QueuePage, WorkerInfo
+from ...model.message import Message, TaskInfo
 from ..output import cut, cut_front, duration, json_option, print_json, print_some, print_table, progress_text, say
 from ..target import Target, module_argument, other_groups, pass_target, place_of, target_options
 

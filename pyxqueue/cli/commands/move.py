@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from ... import moving
-from ...moving import MovedGroup
+from ...client import moving
+from ...client.moving import MovedGroup
 from ...printable import quoted
 from ...stores import absolute
 from ...urls import shown

@@ -9,9 +9,9 @@ from typing import Any
 import click
 import msgspec
 
-from ...message import Message
+from ...client.views import TaskDetails
+from ...model.message import Message
 from ...printable import indented
-from ...views import TaskDetails
 from ..output import json_option, moment, print_json, progress_facts, progress_text, say, showable
 from ..target import Target, pass_target, target_options
 from ..words import take_one

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from ... import admin
-from ...message import Message, TaskInfo, TaskStatus
+from ...client import admin
+from ...model.message import Message, TaskInfo, TaskStatus
 from ..output import (
     duration,
     json_option,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from attrs import define, field
 
 from ...inflight import InFlight, InFlightTable
-from ...message import Extension, LeaseStatus
+from ...model.message import Extension, LeaseStatus
 from ...protocols import Broker
 
 RENEW_EVERY = 1.0

@@ -8,7 +8,7 @@ from attrs import define, field, frozen
 
 from ...errors import BrokerError, BrokerUnavailableError
 from ...inflight import InFlight, InFlightTable
-from ...message import Fail, Failure, Record, Retry, Settlement, TaskStatus
+from ...model.message import Fail, Failure, Record, Retry, Settlement, TaskStatus
 from ...protocols import Broker
 from ...worker.events import log
 

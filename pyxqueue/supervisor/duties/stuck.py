@@ -8,7 +8,7 @@ from attrs import define, field
 
 from ...errors import BrokerUnavailableError
 from ...inflight import STUCK, InFlight, InFlightTable
-from ...message import Defer, Settlement
+from ...model.message import Defer, Settlement
 from ...protocols import Broker
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ... import message as m
+from ...model import message as m
 from . import steps
 from .laws import law
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from ...transitions import Counts, Event, after, counts_of
+from ...model.transitions import Counts, Event, after, counts_of
 from .prelude import Backend, Contract, Harness, law, m, s
 
 B11 = law("B11")

@@ -1,12 +1,12 @@
 """All that the modules of laws share, so that each needs one line for it.
 
-`m` is the vocabulary, `pyxqueue.message`: ``m.Retry()``. `s` is the steps that the laws are tested with:
+`m` is the vocabulary, `pyxqueue.model.message`: ``m.Retry()``. `s` is the steps that the laws are tested with:
 ``s.take_one(backend, B3)``. ``law("B3")`` is the text that a failed test quotes.
 """
 
 from __future__ import annotations
 
-from ... import message as m
+from ...model import message as m
 from ...protocols import Backend
 from . import steps as s
 from .base import Contract

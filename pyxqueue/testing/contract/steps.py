@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from attrs import evolve
 
-from ... import message as m
+from ...model import message as m
 from ...protocols import Backend
 from .harness import Harness
 from .laws import Law

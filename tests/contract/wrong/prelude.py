@@ -1,7 +1,7 @@
 """How a wrong backend is declared, and what several of them are made of.
 
 A wrong backend is the in-memory one with one law broken: a class of its own in place of one of the memory's, under the
-decorator `breaks` with the number of that law. `m` is the vocabulary, `pyxqueue.message`.
+decorator `breaks` with the number of that law. `m` is the vocabulary, `pyxqueue.model.message`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, TypeAlias, TypeVar
 
 from attrs import evolve, frozen
 
-from pyxqueue import message as m
 from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
 from pyxqueue.backends.memory.group import Group
 from pyxqueue.backends.memory.results import Records
 from pyxqueue.locked import UNDER_WAY, Entry, Place
+from pyxqueue.model import message as m
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing.contract import BackendContract, ResultStoreContract
 from pyxqueue.testing.memory import MemoryHarness

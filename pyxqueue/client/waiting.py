@@ -13,11 +13,11 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from attrs import define, field, frozen
 
-from .clock import Seconds, deadline_after, is_over, optional_seconds, seconds_left
-from .errors import BrokerUnavailableError, ConfigurationError, ResultTimeoutError, SerializationError
-from .log import get_logger
-from .message import Record, TaskInfo
-from .printable import quoted
+from ..clock import Seconds, deadline_after, is_over, optional_seconds, seconds_left
+from ..errors import BrokerUnavailableError, ConfigurationError, ResultTimeoutError, SerializationError
+from ..log import get_logger
+from ..model.message import Record, TaskInfo
+from ..printable import quoted
 from .reader import Reader, begin_waiting, end_waiting
 from .reasons import end_of, known, still_there, unknown
 

@@ -6,11 +6,11 @@ from collections import Counter
 
 from attrs import frozen
 
-from .codec import Codec
-from .context import running_task
-from .errors import BrokerError
-from .message import Message, TaskStatus
-from .protocols import AsyncProducer, Backend, in_one_process
+from ..codec import Codec
+from ..context import running_task
+from ..errors import BrokerError
+from ..model.message import Message, TaskStatus
+from ..protocols import AsyncProducer, Backend, in_one_process
 
 _PAGE = 100
 _nested: Counter[str] = Counter()

@@ -9,8 +9,8 @@ from typing import Any, TypeVar, cast
 
 from attrs import AttrsInstance, fields
 
-from .errors import ArgumentError
-from .printable import quoted
+from ..errors import ArgumentError
+from ..printable import quoted
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -7,24 +7,27 @@ from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 
 from typing_extensions import ParamSpec
 
+from ..clock import Seconds
+from ..codec import MAX_PAYLOAD, Codec
+from ..core import QueueCore
+from ..eager import EagerSession
+from ..names import Unique, home_or_error, load
+from ..options import TaskOptions, takes_options
+from ..printable import quoted
+from ..protocols import Backend, ResultStore, Serializer
+from ..registry import Registry
+from ..serializers import Seal
+from ..stores import OpenStore
+from ..worker import Observer
+from ..worker.options import DEFAULT_GRACE, DEFAULT_WAIT_MS
 from .admin import Admin, id_text
-from .clock import Seconds
-from .codec import MAX_PAYLOAD, Codec
 from .compat import ReleaseNames
-from .core import QueueCore
 from .decorator import TaskDecorator
-from .eager import EagerSession
 from .habits import QUEUE_HABITS, no_attribute
 from .local_workers import LocalWorkers
-from .names import Unique, home_or_error, load
 from .opened import QueueStore
-from .options import TaskOptions, takes_options
-from .printable import quoted
 from .producing import Producer
-from .protocols import Backend, ResultStore, Serializer
-from .registry import Registry
 from .result import AsyncResult
-from .serializers import Seal
 from .settings import (
     check_known,
     check_numbers,
@@ -36,10 +39,7 @@ from .settings import (
     store_and_name,
     store_options,
 )
-from .stores import OpenStore
 from .task import Task
-from .worker import Observer
-from .worker.options import DEFAULT_GRACE, DEFAULT_WAIT_MS
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -8,11 +8,11 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from .errors import BrokerError, BrokerUnavailableError, ConfigurationError, PyxqueueError, TaskStateError
-from .message import Message, TaskInfo, TaskStatus
+from ..errors import BrokerError, BrokerUnavailableError, ConfigurationError, PyxqueueError, TaskStateError
+from ..model.message import Message, TaskInfo, TaskStatus
+from ..printable import quoted
+from ..protocols import Backend, HasAbout, HasQueues
 from .opened import QueueStore
-from .printable import quoted
-from .protocols import Backend, HasAbout, HasQueues
 from .reasons import known, unknown
 from .views import BatchResult, QueueInfo, QueuePage, TaskDetails, TaskPage, WorkerInfo
 

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, Literal, TypeVar, overload
 
+from ..clock import Seconds
+from ..errors import ConfigurationError, PyxqueueError
+from ..model.message import Progress
+from ..printable import quoted
 from .bar import ProgressBar
-from .clock import Seconds
-from .errors import ConfigurationError, PyxqueueError
-from .message import Progress
-from .printable import quoted
 from .reader import Reader
 from .result import AsyncResult
 from .waiting import End, Limit, Steps, arun, ends, run

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 from attrs import field, frozen
 
-from .codec import Codec
-from .errors import PyxqueueError, SealError, SerializationError
-from .message import ConsumerInfo, Depth, Message, Progress, TaskInfo, TaskStatus
+from ..codec import Codec
+from ..errors import PyxqueueError, SealError, SerializationError
+from ..model.message import ConsumerInfo, Depth, Message, Progress, TaskInfo, TaskStatus
 from .reasons import reason
 
 _NAME = re.compile(r"worker-[0-9]{1,9}-([0-9]{1,9})-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z")

@@ -8,17 +8,17 @@ from typing import Any
 
 from attrs import frozen
 
-from .calls import Call
-from .clock import milliseconds
-from .codec import Codec
-from .context import running_task
-from .ids import new_id
-from .message import NO_HEADERS, Message
-from .options import CallOptions
+from ..calls import Call
+from ..clock import milliseconds
+from ..codec import Codec
+from ..context import running_task
+from ..ids import new_id
+from ..model.message import NO_HEADERS, Message
+from ..options import CallOptions
+from ..registry import TaskSpec
+from ..stores import OpenStore
 from .reader import Reader
-from .registry import TaskSpec
 from .result import AsyncResult
-from .stores import OpenStore
 
 
 @frozen(eq=False)

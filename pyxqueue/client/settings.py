@@ -11,14 +11,14 @@ from typing import Any
 
 from typing_extensions import get_protocol_members
 
-from .clock import Seconds, in_seconds
-from .errors import ConfigurationError
-from .options import MAX_SECONDS
-from .printable import quoted
-from .protocols import Backend, ResultStore, Serializer, StoreOptions
-from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
-from .serializers.tags import is_encodable
-from .stores import known_schemes
+from ..clock import Seconds, in_seconds
+from ..errors import ConfigurationError
+from ..options import MAX_SECONDS
+from ..printable import quoted
+from ..protocols import Backend, ResultStore, Serializer, StoreOptions
+from ..serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
+from ..serializers.tags import is_encodable
+from ..stores import known_schemes
 
 LEASE_VARIABLE = "PYXQUEUE_LEASE"
 SEAL_VARIABLE = "PYXQUEUE_SEAL_KEYS"

@@ -9,14 +9,14 @@ from typing import Any, TypeVar, overload
 from attrs import fields
 from typing_extensions import ParamSpec
 
-from .codec import Codec
-from .errors import ConfigurationError
+from ..codec import Codec
+from ..errors import ConfigurationError
+from ..options import TaskOptions
+from ..printable import quoted
+from ..registry import Registry
+from ..serializers import TaggedSerializer
 from .habits import TASK_OPTION_HABITS, instead
-from .options import TaskOptions
-from .printable import quoted
 from .producing import Producer
-from .registry import Registry
-from .serializers import TaggedSerializer
 from .task import Task, task_name
 
 P = ParamSpec("P")

@@ -12,8 +12,8 @@ from typing import ClassVar, TypeAlias
 
 from attrs import field, frozen
 
-from .errors import ConfigurationError
-from .printable import quoted
+from ..errors import ConfigurationError
+from ..printable import quoted
 
 WIRE_VERSION = 1
 """The version this release writes. A reader leaves messages and records of a newer version alone."""

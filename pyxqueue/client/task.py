@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast
 
 from typing_extensions import ParamSpec
 
-from .context import TaskContext, enter, leave
-from .errors import ConfigurationError
+from ..context import TaskContext, enter, leave
+from ..errors import ConfigurationError
+from ..model.message import NAME_PATTERN
+from ..names import Unique, home_or_error, load, qualified_name
+from ..options import CallOptions, TaskOptions, takes_options
+from ..printable import quoted
+from ..registry import TaskSpec
 from .habits import TASK_HABITS, explains_options, no_attribute
-from .message import NAME_PATTERN
-from .names import Unique, home_or_error, load, qualified_name
-from .options import CallOptions, TaskOptions, takes_options
-from .printable import quoted
 from .producing import Producer
-from .registry import TaskSpec
 from .result import AsyncResult
 
 P = ParamSpec("P")

@@ -8,11 +8,11 @@ from typing import Any
 
 from attrs import define, evolve, field
 
-from .core import QueueCore
-from .eager import EagerSession
-from .errors import ConfigurationError
-from .protocols import Backend, ResultStore
-from .stores import OpenStore, StoreSource, find_store, joined
+from ..core import QueueCore
+from ..eager import EagerSession
+from ..errors import ConfigurationError
+from ..protocols import Backend, ResultStore
+from ..stores import OpenStore, StoreSource, find_store, joined
 
 
 @define(eq=False)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import TracebackType
 
-from .clock import milliseconds
-from .context import is_number, without_surrogates
-from .errors import CancelRequested, Reject, RetryLater, SerializationError, TimeLimitExceeded
-from .message import Aborted, Failure, Outcome, Raised, Rejected
-from .options import TaskOptions
-from .printable import traceback_of
+from ..clock import milliseconds
+from ..context import is_number, without_surrogates
+from ..errors import CancelRequested, Reject, RetryLater, SerializationError, TimeLimitExceeded
+from ..model.message import Aborted, Failure, Outcome, Raised, Rejected
+from ..options import TaskOptions
+from ..printable import traceback_of
 
 MAX_MESSAGE = 2_048
 

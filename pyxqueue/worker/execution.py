@@ -15,15 +15,15 @@ from typing import Any, NoReturn
 
 from attrs import define
 
-from .codec import Codec
-from .context import TaskContext, enter
-from .errors import ArgumentError, PayloadTooLargeError, SealError, SerializationError, TimeLimitExceeded
+from ..codec import Codec
+from ..context import TaskContext, enter
+from ..errors import ArgumentError, PayloadTooLargeError, SealError, SerializationError, TimeLimitExceeded
+from ..model.message import Delivery, Failure, Message, Outcome, Progress, Rejected, Unreadable, Unsupported
+from ..options import TaskOptions
+from ..policy import admit
+from ..printable import LONGEST_LINE, complain, printable, quoted, text_of
+from ..registry import TaskSpec
 from .failures import MAX_MESSAGE, failure_of, outcome_of
-from .message import Delivery, Failure, Message, Outcome, Progress, Rejected, Unreadable, Unsupported
-from .options import TaskOptions
-from .policy import admit
-from .printable import LONGEST_LINE, complain, printable, quoted, text_of
-from .registry import TaskSpec
 
 
 @define

@@ -7,8 +7,8 @@ import sys
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from .message import Progress
-from .printable import printable
+from ..model.message import Progress
+from ..printable import printable
 
 _PERCENT = 100.0
 _WIDTH = 30

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .errors import TaskError, UnknownTaskError
-from .message import Message, Record, TaskInfo, TaskStatus
-from .printable import quoted
+from ..errors import TaskError, UnknownTaskError
+from ..model.message import Message, Record, TaskInfo, TaskStatus
+from ..printable import quoted
 
 
 def known(task_id: str, info: TaskInfo | None) -> TaskInfo:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from .errors import SerializationError
+from ..errors import SerializationError
 from .message import (
     ID_PATTERN,
     NAME_PATTERN,

@@ -7,9 +7,9 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
+from ..context import current_task
+from ..model.message import Message, Progress, TaskInfo, TaskStatus
 from .admin import Admin, id_text
-from .context import current_task
-from .message import Message, Progress, TaskInfo, TaskStatus
 from .opened import QueueStore
 from .result import AsyncResult
 from .views import TaskDetails, WorkerInfo

@@ -9,21 +9,21 @@ from typing import Any
 
 from attrs import define, field
 
-from .clock import Seconds
-from .context import running_task
-from .errors import AlreadyRunningError, ConfigurationError, NotRunningError
-from .inflight import InFlightTable
-from .log import get_logger
-from .names import home_of, import_path, nameless_script
+from ..clock import Seconds
+from ..context import running_task
+from ..errors import AlreadyRunningError, ConfigurationError, NotRunningError
+from ..inflight import InFlightTable
+from ..log import get_logger
+from ..names import home_of, import_path, nameless_script
+from ..printable import quoted
+from ..protocols import in_one_process
+from ..registry import TaskSpec
+from ..supervisor.child import serve
+from ..supervisor.interpreter import pyxqueue_command
+from ..supervisor.launch import Started, WorkerParts, check_startable, run_workers, start_workers
+from ..worker import WorkerOptions
+from ..worker.events import LINE, log_to_stderr
 from .opened import QueueStore
-from .printable import quoted
-from .protocols import in_one_process
-from .registry import TaskSpec
-from .supervisor.child import serve
-from .supervisor.interpreter import pyxqueue_command
-from .supervisor.launch import Started, WorkerParts, check_startable, run_workers, start_workers
-from .worker import WorkerOptions
-from .worker.events import LINE, log_to_stderr
 
 log = get_logger("pyxqueue")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast
 
+from ..clock import Seconds
+from ..errors import ResultTimeoutError, TaskCancelledError
+from ..model.message import Cancellation, Progress, Record, TaskInfo, TaskStatus
+from ..names import Unique, home_or_error, load
+from ..printable import QUOTED, printable
 from .bar import ProgressBar
-from .clock import Seconds
-from .errors import ResultTimeoutError, TaskCancelledError
 from .habits import RESULT_HABITS, no_attribute
-from .message import Cancellation, Progress, Record, TaskInfo, TaskStatus
-from .names import Unique, home_or_error, load
-from .printable import QUOTED, printable
 from .reader import Reader
 from .reasons import known, task_error
 from .views import TaskDetails

@@ -13,13 +13,13 @@ from typing import Protocol, runtime_checkable
 
 from attrs import frozen
 
-from .errors import ConfigurationError, TaskStateError
-from .ids import new_id
-from .message import ADOPTABLE, ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable
-from .protocols import Backend, StoreOptions, in_one_process
+from ..errors import ConfigurationError, TaskStateError
+from ..ids import new_id
+from ..model.message import ADOPTABLE, ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable
+from ..protocols import Backend, StoreOptions, in_one_process
+from ..stores import absolute, find_store
+from ..urls import shown
 from .settings import check_names
-from .stores import absolute, find_store
-from .urls import shown
 
 _BATCH = 100
 
