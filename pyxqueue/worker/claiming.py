@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 
@@ -14,7 +15,7 @@ from ..protocols import Broker
 from ..registry import Registry
 from .batch_sizer import BatchSizer
 from .deciding import Decider
-from .events import log
+from .events import Throttle, log
 from .jobs import Job, Jobs
 from .places import Places
 from .settling import SettlingQueue
@@ -44,6 +45,14 @@ class Claimer:
     _settles_beside: bool = field(default=False, init=False)
     """Another thread settles meanwhile."""
     _sizer: BatchSizer = field(factory=BatchSizer, init=False)
+    _taken_over: Throttle = field(init=False)
+    _copies: Throttle = field(init=False)
+    _unheld: Throttle = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._taken_over = Throttle("%d more tasks were taken over from workers that are gone")
+        self._copies = Throttle("%d more times, messages were not run that are copies, or not this worker's own")
+        self._unheld = Throttle("%d more messages could not be held")
 
     def stop(self) -> None:
         """Claim nothing more."""
@@ -70,7 +79,7 @@ class Claimer:
                 self._pause(failures, error)
 
     def claim(self, limit: int, wait_ms: int) -> int:
-        """Claim and submit at most so many, and return how many there were."""
+        """Claim and submit at most so many, and return how many were claimed."""
         deliveries = claimed = self.broker.claim(self.consumer, limit, wait_ms)
         if self.sealed and claimed:
             deliveries = self._without_copies(claimed)
@@ -78,14 +87,15 @@ class Claimer:
         jobs = [job for delivery in deliveries if (job := self._note(delivery, now)) is not None]
         redelivered = [job for job in jobs if job.delivery.message.redelivered]
         for job in redelivered:
-            log.warning("%s has taken over task %s from a worker that is gone", self.consumer, job.delivery.message.id)
+            text = "%s has taken over task %s from a worker that is gone"
+            self._taken_over.log(logging.WARNING, text, self.consumer, job.delivery.message.id)
         self._submit([job for job in jobs if job not in redelivered] if redelivered else jobs)
         for number, job in enumerate(redelivered):  # alone, so that it can harm nothing else
             if not self.stopping:
                 self._wait_alone(redelivered[number:])
                 self.places.submit(job)
                 self.places.wait_idle()
-        return len(jobs) + len(claimed) - len(deliveries)
+        return len(claimed)
 
     def _without_copies(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         """Without those whose id belongs to another message, or to a task that has ended: a seal proves who wrote a
@@ -94,7 +104,8 @@ class Claimer:
         held = self.broker.extend([Extension(delivery.receipt) for delivery in deliveries])
         lost = {one.receipt for one, status in zip(deliveries, held, strict=True) if status is LeaseStatus.LOST}
         if lost:
-            log.warning("%s does not run %d messages that are copies, or no longer its own", self.consumer, len(lost))
+            text = "%s does not run %d messages that are copies, or no longer its own"
+            self._copies.log(logging.WARNING, text, self.consumer, len(lost))
             self.settling.insist([Settlement(receipt, Defer()) for receipt in lost])  # which removes a copy
         return [one for one in deliveries if one.receipt not in lost]
 
@@ -125,7 +136,8 @@ class Claimer:
         try:
             return self.jobs.add(delivery, task, now)
         except Exception as error:  # noqa: BLE001 - logged, and the reason why the task fails
-            log.exception("%s cannot hold the message %s", self.consumer, message.id)
+            text = "%s cannot hold the message %s"
+            self._unheld.log(logging.ERROR, text, self.consumer, message.id, exc_info=True)
             self.settling.insist([self.decider.failure(delivery, f"no worker can hold it: {error}")])
             return None
 

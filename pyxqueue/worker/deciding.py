@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
-from attrs import define
+from attrs import define, field
 
 from ..codec import Codec
 from ..model.message import (
@@ -26,7 +27,7 @@ from ..model.message import (
 from ..options import TaskOptions
 from ..policy import decide
 from ..printable import printable, quoted
-from .events import log
+from .events import Throttle
 from .jobs import Job
 
 _DEFAULTS = TaskOptions()
@@ -39,6 +40,9 @@ class Decider:
     codec: Codec
     consumer: str
     chance: Callable[[], float]
+    _undecided: Throttle = field(
+        factory=lambda: Throttle("the outcomes of %d more tasks could not be settled"), init=False
+    )
 
     def settlement(self, job: Job, outcome: Outcome) -> Settlement:
         """It never raises: an outcome that cannot be dealt with fails its own task, and does not stop others."""
@@ -47,7 +51,8 @@ class Decider:
             verdict = decide(job.delivery.message, outcome, options, self.chance())
             return Settlement(job.delivery.receipt, verdict, self._record(job, outcome, verdict, options))
         except BaseException as error:  # noqa: BLE001 - logged, and the reason why the task fails
-            log.exception("the outcome of %s cannot be settled", job.delivery.message.id)
+            text = "the outcome of %s cannot be settled"
+            self._undecided.log(logging.ERROR, text, job.delivery.message.id, exc_info=True)
             return self.failure(job.delivery, f"its outcome cannot be settled: {quoted(error)}")
 
     def failure(self, delivery: Delivery, reason: str) -> Settlement:

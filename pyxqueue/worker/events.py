@@ -6,12 +6,24 @@ import logging
 import time
 from collections.abc import Callable
 from logging.handlers import QueueHandler
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from attrs import frozen
 
 from ..log import get_logger
-from ..model.message import Aborted, Cancelled, Defer, Done, Fail, Outcome, Rejected, Retry, Returned, Verdict
+from ..model.message import (
+    Aborted,
+    Cancelled,
+    Defer,
+    Done,
+    Fail,
+    Outcome,
+    Rejected,
+    Retry,
+    Returned,
+    Unsupported,
+    Verdict,
+)
 from ..printable import Lines, indented, printable
 
 log = get_logger("pyxqueue.worker")
@@ -92,33 +104,47 @@ def tell(observer: Observer | None, event: Event) -> None:
         return
     try:
         observer(event)
-    except BaseException:
-        log.exception("the observer failed on %s", type(event).__name__)
+    except BaseException:  # noqa: BLE001 - it is logged
+        _observer_failures.log(logging.ERROR, "the observer failed on %s", type(event).__name__, exc_info=True)
 
 
 class Throttle:
-    """Lets some lines of a kind pass in each span of time, and counts the others."""
+    """Logs some lines of a kind in each span of time, and counts the others, which the first of the next span tells:
+    `more` is what is said of them, with their number."""
 
-    def __init__(self, lines: int = 20, span: float = 10.0, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._lines, self._span, self._monotonic = lines, span, monotonic
+    def __init__(
+        self, more: str, lines: int = 20, span: float = 10.0, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._more, self._lines, self._span, self._monotonic = more, lines, span, monotonic
         self._end = 0.0
         self._passed = self._left_out = 0
 
-    def passes(self) -> tuple[bool, int]:
-        """Whether the next one passes, and how many were left out before it that the log has not counted yet."""
-        now = self._monotonic()
-        left_out = 0
-        if now >= self._end:
+    def log(self, level: int, text: str, *args: object, **details: Any) -> None:
+        """Log a line, with what `logging.Logger.log` takes, unless there were enough."""
+        if not log.isEnabledFor(level):
+            return
+        if (now := self._monotonic()) >= self._end:
             self._end = now + self._span
             left_out, self._left_out, self._passed = self._left_out, 0, 0
-        self._passed += 1
-        passes = self._passed <= self._lines
-        self._left_out += not passes
-        return passes, left_out
+            if left_out:
+                log.log(level, self._more, left_out)
+        if self._passed < self._lines:
+            self._passed += 1
+            log.log(level, text, *args, **details)
+        else:
+            self._left_out += 1
+
+    def reset(self) -> None:
+        """Let the next line pass: it is about something new."""
+        self._end = 0.0
 
 
-_refusals = Throttle()
-"""Messages that cannot be run may come by the thousand when another program writes them."""
+# Messages that cannot be run may come by the thousand when another program writes them, and what goes wrong with one of
+# them goes wrong with the others.
+_refusals = Throttle("%d more messages were refused and are kept with the failed tasks")
+_unsupported = Throttle("%d more messages could not be run here")
+_not_ours = Throttle("%d more settlements were refused")
+_observer_failures = Throttle("the observer failed on %d more events")
 
 
 def log_settled(event: TaskSettled) -> None:
@@ -131,19 +157,14 @@ def log_settled(event: TaskSettled) -> None:
     about = {"task_id": task_id, "task_name": name, "attempt": attempt}
     if not event.accepted:
         text = "%s %s was settled before, or is not ours any more: this settlement was refused"
-        log.info(text, name, task_id, extra=about)
+        _not_ours.log(logging.INFO, text, name, task_id, extra=about)
     elif isinstance(event.verdict, Done):
         done.debug("done %s %s in %.3f s, attempt %d", name, task_id, event.seconds, attempt, extra=about)
     else:
-        if isinstance(event.outcome, Rejected):
-            passes, left_out = _refusals.passes()
-            if left_out:
-                log.error("%d more messages were refused and are kept with the failed tasks", left_out)
-            if not passes:
-                return
         level = logging.ERROR if isinstance(event.verdict, Fail) else logging.INFO
-        story = _story(event.outcome, event.verdict)
-        log.log(level, "%s %s, attempt %d: %s", name, task_id, attempt, story, extra=about)
+        throttle = {Rejected: _refusals, Unsupported: _unsupported}.get(type(event.outcome))
+        say = log.log if throttle is None else throttle.log
+        say(level, "%s %s, attempt %d: %s", name, task_id, attempt, _story(event.outcome, event.verdict), extra=about)
 
 
 def _story(outcome: Outcome, verdict: Verdict) -> Lines:

@@ -14,7 +14,7 @@ from ..model.message import Done, Message, Outcome, Settlement, Verdict
 from ..protocols import Broker
 from .batch_sizer import MAX_BATCH
 from .deciding import Decider
-from .events import Observer, TaskSettled, done, log, log_settled, tell
+from .events import Observer, TaskSettled, Throttle, done, log, log_settled, tell
 from .jobs import Job, Jobs
 
 
@@ -42,6 +42,7 @@ class SettlingQueue:
     backoff: Callable[[int, float], float]
     """The seconds to wait for the store after so many failures in a row, and at the most."""
     _queue: queue.SimpleQueue[Ran | None] = field(factory=queue.SimpleQueue, init=False)
+    _refused: Throttle = field(factory=lambda: Throttle("the store refuses to settle %d more"), init=False)
 
     @property
     def put(self) -> Callable[[Ran], None]:
@@ -88,7 +89,8 @@ class SettlingQueue:
                 time.sleep(self.backoff(failures, 1.0))
             except BrokerError:
                 if len(settlements) == 1:
-                    log.exception("the store refuses to settle %s; its lease will end", settlements[0].receipt)
+                    text = "the store refuses to settle %s; its lease will end"
+                    self._refused.log(logging.ERROR, text, settlements[0].receipt, exc_info=True)
                     return [False]
                 return [answer for one in settlements for answer in self.insist([one])]
 

@@ -12,9 +12,29 @@ import pytest
 
 from pyxqueue.cli.logs import JSONFormatter, set_up_logging
 from pyxqueue.client.local_workers import configure_logging
-from pyxqueue.model.message import Done, Fail, Failure, Outcome, Raised, Rejected, Retry, Returned, Verdict
+from pyxqueue.errors import BrokerError
+from pyxqueue.inflight import Slots
+from pyxqueue.model.message import (
+    Done,
+    Fail,
+    Failure,
+    LeaseStatus,
+    Outcome,
+    Raised,
+    Rejected,
+    Retry,
+    Returned,
+    Verdict,
+)
 from pyxqueue.worker import events
 from pyxqueue.worker.events import TaskSettled, Throttle, hear_logs, log_settled
+from pyxqueue.worker.settling import SettlingQueue
+
+from .harness import Bench
+
+
+def fine() -> None:
+    """A task."""
 
 
 def settled(outcome: Outcome, verdict: Verdict, *, accepted: bool = True) -> TaskSettled:
@@ -77,7 +97,8 @@ def test_refused_messages_do_not_fill_the_log(
 ) -> None:
     """Some lines in a span of time, then how many there were; failures of tasks that ran are each told."""
     moments = iter((0.0, 1.0, 2.0, 3.0, 12.0))
-    monkeypatch.setattr(events, "_refusals", Throttle(2, 10.0, lambda: next(moments)))
+    more = "%d more messages were refused and are kept with the failed tasks"
+    monkeypatch.setattr(events, "_refusals", Throttle(more, 2, 10.0, lambda: next(moments)))
     for _ in range(5):
         log_settled(settled(Rejected(Failure("Unreadable", "broken")), Fail("x")))
     for _ in range(3):
@@ -157,3 +178,132 @@ def test_a_traceback_that_was_made_elsewhere_is_in_json() -> None:
     record = logging.makeLogRecord({"msg": "it broke", "exc_text": "Traceback: the cause"})
 
     assert json.loads(JSONFormatter().format(record))["exception"] == "Traceback: the cause"
+
+
+MANY = 100
+
+
+@pytest.fixture
+def worker_bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """No line of another test counts, and no time passes for those who limit lines."""
+    for name in ("_refusals", "_unsupported", "_not_ours", "_observer_failures"):
+        monkeypatch.setattr(events, name, Throttle("%d more " + name, monotonic=lambda: 1.0))
+    return Bench()
+
+
+def test_an_observer_that_always_fails_does_not_fill_the_log(
+    worker_bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two events a task, each with a traceback."""
+
+    def observer(_: object) -> None:
+        raise ValueError("no\nERROR forged")
+
+    worker_bench.task(fine)
+    for number in range(MANY):
+        worker_bench.put("fine", task_id=f"t{number}")
+    worker_bench.worker(observer=observer).drain()
+
+    assert sum("the observer failed" in one.message for one in caplog.records) == 20
+    assert "no\nERROR forged" not in caplog.text
+
+
+def test_tasks_that_are_not_known_do_not_fill_the_log(worker_bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Any writer can name some."""
+    caplog.set_level(logging.INFO)
+    for number in range(MANY):
+        worker_bench.put("unheard_of", task_id=f"t{number}")
+    worker_bench.worker().drain()
+
+    assert sum("unheard_of" in one.message for one in caplog.records) == 20
+
+
+def test_settlements_that_are_refused_do_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture, worker_bench: Bench
+) -> None:
+    """A worker that was silent for too long has lost all it had."""
+    caplog.set_level(logging.INFO)
+    for _ in range(MANY):
+        log_settled(settled(Returned(b"1"), Done(), accepted=False))
+
+    assert sum("was settled before" in one.message for one in caplog.records) == 20
+
+
+def test_tasks_of_a_worker_that_is_gone_do_not_fill_the_log(
+    worker_bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It had many, each of which is taken over."""
+    worker_bench.task(fine)
+    for number in range(MANY):
+        worker_bench.put("fine", task_id=f"t{number}")
+    gone = worker_bench.broker.claim("gone", MANY, 0)
+    worker_bench.broker.release("gone", [one.receipt for one in gone])
+    worker_bench.worker().drain()
+
+    assert len(worker_bench.settled()) == MANY
+    assert sum("has taken over" in one.message for one in caplog.records) == 20
+
+
+def test_messages_that_a_worker_cannot_hold_do_not_fill_the_log(
+    worker_bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each fails by itself."""
+    worker_bench.task(fine)
+    for number in range(MANY):
+        worker_bench.put("fine", task_id=f"t{number}")
+    monkeypatch.setattr(Slots, "add", lambda *_, **__: 1 / 0)
+    worker_bench.worker().drain()
+
+    assert worker_bench.broker.depth().failed == MANY
+    assert sum("cannot hold the message" in one.message for one in caplog.records) == 20
+
+
+def test_a_store_that_refuses_settlements_does_not_fill_the_log(
+    worker_bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes to the store can have it refuse."""
+
+    def refuse(_: object) -> list[bool]:
+        raise BrokerError("no")
+
+    worker_bench.task(fine)
+    for number in range(MANY):
+        worker_bench.put("fine", task_id=f"t{number}")
+    monkeypatch.setattr(worker_bench.broker, "settle", refuse)
+    worker_bench.worker().drain()
+
+    assert sum("refuses to settle" in one.message for one in caplog.records) == 20
+
+
+def test_what_was_left_out_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """By the first line of the next span; what no logger shows is not counted, and a new matter is told at once."""
+    now = [0.0]
+    throttle = Throttle("%d more", 1, 10.0, lambda: now[0])
+    for text in ("a", "b", "c"):
+        throttle.log(logging.WARNING, text)
+    throttle.log(logging.DEBUG, "not shown")
+    now[0] = 10.0
+    throttle.log(logging.WARNING, "d")
+    throttle.log(logging.WARNING, "e")
+    throttle.reset()
+    throttle.log(logging.WARNING, "f")
+
+    assert [one.message for one in caplog.records] == ["a", "2 more", "d", "1 more", "f"]
+
+
+def test_copies_do_not_fill_the_log(
+    worker_bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes to the store can make as many as they like."""
+    worker_bench.task(fine)
+    for number in range(MANY):
+        worker_bench.put("fine", task_id=f"t{number}")
+    worker = worker_bench.worker()
+    worker._claimer.sealed = True
+    monkeypatch.setattr(worker_bench.broker, "extend", lambda extensions: [LeaseStatus.LOST] * len(extensions))
+    monkeypatch.setattr(SettlingQueue, "insist", lambda _, settlements: [True] * len(settlements))
+
+    assert worker.drain() == 0
+
+    assert not worker_bench.broker.depth().ready
+    assert sum("that are copies" in one.message for one in caplog.records) == 20

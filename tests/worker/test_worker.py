@@ -191,7 +191,7 @@ def test_what_nobody_can_hold_or_bury_keeps_nothing_else_from_running(
     monkeypatch.setattr(worker._jobs.slots, "add", add)
     worker._places.open(worker._break)
 
-    assert worker._claimer.claim(2, 0) == 1
+    assert worker._claimer.claim(2, 0) == 2
 
     assert worker._settling._queue.get(timeout=20) is not None
     assert status(bench, "bad") is TaskStatus.STARTED
