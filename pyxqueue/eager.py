@@ -124,7 +124,7 @@ class EagerSession:
         """Move the clock to where something becomes due, at most to `end`; False if nothing does."""
         with self._stepping:
             now = self.clock()
-            dues = [now + left for backend in list(self._backends.values()) if (left := backend.promote(0)) >= 0]
+            dues = [now + left for backend in list(self._backends.values()) if (left := backend.maintain(0)) >= 0]
             moments = [*dues, *([] if end is None else [end])] or [now]
             moment = min(moments)
             self.clock.advance(max(0, moment - now))
@@ -258,7 +258,7 @@ class _Counter(MemoryBackend):
         with self._store.changed:
             group, now = self._join()
             group.consumers[consumer] = now
-            group.promote(None, now)
+            group.maintain(None, now)
             ready = group.lines[Place.READY]
             for entry in [*(ready[task_id] for task_id in self._run.first if task_id in ready), *ready.values()]:
                 if not isinstance(entry.message, Message) or self._serves(entry.message.name):

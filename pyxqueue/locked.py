@@ -164,7 +164,7 @@ class LockedGroup(ABC):
         return [entry for entry in self.line(Place.HELD) if entry.lease_end <= now]
 
     @abstractmethod
-    def promote(self, limit: int | None, now: int) -> int:
+    def maintain(self, limit: int | None, now: int) -> int:
         """B8: make at most `limit` due entries ready; returns the ms until the next one is due, or -1."""
 
     @abstractmethod
@@ -206,7 +206,7 @@ class LockedGroup(ABC):
         """B2, B3: what has lost its lease and what is due lines up first; then the head of the line is handed out."""
         self.heard_of(consumer, now)
         self.reclaim(now)
-        self.promote(None, now)
+        self.maintain(None, now)
         ready = list(islice(self.line(Place.READY), max(0, limit)))
         return [self.lend(entry, consumer, now) for entry in ready]
 

@@ -74,7 +74,7 @@ class Broker(Protocol):
     * **B3 Leases end.** A message whose lease has ended becomes ready again, and any consumer may claim it, the last
       holder included.
 
-      - The end of the lease alone does not invalidate the receipt: until `claim` or `promote` has reclaimed the
+      - The end of the lease alone does not invalidate the receipt: until `claim` or `maintain` has reclaimed the
         message, its holder may settle or extend it.
 
     * **B4 Fenced.** `settle` accepts a settlement only with the current receipt, and returns False otherwise.
@@ -100,7 +100,7 @@ class Broker(Protocol):
 
     * **B8 Nothing early.** A delayed message cannot be claimed before it is due by the store's clock.
 
-      - `promote` moves a message that is due from delayed to ready in one step.
+      - `maintain` moves a message that is due from delayed to ready in one step.
 
     * **B9 Groups are separate queues.** `enqueue` puts a copy into every registered group in one step. After that,
       nothing that happens in one group shows in another.
@@ -161,11 +161,12 @@ class Broker(Protocol):
         """
         ...
 
-    def promote(self, limit: int) -> int:
-        """Do the group's maintenance: make at most `limit` messages that are due ready, and reclaim those whose lease
-        has ended.
+    def maintain(self, limit: int) -> int:
+        """Do what has come due by the store's clock: make at most `limit` delayed messages ready that are due (B8).
+        Returns the ms until the next is due, or -1 for none.
 
-        Returns the ms until the next message is due, or -1 if none is delayed (B3, B8).
+        A supervisor calls it every 200 ms, and when a message comes due. A backend may also do here what
+        else is due: reclaim messages whose lease has ended (B3), forget consumers that are gone, finish a removal.
         """
         ...
 

@@ -69,8 +69,8 @@ class SplitBackend:
     def release(self, consumer: str, started: Sequence[str]) -> int:
         return self._broker.release(consumer, started)
 
-    def promote(self, limit: int) -> int:
-        return self._broker.promote(limit)
+    def maintain(self, limit: int) -> int:
+        return self._broker.maintain(limit)
 
     def lease_ms(self) -> int:
         return self._broker.lease_ms()

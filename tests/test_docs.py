@@ -28,7 +28,7 @@ from pyxqueue.model.message import Message
 from pyxqueue.options import TaskOptions
 from pyxqueue.policy import MAX_DEFERRALS, NEWER_DELAY
 from pyxqueue.protocols import DEFAULT_LEASE_MS, StoreOptions
-from pyxqueue.supervisor.duties.maintenance import PROMOTE_EVERY
+from pyxqueue.supervisor.duties.maintenance import MAINTAIN_EVERY
 from pyxqueue.testing.servers import Server
 from pyxqueue.worker.batch_sizer import BUDGET, MAX_BATCH
 from pyxqueue.worker.options import DEFAULT_GRACE
@@ -214,7 +214,7 @@ NUMBERS = [
     ("docs/explanation/guarantees.md", f"fails after {REPLY_TIMEOUT:g} s"),
     ("docs/explanation/life.md", f"at most {MAX_DEFERRALS} times"),
     ("docs/explanation/life.md", f"Defer({NEWER_DELAY // 1000} s)"),
-    ("docs/how-to/delayed.md", f"every\n{PROMOTE_EVERY:g} s"),
+    ("docs/how-to/delayed.md", f"every\n{MAINTAIN_EVERY:g} s"),
     ("docs/how-to/workers.md", f"`grace` seconds ({DEFAULT_GRACE:g})"),
     ("docs/how-to/workers.md", f"about {BUDGET * 1000:g} ms together"),
     ("docs/how-to/retries.md", f"| `retries` | {TaskOptions().retries} |"),

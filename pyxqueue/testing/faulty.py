@@ -44,7 +44,7 @@ class Fault(enum.Enum):
 
 
 OPERATIONS = frozenset(
-    {"enqueue", "claim", "settle", "extend", "release", "promote", "lease_ms", "wait", "forget"}
+    {"enqueue", "claim", "settle", "extend", "release", "maintain", "lease_ms", "wait", "forget"}
     | {"show", "tasks", "watch", "consumers", "depth", "groups", "remove_group"}
     | {"requeue", "cancel", "delete", "adopt"}
 )
@@ -164,8 +164,8 @@ class FaultyBroker(Faulty[Backend]):
     def release(self, consumer: str, started: Sequence[str]) -> int:
         return self._call("release", lambda: self.inner.release(consumer, started))
 
-    def promote(self, limit: int) -> int:
-        return self._call("promote", lambda: self.inner.promote(limit))
+    def maintain(self, limit: int) -> int:
+        return self._call("maintain", lambda: self.inner.maintain(limit))
 
     def lease_ms(self) -> int:
         return self._call("lease_ms", self.inner.lease_ms)

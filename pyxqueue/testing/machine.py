@@ -75,8 +75,8 @@ junk = st.dictionaries(
 class BackendMachine(RuleBasedStateMachine):
     """Does the same to a backend and to the model. Use `backend_machine` to name the backend."""
 
-    promote_reclaims: ClassVar[bool] = False
-    """True for a backend whose `promote` also takes back what lost its holder: by B3 it may, and `claim` must."""
+    maintain_reclaims: ClassVar[bool] = False
+    """True for a backend whose `maintain` also takes back what lost its holder: by B3 it may, and `claim` must."""
 
     @classmethod
     def make_harness(cls) -> AbstractContextManager[Harness]:
@@ -182,7 +182,7 @@ class BackendMachine(RuleBasedStateMachine):
 
     def claimed(self, consumer: str, limit: int) -> list[Claim]:
         """The model lends what the backend has lent, if the laws allow it."""
-        self.backend.promote(256)
+        self.backend.maintain(256)
         self.model.claim(consumer, 0, 0)
         deliveries = self.backend.claim(consumer, limit, 0)
         ready = self.group.lines[Place.READY]
@@ -259,13 +259,13 @@ class BackendMachine(RuleBasedStateMachine):
         self.model_harness.advance(steps * self.step)
 
     @rule(limit=st.integers(1, 3))
-    def promote(self, limit: int) -> None:
-        if self.promote_reclaims:
+    def maintain(self, limit: int) -> None:
+        if self.maintain_reclaims:
             with self.lock:
                 self.group.reclaim(self.now)
                 self.group.trim(HISTORY, self.now)
-        self.backend.promote(limit)
-        self.model.promote(limit)
+        self.backend.maintain(limit)
+        self.model.maintain(limit)
 
     @rule(
         chosen=st.lists(slots, min_size=1, max_size=3, unique=True),
@@ -364,12 +364,12 @@ def undelayed(task: TaskInfo) -> TaskInfo:
 
 
 def backend_machine(
-    make_harness: Callable[[], AbstractContextManager[Harness]], *, promote_reclaims: bool = False
+    make_harness: Callable[[], AbstractContextManager[Harness]], *, maintain_reclaims: bool = False
 ) -> type[BackendMachine]:
     """The machine for one backend; its `TestCase` is what pytest runs.
 
     `make_harness` answers a context manager with a harness on a fresh queue: `contextlib.closing` for one that has a
-    `close`, `contextlib.nullcontext` for one that has not. `promote_reclaims`: see `BackendMachine`.
+    `close`, `contextlib.nullcontext` for one that has not. `maintain_reclaims`: see `BackendMachine`.
     """
 
     class Machine(BackendMachine):
@@ -377,5 +377,5 @@ def backend_machine(
         def make_harness(cls) -> AbstractContextManager[Harness]:
             return make_harness()
 
-    Machine.promote_reclaims = promote_reclaims
+    Machine.maintain_reclaims = maintain_reclaims
     return Machine

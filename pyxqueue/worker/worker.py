@@ -122,7 +122,7 @@ class Worker:
         self._places.open(self._break)
         ran = 0
         while True:
-            self.broker.promote(MAX_BATCH)
+            self.broker.maintain(MAX_BATCH)
             if not self._claimer.claim(1, 0):
                 return ran
             ran += self._settling.settle_here()

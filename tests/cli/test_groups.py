@@ -13,7 +13,7 @@ from .jobs import enqueue, states
 def test_groups_are_listed_and_removed(queue: TaskQueue, url: str, command: Command) -> None:
     """Removing one leaves the others, and makes none."""
     other = TaskQueue(url, stream_key=queue.stream_key, consumer_group="eu")
-    other.stores.backend.promote(1)
+    other.stores.backend.maintain(1)
     other.close()
     enqueue(queue, "r1")
 

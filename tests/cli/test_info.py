@@ -75,7 +75,7 @@ def test_info_warns_of_a_server_that_drops_tasks(queue: TaskQueue, url: str, com
 def test_info_shows_every_group(queue: TaskQueue, url: str, command: Command) -> None:
     """Without --group, because a group that nobody serves is what an operator looks for."""
     other = TaskQueue(url, stream_key=queue.stream_key, consumer_group="eu")
-    other.stores.backend.promote(1)
+    other.stores.backend.maintain(1)
     other.close()
     enqueue(queue, "r1")
     claimed = queue.stores.backend.claim(WORKER, 1, 0)
@@ -91,7 +91,7 @@ def test_info_names_the_groups_it_does_not_show(
 ) -> None:
     """An app has one; what waits in another, which perhaps nobody serves, must not go unseen."""
     other = TaskQueue(url, stream_key=queue.stream_key, consumer_group="eu")
-    other.stores.backend.promote(1)
+    other.stores.backend.maintain(1)
     other.close()
     enqueue(queue, "r1", "r2")
     module = write(f"from pyxqueue import TaskQueue\nqueue = TaskQueue({url!r}, stream_key={queue.stream_key!r})")
@@ -107,7 +107,7 @@ def test_info_shows_the_group_that_is_asked_for(queue: TaskQueue, url: str, comm
     """And no other, wherever the option stands."""
     other = TaskQueue(url, stream_key=queue.stream_key, consumer_group="eu")
     for one in (queue, other):
-        one.stores.backend.promote(1)
+        one.stores.backend.maintain(1)
     other.close()
 
     for args in (["--group", "eu", "info", "--json"], ["info", "--group", "eu", "--json"]):

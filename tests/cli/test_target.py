@@ -132,7 +132,7 @@ def test_an_app_names_its_own_queue(queue: TaskQueue, url: str, command: Command
     """With its own store, name and group; the variables for a store play no part."""
     module = write(
         f"from pyxqueue import TaskQueue\nqueue = TaskQueue({url!r}, stream_key='app', consumer_group='eu')\n"
-        f"queue.stores.backend.promote(1)"
+        f"queue.stores.backend.maintain(1)"
     )
 
     shown = json.loads(command("--path", str(tmp_path), "--app", module, "info", "--json").stdout)

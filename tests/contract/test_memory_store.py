@@ -92,7 +92,7 @@ def test_the_lease_is_stored_with_the_group() -> None:
 
     leases = []
     for given in (None, 5_000, None, 7_000):
-        opened(store, lease=given).promote(1)
+        opened(store, lease=given).maintain(1)
         leases.append(store.group("tasks", "cg").lease)
 
     assert leases == [DEFAULT_LEASE_MS, 5_000, 5_000, 7_000]
@@ -107,7 +107,7 @@ def test_looking_registers_no_group() -> None:
     looker.show(["a"])
     looker.depth()
     looker.tasks()
-    worker.promote(1)
+    worker.maintain(1)
 
     assert worker.groups() == ["worker"]
 
@@ -198,7 +198,7 @@ def test_queues_are_apart() -> None:
 def test_a_group_that_is_not_there_cannot_be_removed() -> None:
     """A misspelt name is told, not taken for done."""
     backend = opened(MemoryStore())
-    backend.promote(1)
+    backend.maintain(1)
 
     with pytest.raises(ConfigurationError, match="no group 'gc', only \\['cg'\\]"):
         backend.remove_group("gc")

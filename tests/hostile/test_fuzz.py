@@ -48,7 +48,7 @@ def look_around(queue: TaskQueue, ids: list[str]) -> None:
     """What operators and clients do: answers, or errors of ours, and nothing else."""
     backend: Backend = queue.stores.backend
     actions: list[Callable[[], object]] = [
-        backend.depth, backend.consumers, backend.groups, backend.lease_ms, lambda: backend.promote(100),
+        backend.depth, backend.consumers, backend.groups, backend.lease_ms, lambda: backend.maintain(100),
         lambda: backend.extend([Extension("1-1|w|x|"), Extension("\udcff")]), lambda: backend.show(ids),
         lambda: backend.wait(ids, 0), lambda: backend.wait(ids, 0), lambda: backend.cancel(ids[:3]),
         lambda: backend.requeue(ids[3:6]), lambda: backend.delete(ids[6:9]), lambda: backend.forget(ids[:3]),

@@ -57,19 +57,19 @@ def test_the_wrong_backends_are_there() -> None:
 
 
 class PromoteReclaims(Group):
-    """Between the end of a lease and the next claim, `promote` already takes the message back."""
+    """Between the end of a lease and the next claim, `maintain` already takes the message back."""
 
-    def promote(self, limit: int | None, now: int) -> int:
+    def maintain(self, limit: int | None, now: int) -> int:
         self.reclaim(now)
-        return super().promote(limit, now)
+        return super().maintain(limit, now)
 
 
-def test_a_backend_may_say_that_promote_reclaims() -> None:
+def test_a_backend_may_say_that_maintain_reclaims() -> None:
     """Declared, it is compared with a model that does so too; not declared, it is found."""
     harness = harness_of(PromoteReclaims)
 
     run_state_machine_as_test(
-        backend_machine(lambda: nullcontext(harness()), promote_reclaims=True), settings=settings(max_examples=30)
+        backend_machine(lambda: nullcontext(harness()), maintain_reclaims=True), settings=settings(max_examples=30)
     )
     with pytest.raises(AssertionError):
         run_state_machine_as_test(backend_machine(lambda: nullcontext(harness())), settings=THOROUGH)

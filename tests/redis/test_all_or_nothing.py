@@ -135,8 +135,8 @@ def test_what_is_planted_among_the_delayed_stops_no_promotion(
     client.zadd(delayed, {"x" * 1_000_000: 1, "x" * 65: 2, b"\xff": 3, "": 4, "a b": 5, "no-such-task": float("-inf")})
     client.zadd(delayed, {"never": float("inf"), "late": 1e300})
 
-    assert backend.promote(2) == 0
-    assert backend.promote(100) == -1
+    assert backend.maintain(2) == 0
+    assert backend.maintain(100) == -1
     assert set(client.zrange(delayed, 0, -1)) == {b"never", b"late"}
 
 

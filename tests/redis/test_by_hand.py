@@ -12,7 +12,7 @@ from pyxqueue.stores import find_store
 def test_one_that_runs_long_is_found(redis_url: str, stream_key: str) -> None:
     """Its first renewal and its first progress make a task key of it, in which it is still found."""
     backend = find_store(redis_url, StoreOptions(stream_key)).open()
-    backend.promote(1)
+    backend.maintain(1)
     with Redis.from_url(redis_url) as client:
         task_id = client.xadd(stream_key, {"name": "jobs.add"}).decode()
     [delivery] = backend.claim("worker", 1, 0)

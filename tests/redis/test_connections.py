@@ -384,7 +384,7 @@ def test_a_whole_cluster_away(cluster: Server) -> None:
         waiting.start()
         assert until(lambda: backend._notifier.subscribed(0), "the waiter listens")
         cluster.kill()
-        for call in (enqueue, lambda one: one.claim("me", 1, 0), lambda one: one.promote(1), lambda one: one.depth()):
+        for call in (enqueue, lambda one: one.claim("me", 1, 0), lambda one: one.maintain(1), lambda one: one.depth()):
             with pytest.raises(BrokerUnavailableError):
                 call(backend)
         cluster.restart()
@@ -483,5 +483,5 @@ def test_a_lease_that_is_no_number(redis_url: str, stream_key: str, planted: byt
         with closing(backend_at(redis_url, stream_key)) as other:
             assert other.lease_ms() == DEFAULT_LEASE_MS
             assert len(other.claim("me", 1, 0)) == 1
-            assert other.promote(10) == -1
+            assert other.maintain(10) == -1
             assert [one.name for one in other.consumers()] == ["me"]

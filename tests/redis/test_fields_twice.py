@@ -48,7 +48,7 @@ def test_a_counter_that_is_there_twice_counts(
         else:
             assert backend.settle([Settlement(delivery.receipt, again)]) == [True]
         while not (found := backend.claim("w", 1, 0)):
-            backend.promote(1)
+            backend.maintain(1)
         (delivery,) = found
 
     assert getattr(delivery.message, counter) == 3

@@ -97,7 +97,7 @@ OPERATIONS: dict[str, tuple[Operation, object]] = {
     "settle": (lambda f, b: b.settle([Settlement(f.receipt("ending"), Done())]), [True]),
     "settle with a retry": (lambda f, b: b.settle([Settlement(f.receipt("retrying"), Retry(1))]), [True]),
     "release": (lambda f, b: b.release("one", [f.receipt("crashing")]), 5),
-    "promote": (lambda _, b: _after(b, b.promote(9)).depth().delayed, 1),
+    "maintain": (lambda _, b: _after(b, b.maintain(9)).depth().delayed, 1),
 }  # fmt: skip
 
 

@@ -153,7 +153,7 @@ def test_it_is_an_ended_task_like_others(site: Site, harm: Harm) -> None:
     assert site.lifetime("a") > 3600
     with pytest.raises(TaskStateError, match="no longer in the history"):
         site.queue.retry_task("a")
-    assert site.backend.promote(9) == -1
+    assert site.backend.maintain(9) == -1
     assert site.backend.delete(["a"]) == [True]
     site.enqueue("a")
     assert site.status("a") is TaskStatus.PENDING

@@ -22,7 +22,7 @@ OPERATIONS: dict[str, tuple[Callable[[RedisBackend], object], object]] = {
     "settle": (lambda backend: backend.settle([Settlement("1-1|one|a|", HandBack())]), [False]),
     "extend": (lambda backend: backend.extend([Extension("1-1|one|a|")]), [LeaseStatus.LOST]),
     "release": (lambda backend: backend.release("one", []), 0),
-    "promote": (lambda backend: backend.promote(10), -1),
+    "maintain": (lambda backend: backend.maintain(10), -1),
     "show": (lambda backend: backend.show(["a"]), [None]),
     "show in asyncio": (lambda backend: asyncio.run(_show(backend)), [None]),
     "depth": (lambda backend: backend.depth().ready, 0),

@@ -107,7 +107,7 @@ def test_consumers_that_are_gone_are_forgotten_by_many(
     before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
 
     for _ in range(2):
-        backend.promote(1)
+        backend.maintain(1)
 
     assert [consumer.name for consumer in backend.consumers()] == ["c7"]
     assert client.info("commandstats")["cmdstat_evalsha"]["calls"] - before < 20

@@ -302,7 +302,7 @@ def test_bytes_that_are_no_text_are_no_names(backend: RedisBackend, stream_key: 
     backend.enqueue([Message("one", "job")])
     client.execute_command("XREADGROUP", "GROUP", "cg", b"\xff", "COUNT", 1, "STREAMS", stream_key, ">")
 
-    assert backend.promote(100) == -1
+    assert backend.maintain(100) == -1
     assert client.zcard(f"{prefix}:cg:delayed") == 0
     assert [consumer.name for consumer in backend.consumers()] == ["\\xff"]
     assert list(backend.groups()) == ["cg"]
@@ -320,7 +320,7 @@ def test_a_planted_group_or_lease_is_not_used(
     with closing(RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))) as fresh:
         assert fresh.lease_ms() == DEFAULT_LEASE_MS
         assert fresh.enqueue([Message("one", "job")]) == [True]
-        assert fresh.promote(1) == -1
+        assert fresh.maintain(1) == -1
     assert not client.exists(f"{stream_key}-other")
 
 
@@ -351,7 +351,7 @@ def test_a_copy_in_the_stream_takes_no_task_away(
     else:
         assert backend.settle([Settlement(copy.receipt, end)]) == [False]
 
-    until(lambda: backend.promote(5) or client.zcard(f"{{{stream_key}}}:cg:delayed") == 0, "it is due")
+    until(lambda: backend.maintain(5) or client.zcard(f"{{{stream_key}}}:cg:delayed") == 0, "it is due")
     (delivery,) = backend.claim("w", 5, 0)
     assert isinstance(delivery.message, Message)
     assert delivery.message.body == b"accepted"

@@ -105,7 +105,7 @@ def work(queue: TaskQueue) -> None:
         lambda: backend.forget(["ready"]),
         lambda: backend.extend([Extension("1.2", Progress(1))]),
         lambda: backend.settle([Settlement("1.2", Done())]),
-        lambda: backend.promote(10) / 1000,
+        lambda: backend.maintain(10) / 1000,
         lambda: backend.lease_ms() / 3000,
     ):
         allowed(action)

@@ -164,7 +164,7 @@ def test_what_is_delayed_is_due_some_time(file: Path, due: object) -> None:
     with closing(SQLiteBackend(file, StoreOptions(), clock=clock)) as backend:
         backend.enqueue([Message("a", "kit.job", delay_ms=60_000)])
         write(file, "UPDATE task SET sort = ?", due)
-        assert backend.promote(10) == -1
+        assert backend.maintain(10) == -1
         assert backend.claim("w", 1, 0) == []
         clock.advance(60_000)
 

@@ -126,10 +126,10 @@ def claim_what_is_overdue(backend: SQLiteBackend) -> object:
     return len({one.message.id for _ in range(9) for one in backend.claim("two", MAX_ITEMS, 0)}) == MANY
 
 
-def promote(backend: SQLiteBackend) -> object:
+def maintain(backend: SQLiteBackend) -> object:
     delayed(backend)
     later(backend, 1_000)
-    return backend.promote(MANY) == -1 and backend.depth().ready == MANY
+    return backend.maintain(MANY) == -1 and backend.depth().ready == MANY
 
 
 def adopt(backend: SQLiteBackend) -> object:
@@ -186,7 +186,7 @@ BULKS: dict[str, Callable[[SQLiteBackend], object]] = {
     "release": lambda backend: backend.release("one", [one.receipt for one in held(backend)]) == MANY,
     "claim what is due": claim_what_is_due,
     "claim what is overdue": claim_what_is_overdue,
-    "promote": promote,
+    "maintain": maintain,
     "put": put,
     "forget what was put": forget_put,
     "adopt": adopt,
@@ -262,7 +262,7 @@ def test_what_was_cut_off_is_completed_by_a_repeat(backend: SQLiteBackend, monke
 
 
 def test_a_removal_that_was_cut_off_is_completed(backend: SQLiteBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A group whose removal was killed half way is gone for all, and `promote` deletes what was left of it."""
+    """A group whose removal was killed half way is gone for all, and `maintain` deletes what was left of it."""
     backend.enqueue([Message(task_id, "kit.job") for task_id in IDS])
 
     def stop() -> None:
@@ -274,7 +274,7 @@ def test_a_removal_that_was_cut_off_is_completed(backend: SQLiteBackend, monkeyp
             backend.remove_group("cg")
     assert list(backend.groups()) == []
     assert backend.claim("one", 10, 0) == []
-    backend.promote(1)
+    backend.maintain(1)
     assert backend._store.read(lambda db: db.execute("SELECT count(*) FROM task, body")) == [(0,)]
     assert list(backend.groups()) == ["cg"]
 

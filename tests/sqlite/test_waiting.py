@@ -65,7 +65,7 @@ def test_an_idle_claim_writes_nothing(open_store: Open) -> None:
     before = backend._store.mark()
     for _ in range(5):
         backend.claim("one", 1, 2)
-        backend.promote(256)
+        backend.maintain(256)
     assert backend._store.mark() == before
 
 

@@ -12,7 +12,7 @@ from pyxqueue.inflight import STUCK, InFlight, InFlightTable, Slots
 from pyxqueue.model.message import Defer, Extension, LeaseStatus, Settlement
 from pyxqueue.supervisor.duties import DutyLoop, Loss, Releaser, all_duties
 from pyxqueue.supervisor.duties.loop import RETRY_EVERY
-from pyxqueue.supervisor.duties.maintenance import PROMOTE_EVERY
+from pyxqueue.supervisor.duties.maintenance import MAINTAIN_EVERY
 from tests.worker.harness import Bench
 
 START = 1000.0
@@ -57,7 +57,7 @@ class FakeBroker:
         self.released.append((consumer, list(started)))
         return 0
 
-    def promote(self, limit: int) -> int:
+    def maintain(self, limit: int) -> int:
         self.promoted += 1
         if self.unready is not None:
             raise self.unready
@@ -278,7 +278,7 @@ def test_workers_are_judged_apart(duties: DutyLoop, broker: FakeBroker, time: Ti
     assert broker.settled == []
 
 
-@pytest.mark.parametrize(("until_due", "pause"), [(-1, PROMOTE_EVERY), (50, 0.05), (0, 0.001), (9000, PROMOTE_EVERY)])
+@pytest.mark.parametrize(("until_due", "pause"), [(-1, MAINTAIN_EVERY), (50, 0.05), (0, 0.001), (9000, MAINTAIN_EVERY)])
 def test_it_comes_back_when_something_is_due(
     duties: DutyLoop, broker: FakeBroker, until_due: int, pause: float
 ) -> None:
@@ -301,9 +301,9 @@ def test_a_store_that_is_away(
     hold(table, "one")
     broker.error = BrokerUnavailableError("away")
     for _ in range(3):
-        assert duties.step([table]) == pytest.approx(PROMOTE_EVERY)
+        assert duties.step([table]) == pytest.approx(MAINTAIN_EVERY)
         duties.step([table])  # nothing is due: it asks nothing, and learns nothing
-        time.now += PROMOTE_EVERY
+        time.now += MAINTAIN_EVERY
     assert "is back" not in caplog.text
     broker.error = None
     duties.step([table])

@@ -49,9 +49,9 @@ class FakeBroker:
     def extend(self, extensions: list[object]) -> list[object]:
         return [None] * len(extensions)
 
-    def promote(self, limit: int) -> int:
+    def maintain(self, limit: int) -> int:
         if self.away:
-            self.asked.append("promote")
+            self.asked.append("maintain")
             raise BrokerUnavailableError("away")
         return -1
 
@@ -301,12 +301,12 @@ def test_no_duty_is_tried_while_stopping_without_a_store(broker: FakeBroker) -> 
     broker.away = True
     one._do_duties([])
     one._do_duties([])
-    assert broker.asked == ["promote"] * 2
+    assert broker.asked == ["maintain"] * 2
 
     one._deadline = time.monotonic()
     one._do_duties([])
 
-    assert broker.asked == ["promote"] * 2
+    assert broker.asked == ["maintain"] * 2
 
 
 def test_the_parent_has_gone(broker: FakeBroker) -> None:

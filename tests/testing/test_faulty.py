@@ -133,7 +133,7 @@ def test_every_operation_can_be_hit(backend: MemoryBackend) -> None:
     arguments: dict[str, tuple[object, ...]] = {
         "claim": ("one", 1, 0),
         "release": ("one", []),
-        "promote": (1,),
+        "maintain": (1,),
         "wait": ([], 0),
         "watch": ("a", None, 0),
         "remove_group": ("cg",),

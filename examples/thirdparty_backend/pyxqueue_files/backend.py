@@ -124,9 +124,9 @@ class FilesBackend:
         with self._look() as group:
             return group.release(consumer, started, group.now)
 
-    def promote(self, limit: int) -> int:
+    def maintain(self, limit: int) -> int:
         with self._join() as group:
-            return group.promote(limit, group.now)
+            return group.maintain(limit, group.now)
 
     def lease_ms(self) -> int:
         with self._join() as group:

@@ -82,7 +82,7 @@ class Group(LockedGroup):
         self.change.delete(self._file(entry.id))
         self.change.ticket()
 
-    def promote(self, limit: int | None, now: int) -> int:
+    def maintain(self, limit: int | None, now: int) -> int:
         for entry in list(self._come(Place.DELAYED, now))[:limit]:
             self.move(entry, Place.READY, now)
         left = self.names(Place.DELAYED)

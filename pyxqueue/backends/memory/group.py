@@ -62,7 +62,7 @@ class Group(LockedGroup):
     def forget_consumer(self, consumer: str) -> None:
         self.consumers.pop(consumer, None)
 
-    def promote(self, limit: int | None, now: int) -> int:
+    def maintain(self, limit: int | None, now: int) -> int:
         while self._due:
             due, _, task_id = self._due[0]
             entry = self.tasks.get(task_id)

@@ -178,10 +178,10 @@ class MemoryBackend:
             group.trim(self._options.history, now)
             return count
 
-    def promote(self, limit: int) -> int:
+    def maintain(self, limit: int) -> int:
         with self._store.changed:
             group, now = self._join()
-            return group.promote(limit, now)
+            return group.maintain(limit, now)
 
     def lease_ms(self) -> int:
         with self._store.changed:

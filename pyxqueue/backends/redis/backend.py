@@ -184,7 +184,7 @@ class RedisBackend(RedisInspector):
         options = self.options
         return self._run(lambda keys: commands.restore(keys, options.group, options.history, min_idle, orphans))
 
-    def promote(self, limit: int) -> int:
+    def maintain(self, limit: int) -> int:
         self._session.repaired(self._reclaim)
         found, until_next = self._run(lambda keys: commands.due(keys, self.options.group, limit))
         self._flags("promote", [], found)

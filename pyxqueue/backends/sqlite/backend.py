@@ -107,7 +107,7 @@ class SQLiteBackend(SQLiteInspector):
                 group.seen([consumer])
                 group.mend()
                 self._heard[consumer] = group.now
-            moved = (group.reclaim(MAX_ITEMS), group.promote(MAX_ITEMS))
+            moved = (group.reclaim(MAX_ITEMS), group.maintain(MAX_ITEMS))
             group.trim(self._queue.options.history)
             return group.claim(consumer, limit) if limit > 0 else [], MAX_ITEMS in moved
 
@@ -133,7 +133,7 @@ class SQLiteBackend(SQLiteInspector):
         self._heard.pop(consumer, None)
         return until_done(step)
 
-    def promote(self, limit: int) -> int:
+    def maintain(self, limit: int) -> int:
         def look(groups: Groups) -> tuple[int, bool]:
             group = groups.get(self._queue.options.group)
             first = group.first(DELAYED)
@@ -143,7 +143,7 @@ class SQLiteBackend(SQLiteInspector):
         if has_removed:  # what a removal that was cut off has left
             until_done(lambda size: self._queue.change(lambda groups: groups.clear(size)))
         if left == 0:
-            until_done(lambda size: self._queue.joined(lambda group: group.promote(size)), limit)
+            until_done(lambda size: self._queue.joined(lambda group: group.maintain(size)), limit)
             left, _ = self._queue.look_around(look)
         return left
 

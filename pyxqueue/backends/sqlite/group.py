@@ -221,7 +221,7 @@ class Group:
         self.flush()
         return len(rows)
 
-    def promote(self, limit: int) -> int:
+    def maintain(self, limit: int) -> int:
         """B8: make due tasks ready."""
         rows = self.at(DELAYED, self.now, limit)
         moves = [(READY, ticket := self.tickets.next(), ticket, self.now, row.seq) for row in rows]

@@ -9,7 +9,7 @@ from attrs import define
 from ...inflight import InFlightTable
 from ...protocols import Broker
 
-PROMOTE_EVERY = 0.2
+MAINTAIN_EVERY = 0.2
 """Seconds, at the most: another program may have delayed a task meanwhile."""
 _BATCH = 256
 
@@ -23,5 +23,5 @@ class Maintenance:
     retry_after = 1.0
 
     def step(self, tables: Sequence[InFlightTable], now: float) -> float:  # noqa: ARG002
-        until_due_ms = self.broker.promote(_BATCH)
-        return min(PROMOTE_EVERY, max(0.001, until_due_ms / 1000)) if until_due_ms >= 0 else PROMOTE_EVERY
+        until_due_ms = self.broker.maintain(_BATCH)
+        return min(MAINTAIN_EVERY, max(0.001, until_due_ms / 1000)) if until_due_ms >= 0 else MAINTAIN_EVERY

@@ -1,4 +1,4 @@
-"""Delays and `promote`: B8 nothing early."""
+"""Delays and `maintain`: B8 nothing early."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ class DelayLaws(Contract):
         B8.same(s.ids_of(s.take(backend)), ["soon"], "claimed when only the second message was due")
 
     def test_b8_promote_says_when_the_next_is_due(self, harness: Harness) -> None:
-        """`promote` answers the time until the next message is due, and -1 if none is delayed."""
+        """`maintain` answers the time until the next message is due, and -1 if none is delayed."""
         backend = harness.open()
         s.take(backend)
-        B8.same(backend.promote(256), -1, "the answer with nothing delayed")
+        B8.same(backend.maintain(256), -1, "the answer with nothing delayed")
         backend.enqueue([s.job("a", delay_ms=10_000), s.job("b", delay_ms=90_000)])
-        B8.holds(0 < backend.promote(256) <= 10_000, "promote did not answer the ms until the first one is due")
+        B8.holds(0 < backend.maintain(256) <= 10_000, "maintain did not return the ms until the first one is due")
         harness.advance(10_001)
-        B8.holds(10_000 < backend.promote(256) <= 80_000, "promote did not answer the ms until the second one is due")
+        B8.holds(10_000 < backend.maintain(256) <= 80_000, "maintain did not return the ms until the second one is due")
         harness.advance(80_000)
-        backend.promote(256)
-        B8.same(backend.promote(256), -1, "the answer once nothing is delayed any more")
+        backend.maintain(256)
+        B8.same(backend.maintain(256), -1, "the answer once nothing is delayed any more")
 
     def test_b8_promote_keeps_to_its_limit(self, harness: Harness) -> None:
         """Of 300 due messages each call makes no more ready than it was told."""
@@ -70,7 +70,7 @@ class DelayLaws(Contract):
         harness.advance(10_001)
         seen = []
         for _ in range(3):
-            backend.promote(100)
+            backend.maintain(100)
             seen.append((backend.depth().ready, backend.depth().delayed))
         B8.same(seen, [(100, 200), (200, 100), (300, 0)], "ready and delayed after each promotion of 100")
 
@@ -79,9 +79,9 @@ class DelayLaws(Contract):
         backend, other = harness.open(), harness.open()
         backend.enqueue(s.jobs(300, delay_ms=10_000))
         harness.advance(10_001)
-        calls = [s.Call(lambda handle=handle: [handle.promote(50) for _ in range(6)]) for handle in (backend, other)]  # type: ignore[misc]
+        calls = [s.Call(lambda handle=handle: [handle.maintain(50) for _ in range(6)]) for handle in (backend, other)]  # type: ignore[misc]
         for call in calls:
-            call.answer(self.patience, B8, "promote does not answer")
+            call.answer(self.patience, B8, "maintain does not return")
         B8.same(
             sorted(s.ids_of(s.drain(backend, 200))),
             [message.id for message in s.jobs(300)],
@@ -89,13 +89,13 @@ class DelayLaws(Contract):
         )
 
     def test_b8_a_delay_is_over_for_a_waiting_claim(self, harness: Harness) -> None:
-        """What becomes due while a worker waits reaches it with the next `promote`."""
+        """What becomes due while a worker waits reaches it with the next `maintain`."""
         backend, other = harness.open(), harness.open()
         backend.enqueue([s.job("a", delay_ms=10_000)])
         call = s.Call(lambda: s.patiently(backend))
         B8.holds(call.waits(), "claim answered before the message was due")
         harness.advance(10_001)
-        other.promote(256)
+        other.maintain(256)
         got = call.answer(self.patience, B8, "a waiting claim was not woken by a message that became due")
         B8.same(s.ids_of(got), ["a"], "what the woken claim answered")
 
@@ -105,21 +105,21 @@ class DelayLaws(Contract):
         ids = [message.id for message in s.jobs(40)]
         backend.enqueue(s.jobs(40, delay_ms=10_000))
         harness.advance(10_001)
-        call = s.Call(lambda: [backend.promote(1) for _ in ids])
+        call = s.Call(lambda: [backend.maintain(1) for _ in ids])
         for _ in range(1_000):
             missing = [task_id for task_id, task in zip(ids, watcher.show(ids), strict=True) if task is None]
             B8.same(missing, [], "what could not be seen while it became ready")
             if not call.waits(0.001):
                 break
-        call.answer(self.patience, B8, "promote does not answer")
+        call.answer(self.patience, B8, "maintain does not return")
         B8.same(s.counts(backend)[:3], (40, 0, 0), "ready, held, delayed after it")
 
     def test_b8_a_limit_of_nothing_is_none(self, harness: Harness) -> None:
-        """`promote` with a limit of 0 moves nothing."""
+        """`maintain` with a limit of 0 moves nothing."""
         backend = harness.open()
         backend.enqueue([s.job("a", delay_ms=10_000)])
         harness.advance(10_001)
-        backend.promote(0)
+        backend.maintain(0)
         B8.same(s.counts(backend)[:3], (0, 0, 1), "ready, held, delayed after a promotion of none")
 
     def test_b8_a_long_delay_is_kept(self, harness: Harness) -> None:
@@ -130,7 +130,7 @@ class DelayLaws(Contract):
         s.settled(backend, B8, m.Settlement(s.held(backend, B8, "c").receipt, m.Defer(s.LONG)))
         harness.advance(s.LONG - s.MINUTE)
         B8.same(s.ids_of(s.take(backend)), [], "claimed a minute before a delay of two months was over")
-        B8.holds(0 < backend.promote(256) <= s.MINUTE, "promote did not answer the ms that were left")
+        B8.holds(0 < backend.maintain(256) <= s.MINUTE, "maintain did not return the ms that were left")
         harness.advance(s.MINUTE + 1)
         B8.same(sorted(s.ids_of(s.take(backend))), ["a", "b", "c"], "claimed when it was over")
 
@@ -138,7 +138,7 @@ class DelayLaws(Contract):
         """The time until the next is due is told in ms, also if that is two months."""
         backend = harness.open()
         backend.enqueue([s.job("a", delay_ms=s.LONG)])
-        B8.holds(s.LONG - s.MINUTE < backend.promote(256) <= s.LONG, "promote did not answer the ms of two months")
+        B8.holds(s.LONG - s.MINUTE < backend.maintain(256) <= s.LONG, "maintain did not return the ms of two months")
 
     def test_b8_a_delay_counts_to_the_millisecond(self, harness: Harness) -> None:
         """It is not cut to whole seconds: the message would come early."""

@@ -27,7 +27,7 @@ class ShowLaws(Contract):
         s.settled(backend, I1, m.Settlement(delivery.receipt, m.Retry(10_000)))
         look()
         harness.advance(10_001)
-        backend.promote(256)
+        backend.maintain(256)
         look()
         s.settled(backend, I1, s.done(s.take_one(backend, I1)))
         look()

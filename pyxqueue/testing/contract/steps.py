@@ -100,7 +100,7 @@ def ids_of(deliveries: Sequence[m.Delivery]) -> list[str]:
 
 def take(backend: Backend, limit: int = 100, consumer: str = "one") -> Sequence[m.Delivery]:
     """Claim what is ready or due now, without waiting."""
-    backend.promote(256)
+    backend.maintain(256)
     return backend.claim(consumer, limit, 0)
 
 

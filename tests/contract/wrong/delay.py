@@ -23,30 +23,30 @@ class DelayOfVerdictsIgnored(Group):
 
 @breaks("B8")
 class DelayedComesEarly(Group):
-    def promote(self, limit: int | None, now: int) -> int:
-        return super().promote(limit, now + 6_000)
+    def maintain(self, limit: int | None, now: int) -> int:
+        return super().maintain(limit, now + 6_000)
 
 
 @breaks("B8")
 class DelayedNeverComes(Group):
-    def promote(self, limit: int | None, now: int) -> int:
+    def maintain(self, limit: int | None, now: int) -> int:
         return -1
 
 
 @breaks("B8")
 class PromoteLosesSome(Group):
-    def promote(self, limit: int | None, now: int) -> int:
+    def maintain(self, limit: int | None, now: int) -> int:
         due = [entry for entry in self.lines[Place.DELAYED].values() if entry.due <= now]
         for entry in due[256:]:
             self.remove(entry)
-        return super().promote(limit, now)
+        return super().maintain(limit, now)
 
 
 @breaks("B8")
 class PromoteDuplicates(Group):
-    def promote(self, limit: int | None, now: int) -> int:
+    def maintain(self, limit: int | None, now: int) -> int:
         before = set(self.lines[Place.DELAYED])
-        answer = super().promote(limit, now)
+        answer = super().maintain(limit, now)
         for task_id in before - set(self.lines[Place.DELAYED]):
             self.insert(Entry(f"{task_id}-twin", self.tasks[task_id].message), 0, now)
         return answer
@@ -54,27 +54,27 @@ class PromoteDuplicates(Group):
 
 @breaks("B8")
 class PromoteIgnoresItsLimit(Group):
-    def promote(self, limit: int | None, now: int) -> int:
-        return super().promote(None, now)
+    def maintain(self, limit: int | None, now: int) -> int:
+        return super().maintain(None, now)
 
 
 @breaks("B8")
 class PromoteSaysNothingIsDelayed(Group):
-    def promote(self, limit: int | None, now: int) -> int:
-        super().promote(limit, now)
+    def maintain(self, limit: int | None, now: int) -> int:
+        super().maintain(limit, now)
         return -1
 
 
 @breaks("B8")
 class DelayedInOrderOfEnqueue(Group):
-    def promote(self, limit: int | None, now: int) -> int:
+    def maintain(self, limit: int | None, now: int) -> int:
         first = next(iter(self.lines[Place.DELAYED].values()), None)
-        return super().promote(limit, now) if first is None or first.due <= now else first.due - now
+        return super().maintain(limit, now) if first is None or first.due <= now else first.due - now
 
 
 @breaks("B8")
 class TakesOutBeforeItPutsIn(MemoryBackend):
-    def promote(self, limit: int) -> int:
+    def maintain(self, limit: int) -> int:
         with self._store.changed:
             group, now = self._join()
             due = [entry for entry in group.lines[Place.DELAYED].values() if entry.due <= now][:limit]
@@ -84,13 +84,13 @@ class TakesOutBeforeItPutsIn(MemoryBackend):
         with self._store.changed:
             for entry in due:
                 group.insert(entry, 0, now)
-        return super().promote(0)
+        return super().maintain(0)
 
 
 @breaks("B8")
 class PromotesOneAtLeast(Group):
-    def promote(self, limit: int | None, now: int) -> int:
-        return super().promote(limit if limit is None else max(1, limit), now)
+    def maintain(self, limit: int | None, now: int) -> int:
+        return super().maintain(limit if limit is None else max(1, limit), now)
 
 
 QUARTER_HOUR = 900_000
@@ -122,6 +122,6 @@ class DelayInWholeSeconds(Group):
 
 @breaks("B8")
 class PromoteAnswersIn32Bits(Group):
-    def promote(self, limit: int | None, now: int) -> int:
-        answer = super().promote(limit, now)
+    def maintain(self, limit: int | None, now: int) -> int:
+        answer = super().maintain(limit, now)
         return answer if answer < 2**31 else -1
