@@ -9,7 +9,9 @@ import queue
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
+
+Unhandled: TypeAlias = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 
 class CoroutineRunner:
@@ -19,7 +21,9 @@ class CoroutineRunner:
     code, or another thread may run it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unhandled: Unhandled | None = None) -> None:
+        """`unhandled`: told of what no code on the loops handles; None is asyncio's own."""
+        self._unhandled = unhandled
         self._reset()
 
     def _reset(self) -> None:
@@ -34,6 +38,7 @@ class CoroutineRunner:
         with self._lock:
             if not self._free:
                 self._runners.append(asyncio.Runner())
+                self._runners[-1].get_loop().set_exception_handler(self._unhandled)
                 self._free.append(self._runners[-1])
             runner = min(self._free, key=self._runners.index)
             self._free.remove(runner)

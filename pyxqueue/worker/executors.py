@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from .batch_sizer import MAX_BATCH
 from .coroutines import CoroutineRunner
 from .interrupts import Interrupter, SignalInterrupter, ThreadInterrupter
+from .loop_interrupts import log_unhandled
 from .surroundings import Surroundings
 
 Run = Callable[[], None]
@@ -64,7 +65,7 @@ class Inline:
         self.interrupter = interrupter or (SignalInterrupter() if in_main else ThreadInterrupter())
         self.surroundings: Surroundings | None = None
         self._owned = coroutines is None
-        self._coroutines = coroutines or CoroutineRunner()
+        self._coroutines = coroutines or CoroutineRunner(log_unhandled)
 
     def open(self, broke: Broke) -> None:  # noqa: ARG002 - it has no thread of its own
         if isinstance(self.interrupter, SignalInterrupter):  # the main thread of a worker process
@@ -163,7 +164,7 @@ class Threads:
             thread.join()
 
     def _serve(self) -> None:
-        coroutines = self._local.coroutines = CoroutineRunner()
+        coroutines = self._local.coroutines = CoroutineRunner(log_unhandled)
         try:
             while (run := self._runs.get()) is not None:
                 try:

@@ -19,7 +19,7 @@ from typing import Any
 from .execution import end_fork
 from .executors import Broke, Load
 from .jobs import Job
-from .loop_interrupts import MOMENT, SHORT, LoopInterrupter, set_owner
+from .loop_interrupts import MOMENT, SHORT, LoopInterrupter, log_unhandled, set_owner
 
 AsyncRun = Callable[[], Coroutine[Any, Any, None]]
 """Everything that is to be done about one delivery."""
@@ -31,6 +31,7 @@ class Loop:
     def __init__(self, concurrency: int) -> None:
         self._load = Load(concurrency)
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(log_unhandled)
         self.interrupter = LoopInterrupter(self._loop, self._is_busy)
         self._closing = False
         self._thread = threading.Thread(target=self._serve, name="pyxqueue-loop", daemon=True)

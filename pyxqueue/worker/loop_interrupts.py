@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import sys
 import time
 import traceback
@@ -16,7 +17,7 @@ from attrs import define, field
 from ..model.message import Aborted, Outcome, Returned
 from ..options import TaskOptions
 from ..printable import class_of, indented, traceback_of
-from .events import log
+from .events import Throttle, log
 from .execution import AsyncLimit
 from .failures import outcome_of
 from .jobs import Job
@@ -61,6 +62,18 @@ class Run:
         if self.cancelled and not isinstance(outcome, Returned):
             return Aborted()
         return outcome
+
+
+_unhandled = Throttle("%d more exceptions were handled by no code on the event loop")
+
+
+def log_unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """The exception handler of a worker's loop: logs what asyncio would, such as that an exception was never retrieved.
+    It never raises."""
+    job = _owner_of(context.get("handle"))
+    error = context.get("exception")
+    text = "%s, on the event loop: %s"
+    _unhandled.log(logging.ERROR, text, _what(job), context.get("message"), exc_info=error)
 
 
 class LoopInterrupter:

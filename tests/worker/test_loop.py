@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
+import io
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +16,10 @@ from typing import Any
 import pytest
 
 from pyxqueue.inflight import InFlightTable
+from pyxqueue.printable import Lines
 from pyxqueue.supervisor.launch import make_executors
+from pyxqueue.worker import loop_interrupts
+from pyxqueue.worker.events import Throttle
 from pyxqueue.worker.executors import Threads
 from pyxqueue.worker.loop import Loop
 from pyxqueue.worker.loop_interrupts import Run, Stall
@@ -406,3 +412,66 @@ def test_looking_ahead_of_plain_functions() -> None:
     assert ahead.room(100, 0) == 100
     ahead.refused()
     assert ahead.pause() == pytest.approx(0.05)
+
+
+HOSTILE = "\x1b[2J\nERROR forged\n" + "x" * 1_000_000
+
+
+class Hostile:
+    """Its `repr`, which asyncio takes into the text of its line, is hostile."""
+
+    def __repr__(self) -> str:
+        return HOSTILE
+
+    def __call__(self) -> None:
+        raise ValueError(HOSTILE)
+
+
+async def leaves_a_task() -> None:
+    async def helper() -> None:
+        raise ValueError(HOSTILE)
+
+    asyncio.create_task(helper())  # noqa: RUF006 - what is tested
+    await asyncio.sleep(0)
+    gc.collect()
+
+
+async def leaves_a_callback() -> None:
+    asyncio.get_running_loop().call_soon(Hostile())
+    await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("inline", [True, False])
+@pytest.mark.parametrize("task", [leaves_a_task, leaves_a_callback])
+def test_what_no_code_handles_is_fit_to_be_shown(
+    bench: Bench,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    task: Callable[[], Any],
+    inline: bool,
+) -> None:
+    """It is a line of ours, of bounded length, with a traceback below it, and there is a limit to how many."""
+    monkeypatch.setattr(loop_interrupts, "_unhandled", Throttle("%d more", 3, monotonic=lambda: 1.0))
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    logging.getLogger().addHandler(handler)
+    ids = [f"t{number}" for number in range(10)]
+    bench.task(task)
+    for task_id in ids:
+        bench.put(task.__name__, task_id=task_id)
+    try:
+        if inline:
+            worker = bench.worker()
+            worker.drain()
+            worker.executor.close()
+        else:
+            with working(bench):
+                ended(bench, *ids)
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+    assert [one.name for one in caplog.records] == ["pyxqueue.worker"] * 3
+    assert {type(caplog.records[0].exc_text)} == {Lines}
+    assert stream.getvalue().replace("\n", "").isprintable()
+    assert not [line for line in stream.getvalue().splitlines() if line.startswith("ERROR")]
+    assert len(stream.getvalue()) < 60_000
