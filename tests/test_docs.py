@@ -4,6 +4,10 @@ A Python block whose first comment is a file name is that file: with ``queue.run
 the page's other blocks run; named ``test_…``, pytest runs it; else it is a program of its own. All other Python blocks
 of a page are one program, from top to bottom: on a server where the page has a worker, else in eager mode, as the pages
 say. What a ``print(...)  # text`` promises must be printed.
+
+A ``console`` block shows commands behind ``$`` and what they print. The commands run last, in order, in the folder
+of the page's files; what they print must be as shown, apart from times, ids, pids, sizes and places of files.
+A line ``...`` stands for any number of lines. The ``pyxqueue worker`` of such a block is the worker of the page.
 """
 
 from __future__ import annotations
@@ -45,7 +49,7 @@ FENCE = re.compile(r"^(?P<ticks>```+)(?P<language>[\w{}-]*)[^\n]*\n(?P<text>.*?)
 ENTRY = "1767225600000-0"
 """The entry id that the pages show; the one that Redis really answered takes its place."""
 FILE_NAME = re.compile(r"# ([\w/]+\.py)\n")
-RUNNABLE = {"python", "sh"}
+RUNNABLE = {"python", "sh", "console"}
 SHOWN = {"text", "ini", "dockerfile", "{toctree}", "{eval-rst}", "{include}", ""}
 """What is no program: output, files of other programs, and directives."""
 
@@ -78,6 +82,19 @@ def shell_lines(page: Path, program: str) -> Iterator[list[str]]:
                 words = shlex.split(line, comments=True)
                 if words[:1] == [program]:
                     yield words[1:]
+
+
+def console_of(page: Path) -> list[tuple[list[str], list[str]]]:
+    """Each command of the page's console blocks, and the lines that the page shows below it."""
+    found: list[tuple[list[str], list[str]]] = []
+    for block in blocks(page):
+        if block.language == "console":
+            for line in block.text.splitlines():
+                if line.startswith("$ "):
+                    found.append((shlex.split(line[2:]), []))
+                else:
+                    found[-1][1].append(line)
+    return found
 
 
 def page_ids(pages: list[Path]) -> list[str]:
@@ -117,10 +134,10 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, server: Server) -
             if words[0] == "XADD":
                 entry = client.execute_command(*words).decode()
     found = [evolve(block, text=_localized(block.text, server, entry)) for block in python_of(page)]
-    run(found, tmp_path, server)
+    run(found, console_of(page), tmp_path, server)
 
 
-def run(found: Sequence[Block], folder: Path, server: Server) -> None:
+def run(found: Sequence[Block], console: list[tuple[list[str], list[str]]], folder: Path, server: Server) -> None:
     files = {block.file: block.text for block in found if block.file}
     for name, source in files.items():
         (folder / name).write_text(source)
@@ -130,10 +147,71 @@ def run(found: Sequence[Block], folder: Path, server: Server) -> None:
     with ExitStack() as stack:
         for name in served:
             module = name.removesuffix(".py")
-            command = f"import {module}; {module}.queue.run(1)"
-            stack.enter_context(place.worker("-c", command, output=folder / f"{module}.log"))
+            shown = [words for words, _ in console if words[:3] == ["pyxqueue", "worker", module]]
+            command = program(shown[0]) if shown else ["-c", f"import {module}; {module}.queue.run(1)"]
+            stack.enter_context(place.worker(*command, output=folder / f"{module}.log"))
         _run_files(place, {name: source for name, source in files.items() if name not in served})
         _run_rest(place if served else evolve(place, more={"PYXQUEUE_EAGER": "1"}), found)
+        for words, lines in console:
+            if words[:2] == ["pyxqueue", "worker"]:
+                assert_shown([*lines, "..."], (folder / f"{words[2]}.log").read_text(), folder)
+            else:
+                assert_shown(lines, place.run(*program(words)), folder)
+
+
+def program(words: list[str]) -> list[str]:
+    """The arguments of this Python that do what the words do in a shell."""
+    name, *rest = words
+    return {"python": rest, "pyxqueue": ["-m", "pyxqueue", *rest]}[name]
+
+
+CHANGING = {
+    r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d[.,]\d{3}(\+00:00)?": "TIME",
+    r"\b\d{13}-[0-9a-f]{16}\b": "ID",
+    r"\b(supervisor|worker-\d+-) ?\d+": r"\1PID",
+    r"\bon [0-9a-f]{12}\b": "on HOST",
+    r"[\d,.]+ (ms|s|min)\b": "DURATION",
+    r"[\d,]+ bytes": "SIZE",
+    " +": " ",
+}
+"""What is different each time that a program runs, and what stands for it; columns are as wide as that was."""
+
+
+def masked(text: str, folder: Path) -> list[str]:
+    text = text.replace(str(folder), "/srv/shop")
+    for pattern, name in CHANGING.items():
+        text = re.sub(pattern, name, text)
+    return [line.rstrip() for line in text.splitlines()]
+
+
+def assert_shown(lines: Sequence[str], output: str, folder: Path) -> None:
+    """The output is what the page shows."""
+    wanted = masked("\n".join(lines), folder)
+    pattern = "".join(r"(?:.*\n)*?" if line == "..." else re.escape(line) + r"\n" for line in wanted)
+    got = "".join(f"{line}\n" for line in masked(output, folder))
+    assert re.fullmatch(pattern, got), f"the page shows:\n{pattern}\nprinted, masked:\n{got}"
+
+
+@pytest.mark.parametrize(
+    ("shown", "output", "same"),
+    [
+        (["a 1 ms", "b"], "a   20.5 ms\nb\n", True),
+        (["a", "..."], "a\nb\nc\n", True),
+        (["a", "...", "c"], "a\nc\n", True),
+        (["a"], "a\nb\n", False),
+        (["a", "b"], "a\n", False),
+        (["a 1"], "a 2\n", False),
+        (["1795664504389-0e04ceb203983e61 x"], "1795664504390-0e04ceb203983e62 y\n", False),
+        (["a 1", "..."], "b\na 1\n", False),
+    ],
+)
+def test_a_shown_output_is_compared(shown: list[str], output: str, same: bool, tmp_path: Path) -> None:
+    """Only what changes from run to run may differ."""
+    if same:
+        assert_shown(shown, output, tmp_path)
+    else:
+        with pytest.raises(AssertionError, match="the page shows"):
+            assert_shown(shown, output, tmp_path)
 
 
 def _localized(source: str, server: Server, entry: str) -> str:
