@@ -1,1 +1,1 @@
-"""What travels between producers, stores and workers: values, their wire form, and what an event does to a task."""
+"""The values that producers, stores and workers exchange, their wire form, and what each event does to a task."""

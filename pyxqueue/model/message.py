@@ -16,7 +16,7 @@ from ..errors import ConfigurationError
 from ..printable import quoted
 
 WIRE_VERSION = 1
-"""The version this release writes. A reader leaves messages and records of a newer version alone."""
+"""The wire version this release writes. A reader leaves messages and records of a newer version alone."""
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 NAME_PATTERN = re.compile(r"[\w.<>-]{1,200}")
@@ -28,7 +28,7 @@ NO_HEADERS: Mapping[str, str] = {}
 
 
 class TaskStatus(enum.IntEnum):
-    """Where a task is. The numbers are public: they stand in records and in `get_task`."""
+    """The status of a task. The numbers are public: records and `get_task` contain them."""
 
     PENDING = 1
     STARTED = 2
@@ -39,7 +39,7 @@ class TaskStatus(enum.IntEnum):
 
     @property
     def ended(self) -> bool:
-        """True once nothing more will happen to the task by itself."""
+        """True if the task has ended: only an operator can make it run again."""
         return self >= TaskStatus.FAILURE
 
 
@@ -56,7 +56,7 @@ def valid_id(task_id: str) -> str:
 
 @frozen
 class Message:
-    """What was asked: run the task `name` with the arguments in `body`. Brokers read the header, never the body."""
+    """One call of a task: its name, and its arguments in `body`. Brokers read the header, never the body."""
 
     id: str
     name: str
@@ -65,58 +65,59 @@ class Message:
     attempt: int = 1
     """The number of the run this message asks for; the first is 1."""
     crashes: int = 0
-    """How often the process running it died."""
+    """How often the process that was running the task died."""
     redelivered: bool = False
-    """It was redelivered because its holder vanished: it runs alone, so that it can harm nothing else."""
+    """True if the last holder vanished. A redelivered task runs alone in its process, so that it cannot harm others."""
     deferrals: int = 0
-    """How often it was deferred, unrun, because whoever had it could not serve it."""
+    """How often a worker gave the message back unrun because it could not serve it."""
     enqueued_ms: int = 0
-    """When the store accepted it (ms of the store's clock); the store stamps it."""
+    """When the store accepted the message (ms of the store's clock). The store sets it."""
     delay_ms: int = 0
-    """Milliseconds the store shall wait before it is due; the store turns it into `due_ms`. 0 or less is at once."""
+    """Milliseconds until the message is due; the store turns them into `due_ms`. 0 or less means at once."""
     due_ms: int = 0
-    """Not claimable before this moment (ms of the store's clock); 0 is at once."""
+    """The message cannot be claimed before this moment (ms of the store's clock); 0 means at once."""
     expires_ms: int = 0
-    """Kept, as are `priority` and `reply`; this release acts on none of them."""
+    """Reserved, like `priority` and `reply`: stores keep it, and this release does not act on it."""
     priority: int = 0
     headers: Mapping[str, str] = NO_HEADERS
-    """Free text pairs (tracing, tenant); they survive retry and failure."""
+    """Pairs of text for the application (tracing, tenant); they survive retry and failure."""
     parent: str = ""
-    """The id of the task that enqueued it, where one did."""
+    """The id of the task that enqueued the message; empty if an application did."""
     reply: str = ""
     seal: str = ""
-    """The signature over `body` and what belongs to it, written and read by the seal layer only."""
+    """The signature over `body` and the fields it is bound to. Only the seal layer writes and reads it."""
     v: int = WIRE_VERSION
 
 
 @frozen
 class Unreadable:
-    """An entry that is no `Message`: kept byte for byte, delivered so that it can fail, never run."""
+    """An entry that cannot be read as a `Message`. It is kept byte for byte, and delivered so that it can fail."""
 
     id: str
     fields: Fields
     reason: str
     newer: bool = False
-    """Its version is newer than ours: leave it for a worker that can read it."""
-    # It has no header: these are what a first run would have.
+    """True if its wire version is newer than ours; a newer worker can read it."""
+    # An unreadable entry has no header. These are the values of a first run.
     attempt: ClassVar[int] = 1
     redelivered: ClassVar[bool] = False
 
 
 @frozen
 class Delivery:
-    """A message held under a lease. Whoever has the current `receipt` may settle it; nobody else can."""
+    """A claimed message. Only the holder of the current `receipt` can settle it."""
 
     message: Message | Unreadable
     receipt: str
-    """Opaque: only the broker that issued it reads it. Every claim issues a new one."""
+    """The proof that its holder has the message. Only the broker that issued it can read it; each claim issues a new
+    one."""
     fence: int
-    """Grows with every claim of the same message, so that records of two holders can be compared."""
+    """The fencing token: it grows with each claim of the message, so that records of two holders can be compared."""
 
 
 @frozen
 class Failure:
-    """Why a task failed, as data: never a pickled exception."""
+    """Why a task failed, as text. It is never a pickled exception."""
 
     type: str
     message: str
@@ -146,12 +147,12 @@ class Record:
     attempt: int = 1
     worker: str = ""
     ended_ms: int = 0
-    """When the store accepted it (ms of the store's clock); the store stamps it."""
+    """When the store accepted the record (ms of the store's clock). The store sets it."""
     progress: Progress | None = None
     ttl_ms: int = 86_400_000
-    """Milliseconds the record can be read after `ended_ms`."""
+    """How many milliseconds after `ended_ms` the record can be read."""
     fence: int = 0
-    """The `Delivery.fence` it belongs to."""
+    """The `Delivery.fence` of the delivery that the record ends."""
     v: int = WIRE_VERSION
 
 
@@ -169,23 +170,23 @@ class Raised:
 
     failure: Failure
     delay_ms: int | None = None
-    """Milliseconds to wait that the task itself asked for."""
+    """The retry delay that the task itself asked for, in milliseconds."""
     retryable: bool = True
-    """False if the exception is of a type that the task gives up on."""
+    """False if the task does not retry exceptions of this type."""
     exception: BaseException | None = field(default=None, eq=False, repr=False)
     """The exception itself, for eager mode; it never travels."""
 
 
 @frozen
 class Rejected:
-    """Outcome: the message cannot be run by anyone as it is (bad body, rejected by the task)."""
+    """Outcome: no worker can run the message as it is (unreadable body, rejected by the task)."""
 
     failure: Failure
 
 
 @frozen
 class Unsupported:
-    """Outcome: not run here, somebody else may (unknown name, unknown serializer, newer version)."""
+    """Outcome: this worker cannot run the message, another may (unknown name or serializer, newer version)."""
 
     failure: Failure
 
@@ -200,34 +201,35 @@ Outcome: TypeAlias = Returned | Raised | Rejected | Unsupported | Aborted
 
 @frozen
 class Done:
-    """Verdict: finished. The message leaves the queue for the history."""
+    """Verdict: the task ended without a failure. Its message moves to the history."""
 
 
 @frozen
 class Retry:
-    """Verdict: run it again as the next attempt, not before `delay_ms` from the store's now."""
+    """Verdict: run the task again as the next attempt, after `delay_ms` or later."""
 
     delay_ms: int = 0
 
 
 @frozen
 class Defer:
-    """Verdict: hand it back unrun, not before `delay_ms`; costs neither an attempt nor a crash. With a delay it counts
-    as deferred (`Message.returns`)."""
+    """Verdict: give the message back unrun, to be claimed after `delay_ms` or later. It costs neither an attempt nor a
+    crash; with a delay it counts as a deferral (`Message.deferrals`)."""
 
     delay_ms: int = 0
 
 
 @frozen
 class Fail:
-    """Verdict: nobody shall run it by itself again. Kept whole with the failed tasks, with `reason`."""
+    """Verdict: the task has failed. Its whole message is kept with the failed tasks, with `reason`, and does not run
+    again by itself."""
 
     reason: str
 
 
 @frozen
 class Cancelled:
-    """Verdict: stopped because someone cancelled it."""
+    """Verdict: the task stopped because it was cancelled."""
 
 
 Verdict: TypeAlias = Done | Retry | Defer | Fail | Cancelled
@@ -235,54 +237,54 @@ Verdict: TypeAlias = Done | Retry | Defer | Fail | Cancelled
 
 @frozen
 class Settlement:
-    """The only thing that travels back to storage: what the queue decided about one delivery."""
+    """What a worker sends back to the store for one delivery: the verdict, the record and follow-up messages."""
 
     receipt: str
     verdict: Verdict
     record: Record | None = None
     then: Sequence[Message] = ()
-    """Follow-up messages, enqueued on the same queue and group in the same atomic step."""
+    """Follow-up messages. The store enqueues them in the same queue and group in the same atomic step."""
 
 
 @frozen
 class Extension:
-    """Keep one delivery: move the end of its lease, and store its latest progress if there is one."""
+    """A request to extend the lease of one delivery, and to store its latest progress if there is one."""
 
     receipt: str
     progress: Progress | None = None
 
 
 class LeaseStatus(enum.Enum):
-    """The answer to an extension."""
+    """What `extend` returns for one delivery."""
 
     HELD = "held"
     LOST = "lost"
-    """The receipt is not current: somebody else holds the message, or it is settled."""
+    """The receipt is not current: another consumer holds the message, or it is settled or reclaimed."""
     CANCEL = "cancel"
-    """Still held, and someone asked for it to be cancelled."""
+    """Still held; the task was cancelled and should be interrupted."""
     CANCEL_AGAIN = "cancel again"
-    """The same, and someone asked once more."""
+    """Still held; the task was cancelled more than once."""
     KILL = "kill"
-    """Still held, and someone asked that it be ended whatever it does."""
+    """Still held; the task was cancelled with `force`, so its process must be killed."""
 
 
 class Cancellation(enum.Enum):
-    """What a cancellation could promise; true unless it came too late."""
+    """What a request to cancel a task achieved. It is true unless the request came too late."""
 
     CANCELLED = "cancelled"
-    """The task had not begun, and never will."""
+    """The task had not started, and will not run."""
     REQUESTED = "requested"
-    """The task runs. It is interrupted, or with `force` its process is killed, within about a second; until then it may
-    still end by itself."""
+    """The task is running. Within about a second its worker interrupts it, or its process is killed (`force`); until
+    then it may still end by itself."""
     TOO_LATE = "too late"
-    """The task has ended, or there is none with this id."""
+    """The task has ended, or the store does not know the id."""
 
     def __bool__(self) -> bool:
         return self is not Cancellation.TOO_LATE
 
     @classmethod
     def of(cls, accepted: bool, info: TaskInfo | None) -> Cancellation:
-        """From what the store answered, and what it shows of the task now."""
+        """Return the result of a request that the store `accepted` or not, where `info` is the task after it."""
         if not accepted:
             return cls.TOO_LATE
         return cls.CANCELLED if info is not None and info.status is TaskStatus.CANCELLED else cls.REQUESTED
@@ -290,24 +292,24 @@ class Cancellation(enum.Enum):
 
 @frozen
 class TaskInfo:
-    """What the store knows about one task; most of it is derived, not written."""
+    """What the store knows about one task. Most of it is derived from where the task is."""
 
     id: str
     status: TaskStatus
     message: Message | Unreadable | None
-    """None once the history limit has passed it by."""
+    """None if the history no longer has the message."""
     worker: str = ""
     record: Record | None = None
     progress: Progress | None = None
     updated_ms: int = 0
     reason: str = ""
-    """Why it is with the failed tasks."""
+    """Why the task failed, if its message is kept with the failed tasks."""
     started_ms: int = field(default=0, eq=False)
-    """When its holder got it, while it is held; 0 for any other, and where the store does not keep it. Not compared: a
-    store that derives it rounds it again with each look."""
+    """When its holder claimed it (ms of the store's clock); 0 if the task is not in flight or the store does not keep
+    the time. It is not compared: a store that derives it rounds it differently at each read."""
 
     def differs(self, seen: TaskInfo | None) -> bool:
-        """Whether its status or progress is news to somebody who has seen `seen`."""
+        """Return whether status or progress have changed since `seen`."""
         return seen is None or (self.status, self.progress) != (seen.status, seen.progress)
 
 
@@ -315,29 +317,32 @@ def check_adoptable(tasks: Sequence[TaskInfo]) -> None:
     """Raise `ConfigurationError` if one of `tasks` neither waits nor failed, or its message is gone (I7)."""
     for task in tasks:
         if task.status not in ADOPTABLE or task.message is None:
-            raise ConfigurationError(f"task {task.id} is {task.status.name}: only what waits or failed can be adopted")
+            raise ConfigurationError(
+                f"task {task.id} is {task.status.name} and cannot be adopted: adopt only tasks that wait or failed "
+                f"and have their message"
+            )
 
 
 @frozen
 class ConsumerInfo:
-    """One worker process as the store sees it."""
+    """One worker process as the store knows it."""
 
     name: str
     idle_ms: int
-    """Milliseconds since the store last heard of it."""
+    """Milliseconds since the consumer last used the store."""
     in_flight: Sequence[str] = field(factory=tuple)
-    """Ids of the tasks it holds."""
+    """The ids of the tasks it holds."""
 
 
 @frozen
 class Depth:
-    """How much stands where, for one group."""
+    """How many tasks of one group are in each place."""
 
     ready: int
     in_flight: int
     delayed: int
     failed: int
     history: int
-    """Entries in the history."""
+    """The entries in the history."""
     oldest_ms: int = 0
-    """Age in ms of the longest waiting ready message."""
+    """The age of the oldest ready message, in milliseconds."""

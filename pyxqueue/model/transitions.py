@@ -1,8 +1,8 @@
 """What an event does to a task, as tables: the charges of law B11, the ends of B5, the requests of I3.
 
-Everything here is pure: a store reads its task, asks these tables what the task is after the event, and writes that.
-The memory and SQLite backends and the example of a third-party backend do so. The Lua scripts of Redis have the
-same rules once more, and the conformance kit compares every store with these tables.
+The functions here have no side effects: a store reads a task, looks up in these tables what the event makes of it, and
+writes the result. The memory and SQLite backends and the example backend use them. The Lua scripts of Redis repeat the
+same rules, and the conformance kit compares every store with these tables.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .message import Cancelled, Defer, Done, Fail, Failure, LeaseStatus, Message
 
 
 class Event(enum.Enum):
-    """Why a task that was in flight waits again."""
+    """Why a task that was in flight becomes ready or delayed again."""
 
     RETRY = "Retry"
     DEFER = "Defer without a delay"
@@ -29,7 +29,7 @@ class Event(enum.Enum):
 
 
 class Counts(NamedTuple):
-    """What the header of a message counts; a new message, and one that was requeued, has these."""
+    """The counters in the header of a message. The defaults are those of a new or requeued message."""
 
     attempt: int = 1
     crashes: int = 0
@@ -38,7 +38,7 @@ class Counts(NamedTuple):
 
 
 class Charge(NamedTuple):
-    """What an event adds to the counts, and what `redelivered` is after it; None leaves it as it is."""
+    """What an event adds to the counters, and the value of `redelivered` after it; None leaves it unchanged."""
 
     attempt: int
     crashes: int
@@ -56,11 +56,11 @@ CHARGES: Mapping[Event, Charge] = {
     Event.LEASE_END:        Charge(0, 0, 0, True),
     Event.LEASE_END_AGAIN:  Charge(0, +1, 0, True),
 }  # fmt: skip
-"""B11."""
+"""The table of law B11."""
 
 
 def after(counts: Counts, event: Event) -> Counts:
-    """The counts after the event. `LEASE_END` of a task that was redelivered before is `LEASE_END_AGAIN`."""
+    """Return the counters after the event. `LEASE_END` counts as `LEASE_END_AGAIN` if the task is redelivered."""
     if event is Event.LEASE_END and counts.redelivered:
         event = Event.LEASE_END_AGAIN
     charge = CHARGES[event]
@@ -77,7 +77,7 @@ def counts_of(message: Message) -> Counts:
 
 
 def charged(message: Message, event: Event) -> Message:
-    """The message as it waits after the event."""
+    """Return the message with its counters after the event."""
     return evolve(message, **after(counts_of(message), event)._asdict())
 
 
@@ -92,21 +92,22 @@ ENDS: Mapping[type[Verdict], TaskStatus] = {
     Cancelled: TaskStatus.CANCELLED,
     Fail: TaskStatus.FAILURE,
 }
-"""B5: how a task has ended after a verdict, where no record says otherwise. After any other verdict it waits again."""
+"""B5: the status of a task after a verdict that ends it, unless its record says otherwise. After any other verdict the
+task is ready or delayed again."""
 
 
 def default_record(task_id: str, status: TaskStatus, *, reason: str = "", attempt: int = 1, worker: str = "") -> Record:
-    """B5: the record of an end that came without one."""
+    """Return the record that the store creates for an ending settlement without one (B5)."""
     error = Failure("Failed", reason) if status is TaskStatus.FAILURE else None
     return Record(task_id, status, error=error, attempt=attempt, worker=worker)
 
 
 LEASE_STATUSES = (LeaseStatus.HELD, LeaseStatus.CANCEL, LeaseStatus.CANCEL_AGAIN, LeaseStatus.KILL)
-"""I3: what the holder of a task learns, by the requests to cancel it."""
+"""I3: what `extend` returns to the holder, by the number of requests to cancel the task."""
 FORCED = 3
-"""The requests to cancel a task, once one of them was with `force`."""
+"""The number of requests that stands for a cancellation with `force`."""
 
 
 def requests(before: int, force: bool) -> int:
-    """I3: how a task counts its requests to be cancelled, after one more; they never become fewer."""
+    """Return the number of requests to cancel a task after one more (I3). The number never falls."""
     return FORCED if force else max(before, min(FORCED - 1, before + 1))

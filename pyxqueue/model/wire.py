@@ -1,7 +1,7 @@
-"""The wire format: how messages and records look in a store that keeps named fields.
+"""The wire format: messages and records as named fields in a store.
 
-It is a flat list of names and values, so that ``XRANGE`` in `redis-cli` shows what a message is and another language
-can write one. A missing field has its default, so the smallest message that can be written by hand is just
+A message is a flat list of names and values, so that ``XRANGE`` in `redis-cli` shows it readably and a program in
+another language can write one. A missing field has its default; the smallest message that can be written by hand is
 ``name rpc.fib body [[10],{}]``.
 """
 
@@ -42,7 +42,7 @@ _DEFAULTS: dict[str, object] = {
 
 
 _IN_MS = ("enqueued", "due", "expires")
-"""Times: on the wire without their unit, which is always ms."""
+"""Times in milliseconds. On the wire their names have no unit."""
 
 
 def _attribute(name: str) -> str:
@@ -53,7 +53,8 @@ _NAMED_DEFAULTS = [(_attribute(name), name.encode(), default) for name, default 
 
 
 def message_to_fields(message: Message) -> list[bytes]:
-    """The wire form, name and value in turn. Fields at their default are left out, `v`, `id`, `name`, `body` never."""
+    """Return the wire form of a message: name, value, name, value ... Fields at their default are left out, except
+    `v`, `id`, `name` and `body`."""
     flat = [
         b"v", b"%d" % message.v, b"id", message.id.encode(), b"name", message.name.encode(), b"body", message.body,
     ]  # fmt: skip
@@ -73,12 +74,12 @@ def headers_to_json(headers: Mapping[str, str]) -> bytes:
 
 
 def headers_size(headers: Mapping[str, str]) -> int:
-    """The bytes of their texts."""
+    """Return the number of bytes in the names and values of `headers`."""
     return sum(len(text.encode()) for pair in headers.items() for text in pair)
 
 
 def message_size(message: Message) -> int:
-    """The bytes of what has no limit of its own: the body and the headers."""
+    """Return the size of the body and the headers in bytes; all other fields have a limit of their own."""
     return len(message.body) + headers_size(message.headers)
 
 
@@ -97,25 +98,27 @@ def _between(number: int, end: int) -> int:
 
 
 MAX_HEADERS = 1 << 20
-"""Bytes of a message's headers, as JSON; what has more is not read."""
+"""The largest headers of a message that are read, in bytes of JSON."""
 MAX_NAME = 4_096
-"""Bytes of any other text in a header."""
+"""The longest value that is read in any other text field, in bytes."""
 _MAX_ERROR = 1 << 18
-_ID_AND_MORE = 65
-"""Bytes of an id that are looked at: one more than it may have."""
+"""The largest failure of a record that is read, in bytes of JSON."""
+_ID_PREFIX = 65
+"""How many bytes of an id are examined: one more than a valid id can have."""
 MAX_PROGRESS = 1 << 16
+"""The largest progress value that is read, in bytes of JSON."""
 _HEADERS = msgspec.json.Decoder(dict[str, str])
 
 
 def _headers(raw: bytes) -> dict[str, str]:
     if len(raw) > MAX_HEADERS:
-        raise ValueError(f"headers of {len(raw):,} bytes, at most {MAX_HEADERS:,} are read")
+        raise ValueError(f"the headers have {len(raw):,} bytes, the limit is {MAX_HEADERS:,}")
     return _HEADERS.decode(raw)
 
 
 def _text(raw: bytes) -> str:
     if len(raw) > MAX_NAME:
-        raise ValueError(f"a text of {len(raw):,} bytes, at most {MAX_NAME:,} are read")
+        raise ValueError(f"a text field has {len(raw):,} bytes, the limit is {MAX_NAME:,}")
     return raw.decode()
 
 
@@ -131,19 +134,20 @@ _READERS: dict[bytes, tuple[str, Callable[[bytes], object]]] = {
 
 
 def message_from_fields(fields: Fields, fallback_id: str) -> Message | Unreadable:
-    """Read the wire form. What cannot be read comes back as `Unreadable`, never as an exception.
+    """Read the wire form of a message. Returns `Unreadable` for fields that are not a message; never raises.
 
-    `fallback_id` names an entry without a (valid) id of its own, unless it says in ``_id`` how it was known before.
+    An entry without a valid id gets the id in its field ``_id``, under which another store knew it, else `fallback_id`.
     """
     if b"_id" in fields:
-        known = fields[b"_id"][:_ID_AND_MORE].decode("ascii", "replace")
+        known = fields[b"_id"][:_ID_PREFIX].decode("ascii", "replace")
         fallback_id = known if ID_PATTERN.fullmatch(known) else fallback_id
         fields = {name: value for name, value in fields.items() if name != b"_id"}
-    raw_id = fields.get(b"id", b"")[:_ID_AND_MORE].decode("ascii", "replace")
+    raw_id = fields.get(b"id", b"")[:_ID_PREFIX].decode("ascii", "replace")
     task_id = raw_id if ID_PATTERN.fullmatch(raw_id) else fallback_id
     try:
         if (version := int(fields.get(b"v", b"1"))) > WIRE_VERSION:
-            return Unreadable(task_id, fields, f"wire version {version}, this worker reads {WIRE_VERSION}", newer=True)
+            reason = f"the message has wire version {version}, this worker reads up to {WIRE_VERSION}"
+            return Unreadable(task_id, fields, reason, newer=True)
         if raw_id and raw_id != task_id:
             return Unreadable(task_id, fields, "the id is not 1 to 64 characters of A-Z a-z 0-9 _ . -")
         values: dict[str, Any] = {"id": task_id}
@@ -151,8 +155,8 @@ def message_from_fields(fields: Fields, fallback_id: str) -> Message | Unreadabl
             if (reader := _READERS.get(key)) is not None:
                 values[reader[0]] = reader[1](raw)
         if not NAME_PATTERN.fullmatch(values.get("name", "")):
-            why = "task name has characters a name cannot have" if "name" in values else "entry has no field 'name'"
-            return Unreadable(task_id, fields, f"the {why}")
+            reason = "the task name is not valid" if "name" in values else "the entry does not have a field 'name'"
+            return Unreadable(task_id, fields, reason)
         return Message(**values)
     except (ValueError, msgspec.MsgspecError) as error:
         return Unreadable(task_id, fields, f"a header field cannot be read: {error}")
@@ -162,26 +166,26 @@ _PROGRESS = msgspec.json.Encoder()
 
 
 def progress_to_json(progress: Progress | None) -> bytes:
-    """The wire form of a progress value: a JSON array ``[done, total, message]``; empty for none."""
+    """Return the wire form of a progress value: a JSON array ``[done, total, message]``; empty for None."""
     return b"" if progress is None else _PROGRESS.encode((progress.done, progress.total, progress.message))
 
 
 def progress_from_json(data: bytes | None) -> Progress | None:
-    """Read `progress_to_json`'s bytes. Raises `SerializationError`."""
+    """Read the bytes that `progress_to_json` wrote. Raises `SerializationError` if they are damaged."""
     if not data:
         return None
     if len(data) > MAX_PROGRESS:
-        raise SerializationError(f"the stored progress has {len(data):,} bytes")
+        raise SerializationError(f"the stored progress has {len(data):,} bytes, the limit is {MAX_PROGRESS:,}")
     try:
         done, total, message = msgspec.json.decode(data, type=tuple[int | float, int | float | None, str])
-        float(done), float(total or 0)  # an int may have any number of digits, and is shown as a float is
+        float(done), float(total or 0)  # an int of JSON can be too large for a float
     except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
         raise SerializationError(f"the stored progress is damaged: {error}") from error
     return Progress(done, total, message)
 
 
 def record_to_fields(record: Record) -> list[bytes]:
-    """The wire form of a record, name and value in turn."""
+    """Return the wire form of a record: name, value, name, value ..."""
     flat = [b"v", b"%d" % record.v, b"state", b"%d" % record.status]
     if record.attempt != 1:
         flat += (b"attempt", b"%d" % record.attempt)
@@ -202,9 +206,9 @@ def record_to_fields(record: Record) -> list[bytes]:
 
 
 def record_from_fields(task_id: str, fields: Fields) -> Record | None:
-    """Read the wire form; None if the fields hold no finished record.
+    """Read the wire form of a record. Returns None if the task has not ended, so that `fields` have no status.
 
-    Raises `SerializationError` for a record of a newer version or one that is damaged.
+    Raises `SerializationError` if the record is damaged or of a newer version.
     """
     if b"state" not in fields:
         return None
@@ -216,7 +220,7 @@ def record_from_fields(task_id: str, fields: Fields) -> Record | None:
         error = None
         if raw := fields.get(b"error"):
             if len(raw) > _MAX_ERROR:
-                raise ValueError(f"a failure of {len(raw):,} bytes, at most {_MAX_ERROR:,} are read")
+                raise ValueError(f"the failure has {len(raw):,} bytes, the limit is {_MAX_ERROR:,}")
             error = Failure(*msgspec.json.decode(raw, type=tuple[str, str, str]))
         return Record(
             id=task_id,
