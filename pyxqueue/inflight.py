@@ -35,7 +35,10 @@ _LARGEST_FENCE = 2**128 - 1
 _SLOT = 512
 _MARKS = 3 * SLOTS
 """In front: the state of each slot, the delivery that is to be cancelled, and how often it is to be told."""
-_SIZE = _MARKS + SLOTS * _SLOT
+_START = _MARKS + SLOTS * _SLOT
+"""Behind them: whether the process has started, and what it says about that, with its length in front."""
+_START_SIZE = 16_384
+_SIZE = _START + _START_SIZE
 _OURS = (_WAITING, _PINNED, _RUNNING, _DONE)
 _PATIENCE = 0.05
 
@@ -105,6 +108,28 @@ class FileLock:
         self.release()
 
 
+class Start:
+    """What a process says about its start: the process writes, the supervisor reads."""
+
+    def __init__(self, memory: mmap.mmap) -> None:
+        self._memory = memory
+
+    def say(self, text: str, *, done: bool = False) -> None:
+        """What it does now in order to start, or why it cannot; `done`: it can work."""
+        told = text.encode(errors="backslashreplace")[: _START_SIZE - 3]
+        self._memory[_START + 1 : _START + 3 + len(told)] = struct.pack("<H", len(told)) + told
+        self._memory[_START] = done
+
+    @property
+    def done(self) -> bool:
+        return bool(self._memory[_START])
+
+    def text(self) -> str:
+        """What it said last."""
+        (size,) = struct.unpack_from("<H", self._memory, _START + 1)
+        return self._memory[_START + 3 : _START + 3 + size].decode(errors="replace")
+
+
 class InFlightTable:
     """A fixed number of slots, in memory that this process may share with another one.
 
@@ -118,6 +143,7 @@ class InFlightTable:
         self.memory = mmap.mmap(-1 if fd is None else fd, _SIZE)
         own: Lock = cast(Lock, threading.Lock()) if fd is None else FileLock(fd)
         self.lock = own if lock is None else lock
+        self.start = Start(self.memory)
 
     @classmethod
     def shared(cls) -> InFlightTable:

@@ -8,15 +8,17 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ..errors import BrokerError
 from ..inflight import InFlightTable
+from ..printable import MAX_TRACEBACK, class_of, printable, text_of
 from ..worker.events import hear_logs, log
 from ..worker.worker import Worker
 from .log_thread import queued_lines
 from .processes import kill_group, own_group
 
+_LONGEST_TEXT = MAX_TRACEBACK + 500
 _LOOK_EVERY = 1.0
 """Seconds between two looks whether the supervisor is there."""
 
@@ -37,6 +39,20 @@ def with_pid(name: str, pid: int) -> str:
     return name.replace(_PID, str(pid))
 
 
+@contextlib.contextmanager
+def importing(table: InFlightTable, what: str) -> Iterator[None]:
+    """Have the supervisor know what this process imports in order to start. It says in the log why it cannot; this
+    process does not, since it is one of many that are started again and again. Raises `SystemExit`."""
+    table.start.say(f"it imported {what}")
+    try:
+        yield
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the supervisor logs it
+        cause = error.__cause__ or error
+        why = printable(f"{class_of(cause)}: {text_of(cause)}")
+        table.start.say(f"it imported {what} ({why})\n{text_of(error)[:_LONGEST_TEXT]}")
+        raise SystemExit(2) from None
+
+
 def serve(make: MakeWorker, name: str, table: InFlightTable, supervisor: int) -> int:
     """Be a worker process of the process `supervisor`; return its exit code."""
     signal.set_wakeup_fd(-1)
@@ -51,6 +67,7 @@ def serve(make: MakeWorker, name: str, table: InFlightTable, supervisor: int) ->
         with contextlib.suppress(AttributeError, ValueError):  # no text stream, or a closed one
             sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # what a task printed outlives a kill
     worker = make(with_pid(name, os.getpid()), table)
+    table.start.say("", done=True)
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     if stopped:
         worker.stop()

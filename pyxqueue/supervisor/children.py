@@ -19,7 +19,7 @@ from .watchdog import Watchdog
 
 _MAX_PAUSE = 30.0
 _STABLE = 5.0
-"""A child that lived this many seconds was not broken from the start."""
+"""A child that worked, and lived this many seconds, was not broken from the start."""
 
 
 class Starter(Protocol):
@@ -46,6 +46,8 @@ class Child:
     """What it was killed for: a task beyond its hard time limit."""
     cancelled: bool = False
     """It was killed because a task in it was cancelled by force."""
+    slow: bool = False
+    """The log says that it takes long to start."""
 
     def running(self) -> list[InFlight]:
         return [entry for entry in self.table.entries() if entry.running]
@@ -109,7 +111,7 @@ class Children:
         child.table = self.make_table()
         name = self.name(child.index)
         child.born = time.monotonic()
-        child.overdue, child.cancelled = None, False
+        child.overdue, child.cancelled, child.slow = None, False, False
         child.pid = self.start(name, child.table, self._close_inherited)
         child.consumer = with_pid(name, child.pid)
         if self.watchdog is not None:
@@ -126,7 +128,7 @@ class Children:
             self.watchdog.remove(child.pid)
         child.pid = 0
         now = time.monotonic()
-        sound = child.overdue is not None or child.cancelled or now - child.born > _STABLE
+        sound = child.overdue is not None or child.cancelled or (child.table.start.done and now - child.born > _STABLE)
         child.failures = 0 if sound else child.failures + 1
         child.restart_at = now + (min(_MAX_PAUSE, 0.1 * 2**child.failures) if child.failures > 1 else 0.0)
 

@@ -27,6 +27,7 @@ from .children import Child, Children, Starter, stop_gently
 from .duties import DutyLoop, Loss, Releaser, all_duties
 from .log_process import LogWriter
 from .processes import kill_group
+from .start_log import StartLog
 
 _IDLE = 0.5
 """Seconds between two looks at processes that have nothing to do."""
@@ -61,6 +62,7 @@ class Supervisor:
     _releaser: Releaser | None = field(default=None, init=False)
     _duties: DutyLoop | None = field(default=None, init=False)
     """None until the store has been reached for the first time."""
+    _starts: StartLog = field(factory=StartLog, init=False)
     _signals: int = field(default=0, init=False)
     _deadline: float | None = field(default=None, init=False)
     """When everything is to have ended; None until it is told to stop."""
@@ -110,6 +112,7 @@ class Supervisor:
                 self._stop(told)
             self._enforce(time.monotonic())
             alive = self._children.alive()
+            self._starts.look(alive)
             if not alive and self._deadline is not None:
                 return
             if self._deadline is None:
@@ -160,7 +163,9 @@ class Supervisor:
     def _child_ended(self, child: Child, code: int) -> None:
         """Give back what a dead process had; what it was running is charged, unless we killed it."""
         running = child.running()
-        if self._deadline is None or code not in (0, -signal.SIGKILL):
+        if self._deadline is None and not child.table.start.done:
+            self._starts.failed(child, code)
+        elif self._deadline is None or code not in (0, -signal.SIGKILL):
             log.warning("worker process %s ended with %s; it was running %s", child.consumer, code, _names(running))
         blameless = self._deadline is not None or child.overdue is not None or child.cancelled
         self._lost(child, [] if blameless else running)

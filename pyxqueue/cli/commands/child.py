@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from ...client.queue import workers_of
+from ...inflight import InFlightTable
+from ...supervisor.child import importing
 from ..logs import set_up_logging
 from ..target import Target, app_options, pass_target
 from .worker import worker_options
@@ -33,6 +35,11 @@ def child(
     **_for_the_supervisor: object,
 ) -> None:
     """Be one worker process of a supervisor that does not fork."""
-    queue = target.load(target.app())
+    app = target.app()
+    try:
+        with importing(InFlightTable(table_fd), str(app)):
+            queue = target.load(app)
+    except SystemExit:
+        context.exit(2)
     set_up_logging(log_level, log_format)
     context.exit(workers_of(queue).serve_child(consumer, table_fd, supervisor, threads, concurrency))

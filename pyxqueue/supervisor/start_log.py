@@ -1,0 +1,49 @@
+"""What the log says about processes that do not start, which is little, however many they are and however often."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from attrs import define, field
+
+from ..printable import LONGEST_LINE, Lines, indented, printable
+from ..worker.events import Throttle
+from .children import Child
+
+_SLOW = 60.0
+"""Seconds without a start that are worth a line."""
+
+
+@define(eq=False)
+class StartLog:
+    """Tells of failed and slow starts. When a process has started, the next failure is told at once again."""
+
+    _failures: Throttle = field(factory=lambda: Throttle("%d more worker processes did not start", 3, 60.0))
+    _slow: Throttle = field(factory=lambda: Throttle("%d more worker processes take long to start", 3, 60.0))
+    _failing: bool = False
+
+    def failed(self, child: Child, code: int) -> None:
+        """It ended before it could work, and is started again at `child.restart_at`."""
+        self._failing = True
+        what, _, trace = child.table.start.text().partition("\n")
+        said = f"while {printable(what, LONGEST_LINE)}; mend that, or stop the workers" if what else "while it started"
+        below = f"\n{indented(trace)}" if trace else ""
+        pause = max(0.0, child.restart_at - time.monotonic())
+        text = "worker process %s ended with %s %s; it is started again in %.1f s%s"
+        self._failures.log(logging.ERROR, text, child.consumer, code, Lines(said), pause, Lines(below))
+
+    def look(self, alive: Sequence[Child]) -> None:
+        """Look for those that are slow, and whether those that failed have started."""
+        waiting = [child for child in alive if not child.table.start.done]
+        if self._failing and len(waiting) < len(alive):
+            self._failing = False
+            self._failures.reset()
+        now = time.monotonic()
+        for child in waiting:
+            if not child.slow and now - child.born > _SLOW:
+                child.slow = True
+                what = child.table.start.text().partition("\n")[0] or "it started"
+                text = "worker process %s does not work yet after %.0f s, while %s"
+                self._slow.log(logging.WARNING, text, child.consumer, now - child.born, what)
