@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
 import pyxqueue
 
 project = "pyxqueue"
 copyright = "pyxqueue contributors"  # noqa: A001 - the name is Sphinx's
 version = release = pyxqueue.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
-exclude_patterns = ["_build"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
+exclude_patterns = ["_build", "pictures"]
 # The docstrings write code in single backticks.
 default_role = "literal"
 # A reference to a name of ours must lead somewhere. Others' names stay plain text: their inventories would have to be
@@ -27,10 +30,27 @@ nitpick_ignore_regex = [
 
 html_theme = "furo"
 html_title = f"pyxqueue {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+# The default one underlines the names of modules, as if they were links.
+pygments_dark_style = "github-dark"
+# A `console` block is copied without its prompts and without what the commands print.
+copybutton_prompt_text = "$ "
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
-autodoc_default_options = {"show-inheritance": True}
+autodoc_typehints = "signature"
+maximum_signature_line_length = 80
+
+
+def hide_from_search(_app: Sphinx, env: BuildEnvironment) -> None:
+    """Search finds what users need before what the makers decided: a search for "lost" means the guarantees."""
+    for docname in env.found_docs:
+        if docname.startswith("design/"):
+            env.metadata[docname]["nosearch"] = "yes"
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("env-updated", hide_from_search)
