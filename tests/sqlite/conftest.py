@@ -10,12 +10,18 @@ from typing import Any, TypeAlias
 import pytest
 
 from pyxqueue.backends.sqlite import SQLiteBackend
-from pyxqueue.backends.sqlite.driver import standard
+from pyxqueue.backends.sqlite.driver import Rows, standard
 from pyxqueue.protocols import StoreOptions
 
 from ..support.sqlite_harness import always, never
 
 Open: TypeAlias = Callable[..., SQLiteBackend]
+
+
+def ask(backend: SQLiteBackend, sql: str) -> Rows:
+    """What a statement finds in the file of a backend."""
+    with backend._store.read() as db:
+        return db.execute(sql)
 
 
 @pytest.fixture

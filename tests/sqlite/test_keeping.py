@@ -10,6 +10,7 @@ import pytest
 from pyxqueue.model.message import DEDUPE_MS, Done, Message, Settlement
 
 from ..support.sqlite_harness import SQLiteHarness
+from .conftest import ask
 
 HOUR = 3_600_000
 
@@ -31,7 +32,7 @@ def test_the_file_stops_growing(harness: SQLiteHarness) -> None:
         harness.advance(25 * HOUR + DEDUPE_MS)
         for _ in range(3):  # each forgets a limited number
             backend.claim("one", 1, 0)
-        sizes.append(backend._store.read(lambda db: db.execute("PRAGMA page_count")[0][0]))
+        sizes.append(ask(backend, "PRAGMA page_count")[0][0])
     assert sizes[1] == sizes[-1]
 
 

@@ -16,7 +16,7 @@ from pyxqueue.backends.sqlite.driver import apsw
 from pyxqueue.errors import ConfigurationError
 from pyxqueue.model.message import Message
 
-from .conftest import Open
+from .conftest import Open, ask
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_queue_that_was_attached_with_sqlite3_is_left_alone(
     app.execute("COMMIT")
     app.execute("DETACH queue")
     assert queue.enqueue([Message("second", "kit.job")]) == [True]
-    assert queue._store.read(lambda db: db.execute("PRAGMA integrity_check")) == [("ok",)]
+    assert ask(queue, "PRAGMA integrity_check") == [("ok",)]
 
 
 @pytest.mark.parametrize("how", ["connect", "attach"])

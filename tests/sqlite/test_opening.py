@@ -17,7 +17,7 @@ from pyxqueue.errors import ConfigurationError, StoreFileError
 from pyxqueue.model.message import Message
 from pyxqueue.protocols import StoreOptions
 
-from .conftest import Open
+from .conftest import Open, ask
 
 
 def mode(path: Path) -> int:
@@ -301,7 +301,7 @@ def test_what_there_is_to_know(open_store: Open, file: Path) -> None:
 def test_durability_is_what_sqlite_is_told(open_store: Open, durability: str, number: int) -> None:
     """Every connection syncs as the store was asked to."""
     backend = open_store(durability=durability)
-    assert backend._store.read(lambda db: db.execute("PRAGMA synchronous")) == [(number,)]
+    assert ask(backend, "PRAGMA synchronous") == [(number,)]
 
 
 def test_versions_with_more_or_less_parts_are_read() -> None:

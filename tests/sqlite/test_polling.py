@@ -35,7 +35,7 @@ class Looks:
     def __init__(self, backend: SQLiteBackend, monkeypatch: pytest.MonkeyPatch) -> None:
         self.number = 0
         self.armed = threading.Semaphore(0)
-        look, arm = backend.look_for, Poller.arm
+        look, arm = backend._records.look, Poller.arm
 
         def counted(ids: Sequence[str], least: int | None) -> Any:
             self.number += 1
@@ -45,7 +45,7 @@ class Looks:
             arm(poller, waiter, seen)
             self.armed.release()
 
-        monkeypatch.setattr(backend, "look_for", counted)
+        monkeypatch.setattr(backend._records, "look", counted)
         monkeypatch.setattr(Poller, "arm", told)
 
     def wait_for(self, number: int) -> None:
@@ -136,14 +136,14 @@ def test_an_end_between_the_look_and_the_wait_is_not_missed(open_store: Open, mo
     """Nothing else is written afterwards, and still it is seen."""
     backend, other = open_store(wal=True), open_store(wal=True)
     backend.enqueue([Message("a", "kit.job")])
-    look = backend.look_for
+    look = backend._records.look
 
     def slow(ids: Sequence[str], least: int | None) -> Any:
         found = look(ids, least)
         finish(other)
         return found
 
-    monkeypatch.setattr(backend, "look_for", slow)
+    monkeypatch.setattr(backend._records, "look", slow)
     assert backend.wait(["a"], LONG)[0] is not None
 
 

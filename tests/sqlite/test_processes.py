@@ -263,7 +263,11 @@ def test_ctrl_c_while_a_fork_waits(open_store: Open) -> None:
         handled.wait(20)
         goes_on.set()
 
-    busy = threading.Thread(target=backend._store.write, args=(lambda _: goes_on.wait(20),))
+    def work() -> None:
+        with backend._store.write():
+            goes_on.wait(20)
+
+    busy = threading.Thread(target=work)
     before = signal.signal(signal.SIGINT, interrupt)
     try:
         busy.start()

@@ -11,7 +11,7 @@ from pyxqueue.backends.sqlite import schema
 from pyxqueue.backends.sqlite.driver import DriverError, standard
 from pyxqueue.model.message import Message
 
-from .conftest import Open
+from .conftest import Open, ask
 
 NEXT = "ALTER TABLE task ADD COLUMN colour TEXT NOT NULL DEFAULT 'blue'"
 
@@ -44,7 +44,7 @@ def test_a_step_that_fails_changes_nothing(open_store: Open, file: Path) -> None
     # Then
     again = open_store()
     assert again.enqueue([Message("a", "kit.job")]) == [False]
-    assert "colour" not in str(again._store.read(lambda db: db.execute("SELECT sql FROM sqlite_master")))
+    assert "colour" not in str(ask(again, "SELECT sql FROM sqlite_master"))
 
 
 def test_the_plans_use_the_indexes(open_store: Open) -> None:
@@ -57,7 +57,7 @@ def test_the_plans_use_the_indexes(open_store: Open) -> None:
         "UPDATE task SET sort = 9 WHERE grp = 1 AND place = 1 AND sort <= 9",
     ]
     for query in queries:
-        plan = str(backend._store.read(lambda db: db.execute(f"EXPLAIN QUERY PLAN {query}")))  # noqa: B023 - runs at once
+        plan = str(ask(backend, f"EXPLAIN QUERY PLAN {query}"))
         assert "USING" in plan
         assert "INDEX task_" in plan
         assert "TEMP B-TREE" not in plan

@@ -24,7 +24,7 @@ from pyxqueue.model.message import (
 )
 from pyxqueue.protocols import StoreOptions
 
-from .conftest import Open
+from .conftest import Open, ask
 
 MANY = 8 * MAX_ITEMS
 IDS = [f"t{number:04}" for number in range(MANY)]
@@ -94,7 +94,7 @@ def delayed(backend: SQLiteBackend) -> None:
 
 
 def later(backend: SQLiteBackend, ms: int) -> None:
-    clock = backend._clock
+    clock = backend._queue.clock
     assert isinstance(clock, FakeClock)
     clock.advance(ms)
 
@@ -158,7 +158,7 @@ def forget(backend: SQLiteBackend) -> object:
 def remove(backend: SQLiteBackend) -> object:
     backend.enqueue([Message(task_id, "kit.job") for task_id in IDS])
     backend.remove_group("cg")
-    return backend._store.read(lambda db: db.execute("SELECT count(*) FROM task, consumer_group")) == [(0,)]
+    return ask(backend, "SELECT count(*) FROM task, consumer_group") == [(0,)]
 
 
 def trim(backend: SQLiteBackend) -> object:
@@ -275,7 +275,7 @@ def test_a_removal_that_was_cut_off_is_completed(backend: SQLiteBackend, monkeyp
     assert list(backend.groups()) == []
     assert backend.claim("one", 10, 0) == []
     backend.maintain(1)
-    assert backend._store.read(lambda db: db.execute("SELECT count(*) FROM task, body")) == [(0,)]
+    assert ask(backend, "SELECT count(*) FROM task, body") == [(0,)]
     assert list(backend.groups()) == ["cg"]
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pyxqueue.backends.sqlite import SQLiteBackend, SQLiteResults
 from pyxqueue.backends.sqlite.driver import Driver, standard
-from pyxqueue.backends.sqlite.queue import Groups
 from pyxqueue.backends.sqlite.rows import fields_of
 from pyxqueue.backends.sqlite.versions import Version
 from pyxqueue.clock import FakeClock
@@ -64,20 +63,17 @@ class SQLiteHarness:
         self._injected += 1
         message = message_from_fields(dict(fields), f"raw-{self._injected}")
 
-        def work(groups: Groups) -> None:
-            home = groups.get(group)
+        with self.opened[0]._queue.write() as groups:
+            home = groups.all[group]
             if not home.knows([message.id]):
                 home.insert([(message, message.id, 0, fields_of(message))])
-
-        self.opened[0]._queue.change(work)
         return message.id
 
     def footprint(self) -> int:
         """Every row but those of the groups, the counter, the history and the failed."""
-        found: int = self.opened[0]._queue.store.read(
-            lambda db: db.execute(
+        with self.opened[0]._queue.store.read() as db:
+            found: int = db.execute(
                 "SELECT (SELECT count(*) FROM task WHERE place NOT IN (4, 5)) + (SELECT count(*) FROM consumer) + "
                 "(SELECT count(*) FROM body WHERE seq NOT IN (SELECT seq FROM task WHERE place IN (4, 5)))"
             )[0][0]
-        )
         return found

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
 
 from ...batching import adoption_size
 from ...errors import ConfigurationError
-from ...model.message import ConsumerInfo, Depth, TaskInfo, TaskStatus, check_adoptable
+from ...model.message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, check_adoptable
+from ...model.transitions import requests
 from ...printable import quoted
-from . import tending
-from .group import Group
+from . import upkeep
+from .group import Group, minimal
 from .location import is_there
-from .polling import Looked, traces, wait
+from .polling import traces
 from .queue import Queue, is_name
-from .rows import COLUMNS, LARGEST, LEAN, WHOLE, Row, fits, info_of, is_number, is_text, row_of, within
+from .rows import COLUMNS, LARGEST, LEAN, WHOLE, Row, fields_of, fits, info_of, is_number, is_text, row_of, within
 from .schema import DELAYED, FAILED, FINISHED, HELD, READY
 from .steps import in_steps, until_done
-
-T = TypeVar("T")
+from .watch import Looked, wait
 
 Order = tuple[float, int]
 _ASKED = f"{COLUMNS}, fields FROM task LEFT JOIN body ON body.seq = task.seq WHERE grp = ?"
@@ -53,33 +52,31 @@ class SQLiteInspector:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
         self._store = queue.store
-        self._clock = queue.clock
 
     def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
-        return self._queue.look(lambda group: _show(group, ids)) if ids else []
+        if not ids:
+            return []
+        with self._queue.read() as groups:
+            return _show(groups.mine, ids)
 
     def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
-        return wait(self._queue, partial(self.look_at, task_id, seen), timeout_ms, ends_only=False)
+        return wait(self._queue, partial(self.look, task_id, seen), timeout_ms, ends_only=False)
 
-    def look_at(self, task_id: str, seen: TaskInfo | None) -> Looked[TaskInfo | None]:
+    def look(self, task_id: str, seen: TaskInfo | None) -> Looked[TaskInfo | None]:
         """One look of `watch`."""
-
-        def look(group: Group) -> Looked[TaskInfo | None]:
+        with self._queue.read() as groups:
+            group = groups.mine
             info = _show(group, [task_id])[0]
             return info, info is None or info.differs(seen), traces(group, [task_id])
-
-        return self._queue.look(look)
 
     def tasks(
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
     ) -> tuple[Sequence[TaskInfo], str]:
         # The cursor is the place in the order, and the row, of the last task shown, so that what comes and goes between
         # two pages moves nothing.
-        before: Order = (LARGEST, 0)
-        if cursor:
-            before = _parsed(cursor)
-
-        def look(group: Group) -> tuple[list[TaskInfo], str]:
+        before: Order = _parsed(cursor) if cursor else (LARGEST, 0)
+        with self._queue.read() as groups:
+            group = groups.mine
             pages = [_page(group, place, state, before, count + 1) for place in _PLACES[state]]
             # What lies behind the first task that a place has left out may not be shown before that.
             ends = [found[-1][0] for found, cut in pages if cut]
@@ -89,10 +86,9 @@ class SQLiteInspector:
             more = bool(page) and (len(rows) > len(page) or bool(ends))
             return [info_of(row, group.now) for _, row in page], "{}_{}".format(*page[-1][0]) if more else ""
 
-        return self._queue.look(look)
-
     def consumers(self) -> Sequence[ConsumerInfo]:
-        def look(group: Group) -> list[ConsumerInfo]:
+        with self._queue.read() as groups:
+            group = groups.mine
             rows = group.db.execute("SELECT name, seen FROM consumer WHERE grp = ?", (group.key,))
             seen: dict[str, int] = {name: at for name, at in rows if is_text(name) and is_number(at)}
             held: dict[str, list[str]] = {}
@@ -101,10 +97,9 @@ class SQLiteInspector:
                 seen[row.consumer] = max(row.updated, seen.get(row.consumer, 0))
             return [ConsumerInfo(name, group.now - at, tuple(held.get(name, ()))) for name, at in seen.items()]
 
-        return self._queue.look(look)
-
     def depth(self) -> Depth:
-        def look(group: Group) -> Depth:
+        with self._queue.read() as groups:
+            group = groups.mine
             count: dict[int, int] = dict(
                 group.db.execute("SELECT place, count(*) FROM task WHERE grp = ? GROUP BY place", (group.key,))
             )
@@ -120,48 +115,49 @@ class SQLiteInspector:
                 oldest_ms=group.now - first[0][0] if first and is_number(first[0][0]) else 0,
             )
 
-        return self._queue.look(look)
-
     def groups(self) -> Sequence[str]:
-        # Whoever looks for a queue shall not make one.
         if not is_there(self._store.location.path):
-            return []
-        return self._queue.look_around(lambda groups: sorted(groups.registered))
+            return []  # a look for a queue shall not make one
+        with self._queue.read() as groups:
+            return sorted(groups.registered)
 
     def remove_group(self, group: str) -> None:
-        self._queue.change(lambda groups: groups.remove(group))
-        until_done(lambda size: self._queue.change(lambda groups: groups.clear(size)))
+        with self._queue.write() as groups:
+            groups.remove(group)
+        until_done(self._queue.clear)
 
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
-        return in_steps(ids, lambda batch: self._queue.tended(lambda group: tending.requeue(group, batch)))
+        return self._in_steps(ids, _requeue)
 
     def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
-        def step(batch: Sequence[str]) -> Sequence[bool]:
-            return self._queue.tended(lambda group: self._capped(group, tending.cancel(group, batch, force=force)))
-
-        return in_steps(ids, step)
+        return self._in_steps(ids, partial(_cancel, force=force, history=self._queue.options.history))
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
-        return in_steps(ids, lambda batch: self._queue.tended(lambda group: tending.delete(group, batch)))
+        return self._in_steps(ids, _delete)
 
-    def _capped(self, group: Group, answer: T) -> T:
-        """Keep the history within its limit after what was done."""
-        group.trim(self._queue.options.history)
-        return answer
+    def _in_steps(self, ids: Sequence[str], change: Callable[[Group, Sequence[str]], list[bool]]) -> list[bool]:
+        """Change tasks of the group. Where there is no such group, there are none."""
+        changed: list[bool] = []
+        for batch in in_steps(ids):
+            with self._queue.write() as groups:
+                changed += change(groups.mine, batch)
+        return changed
 
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
-        def step(batch: Sequence[TaskInfo]) -> Sequence[bool]:
-            return self._queue.joined_around(lambda _, group: tending.adopt(group, batch), takes_in=True)
-
         check_adoptable(tasks)
-        return in_steps(tasks, step, adoption_size)
+        adopted: list[bool] = []
+        for batch in in_steps(tasks, adoption_size):
+            with self._queue.write(join=True, takes_in=True) as groups:
+                adopted += _adopt(groups.mine, batch)
+        return adopted
 
     def queues(self, limit: int) -> tuple[Sequence[str], bool]:
         """The names of at most `limit` queues in the file, and whether these are all."""
         if not is_there(self._store.location.path):
             return [], True
         sql = "SELECT DISTINCT queue FROM consumer_group WHERE registered = 1 ORDER BY queue LIMIT ?"
-        found = self._store.read(lambda db: [row[0] for row in db.execute(sql, (limit + 1,)) if is_name(row[0])])
+        with self._store.read() as db:
+            found = [row[0] for row in db.execute(sql, (limit + 1,)) if is_name(row[0])]
         return found[:limit], len(found) <= limit
 
     def about(self) -> Mapping[str, str]:
@@ -228,3 +224,73 @@ def _page(
     )
     found = [((row[0], row[1]), row_of(row[1:-1])) for row in read]
     return found, len(read) < len(rows)
+
+
+def _requeue(group: Group, ids: Sequence[str]) -> list[bool]:
+    """I2: the same message from the start; only what had happened to it is wiped."""
+    rows, changed = group.rows(ids), []
+    for task_id in ids:
+        row = rows.pop(task_id, None)
+        again = row is not None and row.place in (FAILED, FINISHED)
+        changed.append(again)
+        if row is not None and again:
+            ticket = group.tickets.next()
+            group.finished -= row.place == FINISHED
+            group.db.execute(
+                "UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, attempt = 1, crashes = 0, redelivered = 0, "
+                "deferrals = 0, due = 0, consumer = '', cancelled = 0, progress = NULL, ended = 0, reason = '', "
+                "known_until = 0, record = NULL, record_end = 0 WHERE seq = ?",
+                (READY, ticket, ticket, group.now, row.seq),
+            )
+    return changed
+
+
+def _cancel(group: Group, ids: Sequence[str], *, force: bool, history: int) -> list[bool]:
+    """I3: a waiting task ends here and now, the holder of a held one is told when it extends."""
+    rows, changed = group.rows(ids), list[bool]()
+    ended: set[str] = set()
+    for task_id in ids:
+        row = rows.get(task_id)
+        changed.append(row is not None and row.place < FAILED and task_id not in ended)
+        if row is None or not changed[-1]:
+            continue
+        if row.place == HELD:
+            rows[task_id] = row._replace(cancelled=requests(row.cancelled, force))
+            group.db.execute("UPDATE task SET cancelled = ? WHERE seq = ?", (rows[task_id].cancelled, row.seq))
+        else:
+            group.end(row, FINISHED, minimal(row, TaskStatus.CANCELLED))
+            ended.add(task_id)
+    group.flush()
+    upkeep.trim(group, history)
+    return changed
+
+
+def _delete(group: Group, ids: Sequence[str]) -> list[bool]:
+    """I5: as if they had never been, unless someone is working on them."""
+    rows = {task_id: row for task_id, row in group.rows(ids).items() if row.place != HELD}
+    group.remove(list(rows.values()))
+    return [rows.pop(task_id, None) is not None for task_id in ids]
+
+
+def _adopt(group: Group, tasks: Sequence[TaskInfo]) -> list[bool]:
+    """I7: take in what another store showed, as it stood there."""
+    known, changed = group.knows([task.id for task in tasks]), []
+    for task in tasks:
+        changed.append(task.id not in known)
+        if changed[-1]:
+            known.add(task.id)
+            _take_in(group, task)
+    group.flush()
+    return changed
+
+
+def _take_in(group: Group, task: TaskInfo) -> None:
+    message, failed = task.message, task.status is TaskStatus.FAILURE
+    assert message is not None  # or it is not adoptable
+    due = message.due_ms if isinstance(message, Message) and not failed else 0
+    due = due if due > group.now else 0
+    group.insert([(message, task.id, due, fields_of(message, 0 if failed else group.now))])
+    if failed:
+        row = group.rows([task.id])[task.id]
+        record = task.record or minimal(row, TaskStatus.FAILURE, task.reason)
+        group.end(row, FAILED, record, task.reason)

@@ -6,37 +6,32 @@ look at all of their tasks together. Only those whose tasks have changed are wok
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import define, field
 
-from ...clock import deadline_after, is_over, seconds_left
 from .group import CHUNK, Group
 from .queue import Queue
 from .rows import padded
 from .schema import DELAYED, HELD, READY
 from .waiting import LONGEST, pause_after
 
-T = TypeVar("T")
-
 LINGER = 1.0
 """Seconds that the thread stays when nobody waits any more."""
 _SHARE = 3.0
 """Pause after a look, as a multiple of the time it took: looking at thousands of tasks must leave time for others."""
 
+_TRACES = "SELECT id, place, attempt, progress, ended, record_end FROM task WHERE grp = ? AND id IN ({})"
 _UNDER_WAY = (READY, HELD, DELAYED)
 
 Trace = tuple[Any, ...] | None
 """What is compared of a task: where it stands, its attempt, progress, end, and the end of its record. None: unknown."""
 Seen = dict[str, Trace]
-Looked = tuple[T, bool, Seen]
-"""What a look has found, whether that is final, and the traces of the tasks that it is to wait for."""
 
 
 @define(eq=False)
@@ -77,8 +72,7 @@ def traces(group: Group, ids: Sequence[str]) -> Seen:
     """The traces of those tasks that are known."""
     found: Seen = {}
     for start in range(0, len(ids), CHUNK):
-        marks, values = padded(ids[start : start + CHUNK])
-        sql = f"SELECT id, place, attempt, progress, ended, record_end FROM task WHERE grp = ? AND id IN ({marks})"  # noqa: S608
+        sql, values = padded(_TRACES, ids[start : start + CHUNK])
         found.update((row[0], row[1:]) for row in group.db.execute(sql, [group.key, *values]))
     return found
 
@@ -154,7 +148,8 @@ class Poller:
             by_group.setdefault((options.stream_key, options.group), []).append(waiter)
         for together in by_group.values():
             ids = list(dict.fromkeys(task_id for waiter in together for task_id in waiter.seen))
-            now = together[0].queue.look(lambda group: traces(group, ids))  # noqa: B023 - it is done at once
+            with together[0].queue.read() as groups:
+                now = traces(groups.mine, ids)
             self._wake([waiter for waiter in together if waiter.differs(now)])
             for waiter in together:
                 waiter.as_of = state
@@ -179,47 +174,3 @@ def poller_of(path: str) -> Poller:
             _pollers.pop(key, None)
         found = _pollers.setdefault((me, path), Poller())
     return found
-
-
-def wait(queue: Queue, look: Callable[[], Looked[T]], timeout: int | None, *, ends_only: bool) -> T:
-    """Look until the answer is final, or the timeout is over; asleep while nothing changes for it."""
-    deadline = deadline_after(timeout)
-    answer, final, seen = look()
-    if final or is_over(deadline):
-        return answer
-    woken, poller = threading.Event(), poller_of(queue.store.location.path)
-    waiter = Waiter(queue, woken.set, ends_only)
-    try:
-        while not final and not is_over(deadline):
-            woken.clear()
-            poller.arm(waiter, seen)
-            woken.wait(seconds_left(deadline))
-            waiter.check()
-            answer, final, seen = look()
-    finally:
-        poller.disarm(waiter)
-    return answer
-
-
-async def await_(queue: Queue, look: Callable[[], Looked[T]], timeout: int | None, *, ends_only: bool) -> T:
-    """`wait` for asyncio: a thread is needed for each look, and none while nothing changes."""
-    deadline = deadline_after(timeout)
-    answer, final, seen = await asyncio.to_thread(look)
-    loop, woken, poller = asyncio.get_running_loop(), asyncio.Event(), poller_of(queue.store.location.path)
-    waiter = Waiter(queue, lambda: _set(loop, woken), ends_only)
-    try:
-        while not final and not is_over(deadline):
-            woken.clear()
-            poller.arm(waiter, seen)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds_left(deadline)):
-                    await woken.wait()
-            waiter.check()
-            answer, final, seen = await asyncio.to_thread(look)
-    finally:
-        poller.disarm(waiter)
-    return answer
-
-
-def _set(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
-    loop.call_soon_threadsafe(event.set)

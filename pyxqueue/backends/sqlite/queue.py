@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from ...clock import started_ms
 from ...errors import ConfigurationError
@@ -16,7 +16,6 @@ from .rows import LARGEST, is_number
 from .schema import FINISHED
 from .store import Store
 
-T = TypeVar("T")
 _COUNTERS = f"(SELECT ticket FROM counter), (SELECT max(seq) FROM task WHERE seq < {LARGEST // 2})"  # noqa: S608
 """The last ticket, and the largest number of a row, which is not larger unless somebody has written another one."""
 _GROUPS = f"SELECT name, key, lease, registered, finished, {_COUNTERS} FROM consumer_group WHERE queue = ?"  # noqa: S608
@@ -38,8 +37,9 @@ def is_name(name: object) -> bool:
 class Groups:
     """The groups of one queue as one transaction sees them."""
 
-    def __init__(self, db: Connection, queue: str, clock: Callable[[], int]) -> None:
+    def __init__(self, db: Connection, options: StoreOptions, clock: Callable[[], int]) -> None:
         self.db = db
+        queue, self._name = options.stream_key, options.group
         self.now, self._started_ms = clock(), started_ms(clock)
         self._queue = queue
         found = db.execute(_GROUPS, (queue,))
@@ -60,9 +60,10 @@ class Groups:
             group.finished = group.count(FINISHED)
         return group
 
-    def get(self, name: str) -> Group:
-        """The group; one that is not there looks like an empty one, and must not be written to."""
-        return self.all.get(name) or self._group(NOBODY)
+    @property
+    def mine(self) -> Group:
+        """The handle's group; one that is not there looks like an empty one, which has no tasks to change."""
+        return self.all.get(self._name) or self._group(NOBODY)
 
     def make(self, name: str, *, registered: bool) -> Group:
         """The group, made if need be; not yet one that messages are copied into unless it is `registered`."""
@@ -151,52 +152,36 @@ class Queue:
         self.clock = clock
         self._joined = NOBODY
 
-    def look(self, work: Callable[[Group], T]) -> T:
-        """Do work that only reads the group."""
-        return self.look_around(lambda groups: work(groups.get(self.options.group)))
+    @contextmanager
+    def read(self) -> Iterator[Groups]:
+        """A step that only reads."""
+        with self.store.read() as db:
+            yield Groups(db, self.options, self.clock)
 
-    def look_around(self, work: Callable[[Groups], T]) -> T:
-        return self.store.read(lambda db: work(Groups(db, self.options.stream_key, self.clock)))
-
-    def change(self, work: Callable[[Groups], T], *, takes_in: bool = False) -> T:
-        """Do work that writes, in one step."""
-
-        def step(db: Connection) -> T:
-            groups = Groups(db, self.options.stream_key, self.clock)
-            answer = work(groups)
+    @contextmanager
+    def write(self, *, join: bool = False, takes_in: bool = False) -> Iterator[Groups]:
+        """A step that writes: all of it, or nothing. `join` registers the handle's group, else it may be missing."""
+        with self.store.write(takes_in=takes_in) as db:
+            groups = Groups(db, self.options, self.clock)
+            if join:
+                self._join(groups)
+            yield groups
             groups.close()
-            return answer
+        if join:
+            self._joined = groups.mine.key
 
-        return self.store.write(step, takes_in=takes_in)
+    def clear(self, limit: int) -> int:
+        """One step of `Groups.clear`."""
+        with self.write() as groups:
+            return groups.clear(limit)
 
-    def joined(self, work: Callable[[Group], T]) -> T:
-        """Do work that writes to the group, registered from now on."""
-        return self.joined_around(lambda _, group: work(group))
-
-    def joined_around(self, work: Callable[[Groups, Group], T], *, takes_in: bool = False) -> T:
-        def step(groups: Groups) -> tuple[int, T]:
-            group = self._join(groups)
-            return group.key, work(groups, group)
-
-        self._joined, answer = self.change(step, takes_in=takes_in)
-        return answer
-
-    def tended(self, work: Callable[[Group], T]) -> T:
-        """Do work that writes to tasks of the group. Where there is no such group, there are none."""
-        return self.change(lambda groups: work(groups.get(self.options.group)))
-
-    def noted(self, work: Callable[[Group], T]) -> T:
-        """Do work that writes to the group, which is made for it, but not registered."""
-        return self.change(lambda groups: work(groups.make(self.options.group, registered=False)))
-
-    def _join(self, groups: Groups) -> Group:
-        """The group, registered, and with this handle's lease if this is its first time here."""
-        group = groups.make(self.options.group, registered=True)
-        if group.key != self._joined and self.options.lease_ms is not None and self.options.lease_ms != group.lease:
-            group.lease = self.options.lease_ms
-            groups.db.execute("UPDATE consumer_group SET lease = ? WHERE key = ?", (group.lease, group.key))
-        return group
+    def _join(self, groups: Groups) -> None:
+        """Register the group, with this handle's lease if this is its first time here."""
+        group, lease = groups.make(self.options.group, registered=True), self.options.lease_ms
+        if group.key != self._joined and lease is not None and lease != group.lease:
+            group.lease = lease
+            groups.db.execute("UPDATE consumer_group SET lease = ? WHERE key = ?", (lease, group.key))
 
     def is_joined(self, groups: Groups) -> bool:
         """Whether this handle need not register anything any more."""
-        return self.options.group in groups.registered and groups.all[self.options.group].key == self._joined
+        return self.options.group in groups.registered and groups.mine.key == self._joined

@@ -1,11 +1,10 @@
-"""The result half of a `SplitBackend` on a SQLite file."""
+"""Records: those of a backend's tasks, and the result half of a `SplitBackend`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Never
 
 from attrs import evolve
 
@@ -13,23 +12,56 @@ from ...batching import record_size
 from ...clock import wall_clock
 from ...model.message import Record
 from ...protocols import StoreOptions
+from . import upkeep
 from .driver import best
 from .group import Group
 from .location import file_system_of, locate
 from .opening import Opener
-from .polling import Looked, traces, wait
+from .polling import has_ended, traces
 from .queue import Queue
 from .rows import COLUMNS, fence_of, record_bytes, record_of, stored_fence
 from .schema import PAST
 from .steps import in_steps
 from .store import Store
 from .versions import wal_is_safe
+from .watch import Looked, wait
 
 _GROUP = "\0results "
 """What the names of groups begin with that have no tasks, only records."""
+_ALL = f"SELECT {COLUMNS} FROM task WHERE grp = ?"  # noqa: S608 - our own words
 _NEW = """INSERT INTO task (seq, grp, id, place, sort, ord, updated, ended, record, record_end, record_fence)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_FORGET = "UPDATE task SET record = NULL, record_end = 0, sort = ? WHERE seq = ?"
 _AGAIN = "UPDATE task SET ended = ?, record = ?, record_end = ?, record_fence = ?, sort = ?, updated = ? WHERE seq = ?"
+
+
+class SQLiteRecords:
+    """The `Results` protocol, for tasks that end in the same file."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        if timeout_ms == 0:
+            with self._queue.read() as groups:
+                return _records(groups.mine, ids)
+        return wait(self._queue, partial(self.look, ids, least), timeout_ms, ends_only=True)
+
+    def look(self, ids: Sequence[str], least: int | None) -> Looked[Sequence[Record | None]]:
+        """One look of `wait`."""
+        with self._queue.read() as groups:
+            group = groups.mine
+            return _looked(group, ids, _records(group, ids), least, ends=True)
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """R4: the records go; the tasks, and the knowledge of their ids, stay."""
+        for batch in in_steps(ids):
+            with self._queue.write() as groups:
+                group = groups.mine
+                for row in group.rows(batch).values():
+                    sort = row.known_until if row.place == PAST else row.sort
+                    group.db.execute(_FORGET, (sort, row.seq))
+                upkeep.sweep(group)
 
 
 class SQLiteResults:
@@ -51,35 +83,50 @@ class SQLiteResults:
         self._queue = Queue(store, evolve(options, group=_GROUP + options.group), clock)
 
     def put(self, records: Sequence[Record]) -> None:
-        in_steps(records, lambda batch: self._queue.noted(lambda group: _put(group, batch)), record_size)
+        for batch in in_steps(records, record_size):
+            with self._queue.write() as groups:
+                _put(groups.make(self._queue.options.group, registered=False), batch)
 
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         return wait(self._queue, partial(self._look, ids, least), timeout_ms, ends_only=True)
 
-    def _look(self, ids: Sequence[str], least: int | None) -> Looked[list[Record | None]]:
-        def look(group: Group) -> Looked[list[Record | None]]:
-            records = _read(group, ids)
-            missing = [task_id for task_id, record in zip(ids, records, strict=True) if record is None]
-            if not missing or (least is not None and len(records) - len(missing) >= least):
-                return records, True, {}
-            seen = traces(group, missing)
-            return records, False, {task_id: seen.get(task_id) for task_id in missing}
-
-        return self._queue.look(look)
+    def _look(self, ids: Sequence[str], least: int | None) -> Looked[Sequence[Record | None]]:
+        with self._queue.read() as groups:
+            group = groups.mine
+            return _looked(group, ids, _fenced(group, ids), least, ends=False)
 
     def forget(self, ids: Sequence[str]) -> None:
-        def step(batch: Sequence[str]) -> Sequence[Never]:
-            return self._queue.noted(lambda group: _forget(group, batch))
-
-        in_steps(ids, step)
+        for batch in in_steps(ids):
+            with self._queue.write() as groups:
+                group = groups.mine
+                group.remove(list(group.rows(batch).values()))
 
     def close(self) -> None:
         self._queue.store.close()
 
 
-def _put(group: Group, records: Sequence[Record]) -> Sequence[Never]:
+def _records(group: Group, ids: Sequence[str]) -> list[Record | None]:
+    rows = group.find(_ALL, ids)
+    found = {row.id: record_of(row.id, row.record, row.record_end, group.now) for row in rows}
+    return [found.get(task_id) for task_id in ids]
+
+
+def _looked(
+    group: Group, ids: Sequence[str], records: Sequence[Record | None], least: int | None, *, ends: bool
+) -> Looked[Sequence[Record | None]]:
+    """A look that found these records. Where tasks end in the group, a missing record that can never come makes the
+    whole wait futile."""
+    missing = [task_id for task_id, record in zip(ids, records, strict=True) if record is None]
+    if not missing or (least is not None and len(records) - len(missing) >= least):
+        return records, True, {}
+    seen = traces(group, missing)
+    futile = ends and any(task_id not in seen or has_ended(seen[task_id]) for task_id in missing)
+    return records, futile, {task_id: seen.get(task_id) for task_id in missing}
+
+
+def _put(group: Group, records: Sequence[Record]) -> None:
     """R1: keep the record of the higher fencing token."""
-    group.sweep()
+    upkeep.sweep(group)
     for record in records:
         row = group.rows([record.id]).get(record.id)
         now, end = group.now, group.now + record.ttl_ms
@@ -89,17 +136,12 @@ def _put(group: Group, records: Sequence[Record]) -> Sequence[Never]:
             group.db.execute(_NEW, (ticket, group.key, record.id, PAST, end, ticket, now, *kept))
         elif now >= row.record_end or fence_of(row.record_fence) <= record.fence:
             group.db.execute(_AGAIN, (*kept, end, now, row.seq))
-    return ()
 
 
-def _read(group: Group, ids: Sequence[str]) -> list[Record | None]:
+def _fenced(group: Group, ids: Sequence[str]) -> list[Record | None]:
+    """Records, with the fencing tokens under which they were put."""
     found: dict[str, Record] = {}
-    for row in group.find(f"SELECT {COLUMNS} FROM task WHERE grp = ?", ids):  # noqa: S608 - our own words
+    for row in group.find(_ALL, ids):
         if (record := record_of(row.id, row.record, row.record_end, group.now)) is not None:
             found[row.id] = evolve(record, fence=fence_of(row.record_fence))
     return [found.get(task_id) for task_id in ids]
-
-
-def _forget(group: Group, ids: Sequence[str]) -> Sequence[Never]:
-    group.remove(list(group.rows(ids).values()))
-    return ()

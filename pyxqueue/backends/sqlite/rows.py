@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, NamedTuple, TypeVar
+from functools import lru_cache
+from typing import Annotated, Any, NamedTuple, TypeGuard, TypeVar
 
 import msgspec
 from attrs import evolve
@@ -129,6 +130,11 @@ _NAMELESS = re.compile(r"row\.(-?\d{1,19})", re.ASCII)
 
 def is_number(value: object, end: int = LARGEST) -> bool:
     return type(value) is int and 0 <= value < end
+
+
+def is_time(value: object) -> TypeGuard[float]:
+    """Whether a column holds when something is to happen; what other programs have put there counts as never."""
+    return isinstance(value, int | float) and value < LARGEST
 
 
 def is_text(value: object) -> bool:
@@ -304,7 +310,13 @@ def info_of(row: Row, now: int) -> TaskInfo:
     )
 
 
-def padded(ids: Sequence[T]) -> tuple[str, list[T]]:
-    """Placeholders and values for ``IN (…)``: few different lengths, so that statements are prepared once."""
+def padded(sql: str, ids: Sequence[T]) -> tuple[str, list[T]]:
+    """The statement, with placeholders for its ``IN ({})``, and their values: few different lengths, so that statements
+    are prepared once."""
     size = 1 << (len(ids) - 1).bit_length()
-    return ",".join("?" * size), [*ids, *[ids[-1]] * (size - len(ids))]
+    return _spelt(sql, size), [*ids, *[ids[-1]] * (size - len(ids))]
+
+
+@lru_cache
+def _spelt(sql: str, size: int) -> str:
+    return sql.format(",".join("?" * size))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from ...batching import MAX_ITEMS, batches
 
-T = TypeVar("T")
 Item = TypeVar("Item")
 
 _TURN = 0.001
@@ -19,20 +18,16 @@ def give_way() -> None:
     time.sleep(_TURN)
 
 
-def in_steps(
-    items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[T]], size: Callable[[Item], int] = lambda _: 0
-) -> list[T]:
-    """Do the work for a batch of items after the other, and put the answers together."""
-    answers: list[T] = []
+def in_steps(items: Sequence[Item], size: Callable[[Item], int] = lambda _: 0) -> Iterator[Sequence[Item]]:
+    """The batches of the items, with a turn for others between two of them."""
     for number, batch in enumerate(batches(items, size)):
         if number:
             give_way()
-        answers += work(batch)
-    return answers
+        yield batch
 
 
 def until_done(step: Callable[[int], int], limit: int | None = None) -> int:
-    """Repeat a step, which answers how much it did of what it was told, until nothing is left or `limit` is reached."""
+    """Repeat a step, which returns how much it did of what it was told, until nothing is left or `limit` is reached."""
     total = 0
     while True:
         size = MAX_ITEMS if limit is None else min(MAX_ITEMS, limit - total)

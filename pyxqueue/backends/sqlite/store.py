@@ -11,13 +11,12 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from attrs import frozen
 
-from ...errors import BrokerUnavailableError, ConfigurationError, StoreFullError
+from ...errors import BrokerError, BrokerUnavailableError, ConfigurationError, StoreFullError
 from . import schema
 from .driver import SCHEMA, Connection, DriverError
 from .faults import typed, vanished
@@ -25,9 +24,6 @@ from .libraries import Lookout
 from .location import Location
 from .opening import Opened, Opener, inode_of
 from .process import PROCESS, Inode, Judged
-
-T = TypeVar("T")
-Work = Callable[[Connection], T]
 
 BUSY_LIMIT = 10.0
 """Seconds to try for a lock before the store counts as unavailable."""
@@ -40,6 +36,8 @@ class Patience:
 
     They stay short: with eight writers at once the longest wait was a third of that with pauses of up to 20 ms.
     """
+
+    __slots__ = ("_chance", "_end", "_pause")
 
     def __init__(self, limit: float, chance: Callable[[], float]) -> None:
         self._chance = chance
@@ -89,58 +87,90 @@ class Store:
 
     # Transactions
 
-    def read(self, work: Work[T]) -> T:
-        """Do `work` in one transaction that only reads: all that it sees is of one moment."""
-        return self._patiently("BEGIN", work)
+    def read(self) -> AbstractContextManager[Connection]:
+        """A transaction that only reads: all that it sees is of one moment."""
+        return self._transaction("BEGIN")
 
-    def write(self, work: Work[T], *, takes_in: bool = False) -> T:
-        """Do `work` in one transaction. Once this has returned, what it wrote survives the death of every process.
+    def write(self, *, takes_in: bool = False) -> AbstractContextManager[Connection]:
+        """A transaction. Once its block has ended, what it wrote survives the death of every process.
 
-        Only work that `takes_in` something new raises `StoreFullError`: any other is worth another try.
+        Only one that `takes_in` something new raises `StoreFullError`: any other is worth another try.
         """
-        try:
-            answer = self._patiently("BEGIN IMMEDIATE", work)
-        except StoreFullError as error:
-            if takes_in:
-                raise
-            raise BrokerUnavailableError(str(error)) from error
-        with self.changed:
-            self._own += 1
-            self.changed.notify_all()
-        if self.wrote is not None:
-            self.wrote()
-        return answer
+        return self._transaction("BEGIN IMMEDIATE", takes_in=takes_in)
 
-    def _patiently(self, begin: str, work: Work[T]) -> T:
-        """Raises `BrokerUnavailableError` if the file stays locked beyond the limit, else what `typed` makes of it."""
+    @contextmanager
+    def _transaction(self, begin: str, *, takes_in: bool = False) -> Iterator[Connection]:
+        """Raises `BrokerUnavailableError` if the file stays locked beyond the limit, else what `typed` returns.
+
+        The block runs once. A lock can be missing at the begin, which is tried again, and at the end, where COMMIT is:
+        in between, the transaction has every lock that it needs.
+        """
         patience = Patience(self._busy_limit, self._chance)
+        opened, epoch = self._begin(begin, patience)
+        try:
+            yield opened.connection
+            _commit(opened.connection, patience)
+        except DriverError as error:
+            self._undo(opened, keep=error.busy and epoch == self._epoch)
+            meant = self._meant(error, opened)
+            if isinstance(meant, StoreFullError) and not takes_in:
+                meant = BrokerUnavailableError(str(meant))
+            raise meant from error
+        except BaseException:
+            self._undo(opened, keep=False)
+            raise
+        here = inode_of(self.location.path) == opened.inode
+        self._give_back(opened, keep=here and epoch == self._epoch)
+        if not here:
+            raise self._vanished(opened)
+        if begin != "BEGIN":
+            self._tell()
+
+    def _begin(self, begin: str, patience: Patience) -> tuple[Opened, int]:
+        """A connection whose transaction has begun, and the epoch in which it was taken."""
         while True:
             opened, epoch = None, self._epoch
             try:
                 opened, epoch = self._take()
                 if self._lookout is not None:
                     self._lookout.check()
-                answer = _transaction(opened, begin, work, patience)
+                opened.connection.execute(begin)
+                # With this first read, a transaction that only reads takes its lock. If the schema is another one, the
+                # file is opened again, which shows whether it still is ours.
+                if schema.number(opened.connection) != opened.schema:
+                    raise DriverError(SCHEMA, "the schema has changed")
+                return opened, epoch
             except DriverError as error:
                 if opened is not None:
-                    self._give_back(opened, keep=error.busy and epoch == self._epoch)
-                if opened is not None and not error.passing and inode_of(self.location.path) != opened.inode:
-                    raise self._vanished(opened) from error
+                    self._undo(opened, keep=error.busy and epoch == self._epoch)
                 if not error.passing or patience.over():
-                    raise typed(error, self.location.path) from error
-                patience.pause()
+                    raise self._meant(error, opened) from error
             except BaseException as error:
                 if opened is not None:
-                    self._give_back(opened, keep=False)
+                    self._undo(opened, keep=False)
                 if isinstance(error, ConfigurationError):
                     self.close()  # what is open must be closed before it is damaged
                 raise
-            else:
-                here = inode_of(self.location.path) == opened.inode
-                self._give_back(opened, keep=here and epoch == self._epoch)
-                if not here:
-                    raise self._vanished(opened)
-                return answer
+            patience.pause()
+
+    def _undo(self, opened: Opened, *, keep: bool) -> None:
+        with suppress(DriverError):  # SQLite has already rolled back after some errors
+            opened.connection.execute("ROLLBACK")
+        self._give_back(opened, keep=keep)
+
+    def _meant(self, error: DriverError, opened: Opened | None) -> BrokerError:
+        """The error to raise for one of SQLite."""
+        if opened is not None and not error.passing and inode_of(self.location.path) != opened.inode:
+            return self._vanished(opened)
+        return typed(error, self.location.path)
+
+    def _tell(self) -> None:
+        """Wake those who wait for a write."""
+        with self.changed:
+            self._own += 1
+            self.changed.notify_all()
+        if self.wrote is not None:
+            self.wrote()
 
     def _vanished(self, opened: Opened) -> BrokerUnavailableError:
         path = self.location.path
@@ -176,13 +206,12 @@ class Store:
     def _give_back(self, opened: Opened, *, keep: bool) -> None:
         if not keep:
             self._discard(opened)
-        with self.changed:
-            if keep:
-                self._idle.append(opened)
-        self._leave()
+        self._leave(opened if keep else None)
 
-    def _leave(self) -> None:
+    def _leave(self, kept: Opened | None = None) -> None:
         with self.changed:
+            if kept is not None:
+                self._idle.append(kept)
             self._lent -= 1
             if self._forking:
                 self.changed.notify_all()
@@ -293,27 +322,16 @@ class Store:
             self._discard(ear)
 
 
-def _transaction(opened: Opened, begin: str, work: Work[T], patience: Patience) -> T:
-    connection = opened.connection
-    connection.execute(begin)
-    try:
-        if schema.number(connection) != opened.schema:
-            raise DriverError(
-                SCHEMA, "the schema has changed"
-            )  # who opens the file again sees whether it still is ours
-        answer = work(connection)
-        while True:
-            try:
-                connection.execute("COMMIT")
-                return answer
-            except DriverError as error:  # readers are still there; new ones are kept out
-                if not error.busy or patience.over():
-                    raise
-            patience.pause()
-    except BaseException:
-        with suppress(DriverError):  # SQLite has already rolled back after some errors
-            connection.execute("ROLLBACK")
-        raise
+def _commit(connection: Connection, patience: Patience) -> None:
+    while True:
+        try:
+            connection.execute("COMMIT")
+        except DriverError as error:  # readers are still there; new ones are kept out
+            if not error.busy or patience.over():
+                raise
+        else:
+            return
+        patience.pause()
 
 
 def _close_all(opened: list[Opened]) -> None:

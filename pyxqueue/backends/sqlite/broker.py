@@ -1,0 +1,269 @@
+"""The `Broker` protocol on a SQLite file. Each operation is a few steps, and each step one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from ...batching import MAX_ITEMS, settlement_size
+from ...clock import deadline_after, is_over
+from ...model.message import Defer, Delivery, Extension, Fail, LeaseStatus, Message, Retry, Settlement, TaskStatus
+from ...model.transitions import ENDS, LEASE_STATUSES, Event, event_of
+from ...model.wire import message_size
+from . import upkeep
+from .group import Group, minimal
+from .queue import Groups, Queue
+from .rows import LEAN, WHOLE, Row, is_id, is_time, nameless, progress_bytes, read_message, row_of, up_to, within
+from .schema import DELAYED, FAILED, FINISHED, HELD, PAST, READY
+from .steps import give_way, in_steps, until_done
+from .store import Mark
+from .waiting import sleep
+
+SEEN_EVERY = 1_000
+"""Ms between two notes that a consumer was heard of."""
+SILENT_FOR = 3_600_000
+"""Ms after which a consumer that says nothing is forgotten; what it holds is still shown as its own."""
+
+_READY = f"""SELECT task.seq, {up_to("task.id", 65)}, attempt, crashes, redelivered, deferrals, due,
+    {WHOLE.format("fields")}, length(fields)
+    FROM task LEFT JOIN body ON body.seq = task.seq WHERE grp = ? AND place = {READY}
+    ORDER BY sort, task.seq LIMIT ?"""  # noqa: S608 - our own words
+_FIRST = "(SELECT sort FROM task WHERE grp = ?1 AND place = {} ORDER BY sort LIMIT 1)"
+_NEXT = (
+    f"SELECT {_FIRST.format(HELD)}, {_FIRST.format(DELAYED)}, {_FIRST.format(PAST)}, "  # noqa: S608 - our own words
+    f"EXISTS (SELECT 1 FROM task WHERE grp = ?1 AND place = {READY})"
+)
+"""When the first lease ends, a delayed task is due, an ended one may be forgotten; and whether a task is ready."""
+_LEND = f"UPDATE task SET place = {HELD}, sort = ?, updated = ?, consumer = ?, fence = ? WHERE seq = ?"  # noqa: S608
+_DUE = f"SELECT {LEAN} FROM task WHERE grp = ? AND place = ? AND sort <= ? ORDER BY sort LIMIT ?"  # noqa: S608
+_HELD_BY = f"SELECT {LEAN} FROM task WHERE grp = ? AND place = {HELD} AND consumer = ? ORDER BY sort LIMIT ?"  # noqa: S608
+
+
+class SQLiteBroker:
+    """The `Broker` protocol."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._store = queue.store
+        self._interrupts = 0
+        self._interrupts_seen = 0
+        self._heard: dict[str, int] = {}
+
+    def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
+        accepted: list[bool] = []
+        for batch in in_steps(messages, message_size):
+            with self._queue.write(join=True, takes_in=True) as groups:
+                accepted += groups.enqueue(batch)
+        return accepted
+
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
+        deadline = deadline_after(wait_ms if limit > 0 else 0)
+        seen = self._interrupts_seen
+        mark: Mark | None = None
+        while True:
+            with self._queue.read() as groups:
+                event, worth = self._outlook(groups, consumer)
+            deliveries = self._claim(consumer, limit) if worth else []
+            interrupted = self._interrupts > seen
+            if deliveries or interrupted or is_over(deadline):
+                self._interrupts_seen = self._interrupts
+                return deliveries
+            if mark is None or worth:
+                mark = self._store.mark()  # and look once more: something may have come in between
+                continue
+            sleep(self._store, mark, deadline, partial(self._rouse, seen, event))
+            mark = self._store.mark()
+
+    def _rouse(self, interrupts: int, event: float) -> bool:
+        return self._interrupts > interrupts or self._queue.clock() >= event
+
+    def _outlook(self, groups: Groups, consumer: str) -> tuple[float, bool]:
+        """When something happens by itself next, and whether a claim has anything to do now."""
+        now = groups.now
+        *times, ready = groups.db.execute(_NEXT, (groups.mine.key,))[0]
+        event = min((at for at in times if is_time(at)), default=float("inf"))
+        unheard = not 0 <= now - self._heard.get(consumer, -1) < SEEN_EVERY
+        return event, bool(ready) or event <= now or unheard or not self._queue.is_joined(groups)
+
+    def _claim(self, consumer: str, limit: int) -> Sequence[Delivery]:
+        while True:
+            with self._queue.write(join=True) as groups:
+                group = groups.mine
+                if not 0 <= group.now - self._heard.get(consumer, -1) < SEEN_EVERY:
+                    _note_seen(group, [consumer])
+                    upkeep.mend(group)
+                    self._heard[consumer] = group.now
+                moved = (_reclaim(group, MAX_ITEMS), _promote(group, MAX_ITEMS))
+                upkeep.trim(group, self._queue.options.history)
+                deliveries = _lend(group, consumer, limit) if limit > 0 else []
+            if deliveries or MAX_ITEMS not in moved:
+                return deliveries
+            give_way()
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        settled: list[bool] = []
+        for batch in in_steps(settlements, settlement_size):
+            with self._queue.write(join=True) as groups:
+                group = groups.mine
+                settled += _settle(group, batch)
+                upkeep.trim(group, self._queue.options.history)
+        return settled
+
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
+        statuses: list[LeaseStatus] = []
+        for batch in in_steps(extensions):
+            with self._queue.write(join=True) as groups:
+                statuses += _extend(groups.mine, batch)
+        return statuses
+
+    def release(self, consumer: str, started: Sequence[str]) -> int:
+        self._heard.pop(consumer, None)
+        return until_done(partial(self._release, consumer, frozenset(started)))
+
+    def _release(self, consumer: str, started: frozenset[str], limit: int) -> int:
+        """B11: of what a consumer that is gone still held, only what it was running is charged."""
+        with self._queue.write(join=True) as groups:
+            group = groups.mine
+            rows = list(map(row_of, group.db.execute(_HELD_BY, (group.key, consumer, limit))))
+            for row in rows:
+                running = f"{row.seq}.{row.fence}" in started
+                group.put_back(row.charged(Event.RELEASE_STARTED if running else Event.RELEASE), 0)
+            group.flush()
+            group.db.execute("DELETE FROM consumer WHERE grp = ? AND name = ?", (group.key, consumer))
+            upkeep.trim(group, self._queue.options.history)
+        return len(rows)
+
+    def maintain(self, limit: int) -> int:
+        left, has_removed = self._next_due()
+        if has_removed:  # what a removal that was cut off has left
+            until_done(self._queue.clear)
+        if left == 0:
+            until_done(self._promote, limit)
+            left, _ = self._next_due()
+        return left
+
+    def _promote(self, limit: int) -> int:
+        with self._queue.write(join=True) as groups:
+            return _promote(groups.mine, limit)
+
+    def _next_due(self) -> tuple[int, bool]:
+        """Milliseconds until a delayed task is due, or -1, and whether a removed group has left something."""
+        with self._queue.read() as groups:
+            first = groups.mine.first(DELAYED)
+            return -1 if first is None else int(max(0, first - groups.now)), groups.has_removed
+
+    def lease_ms(self) -> int:
+        with self._queue.write(join=True) as groups:
+            return groups.mine.lease
+
+    def interrupt(self) -> None:
+        # An interrupt that finds no waiting claim is kept for the next one: it may be on its way to wait.
+        with self._store.changed:
+            self._interrupts += 1
+            self._store.changed.notify_all()
+
+    def close(self) -> None:
+        self.interrupt()
+        self._store.close()
+
+
+def _lend(group: Group, consumer: str, limit: int) -> list[Delivery]:
+    """B2: lend the head of the ready line."""
+    db = group.db
+
+    def whole(row: Sequence[Any]) -> Sequence[Any]:
+        fields = db.execute("SELECT fields FROM body WHERE seq = ?", (row[0],))[0][0]
+        return (*row[:-2], fields, row[-1])
+
+    rows = within(db.execute(_READY, (group.key, limit)), whole)
+    if not rows:
+        return []
+    fence, end, now = group.tickets.next(), group.now + group.lease, group.now
+    db.executemany(_LEND, [(end, now, consumer, fence, row[0]) for row in rows])
+    return [
+        Delivery(read_message(fields, task_id if is_id(task_id) else nameless(seq), header), f"{seq}.{fence}", fence)
+        for seq, task_id, *header, fields, _ in rows
+    ]
+
+
+def _note_seen(group: Group, consumers: Iterable[str]) -> None:
+    """Note that these were heard of, and forget those who died and were never released."""
+    group.db.executemany(
+        "INSERT INTO consumer VALUES (?, ?, ?) ON CONFLICT (grp, name) DO UPDATE SET seen = excluded.seen",
+        [(group.key, name, group.now) for name in sorted(set(consumers))],
+    )
+    group.db.execute(
+        "DELETE FROM consumer WHERE grp = ? AND seen NOT BETWEEN ? AND ?",
+        (group.key, group.now - SILENT_FOR, group.now + SILENT_FOR),
+    )
+
+
+def _due(group: Group, place: int, limit: int) -> list[Row]:
+    if (first := group.first(place)) is None or first > group.now:
+        return []  # as with most claims: the statement below is a long one
+    return [row_of(row) for row in group.db.execute(_DUE, (group.key, place, group.now, limit))]
+
+
+def _reclaim(group: Group, limit: int) -> int:
+    """B3, B11: their holders have died, perhaps because of the task. Returns how many they are, `limit` at most."""
+    rows = _due(group, HELD, limit)
+    for row in rows:
+        group.put_back(row.charged(Event.LEASE_END), 0)
+    group.flush()
+    return len(rows)
+
+
+def _promote(group: Group, limit: int) -> int:
+    """B8: make due tasks ready. Returns how many they are, `limit` at most."""
+    rows = _due(group, DELAYED, limit)
+    if rows:
+        moves = [(READY, ticket := group.tickets.next(), ticket, group.now, row.seq) for row in rows]
+        group.db.executemany("UPDATE task SET place = ?, sort = ?, ord = ?, updated = ? WHERE seq = ?", moves)
+    return len(rows)
+
+
+def _settle(group: Group, settlements: Sequence[Settlement]) -> list[bool]:
+    """B4, B5: of each all, or nothing at all."""
+    found = group.held([settlement.receipt for settlement in settlements])
+    settled = []
+    follow_ups: dict[str, Message] = {}
+    for settlement in settlements:
+        row = found.pop(settlement.receipt, None)
+        settled.append(row is not None)
+        if row is not None:
+            _apply(group, row, settlement)
+            for message in settlement.then:
+                follow_ups.setdefault(message.id, message)
+    group.flush()
+    if follow_ups:
+        known = group.knows(list(follow_ups))
+        group.add([message for task_id, message in follow_ups.items() if task_id not in known])
+    return settled
+
+
+def _apply(group: Group, row: Row, settlement: Settlement) -> None:
+    match settlement.verdict:
+        case Retry(delay) | Defer(delay) as verdict:
+            group.put_back(row.charged(event_of(verdict)), delay)
+        case Fail(reason):
+            group.end(row, FAILED, settlement.record or minimal(row, TaskStatus.FAILURE, reason), reason)
+        case verdict:
+            group.end(row, FINISHED, settlement.record or minimal(row, ENDS[type(verdict)]))
+
+
+def _extend(group: Group, extensions: Sequence[Extension]) -> list[LeaseStatus]:
+    """B6, B10: a new end of the lease and the progress, for current receipts only."""
+    found = group.held([extension.receipt for extension in extensions])
+    statuses, changes = [], []
+    for extension in extensions:
+        row = found.get(extension.receipt)
+        if row is None:
+            statuses.append(LeaseStatus.LOST)
+            continue
+        changes.append((group.now + group.lease, progress_bytes(extension.progress), row.seq))
+        known = 0 <= row.cancelled < len(LEASE_STATUSES)  # another program may have written anything
+        statuses.append(LEASE_STATUSES[row.cancelled] if known else LeaseStatus.CANCEL)
+    group.db.executemany("UPDATE task SET sort = ?, progress = coalesce(?, progress) WHERE seq = ?", changes)
+    _note_seen(group, (row.consumer for row in found.values()))
+    return statuses
