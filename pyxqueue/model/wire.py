@@ -178,7 +178,8 @@ def progress_from_json(data: bytes | None) -> Progress | None:
         raise SerializationError(f"the stored progress has {len(data):,} bytes, the limit is {MAX_PROGRESS:,}")
     try:
         done, total, message = msgspec.json.decode(data, type=tuple[int | float, int | float | None, str])
-        float(done), float(total or 0)  # an int of JSON can be too large for a float
+        for number in (done, total or 0):
+            float(number)  # an int may have any number of digits, and is shown as a float is
     except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
         raise SerializationError(f"the stored progress is damaged: {error}") from error
     return Progress(done, total, message)

@@ -53,7 +53,7 @@ def test_the_fixture_makes_queues_eager(pytester: pytest.Pytester) -> None:
     """With nothing to configure, and a store of its own for every test."""
     pytester.makepyfile(app=APP, test_app=TESTS)
 
-    result = pytester.runpytest_inprocess("-p", "no:randomly", "-p", "no:valkey")
+    result = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:valkey")
 
     result.assert_outcomes(passed=5)
 
@@ -82,7 +82,7 @@ def test_a_project_may_propagate_everywhere(pytester: pytest.Pytester) -> None:
         """,
     )
 
-    pytester.runpytest_inprocess("-p", "no:randomly", "-p", "no:valkey").assert_outcomes(passed=1)
+    pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:valkey").assert_outcomes(passed=1)
 
 
 def test_the_plugin_is_installed() -> None:

@@ -169,14 +169,13 @@ def test_a_thousand_due_at_one_moment(site: Site, start_tree: StartTree) -> None
 
     assert Counter(line.task_id for line in site.of("start")).most_common(1)[0][1] == 1
     infos = inspector.show([handle.task_id for handle in handles])
-    late = []
     for info in infos:
         assert info is not None
         assert info.record is not None
         assert isinstance(info.message, Message)
-        late.append(info.record.ended_ms - info.message.due_ms)
-        assert info.message.due_ms >= info.message.enqueued_ms + 2000
-    assert min(late) >= 0
+        # One that was handed back for another worker is not due at a time any more.
+        due_ms = info.message.due_ms or info.message.enqueued_ms + 2000
+        assert info.record.ended_ms >= due_ms >= info.message.enqueued_ms + 2000
     app.queue.close()
 
 

@@ -6,7 +6,7 @@ the same keys as layout 2 and spelt some fields differently.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from attrs import frozen
@@ -128,16 +128,21 @@ class OlderQueue:
 
     def _info(self, task_id: str, one: _Entry) -> TaskInfo | None:
         keys = self._keys.task(task_id), self._keys.record(task_id)
-        known = [
+        known: list[bytes] = [
             part
             for key in keys
             for name, value in self._session.execute("HGETALL", key).items()
-            for part in (_TASK.get(name, name), value)
+            for part in (_renamed(_TASK, name), value)
         ]
-        fields = {_MESSAGE.get(name, name): value for name, value in one.fields.items()}
+        fields: dict[bytes, bytes] = {_renamed(_MESSAGE, name): value for name, value in one.fields.items()}
         if isinstance(message_from_fields(fields, task_id), Unreadable):
             fields = dict(one.fields)  # its bytes stay what they are
             if one.place == "failed" and b"_finished" in fields:
                 fields[b"_ended"] = fields.pop(b"_finished")
         state = one.place == "failed"
         return task_info(task_id, known, list(chain.from_iterable(fields.items())), self._holder(one), int(state))
+
+
+def _renamed(names: Mapping[bytes, bytes], name: bytes) -> bytes:
+    """A field's name of today."""
+    return names.get(name, name)
