@@ -119,3 +119,16 @@ def test_what_refuses_a_call_does_not_repeat_it(body: bytes) -> None:
 
     assert isinstance(outcome, Rejected | Unsupported)
     assert len(outcome.failure.message) <= MAX_MESSAGE
+
+
+@pytest.mark.parametrize("name", ["v", "attempt", "crashes", "enqueued", "priority", "name", "headers"])
+@pytest.mark.parametrize("value", [b"9" * 4_000, b"\x1b[2J\n" * 100_000, b"\xff" * 100_000, b'{"\x1b' * 100_000])
+def test_the_reason_why_an_entry_cannot_be_read_is_bounded(name: str, value: bytes) -> None:
+    """And printable: it quotes the entry, and is kept with the failed tasks."""
+    fields = {b"name": b"x", b"body": b"[]", name.encode(): value}
+
+    found = message_from_fields(fields, "id-1")
+
+    assert isinstance(found, Unreadable)
+    assert len(found.reason) < 600
+    assert found.reason.isprintable()

@@ -41,8 +41,9 @@ def page_options(command: Decorated) -> Decorated:
 
 
 def print_more(page: TaskPage) -> None:
-    """How to go on, beside the list, so that the list stays one."""
-    click.echo(f"... and more: --after {shlex.quote(page.next)}", err=True)
+    """How to go on if there is more, beside the list, so that the list stays one."""
+    if page.next:
+        say(f"... and more: --after {shlex.quote(page.next)}", err=True)
 
 
 def yes_option(command: Decorated) -> Decorated:

@@ -86,8 +86,8 @@ class _Program(click.Group):
                 raise _Unreachable(text_of(error)) from error
             except PyxqueueError as error:
                 raise click.ClickException(text_of(error)) from error
-            except (click.ClickException, click.exceptions.Exit, click.Abort):
-                raise
+            except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+                raise  # the last: nobody reads the output any more, which click knows how to end
             except (Exception, SystemExit) as error:
                 what = f"{ctx.invoked_subcommand} was ended by {class_of(error)}"
                 raise click.ClickException(f"{what}\n{traceback_of(error).rstrip()}") from error

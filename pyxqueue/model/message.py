@@ -13,7 +13,7 @@ from typing import ClassVar, TypeAlias
 from attrs import field, frozen
 
 from ..errors import ConfigurationError
-from ..printable import quoted
+from ..printable import printable, quoted
 
 WIRE_VERSION = 1
 """The wire version this release writes. A reader leaves messages and records of a newer version alone."""
@@ -95,7 +95,8 @@ class Unreadable:
 
     id: str
     fields: Fields
-    reason: str
+    reason: str = field(converter=printable)
+    """It quotes the entry, so it is made printable and bounded here."""
     newer: bool = False
     """True if its wire version is newer than ours; a newer worker can read it."""
     # An unreadable entry has no header. These are the values of a first run.

@@ -91,8 +91,8 @@ def _time(raw: bytes) -> int:
     return _between(int(raw), 2**53)
 
 
-def _between(number: int, end: int) -> int:
-    if not 0 <= number < end:
+def _between(number: int, end: int, start: int = 0) -> int:
+    if not start <= number < end:
         raise ValueError(f"{str(number)[:40]} is out of range")
     return number
 
@@ -126,7 +126,7 @@ _READERS: dict[bytes, tuple[str, Callable[[bytes], object]]] = {
     **{name.encode(): (name, _text) for name in ("name", "serializer", "parent", "reply", "seal")},
     **{name.encode(): (name, _count) for name in ("v", "attempt", "crashes", "deferrals")},
     **{name.encode(): (_attribute(name), _time) for name in _IN_MS},
-    b"priority": ("priority", int),
+    b"priority": ("priority", lambda raw: _between(int(raw), 2**53, -(2**53))),
     b"body": ("body", bytes),
     b"redelivered": ("redelivered", b"1".__eq__),
     b"headers": ("headers", _headers),

@@ -10,7 +10,7 @@ from ..context import is_number, without_surrogates
 from ..errors import CancelRequested, Reject, RetryLater, SerializationError, TimeLimitExceeded
 from ..model.message import Aborted, Failure, Outcome, Raised, Rejected
 from ..options import TaskOptions
-from ..printable import traceback_of
+from ..printable import class_of, traceback_of
 
 MAX_MESSAGE = 2_048
 
@@ -20,7 +20,7 @@ def outcome_of(error: BaseException, options: TaskOptions, ours: str = "") -> Ou
     try:
         return _outcome(error, options, ours)
     except BaseException as broken:  # noqa: BLE001 - the code of a user's exception class ran, and may do anything
-        text = f"<cannot be shown: {type(broken).__name__} in its own code>"
+        text = f"<cannot be shown: {class_of(broken)} in its own code>"
         kind = type.__getattribute__(type(error), "__qualname__")  # not the code of its metaclass
         return Raised(Failure(kind[:MAX_MESSAGE], text), exception=error)
 
@@ -38,7 +38,7 @@ def _outcome(error: BaseException, options: TaskOptions, ours: str) -> Outcome:
                 failure_of(signal, ours), delay_ms=None if delay is None else milliseconds(delay), exception=error
             )
         case RetryLater(delay=delay):
-            text = f"its delay is a {type(delay).__name__} that nobody can wait for"
+            text = f"its delay is a {class_of(delay)} that nobody can wait for"
             broken = Failure("RetryLater", text, failure.traceback)
             return Raised(broken, retryable=False, exception=error)
     if isinstance(error, SerializationError):
@@ -92,7 +92,7 @@ def _text(error: BaseException) -> str:
     try:
         text = str(error)
     except BaseException as broken:  # noqa: BLE001 - a __str__ may do anything
-        text = f"<its text cannot be had: {type(broken).__name__}>"
+        text = f"<its text cannot be had: {class_of(broken)}>"
     return without_surrogates(text[:MAX_MESSAGE])
 
 

@@ -42,3 +42,13 @@ def test_a_list_that_was_cut_says_so(queue: TaskQueue, command: Command) -> None
     assert result.stderr.startswith("... and more: --after ")
     rest = command("failed", "--after", shlex.split(result.stderr)[-1])
     assert ([line.split()[0] for line in rest.stdout.splitlines()], rest.stderr) == (["id", "f1"], "")
+
+
+def test_json_that_was_cut_says_so(queue: TaskQueue, command: Command) -> None:
+    """Beside the JSON, which is a list."""
+    fail(queue, "f1", "f2")
+
+    result = command("failed", "--json", "--limit", "1")
+
+    assert [row["id"] for row in json.loads(result.stdout)] == ["f2"]
+    assert result.stderr.startswith("... and more: --after ")

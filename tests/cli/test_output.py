@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+import ast
+import errno
+from pathlib import Path
 
+import click
+import pytest
+from click.testing import CliRunner
+
+import pyxqueue.cli
+from pyxqueue import TaskQueue
+from pyxqueue.cli import main
 from pyxqueue.cli.output import duration, showable
+
+from .jobs import fail
 
 
 @pytest.mark.parametrize(("ms", "text"), [(0, "0 ms"), (999, "999 ms"), (3_200, "3.2 s"), (5_400_000, "1.5 h")])
@@ -18,3 +29,32 @@ def test_what_json_cannot_show_is_described() -> None:
     assert showable({"a": [1]}) == {"a": [1]}
     assert showable({1, 2}) == "{1, 2}"
     assert showable(10**5000) == "<int that is too long to show>"
+
+
+@pytest.mark.parametrize("args", [["groups"], ["info"], ["tasks"], ["tasks", "--json"], ["failed"]])
+def test_a_reader_that_goes_away_is_no_error(
+    queue: TaskQueue, url: str, monkeypatch: pytest.MonkeyPatch, args: list[str]
+) -> None:
+    """As `head` does: the program ends, without a traceback."""
+    fail(queue, "f1")
+
+    def gone(*_: object, **__: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(click, "echo", gone)
+    result = CliRunner().invoke(main, ["--url", url, "--queue", queue.stream_key, *args])
+
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    assert "was ended by" not in result.output
+
+
+def test_what_prints_is_one_place() -> None:
+    """`say` and `print_json` make what they print fit to be shown; no command prints by itself."""
+    found = [
+        f"{path.name}:{node.lineno}"
+        for path in Path(pyxqueue.cli.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("click.echo", "click.secho", "print", "echo")
+    ]
+    assert [one.partition(":")[0] for one in found] == ["output.py"] * 2

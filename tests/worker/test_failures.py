@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pyxqueue.errors import CancelRequested, Reject, RetryLater, TimeLimitExceeded
-from pyxqueue.model.message import Aborted, Raised, Rejected
+from pyxqueue.model.message import Aborted, Raised, Rejected, TaskStatus
 from pyxqueue.options import TaskOptions
 from pyxqueue.printable import MAX_TRACEBACK
 from pyxqueue.worker.failures import failure_of, outcome_of
@@ -151,3 +151,55 @@ def test_a_long_traceback_keeps_its_head_and_its_end() -> None:
     assert "characters are left out here" in text
     assert text.endswith("LookupError: at 60\n")
     assert len(text) < MAX_TRACEBACK + 100
+
+
+LONG = "x\x1b\n" * 100_000
+
+
+def _later(delay: Any) -> RetryLater:
+    made = RetryLater()
+    made.delay = delay
+    return made
+
+
+def _raises(error: BaseException) -> Any:
+    def raises() -> None:
+        raise error
+
+    return raises
+
+
+def _of(kind: str, code: Any = None) -> Exception:
+    """An exception of a class of that name; `code` is its `__str__`."""
+    made = type(kind, (Exception,), {"__str__": code} if code else {})("text")
+    assert isinstance(made, Exception)
+    return made
+
+
+def _str_raises(_: object) -> str:
+    raise _of(LONG)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        _of(LONG), ValueError(LONG), Reject(LONG), _of("Long", lambda _: LONG), _of("Silent", _str_raises),
+        RetryLater(reason=LONG), _later(type(LONG, (), {})()), ExceptionGroup(LONG, [_of(LONG)] * 100),
+    ],
+    ids=range(8),
+)  # fmt: skip
+def test_what_is_kept_of_a_failure_is_bounded(error: BaseException) -> None:
+    """Its type, its text, its traceback and the reason, whatever was raised."""
+    bench = Bench()
+    bench.task(_raises(error))
+    bench.put("raises")
+    bench.worker().drain()
+
+    (info,) = bench.broker.show(["t1"])
+    assert info is not None
+    assert info.status is TaskStatus.FAILURE
+    assert info.record is not None
+    assert info.record.error is not None
+    assert max(len(info.record.error.type), len(info.record.error.message)) <= 2_100
+    assert len(info.record.error.traceback) < MAX_TRACEBACK + 1_000
+    assert len(info.reason) < 5_000

@@ -23,13 +23,11 @@ def failed(target: Target, limit: int, after: str, as_json: bool) -> None:
     rows = [_facts(info) for info in page.tasks]
     if as_json:
         print_json(rows)
-        return
-    if not rows:
+    elif rows:
+        print_table(list(rows[0]), [[*list(row.values())[:-1], cut(row["reason"])] for row in rows])
+    else:
         say("no task has failed")
-        return
-    print_table(list(rows[0]), [[*list(row.values())[:-1], cut(row["reason"])] for row in rows])
-    if page.next:
-        print_more(page)
+    print_more(page)
 
 
 def _facts(info: TaskInfo) -> dict[str, Any]:

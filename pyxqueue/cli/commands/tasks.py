@@ -51,8 +51,7 @@ def tasks(target: Target, /, *, state: str | None, name: str | None, limit: int,
         print_table(["id", "task", "state", "for", "progress"], rows, {"task", "progress"})
     else:
         say("no such task" + (f" among the newest {admin.LOOKED_AT:,}" if page.next else ""))
-    if page.next:
-        print_more(page)
+    print_more(page)
 
 
 def _name(info: TaskInfo) -> str:

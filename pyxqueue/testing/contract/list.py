@@ -83,6 +83,8 @@ class ListLaws(Contract):
                 backend.tasks(None, cursor, 10)
             except ConfigurationError:
                 continue
+            except Exception as error:
+                raise I4.broken(f"the made-up cursor {cursor[:50]!r} raised a {type(error).__name__}") from error
             raise I4.broken(f"the made-up cursor {cursor[:50]!r} was taken for one")
 
     def test_i4_pages_stand_what_comes_and_goes(self, harness: Harness) -> None:

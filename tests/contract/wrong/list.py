@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from .prelude import PAGE, MemoryBackend, breaks, m
@@ -57,6 +58,61 @@ class AnyCursorWillDo(MemoryBackend):
         self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
     ) -> tuple[Sequence[m.TaskInfo], str]:
         return super().tasks(state, cursor if cursor.isdigit() else "", count)
+
+
+@breaks("I4")
+class CursorIsANumberOfAnyLength(MemoryBackend):
+    def tasks(
+        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
+    ) -> tuple[Sequence[m.TaskInfo], str]:
+        return super().tasks(state, cursor if len(cursor) < 1_000 or not cursor.isdigit() else "1", count)
+
+
+@breaks("I4")
+class BadCursorRaisesItsOwnError(MemoryBackend):
+    def tasks(
+        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
+    ) -> tuple[Sequence[m.TaskInfo], str]:
+        if cursor:
+            int(cursor)
+        return super().tasks(state, cursor, count)
+
+
+@breaks("I4")
+class DeepCursorEndsTheStack(MemoryBackend):
+    def tasks(
+        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
+    ) -> tuple[Sequence[m.TaskInfo], str]:
+        if cursor.startswith("["):
+            json.loads(cursor)
+        return super().tasks(state, cursor, count)
+
+
+@breaks("I4")
+class CursorIsEncodedUnchecked(MemoryBackend):
+    def tasks(
+        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
+    ) -> tuple[Sequence[m.TaskInfo], str]:
+        cursor.encode()
+        return super().tasks(state, cursor, count)
+
+
+@breaks("I4")
+class CursorIsJSON(MemoryBackend):
+    """Whatever stands in it."""
+
+    def tasks(
+        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
+    ) -> tuple[Sequence[m.TaskInfo], str]:
+        return super().tasks(state, "" if cursor.startswith("{") else cursor, count)
+
+
+@breaks("I4")
+class CursorCountsFromTheEnd(MemoryBackend):
+    def tasks(
+        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
+    ) -> tuple[Sequence[m.TaskInfo], str]:
+        return super().tasks(state, cursor.removeprefix("-"), count)
 
 
 @breaks("I4")
