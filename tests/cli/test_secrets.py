@@ -16,7 +16,7 @@ from redis.sentinel import Sentinel
 
 from pyxqueue import BrokerUnavailableError, ConfigurationError, PyxqueueError, TaskQueue
 from pyxqueue.backends.redis import ConnectionConfig
-from pyxqueue.backends.redis.session import translate
+from pyxqueue.backends.redis.faults import translate
 from pyxqueue.cli import main
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.stores import find_store

@@ -196,7 +196,7 @@ task = queue.task(name="job")(lambda: "done")
 handle, loop = task(), asyncio.new_event_loop()
 waiting = loop.create_task(handle.aget())
 loop.run_until_complete(asyncio.sleep(0))
-while not queue.stores.backend._notifier.subscribed(0):
+while not queue.stores.backend._notifier.is_subscribed:
     loop.run_until_complete(asyncio.sleep(0.005))
 loop.close()
 before = threading.enumerate()
@@ -382,7 +382,7 @@ def test_a_whole_cluster_away(cluster: Server) -> None:
         got: list[object] = []
         waiting = threading.Thread(target=lambda: got.append(handle.get(30)))
         waiting.start()
-        assert until(lambda: backend._notifier.subscribed(0), "the waiter listens")
+        assert until(lambda: backend._notifier.is_subscribed, "the waiter listens")
         cluster.kill()
         for call in (enqueue, lambda one: one.claim("me", 1, 0), lambda one: one.maintain(1), lambda one: one.depth()):
             with pytest.raises(BrokerUnavailableError):
@@ -422,7 +422,7 @@ def idle_of(backend: RedisBackend) -> int:
 
 def test_an_idle_worker_is_alive(redis_url: str, stream_key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers before 7.2 take no notice of a read that finds nothing."""
-    monkeypatch.setattr("pyxqueue.backends.redis.backend._SIGN_EVERY", 0)
+    monkeypatch.setattr("pyxqueue.backends.redis.broker._SIGN_EVERY", 0)
     with closing(backend_at(redis_url, stream_key)) as backend:
         backend.claim("me", 1, 0)
         until(lambda: idle_of(backend) > 500, "it has been silent for a while")
@@ -438,9 +438,9 @@ def test_signs_of_life_are_few(redis_url: str, stream_key: str, monkeypatch: pyt
         said: list[object] = []
         execute = backend._session.execute
 
-        def note(*args: Any) -> Any:
+        def note(*args: Any, **options: Any) -> Any:
             said.append(args[0])
-            return execute(*args)
+            return execute(*args, **options)
 
         monkeypatch.setattr(backend._session, "execute", note)
         backend.enqueue([Message("a", "job")])

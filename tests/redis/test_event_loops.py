@@ -10,6 +10,7 @@ from redis import Redis
 
 from pyxqueue import TaskQueue
 from pyxqueue.backends.redis import RedisBackend
+from pyxqueue.backends.redis.steps import Steps
 from pyxqueue.model.message import TaskInfo
 from pyxqueue.testing.contract.laws import law
 from pyxqueue.testing.contract.steps import done, held, info, settled
@@ -41,14 +42,14 @@ def test_a_watch_looks_again_at_its_end(redis_url: str, stream_key: str, monkeyp
     settled(backend, I6, done(held(backend, I6)))
     seen = info(backend, "a", I6)
     side = backend.asynchronous()
-    look = side.show
+    look = backend._producing.show
 
-    async def look_then_delete(ids: Sequence[str]) -> Sequence[TaskInfo | None]:
-        found = await look(ids)
+    def look_then_delete(ids: Sequence[str]) -> Steps[list[TaskInfo | None]]:
+        found = yield from look(ids)
         backend.delete(ids)
         return found
 
-    monkeypatch.setattr(side, "show", look_then_delete)
+    monkeypatch.setattr(backend._producing, "show", look_then_delete)
 
     assert asyncio.run(side.watch("a", seen, 100)) is None
     backend.close()

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, aio
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, steps
 from pyxqueue.backends.redis.aio import AsyncRedisProducer
-from pyxqueue.backends.redis.waiting import Inbox
+from pyxqueue.backends.redis.steps import Inbox, Sleep
 from pyxqueue.model.message import Message
 from pyxqueue.protocols import StoreOptions
 
@@ -48,7 +48,8 @@ def test_a_waiter_ends_in_time(backend: RedisBackend, monkeypatch: pytest.Monkey
     """However often its task is published."""
     (seen,) = backend.show(["one"])
     for name in ("show", "_look"):
-        monkeypatch.setattr(backend, name, published_with_each_look(backend, getattr(backend, name)))
+        look = published_with_each_look(backend, getattr(backend._producing, name))
+        monkeypatch.setattr(backend._producing, name, look)
 
     if way == "wait":
         assert backend.wait(["one"], TIMEOUT) == [None]
@@ -61,8 +62,10 @@ def test_so_does_one_on_an_event_loop(backend: RedisBackend, monkeypatch: pytest
     """By the same rule."""
     (seen,) = backend.show(["one"])
     producer = backend.asynchronous()
+    assert isinstance(producer, AsyncRedisProducer)
     for name in ("show", "_look"):
-        monkeypatch.setattr(producer, name, published_with_each_look(backend, getattr(producer, name)))
+        look = published_with_each_look(backend, getattr(backend._producing, name))
+        monkeypatch.setattr(backend._producing, name, look)
 
     if way == "wait":
         assert asyncio.run(producer.wait(["one"], TIMEOUT)) == [None]
@@ -91,15 +94,15 @@ def test_a_wake_up_that_comes_late_ends_no_wait(backend: RedisBackend, monkeypat
         tell("two")
 
     async def main() -> None:
-        producer = backend.asynchronous()
-        assert isinstance(producer, AsyncRedisProducer)
-        await producer.watch("one", None, 20_000)  # from here on it is subscribed
-        async with producer._watching(["one", "two"], None) as woken:
-            monkeypatch.setattr(aio, "asyncio", SimpleNamespace(wait_for=wait_and_be_told))
-            asyncio.get_running_loop().call_soon(tell, "one")
-            assert await woken() == {"one", "two"}
+        loop = asyncio.get_running_loop()
+        await backend.asynchronous().watch("one", None, 20_000)  # from here on it is subscribed
+        with backend._notifier.watching(["one", "two"]) as inbox:
+            patched = SimpleNamespace(**vars(asyncio) | {"wait_for": wait_and_be_told})
+            monkeypatch.setattr(steps, "asyncio", patched)
+            loop.call_soon(tell, "one")
+            assert await Sleep(inbox, None).asleep() == {"one", "two"}
 
-            later = asyncio.ensure_future(woken())
+            later = asyncio.ensure_future(Sleep(inbox, None).asleep())
             for _ in range(20):
                 await asyncio.sleep(0)
             assert not later.done()

@@ -40,7 +40,7 @@ class Site:
 
     def lifetime(self, task_id: str) -> int:
         """Seconds until the task's key expires; -1 if it does not, -2 if there is none."""
-        key = self.backend._session.keys.task(task_id)
+        key = self.backend._registration.keys.task(task_id)
         return int(self.client.ttl(key))
 
     def status(self, task_id: str) -> TaskStatus | None:
@@ -58,7 +58,7 @@ def site(redis_url: str, stream_key: str) -> Iterator[Site]:
 
 def deleted(site: Site) -> None:
     site.enqueue("a")
-    entry = site.client.hget(site.backend._session.keys.task("a"), "e")
+    entry = site.client.hget(site.backend._registration.keys.task("a"), "e")
     assert entry is not None
     assert site.client.xdel(site.queue.stream_key, entry) == 1
 
@@ -75,7 +75,7 @@ def stream_deleted(site: Site) -> None:
 
 def delayed_trimmed(site: Site) -> None:
     site.enqueue("a", delay=60_000)
-    site.client.xtrim(site.backend._session.keys.parked, maxlen=0, approximate=False)
+    site.client.xtrim(site.backend._registration.keys.parked, maxlen=0, approximate=False)
 
 
 def deleted_while_held(site: Site) -> None:
@@ -165,7 +165,7 @@ def test_who_waits_already_learns_it_at_the_deadline(site: Site) -> None:
     handle = site.queue.result("a")
     with ThreadPoolExecutor(1) as threads:
         waiter = threads.submit(handle.get, 1.0)
-        key = site.backend._session.keys.task("a")
+        key = site.backend._registration.keys.task("a")
         until(lambda: site.client.hexists(key, "w"), "it waits")
         site.client.xtrim(site.queue.stream_key, maxlen=0, approximate=False)
         with pytest.raises(TaskError, match=GONE):
@@ -178,7 +178,7 @@ def test_who_looks_tells_those_who_wait(site: Site) -> None:
     handle = site.queue.result("a")
     with ThreadPoolExecutor(1) as threads:
         waiter = threads.submit(handle.get)
-        key = site.backend._session.keys.task("a")
+        key = site.backend._registration.keys.task("a")
         until(lambda: site.client.hexists(key, "w"), "it waits")
         site.client.xtrim(site.queue.stream_key, maxlen=0, approximate=False)
         assert site.status("a") is TaskStatus.FAILURE
@@ -218,7 +218,7 @@ def test_a_failed_one_whose_message_was_trimmed(site: Site) -> None:
     site.enqueue("a")
     site.backend.settle([Settlement(site.claim(), Fail("no use"))])
     assert site.lifetime("a") == -1
-    site.client.xtrim(site.backend._session.keys.failed, maxlen=0, approximate=False)
+    site.client.xtrim(site.backend._registration.keys.failed, maxlen=0, approximate=False)
 
     assert site.status("a") is TaskStatus.FAILURE
 

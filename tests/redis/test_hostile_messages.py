@@ -100,7 +100,7 @@ def test_large_headers_are_sent_in_parts(
     sent: list[int] = []
     build = commands.enqueue
 
-    def enqueue(key: str, groups: Groups, batch: Sequence[Message]) -> commands.Command[list[bool] | None]:
+    def enqueue(key: str, groups: Groups, batch: Sequence[Message]) -> commands.Command[list[bool]]:
         sent.append(len(batch))
         return build(key, groups, batch)
 

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from pyxqueue import AsyncResult, TaskQueue, UnknownTaskError
-from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, waiting
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, steps
 from pyxqueue.model.message import Defer as HandBack
 from pyxqueue.model.message import Extension, LeaseStatus, Message, Settlement
 from pyxqueue.protocols import StoreOptions
@@ -61,7 +61,7 @@ def test_a_waiter_of_a_server_that_lost_its_data(
     redis_url: str, stream_key: str, monkeypatch: pytest.MonkeyPatch, wait: Callable[[AsyncResult[None]], None]
 ) -> None:
     """Nobody tells it, so it looks by itself from time to time, and learns that its task is gone."""
-    monkeypatch.setattr(waiting, "RECHECK", 0.05)
+    monkeypatch.setattr(steps, "RECHECK", 0.05)
     queue = TaskQueue(redis_url, stream_key=stream_key)
     handle = queue.task(name="job")(lambda: None)()
     with ThreadPoolExecutor(1) as threads, Redis.from_url(redis_url, protocol=2) as client:

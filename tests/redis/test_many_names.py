@@ -13,6 +13,7 @@ from redis import Redis
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, commands
 from pyxqueue.backends.redis.reading import MAX_FIELDS, MAX_GROUPS
+from pyxqueue.backends.redis.steps import call
 from pyxqueue.client.views import WorkerInfo
 from pyxqueue.errors import BrokerError
 from pyxqueue.model.message import Done, Message, Record, Settlement, TaskStatus
@@ -104,8 +105,8 @@ def test_of_a_task_only_its_own_fields_travel(backend: RedisBackend, stream_key:
         client.hset(key, mapping={f"x{number}": "y" for number in range(2_000)})
 
     assert (backend.show(["waits", "ended"]), backend.wait(["ended"], 0)) == before
-    keys = backend._session.keys
-    (shown,) = backend._session.run(evolve(cast(Any, commands.show(keys, "cg", ["ended"])), parse=list))
-    (got,) = backend._session.run(evolve(cast(Any, commands.get(keys, ["ended"])), parse=list))
+    keys = backend._registration.keys
+    (shown,) = backend._session.run(call(evolve(cast(Any, commands.show(keys, "cg", ["ended"])), parse=list)))
+    (got,) = backend._session.run(call(evolve(cast(Any, commands.get(keys, ["ended"])), parse=list)))
     assert max(len(shown[0]), len(got)) < 60
     assert backend.settle([Settlement(waits.receipt, Done())]) == [True]

@@ -16,11 +16,11 @@ def test_the_mark_of_one_who_still_waits_does_not_expire(redis_url: str, stream_
     """In a result store nothing else stands there, so it has a time to live; every look starts it again."""
     results = RedisResults(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
     with Redis.from_url(redis_url) as client:
-        results._look(["a"], "channel")
+        results._session.run(results._look(["a"], "channel", None))
         (key,) = client.scan_iter("*:result:a")
         client.pexpire(key, 60_000)
 
-        results._look(["a"], "channel")
+        results._session.run(results._look(["a"], "channel", None))
 
         assert client.pttl(key) > DAY_MS / 2
     results.close()
@@ -32,10 +32,11 @@ def test_the_marks_of_many_clients_are_bounded(
 ) -> None:
     """Clients come and go while a task waits; the newest are told, an older one looks again by itself."""
     backend = kind(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
+    looks = backend._producing if isinstance(backend, RedisBackend) else backend
     if isinstance(backend, RedisBackend):
         backend.enqueue([Message("a", "job")])
     for number in range(2_000):
-        backend._look(["a"], f"channel-{number:040}")
+        backend._session.run(looks._look(["a"], f"channel-{number:040}", None))
     with Redis.from_url(redis_url) as client:
         (key,) = client.scan_iter("*:[tr]*:a")
         marks = client.hget(key, "w").split(b",")

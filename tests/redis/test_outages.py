@@ -54,7 +54,7 @@ def test_a_wait_without_a_limit_outlives_an_outage(
     server: Server, monkeypatch: pytest.MonkeyPatch, wait: Callable[[Handle], object], begins: str
 ) -> None:
     """Whenever it begins: the look at whether there are workers is no deadline."""
-    monkeypatch.setattr("pyxqueue.backends.redis.waiting.RECHECK", 0.1)
+    monkeypatch.setattr("pyxqueue.backends.redis.steps.RECHECK", 0.1)
     monkeypatch.setattr("pyxqueue.client.waiting._SILENCE", 10 if begins == "after the hint" else 600)
     asked, hinted, borne = threading.Event(), threading.Event(), threading.Event()
     monkeypatch.setattr("pyxqueue.client.waiting.log.warning", lambda *_: hinted.set())

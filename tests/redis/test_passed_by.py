@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, inspector
-from pyxqueue.backends.redis import backend as module
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, inspector, reclaiming
 from pyxqueue.errors import BrokerError
 from pyxqueue.model.message import Done, Message, Settlement, TaskStatus
 from pyxqueue.protocols import StoreOptions
@@ -89,10 +88,11 @@ def test_many_that_a_stranger_took_come_back_without_a_pause(redis_url: str, str
 
 
 def until_in_touch(backend: RedisBackend) -> None:
-    while backend._health.unbroken_ms() < 1:
-        backend._next_scan = float("inf")  # in touch, without a look
+    reclaimer = backend._broker._reclaimer
+    while reclaimer.health.unbroken_ms() < 1:
+        reclaimer._next_scan = float("inf")  # in touch, without a look
         backend.claim("w", 1, 0)
-    backend._next_scan = 0.0
+    reclaimer._next_scan = 0.0
 
 
 def test_consumers_that_are_gone_are_forgotten_by_many(
@@ -103,7 +103,7 @@ def test_consumers_that_are_gone_are_forgotten_by_many(
     for number in range(300):
         client.execute_command("XGROUP", "CREATECONSUMER", stream_key, "cg", f"c{number}")
     (held,) = backend.claim("c7", 1, 0)
-    monkeypatch.setattr(module, "_FORGET_CONSUMER_AFTER", -1)
+    monkeypatch.setattr(reclaiming, "_FORGET_CONSUMER_AFTER", -1)
     before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
 
     for _ in range(2):

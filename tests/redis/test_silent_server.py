@@ -105,7 +105,7 @@ def test_an_await_outlives_a_restart(server: Server, handle: AsyncResult[Any], m
     """The same in asyncio."""
     failed, results = threading.Event(), handle._reader.backend
     assert isinstance(results, RedisBackend)
-    look = AsyncRedisProducer._look
+    look = AsyncRedisProducer._run
 
     async def noted(self: AsyncRedisProducer, *args: Any) -> Any:
         try:
@@ -114,7 +114,7 @@ def test_an_await_outlives_a_restart(server: Server, handle: AsyncResult[Any], m
             failed.set()
             raise
 
-    monkeypatch.setattr(AsyncRedisProducer, "_look", noted)
+    monkeypatch.setattr(AsyncRedisProducer, "_run", noted)
     with ThreadPoolExecutor(1) as threads, Redis.from_url(server.url, protocol=2) as client:
         waiting = threads.submit(lambda: asyncio.run(handle.aget(40)))
         until(lambda: any(one["cmd"] == "subscribe" for one in client.client_list()), "the waiter listens")

@@ -41,7 +41,7 @@ class Site:
 
     @property
     def keys(self) -> GroupKeys:
-        return self.backend._session.keys
+        return self.backend._registration.keys
 
     def end(self, verdict: Verdict, ttl: int, value: bytes = LARGE) -> Record:
         """Run the task `a` to its end."""

@@ -1,4 +1,4 @@
-"""The asyncio side: the same commands as the synchronous one, run on a redis.asyncio client.
+"""The asyncio side: the steps of `Producing`, taken on an event loop with a redis.asyncio client.
 
 Wake-ups still come through the one listening thread of the process, which hands them to the event loop.
 """
@@ -6,32 +6,24 @@ Wake-ups still come through the one listening thread of the process, which hands
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ...batching import batches
-from ...clock import deadline_after, is_over, seconds_left
 from ...errors import BrokerUnavailableError
 from ...model.message import Message, Record, TaskInfo
-from ...model.wire import message_size
-from ...protocols import StoreOptions
-from . import commands
-from .commands import Command, Unknown
-from .connect import ConnectionConfig
-from .keys import GroupKeys
-from .reading import Groups
-from .scripts import SCRIPTS
-from .session import REPLY_TIMEOUT, Session, StaleGroups, has_died, is_of_connections, translate
-from .waiting import Notifier, is_enough, until_look
+from .faults import StaleGroups, has_died
+from .producing import Producing
+from .session import REPLY_TIMEOUT, Session
+from .steps import Execute, Steps
 
 T = TypeVar("T")
 
 _LEAST_PATIENCE = 1.0
-"""Seconds that the store has for its answer, also to a caller who has less left."""
+"""Seconds that the store has for its reply, also to a caller who has less left."""
 
 
 class AsyncClient(Protocol):
@@ -47,155 +39,66 @@ class AsyncClient(Protocol):
 class AsyncRedisProducer:
     """What producers await, on Redis. Each event loop has a client of its own, for all queues on that server."""
 
-    def __init__(self, config: ConnectionConfig, options: StoreOptions, session: Session, notifier: Notifier) -> None:
-        self._config = config
-        self._options = options
+    def __init__(self, session: Session, producing: Producing) -> None:
         self._session = session
-        self._notifier = notifier
+        self._producing = producing
 
     async def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
-        answers: list[bool] = []
-        for batch in batches(messages, message_size):
-            answers += await self._repaired(lambda: self._enqueue(batch))  # noqa: B023 - runs before the next
-        return answers
-
-    async def _enqueue(self, batch: Sequence[Message]) -> list[bool]:
-        groups = self._session.few(await self._groups())
-        answers = await self._run(commands.enqueue(self._options.stream_key, groups, batch))
-        if answers is None:
-            raise StaleGroups("the list of groups has changed")
-        return answers
-
-    async def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
-        return await self._batched(ids, lambda keys, batch: commands.show(keys, self._options.group, batch))
-
-    async def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
-        first: list[commands.Arg] = [self._options.group, self._options.history, int(force)]
-        return await self._batched(ids, lambda keys, batch: commands.flags("cancel", keys, first, batch))
-
-    async def forget(self, ids: Sequence[str]) -> None:
-        await self._batched(ids, lambda keys, batch: commands.flags("forget", keys, [self._options.group], batch))
+        return await self._run(self._producing.enqueue(messages))
 
     async def wait(
         self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None
     ) -> Sequence[Record | None]:
-        deadline = deadline_after(timeout_ms)
-        found = dict(zip(ids, await self._look(ids, deadline), strict=True))
-        if timeout_ms != 0 and not is_enough(found.values(), least):
-            missing = [task_id for task_id, record in found.items() if record is None]
-            async with self._watching(missing, deadline) as woken:
-                look = missing
-                while True:
-                    found.update(zip(look, await self._look(look, deadline), strict=True))
-                    if is_enough(found.values(), least) or not (news := await woken()):
-                        break
-                    look = [i for i, record in found.items() if record is None and (None in news or i in news)]
-        return [None if isinstance(record := found[task_id], Unknown) else record for task_id in ids]
+        return await self._run(self._producing.wait(ids, timeout_ms, least))
 
     async def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
-        deadline = deadline_after(timeout_ms)
-        async with self._watching([task_id], deadline) as woken:
-            while True:
-                await self._look([task_id], deadline)
-                (info,) = await self.show([task_id])
-                if info is None or info.differs(seen):
-                    return info
-                if not await woken():
-                    return (await self.show([task_id]))[0]
+        return await self._run(self._producing.watch(task_id, seen, timeout_ms))
 
-    async def _look(self, ids: Sequence[str], deadline: float | None) -> list[Record | Unknown | None]:
-        left = seconds_left(deadline)
+    async def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
+        return await self._run(self._producing.show(ids))
+
+    async def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
+        return await self._run(self._producing.cancel(ids, force))
+
+    async def forget(self, ids: Sequence[str]) -> None:
+        await self._run(self._producing.forget(ids))
+
+    async def _run(self, steps: Steps[T]) -> T:
+        """`Session.run` on the event loop."""
+        try:
+            request = next(steps)
+            while True:
+                try:
+                    reply = await (self._execute(request) if isinstance(request, Execute) else request.asleep())
+                except (StaleGroups, NoScriptError) as error:
+                    request = steps.throw(error)
+                else:
+                    request = steps.send(reply)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        finally:
+            steps.close()
+
+    async def _execute(self, request: Execute) -> Any:
+        """`Session.execute` on the event loop."""
+        left = request.seconds
         try:
             async with asyncio.timeout(None if left is None else max(_LEAST_PATIENCE, left)):
-                return await self._batched(ids, lambda keys, batch: commands.get(keys, batch, self._notifier.channel))
+                try:
+                    return await (await self._client()).execute_command(*request.args)
+                except RedisTimeoutError as error:
+                    if not has_died(error):
+                        raise
+                self._session.link.drop_idle()
+                return await (await self._client()).execute_command(*request.args)
+        except NoScriptError:
+            raise
         except TimeoutError as error:
             self._session.link.drop_idle()
-            raise BrokerUnavailableError(f"the store at {self._config.url} did not answer in time") from error
-
-    async def _batched(
-        self, ids: Sequence[str], build: Callable[[GroupKeys, Sequence[str]], Command[list[T]]]
-    ) -> list[T]:
-        """Run one command per batch of `ids`, against the group's keys, and put the answers together."""
-
-        async def once(batch: Sequence[str]) -> list[T]:
-            keys = (await self._groups()).streams[self._options.group]
-            return await self._run(build(keys, batch))
-
-        answers: list[T] = []
-        for batch in batches(ids):
-            answers += await self._repaired(lambda: once(batch))  # noqa: B023 - runs before the next
-        return answers
-
-    @asynccontextmanager
-    async def _watching(
-        self, ids: Sequence[str], deadline: float | None
-    ) -> AsyncIterator[Callable[[], Awaitable[Collection[str | None]]]]:
-        """Yields a wait for which of `ids` to look at next, None among them for all; nothing once `deadline` has
-        passed."""
-        loop = asyncio.get_running_loop()
-        event = asyncio.Event()
-        news: set[str | None] = set()
-
-        def notify(task_id: str | None) -> None:
-            if task_id in news:  # told already, and not looked at yet
-                return
-            news.add(task_id)
-            with suppress(RuntimeError):  # the loop was closed under the wait
-                loop.call_soon_threadsafe(event.set)
-
-        async def woken() -> Collection[str | None]:
-            while not news:  # what was seen already may still set it
-                event.clear()
-                try:
-                    await asyncio.wait_for(event.wait(), until_look(deadline))
-                except TimeoutError:
-                    return () if is_over(deadline) else (None,)
-            told = {news.pop() for _ in range(len(news))}
-            return () if is_over(deadline) else told
-
-        with self._notifier.watching(ids, notify):
-            while not self._notifier.subscribed(0) and await woken():
-                pass  # the first wake-up is the subscription itself
-            yield woken
-
-    async def _groups(self) -> Groups:
-        """The groups are read once per process, by the synchronous session in a thread."""
-        known = self._session.known_groups
-        return await asyncio.to_thread(lambda: self._session.groups) if known is None else known
-
-    async def _run(self, command: Command[T]) -> T:
-        try:
-            try:
-                reply = await self._call(command)
-            except RedisTimeoutError as error:
-                if not has_died(error):
-                    raise
-                self._session.link.drop_idle()
-                reply = await self._call(command)
-        except Exception as error:  # noqa: BLE001 - whatever the driver raises, ours is raised instead
-            if is_of_connections(error):
-                self._session.link.drop_idle()
-            translated = translate(error, self._config)
-        else:
-            return command.parse(reply)
-        raise translated
-
-    async def _call(self, command: Command[Any]) -> Any:
-        script = SCRIPTS[command.script]
-        client = await self._client()
-        call = (len(command.keys), *command.keys, *command.args)
-        try:
-            return await client.execute_command("EVALSHA", script.sha, *call)
-        except NoScriptError:
-            return await client.execute_command("EVAL", script.text, *call)
-
-    async def _repaired(self, action: Callable[[], Awaitable[T]]) -> T:
-        for _ in range(3):
-            try:
-                return await action()
-            except StaleGroups:
-                self._session.refresh()
-        return await action()
+            raise BrokerUnavailableError(f"the store at {self._session.config.url} did not answer in time") from error
+        except Exception as error:  # noqa: BLE001 - not all that the driver raises is a RedisError
+            ours = self._session.fault(error)
+        raise ours  # as in `Session.execute`
 
     async def _client(self) -> AsyncClient:
         link = self._session.link
@@ -203,9 +106,8 @@ class AsyncRedisProducer:
         if (life := clients.get(loop)) is None:
             for old in [one for one in clients if one.is_closed()]:
                 del clients[old]
-            life = clients[loop] = _Life(
-                self._config.open_async(timeout=REPLY_TIMEOUT, retries=3), lambda: clients.pop(loop, None)
-            )
+            client = self._session.config.open_async(timeout=REPLY_TIMEOUT, retries=3)
+            life = clients[loop] = _Life(client, lambda: clients.pop(loop, None))
             life.drops = link.drops
             await life.begin()
         if life.drops != link.drops:

@@ -34,6 +34,7 @@ from ...model.wire import (
     record_from_fields,
     record_to_fields,
 )
+from .faults import StaleGroups
 from .keys import LAYOUT, GroupKeys, later_stream, meta, with_results
 from .reading import (
     ENTRY_PATTERN,
@@ -83,8 +84,8 @@ def unregister(stream_key: str, group: str) -> Command[bool]:
     return Command("unregister", [meta(stream_key)], [group], bool)
 
 
-def enqueue(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Command[list[bool] | None]:
-    """None from the parser: the list of groups has changed, register again and repeat."""
+def enqueue(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Command[list[bool]]:
+    """The parser raises `StaleGroups` if the list of groups has changed."""
     keys = [meta(stream_key)]
     for group in groups.streams.values():
         keys += group.five
@@ -93,7 +94,13 @@ def enqueue(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Com
     for message in messages:
         keys += [prefix + message.id for prefix in prefixes]
         args += _message_args(message)
-    return Command("enqueue", keys, args, lambda reply: None if reply == b"GROUPS" else _bools(reply))
+    return Command("enqueue", keys, args, _enqueued)
+
+
+def _enqueued(reply: Any) -> list[bool]:
+    if reply == b"GROUPS":
+        raise StaleGroups("the list of groups has changed")
+    return _bools(reply)
 
 
 def _bools(reply: Any) -> list[bool]:

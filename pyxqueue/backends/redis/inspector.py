@@ -12,19 +12,15 @@ from attrs import frozen
 from redis.cluster import RedisCluster
 
 from ...batching import adoption_size
-from ...clock import deadline_after, is_over, seconds_left
 from ...errors import BrokerError, BrokerUnavailableError, ConfigurationError
 from ...model.message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable, check_adoptable
-from ...model.wire import message_from_fields
 from ...printable import quoted
-from ...protocols import StoreOptions
 from . import commands
-from .commands import Arg
-from .connect import ConnectionConfig
 from .keys import QUEUE_PATTERN, meta
-from .reading import LAST_ENTRY, entry_fence, entry_ms, pairs, task_info
-from .session import Session, StaleGroups
-from .waiting import Inbox, Notifier
+from .producing import Producing
+from .reading import LAST_ENTRY, entry_fence, entry_ms, message_in, pairs, task_info
+from .registration import Registration
+from .steps import call
 
 _PAGE = 256
 _SCAN, _MAX_SCANNED = 1_000, 1_000_000
@@ -46,51 +42,33 @@ class Found:
 
 
 class RedisInspector:
-    """The `Inspector` protocol on Redis."""
+    """Shows and changes what is stored in one group."""
 
-    def __init__(self, config: ConnectionConfig, options: StoreOptions) -> None:
-        self.options = options
-        self._session = Session(config, options)
-        self._notifier = Notifier(self._session, options.stream_key)
-
-    def _flags(self, script: str, first: Sequence[Arg], ids: Sequence[str]) -> list[bool]:
-        """Run a script that answers 1 or 0 per id."""
-        first = [self.options.group, *first]
-        return self._session.batched(ids, lambda keys, batch: commands.flags(script, keys, first, batch))
+    def __init__(self, registration: Registration, producing: Producing) -> None:
+        self._registration = registration
+        self._session = registration.session
+        self._options = registration.options
+        self._producing = producing
 
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
-        group = self.options.group
+        group = self._options.group
         found = [
             (task_id, info is not None and isinstance(info.message, Unreadable))
-            for task_id, info in zip(ids, self.show(ids), strict=True)
+            for task_id, info in zip(ids, self._show(ids), strict=True)
         ]
-        return self._session.batched(found, lambda keys, batch: commands.requeue(keys, group, batch))
-
-    def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
-        return self._flags("cancel", [self.options.history, int(force)], ids)
+        return self._session.run(
+            self._registration.each(found, lambda keys, batch: commands.requeue(keys, group, batch))
+        )
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
-        return self._flags("delete", [], ids)
+        return self._session.run(self._producing.flags("delete", ids))
 
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
         check_adoptable(tasks)
-        return self._session.batched(tasks, commands.adopt, adoption_size)
+        return self._session.run(self._registration.each(tasks, commands.adopt, adoption_size))
 
-    def show(self, ids: Sequence[str]) -> list[TaskInfo | None]:
-        return self._session.batched(ids, lambda keys, batch: commands.show(keys, self.options.group, batch))
-
-    def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
-        deadline = deadline_after(timeout_ms)
-        inbox, over = Inbox(), False
-        with self._notifier.watching([task_id], inbox.put):
-            self._notifier.subscribed(seconds_left(deadline))
-            while True:
-                self._session.batched([task_id], lambda keys, ids: commands.get(keys, ids, self._notifier.channel))
-                info = self.show([task_id])[0]
-                if over or info is None or info.differs(seen):
-                    return info
-                inbox.take(deadline)
-                over = is_over(deadline)  # a last look: what would wake nobody is seen all the same
+    def _show(self, ids: Sequence[str]) -> list[TaskInfo | None]:
+        return self._session.run(self._producing.show(ids))
 
     def tasks(
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
@@ -115,7 +93,7 @@ class RedisInspector:
         self, found: list[Found], state: TaskStatus | None, position: dict[str, str], page: list[TaskInfo]
     ) -> None:
         """Look at what the walk has found, keep what has the wanted state, and move the position behind it."""
-        for one, shown in zip(found, self.show([one.task_id for one in found]), strict=True):
+        for one, shown in zip(found, self._show([one.task_id for one in found]), strict=True):
             position[one.place] = f"({one.entry}"
             info = shown
             if one.place in ENDED and (info is None or not info.status.ended or info.message is None):
@@ -127,14 +105,14 @@ class RedisInspector:
 
     def _entries(self, place: str, end: str, state: TaskStatus | None, count: int) -> Iterator[Found]:
         """The entries of one stream, from `end` or its own back, that may be in the wanted state."""
-        keys = self._session.keys
+        keys = self._registration.keys
         stream = {"live": keys.stream, "parked": keys.parked, "history": keys.history, "failed": keys.failed}[place]
-        end = end or self._session.repaired(lambda: self._newest(place, state))
+        end = end or self._registration.repaired(lambda: self._newest(place, state))
         size = min(count, _PAGE)
         while True:
             found = self._session.execute("XREVRANGE", stream, end, "-", "COUNT", size)
             for raw, flat in found:
-                message = _message(raw, flat)
+                message = message_in(raw, flat)
                 if _may_be(state, place, message, flat):
                     yield Found(place, raw.decode(), message.id, flat)
             if len(found) < size:
@@ -144,26 +122,17 @@ class RedisInspector:
     def _newest(self, place: str, state: TaskStatus | None) -> str:
         """Where to look for the first task of a state."""
         if state is TaskStatus.STARTED:
-            return self._delivered()
+            return self._registration.delivered()
         if state is TaskStatus.FAILURE and place == "history":  # few failures are there, mostly none
-            found = self._session.execute("HGET", self._session.keys.meta, f"failure:{self.options.group}") or b""
+            found = self._session.execute("HGET", self._registration.keys.meta, f"failure:{self._options.group}") or b""
             return found.decode() if _ENTRY.fullmatch(found) else "0"
         return "+"
 
-    def _delivered(self) -> str:
-        """The last entry of the live stream that was handed out: what is held stands there and before."""
-        keys, group = self._session.keys, self.options.group.encode()
-        rows = map(pairs, self._session.execute("XINFO", "GROUPS", keys.stream))
-        found = next((row for row in rows if row[b"name"] == group), None)
-        if found is None:
-            raise StaleGroups("the group is gone")
-        return found[b"last-delivered-id"].decode()
-
     def consumers(self) -> Sequence[ConsumerInfo]:
-        session, group = self._session, self.options.group
+        registration, session, group = self._registration, self._session, self._options.group
 
         def look() -> list[ConsumerInfo]:
-            stream = session.keys.stream
+            stream = registration.keys.stream
             known = [pairs(flat) for flat in session.execute("XINFO", "CONSUMERS", stream, group)]
             held: dict[bytes, list[str]] = {}
             start = "-"
@@ -185,13 +154,13 @@ class RedisInspector:
                 for info in known
             ]
 
-        return session.repaired(look)
+        return registration.repaired(look)
 
     def _between(self, first: bytes, last: bytes) -> Iterator[tuple[bytes, Message | Unreadable]]:
         """The messages of a part of the live stream; of the part that was handed out, that is what is held."""
         while True:
-            found = self._session.execute("XRANGE", self._session.keys.stream, first, last, "COUNT", _PAGE)
-            yield from ((raw, _message(raw, flat)) for raw, flat in found)
+            found = self._session.execute("XRANGE", self._registration.keys.stream, first, last, "COUNT", _PAGE)
+            yield from ((raw, message_in(raw, flat)) for raw, flat in found)
             if len(found) < _PAGE or found[-1][0] == last:
                 return
             first = b"(" + found[-1][0]
@@ -213,7 +182,7 @@ class RedisInspector:
         """The keys that look like a queue's meta hash, some at a time; None in the end, if that is all of them."""
         session, pattern = self._session, meta("*")
         if isinstance(session.config.client, RedisCluster):
-            yield session.guard(lambda: list(session.client.scan_iter(match=pattern, count=_SCAN)))
+            yield self._scan(pattern)
             yield None
             return
         cursor = 0
@@ -268,23 +237,14 @@ class RedisInspector:
             case _:
                 return "snapshots only: a crash loses what came after the last one, set appendonly yes"
 
-    def _messages_of(self, entries: Sequence[str]) -> dict[str, Message | Unreadable]:
-        """The messages in entries of the live stream; an entry that is gone is left out."""
-        stream = self._session.keys.stream
-        found = {}
-        for entry in entries:
-            for raw, flat in self._session.execute("XRANGE", stream, entry, entry):
-                found[entry] = _message(raw, flat)
-        return found
-
     def depth(self) -> Depth:
-        session, group = self._session, self.options.group
+        registration, session, group = self._registration, self._session, self._options.group
 
         def look() -> Depth:
-            keys = session.keys
+            keys = registration.keys
             summary = session.execute("XPENDING", keys.stream, group)
             held = int(summary[0])
-            after = self._delivered()
+            after = registration.delivered()
             first = session.execute("XRANGE", keys.stream, f"({after}", "+", "COUNT", 1) if after != LAST_ENTRY else ()
             oldest = 0
             if first:
@@ -301,24 +261,29 @@ class RedisInspector:
                 oldest_ms=oldest,
             )
 
-        return session.repaired(look)
+        return registration.repaired(look)
 
     def groups(self) -> Sequence[str]:
-        return list(self._session.look().streams)
+        return list(self._registration.look().streams)
 
     def remove_group(self, group: str) -> None:
-        session = self._session
-        keys = session.look().streams.get(group)
+        session, registration = self._session, self._registration
+        keys = registration.look().streams.get(group)
         if keys is None:
             raise ConfigurationError(
-                f"{quoted(self.options.stream_key)} has no group {quoted(group)}, only {self.groups()}"
+                f"{quoted(self._options.stream_key)} has no group {quoted(group)}, only {self.groups()}"
             )
-        session.run(commands.unregister(self.options.stream_key, group))
-        session.refresh()
+        session.run(call(commands.unregister(self._options.stream_key, group)))
+        registration.refresh()
         session.execute("DEL", *keys.five)
         pattern = "".join(f"\\{char}" if char in "*?[]\\" else char for char in keys.prefix) + ":*"
-        for found in session.guard(lambda: list(session.client.scan_iter(match=pattern, count=1000))):
+        for found in self._scan(pattern):
             session.execute("DEL", found)
+
+    def _scan(self, pattern: str) -> list[bytes]:
+        """All keys of the server that match."""
+        session = self._session
+        return session.guard(lambda: list(session.client.scan_iter(match=pattern, count=_SCAN)))
 
 
 def _positions(cursor: str) -> dict[str, str]:
@@ -355,8 +320,3 @@ def _may_be(state: TaskStatus | None, place: str, message: Message | Unreadable,
     if state is None or place != "history":
         return True
     return pairs(flat).get(b"_state", b"%d" % state) == b"%d" % state
-
-
-def _message(entry: bytes, flat: Sequence[bytes]) -> Message | Unreadable:
-    """The message in a stream entry, by the rule that every reader follows."""
-    return message_from_fields(pairs(flat), entry.decode())

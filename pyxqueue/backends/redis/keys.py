@@ -68,44 +68,27 @@ def channel(stream_key: str, client: str) -> str:
 class GroupKeys:
     """The keys of one group."""
 
+    meta: str
+    """The queue's own key."""
+    group: str
+    """The group's name, which is in all its keys but that of the first stream."""
     prefix: str
-    five: tuple[str, str, str, str, str]
-    """In the order in which every script takes them: live stream, delayed, parked, history, failed."""
+    stream: str
+    delayed: str
+    parked: str
+    history: str
+    failed: str
 
     @classmethod
     def of(cls, stream_key: str, group: str, stream: str) -> GroupKeys:
         prefix = f"{{{stream_key}}}:{group}"
-        five = (stream, f"{prefix}:delayed", f"{prefix}:parked", f"{prefix}:history", f"{prefix}:failed")
-        return cls(prefix, five)
+        places = (f"{prefix}:{place}" for place in ("delayed", "parked", "history", "failed"))
+        return cls(meta(stream_key), group, prefix, stream, *places)
 
     @property
-    def meta(self) -> str:
-        """The queue's own key."""
-        return self.prefix.partition("}:")[0] + "}:meta"
-
-    @property
-    def group(self) -> str:
-        return self.prefix.partition("}:")[2]
-
-    @property
-    def stream(self) -> str:
-        return self.five[0]
-
-    @property
-    def delayed(self) -> str:
-        return self.five[1]
-
-    @property
-    def parked(self) -> str:
-        return self.five[2]
-
-    @property
-    def history(self) -> str:
-        return self.five[3]
-
-    @property
-    def failed(self) -> str:
-        return self.five[4]
+    def five(self) -> tuple[str, str, str, str, str]:
+        """In the order in which every script takes them."""
+        return self.stream, self.delayed, self.parked, self.history, self.failed
 
     @property
     def task_prefix(self) -> str:

@@ -16,7 +16,7 @@ from ...model.wire import message_from_fields
 from ...protocols import DEFAULT_LEASE_MS
 from .keys import GroupKeys
 from .reading import Groups, pairs, task_info
-from .session import Session
+from .registration import Registration
 
 LAYOUT = 1
 _MESSAGE = {b"suspect": b"redelivered", b"returns": b"deferrals", b"_finished": b"_ended"}
@@ -37,11 +37,12 @@ class _Entry:
 class OlderQueue:
     """One group of such a queue, as a source for `move`; of a group that is not there, only `groups` can be asked."""
 
-    def __init__(self, session: Session, groups: Groups) -> None:
-        group = session.options.group
-        self._session = session
+    def __init__(self, registration: Registration, groups: Groups) -> None:
+        options = registration.options
+        group = options.group
+        self._session = registration.session
         self._groups = groups
-        self._keys = groups.streams.get(group) or GroupKeys.of(session.options.stream_key, group, "")
+        self._keys = groups.streams.get(group) or GroupKeys.of(options.stream_key, group, "")
         self._lease_ms = groups.leases.get(group, DEFAULT_LEASE_MS)
         self._read: dict[str, _Entry] | None = None
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from ...errors import BrokerError, SerializationError, StoreLayoutError
-from ...model.message import Fields, Progress, TaskInfo, TaskStatus
+from ...model.message import Fields, Message, Progress, TaskInfo, TaskStatus, Unreadable
 from ...model.wire import message_from_fields, progress_from_json, record_from_fields
 from ...printable import quoted
 from ...protocols import DEFAULT_LEASE_MS
@@ -55,6 +55,11 @@ def pairs(flat: Sequence[bytes]) -> Fields:
         flat = _unpacked(flat[1]) or flat
     it = iter(flat)
     return dict(zip(it, it, strict=False))
+
+
+def message_in(entry: bytes, flat: Sequence[bytes]) -> Message | Unreadable:
+    """The message in a stream entry, by the rule that every reader follows."""
+    return message_from_fields(pairs(flat), entry.decode())
 
 
 def _unpacked(text: bytes) -> list[bytes]:

@@ -11,9 +11,10 @@ from ...protocols import StoreOptions
 from . import commands
 from .commands import Unknown
 from .connect import ConnectionConfig
-from .keys import GroupKeys, later_stream, with_results
+from .keys import GroupKeys, check_names, later_stream, with_results
 from .session import Session
-from .waiting import Notifier, wait_for
+from .steps import Steps, call
+from .watch import Found, Notifier, wait_for
 
 
 class RedisResults:
@@ -23,24 +24,22 @@ class RedisResults:
     """
 
     def __init__(self, config: ConnectionConfig, options: StoreOptions) -> None:
-        self._session = Session(config, options)
+        check_names(options.stream_key, options.group)
+        self._session = Session(config)
         self._notifier = Notifier(self._session, options.stream_key)
         self._keys = GroupKeys.of(options.stream_key, options.group, later_stream(options.stream_key, options.group))
 
     def put(self, records: Sequence[Record]) -> None:
         for batch in batches(records, record_size):
-            self._session.run(commands.put(self._keys, batch))
+            self._session.run(call(commands.put(self._keys, batch)))
 
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
-        return wait_for(self._notifier, self._look, ids, timeout_ms, least)
+        return self._session.run(wait_for(self._notifier, self._look, ids, timeout_ms, least))
 
-    def _look(
-        self, ids: Sequence[str], channel: str = "", deadline: float | None = None
-    ) -> Sequence[Record | Unknown | None]:
+    def _look(self, ids: Sequence[str], channel: str, deadline: float | None) -> Steps[Found]:
         found: list[Record | Unknown | None] = []
         for batch in batches(ids):
-            records = self._session.run(commands.read(self._keys, batch, channel), seconds_left(deadline))
-            found += records
+            found += yield from call(commands.read(self._keys, batch, channel), seconds_left(deadline))
         return found
 
     def forget(self, ids: Sequence[str]) -> None:

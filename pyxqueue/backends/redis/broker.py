@@ -1,0 +1,167 @@
+"""The worker's side of one group: claim, settle, extend, and what supervisors do for all workers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from redis.cluster import RedisCluster
+
+from ...batching import settlement_size
+from ...errors import BrokerUnavailableError
+from ...model.message import Delivery, Extension, LeaseStatus, Settlement
+from . import commands
+from .connect import Client
+from .faults import StaleGroups
+from .producing import Producing
+from .reclaiming import Reclaimer
+from .registration import Registration
+from .session import REPLY_TIMEOUT, Session
+
+MAX_BLOCK = 2_000
+"""Milliseconds a blocking read may take, well under its socket's timeout."""
+_SIGN_EVERY = 5_000
+"""Milliseconds between two signs of life of an idle consumer, at the most."""
+_LAST_ENTRY = f"{2**64 - 1}-0"
+"""The last but some: the very last stands for ``>``."""
+
+
+class RedisBroker:
+    """What workers and their supervisor ask of the store."""
+
+    def __init__(self, registration: Registration, producing: Producing, reclaim_after: int | None) -> None:
+        self._registration = registration
+        self._session = registration.session
+        self._options = registration.options
+        self._producing = producing
+        self._reader = _Reader(self._session)
+        self._reclaimer = Reclaimer(registration, reclaim_after)
+        self._shown = ""
+        self._next_sign = 0.0
+
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
+        if limit <= 0:
+            return []
+
+        def attempt() -> Any:
+            self._reclaimer.reclaim()
+            found = self._read(consumer, limit, 0)
+            if not found:
+                self._show_life(consumer)
+            return found if found or wait_ms <= 0 else self._read(consumer, limit, wait_ms)
+
+        try:
+            return commands.deliveries(self._registration.repaired(attempt), consumer)
+        except BrokerUnavailableError:
+            self._reclaimer.health.lost()
+            self._reader.close()
+            raise
+
+    def _read(self, consumer: str, limit: int, wait_ms: int) -> Any:
+        lease, stream = self._registration.lease_ms, self._registration.keys.stream
+        args: list[str | int] = ["XREADGROUP", "GROUP", self._options.group, consumer, "COUNT", limit]
+        if wait_ms > 0:
+            if self._reader.take_interrupt():
+                return None
+            args += ["BLOCK", max(1, min(wait_ms, MAX_BLOCK, lease // 4))]
+        args += ["STREAMS", stream, ">"]
+        reply = self._reader.read(args)
+        self._reclaimer.health.seen(lease)
+        return reply
+
+    def _show_life(self, consumer: str) -> None:
+        """Be seen by `consumers`: before Redis 7.2 a read that finds nothing neither makes a consumer nor counts as a
+        sign of life. A look at what it holds beyond the last possible entry does both, and needs no memory."""
+        now = time.monotonic()
+        if consumer == self._shown and now < self._next_sign:
+            return
+        registration, group = self._registration, self._options.group
+        stream = registration.keys.stream
+        self._session.execute("XREADGROUP", "GROUP", group, consumer, "COUNT", 1, "STREAMS", stream, _LAST_ENTRY)
+        self._shown = consumer
+        self._next_sign = now + min(registration.lease_ms / 4, _SIGN_EVERY) / 1000
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        group, history = self._options.group, self._options.history
+        return self._session.run(
+            self._registration.each(
+                settlements, lambda keys, batch: commands.settle(keys, group, history, batch), settlement_size
+            )
+        )
+
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
+        group = self._options.group
+        return self._session.run(
+            self._registration.each(extensions, lambda keys, batch: commands.extend(keys, group, batch))
+        )
+
+    def release(self, consumer: str, started: Sequence[str]) -> int:
+        return self._reclaimer.release(consumer, started)
+
+    def maintain(self, limit: int) -> int:
+        registration = self._registration
+        registration.repaired(self._reclaimer.reclaim)
+        found, until_next = registration.do(lambda keys: commands.due(keys, self._options.group, limit))
+        self._session.run(self._producing.flags("promote", found))
+        return until_next
+
+    def lease_ms(self) -> int:
+        return self._registration.repaired(self._registration.read_lease)
+
+    def interrupt(self) -> None:
+        self._reader.interrupt()
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+class _Reader:
+    """The connection on which a worker reads: one of its own, on which no command is ever repeated, because the reply
+    hands out messages."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._client: Client | None = None
+        self._client_id: int | None = None
+        self._interrupted = False
+
+    def read(self, args: Sequence[str | int]) -> Any:
+        client = self._client or self._open()
+        try:
+            return client.execute_command(*args)
+        except Exception as error:  # noqa: BLE001 - not all that the driver raises is a RedisError
+            ours = self._session.fault(error)
+        raise ours  # as in `Session.execute`
+
+    def _open(self) -> Client:
+        config = self._session.config
+        timeout = REPLY_TIMEOUT + MAX_BLOCK / 1000
+        client = self._session.guard(lambda: config.open(timeout=timeout, retries=0))
+        self._client, self._client_id = client, None
+        if not isinstance(config.client, RedisCluster):  # there it may be the number of another node
+            with suppress(Exception):  # not allowed here: an interrupt then takes until the block ends
+                self._client_id = int(client.execute_command("CLIENT", "ID"))
+        return client
+
+    def take_interrupt(self) -> bool:
+        """Forget the interrupt; returns whether there was one."""
+        interrupted, self._interrupted = self._interrupted, False
+        return interrupted
+
+    def interrupt(self) -> None:
+        """End the read that waits in another thread, or the next one that would wait."""
+        self._interrupted = True
+        if self._client_id is not None:
+            try:
+                self._session.execute("CLIENT", "UNBLOCK", self._client_id)
+            except (BrokerUnavailableError, StaleGroups):
+                return  # then the read fails by itself, or ends with its block
+            except Exception:  # noqa: BLE001 - not allowed, or not known there: the block's own end has to do
+                self._client_id = None
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = self._client_id = None

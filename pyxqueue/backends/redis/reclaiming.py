@@ -1,0 +1,130 @@
+"""Taking back what holders have left that are gone: by a release, by the end of their lease, or by hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from ...batching import MAX_ITEMS
+from ...errors import BrokerUnavailableError
+from ...model.message import Message, Unreadable
+from . import commands
+from .commands import Orphan
+from .health import HealthClock
+from .reading import entry_fence, message_in, pairs
+from .registration import Registration
+
+_FORGET_CONSUMER_AFTER = 3_600_000
+
+
+class Reclaimer:
+    """Makes messages ready again whose holder is gone.
+
+    `after_ms`: the unbroken contact with the server before the lease of another holder counts as ended; None is one
+    lease.
+    """
+
+    def __init__(self, registration: Registration, after_ms: int | None) -> None:
+        self._registration = registration
+        self._session = registration.session
+        self._options = registration.options
+        self._after_ms = after_ms
+        self._next_scan = 0.0
+        self.health = HealthClock()
+
+    def reclaim(self) -> None:
+        """Take back what holders left that have been silent for a lease, if we have been in touch that long."""
+        registration, session, group = self._registration, self._session, self._options.group
+        now = time.monotonic()
+        if now < self._next_scan:
+            return
+        try:
+            lease = registration.read_lease()
+            seconds, micros = session.execute("TIME")
+        except BrokerUnavailableError:
+            self.health.lost()
+            raise
+        self.health.seen(lease, int(seconds) * 1000 + int(micros) // 1000)
+        needed = lease if self._after_ms is None else self._after_ms
+        if self._after_ms != 0:
+            self._next_scan = now + min(lease / 4, 5_000) / 1000
+        if self.health.unbroken_ms() < needed:
+            return
+        stream = registration.keys.stream
+        rows = session.execute("XPENDING", stream, group, "IDLE", lease, "-", "+", MAX_ITEMS)
+        if rows:
+            self._restore([(row[0].decode(), row[1], "expired") for row in rows], lease)
+        if stranded := self._stranded():
+            registration.do(lambda keys: commands.rewind(keys, group))
+            self._restore([(entry.decode(), "", "expired") for entry in stranded], lease)
+        if MAX_ITEMS in (len(rows), len(stranded)):  # there may be more
+            self._next_scan = now
+        self._forget_consumers()
+
+    def release(self, consumer: str, started: Sequence[str]) -> int:
+        """Take back all that a consumer holds; `started`: the receipts of what it was running."""
+        registration, session, group = self._registration, self._session, self._options.group
+        running = {receipt.split("|", 1)[0] for receipt in started}
+        returned = 0
+        while True:
+            rows = registration.repaired(
+                lambda: session.execute("XPENDING", registration.keys.stream, group, "-", "+", MAX_ITEMS, consumer)
+            )
+            entries = [row[0].decode() for row in rows]
+            if not entries:
+                break
+            charged = [(entry, consumer, "started" if entry in running else "none") for entry in entries]
+            returned += self._restore(charged, 0)
+        registration.do(lambda keys: commands.retire(keys, group, [consumer]))
+        return returned
+
+    def _restore(self, found: Sequence[tuple[str, str | bytes, str]], min_idle: int) -> int:
+        """Make entries ready again, given with their consumer and what they are charged."""
+        options, orphans = self._options, self._orphans(found)
+        return self._registration.do(
+            lambda keys: commands.restore(keys, options.group, options.history, min_idle, orphans)
+        )
+
+    def _orphans(self, found: Sequence[tuple[str, str | bytes, str]]) -> list[Orphan]:
+        messages = self._messages_of(entry for entry, _, _ in found)
+        return [
+            Orphan(entry, message.id, "1" if isinstance(message, Unreadable) else "", consumer, charge)
+            if (message := messages.get(entry)) is not None
+            else Orphan(entry, entry, "", consumer, charge)
+            for entry, consumer, charge in found
+        ]
+
+    def _messages_of(self, entries: Iterable[str]) -> dict[str, Message | Unreadable]:
+        """The messages in entries of the live stream; an entry that is gone is left out."""
+        stream = self._registration.keys.stream
+        found = {}
+        for entry in entries:
+            for raw, flat in self._session.execute("XRANGE", stream, entry, entry):
+                found[entry] = message_in(raw, flat)
+        return found
+
+    def _stranded(self) -> list[bytes]:
+        """Entries at either end of what was handed out that no consumer holds, because the holder was taken away by
+        hand (`XACK`, `XGROUP DELCONSUMER`), or they were passed by (`XGROUP SETID`): Redis would never hand them out.
+        """
+        session, group = self._session, self._options.group
+        stream, last = self._registration.keys.stream, self._registration.delivered()
+        for way in (("XRANGE", stream, "-", last), ("XREVRANGE", stream, last, "-")):
+            end = session.execute(*way, "COUNT", 1)
+            if not end or session.execute("XPENDING", stream, group, end[0][0], end[0][0], 1):
+                continue
+            found = [entry for entry, _ in session.execute(*way, "COUNT", MAX_ITEMS)]
+            found.sort(key=lambda entry: entry_fence(entry.decode()))
+            first, final = (found[0], found[-1]) if found else ("-", "-")
+            held = {row[0] for row in session.execute("XPENDING", stream, group, first, final, MAX_ITEMS)}
+            return [entry for entry in found if entry not in held]
+        return []
+
+    def _forget_consumers(self) -> None:
+        group = self._options.group
+        known = map(pairs, self._session.execute("XINFO", "CONSUMERS", self._registration.keys.stream, group))
+        silent = [
+            one[b"name"] for one in known if int(one[b"idle"]) > _FORGET_CONSUMER_AFTER and not int(one[b"pending"])
+        ]
+        if silent:
+            self._registration.do(lambda keys: commands.retire(keys, group, silent[:MAX_ITEMS]))

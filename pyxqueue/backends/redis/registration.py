@@ -1,0 +1,138 @@
+"""The groups of a queue as the server has them registered, ours among them, and what is run against their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from ...batching import batches
+from ...errors import BrokerUnavailableError
+from ...protocols import DEFAULT_LEASE_MS, StoreOptions
+from . import commands
+from .commands import Command
+from .faults import StaleGroups
+from .keys import LAYOUT, GroupKeys, check_names, meta
+from .reading import MAX_FIELDS, Groups, other_layout, pairs, read_groups, read_lease
+from .session import Session
+from .steps import Steps, call
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+_TRIES = 4
+
+
+class Registration:
+    """Our group, registered at first use and again where it is gone. Threads may share it."""
+
+    def __init__(self, session: Session, options: StoreOptions) -> None:
+        check_names(options.stream_key, options.group)
+        self.session = session
+        self.options = options
+        self._groups: Groups | None = None
+
+    @property
+    def groups(self) -> Groups:
+        """The registered groups; the first look registers ours."""
+        return self._groups or self.session.run(self._register())
+
+    def _register(self) -> Steps[Groups]:
+        options = self.options
+        groups = yield from call(
+            commands.register(options.stream_key, options.group, options.lease_ms, DEFAULT_LEASE_MS)
+        )
+        self._groups = groups
+        return groups
+
+    @property
+    def keys(self) -> GroupKeys:
+        return self.groups.streams[self.options.group]
+
+    @property
+    def lease_ms(self) -> int:
+        """The group's lease when its list was read."""
+        return self.groups.leases[self.options.group]
+
+    def read_lease(self) -> int:
+        """The group's lease as it is stored now: it may have been replaced."""
+        self.groups  # noqa: B018 - registers the group
+        found = self.session.execute("HGET", meta(self.options.stream_key), f"lease:{self.options.group}")
+        if found is None:
+            raise StaleGroups("the group is gone")
+        return read_lease(found)
+
+    def delivered(self) -> str:
+        """The last entry of the live stream that was handed out: what is held stands there and before."""
+        group = self.options.group.encode()
+        rows = map(pairs, self.session.execute("XINFO", "GROUPS", self.keys.stream))
+        found = next((row for row in rows if row[b"name"] == group), None)
+        if found is None:
+            raise StaleGroups("the group is gone")
+        return found[b"last-delivered-id"].decode()
+
+    def look(self, *, any_layout: bool = False) -> Groups:
+        """The groups that are registered now; looking registers none.
+
+        Raises `BrokerError` if they are too many, `StoreLayoutError` if the queue is kept in another layout, unless
+        `any_layout` will do.
+        """
+        name = self.options.stream_key
+        number = int(self.session.execute("HLEN", meta(name)))
+        found = read_groups(name, self.session.execute("HGETALL", meta(name)) if number <= MAX_FIELDS else {}, number)
+        if found.layout != LAYOUT and not any_layout:
+            raise other_layout(name, found.layout)
+        return self.few(found)
+
+    def few(self, groups: Groups) -> Groups:
+        """The groups, if a message can go into so many; else raises `BrokerError`, and the next look reads again."""
+        if groups.are_too_many:
+            self.refresh()
+            raise groups.crowd(self.options.stream_key)
+        return groups
+
+    def refresh(self) -> None:
+        """Forget the list of groups; the next look registers again and repairs what is missing."""
+        self._groups = None
+
+    def repaired(self, action: Callable[[], T]) -> T:
+        """Do `action`; if the groups turn out to be stale, register and do it again."""
+        for _ in range(_TRIES):
+            try:
+                return action()
+            except StaleGroups as error:
+                stale = error
+                self.refresh()
+        raise self._vanishing(stale) from stale
+
+    def current(self, build: Callable[[Groups], Command[T]], seconds: float | None = None) -> Steps[T]:
+        """One script call, built for the groups; if they turn out to be stale, register and call it again."""
+        for _ in range(_TRIES):
+            try:
+                groups = self._groups or (yield from self._register())
+                return (yield from call(build(groups), seconds))
+            except StaleGroups as error:
+                stale = error
+                self.refresh()
+        raise self._vanishing(stale) from stale
+
+    def each(
+        self,
+        items: Sequence[Item],
+        build: Callable[[GroupKeys, Sequence[Item]], Command[list[T]]],
+        size: Callable[[Item], int] = lambda _: 0,
+        seconds: float | None = None,
+    ) -> Steps[list[T]]:
+        """One call for each batch of `items`, against our group's keys; returns the replies put together."""
+        group, replies = self.options.group, list[T]()
+        for batch in batches(items, size):
+            replies += yield from self.current(
+                lambda groups: build(groups.streams[group], batch),  # noqa: B023 - runs before the next
+                seconds,
+            )
+        return replies
+
+    def do(self, build: Callable[[GroupKeys], Command[T]]) -> T:
+        """One script call against our group's keys, in this thread."""
+        return self.session.run(self.current(lambda groups: build(groups.streams[self.options.group])))
+
+    def _vanishing(self, error: StaleGroups) -> BrokerUnavailableError:
+        return BrokerUnavailableError(f"the consumer group at {self.session.config.url} keeps vanishing: {error}")
