@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Sequence
 
 import pytest
@@ -33,6 +34,23 @@ def test_the_client_of_a_loop_ends_with_it(redis_url: str, stream_key: str) -> N
         until(lambda: {one["id"] for one in client.client_list()} <= before, "their connections are closed")
     assert queue.stores.backend.depth().ready == 6
     queue.close()
+
+
+def test_a_queue_that_is_closed_while_its_loop_does_not_run(
+    redis_url: str, stream_key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The end of the loop closes the connections, and waits for that."""
+    queue = TaskQueue(redis_url, stream_key=stream_key)
+    task = queue.task(name="job")(lambda: None)
+    with Redis.from_url(redis_url, protocol=2) as client:
+        before = {one["id"] for one in client.client_list()}
+        with asyncio.Runner() as runner:
+            runner.run(task.aenqueue())
+            queue.close()
+
+        until(lambda: {one["id"] for one in client.client_list()} <= before, "its connections are closed")
+    gc.collect()
+    assert not caplog.records
 
 
 def test_a_watch_looks_again_at_its_end(redis_url: str, stream_key: str, monkeypatch: pytest.MonkeyPatch) -> None:

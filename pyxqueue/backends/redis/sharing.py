@@ -102,4 +102,6 @@ def _end(pid: int, clients: dict[float, Client], loops: dict[Any, Any], listener
         with suppress(Exception):
             client.close()
     clients.clear()
-    loops.clear()
+    for loop in list(loops):
+        if loop.is_running():  # another closes its client when it ends, and may have no time to do it before
+            del loops[loop]
