@@ -43,6 +43,7 @@ from .running import PATIENCE, ROOT, Place, assert_printed
 PAGES = [
     ROOT / "README.md",
     ROOT / "README-zh.md",
+    ROOT / "examples/README.md",
     *(page for page in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in page.parts),
 ]
 FENCE = re.compile(r"^(?P<ticks>```+)(?P<language>[\w{}-]*)[^\n]*\n(?P<text>.*?)^(?P=ticks)$", re.MULTILINE | re.DOTALL)

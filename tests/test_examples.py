@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,9 @@ PROMISED = {
     ],
     "custom_type": ["Money(amount=Decimal('33.30'), currency='EUR')"],
     "fanout": ["groups: ['count', 'mail']", "mail to ada@example.org", "\n15\n"],
+    "webapp": ["{'state': 'SUCCESS', 'result': '200 rows'}"],
+    "many": ["500 digests, the first ", "one of two: 64 digits"],
+    "later": ["not before its time: True", "PENDING, then CANCELLED", "one run: True"],
     "asyncio_client": ["[0, 1, 4]", "30 of 30 pages, the last 841"],
 }
 """What the examples that have a worker and a client must print."""
@@ -52,6 +56,14 @@ def url(servers: Servers) -> Iterator[str]:
 def test_no_example_is_overlooked() -> None:
     """A new example is run too."""
     assert {path.stem for path in EXAMPLES.glob("*.py")} == PROMISED.keys() | OTHERS
+
+
+def test_the_page_has_every_example() -> None:
+    """Each file and folder stands in the table, and nothing else does."""
+    page = (EXAMPLES / "README.md").read_text()
+    there = {path.name for path in EXAMPLES.iterdir() if path.suffix == ".py" or (path / "README.md").exists()}
+
+    assert set(re.findall(r"^\| \[([\w.]+)\]\(\1\)", page, re.MULTILINE)) == there | {"testing_example"}
 
 
 @pytest.mark.parametrize("name", PROMISED)
