@@ -52,5 +52,13 @@ def hide_from_search(_app: Sphinx, env: BuildEnvironment) -> None:
             env.metadata[docname]["nosearch"] = "yes"
 
 
+def without_unknown(
+    _app: Sphinx, _what: str, _name: str, _object: object, _options: object, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """`**unknown` is there to refuse what is misspelt; it is not a parameter to use."""
+    return signature and signature.replace(", **unknown: Never", ""), returns
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-signature", without_unknown)
     app.connect("env-updated", hide_from_search)
