@@ -122,7 +122,9 @@ def test_a_worker_in_the_way(source: Backend, target: Backend) -> None:
     source.enqueue([Message("a", "f")])
     source.claim("bob", 0, 0)
 
-    with pytest.raises(TaskStateError, match=r"workers serve the source: bob \(0.0 s ago\); stop them"):
+    with pytest.raises(
+        TaskStateError, match=r"the source has workers that were last seen: bob \(0.0 s ago\); stop them"
+    ):
         move_group(source, target)
 
     assert (source.depth().ready, target.depth().ready) == (1, 0)
@@ -162,7 +164,7 @@ def test_one_store_under_two_names(clock: FakeClock) -> None:
     source, other = (MemoryBackend(store, StoreOptions()) for _ in range(2))
     source.enqueue([Message("a", "f")])
 
-    with pytest.raises(TaskStateError, match="source and target are one store"):
+    with pytest.raises(TaskStateError, match="source and target are the same store"):
         move_group(source, other)
 
     assert source.depth().ready == 1

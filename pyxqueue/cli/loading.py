@@ -1,4 +1,4 @@
-"""From ``MODULE[:QUEUE]`` to the `TaskQueue` it means, with the tasks imported under their import paths."""
+"""Finds and imports the `TaskQueue` that ``MODULE[:QUEUE]`` names."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ _MODULE = re.compile(r"[\w-]+(\.[\w-]+)*")
 
 
 class NoSuchModuleError(ConfigurationError):
-    """There is no module of that name."""
+    """No module has that name."""
 
 
 class ImportFailed(click.ClickException):
-    """The user's module raised while it was imported; the message ends with where and what."""
+    """The user's module raised an error while it was imported. The message ends with the traceback."""
 
     exit_code = 2
 
 
 @frozen
 class App:
-    """Where a queue is: `queue` in `module`, which is found in `folder`; "" is the only queue there."""
+    """The place of a queue: attribute `queue` of `module`, imported from `folder`. "" stands for the only queue of the
+    module."""
 
     module: str
     queue: str
@@ -43,28 +44,30 @@ class App:
 
     @classmethod
     def parse(cls, text: str, folder: str) -> App:
-        """Read ``pkg.mod``, ``pkg.mod:queue`` or ``pkg/mod.py``; a file's own folder replaces `folder`.
+        """Parse ``pkg.mod``, ``pkg.mod:queue`` or ``pkg/mod.py``. For a file, its own folder replaces `folder`.
 
-        Raises `ConfigurationError` for what cannot be a module, and for a file that is not there.
+        Raises `ConfigurationError` if `text` cannot name a module, or names a file that does not exist.
         """
-        if "@" in text or ":/" in text:  # not shown: it may hold a password
-            raise ConfigurationError("MODULE was given as a URL: use pkg.mod, pkg.mod:queue or pkg/mod.py, and --url")
+        if "@" in text or ":/" in text:  # the text may contain a password, so it is not shown
+            raise ConfigurationError(
+                "MODULE is a URL: give the module as pkg.mod, pkg.mod:queue or pkg/mod.py, and the URL as --url"
+            )
         module, _, queue = text.partition(":")
         if module.endswith(".py") or os.sep in module:
             folder, module = _file_to_module(Path(module).absolute())
         if not _MODULE.fullmatch(module):
-            raise ConfigurationError(f"{quoted(text)} names no module: use pkg.mod, pkg.mod:queue or pkg/mod.py")
+            raise ConfigurationError(f"{quoted(text)} is not a module: use pkg.mod, pkg.mod:queue or pkg/mod.py")
         return cls(module, queue, str(Path(folder).absolute()))
 
     def __str__(self) -> str:
         return f"{self.module}:{self.queue}" if self.queue else self.module
 
     def load(self, imports: Sequence[str] = (), sys_path: Sequence[str] = ()) -> TaskQueue:
-        """Import the module, and `imports`, which may have more tasks of the queue, and answer the queue.
+        """Import the module and the modules `imports`, which may define more tasks, and return the queue.
 
-        `sys_path`: where the program that starts this process imports from, instead of the folder.
+        `sys_path`: the import path of the program that started this process, to be used instead of the folder.
 
-        Raises `ConfigurationError` if it is not there, `ImportFailed` if the code of a module fails.
+        Raises `ConfigurationError` if the queue does not exist, `ImportFailed` if the code of a module fails.
         """
         if sys_path:
             sys.path[:] = sys_path
@@ -78,7 +81,7 @@ class App:
         except ConfigurationError:
             raise
         except (Exception, SystemExit) as error:
-            raise ImportFailed(_failure(f"{self.module} cannot be looked through for its queue", error)) from error
+            raise ImportFailed(_failure(f"the attributes of {self.module} cannot be read", error)) from error
 
     def _import(self, name: str) -> ModuleType:
         being_imported.append(name)
@@ -87,8 +90,8 @@ class App:
         except ModuleNotFoundError as error:
             if error.name is not None and f"{name}.".startswith(f"{error.name}."):
                 raise NoSuchModuleError(
-                    f"there is no module {quoted(error.name)} in {self.folder}, nor installed; --path says where to "
-                    f"look"
+                    f"there is no module {quoted(error.name)} in {self.folder}, and none is installed; give its folder "
+                    f"with --path"
                 ) from error
             raise ImportFailed(_failure(f"{name} cannot be imported", error)) from error
         except (Exception, SystemExit) as error:
@@ -100,8 +103,10 @@ class App:
         try:
             found = operator.attrgetter(self.queue)(module)
         except AttributeError:
-            there = ", ".join(_queues(module)) or "none"
-            raise ConfigurationError(f"{self.module} has no {quoted(self.queue)}; the queues in it: {there}") from None
+            names = ", ".join(_queues(module)) or "none"
+            raise ConfigurationError(
+                f"{self.module} does not have an attribute {quoted(self.queue)}; its queues: {names}"
+            ) from None
         if not isinstance(found, TaskQueue):
             raise ConfigurationError(f"{self} is a {type(found).__name__}, not a TaskQueue")
         return found
@@ -109,20 +114,22 @@ class App:
     def _only(self, module: ModuleType) -> TaskQueue:
         queues = _queues(module)
         if not queues:
-            raise ConfigurationError(f"there is no TaskQueue in {self.module}: say where it is, as {self.module}:QUEUE")
+            raise ConfigurationError(
+                f"{self.module} does not have a TaskQueue at module level: name its place as {self.module}:QUEUE"
+            )
         if len(queues) > 1:
             choices = ", ".join(f"{self.module}:{name}" for name in queues)
-            raise ConfigurationError(f"there are {len(queues)} queues in {self.module}, say which: {choices}")
+            raise ConfigurationError(f"{self.module} has {len(queues)} queues, name one of them: {choices}")
         return next(iter(queues.values()))
 
 
 def only_a_module(text: str) -> bool:
-    """Whether it names a module and cannot be a task's id."""
+    """Return whether `text` can name a module but cannot be the id of a task."""
     return ":" in text or os.sep in text
 
 
 def is_module(text: str, folder: str) -> bool:
-    """Whether it names a module that can be found, and is not one of Python's own, which have no queue."""
+    """Return whether `text` names a module that can be found and does not belong to Python itself."""
     if only_a_module(text):
         return True
     if text.endswith(".py"):
@@ -131,13 +138,14 @@ def is_module(text: str, folder: str) -> bool:
     if not _MODULE.fullmatch(text) or top in sys.stdlib_module_names:
         return False
     found = PathFinder.find_spec(top, [str(Path(folder).absolute()), *sys.path])
-    return found is not None and (found.origin is not None or "." in text)  # a bare folder may be there by accident
+    # A folder without __init__.py may have this name by coincidence.
+    return found is not None and (found.origin is not None or "." in text)
 
 
 def _file_to_module(file: Path) -> tuple[str, str]:
-    """The folder to import a file from, and its name there: a file in a package is a module of that package."""
+    """Return the folder to import a file from, and its module name, which includes the packages it is in."""
     if not file.is_file():
-        raise ConfigurationError(f"there is no file {file}")
+        raise ConfigurationError(f"the file {file} does not exist")
     folder = file.parent
     parts = [] if file.stem == "__init__" else [file.stem]
     while (folder / "__init__.py").is_file():
@@ -147,7 +155,7 @@ def _file_to_module(file: Path) -> tuple[str, str]:
 
 
 def _queues(module: ModuleType) -> dict[str, TaskQueue]:
-    """The queues in a module by name, one with several names by its first."""
+    """Return the queues of a module by name. A queue with several names appears under the first."""
     found: dict[str, TaskQueue] = {}
     for name, value in vars(module).items():
         if issubclass(type(value), TaskQueue) and not any(value is other for other in found.values()):
@@ -156,7 +164,7 @@ def _queues(module: ModuleType) -> dict[str, TaskQueue]:
 
 
 def _failure(what: str, error: BaseException) -> str:
-    """The traceback of the user's own code, without the way that led into it."""
+    """Return `what` with the traceback of the user's code, without the frames of this module and of importlib."""
     at = error.__traceback__
     while at is not None and (
         at.tb_frame.f_code.co_filename == __file__ or "importlib" in at.tb_frame.f_code.co_filename

@@ -1,4 +1,4 @@
-"""How a worker that the command runs logs."""
+"""The logging of ``pyxqueue worker``: text or JSON lines on stderr."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ FORMATS = ("text", "json")
 
 
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
-"""What every record has; the rest was said with `extra`, such as the task's id, name and attempt."""
+"""The attributes that every log record has. All others come from `extra`, such as the task's id, name and attempt."""
 
 
 class JSONFormatter(logging.Formatter):
-    """One object a line."""
+    """Formats each record as one JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -30,15 +30,15 @@ class JSONFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        elif record.exc_text:  # it comes from another process
+        elif record.exc_text:  # the record comes from another process
             line["exception"] = record.exc_text
         return json.dumps(line, default=str)
 
 
 def set_up_logging(level: str | None, form: str) -> None:
-    """Log to stderr, unless the tasks' module has set logging up by itself; `level` then is that of pyxqueue only.
+    """Log to stderr, unless the root logger has handlers already; then `level` applies to the logger of pyxqueue only.
 
-    A module that has handlers of its own, but none on the root logger, has the lines of all other loggers shown too.
+    If the module has set handlers on other loggers only, records of all loggers are logged to stderr too.
     """
     root = logging.getLogger()
     if root.handlers:

@@ -1,4 +1,4 @@
-"""How answers look: tables for people, JSON for programs."""
+"""The output of commands: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -17,23 +17,22 @@ from ..printable import LONGEST_LINE, printable
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 WIDTH = 80
-"""Characters of a line: those of a terminal that nobody has made wider."""
+"""The length of a line: the default width of a terminal."""
 _NARROWEST = 8
+"""The smallest width to which a column is cut."""
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
 
 
 def json_option(command: Decorated) -> Decorated:
-    return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
 def page_options(command: Decorated) -> Decorated:
-    """``--limit`` and ``--after``."""
+    """Add the options ``--limit`` and ``--after``."""
     for option in (
+        click.option("--after", default="", metavar="CURSOR", help="Continue the list after this cursor."),
         click.option(
-            "--after", default="", metavar="CURSOR", help="Go on behind the list that ended with this cursor."
-        ),
-        click.option(
-            "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many, newest first."
+            "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many tasks, newest first."
         ),
     ):
         command = option(command)
@@ -41,7 +40,7 @@ def page_options(command: Decorated) -> Decorated:
 
 
 def print_more(page: TaskPage) -> None:
-    """How to go on if there is more, beside the list, so that the list stays one."""
+    """Print the cursor of the next page, if there is one, to stderr, so that stdout contains the list only."""
     if page.next:
         say(f"... and more: --after {shlex.quote(page.next)}", err=True)
 
@@ -51,7 +50,7 @@ def yes_option(command: Decorated) -> Decorated:
 
 
 def say(line: str = "", *, err: bool = False) -> None:
-    """Print a line for people: whatever it is about, it is one, moves no cursor, and is of bounded length."""
+    """Print one line of limited length. Line breaks and control characters in it are escaped."""
     click.echo(printable(line, LONGEST_LINE), err=err)
 
 
@@ -63,14 +62,16 @@ def print_json(value: Any) -> None:
 
 
 def cut(text: str, width: int = WIDTH) -> str:
-    """The text as one line of at most `width` characters; "…" stands for what is left out."""
+    """Return the text as one line of at most `width` characters; "…" stands for the rest."""
     text = printable(text, width + 1)[: width + 1]
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], elastic: Collection[str] = ()) -> None:
-    """Columns as wide as their widest cell, numbers to the right. Those named in `elastic` are cut, the widest first,
-    until a line fits a terminal."""
+    """Print a table with columns as wide as their widest cell; numbers are aligned to the right.
+
+    Columns named in `elastic` are made narrower, the widest first, until the lines fit a terminal.
+    """
     lines = [list(head), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     to_right = [all(isinstance(row[column], int) for row in rows) for column in range(len(head))]
@@ -89,7 +90,7 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], elastic: 
 
 
 def print_some(things: Sequence[Sequence[str]], limit: int, what: str) -> None:
-    """The lines of the first `limit` things, and how many more there are."""
+    """Print the lines of the first `limit` things, and how many more there are."""
     for lines in things[:limit]:
         for line in lines:
             say(line)
@@ -98,13 +99,13 @@ def print_some(things: Sequence[Sequence[str]], limit: int, what: str) -> None:
 
 
 def cut_front(text: str, width: int) -> str:
-    """The same, of which the end is kept: that of a task's name says most."""
+    """Return the last `width` characters of a text: the end of a task's name says most."""
     text = printable(text)
     return text if len(text) <= width else f"…{text[1 - width :]}"
 
 
 def progress_text(info: TaskInfo) -> str:
-    """How far a task is; nothing for one that has not said so."""
+    """Return the progress of a task as text; empty if it has not reported any."""
     progress = info.progress or (info.record.progress if info.record else None)
     if progress is None:
         return ""
@@ -113,20 +114,20 @@ def progress_text(info: TaskInfo) -> str:
 
 
 def progress_facts(progress: Progress | None) -> dict[str, Any] | None:
-    """The same for JSON."""
+    """Return progress as a value for JSON."""
     if progress is None:
         return None
     return {"done": progress.done, "total": progress.total, "message": progress.message}
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask before something is deleted, unless the command line says yes already."""
+    """Ask the user to confirm a deletion, unless the command line has ``--yes``."""
     if not yes:
         click.confirm(printable(question), abort=True)
 
 
 def print_result(result: BatchResult, participle: str) -> None:
-    """Say to how many tasks it was done, and why not to the others; the program then ends with 1."""
+    """Print how many tasks were changed, and why the others were not; if there are any, exit with code 1."""
     if result.done or not result.refused:
         say(f"{participle}: {result.done}")
     for refusal in result.refused.values():
@@ -136,7 +137,7 @@ def print_result(result: BatchResult, participle: str) -> None:
 
 
 def duration(ms: int) -> str:
-    """The largest unit that fits, with one decimal: ``3.2 s``, ``1.5 h``."""
+    """Return a duration in the largest unit that fits, with one decimal: ``3.2 s``, ``1.5 h``."""
     for size, unit in _UNITS:
         if ms >= size:
             return f"{ms / size:.1f} {unit}"
@@ -144,7 +145,7 @@ def duration(ms: int) -> str:
 
 
 def moment(ms: int) -> str | None:
-    """A time of the store's clock as UTC; None for 0, which is never."""
+    """Return a time of the store's clock in UTC; None for 0, which means never."""
     try:
         return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds") if ms else None
     except (ValueError, OverflowError, OSError):
@@ -152,7 +153,7 @@ def moment(ms: int) -> str | None:
 
 
 def showable(value: Any) -> Any:
-    """The value if JSON can show it, else a text about it."""
+    """Return the value if JSON can represent it, else its repr."""
     try:
         json.dumps(value)
     except (TypeError, ValueError, RecursionError):
@@ -162,4 +163,4 @@ def showable(value: Any) -> Any:
     try:
         return repr(value)
     except ValueError:  # an int with more digits than Python turns into text
-        return f"<{type(value).__name__} that is too long to show>"
+        return f"<{type(value).__name__} too long to show>"

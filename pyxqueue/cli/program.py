@@ -1,4 +1,4 @@
-"""The program: its commands, and what becomes of errors."""
+"""The ``pyxqueue`` program: its commands, and how it reports errors."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _EPILOG = """
 \b
 Examples:
   pyxqueue worker rpc                     run the tasks in rpc.py, one process per CPU
-  pyxqueue worker rpc.py -p 2 --reload    the same, again with every change
-  pyxqueue info rpc                       how much waits, and who works on what
-  pyxqueue --url redis://db/0 info        which queues there are
+  pyxqueue worker rpc.py -p 2 --reload    two processes, restarted when a file changes
+  pyxqueue info rpc                       how many tasks wait, what the workers run
+  pyxqueue --url redis://db/0 info        the queues of a store
   pyxqueue --url redis://db/0 --queue mail info
   pyxqueue tasks rpc --state started
   pyxqueue task rpc 1795301736461-92a8ee178b24d61c
@@ -47,13 +47,13 @@ Examples:
 
   pyxqueue move redis://old/0 redis://new/0
 
-Every command but `worker` can do without a module: it is then about --queue and --group in the store at --url.
+All commands except `worker` accept --url, --queue and --group instead of a module.
 
 \b
 Exit codes:
-  0  done; also a worker that was told to stop
-  1  refused or not found, for example a task that is not known
-  2  the command line, the configuration or the app's module is wrong
+  0  success; also a worker that was stopped by a signal
+  1  refused or not found, for example an unknown task
+  2  the command line, the configuration or the module is wrong
   3  the store cannot be reached
 """
 
@@ -67,17 +67,17 @@ class _Unreachable(click.ClickException):
 
 
 class _Program(click.Group):
-    """Turns errors into a line on stderr and an exit code."""
+    """Reports errors as a message on stderr and an exit code."""
 
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> click.Context:
         words = list(args)
-        with _fit(words):
+        with _without_passwords(words):
             context = super().make_context(info_name, args, *rest, **extra)
         context.meta[__name__] = words
         return context
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _fit(ctx.meta[__name__]):
+        with _without_passwords(ctx.meta[__name__]):
             try:
                 return super().invoke(ctx)
             except ConfigurationError as error:
@@ -89,14 +89,14 @@ class _Program(click.Group):
             except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
                 raise  # the last: nobody reads the output any more, which click knows how to end
             except (Exception, SystemExit) as error:
-                what = f"{ctx.invoked_subcommand} was ended by {class_of(error)}"
+                what = f"{ctx.invoked_subcommand} failed with {class_of(error)}"
                 raise click.ClickException(f"{what}\n{traceback_of(error).rstrip()}") from error
 
 
 @contextmanager
-def _fit(words: Sequence[str]) -> Iterator[None]:
-    """Make the words of an error fit to be shown, also of one that repeats a part of the command line: a URL that
-    stands where it does not belong is shown without its password."""
+def _without_passwords(words: Sequence[str]) -> Iterator[None]:
+    """Remove passwords from the message of an error. It may repeat a part of the command line or of the environment,
+    and that may be a URL."""
     try:
         yield
     except click.ClickException as error:
@@ -113,7 +113,7 @@ def _fit(words: Sequence[str]) -> Iterator[None]:
 @target_options
 @click.version_option(__version__, prog_name="pyxqueue")
 def main() -> None:
-    """A task queue on Redis Streams or a file: run its workers, look at it, and tend it."""
+    """A task queue on Redis Streams or a file: run workers, inspect and manage tasks."""
 
 
 for command in COMMANDS:

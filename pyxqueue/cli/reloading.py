@@ -1,7 +1,7 @@
-"""``pyxqueue worker --reload``: workers that start again when a file changes.
+"""``pyxqueue worker --reload``: restart the workers when a file changes.
 
-The watcher is the parent and imports no task, so a file that cannot be imported stops the workers, not the watching.
-The workers hold a pipe to it: if it is killed, they stop.
+The watcher is the parent process of the workers and does not import their tasks, so a file that cannot be imported
+stops the workers but not the watcher. The workers hold a pipe to the watcher: if it is killed, they stop.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..supervisor.interpreter import pyxqueue_command
 log = get_logger("pyxqueue.reload")
 
 _TICK = 200
-"""Milliseconds until the watching says that nothing has changed."""
+"""How often the file watcher reports, in milliseconds, if no file has changed."""
 
 
 class ReloadMissing(click.ClickException):
@@ -33,7 +33,7 @@ class ReloadMissing(click.ClickException):
 
 @define(eq=False)
 class Watcher:
-    """Runs `command`, extended by ``--parent-fd``, again with every change to a Python file under `folder`."""
+    """Runs `command` with ``--parent-fd``, and restarts it when a Python file under `folder` changes."""
 
     command: Sequence[str]
     folder: str
@@ -41,7 +41,7 @@ class Watcher:
     _stop: threading.Event = field(factory=threading.Event, init=False)
 
     def run(self) -> None:
-        """Returns once SIGTERM or SIGINT has stopped the workers; a second signal reaches them too."""
+        """Run until SIGTERM or SIGINT has stopped the workers. A second signal is passed on to them too."""
         try:
             from watchfiles import PythonFilter, watch  # noqa: PLC0415 - an extra
         except ImportError as error:
@@ -49,7 +49,7 @@ class Watcher:
         previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         reader, writer = os.pipe()
         try:
-            # It watches from its first answer on, so that is when the workers are started: no change is missed.
+            # Watching begins before the first item is yielded. Workers that start then do not miss a change.
             for changed in watch(
                 self.folder,
                 watch_filter=PythonFilter(),
@@ -72,7 +72,7 @@ class Watcher:
     def _start(self, parent: int) -> None:
         if not self._stop.is_set():
             command = [*self.command, "--parent-fd", str(parent)]
-            # In a session of its own: the terminal's ^C is for the watcher, which hands it on.
+            # The workers get a session of their own, so that ^C reaches the watcher only, which passes it on.
             self._process = subprocess.Popen(command, pass_fds=[parent], start_new_session=True)  # noqa: S603 - ours
 
     def _end(self) -> None:
@@ -88,6 +88,6 @@ class Watcher:
 
 
 def reloading_command(app: str, folder: str, imports: Sequence[str], flags: Sequence[str]) -> list[str]:
-    """The command of the workers that a `Watcher` runs."""
+    """Return the command that a `Watcher` runs to start the workers."""
     more = [word for module in imports for word in ("--import", module)]
     return pyxqueue_command("--path", folder, "--app", app, *more, "worker", *flags)

@@ -1,4 +1,4 @@
-"""The words behind a command: a first one may name a module, the others are what the command is about."""
+"""The arguments of a command: the first may name a module, the others are ids or names."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from .target import Target
 
 
 def take_module(target: Target, words: Sequence[str], *, everything: bool = False) -> Sequence[str]:
-    """The ids among the words behind a command: a first one that names a module says which queue, as --app does.
+    """Return the ids among the arguments. If the first one names a module, it is used like --app and left out.
 
-    Where an option says which queue, all are ids. Where a variable does, one word alone is an id, unless only a
-    module can look like it, or no id is wanted, since `everything` is meant.
+    If an option on the command line names the queue, all arguments are ids. If an environment variable does, a single
+    argument is an id, unless it can only be a module, or no ids are expected because of `everything`.
     """
-    if not words or {"app", "queue", "group"} & target.said.keys():
+    if not words or {"app", "queue", "group"} & target.given.keys():
         return words
-    alone = len(words) == 1 and not everything and target.names_a_queue
-    known = only_a_module(words[0]) if alone else is_module(words[0], target.said.get("path", "."))
-    return take_first(target, words) if known else words
+    may_be_id = len(words) == 1 and not everything and target.names_a_queue
+    names_module = only_a_module(words[0]) if may_be_id else is_module(words[0], target.given.get("path", "."))
+    return take_first(target, words) if names_module else words
 
 
 def take_first(target: Target, words: Sequence[str]) -> Sequence[str]:
-    """The words but for the first, which is the module."""
-    target.note("app", words[0], by_hand=True)
+    """Use the first argument as the module, and return the others."""
+    target.set_option("app", words[0], on_command_line=True)
     return words[1:]
 
 
 def take_ids(target: Target, words: Sequence[str]) -> Sequence[str]:
-    """The words behind a command, which are ids but for a first one that names a module."""
+    """Return the ids among the arguments. Raises `click.UsageError` if there are none."""
     ids = take_module(target, words)
     if not ids:
-        raise click.UsageError(f"say which: IDs{taken(words, ids)}")
+        raise click.UsageError(f"give the IDs of the tasks{module_hint(words, ids)}")
     return ids
 
 
 def take_one(target: Target, words: Sequence[str], what: str) -> str:
-    """The one word behind a command; where there are two, the first is the module."""
+    """Return the only argument; if there are two, the first is the module. Raises `click.UsageError` otherwise."""
     left = take_first(target, words) if len(words) > 1 else take_module(target, words)
     if len(left) != 1:
-        raise click.UsageError(f"say which {what}: [MODULE[:QUEUE]] {what.upper()}{taken(words, left)}")
+        raise click.UsageError(f"give one {what}: [MODULE[:QUEUE]] {what.upper()}{module_hint(words, left)}")
     return left[0]
 
 
-def taken(words: Sequence[str], left: Sequence[str]) -> str:
-    """For whoever meant an id by what is also the name of a module."""
-    return (
-        "" if left or not words else f"; {quoted(words[0])} is taken for the module, unless --queue or --app says which"
-    )
+def module_hint(words: Sequence[str], left: Sequence[str]) -> str:
+    """Return a hint for a user who meant an id that is also the name of a module."""
+    if left or not words:
+        return ""
+    return f"; {quoted(words[0])} was used as MODULE: if it is an id, name the queue with --queue or --app"

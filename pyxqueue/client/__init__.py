@@ -1,1 +1,1 @@
-"""What an application holds: the queue, its tasks, the handles of calls, and their administration."""
+"""What an application uses: the queue, its tasks, the handles of calls, and the administration of the queue."""

@@ -1,4 +1,4 @@
-"""Administration: look at the tasks and the workers of a queue, and act on them. `TaskQueue.admin` is one of these."""
+"""The administration of a queue: inspect its tasks and workers, and change them. `TaskQueue.admin` is an `Admin`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = ["Admin", "BatchResult", "QueueInfo", "QueuePage", "TaskDetails", "Tas
 TaskId: TypeAlias = str | bytes
 
 _PAGE = 256
-LOOKED_AT = 10_000
-"""Tasks that are looked at for a name in one call, so that it ends soon however long the queue is."""
+SCAN_LIMIT = 10_000
+"""How many tasks one call examines for a name, so that it returns soon however long the queue is."""
 _QUEUES = 1_000
 _WAITING = (TaskStatus.PENDING, TaskStatus.RETRY)
 _FAILED = (TaskStatus.FAILURE,)
@@ -33,30 +33,31 @@ _HISTORY = (TaskStatus.SUCCESS, TaskStatus.CANCELLED)
 class Admin:
     """The administration of one group of a queue. The command line has a command of the same name for each method.
 
-    Ids may be text or bytes; where many are taken, one alone will do. Each method raises `BrokerUnavailableError` if
-    the store cannot be reached.
+    Ids may be text or bytes; a method that takes many ids also takes one. Each method raises `BrokerUnavailableError`
+    if the store cannot be reached.
     """
 
     _store: QueueStore
 
-    # Looking
+    # Inspecting
 
     def info(self, group: str | None = None) -> QueueInfo:
-        """How many tasks wait, run, failed and ended, and facts about the store.
+        """Return how many tasks wait, run, failed and ended, and facts about the store.
 
-        `group`: another group of the queue. Raises `ConfigurationError` if there is no such group.
+        `group`: another group of the queue. Raises `ConfigurationError` if the queue does not have that group.
         """
         options, backend = self._store.core.options, self._store.here().backend
         about = dict(backend.about()) if isinstance(backend, HasAbout) else {}
         if group is None or group == options.group:
             return QueueInfo(options.stream_key, options.group, backend.depth(), about)
-        if group not in (there := self.groups()):
-            raise ConfigurationError(_no_group(options.stream_key, group, there))
+        if group not in (groups := self.groups()):
+            raise ConfigurationError(_no_group(options.stream_key, group, groups))
         with self._other(options.stream_key, group) as other:
             return QueueInfo(options.stream_key, group, other.depth(), about)
 
     def queues(self, limit: int = 50) -> QueuePage | None:
-        """All queues of the store, of which `limit` are looked at; None if the store cannot say which it has."""
+        """Return the queues of the store, the first `limit` of them with their groups and depths; None if the store
+        cannot list its queues."""
         backend = self._store.here().backend
         if self._store.eager or self._store.broker is not None or not isinstance(backend, HasQueues):
             return None
@@ -66,7 +67,7 @@ class Admin:
         return QueuePage(about, queues, max(0, len(names) - limit), complete)
 
     def workers(self, *, tasks: int = 3) -> Sequence[WorkerInfo]:
-        """The live workers by name; of each, what is known about the first `tasks` that it has."""
+        """Return the live workers in the order of their names, each with details about its first `tasks` tasks."""
         backend = self._store.here().backend
         lease = backend.lease_ms()
         live = [one for one in backend.consumers() if one.idle_ms <= 2 * lease or one.in_flight]
@@ -75,7 +76,7 @@ class Admin:
         return [WorkerInfo.of(consumer, found) for consumer in sorted(live, key=lambda one: one.name)]
 
     def task(self, task_id: TaskId) -> TaskDetails:
-        """What is known about a task. Raises `UnknownTaskError`."""
+        """Return the details of a task. Raises `UnknownTaskError` if the store does not know the id."""
         name = id_text(task_id)
         info = known(name, self._store.here().backend.show([name])[0])
         return TaskDetails.of(info, self._store.core.codec)
@@ -83,10 +84,11 @@ class Admin:
     def tasks(
         self, state: TaskStatus | str | None = None, *, name: str | None = None, after: str = "", limit: int = 50
     ) -> TaskPage:
-        """A page of the tasks, newest first: of a `state` and of a task `name`, if they are given.
+        """Return a page of tasks, newest first, optionally only those of a `state` or of a task `name`.
 
-        `after` is the `next` of the page before. With `name`, 10,000 tasks are looked at: a page may then have fewer
-        than `limit`, or none, and others behind it. Raises `ConfigurationError` for what is not a state or a cursor.
+        `after` is the `next` of the previous page. With `name`, one call examines at most 10,000 tasks, so a page can
+        have fewer than `limit` tasks, or none, and still be followed by others. Raises `ConfigurationError` if `state`
+        is not a state or `after` is not a cursor.
         """
         if limit < 1:
             raise ConfigurationError(f"limit={limit} must be 1 or more")
@@ -97,25 +99,25 @@ class Admin:
         return TaskPage(found, cursor)
 
     def failed(self, *, after: str = "", limit: int = 50) -> TaskPage:
-        """A page of the tasks that failed for good, newest first."""
+        """Return a page of the failed tasks, newest first."""
         return self.tasks(TaskStatus.FAILURE, after=after, limit=limit)
 
     def groups(self) -> Sequence[str]:
-        """The consumer groups of the queue: each gets every task."""
+        """Return the consumer groups of the queue. Each group gets every task."""
         return self._store.here().backend.groups()
 
-    # Acting
+    # Changing
 
     def retry(
         self, ids: TaskId | Iterable[TaskId] | None = None, *, all_failed: bool = False, ended: bool = False
     ) -> BatchResult:
-        """Run failed tasks again under their ids, from the first attempt: those with these ids, or `all_failed`.
+        """Run the failed tasks with these ids, or `all_failed`, again under their ids, from the first attempt.
 
-        `ended`: also those that succeeded or were cancelled, of which the message is kept.
+        `ended`: also tasks that succeeded or were cancelled, if the history still has their messages.
         """
         backend = self._store.here().backend
         if (ids is None) is not all_failed:
-            raise ConfigurationError("retry() takes either ids or all_failed=True")
+            raise ConfigurationError("retry() takes either ids or all_failed=True: give one of them")
         if ids is None:
             return BatchResult(_on_all(backend, _FAILED, backend.requeue))
         names, refused = _ids(ids), dict[str, PyxqueueError]()
@@ -123,48 +125,48 @@ class Admin:
             if info is None:
                 refused[name] = unknown(name)
             elif not ended and info.status is not TaskStatus.FAILURE:
-                refused[name] = TaskStateError(f"task {name} has not failed: it is {info.status.name}")
+                refused[name] = TaskStateError(f"task {name} was not retried: it is {info.status.name}, not FAILURE")
         wanted = [name for name in names if name not in refused]
         return _result(backend, wanted, backend.requeue(wanted), _not_retried, refused)
 
     def cancel(self, ids: TaskId | Iterable[TaskId], *, force: bool = False) -> BatchResult:
-        """Cancel tasks: one that waits ends at once, one that runs is interrupted by its worker, as
-        `AsyncResult.cancel` has it. `force` kills the process that runs it."""
+        """Cancel tasks. A waiting task ends at once; a running one is interrupted by its worker, as for
+        `AsyncResult.cancel`. `force` kills the process that runs it."""
         names, backend = _ids(ids), self._store.here().backend
         return _result(backend, names, backend.cancel(names, force), _not_cancelled)
 
     def delete(self, ids: TaskId | Iterable[TaskId]) -> BatchResult:
-        """Delete tasks with their results. A task that a worker has stays; cancel it first."""
+        """Delete tasks with their results. A task in flight is not deleted; cancel it first."""
         names, backend = _ids(ids), self._store.here().backend
         return _result(backend, names, backend.delete(names), _not_deleted)
 
     def purge(self, *, waiting: bool = False, failed: bool = False, history: bool = False) -> int:
-        """Delete all tasks that wait, that failed, or that succeeded or were cancelled; returns how many.
+        """Delete all tasks that wait, that failed, or that are in the history. Returns how many were deleted.
 
-        What a worker has stays.
+        Tasks in flight are not deleted.
         """
         if not (waiting or failed or history):
-            raise ConfigurationError("purge() needs to know what: waiting=True, failed=True or history=True")
+            raise ConfigurationError("purge() deletes nothing without waiting=True, failed=True or history=True")
         chosen = ((waiting, _WAITING), (failed, _FAILED), (history, _HISTORY))
         states = [state for wanted, those in chosen if wanted for state in those]
         backend = self._store.here().backend
         return _on_all(backend, states, backend.delete)
 
     def remove_group(self, group: str) -> None:
-        """Delete a group with all its tasks and results; stop its workers first, or they make it again.
+        """Delete a group with all its tasks and results. Stop its workers first, or they create it again.
 
-        Raises `ConfigurationError` if there is no such group.
+        Raises `ConfigurationError` if the queue does not have that group.
         """
         self._store.here().backend.remove_group(group)
 
     # Stores
 
     def _other(self, queue: str, group: str) -> AbstractContextManager[Backend]:
-        """Another queue or group of the same store, for a while."""
+        """Open another queue or group of the same store; the context manager closes it."""
         return closing(self._store.open_other(queue, group))
 
     def _groups_of(self, queue: str) -> Iterator[QueueInfo]:
-        """The groups of a queue; one that stands for all where this program may not look."""
+        """Yield the groups of a queue with their depths, or one group "?" if this program may not read the queue."""
         try:
             with self._other(queue, self._store.core.options.group) as any_group:
                 groups = any_group.groups()
@@ -178,15 +180,15 @@ class Admin:
 
 
 def id_text(task_id: TaskId) -> str:
-    """An id as it is kept, from what a caller may give."""
+    """Return an id given as text or bytes as text."""
     if not isinstance(task_id, str | bytes):
-        raise ConfigurationError(f"{quoted(task_id)} is not a task id: give the text or bytes of one")
+        raise ConfigurationError(f"{quoted(task_id)} is not a task id: give it as str or bytes")
     raw = task_id if isinstance(task_id, bytes) else task_id.encode(errors="replace")
     return raw.decode(errors="replace")  # invalid UTF-8 is never the id of a task
 
 
 def _ids(given: TaskId | Iterable[TaskId]) -> list[str]:
-    """The ids as they are kept, each once."""
+    """Return ids as text, without duplicates."""
     listed = [given] if isinstance(given, str | bytes) else given
     return list(dict.fromkeys(id_text(one) for one in listed))
 
@@ -196,22 +198,22 @@ def _state(given: TaskStatus | str | None) -> TaskStatus | None:
         return given
     if isinstance(given, str) and given.upper() in TaskStatus.__members__:
         return TaskStatus[given.upper()]
-    raise ConfigurationError(f"{quoted(given)} is not a state; there are {', '.join(TaskStatus.__members__)}")
+    raise ConfigurationError(f"{quoted(given)} is not a state; the states are {', '.join(TaskStatus.__members__)}")
 
 
-def _no_group(queue: str, group: str, there: Iterable[str]) -> str:
-    return f"the queue {quoted(queue)} has no group {quoted(group)}, only {', '.join(there)}"
+def _no_group(queue: str, group: str, groups: Iterable[str]) -> str:
+    return f"the queue {quoted(queue)} does not have a group {quoted(group)}; its groups: {', '.join(groups)}"
 
 
 def _named(
     backend: Backend, state: TaskStatus | None, name: str, limit: int, cursor: str
 ) -> tuple[Sequence[TaskInfo], str]:
-    """At most `limit` tasks of the name, and the cursor behind them."""
+    """Return at most `limit` tasks of the name, and the cursor after them."""
     found: list[TaskInfo] = []
-    for _ in range(-(-LOOKED_AT // _PAGE)):
+    for _ in range(-(-SCAN_LIMIT // _PAGE)):
         page, following = backend.tasks(state, cursor, _PAGE)
         places = [place for place, info in enumerate(page, 1) if _is_named(info, name)]
-        if len(places) > limit - len(found):  # the page has more than are wanted: end behind the last of those
+        if len(places) > limit - len(found):  # too many: end the page with the last one wanted
             page, following = backend.tasks(state, cursor, places[limit - len(found) - 1])
         found += [info for info in page if _is_named(info, name)]
         cursor = following
@@ -228,7 +230,7 @@ Act: TypeAlias = Callable[[Sequence[str]], Sequence[bool]]
 
 
 def _on_all(backend: Backend, states: Sequence[TaskStatus], act: Act) -> int:
-    """Act on all tasks in these states; returns on how many it was done."""
+    """Call `act` with all tasks in these states. Returns how many tasks were changed."""
     return sum(sum(act(page)) for state in states for page in _pages(backend, state))
 
 
@@ -247,7 +249,7 @@ def _result(
     why: Callable[[TaskInfo], str],
     refused: Mapping[str, PyxqueueError] | None = None,
 ) -> BatchResult:
-    """What was done, and `why` the rest was not; `refused` were not tried."""
+    """Return how many tasks were `done`, and `why` the others were not; those `refused` were not tried."""
     left = [task_id for task_id, is_done in zip(ids, done, strict=True) if not is_done]
     reasons: dict[str, PyxqueueError] = {
         task_id: unknown(task_id) if info is None else TaskStateError(f"task {task_id} {why(info)}")
@@ -258,11 +260,11 @@ def _result(
 
 def _not_retried(info: TaskInfo) -> str:
     gone = info.status.ended
-    return f"cannot be run again: {'its message is no longer in the history' if gone else f'it is {info.status.name}'}"
+    return f"was not retried: {'its message is no longer in the history' if gone else f'it is {info.status.name}'}"
 
 
 def _not_cancelled(info: TaskInfo) -> str:
-    return f"has ended: {info.status.name}"
+    return f"was not cancelled: it has ended with {info.status.name}"
 
 
 def _not_deleted(info: TaskInfo) -> str:

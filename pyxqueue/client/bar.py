@@ -1,4 +1,4 @@
-"""A progress bar for people: drawn by rich where that is installed, else a plain one; silent where nobody looks."""
+"""A progress bar, drawn by rich if that is installed. It draws only in a terminal or a notebook."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WIDTH = 30
 
 
 class _Drawing(Protocol):
-    """What draws the states of one bar."""
+    """Draws the states of one bar."""
 
     def start(self) -> None: ...
 
@@ -39,7 +39,7 @@ class ProgressBar:
         self._drawing.stop()
 
     def show(self, progress: Progress) -> None:
-        """Draw this state. A bare number up to 100 is taken as a percentage."""
+        """Draw this state. A number up to 100 without a total is a percentage."""
         total = progress.total
         if total is None and 0 <= progress.done <= _PERCENT:
             total = _PERCENT
@@ -51,7 +51,7 @@ class _Rich:
     """One line of a `rich.progress.Progress`."""
 
     def __init__(self, bar: Any, label: str) -> None:
-        from rich.markup import escape  # noqa: PLC0415 - it is there, since a bar is
+        from rich.markup import escape  # noqa: PLC0415 - an optional extra
 
         self._bar, self._escape = bar, escape
         self._line = bar.add_task(escape(label), total=None)
@@ -60,7 +60,7 @@ class _Rich:
         self._bar.start()
 
     def stop(self) -> None:
-        if not self._bar.disable:  # rich 13 ends even a disabled bar with an empty line
+        if not self._bar.disable:  # rich 13 prints an empty line even for a disabled bar
             self._bar.stop()
 
     def draw(self, label: str, done: float, total: float | None) -> None:
@@ -78,7 +78,7 @@ def _with_rich(label: str) -> _Rich | None:
 
 
 class _Plain:
-    """One line that is written again for each state."""
+    """A bar of plain characters on one line, which is overwritten for each state."""
 
     def __init__(self, label: str) -> None:
         self._label = label

@@ -1,4 +1,4 @@
-"""The names and the dictionaries of the release 0.1.1, on top of `queue.admin`."""
+"""The method names and dictionaries of release 0.1.1, on top of `queue.admin`."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _WINDOW = 1_000
 
 
 class ReleaseNames:
-    """The methods of a `TaskQueue` that have been there since 0.1.1. Ids may be text or bytes."""
+    """The methods that `TaskQueue` has had since release 0.1.1. Ids may be text or bytes."""
 
     _store: QueueStore
 
     @property
     @abstractmethod
     def admin(self) -> Admin:
-        """What these names stand for."""
+        """The administration that these methods call."""
 
     @abstractmethod
     def result(self, task_id: str | bytes) -> AsyncResult[Any]:
-        """The handle of a task by its id."""
+        """Return the handle of a task by its id."""
 
     def update_task_progress(self, progress: float | str) -> None:
-        """Say, inside a running task, how far it is: a number (a percentage, unless the task says a total with
+        """Set the progress of the running task: a number (a percentage, unless the task gives a total with
         `pyxqueue.progress`), or a text. Raises `NotInTaskError` outside of a task."""
         if isinstance(progress, str):
             current_task().progress(0, None, progress)
@@ -40,21 +40,21 @@ class ReleaseNames:
             current_task().progress(progress)
 
     def get_task(self, task_id: str | bytes) -> dict[str, Any]:
-        """What is known about a task: `task_id`, `info` (`state`, `value`, `worker`, `update_time` in seconds), `data`
-        (the call as JSON, under ``b'task'``) and `progress`; `admin.task` has more.
+        """Return what the store knows about a task: `task_id`, `info` (`state`, `value`, `worker`, `update_time` in
+        seconds), `data` (the call as JSON, under ``b'task'``) and `progress`; `admin.task` returns more.
 
-        A task that a worker has claimed and not yet started is shown as started. Raises `UnknownTaskError`.
+        A task that a worker has claimed is shown as started, even if it has not started yet. Raises `UnknownTaskError`.
         """
         return _task_dict(task_id, self.admin.task(task_id))
 
     def get_task_progress(self, task_id: str | bytes) -> Any:
-        """The `progress` of `get_task`."""
+        """Return the `progress` of `get_task`."""
         return self.get_task(task_id)["progress"]
 
     def get_tasks(self, end: str | bytes = "+", start: str | bytes = "-", count: int = 10) -> list[dict[str, Any]]:
-        """At most `count` tasks with ids from `start` to `end`, newest first: waiting, running and ended ones."""
+        """Return at most `count` tasks with ids from `start` to `end`, newest first, whatever their state."""
         first, last = id_text(start), id_text(end)
-        # What ended last is listed first, and on a busy queue that alone fills the window.
+        # The list begins with the tasks that ended last, which would fill the window on a busy queue.
         looks = [(TaskStatus.PENDING, count), (TaskStatus.STARTED, count), (None, max(count, _WINDOW))]
         found = {info.id: info for state, most in looks for info in self._between(first, last, most, state)}
         newest = sorted(found.values(), key=lambda info: (_enqueued(info), info.id), reverse=True)
@@ -62,39 +62,39 @@ class ReleaseNames:
         return [_task_dict(info.id, TaskDetails.of(info, codec)) for info in newest[: max(0, count)]]
 
     def task_total(self) -> int:
-        """How many tasks there are: waiting, running, failed, and ended ones that the history still has."""
+        """Return the number of tasks that wait, run or failed, or are in the history."""
         depth = self._store.here().backend.depth()
         return depth.ready + depth.in_flight + depth.delayed + depth.failed + depth.history
 
     def get_workers(self) -> dict[str, dict[str, Any]]:
-        """The live workers by name, each with `node_id`, `pid`, `task_id` and `update_time`."""
+        """Return the live workers by name, each with `node_id`, `pid`, `task_id` and `update_time`."""
         now = round(time.time() * 1000)
         return {worker.name: _worker_dict(worker, now) for worker in self.admin.workers(tasks=0)}
 
     def retry_task(self, task_id: str | bytes) -> AsyncResult[Any]:
-        """Run a task that has ended again, under its id, and return its handle; `admin.retry` takes many.
+        """Run a task that has ended again under its id, and return its handle. `admin.retry` takes many ids.
 
-        Raises `UnknownTaskError`, and `TaskStateError` if it has not ended or is no longer kept.
+        Raises `UnknownTaskError`, and `TaskStateError` if the task has not ended or its message is no longer kept.
         """
         for error in self.admin.retry([task_id], ended=True).refused.values():
             raise error
         return self.result(task_id)
 
     def clear_tasks(self, start: str | bytes = "-", end: str | bytes = "+", count: int | None = None) -> int:
-        """Delete tasks with ids from `start` to `end`, at most `count`, with their results; returns how many.
+        """Delete at most `count` tasks with ids from `start` to `end`, with their results. Returns how many.
 
-        A task that a worker has stays; cancel it first.
+        A task in flight is not deleted; cancel it first.
         """
         ids = [info.id for info in self._between(id_text(start), id_text(end), count)]
         return self.admin.delete(ids).done
 
     def gc(self) -> int:
-        """Do nothing, and return 0: the history is cut to `queue_size` whenever a task ends, and workers and results
+        """Do nothing and return 0. The history is cut to `queue_size` whenever a task ends; workers and results
         expire."""
         return 0
 
     def _between(self, start: str, end: str, count: int | None, state: TaskStatus | None = None) -> Iterator[TaskInfo]:
-        """The tasks of a state, or of all, with ids in the range, at most `count`."""
+        """Yield at most `count` tasks with ids in the range, of one state or of all."""
         cursor, left = "", count
         size = _WINDOW if count is None or (start, end) != ("-", "+") else max(1, min(count, _WINDOW))
         while left is None or left > 0:
@@ -114,7 +114,7 @@ def _enqueued(info: TaskInfo) -> int:
 
 
 def _task_dict(task_id: str | bytes, task: TaskDetails) -> dict[str, Any]:
-    """`task_id` as it was asked for, `info`, `data` and `progress`."""
+    """Return the dictionary of `get_task`, with `task_id` as the caller gave it."""
     info = task.info
     return {
         "task_id": task_id,
@@ -130,7 +130,7 @@ def _task_dict(task_id: str | bytes, task: TaskDetails) -> dict[str, Any]:
 
 
 def _progress(progress: Progress | None) -> Any:
-    """The bare number where that is all there is."""
+    """Return progress as a number if it has neither a total nor a message, else as a dictionary."""
     if progress is None:
         return None
     if progress.total is None and not progress.message:

@@ -1,4 +1,4 @@
-"""``@queue.task``: from a function and options to a registered task."""
+"""``@queue.task``: makes a registered task of a function and options."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 
 class TaskDecorator:
-    """``@queue.task(...)`` with options, on its way to a function."""
+    """The decorator that ``queue.task(...)`` returns."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class TaskDecorator:
         try:
             if unknown := sorted(set(options).difference(known)):
                 hint = instead(unknown, known, TASK_OPTION_HABITS)
-                raise ValueError(f"no option {', '.join(unknown)}{hint}; there are {', '.join(known)}")
+                raise ValueError(f"unknown option {', '.join(unknown)}{hint}; the options are {', '.join(known)}")
             self._options = TaskOptions(**options)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"@queue.task({options.get('name') or ''}...): {error}") from error
@@ -55,22 +55,23 @@ class TaskDecorator:
         for serializer in self._codec.serializers.values():
             if isinstance(serializer, TaggedSerializer):
                 serializer.register_annotations(function)
-        self._registry.add(task._spec)  # noqa: SLF001 - no member of the public class
+        self._registry.add(task._spec)  # noqa: SLF001 - not a public member
         return task
 
 
 def _check(function: object) -> None:
-    """Raises `ConfigurationError` for what a worker could not call, or would call in vain."""
+    """Raise `ConfigurationError` if a worker could not call `function` as a task."""
     if isinstance(function, Task):
         raise ConfigurationError(f"{function} is a task already; for another queue, decorate its .function")
     if not callable(function):
-        raise ConfigurationError(f"@queue.task decorates functions, not {quoted(function)}; options are keywords")
+        raise ConfigurationError(
+            f"@queue.task decorates functions, not {quoted(function)}; give options by name, @queue.task(retries=3)"
+        )
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ConfigurationError(f"{quoted(function)} is a generator, and a task has one result: return a list instead")
+        raise ConfigurationError(f"{quoted(function)} is a generator, but a task has one result: return a list instead")
     owner = getattr(function, "__qualname__", "").rpartition(".")[0]
     if owner and not owner.endswith("<locals>") and next(iter(inspect.signature(function).parameters), "") == "self":
         raise ConfigurationError(
-            f"{quoted(function)} is a method, and a worker has no object to call it on: decorate a function that makes "
-            f"or "
-            f"finds the object"
+            f"{quoted(function)} is a method, and a worker does not have an object to call it on: decorate a function "
+            f"that creates or finds the object"
         )

@@ -1,4 +1,4 @@
-"""Many handles at once: their values in order, or each as it ends, on one wait."""
+"""`gather` and `as_completed`: one wait for many handles."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .waiting import End, Limit, Steps, arun, ends, run
 
 R = TypeVar("R")
 _TURN = 50
-"""Ms to wait on one store before it is the next one's turn, where the handles are of several."""
+"""How many milliseconds to wait on one store before the next one's turn, if the handles belong to several stores."""
 
 
 class AsCompleted(Generic[R]):
-    """Handles, each as its task ends, for ``for`` and ``async for``."""
+    """Iterates over handles in the order in which their tasks end, with ``for`` or ``async for``."""
 
     def __init__(self, handles: Iterable[AsyncResult[R]], timeout: Seconds | None) -> None:
         self._handles = _checked(handles, "as_completed")
@@ -40,7 +40,7 @@ class AsCompleted(Generic[R]):
 
 
 class _Pending(Generic[R]):
-    """The handles, by their places in a list, whose tasks are not known to have ended."""
+    """The handles, by their positions in a list, whose tasks have not ended yet."""
 
     def __init__(self, handles: Sequence[AsyncResult[R]], timeout: Seconds | None) -> None:
         self._handles = handles
@@ -64,7 +64,7 @@ class _Pending(Generic[R]):
         return bool(self._heard or self._stores)
 
     def some(self) -> Steps[list[tuple[int, End | None]]]:
-        """Wait until some more have ended, and answer their places. Raises `ResultTimeoutError`."""
+        """Wait until more tasks have ended, and return their positions and ends. Raises `ResultTimeoutError`."""
         ended, self._heard = self._heard, []
         while not ended:
             for store in list(self._stores):
@@ -77,19 +77,19 @@ class _Pending(Generic[R]):
         return ended
 
     def kept(self, ended: Iterable[tuple[int, End | None]]) -> Iterator[AsyncResult[R]]:
-        """The handles of those, which keep what has come, so that their `get` asks nobody."""
+        """Yield the handles at these positions. Each keeps its record, so that its `get` needs no round trip."""
         for place, end in ended:
             self._handles[place]._keep(end)  # noqa: SLF001 - the handle's other half
             yield self._handles[place]
 
 
 def as_completed(handles: Iterable[AsyncResult[R]], timeout: Seconds | None = None) -> AsCompleted[R]:
-    """Iterate, with ``for`` or ``async for``, over handles, each as its task ends, however it ends.
+    """Iterate over handles with ``for`` or ``async for``, each as soon as its task has ended, with success or not.
 
-    The value of one that has come is there: its `get` does not wait. All are waited for on one wait; the handles may be
-    of several queues, whose stores are then looked at in turn.
+    `get` of a handle that was yielded does not wait. One wait serves all handles; if they belong to several queues,
+    their stores are asked in turn.
 
-    Raises, while iterating, `ResultTimeoutError` after `timeout` seconds, and what else `AsyncResult.get` says of the
+    While iterating, raises `ResultTimeoutError` after `timeout` seconds, and the errors of `AsyncResult.get` about the
     store.
     """
     return AsCompleted(handles, timeout)
@@ -118,13 +118,13 @@ def gather(
     return_exceptions: bool = False,
     show_progress: bool = False,
 ) -> list[Any]:
-    """The values of many handles, in their order, waiting for them up to `timeout` seconds in all, on one wait.
+    """Return the values of many handles in their order, waiting up to `timeout` seconds for all of them together.
 
-    `return_exceptions`: what `AsyncResult.get` would raise stands in the list instead of a value; otherwise it is
-    raised as soon as it is known, and the other tasks go on. `show_progress` draws one bar for all, in a terminal or a
-    notebook. The handles may be of several queues.
+    With `return_exceptions`, the list contains the error that `AsyncResult.get` would raise instead of a value;
+    otherwise the first error is raised at once, and the other tasks continue. `show_progress` draws one bar for all, in
+    a terminal or a notebook. The handles may belong to several queues.
 
-    Raises `ResultTimeoutError` after `timeout` seconds in any case.
+    Raises `ResultTimeoutError` after `timeout` seconds, also with `return_exceptions`.
     """
     listed = _checked(handles, "gather")
     pending, values = _Pending(listed, timeout), _Values(listed, return_exceptions)
@@ -159,7 +159,7 @@ async def agather(
     return_exceptions: bool = False,
     show_progress: bool = False,
 ) -> list[Any]:
-    """`gather` for asyncio: the loop is not blocked."""
+    """`gather` for asyncio. It does not block the event loop."""
     listed = _checked(handles, "agather")
     pending, values = _Pending(listed, timeout), _Values(listed, return_exceptions)
     with _bar(listed, show_progress) as bar:
@@ -171,7 +171,7 @@ async def agather(
 
 
 class _Values:
-    """What handles bring, by their places: each its value, or its error."""
+    """The values or errors of handles, by their positions."""
 
     def __init__(self, handles: Sequence[AsyncResult[Any]], errors_too: bool) -> None:
         self._handles = handles
@@ -179,7 +179,7 @@ class _Values:
         self.found: dict[int, Any] = {}
 
     def take(self, ended: Iterable[tuple[int, End | None]]) -> None:
-        """Raises the first error, unless errors are wanted too."""
+        """Add the values at these positions. Raises the first error, unless errors are collected too."""
         for place, end in ended:
             try:
                 self.found[place] = self._handles[place]._open(end)  # noqa: SLF001 - the handle's other half
@@ -193,12 +193,12 @@ class _Values:
 
 
 def _checked(handles: Iterable[AsyncResult[R]], function: str) -> list[AsyncResult[R]]:
-    """Raises `ConfigurationError` for anything but handles."""
+    """Return the handles as a list. Raises `ConfigurationError` if one of them is not a handle."""
     listed = list(handles) if isinstance(handles, Iterable) else None
     strange = [handles] if listed is None else [one for one in listed if not isinstance(one, AsyncResult)]
     if listed is None or strange:
         raise ConfigurationError(
-            f"{function}() takes one iterable of handles, [add(1), add(2)], not {quoted(strange[0])}"
+            f"{function}() takes one iterable of handles, such as [add(1), add(2)], not {quoted(strange[0])}"
         )
     return listed
 

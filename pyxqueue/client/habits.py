@@ -1,4 +1,4 @@
-"""What those who know other queues try first, and how it is said here. There are no aliases, only better errors."""
+"""Names that users of other task queues try, and what to use instead. They only improve the text of errors."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ QUEUE_HABITS: Mapping[str, str] = {
     **_each("length size count depth", "queue.admin.info().depth"),
     **_each("cancel cancel_task revoke", "queue.admin.cancel(id), or `pyxqueue cancel`"),
     **_each("retry requeue", "queue.admin.retry(id), or `pyxqueue retry`"),
-    **_each("info workers groups failed tasks delete remove_group queues", "queue.admin has it"),
+    **_each("info workers groups failed tasks delete remove_group queues", "it is a method of queue.admin"),
 }
 RESULT_HABITS: Mapping[str, str] = {
     **_each("id job_id", "handle.task_id"),
@@ -54,7 +54,7 @@ RESULT_HABITS: Mapping[str, str] = {
     **_each("ready is_ready is_finished", "handle.done"),
     **_each("status get_status successful failed is_failed is_err", "handle.state"),
     **_each("revoke abort", "handle.cancel()"),
-    **_each("error exc_info traceback exception", "handle.get() raises TaskError, which has them"),
+    **_each("error exc_info traceback exception", "handle.get() raises a TaskError with them"),
 }
 _OF_THE_TASK = "it belongs to the task: @queue.task({given}=...)"
 CALL_HABITS: Mapping[str, str] = {
@@ -75,7 +75,7 @@ TASK_OPTION_HABITS: Mapping[str, str] = {
     **_each("soft_time_limit job_timeout", "timeout="),
     **_each("time_limit", "hard_timeout="),
     **_each("ttl result_expires store_results ignore_result", "result_ttl="),
-    **_each("bind context", "pyxqueue.current_task() tells a task about itself"),
+    **_each("bind context", "call pyxqueue.current_task() inside the task"),
     **_each("priority", "give what is urgent a queue with workers of its own"),
     **_each("queue queue_name", "a task is on the queue that declares it"),
     **_each("delay eta task_id headers", "they belong to a call: add.with_options({given}=...)(1, 2)"),
@@ -83,14 +83,14 @@ TASK_OPTION_HABITS: Mapping[str, str] = {
 
 
 def no_attribute(obj: object, attribute: str, habits: Mapping[str, str], name: str = "") -> AttributeError:
-    """The error for an attribute that is not there, with our way where it is somebody's habit."""
+    """Return the error for an unknown attribute, with a hint if other task queues have one of that name."""
     way = habits.get(attribute)
     hint = f": {way.format(name=name)}" if way else ""
-    return AttributeError(f"{obj} has no {quoted(attribute)}{hint}", name=attribute, obj=obj)
+    return AttributeError(f"{obj} has no attribute {quoted(attribute)}{hint}", name=attribute, obj=obj)
 
 
 def instead(given: Iterable[str], known: Iterable[str], habits: Mapping[str, str]) -> str:
-    """What to write instead of options that there are not, as far as it can be guessed."""
+    """Return a hint with the options that the caller may have meant by unknown ones; empty if there is no guess."""
     listed, ways = list(known), []
     for one in given:
         close = difflib.get_close_matches(one, listed, 1)
@@ -102,7 +102,8 @@ def instead(given: Iterable[str], known: Iterable[str], habits: Mapping[str, str
 
 
 def explains_options(options: type[AttrsInstance]) -> Callable[[F], F]:
-    """Decorates a method that takes nothing but the fields of `options`: for others it raises `ArgumentError`."""
+    """Return a decorator for a method whose parameters are the fields of `options`. For any other argument the method
+    raises an `ArgumentError` that helps."""
     known = [field.name for field in fields(options)]
 
     def decorate(function: F) -> F:
@@ -111,10 +112,12 @@ def explains_options(options: type[AttrsInstance]) -> Callable[[F], F]:
             unknown = sorted(set(given).difference(known))
             if unknown or args:
                 what = (
-                    f"takes options by name, not {quoted(args[0])}" if args else f"has no option {', '.join(unknown)}"
+                    f"takes options by name, not {quoted(args[0])}"
+                    if args
+                    else f"got an unknown option {', '.join(unknown)}"
                 )
                 hint = instead(unknown, known, CALL_HABITS)
-                raise ArgumentError(f"{self.name}.{function.__name__} {what}{hint}; there are {', '.join(known)}")
+                raise ArgumentError(f"{self.name}.{function.__name__} {what}{hint}; the options are {', '.join(known)}")
             return function(self, **given)
 
         return cast(F, checked)

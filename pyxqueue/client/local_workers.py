@@ -1,4 +1,4 @@
-"""The worker processes that this program runs or has started."""
+"""The workers that this program runs or has started."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ log = get_logger("pyxqueue")
 
 @define(eq=False)
 class LocalWorkers:
-    """Runs, starts and stops the workers of one queue, and knows which tasks they were started with."""
+    """Runs, starts and stops the workers of one queue, and notes the tasks they were started with."""
 
     queue: object
-    """The queue itself; workers that cannot be forked import it by its name."""
+    """The queue itself. Worker processes that are not forked import it by its name."""
     store: QueueStore
     prefix: str
     wait: int
     """Milliseconds a worker waits in one request for work."""
     _started: Started | None = field(default=None, init=False)
     _options: WorkerOptions | None = field(default=None, init=False)
-    """How they were started last."""
+    """The options of the last start."""
     _served: dict[str, Callable[..., Any]] = field(factory=dict, init=False)
-    """The tasks they were started with."""
+    """The tasks the workers were started with."""
     _warned: dict[str, Callable[..., Any]] = field(factory=dict, init=False)
-    """The later definitions that the log has told of."""
+    """The definitions made after the start for which a warning was logged."""
     _running: bool = field(default=False, init=False)
 
     def run(self, options: WorkerOptions, parent: int | None) -> None:
-        """Be the supervisor of worker processes until told to stop."""
+        """Run the supervisor in this process until a signal stops it."""
         configure_logging()
         self._running = True
         try:
@@ -57,43 +57,44 @@ class LocalWorkers:
             self._running = False
 
     def start(self, options: WorkerOptions) -> None:
-        """Start a supervisor in a process of its own."""
+        """Start the supervisor in another process."""
         self._started = start_workers(self.parts(), options)
         self._options, self._served = options, self._defined()
 
     def restart(self) -> None:
-        """Stop what was started, and start as many with the tasks that are defined by now."""
+        """Stop the workers that were started, and start as many with the tasks that are defined now."""
         self.shutdown()
         assert self._options is not None
         self.start(self._options)
 
     def shutdown(self) -> None:
-        """Stop what was started, as SIGTERM does, and wait for it. Raises `NotRunningError`."""
+        """Stop the workers that were started, as SIGTERM does, and wait for their end. Raises `NotRunningError`."""
         if self._started is None:
-            raise NotRunningError("no workers were started here: shutdown() belongs to start()")
+            raise NotRunningError("this program has not started workers: call start() before shutdown() or restart()")
         self._started.stop()
         self._started = None
 
     def stop_outdated(self) -> None:
-        """Stop what was started with other tasks than those that are defined by now, if anything was."""
+        """Stop the workers that were started, if other tasks were defined then than now."""
         if self._started is not None and self._served != self._defined():
             self.shutdown()
 
     def options(
         self, nworkers: int | None, threads: int | None, concurrency: int | None, grace: Seconds
     ) -> WorkerOptions:
-        """How to run them. Raises `AlreadyRunningError`, and `ConfigurationError` where they cannot be run."""
+        """Return options for workers. Raises `AlreadyRunningError`, and `ConfigurationError` if workers cannot run."""
         if self._running or self._started is not None:
             raise AlreadyRunningError(f"{self.queue} already has workers; stop them with a signal, or with shutdown()")
         check_startable()
         if self.store.eager is not None:
             raise ConfigurationError(
-                "an eager queue (eager=True, PYXQUEUE_EAGER) runs its tasks where they are enqueued: it has no workers"
+                "an eager queue runs its tasks when they are called, without workers: remove eager=True or unset "
+                "PYXQUEUE_EAGER"
             )
         if in_one_process(self.store.open()):
             raise ConfigurationError(
-                "a memory:// store lives in one process, so worker processes cannot share it: use a file (TaskQueue() "
-                "has one), a redis:// URL, or eager=True in tests"
+                "a memory:// store exists only inside one process, so worker processes cannot share it: use a file "
+                "(the default of TaskQueue()), a redis:// URL, or eager=True in tests"
             )
         processes = {"processes": nworkers} if nworkers else {}
         try:
@@ -106,35 +107,37 @@ class LocalWorkers:
                 **processes,
             )
         except (TypeError, ValueError) as error:
-            raise ConfigurationError(f"workers cannot be started like this: {error}") from error
+            raise ConfigurationError(f"the options for workers are not valid: {error}") from error
 
     def check_servable(self, task: TaskSpec) -> None:
-        """Raises `ConfigurationError` for a task of a script that no worker could import; logs, once for each, that
-        the workers started here have another definition, or none."""
+        """Raise `ConfigurationError` if no worker can import the task.
+
+        Logs a warning, once for each definition, if the workers started here have an older definition or none.
+        """
         if self._started is not None:
             if task.function not in (self._served.get(task.name), self._warned.get(task.name)):
                 self._warned[task.name] = task.function
                 log.warning(
-                    "%s was defined after its workers were started: they have an older definition, or none. "
-                    "restart() gives them this one",
+                    "%s was defined after the workers were started: they have an older definition or none. "
+                    "Call queue.restart()",
                     task.name,
                 )
         elif (script := nameless_script(task.name)) and not (self._running or self.store.eager or running_task()):
             raise ConfigurationError(
-                f"no worker can have {task.name}: {quoted(script)} is not the name of a module. Rename the file to "
-                f"letters, digits and _, such as my_tasks.py; or call queue.start() in this program before"
+                f"no worker can import the task {task.name}: {quoted(script)} is not a module name. Rename the file to "
+                f"letters, digits and _, such as my_tasks.py; or call queue.start() in this program first"
             )
 
     def serve_child(
         self, consumer: str, table_fd: int, supervisor: int, threads: int | None, concurrency: int | None
     ) -> int:
-        """Be a worker process that its supervisor started as a new interpreter instead of forking it."""
+        """Run as a worker process that the supervisor started as a new interpreter. Returns the exit code."""
         options = WorkerOptions(threads=threads, concurrency=concurrency, wait_ms=self.wait)
         parts, table = self.parts(), InFlightTable(table_fd)
         return serve(lambda name, table: parts.make_worker(options, name, table), consumer, table, supervisor)
 
     def parts(self) -> WorkerParts:
-        """What workers are made of."""
+        """Return the parts that workers are made of."""
         core = self.store.core
         return WorkerParts(self.store.open, core.registry, core.codec, core.observer, self._reimport())
 
@@ -142,7 +145,8 @@ class LocalWorkers:
         return {task.name: task.function for task in self.store.core.registry}
 
     def _reimport(self) -> list[str] | None:
-        """The command that loads the queue and its tasks in a new interpreter; None if they cannot be imported."""
+        """Return the command that loads the queue and its tasks in a new interpreter; None if they cannot be
+        imported."""
         modules = {task.function.__module__ for task in self.store.core.registry}
         tasks = {import_path(module) for module in modules}
         home = home_of(self.queue, sorted(modules))
@@ -154,6 +158,6 @@ class LocalWorkers:
 
 
 def configure_logging() -> None:
-    """Show the log of a worker that a script runs, unless the script has set up logging by itself."""
+    """Log to stderr, unless the script has configured logging."""
     if not logging.getLogger().handlers:
         log_to_stderr(logging.Formatter(LINE), logging.INFO)

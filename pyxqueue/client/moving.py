@@ -1,8 +1,7 @@
-"""Carrying the tasks of one group from one store to another, so that none is lost and none runs in both.
+"""Moves the tasks of a queue from one store to another, so that no task is lost and none runs in both.
 
-A task is first adopted by the target and then deleted from the source. Between the two it is in both, which is why no
-worker may serve the source meanwhile, and why a move that was killed is simply run again: what the target knows by its
-id it does not take twice.
+The target adopts a task before the source deletes it. Between these steps the task is in both stores, so no worker may
+serve the source meanwhile. A move that was interrupted can be run again: the target does not adopt an id that it knows.
 """
 
 from __future__ import annotations
@@ -25,11 +24,12 @@ _BATCH = 100
 
 
 NO_LIMIT = 2**31
-"""Of the history: it is the application's to know, and a smaller one would cut the history down."""
+"""The history limit of a queue opened for a move: only the application knows its limit, and a smaller one would cut the
+history."""
 
 
 class Source(Protocol):
-    """What a move asks of the store that it empties; the methods are those of a `Backend`."""
+    """The methods of a `Backend` that a move calls on the source."""
 
     def groups(self) -> Sequence[str]: ...
     def lease_ms(self) -> int: ...
@@ -45,42 +45,42 @@ class Source(Protocol):
 
 @runtime_checkable
 class HasOlderLayout(Protocol):
-    """A backend that can read what an older pyxqueue has left in its store."""
+    """A backend that can read the layout of an older release."""
 
     def older(self) -> Source | None:
-        """The queue as it was left; None where it is kept as this release keeps it."""
+        """Return the queue in the older layout; None if the store has the layout of this release."""
         ...
 
 
 def source_of(backend: Backend) -> Source:
-    """The backend, or its view on a queue of an older layout."""
+    """Return the backend, or its view of a queue in an older layout."""
     older = backend.older() if isinstance(backend, HasOlderLayout) else None
     return backend if older is None else older
 
 
 @frozen
 class Moved:
-    """What a move did."""
+    """How many tasks a move has moved."""
 
     waiting: int
     failed: int
     left: int
-    """Tasks that are still in the source: a worker has taken them, they came meanwhile, or the target has others of
-    their ids."""
+    """Tasks that are still in the source: they are in flight, were enqueued meanwhile, or their ids belong to other
+    tasks in the target."""
 
 
 @frozen
 class MovedGroup:
-    """What a move did with one group."""
+    """How many tasks of one group a move has moved."""
 
     group: str
     moved: Moved
 
 
 def move(source: str, target: str, queue: str = "tasks") -> list[MovedGroup]:
-    """Move what waits, is delayed or failed from the store at one URL to that at another, in every group of a queue.
+    """Move the ready, delayed and failed tasks of every group of a queue from the store at one URL to another.
 
-    Nothing is returned where the source has no such queue. Stop the workers of the source and its producers first.
+    Returns an empty list if the source does not have the queue. Stop the workers and producers of the source first.
     """
     check_names(stream_key=queue)
     with _opened(source, StoreOptions(queue)) as any_group:
@@ -91,7 +91,7 @@ def move(source: str, target: str, queue: str = "tasks") -> list[MovedGroup]:
 def _move(source: str, target: str, queue: str, group: str) -> Moved:
     with _opened(source, StoreOptions(queue, group, history=NO_LIMIT)) as opened:
         old = source_of(opened)
-        # The group keeps its lease, unless it is there already and has one.
+        # The group keeps its lease, unless the target has the group already.
         with _opened(target, StoreOptions(queue, group)) as other:
             lease = None if group in other.groups() else old.lease_ms()
         with _opened(target, StoreOptions(queue, group, lease, history=NO_LIMIT)) as new:
@@ -104,7 +104,7 @@ def _opened(url: str, options: StoreOptions) -> Iterator[Backend]:
     try:
         if in_one_process(backend):
             raise ConfigurationError(
-                f"{shown(absolute(url))} exists only inside one process: tasks cannot be moved from or to it"
+                f"{shown(absolute(url))} exists only inside one process: move tasks between persistent stores"
             )
         yield backend
     finally:
@@ -112,14 +112,14 @@ def _opened(url: str, options: StoreOptions) -> Iterator[Backend]:
 
 
 def move_group(source: Source, target: Backend) -> Moved:
-    """Move what waits, is delayed or failed from one handle's group to the other's, the oldest first.
+    """Move the ready, delayed and failed tasks of one group, the oldest first.
 
-    What finished stays, with its results. What a dead worker held is taken back from it and moved too.
+    The history and its results stay in the source. Messages held by dead workers are released and moved too.
 
-    Raises `TaskStateError` if both are one store, or if a worker of the source gave a sign of life within its lease.
+    Raises `TaskStateError` if both are the same store, or if a worker of the source used it within its lease.
     """
-    _check_apart(source, target)
-    _take_from_the_dead(source)
+    _check_different(source, target)
+    _release_dead_workers(source)
     moved = {True: 0, False: 0}
     for batch in _batches(_movable(source)):
         tasks = _arrived(target, [task for task in source.show(batch) if task is not None and _can_move(task)])
@@ -129,14 +129,15 @@ def move_group(source: Source, target: Backend) -> Moved:
 
 
 def _arrived(target: Backend, tasks: Sequence[TaskInfo]) -> list[TaskInfo]:
-    """Have the target adopt these; answers those that are there now, by this move or by an earlier one."""
+    """Let the target adopt tasks. Returns those that it has now, from this move or an earlier one."""
     refused = [task.id for task, taken in zip(tasks, target.adopt(tasks), strict=True) if not taken]
     there = dict(zip(refused, target.show(refused), strict=True))
     return [task for task in tasks if _is_same(task, there.get(task.id))]
 
 
 def _is_same(task: TaskInfo, other: TaskInfo | None) -> bool:
-    """Whether what another store knows by the id of `task` is that task; of one that has ended it may know little."""
+    """Return whether `other`, which has the id of `task` in another store, is the same task. If only its id is known,
+    it counts as the same."""
     if other is None or other.message is None:
         return True
     ours, theirs = task.message, other.message
@@ -145,35 +146,36 @@ def _is_same(task: TaskInfo, other: TaskInfo | None) -> bool:
     return isinstance(ours, Unreadable) and isinstance(theirs, Unreadable) and ours.fields == theirs.fields
 
 
-def _check_apart(source: Source, target: Backend) -> None:
-    """Two addresses may lead to one store, where a task that was adopted would then be deleted."""
+def _check_different(source: Source, target: Backend) -> None:
+    """Raise `TaskStateError` if two URLs lead to one store: a move would delete each task after adopting it."""
     message = Message(new_id(), "pyxqueue.move.probe")
-    probe = TaskInfo(message.id, TaskStatus.FAILURE, message, reason="left by a move that was interrupted: delete it")
+    probe = TaskInfo(message.id, TaskStatus.FAILURE, message, reason="an interrupted move left this entry: delete it")
     target.adopt([probe])
     try:
         seen = source.show([probe.id]) != [None]
     finally:
         target.delete([probe.id])
     if seen:
-        raise TaskStateError("source and target are one store: there is nothing to move")
+        raise TaskStateError("source and target are the same store: there is nothing to move")
 
 
-def _take_from_the_dead(source: Source) -> None:
+def _release_dead_workers(source: Source) -> None:
+    """Release the messages of dead workers. Raises `TaskStateError` if workers are alive."""
     lease = source.lease_ms()
     consumers = source.consumers()
     alive = {consumer.name: consumer.idle_ms for consumer in consumers if consumer.idle_ms < lease}
     if alive:
-        heard = ", ".join(f"{name} ({idle / 1000:.1f} s ago)" for name, idle in sorted(alive.items()))
+        seen = ", ".join(f"{name} ({idle / 1000:.1f} s ago)" for name, idle in sorted(alive.items()))
         raise TaskStateError(
-            f"workers serve the source: {heard}; stop them. One that was killed counts as gone {lease / 1000:g} s "
-            f"after its last sign of life"
+            f"the source has workers that were last seen: {seen}; stop them. If they were killed, wait until their "
+            f"lease of {lease / 1000:g} s has ended"
         )
     for consumer in consumers:
         source.release(consumer.name, ())
 
 
 def _movable(source: Source) -> list[str]:
-    """The ids of all that can be moved, the oldest first."""
+    """Return the ids of all tasks that can be moved, the oldest first."""
     ids: list[str] = []
     cursor, more = "", True
     while more:

@@ -17,12 +17,12 @@ from ..stores import OpenStore, StoreSource, find_store, joined
 
 @define(eq=False)
 class QueueStore:
-    """Where a queue keeps its tasks. Making one connects to nothing."""
+    """The store of a queue. It connects on first use."""
 
     core: QueueCore
-    _given: Any = field(repr=False)  # it may hold a password
+    _given: Any = field(repr=False)  # it may contain a password
     broker: Backend | None = field(default=None, repr=False)
-    """A backend of the application's own making; with `results`, the store of the results."""
+    """A backend that the application made; with `results`, a separate store for results."""
     results: ResultStore | None = field(default=None, repr=False)
     _eager: EagerSession | None = None
     _found: StoreSource | None = field(default=None, init=False, repr=False)
@@ -31,16 +31,16 @@ class QueueStore:
 
     @property
     def given(self) -> Any:
-        """What the application said: a store, a broker of its own, or None for ``PYXQUEUE_URL``."""
+        """The store or broker that the application gave, or None for ``PYXQUEUE_URL``."""
         return self._given if self.broker is None else self.broker
 
     @property
     def eager(self) -> EagerSession | None:
-        """The session that runs the tasks inside this process, if the queue is eager."""
+        """The session that runs the tasks in this process; None if the queue is not eager."""
         return EagerSession.override or self._eager
 
     def here(self) -> OpenStore:
-        """The store, opened for this process; a forked child opens its own."""
+        """Return the store, opened for this process. A forked child opens its own."""
         if (session := self.eager) is not None:
             return OpenStore.of(session.backend_for(self.core, self.given))
         if self._open is None or self._open.pid != os.getpid():
@@ -50,19 +50,22 @@ class QueueStore:
         return self._open
 
     def source(self) -> StoreSource:
-        """Where the store is; looked up, and said in the log, once."""
+        """Return the source of the store. The first call finds it and logs where it is."""
         if self._found is None:
             self._found = find_store(self._given, self.core.options)
         return self._found
 
     def open(self) -> Backend:
-        """Another backend, for the caller alone."""
+        """Open a backend of the caller's own."""
         return self.source().open() if self.broker is None else joined(self.broker, self.results)
 
     def open_other(self, stream_key: str, group: str) -> Backend:
-        """Another queue or group of the same store. Raises `ConfigurationError` where only the application can."""
+        """Open another queue or group of the store. Raises `ConfigurationError` if the application made the store."""
         if self.broker is not None or self.eager is not None:
-            raise ConfigurationError("only the application can open other queues and groups of a store that it made")
+            raise ConfigurationError(
+                "pyxqueue cannot open other queues and groups of this store, since the application made it: open them "
+                "in the application"
+            )
         return evolve(
             self.source(), options=evolve(self.core.options, stream_key=stream_key, group=group, lease_ms=None)
         ).open()

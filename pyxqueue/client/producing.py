@@ -1,4 +1,4 @@
-"""The producing half of a queue: from calls to messages in the store, and to their handles."""
+"""The producer of a queue: it enqueues calls as messages and returns their handles."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from .result import AsyncResult
 
 @frozen(eq=False)
 class Producer:
-    """Enqueues the calls of the tasks of one queue, and makes their handles."""
+    """Enqueues calls of the tasks of one queue, and makes their handles."""
 
     codec: Codec
     stores: Callable[[], OpenStore]
     check: Callable[[TaskSpec], None]
-    """Raises `ConfigurationError` for a task that no worker can have."""
+    """Raises `ConfigurationError` for a task that no worker can import."""
     queue: object
     """The queue itself; handles are pickled by its name."""
 
@@ -39,9 +39,9 @@ class Producer:
         options: CallOptions,
         task_ids: Sequence[str] | None = None,
     ) -> list[AsyncResult[Any]]:
-        """Put the calls of a task into the store and return their handles.
+        """Enqueue calls of a task and return their handles.
 
-        `task_ids`: one for each, instead of new ones.
+        `task_ids`: an id for each call, instead of new ids.
         """
         self.check(task)
         messages, stores = self._messages(task, calls, options, task_ids), self.stores()
@@ -62,7 +62,7 @@ class Producer:
         return self._handles(messages, stores)
 
     def handle(self, task_id: str) -> AsyncResult[Any]:
-        """The handle of a task that was enqueued before, here or elsewhere."""
+        """Return the handle of a task that was enqueued before, by this program or another."""
         return AsyncResult(self._reader(self.stores()), task_id)
 
     def _reader(self, stores: OpenStore) -> Reader:

@@ -1,4 +1,4 @@
-"""The queue: what applications hold. It wires tasks, codec, stores and workers together, and does little itself."""
+"""`TaskQueue`, the queue of an application. It connects tasks, codec, store and workers."""
 
 from __future__ import annotations
 
@@ -46,32 +46,32 @@ R = TypeVar("R")
 
 
 class TaskQueue(Unique, ReleaseNames):
-    """A queue of tasks on one store. Making one connects to nothing.
+    """A queue of tasks in one store. It connects to the store on first use.
 
     Parameters, all optional:
 
     * `store`, or `client`: a redis-py client, a URL (``redis://``, ``rediss://``, ``unix://``, ``sqlite:///``,
       ``memory://``), or the name of the queue on the default store, which is the URL in ``PYXQUEUE_URL``, else the
-      SQLite file ``.pyxqueue/queue.db`` below the current folder. A client is only read for where to connect;
-      pyxqueue makes connections of its own.
+      SQLite file ``.pyxqueue/queue.db`` below the current folder. pyxqueue opens connections of its own, to the server
+      of the client.
     * `stream_key`: the queue's name, and in Redis the key of its stream.
-    * `consumer_group`: the group this side belongs to. Every group gets every task; within one, workers share them.
-    * `serializer`: ``"json"`` (the default), ``"msgpack"``, ``"pickle"``, the name of one that is installed, or a
-      `Serializer`; `accept`: further ones that may be read.
-    * `seal`: a `Seal`; payloads are signed with it, and unsigned ones refused. Default: the keys, separated by commas,
-      in ``PYXQUEUE_SEAL_KEYS``.
-    * `lease`: seconds a task stays with a worker that gives no sign of life (default 30, ``PYXQUEUE_LEASE``). It is
-      stored with the group; a value given here replaces the stored one.
-    * `queue_size`: how many ended tasks can still be looked at (default 10,000).
-    * `max_payload`, `max_result`: bytes that the arguments of a call with its headers, and a result, may need
+    * `consumer_group`: the group of the workers. Each group gets every task; the workers of one group share them.
+    * `serializer`: ``"json"`` (the default), ``"msgpack"``, ``"pickle"``, the name of an installed one, or a
+      `Serializer`; `accept`: further serializers whose payloads are read.
+    * `seal`: a `Seal` to sign payloads with; payloads without its signature are then refused. Default: the keys in
+      ``PYXQUEUE_SEAL_KEYS``, separated by commas.
+    * `lease`: seconds a task stays with a worker that gives no sign of life (default 30, ``PYXQUEUE_LEASE``). The store
+      keeps it with the group; a value given here replaces the stored one.
+    * `queue_size`: how many ended tasks the history keeps (default 10,000).
+    * `max_payload`, `max_result`: the limits in bytes for the arguments and headers of a call, and for a result
       (default 1 MiB).
-    * `worker_prefix`: in front of the names of workers. `timeout`: ms a worker waits in one request for work.
-    * `observer`: called in the worker with each `TaskStarted` and `TaskSettled`.
-    * `eager`: run tasks in this process as they are enqueued, without a store (``PYXQUEUE_EAGER=1``); `propagate`:
-      what they raise comes out of the call.
-    * `broker` instead of `store`: a `Backend` of your own making; with `results`, a `ResultStore` for the results.
+    * `worker_prefix`: the beginning of the names of workers. `timeout`: ms a worker waits for work in one request.
+    * `observer`: a function that the worker calls with each `TaskStarted` and `TaskSettled`.
+    * `eager`: run tasks in this process when they are called, without a store (``PYXQUEUE_EAGER=1``); `propagate`:
+      let the call raise what the task raises.
+    * `broker` instead of `store`: a `Backend` that you made; with `results`, a `ResultStore` for the results.
 
-    Raises `ConfigurationError` for arguments that cannot be used.
+    Raises `ConfigurationError` for an argument that is not valid.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class TaskQueue(Unique, ReleaseNames):
         return f"<TaskQueue {name} group {group}, {len(self.core.registry)} tasks>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """By name: whoever loads it needs the module that makes it, and finds its own queue there."""
+        """Pickle the queue by its name. The process that loads it imports the module and uses the queue there."""
         return load, home_or_error(self, "__main__")
 
     if not TYPE_CHECKING:  # a type checker must not think that there are more attributes
@@ -138,17 +138,17 @@ class TaskQueue(Unique, ReleaseNames):
 
     @property
     def stores(self) -> OpenStore:
-        """The store, opened for this process; a forked child opens its own."""
+        """The store, opened for this process. A forked child opens its own."""
         return self._store.here()
 
     @property
     def eager(self) -> EagerSession | None:
-        """The eager session of this queue, to move its clock; None if it is not eager."""
+        """The eager session of this queue, with which tests move the clock; None if the queue is not eager."""
         return self._store.eager
 
     @property
     def admin(self) -> Admin:
-        """Looking at the tasks and the workers, and acting on them."""
+        """The administration: inspects and changes tasks, workers and groups."""
         return self._admin
 
     # Tasks
@@ -161,20 +161,20 @@ class TaskQueue(Unique, ReleaseNames):
     @takes_options(TaskOptions)
     def task(self) -> TaskDecorator: ...
     def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
-        """Register a function as a task; calling what this returns enqueues a call.
+        """Register a function as a task. Calling the task that this returns enqueues a call.
 
-        Its parameters are the fields of `TaskOptions`. Raises `DuplicateTaskError` if another function has the name,
-        `ConfigurationError` for a lambda without one, and for an option that cannot be used.
+        The parameters are the fields of `TaskOptions`. Raises `DuplicateTaskError` if another function has the name,
+        `ConfigurationError` for a lambda without a name and for an option that is not valid.
         """
         decorator = TaskDecorator(self.core.codec, self.core.registry, self._producer, **options)
         return decorator if function is None else decorator(function)
 
     def result(self, task_id: str | bytes) -> AsyncResult[Any]:
-        """The handle of a task by its id; whether there is such a task shows when it is used."""
+        """Return the handle of a task by its id. It does not check whether the task exists."""
         return self._producer.handle(id_text(task_id))
 
     def close(self) -> None:
-        """Let go of this process's connections. The queue can still be used: it opens them again."""
+        """Close this process's connections. The next use of the queue opens them again."""
         self._store.close()
 
     # Workers
@@ -188,15 +188,16 @@ class TaskQueue(Unique, ReleaseNames):
         grace: Seconds = DEFAULT_GRACE,
         parent: int | None = None,
     ) -> None:
-        """Start worker processes and block until SIGTERM or SIGINT; must be called in the main thread.
+        """Start worker processes and block until SIGTERM or SIGINT. Call it in the main thread.
 
-        It returns when they have stopped, and the program goes on with what stands behind it.
+        It returns when the workers have stopped, and the program continues.
 
-        Parameters: `nworkers`, processes (default, also for 0: one per CPU); `threads`, tasks at once in each;
-        `concurrency`, ``async def`` tasks at once in each (default 100); `grace`, seconds that running tasks may go
-        on after the signal, before they are handed back; a second signal hands them back at once.
+        Parameters: `nworkers`, the number of processes (default, also for 0: one per CPU); `threads`, tasks that each
+        process runs at once; `concurrency`, ``async def`` tasks that it runs at once (default 100); `grace`, seconds
+        that running tasks may continue after the signal, before they are given back to the queue; a second signal gives
+        them back at once.
 
-        Raises `AlreadyRunningError`.
+        Raises `AlreadyRunningError` if this program already has workers.
         """
         self._workers.run(self._workers.options(nworkers, threads, concurrency, grace), parent)
 
@@ -208,30 +209,31 @@ class TaskQueue(Unique, ReleaseNames):
         concurrency: int | None = None,
         grace: Seconds = DEFAULT_GRACE,
     ) -> None:
-        """`run` in a process of its own, with the tasks that are defined by now; returns at once. They stop with
-        `shutdown`, or when this program ends.
+        """Start workers in the background, with the tasks that are defined now, and return. The parameters are those of
+        `run`. The workers stop with `shutdown`, or when this program ends.
 
-        Called again after a task was defined or redefined, as in a notebook, it stops the old workers first. Raises
-        `AlreadyRunningError` where nothing has changed.
+        If a task was defined or redefined since the last call, as in a notebook, it stops the old workers first;
+        otherwise it raises `AlreadyRunningError`.
         """
         self._workers.stop_outdated()
         self._workers.start(self._workers.options(nworkers, threads, concurrency, grace))
 
     def restart(self) -> None:
-        """Stop what `start` started, as `shutdown` does, and start as many with the tasks that are defined by now.
-        Raises `NotRunningError`."""
+        """Stop the workers that `start` started, as `shutdown` does, and start as many with the tasks that are defined
+        now. Raises `NotRunningError` if there are none."""
         self._workers.restart()
 
     def shutdown(self) -> None:
-        """Stop what `start` started, as SIGTERM does, and wait for it. Raises `NotRunningError`."""
+        """Stop the workers that `start` started, as SIGTERM does, and wait until they have ended. Raises
+        `NotRunningError` if there are none."""
         self._workers.shutdown()
 
 
 def store_of(queue: TaskQueue) -> QueueStore:
-    """Where a queue keeps its tasks, for the command line."""
+    """Return the store of a queue, for the command line."""
     return queue._store  # noqa: SLF001 - not for applications
 
 
 def workers_of(queue: TaskQueue) -> LocalWorkers:
-    """The workers of a queue in this program, for the command line."""
+    """Return the workers of a queue in this program, for the command line."""
     return queue._workers  # noqa: SLF001 - not for applications

@@ -169,4 +169,6 @@ def check_known(unknown: Iterable[str], cls: type) -> None:
         )
     if names:
         known = [name for name, one in inspect.signature(cls).parameters.items() if one.kind is not one.VAR_KEYWORD]
-        raise ConfigurationError(f"{cls.__name__} has no option {', '.join(names)}; there are {', '.join(known)}")
+        raise ConfigurationError(
+            f"{cls.__name__} got an unknown option {', '.join(names)}; the options are {', '.join(known)}"
+        )

@@ -19,7 +19,7 @@ def test_waiting_and_running_tasks_are_cancelled(queue: TaskQueue, command: Comm
     result = command("cancel", "r1", "h1", "s1", "nope")
 
     assert (result.exit_code, result.stdout) == (1, "cancelled: 2\n")
-    assert "task s1 has ended: SUCCESS\nno task has the id 'nope'" in result.stderr
+    assert "task s1 was not cancelled: it has ended with SUCCESS\nno task has the id 'nope'" in result.stderr
     assert states(queue, "r1", "h1") == ["CANCELLED", "STARTED"]
 
 

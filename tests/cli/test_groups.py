@@ -30,4 +30,4 @@ def test_a_group_that_is_not_there_is_not_removed(queue: TaskQueue, command: Com
     result = command("remove-group", "eu", "--yes")
 
     assert result.exit_code == 1
-    assert "has no group 'eu', only cg" in result.stderr
+    assert "does not have a group 'eu'; its groups: cg" in result.stderr

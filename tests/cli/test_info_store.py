@@ -69,7 +69,7 @@ def test_info_on_an_empty_store(command: Command, store: str) -> None:
     result = command("info")
 
     assert result.exit_code == 1
-    assert f"there is no queue at {store}: nothing was enqueued" in result.stderr
+    assert f"there is no queue at {store}: check the store" in result.stderr
 
 
 def test_info_looks_on_where_it_may_not_look(command: Command, url: str, monkeypatch: pytest.MonkeyPatch) -> None:

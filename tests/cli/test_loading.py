@@ -47,16 +47,16 @@ def test_several_queues_are_listed(write: Write, load: Load) -> None:
     """In the words that choose one."""
     module = write(QUEUE + "other = TaskQueue('two')\n")
 
-    with pytest.raises(ConfigurationError, match=f"2 queues .* say which: {module}:queue, {module}:other$"):
+    with pytest.raises(ConfigurationError, match=f"has 2 queues, name one of them: {module}:queue, {module}:other$"):
         load(module)
 
 
 @pytest.mark.parametrize(
     ("source", "queue", "message"),
     [
-        ("", "", "there is no TaskQueue in "),
-        (QUEUE, ":qeue", "has no 'qeue'; the queues in it: queue"),
-        ("", ":qeue", "has no 'qeue'; the queues in it: none"),
+        ("", "", "does not have a TaskQueue at module level"),
+        (QUEUE, ":qeue", "does not have an attribute 'qeue'; its queues: queue"),
+        ("", ":qeue", "does not have an attribute 'qeue'; its queues: none"),
         ("queue = 3", ":queue", ":queue is a int, not a TaskQueue"),
     ],
 )
@@ -75,13 +75,13 @@ def test_a_missing_module_is_a_mistake(load: Load, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", ":queue", "a..b", ".a", "a b"])
 def test_what_names_no_module_is_a_mistake(text: str, load: Load) -> None:
     """Before anything is imported."""
-    with pytest.raises(ConfigurationError, match="names no module"):
+    with pytest.raises(ConfigurationError, match="is not a module: use"):
         load(text)
 
 
 def test_a_missing_file_is_a_mistake(load: Load) -> None:
     """It is named in full."""
-    with pytest.raises(ConfigurationError, match=r"there is no file /.*/nope\.py"):
+    with pytest.raises(ConfigurationError, match=r"the file /.*/nope\.py does not exist"):
         load("nope.py")
 
 
@@ -146,5 +146,5 @@ def test_what_ends_the_program_when_it_is_looked_at(named: str, write: Write, lo
     if not named:
         assert load(module).stream_key
         return
-    with pytest.raises(ImportFailed, match=r"cannot be looked through for its queue(?s:.*)SystemExit: 3"):
+    with pytest.raises(ImportFailed, match=r"the attributes of .* cannot be read(?s:.*)SystemExit: 3"):
         load(f"{module}{named}")

@@ -37,7 +37,7 @@ def test_what_has_not_failed_is_not_retried(queue: TaskQueue, command: Command) 
     result = command("retry", "s1", "f1", "nope")
 
     assert (result.exit_code, result.stdout) == (1, "retried: 1\n")
-    assert "task s1 has not failed: it is SUCCESS\nno task has the id 'nope'" in result.stderr
+    assert "task s1 was not retried: it is SUCCESS, not FAILURE\nno task has the id 'nope'" in result.stderr
     assert states(queue, "f1", "s1") == ["PENDING", "SUCCESS"]
 
 
@@ -47,7 +47,7 @@ def test_ids_or_all_has_to_be_said(args: list[str], command: Command) -> None:
     result = command(*args)
 
     assert result.exit_code == 2
-    assert "either IDs, or --all-failed" in result.stderr
+    assert "give either IDs or --all-failed" in result.stderr
 
 
 def test_ended_tasks_are_run_again_where_that_is_said(queue: TaskQueue, command: Command) -> None:

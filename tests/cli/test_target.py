@@ -34,7 +34,7 @@ def test_looking_makes_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     result = command("info")
 
     assert result.exit_code == 1
-    assert f"sqlite:///{tmp_path}/.pyxqueue/queue.db: nothing was enqueued" in result.stderr
+    assert f"sqlite:///{tmp_path}/.pyxqueue/queue.db: check the name and the store" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -55,7 +55,7 @@ def test_looking_at_no_group_makes_none(args: list[str], queue: TaskQueue, comma
     result = command(*args, "--group", "typo")
 
     assert (result.exit_code, queue.stores.backend.groups()) == (1, ["cg"])
-    assert "has no group 'typo', only cg" in result.stderr
+    assert "does not have a group 'typo'; its groups: cg" in result.stderr
 
 
 def test_a_store_that_cannot_be_reached_is_exit_code_3(command: Command) -> None:
@@ -81,7 +81,7 @@ def test_a_url_needs_a_scheme(args: tuple[str, ...], command: Command) -> None:
 
     assert result.exit_code == 2
     assert "Invalid value for '--url'" in result.stderr
-    assert "it must be a URL, such as " in result.stderr
+    assert "give a URL, such as " in result.stderr
 
 
 def test_a_password_is_not_shown(command: Command, url: str, stream_key: str) -> None:
@@ -149,7 +149,7 @@ def test_a_url_that_an_app_would_not_follow_is_a_mistake(
     result = command("info", "--path", str(tmp_path), "--app", module, "--url", url)
 
     assert result.exit_code == 2
-    assert "--url cannot change it" in result.stderr
+    assert "names its own store: leave out --url" in result.stderr
 
 
 def test_help_lists_the_exit_codes(command: Command) -> None:

@@ -89,18 +89,18 @@ def test_tasks_of_a_name(queue: TaskQueue, command: Command, monkeypatch: pytest
     found = list(pages(command, "--name", "mail", "--limit", "3"))
     assert [task_id for one in found for task_id in one] == [f"m{number}" for number in reversed(range(7))]
     assert max(map(len, found)) == 3
-    assert command("tasks", "--name", "nobody").stdout == "no such task\n"
+    assert command("tasks", "--name", "nobody").stdout == "no matching tasks\n"
 
 
 def test_looking_for_a_name_ends(queue: TaskQueue, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long the queue is; where to go on is said."""
     monkeypatch.setattr(admin, "_PAGE", 2)
-    monkeypatch.setattr(admin, "LOOKED_AT", 4)
+    monkeypatch.setattr(admin, "SCAN_LIMIT", 4)
     queue.stores.backend.enqueue([Message("m", "mail"), *(Message(f"x{number}", "other") for number in range(5))])
 
     first = command("tasks", "--name", "mail")
 
-    assert first.stdout == "no such task among the newest 4\n"
+    assert first.stdout == "no matching tasks among the newest 4\n"
     assert "--after" in first.stderr
     assert list(pages(command, "--name", "mail")) == [[], ["m"]]
 

@@ -79,8 +79,8 @@ def test_a_module_alone_lacks_what_to_do_it_to(
     result = command(*args, module)
 
     assert result.exit_code == 2
-    assert "say which" in result.stderr
-    assert f"{module!r} is taken for the module, unless --queue or --app says which" in result.stderr
+    assert "give " in result.stderr
+    assert f"{module!r} was used as MODULE: if it is an id, name the queue with --queue or --app" in result.stderr
 
 
 def test_options_make_ids_of_all_words(queue: TaskQueue, command: Command, module: str) -> None:
@@ -96,7 +96,7 @@ def test_what_is_missing_is_asked_for(args: list[str], command: Command) -> None
     result = command(*args)
 
     assert result.exit_code == 2
-    assert "say which" in result.stderr
+    assert "give " in result.stderr
 
 
 def test_a_queues_name_is_no_module(command: Command) -> None:
@@ -104,4 +104,4 @@ def test_a_queues_name_is_no_module(command: Command) -> None:
     result = command("info", "no_such_module")
 
     assert result.exit_code == 2
-    assert "a queue without its module is named by --queue" in result.stderr
+    assert "or name the queue with --queue instead of a module" in result.stderr

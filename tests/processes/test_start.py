@@ -164,7 +164,7 @@ def test_a_redefined_task(site: Site, tmp_path: Path) -> None:
     done = run(tmp_path, "-i", "-q", program=typed)
 
     assert done.stdout.splitlines() == ["answers 1 1", "answers 1 1", "answers 2 2", "answers 3 3"], done.stderr
-    assert done.stderr.count("__main__.answer was defined after its workers were started") == 1
+    assert done.stderr.count("__main__.answer was defined after the workers were started") == 1
 
 
 def test_the_whole_path_is_handed_over(site: Site, tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ if __name__ == "__main__":
     done = run(tmp_path, "my tasks.py")
 
     refusal, total, answer = done.stdout.splitlines()
-    assert refusal.startswith("no worker can have __main__.add: ")
+    assert refusal.startswith("no worker can import the task __main__.add: ")
     assert "Rename the file to letters, digits and _" in refusal
     assert (total, answer) == ("0", "3"), done.stderr
 

@@ -221,7 +221,7 @@ def test_only_an_ended_task_is_retried(queue: TaskQueue) -> None:
     """The error says where it is."""
     task_id = queue.task(download)(1).task_id
 
-    with pytest.raises(TaskStateError, match=f"task {task_id} cannot be run again: it is PENDING"):
+    with pytest.raises(TaskStateError, match=f"task {task_id} was not retried: it is PENDING"):
         queue.retry_task(task_id)
 
 

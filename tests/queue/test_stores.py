@@ -123,7 +123,9 @@ def test_an_option_that_never_was() -> None:
     """It is named, and so are those that there are."""
     options: dict[str, Any] = {"bogus": 1, "ttl": 2}
 
-    with pytest.raises(ConfigurationError, match=r"TaskQueue has no option bogus, ttl; there are store, .*, results$"):
+    with pytest.raises(
+        ConfigurationError, match=r"TaskQueue got an unknown option bogus, ttl; the options are store, .*, results$"
+    ):
         TaskQueue("q", **options)
 
 
@@ -347,10 +349,13 @@ def test_eager_by_a_word_that_is_not_clear(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"store": "memory://"}, "a memory:// store lives in one process, so worker processes cannot share it"),
+        (
+            {"store": "memory://"},
+            "a memory:// store exists only inside one process, so worker processes cannot share it",
+        ),
         (
             {"eager": True},
-            r"an eager queue \(eager=True, PYXQUEUE_EAGER\) runs its tasks where they are",
+            r"an eager queue runs its tasks when they are called, without workers",
         ),
     ],
 )
@@ -373,7 +378,7 @@ def test_a_store_of_one_process_has_no_workers(method: str, settings: dict[str, 
 )
 def test_numbers_of_workers_are_checked(settings: dict[str, Any], why: str) -> None:
     """Before anything starts."""
-    with pytest.raises(ConfigurationError, match=f"workers cannot be started like this: {why}"):
+    with pytest.raises(ConfigurationError, match=f"the options for workers are not valid: {why}"):
         TaskQueue("redis://127.0.0.1:1/0").start(**settings)
 
 
@@ -386,7 +391,7 @@ def test_run_needs_the_main_thread(tmp_path: Path) -> None:
 
 def test_shutdown_belongs_to_start() -> None:
     """There is nothing to stop otherwise."""
-    with pytest.raises(NotRunningError, match="no workers were started here"):
+    with pytest.raises(NotRunningError, match="this program has not started workers"):
         TaskQueue("q").shutdown()
 
 

@@ -205,9 +205,9 @@ class Shop:
 @pytest.mark.parametrize(
     ("function", "why"),
     [
-        (numbers, "is a generator, and a task has one result: return a list"),
+        (numbers, "is a generator, but a task has one result: return a list"),
         (later_numbers, "is a generator"),
-        (Shop.sell, "is a method, and a worker has no object to call it on"),
+        (Shop.sell, "is a method, and a worker does not have an object to call it on"),
     ],
 )
 def test_functions_that_would_run_in_vain(queue: TaskQueue, function: Any, why: str) -> None:
@@ -254,9 +254,12 @@ def test_a_function_kept_in_a_class_is_a_function(queue: TaskQueue) -> None:
         ({"retries": "many"}, "many|str"),
         ({"retry_on": "ValueError"}, "'ValueError' is not an exception type"),
         ({"give_up_on": (int,)}, "<class 'int'> is not an exception type"),
-        ({"bogus": 1, "other": 2}, "no option bogus, other; there are name, retries, .*max_crashes, .*result_ttl$"),
-        ({"max_retries": 3}, r"no option max_retries \(max_retries: retries=\); there are name, retries, "),
-        ({"timeuot": 3}, r"no option timeuot \(timeuot: did you mean timeout=\?\); there are name, "),
+        (
+            {"bogus": 1, "other": 2},
+            "unknown option bogus, other; the options are name, retries, .*max_crashes, .*result_ttl$",
+        ),
+        ({"max_retries": 3}, r"unknown option max_retries \(max_retries: retries=\); the options are name, retries, "),
+        ({"timeuot": 3}, r"unknown option timeuot \(timeuot: did you mean timeout=\?\); the options are name, "),
     ],
 )
 def test_options_are_checked(queue: TaskQueue, options: dict[str, Any], why: str) -> None:

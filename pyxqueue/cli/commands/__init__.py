@@ -1,1 +1,1 @@
-"""The commands, each in a module of its name; `pyxqueue.cli.program` lists them."""
+"""The commands, one module each. `pyxqueue.cli.program` lists them."""

@@ -1,4 +1,4 @@
-"""``pyxqueue cancel``: end tasks that wait or run."""
+"""``pyxqueue cancel``: cancel tasks that wait or run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..words import take_ids
 
 @click.command()
 @click.argument("words", metavar="[MODULE[:QUEUE]] ID...", nargs=-1, required=True)
-@click.option("--force", is_flag=True, help="Kill the process of a running one.")
+@click.option("--force", is_flag=True, help="Kill the process that runs a task.")
 @target_options
 @pass_target
 def cancel(target: Target, words: Sequence[str], force: bool) -> None:

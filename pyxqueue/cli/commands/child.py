@@ -1,4 +1,4 @@
-"""``pyxqueue child``: what a supervisor runs that does not fork."""
+"""``pyxqueue child``: one worker process; a supervisor that cannot fork starts it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def child(
     supervisor: int,
     **_for_the_supervisor: object,
 ) -> None:
-    """Be one worker process of a supervisor that does not fork."""
+    """Run as one worker process of a supervisor that cannot fork."""
     app = target.app()
     try:
         with importing(InFlightTable(table_fd), str(app)):

@@ -17,7 +17,7 @@ from ..words import take_ids
 @target_options
 @pass_target
 def delete(target: Target, words: Sequence[str], yes: bool) -> None:
-    """Delete tasks with their results. A task that a worker has stays; `cancel` ends it."""
+    """Delete tasks with their results. A task in flight is not deleted; `cancel` ends it."""
     ids = take_ids(target, words)
     queue = target.existing()
     confirm(f"Of {queue.stream_key}, group {queue.consumer_group}, delete {len(ids)} by id?", yes=yes)

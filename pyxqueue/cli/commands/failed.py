@@ -1,4 +1,4 @@
-"""``pyxqueue failed``: list what failed for good."""
+"""``pyxqueue failed``: list the failed tasks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..target import Target, module_argument, pass_target, target_options
 @json_option
 @pass_target
 def failed(target: Target, limit: int, after: str, as_json: bool) -> None:
-    """List the tasks that failed for good, the newest first, with the reasons."""
+    """List the failed tasks with their reasons, the newest first."""
     page = target.existing().admin.failed(after=after, limit=limit)
     rows = [_facts(info) for info in page.tasks]
     if as_json:

@@ -14,7 +14,7 @@ from ..target import Target, groups_of, module_argument, pass_target, target_opt
 @json_option
 @pass_target
 def groups(target: Target, as_json: bool) -> None:
-    """List the consumer groups of the queue, each of which gets every task."""
+    """List the consumer groups of the queue. Each group gets every task."""
     found = groups_of(target.open())
     if as_json:
         print_json(list(found))

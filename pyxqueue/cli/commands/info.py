@@ -1,4 +1,4 @@
-"""``pyxqueue info``: how much is where, and what the workers do."""
+"""``pyxqueue info``: show how many tasks are in each place, and what the workers run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from ..output import cut, cut_front, duration, json_option, print_json, print_so
 from ..target import Target, module_argument, other_groups, pass_target, place_of, target_options
 
 _LISTED = 50
-"""Queues, groups and workers that are listed for people."""
+"""The most queues, groups and workers that the text lists."""
 _QUEUES = 1_000
+"""The most queues that the JSON lists."""
 _RUNNING = 3
-"""Tasks that are listed for one worker."""
+"""The most tasks that are listed for one worker."""
 _PLACES = ("ready", "in_flight", "delayed", "failed", "history")
-_UNIQUE = 37
-"""Characters at the end of a worker's name that make it unlike all others."""
+_UUID = 37
+"""The length of the UUID at the end of a worker's name, with its hyphen."""
 
 
 @click.command()
@@ -31,10 +32,10 @@ _UNIQUE = 37
 @json_option
 @pass_target
 def info(target: Target, as_json: bool) -> None:
-    """Say how much stands where, and what the workers do.
+    """Show how many tasks are in each place, and what the workers run.
 
-    Without MODULE, --queue and --group, the queues of the store are listed. Of a MODULE, its group is shown, and how
-    much waits in others; of a --queue, every group, or the one in --group.
+    Without MODULE, --queue and --group, it lists the queues of the store. With MODULE, it shows the group of its queue,
+    and how many tasks wait in other groups. With --queue, it shows every group, or the one named by --group.
     """
     if not target.names_a_queue:
         any_queue = target.open()
@@ -73,15 +74,15 @@ def _print_depths(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _cells(group: Mapping[str, Any]) -> dict[str, Any]:
-    """What a line says of a group."""
+    """Return the cells of a group's row in the table."""
     return {**group["depth"], "oldest": duration(group["oldest_ms"]) if group["oldest_ms"] else "-"}
 
 
 def _show_store(page: QueuePage, place: str, *, as_json: bool) -> None:
-    """The queues of a store, each group with its depth."""
+    """Print the queues of a store, each group with its depth."""
     groups = [{"queue": one.queue, **_depth(one)} for one in page.queues]
     if not groups:
-        raise click.ClickException(f"there is no queue at {place}: nothing was enqueued, no worker has served one")
+        raise click.ClickException(f"there is no queue at {place}: check the store, or enqueue a task first")
     if as_json:
         print_json({"at": place, "store": dict(page.store), "queues": groups, "complete": page.complete})
         return
@@ -91,7 +92,7 @@ def _show_store(page: QueuePage, place: str, *, as_json: bool) -> None:
     if page.more:
         say(f"... and {page.more:,} more queues: --json has them too")
     if not page.complete:
-        say("... and there may be more queues: the look at the store was cut short")
+        say("... and there may be more queues: the store was only read in part")
     say()
     say(f"pyxqueue info --queue {shlex.quote(groups[0]['queue'])} shows the workers of one of them")
 
@@ -127,11 +128,11 @@ def _run(info: TaskInfo, now: int) -> dict[str, Any]:
 
 
 def _worker_lines(group: str, worker: Mapping[str, Any]) -> list[str]:
-    """A worker, and below it what it runs."""
-    name = worker["name"] if worker["host"] is None else worker["name"][:-_UNIQUE]
-    silent = f"heard of {duration(worker['idle_ms'])} ago"
+    """Return the lines about a worker and the tasks it runs."""
+    name = worker["name"] if worker["host"] is None else worker["name"][:-_UUID]
+    seen = f"last seen {duration(worker['idle_ms'])} ago"
     host = "an unknown host" if worker["host"] is None else worker["host"]
-    lines = [cut(f"{cut(name, 24)} on {host}, group {cut(group, 16)}, {silent}")]
+    lines = [cut(f"{cut(name, 24)} on {host}, group {cut(group, 16)}, {seen}")]
     for run in worker["running"]:
         since = "?" if run["for_ms"] is None else duration(run["for_ms"])
         progress = f", {run['progress']}" if run["progress"] else ""

@@ -1,4 +1,4 @@
-"""``pyxqueue move``: carry tasks to another store."""
+"""``pyxqueue move``: move tasks to another store."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ..output import json_option, print_json, say
 @click.option("--queue", "queue", default="tasks", envvar="PYXQUEUE_QUEUE", show_default=True, help="The queue's name.")
 @json_option
 def move(source: str, target: str, queue: str, as_json: bool) -> None:
-    """Carry what waits, is delayed or failed from the store at the URL SRC to the one at DST, in every group.
+    """Move the ready, delayed and failed tasks of every group from the store at the URL SRC to the one at DST.
 
-    Stop the workers of SRC and its producers first. A move that was interrupted is run again: nothing is moved twice,
-    as long as that happens within an hour. Results stay where they are.
+    Stop the workers and the producers of SRC first. If a move is interrupted, run it again within an hour: no task is
+    moved twice. Results stay in SRC.
     """
     found = [_facts(one) for one in moving.move(source, target, queue)]
     if not found:
@@ -37,7 +37,11 @@ def move(source: str, target: str, queue: str, as_json: bool) -> None:
             say("queue {queue}, group {group}: moved {waiting} waiting, {failed} failed".format(queue=queue, **one))
     left = sum(int(one["left"]) for one in found)
     if left:
-        say(f"{left} stayed: a worker has them, they came meanwhile, or others of their ids are there", err=True)
+        say(
+            f"{left} tasks were not moved: they are in flight, were enqueued meanwhile, or their ids belong to other "
+            f"tasks in DST",
+            err=True,
+        )
         click.get_current_context().exit(1)
 
 

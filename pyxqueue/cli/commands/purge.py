@@ -9,16 +9,17 @@ from ..target import Target, module_argument, pass_target, target_options
 
 
 @click.command()
-@click.option("--waiting", is_flag=True, help="The tasks that wait, delayed ones too.  [default]")
-@click.option("--failed", is_flag=True, help="The tasks that failed.")
-@click.option("--history", is_flag=True, help="The tasks that succeeded or were cancelled, with their results.")
+@click.option("--waiting", is_flag=True, help="Ready and delayed tasks.  [default]")
+@click.option("--failed", is_flag=True, help="Failed tasks.")
+@click.option("--history", is_flag=True, help="Tasks that succeeded or were cancelled, with their results.")
 @click.option("--all", "everything", is_flag=True, help="All three.")
 @yes_option
 @module_argument
 @target_options
 @pass_target
 def purge(target: Target, *, waiting: bool, failed: bool, history: bool, everything: bool, yes: bool) -> None:
-    """Delete all tasks that wait, failed or ended. Those that a worker has stay; `cancel` ends them."""
+    """Delete all tasks that wait, that failed, or that are in the history. Tasks in flight are not deleted; `cancel`
+    ends them."""
     waiting = waiting or everything or not (failed or history)
     failed, history = failed or everything, history or everything
     queue = target.existing()

@@ -19,7 +19,7 @@ from ..words import take_one
 def remove_group(target: Target, words: Sequence[str], yes: bool) -> None:
     """Delete the group NAME with all its tasks.
 
-    Stop its workers first: one that still runs makes the group again.
+    Stop its workers first: a worker that still runs creates the group again.
     """
     name = take_one(target, words, "name")
     queue = target.open()

@@ -1,4 +1,4 @@
-"""``pyxqueue task``: everything about one task."""
+"""``pyxqueue task``: show one task."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..words import take_one
 @json_option
 @pass_target
 def task(target: Target, words: Sequence[str], as_json: bool) -> None:
-    """Say everything that is known about the task ID."""
+    """Show everything that the store knows about the task ID."""
     task_id = take_one(target, words, "id")
     details = target.existing().admin.task(task_id)
     facts = _facts(details)

@@ -37,7 +37,7 @@ from ..target import Target, module_argument, pass_target, target_options
 @json_option
 @pass_target
 def tasks(target: Target, /, *, state: str | None, name: str | None, limit: int, after: str, as_json: bool) -> None:
-    """List tasks by state and name, the newest first, a page at a time."""
+    """List tasks by state and name, the newest first, one page at a time."""
     page = target.existing().admin.tasks(state, name=name, after=after, limit=limit)
     if as_json:
         print_json({"tasks": [_facts(info) for info in page.tasks], "next": page.next or None})
@@ -50,7 +50,7 @@ def tasks(target: Target, /, *, state: str | None, name: str | None, limit: int,
     if rows:
         print_table(["id", "task", "state", "for", "progress"], rows, {"task", "progress"})
     else:
-        say("no such task" + (f" among the newest {admin.LOOKED_AT:,}" if page.next else ""))
+        say("no matching tasks" + (f" among the newest {admin.SCAN_LIMIT:,}" if page.next else ""))
     print_more(page)
 
 

@@ -17,20 +17,20 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 def worker_options(command: Decorated) -> Decorated:
-    """How many of what, and how it is logged."""
+    """Add the options for processes, threads, coroutines and logging."""
     count = click.IntRange(min=1)
     for option in (
         click.option("--log-format", type=click.Choice(FORMATS), default="text", envvar="PYXQUEUE_LOG_FORMAT",
-            show_envvar=True, show_default=True, help="Lines for people, or a JSON object each."),
+            show_envvar=True, show_default=True, help="Plain text, or one JSON object per line."),
         click.option("--log-level", type=click.Choice(LEVELS), envvar="PYXQUEUE_LOG_LEVEL", show_envvar=True,
-            help="What is logged, unless the module sets logging up itself.  [default: info]"),
+            help="The lowest level that is logged, unless the module configures logging.  [default: info]"),
         click.option("--grace", type=click.FloatRange(min=0), default=DEFAULT_GRACE, envvar="PYXQUEUE_GRACE",
             show_envvar=True, show_default=True, metavar="SECONDS",
-            help="How long running tasks may go on after a signal to stop."),
+            help="How long running tasks may continue after a signal to stop."),
         click.option("-c", "--concurrency", type=count, envvar="PYXQUEUE_CONCURRENCY", show_envvar=True,
-            help="async def tasks at once in each process.  [default: 100]"),
+            help="async def tasks that each process runs at once.  [default: 100]"),
         click.option("-t", "--threads", type=count, envvar="PYXQUEUE_THREADS", show_envvar=True,
-            help="Tasks at once in each process, in threads.  [default: one, without a thread]"),
+            help="Threads, and so tasks at once, in each process.  [default: one task, without a thread]"),
         click.option("-p", "--processes", type=count, envvar="PYXQUEUE_PROCESSES", show_envvar=True,
             help="Worker processes.  [default: one per CPU]"),
     ):  # fmt: skip
@@ -46,7 +46,7 @@ def worker_options(command: Decorated) -> Decorated:
     is_flag=True,
     envvar="PYXQUEUE_RELOAD",
     show_envvar=True,
-    help="Start again when a Python file changes (needs watchfiles).",
+    help="Restart the workers when a Python file changes (needs watchfiles).",
 )
 @click.option("--parent-fd", type=int, hidden=True)
 @app_options
@@ -66,8 +66,8 @@ def worker(
 ) -> None:
     """Run the tasks of the queue in MODULE, which is pkg.mod, pkg.mod:queue or pkg/mod.py.
 
-    Without :queue, MODULE must have exactly one TaskQueue. SIGTERM or ^C lets running tasks end; the second one hands
-    them back at once.
+    Without :queue, MODULE must have exactly one TaskQueue. After SIGTERM or ^C running tasks may end; a second signal
+    gives them back to the queue at once.
     """
     app = target.app()
     if reload and parent_fd is None:
@@ -79,12 +79,12 @@ def worker(
         return
     queue = target.load(app)
     set_up_logging(log_level, log_format)
-    os.environ["PYXQUEUE_LOG_FORMAT"] = log_format  # for processes that are not forked but started again
+    os.environ["PYXQUEUE_LOG_FORMAT"] = log_format  # for worker processes that are started as new interpreters
     queue.run(processes, threads=threads, concurrency=concurrency, grace=grace, parent=parent_fd)
 
 
 def _flags(**values: Any) -> list[str]:
-    """The options again, as words of a command line."""
+    """Return the options as words of a command line."""
     return [
         word
         for name, value in values.items()
