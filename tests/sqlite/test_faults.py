@@ -37,12 +37,12 @@ def driver(request: pytest.FixtureRequest) -> Driver:
 # Full
 
 
-def limited(driver: Driver) -> Driver:
-    """A driver whose files cannot grow beyond 60 pages."""
+def limited(driver: Driver, pages: int = 60) -> Driver:
+    """A driver whose files cannot grow beyond that many pages."""
 
     def connect(uri: str) -> Connection:
         connection = driver.connect(uri)
-        connection.execute("PRAGMA max_page_count = 60")
+        connection.execute(f"PRAGMA max_page_count = {pages}")
         return connection
 
     return Driver(driver.name, driver.version, connect)
@@ -74,6 +74,15 @@ def test_a_worker_waits_for_room(open_store: Open, driver: Driver) -> None:
         backend.settle([Settlement(delivery.receipt, Done(), record)])
     # Then
     assert backend.settle([Settlement(delivery.receipt, Done())]) == [True]
+
+
+def test_a_store_that_does_not_fit_at_all(open_store: Open, driver: Driver) -> None:
+    """Also where there is no room for the tables, a worker may try again, and a caller learns that the disk is full."""
+    backend = open_store(driver=limited(driver, 2))
+    with pytest.raises(BrokerUnavailableError, match="no room"):
+        backend.claim("one", 1, 0)
+    with pytest.raises(StoreFullError):
+        backend.enqueue(jobs("a"))
 
 
 @contextmanager

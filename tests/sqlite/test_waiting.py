@@ -13,7 +13,7 @@ import pytest
 
 from pyxqueue import AsyncResult, BrokerUnavailableError, TaskQueue
 from pyxqueue.backends.sqlite import SQLiteBackend
-from pyxqueue.backends.sqlite.waiting import LONGEST, SHORTEST, pause_after
+from pyxqueue.backends.sqlite.polling import LONGEST, SHORTEST, pause_after
 from pyxqueue.client.waiting import Limit
 from pyxqueue.model.message import Delivery, Message
 from pyxqueue.protocols import StoreOptions

@@ -53,7 +53,7 @@ class SQLiteBackend:
         self._store = Store(location, opener, busy_limit)
         self._queue = Queue(self._store, options, clock)
         self._broker = broker = SQLiteBroker(self._queue)
-        self._records = records = SQLiteRecords(self._queue)
+        self._records = records = SQLiteRecords(self._queue, ends=True)
         self._inspector = inspector = SQLiteInspector(self._queue)
         # What the protocols ask for is done in these rooms.
         self.enqueue, self.claim, self.settle, self.extend = broker.enqueue, broker.claim, broker.settle, broker.extend

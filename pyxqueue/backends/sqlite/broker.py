@@ -13,12 +13,12 @@ from ...model.transitions import ENDS, LEASE_STATUSES, Event, event_of
 from ...model.wire import message_size
 from . import upkeep
 from .group import Group, minimal
+from .polling import sleep
 from .queue import Groups, Queue
 from .rows import LEAN, WHOLE, Row, is_id, is_time, nameless, progress_bytes, read_message, row_of, up_to, within
 from .schema import DELAYED, FAILED, FINISHED, HELD, PAST, READY
 from .steps import give_way, in_steps, until_done
 from .store import Mark
-from .waiting import sleep
 
 SEEN_EVERY = 1_000
 """Ms between two notes that a consumer was heard of."""
@@ -54,7 +54,7 @@ class SQLiteBroker:
         accepted: list[bool] = []
         for batch in in_steps(messages, message_size):
             with self._queue.write(join=True, takes_in=True) as groups:
-                accepted += groups.enqueue(batch)
+                accepted += _enqueue(groups.copies(), batch)
         return accepted
 
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
@@ -166,6 +166,21 @@ class SQLiteBroker:
     def close(self) -> None:
         self.interrupt()
         self._store.close()
+
+
+def _enqueue(copies: Sequence[Group], messages: Sequence[Message]) -> list[bool]:
+    """B1, B9: accept what no group knows, into every group that is registered."""
+    ids = [message.id for message in messages]
+    known = set().union(*(group.knows(ids) for group in copies))
+    accepted, new = [], []
+    for message in messages:
+        accepted.append(message.id not in known)
+        if accepted[-1]:
+            known.add(message.id)
+            new.append(message)
+    for group in copies:
+        group.add(new)
+    return accepted
 
 
 def _lend(group: Group, consumer: str, limit: int) -> list[Delivery]:

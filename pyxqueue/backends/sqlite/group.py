@@ -82,15 +82,13 @@ class Group:
 
     def find(self, sql: str, ids: Sequence[str]) -> Iterator[Row]:
         """The rows that a statement finds of these ids; each has the id by which it was asked for."""
-        for start in range(0, len(ids), CHUNK):
-            found, values = padded(f"{sql} AND task.id IN ({{}})", ids[start : start + CHUNK])
-            yield from map(row_of, self.db.execute(found, [self.key, *values]))
-        seqs = nameless_seqs(ids)
-        for start in range(0, len(seqs), CHUNK):
-            found, numbers = padded(f"{sql} AND task.seq IN ({{}})", seqs[start : start + CHUNK])
-            for row in map(row_of, self.db.execute(found, [self.key, *numbers])):
-                if row.id == nameless(row.seq):
-                    yield row
+        asked: tuple[tuple[str, Sequence[str | int]], ...] = ("task.id", ids), ("task.seq", nameless_seqs(ids))
+        for column, keys in asked:
+            for start in range(0, len(keys), CHUNK):
+                found, values = padded(f"{sql} AND {column} IN ({{}})", keys[start : start + CHUNK])
+                for row in map(row_of, self.db.execute(found, [self.key, *values])):
+                    if column == "task.id" or row.id == nameless(row.seq):
+                        yield row
 
     def held(self, receipts: Sequence[str]) -> dict[str, Row]:
         """B4: by receipt, what is held under it. That a lease has ended does not matter here (B3)."""

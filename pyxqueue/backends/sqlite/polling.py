@@ -1,7 +1,12 @@
-"""The one thread of a process that looks whether something has changed for those who wait on a file.
+"""Seeing that the file was written.
 
-However many wait, in threads or in event loops, it asks the file whether anything was written, and if so takes one
-look at all of their tasks together. Only those whose tasks have changed are woken. It ends when nobody waits.
+A write by the same store object wakes at once. For those of others, SQLite's ``PRAGMA data_version`` is asked: some
+microseconds, without reading a page. It is asked about twice a millisecond after something has happened, and ever more
+seldom the longer nothing does. A claim does so in its thread (`sleep`).
+
+For those who wait for tasks, one thread of the process does (`Poller`), however many they are, in threads or in event
+loops. If anything was written, it takes one look at all of their tasks together, and wakes only those whose tasks have
+changed. It ends when no one waits.
 """
 
 from __future__ import annotations
@@ -19,8 +24,13 @@ from .group import CHUNK, Group
 from .queue import Queue
 from .rows import padded
 from .schema import DELAYED, HELD, READY
-from .waiting import LONGEST, pause_after
+from .store import Mark, Store
 
+SHORTEST = 0.0005
+LONGEST = 0.05
+"""Seconds between two questions."""
+_SLOWDOWN = 0.05
+"""The pause, as a part of the time in which nothing has happened."""
 LINGER = 1.0
 """Seconds that the thread stays when nobody waits any more."""
 _SHARE = 3.0
@@ -39,7 +49,7 @@ class Waiter:
     """Somebody who waits for tasks of a group to change, after a look that has `seen` this."""
 
     queue: Queue
-    wake: Callable[[], None]
+    wake: Callable[[], object]
     """Called in the poller's thread, or in that of a writer."""
     ends_only: bool
     """Whether only an end matters, or a record."""
@@ -75,6 +85,22 @@ def traces(group: Group, ids: Sequence[str]) -> Seen:
         sql, values = padded(_TRACES, ids[start : start + CHUNK])
         found.update((row[0], row[1:]) for row in group.db.execute(sql, [group.key, *values]))
     return found
+
+
+def pause_after(seconds: float) -> float:
+    """How long to wait before asking, when nothing has happened for so many seconds."""
+    return min(LONGEST, max(SHORTEST, seconds * _SLOWDOWN))
+
+
+def sleep(store: Store, mark: Mark, deadline: float | None, over: Callable[[], bool]) -> None:
+    """Until something was written since `mark`, the deadline has passed, or `over` says so."""
+    begun = time.monotonic()
+    while not over():
+        now = time.monotonic()
+        pause = pause_after(now - begun)
+        left = pause if deadline is None else min(pause, deadline - now)
+        if left <= 0 or store.news(mark, left):
+            return
 
 
 class Poller:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ...clock import started_ms
 from ...errors import ConfigurationError
-from ...model.message import Message
 from ...printable import quoted
 from ...protocols import DEFAULT_LEASE_MS, StoreOptions
 from .driver import Connection
@@ -43,14 +42,19 @@ class Groups:
         self.now, self._started_ms = clock(), started_ms(clock)
         self._queue = queue
         found = db.execute(_GROUPS, (queue,))
-        rows = [row for row in found if is_name(row[0])]
         self._first, largest = found[0][5:] if found else db.execute(f"SELECT {_COUNTERS}")[0]
         self.tickets = Tickets(self._first)
         if not is_number(self._first) or self._first < (largest or 0):
             self.tickets.last = max(largest or 0, db.execute(_LAST)[0][0])
-        self._finished = {row[1]: row[4] for row in rows}
-        self.all = {row[0]: self._group(row[1], row[2], row[4]) for row in rows}
-        self.registered = {row[0] for row in rows if row[3] and not row[0].startswith(_REMOVED)}
+        self._finished: dict[int, int] = {}
+        self.all: dict[str, Group] = {}
+        self.registered: set[str] = set()
+        for name, key, lease, registered, finished, *_ in found:
+            if is_name(name):
+                self._finished[key] = finished
+                self.all[name] = self._group(key, lease, finished)
+                if registered and not name.startswith(_REMOVED):
+                    self.registered.add(name)
 
     def _group(self, key: int, lease: int = DEFAULT_LEASE_MS, finished: int = 0) -> Group:
         """The group of a row, which anybody may have written."""
@@ -68,10 +72,8 @@ class Groups:
     def make(self, name: str, *, registered: bool) -> Group:
         """The group, made if need be; not yet one that messages are copied into unless it is `registered`."""
         if name not in self.all:
-            last = self.db.execute("SELECT coalesce(max(key), 0) FROM consumer_group WHERE key < ?", (LARGEST // 2,))[
-                0
-            ][0]
-            self.tickets.last = max(self.tickets.last, last)
+            largest = "SELECT coalesce(max(key), 0) FROM consumer_group WHERE key < ?"
+            self.tickets.last = max(self.tickets.last, self.db.execute(largest, (LARGEST // 2,))[0][0])
             key = self.tickets.next()
             self.db.execute(
                 "INSERT INTO consumer_group VALUES (?, ?, ?, ?, 0, 0)", (key, self._queue, name, DEFAULT_LEASE_MS)
@@ -116,21 +118,6 @@ class Groups:
             self.db.execute("DELETE FROM consumer_group WHERE key = ?", (key,))
             del self.all[name]
         return 0
-
-    def enqueue(self, messages: Sequence[Message]) -> list[bool]:
-        """B1, B9: accept what no group knows, into every group that is registered."""
-        copies = self.copies()
-        ids = [message.id for message in messages]
-        known = set().union(*(group.knows(ids) for group in copies))
-        answers, new = [], []
-        for message in messages:
-            answers.append(message.id not in known)
-            if answers[-1]:
-                known.add(message.id)
-                new.append(message)
-        for group in copies:
-            group.add(new)
-        return answers
 
     def close(self) -> None:
         """Write the counters, at the end of the transaction."""

@@ -36,10 +36,11 @@ _AGAIN = "UPDATE task SET ended = ?, record = ?, record_end = ?, record_fence = 
 
 
 class SQLiteRecords:
-    """The `Results` protocol, for tasks that end in the same file."""
+    """The `Results` protocol. `ends`: the tasks end in the same file, so that it tells when a record never comes."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, *, ends: bool) -> None:
         self._queue = queue
+        self._ends = ends
 
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         if timeout_ms == 0:
@@ -50,8 +51,14 @@ class SQLiteRecords:
     def look(self, ids: Sequence[str], least: int | None) -> Looked[Sequence[Record | None]]:
         """One look of `wait`."""
         with self._queue.read() as groups:
-            group = groups.mine
-            return _looked(group, ids, _records(group, ids), least, ends=True)
+            records = _records(groups.mine, ids)
+            missing = [task_id for task_id, record in zip(ids, records, strict=True) if record is None]
+            if not missing or (least is not None and len(records) - len(missing) >= least):
+                return records, True, {}
+            seen = traces(groups.mine, missing)
+        # A missing record that can never come makes the whole wait futile.
+        futile = self._ends and any(task_id not in seen or has_ended(seen[task_id]) for task_id in missing)
+        return records, futile, {task_id: seen.get(task_id) for task_id in missing}
 
     def forget(self, ids: Sequence[str]) -> None:
         """R4: the records go; the tasks, and the knowledge of their ids, stay."""
@@ -81,47 +88,26 @@ class SQLiteResults:
     ) -> None:
         store = Store(locate(path, durability, shared=shared), Opener(best(), file_system_of, wal_is_safe))
         self._queue = Queue(store, evolve(options, group=_GROUP + options.group), clock)
+        records = SQLiteRecords(self._queue, ends=False)
+        self.wait, self.forget = records.wait, records.forget
 
     def put(self, records: Sequence[Record]) -> None:
         for batch in in_steps(records, record_size):
             with self._queue.write() as groups:
                 _put(groups.make(self._queue.options.group, registered=False), batch)
 
-    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
-        return wait(self._queue, partial(self._look, ids, least), timeout_ms, ends_only=True)
-
-    def _look(self, ids: Sequence[str], least: int | None) -> Looked[Sequence[Record | None]]:
-        with self._queue.read() as groups:
-            group = groups.mine
-            return _looked(group, ids, _fenced(group, ids), least, ends=False)
-
-    def forget(self, ids: Sequence[str]) -> None:
-        for batch in in_steps(ids):
-            with self._queue.write() as groups:
-                group = groups.mine
-                group.remove(list(group.rows(batch).values()))
-
     def close(self) -> None:
         self._queue.store.close()
 
 
 def _records(group: Group, ids: Sequence[str]) -> list[Record | None]:
-    rows = group.find(_ALL, ids)
-    found = {row.id: record_of(row.id, row.record, row.record_end, group.now) for row in rows}
+    found = dict[str, Record | None]()
+    for row in group.find(_ALL, ids):
+        record = record_of(row.id, row.record, row.record_end, group.now)
+        if record is not None and row.record_fence:  # it was put under that fencing token
+            record = evolve(record, fence=fence_of(row.record_fence))
+        found[row.id] = record
     return [found.get(task_id) for task_id in ids]
-
-
-def _looked(
-    group: Group, ids: Sequence[str], records: Sequence[Record | None], least: int | None, *, ends: bool
-) -> Looked[Sequence[Record | None]]:
-    """A look that found these records. Where tasks end in the group, a missing record that can never come makes the
-    whole wait futile."""
-    missing = [task_id for task_id, record in zip(ids, records, strict=True) if record is None]
-    if not missing or (least is not None and len(records) - len(missing) >= least):
-        return records, True, {}
-    seen = traces(group, missing)
-    futile = ends and any(task_id not in seen or has_ended(seen[task_id]) for task_id in missing)
-    return records, futile, {task_id: seen.get(task_id) for task_id in missing}
 
 
 def _put(group: Group, records: Sequence[Record]) -> None:
@@ -136,12 +122,3 @@ def _put(group: Group, records: Sequence[Record]) -> None:
             group.db.execute(_NEW, (ticket, group.key, record.id, PAST, end, ticket, now, *kept))
         elif now >= row.record_end or fence_of(row.record_fence) <= record.fence:
             group.db.execute(_AGAIN, (*kept, end, now, row.seq))
-
-
-def _fenced(group: Group, ids: Sequence[str]) -> list[Record | None]:
-    """Records, with the fencing tokens under which they were put."""
-    found: dict[str, Record] = {}
-    for row in group.find(_ALL, ids):
-        if (record := record_of(row.id, row.record, row.record_end, group.now)) is not None:
-            found[row.id] = evolve(record, fence=fence_of(row.record_fence))
-    return [found.get(task_id) for task_id in ids]

@@ -10,12 +10,10 @@ from ...batching import MAX_ITEMS, batches
 
 Item = TypeVar("Item")
 
-_TURN = 0.001
-
 
 def give_way() -> None:
     """Let others have the file: they try every few ms, and would hardly ever find it free."""
-    time.sleep(_TURN)
+    time.sleep(0.001)
 
 
 def in_steps(items: Sequence[Item], size: Callable[[Item], int] = lambda _: 0) -> Iterator[Sequence[Item]]:

@@ -37,8 +37,6 @@ class Patience:
     They stay short: with eight writers at once the longest wait was a third of that with pauses of up to 20 ms.
     """
 
-    __slots__ = ("_chance", "_end", "_pause")
-
     def __init__(self, limit: float, chance: Callable[[], float]) -> None:
         self._chance = chance
         self._end = time.monotonic() + limit
@@ -106,16 +104,13 @@ class Store:
         in between, the transaction has every lock that it needs.
         """
         patience = Patience(self._busy_limit, self._chance)
-        opened, epoch = self._begin(begin, patience)
+        opened, epoch = self._begin(begin, patience, takes_in=takes_in)
         try:
             yield opened.connection
             _commit(opened.connection, patience)
         except DriverError as error:
             self._undo(opened, keep=error.busy and epoch == self._epoch)
-            meant = self._meant(error, opened)
-            if isinstance(meant, StoreFullError) and not takes_in:
-                meant = BrokerUnavailableError(str(meant))
-            raise meant from error
+            raise self._meant(error, opened, takes_in=takes_in) from error
         except BaseException:
             self._undo(opened, keep=False)
             raise
@@ -126,7 +121,7 @@ class Store:
         if begin != "BEGIN":
             self._tell()
 
-    def _begin(self, begin: str, patience: Patience) -> tuple[Opened, int]:
+    def _begin(self, begin: str, patience: Patience, *, takes_in: bool) -> tuple[Opened, int]:
         """A connection whose transaction has begun, and the epoch in which it was taken."""
         while True:
             opened, epoch = None, self._epoch
@@ -140,17 +135,16 @@ class Store:
                 if schema.number(opened.connection) != opened.schema:
                     raise DriverError(SCHEMA, "the schema has changed")
                 return opened, epoch
-            except DriverError as error:
-                if opened is not None:
-                    self._undo(opened, keep=error.busy and epoch == self._epoch)
-                if not error.passing or patience.over():
-                    raise self._meant(error, opened) from error
             except BaseException as error:
+                busy = isinstance(error, DriverError) and error.busy
                 if opened is not None:
-                    self._undo(opened, keep=False)
+                    self._undo(opened, keep=busy and epoch == self._epoch)
                 if isinstance(error, ConfigurationError):
                     self.close()  # what is open must be closed before it is damaged
-                raise
+                if not isinstance(error, DriverError):
+                    raise
+                if not error.passing or patience.over():
+                    raise self._meant(error, opened, takes_in=takes_in) from error
             patience.pause()
 
     def _undo(self, opened: Opened, *, keep: bool) -> None:
@@ -158,14 +152,14 @@ class Store:
             opened.connection.execute("ROLLBACK")
         self._give_back(opened, keep=keep)
 
-    def _meant(self, error: DriverError, opened: Opened | None) -> BrokerError:
+    def _meant(self, error: DriverError, opened: Opened | None, *, takes_in: bool) -> BrokerError:
         """The error to raise for one of SQLite."""
         if opened is not None and not error.passing and inode_of(self.location.path) != opened.inode:
             return self._vanished(opened)
-        return typed(error, self.location.path)
+        found = typed(error, self.location.path)
+        return found if takes_in or not isinstance(found, StoreFullError) else BrokerUnavailableError(str(found))
 
     def _tell(self) -> None:
-        """Wake those who wait for a write."""
         with self.changed:
             self._own += 1
             self.changed.notify_all()
@@ -326,11 +320,10 @@ def _commit(connection: Connection, patience: Patience) -> None:
     while True:
         try:
             connection.execute("COMMIT")
+            return
         except DriverError as error:  # readers are still there; new ones are kept out
             if not error.busy or patience.over():
                 raise
-        else:
-            return
         patience.pause()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from ...clock import deadline_after, is_over, seconds_left
@@ -42,7 +43,7 @@ async def await_(queue: Queue, look: Callable[[], Looked[T]], timeout: int | Non
     deadline = deadline_after(timeout)
     answer, final, seen = await asyncio.to_thread(look)
     loop, woken, poller = asyncio.get_running_loop(), asyncio.Event(), poller_of(queue.store.location.path)
-    waiter = Waiter(queue, lambda: _set(loop, woken), ends_only)
+    waiter = Waiter(queue, partial(loop.call_soon_threadsafe, woken.set), ends_only)
     try:
         while not final and not is_over(deadline):
             woken.clear()
@@ -55,7 +56,3 @@ async def await_(queue: Queue, look: Callable[[], Looked[T]], timeout: int | Non
     finally:
         poller.disarm(waiter)
     return answer
-
-
-def _set(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
-    loop.call_soon_threadsafe(event.set)
