@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
@@ -56,7 +58,7 @@ def without_unknown(
     _app: Sphinx, _what: str, _name: str, _object: object, _options: object, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
     """`**unknown` is there to refuse what is misspelt; it is not a parameter to use."""
-    return signature and signature.replace(", **unknown: Never", ""), returns
+    return signature and re.sub(r", \*\*unknown(: [\w.~]+)?", "", signature), returns
 
 
 def setup(app: Sphinx) -> None:
