@@ -127,13 +127,8 @@ def gather(
     Raises `ResultTimeoutError` after `timeout` seconds, also with `return_exceptions`.
     """
     listed = _checked(handles, "gather")
-    pending, values = _Pending(listed, timeout), _Values(listed, return_exceptions)
-    with _bar(listed, show_progress) as bar:
-        while pending:
-            values.take(run(pending.some(), pending.limit))
-            if bar is not None:
-                bar.show(Progress(len(values.found), len(listed)))
-    return values.in_order()
+    pending = _Pending(listed, timeout)
+    return run(_values(listed, pending, return_exceptions, show_progress), pending.limit)
 
 
 @overload
@@ -161,12 +156,20 @@ async def agather(
 ) -> list[Any]:
     """`gather` for asyncio. It does not block the event loop."""
     listed = _checked(handles, "agather")
-    pending, values = _Pending(listed, timeout), _Values(listed, return_exceptions)
-    with _bar(listed, show_progress) as bar:
+    pending = _Pending(listed, timeout)
+    return await arun(_values(listed, pending, return_exceptions, show_progress), pending.limit)
+
+
+def _values(
+    handles: Sequence[AsyncResult[Any]], pending: _Pending[Any], errors_too: bool, show_progress: bool
+) -> Steps[list[Any]]:
+    """Wait for the values of all, with a bar if it is wanted. Raises the first error, unless errors are wanted too."""
+    values = _Values(handles, errors_too)
+    with _bar(handles, show_progress) as bar:
         while pending:
-            values.take(await arun(pending.some(), pending.limit))
+            values.take((yield from pending.some()))
             if bar is not None:
-                bar.show(Progress(len(values.found), len(listed)))
+                bar.show(Progress(len(values.found), len(handles)))
     return values.in_order()
 
 

@@ -13,9 +13,9 @@ from ..printable import QUOTED, printable
 from .bar import ProgressBar
 from .habits import RESULT_HABITS, no_attribute
 from .reader import Reader
-from .reasons import known, task_error
+from .reasons import task_error
 from .views import TaskDetails
-from .waiting import End, Limit, arun, ends, next_info, run
+from .waiting import End, Limit, Steps, arun, cancel, ends, look, next_info, run
 
 R = TypeVar("R")
 _NOTHING: Any = object()
@@ -49,25 +49,17 @@ class AsyncResult(Unique, Generic[R]):
         store cannot be reached, `UnknownTaskError` if there is no such task or its result has expired,
         `SerializationError` if the result cannot be read here.
         """
-        if not self._heard:
-            limit = self._limit(timeout)
-            if show_progress:
-                with ProgressBar(self._task_name or self.task_id) as bar:
-                    for progress in self.watch(timeout):
-                        bar.show(progress)
-            return self._open(run(ends(self._reader, [self.task_id], limit), limit)[self.task_id])
-        return self._open(None)
+        if self._heard:
+            return self._open(None)
+        limit = Limit.of([self.task_id], timeout, [self._reader])
+        return self._open(run(self._ends(limit, show_progress), limit)[self.task_id])
 
     async def aget(self, timeout: Seconds | None = None, *, show_progress: bool = False) -> R:
         """`get` for asyncio: the loop is not blocked. ``await handle`` is the same without a limit."""
-        if not self._heard:
-            limit = self._limit(timeout)
-            if show_progress:
-                with ProgressBar(self._task_name or self.task_id) as bar:
-                    async for progress in self.watch(timeout):
-                        bar.show(progress)
-            return self._open((await arun(ends(self._reader, [self.task_id], limit), limit))[self.task_id])
-        return self._open(None)
+        if self._heard:
+            return self._open(None)
+        limit = Limit.of([self.task_id], timeout, [self._reader])
+        return self._open((await arun(self._ends(limit, show_progress), limit))[self.task_id])
 
     def __await__(self) -> Generator[Any, None, R]:
         return self.aget().__await__()
@@ -76,9 +68,9 @@ class AsyncResult(Unique, Generic[R]):
         """`get(timeout)`; with ``block=False`` the value if it is there, else None. Raises what `get` raises."""
         if block or self._heard:
             return self.get(timeout)
-        limit = self._limit(0, hint=False)
+        limit = Limit.of([self.task_id], 0, [self._reader], hint=False)
         try:
-            return self._open(run(ends(self._reader, [self.task_id], limit), limit)[self.task_id])
+            return self._open(run(self._ends(limit, False), limit)[self.task_id])
         except ResultTimeoutError:
             return None
 
@@ -137,14 +129,11 @@ class AsyncResult(Unique, Generic[R]):
         its process is killed, and its neighbours there go back into the line uncharged. Answers what it could promise,
         which is false if the task has ended.
         """
-        accepted = self._reader.backend.cancel([self.task_id], force)[0]
-        return Cancellation.of(accepted, self._reader.backend.show([self.task_id])[0] if accepted else None)
+        return run(cancel(self._reader, self.task_id, force))
 
     async def acancel(self, force: bool = False) -> Cancellation:
         """`cancel` for asyncio."""
-        producer = self._reader.producer
-        accepted = (await producer.cancel([self.task_id], force))[0]
-        return Cancellation.of(accepted, (await producer.show([self.task_id]))[0] if accepted else None)
+        return await arun(cancel(self._reader, self.task_id, force))
 
     def forget(self) -> None:
         """Delete the stored result now instead of at the end of its time to live."""
@@ -173,13 +162,24 @@ class AsyncResult(Unique, Generic[R]):
         return hash(self.task_id)
 
     def _look(self) -> TaskInfo:
-        return known(self.task_id, self._reader.backend.show([self.task_id])[0])
+        return run(look(self._reader, self.task_id))
 
     async def _alook(self) -> TaskInfo:
-        return known(self.task_id, (await self._reader.producer.show([self.task_id]))[0])
+        return await arun(look(self._reader, self.task_id))
 
-    def _limit(self, timeout: Seconds | None, *, hint: bool = True) -> Limit:
-        return Limit.of([self.task_id], timeout, [self._reader], hint=hint)
+    def _ends(self, limit: Limit, show_progress: bool) -> Steps[dict[str, End]]:
+        """Wait for the end, with a progress bar if it is wanted."""
+        steps = ends(self._reader, [self.task_id], limit)
+        return self._shown(steps, limit) if show_progress else steps
+
+    def _shown(self, steps: Steps[dict[str, End]], limit: Limit) -> Steps[dict[str, End]]:
+        with ProgressBar(self._task_name or self.task_id) as bar:
+            seen: TaskInfo | None = None
+            while seen is None or not seen.status.ended:
+                before, seen = seen, (yield from next_info(self._reader, self.task_id, seen, limit))
+                if (change := _change(before, seen)) is not None:
+                    bar.show(change)
+        return (yield from steps)
 
     @property
     def _heard(self) -> bool:

@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 from ..clock import Seconds, deadline_after, is_over, optional_seconds, seconds_left
 from ..errors import BrokerUnavailableError, ConfigurationError, ResultTimeoutError, SerializationError
 from ..log import get_logger
-from ..model.message import Record, TaskInfo
+from ..model.message import Cancellation, Record, TaskInfo
 from ..printable import quoted
 from .reader import Reader, begin_waiting, end_waiting
 from .reasons import end_of, known, still_there, unknown
@@ -90,6 +90,19 @@ class Show:
 
     async def aask(self) -> Sequence[TaskInfo | None]:
         return await self.reader.producer.show(self.ids)
+
+
+@frozen
+class Cancel:
+    reader: Reader
+    task_id: str
+    force: bool
+
+    def ask(self) -> Sequence[bool]:
+        return self.reader.backend.cancel([self.task_id], self.force)
+
+    async def aask(self) -> Sequence[bool]:
+        return await self.reader.producer.cancel([self.task_id], self.force)
 
 
 @frozen
@@ -175,43 +188,52 @@ class Limit:
         return min(_OUTAGE_PAUSE, seconds_left(self.deadline) or _OUTAGE_PAUSE)
 
 
-def run(steps: Steps[T], limit: Limit) -> T:
-    """Take the steps, waiting where they wait. A store that is away is asked again, for a while."""
+def run(steps: Steps[T], limit: Limit | None = None) -> T:
+    """Take the steps, waiting where they wait. A store that is away is asked again, for a while; without a `limit` the
+    steps do not wait, and it is not asked again."""
     answer: Any = None
-    waiter = begin_waiting()
+    waiter = begin_waiting() if limit else ""
     try:
         while True:
             question = steps.send(answer)
             while True:
                 try:
                     answer = question.ask()
-                    limit.since = None
                     break
                 except BrokerUnavailableError as error:
+                    if limit is None:
+                        raise
                     time.sleep(limit.bear(error))
+            if limit is not None:
+                limit.since = None
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
     finally:
+        steps.close()
         end_waiting(waiter)
 
 
-async def arun(steps: Steps[T], limit: Limit) -> T:
+async def arun(steps: Steps[T], limit: Limit | None = None) -> T:
     """`run` for asyncio."""
     answer: Any = None
-    waiter = begin_waiting()
+    waiter = begin_waiting() if limit else ""
     try:
         while True:
             question = steps.send(answer)
             while True:
                 try:
                     answer = await question.aask()
-                    limit.since = None
                     break
                 except BrokerUnavailableError as error:
+                    if limit is None:
+                        raise
                     await asyncio.sleep(limit.bear(error))
+            if limit is not None:
+                limit.since = None
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
     finally:
+        steps.close()
         end_waiting(waiter)
 
 
@@ -260,6 +282,19 @@ def _ended(reader: Reader, ids: Sequence[str], infos: Sequence[TaskInfo | None])
 
 def _is_end(end: End | None) -> bool:
     return isinstance(end, Exception) or (end is not None and end.status.ended)
+
+
+def look(reader: Reader, task_id: str) -> Steps[TaskInfo]:
+    """What is known about a task now. Raises `UnknownTaskError`."""
+    (info,) = yield Show(reader, [task_id])
+    return known(task_id, info)
+
+
+def cancel(reader: Reader, task_id: str, force: bool) -> Steps[Cancellation]:
+    """Cancel a task; returns what that could promise."""
+    (accepted,) = yield Cancel(reader, task_id, force)
+    (info,) = (yield Show(reader, [task_id])) if accepted else (None,)
+    return Cancellation.of(accepted, info)
 
 
 def next_info(reader: Reader, task_id: str, seen: TaskInfo | None, limit: Limit) -> Steps[TaskInfo]:
