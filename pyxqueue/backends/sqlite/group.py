@@ -85,7 +85,7 @@ class Group:
         asked: tuple[tuple[str, Sequence[str | int]], ...] = ("task.id", ids), ("task.seq", nameless_seqs(ids))
         for column, keys in asked:
             for start in range(0, len(keys), CHUNK):
-                found, values = padded(f"{sql} AND {column} IN ({{}})", keys[start : start + CHUNK])
+                found, values = padded(sql, keys[start : start + CHUNK], f" AND {column} IN ({{}})")
                 for row in map(row_of, self.db.execute(found, [self.key, *values])):
                     if column == "task.id" or row.id == nameless(row.seq):
                         yield row

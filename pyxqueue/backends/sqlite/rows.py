@@ -310,13 +310,13 @@ def info_of(row: Row, now: int) -> TaskInfo:
     )
 
 
-def padded(sql: str, ids: Sequence[T]) -> tuple[str, list[T]]:
+def padded(sql: str, ids: Sequence[T], end: str = "") -> tuple[str, list[T]]:
     """The statement, with placeholders for its ``IN ({})``, and their values: few different lengths, so that statements
     are prepared once."""
     size = 1 << (len(ids) - 1).bit_length()
-    return _spelt(sql, size), [*ids, *[ids[-1]] * (size - len(ids))]
+    return _spelt(sql, end, size), [*ids, *[ids[-1]] * (size - len(ids))]
 
 
 @lru_cache
-def _spelt(sql: str, size: int) -> str:
-    return sql.format(",".join("?" * size))
+def _spelt(sql: str, end: str, size: int) -> str:
+    return (sql + end).format(",".join("?" * size))
