@@ -132,8 +132,8 @@ def refuse_extras(value: Any, fields: Iterable[str]) -> None:
     for name in held.keys() - fields:
         if not name.startswith("__") and not isinstance(getattr(type(value), name, None), cached_property):
             raise OutsideDomainError(
-                f"this {type(value).__qualname__} has an attribute {quoted(name)} that is no field and would be lost: "
-                "make it a field, or override encode_custom and decode_custom"
+                f"this {type(value).__qualname__} has an attribute {quoted(name)} that is not a field and would be "
+                "lost: make it a field, or override encode_custom and decode_custom"
             )
 
 
@@ -213,7 +213,7 @@ def codec_for(cls: type) -> ClassCodec:
         return RecordCodec(cls, attrs_defaults(cls))
     if dataclasses.is_dataclass(cls):
         return RecordCodec(cls, dataclass_defaults(cls))
-    raise TypeError("it is no dataclass, attrs class, named tuple or enum")
+    raise TypeError("it is not a dataclass, attrs class, named tuple or enum")
 
 
 def can_travel(cls: type) -> bool:

@@ -1,4 +1,4 @@
-"""Pickle: nearly any Python object, for those who trust everyone who can write to their store."""
+"""Pickle: takes nearly any Python object; use it only if you trust everyone who can write to the store."""
 
 from __future__ import annotations
 

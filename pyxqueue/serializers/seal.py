@@ -1,4 +1,4 @@
-"""Signatures, so that only those who have a key can make a worker decode something, or an answer be believed.
+"""Signatures over calls and results: without a key, no program can make a worker or a caller decode something.
 
 The seal of a call covers its bytes, queue, task name, id, serializer and headers; that of an end covers the queue, the
 group, the id and the record's status, attempt, failure, serializer and bytes. It proves who wrote them, not that

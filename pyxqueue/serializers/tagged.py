@@ -42,8 +42,8 @@ class TaggedSerializer:
     def register(self, cls: Class) -> Class:
         """Let the instances of a class travel; usable as a decorator. Both sides must do it.
 
-        Raises `ConfigurationError` for a class that is no enum, dataclass, attrs class or named tuple, that keeps more
-        than its fields, or whose import path another class has.
+        Raises `ConfigurationError` for a class that is not an enum, dataclass, attrs class or named tuple, that keeps
+        more than its fields, or whose import path another class has.
         """
         self._classes.add(cls)
         return cls
@@ -57,7 +57,7 @@ class TaggedSerializer:
         for cls in classes_in(function):
             self._classes.add(cls)
 
-    def encode_custom(self, value: Any) -> Any:  # noqa: ARG002 - for those who override it
+    def encode_custom(self, value: Any) -> Any:  # noqa: ARG002 - for subclasses that override it
         """Override it to let other types travel: return ``(tag, data)``, or NotImplemented for what is not yours.
 
         The tag is any text; the data may be any value of the domain.

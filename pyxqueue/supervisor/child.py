@@ -1,4 +1,4 @@
-"""What a worker process is around its worker: signals, the log, and an end when its supervisor is gone."""
+"""A worker process: signals, the log, and its end when the supervisor has died."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .processes import kill_group, own_group
 
 _LONGEST_TEXT = MAX_TRACEBACK + 500
 _LOOK_EVERY = 1.0
-"""Seconds between two looks whether the supervisor is there."""
+"""Seconds between two checks that the supervisor is alive."""
 
 MakeWorker = Callable[[str, InFlightTable], Worker]
 """Makes the worker of a process, from its consumer name and its table; called in that process."""
@@ -41,7 +41,7 @@ def with_pid(name: str, pid: int) -> str:
 
 @contextlib.contextmanager
 def importing(table: InFlightTable, what: str) -> Iterator[None]:
-    """Have the supervisor know what this process imports in order to start. It says in the log why it cannot; this
+    """Tell the supervisor what this process imports to start. The supervisor logs why an import failed; this
     process does not, since it is one of many that are started again and again. Raises `SystemExit`."""
     table.start.say(f"it imported {what}")
     try:
@@ -54,7 +54,7 @@ def importing(table: InFlightTable, what: str) -> Iterator[None]:
 
 
 def serve(make: MakeWorker, name: str, table: InFlightTable, supervisor: int) -> int:
-    """Be a worker process of the process `supervisor`; return its exit code."""
+    """Run a worker process under the process `supervisor`; return its exit code."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, lambda *_: None)  # the terminal's ^C is for the supervisor to judge
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -89,7 +89,7 @@ def _exit_when_orphaned(worker: Worker, supervisor: int) -> None:
         if worker.broken.wait(_LOOK_EVERY):
             time.sleep(_LOOK_EVERY)  # it may still settle what has ended
             os._exit(1)
-    log.warning("the supervisor of %s is gone, and so is its watchdog: it ends", worker.consumer)
+    log.warning("worker %s: the supervisor and its watchdog died; this process exits", worker.consumer)
     worker.stop()
     with contextlib.suppress(BrokerError):
         time.sleep(worker.broker.lease_ms() / 1000)
@@ -97,7 +97,7 @@ def _exit_when_orphaned(worker: Worker, supervisor: int) -> None:
 
 
 def _let_forks_be_ordinary() -> None:
-    """A process that a task forks is no worker: signals do to it what they do to any, from the first moment on."""
+    """Restore default signal handlers at once in a process that a task forks, because it is not a worker."""
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
     masks = threading.local()
 

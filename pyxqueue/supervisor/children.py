@@ -19,7 +19,7 @@ from .watchdog import Watchdog
 
 _MAX_PAUSE = 30.0
 _STABLE = 5.0
-"""A child that worked, and lived this many seconds, was not broken from the start."""
+"""A child that worked and lived for this many seconds counts as started."""
 
 
 class Starter(Protocol):
@@ -43,11 +43,11 @@ class Child:
     failures: int = 0
     restart_at: float = 0.0
     overdue: InFlight | None = None
-    """What it was killed for: a task beyond its hard time limit."""
+    """The task beyond its hard time limit for which the process was killed."""
     cancelled: bool = False
-    """It was killed because a task in it was cancelled by force."""
+    """Whether it was killed because a task in it was cancelled by force."""
     slow: bool = False
-    """The log says that it takes long to start."""
+    """Whether the log says that it takes long to start."""
 
     def running(self) -> list[InFlight]:
         return [entry for entry in self.table.entries() if entry.running]
@@ -85,7 +85,7 @@ class Children:
                 self._spawn(child)
 
     def reap(self, helpers: set[int]) -> Iterator[tuple[Child, int]]:
-        """Those whose process has ended, with its exit code. `helpers`: other processes of ours."""
+        """Return the children whose process has ended, with exit codes. `helpers`: the supervisor's other processes."""
         self._keep_watchdog()
         for child in self.alive():
             pid, status = os.waitpid(child.pid, os.WNOHANG)
@@ -96,7 +96,7 @@ class Children:
             self._reap_orphans(helpers)
 
     def close(self) -> Iterator[Child]:
-        """Leave nothing behind; those that had to be killed for that."""
+        """End all processes, and return the children that had to be killed."""
         for child in self._places:
             if child.pid:
                 kill_group(child.pid)
@@ -134,7 +134,7 @@ class Children:
 
     def _keep_watchdog(self) -> None:
         if self.watchdog is not None and self.watchdog.ended():
-            log.warning("the watchdog process was killed: starting another")
+            log.warning("the watchdog process was killed: starting another one")
             self.watchdog = Watchdog.start()
             for child in self.alive():
                 self.watchdog.add(child.pid)
@@ -150,6 +150,6 @@ class Children:
 
 
 def stop_gently(children: list[Child]) -> None:
-    """Have each stop claiming, and end when what runs there has ended."""
+    """Tell each worker to stop claiming and to end when its running tasks have ended."""
     for child in children:
         os.kill(child.pid, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Putting a worker together: which executor, which process model, in this process or in one of its own."""
+"""Starts workers: chooses the executor and the process model, in this process or in another one."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from .supervisor import Supervisor
 
 _CONCURRENCY = 100
 _THREADS = 8
-"""For plain functions beside an event loop."""
+"""The number of threads for plain functions beside an event loop."""
 _READY = b"r"
 _NAMED = 20
-"""Tasks that the first line of the log names."""
+"""How many tasks the first line of the log names."""
 _IMPORT_PATIENCE = 60.0
 
 
@@ -94,7 +94,7 @@ def make_executors(options: WorkerOptions, registry: Registry) -> tuple[Executor
 
 
 def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None = None) -> None:
-    """Be the supervisor until told to stop by SIGTERM or SIGINT, or by the end of `parent`.
+    """Run the supervisor until SIGTERM, SIGINT or the end of `parent` stops it.
 
     Raises `ConfigurationError` outside of the main thread, which alone can be told.
     """
@@ -125,15 +125,15 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
 
 
 def _say_ready(parts: WorkerParts, options: WorkerOptions, parent: int | None) -> None:
-    """The first line of the log, and a byte for the program that started the workers."""
+    """Write the first line of the log, and a byte to the program that started the workers."""
     names = sorted(task.name for task in parts.registry)
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     told = f"{', '.join(names[:_NAMED])}{more}" or "none"
     log.info("workers: %d, pid of the supervisor %d, tasks: %s", options.processes, os.getpid(), told)
     if not len(parts.registry):
         log.warning(
-            "the queue %r has no tasks here: what is enqueued is handed back, and fails in the end; import the "
-            "modules that have its tasks before its workers start (pyxqueue worker --import MODULE)",
+            "the queue %r has no tasks in this process: workers defer each message, and it fails in the end; import "
+            "the modules that define its tasks before the workers start (pyxqueue worker --import MODULE)",
             parts.codec.queue,
         )
     if parent is not None:
@@ -163,11 +163,11 @@ class Started:
 
     pid: int
     _leash: int
-    """Our end of a socket pair: when it closes, because we end, the supervisor stops."""
+    """This program's end of a socket pair: when the program ends, it closes and the supervisor stops."""
     _process: subprocess.Popen[bytes] | None = None
 
     def stop(self) -> None:
-        """Stop them as SIGTERM does, and wait until they are gone."""
+        """Stop the workers as SIGTERM does, and wait until they have ended."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGTERM)
         self.wait()
@@ -201,7 +201,7 @@ def start_workers(parts: WorkerParts, options: WorkerOptions) -> Started:
 
 
 def _wait_imported(process: subprocess.Popen[bytes], leash: int) -> None:
-    """Until the new process has imported the tasks and says so, or has ended."""
+    """Wait until the new process says that it has imported the tasks, or has ended."""
     ready, _, _ = select.select([leash], [], [], _IMPORT_PATIENCE)
     if ready and _said_so(leash):
         return
@@ -209,8 +209,8 @@ def _wait_imported(process: subprocess.Popen[bytes], leash: int) -> None:
     code = process.wait()
     os.close(leash)
     raise ConfigurationError(
-        f"the workers ended while they started, with code {code}: see stderr. This program has threads, so its workers "
-        f"import its module: define the queue at the level of the module, and call queue.start() under "
+        f"the workers exited during startup with code {code}: see stderr. This program has threads, so its workers "
+        f"import its module: define the queue at module level, and call queue.start() under "
         f"`if __name__ == '__main__':`"
     )
 

@@ -1,4 +1,4 @@
-"""Processes: to fork one, to end it, to kill its group."""
+"""Fork a process, end it, kill its group."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def fork() -> int:
 
 
 def end_process(body: Callable[[], int]) -> NoReturn:
-    """Be a forked process: run `body` and exit with its code, without what the parent registered for its own exit."""
+    """Run `body` in a forked process and exit with its code, without what the parent registered for its own exit."""
     code = 1
     try:
         code = body()
-    except BrokerError as error:  # the store's own words say more than where it was asked
+    except BrokerError as error:  # its message says more than a traceback
         log.error("this process ends: %s", error)
     except BaseException as error:  # noqa: BLE001 - whatever it was, this process must end here
         complain(error)
@@ -73,7 +73,7 @@ def own_group(pid: int) -> None:
 
 
 def adopts_orphans() -> bool:
-    """Whether processes that lose their parent become children of this one, as with PID 1 and a subreaper."""
+    """Return whether orphaned processes become children of this process, as for PID 1 and a subreaper."""
     if os.getpid() == 1:
         return True
     if sys.platform != "linux":

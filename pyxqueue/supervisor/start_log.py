@@ -13,7 +13,7 @@ from ..worker.events import Throttle
 from .children import Child
 
 _SLOW = 60.0
-"""Seconds without a start that are worth a line."""
+"""Seconds after which a process that does not work yet is logged as slow."""
 
 
 @define(eq=False)
@@ -28,7 +28,7 @@ class StartLog:
         """It ended before it could work, and is started again at `child.restart_at`."""
         self._failing = True
         what, _, trace = child.table.start.text().partition("\n")
-        said = f"while {printable(what, LONGEST_LINE)}; mend that, or stop the workers" if what else "while it started"
+        said = f"while {printable(what, LONGEST_LINE)}; fix that, or stop the workers" if what else "while it started"
         below = f"\n{indented(trace)}" if trace else ""
         pause = max(0.0, child.restart_at - time.monotonic())
         text = "worker process %s ended with %s %s; it is started again in %.1f s%s"

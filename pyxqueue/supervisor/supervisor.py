@@ -121,7 +121,7 @@ class Supervisor:
             self._wait(reader, min(pause, STUCK if any(child.table.busy() for child in alive) else _IDLE))
 
     def _do_duties(self, tables: list[InFlightTable]) -> float:
-        """Do what is due, and return after how many seconds that is to be asked again."""
+        """Do what is due, and return the seconds until this is to be called again."""
         duties = self._duties = self._duties or self._make_duties()
         if duties is None or (self._deadline is not None and duties.failing):
             return _NO_STORE  # a store that is away takes seconds to say so: while stopping, the grace comes first
@@ -139,14 +139,14 @@ class Supervisor:
             return None
 
     def _wait(self, reader: int, seconds: float) -> None:
-        """Until a signal, the parent's end, or for `seconds`."""
+        """Wait for a signal, for the end of the parent, or for `seconds`."""
         watched = [reader] if self.parent is None else [reader, self.parent]
         ready, _, _ = select.select(watched, [], [], max(0.0, seconds))
         if reader in ready:
             with suppress(BlockingIOError):
                 os.read(reader, 4096)
         if self.parent in ready and self._deadline is None:
-            log.info("the program that started these workers is gone: stopping")
+            log.info("the program that started these workers has ended: stopping")
             self._signals += 1
             self.parent = None
 
@@ -181,11 +181,13 @@ class Supervisor:
             if self._deadline is not None and now >= self._deadline:
                 cut_off = child.running()
                 kill_group(child.pid)
-                log.warning("the grace is over: killed %s, which was running %s", child.consumer, _names(cut_off))
+                log.warning(
+                    "the grace period is over: killed %s, which was running %s", child.consumer, _names(cut_off)
+                )
             elif child.overdue is None and (late := child.table.overdue(now)):
                 child.overdue = late[0]
                 kill_group(child.pid)
-                log.error("task %s is beyond its hard time limit: killed %s", late[0].task_id, child.consumer)
+                log.error("task %s ran beyond its hard time limit: killed %s", late[0].task_id, child.consumer)
 
     def _kill_cancelled(self, table: InFlightTable, entry: InFlight) -> None:
         """Kill the process of a task that is to be ended by force; the store ends this one as cancelled when it has
@@ -194,7 +196,7 @@ class Supervisor:
             if table is child.table and table.runs(entry):
                 child.cancelled = True
                 kill_group(child.pid)
-                log.warning("task %s is cancelled by force: killed %s", entry.task_id, child.consumer)
+                log.warning("task %s was cancelled by force: killed %s", entry.task_id, child.consumer)
 
     def _stop(self, signals: int) -> None:
         if signals > 1:
@@ -211,7 +213,7 @@ class Supervisor:
         )
 
     def _end(self) -> None:
-        """Leave nothing behind, however the loop ended."""
+        """End all processes and release what they had, however the loop ended."""
         for child in self._children.close():
             self._lost(child, [])
         silent = self._unreachable if self._duties is None else self._duties.failing

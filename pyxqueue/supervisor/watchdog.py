@@ -19,7 +19,7 @@ from .processes import end_process, fork, kill_group
 
 @define
 class Watchdog:
-    """The supervisor's end of it."""
+    """The supervisor's end of the pipe to the watchdog."""
 
     pid: int
     pipe: int
@@ -49,13 +49,13 @@ class Watchdog:
         return pid != 0
 
     def stop(self) -> None:
-        """Say goodbye: everything was stopped in order."""
+        """Tell the watchdog that all workers were stopped, so that it kills none."""
         self._say("bye\n")
         os.close(self.pipe)
         os.waitpid(self.pid, 0)
 
     def _say(self, line: str) -> None:
-        with suppress(BrokenPipeError):  # the watchdog was killed; the workers are only without their safety net
+        with suppress(BrokenPipeError):  # the watchdog was killed: there is no one to tell
             os.write(self.pipe, line.encode())
 
 

@@ -21,7 +21,7 @@ from .places import Places
 from .settling import SettlingQueue
 
 _LOOK_EVERY = 0.2
-"""Seconds after which a worker without room looks whether it is to stop."""
+"""Seconds after which a worker without room looks whether it must stop."""
 
 
 @define(eq=False)
@@ -38,12 +38,12 @@ class Claimer:
     wait_ms: int
     """How long a claim waits for work."""
     backoff: Callable[[int, float], float]
-    """The seconds to wait for the store after so many failures in a row, and at the most."""
+    """Returns the seconds to wait for the store after so many failures in a row, with an upper limit."""
     sealed: bool = False
-    """Whether calls are: then a copy of one does not run."""
+    """Whether calls are sealed: then a copy of a call does not run."""
     stopping: bool = field(default=False, init=False)
     _settles_beside: bool = field(default=False, init=False)
-    """Another thread settles meanwhile."""
+    """Whether another thread settles meanwhile."""
     _sizer: BatchSizer = field(factory=BatchSizer, init=False)
     _taken_over: Throttle = field(init=False)
     _copies: Throttle = field(init=False)
@@ -51,8 +51,10 @@ class Claimer:
 
     def __attrs_post_init__(self) -> None:
         self._taken_over = Throttle("%d more tasks were taken over from workers that are gone")
-        self._copies = Throttle("%d more times, messages were not run that are copies, or not this worker's own")
-        self._unheld = Throttle("%d more messages could not be held")
+        self._copies = Throttle(
+            "%d more times, messages were not run because they are copies or no longer belong to this worker"
+        )
+        self._unheld = Throttle("%d more messages could not be noted as in flight")
 
     def stop(self) -> None:
         """Claim nothing more."""
@@ -98,13 +100,14 @@ class Claimer:
         return len(claimed)
 
     def _without_copies(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
-        """Without those whose id belongs to another message, or to a task that has ended: a seal proves who wrote a
-        call, not that it is new. One question for all; where the store does not answer it, none of them runs, and they
+        """Return the jobs without those whose id belongs to another message or to an ended task: a seal proves
+        who wrote a call, not that it is new. One request asks for all;
+        if the store cannot be reached, none of them runs, and they
         come back when their leases end."""
         held = self.broker.extend([Extension(delivery.receipt) for delivery in deliveries])
         lost = {one.receipt for one, status in zip(deliveries, held, strict=True) if status is LeaseStatus.LOST}
         if lost:
-            text = "%s does not run %d messages that are copies, or no longer its own"
+            text = "%s does not run %d messages: they are copies or no longer belong to this worker"
             self._copies.log(logging.WARNING, text, self.consumer, len(lost))
             self.settling.insist([Settlement(receipt, Defer()) for receipt in lost])  # which removes a copy
         return [one for one in deliveries if one.receipt not in lost]
@@ -118,7 +121,11 @@ class Claimer:
         try:
             self.broker.settle([Settlement(job.delivery.receipt, Defer()) for job in mine])
         except BrokerError as error:
-            log.warning("%d messages come back when their lease ends: %s", len(mine), error)
+            log.warning(
+                "%d messages could not be handed back; they are claimed again when their lease ends: %s",
+                len(mine),
+                error,
+            )
         for job in mine:
             self.jobs.remove(job)
 
@@ -136,9 +143,9 @@ class Claimer:
         try:
             return self.jobs.add(delivery, task, now)
         except Exception as error:  # noqa: BLE001 - logged, and the reason why the task fails
-            text = "%s cannot hold the message %s"
+            text = "%s cannot note the message %s as in flight"
             self._unheld.log(logging.ERROR, text, self.consumer, message.id, exc_info=True)
-            self.settling.insist([self.decider.failure(delivery, f"no worker can hold it: {error}")])
+            self.settling.insist([self.decider.failure(delivery, f"no worker can note it as in flight: {error}")])
             return None
 
     def _submit(self, jobs: Sequence[Job]) -> None:

@@ -1,4 +1,4 @@
-"""What the queue decides about the outcome of a run."""
+"""Decides the verdict for the outcome of a run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Decider:
     )
 
     def settlement(self, job: Job, outcome: Outcome) -> Settlement:
-        """It never raises: an outcome that cannot be dealt with fails its own task, and does not stop others."""
+        """Return the settlement of a job. Never raises: an outcome that cannot be settled fails its own task only."""
         try:
             options = _DEFAULTS if job.task is None else job.task.options
             verdict = decide(job.delivery.message, outcome, options, self.chance())
@@ -56,7 +56,7 @@ class Decider:
             return self.failure(job.delivery, f"its outcome cannot be settled: {quoted(error)}")
 
     def failure(self, delivery: Delivery, reason: str) -> Settlement:
-        """Fail a delivery for a reason of ours."""
+        """Return a settlement that fails a delivery for a reason that is not the task's."""
         verdict = Fail(printable(reason))
         record = self._record(Job(delivery, -1), Aborted(), verdict, _DEFAULTS)
         return Settlement(delivery.receipt, verdict, record)
@@ -67,7 +67,7 @@ class Decider:
 
 
 def _record_of(job: Job, outcome: Outcome, verdict: Verdict, options: TaskOptions, worker: str) -> Record | None:
-    """The record of an end, None where the task has not ended."""
+    """Return the record of an end, None if the task has not ended."""
     message = job.delivery.message
     value, serializer = b"", "json"
     error: Failure | None = None

@@ -1,4 +1,4 @@
-"""What an observer is told: frozen facts, one call each. An observer cannot change what happens."""
+"""Events for observers: each is immutable and passed in one call. An observer cannot change what happens."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ done = get_logger("pyxqueue.worker.done")
 
 
 def hear_logs() -> None:
-    """Let our lines be heard where workers run. A program that sets up its logging with `logging.config` silences the
-    loggers that exist already, unless it says otherwise; and without any set-up, lines have no time and no level."""
+    """Enable the log of pyxqueue where workers run. A program that sets up its logging with `logging.config` silences
+    the loggers that exist already, unless it says otherwise; without any set-up, lines have no time and no level."""
     ours = [logging.getLogger("pyxqueue"), *logging.Logger.manager.loggerDict.values()]
     for logger in ours:
         if isinstance(logger, logging.Logger) and (logger.name == "pyxqueue" or logger.name.startswith("pyxqueue.")):
@@ -91,7 +91,7 @@ class TaskSettled:
     verdict: Verdict
     accepted: bool
     seconds: float
-    """How long it ran."""
+    """How long the task ran, in seconds."""
 
 
 Event: TypeAlias = TaskStarted | TaskSettled
@@ -99,13 +99,13 @@ Observer: TypeAlias = Callable[[Event], None]
 
 
 def tell(observer: Observer | None, event: Event) -> None:
-    """Call the observer; what it raises is logged and goes no further."""
+    """Call the observer; log what it raises, and do not raise it."""
     if observer is None:
         return
     try:
         observer(event)
     except BaseException:  # noqa: BLE001 - it is logged
-        _observer_failures.log(logging.ERROR, "the observer failed on %s", type(event).__name__, exc_info=True)
+        _observer_failures.log(logging.ERROR, "the observer raised an error on %s", type(event).__name__, exc_info=True)
 
 
 class Throttle:
@@ -135,7 +135,7 @@ class Throttle:
             self._left_out += 1
 
     def reset(self) -> None:
-        """Let the next line pass: it is about something new."""
+        """Log the next line in any case: it is about something new."""
         self._end = 0.0
 
 
@@ -144,7 +144,7 @@ class Throttle:
 _refusals = Throttle("%d more messages were refused and are kept with the failed tasks")
 _unsupported = Throttle("%d more messages could not be run here")
 _not_ours = Throttle("%d more settlements were refused")
-_observer_failures = Throttle("the observer failed on %d more events")
+_observer_failures = Throttle("the observer raised an error on %d more events")
 
 
 def log_settled(event: TaskSettled) -> None:
@@ -156,7 +156,7 @@ def log_settled(event: TaskSettled) -> None:
     name, task_id, attempt = event.task_name, event.task_id, event.attempt
     about = {"task_id": task_id, "task_name": name, "attempt": attempt}
     if not event.accepted:
-        text = "%s %s was settled before, or is not ours any more: this settlement was refused"
+        text = "%s %s was not settled: its lease was lost, or it was settled before"
         _not_ours.log(logging.INFO, text, name, task_id, extra=about)
     elif isinstance(event.verdict, Done):
         done.debug("done %s %s in %.3f s, attempt %d", name, task_id, event.seconds, attempt, extra=about)

@@ -40,8 +40,8 @@ class Execution:
     def run(
         self, limit: AbstractContextManager[object], run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any]
     ) -> Outcome:
-        """Run it to its end, in a context of its own, while its soft time limit `limit` holds; `run_coroutine` runs
-        what turns out to be a coroutine."""
+        """Run the task to its end, in a context of its own, while its soft time limit `limit` holds; `run_coroutine`
+        runs what turns out to be a coroutine."""
         return contextvars.copy_context().run(self._run, limit, run_coroutine)
 
     def _run(
@@ -65,7 +65,7 @@ class Execution:
             return outcome_of(error, self.task.options, __file__)
 
     async def run_on_loop(self, limit: AsyncLimit) -> Outcome:
-        """Run it, or the coroutine it returns, on the running loop, in the context of its `asyncio.Task`."""
+        """Run the task, or the coroutine it returns, on the running loop, in the context of its `asyncio.Task`."""
         process = os.getpid()
         self._enter()
         try:
@@ -128,7 +128,7 @@ class AsyncLimit:
 def end_fork(error: BaseException | None) -> NoReturn:
     """End a process that the task has forked, and that came back out of it, as Python ends any other.
 
-    It is no worker: what it shares with one (connections, leases, the table of what is held) is not its own.
+    It is not a worker: what it shares with one (connections, leases, the table of what is held) is not its own.
     """
     status = 0 if error is None else 1
     with suppress(BaseException):  # its own code may do anything

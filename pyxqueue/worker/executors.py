@@ -17,9 +17,9 @@ from .loop_interrupts import log_unhandled
 from .surroundings import Surroundings
 
 Run = Callable[[], None]
-"""Everything that is to be done about one delivery."""
+"""A function that runs one delivery to its outcome."""
 Broke = Callable[[BaseException], None]
-"""Told that a thread of an executor ends with this error, which is no task's: those are outcomes."""
+"""Called when a thread of an executor ends with an error that no task raised: what a task raises is an outcome."""
 
 
 class Executor(Protocol):
@@ -32,7 +32,7 @@ class Executor(Protocol):
     def open(self, broke: Broke) -> None: ...
 
     def room(self) -> int:
-        """How many more could start now."""
+        """Return how many more could start now."""
         ...
 
     def wait_room(self, timeout: float) -> None:
@@ -40,7 +40,7 @@ class Executor(Protocol):
         ...
 
     def submit(self, run: Run, wait: float = 0.0) -> bool:
-        """Have it called, perhaps before this returns; False if there is no place for it within `wait` seconds."""
+        """Run it, perhaps before this returns; return False if there is no room for it within `wait` seconds."""
         ...
 
     def run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -52,7 +52,7 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Let what was submitted end, and take no more."""
+        """Wait until everything that was submitted has ended, and accept nothing more."""
         ...
 
 

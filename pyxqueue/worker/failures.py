@@ -38,7 +38,7 @@ def _outcome(error: BaseException, options: TaskOptions, ours: str) -> Outcome:
                 failure_of(signal, ours), delay_ms=None if delay is None else milliseconds(delay), exception=error
             )
         case RetryLater(delay=delay):
-            text = f"its delay is a {class_of(delay)} that nobody can wait for"
+            text = f"its delay must be a finite number of seconds, but it is a {class_of(delay)}"
             broken = Failure("RetryLater", text, failure.traceback)
             return Raised(broken, retryable=False, exception=error)
     if isinstance(error, SerializationError):
@@ -59,7 +59,7 @@ def _matches(error: BaseException, types: tuple[type[BaseException], ...]) -> bo
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors in a group, and in the groups in it; an error that is no group by itself."""
+    """Return the errors in a group and in its subgroups; of an error that is not a group, the error itself."""
     if isinstance(error, BaseExceptionGroup):
         for part in error.exceptions:
             yield from _leaves(part)
@@ -92,12 +92,12 @@ def _text(error: BaseException) -> str:
     try:
         text = str(error)
     except BaseException as broken:  # noqa: BLE001 - a __str__ may do anything
-        text = f"<its text cannot be had: {class_of(broken)}>"
+        text = f"<its text cannot be read: {class_of(broken)}>"
     return without_surrogates(text[:MAX_MESSAGE])
 
 
 def _traceback(error: BaseException, ours: str) -> str:
-    """The task's own frames and whatever it called, without ours."""
+    """Return the frames of the task and of what it called, without those of pyxqueue."""
     frames: TracebackType | None = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename == ours:
         frames = frames.tb_next

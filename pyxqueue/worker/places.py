@@ -89,7 +89,7 @@ class Places:
             self._loop.wait_room(timeout)
 
     def submit(self, job: Job, wait: float = 0.0) -> bool:
-        """Have it run, perhaps before this returns; False if there is no place for it within `wait` seconds."""
+        """Run it, perhaps before this returns; return False if there is no room for it within `wait` seconds."""
         if self._loop is None:
             return self._plain.submit(partial(self._runner.run, job, self._plain), wait)
         if self._is_coroutine(job):

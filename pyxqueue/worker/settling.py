@@ -80,7 +80,7 @@ class SettlingQueue:
             try:
                 answers = self.broker.settle(settlements)
                 if failures:
-                    log.warning("%s: the store is back, and has taken %d results", self.consumer, sum(answers))
+                    log.warning("%s: the store is back and has accepted %d results", self.consumer, sum(answers))
                 return answers
             except BrokerUnavailableError as error:
                 failures += 1

@@ -169,9 +169,9 @@ def test_a_worker_without_tasks_says_so(place: Place, stream_key: str, log: Path
     """What it takes would fail in the end, for want of an import that nobody has missed."""
     (place.folder / "empty.py").write_text(f"from pyxqueue import TaskQueue\nqueue = TaskQueue({stream_key!r})")
     with place.worker("-m", "pyxqueue", "worker", "empty", "-p", "1", output=log) as process:
-        until(lambda: "has no tasks here" in log.read_text(), process)
+        until(lambda: "has no tasks in this process" in log.read_text(), process)
 
-    assert f"WARNING pyxqueue.worker: the queue {stream_key!r} has no tasks here" in log.read_text()
+    assert f"WARNING pyxqueue.worker: the queue {stream_key!r} has no tasks in this process" in log.read_text()
     assert "--import MODULE" in log.read_text()
 
 
@@ -260,7 +260,7 @@ def test_a_script_without_its_guard_starts_no_chain(place: Place) -> None:
 
     assert done.returncode == 1
     assert "chain starts workers while it is imported for the tasks in it" in done.stderr
-    assert "the workers ended while they started, with code 2" in done.stderr
+    assert "the workers exited during startup with code 2" in done.stderr
     assert (place.folder / "imports").read_text() == "__main__\nchain\n"
 
 

@@ -66,7 +66,7 @@ def test_what_the_end_of_the_grace_cuts_off_is_told(site: Site, app: App, start_
 
     assert tree.wait(20) == 0
     assert re.search(
-        rf"the grace is over: killed worker-1-\S+, which was running {handle.task_id}", tree.log.read_text()
+        rf"the grace period is over: killed worker-1-\S+, which was running {handle.task_id}", tree.log.read_text()
     )
 
 

@@ -327,7 +327,9 @@ def test_attributes_that_are_no_fields_are_refused() -> None:
     pair.extra = 1
 
     for value in (point, loose, pair):
-        with pytest.raises(SerializationError, match=r"value\[0\]: this \w+ has an attribute 'extra' that is no field"):
+        with pytest.raises(
+            SerializationError, match=r"value\[0\]: this \w+ has an attribute 'extra' that is not a field"
+        ):
             serializer.dumps([value])
 
 

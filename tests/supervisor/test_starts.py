@@ -81,7 +81,7 @@ def test_a_module_that_cannot_be_imported(
     told = lines(caplog)
     assert len(told) == 3
     assert "ended with 2 while it imported jobs (Odd: \\x1b]52;c;eA==\\x07\\nERROR forged" in told[0]
-    assert "mend that, or stop the workers; it is started again in" in told[0]
+    assert "fix that, or stop the workers; it is started again in" in told[0]
     assert 'jobs.py", line' in told[0]
     for text in told:
         assert len(text) < 20_000
@@ -94,7 +94,7 @@ def test_a_module_that_ends_the_process(tmp_path: Path, caplog: pytest.LogCaptur
     """It says no reason; the module is named all the same."""
     supervise(tmp_path, "import os; os._exit(7)", 1, lambda: lines(caplog))
 
-    assert "ended with 7 while it imported jobs; mend that" in lines(caplog)[0]
+    assert "ended with 7 while it imported jobs; fix that" in lines(caplog)[0]
 
 
 def test_a_module_that_hangs(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

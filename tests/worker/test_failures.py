@@ -44,12 +44,12 @@ def test_a_text_that_cannot_be_had() -> None:
     failure = failure_of(Hostile())
 
     assert failure.type.endswith("Hostile")
-    assert failure.message == "<its text cannot be had: SystemExit>"
+    assert failure.message == "<its text cannot be read: SystemExit>"
 
 
 def test_a_hostile_exception_in_a_group() -> None:
     """Naming what is in the group runs its code too."""
-    assert "its text cannot be had" in failure_of(ExceptionGroup("two", [Hostile(), ValueError("x")])).message
+    assert "its text cannot be read" in failure_of(ExceptionGroup("two", [Hostile(), ValueError("x")])).message
 
 
 def test_a_type_that_cannot_be_compared() -> None:

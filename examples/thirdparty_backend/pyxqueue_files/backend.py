@@ -163,7 +163,7 @@ class FilesBackend:
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
     ) -> tuple[Sequence[TaskInfo], str]:
         if not re.fullmatch(r"\d{0,18}", cursor, re.ASCII):
-            raise ConfigurationError(f"{cursor!r} is not a cursor that `tasks` has answered")
+            raise ConfigurationError(f"{cursor!r} is not a cursor that `tasks` has returned")
         with self._look() as group:
             return group.page(state, int(cursor) if cursor else None, count)
 

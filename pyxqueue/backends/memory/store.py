@@ -35,7 +35,7 @@ from .group import Group
 class MemoryStore:
     """All queues of one process. Backends that shall see the same tasks are opened on the same store.
 
-    `clock` answers the store's now in ms. Calls that wait are woken in time for what the wall clock brings; whoever
+    `clock` returns the store's time in ms. Calls that wait are woken in time for what the wall clock brings; whoever
     passes a clock of their own calls `poke` after each move of it.
     """
 
@@ -86,7 +86,7 @@ class MemoryStore:
             self.changed.notify_all()
 
     def inject(self, stream_key: str, group: str, fields: Fields) -> str:
-        """Put a raw entry on the ready line of a group, as a foreign producer would; answers its id."""
+        """Put a raw entry on the ready line of a group, as a foreign producer would; return its id."""
         with self.changed:
             now = self.clock()
             message = message_from_fields(dict(fields), f"raw-{next(self._tickets)}")
@@ -189,7 +189,7 @@ class MemoryBackend:
             return group.lease
 
     def interrupt(self) -> None:
-        # An interrupt that finds nobody waiting is kept for the next claim: it may be on its way to wait.
+        # An interrupt that finds no waiting claim is kept for the next claim: it may be on its way to wait.
         with self._store.changed:
             self._interrupts += 1
             self._store.changed.notify_all()
@@ -231,7 +231,7 @@ class MemoryBackend:
     ) -> tuple[Sequence[TaskInfo], str]:
         # The cursor is the order of the last task shown, so that what comes and goes between two pages moves nothing.
         if not re.fullmatch(r"\d{0,18}", cursor, re.ASCII):
-            raise ConfigurationError(f"{quoted(cursor)} is not a cursor that `tasks` has answered")
+            raise ConfigurationError(f"{quoted(cursor)} is not a cursor that `tasks` has returned")
         with self._store.changed:
             group, now = self._look()
             entries = [

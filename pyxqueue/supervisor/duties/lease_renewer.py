@@ -21,9 +21,9 @@ class LeaseRenewer:
 
     broker: Broker
     lease_ms: int
-    """That of the queue."""
+    """The lease of the queue."""
     kill: Callable[[InFlightTable, InFlight], None]
-    """Ends a task that runs by force, with its process."""
+    """Kills the process of a running task."""
     refusal = "leases cannot be renewed now"
     retry_after: float = field(init=False)
 
@@ -33,13 +33,13 @@ class LeaseRenewer:
     def step(self, tables: Sequence[InFlightTable], now: float) -> float:  # noqa: ARG002
         in_flight = [(table, entry) for table in tables for entry in table.entries()]
         if in_flight:
-            answers = self.broker.extend([Extension(entry.receipt) for _, entry in in_flight])
-            for (table, entry), answer in zip(in_flight, answers, strict=True):
-                self._obey(table, entry, answer)
+            statuses = self.broker.extend([Extension(entry.receipt) for _, entry in in_flight])
+            for (table, entry), status in zip(in_flight, statuses, strict=True):
+                self._obey(table, entry, status)
         return self.retry_after
 
-    def _obey(self, table: InFlightTable, entry: InFlight, answer: LeaseStatus) -> None:
-        match answer:
+    def _obey(self, table: InFlightTable, entry: InFlight, status: LeaseStatus) -> None:
+        match status:
             case LeaseStatus.CANCEL:
                 table.ask_cancel(entry)
             case LeaseStatus.CANCEL_AGAIN:

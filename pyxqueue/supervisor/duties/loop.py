@@ -21,7 +21,7 @@ RETRY_EVERY = 0.2
 
 
 class Duty(Protocol):
-    """Something that is to be done from time to time."""
+    """Something that the supervisor does at intervals."""
 
     refusal: str
     """What the log says when the store refuses to do it."""
@@ -43,11 +43,11 @@ class DutyLoop:
     duties: Sequence[Duty]
     _monotonic: Callable[[], float] = time.monotonic
     failing: bool = field(default=False, init=False)
-    """The store cannot be reached."""
+    """Whether the store cannot be reached."""
     _failing_since: float = field(default=0.0, init=False)
     _due: dict[Duty, float] = field(factory=dict, init=False)
     _refused: dict[Duty, str] = field(factory=dict, init=False)
-    """What the store refuses now, and with which words."""
+    """The duties that the store refuses now, with its message."""
 
     def step(self, tables: Sequence[InFlightTable]) -> float:
         """Do what is due now, and return after how many seconds this is to be called again."""

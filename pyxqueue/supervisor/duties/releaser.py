@@ -1,4 +1,4 @@
-"""Giving back what worker processes had in flight that are gone."""
+"""Releases what dead worker processes had in flight."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from ...worker.events import log
 
 @frozen
 class Loss:
-    """What is to be said to the store about a process that is gone."""
+    """What a dead process had in flight, to be released."""
 
     consumer: str
     started: list[str]
-    """The receipts of what is charged with its death."""
+    """The receipts of the messages that are charged with a crash."""
     overdue: InFlight | None
-    """What it was killed for: a task beyond its hard time limit."""
+    """The task beyond its hard time limit for which the process was killed."""
     in_flight: bool
-    """Whether it had anything that could be missed."""
+    """Whether it had anything in flight."""
 
 
 @define(eq=False)
 class Releaser:
-    """Releases what dead processes had; as long as the store is away, that is still to be done."""
+    """Releases what dead processes had in flight; while the store cannot be reached, it keeps that to be done."""
 
     broker: Broker
     seal: Callable[[Record], Record]
     """Signs the record of a task that was killed, where the queue has a seal."""
-    refusal = "what dead processes had comes back when its lease ends"
+    refusal = "messages of dead processes could not be released; they are claimed again when their lease ends"
     retry_after = 0.0
     _losses: list[Loss] = field(factory=list, init=False)
     _told: bool = field(default=False, init=False)
@@ -50,12 +50,16 @@ class Releaser:
                 self.broker.release(loss.consumer, loss.started)
             except BrokerUnavailableError as error:
                 if not self._told:
-                    log.warning("what %s held comes back later: %s", loss.consumer, error)
+                    log.warning("what %s held could not be released yet, trying again: %s", loss.consumer, error)
                 self._told = True
                 raise
             except BrokerError as error:
                 if loss.in_flight:
-                    log.warning("what %s held comes back when its lease ends: %s", loss.consumer, error)
+                    log.warning(
+                        "what %s held could not be released; it is claimed again when its lease ends: %s",
+                        loss.consumer,
+                        error,
+                    )
             del self._losses[0]
             self._told = False
 

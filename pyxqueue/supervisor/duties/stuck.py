@@ -17,7 +17,7 @@ class StuckReturner:
     """Hands back what waits behind a task that takes long."""
 
     broker: Broker
-    refusal = "what is stuck comes back when its lease ends"
+    refusal = "messages behind a long task could not be handed back; they are claimed again when their lease ends"
     retry_after = STUCK
     _taken: list[InFlight] = field(factory=list, init=False)
     """What was taken from a worker and is not handed back yet."""
@@ -31,5 +31,5 @@ class StuckReturner:
             try:
                 self.broker.settle([Settlement(entry.receipt, Defer()) for entry in returned])
             except BrokerUnavailableError:
-                self._taken = returned  # a store that did not answer is asked again
+                self._taken = returned  # the store could not be reached: try again later
                 raise
