@@ -1,5 +1,4 @@
-"""A task queue: call a function here, it runs in a worker process, and the result, the progress or the failure comes
-back."""
+"""A task queue: a call of a function runs in a worker process, and its handle returns the result."""
 
 from .client.gathering import agather, as_completed, gather
 from .client.queue import TaskQueue

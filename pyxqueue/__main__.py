@@ -1,4 +1,4 @@
-"""``python -m pyxqueue`` is ``pyxqueue``."""
+"""``python -m pyxqueue`` runs the ``pyxqueue`` command."""
 
 from .cli import main
 

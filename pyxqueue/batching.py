@@ -1,4 +1,4 @@
-"""How much one step of a store takes on, so that nobody waits long for another's bulk of work."""
+"""Limits the work that one step of a store does, so that other callers do not wait long for a large batch."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from .model.message import Message, Record, Settlement, TaskInfo
 from .model.wire import message_size
 
 MAX_ITEMS = 256
-"""Items in one step: bounds how long the store is busy with it."""
+"""The most items in one step."""
 MAX_BYTES = 4 << 20
-"""Payload bytes in one step."""
+"""The most payload bytes in one step."""
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""The arguments of a call, checked as Python would, in batches."""
+"""Checks the arguments of calls as Python does, and cuts many calls into batches."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .printable import quoted
 Call: TypeAlias = tuple[Sequence[Any], Mapping[str, Any]]
 """The arguments of one call, by position and by name."""
 _BATCH = 256
-"""Calls of an iterator that are taken from it before they are enqueued."""
+"""How many calls are taken from an iterator before they are enqueued."""
 
 
 class Signature:
-    """Which arguments a function takes: those that Python itself would accept.
+    """The parameters of a function, as Python binds them.
 
-    What other decorators say (``__wrapped__``, ``__signature__``) does not count: one that adds an argument, or takes
-    one away, still shows the signature of what it wraps.
+    ``__wrapped__`` and ``__signature__`` are ignored: a decorator that adds or removes a parameter still shows the
+    signature of the function it wraps.
     """
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
@@ -31,23 +31,23 @@ class Signature:
         self._positional = _plain_arity(self._signature)
 
     def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Bind as Python would; the usual case of plain positional arguments is only counted. Raises
-        `ArgumentError`."""
+        """Raise `ArgumentError` if the function does not take these arguments. Plain positional arguments, the usual
+        case, are only counted."""
         if not kwargs and self._positional and self._positional[0] <= len(args) <= self._positional[1]:
             return
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise ArgumentError(f"{self._name}{self._signature} cannot take this call: {error}") from None
+            raise ArgumentError(f"{self._name}{self._signature} does not take these arguments: {error}") from None
 
     def batches(
         self, calls: Iterable[Any], task_ids: Iterable[str] | None, common: Mapping[str, Any]
     ) -> Iterator[tuple[list[Call], list[str] | None]]:
-        """The calls, checked, with their ids: all at once, but those of an iterator as it gives them."""
+        """Yield checked calls with their ids: those of a sequence at once, those of an iterator in batches."""
         if isinstance(calls, str | bytes | Mapping) or not isinstance(calls, Iterable):
             raise self._no_call(calls)
         if isinstance(task_ids, str | bytes):
-            raise ConfigurationError(f"task_ids={quoted(task_ids)} must be one id for each call: ['a', 'b']")
+            raise ConfigurationError(f"task_ids={quoted(task_ids)} must be a list with one id for each call")
         whole = isinstance(calls, Sequence)
         source, ids = iter(calls), None if task_ids is None else iter(task_ids)
         while batch := [self._call(one, common) for one in islice(source, None if whole else _BATCH)]:
@@ -64,7 +64,7 @@ class Signature:
         return found
 
     def _call(self, given: Any, common: Mapping[str, Any]) -> Call:
-        """A call from a sequence of arguments, or from a mapping of named ones."""
+        """Return the call of a sequence of arguments, or of a mapping of named arguments."""
         args: Sequence[Any] = ()
         if isinstance(given, Mapping):
             common = {**common, **given}
@@ -77,15 +77,16 @@ class Signature:
 
     def _no_call(self, given: object) -> ArgumentError:
         return ArgumentError(
-            f"{self._name}.map() takes sequences of arguments, or mappings of named ones: [(1,), (2,)], not "
-            f"[{quoted(given)}, ...]"
+            f"{self._name}.map() takes sequences of arguments, or mappings of named arguments, such as [(1,), (2,)], "
+            f"not [{quoted(given)}, ...]"
         )
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    """What the function itself takes, without what decorators have noted on it; anything, if it does not say."""
+    """Return the signature of the function itself, whatever decorators have noted on it; one that takes any arguments
+    if the function does not have a signature."""
     bare: Any = function
-    if "__signature__" in getattr(function, "__dict__", ()):  # `functools.wraps` hands it on, fitting or not
+    if "__signature__" in getattr(function, "__dict__", ()):  # `functools.wraps` copies it, even if it no longer fits
         if isinstance(function, FunctionType):
             bare = FunctionType(
                 function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
@@ -95,12 +96,12 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
             bare = bare.__call__
     try:
         return inspect.signature(bare, follow_wrapped=False)
-    except ValueError:  # some that are written in C have none
+    except ValueError:  # some functions written in C have none
         return inspect.signature(lambda *_args, **_kwargs: None)
 
 
 def _plain_arity(signature: inspect.Signature) -> tuple[int, int] | None:
-    """How many positional arguments fit, if the signature has nothing but plain parameters."""
+    """Return the least and the most positional arguments; None if the signature has other kinds of parameters."""
     parameters = signature.parameters.values()
     if any(p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters):
         return None

@@ -1,4 +1,4 @@
-"""Between values and sealed bytes: picks the serializer, applies the seal and the size limits, in both directions."""
+"""Turns values into sealed bytes and back, with the serializer, the seal and the size limits of a queue."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .serializers.call import dumps_call, loads_call
 from .serializers.seal import Seal, SealContext
 
 MAX_PAYLOAD = 1 << 20
-"""Bytes; the default limit for the arguments of a call, and for a result."""
+"""The default limit for the arguments of a call, and for a result, in bytes."""
 
 
 class SealedCall(NamedTuple):
-    """The arguments of a call as they travel."""
+    """The serialized arguments of a call."""
 
     body: bytes
     serializer: str
@@ -30,10 +30,10 @@ class SealedCall(NamedTuple):
 
 @frozen
 class Codec:
-    """How one queue turns calls and results into bytes.
+    """Turns the calls and results of one queue into bytes and back.
 
-    `serializers`: those that may be read, by name; `writer`: the one that writes. A message that names another one
-    is not decoded at all. `seal`: signs everything and accepts nothing unsigned; None signs nothing.
+    `serializers`: the ones that may decode, by name; `writer`: the one that encodes. A message of any other serializer
+    is not decoded. `seal`: signs all payloads, and refuses those without its signature; None does not sign.
     """
 
     queue: str
@@ -41,7 +41,7 @@ class Codec:
     writer: Serializer
     seal: Seal | None = None
     group: str = ""
-    """The consumer group whose ends it seals and believes."""
+    """The consumer group to which the seals of records are bound."""
     max_payload: int = field(default=MAX_PAYLOAD)
     max_result: int = field(default=MAX_PAYLOAD)
 
@@ -49,12 +49,12 @@ class Codec:
     def of(
         cls, queue: str, serializers: Sequence[Serializer], seal: Seal | None, group: str = "", **limits: int
     ) -> Codec:
-        """Raises `ConfigurationError` for a serializer that is only safe under a seal, when there is none."""
+        """Make a codec. Raises `ConfigurationError` if a serializer is only safe under a seal and there is none."""
         for serializer in serializers:
             if not serializer.trusted and seal is None:
                 raise ConfigurationError(
-                    f"the serializer {quoted(serializer.name)} runs code from the bytes it reads: give the queue a "
-                    f"seal, TaskQueue(..., seal=Seal([key])), so that it reads only what you signed"
+                    f"the serializer {quoted(serializer.name)} can run code from the bytes it reads: give the queue a "
+                    f"seal, TaskQueue(..., seal=Seal([key])), so that it reads only payloads you signed"
                 )
         return cls(queue, {one.name: one for one in serializers}, serializers[0], seal, group, **limits)
 
@@ -66,9 +66,9 @@ class Codec:
         kwargs: Mapping[str, Any],
         headers: Mapping[str, str] = NO_HEADERS,
     ) -> SealedCall:
-        """The body of a call, and what belongs to it; `headers` count for its size.
+        """Serialize and seal a call. Its `headers` count for its size.
 
-        Raises `SerializationError`, naming the task.
+        Raises `SerializationError` with the name of the task.
         """
         writer = self.writer
         try:
@@ -79,8 +79,8 @@ class Codec:
         if size > self.max_payload:
             what = "its arguments and headers" if headers else "its arguments"
             raise PayloadTooLargeError(
-                f"cannot enqueue {name}: {what} need {size:,} bytes, the queue allows "
-                f"{self.max_payload:,}; pass a reference (a path, a key) or raise TaskQueue(max_payload=...)"
+                f"cannot enqueue {name}: {what} need {size:,} bytes, the limit is {self.max_payload:,}; pass a "
+                f"reference (a path, a key) or raise TaskQueue(max_payload=...)"
             )
         if headers and len(headers_to_json(headers)) > MAX_HEADERS:
             raise PayloadTooLargeError(
@@ -92,13 +92,13 @@ class Codec:
         return SealedCall(body, writer.name, seal)
 
     def open_call(self, message: Message) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        """The arguments. Raises, before anything is decoded, `PayloadTooLargeError` and `SealError`; else
-        `SerializationError`."""
+        """Return the arguments of a call. Raises `PayloadTooLargeError` or `SealError` before it decodes anything, and
+        `SerializationError` if the body cannot be decoded."""
         size = message_size(message)
         if size > self.max_payload:
             raise PayloadTooLargeError(
-                f"the arguments and headers of task {message.id} have {size:,} bytes, this side reads "
-                f"{self.max_payload:,}: whoever wrote them allows more; raise TaskQueue(max_payload=...) here too"
+                f"the arguments and headers of task {message.id} have {size:,} bytes, the limit here is "
+                f"{self.max_payload:,}; raise TaskQueue(max_payload=...) here as in the program that enqueued it"
             )
         if self.seal is not None:
             context = self._call(message.name, message.id, message.serializer, message.headers)
@@ -108,7 +108,7 @@ class Codec:
         return loads_call(self.serializers[message.serializer], message.body)
 
     def dump_result(self, message: Message, value: Any) -> Returned:
-        """Put a result into an outcome. Raises `SerializationError`."""
+        """Serialize a return value as an outcome. Raises `SerializationError`."""
         writer = self.serializers.get(message.serializer, self.writer)
         try:
             data = writer.dumps(value)
@@ -116,50 +116,50 @@ class Codec:
             raise SerializationError(f"the return value of {message.name} cannot be stored: {error}") from error
         if len(data) > self.max_result:
             raise PayloadTooLargeError(
-                f"the result of {message.name} needs {len(data):,} bytes, the queue allows {self.max_result:,}; return "
+                f"the result of {message.name} needs {len(data):,} bytes, the limit is {self.max_result:,}; return "
                 f"a reference (a path, a key) or raise TaskQueue(max_result=...)"
             )
         return Returned(data, writer.name)
 
     def sealed(self, record: Record) -> Record:
-        """The record with a seal on it, where this queue has one."""
+        """Return the record with its seal; unchanged if the queue does not have a seal."""
         if self.seal is None:
             return record
         return evolve(record, seal=self.seal.sign(self._end(record), record.value))
 
     def check_end(self, record: Record) -> None:
-        """Raises `SealError` for an end that nobody with the key has written.
+        """Raise `SealError` if the record was not sealed with a key of this queue.
 
-        A cancelled task has nothing to be believed, and whoever may write to the store may cancel.
+        The record of a cancelled task is not checked: any client of the store may cancel, and it has no content.
         """
         if self.seal is not None and record.status is not TaskStatus.CANCELLED:
             self.seal.verify(self._end(record), record.value, record.seal)
 
     def open_result(self, record: Record) -> Any:
-        """The result a record holds. Raises, before anything is decoded, `PayloadTooLargeError` and `SealError`; else
-        `SerializationError`."""
+        """Return the result in a record. Raises `PayloadTooLargeError` or `SealError` before it decodes anything, and
+        `SerializationError` if the value cannot be decoded."""
         if len(record.value) > self.max_result:
             raise PayloadTooLargeError(
-                f"the result of task {record.id} has {len(record.value):,} bytes, this side reads {self.max_result:,}: "
-                "whoever wrote it allows more; raise TaskQueue(max_result=...) here too"
+                f"the result of task {record.id} has {len(record.value):,} bytes, the limit here is "
+                f"{self.max_result:,}; raise TaskQueue(max_result=...) here as in the worker"
             )
         self.check_end(record)
         reader = self.serializers.get(record.serializer)
         if reader is None:
             raise SerializationError(
-                f"the result of {record.id} was written by {quoted(record.serializer)}; this queue reads "
-                f"{sorted(self.serializers)}"
+                f"the result of {record.id} was written by the serializer {quoted(record.serializer)}; this queue "
+                f"reads {sorted(self.serializers)}: give it TaskQueue(accept=[...])"
             )
         return reader.loads(record.value) if record.value else None
 
     def _call(self, name: str, task_id: str, serializer: str, headers: Mapping[str, str]) -> SealContext:
-        """What the seal of a call covers beside the bytes."""
+        """Return what the seal of a call covers besides the body."""
         return SealContext(
             self.queue, name, task_id, "call", serializer, tuple(chain.from_iterable(sorted(headers.items())))
         )
 
     def _end(self, record: Record) -> SealContext:
-        """What the seal of an end covers beside the bytes."""
+        """Return what the seal of a record covers besides the value."""
         error = record.error
         failure = () if error is None else (error.type, error.message, error.traceback)
         facts = (self.group, str(int(record.status)), str(record.attempt), *failure)

@@ -1,4 +1,4 @@
-"""What code inside a running task can ask and say: who am I, how far am I."""
+"""The context of a running task: its id, name and attempt, and how it reports progress."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from .printable import quoted
 
 T = TypeVar("T")
 MAX_TEXT = 1_000
-"""Characters of a progress text that are kept."""
+"""How many characters of a progress text are kept."""
 _LARGEST = 2**53
-"""Above it, a number does not keep its value in every store."""
+"""Not every store keeps the value of a number above this."""
 
 
 @define
 class TaskContext:
-    """What a running task can know and say about itself; `current_task()` returns it."""
+    """Facts about a running task, and its progress. `current_task()` returns it."""
 
     id: str
     name: str
     attempt: int
-    """1 for the first run."""
+    """The number of the run, from 1 on."""
     queue: str
     headers: Mapping[str, str]
     _report: Callable[[Progress], None] = field(repr=False)
@@ -39,10 +39,10 @@ class TaskContext:
         return logging.LoggerAdapter(logging.getLogger(f"pyxqueue.task.{self.name}"), extra)
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
-        """Say how far the task is. Cheap enough for a tight loop: only the last value of a moment is sent.
-        Of the text, the first 1,000 characters are kept.
+        """Report how far the task is. It is cheap enough for a tight loop: only the last of many values is sent. The
+        first 1,000 characters of the text are kept.
 
-        Raises `ConfigurationError` for what is no finite number, or no text.
+        Raises `ConfigurationError` if a number is not finite, or the message is not a text.
         """
         if not (is_number(done) and (total is None or is_number(total)) and isinstance(message, str)):
             raise ConfigurationError(
@@ -57,29 +57,29 @@ _current: contextvars.ContextVar[TaskContext] = contextvars.ContextVar("pyxqueue
 
 
 def current_task() -> TaskContext:
-    """The context of the task that runs here. Raises `NotInTaskError` outside of one."""
+    """Return the context of the task that is running. Raises `NotInTaskError` outside of a task."""
     try:
         return _current.get()
     except LookupError:
         raise NotInTaskError(
-            "no task runs here; inside a thread that a task started, run the function in "
+            "no task runs here; if a task started this thread, start its function with "
             "contextvars.copy_context().run(...)"
         ) from None
 
 
 def running_task() -> str:
-    """The id of the task that runs here; nothing outside of one, and in `Task.call`."""
+    """Return the id of the task that is running; empty outside of a task and in `Task.call`."""
     context = _current.get(None)
     return "" if context is None else context.id
 
 
 def progress(done: float, total: float | None = None, message: str = "") -> None:
-    """Say how far the running task is; see `TaskContext.progress`. Raises `NotInTaskError` outside of a task."""
+    """Report how far the running task is, as `TaskContext.progress` does. Raises `NotInTaskError` outside of a task."""
     current_task().progress(done, total, message)
 
 
 def track(items: Iterable[T], total: int | None = None, message: str = "") -> Iterator[T]:
-    """Iterate over `items` and report how many are done. `total` defaults to their length, where they have one."""
+    """Iterate over `items` and report how many are done. `total` defaults to their length, if they have one."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     context = current_task()
@@ -92,7 +92,7 @@ def track(items: Iterable[T], total: int | None = None, message: str = "") -> It
 
 
 def enter(context: TaskContext) -> contextvars.Token[TaskContext]:
-    """From here on, and until `leave`, this is the current task."""
+    """Make this the context of the current task, until `leave`."""
     return _current.set(context)
 
 
@@ -101,15 +101,15 @@ def leave(token: contextvars.Token[TaskContext]) -> None:
 
 
 def is_number(value: object) -> bool:
-    """Whether it can be written down; what settles and reports must not stumble over what a task made up."""
+    """Return whether every store can keep the value as a number."""
     return isinstance(value, int | float) and -_LARGEST < value < _LARGEST
 
 
 def without_surrogates(text: str) -> str:
-    """Lone surrogates cannot be written as UTF-8."""
+    """Replace lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _plain(number: float) -> float:
-    """A plain int or float: subclasses, such as bool or those of numerical packages, have no wire form."""
+    """Return a plain int or float. Subclasses, such as bool or the types of numerical packages, cannot be encoded."""
     return int(number) if isinstance(number, int) else float(number)

@@ -1,4 +1,4 @@
-"""What all parts of one queue share."""
+"""The values that all parts of one queue share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .worker.events import Observer
 
 @frozen(eq=False)
 class QueueCore:
-    """The values and the tasks of one `TaskQueue`, for the parts of it that need no more."""
+    """The options, codec, tasks and observer of one `TaskQueue`."""
 
     options: StoreOptions
     codec: Codec

@@ -1,11 +1,11 @@
-"""Eager mode: the in-memory backend, drained inline after every enqueue, on a clock that only moves when told.
+"""Eager mode: a memory backend whose tasks run in the caller's thread, on a clock that moves only when told to.
 
-It is the worker's own path (claim, decode, run, decide, settle) in the caller's thread, with arguments and results
-really serialized. Waiting for a result moves the clock: a task that is delayed, or waits for its retry, runs as soon as
-somebody waits for it, without any time passing.
+Tasks take the same path as in a worker (claim, decode, run, decide, settle), and arguments and results are serialized.
+Waiting for a result moves the clock: a delayed task, or one that waits for its retry, runs as soon as a caller waits
+for it, and no real time passes.
 
-What a task enqueues runs when that task has ended, or as soon as it waits for it: as with a worker, and however long
-the chain, the stack stays short.
+A task that another task enqueues runs when that one has ended, or as soon as that one waits for it, as with a worker.
+So the stack does not grow with the length of a chain of tasks.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ Over = Callable[[], bool]
 
 
 class NoInterrupter:
-    """Eager tasks run in the caller's thread, which is not ours to interrupt: no soft time limits."""
+    """Does not interrupt: eager tasks run in the caller's thread, so they do not have soft time limits."""
 
     def limit(self, job: object, options: TaskOptions) -> nullcontext[None]:  # noqa: ARG002
         return nullcontext()
 
     def cancel(self, job: object, times: int = 1) -> None:
-        """Nothing runs beside the caller who could ask for it."""
+        """Do nothing: while a task runs, no other code runs that could cancel it."""
 
     def check(self) -> tuple[()]:
-        """There are no limits."""
+        """Return no overdue tasks: there are no limits."""
         return ()
 
 
@@ -57,11 +57,11 @@ def _never_over() -> bool:
 
 @define(eq=False)
 class EagerSession:
-    """The eager stores of some queues, on one clock.
+    """The eager stores of several queues, on one clock.
 
-    Queues made with the same URL or client share a store, as they would share a server: their groups get every task,
-    once each queue has been used. `propagate`, which can be set at any time: an exception that finally fails a task
-    comes out of the call that ran it (enqueueing it, waiting for it, `advance`), as itself.
+    Queues with the same URL or client share a store, as they would share a server: each group gets every task, once its
+    queue has been used. With `propagate`, which can be set at any time, an exception that finally fails a task is
+    raised by the call that ran the task (enqueueing, waiting, `advance`).
     """
 
     propagate: bool = False
@@ -70,19 +70,19 @@ class EagerSession:
     _stores: dict[object, MemoryStore] = field(factory=dict, init=False, repr=False)
     _stepping: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
     coroutines: CoroutineRunner = field(factory=CoroutineRunner, init=False, repr=False)
-    """Runs all ``async def`` tasks of the session on one loop, so that they can share what belongs to a loop."""
+    """Runs all ``async def`` tasks of the session on one event loop, so that they can share its resources."""
     override: ClassVar[EagerSession | None] = None
-    """The session that every queue uses instead of its own store, while `eager_mode` is on."""
+    """The session that every queue uses instead of its own store inside `eager_mode`."""
 
     def __attrs_post_init__(self) -> None:
         weakref.finalize(self, self.coroutines.close)
 
     def close(self) -> None:
-        """End what ``async def`` tasks left running, and close their loop. The session can still be used."""
+        """Cancel what ``async def`` tasks left running, and close their event loop. The session can still be used."""
         self.coroutines.close()
 
     def backend_for(self, queue: QueueCore, source: object) -> EagerBackend:
-        """The eager backend of one queue, made when first asked for; `source` is what the queue names its store by."""
+        """Return the eager backend of a queue; the first call makes it. `source` is the store that the queue names."""
         if (backend := self._backends.get(queue)) is None:
             key = source if isinstance(source, str) else id(source)
             if (store := self._stores.get(key)) is None:
@@ -93,22 +93,22 @@ class EagerSession:
         return backend
 
     def advance(self, seconds: Seconds) -> None:
-        """Let time pass, in seconds or as a `timedelta`, and run whatever becomes due, when it becomes due."""
+        """Move the clock, by seconds or a `timedelta`, and run each task when it becomes due."""
         ms = round(in_seconds(seconds) * 1000)
         if ms < 0:
-            raise ConfigurationError(f"advance({seconds}): time does not go back")
+            raise ConfigurationError(f"advance({seconds}): the clock cannot go back, give 0 or more")
         end = self.clock() + ms
         self.drain()
         while self.step(end):
             self.drain()
 
     def drain(self, over: Over = _never_over, first: Sequence[str] = ()) -> None:
-        """Run whatever is ready, in this thread, until it is `over`; the tasks with the ids `first` before others."""
+        """Run ready tasks in this thread until none is left or `over` returns True, beginning with the ids `first`."""
         run = _Run(self, over, first)
         token = _runs.set((*_runs.get(), run))
         try:
             while sum(backend.work(run) for backend in list(self._backends.values())):
-                pass  # what ran on one queue may have enqueued on another
+                pass  # a task of one queue may have enqueued tasks on another
         finally:
             _runs.reset(token)
         if run.interrupted is not None:
@@ -117,11 +117,11 @@ class EagerSession:
             raise run.failures[0]
 
     def runs_here(self) -> bool:
-        """True inside of a task that this session runs."""
+        """Return True inside a task that this session runs."""
         return any(run.session is self for run in _runs.get())
 
     def step(self, end: int | None) -> bool:
-        """Move the clock to where something becomes due, at most to `end`; False if nothing does."""
+        """Move the clock to when the next task is due, at most to `end`. Returns False if no task is due then."""
         with self._stepping:
             now = self.clock()
             dues = [now + left for backend in list(self._backends.values()) if (left := backend.maintain(0)) >= 0]
@@ -131,7 +131,7 @@ class EagerSession:
             return moment in dues
 
     def serves(self, backend: EagerBackend, name: str) -> bool:
-        """Whether this queue is to run the task, and not another one of the same group."""
+        """Return whether this queue runs the task, rather than another queue of the same group."""
         if backend.queue.registry.get(name) is not None:
             return True
         peers = [other for other in list(self._backends.values()) if other.place == backend.place]
@@ -140,7 +140,7 @@ class EagerSession:
 
 @define(eq=False)
 class _Run:
-    """One drain of a session, in one thread; a task that waits starts another one inside it."""
+    """One drain of a session in one thread. A task that waits starts another drain inside it."""
 
     session: EagerSession
     over: Over
@@ -156,16 +156,16 @@ class _Run:
                 self.task_id = event.task_id
             case TaskSettled(outcome=Raised(exception=BaseException() as error), verdict=Fail()):
                 self.failures.append(error)
-                if isinstance(error, KeyboardInterrupt):  # it is meant for the program, not for the task
+                if isinstance(error, KeyboardInterrupt):  # it interrupts the program, not only the task
                     self.interrupted = error
 
 
 _runs: ContextVar[tuple[_Run, ...]] = ContextVar("pyxqueue_eager_runs", default=())
-"""The runs that the code here is inside of, outermost first."""
+"""The drains that are active in this context, the outermost first."""
 
 
 class EagerBackend(MemoryBackend):
-    """A memory backend that runs what is enqueued before `enqueue` returns."""
+    """A memory backend that runs enqueued tasks before `enqueue` returns."""
 
     def __init__(self, session: EagerSession, store: MemoryStore, queue: QueueCore) -> None:
         super().__init__(store, queue.options)
@@ -174,14 +174,14 @@ class EagerBackend(MemoryBackend):
         self._session = session
 
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
-        answers = super().enqueue(messages)
+        accepted = super().enqueue(messages)
         self._drain()
-        return answers
+        return accepted
 
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
-        answers = super().requeue(ids)
+        accepted = super().requeue(ids)
         self._drain()
-        return answers
+        return accepted
 
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         def over() -> bool:
@@ -206,16 +206,16 @@ class EagerBackend(MemoryBackend):
         return look()
 
     def work(self, run: _Run) -> int:
-        """Be a worker of this queue for a moment; answers how many tasks ran."""
+        """Run ready tasks of this queue as a worker does. Returns how many ran."""
         queue = self.queue
 
         def observe(event: Event) -> None:
             tell(queue.observer, event)
             run.observe(event)
 
-        counter = _Counter(self._store, self._options, run, lambda name: self._session.serves(self, name))
+        claims = _EagerClaims(self._store, self._options, run, lambda name: self._session.serves(self, name))
         executor = Inline(NoInterrupter(), self._session.coroutines)
-        worker = Worker(counter, queue.registry, queue.codec, executor, _CONSUMER, InFlightTable(), observe)
+        worker = Worker(claims, queue.registry, queue.codec, executor, _CONSUMER, InFlightTable(), observe)
         return worker.drain()
 
     def _drain(self) -> None:
@@ -223,7 +223,8 @@ class EagerBackend(MemoryBackend):
             self._session.drain()
 
     def _live_until(self, over: Over, ids: Sequence[str], timeout: int | None) -> bool:
-        """Run tasks and let time pass; False if the time is up, or nothing is left to run, before it is over."""
+        """Run tasks and move the clock until `over` returns True. Returns False if the time is up or no task is left
+        before that."""
         session = self._session
         end = None if timeout is None else session.clock() + timeout
         while not over():
@@ -231,11 +232,11 @@ class EagerBackend(MemoryBackend):
             if over():
                 break
             if not session.step(end) and not self._runs_elsewhere(ids, timeout):
-                return over()  # another thread may just have ended it
+                return over()  # another thread may have ended the task just now
         return True
 
     def _runs_elsewhere(self, ids: Sequence[str], timeout: int | None) -> bool:
-        """Another thread may be running one of the tasks: wait, in real time, until something happens to it."""
+        """If another thread runs one of the tasks, wait in real time until it changes. Returns whether it did."""
         ours = [run.task_id for run in _runs.get()]
         for info in self.show(ids):
             if info is not None and info.status is TaskStatus.STARTED and info.id not in ours:
@@ -243,8 +244,8 @@ class EagerBackend(MemoryBackend):
         return False
 
 
-class _Counter(MemoryBackend):
-    """Where the worker of one run gets its work: what its queue serves, first what somebody waits for."""
+class _EagerClaims(MemoryBackend):
+    """The backend of the worker of one drain: it claims only tasks that its queue runs, those awaited first."""
 
     def __init__(self, store: MemoryStore, options: StoreOptions, run: _Run, serves: Callable[[str], bool]) -> None:
         super().__init__(store, options)
@@ -252,7 +253,7 @@ class _Counter(MemoryBackend):
         self._serves = serves
 
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:  # noqa: ARG002
-        """No lease ends here: whoever holds a task runs it in this process, and the clock is moved meanwhile."""
+        """Claim one task. It reclaims nothing: a holder runs in this process, and the clock moves while it runs."""
         if self._run.interrupted is not None or self._run.over():
             return ()
         with self._store.changed:
@@ -273,9 +274,9 @@ def _never(ids: Sequence[str], timeout: int | None) -> ResultTimeoutError:
 
 @contextmanager
 def eager_mode(propagate: bool = False) -> Iterator[EagerSession]:
-    """While inside, every queue of this process is eager, with an empty store.
+    """Make every queue of this process eager, with an empty store, inside the ``with`` block.
 
-    Meant for tests: ``with eager_mode() as eager: ...; eager.advance(60)``. `propagate`: see `EagerSession`.
+    For tests: ``with eager_mode() as eager: ...; eager.advance(60)``. `propagate`: see `EagerSession`.
     """
     before = EagerSession.override
     EagerSession.override = session = EagerSession(propagate)

@@ -1,9 +1,9 @@
-"""Every exception pyxqueue raises. It imports next to nothing, so anything may import it.
+"""The exceptions of pyxqueue.
 
-There are two families. `PyxqueueError` is what the library raises at you. The *signals* (`RetryLater`, `Reject`,
-`TimeLimitExceeded`, `CancelRequested`) travel inside a running task; they are not `PyxqueueError`, so that an
-``except PyxqueueError`` in a task never swallows one. The last two come from outside, at any line, and are no
-`Exception` either, as `asyncio.CancelledError` is none: an ``except Exception`` around each step does not swallow them.
+There are two families. A `PyxqueueError` reports a failed operation to the caller. The *signals* (`RetryLater`,
+`Reject`, `TimeLimitExceeded`, `CancelRequested`) are raised inside a running task. They are not `PyxqueueError`, so an
+``except PyxqueueError`` in a task does not catch them. The last two are raised at any line of a task; like
+`asyncio.CancelledError` they are not `Exception`, so an ``except Exception`` does not catch them.
 """
 
 from __future__ import annotations
@@ -13,47 +13,46 @@ from .printable import LONGEST_LINE, bounded, printable, printable_lines
 
 
 class PyxqueueError(Exception):
-    """Base of every error the library raises at its caller. Its text is one printable line of bounded length, whatever
-    it is about."""
+    """The base of all errors that pyxqueue raises at its caller. Their text is one printable line of limited length."""
 
     def __str__(self) -> str:
         return printable(super().__str__(), LONGEST_LINE)
 
 
 class ConfigurationError(PyxqueueError, ValueError):
-    """An argument, a URL or an environment variable cannot be used as given."""
+    """An argument, a URL or an environment variable is not valid."""
 
 
 class DuplicateTaskError(ConfigurationError):
-    """Two different functions ask for the same task name on one queue."""
+    """Two functions have the same task name on one queue."""
 
 
 class ArgumentError(PyxqueueError, TypeError):
-    """A task was called with arguments its function does not take."""
+    """A task was called with arguments that its function does not take."""
 
 
 class NotInTaskError(PyxqueueError, RuntimeError):
-    """Something that belongs to a running task was used outside of one."""
+    """An operation for running tasks was used outside of a task."""
 
 
 class AlreadyRunningError(PyxqueueError, RuntimeError):
-    """`run` or `start` was called on a queue whose workers already run."""
+    """`run` or `start` was called although this program already has workers of the queue."""
 
 
 class NotRunningError(PyxqueueError, RuntimeError):
-    """`shutdown` was called on a queue that started no workers."""
+    """`shutdown` or `restart` was called although this program has not started workers of the queue."""
 
 
 class UnknownTaskError(PyxqueueError, LookupError):
-    """No task has this id: never enqueued here, deleted, or its result has expired."""
+    """The store does not know the task: it was never enqueued here, was deleted, or its result has expired."""
 
 
 class TaskStateError(PyxqueueError, RuntimeError):
-    """The task is in a state in which this cannot be done to it, for example retrying one that runs."""
+    """The state of the task does not allow the operation, for example to retry a running task."""
 
 
 class SerializationError(PyxqueueError, ValueError):
-    """A value is outside a serializer's domain, or bytes are not what the serializer writes."""
+    """The serializer does not support a value, or cannot decode bytes."""
 
 
 class PayloadTooLargeError(SerializationError):
@@ -61,40 +60,38 @@ class PayloadTooLargeError(SerializationError):
 
 
 class SealError(SerializationError):
-    """A sealed payload was altered, moved, or sealed with a key this side does not have."""
+    """A payload is not sealed, was changed or moved, or is sealed with a key that this side does not have."""
 
 
 class BrokerError(PyxqueueError):
-    """The store answered, but refused the operation."""
+    """The store refused the operation."""
 
 
 class BrokerUnavailableError(BrokerError, ConnectionError):
-    """The store cannot be reached or cannot serve right now; the same call may succeed later."""
+    """The store cannot be reached or cannot serve requests now; the same call may succeed later."""
 
 
 class StoreFullError(BrokerError):
-    """The store has no room (for example Redis at `maxmemory`); what needed some was not done. Of an `enqueue`, nothing
-    was accepted, of a `map` a leading part at most."""
+    """The store is full, for example Redis at `maxmemory`. An `enqueue` was not accepted; of a `map`, at most the first
+    part was."""
 
 
 class StoreFileError(BrokerError):
-    """The file of an embedded store cannot be used as it is, and waiting will not help: it is damaged, belongs to
-    another program or a newer release, lies on a network file system, or may not be written. The message says what to
-    do; nothing in the file was changed."""
+    """The file of an embedded store cannot be used: it is damaged, belongs to another program or a newer release, lies
+    on a network file system, or may not be written. The message says what to do; the file was not changed."""
 
 
 class StoreLayoutError(BrokerError):
-    """The store keeps the queue in another layout than this release: one of an older or a newer pyxqueue. Nothing in
-    it was
-    changed. `pyxqueue move` carries the tasks of an older one to another store; for a newer one, upgrade pyxqueue."""
+    """The store has the layout of an older or a newer release; nothing in it was changed. Move the tasks of an older
+    layout to another store with `pyxqueue move`; for a newer layout, upgrade pyxqueue."""
 
 
 class ResultTimeoutError(PyxqueueError, TimeoutError):
-    """The result did not arrive within the timeout; the task itself goes on."""
+    """The task did not end within the timeout of the caller. The task itself continues."""
 
 
 class TaskError(PyxqueueError):
-    """The task failed. What it raised travels as text, never as a pickled exception.
+    """The task failed. The error contains the task's exception as text, not the exception itself.
 
     Parameters: `task_id`; `type`, the exception's qualified class name; `message`, its text; `traceback`, the
     formatted traceback of the worker.
@@ -109,8 +106,7 @@ class TaskError(PyxqueueError):
 
     @property
     def error(self) -> str:
-        """The failure in one line, ``ValueError: no such user``, fit to be shown: what moves a cursor, or begins
-        another line, is escaped."""
+        """The failure in one printable line, such as ``ValueError: no such user``."""
         kind = printable(self.type)
         return f"{kind}: {printable(self.message, LONGEST_LINE)}" if self.message else kind
 
@@ -126,7 +122,7 @@ class TaskError(PyxqueueError):
 
 
 class TaskCancelledError(TaskError):
-    """The task was cancelled before it could finish."""
+    """The task was cancelled."""
 
     def __str__(self) -> str:
         return f"task {printable(self.task_id)} was cancelled" if self.task_id else "the task was cancelled"
@@ -148,7 +144,7 @@ class RetryLater(Exception):  # noqa: N818 - a signal, not an error
 
 
 class Reject(Exception):  # noqa: N818 - a signal, not an error
-    """Raise it in a task to give up at once: no retry, the message is kept with the failed tasks with `reason`."""
+    """Raise it in a task to fail without a retry. The message is kept with the failed tasks, with `reason`."""
 
     def __init__(self, reason: str = "rejected by the task") -> None:
         super().__init__(reason)
@@ -156,12 +152,12 @@ class Reject(Exception):  # noqa: N818 - a signal, not an error
 
 
 class CancelRequested(BaseException):
-    """Raised inside a running task that somebody cancelled; it may clean up, then ends as cancelled."""
+    """Raised inside a running task that was cancelled. The task may clean up, and then ends as cancelled."""
 
 
 class TimeLimitExceeded(BaseException):
-    """Raised inside a task that has run longer than its `timeout`; it may clean up, then counts as failed.
+    """Raised inside a task that has run longer than its `timeout`. The task may clean up, and then fails.
 
-    It is retried where the task retries on `Exception`. If the task goes on, it is raised once more, half way to the
-    hard limit.
+    The task is retried if it retries on `Exception`. If it continues, the exception is raised once more, half way to
+    the hard limit.
     """

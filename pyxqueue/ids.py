@@ -1,4 +1,4 @@
-"""Task ids: made by the client before the first byte is sent, and in the order of time."""
+"""Task ids. The client makes them; they sort by time."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import time
 
 
 def new_id(now_ns: int | None = None, random: bytes | None = None) -> str:
-    """13 digits of milliseconds since the epoch, a dash, 16 hex digits of randomness.
+    """Return 13 digits of milliseconds since the epoch, a dash, and 16 random hex digits.
 
-    Ids sort by their time, as text (until the year 2286). The time is this machine's: it orders, it decides nothing.
+    As text, ids sort by time (until the year 2286). The time is that of this machine; it is used for sorting only.
     """
     now = time.time_ns() if now_ns is None else now_ns
     return f"{now // 1_000_000:013d}-{(os.urandom(8) if random is None else random).hex()}"

@@ -1,10 +1,11 @@
 """The deliveries that one worker process has in flight, in memory that its supervisor can read.
 
-The process writes, the supervisor reads. So the supervisor, which runs no user code, can renew leases while a task
-keeps the interpreter busy, and it knows after a death what was running and what had only been claimed.
+The worker process writes and the supervisor reads. So the supervisor, which does not run user code, can extend leases
+while a task keeps the interpreter busy; and when a worker dies, it knows which deliveries were running and which had
+only been claimed.
 
-One decision is contended: the process wants to start a delivery, the supervisor wants to hand it back because the
-process is stuck on another one. Both take the same lock, so no delivery is both started and handed back.
+Both processes can change a delivery that has not started: the worker starts it, the supervisor gives it back if the
+worker is stuck on another one. Both take the same lock, so no delivery is both started and given back.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from .errors import ConfigurationError
 from .printable import quoted
 
 SLOTS = 1024
-"""Deliveries that one process can have in flight."""
+"""How many deliveries one process can have in flight."""
 STUCK = 0.05
-"""Seconds a delivery may wait in a worker that is busy with others before all that waits there is handed back."""
+"""How many seconds a delivery may wait in a busy worker before all deliveries that wait there are given back."""
 _FREE, _WAITING, _PINNED, _RUNNING, _DONE, _TAKEN = range(6)
 _HEADER = struct.Struct("<dddI16sHHB")
 _LARGEST_FENCE = 2**128 - 1
 _SLOT = 512
 _MARKS = 3 * SLOTS
-"""In front: the state of each slot, the delivery that is to be cancelled, and how often it is to be told."""
+"""The table begins with three bytes per slot: its state, the generation to cancel, and how often to interrupt it."""
 _START = _MARKS + SLOTS * _SLOT
 """Behind them: whether the process has started, and what it says about that, with its length in front."""
 _START_SIZE = 16_384
@@ -49,20 +50,20 @@ class InFlight:
 
     slot: int
     generation: int
-    """Tells this use of the slot from the next one."""
+    """Distinguishes this use of the slot from later ones."""
     task_id: str
     receipt: str
     attempt: int
     fence: int
     running: bool
     waiting: bool
-    """Claimed, and not started."""
+    """It was claimed and has not started."""
     retry_delay_ms: float
-    """What follows if it is killed then: ms until the next attempt, or negative for failure."""
+    """The delay until the next attempt if the hard time limit kills it, in ms; negative if it then fails."""
 
 
 class Lock(Protocol):
-    """What a table needs of a lock: `threading.Lock` and `multiprocessing.Lock` have it."""
+    """The methods of a lock that a table uses. `threading.Lock` and `multiprocessing.Lock` have them."""
 
     def acquire(self, block: bool = ..., timeout: float = ...) -> bool: ...
 
@@ -74,7 +75,7 @@ class Lock(Protocol):
 
 
 class FileLock:
-    """A lock between processes that only share an open file. The kernel releases it if its holder dies."""
+    """A lock for processes that share an open file. The kernel releases it if its holder dies."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -91,7 +92,7 @@ class FileLock:
             try:
                 fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return True
-            except OSError:  # the other process has it; a file lock cannot be waited for with a limit
+            except OSError:  # the other process has the lock; waiting for a file lock has no timeout
                 if time.monotonic() >= deadline:
                     self._threads.release()
                     return False
@@ -131,14 +132,14 @@ class Start:
 
 
 class InFlightTable:
-    """A fixed number of slots, in memory that this process may share with another one.
+    """A fixed number of slots in memory that this process may share with another one.
 
-    Its methods are for the supervisor, which reads it; the worker writes through `Slots`.
+    The methods are for the supervisor, which reads the table; the worker writes through `Slots`.
     """
 
     def __init__(self, fd: int | None = None, lock: Lock | None = None) -> None:
-        """`fd`: an open file made by `shared`; None is memory that only forked processes share. `lock`: None is a lock
-        for the threads of this process, or for the processes that have the file."""
+        """`fd`: an open file made by `shared`; None uses memory that only forked processes share. `lock`: None uses a
+        lock for the threads of this process or, with `fd`, for the processes that have the file."""
         self._fd = fd
         self.memory = mmap.mmap(-1 if fd is None else fd, _SIZE)
         own: Lock = cast(Lock, threading.Lock()) if fd is None else FileLock(fd)
@@ -147,20 +148,20 @@ class InFlightTable:
 
     @classmethod
     def shared(cls) -> InFlightTable:
-        """A table that any process can map that is given `fd`."""
+        """Make a table that any process with its `fd` can map."""
         with tempfile.TemporaryFile(prefix="pyxqueue-inflight-") as file:
             file.truncate(_SIZE)
             return cls(os.dup(file.fileno()))
 
     @classmethod
     def forked(cls) -> InFlightTable:
-        """A table for this process and those it forks; its lock, a semaphore, costs next to nothing while free."""
+        """Make a table for this process and its forks. Its lock is a semaphore, which is cheap while it is free."""
         return cls(lock=cast(Lock, multiprocessing.get_context("fork").Lock()))
 
     @property
     def fd(self) -> int:
         if self._fd is None:
-            raise ConfigurationError("this table is not in a file")
+            raise ConfigurationError("this table does not have a file: make it with InFlightTable.shared()")
         return self._fd
 
     def close(self) -> None:
@@ -172,7 +173,7 @@ class InFlightTable:
         return any(self.memory[:SLOTS])
 
     def entries(self) -> list[InFlight]:
-        """All that is in flight now."""
+        """Return all deliveries that are in flight now."""
         states = self.memory[:SLOTS]
         if not any(states):
             return []
@@ -197,12 +198,12 @@ class InFlightTable:
         )
 
     def runs(self, entry: InFlight) -> bool:
-        """Whether this delivery still runs."""
+        """Return whether this delivery is still running."""
         now = self._read(entry.slot, self.memory[entry.slot])
         return now.running and now.generation == entry.generation
 
     def stuck(self, now: float, seconds: float) -> bool:
-        """Whether something has waited here for longer than `seconds` while something else runs."""
+        """Return whether a delivery has waited here for longer than `seconds` while another one runs."""
         states = self.memory[:SLOTS]
         if _WAITING not in states or _RUNNING not in states:
             return False
@@ -210,7 +211,7 @@ class InFlightTable:
         return now - min(self._times(slot)[0] for slot in waiting) > seconds
 
     def overdue(self, now: float) -> list[InFlight]:
-        """What runs beyond its hard time limit."""
+        """Return the deliveries that have run longer than their hard time limit."""
         states = self.memory[:SLOTS]
         if _RUNNING not in states:
             return []
@@ -221,17 +222,17 @@ class InFlightTable:
         ]
 
     def _times(self, slot: int) -> tuple[float, float]:
-        """When it was claimed or, if it runs, started, and when its process is to be killed (0: never).
+        """Return when the delivery was claimed or, if it runs, started; and when its process must be killed (0: never).
 
-        By `time.monotonic`, which all processes of a machine share.
+        Both are times of `time.monotonic`, which all processes of a machine share.
         """
         started, deadline = struct.unpack_from("<dd", self.memory, _MARKS + slot * _SLOT)
         return started, deadline
 
     def take_back(self, slots: Iterable[int]) -> list[InFlight]:
-        """Claim unstarted deliveries for handing them back; those that were started in the meantime are left out.
+        """Take deliveries that have not started, to give them back. Returns those that were taken.
 
-        Also empty if the other process was stopped while it had the lock: the caller must not wait for that.
+        Returns an empty list if the worker process does not release the lock, because it was stopped while it had it.
         """
         if not self.lock.acquire(timeout=_PATIENCE):
             return []
@@ -245,13 +246,14 @@ class InFlightTable:
             self.lock.release()
 
     def ask_cancel(self, entry: InFlight, times: int = 1) -> None:
-        """Have the task of this delivery told `times` times to stop; without effect if the slot has another by now."""
+        """Ask the worker to interrupt the task of this delivery for the `times`-th time. It has no effect if the slot
+        has another delivery now."""
         self.memory[2 * SLOTS + entry.slot] = times
         self.memory[SLOTS + entry.slot] = entry.generation
 
 
 class Slots:
-    """The worker's hand on its table, of which there is one: which slots are free, and what is in the others."""
+    """The worker's access to its table: it allocates and frees slots, and writes them. A table has only one."""
 
     def __init__(self, table: InFlightTable) -> None:
         self._memory = table.memory
@@ -263,12 +265,12 @@ class Slots:
         return len(self._free)
 
     def add(self, task_id: str, receipt: str, attempt: int, now: float, fence: int = 0, *, pinned: bool = False) -> int:
-        """Note a delivery that was claimed at `now`, by `time.monotonic`, and return its slot. `pinned`: it may wait
-        here without counting as stuck."""
+        """Add a delivery that was claimed at `now`, by `time.monotonic`, and return its slot. `pinned`: the delivery
+        may wait without counting as stuck."""
         raw_id, raw_receipt = task_id.encode(), receipt.encode()
         if len(raw_id) + len(raw_receipt) > _SLOT - _HEADER.size:
-            raise ConfigurationError(f"the broker's receipt {quoted(receipt)} is too long")
-        slot = self._free.pop()  # at once: another thread may free one meanwhile
+            raise ConfigurationError(f"the broker's receipt {quoted(receipt)} is too long: shorten it in the backend")
+        slot = self._free.pop()  # in one operation: another thread may free a slot meanwhile
         at = _MARKS + slot * _SLOT
         generation = self._generations[slot] % 255 + 1
         try:
@@ -286,7 +288,7 @@ class Slots:
         return slot
 
     def start(self, slot: int, now: float) -> bool:
-        """Mark it as running; False if it was handed back in the meantime."""
+        """Mark a delivery as running. Returns False if it was given back meanwhile."""
         with self._lock:
             if self._memory[slot] not in (_WAITING, _PINNED):
                 return False
@@ -295,27 +297,27 @@ class Slots:
             return True
 
     def limit(self, slot: int, deadline: float, retry_delay_ms: float) -> None:
-        """Have the process killed at `deadline` if this is still running then."""
+        """Set the time at which the supervisor kills the process if the delivery is still running."""
         struct.pack_into("<dd", self._memory, _MARKS + slot * _SLOT + 8, deadline, retry_delay_ms)
 
     def postpone(self, slot: int, seconds: float) -> None:
-        """Move the deadline, if it has one."""
+        """Move the deadline of a delivery, if it has one."""
         at = _MARKS + slot * _SLOT + 8
         (deadline,) = struct.unpack_from("<d", self._memory, at)
         if deadline > 0:
             struct.pack_into("<d", self._memory, at, deadline + seconds)
 
     def finish(self, slot: int) -> None:
-        """It ran; it stays in flight until it is settled."""
+        """Mark a delivery as done. It stays in flight until it is settled."""
         self._memory[slot] = _DONE
 
     def free(self, slot: int) -> None:
-        """It is settled, lost or handed back."""
+        """Free the slot of a delivery that is settled, lost or given back."""
         self._memory[slot] = _FREE
         self._free.append(slot)
 
     def cancels(self) -> list[tuple[int, int]]:
-        """The slots whose present delivery is to be cancelled, and how often its task is to be told."""
+        """Return the slots whose delivery must be cancelled, and how often its task must be interrupted."""
         marks = self._memory[SLOTS : 2 * SLOTS]
         if not any(marks):
             return []

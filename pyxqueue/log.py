@@ -1,4 +1,4 @@
-"""The loggers of pyxqueue: whatever a line is about, it is fit to be shown, and no longer than it should be."""
+"""The loggers of pyxqueue. Their lines are printable and of limited length."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from .printable import LONGEST_LINE, Lines, indented, printable, text_of, traceb
 
 
 class _Shown(logging.Filter):
-    """Changes a record before any handler has it: what it is about becomes text that is one printable line of bounded
-    length, and an exception the traceback that stands below it."""
+    """Makes a log record printable before a handler gets it: each argument becomes one line of limited length, and an
+    exception becomes an indented traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
             record.args = tuple(map(_shown, record.args))
         if record.exc_info and (error := record.exc_info[1]) is not None:
             record.exc_text = indented(traceback_of(error))
-            record.exc_info = None  # a handler would make text of it by itself
+            record.exc_info = None  # a handler would format it again
         return True
 
 
@@ -24,9 +24,9 @@ _SHOWN = _Shown()
 
 
 def get_logger(name: str) -> logging.Logger:
-    """The logger of that name, for lines of ours."""
+    """Return the logger of a name, with printable lines."""
     logger = logging.getLogger(name)
-    logger.addFilter(_SHOWN)  # once, however often
+    logger.addFilter(_SHOWN)  # adding it again has no effect
     return logger
 
 

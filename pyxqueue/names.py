@@ -1,7 +1,7 @@
-"""The names that tasks and classes have on the wire: import paths, also for what is defined in a script.
+"""The names of tasks and classes on the wire: import paths, also for definitions in a script.
 
 ``python rpc.py worker`` and ``pyxqueue worker rpc`` load the same file, the first as ``__main__``, the second as
-``rpc``. Both must mean the same task by the same name, and no other process has our ``__main__``.
+``rpc``. A task must have the same name in both, and another process cannot import our ``__main__``.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from typing import Any, Self
 from .errors import ConfigurationError
 from .printable import quoted
 
-# A child process that was spawned, not forked, loads its parent's script under the second name.
+# A spawned child process loads the script of its parent under the second name.
 _SCRIPTS = ("__main__", "__mp_main__")
 _MODULE = re.compile(r"[\w-]+")
 
 
 def import_path(module_name: str) -> str:
-    """The name under which another process can import the module; any but a script has it already.
+    """Return the name under which another process can import the module. It differs for a script only.
 
-    Run with ``-m``, a script has the name it was run by (a package's is ``package.__main__``); run as a file, it is
-    the file's stem. Where neither exists (a REPL, a notebook) or can be imported, it stays ``__main__``.
+    For a script that was run with ``-m``, it is the name it was run by (``package.__main__`` for a package); for a
+    file, it is the stem of the file. It stays ``__main__`` if there is no such name (in a REPL or a notebook), or if
+    that name cannot be imported.
     """
     if module_name not in _SCRIPTS:
         return module_name
@@ -39,14 +40,15 @@ def import_path(module_name: str) -> str:
 
 
 def nameless_script(task_name: str) -> str:
-    """The file that is run as a script and defines the task, if no other process can import it; else nothing."""
+    """Return the script that defines the task if no other process can import it; else an empty string."""
     if not task_name.startswith("__main__."):
         return ""
     return getattr(sys.modules.get("__main__"), "__file__", None) or ""
 
 
 def home_of(value: object, first: Sequence[str]) -> tuple[str, str] | None:
-    """A module that can be imported, and the name the value has in it; one of the modules `first`, if it is there."""
+    """Return the import path of a module that contains the value, and its name there; None if no module does. The
+    modules `first` are searched first."""
     for module_name in [*first, *sys.modules]:
         path = import_path(module_name)
         content = list(getattr(sys.modules.get(module_name), "__dict__", {}).items())
@@ -57,21 +59,21 @@ def home_of(value: object, first: Sequence[str]) -> tuple[str, str] | None:
 
 
 def qualified_name(obj: object) -> str:
-    """``module.qualname`` of a function or class, with the module's `import_path`.
+    """Return ``module.qualname`` of a function or class, with the module's `import_path`.
 
-    Raises `ConfigurationError` for an object that has no such name, for example a `functools.partial`.
+    Raises `ConfigurationError` for an object without such a name, for example a `functools.partial`.
     """
     module = getattr(obj, "__module__", None)
     name = getattr(obj, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str):
         raise ConfigurationError(
-            f"{quoted(obj)} has no module and name of its own: give it a name, or use a plain function"
+            f"{quoted(obj)} does not have a module and a name: give it a name, or use a plain function"
         )
     return f"{import_path(module)}.{name}"
 
 
 class Unique:
-    """Something of which there is one in a process: a copy of it is itself, as with functions."""
+    """An object that exists once in a process. Copying it returns the object itself, as with functions."""
 
     def __copy__(self) -> Self:
         return self
@@ -81,10 +83,10 @@ class Unique:
 
 
 def home_or_error(value: object, module_name: str, function: object = None) -> tuple[str, str]:
-    """Where another process finds the value: a module's `import_path`, and the name that the value has in it, or in a
-    class in it, as `function` has.
+    """Return where another process finds the value: the `import_path` of a module, and the value's name in it. The name
+    may be that of `function` in a class.
 
-    Raises `pickle.PicklingError` if it is nowhere.
+    Raises `pickle.PicklingError` if no module contains the value.
     """
     module = sys.modules.get(module_name)
     names = [name for name, one in list(vars(module).items()) if one is value] if module is not None else []
@@ -96,19 +98,20 @@ def home_or_error(value: object, module_name: str, function: object = None) -> t
     if (home := home_of(value, [])) is not None:
         return home
     raise PicklingError(
-        f"{quoted(value)} cannot be pickled: it is not at the top level of a module, where another process would look "
-        f"for "
-        f"it. Define it there, or pass on what names it (for a handle, its task_id) and look it up on the other side"
+        f"{quoted(value)} cannot be pickled, because it is not at the top level of a module, where another process can "
+        f"import it. Define it there, or pass its name (for a handle, its task_id) and look it up in the other process"
     )
 
 
 def load(module_path: str, name: str) -> Any:
-    """What `home_or_error` found, in this process. Raises `pickle.UnpicklingError` if it is not there."""
+    """Return the value that `home_or_error` found. Raises `pickle.UnpicklingError` if this process does not have it."""
     script = next((one for one in _SCRIPTS if one in sys.modules and import_path(one) == module_path), module_path)
     module = sys.modules[script] if script in sys.modules else importlib.import_module(script)
     found = _walk(module, name)
     if found is None:
-        raise UnpicklingError(f"{module_path} has no {quoted(name)} here: it was pickled by a program that has")
+        raise UnpicklingError(
+            f"{module_path} does not have {quoted(name)} here, unlike in the program that pickled it: run the same code"
+        )
     return found
 
 

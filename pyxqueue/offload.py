@@ -1,4 +1,4 @@
-"""The asyncio side of a backend that has none: its synchronous calls in threads."""
+"""The asyncio API of a backend that has only synchronous calls: it runs them in threads."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .protocols import AsyncProducer, Backend, HasAsync, in_one_process
 
 T = TypeVar("T")
 _SLICE = 500
-"""Ms that a waiting call occupies its thread: an await that was cancelled gives it back after that."""
+"""The longest time in ms that a waiting call keeps its thread, also if its await was cancelled."""
 _WAITERS = 64
 
 
 class Offloaded:
-    """An `AsyncProducer` over a synchronous backend. Waiting has threads of its own, so that it never delays an
+    """An `AsyncProducer` over a synchronous backend. Waits have threads of their own, so that they never delay an
     enqueue."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._pool = ThreadPoolExecutor(_WAITERS, "pyxqueue-wait")
-        # A store of this process answers at once, or has a clock of its own that a slice would move.
+        # A store inside this process replies at once, or has a clock of its own that a slice would move.
         self._sliced = not in_one_process(backend)
 
     async def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
@@ -55,7 +55,7 @@ class Offloaded:
         return await self._in_slices(lambda step: self._backend.watch(task_id, seen, step), changed, timeout_ms)
 
     async def _in_slices(self, wait: Callable[[int | None], T], over: Callable[[T], bool], timeout: int | None) -> T:
-        """Wait in a thread, a slice at a time, until it is over, the time is up, or the store has given up early."""
+        """Wait in a thread in slices, until `over` returns True, the time is up, or the store returns early."""
         loop = asyncio.get_running_loop()
         left = timeout
         while True:
@@ -69,5 +69,5 @@ class Offloaded:
 
 
 def asynchronous(backend: Backend) -> AsyncProducer:
-    """The backend's own asyncio side where it has one, else threads."""
+    """Return the backend's own asyncio API if it has one, else one with threads."""
     return backend.asynchronous() if isinstance(backend, HasAsync) else Offloaded(backend)

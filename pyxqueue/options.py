@@ -27,11 +27,11 @@ R = TypeVar("R")
 ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
 
 MAX_SECONDS = 1e10
-"""No pause, limit or time to live can be this long (three centuries)."""
+"""The limit for pauses, time limits and times to live (three centuries)."""
 
 
 def whole_number(least: int) -> Callable[[object, Attribute[Any], object], None]:
-    """A validator for attrs."""
+    """Return a validator for whole numbers of at least `least`."""
 
     def check(_instance: object, attribute: Attribute[Any], value: object) -> None:
         if not isinstance(value, int) or value < least:
@@ -41,7 +41,7 @@ def whole_number(least: int) -> Callable[[object, Attribute[Any], object], None]
 
 
 def seconds(_instance: object, attribute: Attribute[Any], value: object) -> None:
-    """A validator for attrs."""
+    """Validate a number of seconds, 0 or more."""
     if not isinstance(value, int | float) or not 0 <= value < MAX_SECONDS:
         raise ValueError(f"{attribute.name}={quoted(value)} must be a number of seconds, 0 or more")
 
@@ -59,7 +59,7 @@ def _part(_instance: object, attribute: Attribute[Any], value: object) -> None:
 def _text_pairs(_instance: object, attribute: Attribute[Any], value: object) -> None:
     texts = [text for pair in value.items() for text in pair] if isinstance(value, Mapping) else [None]
     if not all(isinstance(text, str) and is_encodable(text) for text in texts):
-        raise ValueError(f"{attribute.name}= must map texts to texts")  # what they hold may be secret
+        raise ValueError(f"{attribute.name}= must map texts to texts")  # without the values, which may be secret
 
 
 def _error_types(given: ErrorTypes) -> tuple[type[BaseException], ...]:
@@ -77,44 +77,44 @@ class TaskOptions:
     name: str | None = None
     """The name under which workers find the task; by default its import path."""
     retries: int = field(default=0, validator=whole_number(0))
-    """How often it is run again after a failure; 0 is one run only."""
+    """How often the task is retried after a failure; 0 means one run only."""
     backoff: float = field(default=1.0, converter=in_seconds, validator=seconds)
-    """The pause before the first retry; each further one doubles it."""
+    """The pause before the first retry; each further retry doubles it."""
     backoff_max: float = field(default=600.0, converter=in_seconds, validator=seconds)
     """The longest pause before a retry."""
     jitter: float = field(default=0.5, validator=_part)
-    """The part of each pause that is random, so that a thousand failures do not come back in one moment."""
+    """The part of each pause that is random, so that many failed tasks are not retried at the same moment."""
     retry_on: tuple[type[BaseException], ...] = field(default=(Exception,), converter=_error_types)
-    """The exception types after which it is retried."""
+    """The exception types after which the task is retried."""
     give_up_on: tuple[type[BaseException], ...] = field(default=(), converter=_error_types)
-    """The exception types after which it is not, whatever `retry_on` says."""
+    """The exception types after which the task is not retried. They take precedence over `retry_on`."""
     max_crashes: int = field(default=3, validator=whole_number(0))
-    """How often it may kill the process it runs in before it fails."""
+    """How often the process that runs the task may die before the task fails."""
     timeout: float | None = field(default=None, converter=optional_seconds, validator=validators.optional(_duration))
     """Soft limit: `TimeLimitExceeded` is raised inside the task."""
     hard_timeout: float | None = field(
         default=None, converter=optional_seconds, validator=validators.optional(_duration)
     )
-    """Hard limit: the worker process is killed and replaced. By default `timeout` + 10 s, where there is one."""
+    """Hard limit: the worker process is killed and replaced. By default `timeout` + 10 s, if there is a `timeout`."""
     result_ttl: float = field(default=86_400.0, converter=in_seconds, validator=_duration)
-    """How long its result can be read; a day by default."""
+    """How long the result can be read; a day by default."""
 
     @property
     def hard_limit(self) -> float | None:
-        """Seconds after which the process is killed, or None."""
+        """Seconds after which the worker process is killed, or None."""
         if self.hard_timeout is not None:
             return self.hard_timeout
         return None if self.timeout is None else self.timeout + 10.0
 
     @property
     def reminder(self) -> float | None:
-        """Seconds after which a task that goes on after its `timeout` is told once more; None for never."""
+        """Seconds after which a task that ignored its `timeout` is interrupted once more; None for never."""
         if self.timeout is None or self.hard_limit is None or self.hard_limit <= self.timeout:
             return None
         return (self.timeout + self.hard_limit) / 2
 
     def pause(self, attempt: int, chance: float) -> float:
-        """Seconds between the failure of run number `attempt` and the next run.
+        """Return the seconds between the failure of run number `attempt` and the next run.
 
         At most ``min(backoff_max, backoff * 2 ** (attempt - 1))``, at least ``1 - jitter`` of that.
         """
@@ -127,13 +127,13 @@ class CallOptions:
     """The options of one call: `Task.with_options`."""
 
     delay: float | None = field(default=None, converter=optional_seconds, validator=validators.optional(seconds))
-    """How long it waits before it may run, by the store's clock: seconds, or a `timedelta`."""
+    """How long the task waits before it may run, by the store's clock: seconds, or a `timedelta`."""
     eta: datetime | None = None
-    """The moment before which it does not run, with a time zone; turned into a delay by this machine's clock."""
+    """The moment before which the task does not run, with a time zone. This machine's clock turns it into a delay."""
     task_id: str | None = None
-    """An id of your own, at most 64 of ``[A-Za-z0-9_.-]``: enqueueing an id twice runs it once."""
+    """An id of your own, at most 64 characters of ``[A-Za-z0-9_.-]``. A task whose id is enqueued twice runs once."""
     headers: Mapping[str, str] | None = field(default=None, validator=validators.optional(_text_pairs))
-    """Text pairs that travel with the message."""
+    """Pairs of text that are stored with the message."""
 
     def __attrs_post_init__(self) -> None:
         if self.eta is not None and not isinstance(self.eta, datetime):
@@ -141,7 +141,7 @@ class CallOptions:
         if self.eta is not None and self.delay is not None:
             raise ConfigurationError("give either delay= or eta=, not both")
         if self.eta is not None and self.eta.tzinfo is None:
-            raise ConfigurationError("eta= needs a time zone: datetime.now(timezone.utc) + timedelta(...)")
+            raise ConfigurationError("eta= needs a time zone, such as datetime.now(timezone.utc) + timedelta(...)")
         if self.task_id is not None:
             valid_id(self.task_id)
 
@@ -149,7 +149,7 @@ class CallOptions:
 def takes_options(
     options: Callable[Fields, object],
 ) -> Callable[[Callable[[S], R]], Callable[Concatenate[S, Fields], R]]:
-    """Decorates a method that takes the fields of the class `options` by name, and nothing else."""
+    """Return a decorator for a method whose named parameters are the fields of the class `options`."""
 
     def decorate(method: Callable[[S], R]) -> Callable[Concatenate[S, Fields], R]:
         receiver = next(iter(inspect.signature(method).parameters.values()))

@@ -1,6 +1,6 @@
-"""Pure: retry? when? fail? From what running did (an outcome) to what the queue decides (a verdict).
+"""Decides the verdict of a delivery from the outcome of its run: done, retry and when, defer, or fail.
 
-No clock, no randomness, no I/O: `chance`, a number in [0, 1), is an argument.
+The functions have no side effects and do not read a clock; `chance`, a random number in [0, 1), is an argument.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from .model.message import (
 from .options import TaskOptions
 
 MAX_DEFERRALS = 12
-"""How often a message that nobody here can serve is handed back before it fails: some seven minutes, enough for a
-rolling deployment to bring a worker that knows it."""
+"""How often a message that the workers cannot serve is deferred before it fails. That takes about seven minutes, enough
+for a rolling deployment to start a worker that can."""
 NEWER_DELAY = 10_000
-"""Milliseconds a message of a newer wire version is left alone before somebody looks at it again."""
+"""How many milliseconds a message of a newer wire version is deferred."""
 _FIRST_DEFERRAL = 1_000
 _LAST_DEFERRAL = 60_000
 
 
 def admit(message: Message, options: TaskOptions) -> Fail | None:
-    """Whether the message may run at all: one that keeps killing its worker may not."""
+    """Return None if the message may run, or its failure if it has crashed too often."""
     if message.crashes > options.max_crashes:
         return Fail(f"its worker process died {message.crashes} times while it ran")
     return None
 
 
 def decide(message: Message | Unreadable, outcome: Outcome, options: TaskOptions, chance: float) -> Verdict:
-    """What becomes of a delivery."""
+    """Return the verdict for a delivery."""
     match outcome:
         case Returned():
             return Done()

@@ -1,4 +1,4 @@
-"""What a task is to the parts of a queue that do not enqueue it, and the registry that finds it by its name."""
+"""`TaskSpec`, the definition of a task, and the registry that finds it by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .printable import quoted
 
 @frozen(eq=False)
 class TaskSpec:
-    """A function under the name and with the options of its task."""
+    """The definition of a task: its name, function, options and signature."""
 
     name: str
     function: Callable[..., Any]
@@ -32,13 +32,12 @@ class Registry:
         self._tasks: dict[str, TaskSpec] = {}
 
     def add(self, task: TaskSpec) -> None:
-        """Raises `DuplicateTaskError` if another function has the name. A REPL may define a function again."""
+        """Add a task. Raises `DuplicateTaskError` if another function has the name, unless a REPL defines it again."""
         known = self._tasks.get(task.name)
         if known is not None and not _same_place(known.function, task.function):
             raise DuplicateTaskError(
                 f"the task name {quoted(task.name)} is taken by {_place(known.function)}; rename "
-                f"{_place(task.function)}, or "
-                f"give it a name of its own: @queue.task(name=...)"
+                f"{_place(task.function)}, or give it another name with @queue.task(name=...)"
             )
         self._tasks[task.name] = task
 
@@ -58,7 +57,8 @@ def _place(function: Callable[..., Any]) -> str:
 
 
 def _same_place(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
-    """The same source line (its module was loaded again), or typed again where there is no file."""
+    """Return whether both functions are defined in the same place: the same source line (of a module that was loaded
+    again), or any line of an interactive session."""
     file = getattr(getattr(other, "__code__", None), "co_filename", "")
     interactive = other.__module__ == "__main__" and (file.startswith("<") or re.search(r"ipykernel_\d+", file))
     return _place(one) == _place(other) or bool(interactive)

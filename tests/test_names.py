@@ -119,5 +119,5 @@ def test_modules_keep_their_names() -> None:
 @pytest.mark.parametrize("nameless", [functools.partial(print), 1, SimpleNamespace(__qualname__="x", __module__=None)])
 def test_what_has_no_name_is_refused(nameless: object) -> None:
     """A name that is made up would differ between processes."""
-    with pytest.raises(ConfigurationError, match="has no module and name of its own"):
+    with pytest.raises(ConfigurationError, match="does not have a module and a name"):
         qualified_name(nameless)

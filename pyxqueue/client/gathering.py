@@ -46,10 +46,10 @@ class _Pending(Generic[R]):
         self._handles = handles
         self._stores: list[tuple[Reader, dict[str, list[int]]]] = []
         by_store: dict[int, dict[str, list[int]]] = {}
-        self._heard: list[tuple[int, End | None]] = []
+        self._ready: list[tuple[int, End | None]] = []
         for place, handle in enumerate(handles):
-            if handle._heard:  # noqa: SLF001 - the handle's other half
-                self._heard.append((place, None))
+            if handle._has_value:  # noqa: SLF001 - the handle's other half
+                self._ready.append((place, None))
                 continue
             reader = handle._reader  # noqa: SLF001
             key = id(reader.backend)
@@ -61,11 +61,11 @@ class _Pending(Generic[R]):
         self.limit = Limit.of(ids, timeout, [reader for reader, _ in self._stores])
 
     def __bool__(self) -> bool:
-        return bool(self._heard or self._stores)
+        return bool(self._ready or self._stores)
 
     def some(self) -> Steps[list[tuple[int, End | None]]]:
         """Wait until more tasks have ended, and return their positions and ends. Raises `ResultTimeoutError`."""
-        ended, self._heard = self._heard, []
+        ended, self._ready = self._ready, []
         while not ended:
             for store in list(self._stores):
                 reader, left = store
@@ -163,7 +163,8 @@ async def agather(
 def _values(
     handles: Sequence[AsyncResult[Any]], pending: _Pending[Any], errors_too: bool, show_progress: bool
 ) -> Steps[list[Any]]:
-    """Wait for the values of all, with a bar if it is wanted. Raises the first error, unless errors are wanted too."""
+    """Wait for the values of all handles, with a progress bar if `show_progress`. Raises the first error, unless errors
+    are collected too."""
     values = _Values(handles, errors_too)
     with _bar(handles, show_progress) as bar:
         while pending:

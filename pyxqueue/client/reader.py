@@ -1,4 +1,4 @@
-"""Where handles read from, and what there is to say about the workers to those who wait."""
+"""The store that handles read from, and hints about missing workers for callers that wait."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from ..protocols import AsyncProducer, Backend, in_one_process
 
 _PAGE = 100
 _nested: Counter[str] = Counter()
-"""The running tasks of this process that wait for other tasks."""
+"""The running tasks of this process that wait for other tasks, each with the number of its waits."""
 
 
 @frozen
 class Reader:
-    """Where handles read from: the store of one queue, and the codec that opens what it holds."""
+    """The store that the handles of one queue read from, and the codec that decodes results."""
 
     backend: Backend
     producer: AsyncProducer
     codec: Codec
     queue: object
-    """Whose store it is; a handle is pickled by its name."""
+    """The queue of the store. A handle is pickled by the name of its queue."""
 
     @property
     def one_process(self) -> bool:
         return in_one_process(self.backend)
 
-    def alone(self, *, thorough: bool) -> str:
-        """What to say to who waits in vain where nobody is free to run the task; nothing where that cannot be told.
+    def no_worker_hint(self, *, thorough: bool) -> str:
+        """Return a hint if no worker can run the task that the caller waits for; else an empty string.
 
-        `thorough`: who has waited for long can wait for a look at the tasks, too.
+        `thorough` also reads the waiting tasks, which takes longer.
         """
         try:
             if self.one_process:
@@ -42,37 +42,38 @@ class Reader:
             depth = self.backend.depth()
             if not depth.in_flight and not self.backend.consumers():
                 return (
-                    "no worker serves its queue: is one running, on the same store? Start one with `pyxqueue worker "
-                    "MODULE`, or here with queue.start()"
+                    "no worker serves its queue: check that one is running on the same store, or start one with "
+                    "`pyxqueue worker MODULE` or queue.start()"
                 )
             if depth.in_flight and depth.ready:
                 return self._crowded(depth.in_flight, thorough)
-        except BrokerError:  # a hint must never be what fails
+        except BrokerError:  # the caller must not get an error because of a hint
             pass
         return ""
 
-    def _crowded(self, held: int, thorough: bool) -> str:
-        """What to say where tasks wait and all that run may be waiting for them, each keeping a worker busy."""
-        if held <= len(_nested):
-            who = f"all running tasks ({held}) wait for other tasks, as this one does:"
+    def _crowded(self, in_flight: int, thorough: bool) -> str:
+        """Return a hint if the running tasks may all be waiting for ready tasks, so that no worker is free."""
+        if in_flight <= len(_nested):
+            why = f"all running tasks ({in_flight}) wait for other tasks, as this one does:"
         elif thorough and self._all_have_enqueued():
-            who = f"all running tasks ({held}) have enqueued tasks that nobody has begun; if they wait for them,"
+            why = f"all running tasks ({in_flight}) have enqueued tasks that have not started; if they wait for them,"
         else:
             return ""
         return (
-            f"{who} no worker is left to run them. Start more processes or threads, or let a task return instead of "
-            f"waiting for what it has enqueued"
+            f"{why} no worker is free to run those. Start more processes or threads, or let a task return instead of "
+            f"waiting for the tasks it has enqueued"
         )
 
     def _all_have_enqueued(self) -> bool:
-        """Whether each task that is held is the parent of one that waits, among the newest of those."""
-        held = {task_id for consumer in self.backend.consumers() for task_id in consumer.in_flight}
+        """Return whether each task in flight is the parent of one of the newest waiting tasks."""
+        in_flight = {task_id for consumer in self.backend.consumers() for task_id in consumer.in_flight}
         page, _ = self.backend.tasks(TaskStatus.PENDING, "", _PAGE)
-        return bool(held) and held <= {info.message.parent for info in page if isinstance(info.message, Message)}
+        parents = {info.message.parent for info in page if isinstance(info.message, Message)}
+        return bool(in_flight) and in_flight <= parents
 
 
 def begin_waiting() -> str:
-    """From now on the task that runs here, if one does, counts among those that wait."""
+    """Count the task that runs here, if there is one, among those that wait. Returns its id."""
     if task_id := running_task():
         _nested[task_id] += 1
     return task_id

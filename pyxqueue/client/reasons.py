@@ -1,4 +1,4 @@
-"""What is said to those who ask for a result that is not there, and why it is not."""
+"""The errors for results that are not there, and the reasons why a task failed or waits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..printable import quoted
 
 
 def known(task_id: str, info: TaskInfo | None) -> TaskInfo:
-    """Raises `UnknownTaskError` for a task that the store does not know."""
+    """Return `info`. Raises `UnknownTaskError` if the store does not know the task."""
     if info is None:
         raise unknown(task_id)
     return info
@@ -17,20 +17,19 @@ def known(task_id: str, info: TaskInfo | None) -> TaskInfo:
 def unknown(task_id: str) -> UnknownTaskError:
     return UnknownTaskError(
         f"no task has the id {quoted(task_id)}: it was never enqueued on this queue and group, was deleted, or its "
-        f"result "
-        f"has expired"
+        f"result has expired"
     )
 
 
 def expired(info: TaskInfo) -> UnknownTaskError:
     return UnknownTaskError(
-        f"the result of task {info.id} is no longer there: it ended as {info.status.name}, and its result has expired "
-        f"(result_ttl) or was forgotten"
+        f"the result of task {info.id} is no longer there: it ended with {info.status.name}, and its result has "
+        f"expired (result_ttl) or was deleted (forget)"
     )
 
 
 def end_of(task_id: str, record: Record | None, info: TaskInfo | None) -> Record | Exception | None:
-    """How a task ended that was seen to have ended: its record, or an error if none is left; None if it was requeued
+    """Return the record of a task that has ended, or an error if its record is gone; None if the task was requeued
     meanwhile."""
     if record is not None:
         return record
@@ -41,26 +40,25 @@ def end_of(task_id: str, record: Record | None, info: TaskInfo | None) -> Record
     return expired(info) if info.record is None else info.record
 
 
-def still_there(info: TaskInfo, subject: str) -> str:
-    """Where a task is that has not ended, and why, as far as the store knows."""
+def status_text(info: TaskInfo, subject: str) -> str:
+    """Return a clause about the state of a task that has not ended, with the reason if the store knows it."""
     why = reason(info)
     return f"{subject} is {info.status.name}{f', {why}' if why else ''}"
 
 
 def reason(info: TaskInfo) -> str:
-    """Why the task failed, or why it waits although workers have seen it; else nothing."""
+    """Return why the task failed, or why it still waits although workers have claimed it; else an empty string."""
     message, waits = info.message, info.status in (TaskStatus.PENDING, TaskStatus.RETRY)
     if waits and isinstance(message, Message) and message.deferrals:
         return (
-            f"deferred (so far {message.deferrals}x) by workers that do not have the task {quoted(message.name)}, or "
-            f"cannot "
-            f"read its arguments: their log says which"
+            f"deferred {message.deferrals}x by workers that do not have the task {quoted(message.name)} or cannot read "
+            f"its arguments: see their logs"
         )
     return info.reason
 
 
 def task_error(record: Record) -> TaskError:
-    """The failure of a record, to be raised."""
+    """Return the failure of a record as an exception."""
     if record.error is None:
         return TaskError("Unknown", "no reason was stored", task_id=record.id)
     return TaskError(record.error.type, record.error.message, record.error.traceback, record.id)

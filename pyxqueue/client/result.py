@@ -1,4 +1,4 @@
-"""The handle of one enqueued task: wait for it, look at it, watch it."""
+"""`AsyncResult`, the handle of one task: it waits for the result, watches progress and cancels."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _NOTHING: Any = object()
 
 
 class AsyncResult(Unique, Generic[R]):
-    """The handle of one task. It holds no connection: any number may exist, in any thread.
+    """The handle of one task. A handle does not hold a connection, and any thread may use it.
 
-    All times are in seconds, or a `timedelta`. What is called `aget` and the like is `get` for asyncio, and so on.
+    All times are in seconds, or a `timedelta`. Methods that begin with ``a``, such as `aget`, are for asyncio.
     """
 
     def __init__(self, reader: Reader, task_id: str, task_name: str | None = None) -> None:
@@ -37,26 +37,26 @@ class AsyncResult(Unique, Generic[R]):
     # Waiting
 
     def get(self, timeout: Seconds | None = None, *, show_progress: bool = False) -> R:
-        """The task's return value, waiting for it up to `timeout` seconds (None: as long as it takes).
+        """Wait up to `timeout` seconds (None: without a limit) for the task to end, and return its return value.
 
-        `show_progress` draws a progress bar while waiting, in a terminal or a notebook, and nothing elsewhere.
+        `show_progress` draws a progress bar while waiting, in a terminal or a notebook only.
 
-        A store that goes away meanwhile is asked again for 30 s. Who has waited 3 s is told in the log if no worker
+        If the store cannot be reached meanwhile, `get` tries again for 30 s. After 3 s it logs a warning if no worker
         serves the queue.
 
         Raises `TaskError` if the task failed, `TaskCancelledError` if it was cancelled, `ResultTimeoutError` (a
-        `TimeoutError`) if it has not ended in time, or the store was silent until then, `BrokerUnavailableError` if the
-        store cannot be reached, `UnknownTaskError` if there is no such task or its result has expired,
-        `SerializationError` if the result cannot be read here.
+        `TimeoutError`) if it has not ended in time or the store did not reply until then, `BrokerUnavailableError` if
+        the store cannot be reached, `UnknownTaskError` if the store does not know the task or its result has expired,
+        `SerializationError` if the result cannot be decoded here.
         """
-        if self._heard:
+        if self._has_value:
             return self._open(None)
         limit = Limit.of([self.task_id], timeout, [self._reader])
         return self._open(run(self._ends(limit, show_progress), limit)[self.task_id])
 
     async def aget(self, timeout: Seconds | None = None, *, show_progress: bool = False) -> R:
-        """`get` for asyncio: the loop is not blocked. ``await handle`` is the same without a limit."""
-        if self._heard:
+        """`get` for asyncio. It does not block the event loop. ``await handle`` waits without a limit."""
+        if self._has_value:
             return self._open(None)
         limit = Limit.of([self.task_id], timeout, [self._reader])
         return self._open((await arun(self._ends(limit, show_progress), limit))[self.task_id])
@@ -65,8 +65,9 @@ class AsyncResult(Unique, Generic[R]):
         return self.aget().__await__()
 
     def __call__(self, block: bool = True, timeout: Seconds | None = None) -> R | None:
-        """`get(timeout)`; with ``block=False`` the value if it is there, else None. Raises what `get` raises."""
-        if block or self._heard:
+        """Return `get(timeout)`. With ``block=False``, return the value if the task has ended, else None. Raises what
+        `get` raises."""
+        if block or self._has_value:
             return self.get(timeout)
         limit = Limit.of([self.task_id], 0, [self._reader], hint=False)
         try:
@@ -75,17 +76,17 @@ class AsyncResult(Unique, Generic[R]):
             return None
 
     def watch(self, timeout: Seconds | None = None) -> Watch:
-        """Iterate, with ``for`` or ``async for``, over the task's progress as it changes; ends with the task.
+        """Iterate over the changes of the task's progress with ``for`` or ``async for``, until the task ends.
 
-        Raises, while iterating, `ResultTimeoutError` after `timeout` seconds and `UnknownTaskError`.
+        While iterating, raises `ResultTimeoutError` after `timeout` seconds, and `UnknownTaskError`.
         """
         return Watch(self._reader, self.task_id, timeout)
 
-    # Looking: each of these asks the store
+    # Inspecting: each of these is a round trip to the store
 
     @property
     def state(self) -> TaskStatus:
-        """Where the task is now: one round trip, see `astate` for asyncio. Raises `UnknownTaskError`."""
+        """The status of the task now. It takes a round trip; use `astate` for asyncio. Raises `UnknownTaskError`."""
         return self._look().status
 
     async def astate(self) -> TaskStatus:
@@ -94,8 +95,8 @@ class AsyncResult(Unique, Generic[R]):
 
     @property
     def progress(self) -> Progress | None:
-        """What the task last said about its progress; None if it said nothing yet. One round trip, see `aprogress` for
-        asyncio. Raises `UnknownTaskError`."""
+        """The last progress that the task reported, or None. It takes a round trip; use `aprogress` for asyncio. Raises
+        `UnknownTaskError`."""
         return self._look().progress
 
     async def aprogress(self) -> Progress | None:
@@ -104,7 +105,7 @@ class AsyncResult(Unique, Generic[R]):
 
     @property
     def done(self) -> bool:
-        """True once the task has ended, however it ended: one round trip, see `adone` for asyncio. Raises
+        """True if the task has ended, with success or not. It takes a round trip; use `adone` for asyncio. Raises
         `UnknownTaskError`."""
         return self.state.ended
 
@@ -113,7 +114,7 @@ class AsyncResult(Unique, Generic[R]):
         return (await self.astate()).ended
 
     def info(self) -> TaskDetails:
-        """All that is known about the task, as `TaskQueue.admin.task` returns it. Raises `UnknownTaskError`."""
+        """Return the details of the task, as `TaskQueue.admin.task` does. Raises `UnknownTaskError`."""
         return TaskDetails.of(self._look(), self._reader.codec)
 
     async def ainfo(self) -> TaskDetails:
@@ -123,11 +124,11 @@ class AsyncResult(Unique, Generic[R]):
     # Ending
 
     def cancel(self, force: bool = False) -> Cancellation:
-        """Cancel the task: a waiting one ends at once, a running one is interrupted within about a second.
+        """Cancel the task. A waiting task ends at once; a running one is interrupted within about a second.
 
-        A task that swallows the interruption and goes on is interrupted once more by a second `cancel`; with `force`
-        its process is killed, and its neighbours there go back into the line uncharged. Answers what it could promise,
-        which is false if the task has ended.
+        A second `cancel` interrupts a task once more that has ignored the first. `force` kills the process that runs
+        the task; other tasks in that process go back to the queue uncharged. The `Cancellation` that is returned is
+        false if the task has ended.
         """
         return run(cancel(self._reader, self.task_id, force))
 
@@ -136,7 +137,7 @@ class AsyncResult(Unique, Generic[R]):
         return await arun(cancel(self._reader, self.task_id, force))
 
     def forget(self) -> None:
-        """Delete the stored result now instead of at the end of its time to live."""
+        """Delete the stored result now, before its time to live has passed."""
         self._reader.backend.forget([self.task_id])
 
     async def aforget(self) -> None:
@@ -147,7 +148,7 @@ class AsyncResult(Unique, Generic[R]):
         return f"<AsyncResult {printable(self._task_name or 'task')} {printable(self.task_id, QUOTED)}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """The name of its queue, and the id: whoever loads it needs the module that makes the queue."""
+        """Pickle the name of the queue and the id. The process that loads them imports the module of the queue."""
         return _found, (*home_or_error(self._reader.queue, "__main__"), self.task_id, self._task_name)
 
     if not TYPE_CHECKING:  # a type checker must not think that there are more attributes
@@ -168,7 +169,7 @@ class AsyncResult(Unique, Generic[R]):
         return await arun(look(self._reader, self.task_id))
 
     def _ends(self, limit: Limit, show_progress: bool) -> Steps[dict[str, End]]:
-        """Wait for the end, with a progress bar if it is wanted."""
+        """Return the steps of a wait for the end, with a progress bar if `show_progress`."""
         steps = ends(self._reader, [self.task_id], limit)
         return self._shown(steps, limit) if show_progress else steps
 
@@ -182,17 +183,17 @@ class AsyncResult(Unique, Generic[R]):
         return (yield from steps)
 
     @property
-    def _heard(self) -> bool:
-        """Whether the value has come to this handle already."""
+    def _has_value(self) -> bool:
+        """Whether this handle has received the value already."""
         return self._value is not _NOTHING or self._success is not None
 
     def _keep(self, end: End | None) -> None:
-        """Note a value that has come. A failure is not kept: the task may be run again."""
+        """Keep the record of a success. A failure is not kept, because the task may be retried."""
         if isinstance(end, Record) and end.status is TaskStatus.SUCCESS:
             self._success = end
 
     def _open(self, end: End | None) -> R:
-        """The value of an end; None for what this handle has heard already."""
+        """Return the value of an end, or raise its error. `end` is None if this handle has the value already."""
         if self._value is not _NOTHING:
             return cast(R, self._value)
         end = end or self._success
@@ -200,7 +201,7 @@ class AsyncResult(Unique, Generic[R]):
         if isinstance(end, Exception):
             raise end
         if end.status is TaskStatus.CANCELLED:
-            raise TaskCancelledError("Cancelled", "it was cancelled", task_id=self.task_id)
+            raise TaskCancelledError("Cancelled", "the task was cancelled", task_id=self.task_id)
         if end.status is not TaskStatus.SUCCESS:
             self._reader.codec.check_end(end)
             raise task_error(end)
@@ -210,7 +211,7 @@ class AsyncResult(Unique, Generic[R]):
 
 
 def _found(module: str, queue: str, task_id: str, task_name: str | None) -> AsyncResult[Any]:
-    """The handle that was pickled like this."""
+    """Return the handle that was pickled with these values."""
     handle: AsyncResult[Any] = load(module, queue).result(task_id)
     return AsyncResult(handle._reader, task_id, task_name)  # noqa: SLF001 - a handle of our own
 
@@ -242,5 +243,5 @@ class Watch:
 
 
 def _change(before: TaskInfo | None, now: TaskInfo) -> Progress | None:
-    """The progress, if it is another one."""
+    """Return the progress if it has changed, else None."""
     return now.progress if before is None or now.progress != before.progress else None

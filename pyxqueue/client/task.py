@@ -1,4 +1,4 @@
-"""A task: a function, its name and its options; and the registry that finds it by that name."""
+"""`Task`, a function with the name and the options under which workers run it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ R = TypeVar("R")
 
 
 class Task(Unique, Generic[P, R]):
-    """A registered function. Calling it enqueues a call and returns the handle at once."""
+    """A registered function. Calling it enqueues a call and returns its handle at once."""
 
     def __init__(self, function: Callable[P, Any], name: str, options: TaskOptions, producer: Producer) -> None:
-        functools.update_wrapper(self, function)  # first: attributes of the function may have the names of ours
+        functools.update_wrapper(self, function)  # first, so that attributes of the function do not replace ours
         self.function = function
         self.name = name
         self.options = options
@@ -39,15 +39,15 @@ class Task(Unique, Generic[P, R]):
         self._origin: Task[P, R] = self
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
-        """Enqueue one call. Raises `ArgumentError` for arguments the function does not take, `SerializationError` for
-        values the serializer does not carry, `BrokerUnavailableError` if the store cannot be reached."""
+        """Enqueue one call. Raises `ArgumentError` for arguments that the function does not take, `SerializationError`
+        for values that the serializer does not support, `BrokerUnavailableError` if the store cannot be reached."""
         self._spec.signature.check(args, kwargs)
         return cast("AsyncResult[R]", self._producer.enqueue(self._spec, [(args, kwargs)], self.call_options)[0])
 
     enqueue = __call__
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
-        """`enqueue` for asyncio: the loop is not blocked."""
+        """`enqueue` for asyncio. It does not block the event loop."""
         self._spec.signature.check(args, kwargs)
         return cast(
             "AsyncResult[R]",
@@ -62,13 +62,13 @@ class Task(Unique, Generic[P, R]):
         task_ids: Iterable[str] | None = None,
         **common: Any,
     ) -> list[AsyncResult[R]]:
-        """Enqueue one call per item of `calls`, in few round trips: each is a sequence of arguments, or a mapping of
-        named ones.
+        """Enqueue one call for each item of `calls`, in few round trips. An item is a sequence of arguments, or a
+        mapping of named arguments.
 
-        `task_ids`, an id of your own for each; `common`, named arguments that all calls have. Of a list all calls are
-        checked first, and nothing is enqueued if one of them does not fit the function. An iterator is enqueued as it
-        goes, 256 calls at a time; where one of them is refused, those before its batch are enqueued, as a note on the
-        error says.
+        `task_ids`: an id of your own for each call; `common`: named arguments for all calls. If `calls` is a list, all
+        calls are checked first, and nothing is enqueued if one of them does not fit the function. The calls of an
+        iterator are enqueued 256 at a time; if one is refused, earlier batches are enqueued already, and a note on the
+        error says so.
         """
         handles: list[AsyncResult[R]] = []
         with self._mapping(handles):
@@ -84,7 +84,7 @@ class Task(Unique, Generic[P, R]):
         task_ids: Iterable[str] | None = None,
         **common: Any,
     ) -> list[AsyncResult[R]]:
-        """`map` for asyncio: the loop is not blocked."""
+        """`map` for asyncio. It does not block the event loop."""
         handles: list[AsyncResult[R]] = []
         with self._mapping(handles):
             for batch, ids in self._spec.signature.batches(calls, task_ids, common):
@@ -93,9 +93,10 @@ class Task(Unique, Generic[P, R]):
 
     @contextmanager
     def _mapping(self, handles: Sequence[AsyncResult[R]]) -> Iterator[None]:
-        """One id is not for many calls; and an error says how many were enqueued before it."""
+        """Raise `ConfigurationError` if the options have one id for all calls; add to any error how many calls were
+        enqueued before it."""
         if self.call_options.task_id is not None:
-            raise ConfigurationError("map() makes many tasks, which cannot share one task_id=: give it task_ids=")
+            raise ConfigurationError("the tasks of map() cannot share one task_id=: give map() task_ids= instead")
         try:
             yield
         except BaseException as error:
@@ -104,11 +105,11 @@ class Task(Unique, Generic[P, R]):
             raise
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the function here and now; nothing is enqueued. An ``async def`` returns its coroutine.
+        """Call the function in this process without enqueueing it. An ``async def`` returns its coroutine.
 
-        `current_task` works in it, with an empty id; what it says about its progress goes nowhere.
+        `current_task` works inside, with an empty id; progress that it reports is discarded.
         """
-        token = enter(_nowhere(self.name))
+        token = enter(_local_context(self.name))
         try:
             value = self.function(*args, **kwargs)
         finally:
@@ -118,9 +119,9 @@ class Task(Unique, Generic[P, R]):
     @takes_options(CallOptions)
     @explains_options(CallOptions)
     def with_options(self, **options: Any) -> Task[P, R]:
-        """The same task with these options, and no others, for the next calls; this one is left as it is.
+        """Return a copy of the task whose calls have these options. The task itself does not change.
 
-        Its parameters are the fields of `CallOptions`. Raises `ConfigurationError` for an option that cannot be used.
+        The parameters are the fields of `CallOptions`. Raises `ConfigurationError` for an option that is not valid.
         """
         copy: Task[P, R] = Task(self.function, self.name, self.options, self._producer)
         try:
@@ -134,7 +135,7 @@ class Task(Unique, Generic[P, R]):
         return f"<Task {self.name}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """By name, as functions are pickled: whoever loads it needs the module, and finds its own task there."""
+        """Pickle the task by its name, as functions are. The process that loads it imports the module."""
         module, name = home_or_error(self._origin, self.function.__module__, self.function)
         return _found, (module, name, self.call_options)
 
@@ -145,7 +146,7 @@ class Task(Unique, Generic[P, R]):
 
 
 def _found(module: str, name: str, options: CallOptions) -> Task[..., Any]:
-    """The task that was pickled by this name, with its options."""
+    """Return the task that was pickled by this name, with its options."""
     task: Task[..., Any] = load(module, name)
     if options == task.call_options:
         return task
@@ -154,14 +155,14 @@ def _found(module: str, name: str, options: CallOptions) -> Task[..., Any]:
     return copy
 
 
-def _nowhere(name: str) -> TaskContext:
-    """The context of a task that runs here, outside of any queue."""
+def _local_context(name: str) -> TaskContext:
+    """Return the context of a task that runs outside of any queue."""
     return TaskContext("", name, 1, "", {}, lambda _progress: None)
 
 
 async def _local(name: str, coroutine: Coroutine[Any, Any, R]) -> R:
-    """Await a coroutine function that `Task.call` was asked to run, in a context like the one of plain functions."""
-    token = enter(_nowhere(name))
+    """Await a coroutine of `Task.call` in the same context as a plain function."""
+    token = enter(_local_context(name))
     try:
         return await coroutine
     finally:
@@ -169,9 +170,9 @@ async def _local(name: str, coroutine: Coroutine[Any, Any, R]) -> R:
 
 
 def task_name(function: Callable[..., Any], given: str | None) -> str:
-    """The name a function is registered and found under: its import path, also when its file runs as a script.
+    """Return the name of a task: `given`, or the import path of its function, also if its file runs as a script.
 
-    Raises `ConfigurationError` for something that has no usable name.
+    Raises `ConfigurationError` if the function does not have a usable name.
     """
     if given is not None:
         if not NAME_PATTERN.fullmatch(given):
@@ -179,7 +180,7 @@ def task_name(function: Callable[..., Any], given: str | None) -> str:
         return given
     if "<lambda>" in getattr(function, "__qualname__", ""):
         raise ConfigurationError(
-            f"{quoted(function)} has no name by which a worker could find it: use def, or give one: "
+            f"{quoted(function)} does not have a name by which a worker can find it: use def, or give it a name, "
             f"@queue.task(name=...)"
         )
     return qualified_name(function)

@@ -1,4 +1,4 @@
-"""What people see of a queue: its tasks, decoded as far as this program can read them, its workers and its depth."""
+"""The values that `Admin` returns: tasks, decoded as far as this program can, workers, and depths."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ _NAME = re.compile(r"worker-[0-9]{1,9}-([0-9]{1,9})-([0-9a-f]{8}(?:-[0-9a-f]{4})
 
 @frozen
 class TaskDetails:
-    """What is known about one task."""
+    """The details of one task."""
 
     id: str
     state: TaskStatus
     name: str | None
-    """The name of its function; None for a message that cannot be read, or is no longer kept."""
+    """The name of the task; None if its message cannot be read or is no longer kept."""
     args: Any
-    """What it was called with, as a list; a text about that where JSON cannot show it."""
+    """The positional arguments as a list, or a text about them if JSON cannot represent them."""
     kwargs: Any
-    """What it was called with by name, as a dict; a text about that where JSON cannot show it."""
+    """The named arguments as a dict, or a text about them if JSON cannot represent them."""
     unreadable: str
-    """Why its message cannot be read, if it cannot."""
+    """Why the message cannot be read; empty if it can."""
     result: Any
-    """What it returned, or a text where that cannot be read here; None unless it succeeded."""
+    """The return value, or a text if it cannot be decoded here; None unless the task succeeded."""
     failure: str
-    """Why it failed, with the traceback of the worker; nothing unless it failed."""
+    """Why the task failed, with the traceback of the worker; empty unless it failed."""
     reason: str
-    """Why it failed, or why it still waits although workers have seen it, in one line; else nothing."""
+    """Why the task failed, or why it still waits although workers have claimed it, in one line; else empty."""
     progress: Progress | None
     info: TaskInfo
-    """The header of its message, its record and its times, as the store keeps them."""
+    """The message, record and times of the task, as the store keeps them."""
     call_text: str = field(repr=False)
     """`name`, `args` and `kwargs` as one JSON object."""
 
     @classmethod
     def of(cls, info: TaskInfo, codec: Codec) -> TaskDetails:
-        """From what the store knows."""
+        """Decode what the store knows about a task."""
         call, text = _call_and_text(info)
         return cls(
             id=info.id,
@@ -67,11 +67,11 @@ class TaskDetails:
 
 @frozen
 class TaskPage:
-    """A part of a list of tasks, the newest first."""
+    """One page of a list of tasks, the newest first."""
 
     tasks: Sequence[TaskInfo]
     next: str
-    """What to give as `after` for the next page; nothing behind the last one."""
+    """The cursor to give as `after` for the next page; empty on the last page."""
 
 
 @frozen
@@ -80,18 +80,18 @@ class WorkerInfo:
 
     name: str
     node: int | None
-    """The number of its machine; None if its name does not say it."""
+    """The number of its machine; None if its name does not contain one."""
     pid: int | None
     idle_ms: int
-    """Milliseconds since the store last heard of it."""
+    """Milliseconds since it last used the store."""
     in_flight: Sequence[str]
-    """The ids of the tasks it has."""
+    """The ids of the tasks it holds."""
     tasks: Sequence[TaskInfo]
-    """What is known about the first of them."""
+    """Details about the first of them."""
 
     @classmethod
     def of(cls, consumer: ConsumerInfo, tasks: Mapping[str, TaskInfo]) -> WorkerInfo:
-        """From what the store knows; `tasks` by id."""
+        """Make the view of a consumer; `tasks` are details by id."""
         found = _NAME.search(consumer.name)
         return cls(
             name=consumer.name,
@@ -105,12 +105,12 @@ class WorkerInfo:
 
 @frozen
 class QueueInfo:
-    """How much is where, in one group of one queue."""
+    """How many tasks of one group of one queue are in each place."""
 
     queue: str
     group: str
     depth: Depth | None
-    """None where the store does not let this program look."""
+    """None if this program may not read the queue."""
     store: Mapping[str, str] = field(factory=dict)
     """Facts about the store by name, for people."""
 
@@ -122,21 +122,21 @@ class QueuePage:
     store: Mapping[str, str]
     """Facts about the store by name, for people."""
     queues: Sequence[QueueInfo]
-    """Each group of each queue, in the order of the alphabet."""
+    """Each group of each queue, in alphabetical order."""
     more: int
-    """How many further queues were found and not looked at."""
+    """How many further queues there are in the store."""
     complete: bool
     """False if there may be queues that were not found."""
 
 
 @frozen
 class BatchResult:
-    """What an operation did to each of many tasks."""
+    """The result of an operation on many tasks."""
 
     done: int
-    """To how many it was done."""
+    """How many tasks it changed."""
     refused: Mapping[str, PyxqueueError] = field(factory=dict)
-    """The ids of the others, each with the reason."""
+    """The ids of the other tasks, each with the reason."""
 
 
 def _result(info: TaskInfo, codec: Codec) -> Any:
@@ -145,7 +145,7 @@ def _result(info: TaskInfo, codec: Codec) -> Any:
     try:
         return codec.open_result(info.record)
     except SerializationError as error:
-        return f"<cannot be read here: {error}>"
+        return f"<cannot be decoded here: {error}>"
 
 
 def _failure(info: TaskInfo, codec: Codec) -> str:
@@ -157,23 +157,23 @@ def _failure(info: TaskInfo, codec: Codec) -> str:
     try:
         codec.check_end(record)
     except SealError as error:
-        return f"<not to be believed: {error}>"
+        return f"<not trusted: {error}>"
     return f"{record.error.type}: {record.error.message}\n{record.error.traceback}".rstrip()
 
 
 def _call_and_text(info: TaskInfo) -> tuple[dict[str, Any], str]:
-    """What was called, also as JSON."""
+    """Return the call as a dictionary, and as JSON."""
     call = _call(info)
     try:
         return call, json.dumps(call)
-    except RecursionError:  # Python writes less deep than is read
-        assert isinstance(info.message, Message)  # nothing else is deep
+    except RecursionError:  # Python encodes less deeply nested JSON than msgspec decodes
+        assert isinstance(info.message, Message)  # only the arguments of a message are nested
         call = _marked(info.message)
         return call, json.dumps(call)
 
 
 def _call(info: TaskInfo) -> dict[str, Any]:
-    """What was called; a body that JSON cannot show is described by a marker."""
+    """Return the call as a dictionary. Arguments that JSON cannot represent are described by a marker."""
     message = info.message
     if not isinstance(message, Message):
         return {"task_name": None, "args": [], "kwargs": {}, "unreadable": message.reason if message else "not kept"}

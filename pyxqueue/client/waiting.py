@@ -1,6 +1,7 @@
-"""Waiting for tasks to end, as steps that ask the stores; one runner asks them here, another one from asyncio.
+"""Waiting for tasks to end, as generators that yield requests to the store; `run` and `arun` execute them.
 
-Steps are generators: they yield a question, are sent its answer, and return what they were for. They do no I/O.
+Such a generator yields a `Request`, is sent the reply of the store, and returns its result. It does not do any I/O, so
+the synchronous and the asyncio API share it.
 """
 
 from __future__ import annotations
@@ -19,33 +20,33 @@ from ..log import get_logger
 from ..model.message import Cancellation, Record, TaskInfo
 from ..printable import quoted
 from .reader import Reader, begin_waiting, end_waiting
-from .reasons import end_of, known, still_there, unknown
+from .reasons import end_of, known, status_text, unknown
 
 T = TypeVar("T")
 End: TypeAlias = Record | Exception
-"""How a task has ended, or why nobody can tell."""
+"""The record of a task that has ended, or the error why there is none."""
 
 PATIENCE = 30.0
-"""Seconds for which a waiter puts up with a store that is away."""
+"""For how many seconds a wait continues while the store cannot be reached."""
 _OUTAGE_PAUSE = 0.5
 _SLICE = 1_000
 _SILENCE = 3_000
-"""Ms to wait for a result before looking whether there is anybody to bring it."""
+"""How many ms to wait for a result before checking whether a worker serves the queue."""
 _FEW = 256
-"""Of more tasks than these, a look is not taken for each that ends."""
+"""A wait for more tasks than this does not return for each task that ends."""
 
 log = get_logger("pyxqueue")
 
 
-class Question(Protocol):
-    """What steps want to know of a store."""
+class Request(Protocol):
+    """A request to a store."""
 
     def ask(self) -> Any: ...
 
     async def aask(self) -> Any: ...
 
 
-Steps: TypeAlias = Generator[Question, Any, T]
+Steps: TypeAlias = Generator[Request, Any, T]
 
 
 @frozen
@@ -58,7 +59,7 @@ class Wait:
     def ask(self) -> Sequence[End | None]:
         try:
             return self.reader.backend.wait(self.ids, _ms_left(self.until), self.least)
-        except SerializationError:  # one record is damaged: the others are not
+        except SerializationError:  # one record is damaged: read them one by one
             return [self._one(task_id) for task_id in self.ids]
 
     def _one(self, task_id: str) -> End | None:
@@ -120,12 +121,12 @@ class Change:
 
 
 @frozen
-class Alone:
+class NoWorkerHint:
     reader: Reader
     thorough: bool
 
     def ask(self) -> str:
-        return self.reader.alone(thorough=self.thorough)
+        return self.reader.no_worker_hint(thorough=self.thorough)
 
     async def aask(self) -> str:
         return await asyncio.to_thread(self.ask)
@@ -133,9 +134,10 @@ class Alone:
 
 @define
 class Limit:
-    """How long somebody waits (`what`: "task x has not"); and when they are told, once, that nobody is there to help.
+    """The limits of one wait: its deadline, and when to warn, once, that no worker serves the queue.
 
-    `hint` False: nobody reads the error, so the workers are not asked for.
+    `what` is the beginning of the error, "task x has not". `hint` False: the caller does not show the error, so it does
+    not need a hint about workers.
     """
 
     what: str
@@ -145,11 +147,11 @@ class Limit:
     hint: bool
     many: bool
     since: float | None = field(default=None, init=False)
-    """Since when the store has been away."""
+    """Since when the store cannot be reached."""
 
     @classmethod
     def of(cls, ids: Sequence[str], timeout: Seconds | None, readers: Sequence[Reader], *, hint: bool = True) -> Limit:
-        """For the tasks with these ids. Raises `ConfigurationError` for what is no length of time."""
+        """Return the limits of a wait for tasks. Raises `ConfigurationError` if `timeout` is not a duration."""
         seconds = optional_seconds(timeout)
         if seconds is not None and (not isinstance(seconds, int | float) or not math.isfinite(seconds)):
             raise ConfigurationError(f"timeout={quoted(timeout)} must be a number of seconds, or a timedelta")
@@ -163,47 +165,52 @@ class Limit:
         return is_over(self.deadline)
 
     def next_look(self, slice_ms: int | None) -> float | None:
-        """When a wait ends at the latest."""
+        """Return when the next request to the store must end at the latest."""
         moments = (self.deadline, self.hint_at, deadline_after(slice_ms))
         return min((moment for moment in moments if moment is not None), default=None)
 
     def hint_due(self) -> bool:
-        """True once, when it is time to tell."""
+        """Return True once, when it is time to warn."""
         due = is_over(self.hint_at)
         if due:
             self.hint_at = None
         return due
 
-    def late(self, more: str) -> ResultTimeoutError:
+    def timeout_error(self, more: str) -> ResultTimeoutError:
         return ResultTimeoutError(f"{self.what} ended within {self.timeout:g} s{more}")
 
-    def bear(self, error: BrokerUnavailableError) -> float:
-        """Seconds until a store that has not answered is asked again; raises what a waiter no longer puts up with."""
+    def retry_pause(self, error: BrokerUnavailableError) -> float:
+        """Return the seconds until the next request to a store that cannot be reached.
+
+        Raises `error` if that has lasted too long; after the caller's deadline, raises `ResultTimeoutError`.
+        """
         now = time.monotonic()
         self.since = now if self.since is None else self.since
-        if self.timeout and self.over:  # all the time there was: a store that is silent is one that brought no result
-            raise self.late(f", as far as is known: {error}") from error
+        if self.timeout and self.over:  # the caller asked for a limit: report an unreachable store as a timeout
+            raise self.timeout_error(f", or the store could not report it: {error}") from error
         if self.over or now - self.since >= PATIENCE:
             raise error
         return min(_OUTAGE_PAUSE, seconds_left(self.deadline) or _OUTAGE_PAUSE)
 
 
 def run(steps: Steps[T], limit: Limit | None = None) -> T:
-    """Take the steps, waiting where they wait. A store that is away is asked again, for a while; without a `limit` the
-    steps do not wait, and it is not asked again."""
-    answer: Any = None
+    """Execute the requests of `steps`, and return its result.
+
+    With a `limit`, repeats a request while the store cannot be reached; without one, raises the error at once.
+    """
+    reply: Any = None
     waiter = begin_waiting() if limit else ""
     try:
         while True:
-            question = steps.send(answer)
+            request = steps.send(reply)
             while True:
                 try:
-                    answer = question.ask()
+                    reply = request.ask()
                     break
                 except BrokerUnavailableError as error:
                     if limit is None:
                         raise
-                    time.sleep(limit.bear(error))
+                    time.sleep(limit.retry_pause(error))
             if limit is not None:
                 limit.since = None
     except StopIteration as end:
@@ -215,19 +222,19 @@ def run(steps: Steps[T], limit: Limit | None = None) -> T:
 
 async def arun(steps: Steps[T], limit: Limit | None = None) -> T:
     """`run` for asyncio."""
-    answer: Any = None
+    reply: Any = None
     waiter = begin_waiting() if limit else ""
     try:
         while True:
-            question = steps.send(answer)
+            request = steps.send(reply)
             while True:
                 try:
-                    answer = await question.aask()
+                    reply = await request.aask()
                     break
                 except BrokerUnavailableError as error:
                     if limit is None:
                         raise
-                    await asyncio.sleep(limit.bear(error))
+                    await asyncio.sleep(limit.retry_pause(error))
             if limit is not None:
                 limit.since = None
     except StopIteration as end:
@@ -238,11 +245,11 @@ async def arun(steps: Steps[T], limit: Limit | None = None) -> T:
 
 
 def ends(reader: Reader, ids: Sequence[str], limit: Limit, slice_ms: int | None = None) -> Steps[dict[str, End]]:
-    """Wait until some of the tasks have ended; nothing if that was not within `slice_ms`.
+    """Wait until some of the tasks have ended, and return their ends; empty if none has within `slice_ms`.
 
-    Raises `ResultTimeoutError` when the time is up.
+    Raises `ResultTimeoutError` after the deadline.
     """
-    # A look costs by the number of ids: with many it is not taken for each that ends, but once a second.
+    # The cost of a request grows with the number of ids: with many, there is one per second, not one per end.
     least = 1 if reader.one_process else 1 + len(ids) // _FEW
     pause = slice_ms or (_SLICE if least > 1 else None)
     while True:
@@ -258,7 +265,7 @@ def ends(reader: Reader, ids: Sequence[str], limit: Limit, slice_ms: int | None 
             if found:
                 return found
             if limit.timeout is not None and (limit.over or whole):
-                raise limit.late((yield from _why(reader, infos, limit)))
+                raise limit.timeout_error((yield from _why(reader, infos, limit)))
         if limit.hint_due():
             yield from _hint(reader, ids[0], len(ids))
         if slice_ms is not None:
@@ -266,7 +273,7 @@ def ends(reader: Reader, ids: Sequence[str], limit: Limit, slice_ms: int | None 
 
 
 def _ended(reader: Reader, ids: Sequence[str], infos: Sequence[TaskInfo | None]) -> Steps[dict[str, End]]:
-    """The ends of tasks that have ended, or are unknown, without a record having come."""
+    """Return the ends of tasks for which `wait` returned no record, although they have ended or are unknown."""
     found: dict[str, End] = {
         task_id: unknown(task_id) for task_id, info in zip(ids, infos, strict=True) if info is None
     }
@@ -285,43 +292,43 @@ def _is_end(end: End | None) -> bool:
 
 
 def look(reader: Reader, task_id: str) -> Steps[TaskInfo]:
-    """What is known about a task now. Raises `UnknownTaskError`."""
+    """Return what the store knows about a task now. Raises `UnknownTaskError`."""
     (info,) = yield Show(reader, [task_id])
     return known(task_id, info)
 
 
 def cancel(reader: Reader, task_id: str, force: bool) -> Steps[Cancellation]:
-    """Cancel a task; returns what that could promise."""
+    """Cancel a task, and return what that achieved."""
     (accepted,) = yield Cancel(reader, task_id, force)
     (info,) = (yield Show(reader, [task_id])) if accepted else (None,)
     return Cancellation.of(accepted, info)
 
 
 def next_info(reader: Reader, task_id: str, seen: TaskInfo | None, limit: Limit) -> Steps[TaskInfo]:
-    """Wait until status or progress differ from what was seen. Raises `ResultTimeoutError`, `UnknownTaskError`."""
+    """Wait until status or progress differ from `seen`. Raises `ResultTimeoutError` and `UnknownTaskError`."""
     info = known(task_id, (yield Change(reader, task_id, seen, limit.next_look(None))))
     if not info.status.ended:
         if limit.over:
-            raise limit.late((yield from _why(reader, [info], limit)))
+            raise limit.timeout_error((yield from _why(reader, [info], limit)))
         if limit.hint_due():
             yield from _hint(reader, task_id, 1)
     return info
 
 
 def _why(reader: Reader, infos: Sequence[TaskInfo | None], limit: Limit) -> Steps[str]:
-    """Where the first of the tasks is, and what there is to say about the workers."""
+    """Return the state of the first task, and a hint if no worker can run it, for an error."""
     first = next(info for info in infos if info is not None)
     long = limit.timeout is not None and limit.timeout * 1000 >= _SILENCE
-    alone = (yield Alone(reader, long)) if limit.hint else ""
+    hint = (yield NoWorkerHint(reader, long)) if limit.hint else ""
     subject = f"task {first.id}" if limit.many else "it"
-    return f": {still_there(first, subject)}{f', and {alone}' if alone else ''}"
+    return f": {status_text(first, subject)}{f', and {hint}' if hint else ''}"
 
 
 def _hint(reader: Reader, first: str, count: int) -> Steps[None]:
-    """Tell those who wait, in the log, that they may wait in vain."""
-    if alone := (yield Alone(reader, thorough=True)):
-        who = f"task {first} waits" if count == 1 else f"{count} tasks wait, task {first} first"
-        log.warning("%s, and %s", who, alone)
+    """Log a warning if no worker can run the tasks that the caller waits for."""
+    if hint := (yield NoWorkerHint(reader, thorough=True)):
+        subject = f"task {first} waits" if count == 1 else f"{count} tasks wait, task {first} first"
+        log.warning("%s, and %s", subject, hint)
 
 
 def _ms_left(deadline: float | None) -> int | None:

@@ -94,7 +94,7 @@ def test_a_result_that_is_too_large(app: App, start_tree: StartTree) -> None:
     """The failure says how large it is, what is allowed, and what to do."""
     start_tree("-p", "1")
 
-    with pytest.raises(TaskError, match=r"the result of big needs [\d,]+ bytes, the queue allows 100,000"):
+    with pytest.raises(TaskError, match=r"the result of big needs [\d,]+ bytes, the limit is 100,000"):
         app["big"](200_000).get(10)
     assert len(app["big"](50_000).get(10)) == 50_000
 

@@ -370,5 +370,5 @@ def test_a_result_that_cannot_be_read_here_is_told() -> None:
 
     with pytest.raises(SerializationError):
         reader.result(handle.task_id).get()
-    assert task.result.startswith("<cannot be read here: ")
+    assert task.result.startswith("<cannot be decoded here: ")
     assert task.args == task.kwargs == f"<msgpack, {len(task.info.message.body)} bytes>"  # type: ignore[union-attr]

@@ -89,7 +89,7 @@ def test_what_has_gone_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     data = pickle.dumps(add)
     monkeypatch.delattr("tests.queue.test_pickling.add")
 
-    with pytest.raises(pickle.UnpicklingError, match="has no 'add' here"):
+    with pytest.raises(pickle.UnpicklingError, match="does not have 'add' here"):
         pickle.loads(data)
 
 

@@ -123,7 +123,7 @@ def test_who_awaits_is_told_as_well(
 
     with closing(TaskQueue(f"sqlite:///{tmp_path}/queue.db")) as queue:
         assert asyncio.run(main(queue)) == 1
-    end = "is one running, on the same store? Start one with `pyxqueue worker MODULE`, or here with queue.start()"
+    end = "check that one is running on the same store, or start one with `pyxqueue worker MODULE` or queue.start()"
     assert [hint.endswith(end) for hint in caplog.messages] == [True] * 3
 
 
@@ -153,7 +153,7 @@ def test_a_task_that_waits_for_one_that_nobody_is_free_to_run(
         handle = outer()
         drain(queue)
         said = handle.get(timeout=0)
-    why = "all running tasks (1) wait for other tasks, as this one does: no worker is left to run them"
+    why = "all running tasks (1) wait for other tasks, as this one does: no worker is free to run those"
     assert (f"it is PENDING, and {why}" in said) is (not others)
     assert [f" waits, and {why}" in line for line in caplog.messages] == [True] * (not others)
 
@@ -182,7 +182,7 @@ def test_who_waits_outside_is_told_that_all_workers_may_wait(
 
     with pytest.raises(ResultTimeoutError) as caught:
         outer[0].get(timeout=0.05)
-    said = "all running tasks (2) have enqueued tasks that nobody has begun; if they wait for them, no worker is left"
+    said = "all running tasks (2) have enqueued tasks that have not started; if they wait for them, no worker is free"
     assert (said in str(caught.value)) is (waiting == 2)
 
 
@@ -193,7 +193,7 @@ def test_a_task_that_no_worker_has_says_so(tmp_path: Path) -> None:
         handle = queue.task(work)(1)
         drain(older)
 
-        with pytest.raises(ResultTimeoutError, match=r"PENDING, deferred \(so far 1x\) by workers that do"):
+        with pytest.raises(ResultTimeoutError, match=r"PENDING, deferred 1x by workers that do"):
             handle.get(timeout=0)
 
 
@@ -216,7 +216,7 @@ def test_a_result_that_is_gone_is_not_a_task_that_never_was(queue: TaskQueue) ->
     handle.forget()
 
     assert handle.state is TaskStatus.SUCCESS
-    with pytest.raises(UnknownTaskError, match=r"it ended as SUCCESS, and its result has expired \(result_ttl\)"):
+    with pytest.raises(UnknownTaskError, match=r"it ended with SUCCESS, and its result has expired \(result_ttl\)"):
         handle.get(timeout=0)
 
 

@@ -94,7 +94,7 @@ def test_a_bad_url_in_the_environment(monkeypatch: pytest.MonkeyPatch, url: str,
 @pytest.mark.parametrize("text", ["", "localhost:6379", "/var/lib/jobs.db", "jobs/mail"])
 def test_a_forgotten_scheme_is_no_name(text: str) -> None:
     """It would be a queue of that name in a file of the current folder, where nobody looks for it."""
-    with pytest.raises(ConfigurationError, match=r"neither a queue's name nor a URL, such as redis://"):
+    with pytest.raises(ConfigurationError, match=r"neither a queue's name nor a URL: give a URL such as redis://"):
         TaskQueue(text)
 
 
@@ -115,7 +115,9 @@ def test_an_option_that_is_gone() -> None:
     """What 0.1.1 had says what to do instead."""
     options: dict[str, Any] = {"gc_interval": 60}
 
-    with pytest.raises(ConfigurationError, match="gc_interval is gone, leave it out: the history is cut to queue_size"):
+    with pytest.raises(
+        ConfigurationError, match="gc_interval no longer exists, leave it out: the history is cut to queue_size"
+    ):
         TaskQueue("q", **options)
 
 
@@ -167,7 +169,7 @@ def test_a_client_alone_has_the_queue_of_the_seeds() -> None:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda: TaskQueue("redis://db", client=redis.Redis()), "give either a store, or client="),
+        (lambda: TaskQueue("redis://db", client=redis.Redis()), "give either a store or client="),
         (lambda: TaskQueue("mail", "other"), "has two names"),
         (lambda: TaskQueue(client="mail", stream_key="other"), "has two names"),
         (lambda: TaskQueue(client=redis.Redis(), broker=MemoryBackend(MemoryStore(), StoreOptions())), "give either"),
@@ -233,17 +235,20 @@ def test_one_store_or_the_other() -> None:
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"broker": "redis://db"}, r"^broker is a text: a URL is the first argument, TaskQueue\('redis://\.\.\.'\)"),
+        (
+            {"broker": "redis://db"},
+            r"^broker is a text: give a URL as the first argument, TaskQueue\('redis://\.\.\.'\)",
+        ),
         (
             {"broker": object()},
-            r"^broker: a object is no Backend: it lacks adopt, cancel, claim, .*pyxqueue.protocols",
+            r"^broker: a object is not a Backend: it lacks adopt, cancel, claim, .*pyxqueue.protocols",
         ),
         (
             {"broker": MemoryBackend(MemoryStore(), StoreOptions()), "results": 3},
-            "results: a int is no ResultStore",
+            "results: a int is not a ResultStore",
         ),
-        ({"serializer": object()}, "is no Serializer: it lacks dumps, loads, name, trusted"),
-        ({"accept": [object()]}, "is no Serializer"),
+        ({"serializer": object()}, "is not a Serializer: it lacks dumps, loads, name, trusted"),
+        ({"accept": [object()]}, "is not a Serializer"),
     ],
 )
 def test_parts_are_whole(settings: dict[str, Any], why: str) -> None:
@@ -341,7 +346,7 @@ def test_eager_by_a_word_that_is_not_clear(monkeypatch: pytest.MonkeyPatch) -> N
     """A typo must not mean a real store."""
     monkeypatch.setenv("PYXQUEUE_EAGER", "ture")
 
-    with pytest.raises(ConfigurationError, match="PYXQUEUE_EAGER='ture' is not clear: use 1 or 0"):
+    with pytest.raises(ConfigurationError, match="PYXQUEUE_EAGER='ture' is not a truth value: use 1 or 0"):
         TaskQueue("q")
 
 

@@ -83,7 +83,7 @@ def test_info_is_what_admin_says(queue: TaskQueue) -> None:
 
 
 def test_cancelling_and_forgetting(queue: TaskQueue) -> None:
-    """True where it could be cancelled; a result that was forgotten is gone."""
+    """True where it could be cancelled; a result that was deleted is gone."""
     task = queue.task(name="work")(work(queue))
     first, second = task(1), task(5)
 
@@ -92,7 +92,7 @@ def test_cancelling_and_forgetting(queue: TaskQueue) -> None:
     assert first.state.name == "CANCELLED"
     drain(queue)
     asyncio.run(second.aforget())
-    with pytest.raises(UnknownTaskError, match="was forgotten"):
+    with pytest.raises(UnknownTaskError, match="was deleted"):
         queue.result(second.task_id).get(timeout=0)
 
 

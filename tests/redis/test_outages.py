@@ -58,7 +58,7 @@ def test_a_wait_without_a_limit_outlives_an_outage(
     monkeypatch.setattr("pyxqueue.client.waiting._SILENCE", 10 if begins == "after the hint" else 600)
     asked, hinted, borne = threading.Event(), threading.Event(), threading.Event()
     monkeypatch.setattr("pyxqueue.client.waiting.log.warning", lambda *_: hinted.set())
-    next_look, bear = Limit.next_look, Limit.bear
+    next_look, retry_pause = Limit.next_look, Limit.retry_pause
 
     def look(self: Limit, slice_ms: int | None) -> float | None:
         asked.set()
@@ -66,10 +66,10 @@ def test_a_wait_without_a_limit_outlives_an_outage(
 
     def put_up_with(self: Limit, error: BrokerUnavailableError) -> float:
         borne.set()
-        return bear(self, error)
+        return retry_pause(self, error)
 
     monkeypatch.setattr(Limit, "next_look", look)
-    monkeypatch.setattr(Limit, "bear", put_up_with)
+    monkeypatch.setattr(Limit, "retry_pause", put_up_with)
     with closing(TaskQueue(server.url, stream_key="away")) as queue, ThreadPoolExecutor(1) as threads:
         handle = queue.task(name="work")(lambda: "done")()
         if begins == "before the first answer":

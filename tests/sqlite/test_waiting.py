@@ -92,13 +92,13 @@ def test_a_wait_without_a_limit_outlives_a_lock(
     backend = open_store(busy_limit=0.02)
     queue = TaskQueue(stream_key="tasks", broker=backend)
     handle = queue.task(name="work")(lambda: "done")()
-    borne, bear = threading.Event(), Limit.bear
+    borne, retry_pause = threading.Event(), Limit.retry_pause
 
     def put_up_with(self: Limit, error: BrokerUnavailableError) -> float:
         borne.set()
-        return bear(self, error)
+        return retry_pause(self, error)
 
-    monkeypatch.setattr(Limit, "bear", put_up_with)
+    monkeypatch.setattr(Limit, "retry_pause", put_up_with)
     with ThreadPoolExecutor(1) as threads:
         with locked(file, "BEGIN EXCLUSIVE"):
             waiting = threads.submit(wait, handle)
