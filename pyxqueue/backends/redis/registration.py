@@ -95,6 +95,7 @@ class Registration:
 
     def repaired(self, action: Callable[[], T]) -> T:
         """Do `action`; if the groups turn out to be stale, register and do it again."""
+        stale: StaleGroups | None = None
         for _ in range(_TRIES):
             try:
                 return action()
@@ -105,6 +106,7 @@ class Registration:
 
     def current(self, build: Callable[[Groups], Command[T]], seconds: float | None = None) -> Steps[T]:
         """One script call, built for the groups; if they turn out to be stale, register and call it again."""
+        stale: StaleGroups | None = None
         for _ in range(_TRIES):
             try:
                 groups = self._groups or (yield from self._register())
@@ -134,5 +136,5 @@ class Registration:
         """One script call against our group's keys, in this thread."""
         return self.session.run(self.current(lambda groups: build(groups.streams[self.options.group])))
 
-    def _vanishing(self, error: StaleGroups) -> BrokerUnavailableError:
+    def _vanishing(self, error: StaleGroups | None) -> BrokerUnavailableError:
         return BrokerUnavailableError(f"the consumer group at {self.session.config.url} keeps vanishing: {error}")
