@@ -26,7 +26,7 @@ _PAGE = 100
 
 
 def drain(queue: TaskQueue) -> int:
-    """Run everything that is ready on the queue's store, in this thread, with the queue's own tasks; answers how many
+    """Run everything that is ready on the queue's store, in this thread, with the queue's own tasks; return how many
     runs that were.
 
     For queues that are not eager: on ``memory://``, or on a server of a test without worker processes. What is delayed
@@ -50,7 +50,7 @@ def drain(queue: TaskQueue) -> int:
 
 
 def assert_enqueued(queue: TaskQueue, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
-    """Assert that this call of the task was enqueued, whatever has become of it; answers the handle of the latest one.
+    """Assert that this call of the task was enqueued, whatever became of it; return the handle of the latest one.
 
     The stored arguments are decoded and compared with defaults filled in: ``f(1)`` is ``f(n=1)``. Raises
     `AssertionError`, which lists the tasks there are, and `ArgumentError` for a call that the task does not take.
@@ -58,7 +58,7 @@ def assert_enqueued(queue: TaskQueue, task: Task[P, R], /, *args: P.args, **kwar
     signature = inspect.signature(task.function)
     wanted = _bound(signature, args, kwargs)
     if wanted is None:
-        raise ArgumentError(f"{_written(task.name, args, kwargs)} is no call that {task.name}{signature} takes")
+        raise ArgumentError(f"{_written(task.name, args, kwargs)} is not a call that {task.name}{signature} takes")
     seen: list[str] = []
     for info in _tasks(queue.stores.backend):
         call = _call(info, queue.core.codec)

@@ -36,9 +36,9 @@ class Fault(enum.Enum):
     LOSE_CALL = "lose call"
     """It never arrives: `BrokerUnavailableError`, and nothing has happened."""
     LOSE_REPLY = "lose reply"
-    """It takes effect, and its answer is lost: `BrokerUnavailableError` all the same."""
+    """It takes effect, and its reply is lost: `BrokerUnavailableError` all the same."""
     REPEAT = "repeat"
-    """It takes effect twice, and the second answer comes back: a client that repeated it after a lost reply."""
+    """It takes effect twice, and the second result is returned: a client that repeated it after a lost reply."""
     DELAY = "delay"
     """It arrives late."""
 

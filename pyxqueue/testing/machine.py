@@ -159,7 +159,7 @@ class BackendMachine(RuleBasedStateMachine):
     @rule(tasks=st.lists(st.tuples(new_or_old, delays), min_size=1, max_size=4))
     def enqueue(self, tasks: list[tuple[tuple[str, bool], int]]) -> None:
         batch = [self.message(slot, new, self.ms(delay)) for (slot, new), delay in tasks]
-        self.same(list(self.backend.enqueue(batch)), list(self.model.enqueue(batch)), "the answers of enqueue")
+        self.same(list(self.backend.enqueue(batch)), list(self.model.enqueue(batch)), "what was returned by enqueue")
 
     @rule(consumer=consumers, limit=st.integers(1, 4), lost=st.booleans())
     def claim(self, consumer: str, limit: int, lost: bool) -> None:
@@ -225,7 +225,7 @@ class BackendMachine(RuleBasedStateMachine):
         ]
         cancelled = {entry.id for entry in self.group.lines[Place.HELD].values() if entry.cancelled}
         wanted = list(self.model.settle(models))
-        self.same(list(self.backend.settle(ours)), wanted, f"the answers of settle for {ours}")
+        self.same(list(self.backend.settle(ours)), wanted, f"what was returned by settle for {ours}")
         for claim, settlement, accepted in zip(claims, ours, wanted, strict=True):
             again = isinstance(settlement.verdict, Retry | Defer) and claim.task_id not in cancelled
             if accepted and not again:
@@ -239,7 +239,7 @@ class BackendMachine(RuleBasedStateMachine):
         claims = [(self.picked(pick), progress) for pick, progress in batch]
         seen = self.backend.extend([Extension(claim.receipt, progress) for claim, progress in claims])
         wanted = self.model.extend([Extension(claim.model_receipt, progress) for claim, progress in claims])
-        self.same(list(seen), list(wanted), f"the answers of extend for {claims}")
+        self.same(list(seen), list(wanted), f"what was returned by extend for {claims}")
 
     @rule(consumer=consumers, started=st.lists(picks, max_size=3))
     def release(self, consumer: str, started: list[int]) -> None:
@@ -275,7 +275,7 @@ class BackendMachine(RuleBasedStateMachine):
         tasks = [self.name(slot) for slot in chosen]
         waiting = {task_id for place in (Place.READY, Place.DELAYED) for task_id in self.group.lines[place]}
         seen, wanted = (self.act(side, action, tasks) for side in (self.backend, self.model))
-        self.same(seen, wanted, f"the answer of {action} for {tasks}")
+        self.same(seen, wanted, f"what was returned by {action} for {tasks}")
         agreed = [task_id for task_id, answer in zip(tasks, wanted, strict=False) if answer]
         if action == "cancel":
             self.ends.update(waiting.intersection(agreed))
@@ -351,10 +351,10 @@ class BackendMachine(RuleBasedStateMachine):
             {consumer.name: names for consumer in side.consumers() if (names := sorted({*consumer.in_flight} - lapsed))}
             for side in (self.backend, self.model)
         )
-        self.same(seen, wanted, "who holds what")
+        self.same(seen, wanted, "the holders")
 
     def lapsed(self) -> set[str]:
-        """The tasks that lost their holder, and that nobody has claimed since."""
+        """The tasks that lost their holder and have not been claimed since."""
         return {entry.id for entry in self.group.lines[Place.HELD].values() if entry.lease_end <= self.now}
 
 
@@ -368,7 +368,7 @@ def backend_machine(
 ) -> type[BackendMachine]:
     """The machine for one backend; its `TestCase` is what pytest runs.
 
-    `make_harness` answers a context manager with a harness on a fresh queue: `contextlib.closing` for one that has a
+    `make_harness` returns a context manager with a harness on a fresh queue: `contextlib.closing` for one that has a
     `close`, `contextlib.nullcontext` for one that has not. `maintain_reclaims`: see `BackendMachine`.
     """
 

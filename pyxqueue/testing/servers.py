@@ -107,7 +107,7 @@ def find(kind: ServerKind) -> Path:
     wheel = WHEELS.get(kind)
     if wheel is None:
         return _find_on_path()
-    # Finding is not importing: the modules themselves drag in clients that nobody asked for.
+    # Finding is not importing: the modules themselves import clients that are not needed.
     spec = importlib.util.find_spec(wheel.module)
     folders = (spec.submodule_search_locations or ()) if spec else ()
     for program in (program for folder in folders for program in Path(folder).glob(wheel.program)):
@@ -141,7 +141,7 @@ class Server:
     Parameters: `kind`, by default the first one that is available; `unix_socket` listens on a Unix socket instead of a
     port; `args` are added to the server's command line, as in ``["--maxmemory", "8mb"]``.
 
-    `ConfigurationError` says that there is no such program, `RuntimeError` that it did not start, with its log.
+    `ConfigurationError` says that the program was not found, `RuntimeError` that it did not start, with its log.
     """
 
     def __init__(self, kind: ServerKind | None = None, *, unix_socket: bool = False, args: Sequence[str] = ()) -> None:
@@ -192,7 +192,7 @@ class Server:
             raise
 
     def pause(self) -> None:
-        """Freeze the server: connections stay open, nothing answers."""
+        """Freeze the server: connections stay open, and it sends no reply."""
         self._running.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -256,7 +256,7 @@ class Server:
         self._guard = subprocess.Popen(guard, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 - ours
 
     def _became_ready(self) -> bool:
-        """True once the server answers, False if its port was taken by somebody else."""
+        """True once the server answers, False if another program took its port."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self._running.poll() is not None:
@@ -270,7 +270,7 @@ class Server:
         raise RuntimeError(f"{self.program} did not start:\n{self._log()}")
 
     def _answers(self) -> bool:
-        # Asked over the private socket, which is opened after the port: the answer cannot be somebody else's.
+        # Asked over the private socket, which is opened after the port: the reply cannot come from another program.
         with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
             connection.settimeout(1)
             connection.connect(str(self._socket))

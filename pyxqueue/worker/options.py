@@ -12,7 +12,7 @@ from ..options import seconds, whole_number
 DEFAULT_GRACE = 25.0
 """Seconds; under the 30 s after which common process managers kill."""
 DEFAULT_WAIT_MS = 2_000
-"""How long a claim waits when there is no work."""
+"""How long a claim waits for work."""
 
 
 @frozen

@@ -45,7 +45,7 @@ NOT_KEPT = {
     "test_b4_refused_after_a_takeover",
     "test_b4_refused_after_it_was_settled",
     "test_b4_refused_after_the_same_consumer_claimed_again",
-    "test_b4_refused_in_a_later_life",
+    "test_b4_refused_after_the_id_was_enqueued_again",
     "test_b4_refused_in_another_group",
     "test_b4_refused_without_a_receipt",
     "test_b13_a_removed_group_leaves_nothing",

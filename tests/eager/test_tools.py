@@ -105,7 +105,7 @@ def test_a_call_that_cannot_be_is_a_mistake_of_the_test(queue: TaskQueue) -> Non
     """It could never have been enqueued."""
     send = queue.task(name="send")(lambda address: None)
 
-    with pytest.raises(ArgumentError, match=r"send\('ada', copies=2\) is no call that send\(address\) takes"):
+    with pytest.raises(ArgumentError, match=r"send\('ada', copies=2\) is not a call that send\(address\) takes"):
         assert_enqueued(queue, send, "ada", copies=2)  # type: ignore[call-arg]
 
 

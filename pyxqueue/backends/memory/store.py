@@ -35,8 +35,8 @@ from .group import Group
 class MemoryStore:
     """All queues of one process. Backends that shall see the same tasks are opened on the same store.
 
-    `clock` returns the store's time in ms. Calls that wait are woken in time for what the wall clock brings; whoever
-    passes a clock of their own calls `poke` after each move of it.
+    `clock` returns the store's time in ms. Calls that wait are woken in time for what the wall clock brings; a
+    caller that passes its own clock calls `poke` after each change of it.
     """
 
     new_group = Group

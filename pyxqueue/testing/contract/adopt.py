@@ -63,7 +63,7 @@ class AdoptLaws(Contract):
         I7.same(header, ("retry", 2, 1, True, 1), "id, attempt, crashes, redelivered and returns of what was retried")
         I7.same((message.body, dict(message.headers)), (s.EVERY_BYTE, {"k": "v"}), "its body and headers")
 
-    def test_i7_in_order(self, harness: Harness) -> None:
+    def test_i7_adopted_tasks_keep_their_order(self, harness: Harness) -> None:
         """Adopted tasks are claimed in the order in which they were given, behind what was there."""
         backend = harness.open()
         backend.enqueue([s.job("b"), s.job("a"), s.job("c")])
@@ -170,8 +170,8 @@ class AdoptLaws(Contract):
         kept = dict(other.fields) if isinstance(other, m.Unreadable) else other
         I7.same((other.id, kept), (junk, {b"hello": b"\xff"}), "the unreadable entry that was adopted")
 
-    def test_i7_a_redelivered_task_is_no_crash(self, harness: Harness) -> None:
-        """A task that is suspected, and was never charged, moves so."""
+    def test_i7_adoption_does_not_count_a_crash(self, harness: Harness) -> None:
+        """A redelivered task that was never charged is adopted uncharged."""
         backend = harness.open()
         s.held(backend, I7)
         harness.advance(harness.lease + 1)
@@ -196,5 +196,5 @@ class AdoptLaws(Contract):
         """An adopted failure whose record was too old to come along gets one, as a failure without a record does."""
         backend = harness.open()
         backend.adopt([m.TaskInfo("a", m.TaskStatus.FAILURE, s.job("a"), reason="no use")])
-        stored = I7.there(backend.wait(["a"], 0)[0], "there is no record of an adopted failure")
+        stored = I7.there(backend.wait(["a"], 0)[0], "the record of an adopted failure is missing")
         I7.same(stored.error and stored.error.message, "no use", "the reason in the record that was made")

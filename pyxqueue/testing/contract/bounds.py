@@ -49,7 +49,7 @@ class BoundLaws(Contract):
         )
         B13.holds(backend.wait([messages[0].id], 0)[0], "the record went with the history")
 
-    def test_b13_nothing_is_left(self, harness: Harness) -> None:
+    def test_b13_many_tasks_leave_no_more_than_few(self, harness: Harness) -> None:
         """Many tasks leave no more behind than few, whichever way each of them went."""
         backend = harness.open(history=3)
         self._rounds(backend, harness, "few", 1)
@@ -76,7 +76,7 @@ class BoundLaws(Contract):
             s.settled(smaller, B13, s.done(s.held(smaller, B13, f"end-{number}")))
         B13.same(s.counts(backend)[4], 1, f"how many of {s.MANY} are in a history of 1 after ten more ends")
 
-    def test_b13_a_history_of_nothing(self, harness: Harness) -> None:
+    def test_b13_a_history_limit_of_zero_keeps_none(self, harness: Harness) -> None:
         """A limit of 0 is one."""
         backend = harness.open(history=0)
         s.settled(backend, B13, s.done(s.held(backend, B13)))

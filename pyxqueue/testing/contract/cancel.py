@@ -37,7 +37,7 @@ class CancelLaws(Contract):
         I3.same(s.info(backend, "a", I3).status, m.TaskStatus.SUCCESS, "the state of a task that was done all the same")
 
     def test_i3_the_holder_learns_how_it_was_asked(self, harness: Harness) -> None:
-        """A second request is another answer, a forced one too; what was asked is never taken back."""
+        """A later request, forced or not, can change the status; no request is taken back."""
         backend = harness.open()
         delivery = s.held(backend, I3)
         answers = []
@@ -71,7 +71,7 @@ class CancelLaws(Contract):
         delivery = s.held(backend, I3)
         backend.cancel(["a"])
         s.settled(backend, I3, s.decided(delivery, m.Cancelled()))
-        stored = I3.there(backend.wait(["a"], 0)[0], "there is no record")
+        stored = I3.there(backend.wait(["a"], 0)[0], "the record is missing")
         I3.same((stored.status, s.counts(backend)), (m.TaskStatus.CANCELLED, (0, 0, 0, 0, 1)), "its end and its place")
 
     def test_i3_nothing_cancelled_runs_again(self, harness: Harness) -> None:
@@ -93,7 +93,7 @@ class CancelLaws(Contract):
         I3.same(s.counts(backend), (0, 0, 0, 0, 5), "ready, held, delayed, failed, finished after all of it")
 
     def test_i3_what_ended_is_not_cancelled(self, harness: Harness) -> None:
-        """A cancellation that comes too late, or for an unknown id, is answered with False and changes nothing."""
+        """A cancellation that comes too late, or for an unknown id, returns False and changes nothing."""
         backend = harness.open()
         s.settled(backend, I3, s.done(s.held(backend, I3, "done")))
         s.settled(backend, I3, s.fail(s.held(backend, I3, "buried")))
@@ -103,7 +103,7 @@ class CancelLaws(Contract):
         I3.same(s.photo(backend), before, "a refused cancellation changed something")
 
     def test_i3_a_requeue_is_a_new_start(self, harness: Harness) -> None:
-        """A cancelled task that somebody requeues runs, and its holder is not told to stop."""
+        """A cancelled task that is requeued runs, and its holder is not told to stop."""
         backend = harness.open()
         delivery = s.held(backend, I3)
         backend.cancel(["a"])
@@ -111,8 +111,8 @@ class CancelLaws(Contract):
         backend.requeue(["a"])
         I3.same(s.extended(backend, s.take_one(backend, I3)), m.LeaseStatus.HELD, "an extension after a requeue")
 
-    def test_i3_answers_keep_the_order(self, harness: Harness) -> None:
-        """Of several ids each has its own answer, at its own place."""
+    def test_i3_results_keep_the_order(self, harness: Harness) -> None:
+        """Of several ids each has its own result, at its own place."""
         backend = harness.open()
         s.settled(backend, I3, s.done(s.held(backend, I3, "done")))
         backend.enqueue([s.job("a"), s.job("b")])
@@ -133,7 +133,7 @@ class CancelLaws(Contract):
         I3.same(s.ids_of(s.take(backend)), s.SPARED, "what could be claimed after it")
 
     def test_i3_what_cannot_be_read_can_be_cancelled(self, harness: Harness) -> None:
-        """An entry that is no message waits like any other, and ends like any other."""
+        """An entry that is not a message waits like any other, and ends like any other."""
         backend = harness.open()
         s.take(backend)
         task_id = harness.inject({b"hello": b"\xff"})
@@ -144,7 +144,7 @@ class CancelLaws(Contract):
             "what it is then",
         )
 
-    def test_i3_nothing_refused_takes_it_back(self, harness: Harness) -> None:
+    def test_i3_a_refused_request_does_not_take_it_back(self, harness: Harness) -> None:
         """An old holder's settlement and extension leave the cancellation as it is."""
         backend = harness.open()
         old = s.held(backend, I3)

@@ -74,7 +74,7 @@ class ChargeLaws(Contract):
             charges(s.take_one(backend, B11)), (3, 0, False), "attempt, crashes, redelivered after a delayed retry"
         )
 
-    def test_b11_a_return_costs_nothing(self, harness: Harness) -> None:
+    def test_b11_a_deferral_at_once_costs_nothing(self, harness: Harness) -> None:
         """What is handed back costs neither an attempt nor a crash; only with a delay it counts as deferred."""
         backend = harness.open()
         s.settled(backend, B11, m.Settlement(s.held(backend, B11).receipt, m.Defer()))
@@ -108,7 +108,7 @@ class ChargeLaws(Contract):
         B11.same([consumer.name for consumer in backend.consumers()], ["two"], "the consumers after it")
         B11.same(list(backend.settle([s.done(kept)])), [True], "the other consumer's settlement")
 
-    def test_b11_a_release_of_nothing_is_nothing(self, harness: Harness) -> None:
+    def test_b11_a_release_charges_only_what_is_held(self, harness: Harness) -> None:
         """Receipts that the consumer does not hold any more are charged nothing."""
         backend = harness.open()
         old = s.held(backend, B11)
@@ -127,7 +127,7 @@ class ChargeLaws(Contract):
         wanted = [(1, 0, True), (1, 1, True), (1, 2, True)]
         B11.same(seen, wanted, "attempt, crashes, redelivered after one, two, three ended leases")
 
-    def test_b11_a_retry_clears_the_suspicion(self, harness: Harness) -> None:
+    def test_b11_a_retry_clears_redelivered(self, harness: Harness) -> None:
         """a redelivered task that came to an orderly end of its run is none any more; its crashes stay counted."""
         backend = harness.open()
         s.held(backend, B11)
@@ -140,12 +140,12 @@ class ChargeLaws(Contract):
         )
 
     def test_b11_consumers_are_told_apart(self, harness: Harness) -> None:
-        """Spaces and other letters are part of a consumer's name, for who is listed and for who is released."""
+        """Spaces and other letters are part of a consumer's name, in listings and in releases."""
         backend = harness.open()
         backend.enqueue(s.jobs(len(SPACED)))
         held_by = {name: s.ids_of(s.take(backend, 1, name)) for name in SPACED}
         seen = {consumer.name: list(consumer.in_flight) for consumer in backend.consumers()}
-        B11.same(seen, held_by, "who holds what")
+        B11.same(seen, held_by, "the holders")
         B11.same(backend.release("a b", []), 1, "how many were released from one of five")
         B11.same(s.counts(backend)[:2], (1, 4), "ready and held after it")
 
@@ -160,7 +160,7 @@ class ChargeLaws(Contract):
         last = s.readable(s.take_one(backend, B11), B11)
         B11.same(last.crashes, 1, "the crashes after a release that named the receipt of an earlier claim")
 
-    def test_b11_a_return_leaves_the_suspicion(self, harness: Harness) -> None:
+    def test_b11_a_deferral_keeps_redelivered(self, harness: Harness) -> None:
         """What was handed back unrun is as redelivered as before."""
         backend = harness.open()
         s.held(backend, B11)
@@ -200,8 +200,8 @@ class ChargeLaws(Contract):
         harness.advance(2)
         B11.same(s.readable(s.take_one(backend, B11), B11).deferrals, 1, "how often it was deferred")
 
-    def test_b11_a_release_takes_what_is_overdue(self, harness: Harness) -> None:
-        """What nobody has claimed since its lease ended is still the consumer's, and charged like the rest."""
+    def test_b11_a_release_includes_ended_leases(self, harness: Harness) -> None:
+        """A message whose lease ended and that was not claimed since still belongs to its consumer and is charged."""
         backend = harness.open()
         delivery = s.held(backend, B11)
         harness.advance(harness.lease + 1)
@@ -210,7 +210,7 @@ class ChargeLaws(Contract):
         )
         B11.same(charges(s.take_one(backend, B11)), (1, 1, True), "attempt, crashes, redelivered after it")
 
-    def test_b11_a_release_clears_no_suspicion(self, harness: Harness) -> None:
+    def test_b11_a_release_keeps_redelivered(self, harness: Harness) -> None:
         """a redelivered task that was merely claimed by a consumer that is gone is charged nothing, and is a
         redelivered task still."""
         backend = harness.open()

@@ -41,7 +41,7 @@ def ids_a_fork_claims(backend: Backend, patience: float) -> str:
 class ClaimLaws(Contract):
     """B2."""
 
-    def test_b2_what_is_held_is_not_handed_out(self, harness: Harness) -> None:
+    def test_b2_a_message_in_flight_is_not_claimed(self, harness: Harness) -> None:
         """Neither another consumer nor the same one gets a message whose lease lasts."""
         backend, other = harness.open(), harness.open()
         s.held(backend, B2)
@@ -50,11 +50,11 @@ class ClaimLaws(Contract):
         B2.same(s.ids_of(s.take(backend)), [], "its holder got a held message once more")
 
     def test_b2_never_more_than_the_limit(self, harness: Harness) -> None:
-        """`claim` answers at most `limit` messages, none for a limit of 0."""
+        """`claim` returns at most `limit` messages, none for a limit of 0."""
         backend = harness.open()
         backend.enqueue(s.jobs(5))
         sizes = [len(s.take(backend, limit)) for limit in (0, 1, 3, 3)]
-        B2.same(sizes, [0, 1, 3, 1], "messages answered for limits of 0, 1, 3, 3")
+        B2.same(sizes, [0, 1, 3, 1], "messages returned for limits of 0, 1, 3, 3")
 
     def test_b2_first_deliveries_in_the_order_of_enqueue(self, harness: Harness) -> None:
         """Whatever the sizes of batches and claims, the first delivery of each message follows the enqueue."""
@@ -92,12 +92,12 @@ class ClaimLaws(Contract):
         s.take(other, limit=1, consumer="two")
         calls = [s.Call(lambda: s.drain(backend, 3)), s.Call(lambda: s.drain(other, 3, "two"))]
         seen = [
-            task_id for call in calls for task_id in s.ids_of(call.answer(self.patience, B2, "claim does not answer"))
+            task_id for call in calls for task_id in s.ids_of(call.answer(self.patience, B2, "claim does not return"))
         ]
         B2.same(sorted(seen), [message.id for message in s.jobs(60)][1:], "what two workers got together")
 
     def test_b2_claim_waits_no_longer_than_told(self, harness: Harness) -> None:
-        """On an empty queue `claim` answers nothing once `wait` is over."""
+        """On an empty queue `claim` returns an empty list after `wait`."""
         backend = harness.open()
         call = s.Call(lambda: backend.claim("one", 1, 30))
         B2.same(list(call.answer(self.patience, B2, "claim waited longer than told")), [], "claim on an empty queue")
@@ -110,23 +110,23 @@ class ClaimLaws(Contract):
         call.waits()
         producer.enqueue([s.job("a")])
         got = call.answer(self.patience, B2, "a waiting claim was not woken by the message it waited for")
-        B2.same(s.ids_of(got), ["a"], "what the woken claim answered")
+        B2.same(s.ids_of(got), ["a"], "what the woken claim returned")
 
-    def test_b2_an_interrupted_claim_answers(self, harness: Harness) -> None:
+    def test_b2_an_interrupted_claim_returns(self, harness: Harness) -> None:
         """`interrupt` ends a claim that waits in another thread."""
         backend = harness.open()
         s.take(backend)
         call = s.Call(lambda: backend.claim("one", 1, 60 * s.MINUTE))
         call.waits()
         backend.interrupt()
-        B2.same(list(call.answer(self.patience, B2, "an interrupted claim went on waiting")), [], "its answer")
+        B2.same(list(call.answer(self.patience, B2, "an interrupted claim went on waiting")), [], "its result")
 
     def test_b2_threads_may_share_a_handle(self, harness: Harness) -> None:
         """Two threads that claim with one handle get every message exactly once."""
         backend = harness.open()
         backend.enqueue(s.jobs(60))
         calls = [s.Call(lambda name=name: s.drain(backend, 3, name)) for name in ("one", "two")]  # type: ignore[misc]
-        seen = [i for call in calls for i in s.ids_of(call.answer(self.patience, B2, "claim does not answer"))]
+        seen = [i for call in calls for i in s.ids_of(call.answer(self.patience, B2, "claim does not return"))]
         B2.same(sorted(seen), [message.id for message in s.jobs(60)], "what two threads got with one handle")
 
     def test_b2_an_interrupt_ends_one_wait(self, harness: Harness) -> None:
@@ -140,16 +140,16 @@ class ClaimLaws(Contract):
                 return  # it cuts its waits so short that this cannot be seen
             call = B2.there(call, "no claim waits any more after an interrupt")
             backend.interrupt()
-            B2.same(list(call.answer(self.patience, B2, "an interrupted claim went on waiting")), [], "its answer")
+            B2.same(list(call.answer(self.patience, B2, "an interrupted claim went on waiting")), [], "its result")
 
-    def test_b2_neither_ids_nor_priorities_make_the_order(self, harness: Harness) -> None:
+    def test_b2_ids_and_priorities_do_not_change_the_order(self, harness: Harness) -> None:
         """First deliveries follow the enqueue, also within one batch and one millisecond."""
         backend = harness.open()
         backend.enqueue([s.job("z"), s.job("m", priority=-9), s.job("a", priority=9)])
         backend.enqueue([s.job("b", priority=1)])
         B2.same(s.ids_of(s.take(backend)), ["z", "m", "a", "b"], "the order of first deliveries")
 
-    def test_b2_whatever_becomes_ready_wakes(self, harness: Harness) -> None:
+    def test_b2_every_way_to_become_ready_wakes_a_claim(self, harness: Harness) -> None:
         """A waiting claim gets what is handed back, retried, released, requeued, followed up or adopted."""
         backend, other = harness.open(), harness.open()
         backend.enqueue([s.job("adopted")])
@@ -169,10 +169,10 @@ class ClaimLaws(Contract):
             if name == "requeue":
                 s.settled(other, B2, s.fail(delivery))
             call = s.Call(lambda: s.patiently(backend))
-            B2.holds(call.waits(), "claim answered though nothing was ready")
+            B2.holds(call.waits(), "claim returned though nothing was ready")
             way(delivery.receipt)
             got = call.answer(self.patience, B2, f"a waiting claim was not woken ({name})")
-            B2.same(s.ids_of(got), [wanted.get(name, name)], f"what the woken claim answered ({name})")
+            B2.same(s.ids_of(got), [wanted.get(name, name)], f"what the woken claim returned ({name})")
             s.settled(backend, B2, *(s.done(delivery) for delivery in got))
 
     def test_b2_a_handle_that_closes_hands_nothing_back(self, harness: Harness) -> None:
@@ -187,7 +187,7 @@ class ClaimLaws(Contract):
         )
         B2.same(list(other.settle([s.done(delivery)])), [True], "the holder's settlement, over another handle")
 
-    def test_b2_each_lease_is_a_whole_one(self, harness: Harness) -> None:
+    def test_b2_each_claim_starts_a_whole_lease(self, harness: Harness) -> None:
         """What was held before is held as long as anything else."""
         backend, other = harness.open(), harness.open()
         delivery = s.held(backend, B2)

@@ -31,7 +31,7 @@ class DelayLaws(Contract):
             harness.advance(5_001)
             B8.same(s.ids_of(s.take(backend)), [task_id], f"claimed after the delay of {verdict}")
 
-    def test_b8_a_new_delay_counts_from_anew(self, harness: Harness) -> None:
+    def test_b8_the_latest_delay_counts(self, harness: Harness) -> None:
         """A task that was delayed before is due when its latest delay says so."""
         backend = harness.open()
         backend.enqueue([s.job("first", delay_ms=5_000), s.job("a", delay_ms=10_000)])
@@ -51,17 +51,17 @@ class DelayLaws(Contract):
         B8.same(s.ids_of(s.take(backend)), ["soon"], "claimed when only the second message was due")
 
     def test_b8_promote_says_when_the_next_is_due(self, harness: Harness) -> None:
-        """`maintain` answers the time until the next message is due, and -1 if none is delayed."""
+        """`maintain` returns the time until the next message is due, and -1 if none is delayed."""
         backend = harness.open()
         s.take(backend)
-        B8.same(backend.maintain(256), -1, "the answer with nothing delayed")
+        B8.same(backend.maintain(256), -1, "the result with nothing delayed")
         backend.enqueue([s.job("a", delay_ms=10_000), s.job("b", delay_ms=90_000)])
         B8.holds(0 < backend.maintain(256) <= 10_000, "maintain did not return the ms until the first one is due")
         harness.advance(10_001)
         B8.holds(10_000 < backend.maintain(256) <= 80_000, "maintain did not return the ms until the second one is due")
         harness.advance(80_000)
         backend.maintain(256)
-        B8.same(backend.maintain(256), -1, "the answer once nothing is delayed any more")
+        B8.same(backend.maintain(256), -1, "the result once nothing is delayed any more")
 
     def test_b8_promote_keeps_to_its_limit(self, harness: Harness) -> None:
         """Of 300 due messages each call makes no more ready than it was told."""
@@ -88,18 +88,18 @@ class DelayLaws(Contract):
             "what could be claimed of 300 delayed messages",
         )
 
-    def test_b8_a_delay_is_over_for_a_waiting_claim(self, harness: Harness) -> None:
+    def test_b8_the_end_of_a_delay_wakes_a_claim(self, harness: Harness) -> None:
         """What becomes due while a worker waits reaches it with the next `maintain`."""
         backend, other = harness.open(), harness.open()
         backend.enqueue([s.job("a", delay_ms=10_000)])
         call = s.Call(lambda: s.patiently(backend))
-        B8.holds(call.waits(), "claim answered before the message was due")
+        B8.holds(call.waits(), "claim returned before the message was due")
         harness.advance(10_001)
         other.maintain(256)
         got = call.answer(self.patience, B8, "a waiting claim was not woken by a message that became due")
-        B8.same(s.ids_of(got), ["a"], "what the woken claim answered")
+        B8.same(s.ids_of(got), ["a"], "what the woken claim returned")
 
-    def test_b8_no_task_is_nowhere(self, harness: Harness) -> None:
+    def test_b8_a_task_is_visible_while_it_becomes_ready(self, harness: Harness) -> None:
         """While delayed messages become ready, each can be seen all the time."""
         backend, watcher = harness.open(), harness.open()
         ids = [message.id for message in s.jobs(40)]
@@ -114,7 +114,7 @@ class DelayLaws(Contract):
         call.answer(self.patience, B8, "maintain does not return")
         B8.same(s.counts(backend)[:3], (40, 0, 0), "ready, held, delayed after it")
 
-    def test_b8_a_limit_of_nothing_is_none(self, harness: Harness) -> None:
+    def test_b8_a_limit_of_zero_promotes_none(self, harness: Harness) -> None:
         """`maintain` with a limit of 0 moves nothing."""
         backend = harness.open()
         backend.enqueue([s.job("a", delay_ms=10_000)])

@@ -10,7 +10,7 @@ I5 = law("I5")
 class DeleteLaws(Contract):
     """I5."""
 
-    def test_i5_what_nobody_holds_is_deleted(self, harness: Harness) -> None:
+    def test_i5_a_task_without_a_holder_is_deleted(self, harness: Harness) -> None:
         """A ready, delayed, failed or finished task goes with its record, and never runs."""
         backend = harness.open()
         s.settled(backend, I5, s.done(s.held(backend, I5, "done")))
@@ -26,7 +26,7 @@ class DeleteLaws(Contract):
         I5.same(s.ids_of(s.take(backend)), ["kept"], "what could be claimed after it")
 
     def test_i5_a_held_task_is_not_deleted(self, harness: Harness) -> None:
-        """The deletion of a held or unknown task is answered with False and changes nothing."""
+        """The deletion of a held or unknown task returns False and changes nothing."""
         backend = harness.open()
         delivery = s.held(backend, I5)
         before = s.photo(backend)
@@ -34,21 +34,21 @@ class DeleteLaws(Contract):
         I5.same(s.photo(backend), before, "a refused deletion changed something")
         I5.same(list(backend.settle([s.done(delivery)])), [True], "the holder's settlement after it")
 
-    def test_i5_answers_keep_the_order(self, harness: Harness) -> None:
-        """Of several ids each has its own answer, at its own place."""
+    def test_i5_results_keep_the_order(self, harness: Harness) -> None:
+        """Of several ids each has its own result, at its own place."""
         backend = harness.open()
         s.held(backend, I5, "held")
         backend.enqueue([s.job("a"), s.job("b")])
         ids = ["held", "a", "unknown", "b", "a"]
         I5.same(list(backend.delete(ids)), [False, True, False, True, False], f"the deletion of {ids}")
 
-    def test_i5_no_ids_no_answers(self, harness: Harness) -> None:
+    def test_i5_delete_accepts_no_ids(self, harness: Harness) -> None:
         """Every operation of administration takes an empty list for what it is."""
         backend = harness.open()
         s.settled(backend, I5, s.done(s.held(backend, I5)))
         before = s.photo(backend)
         operations = (backend.show, backend.requeue, backend.cancel, backend.delete)
-        I5.same([list(operation([])) for operation in operations], [[]] * 4, "the answers for no ids")
+        I5.same([list(operation([])) for operation in operations], [[]] * 4, "the results for no ids")
         I5.same(s.photo(backend), before, "an operation on no ids changed something")
 
     def test_i5_a_thousand_deleted_at_once(self, harness: Harness) -> None:

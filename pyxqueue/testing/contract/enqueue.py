@@ -48,7 +48,7 @@ class EnqueueLaws(Contract):
     """B1."""
 
     def test_b1_a_new_message_is_accepted(self, harness: Harness) -> None:
-        """Every new id is answered with True and can be claimed once."""
+        """Every new id returns True and can be claimed once."""
         backend = harness.open()
         B1.same(list(backend.enqueue(s.jobs(3))), [True, True, True], "new messages were refused")
         B1.same(s.ids_of(s.take(backend)), ["t000", "t001", "t002"], "not every message could be claimed once")
@@ -120,7 +120,7 @@ class EnqueueLaws(Contract):
         """The same id twice in one batch is one task, the first."""
         backend = harness.open()
         answers = backend.enqueue([s.job("a", body=b"first"), s.job("b"), s.job("a", body=b"second")])
-        B1.same(list(answers), [True, True, False], "the answers for a batch with a repeat in it")
+        B1.same(list(answers), [True, True, False], "the results for a batch with a repeat in it")
         bodies = [s.readable(delivery, B1).body for delivery in s.take(backend)]
         B1.same(bodies[:1], [b"first"], "the repeat replaced the first")
         B1.same(len(bodies), 2, "the repeat made another copy")
@@ -143,12 +143,12 @@ class EnqueueLaws(Contract):
         B1.same(list(backend.enqueue([s.job(task_id) for task_id in ids])), [True] * len(ids), f"the enqueue of {ids}")
         B1.same(s.ids_of(s.take(backend)), ids, "what could be claimed of them")
 
-    def test_b1_a_repeat_spoils_no_neighbour(self, harness: Harness) -> None:
+    def test_b1_a_repeat_does_not_affect_the_rest_of_the_batch(self, harness: Harness) -> None:
         """What is new in a batch is accepted, whatever else is in it."""
         backend = harness.open()
         backend.enqueue([s.job("b")])
         answers = list(backend.enqueue([s.job("b"), s.job("a"), s.job("b"), s.job("c")]))
-        B1.same(answers, [False, True, False, True], "the answers for a batch with repeats in it")
+        B1.same(answers, [False, True, False, True], "the results for a batch with repeats in it")
 
     def test_b1_a_foreign_copy_of_what_waits_changes_nothing(self, harness: Harness) -> None:
         """An entry that another program wrote under a known id: whatever becomes of it, the task runs once, as it was
@@ -187,7 +187,7 @@ class EnqueueLaws(Contract):
         B1.same(list(backend.enqueue(repeats)), [False, False], "repeats with other contents counted as new")
         B1.same(s.photo(backend), before, "repeats with other contents changed something")
 
-    def test_b1_a_thousand_at_once(self, harness: Harness) -> None:
+    def test_b1_a_thousand_enqueued_at_once(self, harness: Harness) -> None:
         """A batch larger than a page is accepted whole, and known whole."""
         backend = harness.open()
         s.many(backend, B1)
@@ -195,7 +195,7 @@ class EnqueueLaws(Contract):
         B1.same(s.ids_of(s.drain(backend, 400)), s.NAMES, f"what could be claimed of {s.MANY}")
 
     def test_b1_an_id_is_known_however_long_its_task_waits(self, harness: Harness) -> None:
-        """A task that waits, or runs again, long after the hour is no new one, and its hour begins with its end."""
+        """A task that waits or runs long after the hour keeps its id known; its hour begins with its end."""
         backend = harness.open(history=0)
         backend.enqueue([s.job("a", delay_ms=3 * m.DEDUPE_MS)])
         harness.advance(2 * m.DEDUPE_MS)
@@ -217,11 +217,11 @@ class EnqueueLaws(Contract):
         s.take(backend)
         B1.same(list(backend.enqueue([s.job("a")])), [False], "a repeat after a cancellation, without a history")
 
-    def test_b1_a_delay_hides_no_repeat_in_a_batch(self, harness: Harness) -> None:
+    def test_b1_a_repeat_in_a_batch_is_refused_with_a_delay(self, harness: Harness) -> None:
         """The same id twice in one batch is one task, also if one of the two is delayed."""
         backend = harness.open()
         batch = [s.job("a", delay_ms=10_000), s.job("a"), s.job("b"), s.job("b", delay_ms=10_000)]
-        B1.same(list(backend.enqueue(batch)), [True, False, True, False], "the answers for a batch with repeats in it")
+        B1.same(list(backend.enqueue(batch)), [True, False, True, False], "the results for a batch with repeats in it")
         B1.same(s.counts(backend)[:3], (1, 0, 1), "ready, held and delayed after it")
 
     def test_b1_two_producers_at_once(self, harness: Harness) -> None:
@@ -248,7 +248,7 @@ class EnqueueLaws(Contract):
             list(backend.enqueue([s.job("a", body=b"again")])), [True], "an enqueue when the time of the id was over"
         )
         B1.same(list(backend.enqueue([s.job("a")])), [False], "a repeat of that enqueue")
-        B1.same(list(backend.wait(["a"], 0)), [None], "the record of the new task, which nobody has begun")
+        B1.same(list(backend.wait(["a"], 0)), [None], "the record of the new task, which no worker has begun")
         shown = s.info(backend, "a", B1)
         B1.same((shown.status, shown.record), (m.TaskStatus.PENDING, None), "what is shown of the new task")
         waiting = [task.id for task in s.all_tasks(backend, m.TaskStatus.PENDING)]

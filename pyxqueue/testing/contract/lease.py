@@ -13,21 +13,21 @@ B3, B6 = law("B3"), law("B6")
 class LeaseLaws(Contract):
     """B3 and B6."""
 
-    def test_b3_another_consumer_gets_it_after_the_lease(self, harness: Harness) -> None:
-        """What its holder is silent about for a lease is handed to the next who asks."""
+    def test_b3_another_consumer_claims_it_after_the_lease(self, harness: Harness) -> None:
+        """A message that its holder does not extend for a lease is handed to the next claim."""
         backend, other = harness.open(), harness.open()
         s.held(backend, B3)
         harness.advance(harness.lease + 1)
         B3.same(s.ids_of(s.take(other, consumer="two")), ["a"], "another consumer claimed after the lease had ended")
 
-    def test_b3_its_holder_gets_it_after_the_lease(self, harness: Harness) -> None:
+    def test_b3_its_holder_claims_it_again_after_the_lease(self, harness: Harness) -> None:
         """A consumer that never saw the reply to its claim gets the message like anybody else."""
         backend = harness.open()
         s.held(backend, B3)
         harness.advance(harness.lease + 1)
         B3.same(s.ids_of(s.take(backend)), ["a"], "the consumer that held it claimed after the lease had ended")
 
-    def test_b3_what_nobody_renews_comes_back(self, harness: Harness) -> None:
+    def test_b3_a_message_without_renewals_is_reclaimed(self, harness: Harness) -> None:
         """Renewing one message of a consumer keeps alive no other that it was handed."""
         backend = harness.open()
         seen = s.held(backend, B3, "seen")
@@ -40,14 +40,14 @@ class LeaseLaws(Contract):
         )
 
     def test_b3_an_ended_lease_still_settles(self, harness: Harness) -> None:
-        """Until somebody else has claimed it, a late worker's result counts."""
+        """A late worker's result counts until another worker has claimed the message."""
         backend = harness.open()
         delivery = s.held(backend, B3)
         harness.advance(harness.lease + 1)
         B3.same(list(backend.settle([s.done(delivery)])), [True], "a settlement after the lease, before another claim")
 
     def test_b3_an_ended_lease_still_extends(self, harness: Harness) -> None:
-        """Until somebody else has claimed it, a late holder can start its lease again."""
+        """A late holder can extend its lease until another worker has claimed the message."""
         backend, other = harness.open(), harness.open()
         delivery = s.held(backend, B3)
         harness.advance(harness.lease + 1)
@@ -67,7 +67,7 @@ class LeaseLaws(Contract):
                 s.ids_of(s.take(other, consumer="two")), [], "a message was claimed although it was extended in time"
             )
 
-    def test_b3_all_come_back(self, harness: Harness) -> None:
+    def test_b3_every_ended_lease_is_reclaimed(self, harness: Harness) -> None:
         """However many a vanished worker held, each comes back exactly once."""
         backend, other = harness.open(), harness.open()
         backend.enqueue(s.jobs(300))
@@ -101,7 +101,7 @@ class LeaseLaws(Contract):
             list(backend.settle([s.decided(delivery, m.Retry())])), [False], "the first holder's settlement after that"
         )
 
-    def test_b3_the_stored_lease_is_everybodys(self, harness: Harness) -> None:
+    def test_b3_every_handle_uses_the_stored_lease(self, harness: Harness) -> None:
         """A handle that was open before the group's lease was replaced claims with the new one."""
         first, second = harness.open(), harness.open(lease=harness.lease * 4)
         B3.same(first.lease_ms(), harness.lease, "the lease")
@@ -146,8 +146,8 @@ class LeaseLaws(Contract):
         harness.advance(harness.lease * 2 // 3)
         B3.same(s.ids_of(s.take(other, consumer="two")), ["lost-reply"], "what came back of a consumer that was busy")
 
-    def test_b3_two_workers_take_back_at_once(self, harness: Harness) -> None:
-        """What a vanished worker held is handed to one of two who look at the same time."""
+    def test_b3_two_claims_at_once_reclaim_it_once(self, harness: Harness) -> None:
+        """Of two claims at the same time, one gets a message whose lease has ended."""
         backend, other = harness.open(), harness.open()
         backend.enqueue(s.jobs(40))
         s.take(backend, consumer="gone")
@@ -162,11 +162,11 @@ class LeaseLaws(Contract):
             return s.Call(take_back)
 
         calls = [start(backend, "one"), start(other, "two")]
-        seen = [i for call in calls for i in s.ids_of(call.answer(self.patience, B3, "claim does not answer"))]
+        seen = [i for call in calls for i in s.ids_of(call.answer(self.patience, B3, "claim does not return"))]
         B3.same(sorted(seen), [message.id for message in s.jobs(40)], "what two workers took back together")
 
     def test_b6_an_old_holder_is_told_that_it_lost(self, harness: Harness) -> None:
-        """A woken worker that extends what somebody else holds gets LOST and takes nothing."""
+        """A worker that extends a message that another worker holds gets LOST and changes nothing."""
         backend = harness.open()
         old, new = s.stale(backend, harness, B6, "two")
         before = s.photo(backend)
@@ -190,7 +190,7 @@ class LeaseLaws(Contract):
         harness.advance(harness.lease // 2 + 1)
         B6.same(s.ids_of(s.take(backend, consumer="three")), ["a"], "claimed after the new holder's lease had ended")
 
-    def test_b6_nothing_settled_is_revived(self, harness: Harness) -> None:
+    def test_b6_an_extension_revives_no_settled_task(self, harness: Harness) -> None:
         """After any settlement, a release included, an extension is LOST and changes nothing."""
 
         def settle(verdict: m.Verdict) -> Callable[[Backend, m.Delivery], object]:
@@ -215,8 +215,8 @@ class LeaseLaws(Contract):
         B6.same(s.photo(backend), before, "an extension changed more than the end of the lease")
         B6.same(list(backend.settle([s.done(delivery)])), [True], "a settlement with the receipt that was extended")
 
-    def test_b6_answers_keep_the_order(self, harness: Harness) -> None:
-        """In a batch every extension gets its own answer, at its own place."""
+    def test_b6_results_keep_the_order(self, harness: Harness) -> None:
+        """In a batch every extension gets its own result, at its own place."""
         backend = harness.open()
         backend.enqueue(s.jobs(4))
         a, b, c, d = s.take_exactly(backend, 4, B6)
@@ -226,10 +226,10 @@ class LeaseLaws(Contract):
         B6.same(
             list(answers),
             [m.LeaseStatus.HELD, m.LeaseStatus.LOST, m.LeaseStatus.CANCEL, m.LeaseStatus.HELD],
-            "the answers for a mixed batch",
+            "the results for a mixed batch",
         )
 
-    def test_b6_lost_in_another_group(self, harness: Harness) -> None:
+    def test_b6_a_receipt_of_another_group_is_lost(self, harness: Harness) -> None:
         """A receipt extends nothing in a group that did not issue it."""
         one, other = harness.open("one"), harness.open("other")
         for backend in (one, other):
@@ -249,14 +249,14 @@ class LeaseLaws(Contract):
         harness.advance(harness.lease * 2 // 3)
         B6.same(s.ids_of(s.take(backend, consumer="two")), [], f"claimed although all {s.MANY} were extended")
 
-    def test_b6_the_receipt_is_all_it_takes(self, harness: Harness) -> None:
-        """Whoever has it may extend, over any handle on the group: a supervisor does it for its processes."""
+    def test_b6_any_handle_extends_with_the_receipt(self, harness: Harness) -> None:
+        """Any handle on the group may extend with the receipt: a supervisor does it for its workers."""
         backend, other = harness.open(), harness.open()
         delivery = s.held(backend, B6)
         B6.same(s.extended(other, delivery), m.LeaseStatus.HELD, "an extension over another handle")
 
-    def test_b6_a_repeat_in_a_batch_has_its_own_answer(self, harness: Harness) -> None:
-        """Each extension is answered, also if two are for one receipt."""
+    def test_b6_a_repeat_in_a_batch_has_its_own_status(self, harness: Harness) -> None:
+        """Each extension has its own status, also if two are for one receipt."""
         backend = harness.open()
         backend.enqueue(s.jobs(2))
         a, b = s.take(backend)
@@ -264,7 +264,7 @@ class LeaseLaws(Contract):
         B6.same(
             list(answers),
             [m.LeaseStatus.HELD, m.LeaseStatus.LOST, m.LeaseStatus.HELD, m.LeaseStatus.HELD],
-            "the answers for a batch with a repeat",
+            "the results for a batch with a repeat",
         )
 
     def test_b6_a_cancelled_task_is_kept_while_it_is_extended(self, harness: Harness) -> None:

@@ -25,7 +25,7 @@ class ListLaws(Contract):
             seen = [task.id for task in s.all_tasks(backend, count=count)]
             I4.same(seen, wanted, f"the tasks in pages of {count}")
 
-    def test_i4_a_page_is_no_larger_than_asked(self, harness: Harness) -> None:
+    def test_i4_a_page_has_at_most_the_asked_size(self, harness: Harness) -> None:
         """A page has at most `count` tasks, and the cursor after the last page is empty."""
         backend = harness.open()
         backend.enqueue(s.jobs(5))
@@ -74,7 +74,7 @@ class ListLaws(Contract):
         I4.same(seen, [("a", m.TaskStatus.SUCCESS, None)], "the tasks after the record has ended")
 
     def test_i4_a_made_up_cursor_is_refused(self, harness: Harness) -> None:
-        """A cursor that no page answered raises `ConfigurationError`."""
+        """A cursor that no page returned raises `ConfigurationError`."""
         backend = harness.open()
         s.take(backend)
         places = ('{"live": "x"}', '{"live": "(0-0"}', '{"live": "(99999999999999999999-0"}', '{"x": "(1-1"}')
@@ -87,7 +87,7 @@ class ListLaws(Contract):
                 raise I4.broken(f"the made-up cursor {cursor[:50]!r} raised a {type(error).__name__}") from error
             raise I4.broken(f"the made-up cursor {cursor[:50]!r} was taken for one")
 
-    def test_i4_pages_stand_what_comes_and_goes(self, harness: Harness) -> None:
+    def test_i4_pages_are_complete_while_tasks_come_and_go(self, harness: Harness) -> None:
         """Tasks that come, end or are deleted between two pages hide no other task and show none twice."""
         backend = harness.open()
         backend.enqueue(s.jobs(8))

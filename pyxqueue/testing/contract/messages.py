@@ -13,7 +13,7 @@ B7, B12 = law("B7"), law("B12")
 JUNK: Mapping[str, Mapping[bytes, bytes]] = {
     "no name": {b"hello": b"world"},
     "bytes in fields that are no text": {b"\xff\x00": b"\x80\r\n", b"": s.EVERY_BYTE},
-    "a name that is no text": {b"name": b"\xff\xfe", b"body": b"[[],{}]"},
+    "a name that is not text": {b"name": b"\xff\xfe", b"body": b"[[],{}]"},
     "a number that is none": {b"name": b"kit.job", b"attempt": b"many"},
     "headers that are no pairs": {b"name": b"kit.job", b"headers": b"[1,2"},
     "an id that is none": {b"name": b"kit.job", b"id": b"no id\xff"},
@@ -22,10 +22,10 @@ JUNK: Mapping[str, Mapping[bytes, bytes]] = {
 
 
 def unreadable(delivery: m.Delivery, fields: Mapping[bytes, bytes], when: str) -> m.Unreadable:
-    """B7: the delivery of an entry that is no message, with every byte of it."""
+    """B7: the delivery of an entry that is not a message, with every byte of it."""
     __tracebackhide__ = True
     if not isinstance(delivery.message, m.Unreadable):
-        raise B7.broken(f"an entry that is no message was delivered as one {when}")
+        raise B7.broken(f"an entry that is not a message was delivered as one {when}")
     B7.same(dict(delivery.message.fields), dict(fields), f"the fields of an unreadable entry {when}")
     return delivery.message
 
@@ -34,7 +34,7 @@ class MessageLaws(Contract):
     """B7 and B12."""
 
     def test_b7_junk_is_delivered_unreadable(self, harness: Harness) -> None:
-        """What is no message is handed out byte for byte, and stops nothing behind it."""
+        """An entry that is not a message is delivered byte for byte, and does not block those behind it."""
         backend = harness.open()
         s.take(backend)
         for kind, fields in JUNK.items():
@@ -49,7 +49,7 @@ class MessageLaws(Contract):
             backend.delete(["good"])
 
     def test_b7_a_minimal_message_is_readable(self, harness: Harness) -> None:
-        """Somebody who writes only a name and a body by hand gets it run."""
+        """A message with only a name and a body, written by hand, can be read and run."""
         backend = harness.open()
         s.take(backend)
         task_id = harness.inject({b"name": b"kit.job", b"body": b"[[10],{}]"})
@@ -89,7 +89,7 @@ class MessageLaws(Contract):
         harness.advance(harness.lease + 1)
         unreadable(s.take_one(backend, B7), fields, "after its lease had ended")
 
-    def test_b7_failed_messages_are_whole(self, harness: Harness) -> None:
+    def test_b7_failed_messages_are_kept_whole(self, harness: Harness) -> None:
         """A failed message is listed with its body, the record and the reason, and does not run by itself."""
         backend = harness.open()
         delivery = s.held(backend, B7)
@@ -112,7 +112,7 @@ class MessageLaws(Contract):
         B7.same(list(backend.requeue([f"t{n:03}" for n in range(6)])), [True] * 6, "the requeue of all six")
 
     def test_b7_the_failed_outlive_their_records(self, harness: Harness) -> None:
-        """A failed message waits for somebody to look at it, however long that takes."""
+        """A failed message is kept until it is retried or deleted."""
         backend = harness.open()
         s.settled(backend, B7, s.fail(s.held(backend, B7), ttl_ms=1_000))
         harness.advance(10 * 3_600_000)
@@ -128,8 +128,8 @@ class MessageLaws(Contract):
             s.settled(backend, B7, s.fail(s.held(backend, B7, f"a{number}"), reason))
             B7.same(s.info(backend, f"a{number}", B7).reason, reason, "the reason of a failure")
 
-    def test_b7_what_expired_is_delivered(self, harness: Harness) -> None:
-        """`expires` is read by the worker, who says why it does not run the task; a broker drops nothing for it."""
+    def test_b7_an_expired_message_is_delivered(self, harness: Harness) -> None:
+        """Only the worker reads `expires`; a broker delivers an expired message."""
         backend = harness.open()
         backend.enqueue([s.job("a", expires_ms=1), s.job("late", expires_ms=2, delay_ms=5_000)])
         harness.advance(5_001)
@@ -164,7 +164,7 @@ class MessageLaws(Contract):
         B12.same(self._bare(s.readable(s.take_one(backend, B12), B12)), s.RICH, "the message after its delay")
 
     def test_b12_stored_bytes_are_shown_as_they_are(self, harness: Harness) -> None:
-        """Also who only looks, at a waiting, a failed or a finished task, sees the bytes that went in."""
+        """`show` and `tasks` return the stored bytes of a ready, a failed and an ended task."""
         backend = harness.open()
         backend.enqueue([s.RICH])
         for place in ("ready", "failed", "finished"):
@@ -183,22 +183,22 @@ class MessageLaws(Contract):
         for number, value in enumerate((b"", b"\x00", b"\xff\xfe", b"1e400", s.EVERY_BYTE * 100)):
             delivery = s.held(backend, B12, f"a{number}")
             s.settled(backend, B12, s.done(delivery, value=value, serializer="other", seal="00ff"))
-            stored = B12.there(backend.wait([f"a{number}"], 0)[0], "there is no record")
+            stored = B12.there(backend.wait([f"a{number}"], 0)[0], "the record is missing")
             wanted = s.record(delivery, value=value, serializer="other", seal="00ff")
             seen = evolve(stored, ended_ms=0, ttl_ms=wanted.ttl_ms, fence=wanted.fence)
             B12.same(seen, wanted, "the record")
 
-    def test_b12_of_any_size(self, harness: Harness) -> None:
+    def test_b12_bytes_of_any_size_are_kept(self, harness: Harness) -> None:
         """Nothing, one byte and a megabyte go in and come out, as a body and as a result."""
         backend = harness.open()
         for number, body in enumerate((b"", b"\x00", s.EVERY_BYTE * 1_400)):
             delivery = s.held(backend, B12, f"a{number}", body=body)
             B12.holds(s.readable(delivery, B12).body == body, f"a body of {len(body)} bytes came out as another")
             s.settled(backend, B12, s.done(delivery, value=body))
-            stored = B12.there(backend.wait([f"a{number}"], 0)[0], "there is no record")
+            stored = B12.there(backend.wait([f"a{number}"], 0)[0], "the record is missing")
             B12.holds(stored.value == body, f"a result of {len(body)} bytes came out as another")
 
-    def test_b12_text_is_not_made_equal(self, harness: Harness) -> None:
+    def test_b12_text_is_not_normalised(self, harness: Harness) -> None:
         """Two spellings of one letter stay two, in values, keys and what a worker says."""
         backend = harness.open()
         text = {"\u00e9": "e\u0301", "e\u0301": "\u00e9", " k ": " v ", "tab\t": "\r\n"}

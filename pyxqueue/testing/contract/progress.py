@@ -23,7 +23,7 @@ class ProgressLaws(Contract):
         s.extended(backend, delivery)
         B10.same(s.info(backend, "a", B10).progress, progress, "the progress after an extension without one")
 
-    def test_b10_an_old_holder_writes_none(self, harness: Harness) -> None:
+    def test_b10_an_old_holder_writes_no_progress(self, harness: Harness) -> None:
         """After another claim only the new holder's progress is stored."""
         backend = harness.open()
         old = s.held(backend, B10)
@@ -35,7 +35,7 @@ class ProgressLaws(Contract):
         s.extended(backend, old, m.Progress(9))
         B10.same(s.info(backend, "a", B10).progress, m.Progress(1), "the new holder's progress")
 
-    def test_b10_none_is_written_after_the_end(self, harness: Harness) -> None:
+    def test_b10_no_progress_is_written_after_the_end(self, harness: Harness) -> None:
         """A progress that arrives after the settlement changes nothing."""
         backend = harness.open()
         delivery = s.held(backend, B10)
@@ -43,7 +43,7 @@ class ProgressLaws(Contract):
         s.extended(backend, delivery, m.Progress(3, 10))
         B10.same(s.info(backend, "a", B10).progress, m.Progress(10, 10), "the progress after the end")
 
-    def test_b10_it_starts_again_with_every_run(self, harness: Harness) -> None:
+    def test_b10_progress_starts_again_with_every_run(self, harness: Harness) -> None:
         """A retry, a return, a release, the end of a lease and a requeue start without progress."""
         backend = harness.open()
         ways: dict[str, Callable[[m.Delivery], object]] = {
@@ -68,12 +68,12 @@ class ProgressLaws(Contract):
         delivery = s.held(backend, B10)
         s.extended(backend, delivery, m.Progress(3, 10))
         s.settled(backend, B10, s.done(delivery, progress=m.Progress(10, 10, "all")))
-        stored = B10.there(backend.wait(["a"], 0)[0], "there is no record")
+        stored = B10.there(backend.wait(["a"], 0)[0], "the record is missing")
         B10.same(stored.progress, m.Progress(10, 10, "all"), "the progress in the record")
         B10.same(s.info(backend, "a", B10).progress, m.Progress(10, 10, "all"), "the progress that is shown with it")
 
     def test_b10_numbers_are_kept_exactly(self, harness: Harness) -> None:
-        """Nothing done of nothing is a progress too; a third and a large number are what they were."""
+        """0 of 0 is a valid progress; a third and a large number are kept exactly."""
         backend = harness.open()
         delivery = s.held(backend, B10)
         for progress in (m.Progress(), m.Progress(0, 0), m.Progress(1 / 3, 0.1), m.Progress(16_777_217, 2**53 - 1)):
@@ -89,7 +89,7 @@ class ProgressLaws(Contract):
         backend.extend([m.Extension(receipt, m.Progress(1)), m.Extension(receipt, m.Progress(2)), m.Extension(receipt)])
         B10.same(s.info(backend, "a", B10).progress, m.Progress(2), "the progress after a batch of three extensions")
 
-    def test_b10_an_old_receipt_of_the_same_consumer_writes_none(self, harness: Harness) -> None:
+    def test_b10_an_old_receipt_of_the_same_consumer_writes_no_progress(self, harness: Harness) -> None:
         """Not the consumer's name decides, but the claim."""
         backend = harness.open()
         old = s.held(backend, B10)
@@ -98,7 +98,7 @@ class ProgressLaws(Contract):
         s.extended(backend, old, m.Progress(9))
         B10.same(s.info(backend, "a", B10).progress, None, "the progress after an earlier receipt wrote one")
 
-    def test_b10_the_cancelled_still_tell(self, harness: Harness) -> None:
+    def test_b10_a_cancelled_task_still_writes_progress(self, harness: Harness) -> None:
         """The holder of a cancelled task holds it, and its progress is stored."""
         backend = harness.open()
         delivery = s.held(backend, B10)

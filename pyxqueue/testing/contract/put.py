@@ -20,7 +20,7 @@ class PutLaws(Contract):
         store.put(records)
 
     def test_r2_any_record_may_come(self, harness: Harness) -> None:
-        """`wait` goes on for an id of which nothing is known, also where there are records of others."""
+        """`wait` goes on waiting for an unknown id, also if there are records of others."""
         store: Any = harness.open()
         store.put([s.result("b")])
         call = s.Call(lambda: store.wait(["b", "a"], None))

@@ -22,24 +22,24 @@ class RecordLaws(Contract):
         both, one, none = [s.EVERY_BYTE, s.EVERY_BYTE], [None, s.EVERY_BYTE], [None, None]
         R3.same(seen, [both, both, one, none], "two records with lives of 10 s and 100 s at 0, 5, 10 and 100 s")
 
-    def test_r3_wait_answers_no_ended_record(self, harness: Harness) -> None:
-        """A record that has ended is as good as none for who waits."""
+    def test_r3_wait_returns_no_expired_record(self, harness: Harness) -> None:
+        """`wait` treats an expired record like one that does not exist."""
         store = harness.open()
         self.expect(store, "a")
         self.keep(store, [s.result("a", ttl_ms=10_000)])
         harness.advance(10_001)
         got = s.Call(lambda: store.wait(["a"], 30)).answer(self.patience, R3, "wait went on after its timeout")
-        R3.same(s.values(got), [None], "what wait answered for a record that has ended")
+        R3.same(s.values(got), [None], "what wait returned for a record that has ended")
 
-    def test_r3_no_life_is_no_life(self, harness: Harness) -> None:
-        """A ttl of 0 is not for ever."""
+    def test_r3_a_ttl_of_zero_is_not_forever(self, harness: Harness) -> None:
+        """A ttl of 0 does not mean forever."""
         store = harness.open()
         self.expect(store, "a")
         self.keep(store, [s.result("a", ttl_ms=0)])
         harness.advance(1)
         R3.same(s.values(store.wait(["a"], 0)), [None], "a record with a ttl of 0, a millisecond later")
 
-    def test_r3_a_long_life_is_one(self, harness: Harness) -> None:
+    def test_r3_a_long_ttl_is_kept(self, harness: Harness) -> None:
         """Two months are neither capped nor taken for a date or a negative number."""
         store = harness.open()
         self.expect(store, "a")
@@ -52,7 +52,7 @@ class RecordLaws(Contract):
             seen, [[s.EVERY_BYTE], [s.EVERY_BYTE], [None]], "a record of two months at once, a minute before, and after"
         )
 
-    def test_r4_only_those_are_forgotten(self, harness: Harness) -> None:
+    def test_r4_only_the_given_records_are_forgotten(self, harness: Harness) -> None:
         """`forget` removes the records it is given, is silent about unknown ids, and touches no other."""
         store = harness.open()
         ids = ["a", "b", "c", "ab"]
@@ -65,7 +65,7 @@ class RecordLaws(Contract):
             "the records after two were forgotten",
         )
 
-    def test_r4_nothing_is_a_fine_thing_to_forget(self, harness: Harness) -> None:
+    def test_r4_forget_accepts_no_ids(self, harness: Harness) -> None:
         """An empty `forget` removes nothing."""
         store = harness.open()
         self.expect(store, "a")
@@ -102,18 +102,18 @@ class RecordLaws(Contract):
             f"how many of {len(s.NAMES)} records were forgotten",
         )
 
-    def test_r5_answers_are_in_the_order_of_the_ids(self, harness: Harness) -> None:
-        """`wait` answers for each id at its place, also for unknown ones and for repeats, whatever time it has."""
+    def test_r5_records_are_in_the_order_of_the_ids(self, harness: Harness) -> None:
+        """`wait` returns one entry per id, in order, also for unknown and repeated ids, with any timeout."""
         store = harness.open()
         self.expect(store, "a", "b", "c")
         self.keep(store, [s.result("b", b"2"), s.result("a", b"1"), s.result("c", b"3")])
         R5.same(
             s.values(store.wait(["c", "nobody", "a", "c", "b"], 0)),
             [b"3", None, b"1", b"3", b"2"],
-            "what wait without a time answered",
+            "what wait without a time returned",
         )
-        R5.same(s.values(store.wait(["c", "a", "c", "b"], None)), [b"3", b"1", b"3", b"2"], "what wait answered")
-        R5.same(list(store.wait([], 0)), [], "what wait answered for no ids")
+        R5.same(s.values(store.wait(["c", "a", "c", "b"], None)), [b"3", b"1", b"3", b"2"], "what wait returned")
+        R5.same(list(store.wait([], 0)), [], "what wait returned for no ids")
 
     def test_r5_a_record_comes_back_whole(self, harness: Harness) -> None:
         """Every part of a record is read as it was stored."""
@@ -129,7 +129,7 @@ class RecordLaws(Contract):
             ttl_ms=77_000,
         )
         self.keep(store, [whole])
-        stored = R5.there(store.wait(["a"], 0)[0], "there is no record")
+        stored = R5.there(store.wait(["a"], 0)[0], "the record is missing")
         seen = (
             stored.serializer,
             stored.seal,
@@ -153,34 +153,34 @@ class RecordLaws(Contract):
         R5.same([record and record.error for record in store.wait(["a", "b"], 0)], failures, "the stored failures")
 
     def test_r5_ids_are_compared_whole(self, harness: Harness) -> None:
-        """`wait` does not answer one record for another."""
+        """`wait` does not return one record for another."""
         store = harness.open()
         self.expect(store, *s.ALIKE)
         self.keep(store, [s.result(task_id, task_id.encode()) for task_id in s.ALIKE if task_id not in s.MEANT])
         R5.same(
-            s.values(store.wait(s.MEANT, 0)), [None] * len(s.MEANT), f"what wait without a time answered for {s.MEANT}"
+            s.values(store.wait(s.MEANT, 0)), [None] * len(s.MEANT), f"what wait without a time returned for {s.MEANT}"
         )
         self.keep(store, [s.result(task_id, task_id.encode()) for task_id in s.MEANT])
         R5.same(
-            s.values(store.wait(s.ALIKE, 0)), [i.encode() for i in s.ALIKE], "what wait answered when all were there"
+            s.values(store.wait(s.ALIKE, 0)), [i.encode() for i in s.ALIKE], "what wait returned when all were there"
         )
 
-    def test_r5_a_thousand_at_once(self, harness: Harness) -> None:
-        """Each of many ids has its own answer, at its place."""
+    def test_r5_a_thousand_records_at_once(self, harness: Harness) -> None:
+        """Each of many ids has its own result, at its place."""
         store = harness.open()
         self.expect(store, *s.NAMES)
         self.keep(store, [s.result(task_id, task_id.encode()) for task_id in s.NAMES])
         ids, wanted = s.NAMES[::-1], [task_id.encode() for task_id in s.NAMES[::-1]]
-        R5.same(s.values(store.wait(ids, 0)), wanted, f"what wait without a time answered for {len(ids)} ids")
-        R5.same(s.values(store.wait(ids, None)), wanted, f"what wait answered for {len(ids)} ids")
+        R5.same(s.values(store.wait(ids, 0)), wanted, f"what wait without a time returned for {len(ids)} ids")
+        R5.same(s.values(store.wait(ids, None)), wanted, f"what wait returned for {len(ids)} ids")
 
-    def test_r5_what_is_nothing_comes_back(self, harness: Harness) -> None:
+    def test_r5_empty_values_come_back(self, harness: Harness) -> None:
         """No value, no text and no progress are values; a long name is a name."""
         store = harness.open()
         self.expect(store, "a", "b")
         whole = m.Record("a", m.TaskStatus.SUCCESS, b"", worker="host." * 60, progress=m.Progress(0, 0), fence=5)
         self.keep(store, [whole, m.Record("b", m.TaskStatus.FAILURE, error=m.Failure("", ""), fence=5)])
-        a, b = (R5.there(record, "there is no record") for record in store.wait(["a", "b"], 0))
+        a, b = (R5.there(record, "the record is missing") for record in store.wait(["a", "b"], 0))
         R5.same((a.value, a.worker, a.progress), (b"", whole.worker, m.Progress(0, 0)), "value, worker and progress")
         R5.same(b.error, m.Failure("", ""), "a failure without any text")
 
@@ -240,5 +240,5 @@ class SettledRecordLaws(Contract):
         delivery = s.held(store, R5)
         record = m.Record("a", m.TaskStatus.FAILURE, error=failure, fence=delivery.fence)
         s.settled(store, R5, m.Settlement(delivery.receipt, m.Fail("no use"), record))
-        stored = R5.there(store.wait(["a"], 0)[0], "there is no record")
+        stored = R5.there(store.wait(["a"], 0)[0], "the record is missing")
         R5.same(stored.error, failure, "the stored failure")

@@ -32,13 +32,13 @@ class RequeueLaws(Contract):
             backend.release("one", [])
             backend.delete([task_id])
 
-    def test_i2_a_requeued_task_ends_anew(self, harness: Harness) -> None:
+    def test_i2_a_requeued_task_ends_again(self, harness: Harness) -> None:
         """Who waits after a requeue gets the new result, not the old one."""
         backend = harness.open()
         s.settled(backend, I2, s.done(s.held(backend, I2), value=b"old"))
         backend.requeue(["a"])
         call = s.Call(lambda: backend.wait(["a"], None))
-        I2.holds(call.waits(), "wait answered after a requeue, before the new end")
+        I2.holds(call.waits(), "wait returned after a requeue, before the new end")
         s.settled(backend, I2, s.done(s.take_one(backend, I2), value=b"new"))
         got = call.answer(self.patience, I2, "wait was not woken by the new end")
         I2.same([record and record.value for record in got], [b"new"], "the result after a requeue")
@@ -86,12 +86,12 @@ class RequeueLaws(Contract):
         I2.same(s.ids_of(s.take(backend)), ["a"], "what could be claimed long after the old record would have ended")
 
     def test_i2_what_the_history_forgot_is_not_requeued(self, harness: Harness) -> None:
-        """Without its message nothing can run again, and nobody is told that it will."""
+        """A task without a message cannot be requeued: `requeue` returns False."""
         backend = harness.open(history=0)
         s.settled(backend, I2, s.done(s.held(backend, I2)))
         I2.same(list(backend.requeue(["a"])), [False], "the requeue of a task whose message is gone")
 
-    def test_i2_a_requeue_clears_the_returns(self, harness: Harness) -> None:
+    def test_i2_a_requeue_clears_the_deferrals(self, harness: Harness) -> None:
         """A requeued task can be deferred as often as a new one."""
         backend = harness.open()
         s.settled(backend, I2, m.Settlement(s.held(backend, I2).receipt, m.Defer(1_000)))

@@ -92,13 +92,13 @@ class SerializerContract:
     values: Any
     """A Hypothesis strategy for the declared domain."""
     outside: Sequence[Any] = ()
-    """More values that are not in the domain, besides those that are in nobody's."""
+    """More values that are not in the domain, besides those that are in no serializer's domain."""
     hostile: Sequence[bytes] = ()
     """More bytes to be refused, in the serializer's own format."""
 
     def check(self, strategy: Any, test: Callable[[Any], None]) -> None:
         """Run `test` on many values of `strategy`."""
-        # Only who tests a serializer needs Hypothesis.
+        # Only tests of a serializer need Hypothesis.
         from hypothesis import given, settings  # noqa: PLC0415
 
         decorate: Any = given(strategy)
@@ -114,7 +114,7 @@ class SerializerContract:
 
         self.check(self.values, comes_back)
 
-    def test_s1_dumps_answers_bytes(self) -> None:
+    def test_s1_dumps_returns_bytes(self) -> None:
         """What travels is bytes, whatever the value."""
 
         def is_bytes(value: Any) -> None:
@@ -147,12 +147,12 @@ class SerializerContract:
 
         self.check(self.values, is_refused)
 
-    def test_s3_nothing_is_no_value(self) -> None:
+    def test_s3_empty_bytes_are_refused(self) -> None:
         """No value is written as no bytes at all."""
         S3.holds(not self._load(b""), "loads read a value from nothing")
 
     def test_s3_random_bytes_raise_nothing_else(self) -> None:
-        """Whatever the bytes, `loads` answers a value or raises `SerializationError`."""
+        """Whatever the bytes, `loads` returns a value or raises `SerializationError`."""
         # Who is not trusted with bytes from anyone is not given any: they might run.
         if self.serializer.trusted:
             from hypothesis import strategies  # noqa: PLC0415
@@ -182,7 +182,7 @@ class SerializerContract:
         S4.holds(isinstance(self.serializer.trusted, bool), f"trusted is {self.serializer.trusted!r}")
 
     def _load(self, data: bytes) -> bool:
-        """True if `loads` answers a value, False if it raises the one error that it may."""
+        """True if `loads` returns a value, False if it raises the one error that it may."""
         try:
             self.serializer.loads(data)
         except SerializationError:

@@ -72,13 +72,13 @@ class SettleLaws(Contract):
         refuses(other, delivery, "with the receipt of another group")
 
     def test_b4_refused_without_a_receipt(self, harness: Harness) -> None:
-        """What was never issued as a receipt is answered with False like an old one."""
+        """A receipt that was never issued is refused like an old one."""
         backend = harness.open()
         s.held(backend, B4)
         for receipt in ("", "a", "no receipt at all"):
             refuses(backend, m.Delivery(s.job("a"), receipt, 1), f"with the receipt {receipt!r}")
 
-    def test_b4_refused_in_a_later_life(self, harness: Harness) -> None:
+    def test_b4_refused_after_the_id_was_enqueued_again(self, harness: Harness) -> None:
         """After its task was deleted and enqueued again, an old holder's receipt is worth nothing."""
         backend = harness.open()
         old = s.held(backend, B4)
@@ -101,8 +101,8 @@ class SettleLaws(Contract):
         )
         B4.same(s.counts(backend), (0, 0, 0, 0, 40), "ready, held, delayed, failed, finished after it")
 
-    def test_b4_the_receipt_is_all_it_takes(self, harness: Harness) -> None:
-        """Whoever has it may settle, over any handle on the group."""
+    def test_b4_any_handle_settles_with_the_receipt(self, harness: Harness) -> None:
+        """Any handle on the group may settle with the receipt."""
         backend, other = harness.open(), harness.open()
         delivery = s.held(backend, B4)
         B4.same(list(other.settle([s.done(delivery)])), [True], "a settlement over another handle")
@@ -116,7 +116,7 @@ class SettleLaws(Contract):
         B5.same(
             s.counts(backend), (1, 0, 0, 0, 1), "ready, held, delayed, failed, finished after Done with a follow-up"
         )
-        stored = B5.there(backend.wait(["a"], 0)[0], "there is no record after Done")
+        stored = B5.there(backend.wait(["a"], 0)[0], "the record is missing after Done")
         wanted = s.record(delivery)
         seen = m.Record(stored.id, stored.status, stored.value, fence=wanted.fence, worker=stored.worker)
         B5.same(seen, wanted, "the stored record")
@@ -142,8 +142,8 @@ class SettleLaws(Contract):
             backend.release("one", [])
             backend.delete([f"a{number}"])
 
-    def test_b5_a_record_is_made_where_none_is_given(self, harness: Harness) -> None:
-        """A task that ended has a record, also if nobody described its end."""
+    def test_b5_a_settlement_without_a_record_makes_one(self, harness: Harness) -> None:
+        """A task that ended has a record, also if its settlement had none."""
         backend = harness.open()
         ends: list[tuple[m.Verdict, m.TaskStatus]] = [
             (m.Done(), m.TaskStatus.SUCCESS),
@@ -153,15 +153,15 @@ class SettleLaws(Contract):
         for verdict, status in ends:
             task_id = status.name
             s.settled(backend, B5, m.Settlement(s.held(backend, B5, task_id).receipt, verdict))
-            stored = B5.there(backend.wait([task_id], 0)[0], f"there is no record after {verdict}")
+            stored = B5.there(backend.wait([task_id], 0)[0], f"the record is missing after {verdict}")
             B5.same(stored.status, status, f"the status in the record that was made for {verdict}")
-        failure = B5.there(backend.wait(["FAILURE"], 0)[0], "there is no record")
+        failure = B5.there(backend.wait(["FAILURE"], 0)[0], "the record is missing")
         B5.same(
             failure.error and failure.error.message, "no use", "the reason in the record that was made for a failure"
         )
 
     def test_b5_items_are_independent(self, harness: Harness) -> None:
-        """In a batch the good ones are applied, the others refused, and the answers keep the order."""
+        """In a batch the good ones are applied, the others refused, and the results keep the order."""
         backend = harness.open()
         backend.enqueue(s.jobs(5))
         a, b, c, d, e = s.take_exactly(backend, 5, B5)
@@ -173,7 +173,7 @@ class SettleLaws(Contract):
             s.decided(d, m.Fail("late")),
             s.decided(e, m.Fail("no use")),
         ]
-        B5.same(list(backend.settle(batch)), [True, False, True, False, True], "the answers for a mixed batch")
+        B5.same(list(backend.settle(batch)), [True, False, True, False, True], "the results for a mixed batch")
         B5.same(s.counts(backend), (1, 0, 0, 1, 3), "ready, held, delayed, failed, finished after a mixed batch")
 
     def test_b5_a_repeat_within_a_batch_is_refused(self, harness: Harness) -> None:
@@ -185,7 +185,7 @@ class SettleLaws(Contract):
         B5.same(s.counts(backend), (0, 0, 0, 0, 1), "ready, held, delayed, failed, finished after them")
 
     def test_b5_a_large_batch_is_applied_whole(self, harness: Harness) -> None:
-        """A batch larger than any inner limit is answered item by item, all of it."""
+        """A batch larger than any inner limit returns one value for each item."""
         backend = harness.open(history=1_000)
         backend.enqueue(s.jobs(300))
         deliveries = s.drain(backend, 100)
@@ -216,7 +216,7 @@ class SettleLaws(Contract):
         harness.advance(5_001)
         B5.same(s.ids_of(s.take(backend)), ["z"], "the delayed follow-up once it was due")
 
-    def test_b5_a_refused_item_spoils_no_follow_up(self, harness: Harness) -> None:
+    def test_b5_a_refused_item_does_not_affect_other_follow_ups(self, harness: Harness) -> None:
         """Follow-ups go with their own settlement: those of a refused neighbour are not enqueued."""
         backend = harness.open()
         old, new = s.stale(backend, harness, B5, "two")
@@ -224,7 +224,7 @@ class SettleLaws(Contract):
         B5.same(list(backend.settle(batch)), [False, True], "the old holder's settlement and the new one's")
         B5.same(s.ids_of(s.take(backend)), ["of-new"], "the follow-ups of the two")
 
-    def test_b5_every_verdict_takes_its_follow_ups(self, harness: Harness) -> None:
+    def test_b5_every_verdict_enqueues_its_follow_ups(self, harness: Harness) -> None:
         """Follow-ups are enqueued with a retry or a failure as with an end, each once."""
         backend = harness.open()
         for number, verdict in enumerate(s.VERDICTS):
@@ -242,24 +242,24 @@ class SettleLaws(Contract):
         """When it was stored is the store's to say, whatever a worker's clock has written into the record."""
         backend = harness.open()
         s.settled(backend, B5, s.done(s.held(backend, B5, "a")), s.done(s.held(backend, B5, "b"), ended_ms=5))
-        a, b = (B5.there(record, "there is no record").ended_ms for record in backend.wait(["a", "b"], 0))
+        a, b = (B5.there(record, "the record is missing").ended_ms for record in backend.wait(["a", "b"], 0))
         B5.holds(0 <= b - a < s.MINUTE, f"two tasks that ended together are stamped {a} and {b}")
 
-    def test_b5_nothing_is_a_fine_batch(self, harness: Harness) -> None:
-        """An empty batch is answered with nothing, and changes nothing."""
+    def test_b5_accepts_an_empty_batch(self, harness: Harness) -> None:
+        """An empty batch returns an empty result and changes nothing."""
         backend = harness.open()
         s.held(backend, B5)
         before = s.photo(backend)
         answers = [list(backend.enqueue([])), list(backend.settle([])), list(backend.extend([]))]
-        B5.same(answers, [[], [], []], "the answers for empty batches")
+        B5.same(answers, [[], [], []], "the results for empty batches")
         B5.same(s.photo(backend), before, "an empty batch changed something")
 
-    def test_b5_who_sees_the_record_sees_all(self, harness: Harness) -> None:
-        """Whoever is woken by the end of a task finds it ended, and its follow-up ready."""
+    def test_b5_a_visible_record_means_all_is_applied(self, harness: Harness) -> None:
+        """A caller woken by the end of a task finds it ended and its follow-up ready."""
         backend, watcher = harness.open(), harness.open()
         delivery = s.held(backend, B5)
         call = s.Call(lambda: (watcher.wait(["a"], None), s.counts(watcher)))
-        B5.holds(call.waits(), "wait answered while no record was there")
+        B5.holds(call.waits(), "wait returned while no record was there")
         s.settled(backend, B5, s.done(delivery, then=[s.job("next")]))
         _, seen = call.answer(self.patience, B5, "wait was not woken by a settlement")
         B5.same(seen, (1, 0, 0, 0, 1), "ready, held, delayed, failed, finished once the record could be read")

@@ -41,7 +41,7 @@ class ShowLaws(Contract):
         I1.same(seen, wanted, "state, worker and place of a task that is delayed, retried and done")
 
     def test_i1_a_first_attempt_that_is_handed_back_is_pending(self, harness: Harness) -> None:
-        """Being handed back or redelivered is no retry."""
+        """A deferred or redelivered task is not a retry."""
         backend = harness.open()
         delivery = s.held(backend, I1)
         s.settled(backend, I1, m.Settlement(delivery.receipt, m.Defer(5_000)))
@@ -79,11 +79,11 @@ class ShowLaws(Contract):
         I1.same(list(backend.show(["a"])), [None], "what is shown when neither message nor record is left")
 
     def test_i1_unknown_tasks_are_none(self, harness: Harness) -> None:
-        """`show` answers in the order of the ids, None for those that are not known."""
+        """`show` returns one entry per id, in order, None for an unknown id."""
         backend = harness.open()
         backend.enqueue(s.jobs(2))
         seen = [task and task.id for task in backend.show(["t001", "nobody", "t000"])]
-        I1.same(seen, ["t001", None, "t000"], "what show answered")
+        I1.same(seen, ["t001", None, "t000"], "what show returned")
 
     def test_i1_consumers_hold_what_they_claimed(self, harness: Harness) -> None:
         """Each consumer is listed with the tasks that it holds now."""
@@ -93,7 +93,7 @@ class ShowLaws(Contract):
         s.take(backend, 1, "two")
         s.settled(backend, I1, s.done(first[0]))
         held_by = {consumer.name: sorted(consumer.in_flight) for consumer in backend.consumers()}
-        I1.same(held_by, {"one": ["t001"], "two": ["t002"]}, "who holds what")
+        I1.same(held_by, {"one": ["t001"], "two": ["t002"]}, "the holders")
 
     def test_i1_depth_knows_the_oldest(self, harness: Harness) -> None:
         """The age of the longest waiting message is told in ms, 0 if none waits."""
@@ -106,20 +106,20 @@ class ShowLaws(Contract):
         I1.holds(10_000 <= backend.depth().oldest_ms < 20_000, "the longest waiting message has waited for 10 s")
 
     def test_i1_a_thousand_shown_at_once(self, harness: Harness) -> None:
-        """Each of many ids has its own answer."""
+        """Each of many ids has its own result."""
         backend = harness.open()
         s.many(backend, I1)
         I1.same(
-            [task and task.id for task in backend.show([*s.NAMES, "nobody"])], [*s.NAMES, None], "what show answered"
+            [task and task.id for task in backend.show([*s.NAMES, "nobody"])], [*s.NAMES, None], "what show returned"
         )
 
     def test_i1_ids_are_compared_whole(self, harness: Harness) -> None:
         """`show` does not take one id for another."""
         backend = harness.open()
         backend.enqueue([s.job(task_id) for task_id in s.SPARED])
-        I1.same(list(backend.show(s.MEANT)), [None] * len(s.MEANT), f"what show answered for {s.MEANT}")
+        I1.same(list(backend.show(s.MEANT)), [None] * len(s.MEANT), f"what show returned for {s.MEANT}")
         backend.enqueue([s.job(task_id) for task_id in s.MEANT])
-        I1.same([task and task.id for task in backend.show(s.ALIKE)], s.ALIKE, "what show answered when all were there")
+        I1.same([task and task.id for task in backend.show(s.ALIKE)], s.ALIKE, "what show returned when all were there")
 
     def test_i1_only_what_is_ready_makes_the_oldest(self, harness: Harness) -> None:
         """What is delayed or held does not wait for a worker."""
@@ -137,7 +137,7 @@ class ShowLaws(Contract):
         backend.enqueue([s.job("b")])
         s.take(backend, 1, "two")
         holders = {consumer.name: tuple(consumer.in_flight) for consumer in backend.consumers() if consumer.in_flight}
-        I1.same(holders, {"one": ("a",), "two": ("b",)}, "who holds what after half a lease")
+        I1.same(holders, {"one": ("a",), "two": ("b",)}, "the holders after half a lease")
 
     def test_i1_every_state_says_since_when(self, harness: Harness) -> None:
         """Whatever the state, `updated` says when the task was last heard of."""
@@ -150,7 +150,7 @@ class ShowLaws(Contract):
         seen["ended"] = s.info(backend, "a", I1).updated_ms > 0
         I1.same(seen, dict.fromkeys(seen, True), "whether `updated` is set")
 
-    def test_i1_an_extension_is_no_start(self, harness: Harness) -> None:
+    def test_i1_an_extension_does_not_change_the_start(self, harness: Harness) -> None:
         """Since when a task is held does not change with extensions of its lease; a store may not keep it at all."""
         backend = harness.open()
         delivery = s.held(backend, I1)

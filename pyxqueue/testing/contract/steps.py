@@ -27,7 +27,7 @@ VERDICTS: Sequence[m.Verdict] = (
 EVERY_BYTE = bytes(range(256)) * 3
 _TAKES_ROOT = 0.05
 MANY = 1_100
-"""More than the items that an engine takes, answers or binds in one call; 1,000 is the usual limit."""
+"""More than the items that an engine takes, returns or binds in one call; 1,000 is the usual limit."""
 DAY = 24 * 60 * MINUTE
 LONG = 60 * DAY
 """It has more ms than 32 bits can count."""
@@ -66,12 +66,12 @@ class Call(Generic[T]):
             self._error = error
 
     def waits(self, seconds: float = _TAKES_ROOT) -> bool:
-        """True if the call has not answered, after it was given the time to start waiting."""
+        """True if the call has not returned, after it was given the time to start waiting."""
         self._thread.join(seconds)
         return self._thread.is_alive()
 
     def answer(self, patience: float, law: Law, complaint: str) -> T:
-        """What the call answers; after `patience` seconds without an answer `law` is broken."""
+        """Return what the call returned; if it takes longer than `patience` seconds, `law` is broken."""
         __tracebackhide__ = True
         self._thread.join(patience)
         if self._error is not None:
@@ -105,7 +105,7 @@ def take(backend: Backend, limit: int = 100, consumer: str = "one") -> Sequence[
 
 
 def drain(backend: Backend, limit: int, consumer: str = "one") -> list[m.Delivery]:
-    """Claim again and again until nothing is left, but not for ever."""
+    """Claim again and again until the queue is empty, 200 times at the most."""
     found: list[m.Delivery] = []
     for _ in range(200):
         batch = take(backend, limit, consumer)
@@ -242,7 +242,7 @@ def values(records: Sequence[m.Record | None]) -> list[bytes | None]:
 
 
 def many(backend: Backend, law_: Law) -> list[str]:
-    """Enqueue more than a page; answers the ids."""
+    """Enqueue more than a page; return the ids."""
     __tracebackhide__ = True
     accepted = list(backend.enqueue(jobs(MANY, body=b"")))
     law_.same(accepted.count(True), MANY, f"how many of {MANY} messages were accepted in one batch")
@@ -264,9 +264,9 @@ def once_each(
         return Call(lambda: [one(handle, item) for item in items])
 
     calls = [start(handle) for handle in handles]
-    answers = [call.answer(patience, law_, "one of several calls at the same time does not answer") for call in calls]
+    answers = [call.answer(patience, law_, "one of several calls at the same time does not return") for call in calls]
     granted = [sum(each) for each in zip(*answers, strict=True)]
-    law_.same(granted, [1] * len(items), "how often each was answered with True to two who asked at the same time")
+    law_.same(granted, [1] * len(items), "how often two calls at the same time returned True for each")
 
 
 def alike(harness: Harness) -> Backend:

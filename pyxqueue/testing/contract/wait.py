@@ -12,49 +12,49 @@ R2 = law("R2")
 class WaitLaws(Contract):
     """R2."""
 
-    def test_r2_nothing_is_there_at_once(self, harness: Harness) -> None:
-        """`wait` for no ids answers, without a limit of time."""
+    def test_r2_wait_for_no_ids_returns_at_once(self, harness: Harness) -> None:
+        """`wait` for no ids returns at once, without a timeout."""
         store = harness.open()
         got = s.Call(lambda: store.wait([], None)).answer(self.patience, R2, "wait hangs on no ids")
-        R2.same(list(got), [], "what wait answered for no ids")
+        R2.same(list(got), [], "what wait returned for no ids")
 
-    def test_r2_records_that_are_there_are_answered(self, harness: Harness) -> None:
-        """`wait` for what is there answers it without a limit of time."""
+    def test_r2_existing_records_are_returned(self, harness: Harness) -> None:
+        """`wait` returns existing records at once, without a timeout."""
         store = harness.open()
         self.expect(store, "a", "b")
         self.keep(store, [s.result("a", b"1"), s.result("b", b"2")])
         got = s.Call(lambda: store.wait(["b", "a"], None)).answer(
             self.patience, R2, "wait hangs on records that are there"
         )
-        R2.same(s.values(got), [b"2", b"1"], "what wait answered")
+        R2.same(s.values(got), [b"2", b"1"], "what wait returned")
 
     def test_r2_waits_for_the_last_and_is_woken(self, harness: Harness) -> None:
-        """`wait` answers when the last of its records comes, not with the first, and from any thread."""
+        """`wait` returns when the last of its records comes, not the first, whichever thread settles."""
         store, writer = harness.open(), harness.open()
         self.expect(store, "a", "b")
         call = s.Call(lambda: store.wait(["a", "b"], None))
-        R2.holds(call.waits(), "wait answered while no record was there")
+        R2.holds(call.waits(), "wait returned while no record was there")
         self.keep(writer, [s.result("a", b"1")])
-        R2.holds(call.waits(), "wait answered while one of two records was missing")
+        R2.holds(call.waits(), "wait returned while one of two records was missing")
         self.keep(writer, [s.result("b", b"2")])
         got = call.answer(self.patience, R2, "wait was not woken by the last record")
-        R2.same(s.values(got), [b"1", b"2"], "what wait answered")
+        R2.same(s.values(got), [b"1", b"2"], "what wait returned")
 
-    def test_r2_the_least_is_enough(self, harness: Harness) -> None:
-        """`wait` with `least` answers as soon as so many records are there, whichever they are; never more are asked
+    def test_r2_wait_returns_when_least_records_are_there(self, harness: Harness) -> None:
+        """`wait` with `least` returns as soon as so many records are there, whichever they are; never more are asked
         for than there are ids."""
         store, writer = harness.open(), harness.open()
         self.expect(store, "a", "b", "c")
         call = s.Call(lambda: store.wait(["a", "b", "c"], None, 2))
         self.keep(writer, [s.result("c", b"3")])
-        R2.holds(call.waits(), "wait for 2 of 3 records answered when one was there")
+        R2.holds(call.waits(), "wait for 2 of 3 records returned when one was there")
         self.keep(writer, [s.result("a", b"1")])
         got = call.answer(self.patience, R2, "wait for 2 of 3 records was not woken by the second")
-        R2.same(s.values(got), [b"1", None, b"3"], "what wait for 2 of 3 records answered")
+        R2.same(s.values(got), [b"1", None, b"3"], "what wait for 2 of 3 records returned")
         got = s.Call(lambda: store.wait(["a", "b"], None, 1)).answer(
             self.patience, R2, "wait for 1 record hangs although one is there"
         )
-        R2.same(s.values(got), [b"1", None], "what wait for 1 of 2 records answered")
+        R2.same(s.values(got), [b"1", None], "what wait for 1 of 2 records returned")
 
     def test_r2_every_waiter_is_woken(self, harness: Harness) -> None:
         """Several threads that wait for the same record, and for others, all get theirs."""
@@ -66,7 +66,7 @@ class WaitLaws(Contract):
             for task_id in ("a", "a", "b")
         ]
         for call in calls:
-            R2.holds(call.waits(), "wait answered while no record was there")
+            R2.holds(call.waits(), "wait returned while no record was there")
         self.keep(writer, [s.result("a", b"1"), s.result("b", b"2")])
         got = [s.values(call.answer(self.patience, R2, "one of several waiters was not woken")) for call in calls]
         R2.same(got, [[b"1"], [b"1"], [b"2"]] * 2, "what the waiters got")
@@ -83,30 +83,30 @@ class WaitLaws(Contract):
         R2.same(got, [[task_id.encode()] for task_id in ids], "what a waiter for one after the other got")
 
     def test_r2_gives_up_at_its_timeout(self, harness: Harness) -> None:
-        """At its timeout `wait` answers what there is."""
+        """At its timeout `wait` returns what there is."""
         store = harness.open()
         self.expect(store, "a", "b")
         self.keep(store, [s.result("b", b"2")])
         got = s.Call(lambda: store.wait(["a", "b"], 30)).answer(self.patience, R2, "wait went on after its timeout")
-        R2.same(s.values(got), [None, b"2"], "what wait answered at its timeout")
+        R2.same(s.values(got), [None, b"2"], "what wait returned at its timeout")
 
-    def test_r2_no_time_is_no_time(self, harness: Harness) -> None:
+    def test_r2_a_timeout_of_zero_returns_at_once(self, harness: Harness) -> None:
         """A timeout of 0 is one look, not none at all."""
         store = harness.open()
         self.expect(store, "a")
         call = s.Call(lambda: store.wait(["a"], 0))
         got = call.answer(self.patience, R2, "wait waits although it was given no time")
-        R2.same(s.values(got), [None], "what wait answered")
+        R2.same(s.values(got), [None], "what wait returned")
 
     def test_r2_an_id_twice_is_waited_for_once(self, harness: Harness) -> None:
         """`wait` counts the ids that have a record, not the records."""
         store, writer = harness.open(), harness.open()
         self.expect(store, "a")
         call = s.Call(lambda: store.wait(["a", "a"], None))
-        R2.holds(call.waits(), "wait answered while no record was there")
+        R2.holds(call.waits(), "wait returned while no record was there")
         self.keep(writer, [s.result("a", b"1")])
         got = call.answer(self.patience, R2, "wait for the same id twice was not woken by its record")
-        R2.same(s.values(got), [b"1", b"1"], "what wait answered")
+        R2.same(s.values(got), [b"1", b"1"], "what wait returned")
 
 
 class SettledWaitLaws(Contract):
@@ -117,43 +117,43 @@ class SettledWaitLaws(Contract):
         store, worker = harness.open(), harness.open()
         delivery = s.held(worker, R2)
         call = s.Call(lambda: store.wait(["a"], None))
-        R2.holds(call.waits(), "wait answered while no record was there")
+        R2.holds(call.waits(), "wait returned while no record was there")
         s.settled(worker, R2, s.done(delivery))
         got = call.answer(self.patience, R2, "wait was not woken by a settlement")
-        R2.same(s.values(got), [s.EVERY_BYTE], "what wait answered")
+        R2.same(s.values(got), [s.EVERY_BYTE], "what wait returned")
 
     def test_r2_a_cancellation_wakes(self, harness: Harness) -> None:
         """Who waits for a task is woken when it is cancelled."""
         store, admin = harness.open(), harness.open()
         store.enqueue([s.job("a")])
         call = s.Call(lambda: store.wait(["a"], None))
-        R2.holds(call.waits(), "wait answered while no record was there")
+        R2.holds(call.waits(), "wait returned while no record was there")
         admin.cancel(["a"])
         got = call.answer(self.patience, R2, "wait was not woken by a cancellation")
-        R2.same([record and record.status for record in got], [m.TaskStatus.CANCELLED], "what wait answered")
+        R2.same([record and record.status for record in got], [m.TaskStatus.CANCELLED], "what wait returned")
 
     def test_r2_an_unknown_id_is_not_waited_for(self, harness: Harness) -> None:
-        """Where nothing would ever come `wait` answers None at once, also without a limit of time."""
+        """`wait` returns None at once for a task that can have no record, also without a timeout."""
         store = harness.open()
         s.held(store, R2)
         for ids in (["unknown"], ["a", "unknown"]):
             call = s.Call(lambda ids=ids: store.wait(ids, None))  # type: ignore[misc]
             got = call.answer(self.patience, R2, f"wait hangs on {ids}, one of which is not known")
-            R2.same(list(got), [None] * len(ids), f"what wait answered for {ids}")
+            R2.same(list(got), [None] * len(ids), f"what wait returned for {ids}")
 
     def test_r2_a_deleted_task_is_not_waited_for(self, harness: Harness) -> None:
         """Who waits for a task is woken when it is deleted, since nothing will come."""
         store, admin = harness.open(), harness.open()
         store.enqueue([s.job("a")])
         call = s.Call(lambda: store.wait(["a"], None))
-        R2.holds(call.waits(), "wait answered while no record was there")
+        R2.holds(call.waits(), "wait returned while no record was there")
         admin.delete(["a"])
         R2.same(
-            list(call.answer(self.patience, R2, "wait was not woken by the deletion")), [None], "what wait answered"
+            list(call.answer(self.patience, R2, "wait was not woken by the deletion")), [None], "what wait returned"
         )
 
     def test_r2_each_end_wakes(self, harness: Harness) -> None:
-        """A failure, an obeyed cancellation, and one that ends with a retry or a release wake who waits."""
+        """A failure, and a cancellation that ends with its holder, a retry or a release, wake `wait`."""
         store, worker = harness.open(), harness.open()
         ways: dict[str, Callable[[m.Delivery], object]] = {
             "burial": lambda delivery: worker.settle([m.Settlement(delivery.receipt, m.Fail("no use"))]),
@@ -166,11 +166,11 @@ class SettledWaitLaws(Contract):
             if name != "burial":
                 worker.cancel([name])
             call = s.Call(lambda name=name: store.wait([name], None))  # type: ignore[misc]
-            R2.holds(call.waits(), "wait answered while no record was there")
+            R2.holds(call.waits(), "wait returned while no record was there")
             way(delivery)
             got = call.answer(self.patience, R2, f"wait was not woken by the end of a task ({name})")
             wanted = m.TaskStatus.FAILURE if name == "burial" else m.TaskStatus.CANCELLED
-            R2.same([record and record.status for record in got], [wanted], f"what wait answered ({name})")
+            R2.same([record and record.status for record in got], [wanted], f"what wait returned ({name})")
 
     def test_r2_what_has_ended_and_was_forgotten_is_not_waited_for(self, harness: Harness) -> None:
         """Nothing will come for a task whose record has come and gone."""
@@ -180,4 +180,4 @@ class SettledWaitLaws(Contract):
         got = s.Call(lambda: store.wait(["a"], None)).answer(
             self.patience, R2, "wait hangs on a record that was forgotten"
         )
-        R2.same(list(got), [None], "what wait answered")
+        R2.same(list(got), [None], "what wait returned")

@@ -12,76 +12,76 @@ I6 = law("I6")
 class WatchLaws(Contract):
     """I6."""
 
-    def test_i6_what_differs_is_answered_at_once(self, harness: Harness) -> None:
-        """`watch` without, or with an outdated look answers what there is, None for an unknown task."""
+    def test_i6_a_difference_is_returned_at_once(self, harness: Harness) -> None:
+        """`watch` with no state, or an outdated one, returns the current state, None for an unknown task."""
         backend = harness.open()
         backend.enqueue([s.job("a")])
         before = s.info(backend, "a", I6)
         s.take(backend)
         for seen in (None, before):
             found = self._watch(backend, seen).answer(self.patience, I6, "watch hangs though something differs")
-            I6.same(found and found.status, m.TaskStatus.STARTED, "what watch answered")
+            I6.same(found and found.status, m.TaskStatus.STARTED, "what watch returned")
         call = s.Call(lambda: backend.watch("unknown", None, None))
-        I6.same(call.answer(self.patience, I6, "watch hangs on an unknown task"), None, "what watch answered")
+        I6.same(call.answer(self.patience, I6, "watch hangs on an unknown task"), None, "what watch returned")
 
     def test_i6_progress_wakes(self, harness: Harness) -> None:
-        """`watch` answers when the holder writes a progress."""
+        """`watch` returns when the holder writes a progress."""
         backend, worker = harness.open(), harness.open()
         delivery = s.held(worker, I6)
         call = self._watch(backend, s.info(backend, "a", I6))
-        I6.holds(call.waits(), "watch answered though nothing differs")
+        I6.holds(call.waits(), "watch returned though nothing differs")
         s.extended(worker, delivery, m.Progress(1, 2))
         found = call.answer(self.patience, I6, "watch was not woken by progress")
-        I6.same(found and found.progress, m.Progress(1, 2), "the progress that watch answered")
+        I6.same(found and found.progress, m.Progress(1, 2), "the progress that watch returned")
 
     def test_i6_the_end_wakes(self, harness: Harness) -> None:
-        """`watch` answers when the task ends."""
+        """`watch` returns when the task ends."""
         backend, worker = harness.open(), harness.open()
         delivery = s.held(worker, I6)
         call = self._watch(backend, s.info(backend, "a", I6))
-        I6.holds(call.waits(), "watch answered though nothing differs")
+        I6.holds(call.waits(), "watch returned though nothing differs")
         s.settled(worker, I6, s.done(delivery))
         found = call.answer(self.patience, I6, "watch was not woken by the end")
-        I6.same(found and found.status, m.TaskStatus.SUCCESS, "the state that watch answered")
+        I6.same(found and found.status, m.TaskStatus.SUCCESS, "the state that watch returned")
 
     def test_i6_a_retry_wakes(self, harness: Harness) -> None:
-        """`watch` answers when the task is put back to run again."""
+        """`watch` returns when the task is put back to run again."""
         backend, worker = harness.open(), harness.open()
         delivery = s.held(worker, I6)
         call = self._watch(backend, s.info(backend, "a", I6))
-        I6.holds(call.waits(), "watch answered though nothing differs")
+        I6.holds(call.waits(), "watch returned though nothing differs")
         s.settled(worker, I6, m.Settlement(delivery.receipt, m.Retry(10_000)))
         found = call.answer(self.patience, I6, "watch was not woken by a retry")
-        I6.same(found and found.status, m.TaskStatus.RETRY, "the state that watch answered")
+        I6.same(found and found.status, m.TaskStatus.RETRY, "the state that watch returned")
 
     def test_i6_gives_up_at_its_timeout(self, harness: Harness) -> None:
-        """At its timeout `watch` answers what there is, though nothing differs."""
+        """At its timeout `watch` returns what there is, though nothing differs."""
         backend = harness.open()
         s.held(backend, I6)
         seen = s.info(backend, "a", I6)
         found = self._watch(backend, seen, 30).answer(self.patience, I6, "watch went on after its timeout")
-        I6.same(found and found.status, m.TaskStatus.STARTED, "what watch answered at its timeout")
+        I6.same(found and found.status, m.TaskStatus.STARTED, "what watch returned at its timeout")
 
     def test_i6_a_deletion_wakes(self, harness: Harness) -> None:
-        """`watch` answers None when its task is deleted: nothing more will come."""
+        """`watch` returns None when its task is deleted."""
         backend, admin = harness.open(), harness.open()
         backend.enqueue([s.job("a")])
         seen = s.info(backend, "a", I6)
         call = s.Call(lambda: backend.watch("a", seen, None))
-        I6.holds(call.waits(), "watch answered though nothing differs")
+        I6.holds(call.waits(), "watch returned though nothing differs")
         admin.delete(["a"])
-        I6.same(call.answer(self.patience, I6, "watch was not woken by the deletion"), None, "what watch answered")
+        I6.same(call.answer(self.patience, I6, "watch was not woken by the deletion"), None, "what watch returned")
 
-    def test_i6_no_time_is_no_time(self, harness: Harness) -> None:
+    def test_i6_a_timeout_of_zero_returns_at_once(self, harness: Harness) -> None:
         """A timeout of 0 is one look, not none at all."""
         backend = harness.open()
         s.held(backend, I6)
         seen = s.info(backend, "a", I6)
         call = s.Call(lambda: backend.watch("a", seen, 0))
-        I6.there(call.answer(self.patience, I6, "watch waits although it was given no time"), "watch answered nothing")
+        I6.there(call.answer(self.patience, I6, "watch waits although it was given no time"), "watch returned nothing")
 
-    def test_i6_the_last_look_is_at_the_end(self, harness: Harness) -> None:
-        """What changed without waking anybody is answered at the timeout, not what was seen before."""
+    def test_i6_the_state_at_the_timeout_is_returned(self, harness: Harness) -> None:
+        """A change that wakes no call is returned at the timeout, not the earlier state."""
         backend, admin = harness.open(), harness.open()
         s.settled(backend, I6, s.done(s.held(backend, I6)))
         seen = s.info(backend, "a", I6)
@@ -90,7 +90,7 @@ class WatchLaws(Contract):
         admin.delete(["a"])
         in_time = call.waits(0)
         found = call.answer(self.patience, I6, "watch went on after its timeout")
-        I6.holds(found is None or not in_time, "watch answered an old look at a task that had been deleted meanwhile")
+        I6.holds(found is None or not in_time, "watch returned an old state of a task that had been deleted meanwhile")
 
     def test_i6_any_change_of_progress_wakes(self, harness: Harness) -> None:
         """Another text or total is news, also if no more is done."""
@@ -100,13 +100,13 @@ class WatchLaws(Contract):
         for progress in (m.Progress(1, 2, "two"), m.Progress(1, 3, "two")):
             seen = s.info(backend, "a", I6)
             call = s.Call(lambda seen=seen: backend.watch("a", seen, None))  # type: ignore[misc]
-            I6.holds(call.waits(), "watch answered though nothing differs")
+            I6.holds(call.waits(), "watch returned though nothing differs")
             s.extended(worker, delivery, progress)
             found = call.answer(self.patience, I6, "watch was not woken by another text or total")
-            I6.same(found and found.progress, progress, "the progress that watch answered")
+            I6.same(found and found.progress, progress, "the progress that watch returned")
 
     def test_i6_each_end_wakes(self, harness: Harness) -> None:
-        """`watch` answers when a task fails, and when it is cancelled while it waits."""
+        """`watch` returns when a task fails, and when it is cancelled while it waits."""
         backend, admin = harness.open(), harness.open()
         delivery = s.held(admin, I6, "a")
         steps: list[tuple[m.TaskStatus, Callable[[], object]]] = [
@@ -117,10 +117,10 @@ class WatchLaws(Contract):
             backend.requeue(["a"])
             seen = s.info(backend, "a", I6)
             call = s.Call(lambda seen=seen: backend.watch("a", seen, None))  # type: ignore[misc]
-            I6.holds(call.waits(), "watch answered though nothing differs")
+            I6.holds(call.waits(), "watch returned though nothing differs")
             step()
             found = call.answer(self.patience, I6, f"watch was not woken when the task became {status.name}")
-            I6.same(found and found.status, status, "the state that watch answered")
+            I6.same(found and found.status, status, "the state that watch returned")
 
     @staticmethod
     def _watch(backend: Backend, seen: m.TaskInfo | None, timeout: int | None = None) -> s.Call[m.TaskInfo | None]:
