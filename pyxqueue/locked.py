@@ -1,10 +1,9 @@
 """The laws of one group in Python, for a store that changes one task at a time under a lock.
 
-An `Entry` is one task, and stands in exactly one `Place`. A `LockedGroup` moves it from one place to another; one short
-method keeps each law of `pyxqueue.protocols`. The abstract methods are what it needs of the store: to find, save, move
-and remove an entry, and to walk along the line of a place. The memory backend is made so, and the backend of files in
-the example of a third-party backend. SQLite and Redis change whole batches at once, and keep the laws in their own
-language.
+An `Entry` is one task in exactly one `Place`. A `LockedGroup` moves it from place to place, with one short method for
+each law of `pyxqueue.protocols`. The store implements the abstract methods: find, save, move and remove an entry, and
+iterate over a place. The memory backend and the example backend use this class. SQLite and Redis change whole batches
+at once, and implement the laws in their own language.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ from .model.transitions import (
 
 
 class Place(enum.Enum):
-    """Where an entry stands."""
+    """The place of an entry."""
 
     READY = enum.auto()
     HELD = enum.auto()
@@ -53,7 +52,7 @@ class Place(enum.Enum):
     FAILED = enum.auto()
     FINISHED = enum.auto()
     PAST = enum.auto()
-    """The message is gone; its id, and its record while that lasts, are still known."""
+    """The message is gone. The store still knows the id and, for its time to live, the record."""
 
 
 WAITING = (Place.READY, Place.DELAYED)
@@ -69,7 +68,7 @@ class Entry:
     message: Message | Unreadable | None
     place: Place = Place.PAST
     order: int = 0
-    """Grows with every new place; being lent out is not one."""
+    """A number that grows with each new place, except when the entry is claimed."""
     updated: int = 0
     due: int = 0
     consumer: str = ""
@@ -77,17 +76,17 @@ class Entry:
     fence: int = 0
     lease_end: int = 0
     cancelled: int = 0
-    """The requests to cancel it, as `pyxqueue.model.transitions` counts them. With any it never runs again."""
+    """The requests to cancel it, as `pyxqueue.model.transitions` counts them. A cancelled entry never runs again."""
     progress: Progress | None = None
     record: Record | None = None
     ended: TaskStatus | None = None
-    """How it ended; outlives the record."""
+    """How it ended. It is kept longer than the record."""
     reason: str = ""
     known_until: int = 0
 
     @property
     def status(self) -> TaskStatus:
-        """I1: derived, never stored while the task is under way."""
+        """I1: the status, derived from the place until the task has ended."""
         if self.place is Place.HELD:
             return TaskStatus.STARTED
         if self.ended is not None:
@@ -97,37 +96,36 @@ class Entry:
 
     @property
     def forget_at(self) -> int:
-        """When neither the id nor the record needs to be known any longer."""
+        """The time from which neither the id nor the record needs to be known."""
         record = self.record
         return max(self.known_until, record.ended_ms + record.ttl_ms if record else 0)
 
     def readable(self, now: int) -> Record | None:
-        """R3: the record, for as long as it can be read."""
+        """Return the record if its time to live has not passed (R3)."""
         record = self.record
         return record if record is not None and now < record.ended_ms + record.ttl_ms else None
 
     def alter(self, **changes: object) -> None:
-        """Change header fields of the message; an unreadable entry has none, and keeps its bytes (B12)."""
+        """Change header fields of the message. An unreadable entry does not have any, and keeps its bytes (B12)."""
         if isinstance(self.message, Message):
             self.message = evolve(self.message, **changes)  # type: ignore[arg-type]
 
     def charge(self, event: Event) -> None:
-        """B11."""
+        """Change the counters of the message for an event (B11)."""
         if isinstance(self.message, Message):
             self.message = charged(self.message, event)
 
 
 class LockedGroup(ABC):
-    """One group of one queue: a separate queue of its own (B9). The store's lock is held during every call of it.
+    """One group of one queue, which is a separate queue (B9). The caller holds the lock of the store.
 
-    `changed` wakes every caller that waits for something in the store. `ticket` draws a number that is larger than all
-    before.
+    `changed` wakes all callers that wait for a change of the store. `ticket` returns a number larger than all before.
     """
 
     lease: int
     """The group's lease in ms; the store sets it."""
     started_ms = 0
-    """Ms of the clock that have begun when it is read: `pyxqueue.clock.started_ms`."""
+    """See `pyxqueue.clock.started_ms`."""
 
     def __init__(self, changed: Callable[[], object], ticket: Callable[[], int]) -> None:
         self._changed = changed
@@ -137,39 +135,39 @@ class LockedGroup(ABC):
 
     @abstractmethod
     def find(self, task_id: str) -> Entry | None:
-        """The task of that id; None for any other text."""
+        """Return the task of an id; None if there is none."""
 
     @abstractmethod
     def line(self, place: Place) -> Iterable[Entry]:
-        """The tasks that stand there, the first one first."""
+        """Return the tasks in a place, in their order."""
 
     @abstractmethod
     def enter(self, entry: Entry) -> None:
-        """Know a new task by its id; one of the same id, whose time is over, is replaced. `move` saves it."""
+        """Add a new task, in place of an ended one of the same id. `move` saves it."""
 
     @abstractmethod
     def save(self, entry: Entry) -> None:
-        """Keep what was changed in an entry that stays where it is."""
+        """Save the changes of an entry that stays in its place."""
 
     @abstractmethod
     def move(self, entry: Entry, place: Place, now: int) -> None:
-        """Put the entry at the tail of `place`, and nowhere else; save it, and wake everyone."""
+        """Move the entry to the end of `place`, save it, and wake all waiting callers."""
 
     @abstractmethod
     def remove(self, entry: Entry) -> None:
-        """Forget the task, and wake everyone."""
+        """Remove the task, and wake all waiting callers."""
 
     def overdue(self, now: int) -> Iterable[Entry]:
-        """The tasks whose lease has ended."""
+        """Return the tasks whose lease has ended."""
         return [entry for entry in self.line(Place.HELD) if entry.lease_end <= now]
 
     @abstractmethod
     def maintain(self, limit: int | None, now: int) -> int:
-        """B8: make at most `limit` due entries ready; returns the ms until the next one is due, or -1."""
+        """Make at most `limit` due entries ready (B8). Returns the ms until the next one is due, or -1."""
 
     @abstractmethod
     def heard_of(self, consumer: str, now: int) -> None:
-        """Note that the consumer lives."""
+        """Note that the consumer has used the store."""
 
     @abstractmethod
     def forget_consumer(self, consumer: str) -> None: ...
@@ -177,33 +175,33 @@ class LockedGroup(ABC):
     # -- what the laws say
 
     def knows(self, task_id: str, now: int) -> bool:
-        """B1: whether the id is that of a task which has not ended, or has ended recently."""
+        """Return whether the id belongs to a task that has not ended, or ended recently (B1)."""
         entry = self.find(task_id)
         return entry is not None and (entry.place not in (Place.FINISHED, Place.PAST) or now < entry.known_until)
 
     def add(self, message: Message, now: int) -> None:
-        """Take in a new message, with the store's stamps."""
+        """Add a new message, and set its times."""
         enqueued = now + self.started_ms
         due = enqueued + message.delay_ms if message.delay_ms > 0 else 0
         self.insert(Entry(message.id, evolve(message, enqueued_ms=enqueued, due_ms=due, delay_ms=0)), due, now)
 
     def take_foreign(self, entry: Entry, now: int) -> None:
-        """B1: take in an entry that another program wrote, unless its id is known."""
+        """Add an entry that another program wrote, unless its id is known (B1)."""
         if not self.knows(entry.id, now):
             self.insert(entry, 0, now)
 
     def insert(self, entry: Entry, due: int, now: int) -> None:
-        """Give an unknown entry its place."""
+        """Add an entry with an unknown id."""
         self.enter(entry)
         self.line_up(entry, due, now)
 
     def line_up(self, entry: Entry, due: int, now: int) -> None:
-        """B8: to the tail of the ready line, or among the delayed until `due`."""
+        """Make an entry ready, or delayed until `due` (B8)."""
         entry.due = due
         self.move(entry, Place.DELAYED if due > now else Place.READY, now)
 
     def claim(self, consumer: str, limit: int, now: int) -> list[Delivery]:
-        """B2, B3: what has lost its lease and what is due lines up first; then the head of the line is handed out."""
+        """Make reclaimed and due entries ready, then hand out the first ready entries (B2, B3)."""
         self.heard_of(consumer, now)
         self.reclaim(now)
         self.maintain(None, now)
@@ -211,7 +209,7 @@ class LockedGroup(ABC):
         return [self.lend(entry, consumer, now) for entry in ready]
 
     def lend(self, entry: Entry, consumer: str, now: int) -> Delivery:
-        """Hand it out, under a new receipt and lease."""
+        """Hand out an entry with a new receipt and lease."""
         assert entry.message is not None
         entry.consumer, entry.lease_end = consumer, now + self.lease
         entry.fence = self._ticket()
@@ -220,18 +218,18 @@ class LockedGroup(ABC):
         return Delivery(entry.message, entry.receipt, entry.fence)
 
     def holding(self, receipt: str) -> Entry | None:
-        """B4: the entry that `receipt` is current for. That a lease has ended does not matter here (B3)."""
+        """Return the entry whose current receipt this is (B4). Its lease may have ended (B3)."""
         entry = self.find(receipt.rpartition("@")[0])
         return entry if entry is not None and entry.place is Place.HELD and entry.receipt == receipt else None
 
     def reclaim(self, now: int) -> None:
-        """B3, B11: what has lost its lease is charged, and waits again."""
+        """Make entries whose lease has ended ready again, and charge them (B3, B11)."""
         for entry in list(self.overdue(now)):
             entry.charge(Event.LEASE_END)
             self.put_back(entry, 0, now)
 
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
-        """B11: take back what the consumer holds. Only what it was running is charged."""
+        """Make all entries of a consumer ready again, and charge those that it was running (B11)."""
         taken = [entry for entry in self.line(Place.HELD) if entry.consumer == consumer]
         for entry in taken:
             entry.charge(Event.RELEASE_STARTED if entry.receipt in started else Event.RELEASE)
@@ -240,7 +238,7 @@ class LockedGroup(ABC):
         return len(taken)
 
     def put_back(self, entry: Entry, delay: int, now: int) -> None:
-        """Make a task in flight wait again. If it was cancelled meanwhile, it ends instead (I3)."""
+        """Make a task in flight ready or delayed again. If it was cancelled, end it instead (I3)."""
         if entry.cancelled:
             self.end(entry, Place.FINISHED, self.minimal(entry, TaskStatus.CANCELLED), now)
             return
@@ -250,7 +248,7 @@ class LockedGroup(ABC):
         self.line_up(entry, due, now)
 
     def extend(self, extension: Extension, now: int) -> LeaseStatus:
-        """B6, B10: a new end of the lease and the progress, for the current receipt only."""
+        """Extend the lease and store the progress, for the current receipt only (B6, B10)."""
         entry = self.holding(extension.receipt)
         if entry is None:
             return LeaseStatus.LOST
@@ -263,7 +261,7 @@ class LockedGroup(ABC):
         return LEASE_STATUSES[entry.cancelled]
 
     def settle(self, settlement: Settlement, now: int) -> bool:
-        """B4, B5: all of it, or nothing at all."""
+        """Apply a settlement as a whole, or refuse it (B4, B5)."""
         entry = self.holding(settlement.receipt)
         if entry is None:
             return False
@@ -274,7 +272,7 @@ class LockedGroup(ABC):
         return True
 
     def apply(self, entry: Entry, settlement: Settlement, now: int) -> None:
-        """B5: the verdict, and the record of an end."""
+        """Apply a verdict, and store the record of an end (B5)."""
         match settlement.verdict:
             case Retry(delay) | Defer(delay) as verdict:
                 entry.charge(event_of(verdict))
@@ -286,7 +284,7 @@ class LockedGroup(ABC):
                 self.end(entry, Place.FINISHED, settlement.record or self.minimal(entry, ENDS[type(verdict)]), now)
 
     def minimal(self, entry: Entry, status: TaskStatus) -> Record:
-        """The record of an end that came without one."""
+        """Return the record for an end without one."""
         attempt = 1 if entry.message is None else entry.message.attempt
         return default_record(entry.id, status, reason=entry.reason, attempt=attempt, worker=entry.consumer)
 
@@ -298,7 +296,7 @@ class LockedGroup(ABC):
         self.move(entry, place, now)
 
     def forget(self, task_id: str, _now: int) -> None:
-        """R4: the record goes; the task, and the knowledge of its id, stay."""
+        """Delete the record; the task stays, and its id stays known (R4)."""
         entry = self.find(task_id)
         if entry is not None:
             entry.record = None
@@ -309,12 +307,12 @@ class LockedGroup(ABC):
         return None if entry is None else entry.readable(now)
 
     def may_come(self, task_id: str) -> bool:
-        """R2: whether waiting for a record makes sense."""
+        """Return whether a record can still appear (R2)."""
         entry = self.find(task_id)
         return entry is not None and entry.place in UNDER_WAY
 
     def requeue(self, task_id: str, now: int) -> bool:
-        """I2: the same message from the start, without what had happened to it."""
+        """Make an ended task ready again as attempt 1, with fresh counters (I2)."""
         entry = self.find(task_id)
         if entry is None or entry.place not in ENDED:
             return False
@@ -326,7 +324,7 @@ class LockedGroup(ABC):
         return True
 
     def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
-        """I3: a waiting task ends at once; the holder of a task in flight is told when it extends."""
+        """End a waiting task at once; for a task in flight, note the request, which `extend` returns (I3)."""
         entry = self.find(task_id)
         if entry is None or entry.place not in UNDER_WAY:
             return False
@@ -338,7 +336,7 @@ class LockedGroup(ABC):
         return True
 
     def delete(self, task_id: str) -> bool:
-        """I5: as if it had never been, unless someone is working on it."""
+        """Delete a task without a trace, unless it is in flight (I5)."""
         entry = self.find(task_id)
         if entry is None or entry.place is Place.HELD:
             return False
@@ -346,7 +344,7 @@ class LockedGroup(ABC):
         return True
 
     def adopt(self, task: TaskInfo, now: int) -> bool:
-        """I7: a task of another store, where it stood there."""
+        """Add a task of another store, in the same place (I7)."""
         if self.knows(task.id, now):
             return False
         entry = Entry(task.id, task.message)

@@ -63,7 +63,7 @@ def _unserved(message: Message | Unreadable, failure: Failure, chance: float) ->
     if isinstance(message, Unreadable):
         return Defer(NEWER_DELAY)
     if message.deferrals >= MAX_DEFERRALS:
-        return Fail(f"{_line(failure)} (nobody could serve it in {message.deferrals} tries)")
+        return Fail(f"{_line(failure)} (no worker could serve it in {message.deferrals} tries)")
     pause = min(_LAST_DEFERRAL, _FIRST_DEFERRAL * 2**message.deferrals)
     return Defer(round(pause * (1 - 0.5 * chance)))
 

@@ -1,4 +1,4 @@
-"""Text from anyone, made fit to be shown: in a log line, a terminal, an error."""
+"""Makes text of unknown origin printable, for log lines, terminals and errors."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from typing import Any, cast
 from .urls import shown
 
 LONGEST = 500
-"""Characters of one text that are shown, unless its place has room for more."""
+"""The default limit for a text, in characters."""
 LONGEST_LINE = 2_000
-"""Characters of a line of a log, an error or a traceback that are shown."""
+"""The limit for a line of a log, an error or a traceback, in characters."""
 QUOTED = 100
-"""Characters of what somebody gave, where an error repeats it."""
+"""The limit for a value that an error repeats, in characters."""
 MAX_TRACEBACK = 8_192
-"""Characters of a traceback that are kept: its head, where the first cause is, and its end, where the error is."""
+"""The limit for a traceback, in characters: its beginning (the first cause) and its end (the error) are kept."""
 _HEAD = MAX_TRACEBACK // 3
 _PLAIN = (str, bytes, int, float, bool, NoneType, Enum, date, time, timedelta, BaseException)
 _NAMED = (type, FunctionType, MethodType, BuiltinFunctionType)
 
 
 def printable(text: str, limit: int = LONGEST) -> str:
-    """The text as one line that moves no cursor, forges no second line and hides nothing.
+    """Return the text as one line that cannot move the cursor, begin a second line or hide text.
 
-    What is not printable by `str.isprintable` (control characters, newlines, marks that turn the direction of writing)
-    is shown as its escape. Of a text longer than `limit` characters the head is shown, and how much is missing.
+    Characters that `str.isprintable` refuses (control characters, newlines, marks of writing direction) are escaped.
+    A text longer than `limit` characters is cut, with a note of how many are missing.
     """
     if len(text) > limit:
         return f"{printable(text[:limit], limit)}… ({len(text) - limit:,} more characters)"
@@ -41,24 +41,24 @@ def printable(text: str, limit: int = LONGEST) -> str:
 
 
 def printable_lines(text: str, limit: int = LONGEST_LINE) -> str:
-    """The same for a text of several lines, such as a traceback, which stay several; `limit` is that of each line."""
+    """Make each line of a text printable, and keep the line breaks. `limit` is the limit of each line."""
     return "\n".join(printable(line.replace("\t", "    "), limit) for line in text.split("\n"))
 
 
 class Lines(str):
-    """Several lines that are fit to be shown below one of a log."""
+    """Printable lines, to be shown below a log line."""
 
     __slots__ = ()
 
 
 def indented(text: str) -> Lines:
-    """A traceback as it stands below a line of the log: the text of an exception, which is part of it, may have lines
-    that look like those of a log, and none of them begins where one does."""
+    """Indent a traceback for the log. The text of an exception may contain lines that look like log lines, but none of
+    them begins in the first column."""
     return Lines("\n".join(f"  {line}" for line in printable_lines(bounded(text.rstrip())).split("\n")))
 
 
 def bounded(text: str) -> str:
-    """The head and the end of a text of many lines, and how much is left out between them."""
+    """Return the beginning and the end of a long text, with a note of how much is left out between them."""
     if len(text) <= MAX_TRACEBACK + QUOTED:  # one that was bounded before stays as it is
         return text
     tail = MAX_TRACEBACK - _HEAD
@@ -66,19 +66,19 @@ def bounded(text: str) -> str:
 
 
 def text_of(value: object) -> str:
-    """Its `str`, whatever its code does."""
+    """Return ``str(value)``, or a description if that raises."""
     return _tried(lambda: str(value), value)
 
 
 def class_of(value: object) -> str:
-    """The name of its class, without a look at what that says of itself."""
+    """Return the name of the value's class, without running code of the class."""
     return printable(type.__getattribute__(type(value), "__qualname__"), QUOTED)
 
 
 def quoted(value: object, limit: int = QUOTED) -> str:
-    """What somebody gave, where an error repeats it: its `repr`, fit to be shown. It never raises.
+    """Return the `repr` of a value for an error, printable and of limited length. It never raises.
 
-    It shows no password: of a URL it is what may be shown, and of an object with parts it is the class alone.
+    It does not show passwords: a URL is shown without its login, and an object with parts only by its class.
     """
     kind = type(value)
     if issubclass(kind, str) and "://" in (text := str.__str__(cast(str, value))):
@@ -92,20 +92,21 @@ def quoted(value: object, limit: int = QUOTED) -> str:
 
 
 def traceback_of(error: BaseException, frames: TracebackType | EllipsisType | None = ...) -> str:
-    """Its traceback, bounded, of its own frames or of those given. It never raises; it may hold anything."""
+    """Return the traceback of an error, of limited length, with its own frames or those given. It never raises, but the
+    text is not yet printable."""
     at = error.__traceback__ if frames is ... else frames
     show: Callable[..., Any] = partial(traceback.format_exception, type(error), error, at)
     return bounded(_tried(lambda: "".join(show()), error))
 
 
 def complain(error: BaseException) -> None:
-    """Print its traceback where there is no log to write it to."""
-    with suppress(Exception):  # nobody reads it
+    """Print the traceback of an error to stderr, if there is no log for it."""
+    with suppress(Exception):  # stderr may be closed
         print(printable_lines(traceback_of(error).rstrip()), file=sys.stderr)  # noqa: T201
 
 
 def _tried(make: Callable[[], str], value: object) -> str:
-    """The text, or what can be said where the value's own code fails."""
+    """Return the text that `make` returns, or a description if the value's own code raises."""
     broken = "something"
     try:
         text = make()

@@ -1,4 +1,4 @@
-"""Two stores as one `Backend`: the messages in a broker, the values of their results in another store."""
+"""Two stores as one `Backend`: a broker for the messages, and another store for the results."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class SplitBackend:
         return any(info is None or found.get(info.id, info) is None for info in infos.values())
 
     def _merged(self, infos: Sequence[TaskInfo]) -> list[TaskInfo]:
-        """What the broker shows, with the records of the result store."""
+        """Return what the broker shows, with the records of the result store."""
         ended = [info.id for info in infos if info.status.ended]
         records = dict(zip(ended, self._results.wait(ended, 0), strict=True)) if ended else {}
         return [evolve(info, record=records.get(info.id) or _own(info.record)) for info in infos]
@@ -172,7 +172,7 @@ class SplitBackend:
         return self._broker.adopt(tasks)
 
     def about(self) -> Mapping[str, str]:
-        """What is said of the broker, and of the result store with its name in front."""
+        """Return facts about the broker, and about the result store under names with a prefix."""
         facts = dict(self._broker.about()) if isinstance(self._broker, HasAbout) else {}
         if isinstance(self._results, HasAbout):
             facts |= {f"results: {name}": fact for name, fact in self._results.about().items()}
@@ -185,7 +185,7 @@ def _enough(records: Sequence[Record | None], least: int | None) -> bool:
 
 
 def _without_value(settlement: Settlement) -> Settlement:
-    """For the broker, which keeps how a task ended, for how long that counts, and its last progress."""
+    """Return the settlement for the broker: its record has the status, the time to live and the progress only."""
     record = settlement.record
     if record is None:
         return settlement
@@ -193,5 +193,5 @@ def _without_value(settlement: Settlement) -> Settlement:
 
 
 def _own(record: Record | None) -> Record | None:
-    """The broker's record, if it is one that no result store has."""
+    """Return the broker's record if the result store does not have it."""
     return None if record is None or record.serializer == _ELSEWHERE else record

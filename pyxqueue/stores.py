@@ -1,4 +1,4 @@
-"""From what a user names a store by to an open backend; the only place that looks a backend up.
+"""Finds and opens the backend for a URL or a client object.
 
 A backend registers a factory under its URL scheme, in the entry point group ``pyxqueue.backends``:
 ``factory(source, options) -> Backend``, where `source` is the URL, or a client object of that kind of store.
@@ -25,7 +25,7 @@ from .urls import scheme_of, shown
 
 URL_VARIABLE = "PYXQUEUE_URL"
 DEFAULT_URL = "sqlite:///.pyxqueue/queue.db"
-"""Below the current folder: a queue without a server, for the processes of one machine."""
+"""A file below the current folder: a queue without a server, for the processes of one machine."""
 GROUP = "pyxqueue.backends"
 
 log = get_logger("pyxqueue")
@@ -33,10 +33,10 @@ log = get_logger("pyxqueue")
 
 @frozen
 class StoreSource:
-    """Where a queue's store is. Nothing is opened before `open`."""
+    """The place of a queue's store. `open` opens it."""
 
     factory: Callable[[Any, StoreOptions], Backend]
-    source: Any = field(repr=False)  # it may hold a password
+    source: Any = field(repr=False)  # it may contain a password
     options: StoreOptions
 
     def open(self) -> Backend:
@@ -45,7 +45,7 @@ class StoreSource:
 
 @frozen
 class OpenStore:
-    """The store of one process."""
+    """The store as one process has opened it."""
 
     backend: Backend
     producer: AsyncProducer
@@ -57,21 +57,19 @@ class OpenStore:
 
 
 def joined(broker: Backend, results: ResultStore | None) -> Backend:
-    """One backend from what a queue was given as `broker` and `results`."""
+    """Return one backend for the `broker` and `results` of a queue."""
     return broker if results is None else SplitBackend(broker, results)
 
 
 def find_store(source: Any, options: StoreOptions) -> StoreSource:
-    """The store for a URL, a client object, or None for the default.
+    """Return the store for a URL or a client object; None stands for the default.
 
-    Raises `ConfigurationError` if there is no backend for it.
+    Raises `ConfigurationError` if no backend for it is installed.
     """
     if source is None:
         source = absolute(os.environ.get(URL_VARIABLE) or DEFAULT_URL)
         if not scheme_of(source):
-            raise ConfigurationError(
-                f"{URL_VARIABLE} is set to a text that is no URL, such as redis://127.0.0.1:6379/0"
-            )
+            raise ConfigurationError(f"{URL_VARIABLE} is not a URL: set it to one such as redis://127.0.0.1:6379/0")
         log.info("queue %s uses %s", options.stream_key, shown(source))
     if isinstance(source, str):
         return StoreSource(_by_scheme(source), absolute(source), options)
@@ -80,13 +78,13 @@ def find_store(source: Any, options: StoreOptions) -> StoreSource:
         for entry in entry_points(group=GROUP, name=package):
             return StoreSource(entry.load(), source, options)
     raise ConfigurationError(
-        f"{type(source).__module__}.{type(source).__qualname__} is no client of a known store: give a redis.Redis "
+        f"{type(source).__module__}.{type(source).__qualname__} is not a client of a known store: give a redis.Redis "
         f"client, a URL ({', '.join(sorted(known_schemes()))}), or broker= and results="
     )
 
 
 def absolute(url: str) -> str:
-    """A relative file is below the folder that is current now, also for whoever opens the store after a `chdir`."""
+    """Return a sqlite URL with an absolute path, so that a later `chdir` does not change it; any other URL as it is."""
     scheme, slashes, path = url.partition(":///")
     relative = scheme == "sqlite" and path and not path.startswith(("/", ":"))
     if not relative:
@@ -94,9 +92,8 @@ def absolute(url: str) -> str:
     folder = os.getcwd()  # noqa: PTH109 - it is put into a URL
     if not is_encodable(folder):
         raise ConfigurationError(
-            f"the current folder {quoted(folder)} has bytes in its name that are no UTF-8, so a SQLite store cannot be "
-            f"below "
-            f"it: work in another, or set {URL_VARIABLE} to sqlite:////absolute/path.db"
+            f"the name of the current folder {quoted(folder)} is not UTF-8, so a SQLite store cannot be below it: use "
+            f"another folder, or set {URL_VARIABLE} to sqlite:////absolute/path.db"
         )
     return f"{scheme}{slashes}{quote(folder)}/{path}"
 
@@ -104,11 +101,11 @@ def absolute(url: str) -> str:
 def _by_scheme(url: str) -> Callable[[Any, StoreOptions], Backend]:
     scheme = scheme_of(url)
     if not scheme:
-        raise ConfigurationError("a store was given as a text that is no URL, such as redis://127.0.0.1:6379/0")
+        raise ConfigurationError("the text given as a store is not a URL: give one such as redis://127.0.0.1:6379/0")
     found: list[EntryPoint] = list(entry_points(group=GROUP, name=scheme))
     if not found:
         raise ConfigurationError(
-            f"no backend for {scheme}:// is installed; there are {', '.join(sorted(known_schemes())) or 'none'}"
+            f"no backend for {scheme}:// is installed; installed are {', '.join(sorted(known_schemes())) or 'none'}"
         )
     factory: Callable[[Any, StoreOptions], Backend] = found[0].load()
     return factory

@@ -1,4 +1,4 @@
-"""What may be shown of a store's URL: only what is surely no part of a password, whatever the URL looks like."""
+"""Shows the URL of a store without its password. Parts that may belong to a password are left out."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ _SERVER = re.compile(
     r"(?:[^/?#]*@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[\w.-]*)(?P<port>:\d{1,5})?(?P<path>/[^?#@]*)?"
     r"(?:\?(?:\w|%[0-9A-Fa-f]{2})+=[^?#@&]*(?:&(?:\w|%[0-9A-Fa-f]{2})+=[^?#@&]*)*)?"
 )
-"""A password that holds one of / ? # @ unencoded makes a URL that this does not match."""
+"""It does not match a URL whose password contains / ? # or @ unencoded."""
 _DATABASE = re.compile(r"(/\d*/?)?")
 _FILES = {"sqlite", "unix", "files"}
 _LOCAL = re.compile(r"(/[^?]*)(\?.*)?", re.DOTALL)
 
 HOW = (
-    "percent-encode what has a meaning of its own in the user, the password and the options: / is %2F, ? is %3F, "
+    "percent-encode special characters in the user, the password and the options: / is %2F, ? is %3F, "
     "# is %23, @ is %40, : is %3A"
 )
 
 
 def scheme_of(url: str) -> str:
-    """What stands before ``://``; empty if that is no scheme."""
+    """Return the text before ``://``; empty if it is not a scheme."""
     found = _SCHEME.match(url)
     return found[1] if found else ""
 
 
 def shown(url: str) -> str:
-    """Host, port and path, for logs and errors; nothing but the scheme of a URL that cannot be read."""
+    """Return scheme, host, port and path, for logs and errors; only the scheme of a URL that cannot be parsed."""
     scheme = scheme_of(url)
     if not scheme:
-        return "a text that is no URL"
+        return "a text that is not a URL"
     rest = url[len(scheme) + 3 :]
     if scheme in _FILES and (local := _LOCAL.fullmatch(rest)):
         return f"{scheme}://{local[1]}"
@@ -45,10 +45,10 @@ def shown(url: str) -> str:
 
 
 def is_readable(url: str) -> bool:
-    """Whether all of a URL can be told apart: its login, its host and the rest."""
+    """Return whether a URL can be parsed into its login, its host and the rest."""
     return shown(url) != f"{scheme_of(url)}://" or url.endswith("://")
 
 
 def _takes(scheme: str, path: str) -> bool:
-    """Whether that can stand behind the host; a Redis database is a number."""
+    """Return whether URLs of the scheme can have the path; the path of a Redis URL is a database number."""
     return _DATABASE.fullmatch(path) is not None if scheme in ("redis", "rediss") else True

@@ -232,5 +232,5 @@ def test_a_folder_whose_name_is_no_text(site: Site, tmp_path: Path) -> None:
     there, here = run(folder, "there.py"), run(folder, "here.py")
 
     assert there.stdout == "3\n", there.stderr
-    assert "has bytes in its name that are no UTF-8" in here.stderr
+    assert "is not UTF-8, so a SQLite store cannot be below it" in here.stderr
     assert "ConfigurationError" in here.stderr

@@ -79,8 +79,8 @@ def test_the_default_store_is_told_without_secrets(
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("localhost:6379", "PYXQUEUE_URL is set to a text that is no URL, such as redis://127.0.0.1:6379/0"),
-        ("ftp://host", "no backend for ftp:// is installed; there are files, memory, redis, rediss, sqlite, unix"),
+        ("localhost:6379", "PYXQUEUE_URL is not a URL: set it to one such as redis://127.0.0.1:6379/0"),
+        ("ftp://host", "no backend for ftp:// is installed; installed are files, memory, redis, rediss, sqlite, unix"),
     ],
 )
 def test_a_bad_url_in_the_environment(monkeypatch: pytest.MonkeyPatch, url: str, why: str) -> None:
@@ -101,7 +101,7 @@ def test_a_forgotten_scheme_is_no_name(text: str) -> None:
 @pytest.mark.parametrize("store", [5, object(), {"host": "localhost"}])
 def test_what_is_no_store(store: Any) -> None:
     """The error says what would be one."""
-    with pytest.raises(ConfigurationError, match="is no client of a known store: give a redis"):
+    with pytest.raises(ConfigurationError, match="is not a client of a known store: give a redis"):
         TaskQueue(store).task_total()
 
 

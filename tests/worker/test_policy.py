@@ -114,7 +114,7 @@ def test_nobody_to_serve_it(message: Message, chance: float) -> None:
 
     if message.deferrals >= MAX_DEFERRALS:
         assert isinstance(verdict, Fail)
-        assert "nobody could serve it" in verdict.reason
+        assert "no worker could serve it" in verdict.reason
     else:
         full = min(60_000, 1000 * 2**message.deferrals)
         assert isinstance(verdict, Defer)
