@@ -343,7 +343,7 @@ def test_reloading_workers_end_with_their_watcher(place: Place, stream_key: str)
     with started(place) as process:
         process.kill()
         _, rest = process.communicate(timeout=PATIENCE)
-    assert "the program that started these workers is gone" in rest
+    assert "the program that started these workers has ended" in rest
 
 
 def test_reloading_without_watchfiles_says_what_to_install(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
