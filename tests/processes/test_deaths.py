@@ -90,7 +90,7 @@ def test_what_runs_when_both_are_killed_may_end(site: Site, app: App, start_tree
     everyone = [*tree.everyone(), int(left.more[0])]
 
     kill_with_watchdog(tree)
-    until(lambda: "it ends" in tree.log.read_text(), "the worker has noticed")
+    until(lambda: "this process exits" in tree.log.read_text(), "the worker has noticed")
     gate.touch()
 
     assert handle.get(10) == "through"
