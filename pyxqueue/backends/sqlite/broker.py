@@ -29,10 +29,10 @@ _READY = f"""SELECT task.seq, {up_to("task.id", 65)}, attempt, crashes, redelive
     {WHOLE.format("fields")}, length(fields)
     FROM task LEFT JOIN body ON body.seq = task.seq WHERE grp = ? AND place = {READY}
     ORDER BY sort, task.seq LIMIT ?"""  # noqa: S608 - our own words
-_FIRST = "(SELECT sort FROM task WHERE grp = ?1 AND place = {} ORDER BY sort LIMIT 1)"
+_FIRST = "(SELECT sort FROM task WHERE grp = ? AND place = {} ORDER BY sort LIMIT 1)"
 _NEXT = (
     f"SELECT {_FIRST.format(HELD)}, {_FIRST.format(DELAYED)}, {_FIRST.format(PAST)}, "  # noqa: S608 - our own words
-    f"EXISTS (SELECT 1 FROM task WHERE grp = ?1 AND place = {READY})"
+    f"EXISTS (SELECT 1 FROM task WHERE grp = ? AND place = {READY})"
 )
 """When the first lease ends, a delayed task is due, an ended one may be forgotten; and whether a task is ready."""
 _LEND = f"UPDATE task SET place = {HELD}, sort = ?, updated = ?, consumer = ?, fence = ? WHERE seq = ?"  # noqa: S608
@@ -81,7 +81,7 @@ class SQLiteBroker:
     def _outlook(self, groups: Groups, consumer: str) -> tuple[float, bool]:
         """When something happens by itself next, and whether a claim has anything to do now."""
         now = groups.now
-        *times, ready = groups.db.execute(_NEXT, (groups.mine.key,))[0]
+        *times, ready = groups.db.execute(_NEXT, (groups.mine.key,) * 4)[0]
         event = min((at for at in times if is_time(at)), default=float("inf"))
         unheard = not 0 <= now - self._heard.get(consumer, -1) < SEEN_EVERY
         return event, bool(ready) or event <= now or unheard or not self._queue.is_joined(groups)

@@ -11,7 +11,7 @@ MOST = 500
 """Tasks that one step forgets or mends."""
 _ORDER = f"seq & {LARGEST // 2 - 1}"
 _MENDS = (
-    (HELD, ">", 0, "?3"),
+    (HELD, ">", 0, "?"),
     (DELAYED, ">=", LARGEST, f"CASE WHEN typeof(due) = 'integer' AND due < {LARGEST} THEN due ELSE 0 END"),
     (PAST, ">=", LARGEST, "0"),
     *((place, wrong, end, _ORDER) for place in (READY, FAILED, FINISHED) for wrong, end in ((">=", LARGEST), ("<", 0))),
@@ -48,6 +48,7 @@ def mend(group: Group) -> None:
     for place, wrong, end, sort in _MENDS:
         sql = (
             f"UPDATE task SET sort = {sort} WHERE seq IN "  # noqa: S608 - our own words
-            f"(SELECT seq FROM task WHERE grp = ?1 AND place = ?2 AND sort {wrong} ?3 LIMIT {MOST})"
+            f"(SELECT seq FROM task WHERE grp = ? AND place = ? AND sort {wrong} ? LIMIT {MOST})"
         )
-        group.db.execute(sql, (group.key, place, group.now + group.lease if place == HELD else end))
+        limit = group.now + group.lease if place == HELD else end
+        group.db.execute(sql, (*[limit] * sort.count("?"), group.key, place, limit))
