@@ -131,8 +131,9 @@ local function append(stream, fields)
   return redis.call('XADD', stream, '*', unpack(fields))
 end
 
--- Put a message into the history, which keeps `limit` entries; without one, all. It is for people who look: what it cannot
--- take, since somebody has put something else there or has used its ids up, has ended all the same. Returns '' then.
+-- Put a message into the history, which keeps `limit` entries; without one, all. It is for people who look: what it
+-- cannot take, since somebody has put something else there or has used its ids up, has ended all the same. Returns ''
+-- then.
 local function remember(history, fields, limit)
   if #fields > MAX_FIELDS then fields = packed(fields) end
   local entry
@@ -184,8 +185,8 @@ local function announce(keys, channels, id)
   end
 end
 
--- Some fields of a task. What stands at its key and is no hash was put there by somebody else: it goes, so that it cannot
--- stop a script half way.
+-- Some fields of a task. What stands at its key and is no hash was put there by somebody else: it goes, so that it
+-- cannot stop a script half way.
 local function fields_of(task, ...)
   local found = redis.pcall('HMGET', task, ...)
   if found.err then
@@ -195,7 +196,8 @@ local function fields_of(task, ...)
   return found
 end
 
--- Stop the script before its first write if a key of the group, by its place, is of another type. Once a call is enough.
+-- Stop the script before its first write if a key of the group, by its place, is of another type. Once a call is
+-- enough.
 local sound = {}
 local function check(keys, place)
   local key = keys[place]
@@ -239,8 +241,8 @@ local function put_new(keys, task, id, fields, delay, now)
   news[#news + 1] = {stream, entry, task, keys[DELAYED], id}
 end
 
--- Do what puts several messages. If Redis refuses one of the writes, as of an entry where a stream has no ids left, what
--- `put_new` has put goes again.
+-- Do what puts several messages. If Redis refuses one of the writes, as of an entry where a stream has no ids left,
+-- what `put_new` has put goes again.
 local function all_or_nothing(action)
   news = {}
   local done, reason = pcall(action)
@@ -266,7 +268,8 @@ local function put_again(keys, task, id, fields, delay, now, raw)
   announce(keys, redis.call('HGET', task, 'w'), id)
 end
 
--- Note at a key which channel is to be told. Of too many, those that came first are dropped: they look again by themselves.
+-- Note at a key which channel is to be told. Of too many, those that came first are dropped: they look again by
+-- themselves.
 local function watch(keys, group, key, waiting, channel)
   if waiting and string.find(waiting, channel, 1, true) then return end
   if waiting and #waiting > MAX_WAITING then waiting = string.match(string.sub(waiting, -MAX_WAITING), ',(.*)') end
@@ -276,9 +279,11 @@ end
 
 -- End a task: the message to the history or the failed list, the record to the task key, a call to those who wait.
 -- apart: the key that takes the record where the task key outlives it, so that the value goes when its time is over.
--- history: how many entries it keeps; nil, as many as there are. note is {name, value}, written behind the message's own fields together with the time. Returns the new entry, or ''.
-local function finish(keys, task, id, fields, place, note, record, ttl, history, now, apart)
-  local known = fields_of(task, 'w', 'progress', 'cancel')
+-- history: how many entries it keeps; nil, as many as there are. note: {name, value}, written behind the message's own
+-- fields together with the time. known: the fields `w` and `cancel` of the task, if the caller has read them.
+-- Returns the new entry, or ''.
+local function finish(keys, task, id, fields, place, note, record, ttl, history, now, apart, known)
+  local channels, cancel = unpack(known or fields_of(task, 'w', 'cancel'))
   local entry, time = '', int(now)
   if fields and (place == 'failed' or not history or history > 0) then
     keep_id(fields, id)
@@ -286,7 +291,7 @@ local function finish(keys, task, id, fields, place, note, record, ttl, history,
     fields[count + 1], fields[count + 2], fields[count + 3], fields[count + 4] = note[1], note[2], '_ended', time
     entry = place == 'failed' and append(keys[FAILED], fields) or remember(keys[HISTORY], fields, history)
   end
-  if known[1] or known[3] then redis.call('HDEL', task, 'w', 'cancel') end
+  if channels or cancel then redis.call('HDEL', task, 'w', 'cancel') end
   if apart then
     redis.call('HDEL', task, 'value', 'error', 'seal')
     redis.call('DEL', apart)
@@ -298,14 +303,16 @@ local function finish(keys, task, id, fields, place, note, record, ttl, history,
   if place == 'history' then
     redis.call('PEXPIRE', task, tonumber(ttl) > DEDUPE_MS and ttl or DEDUPE_MS)
   end
-  announce(keys, known[1], id)
+  announce(keys, channels, id)
   return entry
 end
 
--- All that is ours in a hash, flat, however much else somebody has put into it; nothing where there is none. The second value
--- tells whether something else stands there.
-local OURS = {'at', 'e', 'w', 'cancel', 'started', 'ended', 'ttl', 'apart', 'v', 'state', 'attempt', 'value', 'serializer',
-  'seal', 'error', 'worker', 'progress', 'fence'}
+-- All that is ours in a hash, flat, however much else somebody has put into it; nothing where there is none. The
+-- second value tells whether something else stands there.
+local OURS = {
+  'at', 'e', 'w', 'cancel', 'started', 'ended', 'ttl', 'apart', 'v', 'state', 'attempt', 'value', 'serializer', 'seal',
+  'error', 'worker', 'progress', 'fence',
+}
 local function all_of(key)
   local size = redis.pcall('HLEN', key)
   if type(size) == 'table' then return {}, true end
@@ -335,9 +342,9 @@ local function note_failure(meta, group, entry)
   if entry ~= '' then redis.call('HSET', meta, 'failure:' .. group, entry) end
 end
 
-local function finish_cancelled(keys, task, id, fields, history, now)
+local function finish_cancelled(keys, task, id, fields, history, now, known)
   local record = {'v', '1', 'state', '6'}
-  finish(keys, task, id, fields, 'history', {'_state', '6'}, record, '86400000', history, now)
+  finish(keys, task, id, fields, 'history', {'_state', '6'}, record, '86400000', history, now, nil, known)
 end
 
 -- Whether somebody has taken a waiting message out of its stream, by XDEL or XTRIM.

@@ -1,8 +1,9 @@
--- Start the lease of held messages again and store their progress; never for somebody else's.
+-- Start the lease of messages in flight again and store their progress; only for their holder.
 -- KEYS the five keys of the group, then the task key of each item
 -- ARGV group, then per item: entry, consumer, id, progress ('' for none)
--- Returns per item: 0 lost, 1 held, 2 held and to be cancelled, 3 cancelled again, 4 to be killed. A bare XCLAIM would steal the message from its new
--- holder, therefore the owner is checked first; XCLAIM also comes before HSET, which needs memory.
+-- Returns per item: 0 lost, 1 held, 2 held and to be cancelled, 3 cancelled again, 4 to be killed. A bare XCLAIM
+-- would steal the message from its new holder, so the holder is checked first; XCLAIM also comes before HSET, which
+-- needs memory.
 local keys, group, answers = slice(KEYS, 1, 5), ARGV[1], {}
 for item = 0, (#ARGV - 1) / 4 - 1 do
   local entry, consumer, id, progress = unpack(ARGV, 2 + item * 4, 5 + item * 4)

@@ -21,7 +21,8 @@ for item = 3, #ARGV do
     answers[#answers + 1] = 0
   elseif field(all, 'state') then
     local finished, lives = ms(field(all, 'ended')), ms(field(all, 'ttl'))
-    answers[#answers + 1] = finished and lives and finished + lives > now and whole(all, KEYS[4 + #ARGV - 2 + item]) or 0
+    local readable = finished and lives and finished + lives > now
+    answers[#answers + 1] = readable and whole(all, KEYS[4 + #ARGV - 2 + item]) or 0
   else
     if channel ~= '' then watch(keys, group, task, field(all, 'w'), channel) end
     answers[#answers + 1] = {}

@@ -11,7 +11,8 @@ while arg <= #ARGV do
   local accepted = not (stored and finished and lives and finished + lives > now and below(fence, stored))
   if accepted then
     redis.call('DEL', KEYS[item])
-    redis.call('HSET', KEYS[item], 'ended', int(now), 'ttl', ttl, 'fence', fence, unpack(slice(ARGV, arg + 4, tonumber(count))))
+    local values = slice(ARGV, arg + 4, tonumber(count))
+    redis.call('HSET', KEYS[item], 'ended', int(now), 'ttl', ttl, 'fence', fence, unpack(values))
     redis.call('PEXPIRE', KEYS[item], ttl)
     announce(keys, channels, id)
   end

@@ -1,10 +1,10 @@
 -- Make the group exist: its place in the list of groups, its stream, its Redis consumer group, its lease.
 -- KEYS meta, the stream of the first group, the stream this group has if it is not the first
--- ARGV group, lease in ms ('' keeps what is stored), default lease, most fields of the meta hash, most groups,
---   layout
--- Returns the layout, as a number, if the queue is kept in another one, which is then left as it is; else the number of fields of the meta hash, and the hash, flat; if there are too many, only what this group needs.
--- A lost stream or consumer group is made again, so it also repairs NOGROUP. A group that is
--- listed needs no memory: whoever is to make room in a full Redis has to get in first.
+-- ARGV group, lease in ms ('' keeps what is stored), default lease, most fields of the meta hash, most groups, layout
+-- Returns the number of fields of the meta hash, and the hash, flat; of too many fields, only what this group needs.
+-- Of a queue in another layout, which is left as it is, only the number of its layout.
+-- A lost stream or consumer group is made again, so the script also repairs NOGROUP. For a group that is listed it
+-- needs no memory, so that a program can connect to a full Redis and make room there.
 local meta, group = KEYS[1], ARGV[1]
 local layout = redis.call('HGET', meta, 'layout') or redis.call('HEXISTS', meta, 'version') == 1 and '1'
 if layout and layout ~= ARGV[6] and string.match(layout, '^%d%d?%d?$') then return tonumber(layout) end

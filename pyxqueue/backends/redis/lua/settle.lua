@@ -3,17 +3,19 @@
 --   (a failure, or a record that is kept for less than ids are), and the task keys of its follow-ups
 -- ARGV group, history limit, then per item:
 --   entry, consumer, id, raw ('1' for an entry that is no message), verdict, delay in ms or reason, record ttl in ms,
---   number of record values, record values, number of follow-ups, then per follow-up: id, delay, number of values, values
--- Returns 1 or 0 per item. A message is written to where it goes before it leaves the stream, so that a write that Redis
--- refuses (of an entry, where a stream has no ids left) loses nothing. Memory may be short: finished work is recorded.
+--   number of record values, record values, number of follow-ups, then per follow-up: id, delay, number of values,
+--   values
+-- Returns 1 or 0 per item. A message is written to where it goes before it leaves the stream, so that a write that
+-- Redis refuses (of an entry, where a stream has no ids left) loses nothing. Memory may be short: finished work is
+-- recorded.
 local keys, group, history, now = slice(KEYS, 1, 5), ARGV[1], tonumber(ARGV[2]), now_ms()
 local meta, answers, key, arg = KEYS[6], {}, 7, 3
 
-local function apply(task, apart, entry, id, raw, verdict, detail, ttl, record)
+-- known: the fields `w` and `cancel` of the task
+local function apply(task, apart, entry, id, raw, verdict, detail, ttl, record, known)
   local again = verdict == 'retry' or verdict == 'defer'
   if verdict == 'fail' then check(keys, FAILED) end
   if again and tonumber(detail) > 0 then check_delayed(keys) end
-  local cancelled = again and fields_of(task, 'cancel')[1]
   local fields = read(keys[STREAM], entry)
   if again and fields and not raw then
     if verdict == 'retry' then
@@ -24,8 +26,8 @@ local function apply(task, apart, entry, id, raw, verdict, detail, ttl, record)
     end
     remove_field(fields, 'due')
   end
-  if cancelled then
-    finish_cancelled(keys, task, id, fields, history, now)
+  if again and known[2] then -- cancelled meanwhile
+    finish_cancelled(keys, task, id, fields, history, now, known)
   elseif again then
     if fields then
       put_again(keys, task, id, fields, tonumber(detail), next_ms(), raw)
@@ -33,12 +35,13 @@ local function apply(task, apart, entry, id, raw, verdict, detail, ttl, record)
       finish_gone(keys, meta, group, task, id, now)
     end
   elseif verdict == 'fail' and not fields then -- there is nothing to keep, or to run again
-    note_failure(meta, group, finish(keys, task, id, {}, 'history', {'_state', '4'}, record, ttl, history, now, apart))
+    local note = {'_state', '4'}
+    note_failure(meta, group, finish(keys, task, id, {}, 'history', note, record, ttl, history, now, apart, known))
   elseif verdict == 'fail' then
-    finish(keys, task, id, fields, 'failed', {'_reason', detail}, record, ttl, history, now, apart)
+    finish(keys, task, id, fields, 'failed', {'_reason', detail}, record, ttl, history, now, apart, known)
   else
     local state = field(record, 'state')
-    local ended = finish(keys, task, id, fields, 'history', {'_state', state}, record, ttl, history, now, apart)
+    local ended = finish(keys, task, id, fields, 'history', {'_state', state}, record, ttl, history, now, apart, known)
     if state == '4' then note_failure(meta, group, ended) end
   end
   redis.call('XACK', keys[STREAM], group, entry)
@@ -56,8 +59,9 @@ while arg <= #ARGV do
     apart = KEYS[key]
   end
   local accepted = holder(keys, group, entry) == consumer
-  local at, own
-  if accepted then at, own = unpack(fields_of(task, 'at', 'e')) end
+  local at, own, channels, cancel
+  if accepted then at, own, channels, cancel = unpack(fields_of(task, 'at', 'e', 'w', 'cancel')) end
+  local known = {channels, cancel}
   if accepted and is_copy(keys, group, at, own, entry) then
     redis.call('XACK', keys[STREAM], group, entry)
     redis.call('XDEL', keys[STREAM], entry)
@@ -68,7 +72,7 @@ while arg <= #ARGV do
   arg = arg + 1
 
   if follow_ups == 0 then
-    if accepted then apply(task, apart, entry, id, raw == '1', verdict, detail, ttl, record) end
+    if accepted then apply(task, apart, entry, id, raw == '1', verdict, detail, ttl, record, known) end
   else
     all_or_nothing(function()
       for _ = 1, follow_ups do
@@ -78,7 +82,7 @@ while arg <= #ARGV do
         end
         arg, key = arg + 3 + count, key + 1
       end
-      if accepted then apply(task, apart, entry, id, raw == '1', verdict, detail, ttl, record) end
+      if accepted then apply(task, apart, entry, id, raw == '1', verdict, detail, ttl, record, known) end
     end)
   end
   answers[#answers + 1] = accepted and 1 or 0
