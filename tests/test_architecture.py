@@ -35,6 +35,9 @@ REGISTRY_HOSTS = tuple(
 """In parts, so that this file does not accuse itself."""
 
 
+MAX_WIDTH = 120
+"""Characters of a line, as in pyproject.toml."""
+
 Check = Callable[[Mapping[str, str]], list[str]]
 
 
@@ -75,6 +78,17 @@ def test_no_file_names_the_host_of_a_package_registry() -> None:
 
     assert PROJECT / "pyproject.toml" in texts
     assert [(path, host) for path, text in texts.items() for host in REGISTRY_HOSTS if host.encode() in text] == []
+
+
+def test_the_lines_of_lua_are_as_long_as_those_of_python() -> None:
+    """No tool looks at them."""
+    scripts = sorted(Path(pyxqueue.__file__).parent.rglob("*.lua"))
+    lines = [
+        (path.name, number, line) for path in scripts for number, line in enumerate(path.read_text().split("\n"), 1)
+    ]
+
+    assert len(scripts) > 10
+    assert [line for line in lines if len(line[2]) > MAX_WIDTH] == []
 
 
 def test_what_is_allowed_is_not_reported(check: Check) -> None:

@@ -171,7 +171,7 @@ def chained(text: str, link: str) -> Exception:
     if link == "itself":
         return inner
     if link == "group":
-        inner = ExceptionGroup("several", [inner])  # type: ignore[assignment]
+        inner = ExceptionGroup("several", [inner])  # type: ignore[assignment] # any exception will do
     outer = RedisConnectionError("no master found")
     if link == "note":
         outer.add_note(text)
@@ -216,7 +216,7 @@ def test_an_error_of_the_driver_that_holds_no_password_is_told_with_its_cause() 
     "client",
     [
         Redis("redis://:hunter@h"), Redis("user:hunter@h"), Redis(":hunter"), Redis("hunter/tw0"),
-        Redis(port="hunter"), Redis(db="redis://:hunter@h"),  # type: ignore[arg-type]
+        Redis(port="hunter"), Redis(db="redis://:hunter@h"),  # type: ignore[arg-type] # wrong on purpose
         Redis(unix_socket_path="unix://:hunter@/run/redis.sock"),
         Sentinel([("redis://:hunter@h", 1)]).master_for("any"), Redis("h", password="hunter\n"),
     ],
@@ -236,7 +236,7 @@ def test_a_url_in_the_place_of_a_name(url: str) -> None:
     """It is refused: the names of queues and groups are shown."""
     for names in ({"stream_key": url}, {"consumer_group": url}):
         with pytest.raises(ConfigurationError, match="first argument") as refused:
-            TaskQueue("memory://", **names)  # type: ignore[arg-type]
+            TaskQueue("memory://", **names)  # type: ignore[arg-type] # names are given by the test
         check(texts(refused.value))
     for args in (["--queue", url, "info"], ["--queue", "q", "--group", url, "info"], ["move", "--queue", url, *STORES]):
         result = CliRunner().invoke(main, args)

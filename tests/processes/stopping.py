@@ -36,7 +36,7 @@ def main() -> None:
         else:
             until(queue.stores.backend.consumers, "they are there")
         os.kill(pid, signal.SIGTERM)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), len(queue.stores.backend.consumers()))  # noqa: T201
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), len(queue.stores.backend.consumers()))  # noqa: T201 - read by the test
         sys.stdout.flush()
 
 

@@ -50,7 +50,7 @@ def test_the_work_of_a_killed_supervisor(site: Site, app: App, start_tree: Start
     assert len(site.of("start")) == 2
     (info,) = app.queue.stores.backend.show([handle.task_id])
     assert info is not None
-    assert (info.message.crashes, info.message.redelivered) == (0, True)  # type: ignore[union-attr]
+    assert (info.message.crashes, info.message.redelivered) == (0, True)  # type: ignore[union-attr] # it is a Message
 
 
 def kill_with_watchdog(tree: Tree) -> None:

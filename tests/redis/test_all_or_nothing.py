@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
-from redis import Redis
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
 from pyxqueue.errors import BrokerError
@@ -16,20 +14,6 @@ from pyxqueue.protocols import StoreOptions
 
 LAST = "18446744073709551615-18446744073709551615"
 """The largest id of an entry: a stream that has had it takes no more."""
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Any]:
-    with Redis.from_url(redis_url, protocol=2) as client:
-        yield client
-
-
-@pytest.fixture
-def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
-    config = ConnectionConfig.from_url(redis_url)
-    with closing(RedisBackend(config, StoreOptions(stream_key), reclaim_after=0)) as backend:
-        backend.lease_ms()
-        yield backend
 
 
 @pytest.mark.parametrize("delay", [0, 60_000])

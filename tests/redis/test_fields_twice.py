@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import pytest
-from redis import Redis
 
-from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
+from pyxqueue.backends.redis import RedisBackend
 from pyxqueue.model.message import Defer, Fail, Message, Retry, Settlement, Unreadable, Verdict
-from pyxqueue.protocols import StoreOptions
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Any]:
-    with Redis.from_url(redis_url, protocol=2) as client:
-        yield client
-
-
-@pytest.fixture
-def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
-    config = ConnectionConfig.from_url(redis_url)
-    with closing(RedisBackend(config, StoreOptions(stream_key), reclaim_after=0)) as backend:
-        backend.lease_ms()
-        yield backend
 
 
 def write(client: Any, stream_key: str, *fields: str) -> None:

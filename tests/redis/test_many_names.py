@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, cast
 
 import pytest
 from attrs import evolve
-from redis import Redis
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, commands
 from pyxqueue.backends.redis.reading import MAX_FIELDS, MAX_GROUPS
@@ -18,20 +16,6 @@ from pyxqueue.client.views import WorkerInfo
 from pyxqueue.errors import BrokerError
 from pyxqueue.model.message import Done, Message, Record, Settlement, TaskStatus
 from pyxqueue.protocols import StoreOptions
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Any]:
-    with Redis.from_url(redis_url, protocol=2) as client:
-        yield client
-
-
-@pytest.fixture
-def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
-    config = ConnectionConfig.from_url(redis_url)
-    with closing(RedisBackend(config, StoreOptions(stream_key), reclaim_after=0)) as backend:
-        backend.lease_ms()
-        yield backend
 
 
 def planted(stream_key: str, number: int) -> dict[str, str]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from typing import Any
 
 import pytest
-from redis import Redis
 
 from pyxqueue import TaskQueue
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
@@ -36,20 +34,6 @@ from tests.support.until import until
 
 LAST = "18446744073709551615"
 """The largest number in an entry's id."""
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Any]:
-    with Redis.from_url(redis_url, protocol=2) as client:
-        yield client
-
-
-@pytest.fixture
-def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
-    config = ConnectionConfig.from_url(redis_url)
-    with closing(RedisBackend(config, StoreOptions(stream_key), reclaim_after=0)) as backend:
-        backend.lease_ms()
-        yield backend
 
 
 def lend(backend: RedisBackend, task_id: str = "one") -> Delivery:

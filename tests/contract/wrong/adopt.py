@@ -30,7 +30,7 @@ class Rewriting(Altering):
         if not isinstance(message, m.Message):
             return task
         # The fields are named by the subclasses, so their types are not known here.
-        return evolve(task, message=evolve(message, **self.header(message)))  # type: ignore[arg-type]
+        return evolve(task, message=evolve(message, **self.header(message)))  # type: ignore[arg-type] # as said above
 
 
 @breaks("I7")

@@ -21,7 +21,7 @@ class WakesOneWaiterOnly(Group):
     def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
         changed, self._changed = self._changed, lambda: None
         super().end(entry, place, record, now)
-        changed.__self__.notify()  # type: ignore[attr-defined]
+        changed.__self__.notify()  # type: ignore[attr-defined] # a bound method of the condition
         self._changed = changed
 
 
