@@ -47,17 +47,17 @@ class Place(enum.Enum):
     """The place of an entry."""
 
     READY = enum.auto()
-    HELD = enum.auto()
+    IN_FLIGHT = enum.auto()
     DELAYED = enum.auto()
     FAILED = enum.auto()
-    FINISHED = enum.auto()
-    PAST = enum.auto()
+    HISTORY = enum.auto()
+    REMEMBERED = enum.auto()
     """The message is gone. The store still knows the id and, for its time to live, the record."""
 
 
 WAITING = (Place.READY, Place.DELAYED)
-UNDER_WAY = (Place.READY, Place.DELAYED, Place.HELD)
-ENDED = (Place.FAILED, Place.FINISHED)
+UNDER_WAY = (Place.READY, Place.DELAYED, Place.IN_FLIGHT)
+ENDED = (Place.FAILED, Place.HISTORY)
 
 
 @define(eq=False)
@@ -66,7 +66,7 @@ class Entry:
 
     id: str
     message: Message | Unreadable | None
-    place: Place = Place.PAST
+    place: Place = Place.REMEMBERED
     order: int = 0
     """A number that grows with each new place, except when the entry is claimed."""
     updated: int = 0
@@ -87,7 +87,7 @@ class Entry:
     @property
     def status(self) -> TaskStatus:
         """I1: the status, derived from the place until the task has ended."""
-        if self.place is Place.HELD:
+        if self.place is Place.IN_FLIGHT:
             return TaskStatus.STARTED
         if self.ended is not None:
             return self.ended
@@ -159,7 +159,7 @@ class LockedGroup(ABC):
 
     def overdue(self, now: int) -> Iterable[Entry]:
         """Return the tasks whose lease has ended."""
-        return [entry for entry in self.line(Place.HELD) if entry.lease_end <= now]
+        return [entry for entry in self.line(Place.IN_FLIGHT) if entry.lease_end <= now]
 
     @abstractmethod
     def maintain(self, limit: int | None, now: int) -> int:
@@ -177,7 +177,7 @@ class LockedGroup(ABC):
     def knows(self, task_id: str, now: int) -> bool:
         """Return whether the id belongs to a task that has not ended, or ended recently (B1)."""
         entry = self.find(task_id)
-        return entry is not None and (entry.place not in (Place.FINISHED, Place.PAST) or now < entry.known_until)
+        return entry is not None and (entry.place not in (Place.HISTORY, Place.REMEMBERED) or now < entry.known_until)
 
     def add(self, message: Message, now: int) -> None:
         """Add a new message, and set its times."""
@@ -214,13 +214,13 @@ class LockedGroup(ABC):
         entry.consumer, entry.lease_end = consumer, now + self.lease
         entry.fence = self._ticket()
         entry.receipt = f"{entry.id}@{entry.fence}"
-        self.move(entry, Place.HELD, now)
+        self.move(entry, Place.IN_FLIGHT, now)
         return Delivery(entry.message, entry.receipt, entry.fence)
 
     def holding(self, receipt: str) -> Entry | None:
         """Return the entry whose current receipt this is (B4). Its lease may have ended (B3)."""
         entry = self.find(receipt.rpartition("@")[0])
-        return entry if entry is not None and entry.place is Place.HELD and entry.receipt == receipt else None
+        return entry if entry is not None and entry.place is Place.IN_FLIGHT and entry.receipt == receipt else None
 
     def reclaim(self, now: int) -> None:
         """Make entries whose lease has ended ready again, and charge them (B3, B11)."""
@@ -230,7 +230,7 @@ class LockedGroup(ABC):
 
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
         """Make all entries of a consumer ready again, and charge those that it was running (B11)."""
-        taken = [entry for entry in self.line(Place.HELD) if entry.consumer == consumer]
+        taken = [entry for entry in self.line(Place.IN_FLIGHT) if entry.consumer == consumer]
         for entry in taken:
             entry.charge(Event.RELEASE_STARTED if entry.receipt in started else Event.RELEASE)
             self.put_back(entry, 0, now)
@@ -240,7 +240,7 @@ class LockedGroup(ABC):
     def put_back(self, entry: Entry, delay: int, now: int) -> None:
         """Make a task in flight ready or delayed again. If it was cancelled, end it instead (I3)."""
         if entry.cancelled:
-            self.end(entry, Place.FINISHED, self.minimal(entry, TaskStatus.CANCELLED), now)
+            self.end(entry, Place.HISTORY, self.minimal(entry, TaskStatus.CANCELLED), now)
             return
         entry.progress = None
         due = now + self.started_ms + delay if delay > 0 else 0
@@ -281,7 +281,7 @@ class LockedGroup(ABC):
                 entry.reason = reason
                 self.end(entry, Place.FAILED, settlement.record or self.minimal(entry, TaskStatus.FAILURE), now)
             case verdict:
-                self.end(entry, Place.FINISHED, settlement.record or self.minimal(entry, ENDS[type(verdict)]), now)
+                self.end(entry, Place.HISTORY, settlement.record or self.minimal(entry, ENDS[type(verdict)]), now)
 
     def minimal(self, entry: Entry, status: TaskStatus) -> Record:
         """Return the record for an end without one."""
@@ -330,7 +330,7 @@ class LockedGroup(ABC):
             return False
         entry.cancelled = requests(entry.cancelled, force)
         if entry.place in WAITING:
-            self.end(entry, Place.FINISHED, self.minimal(entry, TaskStatus.CANCELLED), now)
+            self.end(entry, Place.HISTORY, self.minimal(entry, TaskStatus.CANCELLED), now)
         else:
             self.save(entry)
         return True
@@ -338,7 +338,7 @@ class LockedGroup(ABC):
     def delete(self, task_id: str) -> bool:
         """Delete a task without a trace, unless it is in flight (I5)."""
         entry = self.find(task_id)
-        if entry is None or entry.place is Place.HELD:
+        if entry is None or entry.place is Place.IN_FLIGHT:
             return False
         self.remove(entry)
         return True
@@ -360,13 +360,13 @@ class LockedGroup(ABC):
 
     def show(self, task_id: str, now: int) -> TaskInfo | None:
         entry = self.find(task_id)
-        if entry is None or (entry.place is Place.PAST and entry.readable(now) is None):
+        if entry is None or (entry.place is Place.REMEMBERED and entry.readable(now) is None):
             return None
         return self.info(entry, now)
 
     def info(self, entry: Entry, now: int) -> TaskInfo:
         record = entry.readable(now)
-        held = entry.place is Place.HELD
+        held = entry.place is Place.IN_FLIGHT
         return TaskInfo(
             id=entry.id,
             status=entry.status,

@@ -223,7 +223,7 @@ class BackendMachine(RuleBasedStateMachine):
         models = [
             evolve(settlement, receipt=claim.model_receipt) for claim, settlement in zip(claims, ours, strict=True)
         ]
-        cancelled = {entry.id for entry in self.group.lines[Place.HELD].values() if entry.cancelled}
+        cancelled = {entry.id for entry in self.group.lines[Place.IN_FLIGHT].values() if entry.cancelled}
         wanted = list(self.model.settle(models))
         self.same(list(self.backend.settle(ours)), wanted, f"what was returned by settle for {ours}")
         for claim, settlement, accepted in zip(claims, ours, wanted, strict=True):
@@ -244,7 +244,7 @@ class BackendMachine(RuleBasedStateMachine):
     @rule(consumer=consumers, started=st.lists(picks, max_size=3))
     def release(self, consumer: str, started: list[int]) -> None:
         running = [self.picked(pick) for pick in started if self.claims]
-        held = [entry for entry in self.group.lines[Place.HELD].values() if entry.consumer == consumer]
+        held = [entry for entry in self.group.lines[Place.IN_FLIGHT].values() if entry.consumer == consumer]
         wanted = self.model.release(consumer, [claim.model_receipt for claim in running])
         seen = self.backend.release(consumer, [claim.receipt for claim in running])
         if not any(entry.cancelled for entry in held):  # whether these count as taken back is left open
@@ -342,7 +342,7 @@ class BackendMachine(RuleBasedStateMachine):
         overdue = any(entry.due <= self.now for entry in self.group.lines[Place.DELAYED].values())
         if overdue or self.lapsed():
             seen, wanted = (sum(seen[:3]), *seen[3:]), (sum(wanted[:3]), *wanted[3:])  # type: ignore[assignment]
-        self.same(seen, wanted, "ready, held, delayed, failed, finished")
+        self.same(seen, wanted, "ready, in flight, delayed, failed, history")
 
     @invariant()
     def same_holders(self) -> None:
@@ -355,7 +355,7 @@ class BackendMachine(RuleBasedStateMachine):
 
     def lapsed(self) -> set[str]:
         """The tasks that lost their holder and have not been claimed since."""
-        return {entry.id for entry in self.group.lines[Place.HELD].values() if entry.lease_end <= self.now}
+        return {entry.id for entry in self.group.lines[Place.IN_FLIGHT].values() if entry.lease_end <= self.now}
 
 
 def undelayed(task: TaskInfo) -> TaskInfo:

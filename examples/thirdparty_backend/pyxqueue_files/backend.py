@@ -176,7 +176,7 @@ class FilesBackend:
 
     def consumers(self) -> Sequence[ConsumerInfo]:
         with self._look() as group:
-            held = list(group.line(Place.HELD))
+            held = list(group.line(Place.IN_FLIGHT))
             return [
                 ConsumerInfo(name, group.now - seen, [entry.id for entry in held if entry.consumer == name])
                 for name, seen in group.consumers().items()
@@ -185,7 +185,7 @@ class FilesBackend:
     def depth(self) -> Depth:
         with self._look() as group:
             first = next(group.line(Place.READY), None)
-            places = (Place.READY, Place.HELD, Place.DELAYED, Place.FAILED, Place.FINISHED)
+            places = (Place.READY, Place.IN_FLIGHT, Place.DELAYED, Place.FAILED, Place.HISTORY)
             ready, in_flight, delayed, failed, history = (len(group.names(place)) for place in places)
             return Depth(
                 ready, in_flight, delayed, failed, history, oldest_ms=group.now - first.updated if first else 0

@@ -35,11 +35,11 @@ def unpack(data: bytes) -> Entry:
 def turn(entry: Entry) -> int:
     """What decides when its turn comes, in the place where it is: a time, or its order."""
     match entry.place:
-        case Place.HELD:
+        case Place.IN_FLIGHT:
             return entry.lease_end
         case Place.DELAYED:
             return entry.due
-        case Place.PAST:
+        case Place.REMEMBERED:
             return entry.forget_at
         case _:
             return entry.order

@@ -58,7 +58,7 @@ class Group(LockedGroup):
         return self._entries(self.names(place))
 
     def overdue(self, now: int) -> Iterable[Entry]:
-        return self._come(Place.HELD, now)
+        return self._come(Place.IN_FLIGHT, now)
 
     def enter(self, entry: Entry) -> None:
         if known := self.find(entry.id):
@@ -73,7 +73,7 @@ class Group(LockedGroup):
 
     def move(self, entry: Entry, place: Place, now: int) -> None:
         entry.place, entry.updated = place, now
-        if place is not Place.HELD:
+        if place is not Place.IN_FLIGHT:
             entry.order = self.change.ticket()
         self.save(entry)
 
@@ -103,18 +103,18 @@ class Group(LockedGroup):
 
     def trim(self, limit: int) -> int:
         """B13: keep the `limit` newest of the history, and forget what no law asks to remember."""
-        history = self.names(Place.FINISHED)
+        history = self.names(Place.HISTORY)
         surplus = history[: max(0, len(history) - limit)]
         for entry in self._entries(surplus):
-            entry.message, entry.place = None, Place.PAST
+            entry.message, entry.place = None, Place.REMEMBERED
             self.save(entry)
-        for entry in self._come(Place.PAST, self.now):
+        for entry in self._come(Place.REMEMBERED, self.now):
             self.remove(entry)
         return len(surplus)
 
     def page(self, state: TaskStatus | None, before: int | None, count: int) -> tuple[list[TaskInfo], str]:
         """I4: newest first. The cursor is the order of the last task, so what comes and goes between moves nothing."""
-        names = [(order, i) for place in Place if place is not Place.PAST for _, order, i in self.names(place)]
+        names = [(order, i) for place in Place if place is not Place.REMEMBERED for _, order, i in self.names(place)]
         page: list[Entry] = []
         more = ""
         for order, task_id in sorted(names, reverse=True):

@@ -36,18 +36,18 @@ class Group(LockedGroup):
         self.tasks[entry.id] = entry
 
     def save(self, entry: Entry) -> None:
-        if entry.place is Place.PAST:  # when it can be forgotten may have changed
-            self.move(entry, Place.PAST, entry.updated)
+        if entry.place is Place.REMEMBERED:  # when it can be forgotten may have changed
+            self.move(entry, Place.REMEMBERED, entry.updated)
 
     def move(self, entry: Entry, place: Place, now: int) -> None:
         self.lines[entry.place].pop(entry.id, None)
         self.lines[place][entry.id] = entry
         entry.place, entry.updated = place, now
-        if place is not Place.HELD:
+        if place is not Place.IN_FLIGHT:
             entry.order = self._ticket()
         if place is Place.DELAYED:
             heapq.heappush(self._due, (entry.due, entry.order, entry.id))
-        elif place is Place.PAST:
+        elif place is Place.REMEMBERED:
             heapq.heappush(self._forget, (entry.forget_at, entry.id))
         self._changed()
 
@@ -78,11 +78,11 @@ class Group(LockedGroup):
 
     def trim(self, limit: int, now: int) -> int:
         """B13: keep the `limit` newest of the history."""
-        history = self.lines[Place.FINISHED]
+        history = self.lines[Place.HISTORY]
         surplus = max(0, len(history) - limit)
         for entry in list(itertools.islice(history.values(), surplus)):
             entry.message = None
-            self.move(entry, Place.PAST, entry.updated)
+            self.move(entry, Place.REMEMBERED, entry.updated)
         self.sweep(now)
         return surplus
 
@@ -90,16 +90,16 @@ class Group(LockedGroup):
         """B13: forget what no law asks to remember."""
         while self._forget and self._forget[0][0] <= now:
             entry = self.tasks.get(heapq.heappop(self._forget)[1])
-            if entry is not None and entry.place is Place.PAST and entry.forget_at <= now:
+            if entry is not None and entry.place is Place.REMEMBERED and entry.forget_at <= now:
                 self.remove(entry)
 
     def next_event(self, now: int) -> int | None:
         """Milliseconds until something becomes claimable by itself, a lease that ends or a delay that is over."""
-        ends = [entry.lease_end for entry in self.lines[Place.HELD].values()]
+        ends = [entry.lease_end for entry in self.lines[Place.IN_FLIGHT].values()]
         ends += [entry.due for entry in self.lines[Place.DELAYED].values()]
         return max(0, min(ends) - now) if ends else None
 
     def footprint(self) -> int:
         """B13: how many things are remembered beside the history and the failed."""
-        kept = len(self.lines[Place.FINISHED]) + len(self.lines[Place.FAILED])
+        kept = len(self.lines[Place.HISTORY]) + len(self.lines[Place.FAILED])
         return len(self.tasks) - kept + len(self._due) + len(self._forget) + len(self.consumers)

@@ -237,7 +237,7 @@ class MemoryBackend:
             entries = [
                 entry
                 for entry in group.tasks.values()
-                if entry.place is not Place.PAST
+                if entry.place is not Place.REMEMBERED
                 and state in (None, entry.status)
                 and (not cursor or entry.order < int(cursor))
             ]
@@ -258,7 +258,7 @@ class MemoryBackend:
     def consumers(self) -> Sequence[ConsumerInfo]:
         with self._store.changed:
             group, now = self._look()
-            held = group.lines[Place.HELD].values()
+            held = group.lines[Place.IN_FLIGHT].values()
             return [
                 ConsumerInfo(name, now - seen, tuple(entry.id for entry in held if entry.consumer == name))
                 for name, seen in group.consumers.items()
@@ -271,10 +271,10 @@ class MemoryBackend:
             first = next(iter(group.lines[Place.READY].values()), None)
             return Depth(
                 ready=count[Place.READY],
-                in_flight=count[Place.HELD],
+                in_flight=count[Place.IN_FLIGHT],
                 delayed=count[Place.DELAYED],
                 failed=count[Place.FAILED],
-                history=count[Place.FINISHED],
+                history=count[Place.HISTORY],
                 oldest_ms=0 if first is None else now - first.updated,
             )
 

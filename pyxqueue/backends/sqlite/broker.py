@@ -16,7 +16,7 @@ from .group import Group, minimal
 from .polling import sleep
 from .queue import Groups, Queue
 from .rows import LEAN, WHOLE, Row, is_id, is_time, nameless, progress_bytes, read_message, row_of, up_to, within
-from .schema import DELAYED, FAILED, FINISHED, HELD, PAST, READY
+from .schema import DELAYED, FAILED, HISTORY, IN_FLIGHT, READY, REMEMBERED
 from .steps import give_way, in_steps, until_done
 from .store import Mark
 
@@ -31,13 +31,13 @@ _READY = f"""SELECT task.seq, {up_to("task.id", 65)}, attempt, crashes, redelive
     ORDER BY sort, task.seq LIMIT ?"""  # noqa: S608 - our own words
 _FIRST = "(SELECT sort FROM task WHERE grp = ? AND place = {} ORDER BY sort LIMIT 1)"
 _NEXT = (
-    f"SELECT {_FIRST.format(HELD)}, {_FIRST.format(DELAYED)}, {_FIRST.format(PAST)}, "  # noqa: S608 - our own words
+    f"SELECT {_FIRST.format(IN_FLIGHT)}, {_FIRST.format(DELAYED)}, {_FIRST.format(REMEMBERED)}, "  # noqa: S608 - our own words
     f"EXISTS (SELECT 1 FROM task WHERE grp = ? AND place = {READY})"
 )
 """When the first lease ends, a delayed task is due, an ended one may be forgotten; and whether a task is ready."""
-_LEND = f"UPDATE task SET place = {HELD}, sort = ?, updated = ?, consumer = ?, fence = ? WHERE seq = ?"  # noqa: S608
+_LEND = f"UPDATE task SET place = {IN_FLIGHT}, sort = ?, updated = ?, consumer = ?, fence = ? WHERE seq = ?"  # noqa: S608
 _DUE = f"SELECT {LEAN} FROM task WHERE grp = ? AND place = ? AND sort <= ? ORDER BY sort LIMIT ?"  # noqa: S608
-_HELD_BY = f"SELECT {LEAN} FROM task WHERE grp = ? AND place = {HELD} AND consumer = ? ORDER BY sort LIMIT ?"  # noqa: S608
+_IN_FLIGHT_OF = f"SELECT {LEAN} FROM task WHERE grp = ? AND place = {IN_FLIGHT} AND consumer = ? ORDER BY sort LIMIT ?"  # noqa: S608
 
 
 class SQLiteBroker:
@@ -122,10 +122,10 @@ class SQLiteBroker:
         return until_done(partial(self._release, consumer, frozenset(started)))
 
     def _release(self, consumer: str, started: frozenset[str], limit: int) -> int:
-        """B11: of what a consumer that is gone still held, only what it was running is charged."""
+        """B11: of what a consumer that is gone still holds, only what it was running is charged."""
         with self._queue.write(join=True) as groups:
             group = groups.mine
-            rows = list(map(row_of, group.db.execute(_HELD_BY, (group.key, consumer, limit))))
+            rows = list(map(row_of, group.db.execute(_IN_FLIGHT_OF, (group.key, consumer, limit))))
             for row in rows:
                 running = f"{row.seq}.{row.fence}" in started
                 group.put_back(row.charged(Event.RELEASE_STARTED if running else Event.RELEASE), 0)
@@ -222,7 +222,7 @@ def _due(group: Group, place: int, limit: int) -> list[Row]:
 
 def _reclaim(group: Group, limit: int) -> int:
     """B3, B11: their holders have died, perhaps because of the task. Returns how many they are, `limit` at most."""
-    rows = _due(group, HELD, limit)
+    rows = _due(group, IN_FLIGHT, limit)
     for row in rows:
         group.put_back(row.charged(Event.LEASE_END), 0)
     group.flush()
@@ -240,7 +240,7 @@ def _promote(group: Group, limit: int) -> int:
 
 def _settle(group: Group, settlements: Sequence[Settlement]) -> list[bool]:
     """B4, B5: of each all, or nothing at all."""
-    found = group.held([settlement.receipt for settlement in settlements])
+    found = group.in_flight([settlement.receipt for settlement in settlements])
     settled = []
     follow_ups: dict[str, Message] = {}
     for settlement in settlements:
@@ -264,12 +264,12 @@ def _apply(group: Group, row: Row, settlement: Settlement) -> None:
         case Fail(reason):
             group.end(row, FAILED, settlement.record or minimal(row, TaskStatus.FAILURE, reason), reason)
         case verdict:
-            group.end(row, FINISHED, settlement.record or minimal(row, ENDS[type(verdict)]))
+            group.end(row, HISTORY, settlement.record or minimal(row, ENDS[type(verdict)]))
 
 
 def _extend(group: Group, extensions: Sequence[Extension]) -> list[LeaseStatus]:
     """B6, B10: a new end of the lease and the progress, for current receipts only."""
-    found = group.held([extension.receipt for extension in extensions])
+    found = group.in_flight([extension.receipt for extension in extensions])
     statuses, changes = [], []
     for extension in extensions:
         row = found.get(extension.receipt)

@@ -28,14 +28,14 @@ from .rows import (
     record_bytes,
     row_of,
 )
-from .schema import DELAYED, FINISHED, HELD, PAST, READY
+from .schema import DELAYED, HISTORY, IN_FLIGHT, READY, REMEMBERED
 
 CHUNK = 500
 """Ids in one statement."""
 _RECEIPT = re.compile(r"(-?\d{1,19})\.(\d{1,18})", re.ASCII)
 
 _LEAN = f"SELECT {LEAN} FROM task WHERE grp = ?"  # noqa: S608 - our own words
-_IN_FLIGHT = f"SELECT {LEAN} FROM task WHERE seq IN ({{}}) AND grp = ? AND place = {HELD}"  # noqa: S608
+_IN_FLIGHT = f"SELECT {LEAN} FROM task WHERE seq IN ({{}}) AND grp = ? AND place = {IN_FLIGHT}"  # noqa: S608
 _KNOWN = "SELECT id, seq, place, known_until FROM task WHERE grp = ? AND id IN ({})"
 _INSERT = """INSERT INTO task (seq, grp, id, place, sort, ord, updated, raw, attempt, crashes, redelivered,
 deferrals, due)
@@ -60,13 +60,13 @@ class Tickets:
 
 @define
 class Group:
-    """One group (B9). `finished` is how many tasks stand in its history."""
+    """One group (B9). `history_size` is the number of tasks in its history."""
 
     db: Connection
     tickets: Tickets
     key: int
     lease: int
-    finished: int
+    history_size: int
     now: int
     started_ms: int = 0
     _stale: dict[str, tuple[int, int]] = field(factory=dict, init=False)
@@ -90,8 +90,8 @@ class Group:
                     if column == "task.id" or row.id == nameless(row.seq):
                         yield row
 
-    def held(self, receipts: Sequence[str]) -> dict[str, Row]:
-        """B4: by receipt, what is held under it. That a lease has ended does not matter here (B3)."""
+    def in_flight(self, receipts: Sequence[str]) -> dict[str, Row]:
+        """B4: by receipt, the task in flight whose current receipt it is. Its lease may have ended (B3)."""
         wanted = {}
         for receipt in receipts:
             if (numbers := _RECEIPT.fullmatch(receipt)) and fits(seq := int(numbers[1])):
@@ -122,7 +122,7 @@ class Group:
         for start in range(0, len(ids), CHUNK):
             sql, values = padded(_KNOWN, ids[start : start + CHUNK])
             for task_id, seq, place, known_until in self.db.execute(sql, [self.key, *values]):
-                if place not in (FINISHED, PAST) or self.now < (known_until if is_number(known_until) else 0):
+                if place not in (HISTORY, REMEMBERED) or self.now < (known_until if is_number(known_until) else 0):
                     known.add(task_id)
                 else:
                     self._stale[task_id] = seq, place
@@ -164,7 +164,7 @@ class Group:
     def put_back(self, row: Row, delay: int) -> None:
         """From its holder to the waiting; what was cancelled meanwhile ends instead (I3). `flush` writes it."""
         if row.cancelled:
-            self.end(row, FINISHED, minimal(row, TaskStatus.CANCELLED))
+            self.end(row, HISTORY, minimal(row, TaskStatus.CANCELLED))
             return
         due = self.now + self.started_ms + delay if delay > 0 else 0
         ticket = self.tickets.next()
@@ -176,7 +176,7 @@ class Group:
         """`flush` writes it."""
         now, ticket = self.now, self.tickets.next()
         record = evolve(record, ended_ms=now, progress=record.progress or progress_of(row))
-        self.finished += place == FINISHED
+        self.history_size += place == HISTORY
         self._ends.append((
             place, ticket, ticket, now, int(record.status), reason, now + max(record.ttl_ms, DEDUPE_MS),
             record_bytes(record), now + record.ttl_ms, row.attempt, row.crashes,
@@ -196,7 +196,7 @@ class Group:
         self._drop([(row.seq, row.place) for row in rows])
 
     def _drop(self, tasks: Sequence[tuple[int, int]]) -> None:
-        self.finished -= sum(place == FINISHED for _, place in tasks)
+        self.history_size -= sum(place == HISTORY for _, place in tasks)
         seqs = [(seq,) for seq, _ in tasks]
         self.db.executemany("DELETE FROM task WHERE seq = ?", seqs)
         self.db.executemany("DELETE FROM body WHERE seq = ?", seqs)

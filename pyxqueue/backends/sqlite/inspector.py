@@ -19,7 +19,7 @@ from .location import is_there
 from .polling import traces
 from .queue import Queue, is_name
 from .rows import COLUMNS, LARGEST, LEAN, WHOLE, Row, fields_of, fits, info_of, is_number, is_text, row_of, within
-from .schema import DELAYED, FAILED, FINISHED, HELD, READY
+from .schema import DELAYED, FAILED, HISTORY, IN_FLIGHT, READY
 from .steps import in_steps, until_done
 from .watch import Looked, wait
 
@@ -30,15 +30,15 @@ _PAGED = _ASKED.replace("task.record,", WHOLE.format("task.record") + ",").repla
     ", fields FROM", f", {WHOLE.format('fields')}, max(coalesce(length(fields), 0), coalesce(length(record), 0)) FROM"
 )
 _PLACES: Mapping[TaskStatus | None, Sequence[int]] = {
-    None: (READY, HELD, DELAYED, FAILED, FINISHED),
+    None: (READY, IN_FLIGHT, DELAYED, FAILED, HISTORY),
     TaskStatus.PENDING: (READY, DELAYED),
     TaskStatus.RETRY: (READY, DELAYED),
-    TaskStatus.STARTED: (HELD,),
-    TaskStatus.FAILURE: (FAILED, FINISHED),
-    TaskStatus.SUCCESS: (FINISHED, FAILED),
-    TaskStatus.CANCELLED: (FINISHED, FAILED),
+    TaskStatus.STARTED: (IN_FLIGHT,),
+    TaskStatus.FAILURE: (FAILED, HISTORY),
+    TaskStatus.SUCCESS: (HISTORY, FAILED),
+    TaskStatus.CANCELLED: (HISTORY, FAILED),
 }
-_HELD = f"SELECT {LEAN} FROM task WHERE grp = ? AND place = 2 ORDER BY sort"  # noqa: S608 - our own words
+_IN_FLIGHT = f"SELECT {LEAN} FROM task WHERE grp = ? AND place = {IN_FLIGHT} ORDER BY sort"  # noqa: S608 - our own words
 _ORD = (
     f"CASE WHEN typeof(ord) = 'integer' AND ord BETWEEN 0 AND {LARGEST - 1} "
     f"THEN ord ELSE task.seq & {LARGEST // 2 - 1} END"
@@ -91,11 +91,11 @@ class SQLiteInspector:
             group = groups.mine
             rows = group.db.execute("SELECT name, seen FROM consumer WHERE grp = ?", (group.key,))
             seen: dict[str, int] = {name: at for name, at in rows if is_text(name) and is_number(at)}
-            held: dict[str, list[str]] = {}
-            for row in map(row_of, group.db.execute(_HELD, (group.key,))):
-                held.setdefault(row.consumer, []).append(row.id)
+            holds: dict[str, list[str]] = {}
+            for row in map(row_of, group.db.execute(_IN_FLIGHT, (group.key,))):
+                holds.setdefault(row.consumer, []).append(row.id)
                 seen[row.consumer] = max(row.updated, seen.get(row.consumer, 0))
-            return [ConsumerInfo(name, group.now - at, tuple(held.get(name, ()))) for name, at in seen.items()]
+            return [ConsumerInfo(name, group.now - at, tuple(holds.get(name, ()))) for name, at in seen.items()]
 
     def depth(self) -> Depth:
         with self._queue.read() as groups:
@@ -108,10 +108,10 @@ class SQLiteInspector:
             )
             return Depth(
                 ready=count.get(READY, 0),
-                in_flight=count.get(HELD, 0),
+                in_flight=count.get(IN_FLIGHT, 0),
                 delayed=count.get(DELAYED, 0),
                 failed=count.get(FAILED, 0),
-                history=count.get(FINISHED, 0),
+                history=count.get(HISTORY, 0),
                 oldest_ms=group.now - first[0][0] if first and is_number(first[0][0]) else 0,
             )
 
@@ -205,8 +205,8 @@ def _page(
 ) -> tuple[list[tuple[Order, Row]], bool]:
     """The newest tasks of a place, and of a state, whose order is below `before`, each with its order; and
     whether some were left out, as they do not fit into memory together."""
-    # Where `sort` is the order, the index has it; what is held or delayed has to be sorted.
-    order = _ORD if place in (HELD, DELAYED) else "sort"
+    # Where `sort` is the order, the index has it; what is in flight or delayed has to be sorted.
+    order = _ORD if place in (IN_FLIGHT, DELAYED) else "sort"
     wanted = {
         TaskStatus.PENDING: "AND (attempt = 1 OR raw)",
         TaskStatus.RETRY: "AND attempt > 1 AND NOT raw",
@@ -231,11 +231,11 @@ def _requeue(group: Group, ids: Sequence[str]) -> list[bool]:
     rows, changed = group.rows(ids), []
     for task_id in ids:
         row = rows.pop(task_id, None)
-        again = row is not None and row.place in (FAILED, FINISHED)
+        again = row is not None and row.place in (FAILED, HISTORY)
         changed.append(again)
         if row is not None and again:
             ticket = group.tickets.next()
-            group.finished -= row.place == FINISHED
+            group.history_size -= row.place == HISTORY
             group.db.execute(
                 "UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, attempt = 1, crashes = 0, redelivered = 0, "
                 "deferrals = 0, due = 0, consumer = '', cancelled = 0, progress = NULL, ended = 0, reason = '', "
@@ -246,7 +246,7 @@ def _requeue(group: Group, ids: Sequence[str]) -> list[bool]:
 
 
 def _cancel(group: Group, ids: Sequence[str], *, force: bool, history: int) -> list[bool]:
-    """I3: a waiting task ends here and now, the holder of a held one is told when it extends."""
+    """I3: a waiting task ends now; for one in flight, note the request, which `extend` returns to its holder."""
     rows, changed = group.rows(ids), list[bool]()
     ended: set[str] = set()
     for task_id in ids:
@@ -254,11 +254,11 @@ def _cancel(group: Group, ids: Sequence[str], *, force: bool, history: int) -> l
         changed.append(row is not None and row.place < FAILED and task_id not in ended)
         if row is None or not changed[-1]:
             continue
-        if row.place == HELD:
+        if row.place == IN_FLIGHT:
             rows[task_id] = row._replace(cancelled=requests(row.cancelled, force))
             group.db.execute("UPDATE task SET cancelled = ? WHERE seq = ?", (rows[task_id].cancelled, row.seq))
         else:
-            group.end(row, FINISHED, minimal(row, TaskStatus.CANCELLED))
+            group.end(row, HISTORY, minimal(row, TaskStatus.CANCELLED))
             ended.add(task_id)
     group.flush()
     upkeep.trim(group, history)
@@ -267,7 +267,7 @@ def _cancel(group: Group, ids: Sequence[str], *, force: bool, history: int) -> l
 
 def _delete(group: Group, ids: Sequence[str]) -> list[bool]:
     """I5: as if they had never been, unless someone is working on them."""
-    rows = {task_id: row for task_id, row in group.rows(ids).items() if row.place != HELD}
+    rows = {task_id: row for task_id, row in group.rows(ids).items() if row.place != IN_FLIGHT}
     group.remove(list(rows.values()))
     return [rows.pop(task_id, None) is not None for task_id in ids]
 

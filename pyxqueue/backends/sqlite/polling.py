@@ -23,7 +23,7 @@ from attrs import define, field
 from .group import CHUNK, Group
 from .queue import Queue
 from .rows import padded
-from .schema import DELAYED, HELD, READY
+from .schema import DELAYED, IN_FLIGHT, READY
 from .store import Mark, Store
 
 SHORTEST = 0.0005
@@ -37,7 +37,7 @@ _SHARE = 3.0
 """Pause after a look, as a multiple of the time it took: looking at thousands of tasks must leave time for others."""
 
 _TRACES = "SELECT id, place, attempt, progress, ended, record_end FROM task WHERE grp = ? AND id IN ({})"
-_UNDER_WAY = (READY, HELD, DELAYED)
+_UNDER_WAY = (READY, IN_FLIGHT, DELAYED)
 
 Trace = tuple[Any, ...] | None
 """What is compared of a task: where it stands, its attempt, progress, end, and the end of its record. None: unknown."""

@@ -12,7 +12,7 @@ from ...protocols import DEFAULT_LEASE_MS, StoreOptions
 from .driver import Connection
 from .group import Group, Tickets
 from .rows import LARGEST, is_number
-from .schema import FINISHED
+from .schema import HISTORY
 from .store import Store
 
 _COUNTERS = f"(SELECT ticket FROM counter), (SELECT max(seq) FROM task WHERE seq < {LARGEST // 2})"  # noqa: S608
@@ -46,22 +46,22 @@ class Groups:
         self.tickets = Tickets(self._first)
         if not is_number(self._first) or self._first < (largest or 0):
             self.tickets.last = max(largest or 0, db.execute(_LAST)[0][0])
-        self._finished: dict[int, int] = {}
+        self._sizes: dict[int, int] = {}
         self.all: dict[str, Group] = {}
         self.registered: set[str] = set()
-        for name, key, lease, registered, finished, *_ in found:
+        for name, key, lease, registered, history_size, *_ in found:
             if is_name(name):
-                self._finished[key] = finished
-                self.all[name] = self._group(key, lease, finished)
+                self._sizes[key] = history_size
+                self.all[name] = self._group(key, lease, history_size)
                 if registered and not name.startswith(_REMOVED):
                     self.registered.add(name)
 
-    def _group(self, key: int, lease: int = DEFAULT_LEASE_MS, finished: int = 0) -> Group:
+    def _group(self, key: int, lease: int = DEFAULT_LEASE_MS, history_size: int = 0) -> Group:
         """The group of a row, which anybody may have written."""
         lease = lease if is_number(lease, _LONGEST_LEASE) and lease else DEFAULT_LEASE_MS
-        group = Group(self.db, self.tickets, key, lease, finished, self.now, self._started_ms)
-        if not is_number(finished):
-            group.finished = group.count(FINISHED)
+        group = Group(self.db, self.tickets, key, lease, history_size, self.now, self._started_ms)
+        if not is_number(history_size):
+            group.history_size = group.count(HISTORY)
         return group
 
     @property
@@ -79,7 +79,7 @@ class Groups:
                 "INSERT INTO consumer_group VALUES (?, ?, ?, ?, 0, 0)", (key, self._queue, name, DEFAULT_LEASE_MS)
             )
             self.all[name] = self._group(key)
-            self._finished[key] = 0
+            self._sizes[key] = 0
         group = self.all[name]
         if registered and name not in self.registered:
             self.db.execute("UPDATE consumer_group SET registered = 1 WHERE key = ?", (group.key,))
@@ -126,8 +126,8 @@ class Groups:
             if self._first is None:
                 self.db.execute("INSERT INTO counter VALUES (?)", (self.tickets.last,))
         for group in self.all.values():
-            if group.finished != self._finished[group.key]:
-                self.db.execute("UPDATE consumer_group SET finished = ? WHERE key = ?", (group.finished, group.key))
+            if group.history_size != self._sizes[group.key]:
+                self.db.execute("UPDATE consumer_group SET finished = ? WHERE key = ?", (group.history_size, group.key))
 
 
 class Queue:

@@ -20,7 +20,7 @@ from .opening import Opener
 from .polling import has_ended, traces
 from .queue import Queue
 from .rows import COLUMNS, fence_of, record_bytes, record_of, stored_fence
-from .schema import PAST
+from .schema import REMEMBERED
 from .steps import in_steps
 from .store import Store
 from .versions import wal_is_safe
@@ -66,7 +66,7 @@ class SQLiteRecords:
             with self._queue.write() as groups:
                 group = groups.mine
                 for row in group.rows(batch).values():
-                    sort = row.known_until if row.place == PAST else row.sort
+                    sort = row.known_until if row.place == REMEMBERED else row.sort
                     group.db.execute(_FORGET, (sort, row.seq))
                 upkeep.sweep(group)
 
@@ -119,6 +119,6 @@ def _put(group: Group, records: Sequence[Record]) -> None:
         kept = (int(record.status), record_bytes(evolve(record, ended_ms=now)), end, stored_fence(record.fence))
         if row is None:
             ticket = group.tickets.next()
-            group.db.execute(_NEW, (ticket, group.key, record.id, PAST, end, ticket, now, *kept))
+            group.db.execute(_NEW, (ticket, group.key, record.id, REMEMBERED, end, ticket, now, *kept))
         elif now >= row.record_end or fence_of(row.record_fence) <= record.fence:
             group.db.execute(_AGAIN, (*kept, end, now, row.seq))

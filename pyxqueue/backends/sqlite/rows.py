@@ -25,7 +25,7 @@ from ...model.wire import (
     record_to_fields,
 )
 from ...printable import quoted
-from .schema import FAILED, HELD
+from .schema import FAILED, IN_FLIGHT
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class Row(NamedTuple):
     @property
     def status(self) -> TaskStatus:
         """I1: derived, never stored while the task is under way."""
-        if self.place == HELD:
+        if self.place == IN_FLIGHT:
             return TaskStatus.STARTED
         if (ended := _ENDED.get(self.ended)) is not None:
             return ended
@@ -218,7 +218,7 @@ def message_of(row: Row) -> Message | Unreadable:
 
 
 def read_message(fields: bytes, task_id: str, header: Sequence[int]) -> Message | Unreadable:
-    """As `message_of`; `header` is attempt, crashes, redelivered, returns and due.
+    """As `message_of`; `header` is attempt, crashes, redelivered, deferrals and due.
 
     The row says which task it is. Bytes that were copied from another one are not that one once more (B1).
     """
@@ -243,7 +243,7 @@ def read_message(fields: bytes, task_id: str, header: Sequence[int]) -> Message 
 
 
 def record_bytes(record: Record) -> bytes:
-    """The bytes to keep of a record whose `finished` the store has stamped."""
+    """The bytes to keep of a record whose `ended_ms` the store has set."""
     return _pack([*record_to_fields(record), b"ended", b"%d" % record.ended_ms, b"ttl", b"%d" % record.ttl_ms])
 
 
@@ -301,12 +301,12 @@ def info_of(row: Row, now: int) -> TaskInfo:
         id=row.id,
         status=row.status,
         message=None if row.fields is None else message_of(row),
-        worker=row.consumer if row.place == HELD else record.worker if record else "",
+        worker=row.consumer if row.place == IN_FLIGHT else record.worker if record else "",
         record=record,
         progress=record.progress if record else progress_of(row),
         updated_ms=row.updated,
         reason=row.reason,
-        started_ms=row.updated if row.place == HELD else 0,
+        started_ms=row.updated if row.place == IN_FLIGHT else 0,
     )
 
 

@@ -1,9 +1,9 @@
 """The tables, and how an older file is brought forward.
 
-`task` has what changes: where each task of each group stands. Its index `task_place` is the ready line, the table of
-leases, the timetable of the delayed, the history and the list of what to forget, all in one, because `sort` means what
-its place needs: the order for what is ready, failed or finished, else the ms at which something is to happen. `body`
-has what never changes. One counter gives every order and every fencing token, so that none is ever used twice.
+`task` has what changes: the place of each task in each group. Its index `task_place` serves for the ready line, the
+leases, the delayed, the failed, the history and what is to be forgotten, because the meaning of `sort` depends on the
+place: the order for what is ready, failed or in the history, else the ms at which something is to happen. `body` has
+what never changes. One counter gives every order and every fencing token, so that none is ever used twice.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ APPLICATION_ID = 0x70797871
 VERSION = 2
 """The layout: what the tables are, and how what they keep is spelt."""
 
-READY, HELD, DELAYED, FAILED, FINISHED, PAST = range(1, 7)
-"""Places. PAST is a task whose message is gone, and whose id or record is still known."""
+READY, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED = range(1, 7)
+"""Places. REMEMBERED is a task whose message is gone, and whose id or record is still known."""
 
 TABLES = (
     """CREATE TABLE counter (ticket INTEGER NOT NULL)""",

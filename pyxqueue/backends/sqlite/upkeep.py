@@ -5,40 +5,40 @@ from __future__ import annotations
 from ...batching import MAX_ITEMS
 from .group import Group
 from .rows import LARGEST
-from .schema import DELAYED, FAILED, FINISHED, HELD, PAST, READY
+from .schema import DELAYED, FAILED, HISTORY, IN_FLIGHT, READY, REMEMBERED
 
 MOST = 500
 """Tasks that one step forgets or mends."""
 _ORDER = f"seq & {LARGEST // 2 - 1}"
 _MENDS = (
-    (HELD, ">", 0, "?"),
+    (IN_FLIGHT, ">", 0, "?"),
     (DELAYED, ">=", LARGEST, f"CASE WHEN typeof(due) = 'integer' AND due < {LARGEST} THEN due ELSE 0 END"),
-    (PAST, ">=", LARGEST, "0"),
-    *((place, wrong, end, _ORDER) for place in (READY, FAILED, FINISHED) for wrong, end in ((">=", LARGEST), ("<", 0))),
+    (REMEMBERED, ">=", LARGEST, "0"),
+    *((place, wrong, end, _ORDER) for place in (READY, FAILED, HISTORY) for wrong, end in ((">=", LARGEST), ("<", 0))),
 )
 """By place, what `sort` cannot be, and what it is then; text and bytes come after all numbers."""
-_OLDEST = f"SELECT seq FROM task WHERE grp = ? AND place = {FINISHED} ORDER BY sort, seq LIMIT ?"  # noqa: S608
-_DROP = f"UPDATE task SET place = {PAST}, sort = max(known_until, record_end) WHERE seq = ?"  # noqa: S608
+_OLDEST = f"SELECT seq FROM task WHERE grp = ? AND place = {HISTORY} ORDER BY sort, seq LIMIT ?"  # noqa: S608
+_DROP = f"UPDATE task SET place = {REMEMBERED}, sort = max(known_until, record_end) WHERE seq = ?"  # noqa: S608
 _SWEEP = f"""DELETE FROM task WHERE seq IN
-    (SELECT seq FROM task WHERE grp = ? AND place = {PAST} AND sort <= ? LIMIT {MOST})"""  # noqa: S608
+    (SELECT seq FROM task WHERE grp = ? AND place = {REMEMBERED} AND sort <= ? LIMIT {MOST})"""  # noqa: S608
 
 
 def trim(group: Group, history: int) -> None:
     """B13: keep the newest of the history, and forget some of what no law asks to remember."""
-    surplus = min(MAX_ITEMS, max(0, group.finished - history))
+    surplus = min(MAX_ITEMS, max(0, group.history_size - history))
     if surplus:
         oldest = group.db.execute(_OLDEST, (group.key, surplus))
         group.db.executemany("DELETE FROM body WHERE seq = ?", oldest)
         group.db.executemany(_DROP, oldest)
-        group.finished -= surplus
+        group.history_size -= surplus
         if len(oldest) < surplus:  # another program has written the number
-            group.finished = group.count(FINISHED)
+            group.history_size = group.count(HISTORY)
     sweep(group)
 
 
 def sweep(group: Group) -> None:
     """B13: forget some of what no law asks to remember."""
-    if (first := group.first(PAST)) is not None and first <= group.now:
+    if (first := group.first(REMEMBERED)) is not None and first <= group.now:
         group.db.execute(_SWEEP, (group.key, group.now))
 
 
@@ -50,5 +50,5 @@ def mend(group: Group) -> None:
             f"UPDATE task SET sort = {sort} WHERE seq IN "  # noqa: S608 - our own words
             f"(SELECT seq FROM task WHERE grp = ? AND place = ? AND sort {wrong} ? LIMIT {MOST})"
         )
-        limit = group.now + group.lease if place == HELD else end
+        limit = group.now + group.lease if place == IN_FLIGHT else end
         group.db.execute(sql, (*[limit] * sort.count("?"), group.key, place, limit))

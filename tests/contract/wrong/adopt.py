@@ -199,7 +199,7 @@ class AdoptsADueTimeAsADelay(Group):
 class AdoptsWhatHasEndedHere(Group):
     def adopt(self, task: m.TaskInfo, now: int) -> bool:
         entry = self.tasks.get(task.id)
-        if entry is not None and entry.place is Place.PAST:
+        if entry is not None and entry.place is Place.REMEMBERED:
             self.remove(entry)
         return super().adopt(task, now)
 

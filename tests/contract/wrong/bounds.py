@@ -21,7 +21,7 @@ class HistoryIsNotCapped(Group):
 @breaks("B13")
 class TrimDropsTheNewest(Group):
     def trim(self, limit: int, now: int) -> int:
-        history = self.lines[Place.FINISHED]
+        history = self.lines[Place.HISTORY]
         for task_id in reversed(list(history)):
             history.move_to_end(task_id)
         return super().trim(limit, now)
@@ -30,7 +30,7 @@ class TrimDropsTheNewest(Group):
 @breaks("B13")
 class RecordGoesWithTheHistory(Group):
     def move(self, entry: Entry, place: Place, now: int) -> None:
-        if place is Place.PAST:
+        if place is Place.REMEMBERED:
             entry.record = None
         super().move(entry, place, now)
 
@@ -44,7 +44,7 @@ class NothingIsForgotten(Group):
 @breaks("B13")
 class IdsAreNeverForgotten(Group):
     def sweep(self, now: int) -> None:
-        records = [entry for entry in self.lines[Place.PAST].values() if entry.forget_at <= now]
+        records = [entry for entry in self.lines[Place.REMEMBERED].values() if entry.forget_at <= now]
         for entry in records:
             entry.record = None
             entry.known_until = now + 1
@@ -55,7 +55,7 @@ class IdsAreNeverForgotten(Group):
 @breaks("B13")
 class TrimsOneForOne(Group):
     def trim(self, limit: int, now: int) -> int:
-        return super().trim(max(limit, len(self.lines[Place.FINISHED]) - 1), now)
+        return super().trim(max(limit, len(self.lines[Place.HISTORY]) - 1), now)
 
 
 @breaks("B13")

@@ -10,7 +10,7 @@ from .prelude import Entry, Group, MemoryBackend, Mistaking, Place, breaks, firs
 @breaks("I3")
 class CancelOfTheHeldIgnored(Group):
     def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
-        return task_id not in self.lines[Place.HELD] and super().cancel(task_id, now, force=force)
+        return task_id not in self.lines[Place.IN_FLIGHT] and super().cancel(task_id, now, force=force)
 
 
 @breaks("I3")
@@ -63,7 +63,7 @@ class CancelledHasLost(Group):
 
     def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
         entry = self.tasks.get(task_id)
-        if entry is not None and entry.place is Place.HELD:
+        if entry is not None and entry.place is Place.IN_FLIGHT:
             self.put_back(entry, 0, now)
         return super().cancel(task_id, now, force=force)
 
@@ -116,6 +116,6 @@ class OldReceiptsTakeTheCancellationBack(Group):
     def settle(self, settlement: m.Settlement, now: int) -> bool:
         accepted = super().settle(settlement, now)
         entry = self.tasks.get(settlement.receipt.rpartition("@")[0])
-        if entry is not None and entry.place is Place.HELD:
+        if entry is not None and entry.place is Place.IN_FLIGHT:
             entry.cancelled = False
         return accepted

@@ -12,7 +12,7 @@ from .prelude import PAGE, Entry, Group, MemoryBackend, Place, breaks, m
 @breaks("B11")
 class ReleaseChargesWhatWasNotStarted(Group):
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
-        return super().release(consumer, [entry.receipt for entry in self.lines[Place.HELD].values()], now)
+        return super().release(consumer, [entry.receipt for entry in self.lines[Place.IN_FLIGHT].values()], now)
 
 
 @breaks("B11")
@@ -24,7 +24,7 @@ class ReleaseChargesNothing(Group):
 @breaks("B11")
 class ReleaseTakesFromEveryConsumer(Group):
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
-        for entry in self.lines[Place.HELD].values():
+        for entry in self.lines[Place.IN_FLIGHT].values():
             entry.consumer = consumer
         return super().release(consumer, started, now)
 
@@ -56,7 +56,7 @@ class RetryKeepsTheSuspicion(Group):
 @breaks("B11")
 class FirstEndOfALeaseIsACrash(Group):
     def reclaim(self, now: int) -> None:
-        for entry in self.lines[Place.HELD].values():
+        for entry in self.lines[Place.IN_FLIGHT].values():
             if entry.lease_end <= now:
                 entry.alter(redelivered=True)
         super().reclaim(now)
@@ -65,7 +65,7 @@ class FirstEndOfALeaseIsACrash(Group):
 @breaks("B11")
 class EndOfALeaseIsNeverACrash(Group):
     def reclaim(self, now: int) -> None:
-        for entry in self.lines[Place.HELD].values():
+        for entry in self.lines[Place.IN_FLIGHT].values():
             if entry.lease_end <= now:
                 entry.alter(redelivered=False)
         super().reclaim(now)
@@ -89,7 +89,7 @@ class NamesAreASCII(MemoryBackend):
 @breaks("B11")
 class EachMentionIsACrash(Group):
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
-        for entry in self.lines[Place.HELD].values():
+        for entry in self.lines[Place.IN_FLIGHT].values():
             if isinstance(entry.message, m.Message) and entry.consumer == consumer:
                 entry.alter(crashes=entry.message.crashes + max(0, started.count(entry.receipt) - 1))
         return super().release(consumer, started, now)
@@ -99,7 +99,7 @@ class EachMentionIsACrash(Group):
 class OldReceiptsAreCharged(Group):
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
         ids = {receipt.rpartition("@")[0] for receipt in started}
-        held = self.lines[Place.HELD].values()
+        held = self.lines[Place.IN_FLIGHT].values()
         return super().release(consumer, [entry.receipt for entry in held if entry.id in ids], now)
 
 
@@ -121,7 +121,7 @@ class RetryIsEnqueuedAnew(Group):
 @breaks("B11")
 class ReleasesAPage(Group):
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
-        rest = [entry for entry in self.lines[Place.HELD].values() if entry.consumer == consumer][PAGE:]
+        rest = [entry for entry in self.lines[Place.IN_FLIGHT].values() if entry.consumer == consumer][PAGE:]
         for entry in rest:
             entry.consumer = ""
         count = super().release(consumer, started, now)
@@ -142,18 +142,18 @@ class ShortDelaysAreNone(Group):
 @breaks("B11")
 class ReleaseLeavesWhatIsOverdue(Group):
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
-        overdue = [entry for entry in self.lines[Place.HELD].values() if entry.lease_end <= now]
+        overdue = [entry for entry in self.lines[Place.IN_FLIGHT].values() if entry.lease_end <= now]
         for entry in overdue:
-            self.lines[Place.HELD].pop(entry.id)
+            self.lines[Place.IN_FLIGHT].pop(entry.id)
         count = super().release(consumer, started, now)
-        self.lines[Place.HELD].update({entry.id: entry for entry in overdue})
+        self.lines[Place.IN_FLIGHT].update({entry.id: entry for entry in overdue})
         return count
 
 
 @breaks("B11")
 class ReleaseClearsTheSuspicion(Group):
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
-        for entry in self.lines[Place.HELD].values():
+        for entry in self.lines[Place.IN_FLIGHT].values():
             if entry.consumer == consumer:
                 entry.alter(redelivered=False)
         return super().release(consumer, started, now)
@@ -162,7 +162,7 @@ class ReleaseClearsTheSuspicion(Group):
 @breaks("B11")
 class ReleaseByPrefix(Group):
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
-        for entry in self.lines[Place.HELD].values():
+        for entry in self.lines[Place.IN_FLIGHT].values():
             entry.consumer = consumer if entry.consumer.startswith(consumer) else entry.consumer
         return super().release(consumer, started, now)
 
@@ -196,7 +196,7 @@ class RetriesForgetTheReturns(Group):
 @breaks("B11")
 class LeaseEndForgetsTheDeferrals(Group):
     def reclaim(self, now: int) -> None:
-        for entry in self.lines[Place.HELD].values():
+        for entry in self.lines[Place.IN_FLIGHT].values():
             if entry.lease_end <= now:
                 entry.alter(deferrals=0)
         super().reclaim(now)
@@ -207,7 +207,7 @@ class ReleaseChargesAtMostOneCrash(Group):
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
         crashed = {
             entry.receipt: entry.message.crashes
-            for entry in self.lines[Place.HELD].values()
+            for entry in self.lines[Place.IN_FLIGHT].values()
             if isinstance(entry.message, m.Message)
         }
         return super().release(consumer, [receipt for receipt in started if not crashed.get(receipt)], now)

@@ -25,7 +25,7 @@ class LastInFirstOut(Group):
 @breaks("B2")
 class HandsOutWhatIsHeld(Group):
     def claim(self, consumer: str, limit: int, now: int) -> list[m.Delivery]:
-        for entry in list(self.lines[Place.HELD].values()):
+        for entry in list(self.lines[Place.IN_FLIGHT].values()):
             self.move(entry, Place.READY, now)
         return super().claim(consumer, limit, now)
 

@@ -11,7 +11,7 @@ from .prelude import UNDER_WAY, Group, MemoryBackend, Mistaking, Place, breaks, 
 class DeletesWhatIsHeld(Group):
     def delete(self, task_id: str) -> bool:
         entry = self.tasks.get(task_id)
-        if entry is not None and entry.place is Place.HELD:
+        if entry is not None and entry.place is Place.IN_FLIGHT:
             self.remove(entry)
             return True
         return super().delete(task_id)

@@ -37,14 +37,14 @@ class IdKnownForAnHour(Group):
 @breaks("B1")
 class IdKnownAsLongAsTheHistory(Group):
     def knows(self, task_id: str, now: int) -> bool:
-        return super().knows(task_id, now) and self.tasks[task_id].place is not Place.PAST
+        return super().knows(task_id, now) and self.tasks[task_id].place is not Place.REMEMBERED
 
 
 @breaks("B1")
 class IdKnownAsLongAsItIsShown(Group):
     def knows(self, task_id: str, now: int) -> bool:
         entry = self.tasks.get(task_id)
-        return entry is not None and (entry.place is not Place.PAST or now < entry.known_until)
+        return entry is not None and (entry.place is not Place.REMEMBERED or now < entry.known_until)
 
 
 @breaks("B1")
@@ -155,7 +155,7 @@ class CancelledIsForgotten(Group):
     def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
         answer = super().cancel(task_id, now, force=force)
         entry = self.tasks.get(task_id)
-        if entry is not None and entry.place is Place.FINISHED:
+        if entry is not None and entry.place is Place.HISTORY:
             entry.known_until = 0
         return answer
 

@@ -73,7 +73,7 @@ class RemovedGroupKeepsItsTasks(MemoryBackend):
 class WaitsForTheSlowestGroup(MemoryBackend):
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[m.Delivery]:
         groups = self._store.groups(self._options.stream_key).values()
-        busy = any(group.lines[Place.HELD] for group in groups if group is not self._joined)
+        busy = any(group.lines[Place.IN_FLIGHT] for group in groups if group is not self._joined)
         return [] if busy else super().claim(consumer, limit, wait_ms)
 
 

@@ -18,7 +18,7 @@ class LeaseNeverEnds(Group):
 @breaks("B3")
 class LeaseEndsForOthersOnly(Group):
     def claim(self, consumer: str, limit: int, now: int) -> list[m.Delivery]:
-        for entry in self.lines[Place.HELD].values():
+        for entry in self.lines[Place.IN_FLIGHT].values():
             if entry.consumer == consumer:
                 entry.lease_end = max(entry.lease_end, now + 1)
         return super().claim(consumer, limit, now)
@@ -42,7 +42,7 @@ class EndOfLeaseRefusesExtension(Group):
 class ExtendKeepsGhosts(Group):
     def extend(self, extension: m.Extension, now: int) -> m.LeaseStatus:
         if holder := self.holding(extension.receipt):
-            for entry in self.lines[Place.HELD].values():
+            for entry in self.lines[Place.IN_FLIGHT].values():
                 if entry.consumer == holder.consumer:
                     entry.lease_end = now + self.lease
         return super().extend(extension, now)
@@ -57,7 +57,7 @@ class ExtendDoesNothing(Group):
 @breaks("B3")
 class LosesWhatItTakesBack(Group):
     def reclaim(self, now: int) -> None:
-        ended = [entry for entry in self.lines[Place.HELD].values() if entry.lease_end <= now]
+        ended = [entry for entry in self.lines[Place.IN_FLIGHT].values() if entry.lease_end <= now]
         for entry in ended[100:]:
             self.remove(entry)
         super().reclaim(now)
@@ -119,7 +119,7 @@ class Renewing(Group):
     """Takes any sign of life of a consumer for all that it holds."""
 
     def renew(self, consumer: str, now: int) -> None:
-        for entry in self.lines[Place.HELD].values():
+        for entry in self.lines[Place.IN_FLIGHT].values():
             if entry.consumer == consumer and entry.lease_end > now:
                 entry.lease_end = now + self.lease
 
@@ -144,7 +144,7 @@ class LooksThenTakesBack(MemoryBackend):
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[m.Delivery]:
         with self._store.changed:
             group, now = self._join()
-            overdue = [entry for entry in group.lines[Place.HELD].values() if entry.lease_end <= now][:limit]
+            overdue = [entry for entry in group.lines[Place.IN_FLIGHT].values() if entry.lease_end <= now][:limit]
         moment()
         with self._store.changed:
             taken = [group.lend(entry, consumer, now) for entry in overdue]
@@ -155,7 +155,7 @@ class LooksThenTakesBack(MemoryBackend):
 class ExtendSteals(Group):
     def extend(self, extension: m.Extension, now: int) -> m.LeaseStatus:
         entry = self.tasks.get(extension.receipt.rpartition("@")[0])
-        if entry is not None and entry.place is Place.HELD:
+        if entry is not None and entry.place is Place.IN_FLIGHT:
             entry.receipt = extension.receipt
         return super().extend(extension, now)
 
@@ -164,7 +164,7 @@ class ExtendSteals(Group):
 class ExtendProlongsForAnyone(Group):
     def extend(self, extension: m.Extension, now: int) -> m.LeaseStatus:
         entry = self.tasks.get(extension.receipt.rpartition("@")[0])
-        if entry is not None and entry.place is Place.HELD:
+        if entry is not None and entry.place is Place.IN_FLIGHT:
             entry.lease_end = now + self.lease
         return super().extend(extension, now)
 
@@ -173,8 +173,8 @@ class ExtendProlongsForAnyone(Group):
 class ExtendRevives(Group):
     def extend(self, extension: m.Extension, now: int) -> m.LeaseStatus:
         entry = self.tasks.get(extension.receipt.rpartition("@")[0])
-        if entry is not None and entry.place is not Place.HELD and entry.receipt == extension.receipt:
-            self.move(entry, Place.HELD, now)
+        if entry is not None and entry.place is not Place.IN_FLIGHT and entry.receipt == extension.receipt:
+            self.move(entry, Place.IN_FLIGHT, now)
         return super().extend(extension, now)
 
 

@@ -91,9 +91,9 @@ def store_record(group: Group, record: m.Record, now: int) -> None:
     """What no backend does: a record that comes without a settlement."""
     entry = group.tasks.setdefault(record.id, Entry(record.id, None))
     entry.record = evolve(record, ended_ms=now)
-    if entry.place is Place.PAST:
+    if entry.place is Place.REMEMBERED:
         entry.ended = record.status
-        group.move(entry, Place.PAST, now)
+        group.move(entry, Place.REMEMBERED, now)
     group._changed()
 
 

@@ -14,7 +14,7 @@ from .prelude import Entry, Group, MemoryBackend, Place, breaks, m
 class ProgressUnfenced(Group):
     def extend(self, extension: m.Extension, now: int) -> m.LeaseStatus:
         entry = self.tasks.get(extension.receipt.rpartition("@")[0])
-        if entry is not None and entry.place is Place.HELD and extension.progress is not None:
+        if entry is not None and entry.place is Place.IN_FLIGHT and extension.progress is not None:
             entry.progress = extension.progress
         return super().extend(extension, now)
 
@@ -90,7 +90,7 @@ class ProgressFencedByConsumer(Group):
 
     def extend(self, extension: m.Extension, now: int) -> m.LeaseStatus:
         entry, consumer = self.issued.get(extension.receipt, (None, ""))
-        if entry is not None and entry.place is Place.HELD and entry.consumer == consumer:
+        if entry is not None and entry.place is Place.IN_FLIGHT and entry.consumer == consumer:
             entry.progress = extension.progress
         return super().extend(extension, now)
 

@@ -96,7 +96,7 @@ class ForgetTakesTheRow(Group):
     def forget(self, task_id: str, now: int) -> None:
         super().forget(task_id, now)
         entry = self.tasks.get(task_id)
-        if entry is not None and entry.place is Place.PAST:
+        if entry is not None and entry.place is Place.REMEMBERED:
             self.remove(entry)
 
 

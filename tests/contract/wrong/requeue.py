@@ -50,7 +50,7 @@ class RequeueTakesANewId(Group):
 class RequeuesWhatIsHeld(Group):
     def requeue(self, task_id: str, now: int) -> bool:
         entry = self.tasks.get(task_id)
-        if entry is not None and entry.place is Place.HELD:
+        if entry is not None and entry.place is Place.IN_FLIGHT:
             self.put_back(entry, 0, now)
             return True
         return super().requeue(task_id, now)
@@ -100,7 +100,7 @@ class OldTtlEndsTheRequeued(Group):
 class RequeuesWhatIsGone(Group):
     def requeue(self, task_id: str, now: int) -> bool:
         entry = self.tasks.get(task_id)
-        return super().requeue(task_id, now) or (entry is not None and entry.place is Place.PAST)
+        return super().requeue(task_id, now) or (entry is not None and entry.place is Place.REMEMBERED)
 
 
 @breaks("I2")

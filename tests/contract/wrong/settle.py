@@ -14,7 +14,7 @@ from .prelude import PAGE, Entry, Group, MemoryBackend, Place, Remembering, brea
 class SettleNotFenced(Group):
     def settle(self, settlement: m.Settlement, now: int) -> bool:
         entry = self.tasks.get(settlement.receipt.rpartition("@")[0])
-        if entry is not None and entry.place is Place.HELD:
+        if entry is not None and entry.place is Place.IN_FLIGHT:
             settlement = evolve(settlement, receipt=entry.receipt)
         return super().settle(settlement, now)
 
@@ -61,7 +61,7 @@ class RefusedSettlementReleases(Group):
     def settle(self, settlement: m.Settlement, now: int) -> bool:
         accepted = super().settle(settlement, now)
         entry = self.tasks.get(settlement.receipt.rpartition("@")[0])
-        if not accepted and entry is not None and entry.place is Place.HELD:
+        if not accepted and entry is not None and entry.place is Place.IN_FLIGHT:
             self.put_back(entry, 0, now)
         return accepted
 

@@ -27,7 +27,7 @@ class HeldHasNoWorker(Group):
 class EveryEndIsASuccess(Group):
     def info(self, entry: Entry, now: int) -> m.TaskInfo:
         found = super().info(entry, now)
-        return evolve(found, status=m.TaskStatus.SUCCESS) if entry.place is Place.FINISHED else found
+        return evolve(found, status=m.TaskStatus.SUCCESS) if entry.place is Place.HISTORY else found
 
 
 @breaks("I1")
@@ -69,7 +69,7 @@ class ShowsWithoutCase(Mistaking):
 class Aged(MemoryBackend):
     """Tells the age of the longest waiting message of some other place too."""
 
-    other: Place = Place.HELD
+    other: Place = Place.IN_FLIGHT
 
     def depth(self) -> m.Depth:
         depth = super().depth()
