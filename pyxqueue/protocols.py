@@ -85,8 +85,8 @@ class Broker(Protocol):
     * **B5 Atomic.** An accepted settlement takes effect in one step: the record, the verdict and the follow-ups.
 
       - The items of a batch are independent of each other.
-      - If an ending settlement has no record, the store creates one. For `Fail`, the failure's message in that record
-        is the reason.
+      - If a task ends without a record, the store creates one, with the attempt of the message. For `Fail`, the
+        failure's message in that record is the reason.
 
     * **B6 Extend never steals.** `extend` moves the end of the lease of the current receipt and changes nothing else.
 

@@ -29,7 +29,7 @@ def bare(message: Message | Unreadable | None) -> object:
 
 def essence(record: Record | None) -> object:
     """A record without what a store may add to one that it had to make itself."""
-    return record and (record.id, record.status, record.value, record.error and record.error.message)
+    return record and (record.id, record.status, record.value, record.error and record.error.message, record.attempt)
 
 
 def view(task: TaskInfo | None) -> object:

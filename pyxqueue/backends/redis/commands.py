@@ -25,6 +25,7 @@ from ...model.message import (
     TaskInfo,
     TaskStatus,
     Unreadable,
+    Verdict,
 )
 from ...model.transitions import ENDS, default_record
 from ...model.wire import (
@@ -137,19 +138,30 @@ def deliveries(reply: Any, consumer: str) -> list[Delivery]:
     return found
 
 
-def _verdict_args(settlement: Settlement, task_id: str, consumer: str) -> tuple[str, Arg, Record | None]:
-    """The verdict's word, its detail, and the record an ending verdict must have."""
-
-    match settlement.verdict:
+def _verdict_args(verdict: Verdict) -> tuple[str, Arg]:
+    """The verdict's word and its detail."""
+    match verdict:
         case Retry(delay):
-            return "retry", delay, settlement.record
+            return "retry", delay
         case Defer(delay):
-            return "defer", delay, settlement.record
+            return "defer", delay
         case Fail(reason):
-            record = default_record(task_id, TaskStatus.FAILURE, reason=reason, worker=consumer)
-            return "fail", reason, settlement.record or record
-        case verdict:
-            return "done", "", settlement.record or default_record(task_id, ENDS[type(verdict)], worker=consumer)
+            return "fail", reason
+        case _:
+            return "done", ""
+
+
+def _record_args(settlement: Settlement, task_id: str, consumer: str) -> tuple[int, list[bytes]]:
+    """The time to live and the fields of the record of an end; of a record that is made here, the last is an empty
+    attempt, which the script fills in."""
+    if settlement.record is not None:
+        return min(settlement.record.ttl_ms, MAX_TTL), record_to_fields(settlement.record)
+    status = ENDS.get(type(settlement.verdict))
+    if status is None:
+        return 0, []
+    reason = settlement.verdict.reason if isinstance(settlement.verdict, Fail) else ""
+    record = default_record(task_id, status, reason=reason, worker=consumer)
+    return record.ttl_ms, [*record_to_fields(record), b"attempt", b""]
 
 
 def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Settlement]) -> Command[list[bool]]:
@@ -158,9 +170,8 @@ def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Sett
     args: list[Arg] = [group, history]
     for settlement in settlements:
         entry, consumer, task_id, raw = open_receipt(settlement.receipt)
-        verdict, detail, record = _verdict_args(settlement, task_id, consumer)
-        fields = record_to_fields(record) if record else []
-        ttl = min(record.ttl_ms, MAX_TTL) if record else 0
+        verdict, detail = _verdict_args(settlement.verdict)
+        ttl, fields = _record_args(settlement, task_id, consumer)
         script_keys.append(prefix + task_id)
         if verdict == "fail" or (verdict == "done" and ttl < DEDUPE_MS):
             script_keys.append(keys.record(task_id))
@@ -275,6 +286,11 @@ def requeue(keys: GroupKeys, group: str, found: Sequence[tuple[str, bool]]) -> C
     return Command("requeue", keys.with_records([task_id for task_id, _ in found]), args, _bools)
 
 
+def _made_record(task: TaskInfo) -> Record:
+    attempt = task.message.attempt if task.message else 1
+    return default_record(task.id, task.status, reason=task.reason, attempt=attempt)
+
+
 def adopt(keys: GroupKeys, tasks: Sequence[TaskInfo]) -> Command[list[bool]]:
     args: list[Arg] = []
     script_keys = list(keys.five)
@@ -282,7 +298,7 @@ def adopt(keys: GroupKeys, tasks: Sequence[TaskInfo]) -> Command[list[bool]]:
         script_keys += (keys.task(task.id), keys.record(task.id))
         place, ttl, values = "", 0, []
         if task.status is TaskStatus.FAILURE:
-            record = task.record or default_record(task.id, task.status, reason=task.reason)
+            record = task.record or _made_record(task)
             place, ttl, values = "failed", min(record.ttl_ms, MAX_TTL), record_to_fields(record)
         if isinstance(task.message, Message):
             raw, due = "", task.message.due_ms

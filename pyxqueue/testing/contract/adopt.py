@@ -195,6 +195,7 @@ class AdoptLaws(Contract):
     def test_i7_a_failed_task_has_a_record(self, harness: Harness) -> None:
         """An adopted failure whose record was too old to come along gets one, as a failure without a record does."""
         backend = harness.open()
-        backend.adopt([m.TaskInfo("a", m.TaskStatus.FAILURE, s.job("a"), reason="no use")])
+        backend.adopt([m.TaskInfo("a", m.TaskStatus.FAILURE, s.job("a", attempt=3), reason="no use")])
         stored = I7.there(backend.wait(["a"], 0)[0], "the record of an adopted failure is missing")
-        I7.same(stored.error and stored.error.message, "no use", "the reason in the record that was made")
+        I7.same(stored.error and stored.error.message, "no use", "the reason in the record that the store created")
+        I7.same(stored.attempt, 3, "the attempt in the record that the store created")

@@ -136,13 +136,13 @@ class CancelLaws(Contract):
         """An entry that is not a message waits like any other, and ends like any other."""
         backend = harness.open()
         s.take(backend)
-        task_id = harness.inject({b"hello": b"\xff"})
-        I3.same(list(backend.cancel([task_id])), [True], "the cancellation of an unreadable entry")
-        I3.same(
-            (s.info(backend, task_id, I3).status, s.ids_of(s.take(backend))),
-            (m.TaskStatus.CANCELLED, []),
-            "what it is then",
-        )
+        for fields in ({b"hello": b"\xff"}, {b"name": b"kit.job", b"attempt": b"many"}):
+            task_id = harness.inject(fields)
+            I3.same(list(backend.cancel([task_id])), [True], "the cancellation of an unreadable entry")
+            I3.same(s.info(backend, task_id, I3).status, m.TaskStatus.CANCELLED, "its status after that")
+            stored = I3.there(backend.wait([task_id], 0)[0], "its record is missing")
+            I3.same(stored.attempt, 1, "the attempt in its record")
+        I3.same(s.ids_of(s.take(backend)), [], "what could be claimed after two unreadable entries were cancelled")
 
     def test_i3_a_refused_request_does_not_take_it_back(self, harness: Harness) -> None:
         """An old holder's settlement and extension leave the cancellation as it is."""

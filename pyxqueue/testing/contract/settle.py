@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from attrs import evolve
 
 from .prelude import Backend, Contract, Harness, law, m, s
@@ -159,6 +161,28 @@ class SettleLaws(Contract):
         B5.same(
             failure.error and failure.error.message, "no use", "the reason in the record that was made for a failure"
         )
+
+    def test_b5_a_record_that_the_store_creates_has_the_attempt(self, harness: Harness) -> None:
+        """However a task ends without a record, the store's record says which attempt was the last."""
+        backend = harness.open()
+
+        def settle(delivery: m.Delivery, verdict: m.Verdict) -> Sequence[bool]:
+            return backend.settle([m.Settlement(delivery.receipt, verdict)])
+
+        ends: dict[str, Callable[[m.Delivery], object]] = {
+            "done": lambda delivery: settle(delivery, m.Done()),
+            "failed": lambda delivery: settle(delivery, m.Fail("no use")),
+            "stopped": lambda delivery: settle(delivery, m.Cancelled()),
+            "cancelled while ready": lambda _: (backend.release("one", []), backend.cancel(["a"])),
+            "cancelled while delayed": lambda delivery: (settle(delivery, m.Defer(5_000)), backend.cancel(["a"])),
+            "released after a cancellation": lambda _: (backend.cancel(["a"]), backend.release("one", [])),
+        }
+        for end, act in ends.items():
+            s.settled(backend, B5, m.Settlement(s.held(backend, B5).receipt, m.Retry()))
+            act(s.take_one(backend, B5))
+            stored = B5.there(backend.wait(["a"], 0)[0], f"the record of a task that was {end} is missing")
+            B5.same(stored.attempt, 2, f"the attempt in the record of a task that was {end}")
+            backend.delete(["a"])
 
     def test_b5_items_are_independent(self, harness: Harness) -> None:
         """In a batch the good ones are applied, the others refused, and the results keep the order."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
-from .prelude import Group, MemoryBackend, Place, breaks, first_page, m
+from .prelude import Entry, Group, MemoryBackend, Place, breaks, first_page, m
 
 
 class Altering(Group):
@@ -210,6 +210,12 @@ class AdoptsNothingUnreadableThatWaits(Group):
         if isinstance(task.message, m.Unreadable) and task.status is m.TaskStatus.PENDING:
             return True
         return super().adopt(task, now)
+
+
+@breaks("I7")
+class RecordsOfAdoptedFailuresSayAttemptOne(Group):
+    def minimal(self, entry: Entry, status: m.TaskStatus) -> m.Record:
+        return evolve(super().minimal(entry, status), attempt=1)
 
 
 @breaks("I7")

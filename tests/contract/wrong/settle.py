@@ -152,6 +152,19 @@ class NoRecordMade(Group):
 
 
 @breaks("B5")
+class MadeRecordsSayAttemptOne(Group):
+    def minimal(self, entry: Entry, status: m.TaskStatus) -> m.Record:
+        return evolve(super().minimal(entry, status), attempt=1)
+
+
+@breaks("B5")
+class RecordsOfCancelledTasksSayAttemptOne(Group):
+    def minimal(self, entry: Entry, status: m.TaskStatus) -> m.Record:
+        record = super().minimal(entry, status)
+        return evolve(record, attempt=1) if status is m.TaskStatus.CANCELLED else record
+
+
+@breaks("B5")
 class FollowUpsOfTheDoneOnly(Group):
     def settle(self, settlement: m.Settlement, now: int) -> bool:
         return super().settle(

@@ -277,6 +277,19 @@ local function watch(keys, group, key, waiting, channel)
   redis.call('HSET', key, 'w', waiting and waiting .. ',' .. channel or channel)
 end
 
+-- A record that the store makes ends with an empty attempt: put the attempt of the message there. Another program may
+-- have written the message, so what is no such number is left out, and read as 1.
+local function fill_in_attempt(record, fields)
+  local last = #record
+  if record[last] ~= '' or record[last - 1] ~= 'attempt' then return end
+  local attempt = fields and ms(field(fields, 'attempt'))
+  if attempt and attempt < 2 ^ 31 then
+    record[last] = int(attempt)
+  else
+    record[last], record[last - 1] = nil, nil
+  end
+end
+
 -- End a task: the message to the history or the failed list, the record to the task key, a call to those who wait.
 -- apart: the key that takes the record where the task key outlives it, so that the value goes when its time is over.
 -- history: how many entries it keeps; nil, as many as there are. note: {name, value}, written behind the message's own
@@ -285,6 +298,7 @@ end
 local function finish(keys, task, id, fields, place, note, record, ttl, history, now, apart, known)
   local channels, cancel = unpack(known or fields_of(task, 'w', 'cancel'))
   local entry, time = '', int(now)
+  fill_in_attempt(record, fields)
   if fields and (place == 'failed' or not history or history > 0) then
     keep_id(fields, id)
     local count = #fields
@@ -343,7 +357,7 @@ local function note_failure(meta, group, entry)
 end
 
 local function finish_cancelled(keys, task, id, fields, history, now, known)
-  local record = {'v', '1', 'state', '6'}
+  local record = {'v', '1', 'state', '6', 'attempt', ''}
   finish(keys, task, id, fields, 'history', {'_state', '6'}, record, '86400000', history, now, nil, known)
 end
 
