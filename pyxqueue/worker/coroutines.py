@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
-import queue
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from typing import Any, TypeAlias
 
@@ -89,19 +89,17 @@ def _loop_runs_here() -> bool:
 
 
 def _in_thread(function: Callable[[], Any]) -> Any:
-    """Call it in a thread that has no running loop, with the context of this one."""
-    ended: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+    """Call a function in a thread without a running loop, with the context of this one."""
+    future: Future[Any] = Future()
 
     def body() -> None:
         try:
-            ended.put((function(), None))
-        except BaseException as error:  # noqa: BLE001 - carried over to the waiting thread
-            ended.put((None, error))
+            future.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
+            future.set_exception(error)
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(body,), daemon=True)
     thread.start()
-    value, error = ended.get()
+    wait([future])
     thread.join()
-    if error is not None:
-        raise error
-    return value
+    return future.result()

@@ -62,35 +62,30 @@ class Decider:
         return Settlement(delivery.receipt, verdict, record)
 
     def _record(self, job: Job, outcome: Outcome, verdict: Verdict, options: TaskOptions) -> Record | None:
-        record = _record_of(job, outcome, verdict, options, self.consumer)
-        return None if record is None else self.codec.sealed(record)
-
-
-def _record_of(job: Job, outcome: Outcome, verdict: Verdict, options: TaskOptions, worker: str) -> Record | None:
-    """Return the record of an end, None if the task has not ended."""
-    message = job.delivery.message
-    value, serializer = b"", "json"
-    error: Failure | None = None
-    match verdict, outcome:
-        case Done(), Returned(value, serializer):
-            status = TaskStatus.SUCCESS
-        case Fail(), Raised(failure=error) | Rejected(failure=error):
-            status = TaskStatus.FAILURE
-        case Fail(reason), _:
-            status, error = TaskStatus.FAILURE, Failure("Failed", reason)
-        case Cancelled(), _:
-            status = TaskStatus.CANCELLED
-        case _:
-            return None
-    return Record(
-        id=message.id,
-        status=status,
-        value=value,
-        serializer=serializer,
-        error=error,
-        attempt=message.attempt,
-        worker=worker,
-        progress=job.progress,
-        ttl_ms=round(options.result_ttl * 1000),
-        fence=job.delivery.fence,
-    )
+        """Return the record of an end, sealed if the queue has a seal; None if the task has not ended."""
+        value, serializer = b"", "json"
+        error: Failure | None = None
+        match verdict, outcome:
+            case Done(), Returned(value, serializer):
+                status = TaskStatus.SUCCESS
+            case Fail(), Raised(failure=error) | Rejected(failure=error):
+                status = TaskStatus.FAILURE
+            case Fail(reason), _:
+                status, error = TaskStatus.FAILURE, Failure("Failed", reason)
+            case Cancelled(), _:
+                status = TaskStatus.CANCELLED
+            case _:
+                return None
+        record = Record(
+            id=job.delivery.message.id,
+            status=status,
+            value=value,
+            serializer=serializer,
+            error=error,
+            attempt=job.delivery.message.attempt,
+            worker=self.consumer,
+            progress=job.progress,
+            ttl_ms=round(options.result_ttl * 1000),
+            fence=job.delivery.fence,
+        )
+        return self.codec.sealed(record)
