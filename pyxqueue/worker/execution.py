@@ -19,11 +19,12 @@ from ..codec import Codec
 from ..context import TaskContext, enter
 from ..errors import ArgumentError, PayloadTooLargeError, SealError, SerializationError, TimeLimitExceeded
 from ..model.message import Delivery, Failure, Message, Outcome, Progress, Rejected, Unreadable, Unsupported
-from ..options import TaskOptions
 from ..policy import admit
 from ..printable import LONGEST_LINE, complain, printable, quoted, text_of
 from ..registry import TaskSpec
 from .failures import MAX_MESSAGE, failure_of, outcome_of
+from .interrupts import over_time
+from .loop_interrupts import AsyncLimit
 
 
 @define
@@ -40,8 +41,8 @@ class Execution:
     def run(
         self, limit: AbstractContextManager[object], run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any]
     ) -> Outcome:
-        """Run the task to its end, in a context of its own, while its soft time limit `limit` holds; `run_coroutine`
-        runs what turns out to be a coroutine."""
+        """Run the task to its end, in a context of its own, with `limit` as its soft time limit. If the function
+        returns a coroutine, `run_coroutine` runs it."""
         return contextvars.copy_context().run(self._run, limit, run_coroutine)
 
     def _run(
@@ -58,14 +59,10 @@ class Execution:
                 end_fork(None)
             return self.codec.dump_result(self.message, value)
         except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
-            if os.getpid() != process:
-                end_fork(error)
-            if type(error) is TimeLimitExceeded and not error.args:  # `isinstance` may run the user's code
-                error.args = (self._over_time(),)  # a thread can only be sent the bare class
-            return outcome_of(error, self.task.options, __file__)
+            return self._raised(error, process)
 
     async def run_on_loop(self, limit: AsyncLimit) -> Outcome:
-        """Run the task, or the coroutine it returns, on the running loop, in the context of its `asyncio.Task`."""
+        """Run the task, and the coroutine it returns, on the running loop, in the context of its `asyncio.Task`."""
         process = os.getpid()
         self._enter()
         try:
@@ -77,52 +74,23 @@ class Execution:
                 end_fork(None)
             return self.codec.dump_result(self.message, value)
         except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
-            if os.getpid() != process:
-                end_fork(error)
-            if limit.expired and issubclass(type(error), (asyncio.CancelledError, TimeoutError)):
-                error = TimeLimitExceeded(self._over_time()).with_traceback(error.__traceback__)
-            return outcome_of(error, self.task.options, __file__)
+            return self._raised(error, process, expired=limit.expired)
 
-    def _over_time(self) -> str:
-        return f"the task ran longer than its timeout of {self.task.options.timeout:g} s"
+    def _raised(self, error: BaseException, process: int, *, expired: bool = False) -> Outcome:
+        """Return the outcome of a run that raised. `expired`: the loop cancelled it because its time was up."""
+        if os.getpid() != process:
+            end_fork(error)
+        options, kind = self.task.options, type(error)  # `isinstance` may run the user's code
+        if expired and issubclass(kind, (asyncio.CancelledError, TimeoutError)):
+            error = over_time(options.timeout).with_traceback(error.__traceback__)
+        elif kind is TimeLimitExceeded and not error.args and options.timeout is not None:
+            error.args = over_time(options.timeout).args  # a thread can only be sent the bare class
+        return outcome_of(error, options, __file__)
 
     def _enter(self) -> None:
         message = self.message
         enter(TaskContext(message.id, message.name, message.attempt, self.codec.queue, message.headers, self.report))
         decimal.setcontext(decimal.getcontext().copy())  # it is changed in place: a copied context has the same one
-
-
-class AsyncLimit:
-    """The soft time limit of an ``async def`` task: it is cancelled at its end, and once more if it goes on."""
-
-    def __init__(self, options: TaskOptions) -> None:
-        self._seconds = [one for one in (options.timeout, options.reminder) if one is not None]
-        self._task: asyncio.Task[Any] | None = None
-        self._timers: list[asyncio.TimerHandle] = []
-        self.expired = False
-
-    def __enter__(self) -> None:
-        if self._seconds:
-            self._task, loop = asyncio.current_task(), asyncio.get_running_loop()
-            self._timers = [loop.call_later(one, self._expire) for one in self._seconds]
-
-    def __exit__(self, *_: object) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        self._timers = []
-
-    def _expire(self) -> None:
-        self.expired = True
-        if self._task is not None:
-            self._task.cancel()
-
-    def postpone(self, seconds: float) -> None:
-        """Give the task so much more time, if it still has some; to be called on its loop."""
-        if self._timers and not self.expired:
-            moments = [timer.when() + seconds for timer in self._timers]
-            self.__exit__()
-            loop = asyncio.get_running_loop()
-            self._timers = [loop.call_at(moment, self._expire) for moment in moments]
 
 
 def end_fork(error: BaseException | None) -> NoReturn:

@@ -44,7 +44,8 @@ class Interrupter(Watched, Protocol):
         ...
 
 
-def _over_time(seconds: float | None) -> TimeLimitExceeded:
+def over_time(seconds: float | None) -> TimeLimitExceeded:
+    """Return the error of a task that ran longer than its `timeout` of so many seconds."""
     return TimeLimitExceeded(f"the task ran longer than its timeout of {seconds:g} s")
 
 
@@ -79,7 +80,7 @@ class SignalInterrupter:
             self._late += 1
             reminder = self._options.reminder
             self._deadline += float("inf") if reminder is None or self._late > 1 else reminder - self._options.timeout
-            raise _over_time(self._options.timeout)
+            raise over_time(self._options.timeout)
 
     def limit(self, job: object, options: TaskOptions) -> SignalInterrupter:
         """To be entered at once; one object serves all tasks, since they run one after the other."""

@@ -18,7 +18,6 @@ from ..model.message import Aborted, Outcome, Returned
 from ..options import TaskOptions
 from ..printable import class_of, indented, traceback_of
 from .events import Throttle, log
-from .execution import AsyncLimit
 from .failures import outcome_of
 from .jobs import Job
 
@@ -36,6 +35,39 @@ _owner: contextvars.ContextVar[Job] = contextvars.ContextVar("pyxqueue_owner")
 def set_owner(job: Job) -> None:
     """What is created in this context belongs to the job."""
     _owner.set(job)
+
+
+class AsyncLimit:
+    """The soft time limit of an ``async def`` task: it is cancelled at its end, and once more if it goes on."""
+
+    def __init__(self, options: TaskOptions) -> None:
+        self._seconds = [one for one in (options.timeout, options.reminder) if one is not None]
+        self._task: asyncio.Task[Any] | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+        self.expired = False
+
+    def __enter__(self) -> None:
+        if self._seconds:
+            self._task, loop = asyncio.current_task(), asyncio.get_running_loop()
+            self._timers = [loop.call_later(one, self._expire) for one in self._seconds]
+
+    def __exit__(self, *_: object) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers = []
+
+    def _expire(self) -> None:
+        self.expired = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def postpone(self, seconds: float) -> None:
+        """Give the task so much more time, if it still has some; to be called on its loop."""
+        if self._timers and not self.expired:
+            moments = [timer.when() + seconds for timer in self._timers]
+            self.__exit__()
+            loop = asyncio.get_running_loop()
+            self._timers = [loop.call_at(moment, self._expire) for moment in moments]
 
 
 @define(eq=False)

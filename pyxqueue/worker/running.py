@@ -11,10 +11,10 @@ from attrs import define
 from ..codec import Codec
 from ..model.message import Outcome
 from .events import Observer, TaskStarted, tell
-from .execution import AsyncLimit, Execution, prepare
+from .execution import Execution, prepare
 from .executors import Executor
 from .jobs import Job, Jobs
-from .loop_interrupts import LoopInterrupter
+from .loop_interrupts import AsyncLimit, LoopInterrupter
 from .settling import Ran
 
 

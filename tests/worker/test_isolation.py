@@ -17,7 +17,7 @@ import pytest
 
 from pyxqueue.codec import Codec
 from pyxqueue.context import current_task
-from pyxqueue.errors import NotInTaskError
+from pyxqueue.errors import NotInTaskError, TimeLimitExceeded
 from pyxqueue.model.message import Defer, Message, Unsupported
 from pyxqueue.serializers import JSONSerializer
 from pyxqueue.worker.events import TaskSettled
@@ -237,6 +237,37 @@ def test_the_worker_lives_on_after_hostile_exceptions(executor: Callable[[], Any
         runner.join(20)
 
     assert [record and record.status.name for record in records] == ["FAILURE", "FAILURE", "SUCCESS"]
+
+
+def raise_over_time() -> None:
+    raise TimeLimitExceeded
+
+
+async def araise_over_time() -> None:
+    raise_over_time()
+
+
+@pytest.mark.parametrize("name", ["raise_over_time", "araise_over_time"])
+@pytest.mark.parametrize("make", EXECUTORS)
+def test_a_task_may_raise_the_error_of_a_time_limit_itself(make: Callable[[], dict[str, Any]], name: str) -> None:
+    """A task without a `timeout` that raises `TimeLimitExceeded` fails like any other, and the worker goes on."""
+    bench = Bench()
+    bench.task(raise_over_time)
+    bench.task(araise_over_time)
+    worker = bench.worker(**make())
+    runner = threading.Thread(target=worker.run)
+    runner.start()
+    try:
+        bench.put(name)
+        (record,) = bench.broker.wait(["t1"], 20_000)
+        assert not worker.broken.is_set()
+    finally:
+        worker.stop()
+        runner.join(20)
+
+    assert record is not None
+    assert record.error is not None
+    assert record.error.type == "pyxqueue.errors.TimeLimitExceeded"
 
 
 def test_an_observer_may_raise_anything() -> None:
