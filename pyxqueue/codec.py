@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from .model.message import NO_HEADERS, Message, Record, Returned, TaskStatus
 from .model.wire import MAX_HEADERS, headers_size, headers_to_json, message_size
 from .printable import quoted
 from .protocols import Serializer
-from .serializers.call import dumps_call, loads_call
+from .serializers.errors import OutsideDomainError
 from .serializers.seal import Seal, SealContext
 
 MAX_PAYLOAD = 1 << 20
@@ -153,14 +153,31 @@ class Codec:
         return reader.loads(record.value) if record.value else None
 
     def _call(self, name: str, task_id: str, serializer: str, headers: Mapping[str, str]) -> SealContext:
-        """Return what the seal of a call covers besides the body."""
         return SealContext(
             self.queue, name, task_id, "call", serializer, tuple(chain.from_iterable(sorted(headers.items())))
         )
 
     def _end(self, record: Record) -> SealContext:
-        """Return what the seal of a record covers besides the value."""
         error = record.error
         failure = () if error is None else (error.type, error.message, error.traceback)
         facts = (self.group, str(int(record.status)), str(record.attempt), *failure)
         return SealContext(self.queue, "", record.id, "end", record.serializer, facts)
+
+
+def dumps_call(serializer: Serializer, args: Iterable[Any], kwargs: Mapping[str, Any]) -> bytes:
+    """Return the body of a call, ``[[10],{}]``. Raises `SerializationError`, with a path that begins with ``args`` or
+    ``kwargs``."""
+    try:
+        return serializer.dumps([list(args), dict(kwargs)])
+    except OutsideDomainError as error:
+        error.root = "args" if error.steps.pop() == "[0]" else "kwargs"
+        raise
+
+
+def loads_call(serializer: Serializer, body: bytes) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments in a body. Raises `SerializationError` if it is not the body of a call."""
+    call = serializer.loads(body)
+    match call:
+        case [list(args), dict(kwargs)] if all(isinstance(key, str) for key in kwargs):
+            return args, kwargs
+    raise SerializationError("the body is not a call: it must be [[positional arguments], {keyword arguments}]")

@@ -1,6 +1,5 @@
-"""Serializers: values to bytes and back, and seals over the bytes."""
+"""Serializers, which turn values into bytes and back, and seals over the bytes."""
 
-from .call import dumps_call, loads_call
 from .errors import OutsideDomainError
 from .json import JSONSerializer
 from .msgpack import MsgpackSerializer
@@ -16,6 +15,4 @@ __all__ = [
     "Seal",
     "SealContext",
     "TaggedSerializer",
-    "dumps_call",
-    "loads_call",
 ]

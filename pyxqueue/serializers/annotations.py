@@ -1,4 +1,4 @@
-"""Finds the classes that a function's annotations speak of, so that annotating is enough to register them."""
+"""Finds the classes in a function's annotations, so that a task registers them by its annotations."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import typing
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .classes import can_travel, is_record
+from .classes import can_register, is_record
 
 if sys.version_info >= (3, 14):
     import annotationlib
 
-# What a hint keeps for itself besides its arguments: generics and Annotated, NewType, TypeVar, ``type X = ...``.
+# The attributes that refer to another hint: of generics and Annotated, NewType, TypeVar, ``type X = ...``.
 _INNER = ("__origin__", "__supertype__", "__bound__", "__value__")
 
 
 def classes_in(function: Callable[..., Any]) -> list[type]:
-    """The enums, dataclasses, attrs classes and named tuples in the annotations, and in those of their fields.
+    """Return the classes in the annotations, and in those of their fields, that can be registered.
 
-    An annotation that cannot be resolved (a name that exists for type checkers only, a local class) is left out.
+    An annotation that cannot be resolved (a name that exists for type checkers only, a local class) is ignored.
     """
     function = inspect.unwrap(function)
     found: dict[type, None] = {}
-    # By identity, because a hint need not be hashable; the values keep their ids from being used again.
+    # By id, because a hint may not be hashable. The values keep the hints alive, so that no id is used twice.
     seen: dict[int, Any] = {}
     pending = list(_hints(function, getattr(function, "__globals__", {})))
     while pending:
@@ -35,7 +35,7 @@ def classes_in(function: Callable[..., Any]) -> list[type]:
         seen[id(hint)] = hint
         pending += _parts(hint)
         if isinstance(hint, type):
-            if can_travel(hint):
+            if can_register(hint):
                 found[hint] = None
             if is_record(hint) or typing.is_typeddict(hint):
                 for base in hint.__mro__:
@@ -44,7 +44,7 @@ def classes_in(function: Callable[..., Any]) -> list[type]:
 
 
 def _hints(owner: Any, namespace: dict[str, Any]) -> Iterator[Any]:
-    """The owner's own annotations, each resolved by itself: one that fails takes no other with it."""
+    """Return the owner's own annotations. Each is resolved alone, so that one that fails does not affect others."""
 
     def holder() -> None: ...
 
@@ -52,7 +52,7 @@ def _hints(owner: Any, namespace: dict[str, Any]) -> Iterator[Any]:
         holder.__annotations__ = {name: hint}
         try:
             yield from typing.get_type_hints(holder, namespace).values()
-        except Exception:  # noqa: BLE001, S112 - evaluating foreign text may raise anything, and means: cannot be resolved
+        except Exception:  # noqa: BLE001, S112 - evaluating an annotation can raise anything
             continue
 
 
@@ -63,7 +63,7 @@ def _annotations(owner: Any) -> dict[str, Any]:
 
 
 def _parts(hint: Any) -> Iterator[Any]:
-    """What a hint is made of: `Point` and `Color` for ``dict[str, Point | Annotated[Color, ...]]``."""
+    """Return the hints within a hint: `Point` and `Color` in ``dict[str, Point | Annotated[Color, ...]]``."""
     if isinstance(hint, list):  # the parameters of a Callable
         yield from hint
     elif isinstance(hint, enum.Enum):  # a value of a Literal

@@ -1,6 +1,6 @@
-"""Classes that may travel: enums, dataclasses, attrs classes and named tuples, each registered beforehand.
+"""The registered classes of a serializer: enums, dataclasses, attrs classes and named tuples.
 
-Bytes only ever name a class; what the name means is looked up here and nowhere else.
+A payload names a class; a `ClassTable` is the only place where the name is looked up, so nothing else can be made.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import dataclasses
 import enum
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import attrs
 
@@ -20,13 +20,19 @@ from .errors import OutsideDomainError
 
 
 class Attributes(dict[str, Any]):
-    """The fields of a record. A type of its own, so that an error's path can show them as ``.name``."""
+    """The fields of a dataclass or attrs instance. It is a type of its own, so that the path in an error shows them as
+    ``.name``."""
+
+
+Default: TypeAlias = Callable[[Any], Any] | None
+"""Makes the default of a field from the instance, which has the fields before it; None for a field without a default.
+"""
 
 
 class ClassCodec(Protocol):
     """Takes the instances of one class apart, and puts them together again.
 
-    `state` may hold any values of the domain. `restore` raises anything for a state that is not one.
+    `state` returns any value of the domain. `restore` may raise any exception for a value that `state` does not return.
     """
 
     def state(self, value: Any) -> Any: ...
@@ -35,7 +41,7 @@ class ClassCodec(Protocol):
 
 
 class EnumCodec:
-    """A member travels as its name."""
+    """Writes a member of an enum as its name."""
 
     def __init__(self, cls: type[enum.Enum]) -> None:
         self._members = cls.__members__
@@ -50,14 +56,14 @@ class EnumCodec:
 
 
 MAX_COMBINATIONS = 4_096
-"""Combinations of one class of flags that Python may keep for what was read here."""
+"""How many members and combinations of one class of flags may be kept because of what was read."""
 
 
 class FlagCodec:
-    """Flags travel as numbers: a combination has no name of its own.
+    """Writes flags as numbers, because a combination does not have a name.
 
-    Python keeps every combination that was ever made for the life of the process. Of what is read here it keeps some
-    thousands, so that no sender can fill the memory.
+    Python keeps every combination that was made until the process ends. This class limits how many it keeps because of
+    what was read, so that no sender can fill the memory.
     """
 
     def __init__(self, cls: type[enum.Flag]) -> None:
@@ -68,17 +74,17 @@ class FlagCodec:
 
     def restore(self, state: Any) -> enum.Flag:
         if type(state) is not int:
-            raise TypeError(f"a flag is a number, not a {type(state).__name__}")
+            raise TypeError(f"expected the number of a flag, not {type(state).__name__}")
         kept = self._cls._value2member_map_
         before = len(kept)
         value = self._cls(state)
         if before < len(kept) > MAX_COMBINATIONS:
-            kept.popitem()  # the newest, so never a member that the class names
+            kept.popitem()  # the newest, which is never a member that the class defines
         return value
 
 
 class NamedTupleCodec:
-    """A named tuple travels as the list of its parts."""
+    """Writes a named tuple as the list of its fields."""
 
     def __init__(self, cls: type, fields: tuple[str, ...]) -> None:
         self._cls = cls
@@ -90,24 +96,24 @@ class NamedTupleCodec:
 
     def restore(self, state: Any) -> tuple[Any, ...]:
         if type(state) is not list or len(state) != len(self._fields):
-            raise ValueError(f"{self._cls.__qualname__} has the parts {', '.join(self._fields)}")
+            raise ValueError(f"{self._cls.__qualname__} has the fields {', '.join(self._fields)}")
         value: tuple[Any, ...] = tuple.__new__(self._cls, state)
         return value
 
 
 class RecordCodec:
-    """A dataclass or attrs instance travels as its fields, and comes back with exactly these.
+    """Writes a dataclass or attrs instance as its fields, and restores exactly these.
 
-    `__init__`, converters and validators do not run again: their own output is not always a valid input. A field
-    that is missing, because the class got it later, takes its default.
+    `__init__`, converters and validators do not run again, because they may not accept their own output. A field
+    that is missing, because the class got it after the call, has its default.
     """
 
-    def __init__(self, cls: type, defaults: Mapping[str, Callable[[Any], Any]]) -> None:
+    def __init__(self, cls: type, defaults: Mapping[str, Default]) -> None:
         self._cls = cls
         self._defaults = defaults
-        object.__new__(cls)  # a TypeError for what is abstract, or extends a builtin type and holds its content too
+        object.__new__(cls)  # a TypeError for an abstract class, and for one that extends a built-in type with content
         if hidden := slots(cls) - defaults.keys():
-            raise TypeError(f"it keeps {', '.join(sorted(hidden))} outside of its fields")
+            raise TypeError(f"it stores {', '.join(sorted(hidden))} in addition to its fields")
 
     def state(self, value: Any) -> Attributes:
         refuse_extras(value, self._defaults)
@@ -118,18 +124,23 @@ class RecordCodec:
             raise ValueError(f"{self._cls.__qualname__} has the fields {', '.join(self._defaults)} and no others")
         value: Any = object.__new__(self._cls)
         for name, default in self._defaults.items():
-            # Not setattr: the class may be frozen.
-            object.__setattr__(value, name, state[name] if name in state else default(value))
+            if name in state:
+                content = state[name]
+            elif default is not None:
+                content = default(value)
+            else:
+                raise ValueError(f"{self._cls.__qualname__} needs the field {name}")
+            object.__setattr__(value, name, content)  # not setattr, because the class may be frozen
         return value
 
 
 def refuse_extras(value: Any, fields: Iterable[str]) -> None:
-    """Refuse an instance that holds more than its fields: the rest would be lost without a word.
+    """Raise `OutsideDomainError` if an instance has attributes that are not fields: they would be silently lost.
 
-    Left alone are names of Python's own (``__orig_class__``), and what a `cached_property` can compute again.
+    Ignored are the names of Python itself (``__orig_class__``), and the value of a `cached_property`.
     """
-    held: dict[str, Any] = getattr(value, "__dict__", {})
-    for name in held.keys() - fields:
+    attributes: dict[str, Any] = getattr(value, "__dict__", {})
+    for name in attributes.keys() - fields:
         if not name.startswith("__") and not isinstance(getattr(type(value), name, None), cached_property):
             raise OutsideDomainError(
                 f"this {type(value).__qualname__} has an attribute {quoted(name)} that is not a field and would be "
@@ -138,7 +149,7 @@ def refuse_extras(value: Any, fields: Iterable[str]) -> None:
 
 
 def slots(cls: type) -> set[str]:
-    """The slots of a class and its bases, but for those attrs makes for cached properties."""
+    """Return the slots of a class and its bases, without those that attrs makes for cached properties."""
     found: set[str] = set()
     for base in cls.__mro__:
         own = vars(base).get("__slots__", ())
@@ -148,76 +159,53 @@ def slots(cls: type) -> set[str]:
     return found - {"__dict__", "__weakref__"}
 
 
-def dataclass_defaults(cls: type) -> dict[str, Callable[[Any], Any]]:
-    """For each field a function of the instance so far; it raises where the field has no default."""
-    defaults: dict[str, Callable[[Any], Any]] = {}
-    for field in dataclasses.fields(cls):
-        if field.default is not dataclasses.MISSING:
-            defaults[field.name] = _constant(field.default)
-        elif field.default_factory is not dataclasses.MISSING:
-            defaults[field.name] = _made_by(field.default_factory)
-        else:
-            defaults[field.name] = _required(cls, field.name)
-    return defaults
+def defaults_of(cls: type) -> dict[str, Default]:
+    """Return the default of each field of a dataclass or attrs class."""
+    if attrs.has(cls):
+        return {field.name: _attrs_default(field.default) for field in attrs.fields(cls)}
+    return {field.name: _dataclass_default(field) for field in dataclasses.fields(cls)}
 
 
-def attrs_defaults(cls: type) -> dict[str, Callable[[Any], Any]]:
-    """The same for an attrs class; its factories may take the instance so far."""
-    defaults: dict[str, Callable[[Any], Any]] = {}
-    for field in attrs.fields(cls):
-        default: Any = field.default
-        if default is attrs.NOTHING:
-            defaults[field.name] = _required(cls, field.name)
-        elif not isinstance(default, attrs.Factory):  # type: ignore[arg-type]
-            defaults[field.name] = _constant(default)
-        else:
-            defaults[field.name] = default.factory if default.takes_self else _made_by(default.factory)
-    return defaults
+def _attrs_default(default: Any) -> Default:
+    if default is attrs.NOTHING:
+        return None
+    if not isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        return lambda _: default
+    return default.factory if default.takes_self else lambda _: default.factory()
 
 
-def _constant(value: Any) -> Callable[[Any], Any]:
-    return lambda _: value
-
-
-def _made_by(factory: Callable[[], Any]) -> Callable[[Any], Any]:
-    return lambda _: factory()
-
-
-def _required(cls: type, name: str) -> Callable[[Any], Any]:
-    def fail(_: Any) -> Any:
-        raise ValueError(f"{cls.__qualname__} needs a {name}")
-
-    return fail
+def _dataclass_default(field: dataclasses.Field[Any]) -> Default:
+    if field.default_factory is not dataclasses.MISSING:
+        factory = field.default_factory
+        return lambda _: factory()
+    return None if field.default is dataclasses.MISSING else lambda _: field.default
 
 
 def named_tuple_fields(cls: type) -> tuple[str, ...]:
-    """The names of a named tuple's parts; empty for any other class."""
+    """Return the names of a named tuple's fields; an empty tuple for any other class."""
     fields = getattr(cls, "_fields", ())
     return fields if issubclass(cls, tuple) and isinstance(fields, tuple) else ()
 
 
 def is_record(cls: type) -> bool:
-    """True for a dataclass, an attrs class and a named tuple."""
+    """Return whether the class is a dataclass, an attrs class or a named tuple."""
     return dataclasses.is_dataclass(cls) or attrs.has(cls) or bool(named_tuple_fields(cls))
 
 
 def codec_for(cls: type) -> ClassCodec:
-    """The codec of a class. Raises `TypeError` for a class that has none."""
+    """Return the codec of a class. Raises `TypeError` for a class that cannot be registered."""
     if issubclass(cls, enum.Flag):
         return FlagCodec(cls)
     if issubclass(cls, enum.Enum):
         return EnumCodec(cls)
     if fields := named_tuple_fields(cls):
         return NamedTupleCodec(cls, fields)
-    if attrs.has(cls):
-        return RecordCodec(cls, attrs_defaults(cls))
-    if dataclasses.is_dataclass(cls):
-        return RecordCodec(cls, dataclass_defaults(cls))
+    if attrs.has(cls) or dataclasses.is_dataclass(cls):
+        return RecordCodec(cls, defaults_of(cls))
     raise TypeError("it is not a dataclass, attrs class, named tuple or enum")
 
 
-def can_travel(cls: type) -> bool:
-    """True for a class that can be registered."""
+def can_register(cls: type) -> bool:
     try:
         codec_for(cls)
     except TypeError:
@@ -226,36 +214,30 @@ def can_travel(cls: type) -> bool:
 
 
 class ClassTable:
-    """The classes one serializer knows, by class and by the name they have on the wire."""
+    """The classes that are registered with one serializer, by class and by tag, which is their import path."""
 
     def __init__(self) -> None:
-        self._by_class: dict[type, tuple[str, ClassCodec]] = {}
-        self._by_tag: dict[str, ClassCodec] = {}
+        self.by_class: dict[type, tuple[str, ClassCodec]] = {}
+        self.by_tag: dict[str, ClassCodec] = {}
 
     def add(self, cls: type) -> None:
-        """Make a class known. Once is enough, and more do no harm.
+        """Register a class, unless it is registered already.
 
-        Raises `ConfigurationError` for a class that cannot travel, or whose name belongs to another class.
+        Raises `ConfigurationError` for a class that cannot be registered, or if another class has its import path.
         """
-        if cls in self._by_class:
+        if cls in self.by_class:
             return
         try:
             codec = codec_for(cls)
         except TypeError as error:
             raise ConfigurationError(
-                f"{quoted(cls)} cannot be registered, {error}: override encode_custom and decode_custom for it"
+                f"{quoted(cls)} cannot be registered: {error}; override encode_custom and decode_custom for it"
             ) from error
         tag = qualified_name(cls)
-        if tag in self._by_tag:
+        if tag in self.by_tag:
             raise ConfigurationError(
-                f"two classes are called {tag}: rename one, or see to it that its module is not loaded twice "
-                "(once as a script, once imported)"
+                f"two classes are called {tag}: rename one of them; or if its module was loaded twice (run as a script "
+                "and imported), load it once"
             )
-        self._by_tag[tag] = codec
-        self._by_class[cls] = tag, codec
-
-    def of(self, cls: type) -> tuple[str, ClassCodec] | None:
-        return self._by_class.get(cls)
-
-    def named(self, tag: str) -> ClassCodec | None:
-        return self._by_tag.get(tag)
+        self.by_tag[tag] = codec
+        self.by_class[cls] = tag, codec

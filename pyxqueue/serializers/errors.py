@@ -1,4 +1,4 @@
-"""The error for a value that cannot travel: it knows where in the whole the value is."""
+"""The error for a value that a serializer refuses."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from ..errors import SerializationError
 from ..printable import LONGEST_LINE, printable
 
 _SHOWN = 8
+"""How many steps of a long path are shown at each end."""
 
 
 class OutsideDomainError(SerializationError):
-    """A value that a serializer cannot bring back as what it was.
+    """A value that a serializer could not return as it was.
 
-    `problem` says what is wrong with it and what to do. The containers around it add the way to it to `steps`, the
-    innermost first, while the error passes them; `root` is what the whole is called.
+    `problem` says what is wrong with it and what to do. While the error passes through the containers around the value,
+    each adds its step of the path to `steps`, the innermost first. `root` is the name of the outermost container.
     """
 
     def __init__(self, problem: str) -> None:
@@ -23,7 +24,7 @@ class OutsideDomainError(SerializationError):
 
     @property
     def path(self) -> str:
-        """Where the value is, for example ``args[0]['when']``; a very long way is cut in the middle."""
+        """Where the value is, for example ``args[0]['when']``. A very long path is cut in the middle."""
         steps = self.steps[::-1]
         if len(steps) > 2 * _SHOWN:
             steps[_SHOWN:-_SHOWN] = ["..."]

@@ -1,4 +1,4 @@
-"""JSON, the default: what JSON has looks like JSON, so that people and other languages can read and write it."""
+"""JSON, the default: people and programs in other languages can read and write it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DECODER = msgspec.json.Decoder()
 
 
 class JSONSerializer(TaggedSerializer):
-    """Values as JSON, with tags for what JSON does not have: ``[1,{"!set":["a"]}]``."""
+    """Writes values as JSON, with tags for types that JSON does not have: ``[1,{"!set":["a"]}]``."""
 
     name = "json"
     native = frozenset({str, bool, NoneType})
@@ -26,5 +26,5 @@ class JSONSerializer(TaggedSerializer):
         return _DECODER.decode(data)
 
     def may_hold_tags(self, data: bytes) -> bool:
-        # The second is how another writer may spell the mark.
+        # Another program may write the mark as an escape.
         return b'"!' in data or b"\\u0021" in data

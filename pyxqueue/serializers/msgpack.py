@@ -19,7 +19,7 @@ _DECODER = msgspec.msgpack.Decoder(ext_hook=_refuse_extension)
 
 
 class MsgpackSerializer(TaggedSerializer):
-    """Values as MessagePack, with the tags of `JSONSerializer` for what it does not have; the same domain."""
+    """Writes values as MessagePack. It has the domain and the tags of `JSONSerializer`."""
 
     name = "msgpack"
     native = frozenset({str, bool, NoneType, float, bytes})

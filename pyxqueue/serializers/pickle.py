@@ -1,4 +1,4 @@
-"""Pickle: takes nearly any Python object; use it only if you trust everyone who can write to the store."""
+"""Pickle: it can write nearly any Python object. Use it only if you trust everyone who has the key of the seal."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from ..printable import quoted
 
 
 class PickleSerializer:
-    """Values as pickles. Loading one runs whatever it says, so it is only used under a seal.
+    """Writes values as pickles. Loading a pickle can run any code, so a queue uses it only with a seal.
 
-    A class must be importable by the same name on both sides; one that a script defines is not.
+    The caller and the worker must be able to import a class under the same name; a class of a script does not have one.
     """
 
     name = "pickle"
     trusted = False
 
     def dumps(self, value: Any) -> bytes:
-        """The bytes of a value. Raises `SerializationError` for what pickle cannot write."""
+        """Return the bytes of a value. Raises `SerializationError` if pickle cannot write it."""
         try:
-            # Not the highest of this Python: the reader's may be older.
+            # Not the highest protocol of this Python: the reader may run an older one.
             return pickle.dumps(value, protocol=5)
         except Exception as error:
             raise SerializationError(f"a {type(value).__qualname__} cannot be pickled: {quoted(error, 300)}") from error
 
     def loads(self, data: bytes) -> Any:
-        """The value of the bytes. Raises `SerializationError` for anything that goes wrong, `SystemExit` included."""
+        """Return the value of the bytes. Raises `SerializationError` for any error, also for `SystemExit`."""
         try:
-            return pickle.loads(data)  # noqa: S301 - only under a seal, as the class says
+            return pickle.loads(data)  # noqa: S301 - only with a seal, as the class says
         except (Exception, SystemExit) as error:
             raise SerializationError(f"the pickle cannot be loaded: {quoted(error, 300)}") from error

@@ -1,8 +1,8 @@
-"""Signatures over calls and results: without a key, no program can make a worker or a caller decode something.
+"""Signatures over calls and records: a worker or a caller decodes only what a program with a key has written.
 
-The seal of a call covers its bytes, queue, task name, id, serializer and headers; that of an end covers the queue, the
-group, the id and the record's status, attempt, failure, serializer and bytes. It proves who wrote them, not that
-they are new, and hides nothing.
+The seal of a call covers its body, queue, task name, id, serializer and headers. The seal of an end covers the queue,
+the group, the id, and the record's status, attempt, failure, serializer and value. A seal proves who wrote the bytes.
+It does not prove that they are new, and does not encrypt them.
 """
 
 from __future__ import annotations
@@ -23,32 +23,33 @@ Direction: TypeAlias = Literal["call", "end"]
 
 @frozen
 class SealContext:
-    """What sealed bytes are for."""
+    """What a seal covers besides the bytes."""
 
     queue: str
     name: str
-    """The task's, of a call."""
+    """The name of the task; empty for an end."""
     id: str
     direction: Direction
     serializer: str
     facts: Sequence[str] = ()
-    """What else is sealed: the names and values of a call's headers, in order; an end's group, status, attempt and
-    failure."""
+    """What else the seal covers. For a call, the names and values of its headers, in order; for an end, the group, the
+    status, the attempt and the failure."""
 
     def frame(self, data: bytes) -> bytes:
-        """All of it in one piece, each part behind its length, so that no two contexts have the same."""
+        """Return the bytes to sign. Each part follows its length, so that no two contexts have the same bytes."""
         texts = (VERSION, self.queue, self.name, self.id, self.direction, self.serializer, *self.facts)
         parts = [*(text.encode("utf-8", "surrogatepass") for text in texts), data]
         return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
 
 
 class Seal:
-    """Signs with the first of its keys and accepts all of them (HMAC-SHA256).
+    """Signs with the first of its keys, and accepts signatures made with any of them (HMAC-SHA256).
 
-    To change the key without a gap: give every process the new key last, then first, then drop the old one.
+    To change the key while the queue is in use, give every process the new key as the last one, then as the first one,
+    then remove the old key.
 
-    `keys` are one key or several, bytes or text, of at least 16 bytes each; make one with `secrets.token_hex`.
-    Raises `ConfigurationError` for no key and for a shorter one.
+    `keys`: one key or several, bytes or text, each at least 16 bytes long; make one with `secrets.token_hex`. Raises
+    `ConfigurationError` if there is no key, or one is shorter.
     """
 
     def __init__(self, keys: str | bytes | Iterable[str | bytes]) -> None:
@@ -67,7 +68,7 @@ class Seal:
 
     @classmethod
     def from_env(cls, value: str) -> Seal:
-        """The seal of an environment variable's text: keys with commas between them, blanks around them ignored.
+        """Return a seal with the keys in `value`, separated by commas. Blanks around them are ignored.
 
         Raises `ConfigurationError` as the constructor does.
         """
@@ -77,27 +78,29 @@ class Seal:
         return f"<Seal {', '.join(self._keys)}>"
 
     def sign(self, context: SealContext, data: bytes) -> str:
-        """The seal as text, ``v2:<key id>:<hex>``."""
+        """Return the seal of `data` as text, ``v2:<key id>:<hex>``."""
         return f"{VERSION}:{self._current}:{_digest(self._keys[self._current], context.frame(data))}"
 
     def verify(self, context: SealContext, data: bytes, seal: str) -> None:
-        """Raises `SealError` unless `seal` was made for these bytes and this context with one of the keys."""
+        """Raise `SealError` unless `seal` was made for these bytes and this context with one of the keys."""
         what = f"the {context.direction} of task {context.id}"
         if not seal:
-            raise SealError(f"{what} is not sealed, and only sealed ones are read here: give its writer the key")
+            raise SealError(f"{what} is not sealed, and this queue has a seal: give its writer the key")
         version, key_id, digest = (*seal.split(":", 2), "", "")[:3]
         if version != VERSION:
-            raise SealError(f"{what} has a seal of an unknown form, {seal:.40}: this side reads {VERSION}")
+            raise SealError(f"{what} has a seal of an unknown version, {seal:.40}: this side reads {VERSION}")
         key = self._keys.get(key_id)
         if key is None:
             raise SealError(
                 f"{what} is sealed with the key {key_id:.40}, this side has {', '.join(self._keys)}: "
-                "give it that key too, or it is not one of yours"
+                "give this side that key too, unless it is not one of yours"
             )
         expected = _digest(key, context.frame(data))
         # As bytes, because compare_digest refuses text that is not ASCII.
         if not hmac.compare_digest(expected.encode(), digest.encode("utf-8", "surrogatepass")):
-            raise SealError(f"the seal of {what} does not fit: its bytes, or what is sealed with them, changed since")
+            raise SealError(
+                f"the seal of {what} does not fit: the bytes, or what the seal covers besides them, were changed"
+            )
 
 
 def _digest(key: bytes, data: bytes) -> str:
@@ -105,5 +108,5 @@ def _digest(key: bytes, data: bytes) -> str:
 
 
 def _key_id(key: bytes) -> str:
-    """Tells keys apart without telling anything about them."""
+    """Return an id that tells keys apart without revealing anything about them."""
     return _digest(key, b"pyxqueue key id")[:16]

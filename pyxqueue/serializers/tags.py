@@ -1,7 +1,8 @@
-"""How values that JSON does not have are written: as an object of one key, the tag, for example ``{"!set": [1, 2]}``.
+"""The tags of the built-in types: how to write a value of a type that JSON does not have.
 
-Every tag starts with `MARK`. Those here have no dot; those of classes are import paths and have one. What a `Leaf`
-writes is plain: text, numbers, None, and lists of them.
+Such a value is an object with one key, the tag, for example ``{"!set": [1, 2]}``. Every tag starts with `MARK`. The
+tags in this module do not contain a dot; the tags of classes are import paths and do. The data of a `Leaf` consists of
+text, numbers, None and lists of these.
 """
 
 from __future__ import annotations
@@ -23,24 +24,26 @@ from .errors import OutsideDomainError
 
 MARK = "!"
 MAX_ALIKE = 256
-"""Members of a set, or keys of a dict, that may have one hash value."""
+"""How many members of a set, or keys of a dict, may have the same hash value."""
 _FEW = 4_096
-"""So many cannot take long, whatever they are."""
+"""Up to this many members are added without a look at the time: no choice of them takes long."""
 _PART = 256
+"""How many members are added between two looks at the time."""
 _SPARE_TIME, _TIME_EACH = 0.25, 2e-6
-"""Seconds of the processor for all members, and for each: ten times what they need."""
+"""Seconds of processor time: a fixed part, and a part for each member. Usual members need a tenth of it."""
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1
-"""Integers beyond are tagged: not every reader has them, and as decimals they would meet `int_max_str_digits`."""
+"""Integers out of this range are tagged and written in hexadecimal: not every reader has them, and Python limits the
+length of decimals (`int_max_str_digits`)."""
 
 Moment = TypeVar("Moment", datetime, time)
 
-# Without a context of our own, the caller's could turn a malformed number into a quiet NaN.
+# The context of the calling thread might be set to turn a malformed number into NaN.
 _STRICT = decimal.Context(traps=[decimal.InvalidOperation])
 
 
 @frozen
 class Leaf:
-    """A type without parts: its tag, and the way there and back. `decode` raises anything for data it does not know."""
+    """How to write and read one type whose values have no parts. `decode` may raise any exception for other data."""
 
     tag: str
     encode: Callable[[Any], Any]
@@ -48,24 +51,24 @@ class Leaf:
 
 
 def as_text(data: object) -> str:
-    """`data`, if it is text; constructors such as `Decimal` and `UUID` would take other things too."""
+    """Return `data`, or raise `TypeError` if it is not text. `Decimal` and `UUID` would accept other types too."""
     if not isinstance(data, str):
-        raise TypeError(f"text expected, not {type(data).__name__}")
+        raise TypeError(f"expected text, not {type(data).__name__}")
     return data
 
 
 def as_list(data: object) -> list[Any]:
-    """`data`, if it is a list; `tuple` and `set` would take text too."""
+    """Return `data`, or raise `TypeError` if it is not a list. `tuple` and `set` would accept text too."""
     if type(data) is not list:
-        raise TypeError(f"an array expected, not {type(data).__name__}")
+        raise TypeError(f"expected an array, not {type(data).__name__}")
     return data
 
 
 def check_hashes(keys: Collection[Hashable]) -> None:
-    """Refuse the members of a set, or the keys of a dict, if more than `MAX_ALIKE` of them have one hash value.
+    """Raise `OutsideDomainError` if more than `MAX_ALIKE` members of a set, or keys of a dict, have one hash value.
 
-    Python compares each of those with all the others: a megabyte of them, which anybody can make since only texts and
-    bytes have secret hash values, would take minutes. Raises `OutsideDomainError`.
+    Python compares each of those with all the others, so that a megabyte of them takes minutes. Any sender can make
+    them: only the hash values of text and bytes are secret.
     """
     hashes, different = list(map(hash, keys)), set[int]()
     _add(different.update, hashes)
@@ -75,14 +78,13 @@ def check_hashes(keys: Collection[Hashable]) -> None:
     _add(counts.update, hashes)
     ((_, most),) = counts.most_common(1)
     if most > MAX_ALIKE:
-        raise OutsideDomainError(f"{most:,} members have the same hash value, at most {MAX_ALIKE} may")
+        raise OutsideDomainError(f"{most:,} members have the same hash value, the limit is {MAX_ALIKE}")
 
 
 def _add(add: Callable[[list[Any]], object], items: list[Any]) -> None:
-    """Add all to a table, some at a time, as long as it takes no longer than any values of ours would.
+    """Add the items to a hash table, a part at a time. Raises `OutsideDomainError` if it takes too long.
 
-    Hash values that are all different can be chosen so that each is looked for at the places of most others. Nothing
-    but the time tells. Raises `OutsideDomainError`.
+    Different hash values can be chosen so that they collide in the table all the same. Only the time shows that.
     """
     if len(items) <= _FEW:
         add(items)
@@ -91,7 +93,7 @@ def _add(add: Callable[[list[Any]], object], items: list[Any]) -> None:
     for start in range(0, len(items), _PART):
         add(items[start : start + _PART])
         if thread_time() > until:
-            raise OutsideDomainError(f"{len(items):,} members take too long: their hash values are in each other's way")
+            raise OutsideDomainError(f"{len(items):,} members take too long to add: their hash values collide")
 
 
 def _to_set(data: object) -> set[Any]:
@@ -111,7 +113,7 @@ def _pairs_to_dict(data: object) -> dict[Any, Any]:
 
 
 def is_encodable(text: str) -> bool:
-    """False for text with lone surrogates, such as file names that are not UTF-8; UTF-8 has no place for them."""
+    """Return whether UTF-8 can encode the text: not if it has lone surrogates, as some names of files do."""
     try:
         return text.isascii() or bool(text.encode())
     except UnicodeEncodeError:
@@ -139,9 +141,9 @@ def _timedelta_to_list(value: timedelta) -> list[int]:
 
 
 def _zone_to_plain(zone: tzinfo | None) -> Any:
-    """A zone's key, or ``[days, seconds, microseconds, name]`` for an offset.
+    """Return the key of a `ZoneInfo`, or ``[days, seconds, microseconds, name]`` for a fixed offset.
 
-    An offset can have a name: those of `datetime.astimezone` do.
+    A fixed offset can have a name: that of `datetime.astimezone` does.
     """
     if zone is None:
         return None
@@ -168,11 +170,11 @@ def _zone_from_plain(data: Any) -> tzinfo | None:
 
 
 def _moment_to_plain(value: datetime | time) -> str | list[Any]:
-    """ISO text where it says all, else ``[ISO text, zone, fold]``."""
+    """Return ISO text if it contains everything, else ``[ISO text, zone, fold]``."""
     if value.tzinfo is None and not value.fold:
         return value.isoformat()
     zone = _zone_to_plain(value.tzinfo)
-    # Reading loses the offset if it is shorter than a second; then it goes the long way too.
+    # `fromisoformat` loses an offset of less than a second, so that one takes the long form too.
     if not value.fold and type(zone) is list and zone[2:] == [0, None]:
         return value.isoformat()
     return [value.replace(tzinfo=None, fold=0).isoformat(), zone, value.fold]
@@ -212,4 +214,5 @@ DECODERS: Mapping[str, Callable[[Any], Any]] = {
     "frozenset": lambda data: frozenset(_to_set(data)),
     "dict": _pairs_to_dict,
 }
-"""By tag; the data's own parts are decoded before. Every dict that an object cannot show comes as pairs, ``!dict``."""
+"""The decoders by tag; the parts of the data are decoded already. A dict with a key that is not text, or a single key
+that looks like a tag, is written as pairs with the tag ``!dict``."""

@@ -1,8 +1,8 @@
-"""The walk over a value by exact type, there and back, that JSON and MessagePack share.
+"""Converts values by their exact type, for JSON and MessagePack: before they are written and after they are read.
 
-msgspec alone would turn a tuple into a list, an enum into its value and a key 1 into "1", all without a word. So every
-value is looked at first: what the format has stays as it is, the same object; what has a tag is wrapped into it; the
-rest is an error that says where it is.
+msgspec alone would silently turn a tuple into a list, an enum into its value and a key 1 into "1". So an `Encoder`
+visits every value first. A value of a type that the format has is passed on, the same object; a value of a type that
+has a tag is wrapped in it; any other is an error that says where the value is.
 """
 
 from __future__ import annotations
@@ -14,31 +14,32 @@ from typing import Any, TypeAlias
 
 from ..errors import SerializationError
 from ..printable import quoted
-from .classes import Attributes, ClassTable, can_travel
+from .classes import Attributes, ClassTable, can_register
 from .errors import OutsideDomainError
 from .tags import COLLECTIONS, DECODERS, INT_MAX, INT_MIN, LEAVES, MARK, check_hashes, is_encodable
 
 MAX_DEPTH = 200
-"""Containers within containers. Our own limit, so that a worker with less stack left can read what was written."""
+"""How deep containers may be nested. It is far below Python's own limit, so that a worker that has less stack left than
+the caller can still read what the caller wrote."""
 
-EncodeHook: TypeAlias = Callable[[Any], Any]
-DecodeHook: TypeAlias = Callable[[str, Any], Any]
-_Turn: TypeAlias = Callable[[Any, int], Any]
+_Convert: TypeAlias = Callable[[Any, int], Any]
 
 
 class Encoder:
-    """Turns a value of the domain into one that the format has.
+    """Converts a value of the domain into one that the format can write.
 
-    `native` are the types the format carries as they are. A `careful` encoder also looks into every text for lone
-    surrogates, which the formats refuse.
+    `native`: the types that the format writes as they are. `hook`: `TaggedSerializer.encode_custom`. A `careful`
+    encoder also tags each text with lone surrogates, which the formats refuse.
     """
 
-    def __init__(self, native: frozenset[type], classes: ClassTable, hook: EncodeHook, *, careful: bool) -> None:
+    def __init__(
+        self, native: frozenset[type], classes: ClassTable, hook: Callable[[Any], Any], *, careful: bool
+    ) -> None:
         self._native = native - {str} if careful else native
         self._careful = careful
         self._classes = classes
         self._hook = hook
-        self._by_type: Mapping[type, _Turn] = {
+        self._by_type: Mapping[type, _Convert] = {
             **dict.fromkeys(LEAVES, self._leaf),
             **dict.fromkeys(COLLECTIONS, self._collection),
             int: self._int,
@@ -50,24 +51,24 @@ class Encoder:
         }
 
     def encode(self, value: Any, depth: int = 0) -> Any:
-        """The value itself where it is plain throughout, else a copy with tags.
+        """Return the value itself if it and all its parts are native, else a copy with tags.
 
-        Raises `OutsideDomainError` for what has no tag either.
+        Raises `OutsideDomainError` for a value that is neither native nor has a tag.
         """
         kind = type(value)
         if kind in self._native:
             return value
         if depth > MAX_DEPTH:
             raise OutsideDomainError(f"nested more than {MAX_DEPTH} levels deep, or it contains itself")
-        turn: _Turn = self._by_type.get(kind, self._other)
-        return turn(value, depth)
+        convert: _Convert = self._by_type.get(kind, self._other)
+        return convert(value, depth)
 
     def _list(self, value: list[Any], depth: int) -> list[Any]:
         native, wire, index = self._native, value, 0
         try:
             for index, item in enumerate(value):
                 kind = type(item)
-                # `encode` does the same; without the call, a list of numbers takes a third of the time. Below likewise.
+                # What `encode` does, without the call: a list of numbers takes a third of the time. Also in `_dict`.
                 if kind in native or (kind is int and INT_MIN <= item <= INT_MAX) or (kind is float and isfinite(item)):
                     continue
                 new = self.encode(item, depth + 1)
@@ -148,8 +149,9 @@ class Encoder:
         return value if is_encodable(value) else self._leaf(value, depth)
 
     def _other(self, value: Any, depth: int) -> dict[str, Any]:
+        """Encode a value of a registered class, or one that the hook knows."""
         try:
-            tag, state = self._apart(value)
+            tag, state = self._take_apart(value)
         except OutsideDomainError:
             raise
         except Exception as error:
@@ -158,47 +160,51 @@ class Encoder:
             ) from error
         return {MARK + tag: self.encode(state, depth + 1)}
 
-    def _apart(self, value: Any) -> tuple[str, Any]:
-        if known := self._classes.of(type(value)):
+    def _take_apart(self, value: Any) -> tuple[str, Any]:
+        if known := self._classes.by_class.get(type(value)):
             tag, codec = known
             return tag, codec.state(value)
-        answer = self._hook(value)
-        if answer is NotImplemented:
+        custom = self._hook(value)
+        if custom is NotImplemented:
             raise OutsideDomainError(_remedy(value))
-        tag, state = answer
+        tag, state = custom
         return MARK + tag, state
 
 
 def _remedy(value: Any) -> str:
+    """Return the error for a value of an unknown type, with the best of the ways to serialize it."""
     cls = type(value)
     name = cls.__qualname__
-    if can_travel(cls):
+    if can_register(cls):
         return (
             f"the class {name} is not registered: annotate the task's parameter or return type with it, "
             f"or register it, TaskQueue(serializer=JSONSerializer(types=[{name}]))"
         )
     custom = (
-        "say how it is taken apart and put together: encode_custom and decode_custom of a subclass of JSONSerializer, "
+        "override encode_custom and decode_custom in a subclass of JSONSerializer and pass it as "
         "TaskQueue(serializer=...)"
     )
     for base in cls.__mro__[1:]:
         if base in LEAVES or base in COLLECTIONS or base in (list, dict):
-            return f"a value of type {name} would come back as a plain {base.__name__}: make it one, or {custom}"
+            return f"a value of type {name} would come back as a plain {base.__name__}: convert it to one, or {custom}"
     return (
-        f"a value of type {name} cannot travel: use plain data it can be made from; or make its class a dataclass and "
-        f"annotate the task with it; or {custom}"
+        f"a value of type {name} cannot travel: pass plain data from which the task can make it; or make its class a "
+        f"dataclass and annotate the task with it; or {custom}"
     )
 
 
 class Decoder:
-    """Takes the tags off what the format gave. It changes the containers it is given."""
+    """Replaces the tags in what the format has read by the values they stand for. It changes the containers in place.
 
-    def __init__(self, classes: ClassTable, hook: DecodeHook) -> None:
+    `hook`: `TaggedSerializer.decode_custom`.
+    """
+
+    def __init__(self, classes: ClassTable, hook: Callable[[str, Any], Any]) -> None:
         self._classes = classes
         self._hook = hook
 
     def decode(self, wire: Any) -> Any:
-        """The value. Raises `SerializationError` for a tag that is unknown or has the wrong data."""
+        """Return the value. Raises `SerializationError` for a tag that is unknown or has the wrong data."""
         if type(wire) is list:
             for index, item in enumerate(wire):
                 if type(item) is list or type(item) is dict:
@@ -217,7 +223,7 @@ class Decoder:
         try:
             if decode := DECODERS.get(tag):
                 return decode(data)
-            if codec := self._classes.named(tag):
+            if codec := self._classes.by_tag.get(tag):
                 return codec.restore(data)
             value = self._hook(tag.removeprefix(MARK), data) if tag.startswith(MARK) else NotImplemented
         except Exception as error:
@@ -225,6 +231,6 @@ class Decoder:
         if value is NotImplemented:
             raise SerializationError(
                 f"the tag {MARK}{tag:.100} is unknown here: if it is a class, register it; "
-                "if it is your own, override decode_custom"
+                "if encode_custom wrote it, override decode_custom"
             )
         return value

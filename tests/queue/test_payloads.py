@@ -310,7 +310,7 @@ def test_a_return_value_that_cannot_travel(side: Side) -> None:
     handle = queue.task(name="make")(lambda: {"lock": object()})()
     drain(queue)
 
-    why = r"the return value of make cannot be stored: value\['lock'\]: .* object cannot travel: use plain data"
+    why = r"the return value of make cannot be stored: value\['lock'\]: .* object cannot travel: pass plain data"
     with pytest.raises(TaskError, match=why):
         handle.get(timeout=0)
 

@@ -1,4 +1,4 @@
-"""Annotating a task is enough to register its classes."""
+"""The classes in the annotations of a task are registered."""
 
 from __future__ import annotations
 
@@ -132,20 +132,20 @@ def found(hint: Any) -> set[type]:
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
 def test_classes_are_found_in(hint: Any, classes: set[type]) -> None:
-    """Generics, unions, aliases, fields and the fields' fields are looked into, to the end."""
+    """Generics, unions, aliases and fields are searched, at any depth."""
     assert found(hint) == classes
 
 
 def test_parameters_and_the_return_value_count() -> None:
-    """And one annotation that cannot be resolved takes no other with it."""
+    """One annotation that cannot be resolved does not affect the others."""
 
     def task(first: Color, second: Nothing, /, *rest: Inner, key: Other) -> Box[int]: ...  # type: ignore[empty-body]
 
     assert set(classes_in(task)) == {Color, Inner, Other, Box}
 
 
-def test_decorated_functions_are_looked_through() -> None:
-    """The wrapper is often defined where the names are not known."""
+def test_the_annotations_of_a_decorated_function_are_found() -> None:
+    """The wrapper is often defined in a module that does not have the names."""
 
     def task(first: Color) -> None: ...
 
@@ -156,14 +156,14 @@ def test_decorated_functions_are_looked_through() -> None:
     assert classes_in(wrapper) == [Color]
 
 
-def test_what_has_no_annotations_has_no_classes() -> None:
+def test_a_callable_without_annotations_has_no_classes() -> None:
     """Partials and builtins can be tasks too."""
     assert classes_in(functools.partial(print)) == []
     assert classes_in(len) == []
 
 
 def test_annotated_classes_travel() -> None:
-    """Both sides register the same task, and know the same classes."""
+    """The caller and the worker register the same task, and so the same classes."""
 
     def task(order: Outer) -> Color: ...  # type: ignore[empty-body]
 
@@ -187,8 +187,8 @@ def test_annotating_twice_does_no_harm() -> None:
     assert serializer.loads(serializer.dumps(Color.RED)) is Color.RED
 
 
-def test_annotated_classes_that_cannot_travel_are_found_out_by_their_values() -> None:
-    """A task may be annotated with anything, as long as nobody passes it."""
+def test_an_annotated_class_that_cannot_travel_is_refused_when_it_is_passed() -> None:
+    """The annotation alone is not an error."""
 
     def task(entries: Entries) -> None: ...
 
@@ -200,7 +200,7 @@ def test_annotated_classes_that_cannot_travel_are_found_out_by_their_values() ->
 
 
 def test_two_annotated_classes_of_one_name_are_refused() -> None:
-    """As when they are registered by hand."""
+    """As with `register`."""
 
     def task(first: Any, second: Any) -> None: ...
 

@@ -1,21 +1,22 @@
-"""A call's arguments as one body."""
+"""The arguments of a call as the body of a message."""
 
 from __future__ import annotations
 
 import pytest
 
+from pyxqueue.codec import dumps_call, loads_call
 from pyxqueue.errors import SerializationError
-from pyxqueue.serializers import JSONSerializer, PickleSerializer, dumps_call, loads_call
+from pyxqueue.serializers import JSONSerializer, PickleSerializer
 
 
-def test_a_call_is_two_elements() -> None:
-    """The smallest body that can be written by hand."""
+def test_a_body_has_two_elements() -> None:
+    """The list of positional arguments and the dict of keyword arguments."""
     assert dumps_call(JSONSerializer(), (10,), {}) == b"[[10],{}]"
     assert loads_call(JSONSerializer(), b"[[10],{}]") == ([10], {})
 
 
 def test_arguments_keep_their_types() -> None:
-    """The list of arguments is ours, what is in it is the caller's."""
+    """The arguments within the body come back with their types."""
     body = dumps_call(JSONSerializer(), ((1, 2), [3]), {"key": {4}})
 
     assert loads_call(JSONSerializer(), body) == ([(1, 2), [3]], {"key": {4}})
@@ -31,15 +32,15 @@ def test_arguments_keep_their_types() -> None:
     ids=["nested", "second", "keyword"],
 )
 def test_paths_start_at_the_arguments(args: tuple[object, ...], kwargs: dict[str, object], path: str) -> None:
-    """The caller wrote arguments, and does not know of the two elements."""
+    """The caller passed arguments, and does not know the two elements of the body."""
     with pytest.raises(SerializationError) as caught:
         dumps_call(JSONSerializer(), args, kwargs)
 
     assert str(caught.value).startswith(path)
 
 
-def test_serializers_without_paths_will_do() -> None:
-    """Their own error comes through."""
+def test_an_error_without_a_path_is_passed_on() -> None:
+    """Not every serializer knows the path."""
     with pytest.raises(SerializationError, match="cannot be pickled"):
         dumps_call(PickleSerializer(), (lambda: None,), {})
 
@@ -59,7 +60,7 @@ def test_serializers_without_paths_will_do() -> None:
         b"",
     ],
 )
-def test_other_bodies_are_no_calls(body: bytes) -> None:
-    """A body written by hand is easily wrong."""
+def test_other_bodies_are_refused(body: bytes) -> None:
+    """A body that was written by hand can have any form."""
     with pytest.raises(SerializationError):
         loads_call(JSONSerializer(), body)

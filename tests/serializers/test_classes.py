@@ -1,4 +1,4 @@
-"""Enums, dataclasses, attrs classes and named tuples, once registered."""
+"""Registered enums, dataclasses, attrs classes and named tuples."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Box(Generic[T]):
 
 @dataclass
 class Temperature:
-    """Its own output is no valid input for it."""
+    """A class whose `__post_init__` does not accept its own output."""
 
     celsius: Any
 
@@ -160,7 +160,7 @@ INSTANCES = [
 @both
 @pytest.mark.parametrize("value", INSTANCES, ids=lambda value: f"{type(value).__name__}-{value!r:.20}")
 def test_instances_come_back(make: type[TaggedSerializer], value: Any) -> None:
-    """Equal, and of exactly the class, wherever they stand."""
+    """Equal, and of the same class, in any container."""
     serializer = make(types=CLASSES)
 
     for place in (value, [value, {"key": (value,)}]):
@@ -182,7 +182,7 @@ def test_nested_instances_come_back(make: type[TaggedSerializer], value: Any) ->
     assert serializer.loads(serializer.dumps(value)) == value
 
 
-def test_members_of_enums_are_themselves_again() -> None:
+def test_members_of_enums_come_back_as_the_same_objects() -> None:
     """They are compared by identity."""
     serializer = JSONSerializer(types=[Color])
 
@@ -191,7 +191,7 @@ def test_members_of_enums_are_themselves_again() -> None:
 
 
 def test_json_form_of_classes() -> None:
-    """Tags of classes are import paths, enums go by name, flags by number, records by field, named tuples by place."""
+    """The tag is the import path. Enums are written by name, flags by number, others as fields or lists."""
     serializer = JSONSerializer(types=CLASSES)
     here = __name__
 
@@ -202,7 +202,7 @@ def test_json_form_of_classes() -> None:
 
 
 def test_a_field_the_bytes_do_not_have_takes_its_default() -> None:
-    """A class may get a new field while older messages are still under way."""
+    """A class may get a new field while older messages wait."""
     serializer = JSONSerializer(types=CLASSES)
     here = __name__
 
@@ -231,7 +231,7 @@ def test_a_field_the_bytes_do_not_have_takes_its_default() -> None:
     ],
 )
 def test_other_states_are_refused(written: str) -> None:
-    """Nothing is left out or made up when a state does not fit its class."""
+    """Data that does not fit its class is not completed or shortened."""
     serializer = JSONSerializer(types=CLASSES)
 
     with pytest.raises(SerializationError):
@@ -239,13 +239,13 @@ def test_other_states_are_refused(written: str) -> None:
 
 
 def test_the_error_tells_the_fields() -> None:
-    """So that a message written by hand can be put right."""
+    """People who write a message by hand need them."""
     with pytest.raises(SerializationError, match="Point has the fields x, y and no others"):
         JSONSerializer(types=[Point]).loads(f'{{"!{__name__}.Point":[1,2]}}'.encode())
 
 
 def test_classes_are_known_to_their_serializer_only() -> None:
-    """There is no registry behind the back."""
+    """There is no global registry."""
     data = JSONSerializer(types=[Point]).dumps(Point(1))
 
     with pytest.raises(SerializationError, match="Point is unknown here"):
@@ -253,7 +253,7 @@ def test_classes_are_known_to_their_serializer_only() -> None:
 
 
 def test_register_is_a_decorator() -> None:
-    """It gives the class back as it is, and does no harm twice."""
+    """It returns the class, and may be used twice."""
     serializer = JSONSerializer()
 
     @serializer.register
@@ -266,7 +266,7 @@ def test_register_is_a_decorator() -> None:
 
 
 def test_a_class_of_a_script_has_its_import_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The script's other half may have imported it."""
+    """The reader may have imported the script as a module."""
     script = types.ModuleType("__main__")
     script.__file__ = "/srv/rpc.py"
     monkeypatch.setitem(sys.modules, "__main__", script)
@@ -280,7 +280,7 @@ def test_a_class_of_a_script_has_its_import_path(monkeypatch: pytest.MonkeyPatch
 
 
 def test_two_classes_of_one_name_are_refused() -> None:
-    """Which of the two should the bytes mean?"""
+    """The bytes could mean either of them."""
     serializer = JSONSerializer()
     first, second = (make_class("m", "Twin") for _ in "ab")
     serializer.register(first)
@@ -310,13 +310,13 @@ UNFIT = {
 
 @pytest.mark.parametrize("unfit", UNFIT)
 def test_classes_that_cannot_travel_are_refused(unfit: str) -> None:
-    """At once, not at the first value; the error names the hooks."""
+    """When they are registered, not at the first value; the error names the hooks."""
     with pytest.raises(ConfigurationError, match="override encode_custom and decode_custom"):
         JSONSerializer(types=[UNFIT[unfit]])
 
 
-def test_attributes_that_are_no_fields_are_refused() -> None:
-    """They would be lost without a word."""
+def test_attributes_that_are_not_fields_are_refused() -> None:
+    """They would be silently lost."""
     serializer = JSONSerializer(types=CLASSES)
     point, loose = Point(1), Loose(1)
     point.extra = 1  # type: ignore[attr-defined]
@@ -333,7 +333,7 @@ def test_attributes_that_are_no_fields_are_refused() -> None:
             serializer.dumps([value])
 
 
-def test_cached_properties_are_left_behind() -> None:
+def test_cached_properties_are_not_written() -> None:
     """They can be computed again."""
     serializer = JSONSerializer(types=CLASSES)
     lazy = Lazy(3)
@@ -345,7 +345,7 @@ def test_cached_properties_are_left_behind() -> None:
 
 
 def test_a_field_without_a_value_is_refused() -> None:
-    """A field can be deleted, or never set."""
+    """A field may have been deleted, or never set."""
     serializer = JSONSerializer(types=CLASSES)
     point = Point(1)
     del point.x
@@ -355,7 +355,7 @@ def test_a_field_without_a_value_is_refused() -> None:
 
 
 def test_subclasses_of_registered_classes_are_refused() -> None:
-    """They are other classes, with perhaps more in them."""
+    """They may have more fields."""
 
     @dataclass
     class Point3(Point):
@@ -365,16 +365,16 @@ def test_subclasses_of_registered_classes_are_refused() -> None:
         JSONSerializer(types=[Point]).dumps(Point3(1))
 
 
-def test_the_path_leads_into_records() -> None:
-    """Fields are shown as attributes."""
+def test_the_path_shows_fields() -> None:
+    """They are shown as attributes."""
     serializer = JSONSerializer(types=CLASSES)
 
     with pytest.raises(SerializationError, match=r"^value\[0\]\.x\['when'\]: "):
         serializer.dumps([Point({"when": 1j})])
 
 
-def test_members_an_enum_does_not_name_are_refused() -> None:
-    """An enum can make members up in `_missing_`; no other process has the same."""
+def test_members_that_an_enum_does_not_define_are_refused() -> None:
+    """An enum can make members in `_missing_`; no other process has the same ones."""
 
     class Open(enum.Enum):
         KNOWN = 1
@@ -389,7 +389,7 @@ def test_members_an_enum_does_not_name_are_refused() -> None:
         JSONSerializer(types=[Open]).dumps(Open(7))
 
 
-def test_untyped_named_tuples_travel_too() -> None:
+def test_untyped_named_tuples_come_back() -> None:
     """Those of `collections.namedtuple`."""
     place = namedtuple("place", "row column")  # noqa: PYI024 - the untyped one is the point
     serializer = JSONSerializer(types=[place])

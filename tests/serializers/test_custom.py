@@ -1,4 +1,4 @@
-"""One method each way lets another type travel."""
+"""`encode_custom` and `decode_custom` serialize other types."""
 
 from __future__ import annotations
 
@@ -61,15 +61,15 @@ def test_custom_types_come_back(make: type[TaggedSerializer]) -> None:
 
 
 @both
-def test_custom_tags_are_apart_from_ours(make: type[TaggedSerializer]) -> None:
-    """A custom tag may have the name of a type that we have, today or later."""
+def test_custom_tags_do_not_collide_with_built_in_tags(make: type[TaggedSerializer]) -> None:
+    """A custom tag may have the name of a built-in tag."""
     serializer = make()
 
     assert serializer.loads(serializer.dumps([slice(1, 2), {3}])) == [slice(1, 2), {3}]
 
 
 def test_json_form_of_custom_types() -> None:
-    """Two marks."""
+    """A custom tag has two marks."""
     assert JSONWithHooks().dumps(Fraction(1, 2)) == b'{"!!fraction":{"!tuple":[1,2]}}'
 
 
@@ -82,10 +82,12 @@ def test_json_form_of_custom_types() -> None:
         (range(3), r"range could not be taken apart: OSError\('a bug in the hook'\)"),
         (re.compile("a"), "Pattern could not be taken apart"),
     ],
-    ids=["not-mine", "endless", "raises", "wrong-answer"],
+    ids=["not-mine", "endless", "raises", "wrong-result"],
 )
-def test_hooks_that_fail_are_errors_of_the_value(make: type[TaggedSerializer], value: Any, complaint: str) -> None:
-    """With the path, like any other."""
+def test_a_hook_that_fails_raises_a_serialization_error(
+    make: type[TaggedSerializer], value: Any, complaint: str
+) -> None:
+    """The error has the path to the value."""
     with pytest.raises(SerializationError, match=rf"value\[0\].*: .*{complaint}"):
         make().dumps([value])
 
@@ -96,8 +98,8 @@ def test_hooks_that_fail_are_errors_of_the_value(make: type[TaggedSerializer], v
     [{"!fraction": [1, 2]}, {"!!fraction": 1}, {"!!fraction": [1, 0]}, {"!!ip": "no"}, {"!!unknown": 1}],
     ids=str,
 )
-def test_data_the_hook_does_not_take_is_an_error_of_the_bytes(make: type[TaggedSerializer], wire: Any) -> None:
-    """Whatever the hook raises, and also when it does not know the tag."""
+def test_data_that_the_hook_refuses_raises_a_serialization_error(make: type[TaggedSerializer], wire: Any) -> None:
+    """Also if the hook raises another exception, or does not know the tag."""
     serializer = make()
 
     with pytest.raises(SerializationError):

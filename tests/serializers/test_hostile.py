@@ -1,4 +1,4 @@
-"""Law S3: whatever the bytes are, `loads` answers a value or raises `SerializationError`."""
+"""Law S3: for any bytes, `loads` returns a value or raises `SerializationError`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ JSON_LIKE = st.recursive(
 
 
 def load(serializer: TaggedSerializer, data: bytes) -> None:
-    """Only `SerializationError` may come out; anything else fails the test by itself."""
+    """Load the data. `SerializationError` is allowed; any other exception fails the test."""
     with contextlib.suppress(SerializationError):
         serializer.loads(data)
 
@@ -40,14 +40,14 @@ def load(serializer: TaggedSerializer, data: bytes) -> None:
 @both
 @given(data=st.binary())
 def test_arbitrary_bytes(make: type[TaggedSerializer], data: bytes) -> None:
-    """Noise."""
+    """Random bytes."""
     load(make(), data)
 
 
 @both
 @given(value=VALUES, data=st.data())
 def test_damaged_bytes(make: type[TaggedSerializer], value: Any, data: st.DataObject) -> None:
-    """What was written once, with bytes changed, lost and added."""
+    """Bytes that `dumps` has written, some of them changed, removed or added."""
     serializer = make()
     written = bytearray(serializer.dumps(value))
     for _ in range(data.draw(st.integers(1, 3))):
@@ -65,7 +65,7 @@ def test_damaged_bytes(make: type[TaggedSerializer], value: Any, data: st.DataOb
 @example(wire={"!datetime": ["9999-12-31T23:59:59+00:00", [0, 10**9, 0, None], 7]})
 @example(wire={"!int": "0x" + "f" * 100_000 + "g"})
 def test_tags_with_any_data(make: type[TaggedSerializer], wire: Any) -> None:
-    """The right tags around the wrong things."""
+    """Tags that exist, with data of any type."""
     serializer = make()
     try:
         data = serializer.pack(wire)
@@ -127,8 +127,8 @@ def test_tags_with_any_data(make: type[TaggedSerializer], wire: Any) -> None:
     ],
     ids=lambda data: f"{data[:40]!r}-{len(data)}",
 )
-def test_no_value_is_made_of_these(data: bytes) -> None:
-    """JSON that `dumps` does not write, each wrong in one way."""
+def test_json_that_dumps_does_not_write_is_refused(data: bytes) -> None:
+    """Each case has one fault."""
     with pytest.raises(SerializationError):
         JSONSerializer().loads(data)
 
@@ -154,15 +154,15 @@ def test_no_value_is_made_of_these(data: bytes) -> None:
     ],
     ids=lambda data: f"{data[:8].hex()}-{len(data)}",
 )
-def test_no_value_is_made_of_these_either(data: bytes) -> None:
-    """The same for MessagePack: truncated, too deep, lengths that lie, extension types, wrong tags."""
+def test_messagepack_that_dumps_does_not_write_is_refused(data: bytes) -> None:
+    """Truncated, too deep, wrong lengths, extension types, wrong tags."""
     with pytest.raises(SerializationError):
         MsgpackSerializer().loads(data)
 
 
 @both
 def test_errors_do_not_repeat_the_payload(make: type[TaggedSerializer]) -> None:
-    """An error becomes a record and a log line, so it stays short."""
+    """An error goes into a record and a log line, so it must be short."""
     serializer = make()
     for wire in ({"!date": "x" * 10**5}, {"!int": "x" * 10**5}, {"!" + "x" * 10**5: 1}):
         with pytest.raises(SerializationError) as caught:
@@ -172,7 +172,7 @@ def test_errors_do_not_repeat_the_payload(make: type[TaggedSerializer]) -> None:
 
 @both
 def test_an_undecodable_tag_is_named(make: type[TaggedSerializer]) -> None:
-    """A class that is not registered here is by far the likeliest reason, and the error says what to do."""
+    """The usual reason is a class that is not registered here, and the error says what to do."""
     serializer = make()
 
     with pytest.raises(SerializationError, match=r"!shop\.Order is unknown here: if it is a class, register it"):
@@ -187,40 +187,40 @@ ALIKE = [MERSENNE * number for number in range(1, MAX_ALIKE + 2)]
 @both
 @pytest.mark.parametrize("tag", ["set", "frozenset", "dict"])
 def test_members_with_one_hash_value_are_refused(make: type[TaggedSerializer], tag: str) -> None:
-    """Comparing each with all others is what makes a megabyte of them take minutes."""
+    """Python compares each with all the others: a megabyte of them would take minutes."""
     serializer = make()
     numbers = [{"!int": hex(number)} for number in ALIKE]
     members: list[Any] = [[number, None] for number in numbers] if tag == "dict" else list(numbers)
 
-    with pytest.raises(SerializationError, match=r"257 members have the same hash value, at most 256 may"):
+    with pytest.raises(SerializationError, match=r"257 members have the same hash value, the limit is 256"):
         serializer.loads(serializer.pack({f"!{tag}": members}))
 
 
 @both
 @pytest.mark.parametrize("value", [set(ALIKE), frozenset(ALIKE), dict.fromkeys(ALIKE)], ids=lambda v: type(v).__name__)
-def test_what_would_not_be_read_is_not_written(make: type[TaggedSerializer], value: Any) -> None:
-    """The caller is told, not the worker."""
+def test_dumps_refuses_members_with_one_hash_value(make: type[TaggedSerializer], value: Any) -> None:
+    """The error is raised in the caller, not in the worker."""
     with pytest.raises(SerializationError, match="the same hash value"):
         make().dumps(value)
 
 
 @both
 def test_some_members_with_one_hash_value_travel(make: type[TaggedSerializer]) -> None:
-    """Among many others, as many as are allowed."""
+    """As many as the limit allows, among many others."""
     value = {*ALIKE[:MAX_ALIKE], *range(1, 1000)}
 
     assert make().loads(make().dumps(value)) == value
 
 
 class Permission(enum.IntFlag):
-    """Of a kind that takes any number."""
+    """An `IntFlag` accepts any number."""
 
     READ = 1
 
 
 @both
 def test_flags_from_anyone_do_not_fill_the_memory(make: type[TaggedSerializer]) -> None:
-    """Python keeps each combination for ever; of what was read it keeps a bounded number."""
+    """Python keeps each combination forever, so the serializer limits how many are kept."""
     serializer = make([Permission])
     tag = f"!{Permission.__module__}.{Permission.__qualname__}"
 
@@ -235,11 +235,11 @@ def test_flags_from_anyone_do_not_fill_the_memory(make: type[TaggedSerializer]) 
 
 @both
 @pytest.mark.parametrize("made", [set(range(10_000)), frozenset(range(10_000)), dict.fromkeys(range(10_000))])
-def test_members_that_are_in_the_way_of_each_other(
+def test_members_whose_hash_values_collide_are_refused(
     make: type[TaggedSerializer], made: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Different hash values can be chosen so that each member is looked for at the places of all others: a table
-    of those is given up when it takes too long. The usual one is built."""
+    """Different hash values can be chosen so that they collide in a table. Such a table is abandoned when it takes too
+    long; a usual one is built."""
     serializer = make()
     data = serializer.dumps(made)
     assert serializer.loads(data) == made
@@ -247,5 +247,5 @@ def test_members_that_are_in_the_way_of_each_other(
     seconds = count()
     monkeypatch.setattr(tags, "thread_time", lambda: float(next(seconds)))
 
-    with pytest.raises(SerializationError, match="take too long"):
+    with pytest.raises(SerializationError, match="take too long to add: their hash values collide"):
         serializer.loads(data)

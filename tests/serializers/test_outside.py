@@ -1,4 +1,4 @@
-"""Law S2: what cannot come back as it was is refused in `dumps`, with its type, its place and a remedy."""
+"""Law S2: `dumps` refuses a value that `loads` could not return, and its error has the type, the path and a remedy."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def zone_without_key() -> ZoneInfo:
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_other_types_are_refused(make: type[TaggedSerializer], value: object) -> None:
-    """No subclass becomes its base, no stranger a text, wherever it stands; the error names the type."""
+    """A subclass does not become its base, nor any other value a text, in any container; the error names the type."""
     serializer = make()
 
     for place in (value, [value], (value,), {"key": value}, {1: value}):
@@ -85,8 +85,8 @@ def test_other_types_are_refused(make: type[TaggedSerializer], value: object) ->
 
 @both
 @pytest.mark.parametrize("key", [Text("a"), Level.LOW, Pair(1, 2)], ids=lambda key: type(key).__name__)
-def test_other_types_are_no_keys(make: type[TaggedSerializer], key: object) -> None:
-    """A key is a value like any other."""
+def test_other_types_are_refused_as_keys(make: type[TaggedSerializer], key: object) -> None:
+    """Keys have the same domain as values."""
     with pytest.raises(SerializationError, match=rf"^value\.keys\(\): .*\b{type(key).__name__}\b"):
         make().dumps({key: 1})
 
@@ -108,7 +108,7 @@ def test_other_types_are_no_keys(make: type[TaggedSerializer], key: object) -> N
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_the_error_says_where(make: type[TaggedSerializer], value: Any, path: str) -> None:
-    """The path is the expression that leads from the value to the culprit."""
+    """The path is the expression that leads from the outermost value to the refused one."""
     with pytest.raises(OutsideDomainError) as caught:
         make().dumps(value)
 
@@ -119,7 +119,7 @@ def test_the_error_says_where(make: type[TaggedSerializer], value: Any, path: st
 @both
 @pytest.mark.parametrize("key", [2**20000, "k" * 10**5, b"k" * 10**5], ids=lambda key: type(key).__name__)
 def test_long_keys_are_cut_in_the_path(make: type[TaggedSerializer], key: object) -> None:
-    """A key can be longer than a message should be, or than Python shows."""
+    """A key can be longer than an error should be, or than Python turns into text."""
     with pytest.raises(OutsideDomainError) as caught:
         make().dumps({key: 1j})
 
@@ -132,16 +132,16 @@ def test_long_keys_are_cut_in_the_path(make: type[TaggedSerializer], key: object
         (Color.RED, "JSONSerializer(types=[Color])"),
         (Point(1), "JSONSerializer(types=[Point])"),
         (Pair(1, 2), "JSONSerializer(types=[Pair])"),
-        (OrderedDict(), "would come back as a plain dict: make it one"),
-        (Text(), "would come back as a plain str: make it one"),
-        (1j, "encode_custom and decode_custom of a subclass of JSONSerializer"),
-        (object(), "plain data it can be made from; or make its class a dataclass and annotate the task with it; or"),
+        (OrderedDict(), "would come back as a plain dict: convert it to one"),
+        (Text(), "would come back as a plain str: convert it to one"),
+        (1j, "override encode_custom and decode_custom in a subclass of JSONSerializer"),
+        (object(), "plain data from which the task can make it; or make its class a dataclass and annotate the task"),
         (datetime(2024, 1, 1, tzinfo=Zone()), "use datetime.timezone or zoneinfo.ZoneInfo"),
     ],
     ids=lambda case: type(case).__name__ if not isinstance(case, str) else "",
 )
 def test_the_error_has_a_remedy(value: object, remedy: str) -> None:
-    """What helps differs: registering, converting, or a hook."""
+    """It depends on the type: register the class, convert the value, or override the hooks."""
     with pytest.raises(SerializationError) as caught:
         JSONSerializer().dumps(value)
 
@@ -153,7 +153,7 @@ def test_the_error_has_a_remedy(value: object, remedy: str) -> None:
     "wrap", [lambda v: [v], lambda v: (v,), lambda v: {"a": v}, lambda v: {1: v}, lambda v: {"!a": v}], ids=[*"ltdpe"]
 )
 def test_too_deep_is_refused(make: type[TaggedSerializer], wrap: Any) -> None:
-    """The limit is a number of ours, and far beyond it there is still no other error."""
+    """`MAX_DEPTH` levels are accepted; more, and also very many more, raise the same error."""
     serializer = make()
     value: Any = 1
     for _ in range(MAX_DEPTH):
@@ -169,7 +169,7 @@ def test_too_deep_is_refused(make: type[TaggedSerializer], wrap: Any) -> None:
 
 @both
 def test_a_value_that_contains_itself_is_refused(make: type[TaggedSerializer]) -> None:
-    """The path, which has no end, is cut."""
+    """Its path would be endless, so it is cut."""
     value: list[Any] = []
     value.append({"again": value})
 
@@ -180,8 +180,8 @@ def test_a_value_that_contains_itself_is_refused(make: type[TaggedSerializer]) -
 
 
 @both
-def test_running_out_of_stack_is_an_error_of_ours(make: type[TaggedSerializer]) -> None:
-    """A caller deep in its own recursion meets no `RecursionError`."""
+def test_running_out_of_stack_raises_a_serialization_error(make: type[TaggedSerializer]) -> None:
+    """A caller that is deep in its own recursion does not get a `RecursionError`."""
     value: Any = (1,)
     for _ in range(MAX_DEPTH - 1):
         value = (value,)

@@ -1,4 +1,4 @@
-"""Pickle, whose errors are ours."""
+"""Pickle, whose errors become `SerializationError`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .values import VALUES, exact
 
 
 class Trap:
-    """Its pickle calls something when it is loaded."""
+    """An object whose pickle calls a function when it is loaded."""
 
     def __init__(self, call: Any, *args: Any) -> None:
         self.call = call, args
@@ -30,14 +30,14 @@ class Trap:
 
 @given(value=VALUES)
 def test_every_value_of_the_domain_comes_back(value: Any) -> None:
-    """And many more."""
+    """The domain of the JSON serializer is a part of its own."""
     serializer = PickleSerializer()
 
     assert exact(serializer.loads(serializer.dumps(value))) == exact(value)
 
 
 def test_an_int_of_twenty_thousand_digits_comes_back() -> None:
-    """Pickle needs no decimals either."""
+    """Pickle does not use decimals."""
     serializer = PickleSerializer()
 
     assert serializer.loads(serializer.dumps([Fraction(10**20_000)])) == [Fraction(10**20_000)]
@@ -54,14 +54,14 @@ def deep() -> Any:
     "value", [lambda: None, threading.Lock(), deep(), (i for i in [1])], ids=["lambda", "lock", "deep", "generator"]
 )
 def test_what_cannot_be_pickled_is_refused(value: Any) -> None:
-    """With the error that every serializer has."""
+    """The error is the same as that of every serializer."""
     with pytest.raises(SerializationError, match="cannot be pickled"):
         PickleSerializer().dumps(value)
 
 
 @given(data=st.binary())
 def test_arbitrary_bytes(data: bytes) -> None:
-    """Noise is an error of ours, if it is one."""
+    """Random bytes raise no other error than `SerializationError`."""
     with contextlib.suppress(SerializationError):
         PickleSerializer().loads(data)
 
@@ -76,12 +76,12 @@ def test_arbitrary_bytes(data: bytes) -> None:
     ],
     ids=["empty", "import", "raises", "exits"],
 )
-def test_what_goes_wrong_in_loading_is_refused(data: bytes) -> None:
-    """A pickle runs what it likes, and must not end the worker by that."""
+def test_a_pickle_that_fails_to_load_is_refused(data: bytes) -> None:
+    """A pickle can run any code, also code that would end the worker."""
     with pytest.raises(SerializationError, match="cannot be loaded"):
         PickleSerializer().loads(data)
 
 
-def test_older_pythons_can_read_it() -> None:
-    """The protocol is not the newest of the Python that writes."""
+def test_older_pythons_can_read_a_pickle() -> None:
+    """The protocol is one that all supported versions of Python have."""
     assert PickleSerializer().dumps(1)[:2] == b"\x80\x05"

@@ -1,4 +1,4 @@
-"""Law S1: what goes in comes out, with every type."""
+"""Law S1: `loads` returns the value that `dumps` wrote, with every type."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_dumps_leaves_its_argument_alone(make: type[TaggedSerializer], value: An
 
 @both
 def test_an_int_of_twenty_thousand_digits_needs_no_decimal(make: type[TaggedSerializer]) -> None:
-    """The limit on decimals stays in force, and is not met."""
+    """Python's limit for decimals stays as it is, and the serializer does not reach it."""
     a, b = 0, 1
     for _ in range(100_000):
         a, b = b, a + b
@@ -54,7 +54,7 @@ def test_an_int_of_twenty_thousand_digits_needs_no_decimal(make: type[TaggedSeri
 
 
 @both
-def test_huge_exponents_are_not_written_out(make: type[TaggedSerializer]) -> None:
+def test_huge_exponents_need_few_bytes(make: type[TaggedSerializer]) -> None:
     """A Decimal's bytes are about as long as its text, also as a key and in a set."""
     number = Decimal("1e999999999")
     serializer = make()
@@ -79,14 +79,14 @@ def test_huge_exponents_are_not_written_out(make: type[TaggedSerializer]) -> Non
     ids=["fold", "gap", "named", "named-empty", "odd-offset", "mail"],
 )
 def test_time_zones_keep_offset_name_and_key(make: type[TaggedSerializer], moment: datetime) -> None:
-    """Zones by key, fixed offsets and named offsets are three things."""
+    """Zones with a key, fixed offsets and fixed offsets with a name come back as they were."""
     serializer = make()
 
     assert exact(serializer.loads(serializer.dumps(moment))) == exact(moment)
 
 
 @both
-def test_utc_comes_back_as_the_one_utc(make: type[TaggedSerializer]) -> None:
+def test_utc_comes_back_as_the_same_object(make: type[TaggedSerializer]) -> None:
     """`timezone.utc` is compared by identity in much code."""
     serializer = make()
 
@@ -96,8 +96,8 @@ def test_utc_comes_back_as_the_one_utc(make: type[TaggedSerializer]) -> None:
 
 
 @both
-def test_what_is_as_deep_as_allowed_can_be_read_with_less_stack(make: type[TaggedSerializer]) -> None:
-    """The deepest value of the costliest kind is written and read on top of hundreds of frames."""
+def test_the_deepest_value_can_be_read_with_less_stack(make: type[TaggedSerializer]) -> None:
+    """The kind that needs most frames is written and read on top of 150 other frames."""
     value: Any = 1
     for _ in range(MAX_DEPTH):
         value = {1: value}
@@ -109,13 +109,13 @@ def test_what_is_as_deep_as_allowed_can_be_read_with_less_stack(make: type[Tagge
     assert on_top_of(150) == value
 
 
-def test_another_marks_spelling_is_a_tag_too() -> None:
-    """Other writers may escape the mark."""
+def test_an_escaped_mark_is_a_mark() -> None:
+    """Other programs may escape the mark."""
     assert JSONSerializer().loads(b'{"\\u0021set": [1]}') == {1}
 
 
 def test_all_serializers_satisfy_the_protocol() -> None:
-    """They have the names that travel in the header, and only pickle is not trusted."""
+    """They have the names that are written into messages, and only pickle is not trusted."""
     found = {}
     for make in (*TAGGED, PickleSerializer):
         serializer: Serializer = make()

@@ -1,4 +1,4 @@
-"""Seals: who wrote these bytes, and what for?"""
+"""Seals: who wrote the bytes, and for which task."""
 
 from __future__ import annotations
 
@@ -32,22 +32,24 @@ CONTEXTS = st.builds(
 
 @given(context=CONTEXTS, data=st.binary())
 def test_what_was_sealed_is_accepted(context: SealContext, data: bytes) -> None:
-    """Any bytes, for any purpose."""
+    """Any bytes, in any context."""
     seal = Seal([NEW])
 
     seal.verify(context, data, seal.sign(context, data))
 
 
 @given(first=CONTEXTS, second=CONTEXTS, data=st.binary(), other=st.binary())
-def test_no_two_things_have_the_same_seal(first: SealContext, second: SealContext, data: bytes, other: bytes) -> None:
-    """Not even if their parts make the same text one after the other."""
+def test_different_contexts_or_bytes_have_different_seals(
+    first: SealContext, second: SealContext, data: bytes, other: bytes
+) -> None:
+    """Also if the parts of two contexts are the same text when joined."""
     assume((first, data) != (second, other))
 
     assert Seal([NEW]).sign(first, data) != Seal([NEW]).sign(second, other)
 
 
 def test_parts_cannot_be_shifted() -> None:
-    """The boundary between two parts is sealed too."""
+    """The seal covers the boundaries between the parts."""
     seal = Seal([NEW])
     context = attrs.evolve(CONTEXT, queue="a", name="bc")
 
@@ -76,7 +78,7 @@ def test_a_seal_for_something_else_is_refused(change: dict[str, Any]) -> None:
 
 
 def test_changed_bytes_are_refused() -> None:
-    """One bit is enough."""
+    """One changed bit is enough."""
     seal = Seal([NEW])
 
     with pytest.raises(SealError, match="the seal of the call of task 1 does not fit"):
@@ -84,13 +86,13 @@ def test_changed_bytes_are_refused() -> None:
 
 
 def test_missing_seals_are_refused() -> None:
-    """Otherwise leaving it out would be the way around it."""
+    """A sender cannot avoid the check by leaving out the seal."""
     with pytest.raises(SealError, match="the call of task 1 is not sealed"):
         Seal([NEW]).verify(CONTEXT, b"data", "")
 
 
 def test_unknown_keys_are_refused_by_name() -> None:
-    """The error tells the two sides' keys apart, and tells nothing about them."""
+    """The error has the ids of the keys on both sides, but not the keys."""
     foreign, own = Seal([FOREIGN]), Seal([NEW])
     text = foreign.sign(CONTEXT, b"data")
 
@@ -117,7 +119,7 @@ def test_unknown_keys_are_refused_by_name() -> None:
     ],
 )
 def test_malformed_seals_are_refused(shape: str) -> None:
-    """Whatever stands in the field, the answer is the same error."""
+    """Any other text in the field raises the same error."""
     seal = Seal([NEW])
     text = shape.format(*seal.sign(CONTEXT, b"data").split(":"))
 
@@ -127,13 +129,13 @@ def test_malformed_seals_are_refused(shape: str) -> None:
 
 @given(text=st.text())
 def test_arbitrary_seals_are_refused(text: str) -> None:
-    """Noise."""
+    """Random text."""
     with pytest.raises(SealError):
         Seal([NEW]).verify(CONTEXT, b"data", text)
 
 
 def test_keys_rotate_without_a_gap() -> None:
-    """New key last, then first, then alone: at each step the neighbours understand each other."""
+    """New key last, then first, then alone: processes at two successive steps accept each other's seals."""
     steps = [Seal([OLD]), Seal([OLD, NEW]), Seal([NEW, OLD]), Seal([NEW])]
 
     for earlier, later in pairwise(steps):
@@ -143,8 +145,8 @@ def test_keys_rotate_without_a_gap() -> None:
         steps[-1].verify(CONTEXT, b"data", steps[0].sign(CONTEXT, b"data"))
 
 
-def test_the_form_is_public() -> None:
-    """Another language can make it: HMAC-SHA256 over parts that follow their lengths."""
+def test_the_form_of_a_seal_is_documented() -> None:
+    """A program in another language can make it: HMAC-SHA256 over the parts, each after its length."""
     parts = (b"v2", b"mail", b"rpc.send", b"1", b"call", b"json", b"tenant", b"a", b"data")
     frame = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
     key_id = hmac.new(OLD, b"pyxqueue key id", hashlib.sha256).hexdigest()[:16]
@@ -154,7 +156,7 @@ def test_the_form_is_public() -> None:
 
 
 def test_a_seal_travels_in_the_header() -> None:
-    """It survives the wire format of a message."""
+    """The wire format of a message keeps it."""
     message = Message(id="1", name="rpc.send", body=b"data", seal=Seal([NEW]).sign(CONTEXT, b"data"))
     flat = message_to_fields(message)
 
@@ -163,18 +165,18 @@ def test_a_seal_travels_in_the_header() -> None:
 
 @pytest.mark.parametrize("keys", [[], "short", b"x" * 15, [NEW, "short"], ["ü" * 7]], ids=str)
 def test_weak_keys_are_refused(keys: Any) -> None:
-    """A key that can be guessed is none."""
+    """A short key can be guessed."""
     with pytest.raises(ConfigurationError):
         Seal(keys)
 
 
 def test_text_and_bytes_are_the_same_key() -> None:
-    """One side may read it from a file, the other from its environment."""
+    """One side may read the key from a file, the other from its environment."""
     Seal(b"n" * 32).verify(CONTEXT, b"data", Seal("n" * 32).sign(CONTEXT, b"data"))
 
 
 def test_keys_come_from_the_environment() -> None:
-    """The first signs, the others are accepted; blanks and a last comma do not matter."""
+    """The first key signs, the others are accepted; blanks and a comma at the end do not matter."""
     seal = Seal.from_env(f" {NEW} ,{OLD.decode()}, ")
 
     assert seal.sign(CONTEXT, b"data") == Seal([NEW]).sign(CONTEXT, b"data")
@@ -183,11 +185,11 @@ def test_keys_come_from_the_environment() -> None:
 
 @pytest.mark.parametrize("value", ["", " , ", "short"])
 def test_an_environment_without_a_good_key_is_refused(value: str) -> None:
-    """An empty variable must not mean: no seals."""
+    """An empty variable must not switch off the seal."""
     with pytest.raises(ConfigurationError):
         Seal.from_env(value)
 
 
 def test_a_seal_does_not_show_its_keys() -> None:
-    """It may end up in a log."""
+    """Its repr may be logged."""
     assert NEW not in repr(Seal([NEW]))

@@ -1,4 +1,4 @@
-"""What the bytes look like. People and other languages write and read them, so they may not change by accident."""
+"""The form of the bytes. People and programs in other languages write and read them, so it must not change."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ PLAIN = st.recursive(
 
 @given(value=PLAIN)
 def test_plain_values_are_plain_json(value: Any) -> None:
-    """What JSON has is written as JSON has it."""
+    """Values of JSON's own types have no tags."""
     assert JSONSerializer().dumps(value) == msgspec.json.encode(value)
 
 
 @given(value=PLAIN)
 def test_plain_values_are_plain_messagepack(value: Any) -> None:
-    """The same for MessagePack."""
+    """Values of its own types have no tags."""
     assert MsgpackSerializer().dumps(value) == msgspec.msgpack.encode(value)
 
 
@@ -48,7 +48,7 @@ def test_bytes_nan_and_infinity_are_plain_messagepack() -> None:
 
 
 def test_plain_values_are_not_copied() -> None:
-    """The walk hands on the very object it was given."""
+    """The encoder returns the same object."""
     value = [[1, 2.5, "a", None, [True]], {"key": {"other": [1]}, "n": 2**64 - 1}]
 
     encoder = Encoder(JSONSerializer.native, ClassTable(), lambda _: NotImplemented, careful=False)
@@ -57,7 +57,7 @@ def test_plain_values_are_not_copied() -> None:
 
 
 @pytest.mark.parametrize("make", TAGGED)
-def test_plain_calls_are_read_without_a_walk(make: type[TaggedSerializer]) -> None:
+def test_plain_calls_are_read_without_a_look_for_tags(make: type[TaggedSerializer]) -> None:
     """The bytes of a plain call show that there are no tags in them."""
     serializer = make()
 
@@ -108,12 +108,12 @@ def test_json_form(value: Any, written: str) -> None:
 
 
 def test_hand_written_json_may_have_blanks_and_long_numbers() -> None:
-    """Bodies typed into redis-cli are read as they are meant."""
+    """People type bodies into redis-cli."""
     loaded = JSONSerializer().loads(b' [ [ 123456789012345678901234567890, 1e3 ], { "s": { "!set" : [ 1 ] } } ] ')
 
     assert loaded == [[123456789012345678901234567890, 1000.0], {"s": {1}}]
 
 
-def test_messagepack_of_others_may_have_any_keys() -> None:
-    """MessagePack itself has keys that are not text; other writers use them."""
+def test_messagepack_of_another_writer_may_have_any_keys() -> None:
+    """MessagePack allows keys that are not text; other programs use them."""
     assert MsgpackSerializer().loads(msgspec.msgpack.encode({1: "!", (2, 3): None})) == {1: "!", (2, 3): None}

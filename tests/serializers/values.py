@@ -1,4 +1,4 @@
-"""Values of the declared domain for Hypothesis, and a comparison that sees more than ``==``."""
+"""Values of the declared domain for Hypothesis, and a comparison that is stricter than ``==``."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ TAGGED: tuple[type[TaggedSerializer], ...] = (JSONSerializer, MsgpackSerializer)
 
 
 def make_class(module: str, name: str) -> type[Any]:
-    """A dataclass with the field `x` that says it was defined in `module`."""
+    """Return a dataclass with the field `x`, whose `__module__` is `module`."""
     cls = make_dataclass(name, ["x"])
     cls.__module__ = module
     return cls
 
 
 def exact(value: Any) -> Any:
-    """Something that is equal for two values only if they are the same in type, order, sign, fold and time zone."""
+    """Return an object that is equal for two values only if type, order, sign, fold and time zone are the same."""
     kind = type(value)
     shown: Any = value
     if kind in (list, tuple):
