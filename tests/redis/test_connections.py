@@ -22,6 +22,7 @@ from redis.exceptions import RedisClusterException
 from pyxqueue import BrokerError, BrokerUnavailableError, ResultTimeoutError, TaskQueue
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, open_backend
 from pyxqueue.backends.redis.connect import _KEEPALIVE
+from pyxqueue.backends.redis.direct import DirectClient
 from pyxqueue.backends.redis.listening import Channel
 from pyxqueue.ids import new_id
 from pyxqueue.model.message import Message
@@ -288,12 +289,13 @@ def test_connections_that_a_firewall_has_forgotten(
     at_once = threading.Barrier(4)
     with closing(backend_at(proxy.url)) as backend:
         enqueue(backend)
-        pool = backend._session.client.connection_pool  # type: ignore[attr-defined]
+        client = backend._session.client
+        assert isinstance(client, DirectClient)
 
         def hold() -> None:
-            connection = pool.get_connection()
+            connection = client._take()
             at_once.wait(20)
-            pool.release(connection)
+            client._give_back(connection)
 
         threads = [threading.Thread(target=hold) for _ in range(4)]
         for thread in threads:

@@ -32,6 +32,7 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 from ...errors import ConfigurationError
 from ...printable import quoted
 from ...urls import HOW, is_readable, scheme_of, shown
+from .direct import DirectClient
 from .redacting import Told, redacted
 
 GivenClient: TypeAlias = "redis.Redis | RedisCluster"
@@ -172,22 +173,8 @@ class ConnectionConfig:
         }
         if isinstance(self.client, RedisCluster):
             return self._open_cluster(self.client, ours)
-        pool = self.client.connection_pool
-        kwargs = _theirs(pool.connection_kwargs) | ours
-        if "path" not in kwargs:
-            kwargs |= _keepalive(kwargs)
-        if isinstance(pool, SentinelConnectionPool):
-            kwargs.pop("connection_pool", None)
-            opened: ConnectionPool = SentinelConnectionPool(
-                pool.service_name,
-                _asked_our_way(pool.sentinel_manager, timeout),
-                is_master=pool.is_master,
-                check_connection=pool.check_connection,
-                **kwargs,
-            )
-        else:
-            opened = ConnectionPool(pool.connection_class, _POOL, **kwargs)
-        return _raw(redis.Redis.from_pool(opened))  # which closes the pool with the client
+        client = _opened(self.client, ours)
+        return _raw(DirectClient(client) if DirectClient.serves(client) else client)
 
     @property
     def can_open_async(self) -> bool:
@@ -228,13 +215,31 @@ class ConnectionConfig:
         return cast(Client, _RawCluster(startup_nodes=nodes, **kwargs))
 
 
-def _asked_our_way(manager: Sentinel, timeout: float) -> Sentinel:
+def _opened(client: redis.Redis, ours: dict[str, Any]) -> redis.Redis:
+    """A redis-py client like `client`, with our settings."""
+    pool = client.connection_pool
+    kwargs = _theirs(pool.connection_kwargs) | ours
+    if "path" not in kwargs:
+        kwargs |= _keepalive(kwargs)
+    if isinstance(pool, SentinelConnectionPool):
+        kwargs.pop("connection_pool", None)
+        opened: ConnectionPool = SentinelConnectionPool(
+            pool.service_name,
+            _asked_our_way(pool.sentinel_manager, ours),
+            is_master=pool.is_master,
+            check_connection=pool.check_connection,
+            **kwargs,
+        )
+    else:
+        opened = ConnectionPool(pool.connection_class, _POOL, **kwargs)
+    return redis.Redis.from_pool(opened)  # which closes the pool with the client
+
+
+def _asked_our_way(manager: Sentinel, ours: dict[str, Any]) -> Sentinel:
     """The same sentinels, with our timeouts and without retries: there are several to ask, and they are asked again."""
-    ours = copy.copy(manager)
-    configs = map(ConnectionConfig.from_client, manager.sentinels)
-    clients: list[Any] = [config.open(timeout=timeout, retries=0) for config in configs]
-    ours.sentinels = clients
-    return ours
+    asked, once = copy.copy(manager), Retry(NoBackoff(), 0, supported_errors=(RedisConnectionError,))
+    asked.sentinels = [_opened(sentinel, ours | {"retry": once}) for sentinel in manager.sentinels]
+    return asked
 
 
 class _RawCluster(RedisCluster):
@@ -246,7 +251,7 @@ class _RawCluster(RedisCluster):
         return client
 
 
-def _raw(client: redis.Redis) -> Client:
+def _raw(client: redis.Redis | DirectClient) -> Client:
     """Stop redis-py from reshaping the replies that `commands` reads."""
     ours = cast(Client, client)
     for command in ("XREADGROUP", "XPENDING", "XRANGE", "XREVRANGE", "XCLAIM", "XINFO CONSUMERS", "XINFO GROUPS"):
@@ -256,6 +261,9 @@ def _raw(client: redis.Redis) -> Client:
 
 def drop_idle(client: Client) -> None:
     """Close the connections that nobody uses at the moment; the next command connects again."""
+    if isinstance(client, DirectClient):
+        client.drop_idle()
+        return
     nodes = [node.redis_connection for node in client.get_nodes()] if isinstance(client, RedisCluster) else [client]
     for node in nodes:
         if isinstance(node, redis.Redis):

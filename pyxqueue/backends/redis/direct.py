@@ -1,0 +1,124 @@
+"""A client for single commands, with less between them and the socket than redis-py has.
+
+A redis-py client spends twice as much time on one call as packing, sending and reading takes. This client uses
+redis-py's connections (which connect, log in, ask Sentinel, and read replies), but keeps those that are idle itself.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import redis
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import RedisError, ResponseError
+from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
+
+_KINDS = {
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+}
+_LOOK_AFTER = 1.0
+"""A connection that was idle for so many seconds may have been closed by the server: it is looked at before use."""
+
+
+class DirectClient:
+    """Runs commands like the redis-py client it is made from, and leaves everything else to it.
+
+    Any number of threads may use it, each on a connection of its own, and a forked process too.
+    """
+
+    @staticmethod
+    def serves(client: redis.Redis) -> bool:
+        """Return whether it knows this kind of connection, whose login does not change while it is open."""
+        pool = client.connection_pool
+        return pool.connection_class in _KINDS and not pool.connection_kwargs.get("credential_provider")
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._pool = client.connection_pool
+        self._callbacks = client.response_callbacks
+        self._retry = self._pool.connection_kwargs["retry"]
+        self._renew()
+
+    def _renew(self) -> None:
+        self._pid = os.getpid()
+        self._idle = deque[tuple[Connection, float]]()
+
+    def execute_command(self, *args: Any) -> Any:
+        connection = self._take()
+        try:
+            packed = connection.pack_command(*args)
+            reply = self._retry.call_with_retry(lambda: _ask(connection, packed), lambda _: connection.disconnect())
+        finally:
+            self._give_back(connection)
+        callback = self._callbacks.get(args[0])
+        return reply if callback is None else callback(reply)
+
+    def _take(self) -> Connection:
+        """An idle connection, which may have to connect again, or a new one."""
+        if self._pid != os.getpid():  # forked: the sockets are the parent's
+            self._renew()
+        try:
+            connection, since = self._idle.pop()
+        except IndexError:
+            return self._pool.get_connection()
+        is_old = time.monotonic() - since > _LOOK_AFTER and _is_closed(connection)
+        if is_old or not self._pool.owns_connection(connection):  # Sentinel has named another master since
+            connection.disconnect()
+        return connection
+
+    def _give_back(self, connection: Connection) -> None:
+        self._idle.append((connection, time.monotonic()))
+
+    def drop_idle(self) -> None:
+        """Close the connections that no thread is using; each connects again when it is used next."""
+        dropped = []
+        with suppress(IndexError):  # by popping: another thread may take one meanwhile
+            while True:
+                dropped.append(self._idle.pop())
+        for connection, _ in dropped:
+            connection.disconnect()
+        self._idle.extendleft(dropped)
+
+    def set_response_callback(self, command: str, callback: Callable[..., Any]) -> None:
+        self._client.set_response_callback(command, callback)
+
+    def pubsub(self) -> Any:
+        return self._client.pubsub()
+
+    def scan_iter(self, match: str, count: int) -> Iterator[bytes]:
+        return self._client.scan_iter(match=match, count=count)
+
+    def close(self) -> None:
+        self._renew()
+        self._pool.disconnect()
+        self._client.close()
+
+
+def _ask(connection: Connection, packed: Sequence[bytes]) -> Any:
+    """Send one command and read its reply. A connection on which that was cut short is closed: the reply may still
+    come, and would be taken for that of the next command."""
+    try:
+        connection.send_packed_command(packed, check_health=False)
+        return connection.read_response()
+    except ResponseError:  # this is the reply
+        raise
+    except BaseException:
+        connection.disconnect()
+        raise
+
+
+def _is_closed(connection: Connection) -> bool:
+    """Return whether the server has closed an idle connection, or has sent what no command asked for."""
+    try:
+        return connection.can_read()
+    except (RedisError, OSError):
+        return True
