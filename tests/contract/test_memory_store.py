@@ -33,7 +33,7 @@ def test_a_waiting_claim_sees_a_delay_end() -> None:
 
     call = Call(lambda: backend.claim("one", 1, HOUR))
 
-    assert ids_of(call.answer(PATIENCE, B2, "the delay ended and nobody woke")) == ["a"]
+    assert ids_of(call.result(PATIENCE, B2, "the delay ended and nobody woke")) == ["a"]
 
 
 def test_a_waiting_claim_sees_a_lease_end() -> None:
@@ -44,7 +44,7 @@ def test_a_waiting_claim_sees_a_lease_end() -> None:
 
     call = Call(lambda: backend.claim("two", 1, HOUR))
 
-    assert ids_of(call.answer(PATIENCE, B2, "the lease ended and nobody woke")) == ["a"]
+    assert ids_of(call.result(PATIENCE, B2, "the lease ended and nobody woke")) == ["a"]
 
 
 def test_a_clock_that_is_moved_wakes_a_claim() -> None:
@@ -59,7 +59,7 @@ def test_a_clock_that_is_moved_wakes_a_claim() -> None:
     assert call.waits()
     clock.advance(HOUR)
 
-    assert ids_of(call.answer(PATIENCE, B2, "the clock moved and nobody woke")) == ["a"]
+    assert ids_of(call.result(PATIENCE, B2, "the clock moved and nobody woke")) == ["a"]
 
 
 def test_an_interrupt_is_kept_for_the_next_claim() -> None:
@@ -69,7 +69,7 @@ def test_an_interrupt_is_kept_for_the_next_claim() -> None:
     backend.interrupt()
     call = Call(lambda: backend.claim("one", 1, HOUR))
 
-    assert list(call.answer(PATIENCE, B2, "the interrupt was lost")) == []
+    assert list(call.result(PATIENCE, B2, "the interrupt was lost")) == []
 
 
 def test_an_interrupt_ends_one_wait_only() -> None:
@@ -82,7 +82,7 @@ def test_an_interrupt_ends_one_wait_only() -> None:
 
     assert call.waits()
     backend.close()
-    call.answer(PATIENCE, B2, "close leaves its own claim waiting")
+    call.result(PATIENCE, B2, "close leaves its own claim waiting")
 
 
 def test_the_lease_is_stored_with_the_group() -> None:

@@ -38,10 +38,10 @@ class AdoptLaws(Contract):
         s.settled(backend, I7, m.Settlement(s.held(backend, I7, "bare").receipt, m.Fail("no record")))
         injected = harness.inject({b"body": s.EVERY_BYTE, b"odd": b"\xff"})
         s.settled(backend, I7, s.fail(s.take_one(backend, I7), "no message"))
-        s.settled(backend, I7, m.Settlement(s.held(backend, I7, "retry", headers={"k": "v"}).receipt, m.Retry()))
+        s.settled(backend, I7, s.retry(s.held(backend, I7, "retry", headers={"k": "v"})))
         crashed = s.take_one(backend, I7)
         backend.release("one", [crashed.receipt])
-        s.settled(backend, I7, m.Settlement(s.take_one(backend, I7).receipt, m.Defer(delay_ms=20_000)))
+        s.settled(backend, I7, s.defer(s.take_one(backend, I7), 20_000))
         backend.enqueue([s.job("ready"), s.job("delayed", delay_ms=10_000)])
         ids = ["bare", injected, "failed", "retry", "delayed", "ready"]
         before, tasks = _state(backend, ids), list(backend.show(ids))
@@ -51,7 +51,7 @@ class AdoptLaws(Contract):
 
         I7.same(taken, [True] * len(ids), "the adoption of what is not known")
         I7.same(_state(backend, ids), before, "the adopted tasks, against what they were")
-        I7.same(s.counts(backend), (1, 0, 2, 3, 0), "ready, held, delayed, failed, finished after it")
+        s.places(backend, I7, "after it", ready=1, delayed=2, failed=3)
         s.settled(backend, I7, s.done(s.take_one(backend, I7)))
         harness.advance(10_001)
         delayed = s.take_one(backend, I7)
@@ -93,9 +93,8 @@ class AdoptLaws(Contract):
         for side in (backend, other):
             side.delete(["x"])
         I7.same(list(backend.adopt([task])), [True], "the adoption")
-        I7.same(
-            [s.counts(backend)[0], s.counts(other)[0]], [1, 0], "how much is ready in the group that adopted, and not"
-        )
+        s.places(backend, I7, "in the group that adopted", ready=1)
+        s.places(other, I7, "in the other group")
 
     def test_i7_what_is_known_is_refused(self, harness: Harness) -> None:
         """An id that waits, is held, or has ended not long ago stays what it is, and twice in a batch counts once."""
@@ -115,7 +114,7 @@ class AdoptLaws(Contract):
         I7.same(answers, [False] * len(known), f"the adoption of {known}")
         I7.same(s.photo(backend), before, "a refused adoption changed something")
         I7.same(list(backend.adopt([new, new])), [True, False], "the adoption of one task twice")
-        I7.same(s.counts(backend)[0], 2, "how much is ready after it")
+        I7.same(backend.depth().ready, 2, "how many tasks are ready after it")
 
     def test_i7_only_what_waits_or_failed(self, harness: Harness) -> None:
         """A held or finished task among them, or one without its message, and nothing of the batch is taken in."""
@@ -142,7 +141,7 @@ class AdoptLaws(Contract):
         task = s.info(backend, "a", I7)
         answers = backend.adopt([evolve(task, id=name, message=s.job(name, body=b"")) for name in s.NAMES])
         I7.same(list(answers), [True] * s.MANY, f"the adoption of {s.MANY}")
-        I7.same(s.counts(backend), (s.MANY + 1, 0, 0, 0, 0), "ready, held, delayed, failed, finished after it")
+        s.places(backend, I7, "after it", ready=s.MANY + 1)
 
     def test_i7_large_numbers_stay(self, harness: Harness) -> None:
         """A task that was run very often was run so often here too."""
@@ -175,7 +174,7 @@ class AdoptLaws(Contract):
         backend = harness.open()
         s.held(backend, I7)
         harness.advance(harness.lease + 1)
-        s.settled(backend, I7, m.Settlement(s.take_one(backend, I7).receipt, m.Defer()))
+        s.settled(backend, I7, s.defer(s.take_one(backend, I7)))
         task = s.info(backend, "a", I7)
         backend.delete(["a"])
         backend.adopt([task])

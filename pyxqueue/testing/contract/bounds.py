@@ -17,7 +17,7 @@ class BoundLaws(Contract):
         backend.enqueue(messages)
         for delivery in s.take(backend):
             s.settled(backend, B13, s.done(delivery))
-        B13.same(s.counts(backend), (0, 0, 0, 0, 5), "ready, held, delayed, failed, finished with a history of 5")
+        s.places(backend, B13, "with a history of 5", history=5)
         wanted = sorted(message.id for message in messages[-5:])
         B13.same(sorted(task.id for task in s.all_tasks(backend)), wanted, "the tasks in the history")
         B13.holds(backend.wait([messages[0].id], 0)[0], "the record went with the history")
@@ -29,9 +29,9 @@ class BoundLaws(Contract):
         backend.enqueue(messages)
         s.take(backend, 5)
         backend.cancel([message.id for message in messages])
-        B13.same(s.counts(backend), (0, 5, 0, 0, 2), "ready, held, delayed, failed, finished after ten cancellations")
+        s.places(backend, B13, "after ten cancellations", in_flight=5, history=2)
         backend.release("one", [])
-        B13.same(s.counts(backend), (0, 0, 0, 0, 2), "ready, held, delayed, failed, finished after their release")
+        s.places(backend, B13, "after their release", history=2)
 
     def test_b13_a_smaller_limit_counts_from_the_next_end(self, harness: Harness) -> None:
         """The oldest tasks leave the history when a task ends on a handle with a smaller one; their records stay."""
@@ -74,13 +74,13 @@ class BoundLaws(Contract):
         backend.cancel(s.NAMES)
         for number in range(10):
             s.settled(smaller, B13, s.done(s.held(smaller, B13, f"end-{number}")))
-        B13.same(s.counts(backend)[4], 1, f"how many of {s.MANY} are in a history of 1 after ten more ends")
+        B13.same(backend.depth().history, 1, f"how many of {s.MANY} are in a history of 1 after ten more ends")
 
     def test_b13_a_history_limit_of_zero_keeps_none(self, harness: Harness) -> None:
         """A limit of 0 is one."""
         backend = harness.open(history=0)
         s.settled(backend, B13, s.done(s.held(backend, B13)))
-        B13.same(s.counts(backend), (0, 0, 0, 0, 0), "ready, held, delayed, failed, finished without a history")
+        s.places(backend, B13, "without a history")
 
     def test_b13_a_removed_group_leaves_nothing(self, harness: Harness) -> None:
         """With a group goes all that was in it, wherever it stood."""
@@ -92,7 +92,7 @@ class BoundLaws(Contract):
         messages = [*s.jobs(10), *s.jobs(10, "d", delay_ms=60_000)]
         backend.enqueue(messages)
         one, two, three, *_ = s.take(other)
-        s.settled(other, B13, s.done(one), s.fail(two), m.Settlement(three.receipt, m.Retry(60_000)))
+        s.settled(other, B13, s.done(one), s.fail(two), s.retry(three, 60_000))
         backend.remove_group("other")
         backend.delete([message.id for message in messages])
         harness.advance(60_001)
@@ -121,9 +121,9 @@ class BoundLaws(Contract):
         """One task to which happens whatever can happen before an end, and what it leads to."""
         first = s.held(backend, B13, task_id)
         s.extended(backend, first, m.Progress(1, 2))
-        s.settled(backend, B13, m.Settlement(first.receipt, m.Retry()))
+        s.settled(backend, B13, s.retry(first))
         backend.settle([s.done(first)])
-        s.settled(backend, B13, m.Settlement(s.take_one(backend, B13).receipt, m.Defer(1_000)))
+        s.settled(backend, B13, s.defer(s.take_one(backend, B13), 1_000))
         harness.advance(1_001)
         backend.release("one", [s.take_one(backend, B13).receipt])
         s.take_one(backend, B13)

@@ -19,7 +19,7 @@ class CancelLaws(Contract):
         I3.same(list(backend.cancel(["b", "a"])), [True, True], "the cancellation of two waiting tasks")
         ends = [record and record.status for record in backend.wait(["a", "b"], 0)]
         I3.same(ends, [m.TaskStatus.CANCELLED] * 2, "their records")
-        I3.same(s.counts(backend), (1, 0, 0, 0, 2), "ready, held, delayed, failed, finished after it")
+        s.places(backend, I3, "after it", ready=1, history=2)
         harness.advance(10_001)
         I3.same(s.ids_of(s.take(backend)), ["c"], "what could be claimed after two of three were cancelled")
 
@@ -52,7 +52,7 @@ class CancelLaws(Contract):
             m.LeaseStatus.KILL,
         ]
         I3.same(answers, wanted, "the extensions after a request, two more, a forced one and another")
-        s.settled(backend, I3, s.decided(delivery, m.Retry()))
+        s.settled(backend, I3, s.retry(delivery))
         I3.same(s.info(backend, "a", I3).status, m.TaskStatus.CANCELLED, "the state of a task that would wait again")
         backend.requeue(["a"])
         (again,) = s.take(backend)
@@ -72,15 +72,16 @@ class CancelLaws(Contract):
         backend.cancel(["a"])
         s.settled(backend, I3, s.decided(delivery, m.Cancelled()))
         stored = I3.there(backend.wait(["a"], 0)[0], "the record is missing")
-        I3.same((stored.status, s.counts(backend)), (m.TaskStatus.CANCELLED, (0, 0, 0, 0, 1)), "its end and its place")
+        I3.same(stored.status, m.TaskStatus.CANCELLED, "the status in its record")
+        s.places(backend, I3, "after it", history=1)
 
     def test_i3_nothing_cancelled_runs_again(self, harness: Harness) -> None:
         """A cancelled task that is retried, returned, released or left by its holder ends instead."""
         backend = harness.open()
         ways: dict[str, Callable[[m.Delivery], object]] = {
-            "retry": lambda held_: s.settled(backend, I3, m.Settlement(held_.receipt, m.Retry())),
-            "late-retry": lambda held_: s.settled(backend, I3, m.Settlement(held_.receipt, m.Retry(10_000))),
-            "return": lambda held_: s.settled(backend, I3, m.Settlement(held_.receipt, m.Defer())),
+            "retry": lambda held_: s.settled(backend, I3, s.retry(held_)),
+            "late-retry": lambda held_: s.settled(backend, I3, s.retry(held_, 10_000)),
+            "return": lambda held_: s.settled(backend, I3, s.defer(held_)),
             "release": lambda _: backend.release("one", []),
             "lease": lambda _: harness.advance(harness.lease + 1),
         }
@@ -90,7 +91,7 @@ class CancelLaws(Contract):
             way(delivery)
             I3.same(s.ids_of(s.take(backend)), [], f"what could be claimed of a cancelled task ({name})")
             I3.same(s.info(backend, name, I3).status, m.TaskStatus.CANCELLED, f"its state ({name})")
-        I3.same(s.counts(backend), (0, 0, 0, 0, 5), "ready, held, delayed, failed, finished after all of it")
+        s.places(backend, I3, "after all of it", history=5)
 
     def test_i3_what_ended_is_not_cancelled(self, harness: Harness) -> None:
         """A cancellation that comes too late, or for an unknown id, returns False and changes nothing."""
@@ -124,7 +125,7 @@ class CancelLaws(Contract):
         backend = harness.open(history=2 * s.MANY)
         s.many(backend, I3)
         I3.same(list(backend.cancel(s.NAMES)), [True] * s.MANY, f"the cancellation of {s.MANY}")
-        I3.same(s.counts(backend), (0, 0, 0, 0, s.MANY), "ready, held, delayed, failed, finished after it")
+        s.places(backend, I3, "after it", history=s.MANY)
 
     def test_i3_ids_are_compared_whole(self, harness: Harness) -> None:
         """`cancel` ends those it is given and no other."""
@@ -148,10 +149,10 @@ class CancelLaws(Contract):
         """An old holder's settlement and extension leave the cancellation as it is."""
         backend = harness.open()
         old = s.held(backend, I3)
-        s.settled(backend, I3, m.Settlement(old.receipt, m.Defer()))
+        s.settled(backend, I3, s.defer(old))
         new = s.take_one(backend, I3)
         backend.cancel(["a"])
-        backend.settle([s.decided(old, m.Retry())])
+        backend.settle([s.retry(old)])
         s.extended(backend, old)
         I3.same(
             s.extended(backend, new), m.LeaseStatus.CANCEL, "the holder's extension after an old receipt was refused"

@@ -27,11 +27,11 @@ def cause(backend: Backend, harness: Harness, delivery: m.Delivery, event: Event
     """Let it happen to a task that is held by the consumer `one`."""
     match event:
         case Event.RETRY:
-            s.settled(backend, B11, m.Settlement(delivery.receipt, m.Retry()))
+            s.settled(backend, B11, s.retry(delivery))
         case Event.DEFER:
-            s.settled(backend, B11, m.Settlement(delivery.receipt, m.Defer()))
+            s.settled(backend, B11, s.defer(delivery))
         case Event.DEFER_LATER:
-            s.settled(backend, B11, m.Settlement(delivery.receipt, m.Defer(5_000)))
+            s.settled(backend, B11, s.defer(delivery, 5_000))
             harness.advance(5_001)
         case Event.RELEASE:
             backend.release("one", [])
@@ -65,10 +65,10 @@ class ChargeLaws(Contract):
         backend = harness.open()
         delivery = s.held(backend, B11)
         B11.same(charges(delivery), (1, 0, False), "attempt, crashes, redelivered of the first delivery")
-        s.settled(backend, B11, m.Settlement(delivery.receipt, m.Retry()))
+        s.settled(backend, B11, s.retry(delivery))
         again = s.take_one(backend, B11)
         B11.same(charges(again), (2, 0, False), "attempt, crashes, redelivered after a retry")
-        s.settled(backend, B11, m.Settlement(again.receipt, m.Retry(5_000)))
+        s.settled(backend, B11, s.retry(again, 5_000))
         harness.advance(5_001)
         B11.same(
             charges(s.take_one(backend, B11)), (3, 0, False), "attempt, crashes, redelivered after a delayed retry"
@@ -77,11 +77,11 @@ class ChargeLaws(Contract):
     def test_b11_a_deferral_at_once_costs_nothing(self, harness: Harness) -> None:
         """What is handed back costs neither an attempt nor a crash; only with a delay it counts as deferred."""
         backend = harness.open()
-        s.settled(backend, B11, m.Settlement(s.held(backend, B11).receipt, m.Defer()))
+        s.settled(backend, B11, s.defer(s.held(backend, B11)))
         again = s.take_one(backend, B11)
         B11.same(charges(again), (1, 0, False), "attempt, crashes, redelivered after a return")
         B11.same(s.readable(again, B11).deferrals, 0, "how often it was deferred, after it was handed back at once")
-        s.settled(backend, B11, m.Settlement(again.receipt, m.Defer(5_000)))
+        s.settled(backend, B11, s.defer(again, 5_000))
         harness.advance(5_001)
         again = s.take_one(backend, B11)
         B11.same(charges(again), (1, 0, False), "attempt, crashes, redelivered after a delayed return")
@@ -104,7 +104,7 @@ class ChargeLaws(Contract):
         s.held(backend, B11, "a", "one")
         kept = s.held(backend, B11, "b", "two")
         B11.same(backend.release("one", [kept.receipt]), 1, "how many a release took back")
-        B11.same(s.counts(backend)[:2], (1, 1), "ready and held after the release of one consumer of two")
+        s.places(backend, B11, "after the release of one consumer of two", ready=1, in_flight=1)
         B11.same([consumer.name for consumer in backend.consumers()], ["two"], "the consumers after it")
         B11.same(list(backend.settle([s.done(kept)])), [True], "the other consumer's settlement")
 
@@ -112,7 +112,7 @@ class ChargeLaws(Contract):
         """Receipts that the consumer does not hold any more are charged nothing."""
         backend = harness.open()
         old = s.held(backend, B11)
-        s.settled(backend, B11, m.Settlement(old.receipt, m.Defer()))
+        s.settled(backend, B11, s.defer(old))
         B11.same(backend.release("one", [old.receipt]), 0, "how many a release of a consumer without work took back")
         B11.same(charges(s.take_one(backend, B11)), (1, 0, False), "attempt, crashes, redelivered after it")
 
@@ -134,7 +134,7 @@ class ChargeLaws(Contract):
         backend.release("one", [])
         delivery = s.take_one(backend, B11)
         backend.release("one", [delivery.receipt])
-        s.settled(backend, B11, m.Settlement(s.take_one(backend, B11).receipt, m.Retry()))
+        s.settled(backend, B11, s.retry(s.take_one(backend, B11)))
         B11.same(
             charges(s.take_one(backend, B11)), (2, 1, False), "attempt, crashes, redelivered after a crash and a retry"
         )
@@ -147,7 +147,7 @@ class ChargeLaws(Contract):
         seen = {consumer.name: list(consumer.in_flight) for consumer in backend.consumers()}
         B11.same(seen, held_by, "the holders")
         B11.same(backend.release("a b", []), 1, "how many were released from one of five")
-        B11.same(s.counts(backend)[:2], (1, 4), "ready and held after it")
+        s.places(backend, B11, "after it", ready=1, in_flight=4)
 
     def test_b11_what_was_started_is_charged_once(self, harness: Harness) -> None:
         """Naming a receipt twice is one crash; naming one of an earlier claim is none."""
@@ -166,7 +166,7 @@ class ChargeLaws(Contract):
         s.held(backend, B11)
         harness.advance(harness.lease + 1)
         redelivered = s.take_one(backend, B11)
-        s.settled(backend, B11, m.Settlement(redelivered.receipt, m.Defer()))
+        s.settled(backend, B11, s.defer(redelivered))
         again = s.readable(s.take_one(backend, B11), B11)
         B11.same(
             (again.redelivered, again.crashes),
@@ -179,7 +179,7 @@ class ChargeLaws(Contract):
         backend = harness.open()
         first = s.held(backend, B11)
         harness.advance(10_000)
-        s.settled(backend, B11, m.Settlement(first.receipt, m.Retry()))
+        s.settled(backend, B11, s.retry(first))
         again = s.readable(s.take_one(backend, B11), B11)
         wanted = evolve(s.readable(first, B11), attempt=2)
         B11.same(again, wanted, "the message after a retry")
@@ -196,7 +196,7 @@ class ChargeLaws(Contract):
     def test_b11_a_short_delay_counts_as_well(self, harness: Harness) -> None:
         """What is deferred for a millisecond is deferred."""
         backend = harness.open()
-        s.settled(backend, B11, m.Settlement(s.held(backend, B11).receipt, m.Defer(1)))
+        s.settled(backend, B11, s.defer(s.held(backend, B11), 1))
         harness.advance(2)
         B11.same(s.readable(s.take_one(backend, B11), B11).deferrals, 1, "how often it was deferred")
 
@@ -238,7 +238,7 @@ class ChargeLaws(Contract):
         backend = harness.open()
         kept = s.held(backend, B11, "a", "two")
         backend.release("one", [kept.receipt])
-        s.settled(backend, B11, m.Settlement(kept.receipt, m.Defer()))
+        s.settled(backend, B11, s.defer(kept))
         B11.same(
             charges(s.take_one(backend, B11)), (1, 0, False), "attempt, crashes, redelivered of another consumer's task"
         )
@@ -247,9 +247,9 @@ class ChargeLaws(Contract):
         """Crashes and returns are counted over all attempts."""
         backend = harness.open()
         backend.release("one", [s.held(backend, B11).receipt])
-        s.settled(backend, B11, m.Settlement(s.take_one(backend, B11).receipt, m.Defer(1_000)))
+        s.settled(backend, B11, s.defer(s.take_one(backend, B11), 1_000))
         harness.advance(1_001)
-        s.settled(backend, B11, m.Settlement(s.take_one(backend, B11).receipt, m.Retry()))
+        s.settled(backend, B11, s.retry(s.take_one(backend, B11)))
         message = s.readable(s.take_one(backend, B11), B11)
         seen = (message.attempt, message.crashes, message.deferrals)
         B11.same(seen, (2, 1, 1), "attempt, crashes and deferrals after a crash, a delayed return and a retry")

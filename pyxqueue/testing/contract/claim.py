@@ -70,9 +70,9 @@ class ClaimLaws(Contract):
         token."""
         backend = harness.open()
         deliveries = [s.held(backend, B2)]
-        s.settled(backend, B2, m.Settlement(deliveries[-1].receipt, m.Defer()))
+        s.settled(backend, B2, s.defer(deliveries[-1]))
         deliveries.append(s.take_one(backend, B2))
-        s.settled(backend, B2, m.Settlement(deliveries[-1].receipt, m.Retry()))
+        s.settled(backend, B2, s.retry(deliveries[-1]))
         deliveries.append(s.take_one(backend, B2))
         harness.advance(harness.lease + 1)
         deliveries.append(s.take_one(backend, B2))
@@ -92,7 +92,7 @@ class ClaimLaws(Contract):
         s.take(other, limit=1, consumer="two")
         calls = [s.Call(lambda: s.drain(backend, 3)), s.Call(lambda: s.drain(other, 3, "two"))]
         seen = [
-            task_id for call in calls for task_id in s.ids_of(call.answer(self.patience, B2, "claim does not return"))
+            task_id for call in calls for task_id in s.ids_of(call.result(self.patience, B2, "claim does not return"))
         ]
         B2.same(sorted(seen), [message.id for message in s.jobs(60)][1:], "what two workers got together")
 
@@ -100,7 +100,7 @@ class ClaimLaws(Contract):
         """On an empty queue `claim` returns an empty list after `wait`."""
         backend = harness.open()
         call = s.Call(lambda: backend.claim("one", 1, 30))
-        B2.same(list(call.answer(self.patience, B2, "claim waited longer than told")), [], "claim on an empty queue")
+        B2.same(list(call.result(self.patience, B2, "claim waited longer than told")), [], "claim on an empty queue")
 
     def test_b2_a_waiting_claim_is_woken(self, harness: Harness) -> None:
         """A message that is enqueued while a worker waits is handed to it at once."""
@@ -109,7 +109,7 @@ class ClaimLaws(Contract):
         call = s.Call(lambda: s.patiently(backend))
         call.waits()
         producer.enqueue([s.job("a")])
-        got = call.answer(self.patience, B2, "a waiting claim was not woken by the message it waited for")
+        got = call.result(self.patience, B2, "a waiting claim was not woken by the message it waited for")
         B2.same(s.ids_of(got), ["a"], "what the woken claim returned")
 
     def test_b2_an_interrupted_claim_returns(self, harness: Harness) -> None:
@@ -119,14 +119,14 @@ class ClaimLaws(Contract):
         call = s.Call(lambda: backend.claim("one", 1, 60 * s.MINUTE))
         call.waits()
         backend.interrupt()
-        B2.same(list(call.answer(self.patience, B2, "an interrupted claim went on waiting")), [], "its result")
+        B2.same(list(call.result(self.patience, B2, "an interrupted claim went on waiting")), [], "its result")
 
     def test_b2_threads_may_share_a_handle(self, harness: Harness) -> None:
         """Two threads that claim with one handle get every message exactly once."""
         backend = harness.open()
         backend.enqueue(s.jobs(60))
         calls = [s.Call(lambda name=name: s.drain(backend, 3, name)) for name in ("one", "two")]  # type: ignore[misc]
-        seen = [i for call in calls for i in s.ids_of(call.answer(self.patience, B2, "claim does not return"))]
+        seen = [i for call in calls for i in s.ids_of(call.result(self.patience, B2, "claim does not return"))]
         B2.same(sorted(seen), [message.id for message in s.jobs(60)], "what two threads got with one handle")
 
     def test_b2_an_interrupt_ends_one_wait(self, harness: Harness) -> None:
@@ -140,7 +140,7 @@ class ClaimLaws(Contract):
                 return  # it cuts its waits so short that this cannot be seen
             call = B2.there(call, "no claim waits any more after an interrupt")
             backend.interrupt()
-            B2.same(list(call.answer(self.patience, B2, "an interrupted claim went on waiting")), [], "its result")
+            B2.same(list(call.result(self.patience, B2, "an interrupted claim went on waiting")), [], "its result")
 
     def test_b2_ids_and_priorities_do_not_change_the_order(self, harness: Harness) -> None:
         """First deliveries follow the enqueue, also within one batch and one millisecond."""
@@ -168,10 +168,9 @@ class ClaimLaws(Contract):
             delivery = s.held(other, B2, name, "two")
             if name == "requeue":
                 s.settled(other, B2, s.fail(delivery))
-            call = s.Call(lambda: s.patiently(backend))
-            B2.holds(call.waits(), "claim returned though nothing was ready")
+            call = s.waiting(B2, lambda: s.patiently(backend))
             way(delivery.receipt)
-            got = call.answer(self.patience, B2, f"a waiting claim was not woken ({name})")
+            got = call.result(self.patience, B2, f"a waiting claim was not woken ({name})")
             B2.same(s.ids_of(got), [wanted.get(name, name)], f"what the woken claim returned ({name})")
             s.settled(backend, B2, *(s.done(delivery) for delivery in got))
 
@@ -192,7 +191,7 @@ class ClaimLaws(Contract):
         backend, other = harness.open(), harness.open()
         delivery = s.held(backend, B2)
         harness.advance(harness.lease * 2 // 3)
-        s.settled(backend, B2, m.Settlement(delivery.receipt, m.Defer()))
+        s.settled(backend, B2, s.defer(delivery))
         s.take_one(backend, B2)
         harness.advance(harness.lease * 2 // 3)
         B2.same(s.ids_of(s.take(other, consumer="two")), [], "claimed before the lease of the second holding had ended")

@@ -37,7 +37,7 @@ class DelayLaws(Contract):
         backend.enqueue([s.job("first", delay_ms=5_000), s.job("a", delay_ms=10_000)])
         backend.cancel(["a"])
         backend.requeue(["a"])
-        s.settled(backend, B8, m.Settlement(s.take_one(backend, B8).receipt, m.Retry(30_000)))
+        s.settled(backend, B8, s.retry(s.take_one(backend, B8), 30_000))
         harness.advance(20_000)
         B8.same(s.ids_of(s.take(backend)), ["first"], "claimed when an earlier delay of the task would have been over")
         harness.advance(10_001)
@@ -81,7 +81,7 @@ class DelayLaws(Contract):
         harness.advance(10_001)
         calls = [s.Call(lambda handle=handle: [handle.maintain(50) for _ in range(6)]) for handle in (backend, other)]  # type: ignore[misc]
         for call in calls:
-            call.answer(self.patience, B8, "maintain does not return")
+            call.result(self.patience, B8, "maintain does not return")
         B8.same(
             sorted(s.ids_of(s.drain(backend, 200))),
             [message.id for message in s.jobs(300)],
@@ -92,11 +92,10 @@ class DelayLaws(Contract):
         """What becomes due while a worker waits reaches it with the next `maintain`."""
         backend, other = harness.open(), harness.open()
         backend.enqueue([s.job("a", delay_ms=10_000)])
-        call = s.Call(lambda: s.patiently(backend))
-        B8.holds(call.waits(), "claim returned before the message was due")
+        call = s.waiting(B8, lambda: s.patiently(backend))
         harness.advance(10_001)
         other.maintain(256)
-        got = call.answer(self.patience, B8, "a waiting claim was not woken by a message that became due")
+        got = call.result(self.patience, B8, "a waiting claim was not woken by a message that became due")
         B8.same(s.ids_of(got), ["a"], "what the woken claim returned")
 
     def test_b8_a_task_is_visible_while_it_becomes_ready(self, harness: Harness) -> None:
@@ -111,8 +110,8 @@ class DelayLaws(Contract):
             B8.same(missing, [], "what could not be seen while it became ready")
             if not call.waits(0.001):
                 break
-        call.answer(self.patience, B8, "maintain does not return")
-        B8.same(s.counts(backend)[:3], (40, 0, 0), "ready, held, delayed after it")
+        call.result(self.patience, B8, "maintain does not return")
+        s.places(backend, B8, "after it", ready=40)
 
     def test_b8_a_limit_of_zero_promotes_none(self, harness: Harness) -> None:
         """`maintain` with a limit of 0 moves nothing."""
@@ -120,14 +119,14 @@ class DelayLaws(Contract):
         backend.enqueue([s.job("a", delay_ms=10_000)])
         harness.advance(10_001)
         backend.maintain(0)
-        B8.same(s.counts(backend)[:3], (0, 0, 1), "ready, held, delayed after a promotion of none")
+        s.places(backend, B8, "after a limit of 0", delayed=1)
 
     def test_b8_a_long_delay_is_kept(self, harness: Harness) -> None:
         """A delay of two months is neither capped nor taken for none, of a message as of a verdict."""
         backend = harness.open()
         backend.enqueue([s.job("a", delay_ms=s.LONG)])
-        s.settled(backend, B8, m.Settlement(s.held(backend, B8, "b").receipt, m.Retry(s.LONG)))
-        s.settled(backend, B8, m.Settlement(s.held(backend, B8, "c").receipt, m.Defer(s.LONG)))
+        s.settled(backend, B8, s.retry(s.held(backend, B8, "b"), s.LONG))
+        s.settled(backend, B8, s.defer(s.held(backend, B8, "c"), s.LONG))
         harness.advance(s.LONG - s.MINUTE)
         B8.same(s.ids_of(s.take(backend)), [], "claimed a minute before a delay of two months was over")
         B8.holds(0 < backend.maintain(256) <= s.MINUTE, "maintain did not return the ms that were left")

@@ -21,7 +21,7 @@ class DeleteLaws(Contract):
         I5.same(
             [list(backend.show(ids)), list(backend.wait(ids, 0))], [[None] * 4] * 2, "what is known and stored after it"
         )
-        I5.same(s.counts(backend), (1, 0, 0, 0, 0), "ready, held, delayed, failed, finished after it")
+        s.places(backend, I5, "after it", ready=1)
         harness.advance(10_001)
         I5.same(s.ids_of(s.take(backend)), ["kept"], "what could be claimed after it")
 
@@ -56,7 +56,7 @@ class DeleteLaws(Contract):
         backend = harness.open()
         s.many(backend, I5)
         I5.same(list(backend.delete(s.NAMES)), [True] * s.MANY, f"the deletion of {s.MANY}")
-        I5.same(s.counts(backend), (0, 0, 0, 0, 0), "ready, held, delayed, failed, finished after it")
+        s.places(backend, I5, "after it")
 
     def test_i5_ids_are_compared_whole(self, harness: Harness) -> None:
         """`delete` removes those it is given and no other."""

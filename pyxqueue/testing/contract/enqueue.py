@@ -31,7 +31,7 @@ def _run_copies(harness: Harness, backend: Backend, task_id: str, end: str) -> l
             elif end == "lease ended" and not others:
                 harness.advance(harness.lease + 1)
             else:
-                settlement = m.Settlement(delivery.receipt, m.Retry()) if end == "retried" else s.done(delivery)
+                settlement = s.retry(delivery) if end == "retried" else s.done(delivery)
                 held = backend.extend([m.Extension(delivery.receipt, m.Progress(1, None, "copy"))])
                 B1.same(held, [m.LeaseStatus.LOST], "what `extend` says of a copy")
                 B1.same(list(backend.settle([settlement])), [False], "whether the settlement of a copy was accepted")
@@ -61,7 +61,7 @@ class EnqueueLaws(Contract):
         refuses_repeat(backend, "while it was ready, with a delay", s.job("a", delay_ms=5_000))
         backend.enqueue([s.job("late", delay_ms=5_000)])
         refuses_repeat(backend, "while it was delayed", s.job("late"))
-        s.settled(backend, B1, m.Settlement(s.take_one(backend, B1).receipt, m.Retry(5_000)))
+        s.settled(backend, B1, s.retry(s.take_one(backend, B1), 5_000))
         refuses_repeat(backend, "after a retry")
 
     def test_b1_a_repeat_is_refused_while_the_task_is_held(self, harness: Harness) -> None:
@@ -127,9 +127,7 @@ class EnqueueLaws(Contract):
 
     def test_b1_an_id_known_in_one_group_is_known(self, harness: Harness) -> None:
         """A repeat is refused everywhere also when only one group still has the task."""
-        one, other = harness.open("one"), harness.open("other")
-        for backend in (one, other):
-            s.take(backend)
+        one, other = s.groups(harness, "one", "other")
         one.enqueue([s.job("a")])
         s.settled(one, B1, s.done(s.take_one(one, B1)))
         other.delete(["a"])
@@ -222,7 +220,7 @@ class EnqueueLaws(Contract):
         backend = harness.open()
         batch = [s.job("a", delay_ms=10_000), s.job("a"), s.job("b"), s.job("b", delay_ms=10_000)]
         B1.same(list(backend.enqueue(batch)), [True, False, True, False], "the results for a batch with repeats in it")
-        B1.same(s.counts(backend)[:3], (1, 0, 1), "ready, held and delayed after it")
+        s.places(backend, B1, "after it", ready=1, delayed=1)
 
     def test_b1_two_producers_at_once(self, harness: Harness) -> None:
         """Of two that enqueue the same ids at the same time, each is told True for what it was the first with."""

@@ -22,14 +22,12 @@ class GroupLaws(Contract):
             s.take(backend)
         groups[0].enqueue([s.job("a"), s.job("late", delay_ms=10_000)])
         for backend in groups:
-            B9.same(s.counts(backend), (1, 0, 1, 0, 0), "ready, held, delayed, failed, finished in a group")
+            s.places(backend, B9, "in a group", ready=1, delayed=1)
             B9.same(s.readable(s.take_one(backend, B9), B9).body, s.EVERY_BYTE, "the body of a group's copy")
 
     def test_b9_nothing_shows_in_another_group(self, harness: Harness) -> None:
         """Whatever happens to a task in one group, the other group's copy stays as it is."""
-        one, other = harness.open("one"), harness.open("other")
-        for backend in (one, other):
-            s.take(backend)
+        one, other = s.groups(harness, "one", "other")
         one.enqueue(s.jobs(6))
         kept = s.take(other, 1)
         B9.same(s.ids_of(kept), ["t000"], "what the other group could claim first")
@@ -41,9 +39,7 @@ class GroupLaws(Contract):
 
     def test_b9_records_belong_to_the_group(self, harness: Harness) -> None:
         """Two groups run the same task to two ends of their own."""
-        one, other = harness.open("one"), harness.open("other")
-        for backend in (one, other):
-            s.take(backend)
+        one, other = s.groups(harness, "one", "other")
         s.settled(one, B9, s.done(s.held(one, B9)))
         B9.same(other.wait(["a"], 0)[0], None, "the other group's record after the end in one")
         s.settled(other, B9, s.fail(s.take_one(other, B9)))
@@ -52,9 +48,7 @@ class GroupLaws(Contract):
 
     def test_b9_follow_ups_stay_in_their_group(self, harness: Harness) -> None:
         """Each group enqueues the follow-ups of its own run, also when their ids are the same."""
-        one, other = harness.open("one"), harness.open("other")
-        for backend in (one, other):
-            s.take(backend)
+        one, other = s.groups(harness, "one", "other")
         s.settled(one, B9, s.done(s.held(one, B9), then=[s.job("next")]))
         B9.same(s.ids_of(s.take(other, limit=100, consumer="two")), ["a"], "what the other group could claim")
         other.release("two", [])
@@ -63,20 +57,16 @@ class GroupLaws(Contract):
 
     def test_b9_a_slow_group_stops_no_other(self, harness: Harness) -> None:
         """A group whose work is all held or left lying does not keep another from its own."""
-        slow, quick = harness.open("slow"), harness.open("quick")
-        for backend in (slow, quick):
-            s.take(backend)
+        slow, quick = s.groups(harness, "slow", "quick")
         for number in range(3):
             quick.enqueue([s.job(f"a{number}")])
             s.take(slow, 1)
             s.settled(quick, B9, s.done(s.take_one(quick, B9)))
-        B9.same(s.counts(quick), (0, 0, 0, 0, 3), "ready, held, delayed, failed, finished in the quick group")
+        s.places(quick, B9, "in the quick group", history=3)
 
     def test_b9_a_removed_group_gets_nothing(self, harness: Harness) -> None:
         """Removing a group leaves the others as they are, and nothing is copied into it from then on."""
-        one, other = harness.open("one"), harness.open("other")
-        for backend in (one, other):
-            s.take(backend)
+        one, _ = s.groups(harness, "one", "other")
         one.enqueue([s.job("a")])
         before = s.photo(one)
         B9.same(sorted(one.groups()), ["one", "other"], "the groups")
@@ -132,7 +122,7 @@ class GroupLaws(Contract):
         yield "progress"
         s.settled(backend, B9, s.done(a, then=[s.job("follow-up")]), s.fail(b))
         yield "an end and a failure"
-        s.settled(backend, B9, m.Settlement(c.receipt, m.Retry(10_000)), m.Settlement(d.receipt, m.Defer()))
+        s.settled(backend, B9, s.retry(c, 10_000), s.defer(d))
         yield "a retry and a return"
         backend.cancel([d.message.id, e.message.id])
         yield "a cancellation"

@@ -78,7 +78,7 @@ class LeaseLaws(Contract):
             [message.id for message in s.jobs(300)],
             "what came back of 300",
         )
-        B3.same(s.counts(other), (0, 300, 0, 0, 0), "ready, held, delayed, failed, finished after that")
+        s.places(other, B3, "after that", in_flight=300)
 
     def test_b3_a_lease_given_on_opening_holds(self, harness: Harness) -> None:
         """A handle that is opened with a lease of its own replaces the group's."""
@@ -97,9 +97,7 @@ class LeaseLaws(Contract):
         harness.advance(harness.lease + 1)
         got = s.ids_of(s.take(other, consumer="two")) + s.ids_of(s.take(backend, consumer="three"))
         B3.same(got, ["a"], "what two consumers claimed after one lease had ended")
-        B3.same(
-            list(backend.settle([s.decided(delivery, m.Retry())])), [False], "the first holder's settlement after that"
-        )
+        B3.same(list(backend.settle([s.retry(delivery)])), [False], "the first holder's settlement after that")
 
     def test_b3_every_handle_uses_the_stored_lease(self, harness: Harness) -> None:
         """A handle that was open before the group's lease was replaced claims with the new one."""
@@ -162,7 +160,7 @@ class LeaseLaws(Contract):
             return s.Call(take_back)
 
         calls = [start(backend, "one"), start(other, "two")]
-        seen = [i for call in calls for i in s.ids_of(call.answer(self.patience, B3, "claim does not return"))]
+        seen = [i for call in calls for i in s.ids_of(call.result(self.patience, B3, "claim does not return"))]
         B3.same(sorted(seen), [message.id for message in s.jobs(40)], "what two workers took back together")
 
     def test_b6_an_old_holder_is_told_that_it_lost(self, harness: Harness) -> None:
@@ -231,9 +229,7 @@ class LeaseLaws(Contract):
 
     def test_b6_a_receipt_of_another_group_is_lost(self, harness: Harness) -> None:
         """A receipt extends nothing in a group that did not issue it."""
-        one, other = harness.open("one"), harness.open("other")
-        for backend in (one, other):
-            s.take(backend)
+        one, other = s.groups(harness, "one", "other")
         delivery = s.held(one, B6)
         s.take_one(other, B6, "two")
         B6.same(s.extended(other, delivery), m.LeaseStatus.LOST, "an extension with the receipt of another group")

@@ -54,7 +54,7 @@ class ListLaws(Contract):
             listed = {state: [task.id for task in s.all_tasks(backend, state, count)] for state in wanted}
             I4.same({state: set(ids) for state, ids in listed.items()}, wanted, "the tasks in each state")
             I4.same(sum(map(len, listed.values())), 7, "how many tasks the states have together")
-        I4.same(s.counts(backend), (2, 1, 1, 1, 2), "ready, held, delayed, failed, finished")
+        s.places(backend, I4, ready=2, in_flight=1, delayed=1, failed=1, history=2)
         I4.same(len(s.all_tasks(backend)), sum(s.counts(backend)), "how many tasks are listed without a state")
 
     def test_i4_the_list_says_what_show_says(self, harness: Harness) -> None:
@@ -69,7 +69,7 @@ class ListLaws(Contract):
         backend = harness.open()
         s.settled(backend, I4, s.done(s.held(backend, I4), ttl_ms=10_000))
         harness.advance(10_001)
-        I4.same(s.counts(backend), (0, 0, 0, 0, 1), "ready, held, delayed, failed, finished after the record has ended")
+        s.places(backend, I4, "after the record has ended", history=1)
         seen = [(task.id, task.status, task.record) for task in s.all_tasks(backend)]
         I4.same(seen, [("a", m.TaskStatus.SUCCESS, None)], "the tasks after the record has ended")
 
@@ -135,5 +135,5 @@ class ListLaws(Contract):
         backend.cancel(["cancelled"])
         retried = s.held(backend, I4, "retried")
         s.held(backend, I4, "held")
-        s.settled(backend, I4, m.Settlement(retried.receipt, m.Retry()))
+        s.settled(backend, I4, s.retry(retried))
         backend.enqueue([s.job("ready"), s.job("delayed", delay_ms=10_000)])

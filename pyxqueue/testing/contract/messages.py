@@ -108,7 +108,7 @@ class MessageLaws(Contract):
         s.settled(backend, B7, *(s.fail(delivery) for delivery in s.take(backend)))
         for number in range(3):
             s.settled(backend, B7, s.done(s.held(backend, B7, f"end-{number}")))
-        B7.same(s.counts(backend), (0, 0, 0, 6, 2), "ready, held, delayed, failed, finished with a history of 2")
+        s.places(backend, B7, "with a history of 2", failed=6, history=2)
         B7.same(list(backend.requeue([f"t{n:03}" for n in range(6)])), [True] * 6, "the requeue of all six")
 
     def test_b7_the_failed_outlive_their_records(self, harness: Harness) -> None:
@@ -117,7 +117,7 @@ class MessageLaws(Contract):
         s.settled(backend, B7, s.fail(s.held(backend, B7), ttl_ms=1_000))
         harness.advance(10 * 3_600_000)
         s.take(backend)
-        B7.same(s.counts(backend)[3], 1, "failed tasks long after the record has ended")
+        B7.same(backend.depth().failed, 1, "failed tasks long after the record has ended")
         B7.same(list(backend.requeue(["a"])), [True], "a requeue long after the record has ended")
         B7.same(s.readable(s.take_one(backend, B7), B7).body, s.EVERY_BYTE, "the body after that")
 

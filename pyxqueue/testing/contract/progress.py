@@ -47,8 +47,8 @@ class ProgressLaws(Contract):
         """A retry, a return, a release, the end of a lease and a requeue start without progress."""
         backend = harness.open()
         ways: dict[str, Callable[[m.Delivery], object]] = {
-            "a retry": lambda held_: backend.settle([m.Settlement(held_.receipt, m.Retry())]),
-            "a return": lambda held_: backend.settle([m.Settlement(held_.receipt, m.Defer())]),
+            "a retry": lambda held_: backend.settle([s.retry(held_)]),
+            "a return": lambda held_: backend.settle([s.defer(held_)]),
             "a release": lambda held_: backend.release("one", [held_.receipt]),
             "the end of a lease": lambda _: harness.advance(harness.lease + 1),
             "a requeue": lambda held_: (backend.settle([s.done(held_)]), backend.requeue(["a"])),
@@ -116,5 +116,5 @@ class ProgressLaws(Contract):
         B10.same(s.info(backend, "a", B10).progress, None, "the progress of a released task that waits")
         delivery = s.take_one(backend, B10)
         s.extended(backend, delivery, m.Progress(1, 2))
-        s.settled(backend, B10, m.Settlement(delivery.receipt, m.Retry(5_000)))
+        s.settled(backend, B10, s.retry(delivery, 5_000))
         B10.same(s.info(backend, "a", B10).progress, None, "the progress of a task that waits for its retry")

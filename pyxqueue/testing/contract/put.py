@@ -23,10 +23,9 @@ class PutLaws(Contract):
         """`wait` goes on waiting for an unknown id, also if there are records of others."""
         store: Any = harness.open()
         store.put([s.result("b")])
-        call = s.Call(lambda: store.wait(["b", "a"], None))
-        R2.holds(call.waits(), "wait gave up on an id that it does not know")
+        call = s.waiting(R2, lambda: store.wait(["b", "a"], None))
         store.put([s.result("a", b"1")])
-        got = call.answer(self.patience, R2, "wait was not woken by the record")
+        got = call.result(self.patience, R2, "wait was not woken by the record")
         R2.same(s.values(got), [s.EVERY_BYTE, b"1"], "what wait returned")
 
     def test_r4_what_was_forgotten_is_waited_for(self, harness: Harness) -> None:
@@ -34,10 +33,9 @@ class PutLaws(Contract):
         store: Any = harness.open()
         store.put([s.result("a")])
         store.forget(["a"])
-        call = s.Call(lambda: store.wait(["a"], None))
-        R4.holds(call.waits(), "wait gave up on a record that was forgotten")
+        call = s.waiting(R4, lambda: store.wait(["a"], None))
         store.put([s.result("a", b"2", 6)])
-        got = call.answer(self.patience, R4, "wait was not woken by the record")
+        got = call.result(self.patience, R4, "wait was not woken by the record")
         R4.same(s.values(got), [b"2"], "what wait returned")
 
     def test_r1_a_later_fencing_token_wins(self, harness: Harness) -> None:

@@ -14,10 +14,8 @@ class RequeueLaws(Contract):
         """A requeued task has its id and bytes, attempt 1, no crashes, and no record."""
         backend = harness.open()
         for task_id, verdict in (("a", m.Done()), ("b", m.Fail("no use")), ("c", m.Cancelled())):
-            s.settled(
-                backend, I2, m.Settlement(s.held(backend, I2, task_id, headers={"k": task_id}).receipt, m.Retry())
-            )
-            s.settled(backend, I2, m.Settlement(s.take_one(backend, I2).receipt, m.Defer()))
+            s.settled(backend, I2, s.retry(s.held(backend, I2, task_id, headers={"k": task_id})))
+            s.settled(backend, I2, s.defer(s.take_one(backend, I2)))
             delivery = s.take_one(backend, I2)
             backend.release("one", [delivery.receipt])
             s.settled(backend, I2, s.decided(s.take_one(backend, I2), verdict))
@@ -37,10 +35,9 @@ class RequeueLaws(Contract):
         backend = harness.open()
         s.settled(backend, I2, s.done(s.held(backend, I2), value=b"old"))
         backend.requeue(["a"])
-        call = s.Call(lambda: backend.wait(["a"], None))
-        I2.holds(call.waits(), "wait returned after a requeue, before the new end")
+        call = s.waiting(I2, lambda: backend.wait(["a"], None))
         s.settled(backend, I2, s.done(s.take_one(backend, I2), value=b"new"))
-        got = call.answer(self.patience, I2, "wait was not woken by the new end")
+        got = call.result(self.patience, I2, "wait was not woken by the new end")
         I2.same([record and record.value for record in got], [b"new"], "the result after a requeue")
 
     def test_i2_refused_while_under_way(self, harness: Harness) -> None:
@@ -51,7 +48,7 @@ class RequeueLaws(Contract):
         backend.enqueue([s.job("ready"), s.job("delayed", delay_ms=10_000)])
         ids = ["held", "ready", "delayed", "unknown", "twice", "twice"]
         I2.same(list(backend.requeue(ids)), [False, False, False, False, True, False], f"the requeue of {ids}")
-        I2.same(s.counts(backend), (2, 1, 1, 0, 0), "ready, held, delayed, failed, finished after it")
+        s.places(backend, I2, "after it", ready=2, in_flight=1, delayed=1)
 
     def test_i2_a_thousand_requeued_at_once(self, harness: Harness) -> None:
         """A batch larger than a page runs again, all of it."""
@@ -59,7 +56,7 @@ class RequeueLaws(Contract):
         s.many(backend, I2)
         backend.cancel(s.NAMES)
         I2.same(list(backend.requeue(s.NAMES)), [True] * s.MANY, f"the requeue of {s.MANY}")
-        I2.same(s.counts(backend), (s.MANY, 0, 0, 0, 0), "ready, held, delayed, failed, finished after it")
+        s.places(backend, I2, "after it", ready=s.MANY)
 
     def test_i2_ids_are_compared_whole(self, harness: Harness) -> None:
         """`requeue` brings back those it is given and no other."""
@@ -75,7 +72,7 @@ class RequeueLaws(Contract):
         s.settled(backend, I2, *(s.fail(delivery) for delivery in s.take(backend)))
         ids = [message.id for message in s.jobs(40)]
         s.once_each(I2, self.patience, (backend, other), lambda handle, one: handle.requeue([one])[0], ids)
-        I2.same(s.counts(backend), (40, 0, 0, 0, 0), "ready, held, delayed, failed, finished after it")
+        s.places(backend, I2, "after it", ready=40)
 
     def test_i2_a_requeued_task_outlives_its_old_record(self, harness: Harness) -> None:
         """When the life of the old record is over, the task still waits."""
@@ -94,7 +91,7 @@ class RequeueLaws(Contract):
     def test_i2_a_requeue_clears_the_deferrals(self, harness: Harness) -> None:
         """A requeued task can be deferred as often as a new one."""
         backend = harness.open()
-        s.settled(backend, I2, m.Settlement(s.held(backend, I2).receipt, m.Defer(1_000)))
+        s.settled(backend, I2, s.defer(s.held(backend, I2), 1_000))
         harness.advance(1_001)
         s.settled(backend, I2, m.Settlement(s.take_one(backend, I2).receipt, m.Fail("no use")))
         backend.requeue(["a"])

@@ -66,9 +66,7 @@ class SettleLaws(Contract):
 
     def test_b4_refused_in_another_group(self, harness: Harness) -> None:
         """A receipt is worth nothing in a group that did not issue it."""
-        one, other = harness.open("one"), harness.open("other")
-        for backend in (one, other):
-            s.take(backend)
+        one, other = s.groups(harness, "one", "other")
         delivery = s.held(one, B4)
         s.take_one(other, B4, "two")
         refuses(other, delivery, "with the receipt of another group")
@@ -101,7 +99,7 @@ class SettleLaws(Contract):
         s.once_each(
             B4, self.patience, (backend, other), lambda handle, one: handle.settle([s.done(one)])[0], deliveries
         )
-        B4.same(s.counts(backend), (0, 0, 0, 0, 40), "ready, held, delayed, failed, finished after it")
+        s.places(backend, B4, "after it", history=40)
 
     def test_b4_any_handle_settles_with_the_receipt(self, harness: Harness) -> None:
         """Any handle on the group may settle with the receipt."""
@@ -115,9 +113,7 @@ class SettleLaws(Contract):
         backend = harness.open()
         delivery = s.held(backend, B5)
         s.settled(backend, B5, s.done(delivery, then=[s.job("next")]))
-        B5.same(
-            s.counts(backend), (1, 0, 0, 0, 1), "ready, held, delayed, failed, finished after Done with a follow-up"
-        )
+        s.places(backend, B5, "after Done with a follow-up", ready=1, history=1)
         stored = B5.there(backend.wait(["a"], 0)[0], "the record is missing after Done")
         wanted = s.record(delivery)
         seen = m.Record(stored.id, stored.status, stored.value, fence=wanted.fence, worker=stored.worker)
@@ -126,20 +122,20 @@ class SettleLaws(Contract):
 
     def test_b5_each_verdict_takes_effect(self, harness: Harness) -> None:
         """Each verdict puts the task into its place, and into no other."""
-        places: list[tuple[m.Verdict, tuple[int, ...]]] = [
-            (m.Done(), (0, 0, 0, 0, 1)),
-            (m.Cancelled(), (0, 0, 0, 0, 1)),
-            (m.Fail("no use"), (0, 0, 0, 1, 0)),
-            (m.Retry(), (1, 0, 0, 0, 0)),
-            (m.Defer(), (1, 0, 0, 0, 0)),
-            (m.Retry(5_000), (0, 0, 1, 0, 0)),
-            (m.Defer(5_000), (0, 0, 1, 0, 0)),
+        places: list[tuple[m.Verdict, str]] = [
+            (m.Done(), "history"),
+            (m.Cancelled(), "history"),
+            (m.Fail("no use"), "failed"),
+            (m.Retry(), "ready"),
+            (m.Defer(), "ready"),
+            (m.Retry(5_000), "delayed"),
+            (m.Defer(5_000), "delayed"),
         ]
         backend = harness.open("g")
         for number, (verdict, place) in enumerate(places):
             delivery = s.held(backend, B5, f"a{number}")
             s.settled(backend, B5, s.decided(delivery, verdict))
-            B5.same(s.counts(backend), place, f"ready, held, delayed, failed, finished after {verdict}")
+            s.places(backend, B5, f"after {verdict}", **{place: 1})
             s.take(backend)
             backend.release("one", [])
             backend.delete([f"a{number}"])
@@ -178,7 +174,7 @@ class SettleLaws(Contract):
             "released after a cancellation": lambda _: (backend.cancel(["a"]), backend.release("one", [])),
         }
         for end, act in ends.items():
-            s.settled(backend, B5, m.Settlement(s.held(backend, B5).receipt, m.Retry()))
+            s.settled(backend, B5, s.retry(s.held(backend, B5)))
             act(s.take_one(backend, B5))
             stored = B5.there(backend.wait(["a"], 0)[0], f"the record of a task that was {end} is missing")
             B5.same(stored.attempt, 2, f"the attempt in the record of a task that was {end}")
@@ -191,22 +187,22 @@ class SettleLaws(Contract):
         a, b, c, d, e = s.take_exactly(backend, 5, B5)
         s.settled(backend, B5, s.done(b), s.done(d))
         batch = [
-            s.decided(a, m.Retry()),
+            s.retry(a),
             s.done(b),
             s.done(c),
             s.decided(d, m.Fail("late")),
             s.decided(e, m.Fail("no use")),
         ]
         B5.same(list(backend.settle(batch)), [True, False, True, False, True], "the results for a mixed batch")
-        B5.same(s.counts(backend), (1, 0, 0, 1, 3), "ready, held, delayed, failed, finished after a mixed batch")
+        s.places(backend, B5, "after a mixed batch", ready=1, failed=1, history=3)
 
     def test_b5_a_repeat_within_a_batch_is_refused(self, harness: Harness) -> None:
         """Of two settlements of one delivery in one batch the first counts."""
         backend = harness.open()
         delivery = s.held(backend, B5)
-        batch = [s.done(delivery), s.decided(delivery, m.Retry())]
+        batch = [s.done(delivery), s.retry(delivery)]
         B5.same(list(backend.settle(batch)), [True, False], "two settlements of one delivery in one batch")
-        B5.same(s.counts(backend), (0, 0, 0, 0, 1), "ready, held, delayed, failed, finished after them")
+        s.places(backend, B5, "after them", history=1)
 
     def test_b5_a_large_batch_is_applied_whole(self, harness: Harness) -> None:
         """A batch larger than any inner limit returns one value for each item."""
@@ -214,7 +210,7 @@ class SettleLaws(Contract):
         backend.enqueue(s.jobs(300))
         deliveries = s.drain(backend, 100)
         B5.same(list(backend.settle([s.done(delivery) for delivery in deliveries])), [True] * 300, "300 answers")
-        B5.same(s.counts(backend), (0, 0, 0, 0, 300), "ready, held, delayed, failed, finished after 300 were done")
+        s.places(backend, B5, "after 300 were done", history=300)
 
     def test_b5_follow_ups_are_idempotent(self, harness: Harness) -> None:
         """A follow-up that two tasks ask for, or that is known already, is enqueued once."""
@@ -222,7 +218,7 @@ class SettleLaws(Contract):
         a, b = s.held(backend, B5, "a"), s.held(backend, B5, "b")
         known = s.held(backend, B5, "known")
         s.settled(backend, B5, s.done(a, then=[s.job("next"), s.job("known")]), s.done(b, then=[s.job("next")]))
-        B5.same(s.counts(backend), (1, 1, 0, 0, 2), "ready, held, delayed, failed, finished after equal follow-ups")
+        s.places(backend, B5, "after equal follow-ups", ready=1, in_flight=1, history=2)
         s.settled(backend, B5, s.done(known, then=[s.job("known")]))
         B5.same(s.ids_of(s.take(backend)), ["next"], "the follow-ups that could be claimed")
 
@@ -282,11 +278,11 @@ class SettleLaws(Contract):
         """A caller woken by the end of a task finds it ended and its follow-up ready."""
         backend, watcher = harness.open(), harness.open()
         delivery = s.held(backend, B5)
-        call = s.Call(lambda: (watcher.wait(["a"], None), s.counts(watcher)))
-        B5.holds(call.waits(), "wait returned while no record was there")
+        call = s.waiting(B5, lambda: (watcher.wait(["a"], None), watcher.depth()))
         s.settled(backend, B5, s.done(delivery, then=[s.job("next")]))
-        _, seen = call.answer(self.patience, B5, "wait was not woken by a settlement")
-        B5.same(seen, (1, 0, 0, 0, 1), "ready, held, delayed, failed, finished once the record could be read")
+        _, seen = call.result(self.patience, B5, "wait was not woken by a settlement")
+        places = (seen.ready, seen.in_flight, seen.history)
+        B5.same(places, (1, 0, 1), "how many were ready, in flight and in the history once the record could be read")
 
     def test_b5_a_thousand_settled_at_once(self, harness: Harness) -> None:
         """A batch larger than a page is settled whole, each with its record, and so is one task's thousand."""
@@ -296,9 +292,7 @@ class SettleLaws(Contract):
         B5.same(list(answers), [True] * s.MANY, f"{s.MANY} answers")
         B5.same(backend.wait(s.NAMES, 0).count(None), 0, f"how many of {s.MANY} records are missing")
         s.settled(backend, B5, s.done(s.held(backend, B5, "last"), then=s.jobs(s.MANY, "then", body=b"")))
-        B5.same(
-            s.counts(backend), (s.MANY, 0, 0, 0, s.MANY + 1), "ready, held, delayed, failed, finished after all of it"
-        )
+        s.places(backend, B5, "after all of it", ready=s.MANY, history=s.MANY + 1)
 
     def test_b5_follow_ups_keep_their_header(self, harness: Harness) -> None:
         """Every part of a follow-up comes out as it went in, and the store stamps it like any message."""
@@ -314,5 +308,5 @@ class SettleLaws(Contract):
         a, b = s.held(backend, B5, "a"), s.held(backend, B5, "b")
         backend.cancel(["a", "b"])
         s.settled(backend, B5, s.done(a, then=[s.job("next")]), s.fail(b))
-        B5.same(s.counts(backend), (1, 0, 0, 1, 1), "ready, held, delayed, failed, finished")
+        s.places(backend, B5, ready=1, failed=1, history=1)
         B5.same(s.info(backend, "b", B5).status, m.TaskStatus.FAILURE, "the state of a cancelled task that failed")

@@ -24,7 +24,7 @@ class ShowLaws(Contract):
         harness.advance(10_001)
         delivery = s.take_one(backend, I1, "two")
         look()
-        s.settled(backend, I1, m.Settlement(delivery.receipt, m.Retry(10_000)))
+        s.settled(backend, I1, s.retry(delivery, 10_000))
         look()
         harness.advance(10_001)
         backend.maintain(256)
@@ -44,7 +44,7 @@ class ShowLaws(Contract):
         """A deferred or redelivered task is not a retry."""
         backend = harness.open()
         delivery = s.held(backend, I1)
-        s.settled(backend, I1, m.Settlement(delivery.receipt, m.Defer(5_000)))
+        s.settled(backend, I1, s.defer(delivery, 5_000))
         I1.same(s.info(backend, "a", I1).status, m.TaskStatus.PENDING, "the state after a return")
         harness.advance(5_001)
         s.take_one(backend, I1)
@@ -57,7 +57,7 @@ class ShowLaws(Contract):
         delivery = s.held(backend, I1)
         s.settled(backend, I1, m.Settlement(delivery.receipt, m.Done(), s.fail(delivery).record))
         I1.same(s.info(backend, "a", I1).status, m.TaskStatus.FAILURE, "the state of a task whose record is a failure")
-        I1.same(s.counts(backend), (0, 0, 0, 0, 1), "ready, held, delayed, failed, finished")
+        s.places(backend, I1, history=1)
 
     def test_i1_the_end_is_shown_with_its_record(self, harness: Harness) -> None:
         """Who looks at a finished task sees the message and what became of it."""

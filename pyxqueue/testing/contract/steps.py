@@ -54,15 +54,15 @@ class Call(Generic[T]):
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._function = function
-        self._answers: list[T] = []
+        self._returned: list[T] = []
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         try:
-            self._answers.append(self._function())
-        except BaseException as error:  # noqa: BLE001 - it is raised again in `answer`
+            self._returned.append(self._function())
+        except BaseException as error:  # noqa: BLE001 - it is raised again in `result`
             self._error = error
 
     def waits(self, seconds: float = _TAKES_ROOT) -> bool:
@@ -70,15 +70,24 @@ class Call(Generic[T]):
         self._thread.join(seconds)
         return self._thread.is_alive()
 
-    def answer(self, patience: float, law: Law, complaint: str) -> T:
+    def result(self, patience: float, law: Law, complaint: str) -> T:
         """Return what the call returned; if it takes longer than `patience` seconds, `law` is broken."""
         __tracebackhide__ = True
         self._thread.join(patience)
         if self._error is not None:
             raise self._error
-        if not self._answers:
+        if not self._returned:
             raise law.broken(complaint)
-        return self._answers[0]
+        return self._returned[0]
+
+
+def waiting(law: Law, function: Callable[[], T]) -> Call[T]:
+    """Start a call that must wait."""
+    __tracebackhide__ = True
+    call = Call(function)
+    if not call.waits():
+        raise law.broken(f"a call that had to wait returned {call.result(0, law, '')!r}")
+    return call
 
 
 def job(task_id: str, **header: object) -> m.Message:
@@ -112,6 +121,14 @@ def drain(backend: Backend, limit: int, consumer: str = "one") -> list[m.Deliver
         found += batch
         if not batch:
             break
+    return found
+
+
+def groups(harness: Harness, *names: str) -> list[Backend]:
+    """A backend for each of these groups, all of which are registered."""
+    found = [harness.open(name) for name in names]
+    for backend in found:
+        take(backend)
     return found
 
 
@@ -160,6 +177,14 @@ def fail(delivery: m.Delivery, reason: str = "no use", **fields: object) -> m.Se
     return m.Settlement(delivery.receipt, m.Fail(reason), record(delivery, m.TaskStatus.FAILURE, **fields))
 
 
+def retry(delivery: m.Delivery, delay_ms: int = 0) -> m.Settlement:
+    return m.Settlement(delivery.receipt, m.Retry(delay_ms))
+
+
+def defer(delivery: m.Delivery, delay_ms: int = 0) -> m.Settlement:
+    return m.Settlement(delivery.receipt, m.Defer(delay_ms))
+
+
 def decided(delivery: m.Delivery, verdict: m.Verdict, then: Sequence[m.Message] = ()) -> m.Settlement:
     """A settlement with the record that belongs to the verdict."""
     match verdict:
@@ -203,9 +228,17 @@ def all_tasks(backend: Backend, state: m.TaskStatus | None = None, count: int = 
 
 
 def counts(backend: Backend) -> tuple[int, int, int, int, int]:
-    """Ready, held, delayed, failed and finished."""
+    """How many tasks are ready, in flight, delayed, failed and in the history."""
     depth = backend.depth()
     return depth.ready, depth.in_flight, depth.delayed, depth.failed, depth.history
+
+
+def places(backend: Backend, law: Law, when: str = "", **wanted: int) -> None:
+    """In each place there must be as many tasks as `wanted` says; in a place that it does not name, none."""
+    __tracebackhide__ = True
+    names = ("ready", "in_flight", "delayed", "failed", "history")
+    seen = dict(zip(names, counts(backend), strict=True))
+    law.same(seen, {**dict.fromkeys(names, 0), **wanted}, f"how many tasks are in each place {when}".rstrip())
 
 
 def photo(backend: Backend, *ids: str) -> object:
@@ -264,7 +297,7 @@ def once_each(
         return Call(lambda: [one(handle, item) for item in items])
 
     calls = [start(handle) for handle in handles]
-    answers = [call.answer(patience, law_, "one of several calls at the same time does not return") for call in calls]
+    answers = [call.result(patience, law_, "one of several calls at the same time does not return") for call in calls]
     granted = [sum(each) for each in zip(*answers, strict=True)]
     law_.same(granted, [1] * len(items), "how often two calls at the same time returned True for each")
 

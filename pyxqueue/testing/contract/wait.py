@@ -15,7 +15,7 @@ class WaitLaws(Contract):
     def test_r2_wait_for_no_ids_returns_at_once(self, harness: Harness) -> None:
         """`wait` for no ids returns at once, without a timeout."""
         store = harness.open()
-        got = s.Call(lambda: store.wait([], None)).answer(self.patience, R2, "wait hangs on no ids")
+        got = s.Call(lambda: store.wait([], None)).result(self.patience, R2, "wait hangs on no ids")
         R2.same(list(got), [], "what wait returned for no ids")
 
     def test_r2_existing_records_are_returned(self, harness: Harness) -> None:
@@ -23,21 +23,19 @@ class WaitLaws(Contract):
         store = harness.open()
         self.expect(store, "a", "b")
         self.keep(store, [s.result("a", b"1"), s.result("b", b"2")])
-        got = s.Call(lambda: store.wait(["b", "a"], None)).answer(
-            self.patience, R2, "wait hangs on records that are there"
-        )
+        call = s.Call(lambda: store.wait(["b", "a"], None))
+        got = call.result(self.patience, R2, "wait hangs on records that are there")
         R2.same(s.values(got), [b"2", b"1"], "what wait returned")
 
     def test_r2_waits_for_the_last_and_is_woken(self, harness: Harness) -> None:
         """`wait` returns when the last of its records comes, not the first, whichever thread settles."""
         store, writer = harness.open(), harness.open()
         self.expect(store, "a", "b")
-        call = s.Call(lambda: store.wait(["a", "b"], None))
-        R2.holds(call.waits(), "wait returned while no record was there")
+        call = s.waiting(R2, lambda: store.wait(["a", "b"], None))
         self.keep(writer, [s.result("a", b"1")])
         R2.holds(call.waits(), "wait returned while one of two records was missing")
         self.keep(writer, [s.result("b", b"2")])
-        got = call.answer(self.patience, R2, "wait was not woken by the last record")
+        got = call.result(self.patience, R2, "wait was not woken by the last record")
         R2.same(s.values(got), [b"1", b"2"], "what wait returned")
 
     def test_r2_wait_returns_when_least_records_are_there(self, harness: Harness) -> None:
@@ -49,11 +47,10 @@ class WaitLaws(Contract):
         self.keep(writer, [s.result("c", b"3")])
         R2.holds(call.waits(), "wait for 2 of 3 records returned when one was there")
         self.keep(writer, [s.result("a", b"1")])
-        got = call.answer(self.patience, R2, "wait for 2 of 3 records was not woken by the second")
+        got = call.result(self.patience, R2, "wait for 2 of 3 records was not woken by the second")
         R2.same(s.values(got), [b"1", None, b"3"], "what wait for 2 of 3 records returned")
-        got = s.Call(lambda: store.wait(["a", "b"], None, 1)).answer(
-            self.patience, R2, "wait for 1 record hangs although one is there"
-        )
+        call = s.Call(lambda: store.wait(["a", "b"], None, 1))
+        got = call.result(self.patience, R2, "wait for 1 record hangs although one is there")
         R2.same(s.values(got), [b"1", None], "what wait for 1 of 2 records returned")
 
     def test_r2_every_waiter_is_woken(self, harness: Harness) -> None:
@@ -68,7 +65,7 @@ class WaitLaws(Contract):
         for call in calls:
             R2.holds(call.waits(), "wait returned while no record was there")
         self.keep(writer, [s.result("a", b"1"), s.result("b", b"2")])
-        got = [s.values(call.answer(self.patience, R2, "one of several waiters was not woken")) for call in calls]
+        got = [s.values(call.result(self.patience, R2, "one of several waiters was not woken")) for call in calls]
         R2.same(got, [[b"1"], [b"1"], [b"2"]] * 2, "what the waiters got")
 
     def test_r2_no_record_is_missed(self, harness: Harness) -> None:
@@ -79,7 +76,7 @@ class WaitLaws(Contract):
         call = s.Call(lambda: [s.values(store.wait([task_id], None)) for task_id in ids])
         for task_id in ids:
             self.keep(writer, [s.result(task_id, task_id.encode())])
-        got = call.answer(self.patience, R2, "wait missed a record that came while it was about to wait")
+        got = call.result(self.patience, R2, "wait missed a record that came while it was about to wait")
         R2.same(got, [[task_id.encode()] for task_id in ids], "what a waiter for one after the other got")
 
     def test_r2_gives_up_at_its_timeout(self, harness: Harness) -> None:
@@ -87,7 +84,7 @@ class WaitLaws(Contract):
         store = harness.open()
         self.expect(store, "a", "b")
         self.keep(store, [s.result("b", b"2")])
-        got = s.Call(lambda: store.wait(["a", "b"], 30)).answer(self.patience, R2, "wait went on after its timeout")
+        got = s.Call(lambda: store.wait(["a", "b"], 30)).result(self.patience, R2, "wait went on after its timeout")
         R2.same(s.values(got), [None, b"2"], "what wait returned at its timeout")
 
     def test_r2_a_timeout_of_zero_returns_at_once(self, harness: Harness) -> None:
@@ -95,17 +92,16 @@ class WaitLaws(Contract):
         store = harness.open()
         self.expect(store, "a")
         call = s.Call(lambda: store.wait(["a"], 0))
-        got = call.answer(self.patience, R2, "wait waits although it was given no time")
+        got = call.result(self.patience, R2, "wait waits although it was given no time")
         R2.same(s.values(got), [None], "what wait returned")
 
     def test_r2_an_id_twice_is_waited_for_once(self, harness: Harness) -> None:
         """`wait` counts the ids that have a record, not the records."""
         store, writer = harness.open(), harness.open()
         self.expect(store, "a")
-        call = s.Call(lambda: store.wait(["a", "a"], None))
-        R2.holds(call.waits(), "wait returned while no record was there")
+        call = s.waiting(R2, lambda: store.wait(["a", "a"], None))
         self.keep(writer, [s.result("a", b"1")])
-        got = call.answer(self.patience, R2, "wait for the same id twice was not woken by its record")
+        got = call.result(self.patience, R2, "wait for the same id twice was not woken by its record")
         R2.same(s.values(got), [b"1", b"1"], "what wait returned")
 
 
@@ -116,20 +112,18 @@ class SettledWaitLaws(Contract):
         """Who waits for a task is woken by the settlement that ends it."""
         store, worker = harness.open(), harness.open()
         delivery = s.held(worker, R2)
-        call = s.Call(lambda: store.wait(["a"], None))
-        R2.holds(call.waits(), "wait returned while no record was there")
+        call = s.waiting(R2, lambda: store.wait(["a"], None))
         s.settled(worker, R2, s.done(delivery))
-        got = call.answer(self.patience, R2, "wait was not woken by a settlement")
+        got = call.result(self.patience, R2, "wait was not woken by a settlement")
         R2.same(s.values(got), [s.EVERY_BYTE], "what wait returned")
 
     def test_r2_a_cancellation_wakes(self, harness: Harness) -> None:
         """Who waits for a task is woken when it is cancelled."""
         store, admin = harness.open(), harness.open()
         store.enqueue([s.job("a")])
-        call = s.Call(lambda: store.wait(["a"], None))
-        R2.holds(call.waits(), "wait returned while no record was there")
+        call = s.waiting(R2, lambda: store.wait(["a"], None))
         admin.cancel(["a"])
-        got = call.answer(self.patience, R2, "wait was not woken by a cancellation")
+        got = call.result(self.patience, R2, "wait was not woken by a cancellation")
         R2.same([record and record.status for record in got], [m.TaskStatus.CANCELLED], "what wait returned")
 
     def test_r2_an_unknown_id_is_not_waited_for(self, harness: Harness) -> None:
@@ -138,18 +132,17 @@ class SettledWaitLaws(Contract):
         s.held(store, R2)
         for ids in (["unknown"], ["a", "unknown"]):
             call = s.Call(lambda ids=ids: store.wait(ids, None))  # type: ignore[misc]
-            got = call.answer(self.patience, R2, f"wait hangs on {ids}, one of which is not known")
+            got = call.result(self.patience, R2, f"wait hangs on {ids}, one of which is not known")
             R2.same(list(got), [None] * len(ids), f"what wait returned for {ids}")
 
     def test_r2_a_deleted_task_is_not_waited_for(self, harness: Harness) -> None:
         """Who waits for a task is woken when it is deleted, since nothing will come."""
         store, admin = harness.open(), harness.open()
         store.enqueue([s.job("a")])
-        call = s.Call(lambda: store.wait(["a"], None))
-        R2.holds(call.waits(), "wait returned while no record was there")
+        call = s.waiting(R2, lambda: store.wait(["a"], None))
         admin.delete(["a"])
         R2.same(
-            list(call.answer(self.patience, R2, "wait was not woken by the deletion")), [None], "what wait returned"
+            list(call.result(self.patience, R2, "wait was not woken by the deletion")), [None], "what wait returned"
         )
 
     def test_r2_each_end_wakes(self, harness: Harness) -> None:
@@ -158,17 +151,16 @@ class SettledWaitLaws(Contract):
         ways: dict[str, Callable[[m.Delivery], object]] = {
             "burial": lambda delivery: worker.settle([m.Settlement(delivery.receipt, m.Fail("no use"))]),
             "obeyed": lambda delivery: worker.settle([m.Settlement(delivery.receipt, m.Cancelled())]),
-            "retry": lambda delivery: worker.settle([m.Settlement(delivery.receipt, m.Retry())]),
+            "retry": lambda delivery: worker.settle([s.retry(delivery)]),
             "release": lambda _: worker.release("one", []),
         }
         for name, way in ways.items():
             delivery = s.held(worker, R2, name)
             if name != "burial":
                 worker.cancel([name])
-            call = s.Call(lambda name=name: store.wait([name], None))  # type: ignore[misc]
-            R2.holds(call.waits(), "wait returned while no record was there")
+            call = s.waiting(R2, lambda name=name: store.wait([name], None))  # type: ignore[misc]
             way(delivery)
-            got = call.answer(self.patience, R2, f"wait was not woken by the end of a task ({name})")
+            got = call.result(self.patience, R2, f"wait was not woken by the end of a task ({name})")
             wanted = m.TaskStatus.FAILURE if name == "burial" else m.TaskStatus.CANCELLED
             R2.same([record and record.status for record in got], [wanted], f"what wait returned ({name})")
 
@@ -177,7 +169,6 @@ class SettledWaitLaws(Contract):
         store = harness.open()
         s.settled(store, R2, s.done(s.held(store, R2)))
         store.forget(["a"])
-        got = s.Call(lambda: store.wait(["a"], None)).answer(
-            self.patience, R2, "wait hangs on a record that was forgotten"
-        )
+        call = s.Call(lambda: store.wait(["a"], None))
+        got = call.result(self.patience, R2, "wait hangs on a record that was forgotten")
         R2.same(list(got), [None], "what wait returned")

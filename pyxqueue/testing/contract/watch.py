@@ -9,6 +9,13 @@ from .prelude import Backend, Contract, Harness, law, m, s
 I6 = law("I6")
 
 
+def watching(backend: Backend) -> s.Call[m.TaskInfo | None]:
+    """Start to watch the task `a` from its present state on: the call must wait."""
+    __tracebackhide__ = True
+    seen = s.info(backend, "a", I6)
+    return s.waiting(I6, lambda: backend.watch("a", seen, None))
+
+
 class WatchLaws(Contract):
     """I6."""
 
@@ -19,39 +26,37 @@ class WatchLaws(Contract):
         before = s.info(backend, "a", I6)
         s.take(backend)
         for seen in (None, before):
-            found = self._watch(backend, seen).answer(self.patience, I6, "watch hangs though something differs")
+            call = s.Call(lambda seen=seen: backend.watch("a", seen, None))  # type: ignore[misc]
+            found = call.result(self.patience, I6, "watch hangs though something differs")
             I6.same(found and found.status, m.TaskStatus.STARTED, "what watch returned")
         call = s.Call(lambda: backend.watch("unknown", None, None))
-        I6.same(call.answer(self.patience, I6, "watch hangs on an unknown task"), None, "what watch returned")
+        I6.same(call.result(self.patience, I6, "watch hangs on an unknown task"), None, "what watch returned")
 
     def test_i6_progress_wakes(self, harness: Harness) -> None:
         """`watch` returns when the holder writes a progress."""
         backend, worker = harness.open(), harness.open()
         delivery = s.held(worker, I6)
-        call = self._watch(backend, s.info(backend, "a", I6))
-        I6.holds(call.waits(), "watch returned though nothing differs")
+        call = watching(backend)
         s.extended(worker, delivery, m.Progress(1, 2))
-        found = call.answer(self.patience, I6, "watch was not woken by progress")
+        found = call.result(self.patience, I6, "watch was not woken by progress")
         I6.same(found and found.progress, m.Progress(1, 2), "the progress that watch returned")
 
     def test_i6_the_end_wakes(self, harness: Harness) -> None:
         """`watch` returns when the task ends."""
         backend, worker = harness.open(), harness.open()
         delivery = s.held(worker, I6)
-        call = self._watch(backend, s.info(backend, "a", I6))
-        I6.holds(call.waits(), "watch returned though nothing differs")
+        call = watching(backend)
         s.settled(worker, I6, s.done(delivery))
-        found = call.answer(self.patience, I6, "watch was not woken by the end")
+        found = call.result(self.patience, I6, "watch was not woken by the end")
         I6.same(found and found.status, m.TaskStatus.SUCCESS, "the state that watch returned")
 
     def test_i6_a_retry_wakes(self, harness: Harness) -> None:
         """`watch` returns when the task is put back to run again."""
         backend, worker = harness.open(), harness.open()
         delivery = s.held(worker, I6)
-        call = self._watch(backend, s.info(backend, "a", I6))
-        I6.holds(call.waits(), "watch returned though nothing differs")
-        s.settled(worker, I6, m.Settlement(delivery.receipt, m.Retry(10_000)))
-        found = call.answer(self.patience, I6, "watch was not woken by a retry")
+        call = watching(backend)
+        s.settled(worker, I6, s.retry(delivery, 10_000))
+        found = call.result(self.patience, I6, "watch was not woken by a retry")
         I6.same(found and found.status, m.TaskStatus.RETRY, "the state that watch returned")
 
     def test_i6_gives_up_at_its_timeout(self, harness: Harness) -> None:
@@ -59,18 +64,17 @@ class WatchLaws(Contract):
         backend = harness.open()
         s.held(backend, I6)
         seen = s.info(backend, "a", I6)
-        found = self._watch(backend, seen, 30).answer(self.patience, I6, "watch went on after its timeout")
+        call = s.Call(lambda: backend.watch("a", seen, 30))
+        found = call.result(self.patience, I6, "watch went on after its timeout")
         I6.same(found and found.status, m.TaskStatus.STARTED, "what watch returned at its timeout")
 
     def test_i6_a_deletion_wakes(self, harness: Harness) -> None:
         """`watch` returns None when its task is deleted."""
         backend, admin = harness.open(), harness.open()
         backend.enqueue([s.job("a")])
-        seen = s.info(backend, "a", I6)
-        call = s.Call(lambda: backend.watch("a", seen, None))
-        I6.holds(call.waits(), "watch returned though nothing differs")
+        call = watching(backend)
         admin.delete(["a"])
-        I6.same(call.answer(self.patience, I6, "watch was not woken by the deletion"), None, "what watch returned")
+        I6.same(call.result(self.patience, I6, "watch was not woken by the deletion"), None, "what watch returned")
 
     def test_i6_a_timeout_of_zero_returns_at_once(self, harness: Harness) -> None:
         """A timeout of 0 is one look, not none at all."""
@@ -78,7 +82,7 @@ class WatchLaws(Contract):
         s.held(backend, I6)
         seen = s.info(backend, "a", I6)
         call = s.Call(lambda: backend.watch("a", seen, 0))
-        I6.there(call.answer(self.patience, I6, "watch waits although it was given no time"), "watch returned nothing")
+        I6.there(call.result(self.patience, I6, "watch waits although it was given no time"), "watch returned nothing")
 
     def test_i6_the_state_at_the_timeout_is_returned(self, harness: Harness) -> None:
         """A change that wakes no call is returned at the timeout, not the earlier state."""
@@ -89,7 +93,7 @@ class WatchLaws(Contract):
         call.waits()
         admin.delete(["a"])
         in_time = call.waits(0)
-        found = call.answer(self.patience, I6, "watch went on after its timeout")
+        found = call.result(self.patience, I6, "watch went on after its timeout")
         I6.holds(found is None or not in_time, "watch returned an old state of a task that had been deleted meanwhile")
 
     def test_i6_any_change_of_progress_wakes(self, harness: Harness) -> None:
@@ -98,11 +102,9 @@ class WatchLaws(Contract):
         delivery = s.held(worker, I6)
         s.extended(worker, delivery, m.Progress(1, 2, "one"))
         for progress in (m.Progress(1, 2, "two"), m.Progress(1, 3, "two")):
-            seen = s.info(backend, "a", I6)
-            call = s.Call(lambda seen=seen: backend.watch("a", seen, None))  # type: ignore[misc]
-            I6.holds(call.waits(), "watch returned though nothing differs")
+            call = watching(backend)
             s.extended(worker, delivery, progress)
-            found = call.answer(self.patience, I6, "watch was not woken by another text or total")
+            found = call.result(self.patience, I6, "watch was not woken by another text or total")
             I6.same(found and found.progress, progress, "the progress that watch returned")
 
     def test_i6_each_end_wakes(self, harness: Harness) -> None:
@@ -115,13 +117,7 @@ class WatchLaws(Contract):
         ]
         for status, step in steps:
             backend.requeue(["a"])
-            seen = s.info(backend, "a", I6)
-            call = s.Call(lambda seen=seen: backend.watch("a", seen, None))  # type: ignore[misc]
-            I6.holds(call.waits(), "watch returned though nothing differs")
+            call = watching(backend)
             step()
-            found = call.answer(self.patience, I6, f"watch was not woken when the task became {status.name}")
+            found = call.result(self.patience, I6, f"watch was not woken when the task became {status.name}")
             I6.same(found and found.status, status, "the state that watch returned")
-
-    @staticmethod
-    def _watch(backend: Backend, seen: m.TaskInfo | None, timeout: int | None = None) -> s.Call[m.TaskInfo | None]:
-        return s.Call(lambda: backend.watch("a", seen, timeout))
