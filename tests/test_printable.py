@@ -198,7 +198,7 @@ def test_texts_quote_what_was_given_in_one_way() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.FormattedValue) and node.conversion == ord("r")
     ]
-    assert [place.partition(":")[0] for place in found] == ["supervisor/interpreter.py"]  # a program, not a text
+    assert [place.partition(":")[0] for place in found] == ["supervisor/starters.py"]  # a program, not a text
 
 
 def test_every_line_of_ours_is_made_fit_to_be_shown() -> None:

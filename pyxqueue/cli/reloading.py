@@ -17,7 +17,7 @@ import click
 from attrs import define, field
 
 from ..log import get_logger
-from ..supervisor.interpreter import pyxqueue_command
+from ..supervisor.starters import pyxqueue_command
 
 log = get_logger("pyxqueue.reload")
 

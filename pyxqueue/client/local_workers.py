@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from attrs import define, field
@@ -19,8 +20,8 @@ from ..printable import quoted
 from ..protocols import in_one_process
 from ..registry import TaskSpec
 from ..supervisor.child import serve
-from ..supervisor.interpreter import pyxqueue_command
 from ..supervisor.launch import Started, WorkerParts, check_startable, run_workers, start_workers
+from ..supervisor.starters import pyxqueue_command
 from ..worker import WorkerOptions
 from ..worker.events import LINE, log_to_stderr
 from .opened import QueueStore
@@ -134,7 +135,7 @@ class LocalWorkers:
         """Run as a worker process that the supervisor started as a new interpreter. Returns the exit code."""
         options = WorkerOptions(threads=threads, concurrency=concurrency, wait_ms=self.wait)
         parts, table = self.parts(), InFlightTable(table_fd)
-        return serve(lambda name, table: parts.make_worker(options, name, table), consumer, table, supervisor)
+        return serve(partial(parts.make_worker, options), consumer, table, supervisor)
 
     def parts(self) -> WorkerParts:
         """Return the parts that workers are made of."""

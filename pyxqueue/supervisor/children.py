@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Protocol
 
 from attrs import define, field
 
@@ -15,20 +13,12 @@ from ..inflight import InFlight, InFlightTable
 from ..worker.events import log
 from .child import with_pid
 from .processes import adopts_orphans, kill_group
+from .starters import Starter
 from .watchdog import Watchdog
 
 _MAX_PAUSE = 30.0
 _STABLE = 5.0
 """A child that worked and lived for this many seconds counts as started."""
-
-
-class Starter(Protocol):
-    """Starts one worker process and returns its pid, which also is its process group.
-
-    `close_inherited` closes, in a forked process, what belongs to the supervisor alone.
-    """
-
-    def __call__(self, consumer: str, table: InFlightTable, close_inherited: Callable[[], None]) -> int: ...
 
 
 @define(eq=False)
@@ -147,9 +137,3 @@ class Children:
         with suppress(ChildProcessError):
             while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and found.si_pid not in ours:
                 os.waitpid(found.si_pid, 0)
-
-
-def stop_gently(children: list[Child]) -> None:
-    """Tell each worker to stop claiming and to end when its running tasks have ended."""
-    for child in children:
-        os.kill(child.pid, signal.SIGTERM)

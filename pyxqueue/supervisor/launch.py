@@ -15,6 +15,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import BuiltinFunctionType
 
 from attrs import define, frozen
@@ -32,7 +33,7 @@ from ..worker.worker import Worker
 from .child import consumer_name
 from .log_process import log_writer
 from .processes import end_process, fork, fork_is_safe
-from .starters import ForkStarter, SpawnStarter
+from .starters import Starter, fork_worker, spawn_worker
 from .supervisor import Supervisor
 
 _CONCURRENCY = 100
@@ -102,11 +103,10 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
         raise ConfigurationError("queue.run() needs the main thread, where signals arrive: use queue.start()")
     hear_logs()
     if parts.reimport is not None and not fork_is_safe():
-        settings = ["child", *_flags(options)]
-        start: ForkStarter | SpawnStarter = SpawnStarter([*parts.reimport, *settings])
+        start: Starter = partial(spawn_worker, [*parts.reimport, "child", *_flags(options)])
         make_table = InFlightTable.shared
     else:
-        start = ForkStarter(lambda consumer, table: parts.make_worker(options, consumer, table))
+        start = partial(fork_worker, partial(parts.make_worker, options))
         make_table = InFlightTable.forked
 
     with log_writer() as writer:
@@ -142,19 +142,16 @@ def _say_ready(parts: WorkerParts, options: WorkerOptions, parent: int | None) -
 
 
 def _flags(options: WorkerOptions) -> list[str]:
-    """The options for a new interpreter, which logs as much as this one."""
-    flags = ["--processes", str(options.processes), "--grace", str(options.grace), "--log-level", _log_level()]
+    """The command-line options of a new interpreter, which logs as much as this one."""
+    level = logging.getLogger("pyxqueue").getEffectiveLevel()
+    names = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warning"}
+    log_level = next((name for number, name in names.items() if level <= number), "error")
+    flags = ["--processes", str(options.processes), "--grace", str(options.grace), "--log-level", log_level]
     if options.threads is not None:
         flags += ["--threads", str(options.threads)]
     if options.concurrency is not None:
         flags += ["--concurrency", str(options.concurrency)]
     return flags
-
-
-def _log_level() -> str:
-    level = logging.getLogger("pyxqueue").getEffectiveLevel()
-    names = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warning"}
-    return next((name for number, name in names.items() if level <= number), "error")
 
 
 @define(eq=False)
@@ -201,10 +198,11 @@ def start_workers(parts: WorkerParts, options: WorkerOptions) -> Started:
 
 
 def _wait_imported(process: subprocess.Popen[bytes], leash: int) -> None:
-    """Wait until the new process says that it has imported the tasks, or has ended."""
+    """Wait until the new process says that it has imported the tasks. Raises `ConfigurationError` if it does not."""
     ready, _, _ = select.select([leash], [], [], _IMPORT_PATIENCE)
-    if ready and _said_so(leash):
-        return
+    with contextlib.suppress(ConnectionResetError):
+        if ready and os.read(leash, 1) == _READY:
+            return
     process.terminate()
     code = process.wait()
     os.close(leash)
@@ -213,13 +211,6 @@ def _wait_imported(process: subprocess.Popen[bytes], leash: int) -> None:
         f"import its module: define the queue at module level, and call queue.start() under "
         f"`if __name__ == '__main__':`"
     )
-
-
-def _said_so(leash: int) -> bool:
-    try:
-        return os.read(leash, 1) == _READY
-    except ConnectionResetError:
-        return False
 
 
 def _supervise(parts: WorkerParts, options: WorkerOptions, parent: int) -> int:

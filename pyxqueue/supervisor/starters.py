@@ -5,45 +5,53 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from ..inflight import InFlightTable
 from .child import MakeWorker, serve
 from .processes import end_process, fork, own_group
 
-
-class ForkStarter:
-    """Forks a child that already has the tasks."""
-
-    def __init__(self, make: MakeWorker) -> None:
-        self._make = make
-
-    def __call__(self, consumer: str, table: InFlightTable, close_inherited: Callable[[], None]) -> int:
-        # Until the child has a handler of its own, a signal would run the supervisor's in it, and be lost.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        supervisor = os.getpid()
-        pid = fork()
-        if pid:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            own_group(pid)
-            return pid
-
-        def body() -> int:
-            close_inherited()
-            return serve(self._make, consumer, table, supervisor)
-
-        return end_process(body)
+Starter: TypeAlias = Callable[[str, InFlightTable, Callable[[], None]], int]
+"""Starts a worker process from its consumer name and its table. Returns its pid, which is also its process group. The
+third argument closes, in a forked process, what belongs to the supervisor alone."""
 
 
-class SpawnStarter:
-    """Starts a new interpreter that imports the tasks. `command` is extended by the consumer, the table's fd and the
-    pid of the supervisor."""
+def fork_worker(make: MakeWorker, consumer: str, table: InFlightTable, close_inherited: Callable[[], None]) -> int:
+    """Fork a process that has the tasks already."""
+    # Until the child has a handler of its own, a signal would run the supervisor's in it, and be lost.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    supervisor = os.getpid()
+    pid = fork()
+    if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        own_group(pid)
+        return pid
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self._command = list(command)
+    def body() -> int:
+        close_inherited()
+        return serve(make, consumer, table, supervisor)
 
-    def __call__(self, consumer: str, table: InFlightTable, close_inherited: Callable[[], None]) -> int:  # noqa: ARG002
-        command = [*self._command, consumer, str(table.fd), str(os.getpid())]
-        process = subprocess.Popen(command, pass_fds=[table.fd], process_group=0)  # noqa: S603 - our own interpreter
-        process.returncode = 0  # the supervisor reaps it; Popen must not
-        return process.pid
+    return end_process(body)
+
+
+def spawn_worker(command: Sequence[str], consumer: str, table: InFlightTable, _: Callable[[], None]) -> int:
+    """Start a new interpreter that imports the tasks. The consumer, the table's fd and the pid of the supervisor are
+    appended to `command`."""
+    words = [*command, consumer, str(table.fd), str(os.getpid())]
+    process = subprocess.Popen(words, pass_fds=[table.fd], process_group=0)  # noqa: S603 - our own interpreter
+    process.returncode = 0  # the supervisor reaps it; Popen must not
+    return process.pid
+
+
+def pyxqueue_command(*words: str) -> list[str]:
+    """Return the command that runs ``pyxqueue`` with `words` in a new interpreter, which imports from where this one
+    does.
+
+    ``-m pyxqueue`` would look in the current folder first, where another user may have put a ``pyxqueue.py``. That
+    folder is left out, unless this process has it on its own path.
+    """
+    path = [os.path.abspath(folder) for folder in sys.path]  # noqa: PTH100 - of texts, and "" is the current folder
+    program = f"import sys; sys.path[:] = {path!r}; from pyxqueue.cli import main; main(prog_name='pyxqueue')"
+    return [sys.executable, "-P", "-c", program, *words]

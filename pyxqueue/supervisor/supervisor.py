@@ -23,11 +23,12 @@ from ..model.message import Record
 from ..protocols import Broker
 from ..worker.events import log
 from ..worker.options import WorkerOptions
-from .children import Child, Children, Starter, stop_gently
+from .children import Child, Children
 from .duties import DutyLoop, Loss, Releaser, all_duties
 from .log_process import LogWriter
 from .processes import kill_group
 from .start_log import StartLog
+from .starters import Starter
 
 _IDLE = 0.5
 """Seconds between two looks at processes that have nothing to do."""
@@ -205,7 +206,8 @@ class Supervisor:
             return
         self._deadline = time.monotonic() + self.options.grace
         alive = self._children.alive()
-        stop_gently(alive)
+        for child in alive:
+            os.kill(child.pid, signal.SIGTERM)
         log.info(
             "stopping: what runs (%d) may end within %g s (signal again to hand them back now)",
             sum(len(child.running()) for child in alive),

@@ -15,9 +15,9 @@ from ..protocols import Broker
 from ..registry import Registry
 from .batch_sizer import BatchSizer
 from .deciding import Decider
+from .dispatching import Dispatcher
 from .events import Throttle, log
 from .jobs import Job, Jobs
-from .places import Places
 from .settling import SettlingQueue
 
 _LOOK_EVERY = 0.2
@@ -31,7 +31,7 @@ class Claimer:
     broker: Broker
     registry: Registry
     jobs: Jobs
-    places: Places
+    dispatcher: Dispatcher
     settling: SettlingQueue
     decider: Decider
     consumer: str
@@ -67,12 +67,12 @@ class Claimer:
         while not self.stopping:
             try:
                 self.jobs.freed.clear()  # before the look at the table: what is freed from now on is not overlooked
-                if not (places := self.places.room()):
-                    self.places.wait_room(_LOOK_EVERY)
+                if not (room := self.dispatcher.room()):
+                    self.dispatcher.wait_room(_LOOK_EVERY)
                 elif not (slots := self.jobs.slots.room()):
                     self.jobs.freed.wait(_LOOK_EVERY)
                 else:
-                    self.claim(min(places, slots, self._sizer.limit), self.wait_ms)
+                    self.claim(min(room, slots, self._sizer.limit), self.wait_ms)
                     if failures:
                         log.warning("%s: the store is back", self.consumer)
                 failures = 0
@@ -95,8 +95,8 @@ class Claimer:
         for number, job in enumerate(redelivered):  # alone, so that it can harm nothing else
             if not self.stopping:
                 self._wait_alone(redelivered[number:])
-                self.places.submit(job)
-                self.places.wait_idle()
+                self.dispatcher.submit(job)
+                self.dispatcher.wait_idle()
         return len(claimed)
 
     def _without_copies(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
@@ -153,13 +153,13 @@ class Claimer:
         for job in jobs:
             if not self.stopping:
                 begun = time.monotonic()
-                if not self.places.submit(job):
+                if not self.dispatcher.submit(job):
                     late.append(job)
                 took.append(time.monotonic() - begun)
         self._sizer.ran(took)
         if late:
             end = time.monotonic() + STUCK
-            self._defer([job for job in late if not self.places.submit(job, max(0.0, end - time.monotonic()))])
+            self._defer([job for job in late if not self.dispatcher.submit(job, max(0.0, end - time.monotonic()))])
 
     def _defer(self, jobs: Sequence[Job]) -> None:
         """Hand back what found no place here, unless the supervisor already has: other workers may have one."""
@@ -170,6 +170,6 @@ class Claimer:
 
     def _wait_alone(self, waiting: Sequence[Job]) -> None:
         """Until nothing else runs here, and what has ended is settled: it would be lost, and run again."""
-        self.places.wait_idle()
+        self.dispatcher.wait_idle()
         while self._settles_beside and not self.stopping and any(job not in waiting for job in self.jobs):
             time.sleep(0.002)

@@ -22,13 +22,13 @@ from ..registry import Registry
 from .batch_sizer import MAX_BATCH
 from .claiming import Claimer
 from .deciding import Decider
+from .dispatching import Dispatcher
 from .events import Observer, log
 from .executors import Executor
 from .jobs import Jobs
 from .loop import Loop
 from .monitor import Monitor
 from .options import DEFAULT_WAIT_MS
-from .places import Places
 from .running import Runner
 from .settling import SettlingQueue
 
@@ -57,7 +57,7 @@ class Worker:
     _fault: BaseException | None = field(default=None, init=False)
     _jobs: Jobs = field(init=False)
     _settling: SettlingQueue = field(init=False)
-    _places: Places = field(init=False)
+    _dispatcher: Dispatcher = field(init=False)
     _claimer: Claimer = field(init=False)
     _monitor: Monitor = field(init=False)
 
@@ -66,13 +66,13 @@ class Worker:
         decider = Decider(self.codec, consumer, self._chance)
         settling = SettlingQueue(self.broker, jobs, decider, consumer, observer, self._backoff)
         runner = Runner(jobs, self.codec, consumer, observer, settling.put, self._chance)
-        places = Places(runner, self.executor, self.loop)
-        self._jobs, self._settling, self._places = jobs, settling, places
+        dispatcher = Dispatcher(runner, self.executor, self.loop)
+        self._jobs, self._settling, self._dispatcher = jobs, settling, dispatcher
         self._claimer = Claimer(
             self.broker,
             self.registry,
             jobs,
-            places,
+            dispatcher,
             settling,
             decider,
             consumer,
@@ -88,7 +88,7 @@ class Worker:
 
         Raises `RuntimeError` if one of its threads broke: the process is to end then, so that its work is released.
         """
-        self._places.open(self._break)
+        self._dispatcher.open(self._break)
         threads = [
             threading.Thread(target=self._watched, args=(body,), name=name, daemon=True)
             for body, name in ((self._settling.run, "pyxqueue-settle"), (self._monitor.run, "pyxqueue-monitor"))
@@ -100,7 +100,7 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - raised below
             self._break(error)
         finally:
-            self._places.close()
+            self._dispatcher.close()
             self._settling.close()
             self._monitor.close()
             for thread in threads:
@@ -119,7 +119,7 @@ class Worker:
 
         The executor must be `Inline`. No other thread of this worker may be running.
         """
-        self._places.open(self._break)
+        self._dispatcher.open(self._break)
         ran = 0
         while True:
             self.broker.maintain(MAX_BATCH)

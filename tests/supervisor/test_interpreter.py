@@ -12,7 +12,7 @@ import pytest
 from pyxqueue import TaskQueue
 from pyxqueue.cli.reloading import reloading_command
 from pyxqueue.client.queue import workers_of
-from pyxqueue.supervisor.interpreter import pyxqueue_command
+from pyxqueue.supervisor.starters import pyxqueue_command
 
 from ..cli import jobs
 

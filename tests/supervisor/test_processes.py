@@ -16,7 +16,7 @@ from pyxqueue.inflight import InFlightTable
 from pyxqueue.supervisor.child import consumer_name, with_pid
 from pyxqueue.supervisor.launch import check_startable
 from pyxqueue.supervisor.processes import end_process
-from pyxqueue.supervisor.starters import ForkStarter
+from pyxqueue.supervisor.starters import fork_worker
 
 
 class Stoppable:
@@ -39,8 +39,9 @@ def test_a_signal_on_the_way_to_a_new_process_is_not_lost() -> None:
     made: Any = Stoppable()
     ours = signal.signal(signal.SIGTERM, lambda *_: None)  # as a supervisor has one, which its children inherit
     try:
-        start = ForkStarter(lambda consumer, table: made)
-        pid = start("worker", InFlightTable.forked(), lambda: os.kill(os.getpid(), signal.SIGTERM))
+        pid = fork_worker(
+            lambda *_: made, "worker", InFlightTable.forked(), lambda: os.kill(os.getpid(), signal.SIGTERM)
+        )
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     finally:
         signal.signal(signal.SIGTERM, ours)
@@ -83,7 +84,7 @@ def test_what_a_worker_forks_is_an_ordinary_process() -> None:
 
     made: Any = Stoppable()
     made.run = run
-    pid = ForkStarter(lambda consumer, table: made)("worker", InFlightTable.forked(), lambda: None)
+    pid = fork_worker(lambda *_: made, "worker", InFlightTable.forked(), lambda: None)
 
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
@@ -115,7 +116,7 @@ class Broken(Stoppable):
 def test_a_process_does_not_outlive_its_worker() -> None:
     """Whatever still runs there: the supervisor replaces it, and gives back what it held."""
     made: Any = Broken()
-    pid = ForkStarter(lambda consumer, table: made)("worker", InFlightTable.forked(), lambda: None)
+    pid = fork_worker(lambda *_: made, "worker", InFlightTable.forked(), lambda: None)
 
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 1

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,8 @@ import pytest
 from pyxqueue.inflight import InFlightTable
 from pyxqueue.supervisor import children, start_log
 from pyxqueue.supervisor.children import Child
-from pyxqueue.supervisor.interpreter import pyxqueue_command
 from pyxqueue.supervisor.start_log import StartLog
-from pyxqueue.supervisor.starters import SpawnStarter
+from pyxqueue.supervisor.starters import pyxqueue_command, spawn_worker
 from pyxqueue.supervisor.supervisor import Supervisor
 from pyxqueue.worker.events import Throttle
 from pyxqueue.worker.options import WorkerOptions
@@ -42,7 +42,7 @@ def supervise(folder: Path, code: str, processes: int, done: Callable[[], object
     names = iter(range(1_000))
     one = Supervisor(
         WorkerOptions(processes=processes, grace=0),
-        SpawnStarter(command),
+        partial(spawn_worker, command),
         connect=FakeBroker,  # type: ignore[arg-type]
         name=lambda _: f"w{next(names)}",
     )

@@ -19,12 +19,12 @@ from pyxqueue.inflight import InFlightTable
 from pyxqueue.printable import Lines
 from pyxqueue.supervisor.launch import make_executors
 from pyxqueue.worker import loop_interrupts
+from pyxqueue.worker.dispatching import LOOK, LookAhead
 from pyxqueue.worker.events import Throttle
 from pyxqueue.worker.executors import Threads
 from pyxqueue.worker.loop import Loop
 from pyxqueue.worker.loop_interrupts import Run, Stall
 from pyxqueue.worker.options import WorkerOptions
-from pyxqueue.worker.places import LOOK, LookAhead
 from pyxqueue.worker.worker import Worker
 from tests.support.until import until
 

@@ -118,14 +118,14 @@ def test_the_loop_takes_what_blocks_no_thread(bench: Bench, name: str) -> None:
     bench.task(plain)
     executor, loop = Later(), Loop(2)
     worker = bench.worker(executor=executor, loop=loop)
-    worker._places.open(BROKE)
+    worker._dispatcher.open(BROKE)
     try:
         bench.put(name, task_id="first")
         bench.put("plain", task_id="second")
         worker._claimer.claim(2, 0)
         until(worker._settling.settle_here, "the first one is settled")
     finally:
-        worker._places.close()
+        worker._dispatcher.close()
 
     assert [task_id for task_id, _, _ in bench.settled()] == ["first"]
     assert len(executor.runs) == 1
@@ -156,7 +156,9 @@ def test_what_has_not_started_on_the_loop_is_handed_back_at_the_end(bench: Bench
     assert busy.wait(20)
     until(lambda: len(bench.table.entries()) == 3, "the second waits")
     worker.stop()
-    until(lambda: worker._places._loop is not None and worker._places._loop._closing, "the worker closes its loop")
+    until(
+        lambda: worker._dispatcher._loop is not None and worker._dispatcher._loop._closing, "the worker closes its loop"
+    )
     go.set()
     until(lambda: bench.broker.depth().in_flight == 2, "the first is settled")
     end.set()

@@ -189,7 +189,7 @@ def test_what_nobody_can_hold_or_bury_keeps_nothing_else_from_running(
     worker = bench.worker(Refusing(bench, settle=[BrokerError("no")]))
     add_to = worker._jobs.slots.add
     monkeypatch.setattr(worker._jobs.slots, "add", add)
-    worker._places.open(worker._break)
+    worker._dispatcher.open(worker._break)
 
     assert worker._claimer.claim(2, 0) == 2
 

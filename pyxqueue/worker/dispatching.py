@@ -58,7 +58,7 @@ class LookAhead:
         return max(0.0, self._next - self._monotonic())
 
 
-class Places:
+class Dispatcher:
     """Gives each job to the executor that its task belongs to, as one function that does everything about it."""
 
     def __init__(self, runner: Runner, plain: Executor, loop: Loop | None) -> None:
