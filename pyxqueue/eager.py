@@ -257,7 +257,7 @@ class _EagerClaims(MemoryBackend):
         if self._run.interrupted is not None or self._run.over():
             return ()
         with self._store.changed:
-            group, now = self._join()
+            group, now = self._queue.join()
             group.consumers[consumer] = now
             group.maintain(None, now)
             ready = group.lines[Place.READY]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from .model.message import Message, Record, TaskInfo
+from .model.message import Message, Record, TaskInfo, enough
 from .protocols import AsyncProducer, Backend, HasAsync, in_one_process
 
 T = TypeVar("T")
@@ -42,11 +42,9 @@ class Offloaded:
     async def wait(
         self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None
     ) -> Sequence[Record | None]:
-        def over(records: Sequence[Record | None]) -> bool:
-            missing = records.count(None)
-            return not missing or (least is not None and len(records) - missing >= least)
-
-        return await self._in_slices(lambda step: self._backend.wait(ids, step, least), over, timeout_ms)
+        return await self._in_slices(
+            lambda step: self._backend.wait(ids, step, least), lambda records: enough(records, least), timeout_ms
+        )
 
     async def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
         def changed(info: TaskInfo | None) -> bool:

@@ -18,6 +18,7 @@ from .model.message import (
     Settlement,
     TaskInfo,
     TaskStatus,
+    enough,
 )
 from .protocols import Backend, HasAbout, ResultStore, in_one_process
 
@@ -88,10 +89,10 @@ class SplitBackend:
         deadline, step = deadline_after(timeout_ms), 0
         while True:
             records = list(self._results.wait(ids, step, least))
-            if _enough(records, least):
+            if enough(records, least):
                 return records
             final = self._fill_in(ids, records)
-            if final or _enough(records, least) or is_over(deadline):
+            if final or enough(records, least) or is_over(deadline):
                 return records
             left = seconds_left(deadline)
             step = _SLICE if left is None else min(_SLICE, round(left * 1000))
@@ -177,11 +178,6 @@ class SplitBackend:
         if isinstance(self._results, HasAbout):
             facts |= {f"results: {name}": fact for name, fact in self._results.about().items()}
         return facts
-
-
-def _enough(records: Sequence[Record | None], least: int | None) -> bool:
-    missing = records.count(None)
-    return not missing or (least is not None and len(records) - missing >= least)
 
 
 def _without_value(settlement: Settlement) -> Settlement:

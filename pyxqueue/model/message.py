@@ -314,6 +314,12 @@ class TaskInfo:
         return seen is None or (self.status, self.progress) != (seen.status, seen.progress)
 
 
+def enough(records: Sequence[Record | None], least: int | None) -> bool:
+    """Whether a wait for `records`, or for `least` of them, is over (R2)."""
+    missing = records.count(None)
+    return not missing or (least is not None and len(records) - missing >= least)
+
+
 def check_adoptable(tasks: Sequence[TaskInfo]) -> None:
     """Raise `ConfigurationError` if one of `tasks` neither waits nor failed, or its message is gone (I7)."""
     for task in tasks:

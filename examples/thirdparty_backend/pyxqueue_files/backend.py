@@ -25,6 +25,7 @@ from pyxqueue.model.message import (
     TaskInfo,
     TaskStatus,
     check_adoptable,
+    enough,
 )
 from pyxqueue.protocols import StoreOptions
 
@@ -145,9 +146,8 @@ class FilesBackend:
             with self._look() as group:
                 records = [group.read(task_id, group.now) for task_id in ids]
                 # A missing record that can never come makes the whole wait futile.
-                missing = [task_id for task_id, record in zip(ids, records, strict=True) if record is None]
-                enough = not missing or (least is not None and len(ids) - len(missing) >= least)
-                return records, enough or not all(map(group.may_come, missing))
+                futile = not all(group.may_come(i) for i, record in zip(ids, records, strict=True) if record is None)
+                return records, futile or enough(records, least)
 
         return self._until(look, timeout_ms, Event())
 
@@ -176,9 +176,9 @@ class FilesBackend:
 
     def consumers(self) -> Sequence[ConsumerInfo]:
         with self._look() as group:
-            held = list(group.line(Place.IN_FLIGHT))
+            in_flight = list(group.line(Place.IN_FLIGHT))
             return [
-                ConsumerInfo(name, group.now - seen, [entry.id for entry in held if entry.consumer == name])
+                ConsumerInfo(name, group.now - seen, [entry.id for entry in in_flight if entry.consumer == name])
                 for name, seen in group.consumers().items()
             ]
 

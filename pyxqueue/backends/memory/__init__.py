@@ -7,8 +7,9 @@ process and ends with it.
 from __future__ import annotations
 
 from ...protocols import StoreOptions
+from .backend import MemoryBackend
 from .results import MemoryResults
-from .store import MemoryBackend, MemoryStore
+from .store import MemoryStore
 
 __all__ = ["MemoryBackend", "MemoryResults", "MemoryStore", "open_backend"]
 

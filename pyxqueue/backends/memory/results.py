@@ -1,4 +1,4 @@
-"""The result half of a `SplitBackend` in memory."""
+"""Records: those of a backend's tasks, and the result half of a `SplitBackend`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from attrs import define, evolve, field
 
-from ...clock import deadline_after, seconds_left
-from ...model.message import Record
+from ...model.message import Record, enough
 from ...protocols import StoreOptions
-from .store import MemoryStore
+from .store import MemoryStore, Queue
+from .watch import wait
 
 
 @define(eq=False)
-class Records:
+class RecordTable:
     """The records of one group. Its methods expect the store's lock to be held."""
 
     kept: dict[str, Record] = field(factory=dict)
@@ -51,18 +51,42 @@ class Records:
         return len(self.kept)
 
 
+class MemoryRecords:
+    """The `Results` protocol, for the tasks of a backend."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._store = queue.store
+
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        def look() -> tuple[list[Record | None], bool]:
+            group, now = self._queue.look()
+            records = [group.read(task_id, now) for task_id in ids]
+            # A missing record that can never come makes the whole wait futile.
+            futile = not all(group.may_come(i) for i, record in zip(ids, records, strict=True) if record is None)
+            return records, futile or enough(records, least)
+
+        return wait(self._store.changed, look, timeout_ms)
+
+    def forget(self, ids: Sequence[str]) -> None:
+        with self._store.changed:
+            group, now = self._queue.look()
+            for task_id in ids:
+                group.forget(task_id, now)
+
+
 class MemoryResults:
     """A `ResultStore` for the tasks of another broker. It may be used from any number of threads."""
 
     one_process = True
     """Worker processes cannot share it."""
 
-    new_records = Records
+    new_table = RecordTable
 
     def __init__(self, store: MemoryStore, options: StoreOptions) -> None:
         self._changed, self._clock = store.changed, store.clock
         with self._changed:
-            self._records: Records = store.results.setdefault((options.stream_key, options.group), self.new_records())
+            self._records: RecordTable = store.results.setdefault((options.stream_key, options.group), self.new_table())
 
     def put(self, records: Sequence[Record]) -> None:
         with self._changed:
@@ -71,15 +95,11 @@ class MemoryResults:
             self._changed.notify_all()
 
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
-        until = deadline_after(timeout_ms)
-        with self._changed:
-            while True:
-                records, left = [self._records.read(task_id, self._clock()) for task_id in ids], seconds_left(until)
-                missing = records.count(None)
-                enough = not missing or (least is not None and len(records) - missing >= least)
-                if enough or (left is not None and left <= 0):
-                    return records
-                self._changed.wait(left)
+        def look() -> tuple[list[Record | None], bool]:
+            records = [self._records.read(task_id, self._clock()) for task_id in ids]
+            return records, enough(records, least)
+
+        return wait(self._changed, look, timeout_ms)
 
     def forget(self, ids: Sequence[str]) -> None:
         with self._changed:

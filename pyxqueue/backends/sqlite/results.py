@@ -10,7 +10,7 @@ from attrs import evolve
 
 from ...batching import record_size
 from ...clock import wall_clock
-from ...model.message import Record
+from ...model.message import Record, enough
 from ...protocols import StoreOptions
 from . import upkeep
 from .driver import best
@@ -52,9 +52,9 @@ class SQLiteRecords:
         """One look of `wait`."""
         with self._queue.read() as groups:
             records = _records(groups.mine, ids)
-            missing = [task_id for task_id, record in zip(ids, records, strict=True) if record is None]
-            if not missing or (least is not None and len(records) - len(missing) >= least):
+            if enough(records, least):
                 return records, True, {}
+            missing = [task_id for task_id, record in zip(ids, records, strict=True) if record is None]
             seen = traces(groups.mine, missing)
         # A missing record that can never come makes the whole wait futile.
         futile = self._ends and any(task_id not in seen or has_ended(seen[task_id]) for task_id in missing)

@@ -119,7 +119,7 @@ class AdoptsIntoEveryGroup(MemoryBackend):
     def adopt(self, tasks: Sequence[m.TaskInfo]) -> Sequence[bool]:
         answers = super().adopt(tasks)
         with self._store.changed:
-            for group in self._store.groups(self._options.stream_key).values():
+            for group in self._queue.groups().values():
                 for task in tasks:
                     group.adopt(task, self._store.clock())
         return answers

@@ -120,8 +120,8 @@ class RefusalIsLeft(Leaving):
 @breaks("B13")
 class RemovedGroupsLeaveTheirTasks(MemoryBackend):
     def remove_group(self, group: str) -> None:
-        groups = self._store.groups(self._options.stream_key)
+        groups = self._queue.groups()
         left = len(groups[group].tasks) if group in groups else 0
         super().remove_group(group)
-        own = self._look()[0]
+        own = self._queue.look()[0]
         own.consumers.update({f"{group}-{number}": self._store.clock() for number in range(left)})

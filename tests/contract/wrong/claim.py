@@ -47,7 +47,7 @@ class FenceStandsStill(Group):
 @breaks("B2")
 class ClaimIsNotWoken(MemoryBackend):
     def enqueue(self, messages: Sequence[m.Message]) -> Sequence[bool]:
-        group, _ = self._join()
+        group, _ = self._queue.join()
         changed, group._changed = group._changed, lambda: None
         answers = super().enqueue(messages)
         group._changed = changed
@@ -79,7 +79,7 @@ class AnswersAreKeptInTheHandle(MemoryBackend):
 @breaks("B2")
 class InterruptStays(MemoryBackend):
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[m.Delivery]:
-        return super().claim(consumer, limit, 0 if self._interrupts else wait_ms)
+        return super().claim(consumer, limit, 0 if self._broker._interrupts else wait_ms)
 
 
 class Sorting(Group):
@@ -116,7 +116,7 @@ class CloseHandsBack(Remembering):
 
     def close(self) -> None:
         with self._store.changed:
-            group, now = self._join()
+            group, now = self._queue.join()
             for entry in filter(None, map(group.holding, self.receipts)):
                 group.put_back(entry, 0, now)
         super().close()

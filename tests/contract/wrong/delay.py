@@ -76,7 +76,7 @@ class DelayedInOrderOfEnqueue(Group):
 class TakesOutBeforeItPutsIn(MemoryBackend):
     def maintain(self, limit: int) -> int:
         with self._store.changed:
-            group, now = self._join()
+            group, now = self._queue.join()
             due = [entry for entry in group.lines[Place.DELAYED].values() if entry.due <= now][:limit]
             for entry in due:
                 group.remove(entry)

@@ -68,8 +68,8 @@ class NewTaskTakesOverTheOldEnd(Group):
 class EachGroupKnowsItsOwn(MemoryBackend):
     def enqueue(self, messages: Sequence[m.Message]) -> Sequence[bool]:
         with self._store.changed:
-            _, now = self._join()
-            groups = self._store.groups(self._options.stream_key).values()
+            _, now = self._queue.join()
+            groups = self._queue.groups().values()
             answers = []
             for message in messages:
                 new = [group for group in groups if not group.knows(message.id, now)]
@@ -82,7 +82,7 @@ class EachGroupKnowsItsOwn(MemoryBackend):
 @breaks("B1")
 class BatchNotCheckedAgainstItself(MemoryBackend):
     def enqueue(self, messages: Sequence[m.Message]) -> Sequence[bool]:
-        group, now = self._join()
+        group, now = self._queue.join()
         known = {message.id for message in messages if group.knows(message.id, now)}
         super().enqueue(list({message.id: message for message in messages}.values()))
         return [message.id not in known for message in messages]
@@ -103,7 +103,7 @@ class IdsAreCut(Group):
 @breaks("B1")
 class OneRepeatSpoilsTheBatch(MemoryBackend):
     def enqueue(self, messages: Sequence[m.Message]) -> Sequence[bool]:
-        group, now = self._join()
+        group, now = self._queue.join()
         if any(group.knows(message.id, now) for message in messages):
             return [False] * len(messages)
         return super().enqueue(messages)
@@ -112,7 +112,7 @@ class OneRepeatSpoilsTheBatch(MemoryBackend):
 @breaks("B1")
 class RepeatReplacesWhatWaits(MemoryBackend):
     def enqueue(self, messages: Sequence[m.Message]) -> Sequence[bool]:
-        group, _ = self._join()
+        group, _ = self._queue.join()
         for message in messages:
             if (entry := group.tasks.get(message.id)) is not None and entry.place in (Place.READY, Place.DELAYED):
                 entry.alter(body=message.body)

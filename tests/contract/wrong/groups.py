@@ -9,14 +9,14 @@ from attrs import evolve
 
 from pyxqueue.errors import ConfigurationError
 
-from .prelude import Group, MemoryBackend, Place, breaks, m
+from .prelude import Group, MemoryBackend, Place, Queue, breaks, m
 
 
 @breaks("B9")
 class OneGroupIsSkipped(MemoryBackend):
     def enqueue(self, messages: Sequence[m.Message]) -> Sequence[bool]:
         with self._store.changed:
-            group, now = self._join()
+            group, now = self._queue.join()
             new = [not group.knows(message.id, now) for message in messages]
             for message, wanted in zip(messages, new, strict=True):
                 if wanted:
@@ -28,7 +28,7 @@ class OneGroupIsSkipped(MemoryBackend):
 class GroupsShareRecords(MemoryBackend):
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[m.Record | None]:
         now = self._store.clock()
-        groups = self._store.groups(self._options.stream_key).values()
+        groups = self._queue.groups().values()
         found = [[record for group in groups if (record := group.read(task_id, now))] for task_id in ids]
         return [records[0] if records else None for records in found]
 
@@ -47,8 +47,8 @@ class FollowUpsGoToEveryGroup(MemoryBackend):
 class CancelsInEveryGroup(MemoryBackend):
     def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
         with self._store.changed:
-            ours, now = self._look()
-            for group in self._store.groups(self._options.stream_key).values():
+            ours, now = self._queue.look()
+            for group in self._queue.groups().values():
                 for task_id in ids if group is not ours else ():
                     group.cancel(task_id, now)
             return super().cancel(ids, force)
@@ -59,7 +59,7 @@ class ReleaseTakesFromEveryGroup(MemoryBackend):
     def release(self, consumer: str, started: Sequence[str]) -> int:
         with self._store.changed:
             now = self._store.clock()
-            groups = self._store.groups(self._options.stream_key).values()
+            groups = self._queue.groups().values()
             return sum([group.release(consumer, started, now) for group in groups])
 
 
@@ -72,8 +72,8 @@ class RemovedGroupKeepsItsTasks(MemoryBackend):
 @breaks("B9")
 class WaitsForTheSlowestGroup(MemoryBackend):
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[m.Delivery]:
-        groups = self._store.groups(self._options.stream_key).values()
-        busy = any(group.lines[Place.IN_FLIGHT] for group in groups if group is not self._joined)
+        groups = self._queue.groups().values()
+        busy = any(group.lines[Place.IN_FLIGHT] for group in groups if group is not self._queue.look()[0])
         return [] if busy else super().claim(consumer, limit, wait_ms)
 
 
@@ -93,10 +93,10 @@ class AnyGroupCanBeRemoved(MemoryBackend):
 
 
 @breaks("B9")
-class LeaseOfTheQueue(MemoryBackend):
-    def _join(self) -> tuple[Group, int]:
-        group, now = super()._join()
-        for other in self._store.groups(self._options.stream_key).values():
+class LeaseOfTheQueue(Queue):
+    def join(self) -> tuple[Group, int]:
+        group, now = super().join()
+        for other in self.groups().values():
             other.lease = group.lease
         return group, now
 
@@ -107,8 +107,8 @@ class GroupsAreReadOnce(MemoryBackend):
 
     def enqueue(self, messages: Sequence[m.Message]) -> Sequence[bool]:
         with self._store.changed:
-            _, now = self._join()
-            self._known = self._known or list(self._store.groups(self._options.stream_key).values())
+            _, now = self._queue.join()
+            self._known = self._known or list(self._queue.groups().values())
             answers = [not any(group.knows(message.id, now) for group in self._known) for message in messages]
             for message, new in zip(messages, answers, strict=True):
                 for group in self._known if new else ():

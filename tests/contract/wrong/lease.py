@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
-from .prelude import Entry, Group, MemoryBackend, Place, Remembering, breaks, first_page, m, moment
+from .prelude import Entry, Group, MemoryBackend, Place, Queue, Remembering, breaks, first_page, m, moment
 
 
 @breaks("B3")
@@ -64,20 +64,20 @@ class LosesWhatItTakesBack(Group):
 
 
 @breaks("B3")
-class OpeningChangesNoLease(MemoryBackend):
-    def _join(self) -> tuple[Group, int]:
-        group, now = self._look()
+class OpeningChangesNoLease(Queue):
+    def join(self) -> tuple[Group, int]:
+        group, now = self.look()
         if not group.registered:
-            return super()._join()
+            return super().join()
         self._joined = group
         return group, now
 
 
 @breaks("B3")
-class LeaseOfTheHandle(MemoryBackend):
-    def _join(self) -> tuple[Group, int]:
-        group, now = super()._join()
-        group.lease = self._options.lease_ms or group.lease
+class LeaseOfTheHandle(Queue):
+    def join(self) -> tuple[Group, int]:
+        group, now = super().join()
+        group.lease = self.options.lease_ms or group.lease
         return group, now
 
 
@@ -143,7 +143,7 @@ class SettlementRenews(Renewing):
 class LooksThenTakesBack(MemoryBackend):
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[m.Delivery]:
         with self._store.changed:
-            group, now = self._join()
+            group, now = self._queue.join()
             overdue = [entry for entry in group.lines[Place.IN_FLIGHT].values() if entry.lease_end <= now][:limit]
         moment()
         with self._store.changed:

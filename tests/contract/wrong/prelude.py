@@ -16,7 +16,8 @@ from attrs import evolve, frozen
 
 from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
 from pyxqueue.backends.memory.group import Group
-from pyxqueue.backends.memory.results import Records
+from pyxqueue.backends.memory.results import RecordTable
+from pyxqueue.backends.memory.store import Queue
 from pyxqueue.locked import UNDER_WAY, Entry, Place
 from pyxqueue.model import message as m
 from pyxqueue.protocols import StoreOptions
@@ -34,8 +35,9 @@ __all__ = [
     "MemoryStore",
     "Mistaking",
     "Place",
+    "Queue",
     "Quiet",
-    "Records",
+    "RecordTable",
     "Remembering",
     "Wrong",
     "breaks",
@@ -50,7 +52,7 @@ __all__ = [
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 PAGE = 1_000
-Part: TypeAlias = type[Group] | type[MemoryBackend] | type[Records] | type[MemoryResults]
+Part: TypeAlias = type[Group] | type[Queue] | type[MemoryBackend] | type[RecordTable] | type[MemoryResults]
 Broken = TypeVar("Broken", bound=Part)
 
 
@@ -77,10 +79,12 @@ class Wrong:
 
 
 def harness_of(broken: Part) -> type[MemoryHarness]:
+    if issubclass(broken, Queue):
+        broken = type("WrongBackend", (MemoryBackend,), {"new_queue": broken})
     if issubclass(broken, MemoryBackend):
         return type("WrongHarness", (MemoryHarness,), {"backend_type": broken})
-    if issubclass(broken, Records):
-        broken = type("WrongResults", (MemoryResults,), {"new_records": broken})
+    if issubclass(broken, RecordTable):
+        broken = type("WrongResults", (MemoryResults,), {"new_table": broken})
     if issubclass(broken, MemoryResults):
         return type("WrongHarness", (ResultsHarness,), {"results_type": broken})
     store = type("WrongStore", (MemoryStore,), {"new_group": broken})
@@ -149,7 +153,7 @@ class Mistaking(MemoryBackend):
     alike: Callable[[str, str], bool] = staticmethod(like)
 
     def found(self, task_id: str) -> list[str]:
-        group, _ = self._look()
+        group, _ = self._queue.look()
         return [known for known in group.tasks if self.alike(task_id, known)]
 
     def widely(self, operation: Callable[[Sequence[str]], Sequence[bool]], ids: Sequence[str]) -> list[bool]:

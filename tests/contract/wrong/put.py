@@ -6,25 +6,25 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
-from .prelude import MemoryResults, Records, breaks, m
+from .prelude import MemoryResults, RecordTable, breaks, m
 
 
 @breaks("R1")
-class LowerFenceWins(Records):
+class LowerFenceWins(RecordTable):
     def put(self, record: m.Record, now: int) -> None:
         self.forget(record.id)
         super().put(record, now)
 
 
 @breaks("R1")
-class FirstRecordWins(Records):
+class FirstRecordWins(RecordTable):
     def put(self, record: m.Record, now: int) -> None:
         if self.read(record.id, now) is None:
             super().put(record, now)
 
 
 @breaks("R1")
-class FencesAreText(Records):
+class FencesAreText(RecordTable):
     def put(self, record: m.Record, now: int) -> None:
         stored = self.read(record.id, now)
         if stored is None or str(stored.fence) <= str(record.fence):
@@ -33,13 +33,13 @@ class FencesAreText(Records):
 
 
 @breaks("R1")
-class FencesHave64Bits(Records):
+class FencesHave64Bits(RecordTable):
     def put(self, record: m.Record, now: int) -> None:
         super().put(evolve(record, fence=record.fence % 2**64), now)
 
 
 @breaks("R1")
-class RefusedRecordRenewsTheTtl(Records):
+class RefusedRecordRenewsTheTtl(RecordTable):
     def put(self, record: m.Record, now: int) -> None:
         stored = self.read(record.id, now)
         super().put(record, now)
@@ -48,7 +48,7 @@ class RefusedRecordRenewsTheTtl(Records):
 
 
 @breaks("R1")
-class FenceOutlivesItsRecord(Records):
+class FenceOutlivesItsRecord(RecordTable):
     _fence = 0
 
     def put(self, record: m.Record, now: int) -> None:
@@ -62,7 +62,7 @@ class FenceOutlivesItsRecord(Records):
 
 
 @breaks("R1")
-class NoFenceAlwaysWins(Records):
+class NoFenceAlwaysWins(RecordTable):
     def put(self, record: m.Record, now: int) -> None:
         if record.fence == 0:
             self.forget(record.id)
@@ -76,7 +76,7 @@ class LastOfABatchWins(MemoryResults):
 
 
 @breaks("R1")
-class TheSameFenceIsRefused(Records):
+class TheSameFenceIsRefused(RecordTable):
     def put(self, record: m.Record, now: int) -> None:
         stored = self.read(record.id, now)
         if stored is None or stored.fence < record.fence:
@@ -98,14 +98,14 @@ class WaitGivesUpOnTheUnknown(MemoryResults):
 
 
 @breaks("R3")
-class TheFirstTtlCounts(Records):
+class TheFirstTtlCounts(RecordTable):
     def put(self, record: m.Record, now: int) -> None:
         stored = self.read(record.id, now)
         super().put(evolve(record, ttl_ms=stored.ttl_ms) if stored else record, now)
 
 
 @breaks("R4")
-class ForgottenForEver(Records):
+class ForgottenForEver(RecordTable):
     def forget(self, task_id: str) -> None:
         if (stored := self.kept.get(task_id)) is not None:
             self.keep(evolve(stored, ended_ms=0, ttl_ms=0, fence=10**9))

@@ -60,14 +60,14 @@ class SettlementWithoutTtlIsForEver(Group):
 @breaks("R4")
 class ForgetsTooMuch(MemoryBackend):
     def forget(self, ids: Sequence[str]) -> None:
-        group, _ = self._look()
+        group, _ = self._queue.look()
         super().forget([task_id for task_id in group.tasks if task_id.startswith(tuple(ids))])
 
 
 @breaks("R4")
 class ForgetsEverythingForNothing(MemoryBackend):
     def forget(self, ids: Sequence[str]) -> None:
-        super().forget(ids or list(self._look()[0].tasks))
+        super().forget(ids or list(self._queue.look()[0].tasks))
 
 
 @breaks("R4")

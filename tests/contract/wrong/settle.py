@@ -93,7 +93,7 @@ class ReceiptsOfTheHandle(Remembering):
 class LooksThenSettles(MemoryBackend):
     def settle(self, settlements: Sequence[m.Settlement]) -> Sequence[bool]:
         with self._store.changed:
-            group, _ = self._join()
+            group, _ = self._queue.join()
             current = [group.holding(settlement.receipt) is not None for settlement in settlements]
         moment()
         super().settle(settlements)
@@ -197,7 +197,7 @@ class NothingIsOneItem(MemoryBackend):
 class RecordBeforeTheVerdict(MemoryBackend):
     def settle(self, settlements: Sequence[m.Settlement]) -> Sequence[bool]:
         with self._store.changed:
-            group, now = self._join()
+            group, now = self._queue.join()
             for settlement in settlements:
                 if settlement.record is not None and group.holding(settlement.receipt):
                     store_record(group, settlement.record, now)
@@ -211,7 +211,7 @@ class FollowUpsComeLater(MemoryBackend):
         answers = super().settle([evolve(settlement, then=()) for settlement in settlements])
         time.sleep(0.05)  # the fault itself: a moment in which half of it is to be seen
         with self._store.changed:
-            group, now = self._join()
+            group, now = self._queue.join()
             for settlement, accepted in zip(settlements, answers, strict=True):
                 for message in settlement.then if accepted else ():
                     if not group.knows(message.id, now):

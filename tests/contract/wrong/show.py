@@ -73,7 +73,7 @@ class Aged(MemoryBackend):
 
     def depth(self) -> m.Depth:
         depth = super().depth()
-        group, now = self._look()
+        group, now = self._queue.look()
         ages = [now - entry.updated for entry in group.lines[self.other].values()]
         return evolve(depth, oldest_ms=max([depth.oldest_ms, *ages]))
 

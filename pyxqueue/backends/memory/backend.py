@@ -1,0 +1,120 @@
+"""A backend on a store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...model.message import (
+    ConsumerInfo,
+    Delivery,
+    Depth,
+    Extension,
+    LeaseStatus,
+    Message,
+    Record,
+    Settlement,
+    TaskInfo,
+    TaskStatus,
+)
+from ...protocols import StoreOptions
+from .broker import MemoryBroker
+from .inspector import MemoryInspector
+from .results import MemoryRecords
+from .store import MemoryStore, Queue
+
+
+class MemoryBackend:
+    """A handle on one group of one queue in `store`. It may be used from any number of threads.
+
+    The group is registered by the first broker operation.
+    """
+
+    one_process = True
+    """Worker processes cannot share it."""
+
+    new_queue = Queue
+
+    def __init__(self, store: MemoryStore, options: StoreOptions) -> None:
+        self._store = store
+        self._options = options
+        self._queue = self.new_queue(store, options)
+        self._broker = MemoryBroker(self._queue)
+        self._records = MemoryRecords(self._queue)
+        self._inspector = MemoryInspector(self._queue)
+
+    # Broker
+
+    def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
+        return self._broker.enqueue(messages)
+
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
+        return self._broker.claim(consumer, limit, wait_ms)
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        return self._broker.settle(settlements)
+
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
+        return self._broker.extend(extensions)
+
+    def release(self, consumer: str, started: Sequence[str]) -> int:
+        return self._broker.release(consumer, started)
+
+    def maintain(self, limit: int) -> int:
+        return self._broker.maintain(limit)
+
+    def lease_ms(self) -> int:
+        return self._broker.lease_ms()
+
+    def interrupt(self) -> None:
+        self._broker.interrupt()
+
+    def close(self) -> None:
+        self._broker.close()
+
+    # Results
+
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        return self._records.wait(ids, timeout_ms, least)
+
+    def forget(self, ids: Sequence[str]) -> None:
+        self._records.forget(ids)
+
+    # Inspector
+
+    def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
+        return self._inspector.show(ids)
+
+    def tasks(
+        self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
+    ) -> tuple[Sequence[TaskInfo], str]:
+        return self._inspector.tasks(state, cursor, count)
+
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
+        return self._inspector.watch(task_id, seen, timeout_ms)
+
+    def consumers(self) -> Sequence[ConsumerInfo]:
+        return self._inspector.consumers()
+
+    def depth(self) -> Depth:
+        return self._inspector.depth()
+
+    def queues(self, limit: int) -> tuple[Sequence[str], bool]:
+        return self._inspector.queues(limit)
+
+    def groups(self) -> Sequence[str]:
+        return self._inspector.groups()
+
+    def remove_group(self, group: str) -> None:
+        self._inspector.remove_group(group)
+
+    def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._inspector.requeue(ids)
+
+    def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
+        return self._inspector.cancel(ids, force)
+
+    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._inspector.delete(ids)
+
+    def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
+        return self._inspector.adopt(tasks)

@@ -1,0 +1,89 @@
+"""The `Broker` protocol on a store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...clock import wall_clock
+from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement
+from .store import Queue
+from .watch import wait
+
+
+class MemoryBroker:
+    """The `Broker` protocol."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._store = queue.store
+        self._interrupts = 0
+        self._interrupts_seen = 0
+
+    def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
+        with self._store.changed:
+            _, now = self._queue.join()
+            groups = self._queue.groups().values()
+            accepted = []
+            for message in messages:
+                new = not any(group.knows(message.id, now) for group in groups)
+                for group in groups if new else ():
+                    group.add(message, now)
+                accepted.append(new)
+            return accepted
+
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
+        seen = self._interrupts_seen
+
+        def look() -> tuple[Sequence[Delivery], bool]:
+            group, now = self._queue.join()
+            deliveries = group.claim(consumer, limit, now)
+            group.trim(self._queue.options.history, now)
+            final = bool(deliveries) or self._interrupts > seen
+            if final:
+                self._interrupts_seen = self._interrupts
+            return deliveries, final
+
+        return wait(self._store.changed, look, wait_ms, self._next_event)
+
+    def _next_event(self) -> int | None:
+        """The ms until something becomes claimable by itself. A caller that has its own clock pokes the store."""
+        group, now = self._queue.look()
+        return group.next_event(now) if self._store.clock is wall_clock else None
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        with self._store.changed:
+            group, now = self._queue.join()
+            accepted = [group.settle(settlement, now) for settlement in settlements]
+            group.trim(self._queue.options.history, now)
+            return accepted
+
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
+        with self._store.changed:
+            group, now = self._queue.join()
+            return [group.extend(extension, now) for extension in extensions]
+
+    def release(self, consumer: str, started: Sequence[str]) -> int:
+        with self._store.changed:
+            group, now = self._queue.join()
+            count = group.release(consumer, started, now)
+            group.trim(self._queue.options.history, now)
+            return count
+
+    def maintain(self, limit: int) -> int:
+        with self._store.changed:
+            group, now = self._queue.join()
+            return group.maintain(limit, now)
+
+    def lease_ms(self) -> int:
+        with self._store.changed:
+            group, _ = self._queue.join()
+            return group.lease
+
+    def interrupt(self) -> None:
+        # An interrupt that finds no waiting claim is kept for the next claim: it may be on its way to wait.
+        with self._store.changed:
+            self._interrupts += 1
+            self._store.changed.notify_all()
+
+    def close(self) -> None:
+        self.interrupt()

@@ -1,0 +1,112 @@
+"""The `Inspector` protocol on a store in memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ...errors import ConfigurationError
+from ...locked import Place
+from ...model.message import ConsumerInfo, Depth, TaskInfo, TaskStatus, check_adoptable
+from ...printable import quoted
+from .store import Queue
+from .watch import wait
+
+
+class MemoryInspector:
+    """The `Inspector` protocol."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._store = queue.store
+
+    def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
+        with self._store.changed:
+            group, now = self._queue.look()
+            return [group.show(task_id, now) for task_id in ids]
+
+    def tasks(
+        self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
+    ) -> tuple[Sequence[TaskInfo], str]:
+        # The cursor is the order of the last task shown, so that what comes and goes between two pages moves nothing.
+        if not re.fullmatch(r"\d{0,18}", cursor, re.ASCII):
+            raise ConfigurationError(f"{quoted(cursor)} is not a cursor that `tasks` has returned")
+        with self._store.changed:
+            group, now = self._queue.look()
+            entries = [
+                entry
+                for entry in group.tasks.values()
+                if entry.place is not Place.REMEMBERED
+                and state in (None, entry.status)
+                and (not cursor or entry.order < int(cursor))
+            ]
+            entries.sort(key=lambda entry: entry.order, reverse=True)
+            page = entries[:count]
+            return [group.info(entry, now) for entry in page], str(page[-1].order) if len(page) < len(entries) else ""
+
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
+        def look() -> tuple[TaskInfo | None, bool]:
+            group, now = self._queue.look()
+            info = group.show(task_id, now)
+            return info, info is None or info.differs(seen)
+
+        return wait(self._store.changed, look, timeout_ms)
+
+    def consumers(self) -> Sequence[ConsumerInfo]:
+        with self._store.changed:
+            group, now = self._queue.look()
+            in_flight = group.lines[Place.IN_FLIGHT].values()
+            return [
+                ConsumerInfo(name, now - seen, tuple(entry.id for entry in in_flight if entry.consumer == name))
+                for name, seen in group.consumers.items()
+            ]
+
+    def depth(self) -> Depth:
+        with self._store.changed:
+            group, now = self._queue.look()
+            count = {place: len(line) for place, line in group.lines.items()}
+            first = next(iter(group.lines[Place.READY].values()), None)
+            return Depth(
+                ready=count[Place.READY],
+                in_flight=count[Place.IN_FLIGHT],
+                delayed=count[Place.DELAYED],
+                failed=count[Place.FAILED],
+                history=count[Place.HISTORY],
+                oldest_ms=0 if first is None else now - first.updated,
+            )
+
+    def queues(self, limit: int) -> tuple[Sequence[str], bool]:
+        with self._store.changed:
+            found = self._store.queues()
+        return found[:limit], len(found) <= limit
+
+    def groups(self) -> Sequence[str]:
+        with self._store.changed:
+            return sorted(self._queue.groups())
+
+    def remove_group(self, group: str) -> None:
+        with self._store.changed:
+            self._store.remove_group(self._queue.options.stream_key, group)
+
+    def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
+        with self._store.changed:
+            group, now = self._queue.look()
+            return [group.requeue(task_id, now) for task_id in ids]
+
+    def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
+        with self._store.changed:
+            group, now = self._queue.look()
+            accepted = [group.cancel(task_id, now, force=force) for task_id in ids]
+            group.trim(self._queue.options.history, now)
+            return accepted
+
+    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+        with self._store.changed:
+            group, _ = self._queue.look()
+            return [group.delete(task_id) for task_id in ids]
+
+    def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
+        check_adoptable(tasks)
+        with self._store.changed:
+            group, now = self._queue.join()
+            return [group.adopt(task, now) for task in tasks]
