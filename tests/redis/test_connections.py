@@ -189,6 +189,7 @@ def test_a_failing_waiter_hurts_nobody_else() -> None:
 
 CLOSED_LOOP = """
 import asyncio, sys, threading
+from redis import Redis
 from pyxqueue import TaskQueue
 from pyxqueue.testing import drain
 
@@ -197,7 +198,7 @@ task = queue.task(name="job")(lambda: "done")
 handle, loop = task(), asyncio.new_event_loop()
 waiting = loop.create_task(handle.aget())
 loop.run_until_complete(asyncio.sleep(0))
-while not queue.stores.backend._notifier.is_subscribed:
+while not Redis.from_url(sys.argv[1], protocol=2).pubsub_channels():
     loop.run_until_complete(asyncio.sleep(0.005))
 loop.close()
 before = threading.enumerate()
@@ -384,7 +385,8 @@ def test_a_whole_cluster_away(cluster: Server) -> None:
         got: list[object] = []
         waiting = threading.Thread(target=lambda: got.append(handle.get(30)))
         waiting.start()
-        assert until(lambda: backend._notifier.is_subscribed, "the waiter listens")
+        with Redis.from_url(cluster.url, protocol=2) as single:
+            until(single.pubsub_channels, "the waiter listens")
         cluster.kill()
         for call in (enqueue, lambda one: one.claim("me", 1, 0), lambda one: one.maintain(1), lambda one: one.depth()):
             with pytest.raises(BrokerUnavailableError):

@@ -10,7 +10,8 @@ import pytest
 from redis import Redis
 
 from pyxqueue import TaskQueue
-from pyxqueue.backends.redis import RedisBackend
+from pyxqueue.backends.redis import RedisBackend, inspector
+from pyxqueue.backends.redis.registration import Registration
 from pyxqueue.backends.redis.steps import Steps
 from pyxqueue.model.message import TaskInfo
 from pyxqueue.testing.contract.laws import law
@@ -60,14 +61,14 @@ def test_a_watch_looks_again_at_its_end(redis_url: str, stream_key: str, monkeyp
     settled(backend, I6, done(held(backend, I6)))
     seen = info(backend, "a", I6)
     side = backend.asynchronous()
-    look = backend._producing.show
+    look = inspector.show
 
-    def look_then_delete(ids: Sequence[str]) -> Steps[list[TaskInfo | None]]:
-        found = yield from look(ids)
+    def look_then_delete(registration: Registration, ids: Sequence[str]) -> Steps[list[TaskInfo | None]]:
+        found = yield from look(registration, ids)
         backend.delete(ids)
         return found
 
-    monkeypatch.setattr(backend._producing, "show", look_then_delete)
+    monkeypatch.setattr(inspector, "show", look_then_delete)
 
     assert asyncio.run(side.watch("a", seen, 100)) is None
     backend.close()

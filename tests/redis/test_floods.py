@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, steps
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, inspector, results, steps
 from pyxqueue.backends.redis.aio import AsyncRedisProducer
 from pyxqueue.backends.redis.steps import Inbox, Sleep
 from pyxqueue.model.message import Message
@@ -28,6 +28,11 @@ def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
     with closing(RedisBackend(config, StoreOptions(stream_key), reclaim_after=0)) as backend:
         backend.enqueue([Message("one", "job")])
         yield backend
+
+
+def publish_with_each_look(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    for room, name in ((results, "look"), (inspector, "look"), (inspector, "show")):
+        monkeypatch.setattr(room, name, published_with_each_look(backend, getattr(room, name)))
 
 
 def published_with_each_look(backend: RedisBackend, look: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,9 +52,7 @@ def published_with_each_look(backend: RedisBackend, look: Callable[..., Any]) ->
 def test_a_waiter_ends_in_time(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """However often its task is published."""
     (seen,) = backend.show(["one"])
-    for name in ("show", "_look"):
-        look = published_with_each_look(backend, getattr(backend._producing, name))
-        monkeypatch.setattr(backend._producing, name, look)
+    publish_with_each_look(backend, monkeypatch)
 
     if way == "wait":
         assert backend.wait(["one"], TIMEOUT) == [None]
@@ -63,9 +66,7 @@ def test_so_does_one_on_an_event_loop(backend: RedisBackend, monkeypatch: pytest
     (seen,) = backend.show(["one"])
     producer = backend.asynchronous()
     assert isinstance(producer, AsyncRedisProducer)
-    for name in ("show", "_look"):
-        look = published_with_each_look(backend, getattr(backend._producing, name))
-        monkeypatch.setattr(backend._producing, name, look)
+    publish_with_each_look(backend, monkeypatch)
 
     if way == "wait":
         assert asyncio.run(producer.wait(["one"], TIMEOUT)) == [None]
@@ -96,7 +97,7 @@ def test_a_wake_up_that_comes_late_ends_no_wait(backend: RedisBackend, monkeypat
     async def main() -> None:
         loop = asyncio.get_running_loop()
         await backend.asynchronous().watch("one", None, 20_000)  # from here on it is subscribed
-        with backend._notifier.watching(["one", "two"]) as inbox:
+        with backend._notifier.watching(["one", "two"]) as (inbox, _):
             patched = SimpleNamespace(**vars(asyncio) | {"wait_for": wait_and_be_told})
             monkeypatch.setattr(steps, "asyncio", patched)
             loop.call_soon(tell, "one")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from redis import Redis
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, RedisResults
+from pyxqueue.backends.redis.results import look
 from pyxqueue.model.message import Message
 from pyxqueue.protocols import StoreOptions
 
@@ -32,11 +35,11 @@ def test_the_marks_of_many_clients_are_bounded(
 ) -> None:
     """Clients come and go while a task waits; the newest are told, an older one looks again by itself."""
     backend = kind(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
-    looks = backend._producing if isinstance(backend, RedisBackend) else backend
+    look_at = partial(look, backend._registration) if isinstance(backend, RedisBackend) else backend._look
     if isinstance(backend, RedisBackend):
         backend.enqueue([Message("a", "job")])
     for number in range(2_000):
-        backend._session.run(looks._look(["a"], f"channel-{number:040}", None))
+        backend._session.run(look_at(["a"], f"channel-{number:040}", None))
     with Redis.from_url(redis_url) as client:
         (key,) = client.scan_iter("*:[tr]*:a")
         marks = client.hget(key, "w").split(b",")

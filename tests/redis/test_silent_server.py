@@ -94,7 +94,7 @@ def test_a_wait_outlives_a_restart(server: Server, handle: AsyncResult[Any], mon
         waiting = threads.submit(handle.get, 40)
         until(lambda: any(one["cmd"] == "subscribe" for one in client.client_list()), "the waiter listens")
         server.kill()
-        results._notifier.wake_all()  # as if it had been woken just before
+        results._notifier._channel.tell(None)  # as if it had been woken just before
         assert failed.wait(20)
         server.restart()
         with pytest.raises(UnknownTaskError):
@@ -119,7 +119,7 @@ def test_an_await_outlives_a_restart(server: Server, handle: AsyncResult[Any], m
         waiting = threads.submit(lambda: asyncio.run(handle.aget(40)))
         until(lambda: any(one["cmd"] == "subscribe" for one in client.client_list()), "the waiter listens")
         server.kill()
-        results._notifier.wake_all()  # as if it had been woken just before
+        results._notifier._channel.tell(None)  # as if it had been woken just before
         assert failed.wait(20)
         server.restart()
         with pytest.raises(UnknownTaskError):

@@ -1,4 +1,4 @@
-"""The asyncio side: the steps of `Producing`, taken on an event loop with a redis.asyncio client.
+"""The asyncio side: the steps of the other rooms, taken on an event loop with a redis.asyncio client.
 
 Wake-ups still come through the one listening thread of the process, which hands them to the event loop.
 """
@@ -15,10 +15,12 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ...errors import BrokerUnavailableError
 from ...model.message import Message, Record, TaskInfo
+from . import broker, inspector, results
 from .faults import StaleGroups, has_died
-from .producing import Producing
-from .session import REPLY_TIMEOUT, Session
+from .registration import Registration
+from .session import REPLY_TIMEOUT
 from .steps import Execute, Steps
+from .watch import Notifier
 
 T = TypeVar("T")
 
@@ -39,29 +41,31 @@ class AsyncClient(Protocol):
 class AsyncRedisProducer:
     """What producers await, on Redis. Each event loop has a client of its own, for all queues on that server."""
 
-    def __init__(self, session: Session, producing: Producing) -> None:
-        self._session = session
-        self._producing = producing
+    def __init__(self, registration: Registration, notifier: Notifier) -> None:
+        self._registration = registration
+        self._session = registration.session
+        self._notifier = notifier
 
     async def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
-        return await self._run(self._producing.enqueue(messages))
+        return await self._run(broker.enqueue(self._registration, messages))
 
     async def wait(
         self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None
     ) -> Sequence[Record | None]:
-        return await self._run(self._producing.wait(ids, timeout_ms, least))
+        return await self._run(results.wait(self._registration, self._notifier, ids, timeout_ms, least))
 
     async def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
-        return await self._run(self._producing.watch(task_id, seen, timeout_ms))
+        steps = inspector.watch(self._registration, self._notifier, task_id, seen, timeout_ms)
+        return await self._run(steps)
 
     async def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
-        return await self._run(self._producing.show(ids))
+        return await self._run(inspector.show(self._registration, ids))
 
     async def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
-        return await self._run(self._producing.cancel(ids, force))
+        return await self._run(inspector.cancel(self._registration, ids, force))
 
     async def forget(self, ids: Sequence[str]) -> None:
-        await self._run(self._producing.forget(ids))
+        await self._run(results.forget(self._registration, ids))
 
     async def _run(self, steps: Steps[T]) -> T:
         """`Session.run` on the event loop."""

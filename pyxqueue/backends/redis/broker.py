@@ -1,4 +1,4 @@
-"""The worker's side of one group: claim, settle, extend, and what supervisors do for all workers."""
+"""The `Broker` protocol on Redis."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Any
 
 from redis.cluster import RedisCluster
 
-from ...batching import settlement_size
+from ...batching import batches, settlement_size
 from ...errors import BrokerUnavailableError
-from ...model.message import Delivery, Extension, LeaseStatus, Settlement
+from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement
+from ...model.wire import message_size
 from . import commands
 from .connect import Client
 from .faults import StaleGroups
-from .producing import Producing
 from .reclaiming import Reclaimer
 from .registration import Registration
 from .session import REPLY_TIMEOUT, Session
+from .steps import Steps
 
 MAX_BLOCK = 2_000
 """Milliseconds a blocking read may take, well under its socket's timeout."""
@@ -29,17 +30,19 @@ _LAST_ENTRY = f"{2**64 - 1}-0"
 
 
 class RedisBroker:
-    """What workers and their supervisor ask of the store."""
+    """The `Broker` protocol."""
 
-    def __init__(self, registration: Registration, producing: Producing, reclaim_after: int | None) -> None:
+    def __init__(self, registration: Registration, reclaim_after: int | None) -> None:
         self._registration = registration
         self._session = registration.session
         self._options = registration.options
-        self._producing = producing
         self._reader = _Reader(self._session)
         self._reclaimer = Reclaimer(registration, reclaim_after)
         self._shown = ""
         self._next_sign = 0.0
+
+    def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
+        return self._session.run(enqueue(self._registration, messages))
 
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
         if limit <= 0:
@@ -104,7 +107,7 @@ class RedisBroker:
         registration = self._registration
         registration.repaired(self._reclaimer.reclaim)
         found, until_next = registration.do(lambda keys: commands.due(keys, self._options.group, limit))
-        self._session.run(self._producing.flags("promote", found))
+        self._session.run(registration.flags("promote", found))
         return until_next
 
     def lease_ms(self) -> int:
@@ -115,6 +118,16 @@ class RedisBroker:
 
     def close(self) -> None:
         self._reader.close()
+
+
+def enqueue(registration: Registration, messages: Sequence[Message]) -> Steps[list[bool]]:
+    """B1, B9: one call for each batch, against the keys of all groups."""
+    stream_key, accepted = registration.options.stream_key, list[bool]()
+    for batch in batches(messages, message_size):
+        accepted += yield from registration.current(
+            lambda groups: commands.enqueue(stream_key, registration.few(groups), batch)  # noqa: B023 - runs before the next
+        )
+    return accepted
 
 
 class _Reader:

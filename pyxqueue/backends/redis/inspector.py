@@ -1,4 +1,4 @@
-"""Administration of one group: looking, requeueing, cancelling, deleting."""
+"""The `Inspector` protocol on Redis."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from attrs import frozen
 from redis.cluster import RedisCluster
 
 from ...batching import adoption_size
+from ...clock import deadline_after, is_over
 from ...errors import BrokerError, BrokerUnavailableError, ConfigurationError
 from ...model.message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable, check_adoptable
 from ...printable import quoted
 from . import commands
 from .keys import QUEUE_PATTERN, meta
-from .producing import Producing
 from .reading import LAST_ENTRY, entry_fence, entry_ms, message_in, pairs, task_info
 from .registration import Registration
-from .steps import call
+from .results import look
+from .steps import Steps, call
+from .watch import Notifier
 
 _PAGE = 256
 _SCAN, _MAX_SCANNED = 1_000, 1_000_000
@@ -42,33 +44,39 @@ class Found:
 
 
 class RedisInspector:
-    """Shows and changes what is stored in one group."""
+    """The `Inspector` protocol."""
 
-    def __init__(self, registration: Registration, producing: Producing) -> None:
+    def __init__(self, registration: Registration, notifier: Notifier) -> None:
         self._registration = registration
         self._session = registration.session
         self._options = registration.options
-        self._producing = producing
+        self._notifier = notifier
+
+    def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
+        return self._session.run(show(self._registration, ids))
+
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
+        return self._session.run(watch(self._registration, self._notifier, task_id, seen, timeout_ms))
+
+    def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
+        return self._session.run(cancel(self._registration, ids, force))
 
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
         group = self._options.group
         found = [
             (task_id, info is not None and isinstance(info.message, Unreadable))
-            for task_id, info in zip(ids, self._show(ids), strict=True)
+            for task_id, info in zip(ids, self.show(ids), strict=True)
         ]
         return self._session.run(
             self._registration.each(found, lambda keys, batch: commands.requeue(keys, group, batch))
         )
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
-        return self._session.run(self._producing.flags("delete", ids))
+        return self._session.run(self._registration.flags("delete", ids))
 
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
         check_adoptable(tasks)
         return self._session.run(self._registration.each(tasks, commands.adopt, adoption_size))
-
-    def _show(self, ids: Sequence[str]) -> list[TaskInfo | None]:
-        return self._session.run(self._producing.show(ids))
 
     def tasks(
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
@@ -93,7 +101,7 @@ class RedisInspector:
         self, found: list[Found], state: TaskStatus | None, position: dict[str, str], page: list[TaskInfo]
     ) -> None:
         """Look at what the walk has found, keep what has the wanted state, and move the position behind it."""
-        for one, shown in zip(found, self._show([one.task_id for one in found]), strict=True):
+        for one, shown in zip(found, self.show([one.task_id for one in found]), strict=True):
             position[one.place] = f"({one.entry}"
             info = shown
             if one.place in ENDED and (info is None or not info.status.ended or info.message is None):
@@ -284,6 +292,28 @@ class RedisInspector:
         """All keys of the server that match."""
         session = self._session
         return session.guard(lambda: list(session.client.scan_iter(match=pattern, count=_SCAN)))
+
+
+def show(registration: Registration, ids: Sequence[str]) -> Steps[list[TaskInfo | None]]:
+    return registration.each(ids, lambda keys, batch: commands.show(keys, registration.options.group, batch))
+
+
+def watch(
+    registration: Registration, notifier: Notifier, task_id: str, seen: TaskInfo | None, timeout_ms: int | None
+) -> Steps[TaskInfo | None]:
+    deadline, over = deadline_after(timeout_ms), timeout_ms == 0
+    with notifier.watching([task_id]) as (inbox, channel):
+        while True:
+            yield from look(registration, [task_id], channel.name, deadline)  # to be told of what comes after it
+            (info,) = yield from show(registration, [task_id])
+            if over or info is None or info.differs(seen):
+                return info
+            yield notifier.sleep(inbox, channel, deadline)
+            over = is_over(deadline)  # a last look: what would wake no waiter is seen all the same
+
+
+def cancel(registration: Registration, ids: Sequence[str], force: bool) -> Steps[list[bool]]:
+    return registration.flags("cancel", ids, registration.options.history, int(force))
 
 
 def _positions(cursor: str) -> dict[str, str]:

@@ -33,11 +33,10 @@ _BACKOFF = Backoff(cap=2.0)
 
 
 class Channel:
-    """One queue's channel: who waits for what, and whether the server has confirmed the subscription."""
+    """One queue's channel, and who waits there for what."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.subscribed = threading.Event()
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._waits: dict[str, list[Notify]] = {}
@@ -126,8 +125,6 @@ class Listener:
                 except Exception as error:  # noqa: BLE001 - all waits of the process hang on this thread
                     if told != (told := type(error).__name__):
                         log.warning("the thread that waits for results connects again after a %s", told)
-                for channel in self._all():
-                    channel.subscribed.clear()
                 if not self._stopped:
                     _heard_or_readable(heard, None, backoff.next())
 
@@ -200,7 +197,6 @@ class Listener:
         if channel is None:
             return
         if message["type"] == "subscribe":
-            channel.subscribed.set()
             channel.tell(None)
         else:
             channel.tell(message["data"].decode(errors="replace"))

@@ -9,7 +9,7 @@ from ...batching import batches
 from ...errors import BrokerUnavailableError
 from ...protocols import DEFAULT_LEASE_MS, StoreOptions
 from . import commands
-from .commands import Command
+from .commands import Arg, Command
 from .faults import StaleGroups
 from .keys import LAYOUT, GroupKeys, check_names, meta
 from .reading import MAX_FIELDS, Groups, other_layout, pairs, read_groups, read_lease
@@ -131,6 +131,11 @@ class Registration:
                 seconds,
             )
         return replies
+
+    def flags(self, script: str, ids: Sequence[str], *more: Arg) -> Steps[list[bool]]:
+        """A script that returns 1 or 0 per id."""
+        first = (self.options.group, *more)
+        return self.each(ids, lambda keys, batch: commands.flags(script, keys, first, batch))
 
     def do(self, build: Callable[[GroupKeys], Command[T]]) -> T:
         """One script call against our group's keys, in this thread."""

@@ -1,8 +1,9 @@
-"""The result half of a `SplitBackend` on Redis."""
+"""Records: those of a backend's tasks, and the result half of a `SplitBackend`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from ...batching import batches, record_size
 from ...clock import seconds_left
@@ -12,9 +13,44 @@ from . import commands
 from .commands import Unknown
 from .connect import ConnectionConfig
 from .keys import GroupKeys, check_names, later_stream, with_results
+from .registration import Registration
 from .session import Session
 from .steps import Steps, call
 from .watch import Found, Notifier, wait_for
+
+
+class RedisRecords:
+    """The `Results` protocol."""
+
+    def __init__(self, registration: Registration, notifier: Notifier) -> None:
+        self._registration = registration
+        self._session = registration.session
+        self._notifier = notifier
+
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        return self._session.run(wait(self._registration, self._notifier, ids, timeout_ms, least))
+
+    def forget(self, ids: Sequence[str]) -> None:
+        self._session.run(forget(self._registration, ids))
+
+
+def wait(
+    registration: Registration, notifier: Notifier, ids: Sequence[str], timeout_ms: int | None, least: int | None
+) -> Steps[Sequence[Record | None]]:
+    return wait_for(notifier, partial(look, registration), ids, timeout_ms, least)
+
+
+def look(registration: Registration, ids: Sequence[str], channel: str, deadline: float | None) -> Steps[Found]:
+    """One look of `wait` and `watch`: `UNKNOWN` for an id that is not known, None for a task that has not ended, which
+    then wakes `channel`."""
+    return registration.each(
+        ids, lambda keys, batch: commands.get(keys, batch, channel), seconds=seconds_left(deadline)
+    )
+
+
+def forget(registration: Registration, ids: Sequence[str]) -> Steps[list[bool]]:
+    """R4: the records go; the tasks, and the knowledge of their ids, stay."""
+    return registration.flags("forget", ids)
 
 
 class RedisResults:

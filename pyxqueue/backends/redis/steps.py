@@ -1,7 +1,8 @@
 """What an operation asks for while it runs: a command of the server, or to sleep until a waiter is told something.
 
-Operations are generators, here called steps: they yield a request, are sent the reply, and return what they were for.
-They do no I/O, so that the same steps run in the caller's thread (`Session.run`) and on an event loop (`aio`).
+What producers do is written as generators, here called steps: they yield a request, are sent the reply, and return the
+result. They do no I/O, so that the same steps run in the caller's thread (`Session.run`) and on an event loop (`aio`).
+In `broker`, `results` and `inspector`, a function with the name of an operation is its steps.
 """
 
 from __future__ import annotations

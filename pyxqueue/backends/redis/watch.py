@@ -1,7 +1,7 @@
-"""Waiting for results without polling: one thread per client process, server and login serves all waits.
+"""Waiting for what tasks become, without polling: one thread per client process, server and login serves all waits.
 
-A client that finds no record leaves the name of its queue's channel in the task's key; what ends the task, or writes
-its progress, publishes the id there. Messages published while the subscription is down are lost, so every waiter looks
+A look that finds no record leaves the name of its queue's channel in the task's key; what ends the task, or writes its
+progress, publishes the id there. Messages published while the subscription is down are lost, so every waiter looks
 again after each (re)subscription: nothing depends on a message arriving, only on the look after it.
 """
 
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Protocol, TypeAlias
 
 from ...clock import deadline_after, is_over
-from ...model.message import Record, TaskInfo
+from ...model.message import Record
 from .commands import UNKNOWN, Unknown
 from .keys import channel
 from .listening import Channel
@@ -25,7 +25,7 @@ Found: TypeAlias = Sequence[Record | Unknown | None]
 
 
 class Notifier:
-    """The waits of one queue. Listening starts with the first."""
+    """The waits of one queue."""
 
     def __init__(self, session: Session, stream_key: str) -> None:
         self._session = session
@@ -35,28 +35,20 @@ class Notifier:
     def _renew(self) -> None:
         self._channel = Channel(channel(self._stream_key, uuid.uuid4().hex))
 
-    @property
-    def channel(self) -> str:
-        return self._channel.name
-
-    @property
-    def is_subscribed(self) -> bool:
-        """Whether the server has confirmed the subscription."""
-        return self._channel.subscribed.is_set()
-
     @contextmanager
-    def watching(self, ids: Sequence[str]) -> Iterator[Inbox]:
-        """Yields an inbox, which while inside is told of every id among `ids` that is worth a look."""
+    def watching(self, ids: Sequence[str]) -> Iterator[tuple[Inbox, Channel]]:
+        """Yields an inbox, which while inside is told of every id among `ids` that is worth a look, and the channel
+        that a look leaves with them."""
         if self._channel.is_foreign:  # forked: what its lock protects stayed with the parent
             self._renew()
         ours, inbox = self._channel, Inbox()
         with ours.watching(ids, inbox.put):
-            self._session.link.listener.add(ours)
-            yield inbox
+            yield inbox, ours
 
-    def wake_all(self) -> None:
-        """Have every waiter look again."""
-        self._channel.tell(None)
+    def sleep(self, inbox: Inbox, ours: Channel, deadline: float | None) -> Sleep:
+        """To sleep until there is news. The first to sleep subscribes, and the subscription is news to all."""
+        self._session.link.listener.add(ours)
+        return Sleep(inbox, deadline)
 
     def close(self) -> None:
         """Give up the subscription; the next wait makes another. Waits that still run end at their timeout."""
@@ -74,54 +66,18 @@ def wait_for(
 ) -> Steps[Sequence[Record | None]]:
     """Wait up to `timeout_ms` for the records of all `ids`, or of `least` of them."""
     deadline = deadline_after(timeout_ms)
-    found = dict(zip(ids, (yield from look(ids, "", deadline)), strict=True))
-    if timeout_ms != 0 and not _is_enough(found.values(), least):
-        yield from _fill_in(notifier, look, found, deadline, least)
-    return [None if isinstance(record := found[task_id], Unknown) else record for task_id in ids]
-
-
-def _fill_in(
-    notifier: Notifier, look: Look, found: dict[str, Record | Unknown | None], deadline: float | None, least: int | None
-) -> Steps[None]:
-    """Fill in the records that are missing, as they come, until there are enough."""
-    missing = wanted = [task_id for task_id, record in found.items() if record is None]
-    with notifier.watching(missing) as inbox:
-        over = yield from _subscribed(notifier, inbox, deadline)
+    if timeout_ms == 0:
+        return [_known(record) for record in (yield from look(ids, "", deadline))]
+    found: dict[str, Record | Unknown | None] = dict.fromkeys(ids)
+    wanted, over = list(found), False
+    with notifier.watching(wanted) as (inbox, channel):
         while True:
-            found.update(zip(wanted, (yield from look(wanted, notifier.channel, deadline)), strict=True))
+            found.update(zip(wanted, (yield from look(wanted, channel.name, deadline)), strict=True))
             if over or _is_enough(found.values(), least):
-                return
-            news = yield Sleep(inbox, deadline)
+                return [_known(found[task_id]) for task_id in ids]
+            news = yield notifier.sleep(inbox, channel, deadline)
             over = is_over(deadline)  # a last look: does it still answer?
             wanted = [i for i, record in found.items() if record is None and (None in news or i in news)]
-
-
-class Observe(Protocol):
-    """One look at a task, which then tells `channel` of its progress and its end."""
-
-    def __call__(self, task_id: str, channel: str, deadline: float | None, /) -> Steps[TaskInfo | None]: ...
-
-
-def watch_for(
-    notifier: Notifier, observe: Observe, task_id: str, seen: TaskInfo | None, timeout_ms: int | None
-) -> Steps[TaskInfo | None]:
-    """Wait up to `timeout_ms` until a task's status or progress differ from what was seen."""
-    deadline = deadline_after(timeout_ms)
-    with notifier.watching([task_id]) as inbox:
-        over = yield from _subscribed(notifier, inbox, deadline)
-        while True:
-            info = yield from observe(task_id, notifier.channel, deadline)
-            if over or info is None or info.differs(seen):
-                return info
-            yield Sleep(inbox, deadline)
-            over = is_over(deadline)  # a last look: what would wake no waiter is seen all the same
-
-
-def _subscribed(notifier: Notifier, inbox: Inbox, deadline: float | None) -> Steps[bool]:
-    """Wait for the subscription, which tells the inbox; returns whether the time is up."""
-    if not notifier.is_subscribed:
-        yield Sleep(inbox, deadline)
-    return is_over(deadline)
 
 
 def _is_enough(found: Collection[object], least: int | None) -> bool:
@@ -130,3 +86,7 @@ def _is_enough(found: Collection[object], least: int | None) -> bool:
     if missing == 0 or UNKNOWN in found:
         return True
     return least is not None and len(found) - missing >= least
+
+
+def _known(record: Record | Unknown | None) -> Record | None:
+    return None if isinstance(record, Unknown) else record
