@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from ...clock import wall_clock
 from ...protocols import AsyncProducer, StoreOptions
+from .aio import SQLiteProducer
 from .broker import SQLiteBroker
 from .driver import Driver, best
 from .inspector import SQLiteInspector
 from .location import FileSystemOf, Location, file_system_of, locate
 from .opening import Opener
-from .producing import SQLiteProducer
 from .queue import Queue
 from .results import SQLiteRecords
 from .store import BUSY_LIMIT, Store

@@ -1,58 +1,68 @@
-"""Waiting for what the tasks of a file become, in a thread or in an event loop; the file's `Poller` wakes both."""
+"""Waiting for what the tasks of a file become: look, sleep until the file's `Poller` sees a change, look again."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from ...clock import deadline_after, is_over, seconds_left
-from .polling import Seen, Waiter, poller_of
+from .polling import Poller, Seen, Waiter, poller_of
 from .queue import Queue
 
 T = TypeVar("T")
 Looked = tuple[T, bool, Seen]
-"""What a look has found, whether that is final, and the traces of the tasks that it is to wait for."""
+"""What a look has found, whether that is final, and the traces of the tasks whose change to wait for."""
 
 
-def wait(queue: Queue, look: Callable[[], Looked[T]], timeout: int | None, *, ends_only: bool) -> T:
-    """Look until the answer is final, or the timeout is over; asleep while nothing changes for it."""
-    deadline = deadline_after(timeout)
-    answer, final, seen = look()
-    if final or is_over(deadline):
-        return answer
-    woken, poller = threading.Event(), poller_of(queue.store.location.path)
-    waiter = Waiter(queue, woken.set, ends_only)
-    try:
-        while not final and not is_over(deadline):
+class Wait(Generic[T]):
+    """One wait. Its driver, `wait` or the one of `aio`, calls `look` until it returns True, and sleeps in between.
+
+    `wake` is called, from any thread, when it is time for another look.
+    """
+
+    found: T
+
+    def __init__(
+        self,
+        queue: Queue,
+        look: Callable[[], Looked[T]],
+        timeout_ms: int | None,
+        wake: Callable[[], object],
+        *,
+        ends_only: bool,
+    ) -> None:
+        self._look = look
+        self._deadline = deadline_after(timeout_ms)
+        self._waiter = Waiter(queue, wake, ends_only)
+        self._poller: Poller | None = None
+        self._seen: Seen = {}
+
+    def look(self) -> bool:
+        """Look once. Returns True if what was `found` is final, or the timeout is over."""
+        self._waiter.check()
+        self.found, final, self._seen = self._look()
+        return final or is_over(self._deadline)
+
+    def arm(self) -> float | None:
+        """Ask for `wake` when a task is different from the last look. Returns how many seconds to sleep at most."""
+        self._poller = poller_of(self._waiter.queue.store.location.path)
+        self._poller.arm(self._waiter, self._seen)
+        return seconds_left(self._deadline)
+
+    def __enter__(self) -> Wait[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._poller is not None:
+            self._poller.disarm(self._waiter)
+
+
+def wait(queue: Queue, look: Callable[[], Looked[T]], timeout_ms: int | None, *, ends_only: bool) -> T:
+    """Wait in this thread."""
+    woken = threading.Event()
+    with Wait(queue, look, timeout_ms, woken.set, ends_only=ends_only) as waiting:
+        while not waiting.look():
+            woken.wait(waiting.arm())
             woken.clear()
-            poller.arm(waiter, seen)
-            woken.wait(seconds_left(deadline))
-            waiter.check()
-            answer, final, seen = look()
-    finally:
-        poller.disarm(waiter)
-    return answer
-
-
-async def await_(queue: Queue, look: Callable[[], Looked[T]], timeout: int | None, *, ends_only: bool) -> T:
-    """`wait` for asyncio: a thread is needed for each look, and none while nothing changes."""
-    deadline = deadline_after(timeout)
-    answer, final, seen = await asyncio.to_thread(look)
-    loop, woken, poller = asyncio.get_running_loop(), asyncio.Event(), poller_of(queue.store.location.path)
-    waiter = Waiter(queue, partial(loop.call_soon_threadsafe, woken.set), ends_only)
-    try:
-        while not final and not is_over(deadline):
-            woken.clear()
-            poller.arm(waiter, seen)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds_left(deadline)):
-                    await woken.wait()
-            waiter.check()
-            answer, final, seen = await asyncio.to_thread(look)
-    finally:
-        poller.disarm(waiter)
-    return answer
+        return waiting.found
