@@ -1,9 +1,8 @@
-"""What a backend and a serializer must be: the protocols, and the numbered laws they keep.
+"""The protocols that a backend and a serializer implement, and the numbered laws that they must keep.
 
 The conformance kit in `pyxqueue.testing` tests each law under its number. The page on concepts in the documentation
-defines the
-words. All times are integer milliseconds of the store's clock. An operation that changes something takes a batch and
-returns one answer per item, in the same order.
+defines the words. All times are integer milliseconds of the store's clock. An operation that changes something takes a
+batch and returns one result per item, in the same order.
 
 Errors: an operation that cannot reach its store raises `BrokerUnavailableError`; the caller may repeat it, and the
 laws say what a repeat does. No operation raises because of what a *message* contains.
@@ -36,15 +35,17 @@ DEFAULT_LEASE_MS = 30_000
 class Serializer(Protocol):
     """Turns values into bytes and back.
 
-    * **S1** ``loads(dumps(x)) == x`` with the same types, for every `x` of the declared domain.
-    * **S2** `dumps` raises `SerializationError` for a value outside the domain; it never changes one to fit.
+    The domain of a serializer is the set of values that its documentation says it accepts.
+
+    * **S1** ``loads(dumps(x)) == x`` with the same types, for every `x` of the domain.
+    * **S2** `dumps` raises `SerializationError` for a value outside the domain; it never converts one silently.
     * **S3** `loads` raises `SerializationError`, and nothing else, for bytes that `dumps` does not write.
     * **S4** `loads` never imports, creates or calls anything that was not registered beforehand.
-      (A serializer that cannot keep S4, such as pickle, sets `trusted` to False and is only used under a seal.)
+      (A serializer that cannot keep S4, such as pickle, sets `trusted` to False; a queue uses it only with a seal.)
     """
 
     name: str
-    """Travels in the message header; a worker decodes only with a serializer of this name that it was given."""
+    """It is stored in each message. A worker decodes a message only if it was given a serializer of that name."""
     trusted: bool
     """True if `loads` is safe on bytes from anyone (S4)."""
 
@@ -58,61 +59,65 @@ class Broker(Protocol):
 
     * **B1 Idempotent.** Enqueueing an id that is known changes nothing and returns False.
 
-      - An id is known while its task lives and for ``max(record.ttl_ms, 1 h)`` after the task ended. A failed task
-        lives until it is requeued or deleted.
-      - After that the id is free, even if the history still shows the old task. A new task of that id has nothing of
-        the old one.
-      - A message that another program writes into the store under a known id may be delivered, but `extend` returns
-        LOST for it and `settle` refuses it. The task runs from its own message, and its end stays.
+      - An id is known from the time it is enqueued until ``max(record.ttl_ms, 1 h)`` after its task has ended. The id
+        of a failed task is known as long as the task is kept.
+      - After that, the id can be enqueued again, even if the history still shows the old task. The new task has no
+        data of the old one.
+      - If another program writes a message with a known id into the store, that copy may be delivered, but `extend`
+        returns LOST for it and `settle` refuses it. The task runs with the message that was accepted, and the copy
+        does not change how it ended.
 
     * **B2 One holder.** A claimed message has one holder while its lease lasts.
 
-      - Each claim issues a new receipt with a larger `fence`.
+      - Each claim issues a new receipt and a larger fencing token (`Delivery.fence`).
       - `claim` returns at most `limit` deliveries. Messages that were never claimed come in the order in which they
         were enqueued.
 
-    * **B3 Leases end.** A message whose lease has ended becomes ready again, and any consumer may claim it, the last
-      holder included.
+    * **B3 Leases end.** A message whose lease has ended becomes ready again, and any consumer may claim it, also the
+      last holder.
 
-      - The end of the lease alone does not invalidate the receipt: until `claim` or `maintain` has reclaimed the
-        message, its holder may settle or extend it.
+      - `claim` and `maintain` reclaim such messages. Until one of them has done so, the receipt stays current: the
+        holder may still settle or extend the message.
 
     * **B4 Fenced.** `settle` accepts a settlement only with the current receipt, and returns False otherwise.
 
       - A refused settlement changes nothing at all: no record, no state, no retry, no follow-up.
       - Repeating an accepted settlement is refused.
 
-    * **B5 Atomic.** An accepted settlement takes effect in one step: the record, the verdict and the follow-ups.
+    * **B5 Atomic.** The record, the verdict and the follow-ups of an accepted settlement take effect in one atomic
+      step.
 
-      - The items of a batch are independent of each other.
-      - If a task ends without a record, the store creates one, with the attempt of the message. For `Fail`, the
-        failure's message in that record is the reason.
+      - Each settlement of a batch is accepted or refused on its own.
+      - If a task ends without a record, the store creates one, with the attempt of the message. After `Fail`, the
+        record's error contains the reason as its message.
 
-    * **B6 Extend never steals.** `extend` moves the end of the lease of the current receipt and changes nothing else.
+    * **B6 Extend never steals.** `extend` starts the lease of the current receipt again, and changes nothing else
+      except the progress (B10).
 
-      - It returns LOST for a receipt that is not current, because the message is settled, reclaimed or held by another
-        consumer.
+      - It returns LOST for a receipt that is not current because the message was settled or reclaimed, or because
+        another consumer holds it.
 
-    * **B7 Nothing is dropped.** What was accepted stays in the store until it ends or is deleted.
+    * **B7 Nothing is dropped.** An accepted message stays in the store until its task has ended or is deleted.
 
-      - An entry that is not a message is delivered as `Unreadable`, byte for byte.
-      - A failed message keeps its bytes and its reason, and `requeue` makes it ready again.
+      - An entry that cannot be read as a message is delivered as `Unreadable`, byte for byte.
+      - The message of a failed task is kept with its bytes and the reason, and `requeue` makes it ready again.
 
     * **B8 Nothing early.** A delayed message cannot be claimed before it is due by the store's clock.
 
       - `maintain` moves a message that is due from delayed to ready in one step.
 
-    * **B9 Groups are separate queues.** `enqueue` puts a copy into every registered group in one step. After that,
-      nothing that happens in one group shows in another.
+    * **B9 Groups are separate queues.** `enqueue` puts a copy of the message into every registered group in one step;
+      after that, nothing that happens in one group affects another.
 
-    * **B10 Progress is fenced.** Only the holder of the current receipt can write progress; the last write counts.
+    * **B10 Progress is fenced.** Only the holder of the current receipt can store progress; a new value replaces the
+      last one.
 
-      - A retry clears it.
-      - At the end, the record's own progress is kept or, if it has none, the last value that `extend` wrote. It can be
-        read as long as the record.
+      - A retry removes it.
+      - When the task ends, the store keeps the progress in the settlement's record or, if there is none, the last value
+        that `extend` stored. It can be read as long as the record.
 
-    * **B11 Only what was started is charged.** What happens to a message in flight changes its counters like this and
-      no other way (`pyxqueue.model.transitions` is the table in code):
+    * **B11 Only what was started is charged.** Each event changes the counters of a message in flight as this table
+      says, and in no other way (`pyxqueue.model.transitions` has the same table in code):
 
       ==========================================  =======  =======  =========  ===========
       event                                       attempt  crashes  deferrals  redelivered
@@ -126,17 +131,19 @@ class Broker(Protocol):
       lease ended, redelivered was True           same     + 1      same       True
       ==========================================  =======  =======  =========  ===========
 
-    * **B12 The body is opaque.** Bodies, names and headers come out byte for byte as they went in, also after a retry,
-      a failure and a requeue. No broker decodes a body.
+    * **B12 The body is opaque.** Bodies, names and headers are delivered byte for byte as they were enqueued, also
+      after a retry, a failure and a requeue.
 
-    * **B13 Bounded.** When all tasks have ended and the limits of history and records have passed, storage is back at
-      a constant size, however many tasks there were.
+      - No broker decodes a body.
+
+    * **B13 Bounded.** When all tasks have ended, and the limits of the history and of the records have passed, the size
+      of the storage does not depend on how many tasks there were.
     """
 
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         """Accept new messages into every registered group. Returns True for each that was new (B1, B8, B9).
 
-        Raises `StoreFullError` if the store has no room; then no message of the batch, or only a leading part, was
+        Raises `StoreFullError` if the store has no room; then none of the batch, or only its first messages, were
         accepted.
         """
         ...
@@ -154,19 +161,19 @@ class Broker(Protocol):
         ...
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
-        """Take back what a consumer that is gone still holds, and forget the consumer. Returns the number of messages
-        (B11).
+        """Make the messages of a consumer that is gone ready again, and forget the consumer (B11). Returns the number
+        of messages.
 
         `started`: the receipts of the messages that it was running when it died.
         """
         ...
 
     def maintain(self, limit: int) -> int:
-        """Do what has come due by the store's clock: make at most `limit` delayed messages ready that are due (B8).
-        Returns the ms until the next is due, or -1 for none.
+        """Make delayed messages ready that are due by the store's clock, at most `limit` of them (B8). Returns the ms
+        until the next one is due, or -1 if there is none.
 
-        A supervisor calls it every 200 ms, and when a message comes due. A backend may also do here what
-        else is due: reclaim messages whose lease has ended (B3), forget consumers that are gone, finish a removal.
+        A supervisor calls it every 200 ms, and when a message becomes due. A backend may also do its other upkeep here:
+        reclaim messages whose lease has ended (B3), forget consumers that are gone, finish the removal of a group.
         """
         ...
 
@@ -175,8 +182,8 @@ class Broker(Protocol):
         ...
 
     def interrupt(self) -> None:
-        """Make a `claim` that waits in another thread return now; if none waits, the next one does not wait. Any thread
-        may call it.
+        """Make a `claim` that waits in another thread return at once; if none waits, the next one does not wait. Any
+        thread may call it.
         """
         ...
 
@@ -191,8 +198,8 @@ class Results(Protocol):
     * **R2 Wakes.** `wait` returns as soon as every id, or `least` of them, has a record; otherwise at its timeout with
       the records that there are.
 
-      - A store that can push wakes it and is not polled. With any other, it looks again at least every 50 ms.
-      - It misses no record that is stored between two looks.
+      - If the store can notify its clients, `wait` does not poll it. It polls any other store, at least every 50 ms.
+      - It misses no record, whenever the record is stored.
 
     * **R3 Ends.** A record can be read for its `ttl_ms` after it was stored, and not after that.
     * **R4 Forgets exactly.** `forget` removes the records of the given ids and nothing else.
@@ -202,10 +209,10 @@ class Results(Protocol):
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         """Wait up to `timeout_ms` (None: without a limit) for the records of all `ids`, or of `least` of them (R2).
 
-        With a timeout of 0 it looks once and returns what is there.
+        With a timeout of 0 it reads the store once and returns what is there.
 
-        A backend returns before the timeout if no record can come for an id: the id is not known, or its task has
-        ended and the record is gone. A `ResultStore` does not know the tasks: a record can come for any id.
+        A backend returns before the timeout if there will be no record for an id: the id is not known, or its task has
+        ended and the record is gone. A `ResultStore` does not know the tasks, so it waits for any id.
         """
         ...
 
@@ -213,12 +220,12 @@ class Results(Protocol):
 
 
 class ResultStore(Results, Protocol):
-    """The result half of a `pyxqueue.split.SplitBackend`: it keeps the records of tasks that are in another store.
+    """The part of a `pyxqueue.split.SplitBackend` that keeps the records; the tasks are in another store.
 
-    * **R1 Never backwards.** `put` of a record with a smaller `fence` than that of the stored record changes nothing.
+    * **R1 Never backwards.** `put` changes nothing if the stored record of the task has a larger `fence`.
 
       - A fencing token has up to 128 bits.
-      - A record that can no longer be read does not keep another from being stored.
+      - A stored record that can no longer be read does not prevent `put` from storing another.
     """
 
     def put(self, records: Sequence[Record]) -> None: ...
@@ -231,63 +238,66 @@ class ResultStore(Results, Protocol):
 class Inspector(Protocol):
     """Shows and changes what is stored; not part of the hot path.
 
-    * **I1 Derived states.** A task is in exactly one place: ready, in flight, delayed, failed or history. Its status
-      follows from it.
+    * **I1 Derived states.** A task is in exactly one place (ready, in flight, delayed, failed or history), and its
+      status follows from the place.
 
       - Ready and delayed tasks are PENDING, from the second attempt on RETRY. A task in flight is STARTED, with its
         worker. An ended task has the status of its record.
-      - `started_ms` of a task in flight is when its holder claimed it; extending the lease does not change it. It is 0
-        in a store that does not keep it.
+      - `started_ms` of a task in flight is the time at which its holder claimed it; extending the lease does not change
+        it. It is 0 if the store does not keep that time.
 
-    * **I2 Requeue keeps.** `requeue` makes an ended task ready under the same id, with the same bytes, as attempt 1
+    * **I2 Requeue keeps.** `requeue` makes an ended task ready again with the same id and the same bytes, as attempt 1
       without crashes and deferrals.
 
-      - The old record is gone.
+      - It removes the old record.
       - It returns False for a task that has not ended.
 
-    * **I3 Cancel.** `cancel` ends a waiting task as CANCELLED at once, and tells the holder of a task in flight.
+    * **I3 Cancel.** `cancel` ends a ready or delayed task as CANCELLED at once, and notifies the holder of a task in
+      flight.
 
-      - The holder learns it from `extend`: CANCEL, after a second request CANCEL_AGAIN, after one with `force` KILL.
-        Later replies never say less.
-      - If the task would wait again (Retry, Defer, a release, the end of its lease), it ends as CANCELLED instead.
+      - The holder gets the request from `extend`, which returns CANCEL, after a second request CANCEL_AGAIN, and after
+        a request with `force` KILL. A later reply is never weaker than an earlier one.
+      - If the task would become ready or delayed again (Retry, Defer, a release, the end of its lease), it ends as
+        CANCELLED instead.
 
     * **I4 List.** `tasks` shows each task of a state once, newest first, in pages. `depth` counts the same tasks.
     * **I5 Delete.** `delete` removes a task that is not in flight, with its record; it returns False for a task in
       flight.
 
-      - The id can be enqueued again, even if only its deduplication entry was left.
+      - After that, the id can be enqueued again. This also holds if only the id was still known (B1), and the task
+        itself was gone.
 
     * **I6 Watch.** `watch` returns as soon as the status or the progress of a task differs from what the caller has
       seen.
 
-      - It is told of progress and of the end as `wait` is (R2), and misses neither.
-      - It finds any other change when it looks again, at its timeout at the latest.
+      - It notices progress and the end of the task in the way of `wait` (R2), and misses neither.
+      - It may notice any other change later, but at its timeout at the latest.
 
-    * **I7 Adopt.** `adopt` puts a task that another store showed into the same place of this group, and into no other
-      group.
+    * **I7 Adopt.** `adopt` puts a task that the `show` of another store returned into the same place of this group, and
+      into no other group.
 
-      - It waits, is delayed until its `due_ms`, or is failed with its reason and record. Bytes, attempt, crashes and
-        deferrals stay.
+      - The task is then ready, delayed until its `due_ms`, or failed with its reason and record. Bytes, attempt,
+        crashes and deferrals are the same.
       - A failed task without a record gets one, as in B5.
       - For an id that is known it changes nothing and returns False.
     """
 
     def show(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
-        """What is known about each task; None for an id that is not known, or no longer."""
+        """Return what the store has of each task; None if it has nothing of that id."""
         ...
 
     def tasks(
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
     ) -> tuple[Sequence[TaskInfo], str]:
-        """A page of at most `count` tasks, 1 or more, and the cursor of the next page ("" after the last one).
+        """Return a page of at most `count` tasks (1 or more), and the cursor of the next page ("" after the last one).
 
-        `state` None lists all states. The newest is the one that came to its place last. Raises `ConfigurationError`
-        for a cursor that it has not returned.
+        `state` None lists all states. The newest task is the one that came to its place last. Raises
+        `ConfigurationError` for a cursor that `tasks` did not return.
         """
         ...
 
     def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
-        """Wait up to `timeout_ms` until status or progress differ from `seen`; returns what `show` returns (I6)."""
+        """Wait up to `timeout_ms` until status or progress differ from `seen`, and return what `show` returns (I6)."""
         ...
 
     def consumers(self) -> Sequence[ConsumerInfo]:
@@ -308,7 +318,8 @@ class Inspector(Protocol):
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]: ...
 
     def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
-        """True if the task ended at once or its holder will be told; False if it had ended or is not known."""
+        """Return True for each task that ended at once or whose holder will get the request; False for a task that had
+        ended or is not known."""
         ...
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]: ...
@@ -322,31 +333,31 @@ class Inspector(Protocol):
 
 
 class Backend(Broker, Results, Inspector, Protocol):
-    """What the rest of the package sees of a store: all three in one object."""
+    """A store as the rest of the package uses it: a broker, results and an inspector in one object."""
 
 
 def in_one_process(store: object) -> bool:
-    """Whether a store says, by its attribute `one_process`, that no other process can share it."""
+    """Return the attribute `one_process` of a store: True if no other process can use the store."""
     return bool(getattr(store, "one_process", False))
 
 
 @frozen
 class StoreOptions:
-    """What a backend is opened with, whichever it is."""
+    """The options with which any backend is opened."""
 
     stream_key: str = "tasks"
     """The queue's name."""
     group: str = "cg"
-    """The group this side enqueues for, claims from and reads results of; it is registered at first use."""
+    """The group from which messages are claimed and whose results are read. It is registered when it is first used."""
     lease_ms: int | None = None
-    """Milliseconds a claimed message stays with its holder without a sign of life. It is stored with the group; a
-    value given here replaces the stored one, None takes what is stored, else `DEFAULT_LEASE_MS`."""
+    """How long a holder keeps a message without a sign of life, in milliseconds. The lease is stored with the group: a
+    number replaces the stored lease; None leaves it, and means `DEFAULT_LEASE_MS` if none is stored."""
     history: int = 10_000
-    """How many finished messages can still be looked at."""
+    """How many ended tasks the history keeps."""
 
 
 class AsyncProducer(Protocol):
-    """What a producer awaits, for asyncio; the laws are those of the methods of the same names."""
+    """The operations that a producer awaits in asyncio. They keep the laws of the methods of the same names."""
 
     async def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]: ...
 
@@ -365,25 +376,27 @@ class AsyncProducer(Protocol):
 
 @runtime_checkable
 class HasAbout(Protocol):
-    """A backend that can say what it keeps its tasks in, and how safely, for people."""
+    """A backend that describes its store to an operator: what keeps the tasks, and how durably."""
 
     def about(self) -> Mapping[str, str]:
-        """Facts by name, in the order in which they are shown."""
+        """Return the facts by name, in the order in which to show them."""
         ...
 
 
 @runtime_checkable
 class HasQueues(Protocol):
-    """A backend that can say which queues its store keeps, for people who look."""
+    """A backend that lists the queues of its store for an operator."""
 
     def queues(self, limit: int) -> tuple[Sequence[str], bool]:
-        """Names of at most `limit` queues, in the order of the alphabet, and whether these are all. Looking makes no
-        queue, and ends soon in a store that is full of other things: it may then miss some."""
+        """Return the names of at most `limit` queues, in alphabetical order, and whether these are all of them.
+
+        It does not create a queue. In a store with much other data it stops early, and may miss queues.
+        """
         ...
 
 
 @runtime_checkable
 class HasAsync(Protocol):
-    """A backend with an asyncio side of its own; any other is called in threads."""
+    """A backend with asyncio operations of its own; those of any other backend run in threads."""
 
     def asynchronous(self) -> AsyncProducer: ...

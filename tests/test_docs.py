@@ -291,6 +291,7 @@ NUMBERS = [
     ("docs/explanation/guarantees.md", f"`max_crashes` ({TaskOptions().max_crashes})"),
     ("docs/explanation/guarantees.md", f"grace ({DEFAULT_GRACE:g} s)"),
     ("docs/explanation/guarantees.md", f"fails after {REPLY_TIMEOUT:g} s"),
+    ("docs/concepts.md", f"{MAX_DEFERRALS} deferrals the task fails"),
     ("docs/explanation/life.md", f"at most {MAX_DEFERRALS} times"),
     ("docs/explanation/life.md", f"Defer({NEWER_DELAY // 1000} s)"),
     ("docs/how-to/delayed.md", f"every\n{MAINTAIN_EVERY:g} s"),
