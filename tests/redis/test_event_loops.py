@@ -15,7 +15,7 @@ from pyxqueue.backends.redis.registration import Registration
 from pyxqueue.backends.redis.steps import Steps
 from pyxqueue.model.message import TaskInfo
 from pyxqueue.testing.contract.laws import law
-from pyxqueue.testing.contract.steps import done, held, info, settled
+from pyxqueue.testing.contract.steps import claimed, done, info, settled
 from tests.support.until import until
 
 I6 = law("I6")
@@ -58,7 +58,7 @@ def test_a_watch_looks_again_at_its_end(redis_url: str, stream_key: str, monkeyp
     """What changed without waking anybody, such as the deletion of a finished task, is answered at the timeout."""
     backend = TaskQueue(redis_url, stream_key=stream_key).stores.backend
     assert isinstance(backend, RedisBackend)
-    settled(backend, I6, done(held(backend, I6)))
+    settled(backend, I6, done(claimed(backend, I6)))
     seen = info(backend, "a", I6)
     side = backend.asynchronous()
     look = inspector.show

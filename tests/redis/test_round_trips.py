@@ -14,7 +14,7 @@ from pyxqueue.backends.redis.aio import AsyncRedisProducer
 from pyxqueue.backends.redis.steps import Execute
 from pyxqueue.model.message import Record
 from pyxqueue.testing.contract.laws import law
-from pyxqueue.testing.contract.steps import done, held, settled
+from pyxqueue.testing.contract.steps import claimed, done, settled
 from tests.support.until import until
 
 R2 = law("R2")
@@ -65,7 +65,7 @@ def side(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch, request: pytest
 def listens(side: Side, client: Any) -> Side:
     """It is subscribed, as it is from its first wait for a record that was not there."""
     with ThreadPoolExecutor(1) as threads:
-        delivery = held(side.backend, R2, "first")
+        delivery = claimed(side.backend, R2, "first")
         waiting = threads.submit(side.wait, ["first"], None)
         until(lambda: client.pubsub_channels(f"*{side.backend.options.stream_key}*"), "it is subscribed")
         settled(side.backend, R2, done(delivery))
@@ -75,7 +75,7 @@ def listens(side: Side, client: Any) -> Side:
 
 def test_a_record_that_is_there_needs_no_subscription(side: Side, client: Any) -> None:
     """One call reads it."""
-    settled(side.backend, R2, done(held(side.backend, R2)))
+    settled(side.backend, R2, done(claimed(side.backend, R2)))
 
     assert side.cost(lambda: side.wait(["a"], None)) == 1
     assert not client.pubsub_channels(f"*{side.backend.options.stream_key}*")
@@ -83,7 +83,7 @@ def test_a_record_that_is_there_needs_no_subscription(side: Side, client: Any) -
 
 def test_a_wait_of_a_process_that_is_subscribed(listens: Side) -> None:
     """One call looks and asks to be told, a second one reads the record."""
-    delivery = held(listens.backend, R2)
+    delivery = claimed(listens.backend, R2)
     before = listens.calls
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(listens.wait, ["a"], None)
@@ -96,6 +96,6 @@ def test_a_wait_of_a_process_that_is_subscribed(listens: Side) -> None:
 
 def test_a_wait_in_vain(listens: Side) -> None:
     """One call at its begin, one at its end."""
-    held(listens.backend, R2)
+    claimed(listens.backend, R2)
 
     assert listens.cost(lambda: listens.wait(["a"], 50)) == 2

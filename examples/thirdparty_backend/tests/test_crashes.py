@@ -16,7 +16,7 @@ from pyxqueue_files.folder import Folder
 
 from pyxqueue.model.message import Delivery, Done, Fail, Retry, Settlement
 from pyxqueue.testing.contract.laws import law
-from pyxqueue.testing.contract.steps import done, fail, held, jobs, photo, take
+from pyxqueue.testing.contract.steps import claimed, done, fail, jobs, photo, take
 
 STEPS = [(Path, "mkdir"), (Path, "write_bytes"), (Path, "rename"), (Path, "unlink"), (shutil, "rmtree")]
 """All that changes the disk."""
@@ -69,7 +69,7 @@ def test_a_killed_operation_happened_or_did_not(name: str, tmp_path: Path, monke
     first = FilesHarness(tmp_path / "first")
     other, backend = first.open("other"), first.open(history=1)
     other.lease_ms()
-    held(backend, law("B5"), "old")
+    claimed(backend, law("B5"), "old")
     backend.enqueue(jobs(6))
     mine = take(backend, 3)
     before, after, ends = seen(first), None, []

@@ -32,13 +32,13 @@ class AdoptLaws(Contract):
     """I7."""
 
     def test_i7_what_left_comes_back_as_it_was(self, harness: Harness) -> None:
-        """Tasks that were shown, deleted and adopted stand where they stood, with header, bytes, reason and record."""
+        """Tasks that were shown, deleted and adopted are as they were: place, header, bytes, reason and record."""
         backend = harness.open()
-        s.settled(backend, I7, s.fail(s.held(backend, I7, "failed", headers={"k": "v"}), "no use", ttl_ms=50_000))
-        s.settled(backend, I7, m.Settlement(s.held(backend, I7, "bare").receipt, m.Fail("no record")))
+        s.settled(backend, I7, s.fail(s.claimed(backend, I7, "failed", headers={"k": "v"}), "no use", ttl_ms=50_000))
+        s.settled(backend, I7, m.Settlement(s.claimed(backend, I7, "bare").receipt, m.Fail("no record")))
         injected = harness.inject({b"body": s.EVERY_BYTE, b"odd": b"\xff"})
         s.settled(backend, I7, s.fail(s.take_one(backend, I7), "no message"))
-        s.settled(backend, I7, s.retry(s.held(backend, I7, "retry", headers={"k": "v"})))
+        s.settled(backend, I7, s.retry(s.claimed(backend, I7, "retry", headers={"k": "v"})))
         crashed = s.take_one(backend, I7)
         backend.release("one", [crashed.receipt])
         s.settled(backend, I7, s.defer(s.take_one(backend, I7), 20_000))
@@ -47,9 +47,9 @@ class AdoptLaws(Contract):
         before, tasks = _state(backend, ids), list(backend.show(ids))
         I7.same(list(backend.delete(ids)), [True] * len(ids), "the deletion that makes room")
 
-        taken = list(backend.adopt([task for task in tasks if task is not None]))
+        adopted = list(backend.adopt([task for task in tasks if task is not None]))
 
-        I7.same(taken, [True] * len(ids), "the adoption of what is not known")
+        I7.same(adopted, [True] * len(ids), "the adoption of what is not known")
         I7.same(_state(backend, ids), before, "the adopted tasks, against what they were")
         s.places(backend, I7, "after it", ready=1, delayed=2, failed=3)
         s.settled(backend, I7, s.done(s.take_one(backend, I7)))
@@ -60,7 +60,7 @@ class AdoptLaws(Contract):
         harness.advance(10_001)
         message = s.readable(s.take_one(backend, I7), I7)
         header = (message.id, message.attempt, message.crashes, message.redelivered, message.deferrals)
-        I7.same(header, ("retry", 2, 1, True, 1), "id, attempt, crashes, redelivered and returns of what was retried")
+        I7.same(header, ("retry", 2, 1, True, 1), "id, attempt, crashes, redelivered and deferrals of what was retried")
         I7.same((message.body, dict(message.headers)), (s.EVERY_BYTE, {"k": "v"}), "its body and headers")
 
     def test_i7_adopted_tasks_keep_their_order(self, harness: Harness) -> None:
@@ -74,9 +74,9 @@ class AdoptLaws(Contract):
         I7.same(s.ids_of(s.take(backend)), ["first", "c", "a", "b"], "the order in which adopted tasks were claimed")
 
     def test_i7_adopted_failures_can_be_requeued(self, harness: Harness) -> None:
-        """What was adopted as failed runs again from the start, as any failed task does."""
+        """What was adopted as failed runs again from the start, like any failed task."""
         backend = harness.open()
-        s.settled(backend, I7, s.fail(s.held(backend, I7)))
+        s.settled(backend, I7, s.fail(s.claimed(backend, I7)))
         task = s.info(backend, "a", I7)
         backend.delete(["a"])
         backend.adopt([task])
@@ -85,7 +85,7 @@ class AdoptLaws(Contract):
         I7.same((message.id, message.attempt, message.body), ("a", 1, s.EVERY_BYTE), "the requeued message")
 
     def test_i7_into_one_group_only(self, harness: Harness) -> None:
-        """No other group gets a copy."""
+        """Adoption into one group puts no copy into another."""
         backend, other = harness.open("a"), harness.open("b")
         other.lease_ms()
         backend.enqueue([s.job("x")])
@@ -97,27 +97,27 @@ class AdoptLaws(Contract):
         s.places(other, I7, "in the other group")
 
     def test_i7_what_is_known_is_refused(self, harness: Harness) -> None:
-        """An id that waits, is held, or has ended not long ago stays what it is, and twice in a batch counts once."""
+        """A task that waits, is in flight or ended not long ago stays; the first of an id in a batch is adopted."""
         backend = harness.open()
         backend.enqueue([s.job("new")])
         new = s.info(backend, "new", I7)
         backend.delete(["new"])
-        s.settled(backend, I7, s.done(s.held(backend, I7, "done")))
-        s.settled(backend, I7, s.fail(s.held(backend, I7, "buried")))
-        s.held(backend, I7, "held")
+        s.settled(backend, I7, s.done(s.claimed(backend, I7, "done")))
+        s.settled(backend, I7, s.fail(s.claimed(backend, I7, "failed")))
+        s.claimed(backend, I7, "in-flight")
         backend.enqueue([s.job("ready"), s.job("delayed", delay_ms=10_000)])
-        known = ["ready", "delayed", "held", "done", "buried"]
+        known = ["ready", "delayed", "in-flight", "done", "failed"]
         before = s.photo(backend)
 
-        answers = list(backend.adopt([evolve(new, id=name, message=s.job(name, body=b"other")) for name in known]))
+        adopted = list(backend.adopt([evolve(new, id=name, message=s.job(name, body=b"other")) for name in known]))
 
-        I7.same(answers, [False] * len(known), f"the adoption of {known}")
+        I7.same(adopted, [False] * len(known), f"the adoption of {known}")
         I7.same(s.photo(backend), before, "a refused adoption changed something")
         I7.same(list(backend.adopt([new, new])), [True, False], "the adoption of one task twice")
         I7.same(backend.depth().ready, 2, "how many tasks are ready after it")
 
     def test_i7_only_what_waits_or_failed(self, harness: Harness) -> None:
-        """A held or finished task among them, or one without its message, and nothing of the batch is taken in."""
+        """If a task of the batch is in flight or ended, or has no message, none of the batch is adopted."""
         backend = harness.open()
         backend.enqueue([s.job("a")])
         task = s.info(backend, "a", I7)
@@ -135,16 +135,16 @@ class AdoptLaws(Contract):
         I7.same(list(backend.adopt([])), [], "the adoption of nothing")
 
     def test_i7_a_thousand_adopted_at_once(self, harness: Harness) -> None:
-        """A batch larger than a page is taken in whole."""
+        """A batch larger than a page is adopted whole."""
         backend = harness.open()
         backend.enqueue([s.job("a")])
         task = s.info(backend, "a", I7)
-        answers = backend.adopt([evolve(task, id=name, message=s.job(name, body=b"")) for name in s.NAMES])
-        I7.same(list(answers), [True] * s.MANY, f"the adoption of {s.MANY}")
+        adopted = backend.adopt([evolve(task, id=name, message=s.job(name, body=b"")) for name in s.NAMES])
+        I7.same(list(adopted), [True] * s.MANY, f"the adoption of {s.MANY}")
         s.places(backend, I7, "after it", ready=s.MANY + 1)
 
     def test_i7_large_numbers_stay(self, harness: Harness) -> None:
-        """A task that was run very often was run so often here too."""
+        """Large counts are adopted as they are."""
         backend = harness.open()
         backend.enqueue([s.job("a")])
         task = s.info(backend, "a", I7)
@@ -153,10 +153,10 @@ class AdoptLaws(Contract):
         backend.adopt([evolve(task, message=often)])
         message = s.readable(s.take_one(backend, I7), I7)
         seen = (message.attempt, message.crashes, message.deferrals, message.redelivered)
-        I7.same(seen, (70_000, 300, 70_001, True), "attempt, crashes, returns and redelivered of an adopted task")
+        I7.same(seen, (70_000, 300, 70_001, True), "attempt, crashes, deferrals and redelivered of an adopted task")
 
     def test_i7_every_header_field_comes_along(self, harness: Harness) -> None:
-        """Whatever a message carries it carries in its new store, a waiting one that cannot be read included."""
+        """An adopted message keeps every field, also if it cannot be read."""
         backend = harness.open()
         backend.enqueue([s.RICH])
         junk = harness.inject({b"hello": b"\xff"})
@@ -172,7 +172,7 @@ class AdoptLaws(Contract):
     def test_i7_adoption_does_not_count_a_crash(self, harness: Harness) -> None:
         """A redelivered task that was never charged is adopted uncharged."""
         backend = harness.open()
-        s.held(backend, I7)
+        s.claimed(backend, I7)
         harness.advance(harness.lease + 1)
         s.settled(backend, I7, s.defer(s.take_one(backend, I7)))
         task = s.info(backend, "a", I7)
@@ -182,7 +182,7 @@ class AdoptLaws(Contract):
         I7.same((message.redelivered, message.crashes), (True, 0), "redelivered and crashes of an adopted task")
 
     def test_i7_what_ended_not_long_ago_is_known(self, harness: Harness) -> None:
-        """Also without its place in the history, as for an enqueue."""
+        """A task that ended is known also if the history has dropped it, as for an enqueue."""
         backend = harness.open(history=0)
         backend.enqueue([s.job("a")])
         task: m.TaskInfo = s.info(backend, "a", I7)

@@ -11,7 +11,7 @@ class BoundLaws(Contract):
     """B13."""
 
     def test_b13_the_history_is_capped(self, harness: Harness) -> None:
-        """Of the finished tasks the newest stay visible, and a record outlives its place in the history."""
+        """The history keeps the tasks that ended last; a record stays although its task has left the history."""
         backend = harness.open(history=5)
         messages = s.jobs(12)
         backend.enqueue(messages)
@@ -23,7 +23,7 @@ class BoundLaws(Contract):
         B13.holds(backend.wait([messages[0].id], 0)[0], "the record went with the history")
 
     def test_b13_the_history_is_capped_for_the_cancelled_too(self, harness: Harness) -> None:
-        """Tasks that were cancelled, waiting or held, count against the same limit."""
+        """Tasks that were cancelled, waiting or in flight, count against the same limit."""
         backend = harness.open(history=2)
         messages = s.jobs(10)
         backend.enqueue(messages)
@@ -63,7 +63,7 @@ class BoundLaws(Contract):
     def test_b13_ids_are_forgotten_in_the_end(self, harness: Harness) -> None:
         """Long after its end, an id may be used again."""
         backend = harness.open(history=0)
-        s.settled(backend, B13, s.done(s.held(backend, B13), ttl_ms=1_000))
+        s.settled(backend, B13, s.done(s.claimed(backend, B13), ttl_ms=1_000))
         harness.advance(m.DEDUPE_MS + s.MINUTE)
         B13.same(list(backend.enqueue([s.job("a")])), [True], "an enqueue after everything about the id was over")
 
@@ -73,17 +73,17 @@ class BoundLaws(Contract):
         s.many(backend, B13)
         backend.cancel(s.NAMES)
         for number in range(10):
-            s.settled(smaller, B13, s.done(s.held(smaller, B13, f"end-{number}")))
+            s.settled(smaller, B13, s.done(s.claimed(smaller, B13, f"end-{number}")))
         B13.same(backend.depth().history, 1, f"how many of {s.MANY} are in a history of 1 after ten more ends")
 
     def test_b13_a_history_limit_of_zero_keeps_none(self, harness: Harness) -> None:
-        """A limit of 0 is one."""
+        """A limit of 0 means that no task is kept."""
         backend = harness.open(history=0)
-        s.settled(backend, B13, s.done(s.held(backend, B13)))
+        s.settled(backend, B13, s.done(s.claimed(backend, B13)))
         s.places(backend, B13, "without a history")
 
     def test_b13_a_removed_group_leaves_nothing(self, harness: Harness) -> None:
-        """With a group goes all that was in it, wherever it stood."""
+        """A group is removed with all its tasks, whatever their places."""
         backend = harness.open()
         s.take(backend)
         before = harness.footprint()
@@ -104,22 +104,22 @@ class BoundLaws(Contract):
         for number in range(rounds):
             a, b, c, d, e, f, g = (f"{name}-{number}-{way}" for way in "abcdefg")
             self._detours(backend, harness, g)
-            s.settled(backend, B13, s.done(s.held(backend, B13, a), ttl_ms=2_000))
-            s.settled(backend, B13, s.done(s.held(backend, B13, b), ttl_ms=2 * m.DEDUPE_MS))
-            s.settled(backend, B13, s.fail(s.held(backend, B13, c)))
+            s.settled(backend, B13, s.done(s.claimed(backend, B13, a), ttl_ms=2_000))
+            s.settled(backend, B13, s.done(s.claimed(backend, B13, b), ttl_ms=2 * m.DEDUPE_MS))
+            s.settled(backend, B13, s.fail(s.claimed(backend, B13, c)))
             backend.enqueue([s.job(d), s.job(e, delay_ms=5_000), s.job(f, delay_ms=5_000), s.job(a)])
             backend.cancel([d, e])
             backend.delete([f])
             backend.forget([b])
         backend.delete([task.id for task in s.all_tasks(backend, m.TaskStatus.FAILURE)])
         none = harness.open(history=0)
-        s.settled(none, B13, s.done(s.held(none, B13, f"{name}-last")))
+        s.settled(none, B13, s.done(s.claimed(none, B13, f"{name}-last")))
         harness.advance(3 * 24 * 60 * s.MINUTE)
         s.take(backend)
 
     def _detours(self, backend: Backend, harness: Harness, task_id: str) -> None:
         """One task to which happens whatever can happen before an end, and what it leads to."""
-        first = s.held(backend, B13, task_id)
+        first = s.claimed(backend, B13, task_id)
         s.extended(backend, first, m.Progress(1, 2))
         s.settled(backend, B13, s.retry(first))
         backend.settle([s.done(first)])

@@ -24,26 +24,30 @@ class CancelLaws(Contract):
         I3.same(s.ids_of(s.take(backend)), ["c"], "what could be claimed after two of three were cancelled")
 
     def test_i3_the_holder_learns_it(self, harness: Harness) -> None:
-        """The holder of a cancelled task is told with each extension, keeps it until it settles, and may finish."""
+        """The holder of a cancelled task gets CANCEL from each extension until it settles, and may end it as done."""
         backend = harness.open()
-        delivery = s.held(backend, I3)
+        delivery = s.claimed(backend, I3)
         I3.same(s.extended(backend, delivery), m.LeaseStatus.HELD, "an extension before the cancellation")
-        I3.same(list(backend.cancel(["a"])), [True], "the cancellation of a held task")
+        I3.same(list(backend.cancel(["a"])), [True], "the cancellation of a task in flight")
         I3.same(
             [s.extended(backend, delivery) for _ in range(2)], [m.LeaseStatus.CANCEL] * 2, "the extensions after it"
         )
-        I3.same(s.info(backend, "a", I3).status, m.TaskStatus.STARTED, "the state of a held task that is cancelled")
+        I3.same(
+            s.info(backend, "a", I3).status, m.TaskStatus.STARTED, "the status of a task in flight that is cancelled"
+        )
         s.settled(backend, I3, s.done(delivery))
-        I3.same(s.info(backend, "a", I3).status, m.TaskStatus.SUCCESS, "the state of a task that was done all the same")
+        I3.same(
+            s.info(backend, "a", I3).status, m.TaskStatus.SUCCESS, "the status of a task that was done all the same"
+        )
 
     def test_i3_the_holder_learns_how_it_was_asked(self, harness: Harness) -> None:
         """A later request, forced or not, can change the status; no request is taken back."""
         backend = harness.open()
-        delivery = s.held(backend, I3)
-        answers = []
+        delivery = s.claimed(backend, I3)
+        statuses = []
         for force in (False, False, False, True, False):
-            I3.same(list(backend.cancel(["a"], force)), [True], "the cancellation of a held task")
-            answers.append(s.extended(backend, delivery))
+            I3.same(list(backend.cancel(["a"], force)), [True], "the cancellation of a task in flight")
+            statuses.append(s.extended(backend, delivery))
         wanted = [
             m.LeaseStatus.CANCEL,
             m.LeaseStatus.CANCEL_AGAIN,
@@ -51,24 +55,24 @@ class CancelLaws(Contract):
             m.LeaseStatus.KILL,
             m.LeaseStatus.KILL,
         ]
-        I3.same(answers, wanted, "the extensions after a request, two more, a forced one and another")
+        I3.same(statuses, wanted, "the extensions after a request, two more, a forced one and another")
         s.settled(backend, I3, s.retry(delivery))
-        I3.same(s.info(backend, "a", I3).status, m.TaskStatus.CANCELLED, "the state of a task that would wait again")
+        I3.same(s.info(backend, "a", I3).status, m.TaskStatus.CANCELLED, "the status of a task that would wait again")
         backend.requeue(["a"])
         (again,) = s.take(backend)
         I3.same(s.extended(backend, again), m.LeaseStatus.HELD, "an extension after it was made ready again")
 
-    def test_i3_a_forced_cancellation_of_a_held_task_comes_first(self, harness: Harness) -> None:
-        """It need not have been asked for before."""
+    def test_i3_a_forced_cancellation_may_come_first(self, harness: Harness) -> None:
+        """`force` works without an earlier request."""
         backend = harness.open()
-        delivery = s.held(backend, I3)
-        I3.same(list(backend.cancel(["a"], force=True)), [True], "the forced cancellation of a held task")
+        delivery = s.claimed(backend, I3)
+        I3.same(list(backend.cancel(["a"], force=True)), [True], "the forced cancellation of a task in flight")
         I3.same(s.extended(backend, delivery), m.LeaseStatus.KILL, "the extension after it")
 
     def test_i3_the_holder_stops(self, harness: Harness) -> None:
-        """A holder that obeys ends the task as cancelled."""
+        """A holder that settles with Cancelled ends the task as CANCELLED."""
         backend = harness.open()
-        delivery = s.held(backend, I3)
+        delivery = s.claimed(backend, I3)
         backend.cancel(["a"])
         s.settled(backend, I3, s.decided(delivery, m.Cancelled()))
         stored = I3.there(backend.wait(["a"], 0)[0], "the record is missing")
@@ -76,37 +80,37 @@ class CancelLaws(Contract):
         s.places(backend, I3, "after it", history=1)
 
     def test_i3_nothing_cancelled_runs_again(self, harness: Harness) -> None:
-        """A cancelled task that is retried, returned, released or left by its holder ends instead."""
+        """A cancelled task that is retried, deferred, released or whose lease ends, ends instead."""
         backend = harness.open()
         ways: dict[str, Callable[[m.Delivery], object]] = {
-            "retry": lambda held_: s.settled(backend, I3, s.retry(held_)),
-            "late-retry": lambda held_: s.settled(backend, I3, s.retry(held_, 10_000)),
-            "return": lambda held_: s.settled(backend, I3, s.defer(held_)),
+            "retry": lambda delivery: s.settled(backend, I3, s.retry(delivery)),
+            "late-retry": lambda delivery: s.settled(backend, I3, s.retry(delivery, 10_000)),
+            "defer": lambda delivery: s.settled(backend, I3, s.defer(delivery)),
             "release": lambda _: backend.release("one", []),
             "lease": lambda _: harness.advance(harness.lease + 1),
         }
         for name, way in ways.items():
-            delivery = s.held(backend, I3, name)
+            delivery = s.claimed(backend, I3, name)
             backend.cancel([name])
             way(delivery)
             I3.same(s.ids_of(s.take(backend)), [], f"what could be claimed of a cancelled task ({name})")
-            I3.same(s.info(backend, name, I3).status, m.TaskStatus.CANCELLED, f"its state ({name})")
+            I3.same(s.info(backend, name, I3).status, m.TaskStatus.CANCELLED, f"its status ({name})")
         s.places(backend, I3, "after all of it", history=5)
 
     def test_i3_what_ended_is_not_cancelled(self, harness: Harness) -> None:
         """A cancellation that comes too late, or for an unknown id, returns False and changes nothing."""
         backend = harness.open()
-        s.settled(backend, I3, s.done(s.held(backend, I3, "done")))
-        s.settled(backend, I3, s.fail(s.held(backend, I3, "buried")))
+        s.settled(backend, I3, s.done(s.claimed(backend, I3, "done")))
+        s.settled(backend, I3, s.fail(s.claimed(backend, I3, "failed")))
         before = s.photo(backend)
-        answers = list(backend.cancel(["done", "buried", "unknown"]))
-        I3.same(answers, [False, False, False], "the cancellation of a done, a failed and an unknown task")
+        results = list(backend.cancel(["done", "failed", "unknown"]))
+        I3.same(results, [False, False, False], "the cancellation of a done, a failed and an unknown task")
         I3.same(s.photo(backend), before, "a refused cancellation changed something")
 
     def test_i3_a_requeue_is_a_new_start(self, harness: Harness) -> None:
-        """A cancelled task that is requeued runs, and its holder is not told to stop."""
+        """A cancelled task that is requeued runs, and its holder gets HELD."""
         backend = harness.open()
-        delivery = s.held(backend, I3)
+        delivery = s.claimed(backend, I3)
         backend.cancel(["a"])
         s.settled(backend, I3, s.decided(delivery, m.Cancelled()))
         backend.requeue(["a"])
@@ -115,13 +119,13 @@ class CancelLaws(Contract):
     def test_i3_results_keep_the_order(self, harness: Harness) -> None:
         """Of several ids each has its own result, at its own place."""
         backend = harness.open()
-        s.settled(backend, I3, s.done(s.held(backend, I3, "done")))
+        s.settled(backend, I3, s.done(s.claimed(backend, I3, "done")))
         backend.enqueue([s.job("a"), s.job("b")])
         ids = ["done", "a", "unknown", "b", "a"]
         I3.same(list(backend.cancel(ids)), [False, True, False, True, False], f"the cancellation of {ids}")
 
     def test_i3_a_thousand_cancelled_at_once(self, harness: Harness) -> None:
-        """A batch larger than a page ends whole."""
+        """A batch larger than a page is cancelled whole."""
         backend = harness.open(history=2 * s.MANY)
         s.many(backend, I3)
         I3.same(list(backend.cancel(s.NAMES)), [True] * s.MANY, f"the cancellation of {s.MANY}")
@@ -145,10 +149,10 @@ class CancelLaws(Contract):
             I3.same(stored.attempt, 1, "the attempt in its record")
         I3.same(s.ids_of(s.take(backend)), [], "what could be claimed after two unreadable entries were cancelled")
 
-    def test_i3_a_refused_request_does_not_take_it_back(self, harness: Harness) -> None:
+    def test_i3_an_old_receipt_does_not_take_it_back(self, harness: Harness) -> None:
         """An old holder's settlement and extension leave the cancellation as it is."""
         backend = harness.open()
-        old = s.held(backend, I3)
+        old = s.claimed(backend, I3)
         s.settled(backend, I3, s.defer(old))
         new = s.take_one(backend, I3)
         backend.cancel(["a"])

@@ -24,7 +24,7 @@ CONSUMERS = ("a", "a ", "ab", "a_", "a%", "A", "a\n", "a/b", "a'b")
 
 
 def cause(backend: Backend, harness: Harness, delivery: m.Delivery, event: Event) -> None:
-    """Let it happen to a task that is held by the consumer `one`."""
+    """Make the event happen to a delivery that the consumer `one` holds."""
     match event:
         case Event.RETRY:
             s.settled(backend, B11, s.retry(delivery))
@@ -63,7 +63,7 @@ class ChargeLaws(Contract):
     def test_b11_a_retry_is_one_attempt(self, harness: Harness) -> None:
         """A retry counts as an attempt and not as a crash."""
         backend = harness.open()
-        delivery = s.held(backend, B11)
+        delivery = s.claimed(backend, B11)
         B11.same(charges(delivery), (1, 0, False), "attempt, crashes, redelivered of the first delivery")
         s.settled(backend, B11, s.retry(delivery))
         again = s.take_one(backend, B11)
@@ -75,20 +75,20 @@ class ChargeLaws(Contract):
         )
 
     def test_b11_a_deferral_at_once_costs_nothing(self, harness: Harness) -> None:
-        """What is handed back costs neither an attempt nor a crash; only with a delay it counts as deferred."""
+        """A deferral costs neither an attempt nor a crash; only one with a delay counts as a deferral."""
         backend = harness.open()
-        s.settled(backend, B11, s.defer(s.held(backend, B11)))
+        s.settled(backend, B11, s.defer(s.claimed(backend, B11)))
         again = s.take_one(backend, B11)
-        B11.same(charges(again), (1, 0, False), "attempt, crashes, redelivered after a return")
-        B11.same(s.readable(again, B11).deferrals, 0, "how often it was deferred, after it was handed back at once")
+        B11.same(charges(again), (1, 0, False), "attempt, crashes, redelivered after a deferral at once")
+        B11.same(s.readable(again, B11).deferrals, 0, "the deferrals after a deferral at once")
         s.settled(backend, B11, s.defer(again, 5_000))
         harness.advance(5_001)
         again = s.take_one(backend, B11)
-        B11.same(charges(again), (1, 0, False), "attempt, crashes, redelivered after a delayed return")
-        B11.same(s.readable(again, B11).deferrals, 1, "how often it was deferred, after it was handed back for later")
+        B11.same(charges(again), (1, 0, False), "attempt, crashes, redelivered after a deferral with a delay")
+        B11.same(s.readable(again, B11).deferrals, 1, "the deferrals after one with a delay")
 
     def test_b11_a_release_charges_what_was_started(self, harness: Harness) -> None:
-        """Of what a dead process held only what it was running is charged; all of it is ready at once."""
+        """Only what the dead process was running is charged; all that it held is ready at once."""
         backend = harness.open()
         backend.enqueue(s.jobs(4))
         deliveries = s.take_exactly(backend, 4, B11)
@@ -101,8 +101,8 @@ class ChargeLaws(Contract):
     def test_b11_a_release_touches_no_other_consumer(self, harness: Harness) -> None:
         """A release takes from the one consumer only, and forgets it."""
         backend = harness.open()
-        s.held(backend, B11, "a", "one")
-        kept = s.held(backend, B11, "b", "two")
+        s.claimed(backend, B11, "a", "one")
+        kept = s.claimed(backend, B11, "b", "two")
         B11.same(backend.release("one", [kept.receipt]), 1, "how many a release took back")
         s.places(backend, B11, "after the release of one consumer of two", ready=1, in_flight=1)
         B11.same([consumer.name for consumer in backend.consumers()], ["two"], "the consumers after it")
@@ -111,15 +111,15 @@ class ChargeLaws(Contract):
     def test_b11_a_release_charges_only_what_is_held(self, harness: Harness) -> None:
         """Receipts that the consumer does not hold any more are charged nothing."""
         backend = harness.open()
-        old = s.held(backend, B11)
+        old = s.claimed(backend, B11)
         s.settled(backend, B11, s.defer(old))
         B11.same(backend.release("one", [old.receipt]), 0, "how many a release of a consumer without work took back")
         B11.same(charges(s.take_one(backend, B11)), (1, 0, False), "attempt, crashes, redelivered after it")
 
     def test_b11_an_ended_lease_makes_a_redelivered_task_first(self, harness: Harness) -> None:
-        """The first end of a lease only raises suspicion; each further one is a crash."""
+        """The first end of a lease sets `redelivered`; each further one is a crash."""
         backend = harness.open()
-        s.held(backend, B11)
+        s.claimed(backend, B11)
         seen = []
         for _ in range(3):
             harness.advance(harness.lease + 1)
@@ -128,9 +128,9 @@ class ChargeLaws(Contract):
         B11.same(seen, wanted, "attempt, crashes, redelivered after one, two, three ended leases")
 
     def test_b11_a_retry_clears_redelivered(self, harness: Harness) -> None:
-        """a redelivered task that came to an orderly end of its run is none any more; its crashes stay counted."""
+        """A retry clears `redelivered` and keeps the crashes."""
         backend = harness.open()
-        s.held(backend, B11)
+        s.claimed(backend, B11)
         backend.release("one", [])
         delivery = s.take_one(backend, B11)
         backend.release("one", [delivery.receipt])
@@ -139,7 +139,7 @@ class ChargeLaws(Contract):
             charges(s.take_one(backend, B11)), (2, 1, False), "attempt, crashes, redelivered after a crash and a retry"
         )
 
-    def test_b11_consumers_are_told_apart(self, harness: Harness) -> None:
+    def test_b11_consumers_are_distinguished(self, harness: Harness) -> None:
         """Spaces and other letters are part of a consumer's name, in listings and in releases."""
         backend = harness.open()
         backend.enqueue(s.jobs(len(SPACED)))
@@ -150,9 +150,9 @@ class ChargeLaws(Contract):
         s.places(backend, B11, "after it", ready=1, in_flight=4)
 
     def test_b11_what_was_started_is_charged_once(self, harness: Harness) -> None:
-        """Naming a receipt twice is one crash; naming one of an earlier claim is none."""
+        """A receipt that is given twice is one crash; one of an earlier claim is none."""
         backend = harness.open()
-        delivery = s.held(backend, B11)
+        delivery = s.claimed(backend, B11)
         backend.release("one", [delivery.receipt, delivery.receipt])
         again = s.take_one(backend, B11)
         B11.same(s.readable(again, B11).crashes, 1, "the crashes after a release that named the receipt twice")
@@ -161,9 +161,9 @@ class ChargeLaws(Contract):
         B11.same(last.crashes, 1, "the crashes after a release that named the receipt of an earlier claim")
 
     def test_b11_a_deferral_keeps_redelivered(self, harness: Harness) -> None:
-        """What was handed back unrun is as redelivered as before."""
+        """A deferral does not change `redelivered`."""
         backend = harness.open()
-        s.held(backend, B11)
+        s.claimed(backend, B11)
         harness.advance(harness.lease + 1)
         redelivered = s.take_one(backend, B11)
         s.settled(backend, B11, s.defer(redelivered))
@@ -171,13 +171,13 @@ class ChargeLaws(Contract):
         B11.same(
             (again.redelivered, again.crashes),
             (True, 0),
-            "redelivered and crashes after a redelivered task was handed back",
+            "redelivered and crashes after a redelivered task was deferred",
         )
 
     def test_b11_a_retry_is_the_same_message(self, harness: Harness) -> None:
-        """It was enqueued when it was enqueued, however often it is run."""
+        """A retry changes the attempt and no other field."""
         backend = harness.open()
-        first = s.held(backend, B11)
+        first = s.claimed(backend, B11)
         harness.advance(10_000)
         s.settled(backend, B11, s.retry(first))
         again = s.readable(s.take_one(backend, B11), B11)
@@ -185,7 +185,7 @@ class ChargeLaws(Contract):
         B11.same(again, wanted, "the message after a retry")
 
     def test_b11_a_thousand_released(self, harness: Harness) -> None:
-        """All that a consumer held comes back, however much it was."""
+        """A release takes back however many messages the consumer held."""
         backend = harness.open()
         s.many(backend, B11)
         started = [delivery.receipt for delivery in s.drain(backend, 400)]
@@ -194,16 +194,16 @@ class ChargeLaws(Contract):
         B11.same(crashed, s.MANY, "how many of them were charged a crash")
 
     def test_b11_a_short_delay_counts_as_well(self, harness: Harness) -> None:
-        """What is deferred for a millisecond is deferred."""
+        """A deferral for a millisecond counts."""
         backend = harness.open()
-        s.settled(backend, B11, s.defer(s.held(backend, B11), 1))
+        s.settled(backend, B11, s.defer(s.claimed(backend, B11), 1))
         harness.advance(2)
-        B11.same(s.readable(s.take_one(backend, B11), B11).deferrals, 1, "how often it was deferred")
+        B11.same(s.readable(s.take_one(backend, B11), B11).deferrals, 1, "the deferrals")
 
     def test_b11_a_release_includes_ended_leases(self, harness: Harness) -> None:
         """A message whose lease ended and that was not claimed since still belongs to its consumer and is charged."""
         backend = harness.open()
-        delivery = s.held(backend, B11)
+        delivery = s.claimed(backend, B11)
         harness.advance(harness.lease + 1)
         B11.same(
             backend.release("one", [delivery.receipt]), 1, "how many a release took back after the lease had ended"
@@ -211,10 +211,9 @@ class ChargeLaws(Contract):
         B11.same(charges(s.take_one(backend, B11)), (1, 1, True), "attempt, crashes, redelivered after it")
 
     def test_b11_a_release_keeps_redelivered(self, harness: Harness) -> None:
-        """a redelivered task that was merely claimed by a consumer that is gone is charged nothing, and is a
-        redelivered task still."""
+        """A redelivered task that its consumer had only claimed is not charged, and stays redelivered."""
         backend = harness.open()
-        s.held(backend, B11)
+        s.claimed(backend, B11)
         harness.advance(harness.lease + 1)
         s.take_one(backend, B11)
         backend.release("one", [])
@@ -231,12 +230,12 @@ class ChargeLaws(Contract):
         for name in CONSUMERS:
             s.take(backend, 1, name)
         B11.same([backend.release(name, []) for name in CONSUMERS], [1] * len(CONSUMERS), f"released from {CONSUMERS}")
-        B11.same(backend.release("nobody", []), 0, "how many were released from a consumer that never was")
+        B11.same(backend.release("nobody", []), 0, "how many were released from an unknown consumer")
 
     def test_b11_a_release_charges_no_other_consumer(self, harness: Harness) -> None:
-        """Of the receipts it is told, those that another consumer holds mean nothing."""
+        """`release` ignores receipts that another consumer holds."""
         backend = harness.open()
-        kept = s.held(backend, B11, "a", "two")
+        kept = s.claimed(backend, B11, "a", "two")
         backend.release("one", [kept.receipt])
         s.settled(backend, B11, s.defer(kept))
         B11.same(
@@ -244,12 +243,12 @@ class ChargeLaws(Contract):
         )
 
     def test_b11_a_retry_keeps_what_was_counted(self, harness: Harness) -> None:
-        """Crashes and returns are counted over all attempts."""
+        """Crashes and deferrals are counted over all attempts."""
         backend = harness.open()
-        backend.release("one", [s.held(backend, B11).receipt])
+        backend.release("one", [s.claimed(backend, B11).receipt])
         s.settled(backend, B11, s.defer(s.take_one(backend, B11), 1_000))
         harness.advance(1_001)
         s.settled(backend, B11, s.retry(s.take_one(backend, B11)))
         message = s.readable(s.take_one(backend, B11), B11)
         seen = (message.attempt, message.crashes, message.deferrals)
-        B11.same(seen, (2, 1, 1), "attempt, crashes and deferrals after a crash, a delayed return and a retry")
+        B11.same(seen, (2, 1, 1), "attempt, crashes and deferrals after a crash, a deferral with a delay and a retry")

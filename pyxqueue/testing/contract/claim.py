@@ -29,8 +29,8 @@ def ids_a_fork_claims(backend: Backend, patience: float) -> str:
             os._exit(0)
     os.close(writing)
     try:
-        answered, _, _ = select.select([reading], [], [], patience)
-        return os.read(reading, 1_000).decode() if answered else ""
+        readable, _, _ = select.select([reading], [], [], patience)
+        return os.read(reading, 1_000).decode() if readable else ""
     finally:
         with suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
@@ -44,10 +44,10 @@ class ClaimLaws(Contract):
     def test_b2_a_message_in_flight_is_not_claimed(self, harness: Harness) -> None:
         """Neither another consumer nor the same one gets a message whose lease lasts."""
         backend, other = harness.open(), harness.open()
-        s.held(backend, B2)
+        s.claimed(backend, B2)
         harness.advance(harness.lease // 2)
-        B2.same(s.ids_of(s.take(other, consumer="two")), [], "another consumer got a held message")
-        B2.same(s.ids_of(s.take(backend)), [], "its holder got a held message once more")
+        B2.same(s.ids_of(s.take(other, consumer="two")), [], "another consumer got a message in flight")
+        B2.same(s.ids_of(s.take(backend)), [], "its holder got a message in flight again")
 
     def test_b2_never_more_than_the_limit(self, harness: Harness) -> None:
         """`claim` returns at most `limit` messages, none for a limit of 0."""
@@ -66,10 +66,10 @@ class ClaimLaws(Contract):
         B2.same(seen, [message.id for message in messages], "the order of first deliveries")
 
     def test_b2_every_claim_has_a_new_receipt_and_a_larger_fencing_token(self, harness: Harness) -> None:
-        """A return, a retry, the end of a lease, a release and a requeue all lead to a new receipt and fencing
+        """A deferral, a retry, the end of a lease, a release and a requeue all lead to a new receipt and fencing
         token."""
         backend = harness.open()
-        deliveries = [s.held(backend, B2)]
+        deliveries = [s.claimed(backend, B2)]
         s.settled(backend, B2, s.defer(deliveries[-1]))
         deliveries.append(s.take_one(backend, B2))
         s.settled(backend, B2, s.retry(deliveries[-1]))
@@ -96,11 +96,11 @@ class ClaimLaws(Contract):
         ]
         B2.same(sorted(seen), [message.id for message in s.jobs(60)][1:], "what two workers got together")
 
-    def test_b2_claim_waits_no_longer_than_told(self, harness: Harness) -> None:
-        """On an empty queue `claim` returns an empty list after `wait`."""
+    def test_b2_claim_waits_no_longer_than_wait_ms(self, harness: Harness) -> None:
+        """On an empty queue `claim` returns an empty list after `wait_ms`."""
         backend = harness.open()
         call = s.Call(lambda: backend.claim("one", 1, 30))
-        B2.same(list(call.result(self.patience, B2, "claim waited longer than told")), [], "claim on an empty queue")
+        B2.same(list(call.result(self.patience, B2, "claim waited longer than wait_ms")), [], "claim on an empty queue")
 
     def test_b2_a_waiting_claim_is_woken(self, harness: Harness) -> None:
         """A message that is enqueued while a worker waits is handed to it at once."""
@@ -150,13 +150,13 @@ class ClaimLaws(Contract):
         B2.same(s.ids_of(s.take(backend)), ["z", "m", "a", "b"], "the order of first deliveries")
 
     def test_b2_every_way_to_become_ready_wakes_a_claim(self, harness: Harness) -> None:
-        """A waiting claim gets what is handed back, retried, released, requeued, followed up or adopted."""
+        """A waiting claim gets what is deferred, retried, released, requeued, followed up or adopted."""
         backend, other = harness.open(), harness.open()
         backend.enqueue([s.job("adopted")])
         left = s.info(backend, "adopted", B2)
         backend.delete(["adopted"])
         ways: dict[str, Callable[[str], object]] = {
-            "return": lambda receipt: other.settle([m.Settlement(receipt, m.Defer())]),
+            "defer": lambda receipt: other.settle([m.Settlement(receipt, m.Defer())]),
             "retry": lambda receipt: other.settle([m.Settlement(receipt, m.Retry())]),
             "release": lambda _: other.release("two", []),
             "requeue": lambda _: other.requeue(["requeue"]),
@@ -165,7 +165,7 @@ class ClaimLaws(Contract):
         }
         wanted = {"follow": "next", "adoption": "adopted"}
         for name, way in ways.items():
-            delivery = s.held(other, B2, name, "two")
+            delivery = s.claimed(other, B2, name, "two")
             if name == "requeue":
                 s.settled(other, B2, s.fail(delivery))
             call = s.waiting(B2, lambda: s.patiently(backend))
@@ -175,7 +175,7 @@ class ClaimLaws(Contract):
             s.settled(backend, B2, *(s.done(delivery) for delivery in got))
 
     def test_b2_a_handle_that_closes_hands_nothing_back(self, harness: Harness) -> None:
-        """What it had claimed stays held until its lease ends, and what waits stays where it is."""
+        """What it has claimed stays in flight until its lease ends, and what waits still waits."""
         backend, other = harness.open(), harness.open()
         other.enqueue([s.job("a"), s.job("b")])
         delivery = s.take(backend, 1)[0]
@@ -187,14 +187,14 @@ class ClaimLaws(Contract):
         B2.same(list(other.settle([s.done(delivery)])), [True], "the holder's settlement, over another handle")
 
     def test_b2_each_claim_starts_a_whole_lease(self, harness: Harness) -> None:
-        """What was held before is held as long as anything else."""
+        """A message that was claimed before has a whole lease again."""
         backend, other = harness.open(), harness.open()
-        delivery = s.held(backend, B2)
+        delivery = s.claimed(backend, B2)
         harness.advance(harness.lease * 2 // 3)
         s.settled(backend, B2, s.defer(delivery))
         s.take_one(backend, B2)
         harness.advance(harness.lease * 2 // 3)
-        B2.same(s.ids_of(s.take(other, consumer="two")), [], "claimed before the lease of the second holding had ended")
+        B2.same(s.ids_of(s.take(other, consumer="two")), [], "claimed before the lease of the second claim had ended")
 
     def test_b2_a_fork_shares_the_queue(self, harness: Harness) -> None:
         """A handle that was used before a fork works in both processes, and they do not hold the same task."""

@@ -21,11 +21,11 @@ class DelayLaws(Contract):
         B8.same(s.ids_of(s.take(backend)), ["a"], "claimed after its delay")
 
     def test_b8_a_delayed_verdict_waits(self, harness: Harness) -> None:
-        """A retry and a return with a delay are not claimable before it is over."""
+        """A retry and a deferral with a delay are not claimable before it is over."""
         backend = harness.open()
         for verdict in (m.Retry(10_000), m.Defer(10_000)):
             task_id = type(verdict).__name__
-            s.settled(backend, B8, m.Settlement(s.held(backend, B8, task_id).receipt, verdict))
+            s.settled(backend, B8, m.Settlement(s.claimed(backend, B8, task_id).receipt, verdict))
             harness.advance(5_000)
             B8.same(s.ids_of(s.take(backend)), [], f"claimed after half of the delay of {verdict}")
             harness.advance(5_001)
@@ -50,7 +50,7 @@ class DelayLaws(Contract):
         harness.advance(10_001)
         B8.same(s.ids_of(s.take(backend)), ["soon"], "claimed when only the second message was due")
 
-    def test_b8_promote_says_when_the_next_is_due(self, harness: Harness) -> None:
+    def test_b8_maintain_says_when_the_next_is_due(self, harness: Harness) -> None:
         """`maintain` returns the time until the next message is due, and -1 if none is delayed."""
         backend = harness.open()
         s.take(backend)
@@ -63,8 +63,8 @@ class DelayLaws(Contract):
         backend.maintain(256)
         B8.same(backend.maintain(256), -1, "the result once nothing is delayed any more")
 
-    def test_b8_promote_keeps_to_its_limit(self, harness: Harness) -> None:
-        """Of 300 due messages each call makes no more ready than it was told."""
+    def test_b8_maintain_keeps_to_its_limit(self, harness: Harness) -> None:
+        """Of 300 due messages each call makes at most `limit` ready."""
         backend = harness.open()
         backend.enqueue(s.jobs(300, delay_ms=10_000))
         harness.advance(10_001)
@@ -72,10 +72,10 @@ class DelayLaws(Contract):
         for _ in range(3):
             backend.maintain(100)
             seen.append((backend.depth().ready, backend.depth().delayed))
-        B8.same(seen, [(100, 200), (200, 100), (300, 0)], "ready and delayed after each promotion of 100")
+        B8.same(seen, [(100, 200), (200, 100), (300, 0)], "ready and delayed after each call with a limit of 100")
 
-    def test_b8_each_is_promoted_once(self, harness: Harness) -> None:
-        """Of 300 messages due at the same time, promoted by two handles, none is lost and none doubled."""
+    def test_b8_each_becomes_ready_once(self, harness: Harness) -> None:
+        """When two handles call `maintain` for 300 messages that are due, none is lost and none doubled."""
         backend, other = harness.open(), harness.open()
         backend.enqueue(s.jobs(300, delay_ms=10_000))
         harness.advance(10_001)
@@ -113,7 +113,7 @@ class DelayLaws(Contract):
         call.result(self.patience, B8, "maintain does not return")
         s.places(backend, B8, "after it", ready=40)
 
-    def test_b8_a_limit_of_zero_promotes_none(self, harness: Harness) -> None:
+    def test_b8_a_limit_of_zero_moves_none(self, harness: Harness) -> None:
         """`maintain` with a limit of 0 moves nothing."""
         backend = harness.open()
         backend.enqueue([s.job("a", delay_ms=10_000)])
@@ -125,16 +125,16 @@ class DelayLaws(Contract):
         """A delay of two months is neither capped nor taken for none, of a message as of a verdict."""
         backend = harness.open()
         backend.enqueue([s.job("a", delay_ms=s.LONG)])
-        s.settled(backend, B8, s.retry(s.held(backend, B8, "b"), s.LONG))
-        s.settled(backend, B8, s.defer(s.held(backend, B8, "c"), s.LONG))
+        s.settled(backend, B8, s.retry(s.claimed(backend, B8, "b"), s.LONG))
+        s.settled(backend, B8, s.defer(s.claimed(backend, B8, "c"), s.LONG))
         harness.advance(s.LONG - s.MINUTE)
         B8.same(s.ids_of(s.take(backend)), [], "claimed a minute before a delay of two months was over")
         B8.holds(0 < backend.maintain(256) <= s.MINUTE, "maintain did not return the ms that were left")
         harness.advance(s.MINUTE + 1)
         B8.same(sorted(s.ids_of(s.take(backend))), ["a", "b", "c"], "claimed when it was over")
 
-    def test_b8_promote_counts_long_delays(self, harness: Harness) -> None:
-        """The time until the next is due is told in ms, also if that is two months."""
+    def test_b8_maintain_counts_long_delays(self, harness: Harness) -> None:
+        """`maintain` returns the ms until the next message is due, also if that is two months."""
         backend = harness.open()
         backend.enqueue([s.job("a", delay_ms=s.LONG)])
         B8.holds(s.LONG - s.MINUTE < backend.maintain(256) <= s.LONG, "maintain did not return the ms of two months")

@@ -11,12 +11,12 @@ class DeleteLaws(Contract):
     """I5."""
 
     def test_i5_a_task_without_a_holder_is_deleted(self, harness: Harness) -> None:
-        """A ready, delayed, failed or finished task goes with its record, and never runs."""
+        """A ready, delayed, failed or ended task is deleted with its record, and never runs."""
         backend = harness.open()
-        s.settled(backend, I5, s.done(s.held(backend, I5, "done")))
-        s.settled(backend, I5, s.fail(s.held(backend, I5, "buried")))
+        s.settled(backend, I5, s.done(s.claimed(backend, I5, "done")))
+        s.settled(backend, I5, s.fail(s.claimed(backend, I5, "failed")))
         backend.enqueue([s.job("ready"), s.job("delayed", delay_ms=10_000), s.job("kept")])
-        ids = ["ready", "delayed", "buried", "done"]
+        ids = ["ready", "delayed", "failed", "done"]
         I5.same(list(backend.delete(ids)), [True] * 4, f"the deletion of {ids}")
         I5.same(
             [list(backend.show(ids)), list(backend.wait(ids, 0))], [[None] * 4] * 2, "what is known and stored after it"
@@ -25,34 +25,38 @@ class DeleteLaws(Contract):
         harness.advance(10_001)
         I5.same(s.ids_of(s.take(backend)), ["kept"], "what could be claimed after it")
 
-    def test_i5_a_held_task_is_not_deleted(self, harness: Harness) -> None:
-        """The deletion of a held or unknown task returns False and changes nothing."""
+    def test_i5_a_task_in_flight_is_not_deleted(self, harness: Harness) -> None:
+        """The deletion of a task in flight or of an unknown one returns False and changes nothing."""
         backend = harness.open()
-        delivery = s.held(backend, I5)
+        delivery = s.claimed(backend, I5)
         before = s.photo(backend)
-        I5.same(list(backend.delete(["a", "unknown"])), [False, False], "the deletion of a held and an unknown task")
+        I5.same(
+            list(backend.delete(["a", "unknown"])),
+            [False, False],
+            "the deletion of a task in flight and of an unknown one",
+        )
         I5.same(s.photo(backend), before, "a refused deletion changed something")
         I5.same(list(backend.settle([s.done(delivery)])), [True], "the holder's settlement after it")
 
     def test_i5_results_keep_the_order(self, harness: Harness) -> None:
         """Of several ids each has its own result, at its own place."""
         backend = harness.open()
-        s.held(backend, I5, "held")
+        s.claimed(backend, I5, "in-flight")
         backend.enqueue([s.job("a"), s.job("b")])
-        ids = ["held", "a", "unknown", "b", "a"]
+        ids = ["in-flight", "a", "unknown", "b", "a"]
         I5.same(list(backend.delete(ids)), [False, True, False, True, False], f"the deletion of {ids}")
 
     def test_i5_delete_accepts_no_ids(self, harness: Harness) -> None:
-        """Every operation of administration takes an empty list for what it is."""
+        """Every operation of administration accepts an empty list and changes nothing."""
         backend = harness.open()
-        s.settled(backend, I5, s.done(s.held(backend, I5)))
+        s.settled(backend, I5, s.done(s.claimed(backend, I5)))
         before = s.photo(backend)
         operations = (backend.show, backend.requeue, backend.cancel, backend.delete)
         I5.same([list(operation([])) for operation in operations], [[]] * 4, "the results for no ids")
         I5.same(s.photo(backend), before, "an operation on no ids changed something")
 
     def test_i5_a_thousand_deleted_at_once(self, harness: Harness) -> None:
-        """A batch larger than a page goes whole."""
+        """A batch larger than a page is deleted whole."""
         backend = harness.open()
         s.many(backend, I5)
         I5.same(list(backend.delete(s.NAMES)), [True] * s.MANY, f"the deletion of {s.MANY}")
@@ -67,7 +71,7 @@ class DeleteLaws(Contract):
     def test_i5_a_remembered_id_can_be_freed(self, harness: Harness) -> None:
         """Where of an ended task only the id is left, `delete` removes that as well."""
         backend = harness.open(history=0)
-        s.settled(backend, I5, s.done(s.held(backend, I5), ttl_ms=1_000))
+        s.settled(backend, I5, s.done(s.claimed(backend, I5), ttl_ms=1_000))
         harness.advance(2_000)
         I5.same(backend.show(["a"])[0], None, "what is shown of a task without message and record")
         I5.same(list(backend.delete(["a"])), [True], "the deletion of a remembered id")

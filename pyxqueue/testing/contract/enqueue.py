@@ -32,8 +32,8 @@ def _run_copies(harness: Harness, backend: Backend, task_id: str, end: str) -> l
                 harness.advance(harness.lease + 1)
             else:
                 settlement = s.retry(delivery) if end == "retried" else s.done(delivery)
-                held = backend.extend([m.Extension(delivery.receipt, m.Progress(1, None, "copy"))])
-                B1.same(held, [m.LeaseStatus.LOST], "what `extend` says of a copy")
+                statuses = backend.extend([m.Extension(delivery.receipt, m.Progress(1, None, "copy"))])
+                B1.same(statuses, [m.LeaseStatus.LOST], "what `extend` returns for a copy")
                 B1.same(list(backend.settle([settlement])), [False], "whether the settlement of a copy was accepted")
     return others
 
@@ -64,63 +64,67 @@ class EnqueueLaws(Contract):
         s.settled(backend, B1, s.retry(s.take_one(backend, B1), 5_000))
         refuses_repeat(backend, "after a retry")
 
-    def test_b1_a_repeat_is_refused_while_the_task_is_held(self, harness: Harness) -> None:
+    def test_b1_a_repeat_is_refused_while_the_task_is_in_flight(self, harness: Harness) -> None:
         """A repeat while a worker runs the task makes no second copy."""
         backend = harness.open()
-        s.held(backend, B1)
-        refuses_repeat(backend, "while it was held")
+        s.claimed(backend, B1)
+        refuses_repeat(backend, "while it was in flight")
 
     def test_b1_a_repeat_is_refused_after_each_end(self, harness: Harness) -> None:
         """A task that is done, failed or cancelled is not run again by a repeat."""
         backend = harness.open()
-        s.settled(backend, B1, s.done(s.held(backend, B1, "a")))
-        s.settled(backend, B1, s.fail(s.held(backend, B1, "b")))
+        s.settled(backend, B1, s.done(s.claimed(backend, B1, "a")))
+        s.settled(backend, B1, s.fail(s.claimed(backend, B1, "b")))
         backend.enqueue([s.job("c")])
         backend.cancel(["c"])
-        for task_id, end in (("a", "done"), ("b", "buried"), ("c", "cancelled")):
+        for task_id, end in (("a", "done"), ("b", "failed"), ("c", "cancelled")):
             refuses_repeat(backend, f"after it was {end}", s.job(task_id))
 
     def test_b1_an_id_stays_known_for_an_hour(self, harness: Harness) -> None:
-        """A short life of the record does not shorten the time in which repeats are recognised."""
+        """A short ttl of the record does not shorten the time in which repeats are recognised."""
         backend = harness.open(history=0)
-        s.settled(backend, B1, s.done(s.held(backend, B1), ttl_ms=1_000))
+        s.settled(backend, B1, s.done(s.claimed(backend, B1), ttl_ms=1_000))
         harness.advance(m.DEDUPE_MS - s.MINUTE)
         B1.same(list(backend.enqueue([s.job("a")])), [False], "the id was forgotten within the hour")
         B1.same(s.ids_of(s.take(backend)), [], "the repeat could be claimed")
 
     def test_b1_an_id_stays_known_as_long_as_its_record(self, harness: Harness) -> None:
-        """A record that lives longer than an hour keeps its id known for as long."""
+        """With a ttl longer than an hour, the id stays known for as long as the record."""
         backend = harness.open(history=0)
-        s.settled(backend, B1, s.done(s.held(backend, B1), ttl_ms=3 * m.DEDUPE_MS))
+        s.settled(backend, B1, s.done(s.claimed(backend, B1), ttl_ms=3 * m.DEDUPE_MS))
         harness.advance(3 * m.DEDUPE_MS - s.MINUTE)
         B1.same(list(backend.enqueue([s.job("a")])), [False], "the id was forgotten before its record")
 
     def test_b1_an_id_stays_known_without_its_history(self, harness: Harness) -> None:
         """That the history forgets a message does not make its id new."""
         backend = harness.open(history=0)
-        s.settled(backend, B1, s.done(s.held(backend, B1)))
+        s.settled(backend, B1, s.done(s.claimed(backend, B1)))
         B1.same(list(backend.enqueue([s.job("a")])), [False], "the id was forgotten with the history")
 
-    def test_b1_an_id_is_free_when_its_time_is_over(self, harness: Harness) -> None:
-        """After the hour, or the life of the record, the id stands for another task, whatever the history shows."""
+    def test_b1_an_id_is_free_after_its_time(self, harness: Harness) -> None:
+        """After the hour, or the ttl of the record, the id can be enqueued again, whatever the history shows."""
         backend = harness.open()
-        first = s.held(backend, B1, body=b"first")
+        first = s.claimed(backend, B1, body=b"first")
         s.settled(backend, B1, s.done(first, ttl_ms=3 * m.DEDUPE_MS))
         harness.advance(3 * m.DEDUPE_MS + s.MINUTE)
-        self._begins_anew(backend, first)
+        self._starts_again(backend, first)
         s.settled(backend, B1, s.done(s.take_one(backend, B1), ttl_ms=1_000))
-        B1.same(backend.depth().ready + backend.depth().in_flight, 0, "what is left of the second task after its end")
+        B1.same(
+            backend.depth().ready + backend.depth().in_flight,
+            0,
+            "how many are ready or in flight after the end of the second task",
+        )
         harness.advance(m.DEDUPE_MS + s.MINUTE)
-        self._begins_anew(backend, first)
+        self._starts_again(backend, first)
         backend.cancel(["a"])
         harness.advance(25 * m.DEDUPE_MS)
-        self._begins_anew(backend, first)
+        self._starts_again(backend, first)
 
     def test_b1_a_batch_is_checked_against_itself(self, harness: Harness) -> None:
         """The same id twice in one batch is one task, the first."""
         backend = harness.open()
-        answers = backend.enqueue([s.job("a", body=b"first"), s.job("b"), s.job("a", body=b"second")])
-        B1.same(list(answers), [True, True, False], "the results for a batch with a repeat in it")
+        accepted = backend.enqueue([s.job("a", body=b"first"), s.job("b"), s.job("a", body=b"second")])
+        B1.same(list(accepted), [True, True, False], "the results for a batch with a repeat in it")
         bodies = [s.readable(delivery, B1).body for delivery in s.take(backend)]
         B1.same(bodies[:1], [b"first"], "the repeat replaced the first")
         B1.same(len(bodies), 2, "the repeat made another copy")
@@ -145,8 +149,8 @@ class EnqueueLaws(Contract):
         """What is new in a batch is accepted, whatever else is in it."""
         backend = harness.open()
         backend.enqueue([s.job("b")])
-        answers = list(backend.enqueue([s.job("b"), s.job("a"), s.job("b"), s.job("c")]))
-        B1.same(answers, [False, True, False, True], "the results for a batch with repeats in it")
+        accepted = list(backend.enqueue([s.job("b"), s.job("a"), s.job("b"), s.job("c")]))
+        B1.same(accepted, [False, True, False, True], "the results for a batch with repeats in it")
 
     def test_b1_a_foreign_copy_of_what_waits_changes_nothing(self, harness: Harness) -> None:
         """An entry that another program wrote under a known id: whatever becomes of it, the task runs once, as it was
@@ -154,12 +158,12 @@ class EnqueueLaws(Contract):
         backend = harness.open()
         s.take(backend)
         for number, end in enumerate(("settled", "retried", "released", "lease ended")):
-            for place in ("ready", "delayed", "held"):
+            for place in ("ready", "delayed", "in-flight"):
                 task_id = f"{place}{number}"
                 delay = s.MINUTE if place == "delayed" else 0
                 backend.enqueue([s.job(task_id, body=b"accepted", delay_ms=delay)])
-                own = s.take(backend) if place == "held" else []
-                runs = [*own, *_run_copies(harness, backend, task_id, end if place != "held" else "settled")]
+                own = s.take(backend) if place == "in-flight" else []
+                runs = [*own, *_run_copies(harness, backend, task_id, end if place != "in-flight" else "settled")]
                 harness.advance(delay + 1)
                 runs += [] if runs else s.take(backend)
                 B1.same([s.readable(run, B1).body for run in runs], [b"accepted"], f"what ran of a {place} task")
@@ -169,9 +173,9 @@ class EnqueueLaws(Contract):
         """An entry that another program wrote under the id of a task that ended not long ago: its end stays."""
         backend = harness.open()
         for number, end in enumerate(("settled", "retried", "released", "lease ended")):
-            for place in ("finished", "failed"):
-                own = s.held(backend, B1, f"{place}{number}")
-                s.settled(backend, B1, s.done(own) if place == "finished" else s.fail(own))
+            for place in ("history", "failed"):
+                own = s.claimed(backend, B1, f"{place}{number}")
+                s.settled(backend, B1, s.done(own) if place == "history" else s.fail(own))
                 ended = [_end(backend, own.message.id), s.counts(backend)]
                 B1.same(_run_copies(harness, backend, own.message.id, end), [], "what ran beside a copy")
                 B1.same([_end(backend, own.message.id), s.counts(backend)], ended, f"the end of a {place} task")
@@ -202,7 +206,7 @@ class EnqueueLaws(Contract):
         s.settled(backend, B1, s.fail(s.take_one(backend, B1), ttl_ms=1_000))
         harness.advance(2 * m.DEDUPE_MS)
         B1.same(list(backend.requeue(["a"])), [True], "the requeue of a failed task")
-        B1.same(list(backend.enqueue([s.job("a")])), [False], "a repeat while it was ready once more")
+        B1.same(list(backend.enqueue([s.job("a")])), [False], "a repeat while it was ready again")
         s.settled(backend, B1, s.done(s.take_one(backend, B1), ttl_ms=1_000))
         harness.advance(m.DEDUPE_MS // 2)
         B1.same(list(backend.enqueue([s.job("a")])), [False], "a repeat half an hour after its end")
@@ -223,7 +227,7 @@ class EnqueueLaws(Contract):
         s.places(backend, B1, "after it", ready=1, delayed=1)
 
     def test_b1_two_producers_at_once(self, harness: Harness) -> None:
-        """Of two that enqueue the same ids at the same time, each is told True for what it was the first with."""
+        """Of two that enqueue the same ids at the same time, each gets True for the ids with which it was first."""
         backend, other = harness.open(), harness.open()
         s.take(other)
         messages = s.jobs(40)
@@ -233,20 +237,20 @@ class EnqueueLaws(Contract):
     def test_b1_the_failed_stay_known(self, harness: Harness) -> None:
         """A failed task is never replaced by another of its id, however long ago it failed."""
         backend = harness.open()
-        s.settled(backend, B1, s.fail(s.held(backend, B1), ttl_ms=1_000))
+        s.settled(backend, B1, s.fail(s.claimed(backend, B1), ttl_ms=1_000))
         harness.advance(s.DAY + m.DEDUPE_MS)
         B1.same(
             list(backend.enqueue([s.job("a", body=b"other")])), [False], "the enqueue of an id with the failed tasks"
         )
-        B1.same(s.info(backend, "a", B1).status, m.TaskStatus.FAILURE, "the state of the failed task")
+        B1.same(s.info(backend, "a", B1).status, m.TaskStatus.FAILURE, "the status of the failed task")
 
-    def _begins_anew(self, backend: Backend, first: m.Delivery) -> None:
+    def _starts_again(self, backend: Backend, first: m.Delivery) -> None:
         __tracebackhide__ = True
         B1.same(
             list(backend.enqueue([s.job("a", body=b"again")])), [True], "an enqueue when the time of the id was over"
         )
         B1.same(list(backend.enqueue([s.job("a")])), [False], "a repeat of that enqueue")
-        B1.same(list(backend.wait(["a"], 0)), [None], "the record of the new task, which no worker has begun")
+        B1.same(list(backend.wait(["a"], 0)), [None], "the record of the new task, which no worker has claimed")
         shown = s.info(backend, "a", B1)
         B1.same((shown.status, shown.record), (m.TaskStatus.PENDING, None), "what is shown of the new task")
         waiting = [task.id for task in s.all_tasks(backend, m.TaskStatus.PENDING)]

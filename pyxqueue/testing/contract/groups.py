@@ -33,14 +33,14 @@ class GroupLaws(Contract):
         B9.same(s.ids_of(kept), ["t000"], "what the other group could claim first")
         s.extended(other, kept[0], m.Progress(7))
         before = s.photo(other)
-        for step in self._life(one):
+        for step in self._steps(one):
             B9.same(s.photo(other), before, f"the other group after {step} in this one")
         B9.same(s.ids_of(s.take(other)), [message.id for message in s.jobs(6)[1:]], "what the other group could claim")
 
     def test_b9_records_belong_to_the_group(self, harness: Harness) -> None:
         """Two groups run the same task to two ends of their own."""
         one, other = s.groups(harness, "one", "other")
-        s.settled(one, B9, s.done(s.held(one, B9)))
+        s.settled(one, B9, s.done(s.claimed(one, B9)))
         B9.same(other.wait(["a"], 0)[0], None, "the other group's record after the end in one")
         s.settled(other, B9, s.fail(s.take_one(other, B9)))
         ends = [record and record.status for backend in (one, other) for record in backend.wait(["a"], 0)]
@@ -49,14 +49,14 @@ class GroupLaws(Contract):
     def test_b9_follow_ups_stay_in_their_group(self, harness: Harness) -> None:
         """Each group enqueues the follow-ups of its own run, also when their ids are the same."""
         one, other = s.groups(harness, "one", "other")
-        s.settled(one, B9, s.done(s.held(one, B9), then=[s.job("next")]))
+        s.settled(one, B9, s.done(s.claimed(one, B9), then=[s.job("next")]))
         B9.same(s.ids_of(s.take(other, limit=100, consumer="two")), ["a"], "what the other group could claim")
         other.release("two", [])
         s.settled(other, B9, s.done(s.take_one(other, B9), then=[s.job("next")]))
         B9.same([s.ids_of(s.take(backend)) for backend in (one, other)], [["next"], ["next"]], "the groups' follow-ups")
 
     def test_b9_a_slow_group_stops_no_other(self, harness: Harness) -> None:
-        """A group whose work is all held or left lying does not keep another from its own."""
+        """A group whose tasks are all in flight or wait does not keep another from its own."""
         slow, quick = s.groups(harness, "slow", "quick")
         for number in range(3):
             quick.enqueue([s.job(f"a{number}")])
@@ -90,7 +90,7 @@ class GroupLaws(Contract):
             B9.same(s.ids_of(s.take(groups[name])), ["x"], f"what could be claimed in {name!r}")
 
     def test_b9_an_unknown_group_is_not_removed(self, harness: Harness) -> None:
-        """A misspelt name is told, not taken for done."""
+        """`remove_group` raises `ConfigurationError` for an unknown name."""
         backend = harness.open()
         s.take(backend)
         try:
@@ -100,7 +100,7 @@ class GroupLaws(Contract):
         raise B9.broken("the removal of a group that is not there was taken for done")
 
     def test_b9_each_group_has_its_lease(self, harness: Harness) -> None:
-        """To replace the lease of one group leaves the other's as it is."""
+        """Replacing the lease of one group does not change the other's."""
         one, other = harness.open("one"), harness.open("other", lease=harness.lease * 4)
         B9.same(
             [one.lease_ms(), other.lease_ms(), one.lease_ms()], [harness.lease * n for n in (1, 4, 1)], "the leases"
@@ -115,15 +115,15 @@ class GroupLaws(Contract):
         one.enqueue([s.job("after")])
         B9.same(s.ids_of(s.take(late)), ["after"], "what a group could claim that was registered between two calls")
 
-    def _life(self, backend: Backend) -> Iterator[str]:
-        """Let things happen to six tasks, and say what has happened."""
+    def _steps(self, backend: Backend) -> Iterator[str]:
+        """Take six tasks through the operations; yield the name of each step."""
         a, b, c, d, e, f = s.take_exactly(backend, 6, B9)
         s.extended(backend, a, m.Progress(1, 2))
         yield "progress"
         s.settled(backend, B9, s.done(a, then=[s.job("follow-up")]), s.fail(b))
         yield "an end and a failure"
         s.settled(backend, B9, s.retry(c, 10_000), s.defer(d))
-        yield "a retry and a return"
+        yield "a retry and a deferral"
         backend.cancel([d.message.id, e.message.id])
         yield "a cancellation"
         backend.requeue([b.message.id])

@@ -1,4 +1,4 @@
-"""The numbered laws, read from the docstrings of `pyxqueue.protocols`, so that their text lives in one place."""
+"""The numbered laws, read from the docstrings of `pyxqueue.protocols`, so that their text stands in one place."""
 
 from __future__ import annotations
 

@@ -16,22 +16,22 @@ class LeaseLaws(Contract):
     def test_b3_another_consumer_claims_it_after_the_lease(self, harness: Harness) -> None:
         """A message that its holder does not extend for a lease is handed to the next claim."""
         backend, other = harness.open(), harness.open()
-        s.held(backend, B3)
+        s.claimed(backend, B3)
         harness.advance(harness.lease + 1)
         B3.same(s.ids_of(s.take(other, consumer="two")), ["a"], "another consumer claimed after the lease had ended")
 
     def test_b3_its_holder_claims_it_again_after_the_lease(self, harness: Harness) -> None:
-        """A consumer that never saw the reply to its claim gets the message like anybody else."""
+        """A consumer that never saw the reply to its claim can claim the message again."""
         backend = harness.open()
-        s.held(backend, B3)
+        s.claimed(backend, B3)
         harness.advance(harness.lease + 1)
-        B3.same(s.ids_of(s.take(backend)), ["a"], "the consumer that held it claimed after the lease had ended")
+        B3.same(s.ids_of(s.take(backend)), ["a"], "what its last holder claimed after the lease had ended")
 
     def test_b3_a_message_without_renewals_is_reclaimed(self, harness: Harness) -> None:
         """Renewing one message of a consumer keeps alive no other that it was handed."""
         backend = harness.open()
-        seen = s.held(backend, B3, "seen")
-        s.held(backend, B3, "lost-reply")
+        seen = s.claimed(backend, B3, "seen")
+        s.claimed(backend, B3, "lost-reply")
         for _ in range(2):
             harness.advance(harness.lease * 2 // 3)
             B3.same(s.extended(backend, seen), m.LeaseStatus.HELD, "the extension by the holder")
@@ -42,14 +42,14 @@ class LeaseLaws(Contract):
     def test_b3_an_ended_lease_still_settles(self, harness: Harness) -> None:
         """A late worker's result counts until another worker has claimed the message."""
         backend = harness.open()
-        delivery = s.held(backend, B3)
+        delivery = s.claimed(backend, B3)
         harness.advance(harness.lease + 1)
         B3.same(list(backend.settle([s.done(delivery)])), [True], "a settlement after the lease, before another claim")
 
     def test_b3_an_ended_lease_still_extends(self, harness: Harness) -> None:
         """A late holder can extend its lease until another worker has claimed the message."""
         backend, other = harness.open(), harness.open()
-        delivery = s.held(backend, B3)
+        delivery = s.claimed(backend, B3)
         harness.advance(harness.lease + 1)
         B3.same(s.extended(backend, delivery), m.LeaseStatus.HELD, "an extension after the lease, before another claim")
         B3.same(
@@ -57,9 +57,9 @@ class LeaseLaws(Contract):
         )
 
     def test_b3_extensions_keep_it(self, harness: Harness) -> None:
-        """A message that is extended in time is held for longer than any one lease."""
+        """A message that is extended in time stays with its holder for longer than one lease."""
         backend, other = harness.open(), harness.open()
-        delivery = s.held(backend, B3)
+        delivery = s.claimed(backend, B3)
         for _ in range(4):
             harness.advance(harness.lease // 2)
             B3.same(s.extended(backend, delivery), m.LeaseStatus.HELD, "an extension in time")
@@ -68,7 +68,7 @@ class LeaseLaws(Contract):
             )
 
     def test_b3_every_ended_lease_is_reclaimed(self, harness: Harness) -> None:
-        """However many a vanished worker held, each comes back exactly once."""
+        """However many messages a vanished worker held, each comes back exactly once."""
         backend, other = harness.open(), harness.open()
         backend.enqueue(s.jobs(300))
         s.drain(backend, 150)
@@ -84,7 +84,7 @@ class LeaseLaws(Contract):
         """A handle that is opened with a lease of its own replaces the group's."""
         s.take(harness.open())
         backend = harness.open(lease=harness.lease * 4)
-        s.held(backend, B3)
+        s.claimed(backend, B3)
         harness.advance(harness.lease * 2)
         B3.same(s.ids_of(s.take(backend, consumer="two")), [], "claimed before the longer lease had ended")
         harness.advance(harness.lease * 2 + 1)
@@ -93,7 +93,7 @@ class LeaseLaws(Contract):
     def test_b3_each_ended_lease_counts_once(self, harness: Harness) -> None:
         """Two workers that look for ended leases hand a message to one of them only."""
         backend, other = harness.open(), harness.open()
-        delivery = s.held(backend, B3)
+        delivery = s.claimed(backend, B3)
         harness.advance(harness.lease + 1)
         got = s.ids_of(s.take(other, consumer="two")) + s.ids_of(s.take(backend, consumer="three"))
         B3.same(got, ["a"], "what two consumers claimed after one lease had ended")
@@ -106,15 +106,15 @@ class LeaseLaws(Contract):
         B3.same(second.lease_ms(), harness.lease * 4, "the lease after it was replaced")
         B3.same(first.lease_ms(), harness.lease * 4, "what the handle that was open before says it is then")
         for task_id, holder, other in (("a", first, second), ("b", second, first)):
-            delivery = s.held(holder, B3, task_id)
+            delivery = s.claimed(holder, B3, task_id)
             harness.advance(harness.lease * 2)
             B3.same(s.ids_of(s.take(other, consumer="two")), [], "claimed before the stored lease had ended")
             s.settled(holder, B3, s.done(delivery))
 
     def test_b3_an_extension_is_a_whole_lease(self, harness: Harness) -> None:
-        """The lease starts again with it, and is not shorter than the first."""
+        """After an extension, a whole lease passes until the message is reclaimed."""
         backend, other = harness.open(), harness.open()
-        delivery = s.held(backend, B3)
+        delivery = s.claimed(backend, B3)
         harness.advance(harness.lease // 2)
         s.extended(backend, delivery)
         harness.advance(harness.lease * 4 // 5)
@@ -125,7 +125,7 @@ class LeaseLaws(Contract):
     def test_b3_a_long_lease_is_kept(self, harness: Harness) -> None:
         """A lease of two months is neither capped nor taken for one that has ended."""
         backend = harness.open(lease=s.LONG)
-        delivery = s.held(backend, B3)
+        delivery = s.claimed(backend, B3)
         B3.same(backend.lease_ms(), s.LONG, "the lease")
         harness.advance(s.LONG - s.MINUTE)
         B3.same(s.ids_of(s.take(backend, consumer="two")), [], "claimed before the lease had ended")
@@ -136,8 +136,8 @@ class LeaseLaws(Contract):
     def test_b3_only_an_extension_renews(self, harness: Harness) -> None:
         """A consumer that claims and settles other work keeps nothing alive that it does not extend."""
         backend, other = harness.open(), harness.open()
-        busy = s.held(backend, B3, "busy")
-        s.held(backend, B3, "lost-reply")
+        busy = s.claimed(backend, B3, "busy")
+        s.claimed(backend, B3, "lost-reply")
         harness.advance(harness.lease * 2 // 3)
         s.settled(backend, B3, s.done(busy))
         s.take(backend)
@@ -163,7 +163,7 @@ class LeaseLaws(Contract):
         seen = [i for call in calls for i in s.ids_of(call.result(self.patience, B3, "claim does not return"))]
         B3.same(sorted(seen), [message.id for message in s.jobs(40)], "what two workers took back together")
 
-    def test_b6_an_old_holder_is_told_that_it_lost(self, harness: Harness) -> None:
+    def test_b6_an_old_holder_gets_lost(self, harness: Harness) -> None:
         """A worker that extends a message that another worker holds gets LOST and changes nothing."""
         backend = harness.open()
         old, new = s.stale(backend, harness, B6, "two")
@@ -173,7 +173,7 @@ class LeaseLaws(Contract):
         B6.same(list(backend.settle([s.done(new)])), [True], "the new holder's settlement after that")
 
     def test_b6_the_same_consumer_has_lost_its_old_receipt(self, harness: Harness) -> None:
-        """Not the name of the consumer decides, but the claim."""
+        """The receipt counts, not the consumer's name."""
         backend = harness.open()
         old, new = s.stale(backend, harness, B6, "one")
         B6.same(s.extended(backend, old), m.LeaseStatus.LOST, "an extension with the receipt of an earlier claim")
@@ -198,7 +198,7 @@ class LeaseLaws(Contract):
         ends["a release"] = lambda backend, _: backend.release("one", [])
         for number, (name, end) in enumerate(ends.items()):
             backend = harness.open(f"g{number}")
-            delivery = s.held(backend, B6, f"a{number}")
+            delivery = s.claimed(backend, B6, f"a{number}")
             end(backend, delivery)
             before = s.photo(backend)
             B6.same(s.extended(backend, delivery, m.Progress(1)), m.LeaseStatus.LOST, f"an extension after {name}")
@@ -207,7 +207,7 @@ class LeaseLaws(Contract):
     def test_b6_the_receipt_stays(self, harness: Harness) -> None:
         """An extension changes neither the holder nor the receipt nor the message."""
         backend = harness.open()
-        delivery = s.held(backend, B6)
+        delivery = s.claimed(backend, B6)
         before = s.photo(backend)
         B6.same(s.extended(backend, delivery), m.LeaseStatus.HELD, "the holder's extension")
         B6.same(s.photo(backend), before, "an extension changed more than the end of the lease")
@@ -220,9 +220,9 @@ class LeaseLaws(Contract):
         a, b, c, d = s.take_exactly(backend, 4, B6)
         s.settled(backend, B6, s.done(b))
         backend.cancel([c.message.id])
-        answers = backend.extend([m.Extension(delivery.receipt) for delivery in (a, b, c, d)])
+        statuses = backend.extend([m.Extension(delivery.receipt) for delivery in (a, b, c, d)])
         B6.same(
-            list(answers),
+            list(statuses),
             [m.LeaseStatus.HELD, m.LeaseStatus.LOST, m.LeaseStatus.CANCEL, m.LeaseStatus.HELD],
             "the results for a mixed batch",
         )
@@ -230,7 +230,7 @@ class LeaseLaws(Contract):
     def test_b6_a_receipt_of_another_group_is_lost(self, harness: Harness) -> None:
         """A receipt extends nothing in a group that did not issue it."""
         one, other = s.groups(harness, "one", "other")
-        delivery = s.held(one, B6)
+        delivery = s.claimed(one, B6)
         s.take_one(other, B6, "two")
         B6.same(s.extended(other, delivery), m.LeaseStatus.LOST, "an extension with the receipt of another group")
 
@@ -240,15 +240,15 @@ class LeaseLaws(Contract):
         s.many(backend, B6)
         deliveries = s.drain(backend, 400)
         harness.advance(harness.lease * 2 // 3)
-        answers = list(backend.extend([m.Extension(delivery.receipt) for delivery in deliveries]))
-        B6.same(answers, [m.LeaseStatus.HELD] * s.MANY, f"{s.MANY} answers")
+        statuses = list(backend.extend([m.Extension(delivery.receipt) for delivery in deliveries]))
+        B6.same(statuses, [m.LeaseStatus.HELD] * s.MANY, f"the statuses of {s.MANY} extensions")
         harness.advance(harness.lease * 2 // 3)
         B6.same(s.ids_of(s.take(backend, consumer="two")), [], f"claimed although all {s.MANY} were extended")
 
     def test_b6_any_handle_extends_with_the_receipt(self, harness: Harness) -> None:
         """Any handle on the group may extend with the receipt: a supervisor does it for its workers."""
         backend, other = harness.open(), harness.open()
-        delivery = s.held(backend, B6)
+        delivery = s.claimed(backend, B6)
         B6.same(s.extended(other, delivery), m.LeaseStatus.HELD, "an extension over another handle")
 
     def test_b6_a_repeat_in_a_batch_has_its_own_status(self, harness: Harness) -> None:
@@ -256,17 +256,17 @@ class LeaseLaws(Contract):
         backend = harness.open()
         backend.enqueue(s.jobs(2))
         a, b = s.take(backend)
-        answers = backend.extend([m.Extension(receipt) for receipt in (a.receipt, "none", a.receipt, b.receipt)])
+        statuses = backend.extend([m.Extension(receipt) for receipt in (a.receipt, "none", a.receipt, b.receipt)])
         B6.same(
-            list(answers),
+            list(statuses),
             [m.LeaseStatus.HELD, m.LeaseStatus.LOST, m.LeaseStatus.HELD, m.LeaseStatus.HELD],
             "the results for a batch with a repeat",
         )
 
     def test_b6_a_cancelled_task_is_kept_while_it_is_extended(self, harness: Harness) -> None:
-        """CANCEL says that it is still held: its lease starts again all the same."""
+        """An extension that returns CANCEL starts the lease again all the same."""
         backend, other = harness.open(), harness.open()
-        delivery = s.held(backend, B6)
+        delivery = s.claimed(backend, B6)
         backend.cancel(["a"])
         for _ in range(2):
             harness.advance(harness.lease * 2 // 3)

@@ -45,8 +45,8 @@ class ListLaws(Contract):
         wanted = {
             m.TaskStatus.PENDING: {"ready", "delayed"},
             m.TaskStatus.RETRY: {"retried"},
-            m.TaskStatus.STARTED: {"held"},
-            m.TaskStatus.FAILURE: {"buried"},
+            m.TaskStatus.STARTED: {"in-flight"},
+            m.TaskStatus.FAILURE: {"failed"},
             m.TaskStatus.SUCCESS: {"done"},
             m.TaskStatus.CANCELLED: {"cancelled"},
         }
@@ -58,16 +58,16 @@ class ListLaws(Contract):
         I4.same(len(s.all_tasks(backend)), sum(s.counts(backend)), "how many tasks are listed without a state")
 
     def test_i4_the_list_says_what_show_says(self, harness: Harness) -> None:
-        """A task is the same in the list and on its own."""
+        """`tasks` and `show` return the same for a task."""
         backend = harness.open()
         self._one_of_each(backend)
         for task in s.all_tasks(backend):
             I4.same(task, s.info(backend, task.id, I4), "a task in the list and on its own")
 
-    def test_i4_the_history_outlives_the_records(self, harness: Harness) -> None:
-        """A finished task is listed for as long as it is in the history, also without its record."""
+    def test_i4_the_history_stays_after_the_records(self, harness: Harness) -> None:
+        """An ended task is listed while it is in the history, also without its record."""
         backend = harness.open()
-        s.settled(backend, I4, s.done(s.held(backend, I4), ttl_ms=10_000))
+        s.settled(backend, I4, s.done(s.claimed(backend, I4), ttl_ms=10_000))
         harness.advance(10_001)
         s.places(backend, I4, "after the record has ended", history=1)
         seen = [(task.id, task.status, task.record) for task in s.all_tasks(backend)]
@@ -85,7 +85,7 @@ class ListLaws(Contract):
                 continue
             except Exception as error:
                 raise I4.broken(f"the made-up cursor {cursor[:50]!r} raised a {type(error).__name__}") from error
-            raise I4.broken(f"the made-up cursor {cursor[:50]!r} was taken for one")
+            raise I4.broken(f"the made-up cursor {cursor[:50]!r} was accepted")
 
     def test_i4_pages_are_complete_while_tasks_come_and_go(self, harness: Harness) -> None:
         """Tasks that come, end or are deleted between two pages hide no other task and show none twice."""
@@ -115,7 +115,7 @@ class ListLaws(Contract):
         backend.enqueue([s.job("late")])
         wanted = ["late", "t000", "t002"]
         seen = [task.id for task in s.all_tasks(backend, count=1) if task.id != "t001"]
-        I4.same(seen, wanted, "the ready, the finished last and the finished first")
+        I4.same(seen, wanted, "the ready task, then the ended ones, the last first")
 
     def test_i4_a_thousand_listed(self, harness: Harness) -> None:
         """The list goes on until it has shown every task."""
@@ -124,16 +124,16 @@ class ListLaws(Contract):
         I4.same([task.id for task in s.all_tasks(backend)], s.NAMES[::-1], f"the tasks of {s.MANY}, in pages of 100")
 
     def test_i4_every_id_is_listed(self, harness: Harness) -> None:
-        """Whatever an id begins or ends with, and in the order of the enqueue, not of the ids."""
+        """Ids are listed whatever they begin or end with, in the order of the enqueue, not of the ids."""
         backend = s.alike(harness)
         I4.same([task.id for task in s.all_tasks(backend)], s.ALIKE[::-1], "the tasks")
 
     def _one_of_each(self, backend: Backend) -> None:
-        s.settled(backend, I4, s.done(s.held(backend, I4, "done")))
-        s.settled(backend, I4, s.fail(s.held(backend, I4, "buried")))
+        s.settled(backend, I4, s.done(s.claimed(backend, I4, "done")))
+        s.settled(backend, I4, s.fail(s.claimed(backend, I4, "failed")))
         backend.enqueue([s.job("cancelled")])
         backend.cancel(["cancelled"])
-        retried = s.held(backend, I4, "retried")
-        s.held(backend, I4, "held")
+        retried = s.claimed(backend, I4, "retried")
+        s.claimed(backend, I4, "in-flight")
         s.settled(backend, I4, s.retry(retried))
         backend.enqueue([s.job("ready"), s.job("delayed", delay_ms=10_000)])

@@ -92,7 +92,7 @@ class MessageLaws(Contract):
     def test_b7_failed_messages_are_kept_whole(self, harness: Harness) -> None:
         """A failed message is listed with its body, the record and the reason, and does not run by itself."""
         backend = harness.open()
-        delivery = s.held(backend, B7)
+        delivery = s.claimed(backend, B7)
         s.settled(backend, B7, s.fail(delivery, "it always fails"))
         harness.advance(harness.lease + 1)
         B7.same(s.ids_of(s.take(backend)), [], "what could be claimed after a failure")
@@ -107,14 +107,14 @@ class MessageLaws(Contract):
         backend.enqueue(s.jobs(6))
         s.settled(backend, B7, *(s.fail(delivery) for delivery in s.take(backend)))
         for number in range(3):
-            s.settled(backend, B7, s.done(s.held(backend, B7, f"end-{number}")))
+            s.settled(backend, B7, s.done(s.claimed(backend, B7, f"end-{number}")))
         s.places(backend, B7, "with a history of 2", failed=6, history=2)
         B7.same(list(backend.requeue([f"t{n:03}" for n in range(6)])), [True] * 6, "the requeue of all six")
 
     def test_b7_the_failed_outlive_their_records(self, harness: Harness) -> None:
         """A failed message is kept until it is retried or deleted."""
         backend = harness.open()
-        s.settled(backend, B7, s.fail(s.held(backend, B7), ttl_ms=1_000))
+        s.settled(backend, B7, s.fail(s.claimed(backend, B7), ttl_ms=1_000))
         harness.advance(10 * 3_600_000)
         s.take(backend)
         B7.same(backend.depth().failed, 1, "failed tasks long after the record has ended")
@@ -125,7 +125,7 @@ class MessageLaws(Contract):
         """However long it is, and whatever is in it."""
         backend = harness.open()
         for number, reason in enumerate(("\x00 größe \u2028\n'%s' ", "why? " * 10_000, "")):
-            s.settled(backend, B7, s.fail(s.held(backend, B7, f"a{number}"), reason))
+            s.settled(backend, B7, s.fail(s.claimed(backend, B7, f"a{number}"), reason))
             B7.same(s.info(backend, f"a{number}", B7).reason, reason, "the reason of a failure")
 
     def test_b7_an_expired_message_is_delivered(self, harness: Harness) -> None:
@@ -136,17 +136,17 @@ class MessageLaws(Contract):
         B7.same(sorted(s.ids_of(s.take(backend))), ["a", "late"], "what could be claimed of two expired messages")
 
     def test_b12_bytes_survive_every_way(self, harness: Harness) -> None:
-        """Body, name and headers are the same after the enqueue, a retry, a return, a failure, a lease and a
+        """Body, name and headers are the same after the enqueue, a retry, a deferral, a failure, a lease and a
         release."""
         backend = harness.open()
         backend.enqueue([s.RICH])
         ways: dict[str, Callable[[m.Delivery], object]] = {
-            "its enqueue": lambda held_: self._settle(backend, held_, m.Retry()),
-            "a retry": lambda held_: self._settle(backend, held_, m.Defer()),
-            "a return": lambda held_: self._settle(backend, held_, m.Retry(5_000)),
-            "a delayed retry": lambda held_: (backend.settle([s.fail(held_)]), backend.requeue(["rich"])),
-            "a failure and a requeue": lambda held_: (backend.settle([s.done(held_)]), backend.requeue(["rich"])),
-            "its end and a requeue": lambda held_: backend.release("one", [held_.receipt]),
+            "its enqueue": lambda delivery: self._settle(backend, delivery, m.Retry()),
+            "a retry": lambda delivery: self._settle(backend, delivery, m.Defer()),
+            "a deferral": lambda delivery: self._settle(backend, delivery, m.Retry(5_000)),
+            "a delayed retry": lambda delivery: (backend.settle([s.fail(delivery)]), backend.requeue(["rich"])),
+            "a failure and a requeue": lambda delivery: (backend.settle([s.done(delivery)]), backend.requeue(["rich"])),
+            "its end and a requeue": lambda delivery: backend.release("one", [delivery.receipt]),
             "a release": lambda _: harness.advance(harness.lease + 1),
             "the end of its lease": lambda _: None,
         }
@@ -167,10 +167,10 @@ class MessageLaws(Contract):
         """`show` and `tasks` return the stored bytes of a ready, a failed and an ended task."""
         backend = harness.open()
         backend.enqueue([s.RICH])
-        for place in ("ready", "failed", "finished"):
+        for place in ("ready", "failed", "history"):
             message = s.info(backend, "rich", B12).message
             shown = self._bare(message) if isinstance(message, m.Message) else message
-            B12.same(shown, s.RICH, f"the message as it is shown while {place}")
+            B12.same(shown, s.RICH, f"the message as it is shown while its place is {place}")
             if place == "ready":
                 s.settled(backend, B12, s.fail(s.take_one(backend, B12)))
             elif place == "failed":
@@ -181,7 +181,7 @@ class MessageLaws(Contract):
         """The value in a record is read as it was stored, whatever its bytes."""
         backend = harness.open()
         for number, value in enumerate((b"", b"\x00", b"\xff\xfe", b"1e400", s.EVERY_BYTE * 100)):
-            delivery = s.held(backend, B12, f"a{number}")
+            delivery = s.claimed(backend, B12, f"a{number}")
             s.settled(backend, B12, s.done(delivery, value=value, serializer="other", seal="00ff"))
             stored = B12.there(backend.wait([f"a{number}"], 0)[0], "the record is missing")
             wanted = s.record(delivery, value=value, serializer="other", seal="00ff")
@@ -192,7 +192,7 @@ class MessageLaws(Contract):
         """Nothing, one byte and a megabyte go in and come out, as a body and as a result."""
         backend = harness.open()
         for number, body in enumerate((b"", b"\x00", s.EVERY_BYTE * 1_400)):
-            delivery = s.held(backend, B12, f"a{number}", body=body)
+            delivery = s.claimed(backend, B12, f"a{number}", body=body)
             B12.holds(s.readable(delivery, B12).body == body, f"a body of {len(body)} bytes came out as another")
             s.settled(backend, B12, s.done(delivery, value=body))
             stored = B12.there(backend.wait([f"a{number}"], 0)[0], "the record is missing")
@@ -202,7 +202,7 @@ class MessageLaws(Contract):
         """Two spellings of one letter stay two, in values, keys and what a worker says."""
         backend = harness.open()
         text = {"\u00e9": "e\u0301", "e\u0301": "\u00e9", " k ": " v ", "tab\t": "\r\n"}
-        delivery = s.held(backend, B12, headers=text)
+        delivery = s.claimed(backend, B12, headers=text)
         B12.same(dict(s.readable(delivery, B12).headers), text, "the headers")
         s.extended(backend, delivery, m.Progress(1, 2, "e\u0301 \x00 "))
         B12.same(s.info(backend, "a", B12).progress, m.Progress(1, 2, "e\u0301 \x00 "), "the progress")

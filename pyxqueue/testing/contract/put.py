@@ -49,8 +49,8 @@ class PutLaws(Contract):
             "the records after one of fencing token 3 and one of fencing token 7",
         )
 
-    def test_r1_fencing_token_are_numbers(self, harness: Harness) -> None:
-        """Ranks are compared as whole numbers, however many digits they have."""
+    def test_r1_fencing_tokens_are_numbers(self, harness: Harness) -> None:
+        """Fencing tokens are compared as whole numbers, however many digits they have."""
         store: Any = harness.open()
         big = 1_700_000_000_000_000_000
         store.put([s.result("a", b"new", 10), s.result("b", b"new", big + 1)])
@@ -70,7 +70,7 @@ class PutLaws(Contract):
             store.put([s.result(task_id, value, pair[which]) for task_id, pair in zip(ids, fences, strict=True)])
         found = store.wait(ids, 0)
         R1.same(s.values(found), [b"new"] * len(ids), f"the records after fencing tokens {fences}")
-        R1.same([record.fence for record in found if record], [high for high, _ in fences], "their ranks")
+        R1.same([record.fence for record in found if record], [high for high, _ in fences], "their fencing tokens")
 
     def test_r1_the_same_fencing_token_writes_again(self, harness: Harness) -> None:
         """A repeat after a lost reply is stored, not refused."""
@@ -99,7 +99,7 @@ class PutLaws(Contract):
         R1.same(s.values(store.wait(["a", "b"], 0)), [b"new", b"new"], "the records after fencing tokens 5, 0 and 0, 5")
 
     def test_r1_a_lower_fencing_token_changes_no_ttl(self, harness: Harness) -> None:
-        """Nothing of a refused record is stored, its longer life included."""
+        """Nothing of a refused record is stored, its longer ttl included."""
         store: Any = harness.open()
         store.put([s.result("a", fence=5, ttl_ms=10_000)])
         store.put([s.result("a", fence=4, ttl_ms=s.LONG)])
@@ -107,7 +107,7 @@ class PutLaws(Contract):
         R1.same(
             s.values(store.wait(["a"], 0)),
             [None],
-            "a record whose life was over, after one of lower fencing token with a longer",
+            "a record whose ttl had passed, after one with a lower fencing token and a longer ttl",
         )
 
     def test_r1_what_was_forgotten_bars_nothing(self, harness: Harness) -> None:
@@ -123,7 +123,7 @@ class PutLaws(Contract):
         )
 
     def test_r3_the_latest_ttl_counts(self, harness: Harness) -> None:
-        """A record that is written again lives by its new ttl."""
+        """A record that is put again is kept for its new ttl."""
         store: Any = harness.open()
         store.put([s.result("a", ttl_ms=10_000)])
         store.put([s.result("a", ttl_ms=100_000)])
@@ -134,7 +134,7 @@ class PutLaws(Contract):
         )
 
     def test_r3_an_ended_record_leaves_room_for_any(self, harness: Harness) -> None:
-        """The fencing token of a record that has ended bars no other from being stored."""
+        """The fencing token of a record that has ended does not keep another from being stored."""
         store: Any = harness.open()
         store.put([s.result("a", b"old", 9, ttl_ms=10_000)])
         harness.advance(3 * 60 * s.MINUTE)

@@ -20,7 +20,7 @@ class RecordLaws(Contract):
             harness.advance(ms)
             seen.append(s.values(store.wait(["short", "long"], 0)))
         both, one, none = [s.EVERY_BYTE, s.EVERY_BYTE], [None, s.EVERY_BYTE], [None, None]
-        R3.same(seen, [both, both, one, none], "two records with lives of 10 s and 100 s at 0, 5, 10 and 100 s")
+        R3.same(seen, [both, both, one, none], "two records with ttls of 10 s and 100 s, read after 0, 5, 10 and 100 s")
 
     def test_r3_wait_returns_no_expired_record(self, harness: Harness) -> None:
         """`wait` treats an expired record like one that does not exist."""
@@ -53,7 +53,7 @@ class RecordLaws(Contract):
         )
 
     def test_r4_only_the_given_records_are_forgotten(self, harness: Harness) -> None:
-        """`forget` removes the records it is given, is silent about unknown ids, and touches no other."""
+        """`forget` removes the records it is given, ignores unknown ids, and touches no other."""
         store = harness.open()
         ids = ["a", "b", "c", "ab"]
         self.expect(store, *ids)
@@ -91,7 +91,7 @@ class RecordLaws(Contract):
         )
 
     def test_r4_a_thousand_forgotten_at_once(self, harness: Harness) -> None:
-        """A batch larger than a page goes whole."""
+        """A batch larger than a page is forgotten whole."""
         store = harness.open()
         self.expect(store, *s.NAMES)
         self.keep(store, [s.result(task_id, b"") for task_id in s.NAMES])
@@ -189,35 +189,36 @@ class SettledRecordLaws(Contract):
     """R3, R4, R5, of a backend."""
 
     def test_r3_settled_records_live_as_long_as_they_say(self, harness: Harness) -> None:
-        """No life, and one of two months, of records that come with settlements."""
+        """A ttl of 0 and one of two months, in records of settlements."""
         store = harness.open()
         s.settled(
-            store, R3, s.done(s.held(store, R3, "none"), ttl_ms=0), s.done(s.held(store, R3, "long"), ttl_ms=s.LONG)
+            store,
+            R3,
+            s.done(s.claimed(store, R3, "none"), ttl_ms=0),
+            s.done(s.claimed(store, R3, "long"), ttl_ms=s.LONG),
         )
         harness.advance(1)
         R3.same(
             s.values(store.wait(["none", "long"], 0)),
             [None, s.EVERY_BYTE],
-            "records without a life, and with a long one",
+            "records with a ttl of 0 and with a long one",
         )
         harness.advance(s.LONG - s.MINUTE)
-        R3.same(
-            s.values(store.wait(["long"], 0)), [s.EVERY_BYTE], "the one with the long life, a minute before its end"
-        )
+        R3.same(s.values(store.wait(["long"], 0)), [s.EVERY_BYTE], "the one with the long ttl, a minute before its end")
 
     def test_r4_the_task_is_not_forgotten(self, harness: Harness) -> None:
         """`forget` leaves the task in the history and its id known."""
         store = harness.open()
-        s.settled(store, R4, s.done(s.held(store, R4)))
+        s.settled(store, R4, s.done(s.claimed(store, R4)))
         store.forget(["a"])
         s.places(store, R4, "after the record was forgotten", history=1)
         R4.same(list(store.enqueue([s.job("a")])), [False], "a repeat after the record was forgotten")
         R4.same([task.id for task in store.tasks()[0]], ["a"], "the tasks after the record was forgotten")
 
     def test_r4_the_progress_is_not_forgotten(self, harness: Harness) -> None:
-        """`forget` of a task that still runs takes nothing of what its holder has told."""
+        """`forget` of a task that still runs leaves the progress that its holder has written."""
         store = harness.open()
-        delivery = s.held(store, R4)
+        delivery = s.claimed(store, R4)
         s.extended(store, delivery, m.Progress(3))
         store.forget(["a"])
         R4.same(s.info(store, "a", R4).progress, m.Progress(3), "the progress after the record was forgotten")
@@ -226,7 +227,7 @@ class SettledRecordLaws(Contract):
     def test_r4_the_id_is_not_forgotten_without_its_history(self, harness: Harness) -> None:
         """A repeat is refused for its hour also where neither message nor record is left."""
         store = harness.open(history=0)
-        s.settled(store, R4, s.done(s.held(store, R4)))
+        s.settled(store, R4, s.done(s.claimed(store, R4)))
         store.forget(["a"])
         harness.advance(m.DEDUPE_MS // 2)
         R4.same(list(store.enqueue([s.job("a")])), [False], "a repeat after record and history were forgotten")
@@ -235,7 +236,7 @@ class SettledRecordLaws(Contract):
         """Whatever its text, also when it comes with a settlement."""
         store = harness.open()
         failure = m.Failure("mod.größe", "\x00 'no' \u2028\r\n", "Traceback:\n" + "  line\n" * 20_000)
-        delivery = s.held(store, R5)
+        delivery = s.claimed(store, R5)
         record = m.Record("a", m.TaskStatus.FAILURE, error=failure, fence=delivery.fence)
         s.settled(store, R5, m.Settlement(delivery.receipt, m.Fail("no use"), record))
         stored = R5.there(store.wait(["a"], 0)[0], "the record is missing")

@@ -14,7 +14,7 @@ class RequeueLaws(Contract):
         """A requeued task has its id and bytes, attempt 1, no crashes, and no record."""
         backend = harness.open()
         for task_id, verdict in (("a", m.Done()), ("b", m.Fail("no use")), ("c", m.Cancelled())):
-            s.settled(backend, I2, s.retry(s.held(backend, I2, task_id, headers={"k": task_id})))
+            s.settled(backend, I2, s.retry(s.claimed(backend, I2, task_id, headers={"k": task_id})))
             s.settled(backend, I2, s.defer(s.take_one(backend, I2)))
             delivery = s.take_one(backend, I2)
             backend.release("one", [delivery.receipt])
@@ -31,9 +31,9 @@ class RequeueLaws(Contract):
             backend.delete([task_id])
 
     def test_i2_a_requeued_task_ends_again(self, harness: Harness) -> None:
-        """Who waits after a requeue gets the new result, not the old one."""
+        """`wait` returns the new result after a requeue, not the old one."""
         backend = harness.open()
-        s.settled(backend, I2, s.done(s.held(backend, I2), value=b"old"))
+        s.settled(backend, I2, s.done(s.claimed(backend, I2), value=b"old"))
         backend.requeue(["a"])
         call = s.waiting(I2, lambda: backend.wait(["a"], None))
         s.settled(backend, I2, s.done(s.take_one(backend, I2), value=b"new"))
@@ -41,17 +41,17 @@ class RequeueLaws(Contract):
         I2.same([record and record.value for record in got], [b"new"], "the result after a requeue")
 
     def test_i2_refused_while_under_way(self, harness: Harness) -> None:
-        """Nothing that is ready, held, delayed, requeued already or unknown is requeued."""
+        """A task that is ready, in flight, delayed, requeued already or unknown is not requeued."""
         backend = harness.open()
-        s.held(backend, I2, "held")
-        s.settled(backend, I2, s.done(s.held(backend, I2, "twice")))
+        s.claimed(backend, I2, "in-flight")
+        s.settled(backend, I2, s.done(s.claimed(backend, I2, "twice")))
         backend.enqueue([s.job("ready"), s.job("delayed", delay_ms=10_000)])
-        ids = ["held", "ready", "delayed", "unknown", "twice", "twice"]
+        ids = ["in-flight", "ready", "delayed", "unknown", "twice", "twice"]
         I2.same(list(backend.requeue(ids)), [False, False, False, False, True, False], f"the requeue of {ids}")
         s.places(backend, I2, "after it", ready=2, in_flight=1, delayed=1)
 
     def test_i2_a_thousand_requeued_at_once(self, harness: Harness) -> None:
-        """A batch larger than a page runs again, all of it."""
+        """A batch larger than a page is requeued whole."""
         backend = harness.open(history=2 * s.MANY)
         s.many(backend, I2)
         backend.cancel(s.NAMES)
@@ -66,7 +66,7 @@ class RequeueLaws(Contract):
         I2.same(s.ids_of(s.take(backend)), s.MEANT, "what could be claimed after it")
 
     def test_i2_two_requeue_at_once(self, harness: Harness) -> None:
-        """Of two that requeue the same tasks at the same time, one is told that it did."""
+        """Of two that requeue the same tasks at the same time, one gets True."""
         backend, other = harness.open(), harness.open()
         backend.enqueue(s.jobs(40))
         s.settled(backend, I2, *(s.fail(delivery) for delivery in s.take(backend)))
@@ -75,9 +75,9 @@ class RequeueLaws(Contract):
         s.places(backend, I2, "after it", ready=40)
 
     def test_i2_a_requeued_task_outlives_its_old_record(self, harness: Harness) -> None:
-        """When the life of the old record is over, the task still waits."""
+        """When the ttl of the old record has passed, the task still waits."""
         backend = harness.open()
-        s.settled(backend, I2, s.done(s.held(backend, I2), ttl_ms=10_000))
+        s.settled(backend, I2, s.done(s.claimed(backend, I2), ttl_ms=10_000))
         backend.requeue(["a"])
         harness.advance(3 * 3_600_000)
         I2.same(s.ids_of(s.take(backend)), ["a"], "what could be claimed long after the old record would have ended")
@@ -85,14 +85,14 @@ class RequeueLaws(Contract):
     def test_i2_what_the_history_forgot_is_not_requeued(self, harness: Harness) -> None:
         """A task without a message cannot be requeued: `requeue` returns False."""
         backend = harness.open(history=0)
-        s.settled(backend, I2, s.done(s.held(backend, I2)))
+        s.settled(backend, I2, s.done(s.claimed(backend, I2)))
         I2.same(list(backend.requeue(["a"])), [False], "the requeue of a task whose message is gone")
 
     def test_i2_a_requeue_clears_the_deferrals(self, harness: Harness) -> None:
         """A requeued task can be deferred as often as a new one."""
         backend = harness.open()
-        s.settled(backend, I2, s.defer(s.held(backend, I2), 1_000))
+        s.settled(backend, I2, s.defer(s.claimed(backend, I2), 1_000))
         harness.advance(1_001)
         s.settled(backend, I2, m.Settlement(s.take_one(backend, I2).receipt, m.Fail("no use")))
         backend.requeue(["a"])
-        I2.same(s.readable(s.take_one(backend, I2), I2).deferrals, 0, "the returns of a requeued task")
+        I2.same(s.readable(s.take_one(backend, I2), I2).deferrals, 0, "the deferrals of a requeued task")

@@ -153,7 +153,7 @@ class SerializerContract:
 
     def test_s3_random_bytes_raise_nothing_else(self) -> None:
         """Whatever the bytes, `loads` returns a value or raises `SerializationError`."""
-        # Who is not trusted with bytes from anyone is not given any: they might run.
+        # A serializer that is not trusted gets no random bytes: it might run them.
         if self.serializer.trusted:
             from hypothesis import strategies  # noqa: PLC0415
 
@@ -175,7 +175,7 @@ class SerializerContract:
             sys.modules.pop(Canary.module, None)
             if known is not None:
                 sys.modules[Canary.module] = known
-        S4.holds(not (ran and self.serializer.trusted), "loads has run code that came with the bytes")
+        S4.holds(not (ran and self.serializer.trusted), "loads ran code that came with the bytes")
 
     def test_s4_it_says_whether_it_is_trusted(self) -> None:
         """`trusted` is True or False, nothing in between."""

@@ -16,8 +16,8 @@ def refuses(backend: Backend, delivery: m.Delivery, when: str) -> None:
     __tracebackhide__ = True
     before = s.photo(backend, "a", "follow-up")
     for verdict in s.VERDICTS:
-        answer = list(backend.settle([s.decided(delivery, verdict, then=[s.job("follow-up")])]))
-        B4.same(answer, [False], f"{verdict} was accepted {when}")
+        accepted = list(backend.settle([s.decided(delivery, verdict, then=[s.job("follow-up")])]))
+        B4.same(accepted, [False], f"{verdict} was accepted {when}")
         B4.same(
             s.photo(backend, "a", "follow-up"), before, f"{verdict} was refused {when}, and still changed something"
         )
@@ -40,24 +40,24 @@ class SettleLaws(Contract):
         B4.same(list(backend.settle([s.done(new)])), [True], "the current holder's settlement")
 
     def test_b4_refused_after_it_was_settled(self, harness: Harness) -> None:
-        """A task ends, or goes back, once; each later settlement is refused."""
+        """After each verdict, a second settlement of the delivery is refused."""
         for number, verdict in enumerate(s.VERDICTS):
             backend = harness.open(f"g{number}")
-            delivery = s.held(backend, B4, f"a{number}")
+            delivery = s.claimed(backend, B4, f"a{number}")
             s.settled(backend, B4, s.decided(delivery, verdict))
             refuses(backend, delivery, f"after {verdict}")
 
     def test_b4_refused_after_a_release(self, harness: Harness) -> None:
-        """What was taken back from a consumer that seemed dead is not its own any more."""
+        """After a release, the settlements of the consumer that was released are refused."""
         backend = harness.open()
-        delivery = s.held(backend, B4)
+        delivery = s.claimed(backend, B4)
         backend.release("one", [delivery.receipt])
         refuses(backend, delivery, "after a release")
 
     def test_b4_refused_after_a_requeue(self, harness: Harness) -> None:
-        """The holder of an earlier life of the task has no say in the next one."""
+        """A receipt from before a requeue is not valid after it."""
         backend = harness.open()
-        delivery = s.held(backend, B4)
+        delivery = s.claimed(backend, B4)
         s.settled(backend, B4, s.done(delivery))
         backend.requeue(["a"])
         refuses(backend, delivery, "after a requeue")
@@ -65,23 +65,23 @@ class SettleLaws(Contract):
         refuses(backend, delivery, "after a requeue and another claim")
 
     def test_b4_refused_in_another_group(self, harness: Harness) -> None:
-        """A receipt is worth nothing in a group that did not issue it."""
+        """A receipt is valid only in the group that issued it."""
         one, other = s.groups(harness, "one", "other")
-        delivery = s.held(one, B4)
+        delivery = s.claimed(one, B4)
         s.take_one(other, B4, "two")
         refuses(other, delivery, "with the receipt of another group")
 
     def test_b4_refused_without_a_receipt(self, harness: Harness) -> None:
         """A receipt that was never issued is refused like an old one."""
         backend = harness.open()
-        s.held(backend, B4)
+        s.claimed(backend, B4)
         for receipt in ("", "a", "no receipt at all"):
             refuses(backend, m.Delivery(s.job("a"), receipt, 1), f"with the receipt {receipt!r}")
 
     def test_b4_refused_after_the_id_was_enqueued_again(self, harness: Harness) -> None:
-        """After its task was deleted and enqueued again, an old holder's receipt is worth nothing."""
+        """After its task was deleted and enqueued again, the receipt of the old task is refused."""
         backend = harness.open()
-        old = s.held(backend, B4)
+        old = s.claimed(backend, B4)
         backend.release("one", [])
         backend.delete(["a"])
         if not any(backend.enqueue([s.job("a")])):
@@ -92,7 +92,7 @@ class SettleLaws(Contract):
         B4.same(s.photo(backend), before, "a refused settlement changed something")
 
     def test_b4_two_settle_at_once(self, harness: Harness) -> None:
-        """Of two that settle the same deliveries at the same time, one is accepted."""
+        """When two handles settle the same deliveries at the same time, each is accepted once."""
         backend, other = harness.open(), harness.open()
         backend.enqueue(s.jobs(40))
         deliveries = s.take(backend)
@@ -104,14 +104,14 @@ class SettleLaws(Contract):
     def test_b4_any_handle_settles_with_the_receipt(self, harness: Harness) -> None:
         """Any handle on the group may settle with the receipt."""
         backend, other = harness.open(), harness.open()
-        delivery = s.held(backend, B4)
+        delivery = s.claimed(backend, B4)
         B4.same(list(other.settle([s.done(delivery)])), [True], "a settlement over another handle")
         B4.same(list(backend.settle([s.done(delivery)])), [False], "its repeat over the first one")
 
     def test_b5_done_takes_effect(self, harness: Harness) -> None:
         """After Done the record can be read, the message is in the history and the follow-up is ready."""
         backend = harness.open()
-        delivery = s.held(backend, B5)
+        delivery = s.claimed(backend, B5)
         s.settled(backend, B5, s.done(delivery, then=[s.job("next")]))
         s.places(backend, B5, "after Done with a follow-up", ready=1, history=1)
         stored = B5.there(backend.wait(["a"], 0)[0], "the record is missing after Done")
@@ -133,7 +133,7 @@ class SettleLaws(Contract):
         ]
         backend = harness.open("g")
         for number, (verdict, place) in enumerate(places):
-            delivery = s.held(backend, B5, f"a{number}")
+            delivery = s.claimed(backend, B5, f"a{number}")
             s.settled(backend, B5, s.decided(delivery, verdict))
             s.places(backend, B5, f"after {verdict}", **{place: 1})
             s.take(backend)
@@ -150,7 +150,7 @@ class SettleLaws(Contract):
         ]
         for verdict, status in ends:
             task_id = status.name
-            s.settled(backend, B5, m.Settlement(s.held(backend, B5, task_id).receipt, verdict))
+            s.settled(backend, B5, m.Settlement(s.claimed(backend, B5, task_id).receipt, verdict))
             stored = B5.there(backend.wait([task_id], 0)[0], f"the record is missing after {verdict}")
             B5.same(stored.status, status, f"the status in the record that was made for {verdict}")
         failure = B5.there(backend.wait(["FAILURE"], 0)[0], "the record is missing")
@@ -174,14 +174,14 @@ class SettleLaws(Contract):
             "released after a cancellation": lambda _: (backend.cancel(["a"]), backend.release("one", [])),
         }
         for end, act in ends.items():
-            s.settled(backend, B5, s.retry(s.held(backend, B5)))
+            s.settled(backend, B5, s.retry(s.claimed(backend, B5)))
             act(s.take_one(backend, B5))
             stored = B5.there(backend.wait(["a"], 0)[0], f"the record of a task that was {end} is missing")
             B5.same(stored.attempt, 2, f"the attempt in the record of a task that was {end}")
             backend.delete(["a"])
 
     def test_b5_items_are_independent(self, harness: Harness) -> None:
-        """In a batch the good ones are applied, the others refused, and the results keep the order."""
+        """In a batch each settlement is accepted or refused by itself, and the results keep the order."""
         backend = harness.open()
         backend.enqueue(s.jobs(5))
         a, b, c, d, e = s.take_exactly(backend, 5, B5)
@@ -199,7 +199,7 @@ class SettleLaws(Contract):
     def test_b5_a_repeat_within_a_batch_is_refused(self, harness: Harness) -> None:
         """Of two settlements of one delivery in one batch the first counts."""
         backend = harness.open()
-        delivery = s.held(backend, B5)
+        delivery = s.claimed(backend, B5)
         batch = [s.done(delivery), s.retry(delivery)]
         B5.same(list(backend.settle(batch)), [True, False], "two settlements of one delivery in one batch")
         s.places(backend, B5, "after them", history=1)
@@ -209,14 +209,18 @@ class SettleLaws(Contract):
         backend = harness.open(history=1_000)
         backend.enqueue(s.jobs(300))
         deliveries = s.drain(backend, 100)
-        B5.same(list(backend.settle([s.done(delivery) for delivery in deliveries])), [True] * 300, "300 answers")
+        B5.same(
+            list(backend.settle([s.done(delivery) for delivery in deliveries])),
+            [True] * 300,
+            "the results for 300 settlements",
+        )
         s.places(backend, B5, "after 300 were done", history=300)
 
     def test_b5_follow_ups_are_idempotent(self, harness: Harness) -> None:
         """A follow-up that two tasks ask for, or that is known already, is enqueued once."""
         backend = harness.open()
-        a, b = s.held(backend, B5, "a"), s.held(backend, B5, "b")
-        known = s.held(backend, B5, "known")
+        a, b = s.claimed(backend, B5, "a"), s.claimed(backend, B5, "b")
+        known = s.claimed(backend, B5, "known")
         s.settled(backend, B5, s.done(a, then=[s.job("next"), s.job("known")]), s.done(b, then=[s.job("next")]))
         s.places(backend, B5, "after equal follow-ups", ready=1, in_flight=1, history=2)
         s.settled(backend, B5, s.done(known, then=[s.job("known")]))
@@ -226,7 +230,7 @@ class SettleLaws(Contract):
         """Follow-ups come out as they went in, in their order and not before they are due."""
         backend = harness.open()
         then = [s.job("x", headers={"k": "v"}), s.job("y"), s.job("z", delay_ms=5_000)]
-        s.settled(backend, B5, s.done(s.held(backend, B5), then=then))
+        s.settled(backend, B5, s.done(s.claimed(backend, B5), then=then))
         first, second = s.take_exactly(backend, 2, B5)
         seen = [
             (message.id, message.body, dict(message.headers))
@@ -248,7 +252,7 @@ class SettleLaws(Contract):
         """Follow-ups are enqueued with a retry or a failure as with an end, each once."""
         backend = harness.open()
         for number, verdict in enumerate(s.VERDICTS):
-            delivery, name = s.held(backend, B5, f"a{number}"), f"next{number}"
+            delivery, name = s.claimed(backend, B5, f"a{number}"), f"next{number}"
             then = [s.job(name, body=b"first"), s.job(name, body=b"second")]
             s.settled(backend, B5, s.decided(delivery, verdict, then))
             message = B5.there(backend.show([name])[0], f"the follow-up of {verdict} is not known").message
@@ -259,25 +263,25 @@ class SettleLaws(Contract):
             backend.delete([f"a{number}", name])
 
     def test_b5_the_store_stamps_the_record(self, harness: Harness) -> None:
-        """When it was stored is the store's to say, whatever a worker's clock has written into the record."""
+        """The store sets `ended_ms`, whatever a worker has written there."""
         backend = harness.open()
-        s.settled(backend, B5, s.done(s.held(backend, B5, "a")), s.done(s.held(backend, B5, "b"), ended_ms=5))
+        s.settled(backend, B5, s.done(s.claimed(backend, B5, "a")), s.done(s.claimed(backend, B5, "b"), ended_ms=5))
         a, b = (B5.there(record, "the record is missing").ended_ms for record in backend.wait(["a", "b"], 0))
         B5.holds(0 <= b - a < s.MINUTE, f"two tasks that ended together are stamped {a} and {b}")
 
     def test_b5_accepts_an_empty_batch(self, harness: Harness) -> None:
         """An empty batch returns an empty result and changes nothing."""
         backend = harness.open()
-        s.held(backend, B5)
+        s.claimed(backend, B5)
         before = s.photo(backend)
-        answers = [list(backend.enqueue([])), list(backend.settle([])), list(backend.extend([]))]
-        B5.same(answers, [[], [], []], "the results for empty batches")
+        results = [list(backend.enqueue([])), list(backend.settle([])), list(backend.extend([]))]
+        B5.same(results, [[], [], []], "the results for empty batches")
         B5.same(s.photo(backend), before, "an empty batch changed something")
 
     def test_b5_a_visible_record_means_all_is_applied(self, harness: Harness) -> None:
         """A caller woken by the end of a task finds it ended and its follow-up ready."""
         backend, watcher = harness.open(), harness.open()
-        delivery = s.held(backend, B5)
+        delivery = s.claimed(backend, B5)
         call = s.waiting(B5, lambda: (watcher.wait(["a"], None), watcher.depth()))
         s.settled(backend, B5, s.done(delivery, then=[s.job("next")]))
         _, seen = call.result(self.patience, B5, "wait was not woken by a settlement")
@@ -285,19 +289,19 @@ class SettleLaws(Contract):
         B5.same(places, (1, 0, 1), "how many were ready, in flight and in the history once the record could be read")
 
     def test_b5_a_thousand_settled_at_once(self, harness: Harness) -> None:
-        """A batch larger than a page is settled whole, each with its record, and so is one task's thousand."""
+        """A batch larger than a page is settled whole, and so are many follow-ups of one task."""
         backend = harness.open(history=2 * s.MANY)
         s.many(backend, B5)
-        answers = backend.settle([s.done(delivery, value=b"v") for delivery in s.drain(backend, 400)])
-        B5.same(list(answers), [True] * s.MANY, f"{s.MANY} answers")
+        accepted = backend.settle([s.done(delivery, value=b"v") for delivery in s.drain(backend, 400)])
+        B5.same(list(accepted), [True] * s.MANY, f"the results for {s.MANY} settlements")
         B5.same(backend.wait(s.NAMES, 0).count(None), 0, f"how many of {s.MANY} records are missing")
-        s.settled(backend, B5, s.done(s.held(backend, B5, "last"), then=s.jobs(s.MANY, "then", body=b"")))
+        s.settled(backend, B5, s.done(s.claimed(backend, B5, "last"), then=s.jobs(s.MANY, "then", body=b"")))
         s.places(backend, B5, "after all of it", ready=s.MANY, history=s.MANY + 1)
 
     def test_b5_follow_ups_keep_their_header(self, harness: Harness) -> None:
         """Every part of a follow-up comes out as it went in, and the store stamps it like any message."""
         backend = harness.open()
-        s.settled(backend, B5, s.done(s.held(backend, B5), then=[s.RICH]))
+        s.settled(backend, B5, s.done(s.claimed(backend, B5), then=[s.RICH]))
         message = s.readable(s.take_one(backend, B5), B5)
         B5.same(evolve(message, enqueued_ms=0, due_ms=0), s.RICH, "a follow-up")
         B5.holds(message.enqueued_ms > 0, "the store did not stamp the time at which it accepted a follow-up")
@@ -305,8 +309,8 @@ class SettleLaws(Contract):
     def test_b5_a_cancelled_task_ends_as_its_holder_says(self, harness: Harness) -> None:
         """Its holder's verdict takes effect as any other, follow-ups included."""
         backend = harness.open()
-        a, b = s.held(backend, B5, "a"), s.held(backend, B5, "b")
+        a, b = s.claimed(backend, B5, "a"), s.claimed(backend, B5, "b")
         backend.cancel(["a", "b"])
         s.settled(backend, B5, s.done(a, then=[s.job("next")]), s.fail(b))
         s.places(backend, B5, ready=1, failed=1, history=1)
-        B5.same(s.info(backend, "b", B5).status, m.TaskStatus.FAILURE, "the state of a cancelled task that failed")
+        B5.same(s.info(backend, "b", B5).status, m.TaskStatus.FAILURE, "the status of a cancelled task that failed")

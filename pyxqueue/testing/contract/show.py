@@ -11,7 +11,7 @@ class ShowLaws(Contract):
     """I1."""
 
     def test_i1_a_task_goes_through_its_states(self, harness: Harness) -> None:
-        """From the enqueue over a delayed retry to success the state is always what is going on."""
+        """From the enqueue over a delayed retry to success the status always fits the place."""
         backend = harness.open()
         seen = []
 
@@ -38,31 +38,31 @@ class ShowLaws(Contract):
             (m.TaskStatus.RETRY, "", (1, 0, 0, 0, 0)),
             (m.TaskStatus.SUCCESS, "one", (0, 0, 0, 0, 1)),
         ]
-        I1.same(seen, wanted, "state, worker and place of a task that is delayed, retried and done")
+        I1.same(seen, wanted, "status, worker and place of a task that is delayed, retried and done")
 
     def test_i1_a_first_attempt_that_is_handed_back_is_pending(self, harness: Harness) -> None:
         """A deferred or redelivered task is not a retry."""
         backend = harness.open()
-        delivery = s.held(backend, I1)
+        delivery = s.claimed(backend, I1)
         s.settled(backend, I1, s.defer(delivery, 5_000))
-        I1.same(s.info(backend, "a", I1).status, m.TaskStatus.PENDING, "the state after a return")
+        I1.same(s.info(backend, "a", I1).status, m.TaskStatus.PENDING, "the status after a deferral")
         harness.advance(5_001)
         s.take_one(backend, I1)
         backend.release("one", [])
-        I1.same(s.info(backend, "a", I1).status, m.TaskStatus.PENDING, "the state after a release")
+        I1.same(s.info(backend, "a", I1).status, m.TaskStatus.PENDING, "the status after a release")
 
     def test_i1_the_end_is_what_the_record_says(self, harness: Harness) -> None:
         """A failure that is not kept with the failed tasks is a failure all the same."""
         backend = harness.open()
-        delivery = s.held(backend, I1)
+        delivery = s.claimed(backend, I1)
         s.settled(backend, I1, m.Settlement(delivery.receipt, m.Done(), s.fail(delivery).record))
-        I1.same(s.info(backend, "a", I1).status, m.TaskStatus.FAILURE, "the state of a task whose record is a failure")
+        I1.same(s.info(backend, "a", I1).status, m.TaskStatus.FAILURE, "the status of a task whose record is a failure")
         s.places(backend, I1, history=1)
 
     def test_i1_the_end_is_shown_with_its_record(self, harness: Harness) -> None:
-        """Who looks at a finished task sees the message and what became of it."""
+        """`show` returns the message and the record of an ended task."""
         backend = harness.open()
-        s.settled(backend, I1, s.done(s.held(backend, I1)))
+        s.settled(backend, I1, s.done(s.claimed(backend, I1)))
         found = s.info(backend, "a", I1)
         I1.same(found.record and found.record.value, s.EVERY_BYTE, "the value that is shown")
         I1.holds(found.message, "the message is not shown although it is in the history")
@@ -70,10 +70,10 @@ class ShowLaws(Contract):
     def test_i1_a_task_is_shown_as_long_as_its_record(self, harness: Harness) -> None:
         """Without a place in the history a task is shown with its record only, and then not at all."""
         backend = harness.open(history=0)
-        s.settled(backend, I1, s.done(s.held(backend, I1), ttl_ms=10_000))
+        s.settled(backend, I1, s.done(s.claimed(backend, I1), ttl_ms=10_000))
         found = s.info(backend, "a", I1)
         I1.same(
-            (found.status, found.message), (m.TaskStatus.SUCCESS, None), "state and message of a task without history"
+            (found.status, found.message), (m.TaskStatus.SUCCESS, None), "status and message of a task without history"
         )
         harness.advance(10_001)
         I1.same(list(backend.show(["a"])), [None], "what is shown when neither message nor record is left")
@@ -93,10 +93,10 @@ class ShowLaws(Contract):
         s.take(backend, 1, "two")
         s.settled(backend, I1, s.done(first[0]))
         held_by = {consumer.name: sorted(consumer.in_flight) for consumer in backend.consumers()}
-        I1.same(held_by, {"one": ["t001"], "two": ["t002"]}, "the holders")
+        I1.same(held_by, {"one": ["t001"], "two": ["t002"]}, "the tasks of each holder")
 
     def test_i1_depth_knows_the_oldest(self, harness: Harness) -> None:
-        """The age of the longest waiting message is told in ms, 0 if none waits."""
+        """The age of the longest waiting message is in ms, and 0 if none waits."""
         backend = harness.open()
         s.take(backend)
         I1.same(backend.depth().oldest_ms, 0, "the age of the longest waiting message when there is none")
@@ -122,22 +122,22 @@ class ShowLaws(Contract):
         I1.same([task and task.id for task in backend.show(s.ALIKE)], s.ALIKE, "what show returned when all were there")
 
     def test_i1_only_what_is_ready_makes_the_oldest(self, harness: Harness) -> None:
-        """What is delayed or held does not wait for a worker."""
+        """Tasks that are delayed or in flight do not count as waiting."""
         backend = harness.open()
-        s.held(backend, I1)
+        s.claimed(backend, I1)
         backend.enqueue([s.job("late", delay_ms=60_000)])
         harness.advance(10_000)
         I1.same(backend.depth().oldest_ms, 0, "the age of the longest waiting message when none is ready")
 
     def test_i1_a_silent_holder_is_listed(self, harness: Harness) -> None:
-        """Who holds something is shown as long as it does, also if nothing was heard of it for most of a lease."""
+        """A consumer is listed while it holds something, also if it was silent for most of a lease."""
         backend = harness.open()
-        s.held(backend, I1)
+        s.claimed(backend, I1)
         harness.advance(harness.lease // 2)
         backend.enqueue([s.job("b")])
         s.take(backend, 1, "two")
         holders = {consumer.name: tuple(consumer.in_flight) for consumer in backend.consumers() if consumer.in_flight}
-        I1.same(holders, {"one": ("a",), "two": ("b",)}, "the holders after half a lease")
+        I1.same(holders, {"one": ("a",), "two": ("b",)}, "the tasks of each holder after half a lease")
 
     def test_i1_every_state_says_since_when(self, harness: Harness) -> None:
         """Whatever the state, `updated` says when the task was last heard of."""
@@ -145,15 +145,15 @@ class ShowLaws(Contract):
         backend.enqueue([s.job("a")])
         seen = {"waiting": s.info(backend, "a", I1).updated_ms > 0}
         delivery = s.take_one(backend, I1)
-        seen["held"] = s.info(backend, "a", I1).updated_ms > 0
+        seen["in flight"] = s.info(backend, "a", I1).updated_ms > 0
         s.settled(backend, I1, s.done(delivery))
         seen["ended"] = s.info(backend, "a", I1).updated_ms > 0
         I1.same(seen, dict.fromkeys(seen, True), "whether `updated` is set")
 
     def test_i1_an_extension_does_not_change_the_start(self, harness: Harness) -> None:
-        """Since when a task is held does not change with extensions of its lease; a store may not keep it at all."""
+        """Extensions do not change `started_ms`; a store may not keep it at all."""
         backend = harness.open()
-        delivery = s.held(backend, I1)
+        delivery = s.claimed(backend, I1)
         harness.advance(1_000)
         first = s.info(backend, "a", I1).started_ms
         backend.extend([m.Extension(delivery.receipt)])

@@ -146,8 +146,8 @@ def take_one(backend: Backend, law: Law, consumer: str = "one") -> m.Delivery:
     return take_exactly(backend, 1, law, consumer)[0]
 
 
-def held(backend: Backend, law: Law, task_id: str = "a", consumer: str = "one", **header: object) -> m.Delivery:
-    """A new task, held by `consumer`."""
+def claimed(backend: Backend, law: Law, task_id: str = "a", consumer: str = "one", **header: object) -> m.Delivery:
+    """A new task that `consumer` has claimed."""
     __tracebackhide__ = True
     backend.enqueue([job(task_id, **header)])
     return take_one(backend, law, consumer)
@@ -261,7 +261,7 @@ def patiently(backend: Backend) -> list[m.Delivery]:
 def stale(backend: Backend, harness: Harness, law_: Law, consumer: str) -> tuple[m.Delivery, m.Delivery]:
     """A delivery whose lease ended, and the later one of the same task to `consumer`."""
     __tracebackhide__ = True
-    old = held(backend, law_)
+    old = claimed(backend, law_)
     harness.advance(harness.lease + 1)
     return old, take_one(backend, law_, consumer)
 

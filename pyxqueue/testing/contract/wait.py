@@ -39,8 +39,7 @@ class WaitLaws(Contract):
         R2.same(s.values(got), [b"1", b"2"], "what wait returned")
 
     def test_r2_wait_returns_when_least_records_are_there(self, harness: Harness) -> None:
-        """`wait` with `least` returns as soon as so many records are there, whichever they are; never more are asked
-        for than there are ids."""
+        """`wait` with `least` returns as soon as so many records are there, whichever they are."""
         store, writer = harness.open(), harness.open()
         self.expect(store, "a", "b", "c")
         call = s.Call(lambda: store.wait(["a", "b", "c"], None, 2))
@@ -109,16 +108,16 @@ class SettledWaitLaws(Contract):
     """R2, of a backend."""
 
     def test_r2_a_settlement_wakes(self, harness: Harness) -> None:
-        """Who waits for a task is woken by the settlement that ends it."""
+        """`wait` is woken by the settlement that ends the task."""
         store, worker = harness.open(), harness.open()
-        delivery = s.held(worker, R2)
+        delivery = s.claimed(worker, R2)
         call = s.waiting(R2, lambda: store.wait(["a"], None))
         s.settled(worker, R2, s.done(delivery))
         got = call.result(self.patience, R2, "wait was not woken by a settlement")
         R2.same(s.values(got), [s.EVERY_BYTE], "what wait returned")
 
     def test_r2_a_cancellation_wakes(self, harness: Harness) -> None:
-        """Who waits for a task is woken when it is cancelled."""
+        """`wait` is woken by the cancellation of a task that waits."""
         store, admin = harness.open(), harness.open()
         store.enqueue([s.job("a")])
         call = s.waiting(R2, lambda: store.wait(["a"], None))
@@ -129,14 +128,14 @@ class SettledWaitLaws(Contract):
     def test_r2_an_unknown_id_is_not_waited_for(self, harness: Harness) -> None:
         """`wait` returns None at once for a task that can have no record, also without a timeout."""
         store = harness.open()
-        s.held(store, R2)
+        s.claimed(store, R2)
         for ids in (["unknown"], ["a", "unknown"]):
             call = s.Call(lambda ids=ids: store.wait(ids, None))  # type: ignore[misc]
             got = call.result(self.patience, R2, f"wait hangs on {ids}, one of which is not known")
             R2.same(list(got), [None] * len(ids), f"what wait returned for {ids}")
 
     def test_r2_a_deleted_task_is_not_waited_for(self, harness: Harness) -> None:
-        """Who waits for a task is woken when it is deleted, since nothing will come."""
+        """`wait` is woken by the deletion of the task, since no record can come."""
         store, admin = harness.open(), harness.open()
         store.enqueue([s.job("a")])
         call = s.waiting(R2, lambda: store.wait(["a"], None))
@@ -149,25 +148,25 @@ class SettledWaitLaws(Contract):
         """A failure, and a cancellation that ends with its holder, a retry or a release, wake `wait`."""
         store, worker = harness.open(), harness.open()
         ways: dict[str, Callable[[m.Delivery], object]] = {
-            "burial": lambda delivery: worker.settle([m.Settlement(delivery.receipt, m.Fail("no use"))]),
-            "obeyed": lambda delivery: worker.settle([m.Settlement(delivery.receipt, m.Cancelled())]),
+            "failure": lambda delivery: worker.settle([m.Settlement(delivery.receipt, m.Fail("no use"))]),
+            "obedience": lambda delivery: worker.settle([m.Settlement(delivery.receipt, m.Cancelled())]),
             "retry": lambda delivery: worker.settle([s.retry(delivery)]),
             "release": lambda _: worker.release("one", []),
         }
         for name, way in ways.items():
-            delivery = s.held(worker, R2, name)
-            if name != "burial":
+            delivery = s.claimed(worker, R2, name)
+            if name != "failure":
                 worker.cancel([name])
             call = s.waiting(R2, lambda name=name: store.wait([name], None))  # type: ignore[misc]
             way(delivery)
             got = call.result(self.patience, R2, f"wait was not woken by the end of a task ({name})")
-            wanted = m.TaskStatus.FAILURE if name == "burial" else m.TaskStatus.CANCELLED
+            wanted = m.TaskStatus.FAILURE if name == "failure" else m.TaskStatus.CANCELLED
             R2.same([record and record.status for record in got], [wanted], f"what wait returned ({name})")
 
     def test_r2_what_has_ended_and_was_forgotten_is_not_waited_for(self, harness: Harness) -> None:
-        """Nothing will come for a task whose record has come and gone."""
+        """`wait` returns None at once for an ended task whose record is gone."""
         store = harness.open()
-        s.settled(store, R2, s.done(s.held(store, R2)))
+        s.settled(store, R2, s.done(s.claimed(store, R2)))
         store.forget(["a"])
         call = s.Call(lambda: store.wait(["a"], None))
         got = call.result(self.patience, R2, "wait hangs on a record that was forgotten")

@@ -35,7 +35,7 @@ class WatchLaws(Contract):
     def test_i6_progress_wakes(self, harness: Harness) -> None:
         """`watch` returns when the holder writes a progress."""
         backend, worker = harness.open(), harness.open()
-        delivery = s.held(worker, I6)
+        delivery = s.claimed(worker, I6)
         call = watching(backend)
         s.extended(worker, delivery, m.Progress(1, 2))
         found = call.result(self.patience, I6, "watch was not woken by progress")
@@ -44,25 +44,25 @@ class WatchLaws(Contract):
     def test_i6_the_end_wakes(self, harness: Harness) -> None:
         """`watch` returns when the task ends."""
         backend, worker = harness.open(), harness.open()
-        delivery = s.held(worker, I6)
+        delivery = s.claimed(worker, I6)
         call = watching(backend)
         s.settled(worker, I6, s.done(delivery))
         found = call.result(self.patience, I6, "watch was not woken by the end")
-        I6.same(found and found.status, m.TaskStatus.SUCCESS, "the state that watch returned")
+        I6.same(found and found.status, m.TaskStatus.SUCCESS, "the status that watch returned")
 
     def test_i6_a_retry_wakes(self, harness: Harness) -> None:
         """`watch` returns when the task is put back to run again."""
         backend, worker = harness.open(), harness.open()
-        delivery = s.held(worker, I6)
+        delivery = s.claimed(worker, I6)
         call = watching(backend)
         s.settled(worker, I6, s.retry(delivery, 10_000))
         found = call.result(self.patience, I6, "watch was not woken by a retry")
-        I6.same(found and found.status, m.TaskStatus.RETRY, "the state that watch returned")
+        I6.same(found and found.status, m.TaskStatus.RETRY, "the status that watch returned")
 
     def test_i6_gives_up_at_its_timeout(self, harness: Harness) -> None:
         """At its timeout `watch` returns what there is, though nothing differs."""
         backend = harness.open()
-        s.held(backend, I6)
+        s.claimed(backend, I6)
         seen = s.info(backend, "a", I6)
         call = s.Call(lambda: backend.watch("a", seen, 30))
         found = call.result(self.patience, I6, "watch went on after its timeout")
@@ -79,7 +79,7 @@ class WatchLaws(Contract):
     def test_i6_a_timeout_of_zero_returns_at_once(self, harness: Harness) -> None:
         """A timeout of 0 is one look, not none at all."""
         backend = harness.open()
-        s.held(backend, I6)
+        s.claimed(backend, I6)
         seen = s.info(backend, "a", I6)
         call = s.Call(lambda: backend.watch("a", seen, 0))
         I6.there(call.result(self.patience, I6, "watch waits although it was given no time"), "watch returned nothing")
@@ -87,7 +87,7 @@ class WatchLaws(Contract):
     def test_i6_the_state_at_the_timeout_is_returned(self, harness: Harness) -> None:
         """A change that wakes no call is returned at the timeout, not the earlier state."""
         backend, admin = harness.open(), harness.open()
-        s.settled(backend, I6, s.done(s.held(backend, I6)))
+        s.settled(backend, I6, s.done(s.claimed(backend, I6)))
         seen = s.info(backend, "a", I6)
         call = s.Call(lambda: backend.watch("a", seen, 300))
         call.waits()
@@ -99,7 +99,7 @@ class WatchLaws(Contract):
     def test_i6_any_change_of_progress_wakes(self, harness: Harness) -> None:
         """Another text or total is news, also if no more is done."""
         backend, worker = harness.open(), harness.open()
-        delivery = s.held(worker, I6)
+        delivery = s.claimed(worker, I6)
         s.extended(worker, delivery, m.Progress(1, 2, "one"))
         for progress in (m.Progress(1, 2, "two"), m.Progress(1, 3, "two")):
             call = watching(backend)
@@ -110,7 +110,7 @@ class WatchLaws(Contract):
     def test_i6_each_end_wakes(self, harness: Harness) -> None:
         """`watch` returns when a task fails, and when it is cancelled while it waits."""
         backend, admin = harness.open(), harness.open()
-        delivery = s.held(admin, I6, "a")
+        delivery = s.claimed(admin, I6, "a")
         steps: list[tuple[m.TaskStatus, Callable[[], object]]] = [
             (m.TaskStatus.FAILURE, lambda: admin.settle([s.fail(delivery)])),
             (m.TaskStatus.CANCELLED, lambda: admin.cancel(["a"])),
@@ -120,4 +120,4 @@ class WatchLaws(Contract):
             call = watching(backend)
             step()
             found = call.result(self.patience, I6, f"watch was not woken when the task became {status.name}")
-            I6.same(found and found.status, status, "the state that watch returned")
+            I6.same(found and found.status, status, "the status that watch returned")

@@ -6,92 +6,68 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
-from .prelude import Entry, Group, MemoryBackend, Place, breaks, first_page, m
-
-
-class Altering(Group):
-    """Adopts something else than it was given."""
-
-    def altered(self, task: m.TaskInfo) -> m.TaskInfo:
-        raise NotImplementedError
-
-    def adopt(self, task: m.TaskInfo, now: int) -> bool:
-        return super().adopt(self.altered(task), now)
-
-
-class Rewriting(Altering):
-    """Adopts another header."""
-
-    def header(self, message: m.Message) -> dict[str, object]:
-        raise NotImplementedError
-
-    def altered(self, task: m.TaskInfo) -> m.TaskInfo:
-        message = task.message
-        if not isinstance(message, m.Message):
-            return task
-        # The fields are named by the subclasses, so their types are not known here.
-        return evolve(task, message=evolve(message, **self.header(message)))  # type: ignore[arg-type] # as said above
+from .prelude import Entry, Group, MemoryBackend, Place, adopts, breaks, first_page, m, moves
 
 
 @breaks("I7")
-class AdoptsAsTheFirstAttempt(Rewriting):
-    def header(self, message: m.Message) -> dict[str, object]:
-        return {"attempt": 1}
+@moves
+def adopts_as_the_first_attempt(message: m.Message) -> m.Message:
+    return evolve(message, attempt=1)
 
 
 @breaks("I7")
-class AdoptsWithoutTheCrashes(Rewriting):
-    def header(self, message: m.Message) -> dict[str, object]:
-        return {"crashes": 0}
+@moves
+def adopts_without_the_crashes(message: m.Message) -> m.Message:
+    return evolve(message, crashes=0)
 
 
 @breaks("I7")
-class AdoptsWithoutTheReturns(Rewriting):
-    def header(self, message: m.Message) -> dict[str, object]:
-        return {"deferrals": 0}
+@moves
+def adopts_without_the_deferrals(message: m.Message) -> m.Message:
+    return evolve(message, deferrals=0)
 
 
 @breaks("I7")
-class AdoptsWithoutTheHeaders(Rewriting):
-    def header(self, message: m.Message) -> dict[str, object]:
-        return {"headers": {}}
+@moves
+def adopts_without_the_headers(message: m.Message) -> m.Message:
+    return evolve(message, headers={})
 
 
 @breaks("I7")
-class AdoptsAText(Rewriting):
-    def header(self, message: m.Message) -> dict[str, object]:
-        return {"body": message.body.decode(errors="replace").encode()}
+@moves
+def adopts_a_text(message: m.Message) -> m.Message:
+    return evolve(message, body=message.body.decode(errors="replace").encode())
 
 
 @breaks("I7")
-class AdoptsTheDelayedAsReady(Rewriting):
-    def header(self, message: m.Message) -> dict[str, object]:
-        return {"due_ms": 0}
+@moves
+def adopts_the_delayed_as_ready(message: m.Message) -> m.Message:
+    return evolve(message, due_ms=0)
 
 
 @breaks("I7")
-class AdoptsTheFailedAsReady(Altering):
-    def altered(self, task: m.TaskInfo) -> m.TaskInfo:
-        return evolve(task, status=m.TaskStatus.PENDING)
+@adopts
+def adopts_the_failed_as_ready(task: m.TaskInfo) -> m.TaskInfo:
+    return evolve(task, status=m.TaskStatus.PENDING)
 
 
 @breaks("I7")
-class AdoptsWithoutTheReason(Altering):
-    def altered(self, task: m.TaskInfo) -> m.TaskInfo:
-        return evolve(task, reason="")
+@adopts
+def adopts_without_the_reason(task: m.TaskInfo) -> m.TaskInfo:
+    return evolve(task, reason="")
 
 
 @breaks("I7")
-class AdoptsWithoutTheRecord(Altering):
-    def altered(self, task: m.TaskInfo) -> m.TaskInfo:
-        return evolve(task, record=None)
+@adopts
+def adopts_without_the_record(task: m.TaskInfo) -> m.TaskInfo:
+    return evolve(task, record=None)
 
 
 @breaks("I7")
-class AdoptsWhatCannotBeReadWithoutItsFields(Altering):
-    def altered(self, task: m.TaskInfo) -> m.TaskInfo:
-        message = task.message
-        return evolve(task, message=evolve(message, fields={})) if isinstance(message, m.Unreadable) else task
+@adopts
+def adopts_what_cannot_be_read_without_its_fields(task: m.TaskInfo) -> m.TaskInfo:
+    message = task.message
+    return evolve(task, message=evolve(message, fields={})) if isinstance(message, m.Unreadable) else task
 
 
 @breaks("I7")
@@ -117,25 +93,25 @@ class AdoptsTheNewestFirst(MemoryBackend):
 @breaks("I7")
 class AdoptsIntoEveryGroup(MemoryBackend):
     def adopt(self, tasks: Sequence[m.TaskInfo]) -> Sequence[bool]:
-        answers = super().adopt(tasks)
+        adopted = super().adopt(tasks)
         with self._store.changed:
             for group in self._queue.groups().values():
                 for task in tasks:
                     group.adopt(task, self._store.clock())
-        return answers
+        return adopted
 
 
 @breaks("I7")
 class AdoptsUntilOneIsRefused(MemoryBackend):
     def adopt(self, tasks: Sequence[m.TaskInfo]) -> Sequence[bool]:
         fit = [task for task in tasks if task.status in m.ADOPTABLE and task.message is not None]
-        answers = super().adopt(fit)
+        adopted = super().adopt(fit)
         m.check_adoptable(tasks)
-        return answers
+        return adopted
 
 
 @breaks("I7")
-class AdoptsWhatIsHeldElsewhere(MemoryBackend):
+class AdoptsWhatIsInFlightElsewhere(MemoryBackend):
     def adopt(self, tasks: Sequence[m.TaskInfo]) -> Sequence[bool]:
         waits = m.TaskStatus.PENDING
         return super().adopt([evolve(task, status=waits) if task.status not in m.ADOPTABLE else task for task in tasks])
@@ -147,44 +123,28 @@ class AdoptsAPage(MemoryBackend):
         return first_page(super().adopt, tasks, rest=True)
 
 
-class Moving(Group):
-    """Adopts a header other than it was given."""
-
-    @staticmethod
-    def moved(message: m.Message) -> m.Message:
-        return message
-
-    def adopt(self, task: m.TaskInfo, now: int) -> bool:
-        message = self.moved(task.message) if isinstance(task.message, m.Message) else task.message
-        return super().adopt(evolve(task, message=message), now)
+@breaks("I7")
+@moves
+def adopts_without_the_seal(message: m.Message) -> m.Message:
+    return evolve(message, seal="")
 
 
 @breaks("I7")
-class AdoptsWithoutTheSeal(Moving):
-    @staticmethod
-    def moved(message: m.Message) -> m.Message:
-        return evolve(message, seal="")
+@moves
+def adopts_without_the_reply(message: m.Message) -> m.Message:
+    return evolve(message, reply="")
 
 
 @breaks("I7")
-class AdoptsWithoutTheReply(Moving):
-    @staticmethod
-    def moved(message: m.Message) -> m.Message:
-        return evolve(message, reply="")
+@moves
+def adopts_small_numbers(message: m.Message) -> m.Message:
+    return evolve(message, attempt=min(message.attempt, 32_767))
 
 
 @breaks("I7")
-class AdoptsSmallNumbers(Moving):
-    @staticmethod
-    def moved(message: m.Message) -> m.Message:
-        return evolve(message, attempt=min(message.attempt, 32_767))
-
-
-@breaks("I7")
-class AdoptsARedeliveredAsACrash(Moving):
-    @staticmethod
-    def moved(message: m.Message) -> m.Message:
-        return evolve(message, crashes=message.crashes or int(message.redelivered))
+@moves
+def adopts_a_redelivered_as_a_crash(message: m.Message) -> m.Message:
+    return evolve(message, crashes=message.crashes or int(message.redelivered))
 
 
 @breaks("I7")

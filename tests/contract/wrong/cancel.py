@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .prelude import Entry, Group, MemoryBackend, Mistaking, Place, breaks, first_page, m
+from .prelude import Entry, Group, MemoryBackend, Mistaking, Place, breaks, first_page, in_flight, m
 
 
 @breaks("I3")
-class CancelOfTheHeldIgnored(Group):
+class CancelInFlightIgnored(Group):
     def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
         return task_id not in self.lines[Place.IN_FLIGHT] and super().cancel(task_id, now, force=force)
 
@@ -16,15 +16,15 @@ class CancelOfTheHeldIgnored(Group):
 @breaks("I3")
 class CancelledHolderIsNotTold(Group):
     def extend(self, extension: m.Extension, now: int) -> m.LeaseStatus:
-        answer = super().extend(extension, now)
-        return m.LeaseStatus.HELD if answer is m.LeaseStatus.CANCEL else answer
+        status = super().extend(extension, now)
+        return m.LeaseStatus.HELD if status is m.LeaseStatus.CANCEL else status
 
 
 @breaks("I3")
 class SecondRequestIsForgotten(Group):
     def extend(self, extension: m.Extension, now: int) -> m.LeaseStatus:
-        answer = super().extend(extension, now)
-        return m.LeaseStatus.CANCEL if answer is m.LeaseStatus.CANCEL_AGAIN else answer
+        status = super().extend(extension, now)
+        return m.LeaseStatus.CANCEL if status is m.LeaseStatus.CANCEL_AGAIN else status
 
 
 @breaks("I3")
@@ -44,10 +44,10 @@ class ForceIsTakenBack(Group):
 @breaks("I3")
 class CancelledHolderIsToldOnce(Group):
     def extend(self, extension: m.Extension, now: int) -> m.LeaseStatus:
-        answer = super().extend(extension, now)
+        status = super().extend(extension, now)
         if (entry := self.holding(extension.receipt)) is not None:
             entry.cancelled = False
-        return answer
+        return status
 
 
 @breaks("I3")
@@ -78,10 +78,10 @@ class LateCancelIsTrue(Group):
 class CancelSticksOverARequeue(Group):
     def requeue(self, task_id: str, now: int) -> bool:
         cancelled = task_id in self.tasks and self.tasks[task_id].cancelled
-        answer = super().requeue(task_id, now)
-        if answer:
+        requeued = super().requeue(task_id, now)
+        if requeued:
             self.tasks[task_id].cancelled = cancelled
-        return answer
+        return requeued
 
 
 @breaks("I3")
@@ -115,7 +115,6 @@ class TheUnreadableIsNotCancelled(Group):
 class OldReceiptsTakeTheCancellationBack(Group):
     def settle(self, settlement: m.Settlement, now: int) -> bool:
         accepted = super().settle(settlement, now)
-        entry = self.tasks.get(settlement.receipt.rpartition("@")[0])
-        if entry is not None and entry.place is Place.IN_FLIGHT:
+        if entry := in_flight(self, settlement.receipt):
             entry.cancelled = False
         return accepted

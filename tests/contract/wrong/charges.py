@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
-from .prelude import PAGE, Entry, Group, MemoryBackend, Place, breaks, m
+from .prelude import PAGE, Entry, Group, MemoryBackend, Place, breaks, lapsed, m
 
 
 @breaks("B11")
@@ -30,7 +30,7 @@ class ReleaseTakesFromEveryConsumer(Group):
 
 
 @breaks("B11")
-class ReturnCostsAnAttempt(Group):
+class DeferralCostsAnAttempt(Group):
     def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
         if isinstance(settlement.verdict, m.Defer):
             settlement = evolve(settlement, verdict=m.Retry(settlement.verdict.delay_ms))
@@ -46,7 +46,7 @@ class RetryDoesNotCount(Group):
 
 
 @breaks("B11")
-class RetryKeepsTheSuspicion(Group):
+class RetryKeepsRedelivered(Group):
     def put_back(self, entry: Entry, delay: int, now: int) -> None:
         if isinstance(entry.message, m.Message) and entry.message.crashes:
             entry.alter(redelivered=True)
@@ -56,18 +56,16 @@ class RetryKeepsTheSuspicion(Group):
 @breaks("B11")
 class FirstEndOfALeaseIsACrash(Group):
     def reclaim(self, now: int) -> None:
-        for entry in self.lines[Place.IN_FLIGHT].values():
-            if entry.lease_end <= now:
-                entry.alter(redelivered=True)
+        for entry in lapsed(self, now):
+            entry.alter(redelivered=True)
         super().reclaim(now)
 
 
 @breaks("B11")
 class EndOfALeaseIsNeverACrash(Group):
     def reclaim(self, now: int) -> None:
-        for entry in self.lines[Place.IN_FLIGHT].values():
-            if entry.lease_end <= now:
-                entry.alter(redelivered=False)
+        for entry in lapsed(self, now):
+            entry.alter(redelivered=False)
         super().reclaim(now)
 
 
@@ -99,12 +97,12 @@ class EachMentionIsACrash(Group):
 class OldReceiptsAreCharged(Group):
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
         ids = {receipt.rpartition("@")[0] for receipt in started}
-        held = self.lines[Place.IN_FLIGHT].values()
-        return super().release(consumer, [entry.receipt for entry in held if entry.id in ids], now)
+        claimed = self.lines[Place.IN_FLIGHT].values()
+        return super().release(consumer, [entry.receipt for entry in claimed if entry.id in ids], now)
 
 
 @breaks("B11")
-class ReturnClearsTheSuspicion(Group):
+class DeferralClearsRedelivered(Group):
     def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
         if isinstance(settlement.verdict, m.Defer):
             entry.alter(redelivered=False)
@@ -112,7 +110,7 @@ class ReturnClearsTheSuspicion(Group):
 
 
 @breaks("B11")
-class RetryIsEnqueuedAnew(Group):
+class RetryIsEnqueuedAgain(Group):
     def put_back(self, entry: Entry, delay: int, now: int) -> None:
         entry.alter(enqueued_ms=now)
         super().put_back(entry, delay, now)
@@ -142,7 +140,7 @@ class ShortDelaysAreNone(Group):
 @breaks("B11")
 class ReleaseLeavesWhatIsOverdue(Group):
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
-        overdue = [entry for entry in self.lines[Place.IN_FLIGHT].values() if entry.lease_end <= now]
+        overdue = lapsed(self, now)
         for entry in overdue:
             self.lines[Place.IN_FLIGHT].pop(entry.id)
         count = super().release(consumer, started, now)
@@ -151,7 +149,7 @@ class ReleaseLeavesWhatIsOverdue(Group):
 
 
 @breaks("B11")
-class ReleaseClearsTheSuspicion(Group):
+class ReleaseClearsRedelivered(Group):
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
         for entry in self.lines[Place.IN_FLIGHT].values():
             if entry.consumer == consumer:
@@ -186,7 +184,7 @@ class WhatOthersHoldIsCharged(Group):
 
 
 @breaks("B11")
-class RetriesForgetTheReturns(Group):
+class RetriesForgetTheDeferrals(Group):
     def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
         super().apply(entry, settlement, now)
         if isinstance(settlement.verdict, m.Retry):
@@ -196,9 +194,8 @@ class RetriesForgetTheReturns(Group):
 @breaks("B11")
 class LeaseEndForgetsTheDeferrals(Group):
     def reclaim(self, now: int) -> None:
-        for entry in self.lines[Place.IN_FLIGHT].values():
-            if entry.lease_end <= now:
-                entry.alter(deferrals=0)
+        for entry in lapsed(self, now):
+            entry.alter(deferrals=0)
         super().reclaim(now)
 
 

@@ -23,7 +23,7 @@ class LastInFirstOut(Group):
 
 
 @breaks("B2")
-class HandsOutWhatIsHeld(Group):
+class HandsOutWhatIsInFlight(Group):
     def claim(self, consumer: str, limit: int, now: int) -> list[m.Delivery]:
         for entry in list(self.lines[Place.IN_FLIGHT].values()):
             self.move(entry, Place.READY, now)
@@ -49,9 +49,9 @@ class ClaimIsNotWoken(MemoryBackend):
     def enqueue(self, messages: Sequence[m.Message]) -> Sequence[bool]:
         group, _ = self._queue.join()
         changed, group._changed = group._changed, lambda: None
-        answers = super().enqueue(messages)
+        accepted = super().enqueue(messages)
         group._changed = changed
-        return answers
+        return accepted
 
 
 @breaks("B2")
@@ -67,13 +67,13 @@ class InterruptIgnored(MemoryBackend):
 
 
 @breaks("B2")
-class AnswersAreKeptInTheHandle(MemoryBackend):
-    _answer: Sequence[m.Delivery] = ()
+class DeliveriesAreKeptInTheHandle(MemoryBackend):
+    _deliveries: Sequence[m.Delivery] = ()
 
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[m.Delivery]:
-        self._answer = super().claim(consumer, limit, wait_ms)
-        time.sleep(0.0005)  # the fault itself: the moment in which another thread's answer takes its place
-        return self._answer
+        self._deliveries = super().claim(consumer, limit, wait_ms)
+        time.sleep(0.0005)  # the fault itself: the moment in which those of another thread take their place
+        return self._deliveries
 
 
 @breaks("B2")

@@ -6,7 +6,7 @@ import time
 
 from attrs import evolve
 
-from .prelude import Entry, Group, MemoryBackend, Place, breaks, m
+from .prelude import Entry, Group, MemoryBackend, Place, breaks, m, stores
 
 
 @breaks("B8")
@@ -34,7 +34,7 @@ class DelayedNeverComes(Group):
 
 
 @breaks("B8")
-class PromoteLosesSome(Group):
+class MaintainLosesSome(Group):
     def maintain(self, limit: int | None, now: int) -> int:
         due = [entry for entry in self.lines[Place.DELAYED].values() if entry.due <= now]
         for entry in due[256:]:
@@ -43,23 +43,23 @@ class PromoteLosesSome(Group):
 
 
 @breaks("B8")
-class PromoteDuplicates(Group):
+class MaintainDuplicates(Group):
     def maintain(self, limit: int | None, now: int) -> int:
         before = set(self.lines[Place.DELAYED])
-        answer = super().maintain(limit, now)
+        until_due = super().maintain(limit, now)
         for task_id in before - set(self.lines[Place.DELAYED]):
             self.insert(Entry(f"{task_id}-twin", self.tasks[task_id].message), 0, now)
-        return answer
+        return until_due
 
 
 @breaks("B8")
-class PromoteIgnoresItsLimit(Group):
+class MaintainIgnoresItsLimit(Group):
     def maintain(self, limit: int | None, now: int) -> int:
         return super().maintain(None, now)
 
 
 @breaks("B8")
-class PromoteSaysNothingIsDelayed(Group):
+class MaintainSaysNothingIsDelayed(Group):
     def maintain(self, limit: int | None, now: int) -> int:
         super().maintain(limit, now)
         return -1
@@ -88,7 +88,7 @@ class TakesOutBeforeItPutsIn(MemoryBackend):
 
 
 @breaks("B8")
-class PromotesOneAtLeast(Group):
+class MaintainMovesOneAtLeast(Group):
     def maintain(self, limit: int | None, now: int) -> int:
         return super().maintain(limit if limit is None else max(1, limit), now)
 
@@ -97,9 +97,9 @@ QUARTER_HOUR = 900_000
 
 
 @breaks("B8")
-class DelayOfAQuarterHourAtMost(Group):
-    def add(self, message: m.Message, now: int) -> None:
-        super().add(evolve(message, delay_ms=min(message.delay_ms, QUARTER_HOUR)), now)
+@stores
+def delay_of_a_quarter_hour_at_most(message: m.Message) -> m.Message:
+    return evolve(message, delay_ms=min(message.delay_ms, QUARTER_HOUR))
 
 
 @breaks("B8")
@@ -109,19 +109,19 @@ class DelayOfVerdictsOfAQuarterHourAtMost(Group):
 
 
 @breaks("B8")
-class DelayIn32Bits(Group):
-    def add(self, message: m.Message, now: int) -> None:
-        super().add(evolve(message, delay_ms=message.delay_ms % 2**31), now)
+@stores
+def delay_in_32bits(message: m.Message) -> m.Message:
+    return evolve(message, delay_ms=message.delay_ms % 2**31)
 
 
 @breaks("B8")
-class DelayInWholeSeconds(Group):
-    def add(self, message: m.Message, now: int) -> None:
-        super().add(evolve(message, delay_ms=message.delay_ms // 1000 * 1000), now)
+@stores
+def delay_in_whole_seconds(message: m.Message) -> m.Message:
+    return evolve(message, delay_ms=message.delay_ms // 1000 * 1000)
 
 
 @breaks("B8")
-class PromoteAnswersIn32Bits(Group):
+class MaintainReturnsIn32Bits(Group):
     def maintain(self, limit: int | None, now: int) -> int:
-        answer = super().maintain(limit, now)
-        return answer if answer < 2**31 else -1
+        until_due = super().maintain(limit, now)
+        return until_due if until_due < 2**31 else -1

@@ -8,7 +8,7 @@ from .prelude import UNDER_WAY, Group, MemoryBackend, Mistaking, Place, breaks, 
 
 
 @breaks("I5")
-class DeletesWhatIsHeld(Group):
+class DeletesWhatIsInFlight(Group):
     def delete(self, task_id: str) -> bool:
         entry = self.tasks.get(task_id)
         if entry is not None and entry.place is Place.IN_FLIGHT:
@@ -21,10 +21,10 @@ class DeletesWhatIsHeld(Group):
 class DeleteKeepsTheRecord(Group):
     def delete(self, task_id: str) -> bool:
         record = self.tasks[task_id].record if task_id in self.tasks else None
-        answer = super().delete(task_id)
-        if answer and record is not None:
+        deleted = super().delete(task_id)
+        if deleted and record is not None:
             store_record(self, record, record.ended_ms)
-        return answer
+        return deleted
 
 
 @breaks("I5")

@@ -70,13 +70,13 @@ class EachGroupKnowsItsOwn(MemoryBackend):
         with self._store.changed:
             _, now = self._queue.join()
             groups = self._queue.groups().values()
-            answers = []
+            results = []
             for message in messages:
                 new = [group for group in groups if not group.knows(message.id, now)]
                 for group in new:
                     group.add(message, now)
-                answers.append(bool(new))
-            return answers
+                results.append(bool(new))
+            return results
 
 
 @breaks("B1")
@@ -153,22 +153,22 @@ class KnownForAnHourWhileItWaits(Group):
 @breaks("B1")
 class CancelledIsForgotten(Group):
     def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
-        answer = super().cancel(task_id, now, force=force)
+        cancelled = super().cancel(task_id, now, force=force)
         entry = self.tasks.get(task_id)
         if entry is not None and entry.place is Place.HISTORY:
             entry.known_until = 0
-        return answer
+        return cancelled
 
 
 @breaks("B1")
 class BatchLooksAtTheReadyOnly(MemoryBackend):
     def enqueue(self, messages: Sequence[m.Message]) -> Sequence[bool]:
         delayed: set[str] = set()
-        answers: list[bool] = []
+        results: list[bool] = []
         for message in messages:
-            answers += [True] if message.id in delayed else super().enqueue([message])
+            results += [True] if message.id in delayed else super().enqueue([message])
             delayed.update([message.id] if message.delay_ms else [])
-        return answers
+        return results
 
 
 @breaks("B1")

@@ -36,11 +36,11 @@ class GroupsShareRecords(MemoryBackend):
 @breaks("B9")
 class FollowUpsGoToEveryGroup(MemoryBackend):
     def settle(self, settlements: Sequence[m.Settlement]) -> Sequence[bool]:
-        answers = super().settle([evolve(settlement, then=()) for settlement in settlements])
-        for settlement, accepted in zip(settlements, answers, strict=True):
+        results = super().settle([evolve(settlement, then=()) for settlement in settlements])
+        for settlement, accepted in zip(settlements, results, strict=True):
             if accepted:
                 self.enqueue(settlement.then)
-        return answers
+        return results
 
 
 @breaks("B9")
@@ -109,8 +109,8 @@ class GroupsAreReadOnce(MemoryBackend):
         with self._store.changed:
             _, now = self._queue.join()
             self._known = self._known or list(self._queue.groups().values())
-            answers = [not any(group.knows(message.id, now) for group in self._known) for message in messages]
-            for message, new in zip(messages, answers, strict=True):
+            results = [not any(group.knows(message.id, now) for group in self._known) for message in messages]
+            for message, new in zip(messages, results, strict=True):
                 for group in self._known if new else ():
                     group.add(message, now)
-            return answers
+            return results

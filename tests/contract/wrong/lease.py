@@ -6,7 +6,20 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
-from .prelude import Entry, Group, MemoryBackend, Place, Queue, Remembering, breaks, first_page, m, moment
+from .prelude import (
+    Entry,
+    Group,
+    MemoryBackend,
+    Place,
+    Queue,
+    Remembering,
+    breaks,
+    first_page,
+    in_flight,
+    lapsed,
+    m,
+    moment,
+)
 
 
 @breaks("B3")
@@ -57,7 +70,7 @@ class ExtendDoesNothing(Group):
 @breaks("B3")
 class LosesWhatItTakesBack(Group):
     def reclaim(self, now: int) -> None:
-        ended = [entry for entry in self.lines[Place.IN_FLIGHT].values() if entry.lease_end <= now]
+        ended = lapsed(self, now)
         for entry in ended[100:]:
             self.remove(entry)
         super().reclaim(now)
@@ -90,10 +103,10 @@ class LeaseInSeconds(MemoryBackend):
 @breaks("B3")
 class ExtensionsAreShort(Group):
     def extend(self, extension: m.Extension, now: int) -> m.LeaseStatus:
-        answer = super().extend(extension, now)
+        status = super().extend(extension, now)
         if entry := self.holding(extension.receipt):
             entry.lease_end = now + self.lease * 7 // 10
-        return answer
+        return status
 
 
 HALF_DAY = 12 * 3_600_000
@@ -144,7 +157,7 @@ class LooksThenTakesBack(MemoryBackend):
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[m.Delivery]:
         with self._store.changed:
             group, now = self._queue.join()
-            overdue = [entry for entry in group.lines[Place.IN_FLIGHT].values() if entry.lease_end <= now][:limit]
+            overdue = lapsed(group, now)[:limit]
         moment()
         with self._store.changed:
             taken = [group.lend(entry, consumer, now) for entry in overdue]
@@ -154,8 +167,7 @@ class LooksThenTakesBack(MemoryBackend):
 @breaks("B6")
 class ExtendSteals(Group):
     def extend(self, extension: m.Extension, now: int) -> m.LeaseStatus:
-        entry = self.tasks.get(extension.receipt.rpartition("@")[0])
-        if entry is not None and entry.place is Place.IN_FLIGHT:
+        if entry := in_flight(self, extension.receipt):
             entry.receipt = extension.receipt
         return super().extend(extension, now)
 
@@ -163,8 +175,7 @@ class ExtendSteals(Group):
 @breaks("B6")
 class ExtendProlongsForAnyone(Group):
     def extend(self, extension: m.Extension, now: int) -> m.LeaseStatus:
-        entry = self.tasks.get(extension.receipt.rpartition("@")[0])
-        if entry is not None and entry.place is Place.IN_FLIGHT:
+        if entry := in_flight(self, extension.receipt):
             entry.lease_end = now + self.lease
         return super().extend(extension, now)
 
@@ -181,14 +192,14 @@ class ExtendRevives(Group):
 @breaks("B6")
 class ExtendChangesTheReceipt(Group):
     def extend(self, extension: m.Extension, now: int) -> m.LeaseStatus:
-        answer = super().extend(extension, now)
+        status = super().extend(extension, now)
         if entry := self.holding(extension.receipt):
             entry.receipt += "x"
-        return answer
+        return status
 
 
 @breaks("B6")
-class ExtendAnswersMixed(MemoryBackend):
+class ExtendReturnsMixed(MemoryBackend):
     def extend(self, extensions: Sequence[m.Extension]) -> Sequence[m.LeaseStatus]:
         return list(reversed(super().extend(extensions)))
 

@@ -4,75 +4,63 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from .prelude import PAGE, MemoryBackend, breaks, m
+
+State: TypeAlias = m.TaskStatus | None
+Page: TypeAlias = tuple[Sequence[m.TaskInfo], str]
 
 
 @breaks("I4")
 class PagesOverlap(MemoryBackend):
-    def tasks(
-        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
-    ) -> tuple[Sequence[m.TaskInfo], str]:
+    def tasks(self, state: State = None, cursor: str = "", count: int = 100) -> Page:
         page, more = super().tasks(state, cursor, count)
         return page, str(int(more) + 1) if more and count > 1 else more
 
 
 @breaks("I4")
 class PagesLeaveGaps(MemoryBackend):
-    def tasks(
-        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
-    ) -> tuple[Sequence[m.TaskInfo], str]:
+    def tasks(self, state: State = None, cursor: str = "", count: int = 100) -> Page:
         page, more = super().tasks(state, cursor, count + 1)
         return page[:count], more
 
 
 @breaks("I4")
 class OldestFirst(MemoryBackend):
-    def tasks(
-        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
-    ) -> tuple[Sequence[m.TaskInfo], str]:
+    def tasks(self, state: State = None, cursor: str = "", count: int = 100) -> Page:
         page, more = super().tasks(state, cursor, count)
         return list(reversed(page)), more
 
 
 @breaks("I4")
 class StateIgnored(MemoryBackend):
-    def tasks(
-        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
-    ) -> tuple[Sequence[m.TaskInfo], str]:
+    def tasks(self, state: State = None, cursor: str = "", count: int = 100) -> Page:
         return super().tasks(None, cursor, count)
 
 
 @breaks("I4")
 class HistoryGoesWithTheRecords(MemoryBackend):
-    def tasks(
-        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
-    ) -> tuple[Sequence[m.TaskInfo], str]:
+    def tasks(self, state: State = None, cursor: str = "", count: int = 100) -> Page:
         page, more = super().tasks(state, cursor, count)
         return [task for task in page if task.record is not None or not task.status.ended], more
 
 
 @breaks("I4")
 class AnyCursorWillDo(MemoryBackend):
-    def tasks(
-        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
-    ) -> tuple[Sequence[m.TaskInfo], str]:
+    def tasks(self, state: State = None, cursor: str = "", count: int = 100) -> Page:
         return super().tasks(state, cursor if cursor.isdigit() else "", count)
 
 
 @breaks("I4")
 class CursorIsANumberOfAnyLength(MemoryBackend):
-    def tasks(
-        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
-    ) -> tuple[Sequence[m.TaskInfo], str]:
+    def tasks(self, state: State = None, cursor: str = "", count: int = 100) -> Page:
         return super().tasks(state, cursor if len(cursor) < 1_000 or not cursor.isdigit() else "1", count)
 
 
 @breaks("I4")
 class BadCursorRaisesItsOwnError(MemoryBackend):
-    def tasks(
-        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
-    ) -> tuple[Sequence[m.TaskInfo], str]:
+    def tasks(self, state: State = None, cursor: str = "", count: int = 100) -> Page:
         if cursor:
             int(cursor)
         return super().tasks(state, cursor, count)
@@ -80,9 +68,7 @@ class BadCursorRaisesItsOwnError(MemoryBackend):
 
 @breaks("I4")
 class DeepCursorEndsTheStack(MemoryBackend):
-    def tasks(
-        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
-    ) -> tuple[Sequence[m.TaskInfo], str]:
+    def tasks(self, state: State = None, cursor: str = "", count: int = 100) -> Page:
         if cursor.startswith("["):
             json.loads(cursor)
         return super().tasks(state, cursor, count)
@@ -90,9 +76,7 @@ class DeepCursorEndsTheStack(MemoryBackend):
 
 @breaks("I4")
 class CursorIsEncodedUnchecked(MemoryBackend):
-    def tasks(
-        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
-    ) -> tuple[Sequence[m.TaskInfo], str]:
+    def tasks(self, state: State = None, cursor: str = "", count: int = 100) -> Page:
         cursor.encode()
         return super().tasks(state, cursor, count)
 
@@ -101,25 +85,19 @@ class CursorIsEncodedUnchecked(MemoryBackend):
 class CursorIsJSON(MemoryBackend):
     """Whatever stands in it."""
 
-    def tasks(
-        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
-    ) -> tuple[Sequence[m.TaskInfo], str]:
+    def tasks(self, state: State = None, cursor: str = "", count: int = 100) -> Page:
         return super().tasks(state, "" if cursor.startswith("{") else cursor, count)
 
 
 @breaks("I4")
 class CursorCountsFromTheEnd(MemoryBackend):
-    def tasks(
-        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
-    ) -> tuple[Sequence[m.TaskInfo], str]:
+    def tasks(self, state: State = None, cursor: str = "", count: int = 100) -> Page:
         return super().tasks(state, cursor.removeprefix("-"), count)
 
 
 @breaks("I4")
 class PagesByOffset(MemoryBackend):
-    def tasks(
-        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
-    ) -> tuple[Sequence[m.TaskInfo], str]:
+    def tasks(self, state: State = None, cursor: str = "", count: int = 100) -> Page:
         super().tasks(state, cursor, 1)  # a made-up cursor is refused
         start = int(cursor or 0)
         everything, _ = super().tasks(state, "", 10**6)
@@ -129,9 +107,7 @@ class PagesByOffset(MemoryBackend):
 
 @breaks("I4")
 class PlaceAfterPlace(MemoryBackend):
-    def tasks(
-        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
-    ) -> tuple[Sequence[m.TaskInfo], str]:
+    def tasks(self, state: State = None, cursor: str = "", count: int = 100) -> Page:
         super().tasks(state, cursor, 1)
         everything, _ = super().tasks(state, "", 10**6)
         ordered = sorted(everything, key=lambda task: not task.status.ended)
@@ -143,9 +119,7 @@ class PlaceAfterPlace(MemoryBackend):
 class ListsAPage(MemoryBackend):
     _shown = 0
 
-    def tasks(
-        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
-    ) -> tuple[Sequence[m.TaskInfo], str]:
+    def tasks(self, state: State = None, cursor: str = "", count: int = 100) -> Page:
         page, following = super().tasks(state, cursor, count)
         self._shown = len(page) + (self._shown if cursor else 0)
         return page, following if self._shown < PAGE else ""
@@ -153,9 +127,7 @@ class ListsAPage(MemoryBackend):
 
 @breaks("I4")
 class HiddenFilesAreNotListed(MemoryBackend):
-    def tasks(
-        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
-    ) -> tuple[Sequence[m.TaskInfo], str]:
+    def tasks(self, state: State = None, cursor: str = "", count: int = 100) -> Page:
         page, following = super().tasks(state, cursor, count)
         return [task for task in page if not task.id.startswith(".")], following
 
@@ -164,8 +136,6 @@ class HiddenFilesAreNotListed(MemoryBackend):
 class ListedByTimeAndId(MemoryBackend):
     """What was put in its place within one millisecond is in the order of the ids."""
 
-    def tasks(
-        self, state: m.TaskStatus | None = None, cursor: str = "", count: int = 100
-    ) -> tuple[Sequence[m.TaskInfo], str]:
+    def tasks(self, state: State = None, cursor: str = "", count: int = 100) -> Page:
         page, following = super().tasks(state, cursor, count)
         return sorted(page, key=lambda task: (task.updated_ms, task.id), reverse=True), following

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from attrs import evolve
 
-from .prelude import Entry, Group, Place, breaks, m
+from .prelude import Entry, Group, Place, breaks, m, records, stores
 
 
 @breaks("B7")
@@ -94,9 +94,9 @@ class ReasonsEndAtANul(Group):
 
 
 @breaks("B12")
-class BodyIsDecoded(Group):
-    def add(self, message: m.Message, now: int) -> None:
-        super().add(evolve(message, body=message.body.decode(errors="replace").encode()), now)
+@stores
+def body_is_decoded(message: m.Message) -> m.Message:
+    return evolve(message, body=message.body.decode(errors="replace").encode())
 
 
 @breaks("B12")
@@ -123,51 +123,40 @@ class SealIsLostInADelay(Group):
 
 
 @breaks("B12")
-class ValueIsDecoded(Group):
-    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
-        super().end(entry, place, evolve(record, value=record.value.decode(errors="ignore").encode()), now)
+@records
+def value_is_decoded(record: m.Record) -> m.Record:
+    return evolve(record, value=record.value.decode(errors="ignore").encode())
 
 
 @breaks("B12")
-class NothingGetsADefault(Group):
-    def add(self, message: m.Message, now: int) -> None:
-        super().add(evolve(message, body=message.body or b"[[],{}]"), now)
+@stores
+def nothing_gets_a_default(message: m.Message) -> m.Message:
+    return evolve(message, body=message.body or b"[[],{}]")
 
 
 @breaks("B12")
-class LargeBodiesAreCut(Group):
-    def add(self, message: m.Message, now: int) -> None:
-        super().add(evolve(message, body=message.body[:1_000_000]), now)
+@stores
+def large_bodies_are_cut(message: m.Message) -> m.Message:
+    return evolve(message, body=message.body[:1_000_000])
 
 
 @breaks("B12")
-class LargeValuesAreCut(Group):
-    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
-        super().end(entry, place, evolve(record, value=record.value[:1_000_000]), now)
+@records
+def large_values_are_cut(record: m.Record) -> m.Record:
+    return evolve(record, value=record.value[:1_000_000])
 
 
 @breaks("B12")
-class TextIsNormalised(Group):
-    def add(self, message: m.Message, now: int) -> None:
-        headers = {name: unicodedata.normalize("NFC", value) for name, value in message.headers.items()}
-        super().add(evolve(message, headers=headers), now)
+@stores
+def text_is_normalised(message: m.Message) -> m.Message:
+    headers = {name: unicodedata.normalize("NFC", value) for name, value in message.headers.items()}
+    return evolve(message, headers=headers)
 
 
 @breaks("B12")
-class HeadersAreStripped(Group):
-    def add(self, message: m.Message, now: int) -> None:
-        super().add(evolve(message, headers={name.strip(): value for name, value in message.headers.items()}), now)
-
-
-class Keeping(Group):
-    """Keeps a message other than it was given."""
-
-    @staticmethod
-    def keep(message: m.Message) -> m.Message:
-        return message
-
-    def add(self, message: m.Message, now: int) -> None:
-        super().add(self.keep(message), now)
+@stores
+def headers_are_stripped(message: m.Message) -> m.Message:
+    return evolve(message, headers={name.strip(): value for name, value in message.headers.items()})
 
 
 def with_headers(
@@ -177,77 +166,66 @@ def with_headers(
 
 
 @breaks("B12")
-class HeaderNamesInLowerCase(Keeping):
-    @staticmethod
-    def keep(message: m.Message) -> m.Message:
-        return with_headers(message, name_of=str.lower)
+@stores
+def header_names_in_lower_case(message: m.Message) -> m.Message:
+    return with_headers(message, name_of=str.lower)
 
 
 @breaks("B12")
-class HeaderNamesWithoutDots(Keeping):
-    @staticmethod
-    def keep(message: m.Message) -> m.Message:
-        return with_headers(message, name_of=lambda name: name.replace(".", "/"))
+@stores
+def header_names_without_dots(message: m.Message) -> m.Message:
+    return with_headers(message, name_of=lambda name: name.replace(".", "/"))
 
 
 @breaks("B12")
-class HeadersAreNumbers(Keeping):
-    @staticmethod
-    def keep(message: m.Message) -> m.Message:
-        return with_headers(message, value_of=lambda value: str(int(value)) if value.isdecimal() else value)
+@stores
+def headers_are_numbers(message: m.Message) -> m.Message:
+    return with_headers(message, value_of=lambda value: str(int(value)) if value.isdecimal() else value)
 
 
 @breaks("B12")
-class HeadersEndAtANul(Keeping):
-    @staticmethod
-    def keep(message: m.Message) -> m.Message:
-        return with_headers(message, value_of=lambda value: value.partition("\0")[0])
+@stores
+def headers_end_at_a_nul(message: m.Message) -> m.Message:
+    return with_headers(message, value_of=lambda value: value.partition("\0")[0])
 
 
 @breaks("B12")
-class HeadersAreShort(Keeping):
-    @staticmethod
-    def keep(message: m.Message) -> m.Message:
-        return with_headers(message, value_of=lambda value: value[:65_535])
+@stores
+def headers_are_short(message: m.Message) -> m.Message:
+    return with_headers(message, value_of=lambda value: value[:65_535])
 
 
 @breaks("B12")
-class NamesAreNumbers(Keeping):
-    @staticmethod
-    def keep(message: m.Message) -> m.Message:
-        return evolve(message, name=re.sub(r"^(\d+\.\d*?)0+$", r"\1", message.name))
+@stores
+def names_are_numbers(message: m.Message) -> m.Message:
+    return evolve(message, name=re.sub(r"^(\d+\.\d*?)0+$", r"\1", message.name))
 
 
 @breaks("B12")
-class PriorityIn32Bits(Keeping):
-    @staticmethod
-    def keep(message: m.Message) -> m.Message:
-        return evolve(message, priority=max(-(2**31), message.priority))
+@stores
+def priority_in_32bits(message: m.Message) -> m.Message:
+    return evolve(message, priority=max(-(2**31), message.priority))
 
 
 @breaks("B12")
-class BodiesAreStripped(Keeping):
-    @staticmethod
-    def keep(message: m.Message) -> m.Message:
-        return evolve(message, body=message.body.rstrip(b" "))
+@stores
+def bodies_are_stripped(message: m.Message) -> m.Message:
+    return evolve(message, body=message.body.rstrip(b" "))
 
 
 @breaks("B12")
-class BodiesWithoutTheirMark(Keeping):
-    @staticmethod
-    def keep(message: m.Message) -> m.Message:
-        return evolve(message, body=message.body.removeprefix(b"\xef\xbb\xbf"))
+@stores
+def bodies_without_their_mark(message: m.Message) -> m.Message:
+    return evolve(message, body=message.body.removeprefix(b"\xef\xbb\xbf"))
 
 
 @breaks("B12")
-class BodiesAreUnescaped(Keeping):
-    @staticmethod
-    def keep(message: m.Message) -> m.Message:
-        return evolve(message, body=message.body.replace(b"''", b"'"))
+@stores
+def bodies_are_unescaped(message: m.Message) -> m.Message:
+    return evolve(message, body=message.body.replace(b"''", b"'"))
 
 
 @breaks("B12")
-class ExpiresInSeconds(Keeping):
-    @staticmethod
-    def keep(message: m.Message) -> m.Message:
-        return evolve(message, expires_ms=message.expires_ms // 1000 * 1000)
+@stores
+def expires_in_seconds(message: m.Message) -> m.Message:
+    return evolve(message, expires_ms=message.expires_ms // 1000 * 1000)

@@ -1,7 +1,8 @@
 """How a wrong backend is declared, and what several of them are made of.
 
-A wrong backend is the in-memory one with one law broken: a class of its own in place of one of the memory's, under the
-decorator `breaks` with the number of that law. `m` is the vocabulary, `pyxqueue.model.message`.
+A wrong backend is the in-memory one with one law broken. It is declared with `breaks` and the number of that law: as a
+class that takes the place of one of the memory's, or as a function that alters what is stored, with `stores`,
+`records`, `settles`, `adopts` or `moves`. `m` is the vocabulary, `pyxqueue.model.message`.
 """
 
 from __future__ import annotations
@@ -115,8 +116,73 @@ def breaks(law: str) -> Callable[[Broken], Broken]:
     return add
 
 
+def stores(alter: Callable[[m.Message], m.Message]) -> type[Group]:
+    """Stores another message than was enqueued."""
+
+    class Storing(Group):
+        def add(self, message: m.Message, now: int) -> None:
+            super().add(alter(message), now)
+
+    return named(alter.__name__, Storing)
+
+
+def records(alter: Callable[[m.Record], m.Record]) -> type[Group]:
+    """Stores another record than that of the end."""
+
+    class Recording(Group):
+        def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
+            super().end(entry, place, alter(record), now)
+
+    return named(alter.__name__, Recording)
+
+
+def settles(alter: Callable[[m.Settlement], m.Settlement]) -> type[Group]:
+    """Applies another settlement than was sent."""
+
+    class Settling(Group):
+        def settle(self, settlement: m.Settlement, now: int) -> bool:
+            return super().settle(alter(settlement), now)
+
+    return named(alter.__name__, Settling)
+
+
+def adopts(alter: Callable[[m.TaskInfo], m.TaskInfo]) -> type[Group]:
+    """Adopts another task than was given."""
+
+    class Adopting(Group):
+        def adopt(self, task: m.TaskInfo, now: int) -> bool:
+            return super().adopt(alter(task), now)
+
+    return named(alter.__name__, Adopting)
+
+
+def moves(alter: Callable[[m.Message], m.Message]) -> type[Group]:
+    """Adopts a task with another message than it had."""
+
+    def altered(task: m.TaskInfo) -> m.TaskInfo:
+        return evolve(task, message=alter(task.message)) if isinstance(task.message, m.Message) else task
+
+    return named(alter.__name__, adopts(altered))
+
+
+def named(name: str, group: type[Group]) -> type[Group]:
+    group.__name__ = name
+    return group
+
+
+def in_flight(group: Group, receipt: str) -> Entry | None:
+    """The task in flight that a receipt names, current or not."""
+    entry = group.tasks.get(receipt.rpartition("@")[0])
+    return entry if entry is not None and entry.place is Place.IN_FLIGHT else None
+
+
+def lapsed(group: Group, now: int) -> list[Entry]:
+    """The tasks in flight whose lease has ended."""
+    return [entry for entry in group.lines[Place.IN_FLIGHT].values() if entry.lease_end <= now]
+
+
 def first_page(call: Callable[[Sequence[Item]], Sequence[Answer]], items: Sequence[Item], rest: Answer) -> list[Answer]:
-    """Only a page of the batch is done, all of it is answered."""
+    """Do a page of the batch only; return a result for all of it."""
     return [*call(items[:PAGE]), *([rest] * len(items[PAGE:]))]
 
 
@@ -161,7 +227,7 @@ class Mistaking(MemoryBackend):
 
 
 class Quiet(Group):
-    """Tells nobody of something."""
+    """Wakes no waiting call where it should."""
 
     @contextmanager
     def quiet(self, really: object = True) -> Iterator[None]:

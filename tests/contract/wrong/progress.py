@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 
 from attrs import evolve
 
-from .prelude import Entry, Group, MemoryBackend, Place, breaks, m
+from .prelude import Entry, Group, MemoryBackend, Place, breaks, in_flight, m, records
 
 
 @breaks("B10")
 class ProgressUnfenced(Group):
     def extend(self, extension: m.Extension, now: int) -> m.LeaseStatus:
-        entry = self.tasks.get(extension.receipt.rpartition("@")[0])
-        if entry is not None and entry.place is Place.IN_FLIGHT and extension.progress is not None:
+        entry = in_flight(self, extension.receipt)
+        if entry is not None and extension.progress is not None:
             entry.progress = extension.progress
         return super().extend(extension, now)
 
@@ -46,9 +46,9 @@ class FirstProgressWins(Group):
 
 
 @breaks("B10")
-class ProgressNotInTheRecord(Group):
-    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
-        super().end(entry, place, evolve(record, progress=None), now)
+@records
+def progress_not_in_the_record(record: m.Record) -> m.Record:
+    return evolve(record, progress=None)
 
 
 @breaks("B10")

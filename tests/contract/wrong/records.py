@@ -7,25 +7,25 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
-from .prelude import PAGE, Entry, Group, MemoryBackend, Mistaking, Place, breaks, first_page, m, without_case
+from .prelude import PAGE, Entry, Group, MemoryBackend, Mistaking, Place, breaks, first_page, m, records, without_case
 
 
 @breaks("R3")
-class TtlIgnored(Group):
-    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
-        super().end(entry, place, evolve(record, ttl_ms=10**12), now)
+@records
+def ttl_ignored(record: m.Record) -> m.Record:
+    return evolve(record, ttl_ms=10**12)
 
 
 @breaks("R3")
-class TtlHalved(Group):
-    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
-        super().end(entry, place, evolve(record, ttl_ms=record.ttl_ms // 2 - 1), now)
+@records
+def ttl_halved(record: m.Record) -> m.Record:
+    return evolve(record, ttl_ms=record.ttl_ms // 2 - 1)
 
 
 @breaks("R3")
-class ZeroTtlIsForEver(Group):
-    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
-        super().end(entry, place, evolve(record, ttl_ms=record.ttl_ms or 10**12), now)
+@records
+def zero_ttl_is_for_ever(record: m.Record) -> m.Record:
+    return evolve(record, ttl_ms=record.ttl_ms or 10**12)
 
 
 @breaks("R3")
@@ -38,23 +38,22 @@ class ReadingRenews(Group):
 
 
 @breaks("R3")
-class TtlAsADate(Group):
+@records
+def ttl_as_a_date(record: m.Record) -> m.Record:
     """More than thirty days is taken for a moment, and that was long ago."""
-
-    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
-        super().end(entry, place, evolve(record, ttl_ms=record.ttl_ms if record.ttl_ms <= 30 * 86_400_000 else 0), now)
+    return evolve(record, ttl_ms=record.ttl_ms if record.ttl_ms <= 30 * 86_400_000 else 0)
 
 
 @breaks("R3")
-class TtlOfSettlementsIn32Bits(Group):
-    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
-        super().end(entry, place, evolve(record, ttl_ms=record.ttl_ms % 2**31), now)
+@records
+def ttl_of_settlements_in_32bits(record: m.Record) -> m.Record:
+    return evolve(record, ttl_ms=record.ttl_ms % 2**31)
 
 
 @breaks("R3")
-class SettlementWithoutTtlIsForEver(Group):
-    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
-        super().end(entry, place, evolve(record, ttl_ms=record.ttl_ms or 10**12), now)
+@records
+def settlement_without_ttl_is_for_ever(record: m.Record) -> m.Record:
+    return evolve(record, ttl_ms=record.ttl_ms or 10**12)
 
 
 @breaks("R4")
@@ -128,7 +127,7 @@ class ForgetsWithoutCase(ForgetsLike):
 
 
 @breaks("R5")
-class AnswersInAnotherOrder(MemoryBackend):
+class RecordsInAnotherOrder(MemoryBackend):
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[m.Record | None]:
         return super().wait(sorted(ids), timeout_ms, least)
 
@@ -140,23 +139,23 @@ class UnknownIdsLeftOut(MemoryBackend):
 
 
 @breaks("R5")
-class RecordLosesItsWorker(Group):
-    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
-        super().end(entry, place, evolve(record, worker=""), now)
+@records
+def record_loses_its_worker(record: m.Record) -> m.Record:
+    return evolve(record, worker="")
 
 
 @breaks("R5")
-class TracebacksAreCut(Group):
-    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
-        error = record.error and evolve(record.error, traceback=record.error.traceback[:10_000])
-        super().end(entry, place, evolve(record, error=error), now)
+@records
+def tracebacks_are_cut(record: m.Record) -> m.Record:
+    error = record.error and evolve(record.error, traceback=record.error.traceback[:10_000])
+    return evolve(record, error=error)
 
 
 @breaks("R5")
-class FailuresAreOneLine(Group):
-    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
-        error = record.error and m.Failure(record.error.type, " ".join(record.error.message.split()))
-        super().end(entry, place, evolve(record, error=error), now)
+@records
+def failures_are_one_line(record: m.Record) -> m.Record:
+    error = record.error and m.Failure(record.error.type, " ".join(record.error.message.split()))
+    return evolve(record, error=error)
 
 
 @breaks("R5")
@@ -179,36 +178,22 @@ class WaitsForAPage(MemoryBackend):
         return first_page(lambda some: super(WaitsForAPage, self).wait(some, timeout_ms, least), ids, None)
 
 
-class Recording(Group):
-    """Keeps a record other than it was given."""
-
-    @staticmethod
-    def keep(record: m.Record) -> m.Record:
-        return record
-
-    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
-        super().end(entry, place, self.keep(record), now)
+@breaks("R5")
+@records
+def nothing_done_is_no_progress(record: m.Record) -> m.Record:
+    return evolve(record, progress=record.progress if record.progress and record.progress.done else None)
 
 
 @breaks("R5")
-class NothingDoneIsNoProgress(Recording):
-    @staticmethod
-    def keep(record: m.Record) -> m.Record:
-        return evolve(record, progress=record.progress if record.progress and record.progress.done else None)
+@records
+def workers_are_short(record: m.Record) -> m.Record:
+    return evolve(record, worker=record.worker[:64])
 
 
 @breaks("R5")
-class WorkersAreShort(Recording):
-    @staticmethod
-    def keep(record: m.Record) -> m.Record:
-        return evolve(record, worker=record.worker[:64])
-
-
-@breaks("R5")
-class FailuresNeedAText(Recording):
-    @staticmethod
-    def keep(record: m.Record) -> m.Record:
-        return evolve(record, error=record.error if record.error and record.error.message else None)
+@records
+def failures_need_a_text(record: m.Record) -> m.Record:
+    return evolve(record, error=record.error if record.error and record.error.message else None)
 
 
 @breaks("R5")

@@ -12,42 +12,42 @@ class RequeueKeepsTheAttempt(Group):
     def requeue(self, task_id: str, now: int) -> bool:
         entry = self.tasks.get(task_id)
         attempt = entry.message.attempt if entry is not None and isinstance(entry.message, m.Message) else 1
-        answer = super().requeue(task_id, now)
-        if answer and entry is not None:
+        requeued = super().requeue(task_id, now)
+        if requeued and entry is not None:
             entry.alter(attempt=attempt)
-        return answer
+        return requeued
 
 
 @breaks("I2")
 class RequeueKeepsTheCrashes(Group):
     def requeue(self, task_id: str, now: int) -> bool:
-        answer = super().requeue(task_id, now)
-        if answer:
+        requeued = super().requeue(task_id, now)
+        if requeued:
             self.tasks[task_id].alter(crashes=1)
-        return answer
+        return requeued
 
 
 @breaks("I2")
 class RequeueKeepsTheRecord(Group):
     def requeue(self, task_id: str, now: int) -> bool:
         record = self.tasks[task_id].record if task_id in self.tasks else None
-        answer = super().requeue(task_id, now)
-        if answer:
+        requeued = super().requeue(task_id, now)
+        if requeued:
             self.tasks[task_id].record = record
-        return answer
+        return requeued
 
 
 @breaks("I2")
 class RequeueTakesANewId(Group):
     def requeue(self, task_id: str, now: int) -> bool:
-        answer = super().requeue(task_id, now)
-        if answer:
+        requeued = super().requeue(task_id, now)
+        if requeued:
             self.tasks[task_id].alter(id=f"{task_id}-again")
-        return answer
+        return requeued
 
 
 @breaks("I2")
-class RequeuesWhatIsHeld(Group):
+class RequeuesWhatIsInFlight(Group):
     def requeue(self, task_id: str, now: int) -> bool:
         entry = self.tasks.get(task_id)
         if entry is not None and entry.place is Place.IN_FLIGHT:
@@ -104,7 +104,7 @@ class RequeuesWhatIsGone(Group):
 
 
 @breaks("I2")
-class RequeuesKeepTheReturns(Group):
+class RequeuesKeepTheDeferrals(Group):
     def requeue(self, task_id: str, now: int) -> bool:
         entry = self.tasks.get(task_id)
         deferrals = entry.message.deferrals if entry is not None and isinstance(entry.message, m.Message) else 0

@@ -7,14 +7,27 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
-from .prelude import PAGE, Entry, Group, MemoryBackend, Place, Remembering, breaks, first_page, m, moment, store_record
+from .prelude import (
+    PAGE,
+    Entry,
+    Group,
+    MemoryBackend,
+    Place,
+    Remembering,
+    breaks,
+    first_page,
+    in_flight,
+    m,
+    moment,
+    settles,
+    store_record,
+)
 
 
 @breaks("B4")
 class SettleNotFenced(Group):
     def settle(self, settlement: m.Settlement, now: int) -> bool:
-        entry = self.tasks.get(settlement.receipt.rpartition("@")[0])
-        if entry is not None and entry.place is Place.IN_FLIGHT:
+        if entry := in_flight(self, settlement.receipt):
             settlement = evolve(settlement, receipt=entry.receipt)
         return super().settle(settlement, now)
 
@@ -60,21 +73,21 @@ class RefusedSettlementSendsFollowUps(Group):
 class RefusedSettlementReleases(Group):
     def settle(self, settlement: m.Settlement, now: int) -> bool:
         accepted = super().settle(settlement, now)
-        entry = self.tasks.get(settlement.receipt.rpartition("@")[0])
-        if not accepted and entry is not None and entry.place is Place.IN_FLIGHT:
+        entry = in_flight(self, settlement.receipt)
+        if entry is not None and not accepted:
             self.put_back(entry, 0, now)
         return accepted
 
 
 @breaks("B4")
-class RefusedSettlementAnswersTrue(Group):
+class RefusedSettlementReturnsTrue(Group):
     def settle(self, settlement: m.Settlement, now: int) -> bool:
         super().settle(settlement, now)
         return True
 
 
 @breaks("B4")
-class ReceiptsStartAnewWithEachLife(Group):
+class ReceiptsStartAgainWithEachLife(Group):
     def lend(self, entry: Entry, consumer: str, now: int) -> m.Delivery:
         claims = int(entry.receipt.rpartition("@")[2] or 0) + 1
         delivery = super().lend(entry, consumer, now)
@@ -101,7 +114,7 @@ class LooksThenSettles(MemoryBackend):
 
 
 @breaks("B5")
-class SettleAnswersMixed(MemoryBackend):
+class SettleReturnsMixed(MemoryBackend):
     def settle(self, settlements: Sequence[m.Settlement]) -> Sequence[bool]:
         return sorted(super().settle(settlements), reverse=True)
 
@@ -109,10 +122,10 @@ class SettleAnswersMixed(MemoryBackend):
 @breaks("B5")
 class BatchStopsAtTheFirstRefusal(MemoryBackend):
     def settle(self, settlements: Sequence[m.Settlement]) -> Sequence[bool]:
-        answers: list[bool] = []
+        results: list[bool] = []
         for settlement in settlements:
-            answers += super().settle([settlement]) if False not in answers else [False]
-        return answers
+            results += super().settle([settlement]) if False not in results else [False]
+        return results
 
 
 @breaks("B5")
@@ -131,9 +144,9 @@ class FollowUpsNotIdempotent(Group):
 
 
 @breaks("B5")
-class FollowUpsIgnoreTheirDelay(Group):
-    def settle(self, settlement: m.Settlement, now: int) -> bool:
-        return super().settle(evolve(settlement, then=[evolve(m, delay_ms=0) for m in settlement.then]), now)
+@settles
+def follow_ups_ignore_their_delay(settlement: m.Settlement) -> m.Settlement:
+    return evolve(settlement, then=[evolve(m, delay_ms=0) for m in settlement.then])
 
 
 @breaks("B5")
@@ -165,18 +178,16 @@ class RecordsOfCancelledTasksSayAttemptOne(Group):
 
 
 @breaks("B5")
-class FollowUpsOfTheDoneOnly(Group):
-    def settle(self, settlement: m.Settlement, now: int) -> bool:
-        return super().settle(
-            settlement if isinstance(settlement.verdict, m.Done) else evolve(settlement, then=()), now
-        )
+@settles
+def follow_ups_of_the_done_only(settlement: m.Settlement) -> m.Settlement:
+    return settlement if isinstance(settlement.verdict, m.Done) else evolve(settlement, then=())
 
 
 @breaks("B5")
-class FollowUpsReplaceEachOther(Group):
-    def settle(self, settlement: m.Settlement, now: int) -> bool:
-        latest = {message.id: message for message in settlement.then}
-        return super().settle(evolve(settlement, then=list(latest.values())), now)
+@settles
+def follow_ups_replace_each_other(settlement: m.Settlement) -> m.Settlement:
+    latest = {message.id: message for message in settlement.then}
+    return evolve(settlement, then=list(latest.values()))
 
 
 @breaks("B5")
@@ -208,15 +219,15 @@ class RecordBeforeTheVerdict(MemoryBackend):
 @breaks("B5")
 class FollowUpsComeLater(MemoryBackend):
     def settle(self, settlements: Sequence[m.Settlement]) -> Sequence[bool]:
-        answers = super().settle([evolve(settlement, then=()) for settlement in settlements])
+        results = super().settle([evolve(settlement, then=()) for settlement in settlements])
         time.sleep(0.05)  # the fault itself: a moment in which half of it is to be seen
         with self._store.changed:
             group, now = self._queue.join()
-            for settlement, accepted in zip(settlements, answers, strict=True):
+            for settlement, accepted in zip(settlements, results, strict=True):
                 for message in settlement.then if accepted else ():
                     if not group.knows(message.id, now):
                         group.add(message, now)
-        return answers
+        return results
 
 
 @breaks("B5")
@@ -226,16 +237,16 @@ class SettlesAPage(MemoryBackend):
 
 
 @breaks("B5")
-class FollowsUpAPage(Group):
-    def settle(self, settlement: m.Settlement, now: int) -> bool:
-        return super().settle(evolve(settlement, then=settlement.then[:PAGE]), now)
+@settles
+def follows_up_a_page(settlement: m.Settlement) -> m.Settlement:
+    return evolve(settlement, then=settlement.then[:PAGE])
 
 
 @breaks("B5")
-class FollowUpsLoseTheirParent(Group):
-    def settle(self, settlement: m.Settlement, now: int) -> bool:
-        orphans = [evolve(message, parent="") for message in settlement.then]
-        return super().settle(evolve(settlement, then=orphans), now)
+@settles
+def follow_ups_lose_their_parent(settlement: m.Settlement) -> m.Settlement:
+    orphans = [evolve(message, parent="") for message in settlement.then]
+    return evolve(settlement, then=orphans)
 
 
 @breaks("B5")

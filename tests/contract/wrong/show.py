@@ -17,7 +17,7 @@ class RetryLooksPending(Group):
 
 
 @breaks("I1")
-class HeldHasNoWorker(Group):
+class InFlightHasNoWorker(Group):
     def info(self, entry: Entry, now: int) -> m.TaskInfo:
         found = super().info(entry, now)
         return evolve(found, worker="") if found.status is m.TaskStatus.STARTED else found
@@ -31,7 +31,7 @@ class EveryEndIsASuccess(Group):
 
 
 @breaks("I1")
-class ReturnLooksLikeARetry(Group):
+class DeferralLooksLikeARetry(Group):
     def info(self, entry: Entry, now: int) -> m.TaskInfo:
         found = super().info(entry, now)
         again = (
@@ -79,7 +79,7 @@ class Aged(MemoryBackend):
 
 
 @breaks("I1")
-class TheOldestIsHeld(Aged):
+class TheOldestIsInFlight(Aged):
     pass
 
 

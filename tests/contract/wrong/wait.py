@@ -9,11 +9,10 @@ from .prelude import Entry, Group, MemoryBackend, Place, Quiet, breaks, m
 
 
 @breaks("R2")
-class SettlementWakesNobody(Group):
+class SettlementWakesNobody(Quiet):
     def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
-        changed, self._changed = self._changed, lambda: None
-        super().end(entry, place, record, now)
-        self._changed = changed
+        with self.quiet():
+            super().end(entry, place, record, now)
 
 
 @breaks("R2")
@@ -26,7 +25,7 @@ class WakesOneWaiterOnly(Group):
 
 
 @breaks("R2")
-class WaitAnswersWithTheFirst(MemoryBackend):
+class WaitReturnsWithTheFirst(MemoryBackend):
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[m.Record | None]:
         for task_id in ids:
             super().wait([task_id], timeout_ms)
@@ -65,11 +64,10 @@ class WaitHangsOnTheUnknown(Group):
 
 
 @breaks("R2")
-class DeletionWakesNobody(Group):
+class DeletionWakesNobody(Quiet):
     def remove(self, entry: Entry) -> None:
-        changed, self._changed = self._changed, lambda: None
-        super().remove(entry)
-        self._changed = changed
+        with self.quiet():
+            super().remove(entry)
 
 
 @breaks("R2")

@@ -6,17 +6,15 @@ import time
 
 from pyxqueue.clock import deadline_after, seconds_left
 
-from .prelude import Entry, Group, MemoryBackend, Quiet, breaks, m
+from .prelude import Entry, MemoryBackend, Quiet, breaks, m
 from .wait import FailureWakesNobody
 
 
 @breaks("I6")
-class ProgressWakesNobody(Group):
+class ProgressWakesNobody(Quiet):
     def extend(self, extension: m.Extension, now: int) -> m.LeaseStatus:
-        changed, self._changed = self._changed, lambda: None
-        answer = super().extend(extension, now)
-        self._changed = changed
-        return answer
+        with self.quiet():
+            return super().extend(extension, now)
 
 
 @breaks("I6")
@@ -27,7 +25,7 @@ class WatchSeesTheEndOnly(MemoryBackend):
 
 
 @breaks("I6")
-class WatchAnswersAtOnce(MemoryBackend):
+class WatchReturnsAtOnce(MemoryBackend):
     def watch(self, task_id: str, seen: m.TaskInfo | None, timeout_ms: int | None) -> m.TaskInfo | None:
         return self.show([task_id])[0]
 
@@ -39,11 +37,10 @@ class WatchIgnoresItsTimeout(MemoryBackend):
 
 
 @breaks("I6")
-class WatchSeesNoDeletion(Group):
+class WatchSeesNoDeletion(Quiet):
     def remove(self, entry: Entry) -> None:
-        changed, self._changed = self._changed, lambda: None
-        super().remove(entry)
-        self._changed = changed
+        with self.quiet():
+            super().remove(entry)
 
 
 @breaks("I6")
@@ -69,7 +66,7 @@ class WatchLooksAtHowMuchIsDone(MemoryBackend):
 
 
 @breaks("I6")
-class WatchAnswersItsFirstLook(MemoryBackend):
+class WatchReturnsItsFirstLook(MemoryBackend):
     """It waits for what wakes it, and has not looked again when nothing did."""
 
     def watch(self, task_id: str, seen: m.TaskInfo | None, timeout_ms: int | None) -> m.TaskInfo | None:
