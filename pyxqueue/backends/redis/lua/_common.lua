@@ -1,28 +1,34 @@
--- Shared by every script: it stands in front of each of them.
+-- Put in front of every script.
 -- The keys of one group always come in this order, then the task keys the script needs.
 local STREAM, DELAYED, PARKED, HISTORY, FAILED = 1, 2, 3, 4, 5
 local MAX_FIELDS = 4000 -- Lua's unpack gives up near 8,000 values
 local MAX_PACKED = 200000 -- values in one packed field; what has more was not written by us
 local DEDUPE_MS = 3600000
+local PLACES = {live = STREAM, parked = PARKED, history = HISTORY, failed = FAILED} -- by the field `at` of a task
 local LAST = '18446744073709551615' -- the largest number in the id of an entry
-local MAX_WAIT = 86400000 -- ms for which it is known who waits for a record of another broker's task
-local MAX_WAITING = 60000 -- bytes of the channels on which a task is waited for
+local MAX_WAIT = 86400000 -- ms for which the channels of waiters are kept where no record is stored yet
+local MAX_WAITING = 60000 -- bytes of channel names that are kept with one task
 
 local function now_ms()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- The same for what counts from now on: the millisecond that has begun does not, or a delay would end early.
+-- The same, rounded up, so that a delay that begins now does not end early.
 local function next_ms()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.ceil(time[2] / 1000)
 end
 
--- Let this script write although Redis is out of memory: it refuses a first write that needs some, and none behind one
--- that needs none, as this does. For what makes room, ends or only looks; never for what takes new work in.
+-- Let this script write although Redis is out of memory. Redis then refuses a script whose first write needs memory;
+-- this write needs none. For scripts that make room, end tasks or look; never for those that accept new work.
 local function allow_writes(stream, group)
   redis.call('XACK', stream, group, '0-0')
+end
+
+-- The stream in which a task's message is, by the field `at`; nil if that is not a place.
+local function stream_of(keys, at)
+  return keys[PLACES[at]]
 end
 
 -- Lua would write a large number as 1.7e+12.
@@ -30,8 +36,8 @@ local function int(number)
   return string.format('%.0f', number)
 end
 
--- A version that never comes again, not even after the server has lost its data: a producer that knows an older list of
--- groups must notice.
+-- Set a version that was never used before, not even by a server that has lost its data since: a producer must notice
+-- that its list of groups is out of date.
 local function groups_changed(meta)
   local time = redis.call('TIME')
   redis.call('HSET', meta, 'version', time[1] .. '.' .. time[2])
@@ -43,7 +49,7 @@ local function slice(list, from, count)
   return part
 end
 
--- The value of a field, or nil. Where a name is there twice, its last value counts, as for who reads in Python.
+-- The value of a field, or nil. If a name occurs twice, its last value counts, as it does in Python.
 local function field(fields, name)
   for i = #fields - 1, 1, -2 do
     if fields[i] == name then return fields[i + 1] end
@@ -77,14 +83,14 @@ local function count_up(fields, name, start)
   set_field(fields, name, int((tonumber(field(fields, name)) or start) + 1))
 end
 
--- An entry with more fields than Lua can pass on travels as one field: each value behind its length and a colon.
+-- An entry with more fields than Lua can pass on is stored as one field: each value after its length and a colon.
 local function packed(fields)
   local parts = {}
   for i = 1, #fields do parts[i] = #fields[i] .. ':' .. fields[i] end
   return {'packed', table.concat(parts)}
 end
 
--- Anybody may have written such a field: one that is not what `packed` writes stays as it is.
+-- Another program may have written such a field: one that `packed` would not write stays as it is.
 local function unpacked(fields)
   if #fields ~= 2 or fields[1] ~= 'packed' then return fields end
   local text, values, at = fields[2], {}, 1
@@ -112,7 +118,7 @@ local function read(stream, entry)
   return found[1] and unpacked(found[1][2])
 end
 
--- Make an empty stream again that has no ids left, since somebody has written an entry with the last one.
+-- Create an empty stream again if it has no ids left, because another program has used the last one.
 local function renew(stream)
   if redis.call('TYPE', stream).ok ~= 'stream' or redis.call('XLEN', stream) > 0 then return end
   if field(redis.call('XINFO', 'STREAM', stream), 'last-generated-id') ~= LAST .. '-' .. LAST then return end
@@ -131,9 +137,9 @@ local function append(stream, fields)
   return redis.call('XADD', stream, '*', unpack(fields))
 end
 
--- Put a message into the history, which keeps `limit` entries; without one, all. It is for people who look: what it
--- cannot take, since somebody has put something else there or has used its ids up, has ended all the same. Returns ''
--- then.
+-- Add a message to the history, which keeps `limit` entries, or all if there is no limit. If the history cannot take
+-- it (another program has put something else at its key, or has used up its ids), the task has ended all the same.
+-- Returns the entry, or '' if there is none.
 local function remember(history, fields, limit)
   if #fields > MAX_FIELDS then fields = packed(fields) end
   local entry
@@ -145,8 +151,8 @@ local function remember(history, fields, limit)
   return type(entry) == 'string' and entry or ''
 end
 
--- Who holds the entry, and the ms since its claim or its last extension, or nil. With min_idle: only if it has been
--- silent for that long.
+-- The holder of an entry, and the ms since its claim or its last extension, or nil. With min_idle: only if these are
+-- at least so many.
 local function holder(keys, group, entry, min_idle)
   if not entry_id(entry or '') then return nil end
   local found
@@ -165,17 +171,23 @@ local function below(a, b)
   return a < b
 end
 
--- The field `started` of a task: the entry that was claimed, and when. What an earlier entry left there is void.
+-- Whether the field `started` of a task, the entry that was claimed and when, is about this entry, not an earlier one.
 local function started_with(started, entry)
   return started and string.match(started, '^(%d+%-%d+) %d+$') == entry
 end
 
--- Milliseconds that somebody may have written, or nil for what is no such number: Redis refuses to work with it.
+-- A number of ms, or nil for anything else that another program may have written: Redis would not work with it.
 local function ms(text)
   return text and #text <= 16 and string.match(text, '^%d+$') and tonumber(text)
 end
 
--- Tell every client that waits for this task to look again, on channels of this queue and no others.
+-- Whether a record can still be read: when its task ended, and its ttl, as they are stored.
+local function is_readable(ended, ttl, now)
+  ended, ttl = ms(ended), ms(ttl)
+  return ended and ttl and ended + ttl > now
+end
+
+-- Tell every client that waits for this task to look again. Nothing is published on channels of other queues.
 local function announce(keys, channels, id)
   if not channels then return end
   channels = string.sub(channels, -2 * MAX_WAITING)
@@ -185,8 +197,8 @@ local function announce(keys, channels, id)
   end
 end
 
--- Some fields of a task. What stands at its key and is no hash was put there by somebody else: it goes, so that it
--- cannot stop a script half way.
+-- Some fields of a task. If another program has put something at its key that is not a hash, that is deleted, so that
+-- it cannot stop a script half way.
 local function fields_of(task, ...)
   local found = redis.pcall('HMGET', task, ...)
   if found.err then
@@ -196,8 +208,7 @@ local function fields_of(task, ...)
   return found
 end
 
--- Stop the script before its first write if a key of the group, by its place, is of another type. Once a call is
--- enough.
+-- Stop the script, before its first write, if a key of the group is of another type. Each is checked once a call.
 local sound = {}
 local function check(keys, place)
   local key = keys[place]
@@ -214,9 +225,8 @@ local function check_delayed(keys)
   check(keys, DELAYED)
 end
 
--- Put a message on the stream, or aside until it is due. The queue is written before the task key, so that an error
--- in between shows as an error and never as an id that is known but queued nowhere. raw: it is no message that we can
--- read, so its fields are left as they are.
+-- Make a message ready, or delayed until it is due. The task key is written last: an error before that must not leave
+-- an id that is known but has no message. raw: the entry is not a message, so its fields stay as they are.
 local function put(keys, task, id, fields, delay, now, raw)
   if delay > 0 then
     if not raw then set_field(fields, 'due', int(now + delay)) end
@@ -233,7 +243,7 @@ end
 -- What `put_new` has put since `all_or_nothing` began: stream, entry, task key, delayed set and id of each.
 local news = {}
 
--- Put a message whose id nobody knows.
+-- Put a message whose id is not known.
 local function put_new(keys, task, id, fields, delay, now)
   if delay > 0 then check_delayed(keys) end
   set_field(fields, 'enqueued', int(now))
@@ -241,8 +251,8 @@ local function put_new(keys, task, id, fields, delay, now)
   news[#news + 1] = {stream, entry, task, keys[DELAYED], id}
 end
 
--- Do what puts several messages. If Redis refuses one of the writes, as of an entry where a stream has no ids left,
--- what `put_new` has put goes again.
+-- Run an action that puts several messages. If Redis refuses one of the writes (an entry, where a stream has no ids
+-- left), what `put_new` has put is removed again.
 local function all_or_nothing(action)
   news = {}
   local done, reason = pcall(action)
@@ -255,12 +265,12 @@ local function all_or_nothing(action)
   error(reason, 0)
 end
 
--- An entry that has no id of its own is known by the id of its first stream entry; it takes that along.
+-- A task whose message has no id is known by the id of its first entry: note that in the message before it moves.
 local function keep_id(fields, id)
   if field(fields, 'id') ~= id then set_field(fields, '_id', id) end
 end
 
--- A message that ran or was handed back goes to the end of the line: progress starts again.
+-- Put a message that was in flight to the end of the line. Its progress is cleared.
 local function put_again(keys, task, id, fields, delay, now, raw)
   keep_id(fields, id)
   put(keys, task, id, fields, delay, now, raw)
@@ -268,7 +278,7 @@ local function put_again(keys, task, id, fields, delay, now, raw)
   announce(keys, redis.call('HGET', task, 'w'), id)
 end
 
--- Note at a key which channel is to be told. Of too many, those that came first are dropped: they look again by
+-- Note at a key which channel is to be told. Of too many, the oldest are dropped: their clients look again by
 -- themselves.
 local function watch(keys, group, key, waiting, channel)
   if waiting and string.find(waiting, channel, 1, true) then return end
@@ -278,7 +288,7 @@ local function watch(keys, group, key, waiting, channel)
 end
 
 -- A record that the store makes ends with an empty attempt: put the attempt of the message there. Another program may
--- have written the message, so what is no such number is left out, and read as 1.
+-- have written the message: anything else there is left out, and read as 1.
 local function fill_in_attempt(record, fields)
   local last = #record
   if record[last] ~= '' or record[last - 1] ~= 'attempt' then return end
@@ -290,12 +300,12 @@ local function fill_in_attempt(record, fields)
   end
 end
 
--- End a task: the message to the history or the failed list, the record to the task key, a call to those who wait.
--- apart: the key that takes the record where the task key outlives it, so that the value goes when its time is over.
--- history: how many entries it keeps; nil, as many as there are. note: {name, value}, written behind the message's own
--- fields together with the time. known: the fields `w` and `cancel` of the task, if the caller has read them.
+-- End a task: move the message to the history or to the failed tasks, store the record, tell the clients that wait.
+-- apart: the key of the record if the task key outlives it, so that the record expires by itself.
+-- history: its limit; nil for none. note: {name, value}, added to the message together with the time.
+-- known: the fields `w` and `cancel` of the task, if the caller has read them.
 -- Returns the new entry, or ''.
-local function finish(keys, task, id, fields, place, note, record, ttl, history, now, apart, known)
+local function end_task(keys, task, id, fields, place, note, record, ttl, history, now, apart, known)
   local channels, cancel = unpack(known or fields_of(task, 'w', 'cancel'))
   local entry, time = '', int(now)
   fill_in_attempt(record, fields)
@@ -321,8 +331,8 @@ local function finish(keys, task, id, fields, place, note, record, ttl, history,
   return entry
 end
 
--- All that is ours in a hash, flat, however much else somebody has put into it; nothing where there is none. The
--- second value tells whether something else stands there.
+-- Our fields of a hash, flat, however many others another program has put into it; an empty list if there is none.
+-- The second value is true if the key is not a hash.
 local OURS = {
   'at', 'e', 'w', 'cancel', 'started', 'ended', 'ttl', 'apart', 'v', 'state', 'attempt', 'value', 'serializer', 'seal',
   'error', 'worker', 'progress', 'fence',
@@ -341,7 +351,7 @@ local function all_of(key)
   return all, false
 end
 
--- A task's hash with the record that is kept apart from it, if there is one.
+-- A task's hash together with its record, which may have a key of its own.
 local function whole(all, apart)
   if field(all, 'apart') then
     local record = all_of(apart)
@@ -350,34 +360,33 @@ local function whole(all, apart)
   return all
 end
 
--- A failure that stands in the history: who lists failures looks there from the newest of them on, and only if there is
--- one.
+-- Note the newest failure in the history: a list of failures starts there, and leaves the history out if there is none.
 local function note_failure(meta, group, entry)
   if entry ~= '' then redis.call('HSET', meta, 'failure:' .. group, entry) end
 end
 
-local function finish_cancelled(keys, task, id, fields, history, now, known)
+local function end_cancelled(keys, task, id, fields, history, now, known)
   local record = {'v', '1', 'state', '6', 'attempt', ''}
-  finish(keys, task, id, fields, 'history', {'_state', '6'}, record, '86400000', history, now, nil, known)
+  end_task(keys, task, id, fields, 'history', {'_state', '6'}, record, '86400000', history, now, nil, known)
 end
 
--- Whether somebody has taken a waiting message out of its stream, by XDEL or XTRIM.
+-- Whether another program has removed a waiting message from its stream, by XDEL or XTRIM.
 local function is_gone(keys, group, at, entry)
   if not entry_id(entry or '') then return false end
   if at == 'live' then return not holder(keys, group, entry) and not read(keys[STREAM], entry) end
   return at == 'parked' and not read(keys[PARKED], entry)
 end
 
--- Then nobody will ever run the task: it ends as a failure, in the history, where nothing but its id is left of it.
-local function finish_gone(keys, meta, group, task, id, now)
+-- Such a task will never run: it ends as a failure, and the history keeps only its id.
+local function end_gone(keys, meta, group, task, id, now)
   allow_writes(keys[STREAM], group)
   redis.call('ZREM', keys[DELAYED], id)
   local failure = '["MessageGone","its message is gone: it was taken out of the stream by hand",""]'
   local record = {'v', '1', 'state', '4', 'error', failure}
-  note_failure(meta, group, finish(keys, task, id, {}, 'history', {'_state', '4'}, record, '86400000', nil, now))
+  note_failure(meta, group, end_task(keys, task, id, {}, 'history', {'_state', '4'}, record, '86400000', nil, now))
 end
 
--- An entry written by hand has no task key until somebody asks for it.
+-- Make the task key of an entry that was written by hand: it has none until a caller asks for the task.
 local function note_foreign(keys, group, task, id)
   if entry_id(id) and read(keys[STREAM], id) then
     allow_writes(keys[STREAM], group)
@@ -385,9 +394,8 @@ local function note_foreign(keys, group, task, id)
   end
 end
 
--- Whether the entry has the id of a task that has an entry of its own, or that ended not long ago: another program has
--- written a copy into the stream. As with `enqueue`, an id that is there again changes nothing: the copy goes, whatever
--- became of it. at, own: the fields `at` and `e` of the task.
+-- Whether another program has written a copy of a message into the stream: its task has another entry, or has ended. As
+-- with `enqueue`, a known id changes nothing: the copy is removed. at, own: the fields `at` and `e` of the task.
 local function is_copy(keys, group, at, own, entry)
   return own and (at ~= 'live' or own ~= entry) and not is_gone(keys, group, at, own)
 end

@@ -1,9 +1,8 @@
--- Delete tasks that nobody holds, with their records.
+-- Delete tasks that are not in flight, with their records.
 -- KEYS the five keys of the group, then the task key of each id, then the record key of each
 -- ARGV group, ids
--- Returns per id: 1, or 0 if it is held or not known.
-local keys, group, answers = slice(KEYS, 1, 5), ARGV[1], {}
-local places = {live = keys[STREAM], parked = keys[PARKED], history = keys[HISTORY], failed = keys[FAILED]}
+-- Returns per id: 1, or 0 if it is in flight or not known.
+local keys, group, results = slice(KEYS, 1, 5), ARGV[1], {}
 for item = 2, #ARGV do
   local id, task = ARGV[item], KEYS[4 + item]
   if redis.call('EXISTS', task) == 0 then note_foreign(keys, group, task, id) end
@@ -11,10 +10,11 @@ for item = 2, #ARGV do
   local free = at and not (at == 'live' and holder(keys, group, entry))
   if free then
     redis.call('ZREM', keys[DELAYED], id)
-    if places[at] and entry_id(entry or '') then redis.call('XDEL', places[at], entry) end
+    local stream = stream_of(keys, at)
+    if stream and entry_id(entry or '') then redis.call('XDEL', stream, entry) end
     redis.call('DEL', task, KEYS[4 + #ARGV - 1 + item])
     announce(keys, channels, id)
   end
-  answers[#answers + 1] = free and 1 or 0
+  results[#results + 1] = free and 1 or 0
 end
-return answers
+return results

@@ -1,8 +1,8 @@
 -- Which delayed messages are due by the server's clock.
 -- KEYS the five keys of the group
 -- ARGV group, limit
--- Returns the ms until the next look (-1 if nothing is delayed), then the ids that are due. What can be no id goes: it
--- was put there by somebody else, however long it is.
+-- Returns the ms until the next look (-1 if nothing is delayed), then the ids that are due. What cannot be an id is
+-- removed: another program has put it there.
 local now = int(now_ms())
 local due = redis.call('ZRANGEBYSCORE', KEYS[DELAYED], '-inf', now, 'LIMIT', 0, ARGV[2])
 local later = redis.call('ZRANGEBYSCORE', KEYS[DELAYED], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)

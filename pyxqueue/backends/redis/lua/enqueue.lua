@@ -1,9 +1,9 @@
 -- Accept messages into every registered group, each once by its id.
 -- KEYS meta, the five keys of each group, then one task key per group for each message
 -- ARGV version of the list of groups, number of groups, then per message: id, delay in ms, number of values, values
--- Returns 1 or 0 per message (new or known), or 'GROUPS' when the caller's list of groups is out of date.
+-- Returns 1 or 0 per message (new or known), or 'GROUPS' if the caller's list of groups is out of date.
 if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 'GROUPS' end
-local groups, now, answers = tonumber(ARGV[2]), next_ms(), {}
+local groups, now, results = tonumber(ARGV[2]), next_ms(), {}
 local keys = {}
 for group = 1, groups do keys[group] = slice(KEYS, 2 + 5 * (group - 1), 5) end
 local task, arg = 1 + 5 * groups, 3
@@ -22,7 +22,7 @@ while arg <= #ARGV do
       end)
     end
   end
-  answers[#answers + 1] = known and 0 or 1
+  results[#results + 1] = known and 0 or 1
   task, arg = task + groups, arg + 3 + count
 end
-return answers
+return results

@@ -1,8 +1,8 @@
--- Move due messages from the delayed set to the stream.
+-- Make due messages ready.
 -- KEYS the five keys of the group, then the task key of each id
 -- ARGV group, ids
--- Returns per id 1, or 0 if it was not moved; each is checked again, for it may have been moved or cancelled meanwhile.
-local keys, now, answers = slice(KEYS, 1, 5), now_ms(), {}
+-- Returns per id: 1, or 0 if it was not moved. Each is checked again: it may have been moved or cancelled meanwhile.
+local keys, now, results = slice(KEYS, 1, 5), now_ms(), {}
 check(keys, PARKED)
 for item = 2, #ARGV do
   local id, task = ARGV[item], KEYS[4 + item]
@@ -18,6 +18,6 @@ for item = 2, #ARGV do
     end
     redis.call('ZREM', keys[DELAYED], id)
   end
-  answers[#answers + 1] = moved
+  results[#results + 1] = moved
 end
-return answers
+return results

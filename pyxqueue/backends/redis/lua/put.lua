@@ -2,13 +2,12 @@
 -- KEYS the five keys of the group, then the key of each record
 -- ARGV per record: id, ttl in ms, fence, number of values, values
 -- Returns 1 or 0 per record: 0 where a record of a later holder can still be read.
-local keys, now, answers, item, arg = slice(KEYS, 1, 5), now_ms(), {}, 6, 1
+local keys, now, results, item, arg = slice(KEYS, 1, 5), now_ms(), {}, 6, 1
 
 while arg <= #ARGV do
   local id, ttl, fence, count = unpack(ARGV, arg, arg + 3)
-  local stored, finished, lives, channels = unpack(fields_of(KEYS[item], 'fence', 'ended', 'ttl', 'w'))
-  finished, lives = ms(finished), ms(lives)
-  local accepted = not (stored and finished and lives and finished + lives > now and below(fence, stored))
+  local stored, ended, lives, channels = unpack(fields_of(KEYS[item], 'fence', 'ended', 'ttl', 'w'))
+  local accepted = not (stored and is_readable(ended, lives, now) and below(fence, stored))
   if accepted then
     redis.call('DEL', KEYS[item])
     local values = slice(ARGV, arg + 4, tonumber(count))
@@ -16,7 +15,7 @@ while arg <= #ARGV do
     redis.call('PEXPIRE', KEYS[item], ttl)
     announce(keys, channels, id)
   end
-  answers[#answers + 1] = accepted and 1 or 0
+  results[#results + 1] = accepted and 1 or 0
   item, arg = item + 1, arg + 4 + count
 end
-return answers
+return results

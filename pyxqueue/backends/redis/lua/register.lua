@@ -1,8 +1,8 @@
 -- Make the group exist: its place in the list of groups, its stream, its Redis consumer group, its lease.
 -- KEYS meta, the stream of the first group, the stream this group has if it is not the first
--- ARGV group, lease in ms ('' keeps what is stored), default lease, most fields of the meta hash, most groups, layout
--- Returns the number of fields of the meta hash, and the hash, flat; of too many fields, only what this group needs.
--- Of a queue in another layout, which is left as it is, only the number of its layout.
+-- ARGV group, lease in ms ('' keeps the stored one), default lease, most fields of the meta hash, most groups, layout
+-- Returns the number of fields of the meta hash, and the hash, flat; if it has too many, only the fields of this group.
+-- A queue in another layout is left as it is; then the script returns only the number of that layout.
 -- A lost stream or consumer group is made again, so the script also repairs NOGROUP. For a group that is listed it
 -- needs no memory, so that a program can connect to a full Redis and make room there.
 local meta, group = KEYS[1], ARGV[1]
@@ -21,12 +21,12 @@ end
 
 if stream == KEYS[2] or stream == KEYS[3] then
   allow_writes(stream, group)
-else -- there is none yet, or it was not written by us
+else -- there is none yet, or another program wrote it
   if stream then redis.call('HDEL', meta, 'group:' .. group) end
   stream = KEYS[2]
   local all, there = crowded and {} or redis.call('HGETALL', meta), 0
   for i = 1, #all, 2 do
-    local name = string.match(all[i], '^group:([%w_.@-]+)$') -- others are no groups: nobody will ever read there
+    local name = string.match(all[i], '^group:([%w_.@-]+)$') -- no other is a name of a group
     if name and #name <= 64 then
       there = there + 1
       if all[i + 1] == KEYS[2] then stream = KEYS[3] end

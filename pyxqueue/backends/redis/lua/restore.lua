@@ -1,10 +1,10 @@
--- Put messages back in line whose holder is gone.
+-- Make messages ready again whose holder is gone.
 -- KEYS the five keys of the group, then the task key of each item
--- ARGV group, history limit, least silence in ms, then per item: entry, id, raw, consumer, charge
---   consumer: '' for one that was handed out and has no holder at all
---   raw: '1' for an entry that is no message, which is put back as it is
---   charge: 'started' (it was running when its process died), 'expired' (nobody knows), 'none'
--- Returns how many were put back. Every item is checked again: its holder may have come back since the caller looked.
+-- ARGV group, history limit, least idle time in ms, then per item: entry, id, raw, consumer, charge
+--   consumer: '' for one that was handed out and has no holder
+--   raw: '1' for an entry that is not a message, which is put back as it is
+--   charge: 'started' (it was running when its process died), 'expired' (it may have been), 'none'
+-- Returns how many are ready again. Each is checked again: its holder may have extended its lease meanwhile.
 local keys, group, history, min_idle, now = slice(KEYS, 1, 5), ARGV[1], tonumber(ARGV[2]), ARGV[3], now_ms()
 local restored = 0
 for item = 0, (#ARGV - 3) / 5 - 1 do
@@ -19,14 +19,14 @@ for item = 0, (#ARGV - 3) / 5 - 1 do
       if charge == 'started' or field(fields, 'redelivered') == '1' then count_up(fields, 'crashes', 0) end
       set_field(fields, 'redelivered', '1')
     end
-    if copy then -- nothing: it goes below
+    if copy then -- it is removed below
     elseif fields and cancelled then
-      finish_cancelled(keys, task, id, fields, history, now)
+      end_cancelled(keys, task, id, fields, history, now)
     elseif fields then
       put_again(keys, task, id, fields, 0, now, raw == '1')
       restored = restored + 1
     end
-    redis.call('XACK', keys[STREAM], group, entry) -- last: it is lost nowhere if Redis refuses to write it again
+    redis.call('XACK', keys[STREAM], group, entry) -- last: nothing is lost if Redis refuses a write before
     redis.call('XDEL', keys[STREAM], entry)
   end
 end

@@ -1,4 +1,4 @@
--- Forget consumers that are gone, unless something is still pending for one: XGROUP DELCONSUMER would destroy that.
+-- Forget consumers that are gone. One that still holds something is kept: XGROUP DELCONSUMER would destroy it.
 -- KEYS the five keys of the group
 -- ARGV group, consumers
 -- Returns how many were forgotten.

@@ -1,5 +1,5 @@
--- Set a group back that is ahead of its stream, as XGROUP SETID or XCLAIM LASTID can make it: it would never get
--- what is enqueued from now on.
+-- Set a group back that is ahead of its stream, because of XGROUP SETID or XCLAIM LASTID: it would never get what is
+-- enqueued from now on.
 -- KEYS the five keys of the group
 -- ARGV group
 -- Returns 1 if it was set back.

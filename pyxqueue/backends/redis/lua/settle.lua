@@ -1,15 +1,14 @@
--- Apply what was decided about held messages; only the current holder's word counts.
+-- Apply settlements; only those of the current holder are accepted.
 -- KEYS the five keys of the group, meta, then per item its task key, its record key if the task key outlives the record
 --   (a failure, or a record that is kept for less than ids are), and the task keys of its follow-ups
 -- ARGV group, history limit, then per item:
---   entry, consumer, id, raw ('1' for an entry that is no message), verdict, delay in ms or reason, record ttl in ms,
+--   entry, consumer, id, raw ('1' if it is not a message), verdict, delay in ms or reason, record ttl in ms,
 --   number of record values, record values, number of follow-ups, then per follow-up: id, delay, number of values,
 --   values
--- Returns 1 or 0 per item. A message is written to where it goes before it leaves the stream, so that a write that
--- Redis refuses (of an entry, where a stream has no ids left) loses nothing. Memory may be short: finished work is
--- recorded.
+-- Returns 1 or 0 per item. A message is written to its next place before it leaves the stream, so that nothing is lost
+-- if Redis refuses a write (of an entry, where a stream has no ids left). It works although Redis is out of memory.
 local keys, group, history, now = slice(KEYS, 1, 5), ARGV[1], tonumber(ARGV[2]), now_ms()
-local meta, answers, key, arg = KEYS[6], {}, 7, 3
+local meta, results, key, arg = KEYS[6], {}, 7, 3
 
 -- known: the fields `w` and `cancel` of the task
 local function apply(task, apart, entry, id, raw, verdict, detail, ttl, record, known)
@@ -27,21 +26,22 @@ local function apply(task, apart, entry, id, raw, verdict, detail, ttl, record, 
     remove_field(fields, 'due')
   end
   if again and known[2] then -- cancelled meanwhile
-    finish_cancelled(keys, task, id, fields, history, now, known)
+    end_cancelled(keys, task, id, fields, history, now, known)
   elseif again then
     if fields then
       put_again(keys, task, id, fields, tonumber(detail), next_ms(), raw)
     else
-      finish_gone(keys, meta, group, task, id, now)
+      end_gone(keys, meta, group, task, id, now)
     end
-  elseif verdict == 'fail' and not fields then -- there is nothing to keep, or to run again
+  elseif verdict == 'fail' and not fields then -- its message is gone: there is nothing to keep
     local note = {'_state', '4'}
-    note_failure(meta, group, finish(keys, task, id, {}, 'history', note, record, ttl, history, now, apart, known))
+    note_failure(meta, group, end_task(keys, task, id, {}, 'history', note, record, ttl, history, now, apart, known))
   elseif verdict == 'fail' then
-    finish(keys, task, id, fields, 'failed', {'_reason', detail}, record, ttl, history, now, apart, known)
+    end_task(keys, task, id, fields, 'failed', {'_reason', detail}, record, ttl, history, now, apart, known)
   else
     local state = field(record, 'state')
-    local ended = finish(keys, task, id, fields, 'history', {'_state', state}, record, ttl, history, now, apart, known)
+    local note = {'_state', state}
+    local ended = end_task(keys, task, id, fields, 'history', note, record, ttl, history, now, apart, known)
     if state == '4' then note_failure(meta, group, ended) end
   end
   redis.call('XACK', keys[STREAM], group, entry)
@@ -85,6 +85,6 @@ while arg <= #ARGV do
       if accepted then apply(task, apart, entry, id, raw == '1', verdict, detail, ttl, record, known) end
     end)
   end
-  answers[#answers + 1] = accepted and 1 or 0
+  results[#results + 1] = accepted and 1 or 0
 end
-return answers
+return results
