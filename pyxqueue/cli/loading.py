@@ -87,14 +87,13 @@ class App:
         being_imported.append(name)
         try:
             return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+        except (Exception, SystemExit) as error:
+            missing = error.name if isinstance(error, ModuleNotFoundError) else None
+            if missing is not None and f"{name}.".startswith(f"{missing}."):
                 raise NoSuchModuleError(
-                    f"there is no module {quoted(error.name)} in {self.folder}, and none is installed; give its folder "
+                    f"there is no module {quoted(missing)} in {self.folder}, and none is installed; give its folder "
                     f"with --path"
                 ) from error
-            raise ImportFailed(_failure(f"{name} cannot be imported", error)) from error
-        except (Exception, SystemExit) as error:
             raise ImportFailed(_failure(f"{name} cannot be imported", error)) from error
         finally:
             being_imported.pop()

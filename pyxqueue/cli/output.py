@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from ..client.views import BatchResult, TaskPage
-from ..model.message import Progress, TaskInfo
+from ..model.message import TaskInfo
 from ..printable import LONGEST_LINE, printable
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -23,30 +23,23 @@ _NARROWEST = 8
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
 
 
-def json_option(command: Decorated) -> Decorated:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
 def page_options(command: Decorated) -> Decorated:
     """Add the options ``--limit`` and ``--after``."""
-    for option in (
-        click.option("--after", default="", metavar="CURSOR", help="Continue the list after this cursor."),
-        click.option(
-            "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many tasks, newest first."
-        ),
-    ):
-        command = option(command)
-    return command
+    after = click.option("--after", default="", metavar="CURSOR", help="Continue the list after this cursor.")
+    limit = click.option(
+        "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many tasks, newest first."
+    )
+    return limit(after(command))
 
 
 def print_more(page: TaskPage) -> None:
     """Print the cursor of the next page, if there is one, to stderr, so that stdout contains the list only."""
     if page.next:
         say(f"... and more: --after {shlex.quote(page.next)}", err=True)
-
-
-def yes_option(command: Decorated) -> Decorated:
-    return click.option("-y", "--yes", is_flag=True, help="Do not ask.")(command)
 
 
 def say(line: str = "", *, err: bool = False) -> None:
@@ -111,13 +104,6 @@ def progress_text(info: TaskInfo) -> str:
         return ""
     done = f"{progress.done:g}" if progress.total is None else f"{progress.done:g} of {progress.total:g}"
     return f"{done} {progress.message}".rstrip()
-
-
-def progress_facts(progress: Progress | None) -> dict[str, Any] | None:
-    """Return progress as a value for JSON."""
-    if progress is None:
-        return None
-    return {"done": progress.done, "total": progress.total, "message": progress.message}
 
 
 def confirm(question: str, *, yes: bool) -> None:

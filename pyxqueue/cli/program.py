@@ -56,14 +56,7 @@ Exit codes:
   2  the command line, the configuration or the module is wrong
   3  the store cannot be reached
 """
-
-
-class _Misconfigured(click.ClickException):
-    exit_code = 2
-
-
-class _Unreachable(click.ClickException):
-    exit_code = 3
+_EXIT_CODES = {ConfigurationError: 2, BrokerUnavailableError: 3}
 
 
 class _Program(click.Group):
@@ -80,14 +73,12 @@ class _Program(click.Group):
         with _without_passwords(ctx.meta[__name__]):
             try:
                 return super().invoke(ctx)
-            except ConfigurationError as error:
-                raise _Misconfigured(text_of(error)) from error
-            except BrokerUnavailableError as error:
-                raise _Unreachable(text_of(error)) from error
             except PyxqueueError as error:
-                raise click.ClickException(text_of(error)) from error
+                failure = click.ClickException(text_of(error))
+                failure.exit_code = next((code for kind, code in _EXIT_CODES.items() if isinstance(error, kind)), 1)  # type: ignore[misc]
+                raise failure from error
             except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
-                raise  # the last: nobody reads the output any more, which click knows how to end
+                raise  # click ends the program quietly after a BrokenPipeError
             except (Exception, SystemExit) as error:
                 what = f"{ctx.invoked_subcommand} failed with {class_of(error)}"
                 raise click.ClickException(f"{what}\n{traceback_of(error).rstrip()}") from error

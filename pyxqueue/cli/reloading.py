@@ -13,9 +13,9 @@ import threading
 from collections.abc import Sequence
 from types import FrameType
 
-import click
 from attrs import define, field
 
+from ..errors import ConfigurationError
 from ..log import get_logger
 from ..supervisor.starters import pyxqueue_command
 
@@ -23,12 +23,6 @@ log = get_logger("pyxqueue.reload")
 
 _TICK = 200
 """How often the file watcher reports, in milliseconds, if no file has changed."""
-
-
-class ReloadMissing(click.ClickException):
-    """The package that watches files is not installed."""
-
-    exit_code = 2
 
 
 @define(eq=False)
@@ -45,7 +39,7 @@ class Watcher:
         try:
             from watchfiles import PythonFilter, watch  # noqa: PLC0415 - an extra
         except ImportError as error:
-            raise ReloadMissing("--reload needs watchfiles: pip install 'pyxqueue[reload]'") from error
+            raise ConfigurationError("--reload needs watchfiles: pip install 'pyxqueue[reload]'") from error
         previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         reader, writer = os.pipe()
         try:

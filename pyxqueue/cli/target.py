@@ -189,19 +189,11 @@ def app_options(command: Decorated) -> Decorated:
     return command
 
 
-def name_options(command: Decorated) -> Decorated:
-    """Add the options ``--queue`` and ``--group``."""
-    for option in (
-        _option("--group", envvar="PYXQUEUE_GROUP", help="The consumer group, without an app.  [default: cg]"),
-        _option("--queue", envvar="PYXQUEUE_QUEUE", help="The queue's name, without an app.  [default: tasks]"),
-    ):
-        command = option(command)
-    return command
-
-
 def target_options(command: Decorated) -> Decorated:
-    """Add the options of `app_options` and `name_options`."""
-    return app_options(name_options(command))
+    """Add the options of `app_options`, ``--queue`` and ``--group``."""
+    group = _option("--group", envvar="PYXQUEUE_GROUP", help="The consumer group, without an app.  [default: cg]")
+    queue = _option("--queue", envvar="PYXQUEUE_QUEUE", help="The queue's name, without an app.  [default: tasks]")
+    return app_options(queue(group(command)))
 
 
 module_argument = click.argument(

@@ -309,6 +309,11 @@ class TaskInfo:
     """When its holder claimed it (ms of the store's clock); 0 if the task is not in flight or the store does not keep
     the time. It is not compared: a store that derives it rounds it differently at each read."""
 
+    @property
+    def readable(self) -> Message | None:
+        """The message; None if it cannot be read or is no longer kept."""
+        return self.message if isinstance(self.message, Message) else None
+
     def differs(self, seen: TaskInfo | None) -> bool:
         """Return whether status or progress have changed since `seen`."""
         return seen is None or (self.status, self.progress) != (seen.status, seen.progress)

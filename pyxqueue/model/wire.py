@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
+from attrs import fields as fields_of
 
 from ..errors import SerializationError
 from .message import (
@@ -26,30 +27,20 @@ from .message import (
     Unreadable,
 )
 
-_DEFAULTS: dict[str, object] = {
-    "serializer": "json",
-    "attempt": 1,
-    "crashes": 0,
-    "deferrals": 0,
-    "enqueued": 0,
-    "due": 0,
-    "expires": 0,
-    "priority": 0,
-    "parent": "",
-    "reply": "",
-    "seal": "",
-}
+
+def _key(attribute: str) -> bytes:
+    """Return the name of a field on the wire. The names of times do not have their unit there."""
+    return attribute.removesuffix("_ms").encode()
 
 
-_IN_MS = ("enqueued", "due", "expires")
-"""Times in milliseconds. On the wire their names have no unit."""
-
-
-def _attribute(name: str) -> str:
-    return f"{name}_ms" if name in _IN_MS else name
-
-
-_NAMED_DEFAULTS = [(_attribute(name), name.encode(), default) for name, default in _DEFAULTS.items()]
+_OPTIONAL = [
+    (name, _key(name), getattr(fields_of(Message), name).default)
+    for name in (
+        "serializer", "attempt", "crashes", "deferrals", "enqueued_ms", "due_ms", "expires_ms", "priority", "parent",
+        "reply", "seal",
+    )
+]  # fmt: skip
+"""The fields that are left out at their default, in the order of the wire: attribute, name on the wire, default."""
 
 
 def message_to_fields(message: Message) -> list[bytes]:
@@ -58,7 +49,7 @@ def message_to_fields(message: Message) -> list[bytes]:
     flat = [
         b"v", b"%d" % message.v, b"id", message.id.encode(), b"name", message.name.encode(), b"body", message.body,
     ]  # fmt: skip
-    for name, key, default in _NAMED_DEFAULTS:
+    for name, key, default in _OPTIONAL:
         value = getattr(message, name)
         if value != default:
             flat += (key, str(value).encode())
@@ -122,15 +113,16 @@ def _text(raw: bytes) -> str:
     return raw.decode()
 
 
-_READERS: dict[bytes, tuple[str, Callable[[bytes], object]]] = {
-    **{name.encode(): (name, _text) for name in ("name", "serializer", "parent", "reply", "seal")},
-    **{name.encode(): (name, _count) for name in ("v", "attempt", "crashes", "deferrals")},
-    **{name.encode(): (_attribute(name), _time) for name in _IN_MS},
-    b"priority": ("priority", lambda raw: _between(int(raw), 2**53, -(2**53))),
-    b"body": ("body", bytes),
-    b"redelivered": ("redelivered", b"1".__eq__),
-    b"headers": ("headers", _headers),
+_READERS: Mapping[str, Callable[[bytes], object]] = {
+    **dict.fromkeys(("name", "serializer", "parent", "reply", "seal"), _text),
+    **dict.fromkeys(("v", "attempt", "crashes", "deferrals"), _count),
+    **dict.fromkeys(("enqueued_ms", "due_ms", "expires_ms"), _time),
+    "priority": lambda raw: _between(int(raw), 2**53, -(2**53)),
+    "body": bytes,
+    "redelivered": b"1".__eq__,
+    "headers": _headers,
 }
+_READERS_BY_KEY = {_key(attribute): (attribute, read) for attribute, read in _READERS.items()}
 
 
 def message_from_fields(fields: Fields, fallback_id: str) -> Message | Unreadable:
@@ -152,8 +144,9 @@ def message_from_fields(fields: Fields, fallback_id: str) -> Message | Unreadabl
             return Unreadable(task_id, fields, "the id is not 1 to 64 characters of A-Z a-z 0-9 _ . -")
         values: dict[str, Any] = {"id": task_id}
         for key, raw in fields.items():
-            if (reader := _READERS.get(key)) is not None:
-                values[reader[0]] = reader[1](raw)
+            if key in _READERS_BY_KEY:
+                attribute, read = _READERS_BY_KEY[key]
+                values[attribute] = read(raw)
         if not NAME_PATTERN.fullmatch(values.get("name", "")):
             reason = "the task name is not valid" if "name" in values else "the entry does not have a field 'name'"
             return Unreadable(task_id, fields, reason)
@@ -179,7 +172,7 @@ def progress_from_json(data: bytes | None) -> Progress | None:
     try:
         done, total, message = msgspec.json.decode(data, type=tuple[int | float, int | float | None, str])
         for number in (done, total or 0):
-            float(number)  # an int may have any number of digits, and is shown as a float is
+            float(number)  # raises OverflowError for an int that is too large to be shown
     except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
         raise SerializationError(f"the stored progress is damaged: {error}") from error
     return Progress(done, total, message)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ...model.message import Message, TaskInfo
+from ...model.message import TaskInfo
 from ..output import cut, json_option, moment, page_options, print_json, print_more, print_table, say
 from ..target import Target, module_argument, pass_target, target_options
 
@@ -31,7 +31,7 @@ def failed(target: Target, limit: int, after: str, as_json: bool) -> None:
 
 
 def _facts(info: TaskInfo) -> dict[str, Any]:
-    message = info.message if isinstance(info.message, Message) else None
+    message = info.readable
     error = info.record.error if info.record else None
     reason = info.reason or (f"{error.type}: {error.message}" if error else "")
     return {

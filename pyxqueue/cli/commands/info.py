@@ -11,7 +11,7 @@ import click
 
 from ...client.queue import TaskQueue
 from ...client.views import QueueInfo, QueuePage, WorkerInfo
-from ...model.message import Message, TaskInfo
+from ...model.message import TaskInfo
 from ..output import cut, cut_front, duration, json_option, print_json, print_some, print_table, progress_text, say
 from ..target import Target, module_argument, other_groups, pass_target, place_of, target_options
 
@@ -121,7 +121,7 @@ def _worker(worker: WorkerInfo, now: int) -> dict[str, Any]:
 def _run(info: TaskInfo, now: int) -> dict[str, Any]:
     return {
         "id": info.id,
-        "task": info.message.name if isinstance(info.message, Message) else None,
+        "task": info.readable.name if info.readable else None,
         "for_ms": max(0, now - info.started_ms) if info.started_ms else None,
         "progress": progress_text(info) or None,
     }

@@ -10,9 +10,8 @@ import click
 import msgspec
 
 from ...client.views import TaskDetails
-from ...model.message import Message
 from ...printable import indented
-from ..output import json_option, moment, print_json, progress_facts, progress_text, say, showable
+from ..output import json_option, moment, print_json, progress_text, say, showable
 from ..target import Target, pass_target, target_options
 from ..words import take_one
 
@@ -47,7 +46,7 @@ def task(target: Target, words: Sequence[str], as_json: bool) -> None:
 
 def _facts(task: TaskDetails) -> dict[str, Any]:
     info, record = task.info, task.info.record
-    message = info.message if isinstance(info.message, Message) else None
+    message = info.readable
     return {
         "id": task.id,
         "task": task.name,
@@ -64,7 +63,7 @@ def _facts(task: TaskDetails) -> dict[str, Any]:
         "started": moment(info.started_ms),
         "updated": moment(info.updated_ms),
         "worker": info.worker or None,
-        "progress": progress_facts(task.progress),
+        "progress": msgspec.to_builtins(task.progress),
         "result": showable(task.result),
         "result_until": moment(record.ended_ms + record.ttl_ms) if record else None,
         "error": msgspec.to_builtins(record.error) if record and record.error else None,

@@ -6,9 +6,10 @@ import time
 from typing import Any
 
 import click
+import msgspec
 
 from ...client import admin
-from ...model.message import Message, TaskInfo, TaskStatus
+from ...model.message import TaskInfo, TaskStatus
 from ..output import (
     duration,
     json_option,
@@ -17,7 +18,6 @@ from ..output import (
     print_json,
     print_more,
     print_table,
-    progress_facts,
     progress_text,
     say,
 )
@@ -44,7 +44,13 @@ def tasks(target: Target, /, *, state: str | None, name: str | None, limit: int,
         return
     now = round(time.time() * 1000)
     rows = [
-        [info.id, _name(info), info.status.name, duration(max(0, now - info.updated_ms)), progress_text(info)]
+        [
+            info.id,
+            info.readable.name if info.readable else "?",
+            info.status.name,
+            duration(max(0, now - info.updated_ms)),
+            progress_text(info),
+        ]
         for info in page.tasks
     ]
     if rows:
@@ -54,12 +60,8 @@ def tasks(target: Target, /, *, state: str | None, name: str | None, limit: int,
     print_more(page)
 
 
-def _name(info: TaskInfo) -> str:
-    return info.message.name if isinstance(info.message, Message) else "?"
-
-
 def _facts(info: TaskInfo) -> dict[str, Any]:
-    message = info.message if isinstance(info.message, Message) else None
+    message = info.readable
     return {
         "id": info.id,
         "task": message.name if message else None,
@@ -70,5 +72,5 @@ def _facts(info: TaskInfo) -> dict[str, Any]:
         "started": moment(info.started_ms),
         "updated": moment(info.updated_ms),
         "worker": info.worker or None,
-        "progress": progress_facts(info.progress),
+        "progress": msgspec.to_builtins(info.progress),
     }
