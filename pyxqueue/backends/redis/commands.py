@@ -38,11 +38,12 @@ from ...model.wire import (
 from .faults import StaleGroups
 from .keys import LAYOUT, GroupKeys, later_stream, meta, with_results
 from .reading import (
-    ENTRY_PATTERN,
     MAX_FIELDS,
     MAX_GROUPS,
     Groups,
     entry_fence,
+    entry_range,
+    is_entry,
     other_layout,
     pairs,
     read_groups,
@@ -124,7 +125,7 @@ def receipt(entry: str, consumer: str, message: Message | Unreadable) -> str:
 def open_receipt(text: str) -> tuple[str, str, str, str]:
     """Entry, consumer, id, raw; for a text that is no receipt an entry that nobody holds."""
     entry, consumer, task_id, raw = (*text.rsplit("|", 3), "", "", "")[:4]
-    return (entry, consumer, task_id, raw) if ENTRY_PATTERN.fullmatch(entry) else ("0-0", "", "", "")
+    return (entry, consumer, task_id, raw) if is_entry(entry) else ("0-0", "", "", "")
 
 
 def deliveries(reply: Any, consumer: str) -> list[Delivery]:
@@ -167,18 +168,21 @@ def _record_args(settlement: Settlement, task_id: str, consumer: str) -> tuple[i
 def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Settlement]) -> Command[list[bool]]:
     prefix = keys.task_prefix
     script_keys = [*keys.five, keys.meta]
-    args: list[Arg] = [group, history]
+    items: list[Arg] = []
+    entries, consumer = [], ""
     for settlement in settlements:
         entry, consumer, task_id, raw = open_receipt(settlement.receipt)
         verdict, detail = _verdict_args(settlement.verdict)
         ttl, fields = _record_args(settlement, task_id, consumer)
+        entries.append(entry)
         script_keys.append(prefix + task_id)
         if verdict == "fail" or (verdict == "done" and ttl < DEDUPE_MS):
             script_keys.append(keys.record(task_id))
-        args += (entry, consumer, task_id, raw, verdict, detail, ttl, len(fields), *fields, len(settlement.then))
+        items += (entry, consumer, task_id, raw, verdict, detail, ttl, len(fields), *fields, len(settlement.then))
         for follow_up in settlement.then:
             script_keys.append(prefix + follow_up.id)
-            args += _message_args(follow_up)
+            items += _message_args(follow_up)
+    args = [group, history, len(settlements), consumer, *entry_range(entries), *items]
     return Command("settle", script_keys, args, _bools)
 
 

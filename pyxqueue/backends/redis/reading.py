@@ -14,7 +14,7 @@ from ...printable import quoted
 from ...protocols import DEFAULT_LEASE_MS
 from .keys import GROUP_PATTERN, LAYOUT, GroupKeys, later_stream, meta
 
-ENTRY_PATTERN = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
+_ENTRY = re.compile(r"(0|[1-9]\d{0,19})-(0|[1-9]\d{0,19})", re.ASCII)
 LAST_ENTRY = f"{2**64 - 1}-{2**64 - 1}"
 """The last possible one: Redis refuses to look behind it."""
 _MAX_PACKED = 200_000
@@ -109,16 +109,37 @@ def read_lease(raw: bytes) -> int:
     return int(text) if re.fullmatch(r"[1-9]\d{0,14}", text, re.ASCII) else DEFAULT_LEASE_MS
 
 
+_MAX_NUMBER = 2**64 - 1
+
+
+def is_entry(text: str) -> bool:
+    """Return whether `text` is the id of an entry, spelt as Redis spells it: two numbers of up to 64 bits."""
+    found = _ENTRY.fullmatch(text)
+    return found is not None and (len(text) < 21 or all(int(number) <= _MAX_NUMBER for number in found.groups()))
+
+
 def entry_fence(entry: str) -> int:
     """Orders entries as their stream does: both numbers of an id have up to 64 bits."""
     ms, _, sequence = entry.partition("-")
     return int(ms) << 64 | int(sequence)
 
 
+def entry_range(entries: Sequence[str]) -> tuple[str, str, str]:
+    """Return the first and the last of these entries, and the id behind the last; '' if there cannot be one."""
+    fences = [entry_fence(entry) for entry in entries]
+    first, last = min(fences), max(fences)
+    behind = f"{last + 1 >> 64}-{last + 1 & _MAX_NUMBER}"
+    return (
+        f"{first >> 64}-{first & _MAX_NUMBER}",
+        f"{last >> 64}-{last & _MAX_NUMBER}",
+        behind if is_entry(behind) else "",
+    )
+
+
 def entry_ms(entry: bytes) -> int:
     """When an entry was written, by its id; 0 for what is no id."""
     text = entry.decode(errors="replace")
-    return int(text.partition("-")[0]) if ENTRY_PATTERN.fullmatch(text) else 0
+    return int(text.partition("-")[0]) if is_entry(text) else 0
 
 
 def task_info(  # noqa: PLR0917 - in the order in which the script answers

@@ -1,21 +1,61 @@
 -- Apply settlements; only those of the current holder are accepted.
 -- KEYS the five keys of the group, meta, then per item its task key, its record key if the task key outlives the record
 --   (a failure, or a record that is kept for less than ids are), and the task keys of its follow-ups
--- ARGV group, history limit, then per item:
+-- ARGV group, history limit, number of items, the consumer that has most of them, the first and the last of their
+--   entries, the id behind the last ('' if there is none), then per item:
 --   entry, consumer, id, raw ('1' if it is not a message), verdict, delay in ms or reason, record ttl in ms,
 --   number of record values, record values, number of follow-ups, then per follow-up: id, delay, number of values,
 --   values
 -- Returns 1 or 0 per item. A message is written to its next place before it leaves the stream, so that nothing is lost
 -- if Redis refuses a write (of an entry, where a stream has no ids left). It works although Redis is out of memory.
 local keys, group, history, now = slice(KEYS, 1, 5), ARGV[1], tonumber(ARGV[2]), now_ms()
-local meta, results, key, arg = KEYS[6], {}, 7, 3
+local items, sender, first, last, behind = tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local stream, meta, results, key, arg = keys[STREAM], KEYS[6], {}, 7, 8
+
+-- The holders and the fields of all entries, in two looks. What they leave out, because entries of others lie between,
+-- is looked up alone.
+local holders, fields_of_entry = {}, {}
+for _, row in ipairs(redis.call('XPENDING', stream, group, first, last, items, sender)) do
+  holders[row[1]] = sender
+end
+local rows = redis.call('XRANGE', stream, first, last, 'COUNT', items)
+for _, row in ipairs(rows) do fields_of_entry[row[1]] = row[2] end
+
+local function holder_of(entry)
+  return holders[entry] or holder(keys, group, entry)
+end
+
+local function fields_at(entry)
+  return fields_of_entry[entry] and unpacked(fields_of_entry[entry]) or read(stream, entry)
+end
+
+-- The entries that leave the stream. All go at once, also if the script stops at a later item.
+local leaving, are_rows = {}, true
+local function leaves(entry)
+  leaving[#leaving + 1] = entry
+  are_rows = are_rows and fields_of_entry[entry] ~= nil
+  holders[entry] = '' -- a second settlement of it is refused
+end
+
+local function remove_leaving()
+  if #leaving == 0 then return end
+  redis.call('XACK', stream, group, unpack(leaving))
+  -- To trim is cheaper than to delete, where they are exactly the first entries of the stream.
+  local are_first = are_rows and #leaving > 1 and #leaving == #rows and behind ~= ''
+    and redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1][1] == first
+  if are_first then
+    redis.call('XTRIM', stream, 'MINID', behind)
+  else
+    redis.call('XDEL', stream, unpack(leaving))
+  end
+end
 
 -- known: the fields `w` and `cancel` of the task
 local function apply(task, apart, entry, id, raw, verdict, detail, ttl, record, known)
   local again = verdict == 'retry' or verdict == 'defer'
   if verdict == 'fail' then check(keys, FAILED) end
   if again and tonumber(detail) > 0 then check_delayed(keys) end
-  local fields = read(keys[STREAM], entry)
+  local fields = fields_at(entry)
   if again and fields and not raw then
     if verdict == 'retry' then
       count_up(fields, 'attempt', 1)
@@ -44,12 +84,10 @@ local function apply(task, apart, entry, id, raw, verdict, detail, ttl, record, 
     local ended = end_task(keys, task, id, fields, 'history', note, record, ttl, history, now, apart, known)
     if state == '4' then note_failure(meta, group, ended) end
   end
-  redis.call('XACK', keys[STREAM], group, entry)
-  redis.call('XDEL', keys[STREAM], entry)
+  leaves(entry)
 end
 
-allow_writes(keys[STREAM], group)
-while arg <= #ARGV do
+local function settle_next()
   local entry, consumer, id, raw, verdict, detail, ttl = unpack(ARGV, arg, arg + 6)
   local size = tonumber(ARGV[arg + 7])
   local record = slice(ARGV, arg + 8, size)
@@ -58,13 +96,12 @@ while arg <= #ARGV do
     key = key + 1
     apart = KEYS[key]
   end
-  local accepted = holder(keys, group, entry) == consumer
+  local accepted = holder_of(entry) == consumer
   local at, own, channels, cancel
   if accepted then at, own, channels, cancel = unpack(fields_of(task, 'at', 'e', 'w', 'cancel')) end
   local known = {channels, cancel}
   if accepted and is_copy(keys, group, at, own, entry) then
-    redis.call('XACK', keys[STREAM], group, entry)
-    redis.call('XDEL', keys[STREAM], entry)
+    leaves(entry)
     accepted = false
   end
   arg, key = arg + 8 + size, key + 1
@@ -87,4 +124,11 @@ while arg <= #ARGV do
   end
   results[#results + 1] = accepted and 1 or 0
 end
+
+allow_writes(stream, group)
+local done, reason = pcall(function()
+  while arg <= #ARGV do settle_next() end
+end)
+remove_leaving()
+if not done then error(reason, 0) end
 return results

@@ -1,0 +1,161 @@
+"""A batch of settlements is looked up and removed at once, and touches nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pyxqueue.backends.redis import RedisBackend
+from pyxqueue.errors import BrokerError
+from pyxqueue.model.message import Delivery, Done, Fail, Message, Retry, Settlement, TaskStatus
+
+
+def claimed(backend: RedisBackend, consumer: str, limit: int) -> list[Delivery]:
+    deliveries = list(backend.claim(consumer, limit, 0))
+    assert len(deliveries) == limit
+    return deliveries
+
+
+def done(deliveries: Sequence[Delivery]) -> list[Settlement]:
+    return [Settlement(one.receipt, Done()) for one in deliveries]
+
+
+def entry_of(delivery: Delivery) -> str:
+    return delivery.receipt.partition("|")[0]
+
+
+def statuses(backend: RedisBackend, ids: str) -> list[TaskStatus | None]:
+    return [None if info is None else info.status for info in backend.show(list(ids))]
+
+
+@pytest.fixture
+def filled(backend: RedisBackend) -> RedisBackend:
+    backend.enqueue([Message(name, "job") for name in "abcdef"])
+    return backend
+
+
+@pytest.mark.parametrize("gap", [0, 1], ids=["at the head", "behind the head"])
+def test_what_stands_before_and_behind_a_batch_stays(
+    filled: RedisBackend, client: Any, stream_key: str, gap: int
+) -> None:
+    first = claimed(filled, "x", gap) if gap else []
+    batch = claimed(filled, "w", 3)
+
+    assert filled.settle(done(batch)) == [True] * 3
+    assert client.xlen(stream_key) == 3
+    rest = claimed(filled, "w", 3 - gap)
+    assert filled.settle(done([*first, *rest])) == [True] * 3
+    assert client.xlen(stream_key) == 0
+    assert statuses(filled, "abcdef") == [TaskStatus.SUCCESS] * 6
+
+
+def test_an_entry_deleted_by_hand_inside_a_batch_does_not_cost_a_neighbour(
+    filled: RedisBackend, client: Any, stream_key: str
+) -> None:
+    """There are then as many entries in the batch's range as it has items, and one is not of the batch."""
+    (a,), (theirs,), rest = claimed(filled, "w", 1), claimed(filled, "x", 1), claimed(filled, "w", 2)
+    client.xdel(stream_key, entry_of(rest[0]))
+
+    assert filled.settle(done([a, *rest])) == [True] * 3
+    assert client.xlen(stream_key) == 3
+    assert filled.settle(done([theirs])) == [True]
+    assert statuses(filled, "abcdef") == [TaskStatus.SUCCESS] * 4 + [TaskStatus.PENDING] * 2
+
+
+def test_a_receipt_counts_once_in_a_batch(filled: RedisBackend, client: Any, stream_key: str) -> None:
+    a, b = claimed(filled, "w", 2)
+    assert filled.settle(done([a, b, a])) == [True, True, False]
+    assert client.xlen(f"{{{stream_key}}}:cg:history") == 2
+
+
+def test_a_repeated_receipt_does_not_cost_a_neighbour(filled: RedisBackend, client: Any, stream_key: str) -> None:
+    """There are then as many entries in the batch's range as it has items."""
+    (a,), _, (c,) = claimed(filled, "w", 1), claimed(filled, "x", 1), claimed(filled, "w", 1)
+    assert filled.settle(done([a, a, c])) == [True, False, True]
+    assert client.xlen(stream_key) == 4
+
+
+def test_a_refused_item_stays(filled: RedisBackend, client: Any, stream_key: str) -> None:
+    """Also where its entry lies between those of the batch."""
+    (a,), (theirs,), (c,) = claimed(filled, "w", 1), claimed(filled, "x", 1), claimed(filled, "w", 1)
+    stolen = Settlement(theirs.receipt.replace("|x|", "|w|"), Done())
+    assert filled.settle([*done([a]), stolen, *done([c])]) == [True, False, True]
+    assert client.xlen(stream_key) == 4
+    assert filled.settle(done([theirs])) == [True]
+
+
+def test_another_spelling_of_an_entry_is_not_a_receipt(filled: RedisBackend) -> None:
+    (a,) = claimed(filled, "w", 1)
+    assert filled.settle([Settlement("0" + a.receipt, Done())]) == [False]
+    assert filled.settle(done([a])) == [True]
+
+
+def test_the_items_of_a_batch_may_have_several_holders(filled: RedisBackend) -> None:
+    mine, theirs = claimed(filled, "w", 2), claimed(filled, "x", 2)
+    stolen = [Settlement(one.receipt.replace("|w|", "|x|"), Done()) for one in mine]
+
+    assert filled.settle([*stolen, *done(mine), *done(theirs)]) == [False] * 2 + [True] * 4
+
+
+def test_what_was_settled_before_an_item_that_redis_refuses_has_left(
+    filled: RedisBackend, client: Any, stream_key: str
+) -> None:
+    """It cannot be settled again, and does not run again."""
+    client.set(f"{{{stream_key}}}:cg:failed", "no stream")
+    a, b, c = claimed(filled, "w", 3)
+    batch = [*done([a]), Settlement(b.receipt, Fail("broken")), *done([c])]
+
+    with pytest.raises(BrokerError, match="WRONGTYPE"):
+        filled.settle(batch)
+    assert statuses(filled, "abc") == [TaskStatus.SUCCESS, TaskStatus.STARTED, TaskStatus.STARTED]
+    assert client.xlen(stream_key) == 5
+
+    client.delete(f"{{{stream_key}}}:cg:failed")
+    assert filled.settle(batch) == [False, True, True]
+    assert client.xlen(f"{{{stream_key}}}:cg:history") == 2
+
+
+def test_what_runs_again_stays_when_its_batch_is_trimmed(filled: RedisBackend) -> None:
+    a, b = claimed(filled, "w", 2)
+    assert filled.settle([*done([a]), Settlement(b.receipt, Retry())]) == [True, True]
+    again = claimed(filled, "w", 5)
+    assert [one.message.id for one in again] == list("cdefb")
+    assert filled.settle(done(again)) == [True] * 5
+
+
+def test_an_entry_with_the_last_possible_id_can_be_settled_in_a_batch(
+    filled: RedisBackend, client: Any, stream_key: str
+) -> None:
+    client.xadd(stream_key, {"name": "job", "id": "last"}, id=f"{2**64 - 1}-{2**64 - 1}")
+    assert filled.settle(done(claimed(filled, "w", 7))) == [True] * 7
+    assert client.xlen(stream_key) == 0
+
+
+def test_a_batch_costs_four_commands_for_each_task(filled: RedisBackend, client: Any) -> None:
+    """Beside some for the whole batch."""
+    filled.enqueue([Message(f"m{number}", "job") for number in range(94)])
+    batch = done(claimed(filled, "w", 100))
+
+    def calls() -> int:
+        inner = (
+            "xpending",
+            "xrange",
+            "xack",
+            "xdel",
+            "xtrim",
+            "xadd",
+            "hset",
+            "hget",
+            "hmget",
+            "hdel",
+            "pexpire",
+            "type",
+        )
+        stats = client.info("commandstats")
+        return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in inner)
+
+    before = calls()
+    assert filled.settle(batch) == [True] * 100
+    assert calls() - before <= 4 * 100 + 10
