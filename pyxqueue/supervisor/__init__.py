@@ -1,1 +1,1 @@
-"""The supervisor: worker processes, their leases and the duties of a queue that no worker has the time for."""
+"""The supervisor: it runs worker processes, renews their leases, and does what the queue needs at intervals."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from ..errors import BrokerError
 from ..inflight import InFlightTable
 from ..printable import MAX_TRACEBACK, class_of, printable, text_of
-from ..worker.events import hear_logs, log
+from ..worker.events import enable_logs, log
 from ..worker.worker import Worker
 from .log_thread import queued_lines
 from .processes import kill_group, own_group
@@ -30,12 +30,13 @@ _PID = "<pid>"
 
 
 def consumer_name(prefix: str, index: int, boot: str) -> str:
-    """The name of a worker process that is about to be made, for `with_pid`: unique by `boot`."""
+    """Return the consumer name of a worker process that is about to start; `boot` makes it unique. `with_pid` completes
+    it."""
     return f"{prefix}worker-{index}-{_PID}-{boot}"
 
 
 def with_pid(name: str, pid: int) -> str:
-    """The name with the process's pid in it, which only exists after both sides must know the name."""
+    """Return the name with the pid, which is only known when both processes have the name already."""
     return name.replace(_PID, str(pid))
 
 
@@ -56,16 +57,16 @@ def importing(table: InFlightTable, what: str) -> Iterator[None]:
 def serve(make: MakeWorker, name: str, table: InFlightTable, supervisor: int) -> int:
     """Run a worker process under the process `supervisor`; return its exit code."""
     signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGINT, lambda *_: None)  # the terminal's ^C is for the supervisor to judge
+    signal.signal(signal.SIGINT, lambda *_: None)  # ^C in the terminal is for the supervisor to handle
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     own_group(0)
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-    hear_logs()
+    enable_logs()
     if sys.stdout is not None:
         with contextlib.suppress(AttributeError, ValueError):  # no text stream, or a closed one
-            sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # what a task printed outlives a kill
+            sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # keeps what a killed task printed
     worker = make(with_pid(name, os.getpid()), table)
     table.start.say("", done=True)
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
@@ -81,13 +82,13 @@ def serve(make: MakeWorker, name: str, table: InFlightTable, supervisor: int) ->
 
 
 def _exit_when_orphaned(worker: Worker, supervisor: int) -> None:
-    """End this process when its worker cannot go on, or its supervisor is gone and the watchdog has not killed it.
+    """End this process when its worker has failed, or when its supervisor and the watchdog have died.
 
-    Without a supervisor no lease is renewed: what runs may end within one; after that another worker runs it.
+    Without a supervisor no lease is renewed. Running tasks have one lease to end; after that, other workers run them.
     """
     while os.getppid() == supervisor:
         if worker.broken.wait(_LOOK_EVERY):
-            time.sleep(_LOOK_EVERY)  # it may still settle what has ended
+            time.sleep(_LOOK_EVERY)  # the worker may still settle what has ended
             os._exit(1)
     log.warning("worker %s: the supervisor and its watchdog died; this process exits", worker.consumer)
     worker.stop()

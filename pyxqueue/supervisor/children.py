@@ -18,12 +18,12 @@ from .watchdog import Watchdog
 
 _MAX_PAUSE = 30.0
 _STABLE = 5.0
-"""A child that worked and lived for this many seconds counts as started."""
+"""If a child has started and lives for this many seconds, its end is not a failure to start."""
 
 
 @define(eq=False)
 class Child:
-    """One place for a worker process, and the process that has it now."""
+    """One of the worker processes; a process that ends is replaced by another one."""
 
     index: int
     pid: int = 0
@@ -45,37 +45,37 @@ class Child:
 
 @define(eq=False)
 class Children:
-    """Makes worker processes, and makes others for those that end."""
+    """Starts worker processes, and replaces those that end."""
 
     count: int
     start: Starter
     name: Callable[[int], str]
-    """Makes the consumer name of a child."""
+    """Returns the consumer name of a child, from its index."""
     make_table: Callable[[], InFlightTable]
     close_inherited: Callable[[], None]
-    """Closes, in a child, what else belongs to the supervisor alone."""
-    _places: list[Child] = field(factory=list, init=False)
+    """Closes, in a child, what belongs to the supervisor alone, besides the watchdog's pipe."""
+    _children: list[Child] = field(factory=list, init=False)
     watchdog: Watchdog | None = field(default=None, init=False)
     _adopts: bool = field(factory=adopts_orphans, init=False)
 
     def open(self) -> None:
         """Start the watchdog, and all processes."""
         self.watchdog = Watchdog.start()
-        self._places = [Child(index) for index in range(1, self.count + 1)]
+        self._children = [Child(index) for index in range(1, self.count + 1)]
         self.restart()
 
     def alive(self) -> list[Child]:
-        return [child for child in self._places if child.pid]
+        return [child for child in self._children if child.pid]
 
     def restart(self) -> None:
-        """Start a process in every place that has had none for long enough."""
+        """Start a process for each child that has none, unless it must wait after failures."""
         now = time.monotonic()
-        for child in self._places:
+        for child in self._children:
             if not child.pid and now >= child.restart_at:
                 self._spawn(child)
 
     def reap(self, helpers: set[int]) -> Iterator[tuple[Child, int]]:
-        """Return the children whose process has ended, with exit codes. `helpers`: the supervisor's other processes."""
+        """Return each child whose process has ended, and its exit code. `helpers`: the supervisor's other processes."""
         self._keep_watchdog()
         for child in self.alive():
             pid, status = os.waitpid(child.pid, os.WNOHANG)
@@ -87,7 +87,7 @@ class Children:
 
     def close(self) -> Iterator[Child]:
         """End all processes, and return the children that had to be killed."""
-        for child in self._places:
+        for child in self._children:
             if child.pid:
                 kill_group(child.pid)
                 os.waitpid(child.pid, 0)
@@ -113,7 +113,7 @@ class Children:
         self.close_inherited()
 
     def _ended(self, child: Child) -> None:
-        kill_group(child.pid)  # what it has started
+        kill_group(child.pid)  # the processes that it has started
         if self.watchdog is not None:
             self.watchdog.remove(child.pid)
         child.pid = 0
@@ -130,8 +130,8 @@ class Children:
                 self.watchdog.add(child.pid)
 
     def _reap_orphans(self, helpers: set[int]) -> None:
-        """Processes that tasks have left behind become ours where we are PID 1, and stay zombies until we look."""
-        ours = helpers | {child.pid for child in self._places}
+        """Reap what tasks have left behind: processes that this one adopted stay zombies until it waits for them."""
+        ours = helpers | {child.pid for child in self._children}
         if self.watchdog is not None:
             ours.add(self.watchdog.pid)
         with suppress(ChildProcessError):

@@ -25,7 +25,7 @@ from ..errors import ConfigurationError
 from ..inflight import InFlightTable
 from ..protocols import Broker
 from ..registry import Registry
-from ..worker.events import Observer, hear_logs, log
+from ..worker.events import Observer, enable_logs, log
 from ..worker.executors import Executor, Inline, Threads
 from ..worker.loop import Loop
 from ..worker.options import WorkerOptions
@@ -46,8 +46,8 @@ _IMPORT_PATIENCE = 60.0
 
 
 being_imported: list[str] = []
-"""The modules that the command line imports right now for the tasks in them; for all threads of the process. They must
-not start workers then: those would import them again."""
+"""The modules that the command line is importing for their tasks, in any thread of this process. They must not start
+workers meanwhile, for the workers would import them again."""
 
 
 @frozen
@@ -69,7 +69,7 @@ class WorkerParts:
 
 
 def check_startable() -> None:
-    """Raises `ConfigurationError` where a program may not start workers."""
+    """Raise `ConfigurationError` if this program must not start workers now."""
     if being_imported:
         raise ConfigurationError(
             f"{being_imported[-1]} starts workers while it is imported for the tasks in it, and they would import it "
@@ -86,8 +86,8 @@ def check_startable() -> None:
 
 
 def make_executors(options: WorkerOptions, registry: Registry) -> tuple[Executor, Loop | None]:
-    """Threads and an event loop beside them, if there is an ``async def`` to run; else inline, or threads if they are
-    asked for."""
+    """Return threads and an event loop if the options or an ``async def`` task need them; otherwise an inline executor,
+    or threads if the options ask for them."""
     has_async = any(inspect.iscoroutinefunction(inspect.unwrap(task.function)) for task in registry)
     if options.concurrency is not None or has_async:
         return Threads(options.threads or _THREADS), Loop(options.concurrency or _CONCURRENCY)
@@ -97,11 +97,11 @@ def make_executors(options: WorkerOptions, registry: Registry) -> tuple[Executor
 def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None = None) -> None:
     """Run the supervisor until SIGTERM, SIGINT or the end of `parent` stops it.
 
-    Raises `ConfigurationError` outside of the main thread, which alone can be told.
+    Raises `ConfigurationError` outside of the main thread, the only one that receives signals.
     """
     if threading.current_thread() is not threading.main_thread():
         raise ConfigurationError("queue.run() needs the main thread, where signals arrive: use queue.start()")
-    hear_logs()
+    enable_logs()
     if parts.reimport is not None and not fork_is_safe():
         start: Starter = partial(spawn_worker, [*parts.reimport, "child", *_flags(options)])
         make_table = InFlightTable.shared
@@ -137,7 +137,7 @@ def _say_ready(parts: WorkerParts, options: WorkerOptions, parent: int | None) -
             parts.codec.queue,
         )
     if parent is not None:
-        with contextlib.suppress(OSError):  # the end of a pipe whose program does not wait for it
+        with contextlib.suppress(OSError):  # a pipe that only tells of the end of the program
             os.write(parent, _READY)
 
 
@@ -156,7 +156,7 @@ def _flags(options: WorkerOptions) -> list[str]:
 
 @define(eq=False)
 class Started:
-    """Workers that run in a supervisor process of their own, beside this program."""
+    """Workers that this program has started under a supervisor in another process."""
 
     pid: int
     _leash: int
@@ -214,7 +214,7 @@ def _wait_imported(process: subprocess.Popen[bytes], leash: int) -> None:
 
 
 def _supervise(parts: WorkerParts, options: WorkerOptions, parent: int) -> int:
-    os.setsid()  # the terminal's ^C goes to the program, which decides about its workers
+    os.setsid()  # ^C in the terminal reaches only the program, which decides about its workers
     if sys.stdin is not None:
         sys.stdin.close()
     run_workers(parts, options, parent)

@@ -1,7 +1,8 @@
-"""The process that writes the supervisor's log: a reader that stalls costs lines, never a lease, a limit or a signal.
+"""The process that writes the supervisor's log. If what reads the log stalls, lines are lost, but no lease, time limit
+or signal.
 
-The supervisor has one thread, which must neither wait for a handler nor share a process with a thread that does: it
-forks. So another process has the program's handlers.
+The supervisor must not wait for a log handler. A second thread cannot do that for it, because the supervisor forks. So
+another process has the handlers of the program.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from .log_thread import dropped_lines
 from .processes import end_process, fork
 
 _BUFFER = 256 * 1024
-"""Bytes of lines that may wait in the supervisor, behind those in the socket."""
+"""How many bytes of records may wait in the supervisor, besides those in the socket."""
 _PATIENCE = 1.0
-"""Seconds that the last lines have at the end."""
+"""How many seconds the last lines have to be written."""
 _LOGGERS = ("pyxqueue", "redis")
-"""Whose lines the supervisor hands over: it runs no other code."""
+"""The loggers whose records go to the process. The supervisor runs no other code."""
 
 
 class _Relay(SocketHandler):
-    """Puts lines into a socket as far as it takes them, and counts those that it does not."""
+    """Writes records into a socket without waiting. Keeps what does not fit, up to a limit, and counts the rest."""
 
     def __init__(self) -> None:
         super().__init__("", None)
@@ -56,7 +57,7 @@ class _Relay(SocketHandler):
             while self.pending and self.sock is not None:
                 del self.pending[: self.sock.send(self.pending)]
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - what would print to stderr
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - it would print to stderr
         self.dropped += 1
 
 
@@ -71,7 +72,7 @@ class LogWriter:
         self._divert()
 
     def tend(self) -> None:
-        """Send what waits; start another process if this one was killed."""
+        """Send what waits. Starts another process if the last one was killed."""
         if _ended(self.pid):
             self._relay.close()
             self._start()
@@ -81,13 +82,13 @@ class LogWriter:
         self._relay.push()
 
     def leave(self) -> None:
-        """In a process that was forked from the supervisor: log with its own handlers, as usual."""
+        """Restore the handlers, in a process that was forked from the supervisor."""
         self._restore()
         self._relay.pending.clear()
         self._relay.close()
 
     def stop(self) -> None:
-        """Give the last lines a moment, and end the process; from here on this one logs by itself."""
+        """End the process when it has written the last lines, or after a moment. Restores the handlers in this one."""
         self._restore()
         relay, deadline = self._relay, time.monotonic() + _PATIENCE
         connection = relay.sock
@@ -97,10 +98,10 @@ class LogWriter:
             before = len(relay.pending)
             relay.push()
             if len(relay.pending) == before:
-                break  # its reader is gone
+                break  # the process is gone
         with suppress(OSError):
             connection.shutdown(socket.SHUT_WR)
-        if not _ready(connection, deadline, to_write=False):  # its end closes when everything is written
+        if not _ready(connection, deadline, to_write=False):  # it closes its end when everything is written
             os.kill(self.pid, signal.SIGKILL)
         relay.close()
         with suppress(ChildProcessError):
@@ -153,7 +154,7 @@ def _write(connection: socket.socket) -> int:
                 logging.getLogger(record.name).callHandlers(record)
             except BaseException as error:  # noqa: BLE001 - a handler may raise anything
                 complain(error)
-        logging.shutdown()  # while the supervisor still waits for us
+        logging.shutdown()  # while the supervisor still waits for this process
     return 0
 
 

@@ -13,13 +13,13 @@ from ..printable import complain
 from ..worker.events import log
 
 _LINES = 1_000
-"""Lines that may wait."""
+"""How many lines may wait."""
 _PATIENCE = 1.0
-"""Seconds that the last lines have at the end."""
+"""How many seconds the last lines have to be written."""
 
 
 def dropped_lines(count: int) -> logging.LogRecord:
-    text = "%d log lines were dropped: they were not read as fast as they came"
+    text = "%d log lines were dropped because the log was not read fast enough"
     return log.makeRecord(log.name, logging.WARNING, __file__, 0, text, (count,), None)
 
 
@@ -40,15 +40,15 @@ class QueuedLines(QueueHandler):
                 self.lines.put_nowait(dropped_lines(self.dropped))
                 self.dropped = 0
             self.lines.put_nowait(record)
-        except queue.Full:  # the place that was free a moment ago may be taken
+        except queue.Full:  # another thread may have filled the queue
             self.dropped += 1
 
 
 @contextmanager
 def queued_lines() -> Iterator[None]:
-    """Let no thread of a worker wait for the log: they keep limits, and settle. What tasks log is their own affair."""
+    """Have pyxqueue's own lines written by a thread, so that no other thread of the worker waits for the log."""
     handlers, propagate = log.handlers, log.propagate
-    direct = logging.Logger(log.name)  # noqa: LOG001 - a twin of ours that has the handlers
+    direct = logging.Logger(log.name)  # noqa: LOG001 - a copy that keeps the handlers
     direct.handlers, direct.propagate, direct.parent = handlers, propagate, log.parent
     relay = QueuedLines()
 

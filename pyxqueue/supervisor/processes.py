@@ -18,17 +18,18 @@ from ..printable import complain
 from ..worker.events import log
 
 _LAST_WORDS = 2.0
-"""Seconds in which a process that ends may write out what is buffered."""
+"""How many seconds a process that ends has to write what is buffered."""
 _GET_CHILD_SUBREAPER = 37
 
 
 def fork_is_safe() -> bool:
-    """Forking copies one thread and the locks of all; macOS's frameworks do not survive it at all."""
+    """Return whether this process may fork. A fork has one of its threads, but the locks of all of them; and the
+    frameworks of macOS do not survive it."""
     return sys.platform != "darwin" and threading.active_count() == 1
 
 
 def fork() -> int:
-    """`os.fork` with nothing left in the output buffers that both processes would then write."""
+    """Fork, with empty output buffers: both processes would write what is in them."""
     _flush()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # about threads: the caller has decided
@@ -46,12 +47,14 @@ def end_process(body: Callable[[], int]) -> NoReturn:
         complain(error)
     finally:
         try:
-            # In a thread: a handler that waits for a reader must not keep a process that has ended.
+            # In a thread: a handler that waits for its reader must not keep this process alive.
             last = threading.Thread(target=_write_last, daemon=True)
             last.start()
             last.join(_LAST_WORDS)
         finally:
-            os._exit(code)  # whatever happens: an exception must not climb into the parent's code that we carry
+            os._exit(
+                code
+            )  # in any case: an exception must not reach the code of the parent, which is below on the stack
 
 
 def _write_last() -> None:
@@ -60,14 +63,15 @@ def _write_last() -> None:
 
 
 def _flush() -> None:
-    """Write out what is buffered; a stream that is closed, or whose reader is gone, is not worth a process."""
+    """Write what is buffered. A stream that is closed, or whose reader is gone, is ignored."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
 
 
 def own_group(pid: int) -> None:
-    """A group of its own, so that what tasks start can be ended with it. Parent and child both ask: no race."""
+    """Put a process into a group of its own, so that `kill_group` also kills what its tasks start. Parent and child
+    both call this, so the group exists when either needs it."""
     with contextlib.suppress(PermissionError, ProcessLookupError):
         os.setpgid(pid, 0)
 
@@ -78,13 +82,13 @@ def adopts_orphans() -> bool:
         return True
     if sys.platform != "linux":
         return False
-    answer = ctypes.c_int(0)
+    adopts = ctypes.c_int(0)
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_GET_CHILD_SUBREAPER, ctypes.byref(answer), 0, 0, 0)
-    return bool(answer.value)
+        ctypes.CDLL(None).prctl(_GET_CHILD_SUBREAPER, ctypes.byref(adopts), 0, 0, 0)
+    return bool(adopts.value)
 
 
 def kill_group(pid: int) -> None:
-    """Kill the process and whatever it started."""
+    """Kill a process and the processes that it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):  # gone, or (macOS) only a zombie is left of it
         os.killpg(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What the log says about processes that do not start, which is little, however many they are and however often."""
+"""Logs worker processes that fail to start or start slowly, in few lines, however many there are."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ..worker.events import Throttle
 from .children import Child
 
 _SLOW = 60.0
-"""Seconds after which a process that does not work yet is logged as slow."""
+"""Seconds after which a process that has not started is logged as slow."""
 
 
 @define(eq=False)
 class StartLog:
-    """Tells of failed and slow starts. When a process has started, the next failure is told at once again."""
+    """Logs failed and slow starts. Once a process has started, the next failure is logged at once."""
 
     _failures: Throttle = field(factory=lambda: Throttle("%d more worker processes did not start", 3, 60.0))
     _slow: Throttle = field(factory=lambda: Throttle("%d more worker processes take long to start", 3, 60.0))
     _failing: bool = False
 
     def failed(self, child: Child, code: int) -> None:
-        """It ended before it could work, and is started again at `child.restart_at`."""
+        """Log that the process of a child ended before it had started."""
         self._failing = True
         what, _, trace = child.table.start.text().partition("\n")
         said = f"while {printable(what, LONGEST_LINE)}; fix that, or stop the workers" if what else "while it started"
@@ -35,7 +35,7 @@ class StartLog:
         self._failures.log(logging.ERROR, text, child.consumer, code, Lines(said), pause, Lines(below))
 
     def look(self, alive: Sequence[Child]) -> None:
-        """Look for those that are slow, and whether those that failed have started."""
+        """Log the children that are slow, and note whether one has started after failures."""
         waiting = [child for child in alive if not child.table.start.done]
         if self._failing and len(waiting) < len(alive):
             self._failing = False
@@ -45,5 +45,5 @@ class StartLog:
             if not child.slow and now - child.born > _SLOW:
                 child.slow = True
                 what = child.table.start.text().partition("\n")[0] or "it started"
-                text = "worker process %s does not work yet after %.0f s, while %s"
+                text = "worker process %s has not started after %.0f s, while %s"
                 self._slow.log(logging.WARNING, text, child.consumer, now - child.born, what)

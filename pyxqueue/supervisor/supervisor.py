@@ -1,8 +1,8 @@
 """The supervisor: starts worker processes, does the duties, replaces processes that die, stops them on a signal.
 
-It runs no user code and has one thread, so that it can fork at any time. What it does, in one loop: wait for a signal,
-a death or the next duty; reap; enforce limits; do the duties. Signals only write a byte into a pipe that the loop waits
-on.
+It runs no user code and has one thread, so that it can fork at any time. One loop reaps processes, enforces limits,
+does the duties, and waits for a signal, the end of a process or the next duty. Signals only write a byte into a pipe
+that the loop waits on.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ from .start_log import StartLog
 from .starters import Starter
 
 _IDLE = 0.5
-"""Seconds between two looks at processes that have nothing to do."""
+"""Seconds between two rounds of the loop while the workers are idle."""
 _NO_STORE = 0.1
+"""Seconds between two rounds while the duties are not done because the store cannot be reached."""
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -40,9 +41,9 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class Supervisor:
     """Runs worker processes until told to stop.
 
-    Parameters: `start`, makes a process; `connect`, opens the store, called after the first processes were made;
-    `name`, makes the consumer name of a child; `parent`, a file descriptor that becomes readable (at its end) when
-    the program that started this supervisor is gone.
+    Parameters: `start` starts a process; `connect` opens the store, after the first processes were started; `name`
+    returns the consumer name of a child from its index; `parent` is a file descriptor that reaches its end, and so
+    becomes readable, when the program that started this supervisor is gone.
     """
 
     options: WorkerOptions
@@ -55,7 +56,7 @@ class Supervisor:
     seal: Callable[[Record], Record] = lambda record: record
     """Signs the record of a task that was killed, where the queue has a seal."""
     ready: Callable[[], None] = lambda: None
-    """Called when it can be told to stop, before the first process is made."""
+    """Called when signals can stop it, before the first process is started."""
     log_writer: LogWriter | None = None
     """The process that writes the log, where there is one."""
     _children: Children = field(init=False)
@@ -66,7 +67,7 @@ class Supervisor:
     _starts: StartLog = field(factory=StartLog, init=False)
     _signals: int = field(default=0, init=False)
     _deadline: float | None = field(default=None, init=False)
-    """When everything is to have ended; None until it is told to stop."""
+    """The end of the grace period; None until it is told to stop."""
     _unreachable: bool = field(default=False, init=False)
     _pipe: tuple[int, int] = field(default=(-1, -1), init=False)
 
@@ -74,9 +75,9 @@ class Supervisor:
         self._children = Children(self.options.processes, self.start, self.name, self.make_table, self._close_inherited)
 
     def run(self) -> None:
-        """Returns when it was told to stop and every child is gone.
+        """Run until it is told to stop and every child has ended.
 
-        Raises `BrokerError` at the start for a store that refuses: there is nothing to wait for.
+        Raises `BrokerError` if the store refuses at the start: waiting would not help.
         """
         self._pipe = reader, writer = os.pipe()
         os.set_blocking(writer, False)
@@ -125,7 +126,9 @@ class Supervisor:
         """Do what is due, and return the seconds until this is to be called again."""
         duties = self._duties = self._duties or self._make_duties()
         if duties is None or (self._deadline is not None and duties.failing):
-            return _NO_STORE  # a store that is away takes seconds to say so: while stopping, the grace comes first
+            return (
+                _NO_STORE  # while stopping, no request may wait until it times out: that would use up the grace period
+            )
         return duties.step(tables)
 
     def _make_duties(self) -> DutyLoop | None:
@@ -162,7 +165,7 @@ class Supervisor:
             os.close(number)
 
     def _child_ended(self, child: Child, code: int) -> None:
-        """Give back what a dead process had; what it was running is charged, unless we killed it."""
+        """Log the end of a process and release what it had. What it was running is charged, unless killed here."""
         running = child.running()
         if self._deadline is None and not child.table.start.done:
             self._starts.failed(child, code)
@@ -177,7 +180,7 @@ class Supervisor:
             self._releaser.add(Loss(child.consumer, receipts, child.overdue, bool(child.table.entries())))
 
     def _enforce(self, now: float) -> None:
-        """Kill the processes of tasks beyond their hard limit, and at the end of the grace everything."""
+        """Kill the processes of tasks beyond their hard time limit, and all processes when the grace period is over."""
         for child in self._children.alive():
             if self._deadline is not None and now >= self._deadline:
                 cut_off = child.running()
@@ -191,8 +194,8 @@ class Supervisor:
                 log.error("task %s ran beyond its hard time limit: killed %s", late[0].task_id, child.consumer)
 
     def _kill_cancelled(self, table: InFlightTable, entry: InFlight) -> None:
-        """Kill the process of a task that is to be ended by force; the store ends this one as cancelled when it has
-        all that such a process had back, uncharged."""
+        """Kill the process of a task that was cancelled by force. All that the process had is released uncharged; the
+        store then ends this task as cancelled."""
         for child in self._children.alive():
             if table is child.table and table.runs(entry):
                 child.cancelled = True
@@ -202,14 +205,14 @@ class Supervisor:
     def _stop(self, signals: int) -> None:
         if signals > 1:
             self._deadline = time.monotonic()
-            log.warning("stopping now: running tasks are handed back")
+            log.warning("stopping now: running tasks are given back")
             return
         self._deadline = time.monotonic() + self.options.grace
         alive = self._children.alive()
         for child in alive:
             os.kill(child.pid, signal.SIGTERM)
         log.info(
-            "stopping: what runs (%d) may end within %g s (signal again to hand them back now)",
+            "stopping: running tasks (%d) have %g s to end; a second signal gives them back now",
             sum(len(child.running()) for child in alive),
             self.options.grace,
         )

@@ -55,7 +55,7 @@ class Watchdog:
         os.waitpid(self.pid, 0)
 
     def _say(self, line: str) -> None:
-        with suppress(BrokenPipeError):  # the watchdog was killed: there is no one to tell
+        with suppress(BrokenPipeError):  # the watchdog was killed: there is none to tell
             os.write(self.pipe, line.encode())
 
 
@@ -72,7 +72,7 @@ def _watch(reader: int) -> int:
 
 
 def _read(lines: Iterable[str]) -> set[int]:
-    """The pids that are left when the pipe ends; none after a goodbye."""
+    """Return the pids that are left when the pipe ends; none after a goodbye."""
     pids: set[int] = set()
     for line in lines:
         if line.startswith("+"):

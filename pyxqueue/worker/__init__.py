@@ -1,4 +1,4 @@
-"""Workers: they claim deliveries, run the tasks and settle what became of them."""
+"""Workers: they claim deliveries, run the tasks and settle the outcomes."""
 
 from .events import Event, Observer, TaskSettled, TaskStarted
 from .options import WorkerOptions

@@ -1,4 +1,4 @@
-"""How many messages to claim at once: as many as can be begun within a moment, one while that is unknown."""
+"""How many messages to claim at once: as many as can be started within 10 ms, and one as long as that is not known."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from ..inflight import STUCK
 
 MAX_BATCH = 256
 BUDGET = 0.010
-"""Seconds of work to hold: long enough that the round trips do not count, short enough that no other worker idles."""
+"""Seconds of work in a batch: enough that round trips do not matter, so few that no other worker is idle meanwhile."""
 
 
 class BatchSizer:
-    """The size of the next batch, from how long it took to submit the tasks of the last one.
+    """Computes the size of the next batch from how long it took to submit the tasks of the last one.
 
-    An inline executor runs the tasks meanwhile; one with threads or an event loop returns at once, and its free places
-    are the limit.
+    An inline executor runs each task while it is submitted. Threads and the event loop return at once; there the limit
+    is how many tasks they can start.
     """
 
     def __init__(self) -> None:
         self.limit = 1
 
     def ran(self, seconds: list[float]) -> None:
-        """The tasks of a batch took so long each.
+        """Note how many seconds each task of a batch took.
 
-        The batch grows to twice its size at most. It is their sum that counts, so that one which had to wait a little
-        for the interpreter does not; but after one that took long by itself they come singly.
+        The next batch has at most twice the size. The sum counts, so a task that had to wait a little for the
+        interpreter does not matter much; but after a task that took long by itself, the next batch is one message.
         """
         if not seconds:
             return
         total, ran = 0.0, 0
         for one in seconds:
             total, ran = total + one, ran + 1
-            if total > STUCK:  # what came then was handed back, and took no time
+            if total > STUCK:  # the rest was given back, and took no time
                 break
         slow = max(seconds) > STUCK
         fitting = int(ran * BUDGET / max(total, 1e-6))

@@ -1,4 +1,4 @@
-"""Claiming deliveries, as many as there is room for."""
+"""Claims deliveries, as many as there is room for."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .jobs import Job, Jobs
 from .settling import SettlingQueue
 
 _LOOK_EVERY = 0.2
-"""Seconds after which a worker without room looks whether it must stop."""
+"""Seconds after which a worker without room checks whether it must stop."""
 
 
 @define(eq=False)
 class Claimer:
-    """Claims deliveries, notes them, and has each run in its place; hands back those that find none."""
+    """Claims deliveries, notes them as in flight and dispatches them. Gives back those that cannot start here now."""
 
     broker: Broker
     registry: Registry
@@ -38,9 +38,9 @@ class Claimer:
     wait_ms: int
     """How long a claim waits for work."""
     backoff: Callable[[int, float], float]
-    """Returns the seconds to wait for the store after so many failures in a row, with an upper limit."""
+    """Returns how many seconds to wait for the store, from the number of failures in a row and the longest pause."""
     sealed: bool = False
-    """Whether calls are sealed: then a copy of a call does not run."""
+    """Whether calls are sealed. If so, copies of calls do not run."""
     stopping: bool = field(default=False, init=False)
     _settles_beside: bool = field(default=False, init=False)
     """Whether another thread settles meanwhile."""
@@ -61,12 +61,12 @@ class Claimer:
         self.stopping = True
 
     def run(self) -> None:
-        """Claim until `stop` is called, beside another thread that settles."""
+        """Claim until `stop` is called, while another thread settles."""
         self._settles_beside = True
         failures = 0
         while not self.stopping:
             try:
-                self.jobs.freed.clear()  # before the look at the table: what is freed from now on is not overlooked
+                self.jobs.freed.clear()  # before the checks, so that they miss no slot that becomes free
                 if not (room := self.dispatcher.room()):
                     self.dispatcher.wait_room(_LOOK_EVERY)
                 elif not (slots := self.jobs.slots.room()):
@@ -76,12 +76,12 @@ class Claimer:
                     if failures:
                         log.warning("%s: the store is back", self.consumer)
                 failures = 0
-            except BrokerError as error:  # also one that refuses: its cause may be mended
+            except BrokerError as error:  # also if the store refuses: an operator may mend the cause
                 failures += 1
                 self._pause(failures, error)
 
     def claim(self, limit: int, wait_ms: int) -> int:
-        """Claim and submit at most so many, and return how many were claimed."""
+        """Claim and submit at most `limit` messages. Returns how many were claimed."""
         deliveries = claimed = self.broker.claim(self.consumer, limit, wait_ms)
         if self.sealed and claimed:
             deliveries = self._without_copies(claimed)
@@ -92,7 +92,7 @@ class Claimer:
             text = "%s has taken over task %s from a worker that is gone"
             self._taken_over.log(logging.WARNING, text, self.consumer, job.delivery.message.id)
         self._submit([job for job in jobs if job not in redelivered] if redelivered else jobs)
-        for number, job in enumerate(redelivered):  # alone, so that it can harm nothing else
+        for number, job in enumerate(redelivered):  # alone, so that no other task dies with it
             if not self.stopping:
                 self._wait_alone(redelivered[number:])
                 self.dispatcher.submit(job)
@@ -100,20 +100,21 @@ class Claimer:
         return len(claimed)
 
     def _without_copies(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
-        """Return the jobs without those whose id belongs to another message or to an ended task: a seal proves
-        who wrote a call, not that it is new. One request asks for all;
-        if the store cannot be reached, none of them runs, and they
-        come back when their leases end."""
-        held = self.broker.extend([Extension(delivery.receipt) for delivery in deliveries])
-        lost = {one.receipt for one, status in zip(deliveries, held, strict=True) if status is LeaseStatus.LOST}
+        """Return the deliveries without those whose id belongs to another message or to an ended task: a seal proves
+        who wrote a call, not that it is new.
+
+        One request checks them all. If it fails, none of them runs, and they are claimed again when their leases end.
+        """
+        statuses = self.broker.extend([Extension(delivery.receipt) for delivery in deliveries])
+        lost = {one.receipt for one, status in zip(deliveries, statuses, strict=True) if status is LeaseStatus.LOST}
         if lost:
             text = "%s does not run %d messages: they are copies or no longer belong to this worker"
             self._copies.log(logging.WARNING, text, self.consumer, len(lost))
-            self.settling.insist([Settlement(receipt, Defer()) for receipt in lost])  # which removes a copy
+            self.settling.insist([Settlement(receipt, Defer()) for receipt in lost])  # this removes the copies
         return [one for one in deliveries if one.receipt not in lost]
 
-    def hand_back(self) -> None:
-        """Hand back what was claimed and not started."""
+    def give_back(self) -> None:
+        """Give back what was claimed and has not started."""
         taken = {entry.slot: entry for entry in self.jobs.take_back(self.jobs)}
         mine = [job for job in self.jobs if job.slot in taken]
         if not mine:
@@ -122,7 +123,7 @@ class Claimer:
             self.broker.settle([Settlement(job.delivery.receipt, Defer()) for job in mine])
         except BrokerError as error:
             log.warning(
-                "%d messages could not be handed back; they are claimed again when their lease ends: %s",
+                "%d messages could not be given back; they are claimed again when their lease ends: %s",
                 len(mine),
                 error,
             )
@@ -137,7 +138,7 @@ class Claimer:
             time.sleep(0.05)
 
     def _note(self, delivery: Delivery, now: float) -> Job | None:
-        """Note a delivery as in flight; one that cannot be noted fails by itself, and is kept."""
+        """Note a delivery as in flight. If that is not possible, it fails and is kept with the failed tasks."""
         message = delivery.message
         task = self.registry.get(message.name) if isinstance(message, Message) else None
         try:
@@ -162,14 +163,15 @@ class Claimer:
             self._defer([job for job in late if not self.dispatcher.submit(job, max(0.0, end - time.monotonic()))])
 
     def _defer(self, jobs: Sequence[Job]) -> None:
-        """Hand back what found no place here, unless the supervisor already has: other workers may have one."""
+        """Give back jobs that found no free thread, unless the supervisor already has: another worker may have one."""
         if taken := self.jobs.take_back(jobs):
             self.settling.insist([Settlement(entry.receipt, Defer()) for entry in taken])
         for job in jobs:
             self.jobs.remove(job)
 
     def _wait_alone(self, waiting: Sequence[Job]) -> None:
-        """Until nothing else runs here, and what has ended is settled: it would be lost, and run again."""
+        """Wait until nothing else runs here and every outcome is settled: if the process died, those tasks would run
+        again."""
         self.dispatcher.wait_idle()
         while self._settles_beside and not self.stopping and any(job not in waiting for job in self.jobs):
             time.sleep(0.002)

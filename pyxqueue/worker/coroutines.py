@@ -1,4 +1,4 @@
-"""Running a coroutine to its end from plain code, on an event loop that lives on for the next one."""
+"""Runs coroutines to their end from plain code, on an event loop that is kept for the next one."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Unhandled: TypeAlias = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], obj
 
 
 class CoroutineRunner:
-    """Runs coroutines one at a time on one loop, so that what they share, such as a client, works for all of them.
+    """Runs coroutines, one at a time on one loop, so that they can share a client, for example.
 
-    While one coroutine runs, another one uses a second loop, which is kept too: the first may wait for it in plain
-    code, or another thread may run it.
+    A coroutine that starts while another one runs gets a second loop, which is kept too: the first may wait for it in
+    plain code, or another thread may run it.
     """
 
     def __init__(self, unhandled: Unhandled | None = None) -> None:
-        """`unhandled`: told of what no code on the loops handles; None is asyncio's own."""
+        """`unhandled`: the exception handler of the loops; None: that of asyncio."""
         self._unhandled = unhandled
         self._reset()
 
@@ -33,7 +33,7 @@ class CoroutineRunner:
         self._lock = threading.Lock()
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        if self._pid != os.getpid():  # forked: the loops are the parent's
+        if self._pid != os.getpid():  # this process was forked: the loops belong to its parent
             self._reset()
         with self._lock:
             if not self._free:
@@ -51,7 +51,7 @@ class CoroutineRunner:
                 self._free.append(runner)
 
     def close(self) -> None:
-        """End what coroutines left running, and close the loops; those that are needed after that are made again."""
+        """Cancel what coroutines left running, and close the loops. A later `run` makes a new loop."""
         with self._lock:
             idle, self._free = self._free, []
             self._runners = [runner for runner in self._runners if runner not in idle]
@@ -67,17 +67,17 @@ def _run(runner: asyncio.Runner, coroutine: Coroutine[Any, Any, Any]) -> Any:
     task = loop.create_task(coroutine, context=contextvars.copy_context())
     task.add_done_callback(lambda _: loop.stop())
     try:
-        while not task.done():  # or something in it has called loop.stop()
+        while not task.done():  # the coroutine may call loop.stop()
             loop.run_forever()
         return task.result()
     finally:
-        if not task.done():  # something else ended the loop: an interruption, or a helper that called sys.exit()
+        if not task.done():  # something else ended the loop: an interrupt, or a helper that called sys.exit()
             task.cancel()
         while not task.done():
             with suppress(SystemExit, KeyboardInterrupt):
                 loop.run_forever()
         if not task.cancelled():
-            task.exception()  # it is raised already, or something worse is
+            task.exception()  # asyncio must not log it: this error or a worse one is raised
 
 
 def _loop_runs_here() -> bool:

@@ -35,7 +35,7 @@ _DEFAULTS = TaskOptions()
 
 @define(eq=False)
 class Decider:
-    """Turns outcomes into settlements, with the record of an end."""
+    """Turns outcomes into settlements, with a record if the task has ended."""
 
     codec: Codec
     consumer: str
@@ -56,7 +56,7 @@ class Decider:
             return self.failure(job.delivery, f"its outcome cannot be settled: {quoted(error)}")
 
     def failure(self, delivery: Delivery, reason: str) -> Settlement:
-        """Return a settlement that fails a delivery for a reason that is not the task's."""
+        """Return a settlement that fails a delivery for a reason that lies outside its task."""
         verdict = Fail(printable(reason))
         record = self._record(Job(delivery, -1), Aborted(), verdict, _DEFAULTS)
         return Settlement(delivery.receipt, verdict, record)

@@ -1,4 +1,5 @@
-"""Where a delivery runs: coroutine functions on the event loop, if there is one, all others in the plain executor."""
+"""Passes each job to its executor: coroutine functions to the event loop, if there is one, all others to the plain
+executor."""
 
 from __future__ import annotations
 
@@ -14,17 +15,17 @@ from .loop import Loop
 from .running import Runner
 
 LOOK = 64
-"""How many messages are looked at beyond what has a place."""
+"""How many messages a look claims."""
 _PAUSE = 0.05, 1.0
-"""Seconds between two such looks: at first, and at the most."""
+"""Seconds between two looks: at first, and at the most."""
 
 
 class LookAhead:
-    """How many messages to claim where ``async def`` tasks have places of their own beside those of plain functions.
+    """Decides how many messages to claim for a loop and threads together.
 
-    What a message is for is only known once it is claimed. While plain functions find places, every place of the loop
-    may be claimed for. When some had to be handed back, only what has a place for certain is claimed, with a look at
-    more of the line now and then, for there may be work for the loop behind those functions.
+    Whether a message is for the loop or for a thread is only known once it is claimed. As long as plain functions find
+    free threads, a claim takes what the loop has room for. Once some were given back, a claim takes only what both have
+    room for, and now and then a *look* takes more: there may be work for the loop behind those functions.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -34,7 +35,7 @@ class LookAhead:
         self._refused = False
 
     def room(self, loop: int, threads: int) -> int:
-        """How many to claim now, with so many places free."""
+        """Return how many messages to claim now, with so much room on the loop and in the threads."""
         now = self._monotonic()
         if now < self._next:
             return min(loop, threads)
@@ -46,7 +47,7 @@ class LookAhead:
         return min(loop, LOOK)
 
     def refused(self) -> None:
-        """Plain functions found no place and were handed back."""
+        """Note that plain functions found no free thread and were given back."""
         if not self._refused:
             first, longest = _PAUSE
             self._pause = min(longest, max(first, 2 * self._pause))
@@ -54,12 +55,12 @@ class LookAhead:
             self._refused = True
 
     def pause(self) -> float:
-        """Seconds until the next look."""
+        """Return the seconds until the next look."""
         return max(0.0, self._next - self._monotonic())
 
 
 class Dispatcher:
-    """Gives each job to the executor that its task belongs to, as one function that does everything about it."""
+    """Passes each job to the executor of its task, as one function that runs it to its outcome."""
 
     def __init__(self, runner: Runner, plain: Executor, loop: Loop | None) -> None:
         self._runner = runner
@@ -67,7 +68,7 @@ class Dispatcher:
         self._loop = loop
         self._ahead = LookAhead()
         self._coroutines: set[str] = set()
-        """Names of tasks that are no ``async def`` and returned a coroutine, as decorated ones do."""
+        """Names of tasks that are not ``async def`` and have returned a coroutine, as decorated ones do."""
 
     def open(self, broke: Broke) -> None:
         self._plain.open(broke)
@@ -75,7 +76,7 @@ class Dispatcher:
             self._loop.open(broke)
 
     def room(self) -> int:
-        """How many more deliveries to claim now."""
+        """Return how many more messages to claim now."""
         room = self._plain.room()
         return room if self._loop is None else self._ahead.room(self._loop.room(), room)
 
@@ -89,13 +90,15 @@ class Dispatcher:
             self._loop.wait_room(timeout)
 
     def submit(self, job: Job, wait: float = 0.0) -> bool:
-        """Run it, perhaps before this returns; return False if there is no room for it within `wait` seconds."""
+        """Run a job, possibly before this returns. Returns False if there is no room within `wait` seconds."""
         if self._loop is None:
             return self._plain.submit(partial(self._runner.run, job, self._plain), wait)
         if self._is_coroutine(job):
             self._loop.submit(partial(self._runner.run_on_loop, job, self._loop.interrupter))
             return True
-        placed = self._plain.submit(partial(self._runner.run, job, self._plain, partial(self._adopt, job)), wait)
+        placed = self._plain.submit(
+            partial(self._runner.run, job, self._plain, partial(self._run_coroutine, job)), wait
+        )
         if wait and not placed:
             self._ahead.refused()
         return placed
@@ -107,7 +110,7 @@ class Dispatcher:
             self._loop.wait_idle()
 
     def close(self) -> None:
-        """Let what runs end, and take no more."""
+        """Wait until what runs has ended, and accept nothing more."""
         if self._loop is None:
             self._plain.close()
         else:
@@ -116,12 +119,12 @@ class Dispatcher:
             self._loop.close()
 
     def _is_coroutine(self, job: Job) -> bool:
-        """Whether it blocks no thread. That it has no task here, or another fault, is found out on the loop too."""
+        """Return whether the job runs on the loop. One without a task ends at once, so it does not need a thread."""
         task = job.task
         return task is None or task.name in self._coroutines or inspect.iscoroutinefunction(task.function)
 
-    def _adopt(self, job: Job, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """A plain function has returned a coroutine: run it on the loop, and call the next such function there."""
+    def _run_coroutine(self, job: Job, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine that a plain function has returned on the loop, and from now on the function too."""
         assert self._loop is not None
         assert job.task is not None
         self._coroutines.add(job.task.name)

@@ -1,4 +1,4 @@
-"""Events for observers: each is immutable and passed in one call. An observer cannot change what happens."""
+"""Events for observers, which cannot change what happens, and the log of workers."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ log = get_logger("pyxqueue.worker")
 done = get_logger("pyxqueue.worker.done")
 
 
-def hear_logs() -> None:
-    """Enable the log of pyxqueue where workers run. A program that sets up its logging with `logging.config` silences
-    the loggers that exist already, unless it says otherwise; without any set-up, lines have no time and no level."""
+def enable_logs() -> None:
+    """Enable the loggers of pyxqueue in a process of workers: `logging.config` has disabled them, unless the program
+    says otherwise. If logging was not set up at all, warnings go to stderr, with their time and level."""
     ours = [logging.getLogger("pyxqueue"), *logging.Logger.manager.loggerDict.values()]
     for logger in ours:
         if isinstance(logger, logging.Logger) and (logger.name == "pyxqueue" or logger.name.startswith("pyxqueue.")):
@@ -44,8 +44,8 @@ def hear_logs() -> None:
         logging.getLogger("pyxqueue").addHandler(handler)
 
 
-class Unheard(logging.Filter):
-    """For a handler of the root logger: lets those lines pass that no handler of a logger below it has shown."""
+class NotYetShown(logging.Filter):
+    """For a handler of the root logger: passes the records that no handler of a logger below it has shown."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         logger: logging.Logger | None = logging.getLogger(record.name)
@@ -57,16 +57,16 @@ class Unheard(logging.Filter):
 
 
 def log_to_stderr(formatter: logging.Formatter, level: str | int) -> None:
-    """Show what this program logs, where no logging was set up. Lines that have a handler are not shown twice."""
+    """Write what this program logs to stderr, except records that the handler of a logger below the root shows."""
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
-    handler.addFilter(Unheard())
+    handler.addFilter(NotYetShown())
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(level)
 
 
 LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-"""The form of a line where no logging was set up."""
+"""The format of a log line if the program has not set up logging."""
 
 
 @frozen
@@ -81,7 +81,7 @@ class TaskStarted:
 
 @frozen
 class TaskSettled:
-    """The store has taken what was decided about a task, or refused it (not `accepted`): the lease was lost by then."""
+    """The store has applied a settlement, or refused it (not `accepted`) because the lease was lost."""
 
     task_id: str
     task_name: str
@@ -109,8 +109,8 @@ def tell(observer: Observer | None, event: Event) -> None:
 
 
 class Throttle:
-    """Logs some lines of a kind in each span of time, and counts the others, which the first of the next span tells:
-    `more` is what is said of them, with their number."""
+    """Logs a limited number of lines of one kind in each span of time, and counts the others. The next span begins with
+    a line that says how many were left out: `more` is its text, with ``%d`` for the number."""
 
     def __init__(
         self, more: str, lines: int = 20, span: float = 10.0, monotonic: Callable[[], float] = time.monotonic
@@ -120,7 +120,7 @@ class Throttle:
         self._passed = self._left_out = 0
 
     def log(self, level: int, text: str, *args: object, **details: Any) -> None:
-        """Log a line, with what `logging.Logger.log` takes, unless there were enough."""
+        """Log a line, with the arguments of `logging.Logger.log`, unless this span has had enough lines."""
         if not log.isEnabledFor(level):
             return
         if (now := self._monotonic()) >= self._end:
@@ -135,12 +135,11 @@ class Throttle:
             self._left_out += 1
 
     def reset(self) -> None:
-        """Log the next line in any case: it is about something new."""
+        """Begin a new span, so that the next line is logged: it is about something new."""
         self._end = 0.0
 
 
-# Messages that cannot be run may come by the thousand when another program writes them, and what goes wrong with one of
-# them goes wrong with the others.
+# If another program writes messages that cannot run, they may come by the thousand, all with the same fault.
 _refusals = Throttle("%d more messages were refused and are kept with the failed tasks")
 _unsupported = Throttle("%d more messages could not be run here")
 _not_ours = Throttle("%d more settlements were refused")
@@ -148,10 +147,10 @@ _observer_failures = Throttle("the observer raised an error on %d more events")
 
 
 def log_settled(event: TaskSettled) -> None:
-    """One line about a settlement, and the traceback of a failure; an error for what failed.
+    """Log one line about a settlement, with the traceback of a failure; at level ERROR if the task failed.
 
-    The records have `task_id`, `task_name` and `attempt`. Those of successes are of a logger of their own,
-    ``pyxqueue.worker.done``, at level DEBUG.
+    The records have `task_id`, `task_name` and `attempt`. Successes have a logger of their own,
+    ``pyxqueue.worker.done``, and level DEBUG.
     """
     name, task_id, attempt = event.task_name, event.task_id, event.attempt
     about = {"task_id": task_id, "task_name": name, "attempt": attempt}
@@ -168,7 +167,7 @@ def log_settled(event: TaskSettled) -> None:
 
 
 def _story(outcome: Outcome, verdict: Verdict) -> Lines:
-    """An outcome and what follows from it, for the log."""
+    """Describe an outcome and its verdict, for the log."""
     if isinstance(outcome, Aborted) or isinstance(verdict, Cancelled):
         return Lines("cancelled")
     if isinstance(outcome, Returned):

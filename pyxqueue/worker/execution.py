@@ -90,16 +90,16 @@ class Execution:
     def _enter(self) -> None:
         message = self.message
         enter(TaskContext(message.id, message.name, message.attempt, self.codec.queue, message.headers, self.report))
-        decimal.setcontext(decimal.getcontext().copy())  # it is changed in place: a copied context has the same one
+        decimal.setcontext(decimal.getcontext().copy())  # a copied context shares this object, which tasks change
 
 
 def end_fork(error: BaseException | None) -> NoReturn:
-    """End a process that the task has forked, and that came back out of it, as Python ends any other.
+    """End a process that a task has forked and that has returned from the task's function, as Python ends any other.
 
-    It is not a worker: what it shares with one (connections, leases, the table of what is held) is not its own.
+    It is not a worker: the connections, leases and the table of what is in flight belong to the process that forked it.
     """
     status = 0 if error is None else 1
-    with suppress(BaseException):  # its own code may do anything
+    with suppress(BaseException):  # the code of an exception may do anything
         if issubclass(type(error), SystemExit):
             code = getattr(error, "code", 1)
             if code is None or isinstance(code, int):
@@ -119,7 +119,8 @@ def end_fork(error: BaseException | None) -> NoReturn:
 def prepare(
     delivery: Delivery, task: TaskSpec | None, codec: Codec, report: Callable[[Progress], None]
 ) -> Execution | Outcome:
-    """Decode the arguments for the task, None if it is not registered here, or say why this message cannot run."""
+    """Decode the arguments of a delivery. Returns its outcome if it cannot run. `task` is None if no task of its name
+    is registered here."""
     message = delivery.message
     if isinstance(message, Unreadable):
         failure = Failure("Unreadable", message.reason)
@@ -136,7 +137,7 @@ def prepare(
     try:
         args, kwargs = codec.open_call(message)
         task.signature.check(args, kwargs)
-    except ArgumentError as error:  # a worker of another release may have the function they are for
+    except ArgumentError as error:  # a worker of another release may have a function that takes them
         return Unsupported(Failure("ArgumentError", str(error)[:MAX_MESSAGE]))
     except SerializationError as error:
         kinds = (SealError, PayloadTooLargeError)

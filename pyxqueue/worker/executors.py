@@ -27,7 +27,7 @@ class Executor(Protocol):
 
     interrupter: Interrupter
     surroundings: Surroundings | None
-    """What a task may change of its process, where it runs in the main thread."""
+    """Restores what a task changed in the process; None if tasks do not run in the main thread."""
 
     def open(self, broke: Broke) -> None: ...
 
@@ -40,11 +40,11 @@ class Executor(Protocol):
         ...
 
     def submit(self, run: Run, wait: float = 0.0) -> bool:
-        """Run it, perhaps before this returns; return False if there is no room for it within `wait` seconds."""
+        """Run a function, possibly before this returns. Returns False if there is no room within `wait` seconds."""
         ...
 
     def run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run the coroutine that a function here has returned to its end, in this thread."""
+        """Run a coroutine that a function has returned to its end. Called in the thread of the function."""
         ...
 
     def wait_idle(self) -> None:
@@ -57,17 +57,17 @@ class Executor(Protocol):
 
 
 class Inline:
-    """Runs everything in the thread that submits it: no hop, so the fastest for short tasks."""
+    """Runs functions in the thread that submits them, which is fastest for short tasks."""
 
     def __init__(self, interrupter: Interrupter | None = None, coroutines: CoroutineRunner | None = None) -> None:
-        """`coroutines`: where a coroutine runs that a task returns; closed by the caller."""
+        """`coroutines` runs the coroutines that tasks return; the caller closes it."""
         in_main = threading.current_thread() is threading.main_thread()
         self.interrupter = interrupter or (SignalInterrupter() if in_main else ThreadInterrupter())
         self.surroundings: Surroundings | None = None
         self._owned = coroutines is None
         self._coroutines = coroutines or CoroutineRunner(log_unhandled)
 
-    def open(self, broke: Broke) -> None:  # noqa: ARG002 - it has no thread of its own
+    def open(self, broke: Broke) -> None:  # noqa: ARG002 - it does not have a thread of its own
         if isinstance(self.interrupter, SignalInterrupter):  # the main thread of a worker process
             self.surroundings = Surroundings()
 
@@ -77,7 +77,7 @@ class Inline:
     def wait_room(self, timeout: float) -> None:
         """There always is room."""
 
-    def submit(self, run: Run, wait: float = 0.0) -> bool:  # noqa: ARG002 - there always is a place
+    def submit(self, run: Run, wait: float = 0.0) -> bool:  # noqa: ARG002 - there always is room
         run()
         return True
 
@@ -113,13 +113,13 @@ class Load:
         return max(0, self.limit - self._busy)
 
     def wait(self, below: int, timeout: float | None = None) -> bool:
-        """Wait until fewer than `below` are under way; False if the time was up before."""
+        """Wait until fewer than `below` have not ended. Returns False if that takes longer than `timeout` seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: self._busy < below, timeout)
 
 
 class Threads:
-    """Runs a fixed number at once, in as many threads."""
+    """Runs functions in a fixed number of threads."""
 
     surroundings: Surroundings | None = None
 
@@ -172,5 +172,5 @@ class Threads:
                 finally:
                     self._load.remove()
             coroutines.close()
-        except BaseException as error:  # noqa: BLE001 - no task's: those are outcomes
+        except BaseException as error:  # noqa: BLE001 - not the error of a task: those are outcomes
             self._broke(error)

@@ -1,4 +1,4 @@
-"""From what a task raised to the outcome it means. It never raises, whatever an exception's own code does."""
+"""Turns what a task raised into an outcome. It never raises, whatever the code of an exception does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ MAX_MESSAGE = 2_048
 
 
 def outcome_of(error: BaseException, options: TaskOptions, ours: str = "") -> Outcome:
-    """What raising this means. Of a group, the first signal in it counts. Frames of the file `ours` are not shown."""
+    """Return the outcome of a run that raised `error`. In a group, the first `Reject`, `RetryLater` or
+    `CancelRequested` decides. The traceback begins below the frames of the file `ours`."""
     try:
         return _outcome(error, options, ours)
     except BaseException as broken:  # noqa: BLE001 - the code of a user's exception class ran, and may do anything
@@ -48,9 +49,9 @@ def _outcome(error: BaseException, options: TaskOptions, ours: str) -> Outcome:
 
 
 def _matches(error: BaseException, types: tuple[type[BaseException], ...]) -> bool:
-    """Whether it is of one of the types; a group is if all that is in it is, or it is by its own type.
+    """Return whether an error is of one of the types. A group is if all its errors are, or by its own type.
 
-    Being over time counts as an `Exception`, though it is none.
+    `TimeLimitExceeded` counts as an `Exception`, although it is not one.
     """
     if isinstance(error, BaseExceptionGroup):
         groups = tuple(kind for kind in types if issubclass(kind, BaseExceptionGroup))
@@ -68,7 +69,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def failure_of(error: BaseException, ours: str = "") -> Failure:
-    """An exception as data, with its text bounded; that of a group names what is in it."""
+    """Return an exception as data, with a text of limited length. The text of a group names its errors."""
     text = _text(error)
     if isinstance(error, BaseExceptionGroup):
         text = f"{text}: {'; '.join(_line(leaf) for leaf in _leaves(error))}"[:MAX_MESSAGE]

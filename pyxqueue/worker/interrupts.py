@@ -1,8 +1,8 @@
-"""Interrupting a task from outside: because its soft time limit is over, or because it was cancelled.
+"""Interrupts plain functions: when their soft time limit has passed, or when they are cancelled.
 
-In the main thread a signal does it, which also ends a sleep or a blocking read. In other threads Python can only be
-asked to raise at the next bytecode. Neither interrupts a C extension that does not return: for that there is the hard
-limit, which kills the process.
+In the main thread a signal does that, which also ends a sleep or a blocking read. In another thread, Python can only
+raise an exception at the next bytecode. Neither interrupts a C extension that does not return: the hard limit kills
+its process.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from .jobs import Job
 
 
 class Watched(Protocol):
-    """What another thread asks of an interrupter."""
+    """What the monitor asks of an interrupter, from its own thread."""
 
     def cancel(self, job: object, times: int = 1) -> None:
-        """Raise `CancelRequested` in this job, if it runs, until that was done `times` times."""
+        """Raise `CancelRequested` in a job that runs, unless that was done `times` times already."""
         ...
 
     def check(self) -> Sequence[tuple[Job, float]]:
-        """Interrupt those whose time is over. Called every moment. Returns the jobs that could not run through no
-        fault of their own, and for how many seconds."""
+        """Interrupt the jobs whose soft time limit has passed. Returns the jobs that another job has kept from running
+        since the last call, and for how many seconds."""
         ...
 
 
@@ -40,7 +40,7 @@ class Interrupter(Watched, Protocol):
     """Limits and cancels what runs in one plain executor."""
 
     def limit(self, job: object, options: TaskOptions) -> AbstractContextManager[object]:
-        """The soft time limit of the job, which holds inside; to be entered at once, in its thread."""
+        """Return a context manager that enforces a job's soft time limit. Enter it at once, in the job's thread."""
         ...
 
 
@@ -50,7 +50,7 @@ def over_time(seconds: float | None) -> TimeLimitExceeded:
 
 
 _EARLY = 0.005
-"""Seconds by which a timer may fire before its time by another clock."""
+"""How many seconds too early a timer may fire, measured with `time.monotonic`."""
 
 
 class SignalInterrupter:
@@ -60,7 +60,7 @@ class SignalInterrupter:
         self._next: object = None
         self._job: object = None
         self._asked: tuple[object, int] = (None, 0)
-        """Which job is to be cancelled, and how often it is to be told so."""
+        """The job to cancel, and how often to interrupt it."""
         self._told = 0
         self._late = 0
         self._options = TaskOptions()
@@ -70,20 +70,22 @@ class SignalInterrupter:
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
         if self._job is None:
-            return  # it ended while the signal was under way
+            return  # the job ended before the signal arrived
         job, times = self._asked
         if job is self._job:
-            if self._told < times:  # not more often: it may take its time to clean up
+            if self._told < times:  # not more often: it may be cleaning up
                 self._told += 1
                 raise CancelRequested("the task was cancelled")
-        elif self._options.timeout is not None and time.monotonic() >= self._deadline:  # else it was meant for another
+        elif (
+            self._options.timeout is not None and time.monotonic() >= self._deadline
+        ):  # else the signal was for another job
             self._late += 1
             reminder = self._options.reminder
             self._deadline += float("inf") if reminder is None or self._late > 1 else reminder - self._options.timeout
             raise over_time(self._options.timeout)
 
     def limit(self, job: object, options: TaskOptions) -> SignalInterrupter:
-        """To be entered at once; one object serves all tasks, since they run one after the other."""
+        """Return this object, which serves all tasks, since they run one after the other."""
         self._next = job
         self._options = options
         return self
@@ -104,18 +106,18 @@ class SignalInterrupter:
 
     def cancel(self, job: object, times: int = 1) -> None:
         if job is not self._job or (self._asked[0] is job and self._asked[1] >= times):
-            return  # it waits, has ended, or was told as often
+            return  # it has not started, has ended, or was interrupted as often
         self._asked = (job, times)
         signal.pthread_kill(self._main, signal.SIGALRM)
 
     def check(self) -> tuple[()]:
-        """The kernel's timer does it."""
+        """Return nothing: the kernel's timer enforces the limits."""
         return ()
 
 
 @define(eq=False)
 class _Running:
-    """A job in a thread: when to tell it that its time is over, and how often it was told what."""
+    """A job that runs in a thread: when to interrupt it for its time limit, and how often it was cancelled."""
 
     thread: int
     deadlines: list[float]
@@ -143,7 +145,7 @@ class ThreadInterrupter:
         finally:
             with self._lock:
                 self._running.pop(job, None)
-                if running.raised:  # what has not come through yet must not hit the next task
+                if running.raised:  # an exception that was not raised yet must not hit the next task
                     _raise_in(running.thread, None)
 
     def cancel(self, job: object, times: int = 1) -> None:
@@ -169,6 +171,6 @@ class ThreadInterrupter:
 
 
 def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Have `error` raised in a thread at its next bytecode; None takes that back."""
+    """Make a thread raise `error` at its next bytecode. None withdraws one that was not raised yet."""
     target = None if error is None else ctypes.py_object(error)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), target)

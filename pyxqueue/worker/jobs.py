@@ -18,9 +18,9 @@ class Job:
 
     delivery: Delivery
     slot: int
-    """Its place in the table of what is in flight."""
+    """Its slot in the table of what is in flight."""
     task: TaskSpec | None = None
-    """None where no task of this name is registered here."""
+    """None if no task of this name is registered here."""
     started: float = 0.0
     """By `time.monotonic`."""
     progress: Progress | None = None
@@ -40,7 +40,7 @@ class Jobs:
     slots: Slots = field(init=False)
     _by_slot: dict[int, Job] = field(factory=dict, init=False)
     freed: threading.Event = field(factory=threading.Event, init=False)
-    """Set whenever there is room for one more."""
+    """Set when a slot becomes free."""
 
     def __attrs_post_init__(self) -> None:
         self.slots = Slots(self.table)
@@ -58,22 +58,22 @@ class Jobs:
         return job
 
     def remove(self, job: Job) -> None:
-        """It is settled, lost or handed back."""
+        """Forget a job that is settled, lost or given back."""
         del self._by_slot[job.slot]
         self.slots.free(job.slot)
         self.freed.set()
 
     def take_back(self, jobs: Iterable[Job]) -> list[InFlight]:
-        """Those that have not started and may be handed back; the supervisor may already have done it."""
+        """Take back those of the jobs that have not started. Returns those that the supervisor has not taken."""
         return self.table.take_back([job.slot for job in jobs])
 
     def cancelled(self) -> Iterator[tuple[Job, int]]:
-        """Those that are to be cancelled, and how often the task is to be told."""
+        """Return the jobs to cancel, and how often to interrupt each."""
         for slot, times in self.slots.cancels():
             if (job := self._by_slot.get(slot)) is not None:
                 yield job, times
 
     def postpone(self, job: Job, seconds: float) -> None:
-        """It could not run for so many seconds, through no fault of its own: its hard limit moves by as much."""
+        """Move the hard limit of a job that another job has kept from running for so many seconds."""
         if self._by_slot.get(job.slot) is job:
             self.slots.postpone(job.slot, seconds)

@@ -1,8 +1,8 @@
-"""Where coroutine functions run: many at once, on one event loop in a thread of its own.
+"""Runs coroutine functions: many at once, on one event loop in a thread of its own.
 
-The loop outlives what tasks do to it. A helper of a task (a task it created, a callback) that raises SystemExit or
-KeyboardInterrupt ends `run_forever`, and so does ``loop.stop()``: the loop is run again, and the interrupter finds the
-task to which the helper belongs.
+The loop survives what tasks do to it. A helper of a task (a callback, or an `asyncio.Task` that it made) that raises
+`SystemExit` or `KeyboardInterrupt` ends `run_forever`, and so does ``loop.stop()``. Then the loop runs again, and the
+interrupter finds the job that the helper belongs to.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from .jobs import Job
 from .loop_interrupts import MOMENT, SHORT, LoopInterrupter, log_unhandled, set_owner
 
 AsyncRun = Callable[[], Coroutine[Any, Any, None]]
-"""Everything that is to be done about one delivery."""
+"""A coroutine function that runs one delivery to its outcome."""
 
 
 class Loop:
-    """An event loop in a thread, with places for so many coroutines."""
+    """An event loop in a thread, which runs at most `concurrency` jobs at once."""
 
     def __init__(self, concurrency: int) -> None:
         self._load = Load(concurrency)
@@ -47,12 +47,12 @@ class Loop:
         self._load.wait(self._load.limit, timeout)
 
     def submit(self, run: AsyncRun) -> None:
-        """Have it called on the loop. The caller has seen that there is room."""
+        """Run a job on the loop. The caller has made sure that there is room."""
         self._load.add()
         self._loop.call_soon_threadsafe(self._start, run)
 
     def run_coroutine(self, job: Job, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine of this job, which runs in a thread, to its end; called in that thread."""
+        """Run a coroutine that a plain function has returned, on the loop. Called in the function's thread."""
         context = contextvars.copy_context()
         context.run(set_owner, job)
         future = context.run(asyncio.run_coroutine_threadsafe, coroutine, self._loop)
@@ -67,19 +67,19 @@ class Loop:
         self._load.wait(1)
 
     def stop_starting(self) -> None:
-        """What was submitted and has not started is dropped from now on."""
+        """Drop what was submitted and has not started."""
         self._closing = True
 
     def close(self) -> None:
-        """Let what has started end, and end the thread."""
+        """Wait until what has started ends, then end the thread."""
         self.stop_starting()
         while self._thread.is_alive() and not self._load.wait(1, SHORT):
-            pass  # what is on a loop that is gone never ends
+            pass  # what is on a loop that has failed never ends
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.set_task_factory(None)
-            with suppress(RuntimeError, SystemExit, KeyboardInterrupt):  # of what tasks have left running
+            with suppress(RuntimeError, SystemExit, KeyboardInterrupt):  # raised by what tasks left running
                 self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
 
@@ -99,7 +99,7 @@ class Loop:
                     if os.getpid() != process:
                         end_fork(error)
                     self.interrupter.helper_exited(error)
-        except BaseException as error:  # noqa: BLE001 - nothing runs on this loop any more
+        except BaseException as error:  # noqa: BLE001 - the loop cannot go on
             self._broke(error)
 
     def _start(self, run: AsyncRun) -> None:
@@ -109,7 +109,7 @@ class Loop:
         try:
             if not self._closing:
                 await run()
-        except BaseException as error:  # noqa: BLE001 - ours: those of tasks are outcomes
+        except BaseException as error:  # noqa: BLE001 - not the error of a task: those are outcomes
             self._broke(error)
         finally:
             self._load.remove()

@@ -1,4 +1,4 @@
-"""Interrupting coroutines on an event loop, and telling whose code on it does what."""
+"""Interrupts coroutines on an event loop, and finds the job that code on the loop belongs to."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from .failures import outcome_of
 from .jobs import Job
 
 SLOW = 2.0
-"""Seconds after which a loop that does not turn is worth a line in the log."""
+"""A loop that is blocked for longer than so many seconds is logged."""
 SHORT = 0.2
-"""Seconds without a turn that count as none."""
+"""Blocking the loop for fewer seconds than this does not count."""
 MOMENT = 0.05
-"""Seconds in which an exception gets from a helper to the code that awaits it."""
+"""How many seconds an exception has to get from a helper to the code that awaits it."""
 
 _owner: contextvars.ContextVar[Job] = contextvars.ContextVar("pyxqueue_owner")
 """The job that a callback or a task of the loop belongs to."""
 
 
 def set_owner(job: Job) -> None:
-    """What is created in this context belongs to the job."""
+    """Note that what is created in this context belongs to the job."""
     _owner.set(job)
 
 
 class AsyncLimit:
-    """The soft time limit of an ``async def`` task: it is cancelled at its end, and once more if it goes on."""
+    """The soft time limit of a job on the loop: the job is cancelled when it has passed, and again if it goes on."""
 
     def __init__(self, options: TaskOptions) -> None:
         self._seconds = [one for one in (options.timeout, options.reminder) if one is not None]
@@ -62,7 +62,7 @@ class AsyncLimit:
             self._task.cancel()
 
     def postpone(self, seconds: float) -> None:
-        """Give the task so much more time, if it still has some; to be called on its loop."""
+        """Give the job so many seconds more, unless its time is up. Called on the loop."""
         if self._timers and not self.expired:
             moments = [timer.when() + seconds for timer in self._timers]
             self.__exit__()
@@ -79,16 +79,16 @@ class Run:
     limit: AsyncLimit | None = None
     """Its soft time limit."""
     cancelled: int = 0
-    """How often it was told so."""
+    """How often it was cancelled."""
     exits: list[tuple[BaseException, asyncio.Task[Any] | None]] = field(factory=list)
-    """What its helpers raised to end the process, each with the helper where that is a task."""
+    """Each `SystemExit` and `KeyboardInterrupt` that a helper raised, with the helper if that is an `asyncio.Task`."""
 
     def exit(self) -> BaseException | None:
-        """The first of those that no code has taken from the helper."""
+        """Return the first of `exits` that no code has retrieved from its helper."""
         return next((error for error, helper in self.exits if getattr(helper, "_log_traceback", True)), None)
 
     def judge(self, outcome: Outcome, options: TaskOptions) -> Outcome:
-        """The task's own outcome, unless it was cancelled, or a helper of it wanted to end the process."""
+        """Return the outcome of the job: that of its function, unless it was cancelled or a helper raised an exit."""
         if self.exits and (error := self.exit()) is not None:
             return outcome_of(error, options)
         if self.cancelled and not isinstance(outcome, Returned):
@@ -111,23 +111,23 @@ def log_unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
 class LoopInterrupter:
     """For tasks that run on an event loop.
 
-    A task whose helper raises what is to end the process fails, unless it takes the exception itself, as one that
-    awaits the helper does.
+    If a helper of a task raises `SystemExit` or `KeyboardInterrupt`, the task fails, unless its own code retrieves the
+    exception, as code that awaits the helper does.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, is_busy: Callable[[], bool]) -> None:
-        """`is_busy`: whether anything waits for the loop."""
+        """`is_busy` returns whether the loop has a job."""
         self._loop = loop
         self._is_busy = is_busy
         self._runs: dict[object, Run] = {}
         self._stall = Stall(loop, self._runs)
         self.thread = 0
-        """In which the loop runs."""
+        """The id of the thread in which the loop runs."""
 
     # On the loop
 
     def enter(self, job: Job) -> Run:
-        """The current `asyncio.Task` runs this job from now on."""
+        """Note that the current `asyncio.Task` runs this job."""
         handle = asyncio.current_task()
         assert handle is not None
         run = self._runs[job] = Run(job, handle)
@@ -138,7 +138,7 @@ class LoopInterrupter:
         del self._runs[job]
 
     def helper_exited(self, error: BaseException) -> None:
-        """Something on the loop raised what is to end the process: find the task that it belongs to."""
+        """Note `error`, with which a helper has ended `run_forever`, as an exit of the helper's job."""
         callback = _callback(frame for frame, _ in traceback.walk_tb(error.__traceback__))
         job, helper = _owner_of(callback), getattr(getattr(callback, "_callback", None), "__self__", None)
         if (run := self._runs.get(job)) is None:
@@ -149,7 +149,7 @@ class LoopInterrupter:
         self._loop.call_later(MOMENT, self._fail, run)
 
     def _fail(self, run: Run) -> None:
-        """Have the task end, unless the exception has reached it."""
+        """Cancel a job, unless the exception of its helper has reached it."""
         if run.exit() is not None and self._runs.get(run.job) is run:
             run.handle.cancel()
 
@@ -161,18 +161,18 @@ class LoopInterrupter:
     # In another thread
 
     def cancel(self, job: object, times: int = 1) -> None:
-        """Cancel this job, if it runs, until that was done `times` times."""
+        """Cancel a job that runs, unless that was done `times` times already."""
         self._loop.call_soon_threadsafe(self._cancel, job, times)
 
     def check(self) -> Sequence[tuple[Job, float]]:
-        """Called every moment. Returns the jobs that were kept from running, and for how many seconds."""
+        """Return the jobs that another job has kept from running since the last call, and for how many seconds."""
         return self._stall.check(self.thread) if self._is_busy() else ()
 
 
 class Stall:
-    """Watches whether the loop turns, and whose code holds it when it does not.
+    """Notices when a job blocks the loop, and which one it is.
 
-    What waits for the loop meanwhile is not to blame: its limits, soft and hard, move by as much.
+    The other jobs are not to blame: their time limits, soft and hard, move by as much.
     """
 
     def __init__(
@@ -182,24 +182,24 @@ class Stall:
         self._runs = runs
         self._monotonic = monotonic
         self._asked: float | None = None
-        """Since when the loop has been asked to turn, and has not."""
+        """When the loop was asked for a sign of life; None if it has given one since."""
         self._counted = 0.0
         self._said = False
         self._holder: Job | None = None
 
     def check(self, thread: int) -> list[tuple[Job, float]]:
-        """Called every moment from another thread than the loop's, which is `thread`. Returns the jobs that another
-        one has kept from running since the last call, and for how many seconds."""
+        """Check the loop, which runs in `thread`, from another thread. Returns the jobs that another job has kept from
+        running since the last call, and for how many seconds."""
         now, asked = self._monotonic(), self._asked
         if asked is None:
             self._asked = self._counted = now
             self._said, self._holder = False, None
-            self._loop.call_soon_threadsafe(self._turned)
+            self._loop.call_soon_threadsafe(self._responded)
         elif now - asked >= SHORT:
-            return self._held(thread, now, now - asked)
+            return self._blocked(thread, now, now - asked)
         return []
 
-    def _held(self, thread: int, now: float, seconds: float) -> list[tuple[Job, float]]:
+    def _blocked(self, thread: int, now: float, seconds: float) -> list[tuple[Job, float]]:
         frame = sys._current_frames().get(thread)  # noqa: SLF001 - there is no other way to see another thread
         holder = _owner_of(_callback(_outwards(frame)))
         kept = []
@@ -210,17 +210,17 @@ class Stall:
         if seconds >= SLOW and not self._said:
             self._said = True
             stack = indented("".join(traceback.format_stack(frame)))
-            log.warning("the event loop has not turned for %.1f s: %s holds it\n%s", seconds, _what(holder), stack)
+            log.warning("the event loop has been blocked for %.1f s by %s\n%s", seconds, _what(holder), stack)
         return kept
 
-    def _turned(self) -> None:
-        """On the loop, before the timers that have become due meanwhile."""
-        holder, held = self._holder, self._monotonic() - (self._asked or 0.0)
+    def _responded(self) -> None:
+        """Move the soft limits. Called on the loop, before the timers that have become due meanwhile."""
+        holder, blocked = self._holder, self._monotonic() - (self._asked or 0.0)
         self._asked = None
         if holder is not None:
             for job, run in self._runs.items():
                 if job is not holder and run.limit is not None:
-                    run.limit.postpone(held)
+                    run.limit.postpone(blocked)
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
@@ -230,7 +230,7 @@ def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def _callback(frames: Iterator[FrameType]) -> asyncio.Handle | None:
-    """The callback of the loop that these frames are inside of; None on a loop that is not written in Python."""
+    """Return the callback of the loop that these frames belong to; None if the loop is not written in Python."""
     for frame in frames:
         if frame.f_code is asyncio.Handle._run.__code__:  # noqa: SLF001
             handle: asyncio.Handle = frame.f_locals["self"]
@@ -244,6 +244,6 @@ def _owner_of(callback: asyncio.Handle | None) -> Job | None:
 
 
 def _what(job: Job | None) -> str:
-    """A job, for the log."""
+    """Describe a job for the log."""
     message = None if job is None else job.delivery.message
     return "something" if message is None else f"{getattr(message, 'name', '?')} {message.id}"

@@ -1,4 +1,4 @@
-"""What is due every moment while tasks run."""
+"""The thread of a worker that looks after running tasks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .interrupts import Watched
 from .jobs import Jobs
 
 _EVERY = 0.2
-"""Seconds."""
+"""Seconds between two looks."""
 
 
 @define(eq=False)
@@ -35,12 +35,12 @@ class Monitor:
         self._woken.put(None)
 
     def close(self) -> None:
-        """`run` returns."""
+        """Make `run` return."""
         self._closed = True
         self._woken.put(None)
 
     def run(self) -> None:
-        """Look every moment, until it is closed."""
+        """Look after the tasks until closed."""
         interrupted = False
         while not self._closed:
             with suppress(queue.Empty):

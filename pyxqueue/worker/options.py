@@ -1,4 +1,4 @@
-"""How workers are run."""
+"""The options of workers."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ DEFAULT_WAIT_MS = 2_000
 
 @frozen
 class WorkerOptions:
-    """Times in seconds, but those that say `ms`."""
+    """The options of workers. Times are in seconds, unless the name ends in `_ms`."""
 
     processes: int = field(factory=lambda: os.cpu_count() or 1, validator=whole_number(1))
     threads: int | None = field(default=None, validator=validators.optional(whole_number(1)))
-    """Plain functions that run at once in each process, in threads; None: one, without a thread, or 8 beside an event
-    loop."""
+    """How many plain functions each process runs at once, in threads. None: one, in the main thread, or 8 threads
+    beside an event loop."""
     concurrency: int | None = field(default=None, validator=validators.optional(whole_number(1)))
-    """``async def`` tasks that run at once in each process; None: 100 if the queue has such tasks."""
+    """How many ``async def`` tasks each process runs at once. None: 100 if the queue has such tasks."""
     grace: float = field(default=DEFAULT_GRACE, converter=in_seconds, validator=seconds)
     """How long running tasks may go on after a signal to stop."""
     prefix: str = ""
-    """In front of the workers' names."""
+    """The beginning of the workers' names."""
     wait_ms: int = DEFAULT_WAIT_MS
     """How long a claim waits for work."""

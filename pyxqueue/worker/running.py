@@ -1,4 +1,4 @@
-"""Everything that is to be done about one delivery, from its start until its outcome waits to be settled."""
+"""Runs one delivery: all steps from its start until its outcome waits to be settled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .settling import Ran
 
 @define(eq=False)
 class Runner:
-    """Runs a job: note that it started, decode its arguments under its hard limit, call the function, hand over.
+    """Runs a job: notes that it started, decodes its arguments, calls the function, hands over the outcome.
 
     `run` and `run_on_loop` never raise, whatever the task does.
     """
@@ -36,8 +36,8 @@ class Runner:
     def run(
         self, job: Job, executor: Executor, run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] | None = None
     ) -> None:
-        """Run it in this thread, which is one of the executor's. `run_coroutine` runs what the function returns if
-        that is a coroutine; None: the executor does."""
+        """Run a job in this thread, which belongs to the executor. If the function returns a coroutine, `run_coroutine`
+        runs it, by default that of the executor."""
         execution = self._begin(job)
         if execution is not None:
             limit = executor.interrupter.limit(job, execution.task.options)
@@ -46,7 +46,7 @@ class Runner:
             executor.surroundings.put_back(getattr(job.delivery.message, "name", ""))
 
     async def run_on_loop(self, job: Job, interrupter: LoopInterrupter) -> None:
-        """Run it on the running loop."""
+        """Run a job on the running loop."""
         run = interrupter.enter(job)
         try:
             execution = self._begin(job)
@@ -58,14 +58,14 @@ class Runner:
             interrupter.leave(job)
 
     def _begin(self, job: Job) -> Execution | None:
-        """None if there is nothing to run: it was handed back meanwhile, or cannot run here."""
+        """Return what to run; None if the job was given back meanwhile or cannot run here."""
         job.started = time.monotonic()
         if not self.jobs.slots.start(job.slot, job.started):
             self.jobs.remove(job)
             return None
         task = job.task
         if task is not None and (seconds := task.options.hard_limit) is not None:
-            self._limit(job, seconds)  # before anything is decoded
+            self._limit(job, seconds)  # it includes the decoding
         prepared = prepare(job.delivery, task, self.codec, job.report)
         if not isinstance(prepared, Execution):
             self._end(job, prepared)
@@ -76,7 +76,7 @@ class Runner:
         return prepared
 
     def _limit(self, job: Job, seconds: float) -> None:
-        """Note when the supervisor is to kill this process, and what the store does with the job then."""
+        """Note when the supervisor must kill this process, and when the task is retried then."""
         assert job.task is not None
         options, attempt = job.task.options, job.delivery.message.attempt
         retry = options.pause(attempt, self.chance()) * 1000 if attempt <= options.retries else -1.0

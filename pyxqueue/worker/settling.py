@@ -1,4 +1,4 @@
-"""Settling what has run, in batches."""
+"""Settles the outcomes of jobs, in batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .jobs import Job, Jobs
 
 @define(eq=False)
 class Ran:
-    """A job that ran, on its way to being settled."""
+    """A job that has run and is not settled yet."""
 
     job: Job
     outcome: Outcome
@@ -29,9 +29,9 @@ class Ran:
 
 @define(eq=False)
 class SettlingQueue:
-    """What has run, until the store has taken what was decided about it.
+    """Holds the jobs that have run until they are settled.
 
-    This is a group commit without a timer: the batch is what came in during the last round trip.
+    This is a group commit without a timer: a batch is what came in during the last round trip.
     """
 
     broker: Broker
@@ -40,9 +40,9 @@ class SettlingQueue:
     consumer: str
     observer: Observer | None
     backoff: Callable[[int, float], float]
-    """The seconds to wait for the store after so many failures in a row, and at the most."""
+    """Returns how many seconds to wait for the store, from the number of failures in a row and the longest pause."""
     _queue: queue.SimpleQueue[Ran | None] = field(factory=queue.SimpleQueue, init=False)
-    _refused: Throttle = field(factory=lambda: Throttle("the store refuses to settle %d more"), init=False)
+    _refused: Throttle = field(factory=lambda: Throttle("the store refuses to settle %d more tasks"), init=False)
 
     @property
     def put(self) -> Callable[[Ran], None]:
@@ -50,11 +50,11 @@ class SettlingQueue:
         return self._queue.put
 
     def close(self) -> None:
-        """`run` returns when what was put before is settled."""
+        """Make `run` return when all that was put before is settled."""
         self._queue.put(None)
 
     def run(self) -> None:
-        """Settle what comes, until it is closed."""
+        """Settle what is put, until closed."""
         while (first := self._queue.get()) is not None:
             batch = [first]
             while len(batch) < MAX_BATCH and not self._queue.empty():
@@ -65,7 +65,7 @@ class SettlingQueue:
             self._settle(batch)
 
     def settle_here(self) -> int:
-        """Settle all that is there one by one, in this thread, and return how many that were."""
+        """Settle all that was put, one by one, in this thread. Returns how many that were."""
         settled = 0
         while not self._queue.empty():
             if (ran := self._queue.get()) is not None:
@@ -74,30 +74,32 @@ class SettlingQueue:
         return settled
 
     def insist(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
-        """Settle, for as long as it takes the store to come back: the receipts decide whether it still counts."""
+        """Settle, and repeat that until the store can be reached: the receipts decide what it still accepts."""
         failures = 0
         while True:
             try:
-                answers = self.broker.settle(settlements)
+                accepted = self.broker.settle(settlements)
                 if failures:
-                    log.warning("%s: the store is back and has accepted %d results", self.consumer, sum(answers))
-                return answers
+                    log.warning("%s: the store is back and has accepted %d settlements", self.consumer, sum(accepted))
+                return accepted
             except BrokerUnavailableError as error:
                 failures += 1
                 if failures == 1:
-                    log.warning("%s keeps %d results for later: %s", self.consumer, len(settlements), error)
+                    log.warning(
+                        "%s keeps %d settlements until the store is back: %s", self.consumer, len(settlements), error
+                    )
                 time.sleep(self.backoff(failures, 1.0))
             except BrokerError:
                 if len(settlements) == 1:
-                    text = "the store refuses to settle %s; its lease will end"
+                    text = "the store refuses to settle %s; it is claimed again when its lease ends"
                     self._refused.log(logging.ERROR, text, settlements[0].receipt, exc_info=True)
                     return [False]
-                return [answer for one in settlements for answer in self.insist([one])]
+                return [accepted for one in settlements for accepted in self.insist([one])]
 
     def _settle(self, batch: Sequence[Ran]) -> None:
         settlements = [self.decider.settlement(ran.job, ran.outcome) for ran in batch]
-        answers = self.insist(settlements)
-        for ran, settlement, accepted in zip(batch, settlements, answers, strict=True):
+        all_accepted = self.insist(settlements)
+        for ran, settlement, accepted in zip(batch, settlements, all_accepted, strict=True):
             self.jobs.remove(ran.job)
             self._report(ran, settlement.verdict, accepted)
 

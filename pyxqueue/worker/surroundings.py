@@ -1,4 +1,4 @@
-"""What belongs to the process and not to a task: it is put back after each task that runs in the main thread."""
+"""Restores, after each task that runs in the main thread, what belongs to the process and not to the task."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 import threading
-from _signal import getsignal  # type: ignore[import-not-found]  # `signal` makes an enum of each answer: slow
+from _signal import getsignal  # type: ignore[import-not-found]  # `signal.getsignal` makes an enum: slow
 
 from .events import log
 
@@ -14,9 +14,9 @@ _SIGNALS = (signal.SIGALRM, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 
 class Surroundings:
-    """Signal handlers, standard streams, hooks for uncaught errors and the recursion limit, as they were at first.
+    """The signal handlers, standard streams, hooks for uncaught errors and recursion limit that a process began with.
 
-    They cost next to nothing to compare. The directory, the umask, warning filters and the like are left as a task
+    Comparing them costs next to nothing. The working directory, the umask, warning filters and the like stay as a task
     leaves them.
     """
 
@@ -28,7 +28,7 @@ class Surroundings:
         self._told: set[str] = set()
 
     def put_back(self, task_name: str) -> None:
-        """Undo what the task `task_name` has changed; the log names it once."""
+        """Undo what the task `task_name` has changed. It is logged once for each task."""
         changed = []
         for number, handler in self._handlers:
             if getsignal(number) is not handler:

@@ -1,8 +1,9 @@
-"""One worker: claims deliveries, has them run, settles what became of them.
+"""A worker: it claims deliveries, runs them and settles the outcomes.
 
-Three threads share the work. The caller's *claims* and feeds the executors (`claiming`). The second *settles* whatever
-has run, in one batch, while the next tasks run (`settling`). The third *monitors*: it keeps time limits, sends progress
-and passes on cancellations (`monitor`). The supervisor of the process renews the leases; it reads the table.
+Three threads share the work. The caller's thread *claims*, and dispatches to the executors (`claiming`). The second
+*settles* what has run, in batches, while the next tasks run (`settling`). The third *monitors*: it enforces time
+limits, sends progress and passes on cancellations (`monitor`). The supervisor of the process reads the table and renews
+the leases.
 
 `drain` does the same in one thread, until nothing is left.
 """
@@ -53,7 +54,7 @@ class Worker:
     loop: Loop | None = None
     _chance: Callable[[], float] = field(factory=lambda: random.Random().random)  # noqa: S311 - jitter
     broken: threading.Event = field(factory=threading.Event, init=False)
-    """One of its threads has ended: it stops, and its process must end soon."""
+    """Set when one of its threads has failed: the worker stops, and its process must end soon."""
     _fault: BaseException | None = field(default=None, init=False)
     _jobs: Jobs = field(init=False)
     _settling: SettlingQueue = field(init=False)
@@ -84,9 +85,9 @@ class Worker:
         self._monitor = Monitor(self.broker, jobs, [plain, self.loop.interrupter] if self.loop else [plain])
 
     def run(self) -> None:
-        """Work until `stop` is called, then let what runs end, settle it, and hand back the rest.
+        """Work until `stop` is called, then wait for running tasks, settle them, and give back the rest.
 
-        Raises `RuntimeError` if one of its threads broke: the process is to end then, so that its work is released.
+        Raises `RuntimeError` if one of its threads failed. The process must end then, so that its work is released.
         """
         self._dispatcher.open(self._break)
         threads = [
@@ -105,7 +106,7 @@ class Worker:
             self._monitor.close()
             for thread in threads:
                 thread.join()
-            self._claimer.hand_back()
+            self._claimer.give_back()
         if self._fault is not None:
             raise RuntimeError(f"a thread of {self.consumer} broke") from self._fault
 
@@ -115,7 +116,7 @@ class Worker:
         self._monitor.stop_claiming()
 
     def drain(self) -> int:
-        """Run everything that is ready, in this thread, until nothing is left, and return how many ran.
+        """Run everything that is ready, in this thread, until nothing is left. Returns how many ran.
 
         The executor must be `Inline`. No other thread of this worker may be running.
         """
@@ -134,7 +135,7 @@ class Worker:
             self._break(error)
 
     def _break(self, error: BaseException) -> None:
-        """A thread that ended without a word would leave a worker that only seems to work."""
+        """Stop because a thread has failed: without it, the worker would only seem to work."""
         self._fault = error
         self.stop()
         self.broken.set()
@@ -142,5 +143,5 @@ class Worker:
         log.critical("the thread %s of %s broke: its process ends", thread, self.consumer, exc_info=error)
 
     def _backoff(self, failures: int, longest: float) -> float:
-        """Seconds to wait for the store after so many failures in a row."""
+        """Return how many seconds to wait for the store after so many failures in a row, at most `longest`."""
         return min(longest, 0.05 * 2.0 ** min(failures, 10)) * (0.5 + 0.5 * self._chance())

@@ -308,7 +308,7 @@ def test_workers_are_reloaded_when_a_file_changes(place: Place, url: str, stream
         write_version(place, stream_key, "third")
         # Then
         until(lambda: ask() == "third", watcher)
-    assert "may end within 7 s" in log.read_text()
+    assert "have 7 s to end" in log.read_text()
 
 
 def test_a_watcher_waits_for_its_workers(place: Place, url: str, stream_key: str, log: Path) -> None:
@@ -325,7 +325,7 @@ def test_a_watcher_waits_for_its_workers(place: Place, url: str, stream_key: str
         until(lambda: result.state is TaskStatus.STARTED, watcher)
         # When
         watcher.send_signal(signal.SIGTERM)
-        until(lambda: "what runs (1) may end" in log.read_text(), watcher)
+        until(lambda: "running tasks (1) have 25 s to end" in log.read_text(), watcher)
         # Then
         with pytest.raises(subprocess.TimeoutExpired):  # the task goes on, so waiting longer would change nothing
             watcher.wait(1)

@@ -319,7 +319,7 @@ def test_a_store_that_is_away(
         ("error", "leases cannot be renewed now"),
         (
             "unable",
-            "messages behind a long task could not be handed back; they are claimed again when their lease ends",
+            "messages behind a long task could not be given back; they are claimed again when their lease ends",
         ),
         ("unready", "delayed tasks cannot be made ready now"),
     ],
@@ -388,7 +388,8 @@ def test_a_refused_release_keeps_no_other_back(
     duties.step([])
 
     assert broker.released == [("second", ["ran"])]
-    assert caplog.text.count("what first held could not be released; it is claimed again when its lease ends: no") == 1
+    text = "the messages of first could not be released; they are claimed again when their leases end: no"
+    assert caplog.text.count(text) == 1
 
 
 def test_a_release_is_repeated_until_the_store_is_back(broker: FakeBroker, time: Time) -> None:

@@ -108,7 +108,7 @@ def test_a_module_that_hangs(tmp_path: Path, caplog: pytest.LogCaptureFixture, m
 
     supervise(tmp_path, f"import signal\nopen({str(begun)!r}, 'w').close()\nsignal.pause()", 1, done)
 
-    assert "does not work yet after" in lines(caplog)[0]
+    assert "has not started after" in lines(caplog)[0]
     assert lines(caplog)[0].endswith("while it imported jobs")
 
 

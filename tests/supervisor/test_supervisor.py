@@ -235,7 +235,7 @@ def test_a_store_that_is_away(broker: FakeBroker, caplog: pytest.LogCaptureFixtu
 
     supervise(starter, broker, lambda: len(starter.born) == 2 and "release" in broker.asked)
 
-    assert "what w1-0 held could not be released yet, trying again: away" in caplog.text
+    assert "the messages of w1-0 could not be released yet, trying again: away" in caplog.text
 
 
 def test_a_death_while_the_store_is_away_is_told_later(broker: FakeBroker) -> None:

@@ -27,7 +27,7 @@ from pyxqueue.model.message import (
     Verdict,
 )
 from pyxqueue.worker import events
-from pyxqueue.worker.events import TaskSettled, Throttle, hear_logs, log_settled
+from pyxqueue.worker.events import TaskSettled, Throttle, enable_logs, log_settled
 from pyxqueue.worker.settling import SettlingQueue
 
 from .harness import Bench
@@ -123,7 +123,7 @@ def test_a_program_that_sets_up_its_logging_does_not_silence_workers() -> None:
     logging.config.dictConfig({"version": 1, "root": {"level": "INFO"}})
     assert events.log.disabled
 
-    hear_logs()
+    enable_logs()
 
     assert not events.log.disabled
     assert not logging.getLogger("pyxqueue").disabled
@@ -134,7 +134,7 @@ def test_lines_have_a_time_and_a_level_where_nobody_has_set_up_a_log(capsys: pyt
     """As in a script that only says `queue.start()`."""
     logging.getLogger().handlers.clear()
 
-    hear_logs()
+    enable_logs()
     events.log.warning("something")
 
     line = capsys.readouterr().err

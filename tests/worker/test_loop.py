@@ -345,7 +345,7 @@ def test_a_held_loop_is_told_and_moves_the_limits_of_others(bench: Bench, caplog
         now += 1.0
         until(lambda: stall._counted == now, "a look")
         now += 4.0
-        until(lambda: "has not turned for 5.0 s: holder holder holds it" in caplog.text, "it is told")
+        until(lambda: "has been blocked for 5.0 s by holder holder" in caplog.text, "it is told")
         after = deadlines(bench.table)
         go.set()
         assert ended(bench, "holder") == ["SUCCESS"]

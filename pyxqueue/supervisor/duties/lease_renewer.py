@@ -1,4 +1,4 @@
-"""Renewing the leases of all that is in flight, and passing on which tasks are to be cancelled."""
+"""Renews the leases of what is in flight, and passes cancellations on."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ...model.message import Extension, LeaseStatus
 from ...protocols import Broker
 
 RENEW_EVERY = 1.0
-"""Seconds between renewals, at the most; a third of the lease where that is less. A cancelled task learns of it from a
-renewal, so this is how long that takes."""
+"""The longest time between two renewals, in seconds; with a short lease it is a third of the lease. The reply to a
+renewal tells which tasks were cancelled, so a cancellation takes this long to arrive."""
 
 
 @define(eq=False)
 class LeaseRenewer:
-    """Renews leases."""
+    """Renews leases, and marks cancelled tasks in the table."""
 
     broker: Broker
     lease_ms: int
@@ -46,5 +46,5 @@ class LeaseRenewer:
                 table.ask_cancel(entry, 2)
             case LeaseStatus.KILL if entry.running:
                 self.kill(table, entry)
-            case LeaseStatus.KILL:  # it has not begun: it ends when it would
+            case LeaseStatus.KILL:  # it has not started, so the process need not be killed
                 table.ask_cancel(entry)

@@ -17,7 +17,7 @@ from ...inflight import InFlightTable
 from ...worker.events import log
 
 RETRY_EVERY = 0.2
-"""Seconds until a store that is away is asked again."""
+"""Seconds until the next attempt while the store cannot be reached."""
 
 
 class Duty(Protocol):
@@ -76,7 +76,7 @@ class DutyLoop:
             raise
         except BrokerError as error:
             seconds = duty.retry_after
-            if self._refused.get(duty) != str(error):  # the same refusal is told once
+            if self._refused.get(duty) != str(error):  # the same refusal is logged once
                 self._refused[duty] = str(error)
                 log.exception("%s", duty.refusal)
         else:

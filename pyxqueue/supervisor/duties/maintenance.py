@@ -1,4 +1,4 @@
-"""Making delayed tasks ready when they are due, and taking back what is past its lease."""
+"""Makes delayed tasks ready when they are due, and reclaims messages whose lease has ended."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ...inflight import InFlightTable
 from ...protocols import Broker
 
 MAINTAIN_EVERY = 0.2
-"""Seconds, at the most: another program may have delayed a task meanwhile."""
+"""The longest time between two calls, in seconds: another program may have enqueued a delayed task."""
 _BATCH = 256
 
 
 @define(eq=False)
 class Maintenance:
-    """Has the store look at what has become due."""
+    """Calls the maintenance of the store."""
 
     broker: Broker
     refusal = "delayed tasks cannot be made ready now"

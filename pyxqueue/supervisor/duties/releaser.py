@@ -28,7 +28,7 @@ class Loss:
 
 @define(eq=False)
 class Releaser:
-    """Releases what dead processes had in flight; while the store cannot be reached, it keeps that to be done."""
+    """Releases what dead processes had in flight, as soon as the store can be reached."""
 
     broker: Broker
     seal: Callable[[Record], Record]
@@ -50,13 +50,13 @@ class Releaser:
                 self.broker.release(loss.consumer, loss.started)
             except BrokerUnavailableError as error:
                 if not self._told:
-                    log.warning("what %s held could not be released yet, trying again: %s", loss.consumer, error)
+                    log.warning("the messages of %s could not be released yet, trying again: %s", loss.consumer, error)
                 self._told = True
                 raise
             except BrokerError as error:
                 if loss.in_flight:
                     log.warning(
-                        "what %s held could not be released; it is claimed again when its lease ends: %s",
+                        "the messages of %s could not be released; they are claimed again when their leases end: %s",
                         loss.consumer,
                         error,
                     )
@@ -66,7 +66,7 @@ class Releaser:
 
 def _over_time(entry: InFlight, consumer: str, seal: Callable[[Record], Record]) -> Settlement:
     failure = Failure(
-        "pyxqueue.errors.TimeLimitExceeded", "the task was beyond its hard time limit, its process was killed"
+        "pyxqueue.errors.TimeLimitExceeded", "the task ran beyond its hard time limit, so its process was killed"
     )
     if entry.retry_delay_ms >= 0:
         return Settlement(entry.receipt, Retry(round(entry.retry_delay_ms)))

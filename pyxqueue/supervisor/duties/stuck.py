@@ -1,4 +1,4 @@
-"""Handing back what waits in a worker that is busy with something else: another worker may have time for it."""
+"""Gives back what waits in a worker that is busy with another task: another worker may have time for it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ...protocols import Broker
 
 @define(eq=False)
 class StuckReturner:
-    """Hands back what waits behind a task that takes long."""
+    """Gives back what waits behind a task that takes long."""
 
     broker: Broker
-    refusal = "messages behind a long task could not be handed back; they are claimed again when their lease ends"
+    refusal = "messages behind a long task could not be given back; they are claimed again when their lease ends"
     retry_after = STUCK
     _taken: list[InFlight] = field(factory=list, init=False)
-    """What was taken from a worker and is not handed back yet."""
+    """What was taken from a worker and is not given back yet."""
 
     def step(self, tables: Sequence[InFlightTable], now: float) -> None:
         for table in tables:
