@@ -55,7 +55,7 @@ class Children:
     close_inherited: Callable[[], None]
     """Closes, in a child, what belongs to the supervisor alone, besides the watchdog's pipe."""
     _children: list[Child] = field(factory=list, init=False)
-    watchdog: Watchdog | None = field(default=None, init=False)
+    watchdog: Watchdog = field(init=False)
     _adopts: bool = field(factory=adopts_orphans, init=False)
 
     def open(self) -> None:
@@ -93,7 +93,7 @@ class Children:
                 os.waitpid(child.pid, 0)
                 yield child
             child.table.close()
-        if self.watchdog is not None:
+        if self._children:
             self.watchdog.stop()
 
     def _spawn(self, child: Child) -> None:
@@ -104,18 +104,15 @@ class Children:
         child.overdue, child.cancelled, child.slow = None, False, False
         child.pid = self.start(name, child.table, self._close_inherited)
         child.consumer = with_pid(name, child.pid)
-        if self.watchdog is not None:
-            self.watchdog.add(child.pid)
+        self.watchdog.add(child.pid)
 
     def _close_inherited(self) -> None:
-        if self.watchdog is not None:
-            os.close(self.watchdog.pipe)
+        os.close(self.watchdog.pipe)
         self.close_inherited()
 
     def _ended(self, child: Child) -> None:
         kill_group(child.pid)  # the processes that it has started
-        if self.watchdog is not None:
-            self.watchdog.remove(child.pid)
+        self.watchdog.remove(child.pid)
         child.pid = 0
         now = time.monotonic()
         sound = child.overdue is not None or child.cancelled or (child.table.start.done and now - child.born > _STABLE)
@@ -123,7 +120,7 @@ class Children:
         child.restart_at = now + (min(_MAX_PAUSE, 0.1 * 2**child.failures) if child.failures > 1 else 0.0)
 
     def _keep_watchdog(self) -> None:
-        if self.watchdog is not None and self.watchdog.ended():
+        if self.watchdog.ended():
             log.warning("the watchdog process was killed: starting another one")
             self.watchdog = Watchdog.start()
             for child in self.alive():
@@ -131,9 +128,7 @@ class Children:
 
     def _reap_orphans(self, helpers: set[int]) -> None:
         """Reap what tasks have left behind: processes that this one adopted stay zombies until it waits for them."""
-        ours = helpers | {child.pid for child in self._children}
-        if self.watchdog is not None:
-            ours.add(self.watchdog.pid)
+        ours = helpers | {self.watchdog.pid, *(child.pid for child in self._children)}
         with suppress(ChildProcessError):
             while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and found.si_pid not in ours:
                 os.waitpid(found.si_pid, 0)

@@ -31,7 +31,7 @@ from ..worker.loop import Loop
 from ..worker.options import WorkerOptions
 from ..worker.worker import Worker
 from .child import consumer_name
-from .log_process import log_writer
+from .log_process import LogWriter
 from .processes import end_process, fork, fork_is_safe
 from .starters import Starter, fork_worker, spawn_worker
 from .supervisor import Supervisor
@@ -109,7 +109,7 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
         start = partial(fork_worker, partial(parts.make_worker, options))
         make_table = InFlightTable.forked
 
-    with log_writer() as writer:
+    with contextlib.closing(LogWriter()) as writer:
         Supervisor(
             options,
             start,

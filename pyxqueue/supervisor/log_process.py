@@ -16,7 +16,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from logging.handlers import SocketHandler
 from typing import IO, Any
 
@@ -87,7 +87,7 @@ class LogWriter:
         self._relay.pending.clear()
         self._relay.close()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End the process when it has written the last lines, or after a moment. Restores the handlers in this one."""
         self._restore()
         relay, deadline = self._relay, time.monotonic() + _PATIENCE
@@ -131,15 +131,6 @@ class LogWriter:
         for one, handlers, propagate in self._before:
             one.handlers, one.propagate = handlers, propagate
         self._before.clear()
-
-
-@contextmanager
-def log_writer() -> Iterator[LogWriter]:
-    writer = LogWriter()
-    try:
-        yield writer
-    finally:
-        writer.stop()
 
 
 def _write(connection: socket.socket) -> int:

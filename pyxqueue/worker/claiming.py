@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from attrs import define, field
 
@@ -22,6 +23,10 @@ from .settling import SettlingQueue
 
 _LOOK_EVERY = 0.2
 """Seconds after which a worker without room checks whether it must stop."""
+
+_TAKEN_OVER = "%d more tasks were taken over from workers that are gone"
+_COPIES = "%d more times, messages were not run because they are copies or no longer belong to this worker"
+_NOT_NOTED = "%d more messages could not be noted as in flight"
 
 
 @define(eq=False)
@@ -45,16 +50,9 @@ class Claimer:
     _settles_beside: bool = field(default=False, init=False)
     """Whether another thread settles meanwhile."""
     _sizer: BatchSizer = field(factory=BatchSizer, init=False)
-    _taken_over: Throttle = field(init=False)
-    _copies: Throttle = field(init=False)
-    _unheld: Throttle = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._taken_over = Throttle("%d more tasks were taken over from workers that are gone")
-        self._copies = Throttle(
-            "%d more times, messages were not run because they are copies or no longer belong to this worker"
-        )
-        self._unheld = Throttle("%d more messages could not be noted as in flight")
+    _taken_over: Throttle = field(factory=partial(Throttle, _TAKEN_OVER), init=False)
+    _copies: Throttle = field(factory=partial(Throttle, _COPIES), init=False)
+    _not_noted: Throttle = field(factory=partial(Throttle, _NOT_NOTED), init=False)
 
     def stop(self) -> None:
         """Claim nothing more."""
@@ -145,7 +143,7 @@ class Claimer:
             return self.jobs.add(delivery, task, now)
         except Exception as error:  # noqa: BLE001 - logged, and the reason why the task fails
             text = "%s cannot note the message %s as in flight"
-            self._unheld.log(logging.ERROR, text, self.consumer, message.id, exc_info=True)
+            self._not_noted.log(logging.ERROR, text, self.consumer, message.id, exc_info=True)
             self.settling.insist([self.decider.failure(delivery, f"no worker can note it as in flight: {error}")])
             return None
 

@@ -125,7 +125,6 @@ class Threads:
 
     def __init__(self, threads: int) -> None:
         self.interrupter: Interrupter = ThreadInterrupter()
-        self._count = threads
         self._load = Load(threads)
         self._runs: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -133,7 +132,7 @@ class Threads:
 
     def open(self, broke: Broke) -> None:
         self._broke = broke
-        for number in range(self._count):
+        for number in range(self._load.limit):
             thread = threading.Thread(target=self._serve, name=f"pyxqueue-task-{number}", daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -142,10 +141,10 @@ class Threads:
         return self._load.room()
 
     def wait_room(self, timeout: float) -> None:
-        self._load.wait(self._count, timeout)
+        self._load.wait(self._load.limit, timeout)
 
     def submit(self, run: Run, wait: float = 0.0) -> bool:
-        if not self._load.room() and not self._load.wait(self._count, max(0.0, wait)):
+        if not self._load.room() and not self._load.wait(self._load.limit, max(0.0, wait)):
             return False
         self._load.add()
         self._runs.put(run)

@@ -7,11 +7,12 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from pyxqueue.supervisor.log_process import LogWriter, log_writer
+from pyxqueue.supervisor.log_process import LogWriter
 from pyxqueue.supervisor.log_thread import QueuedLines, queued_lines
 from pyxqueue.worker.events import log
 from tests.support.until import until
@@ -49,7 +50,7 @@ def handler(tmp_path: Path) -> Iterator[Blocking]:
 
 def test_a_handler_that_waits_keeps_nobody(handler: Blocking) -> None:
     """The supervisor's lines are written by another process; what does not fit is counted, and said."""
-    with log_writer() as writer:
+    with closing(LogWriter()) as writer:
         for number in range(5_000):
             log.warning("line %d %s", number, "x" * 100)
         assert handler.path.read_text() == ""
@@ -66,7 +67,7 @@ def test_a_handler_that_waits_keeps_nobody(handler: Blocking) -> None:
 
 def test_a_handler_that_waits_for_ever_keeps_no_program(handler: Blocking) -> None:
     """At the end its process is killed, and what is logged from then on is logged here."""
-    with log_writer() as writer:
+    with closing(LogWriter()) as writer:
         log.warning("never written")
 
     with pytest.raises(ProcessLookupError):
@@ -78,7 +79,7 @@ def test_a_handler_that_waits_for_ever_keeps_no_program(handler: Blocking) -> No
 def test_a_killed_writer_is_replaced(handler: Blocking) -> None:
     """With a word in the log."""
     os.write(handler.writer, b"x" * 100)
-    with log_writer() as writer:
+    with closing(LogWriter()) as writer:
         before = writer.pid
         os.kill(before, signal.SIGKILL)
         until(lambda: tended(writer).pid != before, "there is another")
@@ -95,7 +96,7 @@ def test_a_line_keeps_what_it_carries(tmp_path: Path) -> None:
     handler.setFormatter(logging.Formatter("%(name)s %(task_id)s %(message)s"))
     log.addHandler(handler)
     try:
-        with log_writer():
+        with closing(LogWriter()):
             try:
                 raise ValueError("the cause")
             except ValueError:
@@ -121,7 +122,7 @@ def test_a_child_of_the_supervisor_logs_by_itself(handler: Blocking) -> None:
 
     assert os.waitpid(child, 0)[1] == 0
     assert handler.path.read_text() == "from the child\n"
-    writer.stop()
+    writer.close()
 
 
 def test_one_free_place_is_not_waited_for() -> None:

@@ -331,10 +331,10 @@ def test_a_watchdog_that_was_killed_is_replaced(broker: FakeBroker, caplog: pyte
     watchdogs: list[Watchdog] = []
 
     def replaced() -> bool:
-        if not watchdogs and one._children.watchdog is not None and starter.pids:
+        if not watchdogs and starter.pids:
             watchdogs.append(one._children.watchdog)
             os.kill(watchdogs[0].pid, signal.SIGKILL)
-        return bool(watchdogs) and one._children.watchdog is not None and one._children.watchdog is not watchdogs[0]
+        return bool(watchdogs) and one._children.watchdog is not watchdogs[0]
 
     def connect() -> Broker:
         return broker  # type: ignore[return-value]
