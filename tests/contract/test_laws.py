@@ -49,7 +49,7 @@ def test_a_broken_law_is_quoted() -> None:
 
 
 def test_what_holds_is_silent() -> None:
-    """Nothing is raised where nothing is wrong, and what is there is answered."""
+    """Nothing is raised where nothing is wrong, and what is there is returned."""
     found = Law("X1", "")
     found.same(1, 1, "")
     found.holds(True, "")
@@ -59,7 +59,7 @@ def test_what_holds_is_silent() -> None:
 
 @pytest.mark.parametrize("check", [lambda found: found.holds([], "no"), lambda found: found.there(None, "no")])
 def test_what_does_not_hold_is_told(check: object) -> None:
-    """An empty answer and a missing one both break the law."""
+    """An empty result and a missing one both break the law."""
     assert callable(check)
     with pytest.raises(AssertionError, match="law X1 is broken: no"):
         check(Law("X1", ""))

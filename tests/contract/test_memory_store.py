@@ -173,7 +173,7 @@ def test_an_extension_is_a_sign_of_life() -> None:
 
 
 def test_a_deleted_task_may_come_again() -> None:
-    """After a deletion the id is new, and no receipt of its earlier life is worth anything."""
+    """After a deletion the id is new, and its receipts are too."""
     backend = opened(MemoryStore())
     backend.enqueue([Message("a", "f")])
     (old,) = backend.claim("one", 1, 0)
@@ -186,7 +186,7 @@ def test_a_deleted_task_may_come_again() -> None:
 
 
 def test_queues_are_apart() -> None:
-    """Two queues of one store have nothing in common, not even the ids they know."""
+    """Two queues of one store share neither tasks nor known ids."""
     store = MemoryStore()
     one, other = (MemoryBackend(store, StoreOptions(stream_key=name)) for name in ("one", "other"))
     one.enqueue([Message("a", "f")])
@@ -196,7 +196,7 @@ def test_queues_are_apart() -> None:
 
 
 def test_a_group_that_is_not_there_cannot_be_removed() -> None:
-    """A misspelt name is told, not taken for done."""
+    """An unknown name raises `ConfigurationError` with the names that there are."""
     backend = opened(MemoryStore())
     backend.maintain(1)
 

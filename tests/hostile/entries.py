@@ -1,4 +1,4 @@
-"""Hostile content, made from a seed: what anybody may write who may write to a store."""
+"""Hostile content, made from a seed: what any program with access to a store may write into it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ RESERVED = (
     "expires", "priority", "parent", "reply", "seal", "headers", "packed", "_id", "_reason", "_state", "_ended",
 )  # fmt: skip
 TASK_FIELDS = (
-    "at", "e", "w", "progress", "cancel", "started", "v", "state", "attempt", "value", "serializer", "seal", "error",
-    "worker", "finished", "ttl", "fence",
+    "at", "e", "w", "cancel", "started", "ended", "ttl", "apart", "v", "state", "attempt", "value", "serializer",
+    "seal", "error", "worker", "progress", "fence",
 )  # fmt: skip
 NASTY: tuple[bytes, ...] = (
     b"", b"0", b"-1", b"1", b"1e308", b"-3:", b"9" * 30, b"0x10", b"nan", b"inf", b"\xff\xfe", b"\x00",

@@ -94,7 +94,7 @@ def test_a_planted_time_to_live_stops_no_settlement(
     """Also where an end takes over the record that is there."""
     backend.enqueue([Message("one", "job")])
     (delivery,) = backend.claim("w", 1, 0)
-    planted = {"state": "5", "v": "1", "fence": "9" * 39, "finished": "9" * 15, "ttl": ttl}
+    planted = {"state": "5", "v": "1", "fence": "9" * 39, "ended": "9" * 15, "ttl": ttl}
     client.hset(f"{{{stream_key}}}:cg:task:one", mapping=planted)
 
     assert backend.settle([Settlement(delivery.receipt, verdict)]) == [True]
@@ -105,7 +105,7 @@ def test_a_planted_time_to_live_hides_no_task(backend: RedisBackend, stream_key:
     """One that is said to have failed, and whose message is nowhere."""
     backend.enqueue([Message("one", "job")])
     client.xadd(stream_key, {"id": "zz", "name": "job"})
-    planted = {"at": "failed", "e": "1-1", "state": "4", "finished": "1", "ttl": ttl}
+    planted = {"at": "failed", "e": "1-1", "state": "4", "ended": "1", "ttl": ttl}
     client.hset(f"{{{stream_key}}}:cg:task:zz", mapping=planted)
 
     assert "one" in [info.id for info in backend.tasks()[0]]

@@ -240,10 +240,10 @@ def test_a_message_goes_into_all_groups_or_none(
     "fields",
     [
         {"state": "x"},
-        {"state": "5", "v": "1", "finished": "x", "ttl": "y"},
+        {"state": "5", "v": "1", "ended": "x", "ttl": "y"},
         {"at": "live", "e": "no entry"},
         {"at": "elsewhere", "e": "1-1"},
-        {"at": "history", "e": b"\xff", "state": "99", "finished": "1e300", "ttl": "1e300", "progress": "{"},
+        {"at": "history", "e": b"\xff", "state": "99", "ended": "1e300", "ttl": "1e300", "progress": "{"},
         {"at": "parked"},
     ],
     ids=str,

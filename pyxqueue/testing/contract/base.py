@@ -1,4 +1,4 @@
-"""The base of all contracts, with everything in which backends may differ."""
+"""The base of all contracts: what a backend declares, and how a record gets into it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ class Contract:
     """Base of the contracts. A subclass supplies the pytest fixture `harness`, new for every test."""
 
     patience: float = 10.0
-    """Seconds after which a call that should have returned is taken to hang. It bounds failures only."""
+    """Seconds after which a call that should have returned is taken to hang. Tests that pass do not wait for it."""
     footprint_slack: int = 0
     """How much larger the footprint of a queue may be after many tasks than after few."""
     crosses_forks: bool = True
-    """False for a backend whose server lives in the process of the test, as a fake one does."""
+    """False for a backend whose server is in the process of the test, such as a fake server."""
 
     def expect(self, store: Any, *ids: str) -> None:
-        """Make the store expect records for these ids."""
+        """Prepare for records of these ids: a backend must have claimed their tasks."""
         store.enqueue([steps.job(task_id) for task_id in ids])
         self._receipts = {one.message.id: one.receipt for one in steps.drain(store, 256, "keeper")}
 
     def keep(self, store: Any, records: Sequence[m.Record]) -> None:
-        """Have the store keep these records, of ids that it expects: a backend gets them with settlements."""
+        """Store records of ids that were prepared with `expect`: a backend gets them with settlements."""
         steps.settled(store, law("B5"), *(self._end(record) for record in records))
 
     def _end(self, record: m.Record) -> m.Settlement:

@@ -20,7 +20,7 @@ _BULLET = re.compile(
 
 @frozen
 class Law:
-    """One law, and the ways to say that a backend broke it."""
+    """One law, and the assertions that quote it."""
 
     number: str
     text: str

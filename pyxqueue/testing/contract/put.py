@@ -14,7 +14,7 @@ class PutLaws(Contract):
     """R1, R2, R3, R4. Beside the other laws about records it makes them those of a `ResultStore`."""
 
     def expect(self, store: Any, *ids: str) -> None:
-        """A result store does not know which tasks there are."""
+        """A result store needs no preparation: it does not know the tasks."""
 
     def keep(self, store: Any, records: Sequence[m.Record]) -> None:
         store.put(records)

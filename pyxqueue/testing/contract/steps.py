@@ -1,4 +1,11 @@
-"""The small steps that the laws are tested with, and the values that they are tested on."""
+"""The steps that the tests of the laws are made of, and the values that they use. Your own tests may use them too.
+
+* Make something: `job`, `jobs`, `many`, `claimed`, `stale`, `groups`, `alike`.
+* Do something: `take`, `drain`, `extended`, `patiently`; `Call` and `waiting` in another thread.
+* Say what a worker decided: `done`, `fail`, `retry`, `defer`, `decided`.
+* Do something that must succeed, or the law is broken: `take_one`, `take_exactly`, `settled`, `once_each`.
+* Look: `info`, `all_tasks`, `counts`, `places`, `photo`, `ids_of`, `values`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +17,7 @@ from typing import Generic, TypeVar
 from attrs import evolve
 
 from ...model import message as m
+from ...model.transitions import ENDS
 from ...protocols import Backend
 from .harness import Harness
 from .laws import Law
@@ -25,12 +33,13 @@ VERDICTS: Sequence[m.Verdict] = (
     m.Cancelled(),
 )
 EVERY_BYTE = bytes(range(256)) * 3
-_TAKES_ROOT = 0.05
+SECONDS_TO_START = 0.05
+"""After which a call is taken to be waiting."""
 MANY = 1_100
 """More than the items that an engine takes, returns or binds in one call; 1,000 is the usual limit."""
 DAY = 24 * 60 * MINUTE
 LONG = 60 * DAY
-"""It has more ms than 32 bits can count."""
+"""In ms; too large for 32 bits."""
 RICH = m.Message(
     "rich",
     "pkg.Klasse.<locals>.größe",
@@ -44,13 +53,14 @@ RICH = m.Message(
     seal="00ff",
 )
 ALIKE = ["abc", "a.c", "aXc", "A_C", "a_c", "a_cd", "a_c.tmp", "ab", "a", ".a", "007", "7"]
-"""Ids that a pattern, a prefix or a comparison without case takes for one another; `MEANT` are the ones to hit."""
+"""Ids that a pattern, a prefix or a comparison without case takes for one another."""
 MEANT = ["a_c", "a.c", "a", "7"]
+"""Those of `ALIKE` that an operation is given; it must not touch the others, `SPARED`."""
 SPARED = [task_id for task_id in ALIKE if task_id not in MEANT]
 
 
 class Call(Generic[T]):
-    """A call that runs in another thread, so that one which hangs fails the test instead of stopping it."""
+    """A call that runs in another thread, so that a call that hangs fails the test instead of stopping it."""
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._function = function
@@ -65,8 +75,8 @@ class Call(Generic[T]):
         except BaseException as error:  # noqa: BLE001 - it is raised again in `result`
             self._error = error
 
-    def waits(self, seconds: float = _TAKES_ROOT) -> bool:
-        """True if the call has not returned, after it was given the time to start waiting."""
+    def waits(self, seconds: float = SECONDS_TO_START) -> bool:
+        """Return whether the call has not returned after `seconds`."""
         self._thread.join(seconds)
         return self._thread.is_alive()
 
@@ -91,7 +101,7 @@ def waiting(law: Law, function: Callable[[], T]) -> Call[T]:
 
 
 def job(task_id: str, **header: object) -> m.Message:
-    """A message whose body no text codec can read."""
+    """A message; its body has every byte, which no text codec can read."""
     header.setdefault("body", EVERY_BYTE)
     return m.Message(task_id, "kit.job", **header)  # type: ignore[arg-type]
 
@@ -108,13 +118,13 @@ def ids_of(deliveries: Sequence[m.Delivery]) -> list[str]:
 
 
 def take(backend: Backend, limit: int = 100, consumer: str = "one") -> Sequence[m.Delivery]:
-    """Claim what is ready or due now, without waiting."""
+    """Claim at most `limit` messages that are ready or due, without waiting."""
     backend.maintain(256)
     return backend.claim(consumer, limit, 0)
 
 
 def drain(backend: Backend, limit: int, consumer: str = "one") -> list[m.Delivery]:
-    """Claim again and again until the queue is empty, 200 times at the most."""
+    """Claim until the queue is empty, at most 200 times."""
     found: list[m.Delivery] = []
     for _ in range(200):
         batch = take(backend, limit, consumer)
@@ -187,19 +197,12 @@ def defer(delivery: m.Delivery, delay_ms: int = 0) -> m.Settlement:
 
 def decided(delivery: m.Delivery, verdict: m.Verdict, then: Sequence[m.Message] = ()) -> m.Settlement:
     """A settlement with the record that belongs to the verdict."""
-    match verdict:
-        case m.Done():
-            return done(delivery, then)
-        case m.Fail():
-            return m.Settlement(delivery.receipt, verdict, record(delivery, m.TaskStatus.FAILURE), then)
-        case m.Cancelled():
-            return m.Settlement(delivery.receipt, verdict, record(delivery, m.TaskStatus.CANCELLED), then)
-        case _:
-            return m.Settlement(delivery.receipt, verdict, None, then)
+    status = ENDS.get(type(verdict))
+    return m.Settlement(delivery.receipt, verdict, None if status is None else record(delivery, status), then)
 
 
 def settled(backend: Backend, law: Law, *settlements: m.Settlement) -> None:
-    """Settle what must be accepted."""
+    """Settle; each settlement must be accepted."""
     __tracebackhide__ = True
     law.same(
         list(backend.settle(settlements)), [True] * len(settlements), "the current holder's settlement was refused"
@@ -242,7 +245,7 @@ def places(backend: Backend, law: Law, when: str = "", **wanted: int) -> None:
 
 
 def photo(backend: Backend, *ids: str) -> object:
-    """Everything that can be seen of a group, without what changes only because time goes by."""
+    """Everything that can be seen of a group, without what changes as time passes."""
     tasks = all_tasks(backend)
     known = sorted({*ids, *(task.id for task in tasks)})
     shown = [task and evolve(task, updated_ms=0) for task in backend.show(known)]
@@ -251,19 +254,19 @@ def photo(backend: Backend, *ids: str) -> object:
 
 
 def patiently(backend: Backend) -> list[m.Delivery]:
-    """Claim until something comes; a backend may cut a long wait into shorter ones, but wait it must."""
+    """Claim until something comes: a backend may return from a long wait early, but it must wait."""
     for _ in range(1_000):
         if found := backend.claim("one", 1, 60 * MINUTE):
             return list(found)
     return []
 
 
-def stale(backend: Backend, harness: Harness, law_: Law, consumer: str) -> tuple[m.Delivery, m.Delivery]:
+def stale(backend: Backend, harness: Harness, law: Law, consumer: str) -> tuple[m.Delivery, m.Delivery]:
     """A delivery whose lease ended, and the later one of the same task to `consumer`."""
     __tracebackhide__ = True
-    old = claimed(backend, law_)
+    old = claimed(backend, law)
     harness.advance(harness.lease + 1)
-    return old, take_one(backend, law_, consumer)
+    return old, take_one(backend, law, consumer)
 
 
 def result(task_id: str, value: bytes = EVERY_BYTE, fence: int = 5, **fields: object) -> m.Record:
@@ -274,18 +277,18 @@ def values(records: Sequence[m.Record | None]) -> list[bytes | None]:
     return [None if record is None else record.value for record in records]
 
 
-def many(backend: Backend, law_: Law) -> list[str]:
-    """Enqueue more than a page; return the ids."""
+def many(backend: Backend, law: Law) -> list[str]:
+    """Enqueue `MANY` messages; return their ids."""
     __tracebackhide__ = True
     accepted = list(backend.enqueue(jobs(MANY, body=b"")))
-    law_.same(accepted.count(True), MANY, f"how many of {MANY} messages were accepted in one batch")
+    law.same(accepted.count(True), MANY, f"how many of {MANY} messages were accepted in one batch")
     return NAMES
 
 
 def once_each(
-    law_: Law, patience: float, handles: Sequence[Backend], act: Callable[[Backend, T], bool], items: Sequence[T]
+    law: Law, patience: float, handles: Sequence[Backend], act: Callable[[Backend, T], bool], items: Sequence[T]
 ) -> None:
-    """When several do the same at the same time, each item is granted to one of them."""
+    """Call `act` for each item on all handles at the same time; it must return True for one of them."""
     __tracebackhide__ = True
     together = Barrier(len(handles))
 
@@ -297,13 +300,13 @@ def once_each(
         return Call(lambda: [one(handle, item) for item in items])
 
     calls = [start(handle) for handle in handles]
-    answers = [call.result(patience, law_, "one of several calls at the same time does not return") for call in calls]
-    granted = [sum(each) for each in zip(*answers, strict=True)]
-    law_.same(granted, [1] * len(items), "how often two calls at the same time returned True for each")
+    results = [call.result(patience, law, "one of several calls at the same time does not return") for call in calls]
+    counted = [sum(each) for each in zip(*results, strict=True)]
+    law.same(counted, [1] * len(items), "how many of the calls at the same time returned True for each item")
 
 
 def alike(harness: Harness) -> Backend:
-    """A backend in which tasks with ids that are alike wait."""
+    """A backend in which the tasks `ALIKE` are ready."""
     backend = harness.open()
     backend.enqueue([job(task_id) for task_id in ALIKE])
     return backend
