@@ -25,7 +25,7 @@ from .watch import Notifier
 T = TypeVar("T")
 
 _LEAST_PATIENCE = 1.0
-"""Seconds that the store has for its reply, also to a caller who has less left."""
+"""The fewest seconds to wait for a reply, even if the caller has less left."""
 
 
 class AsyncClient(Protocol):
@@ -39,7 +39,7 @@ class AsyncClient(Protocol):
 
 
 class AsyncRedisProducer:
-    """What producers await, on Redis. Each event loop has a client of its own, for all queues on that server."""
+    """The `AsyncProducer` of a Redis backend. Each event loop has one client for all queues on a server."""
 
     def __init__(self, registration: Registration, notifier: Notifier) -> None:
         self._registration = registration
@@ -122,13 +122,13 @@ class AsyncRedisProducer:
 
 
 class _Life:
-    """Closes a client with its event loop: what ends a loop first ends the asynchronous generators it has seen. Where
-    it is dropped before, it closes the client too."""
+    """Closes a client when its event loop ends: a loop that is shut down first closes its asynchronous generators. If
+    this object is collected before, the client is closed too."""
 
     def __init__(self, client: AsyncClient, ended: Callable[[], object]) -> None:
         self.client = client
         self.drops = 0
-        """Those of the link that it has followed."""
+        """The link's `drops` when idle connections were last closed here."""
         self._generator = _until_ended(client, ended)
 
     async def begin(self) -> None:

@@ -22,11 +22,11 @@ from .session import REPLY_TIMEOUT, Session
 from .steps import Steps
 
 MAX_BLOCK = 2_000
-"""Milliseconds a blocking read may take, well under its socket's timeout."""
+"""Ms that a blocking read may take, well under its socket's timeout."""
 _SIGN_EVERY = 5_000
-"""Milliseconds between two signs of life of an idle consumer, at the most."""
+"""The most ms between two signs of life of an idle consumer."""
 _LAST_ENTRY = f"{2**64 - 1}-0"
-"""The last but some: the very last stands for ``>``."""
+"""Later than any entry in use. (Redis takes the very last possible one for ``>``.)"""
 
 
 class RedisBroker:
@@ -75,8 +75,8 @@ class RedisBroker:
         return reply
 
     def _show_life(self, consumer: str) -> None:
-        """Be seen by `consumers`: before Redis 7.2 a read that finds nothing neither makes a consumer nor counts as a
-        sign of life. A look at what it holds beyond the last possible entry does both, and needs no memory."""
+        """Have the consumer shown as alive: before Redis 7.2 a read that finds nothing does not create it, nor count as
+        a sign of life. A read of what it holds after the last entry does both, and needs no memory."""
         now = time.monotonic()
         if consumer == self._shown and now < self._next_sign:
             return
@@ -121,7 +121,7 @@ class RedisBroker:
 
 
 def enqueue(registration: Registration, messages: Sequence[Message]) -> Steps[list[bool]]:
-    """B1, B9: one call for each batch, against the keys of all groups."""
+    """B1, B9: one script call for each batch, on the keys of all groups."""
     stream_key, accepted = registration.options.stream_key, list[bool]()
     for batch in batches(messages, message_size):
         accepted += yield from registration.current(
@@ -131,8 +131,8 @@ def enqueue(registration: Registration, messages: Sequence[Message]) -> Steps[li
 
 
 class _Reader:
-    """The connection on which a worker reads: one of its own, on which no command is ever repeated, because the reply
-    hands out messages."""
+    """The connection on which a worker claims. It has its own, on which no command is repeated, because the reply hands
+    out messages."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -153,13 +153,13 @@ class _Reader:
         timeout = REPLY_TIMEOUT + MAX_BLOCK / 1000
         client = self._session.guard(lambda: config.open(timeout=timeout, retries=0))
         self._client, self._client_id = client, None
-        if not isinstance(config.client, RedisCluster):  # there it may be the number of another node
-            with suppress(Exception):  # not allowed here: an interrupt then takes until the block ends
+        if not isinstance(config.client, RedisCluster):  # there another node may have a connection of that number
+            with suppress(Exception):  # an ACL may forbid it: an interrupt then waits for the block's end
                 self._client_id = int(client.execute_command("CLIENT", "ID"))
         return client
 
     def take_interrupt(self) -> bool:
-        """Forget the interrupt; returns whether there was one."""
+        """Whether there was an interrupt; it is forgotten."""
         interrupted, self._interrupted = self._interrupted, False
         return interrupted
 
@@ -171,7 +171,7 @@ class _Reader:
                 self._session.execute("CLIENT", "UNBLOCK", self._client_id)
             except (BrokerUnavailableError, StaleGroups):
                 return  # then the read fails by itself, or ends with its block
-            except Exception:  # noqa: BLE001 - not allowed, or not known there: the block's own end has to do
+            except Exception:  # noqa: BLE001 - an ACL forbids it, or the server does not know it: the block ends by itself
                 self._client_id = None
 
     def close(self) -> None:

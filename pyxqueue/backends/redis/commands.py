@@ -1,7 +1,4 @@
-"""Pure: from an intent to the keys and arguments of a script, and from its reply to values. No I/O, no client.
-
-The synchronous and the asyncio side run the same commands.
-"""
+"""The script calls, without I/O: their keys and arguments, and how their replies are read."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ from ...model.message import (
     Unreadable,
     Verdict,
 )
-from ...model.transitions import ENDS, default_record
+from ...model.transitions import ENDS, LEASE_STATUSES, default_record
 from ...model.wire import (
     message_from_fields,
     message_to_fields,
@@ -51,7 +48,7 @@ from .reading import (
 )
 
 MAX_TTL = 10**15
-"""Milliseconds; Redis refuses an expiry beyond what its clock can hold."""
+"""The longest time to live in ms: Redis refuses one that ends after the range of its clock."""
 
 T = TypeVar("T")
 Arg = str | bytes | int
@@ -106,7 +103,7 @@ def _enqueued(reply: Any) -> list[bool]:
 
 
 def _bools(reply: Any) -> list[bool]:
-    return [bool(answer) for answer in reply]
+    return [bool(number) for number in reply]
 
 
 def _message_args(message: Message) -> list[Arg]:
@@ -118,18 +115,18 @@ def _message_args(message: Message) -> list[Arg]:
 
 
 def receipt(entry: str, consumer: str, message: Message | Unreadable) -> str:
-    """What names a delivery: no two claims of a message share one, since every redelivery is a new stream entry."""
+    """The receipt of a delivery. Each claim has its own: a message gets a new entry before it is claimed again."""
     return f"{entry}|{consumer}|{message.id}|{'1' if isinstance(message, Unreadable) else ''}"
 
 
 def open_receipt(text: str) -> tuple[str, str, str, str]:
-    """Entry, consumer, id, raw; for a text that is no receipt an entry that nobody holds."""
+    """Entry, consumer, id, raw; for a text that is not a receipt, an entry that has no holder."""
     entry, consumer, task_id, raw = (*text.rsplit("|", 3), "", "", "")[:4]
     return (entry, consumer, task_id, raw) if is_entry(entry) else ("0-0", "", "", "")
 
 
 def deliveries(reply: Any, consumer: str) -> list[Delivery]:
-    """Read an XREADGROUP reply on one stream."""
+    """Read the reply of XREADGROUP on one stream."""
     found = []
     for _stream, entries in reply or ():
         for raw_entry, flat in entries:
@@ -140,7 +137,7 @@ def deliveries(reply: Any, consumer: str) -> list[Delivery]:
 
 
 def _verdict_args(verdict: Verdict) -> tuple[str, Arg]:
-    """The verdict's word and its detail."""
+    """The verdict's name and its detail."""
     match verdict:
         case Retry(delay):
             return "retry", delay
@@ -186,9 +183,6 @@ def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Sett
     return Command("settle", script_keys, args, _bools)
 
 
-_HOLDS = (LeaseStatus.LOST, LeaseStatus.HELD, LeaseStatus.CANCEL, LeaseStatus.CANCEL_AGAIN, LeaseStatus.KILL)
-
-
 def extend(keys: GroupKeys, group: str, extensions: Sequence[Extension]) -> Command[list[LeaseStatus]]:
     args: list[Arg] = [group]
     ids = []
@@ -196,12 +190,13 @@ def extend(keys: GroupKeys, group: str, extensions: Sequence[Extension]) -> Comm
         entry, consumer, task_id, _raw = open_receipt(extension.receipt)
         ids.append(task_id)
         args += (entry, consumer, task_id, progress_to_json(extension.progress))
-    return Command("extend", keys.with_tasks(ids), args, lambda reply: [_HOLDS[answer] for answer in reply])
+    statuses = (LeaseStatus.LOST, *LEASE_STATUSES)
+    return Command("extend", keys.with_tasks(ids), args, lambda reply: [statuses[number] for number in reply])
 
 
 @frozen
 class Orphan:
-    """A message whose holder is gone: its entry, its task, who held it, and what it is charged."""
+    """A message whose holder is gone: its entry, its task, its last holder, and its charge."""
 
     entry: str
     task_id: str
@@ -233,13 +228,13 @@ def rewind(keys: GroupKeys, group: str) -> Command[bool]:
 
 
 def flags(script: str, keys: GroupKeys, first: Iterable[Arg], ids: Sequence[str]) -> Command[list[bool]]:
-    """A script that answers 1 or 0 per id."""
+    """A script that returns 1 or 0 per id."""
     with_records = script in ("delete", "forget")
     return Command(script, keys.with_records(ids) if with_records else keys.with_tasks(ids), [*first, *ids], _bools)
 
 
 class Unknown:
-    """The answer for an id that the store does not know (as opposed to one that has no record yet)."""
+    """Stands for an id that is not known, as opposed to one that has no record yet."""
 
 
 UNKNOWN = Unknown()
@@ -248,15 +243,15 @@ UNKNOWN = Unknown()
 def get(keys: GroupKeys, ids: Sequence[str], channel: str = "") -> Command[list[Record | Unknown | None]]:
     def parse(reply: Any) -> list[Record | Unknown | None]:
         return [
-            UNKNOWN if answer == 0 else record_from_fields(task_id, pairs(answer))
-            for task_id, answer in zip(ids, reply, strict=True)
+            UNKNOWN if found == 0 else record_from_fields(task_id, pairs(found))
+            for task_id, found in zip(ids, reply, strict=True)
         ]
 
     return Command("get", keys.with_records(ids, keys.meta), [keys.group, channel, *ids], parse)
 
 
 def read(keys: GroupKeys, ids: Sequence[str], channel: str = "") -> Command[list[Record | Unknown | None]]:
-    """`get` in the result store of another broker, where every id may still get a record."""
+    """`get` in the result store of another broker, in which any id may still get a record."""
 
     def parse(reply: Any) -> list[Record | Unknown | None]:
         return [record_from_fields(task_id, pairs(found)) for task_id, found in zip(ids, reply, strict=True)]
@@ -275,15 +270,13 @@ def put(keys: GroupKeys, records: Sequence[Record]) -> Command[list[bool]]:
 
 def show(keys: GroupKeys, group: str, ids: Sequence[str]) -> Command[list[TaskInfo | None]]:
     def parse(reply: Any) -> list[TaskInfo | None]:
-        return [
-            None if answer == 0 else task_info(task_id, *answer) for task_id, answer in zip(ids, reply, strict=True)
-        ]
+        return [None if found == 0 else task_info(task_id, *found) for task_id, found in zip(ids, reply, strict=True)]
 
     return Command("show", keys.with_records(ids, keys.meta), [group, *ids], parse)
 
 
 def requeue(keys: GroupKeys, group: str, found: Sequence[tuple[str, bool]]) -> Command[list[bool]]:
-    """`found`: ids, and whether their entry is no message."""
+    """`found`: ids, and whether their entry is unreadable."""
     args: list[Arg] = [group]
     for task_id, raw in found:
         args += (task_id, "1" if raw else "")

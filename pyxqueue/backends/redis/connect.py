@@ -1,8 +1,8 @@
-"""Connections of our own, made from somebody's client or URL.
+"""Connections of our own, made from the program's client or URL.
 
-A client that the program gives says where the server is and how to log in. Timeouts, retries, decoding and the protocol
-version are ours, because the laws depend on them: a client that decodes would change bodies, one that repeats
-XREADGROUP after a timeout would leave messages with a holder that never saw them, and redis-py's defaults do both.
+The program's client says where the server is and how to log in. Timeouts, retries, decoding and the protocol version
+are ours, because the laws depend on them: a client that decodes replies would change bodies, and one that repeats
+XREADGROUP after a timeout, as redis-py does by default, would leave messages with a holder that never saw them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ GivenClient: TypeAlias = "redis.Redis | RedisCluster"
 
 
 class Client(Protocol):
-    """What we use of a redis-py client, whichever it is."""
+    """What we use of any redis-py client."""
 
     def execute_command(self, *args: Any) -> Any: ...
 
@@ -60,7 +60,7 @@ _OURS = {
     "socket_keepalive", "socket_timeout",
 }  # fmt: skip
 _CONNECT_TIMEOUT = 5.0
-_JITTER = random.Random()  # noqa: S311 - of our own: a thread must not disturb the program's random numbers
+_JITTER = random.Random()  # noqa: S311 - our own: the program's random numbers are not to be disturbed
 _POOL = 10_000
 """Connections a synchronous client may open: one for each thread that uses it at the same time."""
 _ASYNC_POOL = 16
@@ -73,8 +73,8 @@ _KEEPALIVE = {
     for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 3_000))
     if (number := getattr(socket, name, None)) is not None
 }
-"""A probe every 30 s keeps a firewall from forgetting a connection that is idle. Where one was forgotten all the same,
-what is sent on it stays unacknowledged: after 3,000 ms the kernel gives up, and the driver sends it on a new one."""
+"""A probe every 30 s keeps firewalls from forgetting an idle connection. If one forgets it all the same, what is sent
+stays unacknowledged: after 3,000 ms the kernel gives up, and the command is sent on a new connection."""
 _ASYNC_CONNECTIONS: dict[Any, Any] = {
     Connection: asynchronous.Connection,
     SSLConnection: asynchronous.SSLConnection,
@@ -95,7 +95,7 @@ class Backoff(AbstractBackoff):
 
 @frozen
 class ConnectionConfig:
-    """How to reach one store; opens nothing by itself."""
+    """How to reach one server; it opens nothing by itself."""
 
     client: GivenClient = field(repr=False)
     url: str
@@ -103,7 +103,7 @@ class ConnectionConfig:
 
     @classmethod
     def from_client(cls, client: GivenClient) -> ConnectionConfig:
-        """Take a redis-py client, of whatever kind, as the description of where to connect.
+        """Take a redis-py client of any kind as the description of where to connect.
 
         Raises `ConfigurationError` for something else, such as an asyncio client.
         """
@@ -146,7 +146,7 @@ class ConnectionConfig:
 
     @property
     def identity(self) -> Hashable:
-        """Equal for those that lead to the same server with the same login and settings."""
+        """Equal for two that lead to the same server with the same login and settings."""
         parts = _identity(self.client)
         try:
             hash(parts)
@@ -162,15 +162,7 @@ class ConnectionConfig:
         """A client of our own. `timeout` (seconds) bounds one reply; `retries` is how often a command that failed on
         its connection is sent again."""
         backoff = Backoff(cap=0.3) if retries else NoBackoff()
-        ours: dict[str, Any] = {
-            "decode_responses": False,
-            "protocol": 2,
-            "socket_timeout": timeout,
-            "socket_connect_timeout": min(_CONNECT_TIMEOUT, timeout),
-            "health_check_interval": 0,
-            # A server that does not answer is not asked again: that would make every call last several timeouts.
-            "retry": Retry(backoff, retries, supported_errors=(RedisConnectionError,)),
-        }
+        ours = _ours(timeout, Retry(backoff, retries, supported_errors=(RedisConnectionError,)))
         if isinstance(self.client, RedisCluster):
             return self._open_cluster(self.client, ours)
         client = _opened(self.client, ours)
@@ -189,17 +181,8 @@ class ConnectionConfig:
         """`open` for asyncio, to be used on one event loop."""
         assert isinstance(self.client, redis.Redis)
         pool = self.client.connection_pool
-        kwargs = _theirs(pool.connection_kwargs)
-        if "path" not in kwargs:
-            kwargs |= _keepalive(kwargs)
-        kwargs |= {
-            "decode_responses": False,
-            "protocol": 2,
-            "socket_timeout": timeout,
-            "socket_connect_timeout": _CONNECT_TIMEOUT,
-            "health_check_interval": 0,
-            "retry": AsyncRetry(Backoff(cap=0.3), retries, supported_errors=(RedisConnectionError,)),
-        }
+        retry = AsyncRetry(Backoff(cap=0.3), retries, supported_errors=(RedisConnectionError,))
+        kwargs = _merged(pool.connection_kwargs, _ours(timeout, retry))
         kind = _ASYNC_CONNECTIONS[pool.connection_class]
         return redis.asyncio.Redis(
             connection_pool=AsyncConnectionPool(_ASYNC_POOL, timeout=None, connection_class=kind, **kwargs)
@@ -208,8 +191,7 @@ class ConnectionConfig:
     @staticmethod
     def _open_cluster(client: RedisCluster, ours: dict[str, Any]) -> Client:
         manager = client.nodes_manager
-        kwargs = _theirs(manager.connection_kwargs) | ours
-        kwargs |= _keepalive(kwargs)
+        kwargs = _merged(manager.connection_kwargs, ours)
         kwargs.pop("redis_connect_func", None)
         nodes = [ClusterNode(node.host, node.port) for node in manager.startup_nodes.values()]
         return cast(Client, _RawCluster(startup_nodes=nodes, **kwargs))
@@ -218,9 +200,7 @@ class ConnectionConfig:
 def _opened(client: redis.Redis, ours: dict[str, Any]) -> redis.Redis:
     """A redis-py client like `client`, with our settings."""
     pool = client.connection_pool
-    kwargs = _theirs(pool.connection_kwargs) | ours
-    if "path" not in kwargs:
-        kwargs |= _keepalive(kwargs)
+    kwargs = _merged(pool.connection_kwargs, ours)
     if isinstance(pool, SentinelConnectionPool):
         kwargs.pop("connection_pool", None)
         opened: ConnectionPool = SentinelConnectionPool(
@@ -236,14 +216,14 @@ def _opened(client: redis.Redis, ours: dict[str, Any]) -> redis.Redis:
 
 
 def _asked_our_way(manager: Sentinel, ours: dict[str, Any]) -> Sentinel:
-    """The same sentinels, with our timeouts and without retries: there are several to ask, and they are asked again."""
+    """The same sentinels, with our timeouts and without retries: there are several, and a failed command asks again."""
     asked, once = copy.copy(manager), Retry(NoBackoff(), 0, supported_errors=(RedisConnectionError,))
     asked.sentinels = [_opened(sentinel, ours | {"retry": once}) for sentinel in manager.sentinels]
     return asked
 
 
 class _RawCluster(RedisCluster):
-    """A cluster client whose nodes' clients, which come and go with the topology, do not reshape replies."""
+    """A cluster client that keeps the clients of its nodes, which come and go, from reshaping replies."""
 
     def get_redis_connection(self, node: ClusterNode) -> redis.Redis:
         client: redis.Redis = super().get_redis_connection(node)
@@ -260,7 +240,7 @@ def _raw(client: redis.Redis | DirectClient) -> Client:
 
 
 def drop_idle(client: Client) -> None:
-    """Close the connections that nobody uses at the moment; the next command connects again."""
+    """Close the idle connections; the next command connects again."""
     if isinstance(client, DirectClient):
         client.drop_idle()
         return
@@ -268,6 +248,24 @@ def drop_idle(client: Client) -> None:
     for node in nodes:
         if isinstance(node, redis.Redis):
             node.connection_pool.disconnect(inuse_connections=False)
+
+
+def _ours(timeout: float, retry: object) -> dict[str, Any]:
+    """Our settings. `retry` must not apply to timeouts: each call would last several of them."""
+    return {
+        "decode_responses": False,
+        "protocol": 2,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": min(_CONNECT_TIMEOUT, timeout),
+        "health_check_interval": 0,
+        "retry": retry,
+    }
+
+
+def _merged(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
+    """Settings of the program's client, with ours in their place."""
+    merged = _theirs(theirs) | ours
+    return merged if "path" in merged else merged | _keepalive(merged)
 
 
 def _theirs(kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -299,7 +297,7 @@ def _settings(kwargs: dict[str, Any]) -> Hashable:
 
 
 def _place(host: object, port: object) -> str:
-    """Host and port, for people. Raises `ConfigurationError`, without repeating it, for what cannot be a host."""
+    """Host and port, for people. Raises `ConfigurationError`, which does not quote them, if they cannot be ones."""
     if not _HOST.fullmatch(str(host)) or not str(port).isdecimal():
         raise ConfigurationError(
             "the client's host= or port= is not one: give redis.Redis a name or an address as host, and a number as "

@@ -30,8 +30,8 @@ _NO_SERVER = (RedisConnectionError, RedisTimeoutError, RedisClusterException, Cl
 
 
 def translate(error: Exception, config: ConnectionConfig) -> Exception:
-    """Our exception for whatever the driver has raised, with its cause; its text names the store. To be raised outside
-    of the handler, where the driver's error would become its context."""
+    """Our error for one that the driver has raised, which is its cause if it may be shown. To be raised outside of the
+    handler: there the driver's error would become its context."""
     text = f"{type(error).__name__}: {error}"
     redacted = config.redacted(error)
     told, where = redacted.text, config.url
@@ -50,14 +50,14 @@ def translate(error: Exception, config: ConnectionConfig) -> Exception:
 
 
 def is_of_connections(error: Exception) -> bool:
-    """Whether the other open connections are likely to end the same way: they lead to a server that was the master
-    before a failover, or through a firewall that has forgotten them."""
+    """Whether the other open connections will probably fail too: they lead to a server that was the master before a
+    failover, or through a firewall that has forgotten them."""
     return isinstance(error, RedisTimeoutError) or "READONLY" in str(error) or type(error).__name__ == "ReadOnlyError"
 
 
 def has_died(error: BaseException) -> bool:
-    """Whether the kernel has given up an open connection because nothing was acknowledged. The driver tells that like
-    a server that does not answer, which is not asked again."""
+    """Whether the kernel has given up an open connection because nothing was acknowledged. The driver raises the same
+    error for a server that does not answer, to which a command is not sent again."""
     found: BaseException | None = error
     while found is not None and "connecting" not in str(found):
         if isinstance(found, OSError) and found.errno == errno.ETIMEDOUT:

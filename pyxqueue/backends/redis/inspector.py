@@ -29,13 +29,13 @@ _SCAN, _MAX_SCANNED = 1_000, 1_000_000
 """Keys that one SCAN looks at, and a whole look for queues."""
 ENDED: tuple[str, ...] = ("failed", "history")
 _Position: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^\([0-9]{1,20}-[0-9]{1,20}\Z")]
-"""Where a walk over a stream goes on: behind that entry."""
+"""Where a walk over a stream goes on: before that entry, since it goes backwards."""
 _ENTRY = re.compile(rb"[0-9]{1,19}-[0-9]{1,19}")
 
 
 @frozen
 class Found:
-    """An entry that a walk over the streams has come to."""
+    """An entry found by a walk over the streams."""
 
     place: str
     entry: str
@@ -100,19 +100,19 @@ class RedisInspector:
     def _take(
         self, found: list[Found], state: TaskStatus | None, position: dict[str, str], page: list[TaskInfo]
     ) -> None:
-        """Look at what the walk has found, keep what has the wanted state, and move the position behind it."""
+        """Show what the walk has found, add what has the wanted state to the page, and move the positions on."""
         for one, shown in zip(found, self.show([one.task_id for one in found]), strict=True):
             position[one.place] = f"({one.entry}"
             info = shown
             if one.place in ENDED and (info is None or not info.status.ended or info.message is None):
-                left = task_info(one.task_id, (), one.flat, b"", 0)  # what its entry says by itself
+                left = task_info(one.task_id, (), one.flat, b"", 0)  # what its entry alone says
                 info = info if left is None and info is not None and info.status.ended else left
             if info is not None and state in (None, info.status):
                 page.append(info)
         found.clear()
 
     def _entries(self, place: str, end: str, state: TaskStatus | None, count: int) -> Iterator[Found]:
-        """The entries of one stream, from `end` or its own back, that may be in the wanted state."""
+        """The entries of one stream that may be in the wanted state, newest first, from `end` or the newest on."""
         keys = self._registration.keys
         stream = {"live": keys.stream, "parked": keys.parked, "history": keys.history, "failed": keys.failed}[place]
         end = end or self._registration.repaired(lambda: self._newest(place, state))
@@ -128,10 +128,10 @@ class RedisInspector:
             end, size = f"({found[-1][0].decode()}", min(2 * size, _PAGE)
 
     def _newest(self, place: str, state: TaskStatus | None) -> str:
-        """Where to look for the first task of a state."""
+        """The entry from which on to look for tasks of a state."""
         if state is TaskStatus.STARTED:
             return self._registration.delivered()
-        if state is TaskStatus.FAILURE and place == "history":  # few failures are there, mostly none
+        if state is TaskStatus.FAILURE and place == "history":  # mostly there are none
             found = self._session.execute("HGET", self._registration.keys.meta, f"failure:{self._options.group}") or b""
             return found.decode() if _ENTRY.fullmatch(found) else "0"
         return "+"
@@ -165,7 +165,7 @@ class RedisInspector:
         return registration.repaired(look)
 
     def _between(self, first: bytes, last: bytes) -> Iterator[tuple[bytes, Message | Unreadable]]:
-        """The messages of a part of the live stream; of the part that was handed out, that is what is held."""
+        """The entries of a part of the live stream, with their messages."""
         while True:
             found = self._session.execute("XRANGE", self._registration.keys.stream, first, last, "COUNT", _PAGE)
             yield from ((raw, message_in(raw, flat)) for raw, flat in found)
@@ -174,8 +174,8 @@ class RedisInspector:
             first = b"(" + found[-1][0]
 
     def queues(self, limit: int) -> tuple[Sequence[str], bool]:
-        """The names of at most `limit` queues on the server, and whether these are all: queues are known by their meta
-        key, and at most a million keys are looked at."""
+        """The names of at most `limit` queues on the server, and whether these are all. They are found by their meta
+        keys; at most a million keys are looked at."""
         found: set[str] = set()
         complete = False
         for keys in self._meta_keys():
@@ -187,7 +187,7 @@ class RedisInspector:
         return named[:limit], complete and len(named) <= limit
 
     def _meta_keys(self) -> Iterator[Sequence[bytes] | None]:
-        """The keys that look like a queue's meta hash, some at a time; None in the end, if that is all of them."""
+        """The keys that look like a queue's meta key, in parts; None at the end if these are all."""
         session, pattern = self._session, meta("*")
         if isinstance(session.config.client, RedisCluster):
             yield self._scan(pattern)
@@ -202,7 +202,7 @@ class RedisInspector:
                 return
 
     def about(self) -> Mapping[str, str]:
-        """Which server it is, and what of its settings decides whether a task survives."""
+        """Which server it is, and those of its settings that decide whether tasks survive a crash."""
         try:
             facts = self._session.execute("INFO")
         except BrokerUnavailableError:
@@ -219,14 +219,14 @@ class RedisInspector:
         }
 
     def _persistence(self, append_only: bool) -> str:
-        """What a crash of the server loses, from both of its ways to keep data."""
+        """What a crash of the server loses, by the settings of its append-only file and its snapshots."""
 
         def setting(name: str) -> str | None:
             try:
                 return str(self._session.execute("CONFIG GET", name)[name])
             except BrokerUnavailableError:
                 raise
-            except (BrokerError, KeyError, TypeError):  # an ACL, or who hosts the server, may forbid it
+            except (BrokerError, KeyError, TypeError):  # an ACL, or the provider of the server, may forbid it
                 return None
 
         if append_only:
@@ -304,7 +304,7 @@ def watch(
     deadline, over = deadline_after(timeout_ms), timeout_ms == 0
     with notifier.watching([task_id]) as (inbox, channel):
         while True:
-            yield from look(registration, [task_id], channel.name, deadline)  # to be told of what comes after it
+            yield from look(registration, [task_id], channel.name, deadline)  # leaves the channel
             (info,) = yield from show(registration, [task_id])
             if over or info is None or info.differs(seen):
                 return info
@@ -317,7 +317,7 @@ def cancel(registration: Registration, ids: Sequence[str], force: bool) -> Steps
 
 
 def _positions(cursor: str) -> dict[str, str]:
-    """Where to go on in each place. Raises `ConfigurationError` for what is no cursor, before Redis does."""
+    """Where to go on in each place. Raises `ConfigurationError` for what is not a cursor."""
     try:
         found = msgspec.json.decode(cursor, type=dict[str, _Position]) if cursor else {}
         numbers = [tuple(map(int, position[1:].split("-"))) for position in found.values()]
@@ -329,7 +329,7 @@ def _positions(cursor: str) -> dict[str, str]:
 
 
 def _places(state: TaskStatus | None) -> Sequence[str]:
-    """Where tasks of a state stand."""
+    """The places where tasks of a state are."""
     match state:
         case None:
             return ("live", "parked", *ENDED)
@@ -344,7 +344,7 @@ def _places(state: TaskStatus | None) -> Sequence[str]:
 
 
 def _may_be(state: TaskStatus | None, place: str, message: Message | Unreadable, flat: Sequence[bytes]) -> bool:
-    """Whether an entry may be in the wanted state, as far as it tells by itself."""
+    """Whether an entry may be in the wanted state, as far as it says alone."""
     if state in (TaskStatus.PENDING, TaskStatus.RETRY):
         return (message.attempt > 1) is (state is TaskStatus.RETRY)
     if state is None or place != "history":

@@ -1,22 +1,21 @@
 """Every Redis key, spelt once.
 
-All keys of a queue share one hash slot: `{name}:…` hashes like `name`. That is what a cluster asks of a script; it does
-not say that pyxqueue has been made to live through all that happens to a cluster.
+All keys of a queue are in one hash slot, as a cluster demands of a script's keys: `{name}:…` hashes like `name`.
 
 ======================= ======== ======================= ==========================================================
 key                     type     written by              lives
 ======================= ======== ======================= ==========================================================
-`name`                  stream   enqueue … settle        for ever; what is outstanding in the first group
-`{name}:meta`           hash     register                for ever; groups and their streams, leases, a version
+`name`                  stream   enqueue … settle        for ever; messages of the first group, ready or in flight
+`{name}:meta`           hash     register                for ever; groups, their streams and leases, a version
 `{name}:G:stream`       stream   enqueue … settle        until the group is removed; the live stream of a later group
 `{name}:G:delayed`      zset     enqueue … promote       while something is delayed; id by due time (ms)
 `{name}:G:parked`       stream   enqueue … promote       until the group is removed; the delayed messages themselves
-`{name}:G:history`      stream   settle, cancel, restore until the group is removed; finished messages, capped
+`{name}:G:history`      stream   settle, cancel, restore until the group is removed; messages of ended tasks, capped
 `{name}:G:failed`       stream   settle                  until the group is removed; failed messages, with the reason
 `{name}:G:task:ID`      hash     enqueue … settle        the task's life, then `max(result ttl, 1 h)`; while it is
                                                          with the failed tasks: until it is requeued or deleted
 `{name}:G:record:ID`    hash     settle                  the result's ttl, where the task's key outlives it
-`{name}:G:result:ID`    hash     put, read               the result's ttl, or a day after somebody has waited for it:
+`{name}:G:result:ID`    hash     put, read               the result's ttl, or a day after the last wait for it:
                                                          the records of the tasks of another broker
 ======================= ======== ======================= ==========================================================
 
@@ -34,8 +33,7 @@ from ...errors import ConfigurationError
 from ...printable import quoted
 
 LAYOUT = 2
-"""The version of what stands under these keys, kept in the field `layout` of `{name}:meta`. Layout 1 had no such
-field."""
+"""The version of what is stored under these keys. It is the field `layout` of `{name}:meta`; layout 1 had none."""
 
 QUEUE_PATTERN = re.compile(r"[\w.:/@-]{1,128}", re.ASCII)
 GROUP_PATTERN = re.compile(r"[\w.@-]{1,64}", re.ASCII)
@@ -71,7 +69,7 @@ class GroupKeys:
     meta: str
     """The queue's own key."""
     group: str
-    """The group's name, which is in all its keys but that of the first stream."""
+    """The group's name, which is in all its keys except the first group's stream."""
     prefix: str
     stream: str
     delayed: str
@@ -92,14 +90,14 @@ class GroupKeys:
 
     @property
     def task_prefix(self) -> str:
-        """In front of an id: the key of that task."""
+        """Followed by an id, it is the key of that task."""
         return f"{self.prefix}:task:"
 
     def task(self, task_id: str) -> str:
         return self.task_prefix + task_id
 
     def record(self, task_id: str) -> str:
-        """Where the record stands if the task key outlives it."""
+        """The key of the record if the task key outlives it."""
         return f"{self.prefix}:record:{task_id}"
 
     def with_tasks(self, ids: Sequence[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """The thread that listens for wake-ups: one for each server and login that a process has queues on.
 
-Messages published while the subscription is down are lost, so everybody is woken after each (re)subscription.
+Messages published while the subscription is down are lost, so all waiters are woken after each (re)subscription.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from attrs import define
 from redis.exceptions import RedisClusterException, RedisError
 
 from ...errors import PyxqueueError
@@ -48,7 +47,7 @@ class Channel:
 
     @contextmanager
     def watching(self, ids: Sequence[str], notify: Notify) -> Iterator[None]:
-        """While inside, `notify` is told of every id among `ids` that is worth a look."""
+        """While inside, `notify` is called with every id among `ids` that is worth a look."""
         with self._lock:
             for task_id in ids:
                 self._waits.setdefault(task_id, []).append(notify)
@@ -63,7 +62,7 @@ class Channel:
                         del self._waits[task_id]
 
     def tell(self, task_id: str | None) -> None:
-        """Wake who waits for that id, or everybody. Whatever a waiter's callback does, the others are told."""
+        """Wake those who wait for that id, or for any. If one callback raises, the others are called all the same."""
         with self._lock:
             if task_id is None:
                 notifies = [notify for waits in self._waits.values() for notify in waits]
@@ -77,13 +76,14 @@ class Channel:
 
 
 class Listener:
-    """Has a thread while there are channels. No error ends that thread, only `stop` or the end of the last channel."""
+    """Has a thread while there are channels. No error ends the thread, only `stop` or the end of the last channel."""
 
     def __init__(self, config: ConnectionConfig) -> None:
         self._config = config
         self._lock = threading.Lock()
         self._channels: MutableMapping[str, Channel] = weakref.WeakValueDictionary()
         self._stopped = False
+        self._failures = 0
         self._bell: socket.socket | None = None
         self.thread: threading.Thread | None = None
 
@@ -111,22 +111,23 @@ class Listener:
 
     def _ring(self) -> None:
         if (bell := self._bell) is not None:
-            with suppress(OSError):  # it is full: rung already; or closed: nobody listens any more
+            with suppress(OSError):  # it is full, so it has rung; or it is closed, because the thread has ended
                 bell.send(b".")
 
     def _listen(self, bell: socket.socket, heard: socket.socket) -> None:
-        backoff, told = _Pause(), ""
+        told = ""
         with bell, heard:
             while not self._is_over():
                 try:
-                    self._subscription(heard, backoff)
+                    self._subscription(heard)
                 except (RedisError, RedisClusterException, PyxqueueError, OSError):
-                    pass  # the store is away: whoever waits says so
-                except Exception as error:  # noqa: BLE001 - all waits of the process hang on this thread
+                    pass  # the store cannot be reached: those who wait report it
+                except Exception as error:  # noqa: BLE001 - all waits of the process need this thread
                     if told != (told := type(error).__name__):
                         log.warning("the thread that waits for results connects again after a %s", told)
                 if not self._stopped:
-                    _heard_or_readable(heard, None, backoff.next())
+                    self._failures += 1
+                    _heard_or_readable(heard, None, _BACKOFF.compute(self._failures))
 
     def _is_over(self) -> bool:
         with self._lock:
@@ -139,20 +140,20 @@ class Listener:
         with self._lock:
             return list(self._channels.values())
 
-    def _subscription(self, heard: socket.socket, pause: _Pause) -> None:
-        """One subscription, until its connection breaks or nobody needs it."""
+    def _subscription(self, heard: socket.socket) -> None:
+        """One subscription, until its connection breaks or there are no channels left."""
         client = self._config.open(timeout=_PING_EVERY, retries=0)
         try:
             subscription = client.pubsub()
             try:
-                self._serve(subscription, heard, pause)
+                self._serve(subscription, heard)
             finally:
                 subscription.close()
         finally:
             client.close()
 
-    def _serve(self, subscription: Any, heard: socket.socket, pause: _Pause) -> None:
-        """A server that answers no PING for one period counts as gone."""
+    def _serve(self, subscription: Any, heard: socket.socket) -> None:
+        """A server that does not answer a PING within one period counts as gone."""
         followed: set[str] = set()
         answered, look, quiet = True, True, 0.0
         while not self._stopped:
@@ -163,7 +164,7 @@ class Listener:
             message = subscription.get_message(timeout=0)
             if message is not None:
                 answered, quiet = True, 0.0
-                pause.failures = 0
+                self._failures = 0
                 self._dispatch(message)
                 continue
             waited = _POLL if _socket_of(subscription) is None else _PING_EVERY
@@ -179,7 +180,7 @@ class Listener:
                 answered, look, quiet = False, True, 0.0
 
     def _follow(self, subscription: Any, followed: set[str]) -> bool:
-        """Subscribe to what is new, and no longer to what is gone. False if nothing is left."""
+        """Subscribe to new channels, unsubscribe from those that are gone. False if none is left."""
         wanted = {channel.name for channel in self._all()}
         if new := wanted - followed:
             subscription.subscribe(*new)
@@ -202,19 +203,8 @@ class Listener:
             channel.tell(message["data"].decode(errors="replace"))
 
 
-@define
-class _Pause:
-    """How long to wait before the next attempt."""
-
-    failures: int = 0
-
-    def next(self) -> float:
-        self.failures += 1
-        return _BACKOFF.compute(self.failures)
-
-
 def _socket_of(subscription: Any) -> Any:
-    """What to wait on; the driver has no public name for it. None with fakeredis."""
+    """The connection's socket, for which the driver has no public name; None with fakeredis."""
     found = getattr(subscription.connection, "_sock", None)
     return found if isinstance(found, socket.socket) else None
 

@@ -35,7 +35,7 @@ class _Entry:
 
 
 class OlderQueue:
-    """One group of such a queue, as a source for `move`; of a group that is not there, only `groups` can be asked."""
+    """One group of such a queue, as a source for `move`. If there is no such group, only `groups` may be called."""
 
     def __init__(self, registration: Registration, groups: Groups) -> None:
         options = registration.options
@@ -92,7 +92,7 @@ class OlderQueue:
         return deleted
 
     def _entries(self) -> dict[str, _Entry]:
-        """By id, newest first, what stands in the streams of waiting and failed tasks."""
+        """The entries of waiting and failed tasks, by id, newest first."""
         if self._read is None:
             places = {"live": self._keys.stream, "parked": self._keys.parked, "failed": self._keys.failed}
             found = [
@@ -145,5 +145,5 @@ class OlderQueue:
 
 
 def _renamed(names: Mapping[bytes, bytes], name: bytes) -> bytes:
-    """A field's name of today."""
+    """A field's name in the present layout."""
     return names.get(name, name)

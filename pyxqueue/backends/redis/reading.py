@@ -1,4 +1,4 @@
-"""Reading what stands in Redis, which anybody may have written: each function answers something for any bytes."""
+"""Reading what is stored in Redis. Another program may have written it, so no function raises for any bytes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .keys import GROUP_PATTERN, LAYOUT, GroupKeys, later_stream, meta
 
 _ENTRY = re.compile(r"(0|[1-9]\d{0,19})-(0|[1-9]\d{0,19})", re.ASCII)
 LAST_ENTRY = f"{2**64 - 1}-{2**64 - 1}"
-"""The last possible one: Redis refuses to look behind it."""
+"""The last possible entry; Redis refuses to look beyond it."""
 _MAX_PACKED = 200_000
 """As in `_common.lua`."""
 MAX_GROUPS = 256
 """Groups of one queue: each gets a copy of every message, in one step."""
 MAX_FIELDS = 1_024
-"""Fields of a queue's meta hash that are read: three for each group, and some."""
+"""The most fields of a queue's meta hash that are read: three for each group, and some."""
 
 
 @frozen
@@ -41,7 +41,7 @@ class Groups:
         return self.fields > MAX_FIELDS or len(self.streams) > MAX_GROUPS
 
     def crowd(self, stream_key: str) -> BrokerError:
-        """What to say where they are too many."""
+        """The error if they are too many."""
         return BrokerError(
             f"the queue {quoted(stream_key)} has more than {MAX_GROUPS} groups, or more in its key "
             f"{quoted(meta(stream_key))} ({self.fields:,} fields) than so many groups "
@@ -50,7 +50,7 @@ class Groups:
 
 
 def pairs(flat: Sequence[bytes]) -> Fields:
-    """A flat reply as a dict; see ``packed`` in `_common.lua` for entries with very many fields."""
+    """A flat reply as a dict. An entry with very many fields is `packed`, as `_common.lua` describes."""
     if len(flat) == 2 and flat[0] == b"packed":
         flat = _unpacked(flat[1]) or flat
     it = iter(flat)
@@ -58,7 +58,7 @@ def pairs(flat: Sequence[bytes]) -> Fields:
 
 
 def message_in(entry: bytes, flat: Sequence[bytes]) -> Message | Unreadable:
-    """The message in a stream entry, by the rule that every reader follows."""
+    """The message in a stream entry."""
     return message_from_fields(pairs(flat), entry.decode())
 
 
@@ -77,8 +77,8 @@ def _unpacked(text: bytes) -> list[bytes]:
 
 
 def read_groups(stream_key: str, fields: Fields, number: int) -> Groups:
-    """What the queue's meta hash says. A group that `register` would not write is no group: a producer must not be sent
-    to the keys of others. `number`: how many fields there are."""
+    """The groups in a queue's meta hash. Fields that `register` would not write are left out: a producer must not write
+    to foreign keys. `number`: how many fields there are."""
     streams, leases = {}, {}
     for field, raw in sorted(fields.items()):
         kind, _, name = field.decode(errors="replace").partition(":")
@@ -104,7 +104,7 @@ def other_layout(stream_key: str, found: int) -> StoreLayoutError:
 
 
 def read_lease(raw: bytes) -> int:
-    """A stored lease in ms; the default one where it is none that `register` would write."""
+    """A stored lease in ms; the default for anything that `register` would not write."""
     text = raw.decode(errors="replace")
     return int(text) if re.fullmatch(r"[1-9]\d{0,14}", text, re.ASCII) else DEFAULT_LEASE_MS
 
@@ -137,20 +137,20 @@ def entry_range(entries: Sequence[str]) -> tuple[str, str, str]:
 
 
 def entry_ms(entry: bytes) -> int:
-    """When an entry was written, by its id; 0 for what is no id."""
+    """When an entry was written, by its id; 0 for what is not an id."""
     text = entry.decode(errors="replace")
     return int(text.partition("-")[0]) if is_entry(text) else 0
 
 
-def task_info(  # noqa: PLR0917 - in the order in which the script answers
+def task_info(  # noqa: PLR0917 - in the order of the script's reply
     task_id: str, flat: Sequence[bytes], entry: Sequence[bytes], holder: bytes, record_readable: int, since: bytes = b""
 ) -> TaskInfo | None:
-    """What `show` found about one task, as one value; None if neither its record nor its message is left."""
+    """What `show` found about a task; None if it has ended and neither its record nor its message is left."""
     known, fields = pairs(flat), dict(pairs(entry))
-    ours = known.get(b"at", b"history") in _ENDED  # elsewhere these names are not reserved: anybody may use them
+    ours = known.get(b"at", b"history") in _ENDED  # elsewhere these names are not reserved
     reason, ended, noted = (fields.pop(name, b"") if ours else b"" for name in (b"_reason", b"_ended", b"_state"))
     state = _state(known.get(b"state", noted))
-    # Of a message that was taken away by hand, only the id is left.
+    # A message that another program has removed left only its id.
     message = message_from_fields(fields, task_id) if fields and list(fields) != [b"_id"] else None
     try:
         record = record_from_fields(task_id, known) if record_readable else None
@@ -186,13 +186,13 @@ _STATES = {b"%d" % state: state for state in TaskStatus}
 
 
 def _state(raw: bytes) -> TaskStatus | None:
-    """The state that a task has ended in; None for none, and for what is no such number."""
+    """The status in which a task has ended; None if it has not, or for anything else."""
     state = _STATES.get(raw)
     return state if state is not None and state.ended else None
 
 
 def _ms(raw: bytes) -> int:
-    """A moment of the store's clock; 0 for what is none."""
+    """A time of the store's clock; 0 for anything else."""
     return int(raw) if raw.isdigit() and len(raw) < 16 else 0
 
 

@@ -1,4 +1,4 @@
-"""Taking back what holders have left that are gone: by a release, by the end of their lease, or by hand."""
+"""Making messages ready again whose holder is gone: released, silent for a lease, or removed by another program."""
 
 from __future__ import annotations
 
@@ -10,18 +10,51 @@ from ...errors import BrokerUnavailableError
 from ...model.message import Message, Unreadable
 from . import commands
 from .commands import Orphan
-from .health import HealthClock
 from .reading import entry_fence, message_in, pairs
 from .registration import Registration
 
 _FORGET_CONSUMER_AFTER = 3_600_000
+"""Ms after which a consumer that holds nothing and says nothing is forgotten."""
+
+
+class HealthClock:
+    """How long we have been in touch with the server without a break: the condition for reclaiming messages.
+
+    After an outage every live worker looks dead, because no lease could be extended. So no message is reclaimed before
+    this side has been in contact for one full lease: by then every live worker has extended its leases.
+    """
+
+    def __init__(self) -> None:
+        self._since = self._last = float("-inf")
+        self._offset: float | None = None
+        self.lost()
+
+    def lost(self) -> None:
+        """The server did not answer, or the last contact was too long ago."""
+        self._since = self._last = time.monotonic()
+        self._offset = None
+
+    def seen(self, lease: int, server_ms: int | None = None) -> None:
+        """The server answered. `server_ms` is its clock: a jump of half a lease counts as a break."""
+        now = time.monotonic()
+        if (now - self._last) * 1000 > lease / 2:
+            self.lost()
+        self._last = now
+        if server_ms is not None:
+            offset = server_ms - now * 1000
+            if self._offset is not None and abs(offset - self._offset) > lease / 2:
+                self.lost()
+            self._offset = offset
+
+    def unbroken_ms(self) -> float:
+        """Milliseconds of unbroken contact."""
+        return (self._last - self._since) * 1000
 
 
 class Reclaimer:
     """Makes messages ready again whose holder is gone.
 
-    `after_ms`: the unbroken contact with the server before the lease of another holder counts as ended; None is one
-    lease.
+    `after_ms`: the ms of unbroken contact with the server before it reclaims; None is one lease.
     """
 
     def __init__(self, registration: Registration, after_ms: int | None) -> None:
@@ -33,7 +66,7 @@ class Reclaimer:
         self.health = HealthClock()
 
     def reclaim(self) -> None:
-        """Take back what holders left that have been silent for a lease, if we have been in touch that long."""
+        """Reclaim messages whose lease has ended, if we have been in touch with the server for long enough."""
         registration, session, group = self._registration, self._session, self._options.group
         now = time.monotonic()
         if now < self._next_scan:
@@ -62,7 +95,7 @@ class Reclaimer:
         self._forget_consumers()
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
-        """Take back all that a consumer holds; `started`: the receipts of what it was running."""
+        """Make ready what a consumer holds, and forget the consumer. `started`: the receipts of what it was running."""
         registration, session, group = self._registration, self._session, self._options.group
         running = {receipt.split("|", 1)[0] for receipt in started}
         returned = 0
@@ -79,7 +112,7 @@ class Reclaimer:
         return returned
 
     def _restore(self, found: Sequence[tuple[str, str | bytes, str]], min_idle: int) -> int:
-        """Make entries ready again, given with their consumer and what they are charged."""
+        """Make entries ready again; each comes with its consumer and its charge."""
         options, orphans = self._options, self._orphans(found)
         return self._registration.do(
             lambda keys: commands.restore(keys, options.group, options.history, min_idle, orphans)
@@ -104,9 +137,9 @@ class Reclaimer:
         return found
 
     def _stranded(self) -> list[bytes]:
-        """Entries at either end of what was handed out that no consumer holds, because the holder was taken away by
-        hand (`XACK`, `XGROUP DELCONSUMER`), or they were passed by (`XGROUP SETID`): Redis would never hand them out.
-        """
+        """Entries that count as handed out and have no holder, because another program called `XACK`,
+        `XGROUP DELCONSUMER` or `XGROUP SETID`: Redis would never hand them out. Both ends of what was handed out are
+        searched."""
         session, group = self._session, self._options.group
         stream, last = self._registration.keys.stream, self._registration.delivered()
         for way in (("XRANGE", stream, "-", last), ("XREVRANGE", stream, last, "-")):

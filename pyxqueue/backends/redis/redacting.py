@@ -1,4 +1,4 @@
-"""What an error of the driver may show: nothing that holds a password of ours, in whatever form."""
+"""Errors of the driver without passwords, in whatever form these may occur there."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from urllib.parse import unquote, unquote_plus
 from attrs import frozen
 
 _REPEATED = ", with args beginning with"
-"""A server that does not know a command repeats its arguments: those of a login, or of a task."""
+"""A server quotes the arguments of a command that it does not know: a login, or a task."""
 
 
 @frozen
 class Told:
-    """An error of the driver, as far as it may be shown."""
+    """What may be shown of an error of the driver."""
 
     text: str
     cause: Exception | None
-    """The error itself, if all that a traceback says of it and of its causes may be shown."""
+    """The error itself, if a traceback of it and its causes may be shown."""
 
 
 def redacted(error: Exception, secrets: Iterable[str]) -> Told:
-    """The type and text of an error of the driver, without what may hold one of `secrets`."""
+    """The type and text of an error of the driver, without anything that contains one of `secrets`."""
     forms = {form for secret in secrets for form in _forms(secret)}
     kind = type(error).__name__
     try:
@@ -41,13 +41,13 @@ def _holds(text: str, forms: Iterable[str]) -> bool:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """A secret as it may stand in a text: by itself, in a `repr`, of its bytes too, and in JSON."""
+    """A secret as it may occur in a text: as it is, in a `repr`, in one of its bytes, and in JSON."""
     encoded = secret.encode(errors="surrogateescape")
     yield from (secret, repr(secret)[1:-1], ascii(secret)[1:-1], repr(encoded)[2:-1], json.dumps(secret)[1:-1])
 
 
 def _texts(error: BaseException) -> Iterator[str]:
-    """All that is told of an error, and of those that it comes from."""
+    """All that a traceback shows of an error and of the errors that caused it."""
     left: list[BaseException | None] = [error]
     seen = set[int]()
     while left:

@@ -1,4 +1,4 @@
-"""The groups of a queue as the server has them registered, ours among them, and what is run against their keys."""
+"""The groups of a queue as they are registered, ours among them, and the script calls on their keys."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TRIES = 4
 
 
 class Registration:
-    """Our group, registered at first use and again where it is gone. Threads may share it."""
+    """Our group, registered at first use, and again if it is gone. Threads may share it."""
 
     def __init__(self, session: Session, options: StoreOptions) -> None:
         check_names(options.stream_key, options.group)
@@ -49,7 +49,7 @@ class Registration:
 
     @property
     def lease_ms(self) -> int:
-        """The group's lease when its list was read."""
+        """The group's lease when the list of groups was read."""
         return self.groups.leases[self.options.group]
 
     def read_lease(self) -> int:
@@ -61,7 +61,7 @@ class Registration:
         return read_lease(found)
 
     def delivered(self) -> str:
-        """The last entry of the live stream that was handed out: what is held stands there and before."""
+        """The last entry of the live stream that was handed out: no later one is in flight."""
         group = self.options.group.encode()
         rows = map(pairs, self.session.execute("XINFO", "GROUPS", self.keys.stream))
         found = next((row for row in rows if row[b"name"] == group), None)
@@ -70,10 +70,10 @@ class Registration:
         return found[b"last-delivered-id"].decode()
 
     def look(self, *, any_layout: bool = False) -> Groups:
-        """The groups that are registered now; looking registers none.
+        """The groups that are registered now; ours is not registered by it.
 
-        Raises `BrokerError` if they are too many, `StoreLayoutError` if the queue is kept in another layout, unless
-        `any_layout` will do.
+        Raises `BrokerError` if they are too many; `StoreLayoutError` if the queue has another layout, unless
+        `any_layout` is True.
         """
         name = self.options.stream_key
         number = int(self.session.execute("HLEN", meta(name)))
@@ -83,14 +83,14 @@ class Registration:
         return self.few(found)
 
     def few(self, groups: Groups) -> Groups:
-        """The groups, if a message can go into so many; else raises `BrokerError`, and the next look reads again."""
+        """The groups. Raises `BrokerError` if a message cannot go into so many; the next call reads them again."""
         if groups.are_too_many:
             self.refresh()
             raise groups.crowd(self.options.stream_key)
         return groups
 
     def refresh(self) -> None:
-        """Forget the list of groups; the next look registers again and repairs what is missing."""
+        """Forget the list of groups; the next call registers ours again and repairs what is missing."""
         self._groups = None
 
     def repaired(self, action: Callable[[], T]) -> T:
@@ -123,7 +123,7 @@ class Registration:
         size: Callable[[Item], int] = lambda _: 0,
         seconds: float | None = None,
     ) -> Steps[list[T]]:
-        """One call for each batch of `items`, against our group's keys; returns the replies put together."""
+        """One script call for each batch of `items`, on our group's keys; returns the results of all."""
         group, replies = self.options.group, list[T]()
         for batch in batches(items, size):
             replies += yield from self.current(
@@ -138,7 +138,7 @@ class Registration:
         return self.each(ids, lambda keys, batch: commands.flags(script, keys, first, batch))
 
     def do(self, build: Callable[[GroupKeys], Command[T]]) -> T:
-        """One script call against our group's keys, in this thread."""
+        """One script call on our group's keys, in this thread."""
         return self.session.run(self.current(lambda groups: build(groups.streams[self.options.group])))
 
     def _vanishing(self, error: StaleGroups | None) -> BrokerUnavailableError:

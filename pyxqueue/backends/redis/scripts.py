@@ -10,7 +10,7 @@ from attrs import frozen
 
 @frozen
 class Script:
-    """A script and the digest Redis knows it by."""
+    """A script, and the digest by which Redis knows it."""
 
     text: str
     sha: str

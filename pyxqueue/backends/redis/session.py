@@ -1,4 +1,4 @@
-"""The connections of one backend: runs commands and steps, and turns the driver's errors into ours."""
+"""The connections of one backend. A session runs commands and steps, and raises our errors instead of the driver's."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ T = TypeVar("T")
 REPLY_TIMEOUT = 5.0
 """Seconds until a command that does not block counts as lost."""
 _PATIENCES = (1.0, 2.5, REPLY_TIMEOUT)
-"""For how many seconds a reply is awaited: the first that is enough for the time the caller has."""
+"""How many seconds to wait for a reply: the first of these that is not less than the time the caller has left."""
 
 
 class Session:
-    """Lazily opened connections to one server. Threads may share it."""
+    """Connections to one server, opened at first use. Threads may share it."""
 
     def __init__(self, config: ConnectionConfig) -> None:
         self.config = config
@@ -63,9 +63,9 @@ class Session:
             steps.close()
 
     def execute(self, *args: Any, seconds: float | None = None) -> Any:
-        """One command that may be repeated without harm: once more, on a new connection, where the first has died.
+        """Run a command that may be repeated without harm: if its connection has died, once more on a new one.
 
-        `seconds`: what the caller has left; the reply is awaited about as long.
+        `seconds`: what the caller has left, which is about how long to wait for the reply; None for as long as usual.
         """
         patience = next((one for one in _PATIENCES if seconds is not None and seconds <= one), REPLY_TIMEOUT)
         try:
@@ -80,10 +80,10 @@ class Session:
             raise
         except Exception as error:  # noqa: BLE001 - not all that the driver raises is a RedisError
             ours = self.fault(error)
-        raise ours  # outside of the handler, where the driver's error would become its context
+        raise ours  # not in the handler: the driver's error would become its context
 
     def guard(self, action: Callable[[], T]) -> T:
-        """Do something with the driver and raise our exceptions instead of its own."""
+        """Call the driver, and raise our errors instead of its own."""
         try:
             return action()
         except Exception as error:  # noqa: BLE001 - as above
@@ -91,7 +91,7 @@ class Session:
         raise ours
 
     def fault(self, error: Exception) -> Exception:
-        """Our exception for one of the driver; other connections that may be as bad are dropped. See `translate`."""
+        """Our error for one of the driver, as `translate` has it. Other connections that may be as bad are closed."""
         if isinstance(error, PyxqueueError):
             return error
         if is_of_connections(error):

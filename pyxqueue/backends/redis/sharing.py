@@ -1,6 +1,6 @@
-"""What the queues of one process share: one set of connections and one listening thread for each server and login.
+"""What the queues of one process share: the connections and the listening thread for a server and a login.
 
-A link lives as long as a session that uses it. The last one that is closed, or dropped, takes it along.
+A link lives as long as a session uses it: it ends when the last one is closed or collected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .listening import Listener
 
 
 class Link:
-    """The connections to one server, and who listens there. `join` makes it. Threads may share it."""
+    """The connections to one server, and the listener there. `join` makes it. Threads may share it."""
 
     def __init__(self, config: ConnectionConfig, key: Hashable) -> None:
         self.pid = os.getpid()
@@ -28,7 +28,7 @@ class Link:
         self.loops: dict[asyncio.AbstractEventLoop, Any] = {}
         """The client of each event loop; `aio` fills it."""
         self.drops = 0
-        """How often idle connections had to be dropped; each event loop drops its own."""
+        """How often idle connections were closed; each event loop then closes its own."""
         self.key = key
         self.users: weakref.WeakSet[object] = weakref.WeakSet()
         self._config = config
@@ -38,15 +38,15 @@ class Link:
         self.end.atexit = False
 
     def client(self, patience: float) -> Client:
-        """The client that awaits a reply for so many seconds; its commands may be repeated without harm."""
+        """The client that waits `patience` seconds for a reply; its commands may be repeated without harm."""
         with self._lock:
             if patience not in self._clients:
                 self._clients[patience] = self._config.open(timeout=patience, retries=3)
             return self._clients[patience]
 
     def drop_idle(self) -> None:
-        """Connect again for the next command: the others may be as dead as the one that failed, or lead to a
-        replica."""
+        """Close the idle connections, so that the next command connects again: they may be as dead as the one that
+        failed, or lead to a replica."""
         with self._lock:
             self.drops += 1
             clients = list(self._clients.values())
@@ -71,7 +71,7 @@ def _registry() -> _Registry:
 
 
 def join(config: ConnectionConfig, user: object) -> Link:
-    """The link of this process for that server, which `user` must keep."""
+    """This process's link to a server, for `user`, which must keep a reference to it."""
     key, registry = config.identity, _registry()
     with registry.lock:
         link = registry.links.get(key)
@@ -82,7 +82,7 @@ def join(config: ConnectionConfig, user: object) -> Link:
 
 
 def leave(link: Link, user: object) -> None:
-    """`user` does without from now on; the last one closes everything."""
+    """`user` no longer needs the link; when the last user leaves, its connections are closed."""
     registry = _registry()
     with registry.lock:
         link.users.discard(user)
@@ -94,14 +94,14 @@ def leave(link: Link, user: object) -> None:
 
 
 def _end(pid: int, clients: dict[float, Client], loops: dict[Any, Any], listener: Listener) -> None:
-    """May run in any thread, wherever the last queue is collected: it waits for nothing."""
+    """Must not block: it may run in any thread, when the last queue is collected."""
     if pid != os.getpid():
-        return  # a fork: the connections are the parent's
+        return  # forked: the connections are the parent's
     listener.stop()
     for client in list(clients.values()):
         with suppress(Exception):
             client.close()
     clients.clear()
     for loop in list(loops):
-        if loop.is_running():  # another closes its client when it ends, and may have no time to do it before
+        if loop.is_running():  # another closes its client when it ends
             del loops[loop]

@@ -28,15 +28,15 @@ RECHECK = 30.0
 
 @frozen
 class Execute:
-    """One command of Redis; its reply is sent back."""
+    """Run one command of Redis; its reply is sent back."""
 
     args: Sequence[Any]
     seconds: float | None = None
-    """What the caller has left; None is as long as it takes."""
+    """What the caller has left; None: without a limit."""
 
 
 class Inbox:
-    """What one waiter is told of: each id once, however often it is published."""
+    """The ids that one waiter is to look at: each once, however often it is published."""
 
     def __init__(self) -> None:
         self._ids: set[str | None] = set()
@@ -44,25 +44,25 @@ class Inbox:
 
     def put(self, task_id: str | None) -> None:
         """Called in the listening thread with an id to look at, or None for all."""
-        if task_id not in self._ids:  # else it is told already, and not looked at yet
+        if task_id not in self._ids:  # else it is in there already
             self._ids.add(task_id)
             self._ring()
 
     def listen(self, ring: Callable[[], object]) -> bool:
-        """Have `ring` called with the next news; returns whether there is some already."""
+        """Have `ring` called with the next new id; returns whether there are ids already."""
         self._ring = ring
         return bool(self._ids)
 
     def take(self, deadline: float | None) -> Collection[str | None]:
-        """The ids to look at; None among them, as after a while without any and at the deadline, is all."""
+        """The ids to look at. None stands for all: at the deadline, and if there are none after a while."""
         ids = {self._ids.pop() for _ in range(len(self._ids))}
         return ids if ids and not is_over(deadline) else (None,)
 
 
 @frozen
 class Sleep:
-    """Wait until there is something in the inbox, the deadline has passed, or it is time to look all the same; what
-    `Inbox.take` returns is sent back."""
+    """Wait until there is an id in the inbox, until the deadline, or for `RECHECK`; what `Inbox.take` returns is sent
+    back."""
 
     inbox: Inbox
     deadline: float | None
@@ -82,7 +82,7 @@ class Sleep:
         loop, bell = asyncio.get_running_loop(), asyncio.Event()
 
         def ring() -> None:
-            with suppress(RuntimeError):  # the loop was closed under the wait
+            with suppress(RuntimeError):  # the loop was closed during the wait
                 loop.call_soon_threadsafe(bell.set)
 
         if not self.inbox.listen(ring):
@@ -96,11 +96,11 @@ Steps: TypeAlias = Generator[Request, Any, T]
 
 
 def call(command: Command[T], seconds: float | None = None) -> Steps[T]:
-    """One script call; loads the script where the server does not have it."""
+    """One script call. If the server does not have the script, it is sent."""
     script = SCRIPTS[command.script]
     args = (len(command.keys), *command.keys, *command.args)
     try:
         return command.parse((yield Execute(("EVALSHA", script.sha, *args), seconds)))
     except NoScriptError:
-        pass  # what is raised from here on has nothing to do with it
+        pass  # so that it is not the context of a later error
     return command.parse((yield Execute(("EVAL", script.text, *args), seconds)))

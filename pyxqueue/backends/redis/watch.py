@@ -37,8 +37,8 @@ class Notifier:
 
     @contextmanager
     def watching(self, ids: Sequence[str]) -> Iterator[tuple[Inbox, Channel]]:
-        """Yields an inbox, which while inside is told of every id among `ids` that is worth a look, and the channel
-        that a look leaves with them."""
+        """Yields an inbox that gets every id among `ids` that is worth a look, and the channel that a look leaves in
+        their keys."""
         if self._channel.is_foreign:  # forked: what its lock protects stayed with the parent
             self._renew()
         ours, inbox = self._channel, Inbox()
@@ -46,7 +46,7 @@ class Notifier:
             yield inbox, ours
 
     def sleep(self, inbox: Inbox, ours: Channel, deadline: float | None) -> Sleep:
-        """To sleep until there is news. The first to sleep subscribes, and the subscription is news to all."""
+        """The request to sleep until there is news. It subscribes the channel; each (re)subscription is news to all."""
         self._session.link.listener.add(ours)
         return Sleep(inbox, deadline)
 
@@ -76,7 +76,7 @@ def wait_for(
             if over or _is_enough(found.values(), least):
                 return [_known(found[task_id]) for task_id in ids]
             news = yield notifier.sleep(inbox, channel, deadline)
-            over = is_over(deadline)  # a last look: does it still answer?
+            over = is_over(deadline)  # a last look, which raises an error if the server is gone
             wanted = [i for i, record in found.items() if record is None and (None in news or i in news)]
 
 
