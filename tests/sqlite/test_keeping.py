@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from pyxqueue.model.message import DEDUPE_MS, Done, Message, Settlement
+from pyxqueue.model.message import DEDUPE_MS, Cancelled, Done, Message, Retry, Settlement
 
 from ..support.sqlite_harness import SQLiteHarness
 from .conftest import ask
@@ -78,3 +78,18 @@ def test_queues_in_one_file_do_not_meet(harness: SQLiteHarness) -> None:
     assert (one.groups(), other.groups()) == (["cg"], ["cg"])
     one.remove_group("cg")
     assert other.depth().ready == 1
+
+
+def test_an_unreadable_entry_is_at_its_first_attempt_until_it_ends(harness: SQLiteHarness) -> None:
+    """Retries of it are not counted, for it has no header; the record of its end says the same."""
+    backend = harness.open()
+    backend.lease_ms()  # registers the group
+    task_id = harness.inject({b"junk": b""})
+    for verdict in (Retry(0), Cancelled()):
+        (delivery,) = backend.claim("one", 1, 0)
+        assert backend.settle([Settlement(delivery.receipt, verdict)]) == [True]
+
+    (record,) = backend.wait([task_id], 0)
+
+    assert record is not None
+    assert record.attempt == 1

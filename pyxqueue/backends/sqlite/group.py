@@ -203,5 +203,6 @@ class Group:
 
 
 def minimal(row: Row, status: TaskStatus, reason: str = "") -> Record:
-    """The record of an end that came without one."""
-    return default_record(row.id, status, reason=reason, attempt=row.attempt, worker=row.consumer)
+    """The record of an end that came without one. An unreadable entry has no header, and so no later attempt."""
+    attempt = 1 if row.raw else row.attempt
+    return default_record(row.id, status, reason=reason, attempt=attempt, worker=row.consumer)
