@@ -1,9 +1,9 @@
 """The laws of one group in Python, for a store that changes one task at a time under a lock.
 
 An `Entry` is one task in exactly one `Place`. A `LockedGroup` moves it from place to place, with one short method for
-each law of `pyxqueue.protocols`. The store implements the abstract methods: find, save, move and remove an entry, and
-iterate over a place. The memory backend and the example backend use this class. SQLite and Redis change whole batches
-at once, and implement the laws in their own language.
+each law of `pyxqueue.protocols`. A store implements the abstract methods of `Entries`: find, save, move and remove an
+entry, and iterate over a place. The memory backend and the example backend use this class. SQLite and Redis change
+whole batches at once, and implement the laws in their own language.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ class Entry:
             self.message = charged(self.message, event)
 
 
-class LockedGroup(ABC):
-    """One group of one queue, which is a separate queue (B9). The caller holds the lock of the store.
+class Entries(ABC):
+    """The entries of one group, as a store keeps them. A store implements this, in a subclass of `LockedGroup`.
 
     `changed` wakes all callers that wait for a change of the store. `ticket` returns a number larger than all before.
     """
@@ -130,8 +130,6 @@ class LockedGroup(ABC):
     def __init__(self, changed: Callable[[], object], ticket: Callable[[], int]) -> None:
         self._changed = changed
         self._ticket = ticket
-
-    # -- what the store does
 
     @abstractmethod
     def find(self, task_id: str) -> Entry | None:
@@ -172,7 +170,9 @@ class LockedGroup(ABC):
     @abstractmethod
     def forget_consumer(self, consumer: str) -> None: ...
 
-    # -- what the laws say
+
+class LockedGroup(Entries):
+    """The laws of one group, which is a separate queue (B9). The caller holds the lock of the store."""
 
     def knows(self, task_id: str, now: int) -> bool:
         """Return whether the id belongs to a task that has not ended, or ended recently (B1)."""
@@ -193,9 +193,9 @@ class LockedGroup(ABC):
     def insert(self, entry: Entry, due: int, now: int) -> None:
         """Add an entry with an unknown id."""
         self.enter(entry)
-        self.line_up(entry, due, now)
+        self._line_up(entry, due, now)
 
-    def line_up(self, entry: Entry, due: int, now: int) -> None:
+    def _line_up(self, entry: Entry, due: int, now: int) -> None:
         """Make an entry ready, or delayed until `due` (B8)."""
         entry.due = due
         self.move(entry, Place.DELAYED if due > now else Place.READY, now)
@@ -226,26 +226,26 @@ class LockedGroup(ABC):
         """Make entries whose lease has ended ready again, and charge them (B3, B11)."""
         for entry in list(self.overdue(now)):
             entry.charge(Event.LEASE_END)
-            self.put_back(entry, 0, now)
+            self._put_back(entry, 0, now)
 
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
         """Make all entries of a consumer ready again, and charge those that it was running (B11)."""
         taken = [entry for entry in self.line(Place.IN_FLIGHT) if entry.consumer == consumer]
         for entry in taken:
             entry.charge(Event.RELEASE_STARTED if entry.receipt in started else Event.RELEASE)
-            self.put_back(entry, 0, now)
+            self._put_back(entry, 0, now)
         self.forget_consumer(consumer)
         return len(taken)
 
-    def put_back(self, entry: Entry, delay: int, now: int) -> None:
+    def _put_back(self, entry: Entry, delay: int, now: int) -> None:
         """Make a task in flight ready or delayed again. If it was cancelled, end it instead (I3)."""
         if entry.cancelled:
-            self.end(entry, Place.HISTORY, self.minimal(entry, TaskStatus.CANCELLED), now)
+            self._end(entry, Place.HISTORY, self._default_record(entry, TaskStatus.CANCELLED), now)
             return
         entry.progress = None
         due = now + self.started_ms + delay if delay > 0 else 0
         entry.alter(due_ms=due)
-        self.line_up(entry, due, now)
+        self._line_up(entry, due, now)
 
     def extend(self, extension: Extension, now: int) -> LeaseStatus:
         """Extend the lease and store the progress, for the current receipt only (B6, B10)."""
@@ -265,30 +265,34 @@ class LockedGroup(ABC):
         entry = self.holding(settlement.receipt)
         if entry is None:
             return False
-        self.apply(entry, settlement, now)
+        self._apply(entry, settlement, now)
         for message in settlement.then:
             if not self.knows(message.id, now):
                 self.add(message, now)
         return True
 
-    def apply(self, entry: Entry, settlement: Settlement, now: int) -> None:
+    def _apply(self, entry: Entry, settlement: Settlement, now: int) -> None:
         """Apply a verdict, and store the record of an end (B5)."""
         match settlement.verdict:
             case Retry(delay) | Defer(delay) as verdict:
                 entry.charge(event_of(verdict))
-                self.put_back(entry, delay, now)
+                self._put_back(entry, delay, now)
             case Fail(reason):
                 entry.reason = reason
-                self.end(entry, Place.FAILED, settlement.record or self.minimal(entry, TaskStatus.FAILURE), now)
+                self._end(
+                    entry, Place.FAILED, settlement.record or self._default_record(entry, TaskStatus.FAILURE), now
+                )
             case verdict:
-                self.end(entry, Place.HISTORY, settlement.record or self.minimal(entry, ENDS[type(verdict)]), now)
+                self._end(
+                    entry, Place.HISTORY, settlement.record or self._default_record(entry, ENDS[type(verdict)]), now
+                )
 
-    def minimal(self, entry: Entry, status: TaskStatus) -> Record:
+    def _default_record(self, entry: Entry, status: TaskStatus) -> Record:
         """Return the record for an end without one."""
         attempt = 1 if entry.message is None else entry.message.attempt
         return default_record(entry.id, status, reason=entry.reason, attempt=attempt, worker=entry.consumer)
 
-    def end(self, entry: Entry, place: Place, record: Record, now: int) -> None:
+    def _end(self, entry: Entry, place: Place, record: Record, now: int) -> None:
         entry.record = evolve(record, ended_ms=now, progress=record.progress or entry.progress)
         entry.ended = record.status
         entry.progress = None
@@ -320,7 +324,7 @@ class LockedGroup(ABC):
         entry.reason = entry.consumer = ""
         entry.cancelled = 0
         entry.alter(**Counts()._asdict(), due_ms=0)
-        self.line_up(entry, 0, now)
+        self._line_up(entry, 0, now)
         return True
 
     def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
@@ -330,7 +334,7 @@ class LockedGroup(ABC):
             return False
         entry.cancelled = requests(entry.cancelled, force)
         if entry.place in WAITING:
-            self.end(entry, Place.HISTORY, self.minimal(entry, TaskStatus.CANCELLED), now)
+            self._end(entry, Place.HISTORY, self._default_record(entry, TaskStatus.CANCELLED), now)
         else:
             self.save(entry)
         return True
@@ -351,7 +355,7 @@ class LockedGroup(ABC):
         if task.status is TaskStatus.FAILURE:
             self.enter(entry)
             entry.reason = task.reason
-            self.end(entry, Place.FAILED, task.record or self.minimal(entry, TaskStatus.FAILURE), now)
+            self._end(entry, Place.FAILED, task.record or self._default_record(entry, TaskStatus.FAILURE), now)
         else:
             due = task.message.due_ms if isinstance(task.message, Message) and task.message.due_ms > now else 0
             entry.alter(enqueued_ms=now, due_ms=due)
@@ -366,15 +370,15 @@ class LockedGroup(ABC):
 
     def info(self, entry: Entry, now: int) -> TaskInfo:
         record = entry.readable(now)
-        held = entry.place is Place.IN_FLIGHT
+        in_flight = entry.place is Place.IN_FLIGHT
         return TaskInfo(
             id=entry.id,
             status=entry.status,
             message=entry.message,
-            worker=entry.consumer if held else record.worker if record else "",
+            worker=entry.consumer if in_flight else record.worker if record else "",
             record=record,
             progress=record.progress if record else entry.progress,
             updated_ms=entry.updated,
             reason=entry.reason,
-            started_ms=entry.updated if held else 0,
+            started_ms=entry.updated if in_flight else 0,
         )

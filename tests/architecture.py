@@ -27,10 +27,6 @@ MAX_LINES = 50
 MAX_METHODS = 12
 """Public ones of a class, besides the operations that a protocol in `protocols` asks of it. The kit's classes are made
 of tests, and their number says nothing."""
-LARGER = {
-    "locked.LockedGroup": 24,
-}
-"""Classes that are still larger: they may shrink, not grow, and no other may join them."""
 
 
 def violations(package: Path) -> list[str]:
@@ -66,9 +62,8 @@ def sizes(name: str, tree: ast.AST, seam: set[str]) -> Iterator[str]:
                 yield f"{name}.{node.name}: {lines} lines, at most {MAX_LINES} are allowed"
         elif isinstance(node, ast.ClassDef) and top(name) != "testing":
             methods = {each.name for each in node.body if isinstance(each, Function) and each.name[0] != "_"} - seam
-            most = LARGER.get(f"{name}.{node.name}", MAX_METHODS)
-            if len(methods) > most:
-                yield f"{name}.{node.name}: {len(methods)} public methods, at most {most} are allowed"
+            if len(methods) > MAX_METHODS:
+                yield f"{name}.{node.name}: {len(methods)} public methods, at most {MAX_METHODS} are allowed"
 
 
 def name_of(path: Path, package: Path) -> str:

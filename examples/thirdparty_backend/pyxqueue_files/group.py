@@ -46,7 +46,7 @@ class Group(LockedGroup):
         self.change.delete(self._folder)
         self.change.ticket()
 
-    # -- what `LockedGroup` asks for
+    # -- `Entries`
 
     def find(self, task_id: str) -> Entry | None:
         if not ID_PATTERN.fullmatch(task_id):
@@ -94,7 +94,7 @@ class Group(LockedGroup):
     def forget_consumer(self, consumer: str) -> None:
         self.change.delete(self._consumer(consumer))
 
-    # -- what else the backend asks for
+    # -- what else the backend uses
 
     def names(self, place: Place) -> list[tuple[int, int, str]]:
         """The turn, order and id of each task that stands there, the first one first."""

@@ -174,8 +174,8 @@ class AdoptsNothingUnreadableThatWaits(Group):
 
 @breaks("I7")
 class RecordsOfAdoptedFailuresSayAttemptOne(Group):
-    def minimal(self, entry: Entry, status: m.TaskStatus) -> m.Record:
-        return evolve(super().minimal(entry, status), attempt=1)
+    def _default_record(self, entry: Entry, status: m.TaskStatus) -> m.Record:
+        return evolve(super()._default_record(entry, status), attempt=1)
 
 
 @breaks("I7")

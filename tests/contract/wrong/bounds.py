@@ -82,9 +82,9 @@ class ProgressIsLeft(Leaving):
 
 @breaks("B13")
 class WayBackIsLeft(Leaving):
-    def put_back(self, entry: Entry, delay: int, now: int) -> None:
+    def _put_back(self, entry: Entry, delay: int, now: int) -> None:
         self.rows += 1
-        super().put_back(entry, delay, now)
+        super()._put_back(entry, delay, now)
 
 
 @breaks("B13")

@@ -52,9 +52,9 @@ class CancelledHolderIsToldOnce(Group):
 
 @breaks("I3")
 class CancelledRunsAgain(Group):
-    def put_back(self, entry: Entry, delay: int, now: int) -> None:
+    def _put_back(self, entry: Entry, delay: int, now: int) -> None:
         entry.cancelled = False
-        super().put_back(entry, delay, now)
+        super()._put_back(entry, delay, now)
 
 
 @breaks("I3")
@@ -64,7 +64,7 @@ class CancelledHasLost(Group):
     def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
         entry = self.tasks.get(task_id)
         if entry is not None and entry.place is Place.IN_FLIGHT:
-            self.put_back(entry, 0, now)
+            self._put_back(entry, 0, now)
         return super().cancel(task_id, now, force=force)
 
 

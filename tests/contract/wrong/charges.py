@@ -31,26 +31,26 @@ class ReleaseTakesFromEveryConsumer(Group):
 
 @breaks("B11")
 class DeferralCostsAnAttempt(Group):
-    def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+    def _apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
         if isinstance(settlement.verdict, m.Defer):
             settlement = evolve(settlement, verdict=m.Retry(settlement.verdict.delay_ms))
-        super().apply(entry, settlement, now)
+        super()._apply(entry, settlement, now)
 
 
 @breaks("B11")
 class RetryDoesNotCount(Group):
-    def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+    def _apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
         if isinstance(settlement.verdict, m.Retry):
             settlement = evolve(settlement, verdict=m.Defer(settlement.verdict.delay_ms))
-        super().apply(entry, settlement, now)
+        super()._apply(entry, settlement, now)
 
 
 @breaks("B11")
 class RetryKeepsRedelivered(Group):
-    def put_back(self, entry: Entry, delay: int, now: int) -> None:
+    def _put_back(self, entry: Entry, delay: int, now: int) -> None:
         if isinstance(entry.message, m.Message) and entry.message.crashes:
             entry.alter(redelivered=True)
-        super().put_back(entry, delay, now)
+        super()._put_back(entry, delay, now)
 
 
 @breaks("B11")
@@ -103,17 +103,17 @@ class OldReceiptsAreCharged(Group):
 
 @breaks("B11")
 class DeferralClearsRedelivered(Group):
-    def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+    def _apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
         if isinstance(settlement.verdict, m.Defer):
             entry.alter(redelivered=False)
-        super().apply(entry, settlement, now)
+        super()._apply(entry, settlement, now)
 
 
 @breaks("B11")
 class RetryIsEnqueuedAgain(Group):
-    def put_back(self, entry: Entry, delay: int, now: int) -> None:
+    def _put_back(self, entry: Entry, delay: int, now: int) -> None:
         entry.alter(enqueued_ms=now)
-        super().put_back(entry, delay, now)
+        super()._put_back(entry, delay, now)
 
 
 @breaks("B11")
@@ -130,11 +130,11 @@ class ReleasesAPage(Group):
 
 @breaks("B11")
 class ShortDelaysAreNone(Group):
-    def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+    def _apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
         verdict = settlement.verdict
         if isinstance(verdict, m.Defer):
             verdict = m.Defer(verdict.delay_ms // 1000 * 1000)
-        super().apply(entry, evolve(settlement, verdict=verdict), now)
+        super()._apply(entry, evolve(settlement, verdict=verdict), now)
 
 
 @breaks("B11")
@@ -185,8 +185,8 @@ class WhatOthersHoldIsCharged(Group):
 
 @breaks("B11")
 class RetriesForgetTheDeferrals(Group):
-    def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
-        super().apply(entry, settlement, now)
+    def _apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+        super()._apply(entry, settlement, now)
         if isinstance(settlement.verdict, m.Retry):
             entry.alter(deferrals=0)
 

@@ -118,7 +118,7 @@ class CloseHandsBack(Remembering):
         with self._store.changed:
             group, now = self._queue.join()
             for entry in filter(None, map(group.holding, self.receipts)):
-                group.put_back(entry, 0, now)
+                group._put_back(entry, 0, now)
         super().close()
 
 
@@ -147,9 +147,9 @@ class RequeueWakesNoClaim(Quiet):
 
 @breaks("B2")
 class WhatIsHandedBackWakesNoClaim(Quiet):
-    def put_back(self, entry: Entry, delay: int, now: int) -> None:
+    def _put_back(self, entry: Entry, delay: int, now: int) -> None:
         with self.quiet():
-            super().put_back(entry, delay, now)
+            super()._put_back(entry, delay, now)
 
 
 @breaks("B2")

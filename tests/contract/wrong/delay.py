@@ -11,14 +11,14 @@ from .prelude import Entry, Group, MemoryBackend, Place, breaks, m, stores
 
 @breaks("B8")
 class DelayIgnored(Group):
-    def line_up(self, entry: Entry, due: int, now: int) -> None:
-        super().line_up(entry, 0, now)
+    def _line_up(self, entry: Entry, due: int, now: int) -> None:
+        super()._line_up(entry, 0, now)
 
 
 @breaks("B8")
 class DelayOfVerdictsIgnored(Group):
-    def put_back(self, entry: Entry, delay: int, now: int) -> None:
-        super().put_back(entry, 0, now)
+    def _put_back(self, entry: Entry, delay: int, now: int) -> None:
+        super()._put_back(entry, 0, now)
 
 
 @breaks("B8")
@@ -104,8 +104,8 @@ def delay_of_a_quarter_hour_at_most(message: m.Message) -> m.Message:
 
 @breaks("B8")
 class DelayOfVerdictsOfAQuarterHourAtMost(Group):
-    def put_back(self, entry: Entry, delay: int, now: int) -> None:
-        super().put_back(entry, min(delay, QUARTER_HOUR), now)
+    def _put_back(self, entry: Entry, delay: int, now: int) -> None:
+        super()._put_back(entry, min(delay, QUARTER_HOUR), now)
 
 
 @breaks("B8")

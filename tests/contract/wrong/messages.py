@@ -22,11 +22,11 @@ class DropsTheUnreadable(Group):
 
 @breaks("B7")
 class UnreadableLosesBytesAtFailure(Group):
-    def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+    def _apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
         if isinstance(entry.message, m.Unreadable) and isinstance(settlement.verdict, m.Fail):
             text = {name: value.decode(errors="replace").encode() for name, value in entry.message.fields.items()}
             entry.message = evolve(entry.message, fields=text)
-        super().apply(entry, settlement, now)
+        super()._apply(entry, settlement, now)
 
 
 @breaks("B7")
@@ -39,8 +39,8 @@ class WantsAnIdInEveryEntry(Group):
 
 @breaks("B7")
 class LosesTheReason(Group):
-    def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
-        super().apply(entry, settlement, now)
+    def _apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+        super()._apply(entry, settlement, now)
         entry.reason = ""
 
 
@@ -81,15 +81,15 @@ class ExpiredIsDropped(Group):
 
 @breaks("B7")
 class ReasonsAreShort(Group):
-    def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
-        super().apply(entry, settlement, now)
+    def _apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+        super()._apply(entry, settlement, now)
         entry.reason = entry.reason[:255]
 
 
 @breaks("B7")
 class ReasonsEndAtANul(Group):
-    def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
-        super().apply(entry, settlement, now)
+    def _apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+        super()._apply(entry, settlement, now)
         entry.reason = entry.reason.partition("\0")[0]
 
 
@@ -101,25 +101,25 @@ def body_is_decoded(message: m.Message) -> m.Message:
 
 @breaks("B12")
 class BodyIsMangledAtFailure(Group):
-    def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+    def _apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
         if isinstance(entry.message, m.Message) and isinstance(settlement.verdict, m.Fail):
             entry.alter(body=entry.message.body.decode(errors="replace").encode())
-        super().apply(entry, settlement, now)
+        super()._apply(entry, settlement, now)
 
 
 @breaks("B12")
 class HeadersGoWithARetry(Group):
-    def put_back(self, entry: Entry, delay: int, now: int) -> None:
+    def _put_back(self, entry: Entry, delay: int, now: int) -> None:
         entry.alter(headers={})
-        super().put_back(entry, delay, now)
+        super()._put_back(entry, delay, now)
 
 
 @breaks("B12")
 class SealIsLostInADelay(Group):
-    def line_up(self, entry: Entry, due: int, now: int) -> None:
+    def _line_up(self, entry: Entry, due: int, now: int) -> None:
         if due > now:
             entry.alter(seal="")
-        super().line_up(entry, due, now)
+        super()._line_up(entry, due, now)
 
 
 @breaks("B12")

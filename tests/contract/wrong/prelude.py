@@ -130,8 +130,8 @@ def records(alter: Callable[[m.Record], m.Record]) -> type[Group]:
     """Stores another record than that of the end."""
 
     class Recording(Group):
-        def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
-            super().end(entry, place, alter(record), now)
+        def _end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
+            super()._end(entry, place, alter(record), now)
 
     return named(alter.__name__, Recording)
 

@@ -30,9 +30,9 @@ class ProgressAfterTheEnd(Group):
 
 @breaks("B10")
 class ProgressKeptOverARetry(Group):
-    def put_back(self, entry: Entry, delay: int, now: int) -> None:
+    def _put_back(self, entry: Entry, delay: int, now: int) -> None:
         progress = entry.progress
-        super().put_back(entry, delay, now)
+        super()._put_back(entry, delay, now)
         entry.progress = progress
 
 
@@ -104,9 +104,9 @@ class TheCancelledTellsNothing(Group):
 
 @breaks("B10")
 class OldProgressShowsWhileItWaits(Group):
-    def put_back(self, entry: Entry, delay: int, now: int) -> None:
+    def _put_back(self, entry: Entry, delay: int, now: int) -> None:
         kept = entry.progress
-        super().put_back(entry, delay, now)
+        super()._put_back(entry, delay, now)
         if entry.place in (Place.READY, Place.DELAYED):
             entry.progress = kept
 

@@ -198,12 +198,12 @@ def failures_need_a_text(record: m.Record) -> m.Record:
 
 @breaks("R5")
 class SettledFailuresEndAtANul(Group):
-    def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+    def _apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
         record = settlement.record
         if record is not None and record.error is not None:
             error = m.Failure(record.error.type, record.error.message.partition("\0")[0], record.error.traceback)
             record = evolve(record, error=error)
-        super().apply(entry, evolve(settlement, record=record), now)
+        super()._apply(entry, evolve(settlement, record=record), now)
 
 
 @breaks("R5")

@@ -51,7 +51,7 @@ class RequeuesWhatIsInFlight(Group):
     def requeue(self, task_id: str, now: int) -> bool:
         entry = self.tasks.get(task_id)
         if entry is not None and entry.place is Place.IN_FLIGHT:
-            self.put_back(entry, 0, now)
+            self._put_back(entry, 0, now)
             return True
         return super().requeue(task_id, now)
 
@@ -85,8 +85,8 @@ class OldTtlEndsTheRequeued(Group):
         super().__init__(changed, ticket)
         self.ends: dict[str, int] = {}
 
-    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
-        super().end(entry, place, record, now)
+    def _end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
+        super()._end(entry, place, record, now)
         self.ends[entry.id] = now + record.ttl_ms
 
     def reclaim(self, now: int) -> None:

@@ -75,7 +75,7 @@ class RefusedSettlementReleases(Group):
         accepted = super().settle(settlement, now)
         entry = in_flight(self, settlement.receipt)
         if entry is not None and not accepted:
-            self.put_back(entry, 0, now)
+            self._put_back(entry, 0, now)
         return accepted
 
 
@@ -151,29 +151,29 @@ def follow_ups_ignore_their_delay(settlement: m.Settlement) -> m.Settlement:
 
 @breaks("B5")
 class RecordNotStored(Group):
-    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
-        super().end(entry, place, record, now)
+    def _end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
+        super()._end(entry, place, record, now)
         entry.record = None
 
 
 @breaks("B5")
 class NoRecordMade(Group):
-    def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
-        super().apply(entry, settlement, now)
+    def _apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+        super()._apply(entry, settlement, now)
         if settlement.record is None:
             entry.record = None
 
 
 @breaks("B5")
 class MadeRecordsSayAttemptOne(Group):
-    def minimal(self, entry: Entry, status: m.TaskStatus) -> m.Record:
-        return evolve(super().minimal(entry, status), attempt=1)
+    def _default_record(self, entry: Entry, status: m.TaskStatus) -> m.Record:
+        return evolve(super()._default_record(entry, status), attempt=1)
 
 
 @breaks("B5")
 class RecordsOfCancelledTasksSayAttemptOne(Group):
-    def minimal(self, entry: Entry, status: m.TaskStatus) -> m.Record:
-        record = super().minimal(entry, status)
+    def _default_record(self, entry: Entry, status: m.TaskStatus) -> m.Record:
+        record = super()._default_record(entry, status)
         return evolve(record, attempt=1) if status is m.TaskStatus.CANCELLED else record
 
 
@@ -192,8 +192,8 @@ def follow_ups_replace_each_other(settlement: m.Settlement) -> m.Settlement:
 
 @breaks("B5")
 class WorkersStampTheRecord(Group):
-    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
-        super().end(entry, place, record, now)
+    def _end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
+        super()._end(entry, place, record, now)
         if record.ended_ms and entry.record is not None:
             entry.record = evolve(entry.record, ended_ms=record.ended_ms, ttl_ms=now + record.ttl_ms)
 
@@ -267,7 +267,7 @@ class TheCancelledHasNoFollowUps(Group):
 
 @breaks("B5")
 class TheCancelledCannotFail(Group):
-    def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+    def _apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
         if entry.cancelled and not isinstance(settlement.verdict, m.Done):
             settlement = m.Settlement(settlement.receipt, m.Cancelled())
-        super().apply(entry, settlement, now)
+        super()._apply(entry, settlement, now)

@@ -10,16 +10,16 @@ from .prelude import Entry, Group, MemoryBackend, Place, Quiet, breaks, m
 
 @breaks("R2")
 class SettlementWakesNobody(Quiet):
-    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
+    def _end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
         with self.quiet():
-            super().end(entry, place, record, now)
+            super()._end(entry, place, record, now)
 
 
 @breaks("R2")
 class WakesOneWaiterOnly(Group):
-    def end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
+    def _end(self, entry: Entry, place: Place, record: m.Record, now: int) -> None:
         changed, self._changed = self._changed, lambda: None
-        super().end(entry, place, record, now)
+        super()._end(entry, place, record, now)
         changed.__self__.notify()  # type: ignore[attr-defined] # a bound method of the condition
         self._changed = changed
 
@@ -110,16 +110,16 @@ class WaitsForNothing(MemoryBackend):
 
 @breaks("R2")
 class FailureWakesNobody(Quiet):
-    def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+    def _apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
         with self.quiet(isinstance(settlement.verdict, m.Fail)):
-            super().apply(entry, settlement, now)
+            super()._apply(entry, settlement, now)
 
 
 @breaks("R2")
 class ObeyingWakesNobody(Quiet):
-    def apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+    def _apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
         with self.quiet(isinstance(settlement.verdict, m.Cancelled)):
-            super().apply(entry, settlement, now)
+            super()._apply(entry, settlement, now)
 
 
 @breaks("R2")
