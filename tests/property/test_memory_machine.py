@@ -27,7 +27,7 @@ FOUND = [
     "RefusedSettlementStoresRecord",
     "DelayIgnored",
     "RetryDoesNotCount",
-    "BodyIsDecoded",
+    "body_is_decoded",
     "PagesLeaveGaps",
 ]
 # Which sequences are tried shall not depend on chance here, and how a failure can be made shorter does not matter.
