@@ -65,7 +65,9 @@ class TaskQueue(Unique, ReleaseNames):
     * `queue_size`: how many ended tasks the history keeps (default 10,000).
     * `max_payload`, `max_result`: the limits in bytes for the arguments and headers of a call, and for a result
       (default 1 MiB).
-    * `worker_prefix`: the beginning of the names of workers. `timeout`: ms a worker waits for work in one request.
+    * `worker_prefix`: the beginning of the names of workers.
+    * `timeout`: how long a worker waits for work in one request, in **milliseconds** (default 2,000). It is the only
+      time that is not in seconds; the name and the unit are those of release 0.1.1.
     * `observer`: a function that the worker calls with each `TaskStarted` and `TaskSettled`.
     * `eager`: run tasks in this process when they are called, without a store (``PYXQUEUE_EAGER=1``); `propagate`:
       let the call raise what the task raises.
