@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from ..clock import Seconds
@@ -165,35 +165,19 @@ def _values(
 ) -> Steps[list[Any]]:
     """Wait for the values of all handles, with a progress bar if `show_progress`. Raises the first error, unless errors
     are collected too."""
-    values = _Values(handles, errors_too)
-    with _bar(handles, show_progress) as bar:
+    values: dict[int, Any] = {}
+    with ProgressBar(f"{len(handles)} tasks") if show_progress else nullcontext() as bar:
         while pending:
-            values.take((yield from pending.some()))
+            for place, end in (yield from pending.some()):
+                try:
+                    values[place] = handles[place]._open(end)  # noqa: SLF001 - the handle's other half
+                except PyxqueueError as error:
+                    if not errors_too:
+                        raise
+                    values[place] = error
             if bar is not None:
-                bar.show(Progress(len(values.found), len(handles)))
-    return values.in_order()
-
-
-class _Values:
-    """The values or errors of handles, by their positions."""
-
-    def __init__(self, handles: Sequence[AsyncResult[Any]], errors_too: bool) -> None:
-        self._handles = handles
-        self._errors_too = errors_too
-        self.found: dict[int, Any] = {}
-
-    def take(self, ended: Iterable[tuple[int, End | None]]) -> None:
-        """Add the values at these positions. Raises the first error, unless errors are collected too."""
-        for place, end in ended:
-            try:
-                self.found[place] = self._handles[place]._open(end)  # noqa: SLF001 - the handle's other half
-            except PyxqueueError as error:
-                if not self._errors_too:
-                    raise
-                self.found[place] = error
-
-    def in_order(self) -> list[Any]:
-        return [self.found[place] for place in range(len(self._handles))]
+                bar.show(Progress(len(values), len(handles)))
+    return [values[place] for place in range(len(handles))]
 
 
 def _checked(handles: Iterable[AsyncResult[R]], function: str) -> list[AsyncResult[R]]:
@@ -205,7 +189,3 @@ def _checked(handles: Iterable[AsyncResult[R]], function: str) -> list[AsyncResu
             f"{function}() takes one iterable of handles, such as [add(1), add(2)], not {quoted(strange[0])}"
         )
     return listed
-
-
-def _bar(handles: Sequence[object], wanted: bool) -> AbstractContextManager[ProgressBar | None]:
-    return ProgressBar(f"{len(handles)} tasks") if wanted else nullcontext()
