@@ -18,9 +18,8 @@ from .errors import ConfigurationError
 from .log import get_logger
 from .offload import asynchronous
 from .printable import quoted
-from .protocols import AsyncProducer, Backend, ResultStore, StoreOptions
+from .protocols import AsyncProducer, Backend, StoreOptions
 from .serializers.tags import is_encodable
-from .split import SplitBackend
 from .urls import scheme_of, shown
 
 URL_VARIABLE = "PYXQUEUE_URL"
@@ -54,11 +53,6 @@ class OpenStore:
     @classmethod
     def of(cls, backend: Backend) -> OpenStore:
         return cls(backend, asynchronous(backend), os.getpid())
-
-
-def joined(broker: Backend, results: ResultStore | None) -> Backend:
-    """Return one backend for the `broker` and `results` of a queue."""
-    return broker if results is None else SplitBackend(broker, results)
 
 
 def find_store(source: Any, options: StoreOptions) -> StoreSource:

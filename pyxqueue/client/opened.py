@@ -12,7 +12,8 @@ from ..core import QueueCore
 from ..eager import EagerSession
 from ..errors import ConfigurationError
 from ..protocols import Backend, ResultStore
-from ..stores import OpenStore, StoreSource, find_store, joined
+from ..split import SplitBackend
+from ..stores import OpenStore, StoreSource, find_store
 
 
 @define(eq=False)
@@ -57,7 +58,9 @@ class QueueStore:
 
     def open(self) -> Backend:
         """Open a backend of the caller's own."""
-        return self.source().open() if self.broker is None else joined(self.broker, self.results)
+        if self.broker is None:
+            return self.source().open()
+        return self.broker if self.results is None else SplitBackend(self.broker, self.results)
 
     def open_other(self, stream_key: str, group: str) -> Backend:
         """Open another queue or group of the store. Raises `ConfigurationError` if the application made the store."""

@@ -21,13 +21,6 @@ def unknown(task_id: str) -> UnknownTaskError:
     )
 
 
-def expired(info: TaskInfo) -> UnknownTaskError:
-    return UnknownTaskError(
-        f"the result of task {info.id} is no longer there: it ended with {info.status.name}, and its result has "
-        f"expired (result_ttl) or was deleted (forget)"
-    )
-
-
 def end_of(task_id: str, record: Record | None, info: TaskInfo | None) -> Record | Exception | None:
     """Return the record of a task that has ended, or an error if its record is gone; None if the task was requeued
     meanwhile."""
@@ -37,7 +30,10 @@ def end_of(task_id: str, record: Record | None, info: TaskInfo | None) -> Record
         return unknown(task_id)
     if not info.status.ended:
         return None
-    return expired(info) if info.record is None else info.record
+    return info.record or UnknownTaskError(
+        f"the result of task {info.id} is no longer there: it ended with {info.status.name}, and its result has "
+        f"expired (result_ttl) or was deleted (forget)"
+    )
 
 
 def status_text(info: TaskInfo, subject: str) -> str:
