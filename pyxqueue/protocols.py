@@ -67,35 +67,40 @@ class Broker(Protocol):
         returns LOST for it and `settle` refuses it. The task runs with the message that was accepted, and the copy
         does not change how it ended.
 
-    * **B2 One holder.** A claimed message has one holder while its lease lasts.
+    * **B2 One holder.** A message in flight has one holder: the consumer whose receipt is current.
 
-      - Each claim issues a new receipt and a larger fencing token (`Delivery.fence`).
-      - `claim` returns at most `limit` deliveries. Messages that were never claimed come in the order in which they
-        were enqueued.
+      - A receipt is current from its claim until the message is settled, released or reclaimed (B3). At most one
+        receipt of a message is current; between two claims, none is.
+      - Each claim issues a receipt that was never issued before, and a fencing token (`Delivery.fence`) larger than at
+        every earlier claim of the same id, also after a requeue or a deletion.
+      - `claim` returns at most `limit` deliveries. Ready messages come in the order in which they became ready: new
+        ones as they were enqueued, and one that becomes ready again after those that are ready already.
 
-    * **B3 Leases end.** A message whose lease has ended becomes ready again, and any consumer may claim it, also the
-      last holder.
+    * **B3 Leases end.** A message whose lease has ended is reclaimed: it becomes ready again, and any consumer may
+      claim it, also the last holder.
 
-      - `claim` and `maintain` reclaim such messages. Until one of them has done so, the receipt stays current: the
-        holder may still settle or extend the message.
+      - `claim` reclaims such messages before it returns any; `maintain` may reclaim them too. A backend may look for
+        them at intervals.
+      - Until the message is reclaimed, it is in flight and its receipt is current: the holder may still settle or
+        extend it.
 
     * **B4 Fenced.** `settle` accepts a settlement only with the current receipt, and returns False otherwise.
 
       - A refused settlement changes nothing at all: no record, no state, no retry, no follow-up.
-      - Repeating an accepted settlement is refused.
+      - A repeat of an accepted settlement is refused as well; False does not tell it from a receipt that was lost.
 
     * **B5 Atomic.** The record, the verdict and the follow-ups of an accepted settlement take effect in one atomic
       step.
 
       - Each settlement of a batch is accepted or refused on its own.
-      - If a task ends without a record, the store creates one, with the attempt of the message. After `Fail`, the
-        record's error contains the reason as its message.
+      - Every task has a record from the step in which it ends. If none came with that step, as when a ready task is
+        cancelled, the store creates one, with the attempt of the message and the fencing token 0. After `Fail`, its
+        error contains the reason as its message.
 
     * **B6 Extend never steals.** `extend` starts the lease of the current receipt again, and changes nothing else
       except the progress (B10).
 
-      - It returns LOST for a receipt that is not current because the message was settled or reclaimed, or because
-        another consumer holds it.
+      - It returns LOST for a receipt that is not current, also if the same consumer has claimed the message again.
 
     * **B7 Nothing is dropped.** An accepted message stays in the store until its task has ended or is deleted.
 
@@ -109,27 +114,31 @@ class Broker(Protocol):
     * **B9 Groups are separate queues.** `enqueue` puts a copy of the message into every registered group in one step;
       after that, nothing that happens in one group affects another.
 
-    * **B10 Progress is fenced.** Only the holder of the current receipt can store progress; a new value replaces the
-      last one.
+    * **B10 Progress is fenced.** Progress is stored only with the current receipt; a new value replaces the last one.
 
-      - A retry removes it.
+      - It is removed when the message becomes ready or delayed again: by Retry, Defer, a release, reclaiming or a
+        requeue.
       - When the task ends, the store keeps the progress in the settlement's record or, if there is none, the last value
-        that `extend` stored. It can be read as long as the record.
+        that `extend` stored since the message was claimed. It can be read as long as the record.
 
-    * **B11 Only what was started is charged.** Each event changes the counters of a message in flight as this table
-      says, and in no other way (`pyxqueue.model.transitions` has the same table in code):
+    * **B11 Counters.** Each event changes the counters of a message as this table says, and in no other way
+      (`pyxqueue.model.transitions` has the same table in code):
 
       ==========================================  =======  =======  =========  ===========
       event                                       attempt  crashes  deferrals  redelivered
       ==========================================  =======  =======  =========  ===========
+      claim; Done, Fail, Cancelled                same     same     same       same
       Retry                                       + 1      same     same       False
       Defer without a delay                       same     same     same       same
       Defer with a delay                          same     same     + 1        same
       release, the consumer was running it        same     + 1      same       True
       release, the consumer was not running it    same     same     same       same
-      lease ended, redelivered was False          same     same     same       True
-      lease ended, redelivered was True           same     + 1      same       True
+      reclaimed, redelivered was False            same     same     same       True
+      reclaimed, redelivered was True             same     + 1      same       True
+      requeue                                     1        0        0          False
       ==========================================  =======  =======  =========  ===========
+
+      - An `Unreadable` entry has no counters.
 
     * **B12 The body is opaque.** Bodies, names and headers are delivered byte for byte as they were enqueued, also
       after a retry, a failure and a requeue.
@@ -149,7 +158,10 @@ class Broker(Protocol):
         ...
 
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
-        """Hand out at most `limit` messages to `consumer`; wait up to `wait_ms` for the first one (B2, B3)."""
+        """Hand out at most `limit` messages to `consumer`; wait up to `wait_ms` for the first one (B2, B3).
+
+        If the reply is lost, its messages come back when their leases end; a repeat claims others.
+        """
         ...
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
@@ -162,18 +174,19 @@ class Broker(Protocol):
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
         """Make the messages of a consumer that is gone ready again, and forget the consumer (B11). Returns the number
-        of messages.
+        of messages. A consumer of that name that claims later is a new one.
 
-        `started`: the receipts of the messages that it was running when it died.
+        `started`: the receipts of the messages that it was running when it died; one that is not current is ignored.
         """
         ...
 
     def maintain(self, limit: int) -> int:
         """Make delayed messages ready that are due by the store's clock, at most `limit` of them (B8). Returns the ms
-        until the next one is due, or -1 if there is none.
+        until the next delayed message is due, or -1 if there is none.
 
         A supervisor calls it every 200 ms, and when a message becomes due. A backend may also do its other upkeep here:
-        reclaim messages whose lease has ended (B3), forget consumers that are gone, finish the removal of a group.
+        reclaim messages whose lease has ended (B3), forget consumers that have not used the store for a long time,
+        finish what `remove_group` began.
         """
         ...
 
@@ -195,13 +208,19 @@ class Broker(Protocol):
 class Results(Protocol):
     """The records of tasks, for callers that wait for them.
 
+    R1 is a law of `ResultStore`.
+
     * **R2 Wakes.** `wait` returns as soon as every id, or `least` of them, has a record; otherwise at its timeout with
       the records that there are.
 
       - If the store can notify its clients, `wait` does not poll it. It polls any other store, at least every 50 ms.
       - It misses no record, whenever the record is stored.
 
-    * **R3 Ends.** A record can be read for its `ttl_ms` after it was stored, and not after that.
+    * **R3 Ends.** A record can be read for its `ttl_ms` (the task's `result_ttl`) after it was stored, and not after
+      that.
+
+      - It goes earlier if it is forgotten (R4), or its task is requeued (I2) or deleted (I5).
+
     * **R4 Forgets exactly.** `forget` removes the records of the given ids and nothing else.
     * **R5 Order.** Records come in the order of the ids, with None where there is no record.
     """
@@ -222,10 +241,14 @@ class Results(Protocol):
 class ResultStore(Results, Protocol):
     """The part of a `pyxqueue.split.SplitBackend` that keeps the records; the tasks are in another store.
 
-    * **R1 Never backwards.** `put` changes nothing if the stored record of the task has a larger `fence`.
+    A `SplitBackend` puts the record first and settles at the broker then, so a record of a settlement that the broker
+    refuses may be stored for a while. R1 makes sure that it gives way to that of a later holder.
+
+    * **R1 Never backwards.** `put` changes nothing if the stored record of the task has a larger `fence`, and replaces
+      the stored record otherwise, also one with an equal `fence`.
 
       - A fencing token has up to 128 bits.
-      - A stored record that can no longer be read does not prevent `put` from storing another.
+      - An expired record counts as absent.
     """
 
     def put(self, records: Sequence[Record]) -> None: ...
@@ -241,24 +264,28 @@ class Inspector(Protocol):
     * **I1 Derived states.** A task is in exactly one place (ready, in flight, delayed, failed or history), and its
       status follows from the place.
 
-      - Ready and delayed tasks are PENDING, from the second attempt on RETRY. A task in flight is STARTED, with its
-        worker. An ended task has the status of its record.
+      - Ready and delayed tasks are PENDING, from the second attempt on RETRY. A task in flight is STARTED, whether it
+        runs yet or not; its `worker` is the holder. An ended task has the status of its record, also after the record
+        has expired.
       - `started_ms` of a task in flight is the time at which its holder claimed it; extending the lease does not change
         it. It is 0 if the store does not keep that time.
 
     * **I2 Requeue keeps.** `requeue` makes an ended task ready again with the same id and the same bytes, as attempt 1
-      without crashes and deferrals.
+      with the other counters at their first values (B11).
 
-      - It removes the old record.
-      - It returns False for a task that has not ended.
+      - It removes the record, the progress and the request to cancel.
+      - It returns False for a task that has not ended, or whose message the history no longer has.
 
-    * **I3 Cancel.** `cancel` ends a ready or delayed task as CANCELLED at once, and notifies the holder of a task in
+    * **I3 Cancel.** `cancel` ends a ready or delayed task as CANCELLED at once, and stores a request for a task in
       flight.
 
-      - The holder gets the request from `extend`, which returns CANCEL, after a second request CANCEL_AGAIN, and after
-        a request with `force` KILL. A later reply is never weaker than an earlier one.
-      - If the task would become ready or delayed again (Retry, Defer, a release, the end of its lease), it ends as
-        CANCELLED instead.
+      - The holder gets the request from `extend`: CANCEL after the first, CANCEL_AGAIN after a second, KILL after one
+        with `force`. While its receipt is current, a later reply is never weaker than an earlier one. A repeated call
+        is another request.
+      - The holder's settlement is applied as any other: after Done the task is a SUCCESS.
+      - If the task would become ready or delayed again (Retry, Defer, a release, reclaiming), it ends as CANCELLED
+        instead, after its counters have changed (B11).
+      - `show` does not return the request.
 
     * **I4 List.** `tasks` shows each task of a state once, newest first, in pages. `depth` counts the same tasks.
     * **I5 Delete.** `delete` removes a task that is not in flight, with its record; it returns False for a task in
@@ -270,14 +297,16 @@ class Inspector(Protocol):
     * **I6 Watch.** `watch` returns as soon as the status or the progress of a task differs from what the caller has
       seen.
 
-      - It notices progress and the end of the task in the way of `wait` (R2), and misses neither.
-      - It may notice any other change later, but at its timeout at the latest.
+      - It misses neither progress nor the end of the task, nor that the task becomes ready or delayed again or is
+        deleted, and notices each in the way of `wait` (R2).
+      - It may notice a claim (PENDING or RETRY to STARTED) later: with the next other change, or at its timeout.
+      - Another holder alone is not a difference.
 
     * **I7 Adopt.** `adopt` puts a task that the `show` of another store returned into the same place of this group, and
       into no other group.
 
-      - The task is then ready, delayed until its `due_ms`, or failed with its reason and record. Bytes, attempt,
-        crashes and deferrals are the same.
+      - The task is then ready, delayed until its `due_ms`, or failed with its reason and record. Its bytes and all its
+        counters are the same.
       - A failed task without a record gets one, as in B5.
       - For an id that is known it changes nothing and returns False.
     """
@@ -318,8 +347,8 @@ class Inspector(Protocol):
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]: ...
 
     def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
-        """Return True for each task that ended at once or whose holder will get the request; False for a task that had
-        ended or is not known."""
+        """Return True for each task that ended at once or for which the request is stored; False for a task that had
+        ended or is not known (I3)."""
         ...
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]: ...
@@ -350,8 +379,8 @@ class StoreOptions:
     group: str = "cg"
     """The group from which messages are claimed and whose results are read. It is registered when it is first used."""
     lease_ms: int | None = None
-    """How long a holder keeps a message without a sign of life, in milliseconds. The lease is stored with the group: a
-    number replaces the stored lease; None leaves it, and means `DEFAULT_LEASE_MS` if none is stored."""
+    """How long a claim or an `extend` lets the holder keep a message, in milliseconds. The lease is stored with the
+    group: a number replaces the stored lease; None leaves it, and means `DEFAULT_LEASE_MS` if none is stored."""
     history: int = 10_000
     """How many ended tasks the history keeps."""
 

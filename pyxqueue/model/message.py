@@ -63,11 +63,12 @@ class Message:
     body: bytes = b""
     serializer: str = "json"
     attempt: int = 1
-    """The number of the run this message asks for; the first is 1."""
+    """1, plus one for each retry. A run that is repeated because its holder was lost has the same attempt."""
     crashes: int = 0
-    """How often the process that was running the task died."""
+    """How often the process that was running the task died, as far as the store can tell (B11)."""
     redelivered: bool = False
-    """True if the last holder vanished. A redelivered task runs alone in its process, so that it cannot harm others."""
+    """True if, since the last retry or requeue, a holder died while it ran the task, or its lease ended. A redelivered
+    task runs alone in its process, so that it cannot harm others."""
     deferrals: int = 0
     """How often a worker gave the message back unrun because it could not serve it."""
     enqueued_ms: int = 0
@@ -153,7 +154,7 @@ class Record:
     ttl_ms: int = 86_400_000
     """How many milliseconds after `ended_ms` the record can be read."""
     fence: int = 0
-    """The `Delivery.fence` of the delivery that the record ends."""
+    """The `Delivery.fence` of the delivery that the record ends; 0 if the store created the record (B5)."""
     v: int = WIRE_VERSION
 
 

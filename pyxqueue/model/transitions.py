@@ -24,8 +24,8 @@ class Event(enum.Enum):
     DEFER_LATER = "Defer with a delay"
     RELEASE_STARTED = "release, the consumer was running it"
     RELEASE = "release, the consumer was not running it"
-    LEASE_END = "lease ended, redelivered was False"
-    LEASE_END_AGAIN = "lease ended, redelivered was True"
+    LEASE_END = "reclaimed, redelivered was False"
+    LEASE_END_AGAIN = "reclaimed, redelivered was True"
 
 
 class Counts(NamedTuple):
@@ -56,7 +56,7 @@ CHARGES: Mapping[Event, Charge] = {
     Event.LEASE_END:        Charge(0, 0, 0, True),
     Event.LEASE_END_AGAIN:  Charge(0, +1, 0, True),
 }  # fmt: skip
-"""The table of law B11."""
+"""The table of law B11, without the events that change no counter, and without requeue (the defaults of `Counts`)."""
 
 
 def after(counts: Counts, event: Event) -> Counts:

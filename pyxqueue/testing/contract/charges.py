@@ -1,4 +1,4 @@
-"""`release`, retries and ended leases: B11 only what was started is charged."""
+"""`release`, retries and ended leases: B11 counters."""
 
 from __future__ import annotations
 
