@@ -1,4 +1,5 @@
 -- Put in front of every script.
+local call, try_call = redis.call, redis.pcall
 -- The keys of one group always come in this order, then the task keys the script needs.
 local STREAM, DELAYED, PARKED, HISTORY, FAILED = 1, 2, 3, 4, 5
 local MAX_FIELDS = 4000 -- Lua's unpack gives up near 8,000 values
@@ -10,20 +11,20 @@ local MAX_WAIT = 86400000 -- ms for which the channels of waiters are kept where
 local MAX_WAITING = 60000 -- bytes of channel names that are kept with one task
 
 local function now_ms()
-  local time = redis.call('TIME')
+  local time = call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
 -- The same, rounded up, so that a delay that begins now does not end early.
 local function next_ms()
-  local time = redis.call('TIME')
+  local time = call('TIME')
   return time[1] * 1000 + math.ceil(time[2] / 1000)
 end
 
 -- Let this script write although Redis is out of memory. Redis then refuses a script whose first write needs memory;
 -- this write needs none. For scripts that make room, end tasks or look; never for those that accept new work.
 local function allow_writes(stream, group)
-  redis.call('XACK', stream, group, '0-0')
+  call('XACK', stream, group, '0-0')
 end
 
 -- The stream in which a task's message is, by the field `at`; nil if that is not a place.
@@ -39,11 +40,12 @@ end
 -- Set a version that was never used before, not even by a server that has lost its data since: a producer must notice
 -- that its list of groups is out of date.
 local function groups_changed(meta)
-  local time = redis.call('TIME')
-  redis.call('HSET', meta, 'version', time[1] .. '.' .. time[2])
+  local time = call('TIME')
+  call('HSET', meta, 'version', time[1] .. '.' .. time[2])
 end
 
 local function slice(list, from, count)
+  if count <= MAX_FIELDS then return {unpack(list, from, from + count - 1)} end
   local part = {}
   for i = from, from + count - 1 do part[#part + 1] = list[i] end
   return part
@@ -114,27 +116,27 @@ end
 -- The fields of one stream entry, or nil when there is none.
 local function read(stream, entry)
   if not entry_id(entry) then return nil end
-  local found = redis.call('XRANGE', stream, entry, entry)
+  local found = call('XRANGE', stream, entry, entry)
   return found[1] and unpacked(found[1][2])
 end
 
 -- Create an empty stream again if it has no ids left, because another program has used the last one.
 local function renew(stream)
-  if redis.call('TYPE', stream).ok ~= 'stream' or redis.call('XLEN', stream) > 0 then return end
-  if field(redis.call('XINFO', 'STREAM', stream), 'last-generated-id') ~= LAST .. '-' .. LAST then return end
-  local groups = redis.call('XINFO', 'GROUPS', stream)
-  redis.call('DEL', stream)
+  if call('TYPE', stream).ok ~= 'stream' or call('XLEN', stream) > 0 then return end
+  if field(call('XINFO', 'STREAM', stream), 'last-generated-id') ~= LAST .. '-' .. LAST then return end
+  local groups = call('XINFO', 'GROUPS', stream)
+  call('DEL', stream)
   for _, group in ipairs(groups) do
-    redis.call('XGROUP', 'CREATE', stream, field(group, 'name'), '0', 'MKSTREAM')
+    call('XGROUP', 'CREATE', stream, field(group, 'name'), '0', 'MKSTREAM')
   end
 end
 
 local function append(stream, fields)
   if #fields > MAX_FIELDS then fields = packed(fields) end
-  local entry = redis.pcall('XADD', stream, '*', unpack(fields))
+  local entry = try_call('XADD', stream, '*', unpack(fields))
   if type(entry) == 'string' then return entry end
   renew(stream)
-  return redis.call('XADD', stream, '*', unpack(fields))
+  return call('XADD', stream, '*', unpack(fields))
 end
 
 -- Add a message to the history, which keeps `limit` entries, or all if there is no limit. If the history cannot take
@@ -144,9 +146,9 @@ local function remember(history, fields, limit)
   if #fields > MAX_FIELDS then fields = packed(fields) end
   local entry
   if limit then
-    entry = redis.pcall('XADD', history, 'MAXLEN', limit, '*', unpack(fields))
+    entry = try_call('XADD', history, 'MAXLEN', limit, '*', unpack(fields))
   else
-    entry = redis.pcall('XADD', history, '*', unpack(fields))
+    entry = try_call('XADD', history, '*', unpack(fields))
   end
   return type(entry) == 'string' and entry or ''
 end
@@ -157,9 +159,9 @@ local function holder(keys, group, entry, min_idle)
   if not entry_id(entry or '') then return nil end
   local found
   if min_idle then
-    found = redis.call('XPENDING', keys[STREAM], group, 'IDLE', min_idle, entry, entry, 1)
+    found = call('XPENDING', keys[STREAM], group, 'IDLE', min_idle, entry, entry, 1)
   else
-    found = redis.call('XPENDING', keys[STREAM], group, entry, entry, 1)
+    found = call('XPENDING', keys[STREAM], group, entry, entry, 1)
   end
   if found[1] then return found[1][2], found[1][3] end
 end
@@ -193,16 +195,16 @@ local function announce(keys, channels, id)
   channels = string.sub(channels, -2 * MAX_WAITING)
   local ours = string.match(keys[DELAYED], '^%b{}:') .. 'wake:'
   for channel in string.gmatch(channels, '[^,]+') do
-    if string.sub(channel, 1, #ours) == ours then redis.call('PUBLISH', channel, id) end
+    if string.sub(channel, 1, #ours) == ours then call('PUBLISH', channel, id) end
   end
 end
 
 -- Some fields of a task. If another program has put something at its key that is not a hash, that is deleted, so that
 -- it cannot stop a script half way.
 local function fields_of(task, ...)
-  local found = redis.pcall('HMGET', task, ...)
+  local found = try_call('HMGET', task, ...)
   if found.err then
-    redis.call('DEL', task)
+    call('DEL', task)
     return {}
   end
   return found
@@ -213,7 +215,7 @@ local sound = {}
 local function check(keys, place)
   local key = keys[place]
   if sound[key] then return end
-  local found = redis.call('TYPE', key).ok
+  local found = call('TYPE', key).ok
   if found ~= 'none' and found ~= (place == DELAYED and 'zset' or 'stream') then
     error('WRONGTYPE ' .. key .. ' is a ' .. found .. ', put there by another program: rename or delete it')
   end
@@ -231,12 +233,12 @@ local function put(keys, task, id, fields, delay, now, raw)
   if delay > 0 then
     if not raw then set_field(fields, 'due', int(now + delay)) end
     local entry = append(keys[PARKED], fields)
-    redis.call('ZADD', keys[DELAYED], int(now + delay), id)
-    redis.call('HSET', task, 'at', 'parked', 'e', entry)
+    call('ZADD', keys[DELAYED], int(now + delay), id)
+    call('HSET', task, 'at', 'parked', 'e', entry)
     return keys[PARKED], entry
   end
   local entry = append(keys[STREAM], fields)
-  redis.call('HSET', task, 'at', 'live', 'e', entry)
+  call('HSET', task, 'at', 'live', 'e', entry)
   return keys[STREAM], entry
 end
 
@@ -258,9 +260,9 @@ local function all_or_nothing(action)
   local done, reason = pcall(action)
   if done then return end
   for _, one in ipairs(news) do
-    redis.call('XDEL', one[1], one[2])
-    redis.call('DEL', one[3])
-    redis.call('ZREM', one[4], one[5])
+    call('XDEL', one[1], one[2])
+    call('DEL', one[3])
+    call('ZREM', one[4], one[5])
   end
   error(reason, 0)
 end
@@ -274,8 +276,8 @@ end
 local function put_again(keys, task, id, fields, delay, now, raw)
   keep_id(fields, id)
   put(keys, task, id, fields, delay, now, raw)
-  redis.call('HDEL', task, 'progress')
-  announce(keys, redis.call('HGET', task, 'w'), id)
+  call('HDEL', task, 'progress')
+  announce(keys, call('HGET', task, 'w'), id)
 end
 
 -- Note at a key which channel is to be told. Of too many, the oldest are dropped: their clients look again by
@@ -284,7 +286,7 @@ local function watch(keys, group, key, waiting, channel)
   if waiting and string.find(waiting, channel, 1, true) then return end
   if waiting and #waiting > MAX_WAITING then waiting = string.match(string.sub(waiting, -MAX_WAITING), ',(.*)') end
   allow_writes(keys[STREAM], group)
-  redis.call('HSET', key, 'w', waiting and waiting .. ',' .. channel or channel)
+  call('HSET', key, 'w', waiting and waiting .. ',' .. channel or channel)
 end
 
 -- A record that the store makes ends with an empty attempt: put the attempt of the message there. Another program may
@@ -315,17 +317,17 @@ local function end_task(keys, task, id, fields, place, note, record, ttl, histor
     fields[count + 1], fields[count + 2], fields[count + 3], fields[count + 4] = note[1], note[2], '_ended', time
     entry = place == 'failed' and append(keys[FAILED], fields) or remember(keys[HISTORY], fields, history)
   end
-  if channels or cancel then redis.call('HDEL', task, 'w', 'cancel') end
+  if channels or cancel then call('HDEL', task, 'w', 'cancel') end
   if apart then
-    redis.call('HDEL', task, 'value', 'error', 'seal')
-    redis.call('DEL', apart)
-    redis.call('HSET', apart, unpack(record))
-    redis.call('PEXPIRE', apart, ttl)
+    call('HDEL', task, 'value', 'error', 'seal')
+    call('DEL', apart)
+    call('HSET', apart, unpack(record))
+    call('PEXPIRE', apart, ttl)
     record = {'apart', '1', 'state', field(record, 'state')}
   end
-  redis.call('HSET', task, 'at', place, 'e', entry, 'ended', time, 'ttl', ttl, unpack(record))
+  call('HSET', task, 'at', place, 'e', entry, 'ended', time, 'ttl', ttl, unpack(record))
   if place == 'history' then
-    redis.call('PEXPIRE', task, tonumber(ttl) > DEDUPE_MS and ttl or DEDUPE_MS)
+    call('PEXPIRE', task, tonumber(ttl) > DEDUPE_MS and ttl or DEDUPE_MS)
   end
   announce(keys, channels, id)
   return entry
@@ -338,10 +340,10 @@ local OURS = {
   'error', 'worker', 'progress', 'fence',
 }
 local function all_of(key)
-  local size = redis.pcall('HLEN', key)
+  local size = try_call('HLEN', key)
   if type(size) == 'table' then return {}, true end
-  if size <= 2 * #OURS then return redis.call('HGETALL', key), false end -- which is faster
-  local found, all = redis.call('HMGET', key, unpack(OURS)), {}
+  if size <= 2 * #OURS then return call('HGETALL', key), false end -- which is faster
+  local found, all = call('HMGET', key, unpack(OURS)), {}
   for i, name in ipairs(OURS) do
     if found[i] then
       all[#all + 1] = name
@@ -362,7 +364,7 @@ end
 
 -- Note the newest failure in the history: a list of failures starts there, and leaves the history out if there is none.
 local function note_failure(meta, group, entry)
-  if entry ~= '' then redis.call('HSET', meta, 'failure:' .. group, entry) end
+  if entry ~= '' then call('HSET', meta, 'failure:' .. group, entry) end
 end
 
 local function end_cancelled(keys, task, id, fields, history, now, known)
@@ -380,7 +382,7 @@ end
 -- Such a task will never run: it ends as a failure, and the history keeps only its id.
 local function end_gone(keys, meta, group, task, id, now)
   allow_writes(keys[STREAM], group)
-  redis.call('ZREM', keys[DELAYED], id)
+  call('ZREM', keys[DELAYED], id)
   local failure = '["MessageGone","its message is gone: it was taken out of the stream by hand",""]'
   local record = {'v', '1', 'state', '4', 'error', failure}
   note_failure(meta, group, end_task(keys, task, id, {}, 'history', {'_state', '4'}, record, '86400000', nil, now))
@@ -390,7 +392,7 @@ end
 local function note_foreign(keys, group, task, id)
   if entry_id(id) and read(keys[STREAM], id) then
     allow_writes(keys[STREAM], group)
-    redis.pcall('HSET', task, 'at', 'live', 'e', id)
+    try_call('HSET', task, 'at', 'live', 'e', id)
   end
 end
 

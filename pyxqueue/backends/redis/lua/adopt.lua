@@ -11,7 +11,7 @@ while arg <= #ARGV do
   local record = slice(ARGV, arg + 7, size)
   arg = arg + 7 + size
   local count, task = tonumber(ARGV[arg]), KEYS[key]
-  local known = redis.call('EXISTS', task) == 1
+  local known = call('EXISTS', task) == 1
   if not known then
     local fields = slice(ARGV, arg + 1, count)
     if place == 'failed' then

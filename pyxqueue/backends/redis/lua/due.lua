@@ -4,8 +4,8 @@
 -- Returns the ms until the next look (-1 if nothing is delayed), then the ids that are due. What cannot be an id is
 -- removed: another program has put it there.
 local now = int(now_ms())
-local due = redis.call('ZRANGEBYSCORE', KEYS[DELAYED], '-inf', now, 'LIMIT', 0, ARGV[2])
-local later = redis.call('ZRANGEBYSCORE', KEYS[DELAYED], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+local due = call('ZRANGEBYSCORE', KEYS[DELAYED], '-inf', now, 'LIMIT', 0, ARGV[2])
+local later = call('ZRANGEBYSCORE', KEYS[DELAYED], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 local wait, ids = -1, {}
 if #due == tonumber(ARGV[2]) then
   wait = 0
@@ -16,7 +16,7 @@ for _, id in ipairs(due) do
   if #id <= 64 and string.find(id, '^[%w_.-]+$') then
     ids[#ids + 1] = id
   else
-    redis.call('ZREM', KEYS[DELAYED], id)
+    call('ZREM', KEYS[DELAYED], id)
   end
 end
 return {wait, unpack(ids)}

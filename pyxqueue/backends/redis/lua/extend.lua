@@ -11,15 +11,15 @@ for item = 0, (#ARGV - 1) / 4 - 1 do
   if owner == consumer then
     local at, own, channels, cancelled, started = unpack(fields_of(task, 'at', 'e', 'w', 'cancel', 'started'))
     if not is_copy(keys, group, at, own, entry) then
-      redis.call('XCLAIM', keys[STREAM], group, consumer, 0, entry, 'JUSTID')
+      call('XCLAIM', keys[STREAM], group, consumer, 0, entry, 'JUSTID')
       if not at then -- written by hand: the task key made here must name its entry
-        redis.pcall('HSET', task, 'at', 'live', 'e', entry)
+        try_call('HSET', task, 'at', 'live', 'e', entry)
       end
       if not started_with(started, entry) then -- this is its first extension: it has been idle since it was claimed
-        redis.pcall('HSET', task, 'started', entry .. ' ' .. int(now_ms() - silent))
+        try_call('HSET', task, 'started', entry .. ' ' .. int(now_ms() - silent))
       end
       if progress ~= '' then
-        redis.call('HSET', task, 'progress', progress)
+        call('HSET', task, 'progress', progress)
         announce(keys, channels, id)
       end
       result = cancelled and 1 + math.min(3, math.max(1, tonumber(cancelled) or 1)) or 1

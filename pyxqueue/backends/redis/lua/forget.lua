@@ -6,9 +6,9 @@ local results = {}
 for item = 2, #ARGV do
   local task = KEYS[4 + item]
   if fields_of(task, 'state')[1] then
-    redis.call('DEL', KEYS[4 + #ARGV - 1 + item])
-    redis.call('HDEL', task, 'value', 'error', 'progress', 'seal')
-    redis.call('HSET', task, 'ttl', '0')
+    call('DEL', KEYS[4 + #ARGV - 1 + item])
+    call('HDEL', task, 'value', 'error', 'progress', 'seal')
+    call('HSET', task, 'ttl', '0')
     results[#results + 1] = 1
   else
     results[#results + 1] = 0

@@ -6,17 +6,17 @@ local keys, now, results = slice(KEYS, 1, 5), now_ms(), {}
 check(keys, PARKED)
 for item = 2, #ARGV do
   local id, task = ARGV[item], KEYS[4 + item]
-  local due, moved = redis.call('ZSCORE', keys[DELAYED], id), 0
+  local due, moved = call('ZSCORE', keys[DELAYED], id), 0
   if due and tonumber(due) <= now then
     local entry = fields_of(task, 'e')[1]
     local fields = entry and read(keys[PARKED], entry)
     if fields then
       allow_writes(keys[STREAM], ARGV[1])
       put(keys, task, id, fields, 0, now)
-      redis.call('XDEL', keys[PARKED], entry)
+      call('XDEL', keys[PARKED], entry)
       moved = 1
     end
-    redis.call('ZREM', keys[DELAYED], id)
+    call('ZREM', keys[DELAYED], id)
   end
   results[#results + 1] = moved
 end

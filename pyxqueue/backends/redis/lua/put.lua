@@ -9,10 +9,10 @@ while arg <= #ARGV do
   local stored, ended, lives, channels = unpack(fields_of(KEYS[item], 'fence', 'ended', 'ttl', 'w'))
   local accepted = not (stored and is_readable(ended, lives, now) and below(fence, stored))
   if accepted then
-    redis.call('DEL', KEYS[item])
+    call('DEL', KEYS[item])
     local values = slice(ARGV, arg + 4, tonumber(count))
-    redis.call('HSET', KEYS[item], 'ended', int(now), 'ttl', ttl, 'fence', fence, unpack(values))
-    redis.call('PEXPIRE', KEYS[item], ttl)
+    call('HSET', KEYS[item], 'ended', int(now), 'ttl', ttl, 'fence', fence, unpack(values))
+    call('PEXPIRE', KEYS[item], ttl)
     announce(keys, channels, id)
   end
   results[#results + 1] = accepted and 1 or 0

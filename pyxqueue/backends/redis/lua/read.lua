@@ -11,7 +11,7 @@ for item = 6, #KEYS do
   else
     if channel ~= '' then
       watch(keys, group, key, channels, channel)
-      redis.call('PEXPIRE', key, MAX_WAIT)
+      call('PEXPIRE', key, MAX_WAIT)
     end
     results[#results + 1] = {}
   end

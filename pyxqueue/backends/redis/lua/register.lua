@@ -6,13 +6,13 @@
 -- A lost stream or consumer group is made again, so the script also repairs NOGROUP. For a group that is listed it
 -- needs no memory, so that a program can connect to a full Redis and make room there.
 local meta, group = KEYS[1], ARGV[1]
-local layout = redis.call('HGET', meta, 'layout') or redis.call('HEXISTS', meta, 'version') == 1 and '1'
+local layout = call('HGET', meta, 'layout') or call('HEXISTS', meta, 'version') == 1 and '1'
 if layout and layout ~= ARGV[6] and string.match(layout, '^%d%d?%d?$') then return tonumber(layout) end
-local crowded = redis.call('HLEN', meta) > tonumber(ARGV[4])
-local stream = redis.call('HGET', meta, 'group:' .. group)
+local crowded = call('HLEN', meta) > tonumber(ARGV[4])
+local stream = call('HGET', meta, 'group:' .. group)
 
 local function is_there()
-  local found = redis.pcall('XINFO', 'GROUPS', stream) -- an error if there is no such stream
+  local found = try_call('XINFO', 'GROUPS', stream) -- an error if there is no such stream
   for _, info in ipairs(found) do
     if field(info, 'name') == group then return true end
   end
@@ -22,9 +22,9 @@ end
 if stream == KEYS[2] or stream == KEYS[3] then
   allow_writes(stream, group)
 else -- there is none yet, or another program wrote it
-  if stream then redis.call('HDEL', meta, 'group:' .. group) end
+  if stream then call('HDEL', meta, 'group:' .. group) end
   stream = KEYS[2]
-  local all, there = crowded and {} or redis.call('HGETALL', meta), 0
+  local all, there = crowded and {} or call('HGETALL', meta), 0
   for i = 1, #all, 2 do
     local name = string.match(all[i], '^group:([%w_.@-]+)$') -- no other is a name of a group
     if name and #name <= 64 then
@@ -32,13 +32,13 @@ else -- there is none yet, or another program wrote it
       if all[i + 1] == KEYS[2] then stream = KEYS[3] end
     end
   end
-  if crowded or there >= tonumber(ARGV[5]) then return {redis.call('HLEN', meta), {}} end
+  if crowded or there >= tonumber(ARGV[5]) then return {call('HLEN', meta), {}} end
 end
-if not is_there() then redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM') end
-if layout ~= ARGV[6] then redis.call('HSET', meta, 'layout', ARGV[6]) end
-if redis.call('HSETNX', meta, 'group:' .. group, stream) == 1 then groups_changed(meta) end
-if ARGV[2] ~= '' then redis.call('HSET', meta, 'lease:' .. group, ARGV[2]) end
-redis.call('HSETNX', meta, 'lease:' .. group, ARGV[3])
-if not crowded then return {redis.call('HLEN', meta), redis.call('HGETALL', meta)} end
-local lease = redis.call('HGET', meta, 'lease:' .. group)
-return {redis.call('HLEN', meta), {'group:' .. group, stream, 'lease:' .. group, lease}}
+if not is_there() then call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM') end
+if layout ~= ARGV[6] then call('HSET', meta, 'layout', ARGV[6]) end
+if call('HSETNX', meta, 'group:' .. group, stream) == 1 then groups_changed(meta) end
+if ARGV[2] ~= '' then call('HSET', meta, 'lease:' .. group, ARGV[2]) end
+call('HSETNX', meta, 'lease:' .. group, ARGV[3])
+if not crowded then return {call('HLEN', meta), call('HGETALL', meta)} end
+local lease = call('HGET', meta, 'lease:' .. group)
+return {call('HLEN', meta), {'group:' .. group, stream, 'lease:' .. group, lease}}

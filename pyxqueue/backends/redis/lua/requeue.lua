@@ -15,9 +15,9 @@ for item = 1, (#ARGV - 1) / 2 do
     end
     allow_writes(keys[STREAM], ARGV[1])
     local live = append(keys[STREAM], fields) -- if Redis refuses this, nothing has changed yet
-    redis.call('DEL', task, KEYS[5 + (#ARGV - 1) / 2 + item])
-    redis.call('HSET', task, 'at', 'live', 'e', live)
-    redis.call('XDEL', stream, entry)
+    call('DEL', task, KEYS[5 + (#ARGV - 1) / 2 + item])
+    call('HSET', task, 'at', 'live', 'e', live)
+    call('XDEL', stream, entry)
     announce(keys, channels, id)
     results[#results + 1] = 1
   else

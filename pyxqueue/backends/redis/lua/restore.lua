@@ -26,8 +26,8 @@ for item = 0, (#ARGV - 3) / 5 - 1 do
       put_again(keys, task, id, fields, 0, now, raw == '1')
       restored = restored + 1
     end
-    redis.call('XACK', keys[STREAM], group, entry) -- last: nothing is lost if Redis refuses a write before
-    redis.call('XDEL', keys[STREAM], entry)
+    call('XACK', keys[STREAM], group, entry) -- last: nothing is lost if Redis refuses a write before
+    call('XDEL', keys[STREAM], entry)
   end
 end
 return restored

@@ -5,8 +5,8 @@
 local stream, group, forgotten = KEYS[STREAM], ARGV[1], 0
 allow_writes(stream, group) -- Redis 6.2 thinks that the next one needs memory
 for item = 2, #ARGV do
-  if #redis.call('XPENDING', stream, group, '-', '+', 1, ARGV[item]) == 0 then
-    redis.call('XGROUP', 'DELCONSUMER', stream, group, ARGV[item])
+  if #call('XPENDING', stream, group, '-', '+', 1, ARGV[item]) == 0 then
+    call('XGROUP', 'DELCONSUMER', stream, group, ARGV[item])
     forgotten = forgotten + 1
   end
 end

@@ -4,7 +4,7 @@
 -- ARGV group
 -- Returns 1 if it was set back.
 local stream, group = KEYS[STREAM], ARGV[1]
-local last = field(redis.call('XINFO', 'STREAM', stream), 'last-generated-id')
+local last = field(call('XINFO', 'STREAM', stream), 'last-generated-id')
 
 local function is_ahead(delivered)
   local ms, sequence = string.match(delivered, '^(%d+)%-(%d+)$')
@@ -12,10 +12,10 @@ local function is_ahead(delivered)
   return below(last_ms, ms) or last_ms == ms and below(last_sequence, sequence)
 end
 
-for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+for _, info in ipairs(call('XINFO', 'GROUPS', stream)) do
   if field(info, 'name') == group and is_ahead(field(info, 'last-delivered-id')) then
     allow_writes(stream, group)
-    redis.call('XGROUP', 'SETID', stream, group, last)
+    call('XGROUP', 'SETID', stream, group, last)
     return 1
   end
 end

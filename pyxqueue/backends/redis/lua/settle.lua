@@ -15,10 +15,10 @@ local stream, meta, results, key, arg = keys[STREAM], KEYS[6], {}, 7, 8
 -- The holders and the fields of all entries, in two looks. What they leave out, because entries of others lie between,
 -- is looked up alone.
 local holders, fields_of_entry = {}, {}
-for _, row in ipairs(redis.call('XPENDING', stream, group, first, last, items, sender)) do
+for _, row in ipairs(call('XPENDING', stream, group, first, last, items, sender)) do
   holders[row[1]] = sender
 end
-local rows = redis.call('XRANGE', stream, first, last, 'COUNT', items)
+local rows = call('XRANGE', stream, first, last, 'COUNT', items)
 for _, row in ipairs(rows) do fields_of_entry[row[1]] = row[2] end
 
 local function holder_of(entry)
@@ -39,14 +39,14 @@ end
 
 local function remove_leaving()
   if #leaving == 0 then return end
-  redis.call('XACK', stream, group, unpack(leaving))
+  call('XACK', stream, group, unpack(leaving))
   -- To trim is cheaper than to delete, where they are exactly the first entries of the stream.
   local are_first = are_rows and #leaving > 1 and #leaving == #rows and behind ~= ''
-    and redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1][1] == first
+    and call('XRANGE', stream, '-', '+', 'COUNT', 1)[1][1] == first
   if are_first then
-    redis.call('XTRIM', stream, 'MINID', behind)
+    call('XTRIM', stream, 'MINID', behind)
   else
-    redis.call('XDEL', stream, unpack(leaving))
+    call('XDEL', stream, unpack(leaving))
   end
 end
 
@@ -114,7 +114,7 @@ local function settle_next()
     all_or_nothing(function()
       for _ = 1, follow_ups do
         local count = tonumber(ARGV[arg + 2])
-        if accepted and redis.call('EXISTS', KEYS[key]) == 0 then
+        if accepted and call('EXISTS', KEYS[key]) == 0 then
           put_new(keys, KEYS[key], ARGV[arg], slice(ARGV, arg + 3, count), tonumber(ARGV[arg + 1]), next_ms())
         end
         arg, key = arg + 3 + count, key + 1

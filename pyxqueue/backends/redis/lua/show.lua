@@ -14,7 +14,7 @@ for item = 2, #ARGV do
   if not at then
     results[#results + 1] = 0
   else
-    local pending = at == 'live' and entry and redis.pcall('XPENDING', keys[STREAM], group, entry, entry, 1) or {}
+    local pending = at == 'live' and entry and try_call('XPENDING', keys[STREAM], group, entry, entry, 1) or {}
     local _, owner, silent = unpack(pending[1] or {})
     local fields = entry and PLACES[at] and read(stream_of(keys, at), entry)
     if not fields and not owner and is_gone(keys, group, at, entry) then
@@ -22,8 +22,8 @@ for item = 2, #ARGV do
       all = all_of(task)
     elseif not fields and at == 'failed' then -- it cannot be run again, so its id need not be kept
       allow_writes(keys[STREAM], group)
-      redis.call('HSET', task, 'at', 'history', 'e', '')
-      redis.call('PEXPIRE', task, int(math.max(DEDUPE_MS, ms(field(all, 'ttl')) or 0)))
+      call('HSET', task, 'at', 'history', 'e', '')
+      call('PEXPIRE', task, int(math.max(DEDUPE_MS, ms(field(all, 'ttl')) or 0)))
     end
     local readable = is_readable(field(all, 'ended'), field(all, 'ttl'), now)
     if readable then all = whole(all, KEYS[5 + #ARGV - 1 + item]) end
