@@ -110,13 +110,13 @@ class FileLock:
 
 
 class Start:
-    """What a process says about its start: the process writes, the supervisor reads."""
+    """The report of a process on its start: the process writes it, the supervisor reads it."""
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
 
     def say(self, text: str, *, done: bool = False) -> None:
-        """What it does now in order to start, or why it cannot; `done`: it can work."""
+        """Write what the process is doing to start, or why it cannot start. `done`: it has started."""
         told = text.encode(errors="backslashreplace")[: _START_SIZE - 3]
         self._memory[_START + 1 : _START + 3 + len(told)] = struct.pack("<H", len(told)) + told
         self._memory[_START] = done
@@ -126,7 +126,7 @@ class Start:
         return bool(self._memory[_START])
 
     def text(self) -> str:
-        """What it said last."""
+        """Return what the process wrote last."""
         (size,) = struct.unpack_from("<H", self._memory, _START + 1)
         return self._memory[_START + 3 : _START + 3 + size].decode(errors="replace")
 

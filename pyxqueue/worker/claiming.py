@@ -113,18 +113,15 @@ class Claimer:
 
     def give_back(self) -> None:
         """Give back what was claimed and has not started."""
-        taken = {entry.slot: entry for entry in self.jobs.take_back(self.jobs)}
+        taken = {entry.slot for entry in self.jobs.take_back(self.jobs)}
         mine = [job for job in self.jobs if job.slot in taken]
         if not mine:
             return
         try:
             self.broker.settle([Settlement(job.delivery.receipt, Defer()) for job in mine])
         except BrokerError as error:
-            log.warning(
-                "%d messages could not be given back; they are claimed again when their lease ends: %s",
-                len(mine),
-                error,
-            )
+            text = "%d messages could not be given back; they are claimed again when their leases end: %s"
+            log.warning(text, len(mine), error)
         for job in mine:
             self.jobs.remove(job)
 

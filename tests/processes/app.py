@@ -144,14 +144,14 @@ def gate(path: str) -> str:
 
 
 def chat(text: str) -> None:
-    """Print something, and stay."""
+    """Print something, and keep running."""
     print(text)  # noqa: T201 - what the test reads
     say("start")
     time.sleep(1000)
 
 
 def meddle() -> None:
-    """Change what belongs to the process."""
+    """Change signal handlers, streams and the like."""
     for number in (signal.SIGALRM, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(99))
     sys.stdout = None
@@ -196,7 +196,7 @@ def die(how: str) -> None:
 
 
 class Strange(BaseException):
-    """None of the exceptions that programs usually catch."""
+    """An exception that programs do not usually catch."""
 
 
 def hog(seconds: float) -> str:
@@ -285,7 +285,7 @@ async def astubborn() -> None:
 
 
 def careless() -> None:
-    """Swallow what ordinary code swallows."""
+    """Swallow every `Exception`, as ordinary code does."""
     say("start")
     while True:
         try:

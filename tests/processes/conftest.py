@@ -1,4 +1,4 @@
-"""Worker trees of the test, gone when it ends."""
+"""Starts trees of workers, which end with the test."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def app(site: Site) -> Iterator[App]:
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Path:
-    """A file that is not there yet; the task of the same name waits for it."""
+    """A file that does not exist yet; the task of the same name waits for it."""
     return tmp_path / "gate"
 
 
@@ -68,7 +68,7 @@ def start_tree(site: Site, tmp_path: Path, request: pytest.FixtureRequest) -> It
 
 
 def waiting(site: Site) -> set[str]:
-    """Who waits for work there, as far as the store knows."""
+    """Return the consumers that wait for work there, as far as the store knows."""
     if site.url.startswith("redis://"):
         return claiming(site.url)
     queue = site.queue()
@@ -78,7 +78,7 @@ def waiting(site: Site) -> set[str]:
 
 
 def claiming(url: str) -> set[str]:
-    """The server's connections that wait for work."""
+    """Return the server's connections that wait for work."""
     with Redis.from_url(url, protocol=2) as client:
         clients: list[dict[str, str]] = client.client_list()
     return {one["id"] for one in clients if one["cmd"] == "xreadgroup" and "b" in one["flags"]}

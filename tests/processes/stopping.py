@@ -1,6 +1,7 @@
 """Start workers and stop them with a signal, again and again, and print their exit codes.
 
-It forks them, which spares the time of twenty interpreters; so it must not have threads, and waits for no result.
+It forks them, which is faster than starting twenty interpreters. So it must not have threads, and cannot wait for a
+result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A client handed to a queue says where the store is; what it is set to otherwise does not matter."""
+"""A client given to a queue says where the store is; its other settings do not matter."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.until import until
 
 
 def works(client: Any, stream_key: str) -> None:
-    """The whole road over this client: enqueue, claim, run, settle, and a waiter that is woken."""
+    """Enqueue, claim, run, settle and wait with this client."""
     queue = TaskQueue(client, stream_key=stream_key)
 
     @queue.task(name="double")
@@ -56,7 +56,7 @@ CLIENTS: list[Callable[[str], Any]] = [
 
 @pytest.mark.parametrize("make", CLIENTS, ids=["plain", "decoding", "resp3", "single", "url"])
 def test_settings_of_the_client(servers: Servers, stream_key: str, make: Callable[[str], Any]) -> None:
-    """Decoding, protocol and timeouts are ours, whatever the client has."""
+    """pyxqueue uses its own decoding, protocol and timeouts, whatever the client has."""
     client = make(servers("valkey").url)
 
     works(client, stream_key)
@@ -66,14 +66,14 @@ def test_settings_of_the_client(servers: Servers, stream_key: str, make: Callabl
 
 
 def test_a_unix_socket(stream_key: str) -> None:
-    """By its path."""
+    """Both a client and a URL may name its path."""
     with Server("valkey", unix_socket=True) as server, redis.Redis.from_url(server.url) as client:
         works(client, stream_key)
         works(server.url, f"{stream_key}-url")
 
 
 def test_a_password(stream_key: str) -> None:
-    """It is used, and shown nowhere."""
+    """It is used, and no error shows it."""
     with Server("valkey", args=("--requirepass", "s3cret")) as server:
         url = f"redis://:s3cret@127.0.0.1:{server.port}/2"
 
@@ -108,11 +108,11 @@ def tls(tmp_path: Path) -> Iterator[tuple[int, Path]]:
             yield port, certificate
         # What listens for results goes within its five seconds; redis-py leaks a socket when TLS cannot be set up
         # again.
-        until(lambda: all(thread.name != "pyxqueue-notifier" for thread in threading.enumerate()), "nobody listens")
+        until(lambda: all(thread.name != "pyxqueue-notifier" for thread in threading.enumerate()), "no thread listens")
 
 
 def test_tls(tls: tuple[int, Path], stream_key: str) -> None:
-    """Certificates and all."""
+    """The certificate is checked, for a client and for a URL."""
     port, certificate = tls
     with redis.Redis(port=port, ssl=True, ssl_ca_certs=str(certificate)) as client:
         works(client, stream_key)
@@ -120,7 +120,7 @@ def test_tls(tls: tuple[int, Path], stream_key: str) -> None:
 
 
 def test_sentinel(stream_key: str) -> None:
-    """The master is asked for by its name."""
+    """The queue finds the master by its name."""
     with Server("valkey") as master, Server("valkey", args=("--sentinel",)) as sentinel:
         with redis.Redis(port=sentinel.port) as ask:
             ask.execute_command("SENTINEL", "MONITOR", "main", "127.0.0.1", master.port, 1)
@@ -143,8 +143,8 @@ def test_cluster(stream_key: str) -> None:
 
 
 def _info(node: redis.Redis) -> bytes:
-    answer = node.execute_command("CLUSTER", "INFO")
-    return answer if isinstance(answer, bytes) else str(answer).replace("'", "").replace(": ", ":").encode()
+    reply = node.execute_command("CLUSTER", "INFO")
+    return reply if isinstance(reply, bytes) else str(reply).replace("'", "").replace(": ", ":").encode()
 
 
 def test_fakeredis(stream_key: str) -> None:

@@ -1,4 +1,4 @@
-"""Processes that die: by a signal, by their task, with their supervisor, or because their time is over."""
+"""Processes that die: from a signal, from their task, with their supervisor, or at a hard time limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = on_every_store
 
 
 def test_the_supervisor_is_killed(site: Site, app: App, start_tree: StartTree) -> None:
-    """Its processes and what their tasks started are gone within 2 s, also one that holds the interpreter."""
+    """Its processes and what their tasks started end within 2 s, also a process that holds the interpreter."""
     tree = start_tree("-p", "2")
     app["grandchild"]()
     app["hold_gil"](60)
@@ -36,7 +36,7 @@ def test_the_supervisor_is_killed(site: Site, app: App, start_tree: StartTree) -
 
 
 def test_the_work_of_a_killed_supervisor(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
-    """Another tree does it once the lease has ended; a first loss of this kind is not charged."""
+    """Another tree does it when the lease has ended; the first time, no crash is charged."""
     tree = start_tree("-p", "1")
     handle = app["gate"](str(gate))
     until(lambda: site.of("start"), "it runs")
@@ -54,7 +54,7 @@ def test_the_work_of_a_killed_supervisor(site: Site, app: App, start_tree: Start
 
 
 def kill_with_watchdog(tree: Tree) -> None:
-    """Kill a supervisor, its watchdog and the writer of its log, the processes without threads, before one can act."""
+    """Kill a supervisor and the two helpers without threads, its watchdog and log process, before they can act."""
     os.kill(tree.pid, signal.SIGSTOP)
     alone = [pid for pid in tree.everyone() if pid != tree.pid and threads(pid) == 1]
     helpers = [pid for pid in alone if os.getpgid(pid) in {pid, os.getpgid(tree.pid)}]  # a task's are in its worker's
@@ -64,7 +64,7 @@ def kill_with_watchdog(tree: Tree) -> None:
 
 
 def test_the_supervisor_and_its_watchdog_are_killed(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
-    """The workers end by themselves, with what their tasks started; another tree does the work, and it counts once."""
+    """The workers end by themselves, with what their tasks started; another tree does the work, once."""
     tree = start_tree("-p", "2")
     handle = app["gate"](str(gate))
     until(lambda: site.of("start", handle.task_id), "it runs")
@@ -80,8 +80,8 @@ def test_the_supervisor_and_its_watchdog_are_killed(site: Site, app: App, start_
     assert settled.more == ["Done", "1"]
 
 
-def test_what_runs_when_both_are_killed_may_end(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
-    """As long as its lease lasts; what an earlier task left running does not outlive the process."""
+def test_running_tasks_may_end_when_both_are_killed(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
+    """They have one lease; what an earlier task left running does not outlive the process."""
     tree = start_tree("-p", "1", lease=30)
     app["grandchild"].with_options(headers={"leave": "1"})().get(10)
     (left,) = site.of("start")
@@ -99,7 +99,7 @@ def test_what_runs_when_both_are_killed_may_end(site: Site, app: App, start_tree
 
 
 def test_what_a_task_started_dies_with_its_process(site: Site, app: App, start_tree: StartTree) -> None:
-    """A worker process that is killed takes along what its task left running."""
+    """When a worker process is killed, what its task left running is killed too."""
     start_tree("-p", "1")
     app["grandchild"]()
     line = until(lambda: site.of("start"), "it runs")[0]
@@ -112,7 +112,7 @@ def test_what_a_task_started_dies_with_its_process(site: Site, app: App, start_t
 
 @pytest.mark.parametrize("how", ["kill", "_exit", "segfault"])
 def test_poison(site: Site, app: App, start_tree: StartTree, how: str) -> None:
-    """A task that keeps killing its process fails after `max_crashes` + 1 runs; its neighbours come through."""
+    """A task that keeps killing its process fails after `max_crashes` + 1 runs; the tasks beside it succeed."""
     start_tree("-p", "2", lease=30)
     poison = app["die"](how)
     neighbours = app["work"].map([(0.05, number) for number in range(20)])
@@ -130,7 +130,7 @@ def test_poison(site: Site, app: App, start_tree: StartTree, how: str) -> None:
 
 @pytest.mark.parametrize("threads", [[], ["-t", "2"]], ids=["inline", "thread"])
 def test_exceptions_that_end_programs(site: Site, app: App, start_tree: StartTree, threads: list[str]) -> None:
-    """They fail the task and leave its process alone."""
+    """They fail the task and do not end its process."""
     start_tree("-p", "1", *threads)
     errors = []
     for how in ("exit", "keyboard", "base"):
@@ -144,8 +144,8 @@ def test_exceptions_that_end_programs(site: Site, app: App, start_tree: StartTre
 
 
 def test_a_hard_limit(site: Site, start_tree: StartTree, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process of a task beyond it is killed and replaced, the task retried as its policy says, then failed; under a
-    seal the supervisor signs that."""
+    """The process of a task beyond its limit is killed and replaced. The task is retried as its options say, then it
+    fails, with a record that the supervisor seals."""
     monkeypatch.setenv("PYXQUEUE_SEAL_KEYS", "k" * 16)
     start_tree("-p", "1")
     app = site.app()
@@ -165,7 +165,7 @@ def test_a_hard_limit(site: Site, start_tree: StartTree, monkeypatch: pytest.Mon
 def test_a_hard_limit_holds_for_arguments_and_result(
     site: Site, app: App, start_tree: StartTree, slow_to: str, made: str
 ) -> None:
-    """Also while they are decoded and encoded; the next task runs."""
+    """It holds while they are decoded and encoded; the next task runs."""
     start_tree("-p", "1")
     app["work"](0).get(20)
 
@@ -176,8 +176,10 @@ def test_a_hard_limit_holds_for_arguments_and_result(
     assert len({line.pid for line in site.of("start")}) == 2, "its process was killed"
 
 
-def test_a_hard_limit_and_bystanders(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
-    """What else ran in the killed process runs again, charged with nothing."""
+def test_a_hard_limit_and_the_other_tasks_of_the_process(
+    site: Site, app: App, start_tree: StartTree, gate: Path
+) -> None:
+    """They run again, uncharged."""
     start_tree("-p", "1", "-t", "4")
     bystander = app["gate"](str(gate))
     until(lambda: site.of("start"), "the bystander runs")
@@ -194,7 +196,7 @@ def test_a_hard_limit_and_bystanders(site: Site, app: App, start_tree: StartTree
 
 @pytest.mark.parametrize(("options", "name"), [([], "limited"), (["-t", "2"], "limited"), ([], "alimited")])
 def test_a_soft_limit(app: App, start_tree: StartTree, options: list[str], name: str) -> None:
-    """It is raised inside the task, inline, in a thread and on the event loop, and says how long was allowed."""
+    """An error with the limit is raised inside the task: inline, in a thread and on the event loop."""
     start_tree("-p", "1", *options, loop=name == "alimited")
 
     with pytest.raises(TaskError, match=r"TimeLimitExceeded: the task ran longer than its timeout of 0\.3 s"):
@@ -204,7 +206,7 @@ def test_a_soft_limit(app: App, start_tree: StartTree, options: list[str], name:
 
 
 def test_a_task_that_meddles_with_its_process(site: Site, app: App, start_tree: StartTree) -> None:
-    """The next one keeps its time limit, and the process its way to stop."""
+    """The next task has its time limit all the same, and the process stops on a signal."""
     tree = start_tree("-p", "1")
     assert app["meddle"]().get(20) is None
 
@@ -218,7 +220,7 @@ def test_a_task_that_meddles_with_its_process(site: Site, app: App, start_tree: 
 
 
 def test_a_task_may_outlive_its_soft_limit(site: Site, app: App, start_tree: StartTree) -> None:
-    """It is told, and once more half way to the hard limit; it may still return."""
+    """It is interrupted at the limit and half way from there to the hard limit, and may still return."""
     start_tree("-p", "1")
 
     assert app["hog"](0.9).get(10) == "done"

@@ -1,4 +1,4 @@
-"""Leases: kept for what really runs, lost by who is stopped, and never the reason for a second run."""
+"""Leases: running tasks keep theirs, a stopped worker loses its own, and an outage makes no task run twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .conftest import StartTree
 
 
 def test_a_stopped_tree(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
-    """Its work is done by another; when it wakes, what it brings is refused, and it goes on working."""
+    """Another tree does its work. When it goes on, its settlement is refused, and it works again."""
     zombie = start_tree("-p", "1")
     handle = app["gate"](str(gate))
     until(lambda: site.of("start"), "the first runs it")
@@ -45,7 +45,7 @@ def own_server() -> Iterator[Server]:
 
 
 def test_an_outage_of_three_leases(own_server: Server, site: Site, start_tree: StartTree) -> None:
-    """Nobody could renew, so everybody looks dead: and still nothing runs twice."""
+    """No lease could be renewed, so every worker looks dead; still nothing runs twice."""
     site = evolve(site, url=own_server.url)
     app = site.app()
     for _ in range(2):
@@ -64,8 +64,8 @@ def test_an_outage_of_three_leases(own_server: Server, site: Site, start_tree: S
     app.queue.close()
 
 
-def test_a_task_that_keeps_the_interpreter(site: Site, app: App, start_tree: StartTree) -> None:
-    """A C call of three leases that does not let go of the interpreter keeps its lease; others are there to take it."""
+def test_a_task_that_holds_the_interpreter(site: Site, app: App, start_tree: StartTree) -> None:
+    """A task in a C call that holds the interpreter for three leases keeps its lease, though other workers idle."""
     start_tree("-p", "2")
     start_tree("-p", "1")
 
@@ -77,7 +77,7 @@ def test_a_task_that_keeps_the_interpreter(site: Site, app: App, start_tree: Sta
 
 
 def test_short_tasks_before_a_long_one(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
-    """What a process had claimed behind a task that turns out long is run by an idle one, while that still runs."""
+    """While a long task runs, another process runs the messages that were claimed behind it."""
     start_tree("-p", "1", lease=30)
     ran = added = 0
     for number in range(20):  # on a busy machine it may claim too little, and hand nothing back

@@ -1,4 +1,4 @@
-"""What the log of workers tells, and what their tasks print."""
+"""What workers log, and what their tasks print."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def server() -> Iterator[Server]:
 
 
 def test_what_a_task_printed_outlives_its_worker(site: Site, app: App, start_tree: StartTree) -> None:
-    """Line by line, though the output is a file."""
+    """It is written line by line, although the output is a file."""
     tree = start_tree("-p", "1")
     handle = app["chat"]("hello from a task")
     until(lambda: site.of("start", handle.task_id), "it has printed")
@@ -35,8 +35,8 @@ def test_what_a_task_printed_outlives_its_worker(site: Site, app: App, start_tre
     assert "hello from a task\n" in tree.log.read_text()
 
 
-def test_an_outage_is_told_once_and_its_end_too(server: Server, site: Site, start_tree: StartTree) -> None:
-    """By the supervisor and by its worker, however often they try."""
+def test_an_outage_is_logged_once_and_its_end_too(server: Server, site: Site, start_tree: StartTree) -> None:
+    """The supervisor and its worker each log it once, however often they try."""
     site = evolve(site, url=server.url)
     app = site.app()
     tree = start_tree("-p", "1", url=server.url)
@@ -56,8 +56,10 @@ def test_an_outage_is_told_once_and_its_end_too(server: Server, site: Site, star
     assert re.search(r"the store is back after \d+\.\d s: leases are renewed again", log)
 
 
-def test_what_the_end_of_the_grace_cuts_off_is_told(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
-    """By its id, and the process that was running it."""
+def test_a_task_killed_at_the_end_of_the_grace_period_is_logged(
+    site: Site, app: App, start_tree: StartTree, gate: Path
+) -> None:
+    """The log has its id and the process that was running it."""
     tree = start_tree("-p", "1", "--grace", "0.2")
     handle = app["gate"](str(gate))
     until(lambda: site.of("start", handle.task_id), "it runs")
@@ -70,8 +72,8 @@ def test_what_the_end_of_the_grace_cuts_off_is_told(site: Site, app: App, start_
     )
 
 
-def test_a_takeover_is_told(site: Site, app: App, start_tree: StartTree) -> None:
-    """With the id of the task whose worker died."""
+def test_a_takeover_is_logged(site: Site, app: App, start_tree: StartTree) -> None:
+    """The log has the id of the task whose worker died."""
     tree = start_tree("-p", "1")
     handle = app["die"]("kill")
 

@@ -1,4 +1,4 @@
-"""A store that dies, forgets, fills up, or whose answers get lost on the way."""
+"""A store that dies, loses its data or is full, and replies that are lost."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_store_that_dies_and_comes_back(server: Server, site: Site, app: App, 
 
 
 def test_a_store_that_forgets_everything(server: Server, site: Site, app: App, start_tree: StartTree) -> None:
-    """Workers find their group gone, make it again and serve what comes next; who waits for a lost task learns it."""
+    """Workers create their group again and run new tasks; a caller that waits for a lost task gets an error."""
     start_tree("-p", "2")
     lost = app["work"](0, 1)
     assert lost.get(10) == 1
@@ -78,7 +78,7 @@ def test_a_store_that_forgets_everything(server: Server, site: Site, app: App, s
 
 
 def test_a_store_that_comes_back_empty(server: Server, site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
-    """A waiter is not left waiting for a task that is gone, and the workers serve new ones."""
+    """A caller that waits for a lost task gets an error, and the workers run new tasks."""
     start_tree("-p", "1")
     handle = app["gate"](str(gate))
     with ThreadPoolExecutor(1) as threads:
@@ -102,7 +102,7 @@ def _waits(url: str) -> bool:
 
 
 def test_connections_cut_at_random(server: Server, proxy: Proxy, site: Site, start_tree: StartTree) -> None:
-    """Producers, workers and waiters behind a bad network: each task completes once, each enqueue counts once."""
+    """Behind a bad network, each call is enqueued once and each task is completed once."""
     site = evolve(site, url=proxy.url)
     start_tree("-p", "2", url=proxy.url)
     app = site.app()
@@ -152,7 +152,7 @@ def _wait(handle: object, seconds: float) -> object:
 
 
 def test_a_lost_reply_to_an_enqueue(proxy: Proxy, site: Site) -> None:
-    """The driver sends it again, and it counts once."""
+    """The request is sent again, and enqueues one message."""
     app = evolve(site, url=proxy.url).app()
     app["short"]()
     proxy.lose_reply_of(lambda said: b"EVALSHA" in said)
@@ -165,7 +165,7 @@ def test_a_lost_reply_to_an_enqueue(proxy: Proxy, site: Site) -> None:
 
 
 def test_a_lost_reply_to_a_claim(proxy: Proxy, site: Site, start_tree: StartTree) -> None:
-    """The message was handed to nobody who knows of it: it comes back when the lease ends, and runs once."""
+    """No worker knows that it holds the message: it is claimed again when the lease ends, and runs once."""
     start_tree("-p", "1", url=proxy.url)
     app = site.app()
     proxy.lose_reply_of(lambda said: b"XREADGROUP" in said)
@@ -179,7 +179,7 @@ def test_a_lost_reply_to_a_claim(proxy: Proxy, site: Site, start_tree: StartTree
 
 
 def test_a_lost_reply_to_a_settlement(proxy: Proxy, site: Site, start_tree: StartTree) -> None:
-    """It is sent again and refused as a repeat; the task completed once and does not run again."""
+    """The repeat is refused; the task is completed once and does not run again."""
     start_tree("-p", "1", url=proxy.url)
     app = site.app()
     assert app["work"](0).get(10) is None
@@ -197,7 +197,7 @@ def test_a_lost_reply_to_a_settlement(proxy: Proxy, site: Site, start_tree: Star
 
 
 def test_a_waiter_whose_subscription_is_cut(proxy: Proxy, site: Site, start_tree: StartTree, gate: Path) -> None:
-    """It subscribes again and looks: what ended in between is not missed."""
+    """It subscribes again and looks for the result, so it does not miss a task that ended meanwhile."""
     start_tree("-p", "1")
     app = evolve(site, url=proxy.url).app()
     handle = app["gate"](str(gate))
@@ -215,7 +215,7 @@ def test_a_waiter_whose_subscription_is_cut(proxy: Proxy, site: Site, start_tree
 
 @pytest.mark.parametrize("server", [("--maxmemory-policy", "noeviction")], indirect=True)
 def test_a_full_store(server: Server, site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
-    """Producers are told, what runs is completed and recorded all the same, and with room it goes on."""
+    """Producers get an error, running tasks are completed and recorded, and with room again all goes on."""
     start_tree("-p", "2")
     running = app["gate"](str(gate))
     until(lambda: site.of("start"), "it runs")
@@ -235,7 +235,7 @@ def test_a_full_store(server: Server, site: Site, app: App, start_tree: StartTre
 
 @pytest.mark.parametrize("server", [("--maxmemory-policy", "noeviction")], indirect=True)
 def test_workers_start_in_a_full_store(server: Server, site: Site, app: App, start_tree: StartTree) -> None:
-    """They, and those that replace the dead among them, drain it; a client that is new there gets the results."""
+    """New workers, and the replacement of one that died, run what is there; a new client gets the results."""
     handles = app["work"].map([(0, number) for number in range(20)])
     with Redis.from_url(site.url) as client:
         client.config_set("maxmemory", client.info("memory")["used_memory"] // 2)
@@ -254,6 +254,6 @@ def test_workers_start_in_a_full_store(server: Server, site: Site, app: App, sta
 
 
 def _marks(site: Site) -> int:
-    """How many tasks somebody waits for."""
+    """Return how many tasks have a caller that waits."""
     with Redis.from_url(site.url) as client:
         return sum(client.hexists(key, "w") for key in client.scan_iter("*:task:*"))

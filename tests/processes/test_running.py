@@ -1,4 +1,4 @@
-"""What can be said to and heard from tasks that run: cancel, progress, delays, groups."""
+"""Cancelling, progress, delays and groups, with worker processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .conftest import StartTree, on_every_store
 
 
 @on_every_store
-def test_cancel_what_waits(site: Site, app: App, start_tree: StartTree) -> None:
+def test_a_waiting_task_is_cancelled(site: Site, app: App, start_tree: StartTree) -> None:
     """It ends at once and never runs."""
     waiting, delayed = app["work"](0), app["work"].with_options(delay=3600)(0)
 
@@ -39,8 +39,10 @@ def test_cancel_what_waits(site: Site, app: App, start_tree: StartTree) -> None:
 @pytest.mark.parametrize(
     ("options", "name"), [([], "patient"), (["-t", "2"], "patient"), ([], "apatient")], ids=["inline", "thread", "loop"]
 )
-def test_cancel_what_runs(site: Site, app: App, start_tree: StartTree, options: list[str], name: str) -> None:
-    """It is interrupted once, may take its time to clean up, and ends as cancelled; the next task is left alone."""
+def test_a_running_task_is_cancelled(
+    site: Site, app: App, start_tree: StartTree, options: list[str], name: str
+) -> None:
+    """It is interrupted once, may clean up, and ends as cancelled; the next task is not interrupted."""
     start_tree("-p", "1", *options, loop=name == "apatient")
     handle = app[name]()
     until(lambda: site.of("start"), "it runs")
@@ -73,7 +75,7 @@ def test_a_loop_that_swallows_exceptions_is_cancelled(site: Site, app: App, star
 def test_a_task_that_swallows_its_cancellation(
     site: Site, app: App, start_tree: StartTree, name: str, told: str
 ) -> None:
-    """A second request is raised too; by force its process is killed, it ends as cancelled, and nobody is charged."""
+    """A second request interrupts it again. With `force` its process is killed and it ends as cancelled."""
     start_tree("-p", "1", loop=name == "astubborn")
     handle = app[name]()
     until(lambda: site.of("start", handle.task_id), "it runs")
@@ -91,8 +93,10 @@ def test_a_task_that_swallows_its_cancellation(
     assert len(site.of("start", handle.task_id)) == 1
 
 
-def test_the_neighbours_of_what_is_cancelled_by_force(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
-    """They run again, charged with nothing."""
+def test_the_other_tasks_of_a_process_that_is_killed_by_force(
+    site: Site, app: App, start_tree: StartTree, gate: Path
+) -> None:
+    """They run again, uncharged."""
     start_tree("-p", "1", "-t", "2")
     neighbour, handle = app["gate"](str(gate)), app["stubborn"]()
     until(lambda: len(site.of("start")) == 2, "both run")
@@ -117,7 +121,7 @@ def own_server() -> Iterator[Server]:
 
 
 def test_progress_in_a_tight_loop(own_server: Server, site: Site, start_tree: StartTree, gate: Path) -> None:
-    """A hundred thousand reports cost a handful of round trips; the newest is seen, and the last one stays."""
+    """A hundred thousand reports cost a few round trips; the newest one shows, and the last one stays."""
     site = evolve(site, url=own_server.url, lease=60)
     app = site.app()
     start_tree("-p", "1", url=site.url, lease=60)
@@ -138,7 +142,7 @@ def test_progress_in_a_tight_loop(own_server: Server, site: Site, start_tree: St
 
 
 def extend_calls(url: str) -> int:
-    """How often leases were moved: every progress that is sent is one such call."""
+    """Return how often leases were extended: each progress that is sent extends one."""
     with Redis.from_url(url) as client:
         stats = client.info("commandstats")
     return int(stats["cmdstat_xclaim"]["calls"])
@@ -146,7 +150,7 @@ def extend_calls(url: str) -> int:
 
 @on_every_store
 def test_progress_starts_again_on_a_retry(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
-    """The second run does not show what the first had reached."""
+    """The progress of the first run does not show during the second."""
     start_tree("-p", "1")
     handle = app["fail_first"](str(gate))
     until(lambda: len(site.of("start")) == 2, "it runs again")
@@ -158,7 +162,7 @@ def test_progress_starts_again_on_a_retry(site: Site, app: App, start_tree: Star
 
 @on_every_store
 def test_a_thousand_due_at_one_moment(site: Site, start_tree: StartTree) -> None:
-    """Each runs once and none early by the store's clock, whoever of two trees moves it."""
+    """Each runs once, and none early by the store's clock, with the supervisors of two trees."""
     site = evolve(site, lease=20)  # so that none ends on a busy machine
     app = site.app()
     for _ in range(2):
@@ -173,7 +177,7 @@ def test_a_thousand_due_at_one_moment(site: Site, start_tree: StartTree) -> None
         assert info is not None
         assert info.record is not None
         assert isinstance(info.message, Message)
-        # One that was handed back for another worker is not due at a time any more.
+        # One that was given back is ready, and has no due time any more.
         due_ms = info.message.due_ms or info.message.enqueued_ms + 2000
         assert info.record.ended_ms >= due_ms >= info.message.enqueued_ms + 2000
     app.queue.close()
@@ -181,7 +185,7 @@ def test_a_thousand_due_at_one_moment(site: Site, start_tree: StartTree) -> None
 
 @on_every_store
 def test_two_groups(site: Site, start_tree: StartTree, gate: Path) -> None:
-    """Each gets every task and has its own results; workers killed in one never show in the other."""
+    """Each gets every task and has its own results; killing the workers of one does not affect the other."""
     one, two = site.app(), evolve(site, group="audit").app()
     assert two.queue.stores.backend.groups() is not None
     start_tree("-p", "1")

@@ -1,4 +1,4 @@
-"""Signals to a supervisor: what runs may end, what has not begun goes back, and nobody is charged."""
+"""Signals to a supervisor: running tasks may end, the others are given back, and none is charged."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def message_of(app: App, task_id: str) -> Message:
 
 @pytest.mark.parametrize("number", BOTH)
 def test_a_signal_while_idle(start_tree: StartTree, number: signal.Signals) -> None:
-    """Workers without work end at once and well, though they sit in a blocking read of two seconds."""
+    """Idle workers end at once, with exit code 0, although they wait in a read of two seconds."""
     tree = start_tree("-p", "2", lease=30)
     everyone = tree.everyone()
 
@@ -43,7 +43,7 @@ def test_a_signal_while_idle(start_tree: StartTree, number: signal.Signals) -> N
 
 @pytest.mark.parametrize("number", BOTH)
 def test_a_signal_while_busy(site: Site, app: App, start_tree: StartTree, gate: Path, number: signal.Signals) -> None:
-    """The running task ends and counts; the one behind it stays in the queue, neither run nor charged."""
+    """The running task ends and is settled; the next one stays in the queue, uncharged."""
     tree = start_tree("-p", "1")
     running = app["gate"](str(gate))
     until(lambda: site.of("start"), "it runs")
@@ -60,7 +60,7 @@ def test_a_signal_while_busy(site: Site, app: App, start_tree: StartTree, gate: 
 
 
 def test_signals_again_and_again(site: Site, app: App, start_tree: StartTree) -> None:
-    """Stopped twenty times while none, half and all of it is busy: every task still runs once, uncharged."""
+    """With idle, half busy and busy workers that are stopped twenty times, every task runs once, uncharged."""
     output = run_program("tests.processes.stopping", site.environment())
 
     assert output == ["0 0"] * 20
@@ -78,7 +78,7 @@ def test_signals_again_and_again(site: Site, app: App, start_tree: StartTree) ->
 
 @pytest.mark.parametrize("number", BOTH)
 def test_a_second_signal(site: Site, app: App, start_tree: StartTree, gate: Path, number: signal.Signals) -> None:
-    """Running tasks are handed back at once, uncharged, and run again elsewhere."""
+    """Running tasks are given back at once, uncharged, and other workers run them."""
     tree = start_tree("-p", "1")
     handle = app["gate"](str(gate))
     until(lambda: site.of("start"), "it runs")
@@ -95,8 +95,8 @@ def test_a_second_signal(site: Site, app: App, start_tree: StartTree, gate: Path
     assert handle.get(10) == "through"
 
 
-def test_the_grace_ends(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
-    """A task that goes on beyond the grace is handed back, uncharged."""
+def test_the_end_of_the_grace_period(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
+    """A task that still runs then is given back, uncharged."""
     tree = start_tree("-p", "1", "--grace", "0.3")
     handle = app["gate"](str(gate))
     until(lambda: site.of("start"), "it runs")
@@ -107,7 +107,7 @@ def test_the_grace_ends(site: Site, app: App, start_tree: StartTree, gate: Path)
 
 
 def test_a_signal_while_starting(start_tree: StartTree) -> None:
-    """A signal that comes before the processes are ready is not lost on the way to them."""
+    """A signal that comes before the processes are ready stops them all the same."""
 
     def begun(tree: Tree) -> bool:
         return "pid of the supervisor" in tree.log.read_text()
@@ -119,7 +119,7 @@ def test_a_signal_while_starting(start_tree: StartTree) -> None:
 
 
 def test_a_signal_while_the_store_is_away(site: Site, start_tree: StartTree) -> None:
-    """Workers that never reached their store end well all the same."""
+    """Workers that never reached their store end with exit code 0."""
     tree = start_tree("-p", "2", ready=False, url="redis://127.0.0.1:9")
     until(lambda: "waits for the store" in tree.log.read_text(), "they try")
 

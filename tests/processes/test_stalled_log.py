@@ -1,4 +1,4 @@
-"""Nobody reads the log: that costs lines, and nothing else."""
+"""If the log is not read, lines are lost, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""start() and shutdown(): from a script, a prompt, a program with threads; and what a program's death does."""
+"""start() and shutdown() from a script, a prompt and a program with threads, and the death of such a program."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def head(site: Site) -> str:
 
 
 def test_from_a_script(site: Site, tmp_path: Path) -> None:
-    """Started, used, stopped, and started again."""
+    """Workers are started, used, stopped and started again."""
     (tmp_path / "script.py").write_text(
         head(site)
         + """
@@ -62,7 +62,7 @@ if __name__ == "__main__":
 
 
 def test_from_a_prompt(site: Site, tmp_path: Path) -> None:
-    """Functions that only the prompt knows run too."""
+    """Functions that are defined at the prompt run too."""
     typed = head(site) + "\nqueue.start(1)\nprint('sum', add(1, 2).get(20))\nqueue.shutdown()\n"
 
     done = run(tmp_path, "-i", "-q", program=typed)
@@ -73,7 +73,7 @@ def test_from_a_prompt(site: Site, tmp_path: Path) -> None:
 
 
 def test_from_a_program_with_threads(site: Site, tmp_path: Path) -> None:
-    """The tasks' module is imported again where a fork would copy locks."""
+    """The workers import the module of the tasks, because a fork would copy locks."""
     (tmp_path / "tasks.py").write_text(head(site))
     (tmp_path / "program.py").write_text("""
 import threading
@@ -95,8 +95,8 @@ if __name__ == "__main__":
     assert (done.returncode, done.stdout, done.stderr) == (0, "7\n", "")
 
 
-def test_a_program_that_dies_takes_its_workers_along(site: Site, tmp_path: Path) -> None:
-    """Also when it had no chance to stop them."""
+def test_the_workers_of_a_program_that_dies_end(site: Site, tmp_path: Path) -> None:
+    """They end even if the program could not stop them."""
     program = head(site) + "\nqueue.start(2)\nprint(add(1, 1).get(20), flush=True)\ninput()\n"
     (tmp_path / "script.py").write_text(program)
     process = subprocess.Popen(
@@ -120,7 +120,7 @@ def test_a_program_that_dies_takes_its_workers_along(site: Site, tmp_path: Path)
 
 
 def test_running_twice(site: Site) -> None:
-    """Workers that run already are not started again, in either form."""
+    """While workers run, neither run() nor start() starts others."""
     queue = site.queue()
     with pytest.raises(NotRunningError):
         queue.shutdown()
@@ -133,7 +133,7 @@ def test_running_twice(site: Site) -> None:
 
 
 def test_starting_twice(site: Site, tmp_path: Path) -> None:
-    """After start(), neither start() nor run(); after shutdown(), no shutdown()."""
+    """After start(), both start() and run() raise; after shutdown(), shutdown() raises."""
     (tmp_path / "script.py").write_text(
         head(site)
         + """
@@ -153,8 +153,8 @@ if __name__ == "__main__":
 
 
 def test_a_redefined_task(site: Site, tmp_path: Path) -> None:
-    """At a prompt, as in a notebook: the workers answer with the function they have, and who calls a newer one is told
-    so, once; a second start() and restart() take the newest."""
+    """At a prompt, as in a notebook: the workers run the function they have, and a call of a newer one logs a warning,
+    once; a second start() and restart() take the newest."""
     typed = head(site) + "\n"
     for number, then in ((1, "queue.start(1)"), (2, ""), (2, "queue.start(1)"), (3, "queue.restart()")):
         typed += f"@queue.task\ndef answer():\n    return {number}\n\n{then}\n"
@@ -167,8 +167,8 @@ def test_a_redefined_task(site: Site, tmp_path: Path) -> None:
     assert done.stderr.count("__main__.answer was defined after the workers were started") == 1
 
 
-def test_the_whole_path_is_handed_over(site: Site, tmp_path: Path) -> None:
-    """A program with threads that has edited its `sys.path`: the workers import from the same folders."""
+def test_workers_get_the_whole_path(site: Site, tmp_path: Path) -> None:
+    """The workers of a program with threads import from the folders of its own `sys.path`."""
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
     (tmp_path / "one" / "tasks.py").write_text("import helper\n" + head(site).replace("a + b", "helper.plus(a, b)"))
@@ -195,8 +195,8 @@ if __name__ == "__main__":
     assert (done.returncode, done.stdout, done.stderr) == (0, "7\n", "")
 
 
-def test_a_script_whose_name_no_module_can_have(site: Site, tmp_path: Path) -> None:
-    """The call is refused, with what to do, unless this program has started workers; those have the tasks."""
+def test_a_script_whose_name_is_not_a_module_name(site: Site, tmp_path: Path) -> None:
+    """The call raises an error that says what to do, unless this program has started workers, which have the tasks."""
     (tmp_path / "my tasks.py").write_text(
         head(site)
         + """
@@ -222,8 +222,8 @@ if __name__ == "__main__":
     assert (total, answer) == ("0", "3"), done.stderr
 
 
-def test_a_folder_whose_name_is_no_text(site: Site, tmp_path: Path) -> None:
-    """The default store cannot be below it, and says so; with one elsewhere, everything runs there."""
+def test_a_folder_whose_name_is_not_text(site: Site, tmp_path: Path) -> None:
+    """The default store cannot be below it, and the error says so; with a store elsewhere, everything works."""
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
     (folder / "there.py").write_text(head(site) + "\nqueue.start(1)\nprint(add(1, 2).get(20))\nqueue.shutdown()\n")

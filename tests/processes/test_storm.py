@@ -1,4 +1,4 @@
-"""Workers that are killed while they work: nothing is lost, nothing completes twice, nobody innocent is run again."""
+"""Workers that are killed while they work: no task is lost, completed twice, or run again without need."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TREES = 3
 
 
 def busy(site: Site) -> set[int]:
-    """The processes that are inside of a task, or died there, as far as the log knows."""
+    """Return the processes that run a task, or died while they did, according to the log."""
     inside: dict[int, bool] = {}
     for line in site.lines():
         inside[line.pid] = line.kind == "start"
@@ -42,7 +42,7 @@ def busy(site: Site) -> set[int]:
 def storm(
     site: Site, app: App, tasks: int, every: float, chance: random.Random, *, strike: Callable[[], set[int]]
 ) -> set[int]:
-    """Enqueue tasks and kill a busy process every so many seconds, until all are done; answers whom.
+    """Enqueue tasks and kill a busy process every so many seconds, until all are done. Returns their pids.
 
     When half of it is done, `strike` kills whom it wants.
     """
@@ -86,7 +86,7 @@ def check(site: Site, app: App, ids: list[str], killed: set[int]) -> None:
 
 
 def power_cut(trees: list[Tree]) -> set[int]:
-    """Kill all of them at one moment; answers whom."""
+    """Kill all of them at one moment. Returns their pids."""
     for tree in trees:
         tree.signal_all(signal.SIGSTOP)  # so that nobody is replaced in between
     everyone = {pid for tree in trees for pid in tree.everyone()}
@@ -96,7 +96,7 @@ def power_cut(trees: list[Tree]) -> set[int]:
 
 
 def rage(site: Site, start_tree: StartTree, tasks: int, every: float, seed: int, *, all_at_once: bool = False) -> int:
-    """A whole storm, from the first enqueue to the last check; answers how many kills hit a running task."""
+    """Run a whole storm, with all its checks. Returns how many kills hit a running task."""
     app = site.app()
     trees = [start_tree("-p", "2", url=site.url, lease=5) for _ in range(TREES)]
 
@@ -144,7 +144,7 @@ def test_storm(site: Site, servers: Servers, kind: ServerKind, start_tree: Start
 
 @pytest.mark.timeout(240)
 def test_storm_on_a_file(site: Site, file: Path, start_tree: StartTree) -> None:
-    """A thousand tasks, a busy worker process killed every 300 ms, and once everybody at the same moment."""
+    """A thousand tasks, a busy worker process killed every 300 ms, and once all processes at the same moment."""
     site = evolve(site, url=f"sqlite:///{file}", lease=5)
     hits = rage(site, start_tree, tasks=1_000, every=0.3, seed=7, all_at_once=True)
 
@@ -156,7 +156,7 @@ def test_storm_on_a_file(site: Site, file: Path, start_tree: StartTree) -> None:
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("kind", kinds_to_test())
 def test_long_storm(site: Site, servers: Servers, kind: ServerKind, start_tree: StartTree, seed: int) -> None:
-    """The same for minutes, with other dice."""
+    """The same for minutes, with other random numbers."""
     hits = rage(
         evolve(site, url=servers(kind).url, lease=5), start_tree, tasks=3000, every=1.0, seed=seed, all_at_once=True
     )
@@ -183,7 +183,7 @@ def producers(site: Site) -> Iterator[None]:
 @pytest.mark.soak
 @pytest.mark.timeout(MINUTES * 60 + 900)
 def test_soak_on_a_file(site: Site, file: Path, start_tree: StartTree) -> None:
-    """Minutes of workers that are killed, now and then all, and of producers too; what was accepted is done once."""
+    """For minutes, workers and producers are killed, now and then all at once; what was accepted is done once."""
     site = evolve(site, url=f"sqlite:///{file}", lease=5)
     app, chance = site.app(), random.Random(1)
     killed: set[int] = set()

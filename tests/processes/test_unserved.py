@@ -1,4 +1,4 @@
-"""Messages that cannot be run here, and results that cannot be kept."""
+"""Messages that cannot run, and results that cannot be stored."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .app import App, Site
 from .conftest import StartTree
 
 
-def test_a_name_that_nobody_here_knows(site: Site, app: App, start_tree: StartTree) -> None:
-    """It waits, uncharged, until a worker comes that knows it."""
+def test_a_task_that_no_worker_knows(site: Site, app: App, start_tree: StartTree) -> None:
+    """It is deferred, uncharged, until a worker knows it."""
     old = start_tree("-p", "1", leave_out="work")
     handle = app["work"](0, "known at last")
-    until(lambda: site.of("settled", handle.task_id), "it was handed back")
+    until(lambda: site.of("settled", handle.task_id), "it was deferred")
     assert site.of("settled")[0].more == ["Defer", "1"]
     old.stop()
 
@@ -40,8 +40,8 @@ def _inject(site: Site, fields: dict[Any, Any]) -> str:
     return entry.decode()
 
 
-def test_an_entry_that_is_no_message(site: Site, app: App, start_tree: StartTree) -> None:
-    """It is kept with the failed tasks with its bytes, and harms nobody."""
+def test_an_entry_that_is_not_a_message(site: Site, app: App, start_tree: StartTree) -> None:
+    """It is kept with the failed tasks, byte for byte, and the worker goes on."""
     start_tree("-p", "1")
     assert app["work"](0, 1).get(10) == 1
 
@@ -57,20 +57,20 @@ def test_an_entry_that_is_no_message(site: Site, app: App, start_tree: StartTree
 
 
 def test_an_entry_of_a_newer_version(site: Site, app: App, start_tree: StartTree) -> None:
-    """It is left for a worker that can read it."""
+    """It is deferred for a worker that can read it."""
     start_tree("-p", "1")
     assert app["work"](0, 1).get(10) == 1
 
     entry = _inject(site, {"v": "99", "id": "from-the-future", "name": "work", "body": "?"})
 
-    settled = until(lambda: [line for line in site.of("settled") if line.more[0] == "Defer"], "it was handed back")
+    settled = until(lambda: [line for line in site.of("settled") if line.more[0] == "Defer"], "it was deferred")
     assert settled[0].task_id in ("from-the-future", entry)
     depth = app.queue.stores.backend.depth()
     assert (depth.failed, depth.delayed + depth.ready) == (0, 1)
 
 
 def test_a_body_that_cannot_be_decoded(site: Site, app: App, start_tree: StartTree) -> None:
-    """It fails at once, saying why, and is kept whole."""
+    """The task fails at once with the reason, and its body is kept."""
     start_tree("-p", "1")
 
     app.queue.stores.backend.enqueue([Message("broken", "work", b"[[1")])
@@ -83,7 +83,7 @@ def test_a_body_that_cannot_be_decoded(site: Site, app: App, start_tree: StartTr
 
 
 def test_a_result_that_cannot_be_serialized(app: App, start_tree: StartTree) -> None:
-    """The task fails with the reason; it is not run again."""
+    """The task fails with the reason and is not retried."""
     start_tree("-p", "1")
 
     with pytest.raises(TaskError, match="a value of type lock cannot travel"):
@@ -91,7 +91,7 @@ def test_a_result_that_cannot_be_serialized(app: App, start_tree: StartTree) -> 
 
 
 def test_a_result_that_is_too_large(app: App, start_tree: StartTree) -> None:
-    """The failure says how large it is, what is allowed, and what to do."""
+    """The failure names its size and the limit."""
     start_tree("-p", "1")
 
     with pytest.raises(TaskError, match=r"the result of big needs [\d,]+ bytes, the limit is 100,000"):
@@ -100,7 +100,7 @@ def test_a_result_that_is_too_large(app: App, start_tree: StartTree) -> None:
 
 
 def test_a_result_that_fails_to_pickle(site: Site, start_tree: StartTree, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the pickling raises is the task's failure."""
+    """What the pickling raises fails the task."""
     monkeypatch.setenv("PYXQUEUE_SEAL_KEYS", "k" * 32)
     site = evolve(site, serializer="pickle")
     app = site.app()
@@ -114,8 +114,8 @@ def test_a_result_that_fails_to_pickle(site: Site, start_tree: StartTree, monkey
 
 
 @pytest.mark.parametrize("kind", ["nan", "huge", "text", "object"])
-def test_progress_that_cannot_be_written(app: App, start_tree: StartTree, kind: str) -> None:
-    """A task that reports nonsense ends one way or the other, and the worker goes on reporting for the next ones."""
+def test_progress_that_cannot_be_stored(app: App, start_tree: StartTree, kind: str) -> None:
+    """A task that reports nonsense ends, and the worker goes on."""
     start_tree("-p", "1")
     handle = app["strange_progress"](kind)
 
@@ -126,7 +126,7 @@ def test_progress_that_cannot_be_written(app: App, start_tree: StartTree, kind: 
 
 @pytest.mark.parametrize("kind", ["nan", "inf", "text", "negative"])
 def test_a_retry_after_nonsense(app: App, start_tree: StartTree, kind: str) -> None:
-    """A delay that is no delay ends the task one way or the other, and never the worker."""
+    """A delay that is not valid ends the task, but not the worker."""
     start_tree("-p", "1")
     handle = app["strange_retry"](kind)
 

@@ -1,4 +1,4 @@
-"""Clients that wait for many results: pushed, on one connection, without blocking anybody."""
+"""Clients that wait for many results, which the store pushes over one connection."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def script_calls(client: Redis) -> int:
 
 
 def test_five_hundred_waiters(site: Site, start_tree: StartTree, gate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They share one subscription, and look when they begin and when they are woken: nothing polls."""
+    """They share one subscription, look when they begin and when they are woken, and do not poll."""
     monkeypatch.setattr(waiting, "_SILENCE", 60_000)  # each also looks once whether there is a worker: not meant here
     app = site.app()
     held = app["gate"](str(gate))
@@ -91,7 +91,7 @@ asyncio.run(main())
 
 
 def test_two_hundred_awaits(site: Site, start_tree: StartTree, gate: Path) -> None:
-    """What they wait for waits for the event loop to turn; and Python's development mode has nothing to complain of."""
+    """Waiting does not block the event loop, and Python's development mode gives no warning."""
     start_tree("-p", "1", url=site.url, lease=60)
 
     done = subprocess.run(
@@ -107,7 +107,7 @@ def test_two_hundred_awaits(site: Site, start_tree: StartTree, gate: Path) -> No
 
 
 def test_await_beside_the_loop(site: Site, start_tree: StartTree) -> None:
-    """An await in a program of its own loop, as a web application has it."""
+    """A program with an event loop of its own, such as a web application, can await a result."""
     start_tree("-p", "1", url=site.url, lease=60)
     app = site.app()
 

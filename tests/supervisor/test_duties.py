@@ -1,4 +1,4 @@
-"""The duties: they renew what is in flight, hand back what a stuck worker sits on, promote what is due."""
+"""The duties: renewing leases, giving back what waits in a busy worker, releasing, maintenance."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RENEW = LEASE / 3000
 
 
 class FakeBroker:
-    """Notes what it is asked."""
+    """Notes its calls."""
 
     def __init__(self) -> None:
         self.extended: list[list[str]] = []
@@ -69,7 +69,7 @@ def not_asked(table: InFlightTable, entry: InFlight) -> None:
 
 
 class Table(InFlightTable):
-    """With the hand of its worker."""
+    """A table with the worker's access to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ def loop_of(broker: Any, time: Time, kill: Callable[[InFlightTable, InFlight], N
 
 @pytest.fixture
 def killed() -> list[tuple[InFlightTable, InFlight]]:
-    """What was to be ended by force."""
+    """What was to be killed."""
     return []
 
 
@@ -119,8 +119,8 @@ def hold(table: Table, *names: str) -> list[int]:
     return [table.slots.add(name, name, 1, START) for name in names]
 
 
-def test_it_renews_all_that_is_held(duties: DutyLoop, broker: FakeBroker, time: Time, table: Table) -> None:
-    """Waiting, running and done ones, and not before it is time."""
+def test_it_renews_all_that_is_in_flight(duties: DutyLoop, broker: FakeBroker, time: Time, table: Table) -> None:
+    """It renews what waits, runs or is done, and only when a renewal is due."""
     _, running, done, gone = hold(table, "waiting", "running", "done", "gone")
     for slot in (running, done, gone):
         table.slots.start(slot, time.now)
@@ -150,7 +150,7 @@ def test_it_passes_cancellations_on(
     answer: LeaseStatus,
     times: int,
 ) -> None:
-    """What the store says about a delivery is marked in its table; what has not begun need not be killed."""
+    """They are marked in the table of the delivery; the process of one that has not started is not killed."""
     (slot,) = hold(table, "one")
     broker.answer = answer
 
@@ -160,13 +160,13 @@ def test_it_passes_cancellations_on(
     assert not killed
 
 
-def test_what_is_to_be_killed_is_said(
+def test_a_running_task_that_is_cancelled_by_force_is_killed(
     duties: DutyLoop,
     broker: FakeBroker,
     table: Table,
     killed: list[tuple[InFlightTable, InFlight]],
 ) -> None:
-    """Only whoever has the process can do it."""
+    """The supervisor is told, which has its process."""
     (slot,) = hold(table, "one")
     table.slots.start(slot, 0.0)
     broker.answer = LeaseStatus.KILL
@@ -181,8 +181,8 @@ def test_what_is_to_be_killed_is_said(
     assert not table.runs(entry)
 
 
-def test_a_lost_one_is_no_cancelled_one(duties: DutyLoop, broker: FakeBroker, table: Table) -> None:
-    """Its settlement will be refused; until then it is left alone."""
+def test_a_lost_delivery_is_not_cancelled(duties: DutyLoop, broker: FakeBroker, table: Table) -> None:
+    """Its task runs on, and its settlement will be refused."""
     hold(table, "one")
     broker.answer = LeaseStatus.LOST
 
@@ -191,10 +191,10 @@ def test_a_lost_one_is_no_cancelled_one(duties: DutyLoop, broker: FakeBroker, ta
     assert table.slots.cancels() == []
 
 
-def test_it_hands_back_what_waits_behind_a_long_one(
+def test_it_gives_back_what_waits_behind_a_long_task(
     duties: DutyLoop, broker: FakeBroker, time: Time, table: Table
 ) -> None:
-    """After a moment, uncharged, and exactly what has not begun."""
+    """It gives back exactly what has not started, after a moment and uncharged."""
     long, *_ = hold(table, "long", "b", "c")
     table.slots.start(long, time.now)
     time.now += STUCK * 0.9
@@ -208,10 +208,10 @@ def test_it_hands_back_what_waits_behind_a_long_one(
     assert [entry.task_id for entry in table.entries()] == ["long"]
 
 
-def test_what_could_not_be_handed_back_is_handed_back_later(
+def test_what_could_not_be_given_back_is_given_back_later(
     duties: DutyLoop, broker: FakeBroker, time: Time, table: Table
 ) -> None:
-    """The store was away when it was taken from the worker; nobody else knows of it any more."""
+    """If the store could not be reached when it was taken from the worker, the duty tries again."""
     long, _ = hold(table, "long", "waiting")
     table.slots.start(long, time.now)
     time.now += STUCK * 2
@@ -226,8 +226,10 @@ def test_what_could_not_be_handed_back_is_handed_back_later(
     assert broker.settled == [Settlement("waiting", Defer())]
 
 
-def test_a_worker_that_gets_on_keeps_its_batch(duties: DutyLoop, broker: FakeBroker, time: Time, table: Table) -> None:
-    """What was claimed a moment ago waits for its turn, however long another one has been running."""
+def test_a_worker_keeps_what_it_has_just_claimed(
+    duties: DutyLoop, broker: FakeBroker, time: Time, table: Table
+) -> None:
+    """A message that was claimed a moment ago may wait, however long another one has been running."""
     (long,) = hold(table, "long")
     table.slots.start(long, time.now)
     time.now += 1.0
@@ -238,10 +240,8 @@ def test_a_worker_that_gets_on_keeps_its_batch(duties: DutyLoop, broker: FakeBro
     assert broker.settled == []
 
 
-def test_many_that_are_not_long_hold_a_batch_up_too(
-    duties: DutyLoop, broker: FakeBroker, time: Time, table: Table
-) -> None:
-    """None of them takes long enough to be noticed by itself."""
+def test_many_short_tasks_delay_a_batch_too(duties: DutyLoop, broker: FakeBroker, time: Time, table: Table) -> None:
+    """What counts is how long a message has waited, not how long one task runs."""
     slots = hold(table, "a", "b", "c")
     for slot in slots[:2]:
         table.slots.start(slot, time.now)
@@ -257,7 +257,7 @@ def test_many_that_are_not_long_hold_a_batch_up_too(
 def test_an_idle_worker_keeps_what_it_just_claimed(
     duties: DutyLoop, broker: FakeBroker, time: Time, table: Table
 ) -> None:
-    """Nothing runs, so nothing is in the way."""
+    """Nothing runs there, so the messages do not wait behind a task."""
     hold(table, "one", "two")
     time.now += 60
 
@@ -266,8 +266,8 @@ def test_an_idle_worker_keeps_what_it_just_claimed(
     assert broker.settled == []
 
 
-def test_workers_are_judged_apart(duties: DutyLoop, broker: FakeBroker, time: Time, table: Table) -> None:
-    """One that is stuck costs another nothing."""
+def test_workers_are_independent(duties: DutyLoop, broker: FakeBroker, time: Time, table: Table) -> None:
+    """A long task in one worker does not matter for what waits in another."""
     other = Table()
     table.slots.start(hold(table, "long")[0], time.now)
     hold(other, "waiting")
@@ -282,7 +282,7 @@ def test_workers_are_judged_apart(duties: DutyLoop, broker: FakeBroker, time: Ti
 def test_it_comes_back_when_something_is_due(
     duties: DutyLoop, broker: FakeBroker, until_due: int, pause: float
 ) -> None:
-    """At the next due time, and every moment for what others delay."""
+    """Maintenance is called at the next due time, and at least every 0.2 s for what other programs delay."""
     broker.until_due = until_due
 
     assert duties.step([]) == pytest.approx(pause)
@@ -290,19 +290,19 @@ def test_it_comes_back_when_something_is_due(
     assert broker.promoted == 1
 
 
-def test_a_store_that_is_away(
+def test_a_store_that_cannot_be_reached(
     duties: DutyLoop,
     broker: FakeBroker,
     time: Time,
     table: Table,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It is asked again every moment, said once, and renewed as soon as it is back."""
+    """The duties try again at intervals, log it once, and renew as soon as the store is back."""
     hold(table, "one")
     broker.error = BrokerUnavailableError("away")
     for _ in range(3):
         assert duties.step([table]) == pytest.approx(MAINTAIN_EVERY)
-        duties.step([table])  # nothing is due: it asks nothing, and learns nothing
+        duties.step([table])  # nothing is due, so no request is made
         time.now += MAINTAIN_EVERY
     assert "is back" not in caplog.text
     broker.error = None
@@ -334,7 +334,7 @@ def test_a_store_that_refuses(
     duty: str,
     words: str,
 ) -> None:
-    """It is told once, and the other duties go on."""
+    """The refusal is logged once, and the other duties go on."""
     runs, *_ = hold(table, "one", "two")
     table.slots.start(runs, START)
     time.now += 2 * STUCK
@@ -356,7 +356,7 @@ def test_a_store_that_refuses(
 
 
 def test_it_keeps_a_lease_over_many(time: Time) -> None:
-    """A delivery that is renewed every third of its lease is nobody else's, however long it runs."""
+    """A delivery that is renewed every third of its lease stays with its holder, however long it runs."""
     bench = Bench()
     lease = bench.broker.lease_ms()
     duties = loop_of(bench.broker, time)
@@ -370,14 +370,14 @@ def test_it_keeps_a_lease_over_many(time: Time) -> None:
         bench.clock.advance(lease // 3)
         assert bench.broker.claim("other", 1, 0) == []
 
-    bench.clock.advance(lease)  # nobody keeps it any more
+    bench.clock.advance(lease)  # no renewal any more
     assert len(bench.broker.claim("other", 1, 0)) == 1
 
 
 def test_a_refused_release_keeps_no_other_back(
     broker: FakeBroker, time: Time, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What the dead process had comes back when its lease ends, and that is said; the next one is released."""
+    """The log says that those messages are claimed again when their leases end; the next consumer is released."""
     releaser = Releaser(broker, lambda record: record)  # type: ignore[arg-type]
     duties = DutyLoop([releaser], monotonic=time)
     broker.unreleasable["first"] = BrokerError("no")
@@ -393,7 +393,7 @@ def test_a_refused_release_keeps_no_other_back(
 
 
 def test_a_release_is_repeated_until_the_store_is_back(broker: FakeBroker, time: Time) -> None:
-    """The others wait behind it: each would wait until its request times out."""
+    """The others wait meanwhile: each request would wait until it times out."""
     releaser = Releaser(broker, lambda record: record)  # type: ignore[arg-type]
     duties = DutyLoop([releaser], monotonic=time)
     broker.unreleasable["first"] = BrokerUnavailableError("away")

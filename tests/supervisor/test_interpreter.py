@@ -1,4 +1,4 @@
-"""What a new interpreter imports."""
+"""What an interpreter that pyxqueue starts imports."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def of_the_workers(_folder: str) -> list[str]:
 def test_nothing_is_imported_from_the_current_folder(
     tmp_path: Path, name: str, make: Callable[[str], list[str]]
 ) -> None:
-    """Somebody else may have put a module of ours, of others or of Python's own there."""
+    """Another user may have put a module there with the name of one of ours, of a library or of Python itself."""
     (tmp_path / "srv").mkdir()
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / f"{name}.py").write_text("import sys\nsys.exit('planted')\n")
@@ -54,7 +54,7 @@ def test_nothing_is_imported_from_the_current_folder(
 
 
 def test_a_new_interpreter_imports_from_where_this_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever has been put on the path meanwhile, and wherever the process has gone since."""
+    """This includes what was added to `sys.path` since; the working directory does not matter."""
     (tmp_path / "click.py").write_text("raise SystemExit('ours')\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
 

@@ -1,4 +1,4 @@
-"""Log lines that nobody waits for, in the supervisor and in its workers."""
+"""Neither the supervisor nor its workers wait for the log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.until import until
 
 
 class Blocking(logging.Handler):
-    """Writes lines into a file, once somebody has opened the gate, which is a pipe whose other end closes."""
+    """Writes each line into a file when it has read a byte from a pipe."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Blocking(logging.Handler):
 
 
 def tended(writer: LogWriter) -> LogWriter:
-    """As after one more turn of the supervisor's loop."""
+    """Do what one more round of the supervisor's loop does."""
     writer.tend()
     return writer
 
@@ -48,8 +48,8 @@ def handler(tmp_path: Path) -> Iterator[Blocking]:
     os.close(handler.reader)
 
 
-def test_a_handler_that_waits_keeps_nobody(handler: Blocking) -> None:
-    """The supervisor's lines are written by another process; what does not fit is counted, and said."""
+def test_the_supervisor_does_not_wait_for_a_handler(handler: Blocking) -> None:
+    """Another process writes its lines; the log says how many did not fit."""
     with closing(LogWriter()) as writer:
         for number in range(5_000):
             log.warning("line %d %s", number, "x" * 100)
@@ -65,8 +65,8 @@ def test_a_handler_that_waits_keeps_nobody(handler: Blocking) -> None:
     assert len(lines) == 5_000 - dropped + 1
 
 
-def test_a_handler_that_waits_for_ever_keeps_no_program(handler: Blocking) -> None:
-    """At the end its process is killed, and what is logged from then on is logged here."""
+def test_a_handler_that_never_returns_does_not_keep_the_supervisor(handler: Blocking) -> None:
+    """At the end the process that writes is killed, and this one has its handlers again."""
     with closing(LogWriter()) as writer:
         log.warning("never written")
 
@@ -77,7 +77,7 @@ def test_a_handler_that_waits_for_ever_keeps_no_program(handler: Blocking) -> No
 
 
 def test_a_killed_writer_is_replaced(handler: Blocking) -> None:
-    """With a word in the log."""
+    """The log says so."""
     os.write(handler.writer, b"x" * 100)
     with closing(LogWriter()) as writer:
         before = writer.pid
@@ -89,8 +89,8 @@ def test_a_killed_writer_is_replaced(handler: Blocking) -> None:
     assert said == ["the process that writes the log was killed: started another", "after it"]
 
 
-def test_a_line_keeps_what_it_carries(tmp_path: Path) -> None:
-    """Its traceback, and the extras that JSON shows, on the way to any handler that the line would have had."""
+def test_a_record_is_complete_in_the_other_process(tmp_path: Path) -> None:
+    """It has its traceback and its extra attributes, and goes to the handlers that it would have had here."""
     file = tmp_path / "lines"
     handler = logging.FileHandler(file)
     handler.setFormatter(logging.Formatter("%(name)s %(task_id)s %(message)s"))
@@ -111,7 +111,7 @@ def test_a_line_keeps_what_it_carries(tmp_path: Path) -> None:
 
 
 def test_a_child_of_the_supervisor_logs_by_itself(handler: Blocking) -> None:
-    """It has the program's handlers again, and no end of the supervisor's socket."""
+    """It has the program's handlers again, and the supervisor's socket is closed in it."""
     os.write(handler.writer, b"x" * 100)
     writer = LogWriter()
     child = os.fork()
@@ -125,8 +125,8 @@ def test_a_child_of_the_supervisor_logs_by_itself(handler: Blocking) -> None:
     writer.close()
 
 
-def test_one_free_place_is_not_waited_for() -> None:
-    """The word about what was dropped takes it, and the line behind that is dropped too."""
+def test_a_full_queue_of_lines_is_not_waited_for() -> None:
+    """The line about what was dropped takes the only room there is, and the next line is dropped too."""
     relay = QueuedLines()
     line = logging.makeLogRecord({"msg": "line"})
     for _ in range(1_001):
@@ -140,7 +140,7 @@ def test_one_free_place_is_not_waited_for() -> None:
 
 
 def test_no_thread_of_a_worker_waits_for_the_log(handler: Blocking) -> None:
-    """A thread of its own writes its lines, in order, and says how many were too many."""
+    """Another thread writes the lines in order, and how many were dropped."""
     with queued_lines():
         for number in range(1_500):
             log.warning("line %d", number)

@@ -1,4 +1,4 @@
-"""Making worker processes."""
+"""Starting and ending worker processes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Stoppable:
 
 
 def test_a_signal_on_the_way_to_a_new_process_is_not_lost() -> None:
-    """One that comes before the process has a handler of its own stops it all the same."""
+    """A signal that arrives before the process has its own handler stops it all the same."""
     made: Any = Stoppable()
     ours = signal.signal(signal.SIGTERM, lambda *_: None)  # as a supervisor has one, which its children inherit
     try:
@@ -49,14 +49,14 @@ def test_a_signal_on_the_way_to_a_new_process_is_not_lost() -> None:
 
 
 def test_a_name_gets_its_pid() -> None:
-    """Where both sides know the pid; the rest of the name they know before."""
+    """Both processes know the rest of the name before they know the pid."""
     name = consumer_name("mail-", 3, "boot")
 
     assert with_pid(name, 77) == "mail-worker-3-77-boot"
 
 
 def test_a_process_ends_though_its_output_is_gone() -> None:
-    """A buffered text and a reader that went away must not let an exception climb into the parent's code."""
+    """Buffered text whose reader is gone must not raise an exception into the parent's code."""
     read, write = os.pipe()
     os.close(read)
     pid = os.fork()
@@ -72,7 +72,7 @@ def test_a_process_ends_though_its_output_is_gone() -> None:
 
 
 def test_what_a_worker_forks_is_an_ordinary_process() -> None:
-    """A signal ends it, though the worker that a task forked it from handles the same one otherwise."""
+    """A signal ends it, although the worker that it was forked from handles that signal."""
 
     def run() -> None:
         child = os.fork()
@@ -90,7 +90,7 @@ def test_what_a_worker_forks_is_an_ordinary_process() -> None:
 
 
 def test_threads_that_were_replaced_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As gevent and eventlet do it: a worker on them would seem to work and run nothing."""
+    """With the threads of gevent or eventlet, a worker would seem to work and run nothing."""
     check_startable()
 
     def start_new_thread() -> None: ...
@@ -114,7 +114,7 @@ class Broken(Stoppable):
 
 
 def test_a_process_does_not_outlive_its_worker() -> None:
-    """Whatever still runs there: the supervisor replaces it, and gives back what it held."""
+    """The process ends although a thread still runs; the supervisor replaces it and releases its messages."""
     made: Any = Broken()
     pid = fork_worker(lambda *_: made, "worker", InFlightTable.forked(), lambda: None)
 

@@ -1,4 +1,4 @@
-"""What the log says about worker processes that never get to their work."""
+"""What the log says about worker processes that do not start."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def supervise(folder: Path, code: str, processes: int, done: Callable[[], object
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was said before it was told to stop."""
+    """The warnings and errors from before the supervisor was stopped."""
     texts = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
     return [text for text in texts if "running nothing" not in text]
 
@@ -68,8 +68,8 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_a_module_that_cannot_be_imported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """It is named, with the error and its traceback, printable and bounded, a few times for many processes, which say
-    nothing themselves."""
+    """The log names it, with the error and a printable traceback of limited length, a few times for many processes.
+    The processes themselves log nothing."""
     failures = tmp_path / "failures"
     supervise(
         tmp_path,
@@ -91,14 +91,14 @@ def test_a_module_that_cannot_be_imported(
 
 
 def test_a_module_that_ends_the_process(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It says no reason; the module is named all the same."""
+    """It leaves no reason; the log names the module all the same."""
     supervise(tmp_path, "import os; os._exit(7)", 1, lambda: lines(caplog))
 
     assert "ended with 7 while it imported jobs; fix that" in lines(caplog)[0]
 
 
 def test_a_module_that_hangs(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is named, once."""
+    """The log names it once."""
     begun = tmp_path / "begun"
 
     def done() -> bool:
@@ -116,8 +116,8 @@ def child(index: int) -> Child:
     return Child(index, pid=1, consumer=f"w{index}", table=InFlightTable(), born=time.monotonic() - 100)
 
 
-def test_a_few_are_told_and_the_next_after_a_start(caplog: pytest.LogCaptureFixture) -> None:
-    """However many fail."""
+def test_a_few_failures_are_logged_and_the_first_after_a_start(caplog: pytest.LogCaptureFixture) -> None:
+    """A hundred failures make three lines; when a process has started, the next failure is logged at once."""
     log, good = StartLog(Throttle("%d more", 3, monotonic=lambda: 1.0)), child(0)
     for index in range(100):
         log.failed(child(index), 1)
@@ -132,8 +132,8 @@ def test_a_few_are_told_and_the_next_after_a_start(caplog: pytest.LogCaptureFixt
     assert lines(caplog)[4].startswith("worker process w100 ended with 1 while it started")
 
 
-def test_a_slow_start_is_told_once_for_each_and_a_few_times_for_all(caplog: pytest.LogCaptureFixture) -> None:
-    """A process that works is not slow."""
+def test_a_slow_start_is_logged_once_for_each_process_and_a_few_times_for_all(caplog: pytest.LogCaptureFixture) -> None:
+    """A process that has started is not slow."""
     log, many = StartLog(), [child(index) for index in range(100)]
     many[0].table.start.say("", done=True)
     for _ in range(3):
@@ -143,7 +143,7 @@ def test_a_slow_start_is_told_once_for_each_and_a_few_times_for_all(caplog: pyte
 
 
 def test_what_a_process_says_of_its_start_is_bounded() -> None:
-    """Another process reads it, whatever it is."""
+    """The supervisor can read it, whatever the text is."""
     table = InFlightTable()
 
     table.start.say("\udcff" + "é" * 10_000_000)
@@ -154,8 +154,8 @@ def test_what_a_process_says_of_its_start_is_bounded() -> None:
     assert not table.busy()
 
 
-def test_a_long_life_without_work_is_not_sound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module that fails after some seconds is imported ever more slowly too."""
+def test_a_process_that_lives_long_without_starting_is_not_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are pauses, too, if a module takes some seconds to fail."""
     monkeypatch.setattr(children, "_STABLE", -1.0)
     starter = Starter(die)
 

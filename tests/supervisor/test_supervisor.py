@@ -1,4 +1,4 @@
-"""The supervisor: replaces what dies, ever more slowly what keeps dying, and charges only what ran."""
+"""The supervisor replaces processes that die, pauses if they keep dying, and charges only tasks that ran."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class FakeBroker:
         self.released: list[tuple[str, list[str]]] = []
         self.away = False
         self.asked: list[str] = []
-        """What it was asked while it was away."""
+        """The calls while it could not be reached."""
 
     def lease_ms(self) -> int:
         return 3000
@@ -70,7 +70,7 @@ Body = Callable[[InFlightTable], int]
 
 
 class Starter:
-    """Forks processes that do what they are told instead of working."""
+    """Forks processes that run a function of the test instead of a worker."""
 
     def __init__(self, *bodies: Body) -> None:
         self._bodies = list(bodies)
@@ -117,7 +117,7 @@ def die_busy(table: InFlightTable) -> int:
 def overrun(retry_delay: float) -> Body:
     def body(table: InFlightTable) -> int:
         slots = Slots(table)
-        # Pinned: none must be handed back while the other seems to have been running for long.
+        # Pinned: neither must be given back while the other one seems to have run for long.
         beside, late = (
             slots.add("beside", "beside", 1, 0.0, pinned=True),
             slots.add("late", "late", 2, 0.0, pinned=True),
@@ -156,8 +156,8 @@ def broker() -> FakeBroker:
     return FakeBroker()
 
 
-def test_what_dies_is_replaced(broker: FakeBroker) -> None:
-    """At once, and what it held is released."""
+def test_a_process_that_dies_is_replaced(broker: FakeBroker) -> None:
+    """Another one starts at once, and its messages are released."""
     starter = Starter(die, live)
 
     supervise(starter, broker, lambda: len(starter.born) == 2)
@@ -166,8 +166,8 @@ def test_what_dies_is_replaced(broker: FakeBroker) -> None:
     assert not any(map(alive, starter.pids))
 
 
-def test_what_keeps_dying_is_replaced_ever_more_slowly(broker: FakeBroker) -> None:
-    """The second time at once, then after pauses that double."""
+def test_processes_that_keep_dying_are_replaced_after_pauses(broker: FakeBroker) -> None:
+    """There is no pause after the first death; after that, pauses double."""
     starter = Starter(die)
 
     supervise(starter, broker, lambda: len(starter.born) == 5)
@@ -178,8 +178,8 @@ def test_what_keeps_dying_is_replaced_ever_more_slowly(broker: FakeBroker) -> No
     assert pauses[3] >= 1.6
 
 
-def test_what_was_killed_for_its_time_limit_is_replaced_at_once(broker: FakeBroker) -> None:
-    """However often: the processes are sound, it is the tasks that hang."""
+def test_a_process_killed_for_a_time_limit_is_replaced_at_once(broker: FakeBroker) -> None:
+    """There is never a pause: the processes are sound, only their tasks hang."""
     starter = Starter(overrun(0.0))
 
     supervise(starter, broker, lambda: len(starter.born) == 9)
@@ -188,7 +188,7 @@ def test_what_was_killed_for_its_time_limit_is_replaced_at_once(broker: FakeBrok
 
 
 def test_only_what_ran_is_charged(broker: FakeBroker) -> None:
-    """Not what waited, and not what was done."""
+    """Neither what waited nor what was done is charged."""
     starter = Starter(die_busy, live)
 
     supervise(starter, broker, lambda: len(starter.born) == 2)
@@ -210,8 +210,8 @@ def test_a_hard_limit(broker: FakeBroker, delay: float, verdict: object) -> None
     assert broker.released[0] == ("w1-0", [])
 
 
-def test_what_is_killed_at_the_end_is_not_charged(broker: FakeBroker, tmp_path: Path) -> None:
-    """A second signal kills what runs, and gives it back as if it had never begun."""
+def test_tasks_killed_by_a_second_signal_are_not_charged(broker: FakeBroker, tmp_path: Path) -> None:
+    """They are given back as if they had not started."""
 
     def stubborn(table: InFlightTable) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -228,8 +228,8 @@ def test_what_is_killed_at_the_end_is_not_charged(broker: FakeBroker, tmp_path: 
     assert broker.released == [("w1-0", [])]
 
 
-def test_a_store_that_is_away(broker: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:
-    """What a dead process held then comes back later; the process is replaced all the same."""
+def test_a_store_that_cannot_be_reached(broker: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:
+    """The messages of a dead process are released later; the process is replaced at once."""
     broker.away = True
     starter = Starter(die_busy, live)
 
@@ -238,8 +238,8 @@ def test_a_store_that_is_away(broker: FakeBroker, caplog: pytest.LogCaptureFixtu
     assert "the messages of w1-0 could not be released yet, trying again: away" in caplog.text
 
 
-def test_a_death_while_the_store_is_away_is_told_later(broker: FakeBroker) -> None:
-    """With what it was running, as soon as the store is there again."""
+def test_a_death_while_the_store_is_away_is_reported_later(broker: FakeBroker) -> None:
+    """The store is told what the process was running as soon as it can be reached."""
     broker.away = True
 
     def told() -> bool:
@@ -251,8 +251,8 @@ def test_a_death_while_the_store_is_away_is_told_later(broker: FakeBroker) -> No
     assert broker.released[0] == ("w1-0", ["ran"])
 
 
-def test_a_store_that_is_not_there_yet(broker: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:
-    """It is waited for, and that is said once."""
+def test_a_store_that_starts_late(broker: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:
+    """The supervisor waits for it, and logs that once."""
     times = []
 
     def lease() -> int:
@@ -269,7 +269,7 @@ def test_a_store_that_is_not_there_yet(broker: FakeBroker, caplog: pytest.LogCap
 
 
 def test_a_store_that_refuses(broker: FakeBroker) -> None:
-    """Trying again is no use: it ends with the store's own words, and leaves no process behind."""
+    """The supervisor ends with the store's error, and leaves no process behind."""
 
     def lease() -> int:
         raise StoreFileError("this is no queue")
@@ -284,7 +284,7 @@ def test_a_store_that_refuses(broker: FakeBroker) -> None:
 
 
 def test_stopping_while_the_store_is_away(broker: FakeBroker) -> None:
-    """It was silent before: asking it about each process that ends would only use up the time there is to stop."""
+    """It makes no request for each process that ends: each would use up a part of the grace period."""
     broker.away = True
     starter = Starter(live)
 
@@ -295,7 +295,7 @@ def test_stopping_while_the_store_is_away(broker: FakeBroker) -> None:
 
 
 def test_no_duty_is_tried_while_stopping_without_a_store(broker: FakeBroker) -> None:
-    """Each request would take as long as its time-out: the grace of what runs comes first."""
+    """A request would wait until it times out, and use up the grace period of running tasks."""
     one = Supervisor(WorkerOptions(processes=1), Starter(live), lambda: broker, name=str)  # type: ignore[arg-type,return-value]
     one._duties = DutyLoop([Maintenance(broker)], monotonic=itertools.count(0, 10).__next__)  # type: ignore[arg-type]
     broker.away = True
@@ -309,8 +309,8 @@ def test_no_duty_is_tried_while_stopping_without_a_store(broker: FakeBroker) -> 
     assert broker.asked == ["maintain"] * 2
 
 
-def test_the_parent_has_gone(broker: FakeBroker) -> None:
-    """The end of the connection to it is a signal to stop."""
+def test_the_end_of_the_parent(broker: FakeBroker) -> None:
+    """When the connection to it closes, the supervisor stops."""
     here, there = socket.socketpair()
     starter = Starter(live)
 
@@ -326,7 +326,7 @@ def test_the_parent_has_gone(broker: FakeBroker) -> None:
 
 
 def test_a_watchdog_that_was_killed_is_replaced(broker: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:
-    """At once, with a word in the log."""
+    """Another one starts at once, and the log says so."""
     starter = Starter(live)
     watchdogs: list[Watchdog] = []
 
@@ -354,13 +354,13 @@ def test_a_watchdog_that_was_killed_is_replaced(broker: FakeBroker, caplog: pyte
 
 
 def test_the_watchdog_reads_to_the_end() -> None:
-    """It knows who is left when its pipe breaks off, and nobody after a goodbye."""
+    """It returns the pids that are left when its pipe closes, and none after a goodbye."""
     assert _read(["+1\n", "+2\n", "-1\n", "+3\n"]) == {2, 3}
     assert _read(["+1\n", "bye\n"]) == set()
 
 
 def test_the_watchdog_kills_when_its_pipe_closes() -> None:
-    """Whole process groups."""
+    """It kills whole process groups."""
     watchdog = Watchdog.start()
     pid = os.fork()
     if pid == 0:
@@ -376,8 +376,8 @@ def test_the_watchdog_kills_when_its_pipe_closes() -> None:
     os.waitpid(watchdog.pid, 0)
 
 
-def test_the_watchdog_spares_after_a_goodbye() -> None:
-    """An orderly end kills nobody."""
+def test_the_watchdog_kills_none_after_a_goodbye() -> None:
+    """That is how a supervisor ends that has stopped its workers."""
     watchdog = Watchdog.start()
     watchdog.add(os.getpid())
 
@@ -388,7 +388,7 @@ def test_the_watchdog_spares_after_a_goodbye() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only PID 1 adopts, and no test is that")
 def test_orphans_are_reaped(broker: FakeBroker, tmp_path: Path) -> None:
-    """Where the supervisor is the process that adopts them, as PID 1 of a container is."""
+    """A supervisor that adopts orphans, as PID 1 of a container does, waits for them."""
 
     def leave_an_orphan(_table: InFlightTable) -> int:
         if os.fork() == 0:

@@ -10,15 +10,15 @@ from pyxqueue.worker.batch_sizer import BUDGET, MAX_BATCH, BatchSizer
 
 
 def settled(seconds: float) -> BatchSizer:
-    """A sizer that has seen many tasks of one length, and grown to its batch size."""
+    """Return a sizer whose batch size has settled after many tasks of this length."""
     sizer = BatchSizer()
     for _ in range(20):
         sizer.ran([seconds] * sizer.limit)
     return sizer
 
 
-def test_unknown_tasks_come_one_at_a_time() -> None:
-    """Until the first has run."""
+def test_the_first_batch_is_one_message() -> None:
+    """Until a task has run, nothing is known about their length."""
     sizer = BatchSizer()
     sizer.ran([])
 
@@ -26,7 +26,7 @@ def test_unknown_tasks_come_one_at_a_time() -> None:
 
 
 def test_fast_tasks_come_in_ever_larger_batches() -> None:
-    """Each batch at most doubles the one before, up to the largest."""
+    """Each batch has at most twice the size of the last one, up to the largest."""
     sizer, limits = BatchSizer(), []
     for _ in range(10):
         sizer.ran([1e-6] * sizer.limit)
@@ -36,14 +36,14 @@ def test_fast_tasks_come_in_ever_larger_batches() -> None:
 
 
 def test_a_batch_takes_a_moment() -> None:
-    """As many as fit into the budget."""
+    """It has as many tasks as fit into the budget."""
     assert settled(BUDGET / 10.5).limit == 10
     assert settled(BUDGET / 2.5).limit == 2
     assert settled(BUDGET * 3).limit == 1
 
 
 def test_one_slow_task_is_enough() -> None:
-    """After it they come one at a time, and grow from there again."""
+    """The next batch is one message, and batches grow again from there."""
     sizer = settled(1e-6)
     assert sizer.limit == MAX_BATCH
 
@@ -62,8 +62,8 @@ def test_a_hiccup_is_not_a_slow_task() -> None:
     assert sizer.limit > MAX_BATCH // 4
 
 
-def test_what_was_handed_back_says_nothing() -> None:
-    """Of a large batch of tasks that take their time two ran: the others only seem to have been fast."""
+def test_what_was_given_back_does_not_count() -> None:
+    """Two tasks of a large batch ran, and the others were given back: they only seem to have been fast."""
     sizer = settled(1e-5)
     sizer.ran([0.8 * STUCK] * 2 + [1e-6] * (MAX_BATCH - 2))
 
@@ -71,7 +71,7 @@ def test_what_was_handed_back_says_nothing() -> None:
 
 
 def test_single_tasks_do_not_make_large_batches() -> None:
-    """However many fast ones there were: the next could be slow."""
+    """A batch has at most twice the size of the last one, however fast its task was."""
     sizer = BatchSizer()
     for _ in range(20):
         sizer.ran([1e-6])

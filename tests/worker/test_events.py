@@ -53,7 +53,7 @@ def restored() -> Iterator[None]:
 
 
 def test_a_failure_has_its_traceback_and_no_line_is_forged(caplog: pytest.LogCaptureFixture) -> None:
-    """What a task raised is one line, and its traceback lines of their own; what moves a cursor is shown as it is."""
+    """The error is one line, its traceback is indented below it, and control characters are escaped."""
     failure = Failure("ValueError", "no\nERROR forged\x1b[2J", "Traceback\n  File\x1b[0m\nValueError: no\nERROR forged")
 
     log_settled(settled(Raised(failure), Fail("x")))
@@ -65,8 +65,8 @@ def test_a_failure_has_its_traceback_and_no_line_is_forged(caplog: pytest.LogCap
     assert (record.task_id, record.task_name, record.attempt) == ("id-1", "shop.sell", 2)  # type: ignore[attr-defined]
 
 
-def test_json_lines_have_what_was_said_beside_the_text() -> None:
-    """A retry with the id, name and attempt of its task."""
+def test_json_lines_have_the_fields_of_the_task() -> None:
+    """Its id, its name and the attempt, beside the text."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JSONFormatter())
@@ -82,7 +82,7 @@ def test_json_lines_have_what_was_said_beside_the_text() -> None:
 
 
 def test_successes_have_a_logger_of_their_own(caplog: pytest.LogCaptureFixture) -> None:
-    """Silent unless it is asked for."""
+    """It logs at level DEBUG, so it is silent unless it is enabled."""
     event = settled(Returned(b"1"), Done())
     log_settled(event)
     assert not caplog.records
@@ -95,7 +95,7 @@ def test_successes_have_a_logger_of_their_own(caplog: pytest.LogCaptureFixture) 
 def test_refused_messages_do_not_fill_the_log(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some lines in a span of time, then how many there were; failures of tasks that ran are each told."""
+    """A span of time has a few lines and then the number of the others; each failure of a task that ran is logged."""
     moments = iter((0.0, 1.0, 2.0, 3.0, 12.0))
     more = "%d more messages were refused and are kept with the failed tasks"
     monkeypatch.setattr(events, "_refusals", Throttle(more, 2, 10.0, lambda: next(moments)))
@@ -119,7 +119,7 @@ def test_a_retry_says_when(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.usefixtures("restored")
 def test_a_program_that_sets_up_its_logging_does_not_silence_workers() -> None:
-    """`logging.config` disables every logger that is there, unless it says otherwise."""
+    """`logging.config` disables the loggers that exist, and `enable_logs` enables ours again."""
     logging.config.dictConfig({"version": 1, "root": {"level": "INFO"}})
     assert events.log.disabled
 
@@ -130,7 +130,7 @@ def test_a_program_that_sets_up_its_logging_does_not_silence_workers() -> None:
 
 
 @pytest.mark.usefixtures("restored")
-def test_lines_have_a_time_and_a_level_where_nobody_has_set_up_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_have_a_time_and_a_level_if_logging_is_not_set_up(capsys: pytest.CaptureFixture[str]) -> None:
     """As in a script that only says `queue.start()`."""
     logging.getLogger().handlers.clear()
 
@@ -144,7 +144,7 @@ def test_lines_have_a_time_and_a_level_where_nobody_has_set_up_a_log(capsys: pyt
 
 @pytest.mark.usefixtures("restored")
 def test_the_lines_of_a_program_with_a_handler_of_its_own_are_not_doubled(capsys: pytest.CaptureFixture[str]) -> None:
-    """Ours go to stderr all the same."""
+    """The lines of pyxqueue go to stderr, and its own lines only to its own handler."""
     logging.getLogger().handlers.clear()
     shop, stream = logging.getLogger("shop"), io.StringIO()
     shop.addHandler(logging.StreamHandler(stream))
@@ -160,7 +160,7 @@ def test_the_lines_of_a_program_with_a_handler_of_its_own_are_not_doubled(capsys
 
 @pytest.mark.usefixtures("restored")
 def test_a_handler_somewhere_else_hides_and_doubles_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    """Many libraries have one that does nothing; the command and `run` set up one log between them."""
+    """The `NullHandler` of a library does not count, and the command and `run` add one handler between them."""
     logging.getLogger().handlers.clear()
     logging.getLogger("library").addHandler(logging.NullHandler())
 
@@ -174,7 +174,7 @@ def test_a_handler_somewhere_else_hides_and_doubles_nothing(capsys: pytest.Captu
 
 
 def test_a_traceback_that_was_made_elsewhere_is_in_json() -> None:
-    """As the supervisor's are, which another process writes."""
+    """Another process formats the records of the supervisor, whose tracebacks are text already."""
     record = logging.makeLogRecord({"msg": "it broke", "exc_text": "Traceback: the cause"})
 
     assert json.loads(JSONFormatter().format(record))["exception"] == "Traceback: the cause"
@@ -185,7 +185,7 @@ MANY = 100
 
 @pytest.fixture
 def worker_bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """No line of another test counts, and no time passes for those who limit lines."""
+    """A bench with new throttles, for which no time passes."""
     for name in ("_refusals", "_unsupported", "_not_ours", "_observer_failures"):
         monkeypatch.setattr(events, name, Throttle("%d more " + name, monotonic=lambda: 1.0))
     return Bench()
@@ -194,7 +194,7 @@ def worker_bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 def test_an_observer_that_always_fails_does_not_fill_the_log(
     worker_bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two events a task, each with a traceback."""
+    """It raises at two events of each task."""
 
     def observer(_: object) -> None:
         raise ValueError("no\nERROR forged")
@@ -209,7 +209,7 @@ def test_an_observer_that_always_fails_does_not_fill_the_log(
 
 
 def test_tasks_that_are_not_known_do_not_fill_the_log(worker_bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """Any writer can name some."""
+    """A program that writes to the store can name any task."""
     caplog.set_level(logging.INFO)
     for number in range(MANY):
         worker_bench.put("unheard_of", task_id=f"t{number}")
@@ -221,7 +221,7 @@ def test_tasks_that_are_not_known_do_not_fill_the_log(worker_bench: Bench, caplo
 def test_settlements_that_are_refused_do_not_fill_the_log(
     caplog: pytest.LogCaptureFixture, worker_bench: Bench
 ) -> None:
-    """A worker that was silent for too long has lost all it had."""
+    """A worker that could not extend its leases loses all its messages."""
     caplog.set_level(logging.INFO)
     for _ in range(MANY):
         log_settled(settled(Returned(b"1"), Done(), accepted=False))
@@ -232,7 +232,7 @@ def test_settlements_that_are_refused_do_not_fill_the_log(
 def test_tasks_of_a_worker_that_is_gone_do_not_fill_the_log(
     worker_bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It had many, each of which is taken over."""
+    """Another worker takes over each of its messages."""
     worker_bench.task(fine)
     for number in range(MANY):
         worker_bench.put("fine", task_id=f"t{number}")
@@ -244,10 +244,10 @@ def test_tasks_of_a_worker_that_is_gone_do_not_fill_the_log(
     assert sum("has taken over" in one.message for one in caplog.records) == 20
 
 
-def test_messages_that_a_worker_cannot_hold_do_not_fill_the_log(
+def test_messages_that_a_worker_cannot_note_do_not_fill_the_log(
     worker_bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each fails by itself."""
+    """Each of them fails, and the worker goes on."""
     worker_bench.task(fine)
     for number in range(MANY):
         worker_bench.put("fine", task_id=f"t{number}")
@@ -261,7 +261,7 @@ def test_messages_that_a_worker_cannot_hold_do_not_fill_the_log(
 def test_a_store_that_refuses_settlements_does_not_fill_the_log(
     worker_bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever writes to the store can have it refuse."""
+    """A program that writes to the store can make it refuse settlements."""
 
     def refuse(_: object) -> list[bool]:
         raise BrokerError("no")
@@ -276,7 +276,7 @@ def test_a_store_that_refuses_settlements_does_not_fill_the_log(
 
 
 def test_what_was_left_out_is_counted(caplog: pytest.LogCaptureFixture) -> None:
-    """By the first line of the next span; what no logger shows is not counted, and a new matter is told at once."""
+    """The next span begins with the number; a line below the level is not counted, and `reset` begins a new span."""
     now = [0.0]
     throttle = Throttle("%d more", 1, 10.0, lambda: now[0])
     for text in ("a", "b", "c"):
@@ -294,7 +294,7 @@ def test_what_was_left_out_is_counted(caplog: pytest.LogCaptureFixture) -> None:
 def test_copies_do_not_fill_the_log(
     worker_bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever writes to the store can make as many as they like."""
+    """A program that writes to the store can make any number of copies."""
     worker_bench.task(fine)
     for number in range(MANY):
         worker_bench.put("fine", task_id=f"t{number}")

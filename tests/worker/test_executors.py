@@ -1,4 +1,4 @@
-"""Executors and interrupters: who runs what when, and who is interrupted."""
+"""Executors run functions, and interrupters interrupt the right ones."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_inline_has_room_for_a_batch() -> None:
 
 
 def test_threads_take_what_they_can_run() -> None:
-    """What finds no thread within its time is left to somebody else; closing lets running jobs end."""
+    """`submit` returns False if no thread becomes free in time; `close` waits for what runs."""
     began: list[int] = []
     go = threading.Event()
 
@@ -75,8 +75,8 @@ def test_threads_take_what_they_can_run() -> None:
     threads.wait_idle()
 
 
-def test_a_thread_that_ends_says_so() -> None:
-    """A worker that goes on with a thread less would only seem to work."""
+def test_a_thread_that_fails_is_reported() -> None:
+    """Otherwise the worker would go on with one thread less."""
     broke: list[BaseException] = []
     error = SystemExit("planted")
     threads = Threads(1)
@@ -88,7 +88,7 @@ def test_a_thread_that_ends_says_so() -> None:
 
 
 def test_a_signal_interrupts_once() -> None:
-    """However often the same job is cancelled; and the next job is not touched by what came late."""
+    """A job is interrupted once however often it is cancelled, and a late request does not hit the next job."""
     interrupter, first, second = SignalInterrupter(), object(), object()
     cleaned = False
     with interrupter.limit(first, TaskOptions()):
@@ -106,8 +106,8 @@ def test_a_signal_interrupts_once() -> None:
     assert cleaned
 
 
-def test_a_signal_ends_a_job_that_is_over_time() -> None:
-    """It says how long was allowed; a job without a limit after it has none."""
+def test_a_signal_ends_a_job_at_its_time_limit() -> None:
+    """The error names the limit, and the limit does not hold for the next job."""
     interrupter = SignalInterrupter()
     with pytest.raises(TimeLimitExceeded, match=r"of 0\.05 s"), interrupter.limit(object(), TaskOptions(timeout=0.05)):
         threading.Event().wait(20)
@@ -115,8 +115,8 @@ def test_a_signal_ends_a_job_that_is_over_time() -> None:
         threading.Event().wait(0.1)
 
 
-def test_a_thread_is_told_that_its_time_is_over_twice() -> None:
-    """At its limit and half way to the hard one, since it may have swallowed the first; and never again."""
+def test_a_thread_is_interrupted_twice_for_its_time_limit() -> None:
+    """At the limit, and half way from there to the hard limit, because the task may swallow the first error."""
     now = 0.0
     interrupter = ThreadInterrupter(lambda: now)
     one, caught = object(), []
@@ -134,8 +134,8 @@ def test_a_thread_is_told_that_its_time_is_over_twice() -> None:
     interrupter.check()
 
 
-def test_a_thread_is_cancelled_as_often_as_somebody_asked() -> None:
-    """The first request may have been swallowed; looks at the same request raise nothing."""
+def test_a_thread_is_cancelled_once_for_each_request() -> None:
+    """A second request interrupts again; seeing the same request again does not."""
     interrupter, one, caught = ThreadInterrupter(), object(), []
     with interrupter.limit(one, TaskOptions()):
         for times in (1, 1, 2, 2):
@@ -150,8 +150,8 @@ def test_a_thread_is_cancelled_as_often_as_somebody_asked() -> None:
     assert caught == [1, 2]
 
 
-def test_what_has_not_come_through_is_taken_back() -> None:
-    """The next task of the thread is not touched."""
+def test_an_interrupt_that_was_not_raised_yet_is_withdrawn() -> None:
+    """It does not hit the next task of the thread."""
     interrupter, one = ThreadInterrupter(), object()
     asked = threading.Event()
 
@@ -167,8 +167,8 @@ def test_what_has_not_come_through_is_taken_back() -> None:
     until(lambda: True, "some bytecode has run")
 
 
-def test_a_signal_tells_twice_that_the_time_is_over() -> None:
-    """A task that swallows the first is told once more before it is killed."""
+def test_a_signal_interrupts_twice_for_the_time_limit() -> None:
+    """A task that swallows the first error gets another one before its process is killed."""
     interrupter, caught = SignalInterrupter(), 0
     with interrupter.limit(object(), TaskOptions(timeout=0.05, hard_timeout=0.15)):
         while caught < 2:
@@ -180,8 +180,8 @@ def test_a_signal_tells_twice_that_the_time_is_over() -> None:
     assert caught == 2
 
 
-def test_a_signal_cancels_as_often_as_somebody_asked() -> None:
-    """And not more often."""
+def test_a_signal_cancels_once_for_each_request() -> None:
+    """Seeing the same request again does not interrupt."""
     interrupter, job, caught = SignalInterrupter(), object(), []
     with interrupter.limit(job, TaskOptions()):
         for times in (1, 1, 2, 2):

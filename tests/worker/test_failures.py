@@ -1,4 +1,4 @@
-"""What a task raised, and the outcome that it means."""
+"""The outcome of a task that raised."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .harness import Bench, closed_error
 
 
 class Hostile(Exception):  # noqa: N818
-    """Its own code ends the process, if it is let."""
+    """Its own code tries to end the process."""
 
     def __str__(self) -> str:
         raise SystemExit(3)
@@ -39,8 +39,8 @@ def retryable(error: BaseException, **options: Any) -> bool:
     return outcome.retryable
 
 
-def test_a_text_that_cannot_be_had() -> None:
-    """`SystemExit` in ``__str__`` is the exception's own affair."""
+def test_an_exception_whose_str_raises() -> None:
+    """The failure says so, also for `SystemExit`."""
     failure = failure_of(Hostile())
 
     assert failure.type.endswith("Hostile")
@@ -48,7 +48,7 @@ def test_a_text_that_cannot_be_had() -> None:
 
 
 def test_a_hostile_exception_in_a_group() -> None:
-    """Naming what is in the group runs its code too."""
+    """The text of the group names its errors, which runs their code."""
     assert "its text cannot be read" in failure_of(ExceptionGroup("two", [Hostile(), ValueError("x")])).message
 
 
@@ -82,7 +82,7 @@ def test_an_exception_without_a_readable_attribute() -> None:
     ("signal", "kind"), [(Reject("no"), Rejected), (RetryLater(7, "busy"), Raised), (CancelRequested("stop"), Aborted)]
 )
 def test_a_signal_in_a_group_counts(signal: BaseException, kind: type) -> None:
-    """A TaskGroup wraps what its children raise; the first signal in it is what the task said."""
+    """A `TaskGroup` wraps what its children raise; the first signal in the group decides."""
     group = BaseExceptionGroup("unhandled", [ValueError("x"), BaseExceptionGroup("inner", [signal, RetryLater(99)])])
 
     outcome = outcome_of(group, TaskOptions())
@@ -104,7 +104,7 @@ def test_a_signal_in_a_group_counts(signal: BaseException, kind: type) -> None:
     ],
 )
 def test_a_group_is_of_a_type_if_all_in_it_are(errors: list[Exception], wanted: bool) -> None:
-    """However deep."""
+    """Groups inside the group count too."""
     group = ExceptionGroup("some", errors)
 
     assert retryable(group, retry_on=(ConnectionError,)) is wanted
@@ -113,14 +113,14 @@ def test_a_group_is_of_a_type_if_all_in_it_are(errors: list[Exception], wanted: 
 
 
 def test_the_text_of_a_group_names_what_is_in_it() -> None:
-    """Else it only says that there were some."""
+    """Its own text only says that there are some."""
     group = ExceptionGroup("unhandled errors", [ValueError("bad"), ExceptionGroup("inner", [KeyError("k")])])
 
     assert failure_of(group).message == "unhandled errors: ValueError: bad; KeyError: 'k'"
 
 
-def test_being_over_time_is_retried_as_an_exception_is() -> None:
-    """Though it is none, so that tasks do not swallow it by accident."""
+def test_a_time_limit_is_retried_as_an_exception_is() -> None:
+    """`TimeLimitExceeded` is not an `Exception`, so that tasks do not swallow it by accident."""
     late = TimeLimitExceeded("late")
 
     assert not isinstance(late, Exception)
@@ -132,7 +132,7 @@ def test_being_over_time_is_retried_as_an_exception_is() -> None:
 
 
 def test_a_long_traceback_keeps_its_head_and_its_end() -> None:
-    """The first cause stands at the head, what was raised at the end."""
+    """The first cause is at its head, the error itself at its end."""
 
     def fail(depth: int) -> None:
         try:

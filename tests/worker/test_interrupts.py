@@ -1,4 +1,4 @@
-"""Interrupting a task: the one that was meant, and no other."""
+"""An interrupt hits the job that it is for, and no other."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def interrupter() -> Iterator[SignalInterrupter]:
     signal.signal(signal.SIGALRM, before)
 
 
-def test_an_alarm_for_another_job_is_no_time_limit(interrupter: SignalInterrupter) -> None:
-    """A task with a long timeout lives through a signal that was sent for something else."""
+def test_a_signal_for_another_job_is_ignored(interrupter: SignalInterrupter) -> None:
+    """A job whose time limit has not passed goes on."""
     with interrupter.limit("mine", TaskOptions(timeout=60)):
         interrupter.cancel("another")
         os.kill(os.getpid(), signal.SIGALRM)
 
 
 def test_the_running_job_is_cancelled(interrupter: SignalInterrupter) -> None:
-    """What runs and is meant gets the signal."""
+    """The signal raises `CancelRequested` in it."""
     with pytest.raises(CancelRequested), interrupter.limit("mine", TaskOptions()):
         interrupter.cancel("mine")
 
 
 def test_the_time_limit(interrupter: SignalInterrupter) -> None:
-    """A sleep of ever ends at the limit."""
+    """It also ends a sleep."""
     with pytest.raises(TimeLimitExceeded, match=r"0\.05 s"), interrupter.limit("mine", TaskOptions(timeout=0.05)):
         signal.pause()

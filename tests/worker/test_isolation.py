@@ -56,7 +56,7 @@ async def alook() -> tuple[int, str]:
 
 
 def run_all(bench: Bench, executors: dict[str, Any], names: list[str]) -> list[Any]:
-    """Run tasks one after the other; answers their values."""
+    """Run tasks one after the other. Returns their values."""
     worker = bench.worker(**executors)
     runner = threading.Thread(target=worker.run)
     runner.start()
@@ -73,7 +73,7 @@ def run_all(bench: Bench, executors: dict[str, Any], names: list[str]) -> list[A
 
 @pytest.mark.parametrize("make", EXECUTORS)
 def test_each_run_has_a_context_of_its_own(make: Callable[[], dict[str, Any]]) -> None:
-    """Variables, and the decimal context that is changed in place, though somebody has used it before."""
+    """This goes for context variables and for the decimal context, which a task changes in place."""
     decimal.getcontext()
     bench = Bench()
     for function in (touch, look, atouch, alook):
@@ -85,7 +85,7 @@ def test_each_run_has_a_context_of_its_own(make: Callable[[], dict[str, Any]]) -
 
 
 def test_the_decimal_context_of_the_thread_is_not_changed() -> None:
-    """It is changed in place: a copied context has the same one, where the thread has used it before."""
+    """A copied context shares the decimal context, if the thread has used it before."""
     bench = Bench()
     bench.task(touch)
     decimal.getcontext()
@@ -96,8 +96,8 @@ def test_the_decimal_context_of_the_thread_is_not_changed() -> None:
     assert look() == (28, "untouched")
 
 
-def test_no_task_is_left_behind_in_the_context() -> None:
-    """After a drain in the caller's own thread there is no current task."""
+def test_no_task_is_current_after_a_drain() -> None:
+    """A drain runs tasks in the caller's own thread."""
     bench = Bench()
     bench.task(look)
     bench.put("look")
@@ -119,7 +119,7 @@ def surroundings() -> Iterator[Surroundings]:
 
 
 def test_what_a_task_has_changed_is_put_back(surroundings: Surroundings, caplog: pytest.LogCaptureFixture) -> None:
-    """And the log says so, once for each task."""
+    """The log says so, once for each task."""
     before = (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGCHLD), sys.stdout, sys.getrecursionlimit())
 
     for _ in range(2):
@@ -138,17 +138,15 @@ def test_what_a_task_has_changed_is_put_back(surroundings: Surroundings, caplog:
     assert record.getMessage() == f"task shop.sell has changed {what}: put back"
 
 
-def test_nothing_is_said_of_tasks_that_change_nothing(
-    surroundings: Surroundings, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The usual case."""
+def test_tasks_that_change_nothing_are_not_logged(surroundings: Surroundings, caplog: pytest.LogCaptureFixture) -> None:
+    """Most tasks do not touch signal handlers or streams."""
     with caplog.at_level(logging.DEBUG, "pyxqueue"):
         surroundings.put_back("shop.sell")
     assert not caplog.records
 
 
-def test_arguments_that_do_not_fit_are_handed_back() -> None:
-    """A worker of another release may have the function that they are for."""
+def test_a_message_whose_arguments_do_not_fit_is_deferred() -> None:
+    """A worker of another release may have a function that takes them."""
     bench = Bench()
     bench.task(look)
     bench.put("look", 1, task_id="new")
@@ -188,10 +186,10 @@ async def aforked_and_came_back(how: str) -> int:
 @pytest.mark.parametrize("name", ["forked_and_came_back", "aforked_and_came_back"])
 @pytest.mark.parametrize("make", EXECUTORS)
 @pytest.mark.parametrize(("how", "code"), [("exit", 7), ("words", 1), ("raise", 1), ("return", 0)])
-def test_a_fork_that_comes_back_ends_as_any_process(
+def test_a_fork_that_returns_from_the_task_ends_as_any_process(
     make: Callable[[], dict[str, Any]], name: str, how: str, code: int
 ) -> None:
-    """It is no second worker: it settles nothing, and the task's own process goes on."""
+    """It does not go on as a second worker: it settles nothing, and the process of the task goes on."""
     bench = Bench()
     bench.task(forked_and_came_back)
     bench.task(aforked_and_came_back)
@@ -211,7 +209,7 @@ def test_a_fork_that_comes_back_ends_as_any_process(
 
 @pytest.mark.parametrize("executor", [Inline, lambda: Threads(2)])
 def test_the_worker_lives_on_after_hostile_exceptions(executor: Callable[[], Any]) -> None:
-    """Two of them, which would have ended both threads."""
+    """Each of the two would end a thread."""
 
     class Hostile(Exception):  # noqa: N818
         def __str__(self) -> str:
@@ -271,7 +269,7 @@ def test_a_task_may_raise_the_error_of_a_time_limit_itself(make: Callable[[], di
 
 
 def test_an_observer_may_raise_anything() -> None:
-    """It is told of the next task all the same."""
+    """It is called for the next task all the same."""
     bench = Bench()
     bench.task(look)
     seen: list[object] = []
@@ -289,7 +287,7 @@ def test_an_observer_may_raise_anything() -> None:
 
 
 def test_the_hard_limit_holds_while_arguments_are_decoded() -> None:
-    """They may have been made to take long, by somebody else."""
+    """Another program may have made arguments that take long to decode."""
     bench, limited = Bench(), []
 
     class Looking(JSONSerializer):

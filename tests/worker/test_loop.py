@@ -1,4 +1,4 @@
-"""Tasks on an event loop: what they do to it, what they may not do to each other, and plain functions beside them."""
+"""Tasks on an event loop, which must not harm the loop or each other, and plain functions beside them."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def interrupts() -> None:
 
 
 async def returns_at_once() -> None:
-    """The helper has left when the task ends, and nobody has been told."""
+    """The helper has raised when the task ends, and no code has retrieved its exception."""
     asyncio.create_task(leave())  # noqa: RUF006 - what is tested
     for _ in range(3):
         await asyncio.sleep(0)
@@ -115,7 +115,7 @@ async def swallows() -> str:
 
 
 async def leaves_one_behind() -> None:
-    """A helper that outlives its task fails nobody."""
+    """A helper that outlives its task makes no task fail."""
     asyncio.create_task(leave())  # noqa: RUF006 - what is tested
 
 
@@ -125,7 +125,7 @@ async def stops_the_loop() -> None:
 
 
 def test_an_exception_without_a_readable_attribute(bench: Bench) -> None:
-    """It fails its own task, also where that has a time limit."""
+    """Its task fails, also if it has a time limit."""
 
     async def closed() -> None:
         raise closed_error()
@@ -137,7 +137,7 @@ def test_an_exception_without_a_readable_attribute(bench: Bench) -> None:
 
 
 def test_a_task_may_replace_the_factory_of_tasks(bench: Bench) -> None:
-    """What comes after it on the loop does not depend on it."""
+    """The next task on the loop is not affected."""
 
     def refuse(*_: Any, **__: Any) -> Any:
         raise SystemExit(3)
@@ -164,7 +164,7 @@ def test_a_task_may_replace_the_factory_of_tasks(bench: Bench) -> None:
      (leaves_one_behind, "SUCCESS"), (stops_the_loop, "SUCCESS")],
 )  # fmt: skip
 def test_the_loop_outlives_what_tasks_do_to_it(bench: Bench, task: Callable[[], Any], end: str) -> None:
-    """What is to end the process fails the task that it comes from, and nothing else on the loop."""
+    """An exception that would end the process fails the task that it comes from, and no other."""
     began = threading.Event()
     go_on: list[Callable[[], object]] = []
 
@@ -195,7 +195,7 @@ def test_the_loop_outlives_what_tasks_do_to_it(bench: Bench, task: Callable[[], 
 def test_a_loop_that_cannot_go_on_ends_the_worker(
     bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It says so, and does not wait for what was on the loop: that never ends."""
+    """The worker logs it and does not wait for the jobs on the loop, which never end."""
 
     loop = Loop(20)
 
@@ -220,7 +220,7 @@ def test_a_loop_that_cannot_go_on_ends_the_worker(
 
 
 def test_plain_functions_run_in_threads(bench: Bench) -> None:
-    """At once, and tasks of the loop never wait for them, however many there are."""
+    """Several run at once, and tasks of the loop do not wait for them, however many there are."""
     meeting, go = threading.Barrier(2), threading.Event()
 
     def plain() -> None:
@@ -243,7 +243,7 @@ def test_plain_functions_run_in_threads(bench: Bench) -> None:
 
 
 def test_workers_with_async_tasks_have_threads(bench: Bench) -> None:
-    """As many as documented where none are asked for; a decorated ``async def`` counts as one."""
+    """By default as many as documented; a decorated ``async def`` counts as an async task."""
 
     async def inner() -> None: ...
 
@@ -262,7 +262,7 @@ def test_workers_with_async_tasks_have_threads(bench: Bench) -> None:
 
 
 def test_a_decorated_coroutine_function_runs_on_the_loop(bench: Bench) -> None:
-    """The first call finds out; from then on it has a place on the loop, in the context of its own task."""
+    """After its first call it is known to return a coroutine, and runs on the loop, in the context of its own task."""
     loops: list[object] = []
     threads: list[int] = []
 
@@ -291,8 +291,8 @@ def test_a_decorated_coroutine_function_runs_on_the_loop(bench: Bench) -> None:
     assert [record and record.value for record in records] == [b'"first"', b'"second"']
 
 
-def test_what_waits_for_the_loop_has_not_started(bench: Bench) -> None:
-    """A task whose first line could not run yet is held, not running, and has no limit."""
+def test_a_job_that_waits_for_the_loop_has_not_started(bench: Bench) -> None:
+    """A job whose first line could not run yet is in flight, but not running, and has no time limit."""
     go, began = threading.Event(), threading.Event()
 
     async def block() -> None:
@@ -307,7 +307,7 @@ def test_what_waits_for_the_loop_has_not_started(bench: Bench) -> None:
         bench.put("block", task_id="block")
         assert began.wait(PATIENCE)
         bench.put("other", task_id="other")
-        until(lambda: len(bench.table.entries()) == 2, "both are held")
+        until(lambda: len(bench.table.entries()) == 2, "both are in flight")
         waiting = {entry.task_id: entry.waiting for entry in bench.table.entries()}
         go.set()
         assert ended(bench, "block", "other") == ["SUCCESS", "SUCCESS"]
@@ -315,8 +315,10 @@ def test_what_waits_for_the_loop_has_not_started(bench: Bench) -> None:
     assert waiting == {"block": False, "other": True}
 
 
-def test_a_held_loop_is_told_and_moves_the_limits_of_others(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """The log names the task and shows its stack; neither limit of what waits beside it runs on."""
+def test_a_blocked_loop_is_logged_and_moves_the_limits_of_others(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log names the task and shows its stack; both time limits of the other task move."""
     now = 100.0
     go, holds = threading.Event(), threading.Event()
     finish: list[asyncio.Event] = []
@@ -369,8 +371,8 @@ def deadlines(table: InFlightTable) -> dict[str, float]:
     return {entry.task_id: table._times(entry.slot)[1] for entry in table.entries()}
 
 
-def test_a_cancelled_task_that_has_not_begun_runs_to_its_end_and_is_let_go(bench: Bench) -> None:
-    """A cancellation between being submitted and the first step must not take the place away for ever."""
+def test_a_cancellation_before_the_first_step_has_no_effect(bench: Bench) -> None:
+    """The job runs to its end, and there is room on the loop for the next one."""
     loop = Loop(1)
 
     async def nothing() -> None: ...
@@ -392,7 +394,7 @@ def test_a_cancelled_task_that_has_not_begun_runs_to_its_end_and_is_let_go(bench
 
 
 def test_looking_ahead_of_plain_functions() -> None:
-    """All places are claimed for until some had to be handed back; then a look now and then, ever less often."""
+    """A claim takes what the loop has room for until plain functions were given back; then looks become rarer."""
     now = 0.0
     ahead = LookAhead(lambda: now)
     assert ahead.room(100, 0) == 100
@@ -450,7 +452,7 @@ def test_what_no_code_handles_is_fit_to_be_shown(
     task: Callable[[], Any],
     inline: bool,
 ) -> None:
-    """It is a line of ours, of bounded length, with a traceback below it, and there is a limit to how many."""
+    """It is logged as printable lines of limited length, with a traceback, and a limited number of times."""
     monkeypatch.setattr(loop_interrupts, "_unhandled", Throttle("%d more", 3, monotonic=lambda: 1.0))
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)

@@ -1,4 +1,4 @@
-"""Values that look right and are not: they fail where they are given, or travel as what they mean."""
+"""Values that look right and are not: they are refused, or stored as a plain value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pyxqueue.testing import eager_mode
 
 
 class Measured(float):
-    """As numerical packages have them."""
+    """A subclass of a number, as numerical packages have it."""
 
 
 @pytest.mark.parametrize("value", [True, Measured(0.5), 3])
@@ -35,14 +35,14 @@ def test_progress_of_any_number(value: Any) -> None:
 
 @pytest.mark.parametrize("option", ["result_ttl", "timeout", "hard_timeout", "backoff", "backoff_max"])
 @pytest.mark.parametrize("value", [math.inf, math.nan, -1.0, 1e300])
-def test_times_that_are_none(option: str, value: float) -> None:
+def test_times_that_are_not_valid(option: str, value: float) -> None:
     """They are refused where the task is declared."""
     with pytest.raises(ConfigurationError):
         TaskQueue("odd").task(name="job", **{option: value})(print)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("settings", [{"worker_prefix": "a|b"}, {"worker_prefix": "x" * 99}, {"queue_size": -1}])
-def test_settings_that_cannot_be(settings: dict[str, Any]) -> None:
+def test_settings_that_are_not_valid(settings: dict[str, Any]) -> None:
     """They are refused where the queue is made."""
     with pytest.raises(ConfigurationError):
         TaskQueue("odd", **settings)

@@ -1,4 +1,4 @@
-"""What becomes of a delivery, over everything that can have happened."""
+"""The verdict for each outcome."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_pause_keeps_to_its_bounds(policy: TaskOptions, attempt: int, chance: 
 
 
 def test_pauses_double() -> None:
-    """Up to the largest, from where they stay the same."""
+    """They double up to `backoff_max` and then stay the same."""
     policy = TaskOptions(retries=9, backoff=1, backoff_max=10, jitter=0)
 
     assert [policy.pause(attempt, 0.5) for attempt in range(1, 7)] == [1, 2, 4, 8, 10, 10]
@@ -80,21 +80,21 @@ def test_never_more_runs_than_allowed(policy: TaskOptions, chance: float, delay_
 
 @given(policies, messages, chances)
 def test_what_is_not_retryable_fails(policy: TaskOptions, message: Message, chance: float) -> None:
-    """Whatever retries are left."""
+    """It does not matter how many retries are left."""
     assert decide(message, Raised(FAILURE, retryable=False), policy, chance) == Fail("ValueError: no")
     assert decide(message, Rejected(FAILURE), policy, chance) == Fail("ValueError: no")
 
 
 @given(policies, messages, chances)
-def test_ends(policy: TaskOptions, message: Message, chance: float) -> None:
+def test_a_run_that_ends_the_task(policy: TaskOptions, message: Message, chance: float) -> None:
     """A success is done and a cancelled run is cancelled, however often it was tried."""
     assert decide(message, Returned(b"1"), policy, chance) == Done()
     assert decide(message, Aborted(), policy, chance) == Cancelled()
 
 
 @given(policies, messages)
-def test_a_crash_is_no_attempt(policy: TaskOptions, message: Message) -> None:
-    """Only crashes beyond the limit keep a message from running, whatever its attempt."""
+def test_only_crashes_keep_a_message_from_running(policy: TaskOptions, message: Message) -> None:
+    """A message with more than `max_crashes` does not run; the attempt does not matter."""
     assert (admit(message, policy) is None) == (message.crashes <= policy.max_crashes)
 
 
@@ -108,8 +108,8 @@ def test_a_delay_of_the_tasks_own_choice(policy: TaskOptions, chance: float) -> 
 
 
 @given(messages, chances)
-def test_nobody_to_serve_it(message: Message, chance: float) -> None:
-    """It waits ever longer, up to a minute, and is kept with the failed tasks in the end."""
+def test_a_message_that_no_worker_can_serve(message: Message, chance: float) -> None:
+    """It is deferred for longer each time, up to a minute, and fails in the end."""
     verdict = decide(message, Unsupported(FAILURE), TaskOptions(), chance)
 
     if message.deferrals >= MAX_DEFERRALS:
@@ -122,7 +122,7 @@ def test_nobody_to_serve_it(message: Message, chance: float) -> None:
 
 
 def test_a_newer_version_is_left_alone() -> None:
-    """It is never failed by a worker that cannot read it."""
+    """A worker that cannot read it defers it and never fails it."""
     newer = Unreadable("id", {}, "wire version 2", newer=True)
 
     assert decide(newer, Unsupported(FAILURE), TaskOptions(), 0.5) == Defer(NEWER_DELAY)
@@ -142,7 +142,7 @@ def test_a_newer_version_is_left_alone() -> None:
         ({"jitter": "half"}, "jitter='half' must be"),
     ],
 )
-def test_policies_that_cannot_be(options: dict[str, Any], why: str) -> None:
-    """They are refused where they are made, with what was given and what is wanted."""
+def test_options_that_are_not_valid(options: dict[str, Any], why: str) -> None:
+    """They are refused, with the value that was given and what is expected."""
     with pytest.raises(ValueError, match=why):
         TaskOptions(**options)

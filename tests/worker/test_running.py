@@ -1,4 +1,4 @@
-"""The one function that an executor calls, and which executor it is given to."""
+"""The function that runs a job, and the executor that it is submitted to."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BROKE: Broke = fails
 
 
 class Noting(Inline):
-    """Notes what it is asked."""
+    """Notes the calls."""
 
     def __init__(self, calls: list[str]) -> None:
         super().__init__(ThreadInterrupter())
@@ -62,8 +62,8 @@ def state(bench: Bench) -> list[tuple[bool, bool]]:
     return [(entry.waiting, entry.running) for entry in bench.table.entries()]
 
 
-def test_one_function_does_everything(bench: Bench) -> None:
-    """Until it is called the delivery waits; it notes the start before it decodes, and leaves only the settling."""
+def test_one_function_runs_a_job(bench: Bench) -> None:
+    """It marks the delivery as started before it decodes the arguments, and leaves only the settling."""
     during: list[list[tuple[bool, bool]]] = []
 
     class Looking(JSONSerializer):
@@ -88,8 +88,8 @@ def test_one_function_does_everything(bench: Bench) -> None:
     assert state(bench) == []
 
 
-def test_what_was_handed_back_meanwhile_does_not_run(bench: Bench) -> None:
-    """The supervisor took it from a worker that was stuck; it is settled by nobody here."""
+def test_what_was_given_back_meanwhile_does_not_run(bench: Bench) -> None:
+    """The supervisor has taken it from a busy worker, which does not settle it either."""
     ran: list[int] = []
     bench.task(ran.append)
     bench.put("append", 1)
@@ -107,7 +107,7 @@ def test_what_was_handed_back_meanwhile_does_not_run(bench: Bench) -> None:
 
 @pytest.mark.parametrize("name", ["coroutine", "unknown"])
 def test_the_loop_takes_what_blocks_no_thread(bench: Bench, name: str) -> None:
-    """A coroutine function, or a task that is not registered here, takes no place of the plain functions."""
+    """A coroutine function, or a task that is not registered here, does not need a thread."""
 
     async def coroutine() -> int:
         return threading.get_ident()
@@ -131,9 +131,9 @@ def test_the_loop_takes_what_blocks_no_thread(bench: Bench, name: str) -> None:
     assert len(executor.runs) == 1
 
 
-def test_what_has_not_started_on_the_loop_is_handed_back_at_the_end(bench: Bench) -> None:
-    """A worker that is told to stop while its loop is held starts nothing that waits for the loop, however long its
-    plain functions still take."""
+def test_what_has_not_started_on_the_loop_is_given_back_at_the_end(bench: Bench) -> None:
+    """A worker that is stopped while its loop is blocked starts no job that waits for the loop, however long its plain
+    functions still take."""
     held, go, busy, end = threading.Event(), threading.Event(), threading.Event(), threading.Event()
 
     async def holds() -> None:
@@ -169,7 +169,7 @@ def test_what_has_not_started_on_the_loop_is_handed_back_at_the_end(bench: Bench
 
 
 def test_redelivered_ones_run_alone(bench: Bench) -> None:
-    """The worker waits until nothing runs before it submits one, and again until that has ended."""
+    """Before and after submitting one, the worker waits until nothing runs."""
     calls: list[str] = []
     bench.task(calls.append)
     bench.put("append", "first", task_id="first", redelivered=True)
@@ -183,7 +183,7 @@ def test_redelivered_ones_run_alone(bench: Bench) -> None:
 
 
 def test_what_has_run_is_settled_before_a_redelivered_one_begins(bench: Bench) -> None:
-    """Its result would be lost with the process."""
+    """Its outcome would be lost if the process died."""
     ran: list[str] = []
     bench.task(ran.append)
     bench.put("append", "other", task_id="other")
@@ -202,8 +202,8 @@ def test_what_has_run_is_settled_before_a_redelivered_one_begins(bench: Bench) -
     assert ran == ["other", "harmful"]
 
 
-def test_a_slot_that_has_another_job_by_now_is_not_postponed(bench: Bench) -> None:
-    """What was kept from running may have ended meanwhile."""
+def test_the_limit_of_the_next_job_in_a_slot_does_not_move(bench: Bench) -> None:
+    """The job that was kept from running may have ended meanwhile."""
     jobs = Jobs(bench.table)
     old = jobs.add(Delivery(Message("old", "name"), "receipt", 1), None, 0.0)
     jobs.remove(old)

@@ -1,4 +1,4 @@
-"""One worker: what it claims, how it settles, what it gives back, and that it never only seems to work."""
+"""One worker: what it claims, settles and gives back, and that it stops if one of its threads fails."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def status(bench: Bench, task_id: str = "t1") -> TaskStatus:
 
 
 def test_drain_runs_all_there_is(bench: Bench) -> None:
-    """In order, with what is due, and leaves what is not."""
+    """It runs what is ready in order, and leaves what is not due."""
     ran: list[int] = []
     bench.task(ran.append)
     for number in range(3):
@@ -93,8 +93,8 @@ def test_retries_run_as_they_become_due(bench: Bench) -> None:
      (Reject("\ud800"), "Fail"),
      (SystemExit(3), "Fail"), (KeyboardInterrupt(), "Fail")],
 )  # fmt: skip
-def test_whatever_a_task_raises_can_be_settled(bench: Bench, raised: BaseException, verdict: str) -> None:
-    """Nonsense from a task is its own failure, never the worker's."""
+def test_anything_that_a_task_raises_can_be_settled(bench: Bench, raised: BaseException, verdict: str) -> None:
+    """A nonsensical exception fails its task and does not stop the worker."""
 
     def fail() -> None:
         raise raised
@@ -108,7 +108,7 @@ def test_whatever_a_task_raises_can_be_settled(bench: Bench, raised: BaseExcepti
 
 
 def test_a_refused_settlement_is_forgotten(bench: Bench) -> None:
-    """Somebody else has the message by now: it is told, and that is all."""
+    """Another worker has the message by now: observers hear of the refusal, and nothing else happens."""
 
     def slow() -> None:
         bench.clock.advance(40_000)
@@ -124,8 +124,8 @@ def test_a_refused_settlement_is_forgotten(bench: Bench) -> None:
     assert not bench.table.busy()
 
 
-def test_settling_insists(bench: Bench) -> None:
-    """A store that is away when a task ends gets its result when it is back."""
+def test_settling_waits_for_the_store(bench: Bench) -> None:
+    """If the store cannot be reached when a task ends, the result is stored when it is back."""
     bench.task(len)
     bench.put("len", [1, 2])
     away = [BrokerUnavailableError("away"), BrokerUnavailableError("still")]
@@ -139,7 +139,7 @@ def test_settling_insists(bench: Bench) -> None:
 
 
 def test_one_settlement_that_is_refused_for_good(bench: Bench) -> None:
-    """It is given up, and takes none of its batch with it."""
+    """The worker gives it up and settles the others of its batch."""
 
     class Picky(Refusing):
         def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
@@ -154,13 +154,13 @@ def test_one_settlement_that_is_refused_for_good(bench: Bench) -> None:
     deliveries = bench.broker.claim("me", 3, 0)
 
     decider, settling = worker._claimer.decider, worker._settling
-    answers = settling.insist([decider.settlement(Job(delivery, 0), Returned(b"0")) for delivery in deliveries])
+    accepted = settling.insist([decider.settlement(Job(delivery, 0), Returned(b"0")) for delivery in deliveries])
 
-    assert answers == [True, False, True]
+    assert accepted == [True, False, True]
 
 
-def test_a_store_that_refuses_to_lend(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """It is asked again: what somebody did to it may be undone."""
+def test_a_store_that_refuses_claims(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The worker tries again, because an operator may mend the cause."""
     bench.task(len)
     bench.put("len", [])
     running = Running(bench.worker(Refusing(bench, claim=[BrokerError("no"), BrokerError("no")])))
@@ -173,10 +173,10 @@ def test_a_store_that_refuses_to_lend(bench: Bench, caplog: pytest.LogCaptureFix
     assert caplog.text.count("waits for the store: no") == 1
 
 
-def test_what_nobody_can_hold_or_bury_keeps_nothing_else_from_running(
+def test_a_message_that_can_neither_be_noted_nor_fail_keeps_no_other_from_running(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What came with it does run."""
+    """The other message of its batch runs."""
 
     def add(task_id: str, *args: Any, **options: Any) -> int:
         if task_id == "bad":
@@ -217,7 +217,7 @@ class Running:
         assert not self._thread.is_alive()
 
 
-def test_stopping_hands_back_what_has_not_begun(bench: Bench) -> None:
+def test_stopping_gives_back_what_has_not_started(bench: Bench) -> None:
     """The running task ends and is settled; the rest is in the queue again, uncharged."""
     began, go = threading.Event(), threading.Event()
 
@@ -243,7 +243,7 @@ def test_stopping_hands_back_what_has_not_begun(bench: Bench) -> None:
 
 
 def test_a_full_table_waits_for_settlements(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the store does not answer, the worker neither claims more than it has room for nor spins."""
+    """While the store does not reply, the worker claims no more than it has room for, and does not spin."""
     monkeypatch.setattr("pyxqueue.worker.claiming._LOOK_EVERY", 60.0)
     full, answer = threading.Event(), threading.Event()
     looks: list[int] = []
@@ -285,8 +285,8 @@ def test_a_full_table_waits_for_settlements(bench: Bench, monkeypatch: pytest.Mo
     running.join()
 
 
-def test_a_suspect_runs_alone(bench: Bench) -> None:
-    """It begins when everything else has ended, and nothing begins beside it."""
+def test_a_redelivered_task_runs_alone(bench: Bench) -> None:
+    """It starts when all others have ended, and none starts beside it."""
     began: list[str] = []
     inside: set[str] = set()
     together: list[set[str]] = []
@@ -311,8 +311,8 @@ def test_a_suspect_runs_alone(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("verb", ["settle", "extend"])
-def test_a_broken_loop_ends_the_worker(bench: Bench, verb: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A worker whose settling or keeping broke does not go on claiming as if nothing were wrong."""
+def test_a_thread_that_fails_ends_the_worker(bench: Bench, verb: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A worker whose settling or monitoring has failed does not go on claiming."""
 
     def work() -> None:
         progress(1)
@@ -332,7 +332,7 @@ def test_a_broken_loop_ends_the_worker(bench: Bench, verb: str, caplog: pytest.L
 
 
 def test_claiming_waits_for_the_store(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """A store that is away is waited for, said once, and work goes on when it is back."""
+    """The worker logs once that it waits, and goes on when the store is back."""
     bench.task(len)
     bench.put("len", [])
     worker = bench.worker(Refusing(bench, claim=[BrokerUnavailableError("away")] * 3))
@@ -344,8 +344,8 @@ def test_claiming_waits_for_the_store(bench: Bench, caplog: pytest.LogCaptureFix
     assert caplog.text.count("waits for the store") == 1
 
 
-def test_done_is_recorded_with_all_that_belongs_to_it(bench: Bench) -> None:
-    """Attempt, worker, time to live and the last progress."""
+def test_the_record_of_a_success_is_complete(bench: Bench) -> None:
+    """It has the attempt, the worker, the time to live and the last progress."""
 
     def work() -> str:
         progress(3, 4, "almost")
@@ -363,10 +363,10 @@ def test_done_is_recorded_with_all_that_belongs_to_it(bench: Bench) -> None:
     assert bench.settled() == [("t1", "Done", True)]
 
 
-def test_no_sealed_call_runs_before_the_store_has_said_that_it_is_no_copy(
+def test_no_sealed_call_runs_before_the_store_has_said_that_it_is_not_a_copy(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it does not answer, the claimed calls come back when their leases end."""
+    """If the store cannot be reached, the claimed calls run when their leases have ended."""
     ran: list[int] = []
 
     def append(number: int) -> None:
