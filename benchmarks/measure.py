@@ -37,7 +37,7 @@ class Sizes:
 
 
 class Stuck(Exception):  # noqa: N818 - it says what happened
-    """Nothing more is completed."""
+    """No more tasks are completed."""
 
 
 def rate(count: int, action: Callable[[], None]) -> float:
@@ -105,7 +105,7 @@ def drain_rate(entry: Contestant, sizes: Sizes) -> dict[str, float]:
 
 @contextmanager
 def locked(url: str) -> Iterator[None]:
-    """Nobody else holds a SQLite file meanwhile: a worker that is stopped with the lock in its hand stops everybody.
+    """Hold the lock of a SQLite file meanwhile: a worker that is stopped while it has the lock would stop all others.
 
     It takes a process of its own, for locks are kept per process. A server needs nothing of the kind.
     """
@@ -127,7 +127,7 @@ def locked(url: str) -> Iterator[None]:
 
 
 def wait_until(entry: Contestant, total: int) -> None:
-    """Until the store says that `total` calls are done."""
+    """Wait until the store says that `total` calls are done."""
     done, changed = -1, time.monotonic()
     while (now_done := entry.completed(total)) < total:
         if now_done != done:

@@ -57,7 +57,7 @@ MEASURES = (
 
 @frozen
 class Results:
-    """What all rounds brought."""
+    """The results of all rounds."""
 
     about: Mapping[str, Mapping[str, str]]
     numbers: Mapping[str, Mapping[str, list[float]]]

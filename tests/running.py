@@ -33,7 +33,7 @@ class Place:
         return {**inherited, **store, "PYTHONPATH": str(ROOT), **self.more}
 
     def run(self, *args: str, options: Sequence[str] = ()) -> str:
-        """Run a program to its end and answer what it printed; it must end well."""
+        """Run a program to its end and return what it printed; it must exit with 0."""
         done = subprocess.run(
             [sys.executable, "-W", "error", *options, *args],
             cwd=self.folder,

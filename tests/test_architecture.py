@@ -81,7 +81,7 @@ def test_no_file_names_the_host_of_a_package_registry() -> None:
 
 
 def test_the_lines_of_lua_are_as_long_as_those_of_python() -> None:
-    """No tool looks at them."""
+    """Lines of Lua keep the limit of Python lines; no other tool checks it."""
     scripts = sorted(Path(pyxqueue.__file__).parent.rglob("*.lua"))
     lines = [
         (path.name, number, line) for path in scripts for number, line in enumerate(path.read_text().split("\n"), 1)
@@ -124,7 +124,7 @@ def test_what_is_allowed_is_not_reported(check: Check) -> None:
     ],
 )
 def test_an_import_upwards_is_reported(check: Check, source: str) -> None:
-    """However it is written and wherever it stands."""
+    """An import upwards is reported, however it is written and wherever it stands."""
     [fault] = check({"batching.py": source, "client.py": ""})
 
     assert fault in ("batching -> client: goes up", "batching -> __init__: goes up")
@@ -138,7 +138,7 @@ def test_an_import_upwards_out_of_a_package_is_reported(check: Check) -> None:
 
 
 def test_a_backend_that_imports_another_is_reported(check: Check) -> None:
-    """Also one of a package, and also inside a function."""
+    """Also an import inside a package of backends, or inside a function."""
     modules = {
         "backends/memory.py": "def late():\n    from . import redis",
         "backends/sqlite.py": "from .redis.keys import key",

@@ -99,7 +99,7 @@ def test_ci_wants_the_server_on_the_path_too(
 
 
 def test_a_server_on_the_path_is_welcome(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody has to have one, but one that is there is tested."""
+    """A redis-server on the PATH is not required, but tested if there is one."""
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr(conftest, "has_wheel", lambda kind: False)
     monkeypatch.setattr(conftest, "available", lambda: {"path": Path("redis-server")})

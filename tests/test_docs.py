@@ -48,11 +48,11 @@ PAGES = [
 ]
 FENCE = re.compile(r"^(?P<ticks>```+)(?P<language>[\w{}-]*)[^\n]*\n(?P<text>.*?)^(?P=ticks)$", re.MULTILINE | re.DOTALL)
 ENTRY = "1767225600000-0"
-"""The entry id that the pages show; the one that Redis really answered takes its place."""
+"""The entry id that the pages show; that of the run takes its place."""
 FILE_NAME = re.compile(r"# ([\w/]+\.py)\n")
 RUNNABLE = {"python", "sh", "console"}
 SHOWN = {"text", "ini", "dockerfile", "{toctree}", "{eval-rst}", "{include}", ""}
-"""What is no program: output, files of other programs, and directives."""
+"""Blocks that are not programs: output, files of other programs, and directives."""
 
 
 @frozen
@@ -128,7 +128,7 @@ def test_no_block_is_overlooked(page: Path) -> None:
 @pytest.mark.timeout(2 * PATIENCE)  # one page runs the whole kit
 @pytest.mark.parametrize("page", with_python, ids=page_ids(with_python))
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, server: Server) -> None:
-    """Its files are written, its workers serve, its tests pass, its programs print what they say."""
+    """Files are written, workers serve, tests pass, and programs print what the page promises."""
     entry = ENTRY
     with Redis.from_url(server.url) as client:
         for words in shell_lines(page, "redis-cli"):
@@ -186,7 +186,7 @@ def masked(text: str, folder: Path) -> list[str]:
 
 
 def assert_shown(lines: Sequence[str], output: str, folder: Path) -> None:
-    """The output is what the page shows."""
+    """The output must be what the page shows."""
     wanted = masked("\n".join(lines), folder)
     pattern = "".join(r"(?:.*\n)*?" if line == "..." else re.escape(line) + r"\n" for line in wanted)
     got = "".join(f"{line}\n" for line in masked(output, folder))
@@ -207,7 +207,7 @@ def assert_shown(lines: Sequence[str], output: str, folder: Path) -> None:
     ],
 )
 def test_a_shown_output_is_compared(shown: list[str], output: str, same: bool, tmp_path: Path) -> None:
-    """Only what changes from run to run may differ."""
+    """Outputs may differ only in what changes from run to run."""
     if same:
         assert_shown(shown, output, tmp_path)
     else:
@@ -230,7 +230,7 @@ def _run_files(place: Place, files: dict[str, str]) -> None:
 
 
 def _run_rest(place: Place, found: Sequence[Block]) -> None:
-    """The blocks that are no files, each at the line it has on the page."""
+    """Run the blocks that are not files, each at its line of the page."""
     lines: list[str] = []
     for block in found:
         if block.file is None:
@@ -274,7 +274,7 @@ def commands(command: Command, path: str = "") -> Iterator[tuple[str, Command]]:
 
 
 def test_the_reference_has_every_command_and_option() -> None:
-    """What the program takes stands on the page."""
+    """Every command and option of the program is on the page."""
     page = (ROOT / "docs/reference/cli.md").read_text()
     wanted = {path for path, _ in commands(main)}
     wanted |= {
@@ -310,12 +310,12 @@ NUMBERS = [
 
 @pytest.mark.parametrize(("page", "text"), NUMBERS)
 def test_numbers_are_those_of_the_code(page: str, text: str) -> None:
-    """What a page says in figures is what the constants say."""
+    """Figures on a page are those of the constants."""
     assert text in (ROOT / page).read_text()
 
 
 def test_no_text_of_the_package_points_into_the_repository() -> None:
-    """Whoever installed a wheel has no `docs/`: an error names the rule itself."""
+    """An installed wheel has no `docs/`: an error names the rule itself."""
     package = ROOT / "pyxqueue"
     sources = [path for path in package.rglob("*") if path.suffix in {".py", ".lua"}]
 
@@ -324,7 +324,7 @@ def test_no_text_of_the_package_points_into_the_repository() -> None:
 
 
 def test_the_packed_field_is_as_described() -> None:
-    """The page's example is what the reader understands."""
+    """The page's example of a packed field is read as the page says."""
     page = (ROOT / "docs/explanation/wire-format.md").read_text()
 
     assert "`1:a3:xyz` is the field `a` with the value `xyz`" in page
@@ -332,7 +332,7 @@ def test_the_packed_field_is_as_described() -> None:
 
 
 def test_the_wire_format_has_every_field_and_key() -> None:
-    """A field of a message and a key of a queue that the page does not name is a gap in it."""
+    """The page names every field of a message and every key of a queue."""
     page = (ROOT / "docs/explanation/wire-format.md").read_text()
     names = [
         one.name.removesuffix("_ms") for one in fields(Message) if one.name != "delay_ms"

@@ -90,7 +90,7 @@ def _run(name: str, place: Place) -> None:
 
 
 def test_background_task_runs_in_the_worker(place: Place) -> None:
-    """What the task prints comes out of the worker, which finishes it also when told to stop meanwhile."""
+    """What the task prints comes out of the worker, which finishes the task also if it is stopped meanwhile."""
     output = place.folder / "worker.log"
     with place.worker("background_task.py", "worker", output=output):
         place.run("background_task.py", "test")
@@ -100,7 +100,7 @@ def test_background_task_runs_in_the_worker(place: Place) -> None:
 
 
 def test_fib_starts_its_own_workers(place: Place) -> None:
-    """The second seed's form: start, call, stop, on the store of whoever names none."""
+    """The second seed's form: start, call, stop, on the default store."""
     assert "100,000th fibonacci ends with: 746875" in place.run("fib.py")
 
     assert (place.folder / ".pyxqueue/queue.db").stat().st_size > 0

@@ -20,7 +20,7 @@ ROUNDS = 400
 
 
 def test_a_delivery_on_its_way() -> None:
-    """Claimed it waits, started it runs, finished it is still in flight, settled it is gone."""
+    """A delivery that is claimed waits, one that is started runs; it is in flight until it is settled."""
     table = InFlightTable()
     slots = Slots(table)
     slot = slots.add("id", "receipt", 3, 0.0)
@@ -41,7 +41,7 @@ def test_a_delivery_on_its_way() -> None:
 
 
 def test_what_was_taken_back_cannot_start() -> None:
-    """Nor is it in flight any more."""
+    """A delivery that was taken back cannot start, and is no longer in flight."""
     table = InFlightTable()
     slots = Slots(table)
     slot = slots.add("id", "receipt", 1, 0.0)
@@ -52,7 +52,7 @@ def test_what_was_taken_back_cannot_start() -> None:
 
 
 def test_what_was_started_cannot_be_taken_back() -> None:
-    """Neither while it runs nor when it is done."""
+    """A delivery cannot be taken back while it runs, nor after it has run."""
     table = InFlightTable()
     slots = Slots(table)
     slot = slots.add("id", "receipt", 1, 0.0)
@@ -63,7 +63,7 @@ def test_what_was_started_cannot_be_taken_back() -> None:
 
 
 def test_limits() -> None:
-    """A deadline and what follows it can be read by the other side; the next use of the slot starts without."""
+    """The other side can read the time limits of a slot; the next delivery in the slot starts without them."""
     table = InFlightTable()
     slots = Slots(table)
     slot = slots.add("id", "receipt", 1, 0.0)
@@ -80,7 +80,7 @@ def test_limits() -> None:
 
 
 def test_a_cancellation_is_for_one_delivery() -> None:
-    """One that arrives when its slot has the next delivery does not touch that."""
+    """A cancellation that comes late does not touch the next delivery in the same slot."""
     table = InFlightTable()
     slots = Slots(table)
     slot = slots.add("old", "receipt", 1, 0.0)
@@ -96,7 +96,7 @@ def test_a_cancellation_is_for_one_delivery() -> None:
 
 
 def test_room() -> None:
-    """There is room for as many as there are slots, and for another one when one is freed."""
+    """The table has room for as many deliveries as it has slots; a slot that is freed can be used again."""
     table = InFlightTable()
     slots = Slots(table)
     taken = [slots.add(str(number), "r", 1, 0.0) for number in range(SLOTS)]
@@ -107,7 +107,7 @@ def test_room() -> None:
 
 
 def test_a_receipt_that_does_not_fit() -> None:
-    """It is refused, and takes no slot."""
+    """A receipt that is too long is refused, and takes no slot."""
     table = InFlightTable()
     slots = Slots(table)
     with pytest.raises(ConfigurationError, match="too long"):
@@ -117,7 +117,7 @@ def test_a_receipt_that_does_not_fit() -> None:
 
 @pytest.mark.parametrize(("attempt", "fence"), [(2**32, 0), (1, -1)])
 def test_a_delivery_whose_numbers_do_not_fit(attempt: int, fence: int) -> None:
-    """It is refused, and takes no slot."""
+    """A delivery whose numbers are too large is refused, and takes no slot."""
     table = InFlightTable()
     slots = Slots(table)
     with pytest.raises((struct.error, OverflowError)):
@@ -153,7 +153,7 @@ def test_two_maps_of_one_table() -> None:
 
 
 def race(table: InFlightTable, theirs: InFlightTable) -> list[tuple[bool, bool]]:
-    """Start in another process what this one takes back at the same moment; answers who won each round."""
+    """Start deliveries in another process while this one takes them back; return who won each round."""
     go, won = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -180,7 +180,7 @@ def _start_all(table: InFlightTable, go: int, won: int) -> int:
 
 
 def _spin(number: int) -> None:
-    """Vary the moment, so that the rounds do not all go one way."""
+    """Wait for a varying moment, so that not all rounds end alike."""
     end = time.perf_counter() + (number % 40) * 2e-6
     while time.perf_counter() < end:
         pass
@@ -212,7 +212,7 @@ def test_start_against_take_back_in_two_processes(make: Callable[[], tuple[InFli
 
 
 def start_slowly(table: InFlightTable, slot: int, told: int) -> int:
-    """Start it with a pause between looking and writing; exits with 0 if it was started."""
+    """Start a delivery with a pause between looking and writing; exit with 0 if it was started."""
 
     def slow(*args: Any) -> None:
         os.write(told, b"x")
@@ -227,7 +227,7 @@ def start_slowly(table: InFlightTable, slot: int, told: int) -> int:
 def test_nothing_is_taken_back_in_the_middle_of_its_start(
     make: Callable[[], tuple[InFlightTable, InFlightTable]],
 ) -> None:
-    """Looking and writing are one step to the other process."""
+    """To the other process, looking and writing are one step."""
     table, theirs = make()
     slot = Slots(table).add("id", "receipt", 1, 0.0)
     reader, writer = os.pipe()

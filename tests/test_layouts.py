@@ -34,7 +34,7 @@ def said(kind: str, group: str) -> dict[str, Any]:
 
 
 def says(info: TaskInfo) -> dict[str, Any]:
-    """The same of a task as this release shows it."""
+    """What this release shows of a task, in the same form."""
     told: dict[str, Any] = {
         "status": info.status.name,
         "worker": info.worker,
@@ -68,8 +68,8 @@ def shown(backend: Backend) -> dict[str, Any]:
 
 
 def moved(kind: str, group: str) -> dict[str, Any]:
-    """What a move must carry: all that waits or failed. What was in flight waits again, without its progress; what
-    was not due yet still is not. Times of the store that takes it in are its own."""
+    """What a move must carry: all tasks that wait or failed. A task in flight is ready again, without its progress; a
+    delayed one is still delayed. The target stamps its own times."""
     found = {}
     for task_id, told in said(kind, group).items():
         if told["status"] in ("SUCCESS", "CANCELLED"):
@@ -92,7 +92,7 @@ def without_stamps(told: Mapping[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_a_sqlite_file_is_migrated(tmp_path: Path, group: str) -> None:
-    """Opening it is enough; every task is shown as before."""
+    """Opening an old file migrates it; every task is shown as before."""
     file = tmp_path / "queue.db"
     shutil.copy(DATA / "sqlite.db", file)
     file.chmod(0o600)
@@ -105,7 +105,7 @@ def test_a_sqlite_file_is_migrated(tmp_path: Path, group: str) -> None:
 
 
 def load(server: Server) -> None:
-    """Have the server begin again with the dump."""
+    """Make the server start again with the dump."""
     with Redis.from_url(server.url) as client:
         folder, name = client.config_get("dir")["dir"], client.config_get("dbfilename")["dbfilename"]
     server.kill()
@@ -123,7 +123,7 @@ def old_server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 def test_a_redis_queue_is_refused_with_words(old_server: Server) -> None:
-    """By whatever is asked first, and it stays as it is."""
+    """Whatever the first operation is, it is refused, and the old queue stays as it is."""
     with (
         Redis.from_url(old_server.url) as client,
         closing(find_store(old_server.url, StoreOptions("shop")).open()) as backend,
@@ -154,7 +154,7 @@ def test_a_redis_queue_of_a_newer_release_is_refused(redis_url: str, stream_key:
 
 @pytest.mark.parametrize("target", ["redis", "sqlite"])
 def test_move_carries_a_redis_queue_over(old_server: Server, target: str, tmp_path: Path) -> None:
-    """All that waits or failed, in every group, junk byte for byte; what has ended stays behind."""
+    """`move` carries all that waits or failed, in every group, junk byte for byte; ended tasks stay behind."""
     url = f"{old_server.url}/1" if target == "redis" else f"sqlite:///{tmp_path}/queue.db"
     load(old_server)
     result = CliRunner().invoke(main, ["move", old_server.url, url, "--queue", "shop"])

@@ -62,7 +62,7 @@ def target(
 
 
 def claimed(backend: Backend) -> list[str]:
-    """Everything that is ready, in the order in which it is handed out."""
+    """Everything that is ready, in the order in which `claim` returns it."""
     return [delivery.message.id for delivery in backend.claim("reader", 1_000, 0)]
 
 
@@ -73,12 +73,12 @@ def fail(backend: Backend, task_id: str) -> None:
 
 
 def leave(backend: Backend, clock: FakeClock) -> None:
-    """Let every worker count as gone."""
+    """Make every worker count as gone."""
     clock.advance(backend.lease_ms() + 1)
 
 
 def test_all_that_waits_or_failed_is_moved(source: Backend, target: Backend, clock: FakeClock) -> None:
-    """In order, as it was; what finished stays."""
+    """Tasks that wait or failed are moved in order and unchanged; ended tasks stay."""
     fail(source, "failed")
     source.enqueue([Message("done", "f")])
     source.settle([Settlement(source.claim("worker", 1, 0)[0].receipt, Done())])
@@ -108,7 +108,7 @@ def test_all_that_waits_or_failed_is_moved(source: Backend, target: Backend, clo
 
 
 def test_what_a_dead_worker_held_is_moved(source: Backend, target: Backend, clock: FakeClock) -> None:
-    """It is taken from it first."""
+    """A task that a dead worker held is released, then moved."""
     source.enqueue([Message("a", "f")])
     source.claim("killed", 1, 0)
     leave(source, clock)
@@ -118,7 +118,7 @@ def test_what_a_dead_worker_held_is_moved(source: Backend, target: Backend, cloc
 
 
 def test_a_worker_in_the_way(source: Backend, target: Backend) -> None:
-    """While one serves the source nothing is moved: it could run what is moved."""
+    """Nothing is moved while a worker serves the source: it could run what is moved."""
     source.enqueue([Message("a", "f")])
     source.claim("bob", 0, 0)
 
@@ -131,7 +131,7 @@ def test_a_worker_in_the_way(source: Backend, target: Backend) -> None:
 
 
 def test_another_task_of_the_same_id(source: Backend, target: Backend, clock: FakeClock) -> None:
-    """What the target has under that id is not this task, so this one stays where it is, and is counted."""
+    """If the target has another task of the id, the task stays in the source and is counted."""
     source.enqueue([Message("a", "f", b"1"), Message("b", "f", b"1")])
     target.enqueue([Message("a", "f", b"2")])
 
@@ -145,7 +145,7 @@ def test_another_task_of_the_same_id(source: Backend, target: Backend, clock: Fa
 
 
 def test_a_store_that_ends_with_the_command(tmp_path: Path, stream_key: str) -> None:
-    """Nothing is moved into memory that is gone a moment later."""
+    """Nothing is moved into a store in memory, which ends with the command."""
     url = f"sqlite:///{tmp_path}/queue.db"
     queue = TaskQueue(url, stream_key=stream_key)
     queue.task(name="f")(lambda: None)()
@@ -159,7 +159,7 @@ def test_a_store_that_ends_with_the_command(tmp_path: Path, stream_key: str) -> 
 
 
 def test_one_store_under_two_names(clock: FakeClock) -> None:
-    """It would lose everything: adopted is refused, and then deleted."""
+    """A move of a store onto itself is refused: it would delete every task."""
     store = MemoryStore(clock)
     source, other = (MemoryBackend(store, StoreOptions()) for _ in range(2))
     source.enqueue([Message("a", "f")])
@@ -171,7 +171,7 @@ def test_one_store_under_two_names(clock: FakeClock) -> None:
 
 
 class Breaking(MemoryBackend):
-    """Its connection breaks with the second deletion, before or after it is done."""
+    """Its connection breaks at the second deletion, before or after it takes effect."""
 
     deletions = 0
     done = False
@@ -203,7 +203,7 @@ def test_a_move_that_was_cut_is_run_again(target: Backend, clock: FakeClock, *, 
 
 
 class Busy(MemoryBackend):
-    """A worker comes when everybody was thought to be gone."""
+    """A worker claims although all workers seemed to be gone."""
 
     held: Sequence[Delivery] = ()
 
@@ -213,7 +213,7 @@ class Busy(MemoryBackend):
 
 
 def test_what_is_taken_meanwhile_is_told(target: Backend, clock: FakeClock) -> None:
-    """It stays where it runs, and the answer counts it."""
+    """A task that a worker claims during the move stays with that worker; the result counts it."""
     source = Busy(MemoryStore(clock), StoreOptions())
     source.enqueue([Message("a", "f"), Message("b", "f")])
 

@@ -47,7 +47,7 @@ if __name__ == "__main__":
 
 
 def run(folder: Path, *arguments: str, stdin: str = "") -> list[str]:
-    """The words that Python prints when it is started like this in `folder`."""
+    """The words that Python prints when it runs with these arguments in `folder`."""
     paths = os.pathsep.join([str(Path(pyxqueue.__file__).parents[1]), str(folder)])
     process = subprocess.run(
         [sys.executable, *arguments],
@@ -101,7 +101,7 @@ def test_a_spawned_child_names_the_script_alike(tmp_path: Path, arguments: list[
 
 @pytest.mark.parametrize("stem", ["my script", "rpc.v2", "a:b"])
 def test_a_script_that_cannot_be_imported_stays_main(monkeypatch: pytest.MonkeyPatch, stem: str) -> None:
-    """Its stem is no name that a module can have."""
+    """A script whose stem cannot be a module name stays `__main__`."""
     script = ModuleType("__main__")
     script.__file__ = f"/srv/{stem}.py"
     monkeypatch.setitem(sys.modules, "__main__", script)
@@ -110,7 +110,7 @@ def test_a_script_that_cannot_be_imported_stays_main(monkeypatch: pytest.MonkeyP
 
 
 def test_modules_keep_their_names() -> None:
-    """Only scripts are special."""
+    """Only scripts get another name; modules keep theirs."""
     assert import_path("package.__main__") == "package.__main__"
     assert qualified_name(functools.wraps) == "functools.wraps"
     assert qualified_name(Path) == f"{Path.__module__}.Path"
@@ -118,6 +118,6 @@ def test_modules_keep_their_names() -> None:
 
 @pytest.mark.parametrize("nameless", [functools.partial(print), 1, SimpleNamespace(__qualname__="x", __module__=None)])
 def test_what_has_no_name_is_refused(nameless: object) -> None:
-    """A name that is made up would differ between processes."""
+    """A function without a stable name is refused: a made-up name would differ between processes."""
     with pytest.raises(ConfigurationError, match="does not have a module and a name"):
         qualified_name(nameless)

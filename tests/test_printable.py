@@ -26,7 +26,7 @@ LONG = 10_000_000
 
 
 class Nasty:
-    """What its own code says of it, cannot be had."""
+    """An object whose `repr` raises `SystemExit`."""
 
     def __repr__(self) -> str:
         raise SystemExit("no")
@@ -38,7 +38,7 @@ class NastyError(Exception):
 
 
 def check(text: str, limit: int) -> None:
-    """It is one printable line, and no longer than it should be, but for what an escape needs."""
+    """The text must be one printable line, no longer than its limit plus what an escape needs."""
     assert text.isprintable()
     assert len(text) <= limit + 60
 
@@ -57,13 +57,13 @@ def check(text: str, limit: int) -> None:
     ],
 )
 def test_nothing_but_text_reaches_a_terminal(text: str, shown: str) -> None:
-    """Controls of a terminal, ends of lines and marks of direction are shown as what they are."""
+    """Control characters, line ends and direction marks are shown escaped."""
     assert printable(text) == shown
 
 
 @given(text=st.text(), limit=st.integers(1, 50))
 def test_it_is_one_printable_line_of_bounded_length(text: str, limit: int) -> None:
-    """Whatever it is."""
+    """Any text becomes one printable line of bounded length."""
     shown = printable(text, limit)
 
     assert shown.isprintable()
@@ -71,12 +71,12 @@ def test_it_is_one_printable_line_of_bounded_length(text: str, limit: int) -> No
 
 
 def test_a_long_text_says_what_is_missing() -> None:
-    """Else nobody knows that there is more."""
+    """A text that was cut says how much is missing."""
     assert printable("x" * 1_500, 3) == "xxx… (1,497 more characters)"
 
 
 def test_lines_stay_lines() -> None:
-    """Each by itself."""
+    """Each line is made printable by itself."""
     assert printable_lines("a\n\tb\x1b[0m\nccc", 10) == "a\n    b\\x1b[0m\nccc"
 
 
@@ -103,7 +103,7 @@ def test_lines_stay_lines() -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_what_somebody_gave_is_repeated_fit_to_be_shown(value: object, shown: str | None) -> None:
-    """At bounded length, without running what its class may do, and without the password that a URL or a client has."""
+    """A value is quoted at bounded length, without running code of its class, and without passwords."""
     text = quoted(value)
 
     check(text, 400)
@@ -119,12 +119,12 @@ def raised(error: BaseException) -> BaseException:
 
 @pytest.mark.parametrize("error", [NastyError("x"), ValueError("x" * LONG), type("y" * LONG, (Exception,), {})("z")])
 def test_a_traceback_is_bounded_and_never_fails(error: BaseException) -> None:
-    """Whatever the exception's own code does."""
+    """A traceback can be written whatever the exception's own code does."""
     assert 0 < len(traceback_of(raised(error))) < MAX_TRACEBACK + 100
 
 
 def test_what_has_no_log_is_printed_fit_to_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """A traceback on stderr."""
+    """A traceback on stderr is printable, too."""
     complain(raised(ValueError(HOSTILE)))
 
     told = capsys.readouterr().err
@@ -134,14 +134,14 @@ def test_what_has_no_log_is_printed_fit_to_be_shown(capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("kind", [PyxqueueError, *PyxqueueError.__subclasses__(), OutsideDomainError])
 def test_the_text_of_an_error_is_fit_to_be_shown(kind: type[PyxqueueError]) -> None:
-    """Whatever it is about, and wherever its text comes from."""
+    """Every error of ours has a printable text, whatever it quotes."""
     for text in (HOSTILE, "x" * LONG):
         error: PyxqueueError = kind("", text) if issubclass(kind, TaskError) else kind(text)
         check(str(error), 2_000)
 
 
 def test_the_traceback_in_a_failure_is_bounded() -> None:
-    """It may have been forged; its lines stay lines."""
+    """A stored traceback may be forged: it is bounded, and its lines stay lines."""
     text = str(TaskError("x" * LONG, "y" * LONG, "z\x1b\n" * 100_000, "t" * LONG))
 
     assert text.replace("\n", "").isprintable()
@@ -161,7 +161,7 @@ def lines() -> Iterator[io.StringIO]:
     "value", [HOSTILE, "x" * LONG, ValueError(HOSTILE), ValueError("x" * LONG), NastyError(), Nasty()]
 )
 def test_a_line_of_the_log_is_one_line(lines: io.StringIO, value: object) -> None:
-    """Of bounded length, whatever it is about."""
+    """Each line of the log is one line of bounded length."""
     get_logger("pyxqueue.test").error("%d of %s", 1, value)
 
     check(lines.getvalue().removesuffix("\n"), 2_100)
@@ -171,7 +171,7 @@ def test_a_line_of_the_log_is_one_line(lines: io.StringIO, value: object) -> Non
 def test_an_exception_in_the_log_stands_below_its_line(
     lines: io.StringIO, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
-    """No line of it begins where one of the log does, no byte of it moves a cursor, and no handler formats it again."""
+    """A traceback in the log cannot be taken for a line of the log, and moves no cursor."""
     get_logger("pyxqueue.test").critical("it broke", exc_info=error)
 
     assert caplog.records[0].exc_info is None
@@ -191,7 +191,7 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
 
 
 def test_texts_quote_what_was_given_in_one_way() -> None:
-    """`quoted` has a bound and shows no password; the ``!r`` of a text has neither."""
+    """Texts quote with `quoted`, which has a bound and shows no password; the ``!r`` of a text has neither."""
     found = [
         f"{name}:{node.lineno}"
         for name, tree in modules()
@@ -202,7 +202,7 @@ def test_texts_quote_what_was_given_in_one_way() -> None:
 
 
 def test_every_line_of_ours_is_made_fit_to_be_shown() -> None:
-    """What logs has its logger from `get_logger`."""
+    """Every module that logs has its logger from `get_logger`."""
 
     def logger_of(value: Any) -> str:
         return value.func.id if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) else "another"

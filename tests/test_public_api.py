@@ -1,4 +1,4 @@
-"""What users may rely on. Whoever changes it sees it here, and in the changelog."""
+"""What users may rely on: a change of it fails here, and belongs into the changelog."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ TESTING = [
 
 
 def signature(function: Callable[..., Any]) -> str:
-    """As it is written, without the quotes that inspect puts around annotations."""
+    """The signature as it is written, without the quotes that inspect puts around annotations."""
     return re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(function)))
 
 
@@ -216,7 +216,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
 
 @pytest.mark.parametrize(("module", "names"), [(pyxqueue, NAMES), (pyxqueue.testing, TESTING)], ids=["main", "testing"])
 def test_the_public_names(module: object, names: list[str]) -> None:
-    """Sorted, and every one of them is there."""
+    """`__all__` is sorted, and each of its names exists."""
     public = getattr(module, "__all__")  # noqa: B009 - the modules' type has no such attribute
 
     assert public == names == sorted(names)
@@ -225,7 +225,7 @@ def test_the_public_names(module: object, names: list[str]) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_public_name_is_explained(name: str) -> None:
-    """By a docstring of its own, not one that it inherits."""
+    """Every public name has a docstring of its own, not an inherited one."""
     thing = getattr(pyxqueue, name)
 
     text = vars(thing)["__doc__"] if inspect.isclass(thing) else thing.__doc__
@@ -235,13 +235,13 @@ def test_every_public_name_is_explained(name: str) -> None:
 
 @pytest.mark.parametrize("kind", SIGNATURES, ids=lambda kind: kind.__name__)
 def test_the_public_members(kind: type) -> None:
-    """Names, parameters, defaults and types."""
+    """Public members have these names, parameters, defaults and types."""
     assert members(kind) == SIGNATURES[kind]
 
 
 @pytest.mark.parametrize("kind", [TaskQueue, Admin, Task, AsyncResult])
 def test_every_public_method_is_explained(kind: type) -> None:
-    """Where the name does not say it all."""
+    """Every public method has a docstring, unless its name says it all."""
     names = [name for name in vars(kind) if not name.startswith("_") and name not in ("stream_key", "consumer_group")]
 
     assert [name for name in names if not inspect.getdoc(getattr(kind, name))] == []
@@ -249,7 +249,7 @@ def test_every_public_method_is_explained(kind: type) -> None:
 
 @pytest.mark.parametrize("kind", [TaskOptions, CallOptions])
 def test_every_option_is_explained(kind: type) -> None:
-    """Where it is spelt, by a text behind it, which the documentation shows."""
+    """Every option has a text below it, which the documentation shows."""
     (tree,) = ast.parse(inspect.getsource(kind)).body
     assert isinstance(tree, ast.ClassDef)
     explained = [

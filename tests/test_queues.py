@@ -1,4 +1,4 @@
-"""Which queues a store keeps, for people who look."""
+"""The list of the queues that a store keeps."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def url(servers: Servers) -> Iterator[str]:
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    """Opens a queue of one store."""
+    """Opens queues of one store."""
     handles: list[Backend] = []
     memory = MemoryStore()
     place = request.getfixturevalue("url") if request.param == "redis" else f"sqlite:///{tmp_path}/q.db"
@@ -55,7 +55,7 @@ def queues(backend: Backend, limit: int) -> tuple[list[str], bool]:
 
 
 def test_every_queue_is_named(opened: Open) -> None:
-    """Also one whose tasks have all gone, in the order of the alphabet; the one that only looks is none."""
+    """Queues come in alphabetical order, also one without tasks; one that was only looked at is not named."""
     for name in ("mail:eu", "b", "a"):
         backend = opened(name)
         backend.enqueue([Message("one", "job")])
@@ -68,7 +68,7 @@ def test_every_queue_is_named(opened: Open) -> None:
 
 
 def test_an_empty_store_has_none(opened: Open, tmp_path: Path) -> None:
-    """And looking makes nothing."""
+    """An empty store has no queues, and looking makes none."""
     backend = opened("looking")
 
     assert queues(backend, 10) == ([], True)

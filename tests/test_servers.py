@@ -103,7 +103,7 @@ def test_a_paused_server_answers_again_after_resume(server: Server) -> None:
 
 
 def test_a_killed_server_comes_back_on_its_port(server: Server) -> None:
-    """After `kill` nobody listens; `restart` brings an empty server back to the same URL."""
+    """After `kill` the port is closed; `restart` brings an empty server back to the same URL."""
     with client_of(server) as client:
         client.set("key", "value")
         url = server.url
@@ -117,7 +117,7 @@ def test_a_killed_server_comes_back_on_its_port(server: Server) -> None:
 
 
 def test_a_restart_is_in_good_order() -> None:
-    """`restart` lets the server write what it was told to keep, also when it was paused."""
+    """`restart` lets the server write what its `args` tell it to keep, also when it was paused."""
     with Server(args=["--save", "3600 1"]) as server, client_of(server) as client:
         client.set("key", "value")
         before = server.pid
@@ -130,7 +130,7 @@ def test_a_restart_is_in_good_order() -> None:
 
 
 def test_it_is_ready_only_when_it_has_loaded_its_data() -> None:
-    """A server that still reads its file answers with an error, which is not an answer yet."""
+    """A server that still loads its file replies with an error: it is not ready yet."""
     slow_load = ["--save", "3600 1", "--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024"]
     with Server(args=slow_load) as server, client_of(server) as client:
         client.mset({f"key-{i}": os.urandom(100) for i in range(200)})
@@ -141,7 +141,7 @@ def test_it_is_ready_only_when_it_has_loaded_its_data() -> None:
 
 
 def test_a_taken_port_is_left_to_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If somebody takes the port between our look and the server's, another one is tried."""
+    """If another program takes the port before the server does, another port is tried."""
     free = servers._free_port()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

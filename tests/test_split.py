@@ -137,7 +137,7 @@ def test_a_crash_between_the_two(halves: Halves) -> None:
 
 
 def test_the_record_of_a_stale_holder_does_not_win(halves: Halves) -> None:
-    """It comes later, but belongs to an earlier claim."""
+    """A record that comes later but belongs to an earlier claim is not stored."""
     first = halves.held()
     halves.clock.advance(LEASE + 1)
     second = halves.claimed()
@@ -149,7 +149,7 @@ def test_the_record_of_a_stale_holder_does_not_win(halves: Halves) -> None:
 
 
 def test_the_record_of_a_stale_holder_is_replaced(halves: Halves) -> None:
-    """Where it comes before the end that counts, it can be read until then."""
+    """A stale holder's record that comes first can be read until the current holder's replaces it."""
     first = halves.held()
     halves.clock.advance(LEASE + 1)
     second = halves.claimed()
@@ -162,7 +162,7 @@ def test_the_record_of_a_stale_holder_is_replaced(halves: Halves) -> None:
 
 
 def test_a_record_of_an_earlier_end_is_not_shown_for_a_task_under_way(halves: Halves) -> None:
-    """What `show`, `watch` and `tasks` say of a running task is what the broker says."""
+    """`show`, `watch` and `tasks` show a running task as the broker does."""
     halves.results.put([record for record in [success(halves.held()).record] if record])
 
     (info,), _ = halves.split.tasks()
@@ -195,7 +195,7 @@ def test_looking_merges_the_two(halves: Halves, look: str) -> None:
     ("verdict", "status"), [(Fail("no use"), TaskStatus.FAILURE), (Cancelled(), TaskStatus.CANCELLED)]
 )
 def test_an_end_without_a_record_is_the_brokers(halves: Halves, verdict: Fail | Cancelled, status: TaskStatus) -> None:
-    """Nobody has put one, so what the broker made of it is what there is."""
+    """Where no record was put, the one that the broker created counts."""
     halves.split.settle([Settlement(halves.held().receipt, verdict)])
 
     (record,) = halves.split.wait(["t1"], None)
@@ -214,7 +214,7 @@ def test_a_cancelled_task_ends_a_wait(halves: Halves) -> None:
 
 
 def test_nothing_is_waited_for_that_cannot_come(halves: Halves) -> None:
-    """Of an unknown task, of one that was forgotten, and of one whose record has expired."""
+    """`wait` returns at once for an unknown task, a forgotten record and an expired one."""
     halves.split.settle([success(halves.held("forgotten"))])
     halves.split.forget(["forgotten"])
     halves.split.settle([success(halves.held("expired"), ttl_ms=10)])
@@ -226,7 +226,7 @@ def test_nothing_is_waited_for_that_cannot_come(halves: Halves) -> None:
 
 @pytest.mark.parametrize("end", ["done", "cancelled"])
 def test_what_is_forgotten_is_gone_from_both(halves: Halves, end: str) -> None:
-    """Also where the record was the broker's."""
+    """`forget` removes the record from both stores, also one that the broker created."""
     delivery = halves.held()
     halves.split.settle([success(delivery) if end == "done" else Settlement(delivery.receipt, Cancelled())])
     halves.split.forget(["t1"])
@@ -237,7 +237,7 @@ def test_what_is_forgotten_is_gone_from_both(halves: Halves, end: str) -> None:
 
 @pytest.mark.parametrize("act", ["requeue", "delete"])
 def test_a_record_goes_with_its_task(halves: Halves, act: str) -> None:
-    """Of a task that is run again or deleted, nothing can be read."""
+    """A task that is requeued or deleted has no record any more."""
     halves.split.settle([success(halves.held())])
 
     assert getattr(halves.split, act)(["t1"]) == [True]
@@ -273,7 +273,7 @@ def test_the_result_of_the_next_run_is_not_withdrawn() -> None:
 
 
 def test_a_retry_needs_no_result_store(halves: Halves) -> None:
-    """Nothing is put for a task that goes on."""
+    """No record is put for a task that goes on."""
     results = FaultyResults(halves.results, [Fault.LOSE_CALL] * 9, operations={"put"})
 
     assert SplitBackend(halves.broker, results).settle([Settlement(halves.held().receipt, Retry())]) == [True]
@@ -312,7 +312,7 @@ def test_a_worker_with_two_stores() -> None:
 
 
 def test_about_both(halves: Halves) -> None:
-    """What each says of itself, told apart; nothing where neither says anything."""
+    """`about` has the facts of both stores; nothing if neither has any."""
 
     class Broker(FaultyBroker):
         def about(self) -> dict[str, str]:

@@ -43,7 +43,7 @@ def app(site: Site) -> Iterator[App]:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_it_is_installed(package: str) -> None:
-    """Its entry point is found, as `make` has installed it."""
+    """`make` has installed the package, and its entry point is found."""
     group, name = PACKAGES[package]
     assert entry_points(group=group, name=name), f"run: pip install --no-deps --editable examples/{package}"
 
@@ -51,7 +51,7 @@ def test_it_is_installed(package: str) -> None:
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("package", PACKAGES)
 def test_its_own_tests_pass(package: str, tmp_path: Path) -> None:
-    """The kit's tests and those it brings, in a process that knows nothing of ours."""
+    """The kit's tests and its own pass, in a process that imports none of our tests."""
     # The last two plugins come with packages that nobody here imports.
     options = ["-q", f"--basetemp={tmp_path / 'its'}", "-p", "no:cacheprovider", "-p", "no:valkey", "-p", "no:anyio"]
     done = subprocess.run(
@@ -83,7 +83,7 @@ def test_worker_processes_share_a_folder(site: Site, app: App, tmp_path: Path) -
 
 @on_linux
 def test_what_killed_processes_leave_is_done(site: Site, app: App, tmp_path: Path) -> None:
-    """After SIGKILL in the midst of it the next workers find the folder in order, and nothing is lost."""
+    """After SIGKILL in the middle of an operation the next workers find the folder in order; nothing is lost."""
     handles = [app["work"](0.02, number) for number in range(30)]
     for done in (5, 15):
         # Leaving the tree kills it.
@@ -97,12 +97,12 @@ def test_what_killed_processes_leave_is_done(site: Site, app: App, tmp_path: Pat
 
 
 def test_a_queue_with_a_serializer_of_another_package() -> None:
-    """Its name is enough."""
+    """The name of an installed serializer is enough."""
     assert TaskQueue("memory://", serializer="zjson").core.codec.serializers.keys() >= {"zjson"}
 
 
 def test_an_unknown_serializer_is_told_with_those_there_are() -> None:
-    """Ours and the installed ones."""
+    """The error lists our serializers and the installed ones."""
     with pytest.raises(
         ConfigurationError,
         match=r"^the serializer 'yaml' is not installed: give a Serializer object, or one of json, .*, zjson$",

@@ -48,12 +48,12 @@ from pyxqueue.protocols import Broker
     ],
 )
 def test_each_event_has_its_charge(event: Event, wanted: Counts) -> None:
-    """Of a task that was redelivered before."""
+    """Each event changes the counts of a redelivered task as the table says."""
     assert after(Counts(3, 2, 1, redelivered=True), event) == wanted
 
 
 def test_the_first_end_of_a_lease_is_no_crash() -> None:
-    """It may have been the worker that was slow."""
+    """The first end of a lease counts no crash: the worker may only have been slow."""
     assert after(Counts(), Event.LEASE_END) == Counts(redelivered=True)
 
 
@@ -71,7 +71,7 @@ def test_the_law_has_the_same_table() -> None:
 
 
 def test_a_message_is_charged() -> None:
-    """All but its counts stays as it is."""
+    """Charging a message changes its counts and nothing else."""
     message = Message("a", "f", b"body", attempt=2, headers={"k": "v"})
 
     assert charged(message, Event.RETRY) == Message("a", "f", b"body", attempt=3, headers={"k": "v"})
@@ -83,7 +83,7 @@ def test_a_message_is_charged() -> None:
     [(Retry(), Event.RETRY), (Retry(5), Event.RETRY), (Defer(), Event.DEFER), (Defer(1), Event.DEFER_LATER)],
 )
 def test_a_verdict_that_is_no_end_is_an_event(verdict: Retry | Defer, event: Event) -> None:
-    """Only what is deferred for some time counts as deferred."""
+    """Only a deferral with a delay counts as one."""
     assert event_of(verdict) is event
 
 
@@ -92,7 +92,7 @@ def test_a_verdict_that_is_no_end_is_an_event(verdict: Retry | Defer, event: Eve
     [(Done(), TaskStatus.SUCCESS), (Cancelled(), TaskStatus.CANCELLED), (Fail("why"), TaskStatus.FAILURE)],
 )
 def test_every_other_verdict_is_an_end(verdict: Verdict, status: TaskStatus) -> None:
-    """With the status that goes into a record which is made for it."""
+    """Each ending verdict has the status of the record that the store creates."""
     assert ENDS[type(verdict)] is status
 
 

@@ -1,4 +1,4 @@
-"""What anybody may have written is measured before it is read."""
+"""Stored text is measured before it is read: any program may have written it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONG = b"x" * (MAX_NAME + 1)
 
 @pytest.mark.parametrize("name", ["name", "serializer", "parent", "reply", "seal", "id", "_id"])
 def test_a_long_text_in_a_header_is_not_read(name: str) -> None:
-    """The entry is kept as it is; what says why does not repeat it."""
+    """An entry with too long a text is kept as it is; the reason does not repeat the text."""
     fields = {b"name": b"job", name.encode(): LONG}
 
     found = message_from_fields(fields, "known")
@@ -32,7 +32,7 @@ def test_a_long_text_in_a_header_is_not_read(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["name", "serializer", "parent", "reply", "seal"])
 def test_a_text_of_usual_length_is_read(name: str) -> None:
-    """Up to the limit, but for a name, which has its own."""
+    """A text up to the limit is read; a name has a limit of its own."""
     text = b"x" * (200 if name == "name" else MAX_NAME)
 
     assert isinstance(message_from_fields({b"name": b"job", name.encode(): text}, "known"), Message)
@@ -50,7 +50,7 @@ def test_a_text_of_usual_length_is_read(name: str) -> None:
     ids=["serializer", "seal", "worker", "error", "progress"],
 )
 def test_a_long_text_in_a_record_is_not_read(name: str, value: bytes) -> None:
-    """The result is said to be damaged, or not to be there."""
+    """A record with too long a text counts as damaged, or as missing."""
     with pytest.raises(SerializationError) as caught:
         record_from_fields("one", {b"v": b"1", b"state": b"%d" % TaskStatus.FAILURE, name.encode(): value})
 
@@ -67,7 +67,7 @@ def test_a_long_text_in_a_record_is_not_read(name: str, value: bytes) -> None:
     ],
 )
 def test_a_number_of_no_place_in_a_record_is_not_read(name: str, value: bytes) -> None:
-    """It would not fit where the next store keeps it, or could not be shown."""
+    """A number that another store could not keep, or that could not be shown, makes a record damaged."""
     with pytest.raises(SerializationError) as caught:
         record_from_fields("one", {b"v": b"1", b"state": b"%d" % TaskStatus.SUCCESS, name.encode(): value})
 
@@ -75,7 +75,7 @@ def test_a_number_of_no_place_in_a_record_is_not_read(name: str, value: bytes) -
 
 
 def test_the_largest_fencing_token_is_read() -> None:
-    """It has 128 bits."""
+    """A fencing token of 128 bits is read."""
     record = record_from_fields("one", {b"v": b"1", b"state": b"5", b"fence": b"%d" % ((1 << 128) - 1)})
 
     assert record is not None
@@ -83,7 +83,7 @@ def test_the_largest_fencing_token_is_read() -> None:
 
 
 def test_the_longest_failure_can_be_read() -> None:
-    """Also if each of its characters needs six bytes, and its class has no bounds."""
+    """The longest failure is read, also if each character takes six bytes and the class name has no limit."""
     error = type("E" * 100_000, (Exception,), {})("\x00" * 100_000)
     failure = failure_of(error)
 
@@ -108,7 +108,7 @@ def _json(text: str) -> bytes:
 
 @pytest.mark.parametrize("body", [b'[[],{"%s":1}]', b'[[{"!%s":1}],{}]', b'[["%s"],{}]'], ids=["name", "tag", "value"])
 def test_what_refuses_a_call_does_not_repeat_it(body: bytes) -> None:
-    """A name or a tag that somebody has chosen may be as long as a payload."""
+    """An error about a call is short, although a name or a tag in it may be as long as a payload."""
     queue = TaskQueue("memory://", stream_key="limits")
     queue.task(name="job")(lambda: None)
     message = Message("one", "job", body % (b"x" * 100_000))
@@ -124,7 +124,7 @@ def test_what_refuses_a_call_does_not_repeat_it(body: bytes) -> None:
 @pytest.mark.parametrize("name", ["v", "attempt", "crashes", "enqueued", "priority", "name", "headers"])
 @pytest.mark.parametrize("value", [b"9" * 4_000, b"\x1b[2J\n" * 100_000, b"\xff" * 100_000, b'{"\x1b' * 100_000])
 def test_the_reason_why_an_entry_cannot_be_read_is_bounded(name: str, value: bytes) -> None:
-    """And printable: it quotes the entry, and is kept with the failed tasks."""
+    """The reason is bounded and printable: it quotes the entry and is kept with the failed tasks."""
     fields = {b"name": b"x", b"body": b"[]", name.encode(): value}
 
     found = message_from_fields(fields, "id-1")

@@ -13,7 +13,7 @@ import psutil
 URL_VARIABLE = "BENCH_URL"
 """Where the server is; worker processes read it too."""
 PUSHED_VARIABLE = "BENCH_PUSHED"
-"""Set while latency is measured: a contestant that can be told to push results does so then, and only then."""
+"""Set while latency is measured: a contestant that can push results does so then, and only then."""
 PROCESSES = 2
 ANSWER = "measured: "
 """Stands in front of the line with the numbers; workers write to the same place."""
@@ -46,7 +46,7 @@ class Contestant(Protocol):
         ...
 
     def call_and_wait(self, number: int) -> object:
-        """Enqueue one call and answer its result."""
+        """Enqueue one call and return its result."""
         ...
 
 

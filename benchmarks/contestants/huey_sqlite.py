@@ -46,7 +46,7 @@ class Entry:
     def start_workers(self) -> None:
         program = "from huey.bin.huey_consumer import consumer_main; consumer_main()"
         command = [sys.executable, "-c", program, f"{__name__}.huey", "-k", "process", "-w", str(PROCESSES), "-q", "-C"]
-        # It can only look for work again and again: as often as it is told at most.
+        # It polls for work, at most as often as these options say.
         self._process = subprocess.Popen([*command, "-d", "0.0005", "-m", "0.05"])  # noqa: S603 - our own interpreter
 
     def stop_workers(self) -> None:

@@ -1,4 +1,4 @@
-"""For the tests of an application: run what is waiting, and ask what was enqueued."""
+"""For the tests of an application: run what is ready, and assert what was enqueued."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def drain(queue: TaskQueue) -> int:
     """Run everything that is ready on the queue's store, in this thread, with the queue's own tasks; return how many
     runs that were.
 
-    For queues that are not eager: on ``memory://``, or on a server of a test without worker processes. What is delayed
-    stays, soft time limits do not hold, and a task must end within the lease.
+    For queues that are not eager: on ``memory://``, or on a store of a test without worker processes. Delayed tasks
+    stay delayed, soft time limits do not apply, and a task must end within the lease.
     """
     core, stores, executor, consumer = queue.core, queue.stores, Inline(NoInterrupter()), f"drain-{new_id()}"
     worker = Worker(

@@ -28,7 +28,7 @@ def bare(message: Message | Unreadable | None) -> object:
 
 
 def essence(record: Record | None) -> object:
-    """A record without what a store may add to one that it had to make itself."""
+    """The parts of a record that the laws fix, also of one that the store created."""
     return record and (record.id, record.status, record.value, record.error and record.error.message, record.attempt)
 
 

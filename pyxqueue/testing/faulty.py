@@ -1,4 +1,4 @@
-"""A store in front of another that loses calls and replies, as a network does."""
+"""A backend in front of another that loses calls and replies, as a network does."""
 
 from __future__ import annotations
 
@@ -53,21 +53,21 @@ OPERATIONS = frozenset(
 
 @frozen
 class FaultyCall:
-    """One call that could have been hit."""
+    """One call of an operation that gets faults."""
 
     operation: str
     fault: Fault | None
-    """None if it went through."""
+    """None if it had no fault."""
 
 
 class Faulty(Generic[Inner]):
-    """Hands every call on to `inner`, but for those that a fault hits.
+    """Passes every call on to `inner`, or applies a fault to it.
 
-    Parameters: `faults`, one for each call in turn, None for one that goes through; when they are used up, all do.
-    `operations`, the names of those that are hit; others go through and use up nothing. `delay`, how long
-    `Fault.DELAY` takes, in seconds. `sleep`, what takes that long: a test with a clock of its own moves it here.
+    Parameters: `faults`, one for each call in turn, None for a call without a fault; after the last one, no call has
+    any. `operations`, the names of those that get faults; others are passed on and use up none. `delay`, how long
+    `Fault.DELAY` takes, in seconds. `sleep`, what is called for it: a test with a clock of its own moves the clock.
 
-    It may be used from any number of threads.
+    Any number of threads may use it.
     """
 
     known: ClassVar[frozenset[str]]
@@ -105,12 +105,12 @@ class Faulty(Generic[Inner]):
         delay: float = 0.01,
         sleep: Callable[[float], object] = time.sleep,
     ) -> Self:
-        """Hit each call with probability `rate`, by one of `kinds`. The same seed hits the same calls in a row."""
+        """Apply one of `kinds` to each call with probability `rate`. The same seed chooses the same calls."""
         return cls(inner, _at_random(seed, rate, kinds), operations=operations, delay=delay, sleep=sleep)
 
     @property
     def history(self) -> Sequence[FaultyCall]:
-        """Every call of `operations` so far, in order, with what was done to it."""
+        """Every call of `operations` so far, in order, with its fault."""
         with self._lock:
             return tuple(self._history)
 
@@ -137,7 +137,7 @@ class Faulty(Generic[Inner]):
 
 
 class FaultyBroker(Faulty[Backend]):
-    """A `Backend` that hands every call on to `inner`, but for those that a fault hits.
+    """A `Backend` that passes every call on to `inner`, or applies a fault to it.
 
     ::
 
@@ -223,7 +223,7 @@ class FaultyBroker(Faulty[Backend]):
 
 
 class FaultyResults(Faulty[ResultStore]):
-    """A `ResultStore` that hands every call on to `inner`, but for those that a fault hits."""
+    """A `ResultStore` that passes every call on to `inner`, or applies a fault to it."""
 
     known = frozenset({"put", "wait", "forget"})
 
@@ -241,6 +241,6 @@ class FaultyResults(Faulty[ResultStore]):
 
 
 def _at_random(seed: int, rate: float, kinds: Sequence[Fault]) -> Iterator[Fault | None]:
-    chance = random.Random(seed)  # noqa: S311 - the same seed shall give the same faults
+    chance = random.Random(seed)  # noqa: S311 - the same seed must give the same faults
     while True:
         yield chance.choice(kinds) if chance.random() < rate else None

@@ -4,10 +4,10 @@
 
     TestMyBackend = backend_machine(lambda: contextlib.closing(MyHarness())).TestCase
 
-How it stays fair to a server whose clock goes on by itself: time moves in steps of two fifths of a lease, and every
-deadline lies half a step away from where time can stand, so a run may lag behind by that much. What the laws leave
-open is not compared: in which order redelivered and delayed messages line up, and where a message stands between the
-end of its lease or delay and the next claim. The model then follows what the backend has done.
+Time moves in steps of two fifths of a lease, and every deadline lies in the middle of a step, so a server whose clock
+goes on by itself may be half a step ahead. What the laws leave open is not compared: the order in which redelivered
+and delayed messages become ready, and the place of a message between the end of its lease or delay and the next claim.
+The model then follows the backend.
 
 It needs the package `hypothesis`.
 """
@@ -55,13 +55,13 @@ CONSUMERS = ("one", "two", "three")
 
 consumers = st.sampled_from(CONSUMERS)
 slots = st.sampled_from(SLOTS)
-"""Each slot has one task at a time, so that most of what is done meets a task."""
+"""Each slot has one task at a time, so that most operations find a task."""
 new_or_old = st.tuples(slots, st.booleans())
-"""A task in this slot: a new one in its place, or the one that is there once more."""
+"""A task in this slot: a new one in its place, or the one that is there again."""
 picks = st.sampled_from((0, 0, 0, 1, 1, 2, 3, 5, 8, 13))
-"""Which of the claims so far, counted back from the latest: outdated receipts are as common as current ones."""
+"""Which claim, counted back from the latest: receipts that are not current are as common as current ones."""
 delays = st.sampled_from((0, 0, 1, 2))
-"""In steps of time, and a half."""
+"""In steps of time; `ms` adds half a step."""
 verdicts = st.sampled_from((Done, Done, Retry, Retry, Defer, Fail, Cancelled))
 Item: TypeAlias = tuple[type[Any], int, bool, list[tuple[str, bool]]]
 items: st.SearchStrategy[Item] = st.tuples(verdicts, delays, st.booleans(), st.lists(new_or_old, max_size=1))
@@ -76,11 +76,11 @@ class BackendMachine(RuleBasedStateMachine):
     """Does the same to a backend and to the model. Use `backend_machine` to name the backend."""
 
     maintain_reclaims: ClassVar[bool] = False
-    """True for a backend whose `maintain` also takes back what lost its holder: by B3 it may, and `claim` must."""
+    """True for a backend whose `maintain` also reclaims messages: B3 allows it there, and requires it of `claim`."""
 
     @classmethod
     def make_harness(cls) -> AbstractContextManager[Harness]:
-        """A harness on a fresh queue; it is left when the run is over."""
+        """A harness on a fresh queue, as a context manager that ends with the run."""
         raise NotImplementedError
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class BackendMachine(RuleBasedStateMachine):
         return self.model_harness.clock()
 
     def ms(self, steps: int) -> int:
-        """A delay that ends between two steps, and at another time than any other."""
+        """A delay that ends between two steps, at a time of its own."""
         self.tick += 1
         return steps * self.step + self.step // 2 + self.tick if steps else 0
 
@@ -168,20 +168,20 @@ class BackendMachine(RuleBasedStateMachine):
 
     @rule(consumer=consumers, limit=st.integers(1, 3), decisions=st.lists(items, min_size=1, max_size=3))
     def work(self, consumer: str, limit: int, decisions: list[Item]) -> None:
-        """A worker claims and settles at once: the common case, which the others alone would make rare."""
+        """A worker claims and settles at once: the usual case, which the other rules alone would make rare."""
         claims = self.claimed(consumer, limit)
         self.claims += claims
         self.settled(list(zip(claims, decisions, strict=False)))
 
     @rule(consumer=consumers, other=consumers)
     def take_over(self, consumer: str, other: str) -> None:
-        """A holder falls silent for more than a lease, and another comes; both receipts are used from then on."""
+        """A holder is silent for more than a lease, and another claims; both receipts are used from then on."""
         self.claims += self.claimed(consumer, 2)
         self.advance(3)
         self.claims += self.claimed(other, 1)
 
     def claimed(self, consumer: str, limit: int) -> list[Claim]:
-        """The model lends what the backend has lent, if the laws allow it."""
+        """Claim from the backend; if the laws allow what it returned, make the model deliver the same."""
         self.backend.maintain(256)
         self.model.claim(consumer, 0, 0)
         deliveries = self.backend.claim(consumer, limit, 0)
@@ -276,7 +276,7 @@ class BackendMachine(RuleBasedStateMachine):
         waiting = {task_id for place in (Place.READY, Place.DELAYED) for task_id in self.group.lines[place]}
         seen, wanted = (self.act(side, action, tasks) for side in (self.backend, self.model))
         self.same(seen, wanted, f"what was returned by {action} for {tasks}")
-        agreed = [task_id for task_id, answer in zip(tasks, wanted, strict=False) if answer]
+        agreed = [task_id for task_id, changed in zip(tasks, wanted, strict=False) if changed]
         if action == "cancel":
             self.ends.update(waiting.intersection(agreed))
         elif action == "requeue":
@@ -322,7 +322,7 @@ class BackendMachine(RuleBasedStateMachine):
 
     @invariant()
     def same_tasks(self) -> None:
-        """What is shown of each task, but for those whose record or lease has ended: these may be in between."""
+        """What is shown of each task, unless its record or lease has ended: its place is then left open."""
         lapsed = self.lapsed()
         known = sorted(self.known - lapsed)
         for task_id, ours, models in zip(known, self.backend.show(known), self.model.show(known), strict=True):
@@ -354,7 +354,7 @@ class BackendMachine(RuleBasedStateMachine):
         self.same(seen, wanted, "the holders")
 
     def lapsed(self) -> set[str]:
-        """The tasks that lost their holder and have not been claimed since."""
+        """The tasks whose lease has ended and that have not been claimed since."""
         return {entry.id for entry in self.group.lines[Place.IN_FLIGHT].values() if entry.lease_end <= self.now}
 
 

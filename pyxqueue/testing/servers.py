@@ -173,7 +173,7 @@ class Server:
         return self._folder
 
     def start(self) -> Self:
-        """Start the server and wait until it answers."""
+        """Start the server and wait until it replies."""
         if self._process is not None:
             raise RuntimeError("the server runs already")
         if self._folder is None:
@@ -256,7 +256,7 @@ class Server:
         self._guard = subprocess.Popen(guard, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 - ours
 
     def _became_ready(self) -> bool:
-        """True once the server answers, False if another program took its port."""
+        """True once the server replies, False if another program took its port."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self._running.poll() is not None:
@@ -264,12 +264,12 @@ class Server:
                 if "Failed listening on port" in self._log():
                     return False
                 break
-            if self._answers():
+            if self._replies():
                 return True
             time.sleep(0.01)
         raise RuntimeError(f"{self.program} did not start:\n{self._log()}")
 
-    def _answers(self) -> bool:
+    def _replies(self) -> bool:
         # Asked over the private socket, which is opened after the port: the reply cannot come from another program.
         with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
             connection.settimeout(1)

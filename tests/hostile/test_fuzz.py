@@ -45,7 +45,7 @@ def queue_on(url: str, stream_key: str) -> TaskQueue:
 
 
 def look_around(queue: TaskQueue, ids: list[str]) -> None:
-    """What operators and clients do: answers, or errors of ours, and nothing else."""
+    """Do what operators and clients do: each action returns, or raises an error of ours, and no other."""
     backend: Backend = queue.stores.backend
     actions: list[Callable[[], object]] = [
         backend.depth, backend.consumers, backend.groups, backend.lease_ms, lambda: backend.maintain(100),
@@ -86,7 +86,7 @@ def storm(queue: TaskQueue, attack: Attack, ids: Callable[[Random], list[str]], 
 
 
 class RedisAttacker:
-    """Writes anything under the keys of a queue, but for the tasks that somebody else has enqueued."""
+    """Writes anything under the keys of a queue, but for the tasks that the storm has enqueued."""
 
     def __init__(self, client: Any, stream_key: str) -> None:
         self._client = client
@@ -160,7 +160,7 @@ def test_redis_in_long_storms(redis_url: str, stream_key: str, client: Any, seed
 
 
 class SQLiteAttacker:
-    """Writes anything into the rows of a file, but for those of tasks that somebody else has enqueued."""
+    """Writes anything into the rows of a file, but for those of tasks that the storm has enqueued."""
 
     COLUMNS = (
         "attempt",

@@ -31,10 +31,10 @@ class Link:
 
 
 class Proxy:
-    """Forwards a local port to `port` until told otherwise.
+    """Forwards a local port to `port`.
 
-    `lose_reply_of(judge)` arms one fault: the next request that `judge` accepts reaches the server, is answered there,
-    and its connection is cut instead of the answer being passed on.
+    `lose_reply_of(judge)` arms one fault: the next request that `judge` accepts reaches the server, and
+    its connection is cut instead of passing the reply on.
     """
 
     def __init__(self, port: int) -> None:
@@ -46,7 +46,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._judge: Judge | None = None
         self.closed = False
-        """While it is set, nobody gets through any more; those who are through stay."""
+        """While it is set, new connections are refused; open ones stay."""
         self.lost = threading.Event()
         """Set when an armed fault has happened."""
 
@@ -59,7 +59,7 @@ class Proxy:
         self._judge = judge
 
     def cut_all(self) -> int:
-        """Cut every connection that is open now; answers how many."""
+        """Cut every open connection; return how many."""
         with self._lock:
             links, self._links = self._links, set()
         for link in links:
@@ -67,7 +67,7 @@ class Proxy:
         return len(links)
 
     def freeze_all(self) -> int:
-        """From now on, nothing that is sent on a connection that is open now arrives; answers how many those are."""
+        """From now on, drop what clients send on the connections that are open now; return how many those are."""
         with self._lock:
             for link in self._links:
                 link.frozen = True
@@ -75,7 +75,7 @@ class Proxy:
 
     def deafen_all(self) -> int:
         """From now on, the kernel drops what comes in on a connection that is open now, unacknowledged, as a firewall
-        does; answers how many those are. Linux only."""
+        does; return how many those are. Linux only."""
         nothing = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))  # the filter "return 0"
         with self._lock:
             for link in self._links:

@@ -60,9 +60,9 @@ class RedisHarness:
                 run("ZINCRBY", keys.delayed, -ms, task_id)
             self._age_ready(group, keys, ms)
         for key in self._keys_of_tasks():
-            finished = run("HGET", key, "ended")
-            if finished is not None:
-                run("HSET", key, "ended", int(finished) - ms)
+            ended = run("HGET", key, "ended")
+            if ended is not None:
+                run("HSET", key, "ended", int(ended) - ms)
             left = int(run("PTTL", key))
             if left > 0:
                 run("PEXPIRE", key, max(1, left - ms)) if left > ms else run("DEL", key)

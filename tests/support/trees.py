@@ -28,7 +28,7 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
 
 
 def run_program(module: str, more: Mapping[str, str], seconds: float = 50) -> list[str]:
-    """Run a module to its end and answer the lines it printed. Raises `AssertionError` if it does not end well."""
+    """Run a module to its end and return the lines it printed. Raises `AssertionError` if it does not exit with 0."""
     command = [sys.executable, "-W", "error", "-m", module]
     done = subprocess.run(
         command, cwd=ROOT, env=environment(more), capture_output=True, text=True, timeout=seconds, check=False
@@ -79,7 +79,7 @@ class Tree:
             raise AssertionError(f"the workers did not end within {seconds:g} s:\n{self.log.read_text()}") from None
 
     def stop(self, seconds: float = 20) -> int:
-        """Stop it as an operator would, and answer its exit code."""
+        """Stop it as an operator would, and return its exit code."""
         self.signal(signal.SIGTERM)
         return self.wait(seconds)
 
@@ -91,7 +91,7 @@ class Tree:
         self._process.wait()
 
     def _killed(self) -> bool:
-        """Kill whoever is there; the supervisor may have started a process since the last look."""
+        """Kill every process that is there; the supervisor may have started a process since the last look."""
         self.signal_all(signal.SIGKILL)
         return not self.everyone()
 

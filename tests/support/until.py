@@ -13,10 +13,10 @@ PATIENCE = 30.0
 
 
 def until(look: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
-    """Look again and again until the answer is true, and return it. Raises `AssertionError` with `what` was awaited."""
+    """Call `look` until it returns something true, and return that. Raises `AssertionError` that names `what`."""
     deadline = time.monotonic() + seconds
     while True:
-        if answer := look():
-            return answer
+        if found := look():
+            return found
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         time.sleep(0.005)

@@ -1,4 +1,4 @@
-"""The faulty broker does to a call what it was told, and a worker in front of it loses nothing."""
+"""The faulty broker injects the faults that it is given, and a worker in front of it loses nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def backend() -> MemoryBackend:
 
 
 def test_a_call_is_lost(backend: MemoryBackend) -> None:
-    """The caller is told so, and nothing has happened."""
+    """A lost call raises, and nothing has happened."""
     broker = FaultyBroker(backend, [Fault.LOSE_CALL])
 
     with pytest.raises(BrokerUnavailableError, match="enqueue was lost on its way"):
@@ -56,7 +56,7 @@ def test_a_call_is_lost(backend: MemoryBackend) -> None:
 
 
 def test_a_reply_is_lost(backend: MemoryBackend) -> None:
-    """The caller is told the same, and it has happened."""
+    """A lost reply raises the same error, and the call has taken effect."""
     broker = FaultyBroker(backend, [Fault.LOSE_REPLY])
 
     with pytest.raises(BrokerUnavailableError, match="the reply to enqueue was lost"):
@@ -66,7 +66,7 @@ def test_a_reply_is_lost(backend: MemoryBackend) -> None:
 
 
 def test_a_call_is_repeated(backend: MemoryBackend) -> None:
-    """The second answer is the one that comes back: of a claim, what the first has left."""
+    """The second result is returned: for a claim, what the first one has left."""
     backend.enqueue([job("a"), job("b")])
     broker = FaultyBroker(backend, [Fault.REPEAT])
 
@@ -120,7 +120,7 @@ def test_a_seed_says_which_calls_are_hit(backend: MemoryBackend) -> None:
 
 
 def test_the_operations_are_those_of_a_backend() -> None:
-    """None is forgotten when a protocol grows, and a misspelt one is told."""
+    """Every operation of the protocols is known, and a misspelt one is an error."""
     methods = {name for name in dir(Backend) if not name.startswith("_")}
 
     assert methods - {"interrupt", "close"} == OPERATIONS
@@ -208,7 +208,7 @@ class Trial:
         return COUNT - sum(counts(self.store)[3:])
 
     def time_passes(self) -> None:
-        """Leases that nobody renews come to an end."""
+        """Leases that are not extended end."""
         self.bench.clock.advance(self.store.lease_ms() + 1)
 
     def judge(self, records: Sequence[Record | None]) -> None:
@@ -298,7 +298,7 @@ class SettlesTwice(Group):
 
 
 def test_the_trial_finds_a_wrong_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is no empty one: a store that takes a settlement twice is found by each of some seeds."""
+    """The test can fail: with each of some seeds it finds a store that accepts a settlement twice."""
     monkeypatch.setattr(MemoryStore, "new_group", SettlesTwice)
     for seed in range(3):
         trial = Trial(seed, monkeypatch)

@@ -1,11 +1,11 @@
 """The conformance kit: what a backend or a serializer must do, as tests you subclass.
 
-A backend in a package of its own is proven with a page like this one::
+A backend in a package of its own is tested with a module like this one::
 
     import pytest
     from pyxqueue.testing.contract import BackendContract
 
-    class MyHarness:                        # see `Harness` for what each of the five must do
+    class MyHarness:                        # `Harness` says what each must do
         lease = 30_000
         def open(self, group="cg", *, history=100, lease=None): ...
         def advance(self, ms): ...
@@ -17,10 +17,10 @@ A backend in a package of its own is proven with a page like this one::
         def harness(self):
             return MyHarness()
 
-Every test carries the number of a law in `pyxqueue.protocols` in its name, and its failure quotes that law. The tests
-of one operation are in the module of its name: those of `settle` in `settle`, those of `cancel` in `cancel`.
-`BackendContract` is all of it; `BrokerContract` and `InspectorContract` are parts of it. How a backend may differ is
-declared with class attributes: `patience`, `footprint_slack`, `crosses_forks`. `ResultStoreContract` is for a
+The name of each test has the number of a law in `pyxqueue.protocols`, and a failure quotes that law. The tests of an
+operation are in the module of its name, and `steps` has what they are made of.
+`BackendContract` has all tests; `BrokerContract` and `InspectorContract` are parts of it. A backend declares how it
+differs with class attributes: `patience`, `footprint_slack`, `crosses_forks`. `ResultStoreContract` is for a
 `ResultStore`, the result half of a `pyxqueue.split.SplitBackend`.
 
 A serializer needs `SerializerContract` only.

@@ -15,7 +15,7 @@ class Harness(Protocol):
     """
 
     lease: int
-    """Milliseconds of the lease that `open` gives the group when it is not told another. With a server whose clock
+    """Milliseconds of the lease that `open` gives the group when `lease` is None. With a server whose clock
     goes on by itself, use 10,000 or more, so that no lease ends between two calls."""
 
     def open(self, group: str = "cg", *, history: int = 100, lease: int | None = None) -> Backend:

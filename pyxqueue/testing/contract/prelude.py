@@ -1,4 +1,4 @@
-"""All that the modules of laws share, so that each needs one line for it.
+"""What every module of laws imports.
 
 `m` is the vocabulary, `pyxqueue.model.message`: ``m.Retry()``. `s` is the steps that the laws are tested with:
 ``s.take_one(backend, B3)``. ``law("B3")`` is the text that a failed test quotes.
