@@ -65,9 +65,12 @@ def test_the_law_has_the_same_table() -> None:
         [event.value, *("+ 1" if number else "same" for number in charge[:3]), end[charge.redelivered]]
         for event, charge in CHARGES.items()
     ]
-    start = next(number for number, row in enumerate(rows) if row.startswith("event  "))
+    unchanged = ["claim; Done, Fail, Cancelled", *["same"] * 4]
+    requeued = ["requeue", *map(str, Counts())]
+    start = next(number for number, row in enumerate(rows) if row.startswith("event  ")) + 2
+    end_of_table = next(number for number, row in enumerate(rows[start:], start) if row.startswith("==="))
 
-    assert [re.split(r" {2,}", row) for row in rows[start + 2 : start + 2 + len(coded)]] == coded
+    assert [re.split(r" {2,}", row) for row in rows[start:end_of_table]] == [unchanged, *coded, requeued]
 
 
 def test_a_message_is_charged() -> None:
