@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from attrs import define, field, frozen
@@ -50,7 +50,23 @@ Steps: TypeAlias = Generator[Request, Any, T]
 
 
 @frozen
+class Ask:
+    """Calls an operation that a backend and its asyncio side both have."""
+
+    reader: Reader
+    operation: Callable[[Any], Any]
+
+    def ask(self) -> Any:
+        return self.operation(self.reader.backend)
+
+    async def aask(self) -> Any:
+        return await self.operation(self.reader.producer)
+
+
+@frozen
 class Wait:
+    """Waits for records. If one of them is damaged, its error is in its place."""
+
     reader: Reader
     ids: Sequence[str]
     until: float | None
@@ -59,7 +75,7 @@ class Wait:
     def ask(self) -> Sequence[End | None]:
         try:
             return self.reader.backend.wait(self.ids, _ms_left(self.until), self.least)
-        except SerializationError:  # one record is damaged: read them one by one
+        except SerializationError:
             return [self._one(task_id) for task_id in self.ids]
 
     def _one(self, task_id: str) -> End | None:
@@ -79,45 +95,6 @@ class Wait:
             return (await self.reader.producer.wait([task_id], 0))[0]
         except SerializationError as error:
             return error
-
-
-@frozen
-class Show:
-    reader: Reader
-    ids: Sequence[str]
-
-    def ask(self) -> Sequence[TaskInfo | None]:
-        return self.reader.backend.show(self.ids)
-
-    async def aask(self) -> Sequence[TaskInfo | None]:
-        return await self.reader.producer.show(self.ids)
-
-
-@frozen
-class Cancel:
-    reader: Reader
-    task_id: str
-    force: bool
-
-    def ask(self) -> Sequence[bool]:
-        return self.reader.backend.cancel([self.task_id], self.force)
-
-    async def aask(self) -> Sequence[bool]:
-        return await self.reader.producer.cancel([self.task_id], self.force)
-
-
-@frozen
-class Change:
-    reader: Reader
-    task_id: str
-    seen: TaskInfo | None
-    until: float | None
-
-    def ask(self) -> TaskInfo | None:
-        return self.reader.backend.watch(self.task_id, self.seen, _ms_left(self.until))
-
-    async def aask(self) -> TaskInfo | None:
-        return await self.reader.producer.watch(self.task_id, self.seen, _ms_left(self.until))
 
 
 @frozen
@@ -260,7 +237,7 @@ def ends(reader: Reader, ids: Sequence[str], limit: Limit, slice_ms: int | None 
             return found
         whole = until is not None and until == limit.deadline
         if whole or limit.over or not is_over(until):
-            infos = yield Show(reader, ids)
+            infos = yield Ask(reader, lambda store: store.show(ids))
             found = yield from _ended(reader, ids, infos)
             if found:
                 return found
@@ -280,7 +257,7 @@ def _ended(reader: Reader, ids: Sequence[str], infos: Sequence[TaskInfo | None])
     gone = [info.id for info in infos if info is not None and info.status.ended]
     if gone:
         ended = yield Wait(reader, gone, 0.0)
-        later = yield Show(reader, gone)
+        later = yield Ask(reader, lambda store: store.show(gone))
         for task_id, end, info in zip(gone, ended, later, strict=True):
             if (known_end := end if isinstance(end, Exception) else end_of(task_id, end, info)) is not None:
                 found[task_id] = known_end
@@ -293,20 +270,21 @@ def _is_end(end: End | None) -> bool:
 
 def look(reader: Reader, task_id: str) -> Steps[TaskInfo]:
     """Return what the store knows about a task now. Raises `UnknownTaskError`."""
-    (info,) = yield Show(reader, [task_id])
+    (info,) = yield Ask(reader, lambda store: store.show([task_id]))
     return known(task_id, info)
 
 
 def cancel(reader: Reader, task_id: str, force: bool) -> Steps[Cancellation]:
     """Cancel a task, and return what that achieved."""
-    (accepted,) = yield Cancel(reader, task_id, force)
-    (info,) = (yield Show(reader, [task_id])) if accepted else (None,)
+    (accepted,) = yield Ask(reader, lambda store: store.cancel([task_id], force))
+    (info,) = (yield Ask(reader, lambda store: store.show([task_id]))) if accepted else (None,)
     return Cancellation.of(accepted, info)
 
 
 def next_info(reader: Reader, task_id: str, seen: TaskInfo | None, limit: Limit) -> Steps[TaskInfo]:
     """Wait until status or progress differ from `seen`. Raises `ResultTimeoutError` and `UnknownTaskError`."""
-    info = known(task_id, (yield Change(reader, task_id, seen, limit.next_look(None))))
+    until = limit.next_look(None)
+    info = known(task_id, (yield Ask(reader, lambda store: store.watch(task_id, seen, _ms_left(until)))))
     if not info.status.ended:
         if limit.over:
             raise limit.timeout_error((yield from _why(reader, [info], limit)))
