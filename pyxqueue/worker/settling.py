@@ -99,13 +99,13 @@ class SettlingQueue:
     def _settle(self, batch: Sequence[Ran]) -> None:
         settlements = [self.decider.settlement(ran.job, ran.outcome) for ran in batch]
         all_accepted = self.insist(settlements)
+        quiet = self.observer is None and not done.isEnabledFor(logging.DEBUG)
         for ran, settlement, accepted in zip(batch, settlements, all_accepted, strict=True):
             self.jobs.remove(ran.job)
-            self._report(ran, settlement.verdict, accepted)
+            if not (quiet and accepted and isinstance(settlement.verdict, Done)):  # the usual case costs nothing
+                self._report(ran, settlement.verdict, accepted)
 
     def _report(self, ran: Ran, verdict: Verdict, accepted: bool) -> None:
-        if self.observer is None and accepted and isinstance(verdict, Done) and not done.isEnabledFor(logging.DEBUG):
-            return  # the usual case costs nothing
         message = ran.job.delivery.message
         name = message.name if isinstance(message, Message) else "?"
         event = TaskSettled(

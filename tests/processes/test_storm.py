@@ -88,7 +88,7 @@ def check(site: Site, app: App, ids: list[str], killed: set[int]) -> None:
 def power_cut(trees: list[Tree]) -> set[int]:
     """Kill all of them at one moment. Returns their pids."""
     for tree in trees:
-        tree.signal_all(signal.SIGSTOP)  # so that nobody is replaced in between
+        tree.signal_all(signal.SIGSTOP)  # so that no process is replaced in between
     everyone = {pid for tree in trees for pid in tree.everyone()}
     for tree in trees:
         tree.signal_all(signal.SIGKILL)
@@ -115,7 +115,7 @@ def rage(site: Site, start_tree: StartTree, tasks: int, every: float, seed: int,
     check(site, app, ids, killed)
     assert [tree.stop() for tree in trees] == [0] * TREES
     left = {consumer.name for consumer in app.queue.stores.backend.consumers()}
-    assert left == set() or all_at_once  # nobody was left to take note of the dead
+    assert left == set() or all_at_once  # no process was left to note the deaths
     app.queue.close()
     return hits
 
@@ -128,7 +128,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     with closing(
         SQLiteBackend(path, StoreOptions(), driver=driver, safe_for_wal=lambda _: request.param == "wal")
     ) as made:
-        made.lease_ms()  # whoever opens it from now on keeps the journal it has
+        made.lease_ms()  # opening it again keeps this journal
     yield path
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

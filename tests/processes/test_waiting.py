@@ -47,7 +47,7 @@ def test_five_hundred_waiters(site: Site, start_tree: StartTree, gate: Path, mon
     """They share one subscription, look when they begin and when they are woken, and do not poll."""
     monkeypatch.setattr(waiting, "_SILENCE", 60_000)  # each also looks once whether there is a worker: not meant here
     app = site.app()
-    held = app["gate"](str(gate))
+    gated = app["gate"](str(gate))
     handles = app["work"].map([(0, number) for number in range(WAITERS)])
     with Redis.from_url(site.url, protocol=2) as client, ThreadPoolExecutor(WAITERS) as threads:
         waits = [threads.submit(handle.get, 50) for handle in handles]
@@ -63,7 +63,7 @@ def test_five_hundred_waiters(site: Site, start_tree: StartTree, gate: Path, mon
         assert subscriptions(client) == 1
         # Per task one look when it ends; the rest are the worker's claims, settlements and renewals.
         assert script_calls(client) - idle < 3 * WAITERS
-    held.get(10)
+    gated.get(10)
     app.queue.close()
 
 

@@ -27,8 +27,8 @@ class FakeBroker:
     def __init__(self) -> None:
         self.extended: list[list[str]] = []
         self.settled: list[Settlement] = []
-        self.promoted = 0
-        self.answer = LeaseStatus.HELD
+        self.maintained = 0
+        self.status = LeaseStatus.HELD
         self.until_due = -1
         self.error: Exception | None = None
         self.unable: Exception | None = None
@@ -43,7 +43,7 @@ class FakeBroker:
         if self.error is not None:
             raise self.error
         self.extended.append([one.receipt for one in extensions])
-        return [self.answer] * len(extensions)
+        return [self.status] * len(extensions)
 
     def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         if self.unable is not None:
@@ -58,7 +58,7 @@ class FakeBroker:
         return 0
 
     def maintain(self, limit: int) -> int:
-        self.promoted += 1
+        self.maintained += 1
         if self.unready is not None:
             raise self.unready
         return self.until_due
@@ -139,7 +139,7 @@ def test_it_renews_all_that_is_in_flight(duties: DutyLoop, broker: FakeBroker, t
 
 
 @pytest.mark.parametrize(
-    ("answer", "times"), [(LeaseStatus.CANCEL, 1), (LeaseStatus.CANCEL_AGAIN, 2), (LeaseStatus.KILL, 1)]
+    ("status", "times"), [(LeaseStatus.CANCEL, 1), (LeaseStatus.CANCEL_AGAIN, 2), (LeaseStatus.KILL, 1)]
 )
 def test_it_passes_cancellations_on(
     duties: DutyLoop,
@@ -147,12 +147,12 @@ def test_it_passes_cancellations_on(
     table: Table,
     killed: list[tuple[InFlightTable, InFlight]],
     *,
-    answer: LeaseStatus,
+    status: LeaseStatus,
     times: int,
 ) -> None:
     """They are marked in the table of the delivery; the process of one that has not started is not killed."""
     (slot,) = hold(table, "one")
-    broker.answer = answer
+    broker.status = status
 
     duties.step([table])
 
@@ -169,7 +169,7 @@ def test_a_running_task_that_is_cancelled_by_force_is_killed(
     """The supervisor is told, which has its process."""
     (slot,) = hold(table, "one")
     table.slots.start(slot, 0.0)
-    broker.answer = LeaseStatus.KILL
+    broker.status = LeaseStatus.KILL
 
     duties.step([table])
 
@@ -184,7 +184,7 @@ def test_a_running_task_that_is_cancelled_by_force_is_killed(
 def test_a_lost_delivery_is_not_cancelled(duties: DutyLoop, broker: FakeBroker, table: Table) -> None:
     """Its task runs on, and its settlement will be refused."""
     hold(table, "one")
-    broker.answer = LeaseStatus.LOST
+    broker.status = LeaseStatus.LOST
 
     duties.step([table])
 
@@ -287,7 +287,7 @@ def test_it_comes_back_when_something_is_due(
 
     assert duties.step([]) == pytest.approx(pause)
     assert duties.step([]) == pytest.approx(pause)
-    assert broker.promoted == 1
+    assert broker.maintained == 1
 
 
 def test_a_store_that_cannot_be_reached(
@@ -345,7 +345,7 @@ def test_a_store_that_refuses(
 
     assert len(broker.extended) == (0 if duty == "error" else 8)
     assert [one.receipt for one in broker.settled] == ([] if duty == "unable" else ["two"])
-    assert broker.promoted == (4 if duty == "unready" else 8)
+    assert broker.maintained == (4 if duty == "unready" else 8)
     assert [record.getMessage() for record in caplog.records].count(words) == 1
     setattr(broker, duty, None)
     duties.step([table])

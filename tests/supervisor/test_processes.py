@@ -62,7 +62,7 @@ def test_a_process_ends_though_its_output_is_gone() -> None:
     pid = os.fork()
     if pid == 0:
         sys.stdout = open(write, "w", closefd=False)  # noqa: SIM115 - it lives as long as the process
-        sys.stdout.write("nobody reads this")
+        sys.stdout.write("this is not read")
         end_process(lambda: 7)
     os.close(write)
 

@@ -272,12 +272,12 @@ def test_a_store_that_refuses(broker: FakeBroker) -> None:
     """The supervisor ends with the store's error, and leaves no process behind."""
 
     def lease() -> int:
-        raise StoreFileError("this is no queue")
+        raise StoreFileError("this is not a queue")
 
     broker.lease_ms = lease  # type: ignore[method-assign]
     starter = Starter(live)
 
-    with pytest.raises(StoreFileError, match="this is no queue"):
+    with pytest.raises(StoreFileError, match="this is not a queue"):
         supervise(starter, broker, lambda: True, signals=0)
 
     assert not any(map(alive, starter.pids))

@@ -134,10 +134,10 @@ def test_the_loop_takes_what_blocks_no_thread(bench: Bench, name: str) -> None:
 def test_what_has_not_started_on_the_loop_is_given_back_at_the_end(bench: Bench) -> None:
     """A worker that is stopped while its loop is blocked starts no job that waits for the loop, however long its plain
     functions still take."""
-    held, go, busy, end = threading.Event(), threading.Event(), threading.Event(), threading.Event()
+    blocked, go, busy, end = threading.Event(), threading.Event(), threading.Event(), threading.Event()
 
     async def holds() -> None:
-        held.set()
+        blocked.set()
         go.wait(20)
 
     def plain() -> None:
@@ -152,7 +152,7 @@ def test_what_has_not_started_on_the_loop_is_given_back_at_the_end(bench: Bench)
     worker = bench.worker(executor=Threads(1), loop=Loop(2))
     runner = threading.Thread(target=worker.run, daemon=True)
     runner.start()
-    assert held.wait(20)
+    assert blocked.wait(20)
     assert busy.wait(20)
     until(lambda: len(bench.table.entries()) == 3, "the second waits")
     worker.stop()
