@@ -21,7 +21,7 @@ class CancelLaws(Contract):
         I3.same(ends, [m.TaskStatus.CANCELLED] * 2, "their records")
         s.places(backend, I3, "after it", ready=1, history=2)
         harness.advance(10_001)
-        I3.same(s.ids_of(s.take(backend)), ["c"], "what could be claimed after two of three were cancelled")
+        s.claims(backend, I3, ["c"], "what could be claimed after two of three were cancelled")
 
     def test_i3_the_holder_learns_it(self, harness: Harness) -> None:
         """The holder of a cancelled task gets CANCEL from each extension until it settles, and may end it as done."""
@@ -93,7 +93,7 @@ class CancelLaws(Contract):
             delivery = s.claimed(backend, I3, name)
             backend.cancel([name])
             way(delivery)
-            I3.same(s.ids_of(s.take(backend)), [], f"what could be claimed of a cancelled task ({name})")
+            s.claims(backend, I3, [], f"what could be claimed of a cancelled task ({name})")
             I3.same(s.info(backend, name, I3).status, m.TaskStatus.CANCELLED, f"its status ({name})")
         s.places(backend, I3, "after all of it", history=5)
 
@@ -135,7 +135,7 @@ class CancelLaws(Contract):
         """`cancel` ends those it is given and no other."""
         backend = s.alike(harness)
         I3.same(list(backend.cancel(s.MEANT)), [True] * len(s.MEANT), f"the cancellation of {s.MEANT}")
-        I3.same(s.ids_of(s.take(backend)), s.SPARED, "what could be claimed after it")
+        s.claims(backend, I3, s.SPARED, "what could be claimed after it")
 
     def test_i3_what_cannot_be_read_can_be_cancelled(self, harness: Harness) -> None:
         """An entry that is not a message waits like any other, and ends like any other."""
@@ -147,7 +147,7 @@ class CancelLaws(Contract):
             I3.same(s.info(backend, task_id, I3).status, m.TaskStatus.CANCELLED, "its status after that")
             stored = I3.there(backend.wait([task_id], 0)[0], "its record is missing")
             I3.same(stored.attempt, 1, "the attempt in its record")
-        I3.same(s.ids_of(s.take(backend)), [], "what could be claimed after two unreadable entries were cancelled")
+        s.claims(backend, I3, [], "what could be claimed after two unreadable entries were cancelled")
 
     def test_i3_an_old_receipt_does_not_take_it_back(self, harness: Harness) -> None:
         """An old holder's settlement and extension leave the cancellation as it is."""

@@ -14,11 +14,11 @@ class DelayLaws(Contract):
         """A delayed message is not claimable before it is due, and is afterwards."""
         backend = harness.open()
         backend.enqueue([s.job("a", delay_ms=10_000)])
-        B8.same(s.ids_of(s.take(backend)), [], "claimed at once in spite of a delay")
+        s.claims(backend, B8, [], "claimed at once in spite of a delay")
         harness.advance(5_000)
-        B8.same(s.ids_of(s.take(backend)), [], "claimed after half of its delay")
+        s.claims(backend, B8, [], "claimed after half of its delay")
         harness.advance(5_001)
-        B8.same(s.ids_of(s.take(backend)), ["a"], "claimed after its delay")
+        s.claims(backend, B8, ["a"], "claimed after its delay")
 
     def test_b8_a_delayed_verdict_waits(self, harness: Harness) -> None:
         """A retry and a deferral with a delay are not claimable before it is over."""
@@ -27,9 +27,9 @@ class DelayLaws(Contract):
             task_id = type(verdict).__name__
             s.settled(backend, B8, m.Settlement(s.claimed(backend, B8, task_id).receipt, verdict))
             harness.advance(5_000)
-            B8.same(s.ids_of(s.take(backend)), [], f"claimed after half of the delay of {verdict}")
+            s.claims(backend, B8, [], f"claimed after half of the delay of {verdict}")
             harness.advance(5_001)
-            B8.same(s.ids_of(s.take(backend)), [task_id], f"claimed after the delay of {verdict}")
+            s.claims(backend, B8, [task_id], f"claimed after the delay of {verdict}")
 
     def test_b8_the_latest_delay_counts(self, harness: Harness) -> None:
         """A task that was delayed before is due when its latest delay says so."""
@@ -39,16 +39,16 @@ class DelayLaws(Contract):
         backend.requeue(["a"])
         s.settled(backend, B8, s.retry(s.take_one(backend, B8), 30_000))
         harness.advance(20_000)
-        B8.same(s.ids_of(s.take(backend)), ["first"], "claimed when an earlier delay of the task would have been over")
+        s.claims(backend, B8, ["first"], "claimed when an earlier delay of the task would have been over")
         harness.advance(10_001)
-        B8.same(s.ids_of(s.take(backend)), ["a"], "claimed when its latest delay was over")
+        s.claims(backend, B8, ["a"], "claimed when its latest delay was over")
 
     def test_b8_the_earlier_one_does_not_wait_for_the_later(self, harness: Harness) -> None:
         """Each delayed message has a due time of its own, whatever was enqueued before it."""
         backend = harness.open()
         backend.enqueue([s.job("late", delay_ms=20_000), s.job("soon", delay_ms=10_000)])
         harness.advance(10_001)
-        B8.same(s.ids_of(s.take(backend)), ["soon"], "claimed when only the second message was due")
+        s.claims(backend, B8, ["soon"], "claimed when only the second message was due")
 
     def test_b8_maintain_says_when_the_next_is_due(self, harness: Harness) -> None:
         """`maintain` returns the time until the next message is due, and -1 if none is delayed."""
@@ -128,7 +128,7 @@ class DelayLaws(Contract):
         s.settled(backend, B8, s.retry(s.claimed(backend, B8, "b"), s.LONG))
         s.settled(backend, B8, s.defer(s.claimed(backend, B8, "c"), s.LONG))
         harness.advance(s.LONG - s.MINUTE)
-        B8.same(s.ids_of(s.take(backend)), [], "claimed a minute before a delay of two months was over")
+        s.claims(backend, B8, [], "claimed a minute before a delay of two months was over")
         B8.holds(0 < backend.maintain(256) <= s.MINUTE, "maintain did not return the ms that were left")
         harness.advance(s.MINUTE + 1)
         B8.same(sorted(s.ids_of(s.take(backend))), ["a", "b", "c"], "claimed when it was over")

@@ -35,7 +35,7 @@ class GroupLaws(Contract):
         before = s.photo(other)
         for step in self._steps(one):
             B9.same(s.photo(other), before, f"the other group after {step} in this one")
-        B9.same(s.ids_of(s.take(other)), [message.id for message in s.jobs(6)[1:]], "what the other group could claim")
+        s.claims(other, B9, [message.id for message in s.jobs(6)[1:]], "what the other group could claim")
 
     def test_b9_records_belong_to_the_group(self, harness: Harness) -> None:
         """Two groups run the same task to two ends of their own."""
@@ -75,7 +75,7 @@ class GroupLaws(Contract):
         B9.same(s.photo(one), before, "the group that stayed")
         B9.same(list(one.enqueue([s.job("b")])), [True], "an enqueue after a group was removed")
         late = harness.open("other")
-        B9.same(s.ids_of(s.take(late)), [], "what a group that was removed and made again could claim")
+        s.claims(late, B9, [], "what a group that was removed and made again could claim")
 
     def test_b9_names_are_compared_whole(self, harness: Harness) -> None:
         """Groups whose names are alike are different ones: each has its copy, and only the one that is meant goes."""
@@ -87,7 +87,7 @@ class GroupLaws(Contract):
         groups["ab"].remove_group("a")
         B9.same(sorted(groups["ab"].groups()), sorted({*GROUPS} - {"a"}), "the groups after one was removed")
         for name in GROUPS[1:]:
-            B9.same(s.ids_of(s.take(groups[name])), ["x"], f"what could be claimed in {name!r}")
+            s.claims(groups[name], B9, ["x"], f"what could be claimed in {name!r}")
 
     def test_b9_an_unknown_group_is_not_removed(self, harness: Harness) -> None:
         """`remove_group` raises `ConfigurationError` for an unknown name."""
@@ -113,7 +113,7 @@ class GroupLaws(Contract):
         late = harness.open("late")
         s.take(late)
         one.enqueue([s.job("after")])
-        B9.same(s.ids_of(s.take(late)), ["after"], "what a group could claim that was registered between two calls")
+        s.claims(late, B9, ["after"], "what a group could claim that was registered between two calls")
 
     def _steps(self, backend: Backend) -> Iterator[str]:
         """Take six tasks through the operations; yield the name of each step."""

@@ -63,7 +63,7 @@ class RequeueLaws(Contract):
         backend = s.alike(harness)
         backend.cancel(s.ALIKE)
         I2.same(list(backend.requeue(s.MEANT)), [True] * len(s.MEANT), f"the requeue of {s.MEANT}")
-        I2.same(s.ids_of(s.take(backend)), s.MEANT, "what could be claimed after it")
+        s.claims(backend, I2, s.MEANT, "what could be claimed after it")
 
     def test_i2_two_requeue_at_once(self, harness: Harness) -> None:
         """Of two that requeue the same tasks at the same time, one gets True."""
@@ -80,7 +80,7 @@ class RequeueLaws(Contract):
         s.settled(backend, I2, s.done(s.claimed(backend, I2), ttl_ms=10_000))
         backend.requeue(["a"])
         harness.advance(3 * 3_600_000)
-        I2.same(s.ids_of(s.take(backend)), ["a"], "what could be claimed long after the old record would have ended")
+        s.claims(backend, I2, ["a"], "what could be claimed long after the old record would have ended")
 
     def test_i2_what_the_history_forgot_is_not_requeued(self, harness: Harness) -> None:
         """A task without a message cannot be requeued: `requeue` returns False."""

@@ -118,7 +118,7 @@ class SettleLaws(Contract):
         wanted = s.record(delivery)
         seen = m.Record(stored.id, stored.status, stored.value, fence=wanted.fence, worker=stored.worker)
         B5.same(seen, wanted, "the stored record")
-        B5.same(s.ids_of(s.take(backend)), ["next"], "what is ready after Done with a follow-up")
+        s.claims(backend, B5, ["next"], "what is ready after Done with a follow-up")
 
     def test_b5_each_verdict_takes_effect(self, harness: Harness) -> None:
         """Each verdict puts the task into its place, and into no other."""
@@ -224,7 +224,7 @@ class SettleLaws(Contract):
         s.settled(backend, B5, s.done(a, then=[s.job("next"), s.job("known")]), s.done(b, then=[s.job("next")]))
         s.places(backend, B5, "after equal follow-ups", ready=1, in_flight=1, history=2)
         s.settled(backend, B5, s.done(known, then=[s.job("known")]))
-        B5.same(s.ids_of(s.take(backend)), ["next"], "the follow-ups that could be claimed")
+        s.claims(backend, B5, ["next"], "the follow-ups that could be claimed")
 
     def test_b5_follow_ups_are_whole_messages(self, harness: Harness) -> None:
         """Follow-ups come out as they went in, in their order and not before they are due."""
@@ -238,7 +238,7 @@ class SettleLaws(Contract):
         ]
         B5.same(seen, [("x", s.EVERY_BYTE, {"k": "v"}), ("y", s.EVERY_BYTE, {})], "the follow-ups that are not delayed")
         harness.advance(5_001)
-        B5.same(s.ids_of(s.take(backend)), ["z"], "the delayed follow-up once it was due")
+        s.claims(backend, B5, ["z"], "the delayed follow-up once it was due")
 
     def test_b5_a_refused_item_does_not_affect_other_follow_ups(self, harness: Harness) -> None:
         """Follow-ups go with their own settlement: those of a refused neighbour are not enqueued."""
@@ -246,7 +246,7 @@ class SettleLaws(Contract):
         old, new = s.stale(backend, harness, B5, "two")
         batch = [s.done(old, then=[s.job("of-old")]), s.done(new, then=[s.job("of-new")])]
         B5.same(list(backend.settle(batch)), [False, True], "the old holder's settlement and the new one's")
-        B5.same(s.ids_of(s.take(backend)), ["of-new"], "the follow-ups of the two")
+        s.claims(backend, B5, ["of-new"], "the follow-ups of the two")
 
     def test_b5_every_verdict_enqueues_its_follow_ups(self, harness: Harness) -> None:
         """Follow-ups are enqueued with a retry or a failure as with an end, each once."""

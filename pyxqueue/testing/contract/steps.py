@@ -3,7 +3,7 @@
 * Make something: `job`, `jobs`, `many`, `claimed`, `stale`, `groups`, `alike`.
 * Do something: `take`, `drain`, `extended`, `patiently`; `Call` and `waiting` in another thread.
 * Say what a worker decided: `done`, `fail`, `retry`, `defer`, `decided`.
-* Do something that must succeed, or the law is broken: `take_one`, `take_exactly`, `settled`, `once_each`.
+* Do something that must succeed, or the law is broken: `claims`, `take_one`, `take_exactly`, `settled`, `once_each`.
 * Look: `info`, `all_tasks`, `counts`, `places`, `photo`, `ids_of`, `values`.
 """
 
@@ -154,6 +154,12 @@ def take_one(backend: Backend, law: Law, consumer: str = "one") -> m.Delivery:
     """Claim the only task that is ready or due."""
     __tracebackhide__ = True
     return take_exactly(backend, 1, law, consumer)[0]
+
+
+def claims(backend: Backend, law: Law, wanted: Sequence[str], what: str, consumer: str = "one") -> None:
+    """Claim everything that is ready or due, which must be the tasks `wanted`, in this order."""
+    __tracebackhide__ = True
+    law.same(ids_of(take(backend, consumer=consumer)), list(wanted), what)
 
 
 def claimed(backend: Backend, law: Law, task_id: str = "a", consumer: str = "one", **header: object) -> m.Delivery:
