@@ -1,4 +1,4 @@
-"""A command line on a real server."""
+"""Fixtures for commands on a real server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Write: TypeAlias = Callable[[str], str]
 
 @pytest.fixture
 def url(servers: Servers) -> Iterator[str]:
-    """One server will do: the backend has its own tests."""
+    """The URL of one server: the backend has tests of its own for the others."""
     server = servers(kinds_to_test()[0])
     with Redis.from_url(server.url) as client:
         client.flushall()  # also before: other tests use the server, and these look at all keys
@@ -34,14 +34,14 @@ def url(servers: Servers) -> Iterator[str]:
 
 @pytest.fixture
 def keys(url: str) -> Iterator[Callable[[], list[bytes]]]:
-    """All keys on the server."""
+    """Returns all keys on the server."""
     with Redis.from_url(url) as client:
         yield lambda: sorted(client.scan_iter())
 
 
 @pytest.fixture
 def queue(url: str, stream_key: str) -> Iterator[TaskQueue]:
-    """The queue that the commands are about, with one task."""
+    """The queue on which the commands act, with one task."""
     queue = TaskQueue(url, stream_key=stream_key)
 
     @queue.task(name="jobs.add")
@@ -69,7 +69,7 @@ def command(monkeypatch: pytest.MonkeyPatch, url: str, stream_key: str) -> Comma
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
-    """Writes a module under a name that no other test has, and answers the name."""
+    """Writes a module under a new name, and returns the name."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     before = set(sys.modules)

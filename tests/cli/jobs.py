@@ -1,4 +1,4 @@
-"""Tasks in every place of a queue, put there as a worker would."""
+"""Puts tasks into every place of a queue, as a worker does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def enqueue(queue: TaskQueue, *ids: str, delay: float | None = None) -> None:
 
 
 def claim(queue: TaskQueue, task_id: str) -> Delivery:
-    """Enqueue a task on an otherwise empty line, and hold it."""
+    """Enqueue a task in a queue where nothing else is ready, and claim it."""
     enqueue(queue, task_id)
     [delivery] = queue.stores.backend.claim(WORKER, 1, 0)
     return delivery
@@ -40,5 +40,5 @@ def _settle(queue: TaskQueue, task_id: str, verdict: Verdict, record: Record) ->
 
 
 def states(queue: TaskQueue, *ids: str) -> list[str | None]:
-    """The state of each task, None for one that is not there."""
+    """Return the state of each task; None if there is no such task."""
     return [info.status.name if info else None for info in queue.stores.backend.show(ids)]

@@ -1,4 +1,4 @@
-"""The user that the documentation recommends may do all that a queue needs, and asks for nothing more."""
+"""The Redis user that the documentation recommends has the permissions that a queue needs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 def url(server: Server) -> str:
-    """That of the user."""
+    """The URL with the login of that user."""
     return server.url.replace("://", "://shop:password@")
 
 
@@ -54,7 +54,7 @@ def run(url: str, *args: str) -> Result:
 
 
 def denied(server: Server) -> list[object]:
-    """What the server has refused to somebody."""
+    """The commands that the server has denied."""
     with Redis.from_url(server.url, protocol=2) as client:
         entries = [(entry["reason"], entry["object"]) for entry in client.acl_log()]
     # How the server keeps its data is asked, and left out of the answer where that is refused.
@@ -62,7 +62,7 @@ def denied(server: Server) -> list[object]:
 
 
 def test_everything_works(server: Server, url: str, tmp_path: Path) -> None:
-    """Workers, waiters and every command; the server has refused nothing."""
+    """Workers, callers and every command; the server denies nothing."""
     place = Place(tmp_path, url, {})
     (tmp_path / "jobs.py").write_text(JOBS)
     queue = TaskQueue(url, stream_key="shop")
@@ -93,8 +93,8 @@ def test_everything_works(server: Server, url: str, tmp_path: Path) -> None:
     assert denied(server) == []
 
 
-def test_info_without_info(server: Server, url: str) -> None:
-    """Whoever may not ask for the server's facts sees the queue all the same."""
+def test_info_works_without_the_permission_for_info(server: Server, url: str) -> None:
+    """A user without the permission for INFO sees the queue, without the facts about the server."""
     with Redis.from_url(server.url) as client:
         client.execute_command("ACL", "SETUSER", "shop", "-info")
     queue = TaskQueue(url, stream_key="shop")

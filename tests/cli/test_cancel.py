@@ -1,4 +1,4 @@
-"""`cancel`."""
+"""The command `cancel`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .jobs import claim, enqueue, states, succeed
 
 
 def test_waiting_and_running_tasks_are_cancelled(queue: TaskQueue, command: Command) -> None:
-    """A waiting one ends at once; for a running one its worker sees to it. One that has ended is refused."""
+    """A waiting task ends at once; the worker of a running one gets the request. An ended task is refused."""
     succeed(queue, "s1")
     claim(queue, "h1")
     enqueue(queue, "r1")
@@ -24,7 +24,7 @@ def test_waiting_and_running_tasks_are_cancelled(queue: TaskQueue, command: Comm
 
 
 def test_cancelling_keeps_the_history_of_the_app(queue: TaskQueue, command: Command, url: str) -> None:
-    """The command does not know the app's limit, so it must not cut the history down to a default of its own."""
+    """The command does not know the app's limit, and must not cut the history to its own default."""
     enqueue(queue, "r1")
     history = f"{{{queue.stream_key}}}:cg:history"
     with Redis.from_url(url) as client:

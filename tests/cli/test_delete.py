@@ -1,4 +1,4 @@
-"""`delete`, and that what deletes asks first."""
+"""The command `delete`, and the question before anything is deleted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .jobs import claim, enqueue, fail, states, succeed
 
 
 def test_tasks_are_deleted(queue: TaskQueue, command: Command) -> None:
-    """One by its id, then all that failed, and nothing else."""
+    """One by its id, then all that failed, and no others."""
     fail(queue, "f1", "f2", "f3")
     succeed(queue, "s1")
 
@@ -22,8 +22,8 @@ def test_tasks_are_deleted(queue: TaskQueue, command: Command) -> None:
 
 
 @pytest.mark.parametrize("args", [["purge", "--failed"], ["delete", "f1"], ["purge", "--all"], ["remove-group", "cg"]])
-def test_what_deletes_asks_first(args: list[str], queue: TaskQueue, command: Command) -> None:
-    """A no changes nothing, and is no success."""
+def test_commands_that_delete_ask_first(args: list[str], queue: TaskQueue, command: Command) -> None:
+    """The answer no changes nothing, and the exit code is not 0."""
     fail(queue, "f1")
 
     result = command(*args, answer="n\n")
@@ -31,8 +31,8 @@ def test_what_deletes_asks_first(args: list[str], queue: TaskQueue, command: Com
     assert (result.exit_code, states(queue, "f1")) == (1, ["FAILURE"])
 
 
-def test_what_a_worker_has_is_not_deleted(queue: TaskQueue, command: Command) -> None:
-    """The rest is, and the exit code tells that not all was."""
+def test_tasks_in_flight_are_not_deleted(queue: TaskQueue, command: Command) -> None:
+    """The others are, and the exit code says that some were refused."""
     claim(queue, "h1")
     enqueue(queue, "r1")
 
@@ -43,8 +43,8 @@ def test_what_a_worker_has_is_not_deleted(queue: TaskQueue, command: Command) ->
     assert states(queue, "h1", "r1") == ["STARTED", None]
 
 
-def test_a_yes_will_do(queue: TaskQueue, command: Command) -> None:
-    """The question names what would go."""
+def test_the_answer_yes_deletes(queue: TaskQueue, command: Command) -> None:
+    """The question says what will be deleted."""
     fail(queue, "f1")
 
     result = command("purge", "--failed", answer="y\n")

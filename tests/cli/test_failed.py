@@ -1,4 +1,4 @@
-"""`failed`."""
+"""The command `failed`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .jobs import fail
 
 
 def test_a_failure_has_one_short_line(queue: TaskQueue, command: Command) -> None:
-    """A reason may be as long as somebody's message; `task` and JSON have all of it."""
+    """The reason is cut, because it may be long; `task` and the JSON have all of it."""
     fail(queue, "f" * 60)
 
     shown = command("failed").stdout
@@ -21,7 +21,7 @@ def test_a_failure_has_one_short_line(queue: TaskQueue, command: Command) -> Non
 
 
 def test_failed_tasks_are_listed(queue: TaskQueue, command: Command) -> None:
-    """The newest first, with the reason."""
+    """The newest first, with their reasons."""
     fail(queue, "f1", "f2")
 
     rows = json.loads(command("failed", "--json").stdout)
@@ -33,7 +33,7 @@ def test_failed_tasks_are_listed(queue: TaskQueue, command: Command) -> None:
 
 
 def test_a_list_that_was_cut_says_so(queue: TaskQueue, command: Command) -> None:
-    """Beside the table, so that the table stays one."""
+    """The note is on stderr, so that stdout has only the table."""
     fail(queue, "f1", "f2", "f3")
 
     result = command("failed", "--limit", "2")
@@ -45,7 +45,7 @@ def test_a_list_that_was_cut_says_so(queue: TaskQueue, command: Command) -> None
 
 
 def test_json_that_was_cut_says_so(queue: TaskQueue, command: Command) -> None:
-    """Beside the JSON, which is a list."""
+    """The note is on stderr, so that stdout is valid JSON."""
     fail(queue, "f1", "f2")
 
     result = command("failed", "--json", "--limit", "1")

@@ -1,4 +1,4 @@
-"""`groups` and `remove-group`."""
+"""The commands `groups` and `remove-group`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .jobs import enqueue, states
 
 
 def test_groups_are_listed_and_removed(queue: TaskQueue, url: str, command: Command) -> None:
-    """Removing one leaves the others, and makes none."""
+    """Removing one leaves the others, and creates none."""
     other = TaskQueue(url, stream_key=queue.stream_key, consumer_group="eu")
     other.stores.backend.maintain(1)
     other.close()
@@ -23,8 +23,8 @@ def test_groups_are_listed_and_removed(queue: TaskQueue, url: str, command: Comm
     assert states(queue, "r1") == ["PENDING"]
 
 
-def test_a_group_that_is_not_there_is_not_removed(queue: TaskQueue, command: Command) -> None:
-    """The error lists those that are."""
+def test_removing_an_unknown_group_is_an_error(queue: TaskQueue, command: Command) -> None:
+    """The error lists the groups of the queue."""
     enqueue(queue, "r1")
 
     result = command("remove-group", "eu", "--yes")

@@ -1,4 +1,4 @@
-"""`info`, of one queue."""
+"""The command `info` for one queue."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .conftest import Command, Write
 from .jobs import WORKER, claim, enqueue, fail, succeed
 
 
-def test_info_counts_what_stands_where(queue: TaskQueue, command: Command) -> None:
-    """Each place has its number, in JSON under its own name."""
+def test_info_counts_the_tasks_in_each_place(queue: TaskQueue, command: Command) -> None:
+    """The JSON has the number under the name of the place."""
     # Given
     fail(queue, "f1", "f2")
     succeed(queue, "s1")
@@ -28,8 +28,8 @@ def test_info_counts_what_stands_where(queue: TaskQueue, command: Command) -> No
     assert group["depth"] == {"ready": 3, "in_flight": 1, "delayed": 1, "failed": 2, "history": 1}
 
 
-def test_info_says_what_each_worker_holds(queue: TaskQueue, command: Command) -> None:
-    """A worker's name tells its machine and the process of its supervisor."""
+def test_info_shows_the_tasks_of_each_worker(queue: TaskQueue, command: Command) -> None:
+    """The host and the process are taken from the worker's name."""
     claim(queue, "h1")
 
     [group] = json.loads(command("info", "--json").stdout)["groups"]
@@ -44,7 +44,7 @@ def test_info_says_what_each_worker_holds(queue: TaskQueue, command: Command) ->
 
 
 def test_info_is_a_table_for_people(queue: TaskQueue, command: Command) -> None:
-    """The queue, a line per group, and a line per worker, with one for each task it runs."""
+    """It has the queue, a line per group, a line per worker, and a line per task that the worker runs."""
     claim(queue, "h1")
     enqueue(queue, "r1")
 
@@ -58,8 +58,8 @@ def test_info_is_a_table_for_people(queue: TaskQueue, command: Command) -> None:
     assert lines[4][:3] == ["h1", "jobs.add", "for"]
 
 
-def test_info_warns_of_a_server_that_drops_tasks(queue: TaskQueue, url: str, command: Command) -> None:
-    """One that evicts keys when its memory is full."""
+def test_info_warns_of_a_server_that_evicts_keys(queue: TaskQueue, url: str, command: Command) -> None:
+    """Such a server loses tasks when its memory is full."""
     enqueue(queue, "r1")
     with Redis.from_url(url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
@@ -73,7 +73,7 @@ def test_info_warns_of_a_server_that_drops_tasks(queue: TaskQueue, url: str, com
 
 
 def test_info_shows_every_group(queue: TaskQueue, url: str, command: Command) -> None:
-    """Without --group, because a group that nobody serves is what an operator looks for."""
+    """Without --group, because an operator looks for groups without workers."""
     other = TaskQueue(url, stream_key=queue.stream_key, consumer_group="eu")
     other.stores.backend.maintain(1)
     other.close()
@@ -89,7 +89,7 @@ def test_info_shows_every_group(queue: TaskQueue, url: str, command: Command) ->
 def test_info_names_the_groups_it_does_not_show(
     queue: TaskQueue, url: str, command: Command, write: Write, tmp_path: Path
 ) -> None:
-    """An app has one; what waits in another, which perhaps nobody serves, must not go unseen."""
+    """An app has one group; tasks that wait in another group, perhaps without workers, must be seen."""
     other = TaskQueue(url, stream_key=queue.stream_key, consumer_group="eu")
     other.stores.backend.maintain(1)
     other.close()
@@ -104,7 +104,7 @@ def test_info_names_the_groups_it_does_not_show(
 
 
 def test_info_shows_the_group_that_is_asked_for(queue: TaskQueue, url: str, command: Command) -> None:
-    """And no other, wherever the option stands."""
+    """It shows no other group, before and after which word the option is."""
     other = TaskQueue(url, stream_key=queue.stream_key, consumer_group="eu")
     for one in (queue, other):
         one.stores.backend.maintain(1)

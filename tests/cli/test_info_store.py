@@ -1,4 +1,4 @@
-"""`info` on a store, and on busy workers."""
+"""The command `info` for a whole store, and for busy workers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .jobs import WORKER, claim, enqueue
 
 @pytest.fixture(params=["redis", "sqlite"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of a store that the command finds in its environment, which names no queue."""
+    """The URL of a store, which is in the environment of the command; it names no queue."""
     place = url if request.param == "redis" else f"sqlite:///{tmp_path}/queue.db"
     monkeypatch.setenv("PYXQUEUE_URL", place)
     monkeypatch.delenv("PYXQUEUE_QUEUE", raising=False)
@@ -34,7 +34,7 @@ def open_queue(store: str, name: str, group: str = "cg") -> TaskQueue:
 
 
 def test_info_lists_the_queues_of_a_store(command: Command, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every group of every queue with its depth, where none was named; and how to look at one."""
+    """Without a queue, it shows every group of every queue, and the command for one queue."""
     monkeypatch.delenv("PYXQUEUE_QUEUE", raising=False)
     for name, group in (("mail", "cg"), ("mail", "eu"), ("shop", "cg")):
         with closing(open_queue(store, name, group)) as queue:
@@ -50,7 +50,7 @@ def test_info_lists_the_queues_of_a_store(command: Command, store: str, monkeypa
 
 
 def test_many_queues_are_cut_with_a_count(command: Command, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For people only the first are looked at, since each is a connection; JSON has all."""
+    """The table reads only the first ones, because each needs a connection; the JSON has all."""
     monkeypatch.setattr(info_module, "_LISTED", 3)
     for number in range(5):
         with closing(open_queue(store, f"customer-{number}")) as queue:
@@ -65,15 +65,17 @@ def test_many_queues_are_cut_with_a_count(command: Command, store: str, monkeypa
 
 
 def test_info_on_an_empty_store(command: Command, store: str) -> None:
-    """Nothing is there, and nothing is made."""
+    """It is an error, and nothing is created."""
     result = command("info")
 
     assert result.exit_code == 1
     assert f"there is no queue at {store}: check the store" in result.stderr
 
 
-def test_info_looks_on_where_it_may_not_look(command: Command, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Redis user may see the names of queues that are not open to it."""
+def test_info_continues_after_a_queue_that_it_may_not_read(
+    command: Command, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Redis user may see the names of queues without the permission to read them."""
     for name in ("mail", "shop"):
         with closing(open_queue(url, name)) as queue:
             enqueue(queue, "r1")
@@ -102,7 +104,7 @@ def test_info_looks_on_where_it_may_not_look(command: Command, url: str, monkeyp
 
 
 def test_a_worker_shows_what_it_runs(command: Command, store: str) -> None:
-    """The task's name, since when, and how far it is; since when does not change with the renewal of its lease."""
+    """The task's name, since when it runs and its progress. Extending the lease does not change the time."""
     with closing(open_queue(store, "shop")) as queue:
         delivery = claim(queue, "h1")
         queue.stores.backend.extend([Extension(delivery.receipt, Progress(40, 200, "rows"))])
@@ -123,7 +125,7 @@ def test_a_worker_shows_what_it_runs(command: Command, store: str) -> None:
 
 
 def test_no_line_about_a_worker_is_longer_than_a_terminal(command: Command, store: str) -> None:
-    """However many tasks it holds, whatever they and it are called; what is left out is counted."""
+    """With many tasks and long names; the number of tasks that are left out is shown."""
     worker = f"{'w' * 300}\x1b[31m"
     with closing(open_queue(store, "shop", "g" * 64)) as queue:
         queue.stores.backend.enqueue([Message(f"{'i' * 60}{number}", "n" * 200) for number in range(100)])
@@ -139,7 +141,7 @@ def test_no_line_about_a_worker_is_longer_than_a_terminal(command: Command, stor
 
 
 def test_a_long_list_of_groups_is_cut_with_a_count(command: Command, tmp_path: Path, store: str) -> None:
-    """So that what matters stays on the screen; JSON has all."""
+    """The rest of the output stays on the screen; the JSON has all groups."""
     with closing(open_queue(store, "shop")) as queue:
         enqueue(queue, "r1")
     if not store.startswith("sqlite"):

@@ -1,4 +1,4 @@
-"""From ``MODULE[:QUEUE]`` to a queue, and what is said when there is none."""
+"""``MODULE[:QUEUE]`` is loaded as a queue; the errors say what is wrong."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ Load: TypeAlias = Callable[[str], TaskQueue]
 
 
 def test_the_only_queue_is_found(write: Write, load: Load) -> None:
-    """Also one that has two names."""
+    """Also if it has two names."""
     assert load(write(QUEUE + "same = queue\n")).stream_key == "one"
 
 
 def test_one_of_several_queues_is_named(write: Write, load: Load) -> None:
-    """By its path of attributes."""
+    """Its name may be a path of attributes."""
     module = write(QUEUE + "class Mail:\n    queue = TaskQueue('mail')\n")
 
     assert load(f"{module}:queue").stream_key == "one"
@@ -44,7 +44,7 @@ def test_one_of_several_queues_is_named(write: Write, load: Load) -> None:
 
 
 def test_several_queues_are_listed(write: Write, load: Load) -> None:
-    """In the words that choose one."""
+    """The error lists them in the form that chooses one."""
     module = write(QUEUE + "other = TaskQueue('two')\n")
 
     with pytest.raises(ConfigurationError, match=f"has 2 queues, name one of them: {module}:queue, {module}:other$"):
@@ -60,27 +60,27 @@ def test_several_queues_are_listed(write: Write, load: Load) -> None:
         ("queue = 3", ":queue", ":queue is a int, not a TaskQueue"),
     ],
 )
-def test_no_queue_is_a_mistake(source: str, queue: str, message: str, write: Write, load: Load) -> None:
-    """It says what is there instead."""
+def test_a_module_without_the_queue_is_refused(source: str, queue: str, message: str, write: Write, load: Load) -> None:
+    """The error says what the module has instead."""
     with pytest.raises(ConfigurationError, match=message):
         load(write(source) + queue)
 
 
-def test_a_missing_module_is_a_mistake(load: Load, tmp_path: Path) -> None:
-    """It says where was looked."""
+def test_a_missing_module_is_refused(load: Load, tmp_path: Path) -> None:
+    """The error names the folder that was searched."""
     with pytest.raises(ConfigurationError, match=rf"no module 'no_such_app' in {tmp_path}.*--path"):
         load("no_such_app.tasks")
 
 
 @pytest.mark.parametrize("text", ["", ":queue", "a..b", ".a", "a b"])
-def test_what_names_no_module_is_a_mistake(text: str, load: Load) -> None:
+def test_text_that_cannot_name_a_module_is_refused(text: str, load: Load) -> None:
     """Before anything is imported."""
     with pytest.raises(ConfigurationError, match="is not a module: use"):
         load(text)
 
 
-def test_a_missing_file_is_a_mistake(load: Load) -> None:
-    """It is named in full."""
+def test_a_missing_file_is_refused(load: Load) -> None:
+    """The error has its full path."""
     with pytest.raises(ConfigurationError, match=r"the file /.*/nope\.py does not exist"):
         load("nope.py")
 
@@ -88,7 +88,7 @@ def test_a_missing_file_is_a_mistake(load: Load) -> None:
 def test_a_file_is_the_module_it_would_be_imported_as(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A task's name begins with it, so both have to agree; the folder given for modules plays no part."""
+    """A task's name begins with the module's name; the folder that was given for modules is not used."""
     monkeypatch.chdir(tmp_path)
     inner = tmp_path / "shop" / "mail"
     inner.mkdir(parents=True)
@@ -113,7 +113,7 @@ def test_a_file_is_the_module_it_would_be_imported_as(
     ],
 )
 def test_a_failing_module_shows_its_own_traceback(source: str, last: str, write: Write, load: Load) -> None:
-    """From the user's first line on, without the way that led there."""
+    """It begins with the user's first line; the frames of the import system are left out."""
     module = write(source)
 
     with pytest.raises(ImportFailed) as caught:
@@ -125,8 +125,8 @@ def test_a_failing_module_shows_its_own_traceback(source: str, last: str, write:
     assert caught.value.exit_code == 2
 
 
-def test_further_modules_bring_their_tasks(write: Write, tmp_path: Path) -> None:
-    """For a queue whose module does not import all that use it."""
+def test_other_modules_are_imported_for_their_tasks(write: Write, tmp_path: Path) -> None:
+    """The module of the queue does not import all modules that use it."""
     home = write(QUEUE)
     more = write(f"from {home} import queue\n@queue.task\ndef add(a, b): return a + b\n")
 
@@ -136,8 +136,8 @@ def test_further_modules_bring_their_tasks(write: Write, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("named", ["", ":queue"])
-def test_what_ends_the_program_when_it_is_looked_at(named: str, write: Write, load: Load) -> None:
-    """Such an object beside the queue is not asked what it is; where the queue's own name does it, that is said."""
+def test_an_attribute_that_ends_the_program_when_it_is_read(named: str, write: Write, load: Load) -> None:
+    """Such an object beside the queue does no harm; if it is the queue that is named, the error says so."""
     module = write(
         "class Odd:\n    @property\n    def __class__(self):\n        raise SystemExit(3)\n"
         f"odd = Odd()\n{'queue = Odd()' if named else QUEUE}"

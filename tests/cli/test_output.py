@@ -1,4 +1,4 @@
-"""How values are written for people."""
+"""How commands print values."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from .jobs import fail
 
 @pytest.mark.parametrize(("ms", "text"), [(0, "0 ms"), (999, "999 ms"), (3_200, "3.2 s"), (5_400_000, "1.5 h")])
 def test_durations_are_short(ms: int, text: str) -> None:
-    """One unit, one decimal."""
+    """They have one unit and one decimal."""
     assert duration(ms) == text
 
 
-def test_what_json_cannot_show_is_described() -> None:
-    """Also an int that Python would not turn into text."""
+def test_values_that_json_cannot_show_are_described() -> None:
+    """Also an int that is too long for Python to turn into text."""
     assert showable({"a": [1]}) == {"a": [1]}
     assert showable({1, 2}) == "{1, 2}"
     assert showable(10**5000) == "<int too long to show>"
 
 
 @pytest.mark.parametrize("args", [["groups"], ["info"], ["tasks"], ["tasks", "--json"], ["failed"]])
-def test_a_reader_that_goes_away_is_no_error(
+def test_a_reader_that_closes_the_pipe_is_not_an_error(
     queue: TaskQueue, url: str, monkeypatch: pytest.MonkeyPatch, args: list[str]
 ) -> None:
-    """As `head` does: the program ends, without a traceback."""
+    """As `head` does: the program ends without a traceback."""
     fail(queue, "f1")
 
     def gone(*_: object, **__: object) -> None:
@@ -49,8 +49,8 @@ def test_a_reader_that_goes_away_is_no_error(
     assert "failed with" not in result.output
 
 
-def test_what_prints_is_one_place() -> None:
-    """`say` and `print_json` make what they print fit to be shown; no command prints by itself."""
+def test_only_two_functions_print() -> None:
+    """`say` and `print_json` make text printable; no command prints in another way."""
     found = [
         f"{path.name}:{node.lineno}"
         for path in Path(pyxqueue.cli.__file__).parent.rglob("*.py")

@@ -1,4 +1,4 @@
-"""`purge`."""
+"""The command `purge`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .jobs import claim, enqueue, fail, states, succeed
         (["--all"], [None, None, "STARTED", None, None]),
     ],
 )
-def test_purge_deletes_what_is_said(
+def test_purge_deletes_the_chosen_places(
     flags: list[str], left: list[str | None], queue: TaskQueue, command: Command
 ) -> None:
-    """The waiting tasks unless something else is said; what a worker holds always stays."""
+    """The waiting tasks by default; tasks in flight always stay."""
     fail(queue, "f1")
     succeed(queue, "s1")
     claim(queue, "h1")
@@ -38,7 +38,7 @@ def test_purge_deletes_what_is_said(
 
 
 def test_purge_goes_through_all_pages(queue: TaskQueue, command: Command) -> None:
-    """More tasks than one page has."""
+    """There are more tasks than one page has."""
     enqueue(queue, *(f"r{number}" for number in range(300)))
 
     assert command("purge", "--yes").stdout == "deleted: 300\n"

@@ -1,4 +1,4 @@
-"""`retry`."""
+"""The command `retry`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .jobs import enqueue, fail, states, succeed
 
 
 def test_failed_tasks_are_retried_by_id(queue: TaskQueue, command: Command) -> None:
-    """The others stay where they are."""
+    """The other failed tasks stay failed."""
     fail(queue, "f1", "f2")
 
     result = command("retry", "f1")
@@ -21,7 +21,7 @@ def test_failed_tasks_are_retried_by_id(queue: TaskQueue, command: Command) -> N
 
 
 def test_all_failed_tasks_are_retried(queue: TaskQueue, command: Command) -> None:
-    """And nothing that succeeded."""
+    """Tasks that succeeded are not."""
     fail(queue, "f1", "f2")
     succeed(queue, "s1")
 
@@ -29,8 +29,8 @@ def test_all_failed_tasks_are_retried(queue: TaskQueue, command: Command) -> Non
     assert states(queue, "f1", "f2", "s1") == ["PENDING", "PENDING", "SUCCESS"]
 
 
-def test_what_has_not_failed_is_not_retried(queue: TaskQueue, command: Command) -> None:
-    """A task that succeeded would run twice; what can be retried is, and the exit code tells that not all was."""
+def test_tasks_that_have_not_failed_are_refused(queue: TaskQueue, command: Command) -> None:
+    """The failed tasks are retried all the same, and the exit code says that some were refused."""
     fail(queue, "f1")
     succeed(queue, "s1")
 
@@ -42,16 +42,16 @@ def test_what_has_not_failed_is_not_retried(queue: TaskQueue, command: Command) 
 
 
 @pytest.mark.parametrize("args", [["retry"], ["retry", "a", "--all-failed"]])
-def test_ids_or_all_has_to_be_said(args: list[str], command: Command) -> None:
-    """Neither and both are mistakes."""
+def test_either_ids_or_all_failed_must_be_given(args: list[str], command: Command) -> None:
+    """Neither and both are errors."""
     result = command(*args)
 
     assert result.exit_code == 2
     assert "give either IDs or --all-failed" in result.stderr
 
 
-def test_ended_tasks_are_run_again_where_that_is_said(queue: TaskQueue, command: Command) -> None:
-    """A task that succeeded runs twice then, and one that was cancelled after all."""
+def test_ended_tasks_are_retried_with_an_option(queue: TaskQueue, command: Command) -> None:
+    """Tasks that succeeded and tasks that were cancelled run again."""
     succeed(queue, "s1")
     enqueue(queue, "c1")
     command("cancel", "c1")

@@ -1,4 +1,4 @@
-"""`worker` and `child`, in processes of their own."""
+"""The commands `worker` and `child`, in processes of their own."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ STARTED = "pid of the supervisor"
 
 @pytest.fixture
 def place(tmp_path: Path, url: str) -> Place:
-    """A folder with a script; compiled files would hide a change within a second from --reload."""
+    """A folder for a script, without compiled files: they would hide a change within one second from --reload."""
     return Place(tmp_path, url, {"PYTHONDONTWRITEBYTECODE": "1"})
 
 
@@ -56,7 +56,7 @@ def write(place: Place, stream_key: str, lines: str = "pass") -> None:
 
 
 def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    """Wait for something that a process does, as long as it lives."""
+    """Wait until the condition holds; fail if the process ends before."""
 
     def look() -> bool:
         assert process.poll() is None, "the process has ended"
@@ -67,7 +67,7 @@ def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> No
 
 @contextmanager
 def started(place: Place, *flags: str, pass_fds: Sequence[int] = ()) -> Iterator[subprocess.Popen[str]]:
-    """A worker that runs; its output ends when the last of its processes does."""
+    """Start a worker and wait until it runs. Its output ends when its last process does."""
     process = subprocess.Popen(
         [sys.executable, "-m", "pyxqueue", "worker", "rpc", "-p", "1", *flags],
         cwd=place.folder, env=place.environment, pass_fds=pass_fds, stderr=subprocess.PIPE, text=True,
@@ -84,15 +84,15 @@ def started(place: Place, *flags: str, pass_fds: Sequence[int] = ()) -> Iterator
 
 @pytest.mark.parametrize("module", [["rpc"], ["rpc:queue"], ["rpc.py"], ["--app", "rpc"]], ids=" ".join)
 def test_a_worker_runs_what_a_script_enqueues(module: list[str], place: Place, stream_key: str) -> None:
-    """The script's functions are of __main__, the worker's of rpc; both have the same names on the wire."""
+    """The functions are in __main__ for the script and in rpc for the worker; their names on the wire are the same."""
     write(place, stream_key)
 
     with place.worker("-m", "pyxqueue", "worker", *module, "-p", "1") as worker:
         assert place.run("rpc.py") == f"{worker.pid} __main__.py inline\n"
 
 
-def test_interrupting_a_worker_is_a_good_end(place: Place, stream_key: str, log: Path) -> None:
-    """^C means stop, and stopping is what it does."""
+def test_an_interrupted_worker_exits_with_0(place: Place, stream_key: str, log: Path) -> None:
+    """^C is the usual way to stop it."""
     write(place, stream_key)
 
     with place.worker("-m", "pyxqueue", "worker", "rpc", "-p", "1", output=log) as worker:
@@ -102,10 +102,10 @@ def test_interrupting_a_worker_is_a_good_end(place: Place, stream_key: str, log:
     assert "all workers have stopped" in log.read_text()
 
 
-def test_flags_say_how_the_queue_is_run(
+def test_options_are_passed_to_run(
     command: Command, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each flag has its argument of `run`."""
+    """Each option has an argument of `run`."""
     monkeypatch.setenv("PYXQUEUE_LOG_FORMAT", "text")  # so that it is as before when the test has ended
     said: list[object] = []
     monkeypatch.setattr(TaskQueue, "run", lambda _queue, *args, **more: said.extend([args, more]))
@@ -116,8 +116,8 @@ def test_flags_say_how_the_queue_is_run(
     assert said == [(2,), {"threads": 3, "concurrency": 4, "grace": 5.0, "parent": None}]
 
 
-def test_flags_come_from_the_environment_too(place: Place, stream_key: str, log: Path) -> None:
-    """As a container sets them; the app and the format of the log among them."""
+def test_options_come_from_the_environment_too(place: Place, stream_key: str, log: Path) -> None:
+    """As in a container; also the app and the format of the log."""
     write(place, stream_key)
     more = {"PYXQUEUE_PROCESSES": "3", "PYXQUEUE_APP": "rpc", "PYXQUEUE_LOG_FORMAT": "json"}
     place = Place(place.folder, place.url, {**place.more, **more})
@@ -131,8 +131,8 @@ def test_flags_come_from_the_environment_too(place: Place, stream_key: str, log:
     assert (started["level"], started["logger"]) == ("info", "pyxqueue.worker")
 
 
-def test_a_worker_is_told_its_store(place: Place, url: str, stream_key: str) -> None:
-    """By --url, which the processes that it starts again follow too."""
+def test_a_worker_takes_its_store_from_url(place: Place, url: str, stream_key: str) -> None:
+    """The processes that replace others use --url too."""
     write(place, stream_key)
     (place.folder / "nofork.py").write_text(f"{NO_FORK}\nfrom pyxqueue.cli import main\nmain()\n")
     astray = Place(place.folder, "redis://127.0.0.1:1", place.more)
@@ -141,8 +141,8 @@ def test_a_worker_is_told_its_store(place: Place, url: str, stream_key: str) -> 
         assert place.run("rpc.py").endswith(" -c inline\n")
 
 
-def test_a_level_keeps_lower_lines_out(place: Place, stream_key: str, log: Path) -> None:
-    """Nothing went wrong, so a worker that logs warnings says nothing."""
+def test_the_log_level_suppresses_lower_levels(place: Place, stream_key: str, log: Path) -> None:
+    """A worker that logs warnings only, and has none, logs nothing."""
     write(place, stream_key)
 
     with place.worker("-m", "pyxqueue", "worker", "rpc", "-p", "1", "--log-level", "warning", output=log):
@@ -152,7 +152,7 @@ def test_a_level_keeps_lower_lines_out(place: Place, stream_key: str, log: Path)
 
 
 def test_a_module_that_fails_shows_its_traceback(place: Place, stream_key: str) -> None:
-    """And the exit code says that starting it again will not help."""
+    """The exit code says that starting it again will not help."""
     (place.folder / "rpc.py").write_text("raise RuntimeError('no settings')")
 
     done = subprocess.run(
@@ -166,7 +166,7 @@ def test_a_module_that_fails_shows_its_traceback(place: Place, stream_key: str) 
 
 
 def test_a_worker_without_tasks_says_so(place: Place, stream_key: str, log: Path) -> None:
-    """What it takes would fail in the end, for want of an import that nobody has missed."""
+    """Every task would fail in the end; usually an import is missing."""
     (place.folder / "empty.py").write_text(f"from pyxqueue import TaskQueue\nqueue = TaskQueue({stream_key!r})")
     with place.worker("-m", "pyxqueue", "worker", "empty", "-p", "1", output=log) as process:
         until(lambda: "has no tasks in this process" in log.read_text(), process)
@@ -176,7 +176,7 @@ def test_a_worker_without_tasks_says_so(place: Place, stream_key: str, log: Path
 
 
 def test_a_worker_needs_a_module(command: Command) -> None:
-    """A store has no tasks."""
+    """A store alone does not have the functions."""
     result = command("worker")
 
     assert result.exit_code == 2
@@ -184,7 +184,7 @@ def test_a_worker_needs_a_module(command: Command) -> None:
 
 
 def test_a_worker_ends_with_its_parent(place: Place, stream_key: str) -> None:
-    """When the other end of the pipe closes, however the parent ended."""
+    """When the other end of the pipe is closed, in whatever way the parent ended."""
     write(place, stream_key)
     reader, writer = os.pipe()
     with started(place, "--parent-fd", str(reader), pass_fds=[reader]) as process:
@@ -197,7 +197,7 @@ def test_a_worker_ends_with_its_parent(place: Place, stream_key: str) -> None:
 THREAD = "threading.Thread(target=threading.Event().wait, daemon=True).start(); queue.start(1)"
 
 
-def test_a_program_with_threads_starts_workers_anew(place: Place, stream_key: str) -> None:
+def test_a_program_with_threads_starts_workers_as_new_interpreters(place: Place, stream_key: str) -> None:
     """Forking beside threads is not safe, so `start` runs the command.
 
     The end of the program is that of its workers: as long as one lives, the output would not end.
@@ -207,8 +207,8 @@ def test_a_program_with_threads_starts_workers_anew(place: Place, stream_key: st
     assert place.run("rpc.py").endswith(" -c inline\n")
 
 
-def test_where_nothing_may_fork_each_process_starts_anew(place: Place, stream_key: str, log: Path) -> None:
-    """As on macOS: the supervisor's processes are the hidden command `child`, which has its logging from it."""
+def test_without_fork_each_process_is_a_new_interpreter(place: Place, stream_key: str, log: Path) -> None:
+    """As on macOS: the supervisor starts the hidden command `child`, which gets its logging options."""
     write(place, stream_key)
     (place.folder / "nofork.py").write_text(
         f"{NO_FORK}\nfrom pyxqueue.cli import main\n"
@@ -222,7 +222,7 @@ def test_where_nothing_may_fork_each_process_starts_anew(place: Place, stream_ke
     assert len({line["pid"] for line in lines}) == 2
 
 
-def test_workers_started_anew_know_all_tasks(place: Place, stream_key: str) -> None:
+def test_workers_in_new_interpreters_know_all_tasks(place: Place, stream_key: str) -> None:
     """Also those of modules that the queue's own module does not import."""
     (place.folder / "app.py").write_text(
         f"from pyxqueue import TaskQueue\nqueue = TaskQueue(stream_key='{stream_key}')"
@@ -241,8 +241,8 @@ def test_workers_started_anew_know_all_tasks(place: Place, stream_key: str) -> N
     assert place.run("main.py") == "one two\n"
 
 
-def test_a_script_without_its_guard_starts_no_chain(place: Place) -> None:
-    """Workers that import it would start workers: the first of them says what to do, and that is all there is."""
+def test_a_script_without_a_main_guard_does_not_start_workers_forever(place: Place) -> None:
+    """Workers that import it would start workers again: the first one prints what to do and ends."""
     (place.folder / "chain.py").write_text(
         f"{NO_FORK}\n"
         "from pathlib import Path\n"
@@ -268,7 +268,7 @@ def test_a_script_without_its_guard_starts_no_chain(place: Place) -> None:
 
 
 def answer(url: str, stream_key: str) -> Callable[[], str]:
-    """What the task `rpc.version` answers now."""
+    """Returns the current result of the task `rpc.version`."""
     queue = TaskQueue(url, stream_key=stream_key)
 
     @queue.task(name="rpc.version")
@@ -292,7 +292,7 @@ def write_version(place: Place, stream_key: str, version: str) -> None:
 
 
 def test_workers_are_reloaded_when_a_file_changes(place: Place, url: str, stream_key: str, log: Path) -> None:
-    """A file that cannot be imported stops the work, not the watching: the next change brings it back."""
+    """A file that cannot be imported stops the workers but not the watcher: after the next change they run."""
     # Given
     write_version(place, stream_key, "first")
     ask = answer(url, stream_key)
@@ -312,7 +312,7 @@ def test_workers_are_reloaded_when_a_file_changes(place: Place, url: str, stream
 
 
 def test_a_watcher_waits_for_its_workers(place: Place, url: str, stream_key: str, log: Path) -> None:
-    """A task that runs when it is told to stop may end."""
+    """A task that runs when the watcher is stopped may end."""
     # Given
     (place.folder / "rpc.py").write_text(
         f"import time\nfrom pathlib import Path\nfrom pyxqueue import TaskQueue\n"
@@ -337,7 +337,7 @@ def test_a_watcher_waits_for_its_workers(place: Place, url: str, stream_key: str
 
 
 def test_reloading_workers_end_with_their_watcher(place: Place, stream_key: str) -> None:
-    """Also when it is killed. The variable, which they inherit, makes no watchers of them."""
+    """Also when it is killed. They inherit PYXQUEUE_RELOAD, but do not become watchers."""
     write(place, stream_key)
     place = Place(place.folder, place.url, {**place.more, "PYXQUEUE_RELOAD": "1"})
     with started(place) as process:
@@ -347,7 +347,7 @@ def test_reloading_workers_end_with_their_watcher(place: Place, stream_key: str)
 
 
 def test_reloading_without_watchfiles_says_what_to_install(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is an extra."""
+    """watchfiles is an extra."""
     monkeypatch.setitem(sys.modules, "watchfiles", None)
 
     result = command("worker", "rpc", "--reload")

@@ -1,4 +1,4 @@
-"""No part of a password is in any text, whatever the URL looks like that holds it."""
+"""No text contains a part of a password, in whatever form the URL is."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pyxqueue.stores import find_store
 from pyxqueue.urls import shown
 
 PARTS = ("hunter", "4711", "tw0")
-"""Of passwords; no text may hold one."""
+"""The parts of the passwords; no text may contain one."""
 MALFORMED = [
     "redis://:hunter/tw0@h/0",
     "redis://:hunter#tw0@h/0",
@@ -88,7 +88,7 @@ def check(text: str) -> None:
 
 
 def texts(error: BaseException) -> str:
-    """All that a log shows of an error."""
+    """Everything that a log shows of an error."""
     return "".join([str(error), repr(error), *traceback.format_exception(error)]).replace(__file__, "")
 
 
@@ -96,7 +96,7 @@ def texts(error: BaseException) -> str:
 def test_a_malformed_url(
     url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is refused, wherever it is given, without being repeated."""
+    """It is refused wherever it is given, and the error does not repeat it."""
     caplog.set_level(logging.DEBUG)
     for give in (
         lambda: TaskQueue(url).task_total(),
@@ -119,7 +119,7 @@ def test_a_malformed_url(
 
 @pytest.mark.parametrize("url", MALFORMED + UNREACHABLE)
 def test_the_command_line(url: str) -> None:
-    """Neither as an option, nor from the environment, nor where a module or a target belongs."""
+    """As an option, from the environment, and in the place of a module or a store."""
     for args in (
         ["--url", url, "info"], ["info"], ["worker", url], ["info", "--app", url], ["move", url, "memory://"],
         ["move", "memory://", url],
@@ -131,7 +131,7 @@ def test_the_command_line(url: str) -> None:
 
 @pytest.mark.parametrize("url", UNREACHABLE)
 def test_a_store_that_is_away(url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Its host and its port are told."""
+    """The error has the address of the store."""
     caplog.set_level(logging.DEBUG)
     place = "/nowhere/redis.sock" if url.startswith("unix") else "127.0.0.1:1/0"
     with closing(TaskQueue(url)) as queue, pytest.raises(PyxqueueError, match=place) as away:
@@ -142,14 +142,14 @@ def test_a_store_that_is_away(url: str, caplog: pytest.LogCaptureFixture) -> Non
 
 
 @pytest.mark.parametrize("url", ["redis://:hunter/tw0@h/0", "redis://user:4711#tw0@h/0", "unix://:hunter"])
-def test_what_to_do_is_said(url: str) -> None:
-    """How to write a password that holds such a character."""
+def test_the_error_says_how_to_write_such_a_password(url: str) -> None:
+    """A character like `#` must be escaped in a URL."""
     with pytest.raises(ConfigurationError, match=r"redis://user:password@host|unix://user.*percent-encode.*%2F"):
         find_store(url, StoreOptions()).open()
 
 
 ODD = "hunter/tw0 'é\"\\\n@"
-"""A password that is written otherwise in every form."""
+"""A password that is different in each of the forms."""
 
 
 def forms(secret: str) -> dict[str, str]:
@@ -166,7 +166,7 @@ def forms(secret: str) -> dict[str, str]:
 
 
 def chained(text: str, link: str) -> Exception:
-    """An error of the driver that has this text, or another that comes from such a one."""
+    """An error of the driver with this text, or an error that is chained to one."""
     inner = RedisConnectionError(text)
     if link == "itself":
         return inner
@@ -185,9 +185,9 @@ def chained(text: str, link: str) -> Exception:
 
 @pytest.mark.parametrize("link", ["itself", "cause", "context", "note", "group"])
 @pytest.mark.parametrize("form", sorted(forms(ODD)))
-def test_an_error_of_the_driver_that_holds_the_password(form: str, link: str) -> None:
-    """Nothing but its type is told, in whatever form the password stands in it, or in an error that it comes from: an
-    older driver shows all the settings of a Sentinel that does not answer."""
+def test_an_error_of_the_driver_with_the_password_is_hidden(form: str, link: str) -> None:
+    """Only its type is shown, whatever form of the password it has, also if it is chained to an error that has it. An
+    older driver shows all settings of a Sentinel that does not respond."""
     sentinel = Sentinel([("h", 1)], sentinel_kwargs={"password": ODD})
     tls = Redis("h", password="other", ssl=True, ssl_password=ODD)
     provider = Redis("h", credential_provider=UsernamePasswordCredentialProvider("user", ODD))
@@ -202,8 +202,8 @@ def test_an_error_of_the_driver_that_holds_the_password(form: str, link: str) ->
         check(texts(ours))
 
 
-def test_an_error_of_the_driver_that_holds_no_password_is_told_with_its_cause() -> None:
-    """It says what is wrong."""
+def test_an_error_of_the_driver_without_a_password_is_shown_with_its_cause() -> None:
+    """It says what went wrong."""
     error = chained("Name or service not known", "cause")
 
     ours = translate(error, ConnectionConfig.from_client(Redis("h", username="user", password="hunter")))
@@ -222,8 +222,8 @@ def test_an_error_of_the_driver_that_holds_no_password_is_told_with_its_cause() 
     ],
     ids=range(9),
 )  # fmt: skip
-def test_a_client_with_a_url_where_its_host_belongs(client: Redis, caplog: pytest.LogCaptureFixture) -> None:
-    """It is refused, without being repeated."""
+def test_a_client_with_a_url_in_place_of_its_host(client: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    """It is refused, and the error does not repeat it."""
     caplog.set_level(logging.DEBUG)
     with closing(TaskQueue(client)) as queue, pytest.raises(PyxqueueError) as refused:
         queue.task_total()
@@ -232,8 +232,8 @@ def test_a_client_with_a_url_where_its_host_belongs(client: Redis, caplog: pytes
 
 
 @pytest.mark.parametrize("url", ["redis://user:hunter@h/0", "redis://h/0?password=hunter"])
-def test_a_url_in_the_place_of_a_name(url: str) -> None:
-    """It is refused: the names of queues and groups are shown."""
+def test_a_url_in_place_of_a_name(url: str) -> None:
+    """It is refused, because the names of queues and groups are shown."""
     for names in ({"stream_key": url}, {"consumer_group": url}):
         with pytest.raises(ConfigurationError, match="first argument") as refused:
             TaskQueue("memory://", **names)  # type: ignore[arg-type] # names are given by the test
@@ -246,8 +246,8 @@ def test_a_url_in_the_place_of_a_name(url: str) -> None:
 
 @pytest.mark.parametrize("url", [one for one in MALFORMED + UNREACHABLE if "://" in one])
 @pytest.mark.parametrize("args", [["info", "rpc", "URL"], ["tasks", "--limit", "URL"], ["tasks", "--limit=URL"]])
-def test_a_url_where_another_word_belongs(args: list[str], url: str) -> None:
-    """What the command line refuses, it does not repeat."""
+def test_a_url_in_place_of_another_argument(args: list[str], url: str) -> None:
+    """The error does not repeat it."""
     result = CliRunner().invoke(main, [arg.replace("URL", url) for arg in args], env={"PYXQUEUE_URL": None})
 
     assert result.exit_code == 2

@@ -1,4 +1,4 @@
-"""Which queue a command is about, and that looking changes nothing."""
+"""The queue that a command acts on; commands that only read create nothing."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ LOOKING = [
 ]
 
 
-def test_looking_makes_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
-    """In a folder where no queue is kept nothing is left behind, and the answer says where it was looked for."""
+def test_reading_creates_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
+    """In a folder without a store none is created, and the error says which store was read."""
     monkeypatch.delenv("PYXQUEUE_URL")
     monkeypatch.chdir(tmp_path)
 
@@ -39,8 +39,10 @@ def test_looking_makes_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize("args", LOOKING, ids=" ".join)
-def test_looking_at_no_queue_makes_none(args: list[str], command: Command, keys: Callable[[], list[bytes]]) -> None:
-    """A name that was misspelt is an error, and the store stays as it was."""
+def test_reading_an_unknown_queue_creates_none(
+    args: list[str], command: Command, keys: Callable[[], list[bytes]]
+) -> None:
+    """A misspelt name is an error, and the store does not change."""
     result = command(*args)
 
     assert (result.exit_code, keys()) == (1, [])
@@ -48,8 +50,8 @@ def test_looking_at_no_queue_makes_none(args: list[str], command: Command, keys:
 
 
 @pytest.mark.parametrize("args", [args for args in LOOKING if not {"groups", "remove-group"} & set(args)], ids=" ".join)
-def test_looking_at_no_group_makes_none(args: list[str], queue: TaskQueue, command: Command) -> None:
-    """A group that came to be by looking would get a copy of every task from then on."""
+def test_reading_an_unknown_group_creates_none(args: list[str], queue: TaskQueue, command: Command) -> None:
+    """A group that was created by accident would get a copy of every task."""
     enqueue(queue, "r1")
 
     result = command(*args, "--group", "typo")
@@ -59,7 +61,7 @@ def test_looking_at_no_group_makes_none(args: list[str], queue: TaskQueue, comma
 
 
 def test_a_store_that_cannot_be_reached_is_exit_code_3(command: Command) -> None:
-    """So that a script can try again later."""
+    """A script can try again later."""
     result = command("info", "--url", "redis://:secret@127.0.0.1:1/0")
 
     assert result.exit_code == 3
@@ -76,7 +78,7 @@ def test_a_wrong_url_is_exit_code_2(command: Command) -> None:
 
 @pytest.mark.parametrize("args", [("--url", "foo", "info"), ("info", "--url", "localhost:6379")])
 def test_a_url_needs_a_scheme(args: tuple[str, ...], command: Command) -> None:
-    """A bare word is not taken for something else."""
+    """A word without a scheme is refused."""
     result = command(*args)
 
     assert result.exit_code == 2
@@ -85,14 +87,14 @@ def test_a_url_needs_a_scheme(args: tuple[str, ...], command: Command) -> None:
 
 
 def test_a_password_is_not_shown(command: Command, url: str, stream_key: str) -> None:
-    """Neither one before the host nor one behind the question mark. (Without a password, the server takes any.)"""
+    """Neither one before the host nor one in the query. (A server without a password accepts any.)"""
     result = command("info", "--url", url.replace("//", "//default:p@ss:w@") + "?username=default&password=hunter2")
 
     assert f"there is no queue {stream_key!r} at {url}:" in result.stderr
 
 
 def test_app_and_store_exclude_each_other(command: Command) -> None:
-    """An app says where its queue is; to look elsewhere under its name would be a trap."""
+    """An app determines its queue, so --queue and --group beside it are errors."""
     result = command("info", "some.app", "--queue", "other")
 
     assert result.exit_code == 2
@@ -102,7 +104,7 @@ def test_app_and_store_exclude_each_other(command: Command) -> None:
 def test_the_store_on_the_command_line_wins_over_the_apps_variable(
     queue: TaskQueue, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is typed is meant."""
+    """An option wins over a variable."""
     enqueue(queue, "r1")
     monkeypatch.setenv("PYXQUEUE_APP", "no_such_app")
 
@@ -111,7 +113,7 @@ def test_the_store_on_the_command_line_wins_over_the_apps_variable(
 
 
 def test_eager_mode_does_not_hide_a_store(queue: TaskQueue, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable is for programs that enqueue."""
+    """The variable for eager mode applies to programs that enqueue, not to commands."""
     enqueue(queue, "r1")
     monkeypatch.setenv("PYXQUEUE_EAGER", "1")
 
@@ -119,7 +121,7 @@ def test_eager_mode_does_not_hide_a_store(queue: TaskQueue, command: Command, mo
 
 
 def test_an_eager_app_has_nothing_to_show(command: Command, write: Write, tmp_path: Path) -> None:
-    """Its tasks never were in a store, and an empty table would look like an answer."""
+    """Its tasks were never in a store; an empty table would be misleading."""
     module = write("from pyxqueue import TaskQueue\nqueue = TaskQueue(eager=True)")
 
     result = command("--path", str(tmp_path), "info", module)
@@ -129,7 +131,7 @@ def test_an_eager_app_has_nothing_to_show(command: Command, write: Write, tmp_pa
 
 
 def test_an_app_names_its_own_queue(queue: TaskQueue, url: str, command: Command, write: Write, tmp_path: Path) -> None:
-    """With its own store, name and group; the variables for a store play no part."""
+    """With its own store, name and group; the variables for a store are ignored."""
     module = write(
         f"from pyxqueue import TaskQueue\nqueue = TaskQueue({url!r}, stream_key='app', consumer_group='eu')\n"
         f"queue.stores.backend.maintain(1)"
@@ -140,10 +142,10 @@ def test_an_app_names_its_own_queue(queue: TaskQueue, url: str, command: Command
     assert (shown["queue"], shown["at"], shown["groups"][0]["group"]) == ("app", url, "eu")
 
 
-def test_a_url_that_an_app_would_not_follow_is_a_mistake(
+def test_a_url_beside_an_app_with_its_own_store_is_an_error(
     url: str, command: Command, write: Write, tmp_path: Path
 ) -> None:
-    """What is shown would be of another store than the one that was asked for."""
+    """The output would be of another store than the one that was given."""
     module = write("from pyxqueue import TaskQueue\nqueue = TaskQueue('redis://127.0.0.1:1')")
 
     result = command("info", "--path", str(tmp_path), "--app", module, "--url", url)
@@ -153,7 +155,7 @@ def test_a_url_that_an_app_would_not_follow_is_a_mistake(
 
 
 def test_help_lists_the_exit_codes(command: Command) -> None:
-    """They are a promise to scripts."""
+    """Scripts rely on them."""
     shown = command("--help").stdout
 
     assert "3  the store cannot be reached" in shown

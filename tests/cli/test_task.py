@@ -1,4 +1,4 @@
-"""`task`."""
+"""The command `task`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .conftest import Command
 from .jobs import WORKER, enqueue, fail, succeed
 
 
-def test_task_says_what_is_known(queue: TaskQueue, command: Command) -> None:
-    """The call, its state, who ran it, and what it answered."""
+def test_task_shows_everything_about_a_task(queue: TaskQueue, command: Command) -> None:
+    """The call, the state, the worker and the result."""
     succeed(queue, "s1")
 
     facts = json.loads(command("task", "s1", "--json").stdout)
@@ -23,7 +23,7 @@ def test_task_says_what_is_known(queue: TaskQueue, command: Command) -> None:
 
 
 def test_task_shows_why_it_failed(queue: TaskQueue, command: Command) -> None:
-    """With the worker's traceback as text."""
+    """It prints the worker's traceback as text."""
     fail(queue, "f1")
 
     shown = command("task", "f1").stdout
@@ -33,7 +33,7 @@ def test_task_shows_why_it_failed(queue: TaskQueue, command: Command) -> None:
 
 
 def test_an_unknown_task_is_an_error(queue: TaskQueue, command: Command) -> None:
-    """It may have expired, so the message says so."""
+    """The error says that the task may have expired."""
     enqueue(queue, "r1")
 
     result = command("task", "r2")
@@ -43,7 +43,7 @@ def test_an_unknown_task_is_an_error(queue: TaskQueue, command: Command) -> None
 
 
 def test_a_task_that_is_due_at_the_end_of_time(queue: TaskQueue, command: Command) -> None:
-    """No calendar has its moment any more."""
+    """Its time is after the last year that `datetime` has."""
     handle = queue.task(name="jobs.late")(lambda: None).with_options(eta=datetime.max.replace(tzinfo=UTC))()
 
     shown = command("task", handle.task_id)

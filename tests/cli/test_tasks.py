@@ -1,4 +1,4 @@
-"""`tasks`: by state and name, a page at a time."""
+"""The command `tasks`: by state and name, one page at a time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ids(command: Command, *args: str) -> list[str]:
 
 
 def pages(command: Command, *args: str) -> Iterator[list[str]]:
-    """Page for page, as somebody who follows what each says."""
+    """The ids of each page, from each cursor to the next."""
     after: str | None = ""
     while after is not None:
         page = listed(command, *args, "--after", after)
@@ -39,7 +39,7 @@ def pages(command: Command, *args: str) -> Iterator[list[str]]:
 
 
 def test_tasks_lists_every_state(queue: TaskQueue, command: Command) -> None:
-    """The newest first, or one state of them, in whatever case it is written."""
+    """The newest first, or only those of one state, in upper or lower case."""
     fail(queue, "f1")
     succeed(queue, "s1")
     claim(queue, "h1")
@@ -57,7 +57,7 @@ def test_tasks_lists_every_state(queue: TaskQueue, command: Command) -> None:
 
 
 def test_tasks_is_a_table_for_people(queue: TaskQueue, command: Command) -> None:
-    """With the whole id, since that is what other commands take."""
+    """It has the whole id, because other commands need it."""
     task_id = "i" * 30
     enqueue(queue, task_id)
     queue.stores.backend.enqueue([Message("long", "n" * 200)])
@@ -70,7 +70,7 @@ def test_tasks_is_a_table_for_people(queue: TaskQueue, command: Command) -> None
 
 
 def test_tasks_come_in_pages(queue: TaskQueue, command: Command) -> None:
-    """Each says where the next one begins, and each task is on one of them."""
+    """Each page has the cursor of the next one, and each task is on one page."""
     enqueue(queue, *(f"r{number}" for number in range(5)))
 
     assert list(pages(command, "--limit", "2")) == [["r4", "r3"], ["r2", "r1"], ["r0"]]
@@ -80,7 +80,7 @@ def test_tasks_come_in_pages(queue: TaskQueue, command: Command) -> None:
 
 @pytest.mark.parametrize("page", [256, 2, 3])
 def test_tasks_of_a_name(queue: TaskQueue, command: Command, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
-    """Among the others, of which a page may be full; none is left out where the limit ends inside of one."""
+    """Pages may be full of other names; no task is left out if the limit is reached within a page."""
     monkeypatch.setattr(admin, "_PAGE", page)
     for number in range(7):
         queue.stores.backend.enqueue([Message(f"m{number}", "mail"), Message(f"x{number}", "other")])
@@ -92,8 +92,8 @@ def test_tasks_of_a_name(queue: TaskQueue, command: Command, monkeypatch: pytest
     assert command("tasks", "--name", "nobody").stdout == "no matching tasks\n"
 
 
-def test_looking_for_a_name_ends(queue: TaskQueue, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long the queue is; where to go on is said."""
+def test_the_search_for_a_name_has_a_limit(queue: TaskQueue, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in a long queue; the output has the cursor to continue from."""
     monkeypatch.setattr(admin, "_PAGE", 2)
     monkeypatch.setattr(admin, "SCAN_LIMIT", 4)
     queue.stores.backend.enqueue([Message("m", "mail"), *(Message(f"x{number}", "other") for number in range(5))])
@@ -105,8 +105,8 @@ def test_looking_for_a_name_ends(queue: TaskQueue, command: Command, monkeypatch
     assert list(pages(command, "--name", "mail")) == [[], ["m"]]
 
 
-def test_a_cursor_of_somebody_else_is_refused(queue: TaskQueue, command: Command) -> None:
-    """With words, not with an empty list."""
+def test_a_cursor_of_another_list_is_refused(queue: TaskQueue, command: Command) -> None:
+    """It is an error, not an empty list."""
     enqueue(queue, "r1")
 
     result = command("tasks", "--after", "nonsense")
@@ -117,10 +117,10 @@ def test_a_cursor_of_somebody_else_is_refused(queue: TaskQueue, command: Command
 
 @pytest.mark.parametrize("junk", ["\x1b[2J\x07", "x" * 100_000, "9" * 5_000, "\udcff", '{"live": "(0-0"}'])
 @pytest.mark.parametrize("store", ["server", "sqlite:///q.db"])
-def test_junk_in_the_place_of_a_cursor_is_an_error_of_usage(
+def test_text_that_is_not_a_cursor_is_refused(
     url: str, junk: str, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is repeated at bounded length, and printable, on every store."""
+    """The error repeats it printably and with a limit, on every store."""
     monkeypatch.chdir(tmp_path)
     place = url if store == "server" else store
     with closing(TaskQueue(place, stream_key="q")) as queue:

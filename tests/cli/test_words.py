@@ -1,4 +1,4 @@
-"""Every command takes its module in the same way: as its first word."""
+"""Every command takes its module as its first argument."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .jobs import enqueue, fail, states
 
 @pytest.fixture
 def module(url: str, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream_key: str) -> str:
-    """A module with the queue; the environment names another one."""
+    """A module with the queue; the environment names another queue."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYXQUEUE_QUEUE", "another")
     return write(f"from pyxqueue import TaskQueue\nqueue = TaskQueue({url!r}, stream_key={stream_key!r})")
@@ -23,7 +23,7 @@ def module(url: str, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("form", ["{}", "{}:queue", "{}.py"])
 def test_every_command_takes_a_module(queue: TaskQueue, command: Command, module: str, form: str) -> None:
-    """In front of what else it takes, in each of its forms."""
+    """Before its other arguments, in each form of a module."""
     shop = form.format(module)
     fail(queue, "f1", "f2", "f3")
     enqueue(queue, "r1", "r2")
@@ -41,10 +41,10 @@ def test_every_command_takes_a_module(queue: TaskQueue, command: Command, module
     assert command("remove-group", shop, "cg", "--yes").stdout == "group cg removed\n"
 
 
-def test_an_id_is_no_module(
+def test_an_id_is_not_taken_for_a_module(
     queue: TaskQueue, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not one that is called like a folder, like a module of Python's own, or like no module at all."""
+    """Also if a folder or a module of Python itself has the same name."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     names = ["data", "json", "order-7", "a.b"]
@@ -59,8 +59,8 @@ def test_an_id_is_no_module(
     assert states(queue, *names) == ["FAILURE"] * 4
 
 
-def test_one_word_is_an_id(queue: TaskQueue, command: Command, module: str) -> None:
-    """Where something says which queue, also if a module is called the same."""
+def test_a_single_argument_is_an_id(queue: TaskQueue, command: Command, module: str) -> None:
+    """If the environment names the queue, also if a module has the same name."""
     with_id = command("cancel", module, "--queue", queue.stream_key)
     alone = command("retry", module)
 
@@ -69,10 +69,10 @@ def test_one_word_is_an_id(queue: TaskQueue, command: Command, module: str) -> N
 
 
 @pytest.mark.parametrize("args", [["cancel"], ["retry"], ["delete"], ["task"], ["remove-group"]])
-def test_a_module_alone_lacks_what_to_do_it_to(
+def test_a_module_without_ids_is_an_error(
     args: list[str], queue: TaskQueue, command: Command, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And whoever has an id that is called like a module is told what to do."""
+    """The error says what to do if the argument was an id."""
     monkeypatch.delenv("PYXQUEUE_QUEUE")
     enqueue(queue, "r1")
 
@@ -83,24 +83,24 @@ def test_a_module_alone_lacks_what_to_do_it_to(
     assert f"{module!r} was used as MODULE: if it is an id, name the queue with --queue or --app" in result.stderr
 
 
-def test_options_make_ids_of_all_words(queue: TaskQueue, command: Command, module: str) -> None:
-    """Whoever says --queue has said which queue."""
+def test_with_an_option_for_the_queue_all_arguments_are_ids(queue: TaskQueue, command: Command, module: str) -> None:
+    """The option --queue names the queue, so no argument does."""
     fail(queue, module, "f1")
 
     assert command("retry", module, "f1", "--queue", queue.stream_key).stdout == "retried: 2\n"
 
 
 @pytest.mark.parametrize("args", [["cancel", "x:queue"], ["retry"], ["task", "a", "b", "c"]])
-def test_what_is_missing_is_asked_for(args: list[str], command: Command) -> None:
-    """A command without its ids is a mistake."""
+def test_missing_ids_are_an_error(args: list[str], command: Command) -> None:
+    """The error asks for them."""
     result = command(*args)
 
     assert result.exit_code == 2
     assert "give " in result.stderr
 
 
-def test_a_queues_name_is_no_module(command: Command) -> None:
-    """The natural mistake is told how to go on."""
+def test_a_queues_name_is_not_a_module(command: Command) -> None:
+    """The mistake is likely, so the error says what to do."""
     result = command("info", "no_such_module")
 
     assert result.exit_code == 2
