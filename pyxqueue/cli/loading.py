@@ -81,7 +81,7 @@ class App:
         except ConfigurationError:
             raise
         except (Exception, SystemExit) as error:
-            raise ImportFailed(_failure(f"the attributes of {self.module} cannot be read", error)) from error
+            raise _failed(f"the attributes of {self.module} cannot be read", error) from error
 
     def _import(self, name: str) -> ModuleType:
         being_imported.append(name)
@@ -94,7 +94,7 @@ class App:
                     f"there is no module {quoted(missing)} in {self.folder}, and none is installed; give its folder "
                     f"with --path"
                 ) from error
-            raise ImportFailed(_failure(f"{name} cannot be imported", error)) from error
+            raise _failed(f"{name} cannot be imported", error) from error
         finally:
             being_imported.pop()
 
@@ -162,11 +162,9 @@ def _queues(module: ModuleType) -> dict[str, TaskQueue]:
     return found
 
 
-def _failure(what: str, error: BaseException) -> str:
-    """Return `what` with the traceback of the user's code, without the frames of this module and of importlib."""
+def _failed(what: str, error: BaseException) -> ImportFailed:
+    """Return the error with the traceback of the user's code, without the frames of this module and of importlib."""
     at = error.__traceback__
-    while at is not None and (
-        at.tb_frame.f_code.co_filename == __file__ or "importlib" in at.tb_frame.f_code.co_filename
-    ):
+    while at is not None and ((file := at.tb_frame.f_code.co_filename) == __file__ or "importlib" in file):
         at = at.tb_next
-    return f"{what}\n{traceback_of(error, at).rstrip()}"
+    return ImportFailed(f"{what}\n{traceback_of(error, at).rstrip()}")

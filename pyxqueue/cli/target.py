@@ -86,8 +86,15 @@ class Target:
             except NoSuchModuleError as error:
                 raise ConfigurationError(f"{error}; or name the queue with --queue instead of a module") from error
         else:
-            group = group or self.store_option("group") or "cg"
-            queue = _named(self.store_option("url"), self.store_option("queue"), group)
+            store: Any = self.store_option("url")
+            queue = TaskQueue(
+                store,
+                stream_key=self.store_option("queue"),
+                consumer_group=group or self.store_option("group") or "cg",
+                accept=["msgpack"],
+                queue_size=NO_LIMIT,
+                eager=False,
+            )
         if queue.eager is not None:
             raise ConfigurationError(f"{queue} is eager: its tasks ran when they were called and are not stored")
         click.get_current_context().call_on_close(queue.close)
@@ -105,10 +112,6 @@ class Target:
         if self.find_app() is not None or self.store_option("group"):
             return [self.existing()]
         return [self.open(group) for group in groups_of(self.open())]
-
-
-def _named(store: Any, name: str | None, group: str) -> TaskQueue:
-    return TaskQueue(store, stream_key=name, consumer_group=group, accept=["msgpack"], queue_size=NO_LIMIT, eager=False)
 
 
 def other_groups(shown: Sequence[TaskQueue]) -> Mapping[str, int | None]:

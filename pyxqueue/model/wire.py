@@ -155,12 +155,9 @@ def message_from_fields(fields: Fields, fallback_id: str) -> Message | Unreadabl
         return Unreadable(task_id, fields, f"a header field cannot be read: {error}")
 
 
-_PROGRESS = msgspec.json.Encoder()
-
-
 def progress_to_json(progress: Progress | None) -> bytes:
     """Return the wire form of a progress value: a JSON array ``[done, total, message]``; empty for None."""
-    return b"" if progress is None else _PROGRESS.encode((progress.done, progress.total, progress.message))
+    return b"" if progress is None else msgspec.json.encode((progress.done, progress.total, progress.message))
 
 
 def progress_from_json(data: bytes | None) -> Progress | None:
