@@ -85,7 +85,7 @@ def test_aenqueue_does_not_block_the_loop(queue: TaskQueue, pyxqueue_eager: Eage
 
 
 def test_many_handles_are_awaited_at_once(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """Whichever thread runs a task, everybody gets their own result."""
+    """Whichever thread runs a task, each caller gets the result of its own task."""
 
     @queue.task
     async def double(n: int) -> int:

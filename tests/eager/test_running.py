@@ -30,7 +30,7 @@ def queue() -> TaskQueue:
 
 
 def test_a_task_has_run_when_the_call_returns(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """Nobody has to wait for it."""
+    """It runs without a wait for its result."""
     threads = []
 
     @queue.task
@@ -120,7 +120,7 @@ def test_propagate_raises_the_exception_itself(queue: TaskQueue, late: bool) -> 
 
 
 def test_propagate_waits_for_the_last_try(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """A failure that is tried again is none yet."""
+    """A failure that is retried is not raised."""
     pyxqueue_eager.propagate = True
 
     @queue.task(retries=1, backoff=10)
@@ -290,7 +290,7 @@ def test_a_task_that_waits_for_itself_is_told(queue: TaskQueue, pyxqueue_eager: 
 
 
 def test_an_unknown_id_is_told(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """Nobody waits for it, and no time passes."""
+    """No caller waits for it, and the clock does not move."""
     with pytest.raises(UnknownTaskError, match="no task has the id 'nope'"):
         queue.result("nope").get()
 

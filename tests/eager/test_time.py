@@ -103,7 +103,7 @@ def test_waiting_goes_through_the_retries(queue: TaskQueue, pyxqueue_eager: Eage
 
 
 def test_queues_live_on_one_clock(pyxqueue_eager: EagerSession) -> None:
-    """What is due earlier on another queue runs earlier, whoever waits."""
+    """What is due earlier on another queue runs earlier, whichever caller waits."""
     order = []
     first, second = TaskQueue("first"), TaskQueue("second")
 
@@ -149,7 +149,7 @@ def test_time_does_not_go_back(pyxqueue_eager: EagerSession) -> None:
 
 
 def test_drain_runs_what_the_clock_made_ready(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """Whoever moves the clock by hand drains by hand."""
+    """A caller that moves the clock itself also drains itself."""
 
     @queue.task
     def work() -> None: ...

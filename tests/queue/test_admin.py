@@ -72,7 +72,7 @@ def test_the_facade_stays_small() -> None:
 
 
 def test_info_counts_each_place(queue: TaskQueue, put: Callable[..., str]) -> None:
-    """And names the queue and the group."""
+    """The result names the queue and the group."""
     put("failed", -1)
     put("done")
     drain(queue)
@@ -90,7 +90,7 @@ def test_info_counts_each_place(queue: TaskQueue, put: Callable[..., str]) -> No
 
 
 def test_info_of_another_group(tmp_path: Path) -> None:
-    """It is looked at, and none is made by looking."""
+    """`info` shows another group of the queue, and does not create one."""
     url = f"sqlite:///{tmp_path}/q.db"
     with closing(TaskQueue(url)) as queue, closing(TaskQueue(url, consumer_group="eu")) as other:
         other.stores.backend.lease_ms()
@@ -175,7 +175,7 @@ def test_workers(queue: TaskQueue, put: Callable[..., str]) -> None:
 
 @as_text_and_bytes
 def test_a_task_in_each_state(queue: TaskQueue, put: Callable[..., str], form: As) -> None:
-    """Its call is decoded, and its end."""
+    """The call and the result are decoded."""
     put("done", 4)
     put("failed", -1)
     drain(queue)
@@ -193,7 +193,7 @@ def test_a_task_in_each_state(queue: TaskQueue, put: Callable[..., str], form: A
 
 
 def test_the_progress_of_a_task_that_has_ended(queue: TaskQueue) -> None:
-    """Is the last that it reported."""
+    """The last progress that the task reported is shown."""
 
     @queue.task
     def half() -> None:
@@ -217,7 +217,7 @@ def test_a_task_that_cannot_be_read(queue: TaskQueue) -> None:
 
 @as_text_and_bytes
 def test_an_unknown_task(queue: TaskQueue, put: Callable[..., str], form: As) -> None:
-    """Is an error where one is asked for, and a refusal among many."""
+    """It is an error for a method that takes one id, and a refusal for a method that takes many."""
     put("a")
 
     with pytest.raises(UnknownTaskError, match="no task has the id 'nope'"):
@@ -261,7 +261,7 @@ def test_tasks_by_state_and_name(queue: TaskQueue, put: Callable[..., str]) -> N
      ({"after": "nonsense"}, "nonsense")],
 )  # fmt: skip
 def test_a_list_that_cannot_be_had(queue: TaskQueue, options: dict[str, object], why: str) -> None:
-    """Is an error, not an empty list."""
+    """It raises an error and does not return an empty list."""
     with pytest.raises(ConfigurationError, match=why):
         queue.admin.tasks(**options)  # type: ignore[arg-type]
 
@@ -314,7 +314,7 @@ def test_tasks_are_cancelled(queue: TaskQueue, put: Callable[..., str]) -> None:
 
 
 def test_tasks_are_deleted(queue: TaskQueue, put: Callable[..., str]) -> None:
-    """With their results, but not what a worker has."""
+    """Their results are deleted too; tasks in flight are not deleted."""
     put("done")
     drain(queue)
     put("runs")
@@ -333,7 +333,7 @@ def test_tasks_are_deleted(queue: TaskQueue, put: Callable[..., str]) -> None:
      ("history", ["f", "late", "runs", "waits"])],
 )  # fmt: skip
 def test_places_are_purged(queue: TaskQueue, put: Callable[..., str], what: str, left: list[str]) -> None:
-    """Each by itself; what a worker has stays."""
+    """Each place can be purged by itself; tasks in flight stay."""
     put("f", -1)
     put("done")
     drain(queue)

@@ -111,7 +111,7 @@ def test_an_int_of_any_length_is_shown(queue: TaskQueue) -> None:
 
 @as_text_and_bytes
 def test_an_unknown_task(queue: TaskQueue, form: As) -> None:
-    """Is an error wherever the task itself is needed."""
+    """It is an error for each method that needs the task."""
     queue.task(download)(1)
 
     for ask in (queue.get_task, queue.get_task_progress, queue.retry_task, queue.admin.task):
@@ -120,7 +120,7 @@ def test_an_unknown_task(queue: TaskQueue, form: As) -> None:
 
 
 def test_tasks_come_newest_first(queue: TaskQueue) -> None:
-    """In any state, ten of them unless told otherwise."""
+    """Tasks of any state are returned, ten by default."""
     ids = [handle.task_id for handle in queue.task(download).map([(n,) for n in range(12)])]
     queue.admin.cancel(ids[5])
     ids.sort(reverse=True)
@@ -167,7 +167,7 @@ def test_tasks_can_be_paged_by_id(queue: TaskQueue, form: As) -> None:
 
 
 def test_the_total_counts_every_state(queue: TaskQueue) -> None:
-    """Waiting, delayed, held, failed and done."""
+    """Ready, delayed, in flight, failed and ended tasks are counted."""
     task = queue.task(download)
     task("bad")
     task(1)
@@ -181,7 +181,7 @@ def test_the_total_counts_every_state(queue: TaskQueue) -> None:
 
 
 def test_workers_are_told_by_their_names(queue: TaskQueue) -> None:
-    """The name says the machine and the process."""
+    """The name contains the machine and the process id."""
     name = with_pid(consumer_name("eu-", 3, str(uuid.uuid1())), os.getpid())
     task_id = queue.task(download)(1).task_id
     queue.stores.backend.claim(name, 1, 0)
@@ -239,7 +239,7 @@ def test_what_the_history_has_dropped_is_not_retried() -> None:
 
 @as_text_and_bytes
 def test_clearing_a_range(queue: TaskQueue, form: As) -> None:
-    """With the results; at most so many; not what somebody holds."""
+    """Results are deleted too, at most `count` tasks, and no task in flight."""
     task = queue.task(download)
     for n in range(6):
         task.with_options(task_id=f"id-{n}")(n)

@@ -16,7 +16,7 @@ from pyxqueue.testing import drain
 
 
 def run(queue: TaskQueue, function: Callable[[], Any], **options: Any) -> tuple[Any, Progress | None]:
-    """Run a function as a task; answers its result and its last progress."""
+    """Run a function as a task; return its result and its last progress."""
     handle = queue.task(name="work")(function).with_options(**options)()
     drain(queue)
     return handle.get(timeout=0), handle.progress
@@ -52,7 +52,7 @@ def test_a_task_knows_itself(queue: TaskQueue) -> None:
 
 
 def test_call_has_a_context_too(queue: TaskQueue) -> None:
-    """A function that speaks of its progress can be called as a function; there is nobody to hear it."""
+    """A function that reports progress can be called directly; the progress is discarded."""
 
     @queue.task(name="plain")
     def plain() -> str:
@@ -91,7 +91,7 @@ def test_call_has_a_context_too(queue: TaskQueue) -> None:
     ids=["progress", "context", "number", "text", "list", "set", "iterator", "total", "empty", "left early"],
 )
 def test_progress_is_seen(queue: TaskQueue, say: Callable[[TaskQueue], Any], expected: Progress) -> None:
-    """However it is said, the last word counts."""
+    """Progress can be reported in several ways; the last report counts."""
     assert run(queue, lambda: say(queue) and None)[1] == expected
 
 

@@ -85,7 +85,7 @@ def test_the_values_are_in_the_order_of_the_handles(queue: TaskQueue, gathered: 
 
 @gathers
 def test_the_first_error_is_raised_while_others_run(queue: TaskQueue, gathered: GatherKind) -> None:
-    """Nobody waits for what is of no use any more."""
+    """The first error ends the wait; the other tasks are not waited for."""
     task = queue.task(work)
     bad = task("bad")
     drain(queue)
@@ -96,7 +96,7 @@ def test_the_first_error_is_raised_while_others_run(queue: TaskQueue, gathered: 
 
 @gathers
 def test_errors_can_stand_among_the_values(queue: TaskQueue, gathered: GatherKind) -> None:
-    """Each as `get` would raise it."""
+    """Each is the error that `get` would raise."""
     task = queue.task(work)
     handles = [task(1), task("bad"), task(3), queue.result("unknown"), task(5)]
     handles[2].cancel()
@@ -218,7 +218,7 @@ def test_two_stores_of_one_process() -> None:
     assert gather([one.with_options(delay=3600)(1), other.with_options(delay=60)(2)]) == [1, 2]
 
 
-def test_who_gathers_is_told_that_nobody_works(
+def test_gather_warns_if_no_worker_serves_the_queue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In one line for all."""

@@ -93,7 +93,7 @@ def test_values_come_back_as_what_they_were(side: Side, settings: dict[str, Any]
 
 
 def test_an_unknown_serializer_is_refused() -> None:
-    """By name; the error says which there are."""
+    """A serializer is found by its name; the error lists the installed ones."""
     with pytest.raises(
         ConfigurationError, match=r"the serializer 'yaml' is not installed: .* one of json, msgpack, pickle"
     ):
@@ -273,7 +273,7 @@ def test_a_call_has_a_size_limit(side: Side) -> None:
 
 @pytest.mark.parametrize("changes", [{"body": b"[[%s],{}]" % (b" " * 100)}, {"headers": {"tenant": "x" * 100}}])
 def test_a_call_that_is_too_large_is_not_read(side: Side, changes: dict[str, Any]) -> None:
-    """Whoever wrote it has other limits, or none: it is kept, unread, and the reason says what to do."""
+    """Its producer has another limit, or none: the message is kept unread, and the reason says what to do."""
     queue = side(max_payload=100)
     queue.stores.backend.enqueue([evolve(Message("one", "echo"), **changes)])
     drain(queue)
@@ -284,7 +284,7 @@ def test_a_call_that_is_too_large_is_not_read(side: Side, changes: dict[str, Any
 
 @pytest.mark.parametrize("depth", [900, 100_000])
 def test_a_call_that_is_too_deep_can_be_looked_at(side: Side, depth: int) -> None:
-    """Somebody else wrote it; it is described instead of shown, and failed."""
+    """Another program wrote the message: it is described instead of shown, and it fails."""
     queue = side()
     queue.stores.backend.enqueue([Message("one", "echo", b"[[" + b"[" * depth + b"]" * depth + b"],{}]")])
 

@@ -76,7 +76,7 @@ def test_get_is_woken(queue: TaskQueue) -> None:
 
 @pytest.mark.parametrize("timeout", [None, 30, timedelta(seconds=30)])
 @pytest.mark.parametrize("served", [False, True])
-def test_who_waits_is_told_once_that_nobody_works(
+def test_a_wait_warns_once_if_no_worker_serves_the_queue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, served: bool, timeout: Any
 ) -> None:
     """A forgotten worker is the usual reason; where one has been heard of, nothing is said."""
@@ -128,7 +128,7 @@ def test_who_awaits_is_told_as_well(
 
 
 @pytest.mark.parametrize("others", [0, 2])
-def test_a_task_that_waits_for_one_that_nobody_is_free_to_run(
+def test_a_task_that_waits_for_one_that_no_worker_is_free_to_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, others: int
 ) -> None:
     """It is told that all that run wait like it, and nothing while another one does not."""
@@ -170,7 +170,7 @@ def shared(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers, str
 def test_who_waits_outside_is_told_that_all_workers_may_wait(
     shared: TaskQueue, monkeypatch: pytest.MonkeyPatch, waiting: int
 ) -> None:
-    """Each running task has enqueued one that nobody has begun; while one has not, somebody may become free."""
+    """Each running task has enqueued one that has not started; while one has not, a worker may become free."""
     monkeypatch.setattr("pyxqueue.client.waiting._SILENCE", 10)
     task = shared.task(work)
     outer = [task(n) for n in range(2)]
@@ -187,7 +187,7 @@ def test_who_waits_outside_is_told_that_all_workers_may_wait(
 
 
 def test_a_task_that_no_worker_has_says_so(tmp_path: Path) -> None:
-    """A worker of an older program is at work: that it puts the task off is told to who waits."""
+    """A worker of an older program defers the task, and the error of the wait says so."""
     url = f"sqlite:///{tmp_path}/queue.db"
     with closing(TaskQueue(url)) as queue, closing(TaskQueue(url)) as older:
         handle = queue.task(work)(1)
@@ -235,7 +235,7 @@ def test_a_handle_is_called_for_the_value(queue: TaskQueue, value: object) -> No
 
 
 def test_the_value_stays_with_the_handle(queue: TaskQueue) -> None:
-    """Once read it is not asked for again; another handle of the same task has to."""
+    """A handle keeps the value that it has read; another handle of the task reads it from the store."""
     handle = queue.task(work)(1)
     drain(queue)
     handle.get()
@@ -247,7 +247,7 @@ def test_the_value_stays_with_the_handle(queue: TaskQueue) -> None:
 
 
 def test_a_failed_task_raises_what_is_known(queue: TaskQueue) -> None:
-    """As often as it is asked; also without blocking."""
+    """Each call raises the failure, also a call that does not block."""
     handle = queue.task(work)("no such user")
     drain(queue)
 

@@ -102,7 +102,7 @@ def test_a_cancelled_task(queue: TaskQueue) -> None:
 
 
 def test_a_deleted_task(queue: TaskQueue) -> None:
-    """Nobody knows it any more."""
+    """Neither store knows the task any longer."""
     handle = queue.task(name="job")(lambda: 7)()
     queue.clear_tasks()
     with pytest.raises(UnknownTaskError):
@@ -110,14 +110,14 @@ def test_a_deleted_task(queue: TaskQueue) -> None:
 
 
 def test_the_time_is_up(queue: TaskQueue) -> None:
-    """And the task goes on waiting."""
+    """The task continues to wait."""
     handle = queue.task(name="job")(lambda: 7)()
     with pytest.raises(ResultTimeoutError):
         handle.get(0.05)
 
 
 def test_awaits_that_were_cancelled_keep_no_thread(queue: TaskQueue) -> None:
-    """A hundred of them, more than there are threads, and the queue still answers."""
+    """A hundred of them, more than there are threads, and the queue still works."""
     task = queue.task(name="job")(lambda: 7)
 
     async def main() -> None:

@@ -84,7 +84,7 @@ def test_the_default_store_is_told_without_secrets(
     ],
 )
 def test_a_bad_url_in_the_environment(monkeypatch: pytest.MonkeyPatch, url: str, why: str) -> None:
-    """Is told when it is used."""
+    """The error is raised when the queue is used."""
     monkeypatch.setenv("PYXQUEUE_URL", url)
 
     with pytest.raises(ConfigurationError, match=why):
@@ -93,14 +93,14 @@ def test_a_bad_url_in_the_environment(monkeypatch: pytest.MonkeyPatch, url: str,
 
 @pytest.mark.parametrize("text", ["", "localhost:6379", "/var/lib/jobs.db", "jobs/mail"])
 def test_a_forgotten_scheme_is_no_name(text: str) -> None:
-    """It would be a queue of that name in a file of the current folder, where nobody looks for it."""
+    """It would be a queue of that name in a file of the current folder, where it is not expected."""
     with pytest.raises(ConfigurationError, match=r"neither a queue's name nor a URL: give a URL such as redis://"):
         TaskQueue(text)
 
 
 @pytest.mark.parametrize("store", [5, object(), {"host": "localhost"}])
 def test_what_is_no_store(store: Any) -> None:
-    """The error says what would be one."""
+    """The error gives an example of a URL."""
     with pytest.raises(ConfigurationError, match="is not a client of a known store: give a redis"):
         TaskQueue(store).task_total()
 
@@ -291,7 +291,7 @@ def test_a_queue_has_a_name(name: Any) -> None:
 
 @pytest.mark.parametrize("task_id", ["\ud800", b"\xff", "a\0b", "x" * 100_000])
 def test_what_is_no_id_is_an_unknown_one(tmp_path: Path, task_id: str | bytes) -> None:
-    """Also where the store cannot even be asked for it."""
+    """The error is that of an unknown id, also for a text that the store cannot look up."""
     with closing(TaskQueue(f"sqlite:///{tmp_path}/queue.db")) as queue:
         with pytest.raises(UnknownTaskError):
             queue.get_task(task_id)
@@ -365,7 +365,7 @@ def test_eager_by_a_word_that_is_not_clear(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_a_store_of_one_process_has_no_workers(method: str, settings: dict[str, Any], why: str) -> None:
-    """They would wait for ever."""
+    """They would wait forever."""
     with pytest.raises(ConfigurationError, match=why):
         getattr(TaskQueue(**settings), method)(1)
 

@@ -98,7 +98,7 @@ def test_a_call_that_does_not_fit_is_refused(
 
 @pytest.mark.parametrize("args", [(), (1, 2)])
 def test_a_plain_signature_is_counted(queue: TaskQueue, args: tuple[Any, ...]) -> None:
-    """The usual case takes a short way, to the same end."""
+    """The fast path for positional arguments accepts and refuses the same calls."""
     task: Any = queue.task(name="one")(lambda a: a)
 
     with pytest.raises(ArgumentError, match="one"):
@@ -175,7 +175,7 @@ def test_what_has_no_name_needs_one(queue: TaskQueue, function: Any) -> None:
 
 @pytest.mark.parametrize("name", ["", "two words", "x" * 201, "a:b"])
 def test_a_name_has_rules(queue: TaskQueue, name: str) -> None:
-    """It stands in headers and logs."""
+    """The name is written into headers and logs."""
     with pytest.raises(ConfigurationError, match="is not valid"):
         queue.task(name=name)(add)
 
@@ -410,7 +410,7 @@ def test_a_call_fits_an_object_that_is_called(queue: TaskQueue, inner: Callable[
 
 
 def test_a_function_without_a_signature_takes_anything(queue: TaskQueue) -> None:
-    """Only Python can tell, when it is called."""
+    """A function without a signature gets its arguments unchecked; Python checks them when it runs."""
     task: Any = queue.task(name="largest")(max)
 
     handles = [task(1, 2), task([1, 3])]
@@ -419,7 +419,7 @@ def test_a_function_without_a_signature_takes_anything(queue: TaskQueue) -> None
 
 
 def test_a_method_with_an_object_keeps_its_signature(queue: TaskQueue) -> None:
-    """The object counts for none."""
+    """The object is not counted as an argument."""
     task: Any = queue.task(Shop().sell)
 
     with pytest.raises(ArgumentError, match=r"sell\(thing: 'str'\) -> 'None' does not take these arguments: too many"):

@@ -75,7 +75,7 @@ def options_are_checked() -> None:
     plain.with_options(delay=None, eta=None, task_id="a", headers=None)
 
 
-def an_async_task_answers_what_it_returns() -> None:
+def an_async_task_returns_the_value_of_its_coroutine() -> None:
     assert_type(coroutine("a", times=2), AsyncResult[bytes])
     assert_type(coroutine("a").get(), bytes)
     assert_type(coroutine_with_options(1), AsyncResult[None])
