@@ -1,1 +1,1 @@
-"""The Redis backend beyond the laws: what only Redis can do to it."""
+"""The Redis backend beyond the laws: faults and foreign data that only Redis can have."""

@@ -15,14 +15,14 @@ from pyxqueue.protocols import StoreOptions
 
 @pytest.fixture
 def client(redis_url: str) -> Iterator[Any]:
-    """What another program would use to write into the store."""
+    """The client of another program that writes into the store."""
     with Redis.from_url(redis_url, protocol=2) as client:
         yield client
 
 
 @pytest.fixture
 def backend(redis_url: str, stream_key: str) -> Iterator[RedisBackend]:
-    """It takes over ended leases at once."""
+    """It reclaims messages as soon as their lease has ended."""
     config = ConnectionConfig.from_url(redis_url)
     with closing(RedisBackend(config, StoreOptions(stream_key), reclaim_after=0)) as backend:
         backend.lease_ms()

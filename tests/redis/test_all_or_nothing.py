@@ -1,4 +1,4 @@
-"""What Redis refuses in the middle of a step leaves nothing of it, and nothing that is planted makes a step long."""
+"""If Redis refuses a write in the middle of a step, nothing of the step is left; planted data makes no step long."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LAST = "18446744073709551615-18446744073709551615"
 def test_a_message_goes_into_all_groups_or_none(
     redis_url: str, stream_key: str, client: Any, backend: RedisBackend, *, delay: int, kind: str
 ) -> None:
-    """Whichever group cannot take it; then its id is free, and the others in the batch go their way."""
+    """If one group cannot take it, its id stays free, and the other messages of the batch are enqueued."""
     place = f"{{{stream_key}}}:second:{'parked' if delay else 'stream'}"
     with closing(RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key, "second"))) as second:
         second.lease_ms()
@@ -57,7 +57,7 @@ def test_a_message_goes_into_all_groups_or_none(
 def test_an_end_comes_with_its_follow_ups_or_not_at_all(
     backend: RedisBackend, stream_key: str, client: Any, *, verdict: Verdict, place: str, delay: int
 ) -> None:
-    """Where a stream has no ids left, the task stays held and no follow-up is known."""
+    """If a stream has no ids left, the task stays in flight and no follow-up is known."""
     backend.enqueue([Message("one", "job")])
     (delivery,) = backend.claim("w", 1, 0)
     then = [Message("two", "job"), Message("three", "job", delay_ms=delay)]
@@ -74,7 +74,7 @@ def test_an_end_comes_with_its_follow_ups_or_not_at_all(
 
 
 def test_a_delay_needs_both_of_its_keys(backend: RedisBackend, stream_key: str, client: Any) -> None:
-    """No message is parked that nobody would ever take from there."""
+    """No message is stored as delayed that could never become ready."""
     client.set(f"{{{stream_key}}}:cg:delayed", "x")
     tasks = [TaskInfo("two", TaskStatus.PENDING, Message("two", "job", due_ms=2**50))]
 
@@ -91,7 +91,7 @@ def test_a_delay_needs_both_of_its_keys(backend: RedisBackend, stream_key: str, 
 def test_a_planted_time_to_live_stops_no_settlement(
     backend: RedisBackend, stream_key: str, client: Any, verdict: Verdict, ttl: str
 ) -> None:
-    """Also where an end takes over the record that is there."""
+    """Nor does it where the settlement replaces a record."""
     backend.enqueue([Message("one", "job")])
     (delivery,) = backend.claim("w", 1, 0)
     planted = {"state": "5", "v": "1", "fence": "9" * 39, "ended": "9" * 15, "ttl": ttl}
@@ -102,7 +102,7 @@ def test_a_planted_time_to_live_stops_no_settlement(
 
 @pytest.mark.parametrize("ttl", ["1e300", "9" * 30, "nan", "9" * 16])
 def test_a_planted_time_to_live_hides_no_task(backend: RedisBackend, stream_key: str, client: Any, ttl: str) -> None:
-    """One that is said to have failed, and whose message is nowhere."""
+    """The task is one that is marked as failed and has no message."""
     backend.enqueue([Message("one", "job")])
     client.xadd(stream_key, {"id": "zz", "name": "job"})
     planted = {"at": "failed", "e": "1-1", "state": "4", "ended": "1", "ttl": ttl}
@@ -114,7 +114,7 @@ def test_a_planted_time_to_live_hides_no_task(backend: RedisBackend, stream_key:
 def test_what_is_planted_among_the_delayed_stops_no_promotion(
     backend: RedisBackend, stream_key: str, client: Any
 ) -> None:
-    """What can be no id goes, however long it is; what is due in no time that Redis can count is not waited for."""
+    """What cannot be an id is removed, however long it is; a due time out of range is not waited for."""
     delayed = f"{{{stream_key}}}:cg:delayed"
     client.zadd(delayed, {"x" * 1_000_000: 1, "x" * 65: 2, b"\xff": 3, "": 4, "a b": 5, "no-such-task": float("-inf")})
     client.zadd(delayed, {"never": float("inf"), "late": 1e300})
@@ -125,7 +125,7 @@ def test_what_is_planted_among_the_delayed_stops_no_promotion(
 
 
 def test_few_of_too_many_channels_are_told(backend: RedisBackend, stream_key: str, client: Any) -> None:
-    """As many as we would note; the newest are the last."""
+    """The number is limited to what clients would note; the newest ones are told."""
 
     def published() -> int:
         return int(client.info("commandstats").get("cmdstat_publish", {"calls": 0})["calls"])

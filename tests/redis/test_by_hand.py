@@ -1,4 +1,4 @@
-"""Messages that somebody wrote to the stream by hand."""
+"""Messages that were written to the stream by hand."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pyxqueue.protocols import StoreOptions
 from pyxqueue.stores import find_store
 
 
-def test_one_that_runs_long_is_found(redis_url: str, stream_key: str) -> None:
-    """Its first renewal and its first progress make a task key of it, in which it is still found."""
+def test_a_message_written_by_hand_is_found_while_it_runs(redis_url: str, stream_key: str) -> None:
+    """The first extension and the first progress create its task key, in which it must be found."""
     backend = find_store(redis_url, StoreOptions(stream_key)).open()
     backend.maintain(1)
     with Redis.from_url(redis_url) as client:

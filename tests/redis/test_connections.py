@@ -1,4 +1,4 @@
-"""Connections: what the queues of a process share and let go, and what becomes of calls when connections are dead."""
+"""Connections: what the queues of a process share and close, and what becomes of calls when connections are dead."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def notifiers() -> list[threading.Thread]:
 
 
 def connections(server: Server) -> int:
-    """How many there are, beside the one that asks."""
+    """The number of connections, without that of this function."""
     with Redis.from_url(server.url, protocol=2) as client:
         return len(client.client_list()) - 1
 
@@ -71,8 +71,8 @@ def wait_in_vain(queue: TaskQueue) -> None:
 # Sharing
 
 
-def test_a_queue_for_each_customer_is_cheap(server: Server) -> None:
-    """However many queues wait for results: one thread listens, and a handful of connections serve them all."""
+def test_many_queues_share_a_thread_and_a_few_connections(server: Server) -> None:
+    """However many queues wait for results, one thread listens."""
     until(lambda: not notifiers(), "those of other tests have ended")
     with ExitStack() as stack:
         queues = [stack.enter_context(closing(TaskQueue(server.url, stream_key=f"q{n}"))) for n in range(MANY)]
@@ -95,8 +95,8 @@ def test_a_queue_for_each_customer_is_cheap(server: Server) -> None:
     until(lambda: not notifiers() and not connections(server), "closed queues leave nothing")
 
 
-def test_a_dropped_queue_leaves_nothing(server: Server) -> None:
-    """Nobody has to close it: neither its thread nor its connections stay, those of asyncio either."""
+def test_a_queue_that_is_collected_leaves_nothing(server: Server) -> None:
+    """Without `close`, its thread and its connections end, also those of asyncio."""
     until(lambda: not notifiers(), "those of other tests have ended")
 
     async def use() -> None:
@@ -117,8 +117,8 @@ def test_a_dropped_queue_leaves_nothing(server: Server) -> None:
     asyncio.run(use())
 
 
-def test_one_queue_goes_and_the_other_stays(server: Server) -> None:
-    """Closing one takes nothing from those beside it."""
+def test_closing_a_queue_leaves_others_working(server: Server) -> None:
+    """Also others on the same server."""
     with closing(TaskQueue(server.url, stream_key="a")) as stays:
         goes = TaskQueue(server.url, stream_key="b")
         wait_in_vain(goes)
@@ -132,8 +132,8 @@ def test_one_queue_goes_and_the_other_stays(server: Server) -> None:
         goes.close()
 
 
-def test_others_have_their_own() -> None:
-    """What differs in server, database, user or settings shares nothing."""
+def test_different_servers_and_logins_share_nothing() -> None:
+    """Neither do different databases or settings."""
     urls = [
         "redis://h/0",
         "redis://h/1",
@@ -151,8 +151,8 @@ def test_others_have_their_own() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_fork_has_its_own(server: Server) -> None:
-    """A child that goes on with its parent's queue, or drops it, leaves the parent's connections alone."""
+def test_a_fork_has_its_own_connections(server: Server) -> None:
+    """A child that uses or drops its parent's queue leaves the parent's connections alone."""
     with closing(backend_at(server.url)) as backend:
         backend.enqueue([Message("a", "job")])
         child = os.fork()
@@ -172,8 +172,8 @@ def test_a_fork_has_its_own(server: Server) -> None:
 # The listening thread
 
 
-def test_a_failing_waiter_hurts_nobody_else() -> None:
-    """Whatever its callback raises, the other waiters are woken."""
+def test_a_callback_that_raises_keeps_no_other_waiter_asleep() -> None:
+    """Whatever it raises, the other waiters are woken."""
     told: list[object] = []
 
     def fail(_: object) -> None:
@@ -209,8 +209,8 @@ print(other.get(20), [one.name for one in before if one not in threading.enumera
 """
 
 
-def test_a_loop_that_is_closed_under_a_wait(server: Server) -> None:
-    """The thread that wakes all waits of the process lives on."""
+def test_an_event_loop_that_is_closed_during_a_wait(server: Server) -> None:
+    """The thread that wakes all waits of the process goes on."""
     ran = subprocess.run(
         [sys.executable, "-c", CLOSED_LOOP, server.url], capture_output=True, text=True, check=False, timeout=60
     )
@@ -219,8 +219,10 @@ def test_a_loop_that_is_closed_under_a_wait(server: Server) -> None:
 
 
 @pytest.mark.parametrize("error", [RedisClusterException("none is reachable"), RuntimeError("a fault"), OSError("no")])
-def test_the_thread_survives_every_error(server: Server, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """It connects again, whatever the driver raises, and everybody who waits is served."""
+def test_the_listening_thread_survives_every_error(
+    server: Server, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It connects again, whatever the driver raises, and all waits end with their results."""
     open_, left = ConnectionConfig.open, [error, error]
 
     def failing(self: ConnectionConfig, *, timeout: float, retries: int) -> Any:
@@ -257,7 +259,7 @@ def enqueue(backend: RedisBackend) -> object:
 
 @pytest.fixture(params=["sync", "asyncio"])
 def call(request: pytest.FixtureRequest) -> Iterator[Call]:
-    """Enqueues, from a program or on one event loop."""
+    """Enqueues, in a thread or on one event loop."""
     if request.param == "sync":
         yield enqueue
         return
@@ -270,7 +272,7 @@ async def aenqueue(backend: RedisBackend) -> object:
 
 
 def test_the_old_master_lives_on_as_a_replica(server: Server, proxy: Proxy, call: Call) -> None:
-    """After a failover behind one address, connections that still lead to the old master cost one error at the most."""
+    """After a failover behind one address, connections to the old master cost at most one error."""
     with Server(KIND) as other, closing(backend_at(proxy.url)) as backend:
         call(backend)
         with Redis.from_url(server.url) as old:
@@ -285,7 +287,7 @@ def test_the_old_master_lives_on_as_a_replica(server: Server, proxy: Proxy, call
 def test_connections_that_a_firewall_has_forgotten(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch, server: Server
 ) -> None:
-    """All that lay idle together cost one call its time, not one call each."""
+    """All idle ones together cost one call its time, not one call each."""
     monkeypatch.setattr("pyxqueue.backends.redis.session.REPLY_TIMEOUT", 0.5)
     at_once = threading.Barrier(4)
     with closing(backend_at(proxy.url)) as backend:
@@ -313,7 +315,7 @@ def test_connections_that_a_firewall_has_forgotten(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be told to give up on a connection")
 def test_the_kernel_notices_a_dead_connection_first(proxy: Proxy, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing is acknowledged, the call goes on on a new connection, and nobody sees an error."""
+    """If nothing is acknowledged, the command is sent on a new connection, without an error."""
     monkeypatch.setitem(_KEEPALIVE, socket.TCP_USER_TIMEOUT, 300)
     with closing(backend_at(proxy.url)) as backend:
         call(backend)
@@ -346,7 +348,7 @@ def test_asyncio_connections_that_a_firewall_has_forgotten(proxy: Proxy, monkeyp
     "error", [RedisClusterException("none"), OSError("reset"), KeyError("slot"), TypeError("None")]
 )
 def test_no_error_of_the_driver_escapes(server: Server, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """Not all that it raises is a RedisError; what says that there is no server is an outage."""
+    """Not every one is a RedisError; those that mean that no server was found become outages."""
     expected = BrokerUnavailableError if isinstance(error, (RedisClusterException, OSError)) else BrokerError
 
     def fail(*_: object) -> None:
@@ -375,8 +377,8 @@ def cluster() -> Iterator[Server]:
         yield server
 
 
-def test_a_whole_cluster_away(cluster: Server) -> None:
-    """Every call says so in our words, and afterwards all goes on, whoever waits for a result too."""
+def test_an_outage_of_a_whole_cluster(cluster: Server) -> None:
+    """Every call raises our error; afterwards all work goes on, and a wait ends with its result."""
     client = RedisCluster(host="127.0.0.1", port=cluster.port)
     with closing(TaskQueue(client)) as queue, closing(client):
         handle = queue.task(name="job")(lambda: "done")()
@@ -406,8 +408,8 @@ def answers(backend: RedisBackend) -> bool:
     return False
 
 
-def test_nobody_elses_read_is_unblocked_in_a_cluster(cluster: Server) -> None:
-    """The number of a connection says nothing on another node, so it is not used."""
+def test_an_interrupt_unblocks_no_other_read_in_a_cluster(cluster: Server) -> None:
+    """The number of a connection means nothing on another node, so it is not used."""
     client = RedisCluster(host="127.0.0.1", port=cluster.port)
     with closing(open_backend(client, StoreOptions("tasks"))) as backend, closing(client):
         backend.claim("me", 1, 1)
@@ -424,8 +426,8 @@ def idle_of(backend: RedisBackend) -> int:
     return consumer.idle_ms
 
 
-def test_an_idle_worker_is_alive(redis_url: str, stream_key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers before 7.2 take no notice of a read that finds nothing."""
+def test_an_idle_worker_is_shown_as_alive(redis_url: str, stream_key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers before 7.2 do not count a read that finds nothing."""
     monkeypatch.setattr("pyxqueue.backends.redis.broker._SIGN_EVERY", 0)
     with closing(backend_at(redis_url, stream_key)) as backend:
         backend.claim("me", 1, 0)
@@ -437,7 +439,7 @@ def test_an_idle_worker_is_alive(redis_url: str, stream_key: str, monkeypatch: p
 
 
 def test_signs_of_life_are_few(redis_url: str, stream_key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """None where there is work, and one in a while where there is none."""
+    """There are none while there is work, and few while there is none."""
     with closing(backend_at(redis_url, stream_key)) as backend:
         said: list[object] = []
         execute = backend._session.execute
@@ -466,7 +468,7 @@ def test_signs_of_life_are_few(redis_url: str, stream_key: str, monkeypatch: pyt
     ],
 )
 def test_what_a_crash_of_the_server_costs(server: Server, appendonly: str, fsync: str, save: str, words: str) -> None:
-    """Both ways to keep data decide it together."""
+    """It depends on the append-only file and the snapshots together."""
     with Redis.from_url(server.url) as client, closing(backend_at(server.url)) as backend:
         for name, value in (("appendonly", appendonly), ("appendfsync", fsync), ("save", save)):
             client.config_set(name, value)
@@ -479,8 +481,8 @@ def test_what_a_crash_of_the_server_costs(server: Server, appendonly: str, fsync
 
 
 @pytest.mark.parametrize("planted", [b"abc", b"", b"-1", b"1e9", b"\xff"])
-def test_a_lease_that_is_no_number(redis_url: str, stream_key: str, planted: bytes) -> None:
-    """Somebody has overwritten it: the default one holds, nobody stops."""
+def test_a_lease_that_is_not_a_number(redis_url: str, stream_key: str, planted: bytes) -> None:
+    """If another program has overwritten it, the default counts, and no call fails."""
     with closing(backend_at(redis_url, stream_key)) as backend, Redis.from_url(redis_url) as client:
         enqueue(backend)
         client.hset(f"{{{stream_key}}}:meta", "lease:cg", planted)

@@ -1,4 +1,4 @@
-"""Event loops that come and go: each has a client of its own, which ends with it."""
+"""Event loops that come and go: each has its own client, which ends with it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ I6 = law("I6")
 
 
 def test_the_client_of_a_loop_ends_with_it(redis_url: str, stream_key: str) -> None:
-    """A program that calls `asyncio.run` again and again does not collect connections."""
+    """A program that calls `asyncio.run` many times does not collect connections."""
     queue = TaskQueue(redis_url, stream_key=stream_key)
     task = queue.task(name="job")(lambda: None)
     task()
@@ -55,7 +55,7 @@ def test_a_queue_that_is_closed_while_its_loop_does_not_run(
 
 
 def test_a_watch_looks_again_at_its_end(redis_url: str, stream_key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What changed without waking anybody, such as the deletion of a finished task, is answered at the timeout."""
+    """A change that wakes no waiter, such as the deletion of an ended task, is returned at the timeout."""
     backend = TaskQueue(redis_url, stream_key=stream_key).stores.backend
     assert isinstance(backend, RedisBackend)
     settled(backend, I6, done(claimed(backend, I6)))

@@ -1,4 +1,4 @@
-"""Entries in which a name is there twice: the scripts and their readers go by the same value, the last one."""
+"""Entries in which a field's name occurs twice: scripts and Python take the same value, the last one."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def write(client: Any, stream_key: str, *fields: str) -> None:
 @pytest.mark.parametrize(
     ("counter", "again"), [("attempt", Retry()), ("deferrals", Defer(1)), ("crashes", "a crash")], ids=str
 )
-def test_a_counter_that_is_there_twice_counts(
+def test_a_counter_that_occurs_twice_goes_up(
     backend: RedisBackend, stream_key: str, client: Any, counter: str, again: Verdict | str
 ) -> None:
-    """Else a task that fails, or kills its worker, would run again without end."""
+    """Otherwise a task that fails, or kills its worker, would run for ever."""
     write(client, stream_key, counter, "1", counter, "1", "due", "1", "due", "1")
     (delivery,) = backend.claim("w", 1, 0)
 
@@ -36,8 +36,8 @@ def test_a_counter_that_is_there_twice_counts(
     assert getattr(delivery.message, counter) == 3
 
 
-def test_a_requeued_task_has_none_of_them(backend: RedisBackend, stream_key: str, client: Any) -> None:
-    """It begins with its first attempt."""
+def test_a_requeue_removes_both_values(backend: RedisBackend, stream_key: str, client: Any) -> None:
+    """The task starts with its first attempt."""
     write(client, stream_key, "id", "one", "attempt", "5", "attempt", "6", "redelivered", "1", "redelivered", "1")
     (delivery,) = backend.claim("w", 1, 0)
     backend.settle([Settlement(delivery.receipt, Fail("broken"))])
@@ -50,8 +50,8 @@ def test_a_requeued_task_has_none_of_them(backend: RedisBackend, stream_key: str
 
 
 @pytest.mark.parametrize("name", ["id", "_id"])
-def test_an_id_that_is_there_twice_is_one(backend: RedisBackend, stream_key: str, client: Any, name: str) -> None:
-    """The task keeps the id it was claimed under."""
+def test_an_id_that_occurs_twice(backend: RedisBackend, stream_key: str, client: Any, name: str) -> None:
+    """The task keeps the id under which it was claimed."""
     write(client, stream_key, name, "first", name, "second")
     for _ in range(2):
         (delivery,) = backend.claim("w", 1, 0)
@@ -60,7 +60,7 @@ def test_an_id_that_is_there_twice_is_one(backend: RedisBackend, stream_key: str
 
 
 def test_an_empty_packed_field_is_kept(backend: RedisBackend, stream_key: str, client: Any) -> None:
-    """It is not what a script writes."""
+    """No script would write such a field."""
     client.xadd(stream_key, {"packed": ""})
     (delivery,) = backend.claim("w", 1, 0)
     backend.settle([Settlement(delivery.receipt, Fail("broken"))])

@@ -1,4 +1,4 @@
-"""Whoever may publish on a queue's channel keeps no waiter beyond its timeout, and fills no memory."""
+"""A program that publishes very often on a queue's channel keeps no waiter beyond its timeout, and fills no memory."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def published_with_each_look(backend: RedisBackend, look: Callable[..., Any]) ->
 
 
 @pytest.mark.parametrize("way", ["wait", "watch"])
-def test_a_waiter_ends_in_time(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    """However often its task is published."""
+def test_a_wait_ends_at_its_timeout(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """It does however often its task is published."""
     (seen,) = backend.show(["one"])
     publish_with_each_look(backend, monkeypatch)
 
@@ -61,8 +61,10 @@ def test_a_waiter_ends_in_time(backend: RedisBackend, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("way", ["wait", "watch"])
-def test_so_does_one_on_an_event_loop(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    """By the same rule."""
+def test_a_wait_on_an_event_loop_ends_at_its_timeout(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """The same in asyncio."""
     (seen,) = backend.show(["one"])
     producer = backend.asynchronous()
     assert isinstance(producer, AsyncRedisProducer)
@@ -75,7 +77,7 @@ def test_so_does_one_on_an_event_loop(backend: RedisBackend, monkeypatch: pytest
 
 
 def test_an_inbox_keeps_each_id_once() -> None:
-    """However often it is told."""
+    """However often it is put in."""
     inbox = Inbox()
     for _ in range(100_000):
         inbox.put("one")
@@ -86,7 +88,7 @@ def test_an_inbox_keeps_each_id_once() -> None:
 
 
 def test_a_wake_up_that_comes_late_ends_no_wait(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its news was seen with an earlier one."""
+    """Its id was returned by an earlier wait."""
     tell = backend._notifier._channel.tell
 
     async def wait_and_be_told(*args: Any) -> None:

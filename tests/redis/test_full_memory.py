@@ -1,4 +1,4 @@
-"""A server at its `maxmemory`: who makes room, ends work or only looks gets in, also from a new process."""
+"""A server at its `maxmemory`: what makes room, ends tasks or looks is possible, also for a new process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HELD = ("running", "progressing", "ending", "retrying", "crashing")
 
 @frozen
 class Full:
-    """A server without room, and what it got before."""
+    """A server without room, and what was stored there before."""
 
     url: str
     client: Redis
@@ -45,7 +45,7 @@ class Full:
     foreign: tuple[str, ...]
 
     def open(self, *, lease: int | None = None) -> RedisBackend:
-        """A backend that has never been in touch with the server, as in a new process."""
+        """A backend that has not called the server yet, as in a new process."""
         options = StoreOptions("q", lease_ms=lease)
         return RedisBackend(ConnectionConfig.from_url(self.url), options, reclaim_after=0)
 
@@ -120,8 +120,8 @@ def _status(info: TaskInfo | None) -> TaskStatus | None:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_a_new_process_gets_in(full: Full, name: str) -> None:
-    """Each operation works as the very first one of a process."""
+def test_each_operation_is_possible_in_a_new_process(full: Full, name: str) -> None:
+    """It works as the first operation of that process."""
     operation, wanted = OPERATIONS[name]
     backend = full.open()
 
@@ -130,7 +130,7 @@ def test_a_new_process_gets_in(full: Full, name: str) -> None:
     backend.close()
 
 
-def test_what_takes_new_work_in_is_refused(full: Full) -> None:
+def test_new_work_is_refused(full: Full) -> None:
     """The error says what to do, and nothing has changed."""
     backend = full.open()
 
@@ -145,7 +145,7 @@ def test_what_takes_new_work_in_is_refused(full: Full) -> None:
 
 
 def test_workers_start_and_drain(full: Full) -> None:
-    """Also one that brings another lease; one that finds nothing to do is no reason to fail either."""
+    """Also one with another lease, and one that finds nothing to do."""
     backend = full.open(lease=10_000)
     assert backend.lease_ms() == 10_000
     while claimed := backend.claim("two", 99, 0):
@@ -159,7 +159,7 @@ def test_workers_start_and_drain(full: Full) -> None:
 
 
 def test_a_store_of_results(full: Full) -> None:
-    """Results of another broker are kept, waited for and read."""
+    """Results of another broker's tasks are kept, waited for and read."""
     results = RedisResults(ConnectionConfig.from_url(full.url), StoreOptions("q"))
     assert results.wait(["elsewhere"], 20) == [None]
 
@@ -188,7 +188,7 @@ def test_a_store_of_results(full: Full) -> None:
     ],
 )
 def test_the_command_line(full: Full, command: str, said: str) -> None:
-    """Whoever is to find out what fills the server, or to make room, can."""
+    """It can show what fills the server, and make room."""
     environment = {"PYXQUEUE_URL": full.url, "PYXQUEUE_QUEUE": "q"}
 
     result = CliRunner().invoke(main, command.split(), env=environment, catch_exceptions=False)

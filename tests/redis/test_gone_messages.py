@@ -1,4 +1,4 @@
-"""A message that an operator took out of a stream: its task ends as a failure at the next look."""
+"""A message that another program removed from its stream: the task ends as a failure at the next look."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GONE = "its message is gone"
 
 @frozen
 class Site:
-    """A queue, and the server behind it."""
+    """A queue, and a plain client of its server."""
 
     queue: TaskQueue
     client: Redis
@@ -79,7 +79,7 @@ def delayed_trimmed(site: Site) -> None:
 
 
 def deleted_while_held(site: Site) -> None:
-    """And then the worker died."""
+    """Its message was deleted in flight, and then the worker died."""
     site.enqueue("a")
     site.claim()
     site.client.xtrim(site.queue.stream_key, maxlen=0, approximate=False)
@@ -95,7 +95,7 @@ def deleted_before_a_return(site: Site) -> None:
 
 
 def settled(site: Site, verdict: Verdict, record: Record | None = None) -> None:
-    """Held, taken away, settled."""
+    """Claimed, deleted, settled."""
     site.enqueue("a")
     receipt = site.claim()
     site.client.xtrim(site.queue.stream_key, maxlen=0, approximate=False)
@@ -129,8 +129,8 @@ def watch(site: Site) -> None:
 
 @pytest.mark.parametrize("look", [get, await_, peek, watch])
 @any_harm
-def test_who_looks_learns_it(site: Site, harm: Harm, look: Callable[[Site], None]) -> None:
-    """At once, whichever way they look."""
+def test_each_look_finds_the_failure(site: Site, harm: Harm, look: Callable[[Site], None]) -> None:
+    """It does at once, whichever operation looks."""
     harm(site)
 
     with pytest.raises(TaskError, match=GONE):
@@ -141,7 +141,7 @@ def test_who_looks_learns_it(site: Site, harm: Harm, look: Callable[[Site], None
 
 @any_harm
 def test_it_is_an_ended_task_like_others(site: Site, harm: Harm) -> None:
-    """Counted and listed, it cannot be run again, its key expires, and its id is free once it is deleted."""
+    """It is counted and listed, cannot be requeued, its key expires, and its id is free once it is deleted."""
     harm(site)
     assert site.status("a") is TaskStatus.FAILURE
 
@@ -159,8 +159,8 @@ def test_it_is_an_ended_task_like_others(site: Site, harm: Harm) -> None:
     assert site.status("a") is TaskStatus.PENDING
 
 
-def test_who_waits_already_learns_it_at_the_deadline(site: Site) -> None:
-    """Nobody tells it, but its last look is one."""
+def test_a_wait_finds_it_at_its_deadline(site: Site) -> None:
+    """Nothing is published, but the wait looks once more."""
     site.enqueue("a")
     handle = site.queue.result("a")
     with ThreadPoolExecutor(1) as threads:
@@ -172,8 +172,8 @@ def test_who_waits_already_learns_it_at_the_deadline(site: Site) -> None:
             waiter.result(PATIENCE)
 
 
-def test_who_looks_tells_those_who_wait(site: Site) -> None:
-    """The end is announced like any other."""
+def test_a_look_wakes_those_who_wait(site: Site) -> None:
+    """The end is published like any other."""
     site.enqueue("a")
     handle = site.queue.result("a")
     with ThreadPoolExecutor(1) as threads:
@@ -186,7 +186,7 @@ def test_who_looks_tells_those_who_wait(site: Site) -> None:
             waiter.result(PATIENCE)
 
 
-def test_what_is_held_is_not_gone(site: Site) -> None:
+def test_a_message_in_flight_is_not_gone(site: Site) -> None:
     """Its holder has it, and its end counts."""
     site.enqueue("a")
     receipt = site.claim()
@@ -201,8 +201,8 @@ def test_what_is_held_is_not_gone(site: Site) -> None:
     assert record.value == b"7"
 
 
-def test_a_burial_without_a_message(site: Site) -> None:
-    """Its record is kept; there is nothing to keep with the failed tasks."""
+def test_a_failure_without_a_message(site: Site) -> None:
+    """Its record is kept; there is no message to keep with the failed tasks."""
     settled(site, Fail("no use"))
 
     (listed,) = site.backend.tasks(TaskStatus.FAILURE)[0]
@@ -213,8 +213,8 @@ def test_a_burial_without_a_message(site: Site) -> None:
     assert site.lifetime("a") > 3600
 
 
-def test_a_failed_one_whose_message_was_trimmed(site: Site) -> None:
-    """It has ended already; its key does not stay for ever either."""
+def test_a_failed_task_whose_message_was_trimmed(site: Site) -> None:
+    """It has ended; its key expires."""
     site.enqueue("a")
     site.backend.settle([Settlement(site.claim(), Fail("no use"))])
     assert site.lifetime("a") == -1

@@ -1,4 +1,4 @@
-"""Messages that others put on the stream by hand, as they should not: a worker buries them and lives on."""
+"""Malformed messages that other programs put on the stream: they fail, and the worker goes on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOSTILE: Mapping[str, Mapping[str, str]] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_entry_fails_listed_and_can_be_requeued(redis_url: str, stream_key: str, name: str) -> None:
-    """It is kept whole with the failed tasks, and comes back whole; the good message behind it runs."""
+    """It is kept whole with the failed tasks, and becomes ready as it was; the good message after it runs."""
     queue = TaskQueue(redis_url, stream_key=stream_key)
     queue.task(name="job")(lambda: "done")
     with Redis.from_url(redis_url) as client:
@@ -55,7 +55,7 @@ def test_a_hostile_entry_fails_listed_and_can_be_requeued(redis_url: str, stream
 
 
 def test_an_id_that_only_looks_like_an_entry(redis_url: str, stream_key: str) -> None:
-    """Numbers beyond 64 bits make an id like any other, not an error of the server."""
+    """Numbers beyond 64 bits are an id like any other and cause no error of the server."""
     backend = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
 
     assert backend.show(["1-99999999999999999999999"]) == [None]
@@ -65,7 +65,7 @@ def test_an_id_that_only_looks_like_an_entry(redis_url: str, stream_key: str) ->
 
 
 def test_groups_of_a_server_that_lost_its_data(redis_url: str, stream_key: str) -> None:
-    """A producer that knows the old list of groups notices, though there are as many groups again."""
+    """A producer with the old list of groups notices, although there are as many groups again."""
     producer = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key, "one"))
     producer.lease_ms()
     other = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key, "two"))
@@ -94,7 +94,7 @@ def test_groups_of_a_server_that_lost_its_data(redis_url: str, stream_key: str) 
 def test_large_headers_are_sent_in_parts(
     redis_url: str, stream_key: str, monkeypatch: pytest.MonkeyPatch, *, asynchronous: bool
 ) -> None:
-    """They count for the bytes that one call of a script may carry."""
+    """They count towards the bytes that one script call may have."""
     backend = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
     messages = [Message(str(number), "job", headers={"h": "x" * (MAX_BYTES // 2)}) for number in range(3)]
     sent: list[int] = []

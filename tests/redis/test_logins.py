@@ -1,4 +1,4 @@
-"""What a server says to a login: no text of ours holds the password, whatever is wrong with it."""
+"""Logins that fail: no text of ours holds the password, whatever is wrong with it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def kind(request: pytest.FixtureRequest) -> ServerKind:
 
 
 def failures(url: str, *, text: str) -> Iterator[str]:
-    """All that is told of a call, in plain code and for asyncio, and by the command line."""
+    """All texts about a failed call: in threads, in asyncio and on the command line."""
 
     def told(call: Callable[[TaskQueue], object]) -> str:
         with closing(TaskQueue(url)) as queue, pytest.raises(PyxqueueError, match=text) as refused:
@@ -57,8 +57,7 @@ def failures(url: str, *, text: str) -> Iterator[str]:
 
 @pytest.mark.parametrize(("user", "password"), [("", PASSWORD), ("alice", LONG)])
 def test_a_login_that_fails(kind: ServerKind, user: str, password: str, caplog: pytest.LogCaptureFixture) -> None:
-    """With a password that is wrong, for a user who may do nothing, and on a server that repeats a command that it
-    does not know."""
+    """The password is wrong, the user may do nothing, or the server quotes commands that it does not know."""
     caplog.set_level(logging.DEBUG)
     login = f"{user}:{quote(password, safe='')}"
     with Server(kind, args=["--requirepass", "another"]) as server:

@@ -35,8 +35,8 @@ async def _show(backend: RedisBackend) -> object:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_everything_repairs_a_lost_group(redis_url: str, stream_key: str, name: str) -> None:
-    """Each operation finds its group gone, registers it again and answers as on an empty queue."""
+def test_each_operation_repairs_a_lost_group(redis_url: str, stream_key: str, name: str) -> None:
+    """It registers the group again and returns what it returns on an empty queue."""
     backend = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)
     backend.claim("one", 1, 0)
     with Redis.from_url(redis_url) as client:
@@ -60,7 +60,7 @@ def await_(handle: AsyncResult[None]) -> None:
 def test_a_waiter_of_a_server_that_lost_its_data(
     redis_url: str, stream_key: str, monkeypatch: pytest.MonkeyPatch, wait: Callable[[AsyncResult[None]], None]
 ) -> None:
-    """Nobody tells it, so it looks by itself from time to time, and learns that its task is gone."""
+    """Nothing is published, so the waiter looks from time to time, and learns that its task is gone."""
     monkeypatch.setattr(steps, "RECHECK", 0.05)
     queue = TaskQueue(redis_url, stream_key=stream_key)
     handle = queue.task(name="job")(lambda: None)()

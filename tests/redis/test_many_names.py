@@ -1,4 +1,4 @@
-"""Names by the thousand that somebody else has written: nobody reads them all, and workers go on."""
+"""Thousands of names that another program has written: they are not all read, and workers go on."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from pyxqueue.protocols import StoreOptions
 
 
 def planted(stream_key: str, number: int) -> dict[str, str]:
-    """As many groups, as they would look."""
+    """So many fields that look like groups."""
     return {f"group:g{i}": f"{{{stream_key}}}:g{i}:stream" for i in range(number)}
 
 
 @pytest.mark.parametrize("kind", ["groups", "fields"])
-def test_too_many_groups_stop_nobody_but_producers(
+def test_too_many_groups_stop_only_producers(
     redis_url: str, stream_key: str, client: Any, backend: RedisBackend, kind: str
 ) -> None:
-    """Who enqueues is told what to do; who works reads what is its own."""
+    """Their error says what to do; workers read only their own group."""
     backend.enqueue([Message("one", "job")])
     fields = planted(stream_key, MAX_GROUPS) if kind == "groups" else {f"x{i}": "y" for i in range(MAX_FIELDS)}
     client.hset(f"{{{stream_key}}}:meta", mapping={**fields, "version": "new", "lease:cg": "12345"})
@@ -47,7 +47,7 @@ def test_too_many_groups_stop_nobody_but_producers(
 
 
 def test_a_group_too_many_is_not_made(redis_url: str, stream_key: str, client: Any, backend: RedisBackend) -> None:
-    """It would keep everybody from enqueueing."""
+    """It would keep all producers from enqueueing."""
     client.hset(f"{{{stream_key}}}:meta", mapping={**planted(stream_key, MAX_GROUPS - 1), "version": "new"})
 
     late = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key, "late"))
@@ -68,7 +68,7 @@ def test_a_group_too_many_is_not_made(redis_url: str, stream_key: str, client: A
 def test_a_name_that_only_looks_like_a_workers_is_shown(
     backend: RedisBackend, stream_key: str, client: Any, name: str
 ) -> None:
-    """It says of no machine and no process."""
+    """It names no machine and no process."""
     client.execute_command("XGROUP", "CREATECONSUMER", stream_key, "cg", name)
 
     (consumer,) = backend.consumers()
@@ -77,8 +77,8 @@ def test_a_name_that_only_looks_like_a_workers_is_shown(
     assert (worker.node, worker.pid) == (None, None)
 
 
-def test_of_a_task_only_its_own_fields_travel(backend: RedisBackend, stream_key: str, client: Any) -> None:
-    """However many others somebody has put beside them, also into the record that is kept apart."""
+def test_only_our_fields_of_a_task_are_read(backend: RedisBackend, stream_key: str, client: Any) -> None:
+    """However many others another program has added, also to the record in a key of its own."""
     backend.enqueue([Message("waits", "job"), Message("ended", "job")])
     (waits, ended) = backend.claim("w", 2, 0)
     backend.settle([Settlement(ended.receipt, Done(), Record("ended", TaskStatus.SUCCESS, b"1", ttl_ms=60_000))])

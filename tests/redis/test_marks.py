@@ -1,4 +1,4 @@
-"""The marks that waiting clients leave with a task, so that they are told when it ends."""
+"""The marks that waiting clients leave in a task's key, so that they are told when it ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DAY_MS = 86_400_000
 
 
 def test_the_mark_of_one_who_still_waits_does_not_expire(redis_url: str, stream_key: str) -> None:
-    """In a result store nothing else stands there, so it has a time to live; every look starts it again."""
+    """In a result store the mark alone is in the key, so it has a time to live; every look starts it again."""
     results = RedisResults(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
     with Redis.from_url(redis_url) as client:
         results._session.run(results._look(["a"], "channel", None))
@@ -33,7 +33,7 @@ def test_the_mark_of_one_who_still_waits_does_not_expire(redis_url: str, stream_
 def test_the_marks_of_many_clients_are_bounded(
     redis_url: str, stream_key: str, kind: type[RedisBackend | RedisResults]
 ) -> None:
-    """Clients come and go while a task waits; the newest are told, an older one looks again by itself."""
+    """Clients come and go while a task waits: the newest are told, older ones look again by themselves."""
     backend = kind(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
     look_at = partial(look, backend._registration) if isinstance(backend, RedisBackend) else backend._look
     if isinstance(backend, RedisBackend):

@@ -1,4 +1,4 @@
-"""A server that goes away under those who wait, at any moment, and comes back with its data."""
+"""A server that goes away during a wait, at any moment, and comes back with its data."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ WAITS: list[Callable[[Handle], object]] = [
 def test_a_wait_without_a_limit_outlives_an_outage(
     server: Server, monkeypatch: pytest.MonkeyPatch, wait: Callable[[Handle], object], begins: str
 ) -> None:
-    """Whenever it begins: the look at whether there are workers is no deadline."""
+    """Whenever the outage begins: the look for workers has no deadline."""
     monkeypatch.setattr("pyxqueue.backends.redis.steps.RECHECK", 0.1)
     monkeypatch.setattr("pyxqueue.client.waiting._SILENCE", 10 if begins == "after the hint" else 600)
     asked, hinted, borne = threading.Event(), threading.Event(), threading.Event()
@@ -84,7 +84,7 @@ def test_a_wait_without_a_limit_outlives_an_outage(
 
 
 def test_a_wait_ends_when_the_store_stays_away(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its patience has an end, and the error is that of the store."""
+    """After a limited time it raises the error of the store."""
     monkeypatch.setattr("pyxqueue.client.waiting.PATIENCE", 0.01)
     with closing(TaskQueue(server.url, stream_key="away")) as queue:
         handle = queue.task(name="work")(lambda: "done")()

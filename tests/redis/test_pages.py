@@ -1,4 +1,4 @@
-"""A page costs what is on it, however much else there is."""
+"""A page costs what is on it, however much else is stored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MANY = 2_000
 
 
 class Meter:
-    """A backend on a full queue, and what it asks of the server."""
+    """A backend on a full queue, and its round trips."""
 
     def __init__(self, backend: RedisBackend, client: Redis) -> None:
         self.backend = backend
@@ -36,7 +36,7 @@ class Meter:
         return ids
 
     def hold(self, count: int, consumer: str = "one") -> list[str]:
-        """Enqueue and claim so many; answers their receipts."""
+        """Enqueue and claim `count` tasks; returns their receipts."""
         self.fill(count)
         return [delivery.receipt for delivery in self.backend.claim(consumer, count, 0)]
 
@@ -45,7 +45,7 @@ class Meter:
         return self.calls, self.client.info("stats")["total_net_output_bytes"]
 
     def check_cost(self, before: tuple[int, int], calls: int) -> None:
-        """There were no more round trips since `before`, and no more bytes than fit on a page."""
+        """There were at most `calls` round trips since `before`, and no more bytes than fit on a page."""
         after = self.state()
         assert after[0] - before[0] <= calls
         assert after[1] - before[1] < 60_000
@@ -59,8 +59,8 @@ def meter(redis_url: str, stream_key: str) -> Iterator[Meter]:
     backend.close()
 
 
-def test_what_is_held_beside_much_that_is_ready(meter: Meter) -> None:
-    """The held ones are found without a look at those that wait."""
+def test_tasks_in_flight_beside_many_that_are_ready(meter: Meter) -> None:
+    """They are found without a look at those that are ready."""
     meter.hold(4)
     meter.fill(MANY)
     before = meter.state()
@@ -71,8 +71,8 @@ def test_what_is_held_beside_much_that_is_ready(meter: Meter) -> None:
     assert ([task.id for task in page], cursor) == (["t3", "t2", "t1", "t0"], "")
 
 
-def test_pages_of_what_is_held(meter: Meter) -> None:
-    """The second page goes on where the first ended."""
+def test_pages_of_tasks_in_flight(meter: Meter) -> None:
+    """The second page starts where the first ended."""
     meter.hold(5)
     meter.fill(5)
     seen, cursor = [], ""
@@ -84,8 +84,8 @@ def test_pages_of_what_is_held(meter: Meter) -> None:
     assert cursor == ""
 
 
-def test_the_failed_beside_a_long_history(meter: Meter) -> None:
-    """The history is not walked for failures if it has none."""
+def test_failed_tasks_beside_a_long_history(meter: Meter) -> None:
+    """The history is not searched for failures if it has none."""
     while meter.backend.depth().history < MANY:
         meter.backend.settle([Settlement(receipt, Done()) for receipt in meter.hold(250)])
     meter.backend.settle([Settlement(receipt, Fail("no use")) for receipt in meter.hold(3)])
@@ -98,7 +98,7 @@ def test_the_failed_beside_a_long_history(meter: Meter) -> None:
 
 
 def test_a_failure_in_the_history_is_listed(meter: Meter) -> None:
-    """Between others, as long as it is there; one that was planted is not believed."""
+    """It is, among others, as long as it is kept; a planted note of one changes nothing."""
     (kept,) = meter.hold(1)
     record = Record("t0", TaskStatus.FAILURE, error=Failure("ValueError", "no"))
     meter.backend.settle([Settlement(kept, Done(), record)])
@@ -114,8 +114,8 @@ def test_a_failure_in_the_history_is_listed(meter: Meter) -> None:
 
 
 @pytest.mark.parametrize("state", [None, TaskStatus.PENDING])
-def test_a_small_page_of_a_long_line(meter: Meter, state: TaskStatus | None) -> None:
-    """It reads no more of the line than it shows."""
+def test_a_small_page_of_many_ready_tasks(meter: Meter, state: TaskStatus | None) -> None:
+    """No more entries are read than it shows."""
     meter.fill(MANY)
     before = meter.state()
 
@@ -126,7 +126,7 @@ def test_a_small_page_of_a_long_line(meter: Meter, state: TaskStatus | None) -> 
 
 
 def test_a_state_that_few_have(meter: Meter) -> None:
-    """What an entry says by itself needs no further question; the entries come in large pieces."""
+    """What an entry says alone is not looked up; entries are read in large pieces."""
     meter.backend.settle([Settlement(receipt, Retry()) for receipt in meter.hold(2)])
     meter.fill(MANY)
     before = meter.state()[0]
@@ -139,7 +139,7 @@ def test_a_state_that_few_have(meter: Meter) -> None:
 
 
 def test_consumers_that_hold_much(meter: Meter) -> None:
-    """Whose they are is found without a question for each."""
+    """Their tasks are found without a call for each."""
     meter.hold(200)
     meter.hold(50, "two")
     meter.fill(MANY)

@@ -1,4 +1,4 @@
-"""Messages that somebody has had the group pass by: they come back, also behind one that is held for long."""
+"""Messages that another program made the group skip: they become ready, also if one in flight is in front of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MANY = 600
 
 
 def run_all(backend: RedisBackend, count: int) -> list[str]:
-    """What is claimed until there are `count`, each settled at once; none is held then but what was held before."""
+    """Claim and settle until there are `count`; nothing is in flight then but what was before."""
     ran: list[str] = []
     for _ in range(count + 5):
         found = backend.claim("w", 100, 0)
@@ -31,7 +31,7 @@ def run_all(backend: RedisBackend, count: int) -> list[str]:
 def test_a_group_ahead_of_its_stream_is_set_back(
     backend: RedisBackend, stream_key: str, client: Any, way: str, to: str
 ) -> None:
-    """Else it would never get anything again."""
+    """Otherwise it would never get a message again."""
     backend.enqueue([Message("held", "job")])
     (held,) = backend.claim("busy", 1, 0)
     entry = held.receipt.partition("|")[0]
@@ -48,8 +48,8 @@ def test_a_group_ahead_of_its_stream_is_set_back(
     assert backend.settle([Settlement(held.receipt, Done())]) == [True]
 
 
-def test_what_was_passed_by_does_not_wait_for_what_is_held(backend: RedisBackend, stream_key: str, client: Any) -> None:
-    """However many there are, each once."""
+def test_skipped_messages_do_not_wait_for_one_in_flight(backend: RedisBackend, stream_key: str, client: Any) -> None:
+    """However many there are, each comes once."""
     ids = [f"m{number}" for number in range(MANY)]
     backend.enqueue([Message("held", "job")])
     (held,) = backend.claim("busy", 1, 0)
@@ -60,8 +60,8 @@ def test_what_was_passed_by_does_not_wait_for_what_is_held(backend: RedisBackend
     assert backend.settle([Settlement(held.receipt, Done())]) == [True]
 
 
-def test_many_that_a_stranger_took_come_back_without_a_pause(redis_url: str, stream_key: str, client: Any) -> None:
-    """Not one batch with each look."""
+def test_many_messages_without_a_holder_come_back_without_a_pause(redis_url: str, stream_key: str, client: Any) -> None:
+    """There is no pause between two batches."""
     options = StoreOptions(stream_key, lease_ms=60_000)
     with closing(RedisBackend(ConnectionConfig.from_url(redis_url), options, reclaim_after=1)) as backend:
         backend.enqueue([Message(f"m{number}", "job") for number in range(MANY)])
@@ -79,10 +79,10 @@ def until_in_touch(backend: RedisBackend) -> None:
     reclaimer._next_scan = 0.0
 
 
-def test_consumers_that_are_gone_are_forgotten_by_many(
+def test_many_consumers_are_forgotten_in_one_step(
     backend: RedisBackend, stream_key: str, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In one step, and none that holds something."""
+    """Those that hold something are kept."""
     backend.enqueue([Message("one", "job")])
     for number in range(300):
         client.execute_command("XGROUP", "CREATECONSUMER", stream_key, "cg", f"c{number}")
@@ -101,7 +101,7 @@ def test_consumers_that_are_gone_are_forgotten_by_many(
 def test_the_last_possible_entry_can_be_looked_at(
     backend: RedisBackend, stream_key: str, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Redis refuses to look behind it."""
+    """Redis refuses to look beyond it."""
     monkeypatch.setattr(inspector, "_PAGE", 1)
     client.xadd(stream_key, {"name": "job"}, id=LAST)
     assert backend.depth().ready == 1
@@ -118,7 +118,7 @@ def test_the_last_possible_entry_can_be_looked_at(
 def test_a_stream_whose_ids_are_used_up_recovers_when_it_is_empty(
     redis_url: str, stream_key: str, client: Any, groups: list[str]
 ) -> None:
-    """What was written with the last id runs, and so does what is enqueued when nothing is left in the stream."""
+    """The entry with the last id runs, and so does what is enqueued once the stream is empty."""
     with ExitStack() as stack:
         backends = [
             stack.enter_context(

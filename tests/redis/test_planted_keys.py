@@ -1,4 +1,4 @@
-"""Keys and fields that somebody else has put where ours belong: nothing accepted is lost, and no call hangs."""
+"""Keys and fields that another program has put in place of ours: nothing accepted is lost, and no call hangs."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def lend(backend: RedisBackend, task_id: str = "one") -> Delivery:
     "text",
     ["-3:", "-3:abc", "0x10:a", "1e9:a", "5:abc", "99999999999:a", "3", ":", "1:a", "a:1", "1:a2:b", " 1:a1:b"],
 )
-def test_a_length_that_lies_is_an_unreadable_message(redis_url: str, stream_key: str, client: Any, text: str) -> None:
-    """The server goes on, the entry is kept as it is, and the message behind it runs."""
+def test_a_wrong_length_makes_an_unreadable_message(redis_url: str, stream_key: str, client: Any, text: str) -> None:
+    """The server goes on, the entry is kept as it is, and the next message runs."""
     queue = TaskQueue(redis_url, stream_key=stream_key)
     queue.task(name="job")(lambda: "done")
     client.xadd(stream_key, {"packed": text})
@@ -62,14 +62,14 @@ def test_a_length_that_lies_is_an_unreadable_message(redis_url: str, stream_key:
         assert failed.message.fields[b"packed"] == text.encode()
 
 
-def test_what_is_packed_too_deep_is_not_unpacked() -> None:
+def test_too_many_packed_values_are_not_unpacked() -> None:
     """A field of empty values would take more memory than it has bytes."""
     assert list(pairs([b"packed", b"0:" * 200_000])) == [b""]
     assert list(pairs([b"packed", b"0:" * 200_002])) == [b"packed"]
 
 
 def test_any_id_of_an_entry_has_a_fencing_token(redis_url: str, stream_key: str, client: Any) -> None:
-    """Also the largest that Redis allows; a worker notes it, runs it and settles it."""
+    """Also the largest that Redis allows: a worker claims, runs and settles it."""
     queue = TaskQueue(redis_url, stream_key=stream_key)
     queue.task(name="job")(lambda: "done")
     entry = f"{int(LAST) - 1}-{LAST}"
@@ -84,8 +84,8 @@ def test_any_id_of_an_entry_has_a_fencing_token(redis_url: str, stream_key: str,
         assert queue.result(entry).get(5) == "done"
 
 
-def test_ranks_grow_as_entries_do() -> None:
-    """With both of their numbers."""
+def test_fencing_tokens_grow_as_entries_do() -> None:
+    """Both numbers of the id count."""
     ids = ["1-0", "1-1", "1-1000001", f"1-{LAST}", "2-0", f"{LAST}-0", f"{LAST}-{LAST}"]
     reply = [[b"stream", [[entry.encode(), [b"name", b"job"]] for entry in ids]]]
 
@@ -99,7 +99,7 @@ def test_ranks_grow_as_entries_do() -> None:
 def test_a_planted_task_key_loses_no_message(
     backend: RedisBackend, stream_key: str, client: Any, verdict: Verdict
 ) -> None:
-    """A text stands where the task's hash was: the settlement takes effect as ever."""
+    """A string in place of the task's hash: the settlement takes effect as usual."""
     delivery = lend(backend)
     client.delete(f"{{{stream_key}}}:cg:task:one")
     client.set(f"{{{stream_key}}}:cg:task:one", "x")
@@ -116,7 +116,7 @@ def test_a_planted_task_key_loses_no_message(
 
 
 def test_a_planted_task_key_stops_no_administration(backend: RedisBackend, stream_key: str, client: Any) -> None:
-    """It is no task; those beside it are dealt with."""
+    """It is not a task; the other tasks of the call are dealt with."""
     backend.enqueue([Message(name, "job") for name in ("one", "two")])
     client.set(f"{{{stream_key}}}:cg:task:zz", "x")
 
@@ -140,7 +140,7 @@ def test_a_planted_task_key_stops_no_administration(backend: RedisBackend, strea
 def test_a_planted_stream_loses_no_message(
     backend: RedisBackend, stream_key: str, client: Any, verdict: Verdict, place: str
 ) -> None:
-    """The script stops before its first write, and says which key it is; without the key it goes on."""
+    """The script stops before its first write and names the key; without that key it goes on."""
     delivery = lend(backend)
     client.set(f"{{{stream_key}}}:cg:{place}", "x")
 
@@ -163,7 +163,7 @@ def test_a_planted_stream_loses_no_message(
 def test_a_stream_without_ids_loses_no_message(
     backend: RedisBackend, stream_key: str, client: Any, verdict: Verdict, place: str
 ) -> None:
-    """One entry with the largest id, and Redis takes no more of them: what cannot be moved stays held."""
+    """After an entry with the largest id Redis accepts no other: what cannot be moved stays in flight."""
     delivery = lend(backend)
     client.xadd(place % stream_key, {"name": "job"}, id=f"{LAST}-{LAST}")
 
@@ -178,7 +178,7 @@ def test_a_stream_without_ids_loses_no_message(
 
 
 def test_nothing_is_restored_into_a_stream_without_ids(backend: RedisBackend, stream_key: str, client: Any) -> None:
-    """Each stays where it was, with its message."""
+    """Each message stays where it was."""
     lend(backend)
     backend.enqueue([Message("waiting", "job"), Message("delayed", "job", delay_ms=60_000)])
     client.xadd(stream_key, {"name": "job"}, id=f"{LAST}-{LAST}")
@@ -199,7 +199,7 @@ def test_nothing_is_restored_into_a_stream_without_ids(backend: RedisBackend, st
 def test_a_history_that_takes_nothing_lets_tasks_end(
     backend: RedisBackend, stream_key: str, client: Any, kind: str
 ) -> None:
-    """They would run again with each lease; only what they were is not kept for those who look."""
+    """Otherwise they would run again after each lease; only their messages are not kept."""
     delivery = lend(backend)
     backend.enqueue([Message("waiting", "job"), Message("delayed", "job", delay_ms=60_000)])
     history = f"{{{stream_key}}}:cg:history"
@@ -222,7 +222,7 @@ def test_a_history_that_takes_nothing_lets_tasks_end(
 def test_a_message_goes_into_all_groups_or_none(
     redis_url: str, stream_key: str, client: Any, backend: RedisBackend
 ) -> None:
-    """A group that cannot take it does not leave the others with it."""
+    """If one group cannot take it, the others do not get it either."""
     with closing(RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key, "second"))) as second:
         second.lease_ms()
         backend.lease_ms()
@@ -248,10 +248,10 @@ def test_a_message_goes_into_all_groups_or_none(
     ],
     ids=str,
 )
-def test_a_hostile_hash_stops_nobody(
+def test_a_hostile_hash_stops_no_call(
     backend: RedisBackend, stream_key: str, client: Any, fields: dict[str, str | bytes]
 ) -> None:
-    """Whatever is in it, the calls answer, and those beside it are seen; a damaged result is an error of ours."""
+    """The calls return, and show the other tasks; a damaged result is an error of ours."""
     backend.enqueue([Message("one", "job")])
     key = f"{{{stream_key}}}:cg:task:zz"
     client.hset(key, mapping=fields)
@@ -268,7 +268,7 @@ def test_a_hostile_hash_stops_nobody(
 def test_reserved_fields_of_a_waiting_message_mean_nothing(
     redis_url: str, stream_key: str, client: Any, backend: RedisBackend
 ) -> None:
-    """Only in the streams of what has ended they are ours."""
+    """They are ours only in the streams of ended tasks."""
     fields = {"name": "job", "_state": "x", "_reason": "broken", "_ended": "soon"}
     entry = client.xadd(stream_key, fields).decode()
 
@@ -277,7 +277,7 @@ def test_reserved_fields_of_a_waiting_message_mean_nothing(
     assert [(info.id, info.status, info.reason) for info in page] == [(entry, TaskStatus.PENDING, "")]
 
 
-def test_bytes_that_are_no_text_are_no_names(backend: RedisBackend, stream_key: str, client: Any) -> None:
+def test_bytes_that_are_not_text_are_not_names(backend: RedisBackend, stream_key: str, client: Any) -> None:
     """In the delayed set, as a consumer, as a group: work goes on."""
     prefix = f"{{{stream_key}}}"
     client.zadd(f"{prefix}:cg:delayed", {b"\xff\xfe": 1, "no such task": 2})
@@ -297,7 +297,7 @@ def test_bytes_that_are_no_text_are_no_names(backend: RedisBackend, stream_key: 
 def test_a_planted_group_or_lease_is_not_used(
     redis_url: str, stream_key: str, client: Any, backend: RedisBackend
 ) -> None:
-    """Producers write to no key that is not the queue's; a lease that is no number is the default one."""
+    """Producers write only to the queue's keys; the default replaces a lease that is not a number."""
     meta = f"{{{stream_key}}}:meta"
     client.hset(meta, mapping={"group:evil": f"{stream_key}-other", "lease:cg": "abc", "version": "new"})
 
@@ -309,7 +309,7 @@ def test_a_planted_group_or_lease_is_not_used(
 
 
 def test_a_planted_stream_of_our_own_group_is_replaced(redis_url: str, stream_key: str, client: Any) -> None:
-    """`register` makes the group where it belongs."""
+    """`register` makes the group with its proper stream."""
     client.hset(f"{{{stream_key}}}:meta", "group:cg", f"{stream_key}-other")
 
     with closing(RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))) as fresh:
@@ -324,7 +324,7 @@ def test_a_planted_stream_of_our_own_group_is_replaced(redis_url: str, stream_ke
 def test_a_copy_in_the_stream_takes_no_task_away(
     backend: RedisBackend, stream_key: str, client: Any, *, end: Verdict | str, delay: int, name: str
 ) -> None:
-    """An entry with the id of a message that waits: whatever becomes of it, the message runs."""
+    """An entry with the id of a waiting task: whatever becomes of the entry, the task runs."""
     client.xadd(stream_key, {name: "one", "name": "job"} if name == "id" else {name: "one"})
     backend.enqueue([Message("one", "job", b"accepted", delay_ms=delay)])
     (copy,) = backend.claim("w", 1, 0)
@@ -344,10 +344,10 @@ def test_a_copy_in_the_stream_takes_no_task_away(
 
 
 @pytest.mark.parametrize("name", [b"", b"x\x1b\n", b"\xff", b"a b", b"x" * 65], ids=repr)
-def test_what_is_no_group_does_not_take_the_place_of_the_first(
+def test_a_malformed_group_does_not_take_the_first_stream(
     redis_url: str, stream_key: str, client: Any, name: bytes
 ) -> None:
-    """The first group reads what others write by hand, at the queue's own key."""
+    """The first group reads from the queue's own key, to which messages are written by hand."""
     client.hset(f"{{{stream_key}}}:meta", b"group:" + name, stream_key)
     client.xadd(stream_key, {"name": "job"})
 
@@ -356,7 +356,7 @@ def test_what_is_no_group_does_not_take_the_place_of_the_first(
 
 
 def test_only_channels_of_the_queue_are_told(backend: RedisBackend, stream_key: str, client: Any) -> None:
-    """Whoever writes a task's key cannot make workers publish elsewhere."""
+    """A program that writes into a task's key cannot make workers publish elsewhere."""
     delivery = lend(backend)
     ours = f"{{{stream_key}}}:wake:me"
     client.hset(f"{{{stream_key}}}:cg:task:one", "w", f"victim,{ours},{{other}}:wake:me")

@@ -1,4 +1,4 @@
-"""Copies of sealed calls that a writer puts into the stream."""
+"""Copies of sealed calls that another program puts into the stream."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyxqueue.testing import drain
 
 @pytest.mark.parametrize("when", ["waits", "ended"])
 def test_a_copy_does_not_run(redis_url: str, stream_key: str, when: str) -> None:
-    """Its seal fits, but the id belongs to a task that waits or has ended; the next call runs."""
+    """Its seal is valid, but the id belongs to a task that waits or has ended; the next call runs."""
     ran: list[int] = []
     queue = TaskQueue(redis_url, stream_key=stream_key, seal=Seal("k" * 16))
     with closing(queue), Redis.from_url(redis_url) as client:
@@ -41,7 +41,7 @@ def test_a_copy_does_not_run(redis_url: str, stream_key: str, when: str) -> None
 
 
 def test_an_end_counts_in_its_own_group_only(redis_url: str, stream_key: str) -> None:
-    """A writer copies what one group recorded to another one, where the task has not run."""
+    """A record of one group is copied to another one, in which the task has not run."""
     queues = {
         group: TaskQueue(redis_url, stream_key=stream_key, consumer_group=group, seal=Seal("k" * 16)) for group in "ab"
     }

@@ -1,4 +1,4 @@
-"""A server that is there and does not answer: whoever waits for a limited time waits no longer than that."""
+"""A server that is there and does not answer: a wait with a timeout lasts no longer than that."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def handle(server: Server) -> Iterator[AsyncResult[Any]]:
-    """A task that nobody runs."""
+    """A task that is not run."""
     queue = TaskQueue(server.url, stream_key="silent")
     yield queue.task(name="never")(lambda: None)()
     queue.close()
@@ -49,7 +49,7 @@ def await_(handle: AsyncResult[Any]) -> None:
 def test_a_wait_on_a_silent_server(
     server: Server, handle: AsyncResult[Any], wait: Callable[[AsyncResult[Any]], None]
 ) -> None:
-    """It ends with its own timeout, and says that the store is silent."""
+    """It ends at its timeout, and says that the store is silent."""
     server.pause()
 
     with ThreadPoolExecutor(1) as threads:
@@ -58,7 +58,7 @@ def test_a_wait_on_a_silent_server(
             waiting.result(SOON)
 
 
-def test_a_server_that_falls_silent_under_a_wait(server: Server, handle: AsyncResult[Any]) -> None:
+def test_a_server_that_falls_silent_during_a_wait(server: Server, handle: AsyncResult[Any]) -> None:
     """The look at the end of the time is as short as the first one."""
     with ThreadPoolExecutor(1) as threads, Redis.from_url(server.url, protocol=2) as client:
         waiting = threads.submit(handle.get, 1.5)
@@ -69,7 +69,7 @@ def test_a_server_that_falls_silent_under_a_wait(server: Server, handle: AsyncRe
 
 
 def test_a_look_at_a_server_that_is_gone(server: Server, handle: AsyncResult[Any]) -> None:
-    """Who does not wait is told what is wrong: no answer must not look like a task under way."""
+    """It raises an error: a task that cannot be seen must not look like one that has not ended."""
     server.kill()
 
     with pytest.raises(BrokerUnavailableError):
@@ -77,7 +77,7 @@ def test_a_look_at_a_server_that_is_gone(server: Server, handle: AsyncResult[Any
 
 
 def test_a_wait_outlives_a_restart(server: Server, handle: AsyncResult[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits already goes on asking while the server is away; here it comes back, and knows nothing any more."""
+    """It goes on while the server is away; here the server comes back, and knows no task any more."""
     failed, results = threading.Event(), handle._reader.backend
     assert isinstance(results, RedisBackend)
     look = Session.run

@@ -1,4 +1,4 @@
-"""A holder that an operator took away: Redis would never hand the message out again, so it is put back in line."""
+"""A holder that an operator removed: Redis would never hand the message out again, so it is made ready."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ HARMS: dict[str, Harm] = {
 
 
 @pytest.mark.parametrize("name", HARMS)
-def test_it_comes_back(redis_url: str, stream_key: str, name: str) -> None:
-    """Each of them once, and what others hold is left alone."""
+def test_a_message_without_a_holder_comes_back(redis_url: str, stream_key: str, name: str) -> None:
+    """Each comes back once, and what others hold is left alone."""
     backend = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key), reclaim_after=0)
     backend.enqueue([Message(task_id, "job") for task_id in "abcd"])
     lost = backend.claim("one", 2, 0)

@@ -1,4 +1,4 @@
-"""What a task that has ended costs: its record goes when its time is over, and what stays for its id is small."""
+"""What is stored of an ended task: its record goes at its time, and what stays for its id is small."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WORKER = "worker-0-27451-4f0a83c6-1111-1111-1111-0242ac110002"
 
 @frozen
 class Site:
-    """A backend, and the server behind it."""
+    """A backend, and a plain client of its server."""
 
     backend: RedisBackend
     client: Redis
@@ -64,7 +64,7 @@ class Site:
         return record
 
     def size(self) -> int:
-        """Bytes of all keys of the task, those included that are not known by name."""
+        """Bytes of all keys of the task, also of those that are not known by name."""
         found = [key for key in self.client.scan_iter() if key.endswith(b":a")]
         return sum(self.client.memory_usage(key) or 0 for key in found)
 
@@ -90,7 +90,7 @@ ENDS = pytest.mark.parametrize("verdict", [Done(), Fail("no use")])
 
 @ENDS
 def test_a_record_goes_at_its_time(site: Site, verdict: Verdict) -> None:
-    """Its value, its error and its traceback; the id stays known, and the task can be run again."""
+    """Its value, its error and its traceback go; the id stays known, and the task can be requeued."""
     site.end(verdict, 300)
     assert site.size() > len(LARGE)
 
@@ -106,8 +106,8 @@ def test_a_record_goes_at_its_time(site: Site, verdict: Verdict) -> None:
 
 @ENDS
 @pytest.mark.parametrize("ttl", [60_000, 2 * HOUR_MS])
-def test_until_then_it_is_whole(site: Site, verdict: Verdict, ttl: int) -> None:
-    """Wherever its parts stand."""
+def test_until_then_a_record_is_whole(site: Site, verdict: Verdict, ttl: int) -> None:
+    """Whichever keys its parts are in."""
     record = site.end(verdict, ttl)
 
     found = site.record()
@@ -125,7 +125,7 @@ def test_until_then_it_is_whole(site: Site, verdict: Verdict, ttl: int) -> None:
 
 
 def test_a_failed_task_keeps_its_message_only(site: Site) -> None:
-    """It lives until it is run again or deleted; its record does not."""
+    """The message stays until it is requeued or deleted; the record does not."""
     site.end(Fail("no use"), 24 * HOUR_MS)
 
     assert site.client.ttl(site.keys.task("a")) == -1
@@ -136,7 +136,7 @@ def test_a_failed_task_keeps_its_message_only(site: Site) -> None:
 
 
 def test_the_id_is_free_after_an_hour(site: Site) -> None:
-    """For that long it is known, however soon the record goes."""
+    """Until then it is known, however soon the record goes."""
     site.end(Done(), 1)
 
     assert HOUR_MS - 60_000 < site.client.pttl(site.keys.task("a")) <= HOUR_MS
@@ -145,7 +145,7 @@ def test_the_id_is_free_after_an_hour(site: Site) -> None:
 @ENDS
 @pytest.mark.parametrize("name", ["delete", "forget", "requeue", "remove_group"])
 def test_nothing_of_the_value_stays(site: Site, verdict: Verdict, name: str) -> None:
-    """Whoever deletes, forgets or runs again does so with all of it."""
+    """A delete, a forget and a requeue remove all of it."""
     operations: dict[str, Callable[[], object]] = {
         "delete": lambda: site.backend.delete(["a"]),
         "forget": lambda: site.backend.forget(["a"]),
@@ -162,7 +162,7 @@ def test_nothing_of_the_value_stays(site: Site, verdict: Verdict, name: str) -> 
 
 
 def test_the_second_end_counts(site: Site) -> None:
-    """Nothing of an earlier record shows in the one of the next run."""
+    """Nothing of an earlier record shows in that of the next run."""
     site.end(Fail("no use"), 60_000)
     for ttl in (60_000, 2 * HOUR_MS, 60_000):
         assert site.backend.requeue(["a"]) == [True]
@@ -173,7 +173,7 @@ def test_the_second_end_counts(site: Site) -> None:
 
 
 def test_a_store_of_results_keeps_no_ids(redis_url: str, stream_key: str) -> None:
-    """Nobody enqueues there: a record's key goes with it, also after a repeat."""
+    """Nothing is enqueued there: a record's key goes with it, also after a repeat."""
     results = RedisResults(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
     with Redis.from_url(redis_url) as client:
         for _ in range(2):
@@ -184,7 +184,7 @@ def test_a_store_of_results_keeps_no_ids(redis_url: str, stream_key: str) -> Non
     results.close()
 
 
-def test_a_finished_task_is_one_small_key(site: Site) -> None:
+def test_an_ended_task_is_one_small_key(site: Site) -> None:
     """With the usual time to live; see "Memory" in how-to/workers.md."""
     (message,) = [Message("1795651328780-560534024e6a90fc", "job")]
     site.backend.enqueue([message])
