@@ -297,9 +297,11 @@ class Inspector(Protocol):
     * **I6 Watch.** `watch` returns as soon as the status or the progress of a task differs from what the caller has
       seen.
 
-      - It misses neither progress nor the end of the task, nor that the task becomes ready or delayed again or is
-        deleted, and notices each in the way of `wait` (R2).
-      - It may notice a claim (PENDING or RETRY to STARTED) later: with the next other change, or at its timeout.
+      - Until the task has ended, it notices progress, the end and a deletion in the way of `wait` (R2), and misses none
+        of them. In the same way it notices that a task in flight becomes ready or delayed again, unless the task is
+        claimed at once.
+      - It may notice later, at its timeout at the latest, a claim (PENDING or RETRY to STARTED), and the requeue or
+        deletion of an ended task.
       - Another holder alone is not a difference.
 
     * **I7 Adopt.** `adopt` puts a task that the `show` of another store returned into the same place of this group, and

@@ -161,3 +161,28 @@ class CancelLaws(Contract):
         I3.same(
             s.extended(backend, new), m.LeaseStatus.CANCEL, "the holder's extension after an old receipt was refused"
         )
+
+    def test_i3_what_ends_instead_of_waiting_wakes(self, harness: Harness) -> None:
+        """A caller that waits for a cancelled task is woken when the task is retried, released or reclaimed."""
+        backend, waiter = harness.open(), harness.open()
+        ways: dict[str, Callable[[m.Delivery], object]] = {
+            "retry": lambda delivery: s.settled(backend, I3, s.retry(delivery, 10_000)),
+            "release": lambda _: backend.release("one", []),
+            "reclaimed": lambda _: s.after_a_lease(backend, harness),
+        }
+        for name, way in ways.items():
+            delivery = s.claimed(backend, I3, name)
+            backend.cancel([name])
+            call = s.waiting(I3, lambda name=name: waiter.wait([name], None))  # type: ignore[misc]
+            way(delivery)
+            (stored,) = call.result(self.patience, I3, f"wait was not woken by the end of a cancelled task ({name})")
+            I3.same(stored and stored.status, m.TaskStatus.CANCELLED, f"the status in its record ({name})")
+
+    def test_i3_the_counters_of_what_ends_instead_change(self, harness: Harness) -> None:
+        """A cancelled task that would have been retried ends with the attempt that it would have had."""
+        backend = harness.open()
+        delivery = s.claimed(backend, I3)
+        backend.cancel(["a"])
+        s.settled(backend, I3, s.retry(delivery))
+        stored = I3.there(backend.wait(["a"], 0)[0], "the record is missing")
+        I3.same(stored.attempt, 2, "the attempt in the record of a cancelled task that would have been retried")

@@ -203,3 +203,31 @@ class ClaimLaws(Contract):
         first = s.take(backend, 1)[0].message.id
         seen = [first, ids_a_fork_claims(backend, self.patience), *(d.message.id for d in s.take(backend, 1))]
         B2.same(seen, ["t000", "t001", "t002"], "what parent, child and parent claimed, one after the other")
+
+    def test_b2_the_fencing_tokens_of_an_id_never_go_back(self, harness: Harness) -> None:
+        """A task that takes over the id of a deleted one has larger fencing tokens, and receipts of its own."""
+        backend = harness.open()
+        deliveries = [s.claimed(backend, B2)]
+        for end in (s.defer, s.done):
+            s.settled(backend, B2, end(deliveries[-1]))
+            B2.same(list(backend.delete(["a"])), [True], "the deletion of a task that is not in flight")
+            deliveries.append(s.claimed(backend, B2))
+        fences = [delivery.fence for delivery in deliveries]
+        B2.same(fences, sorted(set(fences)), "the fencing tokens of three tasks of one id, one after the other")
+        B2.same(len({delivery.receipt for delivery in deliveries}), 3, "a receipt was issued twice")
+
+    def test_b2_what_becomes_ready_again_comes_last(self, harness: Harness) -> None:
+        """A deferred, retried, released or reclaimed message comes after those that are ready already."""
+        ways: dict[str, Callable[[Backend, m.Delivery], object]] = {
+            "defer": lambda backend, delivery: backend.settle([s.defer(delivery)]),
+            "retry": lambda backend, delivery: backend.settle([s.retry(delivery)]),
+            "release": lambda backend, _: backend.release("one", []),
+            "reclaimed": lambda *_: harness.advance(harness.lease + 1),
+        }
+        for name, way in ways.items():
+            backend = harness.open(name)
+            s.take(backend)
+            backend.enqueue([s.job(f"{name}-a"), s.job(f"{name}-b")])
+            way(backend, s.take(backend, 1)[0])
+            B2.same(s.ids_of(s.take(backend)), [f"{name}-b", f"{name}-a"], f"the order after one of two was: {name}")
+            backend.remove_group(name)

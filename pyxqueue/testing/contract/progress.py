@@ -120,3 +120,19 @@ class ProgressLaws(Contract):
         s.extended(backend, delivery, m.Progress(1, 2))
         s.settled(backend, B10, s.retry(delivery, 5_000))
         B10.same(s.info(backend, "a", B10).progress, None, "the progress of a task that waits for its retry")
+
+    def test_b10_what_ends_instead_of_waiting_keeps_it(self, harness: Harness) -> None:
+        """The record of a cancelled task that is retried, released or reclaimed has the last progress."""
+        backend = harness.open()
+        ways: dict[str, Callable[[m.Delivery], object]] = {
+            "retry": lambda delivery: backend.settle([s.retry(delivery)]),
+            "release": lambda delivery: backend.release("one", [delivery.receipt]),
+            "reclaimed": lambda _: s.after_a_lease(backend, harness),
+        }
+        for name, way in ways.items():
+            delivery = s.claimed(backend, B10, name)
+            s.extended(backend, delivery, m.Progress(5, 10))
+            backend.cancel([name])
+            way(delivery)
+            stored = B10.there(backend.wait([name], 0)[0], f"the record is missing ({name})")
+            B10.same(stored.progress, m.Progress(5, 10), f"the progress in the record of a cancelled task ({name})")

@@ -159,7 +159,7 @@ class SettleLaws(Contract):
         )
 
     def test_b5_a_record_that_the_store_creates_has_the_attempt(self, harness: Harness) -> None:
-        """However a task ends without a record, the store's record says which attempt was the last."""
+        """However a task ends without a record, the store's record has its attempt, and the fencing token 0."""
         backend = harness.open()
 
         def settle(delivery: m.Delivery, verdict: m.Verdict) -> Sequence[bool]:
@@ -172,12 +172,14 @@ class SettleLaws(Contract):
             "cancelled while ready": lambda _: (backend.release("one", []), backend.cancel(["a"])),
             "cancelled while delayed": lambda delivery: (settle(delivery, m.Defer(5_000)), backend.cancel(["a"])),
             "released after a cancellation": lambda _: (backend.cancel(["a"]), backend.release("one", [])),
+            "reclaimed after a cancellation": lambda _: (backend.cancel(["a"]), s.after_a_lease(backend, harness)),
         }
         for end, act in ends.items():
             s.settled(backend, B5, s.retry(s.claimed(backend, B5)))
             act(s.take_one(backend, B5))
             stored = B5.there(backend.wait(["a"], 0)[0], f"the record of a task that was {end} is missing")
             B5.same(stored.attempt, 2, f"the attempt in the record of a task that was {end}")
+            B5.same(stored.fence, 0, f"the fencing token in the record that the store made of a task that was {end}")
             backend.delete(["a"])
 
     def test_b5_items_are_independent(self, harness: Harness) -> None:

@@ -275,6 +275,12 @@ def stale(backend: Backend, harness: Harness, law: Law, consumer: str) -> tuple[
     return old, take_one(backend, law, consumer)
 
 
+def after_a_lease(backend: Backend, harness: Harness) -> Sequence[m.Delivery]:
+    """Let every lease end, and claim."""
+    harness.advance(harness.lease + 1)
+    return take(backend)
+
+
 def result(task_id: str, value: bytes = EVERY_BYTE, fence: int = 5, **fields: object) -> m.Record:
     return m.Record(task_id, m.TaskStatus.SUCCESS, value, fence=fence, **fields)  # type: ignore[arg-type]
 

@@ -121,3 +121,18 @@ class WatchLaws(Contract):
             step()
             found = call.result(self.patience, I6, f"watch was not woken when the task became {status.name}")
             I6.same(found and found.status, status, "the status that watch returned")
+
+    def test_i6_what_waits_again_wakes(self, harness: Harness) -> None:
+        """`watch` returns when a task in flight is deferred or released."""
+        backend, worker = harness.open(), harness.open()
+        delivery = s.claimed(worker, I6)
+        ways: dict[str, Callable[[m.Delivery], object]] = {
+            "deferred": lambda delivery: worker.settle([s.defer(delivery)]),
+            "released": lambda _: worker.release("one", []),
+        }
+        for name, way in ways.items():
+            call = watching(backend)
+            way(delivery)
+            found = call.result(self.patience, I6, f"watch was not woken when its task was {name}")
+            I6.same(found and found.status, m.TaskStatus.PENDING, f"the status of a task that was {name}")
+            delivery = s.take_one(worker, I6)

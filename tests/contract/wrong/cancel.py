@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .prelude import Entry, Group, MemoryBackend, Mistaking, Place, breaks, first_page, in_flight, m
+from attrs import evolve
+
+from .prelude import Entry, Group, MemoryBackend, Mistaking, Place, Quiet, breaks, first_page, in_flight, m
 
 
 @breaks("I3")
@@ -118,3 +120,18 @@ class OldReceiptsTakeTheCancellationBack(Group):
         if entry := in_flight(self, settlement.receipt):
             entry.cancelled = False
         return accepted
+
+
+@breaks("I3")
+class WhatEndsInsteadWakesNobody(Quiet):
+    def _put_back(self, entry: Entry, delay: int, now: int) -> None:
+        with self.quiet(entry.cancelled):
+            super()._put_back(entry, delay, now)
+
+
+@breaks("I3")
+class TheCancelledAreNotCharged(Group):
+    def _apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+        if entry.cancelled and isinstance(settlement.verdict, m.Retry):
+            settlement = evolve(settlement, verdict=m.Cancelled())
+        super()._apply(entry, settlement, now)

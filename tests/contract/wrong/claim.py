@@ -169,3 +169,22 @@ class AdoptionWakesNoClaim(Quiet):
 @breaks("B2")
 class ForkedHandlesHaveAQueueOfTheirOwn(MemoryBackend):
     one_process = False
+
+
+@breaks("B2")
+class FencesCountTheClaimsOfATask(Group):
+    """They begin again with a task that takes over the id."""
+
+    def lend(self, entry: Entry, consumer: str, now: int) -> m.Delivery:
+        claims = entry.fence + 1
+        delivery = super().lend(entry, consumer, now)
+        entry.fence = claims
+        return evolve(delivery, fence=claims)
+
+
+@breaks("B2")
+class WhatIsHandedBackGoesFirst(Group):
+    def _put_back(self, entry: Entry, delay: int, now: int) -> None:
+        super()._put_back(entry, delay, now)
+        if entry.place is Place.READY:
+            self.lines[Place.READY].move_to_end(entry.id, last=False)

@@ -113,3 +113,10 @@ class OldProgressShowsWhileItWaits(Group):
     def lend(self, entry: Entry, consumer: str, now: int) -> m.Delivery:
         entry.progress = None
         return super().lend(entry, consumer, now)
+
+
+@breaks("B10")
+class WhatEndsInsteadHasNoProgress(Group):
+    def _put_back(self, entry: Entry, delay: int, now: int) -> None:
+        entry.progress = None
+        super()._put_back(entry, delay, now)

@@ -271,3 +271,9 @@ class TheCancelledCannotFail(Group):
         if entry.cancelled and not isinstance(settlement.verdict, m.Done):
             settlement = m.Settlement(settlement.receipt, m.Cancelled())
         super()._apply(entry, settlement, now)
+
+
+@breaks("B5")
+class MadeRecordsHaveTheTokenOfTheLastClaim(Group):
+    def _default_record(self, entry: Entry, status: m.TaskStatus) -> m.Record:
+        return evolve(super()._default_record(entry, status), fence=entry.fence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from pyxqueue.clock import deadline_after, seconds_left
 
@@ -87,3 +88,10 @@ class CancellationWakesNoWatch(Quiet):
     def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
         with self.quiet():
             return super().cancel(task_id, now, force=force)
+
+
+@breaks("I6")
+class ReleaseWakesNoWatch(Quiet):
+    def release(self, consumer: str, started: Sequence[str], now: int) -> int:
+        with self.quiet():
+            return super().release(consumer, started, now)
