@@ -63,6 +63,11 @@ def test_an_error_reply_keeps_the_connection(client: DirectClient) -> None:
     assert number_of(client) == number
 
 
+def test_a_command_may_have_two_words(client: DirectClient) -> None:
+    assert client.execute_command("CONFIG GET", "maxmemory-policy").keys() == {"maxmemory-policy"}
+    assert client.execute_command("CLIENT ID") == number_of(client)
+
+
 def test_a_cut_connection_costs_one_repeat(client: DirectClient, redis_url: str) -> None:
     cut(redis_url, number_of(client))
     assert client.execute_command("ECHO", "x") == b"x"

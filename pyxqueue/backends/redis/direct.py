@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 import redis
+from hiredis import pack_command
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import RedisError, ResponseError
 from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
@@ -53,9 +54,10 @@ class DirectClient:
         self._idle = deque[tuple[Connection, float]]()
 
     def execute_command(self, *args: Any) -> Any:
+        words = (*args[0].split(), *args[1:]) if " " in args[0] else args  # as redis-py does: "CONFIG GET"
+        packed = (pack_command(words),)
         connection = self._take()
         try:
-            packed = connection.pack_command(*args)
             reply = self._retry.call_with_retry(lambda: _ask(connection, packed), lambda _: connection.disconnect())
         finally:
             self._give_back(connection)
