@@ -12,7 +12,7 @@ import pytest
 from pyxqueue.backends.redis import RedisBackend
 from pyxqueue.backends.redis.aio import AsyncRedisProducer
 from pyxqueue.backends.redis.steps import Execute
-from pyxqueue.model.message import Record
+from pyxqueue.model.message import Message, Record
 from pyxqueue.testing.contract.laws import law
 from pyxqueue.testing.contract.steps import claimed, done, settled
 from tests.support.until import until
@@ -99,3 +99,31 @@ def test_a_wait_in_vain(listens: Side) -> None:
     claimed(listens.backend, R2)
 
     assert listens.cost(lambda: listens.wait(["a"], 50)) == 2
+
+
+def test_an_idle_worker_reads_once_for_each_wait(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its second claim on: the first has to be seen, too."""
+    reads = []
+    read = backend._broker._reader.read
+
+    def count(args: Sequence[str | int]) -> Any:
+        reads.append("BLOCK" in args)
+        return read(args)
+
+    monkeypatch.setattr(backend._broker._reader, "read", count)
+    backend.claim("w", 1, 1)
+    assert reads == [False, True]
+
+    reads.clear()
+    backend.claim("w", 1, 1)
+    assert reads == [True]
+
+    reads.clear()
+    backend.interrupt()
+    backend.claim("w", 1, 60_000)
+    assert reads == [False]
+
+    reads.clear()
+    backend.enqueue([Message("one", "job")])
+    assert len(backend.claim("w", 1, 60_000)) == 1
+    assert reads == [True]

@@ -50,10 +50,13 @@ class RedisBroker:
 
         def attempt() -> Any:
             self._reclaimer.reclaim()
+            if wait_ms > 0 and self._is_shown(consumer) and not self._reader.is_interrupted:
+                return self._read(consumer, limit, wait_ms)
             found = self._read(consumer, limit, 0)
-            if not found:
-                self._show_life(consumer)
-            return found if found or wait_ms <= 0 else self._read(consumer, limit, wait_ms)
+            if found:
+                return found
+            self._show_life(consumer)
+            return None if wait_ms <= 0 or self._reader.take_interrupt() else self._read(consumer, limit, wait_ms)
 
         try:
             return commands.deliveries(self._registration.repaired(attempt), consumer)
@@ -66,8 +69,6 @@ class RedisBroker:
         lease, stream = self._registration.lease_ms, self._registration.keys.stream
         args: list[str | int] = ["XREADGROUP", "GROUP", self._options.group, consumer, "COUNT", limit]
         if wait_ms > 0:
-            if self._reader.take_interrupt():
-                return None
             args += ["BLOCK", max(1, min(wait_ms, MAX_BLOCK, lease // 4))]
         args += ["STREAMS", stream, ">"]
         reply = self._reader.read(args)
@@ -77,14 +78,16 @@ class RedisBroker:
     def _show_life(self, consumer: str) -> None:
         """Have the consumer shown as alive: before Redis 7.2 a read that finds nothing does not create it, nor count as
         a sign of life. A read of what it holds after the last entry does both, and needs no memory."""
-        now = time.monotonic()
-        if consumer == self._shown and now < self._next_sign:
+        if self._is_shown(consumer):
             return
         registration, group = self._registration, self._options.group
         stream = registration.keys.stream
         self._session.execute("XREADGROUP", "GROUP", group, consumer, "COUNT", 1, "STREAMS", stream, _LAST_ENTRY)
         self._shown = consumer
-        self._next_sign = now + min(registration.lease_ms / 4, _SIGN_EVERY) / 1000
+        self._next_sign = time.monotonic() + min(registration.lease_ms / 4, _SIGN_EVERY) / 1000
+
+    def _is_shown(self, consumer: str) -> bool:
+        return consumer == self._shown and time.monotonic() < self._next_sign
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         group, history = self._options.group, self._options.history
@@ -138,7 +141,7 @@ class _Reader:
         self._session = session
         self._client: Client | None = None
         self._client_id: int | None = None
-        self._interrupted = False
+        self.is_interrupted = False
 
     def read(self, args: Sequence[str | int]) -> Any:
         client = self._client or self._open()
@@ -160,12 +163,12 @@ class _Reader:
 
     def take_interrupt(self) -> bool:
         """Whether there was an interrupt; it is forgotten."""
-        interrupted, self._interrupted = self._interrupted, False
+        interrupted, self.is_interrupted = self.is_interrupted, False
         return interrupted
 
     def interrupt(self) -> None:
         """End the read that waits in another thread, or the next one that would wait."""
-        self._interrupted = True
+        self.is_interrupted = True
         if self._client_id is not None:
             try:
                 self._session.execute("CLIENT", "UNBLOCK", self._client_id)
