@@ -59,11 +59,11 @@ class Offloaded:
         while True:
             step: Any = left if not self._sliced else _SLICE if left is None else min(_SLICE, left)
             begun = time.monotonic()
-            answer = await loop.run_in_executor(self._pool, wait, step)
+            result = await loop.run_in_executor(self._pool, wait, step)
             early = step is not None and (time.monotonic() - begun) * 1000 < step / 2
             left = None if left is None else left - (step or 0)
-            if over(answer) or not self._sliced or early or (left is not None and left <= 0):
-                return answer
+            if over(result) or not self._sliced or early or (left is not None and left <= 0):
+                return result
 
 
 def asynchronous(backend: Backend) -> AsyncProducer:

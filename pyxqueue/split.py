@@ -23,7 +23,7 @@ from .model.message import (
 from .protocols import Backend, HasAbout, ResultStore, in_one_process
 
 _SLICE = 1_000
-"""Milliseconds of one wait at the result store. In between, the broker is asked for ends that bring no record there."""
+"""Milliseconds of one wait at the result store. In between, the broker is asked for ends without a record there."""
 _ELSEWHERE = "elsewhere"
 """The serializer of a record at the broker whose value is in the result store."""
 
@@ -37,7 +37,7 @@ class SplitBackend:
     * B4, B5: a record is visible a moment before its message is settled, and stays if that settlement then is refused
       or never arrives. The next holder's record replaces it: the result store compares fencing tokens (R1), so the
       record of a stale holder loses against that of a later one, whichever comes first.
-    * R2: an end that brings no record, such as a cancellation of a waiting task, wakes a waiter within a second.
+    * R2: an end without a record, such as the cancellation of a waiting task, wakes a waiter within a second.
     * I2, I5: `requeue` and `delete` remove the record after the task has moved; it can be read until then.
     * B13: the records of a removed group stay for their time to live.
 
@@ -102,7 +102,7 @@ class SplitBackend:
         self._broker.forget(ids)
 
     def _fill_in(self, ids: Sequence[str], records: list[Record | None]) -> bool:
-        """Fill in the records of tasks that have ended; True if for one of `ids` no record will come."""
+        """Fill in the records of tasks that have ended. Returns True if no record can come for one of `ids`."""
         missing = [task_id for task_id, record in zip(ids, records, strict=True) if record is None]
         infos = dict(zip(missing, self._broker.show(missing), strict=True))
         ended = [info for info in infos.values() if info is not None and info.status.ended]

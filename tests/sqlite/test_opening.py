@@ -98,7 +98,7 @@ def test_a_file_where_a_folder_should_be_is_said(open_store: Open, file: Path) -
     """It is not missing, and making it would fail."""
     file.touch()
 
-    with pytest.raises(ConfigurationError, match=r"queue\.db is no folder"):
+    with pytest.raises(ConfigurationError, match=r"queue\.db is not a folder"):
         open_store(file / "queue.db").lease_ms()
 
 
@@ -140,7 +140,7 @@ def test_a_folder_is_no_store(open_store: Open, tmp_path: Path) -> None:
 def test_what_is_no_database_stays_as_it_is(open_store: Open, file: Path, content: bytes) -> None:
     """A file of something else is refused, byte for byte the same afterwards."""
     file.write_bytes(content)
-    with pytest.raises(StoreFileError, match="no SQLite database"):
+    with pytest.raises(StoreFileError, match="not a SQLite database"):
         open_store().lease_ms()
     assert file.read_bytes() == content
 

@@ -138,7 +138,7 @@ def test_a_pipe_in_the_place_of_the_file_is_refused(tmp_path: Path, shared: str)
     os.mkfifo(tmp_path / "queue.db")
     queue = TaskQueue(f"sqlite:///{tmp_path}/queue.db{shared}", stream_key="q")
 
-    with closing(queue), pytest.raises(StoreFileError, match="and no file"):
+    with closing(queue), pytest.raises(StoreFileError, match="a pipe, a socket or a device"):
         queue.stores.backend.lease_ms()
 
 
@@ -177,5 +177,5 @@ def test_a_pipe_beside_the_file_is_refused(open_store: Open, file: Path) -> None
     Path(f"{file}-journal").unlink(missing_ok=True)
     os.mkfifo(f"{file}-journal")
 
-    with pytest.raises(StoreFileError, match="-journal is no file"):
+    with pytest.raises(StoreFileError, match="-journal is not a file"):
         open_store().lease_ms()

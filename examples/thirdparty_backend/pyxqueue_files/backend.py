@@ -1,4 +1,4 @@
-"""The protocols on a folder: each method is one change of it, or looks again and again until there is an answer."""
+"""The protocols on a folder: each method is one change of it, or looks again until it has a result."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ B = TypeVar("B")
 T = TypeVar("T")
 
 SHORTEST_NAP, LONGEST_NAP = 0.001, 0.05
-"""Seconds between two looks at the ticket."""
+"""Seconds between two looks at the last ticket."""
 LOOK_AGAIN = 0.5
-"""Seconds after which who waits looks itself: leases and delays end without a ticket being drawn."""
+"""Seconds after which a waiting call looks even if no ticket was drawn: leases and delays end without one."""
 
 
 def wall_clock() -> int:
@@ -81,7 +81,7 @@ class FilesBackend:
             return [method(group, item, group.now) for item in items]
 
     def _until(self, look: Callable[[], tuple[T, bool]], timeout: int | None, interrupted: Event) -> T:
-        """Look until it is enough, again whenever somebody has drawn a ticket, for at most `timeout` ms."""
+        """Look until it is enough, again after each new ticket, for at most `timeout` ms."""
         end = math.inf if timeout is None else time.monotonic() + timeout / 1000
         while True:
             seen = self._folder.ticket()  # before the look: what comes during it is not missed
@@ -99,13 +99,13 @@ class FilesBackend:
 
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         with self._join() as home:
-            groups, answers = home.all(), []
+            groups, accepted = home.all(), list[bool]()
             for message in messages:
                 new = not any(group.knows(message.id, home.now) for group in groups)
                 for group in groups if new else ():
                     group.add(message, home.now)
-                answers.append(new)
-            return answers
+                accepted.append(new)
+            return accepted
 
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
         def look() -> tuple[list[Delivery], bool]:

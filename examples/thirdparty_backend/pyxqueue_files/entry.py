@@ -33,7 +33,7 @@ def unpack(data: bytes) -> Entry:
 
 
 def turn(entry: Entry) -> int:
-    """What decides when its turn comes, in the place where it is: a time, or its order."""
+    """What it is sorted by in its place: a time, or its order."""
     match entry.place:
         case Place.IN_FLIGHT:
             return entry.lease_end
@@ -46,5 +46,5 @@ def turn(entry: Entry) -> int:
 
 
 def name_of(entry: Entry) -> str:
-    """The name of the empty file that stands for it, in the folder of its place: sorted, they are the line."""
+    """The name of its empty file in the folder of its place: sorted, these names are the line."""
     return f"{entry.place.name.lower()}/{turn(entry):020}-{entry.order:020}-{entry.id}"

@@ -50,7 +50,7 @@ class Change:
         return sorted(found)
 
     def ticket(self) -> int:
-        """A number that was never drawn before, larger than all others. Drawing one wakes everybody who waits."""
+        """Draw a number that is larger than all before. This wakes all waiting calls."""
         number = int(self.read("ticket") or 0) + 1
         self.write("ticket", b"%d" % number)
         return number

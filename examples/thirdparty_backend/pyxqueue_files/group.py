@@ -1,7 +1,7 @@
-"""One group of one queue: how its tasks stand in files. What happens to them is said by `pyxqueue.locked`.
+"""One group of one queue: its tasks as files. `pyxqueue.locked` has what happens to them.
 
 A task is one file with all there is to know about it, ``tasks/ID.task``, and an empty file in the folder of its place,
-``ready/TURN-ORDER-ID``. The names there, sorted, are the line: who looks for what is due reads no more than names.
+``ready/TURN-ORDER-ID``. The names there, sorted, are the line: to find what is due, only names are read.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Group(LockedGroup):
             self._leave(known)
 
     def save(self, entry: Entry) -> None:
-        """Write the task, and the name that stands for it if that has changed."""
+        """Write the task, and the empty file for its place."""
         if (known := self.find(entry.id)) and name_of(known) != name_of(entry):
             self._leave(known)
         self.change.write(f"{self._folder}/{name_of(entry)}", b"")
@@ -97,12 +97,12 @@ class Group(LockedGroup):
     # -- what else the backend uses
 
     def names(self, place: Place) -> list[tuple[int, int, str]]:
-        """The turn, order and id of each task that stands there, the first one first."""
+        """The turn, order and id of each task in a place, in their order."""
         names = [name.split("-", 2) for name in self.change.names(f"{self._folder}/{place.name.lower()}")]
         return [(int(turn), int(order), task_id) for turn, order, task_id in names]
 
     def trim(self, limit: int) -> int:
-        """B13: keep the `limit` newest of the history, and forget what no law asks to remember."""
+        """B13: keep the `limit` newest of the history, and forget what need not be known any longer."""
         history = self.names(Place.HISTORY)
         surplus = history[: max(0, len(history) - limit)]
         for entry in self._entries(surplus):
@@ -127,7 +127,7 @@ class Group(LockedGroup):
         return [self.info(entry, self.now) for entry in page], more
 
     def consumers(self) -> dict[str, int]:
-        """When each was last heard of."""
+        """When each was last seen."""
         names = [unquote(name[1:]) for name in self.change.names(f"{self._folder}/consumers")]
         return {name: int(self.change.read(self._consumer(name)) or 0) for name in names}
 
@@ -149,5 +149,5 @@ class Group(LockedGroup):
 
 
 def file_name(name: str) -> str:
-    """A file name for any name that people give: ``..`` and the empty one are no paths with it."""
+    """A file name for any name, also for ``..`` and the empty one."""
     return f"_{quote(name, safe='')}"

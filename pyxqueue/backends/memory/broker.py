@@ -46,7 +46,7 @@ class MemoryBroker:
         return wait(self._store.changed, look, wait_ms, self._next_event)
 
     def _next_event(self) -> int | None:
-        """The ms until something becomes claimable by itself. A caller that has its own clock pokes the store."""
+        """The ms until the next lease or delay ends. A caller that passes its own clock pokes the store."""
         group, now = self._queue.look()
         return group.next_event(now) if self._store.clock is wall_clock else None
 

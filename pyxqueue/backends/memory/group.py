@@ -1,4 +1,4 @@
-"""One group of one queue in memory: the lines in which its tasks stand."""
+"""One group of one queue in memory."""
 
 from __future__ import annotations
 
@@ -87,19 +87,19 @@ class Group(LockedGroup):
         return surplus
 
     def sweep(self, now: int) -> None:
-        """B13: forget what no law asks to remember."""
+        """B13: forget the tasks whose id and record need not be known any longer."""
         while self._forget and self._forget[0][0] <= now:
             entry = self.tasks.get(heapq.heappop(self._forget)[1])
             if entry is not None and entry.place is Place.REMEMBERED and entry.forget_at <= now:
                 self.remove(entry)
 
     def next_event(self, now: int) -> int | None:
-        """Milliseconds until something becomes claimable by itself, a lease that ends or a delay that is over."""
+        """Milliseconds until the next lease or delay ends; None if there is none."""
         ends = [entry.lease_end for entry in self.lines[Place.IN_FLIGHT].values()]
         ends += [entry.due for entry in self.lines[Place.DELAYED].values()]
         return max(0, min(ends) - now) if ends else None
 
     def footprint(self) -> int:
-        """B13: how many things are remembered beside the history and the failed."""
+        """B13: how much is kept beside the history and the failed tasks."""
         kept = len(self.lines[Place.HISTORY]) + len(self.lines[Place.FAILED])
         return len(self.tasks) - kept + len(self._due) + len(self._forget) + len(self.consumers)

@@ -15,7 +15,7 @@ from .watch import wait
 
 @define(eq=False)
 class RecordTable:
-    """The records of one group. Its methods expect the store's lock to be held."""
+    """The records of one group. The caller has locked the store."""
 
     kept: dict[str, Record] = field(factory=dict)
     _ends: list[tuple[int, str]] = field(factory=list)
@@ -107,4 +107,4 @@ class MemoryResults:
                 self._records.forget(task_id)
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Nothing is open."""

@@ -18,10 +18,10 @@ from .group import Group
 
 
 class MemoryStore:
-    """All queues of one process. Backends that shall see the same tasks are opened on the same store.
+    """All queues of one process. Backends that are opened on the same store see the same tasks.
 
-    `clock` returns the store's time in ms. Calls that wait are woken in time for what the wall clock brings; a
-    caller that passes its own clock calls `poke` after each change of it.
+    `clock` returns the store's time in ms. A claim that waits wakes when a lease or a delay ends by the wall
+    clock; a caller that passes its own clock calls `poke` after each change of it.
     """
 
     new_group = Group
@@ -38,7 +38,7 @@ class MemoryStore:
         """What `MemoryResults` keeps, by stream key and group."""
 
     def group(self, stream_key: str, name: str) -> Group:
-        """The group of that name, made if need be; not yet one that messages are copied into."""
+        """The group of that name. If it is new, messages are not copied into it before it is registered."""
         groups = self._queues.setdefault(stream_key, {})
         if name not in groups:
             groups[name] = self.new_group(self.changed.notify_all, self._tickets.__next__)
@@ -46,7 +46,7 @@ class MemoryStore:
         return groups[name]
 
     def groups(self, stream_key: str) -> dict[str, Group]:
-        """The registered groups by name, rid of what need not be remembered."""
+        """The registered groups by name, swept."""
         now = self.clock()
         found = {name: group for name, group in self._queues.get(stream_key, {}).items() if group.registered}
         for group in found.values():
@@ -66,12 +66,12 @@ class MemoryStore:
         self.changed.notify_all()
 
     def poke(self) -> None:
-        """Make the calls that wait look again, because the clock was moved."""
+        """Make waiting calls look again, because the clock was moved."""
         with self.changed:
             self.changed.notify_all()
 
     def inject(self, stream_key: str, group: str, fields: Fields) -> str:
-        """Put a raw entry on the ready line of a group, as a foreign producer would; return its id."""
+        """Make a raw entry ready in a group, as another program would write it; return its id."""
         with self.changed:
             now = self.clock()
             message = message_from_fields(dict(fields), f"raw-{next(self._tickets)}")

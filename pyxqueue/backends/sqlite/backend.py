@@ -24,10 +24,10 @@ class SQLiteBackend:
 
     Parameters: `path`, the file, made at first use; `options`; `durability`, "normal" (what was accepted survives the
     death of every process) or "full" (a power cut too); `shared`, True if other users are trusted to write the file
-    (else it is refused where they can); `clock`, answers the store's now in ms, and must be the same for all who share
-    the file; `busy_limit`, seconds to try for a lock that another program holds; `driver`, the SQLite to use (None:
+    (else it is refused where they can); `clock`, returns the store's time in ms, the same for all that share the file;
+    `busy_limit`, seconds to try for a lock that another program holds; `driver`, the SQLite to use (None:
     Python's own, or that of `apsw` where only that one can be trusted with WAL); `safe_for_wal`, judges its version;
-    `file_system`, answers the type of the file system below a folder.
+    `file_system`, returns the type of the file system below a folder.
 
     Nothing is opened before the first call. It may be used from any number of threads, and after a fork.
 

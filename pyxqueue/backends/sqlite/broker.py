@@ -21,9 +21,9 @@ from .steps import give_way, in_steps, until_done
 from .store import Mark
 
 SEEN_EVERY = 1_000
-"""Ms between two notes that a consumer was heard of."""
+"""Ms between two updates of the time at which a consumer was last seen."""
 SILENT_FOR = 3_600_000
-"""Ms after which a consumer that says nothing is forgotten; what it holds is still shown as its own."""
+"""Ms without a sign of life after which a consumer is forgotten. What it holds is still shown under its name."""
 
 _READY = f"""SELECT task.seq, {up_to("task.id", 65)}, attempt, crashes, redelivered, deferrals, due,
     {WHOLE.format("fields")}, length(fields)
@@ -70,7 +70,7 @@ class SQLiteBroker:
                 self._interrupts_seen = self._interrupts
                 return deliveries
             if mark is None or worth:
-                mark = self._store.mark()  # and look once more: something may have come in between
+                mark = self._store.mark()  # and look again: a message may have come in between
                 continue
             sleep(self._store, mark, deadline, partial(self._rouse, seen, event))
             mark = self._store.mark()
@@ -79,7 +79,7 @@ class SQLiteBroker:
         return self._interrupts > interrupts or self._queue.clock() >= event
 
     def _outlook(self, groups: Groups, consumer: str) -> tuple[float, bool]:
-        """When something happens by itself next, and whether a claim has anything to do now."""
+        """When a lease, a delay or a dedupe time ends next, and whether a claim has anything to do now."""
         now = groups.now
         *times, ready = groups.db.execute(_NEXT, (groups.mine.key,) * 4)[0]
         event = min((at for at in times if is_time(at)), default=float("inf"))
@@ -136,7 +136,7 @@ class SQLiteBroker:
 
     def maintain(self, limit: int) -> int:
         left, has_removed = self._next_due()
-        if has_removed:  # what a removal that was cut off has left
+        if has_removed:  # left over from a removal that was interrupted
             until_done(self._queue.clear)
         if left == 0:
             until_done(self._promote, limit)
@@ -169,7 +169,7 @@ class SQLiteBroker:
 
 
 def _enqueue(copies: Sequence[Group], messages: Sequence[Message]) -> list[bool]:
-    """B1, B9: accept what no group knows, into every group that is registered."""
+    """B1, B9: accept messages that no group knows, into every registered group."""
     ids = [message.id for message in messages]
     known = set().union(*(group.knows(ids) for group in copies))
     accepted, new = [], []
@@ -184,7 +184,7 @@ def _enqueue(copies: Sequence[Group], messages: Sequence[Message]) -> list[bool]
 
 
 def _lend(group: Group, consumer: str, limit: int) -> list[Delivery]:
-    """B2: lend the head of the ready line."""
+    """B2: hand out the first ready tasks."""
     db = group.db
 
     def whole(row: Sequence[Any]) -> Sequence[Any]:
@@ -203,7 +203,7 @@ def _lend(group: Group, consumer: str, limit: int) -> list[Delivery]:
 
 
 def _note_seen(group: Group, consumers: Iterable[str]) -> None:
-    """Note that these were heard of, and forget those who died and were never released."""
+    """Note that these consumers were seen, and forget those that died and were never released."""
     group.db.executemany(
         "INSERT INTO consumer VALUES (?, ?, ?) ON CONFLICT (grp, name) DO UPDATE SET seen = excluded.seen",
         [(group.key, name, group.now) for name in sorted(set(consumers))],
@@ -221,7 +221,7 @@ def _due(group: Group, place: int, limit: int) -> list[Row]:
 
 
 def _reclaim(group: Group, limit: int) -> int:
-    """B3, B11: their holders have died, perhaps because of the task. Returns how many they are, `limit` at most."""
+    """B3, B11: make tasks whose lease has ended ready, and charge them. Returns their number, at most `limit`."""
     rows = _due(group, IN_FLIGHT, limit)
     for row in rows:
         group.put_back(row.charged(Event.LEASE_END), 0)
@@ -230,7 +230,7 @@ def _reclaim(group: Group, limit: int) -> int:
 
 
 def _promote(group: Group, limit: int) -> int:
-    """B8: make due tasks ready. Returns how many they are, `limit` at most."""
+    """B8: make due tasks ready. Returns their number, at most `limit`."""
     rows = _due(group, DELAYED, limit)
     if rows:
         moves = [(READY, ticket := group.tickets.next(), ticket, group.now, row.seq) for row in rows]
@@ -239,7 +239,7 @@ def _promote(group: Group, limit: int) -> int:
 
 
 def _settle(group: Group, settlements: Sequence[Settlement]) -> list[bool]:
-    """B4, B5: of each all, or nothing at all."""
+    """B4, B5: apply each settlement as a whole, or refuse it."""
     found = group.in_flight([settlement.receipt for settlement in settlements])
     settled = []
     follow_ups: dict[str, Message] = {}

@@ -24,7 +24,7 @@ CANTOPEN, PROTOCOL, SCHEMA, NOTADB = 14, 15, 17, 26
 
 
 class DriverError(Exception):
-    """What SQLite answered: its `code`, one of the above or another, and the `extended` one."""
+    """An error of SQLite: its result `code`, one of the above or another, and the `extended` one."""
 
     def __init__(self, extended: int, text: str) -> None:
         super().__init__(f"{text} (SQLite result code {extended})")
@@ -33,12 +33,12 @@ class DriverError(Exception):
 
     @property
     def busy(self) -> bool:
-        """Somebody else has the lock; the same call may succeed a moment later."""
+        """Another connection has the lock; the same call may succeed a moment later."""
         return self.code in (BUSY, LOCKED, PROTOCOL)
 
     @property
     def passing(self) -> bool:
-        """The same, or this connection is out of date, and another one may succeed."""
+        """The error is busy, or this connection is out of date and another one may succeed."""
         return self.busy or self.code == SCHEMA
 
 
@@ -46,9 +46,9 @@ class Connection(Protocol):
     """One connection in autocommit mode, that never waits for a lock. One thread uses it at a time."""
 
     def execute(self, sql: str, values: Sequence[Value] = ()) -> Rows:
-        """Run one statement and answer all its rows. Raises `DriverError`.
+        """Run one statement and return all its rows. Raises `DriverError`.
 
-        In a text whose bytes are no UTF-8, which anybody may have put there, these are replaced.
+        Another program may have stored a text that is not UTF-8; its invalid bytes are replaced.
         """
         ...
 
@@ -88,7 +88,7 @@ class _Standard:
         return self._leniently(sql, values)
 
     def _leniently(self, sql: str, values: Sequence[Value]) -> Rows:
-        """The error was not SQLite's, so that a text could not be decoded."""
+        """Read again, with invalid bytes replaced: the error was not one of SQLite, so a text could not be decoded."""
         self._raw.text_factory = lambda text: text.decode(errors="replace")
         try:
             return self._execute(sql, values).fetchall()
@@ -146,7 +146,7 @@ class _Apsw:
             return self._leniently(sql, values)
 
     def _leniently(self, sql: str, values: Sequence[Value]) -> Rows:
-        """The library has no setting for it: its texts are asked for as bytes."""
+        """Read again, with invalid bytes replaced. The library has no setting for this, so texts are read as bytes."""
         try:
             width = len(self._raw.execute(sql, values).get_description())
             names = [f"c{number}" for number in range(width)]

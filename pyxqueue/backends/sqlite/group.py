@@ -1,7 +1,6 @@
-"""One group of one queue, inside one transaction: where its tasks stand, and how they move.
+"""One group of one queue, inside one transaction: the places of its tasks, and how they move.
 
-These are the moves that operations are made of. What comes out of a batch is written with few statements, whatever its
-size.
+The operations are made of these moves. The changes of a batch are written with few statements, whatever its size.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ _END = """UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, ended = ?, 
 
 @define
 class Tickets:
-    """The numbers that no task, receipt or place ever shares with another."""
+    """Numbers for rows, places and fencing tokens; none is ever used twice."""
 
     last: int
 
@@ -70,18 +69,18 @@ class Group:
     now: int
     started_ms: int = 0
     _stale: dict[str, tuple[int, int]] = field(factory=dict, init=False)
-    """Of ids whose time is over, the tasks that are left, and their places: a new one takes over the id."""
+    """By id, tasks that need not be known any longer, and their places: a new task replaces them."""
     _waits: list[tuple[object, ...]] = field(factory=list, init=False)
     _ends: list[tuple[object, ...]] = field(factory=list, init=False)
 
     # Looking up
 
     def rows(self, ids: Sequence[str]) -> dict[str, Row]:
-        """The tasks that are known by these ids."""
+        """The known tasks by id."""
         return {row.id: row for row in self.find(_LEAN, ids)}
 
     def find(self, sql: str, ids: Sequence[str]) -> Iterator[Row]:
-        """The rows that a statement finds of these ids; each has the id by which it was asked for."""
+        """The rows that a statement finds for these ids."""
         asked: tuple[tuple[str, Sequence[str | int]], ...] = ("task.id", ids), ("task.seq", nameless_seqs(ids))
         for column, keys in asked:
             for start in range(0, len(keys), CHUNK):
@@ -109,7 +108,7 @@ class Group:
         return found
 
     def first(self, place: int) -> float | None:
-        """When the first of those that wait there for a time is due; None if none ever is."""
+        """The smallest time in `sort` among the tasks of a place; None if there is none."""
         rows = self.db.execute(
             "SELECT sort FROM task WHERE grp = ? AND place = ? ORDER BY sort LIMIT 1", (self.key, place)
         )
@@ -117,7 +116,7 @@ class Group:
         return found if is_time(found) else None
 
     def knows(self, ids: Sequence[str]) -> set[str]:
-        """B1: of these ids, those of a task that lives, or that ended not long ago."""
+        """B1: those of the ids that belong to a task that has not ended, or ended recently."""
         known = set()
         for start in range(0, len(ids), CHUNK):
             sql, values = padded(_KNOWN, ids[start : start + CHUNK])
@@ -131,7 +130,7 @@ class Group:
     # Coming in
 
     def add(self, messages: Sequence[Message]) -> None:
-        """Take in new messages, with the store's stamps."""
+        """Add new messages, and set their times."""
         now = self.now + self.started_ms
         self.insert(
             (message, message.id, now + message.delay_ms if message.delay_ms > 0 else 0, fields_of(message, now))
@@ -139,7 +138,7 @@ class Group:
         )
 
     def insert(self, entries: Iterable[tuple[Message | Unreadable, str, int, bytes]]) -> None:
-        """Give tasks that `knows` did not know their place: message, id, when it is due, its bytes."""
+        """Add tasks that `knows` did not know: message, id, due time, bytes."""
         tasks, bodies = [], []
         key, now = self.key, self.now
         ticket = self.tickets.last
@@ -162,7 +161,7 @@ class Group:
     # Moving
 
     def put_back(self, row: Row, delay: int) -> None:
-        """From its holder to the waiting; what was cancelled meanwhile ends instead (I3). `flush` writes it."""
+        """Make a task in flight ready or delayed again; if it was cancelled, end it instead (I3). `flush` writes it."""
         if row.cancelled:
             self.end(row, HISTORY, minimal(row, TaskStatus.CANCELLED))
             return
@@ -173,7 +172,7 @@ class Group:
         self._waits.append((place, sort, ticket, self.now, *header, due, row.seq))
 
     def end(self, row: Row, place: int, record: Record, reason: str = "") -> None:
-        """`flush` writes it."""
+        """End a task. `flush` writes it."""
         now, ticket = self.now, self.tickets.next()
         record = evolve(record, ended_ms=now, progress=record.progress or progress_of(row))
         self.history_size += place == HISTORY
@@ -184,7 +183,7 @@ class Group:
         ))  # fmt: skip
 
     def flush(self) -> None:
-        """Write what `put_back` and `end` have decided."""
+        """Write the changes of `put_back` and `end`."""
         if self._waits:
             self.db.executemany(_WAIT, self._waits)  # type: ignore[arg-type]
         if self._ends:
@@ -192,7 +191,7 @@ class Group:
         self._waits, self._ends = [], []
 
     def remove(self, rows: Sequence[Row]) -> None:
-        """As if they had never been."""
+        """Delete tasks without a trace."""
         self._drop([(row.seq, row.place) for row in rows])
 
     def _drop(self, tasks: Sequence[tuple[int, int]]) -> None:

@@ -117,7 +117,7 @@ class SQLiteInspector:
 
     def groups(self) -> Sequence[str]:
         if not is_there(self._store.location.path):
-            return []  # a look for a queue shall not make one
+            return []  # looking for a queue must not make a file
         with self._queue.read() as groups:
             return sorted(groups.registered)
 
@@ -136,7 +136,7 @@ class SQLiteInspector:
         return self._in_steps(ids, _delete)
 
     def _in_steps(self, ids: Sequence[str], change: Callable[[Group, Sequence[str]], list[bool]]) -> list[bool]:
-        """Change tasks of the group. Where there is no such group, there are none."""
+        """Change tasks of the group. A group that does not exist has none."""
         changed: list[bool] = []
         for batch in in_steps(ids):
             with self._queue.write() as groups:
@@ -180,11 +180,11 @@ class SQLiteInspector:
 
 
 def _parsed(cursor: str) -> Order:
-    """Raises `ConfigurationError` for one that no page has answered."""
+    """Raises `ConfigurationError` for one that `tasks` has not returned."""
     with suppress(ValueError):
         if (found := _CURSOR.fullmatch(cursor)) and fits(seq := int(found[2])):
             return (int(found[1]) if found[1].isdecimal() else float(found[1])), seq
-    raise ConfigurationError(f"{quoted(cursor)} is not a cursor that `tasks` has answered")
+    raise ConfigurationError(f"{quoted(cursor)} is not a cursor that `tasks` has returned")
 
 
 def _size(path: str) -> int:
@@ -227,7 +227,7 @@ def _page(
 
 
 def _requeue(group: Group, ids: Sequence[str]) -> list[bool]:
-    """I2: the same message from the start; only what had happened to it is wiped."""
+    """I2: make ended tasks ready again as attempt 1, with the same bytes."""
     rows, changed = group.rows(ids), []
     for task_id in ids:
         row = rows.pop(task_id, None)
@@ -266,14 +266,14 @@ def _cancel(group: Group, ids: Sequence[str], *, force: bool, history: int) -> l
 
 
 def _delete(group: Group, ids: Sequence[str]) -> list[bool]:
-    """I5: as if they had never been, unless someone is working on them."""
+    """I5: delete tasks without a trace, unless they are in flight."""
     rows = {task_id: row for task_id, row in group.rows(ids).items() if row.place != IN_FLIGHT}
     group.remove(list(rows.values()))
     return [rows.pop(task_id, None) is not None for task_id in ids]
 
 
 def _adopt(group: Group, tasks: Sequence[TaskInfo]) -> list[bool]:
-    """I7: take in what another store showed, as it stood there."""
+    """I7: add tasks of another store, in the same place."""
     known, changed = group.knows([task.id for task in tasks]), []
     for task in tasks:
         changed.append(task.id not in known)

@@ -1,7 +1,7 @@
 """Two copies of SQLite in one process must not have the same file open: neither sees the other's locks, and each loses
 its own when the other closes the file. Python's `sqlite3` is one, the package `apsw` brings another.
 
-So a file that is open with one of them is kept from the other. Nobody is told of an ATTACH: it is found afterwards.
+So a file that is open with one of them is refused to the other. An ATTACH raises no event, and is found afterwards.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _watching = False
 _alert_until = 0.0
 
 LOOK_EVERY = 0.1
-"""Seconds between two looks at what is open; one takes some 0.05 ms."""
+"""Seconds between two checks of the open files; one takes about 0.05 ms."""
 ALERT = 1.0
-"""Seconds in which every transaction is preceded by a look, because the program has opened something with sqlite3."""
+"""Seconds for which every transaction begins with a check, after the program has opened a file with sqlite3."""
 
 
 def refuse_other_library(path: str, inode: Inode, driver: str) -> int | None:
     """Raises `ConfigurationError` if the file, of which the backend has no connection yet, is open in this process with
-    another library than the driver's. Answers a descriptor of it, if there is one that is open."""
+    another library than the driver's. Returns an open descriptor of it, if there is one."""
     found = _descriptors_of(inode)
     if not found:
         return None
@@ -52,14 +52,14 @@ def watch_sqlite3() -> None:
 
 
 class Lookout:
-    """Looks, now and then, whether another library has come to use a file that is open with apsw."""
+    """Checks, at intervals, whether another library uses a file that is open with apsw."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._next = 0.0
 
     def check(self) -> None:
-        """Raises `ConfigurationError` if so: in WAL mode each library has opened the index of the log once."""
+        """Raises `ConfigurationError` if so. In WAL mode each library opens the index of the log once."""
         now = time.monotonic()
         if now < self._next and now >= _alert_until:
             return

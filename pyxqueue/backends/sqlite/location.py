@@ -18,11 +18,11 @@ from ...serializers.tags import is_encodable
 from ...urls import shown
 
 PRIVATE_FOLDER = ".pyxqueue"
-"""A folder of this name is made if need be, with nothing in it that others can read; no other is."""
+"""A folder of this name is made if it does not exist, readable by its owner only; no other folder is made."""
 DURABILITIES = ("normal", "full")
 
 FileSystemOf = Callable[[str], str]
-"""Answers the type of the file system on which a folder lies, "" if that is not known."""
+"""Returns the type of the file system on which a folder is, or "" if it is not known."""
 
 _NETWORK = {
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ncpfs", "ceph", "glusterfs", "lustre", "beegfs", "webdav",
@@ -77,18 +77,16 @@ def locate(path: str | os.PathLike[str], durability: str = "normal", *, shared: 
         raise ConfigurationError(f"durability {quoted(durability)} is not known: it is {' or '.join(DURABILITIES)}")
     if not text or "\0" in text or Path(text).name.startswith(":memory:"):
         raise ConfigurationError(
-            f"{quoted(text)} is no file, which a SQLite store needs; memory:// is the store without one"
+            f"{quoted(text)} is not a file, and a SQLite store needs one; memory:// is the store without a file"
         )
     location = Location(os.path.realpath(text), durability, os.path.abspath(text), shared)  # noqa: PTH100 - as text
     if not is_encodable(location.path + location.named):
-        raise ConfigurationError(
-            f"{quoted(location.path)} has bytes that are no UTF-8, and SQLite takes no such path: name a file elsewhere"
-        )
+        raise ConfigurationError(f"{quoted(location.path)} is not UTF-8, as SQLite needs it: name a file elsewhere")
     return location
 
 
 def prepare_folder(location: Location, file_system: FileSystemOf) -> None:
-    """See to it that there is a folder in which a store may be kept.
+    """Make sure that there is a folder in which a store may be kept.
 
     Raises `ConfigurationError` where there is none, and `StoreFileError` on a network file system: its locks cannot be
     trusted, and without them two processes damage the file.
@@ -98,12 +96,12 @@ def prepare_folder(location: Location, file_system: FileSystemOf) -> None:
         _make_private(folder)
     try:
         if not folder.is_dir():
-            what = "is no folder: move it away" if folder.exists() else "does not exist: make it"
+            what = "is not a folder: move it away" if folder.exists() else "does not exist: make it"
             raise ConfigurationError(f"the folder {folder} {what}, or name another file")
         if Path(location.path).is_dir():
             raise StoreFileError(f"{location.path} is a folder: name a file in it")
         if Path(location.path).exists() and not Path(location.path).is_file():  # opening a pipe would never end
-            raise StoreFileError(f"{location.path} is a pipe, a socket or a device, and no file: name another one")
+            raise StoreFileError(f"{location.path} is a pipe, a socket or a device: name a file")
     except OSError as error:
         raise StoreFileError(f"{location.path} cannot be reached: {error}") from error
     kind = file_system(str(folder))
@@ -131,7 +129,7 @@ def _private(path: str, flags: int) -> int:
 
 
 def is_there(path: str) -> bool:
-    """Whether there is something at `path`. Raises `StoreFileError` where that cannot be told."""
+    """Whether there is something at `path`. Raises `StoreFileError` if that cannot be found out."""
     try:
         os.stat(path)  # noqa: PTH116 - as everywhere here, a str
     except FileNotFoundError:

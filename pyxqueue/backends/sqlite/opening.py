@@ -86,7 +86,7 @@ class Opener:
                 connection.execute("PRAGMA journal_mode = WAL")
             finally:
                 connection.close()
-            with suppress(FileExistsError):  # somebody was faster
+            with suppress(FileExistsError):  # another process was faster
                 os.link(aside, location.path)
         except OSError:
             make_file(location.path, shared=location.shared)  # no hard links here: a rollback journal will do
@@ -109,7 +109,7 @@ class Opener:
         if not header:
             return False
         if header[:16] != _MAGIC or len(header) < _HEADER:
-            raise StoreFileError(f"{path} is no SQLite database: name another file for the queue")
+            raise StoreFileError(f"{path} is not a SQLite database: name another file for the queue")
         number = {at: int.from_bytes(header[at : at + 4], "big") for at in (60, 68)}
         schema.judge(number[68], number[60], path, empty=False)
         wal = 2 in header[18:20]
@@ -152,7 +152,7 @@ class Opener:
 
 
 def inode_of(path: str) -> Inode | None:
-    """Which file stands at `path` now; None for none."""
+    """The file that is at `path` now; None if there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116 - called after each transaction
     except OSError:

@@ -1,12 +1,12 @@
-"""Seeing that the file was written.
+"""How a waiting call learns that the file was written.
 
-A write by the same store object wakes at once. For those of others, SQLite's ``PRAGMA data_version`` is asked: some
-microseconds, without reading a page. It is asked about twice a millisecond after something has happened, and ever more
-seldom the longer nothing does. A claim does so in its thread (`sleep`).
+A write by the same store object wakes it at once. For other writes, SQLite's ``PRAGMA data_version`` is polled, which
+takes some microseconds and reads no page: about twice a millisecond after a change, and less often the longer nothing
+happens. A claim polls in its own thread (`sleep`).
 
-For those who wait for tasks, one thread of the process does (`Poller`), however many they are, in threads or in event
-loops. If anything was written, it takes one look at all of their tasks together, and wakes only those whose tasks have
-changed. It ends when no one waits.
+For all calls that wait for tasks, in threads or in event loops, one thread of the process polls (`Poller`). After a
+write, it reads all of their tasks together, and wakes only the calls whose tasks have changed. It ends when no call
+waits.
 """
 
 from __future__ import annotations
@@ -28,39 +28,39 @@ from .store import Mark, Store
 
 SHORTEST = 0.0005
 LONGEST = 0.05
-"""Seconds between two questions."""
+"""Seconds between two polls."""
 _SLOWDOWN = 0.05
 """The pause, as a part of the time in which nothing has happened."""
 LINGER = 1.0
-"""Seconds that the thread stays when nobody waits any more."""
+"""Seconds that the thread stays when no call waits any longer."""
 _SHARE = 3.0
-"""Pause after a look, as a multiple of the time it took: looking at thousands of tasks must leave time for others."""
+"""Pause after reading the tasks, as a multiple of the time it took: thousands of tasks must leave time for others."""
 
 _TRACES = "SELECT id, place, attempt, progress, ended, record_end FROM task WHERE grp = ? AND id IN ({})"
 _UNDER_WAY = (READY, IN_FLIGHT, DELAYED)
 
 Trace = tuple[Any, ...] | None
-"""What is compared of a task: where it stands, its attempt, progress, end, and the end of its record. None: unknown."""
+"""What is compared of a task: its place, attempt, progress, end, and the end of its record. None: it is not known."""
 Seen = dict[str, Trace]
 
 
 @define(eq=False)
 class Waiter:
-    """Somebody who waits for tasks of a group to change, after a look that has `seen` this."""
+    """A call that waits until tasks of a group differ from what it has `seen`."""
 
     queue: Queue
     wake: Callable[[], object]
     """Called in the poller's thread, or in that of a writer."""
     ends_only: bool
-    """Whether only an end matters, or a record."""
+    """Whether only an end or a record wakes it."""
     seen: Seen = field(factory=dict, init=False)
     error: Exception | None = field(default=None, init=False)
-    """Why the poller could not look."""
+    """Why the poller could not read the tasks."""
     as_of: object = field(default=None, init=False)
-    """The state of the file in which the poller has last looked."""
+    """The state of the file when the poller last read the tasks."""
 
     def check(self) -> None:
-        """Raises what has kept the poller from looking: that a file is gone, for example, is seen only once."""
+        """Raise the error that the poller met: that a file is gone, for example, is reported only once."""
         if self.error is not None:
             raise self.error.with_traceback(None)
 
@@ -88,12 +88,12 @@ def traces(group: Group, ids: Sequence[str]) -> Seen:
 
 
 def pause_after(seconds: float) -> float:
-    """How long to wait before asking, when nothing has happened for so many seconds."""
+    """How long to wait before the next poll, when nothing has happened for so many seconds."""
     return min(LONGEST, max(SHORTEST, seconds * _SLOWDOWN))
 
 
 def sleep(store: Store, mark: Mark, deadline: float | None, over: Callable[[], bool]) -> None:
-    """Until something was written since `mark`, the deadline has passed, or `over` says so."""
+    """Sleep until something was written since `mark`, the deadline has passed, or `over` returns True."""
     begun = time.monotonic()
     while not over():
         now = time.monotonic()
@@ -104,7 +104,7 @@ def sleep(store: Store, mark: Mark, deadline: float | None, over: Callable[[], b
 
 
 class Poller:
-    """Wakes who waits on one file. Its thread runs only while somebody does."""
+    """Wakes the calls that wait for tasks of one file. Its thread runs only while there are some."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -113,7 +113,7 @@ class Poller:
         self._poked = False
 
     def arm(self, waiter: Waiter, seen: Seen) -> None:
-        """Wake it, once, when a task is different from what it has seen."""
+        """Wake the waiter, once, when a task differs from what it has seen."""
         waiter.queue.store.wrote = self.poke
         waiter.seen, waiter.as_of = seen, None
         with self._changed:
@@ -144,7 +144,7 @@ class Poller:
             try:
                 state = (id(store), store.mark())
                 self._look([waiter for waiter in waiters if waiter.as_of != state], state)
-            except Exception as error:  # noqa: BLE001 - it is theirs, and must not end the thread
+            except Exception as error:  # noqa: BLE001 - the waiters raise it; it must not end the thread
                 state = None
                 self._wake(waiters, error)
             now = time.monotonic()
@@ -156,7 +156,7 @@ class Poller:
             del waiters
 
     def _next(self, pause: float) -> list[Waiter]:
-        """Who waits, after the pause, or at once when somebody came or wrote; nobody when the thread shall end."""
+        """The waiters, after the pause, or at once after `arm` or `poke`; none if the thread is to end."""
         with self._changed:
             if not self._poked:
                 self._changed.wait(pause)
@@ -185,7 +185,7 @@ class Poller:
             self._waiters.difference_update(waiters)
         for waiter in waiters:
             waiter.error = error
-            with suppress(Exception):  # whose loop is closed waits no more
+            with suppress(Exception):  # its event loop may be closed
                 waiter.wake()
 
 

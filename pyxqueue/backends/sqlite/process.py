@@ -1,9 +1,10 @@
 """What all stores of one process must agree on, because the operating system and SQLite keep it per process.
 
 * A POSIX lock on a file is lost as soon as *any* descriptor of that file is closed in the process, also one of another
-  copy of the SQLite library. So nobody may read a file's header while another store of the process has that file open.
-* A SQLite connection must not cross a fork, not even to be closed. So all are closed before a fork; whoever needs one
-  afterwards, on either side, opens it again.
+  copy of the SQLite library. So no store may read the header of a file that another store of
+  the process has open.
+* A SQLite connection must not cross a fork, not even to be closed. So all are closed before a fork, and opened
+  again afterwards, on both sides, when they are needed.
 
 This is the one place of the package with state that outlives its objects, for that reason.
 """
@@ -32,7 +33,7 @@ class Holder(Protocol):
     """Something with connections."""
 
     def before_fork(self) -> None:
-        """Close every connection, and let nobody have one until `after_fork`."""
+        """Close every connection, and open none until `after_fork`."""
         ...
 
     def after_fork(self, *, child: bool) -> None: ...
@@ -47,10 +48,10 @@ class Process:
 
     def __init__(self) -> None:
         self.opening = threading.RLock()
-        """Held while a file is looked at and opened."""
+        """Locked while a file is inspected and opened."""
         self._holders: weakref.WeakSet[Holder] = weakref.WeakSet()
         self._forking = threading.RLock()
-        """Held by one thread from before its fork until after it; others that fork wait."""
+        """Locked by one thread from before its fork until after it; other threads that fork wait."""
         self._paused: list[Holder] = []
         self._hooked = False
 
@@ -64,12 +65,12 @@ class Process:
                 self._hooked = True
 
     def judged(self, inode: Inode) -> Judged | None:
-        """What is known about a file of which this process has a connection. Call it with `opening` held."""
+        """What is known about a file to which this process has a connection. The caller has locked `opening`."""
         return next((found for holder in list(self._holders) if (found := holder.judged(inode)) is not None), None)
 
     def _before(self) -> None:
         self._forking.acquire()
-        # Whoever has a connection may just be waiting for `opening`: it is kept only once all are paused.
+        # A thread that has a connection may be waiting for `opening`, so it stays locked only once all are paused.
         self.opening.acquire()
         while new := [holder for holder in self._holders if holder not in self._paused]:
             self.opening.release()

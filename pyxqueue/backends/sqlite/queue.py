@@ -16,20 +16,20 @@ from .schema import HISTORY
 from .store import Store
 
 _COUNTERS = f"(SELECT ticket FROM counter), (SELECT max(seq) FROM task WHERE seq < {LARGEST // 2})"  # noqa: S608
-"""The last ticket, and the largest number of a row, which is not larger unless somebody has written another one."""
+"""The last ticket, and the largest number of a row. It is larger only if another program has written the row."""
 _GROUPS = f"SELECT name, key, lease, registered, finished, {_COUNTERS} FROM consumer_group WHERE queue = ?"  # noqa: S608
 _LAST = f"""SELECT coalesce(max(max(seq, ord, fence)), 0) FROM task WHERE typeof(ord) = 'integer'
     AND typeof(fence) = 'integer' AND max(seq, ord, fence) < {LARGEST // 2}"""  # noqa: S608 - our own words
 _LONGEST_LEASE = 10**15
 _LONGEST_NAME = 4_096
 _REMOVED = "\0removed "
-"""What the names of groups begin with that were removed, and of which tasks may be left."""
-NOBODY = -1
-"""The key of a group that is not there: no row has it."""
+"""The prefix of the names of groups that were removed, and may have tasks left."""
+NO_GROUP = -1
+"""The key of a group that does not exist: no row has it."""
 
 
 def is_name(name: object) -> bool:
-    """Whether a queue or a group can be called so: another one could be asked for by nobody."""
+    """Whether it can be the name of a queue or a group; no caller could ask for another one."""
     return type(name) is str and 0 < len(name) <= _LONGEST_NAME and "\ufffd" not in name
 
 
@@ -57,7 +57,7 @@ class Groups:
                     self.registered.add(name)
 
     def _group(self, key: int, lease: int = DEFAULT_LEASE_MS, history_size: int = 0) -> Group:
-        """The group of a row, which anybody may have written."""
+        """The group of a row, which another program may have written."""
         lease = lease if is_number(lease, _LONGEST_LEASE) and lease else DEFAULT_LEASE_MS
         group = Group(self.db, self.tickets, key, lease, history_size, self.now, self._started_ms)
         if not is_number(history_size):
@@ -66,8 +66,8 @@ class Groups:
 
     @property
     def mine(self) -> Group:
-        """The handle's group; one that is not there looks like an empty one, which has no tasks to change."""
-        return self.all.get(self._name) or self._group(NOBODY)
+        """The handle's group; an empty one if it does not exist."""
+        return self.all.get(self._name) or self._group(NO_GROUP)
 
     def make(self, name: str, *, registered: bool) -> Group:
         """The group, made if need be; not yet one that messages are copied into unless it is `registered`."""
@@ -91,7 +91,7 @@ class Groups:
         return [group for name, group in self.all.items() if name in self.registered]
 
     def remove(self, name: str) -> None:
-        """Take the group out of sight; `clear` deletes what was in it."""
+        """Remove the group from the list; `clear` deletes what is in it."""
         if name not in self.registered:
             raise ConfigurationError(
                 f"{quoted(self._queue)} has no group {quoted(name)}, only {sorted(self.registered)}"
@@ -107,7 +107,7 @@ class Groups:
         return any(name.startswith(_REMOVED) for name in self.all)
 
     def clear(self, limit: int) -> int:
-        """Delete at most `limit` tasks of groups that were removed; of one that has none left, the last trace."""
+        """Delete at most `limit` tasks of groups that were removed, and the groups that have none left."""
         for name in [name for name in self.all if name.startswith(_REMOVED)]:
             key = self.all[name].key
             seqs = self.db.execute("SELECT seq FROM task WHERE grp = ? LIMIT ?", (key, limit))
@@ -137,7 +137,7 @@ class Queue:
         self.store = store
         self.options = options
         self.clock = clock
-        self._joined = NOBODY
+        self._joined = NO_GROUP
 
     @contextmanager
     def read(self) -> Iterator[Groups]:
@@ -170,5 +170,5 @@ class Queue:
             groups.db.execute("UPDATE consumer_group SET lease = ? WHERE key = ?", (lease, group.key))
 
     def is_joined(self, groups: Groups) -> bool:
-        """Whether this handle need not register anything any more."""
+        """Whether this handle has registered its group already."""
         return self.options.group in groups.registered and groups.mine.key == self._joined

@@ -27,7 +27,7 @@ from .versions import wal_is_safe
 from .watch import Looked, wait
 
 _GROUP = "\0results "
-"""What the names of groups begin with that have no tasks, only records."""
+"""The prefix of the names of groups that have records only, and no tasks."""
 _ALL = f"SELECT {COLUMNS} FROM task WHERE grp = ?"  # noqa: S608 - our own words
 _NEW = """INSERT INTO task (seq, grp, id, place, sort, ord, updated, ended, record, record_end, record_fence)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -36,7 +36,7 @@ _AGAIN = "UPDATE task SET ended = ?, record = ?, record_end = ?, record_fence = 
 
 
 class SQLiteRecords:
-    """The `Results` protocol. `ends`: the tasks end in the same file, so that it tells when a record never comes."""
+    """The `Results` protocol. `ends`: the tasks are in the same file, so a wait knows when a record can never come."""
 
     def __init__(self, queue: Queue, *, ends: bool) -> None:
         self._queue = queue

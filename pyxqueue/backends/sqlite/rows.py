@@ -63,13 +63,13 @@ class Row(NamedTuple):
     fields: bytes | None = None
 
     def charged(self, event: Event) -> Row:
-        """B11: what waits again after the event."""
+        """B11: the row with its counters after the event."""
         counts = after(Counts(self.attempt, self.crashes, self.deferrals, bool(self.redelivered)), event)
         return self._replace(**counts._asdict())
 
     @property
     def status(self) -> TaskStatus:
-        """I1: derived, never stored while the task is under way."""
+        """I1: the status, derived from the place until the task has ended."""
         if self.place == IN_FLIGHT:
             return TaskStatus.STARTED
         if (ended := _ENDED.get(self.ended)) is not None:
@@ -83,8 +83,9 @@ _ENDED = {int(status): status for status in TaskStatus if status.ended}
 def row_of(values: Sequence[Any]) -> Row:
     """A row, from all its columns or all but the last.
 
-    Anybody may have written it, and SQLite keeps any kind of value in any column: a number that is none, or is none of
-    ours, counts as a new task's, a text that is none as empty, and an id that is none is made of the row's number.
+    Another program may have written it, and SQLite keeps any kind of value in any column. A value that cannot be a
+    number of ours is replaced by that of a new task, one that is not a text by "", and one that is not an id by
+    `nameless`.
     """
     row = Row._make(values if len(values) == len(Row._fields) else [*values, None])
     task_id, consumer, reason, fence = row.id, row.consumer, row.reason, row.record_fence
@@ -116,9 +117,9 @@ def _mended(row: Row) -> Row:
 
 
 LARGEST = 10**18
-"""Larger than any number of ours: times, counts and tickets."""
+"""Larger than every time, count and ticket."""
 LONGEST = 1 << 18
-"""Characters of a reason or a consumer's name; nothing of ours is longer."""
+"""The most characters of a reason and a consumer's name."""
 _NEW = {
     "place": FAILED, "ord": 0, "updated": 0, "raw": 0, "attempt": 1, "crashes": 0, "redelivered": 0, "deferrals": 0,
     "due": 0, "fence": 0, "cancelled": 0, "ended": 0, "known_until": 0, "record_end": 0,
@@ -133,7 +134,7 @@ def is_number(value: object, end: int = LARGEST) -> bool:
 
 
 def is_time(value: object) -> TypeGuard[float]:
-    """Whether a column holds when something is to happen; what other programs have put there counts as never."""
+    """Whether a column holds a time. Any other value, which another program has written, counts as never."""
     return isinstance(value, int | float) and value < LARGEST
 
 
@@ -142,22 +143,22 @@ def is_text(value: object) -> bool:
 
 
 def is_id(value: object) -> bool:
-    """Whether a column holds what could be an id; one of a valid length in ASCII is taken as it is."""
+    """Whether a column holds what could be an id: ASCII of a valid length."""
     return type(value) is str and 0 < len(value) <= 64 and value.isascii()
 
 
 def nameless(seq: int) -> str:
-    """How a row is called that has no id."""
+    """The id under which a row without an id is shown."""
     return f"row.{seq}"
 
 
 def nameless_seqs(ids: Iterable[str]) -> list[int]:
-    """The rows that are called so, if they have no ids."""
+    """The `seq` of each id that `nameless` makes."""
     return [seq for one in ids if (match := _NAMELESS.fullmatch(one)) and fits(seq := int(match[1]))]
 
 
 def fits(seq: int) -> bool:
-    """Whether it is one of SQLite's numbers."""
+    """Whether it fits into 64 bits, as an integer of SQLite does."""
     return -(1 << 63) <= seq < 1 << 63
 
 
@@ -166,8 +167,8 @@ def _is_rank(stored: object) -> bool:
 
 
 def up_to(column: str, end: int) -> str:
-    """What is read of a text: the whole, or the head where it has more bytes than `end`. (The length of a text ends at
-    a NUL, that of bytes does not.)"""
+    """SQL for a text, of which only the head is read if it has more than `end` bytes. (SQLite counts the characters of
+    a text up to a NUL only, and all the bytes of a blob.)"""
     return f"CASE WHEN length(CAST({column} AS BLOB)) <= {end} THEN {column} ELSE substr({column}, 1, {end}) END"
 
 
@@ -175,19 +176,19 @@ _LIMITS = {"id": 65, "consumer": MAX_NAME, "progress": MAX_PROGRESS + 1, "reason
 COLUMNS = ", ".join(
     f"{up_to(f'task.{name}', _LIMITS[name])}" if name in _LIMITS else f"task.{name}" for name in Row._fields[:-1]
 )
-"""No more of a text than ours have: it may be longer than there is memory for."""
+"""Of a text, no more than a valid one has: it may be longer than there is memory for."""
 LEAN = COLUMNS.replace("task.record,", "substr(task.record, 1, 0),")
-"""The same, and of a record only whether there is one."""
+"""The same, but of a record only whether there is one."""
 
 
 WHOLE = f"CASE WHEN length({{0}}) <= {MAX_BYTES} THEN {{0}} END"
-"""A column that is read with its row where that is cheap."""
+"""SQL for a column that is read with its row unless it is large."""
 _MOST = 16 * MAX_BYTES
 
 
 def within(rows: Sequence[Sequence[Any]], whole: Callable[[Sequence[Any]], Sequence[Any]]) -> Sequence[Sequence[Any]]:
-    """The first of these rows, whose last value is the size of what was left out where it is large: as many as fit into
-    memory together, and at least one. `whole` reads a large one."""
+    """As many of the first rows as fit into memory together, at least one. The last value of a row is the size of its
+    bytes, which are left out if they are large; `whole` reads such a row."""
     if not any(type(row[-1]) is int and row[-1] > MAX_BYTES for row in rows):
         return rows
     taken, total = list[Sequence[Any]](), 0
@@ -211,7 +212,7 @@ def fields_of(message: Message | Unreadable, enqueued: int = 0) -> bytes:
 
 
 def message_of(row: Row) -> Message | Unreadable:
-    """The message, with what the row knows better than the bytes."""
+    """The message, with the counters and the due time of the row instead of those in the bytes."""
     return read_message(
         row.fields or _NOTHING, row.id, (row.attempt, row.crashes, row.redelivered, row.deferrals, row.due)
     )
@@ -220,7 +221,7 @@ def message_of(row: Row) -> Message | Unreadable:
 def read_message(fields: bytes, task_id: str, header: Sequence[int]) -> Message | Unreadable:
     """As `message_of`; `header` is attempt, crashes, redelivered, deferrals and due.
 
-    The row says which task it is. Bytes that were copied from another one are not that one once more (B1).
+    The row says which task it is. Bytes that were copied from another task are not run again (B1).
     """
     try:
         named = _named(fields)
@@ -268,7 +269,7 @@ def record_of(task_id: str, record: bytes | None, end: int, now: int) -> Record 
 
 
 def _named(packed: bytes) -> Fields:
-    """What `fields_of` or `record_bytes` wrote. Raises `ValueError` for anything else."""
+    """Decode what `fields_of` or `record_bytes` wrote. Raises `ValueError` for anything else."""
     try:
         flat = _unpack(packed)
     except (TypeError, msgspec.MsgspecError) as error:
@@ -311,12 +312,12 @@ def info_of(row: Row, now: int) -> TaskInfo:
 
 
 def padded(sql: str, ids: Sequence[T], end: str = "") -> tuple[str, list[T]]:
-    """The statement, with placeholders for its ``IN ({})``, and their values: few different lengths, so that statements
-    are prepared once."""
+    """The statement, with placeholders for its ``IN ({})``, and their values. Their number is rounded up, so that few
+    different statements are prepared."""
     size = 1 << (len(ids) - 1).bit_length()
-    return _spelt(sql, end, size), [*ids, *[ids[-1]] * (size - len(ids))]
+    return _with_placeholders(sql, end, size), [*ids, *[ids[-1]] * (size - len(ids))]
 
 
 @lru_cache
-def _spelt(sql: str, end: str, size: int) -> str:
+def _with_placeholders(sql: str, end: str, size: int) -> str:
     return (sql + end).format(",".join("?" * size))

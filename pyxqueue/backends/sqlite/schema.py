@@ -21,7 +21,7 @@ from .driver import Connection, DriverError
 APPLICATION_ID = 0x70797871
 """``pyxq``, at offset 68 of the file."""
 VERSION = 2
-"""The layout: what the tables are, and how what they keep is spelt."""
+"""The layout: the tables, and the format of what they hold."""
 
 READY, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED = range(1, 7)
 """Places. REMEMBERED is a task whose message is gone, and whose id or record is still known."""
@@ -95,7 +95,7 @@ def stamp(connection: Connection) -> tuple[int, int]:
 
 
 def bring_forward(connection: Connection, path: str, steps: Steps = STEPS, version: int = VERSION) -> None:
-    """Make the tables, or bring those of an older release to `version`: all of it in one transaction, or nothing.
+    """Make the tables, or migrate those of an older release to `version`, in one transaction.
 
     Raises `StoreFileError` for a file that is not ours, or of a newer version.
     """
@@ -132,7 +132,7 @@ def check(connection: Connection, path: str) -> int:
     """The number of the schema, which is another one after each change.
 
     Raises `StoreFileError` unless the tables are as they were made. A trigger, a view, a constraint or an index of
-    somebody else would be worked off with each of our statements, and may never end.
+    another program would run with each of our statements, and may never end.
     """
     connection.execute("BEGIN")
     try:
@@ -153,7 +153,7 @@ def _checked(connection: Connection, path: str) -> int:
         wrong = min(name for name in {*seen, *_MADE} if seen.get(name) != _MADE.get(name))
         raise StoreFileError(
             f"the tables of {path} are not as pyxqueue makes them ({quoted(wrong)} is missing, was altered, or is a "
-            "trigger, a view or an index of somebody else): undo that, or start with another file"
+            "trigger, a view or an index of another program): undo that, or start with another file"
         )
     return number(connection)
 

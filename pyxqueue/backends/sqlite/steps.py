@@ -1,4 +1,4 @@
-"""A bulk of work in steps, each a transaction: others write in between, and the log of the file stays small."""
+"""Large batches in steps, each a transaction: others can write in between, and the log of the file stays small."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 def give_way() -> None:
-    """Let others have the file: they try every few ms, and would hardly ever find it free."""
+    """Let other connections use the file: they try every few ms, and would hardly ever find it free."""
     time.sleep(0.001)
 
 
@@ -25,7 +25,8 @@ def in_steps(items: Sequence[Item], size: Callable[[Item], int] = lambda _: 0) -
 
 
 def until_done(step: Callable[[int], int], limit: int | None = None) -> int:
-    """Repeat a step, which returns how much it did of what it was told, until nothing is left or `limit` is reached."""
+    """Repeat a step, which takes how many items to do and returns how many it did, until none is left or `limit` is
+    reached."""
     total = 0
     while True:
         size = MAX_ITEMS if limit is None else min(MAX_ITEMS, limit - total)

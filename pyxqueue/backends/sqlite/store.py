@@ -1,4 +1,4 @@
-"""The connections of one process to one file, transactions on them, and the news that something was written.
+"""The connections of one process to one file, transactions on them, and how to learn that the file was written.
 
 A connection belongs to one call at a time and goes back to the pool after it. Nothing here waits inside SQLite, whose
 own pauses for a lock grow to 100 ms: a short random pause and another try is both faster and fairer.
@@ -52,7 +52,7 @@ class Patience:
 
 @frozen
 class Mark:
-    """A moment in the life of the file, to ask later whether something was written since."""
+    """A moment, to find out later whether the file was written since."""
 
     own: int
     version: tuple[int, int]
@@ -192,7 +192,7 @@ class Store:
             raise
 
     def _open(self) -> Opened:
-        with PROCESS.opening:  # until it is known to be open, nobody may look at the file
+        with PROCESS.opening:  # until it is known to be open, no other store may read the file
             opened = self.opener.open(self.location)
             self._all.append(opened)
         return opened
@@ -217,7 +217,7 @@ class Store:
             self._all.remove(opened)
 
     def close(self) -> None:
-        """Close the connections that nobody is using, and the others as they come back. The store stays usable."""
+        """Close the connections that are not in use, and the others when they come back. The store stays usable."""
         with self.changed:
             self._epoch += 1
             idle, self._idle = self._idle, []
@@ -229,8 +229,8 @@ class Store:
     # Forks and other stores of the process
 
     def before_fork(self) -> None:
-        """Let every transaction end, then close all; the lock is kept, for a copy of it that another thread held would
-        stay locked for ever."""
+        """Let every transaction end, then close all connections. The lock is kept: a copy of it that another thread had
+        locked would stay locked for ever."""
         end = time.monotonic() + _FORK_PATIENCE
         self.changed.acquire()
         self._forking = True
@@ -246,9 +246,9 @@ class Store:
 
     def after_fork(self, *, child: bool) -> None:
         if child:
-            self._listening = threading.Lock()  # whoever held it stayed with the parent
+            self._listening = threading.Lock()  # a thread of the parent may have locked it
             self._lent = 0
-            self.wrote = None  # its thread stayed with the parent
+            self.wrote = None  # its thread is in the parent
         self._forking = False
         self.changed.notify_all()
         self.changed.release()
@@ -266,13 +266,13 @@ class Store:
     # News
 
     def mark(self) -> Mark:
-        """Take one before a look; `news` then says whether another look is worth it."""
+        """Take a mark before looking; `news` then says whether to look again."""
         with self.changed:
             own = self._own
         return Mark(own, self._poll())
 
     def news(self, mark: Mark, seconds: float) -> bool:
-        """Wait up to `seconds` for a write by this object, then ask the file whether anybody has written."""
+        """Wait up to `seconds` for a write by this object, then return whether any process has written."""
         with self.changed:
             if self._own == mark.own and seconds > 0:
                 self.changed.wait(seconds)
@@ -281,9 +281,9 @@ class Store:
         return self._poll() != mark.version
 
     def _poll(self) -> tuple[int, int]:
-        """Another value after every commit, whichever process made it; the old one while that cannot be told."""
+        """A new value after a commit of any process; the old one while another thread polls or the file is locked."""
         if not self._listening.acquire(blocking=False):
-            return self._version  # another thread is asking right now: there will be a next time
+            return self._version  # another thread is polling right now
         try:
             with self.changed:
                 while self._forking:
@@ -307,7 +307,7 @@ class Store:
             self._close_ear()
         if self._ear is None:
             self._ear = self._open()
-            serial += 1  # the numbers of two connections mean nothing to each other
+            serial += 1  # the numbers of two connections cannot be compared
         return serial, self._ear.connection.execute("PRAGMA data_version")[0][0]
 
     def _close_ear(self) -> None:

@@ -1,4 +1,4 @@
-"""Who else could write a store: whoever can may have the workers run any task, with their rights."""
+"""Checks who else can write to a store. A user who can may let the workers run any task, with their rights."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def check_trust(named: str, real: str) -> None:
     """Raises `StoreFileError` if others can write the file, or put another one in its place.
 
     `named` is the absolute path that was given, `real` the same with every link followed; the folders must exist, the
-    file need not. As OpenSSH asks it of its own files, they and their folder belong to us or to root, and nobody else
-    may write them. Of the folders above, none may be open to everybody, unless it is sticky, as /tmp is.
+    file need not. As OpenSSH requires of its own files, they and their folder must belong to us or to root, and no
+    other user may write to them. No folder above may be writable by everybody, unless it is sticky, as /tmp is.
     """
     us = os.geteuid()
     for path in map(Path, dict.fromkeys((named, real))):
@@ -32,8 +32,8 @@ def check_trust(named: str, real: str) -> None:
 
 
 def check_beside(real: str, *, shared: bool) -> None:
-    """Raises `StoreFileError` if SQLite would write somewhere else, or wait for ever, for what stands beside the file:
-    a link, a pipe, or a file of others (`shared`: that is theirs to do).
+    """Raises `StoreFileError` if SQLite would write somewhere else, or wait for ever, because of what is beside the
+    file: a link, a pipe, or a file of another user (which is allowed if `shared`).
     """
     us = os.geteuid()
     for name in ("-journal", "-wal", "-shm"):
@@ -41,14 +41,14 @@ def check_beside(real: str, *, shared: bool) -> None:
         with suppress(FileNotFoundError):
             found = path.lstat()
             if not stat.S_ISREG(found.st_mode):
-                what = "a link" if stat.S_ISLNK(found.st_mode) else "no file"
+                what = "a link" if stat.S_ISLNK(found.st_mode) else "not a file"
                 raise StoreFileError(f"{path} is {what}, and SQLite would write there: move it away")
             if not shared and (why := intruders(found, us)):
                 raise _refused(path, why)
 
 
 def _both(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """What stands at `path`: the link, if it is one, and what it leads to. Nothing for what is not there."""
+    """What is at `path`: the link, if it is one, and what it leads to."""
     with suppress(FileNotFoundError):
         found = path.lstat()
         yield path, found
@@ -57,7 +57,7 @@ def _both(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def intruders(found: os.stat_result, us: int) -> str:
-    """Who beside root and the user `us` could change it, in words; nothing if nobody can."""
+    """Who besides root and the user `us` can change it, in words; "" if no other user can."""
     if found.st_uid not in (0, us):
         return f"belongs to the user {_user(found.st_uid)}"
     if stat.S_ISLNK(found.st_mode):
@@ -70,7 +70,7 @@ def intruders(found: os.stat_result, us: int) -> str:
 
 
 def _is_own_group(gid: int, us: int) -> bool:
-    """Whether it is the group that many systems make for each user, with nobody else in it."""
+    """Whether it is the group that many systems make for each user, without other members."""
     with suppress(KeyError):
         user, group = pwd.getpwuid(us).pw_name, grp.getgrgid(gid)
         return group.gr_name == user and set(group.gr_mem) <= {user}
@@ -91,6 +91,6 @@ def _group(gid: int) -> str:
 
 def _refused(path: Path, why: str) -> StoreFileError:
     return StoreFileError(
-        f"{path} {why}, and whoever can write there can have these workers run any task: name a file in a folder of "
-        f"your own, or take that right away (chmod go-w). Where you trust them, add ?shared=yes to the URL"
+        f"{path} {why}, and a user who can write there can let these workers run any task: name a file in a folder of "
+        f"your own, or remove that right (chmod go-w). If you trust those users, add ?shared=yes to the URL"
     )

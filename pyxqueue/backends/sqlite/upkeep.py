@@ -1,4 +1,4 @@
-"""What keeps a group in order: the limits of what is kept (B13), and what other programs have put out of order."""
+"""Upkeep of a group: the limits of what is kept (B13), and repair of what other programs have written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MENDS = (
     (REMEMBERED, ">=", LARGEST, "0"),
     *((place, wrong, end, _ORDER) for place in (READY, FAILED, HISTORY) for wrong, end in ((">=", LARGEST), ("<", 0))),
 )
-"""By place, what `sort` cannot be, and what it is then; text and bytes come after all numbers."""
+"""By place, the values that `sort` cannot have, and what replaces them. Text and bytes are larger than all numbers."""
 _OLDEST = f"SELECT seq FROM task WHERE grp = ? AND place = {HISTORY} ORDER BY sort, seq LIMIT ?"  # noqa: S608
 _DROP = f"UPDATE task SET place = {REMEMBERED}, sort = max(known_until, record_end) WHERE seq = ?"  # noqa: S608
 _SWEEP = f"""DELETE FROM task WHERE seq IN
@@ -24,7 +24,7 @@ _SWEEP = f"""DELETE FROM task WHERE seq IN
 
 
 def trim(group: Group, history: int) -> None:
-    """B13: keep the newest of the history, and forget some of what no law asks to remember."""
+    """B13: keep the newest of the history, and `sweep`."""
     surplus = min(MAX_ITEMS, max(0, group.history_size - history))
     if surplus:
         oldest = group.db.execute(_OLDEST, (group.key, surplus))
@@ -37,14 +37,14 @@ def trim(group: Group, history: int) -> None:
 
 
 def sweep(group: Group) -> None:
-    """B13: forget some of what no law asks to remember."""
+    """B13: forget some of the tasks whose id and record need not be known any longer."""
     if (first := group.first(REMEMBERED)) is not None and first <= group.now:
         group.db.execute(_SWEEP, (group.key, group.now))
 
 
 def mend(group: Group) -> None:
-    """Put what no step of ours would ever reach, because of what another program has written into `sort`, where it is
-    reached: a task is lent for one lease at most, and what is due is due at some time."""
+    """Repair values of `sort` that another program has written and that would keep a task in its place for ever: a
+    lease ends after one lease time at the latest, and a delayed task is due at some time."""
     for place, wrong, end, sort in _MENDS:
         sql = (
             f"UPDATE task SET sort = {sort} WHERE seq IN "  # noqa: S608 - our own words
