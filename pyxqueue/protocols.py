@@ -140,8 +140,8 @@ class Broker(Protocol):
 
       - An `Unreadable` entry has no counters.
 
-    * **B12 The body is opaque.** Bodies, names and headers are delivered byte for byte as they were enqueued, also
-      after a retry, a failure and a requeue.
+    * **B12 The body is opaque.** The whole message, but for the counters and times that the store writes, is delivered
+      as it was enqueued, also after a retry, a failure and a requeue. Body and headers are the same byte for byte.
 
       - No broker decodes a body.
 
