@@ -93,7 +93,7 @@ def instead(given: Iterable[str], known: Iterable[str], habits: Mapping[str, str
     """Return a hint with the options that the caller may have meant by unknown ones; empty if there is no guess."""
     listed, ways = list(known), []
     for one in given:
-        close = difflib.get_close_matches(one, listed, 1)
+        close = difflib.get_close_matches(one, listed, 1, cutoff=0.8 if len(one) < 6 else 0.6)
         if one in habits:
             ways.append(f"{one}: {habits[one].format(given=one)}")
         elif close:

@@ -7,9 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from attrs import fields
 
 import pyxqueue.client.habits
 from pyxqueue import ArgumentError, AsyncResult, ConfigurationError, PyxqueueError, Task, TaskQueue
+from pyxqueue.client.habits import instead
+from pyxqueue.options import CallOptions
+
+CALL_OPTIONS = ", ".join(field.name for field in fields(CallOptions))
 
 
 @pytest.fixture
@@ -72,7 +77,7 @@ def test_no_habit_is_about_something_there_is(habits: str, kind: type, queue: Ta
     [
         (
             {"dealy": 3},
-            r"got an unknown option dealy \(dealy: did you mean delay=\?\); the options are delay, .*, headers$",
+            rf"got an unknown option dealy \(dealy: did you mean delay=\?\); the options are {CALL_OPTIONS}$",
         ),
         (
             {"priority": 9},
@@ -80,7 +85,7 @@ def test_no_habit_is_about_something_there_is(habits: str, kind: type, queue: Ta
         ),
         ({"countdown": 9}, r"\(countdown: delay=\)"),
         ({"retries": 9}, r"\(retries: it belongs to the task: @queue.task\(retries=\.\.\.\)\)"),
-        ({"bogus": 9, "delay": 1}, "got an unknown option bogus; the options are delay"),
+        ({"bogus": 9, "delay": 1}, f"got an unknown option bogus; the options are {CALL_OPTIONS}$"),
     ],
 )
 def test_an_option_of_a_call_that_there_is_not(add: Any, options: dict[str, Any], way: str) -> None:
@@ -92,9 +97,26 @@ def test_an_option_of_a_call_that_there_is_not(add: Any, options: dict[str, Any]
     assert isinstance(caught.value, PyxqueueError)
 
 
+@pytest.mark.parametrize(
+    ("given", "known", "guess"),
+    [
+        ("other", "note", ""),
+        ("kind", "task_id", ""),
+        ("dealy", "delay", " (dealy: did you mean delay=?)"),
+        ("nme", "name", " (nme: did you mean name=?)"),
+        ("crashes_max", "max_crashes", " (crashes_max: did you mean max_crashes=?)"),
+    ],
+)
+def test_a_guess_resembles_what_was_given(given: str, known: str, guess: str) -> None:
+    """A short name needs to be nearly the same, since two letters in common make any two short names alike."""
+    assert instead([given], [known], {}) == guess
+
+
 def test_options_of_a_call_have_names(add: Any) -> None:
     """Nobody could tell a delay from a moment."""
-    with pytest.raises(ArgumentError, match="with_options takes options by name, not 3; the options are delay"):
+    with pytest.raises(
+        ArgumentError, match=f"with_options takes options by name, not 3; the options are {CALL_OPTIONS}$"
+    ):
         add.with_options(3)
 
 
