@@ -78,13 +78,15 @@ class Message:
     due_ms: int = 0
     """The message cannot be claimed before this moment (ms of the store's clock); 0 means at once."""
     expires_ms: int = 0
-    """Reserved, like `priority` and `reply`: stores keep it, and this release does not act on it."""
+    """Reserved: stores keep it, and this release does not act on it."""
     priority: int = 0
+    """Reserved, like `expires_ms`."""
     headers: Mapping[str, str] = NO_HEADERS
     """Pairs of text for the application (tracing, tenant); they survive retry and failure."""
     parent: str = ""
     """The id of the task that enqueued the message; empty if an application did."""
     reply: str = ""
+    """Reserved, like `expires_ms`."""
     seal: str = ""
     """The signature over `body` and the fields it is bound to. Only the seal layer writes and reads it."""
     v: int = WIRE_VERSION
