@@ -127,9 +127,14 @@ def enqueue(registration: Registration, messages: Sequence[Message]) -> Steps[li
     """B1, B9: one script call for each batch, on the keys of all groups."""
     stream_key, accepted = registration.options.stream_key, list[bool]()
     for batch in batches(messages, message_size):
-        accepted += yield from registration.current(
+        new = yield from registration.current(
             lambda groups: commands.enqueue(stream_key, registration.few(groups), batch)  # noqa: B023 - runs before the next
         )
+        if rest := batch[len(new) :]:
+            new += yield from registration.current(
+                lambda groups: commands.enqueue_any(stream_key, registration.few(groups), rest)
+            )
+        accepted += new
     return accepted
 
 

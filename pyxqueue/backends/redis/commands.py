@@ -84,7 +84,24 @@ def unregister(stream_key: str, group: str) -> Command[bool]:
 
 
 def enqueue(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Command[list[bool]]:
-    """The parser raises `StaleGroups` if the list of groups has changed."""
+    """The reply may stop short, where Redis refuses a message: `enqueue_any` does the rest.
+
+    The parser raises `StaleGroups` if the list of groups has changed.
+    """
+    if len(groups.streams) > 1 or any(message.delay_ms > 0 for message in messages):
+        return enqueue_any(stream_key, groups, messages)
+    (group,) = groups.streams.values()
+    prefix = group.task_prefix
+    keys, args = [meta(stream_key), group.stream], list[Arg]([groups.version])
+    for message in messages:
+        keys.append(prefix + message.id)
+        fields = _message_fields(message)
+        args += (len(fields), *fields)
+    return Command("enqueue_ready", keys, args, _enqueued)
+
+
+def enqueue_any(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Command[list[bool]]:
+    """`enqueue`, into any number of groups and with any delay."""
     keys = [meta(stream_key)]
     for group in groups.streams.values():
         keys += group.five
@@ -106,11 +123,15 @@ def _bools(reply: Any) -> list[bool]:
     return [bool(number) for number in reply]
 
 
+def _message_fields(message: Message) -> list[bytes]:
+    """The wire form without the times, which the store sets."""
+    if message.enqueued_ms or message.due_ms:
+        message = evolve(message, enqueued_ms=0, due_ms=0)
+    return message_to_fields(message)
+
+
 def _message_args(message: Message) -> list[Arg]:
-    if message.enqueued_ms or message.due_ms or message.delay_ms:
-        fields = message_to_fields(evolve(message, enqueued_ms=0, due_ms=0))
-    else:
-        fields = message_to_fields(message)
+    fields = _message_fields(message)
     return [message.id, message.delay_ms, len(fields), *fields]
 
 
