@@ -15,6 +15,8 @@ from .registration import Registration
 
 _FORGET_CONSUMER_AFTER = 3_600_000
 """Ms after which a consumer that holds nothing and says nothing is forgotten."""
+_LONGEST_PERIOD = 5_000
+"""The most ms between two scans; with a short lease it is a quarter of the lease."""
 
 
 class HealthClock:
@@ -46,6 +48,11 @@ class HealthClock:
                 self.lost()
             self._offset = offset
 
+    @property
+    def knows_clock(self) -> bool:
+        """Whether the server's clock was read since the last break, so that a jump of it would be noticed."""
+        return self._offset is not None
+
     def unbroken_ms(self) -> float:
         """Milliseconds of unbroken contact."""
         return (self._last - self._since) * 1000
@@ -63,36 +70,54 @@ class Reclaimer:
         self._options = registration.options
         self._after_ms = after_ms
         self._next_scan = 0.0
+        self._tidied = float("-inf")
+        self.period_ms = 0.0
+        """The ms between two scans, by the lease of the last one."""
         self.health = HealthClock()
 
     def reclaim(self) -> None:
         """Reclaim messages whose lease has ended, if we have been in touch with the server for long enough."""
-        registration, session, group = self._registration, self._session, self._options.group
         now = time.monotonic()
         if now < self._next_scan:
             return
         try:
-            lease = registration.read_lease()
-            seconds, micros = session.execute("TIME")
+            lease = self._registration.read_lease()
+            last = self._last_handed_out()
+            server_ms = self._server_ms() if last or not self.health.knows_clock else None
         except BrokerUnavailableError:
             self.health.lost()
             raise
-        self.health.seen(lease, int(seconds) * 1000 + int(micros) // 1000)
-        needed = lease if self._after_ms is None else self._after_ms
+        self.health.seen(lease, server_ms)
+        self.period_ms = min(lease / 4, _LONGEST_PERIOD)
         if self._after_ms != 0:
-            self._next_scan = now + min(lease / 4, 5_000) / 1000
-        if self.health.unbroken_ms() < needed:
+            self._next_scan = now + 0.9 * self.period_ms / 1000  # due for a caller that has slept for one period
+        if self.health.unbroken_ms() < (lease if self._after_ms is None else self._after_ms):
             return
-        stream = registration.keys.stream
-        rows = session.execute("XPENDING", stream, group, "IDLE", lease, "-", "+", MAX_ITEMS)
+        if last and self._scan(lease, last) == MAX_ITEMS:
+            self._next_scan = now  # there may be more
+        if now - self._tidied >= _FORGET_CONSUMER_AFTER / 60_000:
+            self._tidied = now
+            self._forget_consumers()
+
+    def _last_handed_out(self) -> str:
+        """The last entry that was handed out; "" if of those that were, none is left in the stream or in flight."""
+        stream, (last, in_flight) = self._registration.keys.stream, self._registration.handed_out()
+        return last if in_flight or self._session.execute("XRANGE", stream, "-", last, "COUNT", 1) else ""
+
+    def _server_ms(self) -> int:
+        seconds, micros = self._session.execute("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    def _scan(self, lease: int, last: str) -> int:
+        """Make ready what is held no more. Returns `MAX_ITEMS` if there may be more of it."""
+        registration, group = self._registration, self._options.group
+        rows = self._session.execute("XPENDING", registration.keys.stream, group, "IDLE", lease, "-", "+", MAX_ITEMS)
         if rows:
             self._restore([(row[0].decode(), row[1], "expired") for row in rows], lease)
-        if stranded := self._stranded():
+        if stranded := self._stranded(last):
             registration.do(lambda keys: commands.rewind(keys, group))
             self._restore([(entry.decode(), "", "expired") for entry in stranded], lease)
-        if MAX_ITEMS in (len(rows), len(stranded)):  # there may be more
-            self._next_scan = now
-        self._forget_consumers()
+        return max(len(rows), len(stranded))
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
         """Make ready what a consumer holds, and forget the consumer. `started`: the receipts of what it was running."""
@@ -136,12 +161,11 @@ class Reclaimer:
                 found[entry] = message_in(raw, flat)
         return found
 
-    def _stranded(self) -> list[bytes]:
-        """Entries that count as handed out and have no holder, because another program called `XACK`,
+    def _stranded(self, last: str) -> list[bytes]:
+        """Entries up to `last` that count as handed out and have no holder, because another program called `XACK`,
         `XGROUP DELCONSUMER` or `XGROUP SETID`: Redis would never hand them out. Both ends of what was handed out are
         searched."""
-        session, group = self._session, self._options.group
-        stream, last = self._registration.keys.stream, self._registration.delivered()
+        session, group, stream = self._session, self._options.group, self._registration.keys.stream
         for way in (("XRANGE", stream, "-", last), ("XREVRANGE", stream, last, "-")):
             end = session.execute(*way, "COUNT", 1)
             if not end or session.execute("XPENDING", stream, group, end[0][0], end[0][0], 1):

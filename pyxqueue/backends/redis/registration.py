@@ -62,12 +62,16 @@ class Registration:
 
     def delivered(self) -> str:
         """The last entry of the live stream that was handed out: no later one is in flight."""
+        return self.handed_out()[0]
+
+    def handed_out(self) -> tuple[str, int]:
+        """The last entry of the live stream that was handed out, and how many are in flight."""
         group = self.options.group.encode()
         rows = map(pairs, self.session.execute("XINFO", "GROUPS", self.keys.stream))
         found = next((row for row in rows if row[b"name"] == group), None)
         if found is None:
             raise StaleGroups("the group is gone")
-        return found[b"last-delivered-id"].decode()
+        return found[b"last-delivered-id"].decode(), int(found[b"pending"])
 
     def look(self, *, any_layout: bool = False) -> Groups:
         """The groups that are registered now; ours is not registered by it.
