@@ -26,7 +26,7 @@ from attrs import frozen
 from .errors import ConfigurationError
 from .printable import quoted
 
-SLOTS = 1024
+SLOTS = 2048
 """How many deliveries one process can have in flight."""
 STUCK = 0.05
 """How many seconds a delivery may wait in a busy worker before all deliveries that wait there are given back."""

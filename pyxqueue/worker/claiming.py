@@ -94,6 +94,7 @@ class Claimer:
             if not self.stopping:
                 self._wait_alone(redelivered[number:])
                 self.dispatcher.submit(job)
+                self.dispatcher.wake()
                 self.dispatcher.wait_idle()
         return len(claimed)
 
@@ -152,6 +153,7 @@ class Claimer:
                 if not self.dispatcher.submit(job):
                     late.append(job)
                 took.append(time.monotonic() - begun)
+        self.dispatcher.wake()
         self._sizer.ran(took)
         if late:
             end = time.monotonic() + STUCK

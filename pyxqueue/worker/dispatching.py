@@ -90,7 +90,8 @@ class Dispatcher:
             self._loop.wait_room(timeout)
 
     def submit(self, job: Job, wait: float = 0.0) -> bool:
-        """Run a job, possibly before this returns. Returns False if there is no room within `wait` seconds."""
+        """Run a job, possibly before this returns; one of the loop runs after `wake`. Returns False if there is no room
+        within `wait` seconds."""
         if self._loop is None:
             return self._plain.submit(partial(self._runner.run, job, self._plain), wait)
         if self._is_coroutine(job):
@@ -102,6 +103,11 @@ class Dispatcher:
         if wait and not placed:
             self._ahead.refused()
         return placed
+
+    def wake(self) -> None:
+        """Let the loop run what was submitted to it: once for a batch, because each time wakes a thread."""
+        if self._loop is not None:
+            self._loop.wake()
 
     def wait_idle(self) -> None:
         """Wait until everything that was submitted has ended."""

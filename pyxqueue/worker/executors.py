@@ -97,25 +97,34 @@ class Load:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._busy = 0
+        self.busy = 0
+        self._wanted = 0
+        """The largest `below` that a thread waits for, so that it is not woken for each end before."""
         self._changed = threading.Condition()
 
     def add(self) -> None:
         with self._changed:
-            self._busy += 1
+            self.busy += 1
 
     def remove(self) -> None:
         with self._changed:
-            self._busy -= 1
-            self._changed.notify_all()
+            self.busy -= 1
+            if self.busy < self._wanted:
+                self._wanted = 0
+                self._changed.notify_all()
 
     def room(self) -> int:
-        return max(0, self.limit - self._busy)
+        return max(0, self.limit - self.busy)
 
     def wait(self, below: int, timeout: float | None = None) -> bool:
         """Wait until fewer than `below` have not ended. Returns False if that takes longer than `timeout` seconds."""
+
+        def reached() -> bool:
+            self._wanted = max(self._wanted, below)
+            return self.busy < below
+
         with self._changed:
-            return self._changed.wait_for(lambda: self._busy < below, timeout)
+            return self._changed.wait_for(reached, timeout)
 
 
 class Threads:

@@ -11,11 +11,15 @@ import asyncio
 import contextvars
 import os
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import wait
 from contextlib import suppress
 from typing import Any
 
+from ..inflight import STUCK
+from .batch_sizer import MAX_BATCH
 from .execution import end_fork
 from .executors import Broke, Load
 from .jobs import Job
@@ -25,11 +29,56 @@ AsyncRun = Callable[[], Coroutine[Any, Any, None]]
 """A coroutine function that runs one delivery to its outcome."""
 
 
-class Loop:
-    """An event loop in a thread, which runs at most `concurrency` jobs at once."""
+_SOON = 0.4 * STUCK
+"""Seconds within which what is claimed ahead is expected to start."""
+_WINDOW = 0.1
+"""Seconds over which the ends of jobs are counted."""
+_FEW = 8
 
-    def __init__(self, concurrency: int) -> None:
+
+class Ahead:
+    """Decides how many jobs to claim ahead: beyond those that can start at once, so that no place is empty while the
+    next claim is under way.
+
+    As many as have ended lately within `_SOON` will start before they have waited for long. Behind jobs that take long
+    that is none.
+    """
+
+    def __init__(self, concurrency: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._longest = min(MAX_BATCH, max(_FEW, concurrency // 2))
+        self._monotonic = monotonic
+        self._since = monotonic()
+        self._ended = 0
+        self._jobs = 0
+
+    def ended(self) -> None:
+        """Note that a job has ended."""
+        self._ended += 1
+
+    def jobs(self) -> int:
+        """Return how many jobs to claim ahead now."""
+        now = self._monotonic()
+        if (passed := now - self._since) >= _WINDOW:
+            ended, self._ended, self._since = self._ended, 0, now
+            self._jobs = min(self._longest, int(ended * _SOON / passed))
+        return self._jobs
+
+
+class Loop:
+    """An event loop in a thread, which runs at most `concurrency` jobs at once.
+
+    It holds more that were claimed ahead. They have not started: the supervisor may give them back, and if the process
+    dies, they are not charged.
+    """
+
+    def __init__(self, concurrency: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._concurrency = concurrency
+        self._ahead = Ahead(concurrency, monotonic)
         self._load = Load(concurrency)
+        self._submitted: deque[AsyncRun] = deque()
+        self._waiting: deque[AsyncRun] = deque()
+        """What was claimed ahead. Only the thread of the loop uses it."""
+        self._running = 0
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(log_unhandled)
         self.interrupter = LoopInterrupter(self._loop, self._is_busy)
@@ -41,15 +90,26 @@ class Loop:
         self._thread.start()
 
     def room(self) -> int:
-        return self._load.room()
+        """Return how many more jobs to claim now: none until half of those claimed ahead have started."""
+        self._load.limit = self._concurrency + self._ahead.jobs()
+        return self._load.room() if self._load.busy < self._enough() else 0
 
     def wait_room(self, timeout: float) -> None:
-        self._load.wait(self._load.limit, timeout)
+        self._load.wait(self._enough(), timeout)
+
+    def _enough(self) -> int:
+        """Return the number of jobs below which to claim more."""
+        return self._load.limit - (self._load.limit - self._concurrency) // 2
 
     def submit(self, run: AsyncRun) -> None:
-        """Run a job on the loop. The caller has made sure that there is room."""
+        """Hold a job for the loop, until `wake`. The caller has made sure that there is room."""
         self._load.add()
-        self._loop.call_soon_threadsafe(self._start, run)
+        self._submitted.append(run)
+
+    def wake(self) -> None:
+        """Let the loop run what was submitted."""
+        if self._submitted:
+            self._loop.call_soon_threadsafe(self._take)
 
     def run_coroutine(self, job: Job, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine that a plain function has returned, on the loop. Called in the function's thread."""
@@ -84,7 +144,7 @@ class Loop:
             self._loop.close()
 
     def _is_busy(self) -> bool:
-        return self._load.room() < self._load.limit
+        return self._load.busy > 0
 
     # The thread of the loop
 
@@ -102,6 +162,17 @@ class Loop:
         except BaseException as error:  # noqa: BLE001 - the loop cannot go on
             self._broke(error)
 
+    def _take(self) -> None:
+        while self._submitted:
+            self._waiting.append(self._submitted.popleft())
+        self._fill()
+
+    def _fill(self) -> None:
+        """Start what waits, as far as there are free places."""
+        while self._waiting and self._running < self._concurrency:
+            self._running += 1
+            self._start(self._waiting.popleft())
+
     def _start(self, run: AsyncRun) -> None:
         asyncio.Task(self._run(run), loop=self._loop)  # not `create_task`: a task may have set a factory of its own
 
@@ -112,4 +183,7 @@ class Loop:
         except BaseException as error:  # noqa: BLE001 - not the error of a task: those are outcomes
             self._broke(error)
         finally:
+            self._running -= 1
+            self._ahead.ended()
             self._load.remove()
+            self._fill()

@@ -40,6 +40,30 @@ def test_load_counts() -> None:
     assert load.room() == 1
 
 
+def test_load_wakes_no_thread_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that waits until few are left is not woken by each one that ends before."""
+    load = Load(4)
+    woken: list[int] = []
+    notify = load._changed.notify_all
+
+    def note() -> None:
+        woken.append(load.busy)
+        notify()
+
+    monkeypatch.setattr(load._changed, "notify_all", note)
+    for _ in range(4):
+        load.add()
+    waiting = threading.Thread(target=load.wait, args=(2,), daemon=True)
+    waiting.start()
+    until(lambda: load._wanted, "the thread waits")
+    for _ in range(4):
+        load.remove()
+    waiting.join(20)
+
+    assert not waiting.is_alive()
+    assert woken == [1]
+
+
 def test_inline_has_room_for_a_batch() -> None:
     """It runs them one after the other, in the caller's thread."""
     ran: list[tuple[int, int]] = []

@@ -9,20 +9,25 @@ import io
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from pyxqueue.inflight import InFlightTable
+from pyxqueue.inflight import STUCK, InFlightTable
+from pyxqueue.model.message import Message
+from pyxqueue.model.transitions import Counts, counts_of
 from pyxqueue.printable import Lines
+from pyxqueue.supervisor.duties.stuck import StuckReturner
 from pyxqueue.supervisor.launch import make_executors
 from pyxqueue.worker import loop_interrupts
+from pyxqueue.worker.batch_sizer import MAX_BATCH
 from pyxqueue.worker.dispatching import LOOK, LookAhead
 from pyxqueue.worker.events import Throttle
 from pyxqueue.worker.executors import Threads
-from pyxqueue.worker.loop import Loop
+from pyxqueue.worker.loop import Ahead, Loop
 from pyxqueue.worker.loop_interrupts import Run, Stall
 from pyxqueue.worker.options import WorkerOptions
 from pyxqueue.worker.worker import Worker
@@ -313,6 +318,148 @@ def test_a_job_that_waits_for_the_loop_has_not_started(bench: Bench) -> None:
         assert ended(bench, "block", "other") == ["SUCCESS", "SUCCESS"]
 
     assert waiting == {"block": False, "other": True}
+
+
+def test_claiming_ahead_follows_the_pace_of_the_tasks() -> None:
+    """As many as ended in a fiftieth of a second; none behind tasks that take long, and never more than the limit."""
+    now = 0.0
+    ahead = Ahead(100, lambda: now)
+
+    def after(ended: int, seconds: float) -> int:
+        nonlocal now
+        for _ in range(ended):
+            ahead.ended()
+        now += seconds
+        return ahead.jobs()
+
+    assert after(0, 0.0) == 0
+    assert [after(125, 0.125), after(7, 0.125), after(6, 0.125)] == [20, 1, 0]
+    assert after(1000, 0.125) == 50
+    assert after(0, 0.0625) == 50, "the next look is not due"
+    assert after(0, 0.0625) == 0
+    assert [Ahead(places)._longest for places in (1, 20, 10_000)] == [8, 10, MAX_BATCH]
+
+
+def test_a_loop_claims_more_when_half_of_what_is_ahead_has_started(bench: Bench) -> None:
+    """Each claim is a round trip, which is to bring many messages."""
+    loop = Held(bench)
+    loop.hurry(8)
+
+    async def never() -> None: ...
+
+    rooms = []
+    for _ in range(9):
+        rooms.append(loop.room())
+        loop.submit(never)
+
+    assert rooms == [12, 11, 10, 9, 8, 7, 6, 5, 0]
+    loop._loop.close()
+
+
+class Held(Loop):
+    """A loop with four places whose last jobs were short, and the tasks `hold`, which run until `go`."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.now = 0.0
+        super().__init__(4, lambda: self.now)
+        self.began: list[str] = []
+        self._go = asyncio.Event()
+
+        async def hold(name: str) -> None:
+            self.began.append(name)
+            await self._go.wait()
+
+        bench.task(hold)
+
+    def go(self) -> None:
+        self._loop.call_soon_threadsafe(self._go.set)
+
+    def hurry(self, jobs: int) -> None:
+        """Make it claim so many ahead from now on."""
+        for _ in range(jobs * 7):
+            self._ahead.ended()
+        self.now += 0.125
+
+
+def hold(bench: Bench, *names: str) -> None:
+    for name in names:
+        bench.put("hold", name, task_id=name)
+
+
+def in_flight(bench: Bench, *, waiting: bool) -> set[str]:
+    return {entry.task_id for entry in bench.table.entries() if entry.waiting == waiting}
+
+
+def test_a_loop_claims_ahead_and_starts_in_order(bench: Bench) -> None:
+    """What is claimed ahead is held and not running until a place is free, and no more is claimed than that."""
+    loop = Held(bench)
+    loop.hurry(2)
+    with working(bench, loop):
+        hold(bench, *"abcdefgh")
+        until(lambda: len(bench.table.entries()) == 6, "two are claimed ahead")
+        until(lambda: len(loop.began) == 4, "the places are taken")
+        assert in_flight(bench, waiting=False) == set("abcd")
+        assert in_flight(bench, waiting=True) == set("ef")
+        assert loop.room() == 0
+        loop.go()
+        assert set(ended(bench, *"abcdefgh")) == {"SUCCESS"}
+
+    assert loop.began == list("abcdefgh")
+
+
+def test_what_is_claimed_ahead_goes_to_a_worker_that_has_time(bench: Bench) -> None:
+    """The supervisor gives it back uncharged after a moment, and the worker neither runs it nor claims it again while
+    its places are taken."""
+    loop = Held(bench)
+    loop.hurry(2)
+    duty = StuckReturner(bench.broker)
+    with working(bench, loop):
+        hold(bench, *"abcdef")
+        until(lambda: len(loop.began) == 4 and len(bench.table.entries()) == 6, "two wait")
+        duty.step([bench.table], time.monotonic() + 2 * STUCK)
+        others = bench.broker.claim("other", 10, 0)
+        loop.go()
+        assert set(ended(bench, *"abcd")) == {"SUCCESS"}
+
+    assert [(one.message.id, counts_of(one.message)) for one in others if isinstance(one.message, Message)] == [
+        ("e", Counts()),
+        ("f", Counts()),
+    ]
+    assert loop.began == list("abcd")
+    assert not bench.table.busy()
+
+
+def test_a_process_that_dies_is_not_charged_for_what_it_has_claimed_ahead(bench: Bench) -> None:
+    """Only the tasks that were running count a crash."""
+    loop = Held(bench)
+    loop.hurry(2)
+    with working(bench, loop) as worker:
+        hold(bench, *"abcdef")
+        until(lambda: len(loop.began) == 4 and len(bench.table.entries()) == 6, "two wait")
+        bench.broker.release("me", [entry.receipt for entry in bench.table.entries() if entry.running])
+        worker.stop()
+        loop.go()
+
+    messages = [info.message for info in bench.broker.show(list("abcdef")) if info is not None]
+    assert [one.crashes for one in messages if isinstance(one, Message)] == [1, 1, 1, 1, 0, 0]
+
+
+def test_a_batch_wakes_the_loop_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waking it costs more than starting a task."""
+    wakes: list[Any] = []
+    loop = Loop(20)
+    worker = bench.worker(executor=Threads(1), loop=loop)
+    monkeypatch.setattr(loop._loop, "call_soon_threadsafe", lambda function, *_: wakes.append(function))
+
+    async def quick() -> None: ...
+
+    bench.task(quick)
+    for number in range(5):
+        bench.put("quick", task_id=f"t{number}")
+    worker._claimer.claim(5, 0)
+
+    assert len(wakes) == 1
+    loop._loop.close()
 
 
 def test_a_blocked_loop_is_logged_and_moves_the_limits_of_others(
