@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from pyxqueue.backends.redis import RedisBackend
 from pyxqueue.errors import BrokerError
-from pyxqueue.model.message import Delivery, Done, Fail, Message, Retry, Settlement, TaskStatus
+from pyxqueue.model.message import Delivery, Done, Extension, Fail, Message, Record, Retry, Settlement, TaskStatus
 
 
 def claimed(backend: RedisBackend, consumer: str, limit: int) -> list[Delivery]:
@@ -18,8 +19,23 @@ def claimed(backend: RedisBackend, consumer: str, limit: int) -> list[Delivery]:
     return deliveries
 
 
-def done(deliveries: Sequence[Delivery]) -> list[Settlement]:
-    return [Settlement(one.receipt, Done()) for one in deliveries]
+Ends = Callable[[Sequence[Delivery]], list[Settlement]]
+
+
+@pytest.fixture(params=["usual", "any"])
+def done(request: pytest.FixtureRequest) -> Ends:
+    """Settlements as a worker sends them, which have a script of their own, and without records, which do not."""
+
+    def ends(deliveries: Sequence[Delivery]) -> list[Settlement]:
+        return [
+            Settlement(one.receipt, Done(), record_of(one) if request.param == "usual" else None) for one in deliveries
+        ]
+
+    return ends
+
+
+def record_of(delivery: Delivery) -> Record:
+    return Record(delivery.message.id, TaskStatus.SUCCESS, b"1", fence=delivery.fence)
 
 
 def entry_of(delivery: Delivery) -> str:
@@ -38,7 +54,7 @@ def filled(backend: RedisBackend) -> RedisBackend:
 
 @pytest.mark.parametrize("gap", [0, 1], ids=["at the head", "behind the head"])
 def test_what_stands_before_and_behind_a_batch_stays(
-    filled: RedisBackend, client: Any, stream_key: str, gap: int
+    filled: RedisBackend, done: Ends, client: Any, stream_key: str, gap: int
 ) -> None:
     first = claimed(filled, "x", gap) if gap else []
     batch = claimed(filled, "w", 3)
@@ -52,7 +68,7 @@ def test_what_stands_before_and_behind_a_batch_stays(
 
 
 def test_an_entry_deleted_by_hand_inside_a_batch_does_not_cost_a_neighbour(
-    filled: RedisBackend, client: Any, stream_key: str
+    filled: RedisBackend, done: Ends, client: Any, stream_key: str
 ) -> None:
     """There are then as many entries in the batch's range as it has items, and one is not of the batch."""
     (a,), (theirs,), rest = claimed(filled, "w", 1), claimed(filled, "x", 1), claimed(filled, "w", 2)
@@ -64,43 +80,45 @@ def test_an_entry_deleted_by_hand_inside_a_batch_does_not_cost_a_neighbour(
     assert statuses(filled, "abcdef") == [TaskStatus.SUCCESS] * 4 + [TaskStatus.PENDING] * 2
 
 
-def test_a_receipt_counts_once_in_a_batch(filled: RedisBackend, client: Any, stream_key: str) -> None:
+def test_a_receipt_counts_once_in_a_batch(filled: RedisBackend, done: Ends, client: Any, stream_key: str) -> None:
     a, b = claimed(filled, "w", 2)
     assert filled.settle(done([a, b, a])) == [True, True, False]
     assert client.xlen(f"{{{stream_key}}}:cg:history") == 2
 
 
-def test_a_repeated_receipt_does_not_cost_a_neighbour(filled: RedisBackend, client: Any, stream_key: str) -> None:
+def test_a_repeated_receipt_does_not_cost_a_neighbour(
+    filled: RedisBackend, done: Ends, client: Any, stream_key: str
+) -> None:
     """There are then as many entries in the batch's range as it has items."""
     (a,), _, (c,) = claimed(filled, "w", 1), claimed(filled, "x", 1), claimed(filled, "w", 1)
     assert filled.settle(done([a, a, c])) == [True, False, True]
     assert client.xlen(stream_key) == 4
 
 
-def test_a_refused_item_stays(filled: RedisBackend, client: Any, stream_key: str) -> None:
+def test_a_refused_item_stays(filled: RedisBackend, done: Ends, client: Any, stream_key: str) -> None:
     """Also where its entry lies between those of the batch."""
     (a,), (theirs,), (c,) = claimed(filled, "w", 1), claimed(filled, "x", 1), claimed(filled, "w", 1)
-    stolen = Settlement(theirs.receipt.replace("|x|", "|w|"), Done())
-    assert filled.settle([*done([a]), stolen, *done([c])]) == [True, False, True]
+    stolen = evolve(theirs, receipt=theirs.receipt.replace("|x|", "|w|"))
+    assert filled.settle(done([a, stolen, c])) == [True, False, True]
     assert client.xlen(stream_key) == 4
     assert filled.settle(done([theirs])) == [True]
 
 
-def test_another_spelling_of_an_entry_is_not_a_receipt(filled: RedisBackend) -> None:
+def test_another_spelling_of_an_entry_is_not_a_receipt(filled: RedisBackend, done: Ends) -> None:
     (a,) = claimed(filled, "w", 1)
     assert filled.settle([Settlement("0" + a.receipt, Done())]) == [False]
     assert filled.settle(done([a])) == [True]
 
 
-def test_the_items_of_a_batch_may_have_several_holders(filled: RedisBackend) -> None:
+def test_the_items_of_a_batch_may_have_several_holders(filled: RedisBackend, done: Ends) -> None:
     mine, theirs = claimed(filled, "w", 2), claimed(filled, "x", 2)
-    stolen = [Settlement(one.receipt.replace("|w|", "|x|"), Done()) for one in mine]
+    stolen = [evolve(one, receipt=one.receipt.replace("|w|", "|x|")) for one in mine]
 
-    assert filled.settle([*stolen, *done(mine), *done(theirs)]) == [False] * 2 + [True] * 4
+    assert filled.settle(done([*stolen, *mine, *theirs])) == [False] * 2 + [True] * 4
 
 
 def test_what_was_settled_before_an_item_that_redis_refuses_has_left(
-    filled: RedisBackend, client: Any, stream_key: str
+    filled: RedisBackend, done: Ends, client: Any, stream_key: str
 ) -> None:
     """It cannot be settled again, and does not run again."""
     client.set(f"{{{stream_key}}}:cg:failed", "no stream")
@@ -117,7 +135,7 @@ def test_what_was_settled_before_an_item_that_redis_refuses_has_left(
     assert client.xlen(f"{{{stream_key}}}:cg:history") == 2
 
 
-def test_what_runs_again_stays_when_its_batch_is_trimmed(filled: RedisBackend) -> None:
+def test_what_runs_again_stays_when_its_batch_is_trimmed(filled: RedisBackend, done: Ends) -> None:
     a, b = claimed(filled, "w", 2)
     assert filled.settle([*done([a]), Settlement(b.receipt, Retry())]) == [True, True]
     again = claimed(filled, "w", 5)
@@ -126,14 +144,14 @@ def test_what_runs_again_stays_when_its_batch_is_trimmed(filled: RedisBackend) -
 
 
 def test_an_entry_with_the_last_possible_id_can_be_settled_in_a_batch(
-    filled: RedisBackend, client: Any, stream_key: str
+    filled: RedisBackend, done: Ends, client: Any, stream_key: str
 ) -> None:
     client.xadd(stream_key, {"name": "job", "id": "last"}, id=f"{2**64 - 1}-{2**64 - 1}")
     assert filled.settle(done(claimed(filled, "w", 7))) == [True] * 7
     assert client.xlen(stream_key) == 0
 
 
-def test_a_batch_costs_four_commands_for_each_task(filled: RedisBackend, client: Any) -> None:
+def test_a_batch_costs_four_commands_for_each_task(filled: RedisBackend, done: Ends, client: Any) -> None:
     """Beside some for the whole batch."""
     filled.enqueue([Message(f"m{number}", "job") for number in range(94)])
     batch = done(claimed(filled, "w", 100))
@@ -159,3 +177,42 @@ def test_a_batch_costs_four_commands_for_each_task(filled: RedisBackend, client:
     before = calls()
     assert filled.settle(batch) == [True] * 100
     assert calls() - before <= 4 * 100 + 10
+
+
+def test_each_item_of_a_mixed_batch_gets_its_own_result(filled: RedisBackend) -> None:
+    a, b, c, d = claimed(filled, "w", 4)
+    stolen = Settlement(c.receipt.replace("|w|", "|x|"), Done(), record_of(c))
+    batch = [
+        Settlement(a.receipt, Done(), record_of(a)),
+        Settlement(b.receipt, Retry()),
+        stolen,
+        Settlement(d.receipt, Fail("broken")),
+        Settlement(c.receipt, Done(), record_of(c)),
+    ]
+    assert filled.settle(batch) == [True, True, False, True, True]
+    ends = [TaskStatus.SUCCESS, TaskStatus.RETRY, TaskStatus.SUCCESS, TaskStatus.FAILURE]
+    assert statuses(filled, "abcd") == ends
+
+
+def test_an_entry_written_by_hand_keeps_its_id(backend: RedisBackend, done: Ends, client: Any, stream_key: str) -> None:
+    """It has none of its own: the id is that of its first entry."""
+    task_id = client.xadd(stream_key, {"name": "job"}).decode()
+    batch = claimed(backend, "w", 1)
+    backend.extend([Extension(one.receipt) for one in batch])
+
+    assert backend.settle(done(batch)) == [True]
+    assert backend.requeue([task_id]) == [True]
+    assert [one.message.id for one in claimed(backend, "w", 1)] == [task_id]
+
+
+def test_nothing_is_left_of_waiters_and_of_a_request_to_cancel(
+    filled: RedisBackend, done: Ends, client: Any, stream_key: str
+) -> None:
+    batch = claimed(filled, "w", 1)
+    filled.cancel(["a"])
+    assert filled.wait(["a"], 1) == [None]
+    key = f"{{{stream_key}}}:cg:task:a"
+    assert all(client.hmget(key, "w", "cancel"))
+
+    assert filled.settle(done(batch)) == [True]
+    assert client.hmget(key, "w", "cancel") == [None, None]

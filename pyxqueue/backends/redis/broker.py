@@ -90,12 +90,7 @@ class RedisBroker:
         return consumer == self._shown and time.monotonic() < self._next_sign
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
-        group, history = self._options.group, self._options.history
-        return self._session.run(
-            self._registration.each(
-                settlements, lambda keys, batch: commands.settle(keys, group, history, batch), settlement_size
-            )
-        )
+        return self._session.run(settle(self._registration, settlements))
 
     def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
         group = self._options.group
@@ -136,6 +131,26 @@ def enqueue(registration: Registration, messages: Sequence[Message]) -> Steps[li
             )
         accepted += new
     return accepted
+
+
+def settle(registration: Registration, settlements: Sequence[Settlement]) -> Steps[list[bool]]:
+    """B4, B5: the usual ends in one script, all others, and what it leaves undecided, in another."""
+    group, history = registration.options.group, registration.options.history
+    usual = [n for n, one in enumerate(settlements) if commands.is_usual(one)] if history > 0 else []
+    done = yield from registration.each(
+        [settlements[n] for n in usual],
+        lambda keys, batch: commands.settle_done(keys, group, history, batch),
+        settlement_size,
+    )
+    results = dict(zip(usual, done, strict=True))
+    rest = [n for n in range(len(settlements)) if not results.get(n)]
+    others = yield from registration.each(
+        [settlements[n] for n in rest],
+        lambda keys, batch: commands.settle(keys, group, history, batch),
+        settlement_size,
+    )
+    results.update(zip(rest, others, strict=True))
+    return [results[n] for n in range(len(settlements))]
 
 
 class _Reader:

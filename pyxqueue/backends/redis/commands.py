@@ -12,6 +12,7 @@ from ...model.message import (
     DEDUPE_MS,
     Defer,
     Delivery,
+    Done,
     Extension,
     Fail,
     LeaseStatus,
@@ -181,6 +182,34 @@ def _record_args(settlement: Settlement, task_id: str, consumer: str) -> tuple[i
     reason = settlement.verdict.reason if isinstance(settlement.verdict, Fail) else ""
     record = default_record(task_id, status, reason=reason, worker=consumer)
     return record.ttl_ms, [*record_to_fields(record), b"attempt", b""]
+
+
+def is_usual(settlement: Settlement) -> bool:
+    """Whether `settle_done` can apply it: a success whose record lives at least as long as the id is known."""
+    record = settlement.record
+    return (
+        type(settlement.verdict) is Done
+        and record is not None
+        and record.status is TaskStatus.SUCCESS
+        and record.ttl_ms >= DEDUPE_MS
+        and not settlement.then
+    )
+
+
+def settle_done(keys: GroupKeys, group: str, history: int, settlements: Sequence[Settlement]) -> Command[list[bool]]:
+    """Apply usual settlements of one consumer. False is for those that `settle` must decide."""
+    prefix = keys.task_prefix
+    script_keys = [keys.stream, keys.history]
+    holder = open_receipt(settlements[0].receipt)[1]
+    items: list[Arg] = []
+    entries = []
+    for settlement in settlements:
+        entry, consumer, task_id, raw = open_receipt(settlement.receipt)
+        ttl, fields = _record_args(settlement, task_id, consumer)
+        entries.append(entry)
+        script_keys.append(prefix + task_id)
+        items += ("" if consumer != holder or raw else entry, task_id, ttl, len(fields), *fields)
+    return Command("settle_done", script_keys, [group, history, holder, *entry_range(entries), *items], _bools)
 
 
 def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Settlement]) -> Command[list[bool]]:

@@ -166,6 +166,18 @@ local function holder(keys, group, entry, min_idle)
   if found[1] then return found[1][2], found[1][3] end
 end
 
+-- Remove entries whose tasks were settled. To trim is cheaper than to delete, if they are exactly the first ones of the
+-- stream. are_all: whether they are all entries from `first` up to `behind`, which is '' if there is no such id.
+local function remove_settled(stream, group, entries, are_all, first, behind)
+  if #entries == 0 then return end
+  call('XACK', stream, group, unpack(entries))
+  if are_all and #entries > 1 and behind ~= '' and call('XRANGE', stream, '-', '+', 'COUNT', 1)[1][1] == first then
+    call('XTRIM', stream, 'MINID', behind)
+  else
+    call('XDEL', stream, unpack(entries))
+  end
+end
+
 -- Whether one whole number is less than another, both written without leading zeros: fencing tokens and the ids of
 -- entries have more digits than a Lua number holds.
 local function below(a, b)
@@ -190,10 +202,11 @@ local function is_readable(ended, ttl, now)
 end
 
 -- Tell every client that waits for this task to look again. Nothing is published on channels of other queues.
-local function announce(keys, channels, id)
+-- key: any key of the group but the first stream, which has no prefix.
+local function announce(key, channels, id)
   if not channels then return end
   channels = string.sub(channels, -2 * MAX_WAITING)
-  local ours = string.match(keys[DELAYED], '^%b{}:') .. 'wake:'
+  local ours = string.match(key, '^%b{}:') .. 'wake:'
   for channel in string.gmatch(channels, '[^,]+') do
     if string.sub(channel, 1, #ours) == ours then call('PUBLISH', channel, id) end
   end
@@ -277,7 +290,7 @@ local function put_again(keys, task, id, fields, delay, now, raw)
   keep_id(fields, id)
   put(keys, task, id, fields, delay, now, raw)
   call('HDEL', task, 'progress')
-  announce(keys, call('HGET', task, 'w'), id)
+  announce(keys[DELAYED], call('HGET', task, 'w'), id)
 end
 
 -- Note at a key which channel is to be told. Of too many, the oldest are dropped: their clients look again by
@@ -329,7 +342,7 @@ local function end_task(keys, task, id, fields, place, note, record, ttl, histor
   if place == 'history' then
     call('PEXPIRE', task, tonumber(ttl) > DEDUPE_MS and ttl or DEDUPE_MS)
   end
-  announce(keys, channels, id)
+  announce(keys[DELAYED], channels, id)
   return entry
 end
 

@@ -13,7 +13,7 @@ for item = 2, #ARGV do
     local stream = stream_of(keys, at)
     if stream and entry_id(entry or '') then call('XDEL', stream, entry) end
     call('DEL', task, KEYS[4 + #ARGV - 1 + item])
-    announce(keys, channels, id)
+    announce(keys[DELAYED], channels, id)
   end
   results[#results + 1] = free and 1 or 0
 end

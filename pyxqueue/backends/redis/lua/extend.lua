@@ -20,7 +20,7 @@ for item = 0, (#ARGV - 1) / 4 - 1 do
       end
       if progress ~= '' then
         call('HSET', task, 'progress', progress)
-        announce(keys, channels, id)
+        announce(keys[DELAYED], channels, id)
       end
       result = cancelled and 1 + math.min(3, math.max(1, tonumber(cancelled) or 1)) or 1
     end

@@ -13,7 +13,7 @@ while arg <= #ARGV do
     local values = slice(ARGV, arg + 4, tonumber(count))
     call('HSET', KEYS[item], 'ended', int(now), 'ttl', ttl, 'fence', fence, unpack(values))
     call('PEXPIRE', KEYS[item], ttl)
-    announce(keys, channels, id)
+    announce(keys[DELAYED], channels, id)
   end
   results[#results + 1] = accepted and 1 or 0
   item, arg = item + 1, arg + 4 + count

@@ -18,7 +18,7 @@ for item = 1, (#ARGV - 1) / 2 do
     call('DEL', task, KEYS[5 + (#ARGV - 1) / 2 + item])
     call('HSET', task, 'at', 'live', 'e', live)
     call('XDEL', stream, entry)
-    announce(keys, channels, id)
+    announce(keys[DELAYED], channels, id)
     results[#results + 1] = 1
   else
     results[#results + 1] = 0

@@ -1,4 +1,4 @@
--- Apply settlements; only those of the current holder are accepted.
+-- Apply settlements; only those of the current holder are accepted. `settle_done` does the usual ones.
 -- KEYS the five keys of the group, meta, then per item its task key, its record key if the task key outlives the record
 --   (a failure, or a record that is kept for less than ids are), and the task keys of its follow-ups
 -- ARGV group, history limit, number of items, the consumer that has most of them, the first and the last of their
@@ -35,19 +35,6 @@ local function leaves(entry)
   leaving[#leaving + 1] = entry
   are_rows = are_rows and fields_of_entry[entry] ~= nil
   holders[entry] = '' -- a second settlement of it is refused
-end
-
-local function remove_leaving()
-  if #leaving == 0 then return end
-  call('XACK', stream, group, unpack(leaving))
-  -- To trim is cheaper than to delete, where they are exactly the first entries of the stream.
-  local are_first = are_rows and #leaving > 1 and #leaving == #rows and behind ~= ''
-    and call('XRANGE', stream, '-', '+', 'COUNT', 1)[1][1] == first
-  if are_first then
-    call('XTRIM', stream, 'MINID', behind)
-  else
-    call('XDEL', stream, unpack(leaving))
-  end
 end
 
 -- known: the fields `w` and `cancel` of the task
@@ -129,6 +116,6 @@ allow_writes(stream, group)
 local done, reason = pcall(function()
   while arg <= #ARGV do settle_next() end
 end)
-remove_leaving()
+remove_settled(stream, group, leaving, are_rows and #leaving == #rows, first, behind)
 if not done then error(reason, 0) end
 return results
