@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -73,6 +74,7 @@ def serve(make: MakeWorker, name: str, table: InFlightTable, supervisor: int) ->
     if stopped:
         worker.stop()
     _let_forks_be_ordinary()
+    gc.freeze()  # what was imported lasts: a collection then neither visits it nor copies its pages from the parent
     threading.Thread(target=_exit_when_orphaned, args=(worker, supervisor), name="pyxqueue-orphan", daemon=True).start()
     with queued_lines():
         worker.run()

@@ -67,6 +67,8 @@ class Dispatcher:
         self._plain = plain
         self._loop = loop
         self._ahead = LookAhead()
+        self.inline = loop is None and plain.inline
+        """Whether `submit` runs the job before it returns."""
         self._coroutines: set[str] = set()
         """Names of tasks that are not ``async def`` and have returned a coroutine, as decorated ones do."""
 

@@ -25,6 +25,8 @@ Broke = Callable[[BaseException], None]
 class Executor(Protocol):
     """Runs plain functions."""
 
+    inline: bool
+    """Whether `submit` runs the function before it returns."""
     interrupter: Interrupter
     surroundings: Surroundings | None
     """Restores what a task changed in the process; None if tasks do not run in the main thread."""
@@ -58,6 +60,8 @@ class Executor(Protocol):
 
 class Inline:
     """Runs functions in the thread that submits them, which is fastest for short tasks."""
+
+    inline = True
 
     def __init__(self, interrupter: Interrupter | None = None, coroutines: CoroutineRunner | None = None) -> None:
         """`coroutines` runs the coroutines that tasks return; the caller closes it."""
@@ -130,6 +134,7 @@ class Load:
 class Threads:
     """Runs functions in a fixed number of threads."""
 
+    inline = False
     surroundings: Surroundings | None = None
 
     def __init__(self, threads: int) -> None:

@@ -45,6 +45,9 @@ class Jobs:
     def __attrs_post_init__(self) -> None:
         self.slots = Slots(self.table)
 
+    def __len__(self) -> int:
+        return len(self._by_slot)
+
     def __iter__(self) -> Iterator[Job]:
         return iter(list(self._by_slot.values()))
 

@@ -42,12 +42,17 @@ class SettlingQueue:
     backoff: Callable[[int, float], float]
     """Returns how many seconds to wait for the store, from the number of failures in a row and the longest pause."""
     _queue: queue.SimpleQueue[Ran | None] = field(factory=queue.SimpleQueue, init=False)
+    in_place: bool = field(default=False, init=False)
+    """Whether `put` settles, because waking the settling thread would take as long as the round trip. Set only while
+    one thread alone puts, and nothing is in this queue."""
     _refused: Throttle = field(factory=lambda: Throttle("the store refuses to settle %d more tasks"), init=False)
 
-    @property
-    def put(self) -> Callable[[Ran], None]:
-        """Takes what has run, from any thread."""
-        return self._queue.put
+    def put(self, ran: Ran) -> None:
+        """Take what has run, from any thread."""
+        if self.in_place:
+            self._settle_in_place(ran)
+        else:
+            self._queue.put(ran)
 
     def close(self) -> None:
         """Make `run` return when all that was put before is settled."""
@@ -96,9 +101,24 @@ class SettlingQueue:
                     return [False]
                 return [accepted for one in settlements for accepted in self.insist([one])]
 
+    def _settle_in_place(self, ran: Ran) -> None:
+        settlements = self._settlements([ran])
+        try:
+            accepted = self.broker.settle(settlements)
+        except BrokerError:
+            self._queue.put(ran)  # the settling thread insists
+        else:
+            self._conclude([ran], settlements, accepted)
+
     def _settle(self, batch: Sequence[Ran]) -> None:
-        settlements = [self.decider.settlement(ran.job, ran.outcome) for ran in batch]
-        all_accepted = self.insist(settlements)
+        settlements = self._settlements(batch)
+        self._conclude(batch, settlements, self.insist(settlements))
+
+    def _settlements(self, batch: Sequence[Ran]) -> list[Settlement]:
+        return [self.decider.settlement(ran.job, ran.outcome) for ran in batch]
+
+    def _conclude(self, batch: Sequence[Ran], settlements: Sequence[Settlement], all_accepted: Sequence[bool]) -> None:
+        """Forget what is settled, and report it."""
         quiet = self.observer is None and not done.isEnabledFor(logging.DEBUG)
         for ran, settlement, accepted in zip(batch, settlements, all_accepted, strict=True):
             self.jobs.remove(ran.job)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import inspect
 import json
 import os
@@ -308,6 +309,10 @@ def big(size: int) -> bytes:
     return b"x" * size
 
 
+def uncollected() -> int:
+    return gc.get_freeze_count()
+
+
 def unserializable() -> Any:
     return threading.Lock()
 
@@ -385,6 +390,7 @@ TASKS: list[tuple[Any, dict[str, Any]]] = [
     (stubborn, {}),
     (astubborn, {}),
     (careless, {"max_crashes": 0}),
+    (uncollected, {}),
     (big, {}),
     (unserializable, {}),
     (bad_pickle, {}),

@@ -160,6 +160,13 @@ def test_progress_starts_again_on_a_retry(site: Site, app: App, start_tree: Star
     assert handle.get(10) == "done"
 
 
+def test_what_a_process_starts_with_is_not_collected(app: App, start_tree: StartTree) -> None:
+    """Modules and the like live as long as the process: no collection looks at them, or copies their memory."""
+    start_tree("-p", "1")
+
+    assert app["uncollected"]().get(20) > 10_000
+
+
 @on_every_store
 def test_a_thousand_due_at_one_moment(site: Site, start_tree: StartTree) -> None:
     """Each runs once, and none early by the store's clock, with the supervisors of two trees."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from pyxqueue.codec import Codec
-from pyxqueue.model.message import Delivery, Message
+from pyxqueue.errors import BrokerUnavailableError
+from pyxqueue.model.message import Delivery, Message, Settlement
 from pyxqueue.serializers import JSONSerializer
 from pyxqueue.worker.executors import Broke, Inline, Run, Threads
 from pyxqueue.worker.interrupts import ThreadInterrupter
@@ -166,6 +168,67 @@ def test_what_has_not_started_on_the_loop_is_given_back_at_the_end(bench: Bench)
 
     assert sorted(bench.settled()) == [("first", "Done", True), ("plain", "Done", True)]
     assert bench.broker.depth().ready == 1
+
+
+def test_a_task_that_came_alone_is_settled_by_the_thread_that_ran_it(bench: Bench) -> None:
+    """It does not wait for the settling thread, which does not even run here."""
+    bench.task(len)
+    bench.put("len", [1])
+    worker = bench.worker()
+
+    worker._claimer.claim(2, 0)
+
+    assert bench.settled() == [("t1", "Done", True)]
+    assert not bench.table.busy()
+
+
+@pytest.mark.parametrize(("number", "limit", "threads"), [(1, 1, False), (2, 3, False), (1, 2, True)])
+def test_other_tasks_are_settled_by_the_settling_thread(
+    bench: Bench, number: int, limit: int, *, threads: bool
+) -> None:
+    """Those are several, or more are likely to be ready, or they end in other threads."""
+    bench.task(len)
+    for one in range(number):
+        bench.put("len", [], task_id=f"t{one}")
+    worker = bench.threaded(1) if threads else bench.worker()
+    worker._dispatcher.open(BROKE)
+
+    worker._claimer.claim(limit, 0)
+    worker._dispatcher.close()
+
+    assert bench.settled() == []
+    assert worker._settling.settle_here() == number
+
+
+def test_what_cannot_be_settled_at_once_is_left_to_the_settling_thread(bench: Bench) -> None:
+    """It insists until the store is back; until then, what ends later is settled behind it."""
+
+    class Away:
+        """The store, which cannot settle at first."""
+
+        away = True
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bench.broker, name)
+
+        def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+            if self.away:
+                raise BrokerUnavailableError("away")
+            return bench.broker.settle(settlements)
+
+    broker: Any = Away()
+    bench.task(len)
+    worker = bench.worker(broker)
+    bench.put("len", [], task_id="first")
+    worker._claimer.claim(2, 0)
+    broker.away = False
+    bench.put("len", [], task_id="second")
+    worker._claimer.claim(2, 0)
+    assert bench.settled() == []
+
+    assert worker._settling.settle_here() == 2
+
+    assert bench.settled() == [("first", "Done", True), ("second", "Done", True)]
 
 
 def test_redelivered_ones_run_alone(bench: Bench) -> None:
