@@ -6,6 +6,7 @@ In one terminal ``python webapp.py worker``, in another ``python webapp.py serve
     curl http://127.0.0.1:8000/reports/ID
 
 Both find the queue in the file ./.pyxqueue/queue.db; with PYXQUEUE_URL=redis://HOST they may be on two machines.
+The folder compose has the same as containers.
 """
 
 import json
@@ -86,10 +87,10 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["worker"]:
             queue.run()
-        case ["serve"]:
-            with make_server("127.0.0.1", 8000, app) as server:
+        case ["serve", *address]:
+            with make_server(address[0] if address else "127.0.0.1", 8000, app) as server:
                 server.serve_forever()
         case ["test"]:
             try_it()
         case _:
-            sys.exit("Usage: python webapp.py (worker | serve | test)")
+            sys.exit("Usage: python webapp.py (worker | serve [ADDRESS] | test)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from attrs import evolve
 from redis import Redis
 
 from pyxqueue.testing.servers import Server
+from pyxqueue.worker.options import DEFAULT_GRACE
 
 from .conftest import Servers, kinds_to_test
 from .running import ROOT, Place
@@ -63,7 +65,7 @@ def test_the_page_has_every_example() -> None:
     page = (EXAMPLES / "README.md").read_text()
     there = {path.name for path in EXAMPLES.iterdir() if path.suffix == ".py" or (path / "README.md").exists()}
 
-    assert set(re.findall(r"^\| \[([\w.]+)\]\(\1\)", page, re.MULTILINE)) == there | {"testing_example"}
+    assert set(re.findall(r"^\| \[([\w.]+)\]\(\1\)", page, re.MULTILINE)) == there | {"testing_example", "compose"}
 
 
 @pytest.mark.parametrize("name", PROMISED)
@@ -87,6 +89,22 @@ def _run(name: str, place: Place) -> None:
         output = place.run(f"{name}.py", "test")
         missing = [line for line in PROMISED[name] if line not in output]
         assert not missing, output
+
+
+def test_the_containers_run_commands_that_work(place: Place, url: str) -> None:
+    """The worker's command serves the web application, and the image is built from files that exist."""
+    service = (EXAMPLES / "compose/compose.yaml").read_text()
+    commands = [json.loads(words) for words in re.findall(r"command: (\[.*\])", service)]
+    copied = re.findall(r"^COPY (.*) \S+$", (EXAMPLES / "compose/Dockerfile").read_text(), re.MULTILINE)
+    stop = re.search(r"stop_grace_period: (\d+)s", service)
+
+    assert [words[0] for words in commands] == ["valkey-server", "pyxqueue", "python"]
+    assert commands[2][1:3] == ["webapp.py", "serve"]
+    with evolve(place, url=url).worker("-m", *commands[1]):
+        assert PROMISED["webapp"][0] in evolve(place, url=url).run("webapp.py", "test")
+    assert [name for line in copied for name in line.split() if not (ROOT / name).exists()] == []
+    assert stop is not None
+    assert int(stop[1]) > DEFAULT_GRACE
 
 
 def test_background_task_runs_in_the_worker(place: Place) -> None:
