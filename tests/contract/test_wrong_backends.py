@@ -55,10 +55,11 @@ def test_every_law_has_tests_and_wrong_backends() -> None:
 
 
 def test_every_test_names_a_law() -> None:
-    """A test of the kit without a law's number in its name would ask for what nobody promised."""
+    """A test of the kit without a law's number in its name would ask for what nobody promised; those of the harness
+    ask nothing of a backend."""
     laws = {law.lower() for law in read_laws(Broker, Results, ResultStore, Inspector)}
     for name in {*dir(BackendContract), *dir(ResultStoreContract)}:
-        if name.startswith("test"):
+        if name.startswith("test") and not name.startswith("test_harness_"):
             found = re.fullmatch(r"test_([bri]\d+)_\w+", name)
             assert found is not None
             assert found[1] in laws

@@ -17,8 +17,9 @@ A backend in a package of its own is tested with a module like this one::
         def harness(self):
             return MyHarness()
 
-The name of each test has the number of a law in `pyxqueue.protocols`, and a failure quotes that law. The tests of an
-operation are in the module of its name, and `steps` has what they are made of.
+The tests `test_harness_…` come first and check the harness: that its clock moves a lease, that its options reach the
+store. While one of them fails, do not read the others. The name of every other test has the number of a law in
+`pyxqueue.protocols`, and a failure quotes that law. The tests of an operation are in the module of its name.
 `BackendContract` has all tests; `BrokerContract` and `InspectorContract` are parts of it. A backend declares how it
 differs with class attributes: `patience`, `footprint_slack`, `crosses_forks`. `ResultStoreContract` is for a
 `ResultStore`, the result half of a `pyxqueue.split.SplitBackend`.
@@ -37,6 +38,7 @@ from .delete import DeleteLaws
 from .enqueue import EnqueueLaws
 from .groups import GroupLaws
 from .harness import Harness
+from .harness_tests import HarnessTests
 from .laws import Law, law
 from .lease import LeaseLaws
 from .list import ListLaws
@@ -75,6 +77,7 @@ class BrokerContract(
     MessageLaws,
     GroupLaws,
     BoundLaws,
+    HarnessTests,
 ):
     """B1 to B13."""
 
@@ -83,7 +86,7 @@ class ResultStoreContract(PutLaws, RecordLaws, WaitLaws):
     """R1 to R5, for a `ResultStore`: `open` of the harness returns one, and `inject` is not called."""
 
 
-class InspectorContract(ShowLaws, ListLaws, RequeueLaws, CancelLaws, DeleteLaws, WatchLaws, AdoptLaws):
+class InspectorContract(ShowLaws, ListLaws, RequeueLaws, CancelLaws, DeleteLaws, WatchLaws, AdoptLaws, HarnessTests):
     """I1 to I7, for a backend that is broker and inspector."""
 
 
