@@ -110,6 +110,7 @@ class Broker(Protocol):
     * **B8 Nothing early.** A delayed message cannot be claimed before it is due by the store's clock.
 
       - `maintain` moves a message that is due from delayed to ready in one step.
+      - A backend with wake-ups (`HasWakeups`) sends one when a message is delayed that is due before all others.
 
     * **B9 Groups are separate queues.** `enqueue` puts a copy of the message into every registered group in one step;
       after that, nothing that happens in one group affects another.
@@ -184,9 +185,9 @@ class Broker(Protocol):
         """Make delayed messages ready that are due by the store's clock, at most `limit` of them (B8). Returns the ms
         until the next delayed message is due, or -1 if there is none.
 
-        A supervisor calls it every 200 ms, and when a message becomes due. A backend may also do its other upkeep here:
-        reclaim messages whose lease has ended (B3), forget consumers that have not used the store for a long time,
-        finish what `remove_group` began.
+        A supervisor calls it when a message becomes due, and at least every 200 ms, or as seldom as the backend's
+        wake-ups allow (`HasWakeups`). A backend may also do its other upkeep here: reclaim messages whose lease has
+        ended (B3), forget consumers that have not used the store for a long time, finish what `remove_group` began.
         """
         ...
 
@@ -423,6 +424,38 @@ class HasQueues(Protocol):
 
         It does not create a queue. In a store with much other data it stops early, and may miss queues.
         """
+        ...
+
+
+class Wakeups(Protocol):
+    """Tells a supervisor when `maintain` is to be called earlier than it said. A supervisor forks and has one thread,
+    so it waits on the file descriptor."""
+
+    def listen(self) -> int:
+        """Begin to listen, or begin again after a break. Returns the longest time in ms between two calls of
+        `maintain` while no wake-up comes; 0 if it does not listen now.
+
+        A supervisor calls it after each `maintain`. The begin and the end of listening are wake-ups: what happened
+        meanwhile may have been missed.
+        """
+        ...
+
+    def fileno(self) -> int:
+        """The file descriptor that is readable when a wake-up has come; -1 if it does not listen now."""
+        ...
+
+    def read(self) -> int:
+        """Read the wake-ups that have come; it does not wait. Returns after how many ms `maintain` is to be called; -1
+        if none has come."""
+        ...
+
+
+@runtime_checkable
+class HasWakeups(Protocol):
+    """A backend that tells supervisors when a message is delayed that is due before all others (B8)."""
+
+    def wakeups(self) -> Wakeups | None:
+        """Return the same object at each call; None if the store cannot do it. Closing the backend closes it."""
         ...
 
 

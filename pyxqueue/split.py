@@ -20,7 +20,7 @@ from .model.message import (
     TaskStatus,
     enough,
 )
-from .protocols import Backend, HasAbout, ResultStore, in_one_process
+from .protocols import Backend, HasAbout, HasWakeups, ResultStore, Wakeups, in_one_process
 
 _SLICE = 1_000
 """Milliseconds of one wait at the result store. In between, the broker is asked for ends without a record there."""
@@ -72,6 +72,9 @@ class SplitBackend:
 
     def maintain(self, limit: int) -> int:
         return self._broker.maintain(limit)
+
+    def wakeups(self) -> Wakeups | None:
+        return self._broker.wakeups() if isinstance(self._broker, HasWakeups) else None
 
     def lease_ms(self) -> int:
         return self._broker.lease_ms()

@@ -143,9 +143,13 @@ class Supervisor:
             return None
 
     def _wait(self, reader: int, seconds: float) -> None:
-        """Wait for a signal, for the end of the parent, or for `seconds`."""
+        """Wait for a signal, for the end of the parent, for an event that a duty waits for, or for `seconds`."""
         watched = [reader] if self.parent is None else [reader, self.parent]
+        if self._duties is not None:
+            watched += self._duties.watched()
         ready, _, _ = select.select(watched, [], [], max(0.0, seconds))
+        if self._duties is not None:
+            self._duties.wake(ready)
         if reader in ready:
             with suppress(BlockingIOError):
                 os.read(reader, 4096)

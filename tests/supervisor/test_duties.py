@@ -12,7 +12,7 @@ from pyxqueue.inflight import STUCK, InFlight, InFlightTable, Slots
 from pyxqueue.model.message import Defer, Extension, LeaseStatus, Settlement
 from pyxqueue.supervisor.duties import DutyLoop, Loss, Releaser, all_duties
 from pyxqueue.supervisor.duties.loop import RETRY_EVERY
-from pyxqueue.supervisor.duties.maintenance import MAINTAIN_EVERY
+from pyxqueue.supervisor.duties.maintenance import MAINTAIN_EVERY, Maintenance
 from tests.worker.harness import Bench
 
 START = 1000.0
@@ -288,6 +288,79 @@ def test_it_comes_back_when_something_is_due(
     assert duties.step([]) == pytest.approx(pause)
     assert duties.step([]) == pytest.approx(pause)
     assert broker.maintained == 1
+
+
+class FakeWakeups:
+    """Has what the test puts into `heard`; it is readable all the time."""
+
+    def __init__(self) -> None:
+        self.longest = 5_000
+        self.heard = [-1]
+
+    def listen(self) -> int:
+        return self.longest
+
+    def fileno(self) -> int:
+        return 7 if self.longest else -1
+
+    def read(self) -> int:
+        return self.heard.pop()
+
+
+@pytest.fixture
+def wakeups(broker: FakeBroker) -> FakeWakeups:
+    found = FakeWakeups()
+    broker.wakeups = lambda: found  # type: ignore[attr-defined]
+    return found
+
+
+@pytest.mark.parametrize(("until_due", "pause"), [(-1, 5.0), (50, 0.05), (9000, 5.0)])
+def test_it_sleeps_longer_with_wake_ups(
+    wakeups: FakeWakeups, broker: FakeBroker, time: Time, until_due: int, pause: float
+) -> None:
+    """Maintenance is called at the next due time, and as often as the wake-ups ask for."""
+    broker.until_due = until_due
+
+    assert DutyLoop([Maintenance(broker)], monotonic=time).step([]) == pytest.approx(pause)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("longest", [0, 50])
+def test_it_does_not_sleep_longer_without_wake_ups(
+    wakeups: FakeWakeups, broker: FakeBroker, time: Time, longest: int
+) -> None:
+    """If they are not heard now, it looks by itself at short intervals, and never at shorter ones than that."""
+    wakeups.longest = longest
+
+    assert DutyLoop([Maintenance(broker)], monotonic=time).step([]) == pytest.approx(MAINTAIN_EVERY)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("heard", "pause"), [(20, 0.02), (0, 0.0), (-1, 4.0), (60_000, 4.0)])
+def test_a_wake_up_brings_maintenance_forward(
+    wakeups: FakeWakeups, broker: FakeBroker, time: Time, heard: int, pause: float
+) -> None:
+    """It is due when the wake-up says so, if that is earlier, and no store is asked for that."""
+    duties = DutyLoop([Maintenance(broker)], monotonic=time)  # type: ignore[arg-type]
+    duties.step([])
+    time.now += 1.0
+    assert duties.watched() == [7]
+    wakeups.heard = [heard]
+
+    duties.wake([7])
+    assert broker.maintained == 1
+
+    time.now += pause
+    duties.step([])
+    assert broker.maintained == 2
+
+
+def test_only_what_is_readable_is_read(wakeups: FakeWakeups, broker: FakeBroker, time: Time) -> None:
+    """The supervisor also wakes for other reasons."""
+    duties = DutyLoop([Maintenance(broker)], monotonic=time)  # type: ignore[arg-type]
+    duties.step([])
+
+    duties.wake([8])
+
+    assert wakeups.heard == [-1]
 
 
 def test_a_store_that_cannot_be_reached(

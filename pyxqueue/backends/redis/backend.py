@@ -37,7 +37,7 @@ class RedisBackend:
         # What the protocols ask for is done in these rooms.
         self.enqueue, self.claim, self.settle, self.extend = broker.enqueue, broker.claim, broker.settle, broker.extend
         self.release, self.maintain, self.lease_ms = broker.release, broker.maintain, broker.lease_ms
-        self.interrupt = broker.interrupt
+        self.interrupt, self.wakeups = broker.interrupt, broker.wakeups
         self.wait, self.forget = records.wait, records.forget
         self.show, self.tasks, self.watch = inspector.show, inspector.tasks, inspector.watch
         self.consumers, self.depth, self.about = inspector.consumers, inspector.depth, inspector.about

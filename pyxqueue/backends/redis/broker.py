@@ -20,6 +20,7 @@ from .reclaiming import Reclaimer
 from .registration import Registration
 from .session import REPLY_TIMEOUT, Session
 from .steps import Steps
+from .wakeups import RedisWakeups
 
 MAX_BLOCK = 2_000
 """Ms that a blocking read may take, well under its socket's timeout."""
@@ -38,6 +39,7 @@ class RedisBroker:
         self._options = registration.options
         self._reader = _Reader(self._session)
         self._reclaimer = Reclaimer(registration, reclaim_after)
+        self._wakeups = RedisWakeups(registration, self._reclaimer)
         self._shown = ""
         self._next_sign = 0.0
 
@@ -108,6 +110,9 @@ class RedisBroker:
         self._session.run(registration.flags("promote", found))
         return until_next
 
+    def wakeups(self) -> RedisWakeups:
+        return self._wakeups
+
     def lease_ms(self) -> int:
         return self._registration.repaired(self._registration.read_lease)
 
@@ -116,6 +121,7 @@ class RedisBroker:
 
     def close(self) -> None:
         self._reader.close()
+        self._wakeups.close()
 
 
 def enqueue(registration: Registration, messages: Sequence[Message]) -> Steps[list[bool]]:

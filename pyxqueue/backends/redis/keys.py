@@ -19,7 +19,8 @@ key                     type     written by              lives
                                                          the records of the tasks of another broker
 ======================= ======== ======================= ==========================================================
 
-`{name}:wake:CLIENT` is a pub/sub channel, one for each client process that waits for results.
+`{name}:wake:CLIENT` is a pub/sub channel, one for each client process that waits for results. On the channel
+`{name}:G:delayed` supervisors are told when a delayed message has become the first one to be due, and in how many ms.
 """
 
 from __future__ import annotations

@@ -167,8 +167,8 @@ class Listener:
                 self._failures = 0
                 self._dispatch(message)
                 continue
-            waited = _POLL if _socket_of(subscription) is None else _PING_EVERY
-            found = _heard_or_readable(heard, _socket_of(subscription), waited)
+            waited = _POLL if socket_of(subscription) is None else _PING_EVERY
+            found = _heard_or_readable(heard, socket_of(subscription), waited)
             look = found is not None and found
             if found is not None:
                 continue
@@ -203,7 +203,7 @@ class Listener:
             channel.tell(message["data"].decode(errors="replace"))
 
 
-def _socket_of(subscription: Any) -> Any:
+def socket_of(subscription: Any) -> Any:
     """The connection's socket, for which the driver has no public name; None with fakeredis."""
     found = getattr(subscription.connection, "_sock", None)
     return found if isinstance(found, socket.socket) else None

@@ -7,8 +7,9 @@ A duty runs no user code and does one thing for the queue from time to time: it 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Sequence
+from math import inf
+from typing import Protocol, runtime_checkable
 
 from attrs import define, field
 
@@ -33,6 +34,19 @@ class Duty(Protocol):
 
         Returns the seconds after which it is to be called again; None: each time the loop turns.
         """
+        ...
+
+
+@runtime_checkable
+class Wakeable(Protocol):
+    """A duty that an event may make due earlier."""
+
+    def fileno(self) -> int:
+        """The file descriptor that is readable when there is an event; -1: there is none to watch now."""
+        ...
+
+    def read(self) -> float | None:
+        """Read the events; it does not wait. Returns the seconds after which the duty is due, None if that stays."""
         ...
 
 
@@ -67,6 +81,16 @@ class DutyLoop:
                 log.warning("the store is back after %.1f s: leases are renewed again", now - self._failing_since)
                 self.failing = False
         return max(0.0, min(self._due.values(), default=now + RETRY_EVERY) - self._monotonic())
+
+    def watched(self) -> list[int]:
+        """The file descriptors that the caller is to watch until the next step."""
+        return [fd for duty in self.duties if isinstance(duty, Wakeable) and (fd := duty.fileno()) >= 0]
+
+    def wake(self, readable: Collection[int]) -> None:
+        """Read what has come at these file descriptors, and do earlier what is due earlier now."""
+        for duty in self.duties:
+            if isinstance(duty, Wakeable) and duty.fileno() in readable and (seconds := duty.read()) is not None:
+                self._due[duty] = min(self._due.get(duty, inf), self._monotonic() + seconds)
 
     def _do(self, duty: Duty, tables: Sequence[InFlightTable], now: float) -> None:
         self._due.pop(duty, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...protocols import HasWakeups
 from .prelude import Contract, Harness, law, m, s
 
 B8 = law("B8")
@@ -97,6 +98,23 @@ class DelayLaws(Contract):
         other.maintain(256)
         got = call.result(self.patience, B8, "a waiting claim was not woken by a message that became due")
         B8.same(s.ids_of(got), ["a"], "what the woken claim returned")
+
+    def test_b8_what_is_due_first_is_a_wake_up(self, harness: Harness) -> None:
+        """A backend with wake-ups sends one for each message that is delayed and due before all others."""
+        backend, other = harness.open(), harness.open()
+        backend.maintain(256)
+        wakeups = backend.wakeups() if isinstance(backend, HasWakeups) else None
+        if wakeups is None or not wakeups.listen():
+            return  # its supervisors look by themselves
+        B8.same(s.heard(wakeups, self.patience, B8, "the begin of listening is no wake-up"), 0, "the first wake-up")
+        for delay in (90_000, 60_000):
+            other.enqueue([s.job(f"after-{delay}", delay_ms=delay)])
+            left = s.heard(wakeups, self.patience, B8, f"no wake-up for a delay of {delay} ms")
+            B8.holds(0 <= left <= delay, f"the wake-up for a delay of {delay} ms says {left} ms")
+        for delay, verdict in ((30_000, m.Retry(30_000)), (10_000, m.Defer(10_000))):
+            s.settled(other, B8, m.Settlement(s.claimed(other, B8, f"{verdict}").receipt, verdict))
+            left = s.heard(wakeups, self.patience, B8, f"no wake-up for {verdict}")
+            B8.holds(0 <= left <= delay, f"the wake-up for {verdict} says {left} ms")
 
     def test_b8_a_task_is_visible_while_it_becomes_ready(self, harness: Harness) -> None:
         """While delayed messages become ready, each can be seen all the time."""

@@ -9,7 +9,9 @@
 
 from __future__ import annotations
 
+import select
 import threading
+import time
 from collections.abc import Callable, Sequence
 from threading import Barrier
 from typing import Generic, TypeVar
@@ -18,7 +20,7 @@ from attrs import evolve
 
 from ...model import message as m
 from ...model.transitions import ENDS
-from ...protocols import Backend
+from ...protocols import Backend, Wakeups
 from .harness import Harness
 from .laws import Law
 
@@ -98,6 +100,18 @@ def waiting(law: Law, function: Callable[[], T]) -> Call[T]:
     if not call.waits():
         raise law.broken(f"a call that had to wait returned {call.result(0, law, '')!r}")
     return call
+
+
+def heard(wakeups: Wakeups, patience: float, law: Law, complaint: str) -> int:
+    """Return what the next wake-up says; if none comes within `patience` seconds, `law` is broken."""
+    __tracebackhide__ = True
+    deadline = time.monotonic() + patience
+    while select.select([wakeups.fileno()], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        if (ms := wakeups.read()) >= 0:
+            return ms
+        if time.monotonic() > deadline:
+            break
+    raise law.broken(complaint)
 
 
 def job(task_id: str, **header: object) -> m.Message:

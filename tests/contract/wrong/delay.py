@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import time
+import weakref
 
 from attrs import evolve
 
@@ -91,6 +93,31 @@ class TakesOutBeforeItPutsIn(MemoryBackend):
 class MaintainMovesOneAtLeast(Group):
     def maintain(self, limit: int | None, now: int) -> int:
         return super().maintain(limit if limit is None else max(1, limit), now)
+
+
+class SilentWakeups:
+    """Nothing but the begin of listening is ever heard."""
+
+    def __init__(self) -> None:
+        self._ours, theirs = socket.socketpair()
+        theirs.send(b"begin")
+        for end in (self._ours, theirs):
+            weakref.finalize(self, end.close)
+
+    def listen(self) -> int:
+        return 5_000
+
+    def fileno(self) -> int:
+        return self._ours.fileno()
+
+    def read(self) -> int:
+        return 0 if self._ours.recv(100) else -1
+
+
+@breaks("B8")
+class SaysNothingWhenAMessageIsDelayed(MemoryBackend):
+    def wakeups(self) -> SilentWakeups:
+        return SilentWakeups()
 
 
 QUARTER_HOUR = 900_000
