@@ -176,8 +176,7 @@ def dumps_call(serializer: Serializer, args: Iterable[Any], kwargs: Mapping[str,
 
 def loads_call(serializer: Serializer, body: bytes) -> tuple[list[Any], dict[str, Any]]:
     """Return the arguments in a body. Raises `SerializationError` if it is not the body of a call."""
-    call = serializer.loads(body)
-    match call:
-        case [list(args), dict(kwargs)] if all(isinstance(key, str) for key in kwargs):
+    match serializer.loads(body):
+        case [list(args), dict(kwargs)] if not kwargs or all(isinstance(key, str) for key in kwargs):
             return args, kwargs
     raise SerializationError("the body is not a call: it must be [[positional arguments], {keyword arguments}]")

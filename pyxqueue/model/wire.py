@@ -7,7 +7,10 @@ another language can write one. A missing field has its default; the smallest me
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -41,6 +44,8 @@ _OPTIONAL = [
     )
 ]  # fmt: skip
 """The fields that are left out at their default, in the order of the wire: attribute, name on the wire, default."""
+_optional_values = attrgetter(*(name for name, _, _ in _OPTIONAL))
+_DEFAULTS = tuple(default for _, _, default in _OPTIONAL)
 
 
 def message_to_fields(message: Message) -> list[bytes]:
@@ -49,10 +54,10 @@ def message_to_fields(message: Message) -> list[bytes]:
     flat = [
         b"v", b"%d" % message.v, b"id", message.id.encode(), b"name", message.name.encode(), b"body", message.body,
     ]  # fmt: skip
-    for name, key, default in _OPTIONAL:
-        value = getattr(message, name)
-        if value != default:
-            flat += (key, str(value).encode())
+    if (values := _optional_values(message)) != _DEFAULTS:
+        for (_, key, default), value in zip(_OPTIONAL, values, strict=True):
+            if value != default:
+                flat += (key, str(value).encode())
     if message.redelivered:
         flat += (b"redelivered", b"1")
     if message.headers:
@@ -71,7 +76,8 @@ def headers_size(headers: Mapping[str, str]) -> int:
 
 def message_size(message: Message) -> int:
     """Return the size of the body and the headers in bytes; all other fields have a limit of their own."""
-    return len(message.body) + headers_size(message.headers)
+    headers = message.headers
+    return len(message.body) + headers_size(headers) if headers else len(message.body)
 
 
 def _count(raw: bytes) -> int:
@@ -125,11 +131,43 @@ _READERS: Mapping[str, Callable[[bytes], object]] = {
 _READERS_BY_KEY = {_key(attribute): (attribute, read) for attribute, read in _READERS.items()}
 
 
+_USUAL = (b"v", b"id", b"name", b"body", b"enqueued")
+"""The fields of a message at its first run, in the order in which `message_to_fields` writes them."""
+_LONGEST_NAME = 800
+"""The size of the longest valid name, in bytes."""
+_usual_id = re.compile(ID_PATTERN.pattern.encode()).fullmatch
+_usual_time = re.compile(rb"[0-9]{1,15}").fullmatch
+
+
+@lru_cache(1024)
+def _valid_name(raw: bytes) -> str:
+    """Return the name of a task, or an empty text for one that is not valid. A queue has few, and many messages."""
+    try:
+        return name if NAME_PATTERN.fullmatch(name := _text(raw)) else ""
+    except ValueError:
+        return ""
+
+
+def _usual_message(fields: Fields) -> Message | None:
+    """Return what `_any_message` does for most messages, and None for all others."""
+    if tuple(fields) != _USUAL:
+        return None
+    version, raw_id, raw_name, body, enqueued = fields.values()
+    if version != b"1" or not _usual_id(raw_id) or not _usual_time(enqueued) or len(raw_name) > _LONGEST_NAME:
+        return None
+    name = _valid_name(raw_name)
+    return Message(raw_id.decode(), name, bytes(body), enqueued_ms=int(enqueued)) if name else None
+
+
 def message_from_fields(fields: Fields, fallback_id: str) -> Message | Unreadable:
     """Read the wire form of a message. Returns `Unreadable` for fields that are not a message; never raises.
 
     An entry without a valid id gets the id in its field ``_id``, under which another store knew it, else `fallback_id`.
     """
+    return _usual_message(fields) or _any_message(fields, fallback_id)
+
+
+def _any_message(fields: Fields, fallback_id: str) -> Message | Unreadable:
     if b"_id" in fields:
         known = fields[b"_id"][:_ID_PREFIX].decode("ascii", "replace")
         fallback_id = known if ID_PATTERN.fullmatch(known) else fallback_id

@@ -64,7 +64,8 @@ class Jobs:
         """Forget a job that is settled, lost or given back."""
         del self._by_slot[job.slot]
         self.slots.free(job.slot)
-        self.freed.set()
+        if not self.freed.is_set():
+            self.freed.set()
 
     def take_back(self, jobs: Iterable[Job]) -> list[InFlight]:
         """Take back those of the jobs that have not started. Returns those that the supervisor has not taken."""
