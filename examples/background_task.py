@@ -1,4 +1,4 @@
-"""Have something done later, by somebody else.
+"""Enqueue a task and go on; a worker runs it.
 
 In one terminal ``python background_task.py worker``, in another ``python background_task.py test``.
 Both find the queue in the file ./.pyxqueue/queue.db; with PYXQUEUE_URL=redis://HOST they may be on two machines.
