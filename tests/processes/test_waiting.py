@@ -60,7 +60,8 @@ def test_five_hundred_waiters(site: Site, start_tree: StartTree, gate: Path, mon
         gate.touch()
         start_tree("-p", "1", url=site.url, lease=60)
         assert [wait.result(50) for wait in waits] == list(range(WAITERS))
-        assert subscriptions(client) == 1
+        until(lambda: client.pubsub_numsub(f"{{{site.stream}}}:cg:delayed")[0][1], "the supervisor listens too")
+        assert subscriptions(client) == 1 + 1
         # Per task one look when it ends; the rest are the worker's claims, settlements and renewals.
         assert script_calls(client) - idle < 3 * WAITERS
     gated.get(10)
