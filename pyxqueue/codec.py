@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from .errors import ConfigurationError, PayloadTooLargeError, SerializationError
-from .model.message import NO_HEADERS, Message, Record, Returned, TaskStatus
+from .model.message import NO_HEADERS, Message, Record, Returned, TaskStatus, evolve
 from .model.wire import MAX_HEADERS, headers_size, headers_to_json, message_size
 from .printable import quoted
 from .protocols import Serializer

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
-from attrs import define, evolve
+from attrs import define
 
 from .model.message import (
     DEDUPE_MS,
@@ -30,6 +30,7 @@ from .model.message import (
     TaskInfo,
     TaskStatus,
     Unreadable,
+    evolve,
 )
 from .model.transitions import (
     ENDS,
@@ -108,7 +109,7 @@ class Entry:
     def alter(self, **changes: object) -> None:
         """Change header fields of the message. An unreadable entry does not have any, and keeps its bytes (B12)."""
         if isinstance(self.message, Message):
-            self.message = evolve(self.message, **changes)  # type: ignore[arg-type]
+            self.message = evolve(self.message, **changes)
 
     def charge(self, event: Event) -> None:
         """Change the counters of the message for an event (B11)."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from attrs import evolve
-
 from .clock import deadline_after, is_over, seconds_left
 from .model.message import (
     ConsumerInfo,
@@ -19,6 +17,7 @@ from .model.message import (
     TaskInfo,
     TaskStatus,
     enough,
+    evolve,
 )
 from .protocols import Backend, HasAbout, HasWakeups, ResultStore, Wakeups, in_one_process
 

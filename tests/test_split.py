@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import pytest
-from attrs import evolve
 
 from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
 from pyxqueue.clock import FakeClock
@@ -22,6 +21,7 @@ from pyxqueue.model.message import (
     Settlement,
     TaskInfo,
     TaskStatus,
+    evolve,
 )
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.split import SplitBackend

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from attrs import evolve, fields
 
-from pyxqueue.model.message import Message
+from pyxqueue.model.message import Message, evolve
 from pyxqueue.model.wire import (
     MAX_NAME,
     _any_message,
@@ -28,7 +27,7 @@ NOT_CARRIED = {
     "v",  # a message of a larger version is not read
     "delay_ms",  # the store turns it into `due_ms`
 }
-CARRIED = [one.name for one in fields(Message) if one.name not in NOT_CARRIED]
+CARRIED = [name for name in Message.__struct_fields__ if name not in NOT_CARRIED]
 WRITTEN_BY_THE_STORE = {"attempt", "crashes", "redelivered", "deferrals", "enqueued_ms", "due_ms"}
 
 

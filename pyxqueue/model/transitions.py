@@ -11,9 +11,20 @@ import enum
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from attrs import evolve
-
-from .message import Cancelled, Defer, Done, Fail, Failure, LeaseStatus, Message, Record, Retry, TaskStatus, Verdict
+from .message import (
+    Cancelled,
+    Defer,
+    Done,
+    Fail,
+    Failure,
+    LeaseStatus,
+    Message,
+    Record,
+    Retry,
+    TaskStatus,
+    Verdict,
+    evolve,
+)
 
 
 class Event(enum.Enum):

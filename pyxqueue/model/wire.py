@@ -14,7 +14,6 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
-from attrs import fields as fields_of
 
 from ..errors import SerializationError
 from .message import (
@@ -36,8 +35,9 @@ def _key(attribute: str) -> bytes:
     return attribute.removesuffix("_ms").encode()
 
 
+_PLAIN = Message("", "")
 _OPTIONAL = [
-    (name, _key(name), getattr(fields_of(Message), name).default)
+    (name, _key(name), getattr(_PLAIN, name))
     for name in (
         "serializer", "attempt", "crashes", "deferrals", "enqueued_ms", "due_ms", "expires_ms", "priority", "parent",
         "reply", "seal",
@@ -45,7 +45,7 @@ _OPTIONAL = [
 ]  # fmt: skip
 """The fields that are left out at their default, in the order of the wire: attribute, name on the wire, default."""
 _optional_values = attrgetter(*(name for name, _, _ in _OPTIONAL))
-_DEFAULTS = tuple(default for _, _, default in _OPTIONAL)
+_DEFAULTS = _optional_values(_PLAIN)
 
 
 def message_to_fields(message: Message) -> list[bytes]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import evolve, frozen
+from attrs import frozen
 
-from ..model.message import Message, Progress, Record, TaskInfo, TaskStatus, Unreadable
+from ..model.message import Message, Progress, Record, TaskInfo, TaskStatus, Unreadable, evolve
 
 FINAL = Progress(99, 99, "the last")
 """The progress in every record that the machine makes."""

@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, TypeAlias
 
-from attrs import evolve
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -41,6 +40,7 @@ from ..model.message import (
     TaskInfo,
     TaskStatus,
     Verdict,
+    evolve,
 )
 from ..model.wire import message_from_fields
 from ..protocols import Backend

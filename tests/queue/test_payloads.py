@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from attrs import evolve
 
 from pyxqueue import (
     ConfigurationError,
@@ -21,7 +20,7 @@ from pyxqueue import (
     TaskQueue,
 )
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
-from pyxqueue.model.message import Done, Fail, Failure, Message, Settlement, TaskStatus
+from pyxqueue.model.message import Done, Fail, Failure, Message, Settlement, TaskStatus, evolve
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing import drain
 from tests.support.tasks import task_of

@@ -6,11 +6,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from attrs import evolve
 
 from pyxqueue.backends.redis import RedisBackend
 from pyxqueue.errors import BrokerError
-from pyxqueue.model.message import Delivery, Done, Extension, Fail, Message, Record, Retry, Settlement, TaskStatus
+from pyxqueue.model.message import (
+    Delivery,
+    Done,
+    Extension,
+    Fail,
+    Message,
+    Record,
+    Retry,
+    Settlement,
+    TaskStatus,
+    evolve,
+)
 
 
 def claimed(backend: RedisBackend, consumer: str, limit: int) -> list[Delivery]:

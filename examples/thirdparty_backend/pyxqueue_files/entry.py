@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from attrs import asdict, evolve
+from attrs import asdict
 
 from pyxqueue.locked import Entry, Place
-from pyxqueue.model.message import Message, Progress, Record, TaskStatus, Unreadable
+from pyxqueue.model.message import Message, Progress, Record, TaskStatus, Unreadable, evolve
 
 _PARTS: dict[str, Any] = {
     "place": Place,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
-from attrs import define, evolve, field
+from attrs import define, field
 
-from ...model.message import Record, enough
+from ...model.message import Record, enough, evolve
 from ...protocols import StoreOptions
 from .store import MemoryStore, Queue
 from .watch import wait

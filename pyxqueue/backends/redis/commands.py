@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from ...model.message import (
     DEDUPE_MS,
@@ -24,6 +24,7 @@ from ...model.message import (
     TaskStatus,
     Unreadable,
     Verdict,
+    evolve,
 )
 from ...model.transitions import ENDS, LEASE_STATUSES, default_record
 from ...model.wire import (

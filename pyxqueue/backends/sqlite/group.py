@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from attrs import define, evolve, field
+from attrs import define, field
 
-from ...model.message import DEDUPE_MS, Message, Record, TaskStatus, Unreadable
+from ...model.message import DEDUPE_MS, Message, Record, TaskStatus, Unreadable, evolve
 from ...model.transitions import default_record
 from .driver import Connection
 from .rows import (

@@ -6,11 +6,9 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from attrs import evolve
-
 from ...batching import record_size
 from ...clock import wall_clock
-from ...model.message import Record, enough
+from ...model.message import Record, enough, evolve
 from ...protocols import StoreOptions
 from . import upkeep
 from .driver import best

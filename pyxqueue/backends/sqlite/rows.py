@@ -8,11 +8,10 @@ from functools import lru_cache
 from typing import Annotated, Any, NamedTuple, TypeGuard, TypeVar
 
 import msgspec
-from attrs import evolve
 
 from ...batching import MAX_BYTES
 from ...errors import SerializationError
-from ...model.message import Fields, Message, Progress, Record, TaskInfo, TaskStatus, Unreadable
+from ...model.message import Fields, Message, Progress, Record, TaskInfo, TaskStatus, Unreadable, evolve
 from ...model.transitions import Counts, Event, after
 from ...model.wire import (
     MAX_NAME,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import evolve
-
 from ...errors import ConfigurationError
+from ...model.message import evolve
 from .prelude import Backend, Contract, Harness, law, m, s
 
 I7 = law("I7")

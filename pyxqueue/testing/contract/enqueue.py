@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import evolve
-
+from ...model.message import evolve
 from .prelude import Backend, Contract, Harness, law, m, s
 
 B1 = law("B1")

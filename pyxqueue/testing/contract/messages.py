@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from attrs import evolve
-
+from ...model.message import evolve
 from .prelude import Backend, Contract, Harness, law, m, s
 
 B7, B12 = law("B7"), law("B12")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from attrs import evolve
-
+from ...model.message import evolve
 from .prelude import Backend, Contract, Harness, law, m, s
 
 B4, B5 = law("B4"), law("B5")

@@ -6,7 +6,7 @@ import socket
 import time
 import weakref
 
-from attrs import evolve
+from pyxqueue.model.message import evolve
 
 from .prelude import Entry, Group, MemoryBackend, Place, breaks, m, stores
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from attrs import evolve
-
 from pyxqueue.errors import ConfigurationError
+from pyxqueue.model.message import evolve
 
 from .prelude import Group, MemoryBackend, Place, Queue, breaks, m
 

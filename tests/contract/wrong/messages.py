@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from attrs import evolve
+from pyxqueue.model.message import evolve
 
 from .prelude import Entry, Group, Place, breaks, m, records, stores
 

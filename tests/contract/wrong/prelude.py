@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
 from pyxqueue.backends.memory.group import Group
@@ -21,6 +21,7 @@ from pyxqueue.backends.memory.results import RecordTable
 from pyxqueue.backends.memory.store import Queue
 from pyxqueue.locked import UNDER_WAY, Entry, Place
 from pyxqueue.model import message as m
+from pyxqueue.model.message import evolve
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing.contract import BackendContract, ResultStoreContract
 from pyxqueue.testing.memory import MemoryHarness

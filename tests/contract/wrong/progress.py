@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 
-from attrs import evolve
+from pyxqueue.model.message import evolve
 
 from .prelude import Entry, Group, MemoryBackend, Place, breaks, in_flight, m, records
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from attrs import evolve
+from pyxqueue.model.message import evolve
 
 from .prelude import PAGE, Entry, Group, MemoryBackend, Mistaking, Place, breaks, first_page, m, records, without_case
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from attrs import evolve
+from pyxqueue.model.message import evolve
 
 from .prelude import (
     PAGE,
