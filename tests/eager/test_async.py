@@ -19,7 +19,7 @@ def queue() -> TaskQueue:
 
 
 def test_a_coroutine_runs_without_a_loop(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """The call makes one, and leaves none behind."""
+    """The call makes a loop, and leaves none behind."""
 
     @queue.task
     async def double(n: int) -> int:
@@ -31,7 +31,7 @@ def test_a_coroutine_runs_without_a_loop(queue: TaskQueue, pyxqueue_eager: Eager
 
 
 def test_a_coroutine_runs_inside_a_loop(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """The loop that is running cannot be used again; the task is not bothered."""
+    """A task called from a running loop runs on another one, without a difference for the task."""
 
     @queue.task
     async def double(n: int) -> int:
@@ -67,7 +67,7 @@ def test_awaiting_a_handle(queue: TaskQueue, pyxqueue_eager: EagerSession) -> No
 
 
 def test_aenqueue_does_not_block_the_loop(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """A task may need what runs on the loop of the test."""
+    """A task may need something that runs on the loop of the test."""
     said = threading.Event()
 
     @queue.task
@@ -100,7 +100,7 @@ def test_many_handles_are_awaited_at_once(queue: TaskQueue, pyxqueue_eager: Eage
 
 
 def test_a_task_of_another_thread_is_waited_for(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """It runs there already, so it cannot be run here."""
+    """A task that already runs in another thread is not run again in this one."""
     running, go_on = threading.Event(), threading.Event()
 
     @queue.task
@@ -123,7 +123,7 @@ def test_a_task_of_another_thread_is_waited_for(queue: TaskQueue, pyxqueue_eager
 
 
 def test_coroutines_wait_for_each_other(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """Nested, awaited and not."""
+    """A task may call, wait for and await other `async def` tasks, at any depth."""
 
     @queue.task
     async def child(n: int) -> int:
@@ -143,7 +143,7 @@ def test_coroutines_wait_for_each_other(queue: TaskQueue, pyxqueue_eager: EagerS
 
 
 def test_a_coroutine_knows_its_task(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """Its context follows it into whatever loop it runs on."""
+    """`current_task` works in a coroutine, whatever loop it runs on."""
 
     @queue.task
     async def who() -> str:
@@ -161,7 +161,7 @@ def test_a_coroutine_knows_its_task(queue: TaskQueue, pyxqueue_eager: EagerSessi
 
 
 def test_watching_from_a_loop(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """``async for`` ends with the task."""
+    """``async for`` ends when the task has ended."""
 
     @queue.task
     def work() -> None:
@@ -195,7 +195,7 @@ def test_awaiting_a_failure_raises(queue: TaskQueue, pyxqueue_eager: EagerSessio
 
 
 def test_async_tasks_share_what_belongs_to_a_loop(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """A client made by the first works for all of them, called from plain code, from a loop, and by each other."""
+    """A client made by the first task works for all, called from plain code, a loop, or each other."""
     clients: list[asyncio.Queue[int]] = []
     loops: set[object] = set()
 
@@ -225,7 +225,7 @@ def test_async_tasks_share_what_belongs_to_a_loop(queue: TaskQueue, pyxqueue_eag
 
 
 def test_each_coroutine_has_its_own_context(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """The loop lives on; whose task it is does not."""
+    """The tasks share a loop, but not their context."""
 
     @queue.task
     async def who() -> str:
@@ -238,7 +238,7 @@ def test_each_coroutine_has_its_own_context(queue: TaskQueue, pyxqueue_eager: Ea
 
 
 def test_the_end_of_a_session_closes_its_loop(queue: TaskQueue) -> None:
-    """What a task left running is cancelled, in whatever thread the session ends."""
+    """Everything that tasks left running is cancelled, in whatever thread the session ends."""
     ended: list[str] = []
 
     async def background() -> None:
@@ -269,7 +269,7 @@ def test_the_end_of_a_session_closes_its_loop(queue: TaskQueue) -> None:
 
 @pytest.mark.parametrize("helper", ["exits", "stops"])
 def test_helpers_that_end_loops(queue: TaskQueue, helper: str) -> None:
-    """One that calls sys.exit() fails its task and no later one; ``loop.stop()`` fails none."""
+    """A helper that calls sys.exit() fails its own task alone; ``loop.stop()`` fails none."""
 
     async def leave() -> None:
         if helper == "stops":

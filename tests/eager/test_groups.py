@@ -8,7 +8,7 @@ from pyxqueue import EagerSession, TaskQueue, UnknownTaskError
 
 
 def test_every_group_gets_every_task(pyxqueue_eager: EagerSession) -> None:
-    """Fan-out: each group runs its own copy, under the same id."""
+    """Each group runs its own copy, under the same id."""
     orders = TaskQueue("events", consumer_group="orders")
     audit = TaskQueue("events", consumer_group="audit")
     seen = []
@@ -23,7 +23,7 @@ def test_every_group_gets_every_task(pyxqueue_eager: EagerSession) -> None:
 
 
 def test_groups_fail_apart(pyxqueue_eager: EagerSession) -> None:
-    """What goes wrong in one does not show in the other."""
+    """A failure in one group does not show in the other."""
     orders = TaskQueue("events", consumer_group="orders")
     audit = TaskQueue("events", consumer_group="audit")
 
@@ -61,7 +61,7 @@ def test_two_objects_of_one_queue_see_the_same_tasks(pyxqueue_eager: EagerSessio
     ids=["stream", "store"],
 )
 def test_other_queues_are_apart(pyxqueue_eager: EagerSession, one: TaskQueue, other: TaskQueue) -> None:
-    """Another name, or another store, is another queue."""
+    """A queue of another name or another store is another queue."""
     task_id = one.task(name="work")(lambda: None)().task_id
 
     with pytest.raises(UnknownTaskError):
@@ -69,7 +69,7 @@ def test_other_queues_are_apart(pyxqueue_eager: EagerSession, one: TaskQueue, ot
 
 
 def test_a_task_nobody_knows_ends_among_the_failed(pyxqueue_eager: EagerSession) -> None:
-    """As with workers: handed back for a while, then failed with the reason."""
+    """The message is deferred for a while, as with workers, and then fails with the reason."""
     queue = TaskQueue("shop")
     work = queue.task(name="work")(lambda: None)
     handle = work.with_options(delay=1)()

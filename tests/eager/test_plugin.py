@@ -50,7 +50,7 @@ def test_propagate(pyxqueue_eager):
 
 
 def test_the_fixture_makes_queues_eager(pytester: pytest.Pytester) -> None:
-    """With nothing to configure, and a store of its own for every test."""
+    """Nothing has to be configured, and each test has a store of its own."""
     pytester.makepyfile(app=APP, test_app=TESTS)
 
     result = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:valkey")
@@ -59,7 +59,7 @@ def test_the_fixture_makes_queues_eager(pytester: pytest.Pytester) -> None:
 
 
 def test_a_project_may_propagate_everywhere(pytester: pytest.Pytester) -> None:
-    """By overriding the fixture in the usual way."""
+    """A project overrides the fixture in the usual way."""
     pytester.makeconftest(
         """
         import pytest

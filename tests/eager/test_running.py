@@ -63,7 +63,7 @@ def test_arguments_and_results_are_serialized(queue: TaskQueue, pyxqueue_eager: 
 
 
 def test_what_does_not_travel_is_refused_at_the_call(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """As it would be with a server; the task is not run."""
+    """The call raises an error, as with a server, and the task does not run."""
     runs = []
 
     @queue.task
@@ -76,7 +76,7 @@ def test_what_does_not_travel_is_refused_at_the_call(queue: TaskQueue, pyxqueue_
 
 
 def test_a_result_that_does_not_travel_fails_the_task(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """The worker is where that shows."""
+    """The task fails, because only its worker can see the result."""
 
     @queue.task
     def give() -> object:
@@ -88,7 +88,7 @@ def test_a_result_that_does_not_travel_fails_the_task(queue: TaskQueue, pyxqueue
 
 
 def test_a_failure_waits_for_its_reader(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """The call goes well; `get` raises, with what a worker would have stored."""
+    """The call succeeds; `get` raises what a worker would have stored."""
 
     @queue.task
     def fail() -> None:
@@ -105,7 +105,7 @@ def test_a_failure_waits_for_its_reader(queue: TaskQueue, pyxqueue_eager: EagerS
 
 @pytest.mark.parametrize("late", [False, True], ids=["from the start", "set later"])
 def test_propagate_raises_the_exception_itself(queue: TaskQueue, late: bool) -> None:
-    """Out of the call that ran the task."""
+    """The exception comes out of the call that ran the task."""
     error = LookupError("gone")
 
     @queue.task
@@ -145,7 +145,7 @@ def test_propagate_leaves_signals_alone(queue: TaskQueue, pyxqueue_eager: EagerS
 
 
 def test_ctrl_c_is_for_the_program(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """It ends the drain at once, propagated or not."""
+    """Ctrl-C in a task ends the drain at once, and no further task runs."""
     ran = []
 
     @queue.task
@@ -159,7 +159,7 @@ def test_ctrl_c_is_for_the_program(queue: TaskQueue, pyxqueue_eager: EagerSessio
 
 
 def test_a_task_may_wait_for_another(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """Nested to any depth."""
+    """Tasks may wait for each other, nested to any depth."""
 
     @queue.task
     def factorial(n: int) -> int:
@@ -169,7 +169,7 @@ def test_a_task_may_wait_for_another(queue: TaskQueue, pyxqueue_eager: EagerSess
 
 
 def test_what_a_task_enqueues_runs_after_it(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """Unless the task waits for it: as with a worker, enqueueing is not running."""
+    """A task that is not waited for runs after the one that enqueued it."""
     order = []
 
     @queue.task
@@ -187,7 +187,7 @@ def test_what_a_task_enqueues_runs_after_it(queue: TaskQueue, pyxqueue_eager: Ea
 
 
 def test_a_long_chain_needs_no_deep_stack(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """A crawler that enqueues the next page does so for longer than Python nests calls."""
+    """A chain of tasks that each enqueue the next may be longer than Python's stack is deep."""
     pages = []
 
     @queue.task
@@ -255,7 +255,7 @@ def test_a_queue_of_its_own_session_inside_another(pyxqueue_eager: EagerSession)
 
 
 def test_two_eager_queues_without_a_common_session() -> None:
-    """Each drains itself, also from inside a task of the other."""
+    """Each queue drains itself, also from inside a task of the other."""
     ran = []
     first, second = TaskQueue("a", eager=True), TaskQueue("b", eager=True)
 
@@ -274,7 +274,7 @@ def test_two_eager_queues_without_a_common_session() -> None:
 
 @pytest.mark.parametrize("how", ["get", "watch"])
 def test_a_task_that_waits_for_itself_is_told(queue: TaskQueue, pyxqueue_eager: EagerSession, how: str) -> None:
-    """In a worker it would hang, and so would the one that waits for it."""
+    """It raises an error; in a worker it would wait for ever."""
 
     @queue.task
     def child(task_id: str) -> None:
@@ -296,7 +296,7 @@ def test_an_unknown_id_is_told(queue: TaskQueue, pyxqueue_eager: EagerSession) -
 
 
 def test_a_result_that_was_forgotten_is_unknown(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """It has ended, so no time has to pass to find out."""
+    """The task has ended, so the wait ends without moving the clock."""
 
     @queue.task
     def one() -> int:
@@ -312,7 +312,7 @@ def test_a_result_that_was_forgotten_is_unknown(queue: TaskQueue, pyxqueue_eager
 
 
 def test_progress_is_kept(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """The last one stays with the record."""
+    """The last progress stays with the record."""
 
     @queue.task
     def work() -> None:
@@ -323,7 +323,7 @@ def test_progress_is_kept(queue: TaskQueue, pyxqueue_eager: EagerSession) -> Non
 
 
 def test_the_observer_is_told(pyxqueue_eager: EagerSession) -> None:
-    """Of the start and of the end, as in a worker."""
+    """The observer gets the start and the end, as in a worker."""
     events: list[object] = []
     queue = TaskQueue("observed", observer=events.append)
 
@@ -336,7 +336,7 @@ def test_the_observer_is_told(pyxqueue_eager: EagerSession) -> None:
 
 
 def test_a_retry_by_hand_runs_at_once(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """`retry_task` drains like a call does."""
+    """`retry_task` runs the task, as a call does."""
     results = [ValueError("first"), None]
 
     @queue.task
@@ -353,7 +353,7 @@ def test_a_retry_by_hand_runs_at_once(queue: TaskQueue, pyxqueue_eager: EagerSes
 
 
 def test_a_handle_of_a_failed_wait_says_which(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """With a timeout that ends before the task is due, only that much time passes."""
+    """If the timeout ends before the task is due, the clock moves by the timeout alone."""
 
     @queue.task
     def later() -> None: ...
@@ -366,7 +366,7 @@ def test_a_handle_of_a_failed_wait_says_which(queue: TaskQueue, pyxqueue_eager: 
 
 
 def test_sessions_do_not_share(queue: TaskQueue) -> None:
-    """What was enqueued in one test is unknown in the next."""
+    """A task that was enqueued in one test is unknown in the next."""
 
     @queue.task
     def work() -> None: ...
@@ -379,7 +379,7 @@ def test_sessions_do_not_share(queue: TaskQueue) -> None:
 
 
 def test_an_inner_session_gives_way_to_the_outer(queue: TaskQueue) -> None:
-    """`eager_mode` may be nested, and is off after the last."""
+    """`eager_mode` may be nested, and ends with the outermost."""
     with eager_mode() as outer:
         with eager_mode() as inner:
             assert queue.eager is inner

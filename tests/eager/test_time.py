@@ -23,7 +23,7 @@ def queue() -> TaskQueue:
 
 
 def test_a_delayed_task_runs_when_its_time_has_come(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """Not a millisecond earlier."""
+    """The task does not run a millisecond earlier."""
 
     @queue.task
     def work() -> str:
@@ -37,7 +37,7 @@ def test_a_delayed_task_runs_when_its_time_has_come(queue: TaskQueue, pyxqueue_e
 
 
 def test_waiting_lets_the_time_pass(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """A day is over at once, and no more than a day."""
+    """Waiting moves the clock to the due time at once, and no further."""
 
     @queue.task
     def work() -> str:
@@ -49,7 +49,7 @@ def test_waiting_lets_the_time_pass(queue: TaskQueue, pyxqueue_eager: EagerSessi
 
 
 def test_an_eta_is_a_delay(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """Counted from the machine's now, it holds on the clock that stands still."""
+    """The delay is counted from the machine's clock, and holds on the clock that stands still."""
 
     @queue.task
     def work() -> None: ...
@@ -62,7 +62,7 @@ def test_an_eta_is_a_delay(queue: TaskQueue, pyxqueue_eager: EagerSession) -> No
 
 
 def test_an_eta_in_the_past_is_now(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """Late work is done at once."""
+    """A task that is late runs at once."""
 
     @queue.task
     def work() -> None: ...
@@ -71,7 +71,7 @@ def test_an_eta_in_the_past_is_now(queue: TaskQueue, pyxqueue_eager: EagerSessio
 
 
 def test_retries_back_off(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """In one jump of the clock everything happens that would have happened, when it would have."""
+    """One step of the clock runs all retries that fall into it, each at its own time."""
     start = pyxqueue_eager.clock()
     runs = []
 
@@ -90,7 +90,7 @@ def test_retries_back_off(queue: TaskQueue, pyxqueue_eager: EagerSession) -> Non
 
 
 def test_waiting_goes_through_the_retries(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """`get` is patient, the test is not kept waiting."""
+    """`get` waits through all retries without making the test wait."""
 
     @queue.task(retries=5)
     def work() -> int:
@@ -103,7 +103,7 @@ def test_waiting_goes_through_the_retries(queue: TaskQueue, pyxqueue_eager: Eage
 
 
 def test_queues_live_on_one_clock(pyxqueue_eager: EagerSession) -> None:
-    """What is due earlier on another queue runs earlier, whichever caller waits."""
+    """A task that is due earlier runs earlier, on whichever queue it is."""
     order = []
     first, second = TaskQueue("first"), TaskQueue("second")
 
@@ -120,7 +120,7 @@ def test_queues_live_on_one_clock(pyxqueue_eager: EagerSession) -> None:
 
 
 def test_watching_lets_the_time_pass(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """A loop over the progress of a delayed task ends, and has seen the last of it."""
+    """A loop over the progress of a delayed task ends, after its last progress."""
 
     @queue.task
     def work() -> None:
@@ -162,7 +162,7 @@ def test_drain_runs_what_the_clock_made_ready(queue: TaskQueue, pyxqueue_eager: 
 
 
 def test_a_result_can_be_read_for_its_time_to_live(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
-    """And not after."""
+    """The result is gone after its time to live."""
 
     @queue.task(result_ttl=60)
     def work() -> int:

@@ -14,7 +14,7 @@ def queue() -> TaskQueue:
 
 
 def test_drain_runs_what_is_ready(queue: TaskQueue) -> None:
-    """And what that enqueues; not what is delayed."""
+    """`drain` also runs what these tasks enqueue, but nothing that is delayed."""
     runs = []
 
     @queue.task
@@ -33,14 +33,14 @@ def test_drain_runs_what_is_ready(queue: TaskQueue) -> None:
 
 
 def test_drain_leaves_no_worker_behind(queue: TaskQueue) -> None:
-    """It is gone when it has drained."""
+    """The worker is gone when `drain` returns."""
     drain(queue)
 
     assert queue.get_workers() == {}
 
 
 def test_an_enqueued_call_is_found(queue: TaskQueue) -> None:
-    """However it was written, and whatever became of it; the handle is that of the latest."""
+    """The call is found however it was written, wherever its task is; the handle is that of the latest."""
 
     @queue.task
     def send(address: str, copies: int = 1) -> str:
@@ -56,7 +56,7 @@ def test_an_enqueued_call_is_found(queue: TaskQueue) -> None:
 
 
 def test_an_enqueued_call_is_found_in_eager_mode(pyxqueue_eager: EagerSession) -> None:
-    """Where it has run already."""
+    """The call is found although its task has run already."""
     queue = TaskQueue("tools")
 
     @queue.task
@@ -69,7 +69,7 @@ def test_an_enqueued_call_is_found_in_eager_mode(pyxqueue_eager: EagerSession) -
 
 
 def test_a_missing_call_is_reported_with_what_there_is(queue: TaskQueue) -> None:
-    """So that the difference can be seen."""
+    """The error lists the calls that there are, so that the difference can be seen."""
     send = queue.task(name="send")(lambda address, copies=1: None)
     other = queue.task(name="other")(lambda address: None)
     send("ada", copies=2)
@@ -84,7 +84,7 @@ def test_a_missing_call_is_reported_with_what_there_is(queue: TaskQueue) -> None
 
 
 def test_a_missing_call_among_none(queue: TaskQueue) -> None:
-    """An empty queue is empty in words."""
+    """The error says that the queue is empty."""
     send = queue.task(name="send")(lambda: None)
 
     with pytest.raises(AssertionError, match=r"send\(\) was not enqueued; there is\n  nothing$"):
@@ -92,7 +92,7 @@ def test_a_missing_call_among_none(queue: TaskQueue) -> None:
 
 
 def test_a_long_list_is_cut(queue: TaskQueue) -> None:
-    """After twenty lines the number is told."""
+    """After twenty lines the error has the number of the others."""
     send = queue.task(name="send")(lambda n: None)
     send.map([(n,) for n in range(150)])
 
@@ -102,7 +102,7 @@ def test_a_long_list_is_cut(queue: TaskQueue) -> None:
 
 
 def test_a_call_that_cannot_be_is_a_mistake_of_the_test(queue: TaskQueue) -> None:
-    """It could never have been enqueued."""
+    """A call that does not fit the function is an error of its own."""
     send = queue.task(name="send")(lambda address: None)
 
     with pytest.raises(ArgumentError, match=r"send\('ada', copies=2\) is not a call that send\(address\) takes"):

@@ -51,7 +51,7 @@ def refusals(result: BatchResult) -> dict[str, str]:
 
 
 def test_each_command_has_a_method_of_its_name() -> None:
-    """But for those that run tasks, and `move`, which is about two stores."""
+    """Except those that run tasks, and `move`, which works on two stores."""
     names = {str(command.name).replace("-", "_") for command in COMMANDS if not command.hidden}
 
     assert names - {"worker", "move"} == {name for name in vars(Admin) if not name.startswith("_")} - {
@@ -105,7 +105,7 @@ def test_info_of_another_group(tmp_path: Path) -> None:
 
 
 def test_the_queues_of_a_store(tmp_path: Path) -> None:
-    """Each with its groups, as far as they are looked at; the facts of the store beside them."""
+    """`queues` returns each queue with its groups, up to a limit, and the facts of the store beside them."""
     url = f"sqlite:///{tmp_path}/q.db"
     for name in ("a", "b", "c"):
         with closing(TaskQueue(url, stream_key=name)) as queue:
@@ -122,7 +122,7 @@ def test_the_queues_of_a_store(tmp_path: Path) -> None:
 
 
 def test_a_store_of_the_applications_own_names_no_queues() -> None:
-    """Only the application can open other queues there, or other groups."""
+    """Only the application can open other queues or groups of a store object of its own."""
     store = MemoryStore()
     queue = TaskQueue(broker=MemoryBackend(store, StoreOptions("q")), stream_key="q")
     MemoryBackend(store, StoreOptions("q", "eu")).lease_ms()
@@ -134,7 +134,7 @@ def test_a_store_of_the_applications_own_names_no_queues() -> None:
 
 
 def test_an_eager_queue_names_no_queues(tmp_path: Path) -> None:
-    """Its tasks never come to the store that it names."""
+    """The tasks of an eager queue never reach the store that it names."""
     queue = TaskQueue(f"sqlite:///{tmp_path}/q.db", eager=True)
 
     assert queue.admin.queues() is None
@@ -142,7 +142,7 @@ def test_an_eager_queue_names_no_queues(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_is_long_silent_is_not_listed() -> None:
-    """After two leases, unless it has a task."""
+    """A worker disappears from the list after two leases, unless it holds a task."""
     clock = FakeClock()
     backend = MemoryBackend(MemoryStore(clock), StoreOptions("q"))
     queue = TaskQueue(broker=backend, stream_key="q")
@@ -157,7 +157,7 @@ def test_a_worker_that_is_long_silent_is_not_listed() -> None:
 
 
 def test_workers(queue: TaskQueue, put: Callable[..., str]) -> None:
-    """By name; of each, where it is, what it has, and what is known about the first of that."""
+    """Workers come by name, with their machine, what they hold, and details of the first of these tasks."""
     name = with_pid(consumer_name("eu-", 3, str(uuid.uuid1())), os.getpid())
     for number in range(4):
         put(f"t{number}")
@@ -175,7 +175,7 @@ def test_workers(queue: TaskQueue, put: Callable[..., str]) -> None:
 
 @as_text_and_bytes
 def test_a_task_in_each_state(queue: TaskQueue, put: Callable[..., str], form: As) -> None:
-    """The call and the result are decoded."""
+    """`task` decodes the call and the result of a task in each state."""
     put("done", 4)
     put("failed", -1)
     drain(queue)
@@ -206,7 +206,7 @@ def test_the_progress_of_a_task_that_has_ended(queue: TaskQueue) -> None:
 
 
 def test_a_task_that_cannot_be_read(queue: TaskQueue) -> None:
-    """Its message is not made up."""
+    """A message that cannot be read is described, and nothing is made up."""
     unreadable = Unreadable("odd", {b"x": b"y"}, "it is not a message")
     queue.stores.backend.adopt([TaskInfo("odd", TaskStatus.PENDING, unreadable)])
 
@@ -230,7 +230,7 @@ def test_an_unknown_task(queue: TaskQueue, put: Callable[..., str], form: As) ->
 
 @pytest.mark.parametrize("odd", [None, 5, ["a"]])
 def test_what_is_not_an_id_is_refused(queue: TaskQueue, odd: object) -> None:
-    """Instead of being turned into one."""
+    """A value that is not an id is refused instead of being turned into one."""
     with pytest.raises(ConfigurationError, match="is not a task id"):
         queue.admin.task(odd)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="is not a task id"):
@@ -238,7 +238,7 @@ def test_what_is_not_an_id_is_refused(queue: TaskQueue, odd: object) -> None:
 
 
 def test_tasks_by_state_and_name(queue: TaskQueue, put: Callable[..., str]) -> None:
-    """In pages, the newest first; a state may be given by its name, in any case."""
+    """Tasks come in pages, the newest first; a state may be given by its name, in any case."""
     put("f", -1)
     drain(queue)
     for number in range(5):
@@ -267,7 +267,7 @@ def test_a_list_that_cannot_be_had(queue: TaskQueue, options: dict[str, object],
 
 
 def test_failed_tasks_are_retried(queue: TaskQueue, put: Callable[..., str]) -> None:
-    """Those that are named; what has not failed only where that is said."""
+    """The named failed tasks run again; tasks that did not fail do so only with `ended`."""
     put("f1", -1)
     put("f2", -1)
     put("done")
@@ -291,7 +291,7 @@ def test_failed_tasks_are_retried(queue: TaskQueue, put: Callable[..., str]) -> 
 
 
 def test_a_retry_says_what(queue: TaskQueue) -> None:
-    """An id that happens to be None does not run all that failed."""
+    """`retry(None)` is refused, so that an id that happens to be None does not run all failed tasks."""
     for options in ({}, {"ids": None}, {"ids": ["a"], "all_failed": True}):
         with pytest.raises(ConfigurationError, match="either ids or all_failed=True"):
             queue.admin.retry(**options)
@@ -300,7 +300,7 @@ def test_a_retry_says_what(queue: TaskQueue) -> None:
 
 
 def test_tasks_are_cancelled(queue: TaskQueue, put: Callable[..., str]) -> None:
-    """Waiting and running ones; one that has ended is refused."""
+    """Waiting and running tasks are cancelled; a task that has ended is refused."""
     put("done")
     drain(queue)
     put("runs")
@@ -349,7 +349,7 @@ def test_places_are_purged(queue: TaskQueue, put: Callable[..., str], what: str,
 
 
 def test_groups_are_listed_and_removed(queue: TaskQueue, put: Callable[..., str]) -> None:
-    """A group that is not there is an error."""
+    """Removing a group that does not exist is an error."""
     put("a")
 
     assert list(queue.admin.groups()) == ["cg"]
@@ -360,7 +360,7 @@ def test_groups_are_listed_and_removed(queue: TaskQueue, put: Callable[..., str]
 
 
 def test_a_result_that_cannot_be_read_here_is_told() -> None:
-    """Instead of it."""
+    """A result that cannot be decoded here is replaced by a text that says so."""
     writer = TaskQueue("memory://", stream_key="q", serializer="msgpack")
     handle = writer.task(name="work")(work)(4)
     drain(writer)

@@ -54,7 +54,7 @@ def in_a_terminal(program: str) -> str:
 
 @pytest.mark.parametrize(("fail", "said"), [(False, "copied"), (True, "ValueError: disk full")])
 def test_a_terminal_gets_a_bar(fail: bool, said: str) -> None:
-    """With the task's name and message, and how far it came; the result or the failure follows."""
+    """The bar has the task's name, message and progress; the result or the failure follows."""
     output = in_a_terminal(PROGRAM.replace("FAIL", str(fail)))
 
     assert "copy files" in output
@@ -63,7 +63,7 @@ def test_a_terminal_gets_a_bar(fail: bool, said: str) -> None:
 
 
 def test_a_bare_number_is_a_percentage() -> None:
-    """Up to a hundred; a larger one has no known end."""
+    """A bare number up to 100 is a percentage; a larger one has no known end."""
     program = PROGRAM.replace("FAIL", "False")
 
     assert "30%" in in_a_terminal(program.replace('30, 40, "files"', "30"))
@@ -76,7 +76,7 @@ GATHERS = ["pyxqueue.gather(HANDLES, show_progress=True)", "asyncio.run(pyxqueue
 @pytest.mark.parametrize("without", [True, False], ids=["plain", "rich"])
 @pytest.mark.parametrize("call", GATHERS, ids=["gather", "agather"])
 def test_many_tasks_have_one_bar(without: bool, call: str) -> None:
-    """It counts those that have ended."""
+    """The bar of `gather` counts the tasks that have ended."""
     call = call.replace("HANDLES", "[copy(False), copy(False)]")
     program = f"import asyncio\n{PROGRAM.partition('try:')[0]}print({call})"
     output = in_a_terminal(("import sys; sys.modules['rich.console'] = None\n" if without else "") + program)
@@ -87,7 +87,7 @@ def test_many_tasks_have_one_bar(without: bool, call: str) -> None:
 
 
 def test_an_await_has_a_bar() -> None:
-    """As `get`."""
+    """`aget` draws the bar of `get`."""
     call = "asyncio.run(copy(False).aget(show_progress=True))"
     output = in_a_terminal(f"import asyncio\n{PROGRAM.partition('try:')[0]}print({call})")
 
@@ -96,14 +96,14 @@ def test_an_await_has_a_bar() -> None:
 
 
 def test_what_a_task_says_is_no_markup() -> None:
-    """Brackets are text."""
+    """Brackets in the text of a task are shown as they are."""
     program = PROGRAM.replace("FAIL", "False").replace('"files"', '"a[/b] [red]c"')
 
     assert "copy a[/b] [red]c" in in_a_terminal(program)
 
 
 def test_a_pipe_gets_the_output_and_nothing_else() -> None:
-    """Not even an empty line."""
+    """Nothing of the bar goes into a pipe, not even an empty line."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM.replace("FAIL", "False")],
         capture_output=True,
@@ -129,7 +129,7 @@ def test_without_rich_a_plain_bar_is_drawn(fail: bool, said: str) -> None:
 
 
 def test_a_plain_bar_without_an_end_shows_the_number() -> None:
-    """And what the task says cannot write over the terminal."""
+    """The bar shows the number, and the task's text cannot write over the terminal."""
     program = PROGRAM.replace("FAIL", "False").replace('30, 40, "files"', r'300, message="a\x1b[2J\nb"')
     output = in_a_terminal(WITHOUT_RICH + program)
 
@@ -137,7 +137,7 @@ def test_a_plain_bar_without_an_end_shows_the_number() -> None:
 
 
 def test_without_rich_a_pipe_gets_the_output_and_nothing_else() -> None:
-    """As with rich."""
+    """The plain bar is not drawn into a pipe either."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", WITHOUT_RICH + PROGRAM.replace("FAIL", "False")],
         capture_output=True,
@@ -150,7 +150,7 @@ def test_without_rich_a_pipe_gets_the_output_and_nothing_else() -> None:
 
 
 def test_the_bar_waits_no_longer_than_it_is_told() -> None:
-    """The timeout holds for the watching too."""
+    """The timeout also holds while the bar watches the progress."""
     queue = TaskQueue("memory://", stream_key="bar")
     handle = queue.task(name="one")(lambda: 1)()
 

@@ -37,7 +37,7 @@ def download(n: object, **_: object) -> object:
 
 @as_text_and_bytes
 def test_a_task_that_runs(queue: TaskQueue, form: As) -> None:
-    """As the first document prints it, and `progress` beside that."""
+    """`get_task` returns the dictionary of 0.1.1, with the progress beside it."""
     task_id = queue.task(name="queues.spider.download")(download)(75).task_id
     name = with_pid(consumer_name("", 1, str(uuid.uuid1())), os.getpid())
     (delivery,) = queue.stores.backend.claim(name, 1, 0)
@@ -58,7 +58,7 @@ def test_a_task_that_runs(queue: TaskQueue, form: As) -> None:
 
 
 def test_a_task_that_waits_and_one_that_is_done(queue: TaskQueue) -> None:
-    """PENDING is 1 and without a worker, SUCCESS 5 with the value."""
+    """A waiting task has state 1 and no worker, a successful one 5 and its value."""
     task = queue.task(download)
     task_id = task((1, 2), key="ä").task_id
 
@@ -73,7 +73,7 @@ def test_a_task_that_waits_and_one_that_is_done(queue: TaskQueue) -> None:
 
 
 def test_a_task_that_failed(queue: TaskQueue) -> None:
-    """FAILURE is 4, and the value is what went wrong."""
+    """A failed task has state 4, and its value is the error with the traceback."""
     task_id = queue.task(download)("bad").task_id
     drain(queue)
 
@@ -83,7 +83,7 @@ def test_a_task_that_failed(queue: TaskQueue) -> None:
 
 
 def test_a_task_that_was_cancelled(queue: TaskQueue) -> None:
-    """CANCELLED is 6."""
+    """A cancelled task has state 6."""
     task_id = queue.task(download)(1).task_id
 
     assert queue.result(task_id.encode()).cancel()
@@ -92,7 +92,7 @@ def test_a_task_that_was_cancelled(queue: TaskQueue) -> None:
 
 
 def test_a_body_that_is_no_json_has_a_marker() -> None:
-    """The name is shown all the same."""
+    """The name is shown, and a marker stands for the arguments."""
     queue = TaskQueue("memory://", stream_key="q", serializer=MsgpackSerializer())
     task_id = queue.task(name="work")(download)(1).task_id
 
@@ -103,7 +103,7 @@ def test_a_body_that_is_no_json_has_a_marker() -> None:
 
 
 def test_an_int_of_any_length_is_shown(queue: TaskQueue) -> None:
-    """Without touching CPython's limit on decimal digits."""
+    """The int is shown without reaching CPython's limit on decimal digits."""
     task_id = queue.task(download)(10**5000).task_id
 
     assert json.loads(queue.get_task(task_id)["data"][b"task"])["task_name"].endswith("download")
@@ -152,7 +152,7 @@ def test_the_newest_tasks_of_a_busy_queue() -> None:
 
 @as_text_and_bytes
 def test_tasks_can_be_paged_by_id(queue: TaskQueue, form: As) -> None:
-    """From the last one seen on, or within a range."""
+    """A list may begin at an id, end at one, or both."""
     task = queue.task(download)
     for n in range(5):
         task.with_options(task_id=f"id-{n}")(n)
@@ -226,7 +226,7 @@ def test_only_an_ended_task_is_retried(queue: TaskQueue) -> None:
 
 
 def test_what_the_history_has_dropped_is_not_retried() -> None:
-    """Its result is still there, its message is not."""
+    """The result is still there, but the message is not, so it cannot run again."""
     queue = TaskQueue("memory://", stream_key="q", queue_size=0)
     handle = queue.task(download)(1)
     drain(queue)
@@ -239,7 +239,7 @@ def test_what_the_history_has_dropped_is_not_retried() -> None:
 
 @as_text_and_bytes
 def test_clearing_a_range(queue: TaskQueue, form: As) -> None:
-    """Results are deleted too, at most `count` tasks, and no task in flight."""
+    """At most `count` tasks are deleted with their results, and none in flight."""
     task = queue.task(download)
     for n in range(6):
         task.with_options(task_id=f"id-{n}")(n)
@@ -270,7 +270,7 @@ def test_gc_has_nothing_to_do() -> None:
 
 
 def test_a_queue_has_its_names(queue: TaskQueue) -> None:
-    """Those of the arguments."""
+    """The attributes are those given as arguments."""
     named = TaskQueue("mail", consumer_group="eu")
 
     assert (named.stream_key, named.consumer_group) == ("mail", "eu")

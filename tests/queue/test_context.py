@@ -34,13 +34,13 @@ def run(queue: TaskQueue, function: Callable[[], Any], **options: Any) -> tuple[
     ids=["current_task", "progress", "track", "update_task_progress", "text"],
 )
 def test_outside_of_a_task_there_is_none(use: Callable[[], Any]) -> None:
-    """The error says what to do in a thread."""
+    """The error says that no task runs here, and what to do in a thread."""
     with pytest.raises(NotInTaskError, match=r"no task runs here; .*contextvars.copy_context\(\).run"):
         use()
 
 
 def test_a_task_knows_itself(queue: TaskQueue) -> None:
-    """Its id, name, attempt, queue and headers."""
+    """A task can read its id, name, attempt, queue and headers."""
     seen: list[TaskContext] = []
     run(queue, lambda: seen.append(current_task()), task_id="one", headers={"tenant": "ada"})
 
@@ -96,12 +96,12 @@ def test_progress_is_seen(queue: TaskQueue, say: Callable[[TaskQueue], Any], exp
 
 
 def test_track_hands_the_items_through(queue: TaskQueue) -> None:
-    """It is a plain loop with a side effect."""
+    """`track` yields the items unchanged and reports progress on the side."""
     assert run(queue, lambda: list(track(range(3))))[0] == [0, 1, 2]
 
 
 def test_the_logger_knows_the_task(queue: TaskQueue, caplog: pytest.LogCaptureFixture) -> None:
-    """Its records carry what a log aggregator asks for."""
+    """The records of the logger have the fields that a log aggregator asks for."""
     with caplog.at_level(logging.INFO, "pyxqueue.task"):
         run(queue, lambda: current_task().logger.info("working"), task_id="one")
 
@@ -112,7 +112,7 @@ def test_the_logger_knows_the_task(queue: TaskQueue, caplog: pytest.LogCaptureFi
 
 @pytest.mark.parametrize(("copied", "expected"), [(True, ["one"]), (False, [NotInTaskError])])
 def test_threads_of_a_task(queue: TaskQueue, copied: bool, expected: list[Any]) -> None:
-    """One that was given the context belongs to the task, another does not."""
+    """A thread that was given the context belongs to the task; another thread does not."""
     seen: list[Any] = []
 
     def look() -> None:

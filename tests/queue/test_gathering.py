@@ -74,7 +74,7 @@ class CountedWaits(FaultyBroker):
 
 @gathers
 def test_the_values_are_in_the_order_of_the_handles(queue: TaskQueue, gathered: GatherKind) -> None:
-    """Whatever order they came in; a handle may stand there twice, and none is an empty list."""
+    """The order is that of the handles, one of which may stand there twice; no handle gives an empty list."""
     handles = queue.task(work).map([(n,) for n in range(5)])
     drain(queue)
 
@@ -96,7 +96,7 @@ def test_the_first_error_is_raised_while_others_run(queue: TaskQueue, gathered: 
 
 @gathers
 def test_errors_can_stand_among_the_values(queue: TaskQueue, gathered: GatherKind) -> None:
-    """Each is the error that `get` would raise."""
+    """With `return_exceptions`, each error is the one that `get` would raise."""
     task = queue.task(work)
     handles = [task(1), task("bad"), task(3), queue.result("unknown"), task(5)]
     handles[2].cancel()
@@ -111,7 +111,7 @@ def test_errors_can_stand_among_the_values(queue: TaskQueue, gathered: GatherKin
 @gathers
 @pytest.mark.parametrize("timeout", [0.01, timedelta(milliseconds=10)])
 def test_the_time_is_for_all(queue: TaskQueue, gathered: GatherKind, timeout: Any) -> None:
-    """The error names one that is missing, also where errors are wanted as values."""
+    """The timeout is for all handles; its error names one that is missing, also with `return_exceptions`."""
     task = queue.task(work)
     done = task(1)
     drain(queue)
@@ -124,21 +124,21 @@ def test_the_time_is_for_all(queue: TaskQueue, gathered: GatherKind, timeout: An
 
 @pytest.mark.parametrize("handles", [3, [3], [None]])
 def test_only_handles_are_gathered(handles: Any) -> None:
-    """The error shows what was given."""
+    """Anything else is refused, and the error shows what was given."""
     for function in (gather, gather_in_asyncio, in_a_loop, in_asyncio):
         with pytest.raises(ConfigurationError, match=r"takes one iterable of handles, .* not (3|None)"):
             function(handles)
 
 
 def test_one_handle_is_no_list_of_handles(queue: TaskQueue) -> None:
-    """As an asyncio habit has it."""
+    """`gather(a, b)`, as in asyncio, is refused with an error that says what to write."""
     with pytest.raises(ConfigurationError, match="takes one iterable of handles"):
         gather(queue.task(work)(1))  # type: ignore[call-overload]
 
 
 @loops
 def test_each_comes_as_it_ends(tmp_path: Path, servers: Servers, stream_key: str, completed: Any) -> None:
-    """On every store, while the others are still under way; its value is there without another look."""
+    """On every store a handle comes while others still run; its value needs no further read."""
     urls = ["memory://", f"sqlite:///{tmp_path}/queue.db", servers(kinds_to_test()[0]).url]
     for url in urls:
         with closing(TaskQueue(url, stream_key=stream_key)) as queue:
@@ -155,7 +155,7 @@ def test_each_comes_as_it_ends(tmp_path: Path, servers: Servers, stream_key: str
 
 @loops
 def test_what_has_failed_comes_too(queue: TaskQueue, completed: Any) -> None:
-    """Its `get` raises what is wrong with it."""
+    """The handle of a failed task comes as well, and its `get` raises the error."""
     bad, unknown = queue.task(work)("bad"), queue.result("unknown")
     drain(queue)
 
@@ -166,7 +166,7 @@ def test_what_has_failed_comes_too(queue: TaskQueue, completed: Any) -> None:
 
 @loops
 def test_the_loop_ends_with_its_time(queue: TaskQueue, completed: Any) -> None:
-    """After what had ended by then."""
+    """The loop raises at its timeout, after the handles of the tasks that had ended by then."""
     task = queue.task(work)
     done = task(1)
     drain(queue)
@@ -180,7 +180,7 @@ def test_the_loop_ends_with_its_time(queue: TaskQueue, completed: Any) -> None:
 
 
 def test_all_are_waited_for_on_one_wait(queue: TaskQueue) -> None:
-    """However many they are, no wait is for one handle, and no thread is made for it."""
+    """Many handles share one wait, and no thread is started for any of them."""
     handles = queue.task(work).map([(n,) for n in range(300)])
     waits: Any = CountedWaits(queue.stores.backend)
     for handle in handles:
@@ -221,7 +221,7 @@ def test_two_stores_of_one_process() -> None:
 def test_gather_warns_if_no_worker_serves_the_queue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In one line for all."""
+    """One warning covers all handles."""
     monkeypatch.setattr("pyxqueue.client.waiting._SILENCE", 10)
     with closing(TaskQueue(f"sqlite:///{tmp_path}/queue.db")) as queue:
         handles = queue.task(work).map([(1,), (2,)])
@@ -236,7 +236,7 @@ def test_gather_warns_if_no_worker_serves_the_queue(
 
 
 def test_many_are_looked_at_seldom(servers: Servers, stream_key: str) -> None:
-    """Of a thousand handles not every end costs a look at all of them."""
+    """With a thousand handles, the end of one task does not cause a read of all of them."""
     with closing(TaskQueue(servers(kinds_to_test()[0]).url, stream_key=stream_key)) as queue:
         handles: Handles = queue.task(name="one")(lambda n: n).map([(n,) for n in range(1000)])
         waits: Any = CountedWaits(queue.stores.backend)

@@ -33,21 +33,21 @@ def add(queue: TaskQueue) -> Task[..., int]:
     ],
 )
 def test_a_task_has_no_other_ways(add: Any, attempt: Callable[[Any], object], way: str) -> None:
-    """It is an `AttributeError`, and asking for it still says that there is none."""
+    """The names of other queues raise an `AttributeError` that has the name used here."""
     with pytest.raises(AttributeError, match=way):
         attempt(add)
 
 
 @pytest.mark.parametrize("name", ["enqueue", "send_task", "submit_task", "actor", "fetch_job", "bogus"])
 def test_a_queue_has_no_other_ways(queue: TaskQueue, name: str) -> None:
-    """A function is not handed to it to be called."""
+    """`hasattr` is false for the names of other queues, and reading one raises an error."""
     assert not hasattr(queue, name)
     with pytest.raises(AttributeError, match=f"has no attribute '{name}'"):
         getattr(queue, name)
 
 
 def test_a_function_is_not_handed_to_the_queue(queue: TaskQueue, add: Any) -> None:
-    """It is called."""
+    """The error says to call the task instead."""
     attempt: Any = queue
 
     with pytest.raises(AttributeError, match=r"call a task to enqueue it: add\(1, 2\)"):
@@ -56,7 +56,7 @@ def test_a_function_is_not_handed_to_the_queue(queue: TaskQueue, add: Any) -> No
 
 @pytest.mark.parametrize(("name", "way"), [("id", "handle.task_id"), ("ready", "handle.done"), ("result", "get")])
 def test_a_handle_has_no_other_names(add: Any, name: str, way: str) -> None:
-    """As a task."""
+    """The names that handles have in other queues raise an error that has the name used here."""
     with pytest.raises(AttributeError, match=way):
         getattr(add(1, 2), name)
 
@@ -66,7 +66,7 @@ def test_a_handle_has_no_other_names(add: Any, name: str, way: str) -> None:
     [("TASK_HABITS", Task), ("QUEUE_HABITS", TaskQueue), ("RESULT_HABITS", AsyncResult)],
 )
 def test_no_habit_is_about_something_there_is(habits: str, kind: type, queue: TaskQueue, add: Any) -> None:
-    """An attribute that came to be would hide the hint, and the hint would be wrong."""
+    """A hint for a name that exists would never be shown, and would be wrong."""
     have = {Task: add, TaskQueue: queue, AsyncResult: add(1, 2)}[kind]
 
     assert [name for name in getattr(pyxqueue.client.habits, habits) if hasattr(have, name)] == []
@@ -89,7 +89,7 @@ def test_no_habit_is_about_something_there_is(habits: str, kind: type, queue: Ta
     ],
 )
 def test_an_option_of_a_call_that_there_is_not(add: Any, options: dict[str, Any], way: str) -> None:
-    """It is a `TypeError`, as from any function, and one of ours."""
+    """The error is a `TypeError`, as from any function, and a `PyxqueueError`."""
     with pytest.raises(ArgumentError, match=way) as caught:
         add.with_options(**options)
     assert str(caught.value).startswith("shop.add.with_options got an unknown option ")
@@ -113,7 +113,7 @@ def test_a_guess_resembles_what_was_given(given: str, known: str, guess: str) ->
 
 
 def test_options_of_a_call_have_names(add: Any) -> None:
-    """Nobody could tell a delay from a moment."""
+    """Options are given by name, because a delay and a moment could not be told apart."""
     with pytest.raises(
         ArgumentError, match=f"with_options takes options by name, not 3; the options are {CALL_OPTIONS}$"
     ):
@@ -122,7 +122,7 @@ def test_options_of_a_call_have_names(add: Any) -> None:
 
 @pytest.mark.parametrize("five", [300, 300.0, timedelta(minutes=5)])
 def test_a_length_of_time_may_be_a_timedelta(queue: TaskQueue, five: Any) -> None:
-    """Wherever there are seconds."""
+    """Every parameter in seconds also takes a `timedelta`."""
     task = queue.task(name="one", timeout=five, hard_timeout=five, result_ttl=five, backoff=five, backoff_max=five)(
         lambda: 1
     )
@@ -136,7 +136,7 @@ def test_a_length_of_time_may_be_a_timedelta(queue: TaskQueue, five: Any) -> Non
 
 
 def test_time_in_eager_mode_may_be_a_timedelta() -> None:
-    """As may a retry's pause, and the time to wait."""
+    """The pause of a retry, the step of the clock and a timeout may be a `timedelta`."""
     queue = TaskQueue("q", eager=True)
 
     @queue.task(retries=1, backoff=timedelta(minutes=1))
@@ -155,7 +155,7 @@ def test_time_in_eager_mode_may_be_a_timedelta() -> None:
 
 @pytest.mark.parametrize("bad", [timedelta(seconds=-1), "5 minutes"])
 def test_a_length_of_time_that_is_none(queue: TaskQueue, bad: Any) -> None:
-    """It is refused where it is given, whatever its kind."""
+    """A negative `timedelta` and a text are refused where they are given."""
     with pytest.raises(ConfigurationError, match="delay="):
         queue.task(name="one")(lambda: 1).with_options(delay=bad)
     with pytest.raises(ConfigurationError, match="timeout="):

@@ -45,7 +45,7 @@ def micros() -> int:
 
 
 def test_a_delay_is_never_short(queue: TaskQueue) -> None:
-    """It counts from the moment of the call."""
+    """The delay counts from the moment of the call."""
     task = queue.task(name="job")(lambda: None)
     for _ in range(TIMES):
         begun = micros()
@@ -54,7 +54,7 @@ def test_a_delay_is_never_short(queue: TaskQueue) -> None:
 
 
 def test_a_moment_is_never_early(queue: TaskQueue) -> None:
-    """Whatever part of a millisecond it names."""
+    """A moment that lies inside of a millisecond is rounded up."""
     task = queue.task(name="job")(lambda: None)
     for part in range(TIMES):
         eta = datetime.now(UTC) + timedelta(seconds=60, microseconds=part * 23)
@@ -64,7 +64,7 @@ def test_a_moment_is_never_early(queue: TaskQueue) -> None:
 
 @pytest.mark.parametrize("verdict", [Retry(60_000), Defer(60_000)])
 def test_a_retry_is_never_early(queue: TaskQueue, verdict: Retry | Defer) -> None:
-    """Nor is what was handed back, nor a follow-up."""
+    """Neither a retry, a deferred message nor a follow-up starts early."""
     backend: Backend = queue.stores.backend
     for number in range(TIMES):
         backend.enqueue([Message(f"a{number}", "job")])
@@ -77,7 +77,7 @@ def test_a_retry_is_never_early(queue: TaskQueue, verdict: Retry | Defer) -> Non
 
 
 def test_seconds_are_rounded_up() -> None:
-    """To whole milliseconds, but not because of what floating point adds."""
+    """Seconds become whole milliseconds, rounded up, but not for an error of floating point."""
     assert [milliseconds(one) for one in (0, 60, 0.0004, 1.0001, 16.1, 4.1, 1.13)] == [
         0,
         60_000,
@@ -90,7 +90,7 @@ def test_seconds_are_rounded_up() -> None:
 
 
 def test_a_pause_that_a_task_asks_for_is_rounded_up() -> None:
-    """Like a delay."""
+    """`RetryLater` rounds like a delay."""
     outcome = outcome_of(RetryLater(0.0102), TaskOptions())
 
     assert decide(Message("a", "job"), outcome, TaskOptions(retries=1), 0.5) == Retry(11)

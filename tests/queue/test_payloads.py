@@ -83,7 +83,7 @@ def send(queue: TaskQueue, value: Any, name: str = "echo") -> str:
     ],
 )
 def test_values_come_back_as_what_they_were(side: Side, settings: dict[str, Any]) -> None:
-    """Whatever carries them."""
+    """Every serializer, with and without a seal, returns an equal value."""
     queue = side(**settings)
     task_id = send(queue, (1, {2: b"three"}))
     drain(queue)
@@ -101,7 +101,7 @@ def test_an_unknown_serializer_is_refused() -> None:
 
 @pytest.mark.parametrize("settings", [{"serializer": "pickle"}, {"accept": [PickleSerializer()]}])
 def test_pickle_needs_a_seal(settings: dict[str, Any]) -> None:
-    """To write, and already to read."""
+    """Pickle is refused without a seal, both for writing and for reading."""
     with pytest.raises(
         ConfigurationError, match="'pickle' can run code from the bytes it reads: give the queue a seal"
     ):
@@ -109,7 +109,7 @@ def test_pickle_needs_a_seal(settings: dict[str, Any]) -> None:
 
 
 def test_a_worker_decodes_only_what_it_was_given(side: Side) -> None:
-    """Another serializer's bodies are left for a worker that has it."""
+    """A body of another serializer is left for a worker that has it."""
     task_id = send(side(serializer="msgpack"), 1)
     plain, both = side(), side(accept=["msgpack"])
     drain(plain)
@@ -127,7 +127,7 @@ def test_a_worker_decodes_only_what_it_was_given(side: Side) -> None:
 
 
 def test_a_result_of_another_serializer_is_not_read(side: Side) -> None:
-    """The reader is told what it lacks; `get_task` shows that instead of the value."""
+    """The error says which serializer the reader lacks; `get_task` shows that in place of the value."""
     writer, reader = side(serializer="msgpack"), side()
     task_id = send(writer, 1)
     drain(writer)
@@ -160,7 +160,7 @@ def plant(queue: TaskQueue, task_id: str, **changes: Any) -> None:
     ],
 )
 def test_what_was_tampered_with_fails(side: Side, changes: dict[str, Any], why: str) -> None:
-    """Undecoded, with its bytes and the reason."""
+    """The message fails without being decoded, and is kept with its bytes and the reason."""
     queue = side(seal=Seal(KEY))
     plant(queue, "one", **changes)
     task_id = changes.get("id", "one")
@@ -176,7 +176,7 @@ def test_what_was_tampered_with_fails(side: Side, changes: dict[str, Any], why: 
 
 
 def test_another_key_is_not_believed(side: Side) -> None:
-    """Neither in a call nor in a result."""
+    """A call and a result under another key are refused."""
     ours, theirs = side(seal=Seal(KEY)), side(seal=Seal(OTHER_KEY))
     call, result = send(theirs, 1), None
     drain(ours)
@@ -191,7 +191,7 @@ def test_another_key_is_not_believed(side: Side) -> None:
 
 
 def test_keys_can_be_changed_without_a_gap(side: Side) -> None:
-    """A worker that has both reads both."""
+    """A worker that has both keys reads messages of both."""
     both = side(seal=Seal([OTHER_KEY, KEY]))
     old = send(side(seal=Seal(KEY)), 1)
     new = send(side(seal=Seal(OTHER_KEY)), 2)
@@ -201,7 +201,7 @@ def test_keys_can_be_changed_without_a_gap(side: Side) -> None:
 
 
 def test_keys_from_the_environment(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Separated by commas; the first one signs, a seal given in code comes before them."""
+    """Keys are separated by commas; the first one signs, and a seal given in code comes before them."""
     monkeypatch.setenv("PYXQUEUE_SEAL_KEYS", f" {KEY} , {OTHER_KEY} ")
     queue = side(serializer="pickle", accept=["json"])
     task_id = send(side(seal=Seal(OTHER_KEY)), 1)
@@ -222,7 +222,7 @@ def test_keys_from_the_environment(side: Side, monkeypatch: pytest.MonkeyPatch) 
     ],
 )
 def test_bad_keys_in_the_environment(monkeypatch: pytest.MonkeyPatch, keys: str, why: str) -> None:
-    """Are an error that names the variable, never no seal."""
+    """An error names the variable; the queue is never left without a seal."""
     monkeypatch.setenv("PYXQUEUE_SEAL_KEYS", keys)
 
     with pytest.raises(ConfigurationError, match=f"^PYXQUEUE_SEAL_KEYS: .*{why}"):
@@ -241,7 +241,7 @@ def test_bad_keys_in_the_environment(monkeypatch: pytest.MonkeyPatch, keys: str,
     ],
 )
 def test_a_forged_end_is_not_believed(side: Side, value: int, changes: dict[str, Any]) -> None:
-    """Neither a value nor a failure, and not another attempt's."""
+    """A forged value, a forged failure and the end of another attempt are refused."""
     # Given
     queue = side(seal=Seal(KEY))
     task_id = send(queue, value, "divide")
@@ -261,7 +261,7 @@ def test_a_forged_end_is_not_believed(side: Side, value: int, changes: dict[str,
 
 
 def test_a_call_has_a_size_limit(side: Side) -> None:
-    """To the byte; the error names the task, both numbers and the remedy."""
+    """The limit is exact; the error names the task, both numbers and what to do."""
     body = JSONSerializer().dumps([["x" * 100], {}])
     why = r"cannot enqueue echo: its arguments need \d+ bytes, the limit is \d+; .*max_payload"
 
@@ -294,7 +294,7 @@ def test_a_call_that_is_too_deep_can_be_looked_at(side: Side, depth: int) -> Non
 
 
 def test_a_result_that_is_too_large_is_not_read(side: Side) -> None:
-    """The reader's own limit counts."""
+    """The limit of the reader counts, not that of the worker."""
     writer, reader = side(), side(max_result=100)
     task_id = send(writer, "x" * 100)
     drain(writer)
@@ -304,7 +304,7 @@ def test_a_result_that_is_too_large_is_not_read(side: Side) -> None:
 
 
 def test_a_return_value_that_cannot_travel(side: Side) -> None:
-    """The failure says whose it was, where in it the trouble is, and what to do."""
+    """The failure names the task and the place in the value, and says what to do."""
     queue = side()
     handle = queue.task(name="make")(lambda: {"lock": object()})()
     drain(queue)
@@ -315,7 +315,7 @@ def test_a_return_value_that_cannot_travel(side: Side) -> None:
 
 
 def test_headers_count_for_the_size_of_a_call(queue: TaskQueue) -> None:
-    """Ten megabytes of them are as heavy as ten megabytes of arguments."""
+    """The size of a call is that of its arguments and headers together."""
     task = queue.task(name="echo")(lambda value: value).with_options(headers={"ä": "x" * queue.core.codec.max_payload})
     size = queue.core.codec.max_payload + len("ä".encode()) + len(b"[[1],{}]")
 
@@ -324,7 +324,7 @@ def test_headers_count_for_the_size_of_a_call(queue: TaskQueue) -> None:
 
 
 def test_a_result_has_a_size_limit(side: Side) -> None:
-    """It fails the task, which ran."""
+    """A result that is too large fails the task, although it ran."""
     queue = side(max_result=101)
     task_id = send(queue, "x" * 100)
     drain(queue)

@@ -40,12 +40,12 @@ def loaded(value: Any) -> Any:
 
 @pytest.mark.parametrize("value", [add, double, Shop.price, queue], ids=["task", "renamed", "in a class", "queue"])
 def test_what_a_module_has_is_found_there(value: Any) -> None:
-    """It is the same object, and a copy of it is itself."""
+    """Loading returns the same object, and copying it does too."""
     assert loaded(value) is value
 
 
 def test_the_options_of_a_call_come_along() -> None:
-    """A task with options is not to be found anywhere, but what it was made of is."""
+    """A task with options of a call is pickled as the task of the module and the options."""
     later = loaded(add.with_options(delay=60, headers={"a": "b"}))
 
     assert later is not add
@@ -55,7 +55,7 @@ def test_the_options_of_a_call_come_along() -> None:
 
 
 def test_a_handle_comes_back_as_one_of_its_task() -> None:
-    """On the queue of the process that loads it."""
+    """The handle is on the queue of the process that loads it."""
     handle = add(1)
 
     other = loaded(handle)
@@ -65,7 +65,7 @@ def test_a_handle_comes_back_as_one_of_its_task() -> None:
 
 
 def test_a_copy_is_the_thing_itself() -> None:
-    """As with functions: also one that cannot be pickled."""
+    """Copying returns the object itself, as with functions, also one that cannot be pickled."""
     inside = TaskQueue("memory://")
     task = inside.task(name="one")(lambda: 1)
 
@@ -75,7 +75,7 @@ def test_a_copy_is_the_thing_itself() -> None:
 
 
 def test_what_no_module_has_says_what_to_do() -> None:
-    """A task, a handle and a queue that were made inside a function."""
+    """A task, a handle and a queue that were made inside a function cannot be pickled."""
     inside = TaskQueue("memory://")
     task = inside.task(name="one")(lambda: 1)
 
@@ -85,7 +85,7 @@ def test_what_no_module_has_says_what_to_do() -> None:
 
 
 def test_what_has_gone_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The program that loads it has another version of the module."""
+    """Loading fails with an error if the module of that program no longer has the object."""
     data = pickle.dumps(add)
     monkeypatch.delattr("tests.queue.test_pickling.add")
 
@@ -115,7 +115,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_pool_maps_a_task(tmp_path: Path, method: str) -> None:
-    """From a script, whose children must not load it a second time under another name."""
+    """A script can map a task in a pool, whose children do not load it again under another name."""
     (tmp_path / "shop.py").write_text(PROGRAM.replace("METHOD", repr(method)))
 
     lines = Place(tmp_path, None).run("shop.py").splitlines()

@@ -50,7 +50,7 @@ def test_get_waits_no_longer_than_it_is_told(queue: TaskQueue) -> None:
 
 @pytest.mark.parametrize("timeout", ["5", float("nan"), [1]])
 def test_a_timeout_is_a_number(queue: TaskQueue, timeout: Any) -> None:
-    """Of seconds, wherever one is given."""
+    """Every timeout is a number of seconds; anything else is refused."""
     handle = queue.task(work)(1)
     ways: list[Callable[[], object]] = [
         lambda: handle.get(timeout),
@@ -65,7 +65,7 @@ def test_a_timeout_is_a_number(queue: TaskQueue, timeout: Any) -> None:
 
 
 def test_get_is_woken(queue: TaskQueue) -> None:
-    """By the end of the task, in another thread."""
+    """`get` returns when the task ends in another thread."""
     handle = queue.task(work)(1)
     worker = threading.Thread(target=drain, args=[queue])
     worker.start()
@@ -79,7 +79,7 @@ def test_get_is_woken(queue: TaskQueue) -> None:
 def test_a_wait_warns_once_if_no_worker_serves_the_queue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, served: bool, timeout: Any
 ) -> None:
-    """A forgotten worker is the usual reason; where one has been heard of, nothing is said."""
+    """A waiter is warned once; if a worker is known, there is no warning."""
     for name, value in {"_SILENCE": 10, "_SLICE": 10, "_FEW": 1}.items():  # as of many tasks: a look every 10 ms
         monkeypatch.setattr(f"pyxqueue.client.waiting.{name}", value)
     with closing(TaskQueue(f"sqlite:///{tmp_path}/queue.db")) as queue:
@@ -104,7 +104,7 @@ def test_a_wait_warns_once_if_no_worker_serves_the_queue(
 def test_who_awaits_is_told_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With a limit by the error, without one by the log."""
+    """With a timeout the error has the hint, without one the log has it."""
     monkeypatch.setattr("pyxqueue.client.waiting._SILENCE", 10)
 
     async def main(queue: TaskQueue) -> object:
@@ -131,7 +131,7 @@ def test_who_awaits_is_told_as_well(
 def test_a_task_that_waits_for_one_that_no_worker_is_free_to_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, others: int
 ) -> None:
-    """It is told that all that run wait like it, and nothing while another one does not."""
+    """It is told that all running tasks wait too, unless one of them does not."""
     monkeypatch.setattr("pyxqueue.client.waiting._SILENCE", 10)
     with closing(TaskQueue(f"sqlite:///{tmp_path}/queue.db")) as queue:
         inner = queue.task(name="inner")(lambda: None)
@@ -264,7 +264,7 @@ def test_a_failed_task_raises_what_is_known(queue: TaskQueue) -> None:
 
 @pytest.mark.parametrize("task_id", ["unknown", b"unknown", b"\xff", "two words", ""])
 def test_an_unknown_id_is_told(queue: TaskQueue, task_id: str | bytes) -> None:
-    """By everything that needs the task, at once."""
+    """Every method that needs the task raises an error at once."""
     queue.task(work)()
     handle = queue.result(task_id)
 
@@ -281,7 +281,7 @@ def test_an_unknown_id_is_told(queue: TaskQueue, task_id: str | bytes) -> None:
 
 
 def test_handles_are_equal_by_their_task(queue: TaskQueue) -> None:
-    """So that they can be looked up."""
+    """Handles of one task are equal and have one hash."""
     handle = queue.task(work)()
 
     assert handle == queue.result(handle.task_id) == queue.result(handle.task_id.encode())
@@ -292,7 +292,7 @@ def test_handles_are_equal_by_their_task(queue: TaskQueue) -> None:
 
 
 def test_a_cancelled_task_never_runs(queue: TaskQueue) -> None:
-    """Waiting for it says so."""
+    """Waiting for it raises an error that says so."""
     handle = queue.task(work)()
 
     assert handle.cancel()
@@ -306,7 +306,7 @@ def test_a_cancelled_task_never_runs(queue: TaskQueue) -> None:
 
 
 def test_watch_shows_each_change(queue: TaskQueue) -> None:
-    """In order, without repeats, until the task ends."""
+    """Changes come in order and without repeats until the task ends."""
     task_id = queue.task(work)().task_id
     broker = queue.stores.backend
     (delivery,) = broker.claim("worker", 1, 0)
@@ -323,7 +323,7 @@ def test_watch_shows_each_change(queue: TaskQueue) -> None:
 
 
 def test_watch_ends_with_its_timeout(queue: TaskQueue) -> None:
-    """When nothing changes."""
+    """The loop ends at its timeout if nothing changes."""
     handle = queue.task(work)()
 
     with pytest.raises(ResultTimeoutError, match=r"has not ended within 0\.01 s: it is PENDING"):
@@ -331,7 +331,7 @@ def test_watch_ends_with_its_timeout(queue: TaskQueue) -> None:
 
 
 def test_watch_of_an_ended_task_shows_its_last(queue: TaskQueue) -> None:
-    """And ends at once."""
+    """The last progress is shown, and the loop ends at once."""
 
     @queue.task
     def half() -> None:

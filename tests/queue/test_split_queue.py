@@ -81,7 +81,7 @@ def test_two_handles_on_one_store(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "redis"])
 def test_a_waiter_is_woken_by_the_result_store(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And not by the next look at the broker, which would come a minute later."""
+    """The wait does not depend on the next look at the broker, which would come a minute later."""
     monkeypatch.setattr("pyxqueue.split._SLICE", 60_000)
     broker, results = halves_on(kind, tmp_path / "queue.db", StoreOptions("two"))
     with closing(TaskQueue(stream_key="two", broker=broker, results=results)) as queue:
@@ -117,7 +117,7 @@ def test_the_time_is_up(queue: TaskQueue) -> None:
 
 
 def test_awaits_that_were_cancelled_keep_no_thread(queue: TaskQueue) -> None:
-    """A hundred of them, more than there are threads, and the queue still works."""
+    """After a hundred cancelled awaits, more than there are threads, the queue still works."""
     task = queue.task(name="job")(lambda: 7)
 
     async def main() -> None:

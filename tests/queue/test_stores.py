@@ -31,7 +31,7 @@ from pyxqueue.testing import drain
 
 
 def test_making_a_queue_connects_to_nothing() -> None:
-    """Also where there is nothing to connect to; the first use says so."""
+    """A queue of an unreachable store can be made; its first use raises an error."""
     queue = TaskQueue("redis://127.0.0.1:1/0", stream_key="q")
     task = queue.task(name="work")(lambda: None)
 
@@ -45,7 +45,7 @@ def test_making_a_queue_connects_to_nothing() -> None:
     ids=["server", "sentinel"],
 )
 def test_trying_again_leaves_the_programs_random_numbers_alone(store: Any) -> None:
-    """A program that has seeded them gets the same ones, whatever becomes of the store."""
+    """Retries do not use the generator of `random`, which the program may have seeded."""
     before = random.getstate()
 
     with pytest.raises(BrokerUnavailableError):
@@ -55,7 +55,7 @@ def test_trying_again_leaves_the_programs_random_numbers_alone(store: Any) -> No
 
 
 def test_a_text_is_a_name_or_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a scheme it is the queue's name on the default store."""
+    """A text without a scheme is the queue's name on the default store."""
     monkeypatch.setenv("PYXQUEUE_URL", "memory://")
     queue = TaskQueue("mail")
 
@@ -67,7 +67,7 @@ def test_a_text_is_a_name_or_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_default_store_is_told_without_secrets(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One line in the log."""
+    """The log names the store in one line, without the password."""
     monkeypatch.setenv("PYXQUEUE_URL", "redis://user:secret@127.0.0.1:1/0?password=secret")
 
     with caplog.at_level(logging.INFO, "pyxqueue"), pytest.raises(BrokerUnavailableError):
@@ -93,7 +93,7 @@ def test_a_bad_url_in_the_environment(monkeypatch: pytest.MonkeyPatch, url: str,
 
 @pytest.mark.parametrize("text", ["", "localhost:6379", "/var/lib/jobs.db", "jobs/mail"])
 def test_a_forgotten_scheme_is_no_name(text: str) -> None:
-    """It would be a queue of that name in a file of the current folder, where it is not expected."""
+    """A host or a path without a scheme is refused; as a name it would be a queue in a local file."""
     with pytest.raises(ConfigurationError, match=r"neither a queue's name nor a URL: give a URL such as redis://"):
         TaskQueue(text)
 
@@ -112,7 +112,7 @@ def test_an_asyncio_client_is_no_store() -> None:
 
 
 def test_an_option_that_is_gone() -> None:
-    """What 0.1.1 had says what to do instead."""
+    """For an option of 0.1.1 the error says what to do instead."""
     options: dict[str, Any] = {"gc_interval": 60}
 
     with pytest.raises(
@@ -122,7 +122,7 @@ def test_an_option_that_is_gone() -> None:
 
 
 def test_an_option_that_never_was() -> None:
-    """It is named, and so are those that there are."""
+    """The error names the option, and lists those that exist."""
     options: dict[str, Any] = {"bogus": 1, "ttl": 2}
 
     with pytest.raises(
@@ -132,7 +132,7 @@ def test_an_option_that_never_was() -> None:
 
 
 def test_a_client_says_where_to_connect() -> None:
-    """Of whatever kind, here one that needs no server and decodes what it reads."""
+    """A client of any kind is taken, here a fake one that decodes what it reads."""
     client = fakeredis.FakeRedis(decode_responses=True)
     queue = TaskQueue(client, stream_key="q")
     handle = queue.task(name="work")(lambda: b"\xff")()
@@ -153,7 +153,7 @@ def test_a_client_says_where_to_connect() -> None:
 )
 @pytest.mark.parametrize("kind", ["client", "url"])
 def test_the_ways_to_name_a_store_and_a_queue(make: Callable[[Any], TaskQueue], kind: str) -> None:
-    """By place or by name; nothing is connected yet."""
+    """Arguments by position and by name mean the same, and nothing is connected yet."""
     store = redis.Redis(port=1) if kind == "client" else "redis://127.0.0.1:1/0"
 
     queue = make(store)
@@ -176,7 +176,7 @@ def test_a_client_alone_has_the_queue_of_the_seeds() -> None:
     ],
 )
 def test_a_store_is_named_once(make: Callable[[], TaskQueue], why: str) -> None:
-    """Whatever the names."""
+    """Two arguments that name the store, or two that name the queue, are refused."""
     with pytest.raises(ConfigurationError, match=why):
         make()
 
@@ -200,7 +200,7 @@ def test_a_queue_can_be_closed_and_used_again() -> None:
 
 
 def test_two_stores() -> None:
-    """The messages in one, the results in another."""
+    """The messages are in one store, the results in the other."""
     tasks, results = MemoryStore(), MemoryStore()
     queue = TaskQueue(
         stream_key="q",
@@ -227,7 +227,7 @@ def test_two_stores() -> None:
 
 
 def test_one_store_or_the_other() -> None:
-    """Two brokers would be one too many."""
+    """A store and `broker=` beside it are refused."""
     with pytest.raises(ConfigurationError, match="give either a store, or broker= and results="):
         TaskQueue("memory://", broker=MemoryBackend(MemoryStore(), StoreOptions()))
 
@@ -252,7 +252,7 @@ def test_one_store_or_the_other() -> None:
     ],
 )
 def test_parts_are_whole(settings: dict[str, Any], why: str) -> None:
-    """What is missing is said where it was given, not in the middle of the first call."""
+    """An incomplete broker or serializer is refused where it is given, not at the first call."""
     with pytest.raises(ConfigurationError, match=why):
         TaskQueue(**settings)
 
@@ -270,21 +270,21 @@ def test_parts_are_whole(settings: dict[str, Any], why: str) -> None:
     ],
 )
 def test_a_lease_is_a_number_of_seconds(settings: dict[str, Any], text: str) -> None:
-    """More than none, and with an end."""
+    """A lease is more than 0 and finite."""
     with pytest.raises(ConfigurationError, match=text):
         TaskQueue("q", **settings)
 
 
 @pytest.mark.parametrize("name", ["", None, 3, b"q", "\ud800"])
 def test_a_group_has_a_name(name: Any) -> None:
-    """One that every store can keep."""
+    """The name is one that every store can keep."""
     with pytest.raises(ConfigurationError, match=r"consumer_group=.* is not valid: give a text"):
         TaskQueue("q", consumer_group=name)
 
 
 @pytest.mark.parametrize("name", ["", 3, b"q", "\ud800"])
 def test_a_queue_has_a_name(name: Any) -> None:
-    """As a group has."""
+    """The rules are those of groups."""
     with pytest.raises(ConfigurationError, match=r"stream_key=.* is not valid: give a text"):
         TaskQueue("memory://", stream_key=name)
 
@@ -303,7 +303,7 @@ def test_what_is_no_id_is_an_unknown_one(tmp_path: Path, task_id: str | bytes) -
 def test_the_lease_is_stored(
     monkeypatch: pytest.MonkeyPatch, given: float | None, variable: str | None, ms: int
 ) -> None:
-    """As given in code, else in the environment, else half a minute."""
+    """The lease is that given in code, else that of the environment, else 30 s."""
     if variable is not None:
         monkeypatch.setenv("PYXQUEUE_LEASE", variable)
 
@@ -312,7 +312,7 @@ def test_the_lease_is_stored(
 
 @pytest.mark.parametrize("text", ["soon", "0", "-3", "nan", "inf"])
 def test_a_bad_lease_in_the_environment(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """Names the variable."""
+    """The error names the variable."""
     monkeypatch.setenv("PYXQUEUE_LEASE", text)
 
     with pytest.raises(ConfigurationError, match=f"^PYXQUEUE_LEASE='{text}' "):
@@ -334,7 +334,7 @@ def test_a_bad_lease_in_the_environment(monkeypatch: pytest.MonkeyPatch, text: s
     ],
 )
 def test_eager_by_environment(monkeypatch: pytest.MonkeyPatch, text: str, eager: bool) -> None:
-    """Unless the code says otherwise."""
+    """The variable makes queues eager unless the code says otherwise."""
     monkeypatch.setenv("PYXQUEUE_EAGER", text)
 
     assert (TaskQueue("q").eager is not None) is eager
@@ -343,7 +343,7 @@ def test_eager_by_environment(monkeypatch: pytest.MonkeyPatch, text: str, eager:
 
 
 def test_eager_by_a_word_that_is_not_clear(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A typo must not mean a real store."""
+    """An unclear value is an error, so that a typo does not mean a real store."""
     monkeypatch.setenv("PYXQUEUE_EAGER", "ture")
 
     with pytest.raises(ConfigurationError, match="PYXQUEUE_EAGER='ture' is not a truth value: use 1 or 0"):
@@ -365,7 +365,7 @@ def test_eager_by_a_word_that_is_not_clear(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_a_store_of_one_process_has_no_workers(method: str, settings: dict[str, Any], why: str) -> None:
-    """They would wait forever."""
+    """A memory store and an eager queue refuse workers, which could not see their tasks."""
     with pytest.raises(ConfigurationError, match=why):
         getattr(TaskQueue(**settings), method)(1)
 
@@ -382,20 +382,20 @@ def test_a_store_of_one_process_has_no_workers(method: str, settings: dict[str, 
     ],
 )
 def test_numbers_of_workers_are_checked(settings: dict[str, Any], why: str) -> None:
-    """Before anything starts."""
+    """A wrong number is refused before a process is started."""
     with pytest.raises(ConfigurationError, match=f"the options for workers are not valid: {why}"):
         TaskQueue("redis://127.0.0.1:1/0").start(**settings)
 
 
 def test_run_needs_the_main_thread(tmp_path: Path) -> None:
-    """No signal would reach it elsewhere."""
+    """Signals reach the main thread alone."""
     queue = TaskQueue(f"sqlite:///{tmp_path}/queue.db")
     with ThreadPoolExecutor() as pool, pytest.raises(ConfigurationError, match=r"queue\.run.. needs the main thread"):
         pool.submit(queue.run, 1).result()
 
 
 def test_shutdown_belongs_to_start() -> None:
-    """There is nothing to stop otherwise."""
+    """Without `start`, `shutdown` raises an error."""
     with pytest.raises(NotRunningError, match="this program has not started workers"):
         TaskQueue("q").shutdown()
 

@@ -41,7 +41,7 @@ def another(module: str) -> Callable[[], None]:
 
 
 def test_a_task_is_known_by_its_import_path(queue: TaskQueue) -> None:
-    """And keeps what the function says about itself."""
+    """The task also has the function's docstring and other attributes."""
     task = queue.task(add)
 
     assert task.name == "tests.queue.test_tasks.add"
@@ -52,7 +52,7 @@ def test_a_task_is_known_by_its_import_path(queue: TaskQueue) -> None:
 
 
 def test_calling_enqueues_and_answers_a_handle(queue: TaskQueue) -> None:
-    """Nothing has run yet."""
+    """The call returns a handle, and nothing has run yet."""
     task = queue.task(add)
 
     handles = [task(1), task.enqueue(1, b=2), task(a=1, double=True)]
@@ -65,7 +65,7 @@ def test_calling_enqueues_and_answers_a_handle(queue: TaskQueue) -> None:
 
 
 def test_aenqueue_is_for_asyncio(queue: TaskQueue) -> None:
-    """The handle is the same."""
+    """`aenqueue` returns the same kind of handle."""
     handle = asyncio.run(queue.task(add).aenqueue(20, 22))
 
     drain(queue)
@@ -73,7 +73,7 @@ def test_aenqueue_is_for_asyncio(queue: TaskQueue) -> None:
 
 
 def test_call_runs_the_function_here(queue: TaskQueue) -> None:
-    """Nothing is enqueued."""
+    """Nothing is enqueued by `call`."""
     assert queue.task(add).call(1, 2, double=True) == 6
     assert queue.task_total() == 0
 
@@ -89,7 +89,7 @@ def test_call_runs_the_function_here(queue: TaskQueue) -> None:
 def test_a_call_that_does_not_fit_is_refused(
     queue: TaskQueue, args: tuple[Any, ...], kwargs: dict[str, Any], why: str
 ) -> None:
-    """Where it was made, with the task and its signature."""
+    """The call raises an error with the task and its signature."""
     task: Any = queue.task(add)
 
     with pytest.raises(ArgumentError, match=why) as caught:
@@ -110,7 +110,7 @@ def test_a_plain_signature_is_counted(queue: TaskQueue, args: tuple[Any, ...]) -
 
 
 def test_an_argument_that_does_not_travel_is_named(queue: TaskQueue) -> None:
-    """With the path to it."""
+    """The error has the path to the argument."""
     task: Any = queue.task(add)
 
     with pytest.raises(SerializationError, match=r"cannot enqueue tests.queue.test_tasks.add: kwargs\['b'\]\[2\]"):
@@ -126,7 +126,7 @@ def test_an_instance_cannot_have_two_tasks_of_one_name(queue: TaskQueue) -> None
 
 
 def test_the_same_function_may_come_again(queue: TaskQueue) -> None:
-    """Its module was loaded a second time."""
+    """A module that is loaded twice declares its tasks twice without an error."""
     queue.task(add)
 
     assert queue.task(add).name == "tests.queue.test_tasks.add"
@@ -134,7 +134,7 @@ def test_the_same_function_may_come_again(queue: TaskQueue) -> None:
 
 
 def test_a_repl_may_define_a_task_again(queue: TaskQueue) -> None:
-    """There the newest counts."""
+    """In a REPL the newest definition counts."""
     space: dict[str, Any] = {"__name__": "__main__"}
     for value in (1, 2):
         exec(compile(f"def work(): return {value}", "<stdin>", "exec"), space)
@@ -147,7 +147,7 @@ def test_a_repl_may_define_a_task_again(queue: TaskQueue) -> None:
 
 
 def test_a_task_on_another_queue_takes_its_function(queue: TaskQueue) -> None:
-    """A task of a task would enqueue twice."""
+    """A task is not decorated again, or a call would enqueue twice; its `function` is."""
     task: Any = queue.task(add)
     other = TaskQueue("memory://", stream_key="other")
 
@@ -157,7 +157,7 @@ def test_a_task_on_another_queue_takes_its_function(queue: TaskQueue) -> None:
 
 
 def test_attributes_of_the_function_do_not_harm(queue: TaskQueue) -> None:
-    """Other decorators leave marks, which may have the names of ours."""
+    """Attributes that other decorators have set may have the names of a task's own."""
 
     def work() -> int:
         return 1
@@ -171,7 +171,7 @@ def test_attributes_of_the_function_do_not_harm(queue: TaskQueue) -> None:
 
 @pytest.mark.parametrize("function", [lambda: None, functools.partial(add, 1)], ids=["lambda", "partial"])
 def test_what_has_no_name_needs_one(queue: TaskQueue, function: Any) -> None:
-    """No worker could find it."""
+    """A lambda and a partial need `name=`, because no worker could find them."""
     with pytest.raises(ConfigurationError, match="name"):
         queue.task(function)
     assert queue.task(name="given")(function).name == "given"
@@ -185,7 +185,7 @@ def test_a_name_has_rules(queue: TaskQueue, name: str) -> None:
 
 
 def test_only_functions_are_tasks(queue: TaskQueue) -> None:
-    """A positional option is a common slip."""
+    """Anything else is refused, such as an option given by position."""
     with pytest.raises(ConfigurationError, match="decorates functions, not 3"):
         queue.task(3)  # type: ignore[call-overload]
 
@@ -215,7 +215,7 @@ class Shop:
     ],
 )
 def test_functions_that_would_run_in_vain(queue: TaskQueue, function: Any, why: str) -> None:
-    """They are refused where they are decorated, also under a name of their own."""
+    """They are refused at the decorator, also under a name of their own."""
     with pytest.raises(ConfigurationError, match=why):
         queue.task(name="given")(function)
 
@@ -225,7 +225,7 @@ def with_self(self: int) -> int:
 
 
 def test_a_parameter_may_be_called_self(queue: TaskQueue) -> None:
-    """Of a function, here or inside another, it is an argument like any other."""
+    """The first parameter of a function may be called `self`; it is an argument like any other."""
 
     def inside(self: int) -> int:
         return self
@@ -236,7 +236,7 @@ def test_a_parameter_may_be_called_self(queue: TaskQueue) -> None:
 
 
 def test_a_function_kept_in_a_class_is_a_function(queue: TaskQueue) -> None:
-    """Only what needs an object is refused, and a bound method has one."""
+    """A function of a class and a bound method are tasks; only a method without an object is refused."""
     task, bound = queue.task(Shop.price), queue.task(Shop().sell)
 
     handles: list[Any] = [task("tea"), bound("tea")]
@@ -270,7 +270,7 @@ def test_a_function_kept_in_a_class_is_a_function(queue: TaskQueue) -> None:
     ],
 )
 def test_options_are_checked(queue: TaskQueue, options: dict[str, Any], why: str) -> None:
-    """At the decorator, which the error names."""
+    """The decorator refuses a wrong option, and the error names the task."""
     with pytest.raises(ConfigurationError, match=why) as caught:
         queue.task(name="work", **options)(add)
     assert str(caught.value).startswith("@queue.task(work...): ")
@@ -281,7 +281,7 @@ def test_options_are_checked(queue: TaskQueue, options: dict[str, Any], why: str
     [({}, 3), ({"retry_on": KeyError}, 1), ({"retry_on": (KeyError, ValueError)}, 3), ({"give_up_on": ValueError}, 1)],
 )
 def test_exceptions_decide_about_retries(options: dict[str, Any], runs: int) -> None:
-    """`retry_on` says for which there are any, `give_up_on` for which not."""
+    """`retry_on` and `give_up_on` decide whether an exception is retried."""
     queue = TaskQueue("q", eager=True)
     seen = []
 
@@ -317,7 +317,7 @@ def test_exceptions_decide_about_retries(options: dict[str, Any], runs: int) -> 
     ],
 )
 def test_options_of_a_call_are_checked(queue: TaskQueue, options: dict[str, Any], why: str) -> None:
-    """Before the call, with the task's name."""
+    """`with_options` refuses a wrong option, and the error names the task."""
     task = queue.task(add)
 
     with pytest.raises(ConfigurationError, match=why) as caught:
@@ -326,7 +326,7 @@ def test_options_of_a_call_are_checked(queue: TaskQueue, options: dict[str, Any]
 
 
 def test_options_of_a_call_are_for_that_call(queue: TaskQueue) -> None:
-    """The task itself is left as it was."""
+    """`with_options` does not change the task itself."""
     task = queue.task(add)
     now = datetime.now(UTC)
     handles = [
@@ -382,7 +382,7 @@ def signed(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("inner", [lambda function: function, signed], ids=["plain", "signed"])
 def test_a_call_fits_what_is_called(queue: TaskQueue, inner: Callable[..., Any]) -> None:
-    """Not what another decorator has wrapped."""
+    """The signature that counts is that of the outermost decorator."""
     one = queue.task(name="one")(connected(inner(lambda first, second: (first, second))))
     two = queue.task(name="two")(for_tenant(inner(lambda number=1: number)))
 
@@ -406,7 +406,7 @@ class Wrapped:
 
 @pytest.mark.parametrize("inner", [lambda function: function, signed], ids=["plain", "signed"])
 def test_a_call_fits_an_object_that_is_called(queue: TaskQueue, inner: Callable[..., Any]) -> None:
-    """Whatever it says about what it wraps."""
+    """The signature that counts is that of `__call__`, whatever the object wraps."""
     task: Any = queue.task(name="one")(Wrapped(inner(lambda number: number)))
 
     handle = task(2, 3)
@@ -446,7 +446,7 @@ maps = pytest.mark.parametrize("mapped", [map_, amap], ids=["map", "amap"])
 
 @maps
 def test_map_takes_named_arguments(queue: TaskQueue, mapped: Any) -> None:
-    """Of each call as a mapping, of all calls as its own."""
+    """Those of one call come as a mapping, those of all calls as arguments of `map`."""
     handles = mapped(queue.task(add), [{"a": 1}, (2,), {"a": 3, "double": False}], b=10, double=True)
     drain(queue)
 
@@ -455,7 +455,7 @@ def test_map_takes_named_arguments(queue: TaskQueue, mapped: Any) -> None:
 
 @maps
 def test_map_takes_ids(queue: TaskQueue, mapped: Any) -> None:
-    """One for each call, so that a second run of the program enqueues nothing."""
+    """Each call has an id, so that a second run of the program enqueues nothing."""
     task = queue.task(add)
     for _ in range(2):
         handles = mapped(task, [(n,) for n in range(3)], task_ids=(f"order-{n}" for n in range(3)))
@@ -474,7 +474,7 @@ def test_map_takes_ids(queue: TaskQueue, mapped: Any) -> None:
     ],
 )
 def test_map_needs_as_many_ids(queue: TaskQueue, ids: Any, why: str) -> None:
-    """Of a list of calls none is enqueued otherwise."""
+    """An id that is missing, left over or not valid is an error, and no call of the list is enqueued."""
     with pytest.raises(ConfigurationError, match=why):
         queue.task(add).map([(1,), (2,)], task_ids=ids)
     assert queue.task_total() == 0
@@ -482,7 +482,7 @@ def test_map_needs_as_many_ids(queue: TaskQueue, ids: Any, why: str) -> None:
 
 @maps
 def test_map_streams_an_iterator(queue: TaskQueue, mapped: Any) -> None:
-    """No more than a batch of its calls is taken before they are enqueued."""
+    """At most one batch of calls is taken from the iterator before it is enqueued."""
     ahead = []
 
     def numbers() -> Iterator[tuple[int, ...]]:
@@ -497,7 +497,7 @@ def test_map_streams_an_iterator(queue: TaskQueue, mapped: Any) -> None:
 
 
 def test_what_an_iterator_gave_before_an_error_is_enqueued(queue: TaskQueue) -> None:
-    """A note on the error says how much that was."""
+    """A note on the error says how many calls were enqueued."""
     task = queue.task(add)
 
     with pytest.raises(ArgumentError) as caught:
@@ -507,7 +507,7 @@ def test_what_an_iterator_gave_before_an_error_is_enqueued(queue: TaskQueue) -> 
 
 
 def test_map_enqueues_many(queue: TaskQueue) -> None:
-    """From any iterable of sequences; the handles are in order."""
+    """`map` takes any iterable of sequences, and returns the handles in order."""
     task = queue.task(add)
 
     handles: list[AsyncResult[int]] = task.map((n, n) for n in range(5))
@@ -519,27 +519,27 @@ def test_map_enqueues_many(queue: TaskQueue) -> None:
 
 @pytest.mark.parametrize("calls", [["ab"], [b"ab"], [1], "ab", 3, {"a": 1}])
 def test_map_takes_sequences_of_arguments(queue: TaskQueue, calls: Any) -> None:
-    """A text is a sequence too, and never meant as one."""
+    """A text is refused, because it is a sequence that is never meant as one."""
     with pytest.raises(ArgumentError, match=r"add.map\(\) takes sequences of arguments"):
         queue.task(add).map(calls)
 
 
 @pytest.mark.parametrize("bad", [(), (1, 2, 3), (object(),)])
 def test_map_enqueues_all_or_nothing(queue: TaskQueue, bad: tuple[Any, ...]) -> None:
-    """One call that does not fit refuses them all."""
+    """If one call of a list does not fit, none is enqueued."""
     with pytest.raises((ArgumentError, SerializationError)):
         queue.task(add).map([(1,), bad])
     assert queue.task_total() == 0
 
 
 def test_map_needs_an_id_for_each(queue: TaskQueue) -> None:
-    """One id cannot be shared."""
+    """A `task_id` of `with_options` cannot be that of many calls."""
     with pytest.raises(ConfigurationError, match="cannot share one task_id=: give map\\(\\) task_ids="):
         queue.task(add).with_options(task_id="one").map([(1,), (2,)])
 
 
 def test_a_decorator_with_options_keeps_the_type(queue: TaskQueue) -> None:
-    """With and without parentheses it makes a `Task`."""
+    """The decorator makes a `Task` with and without parentheses."""
 
     @queue.task(retries=2, timeout=5)
     def work() -> None: ...

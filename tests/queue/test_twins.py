@@ -51,7 +51,7 @@ def work(queue: TaskQueue) -> Callable[[int], int]:
 
 @pytest.mark.parametrize("name", TWINS)
 def test_looking(queue: TaskQueue, name: str) -> None:
-    """At a task that waits, has ended, has failed, or is unknown."""
+    """The asyncio methods return the same for a task that waits, has ended, has failed, or is unknown."""
     look, alook = TWINS[name]
     task = queue.task(name="work")(work(queue))
     ended = [task(5), task(0)]
@@ -74,7 +74,7 @@ async def main_of(awaitable: Awaitable[Any]) -> Any:
 
 
 def test_info_is_what_admin_says(queue: TaskQueue) -> None:
-    """With the value, wherever it is kept."""
+    """`info` of a handle equals `queue.admin.task`, and has the value wherever it is kept."""
     handle = queue.task(name="work")(work(queue))(5)
     drain(queue)
 
@@ -83,7 +83,7 @@ def test_info_is_what_admin_says(queue: TaskQueue) -> None:
 
 
 def test_cancelling_and_forgetting(queue: TaskQueue) -> None:
-    """True where it could be cancelled; a result that was deleted is gone."""
+    """`acancel` is true if the task could be cancelled; a result that was deleted is gone."""
     task = queue.task(name="work")(work(queue))
     first, second = task(1), task(5)
 
