@@ -1,7 +1,7 @@
 """See it work: ``make demo``.
 
-Starts worker processes on a queue in a file of its own, has them do two real jobs, checks every answer against one
-computed here, and stops everything again. The exit code is 0 only if all answers were right. With ``--url`` it does the
+Starts worker processes on a queue in a file of its own, has them do two real jobs, checks every result against one
+computed here, and stops everything again. The exit code is 0 only if all results were right. With ``--url`` it does the
 same on another store.
 """
 

@@ -1,4 +1,4 @@
-"""A web application that starts a task, and tells how far it is: plain WSGI, for any framework the same.
+"""A web application that starts a task and shows its progress. It is plain WSGI; the calls are the same in a framework.
 
 In one terminal ``python webapp.py worker``, in another ``python webapp.py serve``; then
 
