@@ -275,14 +275,13 @@ class Slots:
         generation = self._generations[slot] % 255 + 1
         try:
             raw_fence = min(fence, _LARGEST_FENCE).to_bytes(16, "little")
-            sizes = len(raw_id), len(raw_receipt)
-            _HEADER.pack_into(self._memory, at, now, 0.0, -1.0, attempt, raw_fence, *sizes, generation)
+            header = _HEADER.pack(now, 0.0, -1.0, attempt, raw_fence, len(raw_id), len(raw_receipt), generation)
         except BaseException:
             self._free.append(slot)
             raise
         self._generations[slot] = generation
-        at += _HEADER.size
-        self._memory[at : at + len(raw_id) + len(raw_receipt)] = raw_id + raw_receipt
+        entry = header + raw_id + raw_receipt
+        self._memory[at : at + len(entry)] = entry
         self._memory[SLOTS + slot] = 0
         self._memory[slot] = _PINNED if pinned else _WAITING
         return slot

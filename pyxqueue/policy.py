@@ -30,6 +30,7 @@ MAX_DEFERRALS = 12
 for a rolling deployment to start a worker that can."""
 NEWER_DELAY = 10_000
 """How many milliseconds a message of a newer wire version is deferred."""
+_DONE = Done()
 _FIRST_DEFERRAL = 1_000
 _LAST_DEFERRAL = 60_000
 
@@ -45,7 +46,7 @@ def decide(message: Message | Unreadable, outcome: Outcome, options: TaskOptions
     """Return the verdict for a delivery."""
     match outcome:
         case Returned():
-            return Done()
+            return _DONE
         case Aborted():
             return Cancelled()
         case Rejected(failure):

@@ -66,7 +66,7 @@ class Decider:
         value, serializer = b"", "json"
         error: Failure | None = None
         match verdict, outcome:
-            case Done(), Returned(value, serializer):
+            case Done(), Returned(value=value, serializer=serializer):
                 status = TaskStatus.SUCCESS
             case Fail(), Raised(failure=error) | Rejected(failure=error):
                 status = TaskStatus.FAILURE

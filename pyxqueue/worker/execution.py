@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import decimal
-import inspect
 import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from types import CoroutineType
 from typing import Any, NoReturn
 
 from attrs import define
@@ -53,7 +53,7 @@ class Execution:
         try:
             with limit:
                 value = self.task.function(*self.args, **self.kwargs)
-                if inspect.iscoroutine(value):
+                if isinstance(value, CoroutineType):
                     value = run_coroutine(value)
             if os.getpid() != process:
                 end_fork(None)
@@ -68,7 +68,7 @@ class Execution:
         try:
             with limit:
                 value = self.task.function(*self.args, **self.kwargs)
-                if inspect.iscoroutine(value):
+                if isinstance(value, CoroutineType):
                     value = await value
             if os.getpid() != process:
                 end_fork(None)
