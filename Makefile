@@ -15,8 +15,8 @@ EXAMPLES = examples/thirdparty_backend examples/thirdparty_serializer
 
 .PHONY: help
 help:  ## Say what there is (the default)
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | \
-	  while IFS='|' read -r name what; do printf '  make %-8s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | \
+	  while IFS='|' read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
 	@echo
 	@echo '  ARGS="-k claim" is handed on; PYTHON=python3.12 VENV=.venv312 takes another interpreter.'
 
@@ -65,6 +65,10 @@ bench:  ## Measure the speed, in an environment of its own
 .PHONY: measure
 measure: $(VENV)/.bench-stamp
 	$(PY) benchmarks/run.py $(ARGS)
+
+.PHONY: bench-check
+bench-check: $(VENV)/.test-stamp  ## Compare what a task costs with a baseline: commands, calls, bytes
+	$(PY) benchmarks/counts.py $(ARGS)
 
 .PHONY: build
 build: $(VENV)/.dev-stamp  ## Build the wheel and the source archive into dist

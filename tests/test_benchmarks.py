@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -38,6 +39,30 @@ def test_unknown_contestant() -> None:
     # Then
     assert done.returncode == 2
     assert "celery" in done.stderr
+
+
+def test_counts_are_those_of_the_baseline() -> None:
+    """What a task costs in commands, Python calls and bytes has not grown, and each count has a baseline."""
+    program = PROGRAM.with_name("counts.py")
+
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(json.loads(program.with_suffix(".json").read_text())["counts"]) == {
+        line.rsplit(maxsplit=2)[0] for line in done.stdout.splitlines()
+    }
+
+
+def test_a_count_that_has_grown_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A count above its baseline and the slack is reported with both numbers; one below is not."""
+    monkeypatch.syspath_prepend(str(PROGRAM.parent))
+    counts = importlib.import_module("counts")
+
+    grown = counts.compare(
+        {"drain: commands": 2.0, "call: commands": 3.0}, {"drain: commands": 1.0, "call: commands": 4.0}
+    )
+
+    assert grown == ["drain: commands: 2, the baseline is 1"]
 
 
 def test_the_shape_of_the_code() -> None:
