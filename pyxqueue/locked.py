@@ -335,6 +335,7 @@ class LockedGroup(Entries):
             return False
         entry.cancelled = requests(entry.cancelled, force)
         if entry.place in WAITING:
+            entry.consumer = ""
             self._end(entry, Place.HISTORY, self._default_record(entry, TaskStatus.CANCELLED), now)
         else:
             self.save(entry)

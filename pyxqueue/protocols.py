@@ -59,6 +59,7 @@ class Broker(Protocol):
 
     * **B1 Idempotent.** Enqueueing an id that is known changes nothing and returns False.
 
+      - An id that any registered group knows is known: it is refused for all groups.
       - An id is known from the time it is enqueued until ``max(record.ttl_ms, 1 h)`` after its task has ended. The id
         of a failed task is known as long as the task is kept.
       - After that, the id can be enqueued again, even if the history still shows the old task. The new task has no
@@ -94,8 +95,11 @@ class Broker(Protocol):
 
       - Each settlement of a batch is accepted or refused on its own.
       - Every task has a record from the step in which it ends. If none came with that step, as when a ready task is
-        cancelled, the store creates one, with the attempt of the message and the fencing token 0. After `Fail`, its
-        error contains the reason as its message.
+        cancelled, the store creates one: with the attempt of the message, the fencing token 0, and as its worker the
+        holder, if the task was in flight. After `Fail`, its error contains the reason as its message.
+      - The store sets `ended_ms` of every record, also of one that it adopts (I7).
+      - A record that comes with Retry or Defer is not stored.
+      - The follow-ups go into the group of the settlement only.
 
     * **B6 Extend never steals.** `extend` starts the lease of the current receipt again, and changes nothing else
       except the progress (B10).
@@ -110,13 +114,21 @@ class Broker(Protocol):
     * **B8 Nothing early.** A delayed message cannot be claimed before it is due by the store's clock.
 
       - `maintain` moves a message that is due from delayed to ready in one step.
+      - `due_ms` is set by the latest step that made the message ready or delayed: to the time at which the delay ends,
+        or to 0 without a delay. It stays when the message is claimed. `enqueue` ignores a `due_ms` that it is given,
+        and sets `delay_ms` to 0.
       - A backend with wake-ups (`HasWakeups`) sends one when a message is delayed that is due before all others.
 
     * **B9 Groups are separate queues.** `enqueue` puts a copy of the message into every registered group in one step;
       after that, nothing that happens in one group affects another.
 
+      - A group is registered by the first `enqueue`, `claim`, `lease_ms` or `adopt` on a handle of it. `groups`,
+        `remove_group`, `interrupt` and `close` register none; any other operation may.
+      - `remove_group` ends the calls of `wait` and `watch` that wait for its tasks.
+
     * **B10 Progress is fenced.** Progress is stored only with the current receipt; a new value replaces the last one.
 
+      - Any number comes back, also inf and nan, which JSON does not have.
       - It is removed when the message becomes ready or delayed again: by Retry, Defer, a release, reclaiming or a
         requeue.
       - When the task ends, the store keeps the progress in the settlement's record or, if there is none, the last value
@@ -196,8 +208,8 @@ class Broker(Protocol):
         ...
 
     def interrupt(self) -> None:
-        """Make a `claim` that waits in another thread return at once; if none waits, the next one does not wait. Any
-        thread may call it.
+        """Make a `claim` that waits in another thread return at once; if none waits, the next one does not wait: it
+        may be on its way to wait. Any thread may call it.
         """
         ...
 
@@ -274,7 +286,7 @@ class Inspector(Protocol):
     * **I2 Requeue keeps.** `requeue` makes an ended task ready again with the same id and the same bytes, as attempt 1
       with the other counters at their first values (B11).
 
-      - It removes the record, the progress and the request to cancel.
+      - It removes the record, the progress and the request to cancel, and keeps `enqueued_ms`.
       - It returns False for a task that has not ended, or whose message the history no longer has.
 
     * **I3 Cancel.** `cancel` ends a ready or delayed task as CANCELLED at once, and stores a request for a task in

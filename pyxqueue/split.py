@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from .clock import deadline_after, is_over, seconds_left
 from .model.message import (
     ConsumerInfo,
+    Defer,
     Delivery,
     Depth,
     Extension,
     LeaseStatus,
     Message,
     Record,
+    Retry,
     Settlement,
     TaskInfo,
     TaskStatus,
@@ -58,7 +60,8 @@ class SplitBackend:
         return self._broker.claim(consumer, limit, wait_ms)
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
-        records = [settlement.record for settlement in settlements if settlement.record is not None]
+        ends = [settlement for settlement in settlements if not isinstance(settlement.verdict, Retry | Defer)]
+        records = [settlement.record for settlement in ends if settlement.record is not None]
         if records:
             self._results.put(records)
         return self._broker.settle([_without_value(settlement) for settlement in settlements])

@@ -7,6 +7,7 @@ another language can write one. A missing field has its default; the smallest me
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -195,7 +196,29 @@ def _any_message(fields: Fields, fallback_id: str) -> Message | Unreadable:
 
 def progress_to_json(progress: Progress | None) -> bytes:
     """Return the wire form of a progress value: a JSON array ``[done, total, message]``; empty for None."""
-    return b"" if progress is None else msgspec.json.encode((progress.done, progress.total, progress.message))
+    if progress is None:
+        return b""
+    return msgspec.json.encode((_to_json(progress.done), _to_json(progress.total), progress.message))
+
+
+_NO_NUMBERS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+"""Numbers that JSON does not have, by their wire form. Each is one object, so that nan compares equal to itself."""
+
+
+def _to_json(number: float | None) -> float | str | None:
+    return str(number) if isinstance(number, float) and not math.isfinite(number) else number
+
+
+def _number(value: object) -> float:
+    """Read a number that is not None. Raises `ValueError` for a text that stands for none, and `OverflowError` for an
+    int that is too large to be shown."""
+    if isinstance(value, str):
+        if value not in _NO_NUMBERS:
+            raise ValueError(f"{value[:40]!r} is not a number")
+        return _NO_NUMBERS[value]
+    assert isinstance(value, int | float)
+    float(value)
+    return value
 
 
 def progress_from_json(data: bytes | None) -> Progress | None:
@@ -205,12 +228,11 @@ def progress_from_json(data: bytes | None) -> Progress | None:
     if len(data) > MAX_PROGRESS:
         raise SerializationError(f"the stored progress has {len(data):,} bytes, the limit is {MAX_PROGRESS:,}")
     try:
-        done, total, message = msgspec.json.decode(data, type=tuple[int | float, int | float | None, str])
-        for number in (done, total or 0):
-            float(number)  # raises OverflowError for an int that is too large to be shown
+        done, total, message = msgspec.json.decode(data, type=tuple[int | float | str, int | float | str | None, str])
+        progress = Progress(_number(done), None if total is None else _number(total), message)
     except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
         raise SerializationError(f"the stored progress is damaged: {error}") from error
-    return Progress(done, total, message)
+    return progress
 
 
 def record_to_fields(record: Record) -> list[bytes]:

@@ -85,6 +85,12 @@ def unregister(stream_key: str, group: str) -> Command[bool]:
     return Command("unregister", [meta(stream_key)], [group], bool)
 
 
+def drop(keys: GroupKeys, found: Sequence[bytes]) -> Command[int]:
+    names = [key.decode() for key in found]
+    prefix = keys.task_prefix
+    return Command("drop", names, [name.removeprefix(prefix) if name.startswith(prefix) else "" for name in names], int)
+
+
 def enqueue(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Command[list[bool]]:
     """The reply may stop short, where Redis refuses a message: `enqueue_any` does the rest.
 

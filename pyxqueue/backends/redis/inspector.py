@@ -11,7 +11,7 @@ import msgspec
 from attrs import frozen
 from redis.cluster import RedisCluster
 
-from ...batching import adoption_size
+from ...batching import adoption_size, batches
 from ...clock import deadline_after, is_over
 from ...errors import BrokerError, BrokerUnavailableError, ConfigurationError
 from ...model.message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable, check_adoptable
@@ -285,8 +285,8 @@ class RedisInspector:
         registration.refresh()
         session.execute("DEL", *keys.five)
         pattern = "".join(f"\\{char}" if char in "*?[]\\" else char for char in keys.prefix) + ":*"
-        for found in self._scan(pattern):
-            session.execute("DEL", found)
+        for found in batches(self._scan(pattern)):
+            session.run(call(commands.drop(keys, found)))
 
     def _scan(self, pattern: str) -> list[bytes]:
         """All keys of the server that match."""

@@ -258,7 +258,7 @@ def _cancel(group: Group, ids: Sequence[str], *, force: bool, history: int) -> l
             rows[task_id] = row._replace(cancelled=requests(row.cancelled, force))
             group.db.execute("UPDATE task SET cancelled = ? WHERE seq = ?", (rows[task_id].cancelled, row.seq))
         else:
-            group.end(row, HISTORY, minimal(row, TaskStatus.CANCELLED))
+            group.end(row, HISTORY, minimal(row._replace(consumer=""), TaskStatus.CANCELLED))
             ended.add(task_id)
     group.flush()
     upkeep.trim(group, history)

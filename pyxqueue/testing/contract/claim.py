@@ -231,3 +231,11 @@ class ClaimLaws(Contract):
             way(backend, s.take(backend, 1)[0])
             B2.same(s.ids_of(s.take(backend)), [f"{name}-b", f"{name}-a"], f"the order after one of two was: {name}")
             backend.remove_group(name)
+
+    def test_b2_an_interrupt_is_kept_for_the_next_claim(self, harness: Harness) -> None:
+        """An interrupt that finds no waiting claim ends the wait of the next one, which may be on its way to wait."""
+        backend = harness.open()
+        s.take(backend)
+        backend.interrupt()
+        call = s.Call(lambda: backend.claim("one", 1, 60 * s.MINUTE))
+        B2.same(list(call.result(self.patience, B2, "an interrupt before the claim was forgotten")), [], "its result")

@@ -131,6 +131,30 @@ class DelayLaws(Contract):
         call.result(self.patience, B8, "maintain does not return")
         s.places(backend, B8, "after it", ready=40)
 
+    def test_b8_a_message_is_due_when_its_delay_is_over(self, harness: Harness) -> None:
+        """Not a millisecond later."""
+        backend = harness.open()
+        backend.enqueue([s.job("a", delay_ms=10_000)])
+        harness.advance(10_000)
+        s.claims(backend, B8, ["a"], "what could be claimed when its delay was just over")
+
+    def test_b8_due_is_the_latest_delay(self, harness: Harness) -> None:
+        """`due_ms` is set by the latest step that made the message ready or delayed, and stays when it is claimed."""
+        backend = harness.open()
+        backend.enqueue([s.job("a", delay_ms=10_000), s.job("b", due_ms=s.LONG)])
+        shown = [s.info(backend, task_id, B8).readable for task_id in "ab"]
+        due = [message and message.due_ms - message.enqueued_ms for message in shown[:1]]
+        B8.same(due, [10_000], "the ms from the enqueue until a delayed message is due")
+        B8.same(shown[1] and shown[1].due_ms, 0, "the `due_ms` of a message that is enqueued with one and no delay")
+        s.settled(backend, B8, s.done(s.take_one(backend, B8)))
+        harness.advance(10_000)
+        delivery = s.take_one(backend, B8)
+        message = s.readable(delivery, B8)
+        B8.holds(message.due_ms, "the message of a task that was delayed was delivered without its `due_ms`")
+        B8.same(message.delay_ms, 0, "the `delay_ms` of a message that is delivered")
+        s.settled(backend, B8, s.retry(delivery))
+        B8.same(s.readable(s.take_one(backend, B8), B8).due_ms, 0, "`due_ms` after a retry without a delay")
+
     def test_b8_a_limit_of_zero_moves_none(self, harness: Harness) -> None:
         """`maintain` with a limit of 0 moves nothing."""
         backend = harness.open()

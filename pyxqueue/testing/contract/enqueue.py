@@ -87,6 +87,15 @@ class EnqueueLaws(Contract):
         B1.same(list(backend.enqueue([s.job("a")])), [False], "the id was forgotten within the hour")
         s.claims(backend, B1, [], "the repeat could be claimed")
 
+    def test_b1_an_id_is_free_when_its_time_is_over(self, harness: Harness) -> None:
+        """Not a millisecond later: an hour after the end, or when the record can no longer be read."""
+        for task_id, ttl_ms in (("short", 1_000), ("long", 2 * m.DEDUPE_MS)):
+            backend = harness.open()
+            s.settled(backend, B1, s.done(s.claimed(backend, B1, task_id), ttl_ms=ttl_ms))
+            harness.advance(max(m.DEDUPE_MS, ttl_ms))
+            B1.same(list(backend.enqueue([s.job(task_id)])), [True], "an enqueue when the time of the id was just over")
+            s.settled(backend, B1, s.done(s.take_one(backend, B1)))
+
     def test_b1_an_id_stays_known_as_long_as_its_record(self, harness: Harness) -> None:
         """With a ttl longer than an hour, the id stays known for as long as the record."""
         backend = harness.open(history=0)
@@ -136,6 +145,19 @@ class EnqueueLaws(Contract):
         other.delete(["a"])
         B1.same(list(one.enqueue([s.job("a")])), [False], "an id that one group knows counted as new")
         s.claims(other, B1, [], "a refused repeat was copied into a group")
+
+    def test_b1_an_id_that_only_another_group_knows_is_known(self, harness: Harness) -> None:
+        """A repeat is refused over a group that has deleted the task, and over one that never had it."""
+        one, other = s.groups(harness, "one", "other")
+        other.enqueue([s.job("a"), s.job("b")])
+        s.settled(other, B1, s.done(s.take(other, 1)[0]))
+        one.delete(["a", "b"])
+        late = harness.open("late")
+        for backend in (one, late):
+            refused = list(backend.enqueue([s.job("a"), s.job("b")]))
+            B1.same(refused, [False, False], "ids that only another group knows counted as new")
+        for backend in (one, late):
+            s.claims(backend, B1, [], "a refused repeat was copied into a group")
 
     def test_b1_ids_are_compared_whole(self, harness: Harness) -> None:
         """Two ids are one only if every character is the same."""

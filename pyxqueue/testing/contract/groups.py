@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ...errors import ConfigurationError
 from .prelude import Backend, Contract, Harness, law, m, s
@@ -114,6 +114,39 @@ class GroupLaws(Contract):
         s.take(late)
         one.enqueue([s.job("after")])
         s.claims(late, B9, ["after"], "what a group could claim that was registered between two calls")
+
+    def test_b9_working_registers_a_group(self, harness: Harness) -> None:
+        """`enqueue`, `claim`, `lease_ms` and `adopt` register the group of their handle; `groups` and `interrupt` do
+        not."""
+        one = harness.open("one")
+        one.enqueue([s.job("a")])
+        task = s.info(one, "a", B9)
+        ways: dict[str, Callable[[Backend], object]] = {
+            "enqueue": lambda backend: backend.enqueue([s.job("b")]),
+            "claim": lambda backend: backend.claim("one", 1, 0),
+            "lease_ms": lambda backend: backend.lease_ms(),
+            "adopt": lambda backend: backend.adopt([task]),
+        }
+        for name, way in ways.items():
+            backend = harness.open(name)
+            for look in (backend.groups, backend.interrupt):
+                look()
+                B9.holds(name not in one.groups(), f"{look.__name__} registered a group")
+            way(backend)
+            B9.holds(name in one.groups(), f"{name} did not register a group")
+
+    def test_b9_the_removal_wakes_who_waits_for_its_tasks(self, harness: Harness) -> None:
+        """`wait` and `watch` return None for the tasks of a group that is removed: nothing can come."""
+        one, other = s.groups(harness, "one", "other")
+        one.enqueue([s.job("a")])
+        seen = s.info(other, "a", B9)
+        waiter = s.waiting(B9, lambda: other.wait(["a"], None))
+        watcher = s.waiting(B9, lambda: other.watch("a", seen, None))
+        one.remove_group("other")
+        got = list(waiter.result(self.patience, B9, "wait was not woken by the removal of the group"))
+        B9.same(got, [None], "what wait returned")
+        found = watcher.result(self.patience, B9, "watch was not woken by the removal of the group")
+        B9.same(found, None, "what watch returned")
 
     def _steps(self, backend: Backend) -> Iterator[str]:
         """Take six tasks through the operations; yield the name of each step."""

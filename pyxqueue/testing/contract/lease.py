@@ -20,6 +20,13 @@ class LeaseLaws(Contract):
         harness.advance(harness.lease + 1)
         s.claims(other, B3, ["a"], "another consumer claimed after the lease had ended", consumer="two")
 
+    def test_b3_a_lease_has_ended_when_its_time_is_over(self, harness: Harness) -> None:
+        """Not a millisecond later."""
+        backend, other = harness.open(), harness.open()
+        s.claimed(backend, B3)
+        harness.advance(harness.lease)
+        s.claims(other, B3, ["a"], "what could be claimed when the lease was just over", consumer="two")
+
     def test_b3_its_holder_claims_it_again_after_the_lease(self, harness: Harness) -> None:
         """A consumer that never saw the reply to its claim can claim the message again."""
         backend = harness.open()

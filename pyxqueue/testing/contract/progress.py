@@ -136,3 +136,15 @@ class ProgressLaws(Contract):
             way(delivery)
             stored = B10.there(backend.wait([name], 0)[0], f"the record is missing ({name})")
             B10.same(stored.progress, m.Progress(5, 10), f"the progress in the record of a cancelled task ({name})")
+
+    def test_b10_numbers_that_json_does_not_have_come_back(self, harness: Harness) -> None:
+        """An infinite number, and one that is none, come back from a task in flight and from a record."""
+        backend = harness.open()
+        delivery = s.claimed(backend, B10)
+        for number in ("inf", "-inf", "nan"):
+            progress = m.Progress(float(number), float(number), number)
+            s.extended(backend, delivery, progress)
+            B10.same(str(s.info(backend, "a", B10).progress), str(progress), f"a progress of {number}")
+        s.settled(backend, B10, s.done(delivery, progress=progress))
+        stored = B10.there(backend.wait(["a"], 0)[0], "the record is missing")
+        B10.same(str(stored.progress), str(progress), "a progress of nan in a record")

@@ -31,6 +31,14 @@ class RecordLaws(Contract):
         got = s.Call(lambda: store.wait(["a"], 30)).result(self.patience, R3, "wait went on after its timeout")
         R3.same(s.values(got), [None], "what wait returned for a record that has ended")
 
+    def test_r3_a_record_has_ended_when_its_ttl_is_over(self, harness: Harness) -> None:
+        """Not a millisecond later."""
+        store = harness.open()
+        self.expect(store, "a")
+        self.keep(store, [s.result("a", ttl_ms=10_000)])
+        harness.advance(10_000)
+        R3.same(s.values(store.wait(["a"], 0)), [None], "a record with a ttl of 10 s when they were just over")
+
     def test_r3_a_ttl_of_zero_is_not_forever(self, harness: Harness) -> None:
         """A ttl of 0 does not mean forever."""
         store = harness.open()

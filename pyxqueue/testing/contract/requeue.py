@@ -96,3 +96,13 @@ class RequeueLaws(Contract):
         s.settled(backend, I2, m.Settlement(s.take_one(backend, I2).receipt, m.Fail("no use")))
         backend.requeue(["a"])
         I2.same(s.readable(s.take_one(backend, I2), I2).deferrals, 0, "the deferrals of a requeued task")
+
+    def test_i2_a_requeue_keeps_the_time_of_the_enqueue(self, harness: Harness) -> None:
+        """`enqueued_ms` is when the task was accepted, also after a requeue."""
+        backend = harness.open()
+        delivery = s.claimed(backend, I2)
+        s.settled(backend, I2, s.done(delivery))
+        harness.advance(5_000)
+        backend.requeue(["a"])
+        seen = s.readable(s.take_one(backend, I2), I2).enqueued_ms
+        I2.same(seen, s.readable(delivery, I2).enqueued_ms, "the `enqueued_ms` of a requeued task")

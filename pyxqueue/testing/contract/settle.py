@@ -181,6 +181,39 @@ class SettleLaws(Contract):
             B5.same(stored.fence, 0, f"the fencing token in the record that the store made of a task that was {end}")
             backend.delete(["a"])
 
+    def test_b5_a_record_that_the_store_creates_has_the_holder(self, harness: Harness) -> None:
+        """The worker in it is the holder whose task ended; a task that ends while it waits has none."""
+        backend = harness.open()
+
+        def settle(delivery: m.Delivery, verdict: m.Verdict) -> Sequence[bool]:
+            return backend.settle([m.Settlement(delivery.receipt, verdict)])
+
+        ends: dict[str, tuple[str, Callable[[m.Delivery], object]]] = {
+            "done": ("two", lambda delivery: settle(delivery, m.Done())),
+            "failed": ("two", lambda delivery: settle(delivery, m.Fail("no use"))),
+            "stopped": ("two", lambda delivery: settle(delivery, m.Cancelled())),
+            "retried-when-cancelled": ("two", lambda delivery: (backend.cancel(["a"]), settle(delivery, m.Retry()))),
+            "released-when-cancelled": ("two", lambda _: (backend.cancel(["a"]), backend.release("two", []))),
+            "reclaimed-when-cancelled": ("two", lambda _: (backend.cancel(["a"]), s.after_a_lease(backend, harness))),
+            "cancelled-while-ready": ("", lambda _: (backend.release("two", []), backend.cancel(["a"]))),
+            "cancelled-while-delayed": ("", lambda delivery: (settle(delivery, m.Retry(5_000)), backend.cancel(["a"]))),
+        }
+        for end, (worker, act) in ends.items():
+            act(s.claimed(backend, B5, consumer="two"))
+            stored = B5.there(backend.wait(["a"], 0)[0], f"the record of a task that was {end} is missing")
+            B5.same(stored.worker, worker, f"the worker in the record of a task that was {end}")
+            backend.delete(["a"])
+
+    def test_b5_a_record_is_stored_only_with_an_end(self, harness: Harness) -> None:
+        """A record that comes with a retry or a deferral is not stored."""
+        backend = harness.open()
+        for verdict in (m.Retry(), m.Retry(5_000), m.Defer(), m.Defer(5_000)):
+            delivery = s.claimed(backend, B5)
+            s.settled(backend, B5, m.Settlement(delivery.receipt, verdict, s.record(delivery)))
+            B5.same(list(backend.wait(["a"], 0)), [None], f"the record after {verdict}")
+            B5.same(s.info(backend, "a", B5).record, None, f"the record that is shown after {verdict}")
+            backend.delete(["a"])
+
     def test_b5_items_are_independent(self, harness: Harness) -> None:
         """In a batch each settlement is accepted or refused by itself, and the results keep the order."""
         backend = harness.open()

@@ -139,6 +139,15 @@ class ShowLaws(Contract):
         holders = {consumer.name: tuple(consumer.in_flight) for consumer in backend.consumers() if consumer.in_flight}
         I1.same(holders, {"one": ("a",), "two": ("b",)}, "the tasks of each holder after half a lease")
 
+    def test_i1_an_extension_is_a_sign_of_its_holder(self, harness: Harness) -> None:
+        """`idle_ms` of a consumer starts again when one of its messages is extended, by any handle."""
+        backend, other = harness.open(), harness.open()
+        delivery = s.claimed(backend, I1)
+        harness.advance(10_000)
+        s.extended(other, delivery)
+        idle = [consumer.idle_ms for consumer in backend.consumers() if consumer.name == "one"]
+        I1.holds(idle and idle[0] < 10_000, f"`idle_ms` of a consumer whose message was just extended: {idle}")
+
     def test_i1_every_state_says_since_when(self, harness: Harness) -> None:
         """Whatever the state, `updated` says when the task was last heard of."""
         backend = harness.open()

@@ -1,7 +1,7 @@
 """The steps that the tests of the laws are made of, and the values that they use. Your own tests may use them too.
 
 * Make something: `job`, `jobs`, `many`, `claimed`, `stale`, `groups`, `alike`.
-* Do something: `take`, `drain`, `extended`, `patiently`; `Call` and `waiting` in another thread.
+* Do something: `take`, `drain`, `extended`, `patiently`; `Call`, `waiting` and `relay` in another thread.
 * Say what a worker decided: `done`, `fail`, `retry`, `defer`, `decided`.
 * Do something that must succeed, or the law is broken: `claims`, `take_one`, `take_exactly`, `settled`, `once_each`.
 * Look: `info`, `all_tasks`, `counts`, `places`, `photo`, `ids_of`, `values`.
@@ -13,7 +13,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Sequence
-from threading import Barrier
+from threading import Barrier, Semaphore
 from typing import Generic, TypeVar
 
 from attrs import evolve
@@ -37,6 +37,10 @@ VERDICTS: Sequence[m.Verdict] = (
 EVERY_BYTE = bytes(range(256)) * 3
 SECONDS_TO_START = 0.05
 """After which a call is taken to be waiting."""
+SECONDS_TO_LOOK = 0.005
+"""After which a call has usually looked once, and waits."""
+TURNS = 40
+"""How many waits follow each other in a `relay`: a store that is polled every 50 ms takes 2 s for them."""
 MANY = 1_100
 """More than the items that an engine takes, returns or binds in one call; 1,000 is the usual limit."""
 DAY = 24 * 60 * MINUTE
@@ -336,3 +340,31 @@ def alike(harness: Harness) -> Backend:
     backend = harness.open()
     backend.enqueue([job(task_id) for task_id in ALIKE])
     return backend
+
+
+def relay(
+    law: Law,
+    patience: float,
+    complaint: str,
+    wait: Callable[[int], object],
+    act: Callable[[int], object],
+) -> None:
+    """Call `wait(0)`, `wait(1)`, … one after the other; each returns because of `act` with the same number, which
+    another thread calls once the wait has begun. All of them must return within `patience`."""
+    __tracebackhide__ = True
+    begins = Semaphore(0)
+
+    def follow() -> None:
+        for turn in range(TURNS):
+            begins.release()
+            wait(turn)
+
+    def lead() -> None:
+        for turn in range(TURNS):
+            begins.acquire(timeout=patience)
+            follower.waits(SECONDS_TO_LOOK)
+            act(turn)
+
+    follower = Call(follow)
+    for call in (Call(lead), follower):
+        call.result(patience, law, complaint)

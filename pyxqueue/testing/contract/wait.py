@@ -116,6 +116,20 @@ class SettledWaitLaws(Contract):
         got = call.result(self.patience, R2, "wait was not woken by a settlement")
         R2.same(s.values(got), [s.EVERY_BYTE], "what wait returned")
 
+    def test_r2_wait_is_woken_soon(self, harness: Harness) -> None:
+        """Many waits, one after the other, are each woken by a settlement; a store that is polled is polled often."""
+        store, worker = harness.open(), harness.open()
+        messages = s.jobs(s.TURNS)
+        worker.enqueue(messages)
+        deliveries = s.take_exactly(worker, s.TURNS, R2)
+        s.relay(
+            R2,
+            self.patience,
+            f"{s.TURNS} waits in turn took too long: `wait` must be notified, or look at least every 50 ms",
+            lambda turn: store.wait([messages[turn].id], None),
+            lambda turn: worker.settle([s.done(deliveries[turn])]),
+        )
+
     def test_r2_a_cancellation_wakes(self, harness: Harness) -> None:
         """`wait` is woken by the cancellation of a task that waits."""
         store, admin = harness.open(), harness.open()

@@ -41,6 +41,26 @@ class WatchLaws(Contract):
         found = call.result(self.patience, I6, "watch was not woken by progress")
         I6.same(found and found.progress, m.Progress(1, 2), "the progress that watch returned")
 
+    def test_i6_watch_is_woken_soon(self, harness: Harness) -> None:
+        """Many changes of progress, one after the other, each wake `watch`; a store that is polled is polled often."""
+        backend, worker = harness.open(), harness.open()
+        delivery = s.claimed(worker, I6)
+        seen = [s.info(backend, "a", I6)]
+
+        def follow(_: int) -> None:
+            found = backend.watch("a", seen[-1], None)
+            seen.append(I6.there(found, "watch returned None for a task in flight"))
+
+        s.relay(
+            I6,
+            self.patience,
+            f"{s.TURNS} calls of `watch` in turn took too long: it must be notified, or look at least every 50 ms",
+            follow,
+            lambda turn: s.extended(worker, delivery, m.Progress(turn, s.TURNS)),
+        )
+        done = [task.progress and task.progress.done for task in seen[1:]]
+        I6.same(done, list(range(s.TURNS)), "what each call of `watch` saw")
+
     def test_i6_the_end_wakes(self, harness: Harness) -> None:
         """`watch` returns when the task ends."""
         backend, worker = harness.open(), harness.open()

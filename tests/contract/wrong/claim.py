@@ -188,3 +188,19 @@ class WhatIsHandedBackGoesFirst(Group):
         super()._put_back(entry, delay, now)
         if entry.place is Place.READY:
             self.lines[Place.READY].move_to_end(entry.id, last=False)
+
+
+@breaks("B2")
+class InterruptNeedsAWaitingClaim(MemoryBackend):
+    _waits = False
+
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[m.Delivery]:
+        self._waits = wait_ms > 0
+        try:
+            return super().claim(consumer, limit, wait_ms)
+        finally:
+            self._waits = False
+
+    def interrupt(self) -> None:
+        if self._waits:
+            super().interrupt()

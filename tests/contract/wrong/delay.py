@@ -152,3 +152,25 @@ class MaintainReturnsIn32Bits(Group):
     def maintain(self, limit: int | None, now: int) -> int:
         until_due = super().maintain(limit, now)
         return until_due if until_due < 2**31 else -1
+
+
+@breaks("B8")
+class DueAMomentLater(Group):
+    def maintain(self, limit: int | None, now: int) -> int:
+        return super().maintain(limit, now - 1)
+
+
+@breaks("B8")
+class DueIsNotDelivered(Group):
+    def lend(self, entry: Entry, consumer: str, now: int) -> m.Delivery:
+        entry.alter(due_ms=0)
+        return super().lend(entry, consumer, now)
+
+
+@breaks("B8")
+class DueStaysAfterARetry(Group):
+    def _put_back(self, entry: Entry, delay: int, now: int) -> None:
+        due = entry.message.due_ms if isinstance(entry.message, m.Message) else 0
+        super()._put_back(entry, delay, now)
+        if not delay:
+            entry.alter(due_ms=due)

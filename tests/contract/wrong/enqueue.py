@@ -212,3 +212,23 @@ class TheFailedAreReplaced(Group):
         if entry is not None and entry.place is Place.FAILED:
             return now < entry.known_until
         return super().knows(task_id, now)
+
+
+@breaks("B1")
+class AsksItsOwnGroup(MemoryBackend):
+    def enqueue(self, messages: Sequence[m.Message]) -> Sequence[bool]:
+        with self._store.changed:
+            ours, now = self._queue.join()
+            accepted = []
+            for message in messages:
+                accepted.append(not ours.knows(message.id, now))
+                for group in self._queue.groups().values():
+                    if accepted[-1] and not group.knows(message.id, now):
+                        group.add(message, now)
+            return accepted
+
+
+@breaks("B1")
+class IdsAreKnownAMomentLonger(Group):
+    def knows(self, task_id: str, now: int) -> bool:
+        return super().knows(task_id, now - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from unittest.mock import patch
 
 from pyxqueue.errors import ConfigurationError
 from pyxqueue.model.message import evolve
@@ -113,3 +114,25 @@ class GroupsAreReadOnce(MemoryBackend):
                 for group in self._known if new else ():
                     group.add(message, now)
             return results
+
+
+@breaks("B9")
+class ListingRegisters(MemoryBackend):
+    def groups(self) -> Sequence[str]:
+        self.lease_ms()
+        return super().groups()
+
+
+@breaks("B9")
+class AdoptingRegistersNothing(MemoryBackend):
+    def adopt(self, tasks: Sequence[m.TaskInfo]) -> Sequence[bool]:
+        with self._store.changed:
+            group, now = self._queue.look()
+            return [group.adopt(task, now) for task in tasks]
+
+
+@breaks("B9")
+class RemovalWakesNobody(MemoryBackend):
+    def remove_group(self, group: str) -> None:
+        with self._store.changed, patch.object(self._store.changed, "notify_all"):
+            super().remove_group(group)

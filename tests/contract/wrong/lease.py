@@ -228,3 +228,9 @@ class TheCancelledIsNotExtended(Group):
 class OneAnswerForEachReceipt(MemoryBackend):
     def extend(self, extensions: Sequence[m.Extension]) -> Sequence[m.LeaseStatus]:
         return super().extend(list({extension.receipt: extension for extension in extensions}.values()))
+
+
+@breaks("B3")
+class LeasesLastAMomentLonger(Group):
+    def reclaim(self, now: int) -> None:
+        super().reclaim(now - 1)

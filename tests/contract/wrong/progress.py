@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Sequence
 
@@ -120,3 +121,12 @@ class WhatEndsInsteadHasNoProgress(Group):
     def _put_back(self, entry: Entry, delay: int, now: int) -> None:
         entry.progress = None
         super()._put_back(entry, delay, now)
+
+
+@breaks("B10")
+class ProgressAsJson(Group):
+    def extend(self, extension: m.Extension, now: int) -> m.LeaseStatus:
+        progress = extension.progress
+        if progress is not None and not math.isfinite(progress.done):
+            extension = evolve(extension, progress=None)
+        return super().extend(extension, now)

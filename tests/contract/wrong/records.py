@@ -217,3 +217,9 @@ class ReadsLike(Mistaking):
 @breaks("R5")
 class ReadsWithoutCase(ReadsLike):
     alike = staticmethod(without_case)
+
+
+@breaks("R3")
+class RecordsLastAMomentLonger(Group):
+    def read(self, task_id: str, now: int) -> m.Record | None:
+        return super().read(task_id, now - 1)

@@ -112,3 +112,12 @@ class RequeuesKeepTheDeferrals(Group):
         if entry is not None and requeued:
             entry.alter(deferrals=deferrals)
         return requeued
+
+
+@breaks("I2")
+class RequeueIsAnEnqueue(Group):
+    def requeue(self, task_id: str, now: int) -> bool:
+        requeued = super().requeue(task_id, now)
+        if requeued:
+            self.tasks[task_id].alter(enqueued_ms=now)
+        return requeued

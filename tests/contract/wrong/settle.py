@@ -9,6 +9,7 @@ from pyxqueue.model.message import evolve
 
 from .prelude import (
     PAGE,
+    UNDER_WAY,
     Entry,
     Group,
     MemoryBackend,
@@ -277,3 +278,30 @@ class TheCancelledCannotFail(Group):
 class MadeRecordsHaveTheTokenOfTheLastClaim(Group):
     def _default_record(self, entry: Entry, status: m.TaskStatus) -> m.Record:
         return evolve(super()._default_record(entry, status), fence=entry.fence)
+
+
+@breaks("B5")
+class CreatedRecordsHaveNoHolder(Group):
+    def _default_record(self, entry: Entry, status: m.TaskStatus) -> m.Record:
+        return evolve(super()._default_record(entry, status), worker="")
+
+
+@breaks("B5")
+class CreatedRecordsHaveTheLastHolder(Group):
+    def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
+        entry = self.tasks.get(task_id)
+        holder = entry.consumer if entry else ""
+        cancelled = super().cancel(task_id, now, force=force)
+        if entry and entry.record:
+            entry.record = evolve(entry.record, worker=holder)
+        return cancelled
+
+
+@breaks("B5")
+class RecordsOfRetriesAreStored(Group):
+    def settle(self, settlement: m.Settlement, now: int) -> bool:
+        entry = self.holding(settlement.receipt)
+        accepted = super().settle(settlement, now)
+        if accepted and entry and entry.place in UNDER_WAY and settlement.record:
+            entry.record = evolve(settlement.record, ended_ms=now)
+        return accepted

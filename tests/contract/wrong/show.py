@@ -107,3 +107,12 @@ class AnExtensionIsAStart(Group):
         if entry is not None:
             entry.updated = now
         return super().extend(extension, now)
+
+
+@breaks("I1")
+class ExtensionsAreNoSign(Group):
+    def extend(self, extension: m.Extension, now: int) -> m.LeaseStatus:
+        seen = dict(self.consumers)
+        status = super().extend(extension, now)
+        self.consumers.update(seen)
+        return status

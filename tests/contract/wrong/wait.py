@@ -127,3 +127,11 @@ class CancellationAtAReleaseWakesNobody(Quiet):
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
         with self.quiet():
             return super().release(consumer, started, now)
+
+
+@breaks("R2")
+class WaitTakesNaps(MemoryBackend):
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[m.Record | None]:
+        while timeout_ms is None and None in super().wait(ids, 0):
+            time.sleep(0.1)  # the fault itself
+        return super().wait(ids, timeout_ms, least)

@@ -95,3 +95,11 @@ class ReleaseWakesNoWatch(Quiet):
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
         with self.quiet():
             return super().release(consumer, started, now)
+
+
+@breaks("I6")
+class WatchTakesNaps(MemoryBackend):
+    def watch(self, task_id: str, seen: m.TaskInfo | None, timeout_ms: int | None) -> m.TaskInfo | None:
+        while seen is not None and timeout_ms is None and super().watch(task_id, seen, 0) == seen:
+            time.sleep(0.1)  # the fault itself
+        return super().watch(task_id, seen, timeout_ms)

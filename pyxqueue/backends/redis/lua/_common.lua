@@ -387,8 +387,10 @@ local function note_failure(meta, group, entry)
   if entry ~= '' then call('HSET', meta, 'failure:' .. group, entry) end
 end
 
-local function end_cancelled(keys, task, id, fields, history, now, known)
+-- consumer: the holder, '' for a task that waits
+local function end_cancelled(keys, task, id, fields, history, now, consumer, known)
   local record = {'v', '1', 'state', '6', 'attempt', ''}
+  if consumer ~= '' then record = {'v', '1', 'state', '6', 'worker', consumer, 'attempt', ''} end
   end_task(keys, task, id, fields, 'history', {'_state', '6'}, record, '86400000', history, now, nil, known)
 end
 

@@ -15,7 +15,7 @@ for item = 4, #ARGV do
     call('HSET', task, 'cancel', ARGV[3] == '1' and '3' or int(math.max(level, math.min(2, level + 1))))
   elseif at == 'live' or at == 'parked' then
     allow_writes(keys[STREAM], group)
-    end_cancelled(keys, task, id, read(stream_of(keys, at), entry), history, now)
+    end_cancelled(keys, task, id, read(stream_of(keys, at), entry), history, now, '')
     if at == 'parked' then call('ZREM', keys[DELAYED], id) end
     call('XDEL', stream_of(keys, at), entry)
   else

@@ -21,7 +21,7 @@ for item = 0, (#ARGV - 3) / 5 - 1 do
     end
     if copy then -- it is removed below
     elseif fields and cancelled then
-      end_cancelled(keys, task, id, fields, history, now)
+      end_cancelled(keys, task, id, fields, history, now, consumer)
     elseif fields then
       put_again(keys, task, id, fields, 0, now, raw == '1')
       restored = restored + 1

@@ -38,7 +38,7 @@ local function leaves(entry)
 end
 
 -- known: the fields `w` and `cancel` of the task
-local function apply(task, apart, entry, id, raw, verdict, detail, ttl, record, known)
+local function apply(task, apart, entry, consumer, id, raw, verdict, detail, ttl, record, known)
   local again = verdict == 'retry' or verdict == 'defer'
   if verdict == 'fail' then check(keys, FAILED) end
   if again and tonumber(detail) > 0 then check_delayed(keys) end
@@ -53,7 +53,7 @@ local function apply(task, apart, entry, id, raw, verdict, detail, ttl, record, 
     remove_field(fields, 'due')
   end
   if again and known[2] then -- cancelled meanwhile
-    end_cancelled(keys, task, id, fields, history, now, known)
+    end_cancelled(keys, task, id, fields, history, now, consumer, known)
   elseif again then
     if fields then
       put_again(keys, task, id, fields, tonumber(detail), next_ms(), raw)
@@ -96,7 +96,7 @@ local function settle_next()
   arg = arg + 1
 
   if follow_ups == 0 then
-    if accepted then apply(task, apart, entry, id, raw == '1', verdict, detail, ttl, record, known) end
+    if accepted then apply(task, apart, entry, consumer, id, raw == '1', verdict, detail, ttl, record, known) end
   else
     all_or_nothing(function()
       for _ = 1, follow_ups do
@@ -106,7 +106,7 @@ local function settle_next()
         end
         arg, key = arg + 3 + count, key + 1
       end
-      if accepted then apply(task, apart, entry, id, raw == '1', verdict, detail, ttl, record, known) end
+      if accepted then apply(task, apart, entry, consumer, id, raw == '1', verdict, detail, ttl, record, known) end
     end)
   end
   results[#results + 1] = accepted and 1 or 0
