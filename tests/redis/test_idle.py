@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, reclaiming
 from pyxqueue.backends.redis.reclaiming import Reclaimer
 from pyxqueue.model.message import Message
 from pyxqueue.protocols import StoreOptions
+from pyxqueue.supervisor.duties import DutyLoop
+from pyxqueue.supervisor.duties.maintenance import Maintenance
 from pyxqueue.testing.servers import Server
 from tests.conftest import kinds_to_test
 
@@ -86,3 +88,41 @@ def test_a_jump_of_the_clock_after_an_idle_time(
 
         maintain_in_touch()
         assert backend.depth().in_flight == 0
+
+
+class Ticking:
+    """A clock that a test moves; each look at it takes a moment, a shorter one than the look before."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self._moment = 0.001
+
+    def monotonic(self) -> float:
+        self.now += self._moment
+        self._moment /= 2
+        return self.now
+
+
+@pytest.mark.parametrize("lease", [1_000, 60_000])
+def test_a_sleeping_supervisor_reclaims_in_time(
+    redis_url: str, stream_key: str, client: Any, monkeypatch: pytest.MonkeyPatch, lease: int
+) -> None:
+    """It is in touch with the server often enough to reclaim what a lost host held, though no worker claims."""
+    clock = Ticking()
+    monkeypatch.setattr(reclaiming, "time", clock)
+    monkeypatch.setattr(Reclaimer, "_server_ms", lambda _: int(clock.now * 1000))
+    config, options = ConnectionConfig.from_url(redis_url), StoreOptions(stream_key, lease_ms=lease)
+    with closing(RedisBackend(config, options)) as backend:
+        backend.enqueue([Message("one", "job")])
+        (held,) = backend.claim("lost", 1, 0)
+        entry = held.receipt.partition("|")[0]
+        client.xclaim(stream_key, "cg", "lost", 0, [entry], idle=2 * lease, justid=True)
+    with closing(RedisBackend(config, options)) as backend:
+        duties = DutyLoop([Maintenance(backend)], monotonic=clock.monotonic)
+        begun = clock.now
+        while not backend.depth().ready:
+            pause = duties.step([])
+            clock.now += pause
+            assert clock.now - begun < 1.4 * lease / 1000  # a lease of contact, and the quarter until the next look
+
+        assert backend.wakeups().fileno() >= 0
