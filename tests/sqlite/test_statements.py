@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pyxqueue.backends.sqlite.driver import Connection, Driver, apsw, standard
+from pyxqueue.backends.sqlite.group import CHUNK
 from pyxqueue.model.message import Done, Message, Settlement
 
 from .conftest import Open
@@ -42,3 +43,13 @@ def test_no_statement_is_prepared_again(open_store: Open, driver: Driver) -> Non
     assert {once(f"task-{number}") for number in range(9)} == {True}
     # Then
     assert prepared == []
+
+
+def test_a_claim_of_more_than_one_statement_can_name_lends_each_task(open_store: Open) -> None:
+    """The ids of a statement are limited, the tasks of a claim are not."""
+    backend = open_store()
+    backend.enqueue([Message(f"t{number}", "kit.job") for number in range(CHUNK + 1)])
+
+    assert len(backend.claim("one", 2 * CHUNK, 0)) == CHUNK + 1
+    depth = backend.depth()
+    assert (depth.ready, depth.in_flight) == (0, CHUNK + 1)

@@ -12,10 +12,23 @@ from ...model.message import Defer, Delivery, Extension, Fail, LeaseStatus, Mess
 from ...model.transitions import ENDS, LEASE_STATUSES, Event, event_of
 from ...model.wire import message_size
 from . import upkeep
-from .group import Group, minimal
+from .group import CHUNK, Group, minimal
 from .polling import sleep
 from .queue import Groups, Queue
-from .rows import LEAN, WHOLE, Row, is_id, is_time, nameless, progress_bytes, read_message, row_of, up_to, within
+from .rows import (
+    LEAN,
+    WHOLE,
+    Row,
+    is_id,
+    is_time,
+    nameless,
+    padded,
+    progress_bytes,
+    read_message,
+    row_of,
+    up_to,
+    within,
+)
 from .schema import DELAYED, FAILED, HISTORY, IN_FLIGHT, READY, REMEMBERED
 from .steps import give_way, in_steps, until_done
 from .store import Mark
@@ -35,7 +48,7 @@ _NEXT = (
     f"EXISTS (SELECT 1 FROM task WHERE grp = ? AND place = {READY})"
 )
 """When the first lease ends, a delayed task is due, an ended one may be forgotten; and whether a task is ready."""
-_LEND = f"UPDATE task SET place = {IN_FLIGHT}, sort = ?, updated = ?, consumer = ?, fence = ? WHERE seq = ?"  # noqa: S608
+_LEND = f"UPDATE task SET place = {IN_FLIGHT}, sort = ?, updated = ?, consumer = ?, fence = ? WHERE seq IN ({{}})"  # noqa: S608
 _DUE = f"SELECT {LEAN} FROM task WHERE grp = ? AND place = ? AND sort <= ? ORDER BY sort LIMIT ?"  # noqa: S608
 _IN_FLIGHT_OF = f"SELECT {LEAN} FROM task WHERE grp = ? AND place = {IN_FLIGHT} AND consumer = ? ORDER BY sort LIMIT ?"  # noqa: S608
 
@@ -195,7 +208,10 @@ def _lend(group: Group, consumer: str, limit: int) -> list[Delivery]:
     if not rows:
         return []
     fence, end, now = group.tickets.next(), group.now + group.lease, group.now
-    db.executemany(_LEND, [(end, now, consumer, fence, row[0]) for row in rows])
+    seqs = [row[0] for row in rows]
+    for start in range(0, len(seqs), CHUNK):
+        sql, values = padded(_LEND, seqs[start : start + CHUNK])
+        db.execute(sql, [end, now, consumer, fence, *values])
     return [
         Delivery(read_message(fields, task_id if is_id(task_id) else nameless(seq), header), f"{seq}.{fence}", fence)
         for seq, task_id, *header, fields, _ in rows

@@ -174,11 +174,12 @@ class Group:
     def end(self, row: Row, place: int, record: Record, reason: str = "") -> None:
         """End a task. `flush` writes it."""
         now, ticket = self.now, self.tickets.next()
-        record = evolve(record, ended_ms=now, progress=record.progress or progress_of(row))
+        if row.progress is not None and record.progress is None:
+            record = evolve(record, progress=progress_of(row))
         self.history_size += place == HISTORY
         self._ends.append((
             place, ticket, ticket, now, int(record.status), reason, now + max(record.ttl_ms, DEDUPE_MS),
-            record_bytes(record), now + record.ttl_ms, row.attempt, row.crashes,
+            record_bytes(record, now), now + record.ttl_ms, row.attempt, row.crashes,
             row.redelivered, row.deferrals, row.seq,
         ))  # fmt: skip
 

@@ -231,20 +231,19 @@ def read_message(fields: bytes, task_id: str, header: Sequence[int]) -> Message 
         return message
     if message.id != task_id:
         return Unreadable(task_id, named, f"its bytes are those of another task, {message.id}")
+    if (message.attempt, message.crashes, message.redelivered, message.deferrals, message.due_ms) == tuple(header):
+        return message  # as with every first run
     attempt, crashes, redelivered, deferrals, due = header
     if not all(is_number(number, _COUNTS_END) for number in header[:4]) or not is_number(due):
         return Unreadable(task_id, named, f"its header cannot be read: {quoted([*header], 200)}")
-    stored = (message.attempt, message.crashes, message.redelivered, message.deferrals, message.due_ms)
-    if stored == (attempt, crashes, redelivered, deferrals, due):
-        return message
     return evolve(
         message, attempt=attempt, crashes=crashes, redelivered=bool(redelivered), deferrals=deferrals, due_ms=due
     )
 
 
-def record_bytes(record: Record) -> bytes:
-    """The bytes to keep of a record whose `ended_ms` the store has set."""
-    return _pack([*record_to_fields(record), b"ended", b"%d" % record.ended_ms, b"ttl", b"%d" % record.ttl_ms])
+def record_bytes(record: Record, ended_ms: int) -> bytes:
+    """The bytes to keep of a record that the store accepts now, at `ended_ms`."""
+    return _pack([*record_to_fields(record), b"ended", b"%d" % ended_ms, b"ttl", b"%d" % record.ttl_ms])
 
 
 def stored_fence(fence: int) -> int | bytes:
