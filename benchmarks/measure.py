@@ -14,12 +14,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import psutil
 from attrs import frozen
-from contestants.base import ANSWER, PUSHED_VARIABLE, URL_VARIABLE, Contestant, server_url
+from contestants.base import ANSWER, PUSHED_VARIABLE, URL_VARIABLE, Contestant, TimesItself, Way, server_url
 from redis import Redis
 
 LOOK_EVERY = 0.002
@@ -40,39 +40,38 @@ class Stuck(Exception):  # noqa: N818 - it says what happened
     """No more tasks are completed."""
 
 
-def rate(count: int, action: Callable[[], None]) -> float:
+def seconds(entry: Contestant, way: Way, numbers: Sequence[int]) -> float:
+    """How long it takes to enqueue the numbers, or to call with the one number and wait for its result."""
+    if isinstance(entry, TimesItself):
+        return entry.seconds(way, numbers)
     start = time.perf_counter()
-    action()
-    return count / (time.perf_counter() - start)
+    if way == "bulk":
+        entry.enqueue_bulk(numbers)
+    elif way == "one":
+        for number in numbers:
+            entry.enqueue_one(number)
+    elif (answer := entry.call_and_wait(numbers[0])) != numbers[0]:
+        raise Stuck(f"the result of {numbers[0]} is {answer!r}")
+    return time.perf_counter() - start
 
 
 def enqueue_rates(entry: Contestant, sizes: Sizes) -> dict[str, float]:
     """Calls per second, one by one and in bulk, with no worker around."""
     numbers = range(sizes.enqueue)
-
-    def one_by_one() -> None:
-        for number in numbers:
-            entry.enqueue_one(number)
-
     for number in range(sizes.warm_up):
         entry.enqueue_one(number)
     return {
-        "enqueue": rate(len(numbers), one_by_one),
-        "bulk": rate(len(numbers), lambda: entry.enqueue_bulk(numbers)),
+        "enqueue": len(numbers) / seconds(entry, "one", numbers),
+        "bulk": len(numbers) / seconds(entry, "bulk", numbers),
     }
 
 
 def latencies(entry: Contestant, sizes: Sizes) -> dict[str, float]:
     """Milliseconds from a call to its result, one after the other, with workers that wait."""
     with workers(entry):
-        times = []
-        for number in range(sizes.warm_up + sizes.latency):
-            start = time.perf_counter()
-            if (answer := entry.call_and_wait(number)) != number:
-                raise Stuck(f"the result of {number} is {answer!r}")
-            times.append((time.perf_counter() - start) * 1000)
+        times = [seconds(entry, "call", [number]) * 1000 for number in range(sizes.warm_up + sizes.latency)]
     times = sorted(times[sizes.warm_up :])
-    return {"median": statistics.median(times), "p95": times[int(len(times) * 0.95)]}
+    return {"median": statistics.median(times), "p99": times[int(len(times) * 0.99)]}
 
 
 def drain_rate(entry: Contestant, sizes: Sizes) -> dict[str, float]:
@@ -81,10 +80,11 @@ def drain_rate(entry: Contestant, sizes: Sizes) -> dict[str, float]:
     The workers are up, connected and warm; while the queue is filled they are stopped as by SIGSTOP, and the clock
     starts when they are let go.
     """
+    callers = psutil.Process().children()
     with workers(entry):
         entry.enqueue_bulk(range(sizes.warm_up))
         wait_until(entry, sizes.warm_up)
-        frozen_workers = psutil.Process().children(recursive=True)
+        frozen_workers = [one for one in psutil.Process().children(recursive=True) if one not in callers]
         with locked(server_url()):
             for process in frozen_workers:
                 process.send_signal(signal.SIGSTOP)

@@ -6,7 +6,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import psutil
 
@@ -18,6 +18,9 @@ PROCESSES = 2
 ANSWER = "measured: "
 """Stands in front of the line with the numbers; workers write to the same place."""
 STOP_SECONDS = 3.0
+
+
+Way: TypeAlias = Literal["one", "bulk", "call"]
 
 
 class Contestant(Protocol):
@@ -47,6 +50,15 @@ class Contestant(Protocol):
 
     def call_and_wait(self, number: int) -> object:
         """Enqueue one call and return its result."""
+        ...
+
+
+@runtime_checkable
+class TimesItself(Protocol):
+    """A contestant whose calls are made by a program in another language, which takes the time itself."""
+
+    def seconds(self, way: Way, numbers: Sequence[int]) -> float:
+        """Enqueue one by one or in bulk, or enqueue one call and wait for its result; return how long it took."""
         ...
 
 
