@@ -66,6 +66,14 @@ bench:  ## Measure the speed, in an environment of its own
 measure: $(VENV)/.bench-stamp
 	$(PY) benchmarks/run.py $(ARGS)
 
+.PHONY: bench-work
+bench-work:  ## Measure other kinds of work than no-ops, depth, idle and memory
+	@$(MAKE) VENV=.venv-bench measure-work
+
+.PHONY: measure-work
+measure-work: $(VENV)/.bench-stamp
+	$(PY) benchmarks/work.py $(ARGS)
+
 .PHONY: bench-check
 bench-check: $(VENV)/.test-stamp  ## Compare what a task costs with a baseline: commands, calls, bytes
 	$(PY) benchmarks/counts.py $(ARGS)

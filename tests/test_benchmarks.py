@@ -45,6 +45,18 @@ def test_unknown_contestant() -> None:
     assert "nobody" in done.stderr
 
 
+def test_smoke_of_other_work() -> None:
+    """Each row of other work than no-ops has a number."""
+    program = PROGRAM.with_name("work.py")
+
+    done = subprocess.run([sys.executable, str(program), "--smoke"], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.split("|")[1].strip() for line in done.stdout.splitlines()[2:]]
+    assert len(rows) == 16
+    assert {"16 threads, tasks wait 1 ms", "fails once, then succeeds", "20 types of task", "idle"} <= set(rows)
+
+
 def test_counts_are_those_of_the_baseline() -> None:
     """What a task costs in commands, Python calls and bytes has not grown, and each count has a baseline."""
     program = PROGRAM.with_name("counts.py")

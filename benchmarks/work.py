@@ -1,0 +1,249 @@
+"""How one worker process of pyxqueue copes with other kinds of work than a no-op: beside what would be ideal.
+
+    python benchmarks/work.py [--quick | --smoke] [--only threads,depth]
+
+It starts a private server and prints one table. Threads and coroutines only wait, so their ideal is the number at once
+divided by the wait; for the other rows the no-op is the yardstick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+from attrs import frozen
+from redis import Redis
+
+from pyxqueue import TaskQueue
+from pyxqueue.testing.servers import Server
+
+LOOK_EVERY = 0.005
+GIVE_UP_SECONDS = 120.0
+TYPES = 20
+KIB = 1024
+
+
+@frozen
+class Row:
+    what: str
+    number: float
+    unit: str
+    ideal: float | None = None
+
+
+@frozen
+class Place:
+    """A server that is empty at the start of each row."""
+
+    url: str
+    server: Redis
+    tasks: int
+    depths: Sequence[int]
+    idle_seconds: float
+
+    def queue(self) -> TaskQueue:
+        self.server.flushall()
+        return TaskQueue(self.url, stream_key="work", eager=False)
+
+
+def wait_until_empty(queue: TaskQueue) -> None:
+    deadline = time.monotonic() + GIVE_UP_SECONDS
+    while (depth := queue.stores.backend.depth()).ready or depth.in_flight or depth.delayed:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"not empty after {GIVE_UP_SECONDS:.0f} s: {depth}")
+        time.sleep(LOOK_EVERY)
+
+
+@contextmanager
+def working(queue: TaskQueue, **options: int) -> Iterator[None]:
+    queue.start(1, **options)
+    try:
+        yield
+    finally:
+        queue.shutdown()
+        queue.close()
+
+
+def rate(queue: TaskQueue, fill: Callable[[], int], warm: Callable[[], object], **options: int) -> float:
+    """Tasks per second, from the first that is enqueued to the last that is done, with a worker that is warm."""
+    with working(queue, **options):
+        warm()
+        wait_until_empty(queue)
+        start = time.perf_counter()
+        count = fill()
+        wait_until_empty(queue)
+        return count / (time.perf_counter() - start)
+
+
+def noop(number: Any) -> Any:
+    return number
+
+
+def of_payload(place: Place, size: int) -> float:
+    queue = place.queue()
+    echo = queue.task(name="echo")(noop)
+    count = max(5, place.tasks // (20 if size > 10 * KIB else 1))
+
+    def fill() -> int:
+        echo.map([("x" * size,) for _ in range(count)])
+        return count
+
+    return rate(queue, fill, lambda: echo("x"))
+
+
+def payloads(place: Place) -> Iterator[Row]:
+    yield Row("inline, a number", of_payload(place, 1), "tasks/s")
+    yield Row("payload and result of 1 KB", of_payload(place, KIB), "tasks/s")
+    yield Row("payload and result of 100 KB", of_payload(place, 100 * KIB), "tasks/s")
+
+
+def threads(place: Place) -> Iterator[Row]:
+    queue = place.queue()
+    nap = queue.task(name="nap")(lambda _number: time.sleep(0.001))
+
+    def fill() -> int:
+        nap.map([(number,) for number in range(place.tasks)])
+        return place.tasks
+
+    yield Row("16 threads, tasks wait 1 ms", rate(queue, fill, lambda: nap(0), threads=16), "tasks/s", 16 / 0.001)
+
+
+def coroutines(place: Place) -> Iterator[Row]:
+    for wait, at_once in ((0.01, 100), (0.1, 1_000)):
+        queue = place.queue()
+
+        @queue.task(name="nap")
+        async def nap(_number: int, wait: float = wait) -> None:
+            await asyncio.sleep(wait)
+
+        def fill(nap: Any = nap) -> int:
+            nap.map([(number,) for number in range(2 * place.tasks)])
+            return 2 * place.tasks
+
+        title = f"async, {at_once:,} at once wait {wait * 1000:.0f} ms"
+        number = rate(queue, fill, lambda nap=nap: nap(0), concurrency=at_once)
+        yield Row(title, number, "tasks/s", at_once / wait)
+
+
+def failures(place: Place) -> Iterator[Row]:
+    queue = place.queue()
+    failed: set[int] = set()
+
+    @queue.task(name="fail", retries=1, backoff=0.001)
+    def fail(number: int) -> None:
+        if number not in failed:
+            failed.add(number)
+            raise ValueError(number)
+
+    def fill() -> int:
+        fail.map([(number,) for number in range(1, place.tasks // 4 + 1)])
+        return place.tasks // 4
+
+    yield Row("fails once, then succeeds", rate(queue, fill, lambda: fail(0)), "tasks/s")
+
+
+def kinds(place: Place) -> Iterator[Row]:
+    queue = place.queue()
+    tasks = [queue.task(name=f"echo{number}")(lambda number: number) for number in range(TYPES)]
+
+    def fill() -> int:
+        for task in tasks:
+            task.map([(number,) for number in range(place.tasks // TYPES)])
+        return place.tasks // TYPES * TYPES
+
+    yield Row(f"{TYPES} types of task", rate(queue, fill, lambda: tasks[0](0)), "tasks/s")
+
+
+def depth(place: Place) -> Iterator[Row]:
+    for count in place.depths:
+        queue = place.queue()
+        echo = queue.task(name="echo")(noop)
+        start = time.perf_counter()
+        echo.map((number,) for number in range(count))
+        yield Row(f"enqueue {count:,} in bulk", count / (time.perf_counter() - start), "calls/s")
+        start = time.perf_counter()
+        with working(queue):
+            wait_until_empty(queue)
+            yield Row(f"drain {count:,}, start included", count / (time.perf_counter() - start), "tasks/s")
+
+
+def idle(place: Place) -> Iterator[Row]:
+    """A worker and its supervisor with nothing to do, and their memory."""
+    queue = place.queue()
+    echo = queue.task(name="echo")(noop)
+    others = psutil.Process().children(recursive=True)  # the server and its guard
+    with working(queue):
+        echo(1).get(timeout=60)
+        time.sleep(min(1.0, place.idle_seconds))
+        family = [one for one in psutil.Process().children(recursive=True) if one not in others]
+        before, commands = cpu(family), sent(place.server)
+        time.sleep(place.idle_seconds)
+        used, more = cpu(family) - before, sent(place.server) - commands - 1  # the look itself
+        yield Row("idle", more / place.idle_seconds, "commands/s")
+        yield Row("idle", used / place.idle_seconds * 100, "% of a core")
+        yield Row(
+            "largest process of the worker side, RSS", max(one.memory_info().rss for one in family) / KIB**2, "MB"
+        )
+        if hasattr(family[0].memory_full_info(), "pss"):
+            yield Row("worker side, PSS", sum(one.memory_full_info().pss for one in family) / KIB**2, "MB")
+    for package in ("redis", "pyxqueue"):
+        yield Row(f"import {package}", import_ms(package), "ms")
+
+
+def cpu(family: Sequence[psutil.Process]) -> float:
+    return sum(sum(one.cpu_times()[:2]) for one in family)
+
+
+def sent(server: Redis) -> int:
+    return int(server.info("stats")["total_commands_processed"])
+
+
+def import_ms(package: str) -> float:
+    """The least of five imports, each in a new process."""
+    program = f"import time; start = time.perf_counter(); import {package}; print(time.perf_counter() - start)"
+    command = [sys.executable, "-c", program]
+    return min(float(subprocess.check_output(command)) for _ in range(5)) * 1000  # noqa: S603 - our own interpreter
+
+
+ROWS: dict[str, Callable[[Place], Iterator[Row]]] = {
+    "payloads": payloads,
+    "threads": threads,
+    "coroutines": coroutines,
+    "failures": failures,
+    "kinds": kinds,
+    "depth": depth,
+    "idle": idle,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(ROWS), help="rows, separated by commas")
+    parser.add_argument("--quick", action="store_true", help="fewer tasks, and no queue of a million")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it work at all?")
+    options = parser.parse_args()
+    tasks, depths, seconds = 20_000, (10_000, 100_000, 1_000_000), 10.0
+    if options.quick:
+        tasks, depths, seconds = 10_000, (10_000, 100_000), 5.0
+    if options.smoke:
+        tasks, depths, seconds = 40, (40,), 0.2
+    print("| one worker process | number | ideal | share |\n|---|---|---|---|")
+    with Server() as started, Redis.from_url(started.url) as server:
+        place = Place(started.url, server, tasks, depths, seconds)
+        for name in options.only.split(","):
+            for row in ROWS[name](place):
+                ideal = f"{row.ideal:,.0f} | {row.number / row.ideal:.0%}" if row.ideal else "– | –"  # noqa: RUF001
+                shown = f"{row.number:,.0f}" if row.number >= 100 else f"{row.number:.3g}"
+                print(f"| {row.what} | {shown} {row.unit} | {ideal} |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
