@@ -4,6 +4,11 @@ An `Entry` is one task in exactly one `Place`. A `LockedGroup` moves it from pla
 each law of `pyxqueue.protocols`. A store implements the abstract methods of `Entries`: find, save, move and remove an
 entry, and iterate over a place. The memory backend and the example backend use this class. SQLite and Redis change
 whole batches at once, and implement the laws in their own language.
+
+You write, in a subclass of `LockedGroup`: the attribute `lease`; `find`, `line`, `enter`, `save`, `move`, `remove`;
+`maintain`; `heard_of` and `forget_consumer`. `overdue` may be written for speed. You get everything else of
+`LockedGroup`. Registration, paging, waiting and the limit of the history are left to you; the example backend
+`examples/thirdparty_backend` has them for a store that is polled.
 """
 
 from __future__ import annotations
@@ -53,7 +58,8 @@ class Place(enum.Enum):
     FAILED = enum.auto()
     HISTORY = enum.auto()
     REMEMBERED = enum.auto()
-    """The message is gone. The store still knows the id and, for its time to live, the record."""
+    """The message is gone. The store still knows the id and, for its time to live, the record. An entry comes here when
+    the history drops it, and can be removed at its `forget_at`."""
 
 
 WAITING = (Place.READY, Place.DELAYED)
@@ -71,6 +77,7 @@ class Entry:
     order: int = 0
     """A number that grows with each new place, except when the entry is claimed."""
     updated: int = 0
+    """When it came to its place."""
     due: int = 0
     consumer: str = ""
     receipt: str = ""
@@ -84,6 +91,7 @@ class Entry:
     """How it ended. It is kept longer than the record."""
     reason: str = ""
     known_until: int = 0
+    """The time until which the id of an ended task is known (B1); 0 if it has not ended."""
 
     @property
     def status(self) -> TaskStatus:
@@ -120,6 +128,9 @@ class Entry:
 class Entries(ABC):
     """The entries of one group, as a store keeps them. A store implements this, in a subclass of `LockedGroup`.
 
+    An `Entry` that `find` or `line` returns may be the stored object or a copy: after each change of one, `save` or
+    `move` is called. A store that writes the fields of an `Entry` must expect that a later release has more of them.
+
     `changed` wakes all callers that wait for a change of the store. `ticket` returns a number larger than all before.
     """
 
@@ -142,7 +153,8 @@ class Entries(ABC):
 
     @abstractmethod
     def enter(self, entry: Entry) -> None:
-        """Add a new task, in place of an ended one of the same id. `move` saves it."""
+        """Make room for a new task: remove what is left of an ended one of the same id. `move`, which is called next,
+        saves the entry."""
 
     @abstractmethod
     def save(self, entry: Entry) -> None:
@@ -150,7 +162,10 @@ class Entries(ABC):
 
     @abstractmethod
     def move(self, entry: Entry, place: Place, now: int) -> None:
-        """Move the entry to the end of `place`, save it, and wake all waiting callers."""
+        """Move the entry to the end of `place`, save it, and wake all waiting callers.
+
+        It sets `place`, `updated` to `now`, and, unless the place is in flight, `order` to a new ticket.
+        """
 
     @abstractmethod
     def remove(self, entry: Entry) -> None:
@@ -169,7 +184,8 @@ class Entries(ABC):
         """Note that the consumer has used the store."""
 
     @abstractmethod
-    def forget_consumer(self, consumer: str) -> None: ...
+    def forget_consumer(self, consumer: str) -> None:
+        """Forget a consumer that was released. It is not an error if it is not known."""
 
 
 class LockedGroup(Entries):

@@ -82,6 +82,7 @@ class Broker(Protocol):
 
       - `claim` reclaims such messages before it returns any; `maintain` may reclaim them too. A backend may look for
         them at intervals.
+      - The lease is stored with the group, and every handle uses the stored one (`StoreOptions.lease_ms`).
       - Until the message is reclaimed, it is in flight and its receipt is current: the holder may still settle or
         extend it.
 
@@ -124,6 +125,7 @@ class Broker(Protocol):
 
       - A group is registered by the first `enqueue`, `claim`, `lease_ms` or `adopt` on a handle of it. `groups`,
         `remove_group`, `interrupt` and `close` register none; any other operation may.
+      - In a group that is not registered there is no task: `settle` returns False, `extend` LOST, `release` 0.
       - `remove_group` ends the calls of `wait` and `watch` that wait for its tasks.
 
     * **B10 Progress is fenced.** Progress is stored only with the current receipt; a new value replaces the last one.
@@ -248,7 +250,9 @@ class Results(Protocol):
         """
         ...
 
-    def forget(self, ids: Sequence[str]) -> None: ...
+    def forget(self, ids: Sequence[str]) -> None:
+        """Remove the records of these ids; ids that are not known are ignored (R4)."""
+        ...
 
 
 class ResultStore(Results, Protocol):
@@ -280,6 +284,7 @@ class Inspector(Protocol):
       - Ready and delayed tasks are PENDING, from the second attempt on RETRY. A task in flight is STARTED, whether it
         runs yet or not; its `worker` is the holder. An ended task has the status of its record, also after the record
         has expired.
+      - A task is shown while its message or its record can be read. An id that is only known (B1) is not shown.
       - `started_ms` of a task in flight is the time at which its holder claimed it; extending the lease does not change
         it. It is 0 if the store does not keep that time.
 
@@ -335,8 +340,9 @@ class Inspector(Protocol):
     ) -> tuple[Sequence[TaskInfo], str]:
         """Return a page of at most `count` tasks (1 or more), and the cursor of the next page ("" after the last one).
 
-        `state` None lists all states. The newest task is the one that came to its place last. Raises
-        `ConfigurationError` for a cursor that `tasks` did not return.
+        `state` None lists all states. The newest task is the one that came to its place last; a claim does not count:
+        a task in flight stays where it was when it became ready. Raises `ConfigurationError` for a cursor that
+        `tasks` did not return.
         """
         ...
 
@@ -348,9 +354,13 @@ class Inspector(Protocol):
         """The consumers of the group: each from its first claim until its release, even while it holds nothing."""
         ...
 
-    def depth(self) -> Depth: ...
+    def depth(self) -> Depth:
+        """Return how many tasks of the group are in each place (I4)."""
+        ...
 
-    def groups(self) -> Sequence[str]: ...
+    def groups(self) -> Sequence[str]:
+        """Return the names of the registered groups of the queue, in alphabetical order (B9)."""
+        ...
 
     def remove_group(self, group: str) -> None:
         """Delete a group with all its tasks. Producers stop copying into it with their next call.
@@ -359,14 +369,18 @@ class Inspector(Protocol):
         """
         ...
 
-    def requeue(self, ids: Sequence[str]) -> Sequence[bool]: ...
+    def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
+        """Make ended tasks ready again. Returns True for each that was (I2)."""
+        ...
 
     def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
         """Return True for each task that ended at once or for which the request is stored; False for a task that had
         ended or is not known (I3)."""
         ...
 
-    def delete(self, ids: Sequence[str]) -> Sequence[bool]: ...
+    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+        """Delete tasks that are not in flight. Returns True for each that was deleted (I5)."""
+        ...
 
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
         """Take in tasks as another store's `show` described them. Returns True for each that was new here (I7).

@@ -86,11 +86,12 @@ class Message(Struct, frozen=True):
     deferrals: int = 0
     """How often a worker gave the message back unrun because it could not serve it."""
     enqueued_ms: int = 0
-    """When the store accepted the message (ms of the store's clock). The store sets it."""
+    """When the store accepted the message (ms of the store's clock). The store sets it, and keeps it for a requeue."""
     delay_ms: int = 0
     """Milliseconds until the message is due; the store turns them into `due_ms`. 0 or less means at once."""
     due_ms: int = 0
-    """The message cannot be claimed before this moment (ms of the store's clock); 0 means at once."""
+    """The message cannot be claimed before this moment (ms of the store's clock); 0 means at once. The store sets it
+    (B8)."""
     expires_ms: int = 0
     """Reserved: stores keep it, and this release does not act on it."""
     priority: int = 0
@@ -160,11 +161,15 @@ class Record(Struct, frozen=True):
     serializer: str = "json"
     seal: str = ""
     error: Failure | None = None
+    """Why the task failed."""
     attempt: int = 1
+    """The attempt that ended."""
     worker: str = ""
+    """The consumer whose run ended; empty if the task ended while it waited."""
     ended_ms: int = 0
     """When the store accepted the record (ms of the store's clock). The store sets it."""
     progress: Progress | None = None
+    """The last progress of the run."""
     ttl_ms: int = 86_400_000
     """How many milliseconds after `ended_ms` the record can be read."""
     fence: int = 0
@@ -313,9 +318,13 @@ class TaskInfo:
     message: Message | Unreadable | None
     """None if the history no longer has the message."""
     worker: str = ""
+    """The holder of a task in flight; the worker of the record of an ended one; empty otherwise."""
     record: Record | None = None
+    """The record, while it can be read."""
     progress: Progress | None = None
+    """The progress of a task in flight, or of the record."""
     updated_ms: int = 0
+    """When the task came to its place, or when its holder last extended it (ms of the store's clock)."""
     reason: str = ""
     """Why the task failed, if its message is kept with the failed tasks."""
     started_ms: int = field(default=0, eq=False)
@@ -364,10 +373,15 @@ class Depth:
     """How many tasks of one group are in each place."""
 
     ready: int
+    """Tasks that a worker may claim."""
     in_flight: int
+    """Tasks that a worker holds."""
     delayed: int
+    """Tasks that are not due yet."""
     failed: int
+    """Failed tasks that are kept with their message."""
     history: int
     """The entries in the history."""
     oldest_ms: int = 0
-    """The age of the oldest ready message, in milliseconds."""
+    """How long the first ready message has waited, in milliseconds, since it became ready or was enqueued; 0 if none is
+    ready."""

@@ -127,6 +127,7 @@ class FilesBackend:
 
     def maintain(self, limit: int) -> int:
         with self._join() as group:
+            group.forget_silent()
             return group.maintain(limit, group.now)
 
     def lease_ms(self) -> int:

@@ -16,6 +16,8 @@ from pyxqueue.protocols import DEFAULT_LEASE_MS
 from .entry import name_of, pack, unpack
 from .folder import Change
 
+SILENT_MS = 3_600_000
+
 
 class Group(LockedGroup):
     """A group as it is during one change of the folder, at one moment."""
@@ -95,6 +97,14 @@ class Group(LockedGroup):
         self.change.delete(self._consumer(consumer))
 
     # -- what else the backend uses
+
+    def forget_silent(self) -> None:
+        """Forget consumers that hold nothing and were not heard of for an hour: they died, and were never released."""
+        silent = [name for name, seen in self.consumers().items() if self.now - seen > SILENT_MS]
+        holders = {entry.consumer for entry in self.line(Place.IN_FLIGHT)} if silent else set[str]()
+        for name in silent:
+            if name not in holders:
+                self.forget_consumer(name)
 
     def names(self, place: Place) -> list[tuple[int, int, str]]:
         """The turn, order and id of each task in a place, in their order."""

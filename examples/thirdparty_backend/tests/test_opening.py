@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from harness import FilesHarness
 from pyxqueue_files import open_backend
+from pyxqueue_files.group import SILENT_MS
 
 from pyxqueue import ConfigurationError, TaskQueue
 from pyxqueue.errors import BrokerUnavailableError
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing import drain
+from pyxqueue.testing.contract import law
+from pyxqueue.testing.contract.steps import claimed
 
 
 def test_a_queue_finds_it_by_its_url(tmp_path: Path) -> None:
@@ -27,6 +31,20 @@ def test_a_queue_finds_it_by_its_url(tmp_path: Path) -> None:
     assert handle.get(timeout=0) == 42
     assert (tmp_path / "with space").is_dir()
     queue.close()
+
+
+def test_a_silent_consumer_is_forgotten(tmp_path: Path) -> None:
+    """`maintain` forgets a consumer that was not heard of for an hour, unless it holds something."""
+    harness = FilesHarness(tmp_path)
+    backend = harness.open(lease=10 * SILENT_MS)
+    claimed(backend, law("I1"), consumer="holder")
+    backend.claim("silent", 1, 0)
+    harness.advance(SILENT_MS + 1)
+    backend.claim("new", 1, 0)
+
+    backend.maintain(100)
+
+    assert [consumer.name for consumer in backend.consumers()] == ["holder", "new"]
 
 
 @pytest.mark.parametrize("url", ["files://host/path", "files:relative", "files:///path?option=1", "files://"])

@@ -20,6 +20,7 @@ A backend in a package of its own is tested with a module like this one::
 The tests `test_harness_…` come first and check the harness: that its clock moves a lease, that its options reach the
 store. While one of them fails, do not read the others. The name of every other test has the number of a law in
 `pyxqueue.protocols`, and a failure quotes that law. The tests of an operation are in the module of its name.
+`steps`, which they are made of, and `law` are public: your own tests may use them.
 `BackendContract` has all tests; `BrokerContract` and `InspectorContract` are parts of it. A backend declares how it
 differs with class attributes: `patience`, `footprint_slack`, `crosses_forks`. `ResultStoreContract` is for a
 `ResultStore`, the result half of a `pyxqueue.split.SplitBackend`.
