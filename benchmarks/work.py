@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -47,6 +50,7 @@ class Place:
     tasks: int
     depths: Sequence[int]
     idle_seconds: float
+    calls: int
 
     def queue(self) -> TaskQueue:
         self.server.flushall()
@@ -161,8 +165,54 @@ def kinds(place: Place) -> Iterator[Row]:
     yield Row(f"{TYPES} types of task", rate(queue, fill, lambda: tasks[0](0)), "tasks/s")
 
 
+def answers(place: Place) -> Iterator[Row]:
+    """From a call to its result, beside a bare echo between two processes, which takes the same two hops."""
+    queue = place.queue()
+    echo = queue.task(name="echo")(noop)
+    with working(queue):
+        yield from percentiles("call to result", place.calls, lambda: echo(1).get(timeout=60))
+    place.server.flushall()
+    place.server.xgroup_create("echo", "group", mkstream=True)
+    pid = os.fork()
+    if pid == 0:
+        serve_echo(place.url)
+    try:
+        yield from percentiles("bare echo", place.calls, lambda: bare_call(place.server))
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def percentiles(what: str, count: int, call: Callable[[], object]) -> Iterator[Row]:
+    times = []
+    for _ in range(count + count // 10):
+        start = time.perf_counter()
+        call()
+        times.append((time.perf_counter() - start) * 1000)
+    times = sorted(times[count // 10 :])
+    yield Row(f"{what}, median", statistics.median(times), "ms")
+    yield Row(f"{what}, 99th percentile", times[int(count * 0.99)], "ms")
+
+
+def bare_call(server: Redis) -> None:
+    server.xadd("echo", {"body": "x" * 60})
+    server.blpop(["reply"])
+
+
+def serve_echo(url: str) -> None:
+    """Answer each entry of the stream, and remove it, until the process is killed."""
+    with Redis.from_url(url, protocol=2) as server:
+        while True:
+            for _, entries in server.xreadgroup("group", "consumer", {"echo": ">"}, count=1, block=1_000):
+                for entry, _ in entries:
+                    with server.pipeline() as pipeline:
+                        pipeline.lpush("reply", b"1").xack("echo", "group", entry).xdel("echo", entry)
+                        pipeline.execute()
+
+
 def depth(place: Place) -> Iterator[Row]:
     for count in place.depths:
+        yield from beside_delayed(place, count)
         queue = place.queue()
         echo = queue.task(name="echo")(noop)
         start = time.perf_counter()
@@ -172,6 +222,20 @@ def depth(place: Place) -> Iterator[Row]:
         with working(queue):
             wait_until_empty(queue)
             yield Row(f"drain {count:,}, start included", count / (time.perf_counter() - start), "tasks/s")
+
+
+def beside_delayed(place: Place, count: int) -> Iterator[Row]:
+    """Enqueue and run tasks while so many others are delayed."""
+    queue = place.queue()
+    echo = queue.task(name="echo")(noop)
+    echo.with_options(delay=86_400).map((number,) for number in range(count))
+    start = time.perf_counter()
+    last = list(echo.map((number,) for number in range(place.tasks)))[-1]
+    yield Row(f"enqueue beside {count:,} delayed", place.tasks / (time.perf_counter() - start), "calls/s")
+    start = time.perf_counter()
+    with working(queue):
+        last.get(timeout=GIVE_UP_SECONDS)
+        yield Row(f"drain beside {count:,} delayed", place.tasks / (time.perf_counter() - start), "tasks/s")
 
 
 def idle(place: Place) -> Iterator[Row]:
@@ -218,6 +282,7 @@ ROWS: dict[str, Callable[[Place], Iterator[Row]]] = {
     "coroutines": coroutines,
     "failures": failures,
     "kinds": kinds,
+    "answers": answers,
     "depth": depth,
     "idle": idle,
 }
@@ -230,13 +295,16 @@ def main() -> int:
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it work at all?")
     options = parser.parse_args()
     tasks, depths, seconds = 20_000, (10_000, 100_000, 1_000_000), 10.0
+    calls = 2_000
     if options.quick:
         tasks, depths, seconds = 10_000, (10_000, 100_000), 5.0
+        calls = 1_000
     if options.smoke:
         tasks, depths, seconds = 40, (40,), 0.2
+        calls = 20
     print("| one worker process | number | ideal | share |\n|---|---|---|---|")
     with Server() as started, Redis.from_url(started.url) as server:
-        place = Place(started.url, server, tasks, depths, seconds)
+        place = Place(started.url, server, tasks, depths, seconds, calls)
         for name in options.only.split(","):
             for row in ROWS[name](place):
                 ideal = f"{row.ideal:,.0f} | {row.number / row.ideal:.0%}" if row.ideal else "– | –"  # noqa: RUF001
