@@ -142,7 +142,10 @@ def enqueue(registration: Registration, messages: Sequence[Message]) -> Steps[li
 def settle(registration: Registration, settlements: Sequence[Settlement]) -> Steps[list[bool]]:
     """B4, B5: the usual ends in one script, all others, and what it leaves undecided, in another."""
     group, history = registration.options.group, registration.options.history
-    usual = [n for n, one in enumerate(settlements) if commands.is_usual(one)] if history > 0 else []
+    keep_order = len({one.receipt for one in settlements}) < len(
+        settlements
+    )  # of two for one delivery the first counts
+    usual = [n for n, one in enumerate(settlements) if commands.is_usual(one)] if history > 0 and not keep_order else []
     done = yield from registration.each(
         [settlements[n] for n in usual],
         lambda keys, batch: commands.settle_done(keys, group, history, batch),

@@ -238,6 +238,11 @@ class SettleLaws(Contract):
         B5.same(list(backend.settle(batch)), [True, False], "two settlements of one delivery in one batch")
         s.places(backend, B5, "after them", history=1)
 
+        other = s.claimed(backend, B5, "other")
+        batch = [s.retry(other), s.done(other)]
+        B5.same(list(backend.settle(batch)), [True, False], "the same in the other order")
+        s.places(backend, B5, "after a retry, with an end behind it", ready=1, history=1)
+
     def test_b5_a_large_batch_is_applied_whole(self, harness: Harness) -> None:
         """A batch larger than any inner limit returns one value for each item."""
         backend = harness.open(history=1_000)

@@ -130,6 +130,16 @@ class BatchStopsAtTheFirstRefusal(MemoryBackend):
 
 
 @breaks("B5")
+class EndsBeforeAllElse(MemoryBackend):
+    """It applies the ends of a batch first, so that of two settlements for one delivery the second may count."""
+
+    def settle(self, settlements: Sequence[m.Settlement]) -> Sequence[bool]:
+        order = sorted(range(len(settlements)), key=lambda n: not isinstance(settlements[n].verdict, m.Done))
+        results = dict(zip(order, super().settle([settlements[n] for n in order]), strict=True))
+        return [results[n] for n in range(len(settlements))]
+
+
+@breaks("B5")
 class LargeBatchIsCut(MemoryBackend):
     def settle(self, settlements: Sequence[m.Settlement]) -> Sequence[bool]:
         return [*super().settle(settlements[:256]), *[True for _ in settlements[256:]]]
