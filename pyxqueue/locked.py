@@ -8,7 +8,7 @@ whole batches at once, and implement the laws in their own language.
 You write, in a subclass of `LockedGroup`: the attribute `lease`; `find`, `line`, `enter`, `save`, `move`, `remove`;
 `maintain`; `heard_of` and `forget_consumer`. `overdue` may be written for speed. You get everything else of
 `LockedGroup`. Registration, paging, waiting and the limit of the history are left to you; the example backend
-`examples/thirdparty_backend` has them for a store that is polled.
+The example backend of the documentation has them for a store that is polled.
 """
 
 from __future__ import annotations

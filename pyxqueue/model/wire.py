@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from ..errors import SerializationError
+from ..printable import quoted
 from .message import (
     ID_PATTERN,
     NAME_PATTERN,
@@ -214,7 +215,7 @@ def _number(value: object) -> float:
     int that is too large to be shown."""
     if isinstance(value, str):
         if value not in _NO_NUMBERS:
-            raise ValueError(f"{value[:40]!r} is not a number")
+            raise ValueError(f"{quoted(value)} is not a number")
         return _NO_NUMBERS[value]
     assert isinstance(value, int | float)
     float(value)

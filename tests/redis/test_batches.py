@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
 import pytest
 
-from pyxqueue.backends.redis import RedisBackend
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
 from pyxqueue.errors import BrokerError
 from pyxqueue.model.message import (
     Delivery,
@@ -21,6 +22,7 @@ from pyxqueue.model.message import (
     TaskStatus,
     evolve,
 )
+from pyxqueue.protocols import StoreOptions
 
 
 def claimed(backend: RedisBackend, consumer: str, limit: int) -> list[Delivery]:
@@ -226,3 +228,26 @@ def test_nothing_is_left_of_waiters_and_of_a_request_to_cancel(
 
     assert filled.settle(done(batch)) == [True]
     assert client.hmget(key, "w", "cancel") == [None, None]
+
+
+@pytest.mark.parametrize("first", [0, 1, 2, 3])
+def test_a_mixed_batch_is_applied_in_its_order(
+    redis_url: str, stream_key: str, client: Any, backend: RedisBackend, *, first: int
+) -> None:
+    """Whichever item is for the other script; the history keeps the ends that come last."""
+    with closing(RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key, history=2))) as short:
+        short.enqueue([Message(name, "job") for name in "abcd"])
+        client.xadd(stream_key, {"name": "job"})  # which has no id of its own: found to be unusual by the script
+        batch = claimed(short, "w", 5)
+        moved = [*batch[:first], batch[4], *batch[first:4]]
+        assert short.settle([Settlement(one.receipt, Done(), record_of(one)) for one in moved]) == [True] * 5
+        kept = [info.id for info in short.tasks()[0] if info.message is not None]
+        assert kept == [moved[4].message.id, moved[3].message.id]
+        assert client.xlen(stream_key) == 0
+
+        short.enqueue([Message(name, "job") for name in "ABCD"])
+        batch = claimed(short, "w", 4)
+        ends = [Settlement(one.receipt, Done(), record_of(one)) for one in batch]
+        ends[first] = Settlement(batch[first].receipt, Done())
+        assert short.settle(ends) == [True] * 4
+        assert [info.id for info in short.tasks()[0] if info.message is not None] == ["D", "C"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import takewhile
 from typing import Any
 
 from redis.cluster import RedisCluster
@@ -140,26 +141,23 @@ def enqueue(registration: Registration, messages: Sequence[Message]) -> Steps[li
 
 
 def settle(registration: Registration, settlements: Sequence[Settlement]) -> Steps[list[bool]]:
-    """B4, B5: the usual ends in one script, all others, and what it leaves undecided, in another."""
+    """B4, B5, in order: the usual ends at the front in one script, and from the first that is not one, in another."""
     group, history = registration.options.group, registration.options.history
-    keep_order = len({one.receipt for one in settlements}) < len(
-        settlements
-    )  # of two for one delivery the first counts
-    usual = [n for n, one in enumerate(settlements) if commands.is_usual(one)] if history > 0 and not keep_order else []
-    done = yield from registration.each(
-        [settlements[n] for n in usual],
-        lambda keys, batch: commands.settle_done(keys, group, history, batch),
-        settlement_size,
-    )
-    results = dict(zip(usual, done, strict=True))
-    rest = [n for n in range(len(settlements)) if not results.get(n)]
-    others = yield from registration.each(
-        [settlements[n] for n in rest],
+    usual = list(takewhile(commands.is_usual, settlements)) if history > 0 else []
+    results: list[bool] = []
+    for batch in batches(usual, settlement_size):
+        done = yield from registration.current(
+            lambda groups: commands.settle_done(groups.streams[group], group, history, batch)  # noqa: B023 - runs before the next
+        )
+        results += done
+        if len(done) < len(batch):
+            break
+    results += yield from registration.each(
+        settlements[len(results) :],
         lambda keys, batch: commands.settle(keys, group, history, batch),
         settlement_size,
     )
-    results.update(zip(rest, others, strict=True))
-    return [results[n] for n in range(len(settlements))]
+    return results
 
 
 class _Reader:

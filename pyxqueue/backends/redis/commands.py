@@ -204,7 +204,7 @@ def is_usual(settlement: Settlement) -> bool:
 
 
 def settle_done(keys: GroupKeys, group: str, history: int, settlements: Sequence[Settlement]) -> Command[list[bool]]:
-    """Apply usual settlements of one consumer. False is for those that `settle` must decide."""
+    """Apply usual settlements of one consumer. The reply stops short of the first that `settle` must decide."""
     prefix = keys.task_prefix
     script_keys = [keys.stream, keys.history]
     holder = open_receipt(settlements[0].receipt)[1]

@@ -2,8 +2,8 @@
 -- KEYS the group's stream, its history, then the task key of each item
 -- ARGV group, history limit, the holder of all items, the first and the last of their entries, the id behind the last
 --   ('' if there is none), then per item: entry, id, record ttl in ms, number of record values, record values
--- Returns 1 per item that was accepted, or 0: then `settle` decides, which also ends what has no entry or no id of its
--- own, is a copy, or is held by another.
+-- Returns 1 per item. It stops before the first that it cannot accept, so that the order is kept: `settle` decides about
+-- that one, which may have no entry or no id of its own, be a copy, or have another holder, and about all behind it.
 local stream, history = KEYS[1], KEYS[2]
 local group, limit, holder, first, last, behind = unpack(ARGV, 1, 6)
 local items, time = #KEYS - 2, int(now_ms())
@@ -20,18 +20,16 @@ for item = 1, items do
   local from, to = arg + 4, arg + 3 + ARGV[arg + 3]
   local fields, known = held[entry] and messages[entry], {}
   if fields and field(fields, 'id') == id then known = fields_of(task, 'at', 'e', 'w', 'cancel') end
-  local accepted = known[1] == 'live' and known[2] == entry
-  if accepted then
-    local count, channels = #fields, known[3]
-    fields[count + 1], fields[count + 2], fields[count + 3], fields[count + 4] = '_state', '5', '_ended', time
-    local ended = remember(history, fields, limit)
-    if channels or known[4] then call('HDEL', task, 'w', 'cancel') end
-    call('HSET', task, 'at', 'history', 'e', ended, 'ended', time, 'ttl', ttl, unpack(ARGV, from, to))
-    call('PEXPIRE', task, ttl)
-    announce(history, channels, id)
-    leaving[#leaving + 1] = entry
-  end
-  results[item] = accepted and 1 or 0
+  if known[1] ~= 'live' or known[2] ~= entry then break end
+  local count, channels = #fields, known[3]
+  fields[count + 1], fields[count + 2], fields[count + 3], fields[count + 4] = '_state', '5', '_ended', time
+  local ended = remember(history, fields, limit)
+  if channels or known[4] then call('HDEL', task, 'w', 'cancel') end
+  call('HSET', task, 'at', 'history', 'e', ended, 'ended', time, 'ttl', ttl, unpack(ARGV, from, to))
+  call('PEXPIRE', task, ttl)
+  announce(history, channels, id)
+  leaving[item] = entry
+  results[item] = 1
   arg = to + 1
 end
 remove_settled(stream, group, leaving, #leaving == #rows, first, behind)
