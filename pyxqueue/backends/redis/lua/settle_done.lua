@@ -2,8 +2,8 @@
 -- KEYS the group's stream, its history, then the task key of each item
 -- ARGV group, history limit, the holder of all items, the first and the last of their entries, the id behind the last
 --   ('' if there is none), then per item: entry, id, record ttl in ms, number of record values, record values
--- Returns 1 per item. It stops before the first that it cannot accept, so that the order is kept: `settle` decides about
--- that one, which may have no entry or no id of its own, be a copy, or have another holder, and about all behind it.
+-- Returns 1 per item. It stops before the first that it cannot accept, so that the order is kept: `settle` decides
+-- about that one (it may have no entry or no id of its own, be a copy, or have another holder) and about the rest.
 local stream, history = KEYS[1], KEYS[2]
 local group, limit, holder, first, last, behind = unpack(ARGV, 1, 6)
 local items, time = #KEYS - 2, int(now_ms())
