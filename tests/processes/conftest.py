@@ -56,11 +56,13 @@ def start_tree(site: Site, tmp_path: Path, request: pytest.FixtureRequest) -> It
             there = evolve(site, **changes)  # type: ignore[arg-type]
             number = len(list(tmp_path.glob("tree-*.log"))) + 1
             log = tmp_path / f"tree-{number}.log"
-            before = waiting(there) if ready else set()
+            before, listening = (waiting(there), listeners(there)) if ready else (set(), 0)
             tree = stack.enter_context(Tree("tests.processes.app_worker", there.environment(), log, *options))
             if ready:
                 count = int(options[options.index("-p") + 1])
                 until(lambda: tree.ended() or len(waiting(there) - before) >= count, "the workers wait for work")
+                if there.url.startswith("redis://"):
+                    until(lambda: tree.ended() or listeners(there) > listening, "the supervisor has reached the store")
                 assert not tree.ended(), log.read_text()
             return tree
 
@@ -75,6 +77,15 @@ def waiting(site: Site) -> set[str]:
     names = {consumer.name for consumer in queue.stores.backend.consumers()}
     queue.close()
     return names
+
+
+def listeners(site: Site) -> int:
+    """Return the number of supervisors that have reached the server; 0 in a file, of which none can be seen."""
+    if not site.url.startswith("redis://"):
+        return 0
+    with Redis.from_url(site.url, protocol=2) as client:
+        ((_, count),) = client.pubsub_numsub(f"{{{site.stream}}}:{site.group}:delayed")
+    return int(count)
 
 
 def claiming(url: str) -> set[str]:
