@@ -89,7 +89,7 @@ class TimeGoesOn(MemoryHarness):
             self.clock.advance(61_000)
             return claim(*args)
 
-        backend.claim = later  # type: ignore[assignment, method-assign]
+        backend.claim = later  # type: ignore[assignment, method-assign] # the fault itself
         return backend
 
 

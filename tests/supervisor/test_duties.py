@@ -308,10 +308,14 @@ class FakeWakeups:
 
 
 @pytest.fixture
-def wakeups(broker: FakeBroker) -> FakeWakeups:
+def wakeups(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> FakeWakeups:
     found = FakeWakeups()
-    broker.wakeups = lambda: found  # type: ignore[attr-defined]
+    monkeypatch.setattr(broker, "wakeups", lambda: found, raising=False)
     return found
+
+
+def maintaining(broker: FakeBroker, time: Time) -> DutyLoop:
+    return DutyLoop([Maintenance(broker)], monotonic=time)  # type: ignore[arg-type] # it has what maintenance calls
 
 
 @pytest.mark.parametrize(("until_due", "pause"), [(-1, 5.0), (50, 0.05), (9000, 5.0)])
@@ -321,7 +325,7 @@ def test_it_sleeps_longer_with_wake_ups(
     """Maintenance is called at the next due time, and as often as the wake-ups ask for."""
     broker.until_due = until_due
 
-    assert DutyLoop([Maintenance(broker)], monotonic=time).step([]) == pytest.approx(pause)  # type: ignore[arg-type]
+    assert maintaining(broker, time).step([]) == pytest.approx(pause)
 
 
 @pytest.mark.parametrize("longest", [0, 50])
@@ -331,7 +335,7 @@ def test_it_does_not_sleep_longer_without_wake_ups(
     """If they are not heard now, it looks by itself at short intervals, and never at shorter ones than that."""
     wakeups.longest = longest
 
-    assert DutyLoop([Maintenance(broker)], monotonic=time).step([]) == pytest.approx(MAINTAIN_EVERY)  # type: ignore[arg-type]
+    assert maintaining(broker, time).step([]) == pytest.approx(MAINTAIN_EVERY)
 
 
 @pytest.mark.parametrize(("heard", "pause"), [(20, 0.02), (0, 0.0), (-1, 4.0), (60_000, 4.0)])
@@ -339,7 +343,7 @@ def test_a_wake_up_brings_maintenance_forward(
     wakeups: FakeWakeups, broker: FakeBroker, time: Time, heard: int, pause: float
 ) -> None:
     """It is due when the wake-up says so, if that is earlier, and no store is asked for that."""
-    duties = DutyLoop([Maintenance(broker)], monotonic=time)  # type: ignore[arg-type]
+    duties = maintaining(broker, time)
     duties.step([])
     time.now += 1.0
     assert duties.watched() == [7]
@@ -355,7 +359,7 @@ def test_a_wake_up_brings_maintenance_forward(
 
 def test_only_what_is_readable_is_read(wakeups: FakeWakeups, broker: FakeBroker, time: Time) -> None:
     """The supervisor also wakes for other reasons."""
-    duties = DutyLoop([Maintenance(broker)], monotonic=time)  # type: ignore[arg-type]
+    duties = maintaining(broker, time)
     duties.step([])
 
     duties.wake([8])
