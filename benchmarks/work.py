@@ -22,6 +22,9 @@ from typing import Any
 
 import psutil
 from attrs import frozen
+from mixed import PROCESSES as MIXED_PROCESSES
+from mixed import Arrivals, Held, Run, percentile, waits_in_one_line
+from mixed import work as mixed_work
 from redis import Redis
 
 from pyxqueue import TaskQueue
@@ -67,7 +70,7 @@ def wait_until_empty(queue: TaskQueue) -> None:
 
 @contextmanager
 def working(queue: TaskQueue, **options: int) -> Iterator[None]:
-    queue.start(1, **options)
+    queue.start(**{"nworkers": 1, **options})
     try:
         yield
     finally:
@@ -210,6 +213,35 @@ def serve_echo(url: str) -> None:
                         pipeline.execute()
 
 
+def mixed(place: Place) -> Iterator[Row]:
+    """Long tasks among short ones: waits, beside those of a simulated line, and what waits beside an idle process."""
+    for load, burst, share in ((0.1, 1, 0.05), (0.5, 1, 0.15), (0.5, 100, 0.15)):
+        arrivals = Arrivals.at_random(max(5, int(place.tasks * share)), load, burst)
+        waits, ideal, held = mixed_waits(place.queue(), arrivals)
+        of = f"at {load:.0%} load" + (f", {burst} at once" if burst > 1 else "")
+        yield Row(f"1 % take 1 s, {of}, 99th percentile of waits", waits * 1000, "ms", ideal * 1000)
+        yield Row(f"1 % take 1 s, {of}, longest held beside an idle process", held * 1000, "ms")
+
+
+def mixed_waits(queue: TaskQueue, arrivals: Arrivals) -> tuple[float, float, float]:
+    """Return, in seconds: the 99th percentile of the waits, that of the simulation, and what `Held.longest` returns."""
+    task = queue.task(name="work")(mixed_work)
+    with working(queue, nworkers=MIXED_PROCESSES):
+        while len({one.get(timeout=60)[2] for one in task.map([(0.001,)] * 20)}) < MIXED_PROCESSES:
+            pass  # until both have started
+        with Held(queue) as held:
+            handles, moments, start = [], [], time.monotonic()
+            for moment, duration in zip(arrivals.moments, arrivals.durations, strict=True):
+                time.sleep(max(0.0, start + moment - time.monotonic()))
+                moments.append(time.monotonic())
+                handles.append(task(duration))
+            runs = {one.task_id: Run(*one.get(timeout=GIVE_UP_SECONDS)) for one in handles}
+        ran = list(runs.values())
+        waits = [run.start - moment for run, moment in zip(ran, moments, strict=True)]
+        ideal = waits_in_one_line(moments, [run.end - run.start for run in ran])
+        return percentile(waits, 0.99), percentile(ideal, 0.99), held.longest(runs)
+
+
 def depth(place: Place) -> Iterator[Row]:
     for count in place.depths:
         yield from beside_delayed(place, count)
@@ -283,6 +315,7 @@ ROWS: dict[str, Callable[[Place], Iterator[Row]]] = {
     "failures": failures,
     "kinds": kinds,
     "answers": answers,
+    "mixed": mixed,
     "depth": depth,
     "idle": idle,
 }

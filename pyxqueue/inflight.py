@@ -14,6 +14,7 @@ import fcntl
 import mmap
 import multiprocessing
 import os
+import signal
 import struct
 import tempfile
 import threading
@@ -28,7 +29,7 @@ from .printable import quoted
 
 SLOTS = 2048
 """How many deliveries one process can have in flight."""
-STUCK = 0.05
+STUCK = 0.04
 """How many seconds a delivery may wait in a busy worker before all deliveries that wait there are given back."""
 _FREE, _WAITING, _PINNED, _RUNNING, _DONE, _TAKEN = range(6)
 _HEADER = struct.Struct("<dddI16sHHB")
@@ -39,7 +40,10 @@ _MARKS = 3 * SLOTS
 _START = _MARKS + SLOTS * _SLOT
 """Behind them: whether the process has started, and what it says about that, with its length in front."""
 _START_SIZE = 16_384
-_SIZE = _START + _START_SIZE
+_SLEEPER = _START + _START_SIZE
+"""At the end: the pid of the supervisor while it sleeps, else 0."""
+_PID = struct.Struct("<q")
+_SIZE = _SLEEPER + _PID.size
 _OURS = (_WAITING, _PINNED, _RUNNING, _DONE)
 _PATIENCE = 0.05
 
@@ -202,13 +206,14 @@ class InFlightTable:
         now = self._read(entry.slot, self.memory[entry.slot])
         return now.running and now.generation == entry.generation
 
-    def stuck(self, now: float, seconds: float) -> bool:
-        """Return whether a delivery has waited here for longer than `seconds` while another one runs."""
+    def until_stuck(self, now: float) -> float | None:
+        """Return after how many seconds a delivery will have waited here for `STUCK` while another one runs: 0 or less
+        if it has. None: none waits behind another one."""
         states = self.memory[:SLOTS]
         if _WAITING not in states or _RUNNING not in states:
-            return False
+            return None
         waiting = (slot for slot, state in enumerate(states) if state == _WAITING)
-        return now - min(self._times(slot)[0] for slot in waiting) > seconds
+        return min(self._times(slot)[0] for slot in waiting) + STUCK - now
 
     def overdue(self, now: float) -> list[InFlight]:
         """Return the deliveries that have run longer than their hard time limit."""
@@ -244,6 +249,10 @@ class InFlightTable:
             return entries
         finally:
             self.lock.release()
+
+    def sleep(self, pid: int) -> None:
+        """Ask the worker to wake this supervisor, which has that pid, when deliveries wait there. 0: it is awake."""
+        _PID.pack_into(self.memory, _SLEEPER, pid)
 
     def ask_cancel(self, entry: InFlight, times: int = 1) -> None:
         """Ask the worker to interrupt the task of this delivery for the `times`-th time. It has no effect if the slot
@@ -285,6 +294,12 @@ class Slots:
         self._memory[SLOTS + slot] = 0
         self._memory[slot] = _PINNED if pinned else _WAITING
         return slot
+
+    def wake_supervisor(self) -> None:
+        """Wake the supervisor if it sleeps, so that it sees in time what waits here for too long."""
+        (pid,) = _PID.unpack_from(self._memory, _SLEEPER)
+        if pid and pid == os.getppid():  # else it is dead
+            os.kill(pid, signal.SIGCHLD)
 
     def start(self, slot: int, now: float) -> bool:
         """Mark a delivery as running. Returns False if it was given back meanwhile."""

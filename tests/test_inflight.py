@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
 import time
 from collections.abc import Callable
@@ -77,6 +78,23 @@ def test_limits() -> None:
 
     assert (*times, limited.retry_delay_ms) == (1.0, 99.0, 1500.0)
     assert (*table._times(fresh.slot), fresh.retry_delay_ms) == (0.0, 0.0, -1.0)
+
+
+@pytest.mark.parametrize(
+    ("sleeper", "woken"),
+    [(os.getppid(), True), (os.getpid(), False), (0, False)],
+    ids=["its supervisor", "a supervisor that is dead", "none"],
+)
+def test_a_supervisor_that_sleeps_is_woken(monkeypatch: pytest.MonkeyPatch, *, sleeper: int, woken: bool) -> None:
+    """A worker signals the supervisor if it sleeps, and no process that is not its supervisor."""
+    signals: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: signals.append((pid, number)))
+    table = InFlightTable()
+    table.sleep(sleeper)
+
+    Slots(table).wake_supervisor()
+
+    assert signals == ([(sleeper, signal.SIGCHLD)] if woken else [])
 
 
 def test_a_cancellation_is_for_one_delivery() -> None:

@@ -11,8 +11,8 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from attrs import define, field
@@ -119,8 +119,10 @@ class Supervisor:
                 return
             if self._deadline is None:
                 self._children.restart()
-            pause = self._do_duties([child.table for child in alive])
-            self._wait(reader, min(pause, STUCK if any(child.table.busy() for child in alive) else _IDLE))
+            tables = [child.table for child in alive]
+            pause = self._do_duties(tables)
+            with _asleep(tables) as busy:
+                self._wait(reader, min(pause, STUCK if busy else _IDLE))
 
     def _do_duties(self, tables: list[InFlightTable]) -> float:
         """Do what is due, and return the seconds until this is to be called again."""
@@ -231,6 +233,20 @@ class Supervisor:
                 self._releaser.step()
         if self._broker is not None:
             self._broker.close()
+
+
+@contextmanager
+def _asleep(tables: list[InFlightTable]) -> Iterator[bool]:
+    """Ask idle workers to wake this process when deliveries wait there. Gives whether any worker is busy."""
+    for table in tables:
+        table.sleep(os.getpid())
+    busy = any(table.busy() for table in tables)  # looked at last, so that none begins unseen
+    if busy:
+        for table in tables:
+            table.sleep(0)
+    yield busy
+    for table in tables:
+        table.sleep(0)
 
 
 def _names(running: list[InFlight]) -> str:

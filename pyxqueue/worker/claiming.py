@@ -89,6 +89,8 @@ class Claimer:
         for job in redelivered:
             text = "%s has taken over task %s from a worker that is gone"
             self._taken_over.log(logging.WARNING, text, self.consumer, job.delivery.message.id)
+        if len(self.jobs) > 1:
+            self.jobs.slots.wake_supervisor()
         # One that came alone, although more could have come, was waited for: its result goes the shortest way.
         self.settling.in_place = len(claimed) < limit and self.dispatcher.inline and len(self.jobs) == 1
         self._submit([job for job in jobs if job not in redelivered] if redelivered else jobs)

@@ -29,7 +29,7 @@ AsyncRun = Callable[[], Coroutine[Any, Any, None]]
 """A coroutine function that runs one delivery to its outcome."""
 
 
-_SOON = 0.4 * STUCK
+_SOON = 0.5 * STUCK
 """Seconds within which what is claimed ahead is expected to start."""
 _WINDOW = 0.1
 """Seconds over which the ends of jobs are counted."""

@@ -208,6 +208,24 @@ def test_it_gives_back_what_waits_behind_a_long_task(
     assert [entry.task_id for entry in table.entries()] == ["long"]
 
 
+def test_it_looks_when_something_is_to_be_given_back(
+    duties: DutyLoop, broker: FakeBroker, time: Time, table: Table
+) -> None:
+    """It comes back when the oldest that waits has waited for so long, not some time after that."""
+    duties.step([])
+    table.slots.start(hold(table, "long")[0], time.now)
+    time.now += STUCK / 2
+    table.slots.add("waiting", "waiting", 1, time.now)
+    time.now += STUCK / 4
+
+    pause = duties.step([table])
+    assert pause == pytest.approx(STUCK * 3 / 4)
+    time.now += pause
+    duties.step([table])
+
+    assert broker.settled == [Settlement("waiting", Defer())]
+
+
 def test_what_could_not_be_given_back_is_given_back_later(
     duties: DutyLoop, broker: FakeBroker, time: Time, table: Table
 ) -> None:

@@ -15,11 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from pyxqueue import inflight
 from pyxqueue.errors import BrokerUnavailableError, StoreFileError
 from pyxqueue.inflight import InFlightTable, Slots
-from pyxqueue.model.message import Fail, Retry, Settlement
+from pyxqueue.model.message import Defer, Fail, Retry, Settlement
 from pyxqueue.protocols import Broker
-from pyxqueue.supervisor.duties import DutyLoop
+from pyxqueue.supervisor import supervisor
+from pyxqueue.supervisor.duties import DutyLoop, lease_renewer, maintenance
 from pyxqueue.supervisor.duties.maintenance import Maintenance
 from pyxqueue.supervisor.processes import end_process
 from pyxqueue.supervisor.supervisor import Supervisor
@@ -130,6 +132,17 @@ def overrun(retry_delay: float) -> Body:
     return body
 
 
+def wait_behind_a_long_task(table: InFlightTable) -> int:
+    """Be idle until the supervisor sleeps, then begin a task with another one behind it."""
+    slots = Slots(table)
+    while not any(table.memory[inflight._SLEEPER :]):
+        time.sleep(0.001)
+    slots.start(slots.add("long", "long", 1, time.monotonic()), time.monotonic())
+    slots.add("waiting", "waiting", 1, time.monotonic())
+    slots.wake_supervisor()
+    return live(table)
+
+
 def supervise(starter: Starter, broker: FakeBroker, done: Callable[[], object], signals: int = 1) -> None:
     """Run a supervisor in this thread until `done`, then signal it as an operator would."""
 
@@ -194,6 +207,18 @@ def test_only_what_ran_is_charged(broker: FakeBroker) -> None:
     supervise(starter, broker, lambda: len(starter.born) == 2)
 
     assert broker.released[0] == ("w1-0", ["ran"])
+
+
+def test_a_worker_wakes_a_supervisor_that_sleeps(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits behind a long task is given back, although the supervisor would have slept for an hour."""
+    monkeypatch.setattr(supervisor, "_IDLE", 3_600.0)
+    monkeypatch.setattr(lease_renewer, "RENEW_EVERY", 3_600.0)
+    monkeypatch.setattr(maintenance, "MAINTAIN_EVERY", 3_600.0)
+    monkeypatch.setattr(broker, "lease_ms", lambda: 10**9)
+
+    supervise(Starter(wait_behind_a_long_task), broker, done=lambda: broker.settled)
+
+    assert broker.settled == [Settlement("waiting", Defer())]
 
 
 @pytest.mark.parametrize(("delay", "verdict"), [(1500.0, Retry(1500)), (-1.0, Fail)])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,6 +80,32 @@ def test_single_tasks_do_not_make_large_batches() -> None:
         sizer.ran([1e-6])
 
     assert sizer.limit == 2
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_little_is_claimed_behind_a_task_that_takes_long(seed: int) -> None:
+    """One task in a hundred takes a second, the others a millisecond: batches stay so small that little is given
+    back."""
+    chance, sizer = random.Random(seed), BatchSizer()
+    long = behind = 0
+    for _ in range(5_000):
+        batch = [1.0 if chance.random() < 0.01 else 0.001 for _ in range(sizer.limit)]
+        ran = next((place for place, seconds in enumerate(batch, 1) if seconds > STUCK), len(batch))
+        long += batch[ran - 1] > STUCK
+        behind += len(batch) - ran
+        sizer.ran(batch[:ran] + [1e-6] * (len(batch) - ran))
+
+    assert long > 40
+    assert behind < long
+
+
+def test_short_tasks_come_in_large_batches_again() -> None:
+    """Tasks that took long are forgotten in time."""
+    sizer = settled(1.0)
+    for _ in range(1_000):
+        sizer.ran([1e-5] * sizer.limit)
+
+    assert sizer.limit == MAX_BATCH
 
 
 @given(st.lists(st.lists(st.floats(0, 100), max_size=20), max_size=20))

@@ -242,6 +242,28 @@ def test_stopping_gives_back_what_has_not_started(bench: Bench) -> None:
     assert not bench.table.busy()
 
 
+def test_a_supervisor_that_sleeps_is_woken_by_what_waits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that claims more than it starts at once wakes its supervisor before it runs the first; one that claims a
+    single message does not."""
+    woken: list[list[bool]] = []
+    bench.task(len)
+    worker = bench.worker()
+    monkeypatch.setattr(
+        worker._jobs.slots, "wake_supervisor", lambda: woken.append([one.waiting for one in bench.table.entries()])
+    )
+
+    bench.put("len", [], task_id="single")
+    worker._claimer.claim(8, 0)
+    worker._settling.settle_here()
+    assert woken == []
+    for number in range(3):
+        bench.put("len", [], task_id=f"t{number}")
+    worker._claimer.claim(8, 0)
+    worker._settling.settle_here()
+
+    assert woken == [[True, True, True]]
+
+
 def test_a_full_table_waits_for_settlements(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the store does not reply, the worker claims no more than it has room for, and does not spin."""
     monkeypatch.setattr("pyxqueue.worker.claiming._LOOK_EVERY", 60.0)

@@ -22,9 +22,14 @@ class StuckReturner:
     _taken: list[InFlight] = field(factory=list, init=False)
     """What was taken from a worker and is not given back yet."""
 
-    def step(self, tables: Sequence[InFlightTable], now: float) -> None:
+    def step(self, tables: Sequence[InFlightTable], now: float) -> float | None:
+        pause = STUCK if any(table.busy() for table in tables) else None
         for table in tables:
-            if table.stuck(now, STUCK):
+            if (left := table.until_stuck(now)) is None:
+                continue
+            if left > 0:
+                pause = min(left, pause or left)
+            else:
                 self._taken += table.take_back([entry.slot for entry in table.entries() if entry.waiting])
         if self._taken:
             returned, self._taken = self._taken, []
@@ -33,3 +38,4 @@ class StuckReturner:
             except BrokerUnavailableError:
                 self._taken = returned  # the store could not be reached: try again later
                 raise
+        return pause
