@@ -193,7 +193,7 @@ class SQLiteAttacker:
             bad.with_options(task_id=task_id)()
         anything = random.choice((entries.value(random), entries.value(random).decode("latin-1"), -1, 2**62, 1.5))
         if random.random() < 0.5:
-            sql = "UPDATE body SET fields = ? WHERE seq IN (SELECT seq FROM task WHERE id = ?)"
+            sql = "UPDATE task SET fields = ? WHERE id = ?"
         else:
             sql = f"UPDATE task SET {random.choice(self.COLUMNS)} = ? WHERE id = ?"
         self._connection.execute(sql, (anything, task_id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from pyxqueue import TaskQueue
 from pyxqueue.backends.sqlite import backend as module
 from pyxqueue.backends.sqlite.driver import Driver, DriverError, apsw, standard
+from pyxqueue.backends.sqlite.schema import INLINE
 from pyxqueue.cli import main
 from pyxqueue.errors import PyxqueueError
 from pyxqueue.model.message import Done, Extension, Fail, Message, Progress, Settlement, TaskStatus, Verdict
@@ -28,7 +30,7 @@ JUNK = {
 TASK = (
     "seq", "grp", "id", "place", "sort", "ord", "updated", "raw", "attempt", "crashes", "redelivered", "deferrals",
     "due", "consumer", "fence", "cancelled", "progress", "ended", "reason", "known_until", "record", "record_end",
-    "record_fence",
+    "record_fence", "fields",
 )  # fmt: skip
 OTHERS = {
     "counter": ("ticket",),
@@ -68,7 +70,14 @@ def fill(queue: TaskQueue, driver: Driver, file: Path, names: Sequence[str]) -> 
     for place in ("failed", "finished", "overdue", "held", "ready", "delayed"):
         new = [f"{place}.{name}" for name in names]
         ids += new
-        backend.enqueue([Message(task_id, "job", delay_ms=60_000 * (place == "delayed")) for task_id in new])
+        backend.enqueue(
+            [
+                Message(task_id, "job", body, delay_ms=60_000 * (place == "delayed"))
+                for task_id, body in zip(
+                    new, cycle((b"", bytes(INLINE)))
+                )  # of every second task, the bytes are in `body`
+            ]
+        )
         if place not in {"ready", "delayed"}:
             deliveries = backend.claim("w", len(new), 0)
             verdict = _ENDS.get(place)
@@ -171,17 +180,19 @@ def test_no_value_beside_the_rows_stops_anybody(
 ) -> None:
     """The counter, the groups, the consumers, the bytes: the same."""
     for value in JUNK.values():
-        ids = fill(queue, driver, file, ["x"])
+        ids = fill(queue, driver, file, ["x", "y"])
         write(driver, file, f"UPDATE {table} SET {column} = {value}")
         work(queue)
         look(queue, ids)
         tend(queue, ids)
 
 
-@pytest.mark.parametrize("sql", ["DELETE FROM counter", "DELETE FROM body", "DELETE FROM consumer_group"])
+@pytest.mark.parametrize(
+    "sql", ["DELETE FROM counter", "DELETE FROM body", "UPDATE task SET fields = NULL", "DELETE FROM consumer_group"]
+)
 def test_what_is_missing_stops_nobody(queue: TaskQueue, driver: Driver, file: Path, sql: str) -> None:
     """A counter that is gone is found again; a task without bytes cannot be read, and is with the failed tasks."""
-    ids = fill(queue, driver, file, ["x"])
+    ids = fill(queue, driver, file, ["x", "y"])
     write(driver, file, sql)
 
     work(queue)

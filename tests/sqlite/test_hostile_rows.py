@@ -13,6 +13,7 @@ import pytest
 from pyxqueue import TaskQueue
 from pyxqueue.backends.sqlite import SQLiteBackend
 from pyxqueue.backends.sqlite.driver import best
+from pyxqueue.backends.sqlite.schema import INLINE
 from pyxqueue.clock import FakeClock
 from pyxqueue.errors import SerializationError
 from pyxqueue.model.message import Done, Message, Retry, Settlement, TaskStatus, Unreadable
@@ -21,6 +22,8 @@ from pyxqueue.testing import drain
 
 from .conftest import Open
 
+LONGER = b"x" * INLINE
+"""A body whose message is not kept in the row of its task."""
 BAD_BODIES = [b"", b"\xc1", b"\x91\xc4\x01v", b"\x01", "text", 7, b"\x92\xc4\x01v\xa1x"]
 
 
@@ -29,14 +32,15 @@ def write(file: Path, sql: str, *values: Any) -> None:
         connection.execute(sql, values)
 
 
+@pytest.mark.parametrize("table", ["task", "body"])
 @pytest.mark.parametrize("body", BAD_BODIES, ids=repr)
-def test_a_bad_body_is_failed_and_kept(file: Path, body: object) -> None:
+def test_a_bad_body_is_failed_and_kept(file: Path, body: object, table: str) -> None:
     """The task behind it runs."""
     queue = TaskQueue(f"sqlite:///{file}", stream_key="q")
-    job = queue.task(name="job")(lambda: "done")
+    job = queue.task(name="job")(lambda _: "done")
     with closing(queue):
-        handles = job.map([(), ()])
-        write(file, "UPDATE body SET fields = ? WHERE seq = (SELECT min(seq) FROM task)", body)
+        handles = job.map([("x" * INLINE if table == "body" else "x",)] * 2)
+        write(file, f"UPDATE {table} SET fields = ? WHERE seq = (SELECT min(seq) FROM task)", body)
 
         drain(queue)
 
@@ -102,7 +106,7 @@ def test_the_bytes_of_another_task_are_not_run_once_more(open_store: Open, file:
     """The row says which task it is: a copy under another id would run beside the first one."""
     backend = open_store(driver=best())
     backend.enqueue([Message("a", "kit.job"), Message("copy", "kit.job")])
-    write(file, "UPDATE body SET fields = (SELECT fields FROM body LIMIT 1)")
+    write(file, "UPDATE task SET fields = (SELECT fields FROM task LIMIT 1)")
 
     assert failed_reasons(backend) == {"copy": "its bytes are those of another task, a"}
 
@@ -124,11 +128,14 @@ def test_a_row_without_an_id_is_called_by_its_number(open_store: Open, file: Pat
     assert [info.id for info in backend.tasks()[0]] == ["b"]
 
 
-def test_a_task_without_bytes_is_failed(open_store: Open, file: Path) -> None:
+@pytest.mark.parametrize(
+    ("body", "sql"), [(b"", "UPDATE task SET fields = NULL"), (LONGER, "DELETE FROM body")], ids=["row", "body"]
+)
+def test_a_task_without_bytes_is_failed(open_store: Open, file: Path, body: bytes, sql: str) -> None:
     """A worker that passed it over would look for it without an end."""
     backend = open_store(driver=best())
-    backend.enqueue([Message("a", "kit.job")])
-    write(file, "DELETE FROM body")
+    backend.enqueue([Message("a", "kit.job", body)])
+    write(file, sql)
 
     assert list(failed_reasons(backend)) == ["a"]
 
@@ -236,7 +243,7 @@ def test_ten_million_fields_are_not_read(open_store: Open, file: Path) -> None:
     """Their number is looked at first."""
     backend = open_store(driver=best())
     backend.enqueue([Message("a", "kit.job")])
-    write(file, "UPDATE body SET fields = ?", b"\xdd\x00\x98\x96\x80" + b"\xc4\x00" * 10_000_000)
+    write(file, "UPDATE task SET fields = ?", b"\xdd\x00\x98\x96\x80" + b"\xc4\x00" * 10_000_000)
 
     assert "length" in failed_reasons(backend)["a"]
 
@@ -256,12 +263,13 @@ def test_a_planted_record_keeps_no_task_from_ending(open_store: Open, file: Path
 LARGE = 20_000_000
 
 
-def test_large_bodies_are_claimed_by_and_by(open_store: Open, file: Path) -> None:
+@pytest.mark.parametrize(("body", "table"), [(b"", "task"), (LONGER, "body")], ids=["row", "body"])
+def test_large_bodies_are_claimed_by_and_by(open_store: Open, file: Path, body: bytes, table: str) -> None:
     """As many as fit into memory together, and none is lent that was not read; a page of a list ends there, too."""
     backend = open_store(driver=best())
     ids = [f"t{number}" for number in range(8)]
-    backend.enqueue([Message(task_id, "kit.job") for task_id in ids])
-    write(file, "UPDATE body SET fields = zeroblob(?)", LARGE)
+    backend.enqueue([Message(task_id, "kit.job", body) for task_id in ids])
+    write(file, f"UPDATE {table} SET fields = zeroblob(?)", LARGE)
 
     page, cursor = backend.tasks()
     assert [info.id for info in page] == ids[:-4:-1]

@@ -43,10 +43,10 @@ class Disturbed:
                 self.busy.add(sql)
             raise
 
-    def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+    def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> int:
         self.disturb(sql)
         try:
-            self.inner.executemany(sql, rows)
+            return self.inner.executemany(sql, rows)
         except DriverError as error:
             if error.busy:
                 self.busy.add(sql)

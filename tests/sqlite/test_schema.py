@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from pyxqueue.backends.sqlite import schema
-from pyxqueue.backends.sqlite.driver import DriverError, standard
-from pyxqueue.model.message import Message
+from pyxqueue.backends.sqlite import SQLiteBackend, schema
+from pyxqueue.backends.sqlite.driver import Driver, DriverError, apsw, standard
+from pyxqueue.clock import FakeClock
+from pyxqueue.model.message import Done, Message, Settlement
+from pyxqueue.protocols import StoreOptions
 
+from ..test_layouts import says
 from .conftest import Open, ask
+
+SCHEMA_2 = Path(__file__).parents[1] / "data" / "schema2"
+MADE = 1_795_658_446_767
+"""When that file was made, in ms."""
 
 NEXT = "ALTER TABLE task ADD COLUMN colour TEXT NOT NULL DEFAULT 'blue'"
 
@@ -45,6 +54,47 @@ def test_a_step_that_fails_changes_nothing(open_store: Open, file: Path) -> None
     again = open_store()
     assert again.enqueue([Message("a", "kit.job")]) == [False]
     assert "colour" not in str(ask(again, "SELECT sql FROM sqlite_master"))
+
+
+@pytest.fixture
+def schema_2(file: Path) -> Path:
+    """A file of schema 2."""
+    shutil.copy(SCHEMA_2 / "sqlite.db", file)
+    file.chmod(0o600)
+    return file
+
+
+@pytest.mark.parametrize("driver", [standard(), apsw()], ids=["sqlite3", "apsw"])
+def test_a_file_of_schema_2_is_migrated(schema_2: Path, driver: Driver) -> None:
+    """Every task is shown as before, and has its message in its row unless it is large."""
+    told = json.loads((SCHEMA_2 / "sqlite.json").read_text())
+
+    for group, tasks in told.items():
+        with closing(SQLiteBackend(schema_2, StoreOptions("shop", group), driver=driver)) as backend:
+            assert {info.id: says(info) for info in backend.show(list(tasks)) if info is not None} == tasks
+            assert ask(backend, "PRAGMA user_version") == [(schema.VERSION,)]
+            large = ask(backend, "SELECT id FROM task JOIN body USING (seq) WHERE task.fields IS NULL ORDER BY id")
+            assert [row[0] for row in large] == ["large", "large", "large-success", "large-success"]
+            assert ask(backend, "SELECT count(*) FROM body") == [(4,)]
+            assert ask(backend, "SELECT id FROM task WHERE fields IS NULL AND id NOT LIKE 'large%'") == [("trimmed",)]
+
+
+def test_work_goes_on_in_a_migrated_file(schema_2: Path) -> None:
+    """The order of what is ready, the receipts and the times are those of before."""
+    clock = FakeClock(MADE)
+    with closing(SQLiteBackend(schema_2, StoreOptions("shop", "cg"), driver=standard(), clock=clock)) as backend:
+        ((held,),) = ask(backend, "SELECT seq || '.' || fence FROM task WHERE id = 'crashed' AND place = 2")
+        deliveries = backend.claim("two", 9, 0)
+
+        assert [one.message.id for one in deliveries] == ["large", "ready"]
+        assert backend.settle([Settlement(receipt, Done()) for receipt in (held, deliveries[0].receipt)]) == [True] * 2
+        clock.advance(2_000_000_000_000)
+        assert [one.message.id for one in backend.claim("two", 9, 0)] == [
+            "ready",
+            "failed-again",
+            "deferred",
+            "delayed",
+        ]
 
 
 def test_the_plans_use_the_indexes(open_store: Open) -> None:

@@ -49,10 +49,10 @@ class Watched:
             self.largest["bytes"] = max(self.largest["bytes"], self._bytes)
         return self.inner.execute(sql, values)
 
-    def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+    def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> int:
         listed = list(rows)
         self._bytes += sum(len(value) for row in listed for value in row if isinstance(value, bytes))
-        self.inner.executemany(sql, listed)
+        return self.inner.executemany(sql, listed)
 
     def _rows(self) -> int:
         found: int = self.inner.execute("SELECT total_changes()")[0][0]

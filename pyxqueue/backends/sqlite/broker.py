@@ -4,32 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
 
 from ...batching import MAX_ITEMS, settlement_size
 from ...clock import deadline_after, is_over
-from ...model.message import Defer, Delivery, Extension, Fail, LeaseStatus, Message, Retry, Settlement, TaskStatus
-from ...model.transitions import ENDS, LEASE_STATUSES, Event, event_of
+from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement
+from ...model.transitions import LEASE_STATUSES, Event
 from ...model.wire import message_size
 from . import upkeep
-from .group import CHUNK, Group, minimal
+from .claiming import NOTHING, deliveries_of, lend
+from .group import Group
 from .polling import sleep
 from .queue import Groups, Queue
-from .rows import (
-    LEAN,
-    WHOLE,
-    Row,
-    is_id,
-    is_time,
-    nameless,
-    padded,
-    progress_bytes,
-    read_message,
-    row_of,
-    up_to,
-    within,
-)
-from .schema import DELAYED, FAILED, HISTORY, IN_FLIGHT, READY, REMEMBERED
+from .rows import LEAN, Row, is_time, progress_bytes, row_of
+from .schema import DELAYED, IN_FLIGHT, READY, REMEMBERED
+from .settling import prepared, settle
 from .steps import give_way, in_steps, until_done
 from .store import Mark
 
@@ -38,17 +26,12 @@ SEEN_EVERY = 1_000
 SILENT_FOR = 3_600_000
 """Ms without a sign of life after which a consumer is forgotten. What it holds is still shown under its name."""
 
-_READY = f"""SELECT task.seq, {up_to("task.id", 65)}, attempt, crashes, redelivered, deferrals, due,
-    {WHOLE.format("fields")}, length(fields)
-    FROM task LEFT JOIN body ON body.seq = task.seq WHERE grp = ? AND place = {READY}
-    ORDER BY sort, task.seq LIMIT ?"""  # noqa: S608 - our own words
 _FIRST = "(SELECT sort FROM task WHERE grp = ? AND place = {} ORDER BY sort LIMIT 1)"
 _NEXT = (
     f"SELECT {_FIRST.format(IN_FLIGHT)}, {_FIRST.format(DELAYED)}, {_FIRST.format(REMEMBERED)}, "  # noqa: S608 - our own words
     f"EXISTS (SELECT 1 FROM task WHERE grp = ? AND place = {READY})"
 )
 """When the first lease ends, a delayed task is due, an ended one may be forgotten; and whether a task is ready."""
-_LEND = f"UPDATE task SET place = {IN_FLIGHT}, sort = ?, updated = ?, consumer = ?, fence = ? WHERE seq IN ({{}})"  # noqa: S608
 _DUE = f"SELECT {LEAN} FROM task WHERE grp = ? AND place = ? AND sort <= ? ORDER BY sort LIMIT ?"  # noqa: S608
 _IN_FLIGHT_OF = f"SELECT {LEAN} FROM task WHERE grp = ? AND place = {IN_FLIGHT} AND consumer = ? ORDER BY sort LIMIT ?"  # noqa: S608
 
@@ -109,17 +92,18 @@ class SQLiteBroker:
                     self._heard[consumer] = group.now
                 moved = (_reclaim(group, MAX_ITEMS), _promote(group, MAX_ITEMS))
                 upkeep.trim(group, self._queue.options.history)
-                deliveries = _lend(group, consumer, limit) if limit > 0 else []
-            if deliveries or MAX_ITEMS not in moved:
-                return deliveries
+                lent = lend(group, consumer, limit) if limit > 0 else NOTHING
+            if lent.rows or MAX_ITEMS not in moved:
+                return deliveries_of(lent)  # the file is free again meanwhile
             give_way()
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         settled: list[bool] = []
         for batch in in_steps(settlements, settlement_size):
+            ends = prepared(batch)  # while the file is free
             with self._queue.write(join=True) as groups:
                 group = groups.mine
-                settled += _settle(group, batch)
+                settled += settle(group, ends)
                 upkeep.trim(group, self._queue.options.history)
         return settled
 
@@ -183,6 +167,8 @@ class SQLiteBroker:
 
 def _enqueue(copies: Sequence[Group], messages: Sequence[Message]) -> list[bool]:
     """B1, B9: accept messages that no group knows, into every registered group."""
+    if len(copies) == 1 and copies[0].add_unknown(messages):
+        return [True] * len(messages)  # as nearly always
     ids = [message.id for message in messages]
     known = set().union(*(group.knows(ids) for group in copies))
     accepted, new = [], []
@@ -194,28 +180,6 @@ def _enqueue(copies: Sequence[Group], messages: Sequence[Message]) -> list[bool]
     for group in copies:
         group.add(new)
     return accepted
-
-
-def _lend(group: Group, consumer: str, limit: int) -> list[Delivery]:
-    """B2: hand out the first ready tasks."""
-    db = group.db
-
-    def whole(row: Sequence[Any]) -> Sequence[Any]:
-        fields = db.execute("SELECT fields FROM body WHERE seq = ?", (row[0],))[0][0]
-        return (*row[:-2], fields, row[-1])
-
-    rows = within(db.execute(_READY, (group.key, limit)), whole)
-    if not rows:
-        return []
-    fence, end, now = group.tickets.next(), group.now + group.lease, group.now
-    seqs = [row[0] for row in rows]
-    for start in range(0, len(seqs), CHUNK):
-        sql, values = padded(_LEND, seqs[start : start + CHUNK])
-        db.execute(sql, [end, now, consumer, fence, *values])
-    return [
-        Delivery(read_message(fields, task_id if is_id(task_id) else nameless(seq), header), f"{seq}.{fence}", fence)
-        for seq, task_id, *header, fields, _ in rows
-    ]
 
 
 def _note_seen(group: Group, consumers: Iterable[str]) -> None:
@@ -252,35 +216,6 @@ def _promote(group: Group, limit: int) -> int:
         moves = [(READY, ticket := group.tickets.next(), ticket, group.now, row.seq) for row in rows]
         group.db.executemany("UPDATE task SET place = ?, sort = ?, ord = ?, updated = ? WHERE seq = ?", moves)
     return len(rows)
-
-
-def _settle(group: Group, settlements: Sequence[Settlement]) -> list[bool]:
-    """B4, B5: apply each settlement as a whole, or refuse it."""
-    found = group.in_flight([settlement.receipt for settlement in settlements])
-    settled = []
-    follow_ups: dict[str, Message] = {}
-    for settlement in settlements:
-        row = found.pop(settlement.receipt, None)
-        settled.append(row is not None)
-        if row is not None:
-            _apply(group, row, settlement)
-            for message in settlement.then:
-                follow_ups.setdefault(message.id, message)
-    group.flush()
-    if follow_ups:
-        known = group.knows(list(follow_ups))
-        group.add([message for task_id, message in follow_ups.items() if task_id not in known])
-    return settled
-
-
-def _apply(group: Group, row: Row, settlement: Settlement) -> None:
-    match settlement.verdict:
-        case Retry(delay) | Defer(delay) as verdict:
-            group.put_back(row.charged(event_of(verdict)), delay)
-        case Fail(reason):
-            group.end(row, FAILED, settlement.record or minimal(row, TaskStatus.FAILURE, reason), reason)
-        case verdict:
-            group.end(row, HISTORY, settlement.record or minimal(row, ENDS[type(verdict)]))
 
 
 def _extend(group: Group, extensions: Sequence[Extension]) -> list[LeaseStatus]:

@@ -52,7 +52,9 @@ class Connection(Protocol):
         """
         ...
 
-    def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None: ...
+    def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> int:
+        """Run one statement that writes for each of the rows. Returns how many rows of the table it has written."""
+        ...
 
     def close(self) -> None: ...
 
@@ -97,9 +99,9 @@ class _Standard:
         finally:
             self._raw.text_factory = str
 
-    def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+    def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> int:
         try:
-            self._raw.executemany(sql, rows)
+            return self._raw.executemany(sql, rows).rowcount
         except sqlite3.Error as error:
             raise _from_standard(error) from error
 
@@ -159,11 +161,13 @@ class _Apsw:
         except self._error as error:
             raise self._translated(error) from error
 
-    def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+    def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> int:
+        before = self._raw.total_changes()
         try:
             self._raw.executemany(sql, rows)
         except self._error as error:
             raise self._translated(error) from error
+        return self._raw.total_changes() - before  # type: ignore[no-any-return]
 
     def close(self) -> None:
         self._raw.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from attrs import define, field
 
@@ -27,18 +28,19 @@ from .rows import (
     record_bytes,
     row_of,
 )
-from .schema import DELAYED, HISTORY, IN_FLIGHT, READY, REMEMBERED
+from .schema import DELAYED, HISTORY, IN_FLIGHT, INLINE, READY, REMEMBERED
 
 CHUNK = 500
 """Ids in one statement."""
-_RECEIPT = re.compile(r"(-?\d{1,19})\.(\d{1,18})", re.ASCII)
+_RECEIPT = re.compile(r"(-?[1-9]\d{0,18}|0)\.([1-9]\d{0,17}|0)", re.ASCII)
 
 _LEAN = f"SELECT {LEAN} FROM task WHERE grp = ?"  # noqa: S608 - our own words
 _IN_FLIGHT = f"SELECT {LEAN} FROM task WHERE seq IN ({{}}) AND grp = ? AND place = {IN_FLIGHT}"  # noqa: S608
 _KNOWN = "SELECT id, seq, place, known_until FROM task WHERE grp = ? AND id IN ({})"
 _INSERT = """INSERT INTO task (seq, grp, id, place, sort, ord, updated, raw, attempt, crashes, redelivered,
-deferrals, due)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+deferrals, due, fields)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_UNKNOWN = f"{_INSERT} ON CONFLICT DO NOTHING"
 _WAIT = """UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, attempt = ?, crashes = ?, redelivered = ?,
     deferrals = ?, due = ?, progress = NULL WHERE seq = ?"""
 _END = """UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, ended = ?, reason = ?, known_until = ?,
@@ -46,14 +48,34 @@ _END = """UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, ended = ?, 
     redelivered = ?, deferrals = ?, progress = NULL WHERE seq = ?"""
 
 
+class Holding(NamedTuple):
+    """What a receipt says: the row of a task, and the fencing token of its claim."""
+
+    seq: int
+    fence: int
+
+
+def holding_of(receipt: str) -> Holding | None:
+    """None for what `Holding` cannot be: such a receipt was never issued."""
+    numbers = _RECEIPT.fullmatch(receipt)
+    return Holding(seq, int(numbers[2])) if numbers and fits(seq := int(numbers[1])) else None
+
+
+_END_USUAL = f"""UPDATE task SET place = {HISTORY}, sort = ?, updated = ?, ended = ?, known_until = ?,
+    record = ?, record_end = ? WHERE seq = ?"""  # noqa: S608 - our own words
+
+
 @define
 class Tickets:
-    """Numbers for rows, places and fencing tokens; none is ever used twice."""
+    """Numbers for rows, orders and fencing tokens, each larger than all that are stored."""
 
     last: int
+    drawn: bool = False
+    """Whether there are some that no row will have as its number: then the last one has to be stored."""
 
     def next(self) -> int:
         self.last += 1
+        self.drawn = True
         return self.last
 
 
@@ -72,6 +94,7 @@ class Group:
     """By id, tasks that need not be known any longer, and their places: a new task replaces them."""
     _waits: list[tuple[object, ...]] = field(factory=list, init=False)
     _ends: list[tuple[object, ...]] = field(factory=list, init=False)
+    _usual_ends: list[tuple[object, ...]] = field(factory=list, init=False)
 
     # Looking up
 
@@ -91,15 +114,12 @@ class Group:
 
     def in_flight(self, receipts: Sequence[str]) -> dict[str, Row]:
         """B4: by receipt, the task in flight whose current receipt it is. Its lease may have ended (B3)."""
-        wanted = {}
-        for receipt in receipts:
-            if (numbers := _RECEIPT.fullmatch(receipt)) and fits(seq := int(numbers[1])):
-                wanted[seq, int(numbers[2])] = receipt
+        wanted = {holding: receipt for receipt in receipts if (holding := holding_of(receipt))}
         seqs, found = [seq for seq, _ in wanted], dict[str, Row]()
         for start in range(0, len(seqs), CHUNK):
             sql, values = padded(_IN_FLIGHT, seqs[start : start + CHUNK])
             for row in map(row_of, self.db.execute(sql, [*values, self.key])):
-                if receipt := wanted.get((row.seq, row.fence), ""):
+                if receipt := wanted.get(Holding(row.seq, row.fence), ""):
                     found[receipt] = row
         return found
 
@@ -129,16 +149,33 @@ class Group:
 
     # Coming in
 
+    def add_unknown(self, messages: Sequence[Message]) -> bool:
+        """Add new messages, and set their times, if no id among them has a row. Returns whether it did."""
+        first = self.tickets.last + 1
+        if self._insert(_INSERT_UNKNOWN, self._new(messages)) == len(messages):
+            return True
+        self.db.execute("DELETE FROM task WHERE seq BETWEEN ? AND ?", (first, self.tickets.last))
+        self.tickets.last = first - 1
+        return False
+
     def add(self, messages: Sequence[Message]) -> None:
-        """Add new messages, and set their times."""
+        """Add new messages that `knows` did not know, and set their times."""
+        self.insert(self._new(messages))
+
+    def _new(self, messages: Sequence[Message]) -> Iterator[tuple[Message, str, int, bytes]]:
         now = self.now + self.started_ms
-        self.insert(
-            (message, message.id, now + message.delay_ms if message.delay_ms > 0 else 0, fields_of(message, now))
-            for message in messages
-        )
+        for message in messages:
+            yield message, message.id, now + message.delay_ms if message.delay_ms > 0 else 0, fields_of(message, now)
 
     def insert(self, entries: Iterable[tuple[Message | Unreadable, str, int, bytes]]) -> None:
         """Add tasks that `knows` did not know: message, id, due time, bytes."""
+        entries = list(entries)
+        if self._stale:
+            self._drop([self._stale.pop(task_id) for _, task_id, _, _ in entries if task_id in self._stale])
+        self._insert(_INSERT, entries)
+
+    def _insert(self, sql: str, entries: Iterable[tuple[Message | Unreadable, str, int, bytes]]) -> int:
+        """Returns how many of the rows were added."""
         tasks, bodies = [], []
         key, now = self.key, self.now
         ticket = self.tickets.last
@@ -148,15 +185,17 @@ class Group:
             raw, header = True, (1, 0, 0, 0)
             if isinstance(message, Message):
                 raw, header = False, (message.attempt, message.crashes, message.redelivered, message.deferrals)
-            tasks.append((ticket, key, task_id, place, sort, ticket, now, raw, *header, due))
-            bodies.append((ticket, fields))
+            if len(fields) > INLINE:
+                bodies.append((ticket, fields))
+            kept = None if len(fields) > INLINE else fields
+            tasks.append((ticket, key, task_id, place, sort, ticket, now, raw, *header, due, kept))
         self.tickets.last = ticket
-        if self._stale:
-            self._drop([self._stale.pop(row[2]) for row in tasks if row[2] in self._stale])
-        self.db.executemany(_INSERT, tasks)
-        self.db.executemany(
-            "INSERT OR REPLACE INTO body VALUES (?, ?)", bodies
-        )  # one may be left of a row that is gone
+        added = self.db.executemany(sql, tasks)
+        if bodies and added == len(tasks):
+            self.db.executemany(
+                "INSERT OR REPLACE INTO body VALUES (?, ?)", bodies
+            )  # a row that is gone may have left one
+        return added
 
     # Moving
 
@@ -179,17 +218,27 @@ class Group:
         self.history_size += place == HISTORY
         self._ends.append((
             place, ticket, ticket, now, int(record.status), reason, now + max(record.ttl_ms, DEDUPE_MS),
-            record_bytes(record, now), now + record.ttl_ms, row.attempt, row.crashes,
+            record_bytes(record), now + record.ttl_ms, row.attempt, row.crashes,
             row.redelivered, row.deferrals, row.seq,
         ))  # fmt: skip
 
+    def end_usual(self, holding: Holding, record: Record, packed: bytes) -> None:
+        """As `end`, for a success without progress. `packed` are the bytes of the record."""
+        now, ttl = self.now, record.ttl_ms
+        self.history_size += 1
+        self._usual_ends.append((
+            self.tickets.next(), now, int(record.status), now + max(ttl, DEDUPE_MS), packed, now + ttl, holding.seq,
+        ))  # fmt: skip
+
     def flush(self) -> None:
-        """Write the changes of `put_back` and `end`."""
+        """Write the changes of `put_back`, `end` and `end_usual`."""
         if self._waits:
             self.db.executemany(_WAIT, self._waits)  # type: ignore[arg-type]
         if self._ends:
             self.db.executemany(_END, self._ends)  # type: ignore[arg-type]
-        self._waits, self._ends = [], []
+        if self._usual_ends:
+            self.db.executemany(_END_USUAL, self._usual_ends)  # type: ignore[arg-type]
+        self._waits, self._ends, self._usual_ends = [], [], []
 
     def remove(self, rows: Sequence[Row]) -> None:
         """Delete tasks without a trace."""

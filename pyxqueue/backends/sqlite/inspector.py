@@ -18,16 +18,32 @@ from .group import Group, minimal
 from .location import is_there
 from .polling import traces
 from .queue import Queue, is_name
-from .rows import COLUMNS, LARGEST, LEAN, WHOLE, Row, fields_of, fits, info_of, is_number, is_text, row_of, within
+from .rows import (
+    COLUMNS,
+    FIELDS,
+    FIELDS_SIZE,
+    LARGEST,
+    LEAN,
+    SMALL_FIELDS,
+    WHOLE,
+    Row,
+    fields_of,
+    fits,
+    info_of,
+    is_number,
+    is_text,
+    row_of,
+    within,
+)
 from .schema import DELAYED, FAILED, HISTORY, IN_FLIGHT, READY
 from .steps import in_steps, until_done
 from .watch import Looked, wait
 
 Order = tuple[float, int]
-_ASKED = f"{COLUMNS}, fields FROM task LEFT JOIN body ON body.seq = task.seq WHERE grp = ?"
-_SHOWN = f"SELECT {_ASKED}"
-_PAGED = _ASKED.replace("task.record,", WHOLE.format("task.record") + ",").replace(
-    ", fields FROM", f", {WHOLE.format('fields')}, max(coalesce(length(fields), 0), coalesce(length(record), 0)) FROM"
+_ASKED = f"{COLUMNS}, {{}} FROM task WHERE grp = ?"
+_SHOWN = f"SELECT {_ASKED.format(FIELDS)}"
+_PAGED = _ASKED.replace("task.record,", WHOLE.format("task.record") + ",").format(
+    f"{SMALL_FIELDS}, max(coalesce({FIELDS_SIZE}, 0), coalesce(length(record), 0))"
 )
 _PLACES: Mapping[TaskStatus | None, Sequence[int]] = {
     None: (READY, IN_FLIGHT, DELAYED, FAILED, HISTORY),

@@ -42,10 +42,11 @@ class Groups:
         self.now, self._started_ms = clock(), started_ms(clock)
         self._queue = queue
         found = db.execute(_GROUPS, (queue,))
-        self._first, largest = found[0][5:] if found else db.execute(f"SELECT {_COUNTERS}")[0]
-        self.tickets = Tickets(self._first)
-        if not is_number(self._first) or self._first < (largest or 0):
-            self.tickets.last = max(largest or 0, db.execute(_LAST)[0][0])
+        last, largest = found[0][5:] if found else db.execute(f"SELECT {_COUNTERS}")[0]
+        lost = not is_number(last) or not last  # the file is new, or another program has written it
+        if lost:
+            last = db.execute(_LAST)[0][0]
+        self.tickets = Tickets(max(last, largest or 0), lost)
         self._sizes: dict[int, int] = {}
         self.all: dict[str, Group] = {}
         self.registered: set[str] = set()
@@ -121,10 +122,9 @@ class Groups:
 
     def close(self) -> None:
         """Write the counters, at the end of the transaction."""
-        if self.tickets.last != self._first:
-            self.db.execute("UPDATE counter SET ticket = ?", (self.tickets.last,))
-            if self._first is None:
-                self.db.execute("INSERT INTO counter VALUES (?)", (self.tickets.last,))
+        last = [(self.tickets.last,)]
+        if self.tickets.drawn and not self.db.executemany("UPDATE counter SET ticket = ?", last):
+            self.db.executemany("INSERT INTO counter VALUES (?)", last)
         for group in self.all.values():
             if group.history_size != self._sizes[group.key]:
                 self.db.execute("UPDATE consumer_group SET finished = ? WHERE key = ?", (group.history_size, group.key))

@@ -114,7 +114,7 @@ def _put(group: Group, records: Sequence[Record]) -> None:
     for record in records:
         row = group.rows([record.id]).get(record.id)
         now, end = group.now, group.now + record.ttl_ms
-        kept = (int(record.status), record_bytes(record, now), end, stored_fence(record.fence))
+        kept = (int(record.status), record_bytes(record), end, stored_fence(record.fence))
         if row is None:
             ticket = group.tickets.next()
             group.db.execute(_NEW, (ticket, group.key, record.id, REMEMBERED, end, ticket, now, *kept))

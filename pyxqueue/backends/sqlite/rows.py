@@ -35,7 +35,7 @@ _NOTHING = _pack([])
 
 
 class Row(NamedTuple):
-    """A row of `task`, with what `body` has for it where that was asked for."""
+    """A row of `task`, with its message, wherever that is kept, if it was asked for."""
 
     seq: int
     id: str
@@ -182,6 +182,11 @@ LEAN = COLUMNS.replace("task.record,", "substr(task.record, 1, 0),")
 
 WHOLE = f"CASE WHEN length({{0}}) <= {MAX_BYTES} THEN {{0}} END"
 """SQL for a column that is read with its row unless it is large."""
+_OF_BODY = "CASE WHEN task.fields IS NULL THEN (SELECT {} FROM body WHERE body.seq = task.seq) ELSE {} END"
+FIELDS = _OF_BODY.format("fields", "task.fields")
+"""SQL for the message of a row, its size, and the message unless it is large."""
+FIELDS_SIZE = _OF_BODY.format("length(fields)", "length(task.fields)")
+SMALL_FIELDS = _OF_BODY.format(WHOLE.format("fields"), WHOLE.format("task.fields"))
 _MOST = 16 * MAX_BYTES
 
 
@@ -241,9 +246,9 @@ def read_message(fields: bytes, task_id: str, header: Sequence[int]) -> Message 
     )
 
 
-def record_bytes(record: Record, ended_ms: int) -> bytes:
-    """The bytes to keep of a record that the store accepts now, at `ended_ms`."""
-    return _pack([*record_to_fields(record), b"ended", b"%d" % ended_ms, b"ttl", b"%d" % record.ttl_ms])
+def record_bytes(record: Record) -> bytes:
+    """The bytes to keep of a record. When the store accepted it follows from `record_end`."""
+    return _pack([*record_to_fields(record), b"ttl", b"%d" % record.ttl_ms])
 
 
 def stored_fence(fence: int) -> int | bytes:
@@ -261,7 +266,9 @@ def record_of(task_id: str, record: bytes | None, end: int, now: int) -> Record 
     if record is None or now >= end:
         return None
     try:
-        return record_from_fields(task_id, _named(record))
+        named = dict(_named(record))
+        named[b"ended"] = b"%d" % max(0, end - int(named.get(b"ttl", b"0")))
+        return record_from_fields(task_id, named)
     except ValueError as error:
         raise SerializationError(f"the stored result of {task_id} is damaged: {error}") from error
 

@@ -1,9 +1,12 @@
 """The tables, and how an older file is brought forward.
 
-`task` has what changes: the place of each task in each group. Its index `task_place` serves for the ready line, the
+`task` has one row for each task in each group, with its message in `fields`; a message of more than `INLINE` bytes is
+in `body` instead, because each change rewrites the whole row. The index `task_place` serves for the ready line, the
 leases, the delayed, the failed, the history and what is to be forgotten, because the meaning of `sort` depends on the
-place: the order for what is ready, failed or in the history, else the ms at which something is to happen. `body` has
-what never changes. One counter gives every order and every fencing token, so that none is ever used twice.
+place: the order for what is ready, failed or in the history, else the ms at which something is to happen.
+
+Each new order and fencing token is larger than all before, and than the number of every row. `counter` has the last
+one. New tasks, whose number is their order, do not write it.
 """
 
 from __future__ import annotations
@@ -20,11 +23,14 @@ from .driver import Connection, DriverError
 
 APPLICATION_ID = 0x70797871
 """``pyxq``, at offset 68 of the file."""
-VERSION = 2
+VERSION = 3
 """The layout: the tables, and the format of what they hold."""
 
 READY, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED = range(1, 7)
 """Places. REMEMBERED is a task whose message is gone, and whose id or record is still known."""
+
+INLINE = 2_000
+"""The most bytes of a message that are kept in its row: two rows fit into a page of 4 KiB."""
 
 TABLES = (
     """CREATE TABLE counter (ticket INTEGER NOT NULL)""",
@@ -41,7 +47,7 @@ TABLES = (
         deferrals INTEGER NOT NULL DEFAULT 0, due INTEGER NOT NULL DEFAULT 0, consumer TEXT NOT NULL DEFAULT '',
         fence INTEGER NOT NULL DEFAULT 0, cancelled INTEGER NOT NULL DEFAULT 0, progress BLOB,
         ended INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '', known_until INTEGER NOT NULL DEFAULT 0,
-        record BLOB, record_end INTEGER NOT NULL DEFAULT 0, record_fence INTEGER NOT NULL DEFAULT 0)""",
+        record BLOB, record_end INTEGER NOT NULL DEFAULT 0, record_fence INTEGER NOT NULL DEFAULT 0, fields BLOB)""",
     """CREATE UNIQUE INDEX task_id ON task (grp, id)""",
     """CREATE INDEX task_place ON task (grp, place, sort)""",
     """CREATE TABLE body (seq INTEGER PRIMARY KEY, fields BLOB NOT NULL)""",
@@ -70,22 +76,30 @@ def _rename_in_records(connection: Connection) -> None:
             connection.execute("UPDATE task SET record = ? WHERE seq = ?", (msgspec.msgpack.encode(flat), seq))
 
 
-_SAME = (
+_STATE = (
     "seq, grp, id, place, sort, ord, updated, raw, attempt, crashes, {}, {}, due, consumer, {}, cancelled, progress, "
     "ended, reason, known_until, record, record_end, {}"
 )
+_NAMES = "redelivered", "deferrals", "fence", "record_fence"
+_RENAMED = (f"{old} AS {new}" for old, new in zip(("suspect", "returns", "rank", "record_rank"), _NAMES, strict=True))
 STEPS: Steps = {
     1: (
         "ALTER TABLE task RENAME TO task_1",
-        "DROP INDEX task_id",
-        "DROP INDEX task_place",
-        *(statement for statement in TABLES if re.match(r"CREATE (UNIQUE INDEX|INDEX|TABLE) task\w*", statement)),
-        "INSERT INTO task SELECT "  # noqa: S608 - our own words
-        + _SAME.format("suspect", "returns", "rank", "record_rank")
-        + " FROM task_1",
+        f"CREATE TABLE task AS SELECT {_STATE.format(*_RENAMED)} FROM task_1",  # noqa: S608 - our own words
         "DROP TABLE task_1",
         _rename_in_records,
-    )
+    ),
+    2: (
+        "ALTER TABLE task RENAME TO task_2",
+        "DROP INDEX IF EXISTS task_id",
+        "DROP INDEX IF EXISTS task_place",
+        *(statement for statement in TABLES if re.match(r"CREATE (UNIQUE INDEX|INDEX|TABLE) task\w*", statement)),
+        f"""INSERT INTO task SELECT {_STATE.format(*_NAMES)},
+            (SELECT fields FROM body WHERE body.seq = task_2.seq AND length(fields) <= {INLINE})
+            FROM task_2""",  # noqa: S608 - our own words
+        "DROP TABLE task_2",
+        f"DELETE FROM body WHERE length(fields) <= {INLINE}",  # noqa: S608 - our own words
+    ),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...batching import MAX_ITEMS
 from .group import Group
-from .rows import LARGEST
+from .rows import LARGEST, padded
 from .schema import DELAYED, FAILED, HISTORY, IN_FLIGHT, READY, REMEMBERED
 
 MOST = 500
@@ -17,8 +17,9 @@ _MENDS = (
     *((place, wrong, end, _ORDER) for place in (READY, FAILED, HISTORY) for wrong, end in ((">=", LARGEST), ("<", 0))),
 )
 """By place, the values that `sort` cannot have, and what replaces them. Text and bytes are larger than all numbers."""
-_OLDEST = f"SELECT seq FROM task WHERE grp = ? AND place = {HISTORY} ORDER BY sort, seq LIMIT ?"  # noqa: S608
-_DROP = f"UPDATE task SET place = {REMEMBERED}, sort = max(known_until, record_end) WHERE seq = ?"  # noqa: S608
+_OLDEST = f"SELECT seq, fields IS NULL FROM task WHERE grp = ? AND place = {HISTORY} ORDER BY sort, seq LIMIT ?"  # noqa: S608
+_DROP = f"""UPDATE task SET place = {REMEMBERED}, sort = max(known_until, record_end), fields = NULL
+    WHERE seq IN ({{}})"""  # noqa: S608
 _SWEEP = f"""DELETE FROM task WHERE seq IN
     (SELECT seq FROM task WHERE grp = ? AND place = {REMEMBERED} AND sort <= ? LIMIT {MOST})"""  # noqa: S608
 
@@ -28,8 +29,10 @@ def trim(group: Group, history: int) -> None:
     surplus = min(MAX_ITEMS, max(0, group.history_size - history))
     if surplus:
         oldest = group.db.execute(_OLDEST, (group.key, surplus))
-        group.db.executemany("DELETE FROM body WHERE seq = ?", oldest)
-        group.db.executemany(_DROP, oldest)
+        if bodies := [(seq,) for seq, elsewhere in oldest if elsewhere]:
+            group.db.executemany("DELETE FROM body WHERE seq = ?", bodies)
+        if oldest:
+            group.db.execute(*padded(_DROP, [seq for seq, _ in oldest]))
         group.history_size -= surplus
         if len(oldest) < surplus:  # another program has written the number
             group.history_size = group.count(HISTORY)

@@ -1,0 +1,77 @@
+"""Settling: what nearly every task becomes, a success with a record, needs two statements for a whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from ...model.message import Defer, Done, Fail, Message, Record, Retry, Settlement, TaskStatus
+from ...model.transitions import ENDS, event_of
+from .group import CHUNK, Group, Holding, holding_of, minimal
+from .rows import Row, padded, record_bytes
+from .schema import FAILED, HISTORY, IN_FLIGHT
+
+_CURRENT = f"""SELECT seq, fence FROM task
+    WHERE seq IN ({{}}) AND grp = ? AND place = {IN_FLIGHT} AND progress IS NULL"""  # noqa: S608 - our own words
+
+
+class Prepared(NamedTuple):
+    """A settlement, and what can be known of it without the file."""
+
+    settlement: Settlement
+    usual: tuple[Holding, Record, bytes] | None
+    """For a success with a record, and no follow-up: whose it is, and the record with its bytes."""
+
+
+def prepared(settlements: Sequence[Settlement]) -> list[Prepared]:
+    distinct = len({settlement.receipt for settlement in settlements}) == len(settlements)
+    return [Prepared(one, _usual(one) if distinct else None) for one in settlements]
+
+
+def _usual(settlement: Settlement) -> tuple[Holding, Record, bytes] | None:
+    if type(settlement.verdict) is not Done or settlement.record is None or settlement.then:
+        return None
+    holding = holding_of(settlement.receipt)
+    return holding and (holding, settlement.record, record_bytes(settlement.record))
+
+
+def settle(group: Group, settlements: Sequence[Prepared]) -> list[bool]:
+    """B4, B5: apply each settlement as a whole, or refuse it."""
+    current = set(_current(group, [one.usual[0].seq for one in settlements if one.usual is not None]))
+    others = [one.settlement.receipt for one in settlements if one.usual is None or one.usual[0] not in current]
+    found = group.in_flight(others) if others else {}
+    settled = []
+    follow_ups: dict[str, Message] = {}
+    for settlement, usual in settlements:
+        if usual is not None and usual[0] in current:
+            group.end_usual(*usual)
+            settled.append(True)
+            continue
+        row = found.pop(settlement.receipt, None)
+        settled.append(row is not None)
+        if row is not None:
+            _apply(group, row, settlement)
+            for message in settlement.then:
+                follow_ups.setdefault(message.id, message)
+    group.flush()
+    if follow_ups:
+        known = group.knows(list(follow_ups))
+        group.add([message for task_id, message in follow_ups.items() if task_id not in known])
+    return settled
+
+
+def _current(group: Group, seqs: Sequence[int]) -> Iterator[Holding]:
+    """Who holds these tasks, of those in flight that have no progress to be kept."""
+    for start in range(0, len(seqs), CHUNK):
+        sql, values = padded(_CURRENT, seqs[start : start + CHUNK])
+        yield from map(Holding._make, group.db.execute(sql, [*values, group.key]))
+
+
+def _apply(group: Group, row: Row, settlement: Settlement) -> None:
+    match settlement.verdict:
+        case Retry(delay) | Defer(delay) as verdict:
+            group.put_back(row.charged(event_of(verdict)), delay)
+        case Fail(reason):
+            group.end(row, FAILED, settlement.record or minimal(row, TaskStatus.FAILURE, reason), reason)
+        case verdict:
+            group.end(row, HISTORY, settlement.record or minimal(row, ENDS[type(verdict)]))
