@@ -22,9 +22,8 @@ READY, HELD, DONE = 1, 2, 3
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS task (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, place INTEGER NOT NULL,
-    sort INTEGER NOT NULL, worker TEXT, record BLOB);
+    sort INTEGER NOT NULL, worker TEXT, record BLOB, fields BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS task_place ON task (place, sort);
-CREATE TABLE IF NOT EXISTS body (seq INTEGER PRIMARY KEY, fields BLOB NOT NULL);
 """
 
 
@@ -60,12 +59,11 @@ class Entry:
         self._db.execute("BEGIN IMMEDIATE")
         first = self._db.execute("SELECT coalesce(max(seq), 0) + 1 FROM task").fetchone()[0]
         self._db.executemany(
-            "INSERT INTO task (seq, id, place, sort) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            [(first + at, task_id, READY, first + at) for at, task_id in enumerate(ids)],
-        )
-        self._db.executemany(
-            "INSERT INTO body VALUES (?, ?)",
-            [(first + at, msgspec.json.encode([[number], {}])) for at, number in enumerate(numbers)],
+            "INSERT INTO task (seq, id, place, sort, fields) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            [
+                (seq, task_id, READY, seq, msgspec.json.encode([[number], {}]))
+                for seq, (task_id, number) in enumerate(zip(ids, numbers, strict=True), first)
+            ],
         )
         self._db.execute("COMMIT")
         return ids
@@ -126,7 +124,7 @@ def _serve(name: str) -> None:
 def _claim(connection: sqlite3.Connection, name: str) -> list[tuple[int, bytes]]:
     connection.execute("BEGIN IMMEDIATE")
     rows = connection.execute(
-        "SELECT seq, fields FROM task JOIN body USING (seq) WHERE place = ? ORDER BY sort LIMIT ?", (READY, BATCH)
+        "SELECT seq, fields FROM task WHERE place = ? ORDER BY sort LIMIT ?", (READY, BATCH)
     ).fetchall()
     if rows:
         connection.execute(

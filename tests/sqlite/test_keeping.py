@@ -7,7 +7,21 @@ from contextlib import closing
 
 import pytest
 
-from pyxqueue.model.message import DEDUPE_MS, Cancelled, Done, Message, Retry, Settlement
+from pyxqueue.backends.sqlite import SQLiteBackend
+from pyxqueue.backends.sqlite.schema import INLINE
+from pyxqueue.model.message import (
+    DEDUPE_MS,
+    Cancelled,
+    Done,
+    Extension,
+    Message,
+    Progress,
+    Record,
+    Retry,
+    Settlement,
+    TaskStatus,
+    Verdict,
+)
 
 from ..support.sqlite_harness import SQLiteHarness
 from .conftest import ask
@@ -67,6 +81,94 @@ def test_a_group_that_comes_back_issues_no_old_receipt(harness: SQLiteHarness) -
     assert backend.settle([Settlement(old.receipt, Done())]) == [False]
     assert new.fence > old.fence
     assert backend.settle([Settlement(new.receipt, Done())]) == [True]
+
+
+def test_a_row_number_that_is_used_again_issues_no_old_receipt(harness: SQLiteHarness) -> None:
+    """New tasks do not write the counter, so that the number of a deleted one can come back; its receipts do not."""
+    backend = harness.open()
+    seen, fences = set(), []
+    for _ in range(3):
+        backend.enqueue([Message("a", "kit.job")])
+        (delivery,) = backend.claim("one", 1, 0)
+        ((seq,),) = ask(backend, "SELECT seq FROM task")
+        backend.release("one", [])
+        backend.delete(["a"])
+        seen.add(delivery.receipt)
+        fences.append((delivery.fence, seq))
+    assert len(seen) == 3
+    assert fences == sorted(fences)
+    # The same where the number does come back: nothing but new tasks was written since.
+    backend.enqueue([Message("a", "kit.job"), Message("b", "kit.job")])
+    ((first,),) = ask(backend, "SELECT max(seq) FROM task")
+    backend.delete(["b"])
+    backend.enqueue([Message("c", "kit.job")])
+    assert ask(backend, "SELECT max(seq) FROM task") == [(first,)]
+    deliveries = backend.claim("one", 2, 0)
+    assert [one.message.id for one in deliveries] == ["a", "c"]
+    assert min(one.fence for one in deliveries) > first > max(fences)[0]
+
+
+@pytest.mark.parametrize("size", [10, INLINE])
+def test_nothing_is_left_of_a_message(harness: SQLiteHarness, size: int) -> None:
+    """Neither of one in its row nor of one beside it: once it has left the history, was deleted or replaced."""
+    backend = harness.open(history=1)
+    for task_id in ("a", "b", "c"):
+        backend.enqueue([Message(task_id, "kit.job", bytes(size))])
+        backend.settle([Settlement(one.receipt, Done(), record_of(one.message.id)) for one in backend.claim("w", 1, 0)])
+    assert stored(backend) == ["c"]
+    backend.delete(["c"])
+    assert stored(backend) == []
+    harness.advance(25 * HOUR)
+    backend.enqueue([Message("b", "kit.job", bytes(size))])
+    assert stored(backend) == ["b"]
+    assert [info and info.message for info in backend.show(["b"])] != [None]
+
+
+def record_of(task_id: str) -> Record:
+    return Record(task_id, TaskStatus.SUCCESS, b"1")
+
+
+def stored(backend: SQLiteBackend) -> list[object]:
+    """The ids of the tasks whose messages are kept."""
+    assert ask(backend, "SELECT count(*) FROM body WHERE seq NOT IN (SELECT seq FROM task)") == [(0,)]
+    rows = ask(
+        backend, "SELECT id FROM task LEFT JOIN body USING (seq) WHERE coalesce(task.fields, body.fields) NOT NULL"
+    )
+    return [row[0] for row in rows]
+
+
+def test_a_mixed_batch_ends_in_its_order(harness: SQLiteHarness) -> None:
+    """Successes, which are written together, and all other ends: a short history keeps the last ones."""
+    backend = harness.open(history=3)
+    ids = [f"t{number}" for number in range(6)]
+    backend.enqueue([Message(task_id, "kit.job") for task_id in ids])
+    deliveries = backend.claim("one", 6, 0)
+    backend.extend([Extension(deliveries[4].receipt, Progress(1, 2))])
+    verdicts: tuple[Verdict, ...] = (Done(), Cancelled(), Done(), Cancelled(), Done(), Done())
+    settlements = [
+        Settlement(one.receipt, verdict, record_of(one.message.id) if type(verdict) is Done else None)
+        for one, verdict in zip(deliveries, verdicts, strict=True)
+    ]
+
+    assert backend.settle(settlements) == [True] * 6
+    assert backend.settle(settlements[:1]) == [False]
+    assert [info.id for info in backend.tasks()[0]] == ["t5", "t4", "t3"]
+    assert [record and record.progress for record in backend.wait(["t4", "t5"], 0)] == [Progress(1, 2), None]
+
+
+@pytest.mark.parametrize("settled_first", [0, 1])
+def test_of_two_settlements_for_one_delivery_the_first_is_accepted(harness: SQLiteHarness, settled_first: int) -> None:
+    """Whichever of them is a success with a record."""
+    backend = harness.open()
+    backend.enqueue([Message("a", "kit.job"), Message("b", "kit.job")])
+    one, other = backend.claim("w", 2, 0)
+    both = [Settlement(one.receipt, Done(), record_of("a")), Settlement(one.receipt, Cancelled())]
+    batch = [both[settled_first], both[1 - settled_first], Settlement(other.receipt, Done(), record_of("b"))]
+
+    assert backend.settle(batch) == [True, False, True]
+    (record,) = backend.wait(["a"], 0)
+    assert record is not None
+    assert record.status is (TaskStatus.SUCCESS, TaskStatus.CANCELLED)[settled_first]
 
 
 def test_queues_in_one_file_do_not_meet(harness: SQLiteHarness) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -62,7 +63,7 @@ class Watched:
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody else is there to take a turn."""
-    monkeypatch.setattr(steps, "give_way", lambda: None)
+    monkeypatch.setattr(steps, "give_way", lambda _=0: None)
 
 
 @pytest.fixture
@@ -230,13 +231,31 @@ def test_others_write_between_two_steps(
     """Another process's call does not wait for the end of a large one."""
     other, seen = open_store(wal=True, busy_limit=0), list[int]()
 
-    def turn() -> None:
+    def turn(_: float = 0) -> None:
         other.enqueue([Message(f"other-{len(seen)}", "kit.job")])
         seen.append(other.depth().ready)
 
     monkeypatch.setattr(steps, "give_way", turn)
     backend.enqueue([Message(task_id, "kit.job") for task_id in IDS])
     assert seen == [number * MAX_ITEMS + number for number in range(1, 8)]
+
+
+def test_what_is_prepared_while_the_file_is_free_is_a_part_of_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause is half of the step, and at most `PAUSE`."""
+    now, pauses = [0.0], list[float]()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(steps, "give_way", pauses.append)
+    step = steps.PAUSE / 2
+
+    def prepare(batch: Sequence[float]) -> float:
+        now[0] += batch[0]
+        return batch[0]
+
+    numbers = [0.0, *[0.0] * 255, 0.0, *[0.0] * 255, step / 4, *[0.0] * 255, step]
+    for _ in steps.in_prepared_steps(numbers, lambda _: 0, prepare):
+        now[0] += 10 * step if not pauses else step
+
+    assert pauses == pytest.approx([steps.PAUSE, step / 4, 0.0])
 
 
 class StoppedError(Exception):
@@ -247,7 +266,7 @@ def test_what_was_cut_off_is_completed_by_a_repeat(backend: SQLiteBackend, monke
     """Of an enqueue that ended half way a leading part is there, and the same call again adds what is missing."""
     turns = list[None]()
 
-    def turn() -> None:
+    def turn(_: float = 0) -> None:
         turns.append(None)
         if len(turns) == 3:
             raise StoppedError
@@ -265,7 +284,7 @@ def test_a_removal_that_was_cut_off_is_completed(backend: SQLiteBackend, monkeyp
     """A group whose removal was killed half way is gone for all, and `maintain` deletes what was left of it."""
     backend.enqueue([Message(task_id, "kit.job") for task_id in IDS])
 
-    def stop() -> None:
+    def stop(_: float = 0) -> None:
         raise StoppedError
 
     with monkeypatch.context() as patch:
@@ -283,7 +302,7 @@ def test_the_log_stays_small(file: Path, open_store: Open, monkeypatch: pytest.M
     """In WAL mode neither a large bulk nor a large call leaves a large log behind."""
     backend, log = open_store(wal=True), file.with_name("queue.db-wal")
     sizes = list[int]()
-    monkeypatch.setattr(steps, "give_way", lambda: sizes.append(log.stat().st_size))
+    monkeypatch.setattr(steps, "give_way", lambda _=0: sizes.append(log.stat().st_size))
     backend.enqueue([Message(task_id, "kit.job", bytes(16_000)) for task_id in IDS])
     assert max(sizes) < 3 * MAX_BYTES < MANY * 16_000
 

@@ -6,19 +6,19 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from ...batching import MAX_ITEMS, settlement_size
-from ...clock import deadline_after, is_over
+from ...clock import deadline_after, is_over, started_ms
 from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement
 from ...model.transitions import LEASE_STATUSES, Event
 from ...model.wire import message_size
 from . import upkeep
 from .claiming import NOTHING, deliveries_of, lend
-from .group import Group
+from .group import Group, Packed, packed
 from .polling import sleep
 from .queue import Groups, Queue
 from .rows import LEAN, Row, is_time, progress_bytes, row_of
 from .schema import DELAYED, IN_FLIGHT, READY, REMEMBERED
 from .settling import prepared, settle
-from .steps import give_way, in_steps, until_done
+from .steps import give_way, in_prepared_steps, in_steps, until_done
 from .store import Mark
 
 SEEN_EVERY = 1_000
@@ -48,10 +48,14 @@ class SQLiteBroker:
 
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         accepted: list[bool] = []
-        for batch in in_steps(messages, message_size):
+        for batch in in_prepared_steps(messages, message_size, self._packed):
             with self._queue.write(join=True, takes_in=True) as groups:
                 accepted += _enqueue(groups.copies(), batch)
         return accepted
+
+    def _packed(self, messages: Sequence[Message]) -> list[Packed]:
+        clock = self._queue.clock
+        return packed(messages, clock() + started_ms(clock))
 
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
         deadline = deadline_after(wait_ms if limit > 0 else 0)
@@ -99,11 +103,10 @@ class SQLiteBroker:
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         settled: list[bool] = []
-        for batch in in_steps(settlements, settlement_size):
-            ends = prepared(batch)  # while the file is free
+        for batch in in_prepared_steps(settlements, settlement_size, prepared):
             with self._queue.write(join=True) as groups:
                 group = groups.mine
-                settled += settle(group, ends)
+                settled += settle(group, batch)
                 upkeep.trim(group, self._queue.options.history)
         return settled
 
@@ -165,17 +168,17 @@ class SQLiteBroker:
         self._store.close()
 
 
-def _enqueue(copies: Sequence[Group], messages: Sequence[Message]) -> list[bool]:
+def _enqueue(copies: Sequence[Group], messages: Sequence[Packed]) -> list[bool]:
     """B1, B9: accept messages that no group knows, into every registered group."""
     if len(copies) == 1 and copies[0].add_unknown(messages):
         return [True] * len(messages)  # as nearly always
-    ids = [message.id for message in messages]
+    ids = [message.id for message, _ in messages]
     known = set().union(*(group.knows(ids) for group in copies))
     accepted, new = [], []
-    for message in messages:
-        accepted.append(message.id not in known)
+    for task_id, message in zip(ids, messages, strict=True):
+        accepted.append(task_id not in known)
         if accepted[-1]:
-            known.add(message.id)
+            known.add(task_id)
             new.append(message)
     for group in copies:
         group.add(new)

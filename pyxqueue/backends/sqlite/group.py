@@ -65,6 +65,15 @@ _END_USUAL = f"""UPDATE task SET place = {HISTORY}, sort = ?, updated = ?, ended
     record = ?, record_end = ? WHERE seq = ?"""  # noqa: S608 - our own words
 
 
+Packed = tuple[Message, bytes]
+"""A new message, and its bytes."""
+
+
+def packed(messages: Sequence[Message], now: int) -> list[Packed]:
+    """New messages that the store was given at `now`."""
+    return [(message, fields_of(message, now)) for message in messages]
+
+
 @define
 class Tickets:
     """Numbers for rows, orders and fencing tokens, each larger than all that are stored."""
@@ -94,7 +103,6 @@ class Group:
     """By id, tasks that need not be known any longer, and their places: a new task replaces them."""
     _waits: list[tuple[object, ...]] = field(factory=list, init=False)
     _ends: list[tuple[object, ...]] = field(factory=list, init=False)
-    _usual_ends: list[tuple[object, ...]] = field(factory=list, init=False)
 
     # Looking up
 
@@ -123,10 +131,6 @@ class Group:
                     found[receipt] = row
         return found
 
-    def count(self, place: int) -> int:
-        found: int = self.db.execute("SELECT count(*) FROM task WHERE grp = ? AND place = ?", (self.key, place))[0][0]
-        return found
-
     def first(self, place: int) -> float | None:
         """The smallest time in `sort` among the tasks of a place; None if there is none."""
         rows = self.db.execute(
@@ -149,8 +153,8 @@ class Group:
 
     # Coming in
 
-    def add_unknown(self, messages: Sequence[Message]) -> bool:
-        """Add new messages, and set their times, if no id among them has a row. Returns whether it did."""
+    def add_unknown(self, messages: Sequence[Packed]) -> bool:
+        """Add new messages if no id among them has a row. Returns whether it did."""
         first = self.tickets.last + 1
         if self._insert(_INSERT_UNKNOWN, self._new(messages)) == len(messages):
             return True
@@ -158,14 +162,14 @@ class Group:
         self.tickets.last = first - 1
         return False
 
-    def add(self, messages: Sequence[Message]) -> None:
-        """Add new messages that `knows` did not know, and set their times."""
+    def add(self, messages: Sequence[Packed]) -> None:
+        """Add new messages that `knows` did not know."""
         self.insert(self._new(messages))
 
-    def _new(self, messages: Sequence[Message]) -> Iterator[tuple[Message, str, int, bytes]]:
+    def _new(self, messages: Sequence[Packed]) -> Iterator[tuple[Message, str, int, bytes]]:
         now = self.now + self.started_ms
-        for message in messages:
-            yield message, message.id, now + message.delay_ms if message.delay_ms > 0 else 0, fields_of(message, now)
+        for message, fields in messages:
+            yield message, message.id, now + message.delay_ms if message.delay_ms > 0 else 0, fields
 
     def insert(self, entries: Iterable[tuple[Message | Unreadable, str, int, bytes]]) -> None:
         """Add tasks that `knows` did not know: message, id, due time, bytes."""
@@ -222,23 +226,13 @@ class Group:
             row.redelivered, row.deferrals, row.seq,
         ))  # fmt: skip
 
-    def end_usual(self, holding: Holding, record: Record, packed: bytes) -> None:
-        """As `end`, for a success without progress. `packed` are the bytes of the record."""
-        now, ttl = self.now, record.ttl_ms
-        self.history_size += 1
-        self._usual_ends.append((
-            self.tickets.next(), now, int(record.status), now + max(ttl, DEDUPE_MS), packed, now + ttl, holding.seq,
-        ))  # fmt: skip
-
     def flush(self) -> None:
-        """Write the changes of `put_back`, `end` and `end_usual`."""
+        """Write the changes of `put_back` and `end`."""
         if self._waits:
             self.db.executemany(_WAIT, self._waits)  # type: ignore[arg-type]
         if self._ends:
             self.db.executemany(_END, self._ends)  # type: ignore[arg-type]
-        if self._usual_ends:
-            self.db.executemany(_END_USUAL, self._usual_ends)  # type: ignore[arg-type]
-        self._waits, self._ends, self._usual_ends = [], [], []
+        self._waits, self._ends = [], []
 
     def remove(self, rows: Sequence[Row]) -> None:
         """Delete tasks without a trace."""
@@ -249,6 +243,12 @@ class Group:
         seqs = [(seq,) for seq, _ in tasks]
         self.db.executemany("DELETE FROM task WHERE seq = ?", seqs)
         self.db.executemany("DELETE FROM body WHERE seq = ?", seqs)
+
+
+def count(db: Connection, key: int, place: int) -> int:
+    """How many tasks of a group are in a place."""
+    found: int = db.execute("SELECT count(*) FROM task WHERE grp = ? AND place = ?", (key, place))[0][0]
+    return found
 
 
 def minimal(row: Row, status: TaskStatus, reason: str = "") -> Record:

@@ -10,7 +10,7 @@ from ...errors import ConfigurationError
 from ...printable import quoted
 from ...protocols import DEFAULT_LEASE_MS, StoreOptions
 from .driver import Connection
-from .group import Group, Tickets
+from .group import Group, Tickets, count
 from .rows import LARGEST, is_number
 from .schema import HISTORY
 from .store import Store
@@ -62,7 +62,7 @@ class Groups:
         lease = lease if is_number(lease, _LONGEST_LEASE) and lease else DEFAULT_LEASE_MS
         group = Group(self.db, self.tickets, key, lease, history_size, self.now, self._started_ms)
         if not is_number(history_size):
-            group.history_size = group.count(HISTORY)
+            group.history_size = count(self.db, key, HISTORY)
         return group
 
     @property

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...model.message import Defer, Done, Fail, Message, Record, Retry, Settlement, TaskStatus
+from ...model.message import DEDUPE_MS, Defer, Done, Fail, Message, Record, Retry, Settlement, TaskStatus
 from ...model.transitions import ENDS, event_of
-from .group import CHUNK, Group, Holding, holding_of, minimal
+from .group import CHUNK, Group, Holding, holding_of, minimal, packed
 from .rows import Row, padded, record_bytes
 from .schema import FAILED, HISTORY, IN_FLIGHT
 
 _CURRENT = f"""SELECT seq, fence FROM task
     WHERE seq IN ({{}}) AND grp = ? AND place = {IN_FLIGHT} AND progress IS NULL"""  # noqa: S608 - our own words
+
+
+_END = f"""UPDATE task SET place = {HISTORY}, sort = ?, updated = ?, ended = ?, known_until = ?, record = ?,
+    record_end = ? WHERE seq = ?"""  # noqa: S608 - our own words
 
 
 class Prepared(NamedTuple):
@@ -37,14 +41,14 @@ def _usual(settlement: Settlement) -> tuple[Holding, Record, bytes] | None:
 
 def settle(group: Group, settlements: Sequence[Prepared]) -> list[bool]:
     """B4, B5: apply each settlement as a whole, or refuse it."""
-    current = set(_current(group, [one.usual[0].seq for one in settlements if one.usual is not None]))
+    current = _current(group, [one.usual[0].seq for one in settlements if one.usual is not None])
     others = [one.settlement.receipt for one in settlements if one.usual is None or one.usual[0] not in current]
     found = group.in_flight(others) if others else {}
-    settled = []
+    settled, ends = [], []
     follow_ups: dict[str, Message] = {}
     for settlement, usual in settlements:
         if usual is not None and usual[0] in current:
-            group.end_usual(*usual)
+            ends.append(_end(group, *usual))
             settled.append(True)
             continue
         row = found.pop(settlement.receipt, None)
@@ -54,17 +58,30 @@ def settle(group: Group, settlements: Sequence[Prepared]) -> list[bool]:
             for message in settlement.then:
                 follow_ups.setdefault(message.id, message)
     group.flush()
+    if ends:
+        group.db.executemany(_END, ends)
     if follow_ups:
         known = group.knows(list(follow_ups))
-        group.add([message for task_id, message in follow_ups.items() if task_id not in known])
+        new = [message for task_id, message in follow_ups.items() if task_id not in known]
+        group.add(packed(new, group.now + group.started_ms))
     return settled
 
 
-def _current(group: Group, seqs: Sequence[int]) -> Iterator[Holding]:
-    """Who holds these tasks, of those in flight that have no progress to be kept."""
+def _current(group: Group, seqs: Sequence[int]) -> set[tuple[int, int]]:
+    """The holdings of these tasks, of those in flight that have no progress to be kept."""
+    found: set[tuple[int, int]] = set()
     for start in range(0, len(seqs), CHUNK):
         sql, values = padded(_CURRENT, seqs[start : start + CHUNK])
-        yield from map(Holding._make, group.db.execute(sql, [*values, group.key]))
+        found.update(group.db.execute(sql, [*values, group.key]))
+    return found
+
+
+def _end(group: Group, holding: Holding, record: Record, kept: bytes) -> tuple[int | bytes, ...]:
+    """The values of `_END`: as `Group.end`, for a success without progress."""
+    now, ttl = group.now, record.ttl_ms
+    group.history_size += 1
+    known_until = now + max(ttl, DEDUPE_MS)
+    return group.tickets.next(), now, int(record.status), known_until, kept, now + ttl, holding.seq
 
 
 def _apply(group: Group, row: Row, settlement: Settlement) -> None:

@@ -11,8 +11,9 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
 
 from attrs import frozen
 
@@ -85,74 +86,73 @@ class Store:
 
     # Transactions
 
-    def read(self) -> AbstractContextManager[Connection]:
+    def read(self) -> Transaction:
         """A transaction that only reads: all that it sees is of one moment."""
         return self._transaction("BEGIN")
 
-    def write(self, *, takes_in: bool = False) -> AbstractContextManager[Connection]:
+    def write(self, *, takes_in: bool = False) -> Transaction:
         """A transaction. Once its block has ended, what it wrote survives the death of every process.
 
         Only one that `takes_in` something new raises `StoreFullError`: any other is worth another try.
         """
         return self._transaction("BEGIN IMMEDIATE", takes_in=takes_in)
 
-    @contextmanager
-    def _transaction(self, begin: str, *, takes_in: bool = False) -> Iterator[Connection]:
-        """Raises `BrokerUnavailableError` if the file stays locked beyond the limit, else what `typed` returns.
+    def _transaction(self, begin: str, *, takes_in: bool = False) -> Transaction:
+        return Transaction(begin, takes_in, self._begin, self._end, self._fail)
 
-        The block runs once. A lock can be missing at the begin, which is tried again, and at the end, where COMMIT is:
-        in between, the transaction has every lock that it needs.
-        """
+    def _begin(self, first: str, takes_in: bool) -> Begun:
         patience = Patience(self._busy_limit, self._chance)
-        opened, epoch = self._begin(begin, patience, takes_in=takes_in)
-        try:
-            yield opened.connection
-            _commit(opened.connection, patience)
-        except DriverError as error:
-            self._undo(opened, keep=error.busy and epoch == self._epoch)
-            raise self._meant(error, opened, takes_in=takes_in) from error
-        except BaseException:
-            self._undo(opened, keep=False)
-            raise
-        here = inode_of(self.location.path) == opened.inode
-        self._give_back(opened, keep=here and epoch == self._epoch)
-        if not here:
-            raise self._vanished(opened)
-        if begin != "BEGIN":
-            self._tell()
-
-    def _begin(self, begin: str, patience: Patience, *, takes_in: bool) -> tuple[Opened, int]:
-        """A connection whose transaction has begun, and the epoch in which it was taken."""
         while True:
             opened, epoch = None, self._epoch
             try:
                 opened, epoch = self._take()
                 if self._lookout is not None:
                     self._lookout.check()
-                opened.connection.execute(begin)
+                opened.connection.execute(first)
                 # With this first read, a transaction that only reads takes its lock. If the schema is another one, the
                 # file is opened again, which shows whether it still is ours.
                 if schema.number(opened.connection) != opened.schema:
                     raise DriverError(SCHEMA, "the schema has changed")
-                return opened, epoch
+                return Begun(opened, epoch, patience, takes_in)
             except BaseException as error:
-                busy = isinstance(error, DriverError) and error.busy
                 if opened is not None:
-                    self._undo(opened, keep=busy and epoch == self._epoch)
+                    self._undo(opened, epoch, error)
                 if isinstance(error, ConfigurationError):
                     self.close()  # what is open must be closed before it is damaged
                 if not isinstance(error, DriverError):
                     raise
                 if not error.passing or patience.over():
-                    raise self._meant(error, opened, takes_in=takes_in) from error
+                    raise self._meant(error, opened, takes_in) from error
             patience.pause()
 
-    def _undo(self, opened: Opened, *, keep: bool) -> None:
+    def _end(self, begun: Begun, wrote: bool) -> None:
+        """Commit. Raises `BrokerUnavailableError` if the file is not at its path any longer."""
+        opened = begun.opened
+        try:
+            _commit(opened.connection, begun.patience)
+        except BaseException as error:
+            self._fail(begun, error)
+            raise
+        here = inode_of(self.location.path) == opened.inode
+        self._give_back(opened, keep=here and begun.epoch == self._epoch)
+        if not here:
+            raise self._vanished(opened)
+        if wrote:
+            self._tell()
+
+    def _fail(self, begun: Begun, error: BaseException) -> None:
+        """Roll back. Raises the error to raise for one of SQLite."""
+        self._undo(begun.opened, begun.epoch, error)
+        if isinstance(error, DriverError):
+            raise self._meant(error, begun.opened, begun.takes_in) from error
+
+    def _undo(self, opened: Opened, epoch: int, error: BaseException) -> None:
+        """Roll back, after an error."""
         with suppress(DriverError):  # SQLite has already rolled back after some errors
             opened.connection.execute("ROLLBACK")
-        self._give_back(opened, keep=keep)
+        self._give_back(opened, keep=isinstance(error, DriverError) and error.busy and epoch == self._epoch)
 
-    def _meant(self, error: DriverError, opened: Opened | None, *, takes_in: bool) -> BrokerError:
+    def _meant(self, error: DriverError, opened: Opened | None, takes_in: bool) -> BrokerError:
         """The error to raise for one of SQLite."""
         if opened is not None and not error.passing and inode_of(self.location.path) != opened.inode:
             return self._vanished(opened)
@@ -314,6 +314,49 @@ class Store:
         ear, self._ear = self._ear, None
         if ear is not None:
             self._discard(ear)
+
+
+class Begun(NamedTuple):
+    """What a transaction has while it lasts."""
+
+    opened: Opened
+    epoch: int
+    """The one in which the connection was taken."""
+    patience: Patience
+    takes_in: bool
+
+
+class Transaction:
+    """One transaction of a store, as a context manager whose value is the connection. Its block runs once.
+
+    A lock can be missing at the begin, which is tried again, and at the end, where COMMIT is: in between, the
+    transaction has every lock that it needs. Raises `BrokerUnavailableError` if the file stays locked beyond the
+    limit, else what `typed` returns.
+    """
+
+    # A class, not a generator: it is entered with every call.
+    __slots__ = ("_begin", "_begun", "_end", "_fail", "_first", "_takes_in")
+
+    def __init__(
+        self,
+        first: str,
+        takes_in: bool,
+        begin: Callable[[str, bool], Begun],
+        end: Callable[[Begun, bool], None],
+        fail: Callable[[Begun, BaseException], None],
+    ) -> None:
+        self._first, self._takes_in = first, takes_in
+        self._begin, self._end, self._fail = begin, end, fail
+
+    def __enter__(self) -> Connection:
+        self._begun = self._begin(self._first, self._takes_in)
+        return self._begun.opened.connection
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is not None:
+            self._fail(self._begun, error)
+            return
+        self._end(self._begun, self._first != "BEGIN")
 
 
 def _commit(connection: Connection, patience: Patience) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...batching import MAX_ITEMS
-from .group import Group
+from .group import Group, count
 from .rows import LARGEST, padded
 from .schema import DELAYED, FAILED, HISTORY, IN_FLIGHT, READY, REMEMBERED
 
@@ -35,7 +35,7 @@ def trim(group: Group, history: int) -> None:
             group.db.execute(*padded(_DROP, [seq for seq, _ in oldest]))
         group.history_size -= surplus
         if len(oldest) < surplus:  # another program has written the number
-            group.history_size = group.count(HISTORY)
+            group.history_size = count(group.db, group.key, HISTORY)
     sweep(group)
 
 
