@@ -14,7 +14,7 @@ from ..inflight import STUCK
 from ..model.message import Defer, Delivery, Extension, LeaseStatus, Message, Settlement
 from ..protocols import Broker
 from ..registry import Registry
-from .batch_sizer import BatchSizer
+from .batch_sizer import MAX_BATCH, BatchSizer
 from .deciding import Decider
 from .dispatching import Dispatcher
 from .events import Throttle, log
@@ -70,13 +70,17 @@ class Claimer:
                 elif not (slots := self.jobs.slots.room()):
                     self.jobs.freed.wait(_LOOK_EVERY)
                 else:
-                    self.claim(min(room, slots, self._sizer.limit), self.wait_ms)
+                    self.claim(min(room, slots, self._batch()), self.wait_ms)
                     if failures:
                         log.warning("%s: the store is back", self.consumer)
                 failures = 0
             except BrokerError as error:  # also if the store refuses: an operator may mend the cause
                 failures += 1
                 self._pause(failures, error)
+
+    def _batch(self) -> int:
+        """Return how many messages to claim at once. Where they do not run one after the other, the room counts."""
+        return self._sizer.limit if self.dispatcher.inline else MAX_BATCH
 
     def claim(self, limit: int, wait_ms: int) -> int:
         """Claim and submit at most `limit` messages. Returns how many were claimed."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
@@ -14,7 +15,11 @@ from .batch_sizer import MAX_BATCH
 from .coroutines import CoroutineRunner
 from .interrupts import Interrupter, SignalInterrupter, ThreadInterrupter
 from .loop_interrupts import log_unhandled
+from .places import Ahead, Places
 from .surroundings import Surroundings
+
+_AHEAD = 32
+"""How many functions are claimed ahead for threads, at most."""
 
 Run = Callable[[], None]
 """A function that runs one delivery to its outcome."""
@@ -54,7 +59,7 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Wait until everything that was submitted has ended, and accept nothing more."""
+        """Wait until what has started ends. What has not started does not start any more."""
         ...
 
 
@@ -96,71 +101,36 @@ class Inline:
             self._coroutines.close()
 
 
-class Load:
-    """Counts what was submitted and has not ended."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.busy = 0
-        self._wanted = 0
-        """The largest `below` that a thread waits for, so that it is not woken for each end before."""
-        self._changed = threading.Condition()
-
-    def add(self) -> None:
-        with self._changed:
-            self.busy += 1
-
-    def remove(self) -> None:
-        with self._changed:
-            self.busy -= 1
-            if self.busy < self._wanted:
-                self._wanted = 0
-                self._changed.notify_all()
-
-    def room(self) -> int:
-        return max(0, self.limit - self.busy)
-
-    def wait(self, below: int, timeout: float | None = None) -> bool:
-        """Wait until fewer than `below` have not ended. Returns False if that takes longer than `timeout` seconds."""
-
-        def reached() -> bool:
-            self._wanted = max(self._wanted, below)
-            return self.busy < below
-
-        with self._changed:
-            return self._changed.wait_for(reached, timeout)
-
-
 class Threads:
-    """Runs functions in a fixed number of threads."""
+    """Runs functions in a fixed number of threads. It holds more that were claimed ahead."""
 
     inline = False
     surroundings: Surroundings | None = None
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.interrupter: Interrupter = ThreadInterrupter()
-        self._load = Load(threads)
+        self._places = Places(threads, Ahead(_AHEAD, monotonic))
         self._runs: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._local = threading.local()
+        self._closing = False
 
     def open(self, broke: Broke) -> None:
         self._broke = broke
-        for number in range(self._load.limit):
+        for number in range(self._places.count):
             thread = threading.Thread(target=self._serve, name=f"pyxqueue-task-{number}", daemon=True)
             thread.start()
             self._threads.append(thread)
 
     def room(self) -> int:
-        return self._load.room()
+        return self._places.room()
 
     def wait_room(self, timeout: float) -> None:
-        self._load.wait(self._load.limit, timeout)
+        self._places.wait_room(timeout)
 
     def submit(self, run: Run, wait: float = 0.0) -> bool:
-        if not self._load.room() and not self._load.wait(self._load.limit, max(0.0, wait)):
+        if not self._places.take(wait):
             return False
-        self._load.add()
         self._runs.put(run)
         return True
 
@@ -168,9 +138,10 @@ class Threads:
         return self._local.coroutines.run(coroutine)
 
     def wait_idle(self) -> None:
-        self._load.wait(1)
+        self._places.wait_idle()
 
     def close(self) -> None:
+        self._closing = True
         for _ in self._threads:
             self._runs.put(None)
         for thread in self._threads:
@@ -181,9 +152,10 @@ class Threads:
         try:
             while (run := self._runs.get()) is not None:
                 try:
-                    run()
+                    if not self._closing:
+                        run()
                 finally:
-                    self._load.remove()
+                    self._places.remove()
             coroutines.close()
         except BaseException as error:  # noqa: BLE001 - not the error of a task: those are outcomes
             self._broke(error)

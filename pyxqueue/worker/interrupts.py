@@ -11,12 +11,10 @@ import ctypes
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Protocol
-
-from attrs import define
 
 from ..errors import CancelRequested, TimeLimitExceeded
 from ..options import TaskOptions
@@ -115,14 +113,28 @@ class SignalInterrupter:
         return ()
 
 
-@define(eq=False)
 class _Running:
     """A job that runs in a thread: when to interrupt it for its time limit, and how often it was cancelled."""
 
-    thread: int
-    deadlines: list[float]
-    cancels: int = 0
-    raised: bool = False
+    __slots__ = ("_interrupter", "_job", "cancels", "deadlines", "raised", "thread")
+
+    def __init__(self, interrupter: ThreadInterrupter, job: object, deadlines: list[float]) -> None:
+        self._interrupter = interrupter
+        self._job = job
+        self.thread = threading.get_ident()
+        self.deadlines = deadlines
+        self.cancels = 0
+        self.raised = False
+
+    def __enter__(self) -> None:
+        with self._interrupter.lock:
+            self._interrupter.running[self._job] = self
+
+    def __exit__(self, *_: object) -> None:
+        with self._interrupter.lock:
+            self._interrupter.running.pop(self._job, None)
+            if self.raised:  # an exception that was not raised yet must not hit the next task
+                _raise_in(self.thread, None)
 
 
 class ThreadInterrupter:
@@ -130,27 +142,18 @@ class ThreadInterrupter:
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._lock = threading.Lock()
-        self._running: dict[object, _Running] = {}
+        self.lock = threading.Lock()
+        """An exception is raised in a job only while it has the lock, so that it does not end meanwhile."""
+        self.running: dict[object, _Running] = {}
 
-    @contextmanager
-    def limit(self, job: object, options: TaskOptions) -> Iterator[None]:
-        now = self._monotonic()
-        deadlines = [now + one for one in (options.timeout, options.reminder) if one is not None]
-        running = _Running(threading.get_ident(), deadlines)
-        with self._lock:
-            self._running[job] = running
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._running.pop(job, None)
-                if running.raised:  # an exception that was not raised yet must not hit the next task
-                    _raise_in(running.thread, None)
+    def limit(self, job: object, options: TaskOptions) -> _Running:
+        limits = options.timeout, options.reminder
+        now = self._monotonic() if limits[0] is not None else 0.0
+        return _Running(self, job, [now + one for one in limits if one is not None])
 
     def cancel(self, job: object, times: int = 1) -> None:
-        with self._lock:
-            running = self._running.get(job)
+        with self.lock:
+            running = self.running.get(job)
             if running is not None and running.cancels < times:
                 running.cancels += 1
                 running.deadlines.clear()
@@ -158,8 +161,8 @@ class ThreadInterrupter:
 
     def check(self) -> tuple[()]:
         now = self._monotonic()
-        with self._lock:
-            for running in self._running.values():
+        with self.lock:
+            for running in self.running.values():
                 if running.deadlines and now >= running.deadlines[0]:
                     del running.deadlines[0]
                     self._interrupt(running, TimeLimitExceeded)

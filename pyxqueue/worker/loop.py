@@ -18,63 +18,30 @@ from concurrent.futures import wait
 from contextlib import suppress
 from typing import Any
 
-from ..inflight import STUCK
 from .batch_sizer import MAX_BATCH
 from .execution import end_fork
-from .executors import Broke, Load
+from .executors import Broke
 from .jobs import Job
 from .loop_interrupts import MOMENT, SHORT, LoopInterrupter, log_unhandled, set_owner
+from .places import Ahead, Places
 
 AsyncRun = Callable[[], Coroutine[Any, Any, None]]
 """A coroutine function that runs one delivery to its outcome."""
 
 
-_SOON = 0.5 * STUCK
-"""Seconds within which what is claimed ahead is expected to start."""
-_WINDOW = 0.1
-"""Seconds over which the ends of jobs are counted."""
 _FEW = 8
-
-
-class Ahead:
-    """Decides how many jobs to claim ahead: beyond those that can start at once, so that no place is empty while the
-    next claim is under way.
-
-    As many as have ended lately within `_SOON` will start before they have waited for long. Behind jobs that take long
-    that is none.
-    """
-
-    def __init__(self, concurrency: int, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._longest = min(MAX_BATCH, max(_FEW, concurrency // 2))
-        self._monotonic = monotonic
-        self._since = monotonic()
-        self._ended = 0
-        self._jobs = 0
-
-    def ended(self) -> None:
-        """Note that a job has ended."""
-        self._ended += 1
-
-    def jobs(self) -> int:
-        """Return how many jobs to claim ahead now."""
-        now = self._monotonic()
-        if (passed := now - self._since) >= _WINDOW:
-            ended, self._ended, self._since = self._ended, 0, now
-            self._jobs = min(self._longest, int(ended * _SOON / passed))
-        return self._jobs
+"""So many jobs are claimed ahead if they end fast, even with very few places."""
 
 
 class Loop:
     """An event loop in a thread, which runs at most `concurrency` jobs at once.
 
-    It holds more that were claimed ahead. They have not started: the supervisor may give them back, and if the process
-    dies, they are not charged.
+    It holds more that were claimed ahead.
     """
 
     def __init__(self, concurrency: int, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._concurrency = concurrency
-        self._ahead = Ahead(concurrency, monotonic)
-        self._load = Load(concurrency)
+        longest = min(MAX_BATCH, max(_FEW, concurrency // 2))
+        self._places = Places(concurrency, Ahead(longest, monotonic))
         self._submitted: deque[AsyncRun] = deque()
         self._waiting: deque[AsyncRun] = deque()
         """What was claimed ahead. Only the thread of the loop uses it."""
@@ -90,20 +57,15 @@ class Loop:
         self._thread.start()
 
     def room(self) -> int:
-        """Return how many more jobs to claim now: none until half of those claimed ahead have started."""
-        self._load.limit = self._concurrency + self._ahead.jobs()
-        return self._load.room() if self._load.busy < self._enough() else 0
+        """Return how many more jobs to claim now."""
+        return self._places.room()
 
     def wait_room(self, timeout: float) -> None:
-        self._load.wait(self._enough(), timeout)
-
-    def _enough(self) -> int:
-        """Return the number of jobs below which to claim more."""
-        return self._load.limit - (self._load.limit - self._concurrency) // 2
+        self._places.wait_room(timeout)
 
     def submit(self, run: AsyncRun) -> None:
         """Hold a job for the loop, until `wake`. The caller has made sure that there is room."""
-        self._load.add()
+        self._places.add()
         self._submitted.append(run)
 
     def wake(self) -> None:
@@ -124,7 +86,7 @@ class Loop:
             future.cancel()
 
     def wait_idle(self) -> None:
-        self._load.wait(1)
+        self._places.wait_idle()
 
     def stop_starting(self) -> None:
         """Drop what was submitted and has not started."""
@@ -133,7 +95,7 @@ class Loop:
     def close(self) -> None:
         """Wait until what has started ends, then end the thread."""
         self.stop_starting()
-        while self._thread.is_alive() and not self._load.wait(1, SHORT):
+        while self._thread.is_alive() and not self._places.wait_idle(SHORT):
             pass  # what is on a loop that has failed never ends
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -144,7 +106,7 @@ class Loop:
             self._loop.close()
 
     def _is_busy(self) -> bool:
-        return self._load.busy > 0
+        return self._places.busy > 0
 
     # The thread of the loop
 
@@ -169,7 +131,7 @@ class Loop:
 
     def _fill(self) -> None:
         """Start what waits, as far as there are free places."""
-        while self._waiting and self._running < self._concurrency:
+        while self._waiting and self._running < self._places.count:
             self._running += 1
             self._start(self._waiting.popleft())
 
@@ -184,6 +146,5 @@ class Loop:
             self._broke(error)
         finally:
             self._running -= 1
-            self._ahead.ended()
-            self._load.remove()
+            self._places.remove()
             self._fill()

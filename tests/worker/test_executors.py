@@ -11,9 +11,11 @@ import pytest
 
 from pyxqueue.errors import CancelRequested, TimeLimitExceeded
 from pyxqueue.options import TaskOptions
+from pyxqueue.worker import interrupts
 from pyxqueue.worker.batch_sizer import MAX_BATCH
-from pyxqueue.worker.executors import Inline, Load, Threads
+from pyxqueue.worker.executors import Inline, Threads
 from pyxqueue.worker.interrupts import SignalInterrupter, ThreadInterrupter
+from pyxqueue.worker.places import Ahead, Places
 from tests.support.until import until
 
 
@@ -28,40 +30,40 @@ def raising(error: BaseException) -> Callable[[], None]:
     return run
 
 
-def test_load_counts() -> None:
-    """Room is what is left of the limit; waiting ends when something ends."""
-    load = Load(2)
-    load.add()
-    assert load.room() == 1
-    load.add()
-    assert load.room() == 0
-    threading.Timer(0.05, load.remove).start()
-    load.wait(2, 20)
-    assert load.room() == 1
+def test_places_count() -> None:
+    """Room is what is left of the places; waiting ends when something ends."""
+    places = Places(2, Ahead(8))
+    places.add()
+    assert places.room() == 1
+    places.add()
+    assert places.room() == 0
+    threading.Timer(0.05, places.remove).start()
+    places.wait_room(20)
+    assert places.room() == 1
 
 
-def test_load_wakes_no_thread_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_places_wake_no_thread_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that waits until few are left is not woken by each one that ends before."""
-    load = Load(4)
+    places = Places(4, Ahead(8))
     woken: list[int] = []
-    notify = load._changed.notify_all
+    notify = places._changed.notify_all
 
     def note() -> None:
-        woken.append(load.busy)
+        woken.append(places.busy)
         notify()
 
-    monkeypatch.setattr(load._changed, "notify_all", note)
+    monkeypatch.setattr(places._changed, "notify_all", note)
     for _ in range(4):
-        load.add()
-    waiting = threading.Thread(target=load.wait, args=(2,), daemon=True)
+        places.add()
+    waiting = threading.Thread(target=places.wait_idle, daemon=True)
     waiting.start()
-    until(lambda: load._wanted, "the thread waits")
+    until(lambda: places._wanted, "the thread waits")
     for _ in range(4):
-        load.remove()
+        places.remove()
     waiting.join(20)
 
     assert not waiting.is_alive()
-    assert woken == [1]
+    assert woken == [0]
 
 
 def test_inline_has_room_for_a_batch() -> None:
@@ -78,7 +80,7 @@ def test_inline_has_room_for_a_batch() -> None:
 
 
 def test_threads_take_what_they_can_run() -> None:
-    """`submit` returns False if no thread becomes free in time; `close` waits for what runs."""
+    """`submit` returns False if no thread becomes free in time; `close` waits for what has started."""
     began: list[int] = []
     go = threading.Event()
 
@@ -93,9 +95,8 @@ def test_threads_take_what_they_can_run() -> None:
     assert threads.room() == 0
     threading.Timer(0.05, go.set).start()
     assert threads.submit(partial(run, 2), 20)
+    until(lambda: began == [0, 2], "it has started")
     threads.close()
-
-    assert began == [0, 2]
     threads.wait_idle()
 
 
@@ -106,6 +107,7 @@ def test_a_thread_that_fails_is_reported() -> None:
     threads = Threads(1)
     threads.open(broke.append)
     threads.submit(raising(error))
+    threads.wait_idle()
     threads.close()
 
     assert broke == [error]
@@ -189,6 +191,20 @@ def test_an_interrupt_that_was_not_raised_yet_is_withdrawn() -> None:
         asked.wait(20)
     other.join()
     until(lambda: True, "some bytecode has run")
+
+
+def test_the_end_of_a_job_withdraws_its_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that was interrupted leaves nothing behind in its thread, and one that was not does nothing for that."""
+    raised: list[object] = []
+    monkeypatch.setattr(interrupts, "_raise_in", lambda _thread, error: raised.append(error))
+    interrupter, one = ThreadInterrupter(), object()
+
+    with interrupter.limit(one, TaskOptions()):
+        interrupter.cancel(one)
+    with interrupter.limit(one, TaskOptions()):
+        pass
+
+    assert raised == [CancelRequested, None]
 
 
 def test_a_signal_interrupts_twice_for_the_time_limit() -> None:

@@ -27,9 +27,10 @@ from pyxqueue.worker.batch_sizer import MAX_BATCH
 from pyxqueue.worker.dispatching import LOOK, LookAhead
 from pyxqueue.worker.events import Throttle
 from pyxqueue.worker.executors import Threads
-from pyxqueue.worker.loop import Ahead, Loop
+from pyxqueue.worker.loop import Loop
 from pyxqueue.worker.loop_interrupts import Run, Stall
 from pyxqueue.worker.options import WorkerOptions
+from pyxqueue.worker.places import Ahead
 from pyxqueue.worker.worker import Worker
 from tests.support.until import until
 
@@ -323,7 +324,7 @@ def test_a_job_that_waits_for_the_loop_has_not_started(bench: Bench) -> None:
 def test_claiming_ahead_follows_the_pace_of_the_tasks() -> None:
     """As many as ended in a fiftieth of a second; none behind tasks that take long, and never more than the limit."""
     now = 0.0
-    ahead = Ahead(100, lambda: now)
+    ahead = Ahead(50, lambda: now)
 
     def after(ended: int, seconds: float) -> int:
         nonlocal now
@@ -337,7 +338,15 @@ def test_claiming_ahead_follows_the_pace_of_the_tasks() -> None:
     assert after(1000, 0.125) == 50
     assert after(0, 0.0625) == 50, "the next look is not due"
     assert after(0, 0.0625) == 0
-    assert [Ahead(places)._longest for places in (1, 20, 10_000)] == [8, 10, MAX_BATCH]
+
+
+@pytest.mark.parametrize(("places", "longest"), [(1, 8), (20, 10), (10_000, MAX_BATCH)])
+def test_a_loop_claims_at_most_half_its_places_ahead(places: int, longest: int) -> None:
+    """A few if there are hardly any places, and at most one batch."""
+    loop = Loop(places)
+
+    assert loop._places._ahead._longest == longest
+    loop._loop.close()
 
 
 def test_a_loop_claims_more_when_half_of_what_is_ahead_has_started(bench: Bench) -> None:
@@ -377,7 +386,7 @@ class Held(Loop):
     def hurry(self, jobs: int) -> None:
         """Make it claim so many ahead from now on."""
         for _ in range(jobs * 7):
-            self._ahead.ended()
+            self._places._ahead.ended()
         self.now += 0.125
 
 

@@ -194,6 +194,7 @@ def test_other_tasks_are_settled_by_the_settling_thread(
     worker._dispatcher.open(BROKE)
 
     worker._claimer.claim(limit, 0)
+    worker._dispatcher.wait_idle()
     worker._dispatcher.close()
 
     assert bench.settled() == []
