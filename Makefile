@@ -59,7 +59,7 @@ docs: $(VENV)/.dev-stamp  ## Build the documentation into docs/_build
 	$(PY) -m sphinx -q -W --keep-going -b html docs docs/_build $(ARGS)
 
 .PHONY: bench
-bench:  ## Measure the speed, in an environment of its own
+bench:  ## Measure the speed beside other queues, each in an environment of its own
 	@$(MAKE) VENV=.venv-bench measure
 
 .PHONY: measure

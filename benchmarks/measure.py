@@ -16,91 +16,165 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import psutil
 from attrs import frozen
-from contestants.base import ANSWER, PUSHED_VARIABLE, URL_VARIABLE, Contestant, TimesItself, Way, server_url
+from contestants.base import ANSWER, TYPES, URL_VARIABLE, WORK_VARIABLE, Contestant, TimesItself, Way, server_url
 from redis import Redis
 
 LOOK_EVERY = 0.002
-GIVE_UP_SECONDS = 20.0
+GIVE_UP_SECONDS = 30.0
+KIB = 1024
+MOST = 50_000
+"""No queue is filled with more tasks than this, nor with more bytes than the next one."""
+MOST_BYTES = 40 * KIB**2
 
 
 @frozen
 class Sizes:
     """How much is done for each number."""
 
-    drain: int
-    enqueue: int
-    latency: int
-    warm_up: int
+    seconds: float
+    """How long a measurement should take."""
+    first: int
+    """How many calls the first warm-up has, and the least that is measured."""
 
 
 class Stuck(Exception):  # noqa: N818 - it says what happened
     """No more tasks are completed."""
 
 
-def seconds(entry: Contestant, way: Way, numbers: Sequence[int]) -> float:
-    """How long it takes to enqueue the numbers, or to call with the one number and wait for its result."""
+def fitting(sizes: Sizes, action: Callable[[int], float], least: int, most: int = MOST) -> int:
+    """Warm up with ever more calls; return how many will take `sizes.seconds`, by the time that the last ones took.
+
+    A slow contestant so gets fewer calls: its rate is as exact, and nobody waits for minutes.
+    """
+    action(sizes.first // 5)  # starts and connects what is not there yet
+    spent, count = 0.0, least
+    while True:
+        spent += (took := action(count))
+        if spent >= sizes.seconds and (took >= sizes.seconds / 5 or count == most):
+            return min(max(int(count * sizes.seconds / took), least), most)
+        if took < sizes.seconds / 3:
+            count = min(2 * count, most)
+
+
+def seconds(entry: Contestant, way: Way, values: Sequence[Any]) -> float:
+    """How long it takes to enqueue the values, or to call with the one value and wait for its result."""
     if isinstance(entry, TimesItself):
-        return entry.seconds(way, numbers)
+        return entry.seconds(way, values)
     start = time.perf_counter()
     if way == "bulk":
-        entry.enqueue_bulk(numbers)
+        entry.enqueue_bulk(values)
     elif way == "one":
-        for number in numbers:
-            entry.enqueue_one(number)
-    elif (answer := entry.call_and_wait(numbers[0])) != numbers[0]:
-        raise Stuck(f"the result of {numbers[0]} is {answer!r}")
+        for value in values:
+            entry.enqueue_one(value)
+    elif (answer := entry.call_and_wait(values[0])) != values[0]:
+        raise Stuck(f"the result of {values[0]} is {answer!r}")
     return time.perf_counter() - start
 
 
 def enqueue_rates(entry: Contestant, sizes: Sizes) -> dict[str, float]:
     """Calls per second, one by one and in bulk, with no worker around."""
-    numbers = range(sizes.enqueue)
-    for number in range(sizes.warm_up):
-        entry.enqueue_one(number)
-    return {
-        "enqueue": len(numbers) / seconds(entry, "one", numbers),
-        "bulk": len(numbers) / seconds(entry, "bulk", numbers),
-    }
+    ways: dict[str, Way] = {"enqueue": "one", "bulk": "bulk"}
+    found = {}
+    for key, way in ways.items():
+        count = fitting(sizes, lambda count, way=way: seconds(entry, way, range(count)), sizes.first)
+        found[key] = count / seconds(entry, way, range(count))
+    return found
 
 
 def latencies(entry: Contestant, sizes: Sizes) -> dict[str, float]:
     """Milliseconds from a call to its result, one after the other, with workers that wait."""
+
+    def calls(count: int) -> list[float]:
+        return [seconds(entry, "call", [number]) * 1000 for number in range(count)]
+
     with workers(entry):
-        times = [seconds(entry, "call", [number]) * 1000 for number in range(sizes.warm_up + sizes.latency)]
-    times = sorted(times[sizes.warm_up :])
+        count = fitting(sizes, lambda count: sum(calls(count)) / 1000, sizes.first // 5)
+        times = sorted(calls(2 * count))
     return {"median": statistics.median(times), "p99": times[int(len(times) * 0.99)]}
 
 
-def drain_rate(entry: Contestant, sizes: Sizes) -> dict[str, float]:
-    """Tasks per second, from a full queue to an empty one.
+class Drain:
+    """Queues that are filled while the workers are stopped as by SIGSTOP, and drained when they are let go."""
 
-    The workers are up, connected and warm; while the queue is filled they are stopped as by SIGSTOP, and the clock
-    starts when they are let go.
-    """
-    callers = psutil.Process().children()
-    with workers(entry):
-        entry.enqueue_bulk(range(sizes.warm_up))
-        wait_until(entry, sizes.warm_up)
-        frozen_workers = [one for one in psutil.Process().children(recursive=True) if one not in callers]
-        with locked(server_url()):
-            for process in frozen_workers:
-                process.send_signal(signal.SIGSTOP)
-            while any(process.status() == psutil.STATUS_RUNNING for process in frozen_workers):
-                time.sleep(LOOK_EVERY)
+    def __init__(self, entry: Contestant, sizes: Sizes, callers: Sequence[psutil.Process]) -> None:
+        self._entry = entry
+        self._sizes = sizes
+        self._callers = callers
+        self._enqueued = 0
+
+    def rate(self, task: str, size: int = 0) -> tuple[float, float]:
+        """Tasks per second from a full queue to an empty one, and CPU seconds of the workers for each.
+
+        `task` is the name of one, or "types" for all of these in turns; a `size` makes the value a string as long.
+        The workers are up, connected and warm.
+        """
+        most = min(MOST, MOST_BYTES // size) if size else MOST
+        least = self._sizes.first * (10 if task == "fail" else 1)  # some look for what is due twice a second
+        count = fitting(self._sizes, lambda count: self._warm(task, size, count), least, most)
+        stopped = self._stop()
         try:
-            entry.enqueue_bulk(range(sizes.drain))
-            cpu = {process.pid: process.cpu_times() for process in frozen_workers}
+            self._fill(task, size, count)
+            cpu = {process.pid: process.cpu_times() for process in stopped}
         finally:
             start = time.perf_counter()
-            for process in frozen_workers:
+            for process in stopped:
                 process.send_signal(signal.SIGCONT)
-        wait_until(entry, sizes.warm_up + sizes.drain)
-        seconds = time.perf_counter() - start
-        used = sum(sum(process.cpu_times()[:2]) - sum(cpu[process.pid][:2]) for process in frozen_workers)
-    return {"drain": sizes.drain / seconds, "cpu": used / sizes.drain * 1e6}
+        wait_until(self._entry, self._enqueued)
+        took = time.perf_counter() - start
+        used = sum(sum(process.cpu_times()[:2]) - sum(cpu[process.pid][:2]) for process in stopped)
+        return count / took, used / count
+
+    def _warm(self, task: str, size: int, count: int) -> float:
+        start = time.perf_counter()
+        self._fill(task, size, count)
+        wait_until(self._entry, self._enqueued)
+        return time.perf_counter() - start
+
+    def _fill(self, task: str, size: int, count: int) -> None:
+        values: Sequence[Any] = ["x" * size] * count if size else range(count)
+        if task == "types":
+            each = min(50, max(1, count // TYPES))
+            for block, start in enumerate(range(0, count, each)):
+                self._entry.enqueue_bulk(values[start : start + each], f"type{block % TYPES}")
+        else:
+            self._entry.enqueue_bulk(values, task)
+        self._enqueued += count
+
+    def _stop(self) -> list[psutil.Process]:
+        stopped = [one for one in psutil.Process().children(recursive=True) if one not in self._callers]
+        with locked(server_url()):
+            for process in stopped:
+                process.send_signal(signal.SIGSTOP)
+            while any(process.status() == psutil.STATUS_RUNNING for process in stopped):
+                time.sleep(LOOK_EVERY)
+        return stopped
+
+
+def drain_rates(entry: Contestant, sizes: Sizes) -> dict[str, float]:
+    """Tasks per second of no-ops, and of other tasks by the same workers."""
+    with draining(entry, sizes) as drain:
+        rate, cpu = drain.rate("echo")
+        found = {"drain": rate, "cpu": cpu * 1e6}
+        for task in ("types", "fail"):
+            if task in entry.offers:
+                found[task], _ = drain.rate(task)
+        for key, size in (("kb1", KIB), ("kb100", 100 * KIB)):
+            found[key], _ = drain.rate("echo", size)
+    return found
+
+
+def waiting_rate(entry: Contestant, sizes: Sizes, work: str, task: str) -> dict[str, float]:
+    """Tasks per second that only wait, in threads or in coroutines of one process."""
+    if work not in entry.offers:
+        return {}
+    with draining(entry, sizes) as drain:
+        rate, _ = drain.rate(task)
+    return {work: rate}
 
 
 @contextmanager
@@ -146,10 +220,19 @@ def workers(entry: Contestant) -> Iterator[None]:
         entry.stop_workers()
 
 
+@contextmanager
+def draining(entry: Contestant, sizes: Sizes) -> Iterator[Drain]:
+    callers = psutil.Process().children()
+    with workers(entry):
+        yield Drain(entry, sizes, callers)
+
+
 PHASES: dict[str, Callable[[Contestant, Sizes], dict[str, float]]] = {
     "enqueue": enqueue_rates,
-    "drain": drain_rate,
+    "inline": drain_rates,
     "latency": latencies,
+    "threads": partial(waiting_rate, work="threads", task="nap"),
+    "async": partial(waiting_rate, work="async", task="pause"),
 }
 
 
@@ -158,19 +241,17 @@ def main() -> int:
     parser.add_argument("name")
     parser.add_argument("--phase", choices=PHASES, required=True)
     parser.add_argument("--url", required=True)
-    for size in ("drain", "enqueue", "latency", "warm-up"):
-        parser.add_argument(f"--{size}", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--first", type=int, required=True)
     options = parser.parse_args()
     os.environ[URL_VARIABLE] = options.url
+    os.environ[WORK_VARIABLE] = options.phase
     os.environ["PYTHONPATH"] = sys.path[0]  # for the worker programs
-    if options.phase == "latency":
-        os.environ[PUSHED_VARIABLE] = "1"
     if not options.url.startswith("sqlite:"):  # a file is new, a server may have something in it
         Redis.from_url(options.url).flushall()
     entry: Contestant = importlib.import_module(f"contestants.{options.name}").Entry()
     entry.prepare()
-    sizes = Sizes(options.drain, options.enqueue, options.latency, options.warm_up)
-    numbers = PHASES[options.phase](entry, sizes)
+    numbers = PHASES[options.phase](entry, Sizes(options.seconds, options.first))
     print(ANSWER + json.dumps({"about": {"workers": entry.workers, **entry.guarantees}, "numbers": numbers}))
     return 0
 

@@ -1,6 +1,6 @@
 """Compare task queues with each other: same machine, same store, same number of processes, taking turns.
 
-Nothing here judges a number: what is fast enough is for the reader.
+python benchmarks/run.py --save latest      # writes latest.json, latest.md and latest.svg too
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import argparse
 import json
 import os
 import platform
-import statistics
+import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
@@ -21,43 +22,33 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from contestants.base import ANSWER, PROCESSES
+from contestants.base import ANSWER, JOURNAL_VARIABLE
 from environments import Missing, interpreter, pins
-from plot import svg
+from redis import Redis
+from report import NAMES, STORES, page, write
 
+from pyxqueue.backends.sqlite.driver import best
+from pyxqueue.backends.sqlite.versions import wal_is_safe
 from pyxqueue.testing.servers import Server
 
 HERE = Path(__file__).parent
-STORES = {
-    "redis": ("pyxqueue", "bare", "bullmq", "taskiq", "huey", "streaq", "saq", "dramatiq", "rq", "celery"),
-    "sqlite": ("pyxqueue_sqlite", "bare_sqlite", "huey_sqlite"),
-}
-NAMES = tuple(name for names in STORES.values() for name in names)
-SLOW = frozenset({"taskiq", "huey", "streaq", "saq", "dramatiq", "rq", "celery"})
-SLOW_SHARE = 5
-"""These contestants get one of so many tasks: their rates are as exact, and nobody waits for minutes."""
-PHASES = ("enqueue", "drain", "latency")
-PACKAGES = ("redis", "hiredis", "huey", "taskiq", "taskiq-redis", "apsw")
+PHASES = {"redis": ("enqueue", "inline", "latency", "threads", "async"), "sqlite": ("enqueue", "inline", "latency")}
+PACKAGES = ("pyxqueue", "redis", "hiredis", "apsw")
 
 
 @frozen
-class Measure:
-    """One column of the table."""
+class Scale:
+    """How much is measured."""
 
-    key: str
-    title: str
-    unit: str
-    more_is_better: bool
+    rounds: int
+    seconds: float
+    """How long one measurement should take."""
+    first: int
+    """How many calls the first warm-up has."""
 
 
-MEASURES = (
-    Measure("drain", "drain", "tasks/s", True),
-    Measure("cpu", "worker CPU per task", "µs", False),
-    Measure("enqueue", "enqueue one by one", "calls/s", True),
-    Measure("bulk", "enqueue in bulk", "calls/s", True),
-    Measure("median", "call to result, median", "ms", False),
-    Measure("p99", "call to result, p99", "ms", False),
-)
+class Failed(Exception):  # noqa: N818 - it says what happened
+    """A phase of a contestant has no numbers."""
 
 
 @frozen
@@ -67,13 +58,14 @@ class Results:
     about: Mapping[str, Mapping[str, str]]
     numbers: Mapping[str, Mapping[str, list[float]]]
     """By contestant and measure, one per round."""
+    failed: Sequence[str]
+    """What has no numbers, and why."""
 
 
-def measure(name: str, phase: str, url: str, sizes: Mapping[str, int]) -> dict[str, Any]:
+def measure(name: str, phase: str, url: str, scale: Scale) -> dict[str, Any]:
     """Run one phase of one contestant in a process of its own."""
-    share = SLOW_SHARE if name in SLOW else 1
-    words = [word for size, value in sizes.items() for word in (f"--{size}", str(max(5, value // share)))]
-    command = [interpreter(name), str(HERE / "measure.py"), name, "--phase", phase, "--url", url, *words]
+    sizes = ["--seconds", str(scale.seconds), "--first", str(scale.first)]
+    command = [interpreter(name), str(HERE / "measure.py"), name, "--phase", phase, "--url", url, *sizes]
     # A file, not a pipe: a worker that is slow to end would keep a pipe open.
     with tempfile.TemporaryFile("w+") as output:
         done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)  # noqa: S603 - ours
@@ -81,17 +73,9 @@ def measure(name: str, phase: str, url: str, sizes: Mapping[str, int]) -> dict[s
         said = output.read()
     answers = [line for line in said.splitlines() if line.startswith(ANSWER)]
     if done.returncode != 0 or not answers:
-        raise SystemExit(f"{name}, {phase}: failed with {done.returncode}\n{said}")
+        raise Failed(f"{name}, {phase}: failed with {done.returncode}\n{said}")
     answer: dict[str, Any] = json.loads(answers[-1].removeprefix(ANSWER))
     return answer
-
-
-@contextmanager
-def server() -> Iterator[Callable[[], AbstractContextManager[str]]]:
-    """One private server; each measurement empties it first."""
-    with Server() as started:
-        print(f"server: {started.kind}", file=sys.stderr)
-        yield lambda: nullcontext(started.url)
 
 
 @contextmanager
@@ -102,49 +86,50 @@ def file(durability: str) -> Iterator[str]:
 
 
 def run(
-    names: Sequence[str], rounds: int, sizes: Mapping[str, int], place: Callable[[], AbstractContextManager[str]]
+    names: Sequence[str], phases: Sequence[str], scale: Scale, place: Callable[[], AbstractContextManager[str]]
 ) -> Results:
-    """All rounds: in each, the contestants take turns in every phase, each at a `place` of its own."""
+    """All rounds: in each, the contestants take turns in every phase, each at a `place` of its own.
+
+    Every second round has the reverse order, so that a machine that becomes slower or faster does so for all.
+    """
     about: dict[str, dict[str, str]] = {}
-    numbers: dict[str, dict[str, list[float]]] = {name: {} for name in names}
-    for number in range(rounds):
-        for phase in PHASES:
-            for name in names:
-                print(f"round {number + 1} of {rounds}: {phase}, {name}", file=sys.stderr)
-                with place() as url:
-                    answer = measure(name, phase, url, sizes)
+    numbers: dict[str, dict[str, list[float]]] = {}
+    failed = []
+    for number in range(scale.rounds):
+        for phase in phases:
+            for name in names if number % 2 == 0 else reversed(names):
+                start = time.monotonic()
+                try:
+                    with place() as url:
+                        answer = measure(name, phase, url, scale)
+                except Failed as error:
+                    print(error, file=sys.stderr)
+                    failed.append(str(error))
+                    continue
                 about[name] = answer["about"]
                 for key, value in answer["numbers"].items():
-                    numbers[name].setdefault(key, []).append(value)
-    return Results(about, numbers)
+                    numbers.setdefault(name, {}).setdefault(key, []).append(value)
+                took = f"{time.monotonic() - start:.0f} s"
+                print(f"round {number + 1} of {scale.rounds}: {phase}, {name}, {took}", file=sys.stderr)
+    return Results(about, numbers, failed)
 
 
-def table(results: Results) -> list[str]:
-    """Medians, in brackets the least and the most, and how many times better the first contestant is."""
-    names = list(results.numbers)
-    lines = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-    for one in MEASURES:
-        medians = [statistics.median(results.numbers[name][one.key]) for name in names]
-        cells = []
-        for name, median in zip(names, medians, strict=True):
-            found = results.numbers[name][one.key]
-            ratio = medians[0] / median if one.more_is_better else median / medians[0] if medians[0] else 0.0
-            times = "" if name == names[0] else f" **{ratio:.2g}x**"
-            cells.append(f"{_show(median)} ({_show(min(found))}–{_show(max(found))}){times}")  # noqa: RUF001 - a range
-        lines.append(f"| {one.title}, {one.unit} | {' | '.join(cells)} |")
-    keys = next(iter(results.about.values()))
-    return lines + [f"| {key} | {' | '.join(results.about[name][key] for name in names)} |" for key in keys]
+def on_redis(names: Sequence[str], scale: Scale) -> tuple[str, Results]:
+    """Measure on one private server, which each measurement empties first."""
+    with Server() as started:
+        with Redis.from_url(started.url) as client:
+            info = client.info("server")
+        kind = "Valkey" if started.kind == "valkey" else "Redis"
+        title = f"{kind} {info.get('valkey_version') or info['redis_version']}, no persistence"
+        return title, run(names, PHASES["redis"], scale, lambda: nullcontext(started.url))
 
 
-def panels(results: Results) -> list[tuple[str, dict[str, float]]]:
-    """The medians, for the plot."""
-    return [
-        (
-            f"{one.title}, {one.unit}",
-            {name: statistics.median(found[one.key]) for name, found in results.numbers.items()},
-        )
-        for one in MEASURES
-    ]
+def on_sqlite(names: Sequence[str], scale: Scale, durability: str) -> tuple[str, Results]:
+    """Measure on files, each of them new."""
+    journal = "wal" if wal_is_safe(best().version) else "truncate"
+    os.environ[JOURNAL_VARIABLE] = journal
+    title = f"SQLite, durability={durability}, journal mode {journal}"
+    return title, run(names, PHASES["sqlite"], scale, partial(file, durability))
 
 
 def present(names: Sequence[str]) -> list[str]:
@@ -154,75 +139,81 @@ def present(names: Sequence[str]) -> list[str]:
         try:
             interpreter(name)
         except Missing as error:
-            print(f"{name} does not take part: {error}")
+            print(f"{name} does not take part: {error}", file=sys.stderr)
         else:
             found.append(name)
     return found
 
 
-def _show(number: float) -> str:
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
-
-
-def machine() -> str:
-    """Where this was measured."""
+def machine(names: Sequence[str]) -> str:
+    """Where this was measured, and the versions of what was measured."""
     found = []
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
             found.append(f"{package} {version(package)}")
-    cpus = f"{os.cpu_count()} CPUs ({platform.machine()}), {platform.system()}, Python {platform.python_version()}"
-    found += [pin for name in NAMES for pin in pins(name)]
-    return f"{cpus}; {', '.join(found)}"
+    model = f"{processor() or platform.machine()}, {os.cpu_count()} CPUs"
+    found += dict.fromkeys(pin for name in names for pin in pins(name))
+    return f"{model}, {platform.system()}, Python {platform.python_version()}; {', '.join(found)}"
+
+
+def processor() -> str:
+    """The name of the CPU, where the system tells it."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tasks", type=int, default=10_000, help="tasks in the queue that is drained")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=0.5, help="how long one measurement should take")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", help=f"contestants, separated by commas; all: {','.join(NAMES)}")
     parser.add_argument("--durability", choices=("normal", "full"), default="normal", help="of the SQLite files")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there")
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the medians there")
-    parser.add_argument("--quick", action="store_true", help="half the tasks, one round")
+    parser.add_argument("--save", type=Path, metavar="STEM", help="write STEM.json, and STEM.md and STEM.svg out of it")
+    parser.add_argument("--quick", action="store_true", help="one round of shorter measurements")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, one round: do the programs work at all?")
     options = parser.parse_args(words)
     options.names = options.only.split(",") if options.only else list(NAMES)
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"no such contestant: {', '.join(sorted(unknown))}")
+    options.scale = Scale(options.rounds, options.seconds, 50)
+    if options.quick:
+        options.scale = Scale(1, options.seconds / 2, 50)
+    if options.smoke:
+        options.scale = Scale(1, 0.0, 20)
     return options
 
 
 def main() -> int:
     options = arguments()
-    tasks, rounds = (options.tasks // 2, 1) if options.quick else (options.tasks, options.rounds)
-    if options.smoke:
-        tasks, rounds = 20, 1
-    sizes = {
-        "drain": tasks,
-        "enqueue": max(5, tasks // 2),
-        "latency": max(5, tasks // 10),
-        "warm-up": max(5, tasks // 10),
+    names = present(options.names)
+    began = os.getloadavg()[0]
+    everything: dict[str, tuple[str, Results]] = {}
+    if redis := [name for name in names if name in STORES["redis"]]:
+        everything["redis"] = on_redis(redis, options.scale)
+    if sqlite := [name for name in names if name in STORES["sqlite"]]:
+        everything["sqlite"] = on_sqlite(sqlite, options.scale, options.durability)
+    content = {
+        "command": shlex.join(["python", "benchmarks/run.py", *sys.argv[1:]]),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine(names),
+        "load": [began, os.getloadavg()[0]],
+        "rounds": options.scale.rounds,
+        "seconds": options.scale.seconds,
+        "stores": {store: title for store, (title, _) in everything.items()},
+        "about": {name: about for _, results in everything.values() for name, about in results.about.items()},
+        "numbers": {name: found for _, results in everything.values() for name, found in results.numbers.items()},
     }
-    everything = []
-    for store, contestants in STORES.items():
-        if names := present([one for one in options.names if one in contestants]):
-            with server() if store == "redis" else nullcontext(partial(file, options.durability)) as place:
-                everything.append(run(names, rounds, sizes, place))
-            print("\n".join(table(everything[-1])))
-            if len(names) > 1:
-                print(f"\nBold: how many times better {names[0]} is; below 1 it is worse.\n")
-    print(f"{rounds} rounds, {tasks:,} tasks, {PROCESSES} worker processes each. {machine()}.")
-    if options.svg:
-        options.svg.write_text(svg([panel for results in everything for panel in panels(results)]))
-    if options.json:
-        content = {
-            "machine": machine(),
-            "sizes": sizes,
-            "about": {name: about for results in everything for name, about in results.about.items()},
-            "numbers": {name: numbers for results in everything for name, numbers in results.numbers.items()},
-        }
-        options.json.write_text(json.dumps(content, indent=2) + "\n")
-    return 0
+    failed = [text for _, results in everything.values() for text in results.failed]
+    if options.save:
+        stored = options.save.with_suffix(".json")
+        stored.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        print(write(stored))
+    else:
+        print(page(content))
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import importlib
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -14,24 +15,98 @@ import pytest
 PROGRAM = Path(__file__).parent.parent / "benchmarks" / "run.py"
 
 
-@pytest.mark.parametrize("names", [["pyxqueue", "bare"], ["pyxqueue_sqlite", "bare_sqlite"]], ids=["redis", "sqlite"])
-def test_smoke(tmp_path: Path, names: list[str]) -> None:
-    """Every measure of pyxqueue and of the bare loop is in the results, with one number for the one round."""
+EVERYWHERE = {"drain", "cpu", "enqueue", "bulk", "median", "p99", "kb1", "kb100"}
+IN_BOTH_STORES = EVERYWHERE | {"types", "fail"}
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The modules of the benchmarks can be imported."""
+    monkeypatch.syspath_prepend(str(PROGRAM.parent))
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        {"pyxqueue": IN_BOTH_STORES | {"threads", "async"}, "bare": EVERYWHERE},
+        {"pyxqueue_sqlite": IN_BOTH_STORES, "bare_sqlite": EVERYWHERE},
+    ],
+    ids=["redis", "sqlite"],
+)
+def test_smoke(tmp_path: Path, expected: dict[str, set[str]]) -> None:
+    """Every measure of pyxqueue and of the bare loop has one number for the one round, and a bar; there is a page."""
     # Given
-    file = tmp_path / "numbers.json"
-    plot = tmp_path / "numbers.svg"
-    options = ["--smoke", "--only", ",".join(names), "--json", str(file), "--svg", str(plot)]
-    command = [sys.executable, str(PROGRAM), *options]
+    command = [sys.executable, str(PROGRAM), "--smoke", "--only", ",".join(expected), "--save", str(tmp_path / "run")]
     # When
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     # Then
     assert done.returncode == 0, done.stdout + done.stderr
-    numbers = json.loads(file.read_text())["numbers"]
-    assert set(numbers) == set(names)
-    for found in numbers.values():
-        assert set(found) == {"drain", "cpu", "enqueue", "bulk", "median", "p99"}
-        assert all(len(values) == 1 for values in found.values())
-    assert sum(one.tag.endswith("rect") for one in ET.parse(plot).iter()) == 1 + 6 * len(names)
+    numbers = json.loads((tmp_path / "run.json").read_text())["numbers"]
+    assert {name: set(found) for name, found in numbers.items()} == expected
+    assert all(len(values) == 1 and values[0] >= 0 for found in numbers.values() for values in found.values())
+    bars = sum(one.tag.endswith("rect") for one in ET.parse(tmp_path / "run.svg").iter()) - 1
+    assert bars == sum(len(measures) for measures in expected.values())
+    assert (tmp_path / "run.md").read_text().strip() == done.stdout.strip()
+
+
+@pytest.mark.usefixtures("programs")
+def test_a_ratio_says_how_many_times_better_the_first_one_is() -> None:
+    """More tasks a second are better, and less time is; what a contestant does not offer is an empty cell."""
+    report = importlib.import_module("report")
+    guarantees = {"worker killed with -9": "lost", "result kept": "1 day", "from": "a page"}
+    numbers = {
+        "pyxqueue": {"drain": [100.0, 300.0], "median": [2.0, 2.0], "fail": [1.0, 1.0]},
+        "huey": {"drain": [50.0, 50.0], "median": [1.0, 1.0]},
+    }
+    about = dict.fromkeys(numbers, guarantees)
+    head = {"command": "make bench", "date": "2026-11-26", "machine": "two cores", "load": [0.1, 1.2], "rounds": 2}
+
+    page = report.page({**head, "stores": {"redis": "Valkey"}, "numbers": numbers, "about": about})
+
+    rows = [line for line in page.splitlines() if line.startswith("| huey")]
+    assert rows[0].startswith("| huey | 50 (50–50) **4x** |")  # noqa: RUF001 - a range
+    assert "| 1 (1–1) **0.5x** |" in rows[0]  # noqa: RUF001 - the same
+    assert rows[0].endswith("| lost | 1 day |")
+    assert rows[1] == "| huey |  |"
+    assert all(text in page for text in ("    make bench", "2026-11-26", "two cores", "0.10 and 1.20"))
+
+
+@pytest.mark.usefixtures("programs")
+def test_a_contestant_that_fails_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its failure is reported and kept, and the others are measured."""
+    run = importlib.import_module("run")
+
+    def measure(name: str, phase: str, *_: object) -> dict[str, object]:
+        if name == "bare":
+            raise run.Failed(f"{name}, {phase}: failed")
+        return {"about": {}, "numbers": {phase: 1.0}}
+
+    monkeypatch.setattr(run, "measure", measure)
+
+    results = run.run(["bare", "huey"], ["enqueue", "inline"], run.Scale(2, 0.0, 1), nullcontext)
+
+    assert results.numbers == {"huey": {"enqueue": [1.0, 1.0], "inline": [1.0, 1.0]}}
+    assert results.failed == ["bare, enqueue: failed", "bare, inline: failed"] * 2
+
+
+@pytest.mark.usefixtures("programs")
+def test_a_contestant_on_nodejs_is_left_out_without_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where there is no `node`, the run goes on without the contestant that needs it."""
+    run = importlib.import_module("run")
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert run.present(["pyxqueue", "bullmq", "bare"]) == ["pyxqueue", "bare"]
+
+
+@pytest.mark.usefixtures("programs")
+@pytest.mark.parametrize(("each", "expected"), [(0.01, 100), (0.0001, 10_000), (0.3, 50), (0.00001, 50_000)])
+def test_a_slow_contestant_has_fewer_calls(each: float, expected: int) -> None:
+    """As many as fit into the time, at least the first warm-up, at most what a queue is filled with."""
+    measure = importlib.import_module("measure")
+
+    count = measure.fitting(measure.Sizes(1.0, 50), lambda count: count * each, 50)
+
+    assert count == pytest.approx(expected)
 
 
 def test_unknown_contestant() -> None:
@@ -69,16 +144,18 @@ def test_counts_are_those_of_the_baseline() -> None:
     }
 
 
-def test_a_count_that_has_grown_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A count above its baseline and the slack is reported with both numbers; one below is not."""
-    monkeypatch.syspath_prepend(str(PROGRAM.parent))
+@pytest.mark.usefixtures("programs")
+def test_a_count_that_has_moved_is_named() -> None:
+    """A count above its baseline and its slack is reported with both numbers, and one that has fallen as far apart."""
     counts = importlib.import_module("counts")
 
-    grown = counts.compare(
-        {"drain: commands": 2.0, "call: commands": 3.0}, {"drain: commands": 1.0, "call: commands": 4.0}
-    )
+    found = {"drain: commands": 2.0, "call: commands": 2.0, "bulk: commands": 1.04, "new": 1.0}
+    baseline = {"drain: commands": 1.0, "call: commands": 4.0, "bulk: commands": 1.0}
 
-    assert grown == ["drain: commands: 2, the baseline is 1"]
+    grown, fallen = counts.compare(found, baseline)
+
+    assert grown == ["drain: commands: from 1 to 2, at most 1.25 is allowed"]
+    assert fallen == ["call: commands: from 4 to 2"]
 
 
 def test_the_shape_of_the_code() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from redis import Redis
 
-from .base import PROCESSES, server_url
+from .base import Offer, echo, processes, server_url
 
 STREAM, HISTORY, GROUP, PREFIX = "{bare}", "{bare}:history", "bare", "{bare}:task:"
 KEPT, TTL_MS, BATCH = 10_000, 86_400_000, 256
@@ -55,19 +55,16 @@ return value
 """
 
 
-def echo(number: int) -> int:
-    return number
-
-
 class Entry:
-    workers = f"{PROCESSES} processes, 1 task at a time"
+    workers = "2 processes, 1 task at a time"
+    offers: frozenset[Offer] = frozenset()
     guarantees: Mapping[str, str] = {
-        "ack": "after the run, with the result",
-        "lease": "none",
-        "fence": "yes, on the server",
-        "enqueue twice": "runs once",
-        "result": "hash, 1 day",
-        "history": "last 10,000 messages",
+        "worker killed with -9": "its task stays claimed, nothing returns it",
+        "may run twice": "no",
+        "late result": "refused by the server",
+        "enqueued twice": "runs once",
+        "result kept": "1 day",
+        "from": "contestants/bare.py",
     }
     _pids: list[int]
 
@@ -78,25 +75,25 @@ class Entry:
         self._redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
         self._listener: Any = None
 
-    def enqueue_one(self, number: int) -> object:
-        return self._send([number])[0]
+    def enqueue_one(self, value: object) -> object:
+        return self._send([value])[0]
 
-    def enqueue_bulk(self, numbers: Sequence[int]) -> None:
-        for start in range(0, len(numbers), BATCH):
-            self._send(numbers[start : start + BATCH])
+    def enqueue_bulk(self, values: Sequence[Any], task: str = "echo") -> None:  # noqa: ARG002 - it has only one
+        for start in range(0, len(values), BATCH):
+            self._send(values[start : start + BATCH])
 
-    def _send(self, numbers: Sequence[int]) -> list[str]:
-        ids = [f"{time.time_ns() // 1_000_000:013d}-{os.urandom(8).hex()}" for _ in numbers]
+    def _send(self, values: Sequence[Any]) -> list[str]:
+        ids = [f"{time.time_ns() // 1_000_000:013d}-{os.urandom(8).hex()}" for _ in values]
         args: list[Any] = []
-        for task_id, number in zip(ids, numbers, strict=True):
-            args += (task_id, msgspec.json.encode([[number], {}]))
+        for task_id, value in zip(ids, values, strict=True):
+            args += (task_id, msgspec.json.encode([[value], {}]))
         keys = [PREFIX + task_id for task_id in ids]
         self._redis.execute_command("EVALSHA", self._enqueue, 1 + len(ids), STREAM, *keys, *args)
         return ids
 
     def start_workers(self) -> None:
         self._pids = []
-        for number in range(PROCESSES):
+        for number in range(processes()):
             pid = os.fork()
             if pid == 0:
                 _serve(f"worker-{number}-{os.getpid()}")
@@ -110,14 +107,14 @@ class Entry:
     def completed(self, enqueued: int) -> int:
         return enqueued - int(self._redis.xlen(STREAM))
 
-    def call_and_wait(self, number: int) -> object:
+    def call_and_wait(self, value: object) -> object:
         if self._listener is None:
             self._listener = self._redis.pubsub(ignore_subscribe_messages=True)
             self._listener.subscribe("{bare}:wake")
-        (task_id,) = self._send([number])
-        while (value := self._redis.execute_command("EVALSHA", self._look, 1, PREFIX + task_id, "{bare}:wake")) is None:
+        (task_id,) = self._send([value])
+        while (found := self._redis.execute_command("EVALSHA", self._look, 1, PREFIX + task_id, "{bare}:wake")) is None:
             self._listener.get_message(timeout=1)
-        return msgspec.json.decode(value)
+        return msgspec.json.decode(found)
 
 
 def _client() -> Redis:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from .base import PROCESSES
+from .base import Offer, echo, processes
 from .sqlite import FULL, JOURNAL, PATH
 
 BATCH = 256
@@ -27,19 +27,16 @@ CREATE INDEX IF NOT EXISTS task_place ON task (place, sort);
 """
 
 
-def echo(number: int) -> int:
-    return number
-
-
 class Entry:
-    workers = f"{PROCESSES} processes, 1 task at a time"
+    workers = "2 processes, 1 task at a time"
+    offers: frozenset[Offer] = frozenset()
     guarantees: Mapping[str, str] = {
-        "ack": "after the run, with the result",
-        "lease": "none",
-        "fence": "yes, in the transaction",
-        "enqueue twice": "runs once",
-        "result": "row, for ever",
-        "history": "all",
+        "worker killed with -9": "its task stays claimed, nothing returns it",
+        "may run twice": "no",
+        "late result": "refused in the transaction",
+        "enqueued twice": "runs once",
+        "result kept": "for ever",
+        "from": "contestants/bare_sqlite.py",
     }
     _pids: list[int]
 
@@ -47,22 +44,22 @@ class Entry:
         self._db = _connection()
         self._db.executescript(TABLES)
 
-    def enqueue_one(self, number: int) -> object:
-        return self._send([number])[0]
+    def enqueue_one(self, value: object) -> object:
+        return self._send([value])[0]
 
-    def enqueue_bulk(self, numbers: Sequence[int]) -> None:
-        for start in range(0, len(numbers), BATCH):
-            self._send(numbers[start : start + BATCH])
+    def enqueue_bulk(self, values: Sequence[Any], task: str = "echo") -> None:  # noqa: ARG002 - it has only one
+        for start in range(0, len(values), BATCH):
+            self._send(values[start : start + BATCH])
 
-    def _send(self, numbers: Sequence[int]) -> list[str]:
-        ids = [f"{time.time_ns() // 1_000_000:013d}-{os.urandom(8).hex()}" for _ in numbers]
+    def _send(self, values: Sequence[Any]) -> list[str]:
+        ids = [f"{time.time_ns() // 1_000_000:013d}-{os.urandom(8).hex()}" for _ in values]
         self._db.execute("BEGIN IMMEDIATE")
         first = self._db.execute("SELECT coalesce(max(seq), 0) + 1 FROM task").fetchone()[0]
         self._db.executemany(
             "INSERT INTO task (seq, id, place, sort, fields) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             [
-                (seq, task_id, READY, seq, msgspec.json.encode([[number], {}]))
-                for seq, (task_id, number) in enumerate(zip(ids, numbers, strict=True), first)
+                (seq, task_id, READY, seq, msgspec.json.encode([[value], {}]))
+                for seq, (task_id, value) in enumerate(zip(ids, values, strict=True), first)
             ],
         )
         self._db.execute("COMMIT")
@@ -71,7 +68,7 @@ class Entry:
     def start_workers(self) -> None:
         self._db.close()  # no connection may cross a fork
         self._pids = []
-        for number in range(PROCESSES):
+        for number in range(processes()):
             pid = os.fork()
             if pid == 0:
                 _serve(f"worker-{number}-{os.getpid()}")
@@ -87,8 +84,8 @@ class Entry:
         left = self._db.execute("SELECT count(*) FROM task WHERE place IN (?, ?)", (READY, HELD)).fetchone()[0]
         return enqueued - int(left)
 
-    def call_and_wait(self, number: int) -> object:
-        (task_id,) = self._send([number])
+    def call_and_wait(self, value: object) -> object:
+        (task_id,) = self._send([value])
         query = "SELECT record FROM task WHERE id = ? AND record IS NOT NULL"
         while (found := self._db.execute(query, (task_id,)).fetchone()) is None:
             time.sleep(0.001)

@@ -5,46 +5,47 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from huey import RedisHuey
 
-from .base import PROCESSES, server_url, stop, wants_push
+from .base import THREADS, Offer, processes, server_url, stop, work
+from .huey_tasks import tasks_of
 
 # Its default is to look for a result again after 0.1 s and then ever more seldom; pushing costs the worker a command.
-huey = RedisHuey("bench", url=server_url(), notify_result=wants_push())
-
-
-@huey.task()
-def echo(number: int) -> int:
-    return number
+huey = RedisHuey("bench", url=server_url(), notify_result=work() == "latency", store_intermediate_errors=False)
+tasks = tasks_of(huey)
 
 
 class Entry:
-    workers = f"{PROCESSES} processes, 1 task at a time"
+    workers = "2 processes, 1 task at a time"
+    offers: frozenset[Offer] = frozenset({"types", "fail", "threads"})
     guarantees: Mapping[str, str] = {
-        "ack": "none: taken off the list before the run",
-        "lease": "none: a killed worker's task is lost",
-        "fence": "no",
-        "enqueue twice": "runs twice",
-        "result": "field of one hash, until read",
-        "history": "no",
+        "worker killed with -9": "its task is lost",
+        "may run twice": "no",
+        "late result": "cannot happen",
+        "enqueued twice": "runs twice",
+        "result kept": "until it is read",
+        "from": "consumer (Consumer shutdown), deployment, api (RedisHuey)",
     }
     _process: subprocess.Popen[bytes]
 
     def prepare(self) -> None:
         huey.storage.conn.ping()
 
-    def enqueue_one(self, number: int) -> object:
-        return echo(number)
+    def enqueue_one(self, value: object) -> object:
+        return tasks["echo"](value)
 
-    def enqueue_bulk(self, numbers: Sequence[int]) -> None:
-        for number in numbers:  # it has no other way
-            echo(number)
+    def enqueue_bulk(self, values: Sequence[Any], task: str = "echo") -> None:
+        for value in values:  # it has no other way
+            tasks[task](value)
 
     def start_workers(self) -> None:
+        kind = ("thread", THREADS) if work() == "threads" else ("process", processes())
         program = "from huey.bin.huey_consumer import consumer_main; consumer_main()"
-        command = [sys.executable, "-c", program, f"{__name__}.huey", "-k", "process", "-w", str(PROCESSES), "-q", "-C"]
-        self._process = subprocess.Popen(command)  # noqa: S603 - our own interpreter
+        options = ["-k", kind[0], "-w", str(kind[1]), "--quiet", "--no-periodic", "--disable-health-check"]
+        command = [sys.executable, "-c", program, f"{__name__}.huey", *options]
+        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: S603 - our own interpreter
 
     def stop_workers(self) -> None:
         stop(self._process)
@@ -52,5 +53,5 @@ class Entry:
     def completed(self, enqueued: int) -> int:  # noqa: ARG002 - it can count what is done
         return int(huey.storage.conn.hlen(huey.storage.result_key))
 
-    def call_and_wait(self, number: int) -> object:
-        return echo(number).get(blocking=True, timeout=60)
+    def call_and_wait(self, value: object) -> object:
+        return tasks["echo"](value).get(blocking=True, timeout=60)

@@ -3,41 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from pyxqueue import TaskQueue
+from pyxqueue import TaskQueue, current_task
 
-from .base import PROCESSES, server_url
+from .base import COROUTINES, THREADS, TYPES, FirstAttemptFails, Offer, echo, nap, pause, processes, server_url, work
 
 queue = TaskQueue(server_url(), stream_key="bench")
 
 
-@queue.task
-def echo(number: int) -> int:
-    return number
+@queue.task(name="fail", retries=1, backoff=0)
+def fail(value: Any) -> Any:
+    if current_task().attempt == 1:
+        raise FirstAttemptFails
+    return value
+
+
+tasks = {
+    "echo": queue.task(name="echo")(echo),
+    "nap": queue.task(name="nap")(nap),
+    "pause": queue.task(name="pause")(pause),
+    "fail": fail,
+    **{f"type{number}": queue.task(name=f"type{number}")(echo) for number in range(TYPES)},
+}
 
 
 class Entry:
-    workers = f"{PROCESSES} processes, 1 task at a time"
+    workers = "2 processes, 1 task at a time"
+    offers: frozenset[Offer] = frozenset({"types", "fail", "threads", "async"})
     guarantees: Mapping[str, str] = {
-        "ack": "after the run, with the result",
-        "lease": "30 s, renewed; expired ones return",
-        "fence": "yes, on the server",
-        "enqueue twice": "runs once",
-        "result": "hash, 1 day",
-        "history": "last 10,000 messages",
+        "worker killed with -9": "its task runs again, at once or after its lease of 30 s",
+        "may run twice": "after a crash; one end is recorded",
+        "late result": "refused by the server",
+        "enqueued twice": "runs once",
+        "result kept": "1 day",
+        "from": "docs/explanation/guarantees.md",
     }
 
     def prepare(self) -> None:
         queue.stores.backend.lease_ms()
 
-    def enqueue_one(self, number: int) -> object:
-        return echo(number)
+    def enqueue_one(self, value: object) -> object:
+        return tasks["echo"](value)
 
-    def enqueue_bulk(self, numbers: Sequence[int]) -> None:
-        echo.map([(number,) for number in numbers])
+    def enqueue_bulk(self, values: Sequence[Any], task: str = "echo") -> None:
+        tasks[task].map([(value,) for value in values])
 
     def start_workers(self) -> None:
-        queue.start(PROCESSES)
+        queue.start(
+            processes(),
+            threads=THREADS if work() == "threads" else None,
+            concurrency=COROUTINES if work() == "async" else None,
+        )
 
     def stop_workers(self) -> None:
         queue.shutdown()
@@ -46,5 +63,5 @@ class Entry:
         depth = queue.stores.backend.depth()
         return enqueued - depth.ready - depth.in_flight - depth.delayed
 
-    def call_and_wait(self, number: int) -> object:
-        return echo(number).get(timeout=60)
+    def call_and_wait(self, value: object) -> object:
+        return tasks["echo"](value).get(timeout=60)

@@ -8,4 +8,4 @@ from .pyxqueue import Entry as OnRedis
 
 
 class Entry(OnRedis):
-    guarantees: Mapping[str, str] = {**OnRedis.guarantees, "fence": "yes, in the transaction", "result": "row, 1 day"}
+    guarantees: Mapping[str, str] = {**OnRedis.guarantees, "late result": "refused in the transaction"}

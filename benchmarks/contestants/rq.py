@@ -5,29 +5,41 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from redis import Redis
-from rq import Queue
+from rq import Queue, Retry, get_current_job
 
-from .base import PROCESSES, server_url, stop
+from .base import TYPES, FirstAttemptFails, Offer, echo, processes, server_url, stop
 
-RESULT_TTL = 86_400
 BATCH = 500
+OPTIONS = {"result_ttl": 86_400, "retry": Retry(max=1)}
+"""A job that is found abandoned runs again only if it has retries left."""
 
 
-def echo(number: int) -> int:
-    return number
+def fail(value: Any) -> Any:
+    job = get_current_job()
+    if job is not None and job.retries_left:
+        raise FirstAttemptFails
+    return value
+
+
+# It finds a function by its module and its name there.
+for _type in range(TYPES):
+    exec(f"def type{_type}(value): return value")  # noqa: S102
+functions = {name: globals()[name] for name in ("echo", "fail", *(f"type{number}" for number in range(TYPES)))}
 
 
 class Entry:
-    workers = f"{PROCESSES} processes, 1 task at a time, no fork"
+    workers = "2 processes, 1 task at a time, no fork"
+    offers: frozenset[Offer] = frozenset({"types", "fail"})
     guarantees: Mapping[str, str] = {
-        "ack": "none: taken off the list before the run",
-        "lease": "none: a killed worker's task is failed later, and not run again unless it has retries",
-        "fence": "no",
-        "enqueue twice": "runs twice",
-        "result": "stream, 1 day",
-        "history": "1 day",
+        "worker killed with -9": "its task is found abandoned after 4 min or more, and runs again with a retry left",
+        "may run twice": "yes, with retries",
+        "late result": "accepted",
+        "enqueued twice": "runs twice",
+        "result kept": "1 day",
+        "from": "docs/workers (Notes on Performance), docs/results (Dealing with Interruptions), docs/exceptions",
     }
 
     def prepare(self) -> None:
@@ -35,18 +47,19 @@ class Entry:
         self._queue = Queue("bench", connection=self._redis)
         self._processes: list[subprocess.Popen[bytes]] = []
 
-    def enqueue_one(self, number: int) -> object:
-        return self._queue.enqueue(echo, number, result_ttl=RESULT_TTL)
+    def enqueue_one(self, value: object) -> Any:
+        return self._queue.enqueue(echo, value, **OPTIONS)
 
-    def enqueue_bulk(self, numbers: Sequence[int]) -> None:
-        for start in range(0, len(numbers), BATCH):
-            batch = numbers[start : start + BATCH]
-            self._queue.enqueue_many([Queue.prepare_data(echo, (one,), result_ttl=RESULT_TTL) for one in batch])
+    def enqueue_bulk(self, values: Sequence[Any], task: str = "echo") -> None:
+        for start in range(0, len(values), BATCH):
+            batch = values[start : start + BATCH]
+            self._queue.enqueue_many([Queue.prepare_data(functions[task], (value,), **OPTIONS) for value in batch])
 
     def start_workers(self) -> None:
         command = [sys.executable, "-m", "rq.cli", "worker", "--url", server_url(), "--quiet"]
-        for _ in range(PROCESSES):
-            self._processes.append(subprocess.Popen([*command, "-w", "rq.SimpleWorker", "bench"]))  # noqa: S603 - ours
+        for _ in range(processes()):
+            worker = [*command, "-w", "rq.SimpleWorker", "bench"]
+            self._processes.append(subprocess.Popen(worker, stderr=subprocess.DEVNULL))  # noqa: S603 - ours
 
     def stop_workers(self) -> None:
         for process in self._processes:
@@ -55,7 +68,6 @@ class Entry:
     def completed(self, enqueued: int) -> int:  # noqa: ARG002 - it can count what is done
         return int(self._redis.zcard(self._queue.finished_job_registry.key))
 
-    def call_and_wait(self, number: int) -> object:
-        job = self._queue.enqueue(echo, number, result_ttl=RESULT_TTL)
-        result = job.latest_result(timeout=60)
+    def call_and_wait(self, value: object) -> object:
+        result = self.enqueue_one(value).latest_result(timeout=60)
         return result and result.return_value

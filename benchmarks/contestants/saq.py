@@ -11,31 +11,49 @@ from typing import Any
 from redis import Redis
 from saq import Queue
 
-from .base import PROCESSES, server_url, stop
+from . import base
+from .base import TYPES, FirstAttemptFails, Offer, at_once, processes, server_url, stop
 
 CONCURRENCY = 10
 """Its default."""
-TTL = 86_400
+OPTIONS = {"ttl": 86_400, "retries": 2}
+"""With its default, 1, a job whose worker was killed is not run again."""
 _AT_ONCE = 500
 queue = Queue.from_url(server_url(), name="bench")
 
 
-async def echo(context: Any, *, number: int) -> int:  # noqa: ARG001 - it hands one over
-    return number
+async def echo(_context: Any, *, value: Any) -> Any:
+    return value
 
 
-settings = {"queue": queue, "functions": [echo], "concurrency": CONCURRENCY}
+def nap(_context: Any, *, value: Any) -> Any:
+    return base.nap(value)
+
+
+async def pause(_context: Any, *, value: Any) -> Any:
+    return await base.pause(value)
+
+
+async def fail(context: Any, *, value: Any) -> Any:
+    if context["job"].attempts == 1:
+        raise FirstAttemptFails
+    return value
+
+
+functions = [echo, nap, pause, fail, *((f"type{number}", echo) for number in range(TYPES))]
+settings = {"queue": queue, "functions": functions, "concurrency": at_once(CONCURRENCY)}
 
 
 class Entry:
-    workers = f"{PROCESSES} processes, {CONCURRENCY} async tasks at once"
+    workers = f"2 processes, {CONCURRENCY} async tasks at once"
+    offers: frozenset[Offer] = frozenset({"types", "fail", "threads", "async"})
     guarantees: Mapping[str, str] = {
-        "ack": "after the run, with the result",
-        "lease": "none; a sweep fails jobs that exceed their timeout",
-        "fence": "no",
-        "enqueue twice": "runs twice without a key",
-        "result": "in the job, 1 day",
-        "history": "1 day",
+        "worker killed with -9": "its task runs again when a sweep finds it past its timeout, here 10 s",
+        "may run twice": "yes",
+        "late result": "accepted",
+        "enqueued twice": "runs once with a key, while it is kept",
+        "result kept": "1 day",
+        "from": "task (Controlling Job Execution), worker, comparison (Sweeping stuck jobs)",
     }
     _process: subprocess.Popen[bytes]
 
@@ -44,19 +62,19 @@ class Entry:
         self._loop.run_until_complete(queue.connect())
         self._redis = Redis.from_url(server_url())
 
-    def enqueue_one(self, number: int) -> object:
-        return self._loop.run_until_complete(queue.enqueue("echo", number=number, ttl=TTL))
+    def enqueue_one(self, value: object) -> object:
+        return self._loop.run_until_complete(queue.enqueue("echo", value=value, **OPTIONS))
 
-    def enqueue_bulk(self, numbers: Sequence[int]) -> None:
+    def enqueue_bulk(self, values: Sequence[Any], task: str = "echo") -> None:
         async def all_of_them() -> None:
-            for start in range(0, len(numbers), _AT_ONCE):
-                batch = numbers[start : start + _AT_ONCE]
-                await asyncio.gather(*(queue.enqueue("echo", number=number, ttl=TTL) for number in batch))
+            for start in range(0, len(values), _AT_ONCE):
+                batch = values[start : start + _AT_ONCE]
+                await asyncio.gather(*(queue.enqueue(task, value=value, **OPTIONS) for value in batch))
 
         self._loop.run_until_complete(all_of_them())
 
     def start_workers(self) -> None:
-        command = [sys.executable, "-m", "saq", f"{__name__}.settings", "--workers", str(PROCESSES)]
+        command = [sys.executable, "-m", "saq", f"{__name__}.settings", "--quiet", "--workers", str(processes())]
         self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: S603 - our own interpreter
 
     def stop_workers(self) -> None:
@@ -65,8 +83,8 @@ class Entry:
     def completed(self, enqueued: int) -> int:
         return enqueued - int(self._redis.zcard("saq:bench:incomplete"))
 
-    def call_and_wait(self, number: int) -> object:
+    def call_and_wait(self, value: object) -> object:
         return self._loop.run_until_complete(
             # It polls; its default is every 0.5 s, which would be all that is measured.
-            queue.apply("echo", timeout=60, poll_interval=0.0005, number=number, ttl=TTL)
+            queue.apply("echo", timeout=60, poll_interval=0.0005, value=value, **OPTIONS)
         )

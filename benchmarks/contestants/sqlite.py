@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pyxqueue.backends.sqlite.driver import best
-from pyxqueue.backends.sqlite.location import from_url
-from pyxqueue.backends.sqlite.versions import wal_is_safe
+import os
 
-from .base import server_url
+from .base import JOURNAL_VARIABLE, server_url
 
-LOCATION = from_url(server_url())
-PATH = LOCATION.path
-FULL = LOCATION.durability == "full"
-JOURNAL = "wal" if wal_is_safe(best().version) else "truncate"
+PATH, _, _options = server_url().removeprefix("sqlite:///").partition("?")
+FULL = _options == "durability=full"
+JOURNAL = os.environ[JOURNAL_VARIABLE]
 """The one pyxqueue chooses here."""

@@ -1,6 +1,7 @@
 """An environment for each contestant that needs one, made when it is first used: pins are in the files beside this.
 
-`NAME.txt` lists the packages of `benchmarks/.venv-NAME`; a folder `NAME` with a `package-lock.json` is for Node.js.
+`NAME.txt` lists the packages of `benchmarks/.venv-NAME`; a folder `NAME` with a `package-lock.json` is for Node.js. The
+contestant `NAME_sqlite` has the environment of `NAME`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ def interpreter(name: str) -> str:
 
     Raises `Missing` if the contestant needs Node.js and the machine has none.
     """
+    name = name.removesuffix("_sqlite")
     if (HERE / name / "package-lock.json").exists():
         _install_node_packages(HERE / name)
     requirements = HERE / f"{name}.txt"
@@ -30,13 +32,14 @@ def interpreter(name: str) -> str:
 
 
 def pins(name: str) -> list[str]:
-    """The versions that this contestant is pinned to, the package of its own name first; [] without an environment."""
+    """The versions of the packages that this contestant is named after; [] without an environment."""
     if (HERE / name / "package.json").exists():
         found = re.findall(r'"([\w-]+)": "([\d.]+)"', (HERE / name / "package.json").read_text())
         return [f"{package} {version}" for package, version in found]
     requirements = HERE / f"{name}.txt"
     lines = requirements.read_text().splitlines() if requirements.exists() else []
-    return [line.replace("==", " ") for line in lines if line.startswith(f"{name}==")]
+    starts = (f"{name}==", f"{name}-redis==")
+    return [line.replace("==", " ") for line in lines if line.startswith(starts)]
 
 
 def _install_python_packages(name: str, requirements: Path) -> Path:

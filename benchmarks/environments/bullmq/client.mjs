@@ -1,5 +1,5 @@
-// The calling side: node client.mjs HOST PORT reads lines "WAY FIRST COUNT" and answers each with the seconds it took;
-// for the way "call", with the seconds of each call.
+// The calling side: node client.mjs HOST PORT reads lines [WAY, TASK, VALUES] as JSON, and answers each with the seconds
+// that it took.
 import { createInterface } from "node:readline";
 import { Queue, QueueEvents } from "bullmq";
 
@@ -12,30 +12,27 @@ await events.waitUntilReady();
 const BATCH = 500;
 
 const ways = {
-  async one(numbers) {
-    for (const number of numbers) await queue.add("echo", { number });
+  async one(task, values) {
+    for (const value of values) await queue.add(task, { value });
   },
-  async bulk(numbers) {
-    for (let at = 0; at < numbers.length; at += BATCH)
-      await queue.addBulk(numbers.slice(at, at + BATCH).map((number) => ({ name: "echo", data: { number } })));
+  async bulk(task, values) {
+    const opts = task === "fail" ? { attempts: 2 } : {};
+    for (let at = 0; at < values.length; at += BATCH)
+      await queue.addBulk(values.slice(at, at + BATCH).map((value) => ({ name: task, data: { value }, opts })));
   },
-  async call([number]) {
-    const job = await queue.add("echo", { number });
+  async call(task, [value]) {
+    const job = await queue.add(task, { value });
     const answer = await job.waitUntilFinished(events, 60000);
-    if (answer !== number) throw new Error(`the result of ${number} is ${answer}`);
+    if (answer !== value) throw new Error(`the result of ${value} is ${answer}`);
   },
 };
 
-async function seconds(way, numbers) {
+async function seconds(way, task, values) {
   const start = process.hrtime.bigint();
-  await ways[way](numbers);
+  await ways[way](task, values);
   return Number(process.hrtime.bigint() - start) / 1e9;
 }
 
 console.log("ready");
-for await (const line of createInterface({ input: process.stdin })) {
-  const [way, first, count] = line.split(" ");
-  const numbers = Array.from({ length: Number(count) }, (_, at) => Number(first) + at);
-  console.log(JSON.stringify(await seconds(way, numbers)));
-}
+for await (const line of createInterface({ input: process.stdin })) console.log(await seconds(...JSON.parse(line)));
 process.exit(0);

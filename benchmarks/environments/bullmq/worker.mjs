@@ -1,8 +1,17 @@
 // One worker process: node worker.mjs HOST PORT
+import { setTimeout } from "node:timers/promises";
 import { Worker } from "bullmq";
 
 const [host, port] = process.argv.slice(2);
-const worker = new Worker("bench", async (job) => job.data.number, {
+const PAUSE_MS = 10;
+
+async function run(job) {
+  if (job.name === "pause") await setTimeout(PAUSE_MS);
+  if (job.name === "fail" && job.attemptsMade === 0) throw new Error("the first attempt fails");
+  return job.data.value;
+}
+
+const worker = new Worker("bench", run, {
   connection: { host, port: Number(port), maxRetriesPerRequest: null },
   concurrency: 100,
   removeOnComplete: { age: 86400, count: 10000 },
