@@ -13,7 +13,7 @@ from .driver import Connection
 from .group import Group, Tickets, count
 from .rows import LARGEST, is_number
 from .schema import HISTORY
-from .store import Store
+from .store import Store, Transaction
 
 _COUNTERS = f"(SELECT ticket FROM counter), (SELECT max(seq) FROM task WHERE seq < {LARGEST // 2})"  # noqa: S608
 """The last ticket, and the largest number of a row. It is larger only if another program has written the row."""
@@ -145,30 +145,57 @@ class Queue:
         with self.store.read() as db:
             yield Groups(db, self.options, self.clock)
 
-    @contextmanager
-    def write(self, *, join: bool = False, takes_in: bool = False) -> Iterator[Groups]:
+    def write(self, *, join: bool = False, takes_in: bool = False) -> Step:
         """A step that writes: all of it, or nothing. `join` registers the handle's group, else it may be missing."""
-        with self.store.write(takes_in=takes_in) as db:
-            groups = Groups(db, self.options, self.clock)
-            if join:
-                self._join(groups)
-            yield groups
-            groups.close()
-        if join:
-            self._joined = groups.mine.key
+        return Step(self, self.store.write(takes_in=takes_in), join)
 
     def clear(self, limit: int) -> int:
         """One step of `Groups.clear`."""
         with self.write() as groups:
             return groups.clear(limit)
 
-    def _join(self, groups: Groups) -> None:
+    def join(self, groups: Groups) -> None:
         """Register the group, with this handle's lease if this is its first time here."""
         group, lease = groups.make(self.options.group, registered=True), self.options.lease_ms
         if group.key != self._joined and lease is not None and lease != group.lease:
             group.lease = lease
             groups.db.execute("UPDATE consumer_group SET lease = ? WHERE key = ?", (lease, group.key))
 
+    def joined(self, groups: Groups) -> None:
+        """The registration is stored."""
+        self._joined = groups.mine.key
+
     def is_joined(self, groups: Groups) -> bool:
         """Whether this handle has registered its group already."""
         return self.options.group in groups.registered and groups.mine.key == self._joined
+
+
+class Step:
+    """A transaction that writes, as a context manager whose value is the groups."""
+
+    __slots__ = ("_groups", "_join", "_queue", "_transaction")
+
+    def __init__(self, queue: Queue, transaction: Transaction, join: bool) -> None:
+        self._queue, self._transaction, self._join = queue, transaction, join
+
+    def __enter__(self) -> Groups:
+        queue, db = self._queue, self._transaction.__enter__()
+        try:
+            self._groups = groups = Groups(db, queue.options, queue.clock)
+            if self._join:
+                queue.join(groups)
+        except BaseException as error:
+            self._transaction.fail(error)
+            raise
+        return groups
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            try:
+                self._groups.close()
+            except BaseException as failed:
+                self._transaction.fail(failed)
+                raise
+        self._transaction.__exit__(kind, error, trace)
+        if self._join and error is None:
+            self._queue.joined(self._groups)

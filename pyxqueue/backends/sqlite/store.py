@@ -13,7 +13,6 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
 
 from attrs import frozen
 
@@ -69,7 +68,8 @@ class Store:
         self._lookout = Lookout(location.path) if opener.driver.name == "apsw" else None
         self._chance = random.Random().random  # noqa: S311 - jitter
         # Guards all below. It is notified when a connection comes back, a fork is over, or something was written.
-        self.changed = threading.Condition()
+        self._lock = threading.RLock()  # to lock it is several times faster than to lock the condition
+        self.changed = threading.Condition(self._lock)
         self._all: list[Opened] = []
         self._idle: list[Opened] = []
         self._lent = 0
@@ -100,20 +100,20 @@ class Store:
     def _transaction(self, begin: str, *, takes_in: bool = False) -> Transaction:
         return Transaction(begin, takes_in, self._begin, self._end, self._fail)
 
-    def _begin(self, first: str, takes_in: bool) -> Begun:
-        patience = Patience(self._busy_limit, self._chance)
+    def _begin(self, transaction: Transaction) -> Connection:
         while True:
             opened, epoch = None, self._epoch
             try:
                 opened, epoch = self._take()
                 if self._lookout is not None:
                     self._lookout.check()
-                opened.connection.execute(first)
+                opened.connection.execute(transaction.first)
                 # With this first read, a transaction that only reads takes its lock. If the schema is another one, the
                 # file is opened again, which shows whether it still is ours.
                 if schema.number(opened.connection) != opened.schema:
                     raise DriverError(SCHEMA, "the schema has changed")
-                return Begun(opened, epoch, patience, takes_in)
+                transaction.opened, transaction.epoch = opened, epoch
+                return opened.connection
             except BaseException as error:
                 if opened is not None:
                     self._undo(opened, epoch, error)
@@ -121,30 +121,51 @@ class Store:
                     self.close()  # what is open must be closed before it is damaged
                 if not isinstance(error, DriverError):
                     raise
-                if not error.passing or patience.over():
-                    raise self._meant(error, opened, takes_in) from error
-            patience.pause()
+                if not error.passing or not self._has_patience(transaction):
+                    raise self._meant(error, opened, transaction.takes_in) from error
 
-    def _end(self, begun: Begun, wrote: bool) -> None:
+    def _has_patience(self, transaction: Transaction) -> bool:
+        """Pause, unless the limit to all pauses of the transaction is reached."""
+        if transaction.patience is None:
+            transaction.patience = Patience(self._busy_limit, self._chance)
+        if transaction.patience.over():
+            return False
+        transaction.patience.pause()
+        return True
+
+    def _end(self, transaction: Transaction) -> None:
         """Commit. Raises `BrokerUnavailableError` if the file is not at its path any longer."""
-        opened = begun.opened
+        opened = transaction.opened
+        assert opened is not None
         try:
-            _commit(opened.connection, begun.patience)
+            self._commit(opened.connection, transaction)
         except BaseException as error:
-            self._fail(begun, error)
+            self._fail(transaction, error)
             raise
         here = inode_of(self.location.path) == opened.inode
-        self._give_back(opened, keep=here and begun.epoch == self._epoch)
+        transaction.opened = None
+        self._give_back(opened, keep=here and transaction.epoch == self._epoch)
         if not here:
             raise self._vanished(opened)
-        if wrote:
+        if transaction.first != "BEGIN":
             self._tell()
 
-    def _fail(self, begun: Begun, error: BaseException) -> None:
+    def _commit(self, connection: Connection, transaction: Transaction) -> None:
+        while True:
+            try:
+                connection.execute("COMMIT")
+                return
+            except DriverError as error:  # readers are still there; new ones are kept out
+                if not error.busy or not self._has_patience(transaction):
+                    raise
+
+    def _fail(self, transaction: Transaction, error: BaseException) -> None:
         """Roll back. Raises the error to raise for one of SQLite."""
-        self._undo(begun.opened, begun.epoch, error)
+        opened, transaction.opened = transaction.opened, None
+        assert opened is not None
+        self._undo(opened, transaction.epoch, error)
         if isinstance(error, DriverError):
-            raise self._meant(error, begun.opened, begun.takes_in) from error
+            raise self._meant(error, opened, transaction.takes_in) from error
 
     def _undo(self, opened: Opened, epoch: int, error: BaseException) -> None:
         """Roll back, after an error."""
@@ -160,7 +181,7 @@ class Store:
         return found if takes_in or not isinstance(found, StoreFullError) else BrokerUnavailableError(str(found))
 
     def _tell(self) -> None:
-        with self.changed:
+        with self._lock:
             self._own += 1
             self.changed.notify_all()
         if self.wrote is not None:
@@ -178,7 +199,7 @@ class Store:
     # Connections
 
     def _take(self) -> tuple[Opened, int]:
-        with self.changed:
+        with self._lock:
             while self._forking:
                 self.changed.wait()
             self._lent += 1
@@ -203,7 +224,7 @@ class Store:
         self._leave(opened if keep else None)
 
     def _leave(self, kept: Opened | None = None) -> None:
-        with self.changed:
+        with self._lock:
             if kept is not None:
                 self._idle.append(kept)
             self._lent -= 1
@@ -316,16 +337,6 @@ class Store:
             self._discard(ear)
 
 
-class Begun(NamedTuple):
-    """What a transaction has while it lasts."""
-
-    opened: Opened
-    epoch: int
-    """The one in which the connection was taken."""
-    patience: Patience
-    takes_in: bool
-
-
 class Transaction:
     """One transaction of a store, as a context manager whose value is the connection. Its block runs once.
 
@@ -335,39 +346,41 @@ class Transaction:
     """
 
     # A class, not a generator: it is entered with every call.
-    __slots__ = ("_begin", "_begun", "_end", "_fail", "_first", "_takes_in")
+    __slots__ = ("_begin", "_end", "_fail", "epoch", "first", "opened", "patience", "takes_in")
 
     def __init__(
         self,
         first: str,
         takes_in: bool,
-        begin: Callable[[str, bool], Begun],
-        end: Callable[[Begun, bool], None],
-        fail: Callable[[Begun, BaseException], None],
+        begin: Callable[[Transaction], Connection],
+        end: Callable[[Transaction], None],
+        fail: Callable[[Transaction, BaseException], None],
     ) -> None:
-        self._first, self._takes_in = first, takes_in
+        self.first, self.takes_in = first, takes_in
         self._begin, self._end, self._fail = begin, end, fail
+        self.opened: Opened | None = None
+        """The connection while the transaction lasts."""
+        self.epoch = 0
+        """The one in which the connection was taken."""
+        self.patience: Patience | None = None
+        """From the first lock that was missing on."""
 
     def __enter__(self) -> Connection:
-        self._begun = self._begin(self._first, self._takes_in)
-        return self._begun.opened.connection
+        return self._begin(self)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if error is not None:
-            self._fail(self._begun, error)
-            return
-        self._end(self._begun, self._first != "BEGIN")
+        if error is None:
+            self._end(self)
+        else:
+            self.fail(error)
 
+    def fail(self, error: BaseException) -> None:
+        """End it after an error in its block, and raise another error if that is one of SQLite."""
+        self._fail(self, error)
 
-def _commit(connection: Connection, patience: Patience) -> None:
-    while True:
-        try:
-            connection.execute("COMMIT")
-            return
-        except DriverError as error:  # readers are still there; new ones are kept out
-            if not error.busy or patience.over():
-                raise
-        patience.pause()
+    def __del__(self) -> None:
+        if self.opened is not None:  # an interrupt came between its begin and its block
+            self.fail(GeneratorExit())
 
 
 def _close_all(opened: list[Opened]) -> None:
