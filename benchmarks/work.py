@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -31,6 +32,7 @@ from redis import Redis
 from pyxqueue import TaskQueue
 from pyxqueue.testing.servers import Server
 
+HERE = Path(__file__).parent
 LOOK_EVERY = 0.005
 GIVE_UP_SECONDS = 120.0
 TYPES = 20
@@ -266,6 +268,22 @@ def mixed_waits(queue: TaskQueue, arrivals: Arrivals) -> tuple[float, float, flo
         return percentile(waits, 0.99), percentile(ideal, 0.99), held.longest(runs)
 
 
+def progress(place: Place) -> Iterator[Row]:
+    """A task that reports its progress in a tight loop."""
+    queue = place.queue()
+
+    @queue.task(name="count")
+    def count(steps: int) -> float:
+        start = time.perf_counter()
+        for step in range(steps):
+            queue.update_task_progress(step)
+        return (time.perf_counter() - start) / steps
+
+    with working(queue):
+        least = min(count(10 * place.tasks).get(timeout=60) for _ in range(5))
+    yield Row("a call that reports progress, in a tight loop", least * 1e6, "µs")
+
+
 def depth(place: Place) -> Iterator[Row]:
     for count in place.depths:
         yield from beside_delayed(place, count)
@@ -295,7 +313,7 @@ def beside_delayed(place: Place, count: int) -> Iterator[Row]:
 
 
 def idle(place: Place) -> Iterator[Row]:
-    """A worker and its supervisor with nothing to do, and their memory."""
+    """A worker and its supervisor with nothing to do."""
     queue = place.queue()
     echo = queue.task(name="echo")(noop)
     others = psutil.Process().children(recursive=True)  # the server and its guard
@@ -308,13 +326,44 @@ def idle(place: Place) -> Iterator[Row]:
         used, more = cpu(family) - before, sent(place.server) - commands - 1  # the look itself
         yield Row("idle", more / place.idle_seconds, "commands/s")
         yield Row("idle", used / place.idle_seconds * 100, "% of a core")
-        yield Row(
-            "largest process of the worker side, RSS", max(one.memory_info().rss for one in family) / KIB**2, "MB"
-        )
-        if hasattr(family[0].memory_full_info(), "pss"):
-            yield Row("worker side, PSS", sum(one.memory_full_info().pss for one in family) / KIB**2, "MB")
+
+
+def memory(place: Place) -> Iterator[Row]:
+    """What `pyxqueue worker` starts: a worker, its supervisor, the watchdog and the process that writes the log."""
+    place.server.flushall()
+    environment = {**os.environ, "BENCH_URL": place.url}
+    command = [sys.executable, "-m", "pyxqueue", "worker", "start", "--processes", "1"]
+    program = subprocess.Popen(command, cwd=HERE, env=environment, stderr=subprocess.DEVNULL)  # noqa: S603 - ours
+    queue = TaskQueue(place.url, stream_key="start", eager=False)
+    try:
+        queue.task(name="start.first")(lambda: 0.0)().get(timeout=60)
+        root = psutil.Process(program.pid)
+        family = [root, *root.children(recursive=True)]
+        largest = max(one.memory_info().rss for one in family)
+        yield Row("largest process of `pyxqueue worker`, RSS", largest / KIB**2, "MB")
+        if hasattr(root.memory_full_info(), "pss"):
+            yield Row("all processes of it, PSS", sum(one.memory_full_info().pss for one in family) / KIB**2, "MB")
+    finally:
+        program.terminate()
+        program.wait()
+        queue.close()
+
+
+def starting(place: Place) -> Iterator[Row]:
     for package in ("redis", "pyxqueue"):
         yield Row(f"import {package}", import_ms(package), "ms")
+    yield Row("from start() to the first line of a task", start_ms(place), "ms")
+    yield Row("the same in a program with threads", start_ms(place, "--threads"), "ms")
+
+
+def start_ms(place: Place, *flags: str) -> float:
+    """The least of five starts, each in a new process."""
+    command = [sys.executable, str(HERE / "start.py"), *flags]
+    environment = {**os.environ, "BENCH_URL": place.url}
+    return min(
+        float(subprocess.check_output(command, env=environment, stderr=subprocess.DEVNULL))  # noqa: S603 - ours
+        for _ in range(5)
+    )
 
 
 def cpu(family: Sequence[psutil.Process]) -> float:
@@ -340,8 +389,11 @@ ROWS: dict[str, Callable[[Place], Iterator[Row]]] = {
     "kinds": kinds,
     "answers": answers,
     "mixed": mixed,
+    "progress": progress,
     "depth": depth,
     "idle": idle,
+    "memory": memory,
+    "starting": starting,
 }
 
 

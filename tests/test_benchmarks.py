@@ -128,7 +128,7 @@ def test_smoke_of_other_work() -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split("|")[1].strip() for line in done.stdout.splitlines()[2:]]
-    assert len(rows) == 28
+    assert len(rows) == 31
     assert {"16 threads, tasks wait 1 ms", "fails once, then succeeds", "20 types of task", "idle"} <= set(rows)
 
 

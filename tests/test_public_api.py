@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
@@ -259,3 +261,14 @@ def test_every_option_is_explained(kind: type) -> None:
     ]
 
     assert explained == list(inspect.signature(kind).parameters)
+
+
+def test_a_program_that_only_enqueues_imports_little() -> None:
+    """What runs tasks is imported when workers start, a store when it is opened."""
+    program = "import sys, pyxqueue; print(*(name for name in sys.modules if name.startswith('pyxqueue.')))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    imported = set(done.stdout.split())
+
+    assert "pyxqueue.client.queue" in imported
+    rooms = ("supervisor", "backends", "worker.worker", "eager.backend", "testing", "cli", "inflight")
+    assert not [name for name in imported if f"{name}.".startswith(tuple(f"pyxqueue.{room}." for room in rooms))]

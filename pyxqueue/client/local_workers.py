@@ -1,30 +1,33 @@
-"""The workers that this program runs or has started."""
+"""The workers that this program runs or has started.
 
+Most programs only enqueue. The supervisor and the worker are imported when workers are first run or started.
+"""
+
+# ruff: noqa: PLC0415 - see above
 from __future__ import annotations
 
 import logging
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
 from ..clock import Seconds
 from ..context import running_task
 from ..errors import AlreadyRunningError, ConfigurationError, NotRunningError
-from ..inflight import InFlightTable
 from ..log import get_logger
 from ..names import home_of, import_path, nameless_script
 from ..printable import quoted
 from ..protocols import in_one_process
 from ..registry import TaskSpec
-from ..supervisor.child import serve
-from ..supervisor.launch import Started, WorkerParts, check_startable, run_workers, start_workers
-from ..supervisor.starters import pyxqueue_command
 from ..worker import WorkerOptions
 from ..worker.events import LINE, log_to_stderr
 from .opened import QueueStore
+
+if TYPE_CHECKING:
+    from ..supervisor.launch import Started, WorkerParts
 
 log = get_logger("pyxqueue")
 
@@ -50,6 +53,8 @@ class LocalWorkers:
 
     def run(self, options: WorkerOptions, parent: int | None) -> None:
         """Run the supervisor in this process until a signal stops it."""
+        from ..supervisor.launch import run_workers
+
         configure_logging()
         self._running = True
         try:
@@ -59,6 +64,8 @@ class LocalWorkers:
 
     def start(self, options: WorkerOptions) -> None:
         """Start the supervisor in another process."""
+        from ..supervisor.launch import start_workers
+
         self._started = start_workers(self.parts(), options)
         self._options, self._served = options, self._defined()
 
@@ -84,6 +91,8 @@ class LocalWorkers:
         self, nworkers: int | None, threads: int | None, concurrency: int | None, grace: Seconds
     ) -> WorkerOptions:
         """Return options for workers. Raises `AlreadyRunningError`, and `ConfigurationError` if workers cannot run."""
+        from ..supervisor.launch import check_startable
+
         if self._running or self._started is not None:
             raise AlreadyRunningError(f"{self.queue} already has workers; stop them with a signal, or with shutdown()")
         check_startable()
@@ -133,12 +142,17 @@ class LocalWorkers:
         self, consumer: str, table_fd: int, supervisor: int, threads: int | None, concurrency: int | None
     ) -> int:
         """Run as a worker process that the supervisor started as a new interpreter. Returns the exit code."""
+        from ..inflight import InFlightTable
+        from ..supervisor.child import serve
+
         options = WorkerOptions(threads=threads, concurrency=concurrency, wait_ms=self.wait)
         parts, table = self.parts(), InFlightTable(table_fd)
         return serve(partial(parts.make_worker, options), consumer, table, supervisor)
 
     def parts(self) -> WorkerParts:
         """Return the parts that workers are made of."""
+        from ..supervisor.launch import WorkerParts
+
         core = self.store.core
         return WorkerParts(self.store.open, core.registry, core.codec, core.observer, self._reimport())
 
@@ -148,6 +162,8 @@ class LocalWorkers:
     def _reimport(self) -> list[str] | None:
         """Return the command that loads the queue and its tasks in a new interpreter; None if they cannot be
         imported."""
+        from ..supervisor.starters import pyxqueue_command
+
         modules = {task.function.__module__ for task in self.store.core.registry}
         tasks = {import_path(module) for module in modules}
         home = home_of(self.queue, sorted(modules))

@@ -10,7 +10,7 @@ from ..client.queue import TaskQueue
 from ..client.result import AsyncResult
 from ..client.task import Task
 from ..codec import Codec
-from ..eager import NoInterrupter
+from ..eager.backend import NoInterrupter
 from ..errors import ArgumentError, SerializationError
 from ..ids import new_id
 from ..inflight import InFlightTable

@@ -2,6 +2,5 @@
 
 from .events import Event, Observer, TaskSettled, TaskStarted
 from .options import WorkerOptions
-from .worker import Worker
 
-__all__ = ["Event", "Observer", "TaskSettled", "TaskStarted", "Worker", "WorkerOptions"]
+__all__ = ["Event", "Observer", "TaskSettled", "TaskStarted", "WorkerOptions"]

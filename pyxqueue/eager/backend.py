@@ -1,0 +1,143 @@
+"""The store of an eager queue: a memory backend that runs its tasks in the caller's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+
+from ..backends.memory import MemoryBackend, MemoryStore
+from ..core import QueueCore
+from ..errors import ResultTimeoutError
+from ..inflight import InFlightTable
+from ..locked import Place
+from ..model.message import Delivery, Message, Record, TaskInfo, TaskStatus
+from ..options import TaskOptions
+from ..protocols import StoreOptions
+from ..worker.events import Event, tell
+from ..worker.executors import Inline
+from ..worker.worker import Worker
+from .runs import Over, Run, Session, runs
+
+_CONSUMER = "eager"
+
+
+class NoInterrupter:
+    """Does not interrupt: eager tasks run in the caller's thread, so they do not have soft time limits."""
+
+    def limit(self, job: object, options: TaskOptions) -> nullcontext[None]:  # noqa: ARG002
+        return nullcontext()
+
+    def cancel(self, job: object, times: int = 1) -> None:
+        """Do nothing: while a task runs, no other code runs that could cancel it."""
+
+    def check(self) -> tuple[()]:
+        """Return no overdue tasks: there are no limits."""
+        return ()
+
+
+class EagerBackend(MemoryBackend):
+    """A memory backend that runs enqueued tasks before `enqueue` returns."""
+
+    def __init__(self, session: Session, store: MemoryStore, queue: QueueCore) -> None:
+        super().__init__(store, queue.options)
+        self.place = (id(store), queue.options.stream_key, queue.options.group)
+        self.queue = queue
+        self._session = session
+
+    def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
+        accepted = super().enqueue(messages)
+        self._drain()
+        return accepted
+
+    def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
+        accepted = super().requeue(ids)
+        self._drain()
+        return accepted
+
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        def over() -> bool:
+            infos = self.show(ids)
+            ended = sum(info is None or info.status.ended for info in infos)
+            return ended >= (len(infos) if least is None else min(least, len(infos)))
+
+        if not self._live_until(over, ids, timeout_ms) and timeout_ms is None:
+            raise _never(ids, timeout_ms)
+        return super().wait(ids, 0)
+
+    def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
+        def look() -> TaskInfo | None:
+            return self.show([task_id])[0]
+
+        def over() -> bool:
+            info = look()
+            return info is None or info.differs(seen)
+
+        if not self._live_until(over, [task_id], timeout_ms):
+            raise _never([task_id], timeout_ms)
+        return look()
+
+    def work(self, run: Run) -> int:
+        """Run ready tasks of this queue as a worker does. Returns how many ran."""
+        queue = self.queue
+
+        def observe(event: Event) -> None:
+            tell(queue.observer, event)
+            run.observe(event)
+
+        claims = _EagerClaims(self._store, self._options, run, lambda name: self._session.serves(self, name))
+        executor = Inline(NoInterrupter(), self._session.coroutines)
+        worker = Worker(claims, queue.registry, queue.codec, executor, _CONSUMER, InFlightTable(), observe)
+        return worker.drain()
+
+    def _drain(self) -> None:
+        if not self._session.runs_here():
+            self._session.drain()
+
+    def _live_until(self, over: Over, ids: Sequence[str], timeout: int | None) -> bool:
+        """Run tasks and move the clock until `over` returns True. Returns False if the time is up or no task is left
+        before that."""
+        session = self._session
+        end = None if timeout is None else session.clock() + timeout
+        while not over():
+            session.drain(over, ids)
+            if over():
+                break
+            if not session.step(end) and not self._runs_elsewhere(ids, timeout):
+                return over()  # another thread may have ended the task just now
+        return True
+
+    def _runs_elsewhere(self, ids: Sequence[str], timeout: int | None) -> bool:
+        """If another thread runs one of the tasks, wait in real time until it changes. Returns whether it did."""
+        ours = [run.task_id for run in runs.get()]
+        for info in self.show(ids):
+            if info is not None and info.status is TaskStatus.STARTED and info.id not in ours:
+                return super().watch(info.id, info, timeout) != info
+        return False
+
+
+class _EagerClaims(MemoryBackend):
+    """The backend of the worker of one drain: it claims only tasks that its queue runs, those awaited first."""
+
+    def __init__(self, store: MemoryStore, options: StoreOptions, run: Run, serves: Callable[[str], bool]) -> None:
+        super().__init__(store, options)
+        self._run = run
+        self._serves = serves
+
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:  # noqa: ARG002
+        """Claim one task. It reclaims nothing: a holder runs in this process, and the clock moves while it runs."""
+        if self._run.interrupted is not None or self._run.over():
+            return ()
+        with self._store.changed:
+            group, now = self._queue.join()
+            group.consumers[consumer] = now
+            group.maintain(None, now)
+            ready = group.lines[Place.READY]
+            for entry in [*(ready[task_id] for task_id in self._run.first if task_id in ready), *ready.values()]:
+                if not isinstance(entry.message, Message) or self._serves(entry.message.name):
+                    return [group.lend(entry, consumer, now)]
+        return ()
+
+
+def _never(ids: Sequence[str], timeout: int | None) -> ResultTimeoutError:
+    when = "and nothing is left to run" if timeout is None else f"within {timeout / 1000:g} s of its clock"
+    return ResultTimeoutError(f"in eager mode {', '.join(ids)} has not ended {when}")
