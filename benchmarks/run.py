@@ -34,6 +34,7 @@ from pyxqueue.testing.servers import Server
 HERE = Path(__file__).parent
 PHASES = {"redis": ("enqueue", "inline", "latency", "threads", "async"), "sqlite": ("enqueue", "inline", "latency")}
 PACKAGES = ("pyxqueue", "redis", "hiredis", "apsw")
+WARM_SECONDS = 1.5
 
 
 @frozen
@@ -43,7 +44,9 @@ class Scale:
     rounds: int
     seconds: float
     """How long one measurement should take."""
-    first: int
+    warm: float = WARM_SECONDS
+    """How long the first warm-up of a process takes."""
+    first: int = 50
     """How many calls the first warm-up has."""
 
 
@@ -64,7 +67,7 @@ class Results:
 
 def measure(name: str, phase: str, url: str, scale: Scale) -> dict[str, Any]:
     """Run one phase of one contestant in a process of its own."""
-    sizes = ["--seconds", str(scale.seconds), "--first", str(scale.first)]
+    sizes = ["--seconds", str(scale.seconds), "--warm", str(scale.warm), "--first", str(scale.first)]
     command = [interpreter(name), str(HERE / "measure.py"), name, "--phase", phase, "--url", url, *sizes]
     # A file, not a pipe: a worker that is slow to end would keep a pipe open.
     with tempfile.TemporaryFile("w+") as output:
@@ -178,11 +181,11 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     options.names = options.only.split(",") if options.only else list(NAMES)
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"no such contestant: {', '.join(sorted(unknown))}")
-    options.scale = Scale(options.rounds, options.seconds, 50)
+    options.scale = Scale(options.rounds, options.seconds)
     if options.quick:
-        options.scale = Scale(1, options.seconds / 2, 50)
+        options.scale = Scale(1, options.seconds / 2, WARM_SECONDS / 2)
     if options.smoke:
-        options.scale = Scale(1, 0.0, 20)
+        options.scale = Scale(1, 0.0, 0.0, 20)
     return options
 
 

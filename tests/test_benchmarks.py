@@ -83,7 +83,7 @@ def test_a_contestant_that_fails_does_not_end_the_run(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(run, "measure", measure)
 
-    results = run.run(["bare", "huey"], ["enqueue", "inline"], run.Scale(2, 0.0, 1), nullcontext)
+    results = run.run(["bare", "huey"], ["enqueue", "inline"], run.Scale(2, 0.0), nullcontext)
 
     assert results.numbers == {"huey": {"enqueue": [1.0, 1.0], "inline": [1.0, 1.0]}}
     assert results.failed == ["bare, enqueue: failed", "bare, inline: failed"] * 2
@@ -104,7 +104,7 @@ def test_a_slow_contestant_has_fewer_calls(each: float, expected: int) -> None:
     """As many as fit into the time, at least the first warm-up, at most what a queue is filled with."""
     measure = importlib.import_module("measure")
 
-    count = measure.fitting(measure.Sizes(1.0, 50), lambda count: count * each, 50)
+    count = measure.fitting(measure.Sizes(1.0, 2.0, 50), lambda count: count * each, 2.0, 50)
 
     assert count == pytest.approx(expected)
 
