@@ -35,7 +35,6 @@ from pyxqueue.testing.servers import Server
 HERE = Path(__file__).parent
 LOOK_EVERY = 0.005
 GIVE_UP_SECONDS = 120.0
-TYPES = 20
 KIB = 1024
 
 
@@ -102,22 +101,15 @@ def noop(number: Any) -> Any:
     return number
 
 
-def of_payload(place: Place, size: int) -> float:
+def inline(place: Place) -> Iterator[Row]:
     queue = place.queue()
     echo = queue.task(name="echo")(noop)
-    count = max(5, place.tasks // (20 if size > 10 * KIB else 1))
 
     def fill() -> int:
-        echo.map([("x" * size,) for _ in range(count)])
-        return count
+        echo.map([(number,) for number in range(place.tasks)])
+        return place.tasks
 
-    return rate(queue, fill, lambda: echo("x"))
-
-
-def payloads(place: Place) -> Iterator[Row]:
-    yield Row("inline, a number", of_payload(place, 1), "tasks/s")
-    yield Row("payload and result of 1 KB", of_payload(place, KIB), "tasks/s")
-    yield Row("payload and result of 100 KB", of_payload(place, 100 * KIB), "tasks/s")
+    yield Row("no-ops", rate(queue, fill, lambda: echo(0)), "tasks/s")
 
 
 def threads(place: Place) -> Iterator[Row]:
@@ -163,35 +155,6 @@ def coroutines(place: Place) -> Iterator[Row]:
         title = f"async, {at_once:,} at once wait {wait * 1000:.0f} ms"
         number = rate(queue, fill, lambda nap=nap: nap(0), concurrency=at_once)
         yield Row(title, number, "tasks/s", at_once / wait)
-
-
-def failures(place: Place) -> Iterator[Row]:
-    queue = place.queue()
-    failed: set[int] = set()
-
-    @queue.task(name="fail", retries=1, backoff=0.001)
-    def fail(number: int) -> None:
-        if number not in failed:
-            failed.add(number)
-            raise ValueError(number)
-
-    def fill() -> int:
-        fail.map([(number,) for number in range(1, place.tasks // 4 + 1)])
-        return place.tasks // 4
-
-    yield Row("fails once, then succeeds", rate(queue, fill, lambda: fail(0)), "tasks/s")
-
-
-def kinds(place: Place) -> Iterator[Row]:
-    queue = place.queue()
-    tasks = [queue.task(name=f"echo{number}")(lambda number: number) for number in range(TYPES)]
-
-    def fill() -> int:
-        for task in tasks:
-            task.map([(number,) for number in range(place.tasks // TYPES)])
-        return place.tasks // TYPES * TYPES
-
-    yield Row(f"{TYPES} types of task", rate(queue, fill, lambda: tasks[0](0)), "tasks/s")
 
 
 def answers(place: Place) -> Iterator[Row]:
@@ -382,11 +345,9 @@ def import_ms(package: str) -> float:
 
 
 ROWS: dict[str, Callable[[Place], Iterator[Row]]] = {
-    "payloads": payloads,
+    "inline": inline,
     "threads": threads,
     "coroutines": coroutines,
-    "failures": failures,
-    "kinds": kinds,
     "answers": answers,
     "mixed": mixed,
     "progress": progress,

@@ -128,8 +128,8 @@ def test_smoke_of_other_work() -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split("|")[1].strip() for line in done.stdout.splitlines()[2:]]
-    assert len(rows) == 31
-    assert {"16 threads, tasks wait 1 ms", "fails once, then succeeds", "20 types of task", "idle"} <= set(rows)
+    assert len(rows) == 27
+    assert {"no-ops", "16 threads, tasks wait 1 ms", "async, 100 at once wait 10 ms", "idle"} <= set(rows)
 
 
 def test_counts_are_those_of_the_baseline() -> None:
