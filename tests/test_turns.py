@@ -1,0 +1,67 @@
+"""The order in which messages that came back and new ones are claimed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyxqueue.model.turns import Turns, shares, take_turns
+
+sizes = st.integers(0, 12)
+
+
+def lines(came_back: int, new: int) -> tuple[list[str], list[str]]:
+    return [f"b{number}" for number in range(came_back)], [f"n{number}" for number in range(new)]
+
+
+def one_by_one(came_back: list[str], new: list[str], limit: int, owed: bool) -> Turns[str]:
+    """The rule of B2, for one delivery after the other."""
+    taken: list[str] = []
+    back, fresh = list(came_back), list(new)
+    while len(taken) < limit and (back or fresh):
+        owed = not (fresh and (owed or not back))
+        taken.append(back.pop(0) if owed else fresh.pop(0))
+    return Turns(taken, len(came_back) - len(back), len(new) - len(fresh), owed)
+
+
+@pytest.mark.parametrize(
+    ("came_back", "new", "limit", "owed", "wanted", "owed_then"),
+    [
+        (3, 3, 6, False, "b0 n0 b1 n1 b2 n2", False),
+        (3, 3, 6, True, "n0 b0 n1 b1 n2 b2", True),
+        (3, 3, 3, False, "b0 n0 b1", True),
+        (3, 3, 1, False, "b0", True),
+        (3, 3, 1, True, "n0", False),
+        (1, 4, 4, False, "b0 n0 n1 n2", False),
+        (4, 1, 4, False, "b0 n0 b1 b2", True),
+        (4, 0, 2, True, "b0 b1", True),
+        (0, 4, 2, False, "n0 n1", False),
+        (0, 4, 2, True, "n0 n1", False),
+        (0, 0, 2, True, "", True),
+        (0, 0, 2, False, "", False),
+        (2, 2, 0, True, "", True),
+    ],
+)
+def test_lines_take_turns(came_back: int, new: int, limit: int, owed: bool, wanted: str, owed_then: bool) -> None:
+    """They alternate, the shorter one runs out, and the next claim of the handle continues."""
+    turns = take_turns(*lines(came_back, new), limit, owed)
+
+    assert " ".join(turns.taken) == wanted
+    assert turns.owed is owed_then
+
+
+@given(came_back=sizes, new=sizes, limit=st.integers(-1, 30), owed=st.booleans())
+def test_a_batch_is_what_single_deliveries_would_be(came_back: int, new: int, limit: int, owed: bool) -> None:
+    """However large a claim is, it takes what as many claims of one would take."""
+    assert take_turns(*lines(came_back, new), limit, owed) == one_by_one(*lines(came_back, new), limit, owed)
+
+
+@given(first=sizes, second=sizes, limit=sizes)
+def test_the_shares_fill_the_limit(first: int, second: int, limit: int) -> None:
+    """No place is left free while a line has a message for it, and neither gets less than its half."""
+    of_first, of_second = shares(first, second, limit)
+
+    assert of_first + of_second == min(limit, first + second)
+    assert of_first >= min(first, (limit + 1) // 2)
+    assert of_second >= min(second, limit // 2)
