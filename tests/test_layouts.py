@@ -23,13 +23,13 @@ from pyxqueue.testing.servers import Server, ServerKind
 
 from .conftest import kinds_to_test
 
-DATA = Path(__file__).parent / "data" / "layout1"
+DATA = Path(__file__).parent / "data"
 GROUPS = ("cg", "mail")
 
 
-def said(kind: str, group: str) -> dict[str, Any]:
+def said(layout: str, kind: str, group: str) -> dict[str, Any]:
     """What the old release showed of each task of a group."""
-    told: dict[str, Any] = json.loads((DATA / f"{kind}.json").read_text())[group]
+    told: dict[str, Any] = json.loads((DATA / layout / f"{kind}.json").read_text())[group]
     return told
 
 
@@ -67,17 +67,17 @@ def shown(backend: Backend) -> dict[str, Any]:
     return {info.id: says(info) for info in backend.show([info.id for info in page]) if info is not None}
 
 
-def moved(kind: str, group: str) -> dict[str, Any]:
+def moved(layout: str, group: str) -> dict[str, Any]:
     """What a move must carry: all tasks that wait or failed. A task in flight is ready again, without its progress; a
     delayed one is still delayed. The target stamps its own times."""
     found = {}
-    for task_id, told in said(kind, group).items():
+    for task_id, told in said(layout, "redis", group).items():
         if told["status"] in ("SUCCESS", "CANCELLED"):
             continue
         if told["status"] == "STARTED":
             told |= {"status": "PENDING", "worker": "", "progress": None}
         found[task_id] = without_stamps(told)
-    if (kind, group) == ("redis", "cg"):  # another program's; the old release did not list it
+    if (layout, group) == ("layout1", "cg"):  # another program's; the old release did not list it
         fields = {"v": "9", "id": "newer", "name": "shop.pay", "odd": "\xfe"}
         found["newer"] = {"status": "PENDING", "worker": "", "reason": "", "progress": None, "fields": fields}
     return found
@@ -94,36 +94,40 @@ def without_stamps(told: Mapping[str, Any]) -> dict[str, Any]:
 def test_a_sqlite_file_is_migrated(tmp_path: Path, group: str) -> None:
     """Opening an old file migrates it; every task is shown as before."""
     file = tmp_path / "queue.db"
-    shutil.copy(DATA / "sqlite.db", file)
+    shutil.copy(DATA / "layout1" / "sqlite.db", file)
     file.chmod(0o600)
 
     with closing(find_store(f"sqlite:///{file}", StoreOptions("shop", group)).open()) as backend:
-        assert shown(backend) == said("sqlite", group)
+        assert shown(backend) == said("layout1", "sqlite", group)
     with closing(find_store(f"sqlite:///{file}", StoreOptions("shop", group)).open()) as again:
-        assert shown(again) == said("sqlite", group)
+        assert shown(again) == said("layout1", "sqlite", group)
     assert int.from_bytes(file.read_bytes()[60:64], "big") == VERSION
 
 
-def load(server: Server) -> None:
+def load(server: Server, layout: str) -> None:
     """Make the server start again with the dump."""
     with Redis.from_url(server.url) as client:
         folder, name = client.config_get("dir")["dir"], client.config_get("dbfilename")["dbfilename"]
     server.kill()
-    shutil.copy(DATA / "redis.dump", Path(folder) / name)
+    shutil.copy(DATA / layout / "redis.dump", Path(folder) / name)
     server.restart()
 
 
 @pytest.fixture(scope="module", params=kinds_to_test())
 def old_server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A server that has loaded the dump."""
+    """A server that can load a dump."""
     kind: ServerKind = request.param
     with Server(kind) as server:
-        load(server)
         yield server
 
 
-def test_a_redis_queue_is_refused_with_words(old_server: Server) -> None:
+LAYOUTS = pytest.mark.parametrize("layout", ["layout1", "layout2"])
+
+
+@LAYOUTS
+def test_a_redis_queue_is_refused_with_words(old_server: Server, layout: str) -> None:
     """Whatever the first operation is, it is refused, and the old queue stays as it is."""
+    load(old_server, layout)
     with (
         Redis.from_url(old_server.url) as client,
         closing(find_store(old_server.url, StoreOptions("shop")).open()) as backend,
@@ -137,7 +141,7 @@ def test_a_redis_queue_is_refused_with_words(old_server: Server) -> None:
             backend.depth,
             backend.groups,
         ):
-            with pytest.raises(StoreLayoutError, match=r"'shop' is kept in layout 1, .*pyxqueue move"):
+            with pytest.raises(StoreLayoutError, match=rf"'shop' is kept in layout {layout[-1]}, .*pyxqueue move"):
                 ask()
         assert {key: client.dump(key) for key in client.scan_iter()} == before
 
@@ -152,17 +156,19 @@ def test_a_redis_queue_of_a_newer_release_is_refused(redis_url: str, stream_key:
             backend.enqueue([Message("new", "shop.pay")])
 
 
+@LAYOUTS
 @pytest.mark.parametrize("target", ["redis", "sqlite"])
-def test_move_carries_a_redis_queue_over(old_server: Server, target: str, tmp_path: Path) -> None:
+def test_move_carries_a_redis_queue_over(old_server: Server, layout: str, target: str, tmp_path: Path) -> None:
     """`move` carries all that waits or failed, in every group, junk byte for byte; ended tasks stay behind."""
     url = f"{old_server.url}/1" if target == "redis" else f"sqlite:///{tmp_path}/queue.db"
-    load(old_server)
+    load(old_server, layout)
     result = CliRunner().invoke(main, ["move", old_server.url, url, "--queue", "shop"])
 
     assert result.exit_code == 0, result.output
     for group in GROUPS:
         with closing(find_store(url, StoreOptions("shop", group)).open()) as backend:
-            assert {task_id: without_stamps(told) for task_id, told in shown(backend).items()} == moved("redis", group)
+            assert {task_id: without_stamps(told) for task_id, told in shown(backend).items()} == moved(layout, group)
     with Redis.from_url(old_server.url) as client:
         assert client.xlen("shop") == client.xlen("{shop}:mail:stream") == client.xlen("{shop}:cg:parked") == 0
-        assert sorted(client.scan_iter("{shop}:*:task:*")) == [b"{shop}:cg:task:cancelled", b"{shop}:cg:task:success"]
+        left = {key.rpartition(b":")[2] for key in client.scan_iter("{shop}:*:task:*")}
+        assert left == {"layout1": {b"cancelled", b"success"}, "layout2": {b"paid", b"short", b"stopped"}}[layout]

@@ -9,10 +9,8 @@ RESERVED = (
     "v", "id", "name", "body", "serializer", "attempt", "crashes", "redelivered", "deferrals", "enqueued", "due",
     "expires", "priority", "parent", "reply", "seal", "headers", "packed", "_id", "_reason", "_state", "_ended",
 )  # fmt: skip
-TASK_FIELDS = (
-    "at", "e", "w", "cancel", "started", "ended", "ttl", "apart", "v", "state", "attempt", "value", "serializer",
-    "seal", "error", "worker", "progress", "fence",
-)  # fmt: skip
+NOTES = ("waiters", "cancel", "started", "progress")
+RECORD = ("v", "attempt", "value", "serializer", "seal", "error", "worker", "progress")
 NASTY: tuple[bytes, ...] = (
     b"", b"0", b"-1", b"1", b"1e308", b"-3:", b"9" * 30, b"0x10", b"nan", b"inf", b"\xff\xfe", b"\x00",
     b"\x1b]52;c;x\x07", b"a\nb", b"\xe2\x80\xae", b"{", b"[]", b"[[],{}]", b"[[1],{}]", b'{"a":"b"}', b'{"a":1}',
@@ -40,6 +38,26 @@ def fields(random: Random, names: tuple[str, ...]) -> dict[Any, Any]:
         name: Any = random.choice(names) if random.random() < 0.9 else random.randbytes(3)
         found[name] = value(random)
     return found
+
+
+def task(random: Random) -> bytes:
+    """The value of a task: like one, with some of it wrong, or anything."""
+    if random.random() < 0.3:
+        return value(random)
+    place, more = random.choice((b"n", b"a", b"d", b"h", b"f", b"z")), random.choice((b"", b"+"))
+    parts = [place + more + random.choice((b"", b"1-1", b"18446744073709551615-1", value(random)))]
+    if place in {b"h", b"f"} or random.random() < 0.2:
+        parts += [random.choice((b"1", b"9" * 13, value(random))) for _ in range(2)]
+        parts += [random.choice((b"4", b"5", b"6", value(random))), record(random)]
+    return b" ".join(parts)
+
+
+def record(random: Random) -> bytes:
+    """The rest of the value of an ended task, or of its record."""
+    pairs = fields(random, RECORD).items()
+    texts = [text.encode() if isinstance(text, str) else text for pair in pairs for text in pair]
+    whole = b"".join(b"%d:%b" % (len(text), text) for text in texts)
+    return whole if random.random() < 0.8 else whole[: random.randrange(len(whole) + 1)]
 
 
 def message(random: Random) -> dict[Any, Any]:

@@ -41,7 +41,7 @@ def check(queue: TaskQueue, damage: Damage) -> None:
 def test_it_takes_no_other_along_on_redis(redis_url: str, stream_key: str) -> None:
     """Each of the others comes, with its value."""
     with closing(TaskQueue(redis_url, stream_key=stream_key)) as queue, Redis.from_url(redis_url) as client:
-        check(queue, lambda task_id: client.hset(f"{{{stream_key}}}:cg:task:{task_id}", "v", "99"))
+        check(queue, lambda task_id: client.append(f"{{{stream_key}}}:cg:task:{task_id}", "1:v2:99"))
 
 
 def test_it_takes_no_other_along_on_sqlite(tmp_path: Path) -> None:

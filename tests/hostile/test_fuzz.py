@@ -100,18 +100,17 @@ class RedisAttacker:
 
     def __call__(self, random: Random) -> None:
         task = f"{self._prefix}:cg:task:zz{random.randrange(30)}"
-        match random.randrange(12):
+        match random.randrange(13):
             case 0:
                 self._client.delete(task)
-                self._client.set(task, entries.value(random))
+                self._client.set(task, entries.task(random))
             case 1:
-                self._client.delete(task)
-                self._client.hset(task, mapping=entries.fields(random, entries.TASK_FIELDS))
+                self._client.set(f"{self._prefix}:cg:record:zz{random.randrange(30)}", entries.record(random))
             case 2:
                 self._client.delete(task)
                 self._client.zadd(task, {entries.value(random): 1})
             case 3:
-                place = random.choice(("history", "failed", "parked"))
+                place = random.choice(("history", "failed", "parked", "again"))
                 self._client.xadd(f"{self._prefix}:cg:{place}", entries.message(random), maxlen=300)
             case 4:
                 score = random.choice((0, 1e300, -1e300, float("inf"), 5))
@@ -127,6 +126,9 @@ class RedisAttacker:
                     self._client.execute_command("XGROUP", "CREATECONSUMER", self._key, "cg", name)
             case 7:
                 self._client.publish(f"{self._prefix}:wake:{random.randrange(3)}", entries.value(random))
+            case 8:
+                field = f"{random.choice(entries.NOTES)}:zz{random.randrange(30)}"
+                self._client.hset(f"{self._prefix}:cg:notes", field, entries.value(random))
             case _:
                 fields = entries.message(random)
                 if random.random() < 0.2:
@@ -148,7 +150,7 @@ def on_redis(redis_url: str, stream_key: str, client: Any, seed: int, count: int
 
 
 def test_redis_in_a_storm(redis_url: str, stream_key: str, client: Any) -> None:
-    """Entries, hashes, members, consumers, groups and pub/sub messages of any content."""
+    """Entries, values, notes, members, consumers, groups and pub/sub messages of any content."""
     on_redis(redis_url, stream_key, client, 1, 1_000)
 
 

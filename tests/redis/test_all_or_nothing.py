@@ -91,11 +91,10 @@ def test_a_delay_needs_both_of_its_keys(backend: RedisBackend, stream_key: str, 
 def test_a_planted_time_to_live_stops_no_settlement(
     backend: RedisBackend, stream_key: str, client: Any, verdict: Verdict, ttl: str
 ) -> None:
-    """Nor does it where the settlement replaces a record."""
+    """It stands behind the value of a task that has not ended."""
     backend.enqueue([Message("one", "job")])
     (delivery,) = backend.claim("w", 1, 0)
-    planted = {"state": "5", "v": "1", "fence": "9" * 39, "ended": "9" * 15, "ttl": ttl}
-    client.hset(f"{{{stream_key}}}:cg:task:one", mapping=planted)
+    client.append(f"{{{stream_key}}}:cg:task:one", f" {'9' * 15} {ttl} 5 5:value1:1")
 
     assert backend.settle([Settlement(delivery.receipt, verdict)]) == [True]
 
@@ -105,8 +104,7 @@ def test_a_planted_time_to_live_hides_no_task(backend: RedisBackend, stream_key:
     """The task is one that is marked as failed and has no message."""
     backend.enqueue([Message("one", "job")])
     client.xadd(stream_key, {"id": "zz", "name": "job"})
-    planted = {"at": "failed", "e": "1-1", "state": "4", "ended": "1", "ttl": ttl}
-    client.hset(f"{{{stream_key}}}:cg:task:zz", mapping=planted)
+    client.set(f"{{{stream_key}}}:cg:task:zz", f"f1-1 1 {ttl} 4 ")
 
     assert "one" in [info.id for info in backend.tasks()[0]]
 
@@ -133,7 +131,8 @@ def test_few_of_too_many_channels_are_told(backend: RedisBackend, stream_key: st
     backend.enqueue([Message("one", "job")])
     (delivery,) = backend.claim("w", 1, 0)
     channel = f"{{{stream_key}}}:wake:"
-    client.hset(f"{{{stream_key}}}:cg:task:one", "w", f"{channel}x," * 100_000 + f"{channel}me")
+    assert backend.wait(["one"], 1) == [None]
+    client.hset(f"{{{stream_key}}}:cg:notes", "waiters:one", f"{channel}x," * 100_000 + f"{channel}me")
     before = published()
     with client.pubsub() as ears:
         ears.subscribe(f"{channel}me")

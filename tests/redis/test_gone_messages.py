@@ -58,9 +58,15 @@ def site(redis_url: str, stream_key: str) -> Iterator[Site]:
 
 def deleted(site: Site) -> None:
     site.enqueue("a")
-    entry = site.client.hget(site.backend._registration.keys.task("a"), "e")
-    assert entry is not None
-    assert site.client.xdel(site.queue.stream_key, entry) == 1
+    value = site.client.get(site.backend._registration.keys.task("a"))
+    assert value is not None
+    assert site.client.xdel(site.queue.stream_key, value[1:]) == 1
+
+
+def deleted_after_it_came_back(site: Site) -> None:
+    site.enqueue("a")
+    site.backend.settle([Settlement(site.claim(), Retry())])
+    assert site.client.xtrim(site.backend._registration.keys.again, maxlen=0, approximate=False) == 1
 
 
 def trimmed(site: Site) -> None:
@@ -105,8 +111,8 @@ def settled(site: Site, verdict: Verdict, record: Record | None = None) -> None:
 Harm: TypeAlias = Callable[[Site], None]
 any_harm = pytest.mark.parametrize(
     "harm",
-    [deleted, trimmed, stream_deleted, delayed_trimmed, deleted_while_held, deleted_before_a_retry,
-     deleted_before_a_return],
+    [deleted, trimmed, deleted_after_it_came_back, stream_deleted, delayed_trimmed, deleted_while_held,
+     deleted_before_a_retry, deleted_before_a_return],
 )  # fmt: skip
 
 
@@ -165,8 +171,7 @@ def test_a_wait_finds_it_at_its_deadline(site: Site) -> None:
     handle = site.queue.result("a")
     with ThreadPoolExecutor(1) as threads:
         waiter = threads.submit(handle.get, 1.0)
-        key = site.backend._registration.keys.task("a")
-        until(lambda: site.client.hexists(key, "w"), "it waits")
+        until(lambda: site.client.exists(site.backend._registration.keys.notes), "it waits")
         site.client.xtrim(site.queue.stream_key, maxlen=0, approximate=False)
         with pytest.raises(TaskError, match=GONE):
             waiter.result(PATIENCE)
@@ -178,8 +183,7 @@ def test_a_look_wakes_those_who_wait(site: Site) -> None:
     handle = site.queue.result("a")
     with ThreadPoolExecutor(1) as threads:
         waiter = threads.submit(handle.get)
-        key = site.backend._registration.keys.task("a")
-        until(lambda: site.client.hexists(key, "w"), "it waits")
+        until(lambda: site.client.exists(site.backend._registration.keys.notes), "it waits")
         site.client.xtrim(site.queue.stream_key, maxlen=0, approximate=False)
         assert site.status("a") is TaskStatus.FAILURE
         with pytest.raises(TaskError, match=GONE):

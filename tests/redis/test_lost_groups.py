@@ -66,8 +66,7 @@ def test_a_waiter_of_a_server_that_lost_its_data(
     handle = queue.task(name="job")(lambda: None)()
     with ThreadPoolExecutor(1) as threads, Redis.from_url(redis_url, protocol=2) as client:
         waiter = threads.submit(wait, handle)
-        (key,) = client.scan_iter(f"*:task:{handle.task_id}")
-        until(lambda: client.hexists(key, "w"), "it waits")
+        until(lambda: client.exists(f"{{{stream_key}}}:cg:notes"), "it waits")
         client.flushall()
         with pytest.raises(UnknownTaskError):
             waiter.result(PATIENCE)

@@ -34,7 +34,7 @@ def test_a_group_ahead_of_its_stream_is_set_back(
     """Otherwise it would never get a message again."""
     backend.enqueue([Message("held", "job")])
     (held,) = backend.claim("busy", 1, 0)
-    entry = held.receipt.partition("|")[0]
+    entry = held.receipt.partition("|")[0][1:]
     backend.enqueue([Message("before", "job")])
     if way == "XGROUP SETID":
         client.execute_command("XGROUP", "SETID", stream_key, "cg", to)

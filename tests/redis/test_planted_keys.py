@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing, suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
 from pyxqueue import TaskQueue
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
-from pyxqueue.backends.redis.commands import deliveries
+from pyxqueue.backends.redis.commands import delivery as delivery_of
 from pyxqueue.backends.redis.reading import pairs
 from pyxqueue.errors import BrokerError, SerializationError
 from pyxqueue.model.message import (
@@ -34,6 +35,21 @@ from tests.support.until import until
 
 LAST = "18446744073709551615"
 """The largest number in an entry's id."""
+
+
+Plant: TypeAlias = Callable[[Any, str], object]
+
+
+def plant_text(client: Any, key: str) -> None:
+    client.set(key, "x")
+
+
+def plant_hash(client: Any, key: str) -> None:
+    client.delete(key)
+    client.hset(key, mapping={"at": "live", "e": "1-1", "state": "5"})
+
+
+PLANTS = pytest.mark.parametrize("plant", [plant_text, plant_hash])
 
 
 def lend(backend: RedisBackend, task_id: str = "one") -> Delivery:
@@ -87,26 +103,24 @@ def test_any_id_of_an_entry_has_a_fencing_token(redis_url: str, stream_key: str,
 def test_fencing_tokens_grow_as_entries_do() -> None:
     """Both numbers of the id count."""
     ids = ["1-0", "1-1", "1-1000001", f"1-{LAST}", "2-0", f"{LAST}-0", f"{LAST}-{LAST}"]
-    reply = [[b"stream", [[entry.encode(), [b"name", b"job"]] for entry in ids]]]
 
-    fences = [delivery.fence for delivery in deliveries(reply, "w")]
+    fences = [delivery_of("n", entry.encode(), [b"name", b"job"], "w").fence for entry in ids]
 
     assert fences == sorted(set(fences))
     assert fences[-1] < 2**128
 
 
 @pytest.mark.parametrize("verdict", [Done(), Retry(), Retry(60_000), Defer(), Fail("broken")], ids=str)
+@PLANTS
 def test_a_planted_task_key_loses_no_message(
-    backend: RedisBackend, stream_key: str, client: Any, verdict: Verdict
+    backend: RedisBackend, stream_key: str, client: Any, verdict: Verdict, plant: Plant
 ) -> None:
-    """A string in place of the task's hash: the settlement takes effect as usual."""
+    """Something else in place of the task's value: the settlement takes effect as usual."""
     delivery = lend(backend)
-    client.delete(f"{{{stream_key}}}:cg:task:one")
-    client.set(f"{{{stream_key}}}:cg:task:one", "x")
+    plant(client, f"{{{stream_key}}}:cg:task:one")
 
     assert backend.extend([Extension(delivery.receipt, Progress(1))]) == [LeaseStatus.HELD]
-    client.delete(f"{{{stream_key}}}:cg:task:one")
-    client.set(f"{{{stream_key}}}:cg:task:one", "x")
+    plant(client, f"{{{stream_key}}}:cg:task:one")
     assert backend.settle([Settlement(delivery.receipt, verdict)]) == [True]
 
     (info,) = backend.show(["one"])
@@ -115,26 +129,59 @@ def test_a_planted_task_key_loses_no_message(
     assert info.message.name == "job"
 
 
-def test_a_planted_task_key_stops_no_administration(backend: RedisBackend, stream_key: str, client: Any) -> None:
+@PLANTS
+def test_a_planted_task_key_stops_no_administration(
+    backend: RedisBackend, stream_key: str, client: Any, plant: Plant
+) -> None:
     """It is not a task; the other tasks of the call are dealt with."""
     backend.enqueue([Message(name, "job") for name in ("one", "two")])
-    client.set(f"{{{stream_key}}}:cg:task:zz", "x")
+    key = f"{{{stream_key}}}:cg:task:zz"
+    plant(client, key)
 
     assert [info and info.id for info in backend.show(["zz", "one"])] == [None, "one"]
     assert backend.wait(["zz", "one"], 0) == [None, None]
-    client.set(f"{{{stream_key}}}:cg:task:zz", "x")
+    plant(client, key)
     assert list(backend.cancel(["zz", "one"])) == [False, True]
-    client.set(f"{{{stream_key}}}:cg:task:zz", "x")
+    plant(client, key)
     assert list(backend.requeue(["zz", "one"])) == [False, True]
-    client.set(f"{{{stream_key}}}:cg:task:zz", "x")
+    plant(client, key)
     assert list(backend.delete(["zz", "two"])) == [False, True]
-    client.set(f"{{{stream_key}}}:cg:task:zz", "x")
+    plant(client, key)
     backend.forget(["zz"])
+
+
+@PLANTS
+def test_planted_notes_stop_no_call(backend: RedisBackend, stream_key: str, client: Any, plant: Plant) -> None:
+    """What is not a hash is replaced; requests to cancel and progress that come afterwards are kept."""
+    notes = f"{{{stream_key}}}:cg:notes"
+    held = lend(backend)
+    backend.extend([Extension(held.receipt, Progress(1))])
+    plant(client, notes)
+
+    assert backend.wait(["one"], 1) == [None]
+    plant(client, notes)
+    assert backend.show(["one"])[0] is not None
+    plant(client, notes)
+    assert backend.extend([Extension(held.receipt, Progress(2))]) == [LeaseStatus.HELD]
+    plant(client, notes)
+    assert list(backend.cancel(["one"])) == [True]
+    assert backend.extend([Extension(held.receipt, Progress(3))]) == [LeaseStatus.CANCEL]
+    info = backend.show(["one"])[0]
+    assert info is not None
+    assert info.progress == Progress(3)
+    plant(client, notes)
+    assert backend.settle([Settlement(held.receipt, Done())]) == [True]
 
 
 @pytest.mark.parametrize(
     ("verdict", "place"),
-    [(Fail("broken"), "failed"), (Retry(60_000), "parked"), (Retry(60_000), "delayed")],
+    [
+        (Fail("broken"), "failed"),
+        (Retry(60_000), "parked"),
+        (Retry(60_000), "delayed"),
+        (Retry(), "again"),
+        (Defer(), "again"),
+    ],
     ids=str,
 )
 def test_a_planted_stream_loses_no_message(
@@ -157,6 +204,8 @@ def test_a_planted_stream_loses_no_message(
         (Retry(60_000), "{%s}:cg:parked"),
         (Retry(), "%s"),
         (Defer(), "%s"),
+        (Retry(), "{%s}:cg:again"),
+        (Defer(), "{%s}:cg:again"),
     ],
     ids=str,
 )
@@ -237,32 +286,40 @@ def test_a_message_goes_into_all_groups_or_none(
 
 
 @pytest.mark.parametrize(
-    "fields",
+    "value",
     [
-        {"state": "x"},
-        {"state": "5", "v": "1", "ended": "x", "ttl": "y"},
-        {"at": "live", "e": "no entry"},
-        {"at": "elsewhere", "e": "1-1"},
-        {"at": "history", "e": b"\xff", "state": "99", "ended": "1e300", "ttl": "1e300", "progress": "{"},
-        {"at": "parked"},
+        "n",
+        "n+",
+        "nno entry",
+        "z1-1",
+        "d",
+        "d1-1",
+        "h",
+        "f1-1",
+        "h1-1 1 2 5",
+        "h1-1 1 99999999999999 5 ",
+        "h1-1 1 99999999999999 5 9:value",
+        "h1-1 1 99999999999999 9 5:value1:1",
+        f"h{LAST}-{LAST}1 {LAST}99 {LAST}99 5 5:value1:1",
+        b"h+1-1 1 99999999999999 5 \xff",
+        "f 1 99999999999999 4 5:error1:{8:progress1:{",
     ],
     ids=str,
 )
-def test_a_hostile_hash_stops_no_call(
-    backend: RedisBackend, stream_key: str, client: Any, fields: dict[str, str | bytes]
-) -> None:
+def test_a_hostile_value_stops_no_call(backend: RedisBackend, stream_key: str, client: Any, value: str | bytes) -> None:
     """The calls return, and show the other tasks; a damaged result is an error of ours."""
     backend.enqueue([Message("one", "job")])
     key = f"{{{stream_key}}}:cg:task:zz"
-    client.hset(key, mapping=fields)
+    client.set(key, value)
 
     assert backend.show(["zz", "one"])[1] is not None
     with suppress(SerializationError):
         assert len(backend.wait(["zz", "one"], 0)) == 2
     for call in (backend.cancel, backend.requeue, backend.delete):
-        client.delete(key)
-        client.hset(key, mapping=fields)
+        client.set(key, value)
         assert len(call(["zz"])) == 1
+    client.set(key, value)
+    backend.forget(["zz"])
 
 
 def test_reserved_fields_of_a_waiting_message_mean_nothing(
@@ -356,10 +413,12 @@ def test_a_malformed_group_does_not_take_the_first_stream(
 
 
 def test_only_channels_of_the_queue_are_told(backend: RedisBackend, stream_key: str, client: Any) -> None:
-    """A program that writes into a task's key cannot make workers publish elsewhere."""
+    """A program that writes into the notes cannot make workers publish elsewhere."""
     delivery = lend(backend)
     ours = f"{{{stream_key}}}:wake:me"
-    client.hset(f"{{{stream_key}}}:cg:task:one", "w", f"victim,{ours},{{other}}:wake:me")
+    key = f"{{{stream_key}}}:cg:task:one"
+    client.set(key, b"n+" + client.get(key)[1:])
+    client.hset(f"{{{stream_key}}}:cg:notes", "waiters:one", f"victim,{ours},{{other}}:wake:me")
     with client.pubsub() as ears:
         ears.subscribe("victim", ours, "{other}:wake:me")
         while len(ears.channels) > sum(1 for _ in range(3) if ears.get_message(timeout=5)):

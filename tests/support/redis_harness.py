@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, RedisResults
-from pyxqueue.backends.redis.keys import GroupKeys, meta
+from pyxqueue.backends.redis.keys import LIVE, GroupKeys, meta
 from pyxqueue.protocols import StoreOptions
 
 
@@ -54,15 +54,15 @@ class RedisHarness:
         run = self.raw.execute_command
         begun = self._now()
         for group, keys in self.groups():
-            for entry, consumer, idle, _count in run("XPENDING", keys.stream, group, "-", "+", 10_000):
-                run("XCLAIM", keys.stream, group, consumer, 0, entry, "IDLE", int(idle) + ms, "JUSTID")
+            for place in LIVE:
+                stream = keys.places[place]
+                for entry, consumer, idle, _count in run("XPENDING", stream, group, "-", "+", 10_000):
+                    run("XCLAIM", stream, group, consumer, 0, entry, "IDLE", int(idle) + ms, "JUSTID")
+                self._age_ready(group, keys, place, ms)
             for task_id in run("ZRANGE", keys.delayed, 0, -1):
                 run("ZINCRBY", keys.delayed, -ms, task_id)
-            self._age_ready(group, keys, ms)
         for key in self._keys_of_tasks():
-            ended = run("HGET", key, "ended")
-            if ended is not None:
-                run("HSET", key, "ended", int(ended) - ms)
+            self._age_end(key, ms)
             left = int(run("PTTL", key))
             if left > 0:
                 run("PEXPIRE", key, max(1, left - ms)) if left > ms else run("DEL", key)
@@ -81,28 +81,41 @@ class RedisHarness:
         seconds, micros = self.raw.execute_command("TIME")
         return int(seconds) * 1000 + int(micros) // 1000
 
-    def _age_ready(self, group: str, keys: GroupKeys, ms: int) -> None:
+    def _age_end(self, key: bytes, ms: int) -> None:
+        """Make the end of a task, or of a task of another broker, earlier."""
+        run = self.raw.execute_command
+        if run("TYPE", key) == b"hash":
+            if (ended := run("HGET", key, "ended")) is not None:
+                run("HSET", key, "ended", int(ended) - ms)
+        elif b":task:" in key and len(parts := run("GET", key).split(b" ", 2)) == 3:
+            run("SET", key, b"%b %d %b" % (parts[0], int(parts[1]) - ms, parts[2]), "KEEPTTL")
+
+    def _age_ready(self, group: str, keys: GroupKeys, place: str, ms: int) -> None:
         """Write the undelivered messages again, in their order, as if they had been enqueued earlier."""
         run = self.raw.execute_command
-        for flat in run("XINFO", "GROUPS", keys.stream):
+        stream = keys.places[place]
+        for flat in run("XINFO", "GROUPS", stream):
             info = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
             if info[b"name"] != group.encode():
                 continue
-            for entry, fields in run("XRANGE", keys.stream, b"(" + info[b"last-delivered-id"], "+"):
+            for entry, fields in run("XRANGE", stream, b"(" + info[b"last-delivered-id"], "+"):
                 values = dict(zip(fields[::2], fields[1::2], strict=True))
                 if values.get(b"enqueued", b"").isdigit():
                     values[b"enqueued"] = b"%d" % (int(values[b"enqueued"]) - ms)
                 task_id = values.get(b"_id") or values.get(b"id", b"")
-                if run("HGET", keys.task(task_id.decode(errors="replace")), "e") != entry:
+                known = run("GET", keys.task(task_id.decode(errors="replace"))) or b""
+                if known.replace(b"+", b"") != place.encode() + entry:
                     values[b"_id"] = task_id = entry  # an injected one, which was known by its entry
-                run("XDEL", keys.stream, entry)
-                moved = run("XADD", keys.stream, "*", *(part for pair in values.items() for part in pair))
-                run("HSET", keys.task(task_id.decode(errors="replace")), "at", "live", "e", moved)
+                    known = b""
+                run("XDEL", stream, entry)
+                moved = run("XADD", stream, "*", *(part for pair in values.items() for part in pair))
+                more = "+" if b"+" in known else ""
+                run("SET", keys.task(task_id.decode(errors="replace")), f"{place}{more}{moved.decode()}")
 
     def inject(self, fields: Mapping[bytes, bytes], group: str = "cg") -> str:
         keys = dict(self.groups())[group]
         flat = [part for pair in fields.items() for part in pair]
-        entry: bytes = self.raw.execute_command("XADD", keys.stream, "*", *flat)
+        entry: bytes = self.raw.execute_command("XADD", keys.new, "*", *flat)
         return entry.decode()
 
     def footprint(self) -> int:
@@ -110,7 +123,9 @@ class RedisHarness:
         run = self.raw.execute_command
         tasks = self._keys_of_tasks()
         streams = sum(
-            int(run("XLEN", keys.stream)) + int(run("XLEN", keys.parked)) + int(run("ZCARD", keys.delayed))
+            sum(int(run("XLEN", stream)) for stream in (keys.new, keys.again, keys.parked))
+            + int(run("ZCARD", keys.delayed))
+            + int(run("HLEN", keys.notes))
             for _, keys in self.groups()
         )
         return len(tasks) + streams

@@ -8,7 +8,7 @@ from .aio import AsyncRedisProducer
 from .broker import RedisBroker
 from .connect import ConnectionConfig
 from .inspector import RedisInspector
-from .older import LAYOUT as OLDER_LAYOUT
+from .keys import LAYOUT
 from .older import OlderQueue
 from .registration import Registration
 from .results import RedisRecords
@@ -55,7 +55,7 @@ class RedisBackend:
     def older(self) -> OlderQueue | None:
         """The queue as a source for `move`, if it is kept in an older layout."""
         groups = self._registration.look(any_layout=True)
-        return OlderQueue(self._registration, groups) if groups.layout == OLDER_LAYOUT else None
+        return OlderQueue(self._registration, groups) if groups.layout < LAYOUT else None
 
     def close(self) -> None:
         self._notifier.close()

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import takewhile
-from typing import Any
-
-from redis.cluster import RedisCluster
 
 from ...batching import batches, settlement_size
 from ...errors import BrokerUnavailableError
 from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement
 from ...model.wire import message_size
 from . import commands
-from .connect import Client
-from .faults import StaleGroups
+from .claiming import MAX_BLOCK, Lines, Reader
 from .reclaiming import Reclaimer
 from .registration import Registration
-from .session import REPLY_TIMEOUT, Session
 from .steps import Steps
 from .wakeups import RedisWakeups
 
-MAX_BLOCK = 2_000
-"""Ms that a blocking read may take, well under its socket's timeout."""
 _SIGN_EVERY = 5_000
 """The most ms between two signs of life of an idle consumer."""
 _LAST_ENTRY = f"{2**64 - 1}-0"
@@ -38,8 +30,9 @@ class RedisBroker:
         self._registration = registration
         self._session = registration.session
         self._options = registration.options
-        self._reader = _Reader(self._session)
+        self._reader = Reader(self._session)
         self._reclaimer = Reclaimer(registration, reclaim_after)
+        self._lines = Lines(registration, self._reader, self._reclaimer)
         self._wakeups = RedisWakeups(registration, self._reclaimer)
         self._shown = ""
         self._next_sign = 0.0
@@ -51,32 +44,26 @@ class RedisBroker:
         if limit <= 0:
             return []
 
-        def attempt() -> Any:
+        def attempt() -> list[Delivery]:
             self._reclaimer.reclaim()
             if wait_ms > 0 and self._is_shown(consumer) and not self._reader.is_interrupted:
-                return self._read(consumer, limit, wait_ms)
-            found = self._read(consumer, limit, 0)
+                return self._lines.take(consumer, limit, self._block_ms(wait_ms))
+            found = self._lines.take(consumer, limit, 0)
             if found:
                 return found
             self._show_life(consumer)
-            return None if wait_ms <= 0 or self._reader.take_interrupt() else self._read(consumer, limit, wait_ms)
+            no_wait = wait_ms <= 0 or self._reader.take_interrupt()
+            return [] if no_wait else self._lines.take(consumer, limit, self._block_ms(wait_ms))
 
         try:
-            return commands.deliveries(self._registration.repaired(attempt), consumer)
+            return self._registration.repaired(attempt)
         except BrokerUnavailableError:
             self._reclaimer.health.lost()
             self._reader.close()
             raise
 
-    def _read(self, consumer: str, limit: int, wait_ms: int) -> Any:
-        lease, stream = self._registration.lease_ms, self._registration.keys.stream
-        args: list[str | int] = ["XREADGROUP", "GROUP", self._options.group, consumer, "COUNT", limit]
-        if wait_ms > 0:
-            args += ["BLOCK", max(1, min(wait_ms, MAX_BLOCK, lease // 4))]
-        args += ["STREAMS", stream, ">"]
-        reply = self._reader.read(args)
-        self._reclaimer.health.seen(lease)
-        return reply
+    def _block_ms(self, wait_ms: int) -> int:
+        return max(1, min(wait_ms, MAX_BLOCK, self._registration.lease_ms // 4))
 
     def _show_life(self, consumer: str) -> None:
         """Have the consumer shown as alive: before Redis 7.2 a read that finds nothing does not create it, nor count as
@@ -84,7 +71,7 @@ class RedisBroker:
         if self._is_shown(consumer):
             return
         registration, group = self._registration, self._options.group
-        stream = registration.keys.stream
+        stream = registration.keys.new
         self._session.execute("XREADGROUP", "GROUP", group, consumer, "COUNT", 1, "STREAMS", stream, _LAST_ENTRY)
         self._shown = consumer
         self._next_sign = time.monotonic() + min(registration.lease_ms / 4, _SIGN_EVERY) / 1000
@@ -147,64 +134,14 @@ def settle(registration: Registration, settlements: Sequence[Settlement]) -> Ste
     results: list[bool] = []
     for batch in batches(usual, settlement_size):
         done = yield from registration.current(
-            lambda groups: commands.settle_done(groups.streams[group], group, history, batch)  # noqa: B023 - runs before the next
+            lambda groups: commands.settle_done(groups.streams[group], history, batch)  # noqa: B023 - runs before the next
         )
         results += done
         if len(done) < len(batch):
             break
     results += yield from registration.each(
         settlements[len(results) :],
-        lambda keys, batch: commands.settle(keys, group, history, batch),
+        lambda keys, batch: commands.settle(keys, history, batch),
         settlement_size,
     )
     return results
-
-
-class _Reader:
-    """The connection on which a worker claims. It has its own, on which no command is repeated, because the reply hands
-    out messages."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._client: Client | None = None
-        self._client_id: int | None = None
-        self.is_interrupted = False
-
-    def read(self, args: Sequence[str | int]) -> Any:
-        client = self._client or self._open()
-        try:
-            return client.execute_command(*args)
-        except Exception as error:  # noqa: BLE001 - not all that the driver raises is a RedisError
-            ours = self._session.fault(error)
-        raise ours  # as in `Session.execute`
-
-    def _open(self) -> Client:
-        config = self._session.config
-        timeout = REPLY_TIMEOUT + MAX_BLOCK / 1000
-        client = self._session.guard(lambda: config.open(timeout=timeout, retries=0))
-        self._client, self._client_id = client, None
-        if not isinstance(config.client, RedisCluster):  # there another node may have a connection of that number
-            with suppress(Exception):  # an ACL may forbid it: an interrupt then waits for the block's end
-                self._client_id = int(client.execute_command("CLIENT", "ID"))
-        return client
-
-    def take_interrupt(self) -> bool:
-        """Whether there was an interrupt; it is forgotten."""
-        interrupted, self.is_interrupted = self.is_interrupted, False
-        return interrupted
-
-    def interrupt(self) -> None:
-        """End the read that waits in another thread, or the next one that would wait."""
-        self.is_interrupted = True
-        if self._client_id is not None:
-            try:
-                self._session.execute("CLIENT", "UNBLOCK", self._client_id)
-            except (BrokerUnavailableError, StaleGroups):
-                return  # then the read fails by itself, or ends with its block
-            except Exception:  # noqa: BLE001 - an ACL forbids it, or the server does not know it: the block ends by itself
-                self._client_id = None
-
-    def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = self._client_id = None

@@ -35,7 +35,7 @@ from ...model.wire import (
     record_to_fields,
 )
 from .faults import StaleGroups
-from .keys import LAYOUT, GroupKeys, later_stream, meta, with_results
+from .keys import LAYOUT, LIVE, GroupKeys, again, later_stream, meta, with_results
 from .reading import (
     MAX_FIELDS,
     MAX_GROUPS,
@@ -44,8 +44,10 @@ from .reading import (
     entry_range,
     is_entry,
     other_layout,
+    pack,
     pairs,
     read_groups,
+    task_fields,
     task_info,
 )
 
@@ -75,7 +77,7 @@ def register(stream_key: str, group: str, lease: int | None, default: int) -> Co
             raise found.crowd(stream_key)
         return found
 
-    keys = [meta(stream_key), stream_key, later_stream(stream_key, group)]
+    keys = [meta(stream_key), stream_key, later_stream(stream_key, group), again(stream_key, group)]
     return Command(
         "register", keys, [group, "" if lease is None else lease, default, MAX_FIELDS, MAX_GROUPS, LAYOUT], parse
     )
@@ -85,10 +87,8 @@ def unregister(stream_key: str, group: str) -> Command[bool]:
     return Command("unregister", [meta(stream_key)], [group], bool)
 
 
-def drop(keys: GroupKeys, found: Sequence[bytes]) -> Command[int]:
-    names = [key.decode() for key in found]
-    prefix = keys.task_prefix
-    return Command("drop", names, [name.removeprefix(prefix) if name.startswith(prefix) else "" for name in names], int)
+def tell(keys: GroupKeys, ids: Sequence[str]) -> Command[int]:
+    return Command("tell", [keys.notes], ids, int)
 
 
 def enqueue(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Command[list[bool]]:
@@ -100,7 +100,7 @@ def enqueue(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Com
         return enqueue_any(stream_key, groups, messages)
     (group,) = groups.streams.values()
     prefix = group.task_prefix
-    keys, args = [meta(stream_key), group.stream], list[Arg]([groups.version])
+    keys, args = [meta(stream_key), group.new], list[Arg]([groups.version])
     for message in messages:
         keys.append(prefix + message.id)
         fields = _message_fields(message)
@@ -112,7 +112,7 @@ def enqueue_any(stream_key: str, groups: Groups, messages: Sequence[Message]) ->
     """`enqueue`, into any number of groups and with any delay."""
     keys = [meta(stream_key)]
     for group in groups.streams.values():
-        keys += group.five
+        keys += group.own
     args: list[Arg] = [groups.version, len(groups.streams)]
     prefixes = [group.task_prefix for group in groups.streams.values()]
     for message in messages:
@@ -143,26 +143,31 @@ def _message_args(message: Message) -> list[Arg]:
     return [message.id, message.delay_ms, len(fields), *fields]
 
 
-def receipt(entry: str, consumer: str, message: Message | Unreadable) -> str:
+def receipt(place: str, entry: str, consumer: str, message: Message | Unreadable) -> str:
     """The receipt of a delivery. Each claim has its own: a message gets a new entry before it is claimed again."""
-    return f"{entry}|{consumer}|{message.id}|{'1' if isinstance(message, Unreadable) else ''}"
+    return f"{place}{entry}|{consumer}|{message.id}|{'1' if isinstance(message, Unreadable) else ''}"
 
 
-def open_receipt(text: str) -> tuple[str, str, str, str]:
-    """Entry, consumer, id, raw; for a text that is not a receipt, an entry that has no holder."""
-    entry, consumer, task_id, raw = (*text.rsplit("|", 3), "", "", "")[:4]
-    return (entry, consumer, task_id, raw) if is_entry(entry) else ("0-0", "", "", "")
+def open_receipt(text: str) -> tuple[str, str, str, str, str]:
+    """Place, entry, consumer, id, raw; for a text that is not a receipt, an entry that has no holder."""
+    position, consumer, task_id, raw = (*text.rsplit("|", 3), "", "", "")[:4]
+    place, entry = position[:1], position[1:]
+    return (place, entry, consumer, task_id, raw) if place in LIVE and is_entry(entry) else ("n", "0-0", "", "", "")
 
 
-def deliveries(reply: Any, consumer: str) -> list[Delivery]:
-    """Read the reply of XREADGROUP on one stream."""
-    found = []
-    for _stream, entries in reply or ():
-        for raw_entry, flat in entries:
-            entry = raw_entry.decode()
-            message = message_from_fields(pairs(flat), entry)
-            found.append(Delivery(message, receipt(entry, consumer, message), entry_fence(entry)))
-    return found
+def delivery(place: str, raw_entry: bytes, flat: Sequence[bytes], consumer: str) -> Delivery:
+    """The delivery of an entry that was claimed."""
+    entry = raw_entry.decode()
+    message = message_from_fields(pairs(flat), entry)
+    return Delivery(message, receipt(place, entry, consumer, message), entry_fence(entry))
+
+
+def unread(keys: GroupKeys, group: str, surplus: Sequence[tuple[str, str, Sequence[str]]]) -> Command[list[str]]:
+    """`surplus`: for each live stream its place, the entry before those to take back, and these."""
+    args: list[Arg] = [group]
+    for place, before, entries in surplus:
+        args += (place, before, len(entries), *entries)
+    return Command("unread", keys.own, args, lambda reply: [position.decode() for position in reply])
 
 
 def _verdict_args(verdict: Verdict) -> tuple[str, Arg]:
@@ -178,17 +183,22 @@ def _verdict_args(verdict: Verdict) -> tuple[str, Arg]:
             return "done", ""
 
 
-def _record_args(settlement: Settlement, task_id: str, consumer: str) -> tuple[int, list[bytes]]:
-    """The time to live and the fields of the record of an end; of a record that is made here, the last is an empty
-    attempt, which the script fills in."""
+def record_value(record: Record) -> bytes:
+    """The value that is stored of a record: its state, a space, and its other fields."""
+    fields = record_to_fields(record)  # begins with its version and its state
+    return b"%d %b" % (record.status, pack(fields[4:] if record.v == 1 else fields[:2] + fields[4:]))
+
+
+def _record_args(settlement: Settlement, task_id: str, consumer: str) -> tuple[bytes, int, str]:
+    """The record of an end, its time to live, and "1" if it was made here, so that the script adds the attempt."""
     if settlement.record is not None:
-        return min(settlement.record.ttl_ms, MAX_TTL), record_to_fields(settlement.record)
+        return record_value(settlement.record), min(settlement.record.ttl_ms, MAX_TTL), ""
     status = ENDS.get(type(settlement.verdict))
     if status is None:
-        return 0, []
+        return b"", 0, ""
     reason = settlement.verdict.reason if isinstance(settlement.verdict, Fail) else ""
     record = default_record(task_id, status, reason=reason, worker=consumer)
-    return record.ttl_ms, [*record_to_fields(record), b"attempt", b""]
+    return record_value(record), record.ttl_ms, "1"
 
 
 def is_usual(settlement: Settlement) -> bool:
@@ -203,40 +213,43 @@ def is_usual(settlement: Settlement) -> bool:
     )
 
 
-def settle_done(keys: GroupKeys, group: str, history: int, settlements: Sequence[Settlement]) -> Command[list[bool]]:
+def settle_done(keys: GroupKeys, history: int, settlements: Sequence[Settlement]) -> Command[list[bool]]:
     """Apply usual settlements of one consumer. The reply stops short of the first that `settle` must decide."""
     prefix = keys.task_prefix
-    script_keys = [keys.stream, keys.history]
-    holder = open_receipt(settlements[0].receipt)[1]
+    lane, _, holder, *_ = open_receipt(settlements[0].receipt)
+    script_keys = [keys.places[lane], keys.history, keys.notes]
     items: list[Arg] = []
     entries = []
     for settlement in settlements:
-        entry, consumer, task_id, raw = open_receipt(settlement.receipt)
-        ttl, fields = _record_args(settlement, task_id, consumer)
+        place, entry, consumer, task_id, raw = open_receipt(settlement.receipt)
+        record, ttl, _ = _record_args(settlement, task_id, consumer)
         entries.append(entry)
         script_keys.append(prefix + task_id)
-        items += ("" if consumer != holder or raw else entry, task_id, ttl, len(fields), *fields)
-    return Command("settle_done", script_keys, [group, history, holder, *entry_range(entries), *items], _bools)
+        items += ("" if place != lane or consumer != holder or raw else entry, ttl, record)
+    first = (lane, keys.group, history, holder, *entry_range(entries))
+    return Command("settle_done", script_keys, [*first, *items], _bools)
 
 
-def settle(keys: GroupKeys, group: str, history: int, settlements: Sequence[Settlement]) -> Command[list[bool]]:
+def settle(keys: GroupKeys, history: int, settlements: Sequence[Settlement]) -> Command[list[bool]]:
     prefix = keys.task_prefix
-    script_keys = [*keys.five, keys.meta]
+    script_keys = [*keys.own, keys.meta]
     items: list[Arg] = []
-    entries, consumer = [], ""
+    entries: dict[str, list[str]] = {place: [] for place in LIVE}
+    consumer = ""
     for settlement in settlements:
-        entry, consumer, task_id, raw = open_receipt(settlement.receipt)
+        place, entry, consumer, task_id, raw = open_receipt(settlement.receipt)
         verdict, detail = _verdict_args(settlement.verdict)
-        ttl, fields = _record_args(settlement, task_id, consumer)
-        entries.append(entry)
+        record, ttl, made = _record_args(settlement, task_id, consumer)
+        entries[place].append(entry)
         script_keys.append(prefix + task_id)
         if verdict == "fail" or (verdict == "done" and ttl < DEDUPE_MS):
             script_keys.append(keys.record(task_id))
-        items += (entry, consumer, task_id, raw, verdict, detail, ttl, len(fields), *fields, len(settlement.then))
+        items += (place, entry, consumer, task_id, raw, verdict, detail, record, ttl, made, len(settlement.then))
         for follow_up in settlement.then:
             script_keys.append(prefix + follow_up.id)
             items += _message_args(follow_up)
-    args = [group, history, len(settlements), consumer, *entry_range(entries), *items]
+    ranges = [entry_range(entries[place]) if entries[place] else ("", "", "") for place in LIVE]
+    args = [keys.group, history, len(settlements), consumer, *chain.from_iterable(ranges), *items]
     return Command("settle", script_keys, args, _bools)
 
 
@@ -244,17 +257,18 @@ def extend(keys: GroupKeys, group: str, extensions: Sequence[Extension]) -> Comm
     args: list[Arg] = [group]
     ids = []
     for extension in extensions:
-        entry, consumer, task_id, _raw = open_receipt(extension.receipt)
+        place, entry, consumer, task_id, _raw = open_receipt(extension.receipt)
         ids.append(task_id)
-        args += (entry, consumer, task_id, progress_to_json(extension.progress))
+        args += (place, entry, consumer, task_id, progress_to_json(extension.progress))
     statuses = (LeaseStatus.LOST, *LEASE_STATUSES)
     return Command("extend", keys.with_tasks(ids), args, lambda reply: [statuses[number] for number in reply])
 
 
 @frozen
 class Orphan:
-    """A message whose holder is gone: its entry, its task, its last holder, and its charge."""
+    """A message whose holder is gone: its live stream and entry, its task, its last holder, and its charge."""
 
+    place: str
     entry: str
     task_id: str
     raw: str
@@ -265,7 +279,7 @@ class Orphan:
 def restore(keys: GroupKeys, group: str, history: int, min_idle: int, orphans: Sequence[Orphan]) -> Command[int]:
     args: list[Arg] = [group, history, min_idle]
     for item in orphans:
-        args += (item.entry, item.task_id, item.raw, item.consumer, item.charge)
+        args += (item.place, item.entry, item.task_id, item.raw, item.consumer, item.charge)
     return Command("restore", keys.with_tasks([item.task_id for item in orphans]), args, int)
 
 
@@ -273,15 +287,15 @@ def due(keys: GroupKeys, group: str, limit: int) -> Command[tuple[list[str], int
     def parse(reply: Any) -> tuple[list[str], int]:
         return [task_id.decode() for task_id in reply[1:]], int(reply[0])
 
-    return Command("due", keys.five, [group, limit], parse)
+    return Command("due", keys.own, [group, limit], parse)
 
 
 def retire(keys: GroupKeys, group: str, consumers: Sequence[str | bytes]) -> Command[int]:
-    return Command("retire", keys.five, [group, *consumers], int)
+    return Command("retire", keys.own, [group, *consumers], int)
 
 
-def rewind(keys: GroupKeys, group: str) -> Command[bool]:
-    return Command("rewind", keys.five, [group], bool)
+def rewind(stream: str, group: str) -> Command[bool]:
+    return Command("rewind", [stream], [group], bool)
 
 
 def flags(script: str, keys: GroupKeys, first: Iterable[Arg], ids: Sequence[str]) -> Command[list[bool]]:
@@ -300,7 +314,7 @@ UNKNOWN = Unknown()
 def get(keys: GroupKeys, ids: Sequence[str], channel: str = "") -> Command[list[Record | Unknown | None]]:
     def parse(reply: Any) -> list[Record | Unknown | None]:
         return [
-            UNKNOWN if found == 0 else record_from_fields(task_id, pairs(found))
+            UNKNOWN if found == 0 else record_from_fields(task_id, task_fields(*found)) if found else None
             for task_id, found in zip(ids, reply, strict=True)
         ]
 
@@ -325,9 +339,25 @@ def put(keys: GroupKeys, records: Sequence[Record]) -> Command[list[bool]]:
     return Command("put", with_results(keys, [record.id for record in records]), args, _bools)
 
 
+def _shown(  # noqa: PLR0917 - in the order of the script's reply
+    task_id: str,
+    value: bytes,
+    record: bytes,
+    progress: bytes,
+    entry: Sequence[bytes],
+    holder: bytes,
+    has_record: int,
+    since: bytes,
+) -> TaskInfo | None:
+    known = task_fields(value, record)
+    if progress:
+        known[b"progress"] = progress
+    return task_info(task_id, known, entry, holder, has_record=bool(has_record), since=since)
+
+
 def show(keys: GroupKeys, group: str, ids: Sequence[str]) -> Command[list[TaskInfo | None]]:
     def parse(reply: Any) -> list[TaskInfo | None]:
-        return [None if found == 0 else task_info(task_id, *found) for task_id, found in zip(ids, reply, strict=True)]
+        return [None if found == 0 else _shown(task_id, *found) for task_id, found in zip(ids, reply, strict=True)]
 
     return Command("show", keys.with_records(ids, keys.meta), [group, *ids], parse)
 
@@ -347,17 +377,17 @@ def _made_record(task: TaskInfo) -> Record:
 
 def adopt(keys: GroupKeys, tasks: Sequence[TaskInfo]) -> Command[list[bool]]:
     args: list[Arg] = []
-    script_keys = list(keys.five)
+    script_keys = list(keys.own)
     for task in tasks:
         script_keys += (keys.task(task.id), keys.record(task.id))
-        place, ttl, values = "", 0, []
+        place, ttl, value = "n", 0, b""
         if task.status is TaskStatus.FAILURE:
             record = task.record or _made_record(task)
-            place, ttl, values = "failed", min(record.ttl_ms, MAX_TTL), record_to_fields(record)
+            place, ttl, value = "f", min(record.ttl_ms, MAX_TTL), record_value(record)
         if isinstance(task.message, Message):
             raw, due = "", task.message.due_ms
-            fields = message_to_fields(task.message if place else evolve(task.message, due_ms=0))
+            fields = message_to_fields(task.message if place == "f" else evolve(task.message, due_ms=0))
         else:
             raw, due, fields = "1", 0, list(chain.from_iterable(task.message.fields.items() if task.message else ()))
-        args += (task.id, raw, place, task.reason, due, ttl, len(values), *values, len(fields), *fields)
+        args += (task.id, raw, place, task.reason, due, value, ttl, len(fields), *fields)
     return Command("adopt", script_keys, args, _bools)

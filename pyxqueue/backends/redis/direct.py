@@ -99,6 +99,9 @@ class DirectClient:
     def scan_iter(self, match: str, count: int) -> Iterator[bytes]:
         return self._client.scan_iter(match=match, count=count)
 
+    def hscan_iter(self, name: str, match: str, count: int) -> Iterator[tuple[bytes, bytes]]:
+        return self._client.hscan_iter(name, match=match, count=count)
+
     def close(self) -> None:
         self._renew()
         self._pool.disconnect()

@@ -17,7 +17,7 @@ from ...errors import BrokerError, BrokerUnavailableError, ConfigurationError
 from ...model.message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable, check_adoptable
 from ...printable import quoted
 from . import commands
-from .keys import QUEUE_PATTERN, meta
+from .keys import LIVE, QUEUE_PATTERN, meta
 from .reading import LAST_ENTRY, entry_fence, entry_ms, message_in, pairs, task_info
 from .registration import Registration
 from .results import look
@@ -27,7 +27,8 @@ from .watch import Notifier
 _PAGE = 256
 _SCAN, _MAX_SCANNED = 1_000, 1_000_000
 """Keys that one SCAN looks at, and a whole look for queues."""
-ENDED: tuple[str, ...] = ("failed", "history")
+ENDED = ("f", "h")
+"""The places of ended tasks, as in the value of a task."""
 _Position: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^\([0-9]{1,20}-[0-9]{1,20}\Z")]
 """Where a walk over a stream goes on: before that entry, since it goes backwards."""
 _ENTRY = re.compile(rb"[0-9]{1,19}-[0-9]{1,19}")
@@ -105,7 +106,7 @@ class RedisInspector:
             position[one.place] = f"({one.entry}"
             info = shown
             if one.place in ENDED and (info is None or not info.status.ended or info.message is None):
-                left = task_info(one.task_id, (), one.flat, b"", 0)  # what its entry alone says
+                left = task_info(one.task_id, {}, one.flat)  # what its entry alone says
                 info = info if left is None and info is not None and info.status.ended else left
             if info is not None and state in (None, info.status):
                 page.append(info)
@@ -113,11 +114,10 @@ class RedisInspector:
 
     def _entries(self, place: str, end: str, state: TaskStatus | None, count: int) -> Iterator[Found]:
         """The entries of one stream that may be in the wanted state, newest first, from `end` or the newest on."""
-        keys = self._registration.keys
-        stream = {"live": keys.stream, "parked": keys.parked, "history": keys.history, "failed": keys.failed}[place]
+        stream = self._registration.keys.places[place]
         end = end or self._registration.repaired(lambda: self._newest(place, state))
         size = min(count, _PAGE)
-        while True:
+        while end != "0-0":
             found = self._session.execute("XREVRANGE", stream, end, "-", "COUNT", size)
             for raw, flat in found:
                 message = message_in(raw, flat)
@@ -130,44 +130,49 @@ class RedisInspector:
     def _newest(self, place: str, state: TaskStatus | None) -> str:
         """The entry from which on to look for tasks of a state."""
         if state is TaskStatus.STARTED:
-            return self._registration.delivered()
-        if state is TaskStatus.FAILURE and place == "history":  # mostly there are none
+            return self._registration.handed_out(place)[0]
+        if state is TaskStatus.FAILURE and place == "h":  # mostly there are none
             found = self._session.execute("HGET", self._registration.keys.meta, f"failure:{self._options.group}") or b""
             return found.decode() if _ENTRY.fullmatch(found) else "0"
         return "+"
 
     def consumers(self) -> Sequence[ConsumerInfo]:
-        registration, session, group = self._registration, self._session, self._options.group
+        return self._registration.repaired(self._consumers)
 
-        def look() -> list[ConsumerInfo]:
-            stream = registration.keys.stream
-            known = [pairs(flat) for flat in session.execute("XINFO", "CONSUMERS", stream, group)]
-            held: dict[bytes, list[str]] = {}
-            start = "-"
-            while True:
-                rows = session.execute("XPENDING", stream, group, start, "+", _PAGE)
-                owners = {row[0]: row[1] for row in rows}
-                for entry, message in self._between(rows[0][0], rows[-1][0]) if rows else ():
-                    if entry in owners:
-                        held.setdefault(owners[entry], []).append(message.id)
-                if len(rows) < _PAGE or rows[-1][0].decode() == LAST_ENTRY:
-                    break
-                start = f"({rows[-1][0].decode()}"
-            return [
-                ConsumerInfo(
-                    info[b"name"].decode(errors="backslashreplace"),
-                    int(info[b"idle"]),
-                    tuple(held.get(info[b"name"], ())),
-                )
-                for info in known
-            ]
+    def _consumers(self) -> list[ConsumerInfo]:
+        idle: dict[bytes, int] = {}
+        held: dict[bytes, list[str]] = {}
+        for place in LIVE:
+            stream = self._registration.keys.places[place]
+            known = [pairs(flat) for flat in self._session.execute("XINFO", "CONSUMERS", stream, self._options.group)]
+            for one in known:
+                name, silent = one[b"name"], int(one[b"idle"])
+                idle[name] = min(silent, idle.get(name, silent))
+            if any(int(one[b"pending"]) for one in known):
+                for owner, task_id in self._held(stream):
+                    held.setdefault(owner, []).append(task_id)
+        return [
+            ConsumerInfo(name.decode(errors="backslashreplace"), silent, tuple(held.get(name, ())))
+            for name, silent in idle.items()
+        ]
 
-        return registration.repaired(look)
-
-    def _between(self, first: bytes, last: bytes) -> Iterator[tuple[bytes, Message | Unreadable]]:
-        """The entries of a part of the live stream, with their messages."""
+    def _held(self, stream: str) -> Iterator[tuple[bytes, str]]:
+        """The consumer and the task of each message of a live stream that is in flight."""
+        start = "-"
         while True:
-            found = self._session.execute("XRANGE", self._registration.keys.stream, first, last, "COUNT", _PAGE)
+            rows = self._session.execute("XPENDING", stream, self._options.group, start, "+", _PAGE)
+            owners = {row[0]: row[1] for row in rows}
+            for entry, message in self._between(stream, rows[0][0], rows[-1][0]) if rows else ():
+                if entry in owners:
+                    yield owners[entry], message.id
+            if len(rows) < _PAGE or rows[-1][0].decode() == LAST_ENTRY:
+                return
+            start = f"({rows[-1][0].decode()}"
+
+    def _between(self, stream: str, first: bytes, last: bytes) -> Iterator[tuple[bytes, Message | Unreadable]]:
+        """The entries of a part of a live stream, with their messages."""
+        while True:
+            found = self._session.execute("XRANGE", stream, first, last, "COUNT", _PAGE)
             yield from ((raw, message_in(raw, flat)) for raw, flat in found)
             if len(found) < _PAGE or found[-1][0] == last:
                 return
@@ -246,30 +251,36 @@ class RedisInspector:
                 return "snapshots only: a crash loses what came after the last one, set appendonly yes"
 
     def depth(self) -> Depth:
-        registration, session, group = self._registration, self._session, self._options.group
+        return self._registration.repaired(self._depth)
 
-        def look() -> Depth:
-            keys = registration.keys
-            summary = session.execute("XPENDING", keys.stream, group)
-            held = int(summary[0])
-            after = registration.delivered()
-            first = session.execute("XRANGE", keys.stream, f"({after}", "+", "COUNT", 1) if after != LAST_ENTRY else ()
-            oldest = 0
-            if first:
-                seconds, micros = session.execute("TIME")
-                since = pairs(first[0][1]).get(b"enqueued", b"")
-                put_at = int(since) if since.isdigit() and len(since) < 16 else entry_ms(first[0][0])
-                oldest = max(0, int(seconds) * 1000 + int(micros) // 1000 - put_at)
-            return Depth(
-                ready=int(session.execute("XLEN", keys.stream)) - held,
-                in_flight=held,
-                delayed=int(session.execute("ZCARD", keys.delayed)),
-                failed=int(session.execute("XLEN", keys.failed)),
-                history=int(session.execute("XLEN", keys.history)),
-                oldest_ms=oldest,
-            )
+    def _depth(self) -> Depth:
+        session, keys = self._session, self._registration.keys
+        entries, in_flight, oldest = 0, 0, 0
+        for place in LIVE:
+            last, held = self._registration.handed_out(place)
+            entries += int(session.execute("XLEN", keys.places[place]))
+            in_flight += held
+            oldest = max(oldest, self._age_of_first(keys.places[place], last))
+        return Depth(
+            ready=entries - in_flight,
+            in_flight=in_flight,
+            delayed=int(session.execute("ZCARD", keys.delayed)),
+            failed=int(session.execute("XLEN", keys.failed)),
+            history=int(session.execute("XLEN", keys.history)),
+            oldest_ms=oldest,
+        )
 
-        return registration.repaired(look)
+    def _age_of_first(self, stream: str, last: str) -> int:
+        """The ms since the first message of a live stream after `last`, which was handed out, was enqueued."""
+        if last == LAST_ENTRY:
+            return 0
+        first = self._session.execute("XRANGE", stream, f"({last}", "+", "COUNT", 1)
+        if not first:
+            return 0
+        seconds, micros = self._session.execute("TIME")
+        since = pairs(first[0][1]).get(b"enqueued", b"")
+        put_at = int(since) if since.isdigit() and len(since) < 16 else entry_ms(first[0][0])
+        return max(0, int(seconds) * 1000 + int(micros) // 1000 - put_at)
 
     def groups(self) -> Sequence[str]:
         return list(self._registration.look().streams)
@@ -283,10 +294,14 @@ class RedisInspector:
             )
         session.run(call(commands.unregister(self._options.stream_key, group)))
         registration.refresh()
-        session.execute("DEL", *keys.five)
         pattern = "".join(f"\\{char}" if char in "*?[]\\" else char for char in keys.prefix) + ":*"
-        for found in batches(self._scan(pattern)):
-            session.run(call(commands.drop(keys, found)))
+        fixed = {key.encode() for key in keys.own}
+        for found in batches([key for key in self._scan(pattern) if key not in fixed]):
+            session.execute("DEL", *found)
+        notes = session.guard(lambda: list(session.client.hscan_iter(keys.notes, match="waiters:*", count=_SCAN)))
+        for ids in batches([name.decode().removeprefix("waiters:") for name, _ in notes]):
+            session.run(call(commands.tell(keys, ids)))
+        session.execute("DEL", *keys.own)
 
     def _scan(self, pattern: str) -> list[bytes]:
         """All keys of the server that match."""
@@ -332,21 +347,21 @@ def _places(state: TaskStatus | None) -> Sequence[str]:
     """The places where tasks of a state are."""
     match state:
         case None:
-            return ("live", "parked", *ENDED)
+            return (*LIVE, "d", *ENDED)
         case TaskStatus.PENDING | TaskStatus.RETRY:
-            return "live", "parked"
+            return (*LIVE, "d")
         case TaskStatus.STARTED:
-            return ("live",)
+            return LIVE
         case TaskStatus.FAILURE:
             return ENDED
         case _:
-            return ("history",)
+            return ("h",)
 
 
 def _may_be(state: TaskStatus | None, place: str, message: Message | Unreadable, flat: Sequence[bytes]) -> bool:
     """Whether an entry may be in the wanted state, as far as it says alone."""
     if state in (TaskStatus.PENDING, TaskStatus.RETRY):
         return (message.attempt > 1) is (state is TaskStatus.RETRY)
-    if state is None or place != "history":
+    if state is None or place != "h":
         return True
     return pairs(flat).get(b"_state", b"%d" % state) == b"%d" % state

@@ -5,16 +5,20 @@ All keys of a queue are in one hash slot, as a cluster demands of a script's key
 ======================= ======== ======================= ==========================================================
 key                     type     written by              lives
 ======================= ======== ======================= ==========================================================
-`name`                  stream   enqueue … settle        for ever; messages of the first group, ready or in flight
+`name`                  stream   enqueue … settle        for ever; new messages of the first group, ready or in flight
 `{name}:meta`           hash     register                for ever; groups, their streams and leases, a version
-`{name}:G:stream`       stream   enqueue … settle        until the group is removed; the live stream of a later group
+`{name}:G:stream`       stream   enqueue … settle        until the group is removed; the new messages of a later group
+`{name}:G:again`        stream   settle, promote, restore until the group is removed; messages that came back, ready or
+                                                         in flight
 `{name}:G:delayed`      zset     enqueue … promote       while something is delayed; id by due time (ms)
 `{name}:G:parked`       stream   enqueue … promote       until the group is removed; the delayed messages themselves
 `{name}:G:history`      stream   settle, cancel, restore until the group is removed; messages of ended tasks, capped
 `{name}:G:failed`       stream   settle                  until the group is removed; failed messages, with the reason
-`{name}:G:task:ID`      hash     enqueue … settle        the task's life, then `max(result ttl, 1 h)`; while it is
+`{name}:G:notes`        hash     get, cancel, extend     while a task that has not ended has one: who waits for it, a
+                                                         request to cancel it, its progress, when it was claimed
+`{name}:G:task:ID`      string   enqueue … settle        the task's life, then `max(result ttl, 1 h)`; while it is
                                                          with the failed tasks: until it is requeued or deleted
-`{name}:G:record:ID`    hash     settle                  the result's ttl, where the task's key outlives it
+`{name}:G:record:ID`    string   settle                  the result's ttl, where the task's key outlives it
 `{name}:G:result:ID`    hash     put, read               the result's ttl, or a day after the last wait for it:
                                                          the records of the tasks of another broker
 ======================= ======== ======================= ==========================================================
@@ -33,8 +37,11 @@ from attrs import frozen
 from ...errors import ConfigurationError
 from ...printable import quoted
 
-LAYOUT = 2
+LAYOUT = 3
 """The version of what is stored under these keys. It is the field `layout` of `{name}:meta`; layout 1 had none."""
+
+LIVE = ("n", "a")
+"""The places of messages that are ready or in flight: the new ones, and those that came back."""
 
 QUEUE_PATTERN = re.compile(r"[\w.:/@-]{1,128}", re.ASCII)
 GROUP_PATTERN = re.compile(r"[\w.@-]{1,64}", re.ASCII)
@@ -55,8 +62,13 @@ def meta(stream_key: str) -> str:
 
 
 def later_stream(stream_key: str, group: str) -> str:
-    """The live stream of every group but the first."""
+    """The stream of new messages of every group but the first."""
     return f"{{{stream_key}}}:{group}:stream"
+
+
+def again(stream_key: str, group: str) -> str:
+    """The stream of messages that came back."""
+    return f"{{{stream_key}}}:{group}:again"
 
 
 def channel(stream_key: str, client: str) -> str:
@@ -72,22 +84,31 @@ class GroupKeys:
     group: str
     """The group's name, which is in all its keys except the first group's stream."""
     prefix: str
-    stream: str
+    new: str
+    """The stream of new messages, ready or in flight."""
+    again: str
+    """The stream of messages that came back, ready or in flight."""
     delayed: str
     parked: str
     history: str
     failed: str
+    notes: str
 
     @classmethod
     def of(cls, stream_key: str, group: str, stream: str) -> GroupKeys:
         prefix = f"{{{stream_key}}}:{group}"
-        places = (f"{prefix}:{place}" for place in ("delayed", "parked", "history", "failed"))
-        return cls(meta(stream_key), group, prefix, stream, *places)
+        others = (f"{prefix}:{name}" for name in ("again", "delayed", "parked", "history", "failed", "notes"))
+        return cls(meta(stream_key), group, prefix, stream, *others)
 
     @property
-    def five(self) -> tuple[str, str, str, str, str]:
-        """In the order in which every script takes them."""
-        return self.stream, self.delayed, self.parked, self.history, self.failed
+    def own(self) -> tuple[str, ...]:
+        """The seven keys of the group itself, in the order in which every script takes them."""
+        return self.new, self.again, self.delayed, self.parked, self.history, self.failed, self.notes
+
+    @property
+    def places(self) -> dict[str, str]:
+        """The streams in which messages are, by the letter of the place in a task's value."""
+        return {"n": self.new, "a": self.again, "d": self.parked, "h": self.history, "f": self.failed}
 
     @property
     def task_prefix(self) -> str:
@@ -102,16 +123,16 @@ class GroupKeys:
         return f"{self.prefix}:record:{task_id}"
 
     def with_tasks(self, ids: Sequence[str]) -> list[str]:
-        """The five keys and then the task key of each id."""
+        """The seven keys and then the task key of each id."""
         prefix = self.task_prefix
-        return [*self.five, *(prefix + task_id for task_id in ids)]
+        return [*self.own, *(prefix + task_id for task_id in ids)]
 
     def with_records(self, ids: Sequence[str], *others: str) -> list[str]:
-        """The five keys, `others`, the task key of each id, and the record key of each."""
+        """The seven keys, `others`, the task key of each id, and the record key of each."""
         prefix = self.task_prefix
-        return [*self.five, *others, *(prefix + task_id for task_id in ids), *map(self.record, ids)]
+        return [*self.own, *others, *(prefix + task_id for task_id in ids), *map(self.record, ids)]
 
 
 def with_results(keys: GroupKeys, ids: Sequence[str]) -> list[str]:
-    """The five keys of a group and then, for each id, the key of its record in the result store of another broker."""
-    return [*keys.five, *(f"{keys.prefix}:result:{task_id}" for task_id in ids)]
+    """The seven keys of a group and then, for each id, the key of its record in the result store of another broker."""
+    return [*keys.own, *(f"{keys.prefix}:result:{task_id}" for task_id in ids)]

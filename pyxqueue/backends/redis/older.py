@@ -1,7 +1,8 @@
-"""A queue of layout 1 in Redis, read so that `move` can carry its tasks to a store of today.
+"""A queue of an older layout in Redis, read so that `move` can carry its tasks to a store of today.
 
-Its workers and producers must have stopped, so plain commands do: no script of that layout is kept. Layout 1 kept
-the same keys as layout 2 and spelt some fields differently.
+Its workers and producers must have stopped, so plain commands do: no script of those layouts is kept. Layouts 1 and 2
+kept a task and its record as hashes, and what came back in the stream of new messages; layout 1 spelt some fields
+differently.
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ from .keys import GroupKeys
 from .reading import Groups, pairs, task_info
 from .registration import Registration
 
-LAYOUT = 1
 _MESSAGE = {b"suspect": b"redelivered", b"returns": b"deferrals", b"_finished": b"_ended"}
-_TASK = {b"finished": b"ended", b"rank": b"fence"}
+_TASK = {b"finished": b"ended", b"rank": b"fence", b"at": b"place", b"e": b"entry"}
 _PAGE = 1_000
 
 
@@ -53,18 +53,18 @@ class OlderQueue:
         return self._lease_ms
 
     def consumers(self) -> Sequence[ConsumerInfo]:
-        rows = map(pairs, self._session.execute("XINFO", "CONSUMERS", self._keys.stream, self._keys.group))
+        rows = map(pairs, self._session.execute("XINFO", "CONSUMERS", self._keys.new, self._keys.group))
         return [ConsumerInfo(row[b"name"].decode(errors="surrogateescape"), int(row[b"idle"])) for row in rows]
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
         """Take from a consumer what it holds; `started` must be empty, since all workers have stopped."""
         assert not started
         name = consumer.encode(errors="surrogateescape")
-        return int(self._session.execute("XGROUP", "DELCONSUMER", self._keys.stream, self._keys.group, name))
+        return int(self._session.execute("XGROUP", "DELCONSUMER", self._keys.new, self._keys.group, name))
 
     def depth(self) -> Depth:
         """Only what is in flight is counted."""
-        held = self._session.execute("XPENDING", self._keys.stream, self._keys.group)[0]
+        held = self._session.execute("XPENDING", self._keys.new, self._keys.group)[0]
         return Depth(ready=0, in_flight=int(held), delayed=0, failed=0, history=0)
 
     def tasks(
@@ -94,7 +94,7 @@ class OlderQueue:
     def _entries(self) -> dict[str, _Entry]:
         """The entries of waiting and failed tasks, by id, newest first."""
         if self._read is None:
-            places = {"live": self._keys.stream, "parked": self._keys.parked, "failed": self._keys.failed}
+            places = {"live": self._keys.new, "parked": self._keys.parked, "failed": self._keys.failed}
             found = [
                 _Entry(place, stream, raw, pairs(flat))
                 for place, stream in places.items()
@@ -129,19 +129,18 @@ class OlderQueue:
 
     def _info(self, task_id: str, one: _Entry) -> TaskInfo | None:
         keys = self._keys.task(task_id), self._keys.record(task_id)
-        known: list[bytes] = [
-            part
+        known: Fields = {
+            _renamed(_TASK, name): value
             for key in keys
             for name, value in self._session.execute("HGETALL", key).items()
-            for part in (_renamed(_TASK, name), value)
-        ]
+        }
         fields: dict[bytes, bytes] = {_renamed(_MESSAGE, name): value for name, value in one.fields.items()}
         if isinstance(message_from_fields(fields, task_id), Unreadable):
             fields = dict(one.fields)  # its bytes stay what they are
             if one.place == "failed" and b"_finished" in fields:
                 fields[b"_ended"] = fields.pop(b"_finished")
-        state = one.place == "failed"
-        return task_info(task_id, known, list(chain.from_iterable(fields.items())), self._holder(one), int(state))
+        flat = list(chain.from_iterable(fields.items()))
+        return task_info(task_id, known, flat, self._holder(one), has_record=one.place == "failed")
 
 
 def _renamed(names: Mapping[bytes, bytes], name: bytes) -> bytes:

@@ -124,6 +124,12 @@ def entry_fence(entry: str) -> int:
     return int(ms) << 64 | int(sequence)
 
 
+def entry_before(entry: str) -> str:
+    """The largest id below one that is not 0-0."""
+    fence = entry_fence(entry) - 1
+    return f"{fence >> 64}-{fence & _MAX_NUMBER}"
+
+
 def entry_range(entries: Sequence[str]) -> tuple[str, str, str]:
     """Return the first and the last of these entries, and the id behind the last; '' if there cannot be one."""
     fences = [entry_fence(entry) for entry in entries]
@@ -142,18 +148,55 @@ def entry_ms(entry: bytes) -> int:
     return int(text.partition("-")[0]) if is_entry(text) else 0
 
 
-def task_info(  # noqa: PLR0917 - in the order of the script's reply
-    task_id: str, flat: Sequence[bytes], entry: Sequence[bytes], holder: bytes, record_readable: int, since: bytes = b""
+_TASK = re.compile(rb"([nadhf])\+?(\d*-?\d*)(?: (\d+) (\d+) (\d) (.*))?", re.DOTALL)
+_PLACES = {b"n": b"live", b"a": b"live", b"d": b"delayed", b"h": b"history", b"f": b"failed"}
+
+
+def task_fields(value: bytes, record: bytes = b"") -> dict[bytes, bytes]:
+    """The value of a task as fields: where its message is, when it ended, and its record, which may be another value.
+    Empty for what is not the value of a task."""
+    found = _TASK.fullmatch(value)
+    if found is None:
+        return {}
+    place, entry, ended, ttl, state, rest = found.groups()
+    fields = {b"place": _PLACES[place], b"entry": entry}
+    if ended is not None:
+        values = iter(_unpacked(record[2:] if record else rest))
+        fields |= {b"v": b"1", b"state": state, b"ended": ended, b"ttl": ttl}
+        fields |= zip(values, values, strict=True)
+    return fields
+
+
+def pack(values: Sequence[bytes]) -> bytes:
+    """Write names and values as one text, as `_common.lua` describes."""
+    return b"".join([b"%d:%b" % (len(value), value) for value in values])
+
+
+def task_info(
+    task_id: str,
+    known: Fields,
+    entry: Sequence[bytes],
+    holder: bytes = b"",
+    *,
+    has_record: bool = False,
+    since: bytes = b"",
 ) -> TaskInfo | None:
-    """What `show` found about a task; None if it has ended and neither its record nor its message is left."""
-    known, fields = pairs(flat), dict(pairs(entry))
-    ours = known.get(b"at", b"history") in _ENDED  # elsewhere these names are not reserved
+    """What is known of a task; None if it has ended and neither its record nor its message is left.
+
+    Parameters:
+        known: Its fields, as `task_fields` returns them.
+        entry: The fields of its message.
+        has_record: Whether its record can be read.
+        since: When its holder claimed it.
+    """
+    fields = dict(pairs(entry))
+    ours = known.get(b"place", b"history") in _ENDED  # elsewhere these names are not reserved
     reason, ended, noted = (fields.pop(name, b"") if ours else b"" for name in (b"_reason", b"_ended", b"_state"))
     state = _state(known.get(b"state", noted))
     # A message that another program has removed left only its id.
     message = message_from_fields(fields, task_id) if fields and list(fields) != [b"_id"] else None
     try:
-        record = record_from_fields(task_id, known) if record_readable else None
+        record = record_from_fields(task_id, known) if has_record else None
     except SerializationError:
         record = None
     if state is not None and message is None and record is None:
@@ -174,8 +217,8 @@ def task_info(  # noqa: PLR0917 - in the order of the script's reply
         message=message,
         worker=holder.decode(errors="backslashreplace") or (record.worker if record else ""),
         record=record,
-        progress=_progress(known.get(b"progress")) if record_readable or state is None else None,
-        updated_ms=finished or entry_ms(known.get(b"e", b"")),
+        progress=_progress(known.get(b"progress")) if has_record or state is None else None,
+        updated_ms=finished or entry_ms(known.get(b"entry", b"")),
         reason=reason.decode(errors="replace"),
         started_ms=_ms(since),
     )

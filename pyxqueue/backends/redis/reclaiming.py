@@ -10,6 +10,7 @@ from ...errors import BrokerUnavailableError
 from ...model.message import Message, Unreadable
 from . import commands
 from .commands import Orphan
+from .keys import LIVE
 from .reading import entry_fence, message_in, pairs
 from .registration import Registration
 
@@ -82,8 +83,8 @@ class Reclaimer:
             return
         try:
             lease = self._registration.read_lease()
-            last = self._last_handed_out()
-            server_ms = self._server_ms() if last or not self.health.knows_clock else None
+            handed_out = self._last_handed_out()
+            server_ms = self._server_ms() if handed_out or not self.health.knows_clock else None
         except BrokerUnavailableError:
             self.health.lost()
             raise
@@ -93,79 +94,99 @@ class Reclaimer:
             self._next_scan = now + 0.9 * self.period_ms / 1000  # due for a caller that has slept for one period
         if self.health.unbroken_ms() < (lease if self._after_ms is None else self._after_ms):
             return
-        if last and self._scan(lease, last) == MAX_ITEMS:
-            self._next_scan = now  # there may be more
+        for place, last in handed_out.items():
+            if self._scan(place, lease, last) == MAX_ITEMS:
+                self._next_scan = now  # there may be more
         if now - self._tidied >= _FORGET_CONSUMER_AFTER / 60_000:
             self._tidied = now
             self._forget_consumers()
 
-    def _last_handed_out(self) -> str:
-        """The last entry that was handed out; "" if of those that were, none is left in the stream or in flight."""
-        stream, (last, in_flight) = self._registration.keys.stream, self._registration.handed_out()
-        return last if in_flight or self._session.execute("XRANGE", stream, "-", last, "COUNT", 1) else ""
+    def _last_handed_out(self) -> dict[str, str]:
+        """The last entry that was handed out, of each live stream in which some of those that were are left or in
+        flight."""
+        found = dict[str, str]()
+        for place in LIVE:
+            stream, (last, in_flight) = self._registration.keys.places[place], self._registration.handed_out(place)
+            if in_flight or (last != "0-0" and self._session.execute("XRANGE", stream, "-", last, "COUNT", 1)):
+                found[place] = last
+        return found
 
     def _server_ms(self) -> int:
         seconds, micros = self._session.execute("TIME")
         return int(seconds) * 1000 + int(micros) // 1000
 
-    def _scan(self, lease: int, last: str) -> int:
+    def _scan(self, place: str, lease: int, last: str) -> int:
         """Make ready what is held no more. Returns `MAX_ITEMS` if there may be more of it."""
         registration, group = self._registration, self._options.group
-        rows = self._session.execute("XPENDING", registration.keys.stream, group, "IDLE", lease, "-", "+", MAX_ITEMS)
+        stream = registration.keys.places[place]
+        rows = self._session.execute("XPENDING", stream, group, "IDLE", lease, "-", "+", MAX_ITEMS)
         if rows:
-            self._restore([(row[0].decode(), row[1], "expired") for row in rows], lease)
-        if stranded := self._stranded(last):
-            registration.do(lambda keys: commands.rewind(keys, group))
-            self._restore([(entry.decode(), "", "expired") for entry in stranded], lease)
+            self._restore(place, [(row[0].decode(), row[1], "expired") for row in rows], lease)
+        if stranded := self._stranded(stream, last):
+            registration.do(lambda keys: commands.rewind(keys.places[place], group))
+            self._restore(place, [(entry.decode(), "", "expired") for entry in stranded], lease)
         return max(len(rows), len(stranded))
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
         """Make ready what a consumer holds, and forget the consumer. `started`: the receipts of what it was running."""
-        registration, session, group = self._registration, self._session, self._options.group
         running = {receipt.split("|", 1)[0] for receipt in started}
-        returned = 0
-        while True:
-            rows = registration.repaired(
-                lambda: session.execute("XPENDING", registration.keys.stream, group, "-", "+", MAX_ITEMS, consumer)
-            )
-            entries = [row[0].decode() for row in rows]
-            if not entries:
-                break
-            charged = [(entry, consumer, "started" if entry in running else "none") for entry in entries]
-            returned += self._restore(charged, 0)
-        registration.do(lambda keys: commands.retire(keys, group, [consumer]))
+        returned = sum(self._release(place, consumer, running) for place in LIVE)
+        self._registration.do(lambda keys: commands.retire(keys, self._options.group, [consumer]))
         return returned
 
-    def _restore(self, found: Sequence[tuple[str, str | bytes, str]], min_idle: int) -> int:
+    def _release(self, place: str, consumer: str, running: set[str]) -> int:
+        registration, returned = self._registration, 0
+
+        def held() -> list[list[bytes]]:
+            stream, group = registration.keys.places[place], self._options.group
+            found: list[list[bytes]] = self._session.execute("XPENDING", stream, group, "-", "+", MAX_ITEMS, consumer)
+            return found
+
+        while True:
+            rows = registration.repaired(held)
+            entries = [row[0].decode() for row in rows]
+            if not entries:
+                return returned
+            charged = [(entry, consumer, "started" if place + entry in running else "none") for entry in entries]
+            returned += self._restore(place, charged, 0)
+
+    def put_back(self, consumer: str, positions: Sequence[str]) -> None:
+        """Make ready what a consumer has just claimed and will not run."""
+        for place in LIVE:
+            found = [(position[1:], consumer, "none") for position in positions if position[0] == place]
+            if found:
+                self._restore(place, found, 0)
+
+    def _restore(self, place: str, found: Sequence[tuple[str, str | bytes, str]], min_idle: int) -> int:
         """Make entries ready again; each comes with its consumer and its charge."""
-        options, orphans = self._options, self._orphans(found)
+        options, orphans = self._options, self._orphans(place, found)
         return self._registration.do(
             lambda keys: commands.restore(keys, options.group, options.history, min_idle, orphans)
         )
 
-    def _orphans(self, found: Sequence[tuple[str, str | bytes, str]]) -> list[Orphan]:
-        messages = self._messages_of(entry for entry, _, _ in found)
+    def _orphans(self, place: str, found: Sequence[tuple[str, str | bytes, str]]) -> list[Orphan]:
+        messages = self._messages_of(place, (entry for entry, _, _ in found))
         return [
-            Orphan(entry, message.id, "1" if isinstance(message, Unreadable) else "", consumer, charge)
+            Orphan(place, entry, message.id, "1" if isinstance(message, Unreadable) else "", consumer, charge)
             if (message := messages.get(entry)) is not None
-            else Orphan(entry, entry, "", consumer, charge)
+            else Orphan(place, entry, entry, "", consumer, charge)
             for entry, consumer, charge in found
         ]
 
-    def _messages_of(self, entries: Iterable[str]) -> dict[str, Message | Unreadable]:
-        """The messages in entries of the live stream; an entry that is gone is left out."""
-        stream = self._registration.keys.stream
+    def _messages_of(self, place: str, entries: Iterable[str]) -> dict[str, Message | Unreadable]:
+        """The messages in entries of a live stream; an entry that is gone is left out."""
+        stream = self._registration.keys.places[place]
         found = {}
         for entry in entries:
             for raw, flat in self._session.execute("XRANGE", stream, entry, entry):
                 found[entry] = message_in(raw, flat)
         return found
 
-    def _stranded(self, last: str) -> list[bytes]:
+    def _stranded(self, stream: str, last: str) -> list[bytes]:
         """Entries up to `last` that count as handed out and have no holder, because another program called `XACK`,
         `XGROUP DELCONSUMER` or `XGROUP SETID`: Redis would never hand them out. Both ends of what was handed out are
         searched."""
-        session, group, stream = self._session, self._options.group, self._registration.keys.stream
+        session, group = self._session, self._options.group
         for way in (("XRANGE", stream, "-", last), ("XREVRANGE", stream, last, "-")):
             end = session.execute(*way, "COUNT", 1)
             if not end or session.execute("XPENDING", stream, group, end[0][0], end[0][0], 1):
@@ -179,7 +200,7 @@ class Reclaimer:
 
     def _forget_consumers(self) -> None:
         group = self._options.group
-        known = map(pairs, self._session.execute("XINFO", "CONSUMERS", self._registration.keys.stream, group))
+        known = map(pairs, self._session.execute("XINFO", "CONSUMERS", self._registration.keys.new, group))
         silent = [
             one[b"name"] for one in known if int(one[b"idle"]) > _FORGET_CONSUMER_AFTER and not int(one[b"pending"])
         ]

@@ -60,14 +60,10 @@ class Registration:
             raise StaleGroups("the group is gone")
         return read_lease(found)
 
-    def delivered(self) -> str:
-        """The last entry of the live stream that was handed out: no later one is in flight."""
-        return self.handed_out()[0]
-
-    def handed_out(self) -> tuple[str, int]:
-        """The last entry of the live stream that was handed out, and how many are in flight."""
+    def handed_out(self, place: str) -> tuple[str, int]:
+        """The last entry of a live stream that was handed out, and how many are in flight: no later one is."""
         group = self.options.group.encode()
-        rows = map(pairs, self.session.execute("XINFO", "GROUPS", self.keys.stream))
+        rows = map(pairs, self.session.execute("XINFO", "GROUPS", self.keys.places[place]))
         found = next((row for row in rows if row[b"name"] == group), None)
         if found is None:
             raise StaleGroups("the group is gone")

@@ -80,7 +80,7 @@ class RedisResults:
 
     def forget(self, ids: Sequence[str]) -> None:
         for batch in batches(ids):
-            self._session.execute("DEL", *with_results(self._keys, batch)[len(self._keys.five) :])
+            self._session.execute("DEL", *with_results(self._keys, batch)[len(self._keys.own) :])
 
     def close(self) -> None:
         self._notifier.close()

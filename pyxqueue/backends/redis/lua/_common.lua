@@ -1,11 +1,13 @@
 -- Put in front of every script.
 local call, try_call = redis.call, redis.pcall
 -- The keys of one group always come in this order, then the task keys the script needs.
-local STREAM, DELAYED, PARKED, HISTORY, FAILED = 1, 2, 3, 4, 5
+local NEW, AGAIN, DELAYED, PARKED, HISTORY, FAILED, NOTES = 1, 2, 3, 4, 5, 6, 7
+local FIRST_TASK = 8
 local MAX_FIELDS = 4000 -- Lua's unpack gives up near 8,000 values
 local MAX_PACKED = 200000 -- values in one packed field; what has more was not written by us
 local DEDUPE_MS = 3600000
-local PLACES = {live = STREAM, parked = PARKED, history = HISTORY, failed = FAILED} -- by the field `at` of a task
+local PLACES = {n = NEW, a = AGAIN, d = PARKED, h = HISTORY, f = FAILED} -- by the first letter of a task's value
+local IS_LIVE = {n = true, a = true} -- ready or in flight
 local LAST = '18446744073709551615' -- the largest number in the id of an entry
 local MAX_WAIT = 86400000 -- ms for which the channels of waiters are kept where no record is stored yet
 local MAX_WAITING = 60000 -- bytes of channel names that are kept with one task
@@ -25,11 +27,6 @@ end
 -- this write needs none. For scripts that make room, end tasks or look; never for those that accept new work.
 local function allow_writes(stream, group)
   call('XACK', stream, group, '0-0')
-end
-
--- The stream in which a task's message is, by the field `at`; nil if that is not a place.
-local function stream_of(keys, at)
-  return keys[PLACES[at]]
 end
 
 -- Lua would write a large number as 1.7e+12.
@@ -85,14 +82,15 @@ local function count_up(fields, name, start)
   set_field(fields, name, int((tonumber(field(fields, name)) or start) + 1))
 end
 
--- An entry with more fields than Lua can pass on is stored as one field: each value after its length and a colon.
-local function packed(fields)
+-- Names and values as one text: each after its length and a colon.
+local function pack(values)
   local parts = {}
-  for i = 1, #fields do parts[i] = #fields[i] .. ':' .. fields[i] end
-  return {'packed', table.concat(parts)}
+  for i = 1, #values do parts[i] = #values[i] .. ':' .. values[i] end
+  return table.concat(parts)
 end
 
--- Another program may have written such a field: one that `packed` would not write stays as it is.
+-- An entry with more fields than Lua can pass on is stored as one field. Another program may have written such a field:
+-- one that `pack` would not write stays as it is.
 local function unpacked(fields)
   if #fields ~= 2 or fields[1] ~= 'packed' then return fields end
   local text, values, at = fields[2], {}, 1
@@ -132,7 +130,7 @@ local function renew(stream)
 end
 
 local function append(stream, fields)
-  if #fields > MAX_FIELDS then fields = packed(fields) end
+  if #fields > MAX_FIELDS then fields = {'packed', pack(fields)} end
   local entry = try_call('XADD', stream, '*', unpack(fields))
   if type(entry) == 'string' then return entry end
   renew(stream)
@@ -143,7 +141,7 @@ end
 -- it (another program has put something else at its key, or has used up its ids), the task has ended all the same.
 -- Returns the entry, or '' if there is none.
 local function remember(history, fields, limit)
-  if #fields > MAX_FIELDS then fields = packed(fields) end
+  if #fields > MAX_FIELDS then fields = {'packed', pack(fields)} end
   local entry
   if limit then
     entry = try_call('XADD', history, 'MAXLEN', limit, '*', unpack(fields))
@@ -153,15 +151,15 @@ local function remember(history, fields, limit)
   return type(entry) == 'string' and entry or ''
 end
 
--- The holder of an entry, and the ms since its claim or its last extension, or nil. With min_idle: only if these are
--- at least so many.
-local function holder(keys, group, entry, min_idle)
-  if not entry_id(entry or '') then return nil end
+-- The holder of an entry of a live stream, and the ms since its claim or its last extension, or nil. With min_idle: only
+-- if these are at least so many.
+local function holder(stream, group, entry, min_idle)
+  if not entry_id(entry) then return nil end
   local found
   if min_idle then
-    found = call('XPENDING', keys[STREAM], group, 'IDLE', min_idle, entry, entry, 1)
+    found = call('XPENDING', stream, group, 'IDLE', min_idle, entry, entry, 1)
   else
-    found = call('XPENDING', keys[STREAM], group, entry, entry, 1)
+    found = call('XPENDING', stream, group, entry, entry, 1)
   end
   if found[1] then return found[1][2], found[1][3] end
 end
@@ -185,7 +183,7 @@ local function below(a, b)
   return a < b
 end
 
--- Whether the field `started` of a task, the entry that was claimed and when, is about this entry, not an earlier one.
+-- Whether the note `started` of a task, the entry that was claimed and when, is about this entry, not an earlier one.
 local function started_with(started, entry)
   return started and string.match(started, '^(%d+%-%d+) %d+$') == entry
 end
@@ -212,15 +210,68 @@ local function announce(key, channels, id)
   end
 end
 
--- Some fields of a task. If another program has put something at its key that is not a hash, that is deleted, so that
--- it cannot stop a script half way.
-local function fields_of(task, ...)
-  local found = try_call('HMGET', task, ...)
+-- Some fields of a hash. If another program has put something else at its key, that is deleted, so that it cannot stop a
+-- script half way.
+local function fields_of(key, ...)
+  local found = try_call('HMGET', key, ...)
   if found.err then
-    call('DEL', task)
+    call('DEL', key)
     return {}
   end
   return found
+end
+
+-- A task as its value describes it: the place and the entry of its message; `more` if something about it stands
+-- elsewhere (its notes, or the record of an ended one); of an ended one the time, the ttl and the state, as texts.
+-- An empty table for what is not the value of a task.
+local function parse(text)
+  local place, more, entry = string.match(text, '^([nadhf])(%+?)([%d-]*)')
+  if not place then return {} end
+  local ended, ttl, state
+  if place == 'h' or place == 'f' then
+    ended, ttl, state = string.match(text, '^ (%d+) (%d+) (%d)', 1 + #place + #more + #entry)
+  end
+  return {text = text, place = place, more = more == '+', entry = entry, ended = ended, ttl = ttl, state = state}
+end
+
+-- The task at a key; an empty table if there is none. What another program has put there is dealt with as above.
+local function task_at(key)
+  local text = try_call('GET', key)
+  if type(text) == 'table' then
+    call('DEL', key)
+    text = false
+  end
+  return text and parse(text) or {}
+end
+
+-- Say where the message of a task is that has not ended.
+local function set_place(key, place, more, entry)
+  call('SET', key, place .. (more and '+' or '') .. entry)
+end
+
+-- Some notes about a task that has not ended. They are in one hash of the group: what is usual needs none.
+local function notes_of(keys, id, ...)
+  local names = {...}
+  for i, name in ipairs(names) do names[i] = name .. ':' .. id end
+  return fields_of(keys[NOTES], unpack(names))
+end
+
+local function drop_notes(keys, id)
+  try_call('HDEL', keys[NOTES], 'waiters:' .. id, 'cancel:' .. id, 'progress:' .. id, 'started:' .. id)
+end
+
+-- Write a note. The task says so before: a note that its task does not know of would show in a later life of the id.
+local function note(keys, key, task, id, name, value)
+  if not task.more then
+    drop_notes(keys, id)
+    task.more = true
+    set_place(key, task.place, true, task.entry)
+  end
+  local written = try_call('HSET', keys[NOTES], name .. ':' .. id, value)
+  if type(written) == 'table' then
+    fields_of(keys[NOTES], name) -- which deletes what is not a hash
+    call('HSET', keys[NOTES], name .. ':' .. id, value)
+  end
 end
 
 -- Stop the script, before its first write, if a key of the group is of another type. Each is checked once a call.
@@ -235,6 +286,13 @@ local function check(keys, place)
   sound[key] = true
 end
 
+-- Check that a message can come back.
+local function check_again(keys, delay)
+  if delay <= 0 then return check(keys, AGAIN) end
+  check(keys, PARKED)
+  check(keys, DELAYED)
+end
+
 local function check_delayed(keys)
   check(keys, PARKED)
   check(keys, DELAYED)
@@ -246,31 +304,44 @@ local function hasten(delayed, id, delay)
   if call('ZRANK', delayed, id) == 0 then try_call('PUBLISH', delayed, int(delay)) end
 end
 
--- Make a message ready, or delayed until it is due. The task key is written last: an error before that must not leave
--- an id that is known but has no message. raw: the entry is not a message, so its fields stay as they are.
-local function put(keys, task, id, fields, delay, now, raw)
+-- Add a message that comes back. Its entry takes its id from the stream of new messages, so that fencing tokens, which are
+-- made of the ids, grow from claim to claim, whichever streams the entries are in.
+local function come_back(keys, fields)
+  local entry = append(keys[NEW], {'', ''})
+  call('XDEL', keys[NEW], entry)
+  if #fields > MAX_FIELDS then fields = {'packed', pack(fields)} end
+  local added = try_call('XADD', keys[AGAIN], entry, unpack(fields))
+  return type(added) == 'string' and added or append(keys[AGAIN], fields) -- another program has added a later one
+end
+
+-- Make a message delayed, or ready if there is no delay: at `place`, 'n' or 'a'. The task key is written last: an error
+-- before that must not leave an id that is known but has no message. raw: the entry is not a message, so its fields stay
+-- as they are.
+local function put(keys, key, id, fields, delay, now, raw, place, more)
+  local entry
   if delay > 0 then
     if not raw then set_field(fields, 'due', int(now + delay)) end
-    local entry = append(keys[PARKED], fields)
+    place, entry = 'd', append(keys[PARKED], fields)
     call('ZADD', keys[DELAYED], int(now + delay), id)
-    call('HSET', task, 'at', 'parked', 'e', entry)
-    hasten(keys[DELAYED], id, delay)
-    return keys[PARKED], entry
+  elseif place == 'a' then
+    entry = come_back(keys, fields)
+  else
+    entry = append(keys[NEW], fields)
   end
-  local entry = append(keys[STREAM], fields)
-  call('HSET', task, 'at', 'live', 'e', entry)
-  return keys[STREAM], entry
+  set_place(key, place, more, entry)
+  if delay > 0 then hasten(keys[DELAYED], id, delay) end
+  return keys[PLACES[place]], entry
 end
 
 -- What `put_new` has put since `all_or_nothing` began: stream, entry, task key, delayed set and id of each.
 local news = {}
 
 -- Put a message whose id is not known.
-local function put_new(keys, task, id, fields, delay, now)
+local function put_new(keys, key, id, fields, delay, now)
   if delay > 0 then check_delayed(keys) end
   set_field(fields, 'enqueued', int(now))
-  local stream, entry = put(keys, task, id, fields, delay, now)
-  news[#news + 1] = {stream, entry, task, keys[DELAYED], id}
+  local stream, entry = put(keys, key, id, fields, delay, now, false, 'n')
+  news[#news + 1] = {stream, entry, key, keys[DELAYED], id}
 end
 
 -- Run an action that puts several messages. If Redis refuses one of the writes (an entry, where a stream has no ids
@@ -292,94 +363,75 @@ local function keep_id(fields, id)
   if field(fields, 'id') ~= id then set_field(fields, '_id', id) end
 end
 
--- Put a message that was in flight to the end of the line. Its progress is cleared.
-local function put_again(keys, task, id, fields, delay, now, raw)
+-- Put a message that was in flight back. Its progress is cleared.
+local function put_again(keys, key, task, id, fields, delay, now, raw)
   keep_id(fields, id)
-  put(keys, task, id, fields, delay, now, raw)
-  call('HDEL', task, 'progress')
-  announce(keys[DELAYED], call('HGET', task, 'w'), id)
-end
-
--- Note at a key which channel is to be told. Of too many, the oldest are dropped: their clients look again by
--- themselves.
-local function watch(keys, group, key, waiting, channel)
-  if waiting and string.find(waiting, channel, 1, true) then return end
-  if waiting and #waiting > MAX_WAITING then waiting = string.match(string.sub(waiting, -MAX_WAITING), ',(.*)') end
-  allow_writes(keys[STREAM], group)
-  call('HSET', key, 'w', waiting and waiting .. ',' .. channel or channel)
-end
-
--- A record that the store makes ends with an empty attempt: put the attempt of the message there. Another program may
--- have written the message: anything else there is left out, and read as 1.
-local function fill_in_attempt(record, fields)
-  local last = #record
-  if record[last] ~= '' or record[last - 1] ~= 'attempt' then return end
-  local attempt = fields and ms(field(fields, 'attempt'))
-  if attempt and attempt < 2 ^ 31 then
-    record[last] = int(attempt)
-  else
-    record[last], record[last - 1] = nil, nil
+  put(keys, key, id, fields, delay, now, raw, 'a', task.more)
+  if task.more then
+    call('HDEL', keys[NOTES], 'progress:' .. id)
+    announce(keys[DELAYED], notes_of(keys, id, 'waiters')[1], id)
   end
+end
+
+-- Add a channel to the text of those that are to be told; returns nil if it is there. Of too many, the oldest are
+-- dropped: their clients look again by themselves.
+local function with_channel(waiting, channel)
+  if not waiting then return channel end
+  if string.find(waiting, channel, 1, true) then return nil end
+  if #waiting > MAX_WAITING then waiting = string.match(string.sub(waiting, -MAX_WAITING), ',(.*)') end
+  return waiting .. ',' .. channel
+end
+
+-- A record is its state, a space, and names and values as `pack` writes them. This one is made by the store: with the
+-- attempt of the message. Another program may have written the message: anything else there is left out, and read as 1.
+local function with_attempt(record, fields)
+  local attempt = ms(field(fields, 'attempt'))
+  if not attempt or attempt == 1 or attempt >= 2 ^ 31 then return record end
+  return record .. pack({'attempt', int(attempt)})
+end
+
+-- The progress comes before the other names: that of the record counts, if it has one.
+local function with_progress(record, progress)
+  return string.sub(record, 1, 2) .. pack({'progress', progress}) .. string.sub(record, 3)
 end
 
 -- End a task: move the message to the history or to the failed tasks, store the record, tell the clients that wait.
--- apart: the key of the record if the task key outlives it, so that the record expires by itself.
--- history: its limit; nil for none. note: {name, value}, added to the message together with the time.
--- known: the fields `w` and `cancel` of the task, if the caller has read them.
+-- task: as `task_at` has found it. apart: the key of the record if the task key outlives it, so that the record expires
+-- by itself. history: its limit; nil for none. mark: {name, value}, added to the message together with the time.
 -- Returns the new entry, or ''.
-local function end_task(keys, task, id, fields, place, note, record, ttl, history, now, apart, known)
-  local channels, cancel = unpack(known or fields_of(task, 'w', 'cancel'))
-  local entry, time = '', int(now)
-  fill_in_attempt(record, fields)
-  if fields and (place == 'failed' or not history or history > 0) then
+local function end_task(keys, key, task, id, fields, place, mark, record, ttl, history, now, apart)
+  local entry, time, channels, progress = '', int(now), nil, nil
+  if task.more and not task.ended then
+    channels, progress = unpack(notes_of(keys, id, 'waiters', 'progress'))
+    drop_notes(keys, id)
+  end
+  if fields and (place == 'f' or not history or history > 0) then
     keep_id(fields, id)
     local count = #fields
-    fields[count + 1], fields[count + 2], fields[count + 3], fields[count + 4] = note[1], note[2], '_ended', time
-    entry = place == 'failed' and append(keys[FAILED], fields) or remember(keys[HISTORY], fields, history)
+    fields[count + 1], fields[count + 2], fields[count + 3], fields[count + 4] = mark[1], mark[2], '_ended', time
+    entry = place == 'f' and append(keys[FAILED], fields) or remember(keys[HISTORY], fields, history)
   end
-  if channels or cancel then call('HDEL', task, 'w', 'cancel') end
+  if progress then record = with_progress(record, progress) end
+  local value = place .. (apart and '+' or '') .. entry .. ' ' .. time .. ' ' .. ttl .. ' '
   if apart then
-    call('HDEL', task, 'value', 'error', 'seal')
-    call('DEL', apart)
-    call('HSET', apart, unpack(record))
-    call('PEXPIRE', apart, ttl)
-    record = {'apart', '1', 'state', field(record, 'state')}
+    call('SET', apart, record, 'PX', int(math.max(1, tonumber(ttl))))
+    record = string.sub(record, 1, 2)
   end
-  call('HSET', task, 'at', place, 'e', entry, 'ended', time, 'ttl', ttl, unpack(record))
-  if place == 'history' then
-    call('PEXPIRE', task, tonumber(ttl) > DEDUPE_MS and ttl or DEDUPE_MS)
+  if place == 'h' then
+    call('SET', key, value .. record, 'PX', tonumber(ttl) > DEDUPE_MS and ttl or DEDUPE_MS)
+  else
+    call('SET', key, value .. record)
   end
   announce(keys[DELAYED], channels, id)
   return entry
 end
 
--- Our fields of a hash, flat, however many others another program has put into it; an empty list if there is none.
--- The second value is true if the key is not a hash.
-local OURS = {
-  'at', 'e', 'w', 'cancel', 'started', 'ended', 'ttl', 'apart', 'v', 'state', 'attempt', 'value', 'serializer', 'seal',
-  'error', 'worker', 'progress', 'fence',
-}
-local function all_of(key)
-  local size = try_call('HLEN', key)
-  if type(size) == 'table' then return {}, true end
-  if size <= 2 * #OURS then return call('HGETALL', key), false end -- which is faster
-  local found, all = call('HMGET', key, unpack(OURS)), {}
-  for i, name in ipairs(OURS) do
-    if found[i] then
-      all[#all + 1] = name
-      all[#all + 1] = found[i]
-    end
-  end
-  return all, false
-end
-
--- A task's hash together with its record, which may have a key of its own.
-local function whole(all, apart)
-  if field(all, 'apart') then
-    local record = all_of(apart)
-    for i = 1, #record do all[#all + 1] = record[i] end
-  end
-  return all
+-- The value of an ended task, and its record, if that has a key of its own; nil if the record is gone.
+local function with_record(task, apart, now)
+  if not is_readable(task.ended, task.ttl, now) then return nil end
+  if not task.more then return {task.text} end
+  local record = try_call('GET', apart)
+  return type(record) == 'string' and {task.text, record} or nil
 end
 
 -- Note the newest failure in the history: a list of failures starts there, and leaves the history out if there is none.
@@ -388,38 +440,38 @@ local function note_failure(meta, group, entry)
 end
 
 -- consumer: the holder, '' for a task that waits
-local function end_cancelled(keys, task, id, fields, history, now, consumer, known)
-  local record = {'v', '1', 'state', '6', 'attempt', ''}
-  if consumer ~= '' then record = {'v', '1', 'state', '6', 'worker', consumer, 'attempt', ''} end
-  end_task(keys, task, id, fields, 'history', {'_state', '6'}, record, '86400000', history, now, nil, known)
+local function end_cancelled(keys, key, task, id, fields, history, now, consumer)
+  local record = consumer == '' and '6 ' or '6 ' .. pack({'worker', consumer})
+  if fields then record = with_attempt(record, fields) end
+  end_task(keys, key, task, id, fields, 'h', {'_state', '6'}, record, '86400000', history, now)
 end
 
 -- Whether another program has removed a waiting message from its stream, by XDEL or XTRIM.
-local function is_gone(keys, group, at, entry)
-  if not entry_id(entry or '') then return false end
-  if at == 'live' then return not holder(keys, group, entry) and not read(keys[STREAM], entry) end
-  return at == 'parked' and not read(keys[PARKED], entry)
+local function is_gone(keys, group, task)
+  if not task.place or not entry_id(task.entry) then return false end
+  local stream = keys[PLACES[task.place]]
+  if IS_LIVE[task.place] then return not holder(stream, group, task.entry) and not read(stream, task.entry) end
+  return task.place == 'd' and not read(stream, task.entry)
 end
 
 -- Such a task will never run: it ends as a failure, and the history keeps only its id.
-local function end_gone(keys, meta, group, task, id, now)
-  allow_writes(keys[STREAM], group)
+local function end_gone(keys, meta, group, key, task, id, now)
+  allow_writes(keys[NEW], group)
   call('ZREM', keys[DELAYED], id)
-  local failure = '["MessageGone","its message is gone: it was taken out of the stream by hand",""]'
-  local record = {'v', '1', 'state', '4', 'error', failure}
-  note_failure(meta, group, end_task(keys, task, id, {}, 'history', {'_state', '4'}, record, '86400000', nil, now))
+  local record = '4 ' .. pack({'error', '["MessageGone","its message is gone: it was taken out of the stream by hand",""]'})
+  note_failure(meta, group, end_task(keys, key, task, id, {}, 'h', {'_state', '4'}, record, '86400000', nil, now))
 end
 
--- Make the task key of an entry that was written by hand: it has none until a caller asks for the task.
-local function note_foreign(keys, group, task, id)
-  if entry_id(id) and read(keys[STREAM], id) then
-    allow_writes(keys[STREAM], group)
-    try_call('HSET', task, 'at', 'live', 'e', id)
-  end
+-- Make the task key of an entry that was written by hand: it has none until a caller asks for the task. Returns the task.
+local function note_foreign(keys, group, key, id)
+  if not entry_id(id) or not read(keys[NEW], id) then return {} end
+  allow_writes(keys[NEW], group)
+  set_place(key, 'n', false, id)
+  return task_at(key)
 end
 
--- Whether another program has written a copy of a message into the stream: its task has another entry, or has ended. As
--- with `enqueue`, a known id changes nothing: the copy is removed. at, own: the fields `at` and `e` of the task.
-local function is_copy(keys, group, at, own, entry)
-  return own and (at ~= 'live' or own ~= entry) and not is_gone(keys, group, at, own)
+-- Whether another program has written a copy of a message into a live stream: its task has another entry, or has ended.
+-- As with `enqueue`, a known id changes nothing: the copy is removed.
+local function is_copy(keys, group, task, place, entry)
+  return task.place and (task.place ~= place or task.entry ~= entry) and not is_gone(keys, group, task)
 end

@@ -1,5 +1,5 @@
 -- Which delayed messages are due by the server's clock.
--- KEYS the five keys of the group
+-- KEYS the seven keys of the group
 -- ARGV group, limit
 -- Returns the ms until the next look (-1 if nothing is delayed), then the ids that are due. What cannot be an id is
 -- removed: another program has put it there.

@@ -11,7 +11,7 @@ for task = 3, #KEYS do
   if not known then
     local entry = try_call('XADD', KEYS[2], '*', 'enqueued', now, unpack(ARGV, arg + 1, last))
     if type(entry) ~= 'string' then return results end
-    call('HSET', KEYS[task], 'at', 'live', 'e', entry)
+    call('SET', KEYS[task], 'n' .. entry)
   end
   results[#results + 1] = known and 0 or 1
   arg = last + 1

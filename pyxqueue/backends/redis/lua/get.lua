@@ -1,31 +1,32 @@
 -- Read records. With a channel: have it told of the progress and the end of tasks that have not ended.
--- KEYS the five keys of the group, meta, then the task key of each id, then the record key of each
+-- KEYS the seven keys of the group, meta, then the task key of each id, then the record key of each
 -- ARGV group, channel ('' for none), ids
--- Returns per id: the task hash, flat, if it has ended; an empty list if it has not; 0 if it is not known or its record
--- is gone.
-local keys, group, channel, now, results = slice(KEYS, 1, 5), ARGV[1], ARGV[2], now_ms(), {}
-local meta = KEYS[6]
+-- Returns per id: the value of the task and, if it has one, of its record, if it has ended; an empty list if it has not;
+-- 0 if it is not known or its record is gone.
+local keys, meta, group, channel, now = slice(KEYS, 1, FIRST_TASK - 1), KEYS[FIRST_TASK], ARGV[1], ARGV[2], now_ms()
+local results, ids = {}, #ARGV - 2
 
-for item = 3, #ARGV do
-  local task = KEYS[4 + item]
-  local all, is_foreign = all_of(task)
-  if is_foreign then fields_of(task, 'at') end -- which deletes it
-  if #all == 0 then
-    note_foreign(keys, group, task, ARGV[item])
-    all = all_of(task)
+for item = 1, ids do
+  local key, id = KEYS[FIRST_TASK + item], ARGV[2 + item]
+  local task = task_at(key)
+  if not task.place then task = note_foreign(keys, group, key, id) end
+  if channel ~= '' and not task.ended and is_gone(keys, group, task) then
+    end_gone(keys, meta, group, key, task, id, now)
+    task = task_at(key)
   end
-  if channel ~= '' and not field(all, 'state') and is_gone(keys, group, field(all, 'at'), field(all, 'e')) then
-    end_gone(keys, meta, group, task, ARGV[item], now)
-    all = all_of(task)
-  end
-  if #all == 0 then
-    results[#results + 1] = 0
-  elseif field(all, 'state') then
-    local readable = is_readable(field(all, 'ended'), field(all, 'ttl'), now)
-    results[#results + 1] = readable and whole(all, KEYS[4 + #ARGV - 2 + item]) or 0
+  if not task.place then
+    results[item] = 0
+  elseif task.ended then
+    results[item] = with_record(task, KEYS[FIRST_TASK + ids + item], now) or 0
   else
-    if channel ~= '' then watch(keys, group, task, field(all, 'w'), channel) end
-    results[#results + 1] = {}
+    if channel ~= '' then
+      local waiting = with_channel(task.more and notes_of(keys, id, 'waiters')[1], channel)
+      if waiting then
+        allow_writes(keys[NEW], group)
+        note(keys, key, task, id, 'waiters', waiting)
+      end
+    end
+    results[item] = {}
   end
 end
 return results

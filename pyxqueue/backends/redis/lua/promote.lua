@@ -1,19 +1,20 @@
--- Make due messages ready.
--- KEYS the five keys of the group, then the task key of each id
+-- Make due messages ready: they come back.
+-- KEYS the seven keys of the group, then the task key of each id
 -- ARGV group, ids
 -- Returns per id: 1, or 0 if it was not moved. Each is checked again: it may have been moved or cancelled meanwhile.
-local keys, now, results = slice(KEYS, 1, 5), now_ms(), {}
+local keys, now, results = slice(KEYS, 1, FIRST_TASK - 1), now_ms(), {}
 check(keys, PARKED)
+check(keys, AGAIN)
 for item = 2, #ARGV do
-  local id, task = ARGV[item], KEYS[4 + item]
+  local id, key = ARGV[item], KEYS[FIRST_TASK - 2 + item]
   local due, moved = call('ZSCORE', keys[DELAYED], id), 0
   if due and tonumber(due) <= now then
-    local entry = fields_of(task, 'e')[1]
-    local fields = entry and read(keys[PARKED], entry)
+    local task = task_at(key)
+    local fields = task.place == 'd' and read(keys[PARKED], task.entry)
     if fields then
-      allow_writes(keys[STREAM], ARGV[1])
-      put(keys, task, id, fields, 0, now)
-      call('XDEL', keys[PARKED], entry)
+      allow_writes(keys[NEW], ARGV[1])
+      put(keys, key, id, fields, 0, now, false, 'a', task.more)
+      call('XDEL', keys[PARKED], task.entry)
       moved = 1
     end
     call('ZREM', keys[DELAYED], id)

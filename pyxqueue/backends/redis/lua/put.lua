@@ -1,12 +1,12 @@
 -- Store the records of tasks of another broker.
--- KEYS the five keys of the group, then the key of each record
+-- KEYS the seven keys of the group, then the key of each record
 -- ARGV per record: id, ttl in ms, fence, number of values, values
 -- Returns 1 or 0 per record: 0 where a record of a later holder can still be read.
-local keys, now, results, item, arg = slice(KEYS, 1, 5), now_ms(), {}, 6, 1
+local keys, now, results, item, arg = slice(KEYS, 1, FIRST_TASK - 1), now_ms(), {}, FIRST_TASK, 1
 
 while arg <= #ARGV do
   local id, ttl, fence, count = unpack(ARGV, arg, arg + 3)
-  local stored, ended, lives, channels = unpack(fields_of(KEYS[item], 'fence', 'ended', 'ttl', 'w'))
+  local stored, ended, lives, channels = unpack(fields_of(KEYS[item], 'fence', 'ended', 'ttl', 'waiters'))
   local accepted = not (stored and is_readable(ended, lives, now) and below(fence, stored))
   if accepted then
     call('DEL', KEYS[item])

@@ -1,19 +1,28 @@
 -- Read records of tasks of another broker. With a channel: have it told when those that are missing arrive.
--- KEYS the five keys of the group, then the key of each record
+-- KEYS the seven keys of the group, then the key of each record
 -- ARGV group, channel ('' for none)
 -- Returns per id: the record's hash, flat, or an empty list.
-local keys, group, channel, now, results = slice(KEYS, 1, 5), ARGV[1], ARGV[2], now_ms(), {}
-for item = 6, #KEYS do
+local group, channel, now, results = ARGV[1], ARGV[2], now_ms(), {}
+local FIELDS = {'v', 'state', 'attempt', 'value', 'serializer', 'seal', 'error', 'worker', 'progress', 'ended', 'ttl', 'fence'}
+for item = FIRST_TASK, #KEYS do
   local key = KEYS[item]
-  local channels, ended, ttl = unpack(fields_of(key, 'w', 'ended', 'ttl'))
+  local waiting, ended, ttl = unpack(fields_of(key, 'waiters', 'ended', 'ttl'))
+  local record = {}
   if is_readable(ended, ttl, now) then
-    results[#results + 1] = (all_of(key))
-  else
-    if channel ~= '' then
-      watch(keys, group, key, channels, channel)
-      call('PEXPIRE', key, MAX_WAIT)
+    for i, value in ipairs(fields_of(key, unpack(FIELDS))) do
+      if value then
+        record[#record + 1] = FIELDS[i]
+        record[#record + 1] = value
+      end
     end
-    results[#results + 1] = {}
+  elseif channel ~= '' then
+    waiting = with_channel(waiting, channel)
+    if waiting then
+      allow_writes(KEYS[NEW], group)
+      call('HSET', key, 'waiters', waiting)
+    end
+    call('PEXPIRE', key, MAX_WAIT)
   end
+  results[#results + 1] = record
 end
 return results

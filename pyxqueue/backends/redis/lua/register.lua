@@ -1,5 +1,6 @@
--- Make the group exist: its place in the list of groups, its stream, its Redis consumer group, its lease.
--- KEYS meta, the stream of the first group, the stream this group has if it is not the first
+-- Make the group exist: its place in the list of groups, its live streams, their Redis consumer groups, its lease.
+-- KEYS meta, the stream of the first group, the stream this group has if it is not the first, the stream of what comes
+--   back
 -- ARGV group, lease in ms ('' keeps the stored one), default lease, most fields of the meta hash, most groups, layout
 -- Returns the number of fields of the meta hash, and the hash, flat; if it has too many, only the fields of this group.
 -- A queue in another layout is left as it is; then the script returns only the number of that layout.
@@ -11,7 +12,7 @@ if layout and layout ~= ARGV[6] and string.match(layout, '^%d%d?%d?$') then retu
 local crowded = call('HLEN', meta) > tonumber(ARGV[4])
 local stream = call('HGET', meta, 'group:' .. group)
 
-local function is_there()
+local function is_there(stream)
   local found = try_call('XINFO', 'GROUPS', stream) -- an error if there is no such stream
   for _, info in ipairs(found) do
     if field(info, 'name') == group then return true end
@@ -34,7 +35,9 @@ else -- there is none yet, or another program wrote it
   end
   if crowded or there >= tonumber(ARGV[5]) then return {call('HLEN', meta), {}} end
 end
-if not is_there() then call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM') end
+for _, live in ipairs({stream, KEYS[4]}) do
+  if not is_there(live) then call('XGROUP', 'CREATE', live, group, '0', 'MKSTREAM') end
+end
 if layout ~= ARGV[6] then call('HSET', meta, 'layout', ARGV[6]) end
 if call('HSETNX', meta, 'group:' .. group, stream) == 1 then groups_changed(meta) end
 if ARGV[2] ~= '' then call('HSET', meta, 'lease:' .. group, ARGV[2]) end

@@ -1,9 +1,9 @@
 -- Set a group back that is ahead of its stream, because of XGROUP SETID or XCLAIM LASTID: it would never get what is
--- enqueued from now on.
--- KEYS the five keys of the group
+-- added from now on.
+-- KEYS a live stream of the group
 -- ARGV group
 -- Returns 1 if it was set back.
-local stream, group = KEYS[STREAM], ARGV[1]
+local stream, group = KEYS[1], ARGV[1]
 local last = field(call('XINFO', 'STREAM', stream), 'last-generated-id')
 
 local function is_ahead(delivered)

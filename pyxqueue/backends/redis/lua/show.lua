@@ -1,39 +1,42 @@
 -- Everything that is known about tasks.
--- KEYS the five keys of the group, meta, then the task key of each id, then the record key of each
+-- KEYS the seven keys of the group, meta, then the task key of each id, then the record key of each
 -- ARGV group, ids
--- Returns per id: {task hash, flat; message fields; holder, or ''; 1 if its record can be read; when it was claimed, or
--- '' if that is not known}, or 0 if the task is not known.
-local keys, group, now, results = slice(KEYS, 1, 5), ARGV[1], now_ms(), {}
-local meta = KEYS[6]
-for item = 2, #ARGV do
-  local id, task = ARGV[item], KEYS[5 + item]
-  local all = all_of(task)
-  local foreign = #all == 0 and entry_id(id) and read(keys[STREAM], id)
-  if foreign then all = {'at', 'live', 'e', id} end
-  local at, entry = field(all, 'at'), field(all, 'e')
-  if not at then
-    results[#results + 1] = 0
+-- Returns per id: {the value of the task; its record, if that can be read and has a key of its own, or ''; its progress,
+-- or ''; message fields; holder, or ''; 1 if its record can be read; when it was claimed, or '' if that is not known}, or
+-- 0 if the task is not known.
+local keys, meta, group, now = slice(KEYS, 1, FIRST_TASK - 1), KEYS[FIRST_TASK], ARGV[1], now_ms()
+local results, ids = {}, #ARGV - 1
+for item = 1, ids do
+  local id, key = ARGV[1 + item], KEYS[FIRST_TASK + item]
+  local task = task_at(key)
+  local foreign = not task.place and entry_id(id) and read(keys[NEW], id)
+  if foreign then task = parse('n' .. id) end
+  if not task.place then
+    results[item] = 0
   else
-    local pending = at == 'live' and entry and try_call('XPENDING', keys[STREAM], group, entry, entry, 1) or {}
+    local stream, entry = keys[PLACES[task.place]], task.entry
+    local pending = IS_LIVE[task.place] and try_call('XPENDING', stream, group, entry, entry, 1) or {}
     local _, owner, silent = unpack(pending[1] or {})
-    local fields = entry and PLACES[at] and read(stream_of(keys, at), entry)
-    if not fields and not owner and is_gone(keys, group, at, entry) then
-      end_gone(keys, meta, group, task, id, now)
-      all = all_of(task)
-    elseif not fields and at == 'failed' then -- it cannot be run again, so its id need not be kept
-      allow_writes(keys[STREAM], group)
-      call('HSET', task, 'at', 'history', 'e', '')
-      call('PEXPIRE', task, int(math.max(DEDUPE_MS, ms(field(all, 'ttl')) or 0)))
+    local fields = read(stream, entry)
+    if not fields and not owner and is_gone(keys, group, task) then
+      end_gone(keys, meta, group, key, task, id, now)
+      task = task_at(key)
+    elseif not fields and task.place == 'f' and task.ended then -- it cannot be run again, so its id need not be kept
+      allow_writes(keys[NEW], group)
+      local kept = int(math.max(DEDUPE_MS, ms(task.ttl) or 0))
+      call('SET', key, 'h' .. string.sub(task.text, 2), 'PX', kept)
     end
-    local readable = is_readable(field(all, 'ended'), field(all, 'ttl'), now)
-    if readable then all = whole(all, KEYS[5 + #ARGV - 1 + item]) end
+    local found = with_record(task, KEYS[FIRST_TASK + ids + item], now)
+    local progress, started
+    if task.more and not task.ended then progress, started = unpack(notes_of(keys, id, 'progress', 'started')) end
     local since = ''
-    if owner and started_with(field(all, 'started'), entry) then
-      since = string.match(field(all, 'started'), '%d+$')
+    if owner and started_with(started, entry) then
+      since = string.match(started, '%d+$')
     elseif owner and not foreign then
       since = int(now - silent)
     end
-    results[#results + 1] = {all, fields or {}, owner or '', readable and 1 or 0, since}
+    results[item] =
+      {task.text, found and found[2] or '', progress or '', fields or {}, owner or '', found and 1 or 0, since}
   end
 end
 return results

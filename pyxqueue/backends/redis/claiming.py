@@ -1,0 +1,134 @@
+"""Claiming: what came back and what is new, in turns (B2), read on a connection of its own.
+
+Each line is a stream. One read takes from both, up to the limit from each, so that the usual claim, when nothing came
+back, costs one command. What it has read beyond the limit goes back to its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+from redis.cluster import RedisCluster
+
+from ...errors import BrokerUnavailableError
+from ...model.message import Delivery
+from ...model.turns import take_turns
+from . import commands
+from .connect import Client
+from .faults import StaleGroups
+from .reading import entry_before
+from .reclaiming import Reclaimer
+from .registration import Registration
+from .session import REPLY_TIMEOUT, Session
+
+MAX_BLOCK = 2_000
+"""Ms that a blocking read may take, well under its socket's timeout."""
+_Line: TypeAlias = Sequence[tuple[bytes, Sequence[bytes]]]
+"""Entries of one stream: id, and fields."""
+
+
+class Reader:
+    """The connection on which a worker claims. It has its own, on which no command is repeated, because the reply hands
+    out messages."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._client: Client | None = None
+        self._client_id: int | None = None
+        self.is_interrupted = False
+
+    def read(self, args: Sequence[str | int]) -> Any:
+        client = self._client or self._open()
+        try:
+            return client.execute_command(*args)
+        except Exception as error:  # noqa: BLE001 - not all that the driver raises is a RedisError
+            ours = self._session.fault(error)
+        raise ours  # as in `Session.execute`
+
+    def _open(self) -> Client:
+        config = self._session.config
+        timeout = REPLY_TIMEOUT + MAX_BLOCK / 1000
+        client = self._session.guard(lambda: config.open(timeout=timeout, retries=0))
+        self._client, self._client_id = client, None
+        if not isinstance(config.client, RedisCluster):  # there another node may have a connection of that number
+            with suppress(Exception):  # an ACL may forbid it: an interrupt then waits for the block's end
+                self._client_id = int(client.execute_command("CLIENT", "ID"))
+        return client
+
+    def take_interrupt(self) -> bool:
+        """Whether there was an interrupt; it is forgotten."""
+        interrupted, self.is_interrupted = self.is_interrupted, False
+        return interrupted
+
+    def interrupt(self) -> None:
+        """End the read that waits in another thread, or the next one that would wait."""
+        self.is_interrupted = True
+        if self._client_id is not None:
+            try:
+                self._session.execute("CLIENT", "UNBLOCK", self._client_id)
+            except (BrokerUnavailableError, StaleGroups):
+                return  # then the read fails by itself, or ends with its block
+            except Exception:  # noqa: BLE001 - an ACL forbids it, or the server does not know it: the block ends by itself
+                self._client_id = None
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = self._client_id = None
+
+
+class Lines:
+    """The two lines of ready messages of a group, as one handle claims from them."""
+
+    def __init__(self, registration: Registration, reader: Reader, reclaimer: Reclaimer) -> None:
+        self._registration = registration
+        self._reader = reader
+        self._reclaimer = reclaimer
+        self._owed = False
+        self._came_back = False
+
+    def take(self, consumer: str, limit: int, block_ms: int) -> list[Delivery]:
+        """Claim at most `limit` messages; wait `block_ms` for the first, or not at all if that is 0."""
+        share = (limit + 1) // 2 if self._came_back else limit
+        came_back, new = self._read(consumer, share, block_ms)
+        missing = limit - len(came_back) - len(new)
+        if missing > 0 and share in (len(came_back), len(new)):
+            more = self._read(consumer, missing, 0)
+            came_back, new = [*came_back, *more[0]], [*new, *more[1]]
+        self._came_back = bool(came_back)
+        if not came_back and not self._owed and len(new) <= limit:
+            return [commands.delivery("n", entry, flat, consumer) for entry, flat in new]
+        return self._in_turns(consumer, limit, came_back, new)
+
+    def _in_turns(self, consumer: str, limit: int, came_back: _Line, new: _Line) -> list[Delivery]:
+        turns = take_turns([("a", *entry) for entry in came_back], [("n", *entry) for entry in new], limit, self._owed)
+        if came_back or new:
+            self._owed = turns.owed
+        surplus = [("a", came_back, turns.came_back), ("n", new, turns.new)]
+        self._unread(consumer, [(place, line, kept) for place, line, kept in surplus if kept < len(line)])
+        return [commands.delivery(place, entry, flat, consumer) for place, entry, flat in turns.taken]
+
+    def _unread(self, consumer: str, surplus: Sequence[tuple[str, _Line, int]]) -> None:
+        """Return the entries of each line that are beyond those that are kept."""
+        if not surplus:
+            return
+        rest = []
+        for place, line, kept in surplus:
+            ids = [entry.decode() for entry, _ in line]
+            rest.append((place, ids[kept - 1] if kept else entry_before(ids[0]), ids[kept:]))
+        options = self._registration.options
+        left = self._registration.do(lambda keys: commands.unread(keys, options.group, rest))
+        self._reclaimer.put_back(consumer, left)
+
+    def _read(self, consumer: str, count: int, block_ms: int) -> tuple[_Line, _Line]:
+        registration = self._registration
+        keys = registration.keys
+        args: list[str | int] = ["XREADGROUP", "GROUP", registration.options.group, consumer, "COUNT", count]
+        if block_ms > 0:
+            args += ["BLOCK", block_ms]
+        reply = self._reader.read([*args, "STREAMS", keys.again, keys.new, ">", ">"])
+        self._reclaimer.health.seen(registration.lease_ms)
+        found: dict[bytes, _Line] = dict(reply or ())
+        return found.get(keys.again.encode(), ()), found.get(keys.new.encode(), ())
