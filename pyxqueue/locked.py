@@ -8,7 +8,7 @@ whole batches at once, and implement the laws in their own language.
 You write, in a subclass of `LockedGroup`: the attribute `lease`; `find`, `line`, `enter`, `save`, `move`, `remove`;
 `maintain`; `heard_of` and `forget_consumer`. `overdue` may be written for speed. You get everything else of
 `LockedGroup`. Registration, paging, waiting and the limit of the history are left to you; the example backend
-The example backend of the documentation has them for a store that is polled.
+of the documentation has them for a store that is polled.
 """
 
 from __future__ import annotations
@@ -47,12 +47,16 @@ from .model.transitions import (
     event_of,
     requests,
 )
+from .model.turns import take_turns
 
 
 class Place(enum.Enum):
     """The place of an entry."""
 
-    READY = enum.auto()
+    CAME_BACK = enum.auto()
+    """Ready, after it was delayed, in flight or ended."""
+    NEW = enum.auto()
+    """Ready since it was enqueued or adopted."""
     IN_FLIGHT = enum.auto()
     DELAYED = enum.auto()
     FAILED = enum.auto()
@@ -62,8 +66,10 @@ class Place(enum.Enum):
     the history drops it, and can be removed at its `forget_at`."""
 
 
-WAITING = (Place.READY, Place.DELAYED)
-UNDER_WAY = (Place.READY, Place.DELAYED, Place.IN_FLIGHT)
+READY = (Place.CAME_BACK, Place.NEW)
+"""The lines of ready tasks. Claims take turns between them (B2)."""
+WAITING = (*READY, Place.DELAYED)
+UNDER_WAY = (*WAITING, Place.IN_FLIGHT)
 ENDED = (Place.FAILED, Place.HISTORY)
 
 
@@ -177,7 +183,8 @@ class Entries(ABC):
 
     @abstractmethod
     def maintain(self, limit: int | None, now: int) -> int:
-        """Make at most `limit` due entries ready (B8). Returns the ms until the next one is due, or -1."""
+        """Move at most `limit` due entries to `Place.CAME_BACK`, by the time they were due (B8). Returns the ms until
+        the next one is due, or -1."""
 
     @abstractmethod
     def heard_of(self, consumer: str, now: int) -> None:
@@ -210,20 +217,24 @@ class LockedGroup(Entries):
     def insert(self, entry: Entry, due: int, now: int) -> None:
         """Add an entry with an unknown id."""
         self.enter(entry)
-        self._line_up(entry, due, now)
+        self._line_up(entry, Place.NEW, due, now)
 
-    def _line_up(self, entry: Entry, due: int, now: int) -> None:
-        """Make an entry ready, or delayed until `due` (B8)."""
+    def _line_up(self, entry: Entry, line: Place, due: int, now: int) -> None:
+        """Make an entry ready in that line, or delayed until `due` (B8)."""
         entry.due = due
-        self.move(entry, Place.DELAYED if due > now else Place.READY, now)
+        self.move(entry, Place.DELAYED if due > now else line, now)
 
-    def claim(self, consumer: str, limit: int, now: int) -> list[Delivery]:
-        """Make reclaimed and due entries ready, then hand out the first ready entries (B2, B3)."""
+    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[Delivery], bool]:
+        """Make reclaimed and due entries ready, then hand out the first ready entries (B2, B3).
+
+        `owed` is what the last claim of the handle returned with its deliveries, False at first (`take_turns`).
+        """
         self.heard_of(consumer, now)
         self.reclaim(now)
         self.maintain(None, now)
-        ready = list(islice(self.line(Place.READY), max(0, limit)))
-        return [self.lend(entry, consumer, now) for entry in ready]
+        came_back, new = (list(islice(self.line(place), max(0, limit))) for place in READY)
+        turns = take_turns(came_back, new, limit, owed)
+        return [self.lend(entry, consumer, now) for entry in turns.taken], turns.owed
 
     def lend(self, entry: Entry, consumer: str, now: int) -> Delivery:
         """Hand out an entry with a new receipt and lease."""
@@ -262,7 +273,7 @@ class LockedGroup(Entries):
         entry.progress = None
         due = now + self.started_ms + delay if delay > 0 else 0
         entry.alter(due_ms=due)
-        self._line_up(entry, due, now)
+        self._line_up(entry, Place.CAME_BACK, due, now)
 
     def extend(self, extension: Extension, now: int) -> LeaseStatus:
         """Extend the lease and store the progress, for the current receipt only (B6, B10)."""
@@ -341,7 +352,7 @@ class LockedGroup(Entries):
         entry.reason = entry.consumer = ""
         entry.cancelled = 0
         entry.alter(**Counts()._asdict(), due_ms=0)
-        self._line_up(entry, 0, now)
+        self._line_up(entry, Place.CAME_BACK, 0, now)
         return True
 
     def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:

@@ -74,8 +74,15 @@ class Broker(Protocol):
         receipt of a message is current; between two claims, none is.
       - Each claim issues a receipt that was never issued before, and a fencing token (`Delivery.fence`) larger than at
         every earlier claim of the same id, also after a requeue or a deletion.
-      - `claim` returns at most `limit` deliveries. Ready messages come in the order in which they became ready: new
-        ones as they were enqueued, and one that becomes ready again after those that are ready already.
+      - `claim` returns at most `limit` deliveries. Ready messages wait in two lines, each in the order in which its
+        messages became ready: *new* ones, which are ready since they were enqueued or adopted, and those that *came
+        back*, after a delay, a retry, a deferral, a release, the end of a lease or a requeue.
+      - Deliveries take turns between the lines. After one that came back, the next delivery is a new message; any other
+        time it is one that came back; if that line is empty, it comes from the other one. A handle goes on like this
+        from claim to claim (`pyxqueue.model.turns` has the rule in code). So a message that came back never waits for
+        the new ones that are ready, and at least every second delivery is a new one while there are any.
+      - What one call makes ready comes in the order of its items, and what was delayed in the order of `due_ms`. The
+        order of messages that one step releases or reclaims is open.
 
     * **B3 Leases end.** A message whose lease has ended is reclaimed: it becomes ready again, and any consumer may
       claim it, also the last holder.

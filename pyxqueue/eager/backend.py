@@ -9,8 +9,9 @@ from ..backends.memory import MemoryBackend, MemoryStore
 from ..core import QueueCore
 from ..errors import ResultTimeoutError
 from ..inflight import InFlightTable
-from ..locked import Place
+from ..locked import READY, Place
 from ..model.message import Delivery, Message, Record, TaskInfo, TaskStatus
+from ..model.turns import take_turns
 from ..options import TaskOptions
 from ..protocols import StoreOptions
 from ..worker.events import Event, tell
@@ -122,6 +123,7 @@ class _EagerClaims(MemoryBackend):
         super().__init__(store, options)
         self._run = run
         self._serves = serves
+        self._owed = False
 
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:  # noqa: ARG002
         """Claim one task. It reclaims nothing: a holder runs in this process, and the clock moves while it runs."""
@@ -131,9 +133,11 @@ class _EagerClaims(MemoryBackend):
             group, now = self._queue.join()
             group.consumers[consumer] = now
             group.maintain(None, now)
-            ready = group.lines[Place.READY]
-            for entry in [*(ready[task_id] for task_id in self._run.first if task_id in ready), *ready.values()]:
+            came_back, new = (list(group.line(place)) for place in READY)
+            awaited = [entry for task_id in self._run.first if (entry := group.find(task_id)) and entry.place in READY]
+            for entry in [*awaited, *take_turns(came_back, new, len(came_back) + len(new), self._owed).taken]:
                 if not isinstance(entry.message, Message) or self._serves(entry.message.name):
+                    self._owed = entry.place is Place.CAME_BACK
                     return [group.lend(entry, consumer, now)]
         return ()
 

@@ -383,5 +383,5 @@ class Depth:
     history: int
     """The entries in the history."""
     oldest_ms: int = 0
-    """How long the first ready message has waited, in milliseconds, since it became ready or was enqueued; 0 if none is
-    ready."""
+    """How long the ready message that has waited longest has waited, in milliseconds, since it became ready or was
+    enqueued; 0 if none is ready."""

@@ -5,8 +5,9 @@
     TestMyBackend = backend_machine(lambda: contextlib.closing(MyHarness())).TestCase
 
 Time moves in steps of two fifths of a lease, and every deadline lies in the middle of a step, so a server whose clock
-goes on by itself may be half a step ahead. What the laws leave open is not compared: the order in which redelivered
-and delayed messages become ready, and the place of a message between the end of its lease or delay and the next claim.
+goes on by itself may be half a step ahead. What the laws leave open is not compared: the order in which released and
+reclaimed messages come back, whether one that is due comes back before another that was handed back, and the place of a
+message between the end of its lease or delay and the next claim.
 The model then follows the backend.
 
 It needs the package `hypothesis`.
@@ -22,7 +23,7 @@ from typing import Any, ClassVar, TypeAlias
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ..locked import Entry, Place
+from ..locked import READY, WAITING, Entry, Place
 from ..model.message import (
     ADOPTABLE,
     DEDUPE_MS,
@@ -42,6 +43,7 @@ from ..model.message import (
     Verdict,
     evolve,
 )
+from ..model.turns import take_turns
 from ..model.wire import message_from_fields
 from ..protocols import Backend
 from .comparing import FINAL, Claim, bare, essence, view
@@ -99,6 +101,9 @@ class BackendMachine(RuleBasedStateMachine):
         self.elapsed = 0
         self.tick = 0
         self.claims: list[Claim] = []
+        self.owed = False
+        self.taken_back: set[str] = set()
+        """What was released or reclaimed since its last claim: its order among the others is left open."""
         self.known: set[str] = set()
         self.generation: Counter[str] = Counter()
         self.retries: Counter[str] = Counter()
@@ -183,15 +188,10 @@ class BackendMachine(RuleBasedStateMachine):
     def claimed(self, consumer: str, limit: int) -> list[Claim]:
         """Claim from the backend; if the laws allow what it returned, make the model deliver the same."""
         self.backend.maintain(256)
+        self.taken_back |= self.lapsed()
         self.model.claim(consumer, 0, 0)
         deliveries = self.backend.claim(consumer, limit, 0)
-        ready = self.group.lines[Place.READY]
-        found = [delivery.message.id for delivery in deliveries]
-        self.same(len(found), min(limit, len(ready)), f"how many were claimed: {found} of {list(ready)}")
-        assert set(found) <= set(ready), f"claimed {found}, but only {list(ready)} can be"
-        assert len(set(found)) == len(found), f"claimed twice at once: {found}"
-        new = [entry.id for entry in ready.values() if entry.fence == 0 and entry.due == 0]
-        self.same([i for i in found if i in new], new[: sum(i in new for i in found)], "the order of first deliveries")
+        self.same_turns([delivery.message.id for delivery in deliveries], limit)
         claims = []
         for delivery in deliveries:
             entry = self.group.tasks[delivery.message.id]
@@ -202,6 +202,26 @@ class BackendMachine(RuleBasedStateMachine):
             assert all(delivery.receipt != old.receipt for old in self.claims), f"{delivery.receipt!r} was issued twice"
             claims.append(Claim(entry.id, delivery.receipt, lent.receipt, delivery.fence))
         return claims
+
+    def same_turns(self, found: list[str], limit: int) -> None:
+        """What was claimed must come from both lines in turns, and from each in its order, as far as the laws say."""
+        came_back, new = (list(self.group.lines[place].values()) for place in READY)
+        turns = take_turns(came_back, new, limit, self.owed)
+        self.owed = turns.owed
+        self.same(len(found), len(turns.taken), f"how many were claimed: {found} of {came_back} and {new}")
+        assert len(set(found)) == len(found), f"claimed twice at once: {found}"
+        for line, place in ((came_back, Place.CAME_BACK), (new, Place.NEW)):
+            wanted = [entry.place is place for entry in turns.taken]
+            ids = [entry.id for entry in line]
+            self.same([task_id in ids for task_id in found], wanted, f"whose turn it was: {found}, {place} is {ids}")
+        for order in (
+            [entry.id for entry in new],
+            [entry.id for entry in came_back if entry.due],
+            [entry.id for entry in came_back if not entry.due and entry.id not in self.taken_back],
+        ):
+            claimed = [task_id for task_id in found if task_id in order]
+            self.same(claimed, order[: len(claimed)], "the order within a line")
+        self.taken_back.difference_update(found)
 
     def count(self, entry: Entry, fence: int) -> None:
         """What must hold whatever the model says: fencing tokens grow, and only a retry is an attempt."""
@@ -245,6 +265,7 @@ class BackendMachine(RuleBasedStateMachine):
     def release(self, consumer: str, started: list[int]) -> None:
         running = [self.picked(pick) for pick in started if self.claims]
         held = [entry for entry in self.group.lines[Place.IN_FLIGHT].values() if entry.consumer == consumer]
+        self.taken_back.update(entry.id for entry in held)
         wanted = self.model.release(consumer, [claim.model_receipt for claim in running])
         seen = self.backend.release(consumer, [claim.receipt for claim in running])
         if not any(entry.cancelled for entry in held):  # whether these count as taken back is left open
@@ -261,6 +282,7 @@ class BackendMachine(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 3))
     def maintain(self, limit: int) -> None:
         if self.maintain_reclaims:
+            self.taken_back |= self.lapsed()
             with self.lock:
                 self.group.reclaim(self.now)
                 self.group.trim(HISTORY, self.now)
@@ -273,7 +295,7 @@ class BackendMachine(RuleBasedStateMachine):
     )
     def administer(self, chosen: list[str], action: str) -> None:
         tasks = [self.name(slot) for slot in chosen]
-        waiting = {task_id for place in (Place.READY, Place.DELAYED) for task_id in self.group.lines[place]}
+        waiting = {task_id for place in WAITING for task_id in self.group.lines[place]}
         seen, wanted = (self.act(side, action, tasks) for side in (self.backend, self.model))
         self.same(seen, wanted, f"what was returned by {action} for {tasks}")
         agreed = [task_id for task_id, changed in zip(tasks, wanted, strict=False) if changed]
@@ -282,6 +304,7 @@ class BackendMachine(RuleBasedStateMachine):
         elif action == "requeue":
             for task_id in agreed:
                 self.ends[task_id] = self.retries[task_id] = 0
+            self.taken_back.difference_update(agreed)
         elif action == "delete":  # whether its id is still known is left open
             self.generation.update(slot for slot in chosen if self.name(slot) in agreed)
 

@@ -7,12 +7,13 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from threading import Event
 from typing import TypeVar
 
 from pyxqueue.errors import ConfigurationError
-from pyxqueue.locked import Place
+from pyxqueue.locked import READY, Place
 from pyxqueue.model.message import (
     ConsumerInfo,
     Delivery,
@@ -56,6 +57,7 @@ class FilesBackend:
         self._clock = clock
         self._joined = False
         self._interrupted = Event()
+        self._owed = False
 
     @contextmanager
     def _look(self) -> Iterator[Group]:
@@ -110,7 +112,7 @@ class FilesBackend:
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
         def look() -> tuple[list[Delivery], bool]:
             with self._join() as group:
-                deliveries = group.claim(consumer, limit, group.now)
+                deliveries, self._owed = group.claim(consumer, limit, self._owed, group.now)
                 return deliveries, bool(deliveries)
 
         return self._until(look, wait_ms, self._interrupted)
@@ -185,11 +187,12 @@ class FilesBackend:
 
     def depth(self) -> Depth:
         with self._look() as group:
-            first = next(group.line(Place.READY), None)
-            places = (Place.READY, Place.IN_FLIGHT, Place.DELAYED, Place.FAILED, Place.HISTORY)
-            ready, in_flight, delayed, failed, history = (len(group.names(place)) for place in places)
+            waited = [group.now - entry.updated for place in READY for entry in islice(group.line(place), 1)]
+            places = (Place.IN_FLIGHT, Place.DELAYED, Place.FAILED, Place.HISTORY)
             return Depth(
-                ready, in_flight, delayed, failed, history, oldest_ms=group.now - first.updated if first else 0
+                sum(len(group.names(place)) for place in READY),
+                *(len(group.names(place)) for place in places),
+                oldest_ms=max(waited, default=0),
             )
 
     def groups(self) -> Sequence[str]:

@@ -1,7 +1,7 @@
 """One group of one queue: its tasks as files. `pyxqueue.locked` has what happens to them.
 
 A task is one file with all there is to know about it, ``tasks/ID.task``, and an empty file in the folder of its place,
-``ready/TURN-ORDER-ID``. The names there, sorted, are the line: to find what is due, only names are read.
+``new/TURN-ORDER-ID``. The names there, sorted, are the line: to find what is due, only names are read.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Group(LockedGroup):
 
     def maintain(self, limit: int | None, now: int) -> int:
         for entry in list(self._come(Place.DELAYED, now))[:limit]:
-            self.move(entry, Place.READY, now)
+            self.move(entry, Place.CAME_BACK, now)
         left = self.names(Place.DELAYED)
         return max(0, left[0][0] - now) if left else -1
 

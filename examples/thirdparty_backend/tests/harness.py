@@ -34,5 +34,5 @@ class FilesHarness:
             return message.id
 
     def footprint(self) -> int:
-        counted = ("tasks", "ready", "in_flight", "delayed", "remembered", "consumers")
+        counted = ("tasks", "new", "came_back", "in_flight", "delayed", "remembered", "consumers")
         return sum(file.parent.name in counted for file in self.folder.rglob("*") if file.is_file())

@@ -18,6 +18,7 @@ class MemoryBroker:
         self._store = queue.store
         self._interrupts = 0
         self._interrupts_seen = 0
+        self._owed = False
 
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         with self._store.changed:
@@ -36,7 +37,7 @@ class MemoryBroker:
 
         def look() -> tuple[Sequence[Delivery], bool]:
             group, now = self._queue.join()
-            deliveries = group.claim(consumer, limit, now)
+            deliveries, self._owed = group.claim(consumer, limit, self._owed, now)
             group.trim(self._queue.options.history, now)
             final = bool(deliveries) or self._interrupts > seen
             if final:

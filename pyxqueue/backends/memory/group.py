@@ -72,7 +72,7 @@ class Group(LockedGroup):
             if due > now or limit == 0:
                 return max(0, due - now)
             heapq.heappop(self._due)
-            self.move(entry, Place.READY, now)
+            self.move(entry, Place.CAME_BACK, now)
             limit = None if limit is None else limit - 1
         return -1
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 
 from ...errors import ConfigurationError
-from ...locked import Place
+from ...locked import READY, Place
 from ...model.message import ConsumerInfo, Depth, TaskInfo, TaskStatus, check_adoptable
 from ...printable import quoted
 from .store import Queue
@@ -65,14 +66,14 @@ class MemoryInspector:
         with self._store.changed:
             group, now = self._queue.look()
             count = {place: len(line) for place, line in group.lines.items()}
-            first = next(iter(group.lines[Place.READY].values()), None)
+            waited = [now - entry.updated for place in READY for entry in islice(group.lines[place].values(), 1)]
             return Depth(
-                ready=count[Place.READY],
+                ready=sum(count[place] for place in READY),
                 in_flight=count[Place.IN_FLIGHT],
                 delayed=count[Place.DELAYED],
                 failed=count[Place.FAILED],
                 history=count[Place.HISTORY],
-                oldest_ms=0 if first is None else now - first.updated,
+                oldest_ms=max(waited, default=0),
             )
 
     def queues(self, limit: int) -> tuple[Sequence[str], bool]:

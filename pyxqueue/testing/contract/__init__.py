@@ -51,6 +51,7 @@ from .requeue import RequeueLaws
 from .serializer import SerializerContract
 from .settle import SettleLaws
 from .show import ShowLaws
+from .turns import TurnLaws
 from .wait import SettledWaitLaws, WaitLaws
 from .watch import WatchLaws
 
@@ -70,6 +71,7 @@ __all__ = [
 class BrokerContract(
     EnqueueLaws,
     ClaimLaws,
+    TurnLaws,
     DelayLaws,
     LeaseLaws,
     SettleLaws,

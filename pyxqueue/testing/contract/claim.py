@@ -216,22 +216,6 @@ class ClaimLaws(Contract):
         B2.same(fences, sorted(set(fences)), "the fencing tokens of three tasks of one id, one after the other")
         B2.same(len({delivery.receipt for delivery in deliveries}), 3, "a receipt was issued twice")
 
-    def test_b2_what_becomes_ready_again_comes_last(self, harness: Harness) -> None:
-        """A deferred, retried, released or reclaimed message comes after those that are ready already."""
-        ways: dict[str, Callable[[Backend, m.Delivery], object]] = {
-            "defer": lambda backend, delivery: backend.settle([s.defer(delivery)]),
-            "retry": lambda backend, delivery: backend.settle([s.retry(delivery)]),
-            "release": lambda backend, _: backend.release("one", []),
-            "reclaimed": lambda *_: harness.advance(harness.lease + 1),
-        }
-        for name, way in ways.items():
-            backend = harness.open(name)
-            s.take(backend)
-            backend.enqueue([s.job(f"{name}-a"), s.job(f"{name}-b")])
-            way(backend, s.take(backend, 1)[0])
-            B2.same(s.ids_of(s.take(backend)), [f"{name}-b", f"{name}-a"], f"the order after one of two was: {name}")
-            backend.remove_group(name)
-
     def test_b2_an_interrupt_is_kept_for_the_next_claim(self, harness: Harness) -> None:
         """An interrupt that finds no waiting claim ends the wait of the next one, which may be on its way to wait."""
         backend = harness.open()

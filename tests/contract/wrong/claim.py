@@ -12,22 +12,22 @@ from .prelude import Entry, Group, MemoryBackend, Place, Quiet, Remembering, bre
 
 @breaks("B2")
 class LimitIgnored(Group):
-    def claim(self, consumer: str, limit: int, now: int) -> list[m.Delivery]:
-        return super().claim(consumer, 1_000, now)
+    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
+        return super().claim(consumer, 1_000, owed, now)
 
 
 @breaks("B2")
 class LastInFirstOut(Group):
     def lend(self, entry: Entry, consumer: str, now: int) -> m.Delivery:
-        return super().lend(next(reversed(self.lines[Place.READY].values())), consumer, now)
+        return super().lend(next(reversed(self.lines[entry.place].values())), consumer, now)
 
 
 @breaks("B2")
 class HandsOutWhatIsInFlight(Group):
-    def claim(self, consumer: str, limit: int, now: int) -> list[m.Delivery]:
+    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
         for entry in list(self.lines[Place.IN_FLIGHT].values()):
-            self.move(entry, Place.READY, now)
-        return super().claim(consumer, limit, now)
+            self.move(entry, Place.NEW, now)
+        return super().claim(consumer, limit, owed, now)
 
 
 @breaks("B2")
@@ -89,11 +89,11 @@ class Sorting(Group):
     def key(entry: Entry) -> tuple[int | str, ...]:
         return (entry.order,)
 
-    def claim(self, consumer: str, limit: int, now: int) -> list[m.Delivery]:
-        ready = self.lines[Place.READY]
+    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
+        ready = self.lines[Place.NEW]
         for entry in sorted(ready.values(), key=self.key):
             ready.move_to_end(entry.id)
-        return super().claim(consumer, limit, now)
+        return super().claim(consumer, limit, owed, now)
 
 
 @breaks("B2")
@@ -180,14 +180,6 @@ class FencesCountTheClaimsOfATask(Group):
         delivery = super().lend(entry, consumer, now)
         entry.fence = claims
         return evolve(delivery, fence=claims)
-
-
-@breaks("B2")
-class WhatIsHandedBackGoesFirst(Group):
-    def _put_back(self, entry: Entry, delay: int, now: int) -> None:
-        super()._put_back(entry, delay, now)
-        if entry.place is Place.READY:
-            self.lines[Place.READY].move_to_end(entry.id, last=False)
 
 
 @breaks("B2")

@@ -13,8 +13,8 @@ from .prelude import Entry, Group, MemoryBackend, Place, breaks, m, stores
 
 @breaks("B8")
 class DelayIgnored(Group):
-    def _line_up(self, entry: Entry, due: int, now: int) -> None:
-        super()._line_up(entry, 0, now)
+    def _line_up(self, entry: Entry, line: Place, due: int, now: int) -> None:
+        super()._line_up(entry, line, 0, now)
 
 
 @breaks("B8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .prelude import UNDER_WAY, Entry, Group, MemoryBackend, Place, breaks, first_page, m, moment
+from .prelude import UNDER_WAY, WAITING, Entry, Group, MemoryBackend, Place, breaks, first_page, m, moment
 
 
 @breaks("B1")
@@ -114,7 +114,7 @@ class RepeatReplacesWhatWaits(MemoryBackend):
     def enqueue(self, messages: Sequence[m.Message]) -> Sequence[bool]:
         group, _ = self._queue.join()
         for message in messages:
-            if (entry := group.tasks.get(message.id)) is not None and entry.place in (Place.READY, Place.DELAYED):
+            if (entry := group.tasks.get(message.id)) is not None and entry.place in WAITING:
                 entry.alter(body=message.body)
         return super().enqueue(messages)
 
@@ -175,10 +175,10 @@ class BatchLooksAtTheReadyOnly(MemoryBackend):
 class TemporaryFilesAreNotSeen(Group):
     """A folder's listing that leaves out what looks half written."""
 
-    def claim(self, consumer: str, limit: int, now: int) -> list[m.Delivery]:
-        ready = self.lines[Place.READY]
+    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
+        ready = self.lines[Place.NEW]
         hidden = {name: ready.pop(name) for name in list(ready) if name.endswith(".tmp")}
-        found = super().claim(consumer, limit, now)
+        found = super().claim(consumer, limit, owed, now)
         ready.update(hidden)
         return found
 

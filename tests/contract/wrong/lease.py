@@ -30,11 +30,11 @@ class LeaseNeverEnds(Group):
 
 @breaks("B3")
 class LeaseEndsForOthersOnly(Group):
-    def claim(self, consumer: str, limit: int, now: int) -> list[m.Delivery]:
+    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
         for entry in self.lines[Place.IN_FLIGHT].values():
             if entry.consumer == consumer:
                 entry.lease_end = max(entry.lease_end, now + 1)
-        return super().claim(consumer, limit, now)
+        return super().claim(consumer, limit, owed, now)
 
 
 @breaks("B3")
@@ -139,9 +139,9 @@ class Renewing(Group):
 
 @breaks("B3")
 class ClaimRenews(Renewing):
-    def claim(self, consumer: str, limit: int, now: int) -> list[m.Delivery]:
+    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
         self.renew(consumer, now)
-        return super().claim(consumer, limit, now)
+        return super().claim(consumer, limit, owed, now)
 
 
 @breaks("B3")

@@ -8,16 +8,16 @@ from collections.abc import Callable
 
 from pyxqueue.model.message import evolve
 
-from .prelude import Entry, Group, Place, breaks, m, records, stores
+from .prelude import READY, Entry, Group, Place, breaks, m, records, stores
 
 
 @breaks("B7")
 class DropsTheUnreadable(Group):
-    def claim(self, consumer: str, limit: int, now: int) -> list[m.Delivery]:
-        for entry in list(self.lines[Place.READY].values()):
+    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
+        for entry in [entry for place in READY for entry in self.lines[place].values()]:
             if isinstance(entry.message, m.Unreadable):
                 self.remove(entry)
-        return super().claim(consumer, limit, now)
+        return super().claim(consumer, limit, owed, now)
 
 
 @breaks("B7")
@@ -72,11 +72,11 @@ class FailedIsNotRequeued(Group):
 class ExpiredIsDropped(Group):
     """A column `expires` that the engine itself acts upon."""
 
-    def claim(self, consumer: str, limit: int, now: int) -> list[m.Delivery]:
-        for entry in list(self.lines[Place.READY].values()):
+    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
+        for entry in [entry for place in READY for entry in self.lines[place].values()]:
             if isinstance(entry.message, m.Message) and 0 < entry.message.expires_ms <= now:
                 self.remove(entry)
-        return super().claim(consumer, limit, now)
+        return super().claim(consumer, limit, owed, now)
 
 
 @breaks("B7")
@@ -116,10 +116,10 @@ class HeadersGoWithARetry(Group):
 
 @breaks("B12")
 class SealIsLostInADelay(Group):
-    def _line_up(self, entry: Entry, due: int, now: int) -> None:
+    def _line_up(self, entry: Entry, line: Place, due: int, now: int) -> None:
         if due > now:
             entry.alter(seal="")
-        super()._line_up(entry, due, now)
+        super()._line_up(entry, line, due, now)
 
 
 @breaks("B12")

@@ -19,7 +19,7 @@ from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
 from pyxqueue.backends.memory.group import Group
 from pyxqueue.backends.memory.results import RecordTable
 from pyxqueue.backends.memory.store import Queue
-from pyxqueue.locked import UNDER_WAY, Entry, Place
+from pyxqueue.locked import READY, UNDER_WAY, WAITING, Entry, Place
 from pyxqueue.model import message as m
 from pyxqueue.model.message import evolve
 from pyxqueue.protocols import StoreOptions
@@ -29,7 +29,9 @@ from pyxqueue.testing.memory import MemoryHarness
 __all__ = [
     "PAGE",
     "PLANTED",
+    "READY",
     "UNDER_WAY",
+    "WAITING",
     "Entry",
     "Group",
     "MemoryBackend",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from pyxqueue.model.message import evolve
 
-from .prelude import Entry, Group, MemoryBackend, Place, breaks, in_flight, m, records
+from .prelude import WAITING, Entry, Group, MemoryBackend, Place, breaks, in_flight, m, records
 
 
 @breaks("B10")
@@ -108,7 +108,7 @@ class OldProgressShowsWhileItWaits(Group):
     def _put_back(self, entry: Entry, delay: int, now: int) -> None:
         kept = entry.progress
         super()._put_back(entry, delay, now)
-        if entry.place in (Place.READY, Place.DELAYED):
+        if entry.place in WAITING:
             entry.progress = kept
 
     def lend(self, entry: Entry, consumer: str, now: int) -> m.Delivery:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from .prelude import Entry, Group, MemoryBackend, Mistaking, Place, breaks, first_page, m, moment
+from .prelude import READY, Entry, Group, MemoryBackend, Mistaking, Place, breaks, first_page, m, moment
 
 
 @breaks("I2")
@@ -91,7 +91,7 @@ class OldTtlEndsTheRequeued(Group):
 
     def reclaim(self, now: int) -> None:
         super().reclaim(now)
-        for entry in list(self.lines[Place.READY].values()):
+        for entry in [entry for place in READY for entry in self.lines[place].values()]:
             if self.ends.get(entry.id, now + 1) <= now:
                 self.remove(entry)
 
