@@ -91,8 +91,8 @@ class BoundLaws(Contract):
         s.take(other)
         messages = [*s.jobs(10), *s.jobs(10, "d", delay_ms=60_000)]
         backend.enqueue(messages)
-        one, two, three, *_ = s.take(other)
-        s.settled(other, B13, s.done(one), s.fail(two), s.retry(three, 60_000))
+        one, two, three, four, *_ = s.take(other)
+        s.settled(other, B13, s.done(one), s.fail(two), s.retry(three, 60_000), s.defer(four))
         backend.remove_group("other")
         backend.delete([message.id for message in messages])
         harness.advance(60_001)

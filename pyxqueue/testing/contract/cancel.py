@@ -13,15 +13,18 @@ class CancelLaws(Contract):
     """I3."""
 
     def test_i3_a_waiting_task_ends_at_once(self, harness: Harness) -> None:
-        """A ready and a delayed task are cancelled with a record, and never run."""
+        """A new, a retried and a delayed task are cancelled with a record, and never run."""
         backend = harness.open()
+        retried, deferred = s.claimed(backend, I3, "retried"), s.claimed(backend, I3, "deferred")
+        s.settled(backend, I3, s.retry(retried), s.defer(deferred))
         backend.enqueue([s.job("a"), s.job("b", delay_ms=10_000), s.job("c")])
-        I3.same(list(backend.cancel(["b", "a"])), [True, True], "the cancellation of two waiting tasks")
-        ends = [record and record.status for record in backend.wait(["a", "b"], 0)]
-        I3.same(ends, [m.TaskStatus.CANCELLED] * 2, "their records")
-        s.places(backend, I3, "after it", ready=1, history=2)
+        ids = ["b", "retried", "a"]
+        I3.same(list(backend.cancel(ids)), [True] * 3, "the cancellation of three waiting tasks")
+        ends = [record and record.status for record in backend.wait(ids, 0)]
+        I3.same(ends, [m.TaskStatus.CANCELLED] * 3, "their records")
+        s.places(backend, I3, "after it", ready=2, history=3)
         harness.advance(10_001)
-        s.claims(backend, I3, ["c"], "what could be claimed after two of three were cancelled")
+        s.claims(backend, I3, ["deferred", "c"], "what could be claimed after three of five were cancelled")
 
     def test_i3_the_holder_learns_it(self, harness: Harness) -> None:
         """The holder of a cancelled task gets CANCEL from each extension until it settles, and may end it as done."""

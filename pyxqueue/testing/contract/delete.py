@@ -11,19 +11,21 @@ class DeleteLaws(Contract):
     """I5."""
 
     def test_i5_a_task_without_a_holder_is_deleted(self, harness: Harness) -> None:
-        """A ready, delayed, failed or ended task is deleted with its record, and never runs."""
+        """A new, retried, delayed, failed or ended task is deleted with its record, and never runs."""
         backend = harness.open()
         s.settled(backend, I5, s.done(s.claimed(backend, I5, "done")))
         s.settled(backend, I5, s.fail(s.claimed(backend, I5, "failed")))
+        retried, deferred = s.claimed(backend, I5, "retried"), s.claimed(backend, I5, "deferred")
+        s.settled(backend, I5, s.retry(retried), s.defer(deferred))
         backend.enqueue([s.job("ready"), s.job("delayed", delay_ms=10_000), s.job("kept")])
-        ids = ["ready", "delayed", "failed", "done"]
-        I5.same(list(backend.delete(ids)), [True] * 4, f"the deletion of {ids}")
+        ids = ["ready", "retried", "delayed", "failed", "done"]
+        I5.same(list(backend.delete(ids)), [True] * 5, f"the deletion of {ids}")
         I5.same(
-            [list(backend.show(ids)), list(backend.wait(ids, 0))], [[None] * 4] * 2, "what is known and stored after it"
+            [list(backend.show(ids)), list(backend.wait(ids, 0))], [[None] * 5] * 2, "what is known and stored after it"
         )
-        s.places(backend, I5, "after it", ready=1)
+        s.places(backend, I5, "after it", ready=2)
         harness.advance(10_001)
-        s.claims(backend, I5, ["kept"], "what could be claimed after it")
+        s.claims(backend, I5, ["deferred", "kept"], "what could be claimed after it")
 
     def test_i5_a_task_in_flight_is_not_deleted(self, harness: Harness) -> None:
         """The deletion of a task in flight or of an unknown one returns False and changes nothing."""

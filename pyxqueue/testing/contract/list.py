@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...errors import ConfigurationError
 from .prelude import Backend, Contract, Harness, law, m, s
 
@@ -116,6 +118,22 @@ class ListLaws(Contract):
         wanted = ["late", "t000", "t002"]
         seen = [task.id for task in s.all_tasks(backend, count=1) if task.id != "t001"]
         I4.same(seen, wanted, "the ready task, then the ended ones, the last first")
+
+    def test_i4_ready_tasks_are_in_one_order(self, harness: Harness) -> None:
+        """Those that came back and new ones are listed together, the last that became ready first."""
+        backend = harness.open()
+        first, second = s.claimed(backend, I4, "a"), s.claimed(backend, I4, "b")
+        steps: tuple[Callable[[], object], ...] = (
+            lambda: backend.enqueue([s.job("x")]),
+            lambda: backend.settle([s.retry(first)]),
+            lambda: backend.enqueue([s.job("y")]),
+            lambda: backend.settle([s.defer(second)]),
+        )
+        for step in steps:
+            step()
+            harness.advance(10)
+        for count in (100, 3, 2, 1):
+            I4.same([task.id for task in s.all_tasks(backend, count=count)], ["b", "y", "a", "x"], "the ready tasks")
 
     def test_i4_a_thousand_listed(self, harness: Harness) -> None:
         """The list goes on until it has shown every task."""

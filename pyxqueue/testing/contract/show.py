@@ -129,6 +129,20 @@ class ShowLaws(Contract):
         harness.advance(10_000)
         I1.same(backend.depth().oldest_ms, 0, "the age of the longest waiting message when none is ready")
 
+    def test_i1_what_came_back_makes_the_oldest_too(self, harness: Harness) -> None:
+        """The longest waiting message may be new, and may be one that came back: it has waited since then."""
+        backend = harness.open()
+        delivery = s.claimed(backend, I1)
+        harness.advance(5_000)
+        s.settled(backend, I1, s.retry(delivery))
+        harness.advance(10_000)
+        backend.enqueue([s.job("b")])
+        I1.holds(10_000 <= backend.depth().oldest_ms < 15_000, "what came back has waited for 10 s, a new one for 0")
+        delivery = s.take(backend, 1)[0]
+        harness.advance(5_000)
+        s.settled(backend, I1, s.retry(delivery))
+        I1.holds(5_000 <= backend.depth().oldest_ms < 10_000, "a new one has waited for 5 s, what came back for 0")
+
     def test_i1_a_silent_holder_is_listed(self, harness: Harness) -> None:
         """A consumer is listed while it holds something, also if it was silent for most of a lease."""
         backend = harness.open()

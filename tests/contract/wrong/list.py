@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from .prelude import PAGE, MemoryBackend, breaks, m
+from .prelude import PAGE, Entry, Group, MemoryBackend, Place, breaks, m
 
 State: TypeAlias = m.TaskStatus | None
 Page: TypeAlias = tuple[Sequence[m.TaskInfo], str]
@@ -31,6 +31,16 @@ class OldestFirst(MemoryBackend):
     def tasks(self, state: State = None, cursor: str = "", count: int = 100) -> Page:
         page, more = super().tasks(state, cursor, count)
         return list(reversed(page)), more
+
+
+@breaks("I4")
+class OneLineAfterTheOther(Group):
+    """New tasks are newer than what came back."""
+
+    def move(self, entry: Entry, place: Place, now: int) -> None:
+        super().move(entry, place, now)
+        if place is Place.NEW:
+            entry.order += 1_000
 
 
 @breaks("I4")

@@ -66,6 +66,28 @@ class ShowsWithoutCase(Mistaking):
         return super().show([(self.found(task_id) or [task_id])[0] for task_id in ids])
 
 
+class OldestOfALine(MemoryBackend):
+    """Tells the age of the longest waiting message of one line only."""
+
+    ours: Place
+    other: Place
+
+    def depth(self) -> m.Depth:
+        group, now = self._queue.look()
+        ages = [[now - entry.updated for entry in group.lines[place].values()] for place in (self.ours, self.other)]
+        return evolve(super().depth(), oldest_ms=max(ages[0] or ages[1], default=0))
+
+
+@breaks("I1")
+class TheOldestIsNew(OldestOfALine):
+    ours, other = Place.NEW, Place.CAME_BACK
+
+
+@breaks("I1")
+class TheOldestCameBack(OldestOfALine):
+    ours, other = Place.CAME_BACK, Place.NEW
+
+
 class Aged(MemoryBackend):
     """Tells the age of the longest waiting message of some other place too."""
 
