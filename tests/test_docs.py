@@ -338,6 +338,6 @@ def test_the_wire_format_has_every_field_and_key() -> None:
         name.removesuffix("_ms") for name in Message.__struct_fields__ if name != "delay_ms"
     ]  # it is turned into `due`
     group = GroupKeys.of("NAME", "G", "NAME")
-    keys = [*group.five, group.task("ID"), meta("NAME"), later_stream("NAME", "G"), channel("NAME", "CLIENT")]
+    keys = [*group.own, group.task("ID"), meta("NAME"), later_stream("NAME", "G"), channel("NAME", "CLIENT")]
 
     assert [name for name in (*names, *keys) if f"`{name}`" not in page] == []

@@ -133,6 +133,8 @@ _READERS: Mapping[str, Callable[[bytes], object]] = {
 _READERS_BY_KEY = {_key(attribute): (attribute, read) for attribute, read in _READERS.items()}
 
 
+_STORES = frozenset((b"_id", b"_since"))
+"""Fields that are the store's, not the message's: its id if it has none of its own, and when it came back."""
 _USUAL = (b"v", b"id", b"name", b"body", b"enqueued")
 """The fields of a message at its first run, in the order in which `message_to_fields` writes them."""
 _LONGEST_NAME = 800
@@ -170,10 +172,10 @@ def message_from_fields(fields: Fields, fallback_id: str) -> Message | Unreadabl
 
 
 def _any_message(fields: Fields, fallback_id: str) -> Message | Unreadable:
-    if b"_id" in fields:
-        known = fields[b"_id"][:_ID_PREFIX].decode("ascii", "replace")
+    if not _STORES.isdisjoint(fields):
+        known = fields.get(b"_id", b"")[:_ID_PREFIX].decode("ascii", "replace")
         fallback_id = known if ID_PATTERN.fullmatch(known) else fallback_id
-        fields = {name: value for name, value in fields.items() if name != b"_id"}
+        fields = {name: value for name, value in fields.items() if name not in _STORES}
     raw_id = fields.get(b"id", b"")[:_ID_PREFIX].decode("ascii", "replace")
     task_id = raw_id if ID_PATTERN.fullmatch(raw_id) else fallback_id
     try:

@@ -10,6 +10,7 @@ import redis
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, RedisResults
 from pyxqueue.backends.redis.keys import LIVE, GroupKeys, meta
+from pyxqueue.backends.redis.reading import entry_fence
 from pyxqueue.protocols import StoreOptions
 
 
@@ -58,7 +59,7 @@ class RedisHarness:
                 stream = keys.places[place]
                 for entry, consumer, idle, _count in run("XPENDING", stream, group, "-", "+", 10_000):
                     run("XCLAIM", stream, group, consumer, 0, entry, "IDLE", int(idle) + ms, "JUSTID")
-                self._age_ready(group, keys, place, ms)
+            self._age_ready(group, keys, ms)
             for task_id in run("ZRANGE", keys.delayed, 0, -1):
                 run("ZINCRBY", keys.delayed, -ms, task_id)
         for key in self._keys_of_tasks():
@@ -90,27 +91,44 @@ class RedisHarness:
         elif b":task:" in key and len(parts := run("GET", key).split(b" ", 2)) == 3:
             run("SET", key, b"%b %d %b" % (parts[0], int(parts[1]) - ms, parts[2]), "KEEPTTL")
 
-    def _age_ready(self, group: str, keys: GroupKeys, place: str, ms: int) -> None:
-        """Write the undelivered messages again, in their order, as if they had been enqueued earlier."""
+    def _age_ready(self, group: str, keys: GroupKeys, ms: int) -> None:
+        """Write the undelivered messages again, in their order, as if they had become ready earlier."""
         run = self.raw.execute_command
-        stream = keys.places[place]
-        for flat in run("XINFO", "GROUPS", stream):
+        ready = [
+            (entry_fence(entry.decode()), place, entry, dict(zip(fields[::2], fields[1::2], strict=True)))
+            for place in LIVE
+            for entry, fields in run("XRANGE", keys.places[place], b"(" + self._last(group, keys.places[place]), "+")
+        ]
+        for _, place, entry, values in sorted(ready, key=lambda one: one[0]):
+            for name in (b"enqueued", b"_since"):
+                if values.get(name, b"").isdigit():
+                    values[name] = b"%d" % (int(values[name]) - ms)
+            task_id = values.get(b"_id") or values.get(b"id", b"")
+            known = run("GET", keys.task(task_id.decode(errors="replace"))) or b""
+            if known.replace(b"+", b"") != place.encode() + entry:
+                values[b"_id"] = task_id = entry  # an injected one, which was known by its entry
+                known = b""
+            run("XDEL", keys.places[place], entry)
+            moved = self._add(keys, place, [part for pair in values.items() for part in pair])
+            more = "+" if b"+" in known else ""
+            run("SET", keys.task(task_id.decode(errors="replace")), f"{place}{more}{moved}")
+
+    def _last(self, group: str, stream: str) -> bytes:
+        """The last entry of a stream that the group has handed out."""
+        for flat in self.raw.execute_command("XINFO", "GROUPS", stream):
             info = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
-            if info[b"name"] != group.encode():
-                continue
-            for entry, fields in run("XRANGE", stream, b"(" + info[b"last-delivered-id"], "+"):
-                values = dict(zip(fields[::2], fields[1::2], strict=True))
-                if values.get(b"enqueued", b"").isdigit():
-                    values[b"enqueued"] = b"%d" % (int(values[b"enqueued"]) - ms)
-                task_id = values.get(b"_id") or values.get(b"id", b"")
-                known = run("GET", keys.task(task_id.decode(errors="replace"))) or b""
-                if known.replace(b"+", b"") != place.encode() + entry:
-                    values[b"_id"] = task_id = entry  # an injected one, which was known by its entry
-                    known = b""
-                run("XDEL", stream, entry)
-                moved = run("XADD", stream, "*", *(part for pair in values.items() for part in pair))
-                more = "+" if b"+" in known else ""
-                run("SET", keys.task(task_id.decode(errors="replace")), f"{place}{more}{moved.decode()}")
+            if info[b"name"] == group.encode():
+                return bytes(info[b"last-delivered-id"])
+        raise AssertionError(f"{stream} has no group {group}")
+
+    def _add(self, keys: GroupKeys, place: str, fields: list[bytes]) -> str:
+        """Add an entry, with an id of the stream of new messages, as the backend does."""
+        run = self.raw.execute_command
+        if place == "n":
+            return str(run("XADD", keys.new, "*", *fields).decode())
+        entry = run("XADD", keys.new, "*", "", "")
+        run("XDEL", keys.new, entry)
+        return str(run("XADD", keys.again, entry, *fields).decode())
 
     def inject(self, fields: Mapping[bytes, bytes], group: str = "cg") -> str:
         keys = dict(self.groups())[group]

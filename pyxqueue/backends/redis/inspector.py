@@ -271,14 +271,15 @@ class RedisInspector:
         )
 
     def _age_of_first(self, stream: str, last: str) -> int:
-        """The ms since the first message of a live stream after `last`, which was handed out, was enqueued."""
+        """The ms for which the first message of a live stream after `last`, which was handed out, has been ready."""
         if last == LAST_ENTRY:
             return 0
         first = self._session.execute("XRANGE", stream, f"({last}", "+", "COUNT", 1)
         if not first:
             return 0
         seconds, micros = self._session.execute("TIME")
-        since = pairs(first[0][1]).get(b"enqueued", b"")
+        fields = pairs(first[0][1])
+        since = fields.get(b"_since") or fields.get(b"enqueued", b"")
         put_at = int(since) if since.isdigit() and len(since) < 16 else entry_ms(first[0][0])
         return max(0, int(seconds) * 1000 + int(micros) // 1000 - put_at)
 

@@ -324,6 +324,7 @@ local function put(keys, key, id, fields, delay, now, raw, place, more)
     place, entry = 'd', append(keys[PARKED], fields)
     call('ZADD', keys[DELAYED], int(now + delay), id)
   elseif place == 'a' then
+    if not raw then set_field(fields, '_since', int(now)) end
     entry = come_back(keys, fields)
   else
     entry = append(keys[NEW], fields)

@@ -2,7 +2,7 @@
 -- KEYS the seven keys of the group, then the task key of each id, then the record key of each
 -- ARGV group, then per item: id, raw ('1' for an entry that is not a message)
 -- Returns per id: 1, or 0 if it has not ended, is not known, or its message is gone.
-local keys, results, items = slice(KEYS, 1, FIRST_TASK - 1), {}, (#ARGV - 1) / 2
+local keys, results, items, now = slice(KEYS, 1, FIRST_TASK - 1), {}, (#ARGV - 1) / 2, now_ms()
 check(keys, AGAIN)
 for item = 1, items do
   local id, raw, key = ARGV[item * 2], ARGV[item * 2 + 1], KEYS[FIRST_TASK - 1 + item]
@@ -15,7 +15,7 @@ for item = 1, items do
       for _, name in ipairs({'attempt', 'crashes', 'redelivered', 'deferrals', 'due'}) do remove_field(fields, name) end
     end
     allow_writes(keys[NEW], ARGV[1])
-    put(keys, key, id, fields, 0, 0, true, 'a') -- if Redis refuses this, nothing has changed yet
+    put(keys, key, id, fields, 0, now, raw == '1', 'a') -- if Redis refuses this, nothing has changed yet
     call('DEL', KEYS[FIRST_TASK - 1 + items + item])
     call('XDEL', stream, task.entry)
     results[item] = 1

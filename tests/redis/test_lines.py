@@ -1,0 +1,146 @@
+"""The two streams of what is ready: what a claim reads beyond its limit goes back, and fencing tokens grow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
+from pyxqueue.backends.redis.claiming import Reader
+from pyxqueue.model.message import Delivery, Done, Message, Retry, Settlement
+from pyxqueue.protocols import StoreOptions
+from tests.support.redis_counts import calls
+
+
+def fill(backend: RedisBackend, came_back: int, new: int) -> None:
+    """Messages `a0`… that came back, and `n0`… that are new."""
+    backend.enqueue([Message(f"a{number}", "job") for number in range(came_back)])
+    held = backend.claim("filler", came_back, 0) if came_back else []
+    backend.settle([Settlement(one.receipt, Retry()) for one in held])
+    backend.enqueue([Message(f"n{number}", "job") for number in range(new)])
+
+
+def ids(found: list[Delivery]) -> list[str]:
+    return [one.message.id for one in found]
+
+
+@pytest.fixture
+def second(redis_url: str, stream_key: str) -> Any:
+    """Another handle of the same group, which has claimed nothing yet."""
+    with closing(RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))) as backend:
+        backend.lease_ms()
+        yield backend
+
+
+def test_what_is_read_beyond_the_limit_keeps_its_place(backend: RedisBackend, second: RedisBackend) -> None:
+    """The same entry is handed out later, with its bytes and counters as they were."""
+    fill(backend, 5, 5)
+
+    first = second.claim("w", 4, 0)
+    assert ids(list(first)) == ["a0", "n0", "a1", "n1"]
+    assert second.depth().in_flight == 4
+    assert {one.name: one.in_flight for one in second.consumers()}["w"] == ("n0", "n1", "a0", "a1")
+
+    rest = backend.claim("other", 10, 0)
+    assert ids(list(rest)) == ["a2", "n2", "a3", "n3", "a4", "n4"]
+    assert all(one.message.crashes == 0 and not one.message.redelivered for one in rest)
+    assert backend.settle([Settlement(one.receipt, Done()) for one in (*first, *rest)]) == [True] * 10
+
+
+def test_what_cannot_keep_its_place_comes_back(
+    backend: RedisBackend, second: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another consumer reads on before it is given back: nothing is lost, charged, or handed out twice."""
+    fill(backend, 3, 6)
+    read, others = Reader.read, list[Delivery]()
+
+    def read_and_be_overtaken(reader: Reader, args: Any) -> Any:
+        reply = read(reader, args)
+        monkeypatch.undo()
+        others.extend(backend.claim("other", 1, 0))
+        return reply
+
+    monkeypatch.setattr(Reader, "read", read_and_be_overtaken)
+    mine = second.claim("w", 4, 0)
+
+    assert ids(list(mine)) == ["a0", "n0", "a1", "n1"]
+    assert ids(others) == ["n4"]
+    rest = second.claim("w", 10, 0)
+    assert sorted(ids(list(rest))) == ["a2", "n2", "n3", "n5"]
+    assert all(one.message.crashes == 0 and not one.message.redelivered for one in rest)
+    assert backend.settle([Settlement(one.receipt, Done()) for one in (*mine, *others, *rest)]) == [True] * 9
+
+
+def test_a_line_in_which_nothing_waits_costs_nothing(backend: RedisBackend, client: Any) -> None:
+    """A claim reads both with one command, and needs no script."""
+    fill(backend, 2, 8)
+    backend.settle([Settlement(one.receipt, Done()) for one in backend.claim("w", 4, 0)])
+    backend.settle([Settlement(one.receipt, Done()) for one in backend.claim("w", 1, 0)])
+    before = calls(client)
+
+    assert len(backend.claim("w", 4, 0)) == 4
+
+    spent = calls(client) - before
+    assert (spent["xreadgroup"], spent["evalsha"]) == (1, 0)
+
+
+@pytest.mark.parametrize("delay", [0, 1])
+def test_fencing_tokens_grow_across_both_streams(
+    backend: RedisBackend, stream_key: str, client: Any, delay: int
+) -> None:
+    """Also if the server's clock was ahead when the message was new, and after a deletion."""
+    ahead = 2_000_000_000_000
+    client.xadd(stream_key, {"name": "job", "id": "early"}, id=f"{ahead}-5")
+    backend.settle([Settlement(one.receipt, Done()) for one in backend.claim("w", 1, 0)])
+    backend.enqueue([Message("one", "job")])
+    (new,) = backend.claim("w", 1, 0)
+    assert new.fence > ahead << 64
+    fences = [new.fence]
+
+    held = new
+    for _ in range(2):
+        backend.settle([Settlement(held.receipt, Retry(delay))])
+        while not (found := backend.claim("w", 1, 0)):
+            backend.maintain(10)
+        (held,) = found
+        fences.append(held.fence)
+    backend.settle([Settlement(held.receipt, Done())])
+    backend.delete(["one"])
+    backend.enqueue([Message("one", "job")])
+    fences.append(backend.claim("w", 1, 0)[0].fence)
+
+    assert fences == sorted(set(fences))
+
+
+def test_an_entry_that_is_ahead_in_the_stream_of_what_comes_back(
+    backend: RedisBackend, stream_key: str, client: Any
+) -> None:
+    """Another program has added it: what comes back follows it."""
+    client.xadd(f"{{{stream_key}}}:cg:again", {"name": "job", "id": "planted"}, id="3000000000000-0")
+    fill(backend, 1, 0)
+    found = backend.claim("w", 5, 0)
+
+    assert sorted(ids(list(found))) == ["a0", "planted"]
+    assert backend.settle([Settlement(one.receipt, Done()) for one in found]) == [True, True]
+
+
+WAYS: dict[str, Callable[[RedisBackend, Any], object]] = {
+    "retry": lambda backend, held: backend.settle([Settlement(held.receipt, Retry())]),
+    "release": lambda backend, held: backend.release("w", [held.receipt]),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_stream_of_new_messages_keeps_nothing_of_what_comes_back(
+    backend: RedisBackend, stream_key: str, client: Any, way: str
+) -> None:
+    """The entry from which it takes its id is gone at once, and no worker gets it."""
+    backend.enqueue([Message("one", "job")])
+    for _ in range(3):
+        (held,) = backend.claim("w", 5, 0)
+        WAYS[way](backend, held)
+        assert client.xlen(stream_key) == 0
+        assert client.xlen(f"{{{stream_key}}}:cg:again") == 1
