@@ -77,10 +77,11 @@ class Broker(Protocol):
       - `claim` returns at most `limit` deliveries. Ready messages wait in two lines, each in the order in which its
         messages became ready: *new* ones, which are ready since they were enqueued or adopted, and those that *came
         back*, after a delay, a retry, a deferral, a release, the end of a lease or a requeue.
-      - Deliveries take turns between the lines. After one that came back, the next delivery is a new message; any other
-        time it is one that came back; if that line is empty, it comes from the other one. A handle goes on like this
-        from claim to claim (`pyxqueue.model.turns` has the rule in code). So a message that came back never waits for
-        the new ones that are ready, and at least every second delivery is a new one while there are any.
+      - The lines take turns. A handle's first delivery is one that came back; after one that came back, the next is
+        new; after a new one, the next is one that came back. If a line is empty, the other takes its turn. This goes on
+        from claim to claim of the handle (`pyxqueue.model.turns` has the rule in code). So however many new messages
+        are ready, the first that came back is one of a handle's next two deliveries; and however many came back, at
+        least every second delivery is new while there are any.
       - What one call makes ready comes in the order of its items, and what was delayed in the order of `due_ms`. The
         order of messages that one step releases or reclaims is open.
 

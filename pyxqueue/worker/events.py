@@ -174,6 +174,6 @@ def _story(outcome: Outcome, verdict: Verdict) -> Lines:
         return Lines("done")
     failure = outcome.failure
     what = f"{printable(failure.type)}: {printable(failure.message)}"
-    again = f"again in {verdict.delay_ms / 1000:.1f} s" if isinstance(verdict, Retry | Defer) else ""
+    again = f"due again in {verdict.delay_ms / 1000:.1f} s" if isinstance(verdict, Retry | Defer) else ""
     after = again or "kept with the failed tasks"
     return Lines(f"{what}; {after}\n{indented(failure.traceback)}" if failure.traceback else f"{what}; {after}")

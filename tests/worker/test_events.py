@@ -114,7 +114,7 @@ def test_a_retry_says_when(caplog: pytest.LogCaptureFixture) -> None:
     """In seconds, at level INFO."""
     with caplog.at_level(logging.INFO, "pyxqueue"):
         log_settled(settled(Raised(Failure("ValueError", "no")), Retry(1500)))
-    assert caplog.records[0].getMessage().endswith("ValueError: no; again in 1.5 s")
+    assert caplog.records[0].getMessage().endswith("ValueError: no; due again in 1.5 s")
 
 
 @pytest.mark.usefixtures("restored")
