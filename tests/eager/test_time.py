@@ -102,6 +102,28 @@ def test_waiting_goes_through_the_retries(queue: TaskQueue, pyxqueue_eager: Eage
     assert work().get() == 4
 
 
+def test_retries_and_new_tasks_take_turns(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
+    """As at a worker: a retry that is due does not wait for all that is queued, nor all that is queued for retries."""
+    ran: list[str] = []
+
+    @queue.task
+    def child(name: str) -> None:
+        ran.append(name)
+
+    @queue.task(retries=2)
+    def parent() -> None:
+        attempt = current_task().attempt
+        ran.append(f"parent {attempt}")
+        child(f"a{attempt}")
+        child(f"b{attempt}")
+        if attempt < 3:
+            raise RetryLater(0)
+
+    parent()
+
+    assert ran == ["parent 1", "parent 2", "a1", "parent 3", "b1", "a2", "b2", "a3", "b3"]
+
+
 def test_queues_live_on_one_clock(pyxqueue_eager: EagerSession) -> None:
     """A task that is due earlier runs earlier, on whichever queue it is."""
     order = []

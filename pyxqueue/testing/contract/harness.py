@@ -33,7 +33,7 @@ class Harness(Protocol):
         ...
 
     def inject(self, fields: Mapping[bytes, bytes], group: str = "cg") -> str:
-        """Put a raw entry on the ready line of a registered group, as a foreign producer would.
+        """Put a raw entry on the line of new messages of a registered group, as a foreign producer would.
 
         Returns the id by which an entry without a valid id of its own is known. A store that cannot hold two entries of
         one id ignores an entry whose id is known.
