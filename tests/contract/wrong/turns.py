@@ -49,7 +49,7 @@ class NewOnesAreServedFirst(Group):
 
 @breaks("B2")
 class TurnsEndWithTheClaim(Group):
-    def claim(self, consumer: str, limit: int, _owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
+    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
         return super().claim(consumer, limit, False, now)
 
 
@@ -66,7 +66,7 @@ class TurnsAreThoseOfTheGroup(Group):
 
     owed = False
 
-    def claim(self, consumer: str, limit: int, _owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
+    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
         found, self.owed = super().claim(consumer, limit, self.owed, now)
         return found, self.owed
 
@@ -77,12 +77,7 @@ class ALineAtATime(Group):
 
     def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
         found, owed = super().claim(consumer, limit, owed, now)
-        again = {m.id for m in map(self._message_of, found) if m.attempt > 1}
-        return sorted(found, key=lambda delivery: delivery.message.id not in again), owed
-
-    @staticmethod
-    def _message_of(delivery: m.Delivery) -> m.Message | m.Unreadable:
-        return delivery.message
+        return sorted(found, key=lambda delivery: delivery.message.attempt == 1), owed
 
 
 @breaks("B2")
