@@ -10,7 +10,7 @@ import pytest
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
 from pyxqueue.backends.redis.claiming import Reader
-from pyxqueue.model.message import Delivery, Done, Message, Retry, Settlement
+from pyxqueue.model.message import Delivery, Done, Extension, LeaseStatus, Message, Progress, Retry, Settlement
 from pyxqueue.protocols import StoreOptions
 from tests.support.redis_counts import calls
 
@@ -144,3 +144,31 @@ def test_the_stream_of_new_messages_keeps_nothing_of_what_comes_back(
         WAYS[way](backend, held)
         assert client.xlen(stream_key) == 0
         assert client.xlen(f"{{{stream_key}}}:cg:again") == 1
+
+
+def test_two_long_lines_are_read_without_a_surplus(backend: RedisBackend, second: RedisBackend, client: Any) -> None:
+    """After the first claim it asks each for its share; where one gives less, the other fills the places."""
+    fill(backend, 6, 12)
+    assert len(second.claim("w", 4, 0)) == 4
+    before = calls(client)
+    assert ids(list(second.claim("w", 4, 0))) == ["a2", "n2", "a3", "n3"]
+    assert (calls(client) - before)["evalsha"] == 0
+    assert ids(list(second.claim("w", 6, 0))) == ["a4", "n4", "a5", "n5", "n6", "n7"]
+    assert ids(list(second.claim("w", 6, 0))) == ["n8", "n9", "n10", "n11"]
+
+
+def test_notes_of_an_earlier_life_do_not_count(backend: RedisBackend, stream_key: str, client: Any) -> None:
+    """Another program has deleted the task's key, and the id is used again."""
+    backend.enqueue([Message("one", "job")])
+    (held,) = backend.claim("w", 1, 0)
+    backend.extend([Extension(held.receipt, Progress(1))])
+    backend.cancel(["one"])
+    client.delete(f"{{{stream_key}}}:cg:task:one")
+    backend.release("w", [])
+    (held,) = backend.claim("w", 1, 0)
+
+    assert backend.wait(["one"], 1) == [None]
+    assert backend.extend([Extension(held.receipt)]) == [LeaseStatus.HELD]
+    info = backend.show(["one"])[0]
+    assert info is not None
+    assert info.progress is None
