@@ -151,8 +151,8 @@ local function remember(history, fields, limit)
   return type(entry) == 'string' and entry or ''
 end
 
--- The holder of an entry of a live stream, and the ms since its claim or its last extension, or nil. With min_idle: only
--- if these are at least so many.
+-- The holder of an entry of a live stream, and the ms since its claim or its last extension, or nil. With min_idle:
+-- only if these are at least so many.
 local function holder(stream, group, entry, min_idle)
   if not entry_id(entry) then return nil end
   local found
@@ -210,8 +210,8 @@ local function announce(key, channels, id)
   end
 end
 
--- Some fields of a hash. If another program has put something else at its key, that is deleted, so that it cannot stop a
--- script half way.
+-- Some fields of a hash. If another program has put something else at its key, that is deleted, so that it cannot
+-- stop a script half way.
 local function fields_of(key, ...)
   local found = try_call('HMGET', key, ...)
   if found.err then
@@ -304,8 +304,8 @@ local function hasten(delayed, id, delay)
   if call('ZRANK', delayed, id) == 0 then try_call('PUBLISH', delayed, int(delay)) end
 end
 
--- Add a message that comes back. Its entry takes its id from the stream of new messages, so that fencing tokens, which are
--- made of the ids, grow from claim to claim, whichever streams the entries are in.
+-- Add a message that comes back. Its entry takes its id from the stream of new messages, so that fencing tokens,
+-- which are made of the ids, grow from claim to claim, whichever streams the entries are in.
 local function come_back(keys, fields)
   local entry = append(keys[NEW], {'', ''})
   call('XDEL', keys[NEW], entry)
@@ -314,9 +314,9 @@ local function come_back(keys, fields)
   return type(added) == 'string' and added or append(keys[AGAIN], fields) -- another program has added a later one
 end
 
--- Make a message delayed, or ready if there is no delay: at `place`, 'n' or 'a'. The task key is written last: an error
--- before that must not leave an id that is known but has no message. raw: the entry is not a message, so its fields stay
--- as they are.
+-- Make a message delayed, or ready if there is no delay: at `place`, 'n' or 'a'. The task key is written last: an
+-- error before that must not leave an id that is known but has no message. raw: the entry is not a message, so its
+-- fields stay as they are.
 local function put(keys, key, id, fields, delay, now, raw, place, more)
   local entry
   if delay > 0 then
@@ -459,11 +459,13 @@ end
 local function end_gone(keys, meta, group, key, task, id, now)
   allow_writes(keys[NEW], group)
   call('ZREM', keys[DELAYED], id)
-  local record = '4 ' .. pack({'error', '["MessageGone","its message is gone: it was taken out of the stream by hand",""]'})
+  local failure = '["MessageGone","its message is gone: it was taken out of the stream by hand",""]'
+  local record = '4 ' .. pack({'error', failure})
   note_failure(meta, group, end_task(keys, key, task, id, {}, 'h', {'_state', '4'}, record, '86400000', nil, now))
 end
 
--- Make the task key of an entry that was written by hand: it has none until a caller asks for the task. Returns the task.
+-- Make the task key of an entry that was written by hand: it has none until a caller asks for the task. Returns the
+-- task.
 local function note_foreign(keys, group, key, id)
   if not entry_id(id) or not read(keys[NEW], id) then return {} end
   allow_writes(keys[NEW], group)

@@ -3,7 +3,9 @@
 -- ARGV group, channel ('' for none)
 -- Returns per id: the record's hash, flat, or an empty list.
 local group, channel, now, results = ARGV[1], ARGV[2], now_ms(), {}
-local FIELDS = {'v', 'state', 'attempt', 'value', 'serializer', 'seal', 'error', 'worker', 'progress', 'ended', 'ttl', 'fence'}
+local FIELDS = {
+  'v', 'state', 'attempt', 'value', 'serializer', 'seal', 'error', 'worker', 'progress', 'ended', 'ttl', 'fence',
+}
 for item = FIRST_TASK, #KEYS do
   local key = KEYS[item]
   local waiting, ended, ttl = unpack(fields_of(key, 'waiters', 'ended', 'ttl'))

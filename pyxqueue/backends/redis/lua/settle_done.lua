@@ -1,7 +1,7 @@
 -- End tasks that have succeeded, the usual way: `settle` for a batch of one holder in which nothing else happens.
 -- KEYS the live stream, the history, the notes, then the task key of each item
--- ARGV place of the stream, group, history limit, the holder of all items, the first and the last of their entries, the id
---   behind the last ('' if there is none), then per item: entry, record ttl in ms, record
+-- ARGV place of the stream, group, history limit, the holder of all items, the first and the last of their entries,
+--   the id behind the last ('' if there is none), then per item: entry, record ttl in ms, record
 -- Returns 1 per item. It stops before the first that it cannot accept, so that the order is kept: `settle` decides
 -- about that one (it may have no entry or no id of its own, be a copy, or have another holder) and about the rest.
 local stream, history, keys = KEYS[1], KEYS[2], {[NOTES] = KEYS[3]}
@@ -20,17 +20,17 @@ local results, leaving, arg = {}, {}, 8
 for item = 1, items do
   local key, entry, ttl, record = KEYS[3 + item], ARGV[arg], ARGV[arg + 1], ARGV[arg + 2]
   local fields, value = held[entry] and messages[entry], tasks[item]
-  local id = fields and field(fields, 'id')
-  local noted = value == place .. '+' .. entry
-  if not id or prefix .. id ~= key or not noted and value ~= place .. entry then break end
-  local count, channels, progress = #fields, nil, nil
-  if noted then
+  local id, channels, progress = fields and field(fields, 'id'), nil, nil
+  if not id or prefix .. id ~= key then break end
+  if value ~= place .. entry then
+    if value ~= place .. '+' .. entry then break end
     channels, progress = unpack(notes_of(keys, id, 'waiters', 'progress'))
     drop_notes(keys, id)
     if progress then record = with_progress(record, progress) end
   end
+  local count = #fields
   fields[count + 1], fields[count + 2], fields[count + 3], fields[count + 4] = '_state', '5', '_ended', time
-  local ended = remember(history, fields, limit)
+  local ended = remember(history, fields)
   call('SET', key, 'h' .. ended .. ' ' .. time .. ' ' .. ttl .. ' ' .. record, 'PX', ttl)
   announce(history, channels, id)
   leaving[item] = entry
@@ -38,5 +38,6 @@ for item = 1, items do
   results[item] = 1
   arg = arg + 3
 end
+try_call('XTRIM', history, 'MAXLEN', limit) -- once, which is cheaper than with each entry
 remove_settled(stream, group, leaving, #leaving == #rows, first, behind)
 return results

@@ -1,9 +1,9 @@
 -- Everything that is known about tasks.
 -- KEYS the seven keys of the group, meta, then the task key of each id, then the record key of each
 -- ARGV group, ids
--- Returns per id: {the value of the task; its record, if that can be read and has a key of its own, or ''; its progress,
--- or ''; message fields; holder, or ''; 1 if its record can be read; when it was claimed, or '' if that is not known}, or
--- 0 if the task is not known.
+-- Returns per id: {the value of the task; its record, if that can be read and has a key of its own, or ''; its
+-- progress, or ''; message fields; holder, or ''; 1 if its record can be read; when it was claimed, or '' if that is
+-- not known}, or 0 if the task is not known.
 local keys, meta, group, now = slice(KEYS, 1, FIRST_TASK - 1), KEYS[FIRST_TASK], ARGV[1], now_ms()
 local results, ids = {}, #ARGV - 1
 for item = 1, ids do

@@ -1,7 +1,7 @@
 -- Take back what a claim has read beyond its limit, as if it had not been read: the entries keep their places.
 -- KEYS the seven keys of the group
--- ARGV group, then for each stream of which too much was read: place, the last entry that is kept, or one before the first
---   that is not, number of entries, entries
+-- ARGV group, then for each stream of which too much was read: place, the last entry that is kept, or one before the
+--   first that is not, number of entries, entries
 -- Returns the entries that could not be taken back, since another consumer has read on meanwhile.
 local group, arg, left = ARGV[1], 2, {}
 while arg <= #ARGV do
