@@ -281,6 +281,19 @@ def test_large_bodies_are_claimed_by_and_by(open_store: Open, file: Path, body: 
     assert [one.message.id for one in backend.claim("w", 100, 0)] == ids[3:6]
 
 
+def test_lines_take_turns_also_where_memory_ends_a_claim(open_store: Open, file: Path) -> None:
+    """The next claim goes on with the other line than the last task that was handed out, not that would have been."""
+    backend = open_store(driver=best())
+    backend.enqueue([Message(f"back{number}", "kit.job") for number in range(3)])
+    backend.claim("gone", 3, 0)
+    backend.release("gone", [])
+    backend.enqueue([Message(f"new{number}", "kit.job") for number in range(3)])
+    write(file, "UPDATE task SET fields = zeroblob(?)", LARGE)
+
+    claims = [[one.message.id for one in backend.claim("w", 6, 0)] for _ in range(2)]
+    assert claims == [["back0", "new0", "back1"], ["new1", "back2", "new2"]]
+
+
 @pytest.mark.parametrize("column", ["reason", "consumer", "progress", "id"])
 def test_of_long_texts_no_more_is_read_than_ours_have(open_store: Open, file: Path, column: str) -> None:
     """However long somebody has made them: what lists tasks and consumers needs little memory."""

@@ -70,6 +70,18 @@ def test_a_claim_of_nothing_does_not_wait(harness: SQLiteHarness) -> None:
     assert backend._store.mark().own == before + 1
 
 
+def test_a_claim_of_nothing_leaves_the_turn(harness: SQLiteHarness) -> None:
+    """After a task that came back, the next one is new, however many claims were empty in between."""
+    backend = harness.open()
+    backend.enqueue([Message("back", "kit.job"), Message("again", "kit.job")])
+    backend.claim("gone", 2, 0)
+    backend.release("gone", [])
+    assert [one.message.id for one in backend.claim("one", 1, 0)] == ["back"]
+    assert list(backend.claim("one", 0, 0)) == []
+    backend.enqueue([Message("new", "kit.job")])
+    assert [one.message.id for one in backend.claim("one", 2, 0)] == ["new", "again"]
+
+
 def test_a_group_that_comes_back_issues_no_old_receipt(harness: SQLiteHarness) -> None:
     """A holder from before a group was removed settles nothing in the one that has its name now."""
     backend = harness.open()

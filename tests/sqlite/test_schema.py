@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pyxqueue.backends.sqlite import SQLiteBackend, schema
+from pyxqueue.backends.sqlite import SQLiteBackend, broker, claiming, schema
 from pyxqueue.backends.sqlite.driver import Driver, DriverError, apsw, standard
 from pyxqueue.clock import FakeClock
 from pyxqueue.model.message import Done, Message, Settlement
@@ -105,6 +105,8 @@ def test_the_plans_use_the_indexes(open_store: Open) -> None:
         "SELECT sort FROM task WHERE grp = 1 AND place = 1 AND sort <= 9 ORDER BY sort LIMIT 9",
         "SELECT seq FROM task WHERE grp = 1 AND id IN ('a', 'b')",
         "UPDATE task SET sort = 9 WHERE grp = 1 AND place = 1 AND sort <= 9",
+        claiming.FIRST_READY.replace("?", "9"),
+        broker.NEXT.replace("?", "9"),
     ]
     for query in queries:
         plan = str(ask(backend, f"EXPLAIN QUERY PLAN {query}"))

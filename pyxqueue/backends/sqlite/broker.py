@@ -11,12 +11,12 @@ from ...model.message import Delivery, Extension, LeaseStatus, Message, Settleme
 from ...model.transitions import LEASE_STATUSES, Event
 from ...model.wire import message_size
 from . import upkeep
-from .claiming import NOTHING, deliveries_of, lend
+from .claiming import deliveries_of, lend
 from .group import Group, Packed, packed
 from .polling import sleep
 from .queue import Groups, Queue
 from .rows import LEAN, Row, is_time, progress_bytes, row_of
-from .schema import DELAYED, IN_FLIGHT, READY, REMEMBERED
+from .schema import CAME_BACK, DELAYED, IN_FLIGHT, READY, REMEMBERED
 from .settling import prepared, settle
 from .steps import give_way, in_prepared_steps, in_steps, until_done
 from .store import Mark
@@ -27,9 +27,9 @@ SILENT_FOR = 3_600_000
 """Ms without a sign of life after which a consumer is forgotten. What it holds is still shown under its name."""
 
 _FIRST = "(SELECT sort FROM task WHERE grp = ? AND place = {} ORDER BY sort LIMIT 1)"
-_NEXT = (
+NEXT = (
     f"SELECT {_FIRST.format(IN_FLIGHT)}, {_FIRST.format(DELAYED)}, {_FIRST.format(REMEMBERED)}, "  # noqa: S608 - our own words
-    f"EXISTS (SELECT 1 FROM task WHERE grp = ? AND place = {READY})"
+    f"EXISTS (SELECT 1 FROM task WHERE grp = ? AND place IN {READY})"
 )
 """When the first lease ends, a delayed task is due, an ended one may be forgotten; and whether a task is ready."""
 _DUE = f"SELECT {LEAN} FROM task WHERE grp = ? AND place = ? AND sort <= ? ORDER BY sort LIMIT ?"  # noqa: S608
@@ -45,6 +45,8 @@ class SQLiteBroker:
         self._interrupts = 0
         self._interrupts_seen = 0
         self._heard: dict[str, int] = {}
+        self._owed = False
+        """Whether the next claim begins with a new task (B2)."""
 
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         accepted: list[bool] = []
@@ -81,7 +83,7 @@ class SQLiteBroker:
     def _outlook(self, groups: Groups, consumer: str) -> tuple[float, bool]:
         """When a lease, a delay or a dedupe time ends next, and whether a claim has anything to do now."""
         now = groups.now
-        *times, ready = groups.db.execute(_NEXT, (groups.mine.key,) * 4)[0]
+        *times, ready = groups.db.execute(NEXT, (groups.mine.key,) * 4)[0]
         event = min((at for at in times if is_time(at)), default=float("inf"))
         unheard = not 0 <= now - self._heard.get(consumer, -1) < SEEN_EVERY
         return event, bool(ready) or event <= now or unheard or not self._queue.is_joined(groups)
@@ -96,7 +98,8 @@ class SQLiteBroker:
                     self._heard[consumer] = group.now
                 moved = (_reclaim(group, MAX_ITEMS), _promote(group, MAX_ITEMS))
                 upkeep.trim(group, self._queue.options.history)
-                lent = lend(group, consumer, limit) if limit > 0 else NOTHING
+                lent = lend(group, consumer, max(0, limit), owed=self._owed)
+            self._owed = lent.owed
             if lent.rows or MAX_ITEMS not in moved:
                 return deliveries_of(lent)  # the file is free again meanwhile
             give_way()
@@ -216,7 +219,7 @@ def _promote(group: Group, limit: int) -> int:
     """B8: make due tasks ready. Returns their number, at most `limit`."""
     rows = _due(group, DELAYED, limit)
     if rows:
-        moves = [(READY, ticket := group.tickets.next(), ticket, group.now, row.seq) for row in rows]
+        moves = [(CAME_BACK, ticket := group.tickets.next(), ticket, group.now, row.seq) for row in rows]
         group.db.executemany("UPDATE task SET place = ?, sort = ?, ord = ?, updated = ? WHERE seq = ?", moves)
     return len(rows)
 

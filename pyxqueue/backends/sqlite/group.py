@@ -28,7 +28,7 @@ from .rows import (
     record_bytes,
     row_of,
 )
-from .schema import DELAYED, HISTORY, IN_FLIGHT, INLINE, READY, REMEMBERED
+from .schema import CAME_BACK, DELAYED, HISTORY, IN_FLIGHT, INLINE, NEW, REMEMBERED
 
 CHUNK = 500
 """Ids in one statement."""
@@ -185,7 +185,7 @@ class Group:
         ticket = self.tickets.last
         for message, task_id, due, fields in entries:
             ticket += 1
-            place, sort = (DELAYED, due) if due > now else (READY, ticket)
+            place, sort = (DELAYED, due) if due > now else (NEW, ticket)
             raw, header = True, (1, 0, 0, 0)
             if isinstance(message, Message):
                 raw, header = False, (message.attempt, message.crashes, message.redelivered, message.deferrals)
@@ -210,7 +210,7 @@ class Group:
             return
         due = self.now + self.started_ms + delay if delay > 0 else 0
         ticket = self.tickets.next()
-        place, sort = (DELAYED, due) if due > self.now else (READY, ticket)
+        place, sort = (DELAYED, due) if due > self.now else (CAME_BACK, ticket)
         header = (row.attempt, row.crashes, row.redelivered, row.deferrals)
         self._waits.append((place, sort, ticket, self.now, *header, due, row.seq))
 

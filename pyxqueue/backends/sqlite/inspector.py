@@ -35,7 +35,7 @@ from .rows import (
     row_of,
     within,
 )
-from .schema import DELAYED, FAILED, HISTORY, IN_FLIGHT, READY
+from .schema import CAME_BACK, DELAYED, FAILED, HISTORY, IN_FLIGHT, READY, UNENDED
 from .steps import in_steps, until_done
 from .watch import Looked, wait
 
@@ -46,9 +46,9 @@ _PAGED = _ASKED.replace("task.record,", WHOLE.format("task.record") + ",").forma
     f"{SMALL_FIELDS}, max(coalesce({FIELDS_SIZE}, 0), coalesce(length(record), 0))"
 )
 _PLACES: Mapping[TaskStatus | None, Sequence[int]] = {
-    None: (READY, IN_FLIGHT, DELAYED, FAILED, HISTORY),
-    TaskStatus.PENDING: (READY, DELAYED),
-    TaskStatus.RETRY: (READY, DELAYED),
+    None: (*UNENDED, FAILED, HISTORY),
+    TaskStatus.PENDING: (*READY, DELAYED),
+    TaskStatus.RETRY: (*READY, DELAYED),
     TaskStatus.STARTED: (IN_FLIGHT,),
     TaskStatus.FAILURE: (FAILED, HISTORY),
     TaskStatus.SUCCESS: (HISTORY, FAILED),
@@ -119,16 +119,15 @@ class SQLiteInspector:
             count: dict[int, int] = dict(
                 group.db.execute("SELECT place, count(*) FROM task WHERE grp = ? GROUP BY place", (group.key,))
             )
-            first = group.db.execute(
-                "SELECT updated FROM task WHERE grp = ? AND place = ? ORDER BY sort LIMIT 1", (group.key, READY)
-            )
+            first = "SELECT updated FROM task WHERE grp = ? AND place = ? ORDER BY sort LIMIT 1"
+            since = [row[0] for place in READY for row in group.db.execute(first, (group.key, place))]
             return Depth(
-                ready=count.get(READY, 0),
+                ready=sum(count.get(place, 0) for place in READY),
                 in_flight=count.get(IN_FLIGHT, 0),
                 delayed=count.get(DELAYED, 0),
                 failed=count.get(FAILED, 0),
                 history=count.get(HISTORY, 0),
-                oldest_ms=group.now - first[0][0] if first and is_number(first[0][0]) else 0,
+                oldest_ms=max((group.now - at for at in since if is_number(at)), default=0),
             )
 
     def groups(self) -> Sequence[str]:
@@ -256,7 +255,7 @@ def _requeue(group: Group, ids: Sequence[str]) -> list[bool]:
                 "UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, attempt = 1, crashes = 0, redelivered = 0, "
                 "deferrals = 0, due = 0, consumer = '', cancelled = 0, progress = NULL, ended = 0, reason = '', "
                 "known_until = 0, record = NULL, record_end = 0 WHERE seq = ?",
-                (READY, ticket, ticket, group.now, row.seq),
+                (CAME_BACK, ticket, ticket, group.now, row.seq),
             )
     return changed
 
@@ -267,7 +266,7 @@ def _cancel(group: Group, ids: Sequence[str], *, force: bool, history: int) -> l
     ended: set[str] = set()
     for task_id in ids:
         row = rows.get(task_id)
-        changed.append(row is not None and row.place < FAILED and task_id not in ended)
+        changed.append(row is not None and row.place in UNENDED and task_id not in ended)
         if row is None or not changed[-1]:
             continue
         if row.place == IN_FLIGHT:

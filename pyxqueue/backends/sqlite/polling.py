@@ -23,7 +23,7 @@ from attrs import define, field
 from .group import CHUNK, Group
 from .queue import Queue
 from .rows import padded
-from .schema import DELAYED, IN_FLIGHT, READY
+from .schema import UNENDED
 from .store import Mark, Store
 
 SHORTEST = 0.0005
@@ -37,7 +37,6 @@ _SHARE = 3.0
 """Pause after reading the tasks, as a multiple of the time it took: thousands of tasks must leave time for others."""
 
 _TRACES = "SELECT id, place, attempt, progress, ended, record_end FROM task WHERE grp = ? AND id IN ({})"
-_UNDER_WAY = (READY, IN_FLIGHT, DELAYED)
 
 Trace = tuple[Any, ...] | None
 """What is compared of a task: its place, attempt, progress, end, and the end of its record. None: it is not known."""
@@ -71,7 +70,7 @@ class Waiter:
 
 
 def has_ended(trace: Trace) -> bool:
-    return trace is not None and trace[0] not in _UNDER_WAY
+    return trace is not None and trace[0] not in UNENDED
 
 
 def _end(trace: Trace) -> Trace:

@@ -1,7 +1,7 @@
 """The tables, and how an older file is brought forward.
 
 `task` has one row for each task in each group, with its message in `fields`; a message of more than `INLINE` bytes is
-in `body` instead, because each change rewrites the whole row. The index `task_place` serves for the ready line, the
+in `body` instead, because each change rewrites the whole row. The index `task_place` serves for the ready lines, the
 leases, the delayed, the failed, the history and what is to be forgotten, because the meaning of `sort` depends on the
 place: the order for what is ready, failed or in the history, else the ms at which something is to happen.
 
@@ -26,8 +26,11 @@ APPLICATION_ID = 0x70797871
 VERSION = 3
 """The layout: the tables, and the format of what they hold."""
 
-READY, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED = range(1, 7)
-"""Places. REMEMBERED is a task whose message is gone, and whose id or record is still known."""
+NEW, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED, CAME_BACK = range(1, 8)
+"""Places. A ready task is NEW or CAME_BACK, each of which is a line (B2). REMEMBERED is a task whose message is gone,
+and whose id or record is still known."""
+READY = (CAME_BACK, NEW)
+UNENDED = (*READY, IN_FLIGHT, DELAYED)
 
 INLINE = 2_000
 """The most bytes of a message that are kept in its row: two rows fit into a page of 4 KiB."""

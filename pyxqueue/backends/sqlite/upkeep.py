@@ -14,7 +14,7 @@ _MENDS = (
     (IN_FLIGHT, ">", 0, "?"),
     (DELAYED, ">=", LARGEST, f"CASE WHEN typeof(due) = 'integer' AND due < {LARGEST} THEN due ELSE 0 END"),
     (REMEMBERED, ">=", LARGEST, "0"),
-    *((place, wrong, end, _ORDER) for place in (READY, FAILED, HISTORY) for wrong, end in ((">=", LARGEST), ("<", 0))),
+    *((place, wrong, end, _ORDER) for place in (*READY, FAILED, HISTORY) for wrong, end in ((">=", LARGEST), ("<", 0))),
 )
 """By place, the values that `sort` cannot have, and what replaces them. Text and bytes are larger than all numbers."""
 _OLDEST = f"SELECT seq, fields IS NULL FROM task WHERE grp = ? AND place = {HISTORY} ORDER BY sort, seq LIMIT ?"  # noqa: S608
