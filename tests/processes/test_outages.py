@@ -256,4 +256,4 @@ def test_workers_start_in_a_full_store(server: Server, site: Site, app: App, sta
 def _marks(site: Site) -> int:
     """Return how many tasks have a caller that waits."""
     with Redis.from_url(site.url) as client:
-        return sum(client.hexists(key, "w") for key in client.scan_iter("*:task:*"))
+        return sum(field.startswith(b"waiters:") for key in client.scan_iter("*:notes") for field in client.hkeys(key))

@@ -51,8 +51,7 @@ def test_five_hundred_waiters(site: Site, start_tree: StartTree, gate: Path, mon
     handles = app["work"].map([(0, number) for number in range(WAITERS)])
     with Redis.from_url(site.url, protocol=2) as client, ThreadPoolExecutor(WAITERS) as threads:
         waits = [threads.submit(handle.get, 50) for handle in handles]
-        task_keys = [f"{{{site.stream}}}:cg:task:{handle.task_id}" for handle in handles]
-        until(lambda: all(client.hexists(key, "w") for key in task_keys), "all wait")
+        until(lambda: client.hlen(f"{{{site.stream}}}:cg:notes") == WAITERS, "all wait")
         assert subscriptions(client) == 1
         idle = script_calls(client)
         until(lambda: int(client.info("server")["uptime_in_seconds"]) >= 3, "some time has passed")

@@ -23,6 +23,10 @@ def fill(backend: RedisBackend, came_back: int, new: int) -> None:
     backend.enqueue([Message(f"n{number}", "job") for number in range(new)])
 
 
+def is_uncharged(one: Delivery) -> bool:
+    return isinstance(one.message, Message) and one.message.crashes == 0 and not one.message.redelivered
+
+
 def ids(found: list[Delivery]) -> list[str]:
     return [one.message.id for one in found]
 
@@ -46,7 +50,7 @@ def test_what_is_read_beyond_the_limit_keeps_its_place(backend: RedisBackend, se
 
     rest = backend.claim("other", 10, 0)
     assert ids(list(rest)) == ["a2", "n2", "a3", "n3", "a4", "n4"]
-    assert all(one.message.crashes == 0 and not one.message.redelivered for one in rest)
+    assert all(is_uncharged(one) for one in rest)
     assert backend.settle([Settlement(one.receipt, Done()) for one in (*first, *rest)]) == [True] * 10
 
 
@@ -70,7 +74,7 @@ def test_what_cannot_keep_its_place_comes_back(
     assert ids(others) == ["n4"]
     rest = second.claim("w", 10, 0)
     assert sorted(ids(list(rest))) == ["a2", "n2", "n3", "n5"]
-    assert all(one.message.crashes == 0 and not one.message.redelivered for one in rest)
+    assert all(is_uncharged(one) for one in rest)
     assert backend.settle([Settlement(one.receipt, Done()) for one in (*mine, *others, *rest)]) == [True] * 9
 
 

@@ -188,10 +188,12 @@ class FilesBackend:
     def depth(self) -> Depth:
         with self._look() as group:
             waited = [group.now - entry.updated for place in READY for entry in islice(group.line(place), 1)]
-            places = (Place.IN_FLIGHT, Place.DELAYED, Place.FAILED, Place.HISTORY)
             return Depth(
-                sum(len(group.names(place)) for place in READY),
-                *(len(group.names(place)) for place in places),
+                ready=sum(len(group.names(place)) for place in READY),
+                in_flight=len(group.names(Place.IN_FLIGHT)),
+                delayed=len(group.names(Place.DELAYED)),
+                failed=len(group.names(Place.FAILED)),
+                history=len(group.names(Place.HISTORY)),
                 oldest_ms=max(waited, default=0),
             )
 
