@@ -10,7 +10,7 @@
 -- lost if Redis refuses a write (of an entry, where a stream has no ids left). It works although Redis is out of
 -- memory.
 local keys, meta, group, history = slice(KEYS, 1, FIRST_TASK - 1), KEYS[FIRST_TASK], ARGV[1], tonumber(ARGV[2])
-local items, sender, now = tonumber(ARGV[3]), ARGV[4], now_ms()
+local items, sender, now, soon = tonumber(ARGV[3]), ARGV[4], now_ms(), next_ms() -- one time for all that it delays
 local results, next_key, arg = {}, FIRST_TASK + 1, 11
 
 -- The holders and the fields of all entries of a live stream, in two looks. What they leave out, because entries of
@@ -57,7 +57,7 @@ local function apply(one, task, apart)
   if again and task.more and notes_of(keys, one.id, 'cancel')[1] then -- cancelled meanwhile
     end_cancelled(keys, one.key, task, one.id, fields, history, now, one.consumer)
   elseif again and fields then
-    put_again(keys, one.key, task, one.id, fields, delay, next_ms(), one.raw)
+    put_again(keys, one.key, task, one.id, fields, delay, soon, one.raw)
   elseif again then
     end_gone(keys, meta, group, one.key, task, one.id, now)
   else
@@ -102,7 +102,7 @@ local function settle_next()
       for _ = 1, follow_ups do
         local count = tonumber(ARGV[arg + 2])
         if accepted and call('EXISTS', KEYS[next_key]) == 0 then
-          put_new(keys, KEYS[next_key], ARGV[arg], slice(ARGV, arg + 3, count), tonumber(ARGV[arg + 1]), next_ms())
+          put_new(keys, KEYS[next_key], ARGV[arg], slice(ARGV, arg + 3, count), tonumber(ARGV[arg + 1]), soon)
         end
         arg, next_key = arg + 3 + count, next_key + 1
       end
