@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import shlex
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -131,7 +132,9 @@ def on_sqlite(names: Sequence[str], scale: Scale, durability: str) -> tuple[str,
     """Measure on files, each of them new."""
     journal = "wal" if wal_is_safe(best().version) else "truncate"
     os.environ[JOURNAL_VARIABLE] = journal
-    title = f"SQLite, durability={durability}, journal mode {journal}"
+    title = (
+        f"{best()} for pyxqueue, {sqlite3.sqlite_version} for the others; durability={durability}, {journal} journal"
+    )
     return title, run(names, PHASES["sqlite"], scale, partial(file, durability))
 
 
@@ -199,7 +202,7 @@ def main() -> int:
     if sqlite := [name for name in names if name in STORES["sqlite"]]:
         everything["sqlite"] = on_sqlite(sqlite, options.scale, options.durability)
     content = {
-        "command": shlex.join(["python", "benchmarks/run.py", *sys.argv[1:]]),
+        "command": f'make bench ARGS="{shlex.join(sys.argv[1:])}"',
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine(names),
         "load": [began, os.getloadavg()[0]],
