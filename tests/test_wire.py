@@ -46,7 +46,7 @@ def test_a_field_survives_the_wire(name: str) -> None:
     assert message_from_fields(dict(zip(flat[::2], flat[1::2], strict=True)), "another") == message
 
 
-USUAL = {b"v": b"1", b"id": b"one", b"name": b"job", b"body": b"[]", b"enqueued": b"5"}
+USUAL = {b"enqueued": b"5", b"v": b"1", b"id": b"one", b"name": b"job", b"body": b"[]"}
 ODD: dict[bytes, list[bytes]] = {
     b"v": [b"1", b"2", b"01", b"", b"x"],
     b"id": [b"one", b"", b"a/b", b"\xff", "ä".encode(), b"x" * 64, b"x" * 65, b"one\n"],

@@ -135,8 +135,8 @@ _READERS_BY_KEY = {_key(attribute): (attribute, read) for attribute, read in _RE
 
 _STORES = frozenset((b"_id", b"_since"))
 """Fields that are the store's, not the message's: its id if it has none of its own, and when it came back."""
-_USUAL = (b"v", b"id", b"name", b"body", b"enqueued")
-"""The fields of a message at its first run, in the order in which `message_to_fields` writes them."""
+_USUAL = (b"enqueued", b"v", b"id", b"name", b"body")
+"""The fields of a message at its first run, in the order in which a store writes them."""
 _LONGEST_NAME = 800
 """The size of the longest valid name, in bytes."""
 _usual_id = re.compile(ID_PATTERN.pattern.encode()).fullmatch
@@ -156,7 +156,7 @@ def _usual_message(fields: Fields) -> Message | None:
     """Return what `_any_message` does for most messages, and None for all others."""
     if tuple(fields) != _USUAL:
         return None
-    version, raw_id, raw_name, body, enqueued = fields.values()
+    enqueued, version, raw_id, raw_name, body = fields.values()
     if version != b"1" or not _usual_id(raw_id) or not _usual_time(enqueued) or len(raw_name) > _LONGEST_NAME:
         return None
     name = _valid_name(raw_name)

@@ -10,6 +10,7 @@ import pytest
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
 from pyxqueue.backends.redis.claiming import Reader
+from pyxqueue.model import wire
 from pyxqueue.model.message import Delivery, Done, Extension, LeaseStatus, Message, Progress, Retry, Settlement
 from pyxqueue.protocols import StoreOptions
 from tests.support.redis_counts import calls
@@ -176,3 +177,18 @@ def test_notes_of_an_earlier_life_do_not_count(backend: RedisBackend, stream_key
     info = backend.show(["one"])[0]
     assert info is not None
     assert info.progress is None
+
+
+def test_a_first_run_is_read_the_short_way(
+    redis_url: str, stream_key: str, backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one group or two, and as a follow-up."""
+    monkeypatch.setattr(wire, "_any_message", None)
+    backend.enqueue([Message("a", "job")])
+    (one,) = backend.claim("w", 1, 0)
+    backend.settle([Settlement(one.receipt, Done(), then=[Message("b", "job")])])
+    with closing(RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key, "second"))) as other:
+        other.lease_ms()
+        backend.enqueue([Message("c", "job")])
+        assert ids(list(backend.claim("w", 5, 0))) == ["b", "c"]
+        assert ids(list(other.claim("w", 5, 0))) == ["c"]

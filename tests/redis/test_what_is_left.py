@@ -194,4 +194,4 @@ def test_an_ended_task_is_one_small_key(site: Site) -> None:
 
     (key,) = [key for key in site.client.scan_iter() if key.endswith(message.id.encode())]
 
-    assert 0 < (site.client.memory_usage(key) or 0) <= 320
+    assert 0 < (site.client.memory_usage(key) or 0) <= 264

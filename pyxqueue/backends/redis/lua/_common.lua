@@ -340,7 +340,8 @@ local news = {}
 -- Put a message whose id is not known.
 local function put_new(keys, key, id, fields, delay, now)
   if delay > 0 then check_delayed(keys) end
-  set_field(fields, 'enqueued', int(now))
+  table.insert(fields, 1, int(now))
+  table.insert(fields, 1, 'enqueued')
   local stream, entry = put(keys, key, id, fields, delay, now, false, 'n')
   news[#news + 1] = {stream, entry, key, keys[DELAYED], id}
 end
