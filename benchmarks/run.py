@@ -132,9 +132,7 @@ def on_sqlite(names: Sequence[str], scale: Scale, durability: str) -> tuple[str,
     """Measure on files, each of them new."""
     journal = "wal" if wal_is_safe(best().version) else "truncate"
     os.environ[JOURNAL_VARIABLE] = journal
-    title = (
-        f"{best()} for pyxqueue, {sqlite3.sqlite_version} for the others; durability={durability}, {journal} journal"
-    )
+    title = f"{best().shown} for pyxqueue, {sqlite3.sqlite_version} for the others, {journal}, durability={durability}"
     return title, run(names, PHASES["sqlite"], scale, partial(file, durability))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -46,7 +47,9 @@ def test_smoke(tmp_path: Path, expected: dict[str, set[str]]) -> None:
     assert all(len(values) == 1 and values[0] >= 0 for found in numbers.values() for values in found.values())
     bars = sum(one.tag.endswith("rect") for one in ET.parse(tmp_path / "run.svg").iter()) - 1
     assert bars == sum(len(measures) for measures in expected.values())
-    assert (tmp_path / "run.md").read_text().strip() == done.stdout.strip()
+    page = (tmp_path / "run.md").read_text()
+    assert page.strip() == done.stdout.strip()
+    assert re.search(r"^## (Valkey|Redis|SQLite) \d", page, re.MULTILINE), page
 
 
 @pytest.mark.usefixtures("programs")
