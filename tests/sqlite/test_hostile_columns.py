@@ -34,7 +34,7 @@ TASK = (
 )  # fmt: skip
 OTHERS = {
     "counter": ("ticket",),
-    "consumer_group": ("key", "queue", "name", "lease", "registered", "finished"),
+    "consumer_group": ("key", "queue", "name", "lease", "registered", "finished", "next"),
     "consumer": ("grp", "name", "seen"),
     "body": ("seq", "fields"),
 }
@@ -247,7 +247,7 @@ def test_names_that_somebody_has_made_up_are_printable(
     store(queue).lease_ms()
     with closing(driver.connect(f"{file.as_uri()}?mode=rw")) as connection:
         for number, name in enumerate(NAMES):
-            group = "INSERT INTO consumer_group VALUES (?, ?, ?, 30000, 1, 0)"
+            group = "INSERT INTO consumer_group VALUES (?, ?, ?, 30000, 1, 0, 0)"
             connection.execute(group, (1_000 + number, name, "cg"))
             connection.execute(group, (2_000 + number, "q", name))
             connection.execute("INSERT INTO consumer SELECT key, ?, 1 << 50 FROM consumer_group", (name,))

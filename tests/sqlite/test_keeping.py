@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
@@ -95,29 +95,78 @@ def test_a_group_that_comes_back_issues_no_old_receipt(harness: SQLiteHarness) -
     assert backend.settle([Settlement(new.receipt, Done())]) == [True]
 
 
-def test_a_row_number_that_is_used_again_issues_no_old_receipt(harness: SQLiteHarness) -> None:
-    """New tasks do not write the counter, so that the number of a deleted one can come back; its receipts do not."""
-    backend = harness.open()
-    seen, fences = set(), []
-    for _ in range(3):
-        backend.enqueue([Message("a", "kit.job")])
-        (delivery,) = backend.claim("one", 1, 0)
-        ((seq,),) = ask(backend, "SELECT seq FROM task")
-        backend.release("one", [])
-        backend.delete(["a"])
-        seen.add(delivery.receipt)
-        fences.append((delivery.fence, seq))
-    assert len(seen) == 3
-    assert fences == sorted(fences)
-    # The same where the number does come back: nothing but new tasks was written since.
+def delete(backend: SQLiteBackend, _: SQLiteHarness) -> None:
+    backend.delete(["a", "b"])
+
+
+def remove_group(backend: SQLiteBackend, _: SQLiteHarness) -> None:
+    backend.remove_group("other")
+
+
+def forget(backend: SQLiteBackend, harness: SQLiteHarness) -> None:
+    backend.cancel(["a", "b"])
+    harness.advance(25 * HOUR)
+    backend.claim("w", 0, 0)
+
+
+@pytest.mark.parametrize("deletion", [delete, remove_group, forget])
+def test_no_number_of_a_row_is_used_again(
+    harness: SQLiteHarness, deletion: Callable[[SQLiteBackend, SQLiteHarness], None]
+) -> None:
+    """New tasks do not write the counter, so what deletes the row with the largest number does: a handle that has seen
+    no new task looks only at larger numbers from then on."""
+    backend = harness.open(history=0)
+    backend.lease_ms()
+    if deletion is remove_group:
+        harness.open("other").lease_ms()
     backend.enqueue([Message("a", "kit.job"), Message("b", "kit.job")])
-    ((first,),) = ask(backend, "SELECT max(seq) FROM task")
-    backend.delete(["b"])
+    ((before,),) = ask(backend, "SELECT max(seq) FROM task")
+    deletion(backend, harness)
     backend.enqueue([Message("c", "kit.job")])
-    assert ask(backend, "SELECT max(seq) FROM task") == [(first,)]
-    deliveries = backend.claim("one", 2, 0)
-    assert [one.message.id for one in deliveries] == ["a", "c"]
-    assert min(one.fence for one in deliveries) > first > max(fences)[0]
+
+    ((after,),) = ask(backend, "SELECT max(seq) FROM task")
+    assert after > before
+
+
+def test_the_fence_is_larger_than_all_numbers(harness: SQLiteHarness) -> None:
+    """Also if nothing but new tasks was written since the last claim."""
+    backend = harness.open()
+    fences = []
+    for number in range(3):
+        backend.enqueue([Message(f"{number}.{part}", "kit.job") for part in range(5)])
+        deliveries = backend.claim("one", 5, 0)
+        fences += [delivery.fence for delivery in deliveries]
+        ((largest,),) = ask(backend, "SELECT max(seq) FROM task")
+        assert min(fences[-5:]) > largest
+        backend.release("one", [])
+        backend.delete([delivery.message.id for delivery in deliveries])
+    assert fences == sorted(fences)
+    assert len(set(fences)) == 3
+
+
+def test_new_tasks_are_looked_for_behind_the_last_ones(harness: SQLiteHarness) -> None:
+    """What is not new, of whichever group, is passed once: by a claim for all handles, by a look for its own."""
+    backend, mail = harness.open(), harness.open("mail")
+    backend.lease_ms()
+    mail.lease_ms()
+
+    def first(group: str) -> int:
+        found: int = ask(backend, f"SELECT next FROM consumer_group WHERE name = '{group}'")[0][0]
+        return found
+
+    backend.enqueue([Message(f"t{number}", "kit.job") for number in range(6)])
+    assert [one.message.id for one in backend.claim("one", 2, 0)] == ["t0", "t1"]
+    assert ask(backend, f"SELECT id FROM task WHERE seq >= {first('cg')} AND grp = 1 ORDER BY seq LIMIT 1") == [("t2",)]
+    assert len(backend.claim("one", 9, 0)) == 4
+    ((largest,),) = ask(backend, "SELECT max(seq) FROM task")
+    assert first("cg") > largest
+    backend.enqueue([Message("later", "kit.job", delay_ms=HOUR)])
+    assert list(backend.claim("one", 9, 0)) == []
+    ((largest,),) = ask(backend, "SELECT max(seq) FROM task")
+    assert backend._broker._seen > largest
+    backend.enqueue([Message("t6", "kit.job")])
+    assert [one.message.id for one in harness.open().claim("two", 9, 0)] == ["t6"]
+    assert [one.message.id for one in mail.claim("one", 9, 0)] == [*(f"t{number}" for number in range(7))]
 
 
 @pytest.mark.parametrize("size", [10, INLINE])

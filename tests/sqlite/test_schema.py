@@ -102,9 +102,9 @@ def test_the_plans_use_the_indexes(open_store: Open) -> None:
     backend = open_store()
     backend.lease_ms()
     queries = [
-        "SELECT sort FROM task WHERE grp = 1 AND place = 1 AND sort <= 9 ORDER BY sort LIMIT 9",
+        "SELECT sort FROM task WHERE grp = 1 AND place <> 1 AND place = 2 AND sort <= 9 ORDER BY sort LIMIT 9",
         "SELECT seq FROM task WHERE grp = 1 AND id IN ('a', 'b')",
-        "UPDATE task SET sort = 9 WHERE grp = 1 AND place = 1 AND sort <= 9",
+        "UPDATE task SET sort = 9 WHERE grp = 1 AND place <> 1 AND place = 2 AND sort <= 9",
         claiming.FIRST_READY.replace("?", "9"),
         broker.NEXT.replace("?", "9"),
     ]

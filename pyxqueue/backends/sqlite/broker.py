@@ -16,7 +16,7 @@ from .group import Group, Packed, packed
 from .polling import sleep
 from .queue import Groups, Queue
 from .rows import LEAN, Row, is_time, progress_bytes, row_of
-from .schema import CAME_BACK, DELAYED, IN_FLIGHT, READY, REMEMBERED
+from .schema import AT, CAME_BACK, DELAYED, IN_FLIGHT, NEW_TASKS, REMEMBERED
 from .settling import prepared, settle
 from .steps import give_way, in_prepared_steps, in_steps, until_done
 from .store import Mark
@@ -26,14 +26,12 @@ SEEN_EVERY = 1_000
 SILENT_FOR = 3_600_000
 """Ms without a sign of life after which a consumer is forgotten. What it holds is still shown under its name."""
 
-_FIRST = "(SELECT sort FROM task WHERE grp = ? AND place = {} ORDER BY sort LIMIT 1)"
-NEXT = (
-    f"SELECT {_FIRST.format(IN_FLIGHT)}, {_FIRST.format(DELAYED)}, {_FIRST.format(REMEMBERED)}, "  # noqa: S608 - our own words
-    f"EXISTS (SELECT 1 FROM task WHERE grp = ? AND place IN {READY})"
-)
+_FIRST = "(SELECT sort FROM task WHERE {} ORDER BY sort LIMIT 1)"
+NEXT = f"""SELECT {", ".join(_FIRST.format(AT.format(place)) for place in (IN_FLIGHT, DELAYED, REMEMBERED))},
+    EXISTS (SELECT 1 FROM task WHERE {AT.format(CAME_BACK)}) OR EXISTS (SELECT 1 FROM {NEW_TASKS})"""  # noqa: S608
 """When the first lease ends, a delayed task is due, an ended one may be forgotten; and whether a task is ready."""
-_DUE = f"SELECT {LEAN} FROM task WHERE grp = ? AND place = ? AND sort <= ? ORDER BY sort LIMIT ?"  # noqa: S608
-_IN_FLIGHT_OF = f"SELECT {LEAN} FROM task WHERE grp = ? AND place = {IN_FLIGHT} AND consumer = ? ORDER BY sort LIMIT ?"  # noqa: S608
+_DUE = f"SELECT {LEAN} FROM task WHERE {AT.format('?')} AND sort <= ? ORDER BY sort LIMIT ?"  # noqa: S608
+_IN_FLIGHT_OF = f"SELECT {LEAN} FROM task WHERE {AT.format(IN_FLIGHT)} AND consumer = ? ORDER BY sort LIMIT ?"  # noqa: S608
 
 
 class SQLiteBroker:
@@ -45,6 +43,8 @@ class SQLiteBroker:
         self._interrupts = 0
         self._interrupts_seen = 0
         self._heard: dict[str, int] = {}
+        self._seen = 0
+        """No row with a smaller number is a new task: what a look has seen is not looked at again."""
         self._owed = False
         """Whether the next claim begins with a new task (B2)."""
 
@@ -83,7 +83,10 @@ class SQLiteBroker:
     def _outlook(self, groups: Groups, consumer: str) -> tuple[float, bool]:
         """When a lease, a delay or a dedupe time ends next, and whether a claim has anything to do now."""
         now = groups.now
-        *times, ready = groups.db.execute(NEXT, (groups.mine.key,) * 4)[0]
+        key, first = groups.mine.key, max(groups.mine.next, self._seen)
+        *times, ready = groups.db.execute(NEXT, (*[key] * 4, first, key))[0]
+        if not ready:
+            self._seen = groups.tickets.last + 1
         event = min((at for at in times if is_time(at)), default=float("inf"))
         unheard = not 0 <= now - self._heard.get(consumer, -1) < SEEN_EVERY
         return event, bool(ready) or event <= now or unheard or not self._queue.is_joined(groups)

@@ -9,14 +9,12 @@ from ...model.message import Delivery
 from ...model.turns import take_turns
 from .group import CHUNK, Group
 from .rows import FIELDS, FIELDS_SIZE, SMALL_FIELDS, is_id, nameless, padded, read_message, up_to, within
-from .schema import CAME_BACK, IN_FLIGHT, READY
+from .schema import AT, CAME_BACK, IN_FLIGHT, NEW, NEW_TASKS
 
-FIRST_READY = " UNION ALL ".join(
-    f"""SELECT * FROM (SELECT seq, {up_to("id", 65)}, attempt, crashes, redelivered, deferrals, due, place,
-        {SMALL_FIELDS}, {FIELDS_SIZE}
-        FROM task WHERE grp = ? AND place = {place} ORDER BY sort, seq LIMIT ?)"""  # noqa: S608 - our own words
-    for place in READY
-)
+_COLUMNS = f"""seq, {up_to("id", 65)}, attempt, crashes, redelivered, deferrals, due, place, {SMALL_FIELDS},
+    {FIELDS_SIZE}"""
+FIRST_READY = f"""SELECT * FROM (SELECT {_COLUMNS} FROM task WHERE {AT.format(CAME_BACK)} ORDER BY sort, seq LIMIT ?)
+    UNION ALL SELECT * FROM (SELECT {_COLUMNS} FROM {NEW_TASKS} ORDER BY seq LIMIT ?)"""  # noqa: S608 - our own words
 _PLACE = 7
 _FIELDS_OF = f"SELECT {FIELDS} FROM task WHERE seq = ?"  # noqa: S608
 _LEND = f"UPDATE task SET place = {IN_FLIGHT}, sort = ?, updated = ?, consumer = ?, fence = ? WHERE seq IN ({{}})"  # noqa: S608
@@ -38,11 +36,11 @@ def lend(group: Group, consumer: str, limit: int, *, owed: bool) -> Lent:
     def whole(row: Sequence[Any]) -> Sequence[Any]:
         return (*row[:-2], db.execute(_FIELDS_OF, (row[0],))[0][0], row[-1])
 
-    rows: Sequence[Sequence[Any]] = db.execute(FIRST_READY, (group.key, limit) * len(READY))
+    rows: Sequence[Sequence[Any]] = db.execute(FIRST_READY, (group.key, limit, group.next, group.key, limit))
     came_back = [row for row in rows if row[_PLACE] == CAME_BACK]
-    if came_back:
-        rows = take_turns(came_back, rows[len(came_back) :], limit, owed).taken
-    rows = within(rows, whole)
+    new = rows[len(came_back) :]
+    rows = within(take_turns(came_back, new, limit, owed).taken if came_back else rows, whole)
+    _advance(group, new, sum(row[_PLACE] == NEW for row in rows), more=len(new) >= limit)
     if not rows:
         return Lent((), 0, owed)
     fence, end = group.tickets.next(), group.now + group.lease
@@ -51,6 +49,17 @@ def lend(group: Group, consumer: str, limit: int, *, owed: bool) -> Lent:
         sql, values = padded(_LEND, seqs[start : start + CHUNK])
         db.execute(sql, [end, group.now, consumer, fence, *values])
     return Lent(rows, fence, rows[-1][_PLACE] == CAME_BACK)
+
+
+def _advance(group: Group, new: Sequence[Sequence[Any]], taken: int, *, more: bool) -> None:
+    """Set where the next new task can be. `new` are the first of them, and `more` is True if there may be others."""
+    behind = group.tickets.last + 1
+    if taken < len(new):
+        behind = min(behind, new[taken][0])
+    elif more and new:
+        behind = min(behind, new[-1][0] + 1)
+    if new or not more:
+        group.next = behind
 
 
 def deliveries_of(lent: Lent) -> list[Delivery]:

@@ -28,7 +28,7 @@ from .rows import (
     record_bytes,
     row_of,
 )
-from .schema import CAME_BACK, DELAYED, HISTORY, IN_FLIGHT, INLINE, NEW, REMEMBERED
+from .schema import AT, CAME_BACK, DELAYED, HISTORY, IN_FLIGHT, INLINE, NEW, REMEMBERED
 
 CHUNK = 500
 """Ids in one statement."""
@@ -97,6 +97,8 @@ class Group:
     key: int
     lease: int
     history_size: int
+    next: int
+    """The number of the first row that may be a new task."""
     now: int
     started_ms: int = 0
     _stale: dict[str, tuple[int, int]] = field(factory=dict, init=False)
@@ -132,9 +134,10 @@ class Group:
         return found
 
     def first(self, place: int) -> float | None:
-        """The smallest time in `sort` among the tasks of a place; None if there is none."""
+        """The smallest time in `sort` among the tasks of a place other than NEW; None if there is none."""
         rows = self.db.execute(
-            "SELECT sort FROM task WHERE grp = ? AND place = ? ORDER BY sort LIMIT 1", (self.key, place)
+            f"SELECT sort FROM task WHERE {AT.format('?')} ORDER BY sort LIMIT 1",  # noqa: S608 - our own words
+            (self.key, place),
         )
         found = rows[0][0] if rows else None
         return found if is_time(found) else None
@@ -240,14 +243,16 @@ class Group:
 
     def _drop(self, tasks: Sequence[tuple[int, int]]) -> None:
         self.history_size -= sum(place == HISTORY for _, place in tasks)
+        self.tickets.drawn |= bool(tasks)  # the numbers of these rows are not used again
         seqs = [(seq,) for seq, _ in tasks]
         self.db.executemany("DELETE FROM task WHERE seq = ?", seqs)
         self.db.executemany("DELETE FROM body WHERE seq = ?", seqs)
 
 
 def count(db: Connection, key: int, place: int) -> int:
-    """How many tasks of a group are in a place."""
-    found: int = db.execute("SELECT count(*) FROM task WHERE grp = ? AND place = ?", (key, place))[0][0]
+    """How many tasks of a group are in a place other than NEW."""
+    sql = f"SELECT count(*) FROM task WHERE {AT.format('?')}"  # noqa: S608 - our own words
+    found: int = db.execute(sql, (key, place))[0][0]
     return found
 
 

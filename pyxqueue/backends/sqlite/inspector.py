@@ -35,7 +35,7 @@ from .rows import (
     row_of,
     within,
 )
-from .schema import CAME_BACK, DELAYED, FAILED, HISTORY, IN_FLIGHT, READY, UNENDED
+from .schema import AT, CAME_BACK, DELAYED, FAILED, HISTORY, IN_FLIGHT, NEW, NEW_TASKS, READY, UNENDED
 from .steps import in_steps, until_done
 from .watch import Looked, wait
 
@@ -45,6 +45,8 @@ _SHOWN = f"SELECT {_ASKED.format(FIELDS)}"
 _PAGED = _ASKED.replace("task.record,", WHOLE.format("task.record") + ",").format(
     f"{SMALL_FIELDS}, max(coalesce({FIELDS_SIZE}, 0), coalesce(length(record), 0))"
 )
+_PAGED_AT = f"{_PAGED} AND place <> 1 AND place = ?"
+_PAGED_NEW = f"{_PAGED.replace('FROM task', 'FROM task NOT INDEXED')} AND place = {NEW} AND task.seq >= ?"
 _PLACES: Mapping[TaskStatus | None, Sequence[int]] = {
     None: (*UNENDED, FAILED, HISTORY),
     TaskStatus.PENDING: (*READY, DELAYED),
@@ -54,11 +56,15 @@ _PLACES: Mapping[TaskStatus | None, Sequence[int]] = {
     TaskStatus.SUCCESS: (HISTORY, FAILED),
     TaskStatus.CANCELLED: (HISTORY, FAILED),
 }
-_IN_FLIGHT = f"SELECT {LEAN} FROM task WHERE grp = ? AND place = {IN_FLIGHT} ORDER BY sort"  # noqa: S608 - our own words
+_IN_FLIGHT = f"SELECT {LEAN} FROM task WHERE {AT.format(IN_FLIGHT)} ORDER BY sort"  # noqa: S608 - our own words
 _ORD = (
     f"CASE WHEN typeof(ord) = 'integer' AND ord BETWEEN 0 AND {LARGEST - 1} "
     f"THEN ord ELSE task.seq & {LARGEST // 2 - 1} END"
 )
+_COUNTS = "SELECT place, count(*) FROM task WHERE grp = ? AND place <> 1 GROUP BY place"
+"""Of all places but NEW; the new tasks are the rest."""
+_FIRST_BACK = f"SELECT updated FROM task WHERE {AT.format(CAME_BACK)} ORDER BY sort LIMIT 1"  # noqa: S608 - our own words
+_FIRST_NEW = f"SELECT updated FROM {NEW_TASKS} ORDER BY seq LIMIT 1"  # noqa: S608
 _CURSOR = re.compile(r"(\d{1,18}|\d[\de.+-]{0,30})_(-?\d{1,19})", re.ASCII)
 
 
@@ -116,18 +122,18 @@ class SQLiteInspector:
     def depth(self) -> Depth:
         with self._queue.read() as groups:
             group = groups.mine
-            count: dict[int, int] = dict(
-                group.db.execute("SELECT place, count(*) FROM task WHERE grp = ? GROUP BY place", (group.key,))
-            )
-            first = "SELECT updated FROM task WHERE grp = ? AND place = ? ORDER BY sort LIMIT 1"
-            since = [row[0] for place in READY for row in group.db.execute(first, (group.key, place))]
+            count: dict[int, int] = dict(group.db.execute(_COUNTS, (group.key,)))
+            new = group.db.execute("SELECT count(*) FROM task WHERE grp = ?", (group.key,))[0][0] - sum(count.values())
+            since = group.db.execute(_FIRST_BACK, (group.key,))
+            if new:
+                since += group.db.execute(_FIRST_NEW, (group.next, group.key))
             return Depth(
-                ready=sum(count.get(place, 0) for place in READY),
+                ready=new + count.get(CAME_BACK, 0),
                 in_flight=count.get(IN_FLIGHT, 0),
                 delayed=count.get(DELAYED, 0),
                 failed=count.get(FAILED, 0),
                 history=count.get(HISTORY, 0),
-                oldest_ms=max((group.now - at for at in since if is_number(at)), default=0),
+                oldest_ms=max((group.now - at for (at,) in since if is_number(at)), default=0),
             )
 
     def groups(self) -> Sequence[str]:
@@ -221,7 +227,8 @@ def _page(
     """The newest tasks of a place, and of a state, whose order is below `before`, each with its order; and
     whether some were left out, as they do not fit into memory together."""
     # Where `sort` is the order, the index has it; what is in flight or delayed has to be sorted.
-    order = _ORD if place in (IN_FLIGHT, DELAYED) else "sort"
+    order = {NEW: "task.seq", IN_FLIGHT: _ORD, DELAYED: _ORD}.get(place, "sort")
+    paged, at = (_PAGED_NEW, group.next) if place == NEW else (_PAGED_AT, place)
     wanted = {
         TaskStatus.PENDING: "AND (attempt = 1 OR raw)",
         TaskStatus.RETRY: "AND attempt > 1 AND NOT raw",
@@ -230,10 +237,10 @@ def _page(
         TaskStatus.CANCELLED: "AND ended = 6",
     }.get(state, "") if state is not None else ""  # fmt: skip
     sql = (
-        f"SELECT {order}, {_PAGED} AND place = ? AND {order} BETWEEN 0 AND ? "
+        f"SELECT {order}, {paged} AND {order} BETWEEN 0 AND ? "
         f"AND ({order} < ? OR task.seq < ?) {wanted} ORDER BY {order} DESC, task.seq DESC LIMIT ?"
     )
-    rows = group.db.execute(sql, (group.key, place, before[0], *before, count))
+    rows = group.db.execute(sql, (group.key, at, before[0], *before, count))
     read = within(
         rows, lambda row: (row[0], *group.db.execute(f"{_SHOWN} AND task.seq = ?", (group.key, row[1]))[0], 0)
     )

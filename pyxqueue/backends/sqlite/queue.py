@@ -17,7 +17,7 @@ from .store import Store, Transaction
 
 _COUNTERS = f"(SELECT ticket FROM counter), (SELECT max(seq) FROM task WHERE seq < {LARGEST // 2})"  # noqa: S608
 """The last ticket, and the largest number of a row. It is larger only if another program has written the row."""
-_GROUPS = f"SELECT name, key, lease, registered, finished, {_COUNTERS} FROM consumer_group WHERE queue = ?"  # noqa: S608
+_GROUPS = f"SELECT name, key, lease, registered, finished, next, {_COUNTERS} FROM consumer_group WHERE queue = ?"  # noqa: S608
 _LAST = f"""SELECT coalesce(max(max(seq, ord, fence)), 0) FROM task WHERE typeof(ord) = 'integer'
     AND typeof(fence) = 'integer' AND max(seq, ord, fence) < {LARGEST // 2}"""  # noqa: S608 - our own words
 _LONGEST_LEASE = 10**15
@@ -42,25 +42,27 @@ class Groups:
         self.now, self._started_ms = clock(), started_ms(clock)
         self._queue = queue
         found = db.execute(_GROUPS, (queue,))
-        last, largest = found[0][5:] if found else db.execute(f"SELECT {_COUNTERS}")[0]
+        last, largest = found[0][6:] if found else db.execute(f"SELECT {_COUNTERS}")[0]
         lost = not is_number(last) or not last  # the file is new, or another program has written it
         if lost:
             last = db.execute(_LAST)[0][0]
         self.tickets = Tickets(max(last, largest or 0), lost)
-        self._sizes: dict[int, int] = {}
+        self._stored: dict[int, tuple[int, int]] = {}
+        """By key, how large the history of a group is, and where its new tasks begin, as the file says."""
         self.all: dict[str, Group] = {}
         self.registered: set[str] = set()
-        for name, key, lease, registered, history_size, *_ in found:
+        for name, key, lease, registered, history_size, first, *_ in found:
             if is_name(name):
-                self._sizes[key] = history_size
-                self.all[name] = self._group(key, lease, history_size)
+                self._stored[key] = history_size, first
+                self.all[name] = self._group(key, lease, history_size, first)
                 if registered and not name.startswith(_REMOVED):
                     self.registered.add(name)
 
-    def _group(self, key: int, lease: int = DEFAULT_LEASE_MS, history_size: int = 0) -> Group:
+    def _group(self, key: int, lease: int = DEFAULT_LEASE_MS, history_size: int = 0, first: int = 0) -> Group:
         """The group of a row, which another program may have written."""
         lease = lease if is_number(lease, _LONGEST_LEASE) and lease else DEFAULT_LEASE_MS
-        group = Group(self.db, self.tickets, key, lease, history_size, self.now, self._started_ms)
+        first = first if is_number(first, self.tickets.last + 2) else 0
+        group = Group(self.db, self.tickets, key, lease, history_size, first, self.now, self._started_ms)
         if not is_number(history_size):
             group.history_size = count(self.db, key, HISTORY)
         return group
@@ -77,10 +79,11 @@ class Groups:
             self.tickets.last = max(self.tickets.last, self.db.execute(largest, (LARGEST // 2,))[0][0])
             key = self.tickets.next()
             self.db.execute(
-                "INSERT INTO consumer_group VALUES (?, ?, ?, ?, 0, 0)", (key, self._queue, name, DEFAULT_LEASE_MS)
+                "INSERT INTO consumer_group VALUES (?, ?, ?, ?, 0, 0, ?)",
+                (key, self._queue, name, DEFAULT_LEASE_MS, key),
             )
-            self.all[name] = self._group(key)
-            self._sizes[key] = 0
+            self.all[name] = self._group(key, first=key)
+            self._stored[key] = 0, key
         group = self.all[name]
         if registered and name not in self.registered:
             self.db.execute("UPDATE consumer_group SET registered = 1 WHERE key = ?", (group.key,))
@@ -113,6 +116,7 @@ class Groups:
             key = self.all[name].key
             seqs = self.db.execute("SELECT seq FROM task WHERE grp = ? LIMIT ?", (key, limit))
             if seqs:
+                self.tickets.drawn = True  # the numbers of these rows are not used again
                 self.db.executemany("DELETE FROM body WHERE seq = ?", seqs)
                 self.db.executemany("DELETE FROM task WHERE seq = ?", seqs)
                 return limit
@@ -126,8 +130,11 @@ class Groups:
         if self.tickets.drawn and not self.db.executemany("UPDATE counter SET ticket = ?", last):
             self.db.executemany("INSERT INTO counter VALUES (?)", last)
         for group in self.all.values():
-            if group.history_size != self._sizes[group.key]:
-                self.db.execute("UPDATE consumer_group SET finished = ? WHERE key = ?", (group.history_size, group.key))
+            if (group.history_size, group.next) != self._stored[group.key]:
+                self.db.execute(
+                    "UPDATE consumer_group SET finished = ?, next = ? WHERE key = ?",
+                    (group.history_size, group.next, group.key),
+                )
 
 
 class Queue:

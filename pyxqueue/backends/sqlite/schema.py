@@ -1,12 +1,15 @@
 """The tables, and how an older file is brought forward.
 
 `task` has one row for each task in each group, with its message in `fields`; a message of more than `INLINE` bytes is
-in `body` instead, because each change rewrites the whole row. The index `task_place` serves for the ready lines, the
-leases, the delayed, the failed, the history and what is to be forgotten, because the meaning of `sort` depends on the
-place: the order for what is ready, failed or in the history, else the ms at which something is to happen.
+in `body` instead, because each change rewrites the whole row.
 
-Each new order and fencing token is larger than all before, and than the number of every row. `counter` has the last
-one. New tasks, whose number is their order, do not write it.
+The line of new tasks is the table itself, in the order of the rows' numbers, from `next` of the group on: no new task
+has a smaller number. All other tasks are in the index `task_place`. It serves for the line of those that came back,
+the leases, the delayed, the failed, the history and what is to be forgotten, because the meaning of `sort` depends on
+the place: the order for what is ready, failed or in the history, else the ms at which something is to happen.
+
+Each number of a row, order and fencing token is larger than all before. `counter` has the last one, or a smaller one
+while the largest row has a larger number: new tasks do not write it, but their deletion does.
 """
 
 from __future__ import annotations
@@ -30,6 +33,10 @@ NEW, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED, CAME_BACK = range(1, 8)
 """Places. A ready task is NEW or CAME_BACK, each of which is a line (B2). REMEMBERED is a task whose message is gone,
 and whose id or record is still known."""
 READY = (CAME_BACK, NEW)
+NEW_TASKS = f"task NOT INDEXED WHERE seq >= ? AND grp = ? AND place = {NEW}"
+"""SQL for the new tasks of a group, from its `next` on."""
+AT = "grp = ? AND place <> 1 AND place = {}"
+"""SQL for the tasks of a group in a place other than NEW. The index is used only where the query has its condition."""
 UNENDED = (*READY, IN_FLIGHT, DELAYED)
 
 INLINE = 2_000
@@ -40,7 +47,7 @@ TABLES = (
     """INSERT INTO counter VALUES (0)""",
     """CREATE TABLE consumer_group (
         key INTEGER PRIMARY KEY, queue TEXT NOT NULL, name TEXT NOT NULL, lease INTEGER NOT NULL,
-        registered INTEGER NOT NULL, finished INTEGER NOT NULL, UNIQUE (queue, name))""",
+        registered INTEGER NOT NULL, finished INTEGER NOT NULL, next INTEGER NOT NULL, UNIQUE (queue, name))""",
     """CREATE TABLE consumer (
         grp INTEGER NOT NULL, name TEXT NOT NULL, seen INTEGER NOT NULL, PRIMARY KEY (grp, name)) WITHOUT ROWID""",
     """CREATE TABLE task (
@@ -52,7 +59,7 @@ TABLES = (
         ended INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '', known_until INTEGER NOT NULL DEFAULT 0,
         record BLOB, record_end INTEGER NOT NULL DEFAULT 0, record_fence INTEGER NOT NULL DEFAULT 0, fields BLOB)""",
     """CREATE UNIQUE INDEX task_id ON task (grp, id)""",
-    """CREATE INDEX task_place ON task (grp, place, sort)""",
+    """CREATE INDEX task_place ON task (grp, place, sort) WHERE place <> 1""",
     """CREATE TABLE body (seq INTEGER PRIMARY KEY, fields BLOB NOT NULL)""",
 )
 
@@ -83,6 +90,7 @@ _STATE = (
     "seq, grp, id, place, sort, ord, updated, raw, attempt, crashes, {}, {}, due, consumer, {}, cancelled, progress, "
     "ended, reason, known_until, record, record_end, {}"
 )
+_LINE = f"CASE WHEN place = {NEW} AND sort <> seq THEN {CAME_BACK} ELSE place END"
 _NAMES = "redelivered", "deferrals", "fence", "record_fence"
 _RENAMED = (f"{old} AS {new}" for old, new in zip(("suspect", "returns", "rank", "record_rank"), _NAMES, strict=True))
 STEPS: Steps = {
@@ -96,8 +104,11 @@ STEPS: Steps = {
         "ALTER TABLE task RENAME TO task_2",
         "DROP INDEX IF EXISTS task_id",
         "DROP INDEX IF EXISTS task_place",
-        *(statement for statement in TABLES if re.match(r"CREATE (UNIQUE INDEX|INDEX|TABLE) task\w*", statement)),
-        f"""INSERT INTO task SELECT {_STATE.format(*_NAMES)},
+        "ALTER TABLE consumer_group RENAME TO consumer_group_2",
+        *(one for one in TABLES if re.match(r"CREATE (UNIQUE INDEX|INDEX|TABLE) (task|consumer_group)", one)),
+        "INSERT INTO consumer_group SELECT key, queue, name, lease, registered, finished, 0 FROM consumer_group_2",
+        "DROP TABLE consumer_group_2",
+        f"""INSERT INTO task SELECT {_STATE.format(*_NAMES).replace(" place,", f" {_LINE},")},
             (SELECT fields FROM body WHERE body.seq = task_2.seq AND length(fields) <= {INLINE})
             FROM task_2""",  # noqa: S608 - our own words
         "DROP TABLE task_2",

@@ -5,23 +5,24 @@ from __future__ import annotations
 from ...batching import MAX_ITEMS
 from .group import Group, count
 from .rows import LARGEST, padded
-from .schema import DELAYED, FAILED, HISTORY, IN_FLIGHT, READY, REMEMBERED
+from .schema import AT, CAME_BACK, DELAYED, FAILED, HISTORY, IN_FLIGHT, REMEMBERED
 
 MOST = 500
 """Tasks that one step forgets or mends."""
 _ORDER = f"seq & {LARGEST // 2 - 1}"
+_ORDERED = CAME_BACK, FAILED, HISTORY
 _MENDS = (
     (IN_FLIGHT, ">", 0, "?"),
     (DELAYED, ">=", LARGEST, f"CASE WHEN typeof(due) = 'integer' AND due < {LARGEST} THEN due ELSE 0 END"),
     (REMEMBERED, ">=", LARGEST, "0"),
-    *((place, wrong, end, _ORDER) for place in (*READY, FAILED, HISTORY) for wrong, end in ((">=", LARGEST), ("<", 0))),
+    *((place, wrong, end, _ORDER) for place in _ORDERED for wrong, end in ((">=", LARGEST), ("<", 0))),
 )
 """By place, the values that `sort` cannot have, and what replaces them. Text and bytes are larger than all numbers."""
-_OLDEST = f"SELECT seq, fields IS NULL FROM task WHERE grp = ? AND place = {HISTORY} ORDER BY sort, seq LIMIT ?"  # noqa: S608
+_OLDEST = f"SELECT seq, fields IS NULL FROM task WHERE {AT.format(HISTORY)} ORDER BY sort, seq LIMIT ?"  # noqa: S608
 _DROP = f"""UPDATE task SET place = {REMEMBERED}, sort = max(known_until, record_end), fields = NULL
     WHERE seq IN ({{}})"""  # noqa: S608
 _SWEEP = f"""DELETE FROM task WHERE seq IN
-    (SELECT seq FROM task WHERE grp = ? AND place = {REMEMBERED} AND sort <= ? LIMIT {MOST})"""  # noqa: S608
+    (SELECT seq FROM task WHERE {AT.format(REMEMBERED)} AND sort <= ? LIMIT {MOST})"""  # noqa: S608
 
 
 def trim(group: Group, history: int) -> None:
@@ -51,7 +52,7 @@ def mend(group: Group) -> None:
     for place, wrong, end, sort in _MENDS:
         sql = (
             f"UPDATE task SET sort = {sort} WHERE seq IN "  # noqa: S608 - our own words
-            f"(SELECT seq FROM task WHERE grp = ? AND place = ? AND sort {wrong} ? LIMIT {MOST})"
+            f"(SELECT seq FROM task WHERE {AT.format('?')} AND sort {wrong} ? LIMIT {MOST})"
         )
         limit = group.now + group.lease if place == IN_FLIGHT else end
         group.db.execute(sql, (*[limit] * sort.count("?"), group.key, place, limit))
