@@ -17,7 +17,7 @@ FIRST_READY = f"""SELECT * FROM (SELECT {_COLUMNS} FROM task WHERE {AT.format(CA
     UNION ALL SELECT * FROM (SELECT {_COLUMNS} FROM {NEW_TASKS} ORDER BY seq LIMIT ?)"""  # noqa: S608 - our own words
 _PLACE = 7
 _FIELDS_OF = f"SELECT {FIELDS} FROM task WHERE seq = ?"  # noqa: S608
-_LEND = f"UPDATE task SET place = {IN_FLIGHT}, sort = ?, updated = ?, consumer = ?, fence = ? WHERE seq IN ({{}})"  # noqa: S608
+LEND = f"UPDATE task SET place = {IN_FLIGHT}, sort = ?, updated = ?, consumer = ?, fence = ? WHERE seq IN ({{}})"  # noqa: S608
 
 
 class Lent(NamedTuple):
@@ -46,7 +46,7 @@ def lend(group: Group, consumer: str, limit: int, *, owed: bool) -> Lent:
     fence, end = group.tickets.next(), group.now + group.lease
     seqs = [row[0] for row in rows]
     for start in range(0, len(seqs), CHUNK):
-        sql, values = padded(_LEND, seqs[start : start + CHUNK])
+        sql, values = padded(LEND, seqs[start : start + CHUNK])
         db.execute(sql, [end, group.now, consumer, fence, *values])
     return Lent(rows, fence, rows[-1][_PLACE] == CAME_BACK)
 

@@ -35,7 +35,7 @@ CHUNK = 500
 _RECEIPT = re.compile(r"(-?[1-9]\d{0,18}|0)\.([1-9]\d{0,17}|0)", re.ASCII)
 
 _LEAN = f"SELECT {LEAN} FROM task WHERE grp = ?"  # noqa: S608 - our own words
-_IN_FLIGHT = f"SELECT {LEAN} FROM task WHERE seq IN ({{}}) AND grp = ? AND place = {IN_FLIGHT}"  # noqa: S608
+IN_FLIGHT_ROWS = f"SELECT {LEAN} FROM task NOT INDEXED WHERE seq IN ({{}}) AND grp = ? AND place = {IN_FLIGHT}"  # noqa: S608
 _KNOWN = "SELECT id, seq, place, known_until FROM task WHERE grp = ? AND id IN ({})"
 _INSERT = """INSERT INTO task (seq, grp, id, place, sort, ord, updated, raw, attempt, crashes, redelivered,
 deferrals, due, fields)
@@ -127,7 +127,7 @@ class Group:
         wanted = {holding: receipt for receipt in receipts if (holding := holding_of(receipt))}
         seqs, found = [seq for seq, _ in wanted], dict[str, Row]()
         for start in range(0, len(seqs), CHUNK):
-            sql, values = padded(_IN_FLIGHT, seqs[start : start + CHUNK])
+            sql, values = padded(IN_FLIGHT_ROWS, seqs[start : start + CHUNK])
             for row in map(row_of, self.db.execute(sql, [*values, self.key])):
                 if receipt := wanted.get(Holding(row.seq, row.fence), ""):
                     found[receipt] = row

@@ -11,7 +11,7 @@ from .group import CHUNK, Group, Holding, holding_of, minimal, packed
 from .rows import Row, padded, record_bytes
 from .schema import FAILED, HISTORY, IN_FLIGHT
 
-_CURRENT = f"""SELECT seq, fence FROM task
+CURRENT = f"""SELECT seq, fence FROM task NOT INDEXED
     WHERE seq IN ({{}}) AND grp = ? AND place = {IN_FLIGHT} AND progress IS NULL"""  # noqa: S608 - our own words
 
 
@@ -71,7 +71,7 @@ def _current(group: Group, seqs: Sequence[int]) -> set[tuple[int, int]]:
     """The holdings of these tasks, of those in flight that have no progress to be kept."""
     found: set[tuple[int, int]] = set()
     for start in range(0, len(seqs), CHUNK):
-        sql, values = padded(_CURRENT, seqs[start : start + CHUNK])
+        sql, values = padded(CURRENT, seqs[start : start + CHUNK])
         found.update(group.db.execute(sql, [*values, group.key]))
     return found
 
