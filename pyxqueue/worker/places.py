@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 from ..inflight import STUCK
 
-_SOON = 0.5 * STUCK
+_SOON = 0.25 * STUCK
 """Seconds within which what is claimed ahead is expected to start."""
-_WINDOW = 0.1
+_SLICE = 0.02
 """Seconds over which the ends of jobs are counted."""
+_WINDOW = 0.1
+"""Seconds for which such a count is kept."""
 
 
 class Ahead:
     """Decides how many jobs to claim ahead: beyond those that can start at once, so that no place is empty while the
     next claim is under way.
 
-    As many as have ended lately within `_SOON` will start before they have waited for long. Behind jobs that take long
-    that is none.
+    As many as have lately ended within `_SOON`, in the slowest moment, will start before they have waited for long.
+    Behind jobs that take long, or that all end at once now and then, that is none.
     """
 
     def __init__(self, longest: int, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -27,7 +30,8 @@ class Ahead:
         self._monotonic = monotonic
         self._since = monotonic()
         self._ended = 0
-        self._jobs = 0
+        self._counts: deque[tuple[float, int]] = deque([(self._since, 0)])
+        """When each of the last slices ended, and how many jobs ended within `_SOON` in it."""
 
     def ended(self) -> None:
         """Note that a job has ended."""
@@ -36,10 +40,12 @@ class Ahead:
     def jobs(self) -> int:
         """Return how many jobs to claim ahead now."""
         now = self._monotonic()
-        if (passed := now - self._since) >= _WINDOW:
+        if (passed := now - self._since) >= _SLICE:
             ended, self._ended, self._since = self._ended, 0, now
-            self._jobs = min(self._longest, int(ended * _SOON / passed))
-        return self._jobs
+            self._counts.append((now, int(ended * _SOON / passed)))
+            while self._counts[0][0] <= now - _WINDOW:
+                self._counts.popleft()
+        return min(self._longest, *(count for _, count in self._counts))
 
 
 class Places:

@@ -30,7 +30,7 @@ class Held(Threads):
     def __init__(self, bench: Bench) -> None:
         now = 0.0
         super().__init__(2, lambda: now)
-        for _ in range(2 * 7):
+        for _ in range(2 * 13):
             self._places._ahead.ended()
         now = 0.125
         self.began: list[str] = []

@@ -322,7 +322,7 @@ def test_a_job_that_waits_for_the_loop_has_not_started(bench: Bench) -> None:
 
 
 def test_claiming_ahead_follows_the_pace_of_the_tasks() -> None:
-    """As many as ended in a fiftieth of a second; none behind tasks that take long, and never more than the limit."""
+    """As many as ended in a hundredth of a second; none behind tasks that take long, and never more than the limit."""
     now = 0.0
     ahead = Ahead(50, lambda: now)
 
@@ -334,10 +334,26 @@ def test_claiming_ahead_follows_the_pace_of_the_tasks() -> None:
         return ahead.jobs()
 
     assert after(0, 0.0) == 0
-    assert [after(125, 0.125), after(7, 0.125), after(6, 0.125)] == [20, 1, 0]
-    assert after(1000, 0.125) == 50
-    assert after(0, 0.0625) == 50, "the next look is not due"
-    assert after(0, 0.0625) == 0
+    assert [after(250, 0.125), after(13, 0.125), after(12, 0.125)] == [20, 1, 0]
+    assert after(2000, 0.125) == 50
+    assert after(0, 0.0078125) == 50, "the next look is not due"
+    assert after(0, 0.015625) == 0
+
+
+def test_claiming_ahead_follows_the_slowest_moment() -> None:
+    """What is claimed ahead would wait while no task ends, however many end before and after."""
+    now = 0.0
+    ahead = Ahead(50, lambda: now)
+
+    def after(ended: int, seconds: float) -> int:
+        nonlocal now
+        for _ in range(ended):
+            ahead.ended()
+        now += seconds
+        return ahead.jobs()
+
+    assert [after(1000, 0.125), after(0, 0.03125), after(1000, 0.03125), after(1000, 0.03125)] == [50, 0, 0, 0]
+    assert after(1000, 0.0625) == 50, "the slow moment is more than a tenth of a second ago"
 
 
 @pytest.mark.parametrize(("places", "longest"), [(1, 8), (20, 10), (10_000, MAX_BATCH)])
@@ -385,7 +401,7 @@ class Held(Loop):
 
     def hurry(self, jobs: int) -> None:
         """Make it claim so many ahead from now on."""
-        for _ in range(jobs * 7):
+        for _ in range(jobs * 13):
             self._places._ahead.ended()
         self.now += 0.125
 
