@@ -286,16 +286,14 @@ local function check(keys, place)
   sound[key] = true
 end
 
--- Check that a message can come back.
-local function check_again(keys, delay)
-  if delay <= 0 then return check(keys, AGAIN) end
+local function check_delayed(keys)
   check(keys, PARKED)
   check(keys, DELAYED)
 end
 
-local function check_delayed(keys)
-  check(keys, PARKED)
-  check(keys, DELAYED)
+-- Check that a message can come back.
+local function check_again(keys, delay)
+  if delay > 0 then check_delayed(keys) else check(keys, AGAIN) end
 end
 
 -- Tell the supervisors if the next message to be due is this one: they may sleep until a later moment. Where an ACL
