@@ -74,6 +74,7 @@ def full(request: pytest.FixtureRequest) -> Iterator[Full]:
 Operation: TypeAlias = Callable[[Full, RedisBackend], object]
 OPERATIONS: dict[str, tuple[Operation, object]] = {
     "claim": (lambda _, b: [one.message.id for one in b.claim("two", 1, 0)], ["ready0"]),
+    "claim in turns": (lambda _, b: _lengths(b, 2, 9), [2, 6]),
     "get": (lambda f, b: b.wait(["running", "ready1", f.foreign[0], "nobody"], 0), [None] * 4),
     "wait": (lambda _, b: b.wait(["ready1"], 20), [None]),
     "wait for a foreign entry": (lambda f, b: b.wait([f.foreign[0]], 20), [None]),
@@ -103,6 +104,12 @@ OPERATIONS: dict[str, tuple[Operation, object]] = {
 
 def _after(backend: RedisBackend, _done: object) -> RedisBackend:
     return backend
+
+
+def _lengths(backend: RedisBackend, *limits: int) -> list[int]:
+    """How many are handed out with each of these limits. One has come back, so the first claim reads one too many."""
+    backend.maintain(9)
+    return [len(backend.claim("two", limit, 0)) for limit in limits]
 
 
 def _removed(backend: RedisBackend, group: str) -> RedisBackend:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -10,10 +11,14 @@ import pytest
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
 from pyxqueue.backends.redis.claiming import Reader
+from pyxqueue.backends.redis.keys import LIVE
+from pyxqueue.backends.redis.scripts import SCRIPTS
+from pyxqueue.backends.redis.session import Session
 from pyxqueue.model import wire
 from pyxqueue.model.message import Delivery, Done, Extension, LeaseStatus, Message, Progress, Retry, Settlement
 from pyxqueue.protocols import StoreOptions
 from tests.support.redis_counts import calls
+from tests.support.until import until
 
 
 def fill(backend: RedisBackend, came_back: int, new: int) -> None:
@@ -30,6 +35,19 @@ def is_uncharged(one: Delivery) -> bool:
 
 def ids(found: list[Delivery]) -> list[str]:
     return [one.message.id for one in found]
+
+
+def interleave(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
+    """Run `action` once, right after the next read of a claim."""
+    read = Reader.read
+
+    def read_and_act(reader: Reader, args: Any) -> Any:
+        reply = read(reader, args)
+        monkeypatch.undo()
+        action()
+        return reply
+
+    monkeypatch.setattr(Reader, "read", read_and_act)
 
 
 @pytest.fixture
@@ -60,15 +78,9 @@ def test_what_cannot_keep_its_place_comes_back(
 ) -> None:
     """Another consumer reads on before it is given back: nothing is lost, charged, or handed out twice."""
     fill(backend, 3, 6)
-    read, others = Reader.read, list[Delivery]()
+    others = list[Delivery]()
 
-    def read_and_be_overtaken(reader: Reader, args: Any) -> Any:
-        reply = read(reader, args)
-        monkeypatch.undo()
-        others.extend(backend.claim("other", 1, 0))
-        return reply
-
-    monkeypatch.setattr(Reader, "read", read_and_be_overtaken)
+    interleave(monkeypatch, lambda: others.extend(backend.claim("other", 1, 0)))
     mine = second.claim("w", 4, 0)
 
     assert ids(list(mine)) == ["a0", "n0", "a1", "n1"]
@@ -77,6 +89,110 @@ def test_what_cannot_keep_its_place_comes_back(
     assert sorted(ids(list(rest))) == ["a2", "n2", "n3", "n5"]
     assert all(is_uncharged(one) for one in rest)
     assert backend.settle([Settlement(one.receipt, Done()) for one in (*mine, *others, *rest)]) == [True] * 9
+
+
+def test_another_consumer_reads_on_between_two_reads(
+    backend: RedisBackend, second: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it got stays its own, although the second read has a surplus behind that."""
+    fill(backend, 7, 0)
+    mine, others = [*second.claim("w", 1, 0)], list[Delivery]()
+
+    def read_on() -> None:
+        others.extend(backend.claim("other", 2, 0))
+        backend.enqueue([Message("n0", "job"), Message("n1", "job")])
+
+    interleave(monkeypatch, read_on)
+    mine += second.claim("w", 4, 0)
+    rest = backend.claim("third", 9, 0)
+
+    assert (ids(mine), ids(others), ids(list(rest))) == (["a0", "n0", "a1", "n1", "a2"], ["a3", "a4"], ["a5", "a6"])
+    assert all(is_uncharged(one) for one in rest)
+    assert backend.settle([Settlement(one.receipt, Done()) for one in (*mine, *others, *rest)]) == [True] * 9
+
+
+def test_a_repeat_takes_nothing_from_another_consumer(
+    backend: RedisBackend, second: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read beyond the limit is given back, the reply is lost, another consumer claims it, and the command is
+    sent again."""
+    fill(backend, 2, 4)
+    execute, unread, others = Session.execute, SCRIPTS["unread"], list[Delivery]()
+
+    def execute_twice(session: Session, *args: Any, **options: Any) -> Any:
+        reply = execute(session, *args, **options)
+        if not {unread.sha, unread.text} & set(args[:2]):
+            return reply
+        monkeypatch.undo()
+        others.extend(backend.claim("other", 9, 0))
+        return execute(session, *args, **options)
+
+    monkeypatch.setattr(Session, "execute", execute_twice)
+    mine = second.claim("w", 2, 0)
+
+    assert (ids(list(mine)), ids(others)) == (["a0", "n0"], ["a1", "n1", "n2", "n3"])
+    assert backend.claim("third", 9, 0) == []
+    assert backend.settle([Settlement(one.receipt, Done()) for one in (*mine, *others)]) == [True] * 6
+
+
+def test_what_was_given_back_is_not_mistaken_for_lost(
+    backend: RedisBackend, second: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scan for entries without a holder has begun when they had one: they keep their place and their counters."""
+    fill(backend, 2, 4)
+    registration, handed_out = backend._registration, dict[str, tuple[str, int]]()
+
+    interleave(monkeypatch, lambda: handed_out.update({place: registration.handed_out(place) for place in LIVE}))
+    second.claim("w", 2, 0)
+    monkeypatch.setattr(registration, "handed_out", handed_out.__getitem__)
+    backend.maintain(10)
+    monkeypatch.undo()
+
+    rest = backend.claim("other", 9, 0)
+    assert ids(list(rest)) == ["a1", "n1", "n2", "n3"]
+    assert all(is_uncharged(one) for one in rest)
+
+
+def wait_for(pool: ThreadPoolExecutor, backend: RedisBackend, client: Any) -> Future[Sequence[Delivery]]:
+    """A claim in another thread that waits for its first message."""
+    waiting = pool.submit(backend.claim, "other", 4, 60_000)
+    until(lambda: client.info("clients")["blocked_clients"] > 0, "the other consumer waits")
+    return waiting
+
+
+def test_what_is_given_back_ends_a_wait(
+    backend: RedisBackend, second: RedisBackend, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A consumer that began to wait while another had the surplus gets it in that wait."""
+    fill(backend, 2, 1)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = list[Future[Sequence[Delivery]]]()
+        interleave(monkeypatch, lambda: waiting.append(wait_for(pool, backend, client)))
+        mine = second.claim("w", 2, 0)
+        others = waiting[0].result()
+
+    assert (ids(list(mine)), ids(list(others))) == (["a0", "n0"], ["a1"])
+
+
+def test_what_comes_back_ends_a_wait(backend: RedisBackend, second: RedisBackend, client: Any) -> None:
+    """Redis 6.2 and 7.0 end the wait with the entry from which it takes its id, which is gone by then."""
+    backend.enqueue([Message("one", "job")])
+    (held,) = second.claim("w", 1, 0)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = wait_for(pool, backend, client)
+        second.settle([Settlement(held.receipt, Retry())])
+        assert ids(list(waiting.result())) == ["one"]
+
+
+def test_more_is_given_back_than_lua_can_pass_on_at_once(backend: RedisBackend, second: RedisBackend) -> None:
+    """The limit of a claim may be as large as that."""
+    many = 16_400
+    fill(backend, many, many)
+
+    assert len(second.claim("w", many, 0)) == many
+
+    assert ids(list(backend.claim("other", 2, 0))) == [f"a{many // 2}", f"n{many // 2}"]
+    assert second.depth().in_flight == many + 2
 
 
 def test_a_line_in_which_nothing_waits_costs_nothing(backend: RedisBackend, client: Any) -> None:

@@ -18,7 +18,6 @@ from ...model.turns import take_turns
 from . import commands
 from .connect import Client
 from .faults import StaleGroups
-from .reading import entry_before
 from .reclaiming import Reclaimer
 from .registration import Registration
 from .session import REPLY_TIMEOUT, Session
@@ -114,12 +113,9 @@ class Lines:
         """Return the entries of each line that are beyond those that are kept."""
         if not surplus:
             return
-        rest = []
-        for place, line, kept in surplus:
-            ids = [entry.decode() for entry, _ in line]
-            rest.append((place, ids[kept - 1] if kept else entry_before(ids[0]), ids[kept:]))
-        options = self._registration.options
-        left = self._registration.do(lambda keys: commands.unread(keys, options.group, rest))
+        rest = [(place, [entry.decode() for entry, _ in line[kept:]]) for place, line, kept in surplus]
+        group = self._registration.options.group
+        left = self._registration.do(lambda keys: commands.unread(keys, group, consumer, rest))
         self._reclaimer.put_back(consumer, left)
 
     def _read(self, consumer: str, count: int, block_ms: int) -> tuple[_Line, _Line]:
@@ -131,4 +127,7 @@ class Lines:
         reply = self._reader.read([*args, "STREAMS", keys.again, keys.new, ">", ">"])
         self._reclaimer.health.seen(registration.lease_ms)
         found: dict[bytes, _Line] = dict(reply or ())
+        if block_ms > 0 and found and not any(found.values()):
+            # Redis 6.2 or 7.0 was woken by an entry that a script has added and deleted; something else has come back.
+            return self._read(consumer, count, 0)
         return found.get(keys.again.encode(), ()), found.get(keys.new.encode(), ())

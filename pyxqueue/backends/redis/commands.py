@@ -40,6 +40,7 @@ from .reading import (
     MAX_FIELDS,
     MAX_GROUPS,
     Groups,
+    entry_before,
     entry_fence,
     entry_range,
     is_entry,
@@ -162,11 +163,13 @@ def delivery(place: str, raw_entry: bytes, flat: Sequence[bytes], consumer: str)
     return Delivery(message, receipt(place, entry, consumer, message), entry_fence(entry))
 
 
-def unread(keys: GroupKeys, group: str, surplus: Sequence[tuple[str, str, Sequence[str]]]) -> Command[list[str]]:
-    """`surplus`: for each live stream its place, the entry before those to take back, and these."""
-    args: list[Arg] = [group]
-    for place, before, entries in surplus:
-        args += (place, before, len(entries), *entries)
+def unread(
+    keys: GroupKeys, group: str, consumer: str, surplus: Iterable[tuple[str, Sequence[str]]]
+) -> Command[list[str]]:
+    """`surplus`: for each live stream its place, and the entries to take back."""
+    args: list[Arg] = [group, consumer]
+    for place, entries in surplus:
+        args += (place, entry_before(entries[0]), len(entries), *entries)
     return Command("unread", keys.own, args, lambda reply: [position.decode() for position in reply])
 
 

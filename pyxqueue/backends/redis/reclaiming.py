@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from ...batching import MAX_ITEMS
+from ...batching import MAX_ITEMS, batches
 from ...errors import BrokerUnavailableError
 from ...model.message import Message, Unreadable
 from . import commands
@@ -154,8 +154,8 @@ class Reclaimer:
         """Make ready what a consumer has just claimed and will not run."""
         for place in LIVE:
             found = [(position[1:], consumer, "none") for position in positions if position[0] == place]
-            if found:
-                self._restore(place, found, 0)
+            for batch in batches(found):
+                self._restore(place, batch, 0)
 
     def _restore(self, place: str, found: Sequence[tuple[str, str | bytes, str]], min_idle: int) -> int:
         """Make entries ready again; each comes with its consumer and its charge."""

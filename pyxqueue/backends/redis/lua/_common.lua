@@ -183,6 +183,20 @@ local function below(a, b)
   return a < b
 end
 
+-- Whether the id of an entry is greater than another.
+local function is_later(entry, other)
+  local ms, sequence = string.match(entry, '^(%d+)%-(%d+)$')
+  local other_ms, other_sequence = string.match(other, '^(%d+)%-(%d+)$')
+  return below(other_ms, ms) or ms == other_ms and below(other_sequence, sequence)
+end
+
+-- The id up to which the entries of a live stream count as handed out, or nil if the group is gone.
+local function last_handed_out(stream, group)
+  for _, info in ipairs(call('XINFO', 'GROUPS', stream)) do
+    if field(info, 'name') == group then return field(info, 'last-delivered-id') end
+  end
+end
+
 -- Whether the note `started` of a task, the entry that was claimed and when, is about this entry, not an earlier one.
 local function started_with(started, entry)
   return started and string.match(started, '^(%d+%-%d+) %d+$') == entry

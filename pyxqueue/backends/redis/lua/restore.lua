@@ -1,7 +1,7 @@
 -- Make messages ready again whose holder is gone: they come back.
 -- KEYS the seven keys of the group, then the task key of each item
 -- ARGV group, history limit, least idle time in ms, then per item: place, entry, id, raw, consumer, charge
---   consumer: '' for one that was handed out and has no holder
+--   consumer: '' for one that was handed out and has no holder; it may have been given back (`unread`) meanwhile
 --   raw: '1' for an entry that is not a message, which is put back as it is
 --   charge: 'started' (it was running when its process died), 'expired' (it may have been), 'none'
 -- Returns how many are ready again. Each is checked again: its holder may have extended its lease meanwhile.
@@ -12,7 +12,7 @@ for item = 0, (#ARGV - 3) / 6 - 1 do
   local place, entry, id, raw, consumer, charge = unpack(ARGV, 4 + item * 6, 9 + item * 6)
   local key, stream = KEYS[FIRST_TASK + item], keys[PLACES[place]]
   local found = holder(stream, group, entry, consumer ~= '' and min_idle or nil)
-  if (found or '') == consumer then
+  if (found or '') == consumer and (found or not is_later(entry, last_handed_out(stream, group))) then
     local fields, task = read(stream, entry), task_at(key)
     allow_writes(keys[NEW], group)
     local copy = is_copy(keys, group, task, place, entry)
