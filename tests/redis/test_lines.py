@@ -308,3 +308,20 @@ def test_a_first_run_is_read_the_short_way(
         backend.enqueue([Message("c", "job")])
         assert ids(list(backend.claim("w", 5, 0))) == ["b", "c"]
         assert ids(list(other.claim("w", 5, 0))) == ["c"]
+
+
+def test_depth_is_of_one_moment(backend: RedisBackend, second: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks end and come back between any two of its commands."""
+    fill(backend, 0, 20)
+    held = list(second.claim("w", 20, 0))
+    execute = backend._session.execute
+
+    def execute_among_others(*args: Any, **options: Any) -> Any:
+        verdicts = (Done(), Retry())
+        second.settle([Settlement(held.pop().receipt, verdict) for verdict in verdicts])
+        return execute(*args, **options)
+
+    monkeypatch.setattr(backend._session, "execute", execute_among_others)
+    depth = backend.depth()
+
+    assert (depth.ready + depth.in_flight + depth.history, depth.ready) == (20, depth.history)

@@ -293,6 +293,11 @@ def due(keys: GroupKeys, group: str, limit: int) -> Command[tuple[list[str], int
     return Command("due", keys.own, [group, limit], parse)
 
 
+def depth(keys: GroupKeys, group: str) -> Command[tuple[list[int], list[str]]]:
+    """The counts as the script has them, and up to where each of `LIVE` was handed out."""
+    return Command("depth", keys.own, [group], lambda reply: (reply[:5], [last.decode() for last in reply[5:]]))
+
+
 def retire(keys: GroupKeys, group: str, consumers: Sequence[str | bytes]) -> Command[int]:
     return Command("retire", keys.own, [group, *consumers], int)
 

@@ -251,23 +251,19 @@ class RedisInspector:
                 return "snapshots only: a crash loses what came after the last one, set appendonly yes"
 
     def depth(self) -> Depth:
-        return self._registration.repaired(self._depth)
-
-    def _depth(self) -> Depth:
-        session, keys = self._session, self._registration.keys
-        entries, in_flight, oldest = 0, 0, 0
-        for place in LIVE:
-            last, held = self._registration.handed_out(place)
-            entries += int(session.execute("XLEN", keys.places[place]))
-            in_flight += held
-            oldest = max(oldest, self._age_of_first(keys.places[place], last))
+        registration, group = self._registration, self._options.group
+        counts, handed_out = registration.do(lambda keys: commands.depth(keys, group))
+        entries, in_flight, delayed, failed, history = counts
+        streams = registration.keys.places
         return Depth(
             ready=entries - in_flight,
             in_flight=in_flight,
-            delayed=int(session.execute("ZCARD", keys.delayed)),
-            failed=int(session.execute("XLEN", keys.failed)),
-            history=int(session.execute("XLEN", keys.history)),
-            oldest_ms=oldest,
+            delayed=delayed,
+            failed=failed,
+            history=history,
+            oldest_ms=max(
+                self._age_of_first(streams[place], last) for place, last in zip(LIVE, handed_out, strict=True)
+            ),
         )
 
     def _age_of_first(self, stream: str, last: str) -> int:
