@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from pyxqueue.backends.memory.group import Group
-from pyxqueue.testing.machine import backend_machine
+from pyxqueue.testing.machine import HISTORY, backend_machine
 from pyxqueue.testing.memory import MemoryHarness
 from tests.contract.wrong import PLANTED, Wrong
 from tests.contract.wrong.prelude import harness_of
@@ -67,6 +67,7 @@ class PromoteReclaims(Group):
 
     def maintain(self, limit: int | None, now: int) -> int:
         self.reclaim(now)
+        self.trim(HISTORY, now)  # a cancelled task has ended
         return super().maintain(limit, now)
 
 
