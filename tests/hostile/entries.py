@@ -7,7 +7,8 @@ from typing import Any
 
 RESERVED = (
     "v", "id", "name", "body", "serializer", "attempt", "crashes", "redelivered", "deferrals", "enqueued", "due",
-    "expires", "priority", "parent", "reply", "seal", "headers", "packed", "_id", "_reason", "_state", "_ended",
+    "expires", "priority", "parent", "reply", "seal", "headers", "packed", "_id", "_since", "_reason", "_state",
+    "_ended",
 )  # fmt: skip
 NOTES = ("waiters", "cancel", "started", "progress")
 RECORD = ("v", "attempt", "value", "serializer", "seal", "error", "worker", "progress")
