@@ -135,8 +135,7 @@ def overrun(retry_delay: float) -> Body:
 def wait_behind_a_long_task(table: InFlightTable) -> int:
     """Be idle until the supervisor sleeps, then begin a task with another one behind it."""
     slots = Slots(table)
-    while not any(table.memory[inflight._SLEEPER :]):
-        time.sleep(0.001)
+    until(lambda: any(table.memory[inflight._SLEEPER :]), "the supervisor sleeps")
     slots.start(slots.add("long", "long", 1, time.monotonic()), time.monotonic())
     slots.add("waiting", "waiting", 1, time.monotonic())
     slots.wake_supervisor()
