@@ -321,8 +321,9 @@ def test_a_job_that_waits_for_the_loop_has_not_started(bench: Bench) -> None:
     assert waiting == {"block": False, "other": True}
 
 
-def test_claiming_ahead_follows_the_pace_of_the_tasks() -> None:
-    """As many as ended in a hundredth of a second; none behind tasks that take long, and never more than the limit."""
+def pace_of_fifty() -> Callable[[int, float], int]:
+    """Returns a function that ends so many jobs, lets so many seconds pass, and returns how many of at most 50 to claim
+    ahead."""
     now = 0.0
     ahead = Ahead(50, lambda: now)
 
@@ -332,6 +333,13 @@ def test_claiming_ahead_follows_the_pace_of_the_tasks() -> None:
             ahead.ended()
         now += seconds
         return ahead.jobs()
+
+    return after
+
+
+def test_claiming_ahead_follows_the_pace_of_the_tasks() -> None:
+    """As many as ended in a hundredth of a second; none behind tasks that take long, and never more than the limit."""
+    after = pace_of_fifty()
 
     assert after(0, 0.0) == 0
     assert [after(250, 0.125), after(13, 0.125), after(12, 0.125)] == [20, 1, 0]
@@ -342,15 +350,7 @@ def test_claiming_ahead_follows_the_pace_of_the_tasks() -> None:
 
 def test_claiming_ahead_follows_the_slowest_moment() -> None:
     """What is claimed ahead would wait while no task ends, however many end before and after."""
-    now = 0.0
-    ahead = Ahead(50, lambda: now)
-
-    def after(ended: int, seconds: float) -> int:
-        nonlocal now
-        for _ in range(ended):
-            ahead.ended()
-        now += seconds
-        return ahead.jobs()
+    after = pace_of_fifty()
 
     assert [after(1000, 0.125), after(0, 0.03125), after(1000, 0.03125), after(1000, 0.03125)] == [50, 0, 0, 0]
     assert after(1000, 0.0625) == 50, "the slow moment is more than a tenth of a second ago"
