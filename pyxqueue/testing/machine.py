@@ -185,6 +185,14 @@ class BackendMachine(RuleBasedStateMachine):
         self.advance(3)
         self.claims += self.claimed(other, 1)
 
+    @rule(consumer=consumers, slot=slots)
+    def run_again(self, consumer: str, slot: str) -> None:
+        """A failed task is requeued beside a new one, and both are claimed."""
+        claims = self.claimed(consumer, 1)
+        self.settled([(claim, (Fail, 0, False, [(slot, True)])) for claim in claims])
+        self.administer_tasks([claim.task_id for claim in claims], "requeue")
+        self.claims += claims + self.claimed(consumer, 2)
+
     def claimed(self, consumer: str, limit: int) -> list[Claim]:
         """Claim from the backend; if the laws allow what it returned, make the model deliver the same."""
         self.backend.maintain(256)
@@ -294,7 +302,9 @@ class BackendMachine(RuleBasedStateMachine):
         action=st.sampled_from(("cancel", "cancel", "requeue", "requeue", "delete", "forget", "move")),
     )
     def administer(self, chosen: list[str], action: str) -> None:
-        tasks = [self.name(slot) for slot in chosen]
+        self.administer_tasks([self.name(slot) for slot in chosen], action)
+
+    def administer_tasks(self, tasks: list[str], action: str) -> None:
         waiting = {task_id for place in WAITING for task_id in self.group.lines[place]}
         seen, wanted = (self.act(side, action, tasks) for side in (self.backend, self.model))
         self.same(seen, wanted, f"what was returned by {action} for {tasks}")
@@ -306,7 +316,7 @@ class BackendMachine(RuleBasedStateMachine):
                 self.ends[task_id] = self.retries[task_id] = 0
             self.taken_back.difference_update(agreed)
         elif action == "delete":  # whether its id is still known is left open
-            self.generation.update(slot for slot in chosen if self.name(slot) in agreed)
+            self.generation.update(slot for slot in SLOTS if self.name(slot) in agreed)
 
     def act(self, side: Backend, action: str, tasks: list[str]) -> list[bool]:
         match action:
