@@ -39,7 +39,7 @@ def violations(package: Path) -> list[str]:
     finally:
         gc.enable()
     found = [f"{name}: its layer is not known, add it to LAYERS" for name in sources if top(name) not in LEVEL]
-    seam = {method for tree in (trees.get("protocols"),) if tree for method in methods_of(tree)}
+    seam = {method for name, tree in trees.items() if top(name) == "protocols" for method in methods_of(tree)}
     for name, tree in trees.items():
         found += sizes(name, tree, seam)
     graph: dict[str, set[str]] = {}

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from attrs import frozen
 
-from .model.message import (
+from ..model.message import (
     ConsumerInfo,
     Delivery,
     Depth,

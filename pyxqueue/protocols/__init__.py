@@ -1,0 +1,40 @@
+"""The seam: the protocols that a backend and a serializer implement, and the numbered laws that they must keep.
+
+`core` is what every backend implements. An optional protocol has a module of its own.
+"""
+
+from .core import (
+    DEFAULT_LEASE_MS,
+    AsyncProducer,
+    Backend,
+    Broker,
+    HasAbout,
+    HasAsync,
+    HasQueues,
+    HasWakeups,
+    Inspector,
+    Results,
+    ResultStore,
+    Serializer,
+    StoreOptions,
+    Wakeups,
+    in_one_process,
+)
+
+__all__ = [
+    "DEFAULT_LEASE_MS",
+    "AsyncProducer",
+    "Backend",
+    "Broker",
+    "HasAbout",
+    "HasAsync",
+    "HasQueues",
+    "HasWakeups",
+    "Inspector",
+    "ResultStore",
+    "Results",
+    "Serializer",
+    "StoreOptions",
+    "Wakeups",
+    "in_one_process",
+]
