@@ -32,7 +32,7 @@ SLOTS = 2048
 STUCK = 0.04
 """How many seconds a delivery may wait in a busy worker before all deliveries that wait there are given back."""
 _FREE, _WAITING, _PINNED, _RUNNING, _DONE, _TAKEN = range(6)
-_HEADER = struct.Struct("<dddI16sHHB")
+_HEADER = struct.Struct("<dddI16sHHBB")
 _LARGEST_FENCE = 2**128 - 1
 _SLOT = 512
 _MARKS = 3 * SLOTS
@@ -64,6 +64,8 @@ class InFlight:
     """It was claimed and has not started."""
     retry_delay_ms: float
     """The delay until the next attempt if the hard time limit kills it, in ms; negative if it then fails."""
+    queue: int = 0
+    """The number of its queue, among those that the worker serves."""
 
 
 class Lock(Protocol):
@@ -186,7 +188,7 @@ class InFlightTable:
     def _read(self, slot: int, state: int) -> InFlight:
         at = _MARKS + slot * _SLOT
         header = _HEADER.unpack_from(self.memory, at)
-        _, _, delay, attempt, fence, id_size, receipt_size, generation = header
+        _, _, delay, attempt, fence, id_size, receipt_size, generation, queue = header
         at += _HEADER.size
         raw = self.memory[at : at + id_size + receipt_size]
         return InFlight(
@@ -199,6 +201,7 @@ class InFlightTable:
             running=state == _RUNNING,
             waiting=state == _WAITING,
             retry_delay_ms=delay,
+            queue=queue,
         )
 
     def runs(self, entry: InFlight) -> bool:
@@ -273,9 +276,19 @@ class Slots:
     def room(self) -> int:
         return len(self._free)
 
-    def add(self, task_id: str, receipt: str, attempt: int, now: float, fence: int = 0, *, pinned: bool = False) -> int:
-        """Add a delivery that was claimed at `now`, by `time.monotonic`, and return its slot. `pinned`: the delivery
-        may wait without counting as stuck."""
+    def add(  # noqa: PLR0917
+        self,
+        task_id: str,
+        receipt: str,
+        attempt: int,
+        now: float,
+        fence: int = 0,
+        queue: int = 0,
+        *,
+        pinned: bool = False,
+    ) -> int:
+        """Add a delivery of a queue that was claimed at `now`, by `time.monotonic`, and return its slot. `pinned`: the
+        delivery may wait without counting as stuck."""
         raw_id, raw_receipt = task_id.encode(), receipt.encode()
         if len(raw_id) + len(raw_receipt) > _SLOT - _HEADER.size:
             raise ConfigurationError(f"the broker's receipt {quoted(receipt)} is too long: shorten it in the backend")
@@ -284,7 +297,8 @@ class Slots:
         generation = self._generations[slot] % 255 + 1
         try:
             raw_fence = min(fence, _LARGEST_FENCE).to_bytes(16, "little")
-            header = _HEADER.pack(now, 0.0, -1.0, attempt, raw_fence, len(raw_id), len(raw_receipt), generation)
+            sizes = len(raw_id), len(raw_receipt)
+            header = _HEADER.pack(now, 0.0, -1.0, attempt, raw_fence, *sizes, generation, queue)
         except BaseException:
             self._free.append(slot)
             raise

@@ -16,6 +16,7 @@ from ..options import TaskOptions
 from ..protocols import StoreOptions
 from ..worker.events import Event, tell
 from ..worker.executors import Inline
+from ..worker.serving import QueueParts
 from ..worker.worker import Worker
 from .runs import Over, Run, Session, runs
 
@@ -87,7 +88,8 @@ class EagerBackend(MemoryBackend):
 
         claims = _EagerClaims(self._store, self._options, run, lambda name: self._session.serves(self, name))
         executor = Inline(NoInterrupter(), self._session.coroutines)
-        worker = Worker(claims, queue.registry, queue.codec, executor, _CONSUMER, InFlightTable(), observe)
+        parts = QueueParts(claims, queue.registry, queue.codec, observe)
+        worker = Worker([parts], executor, _CONSUMER, InFlightTable())
         return worker.drain()
 
     def _drain(self) -> None:

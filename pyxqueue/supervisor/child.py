@@ -95,7 +95,7 @@ def _exit_when_orphaned(worker: Worker, supervisor: int) -> None:
     log.warning("worker %s: the supervisor and its watchdog died; this process exits", worker.consumer)
     worker.stop()
     with contextlib.suppress(BrokerError):
-        time.sleep(worker.broker.lease_ms() / 1000)
+        time.sleep(worker.lease_ms() / 1000)
     kill_group(os.getpid())
 
 

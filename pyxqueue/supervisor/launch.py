@@ -29,6 +29,7 @@ from ..worker.events import Observer, enable_logs, log
 from ..worker.executors import Executor, Inline, Threads
 from ..worker.loop import Loop
 from ..worker.options import WorkerOptions
+from ..worker.serving import QueueParts
 from ..worker.worker import Worker
 from .child import consumer_name
 from .log_process import LogWriter
@@ -63,9 +64,8 @@ class WorkerParts:
 
     def make_worker(self, options: WorkerOptions, consumer: str, table: InFlightTable) -> Worker:
         executor, loop = make_executors(options, self.registry)
-        return Worker(
-            self.connect(), self.registry, self.codec, executor, consumer, table, self.observer, options.wait_ms, loop
-        )
+        parts = QueueParts(self.connect(), self.registry, self.codec, self.observer)
+        return Worker([parts], executor, consumer, table, options.wait_ms, loop)
 
 
 def check_startable() -> None:

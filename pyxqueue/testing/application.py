@@ -17,6 +17,7 @@ from ..inflight import InFlightTable
 from ..model.message import Message, TaskInfo
 from ..protocols import Inspector
 from ..worker.executors import Inline
+from ..worker.serving import QueueParts
 from ..worker.worker import Worker
 
 P = ParamSpec("P")
@@ -33,15 +34,8 @@ def drain(queue: TaskQueue) -> int:
     stay delayed, soft time limits do not apply, and a task must end within the lease.
     """
     core, stores, executor, consumer = queue.core, queue.stores, Inline(NoInterrupter()), f"drain-{new_id()}"
-    worker = Worker(
-        stores.backend,
-        core.registry,
-        core.codec,
-        executor,
-        consumer,
-        InFlightTable(),
-        core.observer,
-    )
+    parts = QueueParts(stores.backend, core.registry, core.codec, core.observer)
+    worker = Worker([parts], executor, consumer, InFlightTable())
     try:
         return worker.drain()
     finally:

@@ -12,14 +12,11 @@ from attrs import define, field
 from ..errors import BrokerError
 from ..inflight import STUCK
 from ..model.message import Defer, Delivery, Extension, LeaseStatus, Message, Settlement
-from ..protocols import Broker
-from ..registry import Registry
 from .batch_sizer import MAX_BATCH, BatchSizer
-from .deciding import Decider
 from .dispatching import Dispatcher
 from .events import Throttle, log
 from .jobs import Job, Jobs
-from .settling import SettlingQueue
+from .serving import Claimed, Claims, ServedQueue
 
 _LOOK_EVERY = 0.2
 """Seconds after which a worker without room checks whether it must stop."""
@@ -33,19 +30,16 @@ _NOT_NOTED = "%d more messages could not be noted as in flight"
 class Claimer:
     """Claims deliveries, notes them as in flight and dispatches them. Gives back those that cannot start here now."""
 
-    broker: Broker
-    registry: Registry
+    claims: Claims
+    queues: Sequence[ServedQueue]
+    """The queues by their numbers."""
     jobs: Jobs
     dispatcher: Dispatcher
-    settling: SettlingQueue
-    decider: Decider
     consumer: str
     wait_ms: int
     """How long a claim waits for work."""
     backoff: Callable[[int, float], float]
     """Returns how many seconds to wait for the store, from the number of failures in a row and the longest pause."""
-    sealed: bool = False
-    """Whether calls are sealed. If so, copies of calls do not run."""
     stopping: bool = field(default=False, init=False)
     _settles_beside: bool = field(default=False, init=False)
     """Whether another thread settles meanwhile."""
@@ -84,11 +78,9 @@ class Claimer:
 
     def claim(self, limit: int, wait_ms: int) -> int:
         """Claim and submit at most `limit` messages. Returns how many were claimed."""
-        deliveries = claimed = self.broker.claim(self.consumer, limit, wait_ms)
-        if self.sealed and claimed:
-            deliveries = self._without_copies(claimed)
-        now = time.monotonic()
-        jobs = [job for delivery in deliveries if (job := self._note(delivery, now)) is not None]
+        batches = self.claims.claim(self.consumer, limit, wait_ms)
+        claimed = sum(len(deliveries) for _, deliveries in batches)
+        jobs, fault = self._noted(batches)
         redelivered = [job for job in jobs if job.delivery.message.redelivered]
         for job in redelivered:
             text = "%s has taken over task %s from a worker that is gone"
@@ -96,7 +88,9 @@ class Claimer:
         if len(self.jobs) > 1:
             self.jobs.slots.wake_supervisor()
         # One that came alone, although more could have come, was waited for: its result goes the shortest way.
-        self.settling.in_place = len(claimed) < limit and self.dispatcher.inline and len(self.jobs) == 1
+        alone = claimed < limit and self.dispatcher.inline and len(self.jobs) == 1
+        for queue, _ in batches:
+            queue.settling.in_place = alone
         self._submit([job for job in jobs if job not in redelivered] if redelivered else jobs)
         for number, job in enumerate(redelivered):  # alone, so that no other task dies with it
             if not self.stopping:
@@ -104,35 +98,52 @@ class Claimer:
                 self.dispatcher.submit(job)
                 self.dispatcher.wake()
                 self.dispatcher.wait_idle()
-        return len(claimed)
+        if fault is not None:
+            raise fault
+        return claimed
 
-    def _without_copies(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+    def _noted(self, batches: Claimed) -> tuple[list[Job], BrokerError | None]:
+        """Note the deliveries as in flight. Returns the jobs, and the error of a store that could not be asked for
+        copies."""
+        jobs, fault, now = list[Job](), None, time.monotonic()
+        for queue, deliveries in batches:
+            own = deliveries
+            if queue.sealed and deliveries:
+                try:
+                    own = self._without_copies(queue, deliveries)
+                except BrokerError as error:  # the jobs of other queues are in flight already, and must run
+                    own, fault = [], error
+            jobs += [job for delivery in own if (job := self._note(queue, delivery, now)) is not None]
+        return jobs, fault
+
+    def _without_copies(self, queue: ServedQueue, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         """Return the deliveries without those whose id belongs to another message or to an ended task: a seal proves
         who wrote a call, not that it is new.
 
         One request checks them all. If it fails, none of them runs, and they are claimed again when their leases end.
         """
-        statuses = self.broker.extend([Extension(delivery.receipt) for delivery in deliveries])
+        statuses = queue.broker.extend([Extension(delivery.receipt) for delivery in deliveries])
         lost = {one.receipt for one, status in zip(deliveries, statuses, strict=True) if status is LeaseStatus.LOST}
         if lost:
             text = "%s does not run %d messages: they are copies or no longer belong to this worker"
             self._copies.log(logging.WARNING, text, self.consumer, len(lost))
-            self.settling.insist([Settlement(receipt, Defer()) for receipt in lost])  # this removes the copies
+            queue.settling.insist([Settlement(receipt, Defer()) for receipt in lost])  # this removes the copies
         return [one for one in deliveries if one.receipt not in lost]
 
     def give_back(self) -> None:
         """Give back what was claimed and has not started."""
         taken = {entry.slot for entry in self.jobs.take_back(self.jobs)}
-        mine = [job for job in self.jobs if job.slot in taken]
-        if not mine:
-            return
-        try:
-            self.broker.settle([Settlement(job.delivery.receipt, Defer()) for job in mine])
-        except BrokerError as error:
-            text = "%d messages could not be given back; they are claimed again when their leases end: %s"
-            log.warning(text, len(mine), error)
-        for job in mine:
-            self.jobs.remove(job)
+        for queue in self.queues:
+            mine = [job for job in self.jobs if job.slot in taken and job.queue == queue.number]
+            if not mine:
+                continue
+            try:
+                queue.broker.settle([Settlement(job.delivery.receipt, Defer()) for job in mine])
+            except BrokerError as error:
+                text = "%d messages could not be given back; they are claimed again when their leases end: %s"
+                log.warning(text, len(mine), error)
+            for job in mine:
+                self.jobs.remove(job)
 
     def _pause(self, failures: int, error: Exception) -> None:
         if failures == 1:
@@ -141,16 +152,17 @@ class Claimer:
         while not self.stopping and time.monotonic() < end:
             time.sleep(0.05)
 
-    def _note(self, delivery: Delivery, now: float) -> Job | None:
+    def _note(self, queue: ServedQueue, delivery: Delivery, now: float) -> Job | None:
         """Note a delivery as in flight. If that is not possible, it fails and is kept with the failed tasks."""
         message = delivery.message
-        task = self.registry.get(message.name) if isinstance(message, Message) else None
+        task = queue.registry.get(message.name) if isinstance(message, Message) else None
         try:
-            return self.jobs.add(delivery, task, now)
+            return self.jobs.add(delivery, task, now, queue.number)
         except Exception as error:  # noqa: BLE001 - logged, and the reason why the task fails
             text = "%s cannot note the message %s as in flight"
             self._not_noted.log(logging.ERROR, text, self.consumer, message.id, exc_info=True)
-            self.settling.insist([self.decider.failure(delivery, f"no worker can note it as in flight: {error}")])
+            failure = queue.decider.failure(delivery, f"no worker can note it as in flight: {error}")
+            queue.settling.insist([failure])
             return None
 
     def _submit(self, jobs: Sequence[Job]) -> None:
@@ -169,14 +181,21 @@ class Claimer:
 
     def _defer(self, jobs: Sequence[Job]) -> None:
         """Give back jobs that found no free thread, unless the supervisor already has: another worker may have one."""
-        if taken := self.jobs.take_back(jobs):
-            self.settling.insist([Settlement(entry.receipt, Defer()) for entry in taken])
+        taken = self.jobs.take_back(jobs)
+        for queue in self.queues:
+            if receipts := [entry.receipt for entry in taken if entry.queue == queue.number]:
+                queue.settling.insist([Settlement(receipt, Defer()) for receipt in receipts])
         for job in jobs:
             self.jobs.remove(job)
 
     def _wait_alone(self, waiting: Sequence[Job]) -> None:
         """Wait until nothing else runs here and every outcome is settled: if the process died, those tasks would run
-        again."""
+        again. The outcomes of another queue whose store is away are not waited for."""
         self.dispatcher.wait_idle()
-        while self._settles_beside and not self.stopping and any(job not in waiting for job in self.jobs):
+        own = waiting[0].queue
+
+        def is_waited_for(job: Job) -> bool:
+            return job not in waiting and (job.queue == own or not self.queues[job.queue].settling.away)
+
+        while self._settles_beside and not self.stopping and any(map(is_waited_for, self.jobs)):
             time.sleep(0.002)

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
+from ..registry import TaskSpec
 from .executors import Broke, Executor
 from .jobs import Job
 from .loop import Loop
@@ -62,15 +63,16 @@ class LookAhead:
 class Dispatcher:
     """Passes each job to the executor of its task, as one function that runs it to its outcome."""
 
-    def __init__(self, runner: Runner, plain: Executor, loop: Loop | None) -> None:
-        self._runner = runner
+    def __init__(self, runners: Sequence[Runner], plain: Executor, loop: Loop | None) -> None:
+        """`runners`: for each queue of the worker, by its number."""
+        self._runners = runners
         self._plain = plain
         self._loop = loop
         self._ahead = LookAhead()
         self.inline = loop is None and plain.inline
         """Whether `submit` runs the job before it returns."""
-        self._coroutines: set[str] = set()
-        """Names of tasks that are not ``async def`` and have returned a coroutine, as decorated ones do."""
+        self._coroutines: set[TaskSpec] = set()
+        """The tasks that are not ``async def`` and have returned a coroutine, as decorated ones do."""
 
     def open(self, broke: Broke) -> None:
         self._plain.open(broke)
@@ -94,14 +96,13 @@ class Dispatcher:
     def submit(self, job: Job, wait: float = 0.0) -> bool:
         """Run a job, possibly before this returns; one of the loop runs after `wake`. Returns False if there is no room
         within `wait` seconds."""
+        runner = self._runners[job.queue]
         if self._loop is None:
-            return self._plain.submit(partial(self._runner.run, job, self._plain), wait)
+            return self._plain.submit(partial(runner.run, job, self._plain), wait)
         if self._is_coroutine(job):
-            self._loop.submit(partial(self._runner.run_on_loop, job, self._loop.interrupter))
+            self._loop.submit(partial(runner.run_on_loop, job, self._loop.interrupter))
             return True
-        placed = self._plain.submit(
-            partial(self._runner.run, job, self._plain, partial(self._run_coroutine, job)), wait
-        )
+        placed = self._plain.submit(partial(runner.run, job, self._plain, partial(self._run_coroutine, job)), wait)
         if wait and not placed:
             self._ahead.refused()
         return placed
@@ -129,11 +130,11 @@ class Dispatcher:
     def _is_coroutine(self, job: Job) -> bool:
         """Return whether the job runs on the loop. One without a task ends at once, so it does not need a thread."""
         task = job.task
-        return task is None or task.name in self._coroutines or inspect.iscoroutinefunction(task.function)
+        return task is None or task in self._coroutines or inspect.iscoroutinefunction(task.function)
 
     def _run_coroutine(self, job: Job, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine that a plain function has returned on the loop, and from now on the function too."""
         assert self._loop is not None
         assert job.task is not None
-        self._coroutines.add(job.task.name)
+        self._coroutines.add(job.task)
         return self._loop.run_coroutine(job, coroutine)

@@ -21,6 +21,8 @@ class Job:
     """Its slot in the table of what is in flight."""
     task: TaskSpec | None = None
     """None if no task of this name is registered here."""
+    queue: int = 0
+    """The number of its queue, among those that the worker serves."""
     started: float = 0.0
     """By `time.monotonic`."""
     progress: Progress | None = None
@@ -51,13 +53,13 @@ class Jobs:
     def __iter__(self) -> Iterator[Job]:
         return iter(list(self._by_slot.values()))
 
-    def add(self, delivery: Delivery, task: TaskSpec | None, now: float) -> Job:
-        """Note a delivery that was claimed at `now`. Raises for one that does not fit into the table."""
+    def add(self, delivery: Delivery, task: TaskSpec | None, now: float, queue: int = 0) -> Job:
+        """Note a delivery of a queue that was claimed at `now`. Raises for one that does not fit into the table."""
         message = delivery.message
         slot = self.slots.add(
-            message.id, delivery.receipt, message.attempt, now, delivery.fence, pinned=message.redelivered
+            message.id, delivery.receipt, message.attempt, now, delivery.fence, queue, pinned=message.redelivered
         )
-        job = self._by_slot[slot] = Job(delivery, slot, task)
+        job = self._by_slot[slot] = Job(delivery, slot, task, queue)
         return job
 
     def remove(self, job: Job) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 from attrs import define, field
 
@@ -20,12 +20,19 @@ _EVERY = 0.2
 
 @define(eq=False)
 class Monitor:
-    """Looks after running tasks from a thread of its own: time limits, cancellations, progress."""
+    """Looks after running tasks from a thread of its own: time limits, cancellations, and the progress of one queue.
+
+    Each further queue has one for its progress alone, so that a store that is down delays no time limit.
+    """
 
     broker: Broker
     jobs: Jobs
     interrupters: Sequence[Watched]
-    _woken: queue.SimpleQueue[None] = field(factory=queue.SimpleQueue, init=False)
+    interrupt: Callable[[], None]
+    """Ends a claim that waits for work."""
+    queue: int = 0
+    """The number of the queue."""
+    _woken: SimpleQueue[None] = field(factory=SimpleQueue, init=False)
     _stopping: bool = field(default=False, init=False)
     _closed: bool = field(default=False, init=False)
 
@@ -43,10 +50,10 @@ class Monitor:
         """Look after the tasks until closed."""
         interrupted = False
         while not self._closed:
-            with suppress(queue.Empty):
+            with suppress(Empty):
                 self._woken.get(timeout=_EVERY)
             if self._stopping and not interrupted:
-                self.broker.interrupt()
+                self.interrupt()
                 interrupted = True
             self._look()
 
@@ -60,7 +67,7 @@ class Monitor:
         self._send_progress()
 
     def _send_progress(self) -> None:
-        jobs = [job for job in self.jobs if job.unsent]
+        jobs = [job for job in self.jobs if job.unsent and job.queue == self.queue]
         if not jobs:
             return
         for job in jobs:

@@ -45,6 +45,8 @@ class SettlingQueue:
     in_place: bool = field(default=False, init=False)
     """Whether `put` settles, because waking the settling thread would take as long as the round trip. Set only while
     one thread alone puts, and nothing is in this queue."""
+    away: bool = field(default=False, init=False)
+    """Whether the store cannot be reached."""
     _refused: Throttle = field(factory=lambda: Throttle("the store refuses to settle %d more tasks"), init=False)
 
     def put(self, ran: Ran) -> None:
@@ -84,11 +86,13 @@ class SettlingQueue:
         while True:
             try:
                 accepted = self.broker.settle(settlements)
+                self.away = False
                 if failures:
                     log.warning("%s: the store is back and has accepted %d settlements", self.consumer, sum(accepted))
                 return accepted
             except BrokerUnavailableError as error:
                 failures += 1
+                self.away = True
                 if failures == 1:
                     log.warning(
                         "%s keeps %d settlements until the store is back: %s", self.consumer, len(settlements), error

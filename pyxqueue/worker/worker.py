@@ -3,7 +3,8 @@
 Three threads share the work. The caller's thread *claims*, and dispatches to the executors (`claiming`). The second
 *settles* what has run, in batches, while the next tasks run (`settling`). The third *monitors*: it enforces time
 limits, sends progress and passes on cancellations (`monitor`). The supervisor of the process reads the table and renews
-the leases.
+the leases. Each further queue has a thread that settles and one that sends progress, so that no queue waits for the
+store of another one.
 
 `drain` does the same in one thread, until nothing is left.
 """
@@ -12,77 +13,77 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from attrs import define, field
 
-from ..codec import Codec
+from ..errors import BrokerError
 from ..inflight import InFlightTable
-from ..protocols import Broker
-from ..registry import Registry
 from .batch_sizer import MAX_BATCH
 from .claiming import Claimer
 from .deciding import Decider
 from .dispatching import Dispatcher
-from .events import Observer, log
+from .events import log
 from .executors import Executor
+from .interrupts import Watched
 from .jobs import Jobs
 from .loop import Loop
 from .monitor import Monitor
 from .options import DEFAULT_WAIT_MS
 from .running import Runner
+from .serving import Claims, OneQueue, QueueParts, ServedQueue
 from .settling import SettlingQueue
 
 
 @define(eq=False)
 class Worker:
-    """Runs the tasks of `registry` with messages from `broker`.
+    """Runs the tasks of one queue or several.
 
-    Parameters: `executor`, for plain functions; `loop`, for coroutine functions, None if the executor runs those too;
-    `consumer`, its name in the store, unique per boot; `table`, where it notes what it has in flight; `wait_ms`, how
-    long a claim waits for work; `observer`, told of every start and settlement.
+    Parameters: `parts`, of the queues; `executor`, for plain functions; `loop`, for coroutine functions, None if the
+    executor runs those too; `consumer`, its name in the stores, unique per boot; `table`, where it notes what it has in
+    flight; `wait_ms`, how long a claim waits for work; `share`, makes several queues one to claim from.
     """
 
-    broker: Broker
-    registry: Registry
-    codec: Codec
+    parts: Sequence[QueueParts]
     executor: Executor
     consumer: str
     table: InFlightTable
-    observer: Observer | None = None
     wait_ms: int = DEFAULT_WAIT_MS
     loop: Loop | None = None
+    share: Callable[[Sequence[ServedQueue]], Claims] = lambda queues: OneQueue(*queues)
     _chance: Callable[[], float] = field(factory=lambda: random.Random().random)  # noqa: S311 - jitter
     broken: threading.Event = field(factory=threading.Event, init=False)
     """Set when one of its threads has failed: the worker stops, and its process must end soon."""
     _fault: BaseException | None = field(default=None, init=False)
     _jobs: Jobs = field(init=False)
-    _settling: SettlingQueue = field(init=False)
+    _queues: Sequence[ServedQueue] = field(init=False)
     _dispatcher: Dispatcher = field(init=False)
     _claimer: Claimer = field(init=False)
-    _monitor: Monitor = field(init=False)
+    _monitors: Sequence[Monitor] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        jobs, consumer, observer = Jobs(self.table), self.consumer, self.observer
-        decider = Decider(self.codec, consumer, self._chance)
-        settling = SettlingQueue(self.broker, jobs, decider, consumer, observer, self._backoff)
-        runner = Runner(jobs, self.codec, consumer, observer, settling.put, self._chance)
-        dispatcher = Dispatcher(runner, self.executor, self.loop)
-        self._jobs, self._settling, self._dispatcher = jobs, settling, dispatcher
-        self._claimer = Claimer(
-            self.broker,
-            self.registry,
-            jobs,
-            dispatcher,
-            settling,
-            decider,
-            consumer,
-            self.wait_ms,
-            self._backoff,
-            sealed=self.codec.seal is not None,
-        )
-        plain = self.executor.interrupter
-        self._monitor = Monitor(self.broker, jobs, [plain, self.loop.interrupter] if self.loop else [plain])
+        self._jobs, consumer, backoff = Jobs(self.table), self.consumer, self._backoff
+        jobs = self._jobs
+        self._queues = queues = [self._served(number, parts) for number, parts in enumerate(self.parts)]
+        claims = self.share(queues)
+        self._dispatcher = dispatcher = Dispatcher([queue.runner for queue in queues], self.executor, self.loop)
+        self._claimer = Claimer(claims, queues, jobs, dispatcher, consumer, self.wait_ms, backoff)
+        plain: Watched = self.executor.interrupter
+        limits = [plain, self.loop.interrupter] if self.loop else [plain]
+        first, *others = queues
+        self._monitors = [
+            Monitor(first.broker, jobs, limits, claims.interrupt),
+            *(Monitor(queue.broker, jobs, (), lambda: None, queue.number) for queue in others),
+        ]
+
+    def _served(self, number: int, parts: QueueParts) -> ServedQueue:
+        jobs, consumer, chance = self._jobs, self.consumer, self._chance
+        decider = Decider(parts.codec, consumer, chance)
+        settling = SettlingQueue(parts.broker, jobs, decider, consumer, parts.observer, self._backoff)
+        runner = Runner(jobs, parts.codec, consumer, parts.observer, settling.put, chance)
+        sealed = parts.codec.seal is not None
+        return ServedQueue(parts.broker, parts.registry, decider, settling, runner, number, sealed)
 
     def run(self) -> None:
         """Work until `stop` is called, then wait for running tasks, settle them, and give back the rest.
@@ -90,9 +91,10 @@ class Worker:
         Raises `RuntimeError` if one of its threads failed. The process must end then, so that its work is released.
         """
         self._dispatcher.open(self._break)
+        bodies = [(queue.settling.run, "pyxqueue-settle") for queue in self._queues]
+        bodies += [(monitor.run, "pyxqueue-monitor") for monitor in self._monitors]
         threads = [
-            threading.Thread(target=self._watched, args=(body,), name=name, daemon=True)
-            for body, name in ((self._settling.run, "pyxqueue-settle"), (self._monitor.run, "pyxqueue-monitor"))
+            threading.Thread(target=self._watched, args=(body,), name=name, daemon=True) for body, name in bodies
         ]
         for thread in threads:
             thread.start()
@@ -102,8 +104,10 @@ class Worker:
             self._break(error)
         finally:
             self._dispatcher.close()
-            self._settling.close()
-            self._monitor.close()
+            for queue in self._queues:
+                queue.settling.close()
+            for monitor in self._monitors:
+                monitor.close()
             for thread in threads:
                 thread.join()
             self._claimer.give_back()
@@ -113,7 +117,15 @@ class Worker:
     def stop(self) -> None:
         """Claim nothing more. May be called from a signal handler, and from any thread."""
         self._claimer.stop()
-        self._monitor.stop_claiming()
+        self._monitors[0].stop_claiming()
+
+    def lease_ms(self) -> int:
+        """Return the longest lease of its queues, of those whose store can be reached."""
+        leases = []
+        for queue in self._queues:
+            with suppress(BrokerError):
+                leases.append(queue.broker.lease_ms())
+        return max(leases, default=0)
 
     def drain(self) -> int:
         """Run everything that is ready, in this thread, until nothing is left. Returns how many ran.
@@ -123,10 +135,11 @@ class Worker:
         self._dispatcher.open(self._break)
         ran = 0
         while True:
-            self.broker.maintain(MAX_BATCH)
+            for queue in self._queues:
+                queue.broker.maintain(MAX_BATCH)
             if not self._claimer.claim(1, 0):
                 return ran
-            ran += self._settling.settle_here()
+            ran += sum(queue.settling.settle_here() for queue in self._queues)
 
     def _watched(self, body: Callable[[], None]) -> None:
         try:

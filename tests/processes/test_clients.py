@@ -20,6 +20,7 @@ from pyxqueue.inflight import InFlightTable
 from pyxqueue.testing.servers import Server, available
 from pyxqueue.worker.executors import Inline
 from pyxqueue.worker.interrupts import ThreadInterrupter
+from pyxqueue.worker.serving import QueueParts
 from pyxqueue.worker.worker import Worker
 from tests.conftest import Servers
 from tests.support.until import until
@@ -38,7 +39,9 @@ def works(client: Any, stream_key: str) -> None:
     with pytest.raises(ResultTimeoutError):
         handle.get(0.01)
     core, stores = queue.core, queue.stores
-    worker = Worker(stores.backend, core.registry, core.codec, Inline(ThreadInterrupter()), "w", InFlightTable())
+    worker = Worker(
+        [QueueParts(stores.backend, core.registry, core.codec)], Inline(ThreadInterrupter()), "w", InFlightTable()
+    )
     assert worker.drain() == 1
     assert handle.get(10) == b"\xff\x00\xff\x00"
     assert stores.backend.depth().history == 1

@@ -21,6 +21,7 @@ from pyxqueue.worker.events import Event, Observer, TaskSettled
 from pyxqueue.worker.executors import Executor, Inline, Threads
 from pyxqueue.worker.interrupts import ThreadInterrupter
 from pyxqueue.worker.loop import Loop
+from pyxqueue.worker.serving import QueueParts
 from pyxqueue.worker.worker import Worker
 
 
@@ -80,17 +81,8 @@ class Bench:
     ) -> Worker:
         broker = broker or self.broker
         executor = executor or Inline(ThreadInterrupter())
-        return Worker(
-            broker,
-            self.registry,
-            self.codec,
-            executor,
-            "me",
-            self.table,
-            observer or self.events.append,
-            loop=loop,
-            chance=lambda: 0.0,
-        )
+        parts = QueueParts(broker, self.registry, self.codec, observer or self.events.append)
+        return Worker([parts], executor, "me", self.table, loop=loop, chance=lambda: 0.0)
 
     def threaded(self, threads: int, broker: Broker | None = None) -> Worker:
         return self.worker(broker, executor=Threads(threads))

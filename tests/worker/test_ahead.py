@@ -140,7 +140,7 @@ def test_the_first_claim(bench: Bench, threads: int | None, limit: int) -> None:
             worker.stop()
             return []
 
-    worker._claimer.broker = Broker()
+    worker._queues[0].broker = Broker()
     worker.run()
 
     assert limits == [limit]

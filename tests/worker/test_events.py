@@ -299,7 +299,7 @@ def test_copies_do_not_fill_the_log(
     for number in range(MANY):
         worker_bench.put("fine", task_id=f"t{number}")
     worker = worker_bench.worker()
-    worker._claimer.sealed = True
+    worker._queues[0].sealed = True
     monkeypatch.setattr(worker_bench.broker, "extend", lambda extensions: [LeaseStatus.LOST] * len(extensions))
     monkeypatch.setattr(SettlingQueue, "insist", lambda _, settlements: [True] * len(settlements))
 

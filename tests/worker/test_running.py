@@ -85,7 +85,7 @@ def test_one_function_runs_a_job(bench: Bench) -> None:
     run()
 
     assert (before, during, state(bench)) == ([(True, False)], [[(False, True)]], [(False, False)])
-    assert worker._settling.settle_here() == 1
+    assert worker._queues[0].settling.settle_here() == 1
     assert bench.settled() == [("t1", "Done", True)]
     assert state(bench) == []
 
@@ -103,7 +103,7 @@ def test_what_was_given_back_meanwhile_does_not_run(bench: Bench) -> None:
     executor.runs[0]()
 
     assert ran == []
-    assert worker._settling.settle_here() == 0
+    assert worker._queues[0].settling.settle_here() == 0
     assert not bench.table.busy()
 
 
@@ -125,7 +125,7 @@ def test_the_loop_takes_what_blocks_no_thread(bench: Bench, name: str) -> None:
         bench.put(name, task_id="first")
         bench.put("plain", task_id="second")
         worker._claimer.claim(2, 0)
-        until(worker._settling.settle_here, "the first one is settled")
+        until(worker._queues[0].settling.settle_here, "the first one is settled")
     finally:
         worker._dispatcher.close()
 
@@ -198,7 +198,7 @@ def test_other_tasks_are_settled_by_the_settling_thread(
     worker._dispatcher.close()
 
     assert bench.settled() == []
-    assert worker._settling.settle_here() == number
+    assert worker._queues[0].settling.settle_here() == number
 
 
 def test_what_cannot_be_settled_at_once_is_left_to_the_settling_thread(bench: Bench) -> None:
@@ -227,7 +227,7 @@ def test_what_cannot_be_settled_at_once_is_left_to_the_settling_thread(bench: Be
     worker._claimer.claim(2, 0)
     assert bench.settled() == []
 
-    assert worker._settling.settle_here() == 2
+    assert worker._queues[0].settling.settle_here() == 2
 
     assert bench.settled() == [("first", "Done", True), ("second", "Done", True)]
 
@@ -260,7 +260,7 @@ def test_what_has_run_is_settled_before_a_redelivered_one_begins(bench: Bench) -
     claiming.join(0.05)
     assert ran == ["other"]
 
-    assert worker._settling.settle_here() == 1
+    assert worker._queues[0].settling.settle_here() == 1
     claiming.join(20)
 
     assert ran == ["other", "harmful"]

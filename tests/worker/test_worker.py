@@ -153,7 +153,7 @@ def test_one_settlement_that_is_refused_for_good(bench: Bench) -> None:
         bench.put("len", [], task_id=task_id)
     deliveries = bench.broker.claim("me", 3, 0)
 
-    decider, settling = worker._claimer.decider, worker._settling
+    decider, settling = worker._queues[0].decider, worker._queues[0].settling
     accepted = settling.insist([decider.settlement(Job(delivery, 0), Returned(b"0")) for delivery in deliveries])
 
     assert accepted == [True, False, True]
@@ -193,7 +193,7 @@ def test_a_message_that_can_neither_be_noted_nor_fail_keeps_no_other_from_runnin
 
     assert worker._claimer.claim(2, 0) == 2
 
-    assert worker._settling._queue.get(timeout=20) is not None
+    assert worker._queues[0].settling._queue.get(timeout=20) is not None
     assert status(bench, "bad") is TaskStatus.STARTED
 
 
@@ -254,12 +254,12 @@ def test_a_supervisor_that_sleeps_is_woken_by_what_waits(bench: Bench, monkeypat
 
     bench.put("len", [], task_id="single")
     worker._claimer.claim(8, 0)
-    worker._settling.settle_here()
+    worker._queues[0].settling.settle_here()
     assert woken == []
     for number in range(3):
         bench.put("len", [], task_id=f"t{number}")
     worker._claimer.claim(8, 0)
-    worker._settling.settle_here()
+    worker._queues[0].settling.settle_here()
 
     assert woken == [[True, True, True]]
 

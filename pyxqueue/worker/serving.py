@@ -1,0 +1,72 @@
+"""A queue as one of its workers serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
+
+from attrs import define, frozen
+
+from ..codec import Codec
+from ..model.message import Delivery
+from ..protocols import Broker
+from ..registry import Registry
+from .deciding import Decider
+from .events import Observer
+from .running import Runner
+from .settling import SettlingQueue
+
+
+@frozen(eq=False)
+class QueueParts:
+    """What a worker needs of a queue."""
+
+    broker: Broker
+    registry: Registry
+    codec: Codec
+    observer: Observer | None = None
+    """It is told of every start and settlement."""
+
+
+@define(eq=False)
+class ServedQueue:
+    """A queue with what its worker has for it alone, so that a store that is down affects no other queue."""
+
+    broker: Broker
+    registry: Registry
+    decider: Decider
+    settling: SettlingQueue
+    runner: Runner
+    number: int = 0
+    """Its number in the table of what is in flight."""
+    sealed: bool = False
+    """Whether calls are sealed. If so, copies of calls do not run."""
+
+
+Claimed: TypeAlias = Sequence[tuple[ServedQueue, Sequence[Delivery]]]
+"""Deliveries by their queue, in the order in which they are to run."""
+
+
+class Claims(Protocol):
+    """Where a worker claims: one queue, or several in turns."""
+
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Claimed:
+        """Claim messages as `Broker.claim` does. Raises `BrokerError` if no store can be used now."""
+        ...
+
+    def interrupt(self) -> None:
+        """As `Broker.interrupt`."""
+        ...
+
+
+@frozen(eq=False)
+class OneQueue:
+    """Claims from the only queue of a worker."""
+
+    queue: ServedQueue
+
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Claimed:
+        return [(self.queue, self.queue.broker.claim(consumer, limit, wait_ms))]
+
+    def interrupt(self) -> None:
+        self.queue.broker.interrupt()
