@@ -6,9 +6,9 @@ entry, and iterate over a place. The memory backend and the example backend use 
 whole batches at once, and implement the laws in their own language.
 
 You write, in a subclass of `LockedGroup`: the attribute `lease`; `find`, `line`, `enter`, `save`, `move`, `remove`;
-`maintain`; `heard_of` and `forget_consumer`. `overdue` may be written for speed. You get everything else of
-`LockedGroup`. Registration, paging, waiting and the limit of the history are left to you; the example backend
-of the documentation has them for a store that is polled.
+`maintain`; `heard_of` and `forget_consumer`. `overdue` may be written for speed, `let_go` and `hold_again` for locks.
+You get everything else of `LockedGroup`. Registration, paging, waiting and the limit of the history are left to you;
+the example backend of the documentation has them for a store that is polled.
 """
 
 from __future__ import annotations
@@ -325,6 +325,7 @@ class LockedGroup(Entries):
         entry.ended = record.status
         entry.progress = None
         entry.known_until = now + max(record.ttl_ms, DEDUPE_MS)
+        self.let_go(entry)
         self.move(entry, place, now)
 
     def forget(self, task_id: str, _now: int) -> None:
@@ -346,7 +347,7 @@ class LockedGroup(Entries):
     def requeue(self, task_id: str, now: int) -> bool:
         """Make an ended task ready again as attempt 1, with fresh counters (I2)."""
         entry = self.find(task_id)
-        if entry is None or entry.place not in ENDED:
+        if entry is None or entry.place not in ENDED or not self.hold_again(entry, 0, now):
             return False
         entry.record = entry.ended = entry.progress = None
         entry.reason = entry.consumer = ""
@@ -373,6 +374,7 @@ class LockedGroup(Entries):
         entry = self.find(task_id)
         if entry is None or entry.place is Place.IN_FLIGHT:
             return False
+        self.let_go(entry)
         self.remove(entry)
         return True
 
@@ -389,6 +391,15 @@ class LockedGroup(Entries):
             due = task.message.due_ms if isinstance(task.message, Message) and task.message.due_ms > now else 0
             entry.alter(enqueued_ms=now, due_ms=due)
             self.insert(entry, due, now)
+            self.hold_again(entry, due, now)
+        return True
+
+    def let_go(self, entry: Entry) -> None:
+        """The task has ended or is deleted: give back its lock (L7). A store without locks has nothing to do."""
+
+    def hold_again(self, entry: Entry, due: int, now: int) -> bool:  # noqa: ARG002 - for stores with locks
+        """Take the lock of a task that is requeued or adopted and due at `due`, or return False if another task holds
+        it (L7)."""
         return True
 
     def show(self, task_id: str, now: int) -> TaskInfo | None:

@@ -21,7 +21,7 @@ from .model.message import (
     enough,
     evolve,
 )
-from .protocols import Backend, HasAbout, HasWakeups, ResultStore, Wakeups, in_one_process
+from .protocols import Backend, HasAbout, HasLocks, HasWakeups, ResultStore, Wakeups, in_one_process
 
 _SLICE = 1_000
 """Milliseconds of one wait at the result store. In between, the broker is asked for ends without a record there."""
@@ -50,6 +50,8 @@ class SplitBackend:
         self._broker = broker
         self._results = results
         self.one_process = in_one_process(broker) or in_one_process(results)
+        if isinstance(broker, HasLocks):
+            self.enqueue_unique, self.lock_holders = broker.enqueue_unique, broker.lock_holders
 
     # Broker
 

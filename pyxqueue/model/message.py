@@ -21,7 +21,10 @@ from ..errors import ConfigurationError
 from ..printable import printable, quoted
 
 WIRE_VERSION = 1
-"""The wire version this release writes. A reader leaves messages and records of a newer version alone."""
+"""The wire version of most messages, and of all records. A reader leaves those of a newer version alone."""
+FLOW_VERSION = 2
+"""The wire version of a message that an older worker would handle wrongly, since it does not know a field of its
+header. It is the newest version that is read."""
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 NAME_PATTERN = re.compile(r"[\w.<>-]{1,200}")
@@ -104,6 +107,8 @@ class Message(Struct, frozen=True):
     """Reserved, like `expires_ms`."""
     seal: str = ""
     """The signature over `body` and the fields it is bound to. Only the seal layer writes and reads it."""
+    lock: str = ""
+    """The lock that makes the task unique, as `pyxqueue.model.locks` has it; empty if it has none."""
     v: int = WIRE_VERSION
 
 

@@ -19,6 +19,7 @@ import msgspec
 from ..errors import SerializationError
 from ..printable import quoted
 from .message import (
+    FLOW_VERSION,
     ID_PATTERN,
     NAME_PATTERN,
     WIRE_VERSION,
@@ -42,7 +43,7 @@ _OPTIONAL = [
     (name, _key(name), getattr(_PLAIN, name))
     for name in (
         "serializer", "attempt", "crashes", "deferrals", "enqueued_ms", "due_ms", "expires_ms", "priority", "parent",
-        "reply", "seal",
+        "reply", "seal", "lock",
     )
 ]  # fmt: skip
 """The fields that are left out at their default, in the order of the wire: attribute, name on the wire, default."""
@@ -122,7 +123,7 @@ def _text(raw: bytes) -> str:
 
 
 _READERS: Mapping[str, Callable[[bytes], object]] = {
-    **dict.fromkeys(("name", "serializer", "parent", "reply", "seal"), _text),
+    **dict.fromkeys(("name", "serializer", "parent", "reply", "seal", "lock"), _text),
     **dict.fromkeys(("v", "attempt", "crashes", "deferrals"), _count),
     **dict.fromkeys(("enqueued_ms", "due_ms", "expires_ms"), _time),
     "priority": lambda raw: _between(int(raw), 2**53, -(2**53)),
@@ -179,8 +180,8 @@ def _any_message(fields: Fields, fallback_id: str) -> Message | Unreadable:
     raw_id = fields.get(b"id", b"")[:_ID_PREFIX].decode("ascii", "replace")
     task_id = raw_id if ID_PATTERN.fullmatch(raw_id) else fallback_id
     try:
-        if (version := int(fields.get(b"v", b"1"))) > WIRE_VERSION:
-            reason = f"the message has wire version {version}, this worker reads up to {WIRE_VERSION}"
+        if (version := int(fields.get(b"v", b"1"))) > FLOW_VERSION:
+            reason = f"the message has wire version {version}, this worker reads up to {FLOW_VERSION}"
             return Unreadable(task_id, fields, reason, newer=True)
         if raw_id and raw_id != task_id:
             return Unreadable(task_id, fields, "the id is not 1 to 64 characters of A-Z a-z 0-9 _ . -")

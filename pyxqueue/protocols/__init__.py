@@ -20,6 +20,7 @@ from .core import (
     Wakeups,
     in_one_process,
 )
+from .uniqueness import HasLocks
 
 __all__ = [
     "DEFAULT_LEASE_MS",
@@ -28,6 +29,7 @@ __all__ = [
     "Broker",
     "HasAbout",
     "HasAsync",
+    "HasLocks",
     "HasQueues",
     "HasWakeups",
     "Inspector",

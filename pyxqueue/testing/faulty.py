@@ -7,7 +7,8 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import ClassVar, Generic, Self, TypeVar
+from functools import partial
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from attrs import frozen
 
@@ -49,6 +50,9 @@ OPERATIONS = frozenset(
     | {"requeue", "cancel", "delete", "adopt"}
 )
 """Every operation that goes to the store: all but `interrupt` and `close`."""
+
+OPTIONAL = frozenset({"enqueue_unique", "lock_holders"})
+"""The operations of optional protocols. A `FaultyBroker` has those that its backend has."""
 
 
 @frozen
@@ -145,7 +149,16 @@ class FaultyBroker(Faulty[Backend]):
         broker = FaultyBroker.random(backend, seed=7, rate=0.2)
     """
 
-    known = OPERATIONS
+    known = OPERATIONS | OPTIONAL
+
+    def __init__(self, inner: Backend, faults: Iterable[Fault | None] = (), **options: Any) -> None:
+        super().__init__(inner, faults, **options)
+        for name in OPTIONAL:
+            if hasattr(inner, name):
+                setattr(self, name, partial(self._optional, name))
+
+    def _optional(self, operation: str, *args: Any) -> Any:
+        return self._call(operation, lambda: getattr(self.inner, operation)(*args))
 
     # -- Broker
 

@@ -7,10 +7,10 @@ from typing import Any
 
 RESERVED = (
     "v", "id", "name", "body", "serializer", "attempt", "crashes", "redelivered", "deferrals", "enqueued", "due",
-    "expires", "priority", "parent", "reply", "seal", "headers", "packed", "_id", "_since", "_reason", "_state",
-    "_ended",
+    "expires", "priority", "parent", "reply", "seal", "lock", "headers", "packed", "_id", "_since", "_reason",
+    "_state", "_ended",
 )  # fmt: skip
-NOTES = ("waiters", "cancel", "started", "progress")
+NOTES = ("waiters", "cancel", "started", "progress", "lock", "unique")
 RECORD = ("v", "attempt", "value", "serializer", "seal", "error", "worker", "progress")
 NASTY: tuple[bytes, ...] = (
     b"", b"0", b"-1", b"1", b"1e308", b"-3:", b"9" * 30, b"0x10", b"nan", b"inf", b"\xff\xfe", b"\x00",
@@ -18,6 +18,7 @@ NASTY: tuple[bytes, ...] = (
     b"[" * 3000, b"json", b"pickle", b"fuzz.good", b"fuzz.bad", b"no.such.task", b"a b", b"1-1",
     b"18446744073709551615-1", b"live", b"parked", b"history", b"failed", b"true", b"4", b"5", b"6", b"99", b"x" * 300,
     b"3:abc", b"3:abc3:xyz", b"0:" * 40, b"v9:key:00", b"v2:key:00",
+    b"f" + b"0" * 32, b"d" + b"0" * 32, b"s" + b"0" * 31,
 )  # fmt: skip
 
 

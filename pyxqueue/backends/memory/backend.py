@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...model.locks import LockTerms, Placed
 from ...model.message import (
     ConsumerInfo,
     Delivery,
@@ -21,6 +22,7 @@ from .broker import MemoryBroker
 from .inspector import MemoryInspector
 from .results import MemoryRecords
 from .store import MemoryStore, Queue
+from .uniqueness import MemoryUniqueness
 
 
 class MemoryBackend:
@@ -41,6 +43,7 @@ class MemoryBackend:
         self._broker = MemoryBroker(self._queue)
         self._records = MemoryRecords(self._queue)
         self._inspector = MemoryInspector(self._queue)
+        self._uniqueness = MemoryUniqueness(self._queue)
 
     # Broker
 
@@ -118,3 +121,11 @@ class MemoryBackend:
 
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
         return self._inspector.adopt(tasks)
+
+    # HasLocks
+
+    def enqueue_unique(self, messages: Sequence[Message], terms: LockTerms) -> Sequence[Placed]:
+        return self._uniqueness.enqueue_unique(messages, terms)
+
+    def lock_holders(self, names: Sequence[str]) -> Sequence[str]:
+        return self._uniqueness.lock_holders(names)

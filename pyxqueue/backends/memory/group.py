@@ -7,11 +7,12 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
-from ...locked import Entry, LockedGroup, Place
+from ...locked import Entry, Place
 from ...protocols import DEFAULT_LEASE_MS
+from .locks import LockingGroup
 
 
-class Group(LockedGroup):
+class Group(LockingGroup):
     """A group whose entries are objects in dictionaries, one for each place."""
 
     def __init__(self, changed: Callable[[], None], ticket: Callable[[], int]) -> None:
@@ -92,6 +93,7 @@ class Group(LockedGroup):
             entry = self.tasks.get(heapq.heappop(self._forget)[1])
             if entry is not None and entry.place is Place.REMEMBERED and entry.forget_at <= now:
                 self.remove(entry)
+        self.locks.sweep(now)
 
     def next_event(self, now: int) -> int | None:
         """Milliseconds until the next lease or delay ends; None if there is none."""
@@ -102,4 +104,5 @@ class Group(LockedGroup):
     def footprint(self) -> int:
         """B13: how much is kept beside the history and the failed tasks."""
         kept = len(self.lines[Place.HISTORY]) + len(self.lines[Place.FAILED])
-        return len(self.tasks) - kept + len(self._due) + len(self._forget) + len(self.consumers)
+        waiting = len(self._due) + len(self._forget) + len(self.locks)
+        return len(self.tasks) - kept + waiting + len(self.consumers)

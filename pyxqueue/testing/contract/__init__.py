@@ -52,6 +52,7 @@ from .serializer import SerializerContract
 from .settle import SettleLaws
 from .show import ShowLaws
 from .turns import TurnLaws
+from .uniqueness import UniqueLaws
 from .wait import SettledWaitLaws, WaitLaws
 from .watch import WatchLaws
 
@@ -93,5 +94,13 @@ class InspectorContract(ShowLaws, ListLaws, RequeueLaws, CancelLaws, DeleteLaws,
     """I1 to I7, for a backend that is broker and inspector."""
 
 
-class BackendContract(BrokerContract, RecordLaws, WaitLaws, SettledRecordLaws, SettledWaitLaws, InspectorContract):
-    """B1 to B13, R2 to R5 and I1 to I7: everything that is asked of a backend."""
+class BackendContract(
+    BrokerContract,
+    RecordLaws,
+    WaitLaws,
+    SettledRecordLaws,
+    SettledWaitLaws,
+    InspectorContract,
+    UniqueLaws,
+):
+    """B1 to B13, R2 to R5 and I1 to I7: everything that is asked of a backend; and L7 of one that keeps locks."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from ...protocols import Broker, Inspector, Results, ResultStore, Serializer
+from ...protocols import Broker, HasLocks, Inspector, Results, ResultStore, Serializer
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ def read_laws(*protocols: type) -> dict[str, Law]:
     return laws
 
 
-_LAWS = read_laws(Serializer, Broker, Results, ResultStore, Inspector)
+_LAWS = read_laws(Serializer, Broker, Results, ResultStore, Inspector, HasLocks)
 
 
 def law(number: str) -> Law:

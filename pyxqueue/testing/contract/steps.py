@@ -57,6 +57,7 @@ RICH = m.Message(
     parent="the-parent",
     reply="somewhere else",
     seal="00ff",
+    lock="f00112233445566778899aabbccddeeff",
 )
 ALIKE = ["abc", "a.c", "aXc", "A_C", "a_c", "a_cd", "a_c.tmp", "ab", "a", ".a", "007", "7"]
 """Ids that a pattern, a prefix or a comparison without case takes for one another."""
