@@ -176,11 +176,11 @@ def test_a_callback_that_raises_keeps_no_other_waiter_asleep() -> None:
     """Whatever it raises, the other waiters are woken."""
     told: list[object] = []
 
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("Event loop is closed")
 
     channel = Channel("any")
-    with channel.watching(["a"], fail), channel.watching(["a"], told.append):
+    with channel.watching(["a"], fail), channel.watching(["a"], lambda task_id, _: told.append(task_id)):
         channel.tell("a")
         channel.tell(None)
 

@@ -83,8 +83,17 @@ def test_an_inbox_keeps_each_id_once() -> None:
         inbox.put("one")
     inbox.put("two")
 
-    assert inbox.take(None) == {"one", "two"}
-    assert inbox.take(time.monotonic()) == (None,)
+    assert inbox.take(None) == {"one": b"", "two": b""}
+    assert inbox.take(time.monotonic()) == {None: b""}
+
+
+def test_an_inbox_keeps_what_was_published_last() -> None:
+    """What ended may have been deleted since."""
+    inbox = Inbox()
+    inbox.put("one", b"ended")
+    inbox.put("one")
+
+    assert inbox.take(None) == {"one": b""}
 
 
 def test_a_wake_up_that_comes_late_ends_no_wait(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,13 +112,13 @@ def test_a_wake_up_that_comes_late_ends_no_wait(backend: RedisBackend, monkeypat
             patched = SimpleNamespace(**vars(asyncio) | {"wait_for": wait_and_be_told})
             monkeypatch.setattr(steps, "asyncio", patched)
             loop.call_soon(tell, "one")
-            assert await Sleep(inbox, None).asleep() == {"one", "two"}
+            assert await Sleep(inbox, None).asleep() == {"one": b"", "two": b""}
 
             later = asyncio.ensure_future(Sleep(inbox, None).asleep())
             for _ in range(20):
                 await asyncio.sleep(0)
             assert not later.done()
             tell("one")
-            assert await later == {"one"}
+            assert await later == {"one": b""}
 
     asyncio.run(main())

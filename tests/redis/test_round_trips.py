@@ -81,17 +81,66 @@ def test_a_record_that_is_there_needs_no_subscription(side: Side, client: Any) -
     assert not client.pubsub_channels(f"*{side.backend.options.stream_key}*")
 
 
-def test_a_wait_of_a_process_that_is_subscribed(listens: Side) -> None:
-    """One call looks and asks to be told, a second one reads the record."""
+@pytest.mark.parametrize(("size", "looks"), [(8_000, 1), (9_000, 2)])
+def test_a_wait_of_a_process_that_is_subscribed(listens: Side, size: int, looks: int) -> None:
+    """One call looks and asks to be told. A small record is told too; a second call reads a large one."""
     delivery = claimed(listens.backend, R2)
     before = listens.calls
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(listens.wait, ["a"], None)
         until(lambda: listens.calls > before, "it has looked")
-        settled(listens.backend, R2, done(delivery))
-        assert waiting.result()[0] is not None
+        settled(listens.backend, R2, done(delivery, value=b"1" * size))
+        (told,) = waiting.result()
 
-    assert listens.calls - before == 2 + 1  # and the settlement
+    assert listens.calls - before == looks + 1  # and the settlement
+    assert told is not None
+    assert [told] == listens.backend.wait(["a"], 0)
+    assert told.value == b"1" * size
+
+
+@pytest.mark.parametrize(
+    "published",
+    [
+        pytest.param("{id}", id="an older program"),
+        pytest.param("{id} {early}", id="stored before the last look"),
+        pytest.param("{id} h1-1 {late} 86400000 5 5:state1:9", id="damaged"),
+        pytest.param("{id} n1-1", id="not ended"),
+        pytest.param("{id} and something else", id="foreign"),
+    ],
+)
+def test_what_is_published_without_a_record_is_looked_up(listens: Side, client: Any, published: str) -> None:
+    """Anyone may publish on the channel."""
+    delivery = claimed(listens.backend, R2)
+    key = f"{{{listens.backend.options.stream_key}}}:cg:task:a"
+    (channel,) = client.pubsub_channels(f"*{listens.backend.options.stream_key}*")
+    text = published.format(id="a", early="h1-1 1700000000000 86400000 5 5:value2:42", late=99 * 10**12)
+    before = listens.calls
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(listens.wait, ["a"], None)
+        until(lambda: listens.calls > before and b"+" in client.get(key), "it has looked")
+        client.publish(channel, text)
+        until(lambda: listens.calls > before + 1, "it has looked again")
+        settled(listens.backend, R2, done(delivery))
+        assert waiting.result() == listens.backend.wait(["a"], 0)
+
+
+def test_a_client_of_an_older_program_is_told_the_id_alone(side: Side, client: Any) -> None:
+    """Its channel has no `+`. The record is told to the other clients all the same."""
+    delivery = claimed(side.backend, R2)
+    queue = side.backend.options.stream_key
+    key, older, newer = f"{{{queue}}}:cg:task:a", f"{{{queue}}}:wake:older", f"{{{queue}}}:wake:+newer"
+    client.set(key, b"n+" + client.get(key)[1:])
+    client.hset(f"{{{queue}}}:cg:notes", "waiters:a", f"{older},{newer}")
+    with client.pubsub(ignore_subscribe_messages=True) as ears:
+        ears.subscribe(older, newer)
+        settled(side.backend, R2, done(delivery))
+        client.publish(older, "end")
+
+        heard: list[bytes] = []
+        while b"end" not in heard:
+            if one := ears.get_message(timeout=5):
+                heard.append(one["data"])
+    assert heard == [b"a", b"a " + client.get(key), b"end"]
 
 
 def test_a_wait_in_vain(listens: Side) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from attrs import frozen
 
+from ...errors import SerializationError
 from ...model.message import (
     DEDUPE_MS,
     Defer,
@@ -313,27 +314,49 @@ def flags(script: str, keys: GroupKeys, first: Iterable[Arg], ids: Sequence[str]
 
 
 class Unknown:
-    """Stands for an id that is not known, as opposed to one that has no record yet."""
+    """Stands for an id that is not known."""
+
+
+@frozen
+class Pending:
+    """Stands for a record that may still come."""
+
+    since_ms: int = 0
+    """When it was not there (ms of the store's clock)."""
 
 
 UNKNOWN = Unknown()
+Look: TypeAlias = Record | Unknown | Pending
+"""What a look for a record finds."""
 
 
-def get(keys: GroupKeys, ids: Sequence[str], channel: str = "") -> Command[list[Record | Unknown | None]]:
-    def parse(reply: Any) -> list[Record | Unknown | None]:
-        return [
-            UNKNOWN if found == 0 else record_from_fields(task_id, task_fields(*found)) if found else None
-            for task_id, found in zip(ids, reply, strict=True)
-        ]
+def get(keys: GroupKeys, ids: Sequence[str], channel: str = "") -> Command[list[Look]]:
+    def parse_one(task_id: str, found: Any) -> Look:
+        if isinstance(found, int):
+            return Pending(found) if found else UNKNOWN
+        return record_from_fields(task_id, task_fields(*found)) or Pending()
+
+    def parse(reply: Any) -> list[Look]:
+        return [parse_one(task_id, found) for task_id, found in zip(ids, reply, strict=True)]
 
     return Command("get", keys.with_records(ids, keys.meta), [keys.group, channel, *ids], parse)
 
 
-def read(keys: GroupKeys, ids: Sequence[str], channel: str = "") -> Command[list[Record | Unknown | None]]:
+def published(task_id: str, value: bytes) -> Record | None:
+    """The record in a task's value that was published; None if it cannot be read. Anyone may have published it."""
+    try:
+        return record_from_fields(task_id, task_fields(value))
+    except SerializationError:
+        return None
+
+
+def read(keys: GroupKeys, ids: Sequence[str], channel: str = "") -> Command[list[Look]]:
     """`get` in the result store of another broker, in which any id may still get a record."""
 
-    def parse(reply: Any) -> list[Record | Unknown | None]:
-        return [record_from_fields(task_id, pairs(found)) for task_id, found in zip(ids, reply, strict=True)]
+    def parse(reply: Any) -> list[Look]:
+        return [
+            record_from_fields(task_id, pairs(found)) or Pending() for task_id, found in zip(ids, reply, strict=True)
+        ]
 
     return Command("read", with_results(keys, ids), [keys.group, channel], parse)
 

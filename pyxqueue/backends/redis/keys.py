@@ -23,7 +23,7 @@ key                     type     written by              lives
                                                          the records of the tasks of another broker
 ======================= ======== ======================= ==========================================================
 
-`{name}:wake:CLIENT` is a pub/sub channel, one for each client process that waits for results. On the channel
+`{name}:wake:+CLIENT` is a pub/sub channel, one for each client process that waits for results. On the channel
 `{name}:G:delayed` supervisors are told when a delayed message has become the first one to be due, and in how many ms.
 """
 
@@ -72,7 +72,8 @@ def again(stream_key: str, group: str) -> str:
 
 
 def channel(stream_key: str, client: str) -> str:
-    return f"{{{stream_key}}}:wake:{client}"
+    """The channel of a client that is told small records too, hence the `+`; an older program publishes ids alone."""
+    return f"{{{stream_key}}}:wake:+{client}"
 
 
 @frozen

@@ -20,8 +20,8 @@ from ...errors import PyxqueueError
 from ...log import get_logger
 from .connect import Backoff, ConnectionConfig
 
-Notify = Callable[[str | None], None]
-"""Called in the listening thread with an id to look at, or None for all."""
+Notify = Callable[[str | None, bytes], None]
+"""Called in the listening thread with an id to look at, or None for all, and what was published about it."""
 
 log = get_logger("pyxqueue")
 
@@ -61,7 +61,7 @@ class Channel:
                     if not left:
                         del self._waits[task_id]
 
-    def tell(self, task_id: str | None) -> None:
+    def tell(self, task_id: str | None, value: bytes = b"") -> None:
         """Wake those who wait for that id, or for any. If one callback raises, the others are called all the same."""
         with self._lock:
             if task_id is None:
@@ -70,7 +70,7 @@ class Channel:
                 notifies = list(self._waits.get(task_id, ()))
         for notify in notifies:
             try:
-                notify(task_id)
+                notify(task_id, value)
             except Exception:
                 log.exception("a waiter's callback failed; the others are woken all the same")
 
@@ -200,7 +200,8 @@ class Listener:
         if message["type"] == "subscribe":
             channel.tell(None)
         else:
-            channel.tell(message["data"].decode(errors="replace"))
+            task_id, _, value = message["data"].partition(b" ")
+            channel.tell(task_id.decode(errors="replace"), value)
 
 
 def socket_of(subscription: Any) -> Any:

@@ -10,13 +10,12 @@ from ...clock import seconds_left
 from ...model.message import Record
 from ...protocols import StoreOptions
 from . import commands
-from .commands import Unknown
 from .connect import ConnectionConfig
 from .keys import GroupKeys, check_names, later_stream, with_results
 from .registration import Registration
 from .session import Session
 from .steps import Steps, call
-from .watch import Found, Notifier, wait_for
+from .watch import Notifier, wait_for
 
 
 class RedisRecords:
@@ -40,9 +39,10 @@ def wait(
     return wait_for(notifier, partial(look, registration), ids, timeout_ms, least)
 
 
-def look(registration: Registration, ids: Sequence[str], channel: str, deadline: float | None) -> Steps[Found]:
-    """One look of `wait` and `watch`: `UNKNOWN` for an id that is not known, None for a task that has not ended, which
-    then wakes `channel`."""
+def look(
+    registration: Registration, ids: Sequence[str], channel: str, deadline: float | None
+) -> Steps[list[commands.Look]]:
+    """One look of `wait` and `watch`. A task that has not ended then wakes `channel`."""
     return registration.each(
         ids, lambda keys, batch: commands.get(keys, batch, channel), seconds=seconds_left(deadline)
     )
@@ -72,8 +72,8 @@ class RedisResults:
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         return self._session.run(wait_for(self._notifier, self._look, ids, timeout_ms, least))
 
-    def _look(self, ids: Sequence[str], channel: str, deadline: float | None) -> Steps[Found]:
-        found: list[Record | Unknown | None] = []
+    def _look(self, ids: Sequence[str], channel: str, deadline: float | None) -> Steps[list[commands.Look]]:
+        found: list[commands.Look] = []
         for batch in batches(ids):
             found += yield from call(commands.read(self._keys, batch, channel), seconds_left(deadline))
         return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias, TypeVar
 
@@ -35,28 +35,32 @@ class Execute:
     """What the caller has left; None: without a limit."""
 
 
+News: TypeAlias = Mapping[str | None, bytes]
+"""Ids to look at, each with the value of the task if that was published, else empty. The id None stands for all."""
+
+
 class Inbox:
-    """The ids that one waiter is to look at: each once, however often it is published."""
+    """The news for one waiter: each id once, however often it is published, with what was published last."""
 
     def __init__(self) -> None:
-        self._ids: set[str | None] = set()
+        self._news: dict[str | None, bytes] = {}
         self._ring: Callable[[], object] = lambda: None
 
-    def put(self, task_id: str | None) -> None:
+    def put(self, task_id: str | None, value: bytes = b"") -> None:
         """Called in the listening thread with an id to look at, or None for all."""
-        if task_id not in self._ids:  # else it is in there already
-            self._ids.add(task_id)
+        is_known, self._news[task_id] = task_id in self._news, value
+        if not is_known:
             self._ring()
 
     def listen(self, ring: Callable[[], object]) -> bool:
         """Have `ring` called with the next new id; returns whether there are ids already."""
         self._ring = ring
-        return bool(self._ids)
+        return bool(self._news)
 
-    def take(self, deadline: float | None) -> Collection[str | None]:
-        """The ids to look at. None stands for all: at the deadline, and if there are none after a while."""
-        ids = {self._ids.pop() for _ in range(len(self._ids))}
-        return ids if ids and not is_over(deadline) else (None,)
+    def take(self, deadline: float | None) -> News:
+        """The news. At the deadline, and if there are none after a while: look at all."""
+        news = dict(self._news.popitem() for _ in range(len(self._news)))
+        return news if news and not is_over(deadline) else {None: b""}
 
 
 @frozen
@@ -72,13 +76,13 @@ class Sleep:
         left = seconds_left(self.deadline)
         return RECHECK if left is None else min(RECHECK, left)
 
-    def sleep(self) -> Collection[str | None]:
+    def sleep(self) -> News:
         bell = threading.Event()
         if not self.inbox.listen(bell.set):
             bell.wait(self.seconds)
         return self.inbox.take(self.deadline)
 
-    async def asleep(self) -> Collection[str | None]:
+    async def asleep(self) -> News:
         loop, bell = asyncio.get_running_loop(), asyncio.Event()
 
         def ring() -> None:

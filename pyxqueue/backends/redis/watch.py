@@ -1,27 +1,26 @@
 """Waiting for what tasks become, without polling: one thread per client process, server and login serves all waits.
 
-A look that finds no record leaves the name of its queue's channel in the task's key; what ends the task, or writes its
-progress, publishes the id there. Messages published while the subscription is down are lost, so every waiter looks
-again after each (re)subscription: nothing depends on a message arriving, only on the look after it.
+A look that finds no record leaves the name of its queue's channel in the task's notes; what ends the task, or writes
+its progress, publishes the id there, and a small record with it, which then needs no other look. Messages published
+while the subscription is down are lost, so every waiter looks again after each (re)subscription: nothing depends on a
+message arriving, nor on what it has beside the id.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from ...clock import deadline_after, is_over
 from ...model.message import Record
-from .commands import UNKNOWN, Unknown
+from . import commands
+from .commands import UNKNOWN, Pending
 from .keys import channel
 from .listening import Channel
 from .session import Session
-from .steps import Inbox, Sleep, Steps
-
-Found: TypeAlias = Sequence[Record | Unknown | None]
-"""Of each id its record, `UNKNOWN` if none will come, None if one may come."""
+from .steps import Inbox, News, Sleep, Steps
 
 
 class Notifier:
@@ -56,9 +55,9 @@ class Notifier:
 
 
 class Look(Protocol):
-    """One look at the records of some ids: None for one that may still come, which then tells `channel`."""
+    """One look at the records of some ids: one that may still come then tells `channel`."""
 
-    def __call__(self, ids: Sequence[str], channel: str, deadline: float | None, /) -> Steps[Found]: ...
+    def __call__(self, ids: Sequence[str], channel: str, deadline: float | None, /) -> Steps[list[commands.Look]]: ...
 
 
 def wait_for(
@@ -68,25 +67,37 @@ def wait_for(
     deadline = deadline_after(timeout_ms)
     if timeout_ms == 0:
         return [_known(record) for record in (yield from look(ids, "", deadline))]
-    found: dict[str, Record | Unknown | None] = dict.fromkeys(ids)
+    found: dict[str, commands.Look] = dict.fromkeys(ids, Pending())
     wanted, over = list(found), False
     with notifier.watching(wanted) as (inbox, channel):
         while True:
-            found.update(zip(wanted, (yield from look(wanted, channel.name, deadline)), strict=True))
+            if wanted:
+                found.update(zip(wanted, (yield from look(wanted, channel.name, deadline)), strict=True))
             if over or _is_enough(found.values(), least):
                 return [_known(found[task_id]) for task_id in ids]
             news = yield notifier.sleep(inbox, channel, deadline)
             over = is_over(deadline)  # a last look, which raises an error if the server is gone
-            wanted = [i for i, record in found.items() if record is None and (None in news or i in news)]
+            found.update(_published(news, found))
+            wanted = [i for i, one in found.items() if isinstance(one, Pending) and (None in news or i in news)]
 
 
-def _is_enough(found: Collection[object], least: int | None) -> bool:
+def _published(news: News, found: Mapping[str, commands.Look]) -> Iterator[tuple[str, Record]]:
+    """The records in the news. One that was stored before the last look is of an earlier life of the task."""
+    for task_id, value in news.items():
+        before = found.get(task_id or "")
+        if value and task_id is not None and isinstance(before, Pending):
+            record = commands.published(task_id, value)
+            if record is not None and record.ended_ms >= before.since_ms:
+                yield task_id, record
+
+
+def _is_enough(found: Collection[commands.Look], least: int | None) -> bool:
     """Whether the wait can end: all are there, or `least` of them, or one never comes."""
-    missing = sum(record is None for record in found)
+    missing = sum(isinstance(one, Pending) for one in found)
     if missing == 0 or UNKNOWN in found:
         return True
     return least is not None and len(found) - missing >= least
 
 
-def _known(record: Record | Unknown | None) -> Record | None:
-    return None if isinstance(record, Unknown) else record
+def _known(found: commands.Look) -> Record | None:
+    return found if isinstance(found, Record) else None

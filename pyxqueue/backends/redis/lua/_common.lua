@@ -11,6 +11,7 @@ local IS_LIVE = {n = true, a = true} -- ready or in flight
 local LAST = '18446744073709551615' -- the largest number in the id of an entry
 local MAX_WAIT = 86400000 -- ms for which the channels of waiters are kept where no record is stored yet
 local MAX_WAITING = 60000 -- bytes of channel names that are kept with one task
+local MAX_TOLD = 8192 -- bytes of a record that is published with the end of its task
 
 local function now_ms()
   local time = call('TIME')
@@ -214,13 +215,19 @@ local function is_readable(ended, ttl, now)
 end
 
 -- Tell every client that waits for this task to look again. Nothing is published on channels of other queues.
--- key: any key of the group but the first stream, which has no prefix.
-local function announce(key, channels, id)
+-- key: any key of the group but the first stream, which has no prefix. value: that of a task that has ended and has its
+-- record in it; a client whose name begins with '+' is told it too, if it is small, and needs not look.
+local function announce(key, channels, id, value)
   if not channels then return end
   channels = string.sub(channels, -2 * MAX_WAITING)
   local ours = string.match(key, '^%b{}:') .. 'wake:'
+  local all = value and #value <= MAX_TOLD and id .. ' ' .. value or id
   for channel in string.gmatch(channels, '[^,]+') do
-    if string.sub(channel, 1, #ours) == ours then call('PUBLISH', channel, id) end
+    if string.sub(channel, 1, #ours + 1) == ours .. '+' then
+      call('PUBLISH', channel, all)
+    elseif string.sub(channel, 1, #ours) == ours then
+      call('PUBLISH', channel, id)
+    end
   end
 end
 
@@ -431,12 +438,13 @@ local function end_task(keys, key, task, id, fields, place, mark, record, ttl, h
     call('SET', apart, record, 'PX', int(math.max(1, tonumber(ttl))))
     record = string.sub(record, 1, 2)
   end
+  value = value .. record
   if place == 'h' then
-    call('SET', key, value .. record, 'PX', tonumber(ttl) > DEDUPE_MS and ttl or DEDUPE_MS)
+    call('SET', key, value, 'PX', tonumber(ttl) > DEDUPE_MS and ttl or DEDUPE_MS)
   else
-    call('SET', key, value .. record)
+    call('SET', key, value)
   end
-  announce(keys[DELAYED], channels, id)
+  announce(keys[DELAYED], channels, id, not apart and value)
   return entry
 end
 

@@ -1,7 +1,7 @@
 -- Read records. With a channel: have it told of the progress and the end of tasks that have not ended.
 -- KEYS the seven keys of the group, meta, then the task key of each id, then the record key of each
 -- ARGV group, channel ('' for none), ids
--- Returns per id: the value of the task and, if it has one, of its record, if it has ended; an empty list if it has
+-- Returns per id: the value of the task and, if it has one, of its record, if it has ended; the time in ms if it has
 -- not; 0 if it is not known or its record is gone.
 local keys, meta, group, channel, now = slice(KEYS, 1, FIRST_TASK - 1), KEYS[FIRST_TASK], ARGV[1], ARGV[2], now_ms()
 local results, ids = {}, #ARGV - 2
@@ -26,7 +26,7 @@ for item = 1, ids do
         note(keys, key, task, id, 'waiters', waiting)
       end
     end
-    results[item] = {}
+    results[item] = now
   end
 end
 return results

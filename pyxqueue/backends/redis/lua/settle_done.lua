@@ -31,8 +31,9 @@ for item = 1, items do
   local count = #fields
   fields[count + 1], fields[count + 2], fields[count + 3], fields[count + 4] = '_state', '5', '_ended', time
   local ended = remember(history, fields)
-  call('SET', key, 'h' .. ended .. ' ' .. time .. ' ' .. ttl .. ' ' .. record, 'PX', ttl)
-  announce(history, channels, id)
+  value = 'h' .. ended .. ' ' .. time .. ' ' .. ttl .. ' ' .. record
+  call('SET', key, value, 'PX', ttl)
+  announce(history, channels, id, value)
   leaving[item] = entry
   held[entry] = nil
   results[item] = 1
