@@ -6,7 +6,8 @@ entry, and iterate over a place. The memory backend and the example backend use 
 whole batches at once, and implement the laws in their own language.
 
 You write, in a subclass of `LockedGroup`: the attribute `lease`; `find`, `line`, `enter`, `save`, `move`, `remove`;
-`maintain`; `heard_of` and `forget_consumer`. `overdue` may be written for speed, `let_go` and `hold_again` for locks.
+`maintain`; `heard_of` and `forget_consumer`. `ready` and `overdue` may be written for
+speed, `let_go` and `hold_again` for locks.
 You get everything else of `LockedGroup`. Registration, paging, waiting and the limit of the history are left to you;
 the example backend of the documentation has them for a store that is polled.
 """
@@ -15,8 +16,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from attrs import define
 
@@ -37,6 +37,7 @@ from .model.message import (
     Unreadable,
     evolve,
 )
+from .model.priorities import class_of
 from .model.transitions import (
     ENDS,
     LEASE_STATUSES,
@@ -47,7 +48,7 @@ from .model.transitions import (
     event_of,
     requests,
 )
-from .model.turns import take_turns
+from .model.turns import Lines, Turn, take_first
 
 
 class Place(enum.Enum):
@@ -67,7 +68,7 @@ class Place(enum.Enum):
 
 
 READY = (Place.CAME_BACK, Place.NEW)
-"""The lines of ready tasks. Claims take turns between them (B2)."""
+"""Where tasks are ready: two lines for each class of priority, between which claims take turns (B2)."""
 WAITING = (*READY, Place.DELAYED)
 UNDER_WAY = (*WAITING, Place.IN_FLIGHT)
 ENDED = (Place.FAILED, Place.HISTORY)
@@ -108,6 +109,11 @@ class Entry:
             return self.ended
         again = isinstance(self.message, Message) and self.message.attempt > 1
         return TaskStatus.RETRY if again else TaskStatus.PENDING
+
+    @property
+    def priority_class(self) -> int:
+        """The class of its priority (B2)."""
+        return 0 if self.message is None else class_of(self.message.priority)
 
     @property
     def forget_at(self) -> int:
@@ -177,6 +183,14 @@ class Entries(ABC):
     def remove(self, entry: Entry) -> None:
         """Remove the task, and wake all waiting callers."""
 
+    def ready(self, line: Place, limit: int) -> Mapping[int, Sequence[Entry]]:  # noqa: ARG002 - for others' sake
+        """Return the first ready tasks of one of the `READY` places by their class of priority, at least `limit` of
+        each class that has so many."""
+        found: dict[int, list[Entry]] = {}
+        for entry in self.line(line):
+            found.setdefault(entry.priority_class, []).append(entry)
+        return found
+
     def overdue(self, now: int) -> Iterable[Entry]:
         """Return the tasks whose lease has ended."""
         return [entry for entry in self.line(Place.IN_FLIGHT) if entry.lease_end <= now]
@@ -224,17 +238,23 @@ class LockedGroup(Entries):
         entry.due = due
         self.move(entry, Place.DELAYED if due > now else line, now)
 
-    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[Delivery], bool]:
+    def claim(self, consumer: str, limit: int, turn: Turn, now: int) -> tuple[list[Delivery], Turn]:
         """Make reclaimed and due entries ready, then hand out the first ready entries (B2, B3).
 
-        `owed` is what the last claim of the handle returned with its deliveries, False at first (`take_turns`).
+        `turn` is what the last claim of the handle returned with its deliveries, `Turn()` at first.
         """
         self.heard_of(consumer, now)
         self.reclaim(now)
         self.maintain(None, now)
-        came_back, new = (list(islice(self.line(place), max(0, limit))) for place in READY)
-        turns = take_turns(came_back, new, limit, owed)
-        return [self.lend(entry, consumer, now) for entry in turns.taken], turns.owed
+        entries, turn = self.first_ready(limit, turn)
+        return [self.lend(entry, consumer, now) for entry in entries], turn
+
+    def first_ready(self, limit: int, turn: Turn) -> tuple[list[Entry], Turn]:
+        """Return the ready entries that a claim hands out, and the turn after it (B2)."""
+        came_back, new = (self.ready(place, max(0, limit)) for place in READY)
+        classes = {number: Lines(came_back.get(number, ()), new.get(number, ())) for number in (*came_back, *new)}
+        taken = take_first(classes, limit, turn, lambda entry: entry.order)
+        return taken.messages, taken.turn
 
     def lend(self, entry: Entry, consumer: str, now: int) -> Delivery:
         """Hand out an entry with a new receipt and lease."""

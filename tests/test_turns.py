@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyxqueue.model.turns import Turns, shares, take_turns
+from pyxqueue.model.priorities import CLASSES, HIGHEST, LOWEST, class_of
+from pyxqueue.model.turns import BY_AGE, Lines, Turn, Turns, shares, take_first, take_turns
 
 sizes = st.integers(0, 12)
 
@@ -64,3 +65,61 @@ def test_the_shares_fill_the_limit(first: int, second: int, limit: int) -> None:
     assert of_first + of_second == min(limit, first + second)
     assert of_first >= min(first, (limit + 1) // 2)
     assert of_second >= min(second, limit // 2)
+
+
+def test_classes_of_priorities() -> None:
+    """The whole range, class by class."""
+    found = {number: [one for one in range(LOWEST, HIGHEST + 1) if class_of(one) == number] for number in CLASSES}
+
+    assert {number: (line[0], line[-1], len(line)) for number, line in found.items()} == {
+        2: (50, 100, 51),
+        1: (1, 49, 49),
+        0: (0, 0, 1),
+        -1: (-49, -1, 49),
+        -2: (-100, -50, 51),
+    }
+    assert (class_of(10**16), class_of(-(10**16))) == (2, -2)
+
+
+Ages = dict[int, Lines[int]]
+"""Messages are the numbers of their order, by class and line."""
+
+
+def first_of_all(classes: Ages, limit: int, turn: Turn) -> tuple[list[int], Turn]:
+    """The rule of B2, for one delivery after the other."""
+    rest = {number: (list(lines.came_back), list(lines.new)) for number, lines in classes.items()}
+    taken: list[int] = []
+    while len(taken) < limit and (ready := {number: lines for number, lines in rest.items() if any(lines)}):
+        number = max(ready)
+        if turn.since == BY_AGE - 1:
+            number = min(ready, key=lambda one: min(line[0] for line in ready[one] if line))
+        back, new = ready[number]
+        is_back = bool(back) and not (new and number in turn.owed)
+        taken.append((back if is_back else new).pop(0))
+        turn = turn.after(number, is_back)
+    return taken, turn
+
+
+places = st.tuples(st.sampled_from(CLASSES), st.sampled_from((0, 1)))
+
+
+@given(
+    st.lists(places, max_size=60),
+    st.integers(-1, 70),
+    st.frozensets(st.sampled_from(CLASSES)),
+    st.integers(0, BY_AGE - 1),
+)
+def test_a_batch_of_all_classes_is_what_single_deliveries_would_be(
+    order: list[tuple[int, int]], limit: int, owed: frozenset[int], since: int
+) -> None:
+    """However large a claim is, it takes what as many claims of one would take, and says how many of each line."""
+    lines: Ages = {number: Lines([], []) for number in CLASSES}
+    for age, (number, line) in enumerate(order):
+        lines[number][line].append(age)  # type: ignore[attr-defined] # a list
+
+    taken = take_first(lines, limit, Turn(owed, since), lambda age: age)
+
+    assert (taken.messages, taken.turn) == first_of_all(lines, limit, Turn(owed, since))
+    ends = {(number, line): end for number in taken.numbers for line, end in enumerate(taken.numbers[number])}
+    first_ones = [one for (number, line), end in ends.items() for one in lines[number][line][:end]]
+    assert sorted(first_ones) == sorted(taken.messages)

@@ -11,7 +11,7 @@ from ..errors import ResultTimeoutError
 from ..inflight import InFlightTable
 from ..locked import READY, Place
 from ..model.message import Delivery, Message, Record, TaskInfo, TaskStatus
-from ..model.turns import take_turns
+from ..model.turns import Turn
 from ..options import TaskOptions
 from ..protocols import StoreOptions
 from ..worker.events import Event, tell
@@ -125,7 +125,7 @@ class _EagerClaims(MemoryBackend):
         super().__init__(store, options)
         self._run = run
         self._serves = serves
-        self._owed = False
+        self._turn = Turn()
 
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:  # noqa: ARG002
         """Claim one task. It reclaims nothing: a holder runs in this process, and the clock moves while it runs."""
@@ -135,11 +135,11 @@ class _EagerClaims(MemoryBackend):
             group, now = self._queue.join()
             group.consumers[consumer] = now
             group.maintain(None, now)
-            came_back, new = (list(group.line(place)) for place in READY)
             awaited = [entry for task_id in self._run.first if (entry := group.find(task_id)) and entry.place in READY]
-            for entry in [*awaited, *take_turns(came_back, new, len(came_back) + len(new), self._owed).taken]:
+            in_order, _ = group.first_ready(len(group.tasks), self._turn)
+            for entry in [*awaited, *in_order]:
                 if not isinstance(entry.message, Message) or self._serves(entry.message.name):
-                    self._owed = entry.place is Place.CAME_BACK
+                    self._turn = self._turn.after(entry.priority_class, entry.place is Place.CAME_BACK)
                     return [group.lend(entry, consumer, now)]
         return ()
 

@@ -32,6 +32,7 @@ DEDUPE_MS = 3_600_000
 """An id stays known for at least this long after its task has ended."""
 
 Fields: TypeAlias = Mapping[bytes, bytes]
+_PRIORITY = re.compile(rb"-?[0-9]{1,16}")
 NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -98,7 +99,8 @@ class Message(Struct, frozen=True):
     expires_ms: int = 0
     """Reserved: stores keep it, and this release does not act on it."""
     priority: int = 0
-    """Reserved, like `expires_ms`."""
+    """Which ready message is claimed first: that of the higher class (`pyxqueue.model.priorities`). It stays the same
+    for the whole life of the task."""
     headers: Mapping[str, str] = NO_HEADERS
     """Pairs of text for the application (tracing, tenant); they survive retry and failure."""
     parent: str = ""
@@ -125,6 +127,12 @@ class Unreadable:
     # An unreadable entry has no header. These are the values of a first run.
     attempt: ClassVar[int] = 1
     redelivered: ClassVar[bool] = False
+
+    @property
+    def priority(self) -> int:
+        """What its field says: a worker that gives back a message of a newer version does not change its class."""
+        raw = self.fields.get(b"priority", b"")
+        return int(raw) if _PRIORITY.fullmatch(raw) else 0
 
 
 class Delivery(Struct, frozen=True):

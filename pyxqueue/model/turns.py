@@ -1,19 +1,89 @@
-"""In which order ready messages are claimed: those that came back and new ones in turns (B2).
+"""In which order ready messages are claimed (B2): by their class of priority, and within a class those that came back
+and new ones in turns.
 
-The functions here have no side effects. A store reads the first messages of both lines, and hands out what `take_turns`
+The functions here have no side effects. A store reads the first messages of each line, and hands out what `take_first`
 returns; what is left over stays in its line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
+
+from .priorities import CLASSES
 
 T = TypeVar("T")
 
+BY_AGE = 16
+"""Of the deliveries of a handle, each one whose number this divides goes to the class that has waited longest."""
+
+
+class Turn(NamedTuple):
+    """What a handle remembers from claim to claim. A claim that takes nothing leaves it."""
+
+    owed: frozenset[int] = frozenset()
+    """The classes whose next delivery is a new message: their last one was one that came back."""
+    since: int = 0
+    """How many deliveries there were since the last one that was chosen by age, or since the first."""
+
+    def after(self, number: int, came_back: bool) -> Turn:
+        """Return what it is after one more delivery, of a message of that class."""
+        owed = self.owed | {number} if came_back else self.owed - {number}
+        return Turn(owed, (self.since + 1) % BY_AGE)
+
+
+class Lines(NamedTuple, Generic[T]):
+    """The ready messages of one class, the first ones of each line."""
+
+    came_back: Sequence[T]
+    new: Sequence[T]
+
+
+class Taken(NamedTuple, Generic[T]):
+    """What one claim takes."""
+
+    messages: list[T]
+    """The messages to hand out, in order."""
+    numbers: dict[int, tuple[int, int]]
+    """By class, how many of them came back and how many are new; they are the first ones of their lines."""
+    turn: Turn
+
+
+def take_first(classes: Mapping[int, Lines[T]], limit: int, turn: Turn, age: Callable[[T], int]) -> Taken[T]:
+    """Take at most `limit` messages: always from the highest class in which one is ready, within it in turns
+    (`take_turns`); but every sixteenth delivery (`BY_AGE`) from the class with the message that became ready first.
+
+    Parameters:
+        classes: By class, up to `limit` of the first messages of its two lines, or more. A class may be left out if it
+            has none.
+        turn: That of the handle's last claim, `Turn()` at first.
+        age: A number of a message that is the smaller the earlier it became ready.
+    """
+    rest = {number: lines for number in CLASSES if (lines := classes.get(number)) and (lines.came_back or lines.new)}
+    messages: list[T] = []
+    numbers: dict[int, tuple[int, int]] = {}
+    owed, since = set(turn.owed), turn.since
+    while len(messages) < limit and rest:
+        number, size = next(iter(rest)), limit - len(messages)
+        if len(rest) > 1:
+            size = min(size, max(1, BY_AGE - 1 - since))
+            if since == BY_AGE - 1:
+                number = min(rest, key=lambda one: min(age(line[0]) for line in rest[one] if line))
+        came_back, new = rest[number]
+        turns = take_turns(came_back, new, size, number in owed)
+        (owed.add if turns.owed else owed.discard)(number)
+        messages += turns.taken
+        since = (since + len(turns.taken)) % BY_AGE
+        before = numbers.get(number, (0, 0))
+        numbers[number] = before[0] + turns.came_back, before[1] + turns.new
+        rest[number] = Lines(came_back[turns.came_back :], new[turns.new :])
+        if not any(rest[number]):
+            del rest[number]
+    return Taken(messages, numbers, Turn(frozenset(owed), since))
+
 
 class Turns(NamedTuple, Generic[T]):
-    """What one claim takes from the two lines."""
+    """What is taken from the two lines of a class."""
 
     taken: list[T]
     """The messages to hand out, in order."""
@@ -22,14 +92,13 @@ class Turns(NamedTuple, Generic[T]):
     new: int
     """How many of them are from the line of new ones; they are its first ones."""
     owed: bool
-    """True if the handle's next claim begins with a new message: its last delivery was one that came back."""
+    """True if the handle's next delivery of this class is a new message: its last one was one that came back."""
 
 
 def take_turns(came_back: Sequence[T], new: Sequence[T], limit: int, owed: bool) -> Turns[T]:
     """Take at most `limit` of the first messages of two lines, in turns. When one is empty, the other goes on.
 
-    `came_back` and `new` have up to `limit` messages each, or more. `owed` is that of the handle's last claim, False at
-    first; a claim that takes nothing leaves it.
+    `came_back` and `new` have up to `limit` messages each, or more. If nothing is taken, `owed` stays.
     """
     first, second = (new, came_back) if owed else (came_back, new)
     of_first, of_second = shares(len(first), len(second), limit)

@@ -74,14 +74,21 @@ class Broker(Protocol):
         receipt of a message is current; between two claims, none is.
       - Each claim issues a receipt that was never issued before, and a fencing token (`Delivery.fence`) larger than at
         every earlier claim of the same id, also after a requeue or a deletion.
-      - `claim` returns at most `limit` deliveries. Ready messages wait in two lines, each in the order in which its
-        messages became ready: *new* ones, which are ready since they were enqueued or adopted, and those that *came
-        back*, after a delay, a retry, a deferral, a release, the end of a lease or a requeue.
-      - The lines take turns. A handle's first delivery is one that came back; after one that came back, the next is
-        new; after a new one, the next is one that came back. If a line is empty, the other takes its turn. This goes on
-        from claim to claim of the handle (`pyxqueue.model.turns` has the rule in code). So however many new messages
-        are ready, the first that came back is one of a handle's next two deliveries; and however many came back, at
-        least every second delivery is new while there are any.
+      - `claim` returns at most `limit` deliveries. Each is of the highest *class* in which a message is ready: 2 for a
+        `priority` of 50 or more, 1 from 1 on, 0 for 0, -1 from -49 on, -2 below that (`pyxqueue.model.priorities`).
+        But every 16th delivery of a handle is of the class that has the message that became ready first: however many
+        messages of higher classes are ready, this class is that of one of a handle's next 16 deliveries.
+      - The class stays the same as long as the task is known. That of an entry that cannot be read follows from its
+        field ``priority`` if that is an integer, else it is 0. An entry that another program wrote into the store may
+        be one of class 0 until it comes back.
+      - The ready messages of a class wait in two lines, each in the order in which its messages became ready: *new*
+        ones, which are ready since they were enqueued or adopted, and those that *came back*, after a delay, a retry,
+        a deferral, a release, the end of a lease or a requeue.
+      - The lines of a class take turns. A handle's first delivery of the class is one that came back; after one that
+        came back, the next is new; after a new one, the next is one that came back. If a line is empty, the other takes
+        its turn. This goes on from claim to claim of the handle (`pyxqueue.model.turns` has both rules in code). So
+        however many new messages are ready, the first that came back is one of a handle's next two deliveries of its
+        class; and however many came back, at least every second delivery of a class is new while there are any.
       - What one call makes ready comes in the order of its items, and what was delayed in the order of `due_ms`. The
         order of messages that one step releases or reclaims is open.
 

@@ -16,7 +16,7 @@ It needs the package `hypothesis`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, TypeAlias
 
@@ -43,7 +43,8 @@ from ..model.message import (
     Verdict,
     evolve,
 )
-from ..model.turns import take_turns
+from ..model.priorities import CLASSES
+from ..model.turns import BY_AGE, Lines, Turn, take_first
 from ..model.wire import message_from_fields
 from ..protocols import Backend
 from .comparing import FINAL, Claim, bare, essence, view
@@ -54,6 +55,8 @@ from .memory import MemoryHarness
 HISTORY = 5
 SLOTS = tuple("abcde")
 CONSUMERS = ("one", "two", "three")
+PRIORITIES = (0,)
+"""Of the tasks in turn: most of them have none."""
 
 consumers = st.sampled_from(CONSUMERS)
 slots = st.sampled_from(SLOTS)
@@ -101,7 +104,7 @@ class BackendMachine(RuleBasedStateMachine):
         self.elapsed = 0
         self.tick = 0
         self.claims: list[Claim] = []
-        self.owed = False
+        self.turn = Turn()
         self.taken_back: set[str] = set()
         """What was released or reclaimed since its last claim: its order among the others is left open."""
         self.known: set[str] = set()
@@ -131,7 +134,10 @@ class BackendMachine(RuleBasedStateMachine):
         self.generation[slot] += new
         task_id = self.name(slot)
         self.known.add(task_id)
-        return Message(task_id, "kit.job", b"\xff" + task_id.encode(), headers={"k": slot}, delay_ms=delay)
+        priority = PRIORITIES[len(self.known) % len(PRIORITIES)]
+        return Message(
+            task_id, "kit.job", b"\xff" + task_id.encode(), headers={"k": slot}, delay_ms=delay, priority=priority
+        )
 
     def picked(self, pick: int) -> Claim:
         return self.claims[-1 - pick % len(self.claims)]
@@ -212,24 +218,43 @@ class BackendMachine(RuleBasedStateMachine):
         return claims
 
     def same_turns(self, found: list[str], limit: int) -> None:
-        """What was claimed must come from both lines in turns, and from each in its order, as far as the laws say."""
-        came_back, new = (list(self.group.lines[place].values()) for place in READY)
-        turns = take_turns(came_back, new, limit, self.owed)
-        self.owed = turns.owed
-        self.same(len(found), len(turns.taken), f"how many were claimed: {found} of {came_back} and {new}")
+        """What was claimed must come from the lines that the rule says, and from each in its order, as far as the laws
+        say."""
+        lines = {place: self.group.ready(place, len(self.group.tasks)) for place in READY}
+        self.same(len(found), min(limit, len(self.group.first_ready(limit, self.turn)[0])), f"how many of {lines}")
         assert len(set(found)) == len(found), f"claimed twice at once: {found}"
-        for line, place in ((came_back, Place.CAME_BACK), (new, Place.NEW)):
-            wanted = [entry.place is place for entry in turns.taken]
-            ids = [entry.id for entry in line]
-            self.same([task_id in ids for task_id in found], wanted, f"whose turn it was: {found}, {place} is {ids}")
-        for order in (
-            [entry.id for entry in new],
-            [entry.id for entry in came_back if entry.due],
-            [entry.id for entry in came_back if not entry.due and entry.id not in self.taken_back],
-        ):
-            claimed = [task_id for task_id in found if task_id in order]
-            self.same(claimed, order[: len(claimed)], "the order within a line")
+        rest = dict.fromkeys(entry.id for place in READY for line in lines[place].values() for entry in line)
+        for task_id in found:
+            entry = self.group.tasks[task_id]
+            self.same((entry.priority_class, entry.place), self.whose_turn(entry, rest), f"whose turn it was: {lines}")
+            self.turn = self.turn.after(entry.priority_class, entry.place is Place.CAME_BACK)
+            del rest[task_id]
+        for line in lines[Place.NEW].values():
+            self.same_order(found, line)
+        for line in lines[Place.CAME_BACK].values():
+            self.same_order(found, [entry for entry in line if entry.due])
+            self.same_order(found, [entry for entry in line if not entry.due and entry.id not in self.taken_back])
         self.taken_back.difference_update(found)
+
+    def whose_turn(self, entry: Entry, rest: Collection[str]) -> tuple[int, Place]:
+        """The class and the line of the next delivery out of the `rest`. The order in which messages were taken back is
+        open; where it decides which class has waited longest, that of the `entry` is as good as any."""
+        ready = [self.group.tasks[task_id] for task_id in rest]
+        if self.turn.since == BY_AGE - 1 and not self.taken_back.isdisjoint(rest):
+            ready = [one for one in ready if one.priority_class == entry.priority_class]
+        classes = {
+            number: Lines(
+                *([one for one in ready if one.priority_class == number and one.place is place] for place in READY)
+            )
+            for number in CLASSES
+        }
+        (first,) = take_first(classes, 1, self.turn, lambda one: one.order).messages
+        return first.priority_class, first.place
+
+    def same_order(self, found: list[str], line: Sequence[Entry]) -> None:
+        order = [entry.id for entry in line]
+        claimed = [task_id for task_id in found if task_id in order]
+        self.same(claimed, order[: len(claimed)], "the order within a line")
 
     def count(self, entry: Entry, fence: int) -> None:
         """What must hold whatever the model says: fencing tokens grow, and only a retry is an attempt."""

@@ -28,6 +28,7 @@ from pyxqueue.model.message import (
     check_adoptable,
     enough,
 )
+from pyxqueue.model.turns import Turn
 from pyxqueue.protocols import StoreOptions
 
 from .folder import Folder
@@ -57,7 +58,7 @@ class FilesBackend:
         self._clock = clock
         self._joined = False
         self._interrupted = Event()
-        self._owed = False
+        self._turn = Turn()
 
     @contextmanager
     def _look(self) -> Iterator[Group]:
@@ -112,7 +113,7 @@ class FilesBackend:
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
         def look() -> tuple[list[Delivery], bool]:
             with self._join() as group:
-                deliveries, self._owed = group.claim(consumer, limit, self._owed, group.now)
+                deliveries, self._turn = group.claim(consumer, limit, self._turn, group.now)
                 return deliveries, bool(deliveries)
 
         return self._until(look, wait_ms, self._interrupted)

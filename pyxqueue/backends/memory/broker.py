@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...clock import wall_clock
+from ...locked import Place
 from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement
+from ...model.turns import Turn
 from .store import Queue
 from .watch import wait
 
@@ -18,7 +20,7 @@ class MemoryBroker:
         self._store = queue.store
         self._interrupts = 0
         self._interrupts_seen = 0
-        self._owed = False
+        self._turn = Turn()
 
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         with self._store.changed:
@@ -37,7 +39,7 @@ class MemoryBroker:
 
         def look() -> tuple[Sequence[Delivery], bool]:
             group, now = self._queue.join()
-            deliveries, self._owed = group.claim(consumer, limit, self._owed, now)
+            deliveries, self._turn = group.claim(consumer, limit, self._turn, now)
             group.trim(self._queue.options.history, now)
             final = bool(deliveries) or self._interrupts > seen
             if final:
@@ -48,8 +50,12 @@ class MemoryBroker:
 
     def _next_event(self) -> int | None:
         """The ms until the next lease or delay ends. A caller that passes its own clock pokes the store."""
+        if self._store.clock is not wall_clock:
+            return None
         group, now = self._queue.look()
-        return group.next_event(now) if self._store.clock is wall_clock else None
+        ends = [entry.lease_end for entry in group.line(Place.IN_FLIGHT)]
+        ends += [entry.due for entry in group.line(Place.DELAYED)]
+        return max(0, min(ends) - now) if ends else None
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         with self._store.changed:

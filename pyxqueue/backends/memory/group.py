@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ...locked import Entry, Place
+from ...locked import READY, Entry, Place
 from ...protocols import DEFAULT_LEASE_MS
 from .locks import LockingGroup
 
@@ -22,6 +22,8 @@ class Group(LockingGroup):
         self.tasks: dict[str, Entry] = {}
         self.lines: dict[Place, OrderedDict[str, Entry]] = {place: OrderedDict() for place in Place}
         self.consumers: dict[str, int] = {}
+        self._prioritized: Counter[Place] = Counter()
+        """How many tasks of each place have a class of priority other than 0."""
         self._due: list[tuple[int, int, str]] = []
         self._forget: list[tuple[int, str]] = []
 
@@ -31,9 +33,14 @@ class Group(LockingGroup):
     def line(self, place: Place) -> Iterable[Entry]:
         return self.lines[place].values()
 
+    def ready(self, line: Place, limit: int) -> Mapping[int, Sequence[Entry]]:
+        if any(self._prioritized[place] for place in READY):
+            return super().ready(line, limit)
+        return {0: list(itertools.islice(self.line(line), limit))}
+
     def enter(self, entry: Entry) -> None:
         if (old := self.tasks.get(entry.id)) is not None:
-            self.lines[old.place].pop(old.id, None)
+            self._leave(old)
         self.tasks[entry.id] = entry
 
     def save(self, entry: Entry) -> None:
@@ -41,8 +48,9 @@ class Group(LockingGroup):
             self.move(entry, Place.REMEMBERED, entry.updated)
 
     def move(self, entry: Entry, place: Place, now: int) -> None:
-        self.lines[entry.place].pop(entry.id, None)
+        self._leave(entry)
         self.lines[place][entry.id] = entry
+        self._prioritized[place] += entry.priority_class != 0
         entry.place, entry.updated = place, now
         if place is not Place.IN_FLIGHT:
             entry.order = self._ticket()
@@ -52,8 +60,12 @@ class Group(LockingGroup):
             heapq.heappush(self._forget, (entry.forget_at, entry.id))
         self._changed()
 
+    def _leave(self, entry: Entry) -> None:
+        if self.lines[entry.place].pop(entry.id, None) is not None:
+            self._prioritized[entry.place] -= entry.priority_class != 0
+
     def remove(self, entry: Entry) -> None:
-        del self.lines[entry.place][entry.id]
+        self._leave(entry)
         del self.tasks[entry.id]
         self._changed()
 
@@ -94,12 +106,6 @@ class Group(LockingGroup):
             if entry is not None and entry.place is Place.REMEMBERED and entry.forget_at <= now:
                 self.remove(entry)
         self.locks.sweep(now)
-
-    def next_event(self, now: int) -> int | None:
-        """Milliseconds until the next lease or delay ends; None if there is none."""
-        ends = [entry.lease_end for entry in self.lines[Place.IN_FLIGHT].values()]
-        ends += [entry.due for entry in self.lines[Place.DELAYED].values()]
-        return max(0, min(ends) - now) if ends else None
 
     def footprint(self) -> int:
         """B13: how much is kept beside the history and the failed tasks."""

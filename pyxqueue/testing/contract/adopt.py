@@ -162,7 +162,8 @@ class AdoptLaws(Contract):
         tasks = [s.info(backend, task_id, I7) for task_id in ("rich", junk)]
         backend.delete(["rich", junk])
         I7.same(list(backend.adopt(tasks)), [True, True], "the adoption")
-        rich, other = (delivery.message for delivery in s.take_exactly(backend, 2, I7))
+        found = {delivery.message.id: delivery.message for delivery in s.take_exactly(backend, 2, I7)}
+        rich, other = found["rich"], found[junk]
         seen = evolve(rich, enqueued_ms=0, due_ms=0) if isinstance(rich, m.Message) else rich
         I7.same(seen, s.RICH, "the message that was adopted")
         kept = dict(other.fields) if isinstance(other, m.Unreadable) else other

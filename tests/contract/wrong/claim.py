@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from pyxqueue.model.message import evolve
 
-from .prelude import Entry, Group, MemoryBackend, Place, Quiet, Remembering, breaks, m
+from .prelude import Entry, Group, MemoryBackend, Place, Quiet, Remembering, Turn, breaks, m
 
 
 @breaks("B2")
 class LimitIgnored(Group):
-    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
-        return super().claim(consumer, 1_000, owed, now)
+    def claim(self, consumer: str, limit: int, turn: Turn, now: int) -> tuple[list[m.Delivery], Turn]:
+        return super().claim(consumer, 1_000, turn, now)
 
 
 @breaks("B2")
@@ -24,10 +24,10 @@ class LastInFirstOut(Group):
 
 @breaks("B2")
 class HandsOutWhatIsInFlight(Group):
-    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
+    def claim(self, consumer: str, limit: int, turn: Turn, now: int) -> tuple[list[m.Delivery], Turn]:
         for entry in list(self.lines[Place.IN_FLIGHT].values()):
             self.move(entry, Place.NEW, now)
-        return super().claim(consumer, limit, owed, now)
+        return super().claim(consumer, limit, turn, now)
 
 
 @breaks("B2")
@@ -89,11 +89,11 @@ class Sorting(Group):
     def key(entry: Entry) -> tuple[int | str, ...]:
         return (entry.order,)
 
-    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
+    def claim(self, consumer: str, limit: int, turn: Turn, now: int) -> tuple[list[m.Delivery], Turn]:
         ready = self.lines[Place.NEW]
         for entry in sorted(ready.values(), key=self.key):
             ready.move_to_end(entry.id)
-        return super().claim(consumer, limit, owed, now)
+        return super().claim(consumer, limit, turn, now)
 
 
 @breaks("B2")
@@ -104,7 +104,9 @@ class OrderOfIdsWithinAMillisecond(Sorting):
 
 
 @breaks("B2")
-class PrioritiesGoFirst(Sorting):
+class PrioritiesOrderAClass(Sorting):
+    """80 is claimed before 60."""
+
     @staticmethod
     def key(entry: Entry) -> tuple[int | str, ...]:
         return (-entry.message.priority if isinstance(entry.message, m.Message) else 0,)

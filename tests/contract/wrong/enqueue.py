@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .prelude import UNDER_WAY, WAITING, Entry, Group, MemoryBackend, Place, breaks, first_page, m, moment
+from .prelude import UNDER_WAY, WAITING, Entry, Group, MemoryBackend, Place, Turn, breaks, first_page, m, moment
 
 
 @breaks("B1")
@@ -175,10 +175,10 @@ class BatchLooksAtTheReadyOnly(MemoryBackend):
 class TemporaryFilesAreNotSeen(Group):
     """A folder's listing that leaves out what looks half written."""
 
-    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
+    def claim(self, consumer: str, limit: int, turn: Turn, now: int) -> tuple[list[m.Delivery], Turn]:
         ready = self.lines[Place.NEW]
         hidden = {name: ready.pop(name) for name in list(ready) if name.endswith(".tmp")}
-        found = super().claim(consumer, limit, owed, now)
+        found = super().claim(consumer, limit, turn, now)
         ready.update(hidden)
         return found
 

@@ -13,6 +13,7 @@ from .prelude import (
     Place,
     Queue,
     Remembering,
+    Turn,
     breaks,
     first_page,
     in_flight,
@@ -30,11 +31,11 @@ class LeaseNeverEnds(Group):
 
 @breaks("B3")
 class LeaseEndsForOthersOnly(Group):
-    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
+    def claim(self, consumer: str, limit: int, turn: Turn, now: int) -> tuple[list[m.Delivery], Turn]:
         for entry in self.lines[Place.IN_FLIGHT].values():
             if entry.consumer == consumer:
                 entry.lease_end = max(entry.lease_end, now + 1)
-        return super().claim(consumer, limit, owed, now)
+        return super().claim(consumer, limit, turn, now)
 
 
 @breaks("B3")
@@ -139,9 +140,9 @@ class Renewing(Group):
 
 @breaks("B3")
 class ClaimRenews(Renewing):
-    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
+    def claim(self, consumer: str, limit: int, turn: Turn, now: int) -> tuple[list[m.Delivery], Turn]:
         self.renew(consumer, now)
-        return super().claim(consumer, limit, owed, now)
+        return super().claim(consumer, limit, turn, now)
 
 
 @breaks("B3")

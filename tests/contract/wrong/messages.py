@@ -8,16 +8,16 @@ from collections.abc import Callable
 
 from pyxqueue.model.message import evolve
 
-from .prelude import READY, Entry, Group, Place, breaks, m, records, stores
+from .prelude import READY, Entry, Group, Place, Turn, breaks, m, records, stores
 
 
 @breaks("B7")
 class DropsTheUnreadable(Group):
-    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
+    def claim(self, consumer: str, limit: int, turn: Turn, now: int) -> tuple[list[m.Delivery], Turn]:
         for entry in [entry for place in READY for entry in self.lines[place].values()]:
             if isinstance(entry.message, m.Unreadable):
                 self.remove(entry)
-        return super().claim(consumer, limit, owed, now)
+        return super().claim(consumer, limit, turn, now)
 
 
 @breaks("B7")
@@ -72,11 +72,11 @@ class FailedIsNotRequeued(Group):
 class ExpiredIsDropped(Group):
     """A column `expires` that the engine itself acts upon."""
 
-    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
+    def claim(self, consumer: str, limit: int, turn: Turn, now: int) -> tuple[list[m.Delivery], Turn]:
         for entry in [entry for place in READY for entry in self.lines[place].values()]:
             if isinstance(entry.message, m.Message) and 0 < entry.message.expires_ms <= now:
                 self.remove(entry)
-        return super().claim(consumer, limit, owed, now)
+        return super().claim(consumer, limit, turn, now)
 
 
 @breaks("B7")

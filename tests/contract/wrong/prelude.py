@@ -22,8 +22,10 @@ from pyxqueue.backends.memory.store import Queue
 from pyxqueue.locked import READY, UNDER_WAY, WAITING, Entry, Place
 from pyxqueue.model import message as m
 from pyxqueue.model.message import evolve
+from pyxqueue.model.turns import Turn
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing.contract import BackendContract, ResultStoreContract
+from pyxqueue.testing.contract.priorities import PriorityLaws
 from pyxqueue.testing.memory import MemoryHarness
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "Quiet",
     "RecordTable",
     "Remembering",
+    "Turn",
     "Wrong",
     "breaks",
     "first_page",
@@ -79,7 +82,11 @@ class Wrong:
 
     @property
     def contract(self) -> type[BackendContract | ResultStoreContract]:
-        return ResultStoreContract if issubclass(self.harness, ResultsHarness) else BackendContract
+        return ResultStoreContract if issubclass(self.harness, ResultsHarness) else Whole
+
+
+class Whole(PriorityLaws, BackendContract):
+    """All laws."""
 
 
 def harness_of(broken: Part) -> type[MemoryHarness]:

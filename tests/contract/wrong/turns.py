@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pyxqueue.model.message import evolve
 
-from .prelude import READY, Entry, Group, MemoryBackend, Place, breaks, m
+from .prelude import READY, Entry, Group, MemoryBackend, Place, Turn, breaks, m
 
 
 @breaks("B2")
@@ -32,71 +32,75 @@ class WhatComesBackGoesFirst(Group):
 class NewOnesAreServedLast(Group):
     """They get the places that those that came back leave free."""
 
-    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
+    def claim(self, consumer: str, limit: int, turn: Turn, now: int) -> tuple[list[m.Delivery], Turn]:
         new, self.lines[Place.NEW] = self.lines[Place.NEW], OrderedDict()
-        found, _ = super().claim(consumer, limit, owed, now)
+        found, _ = super().claim(consumer, limit, turn, now)
         self.lines[Place.NEW] = new
-        rest, owed = super().claim(consumer, limit - len(found), owed, now)
-        return found + rest, owed
+        rest, turn = super().claim(consumer, limit - len(found), turn, now)
+        return found + rest, turn
+
+
+def turned(turn: Turn) -> Turn:
+    return turn._replace(owed=frozenset({0}) - turn.owed)
 
 
 @breaks("B2")
 class NewOnesAreServedFirst(Group):
-    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
-        found, owed = super().claim(consumer, limit, not owed, now)
-        return found, not owed
+    def claim(self, consumer: str, limit: int, turn: Turn, now: int) -> tuple[list[m.Delivery], Turn]:
+        found, turn = super().claim(consumer, limit, turned(turn), now)
+        return found, turned(turn)
 
 
 @breaks("B2")
 class TurnsEndWithTheClaim(Group):
-    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
-        return super().claim(consumer, limit, False, now)
+    def claim(self, consumer: str, limit: int, turn: Turn, now: int) -> tuple[list[m.Delivery], Turn]:
+        return super().claim(consumer, limit, Turn(), now)
 
 
 @breaks("B2")
 class AnEmptyClaimEndsTheTurns(Group):
-    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
-        found, owed = super().claim(consumer, limit, owed, now)
-        return found, owed and bool(found)
+    def claim(self, consumer: str, limit: int, turn: Turn, now: int) -> tuple[list[m.Delivery], Turn]:
+        found, after = super().claim(consumer, limit, turn, now)
+        return found, after if found else Turn()
 
 
 @breaks("B2")
 class TurnsAreThoseOfTheGroup(Group):
     """Not of the handle: what a new worker claims first may be new."""
 
-    owed = False
+    turn = Turn()
 
-    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
-        found, self.owed = super().claim(consumer, limit, self.owed, now)
-        return found, self.owed
+    def claim(self, consumer: str, limit: int, turn: Turn, now: int) -> tuple[list[m.Delivery], Turn]:
+        found, self.turn = super().claim(consumer, limit, self.turn, now)
+        return found, self.turn
 
 
 @breaks("B2")
 class ALineAtATime(Group):
     """All of one line, then all of the other."""
 
-    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
-        found, owed = super().claim(consumer, limit, owed, now)
-        return sorted(found, key=lambda delivery: delivery.message.attempt == 1), owed
+    def claim(self, consumer: str, limit: int, turn: Turn, now: int) -> tuple[list[m.Delivery], Turn]:
+        found, turn = super().claim(consumer, limit, turn, now)
+        return sorted(found, key=lambda delivery: delivery.message.attempt == 1), turn
 
 
 @breaks("B2")
 class PlacesStayFree(Group):
     """Each line has its half of the limit."""
 
-    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
+    def claim(self, consumer: str, limit: int, turn: Turn, now: int) -> tuple[list[m.Delivery], Turn]:
         lines = [len(self.lines[place]) for place in READY]
         least = 2 * min(lines) + 1 if min(lines) else limit
-        return super().claim(consumer, min(limit, least), owed, now)
+        return super().claim(consumer, min(limit, least), turn, now)
 
 
 @breaks("B2")
 class LimitOfEachLine(Group):
     """A limit of 1 returns two."""
 
-    def claim(self, consumer: str, limit: int, owed: bool, now: int) -> tuple[list[m.Delivery], bool]:
+    def claim(self, consumer: str, limit: int, turn: Turn, now: int) -> tuple[list[m.Delivery], Turn]:
         both = all(self.lines[place] for place in READY)
-        return super().claim(consumer, 2 * limit if both else limit, owed, now)
+        return super().claim(consumer, 2 * limit if both else limit, turn, now)
 
 
 class Mistaken(Group):
