@@ -21,7 +21,17 @@ from .model.message import (
     enough,
     evolve,
 )
-from .protocols import Backend, HasAbout, HasLocks, HasWakeups, ResultStore, Wakeups, in_one_process
+from .protocols import (
+    Backend,
+    HasAbout,
+    HasLocks,
+    HasWakeups,
+    ResultStore,
+    ScheduleStore,
+    Wakeups,
+    in_one_process,
+    schedules_of,
+)
 
 _SLICE = 1_000
 """Milliseconds of one wait at the result store. In between, the broker is asked for ends without a record there."""
@@ -79,6 +89,9 @@ class SplitBackend:
 
     def wakeups(self) -> Wakeups | None:
         return self._broker.wakeups() if isinstance(self._broker, HasWakeups) else None
+
+    def schedules(self) -> ScheduleStore | None:
+        return schedules_of(self._broker)
 
     def lease_ms(self) -> int:
         return self._broker.lease_ms()

@@ -20,6 +20,7 @@ from .core import (
     Wakeups,
     in_one_process,
 )
+from .schedules import Changed, DueSchedules, HasSchedules, ScheduleChange, ScheduleStore, schedules_of
 from .uniqueness import HasLocks
 
 __all__ = [
@@ -27,16 +28,22 @@ __all__ = [
     "AsyncProducer",
     "Backend",
     "Broker",
+    "Changed",
+    "DueSchedules",
     "HasAbout",
     "HasAsync",
     "HasLocks",
     "HasQueues",
+    "HasSchedules",
     "HasWakeups",
     "Inspector",
     "ResultStore",
     "Results",
+    "ScheduleChange",
+    "ScheduleStore",
     "Serializer",
     "StoreOptions",
     "Wakeups",
     "in_one_process",
+    "schedules_of",
 ]

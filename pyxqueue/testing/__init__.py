@@ -9,9 +9,10 @@ from .contract import (
     Harness,
     InspectorContract,
     ResultStoreContract,
+    ScheduleContract,
     SerializerContract,
 )
-from .faulty import Fault, FaultyBroker, FaultyCall, FaultyResults
+from .faulty import Fault, FaultyBroker, FaultyCall, FaultyResults, FaultySchedules
 
 __all__ = [
     "BackendContract",
@@ -22,9 +23,11 @@ __all__ = [
     "FaultyBroker",
     "FaultyCall",
     "FaultyResults",
+    "FaultySchedules",
     "Harness",
     "InspectorContract",
     "ResultStoreContract",
+    "ScheduleContract",
     "SerializerContract",
     "assert_enqueued",
     "drain",

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
+from math import inf
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from attrs import frozen
@@ -25,7 +26,17 @@ from ..model.message import (
     TaskInfo,
     TaskStatus,
 )
-from ..protocols import Backend, ResultStore, in_one_process
+from ..model.schedules import Schedule
+from ..protocols import (
+    Backend,
+    Changed,
+    DueSchedules,
+    ResultStore,
+    ScheduleChange,
+    ScheduleStore,
+    in_one_process,
+    schedules_of,
+)
 
 T = TypeVar("T")
 Inner = TypeVar("Inner")
@@ -180,6 +191,10 @@ class FaultyBroker(Faulty[Backend]):
     def maintain(self, limit: int) -> int:
         return self._call("maintain", lambda: self.inner.maintain(limit))
 
+    def schedules(self) -> ScheduleStore | None:
+        """The schedules without faults; `FaultySchedules` has some."""
+        return schedules_of(self.inner)
+
     def lease_ms(self) -> int:
         return self._call("lease_ms", self.inner.lease_ms)
 
@@ -251,6 +266,25 @@ class FaultyResults(Faulty[ResultStore]):
 
     def close(self) -> None:
         self.inner.close()
+
+
+class FaultySchedules(Faulty[ScheduleStore]):
+    """A `ScheduleStore` that passes every call on to `inner`, or applies a fault to it."""
+
+    known = frozenset({"due", "get", "ids", "change"})
+    next_look = inf
+
+    def due(self, limit: int) -> DueSchedules:
+        return self._call("due", lambda: self.inner.due(limit))
+
+    def get(self, ids: Sequence[str]) -> Sequence[Schedule | None]:
+        return self._call("get", lambda: self.inner.get(ids))
+
+    def ids(self) -> Sequence[str]:
+        return self._call("ids", self.inner.ids)
+
+    def change(self, change: ScheduleChange) -> Changed:
+        return self._call("change", lambda: self.inner.change(change))
 
 
 def _at_random(seed: int, rate: float, kinds: Sequence[Fault]) -> Iterator[Fault | None]:

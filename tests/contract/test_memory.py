@@ -2,12 +2,12 @@
 
 import pytest
 
-from pyxqueue.testing.contract import BackendContract
+from pyxqueue.testing.contract import BackendContract, ScheduleContract
 from pyxqueue.testing.contract.priorities import PriorityLaws
 from pyxqueue.testing.memory import MemoryHarness
 
 
-class TestMemory(PriorityLaws, BackendContract):
+class TestMemory(PriorityLaws, BackendContract, ScheduleContract):
     @pytest.fixture
     def harness(self) -> MemoryHarness:
         return MemoryHarness()

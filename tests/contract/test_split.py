@@ -9,7 +9,7 @@ import pytest
 from pyxqueue.backends.memory import MemoryResults, MemoryStore
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.split import SplitBackend
-from pyxqueue.testing.contract import BackendContract
+from pyxqueue.testing.contract import BackendContract, ScheduleContract
 from pyxqueue.testing.memory import MemoryHarness
 
 
@@ -52,7 +52,7 @@ NOT_KEPT = {
 }
 
 
-class TestSplit(BackendContract):
+class TestSplit(BackendContract, ScheduleContract):
     """All but `NOT_KEPT`.
 
     B4 asks that a refused settlement leaves no record: here the record is put before the broker refuses. B13 asks that

@@ -6,13 +6,15 @@ import re
 
 import pytest
 
-from pyxqueue.protocols import Broker, HasLocks, Inspector, Results, ResultStore
-from pyxqueue.testing.contract import BackendContract, ResultStoreContract
+from pyxqueue.protocols import Broker, HasLocks, Inspector, Results, ResultStore, ScheduleStore
+from pyxqueue.testing.contract import BackendContract, ResultStoreContract, ScheduleContract
 from pyxqueue.testing.contract.laws import read_laws
 
 from .wrong import PLANTED, Wrong
 
-LAWS = read_laws(Broker, Results, ResultStore, Inspector, HasLocks)
+LAWS = read_laws(Broker, Results, ResultStore, Inspector, HasLocks, ScheduleStore)
+CONTRACTS = {"R1": ResultStoreContract, "L1": ScheduleContract, "L2": ScheduleContract}
+"""By law, the contract that has its tests; the others are in `BackendContract`."""
 
 
 def names_for(law: str, contract: type) -> list[str]:
@@ -49,9 +51,16 @@ def test_a_wrong_backend_fails(wrong: Wrong) -> None:
 def test_every_law_has_tests_and_wrong_backends() -> None:
     """No law goes without a test of its number, nor without a backend that shows the test can fail."""
     assert sorted(LAWS) == sorted(
-        [*(f"B{n}" for n in range(1, 14)), *(f"R{n}" for n in range(1, 6)), *(f"I{n}" for n in range(1, 8)), "L7"]
+        [
+            *(f"B{n}" for n in range(1, 14)),
+            *(f"R{n}" for n in range(1, 6)),
+            *(f"I{n}" for n in range(1, 8)),
+            "L1",
+            "L2",
+            "L7",
+        ]
     )
-    assert [law for law in LAWS if not names_for(law, ResultStoreContract if law == "R1" else BackendContract)] == []
+    assert [law for law in LAWS if not names_for(law, CONTRACTS.get(law, BackendContract))] == []
     assert {wrong.law for wrong in PLANTED} == set(LAWS)
 
 
@@ -59,7 +68,7 @@ def test_every_test_names_a_law() -> None:
     """A test of the kit without a law's number in its name would ask for what nobody promised; those of the harness
     ask nothing of a backend."""
     laws = {law.lower() for law in LAWS}
-    for name in {*dir(BackendContract), *dir(ResultStoreContract)}:
+    for name in {*dir(BackendContract), *dir(ResultStoreContract), *dir(ScheduleContract)}:
         if name.startswith("test") and not name.startswith("test_harness_"):
             found = re.fullmatch(r"test_([bril]\d+)_\w+", name)
             assert found is not None

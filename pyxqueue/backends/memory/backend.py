@@ -21,6 +21,7 @@ from ...protocols import StoreOptions
 from .broker import MemoryBroker
 from .inspector import MemoryInspector
 from .results import MemoryRecords
+from .schedules import MemorySchedules
 from .store import MemoryStore, Queue
 from .uniqueness import MemoryUniqueness
 
@@ -35,6 +36,7 @@ class MemoryBackend:
     """Worker processes cannot share it."""
 
     new_queue = Queue
+    new_schedules = MemorySchedules
 
     def __init__(self, store: MemoryStore, options: StoreOptions) -> None:
         self._store = store
@@ -44,6 +46,7 @@ class MemoryBackend:
         self._records = MemoryRecords(self._queue)
         self._inspector = MemoryInspector(self._queue)
         self._uniqueness = MemoryUniqueness(self._queue)
+        self._schedules = self.new_schedules(self._queue)
 
     # Broker
 
@@ -63,6 +66,7 @@ class MemoryBackend:
         return self._broker.release(consumer, started)
 
     def maintain(self, limit: int) -> int:
+        self._schedules.look()
         return self._broker.maintain(limit)
 
     def lease_ms(self) -> int:
@@ -73,6 +77,9 @@ class MemoryBackend:
 
     def close(self) -> None:
         self._broker.close()
+
+    def schedules(self) -> MemorySchedules:
+        return self._schedules
 
     # Results
 

@@ -11,6 +11,7 @@ from ...clock import started_ms, wall_clock
 from ...errors import ConfigurationError
 from ...locked import Entry
 from ...model.message import Fields
+from ...model.schedules import Schedule
 from ...model.wire import message_from_fields
 from ...printable import quoted
 from ...protocols import StoreOptions
@@ -36,6 +37,8 @@ class MemoryStore:
         self._queues: dict[str, dict[str, Group]] = {}
         self.results: dict[tuple[str, str], Any] = {}
         """What `MemoryResults` keeps, by stream key and group."""
+        self.schedules: dict[str, dict[str, Schedule]] = {}
+        """The schedules by stream key and id."""
 
     def group(self, stream_key: str, name: str) -> Group:
         """The group of that name. If it is new, messages are not copied into it before it is registered."""

@@ -23,7 +23,8 @@ store. While one of them fails, do not read the others. The name of every other 
 `steps`, which they are made of, and `law` are public: your own tests may use them.
 `BackendContract` has all tests; `BrokerContract` and `InspectorContract` are parts of it. A backend declares how it
 differs with class attributes: `patience`, `footprint_slack`, `crosses_forks`. `ResultStoreContract` is for a
-`ResultStore`, the result half of a `pyxqueue.split.SplitBackend`.
+`ResultStore`, the result half of a `pyxqueue.split.SplitBackend`. `ScheduleContract` is for a backend that keeps
+schedules.
 
 A serializer needs `SerializerContract` only.
 """
@@ -48,6 +49,7 @@ from .progress import ProgressLaws
 from .put import PutLaws
 from .records import RecordLaws, SettledRecordLaws
 from .requeue import RequeueLaws
+from .schedules import ScheduleContract
 from .serializer import SerializerContract
 from .settle import SettleLaws
 from .show import ShowLaws
@@ -64,6 +66,7 @@ __all__ = [
     "InspectorContract",
     "Law",
     "ResultStoreContract",
+    "ScheduleContract",
     "SerializerContract",
     "law",
 ]

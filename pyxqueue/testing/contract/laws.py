@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from ...protocols import Broker, HasLocks, Inspector, Results, ResultStore, Serializer
+from ...protocols import Broker, HasLocks, Inspector, Results, ResultStore, ScheduleStore, Serializer
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ def read_laws(*protocols: type) -> dict[str, Law]:
     return laws
 
 
-_LAWS = read_laws(Serializer, Broker, Results, ResultStore, Inspector, HasLocks)
+_LAWS = read_laws(Serializer, Broker, Results, ResultStore, Inspector, ScheduleStore, HasLocks)
 
 
 def law(number: str) -> Law:

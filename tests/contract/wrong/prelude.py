@@ -18,13 +18,14 @@ from attrs import frozen
 from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
 from pyxqueue.backends.memory.group import Group
 from pyxqueue.backends.memory.results import RecordTable
+from pyxqueue.backends.memory.schedules import MemorySchedules
 from pyxqueue.backends.memory.store import Queue
 from pyxqueue.locked import READY, UNDER_WAY, WAITING, Entry, Place
 from pyxqueue.model import message as m
 from pyxqueue.model.message import evolve
 from pyxqueue.model.turns import Turn
 from pyxqueue.protocols import StoreOptions
-from pyxqueue.testing.contract import BackendContract, ResultStoreContract
+from pyxqueue.testing.contract import BackendContract, ResultStoreContract, ScheduleContract
 from pyxqueue.testing.contract.priorities import PriorityLaws
 from pyxqueue.testing.memory import MemoryHarness
 
@@ -38,6 +39,7 @@ __all__ = [
     "Group",
     "MemoryBackend",
     "MemoryResults",
+    "MemorySchedules",
     "MemoryStore",
     "Mistaking",
     "Place",
@@ -59,7 +61,9 @@ __all__ = [
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 PAGE = 1_000
-Part: TypeAlias = type[Group] | type[Queue] | type[MemoryBackend] | type[RecordTable] | type[MemoryResults]
+Part: TypeAlias = (
+    type[Group] | type[Queue] | type[MemoryBackend] | type[RecordTable] | type[MemoryResults] | type[MemorySchedules]
+)
 Broken = TypeVar("Broken", bound=Part)
 
 
@@ -81,7 +85,9 @@ class Wrong:
     harness: type[MemoryHarness]
 
     @property
-    def contract(self) -> type[BackendContract | ResultStoreContract]:
+    def contract(self) -> type[BackendContract | ResultStoreContract | ScheduleContract]:
+        if self.law in {"L1", "L2"}:
+            return ScheduleContract
         return ResultStoreContract if issubclass(self.harness, ResultsHarness) else Whole
 
 
@@ -92,6 +98,8 @@ class Whole(PriorityLaws, BackendContract):
 def harness_of(broken: Part) -> type[MemoryHarness]:
     if issubclass(broken, Queue):
         broken = type("WrongBackend", (MemoryBackend,), {"new_queue": broken})
+    if issubclass(broken, MemorySchedules):
+        broken = type("WrongBackend", (MemoryBackend,), {"new_schedules": broken})
     if issubclass(broken, MemoryBackend):
         return type("WrongHarness", (MemoryHarness,), {"backend_type": broken})
     if issubclass(broken, RecordTable):

@@ -1,0 +1,154 @@
+"""When a schedule ticks: cron expressions in a time zone, and intervals. Ticks are integer ms since the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from attrs import frozen
+
+from ..errors import ConfigurationError
+from ..printable import quoted
+
+NICKNAMES = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+MIN_EVERY_MS = 1_000
+MAX_EVERY_MS = 366 * 86_400_000
+MOST = 1_000
+"""How many ticks that were missed are counted one by one. If there are more, only the newest are looked for."""
+_DAY = 86_400_000
+_SPANS = (_DAY, 32 * _DAY, 366 * _DAY, 9 * 366 * _DAY)
+"""How far to look back for the newest ticks."""
+_FIELDS = 5
+
+
+@frozen
+class Timing:
+    """A rule for ticks: either a cron expression and a time zone, or an interval."""
+
+    cron: str = ""
+    timezone: str = "UTC"
+    every_ms: int = 0
+
+    def after(self, ms: int) -> int:
+        """Return the first tick later than `ms`. Raises `ConfigurationError` if there is none, or it cannot be
+        computed here."""
+        return next(self.ticks(ms))
+
+    def ticks(self, after: int) -> Iterator[int]:
+        """Yield the ticks later than `after`, each later than the one before. Raises as `after`."""
+        if self.every_ms:
+            tick = (after // self.every_ms + 1) * self.every_ms  # aligned to the epoch, so that a restart moves nothing
+            while True:
+                yield tick
+                tick += self.every_ms
+        yield from _cron_ticks(self.cron, self.timezone, after)
+
+    def due(self, after: int, now: int) -> tuple[Sequence[int], int]:
+        """Return the newest ticks later than `after` and not later than `now`, oldest first, and how many there are.
+
+        If they are more than `MOST`, the number may be too small.
+        """
+        if self.every_ms:
+            number = max(0, now // self.every_ms - after // self.every_ms)
+            newest = now // self.every_ms
+            return [one * self.every_ms for one in range(newest - min(number, MOST) + 1, newest + 1)], number
+        found = list(islice(self._until(after, now), MOST + 1))
+        if len(found) <= MOST:
+            return found, len(found)
+        for span in _SPANS:
+            if newest_ones := list(self._until(max(after, now - span), now)):
+                return newest_ones, max(len(found), len(newest_ones))
+        return found, len(found)
+
+    def _until(self, after: int, now: int) -> Iterator[int]:
+        for tick in self.ticks(after):
+            if tick > now:
+                return
+            yield tick
+
+    def __str__(self) -> str:
+        if self.every_ms:
+            return f"every {self.every_ms / 1000:g} s"
+        return f"{self.cron} {self.timezone}"
+
+
+def _cron_ticks(expression: str, timezone: str, after: int) -> Iterator[int]:
+    from cronsim import CronSim, CronSimError  # noqa: PLC0415 - most programs have no schedule
+
+    try:
+        start = datetime.fromtimestamp(after / 1000, UTC).astimezone(zone_of(timezone))
+        moments = CronSim(NICKNAMES.get(expression, expression), start)
+    except (CronSimError, ValueError, OverflowError, OSError) as error:
+        raise ConfigurationError(f"the cron expression {quoted(expression)} cannot be computed: {error}") from error
+    last = after
+    for moment in moments:
+        # Inside of the hour that a change to winter time repeats, the library begins with a tick of its first half.
+        if (tick := round(moment.timestamp() * 1000)) > last:
+            last = tick
+            yield tick
+    raise ConfigurationError(
+        f"the cron expression {quoted(expression)} never ticks within 50 years: look at its day and its month"
+    )
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """Return a time zone. Raises `ConfigurationError` if this machine does not have it."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigurationError(
+            f"the time zone {quoted(name)} is not known here: give a name of the IANA database, such as "
+            f'"Europe/Berlin"; if this machine has no such database, install the package tzdata'
+        ) from error
+
+
+def cron_timing(expression: object, timezone: object = None) -> Timing:
+    """Return the timing of a cron expression. Raises `ConfigurationError` for one that is not valid or never ticks."""
+    from cronsim import CronSim, CronSimError  # noqa: PLC0415 - as above
+
+    if not isinstance(expression, str) or not expression.strip():
+        raise ConfigurationError(f"cron={quoted(expression)} must be a text with five fields, such as '30 2 * * *'")
+    if timezone is not None and not isinstance(timezone, str):
+        raise ConfigurationError(f"timezone={quoted(timezone)} must be a name, such as 'Europe/Berlin'")
+    name = timezone or "UTC"
+    words = expression.split()
+    plain = NICKNAMES.get(expression.strip().lower(), " ".join(words))
+    if plain.startswith("@"):
+        raise ConfigurationError(f"cron={quoted(expression)} is not known: the names are {', '.join(NICKNAMES)}")
+    if len(plain.split()) != _FIELDS:
+        hint = "; for seconds use every=timedelta(seconds=...)" if len(words) == _FIELDS + 1 else ""
+        raise ConfigurationError(
+            f"cron={quoted(expression)} has {len(words)} fields, not five: minute, hour, day of the month, month, "
+            f"day of the week{hint}"
+        )
+    try:
+        CronSim(plain, datetime(2000, 1, 1, tzinfo=zone_of(name)))
+    except CronSimError as error:
+        raise ConfigurationError(
+            f"cron={quoted(expression)} is not valid: {str(error).lower()}. The fields are minute, hour, day of the "
+            "month, month, day of the week"
+        ) from error
+    timing = Timing(plain, name)
+    timing.after(946_684_800_000)  # from the year 2000 on: one that never ticks is refused
+    return timing
+
+
+def interval_timing(seconds: object) -> Timing:
+    """Return the timing of an interval. Raises `ConfigurationError` for one that is not valid."""
+    ms = round(seconds * 1000) if isinstance(seconds, int | float) and abs(seconds) < MAX_EVERY_MS else 0
+    if not MIN_EVERY_MS <= ms <= MAX_EVERY_MS:
+        raise ConfigurationError(
+            f"every={quoted(seconds)} must be a time of at least one second and at most 366 days, such as "
+            "timedelta(minutes=5)"
+        )
+    return Timing(every_ms=ms)
