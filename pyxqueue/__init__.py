@@ -34,6 +34,7 @@ from .errors import (
 )
 from .model.message import Cancellation, Progress, TaskStatus
 from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
+from .uniqueness import Debounce, Throttle, Unique
 from .worker import TaskSettled, TaskStarted
 
 __version__ = "1.0.0.dev0"
@@ -47,6 +48,7 @@ __all__ = [
     "CancelRequested",
     "Cancellation",
     "ConfigurationError",
+    "Debounce",
     "DuplicateTaskError",
     "EagerSession",
     "JSONSerializer",
@@ -75,7 +77,9 @@ __all__ = [
     "TaskStarted",
     "TaskStateError",
     "TaskStatus",
+    "Throttle",
     "TimeLimitExceeded",
+    "Unique",
     "UnknownTaskError",
     "agather",
     "as_completed",

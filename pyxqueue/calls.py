@@ -40,6 +40,17 @@ class Signature:
         except TypeError as error:
             raise ArgumentError(f"{self._name}{self._signature} does not take these arguments: {error}") from None
 
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the parameters."""
+        return list(self._signature.parameters)
+
+    def arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments by parameter, with the defaults of those that were left out."""
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound.arguments
+
     def batches(
         self, calls: Iterable[Any], task_ids: Iterable[str] | None, common: Mapping[str, Any]
     ) -> Iterator[tuple[list[Call], list[str] | None]]:

@@ -19,6 +19,7 @@ from .errors import ConfigurationError
 from .model.message import valid_id
 from .printable import quoted
 from .serializers.tags import is_encodable
+from .uniqueness import Debounce, Guard, Throttle, Unique, guard_of
 
 Fields = ParamSpec("Fields")
 S = TypeVar("S")
@@ -98,6 +99,20 @@ class TaskOptions:
     """Hard limit: the worker process is killed and replaced. By default `timeout` + 10 s, if there is a `timeout`."""
     result_ttl: float = field(default=86_400.0, converter=in_seconds, validator=_duration)
     """How long the result can be read; a day by default."""
+    unique: Unique | None = None
+    """Calls that return the handle of an equal call instead of enqueueing another."""
+    debounce: Debounce | None = None
+    """Calls that become one task when no more of them follow."""
+    throttle: Throttle | None = None
+    """Calls that are dropped for some time after one that runs."""
+
+    def __attrs_post_init__(self) -> None:
+        guard_of(self.unique, self.debounce, self.throttle)
+
+    @property
+    def guard(self) -> Guard | None:
+        """`unique`, `debounce` or `throttle`; None if the task has none of them."""
+        return self.unique or self.debounce or self.throttle
 
     @property
     def hard_limit(self) -> float | None:
@@ -134,8 +149,20 @@ class CallOptions:
     """An id of your own, at most 64 characters of ``[A-Za-z0-9_.-]``. A task whose id is enqueued twice runs once."""
     headers: Mapping[str, str] | None = field(default=None, validator=validators.optional(_text_pairs))
     """Pairs of text that are stored with the message."""
+    unique: Unique | None = None
+    """As the option of the task. Any of these three replaces what the task has of them."""
+    debounce: Debounce | None = None
+    """As the option of the task."""
+    throttle: Throttle | None = None
+    """As the option of the task."""
+
+    @property
+    def guard(self) -> Guard | None:
+        """`unique`, `debounce` or `throttle`; None if the call has none of them."""
+        return self.unique or self.debounce or self.throttle
 
     def __attrs_post_init__(self) -> None:
+        guard_of(self.unique, self.debounce, self.throttle)
         if self.eta is not None and not isinstance(self.eta, datetime):
             raise ValueError(f"eta={quoted(self.eta)} must be a datetime")
         if self.eta is not None and self.delay is not None:

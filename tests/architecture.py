@@ -12,7 +12,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("model", "batching"),
     ("protocols", "locked"),
     ("split",),
-    ("calls", "options", "policy", "context", "inflight", "offload", "stores", "serializers", "backends"),
+    ("calls", "options", "policy", "context", "inflight", "offload", "stores", "uniqueness", "serializers", "backends"),
     ("codec", "registry"),
     ("worker",),
     ("supervisor", "core"),

@@ -28,6 +28,7 @@ NAMES = [
     "CancelRequested",
     "Cancellation",
     "ConfigurationError",
+    "Debounce",
     "DuplicateTaskError",
     "EagerSession",
     "JSONSerializer",
@@ -56,7 +57,9 @@ NAMES = [
     "TaskStarted",
     "TaskStateError",
     "TaskStatus",
+    "Throttle",
     "TimeLimitExceeded",
+    "Unique",
     "UnknownTaskError",
     "agather",
     "as_completed",
@@ -180,12 +183,13 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         ),
         "with_options": (
             "(self, *, delay: Seconds | None = None, eta: datetime | None = None, task_id: str | None = None,"
-            " headers: Mapping[str, str] | None = None) -> Task[P, R]"
+            " headers: Mapping[str, str] | None = None, unique: Unique | None = None, debounce: Debounce | None "
+            "= None, throttle: Throttle | None = None) -> Task[P, R]"
         ),
     },
     AsyncResult: {
         "__call__": "(self, block: bool = True, timeout: Seconds | None = None) -> R | None",
-        "__init__": "(self, reader: Reader, task_id: str, task_name: str | None = None) -> None",
+        "__init__": "(self, reader: Reader, task_id: str, task_name: str | None = None, created: bool = False) -> None",
         "acancel": "(self, force: bool = False) -> Cancellation",
         "adone": "(self) -> bool",
         "aforget": "(self) -> None",

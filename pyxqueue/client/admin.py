@@ -9,9 +9,10 @@ from typing import TypeAlias
 from attrs import frozen
 
 from ..errors import BrokerError, BrokerUnavailableError, ConfigurationError, PyxqueueError, TaskStateError
+from ..model.locks import lock_of
 from ..model.message import Message, TaskInfo, TaskStatus
 from ..printable import quoted
-from ..protocols import Backend, HasAbout, HasQueues
+from ..protocols import Backend, HasAbout, HasLocks, HasQueues
 from .opened import QueueStore
 from .reasons import known, unknown
 from .views import BatchResult, QueueInfo, QueuePage, TaskDetails, TaskPage, WorkerInfo
@@ -127,7 +128,8 @@ class Admin:
             elif not ended and info.status is not TaskStatus.FAILURE:
                 refused[name] = TaskStateError(f"task {name} was not retried: it is {info.status.name}, not FAILURE")
         wanted = [name for name in names if name not in refused]
-        return _result(backend, wanted, backend.requeue(wanted), _not_retried, refused)
+        done = backend.requeue(wanted)
+        return _result(backend, wanted, done, lambda info: _not_retried(backend, info), refused)
 
     def cancel(self, ids: TaskId | Iterable[TaskId], *, force: bool = False) -> BatchResult:
         """Cancel tasks. A waiting task ends at once; a running one is interrupted by its worker, as for
@@ -258,9 +260,13 @@ def _result(
     return BatchResult(sum(done), {**(refused or {}), **reasons})
 
 
-def _not_retried(info: TaskInfo) -> str:
-    gone = info.status.ended
-    return f"was not retried: {'its message is no longer in the history' if gone else f'it is {info.status.name}'}"
+def _not_retried(backend: Backend, info: TaskInfo) -> str:
+    if not info.status.ended:
+        return f"was not retried: it is {info.status.name}"
+    lock = lock_of(info.message)
+    if lock is not None and isinstance(backend, HasLocks) and (holder := backend.lock_holders([lock.name])[0]):
+        return f"was not retried: task {holder} has its lock; wait until that has ended, or cancel it"
+    return "was not retried: its message is no longer in the history"
 
 
 def _not_cancelled(info: TaskInfo) -> str:

@@ -77,6 +77,8 @@ TASK_OPTION_HABITS: Mapping[str, str] = {
     **_each("ttl result_expires store_results ignore_result", "result_ttl="),
     **_each("bind context", "call pyxqueue.current_task() inside the task"),
     **_each("priority", "give what is urgent a queue with workers of its own"),
+    **_each("unique_for deduplicate once lock job_key singleton", "unique=Unique(by=(...))"),
+    **_each("rate_limit_window cooldown", "throttle=Throttle(60, by=(...))"),
     **_each("queue queue_name", "a task is on the queue that declares it"),
     **_each("delay eta task_id headers", "they belong to a call: add.with_options({given}=...)(1, 2)"),
 }

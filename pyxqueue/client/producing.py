@@ -17,8 +17,10 @@ from ..model.message import NO_HEADERS, Message
 from ..options import CallOptions
 from ..registry import TaskSpec
 from ..stores import OpenStore
+from ..uniqueness import Guard, lock_for, terms_of
 from .reader import Reader
 from .result import AsyncResult
+from .unique import Rounds, Stored, async_enqueue_unique, lock_keeper, rounds_of, with_lock
 
 
 @frozen(eq=False)
@@ -38,15 +40,18 @@ class Producer:
         calls: Sequence[Call],
         options: CallOptions,
         task_ids: Sequence[str] | None = None,
+        guard: Guard | None = None,
     ) -> list[AsyncResult[Any]]:
         """Enqueue calls of a task and return their handles.
 
-        `task_ids`: an id for each call, instead of new ids.
+        `task_ids`: an id for each call, instead of new ids; `guard`: what makes equal calls one.
         """
         self.check(task)
+        if guard is not None:
+            return self._enqueue_unique(task, calls, options, task_ids, guard)
         messages, stores = self._messages(task, calls, options, task_ids), self.stores()
-        stores.backend.enqueue(messages)
-        return self._handles(messages, stores)
+        accepted = stores.backend.enqueue(messages)
+        return self._handles(messages, stores, _created(accepted, options, task_ids))
 
     async def aenqueue(
         self,
@@ -54,12 +59,72 @@ class Producer:
         calls: Sequence[Call],
         options: CallOptions,
         task_ids: Sequence[str] | None = None,
+        guard: Guard | None = None,
     ) -> list[AsyncResult[Any]]:
         """`enqueue` for asyncio."""
         self.check(task)
+        if guard is not None:
+            return await self._aenqueue_unique(task, calls, options, task_ids, guard)
         messages, stores = self._messages(task, calls, options, task_ids), self.stores()
-        await stores.producer.enqueue(messages)
-        return self._handles(messages, stores)
+        accepted = await stores.producer.enqueue(messages)
+        return self._handles(messages, stores, _created(accepted, options, task_ids))
+
+    def _enqueue_unique(
+        self,
+        task: TaskSpec,
+        calls: Sequence[Call],
+        options: CallOptions,
+        task_ids: Sequence[str] | None,
+        guard: Guard,
+    ) -> list[AsyncResult[Any]]:
+        stores = self.stores()
+        rounds, terms = self._rounds(task, calls, options, task_ids, guard), terms_of(guard)
+        keeper = lock_keeper(stores.backend, guard)
+        try:
+            messages = next(rounds)
+            while True:
+                messages = rounds.send(keeper.enqueue_unique(messages, terms))
+        except StopIteration as end:
+            return self._placed(task, end.value, stores)
+
+    async def _aenqueue_unique(
+        self,
+        task: TaskSpec,
+        calls: Sequence[Call],
+        options: CallOptions,
+        task_ids: Sequence[str] | None,
+        guard: Guard,
+    ) -> list[AsyncResult[Any]]:
+        stores = self.stores()
+        rounds, terms = self._rounds(task, calls, options, task_ids, guard), terms_of(guard)
+        enqueue_unique = async_enqueue_unique(stores.producer, lock_keeper(stores.backend, guard))
+        try:
+            messages = next(rounds)
+            while True:
+                messages = rounds.send(await enqueue_unique(messages, terms))
+        except StopIteration as end:
+            return self._placed(task, end.value, stores)
+
+    def _rounds(
+        self,
+        task: TaskSpec,
+        calls: Sequence[Call],
+        options: CallOptions,
+        task_ids: Sequence[str] | None,
+        guard: Guard,
+    ) -> Rounds:
+        given = task_ids if options.task_id is None else [options.task_id] * len(calls)
+        locks = [lock_for(guard, task.name, task.signature, call) for call in calls]
+
+        def message(number: int, task_id: str) -> Message:
+            return with_lock(self._message(task, calls[number], options, task_id), locks[number], guard)
+
+        ids = [new_id() for _ in calls] if given is None else given
+        return rounds_of(message, ids, guard, are_new=given is None)
+
+    def _placed(self, task: TaskSpec, found: Sequence[Stored], stores: OpenStore) -> list[AsyncResult[Any]]:
+        reader = self._reader(stores)
+        return [AsyncResult(reader, one.id, task.name, one.created) for one in found]
 
     def handle(self, task_id: str) -> AsyncResult[Any]:
         """Return the handle of a task that was enqueued before, by this program or another."""
@@ -89,9 +154,20 @@ class Producer:
             parent=running_task(),
         )
 
-    def _handles(self, messages: Sequence[Message], stores: OpenStore) -> list[AsyncResult[Any]]:
+    def _handles(
+        self, messages: Sequence[Message], stores: OpenStore, created: Sequence[bool] | None
+    ) -> list[AsyncResult[Any]]:
         reader = self._reader(stores)
-        return [AsyncResult(reader, message.id, message.name) for message in messages]
+        if created is None:
+            return [AsyncResult(reader, message.id, message.name, True) for message in messages]
+        pairs = zip(messages, created, strict=True)
+        return [AsyncResult(reader, message.id, message.name, new) for message, new in pairs]
+
+
+def _created(accepted: Sequence[bool], options: CallOptions, task_ids: Sequence[str] | None) -> Sequence[bool] | None:
+    """Return which calls have created their tasks; None for all of them. A new id that is known already was stored by
+    this call, whose reply was lost at first (B1)."""
+    return None if task_ids is None and options.task_id is None else accepted
 
 
 def _delay_ms(options: CallOptions) -> int:

@@ -27,8 +27,10 @@ class AsyncResult(Unique, Generic[R]):
     All times are in seconds, or a `timedelta`. Methods that begin with ``a``, such as `aget`, are for asyncio.
     """
 
-    def __init__(self, reader: Reader, task_id: str, task_name: str | None = None) -> None:
+    def __init__(self, reader: Reader, task_id: str, task_name: str | None = None, created: bool = False) -> None:
         self.task_id = task_id
+        self.created = created
+        """True if the call that returned this handle created the task; False if the task was there already."""
         self._reader = reader
         self._task_name = task_name
         self._value: Any = _NOTHING
@@ -149,7 +151,7 @@ class AsyncResult(Unique, Generic[R]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the name of the queue and the id. The process that loads them imports the module of the queue."""
-        return _found, (*home_or_error(self._reader.queue, "__main__"), self.task_id, self._task_name)
+        return _found, (*home_or_error(self._reader.queue, "__main__"), self.task_id, self._task_name, self.created)
 
     if not TYPE_CHECKING:  # a type checker must not think that there are more attributes
 
@@ -210,10 +212,10 @@ class AsyncResult(Unique, Generic[R]):
         return cast(R, self._value)
 
 
-def _found(module: str, queue: str, task_id: str, task_name: str | None) -> AsyncResult[Any]:
+def _found(module: str, queue: str, task_id: str, task_name: str | None, created: bool = False) -> AsyncResult[Any]:
     """Return the handle that was pickled with these values."""
     handle: AsyncResult[Any] = load(module, queue).result(task_id)
-    return AsyncResult(handle._reader, task_id, task_name)  # noqa: SLF001 - a handle of our own
+    return AsyncResult(handle._reader, task_id, task_name, created)  # noqa: SLF001 - a handle of our own
 
 
 class Watch:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast
 
+from attrs import asdict
 from typing_extensions import ParamSpec
 
 from ..context import TaskContext, enter, leave
@@ -17,6 +18,7 @@ from ..names import Unique, home_or_error, load, qualified_name
 from ..options import CallOptions, TaskOptions, takes_options
 from ..printable import quoted
 from ..registry import TaskSpec
+from ..uniqueness import Debounce, check_by
 from .habits import TASK_HABITS, explains_options, no_attribute
 from .producing import Producer
 from .result import AsyncResult
@@ -35,6 +37,8 @@ class Task(Unique, Generic[P, R]):
         self.options = options
         self.call_options = CallOptions()
         self._spec = TaskSpec(name, function, options)
+        self._guard = options.guard
+        check_by(self._guard, name, self._spec.signature)
         self._producer = producer
         self._origin: Task[P, R] = self
 
@@ -42,7 +46,10 @@ class Task(Unique, Generic[P, R]):
         """Enqueue one call. Raises `ArgumentError` for arguments that the function does not take, `SerializationError`
         for values that the serializer does not support, `BrokerUnavailableError` if the store cannot be reached."""
         self._spec.signature.check(args, kwargs)
-        return cast("AsyncResult[R]", self._producer.enqueue(self._spec, [(args, kwargs)], self.call_options)[0])
+        return cast(
+            "AsyncResult[R]",
+            self._producer.enqueue(self._spec, [(args, kwargs)], self.call_options, None, self._guard)[0],
+        )
 
     enqueue = __call__
 
@@ -51,7 +58,7 @@ class Task(Unique, Generic[P, R]):
         self._spec.signature.check(args, kwargs)
         return cast(
             "AsyncResult[R]",
-            (await self._producer.aenqueue(self._spec, [(args, kwargs)], self.call_options))[0],
+            (await self._producer.aenqueue(self._spec, [(args, kwargs)], self.call_options, None, self._guard))[0],
         )
 
     def map(
@@ -73,7 +80,7 @@ class Task(Unique, Generic[P, R]):
         handles: list[AsyncResult[R]] = []
         with self._mapping(handles):
             for batch, ids in self._spec.signature.batches(calls, task_ids, common):
-                handles += self._producer.enqueue(self._spec, batch, self.call_options, ids)
+                handles += self._producer.enqueue(self._spec, batch, self.call_options, ids, self._guard)
         return handles
 
     async def amap(
@@ -88,7 +95,7 @@ class Task(Unique, Generic[P, R]):
         handles: list[AsyncResult[R]] = []
         with self._mapping(handles):
             for batch, ids in self._spec.signature.batches(calls, task_ids, common):
-                handles += await self._producer.aenqueue(self._spec, batch, self.call_options, ids)
+                handles += await self._producer.aenqueue(self._spec, batch, self.call_options, ids, self._guard)
         return handles
 
     @contextmanager
@@ -125,7 +132,11 @@ class Task(Unique, Generic[P, R]):
         """
         copy: Task[P, R] = Task(self.function, self.name, self.options, self._producer)
         try:
-            copy.call_options = CallOptions(**options)
+            copy.call_options = given = CallOptions(**options)
+            copy._guard = given.guard or self.options.guard
+            check_by(copy._guard, self.name, self._spec.signature)
+            if isinstance(copy._guard, Debounce) and (given.delay is not None or given.eta is not None):
+                raise ValueError("a debounced task has a delay of its own: leave out delay= and eta=")
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"{self.name}.with_options: {error}") from error
         copy._origin = self._origin
@@ -150,9 +161,7 @@ def _found(module: str, name: str, options: CallOptions) -> Task[..., Any]:
     task: Task[..., Any] = load(module, name)
     if options == task.call_options:
         return task
-    copy = task.with_options()
-    copy.call_options = options
-    return copy
+    return task.with_options(**asdict(options, recurse=False))
 
 
 def _local_context(name: str) -> TaskContext:

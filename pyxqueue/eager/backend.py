@@ -10,6 +10,7 @@ from ..core import QueueCore
 from ..errors import ResultTimeoutError
 from ..inflight import InFlightTable
 from ..locked import READY, Place
+from ..model.locks import LockTerms, Placed
 from ..model.message import Delivery, Message, Record, TaskInfo, TaskStatus
 from ..model.turns import Turn
 from ..options import TaskOptions
@@ -50,6 +51,11 @@ class EagerBackend(MemoryBackend):
         accepted = super().enqueue(messages)
         self._drain()
         return accepted
+
+    def enqueue_unique(self, messages: Sequence[Message], terms: LockTerms) -> Sequence[Placed]:
+        placed = super().enqueue_unique(messages, terms)
+        self._drain()
+        return placed
 
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
         accepted = super().requeue(ids)

@@ -21,10 +21,11 @@ from .core import (
     in_one_process,
 )
 from .schedules import Changed, DueSchedules, HasSchedules, ScheduleChange, ScheduleStore, schedules_of
-from .uniqueness import HasLocks
+from .uniqueness import AsyncHasLocks, HasLocks
 
 __all__ = [
     "DEFAULT_LEASE_MS",
+    "AsyncHasLocks",
     "AsyncProducer",
     "Backend",
     "Broker",

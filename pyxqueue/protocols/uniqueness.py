@@ -43,3 +43,10 @@ class HasLocks(Protocol):
     def lock_holders(self, names: Sequence[str]) -> Sequence[str]:
         """Return the id of the task that holds each lock in this group; an empty text for one that is free."""
         ...
+
+
+@runtime_checkable
+class AsyncHasLocks(Protocol):
+    """An `AsyncProducer` with an operation of its own; for any other, it runs in a thread."""
+
+    async def enqueue_unique(self, messages: Sequence[Message], terms: LockTerms) -> Sequence[Placed]: ...

@@ -8,6 +8,7 @@ from typing import Any, assert_type
 from pyxqueue import (
     AsyncResult,
     Cancellation,
+    Debounce,
     EagerSession,
     Progress,
     PyxqueueError,
@@ -17,6 +18,8 @@ from pyxqueue import (
     TaskSettled,
     TaskStarted,
     TaskStatus,
+    Throttle,
+    Unique,
     agather,
     as_completed,
     current_task,
@@ -73,6 +76,29 @@ def options_are_checked() -> None:
     plain.with_options(dealy=3)  # type: ignore[call-arg]
     plain.with_options(60)  # type: ignore[call-arg]
     plain.with_options(delay=None, eta=None, task_id="a", headers=None)
+
+
+@queue.task(unique=Unique(by=("customer",), until="started"))
+def unique(customer: int, reason: str = "") -> str:
+    return f"{customer} {reason}"
+
+
+@queue.task(debounce=Debounce(5, by="doc", max_wait=timedelta(minutes=1), keep="first"))
+async def debounced(doc: int) -> None:
+    del doc
+
+
+def equal_calls_become_one() -> None:
+    assert_type(unique(7), AsyncResult[str])
+    assert_type(unique(7).created, bool)
+    assert_type(debounced(1), AsyncResult[None])
+    assert_type(unique.with_options(throttle=Throttle(60, key="a"))(7), AsyncResult[str])
+    assert_type(unique.with_options(unique=Unique(window=timedelta(hours=1))), Task[[int, str], str])  # type: ignore[assert-type]
+    Unique(until="never")  # type: ignore[arg-type]
+    Unique(("customer",))  # type: ignore[call-arg]
+    Debounce()  # type: ignore[call-arg]
+    Throttle("soon")  # type: ignore[arg-type]
+    queue.task(unique=Throttle(5))  # type: ignore[call-overload]
 
 
 def an_async_task_returns_the_value_of_its_coroutine() -> None:

@@ -1,0 +1,84 @@
+"""Enqueueing calls that may join a task which is there already."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import NamedTuple, TypeAlias
+
+from ..clock import milliseconds
+from ..errors import BrokerUnavailableError, ConfigurationError
+from ..log import get_logger
+from ..model.locks import LockTerms, Placed, Placement
+from ..model.message import FLOW_VERSION, Message, evolve
+from ..protocols import AsyncHasLocks, AsyncProducer, Backend, HasLocks
+from ..uniqueness import Debounce, Guard, kind_of
+
+_TRIES = 20
+
+log = get_logger("pyxqueue")
+
+
+class Stored(NamedTuple):
+    """The task that stands for a call."""
+
+    id: str
+    created: bool
+    """Whether the call has created it."""
+
+
+Rounds: TypeAlias = Generator[list[Message], Sequence[Placed], list[Stored]]
+"""Yields messages for `enqueue_unique`, and is sent what that returns."""
+
+
+def rounds_of(make: Callable[[int, str], Message], ids: Sequence[str], guard: Guard, *, are_new: bool) -> Rounds:
+    """Enqueue one call for each of `ids`. `make` returns the message of a call under an id; `are_new`: the ids were
+    made for these calls.
+
+    A call that is to give its arguments to a debounced task is made again under the id of that task, to which its seal
+    is bound. If the task has become due meanwhile, the call begins another.
+    """
+    joins = isinstance(guard, Debounce) and guard.keep == "last"
+    found: dict[int, Stored] = {}
+    pending = dict(enumerate(ids))
+    for _ in range(_TRIES):
+        asked, pending = pending, {}
+        placed = yield [make(number, task_id) for number, task_id in asked.items()]
+        for (number, task_id), (placement, holder) in zip(asked.items(), placed, strict=True):
+            is_own = task_id == ids[number]
+            if placement is Placement.HELD and joins:
+                pending[number] = holder
+            elif placement is Placement.KNOWN and not is_own:
+                pending[number] = ids[number]
+            found[number] = Stored(holder, placement is Placement.NEW or (placement is Placement.KNOWN and are_new))
+            if placement is Placement.HELD:
+                log.debug("no task was enqueued for a call, since task %s has its lock", holder)
+        if not pending:
+            return [found[number] for number in range(len(ids))]
+    raise BrokerUnavailableError("a debounced task becomes due again and again while a call is about to join it")
+
+
+def with_lock(message: Message, lock: str, guard: Guard) -> Message:
+    """Return the message with its lock. A worker that would not give back the lock does not read it."""
+    version = FLOW_VERSION if kind_of(guard).lasts else message.v
+    delay = milliseconds(guard.period) if isinstance(guard, Debounce) else message.delay_ms
+    return evolve(message, lock=lock, v=version, delay_ms=delay)
+
+
+def lock_keeper(backend: Backend, guard: Guard) -> HasLocks:
+    """Return the backend. Raises `ConfigurationError` if it does not keep locks."""
+    if isinstance(backend, HasLocks):
+        return backend
+    raise ConfigurationError(
+        f"the store of this queue does not keep locks, which {type(guard).__name__} needs: use the Redis, SQLite or "
+        f"memory backend, or one with pyxqueue.protocols.HasLocks"
+    )
+
+
+def async_enqueue_unique(
+    producer: AsyncProducer, keeper: HasLocks
+) -> Callable[[Sequence[Message], LockTerms], Awaitable[Sequence[Placed]]]:
+    """Return `enqueue_unique` for asyncio: the backend's own, or one that runs in a thread."""
+    if isinstance(producer, AsyncHasLocks):
+        return producer.enqueue_unique
+    return lambda messages, terms: asyncio.to_thread(keeper.enqueue_unique, messages, terms)
