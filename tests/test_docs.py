@@ -23,7 +23,7 @@ from attrs import evolve, frozen
 from click import Command, Context, Group
 from redis import Redis
 
-from pyxqueue.backends.redis.keys import GroupKeys, channel, later_stream, meta
+from pyxqueue.backends.redis.keys import GroupKeys, channel, later_stream, meta, schedule, timetable
 from pyxqueue.backends.redis.reading import pairs
 from pyxqueue.backends.redis.session import REPLY_TIMEOUT
 from pyxqueue.cli import main
@@ -339,5 +339,6 @@ def test_the_wire_format_has_every_field_and_key() -> None:
     ]  # it is turned into `due`
     group = GroupKeys.of("NAME", "G", "NAME")
     keys = [*group.own, group.task("ID"), meta("NAME"), later_stream("NAME", "G"), channel("NAME", "CLIENT")]
+    keys += [timetable("NAME"), schedule("NAME", "ID")]
 
     assert [name for name in (*names, *keys) if f"`{name}`" not in page] == []

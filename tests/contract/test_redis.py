@@ -8,13 +8,13 @@ import fakeredis
 import pytest
 import redis
 
-from pyxqueue.testing.contract import BackendContract
+from pyxqueue.testing.contract import BackendContract, ScheduleContract
 from pyxqueue.testing.servers import Server
 
 from ..support.redis_harness import RedisHarness
 
 
-class TestFakeRedis(BackendContract):
+class TestFakeRedis(BackendContract, ScheduleContract):
     crosses_forks = False
 
     @pytest.fixture
@@ -24,7 +24,7 @@ class TestFakeRedis(BackendContract):
         harness.close()
 
 
-class TestRealServers(BackendContract):
+class TestRealServers(BackendContract, ScheduleContract):
     @pytest.fixture
     def harness(self, redis_server: Server) -> Iterator[RedisHarness]:
         harness = RedisHarness(redis.Redis.from_url(redis_server.url))

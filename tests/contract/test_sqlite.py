@@ -8,26 +8,26 @@ from contextlib import closing
 import pytest
 
 from pyxqueue.backends.sqlite.driver import apsw
-from pyxqueue.testing.contract import BackendContract
+from pyxqueue.testing.contract import BackendContract, ScheduleContract
 
 from ..support.sqlite_harness import SQLiteHarness, always
 
 
-class TestRollbackJournal(BackendContract):
+class TestRollbackJournal(BackendContract, ScheduleContract):
     @pytest.fixture
     def harness(self) -> Iterator[SQLiteHarness]:
         with closing(SQLiteHarness()) as harness:
             yield harness
 
 
-class TestWal(BackendContract):
+class TestWal(BackendContract, ScheduleContract):
     @pytest.fixture
     def harness(self) -> Iterator[SQLiteHarness]:
         with closing(SQLiteHarness(safe_for_wal=always)) as harness:
             yield harness
 
 
-class TestApsw(BackendContract):
+class TestApsw(BackendContract, ScheduleContract):
     @pytest.fixture
     def harness(self) -> Iterator[SQLiteHarness]:
         driver = apsw()

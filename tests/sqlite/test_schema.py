@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pyxqueue.backends.sqlite import SQLiteBackend, broker, claiming, group, schema, settling
+from pyxqueue.backends.sqlite import SQLiteBackend, broker, claiming, group, schedules, schema, settling
 from pyxqueue.backends.sqlite.driver import Driver, DriverError, apsw, standard
 from pyxqueue.clock import FakeClock
 from pyxqueue.model.message import Done, Message, Settlement
-from pyxqueue.protocols import StoreOptions
+from pyxqueue.model.schedules import Schedule
+from pyxqueue.model.ticks import Timing
+from pyxqueue.protocols import Changed, ScheduleChange, StoreOptions
 
 from ..test_layouts import says
 from .conftest import Open, ask
@@ -97,6 +99,26 @@ def test_work_goes_on_in_a_migrated_file(schema_2: Path) -> None:
         ]
 
 
+def test_a_file_of_schema_3_is_migrated(file: Path) -> None:
+    """It has the table of schedules, and every task as before."""
+    shutil.copy(SCHEMA_2.with_name("schema3") / "sqlite.db", file)
+    file.chmod(0o600)
+    with closing(SQLiteBackend(file, StoreOptions("shop", "cg"), clock=FakeClock())) as backend:
+        shown = {info.id: info.status.name for info in backend.tasks()[0]}
+        assert shown == {
+            "ready": "PENDING",
+            "delayed": "PENDING",
+            "large": "PENDING",
+            "held": "STARTED",
+            "done": "SUCCESS",
+        }
+        assert ask(backend, "PRAGMA user_version") == [(schema.VERSION,)]
+        call = Message("s", "kit.job", b"[]")
+        one = Schedule("s", Timing(every_ms=1_000), call, mark="1", next_ms=5)
+        assert backend.schedules().change(ScheduleChange("s", "", one)) is Changed.DONE
+        assert list(backend.schedules().due(9).schedules) == [one]
+
+
 BY_INDEX = "INDEX task_"
 BY_NUMBER = "task USING INTEGER PRIMARY KEY"
 PLANS = {
@@ -109,6 +131,8 @@ PLANS = {
     "new tasks": (f"SELECT seq FROM {schema.NEW_TASKS} ORDER BY seq LIMIT 9", BY_NUMBER),
     "what is held": (settling.CURRENT.replace("{}", "{many}"), BY_NUMBER),
     "what is held, unusual": (group.IN_FLIGHT_ROWS.replace("{}", "{many}"), BY_NUMBER),
+    "the first schedule": (schedules.FIRST, "INDEX schedule_next"),
+    "the schedules that are due": (schedules.DUE, "INDEX schedule_next"),
     "what is lent": (claiming.LEND.replace("{}", "{many}"), BY_NUMBER),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...offload import Offloaded
-from ...protocols import AsyncProducer, StoreOptions
+from ...protocols import AsyncProducer, ScheduleStore, StoreOptions
 from .aio import AsyncRedisProducer
 from .broker import RedisBroker
 from .connect import ConnectionConfig
@@ -44,6 +44,9 @@ class RedisBackend:
         self.groups, self.remove_group, self.queues = inspector.groups, inspector.remove_group, inspector.queues
         self.requeue, self.cancel = inspector.requeue, inspector.cancel
         self.delete, self.adopt = inspector.delete, inspector.adopt
+
+    def schedules(self) -> ScheduleStore:
+        return self._broker.schedules
 
     def asynchronous(self) -> AsyncProducer:
         """The asyncio side: on redis.asyncio if that knows the kind of connection, else in threads."""

@@ -14,6 +14,7 @@ from . import commands
 from .claiming import MAX_BLOCK, Lines, Reader
 from .reclaiming import Reclaimer
 from .registration import Registration
+from .schedules import RedisSchedules
 from .steps import Steps
 from .wakeups import RedisWakeups
 
@@ -34,6 +35,7 @@ class RedisBroker:
         self._reclaimer = Reclaimer(registration, reclaim_after)
         self._lines = Lines(registration, self._reader, self._reclaimer)
         self._wakeups = RedisWakeups(registration, self._reclaimer)
+        self.schedules = RedisSchedules(registration)
         self._shown = ""
         self._next_sign = 0.0
 
@@ -94,7 +96,9 @@ class RedisBroker:
     def maintain(self, limit: int) -> int:
         registration = self._registration
         registration.repaired(self._reclaimer.reclaim)
-        found, until_next = registration.do(lambda keys: commands.due(keys, self._options.group, limit))
+        name = self._options.stream_key
+        found, until_next, until_tick = registration.do(lambda keys: commands.due(name, keys, limit))
+        self.schedules.note(until_tick)
         self._session.run(registration.flags("promote", found))
         return until_next
 

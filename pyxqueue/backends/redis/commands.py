@@ -16,6 +16,7 @@ from ...model.message import (
     Done,
     Extension,
     Fail,
+    Fields,
     LeaseStatus,
     Message,
     Record,
@@ -27,6 +28,7 @@ from ...model.message import (
     Verdict,
     evolve,
 )
+from ...model.schedules import schedule_to_fields
 from ...model.transitions import ENDS, LEASE_STATUSES, default_record
 from ...model.wire import (
     message_from_fields,
@@ -35,8 +37,9 @@ from ...model.wire import (
     record_from_fields,
     record_to_fields,
 )
+from ...protocols import Changed, ScheduleChange
 from .faults import StaleGroups
-from .keys import LAYOUT, LIVE, GroupKeys, again, later_stream, meta, with_results
+from .keys import LAYOUT, LIVE, GroupKeys, again, later_stream, meta, schedule, timetable, with_results
 from .reading import (
     MAX_FIELDS,
     MAX_GROUPS,
@@ -287,11 +290,48 @@ def restore(keys: GroupKeys, group: str, history: int, min_idle: int, orphans: S
     return Command("restore", keys.with_tasks([item.task_id for item in orphans]), args, int)
 
 
-def due(keys: GroupKeys, group: str, limit: int) -> Command[tuple[list[str], int]]:
-    def parse(reply: Any) -> tuple[list[str], int]:
-        return [task_id.decode() for task_id in reply[1:]], int(reply[0])
+def due(stream_key: str, keys: GroupKeys, limit: int) -> Command[tuple[list[str], int, int]]:
+    """The ids that are due, the ms until the next delayed one is, and the ms until the next schedule is."""
 
-    return Command("due", keys.own, [group, limit], parse)
+    def parse(reply: Any) -> tuple[list[str], int, int]:
+        return [task_id.decode() for task_id in reply[2:]], int(reply[0]), int(reply[1])
+
+    return Command("due", [*keys.own, timetable(stream_key)], [keys.group, limit], parse)
+
+
+def due_schedules(stream_key: str, limit: int) -> Command[tuple[int, int, list[str]]]:
+    """The time, the ms until the next look, and the ids that are due."""
+
+    def parse(reply: Any) -> tuple[int, int, list[str]]:
+        return int(reply[0]), int(reply[1]), [found.decode() for found in reply[2:]]
+
+    return Command("timetable", [timetable(stream_key)], [limit], parse)
+
+
+def schedules(stream_key: str, ids: Sequence[str]) -> Command[list[Fields]]:
+    keys = [schedule(stream_key, one) for one in ids]
+    return Command("schedules", keys, [], lambda reply: [pairs(flat) for flat in reply])
+
+
+def change_schedule(stream_key: str, groups: Groups, change: ScheduleChange) -> Command[Changed]:
+    def parse(reply: Any) -> Changed:
+        if reply == b"GROUPS":
+            raise StaleGroups("the list of groups has changed")
+        return (Changed.REFUSED, Changed.DONE, Changed.OTHERWISE)[reply]
+
+    streams = groups.streams.values()
+    keys = [meta(stream_key), timetable(stream_key), schedule(stream_key, change.id)]
+    keys += chain.from_iterable(group.own for group in streams)
+    if change.message is not None:
+        keys += [group.task(change.message.id) for group in streams]
+    last = [group.task(change.unless) for group in streams] if change.otherwise is not None else []
+    args: list[Arg] = [groups.version, len(streams), change.id, change.mark, change.not_before, len(last)]
+    for one in (change.new, change.otherwise):
+        fields = [] if one is None else schedule_to_fields(one)
+        args += ((one and one.next_ms) or "+inf", len(fields), *fields)
+    if change.message is not None:
+        args += _message_args(change.message)
+    return Command("schedule", [*keys, *last], args, parse)
 
 
 def depth(keys: GroupKeys, group: str) -> Command[tuple[list[int], list[str]]]:

@@ -7,6 +7,9 @@ key                     type     written by              lives
 ======================= ======== ======================= ==========================================================
 `name`                  stream   enqueue … settle        for ever; new messages of the first group, ready or in flight
 `{name}:meta`           hash     register                for ever; groups, their streams and leases, a version
+`{name}:timetable`      zset     schedule                for ever, if there was ever a schedule; schedules by the time
+                                                         (ms) at which they are due, which is infinite for never
+`{name}:schedule/ID`    hash     schedule                until the schedule is deleted; how it is defined, how far it is
 `{name}:G:stream`       stream   enqueue … settle        until the group is removed; the new messages of a later group
 `{name}:G:again`        stream   settle, promote, restore until the group is removed; messages that came back, ready or
                                                          in flight
@@ -59,6 +62,15 @@ def check_names(stream_key: str, group: str) -> None:
 
 def meta(stream_key: str) -> str:
     return f"{{{stream_key}}}:meta"
+
+
+def timetable(stream_key: str) -> str:
+    return f"{{{stream_key}}}:timetable"
+
+
+def schedule(stream_key: str, schedule_id: str) -> str:
+    """No group's name has a slash, so that this is not a key of a group."""
+    return f"{{{stream_key}}}:schedule/{schedule_id}"
 
 
 def later_stream(stream_key: str, group: str) -> str:

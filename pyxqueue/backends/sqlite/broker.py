@@ -16,6 +16,7 @@ from .group import Group, Packed, packed
 from .polling import sleep
 from .queue import Groups, Queue
 from .rows import LEAN, Row, is_time, progress_bytes, row_of
+from .schedules import SQLiteSchedules
 from .schema import AT, CAME_BACK, DELAYED, IN_FLIGHT, NEW_TASKS, REMEMBERED
 from .settling import prepared, settle
 from .steps import give_way, in_prepared_steps, in_steps, until_done
@@ -40,6 +41,7 @@ class SQLiteBroker:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
         self._store = queue.store
+        self.schedules = SQLiteSchedules(queue)
         self._interrupts = 0
         self._interrupts_seen = 0
         self._heard: dict[str, int] = {}
@@ -156,6 +158,7 @@ class SQLiteBroker:
     def _next_due(self) -> tuple[int, bool]:
         """Milliseconds until a delayed task is due, or -1, and whether a removed group has left something."""
         with self._queue.read() as groups:
+            self.schedules.look(groups)
             first = groups.mine.first(DELAYED)
             return -1 if first is None else int(max(0, first - groups.now)), groups.has_removed
 

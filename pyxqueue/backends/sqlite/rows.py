@@ -228,7 +228,7 @@ def read_message(fields: bytes, task_id: str, header: Sequence[int]) -> Message 
     The row says which task it is. Bytes that were copied from another task are not run again (B1).
     """
     try:
-        named = _named(fields)
+        named = named_fields(fields)
     except ValueError as error:
         return Unreadable(task_id, {}, f"its bytes cannot be read: {error}")
     message = message_from_fields(named, task_id)
@@ -266,15 +266,19 @@ def record_of(task_id: str, record: bytes | None, end: int, now: int) -> Record 
     if record is None or now >= end:
         return None
     try:
-        named = dict(_named(record))
+        named = dict(named_fields(record))
         named[b"ended"] = b"%d" % max(0, end - int(named.get(b"ttl", b"0")))
         return record_from_fields(task_id, named)
     except ValueError as error:
         raise SerializationError(f"the stored result of {task_id} is damaged: {error}") from error
 
 
-def _named(packed: bytes) -> Fields:
-    """Decode what `fields_of` or `record_bytes` wrote. Raises `ValueError` for anything else."""
+pack_fields: Callable[[Sequence[bytes]], bytes] = _pack
+"""The bytes to keep of names and values."""
+
+
+def named_fields(packed: bytes) -> Fields:
+    """Decode what `pack_fields`, `fields_of` or `record_bytes` wrote. Raises `ValueError` for anything else."""
     try:
         flat = _unpack(packed)
     except (TypeError, msgspec.MsgspecError) as error:

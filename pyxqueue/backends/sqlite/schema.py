@@ -8,6 +8,8 @@ has a smaller number. All other tasks are in the index `task_place`. It serves f
 the leases, the delayed, the failed, the history and what is to be forgotten, because the meaning of `sort` depends on
 the place: the order for what is ready, failed or in the history, else the ms at which something is to happen.
 
+`schedule` has the schedules of the queues; `next` is NULL for one that is never due.
+
 Each number of a row, order and fencing token is larger than all before. `counter` has the last one, or a smaller one
 while the largest row has a larger number: new tasks do not write it, but their deletion does.
 """
@@ -26,7 +28,7 @@ from .driver import Connection, DriverError
 
 APPLICATION_ID = 0x70797871
 """``pyxq``, at offset 68 of the file."""
-VERSION = 3
+VERSION = 4
 """The layout: the tables, and the format of what they hold."""
 
 NEW, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED, CAME_BACK = range(1, 8)
@@ -61,6 +63,10 @@ TABLES = (
     """CREATE UNIQUE INDEX task_id ON task (grp, id)""",
     """CREATE INDEX task_place ON task (grp, place, sort) WHERE place <> 1""",
     """CREATE TABLE body (seq INTEGER PRIMARY KEY, fields BLOB NOT NULL)""",
+    """CREATE TABLE schedule (
+        queue TEXT NOT NULL, id TEXT NOT NULL, mark TEXT NOT NULL, next INTEGER, fields BLOB NOT NULL,
+        PRIMARY KEY (queue, id)) WITHOUT ROWID""",
+    """CREATE INDEX schedule_next ON schedule (queue, next) WHERE next IS NOT NULL""",
 )
 
 _CREATES = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX) (\w+)")
@@ -69,7 +75,7 @@ _MADE = {
     for words in (" ".join(one.split()) for one in TABLES)
     if (found := _CREATES.match(words)) is not None
 }
-_TABLES = ("counter", "consumer_group", "consumer", "task", "body")
+_TABLES = ("counter", "consumer_group", "consumer", "task", "body", "schedule")
 
 Step = str | Callable[[Connection], None]
 Steps = Mapping[int, Sequence[Step]]
@@ -114,6 +120,7 @@ STEPS: Steps = {
         "DROP TABLE task_2",
         f"DELETE FROM body WHERE length(fields) <= {INLINE}",  # noqa: S608 - our own words
     ),
+    3: tuple(one for one in TABLES if re.match(r"CREATE (INDEX|TABLE) schedule", one)),
 }
 
 

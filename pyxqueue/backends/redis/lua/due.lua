@@ -1,7 +1,8 @@
 -- Which delayed messages are due by the server's clock.
--- KEYS the seven keys of the group
+-- KEYS the seven keys of the group, timetable
 -- ARGV group, limit
--- Returns the ms until the next look (-1 if nothing is delayed), then the ids that are due. What cannot be an id is
+-- Returns the ms until the next look (-1 if nothing is delayed), the ms until the next schedule is due (-1 if there is
+-- none), then the ids that are due. What cannot be an id is
 -- removed: another program has put it there.
 local now = int(now_ms())
 local due = call('ZRANGEBYSCORE', KEYS[DELAYED], '-inf', now, 'LIMIT', 0, ARGV[2])
@@ -19,4 +20,6 @@ for _, id in ipairs(due) do
     call('ZREM', KEYS[DELAYED], id)
   end
 end
-return {wait, unpack(ids)}
+local first, tick = try_call('ZRANGE', KEYS[FIRST_TASK], 0, 0, 'WITHSCORES'), -1
+if first[2] and tonumber(first[2]) < 2 ^ 53 then tick = math.max(0, first[2] - now) end
+return {wait, tick, unpack(ids)}
