@@ -32,6 +32,7 @@ from .model.message import (
     Record,
     Retry,
     Settlement,
+    StartStatus,
     TaskInfo,
     TaskStatus,
     Unreadable,
@@ -46,7 +47,10 @@ from .model.transitions import (
     charged,
     default_record,
     event_of,
+    expired_record,
+    late_reason,
     requests,
+    too_late,
 )
 from .model.turns import Lines, Turn, take_first
 
@@ -114,6 +118,11 @@ class Entry:
     def priority_class(self) -> int:
         """The class of its priority (B2)."""
         return 0 if self.message is None else class_of(self.message.priority)
+
+    @property
+    def expires(self) -> int:
+        """When it expires (L8); 0 for never."""
+        return self.message.expires_ms if isinstance(self.message, Message) else 0
 
     @property
     def forget_at(self) -> int:
@@ -198,7 +207,9 @@ class Entries(ABC):
     @abstractmethod
     def maintain(self, limit: int | None, now: int) -> int:
         """Move at most `limit` due entries to `Place.CAME_BACK`, by the time they were due (B8). Returns the ms until
-        the next one is due, or -1."""
+        the next one is due, or -1.
+
+        A store that offers `Beginning` also calls `_end_expired` here, for what waits and has expired (L8)."""
 
     @abstractmethod
     def heard_of(self, consumer: str, now: int) -> None:
@@ -221,7 +232,9 @@ class LockedGroup(Entries):
         """Add a new message, and set its times."""
         enqueued = now + self.started_ms
         due = enqueued + message.delay_ms if message.delay_ms > 0 else 0
-        self.insert(Entry(message.id, evolve(message, enqueued_ms=enqueued, due_ms=due, delay_ms=0)), due, now)
+        expires = now + message.lifetime_ms if message.lifetime_ms > 0 else message.expires_ms
+        stamped = evolve(message, enqueued_ms=enqueued, due_ms=due, delay_ms=0, expires_ms=expires, lifetime_ms=0)
+        self.insert(Entry(message.id, stamped), due, now)
 
     def take_foreign(self, entry: Entry, now: int) -> None:
         """Add an entry that another program wrote, unless its id is known (B1)."""
@@ -263,12 +276,27 @@ class LockedGroup(Entries):
         entry.fence = self._ticket()
         entry.receipt = f"{entry.id}@{entry.fence}"
         self.move(entry, Place.IN_FLIGHT, now)
-        return Delivery(entry.message, entry.receipt, entry.fence)
+        return Delivery(entry.message, entry.receipt, entry.fence, must_begin=entry.expires > 0)
 
     def holding(self, receipt: str) -> Entry | None:
         """Return the entry whose current receipt this is (B4). Its lease may have ended (B3)."""
         entry = self.find(receipt.rpartition("@")[0])
         return entry if entry is not None and entry.place is Place.IN_FLIGHT and entry.receipt == receipt else None
+
+    def begin(self, receipt: str, now: int) -> StartStatus:
+        """Return whether the task of the current receipt may start now; end it if it has expired (L8)."""
+        entry = self.holding(receipt)
+        if entry is None:
+            return StartStatus.LOST
+        if too_late(entry.expires, now):
+            self._end_expired(entry, now)
+            return StartStatus.EXPIRED
+        return StartStatus.RUN
+
+    def _end_expired(self, entry: Entry, now: int) -> None:
+        """End a task that has expired (L8)."""
+        attempt = 1 if entry.message is None else entry.message.attempt
+        self._end(entry, Place.HISTORY, expired_record(entry.id, attempt), now)
 
     def reclaim(self, now: int) -> None:
         """Make entries whose lease has ended ready again, and charge them (B3, B11)."""
@@ -291,9 +319,17 @@ class LockedGroup(Entries):
             self._end(entry, Place.HISTORY, self._default_record(entry, TaskStatus.CANCELLED), now)
             return
         entry.progress = None
-        due = now + self.started_ms + delay if delay > 0 else 0
+        due = self._delayed_until(delay, now)
         entry.alter(due_ms=due)
         self._line_up(entry, Place.CAME_BACK, due, now)
+
+    def _is_too_late(self, entry: Entry, delay: int, now: int) -> bool:
+        """Return whether the next attempt of a task that was not cancelled would be due after its expiry (L8)."""
+        return not entry.cancelled and too_late(entry.expires, self._delayed_until(delay, now) or now)
+
+    def _delayed_until(self, delay: int, now: int) -> int:
+        """Return when a delay ends that begins now; 0 without one."""
+        return now + self.started_ms + delay if delay > 0 else 0
 
     def extend(self, extension: Extension, now: int) -> LeaseStatus:
         """Extend the lease and store the progress, for the current receipt only (B6, B10)."""
@@ -322,6 +358,11 @@ class LockedGroup(Entries):
     def _apply(self, entry: Entry, settlement: Settlement, now: int) -> None:
         """Apply a verdict, and store the record of an end (B5)."""
         match settlement.verdict:
+            case Retry(delay) if self._is_too_late(entry, delay, now):
+                entry.reason = late_reason(settlement.record)
+                self._end(
+                    entry, Place.FAILED, settlement.record or self._default_record(entry, TaskStatus.FAILURE), now
+                )
             case Retry(delay) | Defer(delay) as verdict:
                 entry.charge(event_of(verdict))
                 self._put_back(entry, delay, now)
@@ -372,7 +413,7 @@ class LockedGroup(Entries):
         entry.record = entry.ended = entry.progress = None
         entry.reason = entry.consumer = ""
         entry.cancelled = 0
-        entry.alter(**Counts()._asdict(), due_ms=0)
+        entry.alter(**Counts()._asdict(), due_ms=0, expires_ms=0)
         self._line_up(entry, Place.CAME_BACK, 0, now)
         return True
 

@@ -23,6 +23,7 @@ from .model.message import (
 )
 from .protocols import (
     Backend,
+    Beginning,
     HasAbout,
     HasLocks,
     HasWakeups,
@@ -62,6 +63,8 @@ class SplitBackend:
         self.one_process = in_one_process(broker) or in_one_process(results)
         if isinstance(broker, HasLocks):
             self.enqueue_unique, self.lock_holders = broker.enqueue_unique, broker.lock_holders
+        if isinstance(broker, Beginning):
+            self.begin = broker.begin
 
     # Broker
 
@@ -203,7 +206,7 @@ class SplitBackend:
 def _without_value(settlement: Settlement) -> Settlement:
     """Return the settlement for the broker: its record has the status, the time to live and the progress only."""
     record = settlement.record
-    if record is None:
+    if record is None or isinstance(settlement.verdict, Retry):  # which stores it only if the next attempt is too late
         return settlement
     return evolve(settlement, record=evolve(record, value=b"", error=None, seal="", serializer=_ELSEWHERE))
 

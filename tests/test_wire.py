@@ -26,6 +26,7 @@ NOT_CARRIED = {
     "id",  # an entry may do without it: then it has the id of its entry
     "v",  # a message of a larger version is not read
     "delay_ms",  # the store turns it into `due_ms`
+    "lifetime_ms",  # the store turns it into `expires_ms`
 }
 CARRIED = [name for name in Message.__struct_fields__ if name not in NOT_CARRIED]
 WRITTEN_BY_THE_STORE = {"attempt", "crashes", "redelivered", "deferrals", "enqueued_ms", "due_ms"}

@@ -96,8 +96,11 @@ class Message(Struct, frozen=True):
     due_ms: int = 0
     """The message cannot be claimed before this moment (ms of the store's clock); 0 means at once. The store sets it
     (B8)."""
+    lifetime_ms: int = 0
+    """Milliseconds until the message expires; the store turns them into `expires_ms`. 0 or less means never."""
     expires_ms: int = 0
-    """Reserved: stores keep it, and this release does not act on it."""
+    """The message does not start at this moment or later (ms of the store's clock); 0 means that it does not expire
+    (L8)."""
     priority: int = 0
     """Which ready message is claimed first: that of the higher class (`pyxqueue.model.priorities`). It stays the same
     for the whole life of the task."""
@@ -106,7 +109,7 @@ class Message(Struct, frozen=True):
     parent: str = ""
     """The id of the task that enqueued the message; empty if an application did."""
     reply: str = ""
-    """Reserved, like `expires_ms`."""
+    """Reserved: stores keep it, and this release does not act on it."""
     seal: str = ""
     """The signature over `body` and the fields it is bound to. Only the seal layer writes and reads it."""
     lock: str = ""
@@ -144,6 +147,8 @@ class Delivery(Struct, frozen=True):
     one."""
     fence: int
     """The fencing token: it grows with each claim of the message, so that records of two holders can be compared."""
+    must_begin: bool = False
+    """Whether its holder must ask the broker with `begin` just before it runs the task."""
 
 
 @frozen
@@ -298,6 +303,19 @@ class LeaseStatus(enum.Enum):
     """Still held; the task was cancelled more than once."""
     KILL = "kill"
     """Still held; the task was cancelled with `force`, so its process must be killed."""
+
+
+class StartStatus(enum.Enum):
+    """What `begin` returns for one delivery."""
+
+    RUN = "run"
+    """The task may start now."""
+    LATER = "later"
+    """The store has taken the message back: the task may not start yet."""
+    EXPIRED = "expired"
+    """The store has ended the task: it expired before it started."""
+    LOST = "lost"
+    """The receipt is not current: another consumer holds the message, or it is settled or reclaimed."""
 
 
 class Cancellation(enum.Enum):

@@ -113,6 +113,25 @@ def default_record(task_id: str, status: TaskStatus, *, reason: str = "", attemp
     return Record(task_id, status, error=error, attempt=attempt, worker=worker)
 
 
+EXPIRED = Failure("Expired", "the task had not started when it expired")
+
+
+def expired_record(task_id: str, attempt: int = 1) -> Record:
+    """Return the record of a task that expired before it started (L8)."""
+    return Record(task_id, TaskStatus.CANCELLED, error=EXPIRED, attempt=attempt)
+
+
+def too_late(expires_ms: int, due_ms: int) -> bool:
+    """Return whether a message that expires at `expires_ms`, 0 for never, may not start at `due_ms` (L8)."""
+    return 0 < expires_ms <= due_ms
+
+
+def late_reason(record: Record | None) -> str:
+    """Return the reason why a task failed that would be retried after its expiry: the error of its run."""
+    error = None if record is None else record.error
+    return f"{error.type}: {error.message}" if error else "it expires before its next attempt"
+
+
 LEASE_STATUSES = (LeaseStatus.HELD, LeaseStatus.CANCEL, LeaseStatus.CANCEL_AGAIN, LeaseStatus.KILL)
 """I3: what `extend` returns to the holder, by the number of requests to cancel the task."""
 FORCED = 3

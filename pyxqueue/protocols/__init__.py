@@ -3,6 +3,7 @@
 `core` is what every backend implements. An optional protocol has a module of its own.
 """
 
+from .beginning import Beginning
 from .core import (
     DEFAULT_LEASE_MS,
     AsyncProducer,
@@ -28,6 +29,7 @@ __all__ = [
     "AsyncHasLocks",
     "AsyncProducer",
     "Backend",
+    "Beginning",
     "Broker",
     "Changed",
     "DueSchedules",

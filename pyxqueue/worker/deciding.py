@@ -19,6 +19,7 @@ from ..model.message import (
     Raised,
     Record,
     Rejected,
+    Retry,
     Returned,
     Settlement,
     TaskStatus,
@@ -69,6 +70,8 @@ class Decider:
             case Done(), Returned(value=value, serializer=serializer):
                 status = TaskStatus.SUCCESS
             case Fail(), Raised(failure=error) | Rejected(failure=error):
+                status = TaskStatus.FAILURE
+            case Retry(), Raised(failure=error) if job.delivery.must_begin:  # for one that is due too late (L8)
                 status = TaskStatus.FAILURE
             case Fail(reason), _:
                 status, error = TaskStatus.FAILURE, Failure("Failed", reason)

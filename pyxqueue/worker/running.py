@@ -10,6 +10,7 @@ from attrs import define
 
 from ..codec import Codec
 from ..model.message import Outcome
+from .beginning import Beginner
 from .events import Observer, TaskStarted, tell
 from .execution import Execution, prepare
 from .executors import Executor
@@ -31,6 +32,7 @@ class Runner:
     observer: Observer | None
     hand_over: Callable[[Ran], None]
     """Takes what is to be settled."""
+    beginner: Beginner
     chance: Callable[[], float]
 
     def run(
@@ -38,7 +40,7 @@ class Runner:
     ) -> None:
         """Run a job in this thread, which belongs to the executor. If the function returns a coroutine, `run_coroutine`
         runs it, by default that of the executor."""
-        execution = self._begin(job)
+        execution = self._prepared(job) if self._begin(job) and self._may_start(job) else None
         if execution is not None:
             limit = executor.interrupter.limit(job, execution.task.options)
             self._end(job, execution.run(limit, run_coroutine or executor.run_coroutine))
@@ -47,9 +49,11 @@ class Runner:
 
     async def run_on_loop(self, job: Job, interrupter: LoopInterrupter) -> None:
         """Run a job on the running loop."""
+        if not self._begin(job) or not await self._may_start_soon(job):
+            return
         run = interrupter.enter(job)
         try:
-            execution = self._begin(job)
+            execution = self._prepared(job)
             if execution is not None:
                 options = execution.task.options
                 run.limit = AsyncLimit(options)
@@ -57,12 +61,30 @@ class Runner:
         finally:
             interrupter.leave(job)
 
-    def _begin(self, job: Job) -> Execution | None:
-        """Return what to run; None if the job was given back meanwhile or cannot run here."""
+    def _begin(self, job: Job) -> bool:
+        """Note that the job starts. Returns False if it was given back meanwhile."""
         job.started = time.monotonic()
-        if not self.jobs.slots.start(job.slot, job.started):
+        started = self.jobs.slots.start(job.slot, job.started)
+        if not started:
             self.jobs.remove(job)
-            return None
+        return started
+
+    def _may_start(self, job: Job) -> bool:
+        """Ask the store, if this job must be asked about. One that may not start is forgotten."""
+        if job.delivery.must_begin and not self.beginner.may_start(job):
+            self.jobs.remove(job)
+            return False
+        return True
+
+    async def _may_start_soon(self, job: Job) -> bool:
+        """`_may_start` for the event loop."""
+        if job.delivery.must_begin and not await self.beginner.may_start_soon(job):
+            self.jobs.remove(job)
+            return False
+        return True
+
+    def _prepared(self, job: Job) -> Execution | None:
+        """Return what to run; None if the job cannot run here, which is its outcome."""
         task = job.task
         if task is not None and (seconds := task.options.hard_limit) is not None:
             self._limit(job, seconds)  # it includes the decoding

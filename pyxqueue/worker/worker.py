@@ -21,6 +21,7 @@ from attrs import define, field
 from ..errors import BrokerError
 from ..inflight import InFlightTable
 from .batch_sizer import MAX_BATCH
+from .beginning import Beginner
 from .claiming import Claimer
 from .deciding import Decider
 from .dispatching import Dispatcher
@@ -81,7 +82,8 @@ class Worker:
         jobs, consumer, chance = self._jobs, self.consumer, self._chance
         decider = Decider(parts.codec, consumer, chance)
         settling = SettlingQueue(parts.broker, jobs, decider, consumer, parts.observer, self._backoff)
-        runner = Runner(jobs, parts.codec, consumer, parts.observer, settling.put, chance)
+        beginner = Beginner(parts.broker, consumer, parts.observer, self._backoff)
+        runner = Runner(jobs, parts.codec, consumer, parts.observer, settling.put, beginner, chance)
         sealed = parts.codec.seal is not None
         return ServedQueue(parts.broker, parts.registry, decider, settling, runner, number, sealed)
 
@@ -105,6 +107,7 @@ class Worker:
         finally:
             self._dispatcher.close()
             for queue in self._queues:
+                queue.runner.beginner.close()
                 queue.settling.close()
             for monitor in self._monitors:
                 monitor.close()

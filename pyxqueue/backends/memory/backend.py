@@ -14,6 +14,7 @@ from ...model.message import (
     Message,
     Record,
     Settlement,
+    StartStatus,
     TaskInfo,
     TaskStatus,
 )
@@ -61,6 +62,9 @@ class MemoryBackend:
 
     def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
         return self._broker.extend(extensions)
+
+    def begin(self, receipts: Sequence[str]) -> Sequence[StartStatus]:
+        return self._broker.begin(receipts)
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
         return self._broker.release(consumer, started)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...clock import wall_clock
 from ...locked import Place
-from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement
+from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement, StartStatus
 from ...model.turns import Turn
 from .store import Queue
 from .watch import wait
@@ -49,13 +49,15 @@ class MemoryBroker:
         return wait(self._store.changed, look, wait_ms, self._next_event)
 
     def _next_event(self) -> int | None:
-        """The ms until the next lease or delay ends. A caller that passes its own clock pokes the store."""
+        """The ms until the next lease or delay ends, or a task expires. A caller that passes its own clock pokes the
+        store."""
         if self._store.clock is not wall_clock:
             return None
         group, now = self._queue.look()
-        ends = [entry.lease_end for entry in group.line(Place.IN_FLIGHT)]
-        ends += [entry.due for entry in group.line(Place.DELAYED)]
-        return max(0, min(ends) - now) if ends else None
+        ends = [entry.lease_end - now for entry in group.line(Place.IN_FLIGHT)]
+        if (left := group.maintain(0, now)) >= 0:
+            ends.append(left)
+        return max(0, min(ends)) if ends else None
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         with self._store.changed:
@@ -69,6 +71,13 @@ class MemoryBroker:
             group, now = self._queue.join()
             return [group.extend(extension, now) for extension in extensions]
 
+    def begin(self, receipts: Sequence[str]) -> Sequence[StartStatus]:
+        with self._store.changed:
+            group, now = self._queue.join()
+            statuses = [group.begin(receipt, now) for receipt in receipts]
+            group.trim(self._queue.options.history, now)
+            return statuses
+
     def release(self, consumer: str, started: Sequence[str]) -> int:
         with self._store.changed:
             group, now = self._queue.join()
@@ -79,7 +88,9 @@ class MemoryBroker:
     def maintain(self, limit: int) -> int:
         with self._store.changed:
             group, now = self._queue.join()
-            return group.maintain(limit, now)
+            left = group.maintain(limit, now)
+            group.trim(self._queue.options.history, now)
+            return left
 
     def lease_ms(self) -> int:
         with self._store.changed:

@@ -7,7 +7,8 @@ import itertools
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ...locked import READY, Entry, Place
+from ...locked import READY, WAITING, Entry, Place
+from ...model.transitions import too_late
 from ...protocols import DEFAULT_LEASE_MS
 from .locks import LockingGroup
 
@@ -25,6 +26,7 @@ class Group(LockingGroup):
         self._prioritized: Counter[Place] = Counter()
         """How many tasks of each place have a class of priority other than 0."""
         self._due: list[tuple[int, int, str]] = []
+        self._expiries: list[tuple[int, str]] = []
         self._forget: list[tuple[int, str]] = []
 
     def find(self, task_id: str) -> Entry | None:
@@ -58,6 +60,8 @@ class Group(LockingGroup):
             heapq.heappush(self._due, (entry.due, entry.order, entry.id))
         elif place is Place.REMEMBERED:
             heapq.heappush(self._forget, (entry.forget_at, entry.id))
+        if entry.expires and place in WAITING:
+            heapq.heappush(self._expiries, (entry.expires, entry.id))
         self._changed()
 
     def _leave(self, entry: Entry) -> None:
@@ -76,6 +80,9 @@ class Group(LockingGroup):
         self.consumers.pop(consumer, None)
 
     def maintain(self, limit: int | None, now: int) -> int:
+        return min((left for left in (self._promote(limit, now), self._expire(limit, now)) if left >= 0), default=-1)
+
+    def _promote(self, limit: int | None, now: int) -> int:
         while self._due:
             due, _, task_id = self._due[0]
             entry = self.tasks.get(task_id)
@@ -86,6 +93,21 @@ class Group(LockingGroup):
                 return max(0, due - now)
             heapq.heappop(self._due)
             self.move(entry, Place.CAME_BACK, now)
+            limit = None if limit is None else limit - 1
+        return -1
+
+    def _expire(self, limit: int | None, now: int) -> int:
+        """End at most `limit` tasks that wait and have expired (L8). Returns the ms until the next expiry, or -1."""
+        while self._expiries:
+            expires, task_id = self._expiries[0]
+            entry = self.tasks.get(task_id)
+            if entry is None or entry.place not in WAITING or entry.expires != expires:
+                heapq.heappop(self._expiries)  # it is in flight, has ended or was requeued
+                continue
+            if not too_late(expires, now) or limit == 0:
+                return max(0, expires - now)
+            heapq.heappop(self._expiries)
+            self._end_expired(entry, now)
             limit = None if limit is None else limit - 1
         return -1
 
@@ -110,5 +132,5 @@ class Group(LockingGroup):
     def footprint(self) -> int:
         """B13: how much is kept beside the history and the failed tasks."""
         kept = len(self.lines[Place.HISTORY]) + len(self.lines[Place.FAILED])
-        waiting = len(self._due) + len(self._forget) + len(self.locks)
+        waiting = len(self._due) + len(self._expiries) + len(self._forget) + len(self.locks)
         return len(self.tasks) - kept + waiting + len(self.consumers)

@@ -38,6 +38,7 @@ from .claim import ClaimLaws
 from .delay import DelayLaws
 from .delete import DeleteLaws
 from .enqueue import EnqueueLaws
+from .expiry import ExpiryLaws
 from .groups import GroupLaws
 from .harness import Harness
 from .harness_tests import HarnessTests
@@ -105,5 +106,7 @@ class BackendContract(
     SettledWaitLaws,
     InspectorContract,
     UniqueLaws,
+    ExpiryLaws,
 ):
-    """B1 to B13, R2 to R5 and I1 to I7: everything that is asked of a backend; and L7 of one that keeps locks."""
+    """B1 to B13, R2 to R5 and I1 to I7: everything that is asked of a backend; and the laws L of the
+    optional protocols that it has."""

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from ...model import message as m
 from . import steps
+from .harness import Harness
 from .laws import law
+
+Laws = TypeVar("Laws")
+
+
+def needs(protocol: type) -> Callable[[Callable[[Laws, Harness], None]], Callable[[Laws, Harness], None]]:
+    """Let a test pass for a backend that does not have an optional protocol."""
+
+    def decorate(test: Callable[[Laws, Harness], None]) -> Callable[[Laws, Harness], None]:
+        @functools.wraps(test)
+        def run(self: Laws, harness: Harness) -> None:
+            __tracebackhide__ = True
+            if isinstance(harness.open(), protocol):
+                test(self, harness)
+
+        return run
+
+    return decorate
 
 
 class Contract:

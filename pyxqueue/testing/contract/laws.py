@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from ...protocols import Broker, HasLocks, Inspector, Results, ResultStore, ScheduleStore, Serializer
+from ...protocols import Beginning, Broker, HasLocks, Inspector, Results, ResultStore, ScheduleStore, Serializer
 
 T = TypeVar("T")
 
@@ -55,7 +55,9 @@ def read_laws(*protocols: type) -> dict[str, Law]:
     return laws
 
 
-_LAWS = read_laws(Serializer, Broker, Results, ResultStore, Inspector, ScheduleStore, HasLocks)
+OPTIONAL = (ScheduleStore, HasLocks, Beginning)
+"""The optional protocols that have laws."""
+_LAWS = read_laws(Serializer, Broker, Results, ResultStore, Inspector, *OPTIONAL)
 
 
 def law(number: str) -> Law:

@@ -69,17 +69,6 @@ class FailedIsNotRequeued(Group):
 
 
 @breaks("B7")
-class ExpiredIsDropped(Group):
-    """A column `expires` that the engine itself acts upon."""
-
-    def claim(self, consumer: str, limit: int, turn: Turn, now: int) -> tuple[list[m.Delivery], Turn]:
-        for entry in [entry for place in READY for entry in self.lines[place].values()]:
-            if isinstance(entry.message, m.Message) and 0 < entry.message.expires_ms <= now:
-                self.remove(entry)
-        return super().claim(consumer, limit, turn, now)
-
-
-@breaks("B7")
 class ReasonsAreShort(Group):
     def _apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
         super()._apply(entry, settlement, now)

@@ -1,0 +1,101 @@
+"""Asks the store whether tasks may start, for the deliveries that must be asked about."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+
+from attrs import define, field
+
+from ..errors import BrokerError, BrokerUnavailableError
+from ..model.message import Aborted, Cancelled, Message, StartStatus
+from ..protocols import Beginning, Broker
+from .batch_sizer import MAX_BATCH
+from .events import Observer, TaskSettled, Throttle, log, tell
+from .jobs import Job
+
+_EXPIRED = "%d more tasks expired before they started"
+
+
+@define(eq=False)
+class Beginner:
+    """Asks the store with `begin`, in batches: those that are to start meanwhile are asked about together."""
+
+    broker: Broker
+    consumer: str
+    observer: Observer | None
+    backoff: Callable[[int, float], float]
+    """Returns how many seconds to wait for the store, from the number of failures in a row and the longest pause."""
+    _asked: deque[tuple[str, Future[StartStatus]]] = field(factory=deque, init=False)
+    _asking: threading.Lock = field(factory=threading.Lock, init=False)
+    _thread: ThreadPoolExecutor | None = field(default=None, init=False)
+    """Asks for the event loop, which must not wait."""
+    _expired: Throttle = field(factory=partial(Throttle, _EXPIRED), init=False)
+
+    def may_start(self, job: Job) -> bool:
+        """Return whether the job may start; waits for the store. If not, it does not belong to this worker any more."""
+        future = self._note(job)
+        self._ask()
+        return self._told(job, future.result())
+
+    async def may_start_soon(self, job: Job) -> bool:
+        """`may_start` for the event loop."""
+        future = self._note(job)
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "pyxqueue-begin")
+        self._thread.submit(self._ask)
+        return self._told(job, await asyncio.wrap_future(future))
+
+    def close(self) -> None:
+        if self._thread is not None:
+            self._thread.shutdown()
+
+    def _note(self, job: Job) -> Future[StartStatus]:
+        future: Future[StartStatus] = Future()
+        self._asked.append((job.delivery.receipt, future))
+        return future
+
+    def _ask(self) -> None:
+        """Ask about all that was noted, unless another thread already does."""
+        with self._asking:
+            while batch := [self._asked.popleft() for _ in range(min(len(self._asked), MAX_BATCH))]:
+                statuses = self._statuses([receipt for receipt, _ in batch])
+                for (_, future), status in zip(batch, statuses, strict=True):
+                    if not future.cancelled():
+                        future.set_result(status)
+
+    def _statuses(self, receipts: list[str]) -> list[StartStatus]:
+        """Ask, and repeat that until the store can be reached."""
+        if not isinstance(self.broker, Beginning):
+            return [StartStatus.RUN] * len(receipts)
+        failures = 0
+        while True:
+            try:
+                return list(self.broker.begin(receipts))
+            except BrokerUnavailableError as error:
+                failures += 1
+                if failures == 1:
+                    text = "%s cannot start %d tasks until the store is back: %s"
+                    log.warning(text, self.consumer, len(receipts), error)
+                time.sleep(self.backoff(failures, 1.0))
+            except BrokerError:
+                text = "the store refuses to start %d tasks; they are claimed again when their leases end"
+                log.exception(text, len(receipts))
+                return [StartStatus.LOST] * len(receipts)
+
+    def _told(self, job: Job, status: StartStatus) -> bool:
+        if status is StartStatus.RUN:
+            return True
+        message = job.delivery.message
+        if status is StartStatus.EXPIRED and isinstance(message, Message):
+            self._expired.log(logging.INFO, "%s %s expired before it started", message.name, message.id)
+            attempt, worker = message.attempt, self.consumer
+            event = TaskSettled(message.id, message.name, attempt, worker, Aborted(), Cancelled(), True, 0.0)
+            tell(self.observer, event)
+        return False
