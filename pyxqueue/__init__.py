@@ -3,6 +3,7 @@
 from .client.gathering import agather, as_completed, gather
 from .client.queue import TaskQueue
 from .client.result import AsyncResult
+from .client.several import run_workers
 from .client.task import Task
 from .context import TaskContext, current_task, progress, track
 from .eager import EagerSession, eager_mode
@@ -87,5 +88,6 @@ __all__ = [
     "eager_mode",
     "gather",
     "progress",
+    "run_workers",
     "track",
 ]

@@ -67,6 +67,7 @@ NAMES = [
     "eager_mode",
     "gather",
     "progress",
+    "run_workers",
     "track",
 ]
 TESTING = [

@@ -81,7 +81,10 @@ class Watcher:
             self._process.terminate()
 
 
-def reloading_command(app: str, folder: str, imports: Sequence[str], flags: Sequence[str]) -> list[str]:
-    """Return the command that a `Watcher` runs to start the workers."""
+def reloading_command(
+    app: str, folder: str, imports: Sequence[str], flags: Sequence[str], others: Sequence[str] = ()
+) -> list[str]:
+    """Return the command that a `Watcher` runs to start the workers. `others`: further apps that they serve."""
     more = [word for module in imports for word in ("--import", module)]
+    more += [word for other in others for word in ("--also", other)]
     return pyxqueue_command("--path", folder, "--app", app, *more, "worker", *flags)

@@ -43,12 +43,13 @@ class Target:
         text = self.given.get("app") or (None if names else self.environment.get("app"))
         return App.parse(text, self.given.get("path", ".")) if text else None
 
-    def app(self) -> App:
-        """Return the app. Raises `click.UsageError` if none was given."""
+    def apps(self) -> Sequence[App]:
+        """Return the app, and further ones whose queues the same workers serve. Raises `click.UsageError` if none was
+        given."""
         app = self.find_app()
         if app is None:
             raise click.UsageError("MODULE is missing; for example: pyxqueue worker rpc")
-        return app
+        return [app, *(App.parse(text, self.given.get("path", ".")) for text in self.given.get("also", ()))]
 
     @property
     def names_a_queue(self) -> bool:
@@ -185,6 +186,7 @@ def app_options(command: Decorated) -> Decorated:
         ),
         _option("--import", "imports", metavar="MODULE", multiple=True, help="Another module with tasks to import."),
         _option("--app", envvar="PYXQUEUE_APP", metavar="MODULE[:QUEUE]", help="The queue of a module."),
+        _option("--also", metavar="MODULE[:QUEUE]", multiple=True, hidden=True),
         _option("--sys-path", metavar="DIR", multiple=True, hidden=True),
         _option("--path", metavar="DIR", help="Where to import from.  [default: the current directory]"),
     ):
@@ -199,6 +201,17 @@ def target_options(command: Decorated) -> Decorated:
     return app_options(queue(group(command)))
 
 
+def _note_several(context: click.Context, _parameter: click.Parameter, value: Sequence[str]) -> None:
+    target = context.ensure_object(Target)
+    for name, given in (("app", value[:1]), ("also", value[1:])):
+        if given:
+            target.set_option(name, given[0] if name == "app" else given, on_command_line=True)
+
+
+modules_argument = click.argument(
+    "modules", metavar="[MODULE[:QUEUE]]...", nargs=-1, expose_value=False, callback=_note_several
+)
+"""Arguments of which the first has the same meaning as ``--app``; the workers serve the queues of all."""
 module_argument = click.argument(
     "module", metavar="[MODULE[:QUEUE]]", required=False, expose_value=False, callback=_note
 )

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from ..clock import Seconds
 from ..context import running_task
@@ -20,10 +20,11 @@ from ..errors import AlreadyRunningError, ConfigurationError, NotRunningError
 from ..log import get_logger
 from ..names import home_of, import_path, nameless_script
 from ..printable import quoted
-from ..protocols import in_one_process
+from ..protocols import StoreOptions, in_one_process
 from ..registry import TaskSpec
 from ..worker import WorkerOptions
 from ..worker.events import LINE, log_to_stderr
+from ..worker.turns import EQUAL, Turns
 from .opened import QueueStore
 
 if TYPE_CHECKING:
@@ -49,24 +50,25 @@ class LocalWorkers:
     """The tasks the workers were started with."""
     _warned: dict[str, Callable[..., Any]] = field(factory=dict, init=False)
     """The definitions made after the start for which a warning was logged."""
-    _running: bool = field(default=False, init=False)
+    running: bool = field(default=False, init=False)
+    """Whether the supervisor of this queue runs in this process."""
 
     def run(self, options: WorkerOptions, parent: int | None) -> None:
         """Run the supervisor in this process until a signal stops it."""
         from ..supervisor.launch import run_workers
 
         configure_logging()
-        self._running = True
+        self.running = True
         try:
-            run_workers(self.parts(), options, parent)
+            run_workers(parts_of([self]), options, parent)
         finally:
-            self._running = False
+            self.running = False
 
     def start(self, options: WorkerOptions) -> None:
         """Start the supervisor in another process."""
         from ..supervisor.launch import start_workers
 
-        self._started = start_workers(self.parts(), options)
+        self._started = start_workers(parts_of([self]), options)
         self._options, self._served = options, self._defined()
 
     def restart(self) -> None:
@@ -93,7 +95,7 @@ class LocalWorkers:
         """Return options for workers. Raises `AlreadyRunningError`, and `ConfigurationError` if workers cannot run."""
         from ..supervisor.launch import check_startable
 
-        if self._running or self._started is not None:
+        if self.running or self._started is not None:
             raise AlreadyRunningError(f"{self.queue} already has workers; stop them with a signal, or with shutdown()")
         check_startable()
         if self.store.eager is not None:
@@ -132,46 +134,66 @@ class LocalWorkers:
                     "Call queue.restart()",
                     task.name,
                 )
-        elif (script := nameless_script(task.name)) and not (self._running or self.store.eager or running_task()):
+        elif (script := nameless_script(task.name)) and not (self.running or self.store.eager or running_task()):
             raise ConfigurationError(
                 f"no worker can import the task {task.name}: {quoted(script)} is not a module name. Rename the file to "
                 f"letters, digits and _, such as my_tasks.py; or call queue.start() in this program first"
             )
 
-    def serve_child(
-        self, consumer: str, table_fd: int, supervisor: int, threads: int | None, concurrency: int | None
-    ) -> int:
-        """Run as a worker process that the supervisor started as a new interpreter. Returns the exit code."""
-        from ..inflight import InFlightTable
-        from ..supervisor.child import serve
-
-        options = WorkerOptions(threads=threads, concurrency=concurrency, wait_ms=self.wait)
-        parts, table = self.parts(), InFlightTable(table_fd)
-        return serve(partial(parts.make_worker, options), consumer, table, supervisor)
-
-    def parts(self) -> WorkerParts:
-        """Return the parts that workers are made of."""
-        from ..supervisor.launch import WorkerParts
-
-        core = self.store.core
-        return WorkerParts(self.store.open, core.registry, core.codec, core.observer, self._reimport())
+    def home(self) -> Home | None:
+        """Return where a new interpreter finds the queue and its tasks; None if they cannot be imported."""
+        modules = {task.function.__module__ for task in self.store.core.registry}
+        tasks = {import_path(module) for module in modules}
+        home = home_of(self.queue, sorted(modules))
+        return None if home is None or "__main__" in tasks else Home(":".join(home), tasks - {home[0]})
 
     def _defined(self) -> dict[str, Callable[..., Any]]:
         return {task.name: task.function for task in self.store.core.registry}
 
-    def _reimport(self) -> list[str] | None:
-        """Return the command that loads the queue and its tasks in a new interpreter; None if they cannot be
-        imported."""
-        from ..supervisor.starters import pyxqueue_command
 
-        modules = {task.function.__module__ for task in self.store.core.registry}
-        tasks = {import_path(module) for module in modules}
-        home = home_of(self.queue, sorted(modules))
-        if home is None or "__main__" in tasks:
-            return None
-        imports = [word for module in sorted(tasks - {home[0]}) for word in ("--import", module)]
-        paths = [word for path in sys.path if isinstance(path, str) for word in ("--sys-path", path)]
-        return pyxqueue_command(*paths, "--app", ":".join(home), *imports)
+@frozen
+class Home:
+    """Where a new interpreter finds a queue and its tasks."""
+
+    app: str
+    imports: AbstractSet[str]
+    """Other modules with tasks of the queue."""
+
+
+def parts_of(workers: Sequence[LocalWorkers], turns: Turns = EQUAL) -> WorkerParts:
+    """Return the parts that workers of these queues are made of."""
+    from ..supervisor.launch import QueueSource, WorkerParts
+
+    cores = [one.store.core for one in workers]
+    sources = [
+        QueueSource(one.store.open, core.registry, core.codec, core.observer, name)
+        for one, core, name in zip(workers, cores, _names([core.options for core in cores]), strict=True)
+    ]
+    return WorkerParts(sources, _reimport([one.home() for one in workers]), turns)
+
+
+def _names(queues: Sequence[StoreOptions]) -> list[str]:
+    """Return a name for each queue that no other one of them has, for the log."""
+    names = [one.stream_key for one in queues]
+    if len(set(names)) < len(names):
+        names = [f"{one.stream_key} group {one.group}" for one in queues]
+    if len(set(names)) < len(names):  # in several stores
+        names = [f"{name}, number {number}" for number, name in enumerate(names, 1)]
+    return names
+
+
+def _reimport(homes: Sequence[Home | None]) -> list[str] | None:
+    """Return the command that loads the queues and their tasks in a new interpreter; None if one cannot be imported."""
+    from ..supervisor.starters import pyxqueue_command
+
+    found = [home for home in homes if home is not None]
+    if len(found) < len(homes):
+        return None
+    modules = set[str]().union(*(home.imports for home in found)) - {home.app.partition(":")[0] for home in found}
+    imports = [word for module in sorted(modules) for word in ("--import", module)]
+    paths = [word for path in sys.path if isinstance(path, str) for word in ("--sys-path", path)]
+    first, *others = (home.app for home in found)
+    return pyxqueue_command(*paths, "--app", first, *(word for app in others for word in ("--also", app)), *imports)
 
 
 def configure_logging() -> None:

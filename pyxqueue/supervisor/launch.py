@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import BuiltinFunctionType
 
@@ -24,13 +24,15 @@ from ..codec import Codec
 from ..errors import ConfigurationError
 from ..inflight import InFlightTable
 from ..protocols import Broker
-from ..registry import Registry
+from ..registry import Registry, TaskSpec
 from ..worker.events import Observer, enable_logs, log
 from ..worker.executors import Executor, Inline, Threads
 from ..worker.loop import Loop
 from ..worker.options import WorkerOptions
 from ..worker.serving import QueueParts
+from ..worker.turns import EQUAL, Turns
 from ..worker.worker import Worker
+from .care import QueueAccess
 from .child import consumer_name
 from .log_process import LogWriter
 from .processes import end_process, fork, fork_is_safe
@@ -52,20 +54,31 @@ workers meanwhile, for the workers would import them again."""
 
 
 @frozen
-class WorkerParts:
-    """What workers need of a queue. `connect` opens a store that belongs to the process that calls it."""
+class QueueSource:
+    """What workers need of one queue. `connect` opens a store that belongs to the process that calls it."""
 
     connect: Callable[[], Broker]
     registry: Registry
     codec: Codec
     observer: Observer | None = None
+    name: str = ""
+    """The queue's name in the log."""
+
+
+@frozen
+class WorkerParts:
+    """What workers need of the queues that they serve."""
+
+    queues: Sequence[QueueSource]
     reimport: Sequence[str] | None = None
-    """The command that runs ``pyxqueue`` on the module of this queue in a new interpreter; None if it has none."""
+    """The command that runs ``pyxqueue`` on the modules of these queues in a new interpreter; None if one has none."""
+    turns: Turns = EQUAL
+    """In which turns they are claimed from."""
 
     def make_worker(self, options: WorkerOptions, consumer: str, table: InFlightTable) -> Worker:
-        executor, loop = make_executors(options, self.registry)
-        parts = QueueParts(self.connect(), self.registry, self.codec, self.observer)
-        return Worker([parts], executor, consumer, table, options.wait_ms, loop)
+        executor, loop = make_executors(options, [task for queue in self.queues for task in queue.registry])
+        parts = [QueueParts(one.connect(), one.registry, one.codec, one.observer, one.name) for one in self.queues]
+        return Worker(parts, executor, consumer, table, options.wait_ms, loop, self.turns)
 
 
 def check_startable() -> None:
@@ -85,10 +98,10 @@ def check_startable() -> None:
         )
 
 
-def make_executors(options: WorkerOptions, registry: Registry) -> tuple[Executor, Loop | None]:
+def make_executors(options: WorkerOptions, tasks: Iterable[TaskSpec]) -> tuple[Executor, Loop | None]:
     """Return threads and an event loop if the options or an ``async def`` task need them; otherwise an inline executor,
     or threads if the options ask for them."""
-    has_async = any(inspect.iscoroutinefunction(inspect.unwrap(task.function)) for task in registry)
+    has_async = any(inspect.iscoroutinefunction(inspect.unwrap(task.function)) for task in tasks)
     if options.concurrency is not None or has_async:
         return Threads(options.threads or _THREADS), Loop(options.concurrency or _CONCURRENCY)
     return Inline() if options.threads is None else Threads(options.threads), None
@@ -103,7 +116,7 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
         raise ConfigurationError("queue.run() needs the main thread, where signals arrive: use queue.start()")
     enable_logs()
     if parts.reimport is not None and not fork_is_safe():
-        start: Starter = partial(spawn_worker, [*parts.reimport, "child", *_flags(options)])
+        start: Starter = partial(spawn_worker, [*parts.reimport, "child", *_flags(parts, options)])
         make_table = InFlightTable.shared
     else:
         start = partial(fork_worker, partial(parts.make_worker, options))
@@ -113,11 +126,10 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
         Supervisor(
             options,
             start,
-            connect=parts.connect,
+            [QueueAccess(queue.connect, queue.codec.sealed, queue.name) for queue in parts.queues],
             name=lambda index: consumer_name(options.prefix, index, str(uuid.uuid1())),
             parent=parent,
             make_table=make_table,
-            seal=parts.codec.sealed,
             ready=lambda: _say_ready(parts, options, parent),
             log_writer=writer,
         ).run()
@@ -126,27 +138,33 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
 
 def _say_ready(parts: WorkerParts, options: WorkerOptions, parent: int | None) -> None:
     """Write the first line of the log, and a byte to the program that started the workers."""
-    names = sorted(task.name for task in parts.registry)
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    told = f"{', '.join(names[:_NAMED])}{more}" or "none"
-    log.info("workers: %d, pid of the supervisor %d, tasks: %s", options.processes, os.getpid(), told)
-    if not len(parts.registry):
-        log.warning(
-            "the queue %r has no tasks in this process: workers defer each message, and it fails in the end; import "
-            "the modules that define its tasks before the workers start (pyxqueue worker --import MODULE)",
-            parts.codec.queue,
-        )
+    for queue in parts.queues:
+        names = sorted(task.name for task in queue.registry)
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        told = f"{', '.join(names[:_NAMED])}{more}" or "none"
+        of = f" of the queue {queue.name}" if len(parts.queues) > 1 else ""
+        log.info("workers: %d, pid of the supervisor %d, tasks%s: %s", options.processes, os.getpid(), of, told)
+        if not names:
+            log.warning(
+                "the queue %r has no tasks in this process: workers defer each message, and it fails in the end; "
+                "import the modules that define its tasks before the workers start (pyxqueue worker --import MODULE)",
+                queue.name,
+            )
     if parent is not None:
         with contextlib.suppress(OSError):  # a pipe that only tells of the end of the program
             os.write(parent, _READY)
 
 
-def _flags(options: WorkerOptions) -> list[str]:
+def _flags(parts: WorkerParts, options: WorkerOptions) -> list[str]:
     """The command-line options of a new interpreter, which logs as much as this one."""
     level = logging.getLogger("pyxqueue").getEffectiveLevel()
     names = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warning"}
     log_level = next((name for number, name in names.items() if level <= number), "error")
     flags = ["--processes", str(options.processes), "--grace", str(options.grace), "--log-level", log_level]
+    if parts.turns.strict:
+        flags.append("--strict")
+    if parts.turns.weights:
+        flags += ["--weights", ",".join(map(str, parts.turns.weights))]
     if options.threads is not None:
         flags += ["--threads", str(options.threads)]
     if options.concurrency is not None:
@@ -184,7 +202,7 @@ def start_workers(parts: WorkerParts, options: WorkerOptions) -> Started:
     """
     ours, theirs = (end.detach() for end in socket.socketpair())
     if parts.reimport is not None and not fork_is_safe():
-        command = [*parts.reimport, "worker", *_flags(options), "--parent-fd", str(theirs)]
+        command = [*parts.reimport, "worker", *_flags(parts, options), "--parent-fd", str(theirs)]
         process = subprocess.Popen(command, pass_fds=[theirs], start_new_session=True)  # noqa: S603 - our interpreter
         os.close(theirs)
         _wait_imported(process, ours)

@@ -11,20 +11,17 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 from attrs import define, field
 
-from ..errors import BrokerError, BrokerUnavailableError
 from ..inflight import STUCK, InFlight, InFlightTable
-from ..model.message import Record
-from ..protocols import Broker
 from ..worker.events import log
 from ..worker.options import WorkerOptions
+from .care import QueueAccess, QueueCare
 from .children import Child, Children
-from .duties import DutyLoop, Loss, Releaser, all_duties
 from .log_process import LogWriter
 from .processes import kill_group
 from .start_log import StartLog
@@ -32,8 +29,6 @@ from .starters import Starter
 
 _IDLE = 0.5
 """Seconds between two rounds of the loop while the workers are idle."""
-_NO_STORE = 0.1
-"""Seconds between two rounds while the duties are not done because the store cannot be reached."""
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -41,38 +36,36 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class Supervisor:
     """Runs worker processes until told to stop.
 
-    Parameters: `start` starts a process; `connect` opens the store, after the first processes were started; `name`
-    returns the consumer name of a child from its index; `parent` is a file descriptor that reaches its end, and so
-    becomes readable, when the program that started this supervisor is gone.
+    Parameters: `start` starts a process; `queues` are those that the processes serve, by their numbers in the tables;
+    `name` returns the consumer name of a child from its index; `parent` is a file descriptor that reaches its end, and
+    so becomes readable, when the program that started this supervisor is gone.
     """
 
     options: WorkerOptions
     start: Starter
-    connect: Callable[[], Broker]
+    queues: Sequence[QueueAccess]
     name: Callable[[int], str]
     parent: int | None = None
     make_table: Callable[[], InFlightTable] = InFlightTable.shared
     """The kind of table that `start` can hand to a process."""
-    seal: Callable[[Record], Record] = lambda record: record
-    """Signs the record of a task that was killed, where the queue has a seal."""
     ready: Callable[[], None] = lambda: None
     """Called when signals can stop it, before the first process is started."""
     log_writer: LogWriter | None = None
     """The process that writes the log, where there is one."""
     _children: Children = field(init=False)
-    _broker: Broker | None = field(default=None, init=False)
-    _releaser: Releaser | None = field(default=None, init=False)
-    _duties: DutyLoop | None = field(default=None, init=False)
-    """None until the store has been reached for the first time."""
+    _cares: Sequence[QueueCare] = field(init=False)
     _starts: StartLog = field(factory=StartLog, init=False)
     _signals: int = field(default=0, init=False)
     _deadline: float | None = field(default=None, init=False)
     """The end of the grace period; None until it is told to stop."""
-    _unreachable: bool = field(default=False, init=False)
     _pipe: tuple[int, int] = field(default=(-1, -1), init=False)
 
     def __attrs_post_init__(self) -> None:
         self._children = Children(self.options.processes, self.start, self.name, self.make_table, self._close_inherited)
+        several = len(self.queues) > 1
+        self._cares = [
+            QueueCare(access, self._kill_cancelled, number, several) for number, access in enumerate(self.queues)
+        ]
 
     def run(self) -> None:
         """Run until it is told to stop and every child has ended.
@@ -87,8 +80,8 @@ class Supervisor:
         try:
             self.ready()
             self._children.open()
-            self._broker = self.connect()
-            self._releaser = Releaser(self._broker, self.seal)
+            for care in self._cares:
+                care.open()
             self._loop(reader)
         finally:
             self._end()
@@ -126,32 +119,17 @@ class Supervisor:
 
     def _do_duties(self, tables: list[InFlightTable]) -> float:
         """Do what is due, and return the seconds until this is to be called again."""
-        duties = self._duties = self._duties or self._make_duties()
-        if duties is None or (self._deadline is not None and duties.failing):
-            return (
-                _NO_STORE  # while stopping, no request may wait until it times out: that would use up the grace period
-            )
-        return duties.step(tables)
-
-    def _make_duties(self) -> DutyLoop | None:
-        assert self._broker is not None
-        assert self._releaser is not None
-        try:
-            return DutyLoop(all_duties(self._broker, self._broker.lease_ms(), self._releaser, self._kill_cancelled))
-        except BrokerUnavailableError as error:
-            if not self._unreachable:
-                log.warning("waiting for the store: %s", error)
-            self._unreachable = True
-            return None
+        stopping = self._deadline is not None
+        return min([care.step(tables, stopping=stopping) for care in self._cares])
 
     def _wait(self, reader: int, seconds: float) -> None:
         """Wait for a signal, for the end of the parent, for an event that a duty waits for, or for `seconds`."""
         watched = [reader] if self.parent is None else [reader, self.parent]
-        if self._duties is not None:
-            watched += self._duties.watched()
+        for care in self._cares:
+            watched += care.watched()
         ready, _, _ = select.select(watched, [], [], max(0.0, seconds))
-        if self._duties is not None:
-            self._duties.wake(ready)
+        for care in self._cares:
+            care.wake(ready)
         if reader in ready:
             with suppress(BlockingIOError):
                 os.read(reader, 4096)
@@ -165,8 +143,8 @@ class Supervisor:
     def _close_inherited(self) -> None:
         if self.log_writer is not None:
             self.log_writer.leave()
-        if self._broker is not None:
-            self._broker.close()
+        for care in self._cares:
+            care.close()
         for number in self._pipe:
             os.close(number)
 
@@ -176,14 +154,15 @@ class Supervisor:
         if self._deadline is None and not child.table.start.done:
             self._starts.failed(child, code)
         elif self._deadline is None or code not in (0, -signal.SIGKILL):
-            log.warning("worker process %s ended with %s; it was running %s", child.consumer, code, _names(running))
+            log.warning(
+                "worker process %s ended with %s; it was running %s", child.consumer, code, self._names(running)
+            )
         blameless = self._deadline is not None or child.overdue is not None or child.cancelled
         self._lost(child, [] if blameless else running)
 
     def _lost(self, child: Child, charged: list[InFlight]) -> None:
-        if self._releaser is not None:
-            receipts = [entry.receipt for entry in charged]
-            self._releaser.add(Loss(child.consumer, receipts, child.overdue, bool(child.table.entries())))
+        for care in self._cares:
+            care.lost(child, charged)
 
     def _enforce(self, now: float) -> None:
         """Kill the processes of tasks beyond their hard time limit, and all processes when the grace period is over."""
@@ -192,12 +171,13 @@ class Supervisor:
                 cut_off = child.running()
                 kill_group(child.pid)
                 log.warning(
-                    "the grace period is over: killed %s, which was running %s", child.consumer, _names(cut_off)
+                    "the grace period is over: killed %s, which was running %s", child.consumer, self._names(cut_off)
                 )
             elif child.overdue is None and (late := child.table.overdue(now)):
                 child.overdue = late[0]
                 kill_group(child.pid)
-                log.error("task %s ran beyond its hard time limit: killed %s", late[0].task_id, child.consumer)
+                text = "task %s ran beyond its hard time limit: killed %s"
+                log.error(text, self._names(late[:1]), child.consumer)
 
     def _kill_cancelled(self, table: InFlightTable, entry: InFlight) -> None:
         """Kill the process of a task that was cancelled by force. All that the process had is released uncharged; the
@@ -206,7 +186,13 @@ class Supervisor:
             if table is child.table and table.runs(entry):
                 child.cancelled = True
                 kill_group(child.pid)
-                log.warning("task %s was cancelled by force: killed %s", entry.task_id, child.consumer)
+                log.warning("task %s was cancelled by force: killed %s", self._names([entry]), child.consumer)
+
+    def _names(self, entries: Sequence[InFlight]) -> str:
+        """The ids of tasks for the log, with their queues if there are several."""
+        if len(self.queues) == 1:
+            return ", ".join(entry.task_id for entry in entries) or "nothing"
+        return ", ".join(f"{entry.task_id} of {self.queues[entry.queue].name}" for entry in entries) or "nothing"
 
     def _stop(self, signals: int) -> None:
         if signals > 1:
@@ -227,12 +213,8 @@ class Supervisor:
         """End all processes and release what they had, however the loop ended."""
         for child in self._children.close():
             self._lost(child, [])
-        silent = self._unreachable if self._duties is None else self._duties.failing
-        if self._releaser is not None and not silent:
-            with suppress(BrokerError):  # it is logged; the leases end by themselves
-                self._releaser.step()
-        if self._broker is not None:
-            self._broker.close()
+        for care in self._cares:
+            care.end()
 
 
 @contextmanager
@@ -247,7 +229,3 @@ def _asleep(tables: list[InFlightTable]) -> Iterator[bool]:
     yield busy
     for table in tables:
         table.sleep(0)
-
-
-def _names(running: list[InFlight]) -> str:
-    return ", ".join(entry.task_id for entry in running) or "nothing"

@@ -79,7 +79,9 @@ class Claimer:
     def claim(self, limit: int, wait_ms: int) -> int:
         """Claim and submit at most `limit` messages. Returns how many were claimed."""
         batches = self.claims.claim(self.consumer, limit, wait_ms)
-        claimed = sum(len(deliveries) for _, deliveries in batches)
+        claimed = 0
+        for _, deliveries in batches:
+            claimed += len(deliveries)
         jobs, fault = self._noted(batches)
         redelivered = [job for job in jobs if job.delivery.message.redelivered]
         for job in redelivered:

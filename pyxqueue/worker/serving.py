@@ -26,6 +26,8 @@ class QueueParts:
     codec: Codec
     observer: Observer | None = None
     """It is told of every start and settlement."""
+    name: str = ""
+    """The queue's name in the log."""
 
 
 @define(eq=False)
@@ -37,6 +39,7 @@ class ServedQueue:
     decider: Decider
     settling: SettlingQueue
     runner: Runner
+    name: str = ""
     number: int = 0
     """Its number in the table of what is in flight."""
     sealed: bool = False
@@ -58,6 +61,10 @@ class Claims(Protocol):
         """As `Broker.interrupt`."""
         ...
 
+    def close(self) -> None:
+        """End its threads, and close its own connections."""
+        ...
+
 
 @frozen(eq=False)
 class OneQueue:
@@ -70,3 +77,6 @@ class OneQueue:
 
     def interrupt(self) -> None:
         self.queue.broker.interrupt()
+
+    def close(self) -> None:
+        """It has no threads and no connections of its own."""

@@ -33,8 +33,10 @@ from .loop import Loop
 from .monitor import Monitor
 from .options import DEFAULT_WAIT_MS
 from .running import Runner
-from .serving import Claims, OneQueue, QueueParts, ServedQueue
+from .serving import QueueParts, ServedQueue
 from .settling import SettlingQueue
+from .several import claims_of
+from .turns import EQUAL, Turns
 
 
 @define(eq=False)
@@ -43,7 +45,7 @@ class Worker:
 
     Parameters: `parts`, of the queues; `executor`, for plain functions; `loop`, for coroutine functions, None if the
     executor runs those too; `consumer`, its name in the stores, unique per boot; `table`, where it notes what it has in
-    flight; `wait_ms`, how long a claim waits for work; `share`, makes several queues one to claim from.
+    flight; `wait_ms`, how long a claim waits for work; `turns`, in which several queues are claimed from.
     """
 
     parts: Sequence[QueueParts]
@@ -52,7 +54,7 @@ class Worker:
     table: InFlightTable
     wait_ms: int = DEFAULT_WAIT_MS
     loop: Loop | None = None
-    share: Callable[[Sequence[ServedQueue]], Claims] = lambda queues: OneQueue(*queues)
+    turns: Turns = EQUAL
     _chance: Callable[[], float] = field(factory=lambda: random.Random().random)  # noqa: S311 - jitter
     broken: threading.Event = field(factory=threading.Event, init=False)
     """Set when one of its threads has failed: the worker stops, and its process must end soon."""
@@ -67,7 +69,7 @@ class Worker:
         self._jobs, consumer, backoff = Jobs(self.table), self.consumer, self._backoff
         jobs = self._jobs
         self._queues = queues = [self._served(number, parts) for number, parts in enumerate(self.parts)]
-        claims = self.share(queues)
+        claims = claims_of(self.turns.order(len(queues)), queues, backoff)
         self._dispatcher = dispatcher = Dispatcher([queue.runner for queue in queues], self.executor, self.loop)
         self._claimer = Claimer(claims, queues, jobs, dispatcher, consumer, self.wait_ms, backoff)
         plain: Watched = self.executor.interrupter
@@ -85,7 +87,7 @@ class Worker:
         beginner = Beginner(parts.broker, consumer, parts.observer, self._backoff)
         runner = Runner(jobs, parts.codec, consumer, parts.observer, settling.put, beginner, chance)
         sealed = parts.codec.seal is not None
-        return ServedQueue(parts.broker, parts.registry, decider, settling, runner, number, sealed)
+        return ServedQueue(parts.broker, parts.registry, decider, settling, runner, parts.name, number, sealed)
 
     def run(self) -> None:
         """Work until `stop` is called, then wait for running tasks, settle them, and give back the rest.
@@ -114,6 +116,7 @@ class Worker:
             for thread in threads:
                 thread.join()
             self._claimer.give_back()
+            self._claimer.claims.close()
         if self._fault is not None:
             raise RuntimeError(f"a thread of {self.consumer} broke") from self._fault
 
@@ -142,7 +145,8 @@ class Worker:
                 queue.broker.maintain(MAX_BATCH)
             if not self._claimer.claim(1, 0):
                 return ran
-            ran += sum(queue.settling.settle_here() for queue in self._queues)
+            for queue in self._queues:
+                ran += queue.settling.settle_here()
 
     def _watched(self, body: Callable[[], None]) -> None:
         try:

@@ -124,7 +124,7 @@ def test_running_twice(site: Site) -> None:
     queue = site.queue()
     with pytest.raises(NotRunningError):
         queue.shutdown()
-    queue._workers._running = True  # as inside of run()
+    queue._workers.running = True  # as inside of run()
 
     with pytest.raises(AlreadyRunningError):
         queue.run(1)

@@ -403,7 +403,7 @@ def test_shutdown_belongs_to_start() -> None:
 def test_workers_run_once() -> None:
     """A second `run` or `start` of the same queue is a mistake."""
     queue = TaskQueue("redis://127.0.0.1:1/0")
-    queue._workers._running = True
+    queue._workers.running = True
 
     with pytest.raises(AlreadyRunningError, match="already has workers"):
         queue.start(1)

@@ -11,6 +11,7 @@ import pytest
 
 from pyxqueue import TaskQueue
 from pyxqueue.cli.reloading import reloading_command
+from pyxqueue.client.local_workers import parts_of
 from pyxqueue.client.queue import workers_of
 from pyxqueue.supervisor.starters import pyxqueue_command
 
@@ -21,7 +22,7 @@ queue.task(jobs.enqueue)
 
 
 def of_the_workers(_folder: str) -> list[str]:
-    command = workers_of(queue).parts().reimport
+    command = parts_of([workers_of(queue)]).reimport
     assert command is not None
     return [*command, "worker", "--help"]
 

@@ -15,6 +15,7 @@ import pytest
 
 from pyxqueue.inflight import InFlightTable
 from pyxqueue.supervisor import children, start_log
+from pyxqueue.supervisor.care import QueueAccess
 from pyxqueue.supervisor.children import Child
 from pyxqueue.supervisor.start_log import StartLog
 from pyxqueue.supervisor.starters import pyxqueue_command, spawn_worker
@@ -43,7 +44,7 @@ def supervise(folder: Path, code: str, processes: int, done: Callable[[], object
     one = Supervisor(
         WorkerOptions(processes=processes, grace=0),
         partial(spawn_worker, command),
-        connect=FakeBroker,  # type: ignore[arg-type]
+        [QueueAccess(FakeBroker)],  # type: ignore[arg-type]
         name=lambda _: f"w{next(names)}",
     )
 

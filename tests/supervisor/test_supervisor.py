@@ -21,6 +21,7 @@ from pyxqueue.inflight import InFlightTable, Slots
 from pyxqueue.model.message import Defer, Fail, Retry, Settlement
 from pyxqueue.protocols import Broker
 from pyxqueue.supervisor import supervisor
+from pyxqueue.supervisor.care import QueueAccess
 from pyxqueue.supervisor.duties import DutyLoop, lease_renewer, maintenance
 from pyxqueue.supervisor.duties.maintenance import Maintenance
 from pyxqueue.supervisor.processes import end_process
@@ -149,7 +150,7 @@ def supervise(starter: Starter, broker: FakeBroker, done: Callable[[], object], 
         return broker  # type: ignore[return-value]
 
     options = WorkerOptions(processes=1, grace=5)
-    one = Supervisor(options, starter, connect, name=lambda index: f"w{index}-{len(starter.born)}")
+    one = Supervisor(options, starter, [QueueAccess(connect)], name=lambda index: f"w{index}-{len(starter.born)}")
 
     def stop() -> None:
         until(done, "the test's condition")
@@ -320,8 +321,9 @@ def test_stopping_while_the_store_is_away(broker: FakeBroker) -> None:
 
 def test_no_duty_is_tried_while_stopping_without_a_store(broker: FakeBroker) -> None:
     """A request would wait until it times out, and use up the grace period of running tasks."""
-    one = Supervisor(WorkerOptions(processes=1), Starter(live), lambda: broker, name=str)  # type: ignore[arg-type,return-value]
-    one._duties = DutyLoop([Maintenance(broker)], monotonic=itertools.count(0, 10).__next__)  # type: ignore[arg-type]
+    access = QueueAccess(lambda: broker)  # type: ignore[arg-type,return-value]
+    one = Supervisor(WorkerOptions(processes=1), Starter(live), [access], name=str)
+    one._cares[0].duties = DutyLoop([Maintenance(broker)], monotonic=itertools.count(0, 10).__next__)  # type: ignore[arg-type]
     broker.away = True
     one._do_duties([])
     one._do_duties([])
@@ -341,7 +343,13 @@ def test_the_end_of_the_parent(broker: FakeBroker) -> None:
     def connect() -> Broker:
         return broker  # type: ignore[return-value]
 
-    one = Supervisor(WorkerOptions(processes=1), starter, connect, name=lambda index: f"w{index}", parent=here.fileno())
+    one = Supervisor(
+        WorkerOptions(processes=1),
+        starter,
+        [QueueAccess(connect)],
+        name=lambda index: f"w{index}",
+        parent=here.fileno(),
+    )
     there.shutdown(socket.SHUT_RDWR)
     with here, there:
         one.run()
@@ -367,7 +375,9 @@ def test_a_watchdog_that_was_killed_is_replaced(broker: FakeBroker, caplog: pyte
         until(replaced, "there is another watchdog")
         os.kill(os.getpid(), signal.SIGTERM)
 
-    one = Supervisor(WorkerOptions(processes=1, grace=5), starter, connect, name=lambda index: f"w{index}")
+    one = Supervisor(
+        WorkerOptions(processes=1, grace=5), starter, [QueueAccess(connect)], name=lambda index: f"w{index}"
+    )
     thread = threading.Thread(target=stop)
     thread.start()
     one.run()

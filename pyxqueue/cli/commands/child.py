@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
-from ...client.queue import workers_of
+from ...client.several import serve_child, turns_of
 from ...inflight import InFlightTable
 from ...supervisor.child import importing
+from ...worker import WorkerOptions
 from ..logs import set_up_logging
 from ..target import Target, app_options, pass_target
 from .worker import worker_options
@@ -29,17 +32,21 @@ def child(
     concurrency: int | None,
     log_level: str | None,
     log_format: str,
+    strict: bool,
+    weights: Sequence[float] | None,
     consumer: str,
     table_fd: int,
     supervisor: int,
     **_for_the_supervisor: object,
 ) -> None:
     """Run as one worker process of a supervisor that cannot fork."""
-    app = target.app()
+    apps = target.apps()
     try:
-        with importing(InFlightTable(table_fd), str(app)):
-            queue = target.load(app)
+        with importing(InFlightTable(table_fd), ", ".join(map(str, apps))):
+            queues = [target.load(app) for app in apps]
     except SystemExit:
         context.exit(2)
     set_up_logging(log_level, log_format)
-    context.exit(workers_of(queue).serve_child(consumer, table_fd, supervisor, threads, concurrency))
+    turns = turns_of("strict" if strict else "fair", weights, len(queues))
+    options = WorkerOptions(threads=threads, concurrency=concurrency)
+    context.exit(serve_child(queues, turns, options, consumer=consumer, table_fd=table_fd, supervisor=supervisor))

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import click
 
+from ...client.several import run_workers
 from ...worker.options import DEFAULT_GRACE
 from ..logs import FORMATS, LEVELS, set_up_logging
 from ..reloading import Watcher, reloading_command
-from ..target import Target, app_options, module_argument, pass_target
+from ..target import Target, app_options, modules_argument, pass_target
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def _numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> Sequence[float] | None:
+    """Return the numbers in a text such as ``3,1``."""
+    try:
+        return None if value is None else [float(word) for word in value.split(",")]
+    except ValueError:
+        raise click.BadParameter("give one number for each queue, such as 3,1", context, parameter) from None
 
 
 def worker_options(command: Decorated) -> Decorated:
     """Add the options for processes, threads, coroutines and logging."""
     count = click.IntRange(min=1)
     for option in (
+        click.option("--weights", callback=_numbers, metavar="N,N,...", envvar="PYXQUEUE_WEIGHTS", show_envvar=True,
+            help="With several queues, the part of the tasks that each gets, in their order.  [default: equal parts]"),
+        click.option("--strict", is_flag=True, envvar="PYXQUEUE_STRICT", show_envvar=True,
+            help="With several queues, the first one that has work wins."),
         click.option("--log-format", type=click.Choice(FORMATS), default="text", envvar="PYXQUEUE_LOG_FORMAT",
             show_envvar=True, show_default=True, help="Plain text, or one JSON object per line."),
         click.option("--log-level", type=click.Choice(LEVELS), envvar="PYXQUEUE_LOG_LEVEL", show_envvar=True,
@@ -39,7 +53,7 @@ def worker_options(command: Decorated) -> Decorated:
 
 
 @click.command()
-@module_argument
+@modules_argument
 @worker_options
 @click.option(
     "--reload",
@@ -61,26 +75,34 @@ def worker(
     grace: float,
     log_level: str | None,
     log_format: str,
+    strict: bool,
+    weights: Sequence[float] | None,
     reload: bool,
     parent_fd: int | None,
 ) -> None:
     """Run the tasks of the queue in MODULE, which is pkg.mod, pkg.mod:queue or pkg/mod.py.
 
-    Without :queue, MODULE must have exactly one TaskQueue. After SIGTERM or ^C running tasks may end; a second signal
-    gives them back to the queue at once.
+    Without :queue, MODULE must have exactly one TaskQueue. Several MODULE:QUEUE are served by the same processes, in
+    fair turns. After SIGTERM or ^C running tasks may end; a second signal gives them back to the queue at once.
     """
-    app = target.app()
+    app, *others = target.apps()
     if reload and parent_fd is None:
         set_up_logging(log_level, log_format)
         flags = _flags(processes=processes, threads=threads, concurrency=concurrency, grace=grace,
-            log_level=log_level, log_format=log_format)  # fmt: skip
+            log_level=log_level, log_format=log_format,
+            weights=weights and ",".join(map(str, weights)))  # fmt: skip
         target.set_default_store()
-        Watcher(reloading_command(str(app), app.folder, target.imports, flags), app.folder).run()
+        flags += ["--strict"] * strict
+        command = reloading_command(str(app), app.folder, target.imports, flags, list(map(str, others)))
+        Watcher(command, app.folder).run()
         return
-    queue = target.load(app)
+    queues = [target.load(one) for one in (app, *others)]
     set_up_logging(log_level, log_format)
     os.environ["PYXQUEUE_LOG_FORMAT"] = log_format  # for worker processes that are started as new interpreters
-    queue.run(processes, threads=threads, concurrency=concurrency, grace=grace, parent=parent_fd)
+    run = queues[0].run
+    if others or strict or weights is not None:
+        run = partial(run_workers, queues, order="strict" if strict else "fair", weights=weights)
+    run(processes, threads=threads, concurrency=concurrency, grace=grace, parent=parent_fd)
 
 
 def _flags(**values: Any) -> list[str]:

@@ -16,7 +16,11 @@ __all__ = ["Duty", "DutyLoop", "Loss", "Releaser", "all_duties"]
 
 
 def all_duties(
-    broker: Broker, lease_ms: int, releaser: Releaser, kill: Callable[[InFlightTable, InFlight], None]
+    broker: Broker,
+    lease_ms: int,
+    releaser: Releaser,
+    kill: Callable[[InFlightTable, InFlight], None],
+    queue: int = 0,
 ) -> list[Duty]:
-    """Every duty, in the order in which they are done."""
-    return [LeaseRenewer(broker, lease_ms, kill), releaser, StuckReturner(broker), Maintenance(broker)]
+    """Every duty for a queue, in the order in which they are done. `queue`: its number in the tables."""
+    return [LeaseRenewer(broker, lease_ms, kill, queue), releaser, StuckReturner(broker, queue), Maintenance(broker)]

@@ -24,6 +24,8 @@ class LeaseRenewer:
     """The lease of the queue."""
     kill: Callable[[InFlightTable, InFlight], None]
     """Kills the process of a running task."""
+    queue: int = 0
+    """The number of the queue in the tables."""
     refusal = "leases cannot be renewed now"
     retry_after: float = field(init=False)
 
@@ -31,7 +33,7 @@ class LeaseRenewer:
         self.retry_after = min(RENEW_EVERY, self.lease_ms / 3000)
 
     def step(self, tables: Sequence[InFlightTable], now: float) -> float:  # noqa: ARG002
-        in_flight = [(table, entry) for table in tables for entry in table.entries()]
+        in_flight = [(table, entry) for table in tables for entry in table.entries() if entry.queue == self.queue]
         if in_flight:
             statuses = self.broker.extend([Extension(entry.receipt) for _, entry in in_flight])
             for (table, entry), status in zip(in_flight, statuses, strict=True):

@@ -56,6 +56,11 @@ class DutyLoop:
 
     duties: Sequence[Duty]
     _monotonic: Callable[[], float] = time.monotonic
+    of: str = ""
+    """What the log says of whose duties these are."""
+    rest: float = 0.0
+    """How many times as long as a request that failed took the next attempt waits, if that is longer than
+    `RETRY_EVERY`."""
     failing: bool = field(default=False, init=False)
     """Whether the store cannot be reached."""
     _failing_since: float = field(default=0.0, init=False)
@@ -73,12 +78,14 @@ class DutyLoop:
         except BrokerUnavailableError as error:
             if not self.failing:
                 self._failing_since = now
-                log.warning("leases cannot be renewed now: %s", error)
+                log.warning("leases%s cannot be renewed now: %s", self.of, error)
             self.failing = True
-            self._due = dict.fromkeys(self.duties, now + RETRY_EVERY)  # each would wait until its request times out
+            pause = max(RETRY_EVERY, self.rest and (1 + self.rest) * (self._monotonic() - now))
+            self._due = dict.fromkeys(self.duties, now + pause)  # each would wait until its request times out
         else:
             if self.failing and due:
-                log.warning("the store is back after %.1f s: leases are renewed again", now - self._failing_since)
+                seconds = now - self._failing_since
+                log.warning("the store is back after %.1f s: leases%s are renewed again", seconds, self.of)
                 self.failing = False
         return max(0.0, min(self._due.values(), default=now + RETRY_EVERY) - self._monotonic())
 
@@ -102,7 +109,7 @@ class DutyLoop:
             seconds = duty.retry_after
             if self._refused.get(duty) != str(error):  # the same refusal is logged once
                 self._refused[duty] = str(error)
-                log.exception("%s", duty.refusal)
+                log.exception("%s%s", duty.refusal, self.of and f" ({self.of.strip()})")
         else:
             self._refused.pop(duty, None)
         if seconds is not None:

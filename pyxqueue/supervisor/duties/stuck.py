@@ -17,6 +17,8 @@ class StuckReturner:
     """Gives back what waits behind a task that takes long."""
 
     broker: Broker
+    queue: int = 0
+    """The number of the queue in the tables."""
     refusal = "messages behind a long task could not be given back; they are claimed again when their lease ends"
     retry_after = STUCK
     _taken: list[InFlight] = field(factory=list, init=False)
@@ -30,7 +32,8 @@ class StuckReturner:
             if left > 0:
                 pause = min(left, pause or left)
             else:
-                self._taken += table.take_back([entry.slot for entry in table.entries() if entry.waiting])
+                own = (entry for entry in table.entries() if entry.queue == self.queue)
+                self._taken += table.take_back([entry.slot for entry in own if entry.waiting])
         if self._taken:
             returned, self._taken = self._taken, []
             try:

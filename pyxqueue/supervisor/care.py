@@ -1,0 +1,116 @@
+"""What a supervisor does for one of its queues: it opens the store, does the duties, releases what was lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+
+from attrs import define, field, frozen
+
+from ..errors import BrokerError, BrokerUnavailableError
+from ..inflight import InFlight, InFlightTable
+from ..model.message import Record
+from ..protocols import Broker
+from ..worker.events import log
+from .children import Child
+from .duties import DutyLoop, Loss, Releaser, all_duties
+
+_NO_STORE = 0.1
+"""Seconds until the next attempt while the duties are not done because the store cannot be reached."""
+_REST = 3.0
+"""With several queues, how many times as long as a request that failed took the next attempt waits: while one store
+does not reply at all, the others have most of the time."""
+
+
+@frozen(eq=False)
+class QueueAccess:
+    """What a supervisor needs of a queue."""
+
+    connect: Callable[[], Broker]
+    """Opens the store; called after the first processes were started."""
+    seal: Callable[[Record], Record] = lambda record: record
+    """Signs the record of a task that was killed, where the queue has a seal."""
+    name: str = ""
+
+
+@define(eq=False)
+class QueueCare:
+    """Takes care of a queue. Its store may be down; that is no concern of the other queues."""
+
+    access: QueueAccess
+    kill: Callable[[InFlightTable, InFlight], None]
+    """Kills the process of a running task."""
+    number: int = 0
+    """The number of the queue in the tables."""
+    several: bool = False
+    """Whether there are other queues."""
+    duties: DutyLoop | None = field(default=None, init=False)
+    """None until the store has been reached for the first time."""
+    _broker: Broker | None = field(default=None, init=False)
+    _releaser: Releaser | None = field(default=None, init=False)
+    _unreachable: bool = field(default=False, init=False)
+    _next_try: float = field(default=0.0, init=False)
+
+    def open(self) -> None:
+        self._broker = self.access.connect()
+        self._releaser = Releaser(self._broker, self.access.seal)
+
+    def step(self, tables: Sequence[InFlightTable], *, stopping: bool) -> float:
+        """Do what is due, and return the seconds until this is to be called again.
+
+        Raises `BrokerError` if the store refuses at the start: waiting would not help.
+        """
+        duties = self.duties = self.duties or self._make_duties()
+        if duties is None or (stopping and duties.failing):
+            # While stopping, no request may wait until it times out: that would use up the grace period.
+            return _NO_STORE
+        return duties.step(tables)
+
+    def _make_duties(self) -> DutyLoop | None:
+        assert self._broker is not None
+        assert self._releaser is not None
+        if (begun := time.monotonic()) < self._next_try:
+            return None
+        try:
+            made = all_duties(self._broker, self._broker.lease_ms(), self._releaser, self.kill, self.number)
+        except BrokerUnavailableError as error:
+            if not self._unreachable:
+                log.warning("waiting for the store%s: %s", self._of(), error)
+            self._unreachable = True
+            if self.several:
+                now = time.monotonic()
+                self._next_try = now + _REST * (now - begun)
+            return None
+        return DutyLoop(made, of=self._of(), rest=_REST if self.several else 0.0)
+
+    def _of(self) -> str:
+        return f" of the queue {self.access.name}" if self.several else ""
+
+    def watched(self) -> list[int]:
+        """The file descriptors that the supervisor is to watch until the next step."""
+        return [] if self.duties is None else self.duties.watched()
+
+    def wake(self, readable: Collection[int]) -> None:
+        if self.duties is not None:
+            self.duties.wake(readable)
+
+    def lost(self, child: Child, charged: Sequence[InFlight]) -> None:
+        """Have what a process had of this queue released. `charged`: what it was running, of any queue."""
+        if self._releaser is not None:
+            overdue = child.overdue if child.overdue is not None and child.overdue.queue == self.number else None
+            receipts = [entry.receipt for entry in charged if entry.queue == self.number]
+            had = any(entry.queue == self.number for entry in child.table.entries())
+            self._releaser.add(Loss(child.consumer, receipts, overdue, had))
+
+    def end(self) -> None:
+        """Release what is left, unless the store cannot be reached, and close it."""
+        silent = self._unreachable if self.duties is None else self.duties.failing
+        if self._releaser is not None and not silent:
+            with suppress(BrokerError):  # it is logged; the leases end by themselves
+                self._releaser.step()
+        self.close()
+
+    def close(self) -> None:
+        if self._broker is not None:
+            self._broker.close()
