@@ -96,7 +96,7 @@ def first_of_all(classes: Ages, limit: int, turn: Turn) -> tuple[list[int], Turn
         back, new = ready[number]
         is_back = bool(back) and not (new and number in turn.owed)
         taken.append((back if is_back else new).pop(0))
-        turn = turn.after(number, is_back)
+        turn = turn.after({number: is_back})
     return taken, turn
 
 

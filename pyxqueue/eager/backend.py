@@ -145,7 +145,7 @@ class _EagerClaims(MemoryBackend):
             in_order, _ = group.first_ready(len(group.tasks), self._turn)
             for entry in [*awaited, *in_order]:
                 if not isinstance(entry.message, Message) or self._serves(entry.message.name):
-                    self._turn = self._turn.after(entry.priority_class, entry.place is Place.CAME_BACK)
+                    self._turn = self._turn.after({entry.priority_class: entry.place is Place.CAME_BACK})
                     return [group.lend(entry, consumer, now)]
         return ()
 

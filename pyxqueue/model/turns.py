@@ -26,10 +26,10 @@ class Turn(NamedTuple):
     since: int = 0
     """How many deliveries there were since the last one that was chosen by age, or since the first."""
 
-    def after(self, number: int, came_back: bool) -> Turn:
-        """Return what it is after one more delivery, of a message of that class."""
-        owed = self.owed | {number} if came_back else self.owed - {number}
-        return Turn(owed, (self.since + 1) % BY_AGE)
+    def after(self, last: Mapping[int, bool], count: int = 1) -> Turn:
+        """Return what it is after so many deliveries more. `last`: by class, whether the last one had come back."""
+        came_back = frozenset(number for number in last if last[number])
+        return Turn((self.owed - last.keys()) | came_back, (self.since + count) % BY_AGE)
 
 
 class Lines(NamedTuple, Generic[T]):
@@ -49,7 +49,7 @@ class Taken(NamedTuple, Generic[T]):
     turn: Turn
 
 
-def take_first(classes: Mapping[int, Lines[T]], limit: int, turn: Turn, age: Callable[[T], int]) -> Taken[T]:
+def take_first(classes: Mapping[int, Lines[T]], limit: int, turn: Turn, age: Callable[[T], float]) -> Taken[T]:
     """Take at most `limit` messages: always from the highest class in which one is ready, within it in turns
     (`take_turns`); but every sixteenth delivery (`BY_AGE`) from the class with the message that became ready first.
 

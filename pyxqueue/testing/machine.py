@@ -227,7 +227,7 @@ class BackendMachine(RuleBasedStateMachine):
         for task_id in found:
             entry = self.group.tasks[task_id]
             self.same((entry.priority_class, entry.place), self.whose_turn(entry, rest), f"whose turn it was: {lines}")
-            self.turn = self.turn.after(entry.priority_class, entry.place is Place.CAME_BACK)
+            self.turn = self.turn.after({entry.priority_class: entry.place is Place.CAME_BACK})
             del rest[task_id]
         for line in lines[Place.NEW].values():
             self.same_order(found, line)

@@ -9,25 +9,26 @@ import pytest
 
 from pyxqueue.backends.sqlite.driver import apsw
 from pyxqueue.testing.contract import BackendContract, ScheduleContract
+from pyxqueue.testing.contract.priorities import PriorityLaws
 
 from ..support.sqlite_harness import SQLiteHarness, always
 
 
-class TestRollbackJournal(BackendContract, ScheduleContract):
+class TestRollbackJournal(PriorityLaws, BackendContract, ScheduleContract):
     @pytest.fixture
     def harness(self) -> Iterator[SQLiteHarness]:
         with closing(SQLiteHarness()) as harness:
             yield harness
 
 
-class TestWal(BackendContract, ScheduleContract):
+class TestWal(PriorityLaws, BackendContract, ScheduleContract):
     @pytest.fixture
     def harness(self) -> Iterator[SQLiteHarness]:
         with closing(SQLiteHarness(safe_for_wal=always)) as harness:
             yield harness
 
 
-class TestApsw(BackendContract, ScheduleContract):
+class TestApsw(PriorityLaws, BackendContract, ScheduleContract):
     @pytest.fixture
     def harness(self) -> Iterator[SQLiteHarness]:
         driver = apsw()

@@ -100,7 +100,7 @@ def test_work_goes_on_in_a_migrated_file(schema_2: Path) -> None:
 
 
 def test_a_file_of_schema_3_is_migrated(file: Path) -> None:
-    """It has the table of schedules, and every task as before."""
+    """It has the table of schedules and classes of priority, and every task as before."""
     shutil.copy(SCHEMA_2.with_name("schema3") / "sqlite.db", file)
     file.chmod(0o600)
     with closing(SQLiteBackend(file, StoreOptions("shop", "cg"), clock=FakeClock())) as backend:
@@ -117,6 +117,8 @@ def test_a_file_of_schema_3_is_migrated(file: Path) -> None:
         one = Schedule("s", Timing(every_ms=1_000), call, mark="1", next_ms=5)
         assert backend.schedules().change(ScheduleChange("s", "", one)) is Changed.DONE
         assert list(backend.schedules().due(9).schedules) == [one]
+        backend.enqueue([Message("low", "kit.job", priority=-1), Message("high", "kit.job", priority=60)])
+        assert [one.message.id for one in backend.claim("two", 9, 0)] == ["high", "ready", "large", "low"]
 
 
 BY_INDEX = "INDEX task_"
@@ -127,6 +129,8 @@ PLANS = {
     "a change of a range": (f"UPDATE task SET sort = 9 WHERE {schema.AT} AND sort <= 9", BY_INDEX),
     "by id": ("SELECT seq FROM task WHERE grp = ? AND id IN ({many})", BY_INDEX),
     "the first ready ones": (claiming.FIRST_READY, BY_INDEX),
+    "a line": (claiming.LINE, BY_INDEX),
+    "what is not of class 0": (f"SELECT seq FROM {schema.PRIORITIZED} LIMIT 1", BY_INDEX),
     "the outlook": (broker.NEXT, BY_INDEX),
     "new tasks": (f"SELECT seq FROM {schema.NEW_TASKS} ORDER BY seq LIMIT 9", BY_NUMBER),
     "what is held": (settling.CURRENT.replace("{}", "{many}"), BY_NUMBER),

@@ -9,6 +9,7 @@ from ...batching import MAX_ITEMS, settlement_size
 from ...clock import deadline_after, is_over, started_ms
 from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement
 from ...model.transitions import LEASE_STATUSES, Event
+from ...model.turns import Turn
 from ...model.wire import message_size
 from . import upkeep
 from .claiming import deliveries_of, lend
@@ -17,7 +18,7 @@ from .polling import sleep
 from .queue import Groups, Queue
 from .rows import LEAN, Row, is_time, progress_bytes, row_of
 from .schedules import SQLiteSchedules
-from .schema import AT, CAME_BACK, DELAYED, IN_FLIGHT, NEW_TASKS, REMEMBERED
+from .schema import AT, CAME_BACK, DELAYED, IN_FLIGHT, NEW_TASKS, PRIORITIZED, REMEMBERED
 from .settling import prepared, settle
 from .steps import give_way, in_prepared_steps, in_steps, until_done
 from .store import Mark
@@ -29,7 +30,8 @@ SILENT_FOR = 3_600_000
 
 _FIRST = "(SELECT sort FROM task WHERE {} ORDER BY sort LIMIT 1)"
 NEXT = f"""SELECT {", ".join(_FIRST.format(AT.format(place)) for place in (IN_FLIGHT, DELAYED, REMEMBERED))},
-    EXISTS (SELECT 1 FROM task WHERE {AT.format(CAME_BACK)}) OR EXISTS (SELECT 1 FROM {NEW_TASKS})"""  # noqa: S608
+    EXISTS (SELECT 1 FROM task WHERE {AT.format(CAME_BACK)}) OR EXISTS (SELECT 1 FROM {NEW_TASKS})
+    OR EXISTS (SELECT 1 FROM {PRIORITIZED})"""  # noqa: S608 - our own words
 """When the first lease ends, a delayed task is due, an ended one may be forgotten; and whether a task is ready."""
 _DUE = f"SELECT {LEAN} FROM task WHERE {AT.format('?')} AND sort <= ? ORDER BY sort LIMIT ?"  # noqa: S608
 _IN_FLIGHT_OF = f"SELECT {LEAN} FROM task WHERE {AT.format(IN_FLIGHT)} AND consumer = ? ORDER BY sort LIMIT ?"  # noqa: S608
@@ -47,8 +49,7 @@ class SQLiteBroker:
         self._heard: dict[str, int] = {}
         self._seen = 0
         """No row with a smaller number is a new task: what a look has seen is not looked at again."""
-        self._owed = False
-        """Whether the next claim begins with a new task (B2)."""
+        self._turn = Turn()
 
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         accepted: list[bool] = []
@@ -86,7 +87,7 @@ class SQLiteBroker:
         """When a lease, a delay or a dedupe time ends next, and whether a claim has anything to do now."""
         now = groups.now
         key, first = groups.mine.key, max(groups.mine.next, self._seen)
-        *times, ready = groups.db.execute(NEXT, (*[key] * 4, first, key))[0]
+        *times, ready = groups.db.execute(NEXT, (*[key] * 4, first, key, key))[0]
         if not ready:
             self._seen = groups.tickets.last + 1
         event = min((at for at in times if is_time(at)), default=float("inf"))
@@ -103,8 +104,8 @@ class SQLiteBroker:
                     self._heard[consumer] = group.now
                 moved = (_reclaim(group, MAX_ITEMS), _promote(group, MAX_ITEMS))
                 upkeep.trim(group, self._queue.options.history)
-                lent = lend(group, consumer, max(0, limit), owed=self._owed)
-            self._owed = lent.owed
+                lent = lend(group, consumer, max(0, limit), self._turn)
+            self._turn = lent.turn
             if lent.rows or MAX_ITEMS not in moved:
                 return deliveries_of(lent)  # the file is free again meanwhile
             give_way()
@@ -225,7 +226,7 @@ def _promote(group: Group, limit: int) -> int:
     """B8: make due tasks ready. Returns their number, at most `limit`."""
     rows = _due(group, DELAYED, limit)
     if rows:
-        moves = [(CAME_BACK, ticket := group.tickets.next(), ticket, group.now, row.seq) for row in rows]
+        moves = [(row.came_back, ticket := group.tickets.next(), ticket, group.now, row.seq) for row in rows]
         group.db.executemany("UPDATE task SET place = ?, sort = ?, ord = ?, updated = ? WHERE seq = ?", moves)
     return len(rows)
 

@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ...model.message import Delivery
-from ...model.turns import take_turns
+from ...model.turns import BY_AGE, Lines, Turn, take_first, take_turns
 from .group import CHUNK, Group
-from .rows import FIELDS, FIELDS_SIZE, SMALL_FIELDS, is_id, nameless, padded, read_message, up_to, within
-from .schema import AT, CAME_BACK, IN_FLIGHT, NEW, NEW_TASKS
+from .rows import FIELDS, FIELDS_SIZE, SMALL_FIELDS, is_id, is_time, nameless, padded, read_message, up_to, within
+from .schema import AT, CAME_BACK, CLASS, IN_FLIGHT, LINES, NEW, NEW_TASKS, PRIORITIZED
 
 _COLUMNS = f"""seq, {up_to("id", 65)}, attempt, crashes, redelivered, deferrals, due, place, {SMALL_FIELDS},
     {FIELDS_SIZE}"""
 FIRST_READY = f"""SELECT * FROM (SELECT {_COLUMNS} FROM task WHERE {AT.format(CAME_BACK)} ORDER BY sort, seq LIMIT ?)
-    UNION ALL SELECT * FROM (SELECT {_COLUMNS} FROM {NEW_TASKS} ORDER BY seq LIMIT ?)"""  # noqa: S608 - our own words
+    UNION ALL SELECT * FROM (SELECT {_COLUMNS} FROM {NEW_TASKS} ORDER BY seq LIMIT ?)
+    UNION ALL SELECT * FROM (SELECT {_COLUMNS} FROM {PRIORITIZED} LIMIT 1)"""  # noqa: S608 - our own words
+"""The first ready tasks of class 0, then one of another class, if there is one."""
+LINE = f"SELECT {_COLUMNS}, sort FROM task WHERE {AT.format('?')} ORDER BY sort, seq LIMIT ?"  # noqa: S608
+LINE_OF_NEW = f"SELECT {_COLUMNS}, seq FROM {NEW_TASKS} ORDER BY seq LIMIT ?"  # noqa: S608
 _PLACE = 7
 _FIELDS_OF = f"SELECT {FIELDS} FROM task WHERE seq = ?"  # noqa: S608
 LEND = f"UPDATE task SET place = {IN_FLIGHT}, sort = ?, updated = ?, consumer = ?, fence = ? WHERE seq IN ({{}})"  # noqa: S608
@@ -25,30 +29,55 @@ class Lent(NamedTuple):
 
     rows: Sequence[Sequence[Any]]
     fence: int
-    owed: bool
-    """Whether the handle's next claim begins with a new task."""
+    turn: Turn
+    """That of the handle's next claim."""
 
 
-def lend(group: Group, consumer: str, limit: int, *, owed: bool) -> Lent:
-    """B2: take the first ready tasks, those that came back and new ones in turns."""
+def lend(group: Group, consumer: str, limit: int, turn: Turn) -> Lent:
+    """B2: take the first ready tasks by their class, those that came back and new ones in turns."""
     db = group.db
 
     def whole(row: Sequence[Any]) -> Sequence[Any]:
         return (*row[:-2], db.execute(_FIELDS_OF, (row[0],))[0][0], row[-1])
 
-    rows: Sequence[Sequence[Any]] = db.execute(FIRST_READY, (group.key, limit, group.next, group.key, limit))
-    came_back = [row for row in rows if row[_PLACE] == CAME_BACK]
-    new = rows[len(came_back) :]
-    rows = within(take_turns(came_back, new, limit, owed).taken if came_back else rows, whole)
+    rows: Sequence[Sequence[Any]] = db.execute(FIRST_READY, (group.key, limit, group.next, group.key, limit, group.key))
+    if rows and rows[-1][_PLACE] not in LINES[0]:
+        rows, new = _of_all_classes(group, limit, turn)
+    else:
+        came_back = [row for row in rows if row[_PLACE] == CAME_BACK]
+        new = rows[len(came_back) :]
+        rows = take_turns(came_back, new, limit, 0 in turn.owed).taken if came_back else rows
+    rows = within(rows, whole)
     _advance(group, new, sum(row[_PLACE] == NEW for row in rows), more=len(new) >= limit)
     if not rows:
-        return Lent((), 0, owed)
+        return Lent((), 0, turn)
     fence, end = group.tickets.next(), group.now + group.lease
     seqs = [row[0] for row in rows]
     for start in range(0, len(seqs), CHUNK):
         sql, values = padded(LEND, seqs[start : start + CHUNK])
         db.execute(sql, [end, group.now, consumer, fence, *values])
-    return Lent(rows, fence, rows[-1][_PLACE] == CAME_BACK)
+    last = {CLASS[place]: place for place in (row[_PLACE] for row in rows)}
+    return Lent(
+        rows, fence, turn.after({number: place == LINES[number][0] for number, place in last.items()}, len(rows))
+    )
+
+
+def _of_all_classes(group: Group, limit: int, turn: Turn) -> tuple[Sequence[Sequence[Any]], Sequence[Sequence[Any]]]:
+    """The rows to hand out where not all are of class 0; and the first new rows of class 0."""
+    classes = dict[int, Lines[Sequence[Any]]]()
+    left = limit
+    for number, places in LINES.items():
+        most = limit if left > 0 else limit // BY_AGE + 1  # of what is below, only what is taken by age
+        back, new = (
+            group.db.execute(LINE_OF_NEW, (group.next, group.key, most))
+            if place == NEW
+            else group.db.execute(LINE, (group.key, place, most))
+            for place in places
+        )
+        classes[number] = Lines(back, new)
+        left -= len(back) + len(new)
+    taken = take_first(classes, limit, turn, lambda row: row[-1] if is_time(row[-1]) else 0)
+    return [row[:-1] for row in taken.messages], [row[:-1] for row in classes[0].new]
 
 
 def _advance(group: Group, new: Sequence[Sequence[Any]], taken: int, *, more: bool) -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from attrs import define, field
 
 from ...model.message import DEDUPE_MS, Message, Record, TaskStatus, Unreadable, evolve
+from ...model.priorities import class_of
 from ...model.transitions import default_record
 from .driver import Connection
 from .rows import (
@@ -28,7 +29,7 @@ from .rows import (
     record_bytes,
     row_of,
 )
-from .schema import AT, CAME_BACK, DELAYED, HISTORY, IN_FLIGHT, INLINE, NEW, REMEMBERED
+from .schema import AT, DELAYED, HISTORY, IN_FLIGHT, INLINE, LINES, REMEMBERED
 
 CHUNK = 500
 """Ids in one statement."""
@@ -38,8 +39,8 @@ _LEAN = f"SELECT {LEAN} FROM task WHERE grp = ?"  # noqa: S608 - our own words
 IN_FLIGHT_ROWS = f"SELECT {LEAN} FROM task NOT INDEXED WHERE seq IN ({{}}) AND grp = ? AND place = {IN_FLIGHT}"  # noqa: S608
 _KNOWN = "SELECT id, seq, place, known_until FROM task WHERE grp = ? AND id IN ({})"
 _INSERT = """INSERT INTO task (seq, grp, id, place, sort, ord, updated, raw, attempt, crashes, redelivered,
-deferrals, due, fields)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+deferrals, due, fields, priority_class)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_UNKNOWN = f"{_INSERT} ON CONFLICT DO NOTHING"
 _WAIT = """UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, attempt = ?, crashes = ?, redelivered = ?,
     deferrals = ?, due = ?, progress = NULL WHERE seq = ?"""
@@ -188,14 +189,15 @@ class Group:
         ticket = self.tickets.last
         for message, task_id, due, fields in entries:
             ticket += 1
-            place, sort = (DELAYED, due) if due > now else (NEW, ticket)
+            number = class_of(message.priority) if message.priority else 0
+            place, sort = (DELAYED, due) if due > now else (LINES[number][1], ticket)
             raw, header = True, (1, 0, 0, 0)
             if isinstance(message, Message):
                 raw, header = False, (message.attempt, message.crashes, message.redelivered, message.deferrals)
             if len(fields) > INLINE:
                 bodies.append((ticket, fields))
             kept = None if len(fields) > INLINE else fields
-            tasks.append((ticket, key, task_id, place, sort, ticket, now, raw, *header, due, kept))
+            tasks.append((ticket, key, task_id, place, sort, ticket, now, raw, *header, due, kept, number))
         self.tickets.last = ticket
         added = self.db.executemany(sql, tasks)
         if bodies and added == len(tasks):
@@ -213,7 +215,7 @@ class Group:
             return
         due = self.now + self.started_ms + delay if delay > 0 else 0
         ticket = self.tickets.next()
-        place, sort = (DELAYED, due) if due > self.now else (CAME_BACK, ticket)
+        place, sort = (DELAYED, due) if due > self.now else (row.came_back, ticket)
         header = (row.attempt, row.crashes, row.redelivered, row.deferrals)
         self._waits.append((place, sort, ticket, self.now, *header, due, row.seq))
 

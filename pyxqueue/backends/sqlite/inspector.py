@@ -35,7 +35,7 @@ from .rows import (
     row_of,
     within,
 )
-from .schema import AT, CAME_BACK, DELAYED, FAILED, HISTORY, IN_FLIGHT, NEW, NEW_TASKS, READY, UNENDED
+from .schema import AT, DELAYED, FAILED, HISTORY, IN_FLIGHT, NEW, NEW_TASKS, READY, UNENDED
 from .steps import in_steps, until_done
 from .watch import Looked, wait
 
@@ -63,7 +63,7 @@ _ORD = (
 )
 _COUNTS = "SELECT place, count(*) FROM task WHERE grp = ? AND place <> 1 GROUP BY place"
 """Of all places but NEW; the new tasks are the rest."""
-_FIRST_BACK = f"SELECT updated FROM task WHERE {AT.format(CAME_BACK)} ORDER BY sort LIMIT 1"  # noqa: S608 - our own words
+_FIRST_READY = f"SELECT updated FROM task WHERE {AT.format('?')} ORDER BY sort LIMIT 1"  # noqa: S608 - our own words
 _FIRST_NEW = f"SELECT updated FROM {NEW_TASKS} ORDER BY seq LIMIT 1"  # noqa: S608
 _CURSOR = re.compile(r"(\d{1,18}|\d[\de.+-]{0,30})_(-?\d{1,19})", re.ASCII)
 
@@ -124,11 +124,12 @@ class SQLiteInspector:
             group = groups.mine
             count: dict[int, int] = dict(group.db.execute(_COUNTS, (group.key,)))
             new = group.db.execute("SELECT count(*) FROM task WHERE grp = ?", (group.key,))[0][0] - sum(count.values())
-            since = group.db.execute(_FIRST_BACK, (group.key,))
+            indexed = [place for place in READY if place in count]
+            since = [row for place in indexed for row in group.db.execute(_FIRST_READY, (group.key, place))]
             if new:
                 since += group.db.execute(_FIRST_NEW, (group.next, group.key))
             return Depth(
-                ready=new + count.get(CAME_BACK, 0),
+                ready=new + sum(count.get(place, 0) for place in READY),
                 in_flight=count.get(IN_FLIGHT, 0),
                 delayed=count.get(DELAYED, 0),
                 failed=count.get(FAILED, 0),
@@ -262,7 +263,7 @@ def _requeue(group: Group, ids: Sequence[str]) -> list[bool]:
                 "UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, attempt = 1, crashes = 0, redelivered = 0, "
                 "deferrals = 0, due = 0, consumer = '', cancelled = 0, progress = NULL, ended = 0, reason = '', "
                 "known_until = 0, record = NULL, record_end = 0 WHERE seq = ?",
-                (CAME_BACK, ticket, ticket, group.now, row.seq),
+                (row.came_back, ticket, ticket, group.now, row.seq),
             )
     return changed
 

@@ -24,7 +24,7 @@ from ...model.wire import (
     record_to_fields,
 )
 from ...printable import quoted
-from .schema import FAILED, IN_FLIGHT
+from .schema import FAILED, IN_FLIGHT, LINES
 
 T = TypeVar("T")
 
@@ -59,12 +59,18 @@ class Row(NamedTuple):
     record: bytes | None
     record_end: int
     record_fence: int | bytes
+    priority_class: int
     fields: bytes | None = None
 
     def charged(self, event: Event) -> Row:
         """B11: the row with its counters after the event."""
         counts = after(Counts(self.attempt, self.crashes, self.deferrals, bool(self.redelivered)), event)
         return self._replace(**counts._asdict())
+
+    @property
+    def came_back(self) -> int:
+        """The place to which it comes back."""
+        return LINES[self.priority_class][0]
 
     @property
     def status(self) -> TaskStatus:
@@ -98,6 +104,7 @@ def row_of(values: Sequence[Any]) -> Row:
         and 0 < len(task_id) <= 64
         and len(consumer) + len(reason) <= LONGEST
         and (fence == 0 or _is_rank(fence))
+        and row.priority_class in LINES
     ):
         return row
     return _mended(row)
@@ -112,6 +119,8 @@ def _mended(row: Row) -> Row:
         wrong["id"] = nameless(row.seq)
     if not _is_rank(row.record_fence):
         wrong["record_fence"] = 0
+    if row.priority_class not in LINES:
+        wrong["priority_class"] = 0
     return row._replace(**wrong)
 
 

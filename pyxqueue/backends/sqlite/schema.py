@@ -6,7 +6,9 @@ in `body` instead, because each change rewrites the whole row.
 The line of new tasks is the table itself, in the order of the rows' numbers, from `next` of the group on: no new task
 has a smaller number. All other tasks are in the index `task_place`. It serves for the line of those that came back,
 the leases, the delayed, the failed, the history and what is to be forgotten, because the meaning of `sort` depends on
-the place: the order for what is ready, failed or in the history, else the ms at which something is to happen.
+the place: the order for what is ready, failed or in the history, else the ms at which something is to happen. It also
+serves for the lines of each class of priority other than 0, which are places of their own: `priority_class` says to
+which of them a task comes back.
 
 `schedule` has the schedules of the queues; `next` is NULL for one that is never due.
 
@@ -28,13 +30,18 @@ from .driver import Connection, DriverError
 
 APPLICATION_ID = 0x70797871
 """``pyxq``, at offset 68 of the file."""
-VERSION = 4
+VERSION = 5
 """The layout: the tables, and the format of what they hold."""
 
 NEW, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED, CAME_BACK = range(1, 8)
-"""Places. A ready task is NEW or CAME_BACK, each of which is a line (B2). REMEMBERED is a task whose message is gone,
-and whose id or record is still known."""
-READY = (CAME_BACK, NEW)
+"""Places. REMEMBERED is a task whose message is gone, and whose id or record is still known."""
+LINES: Mapping[int, tuple[int, int]] = {2: (20, 21), 1: (22, 23), 0: (CAME_BACK, NEW), -1: (24, 25), -2: (26, 27)}
+"""The places of ready tasks by their class of priority: of those that came back, and of new ones (B2)."""
+READY = tuple(place for line in LINES.values() for place in line)
+CLASS = {place: number for number, line in LINES.items() for place in line}
+"""The class of priority of each place of ready tasks."""
+PRIORITIZED = "task WHERE grp = ? AND place <> 1 AND place BETWEEN 20 AND 27"
+"""SQL for the ready tasks of a group in a class other than 0."""
 NEW_TASKS = f"task NOT INDEXED WHERE seq >= ? AND grp = ? AND place = {NEW}"
 """SQL for the new tasks of a group, from its `next` on."""
 AT = "grp = ? AND place <> 1 AND place = {}"
@@ -44,6 +51,7 @@ UNENDED = (*READY, IN_FLIGHT, DELAYED)
 INLINE = 2_000
 """The most bytes of a message that are kept in its row: two rows fit into a page of 4 KiB."""
 
+PRIORITY_CLASS = "priority_class INTEGER NOT NULL DEFAULT 0"
 TABLES = (
     """CREATE TABLE counter (ticket INTEGER NOT NULL)""",
     """INSERT INTO counter VALUES (0)""",
@@ -52,14 +60,15 @@ TABLES = (
         registered INTEGER NOT NULL, finished INTEGER NOT NULL, next INTEGER NOT NULL, UNIQUE (queue, name))""",
     """CREATE TABLE consumer (
         grp INTEGER NOT NULL, name TEXT NOT NULL, seen INTEGER NOT NULL, PRIMARY KEY (grp, name)) WITHOUT ROWID""",
-    """CREATE TABLE task (
+    f"""CREATE TABLE task (
         seq INTEGER PRIMARY KEY, grp INTEGER NOT NULL, id TEXT NOT NULL, place INTEGER NOT NULL, sort INTEGER NOT NULL,
         ord INTEGER NOT NULL, updated INTEGER NOT NULL, raw INTEGER NOT NULL DEFAULT 0,
         attempt INTEGER NOT NULL DEFAULT 1, crashes INTEGER NOT NULL DEFAULT 0, redelivered INTEGER NOT NULL DEFAULT 0,
         deferrals INTEGER NOT NULL DEFAULT 0, due INTEGER NOT NULL DEFAULT 0, consumer TEXT NOT NULL DEFAULT '',
         fence INTEGER NOT NULL DEFAULT 0, cancelled INTEGER NOT NULL DEFAULT 0, progress BLOB,
         ended INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '', known_until INTEGER NOT NULL DEFAULT 0,
-        record BLOB, record_end INTEGER NOT NULL DEFAULT 0, record_fence INTEGER NOT NULL DEFAULT 0, fields BLOB)""",
+        record BLOB, record_end INTEGER NOT NULL DEFAULT 0, record_fence INTEGER NOT NULL DEFAULT 0, fields BLOB,
+        {PRIORITY_CLASS})""",
     """CREATE UNIQUE INDEX task_id ON task (grp, id)""",
     """CREATE INDEX task_place ON task (grp, place, sort) WHERE place <> 1""",
     """CREATE TABLE body (seq INTEGER PRIMARY KEY, fields BLOB NOT NULL)""",
@@ -99,6 +108,7 @@ _STATE = (
 _LINE = f"CASE WHEN place = {NEW} AND sort <> seq THEN {CAME_BACK} ELSE place END"
 _NAMES = "redelivered", "deferrals", "fence", "record_fence"
 _RENAMED = (f"{old} AS {new}" for old, new in zip(("suspect", "returns", "rank", "record_rank"), _NAMES, strict=True))
+_TABLES_3 = tuple(re.sub(rf",\s*{PRIORITY_CLASS}", "", one) for one in TABLES)
 STEPS: Steps = {
     1: (
         "ALTER TABLE task RENAME TO task_1",
@@ -111,7 +121,7 @@ STEPS: Steps = {
         "DROP INDEX IF EXISTS task_id",
         "DROP INDEX IF EXISTS task_place",
         "ALTER TABLE consumer_group RENAME TO consumer_group_2",
-        *(one for one in TABLES if re.match(r"CREATE (UNIQUE INDEX|INDEX|TABLE) (task|consumer_group)", one)),
+        *(one for one in _TABLES_3 if re.match(r"CREATE (UNIQUE INDEX|INDEX|TABLE) (task|consumer_group)", one)),
         "INSERT INTO consumer_group SELECT key, queue, name, lease, registered, finished, 0 FROM consumer_group_2",
         "DROP TABLE consumer_group_2",
         f"""INSERT INTO task SELECT {_STATE.format(*_NAMES).replace(" place,", f" {_LINE},")},
@@ -121,6 +131,7 @@ STEPS: Steps = {
         f"DELETE FROM body WHERE length(fields) <= {INLINE}",  # noqa: S608 - our own words
     ),
     3: tuple(one for one in TABLES if re.match(r"CREATE (INDEX|TABLE) schedule", one)),
+    4: (f"ALTER TABLE task ADD COLUMN {PRIORITY_CLASS}",),
 }
 
 

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ...batching import MAX_ITEMS
 from .group import Group, count
 from .rows import LARGEST, padded
-from .schema import AT, CAME_BACK, DELAYED, FAILED, HISTORY, IN_FLIGHT, REMEMBERED
+from .schema import AT, CAME_BACK, DELAYED, FAILED, HISTORY, IN_FLIGHT, NEW, PRIORITIZED, READY, REMEMBERED
 
 MOST = 500
 """Tasks that one step forgets or mends."""
 _ORDER = f"seq & {LARGEST // 2 - 1}"
-_ORDERED = CAME_BACK, FAILED, HISTORY
+
+
+def _mends_of(*places: int) -> Iterator[tuple[int, str, int, str]]:
+    """Of places in which `sort` is the order."""
+    return ((place, wrong, end, _ORDER) for place in places for wrong, end in ((">=", LARGEST), ("<", 0)))
+
+
 _MENDS = (
     (IN_FLIGHT, ">", 0, "?"),
     (DELAYED, ">=", LARGEST, f"CASE WHEN typeof(due) = 'integer' AND due < {LARGEST} THEN due ELSE 0 END"),
     (REMEMBERED, ">=", LARGEST, "0"),
-    *((place, wrong, end, _ORDER) for place in _ORDERED for wrong, end in ((">=", LARGEST), ("<", 0))),
+    *_mends_of(CAME_BACK, FAILED, HISTORY),
 )
 """By place, the values that `sort` cannot have, and what replaces them. Text and bytes are larger than all numbers."""
+_MENDS_OF_CLASSES = tuple(_mends_of(*(place for place in READY if place not in (CAME_BACK, NEW))))
+_ANY_PRIORITIZED = f"SELECT EXISTS (SELECT 1 FROM {PRIORITIZED})"  # noqa: S608 - our own words
 _OLDEST = f"SELECT seq, fields IS NULL FROM task WHERE {AT.format(HISTORY)} ORDER BY sort, seq LIMIT ?"  # noqa: S608
 _DROP = f"""UPDATE task SET place = {REMEMBERED}, sort = max(known_until, record_end), fields = NULL
     WHERE seq IN ({{}})"""  # noqa: S608
@@ -49,7 +59,8 @@ def sweep(group: Group) -> None:
 def mend(group: Group) -> None:
     """Repair values of `sort` that another program has written and that would keep a task in its place for ever: a
     lease ends after one lease time at the latest, and a delayed task is due at some time."""
-    for place, wrong, end, sort in _MENDS:
+    of_classes = _MENDS_OF_CLASSES if group.db.execute(_ANY_PRIORITIZED, (group.key,))[0][0] else ()
+    for place, wrong, end, sort in (*_MENDS, *of_classes):
         sql = (
             f"UPDATE task SET sort = {sort} WHERE seq IN "  # noqa: S608 - our own words
             f"(SELECT seq FROM task WHERE {AT.format('?')} AND sort {wrong} ? LIMIT {MOST})"

@@ -148,7 +148,7 @@ class TheLowestClassIsTheOldest(Group):
         if turn.since != BY_AGE - 1 or limit != 1:
             return super().first_ready(limit, turn)
         entry = min((one for place in READY for one in self.lines[place].values()), key=priority)
-        return [entry], turn.after(entry.priority_class, entry.place is Place.CAME_BACK)
+        return [entry], turn.after({entry.priority_class: entry.place is Place.CAME_BACK})
 
 
 @breaks("B2")
@@ -161,7 +161,7 @@ class TheOldestIgnoresTurns(Group):
             rest = ready if turn.since == BY_AGE - 1 else entries
             entry = next(one for one in rest if one not in found)
             found.append(entry)
-            turn = turn.after(entry.priority_class, entry.place is Place.CAME_BACK)
+            turn = turn.after({entry.priority_class: entry.place is Place.CAME_BACK})
         return found, turn
 
 
