@@ -75,6 +75,7 @@ class SQLiteHarness:
             found: int = db.execute(
                 "SELECT (SELECT count(*) FROM task WHERE place NOT IN (4, 5)) + (SELECT count(*) FROM consumer) + "
                 "(SELECT count(*) FROM body WHERE seq NOT IN (SELECT seq FROM task WHERE place IN (4, 5))) + "
-                "(SELECT count(*) FROM task WHERE place NOT IN (4, 5) AND fields IS NOT NULL)"
+                "(SELECT count(*) FROM task WHERE place NOT IN (4, 5) AND fields IS NOT NULL) + "
+                "(SELECT count(*) FROM lock)"
             )[0][0]
         return found

@@ -7,11 +7,12 @@ from functools import partial
 
 from ...batching import MAX_ITEMS, settlement_size
 from ...clock import deadline_after, is_over, started_ms
+from ...model.locks import LockTerms, Placed
 from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement
 from ...model.transitions import LEASE_STATUSES, Event
 from ...model.turns import Turn
 from ...model.wire import message_size
-from . import upkeep
+from . import locking, upkeep
 from .claiming import deliveries_of, lend
 from .group import Group, Packed, packed
 from .polling import sleep
@@ -57,6 +58,18 @@ class SQLiteBroker:
             with self._queue.write(join=True, takes_in=True) as groups:
                 accepted += _enqueue(groups.copies(), batch)
         return accepted
+
+    def enqueue_unique(self, messages: Sequence[Message], terms: LockTerms) -> Sequence[Placed]:
+        placed: list[Placed] = []
+        for batch in in_prepared_steps(messages, message_size, self._packed):
+            with self._queue.write(join=True, takes_in=True) as groups:
+                placed += locking.place(groups.copies(), batch, terms)
+        return placed
+
+    def lock_holders(self, names: Sequence[str]) -> Sequence[str]:
+        with self._queue.read() as groups:
+            found = locking.holders(groups.mine, names)
+        return [found.get(name, "") for name in names]
 
     def _packed(self, messages: Sequence[Message]) -> list[Packed]:
         clock = self._queue.clock

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from attrs import define, field
 
+from ...model.locks import LockKind, lock_of
 from ...model.message import DEDUPE_MS, Message, Record, TaskStatus, Unreadable, evolve
 from ...model.priorities import class_of
 from ...model.transitions import default_record
@@ -29,7 +30,7 @@ from .rows import (
     record_bytes,
     row_of,
 )
-from .schema import AT, DELAYED, HISTORY, IN_FLIGHT, INLINE, LINES, REMEMBERED
+from .schema import AT, DELAYED, HISTORY, IN_FLIGHT, INLINE, LINES, LOCKED, RAW, REMEMBERED
 
 CHUNK = 500
 """Ids in one statement."""
@@ -106,6 +107,8 @@ class Group:
     """By id, tasks that need not be known any longer, and their places: a new task replaces them."""
     _waits: list[tuple[object, ...]] = field(factory=list, init=False)
     _ends: list[tuple[object, ...]] = field(factory=list, init=False)
+    _unlocked: list[str] = field(factory=list, init=False)
+    """The ids of tasks that have ended and may hold a lock."""
 
     # Looking up
 
@@ -191,9 +194,10 @@ class Group:
             ticket += 1
             number = class_of(message.priority) if message.priority else 0
             place, sort = (DELAYED, due) if due > now else (LINES[number][1], ticket)
-            raw, header = True, (1, 0, 0, 0)
+            raw, header = RAW, (1, 0, 0, 0)
             if isinstance(message, Message):
-                raw, header = False, (message.attempt, message.crashes, message.redelivered, message.deferrals)
+                raw = _bits(message) if message.lock else 0
+                header = (message.attempt, message.crashes, message.redelivered, message.deferrals)
             if len(fields) > INLINE:
                 bodies.append((ticket, fields))
             kept = None if len(fields) > INLINE else fields
@@ -225,6 +229,8 @@ class Group:
         if row.progress is not None and record.progress is None:
             record = evolve(record, progress=progress_of(row))
         self.history_size += place == HISTORY
+        if row.raw & LOCKED:
+            self._unlocked.append(row.id)
         self._ends.append((
             place, ticket, ticket, now, int(record.status), reason, now + max(record.ttl_ms, DEDUPE_MS),
             record_bytes(record), now + record.ttl_ms, row.attempt, row.crashes,
@@ -237,10 +243,18 @@ class Group:
             self.db.executemany(_WAIT, self._waits)  # type: ignore[arg-type]
         if self._ends:
             self.db.executemany(_END, self._ends)  # type: ignore[arg-type]
-        self._waits, self._ends = [], []
+        if self._unlocked:
+            self._unlock(self._unlocked)
+        self._waits, self._ends, self._unlocked = [], [], []
+
+    def _unlock(self, ids: Sequence[str]) -> None:
+        """Give back the locks that these tasks hold (L7). None of them is a window, which ends by time alone."""
+        self.db.executemany("DELETE FROM lock WHERE grp = ? AND id = ?", [(self.key, task_id) for task_id in ids])
 
     def remove(self, rows: Sequence[Row]) -> None:
         """Delete tasks without a trace."""
+        if locked := [row.id for row in rows if row.raw & LOCKED]:
+            self._unlock(locked)
         self._drop([(row.seq, row.place) for row in rows])
 
     def _drop(self, tasks: Sequence[tuple[int, int]]) -> None:
@@ -249,6 +263,11 @@ class Group:
         seqs = [(seq,) for seq, _ in tasks]
         self.db.executemany("DELETE FROM task WHERE seq = ?", seqs)
         self.db.executemany("DELETE FROM body WHERE seq = ?", seqs)
+
+
+def _bits(message: Message) -> int:
+    lock = lock_of(message)
+    return LOCKED if lock is not None and lock.kind is not LockKind.WINDOW else 0
 
 
 def count(db: Connection, key: int, place: int) -> int:
@@ -260,5 +279,5 @@ def count(db: Connection, key: int, place: int) -> int:
 
 def minimal(row: Row, status: TaskStatus, reason: str = "") -> Record:
     """The record of an end that came without one. An unreadable entry has no header, and so no later attempt."""
-    attempt = 1 if row.raw else row.attempt
+    attempt = 1 if row.raw & RAW else row.attempt
     return default_record(row.id, status, reason=reason, attempt=attempt, worker=row.consumer)

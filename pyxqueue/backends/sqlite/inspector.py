@@ -16,6 +16,7 @@ from ...printable import quoted
 from . import upkeep
 from .group import Group, minimal
 from .location import is_there
+from .locking import hold_adopted, hold_again
 from .polling import traces
 from .queue import Queue, is_name
 from .rows import (
@@ -35,7 +36,7 @@ from .rows import (
     row_of,
     within,
 )
-from .schema import AT, DELAYED, FAILED, HISTORY, IN_FLIGHT, NEW, NEW_TASKS, READY, UNENDED
+from .schema import AT, DELAYED, FAILED, HISTORY, IN_FLIGHT, NEW, NEW_TASKS, RAW, READY, UNENDED
 from .steps import in_steps, until_done
 from .watch import Looked, wait
 
@@ -231,8 +232,8 @@ def _page(
     order = {NEW: "task.seq", IN_FLIGHT: _ORD, DELAYED: _ORD}.get(place, "sort")
     paged, at = (_PAGED_NEW, group.next) if place == NEW else (_PAGED_AT, place)
     wanted = {
-        TaskStatus.PENDING: "AND (attempt = 1 OR raw)",
-        TaskStatus.RETRY: "AND attempt > 1 AND NOT raw",
+        TaskStatus.PENDING: f"AND (attempt = 1 OR raw & {RAW})",
+        TaskStatus.RETRY: f"AND attempt > 1 AND NOT raw & {RAW}",
         TaskStatus.FAILURE: "AND ended = 4",
         TaskStatus.SUCCESS: "AND ended = 5",
         TaskStatus.CANCELLED: "AND ended = 6",
@@ -254,7 +255,7 @@ def _requeue(group: Group, ids: Sequence[str]) -> list[bool]:
     rows, changed = group.rows(ids), []
     for task_id in ids:
         row = rows.pop(task_id, None)
-        again = row is not None and row.place in (FAILED, HISTORY)
+        again = row is not None and row.place in (FAILED, HISTORY) and hold_again(group, row)
         changed.append(again)
         if row is not None and again:
             ticket = group.tickets.next()
@@ -313,6 +314,8 @@ def _take_in(group: Group, task: TaskInfo) -> None:
     due = message.due_ms if isinstance(message, Message) and not failed else 0
     due = due if due > group.now else 0
     group.insert([(message, task.id, due, fields_of(message, 0 if failed else group.now))])
+    if not failed:
+        hold_adopted(group, message, task.id, due)
     if failed:
         row = group.rows([task.id])[task.id]
         record = task.record or minimal(row, TaskStatus.FAILURE, task.reason)

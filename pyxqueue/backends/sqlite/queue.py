@@ -103,6 +103,7 @@ class Groups:
         key = self.all.pop(name).key
         self.registered.discard(name)
         self.db.execute("DELETE FROM consumer WHERE grp = ?", (key,))
+        self.db.execute("DELETE FROM lock WHERE grp = ?", (key,))
         self.db.execute("UPDATE consumer_group SET name = ?, registered = 0 WHERE key = ?", (f"{_REMOVED}{key}", key))
 
     @property

@@ -24,7 +24,7 @@ from ...model.wire import (
     record_to_fields,
 )
 from ...printable import quoted
-from .schema import FAILED, IN_FLIGHT, LINES
+from .schema import FAILED, IN_FLIGHT, LINES, RAW
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class Row(NamedTuple):
             return TaskStatus.STARTED
         if (ended := _ENDED.get(self.ended)) is not None:
             return ended
-        return TaskStatus.RETRY if self.attempt > 1 and not self.raw else TaskStatus.PENDING
+        return TaskStatus.RETRY if self.attempt > 1 and not self.raw & RAW else TaskStatus.PENDING
 
 
 _ENDED = {int(status): status for status in TaskStatus if status.ended}

@@ -12,6 +12,8 @@ which of them a task comes back.
 
 `schedule` has the schedules of the queues; `next` is NULL for one that is never due.
 
+`lock` has the locks that are held, each with the id of its holder and the ms at which it ends by time, or 0.
+
 Each number of a row, order and fencing token is larger than all before. `counter` has the last one, or a smaller one
 while the largest row has a larger number: new tasks do not write it, but their deletion does.
 """
@@ -30,7 +32,7 @@ from .driver import Connection, DriverError
 
 APPLICATION_ID = 0x70797871
 """``pyxq``, at offset 68 of the file."""
-VERSION = 5
+VERSION = 6
 """The layout: the tables, and the format of what they hold."""
 
 NEW, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED, CAME_BACK = range(1, 8)
@@ -48,6 +50,8 @@ AT = "grp = ? AND place <> 1 AND place = {}"
 """SQL for the tasks of a group in a place other than NEW. The index is used only where the query has its condition."""
 UNENDED = (*READY, IN_FLIGHT, DELAYED)
 
+RAW, LOCKED = 1, 16
+"""The bits of a task's `raw`: it is not a message; it has a lock that it gives back when it ends."""
 INLINE = 2_000
 """The most bytes of a message that are kept in its row: two rows fit into a page of 4 KiB."""
 
@@ -76,6 +80,11 @@ TABLES = (
         queue TEXT NOT NULL, id TEXT NOT NULL, mark TEXT NOT NULL, next INTEGER, fields BLOB NOT NULL,
         PRIMARY KEY (queue, id)) WITHOUT ROWID""",
     """CREATE INDEX schedule_next ON schedule (queue, next) WHERE next IS NOT NULL""",
+    """CREATE TABLE lock (
+        grp INTEGER NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (grp, name))
+        WITHOUT ROWID""",
+    """CREATE INDEX lock_id ON lock (grp, id)""",
+    """CREATE INDEX lock_until ON lock (until) WHERE until > 0""",
 )
 
 _CREATES = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX) (\w+)")
@@ -84,7 +93,7 @@ _MADE = {
     for words in (" ".join(one.split()) for one in TABLES)
     if (found := _CREATES.match(words)) is not None
 }
-_TABLES = ("counter", "consumer_group", "consumer", "task", "body", "schedule")
+_TABLES = ("counter", "consumer_group", "consumer", "task", "body", "schedule", "lock")
 
 Step = str | Callable[[Connection], None]
 Steps = Mapping[int, Sequence[Step]]
@@ -132,6 +141,7 @@ STEPS: Steps = {
     ),
     3: tuple(one for one in TABLES if re.match(r"CREATE (INDEX|TABLE) schedule", one)),
     4: (f"ALTER TABLE task ADD COLUMN {PRIORITY_CLASS}",),
+    5: tuple(one for one in TABLES if re.match(r"CREATE (INDEX|TABLE) lock", one)),
 }
 
 

@@ -12,7 +12,7 @@ from .rows import Row, padded, record_bytes
 from .schema import FAILED, HISTORY, IN_FLIGHT
 
 CURRENT = f"""SELECT seq, fence FROM task NOT INDEXED
-    WHERE seq IN ({{}}) AND grp = ? AND place = {IN_FLIGHT} AND progress IS NULL"""  # noqa: S608 - our own words
+    WHERE seq IN ({{}}) AND grp = ? AND place = {IN_FLIGHT} AND raw = 0 AND progress IS NULL"""  # noqa: S608 - our own words
 
 
 _END = f"""UPDATE task SET place = {HISTORY}, sort = ?, updated = ?, ended = ?, known_until = ?, record = ?,
@@ -68,7 +68,8 @@ def settle(group: Group, settlements: Sequence[Prepared]) -> list[bool]:
 
 
 def _current(group: Group, seqs: Sequence[int]) -> set[tuple[int, int]]:
-    """The holdings of these tasks, of those in flight that have no progress to be kept."""
+    """The holdings of these tasks, of those in flight that have no progress to be kept and no lock to give
+    back."""
     found: set[tuple[int, int]] = set()
     for start in range(0, len(seqs), CHUNK):
         sql, values = padded(CURRENT, seqs[start : start + CHUNK])

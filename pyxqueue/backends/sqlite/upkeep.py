@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...batching import MAX_ITEMS
+from . import locking
 from .group import Group, count
 from .rows import LARGEST, padded
 from .schema import AT, CAME_BACK, DELAYED, FAILED, HISTORY, IN_FLIGHT, NEW, PRIORITIZED, READY, REMEMBERED
@@ -57,8 +58,9 @@ def sweep(group: Group) -> None:
 
 
 def mend(group: Group) -> None:
-    """Repair values of `sort` that another program has written and that would keep a task in its place for ever: a
-    lease ends after one lease time at the latest, and a delayed task is due at some time."""
+    """Forget locks that have ended. Repair values of `sort` that another program has written and that would keep a task
+    in its place for ever: a lease ends after one lease time at the latest, and a delayed task is due at some time."""
+    locking.sweep(group, MOST)
     of_classes = _MENDS_OF_CLASSES if group.db.execute(_ANY_PRIORITIZED, (group.key,))[0][0] else ()
     for place, wrong, end, sort in (*_MENDS, *of_classes):
         sql = (
