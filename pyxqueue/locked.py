@@ -64,6 +64,8 @@ class Place(enum.Enum):
     """Ready since it was enqueued or adopted."""
     IN_FLIGHT = enum.auto()
     DELAYED = enum.auto()
+    BLOCKED = enum.auto()
+    """It waits for a place under a limit. Only a store that has limits uses this place."""
     FAILED = enum.auto()
     HISTORY = enum.auto()
     REMEMBERED = enum.auto()
@@ -73,7 +75,7 @@ class Place(enum.Enum):
 
 READY = (Place.CAME_BACK, Place.NEW)
 """Where tasks are ready: two lines for each class of priority, between which claims take turns (B2)."""
-WAITING = (*READY, Place.DELAYED)
+WAITING = (*READY, Place.DELAYED, Place.BLOCKED)
 UNDER_WAY = (*WAITING, Place.IN_FLIGHT)
 ENDED = (Place.FAILED, Place.HISTORY)
 
@@ -103,6 +105,12 @@ class Entry:
     reason: str = ""
     known_until: int = 0
     """The time until which the id of an ended task is known (B1); 0 if it has not ended."""
+    gate: str = ""
+    """The gate in whose line it waits (L5)."""
+    arrival: int = 0
+    """Its place in that line."""
+    has_tokens: bool = False
+    """Whether it has the tokens of its gates (L3)."""
 
     @property
     def status(self) -> TaskStatus:
@@ -482,4 +490,5 @@ class LockedGroup(Entries):
             updated_ms=entry.updated,
             reason=entry.reason,
             started_ms=entry.updated if in_flight else 0,
+            gate=entry.gate,
         )

@@ -27,10 +27,12 @@ from .protocols import (
     HasAbout,
     HasLocks,
     HasWakeups,
+    LimitStore,
     ResultStore,
     ScheduleStore,
     Wakeups,
     in_one_process,
+    limits_of,
     schedules_of,
 )
 
@@ -92,6 +94,9 @@ class SplitBackend:
 
     def wakeups(self) -> Wakeups | None:
         return self._broker.wakeups() if isinstance(self._broker, HasWakeups) else None
+
+    def limits(self) -> LimitStore | None:
+        return limits_of(self._broker)
 
     def schedules(self) -> ScheduleStore | None:
         return schedules_of(self._broker)

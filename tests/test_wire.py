@@ -20,7 +20,14 @@ from pyxqueue.testing.contract.steps import RICH
 from .hostile.entries import RESERVED
 
 PLAIN = Message("one", "job")
-OTHER: dict[type, Any] = {str: "other", int: 7, bool: True, bytes: b"\x00\xff", dict: {"größe": "ü"}}
+OTHER: dict[type, Any] = {
+    str: "other",
+    int: 7,
+    bool: True,
+    bytes: b"\x00\xff",
+    dict: {"größe": "ü"},
+    tuple: ("größe/1%20a", "two/"),
+}
 """A value of each type that is not a field's default."""
 NOT_CARRIED = {
     "id",  # an entry may do without it: then it has the id of its entry

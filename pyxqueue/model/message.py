@@ -114,6 +114,8 @@ class Message(Struct, frozen=True):
     """The signature over `body` and the fields it is bound to. Only the seal layer writes and reads it."""
     lock: str = ""
     """The lock that makes the task unique, as `pyxqueue.model.locks` has it; empty if it has none."""
+    gates: tuple[str, ...] = ()
+    """The gates of its limits, as `pyxqueue.model.limits` spells them. It is ready only with a token of each."""
     v: int = WIRE_VERSION
 
 
@@ -361,6 +363,8 @@ class TaskInfo:
     started_ms: int = field(default=0, eq=False)
     """When its holder claimed it (ms of the store's clock); 0 if the task is not in flight or the store does not keep
     the time. It is not compared: a store that derives it rounds it differently at each read."""
+    gate: str = ""
+    """The gate in whose line the task waits, if a limit blocks it."""
 
     @property
     def readable(self) -> Message | None:
@@ -416,3 +420,5 @@ class Depth:
     oldest_ms: int = 0
     """How long the ready message that has waited longest has waited, in milliseconds, since it became ready or was
     enqueued; 0 if none is ready."""
+    blocked: int = 0
+    """Tasks that wait for a place under a limit."""

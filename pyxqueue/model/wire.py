@@ -18,11 +18,11 @@ import msgspec
 
 from ..errors import SerializationError
 from ..printable import quoted
+from .limits import GATE_PATTERN, MAX_GATES
 from .message import (
     FLOW_VERSION,
     ID_PATTERN,
     NAME_PATTERN,
-    WIRE_VERSION,
     Failure,
     Fields,
     Message,
@@ -61,6 +61,8 @@ def message_to_fields(message: Message) -> list[bytes]:
         for (_, key, default), value in zip(_OPTIONAL, values, strict=True):
             if value != default:
                 flat += (key, str(value).encode())
+    if message.gates:
+        flat += (b"gates", " ".join(message.gates).encode())
     if message.redelivered:
         flat += (b"redelivered", b"1")
     if message.headers:
@@ -101,6 +103,8 @@ MAX_HEADERS = 1 << 20
 """The largest headers of a message that are read, in bytes of JSON."""
 MAX_NAME = 4_096
 """The longest value that is read in any other text field, in bytes."""
+_MAX_GATES = 1 << 14
+"""The longest list of gates of a message that is read, in bytes."""
 _MAX_ERROR = 1 << 18
 """The largest failure of a record that is read, in bytes of JSON."""
 _ID_PREFIX = 65
@@ -122,6 +126,15 @@ def _text(raw: bytes) -> str:
     return raw.decode()
 
 
+def _gates(raw: bytes) -> tuple[str, ...]:
+    if len(raw) > _MAX_GATES:
+        raise ValueError(f"the gates have {len(raw):,} bytes, the limit is {_MAX_GATES:,}")
+    gates = tuple(raw.decode().split(" ")) if raw else ()
+    if len(gates) > MAX_GATES or len(set(gates)) < len(gates) or not all(map(GATE_PATTERN.fullmatch, gates)):
+        raise ValueError(f"{quoted(raw)} are not the names of at most {MAX_GATES} gates")
+    return gates
+
+
 _READERS: Mapping[str, Callable[[bytes], object]] = {
     **dict.fromkeys(("name", "serializer", "parent", "reply", "seal", "lock"), _text),
     **dict.fromkeys(("v", "attempt", "crashes", "deferrals"), _count),
@@ -130,12 +143,14 @@ _READERS: Mapping[str, Callable[[bytes], object]] = {
     "body": bytes,
     "redelivered": b"1".__eq__,
     "headers": _headers,
+    "gates": _gates,
 }
 _READERS_BY_KEY = {_key(attribute): (attribute, read) for attribute, read in _READERS.items()}
 
 
-_STORES = frozenset((b"_id", b"_since"))
-"""Fields that are the store's, not the message's: its id if it has none of its own, and when it came back."""
+_STORES = frozenset((b"_id", b"_since", b"_tokens", b"_gate", b"_order"))
+"""Fields that are the store's, not the message's: its id if it has none of its own, when it came back, whether it has
+the tokens of its gates, and its place in a line."""
 _USUAL = (b"enqueued", b"v", b"id", b"name", b"body")
 """The fields of a message at its first run, in the order in which a store writes them."""
 _LONGEST_NAME = 800
@@ -268,9 +283,9 @@ def record_from_fields(task_id: str, fields: Fields) -> Record | None:
     if b"state" not in fields:
         return None
     try:
-        if (version := int(fields[b"v"])) > WIRE_VERSION:
+        if (version := int(fields[b"v"])) > FLOW_VERSION:
             raise SerializationError(
-                f"the result of {task_id} has wire version {version}, newer than {WIRE_VERSION}: upgrade pyxqueue here"
+                f"the result of {task_id} has wire version {version}, newer than {FLOW_VERSION}: upgrade pyxqueue here"
             )
         error = None
         if raw := fields.get(b"error"):

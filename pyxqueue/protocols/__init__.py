@@ -21,6 +21,7 @@ from .core import (
     Wakeups,
     in_one_process,
 )
+from .limits import HasLimits, LimitStore, limits_of
 from .schedules import Changed, DueSchedules, HasSchedules, ScheduleChange, ScheduleStore, schedules_of
 from .uniqueness import AsyncHasLocks, HasLocks
 
@@ -35,11 +36,13 @@ __all__ = [
     "DueSchedules",
     "HasAbout",
     "HasAsync",
+    "HasLimits",
     "HasLocks",
     "HasQueues",
     "HasSchedules",
     "HasWakeups",
     "Inspector",
+    "LimitStore",
     "ResultStore",
     "Results",
     "ScheduleChange",
@@ -48,5 +51,6 @@ __all__ = [
     "StoreOptions",
     "Wakeups",
     "in_one_process",
+    "limits_of",
     "schedules_of",
 ]

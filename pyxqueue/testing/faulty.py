@@ -31,10 +31,12 @@ from ..protocols import (
     Backend,
     Changed,
     DueSchedules,
+    LimitStore,
     ResultStore,
     ScheduleChange,
     ScheduleStore,
     in_one_process,
+    limits_of,
     schedules_of,
 )
 
@@ -190,6 +192,10 @@ class FaultyBroker(Faulty[Backend]):
 
     def maintain(self, limit: int) -> int:
         return self._call("maintain", lambda: self.inner.maintain(limit))
+
+    def limits(self) -> LimitStore | None:
+        """The limits, without faults."""
+        return limits_of(self.inner)
 
     def schedules(self) -> ScheduleStore | None:
         """The schedules without faults; `FaultySchedules` has some."""

@@ -7,8 +7,8 @@ from typing import Any
 
 RESERVED = (
     "v", "id", "name", "body", "serializer", "attempt", "crashes", "redelivered", "deferrals", "enqueued", "due",
-    "expires", "priority", "parent", "reply", "seal", "lock", "headers", "packed", "_id", "_since", "_reason",
-    "_state", "_ended",
+    "expires", "priority", "parent", "reply", "seal", "lock", "gates", "headers", "packed", "_id", "_since", "_reason",
+    "_state", "_ended", "_tokens", "_gate", "_order",
 )  # fmt: skip
 NOTES = ("waiters", "cancel", "started", "progress", "lock", "unique")
 RECORD = ("v", "attempt", "value", "serializer", "seal", "error", "worker", "progress")
@@ -17,7 +17,7 @@ NASTY: tuple[bytes, ...] = (
     b"\x1b]52;c;x\x07", b"a\nb", b"\xe2\x80\xae", b"{", b"[]", b"[[],{}]", b"[[1],{}]", b'{"a":"b"}', b'{"a":1}',
     b"[" * 3000, b"json", b"pickle", b"fuzz.good", b"fuzz.bad", b"no.such.task", b"a b", b"1-1",
     b"18446744073709551615-1", b"live", b"parked", b"history", b"failed", b"true", b"4", b"5", b"6", b"99", b"x" * 300,
-    b"3:abc", b"3:abc3:xyz", b"0:" * 40, b"v9:key:00", b"v2:key:00",
+    b"3:abc", b"3:abc3:xyz", b"0:" * 40, b"v9:key:00", b"v2:key:00", b"one/1 two/", b"one/1",
     b"f" + b"0" * 32, b"d" + b"0" * 32, b"s" + b"0" * 31,
 )  # fmt: skip
 
@@ -46,7 +46,7 @@ def task(random: Random) -> bytes:
     """The value of a task: like one, with some of it wrong, or anything."""
     if random.random() < 0.3:
         return value(random)
-    place, more = random.choice((b"n", b"a", b"d", b"h", b"f", b"z")), random.choice((b"", b"+"))
+    place, more = random.choice((b"n", b"a", b"d", b"g", b"h", b"f", b"z")), random.choice((b"", b"+"))
     parts = [place + more + random.choice((b"", b"1-1", b"18446744073709551615-1", value(random)))]
     if place in {b"h", b"f"} or random.random() < 0.2:
         parts += [random.choice((b"1", b"9" * 13, value(random))) for _ in range(2)]

@@ -144,6 +144,9 @@ class RedisHarness:
             sum(int(run("XLEN", stream)) for stream in (keys.new, keys.again, keys.parked))
             + int(run("ZCARD", keys.delayed))
             + int(run("HLEN", keys.notes))
+            + int(run("HLEN", keys.gates))
+            + int(run("ZCARD", keys.lines))
+            + int(run("ZCARD", keys.turns))
             for _, keys in self.groups()
         )
         return len(tasks) + streams

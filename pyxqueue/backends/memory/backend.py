@@ -21,6 +21,7 @@ from ...model.message import (
 from ...protocols import StoreOptions
 from .broker import MemoryBroker
 from .inspector import MemoryInspector
+from .limits import MemoryLimits
 from .results import MemoryRecords
 from .schedules import MemorySchedules
 from .store import MemoryStore, Queue
@@ -38,6 +39,7 @@ class MemoryBackend:
 
     new_queue = Queue
     new_schedules = MemorySchedules
+    new_limits = MemoryLimits
 
     def __init__(self, store: MemoryStore, options: StoreOptions) -> None:
         self._store = store
@@ -48,6 +50,7 @@ class MemoryBackend:
         self._inspector = MemoryInspector(self._queue)
         self._uniqueness = MemoryUniqueness(self._queue)
         self._schedules = self.new_schedules(self._queue)
+        self._limits = self.new_limits(self._queue)
 
     # Broker
 
@@ -81,6 +84,9 @@ class MemoryBackend:
 
     def close(self) -> None:
         self._broker.close()
+
+    def limits(self) -> MemoryLimits:
+        return self._limits
 
     def schedules(self) -> MemorySchedules:
         return self._schedules

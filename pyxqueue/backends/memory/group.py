@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ...locked import READY, WAITING, Entry, Place
 from ...model.transitions import too_late
 from ...protocols import DEFAULT_LEASE_MS
+from .gates import Gates, gates_of
 from .locks import LockingGroup
 
 
@@ -25,6 +26,7 @@ class Group(LockingGroup):
         self.consumers: dict[str, int] = {}
         self._prioritized: Counter[Place] = Counter()
         """How many tasks of each place have a class of priority other than 0."""
+        self.gates = Gates()
         self._due: list[tuple[int, int, str]] = []
         self._expiries: list[tuple[int, str]] = []
         self._forget: list[tuple[int, str]] = []
@@ -50,6 +52,21 @@ class Group(LockingGroup):
             self.move(entry, Place.REMEMBERED, entry.updated)
 
     def move(self, entry: Entry, place: Place, now: int) -> None:
+        if gates_of(entry) and place is not Place.IN_FLIGHT:  # a claim leaves the tokens where they are (L3)
+            self.gates.leave(entry)
+            if place in READY and not self.gates.ask(entry):
+                place = Place.BLOCKED
+        self._move(entry, place, now)
+        self._admit(now)
+
+    def _admit(self, now: int) -> None:
+        """L4: make tasks ready for which there is room."""
+        for task_id in self.gates.admissible():
+            entry = self.tasks[task_id]
+            if self.gates.admit(entry):
+                self._move(entry, Place.CAME_BACK, now)
+
+    def _move(self, entry: Entry, place: Place, now: int) -> None:
         self._leave(entry)
         self.lines[place][entry.id] = entry
         self._prioritized[place] += entry.priority_class != 0
@@ -69,6 +86,7 @@ class Group(LockingGroup):
             self._prioritized[entry.place] -= entry.priority_class != 0
 
     def remove(self, entry: Entry) -> None:
+        self.gates.leave(entry)
         self._leave(entry)
         del self.tasks[entry.id]
         self._changed()
@@ -80,6 +98,7 @@ class Group(LockingGroup):
         self.consumers.pop(consumer, None)
 
     def maintain(self, limit: int | None, now: int) -> int:
+        self._admit(now)
         return min((left for left in (self._promote(limit, now), self._expire(limit, now)) if left >= 0), default=-1)
 
     def _promote(self, limit: int | None, now: int) -> int:
@@ -132,5 +151,5 @@ class Group(LockingGroup):
     def footprint(self) -> int:
         """B13: how much is kept beside the history and the failed tasks."""
         kept = len(self.lines[Place.HISTORY]) + len(self.lines[Place.FAILED])
-        waiting = len(self._due) + len(self._expiries) + len(self._forget) + len(self.locks)
+        waiting = len(self._due) + len(self._expiries) + len(self._forget) + len(self.locks) + len(self.gates)
         return len(self.tasks) - kept + waiting + len(self.consumers)

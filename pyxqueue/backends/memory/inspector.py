@@ -74,6 +74,7 @@ class MemoryInspector:
                 failed=count[Place.FAILED],
                 history=count[Place.HISTORY],
                 oldest_ms=max(waited, default=0),
+                blocked=count[Place.BLOCKED],
             )
 
     def queues(self, limit: int) -> tuple[Sequence[str], bool]:
@@ -103,8 +104,10 @@ class MemoryInspector:
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
         with self._store.changed:
-            group, _ = self._queue.look()
-            return [group.delete(task_id) for task_id in ids]
+            group, now = self._queue.look()
+            deleted = [group.delete(task_id) for task_id in ids]
+            group.maintain(0, now)
+            return deleted
 
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
         check_adoptable(tasks)

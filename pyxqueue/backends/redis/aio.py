@@ -13,10 +13,10 @@ from typing import Any, Protocol, TypeVar
 from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ...errors import BrokerUnavailableError
+from ...errors import BrokerError, BrokerUnavailableError
 from ...model.message import Message, Record, TaskInfo
 from . import broker, inspector, results
-from .faults import StaleGroups, has_died
+from .faults import has_died
 from .registration import Registration
 from .session import REPLY_TIMEOUT
 from .steps import Execute, Steps
@@ -74,7 +74,7 @@ class AsyncRedisProducer:
             while True:
                 try:
                     reply = await (self._execute(request) if isinstance(request, Execute) else request.asleep())
-                except (StaleGroups, NoScriptError) as error:
+                except (BrokerError, NoScriptError) as error:
                     request = steps.throw(error)
                 else:
                     request = steps.send(reply)

@@ -9,6 +9,7 @@ from .broker import RedisBroker
 from .connect import ConnectionConfig
 from .inspector import RedisInspector
 from .keys import LAYOUT
+from .limits import RedisLimits
 from .older import OlderQueue
 from .registration import Registration
 from .results import RedisRecords
@@ -44,6 +45,7 @@ class RedisBackend:
         self.groups, self.remove_group, self.queues = inspector.groups, inspector.remove_group, inspector.queues
         self.requeue, self.cancel = inspector.requeue, inspector.cancel
         self.delete, self.adopt = inspector.delete, inspector.adopt
+        self._limits = RedisLimits(self._registration)
 
     def schedules(self) -> ScheduleStore:
         return self._broker.schedules
@@ -54,6 +56,9 @@ class RedisBackend:
             can = self._session.config.can_open_async
             self._producer = AsyncRedisProducer(self._registration, self._notifier) if can else Offloaded(self)
         return self._producer
+
+    def limits(self) -> RedisLimits:
+        return self._limits
 
     def older(self) -> OlderQueue | None:
         """The queue as a source for `move`, if it is kept in an older layout."""

@@ -97,10 +97,12 @@ class RedisBroker:
         registration = self._registration
         registration.repaired(self._reclaimer.reclaim)
         name = self._options.stream_key
-        found, until_next, until_tick = registration.do(lambda keys: commands.due(name, keys, limit))
-        self.schedules.note(until_tick)
-        self._session.run(registration.flags("promote", found))
-        return until_next
+        found = registration.do(lambda keys: commands.due(name, keys, limit))
+        self.schedules.note(found.until_tick)
+        self._session.run(registration.flags("promote", found.ids))
+        if found.has_turns:
+            registration.do(commands.admit)
+        return found.until_next
 
     def wakeups(self) -> RedisWakeups:
         return self._wakeups

@@ -71,6 +71,8 @@ class Command(Generic[T]):
     keys: Sequence[str]
     args: Sequence[Arg]
     parse: Callable[[Any], T]
+    then: Callable[[Any], Command[Any] | None] = lambda _reply: None
+    """What to call next, by the reply. The result does not depend on it: if it is lost, a supervisor does the same."""
 
 
 def register(stream_key: str, group: str, lease: int | None, default: int) -> Command[Groups]:
@@ -101,7 +103,7 @@ def enqueue(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Com
 
     The parser raises `StaleGroups` if the list of groups has changed.
     """
-    if len(groups.streams) > 1 or any(message.delay_ms > 0 for message in messages):
+    if len(groups.streams) > 1 or any(message.delay_ms > 0 or message.gates for message in messages):
         return enqueue_any(stream_key, groups, messages)
     (group,) = groups.streams.values()
     prefix = group.task_prefix
@@ -114,7 +116,7 @@ def enqueue(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Com
 
 
 def enqueue_any(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Command[list[bool]]:
-    """`enqueue`, into any number of groups and with any delay."""
+    """`enqueue`, into any number of groups, with any delay and with gates."""
     keys = [meta(stream_key)]
     for group in groups.streams.values():
         keys += group.own
@@ -136,6 +138,29 @@ def _bools(reply: Any) -> list[bool]:
     return [bool(number) for number in reply]
 
 
+def _bools_and_turns(reply: Any) -> list[bool]:
+    """`_bools`, without the tasks whose turn it is."""
+    return [bool(number) for number in reply if isinstance(number, int)]
+
+
+def _admission(keys: GroupKeys) -> Callable[[Any], Command[Any] | None]:
+    """Admit the tasks whose turn it is, which are the texts in a reply."""
+
+    def then(reply: Sequence[int | bytes]) -> Command[Any] | None:
+        standing = [one for one in reply if isinstance(one, bytes)]
+        return admit(keys, standing) if standing else None
+
+    return then
+
+
+def admit(keys: GroupKeys, standing: Sequence[bytes] = ()) -> Command[int]:
+    """Admit these tasks, as they stand in their lines, and then those whose turn it is. Returns the number of them."""
+    ids = [one.rpartition(b"\0")[2] for one in standing]
+    args = chain.from_iterable(zip(ids, standing, strict=True))
+    tasks = keys.with_tasks([task_id.decode(errors="replace") for task_id in ids])
+    return Command("admit", tasks, [keys.group, *args], len, _admission(keys))
+
+
 def _message_fields(message: Message) -> list[bytes]:
     """The wire form without the times, which the store sets."""
     if message.enqueued_ms or message.due_ms:
@@ -149,8 +174,12 @@ def _message_args(message: Message) -> list[Arg]:
 
 
 def receipt(place: str, entry: str, consumer: str, message: Message | Unreadable) -> str:
-    """The receipt of a delivery. Each claim has its own: a message gets a new entry before it is claimed again."""
-    return f"{place}{entry}|{consumer}|{message.id}|{'1' if isinstance(message, Unreadable) else ''}"
+    """The receipt of a delivery. Each claim has its own: a message gets a new entry before it is claimed again.
+
+    It ends with "1" for what is not a message, and with "g" if it has gates, which `settle_done` does not know.
+    """
+    letters = "1" if isinstance(message, Unreadable) else "g" if message.gates else ""
+    return f"{place}{entry}|{consumer}|{message.id}|{letters}"
 
 
 def open_receipt(text: str) -> tuple[str, str, str, str, str]:
@@ -217,6 +246,7 @@ def is_usual(settlement: Settlement) -> bool:
         and record.status is TaskStatus.SUCCESS
         and record.ttl_ms >= DEDUPE_MS
         and not settlement.then
+        and settlement.receipt.endswith("|")
     )
 
 
@@ -257,7 +287,25 @@ def settle(keys: GroupKeys, history: int, settlements: Sequence[Settlement]) -> 
             items += _message_args(follow_up)
     ranges = [entry_range(entries[place]) if entries[place] else ("", "", "") for place in LIVE]
     args = [keys.group, history, len(settlements), consumer, *chain.from_iterable(ranges), *items]
-    return Command("settle", script_keys, args, _bools)
+    return Command("settle", script_keys, args, _bools_and_turns, _admission(keys))
+
+
+def limit(  # noqa: PLR0917 - in the order of the script's arguments
+    keys: GroupKeys, kind: str, name: str, number: int | None, replace: bool, cursor: bytes = b""
+) -> Command[bytes]:
+    """Store a number, and look at the lines from `cursor` on. Returns where to go on; empty at the end."""
+    args = [kind, name, "" if number is None else number, int(replace), cursor]
+    return Command("limit", keys.own, args, lambda reply: bytes(reply[0]), lambda reply: _admission(keys)(reply[1:]))
+
+
+def lines(keys: GroupKeys, cursor: bytes) -> Command[tuple[bytes, list[tuple[str, int]]]]:
+    """A part of the gates at which tasks wait, with their number, and where to go on; empty at the end."""
+
+    def parse(reply: Any) -> tuple[bytes, list[tuple[str, int]]]:
+        names = (raw.decode(errors="replace") for raw in reply[1::2])
+        return reply[0], list(zip(names, reply[2::2], strict=True))
+
+    return Command("lines", keys.own, [cursor], parse)
 
 
 def extend(keys: GroupKeys, group: str, extensions: Sequence[Extension]) -> Command[list[LeaseStatus]]:
@@ -287,14 +335,27 @@ def restore(keys: GroupKeys, group: str, history: int, min_idle: int, orphans: S
     args: list[Arg] = [group, history, min_idle]
     for item in orphans:
         args += (item.place, item.entry, item.task_id, item.raw, item.consumer, item.charge)
-    return Command("restore", keys.with_tasks([item.task_id for item in orphans]), args, int)
+    tasks = keys.with_tasks([item.task_id for item in orphans])
+    return Command("restore", tasks, args, lambda reply: int(reply[0]), _admission(keys))
 
 
-def due(stream_key: str, keys: GroupKeys, limit: int) -> Command[tuple[list[str], int, int]]:
-    """The ids that are due, the ms until the next delayed one is, and the ms until the next schedule is."""
+@frozen
+class Due:
+    """What `maintain` has to do."""
 
-    def parse(reply: Any) -> tuple[list[str], int, int]:
-        return [task_id.decode() for task_id in reply[2:]], int(reply[0]), int(reply[1])
+    until_next: int
+    """The ms until the next delayed task is due."""
+    until_tick: int
+    """The ms until the next schedule is."""
+    has_turns: bool
+    """Whether a gate has room and a line."""
+    ids: Sequence[str]
+    """The delayed tasks that are due."""
+
+
+def due(stream_key: str, keys: GroupKeys, limit: int) -> Command[Due]:
+    def parse(reply: Any) -> Due:
+        return Due(int(reply[0]), int(reply[1]), bool(reply[2]), [task_id.decode() for task_id in reply[3:]])
 
     return Command("due", [*keys.own, timetable(stream_key)], [keys.group, limit], parse)
 
@@ -336,7 +397,7 @@ def change_schedule(stream_key: str, groups: Groups, change: ScheduleChange) -> 
 
 def depth(keys: GroupKeys, group: str) -> Command[tuple[list[int], list[str]]]:
     """The counts as the script has them, and up to where each of `LIVE` was handed out."""
-    return Command("depth", keys.own, [group], lambda reply: (reply[:5], [last.decode() for last in reply[5:]]))
+    return Command("depth", keys.own, [group], lambda reply: (reply[:6], [last.decode() for last in reply[6:]]))
 
 
 def retire(keys: GroupKeys, group: str, consumers: Sequence[str | bytes]) -> Command[int]:
@@ -350,7 +411,8 @@ def rewind(stream: str, group: str) -> Command[bool]:
 def flags(script: str, keys: GroupKeys, first: Iterable[Arg], ids: Sequence[str]) -> Command[list[bool]]:
     """A script that returns 1 or 0 per id."""
     with_records = script in ("delete", "forget")
-    return Command(script, keys.with_records(ids) if with_records else keys.with_tasks(ids), [*first, *ids], _bools)
+    script_keys = keys.with_records(ids) if with_records else keys.with_tasks(ids)
+    return Command(script, script_keys, [*first, *ids], _bools_and_turns, _admission(keys))
 
 
 class Unknown:

@@ -253,7 +253,7 @@ class RedisInspector:
     def depth(self) -> Depth:
         registration, group = self._registration, self._options.group
         counts, handed_out = registration.do(lambda keys: commands.depth(keys, group))
-        entries, in_flight, delayed, failed, history = counts
+        entries, in_flight, delayed, failed, history, blocked = counts
         streams = registration.keys.places
         return Depth(
             ready=entries - in_flight,
@@ -264,6 +264,7 @@ class RedisInspector:
             oldest_ms=max(
                 self._age_of_first(streams[place], last) for place, last in zip(LIVE, handed_out, strict=True)
             ),
+            blocked=blocked,
         )
 
     def _age_of_first(self, stream: str, last: str) -> int:

@@ -19,6 +19,9 @@ key                     type     written by              lives
 `{name}:G:failed`       stream   settle                  until the group is removed; failed messages, with the reason
 `{name}:G:notes`        hash     get, cancel, extend     while a task that has not ended has one: who waits for it, a
                                                          request to cancel it, its progress, when it was claimed
+`{name}:G:gates`        hash     put, limit              for ever: limits; while they are out: tokens of gates
+`{name}:G:lines`        zset     put, admit              while tasks wait for limits
+`{name}:G:turns`        zset     leave, limit            while a gate has room and a line
 `{name}:G:task:ID`      string   enqueue … settle        the task's life, then `max(result ttl, 1 h)`; while it is
                                                          with the failed tasks: until it is requeued or deleted
 `{name}:G:record:ID`    string   settle                  the result's ttl, where the task's key outlives it
@@ -43,6 +46,8 @@ from ...printable import quoted
 LAYOUT = 3
 """The version of what is stored under these keys. It is the field `layout` of `{name}:meta`; layout 1 had none."""
 
+_NAMES = ("again", "delayed", "parked", "history", "failed", "notes", "gates", "lines", "turns")
+"""The names of the keys of a group, after the stream of its new messages."""
 LIVE = ("n", "a")
 """The places of messages that are ready or in flight: the new ones, and those that came back."""
 
@@ -106,22 +111,36 @@ class GroupKeys:
     history: str
     failed: str
     notes: str
+    gates: str
+    lines: str
+    turns: str
 
     @classmethod
     def of(cls, stream_key: str, group: str, stream: str) -> GroupKeys:
         prefix = f"{{{stream_key}}}:{group}"
-        others = (f"{prefix}:{name}" for name in ("again", "delayed", "parked", "history", "failed", "notes"))
+        others = (f"{prefix}:{name}" for name in _NAMES)
         return cls(meta(stream_key), group, prefix, stream, *others)
 
     @property
     def own(self) -> tuple[str, ...]:
-        """The seven keys of the group itself, in the order in which every script takes them."""
-        return self.new, self.again, self.delayed, self.parked, self.history, self.failed, self.notes
+        """The keys of the group itself, in the order in which every script takes them."""
+        return (
+            self.new,
+            self.again,
+            self.delayed,
+            self.parked,
+            self.history,
+            self.failed,
+            self.notes,
+            self.gates,
+            self.lines,
+            self.turns,
+        )
 
     @property
     def places(self) -> dict[str, str]:
         """The streams in which messages are, by the letter of the place in a task's value."""
-        return {"n": self.new, "a": self.again, "d": self.parked, "h": self.history, "f": self.failed}
+        return {"n": self.new, "a": self.again, "d": self.parked, "g": self.parked, "h": self.history, "f": self.failed}
 
     @property
     def task_prefix(self) -> str:
@@ -136,16 +155,16 @@ class GroupKeys:
         return f"{self.prefix}:record:{task_id}"
 
     def with_tasks(self, ids: Sequence[str]) -> list[str]:
-        """The seven keys and then the task key of each id."""
+        """The keys of the group and then the task key of each id."""
         prefix = self.task_prefix
         return [*self.own, *(prefix + task_id for task_id in ids)]
 
     def with_records(self, ids: Sequence[str], *others: str) -> list[str]:
-        """The seven keys, `others`, the task key of each id, and the record key of each."""
+        """The keys of the group, `others`, the task key of each id, and the record key of each."""
         prefix = self.task_prefix
         return [*self.own, *others, *(prefix + task_id for task_id in ids), *map(self.record, ids)]
 
 
 def with_results(keys: GroupKeys, ids: Sequence[str]) -> list[str]:
-    """The seven keys of a group and then, for each id, the key of its record in the result store of another broker."""
+    """The keys of a group and then, for each id, the key of its record in the result store of another broker."""
     return [*keys.own, *(f"{keys.prefix}:result:{task_id}" for task_id in ids)]

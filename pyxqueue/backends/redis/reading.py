@@ -9,7 +9,7 @@ from attrs import frozen
 
 from ...errors import BrokerError, SerializationError, StoreLayoutError
 from ...model.message import Fields, Message, Progress, TaskInfo, TaskStatus, Unreadable
-from ...model.wire import message_from_fields, progress_from_json, record_from_fields
+from ...model.wire import MAX_NAME, message_from_fields, progress_from_json, record_from_fields
 from ...printable import quoted
 from ...protocols import DEFAULT_LEASE_MS
 from .keys import GROUP_PATTERN, LAYOUT, GroupKeys, later_stream, meta
@@ -148,8 +148,8 @@ def entry_ms(entry: bytes) -> int:
     return int(text.partition("-")[0]) if is_entry(text) else 0
 
 
-_TASK = re.compile(rb"([nadhf])\+?(\d*-?\d*)(?: (\d+) (\d+) (\d) (.*))?", re.DOTALL)
-_PLACES = {b"n": b"live", b"a": b"live", b"d": b"delayed", b"h": b"history", b"f": b"failed"}
+_TASK = re.compile(rb"([nadghf])\+?(\d*-?\d*)(?: (\d+) (\d+) (\d) (.*))?", re.DOTALL)
+_PLACES = {b"n": b"live", b"a": b"live", b"d": b"delayed", b"g": b"blocked", b"h": b"history", b"f": b"failed"}
 
 
 def task_fields(value: bytes, record: bytes = b"") -> dict[bytes, bytes]:
@@ -210,7 +210,6 @@ def task_info(
         status = TaskStatus.STARTED
     else:
         status = TaskStatus.RETRY if attempt > 1 else TaskStatus.PENDING
-    finished = _ms(known.get(b"ended", ended))
     return TaskInfo(
         id=task_id,
         status=status,
@@ -218,10 +217,16 @@ def task_info(
         worker=holder.decode(errors="backslashreplace") or (record.worker if record else ""),
         record=record,
         progress=_progress(known.get(b"progress")) if has_record or state is None else None,
-        updated_ms=finished or entry_ms(known.get(b"entry", b"")),
+        updated_ms=_ms(known.get(b"ended", ended)) or entry_ms(known.get(b"entry", b"")),
         reason=reason.decode(errors="replace"),
         started_ms=_ms(since),
+        gate=_gate(fields) if known.get(b"place") == b"blocked" else "",
     )
+
+
+def _gate(fields: Fields) -> str:
+    """The gate in whose line a message waits."""
+    return fields.get(b"_gate", b"")[:MAX_NAME].decode(errors="replace")
 
 
 _ENDED = (b"history", b"failed")

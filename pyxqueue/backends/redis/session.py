@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ...errors import PyxqueueError
+from ...errors import BrokerError, PyxqueueError
 from .connect import Client, ConnectionConfig
-from .faults import StaleGroups, has_died, is_of_connections, translate
+from .faults import has_died, is_of_connections, translate
 from .sharing import Link, join, leave
 from .steps import Execute, Steps
 
@@ -53,7 +53,7 @@ class Session:
                         reply = self.execute(*request.args, seconds=request.seconds)
                     else:
                         reply = request.sleep()
-                except (StaleGroups, NoScriptError) as error:
+                except (BrokerError, NoScriptError) as error:
                     request = steps.throw(error)
                 else:
                     request = steps.send(reply)

@@ -17,6 +17,7 @@ from attrs import frozen
 from redis.exceptions import NoScriptError
 
 from ...clock import is_over, seconds_left
+from ...errors import BrokerError
 from .commands import Command
 from .scripts import SCRIPTS
 
@@ -100,11 +101,22 @@ Steps: TypeAlias = Generator[Request, Any, T]
 
 
 def call(command: Command[T], seconds: float | None = None) -> Steps[T]:
-    """One script call. If the server does not have the script, it is sent."""
+    """One script call, and those that follow from its reply. What stops them does not matter to its result."""
+    result, following = yield from _call(command, seconds)
+    with suppress(BrokerError):
+        while following is not None:
+            _, following = yield from _call(following, None)
+    return result
+
+
+def _call(command: Command[T], seconds: float | None) -> Steps[tuple[T, Command[Any] | None]]:
+    """If the server does not have the script, it is sent."""
     script = SCRIPTS[command.script]
     args = (len(command.keys), *command.keys, *command.args)
     try:
-        return command.parse((yield Execute(("EVALSHA", script.sha, *args), seconds)))
+        reply = yield Execute(("EVALSHA", script.sha, *args), seconds)
+        return command.parse(reply), command.then(reply)
     except NoScriptError:
         pass  # so that it is not the context of a later error
-    return command.parse((yield Execute(("EVAL", script.text, *args), seconds)))
+    reply = yield Execute(("EVAL", script.text, *args), seconds)
+    return command.parse(reply), command.then(reply)

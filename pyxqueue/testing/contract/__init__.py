@@ -44,6 +44,7 @@ from .harness import Harness
 from .harness_tests import HarnessTests
 from .laws import Law, law
 from .lease import LeaseLaws
+from .limits import LimitLaws
 from .list import ListLaws
 from .messages import MessageLaws
 from .progress import ProgressLaws
@@ -107,6 +108,8 @@ class BackendContract(
     InspectorContract,
     UniqueLaws,
     ExpiryLaws,
+    LimitLaws,
+    HarnessTests,
 ):
     """B1 to B13, R2 to R5 and I1 to I7: everything that is asked of a backend; and the laws L of the
     optional protocols that it has."""

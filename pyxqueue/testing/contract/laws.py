@@ -8,7 +8,17 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from ...protocols import Beginning, Broker, HasLocks, Inspector, Results, ResultStore, ScheduleStore, Serializer
+from ...protocols import (
+    Beginning,
+    Broker,
+    HasLocks,
+    Inspector,
+    LimitStore,
+    Results,
+    ResultStore,
+    ScheduleStore,
+    Serializer,
+)
 
 T = TypeVar("T")
 
@@ -55,7 +65,7 @@ def read_laws(*protocols: type) -> dict[str, Law]:
     return laws
 
 
-OPTIONAL = (ScheduleStore, HasLocks, Beginning)
+OPTIONAL = (ScheduleStore, HasLocks, Beginning, LimitStore)
 """The optional protocols that have laws."""
 _LAWS = read_laws(Serializer, Broker, Results, ResultStore, Inspector, *OPTIONAL)
 

@@ -1,10 +1,10 @@
 """The steps that the tests of the laws are made of, and the values that they use. Your own tests may use them too.
 
-* Make something: `job`, `jobs`, `many`, `claimed`, `stale`, `groups`, `alike`.
-* Do something: `take`, `drain`, `extended`, `patiently`; `Call`, `waiting` and `relay` in another thread.
+* Make something: `job`, `gated`, `jobs`, `many`, `claimed`, `stale`, `groups`, `alike`.
+* Do something: `take`, `drain`, `extended`, `patiently`; `limited`, `Call`, `waiting` and `relay` in another thread.
 * Say what a worker decided: `done`, `fail`, `retry`, `defer`, `decided`.
 * Do something that must succeed, or the law is broken: `claims`, `take_one`, `take_exactly`, `settled`, `once_each`.
-* Look: `info`, `all_tasks`, `counts`, `places`, `photo`, `ids_of`, `values`.
+* Look: `tokens`, `info`, `all_tasks`, `counts`, `places`, `photo`, `ids_of`, `values`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from attrs import evolve
 
 from ...model import message as m
 from ...model.transitions import ENDS
-from ...protocols import Backend, Wakeups
+from ...protocols import Backend, LimitStore, Wakeups, limits_of
 from .harness import Harness
 from .laws import Law
 
@@ -58,6 +58,7 @@ RICH = m.Message(
     reply="somewhere else",
     seal="00ff",
     lock="f00112233445566778899aabbccddeeff",
+    gates=("pkg.größe/%C3%A9~", "other/"),
 )
 ALIKE = ["abc", "a.c", "aXc", "A_C", "a_c", "a_cd", "a_c.tmp", "ab", "a", ".a", "007", "7"]
 """Ids that a pattern, a prefix or a comparison without case takes for one another."""
@@ -130,6 +131,24 @@ def jobs(count: int, prefix: str = "t", **header: object) -> list[m.Message]:
 
 
 NAMES = [message.id for message in jobs(MANY)]
+
+
+def gated(task_id: str, *gates: str, **header: object) -> m.Message:
+    """A message with these gates."""
+    return job(task_id, gates=gates, v=m.FLOW_VERSION, **header)
+
+
+def limited(backend: Backend, **numbers: int) -> LimitStore | None:
+    """The limits of a backend, in which these numbers are set; None if it has none."""
+    if (limits := limits_of(backend)) is not None:
+        for name, number in numbers.items():
+            limits.set(name, number)
+    return limits
+
+
+def tokens(limits: LimitStore) -> dict[str, tuple[int, int]]:
+    """By gate, how many of its tokens are out, and how many tasks wait there."""
+    return {gate.name: (gate.used, gate.waiting) for gate in limits.gates(1_000)}
 
 
 def ids_of(deliveries: Sequence[m.Delivery]) -> list[str]:

@@ -2,16 +2,21 @@
 local call, try_call = redis.call, redis.pcall
 -- The keys of one group always come in this order, then the task keys the script needs.
 local NEW, AGAIN, DELAYED, PARKED, HISTORY, FAILED, NOTES = 1, 2, 3, 4, 5, 6, 7
-local FIRST_TASK = 8
+local GATES, LINES, TURNS = 8, 9, 10
+local FIRST_TASK = 11
 local MAX_FIELDS = 4000 -- Lua's unpack gives up near 8,000 values
 local MAX_PACKED = 200000 -- values in one packed field; what has more was not written by us
 local DEDUPE_MS = 3600000
-local PLACES = {n = NEW, a = AGAIN, d = PARKED, h = HISTORY, f = FAILED} -- by the first letter of a task's value
+-- By the first letter of a task's value.
+local PLACES = {n = NEW, a = AGAIN, d = PARKED, g = PARKED, h = HISTORY, f = FAILED}
 local IS_LIVE = {n = true, a = true} -- ready or in flight
 local LAST = '18446744073709551615' -- the largest number in the id of an entry
 local MAX_WAIT = 86400000 -- ms for which the channels of waiters are kept where no record is stored yet
 local MAX_WAITING = 60000 -- bytes of channel names that are kept with one task
 local MAX_TOLD = 8192 -- bytes of a record that is published with the end of its task
+local UNLIMITED = 2 ^ 53
+local TURN = ':turns' -- a member of DELAYED, due at once, while there are TURNS: it costs no look of its own
+local HEADS = 256 -- tasks in lines that one look returns
 
 local function now_ms()
   local time = call('TIME')
@@ -246,7 +251,7 @@ end
 -- elsewhere (its notes, or the record of an ended one); of an ended one the time, the ttl and the state, as texts.
 -- An empty table for what is not the value of a task.
 local function parse(text)
-  local place, more, entry = string.match(text, '^([nadhf])(%+?)([%d-]*)')
+  local place, more, entry = string.match(text, '^([nadghf])(%+?)([%d-]*)')
   if not place then return {} end
   local ended, ttl, state
   if place == 'h' or place == 'f' then
@@ -295,8 +300,10 @@ local function note(keys, key, task, id, name, value)
   end
 end
 
--- Stop the script, before its first write, if a key of the group is of another type. Each is checked once a call.
+-- The keys of the group that are of their type. Each is checked once a call.
 local sound = {}
+
+-- Stop the script, before its first write, if a key of the group is of another type.
 local function check(keys, place)
   local key = keys[place]
   if sound[key] then return end
@@ -317,12 +324,6 @@ local function check_again(keys, delay)
   if delay > 0 then check_delayed(keys) else check(keys, AGAIN) end
 end
 
--- Tell the supervisors if the next message to be due is this one: they may sleep until a later moment. Where an ACL
--- forbids that, they find it when they look by themselves.
-local function hasten(delayed, id, delay)
-  if call('ZRANK', delayed, id) == 0 then try_call('PUBLISH', delayed, int(delay)) end
-end
-
 -- Add a message that comes back. Its entry takes its id from the stream of new messages, so that fencing tokens,
 -- which are made of the ids, grow from claim to claim, whichever streams the entries are in.
 local function come_back(keys, fields)
@@ -333,12 +334,158 @@ local function come_back(keys, fields)
   return type(added) == 'string' and added or append(keys[AGAIN], fields) -- another program has added a later one
 end
 
--- Make a message delayed, or ready if there is no delay: at `place`, 'n' or 'a'. The task key is written last: an
--- error before that must not leave an id that is known but has no message. raw: the entry is not a message, so its
--- fields stay as they are.
+-- Tell the supervisors if the next message to be due is this one: they may sleep until a later moment. Where an ACL
+-- forbids that, they find it when they look by themselves.
+local function hasten(delayed, id, delay)
+  if call('ZRANK', delayed, id) == 0 then try_call('PUBLISH', delayed, int(delay)) end
+end
+
+-- Limits. A message with gates is ready or in flight only with a token of each gate, which its field `_tokens` says.
+-- Without them it waits in the line of one of the gates, as `_gate` and `_order` say. The hash GATES has the numbers of
+-- the limits, and the tokens that are out; LINES has the lines, as texts that sort by gate and order; TURNS has the
+-- gates that have room and a line.
+
+-- Delete what another program has put at the keys of the limits, so that it cannot stop a script half way.
+local function check_gates(keys)
+  for place, kind in pairs({[GATES] = 'hash', [LINES] = 'zset', [TURNS] = 'zset'}) do
+    if not sound[keys[place]] then
+      local found = call('TYPE', keys[place]).ok
+      if found ~= 'none' and found ~= kind then call('DEL', keys[place]) end
+      sound[keys[place]] = true
+    end
+  end
+end
+
+local function gates_of(fields)
+  local gates = {}
+  for gate in string.gmatch(field(fields, 'gates') or '', '[^ ]+') do gates[#gates + 1] = gate end
+  return gates
+end
+
+-- How many tokens of a gate can be given out. The number for its key counts before that of its limit, and what was set
+-- before what the code has declared.
+local function room(keys, gate)
+  local limit = string.match(gate, '^[^/]*')
+  local own, set, declared, used =
+    unpack(call('HMGET', keys[GATES], 'limit:' .. gate, 'limit:' .. limit, 'default:' .. limit, 'used:' .. gate))
+  return (ms(own) or ms(set) or ms(declared) or UNLIMITED) - (ms(used) or 0)
+end
+
+local function count_tokens(keys, gate, change)
+  local used = (ms(call('HGET', keys[GATES], 'used:' .. gate)) or 0) + change
+  if used > 0 then
+    call('HSET', keys[GATES], 'used:' .. gate, int(used))
+  else
+    call('HDEL', keys[GATES], 'used:' .. gate)
+  end
+end
+
+local function in_line(gate, order, id)
+  return gate .. '\0' .. order .. '\0' .. id
+end
+
+-- The first in the line of a gate, at most `count`.
+local function heads_of(keys, gate, count)
+  return call('ZRANGEBYLEX', keys[LINES], '[' .. gate .. '\0', '(' .. gate .. '\1', 'LIMIT', 0, count)
+end
+
+-- Note that a gate has room and a line. The caller of the script admits the next; the supervisors are told, too.
+local turns = {noted = false}
+local function note_turn(keys, gate)
+  if room(keys, gate) <= 0 or #heads_of(keys, gate, 1) == 0 then return end
+  turns.noted = true
+  local now = int(now_ms())
+  call('ZADD', keys[TURNS], 'NX', now, gate)
+  if call('ZADD', keys[DELAYED], 'NX', now, TURN) == 1 then hasten(keys[DELAYED], TURN, 0) end
+end
+
+-- The tasks whose turn it is, as they stand in their lines; no more of each gate than it has room for.
+local function whose_turn(keys)
+  local found, gates = {}, call('ZRANGE', keys[TURNS], 0, 63)
+  for _, gate in ipairs(gates) do
+    local free = room(keys, gate)
+    local heads = free > 0 and heads_of(keys, gate, math.min(free, HEADS - #found)) or {}
+    if #heads == 0 and #found < HEADS then call('ZREM', keys[TURNS], gate) end
+    for _, head in ipairs(heads) do found[#found + 1] = head end
+  end
+  if #found == 0 and #gates < 64 then call('ZREM', keys[DELAYED], TURN) end
+  return found
+end
+
+-- The reply of a script that may have freed tokens: its results, then the tasks whose turn it is.
+local function with_turns(keys, results)
+  for _, head in ipairs(turns.noted and whose_turn(keys) or {}) do results[#results + 1] = head end
+  return results
+end
+
+-- The gate at which a message has to wait: the first without room; else the first in whose line an earlier task stands.
+local function closed_gate(keys, gates, order)
+  for _, gate in ipairs(gates) do
+    if room(keys, gate) <= 0 then return gate end
+  end
+  for _, gate in ipairs(gates) do
+    local first = heads_of(keys, gate, 1)[1]
+    if first and (not order or string.match(first, '%z(.*)%z') < order) then return gate end
+  end
+end
+
+local function take_tokens(keys, fields, gates)
+  for _, gate in ipairs(gates) do count_tokens(keys, gate, 1) end
+  set_field(fields, '_tokens', '1')
+end
+
+-- Take from a message that leaves its place its tokens, or its place in a line. The message is about to be written
+-- elsewhere, or is gone.
+local function leave_gates(keys, id, fields)
+  local gate, order = field(fields, '_gate'), field(fields, '_order')
+  local has_tokens = field(fields, '_tokens')
+  if not gate and not has_tokens then return end
+  check_gates(keys)
+  for _, name in ipairs({'_gate', '_order', '_tokens'}) do remove_field(fields, name) end
+  if gate and order then call('ZREM', keys[LINES], in_line(gate, order, id)) end
+  if has_tokens then
+    for _, name in ipairs(gates_of(fields)) do
+      count_tokens(keys, name, -1)
+      note_turn(keys, name)
+    end
+  end
+end
+
+-- Put a message into the line of a gate. It keeps its place among those that came before and after it.
+local function line_up(keys, id, fields, gate)
+  local order = field(fields, '_order')
+  if not order then
+    local last = (ms(call('HGET', keys[GATES], 'order')) or 0) + 1
+    call('HSET', keys[GATES], 'order', int(last))
+    order = string.format('%016.0f', last)
+    set_field(fields, '_order', order)
+  end
+  set_field(fields, '_gate', gate)
+  local entry = append(keys[PARKED], fields)
+  call('ZADD', keys[LINES], 0, in_line(gate, order, id))
+  return entry
+end
+
+-- Ask for the tokens of a message that is to become ready. Returns the gate at which it has to wait, or nil.
+local function ask_gates(keys, fields)
+  local gates = gates_of(fields)
+  if #gates == 0 or field(fields, '_tokens') then return nil end
+  check_gates(keys)
+  check(keys, PARKED)
+  local closed = closed_gate(keys, gates)
+  if not closed then take_tokens(keys, fields, gates) end
+  return closed
+end
+
+-- Make a message delayed, or ready if there is no delay: at `place`, 'n' or 'a'; or let it wait at a gate that has no
+-- room. This is the only way into the live streams. The task key is written last: an error before that must not leave
+-- an id that is known but has no message. raw: the entry is not a message, so its fields stay as they are.
 local function put(keys, key, id, fields, delay, now, raw, place, more)
   local entry
-  if delay > 0 then
+  local closed = delay <= 0 and not raw and ask_gates(keys, fields)
+  if closed then
+    place, entry = 'g', line_up(keys, id, fields, closed)
+  elseif delay > 0 then
     if not raw then set_field(fields, 'due', int(now + delay)) end
     place, entry = 'd', append(keys[PARKED], fields)
     call('ZADD', keys[DELAYED], int(now + delay), id)
@@ -353,7 +500,7 @@ local function put(keys, key, id, fields, delay, now, raw, place, more)
   return keys[PLACES[place]], entry
 end
 
--- What `put_new` has put since `all_or_nothing` began: stream, entry, task key, delayed set and id of each.
+-- What `put_new` has put since `all_or_nothing` began: stream, entry, task key, keys of the group, id and fields.
 local news = {}
 
 -- Put a message whose id is not known.
@@ -362,7 +509,7 @@ local function put_new(keys, key, id, fields, delay, now)
   table.insert(fields, 1, int(now))
   table.insert(fields, 1, 'enqueued')
   local stream, entry = put(keys, key, id, fields, delay, now, false, 'n')
-  news[#news + 1] = {stream, entry, key, keys[DELAYED], id}
+  news[#news + 1] = {stream, entry, key, keys, id, fields}
 end
 
 -- Run an action that puts several messages. If Redis refuses one of the writes (an entry, where a stream has no ids
@@ -374,7 +521,8 @@ local function all_or_nothing(action)
   for _, one in ipairs(news) do
     call('XDEL', one[1], one[2])
     call('DEL', one[3])
-    call('ZREM', one[4], one[5])
+    call('ZREM', one[4][DELAYED], one[5])
+    leave_gates(unpack(one, 4, 6))
   end
   error(reason, 0)
 end
@@ -387,6 +535,7 @@ end
 -- Put a message that was in flight back. Its progress is cleared.
 local function put_again(keys, key, task, id, fields, delay, now, raw)
   keep_id(fields, id)
+  if not raw then leave_gates(keys, id, fields) end
   put(keys, key, id, fields, delay, now, raw, 'a', task.more)
   if task.more then
     call('HDEL', keys[NOTES], 'progress:' .. id)
@@ -426,6 +575,7 @@ local function end_task(keys, key, task, id, fields, place, mark, record, ttl, h
     channels, progress = unpack(notes_of(keys, id, 'waiters', 'progress'))
     drop_notes(keys, id)
   end
+  if fields then leave_gates(keys, id, fields) end
   if fields and (place == 'f' or not history or history > 0) then
     keep_id(fields, id)
     local count = #fields
@@ -473,7 +623,7 @@ local function is_gone(keys, group, task)
   if not task.place or not entry_id(task.entry) then return false end
   local stream = keys[PLACES[task.place]]
   if IS_LIVE[task.place] then return not holder(stream, group, task.entry) and not read(stream, task.entry) end
-  return task.place == 'd' and not read(stream, task.entry)
+  return (task.place == 'd' or task.place == 'g') and not read(stream, task.entry)
 end
 
 -- Such a task will never run: it ends as a failure, and the history keeps only its id.

@@ -1,5 +1,5 @@
 -- Take in tasks as another store showed them, each once by its id.
--- KEYS the seven keys of the group, then the task key and the record key of each item
+-- KEYS the keys of the group, then the task key and the record key of each item
 -- ARGV per item: id, raw ('1' for an entry that is not a message), place ('f' for a failed one, 'n' for one that
 --   waits), reason, due, record, its ttl in ms, number of values, values
 -- Returns 1 or 0 per item (taken in, or known already).

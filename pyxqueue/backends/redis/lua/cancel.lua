@@ -1,7 +1,7 @@
 -- Cancel tasks: a waiting one ends at once; the holder of one in flight is told with its next extension.
--- KEYS the seven keys of the group, then the task key of each id
+-- KEYS the keys of the group, then the task key of each id
 -- ARGV group, history limit, '1' to force it, ids
--- Returns per id: 1, or 0 if it has ended or is not known.
+-- Returns per id: 1, or 0 if it has ended or is not known; then the tasks whose turn it is.
 local keys, group, history, now = slice(KEYS, 1, FIRST_TASK - 1), ARGV[1], tonumber(ARGV[2]), now_ms()
 local results = {}
 for item = 4, #ARGV do
@@ -23,4 +23,4 @@ for item = 4, #ARGV do
   end
   results[#results + 1] = result
 end
-return results
+return with_turns(keys, results)

@@ -1,8 +1,9 @@
 -- Delete tasks that are not in flight, with their records.
--- KEYS the seven keys of the group, then the task key of each id, then the record key of each
+-- KEYS the keys of the group, then the task key of each id, then the record key of each
 -- ARGV group, ids
--- Returns per id: 1, or 0 if it is in flight or not known.
+-- Returns per id: 1, or 0 if it is in flight or not known; then the tasks whose turn it is.
 local keys, group, results = slice(KEYS, 1, FIRST_TASK - 1), ARGV[1], {}
+local has_limits = call('EXISTS', keys[GATES], keys[LINES]) > 0
 for item = 2, #ARGV do
   local id, key = ARGV[item], KEYS[FIRST_TASK - 2 + item]
   local task = task_at(key)
@@ -11,6 +12,8 @@ for item = 2, #ARGV do
   local free = stream and not (IS_LIVE[task.place] and holder(stream, group, task.entry))
   if free then
     local channels = task.more and not task.ended and notes_of(keys, id, 'waiters')[1]
+    local fields = has_limits and not task.ended and read(stream, task.entry)
+    if fields then leave_gates(keys, id, fields) end
     call('ZREM', keys[DELAYED], id)
     if entry_id(task.entry) then call('XDEL', stream, task.entry) end
     call('DEL', key, KEYS[FIRST_TASK - 2 + #ARGV - 1 + item])
@@ -19,4 +22,4 @@ for item = 2, #ARGV do
   end
   results[#results + 1] = free and 1 or 0
 end
-return results
+return with_turns(keys, results)

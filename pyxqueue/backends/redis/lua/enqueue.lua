@@ -1,5 +1,5 @@
 -- Accept messages into every registered group, each once by its id.
--- KEYS meta, the seven keys of each group, then one task key per group for each message
+-- KEYS meta, the keys of each group, then one task key per group for each message
 -- ARGV version of the list of groups, number of groups, then per message: id, delay in ms, number of values, values
 -- Returns 1 or 0 per message (new or known), or 'GROUPS' if the caller's list of groups is out of date.
 if call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 'GROUPS' end

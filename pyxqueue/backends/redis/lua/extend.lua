@@ -1,5 +1,5 @@
 -- Start the lease of messages in flight again and store their progress; only for their holder.
--- KEYS the seven keys of the group, then the task key of each item
+-- KEYS the keys of the group, then the task key of each item
 -- ARGV group, then per item: place, entry, consumer, id, progress ('' for none)
 -- Returns per item: 0 lost, 1 held, 2 to be cancelled, 3 cancelled again, 4 to be killed. The holder is checked first:
 -- a bare XCLAIM would steal the message. XCLAIM comes before what needs memory.

@@ -1,5 +1,5 @@
 -- Remove records; the ids stay known, so that a late repeat of `enqueue` still changes nothing.
--- KEYS the seven keys of the group, then the task key of each id, then the record key of each
+-- KEYS the keys of the group, then the task key of each id, then the record key of each
 -- ARGV group, ids
 -- Returns per id: 1, or 0 if there was no record.
 local results = {}

@@ -1,5 +1,5 @@
 -- Read records. With a channel: have it told of the progress and the end of tasks that have not ended.
--- KEYS the seven keys of the group, meta, then the task key of each id, then the record key of each
+-- KEYS the keys of the group, meta, then the task key of each id, then the record key of each
 -- ARGV group, channel ('' for none), ids
 -- Returns per id: the value of the task and, if it has one, of its record, if it has ended; the time in ms if it has
 -- not; 0 if it is not known or its record is gone.

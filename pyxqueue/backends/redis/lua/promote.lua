@@ -1,5 +1,5 @@
 -- Make due messages ready: they come back.
--- KEYS the seven keys of the group, then the task key of each id
+-- KEYS the keys of the group, then the task key of each id
 -- ARGV group, ids
 -- Returns per id: 1, or 0 if it was not moved. Each is checked again: it may have been moved or cancelled meanwhile.
 local keys, now, results = slice(KEYS, 1, FIRST_TASK - 1), now_ms(), {}

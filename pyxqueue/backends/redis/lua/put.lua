@@ -1,5 +1,5 @@
 -- Store the records of tasks of another broker.
--- KEYS the seven keys of the group, then the key of each record
+-- KEYS the keys of the group, then the key of each record
 -- ARGV per record: id, ttl in ms, fence, number of values, values
 -- Returns 1 or 0 per record: 0 where a record of a later holder can still be read.
 local keys, now, results, item, arg = slice(KEYS, 1, FIRST_TASK - 1), now_ms(), {}, FIRST_TASK, 1

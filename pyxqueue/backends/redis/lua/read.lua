@@ -1,5 +1,5 @@
 -- Read records of tasks of another broker. With a channel: have it told when those that are missing arrive.
--- KEYS the seven keys of the group, then the key of each record
+-- KEYS the keys of the group, then the key of each record
 -- ARGV group, channel ('' for none)
 -- Returns per id: the record's hash, flat, or an empty list.
 local group, channel, now, results = ARGV[1], ARGV[2], now_ms(), {}

@@ -1,5 +1,5 @@
 -- Make ended tasks ready again, under their id and with their bytes.
--- KEYS the seven keys of the group, then the task key of each id, then the record key of each
+-- KEYS the keys of the group, then the task key of each id, then the record key of each
 -- ARGV group, then per item: id, raw ('1' for an entry that is not a message)
 -- Returns per id: 1, or 0 if it has not ended, is not known, or its message is gone.
 local keys, results, items, now = slice(KEYS, 1, FIRST_TASK - 1), {}, (#ARGV - 1) / 2, now_ms()

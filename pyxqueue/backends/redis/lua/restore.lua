@@ -1,10 +1,11 @@
 -- Make messages ready again whose holder is gone: they come back.
--- KEYS the seven keys of the group, then the task key of each item
+-- KEYS the keys of the group, then the task key of each item
 -- ARGV group, history limit, least idle time in ms, then per item: place, entry, id, raw, consumer, charge
 --   consumer: '' for one that was handed out and has no holder; it may have been given back (`unread`) meanwhile
 --   raw: '1' for an entry that is not a message, which is put back as it is
 --   charge: 'started' (it was running when its process died), 'expired' (it may have been), 'none'
--- Returns how many are ready again. Each is checked again: its holder may have extended its lease meanwhile.
+-- Returns how many are ready again, then the tasks whose turn it is. Each is checked again: its holder may have
+-- extended its lease meanwhile.
 local keys, group, history, min_idle = slice(KEYS, 1, FIRST_TASK - 1), ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local now, restored = now_ms(), 0
 check(keys, AGAIN)
@@ -31,4 +32,4 @@ for item = 0, (#ARGV - 3) / 6 - 1 do
     call('XDEL', stream, entry)
   end
 end
-return restored
+return with_turns(keys, {restored})

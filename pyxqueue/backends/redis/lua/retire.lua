@@ -1,5 +1,5 @@
 -- Forget consumers that are gone. One that still holds something is kept: XGROUP DELCONSUMER would destroy it.
--- KEYS the seven keys of the group
+-- KEYS the keys of the group
 -- ARGV group, consumers
 -- Returns how many were forgotten.
 local group, forgotten = ARGV[1], 0

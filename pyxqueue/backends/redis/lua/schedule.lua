@@ -1,5 +1,5 @@
 -- Change one schedule, and enqueue the task of its tick into every group, in one step.
--- KEYS meta, timetable, the schedule, the seven keys of each group, then the task key in each group of the task of the
+-- KEYS meta, timetable, the schedule, the keys of each group, then the task key in each group of the task of the
 --   tick, if there is one, then the task key in each group of the task that must have ended, if there is one
 -- ARGV version of the list of groups, number of groups, id, mark, time before which it is refused, number of keys of a
 --   task that must have ended, then of what replaces the schedule: when it is due ('+inf' for never), number of values,

@@ -1,14 +1,14 @@
 -- Apply settlements; only those of the current holder are accepted. `settle_done` does the usual ones.
--- KEYS the seven keys of the group, meta, then per item its task key, its record key if the task key outlives the
+-- KEYS the keys of the group, meta, then per item its task key, its record key if the task key outlives the
 --   record (a failure, or a record that is kept for less than ids are), and the task keys of its follow-ups
 -- ARGV group, history limit, number of items, the consumer that has most of them, then for the new ones and for those
 --   that came back: the first and the last of their entries, the id behind the last ('' if there is none; all three
 --   '' if there are none of that kind), then per item: place, entry, consumer, id, raw ('1' if it is not a message),
 --   verdict, delay in ms or reason, record, its ttl in ms, made ('1' for a record that gets the attempt of the
 --   message), number of follow-ups, then per follow-up: id, delay, number of values, values
--- Returns 1 or 0 per item. A message is written to its next place before it leaves the stream, so that nothing is
--- lost if Redis refuses a write (of an entry, where a stream has no ids left). It works although Redis is out of
--- memory.
+-- Returns 1 or 0 per item, then the tasks whose turn it is. A message is written to its next place before it leaves the
+-- stream, so that nothing is lost if Redis refuses a write (of an entry, where a stream has no ids left). It works
+-- although Redis is out of memory.
 local keys, meta, group, history = slice(KEYS, 1, FIRST_TASK - 1), KEYS[FIRST_TASK], ARGV[1], tonumber(ARGV[2])
 local items, sender, now, soon = tonumber(ARGV[3]), ARGV[4], now_ms(), next_ms() -- one time for all that it delays
 local results, next_key, arg = {}, FIRST_TASK + 1, 11
@@ -121,4 +121,4 @@ for _, live in pairs(lives) do
   remove_settled(live.stream, group, live.leaving, are_all, live.first, live.behind)
 end
 if not done then error(reason, 0) end
-return results
+return with_turns(keys, results)

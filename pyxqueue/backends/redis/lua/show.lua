@@ -1,5 +1,5 @@
 -- Everything that is known about tasks.
--- KEYS the seven keys of the group, meta, then the task key of each id, then the record key of each
+-- KEYS the keys of the group, meta, then the task key of each id, then the record key of each
 -- ARGV group, ids
 -- Returns per id: {the value of the task; its record, if that can be read and has a key of its own, or ''; its
 -- progress, or ''; message fields; holder, or ''; 1 if its record can be read; when it was claimed, or '' if that is

@@ -1,6 +1,6 @@
 -- Take back what a claim has read beyond its limit, as if it had not been read: the entries keep their places. It may
 -- run twice: entries that the consumer does not hold, or behind which another one has read on, are left as they are.
--- KEYS the seven keys of the group
+-- KEYS the keys of the group
 -- ARGV group, consumer, then for each stream of which too much was read: place, the id before the first of the entries,
 --   number of entries, entries
 -- Returns the entries that were left.

@@ -1,0 +1,43 @@
+"""The `LimitStore` protocol on a store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ...model.limits import GateInfo, LimitInfo
+from .store import Queue
+
+
+class MemoryLimits:
+    """The `LimitStore` protocol."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._store = queue.store
+
+    def declare(self, numbers: Mapping[str, int], *, replace: bool) -> None:
+        with self._store.changed:
+            group, now = self._queue.join()
+            for name, number in numbers.items():
+                if replace or name not in group.gates.declared:
+                    group.gates.declared[name] = number
+                    group.gates.look_at(name)
+            group.maintain(0, now)
+
+    def set(self, name: str, number: int | None) -> None:
+        with self._store.changed:
+            group, now = self._queue.join()
+            if number is None:
+                group.gates.numbers.pop(name, None)
+            else:
+                group.gates.numbers[name] = number
+            group.gates.look_at(name)
+            group.maintain(0, now)
+
+    def numbers(self) -> Sequence[LimitInfo]:
+        with self._store.changed:
+            return self._queue.look()[0].gates.limit_infos()
+
+    def gates(self, count: int) -> Sequence[GateInfo]:
+        with self._store.changed:
+            return self._queue.look()[0].gates.gate_infos(count)
