@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...offload import Offloaded
 from ...protocols import AsyncProducer, ScheduleStore, StoreOptions
 from .aio import AsyncRedisProducer
@@ -14,6 +16,7 @@ from .older import OlderQueue
 from .registration import Registration
 from .results import RedisRecords
 from .session import Session
+from .together import RedisSharedClaims
 from .watch import Notifier
 
 
@@ -38,7 +41,7 @@ class RedisBackend:
         # What the protocols ask for is done in these rooms.
         self.enqueue, self.claim, self.settle, self.extend = broker.enqueue, broker.claim, broker.settle, broker.extend
         self.release, self.maintain, self.lease_ms = broker.release, broker.maintain, broker.lease_ms
-        self.interrupt, self.wakeups = broker.interrupt, broker.wakeups
+        self.interrupt, self.wakeups, self.claim_key = broker.interrupt, broker.wakeups, broker.claim_key
         self.wait, self.forget = records.wait, records.forget
         self.show, self.tasks, self.watch = inspector.show, inspector.tasks, inspector.watch
         self.consumers, self.depth, self.about = inspector.consumers, inspector.depth, inspector.about
@@ -46,6 +49,9 @@ class RedisBackend:
         self.requeue, self.cancel = inspector.requeue, inspector.cancel
         self.delete, self.adopt = inspector.delete, inspector.adopt
         self._limits = RedisLimits(self._registration)
+
+    def shared_claims(self, brokers: Sequence[RedisBackend]) -> RedisSharedClaims:
+        return RedisSharedClaims([one._broker for one in brokers])  # noqa: SLF001 - of this class
 
     def schedules(self) -> ScheduleStore:
         return self._broker.schedules

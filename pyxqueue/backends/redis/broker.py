@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import takewhile
+
+from redis.cluster import RedisCluster
+from redis.crc import key_slot
 
 from ...batching import batches, settlement_size
 from ...errors import BrokerUnavailableError
@@ -12,6 +15,7 @@ from ...model.message import Delivery, Extension, LeaseStatus, Message, Settleme
 from ...model.wire import message_size
 from . import commands
 from .claiming import MAX_BLOCK, Lines, Reader
+from .keys import meta
 from .reclaiming import Reclaimer
 from .registration import Registration
 from .schedules import RedisSchedules
@@ -33,7 +37,7 @@ class RedisBroker:
         self._options = registration.options
         self._reader = Reader(self._session)
         self._reclaimer = Reclaimer(registration, reclaim_after)
-        self._lines = Lines(registration, self._reader, self._reclaimer)
+        self.lines = Lines(registration, self._reader, self._reclaimer)
         self._wakeups = RedisWakeups(registration, self._reclaimer)
         self.schedules = RedisSchedules(registration)
         self._shown = ""
@@ -49,13 +53,13 @@ class RedisBroker:
         def attempt() -> list[Delivery]:
             self._reclaimer.reclaim()
             if wait_ms > 0 and self._is_shown(consumer) and not self._reader.is_interrupted:
-                return self._lines.take(consumer, limit, self._block_ms(wait_ms))
-            found = self._lines.take(consumer, limit, 0)
+                return self.lines.take(consumer, limit, self.block_ms(wait_ms))
+            found = self.lines.take(consumer, limit, 0)
             if found:
                 return found
-            self._show_life(consumer)
+            self.show_life(consumer, min(self._registration.lease_ms / 4, _SIGN_EVERY))
             no_wait = wait_ms <= 0 or self._reader.take_interrupt()
-            return [] if no_wait else self._lines.take(consumer, limit, self._block_ms(wait_ms))
+            return [] if no_wait else self.lines.take(consumer, limit, self.block_ms(wait_ms))
 
         try:
             return self._registration.repaired(attempt)
@@ -64,10 +68,18 @@ class RedisBroker:
             self._reader.close()
             raise
 
-    def _block_ms(self, wait_ms: int) -> int:
+    def claim_key(self) -> Hashable:
+        """Brokers with the same key can read with one command: they have one server, and their groups one name; in a
+        cluster, the streams must be on one node too."""
+        config, options = self._session.config, self._options
+        slot = key_slot(meta(options.stream_key).encode()) if isinstance(config.client, RedisCluster) else None
+        return config.identity, options.group, slot
+
+    def block_ms(self, wait_ms: int) -> int:
+        """How long a read may block."""
         return max(1, min(wait_ms, MAX_BLOCK, self._registration.lease_ms // 4))
 
-    def _show_life(self, consumer: str) -> None:
+    def show_life(self, consumer: str, every_ms: float) -> None:
         """Have the consumer shown as alive: before Redis 7.2 a read that finds nothing does not create it, nor count as
         a sign of life. A read of what it holds after the last entry does both, and needs no memory."""
         if self._is_shown(consumer):
@@ -76,7 +88,7 @@ class RedisBroker:
         stream = registration.keys.new
         self._session.execute("XREADGROUP", "GROUP", group, consumer, "COUNT", 1, "STREAMS", stream, _LAST_ENTRY)
         self._shown = consumer
-        self._next_sign = time.monotonic() + min(registration.lease_ms / 4, _SIGN_EVERY) / 1000
+        self._next_sign = time.monotonic() + every_ms / 1000
 
     def _is_shown(self, consumer: str) -> bool:
         return consumer == self._shown and time.monotonic() < self._next_sign

@@ -6,7 +6,7 @@ back, costs one command. What it has read beyond the limit goes back to its plac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
@@ -46,6 +46,19 @@ class Reader:
             ours = self._session.fault(error)
         raise ours  # as in `Session.execute`
 
+    def read_streams(
+        self, group: str, consumer: str, streams: Sequence[str], count: int, block_ms: int
+    ) -> Mapping[bytes, _Line]:
+        """Read up to `count` new entries of each stream; wait `block_ms` for the first, or not at all if that is 0."""
+        args: list[str | int] = ["XREADGROUP", "GROUP", group, consumer, "COUNT", count]
+        if block_ms > 0:
+            args += ["BLOCK", block_ms]
+        found: dict[bytes, _Line] = dict(self.read([*args, "STREAMS", *streams, *[">"] * len(streams)]) or ())
+        if block_ms > 0 and found and not any(found.values()):
+            # Redis 6.2 or 7.0 was woken by an entry that a script has added and deleted; something else has come back.
+            return self.read_streams(group, consumer, streams, count, 0)
+        return found
+
     def _open(self) -> Client:
         config = self._session.config
         timeout = REPLY_TIMEOUT + MAX_BLOCK / 1000
@@ -82,7 +95,7 @@ class Lines:
     """The two lines of ready messages of a group, as one handle claims from them."""
 
     def __init__(self, registration: Registration, reader: Reader, reclaimer: Reclaimer) -> None:
-        self._registration = registration
+        self.registration = registration
         self._reader = reader
         self._reclaimer = reclaimer
         self._owed = False
@@ -96,6 +109,24 @@ class Lines:
         if missing > 0 and share in (len(came_back), len(new)):
             more = self._read(consumer, missing, 0)
             came_back, new = [*came_back, *more[0]], [*new, *more[1]]
+        return self._hand_out(consumer, limit, came_back, new)
+
+    def streams(self) -> Sequence[str]:
+        """The live streams, in the order in which one read takes from all of them."""
+        keys = self.registration.keys
+        return [keys.again, keys.new]
+
+    def pick(self, consumer: str, limit: int, found: Mapping[bytes, _Line]) -> list[Delivery]:
+        """Hand out at most `limit` of what a read has found in `streams`; what is beyond goes back to its place."""
+        self._reclaimer.health.seen(self.registration.lease_ms)
+        came_back, new = (found.get(stream.encode(), ()) for stream in self.streams())
+        return self._hand_out(consumer, limit, came_back, new)
+
+    def lost(self) -> None:
+        """Note that the server did not reply."""
+        self._reclaimer.health.lost()
+
+    def _hand_out(self, consumer: str, limit: int, came_back: _Line, new: _Line) -> list[Delivery]:
         self._came_back = bool(came_back)
         if not came_back and not self._owed and len(new) <= limit:
             return [commands.delivery("n", entry, flat, consumer) for entry, flat in new]
@@ -114,20 +145,13 @@ class Lines:
         if not surplus:
             return
         rest = [(place, [entry.decode() for entry, _ in line[kept:]]) for place, line, kept in surplus]
-        group = self._registration.options.group
-        left = self._registration.do(lambda keys: commands.unread(keys, group, consumer, rest))
+        group = self.registration.options.group
+        left = self.registration.do(lambda keys: commands.unread(keys, group, consumer, rest))
         self._reclaimer.put_back(consumer, left)
 
     def _read(self, consumer: str, count: int, block_ms: int) -> tuple[_Line, _Line]:
-        registration = self._registration
-        keys = registration.keys
-        args: list[str | int] = ["XREADGROUP", "GROUP", registration.options.group, consumer, "COUNT", count]
-        if block_ms > 0:
-            args += ["BLOCK", block_ms]
-        reply = self._reader.read([*args, "STREAMS", keys.again, keys.new, ">", ">"])
+        registration, streams = self.registration, self.streams()
+        found = self._reader.read_streams(registration.options.group, consumer, streams, count, block_ms)
         self._reclaimer.health.seen(registration.lease_ms)
-        found: dict[bytes, _Line] = dict(reply or ())
-        if block_ms > 0 and found and not any(found.values()):
-            # Redis 6.2 or 7.0 was woken by an entry that a script has added and deleted; something else has come back.
-            return self._read(consumer, count, 0)
-        return found.get(keys.again.encode(), ()), found.get(keys.new.encode(), ())
+        came_back, new = (found.get(stream.encode(), ()) for stream in streams)
+        return came_back, new

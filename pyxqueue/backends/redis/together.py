@@ -1,0 +1,63 @@
+"""Claiming from several queues of one server with one command, which also waits on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...errors import BrokerUnavailableError
+from ...model.message import Delivery
+from .broker import RedisBroker
+from .claiming import Reader
+from .faults import StaleGroups
+
+_TRIES = 4
+_SIGN_EVERY = 60_000
+"""The most ms between two signs of life of a consumer in each of the queues; with a short lease it is the lease."""
+
+
+class RedisSharedClaims:
+    """The `SharedClaims` protocol. The brokers have the same `claim_key`."""
+
+    def __init__(self, brokers: Sequence[RedisBroker]) -> None:
+        self._brokers = brokers
+        self._group = brokers[0].lines.registration.options.group
+        self._reader = Reader(brokers[0].lines.registration.session)
+
+    def claim(self, consumer: str, limit: int, wait_ms: int, order: Sequence[int]) -> Sequence[Sequence[Delivery]]:
+        brokers = [self._brokers[number] for number in order]
+        if len(brokers) == 1 and wait_ms <= 0:
+            return [brokers[0].claim(consumer, limit, 0)]
+        for _ in range(_TRIES):
+            try:
+                return self._claim(brokers, consumer, limit, wait_ms)
+            except StaleGroups as error:
+                stale = error
+                for broker in brokers:
+                    broker.lines.registration.refresh()
+            except BrokerUnavailableError:
+                for broker in self._brokers:
+                    broker.lines.lost()
+                self._reader.close()
+                raise
+        names = ", ".join(broker.lines.registration.options.stream_key for broker in brokers)
+        raise BrokerUnavailableError(f"the consumer groups {self._group} of {names} keep vanishing: {stale}") from stale
+
+    def _claim(self, brokers: Sequence[RedisBroker], consumer: str, limit: int, wait_ms: int) -> list[list[Delivery]]:
+        for broker in brokers:
+            broker.show_life(consumer, min(broker.lines.registration.lease_ms, _SIGN_EVERY))
+        block_ms = min(broker.block_ms(wait_ms) for broker in brokers) if wait_ms > 0 else 0
+        if block_ms and self._reader.take_interrupt():
+            block_ms = 0
+        streams = [stream for broker in brokers for stream in broker.lines.streams()]
+        found = self._reader.read_streams(self._group, consumer, streams, limit, block_ms)
+        claimed: list[list[Delivery]] = []
+        for broker in brokers:
+            claimed.append(broker.lines.pick(consumer, limit, found))
+            limit -= len(claimed[-1])
+        return claimed
+
+    def interrupt(self) -> None:
+        self._reader.interrupt()
+
+    def close(self) -> None:
+        self._reader.close()

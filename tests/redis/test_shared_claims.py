@@ -1,0 +1,184 @@
+"""Claiming from several queues of one server with one command (Q1 to Q3)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
+from pyxqueue.backends.redis.together import RedisSharedClaims
+from pyxqueue.errors import BrokerUnavailableError
+from pyxqueue.model.message import Delivery, Done, Message, Retry, Settlement
+from pyxqueue.protocols import StoreOptions
+from pyxqueue.protocols.shared import HasSharedClaims
+from pyxqueue.testing.servers import Server
+from tests.conftest import kinds_to_test
+from tests.support.redis_counts import calls
+from tests.support.until import until
+
+
+@pytest.fixture
+def names(stream_key: str) -> list[str]:
+    """Three queues of this test."""
+    return [stream_key, f"{stream_key}-second", f"{stream_key}-third"]
+
+
+@pytest.fixture
+def queues(redis_url: str, names: Sequence[str]) -> Iterator[list[RedisBackend]]:
+    config = ConnectionConfig.from_url(redis_url)
+    backends = [RedisBackend(config, StoreOptions(name), reclaim_after=0) for name in names]
+    for backend in backends:
+        backend.lease_ms()
+    yield backends
+    for backend in backends:
+        backend.close()
+
+
+@pytest.fixture
+def shared(queues: Sequence[RedisBackend]) -> Iterator[RedisSharedClaims]:
+    with closing(queues[0].shared_claims(queues)) as one:
+        yield one
+
+
+def put(backend: RedisBackend, *ids: str) -> None:
+    backend.enqueue([Message(task_id, "job") for task_id in ids])
+
+
+def ids(found: Sequence[Sequence[Delivery]]) -> list[list[str]]:
+    return [[one.message.id for one in deliveries] for deliveries in found]
+
+
+def test_each_delivery_is_of_its_queue(queues: Sequence[RedisBackend], shared: RedisSharedClaims) -> None:
+    """Its receipt is that of the queue's own broker, which settles it."""
+    for number, queue in enumerate(queues):
+        put(queue, f"t{number}")
+
+    found = shared.claim("me", 10, 0, [2, 0, 1])
+
+    assert ids(found) == [["t2"], ["t0"], ["t1"]]
+    for number, deliveries in zip([2, 0, 1], found, strict=True):
+        assert queues[number].settle([Settlement(one.receipt, Done()) for one in deliveries]) == [True]
+
+
+def test_beyond_the_limit(queues: Sequence[RedisBackend], shared: RedisSharedClaims) -> None:
+    """What is read beyond it stays ready, in its place and uncharged; the first queue of the order comes first."""
+    put(queues[0], "a0", "a1", "a2")
+    put(queues[1], "b0", "b1", "b2")
+
+    assert ids(shared.claim("me", 2, 0, [1, 0])) == [["b0", "b1"], []]
+
+    assert [(queue.depth().ready, queue.depth().in_flight) for queue in queues] == [(3, 0), (1, 2), (0, 0)]
+    found = queues[0].claim("other", 3, 0)
+    assert ids([found]) == [["a0", "a1", "a2"]]
+    assert all(one.message.crashes == 0 and not one.message.redelivered for one in found)  # type: ignore[union-attr]
+
+
+def test_the_lines_of_a_queue_take_turns(queues: Sequence[RedisBackend], shared: RedisSharedClaims) -> None:
+    """From claim to claim, whether the queue was asked alone or with others (B2)."""
+    put(queues[0], "a0", "a1")
+    held = queues[0].claim("filler", 2, 0)
+    queues[0].settle([Settlement(one.receipt, Retry()) for one in held])
+    put(queues[0], "n0", "n1")
+
+    found = [*shared.claim("me", 1, 0, [0, 1]), *shared.claim("me", 1, 0, [0]), *shared.claim("me", 2, 0, [0, 1])]
+
+    assert [one for claimed in ids(found) for one in claimed] == ["a0", "n0", "a1", "n1"]
+
+
+def test_one_wait_for_all(
+    queues: Sequence[RedisBackend], shared: RedisSharedClaims, client: Any, names: Sequence[str]
+) -> None:
+    """It ends as soon as one of the queues has a message."""
+    found: list[Sequence[Sequence[Delivery]]] = []
+    shared.claim("me", 1, 0, [0, 1, 2])
+    thread = threading.Thread(target=lambda: found.append(shared.claim("me", 5, 2_000, [0, 1, 2])))
+    thread.start()
+    until(lambda: any(one["cmd"] == "xreadgroup" and "b" in one["flags"] for one in client.client_list()), "it waits")
+
+    put(queues[2], "late")
+    thread.join()
+
+    assert ids(found[0]) == [[], [], ["late"]]
+
+
+def test_an_interrupt_ends_the_wait(shared: RedisSharedClaims) -> None:
+    """Also one that comes before the wait."""
+    shared.claim("me", 1, 0, [0, 1, 2])
+    shared.interrupt()
+
+    assert ids(shared.claim("me", 1, 2_000, [0, 1, 2])) == [[], [], []]
+
+
+def test_the_consumer_is_shown_in_each(queues: Sequence[RedisBackend], shared: RedisSharedClaims) -> None:
+    """Although two of them are idle."""
+    shared.claim("me", 1, 1, [0, 1, 2])
+
+    assert [[one.name for one in queue.consumers()] for queue in queues] == [["me"]] * 3
+
+
+def test_a_group_that_is_gone(queues: Sequence[RedisBackend], shared: RedisSharedClaims) -> None:
+    """It is registered again, and the other queues are claimed from."""
+    shared.claim("me", 1, 0, [0, 1, 2])
+    queues[1].remove_group("cg")
+    put(queues[0], "a")
+
+    assert ids(shared.claim("me", 1, 0, [0, 1, 2])) == [["a"], [], []]
+    assert list(queues[1].groups()) == ["cg"]
+
+
+def test_who_can_be_claimed_from_together(redis_url: str, stream_key: str, queues: Sequence[RedisBackend]) -> None:
+    """Queues with one server, one login and the same name of the group."""
+    config = ConnectionConfig.from_url(redis_url)
+    group = RedisBackend(config, StoreOptions(stream_key, "other"))
+    database = RedisBackend(ConnectionConfig.from_url(f"{redis_url}?db=1"), StoreOptions(stream_key))
+
+    assert isinstance(queues[0], HasSharedClaims)
+    assert queues[0].claim_key() == queues[1].claim_key()
+    assert queues[0].claim_key() != group.claim_key()
+    assert queues[0].claim_key() != database.claim_key()
+
+
+def test_a_server_that_is_gone(names: Sequence[str]) -> None:
+    """It is `BrokerUnavailableError`, and works again when the server is back."""
+    with Server(kinds_to_test()[0]) as server:
+        config = ConnectionConfig.from_url(server.url)
+        backends = [RedisBackend(config, StoreOptions(name)) for name in names]
+        with closing(backends[0].shared_claims(backends)) as shared:
+            shared.claim("me", 1, 0, [0, 1, 2])
+            server.kill()
+            with pytest.raises(BrokerUnavailableError):
+                shared.claim("me", 1, 0, [0, 1, 2])
+            server.restart()
+            put(backends[1], "back")
+            assert ids(shared.claim("me", 1, 0, [0, 1, 2])) == [[], ["back"], []]
+        for backend in backends:
+            backend.close()
+
+
+@pytest.fixture
+def counted(names: Sequence[str]) -> Iterator[tuple[list[RedisBackend], Callable[[], int]]]:
+    """Queues on a server whose commands nobody else counts up."""
+    with Server(kinds_to_test()[0]) as server, Redis.from_url(server.url, protocol=2) as client:
+        config = ConnectionConfig.from_url(server.url)
+        backends = [RedisBackend(config, StoreOptions(name)) for name in names]
+        yield backends, lambda: sum(number for name, number in calls(client).items() if name != "info")
+        for backend in backends:
+            backend.close()
+
+
+@pytest.mark.parametrize("wait_ms", [0, 1])
+def test_an_idle_queue_costs_no_command(counted: tuple[list[RedisBackend], Callable[[], int]], wait_ms: int) -> None:
+    """However many are asked, it is one command."""
+    backends, count = counted
+    with closing(backends[0].shared_claims(backends)) as shared:
+        for _ in range(2):
+            shared.claim("me", 1, wait_ms, [0, 1, 2])
+        before = count()
+        shared.claim("me", 1, wait_ms, [0, 1, 2])
+
+        assert count() - before == 1
