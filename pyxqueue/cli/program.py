@@ -41,7 +41,7 @@ Examples:
   pyxqueue --url redis://db/0 info        the queues of a store
   pyxqueue --url redis://db/0 --queue mail info
   pyxqueue tasks rpc --state started
-  pyxqueue task rpc 1795301736461-92a8ee178b24d61c
+  pyxqueue task rpc 5X50t04rUxU2ZpeOBc
   pyxqueue failed rpc
   pyxqueue retry rpc --all-failed
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from ..errors import PyxqueueError, SealError, SerializationError
 from ..model.message import ConsumerInfo, Depth, Message, Progress, TaskInfo, TaskStatus
 from .reasons import reason
 
-_NAME = re.compile(r"worker-[0-9]{1,9}-([0-9]{1,9})-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z")
+_NAME = re.compile(r"worker-[0-9]{1,9}-([0-9]{1,9})-([0-9a-f]{12})-[\w-]{8}\Z", re.ASCII)
 
 
 @frozen
@@ -95,7 +94,7 @@ class WorkerInfo:
         found = _NAME.search(consumer.name)
         return cls(
             name=consumer.name,
-            node=uuid.UUID(found[2]).node if found else None,
+            node=int(found[2], 16) if found else None,
             pid=int(found[1]) if found else None,
             idle_ms=consumer.idle_ms,
             in_flight=consumer.in_flight,

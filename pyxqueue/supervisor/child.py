@@ -9,9 +9,11 @@ import signal
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 
 from ..errors import BrokerError
+from ..ids import new_id
 from ..inflight import InFlightTable
 from ..printable import MAX_TRACEBACK, class_of, printable, text_of
 from ..worker.events import enable_logs, log
@@ -28,6 +30,11 @@ MakeWorker = Callable[[str, InFlightTable], Worker]
 
 
 _PID = "<pid>"
+
+
+def boot() -> str:
+    """Return the number of this machine, and 48 random bits: machines may have the same number."""
+    return f"{uuid.getnode():012x}-{new_id()[-8:]}"
 
 
 def consumer_name(prefix: str, index: int, boot: str) -> str:

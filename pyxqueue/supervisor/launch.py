@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import BuiltinFunctionType
@@ -33,7 +32,7 @@ from ..worker.serving import QueueParts
 from ..worker.turns import EQUAL, Turns
 from ..worker.worker import Worker
 from .care import QueueAccess
-from .child import consumer_name
+from .child import boot, consumer_name
 from .log_process import LogWriter
 from .processes import end_process, fork, fork_is_safe
 from .starters import Starter, fork_worker, spawn_worker
@@ -127,7 +126,7 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
             options,
             start,
             [QueueAccess(queue.connect, queue.codec.sealed, queue.name) for queue in parts.queues],
-            name=lambda index: consumer_name(options.prefix, index, str(uuid.uuid1())),
+            name=lambda index: consumer_name(options.prefix, index, boot()),
             parent=parent,
             make_table=make_table,
             ready=lambda: _say_ready(parts, options, parent),

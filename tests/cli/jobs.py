@@ -6,7 +6,7 @@ from pyxqueue import TaskQueue
 from pyxqueue.model.message import Delivery, Done, Fail, Failure, Record, Settlement, TaskStatus, Verdict
 from tests.support.tasks import task_of
 
-WORKER = "worker-1-4242-7f0c0f3e-b6a0-11f0-8d2b-0242ac120002"
+WORKER = "worker-1-4242-0242ac120002-1e9gmXli"
 
 
 def enqueue(queue: TaskQueue, *ids: str, delay: float | None = None) -> None:

@@ -18,7 +18,7 @@ from pyxqueue.client.compat import ReleaseNames
 from pyxqueue.clock import FakeClock
 from pyxqueue.model.message import Message, Progress, TaskInfo, Unreadable
 from pyxqueue.protocols import StoreOptions
-from pyxqueue.supervisor.child import consumer_name, with_pid
+from pyxqueue.supervisor.child import boot, consumer_name, with_pid
 from pyxqueue.testing import drain
 
 As = Callable[[str], "str | bytes"]
@@ -158,7 +158,7 @@ def test_a_worker_that_is_long_silent_is_not_listed() -> None:
 
 def test_workers(queue: TaskQueue, put: Callable[..., str]) -> None:
     """Workers come by name, with their machine, what they hold, and details of the first of these tasks."""
-    name = with_pid(consumer_name("eu-", 3, str(uuid.uuid1())), os.getpid())
+    name = with_pid(consumer_name("eu-", 3, boot()), os.getpid())
     for number in range(4):
         put(f"t{number}")
     queue.stores.backend.claim(name, 4, 0)

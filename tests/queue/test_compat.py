@@ -22,7 +22,7 @@ from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.clock import FakeClock
 from pyxqueue.model.message import Done, Extension, Progress, Settlement
 from pyxqueue.protocols import StoreOptions
-from pyxqueue.supervisor.child import consumer_name, with_pid
+from pyxqueue.supervisor.child import boot, consumer_name, with_pid
 from pyxqueue.testing import drain
 
 As = Callable[[str], "str | bytes"]
@@ -39,7 +39,7 @@ def download(n: object, **_: object) -> object:
 def test_a_task_that_runs(queue: TaskQueue, form: As) -> None:
     """`get_task` returns the dictionary of 0.1.1, with the progress beside it."""
     task_id = queue.task(name="queues.spider.download")(download)(75).task_id
-    name = with_pid(consumer_name("", 1, str(uuid.uuid1())), os.getpid())
+    name = with_pid(consumer_name("", 1, boot()), os.getpid())
     (delivery,) = queue.stores.backend.claim(name, 1, 0)
     info = queue.stores.backend.show([task_id])[0]
     assert info is not None
@@ -182,7 +182,7 @@ def test_the_total_counts_every_state(queue: TaskQueue) -> None:
 
 def test_workers_are_told_by_their_names(queue: TaskQueue) -> None:
     """The name contains the machine and the process id."""
-    name = with_pid(consumer_name("eu-", 3, str(uuid.uuid1())), os.getpid())
+    name = with_pid(consumer_name("eu-", 3, boot()), os.getpid())
     task_id = queue.task(download)(1).task_id
     queue.stores.backend.claim(name, 1, 0)
     queue.stores.backend.claim("somebody", 1, 0)

@@ -254,3 +254,39 @@ def test_a_mixed_batch_is_applied_in_its_order(
         ends[first] = Settlement(batch[first].receipt, Done())
         assert short.settle(ends) == [True] * 4
         assert [info.id for info in short.tasks()[0] if info.message is not None] == ["D", "C"]
+
+
+def test_an_end_is_of_the_clock_not_of_the_history(
+    filled: RedisBackend, done: Ends, client: Any, stream_key: str
+) -> None:
+    """The history may have an entry of a later time, if the clock has gone back since."""
+    later = client.time()[0] * 1000 + 10**9
+    client.xadd(f"{{{stream_key}}}:cg:history", {"name": "job"}, id=f"{later}-0")
+
+    assert filled.settle(done(claimed(filled, "w", 1))) == [True]
+
+    (record,) = filled.wait(["a"], 0)
+    assert record is not None
+    assert later - 2 * 10**9 < record.ended_ms < later
+
+
+def test_an_end_that_an_older_program_has_stored(
+    filled: RedisBackend, done: Ends, client: Any, stream_key: str
+) -> None:
+    """The time stood in the value of the task, and in the entry of the history, beside the ids that have it too."""
+    batch = claimed(filled, "w", 1)
+    filled.settle(done(batch))
+    key, history = f"{{{stream_key}}}:cg:task:a", f"{{{stream_key}}}:cg:history"
+    (info,), (record,) = filled.show(["a"]), filled.wait(["a"], 0)
+    ((entry, fields),) = client.xrange(history)
+    time = entry.partition(b"-")[0]
+    client.delete(history)
+    client.xadd(history, {**fields, b"_ended": time}, id=entry)
+    client.set(key, client.get(key).replace(b"  ", b" %b " % time), keepttl=True)
+
+    assert filled.show(["a"]) == [info]
+    assert filled.wait(["a"], 0) == [record]
+    assert filled.requeue(["a"]) == [True]
+    ((_, again),) = client.xrange(f"{{{stream_key}}}:cg:again")
+    assert again.keys() == fields.keys() - {b"_state"} | {b"_since"}
+    assert [one.message for one in claimed(filled, "w", 1)] == [batch[0].message]

@@ -89,7 +89,8 @@ class RedisHarness:
             if (ended := run("HGET", key, "ended")) is not None:
                 run("HSET", key, "ended", int(ended) - ms)
         elif b":task:" in key and len(parts := run("GET", key).split(b" ", 2)) == 3:
-            run("SET", key, b"%b %d %b" % (parts[0], int(parts[1]) - ms, parts[2]), "KEEPTTL")
+            ended = int(parts[1] or parts[0][1:].lstrip(b"+").partition(b"-")[0])
+            run("SET", key, b"%b %d %b" % (parts[0], ended - ms, parts[2]), "KEEPTTL")
 
     def _age_ready(self, group: str, keys: GroupKeys, ms: int) -> None:
         """Write the undelivered messages again, in their order, as if they had become ready earlier."""

@@ -106,7 +106,7 @@ class RedisInspector:
             position[one.place] = f"({one.entry}"
             info = shown
             if one.place in ENDED and (info is None or not info.status.ended or info.message is None):
-                left = task_info(one.task_id, {}, one.flat)  # what its entry alone says
+                left = task_info(one.task_id, {b"entry": one.entry.encode()}, one.flat)  # what its entry alone says
                 info = info if left is None and info is not None and info.status.ended else left
             if info is not None and state in (None, info.status):
                 page.append(info)

@@ -148,7 +148,7 @@ def entry_ms(entry: bytes) -> int:
     return int(text.partition("-")[0]) if is_entry(text) else 0
 
 
-_TASK = re.compile(rb"([nadghf])\+?(\d*-?\d*)(?: (\d+) (\d+) (\d) (.*))?", re.DOTALL)
+_TASK = re.compile(rb"([nadghf])\+?(\d*-?\d*)(?: (\d*) (\d+) (\d) (.*))?", re.DOTALL)
 _PLACES = {b"n": b"live", b"a": b"live", b"d": b"delayed", b"g": b"blocked", b"h": b"history", b"f": b"failed"}
 
 
@@ -162,7 +162,7 @@ def task_fields(value: bytes, record: bytes = b"") -> dict[bytes, bytes]:
     fields = {b"place": _PLACES[place], b"entry": entry}
     if ended is not None:
         values = iter(_unpacked(record[2:] if record else rest))
-        fields |= {b"v": b"1", b"state": state, b"ended": ended, b"ttl": ttl}
+        fields |= {b"v": b"1", b"state": state, b"ended": ended or entry.partition(b"-")[0], b"ttl": ttl}
         fields |= zip(values, values, strict=True)
     return fields
 

@@ -8,7 +8,7 @@ message arriving, nor on what it has beside the id.
 
 from __future__ import annotations
 
-import uuid
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
@@ -32,7 +32,7 @@ class Notifier:
         self._renew()
 
     def _renew(self) -> None:
-        self._channel = Channel(channel(self._stream_key, uuid.uuid4().hex))
+        self._channel = Channel(channel(self._stream_key, os.urandom(16).hex()))
 
     @contextmanager
     def watching(self, ids: Sequence[str]) -> Iterator[tuple[Inbox, Channel]]:

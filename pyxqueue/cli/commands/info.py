@@ -22,8 +22,8 @@ _QUEUES = 1_000
 _RUNNING = 3
 """The most tasks that are listed for one worker."""
 _PLACES = ("ready", "in_flight", "delayed", "failed", "history")
-_UUID = 37
-"""The length of the UUID at the end of a worker's name, with its hyphen."""
+_BOOT = len("-0242ac110002-1e9gmXli")
+"""How much of a worker's name says which machine and which start."""
 
 
 @click.command()
@@ -129,7 +129,7 @@ def _run(info: TaskInfo, now: int) -> dict[str, Any]:
 
 def _worker_lines(group: str, worker: Mapping[str, Any]) -> list[str]:
     """Return the lines about a worker and the tasks it runs."""
-    name = worker["name"] if worker["host"] is None else worker["name"][:-_UUID]
+    name = worker["name"] if worker["host"] is None else worker["name"][:-_BOOT]
     seen = f"last seen {duration(worker['idle_ms'])} ago"
     host = "an unknown host" if worker["host"] is None else worker["host"]
     lines = [cut(f"{cut(name, 24)} on {host}, group {cut(group, 16)}, {seen}")]

@@ -255,9 +255,16 @@ local function parse(text)
   if not place then return {} end
   local ended, ttl, state
   if place == 'h' or place == 'f' then
-    ended, ttl, state = string.match(text, '^ (%d+) (%d+) (%d)', 1 + #place + #more + #entry)
+    ended, ttl, state = string.match(text, '^ (%d*) (%d+) (%d)', 1 + #place + #more + #entry)
+    if ended == '' then ended = string.match(entry, '^%d+') end
   end
   return {text = text, place = place, more = more == '+', entry = entry, ended = ended, ttl = ttl, state = state}
+end
+
+-- The end of a task as its value has it. The entry has the time too, unless there is none, or the clock has gone back.
+local function ended_as(entry, time, ttl)
+  if string.sub(entry, 1, #time + 1) == time .. '-' then time = '' end
+  return entry .. ' ' .. time .. ' ' .. ttl .. ' '
 end
 
 -- The task at a key; an empty table if there is none. What another program has put there is dealt with as above.
@@ -567,7 +574,7 @@ end
 
 -- End a task: move the message to the history or to the failed tasks, store the record, tell the clients that wait.
 -- task: as `task_at` has found it. apart: the key of the record if the task key outlives it, so that the record expires
--- by itself. history: its limit; nil for none. mark: {name, value}, added to the message together with the time.
+-- by itself. history: its limit; nil for none. mark: {name, value}, added to the message.
 -- Returns the new entry, or ''.
 local function end_task(keys, key, task, id, fields, place, mark, record, ttl, history, now, apart)
   local entry, time, channels, progress = '', int(now), nil, nil
@@ -578,12 +585,11 @@ local function end_task(keys, key, task, id, fields, place, mark, record, ttl, h
   if fields then leave_gates(keys, id, fields) end
   if fields and (place == 'f' or not history or history > 0) then
     keep_id(fields, id)
-    local count = #fields
-    fields[count + 1], fields[count + 2], fields[count + 3], fields[count + 4] = mark[1], mark[2], '_ended', time
+    fields[#fields + 1], fields[#fields + 2] = mark[1], mark[2]
     entry = place == 'f' and append(keys[FAILED], fields) or remember(keys[HISTORY], fields, history)
   end
   if progress then record = with_progress(record, progress) end
-  local value = place .. (apart and '+' or '') .. entry .. ' ' .. time .. ' ' .. ttl .. ' '
+  local value = place .. (apart and '+' or '') .. ended_as(entry, time, ttl)
   if apart then
     call('SET', apart, record, 'PX', int(math.max(1, tonumber(ttl))))
     record = string.sub(record, 1, 2)

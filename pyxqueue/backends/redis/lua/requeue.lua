@@ -9,8 +9,9 @@ for item = 1, items do
   local task = task_at(key)
   local stream = task.ended and keys[PLACES[task.place]]
   local fields = stream and read(stream, task.entry)
-  if fields and #fields > (fields[1] == '_id' and 6 or 4) then -- an id alone is not a message
-    for _ = 1, 4 do table.remove(fields) end -- what `end_task` has added
+  local added = fields and fields[#fields - 1] == '_ended' and 4 or 2 -- by `end_task`, which once added the time too
+  if fields and #fields > (fields[1] == '_id' and 2 or 0) + added then -- an id alone is not a message
+    for _ = 1, added do table.remove(fields) end
     if raw ~= '1' then
       for _, name in ipairs({'attempt', 'crashes', 'redelivered', 'deferrals', 'due'}) do remove_field(fields, name) end
     end

@@ -28,10 +28,8 @@ for item = 1, items do
     drop_notes(keys, id)
     if progress then record = with_progress(record, progress) end
   end
-  local count = #fields
-  fields[count + 1], fields[count + 2], fields[count + 3], fields[count + 4] = '_state', '5', '_ended', time
-  local ended = remember(history, fields)
-  value = 'h' .. ended .. ' ' .. time .. ' ' .. ttl .. ' ' .. record
+  fields[#fields + 1], fields[#fields + 2] = '_state', '5'
+  value = 'h' .. ended_as(remember(history, fields), time, ttl) .. record
   call('SET', key, value, 'PX', ttl)
   announce(history, channels, id, value)
   leaving[item] = entry
