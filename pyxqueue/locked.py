@@ -167,6 +167,8 @@ class Entries(ABC):
     """The group's lease in ms; the store sets it."""
     started_ms = 0
     """See `pyxqueue.clock.started_ms`."""
+    paused = False
+    """Whether nothing is handed out (L9). A store that offers `Pausing` sets it."""
 
     def __init__(self, changed: Callable[[], object], ticket: Callable[[], int]) -> None:
         self._changed = changed
@@ -271,7 +273,9 @@ class LockedGroup(Entries):
         return [self.lend(entry, consumer, now) for entry in entries], turn
 
     def first_ready(self, limit: int, turn: Turn) -> tuple[list[Entry], Turn]:
-        """Return the ready entries that a claim hands out, and the turn after it (B2)."""
+        """Return the ready entries that a claim hands out, and the turn after it (B2); none while it is paused (L9)."""
+        if self.paused:
+            return [], turn
         came_back, new = (self.ready(place, max(0, limit)) for place in READY)
         classes = {number: Lines(came_back.get(number, ()), new.get(number, ())) for number in (*came_back, *new)}
         taken = take_first(classes, limit, turn, lambda entry: entry.order)

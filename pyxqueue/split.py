@@ -28,6 +28,7 @@ from .protocols import (
     HasLocks,
     HasWakeups,
     LimitStore,
+    Pausing,
     ResultStore,
     ScheduleStore,
     Wakeups,
@@ -67,6 +68,8 @@ class SplitBackend:
             self.enqueue_unique, self.lock_holders = broker.enqueue_unique, broker.lock_holders
         if isinstance(broker, Beginning):
             self.begin = broker.begin
+        if isinstance(broker, Pausing):
+            self.pause, self.resume, self.is_paused = broker.pause, broker.resume, broker.is_paused
 
     # Broker
 

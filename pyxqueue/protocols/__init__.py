@@ -22,6 +22,7 @@ from .core import (
     in_one_process,
 )
 from .limits import HasLimits, LimitStore, limits_of
+from .pausing import Pausing
 from .schedules import Changed, DueSchedules, HasSchedules, ScheduleChange, ScheduleStore, schedules_of
 from .uniqueness import AsyncHasLocks, HasLocks
 
@@ -43,6 +44,7 @@ __all__ = [
     "HasWakeups",
     "Inspector",
     "LimitStore",
+    "Pausing",
     "ResultStore",
     "Results",
     "ScheduleChange",

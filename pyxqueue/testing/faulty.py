@@ -64,7 +64,7 @@ OPERATIONS = frozenset(
 )
 """Every operation that goes to the store: all but `interrupt` and `close`."""
 
-OPTIONAL = frozenset({"enqueue_unique", "lock_holders"})
+OPTIONAL = frozenset({"begin", "enqueue_unique", "is_paused", "lock_holders", "pause", "resume"})
 """The operations of optional protocols. A `FaultyBroker` has those that its backend has."""
 
 

@@ -10,7 +10,7 @@ import redis
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, RedisResults
 from pyxqueue.backends.redis.keys import LIVE, GroupKeys, meta
-from pyxqueue.backends.redis.reading import entry_fence
+from pyxqueue.backends.redis.reading import entry_fence, read_paused
 from pyxqueue.protocols import StoreOptions
 
 
@@ -98,7 +98,7 @@ class RedisHarness:
         ready = [
             (entry_fence(entry.decode()), place, entry, dict(zip(fields[::2], fields[1::2], strict=True)))
             for place in LIVE
-            for entry, fields in run("XRANGE", keys.places[place], b"(" + self._last(group, keys.places[place]), "+")
+            for entry, fields in run("XRANGE", keys.places[place], b"(" + self._last(group, keys, place), "+")
         ]
         for _, place, entry, values in sorted(ready, key=lambda one: one[0]):
             for name in (b"enqueued", b"_since"):
@@ -114,8 +114,12 @@ class RedisHarness:
             more = "+" if b"+" in known else ""
             run("SET", keys.task(task_id.decode(errors="replace")), f"{place}{more}{moved}")
 
-    def _last(self, group: str, stream: str) -> bytes:
+    def _last(self, group: str, keys: GroupKeys, place: str) -> bytes:
         """The last entry of a stream that the group has handed out."""
+        stream = keys.places[place]
+        paused = read_paused(self.raw.execute_command("HGET", keys.meta, f"paused:{group}"))
+        if paused is not None:
+            return paused[place].encode()
         for flat in self.raw.execute_command("XINFO", "GROUPS", stream):
             info = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
             if info[b"name"] == group.encode():

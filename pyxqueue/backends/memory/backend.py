@@ -76,6 +76,15 @@ class MemoryBackend:
         self._schedules.look()
         return self._broker.maintain(limit)
 
+    def pause(self) -> bool:
+        return self._broker.pause()
+
+    def resume(self) -> bool:
+        return self._broker.resume()
+
+    def is_paused(self) -> bool:
+        return self._broker.is_paused()
+
     def lease_ms(self) -> int:
         return self._broker.lease_ms()
 

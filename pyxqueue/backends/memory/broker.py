@@ -92,6 +92,24 @@ class MemoryBroker:
             group.trim(self._queue.options.history, now)
             return left
 
+    def pause(self) -> bool:
+        return self._set_paused(True)
+
+    def resume(self) -> bool:
+        return self._set_paused(False)
+
+    def _set_paused(self, paused: bool) -> bool:
+        with self._store.changed:
+            group, _ = self._queue.join()
+            changed, group.paused = group.paused is not paused, paused
+            self._store.changed.notify_all()
+            return changed
+
+    def is_paused(self) -> bool:
+        with self._store.changed:
+            group, _ = self._queue.look()
+            return group.paused
+
     def lease_ms(self) -> int:
         with self._store.changed:
             group, _ = self._queue.join()

@@ -42,6 +42,7 @@ class RedisBackend:
         self.enqueue, self.claim, self.settle, self.extend = broker.enqueue, broker.claim, broker.settle, broker.extend
         self.release, self.maintain, self.lease_ms = broker.release, broker.maintain, broker.lease_ms
         self.interrupt, self.wakeups, self.claim_key = broker.interrupt, broker.wakeups, broker.claim_key
+        self.pause, self.resume, self.is_paused = broker.pause, broker.resume, broker.is_paused
         self.wait, self.forget = records.wait, records.forget
         self.show, self.tasks, self.watch = inspector.show, inspector.tasks, inspector.watch
         self.consumers, self.depth, self.about = inspector.consumers, inspector.depth, inspector.about

@@ -119,6 +119,15 @@ class RedisBroker:
     def wakeups(self) -> RedisWakeups:
         return self._wakeups
 
+    def pause(self) -> bool:
+        return self._registration.do(commands.pause)
+
+    def resume(self) -> bool:
+        return self._registration.do(commands.resume)
+
+    def is_paused(self) -> bool:
+        return self._registration.is_paused()
+
     def lease_ms(self) -> int:
         return self._registration.repaired(self._registration.read_lease)
 

@@ -203,7 +203,7 @@ def unread(
     args: list[Arg] = [group, consumer]
     for place, entries in surplus:
         args += (place, entry_before(entries[0]), len(entries), *entries)
-    return Command("unread", keys.own, args, lambda reply: [position.decode() for position in reply])
+    return Command("unread", [*keys.own, keys.meta], args, lambda reply: [position.decode() for position in reply])
 
 
 def _verdict_args(verdict: Verdict) -> tuple[str, Arg]:
@@ -335,8 +335,8 @@ def restore(keys: GroupKeys, group: str, history: int, min_idle: int, orphans: S
     args: list[Arg] = [group, history, min_idle]
     for item in orphans:
         args += (item.place, item.entry, item.task_id, item.raw, item.consumer, item.charge)
-    tasks = keys.with_tasks([item.task_id for item in orphans])
-    return Command("restore", tasks, args, lambda reply: int(reply[0]), _admission(keys))
+    tasks = [keys.task(item.task_id) for item in orphans]
+    return Command("restore", [*keys.own, keys.meta, *tasks], args, lambda reply: int(reply[0]), _admission(keys))
 
 
 @frozen
@@ -397,15 +397,27 @@ def change_schedule(stream_key: str, groups: Groups, change: ScheduleChange) -> 
 
 def depth(keys: GroupKeys, group: str) -> Command[tuple[list[int], list[str]]]:
     """The counts as the script has them, and up to where each of `LIVE` was handed out."""
-    return Command("depth", keys.own, [group], lambda reply: (reply[:6], [last.decode() for last in reply[6:]]))
+
+    def parse(reply: Any) -> tuple[list[int], list[str]]:
+        return reply[:6], [last.decode() for last in reply[6:]]
+
+    return Command("depth", [*keys.own, keys.meta], [group], parse)
 
 
 def retire(keys: GroupKeys, group: str, consumers: Sequence[str | bytes]) -> Command[int]:
     return Command("retire", keys.own, [group, *consumers], int)
 
 
-def rewind(stream: str, group: str) -> Command[bool]:
-    return Command("rewind", [stream], [group], bool)
+def rewind(keys: GroupKeys, place: str) -> Command[bool]:
+    return Command("rewind", [keys.places[place], keys.meta], [keys.group], bool)
+
+
+def pause(keys: GroupKeys, *, repair: bool = False) -> Command[bool]:
+    return Command("pause", [*keys.own, keys.meta], [keys.group, int(repair)], bool)
+
+
+def resume(keys: GroupKeys) -> Command[bool]:
+    return Command("resume", [*keys.own, keys.meta], [keys.group], bool)
 
 
 def flags(script: str, keys: GroupKeys, first: Iterable[Arg], ids: Sequence[str]) -> Command[list[bool]]:

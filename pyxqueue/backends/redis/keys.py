@@ -6,7 +6,8 @@ All keys of a queue are in one hash slot, as a cluster demands of a script's key
 key                     type     written by              lives
 ======================= ======== ======================= ==========================================================
 `name`                  stream   enqueue … settle        for ever; new messages of the first group, ready or in flight
-`{name}:meta`           hash     register                for ever; groups, their streams and leases, a version
+`{name}:meta`           hash     register, pause         for ever; groups, their streams and leases, a version, and
+                                                         where paused groups stood
 `{name}:timetable`      zset     schedule                for ever, if there was ever a schedule; schedules by the time
                                                          (ms) at which they are due, which is infinite for never
 `{name}:schedule/ID`    hash     schedule                until the schedule is deleted; how it is defined, how far it is

@@ -21,8 +21,8 @@ _MAX_PACKED = 200_000
 """As in `_common.lua`."""
 MAX_GROUPS = 256
 """Groups of one queue: each gets a copy of every message, in one step."""
-MAX_FIELDS = 1_024
-"""The most fields of a queue's meta hash that are read: three for each group, and some."""
+MAX_FIELDS = 1_280
+"""The most fields of a queue's meta hash that are read: at most four for each group, and some."""
 
 
 @frozen
@@ -107,6 +107,14 @@ def read_lease(raw: bytes) -> int:
     """A stored lease in ms; the default for anything that `register` would not write."""
     text = raw.decode(errors="replace")
     return int(text) if re.fullmatch(r"[1-9]\d{0,14}", text, re.ASCII) else DEFAULT_LEASE_MS
+
+
+_PAUSED = re.compile(rb"([a-z])(\d{1,20}-\d{1,20})")
+
+
+def read_paused(raw: bytes | None) -> dict[str, str] | None:
+    """Where a paused group stood in its live streams, by place; None for a group that is not paused."""
+    return None if raw is None else {place.decode(): entry.decode() for place, entry in _PAUSED.findall(raw)}
 
 
 _MAX_NUMBER = 2**64 - 1

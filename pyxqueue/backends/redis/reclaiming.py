@@ -11,7 +11,7 @@ from ...model.message import Message, Unreadable
 from . import commands
 from .commands import Orphan
 from .keys import LIVE
-from .reading import entry_fence, message_in, pairs
+from .reading import LAST_ENTRY, entry_fence, message_in, pairs
 from .registration import Registration
 
 _FORGET_CONSUMER_AFTER = 3_600_000
@@ -104,9 +104,15 @@ class Reclaimer:
     def _last_handed_out(self) -> dict[str, str]:
         """The last entry that was handed out, of each live stream in which some of those that were are left or in
         flight."""
-        found = dict[str, str]()
+        found, registration = dict[str, str](), self._registration
+        paused, repaired = registration.paused_at, False
         for place in LIVE:
-            stream, (last, in_flight) = self._registration.keys.places[place], self._registration.handed_out(place)
+            stream, (last, in_flight) = registration.keys.places[place], registration.handed_out(place)
+            if paused is not None and last == LAST_ENTRY:
+                last = paused.get(place, last)
+            elif paused is not None and not repaired:  # another program has moved it, or the pause has just ended
+                registration.do(lambda keys: commands.pause(keys, repair=True))
+                repaired = True
             if in_flight or (last != "0-0" and self._session.execute("XRANGE", stream, "-", last, "COUNT", 1)):
                 found[place] = last
         return found
@@ -123,7 +129,7 @@ class Reclaimer:
         if rows:
             self._restore(place, [(row[0].decode(), row[1], "expired") for row in rows], lease)
         if stranded := self._stranded(stream, last):
-            registration.do(lambda keys: commands.rewind(keys.places[place], group))
+            registration.do(lambda keys: commands.rewind(keys, place))
             self._restore(place, [(entry.decode(), "", "expired") for entry in stranded], lease)
         return max(len(rows), len(stranded))
 

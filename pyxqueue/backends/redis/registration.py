@@ -12,7 +12,7 @@ from . import commands
 from .commands import Arg, Command
 from .faults import StaleGroups
 from .keys import LAYOUT, GroupKeys, check_names, meta
-from .reading import MAX_FIELDS, Groups, other_layout, pairs, read_groups, read_lease
+from .reading import MAX_FIELDS, Groups, other_layout, pairs, read_groups, read_lease, read_paused
 from .session import Session
 from .steps import Steps, call
 
@@ -29,6 +29,8 @@ class Registration:
         self.session = session
         self.options = options
         self._groups: Groups | None = None
+        self.paused_at: dict[str, str] | None = None
+        """Where the group stood when it was paused, as `read_lease` has found it; None if it was not paused."""
 
     @property
     def groups(self) -> Groups:
@@ -53,15 +55,24 @@ class Registration:
         return self.groups.leases[self.options.group]
 
     def read_lease(self) -> int:
-        """The group's lease as it is stored now: it may have been replaced."""
+        """The group's lease as it is stored now: it may have been replaced. Notes where a paused group stood."""
         self.groups  # noqa: B018 - registers the group
-        found = self.session.execute("HGET", meta(self.options.stream_key), f"lease:{self.options.group}")
+        group = self.options.group
+        found, paused = self.session.execute(
+            "HMGET", meta(self.options.stream_key), f"lease:{group}", f"paused:{group}"
+        )
         if found is None:
             raise StaleGroups("the group is gone")
+        self.paused_at = read_paused(paused)
         return read_lease(found)
 
+    def is_paused(self) -> bool:
+        """Whether the group is paused (L9). It is not registered by it."""
+        return bool(self.session.execute("HEXISTS", meta(self.options.stream_key), f"paused:{self.options.group}"))
+
     def handed_out(self, place: str) -> tuple[str, int]:
-        """The last entry of a live stream that was handed out, and how many are in flight: no later one is."""
+        """Where the group stands in a live stream, and how many are in flight: none after that entry was handed
+        out, unless the group is paused."""
         group = self.options.group.encode()
         rows = map(pairs, self.session.execute("XINFO", "GROUPS", self.keys.places[place]))
         found = next((row for row in rows if row[b"name"] == group), None)

@@ -58,8 +58,9 @@ class SQLiteBackend:
         # What the protocols ask for is done in these rooms.
         self.enqueue, self.claim, self.settle, self.extend = broker.enqueue, broker.claim, broker.settle, broker.extend
         self.release, self.maintain, self.lease_ms = broker.release, broker.maintain, broker.lease_ms
-        self.interrupt, self.close = broker.interrupt, broker.close
+        self.interrupt, self.close, self.begin = broker.interrupt, broker.close, broker.begin
         self.enqueue_unique, self.lock_holders = broker.enqueue_unique, broker.lock_holders
+        self.pause, self.resume, self.is_paused = broker.pause, broker.resume, broker.is_paused
         self.wait, self.forget = records.wait, records.forget
         self.show, self.tasks, self.watch = inspector.show, inspector.tasks, inspector.watch
         self.consumers, self.depth, self.about = inspector.consumers, inspector.depth, inspector.about

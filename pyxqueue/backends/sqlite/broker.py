@@ -8,11 +8,11 @@ from functools import partial
 from ...batching import MAX_ITEMS, settlement_size
 from ...clock import deadline_after, is_over, started_ms
 from ...model.locks import LockTerms, Placed
-from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement
+from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement, StartStatus
 from ...model.transitions import LEASE_STATUSES, Event
 from ...model.turns import Turn
 from ...model.wire import message_size
-from . import locking, upkeep
+from . import expiring, locking, upkeep
 from .claiming import deliveries_of, lend
 from .group import Group, Packed, packed
 from .polling import sleep
@@ -31,9 +31,11 @@ SILENT_FOR = 3_600_000
 
 _FIRST = "(SELECT sort FROM task WHERE {} ORDER BY sort LIMIT 1)"
 NEXT = f"""SELECT {", ".join(_FIRST.format(AT.format(place)) for place in (IN_FLIGHT, DELAYED, REMEMBERED))},
+    ({expiring.FIRST}),
     EXISTS (SELECT 1 FROM task WHERE {AT.format(CAME_BACK)}) OR EXISTS (SELECT 1 FROM {NEW_TASKS})
     OR EXISTS (SELECT 1 FROM {PRIORITIZED})"""  # noqa: S608 - our own words
-"""When the first lease ends, a delayed task is due, an ended one may be forgotten; and whether a task is ready."""
+"""When the first lease ends, a delayed task is due, an ended one may be forgotten, one that waits expires;
+and whether a task is ready."""
 _DUE = f"SELECT {LEAN} FROM task WHERE {AT.format('?')} AND sort <= ? ORDER BY sort LIMIT ?"  # noqa: S608
 _IN_FLIGHT_OF = f"SELECT {LEAN} FROM task WHERE {AT.format(IN_FLIGHT)} AND consumer = ? ORDER BY sort LIMIT ?"  # noqa: S608
 
@@ -100,12 +102,13 @@ class SQLiteBroker:
         """When a lease, a delay or a dedupe time ends next, and whether a claim has anything to do now."""
         now = groups.now
         key, first = groups.mine.key, max(groups.mine.next, self._seen)
-        *times, ready = groups.db.execute(NEXT, (*[key] * 4, first, key, key))[0]
+        *times, ready = groups.db.execute(NEXT, (*[key] * 5, first, key, key))[0]
         if not ready:
             self._seen = groups.tickets.last + 1
         event = min((at for at in times if is_time(at)), default=float("inf"))
         unheard = not 0 <= now - self._heard.get(consumer, -1) < SEEN_EVERY
-        return event, bool(ready) or event <= now or unheard or not self._queue.is_joined(groups)
+        claimable = bool(ready) and not groups.mine.paused
+        return event, claimable or event <= now or unheard or not self._queue.is_joined(groups)
 
     def _claim(self, consumer: str, limit: int) -> Sequence[Delivery]:
         while True:
@@ -115,7 +118,7 @@ class SQLiteBroker:
                     _note_seen(group, [consumer])
                     upkeep.mend(group)
                     self._heard[consumer] = group.now
-                moved = (_reclaim(group, MAX_ITEMS), _promote(group, MAX_ITEMS))
+                moved = (_reclaim(group, MAX_ITEMS), _promote(group, MAX_ITEMS), expiring.expire(group, MAX_ITEMS))
                 upkeep.trim(group, self._queue.options.history)
                 lent = lend(group, consumer, max(0, limit), self._turn)
             self._turn = lent.turn
@@ -162,6 +165,7 @@ class SQLiteBroker:
             until_done(self._queue.clear)
         if left == 0:
             until_done(self._promote, limit)
+            until_done(self._expire, limit)
             left, _ = self._next_due()
         return left
 
@@ -169,12 +173,47 @@ class SQLiteBroker:
         with self._queue.write(join=True) as groups:
             return _promote(groups.mine, limit)
 
+    def _expire(self, limit: int) -> int:
+        with self._queue.write(join=True) as groups:
+            ended = expiring.expire(groups.mine, limit)
+            upkeep.trim(groups.mine, self._queue.options.history)
+            return ended
+
     def _next_due(self) -> tuple[int, bool]:
-        """Milliseconds until a delayed task is due, or -1, and whether a removed group has left something."""
+        """Milliseconds until a delayed task is due or one that waits expires, or -1, and whether a removed group has
+        left something."""
         with self._queue.read() as groups:
             self.schedules.look(groups)
-            first = groups.mine.first(DELAYED)
-            return -1 if first is None else int(max(0, first - groups.now)), groups.has_removed
+            group = groups.mine
+            moments = [one for one in (group.first(DELAYED), expiring.first_expiry(group)) if one is not None]
+            return int(max(0, min(moments) - groups.now)) if moments else -1, groups.has_removed
+
+    def begin(self, receipts: Sequence[str]) -> Sequence[StartStatus]:
+        statuses: list[StartStatus] = []
+        for batch in in_steps(receipts):
+            with self._queue.read() as groups:
+                begun = expiring.begin(groups.mine, batch)
+            if StartStatus.EXPIRED in begun:  # seldom: only then something has to be written
+                with self._queue.write(join=True) as groups:
+                    begun = expiring.begin(groups.mine, batch)
+                    groups.mine.flush()
+                    upkeep.trim(groups.mine, self._queue.options.history)
+            statuses += begun
+        return statuses
+
+    def pause(self) -> bool:
+        return self._set_paused(True)
+
+    def resume(self) -> bool:
+        return self._set_paused(False)
+
+    def _set_paused(self, paused: bool) -> bool:
+        with self._queue.write(join=True) as groups:
+            return groups.set_paused(paused)
+
+    def is_paused(self) -> bool:
+        with self._queue.read() as groups:
+            return groups.mine.paused
 
     def lease_ms(self) -> int:
         with self._queue.write(join=True) as groups:

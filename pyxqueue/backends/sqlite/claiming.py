@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ...model.message import Delivery
+from ...model.message import Delivery, Message
 from ...model.turns import BY_AGE, Lines, Turn, take_first, take_turns
 from .group import CHUNK, Group
 from .rows import FIELDS, FIELDS_SIZE, SMALL_FIELDS, is_id, is_time, nameless, padded, read_message, up_to, within
@@ -36,6 +36,8 @@ class Lent(NamedTuple):
 def lend(group: Group, consumer: str, limit: int, turn: Turn) -> Lent:
     """B2: take the first ready tasks by their class, those that came back and new ones in turns."""
     db = group.db
+    if group.paused:
+        return Lent((), 0, turn)
 
     def whole(row: Sequence[Any]) -> Sequence[Any]:
         return (*row[:-2], db.execute(_FIELDS_OF, (row[0],))[0][0], row[-1])
@@ -92,8 +94,10 @@ def _advance(group: Group, new: Sequence[Sequence[Any]], taken: int, *, more: bo
 
 
 def deliveries_of(lent: Lent) -> list[Delivery]:
-    fence = lent.fence
-    return [
-        Delivery(read_message(fields, task_id if is_id(task_id) else nameless(seq), header), f"{seq}.{fence}", fence)
-        for seq, task_id, *header, _, fields, _ in lent.rows
-    ]
+    return [_delivery(row, lent.fence) for row in lent.rows]
+
+
+def _delivery(row: Sequence[Any], fence: int) -> Delivery:
+    seq, task_id, *header, _, fields, _ = row
+    message = read_message(fields, task_id if is_id(task_id) else nameless(seq), header)
+    return Delivery(message, f"{seq}.{fence}", fence, isinstance(message, Message) and message.expires_ms > 0)

@@ -40,8 +40,8 @@ _LEAN = f"SELECT {LEAN} FROM task WHERE grp = ?"  # noqa: S608 - our own words
 IN_FLIGHT_ROWS = f"SELECT {LEAN} FROM task NOT INDEXED WHERE seq IN ({{}}) AND grp = ? AND place = {IN_FLIGHT}"  # noqa: S608
 _KNOWN = "SELECT id, seq, place, known_until FROM task WHERE grp = ? AND id IN ({})"
 _INSERT = """INSERT INTO task (seq, grp, id, place, sort, ord, updated, raw, attempt, crashes, redelivered,
-deferrals, due, fields, priority_class)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+deferrals, due, fields, priority_class, expires)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_UNKNOWN = f"{_INSERT} ON CONFLICT DO NOTHING"
 _WAIT = """UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, attempt = ?, crashes = ?, redelivered = ?,
     deferrals = ?, due = ?, progress = NULL WHERE seq = ?"""
@@ -73,7 +73,15 @@ Packed = tuple[Message, bytes]
 
 def packed(messages: Sequence[Message], now: int) -> list[Packed]:
     """New messages that the store was given at `now`."""
+    if any(message.lifetime_ms for message in messages):
+        messages = [_expiring(message, now) for message in messages]
     return [(message, fields_of(message, now)) for message in messages]
+
+
+def _expiring(message: Message, now: int) -> Message:
+    """The message with its expiry (L8)."""
+    expires = now + message.lifetime_ms if message.lifetime_ms > 0 else message.expires_ms
+    return evolve(message, expires_ms=expires, lifetime_ms=0)
 
 
 @define
@@ -103,6 +111,7 @@ class Group:
     """The number of the first row that may be a new task."""
     now: int
     started_ms: int = 0
+    paused: bool = False
     _stale: dict[str, tuple[int, int]] = field(factory=dict, init=False)
     """By id, tasks that need not be known any longer, and their places: a new task replaces them."""
     _waits: list[tuple[object, ...]] = field(factory=list, init=False)
@@ -195,13 +204,15 @@ class Group:
             number = class_of(message.priority) if message.priority else 0
             place, sort = (DELAYED, due) if due > now else (LINES[number][1], ticket)
             raw, header = RAW, (1, 0, 0, 0)
+            expires = 0
             if isinstance(message, Message):
                 raw = _bits(message) if message.lock else 0
                 header = (message.attempt, message.crashes, message.redelivered, message.deferrals)
+                expires = message.expires_ms
             if len(fields) > INLINE:
                 bodies.append((ticket, fields))
             kept = None if len(fields) > INLINE else fields
-            tasks.append((ticket, key, task_id, place, sort, ticket, now, raw, *header, due, kept, number))
+            tasks.append((ticket, key, task_id, place, sort, ticket, now, raw, *header, due, kept, number, expires))
         self.tickets.last = ticket
         added = self.db.executemany(sql, tasks)
         if bodies and added == len(tasks):
@@ -217,7 +228,7 @@ class Group:
         if row.cancelled:
             self.end(row, HISTORY, minimal(row, TaskStatus.CANCELLED))
             return
-        due = self.now + self.started_ms + delay if delay > 0 else 0
+        due = due_after(self, delay)
         ticket = self.tickets.next()
         place, sort = (DELAYED, due) if due > self.now else (row.came_back, ticket)
         header = (row.attempt, row.crashes, row.redelivered, row.deferrals)
@@ -268,6 +279,11 @@ class Group:
 def _bits(message: Message) -> int:
     lock = lock_of(message)
     return LOCKED if lock is not None and lock.kind is not LockKind.WINDOW else 0
+
+
+def due_after(group: Group, delay: int) -> int:
+    """When a delay ends that begins now; 0 without one."""
+    return group.now + group.started_ms + delay if delay > 0 else 0
 
 
 def count(db: Connection, key: int, place: int) -> int:

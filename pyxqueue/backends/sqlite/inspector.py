@@ -14,6 +14,7 @@ from ...model.message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus,
 from ...model.transitions import requests
 from ...printable import quoted
 from . import upkeep
+from .expiring import drop_expiry
 from .group import Group, minimal
 from .location import is_there
 from .locking import hold_adopted, hold_again
@@ -266,6 +267,8 @@ def _requeue(group: Group, ids: Sequence[str]) -> list[bool]:
                 "known_until = 0, record = NULL, record_end = 0 WHERE seq = ?",
                 (row.came_back, ticket, ticket, group.now, row.seq),
             )
+            if row.expires:
+                drop_expiry(group, row.seq)
     return changed
 
 

@@ -17,7 +17,9 @@ from .store import Store, Transaction
 
 _COUNTERS = f"(SELECT ticket FROM counter), (SELECT max(seq) FROM task WHERE seq < {LARGEST // 2})"  # noqa: S608
 """The last ticket, and the largest number of a row. It is larger only if another program has written the row."""
-_GROUPS = f"SELECT name, key, lease, registered, finished, next, {_COUNTERS} FROM consumer_group WHERE queue = ?"  # noqa: S608
+_GROUPS = (
+    f"SELECT name, key, lease, registered, finished, next, paused, {_COUNTERS} FROM consumer_group WHERE queue = ?"  # noqa: S608
+)
 _LAST = f"""SELECT coalesce(max(max(seq, ord, fence)), 0) FROM task WHERE typeof(ord) = 'integer'
     AND typeof(fence) = 'integer' AND max(seq, ord, fence) < {LARGEST // 2}"""  # noqa: S608 - our own words
 _LONGEST_LEASE = 10**15
@@ -42,7 +44,7 @@ class Groups:
         self.now, self._started_ms = clock(), started_ms(clock)
         self._queue = queue
         found = db.execute(_GROUPS, (queue,))
-        last, largest = found[0][6:] if found else db.execute(f"SELECT {_COUNTERS}")[0]
+        last, largest = found[0][7:] if found else db.execute(f"SELECT {_COUNTERS}")[0]
         lost = not is_number(last) or not last  # the file is new, or another program has written it
         if lost:
             last = db.execute(_LAST)[0][0]
@@ -51,10 +53,11 @@ class Groups:
         """By key, how large the history of a group is, and where its new tasks begin, as the file says."""
         self.all: dict[str, Group] = {}
         self.registered: set[str] = set()
-        for name, key, lease, registered, history_size, first, *_ in found:
+        for name, key, lease, registered, history_size, first, paused, *_ in found:
             if is_name(name):
                 self._stored[key] = history_size, first
                 self.all[name] = self._group(key, lease, history_size, first)
+                self.all[name].paused = bool(paused)
                 if registered and not name.startswith(_REMOVED):
                     self.registered.add(name)
 
@@ -79,7 +82,7 @@ class Groups:
             self.tickets.last = max(self.tickets.last, self.db.execute(largest, (LARGEST // 2,))[0][0])
             key = self.tickets.next()
             self.db.execute(
-                "INSERT INTO consumer_group VALUES (?, ?, ?, ?, 0, 0, ?)",
+                "INSERT INTO consumer_group VALUES (?, ?, ?, ?, 0, 0, ?, 0)",
                 (key, self._queue, name, DEFAULT_LEASE_MS, key),
             )
             self.all[name] = self._group(key, first=key)
@@ -89,6 +92,14 @@ class Groups:
             self.db.execute("UPDATE consumer_group SET registered = 1 WHERE key = ?", (group.key,))
             self.registered.add(name)
         return group
+
+    def set_paused(self, paused: bool) -> bool:
+        """Pause the handle's group, or end its pause (L9). Returns whether that is a change."""
+        group = self.mine
+        changed, group.paused = group.paused is not paused, paused
+        if changed:
+            self.db.execute("UPDATE consumer_group SET paused = ? WHERE key = ?", (paused, group.key))
+        return changed
 
     def copies(self) -> list[Group]:
         """The groups that messages are copied into (B9)."""

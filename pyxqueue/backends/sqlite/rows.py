@@ -60,6 +60,7 @@ class Row(NamedTuple):
     record_end: int
     record_fence: int | bytes
     priority_class: int
+    expires: int
     fields: bytes | None = None
 
     def charged(self, event: Event) -> Row:
@@ -94,7 +95,7 @@ def row_of(values: Sequence[Any]) -> Row:
     """
     row = Row._make(values if len(values) == len(Row._fields) else [*values, None])
     task_id, consumer, reason, fence = row.id, row.consumer, row.reason, row.record_fence
-    numbers = (*row[4:12], row.place, row.fence, row.cancelled, row.ended, row.known_until, row.record_end)
+    numbers = (*row[4:12], row.place, row.fence, row.cancelled, row.ended, row.known_until, row.record_end, row.expires)
     if (
         set(map(type, numbers)) == _INT
         and min(numbers) >= 0
@@ -130,7 +131,7 @@ LONGEST = 1 << 18
 """The most characters of a reason and a consumer's name."""
 _NEW = {
     "place": FAILED, "ord": 0, "updated": 0, "raw": 0, "attempt": 1, "crashes": 0, "redelivered": 0, "deferrals": 0,
-    "due": 0, "fence": 0, "cancelled": 0, "ended": 0, "known_until": 0, "record_end": 0,
+    "due": 0, "fence": 0, "cancelled": 0, "ended": 0, "known_until": 0, "record_end": 0, "expires": 0,
 }  # fmt: skip
 _COUNTS_END = 1 << 31
 _INT = {int}
@@ -222,6 +223,16 @@ def fields_of(message: Message | Unreadable, enqueued: int = 0) -> bytes:
     if enqueued:
         flat += (b"enqueued", b"%d" % enqueued)  # of a name that is there twice, the last counts
     return _pack(flat)
+
+
+def without_expiry(fields: bytes) -> bytes:
+    """The bytes of a message that does not expire any more (L8)."""
+    try:
+        flat = _unpack(fields)
+    except (TypeError, msgspec.MsgspecError):
+        return fields
+    pairs = zip(flat[::2], flat[1::2], strict=False)
+    return _pack([part for pair in pairs if pair[0] != b"expires" for part in pair])
 
 
 def message_of(row: Row) -> Message | Unreadable:

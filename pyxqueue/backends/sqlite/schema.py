@@ -32,7 +32,7 @@ from .driver import Connection, DriverError
 
 APPLICATION_ID = 0x70797871
 """``pyxq``, at offset 68 of the file."""
-VERSION = 6
+VERSION = 7
 """The layout: the tables, and the format of what they hold."""
 
 NEW, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED, CAME_BACK = range(1, 8)
@@ -49,6 +49,10 @@ NEW_TASKS = f"task NOT INDEXED WHERE seq >= ? AND grp = ? AND place = {NEW}"
 AT = "grp = ? AND place <> 1 AND place = {}"
 """SQL for the tasks of a group in a place other than NEW. The index is used only where the query has its condition."""
 UNENDED = (*READY, IN_FLIGHT, DELAYED)
+EXPIRING = f"expires > 0 AND place IN ({', '.join(map(str, (*READY, DELAYED)))})"
+"""SQL for the tasks that wait and expire (L8), as the index `task_expires` has it."""
+EXPIRES = f"task INDEXED BY task_expires WHERE grp = ? AND {EXPIRING}"
+"""The same, in a group."""
 
 RAW, LOCKED = 1, 16
 """The bits of a task's `raw`: it is not a message; it has a lock that it gives back when it ends."""
@@ -61,7 +65,8 @@ TABLES = (
     """INSERT INTO counter VALUES (0)""",
     """CREATE TABLE consumer_group (
         key INTEGER PRIMARY KEY, queue TEXT NOT NULL, name TEXT NOT NULL, lease INTEGER NOT NULL,
-        registered INTEGER NOT NULL, finished INTEGER NOT NULL, next INTEGER NOT NULL, UNIQUE (queue, name))""",
+        registered INTEGER NOT NULL, finished INTEGER NOT NULL, next INTEGER NOT NULL,
+        paused INTEGER NOT NULL DEFAULT 0, UNIQUE (queue, name))""",
     """CREATE TABLE consumer (
         grp INTEGER NOT NULL, name TEXT NOT NULL, seen INTEGER NOT NULL, PRIMARY KEY (grp, name)) WITHOUT ROWID""",
     f"""CREATE TABLE task (
@@ -72,9 +77,10 @@ TABLES = (
         fence INTEGER NOT NULL DEFAULT 0, cancelled INTEGER NOT NULL DEFAULT 0, progress BLOB,
         ended INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '', known_until INTEGER NOT NULL DEFAULT 0,
         record BLOB, record_end INTEGER NOT NULL DEFAULT 0, record_fence INTEGER NOT NULL DEFAULT 0, fields BLOB,
-        {PRIORITY_CLASS})""",
+        {PRIORITY_CLASS}, expires INTEGER NOT NULL DEFAULT 0)""",
     """CREATE UNIQUE INDEX task_id ON task (grp, id)""",
     """CREATE INDEX task_place ON task (grp, place, sort) WHERE place <> 1""",
+    f"""CREATE INDEX task_expires ON task (grp, expires) WHERE {EXPIRING}""",
     """CREATE TABLE body (seq INTEGER PRIMARY KEY, fields BLOB NOT NULL)""",
     """CREATE TABLE schedule (
         queue TEXT NOT NULL, id TEXT NOT NULL, mark TEXT NOT NULL, next INTEGER, fields BLOB NOT NULL,
@@ -117,7 +123,17 @@ _STATE = (
 _LINE = f"CASE WHEN place = {NEW} AND sort <> seq THEN {CAME_BACK} ELSE place END"
 _NAMES = "redelivered", "deferrals", "fence", "record_fence"
 _RENAMED = (f"{old} AS {new}" for old, new in zip(("suspect", "returns", "rank", "record_rank"), _NAMES, strict=True))
-_TABLES_3 = tuple(re.sub(rf",\s*{PRIORITY_CLASS}", "", one) for one in TABLES)
+_GROUPS_3 = """CREATE TABLE consumer_group (
+    key INTEGER PRIMARY KEY, queue TEXT NOT NULL, name TEXT NOT NULL, lease INTEGER NOT NULL,
+    registered INTEGER NOT NULL, finished INTEGER NOT NULL, next INTEGER NOT NULL, UNIQUE (queue, name))"""
+_TASKS_3 = """CREATE TABLE task (
+    seq INTEGER PRIMARY KEY, grp INTEGER NOT NULL, id TEXT NOT NULL, place INTEGER NOT NULL, sort INTEGER NOT NULL,
+    ord INTEGER NOT NULL, updated INTEGER NOT NULL, raw INTEGER NOT NULL DEFAULT 0,
+    attempt INTEGER NOT NULL DEFAULT 1, crashes INTEGER NOT NULL DEFAULT 0, redelivered INTEGER NOT NULL DEFAULT 0,
+    deferrals INTEGER NOT NULL DEFAULT 0, due INTEGER NOT NULL DEFAULT 0, consumer TEXT NOT NULL DEFAULT '',
+    fence INTEGER NOT NULL DEFAULT 0, cancelled INTEGER NOT NULL DEFAULT 0, progress BLOB,
+    ended INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '', known_until INTEGER NOT NULL DEFAULT 0,
+    record BLOB, record_end INTEGER NOT NULL DEFAULT 0, record_fence INTEGER NOT NULL DEFAULT 0, fields BLOB)"""
 STEPS: Steps = {
     1: (
         "ALTER TABLE task RENAME TO task_1",
@@ -130,7 +146,10 @@ STEPS: Steps = {
         "DROP INDEX IF EXISTS task_id",
         "DROP INDEX IF EXISTS task_place",
         "ALTER TABLE consumer_group RENAME TO consumer_group_2",
-        *(one for one in _TABLES_3 if re.match(r"CREATE (UNIQUE INDEX|INDEX|TABLE) (task|consumer_group)", one)),
+        _GROUPS_3,
+        _TASKS_3,
+        "CREATE UNIQUE INDEX task_id ON task (grp, id)",
+        "CREATE INDEX task_place ON task (grp, place, sort) WHERE place <> 1",
         "INSERT INTO consumer_group SELECT key, queue, name, lease, registered, finished, 0 FROM consumer_group_2",
         "DROP TABLE consumer_group_2",
         f"""INSERT INTO task SELECT {_STATE.format(*_NAMES).replace(" place,", f" {_LINE},")},
@@ -142,6 +161,11 @@ STEPS: Steps = {
     3: tuple(one for one in TABLES if re.match(r"CREATE (INDEX|TABLE) schedule", one)),
     4: (f"ALTER TABLE task ADD COLUMN {PRIORITY_CLASS}",),
     5: tuple(one for one in TABLES if re.match(r"CREATE (INDEX|TABLE) lock", one)),
+    6: (
+        "ALTER TABLE consumer_group ADD COLUMN paused INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE task ADD COLUMN expires INTEGER NOT NULL DEFAULT 0",
+        f"CREATE INDEX task_expires ON task (grp, expires) WHERE {EXPIRING}",
+    ),
 }
 
 

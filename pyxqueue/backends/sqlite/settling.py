@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...model.message import DEDUPE_MS, Defer, Done, Fail, Message, Record, Retry, Settlement, TaskStatus
-from ...model.transitions import ENDS, event_of
-from .group import CHUNK, Group, Holding, holding_of, minimal, packed
+from ...model.transitions import ENDS, event_of, late_reason, too_late
+from .group import CHUNK, Group, Holding, due_after, holding_of, minimal, packed
 from .rows import Row, padded, record_bytes
 from .schema import FAILED, HISTORY, IN_FLIGHT
 
@@ -87,6 +87,9 @@ def _end(group: Group, holding: Holding, record: Record, kept: bytes) -> tuple[i
 
 def _apply(group: Group, row: Row, settlement: Settlement) -> None:
     match settlement.verdict:
+        case Retry(delay) if not row.cancelled and too_late(row.expires, due_after(group, delay) or group.now):
+            reason = late_reason(settlement.record)
+            group.end(row, FAILED, settlement.record or minimal(row, TaskStatus.FAILURE, reason), reason)
         case Retry(delay) | Defer(delay) as verdict:
             group.put_back(row.charged(event_of(verdict)), delay)
         case Fail(reason):

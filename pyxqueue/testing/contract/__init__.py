@@ -47,6 +47,7 @@ from .lease import LeaseLaws
 from .limits import LimitLaws
 from .list import ListLaws
 from .messages import MessageLaws
+from .pause import PauseLaws
 from .progress import ProgressLaws
 from .put import PutLaws
 from .records import RecordLaws, SettledRecordLaws
@@ -109,6 +110,7 @@ class BackendContract(
     UniqueLaws,
     ExpiryLaws,
     LimitLaws,
+    PauseLaws,
     HarnessTests,
 ):
     """B1 to B13, R2 to R5 and I1 to I7: everything that is asked of a backend; and the laws L of the

@@ -14,6 +14,7 @@ from ...protocols import (
     HasLocks,
     Inspector,
     LimitStore,
+    Pausing,
     Results,
     ResultStore,
     ScheduleStore,
@@ -65,7 +66,7 @@ def read_laws(*protocols: type) -> dict[str, Law]:
     return laws
 
 
-OPTIONAL = (ScheduleStore, HasLocks, Beginning, LimitStore)
+OPTIONAL = (ScheduleStore, HasLocks, Beginning, LimitStore, Pausing)
 """The optional protocols that have laws."""
 _LAWS = read_laws(Serializer, Broker, Results, ResultStore, Inspector, *OPTIONAL)
 

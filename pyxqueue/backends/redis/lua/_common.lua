@@ -196,11 +196,36 @@ local function is_later(entry, other)
   return below(other_ms, ms) or ms == other_ms and below(other_sequence, sequence)
 end
 
--- The id up to which the entries of a live stream count as handed out, or nil if the group is gone.
-local function last_handed_out(stream, group)
+-- Where a group stands in a live stream, or nil if the group is gone.
+local function position(stream, group)
   for _, info in ipairs(call('XINFO', 'GROUPS', stream)) do
     if field(info, 'name') == group then return field(info, 'last-delivered-id') end
   end
+end
+
+-- A paused group stands at the end of all ids in its live streams, so that nothing is handed out. The meta hash has
+-- where it stood before, by the place of the stream; this returns nil for a group that is not paused.
+local AT_END = LAST .. '-' .. LAST
+local function paused_at(meta, group)
+  local saved = call('HGET', meta, 'paused:' .. group)
+  if not saved then return nil end
+  local positions = {}
+  for place, entry in string.gmatch(saved, '(%a)(%d+%-%d+)') do positions[place] = entry end
+  return positions
+end
+
+local function save_paused(meta, group, positions)
+  local parts = {}
+  for place, entry in pairs(positions) do parts[#parts + 1] = place .. entry end
+  table.sort(parts)
+  call('HSET', meta, 'paused:' .. group, table.concat(parts, ' '))
+end
+
+-- The id up to which the entries of a live stream count as handed out, or nil if the group is gone.
+-- paused: as `paused_at` has found it
+local function last_handed_out(stream, group, paused, place)
+  local last = position(stream, group)
+  return last == AT_END and paused and paused[place] or last
 end
 
 -- Whether the note `started` of a task, the entry that was claimed and when, is about this entry, not an earlier one.

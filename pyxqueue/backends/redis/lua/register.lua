@@ -4,8 +4,8 @@
 -- ARGV group, lease in ms ('' keeps the stored one), default lease, most fields of the meta hash, most groups, layout
 -- Returns the number of fields of the meta hash, and the hash, flat; if it has too many, only the fields of this group.
 -- A queue in another layout is left as it is; then the script returns only the number of that layout.
--- A lost stream or consumer group is made again, so the script also repairs NOGROUP. For a group that is listed it
--- needs no memory, so that a program can connect to a full Redis and make room there.
+-- A lost stream or consumer group is made again, so the script also repairs NOGROUP; a paused group stays paused. For a
+-- group that is listed it needs no memory, so that a program can connect to a full Redis and make room there.
 local meta, group = KEYS[1], ARGV[1]
 local layout = call('HGET', meta, 'layout') or call('HEXISTS', meta, 'version') == 1 and '1'
 if layout and layout ~= ARGV[6] and string.match(layout, '^%d%d?%d?$') then return tonumber(layout) end
@@ -35,8 +35,15 @@ else -- there is none yet, or another program wrote it
   end
   if crowded or there >= tonumber(ARGV[5]) then return {call('HLEN', meta), {}} end
 end
-for _, live in ipairs({stream, KEYS[4]}) do
-  if not is_there(live) then call('XGROUP', 'CREATE', live, group, '0', 'MKSTREAM') end
+local paused = paused_at(meta, group)
+for place, live in pairs({n = stream, a = KEYS[4]}) do
+  if not is_there(live) then
+    call('XGROUP', 'CREATE', live, group, paused and AT_END or '0', 'MKSTREAM')
+    if paused then
+      paused[place] = '0-0'
+      save_paused(meta, group, paused)
+    end
+  end
 end
 if layout ~= ARGV[6] then call('HSET', meta, 'layout', ARGV[6]) end
 if call('HSETNX', meta, 'group:' .. group, stream) == 1 then groups_changed(meta) end

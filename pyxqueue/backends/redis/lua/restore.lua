@@ -1,5 +1,5 @@
 -- Make messages ready again whose holder is gone: they come back.
--- KEYS the keys of the group, then the task key of each item
+-- KEYS the keys of the group, meta, then the task key of each item
 -- ARGV group, history limit, least idle time in ms, then per item: place, entry, id, raw, consumer, charge
 --   consumer: '' for one that was handed out and has no holder; it may have been given back (`unread`) meanwhile
 --   raw: '1' for an entry that is not a message, which is put back as it is
@@ -7,13 +7,14 @@
 -- Returns how many are ready again, then the tasks whose turn it is. Each is checked again: its holder may have
 -- extended its lease meanwhile.
 local keys, group, history, min_idle = slice(KEYS, 1, FIRST_TASK - 1), ARGV[1], tonumber(ARGV[2]), ARGV[3]
-local now, restored = now_ms(), 0
+local now, restored, paused = now_ms(), 0, paused_at(KEYS[FIRST_TASK], group)
 check(keys, AGAIN)
 for item = 0, (#ARGV - 3) / 6 - 1 do
   local place, entry, id, raw, consumer, charge = unpack(ARGV, 4 + item * 6, 9 + item * 6)
-  local key, stream = KEYS[FIRST_TASK + item], keys[PLACES[place]]
+  local key, stream = KEYS[FIRST_TASK + 1 + item], keys[PLACES[place]]
   local found = holder(stream, group, entry, consumer ~= '' and min_idle or nil)
-  if (found or '') == consumer and (found or not is_later(entry, last_handed_out(stream, group))) then
+  local handed_out = found or not is_later(entry, last_handed_out(stream, group, paused, place))
+  if (found or '') == consumer and handed_out then
     local fields, task = read(stream, entry), task_at(key)
     allow_writes(keys[NEW], group)
     local copy = is_copy(keys, group, task, place, entry)

@@ -1,0 +1,62 @@
+"""Expiry (L8): what waits and expires is in an index of its own, which has no other task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...model.message import StartStatus
+from ...model.transitions import expired_record, too_late
+from .group import Group
+from .rows import LEAN, Row, is_time, row_of, without_expiry
+from .schema import EXPIRES, HISTORY, RAW
+
+FIRST = f"SELECT expires FROM {EXPIRES} ORDER BY expires LIMIT 1"  # noqa: S608 - our own words
+_EXPIRED = f"SELECT {LEAN} FROM {EXPIRES} AND expires <= ? ORDER BY expires LIMIT ?"  # noqa: S608
+
+
+def first_expiry(group: Group) -> float | None:
+    """When the first of the tasks that wait expires; None if none does."""
+    rows = group.db.execute(FIRST, (group.key,))
+    found = rows[0][0] if rows else None
+    return found if is_time(found) else None
+
+
+def expire(group: Group, limit: int) -> int:
+    """End tasks that wait and have expired. Returns their number, at most `limit`."""
+    if (first := first_expiry(group)) is None or first > group.now:
+        return 0
+    rows = [row_of(row) for row in group.db.execute(_EXPIRED, (group.key, group.now, limit))]
+    for row in rows:
+        _end(group, row)
+    group.flush()
+    return len(rows)
+
+
+def begin(group: Group, receipts: Sequence[str]) -> list[StartStatus]:
+    """Return whether the holders of these receipts may start their tasks. What has expired is ended; `flush` writes
+    it."""
+    found, statuses = group.in_flight(receipts), []
+    for receipt in receipts:
+        row = found.get(receipt)
+        if row is None:
+            statuses.append(StartStatus.LOST)
+        elif too_late(row.expires, group.now):
+            _end(group, found.pop(receipt))
+            statuses.append(StartStatus.EXPIRED)
+        else:
+            statuses.append(StartStatus.RUN)
+    return statuses
+
+
+def _end(group: Group, row: Row) -> None:
+    group.end(row, HISTORY, expired_record(row.id, 1 if row.raw & RAW else row.attempt))
+
+
+def drop_expiry(group: Group, seq: int) -> None:
+    """The task of this row does not expire any more."""
+    group.db.execute("UPDATE task SET expires = 0 WHERE seq = ?", (seq,))
+    for table in ("task", "body"):
+        for (fields,) in group.db.execute(f"SELECT fields FROM {table} WHERE seq = ?", (seq,)):  # noqa: S608
+            if fields is not None:
+                kept = without_expiry(fields)
+                group.db.execute(f"UPDATE {table} SET fields = ? WHERE seq = ?", (kept, seq))  # noqa: S608
