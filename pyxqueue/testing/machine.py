@@ -6,8 +6,8 @@
 
 Time moves in steps of two fifths of a lease, and every deadline lies in the middle of a step, so a server whose clock
 goes on by itself may be half a step ahead. What the laws leave open is not compared: the order in which released and
-reclaimed messages come back, whether one that is due comes back before another that was handed back, and the place of a
-message between the end of its lease or delay and the next claim.
+reclaimed messages come back or, if they were cancelled, end; whether one that is due comes back before another that was
+handed back; and the place of a message between the end of its lease or delay and the next claim.
 The model then follows the backend.
 
 It needs the package `hypothesis`.
@@ -202,9 +202,9 @@ class BackendMachine(RuleBasedStateMachine):
     def claimed(self, consumer: str, limit: int) -> list[Claim]:
         """Claim from the backend; if the laws allow what it returned, make the model deliver the same."""
         self.backend.maintain(256)
-        self.taken_back |= self.lapsed()
-        self.model.claim(consumer, 0, 0)
         deliveries = self.backend.claim(consumer, limit, 0)
+        self.reclaim()
+        self.model.claim(consumer, 0, 0)
         self.same_turns([delivery.message.id for delivery in deliveries], limit)
         claims = []
         for delivery in deliveries:
@@ -299,8 +299,10 @@ class BackendMachine(RuleBasedStateMachine):
         running = [self.picked(pick) for pick in started if self.claims]
         held = [entry for entry in self.group.lines[Place.IN_FLIGHT].values() if entry.consumer == consumer]
         self.taken_back.update(entry.id for entry in held)
-        wanted = self.model.release(consumer, [claim.model_receipt for claim in running])
         seen = self.backend.release(consumer, [claim.receipt for claim in running])
+        with self.lock:
+            wanted = self.group.release(consumer, [claim.model_receipt for claim in running], self.now)
+            self.trim(held)
         if not any(entry.cancelled for entry in held):  # whether these count as taken back is left open
             self.same(seen, wanted, f"how many were released from {consumer!r}")
 
@@ -314,13 +316,28 @@ class BackendMachine(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 3))
     def maintain(self, limit: int) -> None:
-        if self.maintain_reclaims:
-            self.taken_back |= self.lapsed()
-            with self.lock:
-                self.group.reclaim(self.now)
-                self.group.trim(HISTORY, self.now)
         self.backend.maintain(limit)
+        if self.maintain_reclaims:
+            self.reclaim()
         self.model.maintain(limit)
+
+    def reclaim(self) -> None:
+        """Have the model reclaim what the backend has reclaimed."""
+        self.taken_back |= self.lapsed()
+        lapsed = [self.group.tasks[task_id] for task_id in self.lapsed()]
+        with self.lock:
+            self.group.reclaim(self.now)
+            self.trim(lapsed)
+
+    def trim(self, taken_back: Sequence[Entry]) -> None:
+        """Cut the model's history, after one step has ended all of these that were cancelled: in which order they ended
+        is left open, so the model takes the order of the backend."""
+        ended = {entry.id: entry for entry in taken_back if entry.place is Place.HISTORY}
+        if len(ended) > 1:
+            listed = [task.id for task in reversed(all_tasks(self.backend)) if task.id in ended]
+            for task_id in [*(ended.keys() - listed), *listed]:  # its history may have dropped the oldest
+                self.group.move(ended[task_id], Place.HISTORY, self.now)
+        self.group.trim(HISTORY, self.now)
 
     @rule(
         chosen=st.lists(slots, min_size=1, max_size=3, unique=True),
