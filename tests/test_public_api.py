@@ -151,12 +151,15 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "__init__": "(self, store: QueueStore) -> None",
         "cancel": "(self, ids: TaskId | Iterable[TaskId], *, force: bool = False) -> BatchResult",
         "delete": "(self, ids: TaskId | Iterable[TaskId]) -> BatchResult",
+        "explain": "(self, task_id: TaskId) -> Explanation",
         "failed": "(self, *, after: str = '', limit: int = 50) -> TaskPage",
         "groups": "(self) -> Sequence[str]",
         "info": "(self, group: str | None = None) -> QueueInfo",
+        "pause": "(self) -> bool",
         "purge": "(self, *, waiting: bool = False, failed: bool = False, history: bool = False) -> int",
         "queues": "(self, limit: int = 50) -> QueuePage | None",
         "remove_group": "(self, group: str) -> None",
+        "resume": "(self) -> bool",
         "retry": (
             "(self, ids: TaskId | Iterable[TaskId] | None = None, *, all_failed: bool = False, ended: bool = False) "
             "-> BatchResult"

@@ -20,8 +20,10 @@ from .commands.failed import failed
 from .commands.groups import groups
 from .commands.info import info
 from .commands.move import move
+from .commands.pause import pause
 from .commands.purge import purge
 from .commands.remove_group import remove_group
+from .commands.resume import resume
 from .commands.retry import retry
 from .commands.task import task
 from .commands.tasks import tasks
@@ -29,7 +31,7 @@ from .commands.worker import worker
 from .target import target_options
 
 COMMANDS = (
-    worker, child, info, tasks, task, failed, retry, cancel, delete, purge, groups, remove_group, move,
+    worker, child, info, tasks, task, failed, retry, cancel, delete, purge, pause, resume, groups, remove_group, move,
 )  # fmt: skip
 
 _EPILOG = """
@@ -44,6 +46,7 @@ Examples:
   pyxqueue task rpc 5X50t04rUxU2ZpeOBc
   pyxqueue failed rpc
   pyxqueue retry rpc --all-failed
+  pyxqueue pause rpc                      no worker starts a task until `resume`
 
   pyxqueue move redis://old/0 redis://new/0
 

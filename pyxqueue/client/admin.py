@@ -8,16 +8,18 @@ from typing import TypeAlias
 
 from attrs import frozen
 
+from ..clock import wall_clock
 from ..errors import BrokerError, BrokerUnavailableError, ConfigurationError, PyxqueueError, TaskStateError
 from ..model.locks import lock_of
 from ..model.message import Message, TaskInfo, TaskStatus
 from ..printable import quoted
-from ..protocols import Backend, HasAbout, HasLocks, HasQueues
+from ..protocols import Backend, HasAbout, HasLocks, HasQueues, Pausing
+from .explaining import Explanation, explain
 from .opened import QueueStore
 from .reasons import known, unknown
 from .views import BatchResult, QueueInfo, QueuePage, TaskDetails, TaskPage, WorkerInfo
 
-__all__ = ["Admin", "BatchResult", "QueueInfo", "QueuePage", "TaskDetails", "TaskPage", "WorkerInfo"]
+__all__ = ["Admin", "BatchResult", "Explanation", "QueueInfo", "QueuePage", "TaskDetails", "TaskPage", "WorkerInfo"]
 
 TaskId: TypeAlias = str | bytes
 
@@ -50,11 +52,11 @@ class Admin:
         options, backend = self._store.core.options, self._store.here().backend
         about = dict(backend.about()) if isinstance(backend, HasAbout) else {}
         if group is None or group == options.group:
-            return QueueInfo(options.stream_key, options.group, backend.depth(), about)
+            return QueueInfo(options.stream_key, options.group, backend.depth(), about, _is_paused(backend))
         if group not in (groups := self.groups()):
             raise ConfigurationError(_no_group(options.stream_key, group, groups))
         with self._other(options.stream_key, group) as other:
-            return QueueInfo(options.stream_key, group, other.depth(), about)
+            return QueueInfo(options.stream_key, group, other.depth(), about, _is_paused(other))
 
     def queues(self, limit: int = 50) -> QueuePage | None:
         """Return the queues of the store, the first `limit` of them with their groups and depths; None if the store
@@ -81,6 +83,13 @@ class Admin:
         name = id_text(task_id)
         info = known(name, self._store.here().backend.show([name])[0])
         return TaskDetails.of(info, self._store.core.codec)
+
+    def explain(self, task_id: TaskId) -> Explanation:
+        """Return what a task waits for, in words. Raises `UnknownTaskError` if the store does not know the id."""
+        name, backend = id_text(task_id), self._store.here().backend
+        info = known(name, backend.show([name])[0])
+        session = self._store.eager
+        return explain(backend, info, wall_clock() if session is None else session.clock())
 
     def tasks(
         self, state: TaskStatus | str | None = None, *, name: str | None = None, after: str = "", limit: int = 50
@@ -161,7 +170,28 @@ class Admin:
         """
         self._store.here().backend.remove_group(group)
 
+    def pause(self) -> bool:
+        """Pause the group: no worker starts a task of it, on any machine, until `resume`. Returns False if it was
+        paused already.
+
+        What runs goes on and is settled, tasks can be enqueued, and delayed ones become due. The pause is stored, so it
+        survives the end of every process. A worker that has claimed tasks just before may still start these. Raises
+        `ConfigurationError` if the store cannot pause a queue.
+        """
+        return self._pausing().pause()
+
+    def resume(self) -> bool:
+        """End a pause: workers go on at once, in the order that the tasks would have had without it. Returns False if
+        the group was not paused."""
+        return self._pausing().resume()
+
     # Stores
+
+    def _pausing(self) -> Pausing:
+        backend = self._store.here().backend
+        if not isinstance(backend, Pausing):
+            raise ConfigurationError(f"{type(backend).__name__} cannot pause a queue: stop the workers instead")
+        return backend
 
     def _other(self, queue: str, group: str) -> AbstractContextManager[Backend]:
         """Open another queue or group of the same store; the context manager closes it."""
@@ -174,7 +204,7 @@ class Admin:
                 groups = any_group.groups()
             for group in groups:
                 with self._other(queue, group) as other:
-                    yield QueueInfo(queue, group, other.depth())
+                    yield QueueInfo(queue, group, other.depth(), paused=_is_paused(other))
         except BrokerUnavailableError:
             raise
         except BrokerError:
@@ -187,6 +217,10 @@ def id_text(task_id: TaskId) -> str:
         raise ConfigurationError(f"{quoted(task_id)} is not a task id: give it as str or bytes")
     raw = task_id if isinstance(task_id, bytes) else task_id.encode(errors="replace")
     return raw.decode(errors="replace")  # invalid UTF-8 is never the id of a task
+
+
+def _is_paused(backend: Backend) -> bool:
+    return isinstance(backend, Pausing) and backend.is_paused()
 
 
 def _ids(given: TaskId | Iterable[TaskId]) -> list[str]:

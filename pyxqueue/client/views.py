@@ -112,6 +112,8 @@ class QueueInfo:
     """None if this program may not read the queue."""
     store: Mapping[str, str] = field(factory=dict)
     """Facts about the store by name, for people."""
+    paused: bool = False
+    """Whether the group is paused: no worker starts a task of it (`Admin.pause`)."""
 
 
 @frozen

@@ -57,6 +57,12 @@ class EagerBackend(MemoryBackend):
         self._drain()
         return placed
 
+    def resume(self) -> bool:
+        """End a pause, and run what has waited."""
+        changed = super().resume()
+        self._drain()
+        return changed
+
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
         accepted = super().requeue(ids)
         self._drain()
@@ -69,7 +75,7 @@ class EagerBackend(MemoryBackend):
             return ended >= (len(infos) if least is None else min(least, len(infos)))
 
         if not self._live_until(over, ids, timeout_ms) and timeout_ms is None:
-            raise _never(ids, timeout_ms)
+            raise _never(ids, timeout_ms, paused=self.is_paused())
         return super().wait(ids, 0)
 
     def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
@@ -81,7 +87,7 @@ class EagerBackend(MemoryBackend):
             return info is None or info.differs(seen)
 
         if not self._live_until(over, [task_id], timeout_ms):
-            raise _never([task_id], timeout_ms)
+            raise _never([task_id], timeout_ms, paused=self.is_paused())
         return look()
 
     def work(self, run: Run) -> int:
@@ -141,6 +147,8 @@ class _EagerClaims(MemoryBackend):
             group, now = self._queue.join()
             group.consumers[consumer] = now
             group.maintain(None, now)
+            if group.paused:
+                return ()
             awaited = [entry for task_id in self._run.first if (entry := group.find(task_id)) and entry.place in READY]
             in_order, _ = group.first_ready(len(group.tasks), self._turn)
             for entry in [*awaited, *in_order]:
@@ -150,6 +158,7 @@ class _EagerClaims(MemoryBackend):
         return ()
 
 
-def _never(ids: Sequence[str], timeout: int | None) -> ResultTimeoutError:
+def _never(ids: Sequence[str], timeout: int | None, *, paused: bool) -> ResultTimeoutError:
     when = "and nothing is left to run" if timeout is None else f"within {timeout / 1000:g} s of its clock"
-    return ResultTimeoutError(f"in eager mode {', '.join(ids)} has not ended {when}")
+    why = ": the queue is paused" if paused else ""
+    return ResultTimeoutError(f"in eager mode {', '.join(ids)} has not ended {when}{why}")

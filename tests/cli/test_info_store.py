@@ -151,7 +151,7 @@ def test_a_long_list_of_groups_is_cut_with_a_count(command: Command, tmp_path: P
     else:
         with closing(best().connect(f"{(tmp_path / 'queue.db').as_uri()}?mode=rw")) as file:
             file.executemany(
-                "INSERT INTO consumer_group VALUES (?, 'shop', ?, 30000, 1, 0, 0)",
+                "INSERT INTO consumer_group VALUES (?, 'shop', ?, 30000, 1, 0, 0, 0)",
                 [(1_000 + number, f"g{number}") for number in range(59)],
             )
 

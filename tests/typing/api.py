@@ -27,7 +27,16 @@ from pyxqueue import (
     gather,
     track,
 )
-from pyxqueue.client.admin import Admin, BatchResult, QueueInfo, QueuePage, TaskDetails, TaskPage, WorkerInfo
+from pyxqueue.client.admin import (
+    Admin,
+    BatchResult,
+    Explanation,
+    QueueInfo,
+    QueuePage,
+    TaskDetails,
+    TaskPage,
+    WorkerInfo,
+)
 
 queue = TaskQueue("typed")
 
@@ -170,6 +179,9 @@ def a_queue_is_administered() -> None:
     assert_type(queue.admin.delete(["a"]), BatchResult)
     assert_type(queue.admin.purge(waiting=True, failed=True, history=True), int)
     assert_type(list(queue.admin.groups()), list[str])
+    assert_type(queue.admin.pause(), bool)
+    assert_type(queue.admin.resume(), bool)
+    assert_type(queue.admin.explain("a"), Explanation)
     queue.admin.remove_group("eu")
 
 

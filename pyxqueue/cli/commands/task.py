@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from ...client.views import TaskDetails
+from ...model.message import TaskStatus
 from ...printable import indented
 from ..output import json_option, moment, print_json, progress_text, say, showable
 from ..target import Target, pass_target, target_options
@@ -24,12 +25,16 @@ from ..words import take_one
 def task(target: Target, words: Sequence[str], as_json: bool) -> None:
     """Show everything that the store knows about the task ID."""
     task_id = take_one(target, words, "id")
-    details = target.existing().admin.task(task_id)
+    admin = target.existing().admin
+    details = admin.task(task_id)
     facts = _facts(details)
+    if details.state in (TaskStatus.PENDING, TaskStatus.RETRY):
+        facts["waits_for"] = list(admin.explain(task_id).reasons)
     if as_json:
         print_json(facts)
         return
     facts["progress"] = progress_text(details.info)
+    facts["waits for"] = "; ".join(facts.pop("waits_for", ()))
     error, traceback = facts["error"], ""
     if error is not None:
         facts["error"], traceback = f"{error['type']}: {error['message']}", error["traceback"]
@@ -60,6 +65,7 @@ def _facts(task: TaskDetails) -> dict[str, Any]:
         "headers": dict(message.headers) if message else {},
         "enqueued": moment(message.enqueued_ms) if message else None,
         "due": moment(message.due_ms) if message else None,
+        "expires": moment(message.expires_ms) if message else None,
         "started": moment(info.started_ms),
         "updated": moment(info.updated_ms),
         "worker": info.worker or None,

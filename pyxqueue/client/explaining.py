@@ -1,0 +1,132 @@
+"""What a task waits for, in words. Each reason is one function in `_REASONS`, in the order in which they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from attrs import frozen
+
+from ..model.message import Depth, TaskInfo, TaskStatus
+from ..protocols import Backend, Pausing
+from .reasons import reason
+
+_PAGE = 256
+_SCAN_LIMIT = 10_000
+"""How many tasks are looked at for the place of one in its line."""
+_END_OF_TIME = 253_402_300_800_000
+"""The first ms of the year 10,000, which `datetime` does not have."""
+
+
+@frozen
+class Explanation:
+    """What one task waits for, or why it does not wait."""
+
+    id: str
+    state: TaskStatus
+    reasons: Sequence[str]
+    """Each is a clause in plain words, the most important first."""
+
+    def __str__(self) -> str:
+        return "; ".join(self.reasons)
+
+
+@frozen
+class Situation:
+    """What a reason may look at."""
+
+    backend: Backend
+    info: TaskInfo
+    """A task that waits."""
+    now: int
+    """The time in ms, by the clock of this machine; in eager mode by that of the session."""
+
+    @property
+    def due(self) -> int:
+        """When its delay ends; 0 if it has none."""
+        due = self.info.readable.due_ms if self.info.readable else 0
+        return due if due > self.now else 0
+
+
+def explain(backend: Backend, info: TaskInfo, now: int) -> Explanation:
+    """Return what the task waits for."""
+    if info.status is TaskStatus.STARTED:
+        return Explanation(info.id, info.status, [f"it runs or is about to run on {info.worker}"])
+    if info.status.ended:
+        return Explanation(info.id, info.status, [f"it has ended with {info.status.name}"])
+    situation = Situation(backend, info, now)
+    return Explanation(info.id, info.status, [text for told in _REASONS if (text := told(situation))])
+
+
+def _delayed(one: Situation) -> str:
+    return f"delayed until {moment(one.due)}, for {_seconds(one.due - one.now)} more" if one.due else ""
+
+
+def _paused(one: Situation) -> str:
+    paused = isinstance(one.backend, Pausing) and one.backend.is_paused()
+    return "the queue is paused: admin.resume() or `pyxqueue resume` lets it go on" if paused else ""
+
+
+def _deferred(one: Situation) -> str:
+    return reason(one.info)
+
+
+def _limited(one: Situation) -> str:
+    return f"the limit {one.info.gate} has no room" if one.info.gate else ""
+
+
+def _in_line(one: Situation) -> str:
+    if one.due or one.info.gate:
+        return ""
+    return f"ready, about {_before(one.backend, one.info):,} before it"
+
+
+def _unserved(one: Situation) -> str:
+    lease = one.backend.lease_ms()
+    alive = any(consumer.idle_ms <= 2 * lease or consumer.in_flight for consumer in one.backend.consumers())
+    return "" if alive else "no worker is running"
+
+
+def _expiring(one: Situation) -> str:
+    expires = one.info.readable.expires_ms if one.info.readable else 0
+    return f"it expires at {moment(expires)} if it has not started then" if expires else ""
+
+
+_REASONS: Sequence[Callable[[Situation], str]] = (
+    _delayed,
+    _paused,
+    _limited,
+    _deferred,
+    _in_line,
+    _unserved,
+    _expiring,
+)
+
+
+def _before(backend: Backend, info: TaskInfo) -> int:
+    """About how many ready tasks come before this one: those that became ready earlier, as far as a look at the newest
+    tells."""
+    depth: Depth = backend.depth()
+    newer, cursor = 0, ""
+    for _ in range(_SCAN_LIMIT // _PAGE):
+        page, cursor = backend.tasks(info.status, cursor, _PAGE)
+        ids = [task.id for task in page]
+        if info.id in ids:
+            newer += ids.index(info.id)
+            break
+        newer += len(ids)
+        if not cursor:
+            break
+    return max(0, min(depth.ready - 1, depth.ready + depth.delayed + depth.blocked - 1 - newer))
+
+
+def moment(ms: int) -> str:
+    """A time of the store's clock, for people."""
+    if ms >= _END_OF_TIME:
+        return "after the year 9999"
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _seconds(ms: int) -> str:
+    seconds = max(1, round(ms / 1000))
+    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"

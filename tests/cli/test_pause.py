@@ -1,0 +1,61 @@
+"""The commands `pause` and `resume`, and what `info` and `task` say meanwhile."""
+
+from __future__ import annotations
+
+import json
+
+from pyxqueue import TaskQueue
+
+from .conftest import Command
+from .jobs import claim, enqueue
+
+
+def test_a_pause_is_said_once(queue: TaskQueue, command: Command, stream_key: str) -> None:
+    """The second pause, and a resume without one, say that nothing has changed."""
+    enqueue(queue, "r1")
+    said = [command(one).stdout for one in ("pause", "pause", "resume", "resume")]
+    states = ["paused", "was paused already", "resumed", "was not paused"]
+    assert said == [f"group cg of {stream_key}: {state}\n" for state in states]
+
+
+def test_the_json_of_a_pause(queue: TaskQueue, command: Command, stream_key: str) -> None:
+    """It says whether the group is paused now, and whether that is new."""
+    enqueue(queue, "r1")
+    common = {"queue": stream_key, "group": "cg"}
+    assert json.loads(command("pause", "--json").stdout) == {**common, "paused": True, "changed": True}
+    assert json.loads(command("resume", "--json").stdout) == {**common, "paused": False, "changed": True}
+
+
+def test_a_pause_creates_no_group(queue: TaskQueue, command: Command) -> None:
+    """A misspelt name is refused."""
+    enqueue(queue, "r1")
+    result = command("pause", "--group", "nobody")
+    assert result.exit_code == 1
+    assert list(queue.admin.groups()) == ["cg"]
+
+
+def test_info_says_what_is_paused(queue: TaskQueue, command: Command) -> None:
+    """The list of queues, the text about one, and the JSON."""
+    enqueue(queue, "r1")
+    command("pause")
+    assert "group cg is paused: no worker starts a task of it until `pyxqueue resume`" in command("info").stdout
+    assert json.loads(command("info", "--json").stdout)["groups"][0]["paused"] is True
+    command("resume")
+    assert "paused" not in command("info").stdout
+
+
+def test_task_says_what_it_waits_for(queue: TaskQueue, command: Command) -> None:
+    """A ready task, a delayed one, both in a paused queue, and one that runs."""
+    claim(queue, "h1")
+    enqueue(queue, "r1", "r2")
+    enqueue(queue, "d1", delay=3600)
+    command("pause")
+
+    waits = {one: json.loads(command("task", one, "--json").stdout).get("waits_for") for one in ("r2", "d1", "h1")}
+
+    paused = "the queue is paused: admin.resume() or `pyxqueue resume` lets it go on"
+    assert waits["r2"] == [paused, "ready, about 1 before it"]
+    assert waits["d1"][0].startswith("delayed until 2")
+    assert waits["d1"][1:] == [paused]
+    assert waits["h1"] is None
+    assert f"waits for     {paused}; ready, about 1 before it" in command("task", "r2").stdout

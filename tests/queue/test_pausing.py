@@ -1,0 +1,86 @@
+"""A paused queue, as an application uses it, and what `explain` says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pyxqueue import ResultTimeoutError, TaskQueue, eager_mode
+from pyxqueue.backends.memory import MemoryBackend, MemoryStore
+from pyxqueue.clock import FakeClock
+from pyxqueue.errors import ConfigurationError
+from pyxqueue.protocols import Pausing, StoreOptions
+
+
+def test_an_eager_queue_keeps_its_calls() -> None:
+    """Calls of a paused eager queue run when it is resumed, in their order; a wait before that says why it is vain."""
+    with eager_mode():
+        queue, ran = TaskQueue("jobs"), list[int]()
+
+        @queue.task(name="jobs.note")
+        def note(number: int) -> None:
+            ran.append(number)
+
+        assert queue.admin.pause()
+        handles = [note(number) for number in range(3)]
+        assert ran == []
+        with pytest.raises(ResultTimeoutError, match="the queue is paused"):
+            handles[0].get()
+        assert queue.admin.info().paused
+        assert queue.admin.resume()
+        assert ran == [0, 1, 2]
+        assert not queue.admin.resume()
+
+
+def test_a_store_without_pauses_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The facade refuses with words what its store cannot do."""
+
+    class Plain(MemoryBackend):
+        pause: Any = None
+        resume: Any = None
+        is_paused: Any = None
+
+    backend = Plain(MemoryStore(), StoreOptions("jobs"))
+    assert not isinstance(backend, Pausing)
+    queue = TaskQueue(broker=backend)
+    assert not queue.admin.info().paused
+    with pytest.raises(ConfigurationError, match="Plain cannot pause a queue"):
+        queue.admin.pause()
+
+
+def test_what_a_task_waits_for() -> None:
+    """Without workers: a ready task behind others, a delayed one, an ended one."""
+    store = MemoryStore()
+    queue = TaskQueue(broker=MemoryBackend(store, StoreOptions("jobs")))
+
+    @queue.task(name="jobs.note")
+    def note(number: int) -> None: ...
+
+    handles = [note(number) for number in range(4)]
+    late = note.with_options(delay=90)(9)
+
+    def reasons(task_id: str) -> list[str]:
+        return list(queue.admin.explain(task_id).reasons)
+
+    assert reasons(handles[3].task_id) == ["ready, about 3 before it", "no worker is running"]
+    assert reasons(late.task_id)[0].endswith("90 s more")
+    backend = MemoryBackend(store, StoreOptions("jobs"))
+    backend.claim("worker", 1, 0)
+    assert reasons(handles[0].task_id) == ["it runs or is about to run on worker"]
+    assert reasons(handles[3].task_id) == ["ready, about 2 before it"]
+    handles[3].cancel()
+    assert str(queue.admin.explain(handles[3].task_id)) == "it has ended with CANCELLED"
+
+
+def test_eager_time_counts_in_what_is_said() -> None:
+    """The delay of an eager task is told by the clock of the session."""
+    with eager_mode():
+        queue = TaskQueue("jobs")
+
+        @queue.task(name="jobs.note")
+        def note() -> None: ...
+
+        handle = note.with_options(delay=10)()
+        assert queue.admin.explain(handle.task_id).reasons[0].startswith("delayed until 2023-11-14 22:13:")
+        assert FakeClock()() // 1000 == 1_700_000_000
