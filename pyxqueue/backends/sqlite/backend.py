@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from ...clock import wall_clock
-from ...protocols import AsyncProducer, ScheduleStore, StoreOptions
+from ...protocols import AsyncProducer, LimitStore, ScheduleStore, StoreOptions
 from .aio import SQLiteProducer
 from .broker import SQLiteBroker
 from .driver import Driver, best
@@ -67,6 +67,9 @@ class SQLiteBackend:
         self.groups, self.remove_group, self.queues = inspector.groups, inspector.remove_group, inspector.queues
         self.requeue, self.cancel = inspector.requeue, inspector.cancel
         self.delete, self.adopt = inspector.delete, inspector.adopt
+
+    def limits(self) -> LimitStore:
+        return self._broker.limits
 
     def schedules(self) -> ScheduleStore:
         return self._broker.schedules

@@ -15,11 +15,12 @@ from ...model.wire import message_size
 from . import expiring, locking, upkeep
 from .claiming import deliveries_of, lend
 from .group import Group, Packed, packed
+from .limits import RAISED, SQLiteLimits
 from .polling import sleep
 from .queue import Groups, Queue
 from .rows import LEAN, Row, is_time, progress_bytes, row_of
 from .schedules import SQLiteSchedules
-from .schema import AT, CAME_BACK, DELAYED, IN_FLIGHT, NEW_TASKS, PRIORITIZED, REMEMBERED
+from .schema import AT, CAME_BACK, DELAYED, GATED, IN_FLIGHT, NEW_TASKS, PRIORITIZED, REMEMBERED
 from .settling import prepared, settle
 from .steps import give_way, in_prepared_steps, in_steps, until_done
 from .store import Mark
@@ -50,6 +51,9 @@ class SQLiteBroker:
         self._interrupts = 0
         self._interrupts_seen = 0
         self._heard: dict[str, int] = {}
+        self.limits = SQLiteLimits(queue)
+        self._is_raised = False
+        """Whether a number was raised, and not all were admitted for whom there is room."""
         self._seen = 0
         """No row with a smaller number is a new task: what a look has seen is not looked at again."""
         self._turn = Turn()
@@ -163,6 +167,8 @@ class SQLiteBroker:
         left, has_removed = self._next_due()
         if has_removed:  # left over from a removal that was interrupted
             until_done(self._queue.clear)
+        if self._is_raised:
+            self.limits.admit()
         if left == 0:
             until_done(self._promote, limit)
             until_done(self._expire, limit)
@@ -185,6 +191,7 @@ class SQLiteBroker:
         with self._queue.read() as groups:
             self.schedules.look(groups)
             group = groups.mine
+            self._is_raised = bool(group.db.execute(RAISED, (group.key,)))
             moments = [one for one in (group.first(DELAYED), expiring.first_expiry(group)) if one is not None]
             return int(max(0, min(moments) - groups.now)) if moments else -1, groups.has_removed
 
@@ -280,6 +287,9 @@ def _promote(group: Group, limit: int) -> int:
     if rows:
         moves = [(row.came_back, ticket := group.tickets.next(), ticket, group.now, row.seq) for row in rows]
         group.db.executemany("UPDATE task SET place = ?, sort = ?, ord = ?, updated = ? WHERE seq = ?", moves)
+        for row in rows:
+            if row.raw & GATED:
+                locking.pass_gates(group, row)
     return len(rows)
 
 

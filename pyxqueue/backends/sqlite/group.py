@@ -16,6 +16,7 @@ from ...model.message import DEDUPE_MS, Message, Record, TaskStatus, Unreadable,
 from ...model.priorities import class_of
 from ...model.transitions import default_record
 from .driver import Connection
+from .gating import Gates
 from .rows import (
     LEAN,
     Row,
@@ -30,7 +31,7 @@ from .rows import (
     record_bytes,
     row_of,
 )
-from .schema import AT, DELAYED, HISTORY, IN_FLIGHT, INLINE, LINES, LOCKED, RAW, REMEMBERED
+from .schema import AT, BLOCKED, DELAYED, GATED, HISTORY, IN_FLIGHT, INLINE, LINES, LOCKED, RAW, REMEMBERED
 
 CHUNK = 500
 """Ids in one statement."""
@@ -118,6 +119,14 @@ class Group:
     _ends: list[tuple[object, ...]] = field(factory=list, init=False)
     _unlocked: list[str] = field(factory=list, init=False)
     """The ids of tasks that have ended and may hold a lock."""
+    _gates: Gates | None = field(default=None, init=False)
+
+    @property
+    def gates(self) -> Gates:
+        """Its limits."""
+        if self._gates is None:
+            self._gates = Gates(self.db, self.key, self.now, self.tickets.next)
+        return self._gates
 
     # Looking up
 
@@ -170,7 +179,9 @@ class Group:
     # Coming in
 
     def add_unknown(self, messages: Sequence[Packed]) -> bool:
-        """Add new messages if no id among them has a row. Returns whether it did."""
+        """Add new messages if no id among them has a row, and none has gates. Returns whether it did."""
+        if any(message.gates for message, _ in messages):
+            return False
         first = self.tickets.last + 1
         if self._insert(_INSERT_UNKNOWN, self._new(messages)) == len(messages):
             return True
@@ -192,7 +203,11 @@ class Group:
         entries = list(entries)
         if self._stale:
             self._drop([self._stale.pop(task_id) for _, task_id, _, _ in entries if task_id in self._stale])
+        first = self.tickets.last + 1
         self._insert(_INSERT, entries)
+        for seq, (message, _, due, _) in enumerate(entries, first):
+            if isinstance(message, Message) and message.gates and due <= self.now:
+                self.gates.enter(seq, message.gates)
 
     def _insert(self, sql: str, entries: Iterable[tuple[Message | Unreadable, str, int, bytes]]) -> int:
         """Returns how many of the rows were added."""
@@ -206,7 +221,7 @@ class Group:
             raw, header = RAW, (1, 0, 0, 0)
             expires = 0
             if isinstance(message, Message):
-                raw = _bits(message) if message.lock else 0
+                raw = _bits(message) if message.lock or message.gates else 0
                 header = (message.attempt, message.crashes, message.redelivered, message.deferrals)
                 expires = message.expires_ms
             if len(fields) > INLINE:
@@ -231,6 +246,8 @@ class Group:
         due = due_after(self, delay)
         ticket = self.tickets.next()
         place, sort = (DELAYED, due) if due > self.now else (row.came_back, ticket)
+        if row.raw & GATED:
+            place = self._ask_again(row, place)
         header = (row.attempt, row.crashes, row.redelivered, row.deferrals)
         self._waits.append((place, sort, ticket, self.now, *header, due, row.seq))
 
@@ -242,14 +259,22 @@ class Group:
         self.history_size += place == HISTORY
         if row.raw & LOCKED:
             self._unlocked.append(row.id)
+        if row.raw & GATED:
+            self.gates.leave([row.seq])
         self._ends.append((
             place, ticket, ticket, now, int(record.status), reason, now + max(record.ttl_ms, DEDUPE_MS),
             record_bytes(record), now + record.ttl_ms, row.attempt, row.crashes,
             row.redelivered, row.deferrals, row.seq,
         ))  # fmt: skip
 
+    def _ask_again(self, row: Row, place: int) -> int:
+        """The place of a task with gates that becomes ready or delayed again."""
+        gates = self.gates.gates_of(row.seq)
+        self.gates.leave([row.seq])
+        return place if place == DELAYED or self.gates.ask(row.seq, gates) else BLOCKED
+
     def flush(self) -> None:
-        """Write the changes of `put_back` and `end`."""
+        """Write the changes of `put_back` and `end`, and admit the tasks for which there is room then."""
         if self._waits:
             self.db.executemany(_WAIT, self._waits)  # type: ignore[arg-type]
         if self._ends:
@@ -257,6 +282,8 @@ class Group:
         if self._unlocked:
             self._unlock(self._unlocked)
         self._waits, self._ends, self._unlocked = [], [], []
+        if self._gates is not None:
+            self._gates.admit()
 
     def _unlock(self, ids: Sequence[str]) -> None:
         """Give back the locks that these tasks hold (L7). None of them is a window, which ends by time alone."""
@@ -267,6 +294,9 @@ class Group:
         if locked := [row.id for row in rows if row.raw & LOCKED]:
             self._unlock(locked)
         self._drop([(row.seq, row.place) for row in rows])
+        if gated := [row.seq for row in rows if row.raw & GATED]:
+            self.gates.leave(gated)
+            self.gates.admit()
 
     def _drop(self, tasks: Sequence[tuple[int, int]]) -> None:
         self.history_size -= sum(place == HISTORY for _, place in tasks)
@@ -278,7 +308,8 @@ class Group:
 
 def _bits(message: Message) -> int:
     lock = lock_of(message)
-    return LOCKED if lock is not None and lock.kind is not LockKind.WINDOW else 0
+    bits = GATED if message.gates else 0
+    return bits | LOCKED if lock is not None and lock.kind is not LockKind.WINDOW else bits
 
 
 def due_after(group: Group, delay: int) -> int:

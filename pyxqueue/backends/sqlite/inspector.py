@@ -10,14 +10,14 @@ from functools import partial
 
 from ...batching import adoption_size
 from ...errors import ConfigurationError
-from ...model.message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, check_adoptable
+from ...model.message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, check_adoptable, evolve
 from ...model.transitions import requests
 from ...printable import quoted
 from . import upkeep
 from .expiring import drop_expiry
 from .group import Group, minimal
 from .location import is_there
-from .locking import hold_adopted, hold_again
+from .locking import hold_adopted, hold_again, pass_gates
 from .polling import traces
 from .queue import Queue, is_name
 from .rows import (
@@ -37,7 +37,7 @@ from .rows import (
     row_of,
     within,
 )
-from .schema import AT, DELAYED, FAILED, HISTORY, IN_FLIGHT, NEW, NEW_TASKS, RAW, READY, UNENDED
+from .schema import AT, BLOCKED, DELAYED, FAILED, GATED, HISTORY, IN_FLIGHT, NEW, NEW_TASKS, RAW, READY, UNENDED
 from .steps import in_steps, until_done
 from .watch import Looked, wait
 
@@ -51,8 +51,8 @@ _PAGED_AT = f"{_PAGED} AND place <> 1 AND place = ?"
 _PAGED_NEW = f"{_PAGED.replace('FROM task', 'FROM task NOT INDEXED')} AND place = {NEW} AND task.seq >= ?"
 _PLACES: Mapping[TaskStatus | None, Sequence[int]] = {
     None: (*UNENDED, FAILED, HISTORY),
-    TaskStatus.PENDING: (*READY, DELAYED),
-    TaskStatus.RETRY: (*READY, DELAYED),
+    TaskStatus.PENDING: (*READY, DELAYED, BLOCKED),
+    TaskStatus.RETRY: (*READY, DELAYED, BLOCKED),
     TaskStatus.STARTED: (IN_FLIGHT,),
     TaskStatus.FAILURE: (FAILED, HISTORY),
     TaskStatus.SUCCESS: (HISTORY, FAILED),
@@ -108,7 +108,7 @@ class SQLiteInspector:
             rows.sort(key=lambda row: row[0], reverse=True)
             page = rows[:count]
             more = bool(page) and (len(rows) > len(page) or bool(ends))
-            return [info_of(row, group.now) for _, row in page], "{}_{}".format(*page[-1][0]) if more else ""
+            return [_info(group, row) for _, row in page], "{}_{}".format(*page[-1][0]) if more else ""
 
     def consumers(self) -> Sequence[ConsumerInfo]:
         with self._queue.read() as groups:
@@ -136,6 +136,7 @@ class SQLiteInspector:
                 delayed=count.get(DELAYED, 0),
                 failed=count.get(FAILED, 0),
                 history=count.get(HISTORY, 0),
+                blocked=count.get(BLOCKED, 0),
                 oldest_ms=max((group.now - at for (at,) in since if is_number(at)), default=0),
             )
 
@@ -218,8 +219,13 @@ def _size(path: str) -> int:
         return 0
 
 
+def _info(group: Group, row: Row) -> TaskInfo:
+    info = info_of(row, group.now)
+    return evolve(info, gate=group.gates.gate_at(row.seq)) if row.place == BLOCKED else info
+
+
 def _show(group: Group, ids: Sequence[str]) -> list[TaskInfo | None]:
-    infos = [info_of(row, group.now) for row in group.find(_SHOWN, ids)]
+    infos = [_info(group, row) for row in group.find(_SHOWN, ids)]
     found = {info.id: info for info in infos if info.message is not None or info.record is not None}
     return [found.get(task_id) for task_id in ids]
 
@@ -269,6 +275,8 @@ def _requeue(group: Group, ids: Sequence[str]) -> list[bool]:
             )
             if row.expires:
                 drop_expiry(group, row.seq)
+            if row.raw & GATED:
+                pass_gates(group, row)
     return changed
 
 

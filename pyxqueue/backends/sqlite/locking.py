@@ -42,6 +42,13 @@ def message_at(group: Group, row: Row) -> Message | Unreadable:
     return read_message(fields or b"", row.id, header)
 
 
+def pass_gates(group: Group, row: Row) -> None:
+    """Let a task that has become ready again ask for its tokens."""
+    message = message_at(group, row)
+    if isinstance(message, Message) and message.gates:
+        group.gates.enter(row.seq, message.gates)
+
+
 def hold_again(group: Group, row: Row) -> bool:
     """Take the lock of a task that is requeued. Returns False if another task holds it."""
     if not row.raw & LOCKED:

@@ -14,6 +14,9 @@ which of them a task comes back.
 
 `lock` has the locks that are held, each with the id of its holder and the ms at which it ends by time, or 0.
 
+`gate_limit` has the numbers of limits: what was set, what the code declares, and whether there may be room because of
+it. `gate` has how many tokens of a gate are out. `gated` has the tasks with tokens, and those that wait in a line.
+
 Each number of a row, order and fencing token is larger than all before. `counter` has the last one, or a smaller one
 while the largest row has a larger number: new tasks do not write it, but their deletion does.
 """
@@ -32,11 +35,12 @@ from .driver import Connection, DriverError
 
 APPLICATION_ID = 0x70797871
 """``pyxq``, at offset 68 of the file."""
-VERSION = 7
+VERSION = 8
 """The layout: the tables, and the format of what they hold."""
 
-NEW, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED, CAME_BACK = range(1, 8)
-"""Places. REMEMBERED is a task whose message is gone, and whose id or record is still known."""
+NEW, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED, CAME_BACK, BLOCKED = range(1, 9)
+"""Places. BLOCKED is a task that waits for a limit. REMEMBERED is a task whose message is gone, and whose id or record
+is still known."""
 LINES: Mapping[int, tuple[int, int]] = {2: (20, 21), 1: (22, 23), 0: (CAME_BACK, NEW), -1: (24, 25), -2: (26, 27)}
 """The places of ready tasks by their class of priority: of those that came back, and of new ones (B2)."""
 READY = tuple(place for line in LINES.values() for place in line)
@@ -48,14 +52,14 @@ NEW_TASKS = f"task NOT INDEXED WHERE seq >= ? AND grp = ? AND place = {NEW}"
 """SQL for the new tasks of a group, from its `next` on."""
 AT = "grp = ? AND place <> 1 AND place = {}"
 """SQL for the tasks of a group in a place other than NEW. The index is used only where the query has its condition."""
-UNENDED = (*READY, IN_FLIGHT, DELAYED)
-EXPIRING = f"expires > 0 AND place IN ({', '.join(map(str, (*READY, DELAYED)))})"
+UNENDED = (*READY, IN_FLIGHT, DELAYED, BLOCKED)
+EXPIRING = f"expires > 0 AND place IN ({', '.join(map(str, (*READY, DELAYED, BLOCKED)))})"
 """SQL for the tasks that wait and expire (L8), as the index `task_expires` has it."""
 EXPIRES = f"task INDEXED BY task_expires WHERE grp = ? AND {EXPIRING}"
 """The same, in a group."""
 
-RAW, LOCKED = 1, 16
-"""The bits of a task's `raw`: it is not a message; it has a lock that it gives back when it ends."""
+RAW, GATED, LOCKED = 1, 2, 16
+"""The bits of a task's `raw`: it is not a message; it has gates; it has a lock that it gives back when it ends."""
 INLINE = 2_000
 """The most bytes of a message that are kept in its row: two rows fit into a page of 4 KiB."""
 
@@ -91,6 +95,15 @@ TABLES = (
         WITHOUT ROWID""",
     """CREATE INDEX lock_id ON lock (grp, id)""",
     """CREATE INDEX lock_until ON lock (until) WHERE until > 0""",
+    """CREATE TABLE gate_limit (
+        grp INTEGER NOT NULL, name TEXT NOT NULL, number INTEGER, declared INTEGER, raised INTEGER NOT NULL,
+        PRIMARY KEY (grp, name)) WITHOUT ROWID""",
+    """CREATE TABLE gate (
+        grp INTEGER NOT NULL, name TEXT NOT NULL, used INTEGER NOT NULL, PRIMARY KEY (grp, name)) WITHOUT ROWID""",
+    """CREATE TABLE gated (
+        seq INTEGER PRIMARY KEY, grp INTEGER NOT NULL, gates TEXT NOT NULL, gate TEXT NOT NULL,
+        arrival INTEGER NOT NULL)""",
+    """CREATE INDEX gated_line ON gated (grp, gate, arrival) WHERE gate <> ''""",
 )
 
 _CREATES = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX) (\w+)")
@@ -99,7 +112,7 @@ _MADE = {
     for words in (" ".join(one.split()) for one in TABLES)
     if (found := _CREATES.match(words)) is not None
 }
-_TABLES = ("counter", "consumer_group", "consumer", "task", "body", "schedule", "lock")
+_TABLES = ("counter", "consumer_group", "consumer", "task", "body", "schedule", "lock", "gate_limit", "gate", "gated")
 
 Step = str | Callable[[Connection], None]
 Steps = Mapping[int, Sequence[Step]]
@@ -164,7 +177,11 @@ STEPS: Steps = {
     6: (
         "ALTER TABLE consumer_group ADD COLUMN paused INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE task ADD COLUMN expires INTEGER NOT NULL DEFAULT 0",
+    ),
+    7: (
+        "DROP INDEX IF EXISTS task_expires",
         f"CREATE INDEX task_expires ON task (grp, expires) WHERE {EXPIRING}",
+        *(one for one in TABLES if re.match(r"CREATE (INDEX|TABLE) gate", one)),
     ),
 }
 

@@ -1,0 +1,185 @@
+"""The limits of one group inside one transaction (L3 to L5): numbers, tokens and lines.
+
+The bit `GATED` of a task's `raw` says that it has gates. It has a row in `gated` while it is ready or in flight, with a
+token of each gate, or blocked, in the line of one of them. A task without gates costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from attrs import define, field
+
+from ...model.limits import NO_LIMIT, GateInfo, LimitInfo, limit_of
+from .driver import Connection
+from .rows import is_number, is_text
+from .schema import BLOCKED, LINES
+
+_NUMBERS = "SELECT name, number, declared FROM gate_limit WHERE grp = ? AND name IN (?, ?)"
+_USED = "SELECT used FROM gate WHERE grp = ? AND name = ?"
+_FIRST = "SELECT seq, arrival FROM gated WHERE grp = ? AND gate = ? AND gate <> '' ORDER BY arrival LIMIT 1"
+_BLOCK = f"UPDATE task SET place = {BLOCKED}, sort = ?, ord = ?, updated = ? WHERE seq = ?"  # noqa: S608 - our own words
+_WAITS = "SELECT gate, count(*) FROM gated WHERE grp = ? AND gate <> '' GROUP BY gate"
+_LINES = "SELECT DISTINCT gate FROM gated WHERE grp = ? AND gate <> '' AND gate >= ? AND gate < ?"
+
+
+class Standing(NamedTuple):
+    """A row of `gated`: the gates of a task, and the gate in whose line it stands; empty if it has its tokens."""
+
+    gates: Sequence[str]
+    gate: str
+    arrival: int
+
+
+@define
+class Gates:
+    """The gates of a group."""
+
+    db: Connection
+    key: int
+    now: int
+    next_ticket: Callable[[], int]
+    _turns: dict[str, None] = field(factory=dict, init=False)
+    """The gates that may have room and a line."""
+
+    def ask(self, seq: int, gates: Sequence[str]) -> bool:
+        """Take a token of each gate for a task, or let it wait. Returns whether it may be ready."""
+        if (closed := self._closed(gates, None)) is not None:
+            self.db.execute(
+                "INSERT OR REPLACE INTO gated VALUES (?, ?, ?, ?, ?)",
+                (seq, self.key, " ".join(gates), closed, self.next_ticket()),
+            )
+            return False
+        self.db.execute("INSERT OR REPLACE INTO gated VALUES (?, ?, ?, '', 0)", (seq, self.key, " ".join(gates)))
+        self._count(gates, 1)
+        return True
+
+    def enter(self, seq: int, gates: Sequence[str]) -> None:
+        """Let a task that is ready ask for its tokens. If it has to wait, it is blocked."""
+        if not self.ask(seq, gates):
+            ticket = self.next_ticket()
+            self.db.execute(_BLOCK, (ticket, ticket, self.now, seq))
+
+    def gates_of(self, seq: int) -> Sequence[str]:
+        """The gates of a task that has tokens or stands in a line."""
+        standing = self._standing(seq)
+        return [] if standing is None else standing.gates
+
+    def leave(self, seqs: Iterable[int]) -> None:
+        """Give back what tasks have: their tokens, or their places in a line."""
+        for seq in seqs:
+            standing = self._standing(seq)
+            self.db.execute("DELETE FROM gated WHERE seq = ?", (seq,))
+            if standing is not None and not standing.gate:
+                self._count(standing.gates, -1)
+                self._turns.update(dict.fromkeys(standing.gates))
+
+    def admit(self, limit: int | None = None) -> int:
+        """L4: make tasks ready for which there is room, at most `limit`. Returns how many were looked at."""
+        looked = 0
+        while self._turns and (limit is None or looked < limit):
+            gate = next(iter(self._turns))
+            first = self.db.execute(_FIRST, (self.key, gate)) if self._room(gate) > 0 else []
+            if first:
+                looked += 1
+                self._admit(first[0][0], gate)
+            else:
+                del self._turns[gate]
+        return looked
+
+    def _admit(self, seq: int, gate: str) -> None:
+        """Let the first of a line in, or move it to the line of another gate."""
+        standing = self._standing(seq)
+        closed = None if standing is None else self._closed(standing.gates, standing.arrival)
+        if closed is not None and closed != gate:
+            self.db.execute("UPDATE gated SET gate = ? WHERE seq = ?", (closed, seq))
+            self._turns[closed] = None
+            return
+        found = self.db.execute("SELECT place, priority_class FROM task WHERE seq = ? AND grp = ?", (seq, self.key))
+        if standing is None or not found or found[0][0] != BLOCKED:  # another program has written the row
+            self.db.execute("DELETE FROM gated WHERE seq = ?", (seq,))
+            return
+        self.db.execute("UPDATE gated SET gate = '', arrival = 0 WHERE seq = ?", (seq,))
+        self._count(standing.gates, 1)
+        ticket = self.next_ticket()
+        self.db.execute(
+            "UPDATE task SET place = ?, sort = ?, ord = ?, updated = ? WHERE seq = ?",
+            (LINES.get(found[0][1], LINES[0])[0], ticket, ticket, self.now, seq),
+        )
+
+    def look_at(self, name: str) -> None:
+        """A number has changed: note the gates of a limit, or one gate, that have a line."""
+        if "/" in name:
+            self._turns[name] = None
+        else:
+            rows = self.db.execute(_LINES, (self.key, f"{name}/", f"{name}0"))  # which comes after a slash
+            self._turns.update(dict.fromkeys(gate for (gate,) in rows))
+
+    def gate_at(self, seq: int) -> str:
+        """The gate in whose line a task stands."""
+        standing = self._standing(seq)
+        return "" if standing is None else standing.gate
+
+    def numbers(self) -> list[LimitInfo]:
+        rows = self.db.execute(
+            "SELECT name, number, declared FROM gate_limit WHERE grp = ? AND coalesce(number, declared) NOT NULL "
+            "ORDER BY name",
+            (self.key,),
+        )
+        found = [(name, _number(number), _number(declared)) for name, number, declared in rows if is_text(name)]
+        return [
+            LimitInfo(name, declared if number is None else number, declared)
+            for name, number, declared in sorted(found, key=lambda one: one[0])
+        ]
+
+    def infos(self, count: int) -> list[GateInfo]:
+        used: dict[str, int] = dict(self.db.execute("SELECT name, used FROM gate WHERE grp = ?", (self.key,)))
+        waiting: dict[str, int] = dict(self.db.execute(_WAITS, (self.key,)))
+        names = sorted(name for name in {*used, *waiting} if is_text(name))[:count]
+        limits = [limit if (limit := self._limit(name)) < NO_LIMIT else None for name in names]
+        return [
+            GateInfo(name, used.get(name, 0), limit, waiting.get(name, 0))
+            for name, limit in zip(names, limits, strict=True)
+        ]
+
+    def _standing(self, seq: int) -> Standing | None:
+        rows = self.db.execute("SELECT gates, gate, arrival FROM gated WHERE seq = ?", (seq,))
+        if not rows:
+            return None
+        gates, gate, arrival = rows[0]
+        return Standing(gates.split(" ") if is_text(gates) and gates else [], gate, arrival)
+
+    def _closed(self, gates: Sequence[str], arrival: int | None) -> str | None:
+        """The gate at which a task has to wait: the first without room, or else the first with an earlier task."""
+        closed = next((gate for gate in gates if self._room(gate) <= 0), None)
+        if closed is None:
+            closed = next((gate for gate in gates if self._has_earlier(gate, arrival)), None)
+        return closed
+
+    def _has_earlier(self, gate: str, arrival: int | None) -> bool:
+        first = self.db.execute(_FIRST, (self.key, gate))
+        return bool(first) and (arrival is None or first[0][1] < arrival)
+
+    def _limit(self, gate: str) -> int:
+        name = limit_of(gate)
+        found = {row[0]: row[1:] for row in self.db.execute(_NUMBERS, (self.key, gate, name))}
+        (own, _), (number, declared) = found.get(gate, (None, None)), found.get(name, (None, None))
+        return next((one for one in (_number(own), _number(number), _number(declared)) if one is not None), NO_LIMIT)
+
+    def _room(self, gate: str) -> int:
+        used = self.db.execute(_USED, (self.key, gate))
+        return self._limit(gate) - (used[0][0] if used and is_number(used[0][0]) else 0)
+
+    def _count(self, gates: Sequence[str], change: int) -> None:
+        for gate in gates:
+            self.db.execute(
+                "INSERT INTO gate VALUES (?, ?, ?) ON CONFLICT (grp, name) DO UPDATE SET used = used + excluded.used",
+                (self.key, gate, change),
+            )
+            self.db.execute("DELETE FROM gate WHERE grp = ? AND name = ? AND used <= 0", (self.key, gate))
+
+
+def _number(value: object) -> int | None:
+    """A number that is stored; None for anything else that another program may have written."""
+    return value if is_number(value) else None  # type: ignore[return-value] # it is an int

@@ -1,0 +1,60 @@
+"""The `LimitStore` protocol on a SQLite file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ...model.limits import GateInfo, LimitInfo
+from .queue import Queue
+from .steps import until_done
+
+_SET = """INSERT INTO gate_limit VALUES (?, ?, ?, NULL, 1)
+    ON CONFLICT (grp, name) DO UPDATE SET number = excluded.number, raised = 1"""
+_DECLARE = """INSERT INTO gate_limit VALUES (?, ?, NULL, ?, 1)
+    ON CONFLICT (grp, name) DO UPDATE SET declared = excluded.declared, raised = 1
+    WHERE declared IS NULL OR (? AND declared <> excluded.declared)"""
+RAISED = "SELECT name FROM gate_limit WHERE grp = ? AND raised = 1 LIMIT 1"
+
+
+class SQLiteLimits:
+    """The `LimitStore` protocol."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    def declare(self, numbers: Mapping[str, int], *, replace: bool) -> None:
+        with self._queue.write(join=True) as groups:
+            key, db = groups.mine.key, groups.mine.db
+            db.executemany(_DECLARE, [(key, name, number, replace) for name, number in numbers.items()])
+        self.admit()
+
+    def set(self, name: str, number: int | None) -> None:
+        with self._queue.write(join=True) as groups:
+            group = groups.mine
+            group.db.execute(_SET, (group.key, name, number))
+        self.admit()
+
+    def admit(self) -> None:
+        """Admit those for which there is room because a number was raised."""
+        until_done(self._admit)
+
+    def _admit(self, limit: int) -> int:
+        with self._queue.write(join=True) as groups:
+            group = groups.mine
+            found = group.db.execute(RAISED, (group.key,))
+            if not found:
+                return 0
+            name = found[0][0]
+            group.gates.look_at(name)
+            if group.gates.admit(limit) < limit:
+                group.db.execute("UPDATE gate_limit SET raised = 0 WHERE grp = ? AND name = ?", (group.key, name))
+                group.db.execute("DELETE FROM gate_limit WHERE number IS NULL AND declared IS NULL AND raised = 0")
+            return limit
+
+    def numbers(self) -> Sequence[LimitInfo]:
+        with self._queue.read() as groups:
+            return groups.mine.gates.numbers()
+
+    def gates(self, count: int) -> Sequence[GateInfo]:
+        with self._queue.read() as groups:
+            return groups.mine.gates.infos(count)
