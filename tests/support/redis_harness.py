@@ -62,6 +62,7 @@ class RedisHarness:
             self._age_ready(group, keys, ms)
             for task_id in run("ZRANGE", keys.delayed, 0, -1):
                 run("ZINCRBY", keys.delayed, -ms, task_id)
+            self._age_locks(keys, ms)
         for key in self._keys_of_tasks():
             self._age_end(key, ms)
             left = int(run("PTTL", key))
@@ -72,10 +73,19 @@ class RedisHarness:
             pass
 
     def _keys_of_tasks(self) -> list[bytes]:
-        kinds = ("task", "record", "result")
+        kinds = ("task", "record", "result", "window")
         return [
             key for kind in kinds for key in self.raw.scan_iter(match=f"{{{self.stream_key}}}:*:{kind}:*", count=1000)
         ]
+
+    def _age_locks(self, keys: GroupKeys, ms: int) -> None:
+        """Make what is noted about debounced tasks older: when they are due, and when their first call was."""
+        for name, value in self.raw.hscan_iter(keys.notes, match="unique:*", count=1000):
+            holder, *times = value.split(b" ")
+            if times:
+                self.raw.execute_command(
+                    "HSET", keys.notes, name, b" ".join([holder, *(b"%d" % (int(time) - ms) for time in times)])
+                )
 
     def _now(self) -> int:
         """The server's clock in ms."""

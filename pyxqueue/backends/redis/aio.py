@@ -14,8 +14,9 @@ from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ...errors import BrokerError, BrokerUnavailableError
+from ...model.locks import LockTerms, Placed
 from ...model.message import Message, Record, TaskInfo
-from . import broker, inspector, results
+from . import broker, inspector, locking, results
 from .faults import has_died
 from .registration import Registration
 from .session import REPLY_TIMEOUT
@@ -48,6 +49,9 @@ class AsyncRedisProducer:
 
     async def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         return await self._run(broker.enqueue(self._registration, messages))
+
+    async def enqueue_unique(self, messages: Sequence[Message], terms: LockTerms) -> Sequence[Placed]:
+        return await self._run(locking.enqueue_unique(self._registration, messages, terms))
 
     async def wait(
         self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None

@@ -43,6 +43,7 @@ class RedisBackend:
         self.release, self.maintain, self.lease_ms = broker.release, broker.maintain, broker.lease_ms
         self.interrupt, self.wakeups, self.claim_key = broker.interrupt, broker.wakeups, broker.claim_key
         self.pause, self.resume, self.is_paused = broker.pause, broker.resume, broker.is_paused
+        self.enqueue_unique, self.lock_holders = broker.enqueue_unique, broker.lock_holders
         self.wait, self.forget = records.wait, records.forget
         self.show, self.tasks, self.watch = inspector.show, inspector.tasks, inspector.watch
         self.consumers, self.depth, self.about = inspector.consumers, inspector.depth, inspector.about

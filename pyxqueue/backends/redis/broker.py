@@ -11,9 +11,10 @@ from redis.crc import key_slot
 
 from ...batching import batches, settlement_size
 from ...errors import BrokerUnavailableError
+from ...model.locks import LockTerms, Placed
 from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement
 from ...model.wire import message_size
-from . import commands
+from . import commands, locking
 from .claiming import MAX_BLOCK, Lines, Reader
 from .keys import meta
 from .reclaiming import Reclaimer
@@ -45,6 +46,12 @@ class RedisBroker:
 
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         return self._session.run(enqueue(self._registration, messages))
+
+    def enqueue_unique(self, messages: Sequence[Message], terms: LockTerms) -> Sequence[Placed]:
+        return self._session.run(locking.enqueue_unique(self._registration, messages, terms))
+
+    def lock_holders(self, names: Sequence[str]) -> Sequence[str]:
+        return self._session.run(locking.lock_holders(self._registration, names))
 
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
         if limit <= 0:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from attrs import frozen
 
 from ...errors import SerializationError
+from ...model.locks import LockTerms, Placed, Placement
 from ...model.message import (
     DEDUPE_MS,
     Defer,
@@ -126,6 +127,35 @@ def enqueue_any(stream_key: str, groups: Groups, messages: Sequence[Message]) ->
         keys += [prefix + message.id for prefix in prefixes]
         args += _message_args(message)
     return Command("enqueue", keys, args, _enqueued)
+
+
+def enqueue_unique(
+    stream_key: str, groups: Groups, messages: Sequence[Message], terms: LockTerms, seen: Mapping[int, str]
+) -> Command[list[Placed]]:
+    """`seen`: by their number, the holders of the locks of messages, as an earlier call has returned them."""
+
+    def parse(reply: Any) -> list[Placed]:
+        if reply == b"GROUPS":
+            raise StaleGroups("the list of groups has changed")
+        pairs_ = zip(reply[::2], reply[1::2], strict=True)
+        return [Placed(Placement(placement), task_id.decode()) for placement, task_id in pairs_]
+
+    all_keys = list(groups.streams.values())
+    keys = [meta(stream_key), *chain.from_iterable(group.own for group in all_keys)]
+    args: list[Arg] = [groups.version, len(all_keys), terms.window_ms, terms.max_wait_ms, int(terms.keep_first)]
+    args += [group.group for group in all_keys]
+    for number, message in enumerate(messages):
+        holder, name = seen.get(number, ""), message.lock[1:]
+        for group in all_keys:
+            keys += (group.task(message.id), group.task(holder or message.id), group.window(name))
+        fields = _message_fields(message)
+        args += (message.id, message.delay_ms, message.lock, holder, len(fields), *fields)
+    return Command("enqueue_unique", keys, args, parse)
+
+
+def lock_holders(keys: GroupKeys, names: Sequence[str]) -> Command[list[str]]:
+    script_keys = [*keys.own, *map(keys.window, names)]
+    return Command("lock_holders", script_keys, names, lambda reply: [task_id.decode() for task_id in reply])
 
 
 def _enqueued(reply: Any) -> list[bool]:

@@ -19,13 +19,15 @@ key                     type     written by              lives
 `{name}:G:history`      stream   settle, cancel, restore until the group is removed; messages of ended tasks, capped
 `{name}:G:failed`       stream   settle                  until the group is removed; failed messages, with the reason
 `{name}:G:notes`        hash     get, cancel, extend     while a task that has not ended has one: who waits for it, a
-                                                         request to cancel it, its progress, when it was claimed
+                                                         request to cancel it, its progress, when it was claimed, its
+                                                         lock; and who holds a lock
 `{name}:G:gates`        hash     put, limit              for ever: limits; while they are out: tokens of gates
 `{name}:G:lines`        zset     put, admit              while tasks wait for limits
 `{name}:G:turns`        zset     leave, limit            while a gate has room and a line
 `{name}:G:task:ID`      string   enqueue … settle        the task's life, then `max(result ttl, 1 h)`; while it is
                                                          with the failed tasks: until it is requeued or deleted
 `{name}:G:record:ID`    string   settle                  the result's ttl, where the task's key outlives it
+`{name}:G:window:NAME`  string   enqueue_unique          the window of a lock: the id of the task that took it
 `{name}:G:result:ID`    hash     put, read               the result's ttl, or a day after the last wait for it:
                                                          the records of the tasks of another broker
 ======================= ======== ======================= ==========================================================
@@ -154,6 +156,10 @@ class GroupKeys:
     def record(self, task_id: str) -> str:
         """The key of the record if the task key outlives it."""
         return f"{self.prefix}:record:{task_id}"
+
+    def window(self, name: str) -> str:
+        """The key of a lock that ends by time alone."""
+        return f"{self.prefix}:window:{name}"
 
     def with_tasks(self, ids: Sequence[str]) -> list[str]:
         """The keys of the group and then the task key of each id."""

@@ -315,7 +315,7 @@ local function notes_of(keys, id, ...)
 end
 
 local function drop_notes(keys, id)
-  try_call('HDEL', keys[NOTES], 'waiters:' .. id, 'cancel:' .. id, 'progress:' .. id, 'started:' .. id)
+  try_call('HDEL', keys[NOTES], 'waiters:' .. id, 'cancel:' .. id, 'progress:' .. id, 'started:' .. id, 'lock:' .. id)
 end
 
 -- Write a note. The task says so before: a note that its task does not know of would show in a later life of the id.
@@ -330,6 +330,34 @@ local function note(keys, key, task, id, name, value)
     fields_of(keys[NOTES], name) -- which deletes what is not a hash
     call('HSET', keys[NOTES], name .. ':' .. id, value)
   end
+end
+
+-- The kind and the name of a lock, as it stands in a message; nothing for any other text.
+local function lock_of(text)
+  if not text or #text ~= 33 then return nil end
+  return string.match(text, '^([fsdw])([0-9a-f]+)$')
+end
+
+-- The task that holds a lock, and the time of its first call for one that ends by time, or nil. The note `unique` has
+-- the id of the task; for a debounced one followed by when it is due, and when its first call was.
+local function holder_of(keys, name, now)
+  local id, due, first = string.match(fields_of(keys[NOTES], 'unique:' .. name)[1] or '', '^([^ ]+) ?(%d*) ?(%d*)$')
+  if id and (due == '' or (ms(due) or 0) > now) then return id, ms(first) end
+end
+
+-- Note that a task holds a lock. The value of the task says that it has notes. due: nil for a lock that is given back.
+local function take_lock(keys, id, lock, due, first)
+  local _, name = lock_of(lock)
+  local held = due and id .. ' ' .. int(due) .. ' ' .. int(first) or id
+  drop_notes(keys, id)
+  call('HSET', keys[NOTES], 'unique:' .. name, held, 'lock:' .. id, lock)
+end
+
+-- Give back the lock that is noted about a task, if the task still holds it.
+local function give_back(keys, id, lock)
+  local _, name = lock_of(lock)
+  local held = name and fields_of(keys[NOTES], 'unique:' .. name)[1]
+  if held and string.match(held, '^[^ ]*') == id then call('HDEL', keys[NOTES], 'unique:' .. name) end
 end
 
 -- The keys of the group that are of their type. Each is checked once a call.
@@ -535,12 +563,12 @@ end
 -- What `put_new` has put since `all_or_nothing` began: stream, entry, task key, keys of the group, id and fields.
 local news = {}
 
--- Put a message whose id is not known.
-local function put_new(keys, key, id, fields, delay, now)
+-- Put a message whose id is not known. more: whether there will be notes about it.
+local function put_new(keys, key, id, fields, delay, now, more)
   if delay > 0 then check_delayed(keys) end
   table.insert(fields, 1, int(now))
   table.insert(fields, 1, 'enqueued')
-  local stream, entry = put(keys, key, id, fields, delay, now, false, 'n')
+  local stream, entry = put(keys, key, id, fields, delay, now, false, 'n', more)
   news[#news + 1] = {stream, entry, key, keys, id, fields}
 end
 
@@ -604,7 +632,9 @@ end
 local function end_task(keys, key, task, id, fields, place, mark, record, ttl, history, now, apart)
   local entry, time, channels, progress = '', int(now), nil, nil
   if task.more and not task.ended then
-    channels, progress = unpack(notes_of(keys, id, 'waiters', 'progress'))
+    local lock
+    channels, progress, lock = unpack(notes_of(keys, id, 'waiters', 'progress', 'lock'))
+    give_back(keys, id, lock)
     drop_notes(keys, id)
   end
   if fields then leave_gates(keys, id, fields) end

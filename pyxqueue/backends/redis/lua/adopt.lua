@@ -16,7 +16,12 @@ while arg <= #ARGV do
       if raw ~= '1' then set_field(fields, 'enqueued', int(now)) end
       keep_id(fields, id)
       if tonumber(due) > now then check_delayed(keys) end
-      put(keys, KEYS[key], id, fields, tonumber(due) - now, now, raw == '1', 'n')
+      local lock = raw ~= '1' and field(fields, 'lock')
+      local kind, name = lock_of(lock)
+      local until_due = kind == 'd' and tonumber(due) or nil
+      local locks = (kind == 'f' or kind == 's' or (until_due or 0) > now) and not holder_of(keys, name, now)
+      put(keys, KEYS[key], id, fields, tonumber(due) - now, now, raw == '1', 'n', locks)
+      if locks then take_lock(keys, id, lock, until_due, now) end
     end
   end
   results[#results + 1] = known and 0 or 1

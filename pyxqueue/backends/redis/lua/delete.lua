@@ -11,8 +11,9 @@ for item = 2, #ARGV do
   local stream = keys[PLACES[task.place]]
   local free = stream and not (IS_LIVE[task.place] and holder(stream, group, task.entry))
   if free then
-    local channels = task.more and not task.ended and notes_of(keys, id, 'waiters')[1]
+    local channels, lock = unpack(task.more and not task.ended and notes_of(keys, id, 'waiters', 'lock') or {})
     local fields = has_limits and not task.ended and read(stream, task.entry)
+    give_back(keys, id, lock)
     if fields then leave_gates(keys, id, fields) end
     call('ZREM', keys[DELAYED], id)
     if entry_id(task.entry) then call('XDEL', stream, task.entry) end

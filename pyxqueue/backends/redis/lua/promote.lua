@@ -15,6 +15,11 @@ for item = 2, #ARGV do
       allow_writes(keys[NEW], ARGV[1])
       put(keys, key, id, fields, 0, now, false, 'a', task.more)
       call('XDEL', keys[PARKED], task.entry)
+      local lock = task.more and notes_of(keys, id, 'lock')[1]
+      if lock and lock_of(lock) == 'd' then -- it has ended by time
+        give_back(keys, id, lock)
+        call('HDEL', keys[NOTES], 'lock:' .. id)
+      end
       moved = 1
     end
     call('ZREM', keys[DELAYED], id)

@@ -1,7 +1,7 @@
 -- Make ended tasks ready again, under their id and with their bytes.
 -- KEYS the keys of the group, then the task key of each id, then the record key of each
 -- ARGV group, then per item: id, raw ('1' for an entry that is not a message)
--- Returns per id: 1, or 0 if it has not ended, is not known, or its message is gone.
+-- Returns per id: 1, or 0 if it has not ended, is not known, its message is gone, or another task holds its lock.
 local keys, results, items, now = slice(KEYS, 1, FIRST_TASK - 1), {}, (#ARGV - 1) / 2, now_ms()
 check(keys, AGAIN)
 for item = 1, items do
@@ -10,13 +10,20 @@ for item = 1, items do
   local stream = task.ended and keys[PLACES[task.place]]
   local fields = stream and read(stream, task.entry)
   local added = fields and fields[#fields - 1] == '_ended' and 4 or 2 -- by `end_task`, which once added the time too
-  if fields and #fields > (fields[1] == '_id' and 2 or 0) + added then -- an id alone is not a message
+  local lock = fields and raw ~= '1' and field(fields, 'lock')
+  local kind, name = lock_of(lock)
+  local locks = kind == 'f' or kind == 's'
+  local holder = locks and holder_of(keys, name, now)
+  if holder and holder ~= id then
+    results[item] = 0
+  elseif fields and #fields > (fields[1] == '_id' and 2 or 0) + added then -- an id alone is not a message
     for _ = 1, added do table.remove(fields) end
     if raw ~= '1' then
       for _, name in ipairs({'attempt', 'crashes', 'redelivered', 'deferrals', 'due'}) do remove_field(fields, name) end
     end
     allow_writes(keys[NEW], ARGV[1])
-    put(keys, key, id, fields, 0, now, raw == '1', 'a') -- if Redis refuses this, nothing has changed yet
+    put(keys, key, id, fields, 0, now, raw == '1', 'a', locks) -- if Redis refuses this, nothing has changed yet
+    if locks then take_lock(keys, id, lock) end
     call('DEL', KEYS[FIRST_TASK - 1 + items + item])
     call('XDEL', stream, task.entry)
     results[item] = 1

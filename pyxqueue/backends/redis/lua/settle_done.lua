@@ -20,11 +20,12 @@ local results, leaving, arg = {}, {}, 8
 for item = 1, items do
   local key, entry, ttl, record = KEYS[3 + item], ARGV[arg], ARGV[arg + 1], ARGV[arg + 2]
   local fields, value = held[entry] and messages[entry], tasks[item]
-  local id, channels, progress = fields and field(fields, 'id'), nil, nil
+  local id, channels, progress, lock = fields and field(fields, 'id'), nil, nil, nil
   if not id or prefix .. id ~= key then break end
   if value ~= place .. entry then
     if value ~= place .. '+' .. entry then break end
-    channels, progress = unpack(notes_of(keys, id, 'waiters', 'progress'))
+    channels, progress, lock = unpack(notes_of(keys, id, 'waiters', 'progress', 'lock'))
+    give_back(keys, id, lock)
     drop_notes(keys, id)
     if progress then record = with_progress(record, progress) end
   end
