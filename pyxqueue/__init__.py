@@ -31,9 +31,11 @@ from .errors import (
     TaskError,
     TaskStateError,
     TimeLimitExceeded,
+    UnknownScheduleError,
     UnknownTaskError,
 )
 from .model.message import Cancellation, Progress, TaskStatus
+from .scheduling import Missed
 from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
 from .uniqueness import Debounce, Throttle, Unique
 from .worker import TaskSettled, TaskStarted
@@ -53,6 +55,7 @@ __all__ = [
     "DuplicateTaskError",
     "EagerSession",
     "JSONSerializer",
+    "Missed",
     "MsgpackSerializer",
     "NotInTaskError",
     "NotRunningError",
@@ -81,6 +84,7 @@ __all__ = [
     "Throttle",
     "TimeLimitExceeded",
     "Unique",
+    "UnknownScheduleError",
     "UnknownTaskError",
     "agather",
     "as_completed",

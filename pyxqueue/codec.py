@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from attrs import field, frozen
 
-from .errors import ConfigurationError, PayloadTooLargeError, SerializationError
+from .errors import ConfigurationError, PayloadTooLargeError, SealError, SerializationError
 from .model.message import NO_HEADERS, Message, Record, Returned, TaskStatus, evolve
 from .model.wire import MAX_HEADERS, headers_size, headers_to_json, message_size
 from .printable import quoted
@@ -107,6 +107,25 @@ class Codec:
             return [], {}
         return loads_call(self.serializers[message.serializer], message.body)
 
+    def tick_call(self, call: Message, task_id: str, headers: Mapping[str, str]) -> Message:
+        """Return the call of a schedule as the message of a task, with `headers` beside its own.
+
+        The seal of a schedule's call is verified, and the message gets a seal of its own. Raises `SealError`.
+        """
+        every_header = {**call.headers, **headers}
+        seal = ""
+        if self.seal is not None:
+            self.seal.verify(
+                self._call(call.name, schedule_seal_id(call.id), call.serializer, call.headers), call.body, call.seal
+            )
+            seal = self.seal.sign(self._call(call.name, task_id, call.serializer, every_header), call.body)
+        elif call.seal:
+            raise SealError(
+                f"the call of the schedule {call.id} is sealed, and this program does not have a key: set "
+                "PYXQUEUE_SEAL_KEYS here too"
+            )
+        return evolve(call, id=task_id, headers=every_header, seal=seal)
+
     def dump_result(self, message: Message, value: Any) -> Returned:
         """Serialize a return value as an outcome. Raises `SerializationError`."""
         writer = self.serializers.get(message.serializer, self.writer)
@@ -162,6 +181,11 @@ class Codec:
         failure = () if error is None else (error.type, error.message, error.traceback)
         facts = (self.group, str(int(record.status)), str(record.attempt), *failure)
         return SealContext(self.queue, "", record.id, "end", record.serializer, facts)
+
+
+def schedule_seal_id(schedule_id: str) -> str:
+    """Return what the seal of a schedule's call is bound to; no task has such an id."""
+    return f"schedule:{schedule_id}"
 
 
 def dumps_call(serializer: Serializer, args: Iterable[Any], kwargs: Mapping[str, Any]) -> bytes:

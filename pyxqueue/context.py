@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextvars
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from attrs import define, field
 
 from .errors import ConfigurationError, NotInTaskError
 from .model.message import Progress
+from .model.schedules import MISSED_HEADER, TICK_HEADER
 from .printable import quoted
 
 T = TypeVar("T")
@@ -31,6 +33,18 @@ class TaskContext:
     queue: str
     headers: Mapping[str, str]
     _report: Callable[[Progress], None] = field(repr=False)
+
+    @property
+    def tick(self) -> datetime | None:
+        """The time for which a schedule enqueued the task, in UTC; None if no schedule did."""
+        ms = self.headers.get(TICK_HEADER, "")
+        return datetime.fromtimestamp(int(ms) / 1000, UTC) if _is_count(ms) else None
+
+    @property
+    def missed(self) -> int:
+        """How many ticks of the schedule were missed or skipped since its last run."""
+        number = self.headers.get(MISSED_HEADER, "")
+        return int(number) if _is_count(number) else 0
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -98,6 +112,10 @@ def enter(context: TaskContext) -> contextvars.Token[TaskContext]:
 
 def leave(token: contextvars.Token[TaskContext]) -> None:
     _current.reset(token)
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 14
 
 
 def is_number(value: object) -> bool:

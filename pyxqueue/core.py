@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from attrs import frozen
 
 from .codec import Codec
+from .model.schedules import Schedule
 from .protocols import StoreOptions
 from .registry import Registry
 from .worker.events import Observer
@@ -18,3 +21,5 @@ class QueueCore:
     codec: Codec
     registry: Registry
     observer: Observer | None = None
+    schedules: Callable[[], Sequence[Schedule]] = tuple
+    """Returns the schedules that the code declares."""

@@ -47,6 +47,10 @@ class UnknownTaskError(PyxqueueError, LookupError):
     """The store does not know the task: it was never enqueued here, was deleted, or its result has expired."""
 
 
+class UnknownScheduleError(PyxqueueError, LookupError):
+    """The queue does not have a schedule with this id."""
+
+
 class TaskStateError(PyxqueueError, RuntimeError):
     """The state of the task does not allow the operation, for example to retry a running task."""
 

@@ -9,20 +9,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Concatenate, TypeVar, cast
+from typing import Any, Concatenate, Literal, TypeVar, cast
 
 from attrs import Attribute, field, frozen, validators
 from typing_extensions import ParamSpec
 
-from .clock import in_seconds, optional_seconds
+from .clock import Seconds, in_seconds, optional_seconds
 from .errors import ConfigurationError
 from .model.message import valid_id
 from .printable import quoted
+from .scheduling import MissedOption, Plan, plan_of
 from .serializers.tags import is_encodable
 from .uniqueness import Debounce, Guard, Throttle, Unique, guard_of
 
 Fields = ParamSpec("Fields")
 S = TypeVar("S")
+A = TypeVar("A")
 R = TypeVar("R")
 
 ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
@@ -105,9 +107,27 @@ class TaskOptions:
     """Calls that become one task when no more of them follow."""
     throttle: Throttle | None = None
     """Calls that are dropped for some time after one that runs."""
+    cron: str | None = None
+    """A cron expression with five fields, or a name such as ``@daily``: the task runs at these times by itself."""
+    every: Seconds | None = None
+    """An interval of at least a second instead: the task runs again and again. It is counted from the epoch, so that
+    one of 5 minutes ticks at :00, :05 and so on."""
+    timezone: str | None = None
+    """The time zone of `cron`, such as ``"Europe/Berlin"``; UTC by default."""
+    missed: MissedOption | None = None
+    """What happens to ticks that were missed: ``"once"`` (the default), ``"skip"``, ``"all"``, or a `Missed`."""
+    overlap: Literal["skip", "allow", "queue"] | None = None
+    """What happens to a tick while the task of an earlier one has not ended: it is skipped (the default), runs beside
+    it (``"allow"``), or waits for its end (``"queue"``)."""
 
     def __attrs_post_init__(self) -> None:
         guard_of(self.unique, self.debounce, self.throttle)
+        _ = self.plan
+
+    @property
+    def plan(self) -> Plan | None:
+        """When the task runs by itself; None if it does not."""
+        return plan_of(self.cron, self.every, self.timezone, self.missed, self.overlap)
 
     @property
     def guard(self) -> Guard | None:
@@ -171,6 +191,20 @@ class CallOptions:
             raise ConfigurationError("eta= needs a time zone, such as datetime.now(timezone.utc) + timedelta(...)")
         if self.task_id is not None:
             valid_id(self.task_id)
+
+
+def takes_options_too(
+    options: Callable[Fields, object],
+) -> Callable[[Callable[[S, A], R]], Callable[Concatenate[S, A, Fields], R]]:
+    """`takes_options` for a method with one parameter of its own before the fields."""
+
+    def decorate(method: Callable[[S, A], R]) -> Callable[Concatenate[S, A, Fields], R]:
+        receiver, own, *_ = inspect.signature(method).parameters.values()
+        taken = inspect.signature(options).parameters.values()
+        vars(method)["__signature__"] = inspect.signature(method).replace(parameters=[receiver, own, *taken])
+        return cast("Callable[Concatenate[S, A, Fields], R]", method)
+
+    return decorate
 
 
 def takes_options(

@@ -32,6 +32,7 @@ NAMES = [
     "DuplicateTaskError",
     "EagerSession",
     "JSONSerializer",
+    "Missed",
     "MsgpackSerializer",
     "NotInTaskError",
     "NotRunningError",
@@ -60,6 +61,7 @@ NAMES = [
     "Throttle",
     "TimeLimitExceeded",
     "Unique",
+    "UnknownScheduleError",
     "UnknownTaskError",
     "agather",
     "as_completed",
@@ -122,6 +124,8 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "close": "(self) -> None",
         "consumer_group": "attribute",
         "eager": "attribute",
+        "every": signature(TaskOptions).replace("(", "(self, interval: Seconds, /, ", 1).removesuffix("None")
+        + "TaskDecorator",
         "gc": "(self) -> int",
         "get_task": "(self, task_id: str | bytes) -> dict[str, Any]",
         "get_task_progress": "(self, task_id: str | bytes) -> Any",
@@ -136,6 +140,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "None, grace: Seconds = 25.0, parent: int | None = None) -> None"
         ),
         "restart": "(self) -> None",
+        "schedules": "attribute",
         "shutdown": "(self) -> None",
         "start": (
             "(self, nworkers: int | None = None, *, threads: int | None = None, concurrency: int | None = "
@@ -219,9 +224,11 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "headers": "attribute",
         "id": "attribute",
         "logger": "attribute",
+        "missed": "attribute",
         "name": "attribute",
         "progress": "(self, done: float, total: float | None = None, message: str = '') -> None",
         "queue": "attribute",
+        "tick": "attribute",
     },
 }
 

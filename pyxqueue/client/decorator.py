@@ -10,14 +10,14 @@ from attrs import fields
 from typing_extensions import ParamSpec
 
 from ..codec import Codec
-from ..errors import ConfigurationError
+from ..errors import ArgumentError, ConfigurationError
 from ..options import TaskOptions
 from ..printable import quoted
 from ..registry import Registry
 from ..serializers import TaggedSerializer
 from .habits import TASK_OPTION_HABITS, instead
 from .producing import Producer
-from .task import Task, task_name
+from .task import Task, spec_of, task_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,8 +55,21 @@ class TaskDecorator:
         for serializer in self._codec.serializers.values():
             if isinstance(serializer, TaggedSerializer):
                 serializer.register_annotations(function)
-        self._registry.add(task._spec)  # noqa: SLF001 - not a public member
+        if self._options.plan is not None:
+            _check_callable_alone(task)
+        self._registry.add(spec_of(task))
         return task
+
+
+def _check_callable_alone(task: Task[..., Any]) -> None:
+    """Raise `ConfigurationError` if a task that runs by itself needs arguments."""
+    try:
+        spec_of(task).signature.check((), {})
+    except ArgumentError as error:
+        raise ConfigurationError(
+            f"{task.name} runs by itself, without arguments: give its parameters defaults, or make the schedule with "
+            f"queue.schedules.upsert(id, {task.name.rpartition('.')[2]}, ...), which takes arguments ({error})"
+        ) from error
 
 
 def _check(function: object) -> None:

@@ -166,7 +166,7 @@ def parts_of(workers: Sequence[LocalWorkers], turns: Turns = EQUAL) -> WorkerPar
 
     cores = [one.store.core for one in workers]
     sources = [
-        QueueSource(one.store.open, core.registry, core.codec, core.observer, name)
+        QueueSource(one.store.open, core.registry, core.codec, core.observer, name, core.schedules)
         for one, core, name in zip(workers, cores, _names([core.options for core in cores]), strict=True)
     ]
     return WorkerParts(sources, _reimport([one.home() for one in workers]), turns)

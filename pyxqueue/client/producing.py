@@ -10,10 +10,10 @@ from attrs import frozen
 
 from ..calls import Call
 from ..clock import milliseconds
-from ..codec import Codec
+from ..codec import Codec, schedule_seal_id
 from ..context import running_task
 from ..ids import new_id
-from ..model.message import NO_HEADERS, Message
+from ..model.message import NO_HEADERS, Message, evolve
 from ..options import CallOptions
 from ..registry import TaskSpec
 from ..stores import OpenStore
@@ -125,6 +125,15 @@ class Producer:
     def _placed(self, task: TaskSpec, found: Sequence[Stored], stores: OpenStore) -> list[AsyncResult[Any]]:
         reader = self._reader(stores)
         return [AsyncResult(reader, one.id, task.name, one.created) for one in found]
+
+    def template(self, task: TaskSpec, call: Call, options: CallOptions, schedule_id: str) -> Message:
+        """Return the call of a schedule: it has the id of the schedule, and a seal that no task's message has.
+
+        Raises `ArgumentError` for arguments that the function does not take.
+        """
+        task.signature.check(*call)
+        message = self._message(task, call, options, schedule_seal_id(schedule_id))
+        return evolve(message, id=schedule_id, parent="")
 
     def handle(self, task_id: str) -> AsyncResult[Any]:
         """Return the handle of a task that was enqueued before, by this program or another."""

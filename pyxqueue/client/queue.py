@@ -11,8 +11,9 @@ from ..clock import Seconds
 from ..codec import MAX_PAYLOAD, Codec
 from ..core import QueueCore
 from ..eager import EagerSession
+from ..model.schedules import Schedule
 from ..names import Unique, home_or_error, load
-from ..options import TaskOptions, takes_options
+from ..options import TaskOptions, takes_options, takes_options_too
 from ..printable import quoted
 from ..protocols import Backend, ResultStore, Serializer
 from ..registry import Registry
@@ -28,6 +29,7 @@ from .local_workers import LocalWorkers
 from .opened import QueueStore
 from .producing import Producer
 from .result import AsyncResult
+from .schedules import Schedules, declarations
 from .settings import (
     check_known,
     check_numbers,
@@ -111,11 +113,12 @@ class TaskQueue(Unique, ReleaseNames):
             options.stream_key, serializers, seal, options.group, max_payload=max_payload, max_result=max_result
         )
         session = EagerSession(propagate) if (eager_by_environment() if eager is None else eager) else None
-        self.core = QueueCore(options, codec, Registry(), observer)
+        self.core = QueueCore(options, codec, Registry(), observer, self._declarations)
         self._store = QueueStore(self.core, store, broker, results, session)
         self._workers = LocalWorkers(self, self._store, worker_prefix, timeout)
         self._admin = Admin(self._store)
         self._producer = Producer(codec, self._store.here, self._workers.check_servable, self)
+        self._schedules = Schedules(self._store, self._producer)
 
     def __repr__(self) -> str:
         name, group = quoted(self.stream_key), quoted(self.consumer_group)
@@ -146,7 +149,14 @@ class TaskQueue(Unique, ReleaseNames):
     @property
     def eager(self) -> EagerSession | None:
         """The eager session of this queue, with which tests move the clock; None if the queue is not eager."""
+        if self._store.eager is not None:
+            self._store.here()  # from now on the session knows the schedules of this queue
         return self._store.eager
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules of the queue: tasks that run by themselves at certain times."""
+        return self._schedules
 
     @property
     def admin(self) -> Admin:
@@ -171,6 +181,14 @@ class TaskQueue(Unique, ReleaseNames):
         decorator = TaskDecorator(self.core.codec, self.core.registry, self._producer, **options)
         return decorator if function is None else decorator(function)
 
+    @takes_options_too(TaskOptions)
+    def every(self, interval: Seconds, /, **options: Any) -> TaskDecorator:
+        """Register a function as a task that runs by itself at an interval: seconds, or a `timedelta`.
+
+        The same as ``task(every=interval, ...)``.
+        """
+        return TaskDecorator(self.core.codec, self.core.registry, self._producer, every=interval, **options)
+
     def result(self, task_id: str | bytes) -> AsyncResult[Any]:
         """Return the handle of a task by its id. It does not check whether the task exists."""
         return self._producer.handle(id_text(task_id))
@@ -178,6 +196,9 @@ class TaskQueue(Unique, ReleaseNames):
     def close(self) -> None:
         """Close this process's connections. The next use of the queue opens them again."""
         self._store.close()
+
+    def _declarations(self) -> list[Schedule]:
+        return declarations(self.core.registry, self._producer)
 
     # Workers
 

@@ -156,6 +156,11 @@ class Task(Unique, Generic[P, R]):
             raise no_attribute(self, name, TASK_HABITS, self.name.rpartition(".")[2])
 
 
+def spec_of(task: Task[..., Any]) -> TaskSpec:
+    """Return the definition of a task, for other parts of pyxqueue."""
+    return task._spec  # noqa: SLF001 - not for applications
+
+
 def _found(module: str, name: str, options: CallOptions) -> Task[..., Any]:
     """Return the task that was pickled by this name, with its options."""
     task: Task[..., Any] = load(module, name)

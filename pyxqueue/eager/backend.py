@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from ..backends.memory import MemoryBackend, MemoryStore
+from ..backends.memory.schedules import MemorySchedules
 from ..core import QueueCore
 from ..errors import ResultTimeoutError
 from ..inflight import InFlightTable
@@ -15,6 +16,7 @@ from ..model.message import Delivery, Message, Record, TaskInfo, TaskStatus
 from ..model.turns import Turn
 from ..options import TaskOptions
 from ..protocols import StoreOptions
+from ..ticking import Ticker
 from ..worker.events import Event, tell
 from ..worker.executors import Inline
 from ..worker.serving import QueueParts
@@ -46,6 +48,8 @@ class EagerBackend(MemoryBackend):
         self.place = (id(store), queue.options.stream_key, queue.options.group)
         self.queue = queue
         self._session = session
+        self._declared = 0
+        self._ticker = Ticker(super().schedules(), queue.codec, None)
 
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         accepted = super().enqueue(messages)
@@ -62,6 +66,25 @@ class EagerBackend(MemoryBackend):
         changed = super().resume()
         self._drain()
         return changed
+
+    def schedules(self) -> MemorySchedules:
+        self.declare()
+        return super().schedules()
+
+    def declare(self) -> None:
+        """Declare the schedules of the code, as the supervisor of a worker does."""
+        if self._declared != len(self.queue.registry):
+            self._declared = len(self.queue.registry)
+            self._ticker.declare(self.queue.schedules())
+
+    def until_tick(self) -> int:
+        """Return the ms until the next schedule is due, -1 if there is none."""
+        self.declare()
+        return super().schedules().due(0).left
+
+    def tick(self) -> None:
+        """Tick what is due."""
+        self._ticker.tick()
 
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
         accepted = super().requeue(ids)

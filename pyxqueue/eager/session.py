@@ -74,7 +74,7 @@ class EagerSession:
         return backend
 
     def advance(self, seconds: Seconds) -> None:
-        """Move the clock, by seconds or a `timedelta`, and run each task when it becomes due."""
+        """Move the clock, by seconds or a `timedelta`, and run each task when it becomes due, or its schedule does."""
         ms = round(in_seconds(seconds) * 1000)
         if ms < 0:
             raise ConfigurationError(f"advance({seconds}): the clock cannot go back, give 0 or more")
@@ -102,14 +102,20 @@ class EagerSession:
         return any(run.session is self for run in runs.get())
 
     def step(self, end: int | None) -> bool:
-        """Move the clock to when the next task is due, at most to `end`. Returns False if no task is due then."""
+        """Move the clock to when the next task or schedule is due, at most to `end`. Returns False if none is due then.
+        A schedule alone does not move the clock: it would never end."""
         with self._stepping:
             now = self.clock()
-            dues = [now + left for backend in list(self._backends.values()) if (left := backend.maintain(0)) >= 0]
-            moments = [*dues, *([] if end is None else [end])] or [now]
-            moment = min(moments)
+            backends = list(self._backends.values())
+            dues = [now + left for backend in backends if (left := backend.maintain(0)) >= 0]
+            moments = [*dues, *([] if end is None else [end])]
+            ticks = [now + left for backend in backends if (left := backend.until_tick()) >= 0] if moments else []
+            moment = min([*moments, *ticks], default=now)
             self.clock.advance(max(0, moment - now))
-            return moment in dues
+            if moment in ticks:
+                for backend in backends:
+                    backend.tick()
+            return moment in dues or moment in ticks
 
     def serves(self, backend: EagerBackend, name: str) -> bool:
         """Return whether this queue runs the task, rather than another queue of the same group."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, get_args
 
 import attrs
@@ -334,6 +335,20 @@ def decide(schedule: Schedule, now: int) -> Sequence[Decision]:
 
 def _grace(schedule: Schedule, tick: int) -> int:
     return schedule.missed.grace_ms or max(60_000, schedule.timing.after(tick) - tick)
+
+
+def tick_headers(schedule: Schedule, decision: Decision) -> dict[str, str]:
+    """Return the headers by which the task of a tick knows it."""
+    passed = schedule.passed + decision.before
+    return {TICK_HEADER: str(decision.tick), **({MISSED_HEADER: str(passed)} if passed else {})}
+
+
+def tick_text(tick: int) -> str:
+    """Return the time of a tick for the log."""
+    try:
+        return datetime.fromtimestamp(tick / 1000, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return str(tick)
 
 
 def ran(old: Schedule, decision: Decision) -> Schedule:

@@ -14,7 +14,7 @@ from ..model.message import Record
 from ..protocols import Broker
 from ..worker.events import log
 from .children import Child
-from .duties import DutyLoop, Loss, Releaser, all_duties
+from .duties import Duty, DutyLoop, Loss, Releaser, all_duties
 
 _NO_STORE = 0.1
 """Seconds until the next attempt while the duties are not done because the store cannot be reached."""
@@ -32,6 +32,8 @@ class QueueAccess:
     seal: Callable[[Record], Record] = lambda record: record
     """Signs the record of a task that was killed, where the queue has a seal."""
     name: str = ""
+    scheduling: Callable[[Broker], Duty | None] = lambda _broker: None
+    """Makes the duty for the schedules of the queue; None if the store does not keep any."""
 
 
 @define(eq=False)
@@ -82,6 +84,8 @@ class QueueCare:
                 now = time.monotonic()
                 self._next_try = now + _REST * (now - begun)
             return None
+        if (schedules := self.access.scheduling(self._broker)) is not None:
+            made.append(schedules)
         return DutyLoop(made, of=self._of(), rest=_REST if self.several else 0.0)
 
     def _of(self) -> str:

@@ -22,8 +22,10 @@ from attrs import define, frozen
 from ..codec import Codec
 from ..errors import ConfigurationError
 from ..inflight import InFlightTable
-from ..protocols import Broker
+from ..model.schedules import Schedule
+from ..protocols import Broker, schedules_of
 from ..registry import Registry, TaskSpec
+from ..ticking import Ticker, store_of_schedules
 from ..worker.events import Observer, enable_logs, log
 from ..worker.executors import Executor, Inline, Threads
 from ..worker.loop import Loop
@@ -33,6 +35,7 @@ from ..worker.turns import EQUAL, Turns
 from ..worker.worker import Worker
 from .care import QueueAccess
 from .child import boot, consumer_name
+from .duties.schedules import SchedulesDuty
 from .log_process import LogWriter
 from .processes import end_process, fork, fork_is_safe
 from .starters import Starter, fork_worker, spawn_worker
@@ -62,6 +65,16 @@ class QueueSource:
     observer: Observer | None = None
     name: str = ""
     """The queue's name in the log."""
+    schedules: Callable[[], Sequence[Schedule]] = tuple
+    """Returns the schedules that the code declares."""
+
+    def scheduling(self, broker: Broker) -> SchedulesDuty | None:
+        """Return the duty for the schedules of the queue. Raises `ConfigurationError` if the code declares some and the
+        store does not keep any."""
+        declared = self.schedules()
+        if not declared and schedules_of(broker) is None:
+            return None
+        return SchedulesDuty(Ticker(store_of_schedules(broker), self.codec), declared)
 
 
 @frozen
@@ -125,7 +138,7 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
         Supervisor(
             options,
             start,
-            [QueueAccess(queue.connect, queue.codec.sealed, queue.name) for queue in parts.queues],
+            [QueueAccess(queue.connect, queue.codec.sealed, queue.name, queue.scheduling) for queue in parts.queues],
             name=lambda index: consumer_name(options.prefix, index, boot()),
             parent=parent,
             make_table=make_table,

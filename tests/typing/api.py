@@ -10,6 +10,7 @@ from pyxqueue import (
     Cancellation,
     Debounce,
     EagerSession,
+    Missed,
     Progress,
     PyxqueueError,
     Task,
@@ -37,6 +38,7 @@ from pyxqueue.client.admin import (
     TaskPage,
     WorkerInfo,
 )
+from pyxqueue.client.schedules import ScheduleHandle
 
 queue = TaskQueue("typed")
 
@@ -211,6 +213,28 @@ def inside_a_task() -> None:
 
 def observe(event: TaskStarted | TaskSettled) -> None:
     assert_type(event.task_id, str)
+
+
+@queue.task(cron="30 2 * * *", timezone="Europe/Berlin", missed=Missed("skip", grace=60), overlap="queue")
+def nightly(keep: int = 7) -> int:
+    return keep
+
+
+@queue.every(timedelta(minutes=5), missed="all", overlap="allow", retries=3)
+async def poll() -> str:
+    return ""
+
+
+def schedules() -> None:
+    assert_type(nightly(3), AsyncResult[int])
+    assert_type(poll(), AsyncResult[str])
+    made = queue.schedules.upsert("id", plain, "url", cron="@daily", missed="skip", kwargs={"a": 1})
+    assert_type(made, ScheduleHandle)
+    assert_type(queue.schedules["id"].trigger(), AsyncResult[Any])
+    for one in queue.schedules:
+        assert_type(one.next, datetime | None)
+    assert_type(current_task().tick, datetime | None)
+    assert_type(current_task().missed, int)
 
 
 client: Any = None

@@ -43,6 +43,9 @@ def wrong_options() -> None:
     fetch("a").ready()  # type: ignore[attr-defined]
     gather(fetch("a"))  # type: ignore[call-overload]
     queue.task(retry=1)  # type: ignore[call-overload]
+    queue.task(cron="@daily", missed="never")  # type: ignore[call-overload]
+    queue.every(5, overlap="kill")  # type: ignore[arg-type]
+    queue.every(cron="@daily")  # type: ignore[call-arg]
     TaskQueue("a", strem_key="b")  # type: ignore[arg-type]
 
 

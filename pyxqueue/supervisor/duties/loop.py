@@ -50,6 +50,15 @@ class Wakeable(Protocol):
         ...
 
 
+@runtime_checkable
+class Punctual(Protocol):
+    """A duty that is called each time the loop turns, and that must not be late."""
+
+    def soon(self) -> float:
+        """The time of `time.monotonic` at which it must be called again."""
+        ...
+
+
 @define(eq=False)
 class DutyLoop:
     """Does each duty when it is due. One that the store refuses keeps no other from being done."""
@@ -87,7 +96,8 @@ class DutyLoop:
                 seconds = now - self._failing_since
                 log.warning("the store is back after %.1f s: leases%s are renewed again", seconds, self.of)
                 self.failing = False
-        return max(0.0, min(self._due.values(), default=now + RETRY_EVERY) - self._monotonic())
+        soon = [duty.soon() for duty in self.duties if isinstance(duty, Punctual) and duty not in self._due]
+        return max(0.0, min([*self._due.values(), *soon], default=now + RETRY_EVERY) - self._monotonic())
 
     def watched(self) -> list[int]:
         """The file descriptors that the caller is to watch until the next step."""

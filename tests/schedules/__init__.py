@@ -1,0 +1,1 @@
+"""Schedules: when they tick, the rules about them, the programs that tick them."""
