@@ -6,7 +6,7 @@ Messages published while the subscription is down are lost, so all waiters are w
 from __future__ import annotations
 
 import os
-import selectors
+import select
 import socket
 import threading
 import weakref
@@ -127,7 +127,7 @@ class Listener:
                         log.warning("the thread that waits for results connects again after a %s", told)
                 if not self._stopped:
                     self._failures += 1
-                    _heard_or_readable(heard, None, _BACKOFF.compute(self._failures))
+                    _Ears(heard, None).wait(_BACKOFF.compute(self._failures))
 
     def _is_over(self) -> bool:
         with self._lock:
@@ -155,7 +155,11 @@ class Listener:
     def _serve(self, subscription: Any, heard: socket.socket) -> None:
         """A server that does not answer a PING within one period counts as gone."""
         followed: set[str] = set()
-        answered, look, quiet = True, True, 0.0
+        if not self._follow(subscription, followed):
+            return
+        connection = socket_of(subscription)
+        ears, waited = _Ears(heard, connection), _POLL if connection is None else _PING_EVERY
+        answered, look, quiet = True, False, 0.0
         while not self._stopped:
             if look:
                 if not self._follow(subscription, followed):
@@ -167,8 +171,7 @@ class Listener:
                 self._failures = 0
                 self._dispatch(message)
                 continue
-            waited = _POLL if socket_of(subscription) is None else _PING_EVERY
-            found = _heard_or_readable(heard, socket_of(subscription), waited)
+            found = ears.wait(waited)
             look = found is not None and found
             if found is not None:
                 continue
@@ -210,16 +213,22 @@ def socket_of(subscription: Any) -> Any:
     return found if isinstance(found, socket.socket) else None
 
 
-def _heard_or_readable(heard: socket.socket, connection: Any, seconds: float) -> bool | None:
-    """Wait until the bell has rung (True) or the connection has something to read (False); None for neither."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(heard, selectors.EVENT_READ)
-        if connection is not None:
-            selector.register(connection, selectors.EVENT_READ)
-        ready = [key.fileobj for key, _ in selector.select(seconds)]
-    if heard not in ready:
-        return False if ready else None
-    with suppress(BlockingIOError):
-        while heard.recv(4096):
-            pass
-    return True
+class _Ears:
+    """Waits for a bell and a connection."""
+
+    def __init__(self, heard: socket.socket, connection: socket.socket | None) -> None:
+        self._heard = heard
+        self._poll = select.poll()
+        for one in (heard, connection):
+            if one is not None:
+                self._poll.register(one, select.POLLIN)
+
+    def wait(self, seconds: float) -> bool | None:
+        """Wait until the bell has rung (True) or the connection has something to read (False); None for neither."""
+        ready = [fd for fd, _ in self._poll.poll(seconds * 1000)]
+        if self._heard.fileno() not in ready:
+            return False if ready else None
+        with suppress(BlockingIOError):
+            while self._heard.recv(4096):
+                pass
+        return True
