@@ -205,8 +205,13 @@ def locked(url: str) -> Iterator[None]:
 
 
 def wait_until(entry: Contestant, total: int) -> None:
-    """Wait until the store says that `total` calls are done."""
+    """Wait until the store says that `total` calls are done.
+
+    A look may count all rows, which takes a core from the workers. So the looks are far from each other, except at the
+    beginning, when the rate is not known, and at the end that it foretells.
+    """
     done, changed = -1, time.monotonic()
+    first: tuple[int, float] | None = None
     while True:
         begun = time.monotonic()
         now_done, now = entry.completed(total), time.monotonic()
@@ -216,7 +221,11 @@ def wait_until(entry: Contestant, total: int) -> None:
             done, changed = now_done, now
         elif now - changed > GIVE_UP_SECONDS:
             raise Stuck(f"{done} of {total} were done, and for {GIVE_UP_SECONDS} s no more")
-        time.sleep(max(LOOK_EVERY, 9 * (now - begun)))  # a look may count all rows: it takes the workers no core away
+        first = first or (now_done, begun)
+        gained = now_done - first[0]
+        spent = now - first[1]
+        left = (total - now_done) * spent / gained if gained > 0 else 0.0
+        time.sleep(max(LOOK_EVERY, min(left / 2, spent / 4), now - begun))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -172,3 +173,26 @@ def test_the_shape_of_the_code() -> None:
     frames = {line[0]: int(line[1]) for line in words if line and line[0] in {"call", "claim", "settle", "get"}}
     assert len(frames) == 4
     assert all(0 < count < 200 for count in frames.values())
+
+
+@pytest.mark.usefixtures("programs")
+@pytest.mark.parametrize("rate", [500, 50_000])
+def test_a_wait_looks_seldom_and_notices_the_end(rate: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at 50,000 rows takes 20 ms here."""
+    measure = importlib.import_module("measure")
+    clock, looks = [0.0], 0
+
+    def completed(_total: int) -> int:
+        nonlocal looks
+        looks += 1
+        clock[0] += 0.02
+        return int(max(0.0, clock[0] - 0.1) * rate)  # the workers need a moment to begin
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+
+    monkeypatch.setattr(measure, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
+    measure.wait_until(SimpleNamespace(completed=completed), 50_000)
+
+    assert looks < 60
+    assert clock[0] < 1.05 * (0.1 + 50_000 / rate)
