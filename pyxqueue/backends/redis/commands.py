@@ -72,7 +72,7 @@ class Command(Generic[T]):
     keys: Sequence[str]
     args: Sequence[Arg]
     parse: Callable[[Any], T]
-    then: Callable[[Any], Command[Any] | None] = lambda _reply: None
+    then: Callable[[Any], Command[Any] | None] | None = None
     """What to call next, by the reply. The result does not depend on it: if it is lost, a supervisor does the same."""
 
 

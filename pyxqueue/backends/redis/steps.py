@@ -101,22 +101,18 @@ Steps: TypeAlias = Generator[Request, Any, T]
 
 
 def call(command: Command[T], seconds: float | None = None) -> Steps[T]:
-    """One script call, and those that follow from its reply. What stops them does not matter to its result."""
-    result, following = yield from _call(command, seconds)
-    with suppress(BrokerError):
-        while following is not None:
-            _, following = yield from _call(following, None)
-    return result
-
-
-def _call(command: Command[T], seconds: float | None) -> Steps[tuple[T, Command[Any] | None]]:
-    """If the server does not have the script, it is sent."""
+    """One script call, and those that follow from its reply. If the server does not have the script, it is sent."""
     script = SCRIPTS[command.script]
     args = (len(command.keys), *command.keys, *command.args)
+    is_known = True
     try:
         reply = yield Execute(("EVALSHA", script.sha, *args), seconds)
-        return command.parse(reply), command.then(reply)
     except NoScriptError:
-        pass  # so that it is not the context of a later error
-    reply = yield Execute(("EVAL", script.text, *args), seconds)
-    return command.parse(reply), command.then(reply)
+        is_known = False  # it must not be the context of a later error
+    if not is_known:
+        reply = yield Execute(("EVAL", script.text, *args), seconds)
+    result = command.parse(reply)
+    if command.then is not None and (following := command.then(reply)) is not None:
+        with suppress(BrokerError):  # what stops it does not matter to the result
+            yield from call(following)
+    return result
