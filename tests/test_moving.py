@@ -258,3 +258,28 @@ def test_the_command_survives_a_kill(servers: Servers, stream_key: str, tmp_path
         queue.close()
     with Redis.from_url(new) as client:
         client.flushdb()
+
+
+def test_schedules_are_moved(tmp_path: Path, servers: Servers, stream_key: str) -> None:
+    """They go on in the other store, paused or not; one whose id is taken there stays."""
+    urls = f"sqlite:///{tmp_path}/source.db", servers("valkey").url
+    old, new = (TaskQueue(url, stream_key) for url in urls)
+    for queue in (old, new):
+        task = queue.task(name="jobs.add")(lambda: None)
+        queue.schedules.upsert("taken", task, every=60 if queue is old else 3_600)
+    daily = old.schedules.upsert("daily", task, cron="30 2 * * *", timezone="Europe/Berlin")
+    old.schedules.upsert("paused", task, every=60).pause()
+
+    for _ in range(2):  # the second one, as after an interruption, changes nothing
+        assert CliRunner().invoke(main, ["move", "--queue", stream_key, *urls]).exit_code == 0
+
+    assert [one.id for one in old.schedules] == ["taken"]
+    assert [(one.id, one.state) for one in new.schedules] == [
+        ("daily", "active"),
+        ("paused", "paused"),
+        ("taken", "active"),
+    ]
+    assert new.schedules["daily"] == daily
+    assert new.schedules["taken"].when == "every 3600 s"
+    for queue in (old, new):
+        queue.close()

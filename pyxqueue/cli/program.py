@@ -25,6 +25,7 @@ from .commands.purge import purge
 from .commands.remove_group import remove_group
 from .commands.resume import resume
 from .commands.retry import retry
+from .commands.schedule import schedule
 from .commands.task import task
 from .commands.tasks import tasks
 from .commands.worker import worker
@@ -32,6 +33,7 @@ from .target import target_options
 
 COMMANDS = (
     worker, child, info, tasks, task, failed, retry, cancel, delete, purge, pause, resume, groups, remove_group, move,
+    schedule,
 )  # fmt: skip
 
 _EPILOG = """
@@ -47,6 +49,9 @@ Examples:
   pyxqueue failed rpc
   pyxqueue retry rpc --all-failed
   pyxqueue pause rpc                      no worker starts a task until `resume`
+
+  pyxqueue schedule list rpc
+  pyxqueue schedule pause rpc rpc.nightly
 
   pyxqueue move redis://old/0 redis://new/0
 

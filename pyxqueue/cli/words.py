@@ -30,11 +30,11 @@ def take_first(target: Target, words: Sequence[str]) -> Sequence[str]:
     return words[1:]
 
 
-def take_ids(target: Target, words: Sequence[str]) -> Sequence[str]:
+def take_ids(target: Target, words: Sequence[str], what: str = "tasks") -> Sequence[str]:
     """Return the ids among the arguments. Raises `click.UsageError` if there are none."""
     ids = take_module(target, words)
     if not ids:
-        raise click.UsageError(f"give the IDs of the tasks{module_hint(words, ids)}")
+        raise click.UsageError(f"give the IDs of the {what}{module_hint(words, ids)}")
     return ids
 
 

@@ -15,8 +15,9 @@ from attrs import frozen
 from ..errors import ConfigurationError, TaskStateError
 from ..ids import new_id
 from ..model.message import ADOPTABLE, ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable
-from ..protocols import Backend, StoreOptions, in_one_process
+from ..protocols import Backend, Changed, ScheduleChange, StoreOptions, in_one_process, schedules_of
 from ..stores import absolute, find_store
+from ..ticking import store_of_schedules
 from ..urls import shown
 from .settings import check_names
 
@@ -78,14 +79,32 @@ class MovedGroup:
 
 
 def move(source: str, target: str, queue: str = "tasks") -> list[MovedGroup]:
-    """Move the ready, delayed and failed tasks of every group of a queue from the store at one URL to another.
+    """Move the ready, delayed and failed tasks of every group of a queue, and its schedules, from one store to another.
 
     Returns an empty list if the source does not have the queue. Stop the workers and producers of the source first.
     """
     check_names(stream_key=queue)
     with _opened(source, StoreOptions(queue)) as any_group:
         groups = source_of(any_group).groups()
-    return [MovedGroup(group, _move(source, target, queue, group)) for group in groups]
+    moved = [MovedGroup(group, _move(source, target, queue, group)) for group in groups]
+    if groups:
+        _move_schedules(source, target, StoreOptions(queue, groups[0]))
+    return moved
+
+
+def _move_schedules(source: str, target: str, options: StoreOptions) -> None:
+    """Move the schedules of a queue. One whose id the target has stays in the source.
+
+    Raises `ConfigurationError` if there are some, and the target does not keep schedules.
+    """
+    with _opened(source, options) as old, _opened(target, options) as new:
+        here = schedules_of(old)
+        if here is None or not (found := [one for one in here.get(here.ids()) if one is not None]):
+            return
+        there = store_of_schedules(new)
+        for one, other in zip(found, there.get([one.id for one in found]), strict=True):
+            if other == one or there.change(ScheduleChange(one.id, "", one)) is Changed.DONE:
+                here.change(ScheduleChange(one.id, one.mark, None))
 
 
 def _move(source: str, target: str, queue: str, group: str) -> Moved:

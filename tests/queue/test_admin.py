@@ -51,10 +51,10 @@ def refusals(result: BatchResult) -> dict[str, str]:
 
 
 def test_each_command_has_a_method_of_its_name() -> None:
-    """Except those that run tasks, and `move`, which works on two stores."""
+    """Except those that run tasks, `move`, which works on two stores, and `schedule`, which is `queue.schedules`."""
     names = {str(command.name).replace("-", "_") for command in COMMANDS if not command.hidden}
 
-    assert names - {"worker", "move"} == {name for name in vars(Admin) if not name.startswith("_")} - {
+    assert names - {"worker", "move", "schedule"} == {name for name in vars(Admin) if not name.startswith("_")} - {
         "workers",  # shown by `info`
         "queues",  # shown by `info` where no queue is named
     }
@@ -67,7 +67,7 @@ def test_the_facade_stays_small() -> None:
         for kind in (TaskQueue, ReleaseNames, Admin)
     )
 
-    assert own == ["task", "result", "close", "run", "start", "restart", "shutdown"]
+    assert own == ["task", "every", "result", "close", "run", "start", "restart", "shutdown"]
     assert max(len(old), len(administration)) <= 12
 
 
