@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, define, field, frozen
+from attrs import asdict, define, evolve, field, frozen
 
 from pyxqueue import CancelRequested, TaskQueue, TaskSettled, current_task
 from pyxqueue.client.task import Task
@@ -28,6 +28,8 @@ from pyxqueue.serializers import JSONSerializer
 from tests.support.tasks import task_of
 
 VARIABLE = "TEST_SITE"
+SECOND_URL = "TEST_SECOND_URL"
+"""The store of a second queue that the same workers serve."""
 
 
 @frozen
@@ -62,6 +64,10 @@ class Site:
 
     def app(self) -> App:
         return App(self.queue())
+
+    def second(self, url: str) -> Site:
+        """Another queue, in this store or in another one."""
+        return evolve(self, url=url, stream=f"{self.stream}-second")
 
     def environment(self) -> dict[str, str]:
         return {VARIABLE: json.dumps(asdict(self))}
