@@ -16,6 +16,8 @@ class SharedClaims(Protocol):
     * **Q2 In order.** It returns at most `limit` deliveries, those of the first queue of the order first. What it read
       beyond that is ready as before: in its place, uncharged, and at most once in flight.
     * **Q3 One wait.** With a wait, it returns as soon as one of the queues has a message.
+    * **Q4 Quiet.** `quiet_ms` is never larger than the time until `maintain` has a message to make ready or a schedule
+      is due, as far as what is stored now decides it; it is 0 while a message is ready or in flight.
     """
 
     def claim(self, consumer: str, limit: int, wait_ms: int, order: Sequence[int]) -> Sequence[Sequence[Delivery]]:
@@ -23,6 +25,10 @@ class SharedClaims(Protocol):
 
         If the reply is lost, its messages come back when their leases end. Reclaiming (B3) is left to `maintain`.
         """
+        ...
+
+    def quiet_ms(self) -> Sequence[int]:
+        """Return for each broker the ms until `maintain` may have something to do; -1: nothing is due at any time."""
         ...
 
     def interrupt(self) -> None:

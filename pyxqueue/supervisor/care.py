@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from attrs import define, field, frozen
 
@@ -12,9 +13,10 @@ from ..errors import BrokerError, BrokerUnavailableError
 from ..inflight import InFlight, InFlightTable
 from ..model.message import Record
 from ..protocols import Broker
+from ..protocols.shared import HasSharedClaims
 from ..worker.events import log
 from .children import Child
-from .duties import Duty, DutyLoop, Loss, Releaser, all_duties
+from .duties import Duty, DutyLoop, Loss, QuietLook, Releaser, all_duties
 
 _NO_STORE = 0.1
 """Seconds until the next attempt while the duties are not done because the store cannot be reached."""
@@ -47,16 +49,18 @@ class QueueCare:
     """The number of the queue in the tables."""
     several: bool = False
     """Whether there are other queues."""
+    quiet: Callable[[float, float], float] | None = field(default=None, init=False)
+    """Says for how long there is no maintenance to do, if the queue shares looks with others."""
     duties: DutyLoop | None = field(default=None, init=False)
     """None until the store has been reached for the first time."""
-    _broker: Broker | None = field(default=None, init=False)
+    broker: Broker | None = field(default=None, init=False)
     _releaser: Releaser | None = field(default=None, init=False)
     _unreachable: bool = field(default=False, init=False)
     _next_try: float = field(default=0.0, init=False)
 
     def open(self) -> None:
-        self._broker = self.access.connect()
-        self._releaser = Releaser(self._broker, self.access.seal)
+        self.broker = self.access.connect()
+        self._releaser = Releaser(self.broker, self.access.seal)
 
     def step(self, tables: Sequence[InFlightTable], *, stopping: bool) -> float:
         """Do what is due, and return the seconds until this is to be called again.
@@ -70,12 +74,13 @@ class QueueCare:
         return duties.step(tables)
 
     def _make_duties(self) -> DutyLoop | None:
-        assert self._broker is not None
+        assert self.broker is not None
         assert self._releaser is not None
         if (begun := time.monotonic()) < self._next_try:
             return None
         try:
-            made = all_duties(self._broker, self._broker.lease_ms(), self._releaser, self.kill, self.number)
+            lease = self.broker.lease_ms()
+            made = all_duties(self.broker, lease, self._releaser, self.kill, queue=self.number, quiet=self.quiet)
         except BrokerUnavailableError as error:
             if not self._unreachable:
                 log.warning("waiting for the store%s: %s", self._of(), error)
@@ -84,7 +89,7 @@ class QueueCare:
                 now = time.monotonic()
                 self._next_try = now + _REST * (now - begun)
             return None
-        if (schedules := self.access.scheduling(self._broker)) is not None:
+        if (schedules := self.access.scheduling(self.broker)) is not None:
             made.append(schedules)
         return DutyLoop(made, of=self._of(), rest=_REST if self.several else 0.0)
 
@@ -116,5 +121,20 @@ class QueueCare:
         self.close()
 
     def close(self) -> None:
-        if self._broker is not None:
-            self._broker.close()
+        if self.broker is not None:
+            self.broker.close()
+
+
+def share_looks(cares: Sequence[QueueCare]) -> None:
+    """Let the queues that share a store be looked at with one request, so that an idle one costs next to nothing."""
+    by_key: dict[Hashable, list[QueueCare]] = {}
+    for care in cares:
+        if isinstance(care.broker, HasSharedClaims) and (key := care.broker.claim_key()) is not None:
+            by_key.setdefault((type(care.broker), key), []).append(care)
+    for together in by_key.values():
+        first = together[0].broker
+        if len(together) > 1 and isinstance(first, HasSharedClaims):
+            shared = first.shared_claims([care.broker for care in together])
+            look = QuietLook(shared.quiet_ms)
+            for number, care in enumerate(together):
+                care.quiet = partial(look.left, number)

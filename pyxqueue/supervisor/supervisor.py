@@ -20,7 +20,7 @@ from attrs import define, field
 from ..inflight import STUCK, InFlight, InFlightTable
 from ..worker.events import log
 from ..worker.options import WorkerOptions
-from .care import QueueAccess, QueueCare
+from .care import QueueAccess, QueueCare, share_looks
 from .children import Child, Children
 from .log_process import LogWriter
 from .processes import kill_group
@@ -82,6 +82,7 @@ class Supervisor:
             self._children.open()
             for care in self._cares:
                 care.open()
+            share_looks(self._cares)
             self._loop(reader)
         finally:
             self._end()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from attrs import evolve
 from redis import Redis
 
 from pyxqueue.testing.servers import Server
+from tests.support.trees import Tree
 from tests.support.until import until
 
 from .app import Site
@@ -38,3 +41,34 @@ def test_a_supervisor_looks_no_more_often_than_a_worker(server: Server, site: Si
         until(lambda: calls("xreadgroup") >= reads + READS, "the worker has read")
 
         assert calls("evalsha") - scripts <= READS
+
+
+def test_further_idle_queues_cost_nothing(server: Server, site: Site, tmp_path: Path) -> None:
+    """Four queues cost as many commands as one: a worker waits on all with one read, and its supervisor looks at all
+    with one script."""
+    site, log = evolve(site, url=server.url, lease=4), tmp_path / "tree.log"
+    apps = [f"tests.processes.app_four:queue{number}" for number in range(4)]
+    channels = [f"{{{site.stream}-{number}}}:cg:delayed" for number in range(4)]
+    with (
+        Redis.from_url(server.url, protocol=2) as client,
+        Tree(apps[0], site.environment(), log, *apps[1:], "-p", "1"),
+    ):
+
+        def calls() -> Counter[str]:
+            found = client.info("commandstats")
+            return Counter({name.removeprefix("cmdstat_"): one["calls"] for name, one in found.items()})
+
+        def listening() -> bool:
+            return all(count for _, count in client.pubsub_numsub(*channels))
+
+        until(listening, "the supervisor listens")
+        until(lambda: calls()["xread"] > 1 and calls()["xreadgroup"] > 1, "both have begun to wait")
+        before = calls()
+        until(lambda: calls()["xreadgroup"] >= before["xreadgroup"] + READS, "the worker has read")
+        spent = calls() - before
+
+    looks = spent["evalsha"]
+    assert looks <= READS
+    per_look = {"xread", "exists", "time", "evalsha"}
+    assert sum(number for name, number in spent.items() if name in per_look) <= 4 * looks
+    assert set(spent) <= per_look | {"xreadgroup", "info"}

@@ -182,3 +182,63 @@ def test_an_idle_queue_costs_no_command(counted: tuple[list[RedisBackend], Calla
         shared.claim("me", 1, wait_ms, [0, 1, 2])
 
         assert count() - before == 1
+
+
+def test_a_look_at_idle_queues(shared: RedisSharedClaims) -> None:
+    """Nothing is due at any time (Q4)."""
+    assert list(shared.quiet_ms()) == [-1, -1, -1]
+
+
+def test_a_look_at_busy_queues(queues: Sequence[RedisBackend], shared: RedisSharedClaims) -> None:
+    """What is ready or in flight may need maintenance now; what has ended does not."""
+    put(queues[0], "ready")
+    put(queues[2], "held")
+    (held,) = queues[2].claim("me", 1, 0)
+
+    assert list(shared.quiet_ms()) == [0, -1, 0]
+
+    queues[2].settle([Settlement(held.receipt, Done())])
+    assert list(shared.quiet_ms()) == [0, -1, -1]
+
+
+def test_a_look_at_what_came_back(queues: Sequence[RedisBackend], shared: RedisSharedClaims) -> None:
+    """It stands in a stream of its own."""
+    put(queues[1], "again")
+    queues[1].settle([Settlement(one.receipt, Retry()) for one in queues[1].claim("me", 1, 0)])
+
+    assert list(shared.quiet_ms()) == [-1, 0, -1]
+
+
+def test_a_look_at_delayed_messages(queues: Sequence[RedisBackend], shared: RedisSharedClaims) -> None:
+    """Until the first one is due."""
+    queues[1].enqueue([Message("later", "job", delay_ms=90_000), Message("soon", "job", delay_ms=60_000)])
+
+    nothing, left, none = shared.quiet_ms()
+
+    assert (nothing, none) == (-1, -1)
+    assert 50_000 < left <= 60_001
+
+
+def test_a_look_at_planted_keys(queues: Sequence[RedisBackend], shared: RedisSharedClaims, client: Any) -> None:
+    """What another program has put there may need maintenance, or not; the look does not fail."""
+    keys = queues[1]._registration.keys
+    client.set(keys.delayed, "planted")
+    assert list(shared.quiet_ms()) == [-1, 0, -1]
+
+    client.delete(keys.delayed, keys.again)
+    client.set(keys.again, "planted")
+    assert list(shared.quiet_ms()) == [0, 0, 0]
+    client.delete(keys.again)
+
+
+def test_a_look_costs_the_same_for_any_number(
+    counted: tuple[list[RedisBackend], Callable[[], int]],
+) -> None:
+    """One script, with three calls in it."""
+    backends, count = counted
+    with closing(backends[0].shared_claims(backends)) as shared:
+        shared.quiet_ms()
+        before = count()
+        shared.quiet_ms()
+
+        assert count() - before == 4

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from ...errors import BrokerUnavailableError
 from ...model.message import Delivery
+from . import commands
 from .broker import RedisBroker
 from .claiming import Reader
 from .faults import StaleGroups
+from .steps import call
 
 _TRIES = 4
 _SIGN_EVERY = 60_000
-"""The most ms between two signs of life of a consumer in each of the queues; with a short lease it is the lease."""
+"""The most ms between two signs of life of a consumer in each of the queues; with a short lease it is 1.5 leases."""
 
 
 class RedisSharedClaims:
@@ -44,7 +46,7 @@ class RedisSharedClaims:
 
     def _claim(self, brokers: Sequence[RedisBroker], consumer: str, limit: int, wait_ms: int) -> list[list[Delivery]]:
         for broker in brokers:
-            broker.show_life(consumer, min(broker.lines.registration.lease_ms, _SIGN_EVERY))
+            broker.show_life(consumer, min(1.5 * broker.lines.registration.lease_ms, _SIGN_EVERY))
         block_ms = min(broker.block_ms(wait_ms) for broker in brokers) if wait_ms > 0 else 0
         if block_ms and self._reader.take_interrupt():
             block_ms = 0
@@ -55,6 +57,11 @@ class RedisSharedClaims:
             claimed.append(broker.lines.pick(consumer, limit, found))
             limit -= len(claimed[-1])
         return claimed
+
+    def quiet_ms(self) -> Sequence[int]:
+        registrations = [broker.lines.registration for broker in self._brokers]
+        found = [(one.options.stream_key, one.keys) for one in registrations]
+        return registrations[0].session.run(call(commands.quiet(found)))
 
     def interrupt(self) -> None:
         self._reader.interrupt()

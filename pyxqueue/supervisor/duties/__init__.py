@@ -9,10 +9,11 @@ from ...protocols import Broker
 from .lease_renewer import LeaseRenewer
 from .loop import Duty, DutyLoop
 from .maintenance import Maintenance
+from .quiet import QuietLook
 from .releaser import Loss, Releaser
 from .stuck import StuckReturner
 
-__all__ = ["Duty", "DutyLoop", "Loss", "Releaser", "all_duties"]
+__all__ = ["Duty", "DutyLoop", "Loss", "QuietLook", "Releaser", "all_duties"]
 
 
 def all_duties(
@@ -20,7 +21,11 @@ def all_duties(
     lease_ms: int,
     releaser: Releaser,
     kill: Callable[[InFlightTable, InFlight], None],
+    *,
     queue: int = 0,
+    quiet: Callable[[float, float], float] | None = None,
 ) -> list[Duty]:
-    """Every duty for a queue, in the order in which they are done. `queue`: its number in the tables."""
-    return [LeaseRenewer(broker, lease_ms, kill, queue), releaser, StuckReturner(broker, queue), Maintenance(broker)]
+    """Every duty for a queue, in the order in which they are done. `queue`: its number in the tables; `quiet`: that of
+    `Maintenance`."""
+    renewer = LeaseRenewer(broker, lease_ms, kill, queue)
+    return [renewer, releaser, StuckReturner(broker, queue), Maintenance(broker, quiet)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import define, field
 
@@ -11,29 +11,49 @@ from ...protocols import Broker, HasWakeups, Wakeups
 
 MAINTAIN_EVERY = 0.2
 """The longest time between two calls, in seconds, if nobody tells when another program has enqueued a delayed task."""
+FULL_EVERY = 120.0
+"""The longest time between two calls, in seconds, for a queue in which nothing is due."""
 _BATCH = 256
 
 
 @define(eq=False)
 class Maintenance:
-    """Calls the maintenance of the store."""
+    """Calls the maintenance of the store. With a shared look, only if there may be something to do."""
 
     broker: Broker
+    quiet: Callable[[float, float], float] | None = None
+    """Returns for how many seconds there is nothing to do, from the time and the longest time between two looks; None
+    if that is not known."""
     refusal = "delayed tasks cannot be made ready now"
     retry_after = 1.0
     _wakeups: Wakeups | None = field(init=False)
+    _due: float = field(default=0.0, init=False)
+    """When it is done whatever a look says."""
 
     def __attrs_post_init__(self) -> None:
         self._wakeups = self.broker.wakeups() if isinstance(self.broker, HasWakeups) else None
 
     def step(self, tables: Sequence[InFlightTable], now: float) -> float:  # noqa: ARG002
+        if self.quiet is not None and now < self._due:
+            longest = self._longest()
+            if left := self.quiet(now, longest):
+                return min(left, self._due - now)
         until_due_ms = self.broker.maintain(_BATCH)
-        longest = MAINTAIN_EVERY if self._wakeups is None else max(MAINTAIN_EVERY, self._wakeups.listen() / 1000)
-        return min(longest, max(0.001, until_due_ms / 1000)) if until_due_ms >= 0 else longest
+        longest = self._longest()
+        pause = min(longest, max(0.001, until_due_ms / 1000)) if until_due_ms >= 0 else longest
+        self._due = now + (FULL_EVERY if until_due_ms < 0 else max(0.001, until_due_ms / 1000))
+        return pause
+
+    def _longest(self) -> float:
+        """Return the longest time between two looks, and see that wake-ups arrive."""
+        return MAINTAIN_EVERY if self._wakeups is None else max(MAINTAIN_EVERY, self._wakeups.listen() / 1000)
 
     def fileno(self) -> int:
         return -1 if self._wakeups is None else self._wakeups.fileno()
 
     def read(self) -> float | None:
         ms = -1 if self._wakeups is None else self._wakeups.read()
-        return None if ms < 0 else ms / 1000
+        if ms < 0:
+            return None
+        self._due = 0.0
+        return ms / 1000
