@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from attrs import define
 
+from .model.locks import is_held_until_start
 from .model.message import (
     DEDUPE_MS,
     Defer,
@@ -288,7 +289,8 @@ class LockedGroup(Entries):
         entry.fence = self._ticket()
         entry.receipt = f"{entry.id}@{entry.fence}"
         self.move(entry, Place.IN_FLIGHT, now)
-        return Delivery(entry.message, entry.receipt, entry.fence, must_begin=entry.expires > 0)
+        must_begin = entry.expires > 0 or is_held_until_start(entry.message)
+        return Delivery(entry.message, entry.receipt, entry.fence, must_begin)
 
     def holding(self, receipt: str) -> Entry | None:
         """Return the entry whose current receipt this is (B4). Its lease may have ended (B3)."""
@@ -296,13 +298,16 @@ class LockedGroup(Entries):
         return entry if entry is not None and entry.place is Place.IN_FLIGHT and entry.receipt == receipt else None
 
     def begin(self, receipt: str, now: int) -> StartStatus:
-        """Return whether the task of the current receipt may start now; end it if it has expired (L8)."""
+        """Return whether the task of the current receipt may start now; end it if it has expired (L8). A lock that is
+        held until the start is given back (L7)."""
         entry = self.holding(receipt)
         if entry is None:
             return StartStatus.LOST
         if too_late(entry.expires, now):
             self._end_expired(entry, now)
             return StartStatus.EXPIRED
+        if is_held_until_start(entry.message):
+            self.let_go(entry)
         return StartStatus.RUN
 
     def _end_expired(self, entry: Entry, now: int) -> None:
@@ -468,7 +473,8 @@ class LockedGroup(Entries):
         return True
 
     def let_go(self, entry: Entry) -> None:
-        """The task has ended or is deleted: give back its lock (L7). A store without locks has nothing to do."""
+        """The task has ended, is deleted, or starts with a lock until then: give back the lock (L7). A store without
+        locks has nothing to do."""
 
     def hold_again(self, entry: Entry, due: int, now: int) -> bool:  # noqa: ARG002 - for stores with locks
         """Take the lock of a task that is requeued or adopted and due at `due`, or return False if another task holds

@@ -9,9 +9,9 @@ from typing import NamedTuple, TypeAlias
 from ..clock import milliseconds
 from ..errors import BrokerUnavailableError, ConfigurationError
 from ..log import get_logger
-from ..model.locks import LockTerms, Placed, Placement
+from ..model.locks import LockKind, LockTerms, Placed, Placement
 from ..model.message import FLOW_VERSION, Message, evolve
-from ..protocols import AsyncHasLocks, AsyncProducer, Backend, HasLocks
+from ..protocols import AsyncHasLocks, AsyncProducer, Backend, Beginning, HasLocks
 from ..uniqueness import Debounce, Guard, kind_of
 
 _TRIES = 20
@@ -68,6 +68,11 @@ def with_lock(message: Message, lock: str, guard: Guard) -> Message:
 def lock_keeper(backend: Backend, guard: Guard) -> HasLocks:
     """Return the backend. Raises `ConfigurationError` if it does not keep locks."""
     if isinstance(backend, HasLocks):
+        if kind_of(guard) is LockKind.STARTED and not isinstance(backend, Beginning):
+            raise ConfigurationError(
+                "the store of this queue is not asked when a task starts, which Unique(until='started') needs: leave "
+                "out until=, or use a backend with pyxqueue.protocols.Beginning"
+            )
         return backend
     raise ConfigurationError(
         f"the store of this queue does not keep locks, which {type(guard).__name__} needs: use the Redis, SQLite or "

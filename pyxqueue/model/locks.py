@@ -49,6 +49,11 @@ def lock_of(message: object) -> Lock | None:
     return Lock(LockKind(text[0]), text[1:]) if text and _LOCK.fullmatch(text) else None
 
 
+def is_held_until_start(message: object) -> bool:
+    """Return whether a message has a lock that is given back when a worker starts its task."""
+    return isinstance(message, Message) and message.lock[:1] == LockKind.STARTED.value
+
+
 def lock_text(kind: LockKind, content: bytes) -> str:
     """Return the lock of a kind on what `content` stands for."""
     family = b"unique" if kind.lasts else kind.name.lower().encode()

@@ -20,8 +20,9 @@ class HasLocks(Protocol):
       - With several groups, the lock must be free in all of them, or the message goes into none. Each group keeps its
         own locks after that (B9).
       - A task of the kind FINISHED or STARTED holds its lock until the step in which it ends (Done, Fail, Cancelled, a
-        cancellation) or is deleted; one of the kind STARTED gives it back earlier, when a worker starts it. Retry,
-        Defer, a release, the end of a lease and a delay that is over change nothing.
+        cancellation) or is deleted. Retry, Defer, a release, the end of a lease or of a delay change nothing.
+      - A task of the kind STARTED gives its lock back earlier, when a worker starts it. Each delivery of it has
+        `must_begin`, and the step in which `begin` (`Beginning`) returns RUN gives it back.
       - A lock of the kind DEBOUNCE is held until its task is due by the store's clock, whether `maintain` was called
         since or not; it is given back earlier in the step in which the task ends or is deleted.
       - A lock of the kind WINDOW is held for `LockTerms.window_ms`, whatever becomes of its task.

@@ -114,6 +114,21 @@ def test_until_it_has_ended_or_for_a_window() -> None:
     assert windowed().created
 
 
+def test_until_it_has_started() -> None:
+    """A call while an equal one runs enqueues another; one while that waits does not."""
+    queue = a_queue()
+
+    @queue.task(unique=Unique(until="started", by=()))
+    def sync(depth: int = 0) -> None:
+        note(depth)
+        if depth < 3:
+            runs.append([sync(depth + 1).created, sync(9).created])
+
+    sync()
+
+    assert runs == [(0,), [True, False], (1,), [True, False], (2,), [True, False], (3,)]
+
+
 def test_a_throttle_is_a_window() -> None:
     """The first call runs, and the others within the period are dropped."""
     queue = a_queue()
@@ -308,21 +323,25 @@ def test_two_stores_as_one_keep_locks_if_the_broker_does() -> None:
 
 def test_a_store_without_locks_refuses_with_words() -> None:
     """The error says what is missing."""
-    backend = _without_locks(MemoryBackend(MemoryStore(), StoreOptions("unique")))
+    backend = _without(MemoryBackend(MemoryStore(), StoreOptions("unique")), "enqueue_unique", "lock_holders")
     queue = TaskQueue(stream_key="unique", broker=backend, eager=False)
+    backend = _without(MemoryBackend(MemoryStore(), StoreOptions("unique")), "begin")
+    other = TaskQueue(stream_key="unique", broker=backend, eager=False)
     task = queue.task(name="task", unique=Unique())(note)
     before, EagerSession.override = EagerSession.override, None
     try:
         with pytest.raises(ConfigurationError, match="does not keep locks, which Unique needs"):
             task()
+        with pytest.raises(ConfigurationError, match="is not asked when a task starts"):
+            other.task(name="task", unique=Unique(until="started"))(note)()
     finally:
         EagerSession.override = before
 
 
-def _without_locks(backend: Backend) -> Any:
+def _without(backend: Backend, *missing: str) -> Any:
     class Plain:
         def __getattr__(self, name: str) -> Any:
-            if name in ("enqueue_unique", "lock_holders"):
+            if name in missing:
                 raise AttributeError(name)
             return getattr(backend, name)
 

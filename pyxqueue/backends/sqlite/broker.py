@@ -199,10 +199,10 @@ class SQLiteBroker:
         statuses: list[StartStatus] = []
         for batch in in_steps(receipts):
             with self._queue.read() as groups:
-                begun = expiring.begin(groups.mine, batch)
-            if StartStatus.EXPIRED in begun:  # seldom: only then something has to be written
+                begun, changes = expiring.begin(groups.mine, batch)
+            if changes:
                 with self._queue.write(join=True) as groups:
-                    begun = expiring.begin(groups.mine, batch)
+                    begun, _ = expiring.begin(groups.mine, batch)
                     groups.mine.flush()
                     upkeep.trim(groups.mine, self._queue.options.history)
             statuses += begun

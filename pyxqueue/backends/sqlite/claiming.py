@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ...model.locks import is_held_until_start
 from ...model.message import Delivery, Message
 from ...model.turns import BY_AGE, Lines, Turn, take_first, take_turns
 from .group import CHUNK, Group
@@ -100,4 +101,5 @@ def deliveries_of(lent: Lent) -> list[Delivery]:
 def _delivery(row: Sequence[Any], fence: int) -> Delivery:
     seq, task_id, *header, _, fields, _ = row
     message = read_message(fields, task_id if is_id(task_id) else nameless(seq), header)
-    return Delivery(message, f"{seq}.{fence}", fence, isinstance(message, Message) and message.expires_ms > 0)
+    must_begin = isinstance(message, Message) and (message.expires_ms > 0 or is_held_until_start(message))
+    return Delivery(message, f"{seq}.{fence}", fence, must_begin)

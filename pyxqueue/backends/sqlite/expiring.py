@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from ...model.message import StartStatus
 from ...model.transitions import expired_record, too_late
+from . import locking
 from .group import Group
 from .rows import LEAN, Row, is_time, row_of, without_expiry
-from .schema import EXPIRES, HISTORY, RAW
+from .schema import EXPIRES, HISTORY, LOCKED, RAW
 
 FIRST = f"SELECT expires FROM {EXPIRES} ORDER BY expires LIMIT 1"  # noqa: S608 - our own words
 _EXPIRED = f"SELECT {LEAN} FROM {EXPIRES} AND expires <= ? ORDER BY expires LIMIT ?"  # noqa: S608
@@ -32,10 +33,10 @@ def expire(group: Group, limit: int) -> int:
     return len(rows)
 
 
-def begin(group: Group, receipts: Sequence[str]) -> list[StartStatus]:
-    """Return whether the holders of these receipts may start their tasks. What has expired is ended; `flush` writes
-    it."""
-    found, statuses = group.in_flight(receipts), []
+def begin(group: Group, receipts: Sequence[str]) -> tuple[list[StartStatus], bool]:
+    """Return whether the holders of these receipts may start their tasks, and whether that changes anything. What has
+    expired is ended, and a lock that is held until the start is given back; `flush` writes it."""
+    found, statuses, started = group.in_flight(receipts), list[StartStatus](), []
     for receipt in receipts:
         row = found.get(receipt)
         if row is None:
@@ -45,7 +46,10 @@ def begin(group: Group, receipts: Sequence[str]) -> list[StartStatus]:
             statuses.append(StartStatus.EXPIRED)
         else:
             statuses.append(StartStatus.RUN)
-    return statuses
+            if row.raw & LOCKED:
+                started.append(row)
+    locked = locking.give_back_at_start(group, started)
+    return statuses, locked or StartStatus.EXPIRED in statuses
 
 
 def _end(group: Group, row: Row) -> None:

@@ -117,8 +117,8 @@ class Group:
     """By id, tasks that need not be known any longer, and their places: a new task replaces them."""
     _waits: list[tuple[object, ...]] = field(factory=list, init=False)
     _ends: list[tuple[object, ...]] = field(factory=list, init=False)
-    _unlocked: list[str] = field(factory=list, init=False)
-    """The ids of tasks that have ended and may hold a lock."""
+    unlocked: list[str] = field(factory=list, init=False)
+    """The ids of tasks that are to give back their locks, if they hold them. `flush` writes it."""
     _gates: Gates | None = field(default=None, init=False)
 
     @property
@@ -258,7 +258,7 @@ class Group:
             record = evolve(record, progress=progress_of(row))
         self.history_size += place == HISTORY
         if row.raw & LOCKED:
-            self._unlocked.append(row.id)
+            self.unlocked.append(row.id)
         if row.raw & GATED:
             self.gates.leave([row.seq])
         self._ends.append((
@@ -279,9 +279,9 @@ class Group:
             self.db.executemany(_WAIT, self._waits)  # type: ignore[arg-type]
         if self._ends:
             self.db.executemany(_END, self._ends)  # type: ignore[arg-type]
-        if self._unlocked:
-            self._unlock(self._unlocked)
-        self._waits, self._ends, self._unlocked = [], [], []
+        if self.unlocked:
+            self._unlock(self.unlocked)
+        self._waits, self._ends, self.unlocked = [], [], []
         if self._gates is not None:
             self._gates.admit()
 

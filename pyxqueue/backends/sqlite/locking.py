@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...model.locks import Lock, LockKind, LockTerms, Placed, Placement, lock_of
+from ...model.locks import Lock, LockKind, LockTerms, Placed, Placement, is_held_until_start, lock_of
 from ...model.message import Message, Unreadable, evolve
 from .group import CHUNK, Group, Packed
 from .rows import Row, fields_of, is_id, is_number, padded, read_message
@@ -70,6 +70,13 @@ def _take_free(group: Group, lock: Lock, task_id: str, due: int) -> bool:
         return False
     take(group, lock, task_id, 0 if lock.kind.lasts else due)
     return True
+
+
+def give_back_at_start(group: Group, rows: Sequence[Row]) -> bool:
+    """Give back those locks of tasks that start which are held until then. Returns whether there are any."""
+    started = [row.id for row in rows if is_held_until_start(message_at(group, row))]
+    group.unlocked += started
+    return bool(started)
 
 
 def place(groups: Sequence[Group], messages: Sequence[Packed], terms: LockTerms) -> list[Placed]:

@@ -100,6 +100,30 @@ class RefusesToAdopt(Group):
 
 
 @breaks("L7")
+class AStartKeepsTheLock(Group):
+    def begin(self, receipt: str, now: int) -> m.StartStatus:
+        held = dict(self.locks.held)
+        status = super().begin(receipt, now)
+        self.locks.held.update(held)
+        return status
+
+
+@breaks("L7")
+class AStartGivesEveryLockBack(Group):
+    def begin(self, receipt: str, now: int) -> m.StartStatus:
+        entry = self.holding(receipt)
+        if entry is not None:
+            self.let_go(entry)
+        return super().begin(receipt, now)
+
+
+@breaks("L7")
+class AStartIsNotAskedAbout(Group):
+    def lend(self, entry: Entry, consumer: str, now: int) -> m.Delivery:
+        return m.evolve(super().lend(entry, consumer, now), must_begin=False)
+
+
+@breaks("L7")
 class AWindowEndsWithItsTask(Group):
     def let_go(self, entry: Entry) -> None:
         lock = lock_of(entry.message)
