@@ -124,7 +124,7 @@ class Codec:
                 f"the call of the schedule {call.id} is sealed, and this program does not have a key: set "
                 "PYXQUEUE_SEAL_KEYS here too"
             )
-        return evolve(call, id=task_id, headers=every_header, seal=seal)
+        return evolve(call, id=task_id, headers=every_header, seal=seal, lifetime_ms=call.expires_ms, expires_ms=0)
 
     def dump_result(self, message: Message, value: Any) -> Returned:
         """Serialize a return value as an outcome. Raises `SerializationError`."""

@@ -132,6 +132,13 @@ class TaskCancelledError(TaskError):
         return f"task {printable(self.task_id)} was cancelled" if self.task_id else "the task was cancelled"
 
 
+class TaskExpiredError(TaskCancelledError):
+    """The task had not started when it expired (`expires`)."""
+
+    def __str__(self) -> str:
+        return f"task {printable(self.task_id)} expired before it started"
+
+
 class RetryLater(Exception):  # noqa: N818 - a signal, not an error
     """Raise it in a task to run it again later; it uses up one of the task's retries.
 

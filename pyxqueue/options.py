@@ -54,6 +54,18 @@ def _duration(_instance: object, attribute: Attribute[Any], value: object) -> No
         raise ValueError(f"{attribute.name}={quoted(value)} must be a number of seconds, more than 0")
 
 
+def _lifetime(given: Seconds | datetime | None) -> float | datetime | None:
+    return given if isinstance(given, datetime) else optional_seconds(given)
+
+
+def _expiry(instance: object, attribute: Attribute[Any], value: object) -> None:
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ConfigurationError("expires= needs a time zone, such as datetime.now(timezone.utc) + timedelta(...)")
+        return
+    _duration(instance, attribute, value)
+
+
 def _part(_instance: object, attribute: Attribute[Any], value: object) -> None:
     if not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ValueError(f"{attribute.name}={quoted(value)} must be a number from 0 to 1")
@@ -101,6 +113,8 @@ class TaskOptions:
     """Hard limit: the worker process is killed and replaced. By default `timeout` + 10 s, if there is a `timeout`."""
     result_ttl: float = field(default=86_400.0, converter=in_seconds, validator=_duration)
     """How long the result can be read; a day by default."""
+    expires: float | None = field(default=None, converter=optional_seconds, validator=validators.optional(_duration))
+    """How long after its call the task may still start. One that has not started then ends as CANCELLED."""
     unique: Unique | None = None
     """Calls that return the handle of an equal call instead of enqueueing another."""
     debounce: Debounce | None = None
@@ -165,6 +179,9 @@ class CallOptions:
     """How long the task waits before it may run, by the store's clock: seconds, or a `timedelta`."""
     eta: datetime | None = None
     """The moment before which the task does not run, with a time zone. This machine's clock turns it into a delay."""
+    expires: float | datetime | None = field(default=None, converter=_lifetime, validator=validators.optional(_expiry))
+    """How long after the call the task may still start: seconds, a `timedelta`, or a moment with a time zone. It
+    replaces that of the task, and must be later than the delay."""
     task_id: str | None = None
     """An id of your own, at most 64 characters of ``[A-Za-z0-9_.-]``. A task whose id is enqueued twice runs once."""
     headers: Mapping[str, str] | None = field(default=None, validator=validators.optional(_text_pairs))

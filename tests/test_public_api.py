@@ -53,6 +53,7 @@ NAMES = [
     "TaskCancelledError",
     "TaskContext",
     "TaskError",
+    "TaskExpiredError",
     "TaskQueue",
     "TaskSettled",
     "TaskStarted",
@@ -191,7 +192,8 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "= None, **common: Any) -> list[AsyncResult[R]]"
         ),
         "with_options": (
-            "(self, *, delay: Seconds | None = None, eta: datetime | None = None, task_id: str | None = None,"
+            "(self, *, delay: Seconds | None = None, eta: datetime | None = None, expires: Seconds | datetime | None = "
+            "None, task_id: str | None = None,"
             " headers: Mapping[str, str] | None = None, unique: Unique | None = None, debounce: Debounce | None "
             "= None, throttle: Throttle | None = None) -> Task[P, R]"
         ),

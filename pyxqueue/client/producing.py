@@ -12,9 +12,12 @@ from ..calls import Call
 from ..clock import milliseconds
 from ..codec import Codec, schedule_seal_id
 from ..context import running_task
+from ..errors import ConfigurationError
 from ..ids import new_id
-from ..model.message import NO_HEADERS, Message, evolve
+from ..model.message import FLOW_VERSION, NO_HEADERS, WIRE_VERSION, Message, evolve
 from ..options import CallOptions
+from ..printable import quoted
+from ..protocols import Beginning
 from ..registry import TaskSpec
 from ..stores import OpenStore
 from ..uniqueness import Guard, lock_for, terms_of
@@ -50,6 +53,7 @@ class Producer:
         if guard is not None:
             return self._enqueue_unique(task, calls, options, task_ids, guard)
         messages, stores = self._messages(task, calls, options, task_ids), self.stores()
+        _check_store(stores, task, options)
         accepted = stores.backend.enqueue(messages)
         return self._handles(messages, stores, _created(accepted, options, task_ids))
 
@@ -66,6 +70,7 @@ class Producer:
         if guard is not None:
             return await self._aenqueue_unique(task, calls, options, task_ids, guard)
         messages, stores = self._messages(task, calls, options, task_ids), self.stores()
+        _check_store(stores, task, options)
         accepted = await stores.producer.enqueue(messages)
         return self._handles(messages, stores, _created(accepted, options, task_ids))
 
@@ -78,6 +83,7 @@ class Producer:
         guard: Guard,
     ) -> list[AsyncResult[Any]]:
         stores = self.stores()
+        _check_store(stores, task, options)
         rounds, terms = self._rounds(task, calls, options, task_ids, guard), terms_of(guard)
         keeper = lock_keeper(stores.backend, guard)
         try:
@@ -96,6 +102,7 @@ class Producer:
         guard: Guard,
     ) -> list[AsyncResult[Any]]:
         stores = self.stores()
+        _check_store(stores, task, options)
         rounds, terms = self._rounds(task, calls, options, task_ids, guard), terms_of(guard)
         enqueue_unique = async_enqueue_unique(stores.producer, lock_keeper(stores.backend, guard))
         try:
@@ -133,7 +140,7 @@ class Producer:
         """
         task.signature.check(*call)
         message = self._message(task, call, options, schedule_seal_id(schedule_id))
-        return evolve(message, id=schedule_id, parent="")
+        return evolve(message, id=schedule_id, parent="", expires_ms=message.lifetime_ms, lifetime_ms=0)
 
     def handle(self, task_id: str) -> AsyncResult[Any]:
         """Return the handle of a task that was enqueued before, by this program or another."""
@@ -152,15 +159,19 @@ class Producer:
     def _message(self, task: TaskSpec, call: Call, options: CallOptions, task_id: str) -> Message:
         headers = NO_HEADERS if options.headers is None else dict(options.headers)
         body, serializer, seal = self.codec.seal_call(task.name, task_id, *call, headers)
+        delay = _delay_ms(options)
+        lifetime = _lifetime_ms(task, options, delay)
         return Message(
             id=task_id,
             name=task.name,
             body=body,
             serializer=serializer,
             seal=seal,
-            delay_ms=_delay_ms(options),
+            delay_ms=delay,
+            lifetime_ms=lifetime,
             headers=headers,
             parent=running_task(),
+            v=FLOW_VERSION if lifetime else WIRE_VERSION,
         )
 
     def _handles(
@@ -177,6 +188,27 @@ def _created(accepted: Sequence[bool], options: CallOptions, task_ids: Sequence[
     """Return which calls have created their tasks; None for all of them. A new id that is known already was stored by
     this call, whose reply was lost at first (B1)."""
     return None if task_ids is None and options.task_id is None else accepted
+
+
+def _check_store(stores: OpenStore, task: TaskSpec, options: CallOptions) -> None:
+    """Raise `ConfigurationError` if the call expires and the store does not know that."""
+    if (options.expires is not None or task.options.expires is not None) and not isinstance(stores.backend, Beginning):
+        raise ConfigurationError(f"{type(stores.backend).__name__} does not support expires=: leave it out")
+
+
+def _lifetime_ms(task: TaskSpec, options: CallOptions, delay: int) -> int:
+    """Return the ms after which a call expires, 0 for never. Raises `ConfigurationError` if it could never start."""
+    expires = task.options.expires if options.expires is None else options.expires
+    if expires is None:
+        return 0
+    seconds = (expires - datetime.now(UTC)).total_seconds() if isinstance(expires, datetime) else expires
+    lifetime = milliseconds(seconds)
+    if lifetime <= delay:
+        raise ConfigurationError(
+            f"{task.name}: expires={quoted(expires)} is not after the delay of {delay / 1000:g} s, so the task could "
+            f"never start: give a later expiry"
+        )
+    return lifetime
 
 
 def _delay_ms(options: CallOptions) -> int:

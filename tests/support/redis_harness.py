@@ -63,6 +63,8 @@ class RedisHarness:
             for task_id in run("ZRANGE", keys.delayed, 0, -1):
                 run("ZINCRBY", keys.delayed, -ms, task_id)
             self._age_locks(keys, ms)
+            for task_id in run("ZRANGE", keys.expiries, 0, -1):
+                run("ZINCRBY", keys.expiries, -ms, task_id)
         for key in self._keys_of_tasks():
             self._age_end(key, ms)
             left = int(run("PTTL", key))
@@ -158,6 +160,7 @@ class RedisHarness:
         streams = sum(
             sum(int(run("XLEN", stream)) for stream in (keys.new, keys.again, keys.parked))
             + int(run("ZCARD", keys.delayed))
+            + int(run("ZCARD", keys.expiries))
             + int(run("HLEN", keys.notes))
             + int(run("HLEN", keys.gates))
             + int(run("ZCARD", keys.lines))

@@ -12,7 +12,7 @@ from redis.crc import key_slot
 from ...batching import batches, settlement_size
 from ...errors import BrokerUnavailableError
 from ...model.locks import LockTerms, Placed
-from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement
+from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement, StartStatus
 from ...model.wire import message_size
 from . import commands, locking
 from .claiming import MAX_BLOCK, Lines, Reader
@@ -109,6 +109,12 @@ class RedisBroker:
             self._registration.each(extensions, lambda keys, batch: commands.extend(keys, group, batch))
         )
 
+    def begin(self, receipts: Sequence[str]) -> Sequence[StartStatus]:
+        history = self._options.history
+        return self._session.run(
+            self._registration.each(receipts, lambda keys, batch: commands.begin(keys, history, batch))
+        )
+
     def release(self, consumer: str, started: Sequence[str]) -> int:
         return self._reclaimer.release(consumer, started)
 
@@ -119,6 +125,9 @@ class RedisBroker:
         found = registration.do(lambda keys: commands.due(name, keys, limit))
         self.schedules.note(found.until_tick)
         self._session.run(registration.flags("promote", found.ids))
+        if found.expired:
+            self._session.run(registration.flags("expire", found.expired, self._options.history))
+            found = registration.do(lambda keys: commands.due(name, keys, 1))  # when the next one expires
         if found.has_turns:
             registration.do(commands.admit)
         return found.until_next

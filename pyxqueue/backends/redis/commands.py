@@ -23,6 +23,7 @@ from ...model.message import (
     Record,
     Retry,
     Settlement,
+    StartStatus,
     TaskInfo,
     TaskStatus,
     Unreadable,
@@ -30,7 +31,7 @@ from ...model.message import (
     evolve,
 )
 from ...model.schedules import schedule_to_fields
-from ...model.transitions import ENDS, LEASE_STATUSES, default_record
+from ...model.transitions import ENDS, LEASE_STATUSES, default_record, late_reason
 from ...model.wire import (
     message_from_fields,
     message_to_fields,
@@ -104,7 +105,7 @@ def enqueue(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Com
 
     The parser raises `StaleGroups` if the list of groups has changed.
     """
-    if len(groups.streams) > 1 or any(message.delay_ms > 0 or message.gates for message in messages):
+    if len(groups.streams) > 1 or any(map(_is_special, messages)):
         return enqueue_any(stream_key, groups, messages)
     (group,) = groups.streams.values()
     prefix = group.task_prefix
@@ -114,6 +115,11 @@ def enqueue(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Com
         fields = _message_fields(message)
         args += (len(fields), *fields)
     return Command("enqueue_ready", keys, args, _enqueued)
+
+
+def _is_special(message: Message) -> bool:
+    """Whether it needs more than `enqueue_ready` does."""
+    return bool(message.delay_ms > 0 or message.gates or message.lifetime_ms > 0 or message.expires_ms)
 
 
 def enqueue_any(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Command[list[bool]]:
@@ -195,6 +201,8 @@ def _message_fields(message: Message) -> list[bytes]:
     """The wire form without the times, which the store sets."""
     if message.enqueued_ms or message.due_ms:
         message = evolve(message, enqueued_ms=0, due_ms=0)
+    if message.lifetime_ms > 0:  # the store makes it a time
+        return [*message_to_fields(evolve(message, expires_ms=0)), b"expires", b"+%d" % message.lifetime_ms]
     return message_to_fields(message)
 
 
@@ -206,9 +214,12 @@ def _message_args(message: Message) -> list[Arg]:
 def receipt(place: str, entry: str, consumer: str, message: Message | Unreadable) -> str:
     """The receipt of a delivery. Each claim has its own: a message gets a new entry before it is claimed again.
 
-    It ends with "1" for what is not a message, and with "g" if it has gates, which `settle_done` does not know.
+    It ends with "1" for what is not a message, and with letters for what `settle_done` does not know: "g" for gates,
+    "b" for what must begin.
     """
-    letters = "1" if isinstance(message, Unreadable) else "g" if message.gates else ""
+    if isinstance(message, Unreadable):
+        return f"{place}{entry}|{consumer}|{message.id}|1"
+    letters = f"{'g' if message.gates else ''}{'b' if message.expires_ms else ''}"
     return f"{place}{entry}|{consumer}|{message.id}|{letters}"
 
 
@@ -223,7 +234,8 @@ def delivery(place: str, raw_entry: bytes, flat: Sequence[bytes], consumer: str)
     """The delivery of an entry that was claimed."""
     entry = raw_entry.decode()
     message = message_from_fields(pairs(flat), entry)
-    return Delivery(message, receipt(place, entry, consumer, message), entry_fence(entry))
+    must_begin = isinstance(message, Message) and message.expires_ms > 0
+    return Delivery(message, receipt(place, entry, consumer, message), entry_fence(entry), must_begin)
 
 
 def unread(
@@ -309,7 +321,11 @@ def settle(keys: GroupKeys, history: int, settlements: Sequence[Settlement]) -> 
         record, ttl, made = _record_args(settlement, task_id, consumer)
         entries[place].append(entry)
         script_keys.append(prefix + task_id)
-        if verdict == "fail" or (verdict == "done" and ttl < DEDUPE_MS):
+        expires = verdict == "retry" and "b" in raw
+        if expires:
+            detail = f"{int(detail)} {late_reason(settlement.record)}"
+            record, ttl, made = _late_record(settlement, task_id, consumer)
+        if verdict == "fail" or expires or (verdict == "done" and ttl < DEDUPE_MS):
             script_keys.append(keys.record(task_id))
         items += (place, entry, consumer, task_id, raw, verdict, detail, record, ttl, made, len(settlement.then))
         for follow_up in settlement.then:
@@ -318,6 +334,12 @@ def settle(keys: GroupKeys, history: int, settlements: Sequence[Settlement]) -> 
     ranges = [entry_range(entries[place]) if entries[place] else ("", "", "") for place in LIVE]
     args = [keys.group, history, len(settlements), consumer, *chain.from_iterable(ranges), *items]
     return Command("settle", script_keys, args, _bools_and_turns, _admission(keys))
+
+
+def _late_record(settlement: Settlement, task_id: str, consumer: str) -> tuple[bytes, int, str]:
+    """As `_record_args`, for a retry that fails if it comes too late (L8)."""
+    reason = late_reason(settlement.record)
+    return _record_args(evolve(settlement, verdict=Fail(reason)), task_id, consumer)
 
 
 def limit(  # noqa: PLR0917 - in the order of the script's arguments
@@ -347,6 +369,21 @@ def extend(keys: GroupKeys, group: str, extensions: Sequence[Extension]) -> Comm
         args += (place, entry, consumer, task_id, progress_to_json(extension.progress))
     statuses = (LeaseStatus.LOST, *LEASE_STATUSES)
     return Command("extend", keys.with_tasks(ids), args, lambda reply: [statuses[number] for number in reply])
+
+
+def begin(keys: GroupKeys, history: int, receipts: Sequence[str]) -> Command[list[StartStatus]]:
+    args: list[Arg] = [keys.group, history]
+    ids = []
+    for text in receipts:
+        place, entry, consumer, task_id, _raw = open_receipt(text)
+        ids.append(task_id)
+        args += (place, entry, consumer, task_id)
+    statuses = (StartStatus.LOST, StartStatus.RUN, StartStatus.EXPIRED)
+
+    def parse(reply: Any) -> list[StartStatus]:
+        return [statuses[number] for number in reply if isinstance(number, int)]
+
+    return Command("begin", keys.with_tasks(ids), args, parse, _admission(keys))
 
 
 @frozen
@@ -381,11 +418,15 @@ class Due:
     """Whether a gate has room and a line."""
     ids: Sequence[str]
     """The delayed tasks that are due."""
+    expired: Sequence[str]
+    """The tasks that have expired."""
 
 
 def due(stream_key: str, keys: GroupKeys, limit: int) -> Command[Due]:
     def parse(reply: Any) -> Due:
-        return Due(int(reply[0]), int(reply[1]), bool(reply[2]), [task_id.decode() for task_id in reply[3:]])
+        ids = [task_id.decode() for task_id in reply[3:]]
+        due, expired = ([one for one in ids if one[0] != "!"], [one[1:] for one in ids if one[0] == "!"])
+        return Due(int(reply[0]), int(reply[1]), bool(reply[2]), due, expired)
 
     return Command("due", [*keys.own, timetable(stream_key)], [keys.group, limit], parse)
 

@@ -24,6 +24,8 @@ key                     type     written by              lives
 `{name}:G:gates`        hash     put, limit              for ever: limits; while they are out: tokens of gates
 `{name}:G:lines`        zset     put, admit              while tasks wait for limits
 `{name}:G:turns`        zset     leave, limit            while a gate has room and a line
+`{name}:G:expiries`     zset     enqueue … expire        while a task that expires has not ended; its id by that time
+                                                         (ms), which is infinite if it was in flight then
 `{name}:G:task:ID`      string   enqueue … settle        the task's life, then `max(result ttl, 1 h)`; while it is
                                                          with the failed tasks: until it is requeued or deleted
 `{name}:G:record:ID`    string   settle                  the result's ttl, where the task's key outlives it
@@ -49,7 +51,7 @@ from ...printable import quoted
 LAYOUT = 3
 """The version of what is stored under these keys. It is the field `layout` of `{name}:meta`; layout 1 had none."""
 
-_NAMES = ("again", "delayed", "parked", "history", "failed", "notes", "gates", "lines", "turns")
+_NAMES = ("again", "delayed", "parked", "history", "failed", "notes", "gates", "lines", "turns", "expiries")
 """The names of the keys of a group, after the stream of its new messages."""
 LIVE = ("n", "a")
 """The places of messages that are ready or in flight: the new ones, and those that came back."""
@@ -117,6 +119,7 @@ class GroupKeys:
     gates: str
     lines: str
     turns: str
+    expiries: str
 
     @classmethod
     def of(cls, stream_key: str, group: str, stream: str) -> GroupKeys:
@@ -138,6 +141,7 @@ class GroupKeys:
             self.gates,
             self.lines,
             self.turns,
+            self.expiries,
         )
 
     @property

@@ -2,8 +2,8 @@
 local call, try_call = redis.call, redis.pcall
 -- The keys of one group always come in this order, then the task keys the script needs.
 local NEW, AGAIN, DELAYED, PARKED, HISTORY, FAILED, NOTES = 1, 2, 3, 4, 5, 6, 7
-local GATES, LINES, TURNS = 8, 9, 10
-local FIRST_TASK = 11
+local GATES, LINES, TURNS, EXPIRIES = 8, 9, 10, 11
+local FIRST_TASK = 12
 local MAX_FIELDS = 4000 -- Lua's unpack gives up near 8,000 values
 local MAX_PACKED = 200000 -- values in one packed field; what has more was not written by us
 local DEDUPE_MS = 3600000
@@ -16,6 +16,7 @@ local MAX_WAITING = 60000 -- bytes of channel names that are kept with one task
 local MAX_TOLD = 8192 -- bytes of a record that is published with the end of its task
 local UNLIMITED = 2 ^ 53
 local TURN = ':turns' -- a member of DELAYED, due at once, while there are TURNS: it costs no look of its own
+local EXPIRY = ':expiries' -- a member of DELAYED, due when the first of EXPIRIES may be, for the same reason
 local HEADS = 256 -- tasks in lines that one look returns
 
 local function now_ms()
@@ -400,6 +401,41 @@ local function hasten(delayed, id, delay)
   if call('ZRANK', delayed, id) == 0 then try_call('PUBLISH', delayed, int(delay)) end
 end
 
+-- When a task expires, as EXPIRIES says; nil for one that does not. What another program has put there is deleted.
+local function expiry_of(keys, id)
+  local score = try_call('ZSCORE', keys[EXPIRIES], id)
+  if type(score) == 'table' and score.err then call('DEL', keys[EXPIRIES]) end
+  return type(score) == 'string' and tonumber(score) or nil
+end
+
+-- Note when a message that is to wait expires. One that comes back keeps that time; if it is past, its task ends soon.
+local function note_expiry(keys, id, fields)
+  local expires = ms(field(fields, 'expires'))
+  if not expires or expires == 0 then return end
+  local noted, now = expiry_of(keys, id), now_ms()
+  if noted == math.huge then expires = math.min(expires, now) end
+  if noted and noted ~= math.huge then return end
+  call('ZADD', keys[EXPIRIES], int(expires), id)
+  if call('ZRANK', keys[EXPIRIES], id) == 0 then
+    call('ZADD', keys[DELAYED], int(expires), EXPIRY)
+    hasten(keys[DELAYED], EXPIRY, math.max(0, expires - now))
+  end
+end
+
+-- Have the next look at EXPIRIES when its first member is due.
+local function await_expiry(keys)
+  local first = call('ZRANGE', keys[EXPIRIES], 0, 0, 'WITHSCORES')
+  if first[2] and tonumber(first[2]) < 2 ^ 53 then
+    call('ZADD', keys[DELAYED], first[2], EXPIRY)
+  else
+    call('ZREM', keys[DELAYED], EXPIRY)
+  end
+end
+
+local function drop_expiry(keys, id, fields)
+  if field(fields, 'expires') then try_call('ZREM', keys[EXPIRIES], id) end
+end
+
 -- Limits. A message with gates is ready or in flight only with a token of each gate, which its field `_tokens` says.
 -- Without them it waits in the line of one of the gates, as `_gate` and `_order` say. The hash GATES has the numbers of
 -- the limits, and the tokens that are out; LINES has the lines, as texts that sort by gate and order; TURNS has the
@@ -542,6 +578,7 @@ end
 -- an id that is known but has no message. raw: the entry is not a message, so its fields stay as they are.
 local function put(keys, key, id, fields, delay, now, raw, place, more)
   local entry
+  if not raw then note_expiry(keys, id, fields) end
   local closed = delay <= 0 and not raw and ask_gates(keys, fields)
   if closed then
     place, entry = 'g', line_up(keys, id, fields, closed)
@@ -568,6 +605,8 @@ local function put_new(keys, key, id, fields, delay, now, more)
   if delay > 0 then check_delayed(keys) end
   table.insert(fields, 1, int(now))
   table.insert(fields, 1, 'enqueued')
+  local lifetime = string.match(field(fields, 'expires') or '', '^%+(%d+)$')
+  if lifetime then set_field(fields, 'expires', int(now_ms() + lifetime)) end
   local stream, entry = put(keys, key, id, fields, delay, now, false, 'n', more)
   news[#news + 1] = {stream, entry, key, keys, id, fields}
 end
@@ -583,6 +622,7 @@ local function all_or_nothing(action)
     call('DEL', one[3])
     call('ZREM', one[4][DELAYED], one[5])
     leave_gates(unpack(one, 4, 6))
+    drop_expiry(unpack(one, 4, 6))
   end
   error(reason, 0)
 end
@@ -637,7 +677,10 @@ local function end_task(keys, key, task, id, fields, place, mark, record, ttl, h
     give_back(keys, id, lock)
     drop_notes(keys, id)
   end
-  if fields then leave_gates(keys, id, fields) end
+  if fields then
+    leave_gates(keys, id, fields)
+    drop_expiry(keys, id, fields)
+  end
   if fields and (place == 'f' or not history or history > 0) then
     keep_id(fields, id)
     fields[#fields + 1], fields[#fields + 2] = mark[1], mark[2]
@@ -676,6 +719,12 @@ end
 local function end_cancelled(keys, key, task, id, fields, history, now, consumer)
   local record = consumer == '' and '6 ' or '6 ' .. pack({'worker', consumer})
   if fields then record = with_attempt(record, fields) end
+  end_task(keys, key, task, id, fields, 'h', {'_state', '6'}, record, '86400000', history, now)
+end
+
+local function end_expired(keys, key, task, id, fields, history, now)
+  local failure = '["Expired","the task had not started when it expired",""]'
+  local record = with_attempt('6 ' .. pack({'error', failure}), fields)
   end_task(keys, key, task, id, fields, 'h', {'_state', '6'}, record, '86400000', history, now)
 end
 

@@ -4,6 +4,7 @@
 -- Returns per id: 1, or 0 if it is in flight or not known; then the tasks whose turn it is.
 local keys, group, results = slice(KEYS, 1, FIRST_TASK - 1), ARGV[1], {}
 local has_limits = call('EXISTS', keys[GATES], keys[LINES]) > 0
+local has_expiries = call('EXISTS', keys[EXPIRIES]) > 0
 for item = 2, #ARGV do
   local id, key = ARGV[item], KEYS[FIRST_TASK - 2 + item]
   local task = task_at(key)
@@ -16,6 +17,7 @@ for item = 2, #ARGV do
     give_back(keys, id, lock)
     if fields then leave_gates(keys, id, fields) end
     call('ZREM', keys[DELAYED], id)
+    if has_expiries then try_call('ZREM', keys[EXPIRIES], id) end
     if entry_id(task.entry) then call('XDEL', stream, task.entry) end
     call('DEL', key, KEYS[FIRST_TASK - 2 + #ARGV - 1 + item])
     if task.more and not task.ended then drop_notes(keys, id) end

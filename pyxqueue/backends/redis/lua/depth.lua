@@ -12,5 +12,7 @@ for i, place in ipairs({'n', 'a'}) do
   last[i] = last_handed_out(stream, group, paused, place)
 end
 local delayed, lined = call('ZCARD', KEYS[DELAYED]), call('ZCARD', KEYS[LINES])
-if delayed > 0 and call('ZSCORE', KEYS[DELAYED], TURN) then delayed = delayed - 1 end
+for _, mark in ipairs(delayed > 0 and {TURN, EXPIRY} or {}) do
+  if call('ZSCORE', KEYS[DELAYED], mark) then delayed = delayed - 1 end
+end
 return {entries, in_flight, delayed, call('XLEN', KEYS[FAILED]), call('XLEN', KEYS[HISTORY]), lined, unpack(last)}

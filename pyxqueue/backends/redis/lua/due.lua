@@ -1,26 +1,41 @@
 -- Which delayed messages are due by the server's clock.
 -- KEYS the keys of the group, timetable
 -- ARGV group, limit
--- Returns the ms until the next look (-1 if nothing is delayed), the ms until the next schedule is due (-1 if there is
--- none), 1 if a gate has room and a line, then the ids that are due. What cannot be an id is
--- removed: another program has put it there.
+-- Returns the ms until the next look (-1 if nothing is delayed or expires), the ms until the next schedule is due (-1
+-- if there is none), 1 if a gate has room and a line, then the ids that are due, and those of tasks that have expired,
+-- each after a '!'. What cannot be an id is removed: another program has put it there.
 local now = int(now_ms())
 local due = call('ZRANGEBYSCORE', KEYS[DELAYED], '-inf', now, 'LIMIT', 0, ARGV[2])
-local later = call('ZRANGEBYSCORE', KEYS[DELAYED], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 local wait, ids, has_turns = -1, {}, 0
+
+local function add_ids(found, mark, key)
+  for _, id in ipairs(found) do
+    if #id <= 64 and string.find(id, '^[%w_.-]+$') then
+      ids[#ids + 1] = mark .. id
+    elseif id == TURN then
+      has_turns = 1
+    elseif id ~= EXPIRY then
+      call('ZREM', key, id)
+    end
+  end
+end
+
+local function look_at_expiries()
+  if type(try_call('ZCARD', KEYS[EXPIRIES])) == 'table' then call('DEL', KEYS[EXPIRIES]) end
+  local expired = call('ZRANGEBYSCORE', KEYS[EXPIRIES], '-inf', now, 'LIMIT', 0, ARGV[2])
+  add_ids(expired, '!', KEYS[EXPIRIES])
+  if #expired < tonumber(ARGV[2]) then await_expiry(KEYS) end -- what has expired now is ended next, by `expire`
+end
+
+add_ids(due, '', KEYS[DELAYED])
+for _, id in ipairs(due) do
+  if id == EXPIRY then look_at_expiries() end
+end
+local later = call('ZRANGEBYSCORE', KEYS[DELAYED], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 if #due == tonumber(ARGV[2]) then
   wait = 0
 elseif later[2] and tonumber(later[2]) < 2 ^ 53 then
   wait = math.max(0, later[2] - next_ms())
-end
-for _, id in ipairs(due) do
-  if #id <= 64 and string.find(id, '^[%w_.-]+$') then
-    ids[#ids + 1] = id
-  elseif id == TURN then
-    has_turns = 1
-  else
-    call('ZREM', KEYS[DELAYED], id)
-  end
 end
 local first, tick = try_call('ZRANGE', KEYS[FIRST_TASK], 0, 0, 'WITHSCORES'), -1
 if first[2] and tonumber(first[2]) < 2 ^ 53 then tick = math.max(0, first[2] - now) end

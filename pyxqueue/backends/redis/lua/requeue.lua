@@ -19,7 +19,8 @@ for item = 1, items do
   elseif fields and #fields > (fields[1] == '_id' and 2 or 0) + added then -- an id alone is not a message
     for _ = 1, added do table.remove(fields) end
     if raw ~= '1' then
-      for _, name in ipairs({'attempt', 'crashes', 'redelivered', 'deferrals', 'due'}) do remove_field(fields, name) end
+      local names = {'attempt', 'crashes', 'redelivered', 'deferrals', 'due', 'expires'}
+      for _, name in ipairs(names) do remove_field(fields, name) end
     end
     allow_writes(keys[NEW], ARGV[1])
     put(keys, key, id, fields, 0, now, raw == '1', 'a', locks) -- if Redis refuses this, nothing has changed yet

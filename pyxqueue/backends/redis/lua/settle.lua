@@ -1,11 +1,12 @@
 -- Apply settlements; only those of the current holder are accepted. `settle_done` does the usual ones.
--- KEYS the keys of the group, meta, then per item its task key, its record key if the task key outlives the
---   record (a failure, or a record that is kept for less than ids are), and the task keys of its follow-ups
+-- KEYS the keys of the group, meta, then per item its task key, its record key if the task key outlives it (a failure,
+--   a retry that may come too late, or a record that is kept for less than ids are), and the task keys of follow-ups
 -- ARGV group, history limit, number of items, the consumer that has most of them, then for the new ones and for those
 --   that came back: the first and the last of their entries, the id behind the last ('' if there is none; all three
---   '' if there are none of that kind), then per item: place, entry, consumer, id, raw ('1' if it is not a message),
---   verdict, delay in ms or reason, record, its ttl in ms, made ('1' for a record that gets the attempt of the
---   message), number of follow-ups, then per follow-up: id, delay, number of values, values
+--   '' if there are none of that kind), then per item: place, entry, consumer, id, letters ('1' if it is not a
+--   message), verdict, delay in ms or reason (both for a retry that may come too late), record, its ttl in ms, made
+--   ('1' for a record that gets the attempt of the message), number of follow-ups, then per follow-up: id, delay,
+--   number of values, values
 -- Returns 1 or 0 per item, then the tasks whose turn it is. A message is written to its next place before it leaves the
 -- stream, so that nothing is lost if Redis refuses a write (of an entry, where a stream has no ids left). It works
 -- although Redis is out of memory.
@@ -38,13 +39,27 @@ local function leaves(live, entry)
   live.holders[entry] = '' -- a second settlement of it is refused
 end
 
+-- Whether a retry would be due after the expiry of its task; one that was cancelled ends as cancelled.
+local function is_too_late(one, task, fields, delay)
+  local expires = expiry_of(keys, one.id) or ms(field(fields, 'expires')) or 0
+  if task.more and notes_of(keys, one.id, 'cancel')[1] then return false end
+  return expires == math.huge or (expires > 0 and expires <= (delay > 0 and soon + delay or now))
+end
+
 -- one: the item; task: as `task_at` has found it
 local function apply(one, task, apart)
   local again = one.verdict == 'retry' or one.verdict == 'defer'
-  local delay = again and tonumber(one.detail)
+  local delay = again and tonumber(string.match(one.detail, '^%d+'))
+  one.reason = again and string.match(one.detail, '^%d+ (.*)$')
   if one.verdict == 'fail' then check(keys, FAILED) end
   if again then check_again(keys, delay) end
   local fields = fields_at(one.live, one.entry)
+  if apart and one.verdict == 'retry' and fields and is_too_late(one, task, fields, delay) then
+    local record = one.made and with_attempt(one.record, fields) or one.record
+    end_task(keys, one.key, task, one.id, fields, 'f', {'_reason', one.reason}, record, one.ttl, history, now, apart)
+    leaves(one.live, one.entry)
+    return
+  end
   if again and fields and not one.raw then
     if one.verdict == 'retry' then
       count_up(fields, 'attempt', 1)
@@ -80,7 +95,8 @@ local function settle_next()
   one.key, one.raw, one.verdict, one.detail = KEYS[next_key], ARGV[arg + 4] == '1', ARGV[arg + 5], ARGV[arg + 6]
   one.record, one.ttl, one.made = ARGV[arg + 7], ARGV[arg + 8], ARGV[arg + 9] == '1'
   local apart, task = nil, nil
-  if one.verdict == 'fail' or one.verdict == 'done' and tonumber(one.ttl) < DEDUPE_MS then
+  local expires = one.verdict == 'retry' and string.find(ARGV[arg + 4], 'b', 1, true)
+  if one.verdict == 'fail' or expires or one.verdict == 'done' and tonumber(one.ttl) < DEDUPE_MS then
     next_key = next_key + 1
     apart = KEYS[next_key]
   end
