@@ -1,9 +1,9 @@
 """Every code block of the documentation runs.
 
-A Python block whose first comment is a file name is that file: with ``queue.run`` in it, it is served by a worker while
-the page's other blocks run; named ``test_…``, pytest runs it; else it is a program of its own. All other Python blocks
-of a page are one program, from top to bottom: on a server where the page has a worker, else in eager mode, as the pages
-say. What a ``print(...)  # text`` promises must be printed.
+A Python block whose first comment is a file name is that file: with ``queue.run`` or ``run_workers`` in it, it is
+served by a worker while the page's other blocks run; named ``test_…``, pytest runs it; else it is a program of its
+own. All other Python blocks of a page are one program, from top to bottom: on a server where the page has a worker,
+else in eager mode, as the pages say. What a ``print(...) # text`` promises must be printed.
 
 A ``console`` block shows commands behind ``$`` and what they print. The commands run last, in order, in the folder
 of the page's files; what they print must be as shown, apart from times, ids, pids, sizes and places of files.
@@ -142,14 +142,15 @@ def run(found: Sequence[Block], console: list[tuple[list[str], list[str]]], fold
     files = {block.file: block.text for block in found if block.file}
     for name, source in files.items():
         (folder / name).write_text(source)
-    served = [name for name, source in files.items() if "queue.run(" in source]
+    served = [name for name, source in files.items() if "queue.run(" in source or "run_workers(" in source]
     # A page that does not speak of Redis is on the store that its reader has.
     place = Place(folder, server.url if any("redis" in block.text for block in found) else None)
     with ExitStack() as stack:
         for name in served:
             module = name.removesuffix(".py")
             shown = [words for words, _ in console if words[:3] == ["pyxqueue", "worker", module]]
-            command = program(shown[0]) if shown else ["-c", f"import {module}; {module}.queue.run(1)"]
+            alone = [name] if "run_workers(" in files[name] else ["-c", f"import {module}; {module}.queue.run(1)"]
+            command = program(shown[0]) if shown else alone
             stack.enter_context(place.worker(*command, output=folder / f"{module}.log"))
         _run_files(place, {name: source for name, source in files.items() if name not in served})
         _run_rest(place if served else evolve(place, more={"PYXQUEUE_EAGER": "1"}), found)

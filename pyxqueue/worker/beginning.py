@@ -30,6 +30,8 @@ class Beginner:
     broker: Broker
     consumer: str
     observer: Observer | None
+    queue: str
+    """The name of the queue."""
     backoff: Callable[[int, float], float]
     """Returns how many seconds to wait for the store, from the number of failures in a row and the longest pause."""
     _asked: deque[tuple[str, Future[StartStatus]]] = field(factory=deque, init=False)
@@ -95,7 +97,7 @@ class Beginner:
         message = job.delivery.message
         if status is StartStatus.EXPIRED and isinstance(message, Message):
             self._expired.log(logging.INFO, "%s %s expired before it started", message.name, message.id)
-            attempt, worker = message.attempt, self.consumer
-            event = TaskSettled(message.id, message.name, attempt, worker, Aborted(), Cancelled(), True, 0.0)
+            about = message.id, message.name, message.attempt, self.consumer
+            event = TaskSettled(*about, Aborted(), Cancelled(), True, 0.0, self.queue)
             tell(self.observer, event)
         return False

@@ -77,6 +77,8 @@ class TaskStarted:
     task_name: str
     attempt: int
     worker: str
+    queue: str = ""
+    """The name of its queue."""
 
 
 @frozen
@@ -92,6 +94,8 @@ class TaskSettled:
     accepted: bool
     seconds: float
     """How long the task ran, in seconds."""
+    queue: str = ""
+    """The name of its queue."""
 
 
 Event: TypeAlias = TaskStarted | TaskSettled
@@ -146,24 +150,26 @@ _not_ours = Throttle("%d more settlements were refused")
 _observer_failures = Throttle("the observer raised an error on %d more events")
 
 
-def log_settled(event: TaskSettled) -> None:
-    """Log one line about a settlement, with the traceback of a failure; at level ERROR if the task failed.
+def log_settled(event: TaskSettled, of: str = "") -> None:
+    """Log one line about a settlement, with the traceback of a failure; at level ERROR if the task failed. `of` stands
+    behind the id: the queue, where there are several.
 
-    The records have `task_id`, `task_name` and `attempt`. Successes have a logger of their own,
+    The records have `task_id`, `task_name`, `attempt` and `queue`. Successes have a logger of their own,
     ``pyxqueue.worker.done``, and level DEBUG.
     """
     name, task_id, attempt = event.task_name, event.task_id, event.attempt
-    about = {"task_id": task_id, "task_name": name, "attempt": attempt}
+    about = {"task_id": task_id, "task_name": name, "attempt": attempt, "queue": event.queue}
+    shown = f"{task_id}{of}"
     if not event.accepted:
         text = "%s %s was not settled: its lease was lost, or it was settled before"
-        _not_ours.log(logging.INFO, text, name, task_id, extra=about)
+        _not_ours.log(logging.INFO, text, name, shown, extra=about)
     elif isinstance(event.verdict, Done):
-        done.debug("done %s %s in %.3f s, attempt %d", name, task_id, event.seconds, attempt, extra=about)
+        done.debug("done %s %s in %.3f s, attempt %d", name, shown, event.seconds, attempt, extra=about)
     else:
         level = logging.ERROR if isinstance(event.verdict, Fail) else logging.INFO
         throttle = {Rejected: _refusals, Unsupported: _unsupported}.get(type(event.outcome))
         say = log.log if throttle is None else throttle.log
-        say(level, "%s %s, attempt %d: %s", name, task_id, attempt, _story(event.outcome, event.verdict), extra=about)
+        say(level, "%s %s, attempt %d: %s", name, shown, attempt, _story(event.outcome, event.verdict), extra=about)
 
 
 def _story(outcome: Outcome, verdict: Verdict) -> Lines:

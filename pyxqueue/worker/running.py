@@ -94,7 +94,8 @@ class Runner:
             return None
         if self.observer is not None:
             message = prepared.message
-            tell(self.observer, TaskStarted(message.id, message.name, message.attempt, self.consumer))
+            about = message.id, message.name, message.attempt, self.consumer
+            tell(self.observer, TaskStarted(*about, self.codec.queue))
         return prepared
 
     def _limit(self, job: Job, seconds: float) -> None:

@@ -41,6 +41,8 @@ class SettlingQueue:
     observer: Observer | None
     backoff: Callable[[int, float], float]
     """Returns how many seconds to wait for the store, from the number of failures in a row and the longest pause."""
+    of: str = ""
+    """What the log adds to the id of a task: its queue, where there are several."""
     _queue: queue.SimpleQueue[Ran | None] = field(factory=queue.SimpleQueue, init=False)
     in_place: bool = field(default=False, init=False)
     """Whether `put` settles, because waking the settling thread would take as long as the round trip. Set only while
@@ -132,8 +134,8 @@ class SettlingQueue:
     def _report(self, ran: Ran, verdict: Verdict, accepted: bool) -> None:
         message = ran.job.delivery.message
         name = message.name if isinstance(message, Message) else "?"
-        event = TaskSettled(
-            message.id, name, message.attempt, self.consumer, ran.outcome, verdict, accepted, ran.seconds
-        )
-        log_settled(event)
+        about = message.id, name, message.attempt, self.consumer
+        queue = self.decider.codec.queue
+        event = TaskSettled(*about, ran.outcome, verdict, accepted, ran.seconds, queue)
+        log_settled(event, self.of)
         tell(self.observer, event)

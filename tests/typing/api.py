@@ -26,6 +26,7 @@ from pyxqueue import (
     current_task,
     eager_mode,
     gather,
+    run_workers,
     track,
 )
 from pyxqueue.client.admin import (
@@ -41,6 +42,7 @@ from pyxqueue.client.admin import (
 from pyxqueue.client.schedules import ScheduleHandle
 
 queue = TaskQueue("typed")
+other = TaskQueue("other")
 
 
 @queue.task
@@ -202,6 +204,8 @@ def workers_are_started_here() -> None:
     queue.restart()
     queue.shutdown()
     queue.run(1, grace=timedelta(seconds=5))
+    run_workers([queue, other], 2, weights=[3, 1], threads=4)
+    run_workers((queue, other), order="strict", grace=timedelta(seconds=5))
     queue.close()
 
 

@@ -8,7 +8,7 @@ Each line has the error that mypy must report, so that one which is no longer re
 
 from __future__ import annotations
 
-from pyxqueue import TaskQueue, gather
+from pyxqueue import TaskQueue, gather, run_workers
 
 queue = TaskQueue("typed")
 
@@ -60,3 +60,10 @@ async def wrong_awaits() -> None:
     await fetch.get()  # type: ignore[attr-defined]
     text: str = await afetch("a")  # type: ignore[assignment]
     del text
+
+
+def workers_of_what_is_no_queue() -> None:
+    run_workers(queue)  # type: ignore[arg-type]
+    run_workers([fetch])  # type: ignore[list-item]
+    run_workers([queue], order="random")  # type: ignore[arg-type]
+    run_workers([queue], weights="1")  # type: ignore[arg-type]

@@ -120,6 +120,20 @@ def test_the_tasks_of_both_are_run(mail: Bench, images: Bench) -> None:
     assert images.settled() == [("two", "Done", True)]
 
 
+def test_events_and_the_log_say_which_queue(mail: Bench, images: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The events with the queue's own name, the log with one that the others do not have."""
+    images.task(int)
+    images.put("int", "x", task_id="two")
+
+    with caplog.at_level(logging.INFO):
+        worker_of(mail, images).drain()
+
+    assert {event.queue for event in images.events} == {"tasks"}
+    (record,) = caplog.records
+    assert record.getMessage().startswith("int two of images, attempt 1: ValueError")
+    assert vars(record)["queue"] == "tasks"
+
+
 def test_a_task_that_only_another_queue_has(mail: Bench, images: Bench) -> None:
     """It is unknown in the queue that it was put on."""
     images.task(len)
