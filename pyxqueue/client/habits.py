@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, TypeVar, cast
@@ -93,9 +92,11 @@ def no_attribute(obj: object, attribute: str, habits: Mapping[str, str], name: s
 
 def instead(given: Iterable[str], known: Iterable[str], habits: Mapping[str, str]) -> str:
     """Return a hint with the options that the caller may have meant by unknown ones; empty if there is no guess."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only for a mistake
+
     listed, ways = list(known), []
     for one in given:
-        close = difflib.get_close_matches(one, listed, 1, cutoff=0.8 if len(one) < 6 else 0.6)
+        close = get_close_matches(one, listed, 1, cutoff=0.8 if len(one) < 6 else 0.6)
         if one in habits:
             ways.append(f"{one}: {habits[one].format(given=one)}")
         elif close:
