@@ -35,6 +35,7 @@ from .errors import (
     UnknownScheduleError,
     UnknownTaskError,
 )
+from .limiting import Concurrency
 from .model.message import Cancellation, Progress, TaskStatus
 from .scheduling import Missed
 from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
@@ -51,6 +52,7 @@ __all__ = [
     "BrokerUnavailableError",
     "CancelRequested",
     "Cancellation",
+    "Concurrency",
     "ConfigurationError",
     "Debounce",
     "DuplicateTaskError",

@@ -27,6 +27,7 @@ NAMES = [
     "BrokerUnavailableError",
     "CancelRequested",
     "Cancellation",
+    "Concurrency",
     "ConfigurationError",
     "Debounce",
     "DuplicateTaskError",
@@ -140,6 +141,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "(self, nworkers: int | None = None, *, threads: int | None = None, concurrency: int | None = "
             "None, grace: Seconds = 25.0, parent: int | None = None) -> None"
         ),
+        "limits": "attribute",
         "restart": "(self) -> None",
         "schedules": "attribute",
         "shutdown": "(self) -> None",

@@ -19,6 +19,7 @@ from .commands.delete import delete
 from .commands.failed import failed
 from .commands.groups import groups
 from .commands.info import info
+from .commands.limits import limits
 from .commands.move import move
 from .commands.pause import pause
 from .commands.purge import purge
@@ -32,8 +33,8 @@ from .commands.worker import worker
 from .target import target_options
 
 COMMANDS = (
-    worker, child, info, tasks, task, failed, retry, cancel, delete, purge, pause, resume, groups, remove_group, move,
-    schedule,
+    worker, child, info, tasks, task, failed, retry, cancel, delete, purge, pause, resume, limits, groups,
+    remove_group, move, schedule,
 )  # fmt: skip
 
 _EPILOG = """
@@ -48,6 +49,7 @@ Examples:
   pyxqueue task rpc 5X50t04rUxU2ZpeOBc
   pyxqueue failed rpc
   pyxqueue retry rpc --all-failed
+  pyxqueue limits rpc                     how many tasks may run at once, and what waits
   pyxqueue pause rpc                      no worker starts a task until `resume`
 
   pyxqueue schedule list rpc

@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from attrs import frozen
 
 from ..model.message import Depth, TaskInfo, TaskStatus
-from ..protocols import Backend, Pausing
+from ..protocols import Backend, Pausing, limits_of
 from .reasons import reason
 
 _PAGE = 256
+_GATES = 10_000
+"""How many gates are looked at for that of one task."""
 _SCAN_LIMIT = 10_000
 """How many tasks are looked at for the place of one in its line."""
 _END_OF_TIME = 253_402_300_800_000
@@ -72,7 +74,12 @@ def _deferred(one: Situation) -> str:
 
 
 def _limited(one: Situation) -> str:
-    return f"the limit {one.info.gate} has no room" if one.info.gate else ""
+    if not one.info.gate:
+        return ""
+    limits = limits_of(one.backend)
+    found = [gate for gate in limits.gates(_GATES) if gate.name == one.info.gate] if limits else []
+    used = f": {found[0].used} of {found[0].limit} places are taken, {found[0].waiting:,} tasks wait" if found else ""
+    return f"the limit {one.info.gate} has no room{used}"
 
 
 def _in_line(one: Situation) -> str:

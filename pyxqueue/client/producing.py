@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ..calls import Call
 from ..clock import milliseconds
@@ -14,6 +15,7 @@ from ..codec import Codec, schedule_seal_id
 from ..context import running_task
 from ..errors import ConfigurationError
 from ..ids import new_id
+from ..limiting import declared, gates_for, limit_store
 from ..model.message import FLOW_VERSION, NO_HEADERS, WIRE_VERSION, Message, evolve
 from ..options import CallOptions
 from ..printable import quoted
@@ -36,6 +38,8 @@ class Producer:
     """Raises `ConfigurationError` for a task that no worker can import."""
     queue: object
     """The queue itself; handles are pickled by its name."""
+    _declared: dict[str, object] = field(factory=dict, init=False)
+    """By name, the backends in which the limits of tasks are declared."""
 
     def enqueue(
         self,
@@ -50,6 +54,8 @@ class Producer:
         `task_ids`: an id for each call, instead of new ids; `guard`: what makes equal calls one.
         """
         self.check(task)
+        if task.options.limits:
+            self.declare(task)
         if guard is not None:
             return self._enqueue_unique(task, calls, options, task_ids, guard)
         messages, stores = self._messages(task, calls, options, task_ids), self.stores()
@@ -67,12 +73,22 @@ class Producer:
     ) -> list[AsyncResult[Any]]:
         """`enqueue` for asyncio."""
         self.check(task)
+        if task.options.limits:
+            await asyncio.to_thread(self.declare, task)
         if guard is not None:
             return await self._aenqueue_unique(task, calls, options, task_ids, guard)
         messages, stores = self._messages(task, calls, options, task_ids), self.stores()
         _check_store(stores, task, options)
         accepted = await stores.producer.enqueue(messages)
         return self._handles(messages, stores, _created(accepted, options, task_ids))
+
+    def declare(self, task: TaskSpec) -> None:
+        """Store the numbers of the limits of a task that have none yet, once in this process. Raises
+        `ConfigurationError` if the store cannot keep limits."""
+        backend = self.stores().backend
+        if self._declared.get(task.name) is not backend:
+            limit_store(backend).declare(declared([(task.name, task.options.limits)]), replace=False)
+            self._declared[task.name] = backend
 
     def _enqueue_unique(
         self,
@@ -161,6 +177,7 @@ class Producer:
         body, serializer, seal = self.codec.seal_call(task.name, task_id, *call, headers)
         delay = _delay_ms(options)
         lifetime = _lifetime_ms(task, options, delay)
+        gates = gates_for(task.options.limits, task.name, task.signature, call)
         return Message(
             id=task_id,
             name=task.name,
@@ -171,7 +188,8 @@ class Producer:
             lifetime_ms=lifetime,
             headers=headers,
             parent=running_task(),
-            v=FLOW_VERSION if lifetime else WIRE_VERSION,
+            gates=gates,
+            v=FLOW_VERSION if gates or lifetime else WIRE_VERSION,
         )
 
     def _handles(

@@ -25,6 +25,7 @@ from .admin import Admin, id_text
 from .compat import ReleaseNames
 from .decorator import TaskDecorator
 from .habits import QUEUE_HABITS, no_attribute
+from .limits import Limits
 from .local_workers import LocalWorkers
 from .opened import QueueStore
 from .producing import Producer
@@ -119,6 +120,7 @@ class TaskQueue(Unique, ReleaseNames):
         self._admin = Admin(self._store)
         self._producer = Producer(codec, self._store.here, self._workers.check_servable, self)
         self._schedules = Schedules(self._store, self._producer)
+        self._limits = Limits(self._store)
 
     def __repr__(self) -> str:
         name, group = quoted(self.stream_key), quoted(self.consumer_group)
@@ -157,6 +159,11 @@ class TaskQueue(Unique, ReleaseNames):
     def schedules(self) -> Schedules:
         """The schedules of the queue: tasks that run by themselves at certain times."""
         return self._schedules
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the queue: how many tasks may run at the same time, and what waits for that."""
+        return self._limits
 
     @property
     def admin(self) -> Admin:

@@ -13,6 +13,7 @@ from typing_extensions import ParamSpec
 
 from ..context import TaskContext, enter, leave
 from ..errors import ConfigurationError
+from ..limiting import check_limits
 from ..model.message import NAME_PATTERN
 from ..names import Unique, home_or_error, load, qualified_name
 from ..options import CallOptions, TaskOptions, takes_options
@@ -39,6 +40,7 @@ class Task(Unique, Generic[P, R]):
         self._spec = TaskSpec(name, function, options)
         self._guard = options.guard
         check_by(self._guard, name, self._spec.signature)
+        check_limits(options.limits, name, self._spec.signature)
         self._producer = producer
         self._origin: Task[P, R] = self
 

@@ -48,6 +48,7 @@ class EagerBackend(MemoryBackend):
         self.place = (id(store), queue.options.stream_key, queue.options.group)
         self.queue = queue
         self._session = session
+        self._limits.admitted = self._drain
         self._declared = 0
         self._ticker = Ticker(super().schedules(), queue.codec, None)
 

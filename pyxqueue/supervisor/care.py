@@ -34,8 +34,8 @@ class QueueAccess:
     seal: Callable[[Record], Record] = lambda record: record
     """Signs the record of a task that was killed, where the queue has a seal."""
     name: str = ""
-    scheduling: Callable[[Broker], Duty | None] = lambda _broker: None
-    """Makes the duty for the schedules of the queue; None if the store does not keep any."""
+    duties: Callable[[Broker], Sequence[Duty]] = lambda _broker: ()
+    """Makes the duties that the code of the queue asks for: its schedules and its limits."""
 
 
 @define(eq=False)
@@ -89,8 +89,7 @@ class QueueCare:
                 now = time.monotonic()
                 self._next_try = now + _REST * (now - begun)
             return None
-        if (schedules := self.access.scheduling(self.broker)) is not None:
-            made.append(schedules)
+        made += self.access.duties(self.broker)
         return DutyLoop(made, of=self._of(), rest=_REST if self.several else 0.0)
 
     def _of(self) -> str:

@@ -22,6 +22,7 @@ from attrs import define, frozen
 from ..codec import Codec
 from ..errors import ConfigurationError
 from ..inflight import InFlightTable
+from ..limiting import declared, limit_store
 from ..model.schedules import Schedule
 from ..protocols import Broker, schedules_of
 from ..registry import Registry, TaskSpec
@@ -35,6 +36,8 @@ from ..worker.turns import EQUAL, Turns
 from ..worker.worker import Worker
 from .care import QueueAccess
 from .child import boot, consumer_name
+from .duties import Duty
+from .duties.limits import LimitsDuty
 from .duties.schedules import SchedulesDuty
 from .log_process import LogWriter
 from .processes import end_process, fork, fork_is_safe
@@ -68,13 +71,15 @@ class QueueSource:
     schedules: Callable[[], Sequence[Schedule]] = tuple
     """Returns the schedules that the code declares."""
 
-    def scheduling(self, broker: Broker) -> SchedulesDuty | None:
-        """Return the duty for the schedules of the queue. Raises `ConfigurationError` if the code declares some and the
-        store does not keep any."""
-        declared = self.schedules()
-        if not declared and schedules_of(broker) is None:
-            return None
-        return SchedulesDuty(Ticker(store_of_schedules(broker), self.codec), declared)
+    def duties(self, broker: Broker) -> list[Duty]:
+        """Return the duties for the schedules and the limits of the queue. Raises `ConfigurationError` if the code
+        declares some and the store does not keep any."""
+        duties: list[Duty] = []
+        if (schedules := self.schedules()) or schedules_of(broker) is not None:
+            duties.append(SchedulesDuty(Ticker(store_of_schedules(broker), self.codec), schedules))
+        if numbers := declared((task.name, task.options.limits) for task in self.registry):
+            duties.append(LimitsDuty(limit_store(broker), numbers))
+        return duties
 
 
 @frozen
@@ -138,7 +143,7 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
         Supervisor(
             options,
             start,
-            [QueueAccess(queue.connect, queue.codec.sealed, queue.name, queue.scheduling) for queue in parts.queues],
+            [QueueAccess(queue.connect, queue.codec.sealed, queue.name, queue.duties) for queue in parts.queues],
             name=lambda index: consumer_name(options.prefix, index, boot()),
             parent=parent,
             make_table=make_table,

@@ -51,10 +51,13 @@ def refusals(result: BatchResult) -> dict[str, str]:
 
 
 def test_each_command_has_a_method_of_its_name() -> None:
-    """Except those that run tasks, `move`, which works on two stores, and `schedule`, which is `queue.schedules`."""
+    """Except those that run tasks, `move`, which works on two stores, and `schedule` and `limits`, which are objects of
+    their own."""
     names = {str(command.name).replace("-", "_") for command in COMMANDS if not command.hidden}
 
-    assert names - {"worker", "move", "schedule"} == {name for name in vars(Admin) if not name.startswith("_")} - {
+    assert names - {"worker", "move", "schedule", "limits"} == {
+        name for name in vars(Admin) if not name.startswith("_")
+    } - {
         "workers",  # shown by `info`
         "explain",  # shown by `task`
         "queues",  # shown by `info` where no queue is named

@@ -8,6 +8,7 @@ from typing import Any, assert_type
 from pyxqueue import (
     AsyncResult,
     Cancellation,
+    Concurrency,
     Debounce,
     EagerSession,
     Missed,
@@ -112,6 +113,25 @@ def equal_calls_become_one() -> None:
     Debounce()  # type: ignore[call-arg]
     Throttle("soon")  # type: ignore[arg-type]
     queue.task(unique=Throttle(5))  # type: ignore[call-overload]
+
+
+@queue.task(
+    limits=[Concurrency(2, by="customer"), Concurrency(4, name="gpu"), Concurrency(1, by=lambda customer: customer % 7)]
+)
+def limited(customer: int) -> str:
+    return str(customer)
+
+
+def limits_are_shown_and_set() -> None:
+    assert_type(limited(7), AsyncResult[str])
+    queue.limits.set("gpu", concurrency=4)
+    queue.limits.set("limited", concurrency=None, key=7)
+    assert_type([gate.waiting for gate in queue.limits.gates()], list[int])
+    assert_type([limit.number for limit in queue.limits.list()], list[int | None])
+    queue.limits.set("gpu")  # type: ignore[call-arg]
+    Concurrency("2")  # type: ignore[arg-type]
+    Concurrency(2, "customer")  # type: ignore[call-arg]
+    queue.task(limits=[2])  # type: ignore[list-item]
 
 
 def an_async_task_returns_the_value_of_its_coroutine() -> None:

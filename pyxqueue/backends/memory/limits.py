@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ...model.limits import GateInfo, LimitInfo
 from .store import Queue
@@ -14,6 +14,8 @@ class MemoryLimits:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
         self._store = queue.store
+        self.admitted: Callable[[], object] = lambda: None
+        """Called after a number was changed; the eager backend runs what has become ready."""
 
     def declare(self, numbers: Mapping[str, int], *, replace: bool) -> None:
         with self._store.changed:
@@ -23,6 +25,7 @@ class MemoryLimits:
                     group.gates.declared[name] = number
                     group.gates.look_at(name)
             group.maintain(0, now)
+        self.admitted()
 
     def set(self, name: str, number: int | None) -> None:
         with self._store.changed:
@@ -33,6 +36,7 @@ class MemoryLimits:
                 group.gates.numbers[name] = number
             group.gates.look_at(name)
             group.maintain(0, now)
+        self.admitted()
 
     def numbers(self) -> Sequence[LimitInfo]:
         with self._store.changed:

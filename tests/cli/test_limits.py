@@ -1,0 +1,50 @@
+"""The command `limits`."""
+
+from __future__ import annotations
+
+import json
+
+from pyxqueue import TaskQueue
+from pyxqueue.model.message import FLOW_VERSION, Message
+
+from .conftest import Command
+
+
+def blocked(queue: TaskQueue) -> None:
+    queue.limits.set("api", concurrency=1)
+    ids = ("a", "b", "c")
+    queue.stores.backend.enqueue([Message(one, "job", gates=("api/k",), v=FLOW_VERSION) for one in ids])
+
+
+def test_limits_are_shown(queue: TaskQueue, command: Command) -> None:
+    """Two tables for people, and JSON; `info` and `task` say what is blocked."""
+    assert command("limits").stdout == "" or "no limits" in command("limits").stdout
+    blocked(queue)
+    lines = [line.split() for line in command("limits").stdout.splitlines()]
+    assert ["api", "1", "-"] in lines
+    assert ["api/k", "1", "1", "2"] in lines
+    shown = json.loads(command("limits", "--json").stdout)
+    assert shown["limits"] == [{"name": "api", "number": 1, "declared": None}]
+    assert shown["gates"] == [{"name": "api/k", "used": 1, "limit": 1, "waiting": 2}]
+    assert json.loads(command("info", "--json").stdout)["groups"][0]["depth"]["blocked"] == 2
+    assert "the limit api/k has no room" in command("task", "b").stdout
+
+
+def test_limits_are_set(queue: TaskQueue, command: Command) -> None:
+    """For the limit and for one key, and back to the number in the code."""
+    blocked(queue)
+    shown = json.loads(command("limits", "--set", "api", "--key", "k", "--concurrency", "2", "--json").stdout)
+    assert shown["gates"] == [{"name": "api/k", "used": 2, "limit": 2, "waiting": 1}]
+    command("limits", "--set", "api", "--key", "k", "--reset")
+    shown = json.loads(command("limits", "--set", "api", "--reset", "--json").stdout)
+    assert shown["limits"] == []
+    assert shown["gates"] == [{"name": "api/k", "used": 3, "limit": None, "waiting": 0}]
+
+
+def test_half_an_order_is_refused(queue: TaskQueue, command: Command) -> None:
+    """A name without a number, a number without a name, or both ways at once."""
+    blocked(queue)
+    for words in (["--set", "api"], ["--concurrency", "1"], ["--set", "api", "--concurrency", "1", "--reset"]):
+        result = command("limits", *words)
+        assert result.exit_code == 2
+        assert "--set" in result.stderr

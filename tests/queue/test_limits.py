@@ -1,0 +1,226 @@
+"""Limits for applications: `Concurrency`, `queue.limits`, and what people see of them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from pyxqueue import Concurrency, ConfigurationError, TaskQueue, TaskStatus
+from pyxqueue.backends.memory import MemoryBackend, MemoryStore
+from pyxqueue.model.limits import GATE_PATTERN, gate_key
+from pyxqueue.model.message import FLOW_VERSION, WIRE_VERSION
+from pyxqueue.protocols import StoreOptions
+
+
+def opened(folder: Path) -> TaskQueue:
+    return TaskQueue(f"sqlite:///{folder / 'limits.db'}", stream_key="limits")
+
+
+def gates(queue: TaskQueue) -> dict[str, tuple[int, int | None, int]]:
+    return {gate.name: (gate.used, gate.limit, gate.waiting) for gate in queue.limits.gates()}
+
+
+def test_calls_with_the_same_key_wait(tmp_path: Path) -> None:
+    """Each value of the parameter has places of its own; the code's number is stored with the first call."""
+    queue = opened(tmp_path)
+
+    @queue.task(name="render", limits=[Concurrency(2, by="customer")])
+    def render(customer: int, page: int = 0) -> None: ...
+
+    handles = [render(7, page) for page in range(3)] + [render(customer=8)]
+
+    assert gates(queue) == {"render/7": (2, 2, 1), "render/8": (1, 2, 0)}
+    assert [handle.state for handle in handles] == [TaskStatus.PENDING] * 4
+    depth = queue.admin.info().depth
+    assert depth is not None
+    assert (depth.ready, depth.blocked) == (3, 1)
+    info = queue.admin.task(handles[2].task_id).info
+    assert info.gate == "render/7"
+    assert info.readable is not None
+    assert info.readable.v == FLOW_VERSION
+    assert "the limit render/7 has no room: 2 of 2 places are taken, 1 tasks wait" in str(
+        queue.admin.explain(handles[2].task_id)
+    )
+
+
+def test_a_task_without_limits_is_written_as_before(tmp_path: Path) -> None:
+    """Its message has the first wire version and no gates."""
+    queue = opened(tmp_path)
+
+    @queue.task(name="plain")
+    def plain() -> None: ...
+
+    message = queue.admin.task(plain().task_id).info.readable
+
+    assert message is not None
+    assert (message.v, message.gates) == (WIRE_VERSION, ())
+    assert gates(queue) == {}
+
+
+def test_several_limits_on_one_task(tmp_path: Path) -> None:
+    """It waits for all of them, and a limit with a name is shared by tasks."""
+    queue = opened(tmp_path)
+
+    @queue.task(name="train", limits=[Concurrency(1, name="gpu"), Concurrency(5, by=("user", "project"))])
+    def train(user: str, project: str) -> None: ...
+
+    @queue.task(name="infer", limits=Concurrency(1, name="gpu"))
+    def infer() -> None: ...
+
+    train("ann", "a b")
+    infer()
+
+    assert gates(queue) == {"gpu/": (1, 1, 1), "train/ann%2Ca%20b": (1, 5, 0)}
+
+
+def test_a_function_makes_the_key(tmp_path: Path) -> None:
+    """It gets the arguments as they were given."""
+    queue = opened(tmp_path)
+
+    @queue.task(name="mail", limits=[Concurrency(1, by=lambda to: to.rpartition("@")[2])])
+    def mail(to: str) -> None: ...
+
+    mail.map([("a@example.org",), ("b@example.org",), ("c@example.com",)])
+
+    assert gates(queue) == {"mail/example.org": (1, 1, 1), "mail/example.com": (1, 1, 0)}
+
+
+def test_from_asyncio(tmp_path: Path) -> None:
+    """The number is stored with the first call there, too."""
+    queue = opened(tmp_path)
+
+    @queue.task(name="one", limits=[Concurrency(1)])
+    def one() -> None: ...
+
+    async def call() -> None:
+        await one.aenqueue()
+        await one.aenqueue()
+
+    asyncio.run(call())
+
+    assert gates(queue) == {"one/": (1, 1, 1)}
+
+
+def test_what_an_operator_sets_counts_more(tmp_path: Path) -> None:
+    """It counts until it is set to None, whatever the code declares."""
+    queue = opened(tmp_path)
+
+    @queue.task(name="one", limits=[Concurrency(1, by="key")])
+    def one(key: object) -> None: ...
+
+    one.map([(1,), (1,), (1,), ("a b",), ("a b",)])
+    queue.limits.set("one", concurrency=2)
+    queue.limits.set("one", concurrency=0, key="a b")
+
+    assert gates(queue) == {"one/1": (2, 2, 1), "one/a%20b": (2, 0, 0)}
+    assert [(limit.name, limit.number, limit.declared) for limit in queue.limits.list()] == [
+        ("one", 2, 1),
+        ("one/a%20b", 0, None),
+    ]
+    queue.limits.set("one", concurrency=None)
+    queue.limits.set("one", concurrency=None, key="a b")
+    assert [(limit.name, limit.number) for limit in queue.limits.list()] == [("one", 1)]
+
+
+def test_purging_leaves_no_line(tmp_path: Path) -> None:
+    """Blocked tasks are purged like others that wait."""
+    queue = opened(tmp_path)
+
+    @queue.task(name="one", limits=[Concurrency(1)])
+    def one() -> None: ...
+
+    one.map([()] * 5)
+
+    assert queue.admin.purge(waiting=True) == 5
+    assert gates(queue) == {}
+
+
+def test_eager_tasks_wait_for_a_limit_of_zero() -> None:
+    """In eager mode tasks run one after the other; a limit of 0 holds them back, and a larger one lets them run."""
+    queue = TaskQueue(eager=True)
+    ran = []
+
+    @queue.task(name="one", limits=[Concurrency(1, by="key")])
+    def one(key: int) -> None:
+        ran.append(key)
+
+    one(1)
+    queue.limits.set("one", concurrency=0)
+    one(2)
+    assert ran == [1]
+    queue.limits.set("one", concurrency=1)
+    assert ran == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Concurrency(-1), "must be a whole number of tasks, 0 or more"),
+        (lambda: Concurrency(True), "must be a whole number of tasks"),
+        (lambda: Concurrency(1, by=()), "must be the name of a parameter"),
+        (lambda: Concurrency(1, name="a/b"), "must be 1 to 200 letters"),
+    ],
+)
+def test_a_limit_that_is_not_valid(make: object, said: str) -> None:
+    """The error says what to write."""
+    with pytest.raises((TypeError, ValueError), match=said):
+        make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ([Concurrency(1, by="custumer")], "names 'custumer', which job does not have; its parameters are customer"),
+        ([Concurrency(1), Concurrency(2)], "two limits of the task itself: give each a name="),
+        ([Concurrency(1, name="a"), Concurrency(2, name="a")], "two limits a: give each a name="),
+        ([2], "must be a list of limits"),
+        ([Concurrency(1, name=f"n{number}") for number in range(9)], "at most 8 limits"),
+    ],
+)
+def test_wrong_limits_are_refused_at_decoration(limits: list[Concurrency], said: str) -> None:
+    """Not at the first call."""
+    queue = TaskQueue("memory://", stream_key="limits")
+
+    def job(customer: int) -> None: ...
+
+    with pytest.raises(ConfigurationError, match=said):
+        queue.task(name="job", limits=limits)(job)
+
+
+@pytest.mark.parametrize("number", [-1, 1.5, "2", True])
+def test_wrong_numbers_are_refused(number: object) -> None:
+    """By `set`, too."""
+    queue = TaskQueue("memory://", stream_key="limits")
+    with pytest.raises(ConfigurationError, match="whole number of tasks"):
+        queue.limits.set("one", concurrency=number)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="the name of a limit"):
+        queue.limits.set("one/two", concurrency=1)
+
+
+@pytest.mark.parametrize("value", ["", "a", "a/b c", "ü" * 64, "x" * 65, "~", "a\nb", "\0", None, 1.5, "\ud800"])
+def test_any_value_makes_a_key(value: object) -> None:
+    """Keys are escaped, or a hash if they are long, and no two short values share one."""
+    key = gate_key(value)
+
+    assert GATE_PATTERN.fullmatch(f"limit/{key}")
+    assert key != gate_key(f"{value}!")
+
+
+def test_a_store_without_limits_says_so() -> None:
+    """The first call of a task with limits is refused."""
+
+    class Plain(MemoryBackend):
+        def limits(self) -> None:  # type: ignore[override]
+            return None
+
+    queue = TaskQueue(broker=Plain(MemoryStore(), StoreOptions()))
+
+    @queue.task(name="one", limits=[Concurrency(1)])
+    def one() -> None: ...
+
+    with pytest.raises(ConfigurationError, match="cannot keep limits"):
+        one()
+    with pytest.raises(ConfigurationError, match="cannot keep limits"):
+        queue.limits.list()
