@@ -37,6 +37,9 @@ QUEUE_HABITS: Mapping[str, str] = {
         "call a task to enqueue it: add(1, 2), or add.enqueue(1, 2)",
     ),
     **_each("enqueue_in enqueue_at schedule", "options of a call: add.with_options(delay=60)(1, 2)"),
+    **_each(
+        "cron periodic_task scheduled crontab periodic", "a task that runs by itself: @queue.task(cron='30 2 * * *')"
+    ),
     **_each("actor job register", "a task is declared by @queue.task"),
     **_each("worker Worker work start_worker consume", "workers: queue.run(), queue.start(), or `pyxqueue worker`"),
     **_each("stop", "queue.shutdown() stops what queue.start() started"),
@@ -78,6 +81,11 @@ TASK_OPTION_HABITS: Mapping[str, str] = {
     **_each("priority", "give what is urgent a queue with workers of its own"),
     **_each("unique_for deduplicate once lock job_key singleton", "unique=Unique(by=(...))"),
     **_each("rate_limit_window cooldown", "throttle=Throttle(60, by=(...))"),
+    **_each("crontab schedule", "cron='30 2 * * *', or every=timedelta(...)"),
+    **_each("tz", "timezone="),
+    **_each("interval period run_every", "every=timedelta(...)"),
+    **_each("coalesce catchup misfire_grace_time catchup_window", "missed=Missed(...)"),
+    **_each("max_instances concurrency_policy", "overlap="),
     **_each("queue queue_name", "a task is on the queue that declares it"),
     **_each("delay eta task_id headers", "they belong to a call: add.with_options({given}=...)(1, 2)"),
 }

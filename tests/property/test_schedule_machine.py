@@ -112,6 +112,8 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.clock = FakeClock()
         self.begun = False
+        self.top = 0
+        """The latest time that the clock has shown."""
 
     def begin(self, start: datetime, timing: Timing, policy: tuple[MissedTicks, rules.Overlap]) -> None:
         self.clock.advance(round(start.timestamp() * 1000) - self.clock())
@@ -163,7 +165,9 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.begun)
     @rule(minutes=st.integers(1, 120))
     def clock_is_set_back(self, minutes: int) -> None:
-        self.clock.advance(-minutes * MINUTE)
+        """By less than a day: a cursor that is further ahead counts as wrong."""
+        self.top = max(self.top, self.clock())
+        self.clock.advance(max(self.top - 23 * HOUR, self.clock() - minutes * MINUTE) - self.clock())
 
     @precondition(lambda self: self.begun)
     @rule(which=st.integers(0, 2))
