@@ -20,9 +20,9 @@ from .duties import Duty, DutyLoop, Loss, QuietLook, Releaser, all_duties
 
 _NO_STORE = 0.1
 """Seconds until the next attempt while the duties are not done because the store cannot be reached."""
-_REST = 3.0
+_REST = 1.0
 """With several queues, how many times as long as a request that failed took the next attempt waits: while one store
-does not reply at all, the others have most of the time."""
+does not reply at all, the others have half of the time at least."""
 
 
 @frozen(eq=False)
@@ -51,6 +51,8 @@ class QueueCare:
     """Whether there are other queues."""
     quiet: Callable[[float, float], float] | None = field(default=None, init=False)
     """Says for how long there is no maintenance to do, if the queue shares looks with others."""
+    peers: Sequence[QueueCare] = field(default=(), init=False)
+    """The other queues of the same store: if it cannot be reached for one, it cannot be for the others."""
     duties: DutyLoop | None = field(default=None, init=False)
     """None until the store has been reached for the first time."""
     broker: Broker | None = field(default=None, init=False)
@@ -68,10 +70,28 @@ class QueueCare:
         Raises `BrokerError` if the store refuses at the start: waiting would not help.
         """
         duties = self.duties = self.duties or self._make_duties()
-        if duties is None or (stopping and duties.failing):
+        if duties is None or (stopping and self._is_silent()):
             # While stopping, no request may wait until it times out: that would use up the grace period.
             return _NO_STORE
-        return duties.step(tables)
+        failing = duties.failing
+        pause = duties.step(tables)
+        if duties.failing or failing:
+            for peer in self.peers:
+                peer.put_off(duties.next_try if duties.failing else 0.0)
+        return pause
+
+    def put_off(self, until: float) -> None:
+        """Do nothing before a time of `time.monotonic`; 0: try now."""
+        self._next_try = until
+        if self.duties is not None:
+            self.duties.put_off(until)
+
+    def silent(self) -> bool:
+        """Return whether the store could not be reached the last time."""
+        return self._unreachable if self.duties is None else self.duties.failing
+
+    def _is_silent(self) -> bool:
+        return self.silent() or any(peer.silent() for peer in self.peers)
 
     def _make_duties(self) -> DutyLoop | None:
         assert self.broker is not None
@@ -87,7 +107,8 @@ class QueueCare:
             self._unreachable = True
             if self.several:
                 now = time.monotonic()
-                self._next_try = now + _REST * (now - begun)
+                for care in (self, *self.peers):
+                    care.put_off(now + _REST * (now - begun))
             return None
         made += self.access.duties(self.broker)
         return DutyLoop(made, of=self._of(), rest=_REST if self.several else 0.0)
@@ -113,8 +134,7 @@ class QueueCare:
 
     def end(self) -> None:
         """Release what is left, unless the store cannot be reached, and close it."""
-        silent = self._unreachable if self.duties is None else self.duties.failing
-        if self._releaser is not None and not silent:
+        if self._releaser is not None and not self._is_silent():
             with suppress(BrokerError):  # it is logged; the leases end by themselves
                 self._releaser.step()
         self.close()
@@ -125,7 +145,8 @@ class QueueCare:
 
 
 def share_looks(cares: Sequence[QueueCare]) -> None:
-    """Let the queues that share a store be looked at with one request, so that an idle one costs next to nothing."""
+    """Let the queues that share a store be looked at with one request, so that an idle one costs next to nothing; and
+    let them be tried together when it cannot be reached, so that each does not wait until its request times out."""
     by_key: dict[Hashable, list[QueueCare]] = {}
     for care in cares:
         if isinstance(care.broker, HasSharedClaims) and (key := care.broker.claim_key()) is not None:
@@ -137,3 +158,4 @@ def share_looks(cares: Sequence[QueueCare]) -> None:
             look = QuietLook(shared.quiet_ms)
             for number, care in enumerate(together):
                 care.quiet = partial(look.left, number)
+                care.peers = [other for other in together if other is not care]

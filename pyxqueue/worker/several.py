@@ -303,4 +303,6 @@ class SeveralStores:
         for feeder in waiting:  # in threads: a store that hangs must not hold up this one
             threading.Thread(target=feeder.source.interrupt, name="pyxqueue-interrupt", daemon=True).start()
         self._changed.wait_for(lambda: not any(feeder.pending for feeder in waiting), _PATIENCE)
+        for feeder in waiting:
+            feeder.waits = False  # one that hangs is not waited for again
         return self._collect()

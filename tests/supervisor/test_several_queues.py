@@ -23,7 +23,7 @@ class Store:
     def __init__(self, until_due_ms: int = -1) -> None:
         self.until_due_ms = until_due_ms
         self.away = False
-        self.maintained = 0
+        self.tried = self.maintained = 0
         self.extended: list[str] = []
         self.settled: list[str] = []
         self.released: list[tuple[str, list[str]]] = []
@@ -52,6 +52,7 @@ class Store:
         return 0
 
     def maintain(self, _limit: int) -> int:
+        self.tried += 1
         self._reach()
         self.maintained += 1
         return self.until_due_ms
@@ -242,6 +243,32 @@ def test_who_shares_looks() -> None:
     share_looks(cares)
 
     assert [care.quiet is not None for care in cares] == [True, False, True]
+
+
+def test_the_queues_of_a_store_that_is_down_are_tried_together() -> None:
+    """Each would wait until its request times out; when the store is back for one, it is for all."""
+    first, second, other = Shared(), Shared(), Store()
+    cares = cares_of(first, second, other)
+    share_looks(cares)
+    step(cares)
+    first.away = second.away = True
+    for care in cares:
+        assert care.duties is not None
+        care.put_off(0.0)
+
+    step(cares)
+    assert (first.tried, second.tried) == (2, 1)
+    assert cares[1].duties is not None
+    assert not cares[1].duties.failing
+    cares[1].put_off(0.0)
+    cares[1].step([], stopping=True)
+    cares[1].end()
+    assert second.tried == 1  # while stopping, too
+
+    first.away = second.away = False
+    cares[0].put_off(0.0)
+    step(cares)
+    assert (first.tried, second.tried) == (3, 2)
 
 
 def test_one_queue_alone_is_not_looked_at() -> None:

@@ -72,6 +72,8 @@ class DutyLoop:
     `RETRY_EVERY`."""
     failing: bool = field(default=False, init=False)
     """Whether the store cannot be reached."""
+    next_try: float = field(default=0.0, init=False)
+    """When the next attempt is made while the store cannot be reached."""
     _failing_since: float = field(default=0.0, init=False)
     _due: dict[Duty, float] = field(factory=dict, init=False)
     _refused: dict[Duty, str] = field(factory=dict, init=False)
@@ -90,7 +92,7 @@ class DutyLoop:
                 log.warning("leases%s cannot be renewed now: %s", self.of, error)
             self.failing = True
             pause = max(RETRY_EVERY, self.rest and (1 + self.rest) * (self._monotonic() - now))
-            self._due = dict.fromkeys(self.duties, now + pause)  # each would wait until its request times out
+            self.put_off(now + pause)  # each would wait until its request times out
         else:
             if self.failing and due:
                 seconds = now - self._failing_since
@@ -98,6 +100,11 @@ class DutyLoop:
                 self.failing = False
         soon = [duty.soon() for duty in self.duties if isinstance(duty, Punctual) and duty not in self._due]
         return max(0.0, min([*self._due.values(), *soon], default=now + RETRY_EVERY) - self._monotonic())
+
+    def put_off(self, until: float) -> None:
+        """Do no duty before this time."""
+        self.next_try = until
+        self._due = dict.fromkeys(self.duties, until)
 
     def watched(self) -> list[int]:
         """The file descriptors that the caller is to watch until the next step."""
