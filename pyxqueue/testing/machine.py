@@ -46,7 +46,7 @@ from ..model.message import (
 from ..model.priorities import CLASSES
 from ..model.turns import BY_AGE, Lines, Turn, take_first
 from ..model.wire import message_from_fields
-from ..protocols import Backend
+from ..protocols import Backend, Pausing
 from .comparing import FINAL, Claim, bare, essence, view
 from .contract import Harness
 from .contract.steps import MINUTE, all_tasks, counts
@@ -171,6 +171,14 @@ class BackendMachine(RuleBasedStateMachine):
     def enqueue(self, tasks: list[tuple[tuple[str, bool], int]]) -> None:
         batch = [self.message(slot, new, self.ms(delay)) for (slot, new), delay in tasks]
         self.same(list(self.backend.enqueue(batch)), list(self.model.enqueue(batch)), "what was returned by enqueue")
+
+    @rule(on=st.sampled_from((True, False, False)))
+    def pause(self, on: bool) -> None:
+        """A pause, or its end; claims return nothing meanwhile, and then what they would have without it."""
+        if isinstance(self.backend, Pausing):
+            seen, wanted = (side.pause() if on else side.resume() for side in (self.backend, self.model))
+            self.same(seen, wanted, f"what was returned by {'pause' if on else 'resume'}")
+            self.same(self.backend.is_paused(), on, "whether the group is paused")
 
     @rule(consumer=consumers, limit=st.integers(1, 4), lost=st.booleans())
     def claim(self, consumer: str, limit: int, lost: bool) -> None:

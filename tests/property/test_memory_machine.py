@@ -66,8 +66,9 @@ class PromoteReclaims(Group):
     """Between the end of a lease and the next claim, `maintain` already takes the message back."""
 
     def maintain(self, limit: int | None, now: int) -> int:
-        self.reclaim(now)
-        self.trim(HISTORY, now)  # a cancelled task has ended
+        if limit != 0:  # 0 is no maintenance: the store looks when the next one is due, or admits what a limit held
+            self.reclaim(now)
+            self.trim(HISTORY, now)  # a cancelled task has ended
         return super().maintain(limit, now)
 
 

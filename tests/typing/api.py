@@ -56,7 +56,7 @@ async def coroutine(url: str, times: int = 1) -> bytes:
     return url.encode() * times
 
 
-@queue.task(retries=5, timeout=30, retry_on=(OSError, ValueError))
+@queue.task(retries=5, timeout=30, expires=timedelta(hours=1), retry_on=(OSError, ValueError))
 def with_options(size: int, *, name: str = "") -> list[str]:
     return [name] * size
 
@@ -76,6 +76,9 @@ def a_task_keeps_its_signature() -> None:
     assert_type(plain.with_options(delay=60, headers={"a": "b"}), Task[[str], bytes])
     assert_type(plain.map(({"url": text} for text in "ab"), task_ids=["a", "b"], times=1), list[AsyncResult[bytes]])
     assert_type(plain.with_options(delay=timedelta(minutes=1)), Task[[str], bytes])
+    assert_type(plain.with_options(expires=60), Task[[str], bytes])
+    assert_type(plain.with_options(expires=timedelta(minutes=1)), Task[[str], bytes])
+    assert_type(plain.with_options(expires=datetime.now().astimezone()), Task[[str], bytes])
     assert_type(plain.with_options(eta=datetime.now().astimezone())("a"), AsyncResult[bytes])
 
 
@@ -87,6 +90,7 @@ def options_are_checked() -> None:
     queue.task(backoff=timedelta(seconds=1), backoff_max=60, jitter=0, give_up_on=KeyError, max_crashes=1)
     queue.task(name="n", timeout=None, hard_timeout=timedelta(minutes=1), result_ttl=60)
     plain.with_options(delay="soon")  # type: ignore[arg-type]
+    plain.with_options(expires="soon")  # type: ignore[arg-type]
     plain.with_options(dealy=3)  # type: ignore[call-arg]
     plain.with_options(60)  # type: ignore[call-arg]
     plain.with_options(delay=None, eta=None, task_id="a", headers=None)

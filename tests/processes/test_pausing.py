@@ -1,0 +1,52 @@
+"""A queue that is paused under real workers, and tasks that expire meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+
+import pytest
+
+from pyxqueue import TaskExpiredError
+from tests.support.until import until
+
+from .app import App, Site
+from .conftest import StartTree, on_every_store
+
+pytestmark = on_every_store
+
+
+def test_nothing_starts_in_a_pause(site: Site, app: App, start_tree: StartTree) -> None:
+    """Two trees work; in the pause one is killed and another started, and nothing starts; then all is done once."""
+    lost, _ = start_tree("-p", "2"), start_tree("-p", "1")
+    app["work"].map([(0.02, number) for number in range(60)])
+    until(lambda: len(site.of("start")) >= 10, "some have started")
+
+    assert app.queue.admin.pause()
+    depth = app.queue.stores.backend.depth
+    until(lambda: depth().in_flight == 0, "what was claimed before the pause has run")
+    started = len(site.of("start"))
+    app["work"].map([(0.02, number) for number in range(20)])
+    os.kill(lost.pid, signal.SIGKILL)
+    lost.wait(5)
+    start_tree("-p", "2")
+    assert len(site.of("start")) == started
+    assert depth().ready == 80 - started
+
+    assert app.queue.admin.resume()
+    until(lambda: depth().history == 80, "everything is done")
+    accepted = Counter(line.task_id for line in site.of("settled") if line.more[1] == "1")
+    assert set(accepted.values()) == {1}
+    assert len(accepted) == len(site.of("start")) == 80
+
+
+def test_what_expires_in_a_pause_ends_by_itself(app: App, start_tree: StartTree) -> None:
+    """The supervisor ends it when it expires, and who waits for the result is told."""
+    start_tree("-p", "1")
+    app.queue.admin.pause()
+    handle = app["work"].with_options(expires=0.5)(0.0, 1)
+    with pytest.raises(TaskExpiredError):
+        handle.get(10)
+    app.queue.admin.resume()
+    assert app["work"].with_options(expires=30)(0.0, 2).get(10) is not None
