@@ -21,6 +21,7 @@ from .protocols import Changed, ScheduleChange, ScheduleStore, schedules_of
 log = get_logger("pyxqueue.schedules")
 
 _BATCH = 256
+"""How many schedules one look takes, and how many tasks it enqueues: a supervisor has other duties."""
 _SKEW_MS = 3_600_000
 """By how much the clocks of the store and of this machine may differ."""
 _BREAK_MS = 300_000
@@ -63,6 +64,8 @@ class Ticker:
     """Since when it has worked without a break, by the store's clock and by `monotonic`."""
     _own: frozenset[str] = field(default=frozenset(), init=False)
     """The schedules that it declares."""
+    _room: int = field(default=0, init=False)
+    """How many more tasks may be enqueued in this look."""
     _skewed: bool = field(default=False, init=False)
     _reported: dict[str, str] = field(factory=dict, init=False)
     """By schedule, the last thing that was logged about it."""
@@ -103,6 +106,8 @@ class Ticker:
         stored where `change` returns None. Returns the schedule as it is then."""
         for _ in range(_TRIES):
             (old,) = self.store.get([schedule_id])
+            if old is None and schedule_id in self.store.ids():
+                raise unreadable(schedule_id)
             new = change(old)
             if new is None:
                 return old
@@ -125,7 +130,7 @@ class Ticker:
         due = self.store.due(_BATCH)
         if self._is_skewed(due.now):
             return rules.RETRY_MS / 1000
-        since = self._working_since(due.now)
+        since, self._room = self._working_since(due.now), _BATCH
         left = [due.left / 1000] if due.left >= 0 else []
         for one in due.schedules:
             try:
@@ -176,6 +181,9 @@ class Ticker:
             if not decision.runs:
                 self._tell(one, decision, decision.before + 1, "missed")
                 return self._put(one, rules.missed(one, decision)).next_ms
+            if not self._room:
+                return now
+            self._room -= 1
             new, changed = self._run(one, decision, now)
             if changed is not Changed.DONE:
                 return new.next_ms
@@ -231,6 +239,13 @@ class Ticker:
             else:
                 log.warning("schedules tick again: the clocks agree")
         return self._skewed
+
+
+def unreadable(schedule_id: str) -> BrokerError:
+    return BrokerError(
+        f"the schedule {schedule_id} is damaged, or of a newer pyxqueue: upgrade pyxqueue here, or delete it in the "
+        "store by hand"
+    )
 
 
 def store_of_schedules(backend: object) -> ScheduleStore:

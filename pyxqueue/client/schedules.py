@@ -18,7 +18,7 @@ from ..printable import quoted
 from ..protocols import ScheduleChange, ScheduleStore
 from ..registry import Registry
 from ..scheduling import Missed, MissedOption, plan_of
-from ..ticking import Ticker, store_of_schedules, triggered_call
+from ..ticking import Ticker, store_of_schedules, triggered_call, unreadable
 from .opened import QueueStore
 from .producing import Producer
 from .result import AsyncResult
@@ -106,6 +106,8 @@ class Schedules:
         keeper = self._keeper()
         while (old := keeper.get([schedule_id])[0]) is not None:
             keeper.change(ScheduleChange(schedule_id, old.mark, None))
+        if schedule_id in keeper.ids():
+            raise unreadable(schedule_id)
 
     def trigger(self, schedule_id: str) -> AsyncResult[Any]:
         keeper = self._keeper()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from math import inf
 from typing import Any
 
 import pytest
 from attrs import evolve
 
-from pyxqueue.errors import BrokerUnavailableError, StoreFullError
+from pyxqueue.errors import BrokerError, BrokerUnavailableError, StoreFullError
 from pyxqueue.model.message import Done, Fail, Retry, Settlement, Verdict
 from pyxqueue.model.message import evolve as evolve_message
 from pyxqueue.model.schedules import Schedule, paused, resumed, upserted
@@ -460,3 +461,37 @@ def test_a_thousand_at_the_same_moment(world: World) -> None:
     while ticker.tick() == 0:
         pass
     assert len(world.run()) == 600
+
+
+def test_a_long_outage_is_made_up_for_in_portions(world: World) -> None:
+    """One look enqueues a limited number of tasks, so that a supervisor gets to its other duties."""
+    rule = {"limit": 1_000, "within_ms": DAY}
+    world.upsert(schedule(timing=Timing(every_ms=MINUTE), missed="all", rule=rule, overlap="allow"))
+    world.upsert(schedule("other"))
+    world.clock.advance(700 * MINUTE)
+    ticker, portions = world.ticker(), []
+    while True:
+        pause = ticker.tick()
+        portions.append(len(world.run()))
+        if pause:
+            break
+
+    assert max(portions) <= 256
+    assert len(world.ticked) == len({task for task, _ in world.ticked}) == 701
+    assert (world.get().runs, world.get().missed_ticks) == (700, 0)
+
+
+def test_a_schedule_that_cannot_be_read(world: World) -> None:
+    """It is not replaced by what the code declares, and the others are declared."""
+
+    class Newer(FaultySchedules):
+        def get(self, ids: Sequence[str]) -> Sequence[Schedule | None]:
+            return [None if one and one.id == "s" else one for one in super().get(ids)]
+
+    world.upsert(schedule())
+    ticker = world.ticker(Newer(world.schedules))
+
+    with pytest.raises(BrokerError, match="the schedule s is damaged, or of a newer pyxqueue"):
+        ticker.declare([schedule(), schedule("t")])
+
+    assert world.schedules.ids() == ["s", "t"]
