@@ -18,6 +18,7 @@ from .clock import Seconds, in_seconds, optional_seconds
 from .errors import ConfigurationError
 from .limiting import Concurrency, limits_option
 from .model.message import valid_id
+from .model.priorities import HIGHEST, LOWEST
 from .printable import quoted
 from .scheduling import MissedOption, Plan, plan_of
 from .serializers.tags import is_encodable
@@ -48,6 +49,11 @@ def seconds(_instance: object, attribute: Attribute[Any], value: object) -> None
     """Validate a number of seconds, 0 or more."""
     if not isinstance(value, int | float) or not 0 <= value < MAX_SECONDS:
         raise ValueError(f"{attribute.name}={quoted(value)} must be a number of seconds, 0 or more")
+
+
+def _priority(_instance: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not LOWEST <= value <= HIGHEST:
+        raise ValueError(f"{attribute.name}={quoted(value)} must be a whole number from {LOWEST} to {HIGHEST}")
 
 
 def _duration(_instance: object, attribute: Attribute[Any], value: object) -> None:
@@ -116,6 +122,9 @@ class TaskOptions:
     """How long the result can be read; a day by default."""
     expires: float | None = field(default=None, converter=optional_seconds, validator=validators.optional(_duration))
     """How long after its call the task may still start. One that has not started then ends as CANCELLED."""
+    priority: int = field(default=0, validator=_priority)
+    """From -100 to 100: tasks of a higher class of priority are started first. The classes are 50 and more, 1 to 49, 0,
+    -49 to -1, and -50 and less."""
     unique: Unique | None = None
     """Calls that return the handle of an equal call instead of enqueueing another."""
     debounce: Debounce | None = None
@@ -189,6 +198,8 @@ class CallOptions:
     """An id of your own, at most 64 characters of ``[A-Za-z0-9_.-]``. A task whose id is enqueued twice runs once."""
     headers: Mapping[str, str] | None = field(default=None, validator=validators.optional(_text_pairs))
     """Pairs of text that are stored with the message."""
+    priority: int | None = field(default=None, validator=validators.optional(_priority))
+    """As the option of the task, which it replaces."""
     unique: Unique | None = None
     """As the option of the task. Any of these three replaces what the task has of them."""
     debounce: Debounce | None = None

@@ -196,8 +196,8 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "with_options": (
             "(self, *, delay: Seconds | None = None, eta: datetime | None = None, expires: Seconds | datetime | None = "
             "None, task_id: str | None = None,"
-            " headers: Mapping[str, str] | None = None, unique: Unique | None = None, debounce: Debounce | None "
-            "= None, throttle: Throttle | None = None) -> Task[P, R]"
+            " headers: Mapping[str, str] | None = None, priority: int | None = None, unique: Unique | None = None,"
+            " debounce: Debounce | None = None, throttle: Throttle | None = None) -> Task[P, R]"
         ),
     },
     AsyncResult: {

@@ -62,7 +62,6 @@ _OF_THE_TASK = "it belongs to the task: @queue.task({given}=...)"
 CALL_HABITS: Mapping[str, str] = {
     **_each("countdown", "delay="),
     **_each("id job_id", "task_id="),
-    **_each("priority", "give what is urgent a queue with workers of its own"),
     **_each("queue queue_name routing_key", "a task stays on its queue: declare it on the other one too"),
     **_each("retries timeout hard_timeout result_ttl backoff name", _OF_THE_TASK),
     **_each("max_retries retry", "it belongs to the task: @queue.task(retries=...)"),
@@ -78,7 +77,6 @@ TASK_OPTION_HABITS: Mapping[str, str] = {
     **_each("time_limit", "hard_timeout="),
     **_each("ttl result_expires store_results ignore_result", "result_ttl="),
     **_each("bind context", "call pyxqueue.current_task() inside the task"),
-    **_each("priority", "give what is urgent a queue with workers of its own"),
     **_each("unique_for deduplicate once lock job_key singleton", "unique=Unique(by=(...))"),
     **_each("rate_limit_window cooldown", "throttle=Throttle(60, by=(...))"),
     **_each("crontab schedule", "cron='30 2 * * *', or every=timedelta(...)"),

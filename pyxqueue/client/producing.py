@@ -186,6 +186,7 @@ class Producer:
             seal=seal,
             delay_ms=delay,
             lifetime_ms=lifetime,
+            priority=task.options.priority if options.priority is None else options.priority,
             headers=headers,
             parent=running_task(),
             gates=gates,

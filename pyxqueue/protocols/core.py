@@ -78,9 +78,9 @@ class Broker(Protocol):
         `priority` of 50 or more, 1 from 1 on, 0 for 0, -1 from -49 on, -2 below that (`pyxqueue.model.priorities`).
         But every 16th delivery of a handle is of the class that has the message that became ready first: however many
         messages of higher classes are ready, this class is that of one of a handle's next 16 deliveries.
-      - The class stays the same as long as the task is known. That of an entry that cannot be read follows from its
-        field ``priority`` if that is an integer, else it is 0. An entry that another program wrote into the store may
-        be one of class 0 until it comes back.
+      - The class stays the same as long as the task is known. That of a message of a newer version follows from its
+        field ``priority`` too. An entry that another program wrote into the store may be one of class 0.
+      - A claim that waits for messages may return the one that woke it, whatever became ready together with it.
       - The ready messages of a class wait in two lines, each in the order in which its messages became ready: *new*
         ones, which are ready since they were enqueued or adopted, and those that *came back*, after a delay, a retry,
         a deferral, a release, the end of a lease or a requeue.

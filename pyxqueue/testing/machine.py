@@ -55,7 +55,7 @@ from .memory import MemoryHarness
 HISTORY = 5
 SLOTS = tuple("abcde")
 CONSUMERS = ("one", "two", "three")
-PRIORITIES = (0,)
+PRIORITIES = (0, 0, 60, 0, -60, 0)
 """Of the tasks in turn: most of them have none."""
 
 consumers = st.sampled_from(CONSUMERS)

@@ -3,11 +3,10 @@
 import pytest
 
 from pyxqueue.testing.contract import BackendContract, ScheduleContract
-from pyxqueue.testing.contract.priorities import PriorityLaws
 from pyxqueue.testing.memory import MemoryHarness
 
 
-class TestMemory(PriorityLaws, BackendContract, ScheduleContract):
+class TestMemory(BackendContract, ScheduleContract):
     @pytest.fixture
     def harness(self) -> MemoryHarness:
         return MemoryHarness()

@@ -9,26 +9,25 @@ import pytest
 
 from pyxqueue.backends.sqlite.driver import apsw
 from pyxqueue.testing.contract import BackendContract, ScheduleContract
-from pyxqueue.testing.contract.priorities import PriorityLaws
 
 from ..support.sqlite_harness import SQLiteHarness, always
 
 
-class TestRollbackJournal(PriorityLaws, BackendContract, ScheduleContract):
+class TestRollbackJournal(BackendContract, ScheduleContract):
     @pytest.fixture
     def harness(self) -> Iterator[SQLiteHarness]:
         with closing(SQLiteHarness()) as harness:
             yield harness
 
 
-class TestWal(PriorityLaws, BackendContract, ScheduleContract):
+class TestWal(BackendContract, ScheduleContract):
     @pytest.fixture
     def harness(self) -> Iterator[SQLiteHarness]:
         with closing(SQLiteHarness(safe_for_wal=always)) as harness:
             yield harness
 
 
-class TestApsw(PriorityLaws, BackendContract, ScheduleContract):
+class TestApsw(BackendContract, ScheduleContract):
     @pytest.fixture
     def harness(self) -> Iterator[SQLiteHarness]:
         driver = apsw()

@@ -80,8 +80,8 @@ def test_no_habit_is_about_something_there_is(habits: str, kind: type, queue: Ta
             rf"got an unknown option dealy \(dealy: did you mean delay=\?\); the options are {CALL_OPTIONS}$",
         ),
         (
-            {"priority": 9},
-            r"got an unknown option priority \(priority: give what is urgent a queue with workers of its own\)",
+            {"routing_key": 9},
+            r"got an unknown option routing_key \(routing_key: a task stays on its queue: declare it on the other one",
         ),
         ({"countdown": 9}, r"\(countdown: delay=\)"),
         ({"retries": 9}, r"\(retries: it belongs to the task: @queue.task\(retries=\.\.\.\)\)"),

@@ -11,7 +11,7 @@ import pytest
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
 from pyxqueue.backends.redis.claiming import Reader
-from pyxqueue.backends.redis.keys import LIVE
+from pyxqueue.backends.redis.keys import live_of
 from pyxqueue.backends.redis.scripts import SCRIPTS
 from pyxqueue.backends.redis.session import Session
 from pyxqueue.model import wire
@@ -141,8 +141,9 @@ def test_what_was_given_back_is_not_mistaken_for_lost(
     """A scan for entries without a holder has begun when they had one: they keep their place and their counters."""
     fill(backend, 2, 4)
     registration, handed_out = backend._registration, dict[str, tuple[str, int]]()
+    live = live_of(registration.keys.classes)
 
-    interleave(monkeypatch, lambda: handed_out.update({place: registration.handed_out(place) for place in LIVE}))
+    interleave(monkeypatch, lambda: handed_out.update({place: registration.handed_out(place) for place in live}))
     second.claim("w", 2, 0)
     monkeypatch.setattr(registration, "handed_out", handed_out.__getitem__)
     backend.maintain(10)

@@ -9,8 +9,8 @@ from typing import Any
 import redis
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, RedisResults
-from pyxqueue.backends.redis.keys import LIVE, GroupKeys, meta
-from pyxqueue.backends.redis.reading import entry_fence, read_paused
+from pyxqueue.backends.redis.keys import GroupKeys, live_of, meta
+from pyxqueue.backends.redis.reading import entry_fence, read_classes, read_paused
 from pyxqueue.protocols import StoreOptions
 
 
@@ -46,7 +46,7 @@ class RedisHarness:
         found = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
         names = {key.decode(): value.decode() for key, value in found.items()}
         return [
-            (name[6:], GroupKeys.of(self.stream_key, name[6:], stream))
+            (name[6:], GroupKeys.of(self.stream_key, name[6:], stream, read_classes(found.get(b"classes"))))
             for name, stream in names.items()
             if name.startswith("group:")
         ]
@@ -55,7 +55,7 @@ class RedisHarness:
         run = self.raw.execute_command
         begun = self._now()
         for group, keys in self.groups():
-            for place in LIVE:
+            for place in live_of(keys.classes):
                 stream = keys.places[place]
                 for entry, consumer, idle, _count in run("XPENDING", stream, group, "-", "+", 10_000):
                     run("XCLAIM", stream, group, consumer, 0, entry, "IDLE", int(idle) + ms, "JUSTID")
@@ -109,7 +109,7 @@ class RedisHarness:
         run = self.raw.execute_command
         ready = [
             (entry_fence(entry.decode()), place, entry, dict(zip(fields[::2], fields[1::2], strict=True)))
-            for place in LIVE
+            for place in live_of(keys.classes)
             for entry, fields in run("XRANGE", keys.places[place], b"(" + self._last(group, keys, place), "+")
         ]
         for _, place, entry, values in sorted(ready, key=lambda one: one[0]):
@@ -145,7 +145,7 @@ class RedisHarness:
             return str(run("XADD", keys.new, "*", *fields).decode())
         entry = run("XADD", keys.new, "*", "", "")
         run("XDEL", keys.new, entry)
-        return str(run("XADD", keys.again, entry, *fields).decode())
+        return str(run("XADD", keys.places[place], entry, *fields).decode())
 
     def inject(self, fields: Mapping[bytes, bytes], group: str = "cg") -> str:
         keys = dict(self.groups())[group]
@@ -158,7 +158,7 @@ class RedisHarness:
         run = self.raw.execute_command
         tasks = self._keys_of_tasks()
         streams = sum(
-            sum(int(run("XLEN", stream)) for stream in (keys.new, keys.again, keys.parked))
+            sum(int(run("XLEN", keys.places[place])) for place in ("d", *live_of(keys.classes)))
             + int(run("ZCARD", keys.delayed))
             + int(run("ZCARD", keys.expiries))
             + int(run("HLEN", keys.notes))

@@ -138,6 +138,17 @@ def limits_are_shown_and_set() -> None:
     queue.task(limits=[2])  # type: ignore[list-item]
 
 
+@queue.task(priority=-50)
+def in_the_background(size: int) -> int:
+    return size
+
+
+def a_priority_is_a_whole_number() -> None:
+    assert_type(in_the_background.with_options(priority=60)(7), AsyncResult[int])
+    in_the_background.with_options(priority=0.5)  # type: ignore[arg-type]
+    queue.task(priority="high")  # type: ignore[call-overload]
+
+
 def an_async_task_returns_the_value_of_its_coroutine() -> None:
     assert_type(coroutine("a", times=2), AsyncResult[bytes])
     assert_type(coroutine("a").get(), bytes)

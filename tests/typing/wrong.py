@@ -37,7 +37,8 @@ def wrong_arguments() -> None:
 def wrong_options() -> None:
     fetch.with_options(delays=1)  # type: ignore[call-arg]
     fetch.map(["a", 1])  # type: ignore[list-item]
-    fetch.with_options(priority=1)  # type: ignore[call-arg]
+    fetch.with_options(priority="high")  # type: ignore[arg-type]
+    queue.task(priority=1.5)  # type: ignore[call-overload]
     queue.enqueue(fetch, "a")  # type: ignore[attr-defined]
     fetch.delay("a")  # type: ignore[attr-defined]
     fetch("a").ready()  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ from . import commands, locking
 from .claiming import MAX_BLOCK, Lines, Reader
 from .keys import meta
 from .reclaiming import Reclaimer
-from .registration import Registration
+from .registration import Registration, flags
 from .schedules import RedisSchedules
 from .steps import Steps
 from .wakeups import RedisWakeups
@@ -124,9 +124,9 @@ class RedisBroker:
         name = self._options.stream_key
         found = registration.do(lambda keys: commands.due(name, keys, limit))
         self.schedules.note(found.until_tick)
-        self._session.run(registration.flags("promote", found.ids))
+        self._session.run(flags(registration, "promote", found.ids))
         if found.expired:
-            self._session.run(registration.flags("expire", found.expired, self._options.history))
+            self._session.run(flags(registration, "expire", found.expired, self._options.history))
             found = registration.do(lambda keys: commands.due(name, keys, 1))  # when the next one expires
         if found.has_turns:
             registration.do(commands.admit)
@@ -142,7 +142,7 @@ class RedisBroker:
         return self._registration.do(commands.resume)
 
     def is_paused(self) -> bool:
-        return self._registration.is_paused()
+        return bool(self._session.execute("HEXISTS", meta(self._options.stream_key), f"paused:{self._options.group}"))
 
     def lease_ms(self) -> int:
         return self._registration.repaired(self._registration.read_lease)
@@ -158,6 +158,7 @@ class RedisBroker:
 def enqueue(registration: Registration, messages: Sequence[Message]) -> Steps[list[bool]]:
     """B1, B9: one script call for each batch, on the keys of all groups."""
     stream_key, accepted = registration.options.stream_key, list[bool]()
+    registration.use(messages)
     for batch in batches(messages, message_size):
         new = yield from registration.current(
             lambda groups: commands.enqueue(stream_key, registration.few(groups), batch)  # noqa: B023 - runs before the next
@@ -172,6 +173,7 @@ def enqueue(registration: Registration, messages: Sequence[Message]) -> Steps[li
 
 def settle(registration: Registration, settlements: Sequence[Settlement]) -> Steps[list[bool]]:
     """B4, B5, in order: the usual ends at the front in one script, and from the first that is not one, in another."""
+    registration.use([message for settlement in settlements for message in settlement.then])
     group, history = registration.options.group, registration.options.history
     usual = list(takewhile(commands.is_usual, settlements)) if history > 0 else []
     results: list[bool] = []

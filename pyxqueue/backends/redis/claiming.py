@@ -1,7 +1,9 @@
-"""Claiming: what came back and what is new, in turns (B2), read on a connection of its own.
+"""Claiming: by class of priority, and within a class what came back and what is new in turns (B2), read on a connection
+of its own.
 
-Each line is a stream. One read takes from both, up to the limit from each, so that the usual claim, when nothing came
-back, costs one command. What it has read beyond the limit goes back to its place.
+Each line is a stream. One read takes from both of class 0, up to the limit from each, so that the usual claim, when
+nothing came back, costs one command. What it has read beyond the limit goes back to its place. Where other classes are
+in use, a script reads the lines in their order; only a claim that waits reads all at once.
 """
 
 from __future__ import annotations
@@ -14,10 +16,13 @@ from redis.cluster import RedisCluster
 
 from ...errors import BrokerUnavailableError
 from ...model.message import Delivery
-from ...model.turns import take_turns
+from ...model.turns import BY_AGE, Turn, take_first
+from ...model.turns import Lines as TwoLines
 from . import commands
 from .connect import Client
 from .faults import StaleGroups
+from .keys import CLASS, LINES, lines_of, live_of
+from .reading import entry_fence
 from .reclaiming import Reclaimer
 from .registration import Registration
 from .session import REPLY_TIMEOUT, Session
@@ -26,6 +31,8 @@ MAX_BLOCK = 2_000
 """Ms that a blocking read may take, well under its socket's timeout."""
 _Line: TypeAlias = Sequence[tuple[bytes, Sequence[bytes]]]
 """Entries of one stream: id, and fields."""
+_Entry: TypeAlias = tuple[str, bytes, Sequence[bytes]]
+"""The place of its stream, id, and fields."""
 
 
 class Reader:
@@ -92,66 +99,98 @@ class Reader:
 
 
 class Lines:
-    """The two lines of ready messages of a group, as one handle claims from them."""
+    """The lines of ready messages of a group, as one handle claims from them."""
 
     def __init__(self, registration: Registration, reader: Reader, reclaimer: Reclaimer) -> None:
         self.registration = registration
+        self._group = registration.options.group
         self._reader = reader
         self._reclaimer = reclaimer
-        self._owed = False
+        self._turn = Turn()
         self._came_back = False
 
     def take(self, consumer: str, limit: int, block_ms: int) -> list[Delivery]:
         """Claim at most `limit` messages; wait `block_ms` for the first, or not at all if that is 0."""
+        if self.registration.groups.classes:
+            return self._of_all_classes(consumer, limit, block_ms)
         share = (limit + 1) // 2 if self._came_back else limit
-        came_back, new = self._read(consumer, share, block_ms)
+        found = self._read(consumer, share, block_ms)
+        came_back, new = found["a"], found["n"]
         missing = limit - len(came_back) - len(new)
         if missing > 0 and share in (len(came_back), len(new)):
             more = self._read(consumer, missing, 0)
-            came_back, new = [*came_back, *more[0]], [*new, *more[1]]
-        return self._hand_out(consumer, limit, came_back, new)
+            came_back, new = [*came_back, *more["a"]], [*new, *more["n"]]
+        return self._hand_out(consumer, limit, {"a": came_back, "n": new})
 
     def streams(self) -> Sequence[str]:
         """The live streams, in the order in which one read takes from all of them."""
-        keys = self.registration.keys
-        return [keys.again, keys.new]
+        places = self.registration.keys.places
+        return [places[place] for line in lines_of(self.registration.keys.classes).values() for place in line]
 
     def pick(self, consumer: str, limit: int, found: Mapping[bytes, _Line]) -> list[Delivery]:
         """Hand out at most `limit` of what a read has found in `streams`; what is beyond goes back to its place."""
         self._reclaimer.health.seen(self.registration.lease_ms)
-        came_back, new = (found.get(stream.encode(), ()) for stream in self.streams())
-        return self._hand_out(consumer, limit, came_back, new)
+        return self._hand_out(consumer, limit, self._by_place(found))
 
     def lost(self) -> None:
         """Note that the server did not reply."""
         self._reclaimer.health.lost()
 
-    def _hand_out(self, consumer: str, limit: int, came_back: _Line, new: _Line) -> list[Delivery]:
+    def _hand_out(self, consumer: str, limit: int, found: Mapping[str, _Line]) -> list[Delivery]:
+        if len(found) > 2:
+            return self._in_turns(consumer, limit, found)
+        came_back, new = found["a"], found["n"]
         self._came_back = bool(came_back)
-        if not came_back and not self._owed and len(new) <= limit:
+        if not came_back and not self._turn.owed and len(new) <= limit:
+            self._turn = Turn(since=(self._turn.since + len(new)) % BY_AGE)
             return [commands.delivery("n", entry, flat, consumer) for entry, flat in new]
-        return self._in_turns(consumer, limit, came_back, new)
+        return self._in_turns(consumer, limit, {"a": came_back, "n": new})
 
-    def _in_turns(self, consumer: str, limit: int, came_back: _Line, new: _Line) -> list[Delivery]:
-        turns = take_turns([("a", *entry) for entry in came_back], [("n", *entry) for entry in new], limit, self._owed)
-        if came_back or new:
-            self._owed = turns.owed
-        surplus = [("a", came_back, turns.came_back), ("n", new, turns.new)]
-        self._unread(consumer, [(place, line, kept) for place, line, kept in surplus if kept < len(line)])
-        return [commands.delivery(place, entry, flat, consumer) for place, entry, flat in turns.taken]
+    def _of_all_classes(self, consumer: str, limit: int, block_ms: int) -> list[Delivery]:
+        registration = self.registration
+        found = registration.session.run(
+            registration.current(
+                lambda groups: commands.claim(groups.streams[self._group], consumer, limit, self._turn)
+            )
+        )
+        self._reclaimer.health.seen(registration.lease_ms)
+        if found or block_ms <= 0:
+            last = {CLASS[place]: place for place in (one.receipt[0] for one in found)}
+            came_back = {number: place == LINES[number][0] for number, place in last.items()}
+            self._turn = self._turn.after(came_back, len(found)) if found else self._turn
+            return found
+        return self._in_turns(consumer, limit, self._read(consumer, limit, block_ms))
+
+    def _in_turns(self, consumer: str, limit: int, found: Mapping[str, _Line]) -> list[Delivery]:
+        def line(place: str) -> Sequence[_Entry]:
+            return [(place, *entry) for entry in found.get(place, ())]
+
+        classes = {number: TwoLines(*map(line, places)) for number, places in LINES.items()}
+        taken = take_first(classes, limit, self._turn, lambda entry: entry_fence(entry[1].decode()))
+        self._turn = taken.turn
+        kept = {
+            place: size
+            for number, sizes in taken.numbers.items()
+            for place, size in zip(LINES[number], sizes, strict=True)
+        }
+        surplus = [(place, line, kept.get(place, 0)) for place, line in found.items()]
+        self._unread(consumer, [(place, line, size) for place, line, size in surplus if size < len(line)])
+        return [commands.delivery(place, entry, flat, consumer) for place, entry, flat in taken.messages]
 
     def _unread(self, consumer: str, surplus: Sequence[tuple[str, _Line, int]]) -> None:
         """Return the entries of each line that are beyond those that are kept."""
         if not surplus:
             return
         rest = [(place, [entry.decode() for entry, _ in line[kept:]]) for place, line, kept in surplus]
-        group = self.registration.options.group
-        left = self.registration.do(lambda keys: commands.unread(keys, group, consumer, rest))
+        left = self.registration.do(lambda keys: commands.unread(keys, self._group, consumer, rest))
         self._reclaimer.put_back(consumer, left)
 
-    def _read(self, consumer: str, count: int, block_ms: int) -> tuple[_Line, _Line]:
-        registration, streams = self.registration, self.streams()
-        found = self._reader.read_streams(registration.options.group, consumer, streams, count, block_ms)
-        self._reclaimer.health.seen(registration.lease_ms)
-        came_back, new = (found.get(stream.encode(), ()) for stream in streams)
-        return came_back, new
+    def _read(self, consumer: str, count: int, block_ms: int) -> Mapping[str, _Line]:
+        """Read from all lines, up to `count` from each. Returns their entries by place."""
+        found = self._reader.read_streams(self._group, consumer, self.streams(), count, block_ms)
+        self._reclaimer.health.seen(self.registration.lease_ms)
+        return self._by_place(found)
+
+    def _by_place(self, found: Mapping[bytes, _Line]) -> Mapping[str, _Line]:
+        keys = self.registration.keys
+        return {place: found.get(keys.places[place].encode(), ()) for place in live_of(keys.classes)}

@@ -30,8 +30,10 @@ from ...model.message import (
     Verdict,
     evolve,
 )
+from ...model.priorities import class_of
 from ...model.schedules import schedule_to_fields
 from ...model.transitions import ENDS, LEASE_STATUSES, default_record, late_reason
+from ...model.turns import Turn
 from ...model.wire import (
     message_from_fields,
     message_to_fields,
@@ -41,7 +43,7 @@ from ...model.wire import (
 )
 from ...protocols import Changed, ScheduleChange
 from .faults import StaleGroups
-from .keys import LAYOUT, LIVE, GroupKeys, again, later_stream, meta, schedule, timetable, with_results
+from .keys import LAYOUT, LINES, LIVE, GroupKeys, later_stream, lines_of, meta, schedule, timetable, with_results
 from .reading import (
     MAX_FIELDS,
     MAX_GROUPS,
@@ -77,7 +79,11 @@ class Command(Generic[T]):
     """What to call next, by the reply. The result does not depend on it: if it is lost, a supervisor does the same."""
 
 
-def register(stream_key: str, group: str, lease: int | None, default: int) -> Command[Groups]:
+def register(
+    stream_key: str, group: str, lease: int | None, default: int, classes: Sequence[int] = ()
+) -> Command[Groups]:
+    """`classes`: the classes of priority that the caller uses."""
+
     def parse(reply: Any) -> Groups:
         if isinstance(reply, int):
             raise other_layout(stream_key, reply)
@@ -86,10 +92,15 @@ def register(stream_key: str, group: str, lease: int | None, default: int) -> Co
             raise found.crowd(stream_key)
         return found
 
-    keys = [meta(stream_key), stream_key, later_stream(stream_key, group), again(stream_key, group)]
-    return Command(
-        "register", keys, [group, "" if lease is None else lease, default, MAX_FIELDS, MAX_GROUPS, LAYOUT], parse
-    )
+    later = GroupKeys.of(stream_key, group, later_stream(stream_key, group))
+    keys = [later.meta, stream_key, later.new, later.again, *later.streams_of_classes]
+    args = (group, "" if lease is None else lease, default, MAX_FIELDS, MAX_GROUPS, LAYOUT, _numbers(classes))
+    return Command("register", keys, args, parse)
+
+
+def _numbers(classes: Iterable[int]) -> str:
+    """Classes of priority as the meta hash has them."""
+    return " ".join(str(number) for number in LINES if number in classes)
 
 
 def unregister(stream_key: str, group: str) -> Command[bool]:
@@ -119,7 +130,8 @@ def enqueue(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Com
 
 def _is_special(message: Message) -> bool:
     """Whether it needs more than `enqueue_ready` does."""
-    return bool(message.delay_ms > 0 or message.gates or message.lifetime_ms > 0 or message.expires_ms)
+    expires = message.lifetime_ms > 0 or message.expires_ms
+    return bool(message.delay_ms > 0 or message.gates or message.priority or expires)
 
 
 def enqueue_any(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Command[list[bool]]:
@@ -238,6 +250,18 @@ def delivery(place: str, raw_entry: bytes, flat: Sequence[bytes], consumer: str)
     return Delivery(message, receipt(place, entry, consumer, message), entry_fence(entry), must_begin)
 
 
+def claim(keys: GroupKeys, consumer: str, limit: int, turn: Turn) -> Command[list[Delivery]]:
+    """Where a class of priority other than 0 is in use."""
+    args: list[Arg] = [keys.group, consumer, limit, turn.since]
+    for number, line in lines_of(keys.classes).items():
+        args += (*line, "1" if number in turn.owed else "")
+
+    def parse(reply: Any) -> list[Delivery]:
+        return [delivery(place.decode(), entry, flat, consumer) for place, entry, flat in reply]
+
+    return Command("claim", keys.own, args, parse)
+
+
 def unread(
     keys: GroupKeys, group: str, consumer: str, surplus: Iterable[tuple[str, Sequence[str]]]
 ) -> Command[list[str]]:
@@ -296,7 +320,7 @@ def settle_done(keys: GroupKeys, history: int, settlements: Sequence[Settlement]
     """Apply usual settlements of one consumer. The reply stops short of the first that `settle` must decide."""
     prefix = keys.task_prefix
     lane, _, holder, *_ = open_receipt(settlements[0].receipt)
-    script_keys = [keys.places[lane], keys.history, keys.notes]
+    script_keys = [keys.with_places(lane).places[lane], keys.history, keys.notes]
     items: list[Arg] = []
     entries = []
     for settlement in settlements:
@@ -311,12 +335,13 @@ def settle_done(keys: GroupKeys, history: int, settlements: Sequence[Settlement]
 
 def settle(keys: GroupKeys, history: int, settlements: Sequence[Settlement]) -> Command[list[bool]]:
     prefix = keys.task_prefix
+    receipts = [open_receipt(settlement.receipt) for settlement in settlements]
+    keys = keys.with_places(place for place, *_ in receipts)
     script_keys = [*keys.own, keys.meta]
     items: list[Arg] = []
-    entries: dict[str, list[str]] = {place: [] for place in LIVE}
+    entries: dict[str, list[str]] = {place: [] for place in (LIVE if keys.classes else LIVE[:2])}
     consumer = ""
-    for settlement in settlements:
-        place, entry, consumer, task_id, raw = open_receipt(settlement.receipt)
+    for settlement, (place, entry, consumer, task_id, raw) in zip(settlements, receipts, strict=True):
         verdict, detail = _verdict_args(settlement.verdict)
         record, ttl, made = _record_args(settlement, task_id, consumer)
         entries[place].append(entry)
@@ -331,7 +356,7 @@ def settle(keys: GroupKeys, history: int, settlements: Sequence[Settlement]) -> 
         for follow_up in settlement.then:
             script_keys.append(prefix + follow_up.id)
             items += _message_args(follow_up)
-    ranges = [entry_range(entries[place]) if entries[place] else ("", "", "") for place in LIVE]
+    ranges = [entry_range(found) if found else ("", "", "") for found in entries.values()]
     args = [keys.group, history, len(settlements), consumer, *chain.from_iterable(ranges), *items]
     return Command("settle", script_keys, args, _bools_and_turns, _admission(keys))
 
@@ -362,12 +387,14 @@ def lines(keys: GroupKeys, cursor: bytes) -> Command[tuple[bytes, list[tuple[str
 
 def extend(keys: GroupKeys, group: str, extensions: Sequence[Extension]) -> Command[list[LeaseStatus]]:
     args: list[Arg] = [group]
-    ids = []
+    ids, places = [], []
     for extension in extensions:
         place, entry, consumer, task_id, _raw = open_receipt(extension.receipt)
         ids.append(task_id)
+        places.append(place)
         args += (place, entry, consumer, task_id, progress_to_json(extension.progress))
     statuses = (LeaseStatus.LOST, *LEASE_STATUSES)
+    keys = keys.with_places(places)
     return Command("extend", keys.with_tasks(ids), args, lambda reply: [statuses[number] for number in reply])
 
 
@@ -383,6 +410,7 @@ def begin(keys: GroupKeys, history: int, receipts: Sequence[str]) -> Command[lis
     def parse(reply: Any) -> list[StartStatus]:
         return [statuses[number] for number in reply if isinstance(number, int)]
 
+    keys = keys.with_places(map(str, args[2::4]))
     return Command("begin", keys.with_tasks(ids), args, parse, _admission(keys))
 
 
@@ -402,6 +430,7 @@ def restore(keys: GroupKeys, group: str, history: int, min_idle: int, orphans: S
     args: list[Arg] = [group, history, min_idle]
     for item in orphans:
         args += (item.place, item.entry, item.task_id, item.raw, item.consumer, item.charge)
+    keys = keys.with_places(item.place for item in orphans)
     tasks = [keys.task(item.task_id) for item in orphans]
     return Command("restore", [*keys.own, keys.meta, *tasks], args, lambda reply: int(reply[0]), _admission(keys))
 
@@ -433,7 +462,7 @@ def due(stream_key: str, keys: GroupKeys, limit: int) -> Command[Due]:
 
 def quiet(queues: Sequence[tuple[str, GroupKeys]]) -> Command[list[int]]:
     """For how many ms the maintenance of each queue has nothing to do; -1: nothing is due at any time."""
-    streams = [[group.places[place] for place in LIVE] for _, group in queues]
+    streams = [[group.whole.places[place] for place in LIVE] for _, group in queues]
     others = [[group.lines, group.turns] for _, group in queues]
     times = [[group.delayed, timetable(stream_key)] for stream_key, group in queues]
     parts = streams, others, times
@@ -476,13 +505,16 @@ def change_schedule(stream_key: str, groups: Groups, change: ScheduleChange) -> 
     return Command("schedule", [*keys, *last], args, parse)
 
 
-def depth(keys: GroupKeys, group: str) -> Command[tuple[list[int], list[str]]]:
-    """The counts as the script has them, and up to where each of `LIVE` was handed out."""
+def depth(keys: GroupKeys) -> Command[tuple[list[int], dict[str, str]]]:
+    """The counts as the script has them, and up to where each live stream was handed out, by its place."""
 
-    def parse(reply: Any) -> tuple[list[int], list[str]]:
-        return reply[:6], [last.decode() for last in reply[6:]]
+    def parse(reply: Any) -> tuple[list[int], dict[str, str]]:
+        if reply == b"GROUPS":
+            raise StaleGroups("a class of priority is new")
+        texts = iter([text.decode() for text in reply[6:]])
+        return reply[:6], dict(zip(texts, texts, strict=True))
 
-    return Command("depth", [*keys.own, keys.meta], [group], parse)
+    return Command("depth", [*keys.own, keys.meta], [keys.group, _numbers(keys.classes)], parse)
 
 
 def retire(keys: GroupKeys, group: str, consumers: Sequence[str | bytes]) -> Command[int]:
@@ -494,11 +526,17 @@ def rewind(keys: GroupKeys, place: str) -> Command[bool]:
 
 
 def pause(keys: GroupKeys, *, repair: bool = False) -> Command[bool]:
-    return Command("pause", [*keys.own, keys.meta], [keys.group, int(repair)], bool)
+    return Command("pause", [*keys.own, keys.meta], [keys.group, _numbers(keys.classes), int(repair)], _current)
 
 
 def resume(keys: GroupKeys) -> Command[bool]:
-    return Command("resume", [*keys.own, keys.meta], [keys.group], bool)
+    return Command("resume", [*keys.own, keys.meta], [keys.group, _numbers(keys.classes)], _current)
+
+
+def _current(reply: Any) -> bool:
+    if reply == b"GROUPS":
+        raise StaleGroups("a class of priority is new")
+    return bool(reply)
 
 
 def flags(script: str, keys: GroupKeys, first: Iterable[Arg], ids: Sequence[str]) -> Command[list[bool]]:
@@ -606,7 +644,7 @@ def adopt(keys: GroupKeys, tasks: Sequence[TaskInfo]) -> Command[list[bool]]:
     script_keys = list(keys.own)
     for task in tasks:
         script_keys += (keys.task(task.id), keys.record(task.id))
-        place, ttl, value = "n", 0, b""
+        place, ttl, value = LINES[class_of(task.message.priority if task.message else 0)][1], 0, b""
         if task.status is TaskStatus.FAILURE:
             record = task.record or _made_record(task)
             place, ttl, value = "f", min(record.ttl_ms, MAX_TTL), record_value(record)

@@ -17,9 +17,9 @@ from ...errors import BrokerError, BrokerUnavailableError, ConfigurationError
 from ...model.message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable, check_adoptable
 from ...printable import quoted
 from . import commands
-from .keys import LIVE, QUEUE_PATTERN, meta
+from .keys import LIVE, QUEUE_PATTERN, GroupKeys, live_of, meta
 from .reading import LAST_ENTRY, entry_fence, entry_ms, message_in, pairs, task_info
-from .registration import Registration
+from .registration import Registration, flags
 from .results import look
 from .steps import Steps, call
 from .watch import Notifier
@@ -73,18 +73,22 @@ class RedisInspector:
         )
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
-        return self._session.run(self._registration.flags("delete", ids))
+        return self._session.run(flags(self._registration, "delete", ids))
 
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
         check_adoptable(tasks)
+        self._registration.use([task.message for task in tasks])
         return self._session.run(self._registration.each(tasks, commands.adopt, adoption_size))
 
     def tasks(
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
     ) -> tuple[Sequence[TaskInfo], str]:
         position = _positions(cursor)
+        if not cursor:
+            self._registration.repaired(self._registration.read_classes)
+        places = _places(state, self._registration.keys)
         walk = heapq.merge(
-            *(self._entries(place, position.get(place, ""), state, count) for place in _places(state)),
+            *(self._entries(place, position.get(place, ""), state, count) for place in places),
             key=lambda found: -entry_fence(found.entry),
         )
         page: list[TaskInfo] = []
@@ -137,12 +141,13 @@ class RedisInspector:
         return "+"
 
     def consumers(self) -> Sequence[ConsumerInfo]:
+        self._registration.repaired(self._registration.read_classes)
         return self._registration.repaired(self._consumers)
 
     def _consumers(self) -> list[ConsumerInfo]:
         idle: dict[bytes, int] = {}
         held: dict[bytes, list[str]] = {}
-        for place in LIVE:
+        for place in live_of(self._registration.keys.classes):
             stream = self._registration.keys.places[place]
             known = [pairs(flat) for flat in self._session.execute("XINFO", "CONSUMERS", stream, self._options.group)]
             for one in known:
@@ -251,8 +256,8 @@ class RedisInspector:
                 return "snapshots only: a crash loses what came after the last one, set appendonly yes"
 
     def depth(self) -> Depth:
-        registration, group = self._registration, self._options.group
-        counts, handed_out = registration.do(lambda keys: commands.depth(keys, group))
+        registration = self._registration
+        counts, handed_out = registration.do(commands.depth)
         entries, in_flight, delayed, failed, history, blocked = counts
         streams = registration.keys.places
         return Depth(
@@ -261,9 +266,7 @@ class RedisInspector:
             delayed=delayed,
             failed=failed,
             history=history,
-            oldest_ms=max(
-                self._age_of_first(streams[place], last) for place, last in zip(LIVE, handed_out, strict=True)
-            ),
+            oldest_ms=max(self._age_of_first(streams[place], last) for place, last in handed_out.items()),
             blocked=blocked,
         )
 
@@ -326,7 +329,7 @@ def watch(
 
 
 def cancel(registration: Registration, ids: Sequence[str], force: bool) -> Steps[list[bool]]:
-    return registration.flags("cancel", ids, registration.options.history, int(force))
+    return flags(registration, "cancel", ids, registration.options.history, int(force))
 
 
 def _positions(cursor: str) -> dict[str, str]:
@@ -334,22 +337,22 @@ def _positions(cursor: str) -> dict[str, str]:
     try:
         found = msgspec.json.decode(cursor, type=dict[str, _Position]) if cursor else {}
         numbers = [tuple(map(int, position[1:].split("-"))) for position in found.values()]
-        if not found.keys() <= set(_places(None)) or not all(pair > (0, 0) and max(pair) < 2**64 for pair in numbers):
+        if not found.keys() <= {*LIVE, "d", *ENDED} or not all(pair > (0, 0) and max(pair) < 2**64 for pair in numbers):
             raise ValueError("it leads nowhere")
     except (ValueError, msgspec.MsgspecError) as error:
         raise ConfigurationError(f"{quoted(cursor)} is not a cursor that `tasks` has answered") from error
     return found
 
 
-def _places(state: TaskStatus | None) -> Sequence[str]:
+def _places(state: TaskStatus | None, keys: GroupKeys) -> Sequence[str]:
     """The places where tasks of a state are."""
     match state:
         case None:
-            return (*LIVE, "d", *ENDED)
+            return (*live_of(keys.classes), "d", *ENDED)
         case TaskStatus.PENDING | TaskStatus.RETRY:
-            return (*LIVE, "d")
+            return (*live_of(keys.classes), "d")
         case TaskStatus.STARTED:
-            return LIVE
+            return live_of(keys.classes)
         case TaskStatus.FAILURE:
             return ENDED
         case _:

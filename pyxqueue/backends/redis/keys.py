@@ -6,14 +6,16 @@ All keys of a queue are in one hash slot, as a cluster demands of a script's key
 key                     type     written by              lives
 ======================= ======== ======================= ==========================================================
 `name`                  stream   enqueue … settle        for ever; new messages of the first group, ready or in flight
-`{name}:meta`           hash     register, pause         for ever; groups, their streams and leases, a version, and
-                                                         where paused groups stood
+`{name}:meta`           hash     register, pause         for ever; groups, their streams and leases, a version, the
+                                                         classes of priority in use, and where paused groups stood
 `{name}:timetable`      zset     schedule                for ever, if there was ever a schedule; schedules by the time
                                                          (ms) at which they are due, which is infinite for never
 `{name}:schedule/ID`    hash     schedule                until the schedule is deleted; how it is defined, how far it is
 `{name}:G:stream`       stream   enqueue … settle        until the group is removed; the new messages of a later group
 `{name}:G:again`        stream   settle, promote, restore until the group is removed; messages that came back, ready or
                                                          in flight
+`{name}:G:new:C`        stream   register, as above      as above, from the first use of the class of priority C (2, 1,
+`{name}:G:again:C`                                       -1, -2) on: what is new and what came back in that class
 `{name}:G:delayed`      zset     enqueue … promote       while something is delayed; id by due time (ms)
 `{name}:G:parked`       stream   enqueue … promote       until the group is removed; the delayed messages themselves
 `{name}:G:history`      stream   settle, cancel, restore until the group is removed; messages of ended tasks, capped
@@ -41,9 +43,9 @@ key                     type     written by              lives
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ...errors import ConfigurationError
 from ...printable import quoted
@@ -53,8 +55,13 @@ LAYOUT = 3
 
 _NAMES = ("again", "delayed", "parked", "history", "failed", "notes", "gates", "lines", "turns", "expiries")
 """The names of the keys of a group, after the stream of its new messages."""
-LIVE = ("n", "a")
-"""The places of messages that are ready or in flight: the new ones, and those that came back."""
+LINES: Mapping[int, tuple[str, str]] = {2: ("P", "Q"), 1: ("R", "S"), 0: ("a", "n"), -1: ("T", "U"), -2: ("V", "W")}
+"""The places of messages that are ready or in flight by their class of priority, in the order in which they are
+claimed: of those that came back, and of the new ones."""
+CLASS = {place: number for number, line in LINES.items() for place in line}
+"""The class of priority of each of these places."""
+LIVE = ("n", "a", *(place for number, line in LINES.items() if number for place in line))
+"""All of them. Scripts take the streams of the first two always, and those of the others after the group's keys."""
 
 QUEUE_PATTERN = re.compile(r"[\w.:/@-]{1,128}", re.ASCII)
 GROUP_PATTERN = re.compile(r"[\w.@-]{1,64}", re.ASCII)
@@ -88,14 +95,22 @@ def later_stream(stream_key: str, group: str) -> str:
     return f"{{{stream_key}}}:{group}:stream"
 
 
-def again(stream_key: str, group: str) -> str:
-    """The stream of messages that came back."""
-    return f"{{{stream_key}}}:{group}:again"
-
-
 def channel(stream_key: str, client: str) -> str:
     """The channel of a client that is told small records too, hence the `+`; an older program publishes ids alone."""
     return f"{{{stream_key}}}:wake:+{client}"
+
+
+ALL_CLASSES = frozenset(LINES) - {0}
+
+
+def lines_of(classes: Collection[int]) -> dict[int, tuple[str, str]]:
+    """The part of `LINES` of class 0 and these classes."""
+    return {number: line for number, line in LINES.items() if not number or number in classes}
+
+
+def live_of(classes: Collection[int]) -> tuple[str, ...]:
+    """The part of `LIVE` of class 0 and these classes."""
+    return tuple(place for place in LIVE if not CLASS[place] or CLASS[place] in classes)
 
 
 @frozen
@@ -120,17 +135,20 @@ class GroupKeys:
     lines: str
     turns: str
     expiries: str
+    classes: frozenset[int] = frozenset()
+    """The classes of priority, other than 0, that are in use."""
 
     @classmethod
-    def of(cls, stream_key: str, group: str, stream: str) -> GroupKeys:
+    def of(cls, stream_key: str, group: str, stream: str, classes: frozenset[int] = frozenset()) -> GroupKeys:
         prefix = f"{{{stream_key}}}:{group}"
-        others = (f"{prefix}:{name}" for name in _NAMES)
-        return cls(meta(stream_key), group, prefix, stream, *others)
+        others: dict[str, str] = {name: f"{prefix}:{name}" for name in _NAMES}
+        return cls(meta(stream_key), group, prefix, stream, **others, classes=classes)
 
     @property
     def own(self) -> tuple[str, ...]:
-        """The keys of the group itself, in the order in which every script takes them."""
-        return (
+        """The keys of the group itself, in the order in which every script takes them; if a class of priority other
+        than 0 is in use, the streams of all classes follow."""
+        always = (
             self.new,
             self.again,
             self.delayed,
@@ -143,11 +161,34 @@ class GroupKeys:
             self.turns,
             self.expiries,
         )
+        return (*always, *self.streams_of_classes) if self.classes else always
+
+    @property
+    def streams_of_classes(self) -> tuple[str, ...]:
+        """The live streams of the classes other than 0, by `LIVE`. Only those of the classes in use exist."""
+        return tuple(f"{self.prefix}:{kind}:{number}" for number in LINES if number for kind in ("again", "new"))
+
+    @property
+    def whole(self) -> GroupKeys:
+        """The same keys, as if all classes were in use."""
+        return self if self.classes else evolve(self, classes=ALL_CLASSES)
+
+    def with_places(self, places: Iterable[str]) -> GroupKeys:
+        """Keys that have the streams of these places of messages in flight."""
+        return self if self.classes or {"n", "a"}.issuperset(places) else self.whole
 
     @property
     def places(self) -> dict[str, str]:
         """The streams in which messages are, by the letter of the place in a task's value."""
-        return {"n": self.new, "a": self.again, "d": self.parked, "g": self.parked, "h": self.history, "f": self.failed}
+        known = {
+            "n": self.new,
+            "a": self.again,
+            "d": self.parked,
+            "g": self.parked,
+            "h": self.history,
+            "f": self.failed,
+        }
+        return known | dict(zip(LIVE[2:], self.streams_of_classes, strict=True)) if self.classes else known
 
     @property
     def task_prefix(self) -> str:

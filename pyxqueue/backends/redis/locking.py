@@ -21,6 +21,7 @@ _CHECKS = 3
 
 def enqueue_unique(registration: Registration, messages: Sequence[Message], terms: LockTerms) -> Steps[list[Placed]]:
     placed: list[Placed] = []
+    registration.use(messages)
     for batch in batches(messages, message_size):
         placed += yield from _enqueue(registration, batch, terms)
     return placed

@@ -12,7 +12,7 @@ from ...model.message import Fields, Message, Progress, TaskInfo, TaskStatus, Un
 from ...model.wire import MAX_NAME, message_from_fields, progress_from_json, record_from_fields
 from ...printable import quoted
 from ...protocols import DEFAULT_LEASE_MS
-from .keys import GROUP_PATTERN, LAYOUT, GroupKeys, later_stream, meta
+from .keys import ALL_CLASSES, GROUP_PATTERN, LAYOUT, LIVE, GroupKeys, later_stream, meta
 
 _ENTRY = re.compile(r"(0|[1-9]\d{0,19})-(0|[1-9]\d{0,19})", re.ASCII)
 LAST_ENTRY = f"{2**64 - 1}-{2**64 - 1}"
@@ -35,6 +35,8 @@ class Groups:
     fields: int
     """How many fields its meta hash has."""
     layout: int = LAYOUT
+    classes: frozenset[int] = frozenset()
+    """The classes of priority, other than 0, that are in use."""
 
     @property
     def are_too_many(self) -> bool:
@@ -80,16 +82,17 @@ def read_groups(stream_key: str, fields: Fields, number: int) -> Groups:
     """The groups in a queue's meta hash. Fields that `register` would not write are left out: a producer must not write
     to foreign keys. `number`: how many fields there are."""
     streams, leases = {}, {}
+    classes = read_classes(fields.get(b"classes"))
     for field, raw in sorted(fields.items()):
         kind, _, name = field.decode(errors="replace").partition(":")
         value = raw.decode(errors="replace")
         if kind == "group" and GROUP_PATTERN.fullmatch(name) and value in (stream_key, later_stream(stream_key, name)):
-            streams[name] = GroupKeys.of(stream_key, name, value)
+            streams[name] = GroupKeys.of(stream_key, name, value, classes)
         elif kind == "lease":
             leases[name] = read_lease(raw)
     layout = fields.get(b"layout") or (b"1" if b"version" in fields else b"")
     known = int(layout) if re.fullmatch(rb"\d{1,3}", layout) else LAYOUT
-    return Groups(fields.get(b"version", b"0"), streams, leases, number, known)
+    return Groups(fields.get(b"version", b"0"), streams, leases, number, known, classes)
 
 
 def other_layout(stream_key: str, found: int) -> StoreLayoutError:
@@ -101,6 +104,11 @@ def other_layout(stream_key: str, found: int) -> StoreLayoutError:
         f"{kept}, of an older pyxqueue; this one reads layout {LAYOUT}: stop its workers and producers, then carry its "
         "tasks to another database with `pyxqueue move`"
     )
+
+
+def read_classes(raw: bytes | None) -> frozenset[int]:
+    """The stored classes of priority in use; anything that `register` would not write is left out."""
+    return frozenset(number for number in ALL_CLASSES if b"%d" % number in (raw or b"").split(b" "))
 
 
 def read_lease(raw: bytes) -> int:
@@ -156,8 +164,13 @@ def entry_ms(entry: bytes) -> int:
     return int(text.partition("-")[0]) if is_entry(text) else 0
 
 
-_TASK = re.compile(rb"([nadghf])\+?(\d*-?\d*)(?: (\d*) (\d+) (\d) (.*))?", re.DOTALL)
-_PLACES = {b"n": b"live", b"a": b"live", b"d": b"delayed", b"g": b"blocked", b"h": b"history", b"f": b"failed"}
+_TASK = re.compile(rb"([nadghfP-W])\+?(\d*-?\d*)(?: (\d*) (\d+) (\d) (.*))?", re.DOTALL)
+_PLACES = {place.encode(): b"live" for place in LIVE} | {
+    b"d": b"delayed",
+    b"g": b"blocked",
+    b"h": b"history",
+    b"f": b"failed",
+}
 
 
 def task_fields(value: bytes, record: bytes = b"") -> dict[bytes, bytes]:

@@ -10,7 +10,7 @@ from ...errors import BrokerUnavailableError
 from ...model.message import Message, Unreadable
 from . import commands
 from .commands import Orphan
-from .keys import LIVE
+from .keys import live_of
 from .reading import LAST_ENTRY, entry_fence, message_in, pairs
 from .registration import Registration
 
@@ -106,7 +106,7 @@ class Reclaimer:
         flight."""
         found, registration = dict[str, str](), self._registration
         paused, repaired = registration.paused_at, False
-        for place in LIVE:
+        for place in live_of(registration.keys.classes):
             stream, (last, in_flight) = registration.keys.places[place], registration.handed_out(place)
             if paused is not None and last == LAST_ENTRY:
                 last = paused.get(place, last)
@@ -136,7 +136,7 @@ class Reclaimer:
     def release(self, consumer: str, started: Sequence[str]) -> int:
         """Make ready what a consumer holds, and forget the consumer. `started`: the receipts of what it was running."""
         running = {receipt.split("|", 1)[0] for receipt in started}
-        returned = sum(self._release(place, consumer, running) for place in LIVE)
+        returned = sum(self._release(place, consumer, running) for place in live_of(self._registration.keys.classes))
         self._registration.do(lambda keys: commands.retire(keys, self._options.group, [consumer]))
         return returned
 
@@ -158,7 +158,7 @@ class Reclaimer:
 
     def put_back(self, consumer: str, positions: Sequence[str]) -> None:
         """Make ready what a consumer has just claimed and will not run."""
-        for place in LIVE:
+        for place in live_of(self._registration.keys.classes):
             found = [(position[1:], consumer, "none") for position in positions if position[0] == place]
             for batch in batches(found):
                 self._restore(place, batch, 0)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from ...batching import batches
 from ...errors import BrokerUnavailableError
+from ...model.message import Message, Unreadable
+from ...model.priorities import class_of
 from ...protocols import DEFAULT_LEASE_MS, StoreOptions
 from . import commands
 from .commands import Arg, Command
 from .faults import StaleGroups
 from .keys import LAYOUT, GroupKeys, check_names, meta
-from .reading import MAX_FIELDS, Groups, other_layout, pairs, read_groups, read_lease, read_paused
+from .reading import MAX_FIELDS, Groups, other_layout, pairs, read_classes, read_groups, read_lease, read_paused
 from .session import Session
 from .steps import Steps, call
 
@@ -31,6 +34,10 @@ class Registration:
         self._groups: Groups | None = None
         self.paused_at: dict[str, str] | None = None
         """Where the group stood when it was paused, as `read_lease` has found it; None if it was not paused."""
+        self._classes = frozenset[int]()
+        """The classes of priority that this handle has used."""
+        self._looked = 0.0
+        """When it last read which classes are in use."""
 
     @property
     def groups(self) -> Groups:
@@ -40,9 +47,11 @@ class Registration:
     def _register(self) -> Steps[Groups]:
         options = self.options
         groups = yield from call(
-            commands.register(options.stream_key, options.group, options.lease_ms, DEFAULT_LEASE_MS)
+            commands.register(
+                options.stream_key, options.group, options.lease_ms, DEFAULT_LEASE_MS, sorted(self._classes)
+            )
         )
-        self._groups = groups
+        self._groups, self._looked = groups, time.monotonic()
         return groups
 
     @property
@@ -55,20 +64,35 @@ class Registration:
         return self.groups.leases[self.options.group]
 
     def read_lease(self) -> int:
-        """The group's lease as it is stored now: it may have been replaced. Notes where a paused group stood."""
-        self.groups  # noqa: B018 - registers the group
-        group = self.options.group
-        found, paused = self.session.execute(
-            "HMGET", meta(self.options.stream_key), f"lease:{group}", f"paused:{group}"
+        """The group's lease as it is stored now: it may have been replaced. Notes where a paused group stood. A class
+        of priority that came into use since the groups were read is registered."""
+        known, group = self.groups.classes, self.options.group
+        found, paused, classes = self.session.execute(
+            "HMGET", meta(self.options.stream_key), f"lease:{group}", f"paused:{group}", "classes"
         )
-        if found is None:
-            raise StaleGroups("the group is gone")
+        if found is None or read_classes(classes) != known:
+            raise StaleGroups("the group is gone, or a class of priority is new")
         self.paused_at = read_paused(paused)
         return read_lease(found)
 
-    def is_paused(self) -> bool:
-        """Whether the group is paused (L9). It is not registered by it."""
-        return bool(self.session.execute("HEXISTS", meta(self.options.stream_key), f"paused:{self.options.group}"))
+    def read_classes(self, every: float = 5.0) -> None:
+        """Read which classes of priority are in use, unless that was less than so many seconds ago. Raises
+        `StaleGroups` if they are not those that are known."""
+        known, now = self.groups.classes, time.monotonic()
+        if now - self._looked < every:
+            return
+        self._looked = now
+        if read_classes(self.session.execute("HGET", meta(self.options.stream_key), "classes")) != known:
+            raise StaleGroups("a class of priority is new")
+
+    def use(self, messages: Sequence[Message | Unreadable | None]) -> None:
+        """Have the streams of the classes of priority of these messages made and noted with the next call, if they are
+        not."""
+        priorities = [message.priority for message in messages if message is not None and message.priority]
+        if priorities and not (classes := frozenset(map(class_of, priorities))) <= self._classes:
+            self._classes |= classes
+            if self._groups is not None and not classes <= self._groups.classes:
+                self.refresh()
 
     def handed_out(self, place: str) -> tuple[str, int]:
         """Where the group stands in a live stream, and how many are in flight: none after that entry was handed
@@ -134,19 +158,19 @@ class Registration:
         size: Callable[[Item], int] = lambda _: 0,
         seconds: float | None = None,
     ) -> Steps[list[T]]:
-        """One script call for each batch of `items`, on our group's keys; returns the results of all."""
+        """One script call for each batch of `items`, on our group's keys; returns the results of all. A reply stops
+        short where a task is in a class of priority whose keys were not given."""
         group, replies = self.options.group, list[T]()
         for batch in batches(items, size):
-            replies += yield from self.current(
+            found = yield from self.current(
                 lambda groups: build(groups.streams[group], batch),  # noqa: B023 - runs before the next
                 seconds,
             )
+            if rest := batch[len(found) :]:  # from a task on whose class of priority has come into use
+                self.refresh()
+                found += yield from self.current(lambda groups: build(groups.streams[group].whole, rest), seconds)
+            replies += found
         return replies
-
-    def flags(self, script: str, ids: Sequence[str], *more: Arg) -> Steps[list[bool]]:
-        """A script that returns 1 or 0 per id."""
-        first = (self.options.group, *more)
-        return self.each(ids, lambda keys, batch: commands.flags(script, keys, first, batch))
 
     def do(self, build: Callable[[GroupKeys], Command[T]]) -> T:
         """One script call on our group's keys, in this thread."""
@@ -154,3 +178,9 @@ class Registration:
 
     def _vanishing(self, error: StaleGroups | None) -> BrokerUnavailableError:
         return BrokerUnavailableError(f"the consumer group at {self.session.config.url} keeps vanishing: {error}")
+
+
+def flags(registration: Registration, script: str, ids: Sequence[str], *more: Arg) -> Steps[list[bool]]:
+    """A script that returns 1 or 0 per id."""
+    first = (registration.options.group, *more)
+    return registration.each(ids, lambda keys, batch: commands.flags(script, keys, first, batch))

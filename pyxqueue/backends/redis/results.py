@@ -12,7 +12,7 @@ from ...protocols import StoreOptions
 from . import commands
 from .connect import ConnectionConfig
 from .keys import GroupKeys, check_names, later_stream, with_results
-from .registration import Registration
+from .registration import Registration, flags
 from .session import Session
 from .steps import Steps, call
 from .watch import Notifier, wait_for
@@ -50,7 +50,7 @@ def look(
 
 def forget(registration: Registration, ids: Sequence[str]) -> Steps[list[bool]]:
     """R4: the records go; the tasks, and the knowledge of their ids, stay."""
-    return registration.flags("forget", ids)
+    return flags(registration, "forget", ids)
 
 
 class RedisResults:

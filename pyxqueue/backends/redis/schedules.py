@@ -52,6 +52,7 @@ class RedisSchedules:
 
     def change(self, change: ScheduleChange) -> Changed:
         registration = self._registration
+        registration.use([change.message])
         return self._session.run(
             registration.current(
                 lambda groups: commands.change_schedule(self._stream_key, registration.few(groups), change)

@@ -13,6 +13,8 @@ from .faults import StaleGroups
 from .steps import call
 
 _TRIES = 4
+_LOOK_EVERY = 60.0
+"""Seconds after which a claim looks which classes of priority are in use."""
 _SIGN_EVERY = 60_000
 """The most ms between two signs of life of a consumer in each of the queues; with a short lease it is 1.5 leases."""
 
@@ -46,6 +48,7 @@ class RedisSharedClaims:
 
     def _claim(self, brokers: Sequence[RedisBroker], consumer: str, limit: int, wait_ms: int) -> list[list[Delivery]]:
         for broker in brokers:
+            broker.lines.registration.read_classes(_LOOK_EVERY)
             broker.show_life(consumer, min(1.5 * broker.lines.registration.lease_ms, _SIGN_EVERY))
         block_ms = min(broker.block_ms(wait_ms) for broker in brokers) if wait_ms > 0 else 0
         if block_ms and self._reader.take_interrupt():

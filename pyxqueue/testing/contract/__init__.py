@@ -48,6 +48,7 @@ from .limits import LimitLaws
 from .list import ListLaws
 from .messages import MessageLaws
 from .pause import PauseLaws
+from .priorities import PriorityLaws
 from .progress import ProgressLaws
 from .put import PutLaws
 from .records import RecordLaws, SettledRecordLaws
@@ -79,6 +80,7 @@ class BrokerContract(
     EnqueueLaws,
     ClaimLaws,
     TurnLaws,
+    PriorityLaws,
     DelayLaws,
     LeaseLaws,
     SettleLaws,

@@ -73,6 +73,21 @@ class PauseLaws(Contract):
         resumed(backend, ["a"], "what could be claimed after that")
 
     @needs(Pausing)
+    def test_l9_every_class_of_priority_is_paused(self, harness: Harness) -> None:
+        """Those that were in use before the pause, and one that comes into use while the group is paused; what comes
+        back in its class waits too."""
+        backend, other = harness.open(), harness.open()
+        backend.enqueue([s.job("high", priority=9), s.job("back", priority=60), s.job("plain")])
+        held = s.take(backend, 1)[0]
+        paused(backend)
+        other.enqueue([s.job("low", priority=-9), s.job("lowest", priority=-99), s.job("higher", priority=9)])
+        s.settled(backend, L9, s.retry(held))
+        for handle in (backend, other):
+            nothing(handle, "from a paused group with all classes of priority")
+        s.places(backend, L9, "in a paused group with all classes", ready=6)
+        resumed(backend, ["back", "high", "higher", "plain", "low", "lowest"], "the order of all classes")
+
+    @needs(Pausing)
     def test_l9_what_runs_goes_on(self, harness: Harness) -> None:
         """A task in flight is extended, reports progress, and is settled with its follow-ups."""
         backend: Any = harness.open()

@@ -26,7 +26,6 @@ from pyxqueue.model.message import evolve
 from pyxqueue.model.turns import Turn
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing.contract import BackendContract, ResultStoreContract, ScheduleContract
-from pyxqueue.testing.contract.priorities import PriorityLaws
 from pyxqueue.testing.memory import MemoryHarness
 
 __all__ = [
@@ -88,11 +87,7 @@ class Wrong:
     def contract(self) -> type[BackendContract | ResultStoreContract | ScheduleContract]:
         if self.law in {"L1", "L2"}:
             return ScheduleContract
-        return ResultStoreContract if issubclass(self.harness, ResultsHarness) else Whole
-
-
-class Whole(PriorityLaws, BackendContract):
-    """All laws."""
+        return ResultStoreContract if issubclass(self.harness, ResultsHarness) else BackendContract
 
 
 def harness_of(broken: Part) -> type[MemoryHarness]:

@@ -1,15 +1,20 @@
 -- Put in front of every script.
 local call, try_call = redis.call, redis.pcall
--- The keys of one group always come in this order, then the task keys the script needs.
+-- The keys of one group always come in this order, then, if a class of priority other than 0 is in use, the live
+-- streams of these classes, then the task keys the script needs.
 local NEW, AGAIN, DELAYED, PARKED, HISTORY, FAILED, NOTES = 1, 2, 3, 4, 5, 6, 7
 local GATES, LINES, TURNS, EXPIRIES = 8, 9, 10, 11
-local FIRST_TASK = 12
+local OWN = 11 -- how many these are
+local CLASSES = {'2', '1', '-1', '-2'} -- of priority, other than 0
 local MAX_FIELDS = 4000 -- Lua's unpack gives up near 8,000 values
 local MAX_PACKED = 200000 -- values in one packed field; what has more was not written by us
 local DEDUPE_MS = 3600000
--- By the first letter of a task's value.
-local PLACES = {n = NEW, a = AGAIN, d = PARKED, g = PARKED, h = HISTORY, f = FAILED}
-local IS_LIVE = {n = true, a = true} -- ready or in flight
+local PLACES = { -- by the first letter of a task's value
+  n = NEW, a = AGAIN, d = PARKED, g = PARKED, h = HISTORY, f = FAILED,
+  P = OWN + 1, Q = OWN + 2, R = OWN + 3, S = OWN + 4, T = OWN + 5, U = OWN + 6, V = OWN + 7, W = OWN + 8,
+}
+-- The places of what is ready or in flight, with those to which it comes back.
+local COMES_BACK = {n = 'a', a = 'a', P = 'P', Q = 'P', R = 'R', S = 'R', T = 'T', U = 'T', V = 'V', W = 'V'}
 local LAST = '18446744073709551615' -- the largest number in the id of an entry
 local MAX_WAIT = 86400000 -- ms for which the channels of waiters are kept where no record is stored yet
 local MAX_WAITING = 60000 -- bytes of channel names that are kept with one task
@@ -18,6 +23,14 @@ local UNLIMITED = 2 ^ 53
 local TURN = ':turns' -- a member of DELAYED, due at once, while there are TURNS: it costs no look of its own
 local EXPIRY = ':expiries' -- a member of DELAYED, due when the first of EXPIRIES may be, for the same reason
 local HEADS = 256 -- tasks in lines that one look returns
+
+-- The number of the keys of a group, of which one is KEYS[first].
+local function own_size(first)
+  local key = KEYS[first + OWN]
+  return key and string.find(key, ':again:2$') and PLACES.W or OWN
+end
+
+local FIRST_TASK = 1 + own_size(1)
 
 local function now_ms()
   local time = call('TIME')
@@ -277,7 +290,7 @@ end
 -- elsewhere (its notes, or the record of an ended one); of an ended one the time, the ttl and the state, as texts.
 -- An empty table for what is not the value of a task.
 local function parse(text)
-  local place, more, entry = string.match(text, '^([nadghf])(%+?)([%d-]*)')
+  local place, more, entry = string.match(text, '^([nadghfP-W])(%+?)([%d-]*)')
   if not place then return {} end
   local ended, ttl, state
   if place == 'h' or place == 'f' then
@@ -380,19 +393,55 @@ local function check_delayed(keys)
   check(keys, DELAYED)
 end
 
--- Check that a message can come back.
-local function check_again(keys, delay)
-  if delay > 0 then check_delayed(keys) else check(keys, AGAIN) end
+-- Check that a message can come back, from this place.
+local function check_again(keys, delay, place)
+  if delay > 0 then check_delayed(keys) else check(keys, PLACES[COMES_BACK[place]]) end
 end
 
--- Add a message that comes back. Its entry takes its id from the stream of new messages, so that fencing tokens,
--- which are made of the ids, grow from claim to claim, whichever streams the entries are in.
-local function come_back(keys, fields)
+-- The live streams of a group that are there.
+local function live_streams(keys)
+  local found = {{'n', keys[NEW]}, {'a', keys[AGAIN]}}
+  for place in string.gmatch('PQRSTUVW', '.') do
+    local key = keys[PLACES[place]]
+    if key and call('EXISTS', key) == 1 then found[#found + 1] = {place, key} end
+  end
+  return found
+end
+
+-- Whether a task is in a stream whose key the caller did not give: its class of priority has come into use since the
+-- caller looked. The script then returns what it has done.
+local function is_elsewhere(keys, task)
+  return task.place and not keys[PLACES[task.place]]
+end
+
+-- The places of a message by its priority: of what came back, and of what is new.
+local function places_of(fields)
+  local text = string.match(field(fields, 'priority') or '', '^%-?%d+$')
+  local priority = text and #text <= 17 and tonumber(text) or 0
+  if priority >= 50 then return 'P', 'Q' end
+  if priority > 0 then return 'R', 'S' end
+  if priority == 0 then return 'a', 'n' end
+  if priority > -50 then return 'T', 'U' end
+  return 'V', 'W'
+end
+
+-- The place to which a message comes back that was not ready, by its priority: in class 0 if its class is not in use,
+-- as no claim reads its stream; nil if the caller did not give that key.
+local function place_back(keys, fields)
+  local place = places_of(fields)
+  if place == 'a' or not keys[PLACES[place]] then return place == 'a' and place or nil end
+  return call('EXISTS', keys[PLACES[place]]) == 1 and place or 'a'
+end
+
+-- Add a message to a live stream other than that of new messages of class 0. Its entry takes its id from that one, so
+-- that fencing tokens, which are made of the ids, grow from claim to claim, whichever streams the entries are in, and
+-- the ids of all streams are in the order in which their messages became ready.
+local function add_in_order(keys, stream, fields)
   local entry = append(keys[NEW], {'', ''})
   call('XDEL', keys[NEW], entry)
   if #fields > MAX_FIELDS then fields = {'packed', pack(fields)} end
-  local added = try_call('XADD', keys[AGAIN], entry, unpack(fields))
-  return type(added) == 'string' and added or append(keys[AGAIN], fields) -- another program has added a later one
+  local added = try_call('XADD', stream, entry, unpack(fields))
+  return type(added) == 'string' and added or append(stream, fields) -- another program has added a later one
 end
 
 -- Tell the supervisors if the next message to be due is this one: they may sleep until a later moment. Where an ACL
@@ -573,9 +622,9 @@ local function ask_gates(keys, fields)
   return closed
 end
 
--- Make a message delayed, or ready if there is no delay: at `place`, 'n' or 'a'; or let it wait at a gate that has no
--- room. This is the only way into the live streams. The task key is written last: an error before that must not leave
--- an id that is known but has no message. raw: the entry is not a message, so its fields stay as they are.
+-- Make a message delayed, or ready if there is no delay: at `place`; or let it wait at a gate that has no room. This is
+-- the only way into the live streams. The task key is written last: an error before that must not leave an id that is
+-- known but has no message. raw: the entry is not a message, so its fields stay as they are.
 local function put(keys, key, id, fields, delay, now, raw, place, more)
   local entry
   if not raw then note_expiry(keys, id, fields) end
@@ -586,11 +635,11 @@ local function put(keys, key, id, fields, delay, now, raw, place, more)
     if not raw then set_field(fields, 'due', int(now + delay)) end
     place, entry = 'd', append(keys[PARKED], fields)
     call('ZADD', keys[DELAYED], int(now + delay), id)
-  elseif place == 'a' then
-    if not raw then set_field(fields, '_since', int(now)) end
-    entry = come_back(keys, fields)
-  else
+  elseif place == 'n' then
     entry = append(keys[NEW], fields)
+  else
+    if COMES_BACK[place] == place and not raw then set_field(fields, '_since', int(now)) end
+    entry = add_in_order(keys, keys[PLACES[place]], fields)
   end
   set_place(key, place, more, entry)
   if delay > 0 then hasten(keys[DELAYED], id, delay) end
@@ -603,11 +652,15 @@ local news = {}
 -- Put a message whose id is not known. more: whether there will be notes about it.
 local function put_new(keys, key, id, fields, delay, now, more)
   if delay > 0 then check_delayed(keys) end
+  local place = 'n'
+  if #keys > OWN then
+    place = select(2, places_of(fields))
+  end
   table.insert(fields, 1, int(now))
   table.insert(fields, 1, 'enqueued')
   local lifetime = string.match(field(fields, 'expires') or '', '^%+(%d+)$')
   if lifetime then set_field(fields, 'expires', int(now_ms() + lifetime)) end
-  local stream, entry = put(keys, key, id, fields, delay, now, false, 'n', more)
+  local stream, entry = put(keys, key, id, fields, delay, now, false, place, more)
   news[#news + 1] = {stream, entry, key, keys, id, fields}
 end
 
@@ -632,11 +685,11 @@ local function keep_id(fields, id)
   if field(fields, 'id') ~= id then set_field(fields, '_id', id) end
 end
 
--- Put a message that was in flight back. Its progress is cleared.
-local function put_again(keys, key, task, id, fields, delay, now, raw)
+-- Put a message that was in flight at `place` back, in the same class. Its progress is cleared.
+local function put_again(keys, key, task, id, fields, delay, now, raw, place)
   keep_id(fields, id)
   if not raw then leave_gates(keys, id, fields) end
-  put(keys, key, id, fields, delay, now, raw, 'a', task.more)
+  put(keys, key, id, fields, delay, now, raw, COMES_BACK[place], task.more)
   if task.more then
     call('HDEL', keys[NOTES], 'progress:' .. id)
     announce(keys[DELAYED], notes_of(keys, id, 'waiters')[1], id)
@@ -732,7 +785,8 @@ end
 local function is_gone(keys, group, task)
   if not task.place or not entry_id(task.entry) then return false end
   local stream = keys[PLACES[task.place]]
-  if IS_LIVE[task.place] then return not holder(stream, group, task.entry) and not read(stream, task.entry) end
+  if not stream then return false end
+  if COMES_BACK[task.place] then return not holder(stream, group, task.entry) and not read(stream, task.entry) end
   return (task.place == 'd' or task.place == 'g') and not read(stream, task.entry)
 end
 

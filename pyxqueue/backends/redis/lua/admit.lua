@@ -28,7 +28,8 @@ local function admit(key, id, standing)
     for _, name in ipairs({'_gate', '_order'}) do remove_field(fields, name) end
     take_tokens(keys, fields, gates)
     set_field(fields, '_since', int(now))
-    set_place(key, 'a', task.more, come_back(keys, fields))
+    local place = place_back(keys, fields) or 'a'
+    set_place(key, place, task.more, add_in_order(keys, keys[PLACES[place]], fields))
   end
   call('XDEL', keys[PARKED], task.entry)
 end

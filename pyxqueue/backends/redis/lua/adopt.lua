@@ -1,7 +1,7 @@
 -- Take in tasks as another store showed them, each once by its id.
 -- KEYS the keys of the group, then the task key and the record key of each item
 -- ARGV per item: id, raw ('1' for an entry that is not a message), place ('f' for a failed one, 'n' for one that
---   waits), reason, due, record, its ttl in ms, number of values, values
+--   waits, or that of the new ones in its class), reason, due, record, its ttl in ms, number of values, values
 -- Returns 1 or 0 per item (taken in, or known already).
 local keys, now, results = slice(KEYS, 1, FIRST_TASK - 1), now_ms(), {}
 local key, arg = FIRST_TASK, 1
@@ -20,7 +20,7 @@ while arg <= #ARGV do
       local kind, name = lock_of(lock)
       local until_due = kind == 'd' and tonumber(due) or nil
       local locks = (kind == 'f' or kind == 's' or (until_due or 0) > now) and not holder_of(keys, name, now)
-      put(keys, KEYS[key], id, fields, tonumber(due) - now, now, raw == '1', 'n', locks)
+      put(keys, KEYS[key], id, fields, tonumber(due) - now, now, raw == '1', place, locks)
       if locks then take_lock(keys, id, lock, until_due, now) end
     end
   end

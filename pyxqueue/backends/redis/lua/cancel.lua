@@ -7,11 +7,12 @@ local results = {}
 for item = 4, #ARGV do
   local id, key = ARGV[item], KEYS[FIRST_TASK - 4 + item]
   local task, result = task_at(key), 1
+  if is_elsewhere(keys, task) then return with_turns(keys, results) end
   if not task.place then task = note_foreign(keys, group, key, id) end
   local stream = keys[PLACES[task.place]]
   if task.ended or not stream or not entry_id(task.entry) then
     result = 0
-  elseif IS_LIVE[task.place] and holder(stream, group, task.entry) then
+  elseif COMES_BACK[task.place] and holder(stream, group, task.entry) then
     allow_writes(keys[NEW], group)
     local level = task.more and tonumber(notes_of(keys, id, 'cancel')[1] or 0) or 0
     note(keys, key, task, id, 'cancel', ARGV[3] == '1' and '3' or int(math.max(level, math.min(2, level + 1))))

@@ -8,9 +8,10 @@ local has_expiries = call('EXISTS', keys[EXPIRIES]) > 0
 for item = 2, #ARGV do
   local id, key = ARGV[item], KEYS[FIRST_TASK - 2 + item]
   local task = task_at(key)
+  if is_elsewhere(keys, task) then return with_turns(keys, results) end
   if not task.place then task = note_foreign(keys, group, key, id) end
   local stream = keys[PLACES[task.place]]
-  local free = stream and not (IS_LIVE[task.place] and holder(stream, group, task.entry))
+  local free = stream and not (COMES_BACK[task.place] and holder(stream, group, task.entry))
   if free then
     local channels, lock = unpack(task.more and not task.ended and notes_of(keys, id, 'waiters', 'lock') or {})
     local fields = has_limits and not task.ended and read(stream, task.entry)

@@ -1,15 +1,18 @@
 -- How many messages are where, at one moment: they move.
 -- KEYS the keys of the group, meta
--- ARGV group
--- Returns how many are in both live streams, in flight, delayed, failed, in the history and in lines of gates; then,
--- for each live stream, the id up to which it was handed out.
+-- ARGV group, the classes of priority in use as the caller knows them
+-- Returns how many are in the live streams, in flight, delayed, failed, in the history and in lines of
+-- gates; then, for each live stream,
+-- its place and the id up to which it was handed out; or 'GROUPS' if the caller's classes are out of date.
+if (call('HGET', KEYS[FIRST_TASK], 'classes') or '') ~= ARGV[2] then return 'GROUPS' end
 local group, entries, in_flight, last = ARGV[1], 0, 0, {}
 local paused = paused_at(KEYS[FIRST_TASK], group)
-for i, place in ipairs({'n', 'a'}) do
-  local stream = KEYS[PLACES[place]]
+for _, live in ipairs(live_streams(slice(KEYS, 1, FIRST_TASK - 1))) do
+  local place, stream = unpack(live)
   entries = entries + call('XLEN', stream)
   in_flight = in_flight + call('XPENDING', stream, group)[1]
-  last[i] = last_handed_out(stream, group, paused, place)
+  last[#last + 1] = place
+  last[#last + 1] = last_handed_out(stream, group, paused, place)
 end
 local delayed, lined = call('ZCARD', KEYS[DELAYED]), call('ZCARD', KEYS[LINES])
 for _, mark in ipairs(delayed > 0 and {TURN, EXPIRY} or {}) do

@@ -4,7 +4,7 @@
 -- Returns 1 or 0 per message (new or known), or 'GROUPS' if the caller's list of groups is out of date.
 if call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 'GROUPS' end
 local groups, now, results = tonumber(ARGV[2]), next_ms(), {}
-local keys, size = {}, FIRST_TASK - 1
+local keys, size = {}, own_size(2)
 for group = 1, groups do keys[group] = slice(KEYS, 2 + size * (group - 1), size) end
 local task, arg = 1 + size * groups, 3
 while arg <= #ARGV do

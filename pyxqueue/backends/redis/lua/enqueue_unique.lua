@@ -10,7 +10,7 @@
 if call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 'GROUPS' end
 local KNOWN, NEW_ONE, HELD, REPLACED = 0, 1, 2, 3
 local count, window, longest, keeps_first = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[5] == '1'
-local now, soon, results, size = now_ms(), next_ms(), {}, FIRST_TASK - 1
+local now, soon, results, size = now_ms(), next_ms(), {}, own_size(2)
 local groups, next_key, arg = {}, 2 + size * count, 6 + count
 for i = 1, count do groups[i] = {name = ARGV[5 + i], keys = slice(KEYS, 2 + size * (i - 1), size)} end
 

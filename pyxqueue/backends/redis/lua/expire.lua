@@ -9,11 +9,12 @@ local results = {}
 local function expire(key, id)
   local expires = expiry_of(keys, id)
   if not expires or expires > now then return 0 end
-  allow_writes(keys[NEW], group)
   local task = task_at(key)
+  if is_elsewhere(keys, task) then return nil end
+  allow_writes(keys[NEW], group)
   local stream = keys[PLACES[task.place]]
   local waits = stream and not task.ended and entry_id(task.entry)
-  if waits and IS_LIVE[task.place] and holder(stream, group, task.entry) then
+  if waits and COMES_BACK[task.place] and holder(stream, group, task.entry) then
     call('ZADD', keys[EXPIRIES], '+inf', id)
     return 0
   end
@@ -28,6 +29,10 @@ local function expire(key, id)
   return 1
 end
 
-for item = 3, #ARGV do results[item - 2] = expire(KEYS[FIRST_TASK - 3 + item], ARGV[item]) end
+for item = 3, #ARGV do
+  local result = expire(KEYS[FIRST_TASK - 3 + item], ARGV[item])
+  if not result then break end
+  results[item - 2] = result
+end
 await_expiry(keys)
 return with_turns(keys, results)

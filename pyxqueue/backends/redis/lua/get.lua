@@ -9,6 +9,7 @@ local results, ids = {}, #ARGV - 2
 for item = 1, ids do
   local key, id = KEYS[FIRST_TASK + item], ARGV[2 + item]
   local task = task_at(key)
+  if is_elsewhere(keys, task) then return results end
   if not task.place then task = note_foreign(keys, group, key, id) end
   if channel ~= '' and not task.ended and is_gone(keys, group, task) then
     end_gone(keys, meta, group, key, task, id, now)

@@ -11,9 +11,12 @@ for item = 2, #ARGV do
   if due and tonumber(due) <= now then
     local task = task_at(key)
     local fields = task.place == 'd' and read(keys[PARKED], task.entry)
+    local place = not fields and 'a' or place_back(keys, fields)
+    if not place then return results end
     if fields then
+      check(keys, PLACES[place])
       allow_writes(keys[NEW], ARGV[1])
-      put(keys, key, id, fields, 0, now, false, 'a', task.more)
+      put(keys, key, id, fields, 0, now, false, place, task.more)
       call('XDEL', keys[PARKED], task.entry)
       local lock = task.more and notes_of(keys, id, 'lock')[1]
       if lock and lock_of(lock) == 'd' then -- it has ended by time

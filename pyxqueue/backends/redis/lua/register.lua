@@ -1,13 +1,15 @@
 -- Make the group exist: its place in the list of groups, its live streams, their Redis consumer groups, its lease.
 -- KEYS meta, the stream of the first group, the stream this group has if it is not the first, the stream of what comes
---   back
--- ARGV group, lease in ms ('' keeps the stored one), default lease, most fields of the meta hash, most groups, layout
+--   back, the live streams of the classes of priority other than 0
+-- ARGV group, lease in ms ('' keeps the stored one), default lease, most fields of the meta hash, most groups, layout,
+--   the classes of priority that the caller uses
 -- Returns the number of fields of the meta hash, and the hash, flat; if it has too many, only the fields of this group.
 -- A queue in another layout is left as it is; then the script returns only the number of that layout.
 -- A lost stream or consumer group is made again, so the script also repairs NOGROUP; a paused group stays paused. For a
 -- group that is listed it needs no memory, so that a program can connect to a full Redis and make room there.
 local meta, group = KEYS[1], ARGV[1]
-local layout = call('HGET', meta, 'layout') or call('HEXISTS', meta, 'version') == 1 and '1'
+local layout, stored = unpack(call('HMGET', meta, 'layout', 'classes'))
+layout = layout or call('HEXISTS', meta, 'version') == 1 and '1'
 if layout and layout ~= ARGV[6] and string.match(layout, '^%d%d?%d?$') then return tonumber(layout) end
 local crowded = call('HLEN', meta) > tonumber(ARGV[4])
 local stream = call('HGET', meta, 'group:' .. group)
@@ -35,8 +37,18 @@ else -- there is none yet, or another program wrote it
   end
   if crowded or there >= tonumber(ARGV[5]) then return {call('HLEN', meta), {}} end
 end
-local paused = paused_at(meta, group)
-for place, live in pairs({n = stream, a = KEYS[4]}) do
+local paused, lives, classes = paused_at(meta, group), {n = stream, a = KEYS[4]}, {}
+local wanted = ' ' .. (stored or '') .. ' ' .. ARGV[7] .. ' '
+for i, class in ipairs(CLASSES) do
+  if string.find(wanted, ' ' .. class .. ' ', 1, true) then
+    classes[#classes + 1] = class
+    local first = 2 * i - 1
+    lives[string.sub('PQRSTUVW', first, first)] = KEYS[4 + first]
+    lives[string.sub('PQRSTUVW', first + 1, first + 1)] = KEYS[5 + first]
+  end
+end
+classes = table.concat(classes, ' ')
+for place, live in pairs(lives) do
   if not is_there(live) then
     call('XGROUP', 'CREATE', live, group, paused and AT_END or '0', 'MKSTREAM')
     if paused then
@@ -45,10 +57,11 @@ for place, live in pairs({n = stream, a = KEYS[4]}) do
     end
   end
 end
+if classes ~= (stored or '') then call('HSET', meta, 'classes', classes) end
 if layout ~= ARGV[6] then call('HSET', meta, 'layout', ARGV[6]) end
 if call('HSETNX', meta, 'group:' .. group, stream) == 1 then groups_changed(meta) end
 if ARGV[2] ~= '' then call('HSET', meta, 'lease:' .. group, ARGV[2]) end
 call('HSETNX', meta, 'lease:' .. group, ARGV[3])
 if not crowded then return {call('HLEN', meta), call('HGETALL', meta)} end
 local lease = call('HGET', meta, 'lease:' .. group)
-return {call('HLEN', meta), {'group:' .. group, stream, 'lease:' .. group, lease}}
+return {call('HLEN', meta), {'group:' .. group, stream, 'lease:' .. group, lease, 'classes', classes}}

@@ -9,6 +9,8 @@ for item = 1, items do
   local task = task_at(key)
   local stream = task.ended and keys[PLACES[task.place]]
   local fields = stream and read(stream, task.entry)
+  local place = not fields and 'a' or place_back(keys, fields)
+  if not place then return results end
   local added = fields and fields[#fields - 1] == '_ended' and 4 or 2 -- by `end_task`, which once added the time too
   local lock = fields and raw ~= '1' and field(fields, 'lock')
   local kind, name = lock_of(lock)
@@ -17,13 +19,14 @@ for item = 1, items do
   if holder and holder ~= id then
     results[item] = 0
   elseif fields and #fields > (fields[1] == '_id' and 2 or 0) + added then -- an id alone is not a message
+    check(keys, PLACES[place])
     for _ = 1, added do table.remove(fields) end
     if raw ~= '1' then
       local names = {'attempt', 'crashes', 'redelivered', 'deferrals', 'due', 'expires'}
       for _, name in ipairs(names) do remove_field(fields, name) end
     end
     allow_writes(keys[NEW], ARGV[1])
-    put(keys, key, id, fields, 0, now, raw == '1', 'a', locks) -- if Redis refuses this, nothing has changed yet
+    put(keys, key, id, fields, 0, now, raw == '1', place, locks) -- if Redis refuses this, nothing has changed yet
     if locks then take_lock(keys, id, lock) end
     call('DEL', KEYS[FIRST_TASK - 1 + items + item])
     call('XDEL', stream, task.entry)

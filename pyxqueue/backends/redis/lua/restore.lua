@@ -8,10 +8,10 @@
 -- extended its lease meanwhile.
 local keys, group, history, min_idle = slice(KEYS, 1, FIRST_TASK - 1), ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local now, restored, paused = now_ms(), 0, paused_at(KEYS[FIRST_TASK], group)
-check(keys, AGAIN)
 for item = 0, (#ARGV - 3) / 6 - 1 do
   local place, entry, id, raw, consumer, charge = unpack(ARGV, 4 + item * 6, 9 + item * 6)
   local key, stream = KEYS[FIRST_TASK + 1 + item], keys[PLACES[place]]
+  check(keys, PLACES[COMES_BACK[place]])
   local found = holder(stream, group, entry, consumer ~= '' and min_idle or nil)
   local handed_out = found or not is_later(entry, last_handed_out(stream, group, paused, place))
   if (found or '') == consumer and handed_out then
@@ -26,7 +26,7 @@ for item = 0, (#ARGV - 3) / 6 - 1 do
     elseif fields and task.more and notes_of(keys, id, 'cancel')[1] then
       end_cancelled(keys, key, task, id, fields, history, now, consumer)
     elseif fields then
-      put_again(keys, key, task, id, fields, 0, now, raw == '1')
+      put_again(keys, key, task, id, fields, 0, now, raw == '1', place)
       restored = restored + 1
     end
     call('XACK', stream, group, entry) -- last: nothing is lost if Redis refuses a write before

@@ -2,16 +2,15 @@
 -- KEYS the keys of the group
 -- ARGV group, consumers
 -- Returns how many were forgotten.
-local group, forgotten = ARGV[1], 0
+local group, forgotten, lives = ARGV[1], 0, live_streams(slice(KEYS, 1, FIRST_TASK - 1))
 allow_writes(KEYS[NEW], group) -- Redis 6.2 thinks that the next one needs memory
 for item = 2, #ARGV do
   local held = 0
-  for _, stream in ipairs({KEYS[NEW], KEYS[AGAIN]}) do
-    held = held + #call('XPENDING', stream, group, '-', '+', 1, ARGV[item])
+  for _, live in ipairs(lives) do
+    held = held + #call('XPENDING', live[2], group, '-', '+', 1, ARGV[item])
   end
   if held == 0 then
-    call('XGROUP', 'DELCONSUMER', KEYS[NEW], group, ARGV[item])
-    call('XGROUP', 'DELCONSUMER', KEYS[AGAIN], group, ARGV[item])
+    for _, live in ipairs(lives) do call('XGROUP', 'DELCONSUMER', live[2], group, ARGV[item]) end
     forgotten = forgotten + 1
   end
 end

@@ -10,7 +10,7 @@
 if call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 'GROUPS' end
 local timetable, key, groups, id = KEYS[2], KEYS[3], tonumber(ARGV[2]), ARGV[3]
 if (fields_of(key, 'mark')[1] or '') ~= ARGV[4] or tonumber(ARGV[5]) > now_ms() then return 0 end
-local size, arg, first = FIRST_TASK - 1, 7, 4
+local size, arg, first = own_size(4), 7, 4
 local keys = {}
 for group = 1, groups do keys[group] = slice(KEYS, first + size * (group - 1), size) end
 first = first + size * groups

@@ -1,9 +1,9 @@
 -- Apply settlements; only those of the current holder are accepted. `settle_done` does the usual ones.
 -- KEYS the keys of the group, meta, then per item its task key, its record key if the task key outlives it (a failure,
 --   a retry that may come too late, or a record that is kept for less than ids are), and the task keys of follow-ups
--- ARGV group, history limit, number of items, the consumer that has most of them, then for the new ones and for those
---   that came back: the first and the last of their entries, the id behind the last ('' if there is none; all three
---   '' if there are none of that kind), then per item: place, entry, consumer, id, letters ('1' if it is not a
+-- ARGV group, history limit, number of items, the consumer that has most of them, then for each live stream
+--   whose key is given: the first and the last of their entries in it, the id behind the last ('' if there is none; all
+--   three '' if there are none in it), then per item: place, entry, consumer, id, letters ('1' if it is not a
 --   message), verdict, delay in ms or reason (both for a retry that may come too late), record, its ttl in ms, made
 --   ('1' for a record that gets the attempt of the message), number of follow-ups, then per follow-up: id, delay,
 --   number of values, values
@@ -12,7 +12,7 @@
 -- although Redis is out of memory.
 local keys, meta, group, history = slice(KEYS, 1, FIRST_TASK - 1), KEYS[FIRST_TASK], ARGV[1], tonumber(ARGV[2])
 local items, sender, now, soon = tonumber(ARGV[3]), ARGV[4], now_ms(), next_ms() -- one time for all that it delays
-local results, next_key, arg = {}, FIRST_TASK + 1, 11
+local results, next_key, arg = {}, FIRST_TASK + 1, 5
 
 -- The holders and the fields of all entries of a live stream, in two looks. What they leave out, because entries of
 -- others lie between, is looked up alone.
@@ -26,7 +26,11 @@ local function look(stream, first, last, behind)
   return live
 end
 
-local lives = {n = look(keys[NEW], unpack(ARGV, 5, 7)), a = look(keys[AGAIN], unpack(ARGV, 8, 10))}
+local lives = {}
+for place in string.gmatch(#keys > OWN and 'naPQRSTUVW' or 'na', '.') do
+  lives[place] = look(keys[PLACES[place]], unpack(ARGV, arg, arg + 2))
+  arg = arg + 3
+end
 
 local function fields_at(live, entry)
   return live.fields[entry] and unpacked(live.fields[entry]) or read(live.stream, entry)
@@ -52,7 +56,7 @@ local function apply(one, task, apart)
   local delay = again and tonumber(string.match(one.detail, '^%d+'))
   one.reason = again and string.match(one.detail, '^%d+ (.*)$')
   if one.verdict == 'fail' then check(keys, FAILED) end
-  if again then check_again(keys, delay) end
+  if again then check_again(keys, delay, one.place) end
   local fields = fields_at(one.live, one.entry)
   if apart and one.verdict == 'retry' and fields and is_too_late(one, task, fields, delay) then
     local record = one.made and with_attempt(one.record, fields) or one.record
@@ -72,7 +76,7 @@ local function apply(one, task, apart)
   if again and task.more and notes_of(keys, one.id, 'cancel')[1] then -- cancelled meanwhile
     end_cancelled(keys, one.key, task, one.id, fields, history, now, one.consumer)
   elseif again and fields then
-    put_again(keys, one.key, task, one.id, fields, delay, soon, one.raw)
+    put_again(keys, one.key, task, one.id, fields, delay, soon, one.raw, one.place)
   elseif again then
     end_gone(keys, meta, group, one.key, task, one.id, now)
   else
@@ -91,7 +95,8 @@ local function apply(one, task, apart)
 end
 
 local function settle_next()
-  local one = {live = lives[ARGV[arg]], entry = ARGV[arg + 1], consumer = ARGV[arg + 2], id = ARGV[arg + 3]}
+  local one = {place = ARGV[arg], entry = ARGV[arg + 1], consumer = ARGV[arg + 2], id = ARGV[arg + 3]}
+  one.live = lives[one.place]
   one.key, one.raw, one.verdict, one.detail = KEYS[next_key], ARGV[arg + 4] == '1', ARGV[arg + 5], ARGV[arg + 6]
   one.record, one.ttl, one.made = ARGV[arg + 7], ARGV[arg + 8], ARGV[arg + 9] == '1'
   local apart, task = nil, nil

@@ -9,13 +9,14 @@ local results, ids = {}, #ARGV - 1
 for item = 1, ids do
   local id, key = ARGV[1 + item], KEYS[FIRST_TASK + item]
   local task = task_at(key)
+  if is_elsewhere(keys, task) then return results end
   local foreign = not task.place and entry_id(id) and read(keys[NEW], id)
   if foreign then task = parse('n' .. id) end
   if not task.place then
     results[item] = 0
   else
     local stream, entry = keys[PLACES[task.place]], task.entry
-    local pending = IS_LIVE[task.place] and try_call('XPENDING', stream, group, entry, entry, 1) or {}
+    local pending = COMES_BACK[task.place] and try_call('XPENDING', stream, group, entry, entry, 1) or {}
     local _, owner, silent = unpack(pending[1] or {})
     local fields = read(stream, entry)
     if not fields and not owner and is_gone(keys, group, task) then
