@@ -42,6 +42,7 @@ _EPILOG = """
 Examples:
   pyxqueue worker rpc                     run the tasks in rpc.py, one process per CPU
   pyxqueue worker rpc.py -p 2 --reload    two processes, restarted when a file changes
+  pyxqueue worker shop:mail shop:images   one set of workers for two queues
   pyxqueue info rpc                       how many tasks wait, what the workers run
   pyxqueue --url redis://db/0 info        the queues of a store
   pyxqueue --url redis://db/0 --queue mail info

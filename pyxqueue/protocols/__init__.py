@@ -24,6 +24,7 @@ from .core import (
 from .limits import HasLimits, LimitStore, limits_of
 from .pausing import Pausing
 from .schedules import Changed, DueSchedules, HasSchedules, ScheduleChange, ScheduleStore, schedules_of
+from .shared import HasSharedClaims, SharedClaims
 from .uniqueness import AsyncHasLocks, HasLocks
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "HasLocks",
     "HasQueues",
     "HasSchedules",
+    "HasSharedClaims",
     "HasWakeups",
     "Inspector",
     "LimitStore",
@@ -50,6 +52,7 @@ __all__ = [
     "ScheduleChange",
     "ScheduleStore",
     "Serializer",
+    "SharedClaims",
     "StoreOptions",
     "Wakeups",
     "in_one_process",

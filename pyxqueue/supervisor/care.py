@@ -12,8 +12,7 @@ from attrs import define, field, frozen
 from ..errors import BrokerError, BrokerUnavailableError
 from ..inflight import InFlight, InFlightTable
 from ..model.message import Record
-from ..protocols import Broker
-from ..protocols.shared import HasSharedClaims
+from ..protocols import Broker, HasSharedClaims
 from ..worker.events import log
 from .children import Child
 from .duties import Duty, DutyLoop, Loss, QuietLook, Releaser, all_duties

@@ -34,6 +34,8 @@ class Beginner:
     """The name of the queue."""
     backoff: Callable[[int, float], float]
     """Returns how many seconds to wait for the store, from the number of failures in a row and the longest pause."""
+    patient: bool = True
+    """Whether to wait for a store that is down. If not, the tasks are left to the end of their leases."""
     _asked: deque[tuple[str, Future[StartStatus]]] = field(factory=deque, init=False)
     _asking: threading.Lock = field(factory=threading.Lock, init=False)
     _thread: ThreadPoolExecutor | None = field(default=None, init=False)
@@ -73,7 +75,7 @@ class Beginner:
                         future.set_result(status)
 
     def _statuses(self, receipts: list[str]) -> list[StartStatus]:
-        """Ask, and repeat that until the store can be reached."""
+        """Ask, and repeat that until the store can be reached if this is patient."""
         if not isinstance(self.broker, Beginning):
             return [StartStatus.RUN] * len(receipts)
         failures = 0
@@ -81,6 +83,10 @@ class Beginner:
             try:
                 return list(self.broker.begin(receipts))
             except BrokerUnavailableError as error:
+                if not self.patient:
+                    text = "%s cannot start %d tasks; they are claimed again when their leases end: %s"
+                    log.warning(text, self.consumer, len(receipts), error)
+                    return [StartStatus.LOST] * len(receipts)
                 failures += 1
                 if failures == 1:
                     text = "%s cannot start %d tasks until the store is back: %s"

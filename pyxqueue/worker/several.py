@@ -16,7 +16,7 @@ from typing import Protocol
 from attrs import define, field
 
 from ..errors import BrokerError
-from ..protocols.shared import HasSharedClaims, SharedClaims
+from ..protocols import HasSharedClaims, SharedClaims
 from .events import log
 from .serving import Claimed, Claims, OneQueue, ServedQueue
 from .turns import Order

@@ -83,9 +83,10 @@ class Worker:
     def _served(self, number: int, parts: QueueParts) -> ServedQueue:
         jobs, consumer, chance = self._jobs, self.consumer, self._chance
         decider = Decider(parts.codec, consumer, chance)
-        of = f" of {parts.name}" if len(self.parts) > 1 else ""
+        alone = len(self.parts) == 1
+        of = "" if alone else f" of {parts.name}"
         settling = SettlingQueue(parts.broker, jobs, decider, consumer, parts.observer, self._backoff, of)
-        beginner = Beginner(parts.broker, consumer, parts.observer, parts.codec.queue, self._backoff)
+        beginner = Beginner(parts.broker, consumer, parts.observer, parts.codec.queue, self._backoff, patient=alone)
         runner = Runner(jobs, parts.codec, consumer, parts.observer, settling.put, beginner, chance)
         sealed = parts.codec.seal is not None
         return ServedQueue(parts.broker, parts.registry, decider, settling, runner, parts.name, number, sealed)

@@ -14,8 +14,7 @@ from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
 from pyxqueue.backends.redis.together import RedisSharedClaims
 from pyxqueue.errors import BrokerUnavailableError
 from pyxqueue.model.message import Delivery, Done, Message, Retry, Settlement
-from pyxqueue.protocols import StoreOptions
-from pyxqueue.protocols.shared import HasSharedClaims
+from pyxqueue.protocols import HasSharedClaims, StoreOptions
 from pyxqueue.testing.servers import Server
 from tests.conftest import kinds_to_test
 from tests.support.redis_counts import calls

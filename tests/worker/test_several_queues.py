@@ -12,7 +12,7 @@ import pytest
 
 from pyxqueue import current_task
 from pyxqueue.errors import BrokerUnavailableError
-from pyxqueue.model.message import Delivery, Settlement, TaskStatus
+from pyxqueue.model.message import Delivery, Settlement, StartStatus, TaskStatus
 from pyxqueue.protocols import Broker
 from pyxqueue.worker.claiming import Claimer
 from pyxqueue.worker.executors import Inline, Threads
@@ -48,6 +48,11 @@ class Changed:
         if self.away:
             raise BrokerUnavailableError("down")
         return self._broker.settle(settlements)
+
+    def begin(self, receipts: Sequence[str]) -> Sequence[StartStatus]:
+        if self.away:
+            raise BrokerUnavailableError("down")
+        return self._broker.begin(receipts)  # type: ignore[attr-defined,no-any-return] # it is the memory backend
 
     def interrupt(self) -> None:
         self.interrupts += 1
@@ -222,6 +227,23 @@ def test_what_cannot_be_settled_holds_up_no_other_queue(mail: Bench, images: Ben
         until(ended(images, "suspect"), "one that must run alone does not wait for it either")
         store.away = False
         until(ended(mail, "one"), "it is settled")
+
+
+def test_a_task_that_must_not_start_without_its_store(mail: Bench, images: Bench) -> None:
+    """One with an end to its waiting is left to its lease when the store is down, and holds up no other queue."""
+    store = Changed(mail.broker)
+    mail.task(len)
+    images.task(len)
+    mail.put("len", [], task_id="one", lifetime_ms=5_000)
+    (held,) = mail.broker.claim("me", 1, 0)
+    worker = worker_of(mail, images, brokers=[store])
+    job = worker._jobs.add(held, mail.registry.get("len"), 0.0)
+    store.away = True
+
+    worker._queues[0].runner.run(job, worker.executor)
+
+    assert not len(worker._jobs)
+    assert not mail.events
 
 
 def test_one_wait_ends_when_another_queue_has_work(mail: Bench, images: Bench) -> None:
