@@ -6,6 +6,8 @@ import json
 from datetime import UTC, datetime
 
 from pyxqueue import TaskQueue
+from pyxqueue.model.locks import LockKind, lock_text
+from pyxqueue.model.message import Message
 
 from .conftest import Command
 from .jobs import WORKER, enqueue, fail, succeed
@@ -51,3 +53,13 @@ def test_a_task_that_is_due_at_the_end_of_time(queue: TaskQueue, command: Comman
     assert shown.exit_code == 0
     assert "after the year 9999" in shown.stdout
     assert json.loads(command("task", handle.task_id, "--json").stdout)["due"] == "after the year 9999"
+
+
+def test_task_shows_the_lock(queue: TaskQueue, command: Command) -> None:
+    """The kind of the lock of a unique task, and its name; a plain task has none."""
+    enqueue(queue, "r1")
+    text = lock_text(LockKind.FINISHED, b"one")
+    queue.stores.backend.enqueue([Message("r2", "jobs.add", lock=text)])
+
+    assert json.loads(command("task", "r1", "--json").stdout)["lock"] is None
+    assert json.loads(command("task", "r2", "--json").stdout)["lock"] == f"finished {text[1:]}"

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from ...client.views import TaskDetails
+from ...model.locks import lock_of
 from ...model.message import TaskStatus
 from ...printable import indented
 from ..output import json_option, moment, print_json, progress_text, say, showable
@@ -52,6 +53,7 @@ def task(target: Target, words: Sequence[str], as_json: bool) -> None:
 def _facts(task: TaskDetails) -> dict[str, Any]:
     info, record = task.info, task.info.record
     message = info.readable
+    lock = lock_of(message)
     return {
         "id": task.id,
         "task": task.name,
@@ -63,6 +65,7 @@ def _facts(task: TaskDetails) -> dict[str, Any]:
         "crashes": message.crashes if message else None,
         "priority": message.priority if message else None,
         "headers": dict(message.headers) if message else {},
+        "lock": f"{lock.kind.name.lower()} {lock.name}" if lock else None,
         "enqueued": moment(message.enqueued_ms) if message else None,
         "due": moment(message.due_ms) if message else None,
         "expires": moment(message.expires_ms) if message else None,
