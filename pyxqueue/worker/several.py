@@ -15,7 +15,8 @@ from typing import Protocol
 
 from attrs import define, field
 
-from ..errors import BrokerError
+from ..errors import BrokerError, BrokerUnavailableError
+from ..model.message import Delivery
 from ..protocols import HasSharedClaims, SharedClaims
 from .events import log
 from .serving import Claimed, Claims, OneQueue, ServedQueue
@@ -25,6 +26,8 @@ _LOOK_EVERY = 0.1
 """Seconds between two looks at a queue that had no work, on another store, while there is work elsewhere."""
 _PATIENCE = 0.1
 """How many seconds the worker waits for a store that is to reply at once."""
+_REFUSED_FOR = 5.0
+"""Seconds until a queue is asked again that a store has refused to claim from."""
 _LONGEST_PAUSE = 2.0
 """The longest pause in seconds until a store that failed is asked again."""
 
@@ -115,18 +118,54 @@ class OneStore:
     source: Source
     _quiet: set[int] = field(factory=set, init=False)
     """The queues in which the last claim found nothing."""
+    _refused: dict[int, float] = field(factory=dict, init=False)
+    """When a queue is asked again that the store refuses to claim from, by `time.monotonic`."""
 
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Claimed:
         while True:
-            order = self.order.next()
+            order = self._order()
             turn = next((number for number in order if number not in self._quiet), None)
             asked = [self.queues[number] for number in order if number == turn or number in self._quiet]
-            found = self.source.claim(consumer, limit, wait_ms if turn is None else 0, asked)
+            try:
+                found = self.source.claim(consumer, limit, wait_ms if turn is None else 0, asked)
+            except BrokerUnavailableError:
+                raise
+            except BrokerError as error:
+                found, turn = self._one_by_one(consumer, limit, asked, error), -1
             for queue, deliveries in found:
                 self.order.claimed(queue.number, len(deliveries))
                 (self._quiet.discard if deliveries else self._quiet.add)(queue.number)
             if turn is None or any(deliveries for _, deliveries in found):
                 return found
+
+    def _order(self) -> Sequence[int]:
+        order = self.order.next()
+        if not self._refused:
+            return order
+        now = time.monotonic()
+        return [number for number in order if now >= self._refused.get(number, 0.0)] or order
+
+    def _one_by_one(self, consumer: str, limit: int, asked: Sequence[ServedQueue], refusal: BrokerError) -> Claimed:
+        """Claim from each queue alone, because the store has refused to claim from all. Those that it refuses again are
+        left out for a while. Raises the error if it refuses all queues."""
+        found: list[tuple[ServedQueue, Sequence[Delivery]]] = []
+        for queue in asked:
+            try:
+                deliveries = queue.broker.claim(consumer, limit, 0) if limit else ()
+            except BrokerUnavailableError:
+                raise
+            except BrokerError as error:
+                if queue.number not in self._refused:
+                    log.error("%s cannot claim from %s now: %s", consumer, queue.name, error)
+                self._refused[queue.number], refusal = time.monotonic() + _REFUSED_FOR, error
+            else:
+                if self._refused.pop(queue.number, None) is not None:
+                    log.warning("%s claims from %s again", consumer, queue.name)
+                found.append((queue, deliveries))
+                limit -= len(deliveries)
+        if len(self._refused) == len(self.queues):
+            raise refusal
+        return found
 
     def interrupt(self) -> None:
         self.source.interrupt()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pyxqueue.errors import BrokerUnavailableError
+from pyxqueue.errors import BrokerError, BrokerUnavailableError
 from pyxqueue.inflight import InFlightTable, Slots
 from pyxqueue.model.message import Extension, LeaseStatus, Settlement
 from pyxqueue.supervisor.care import QueueAccess, QueueCare, share_looks
@@ -171,6 +171,20 @@ def test_an_idle_queue_is_looked_at_and_not_maintained() -> None:
     duty.step([], 115.0 + FULL_EVERY)
     assert store.maintained == 3
     assert looks == [5.0]
+
+
+def test_a_look_that_is_refused() -> None:
+    """It may be about another queue, so this one is maintained."""
+    store = Store()
+
+    def look(_now: float, _longest: float) -> float:
+        raise BrokerError("no")
+
+    duty = Maintenance(store, look)  # type: ignore[arg-type] # it has what is called
+    duty.step([], 100.0)
+    duty.step([], 105.0)
+
+    assert store.maintained == 2
 
 
 def test_what_is_due_is_not_left_to_a_look() -> None:

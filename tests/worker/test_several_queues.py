@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pyxqueue import current_task
-from pyxqueue.errors import BrokerUnavailableError
+from pyxqueue.errors import BrokerError, BrokerUnavailableError
 from pyxqueue.model.message import Delivery, Settlement, StartStatus, TaskStatus
 from pyxqueue.protocols import Broker
 from pyxqueue.worker.claiming import Claimer
@@ -357,6 +357,52 @@ def test_idle_queues_cost_no_request(mail: Bench, images: Bench) -> None:
         ([0, 1, 2], False),
         ([0, 1, 2], True),
     ]
+
+
+def test_a_queue_that_the_store_refuses(
+    mail: Bench, images: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when another program has put something else at one of its keys: the others are served, and the log says so
+    once."""
+    worker, shared = of_one_store([mail, images], Turns())
+    broken, claim = worker._queues[0].broker, shared.claim
+
+    def refuse(consumer: str, limit: int, wait_ms: int, order: Sequence[int]) -> list[Sequence[Delivery]]:
+        if 0 in order:
+            raise BrokerError("WRONGTYPE")
+        return claim(consumer, limit, wait_ms, order)
+
+    def refuse_alone(*_: object) -> Sequence[Delivery]:
+        raise BrokerError("WRONGTYPE")
+
+    monkeypatch.setattr(shared, "claim", refuse)
+    monkeypatch.setattr(broken, "claim", refuse_alone)
+    for number in range(3):
+        images.put("len", [], task_id=str(number))
+
+    for _ in range(3):
+        worker._claimer.claim(1, 0)
+    worker._queues[1].settling.settle_here()
+
+    assert ended(images, "2")()
+    assert caplog.messages == ["me cannot claim from mail now: WRONGTYPE"]
+    assert not worker._claimer.claim(1, 10)
+
+
+def test_a_store_that_refuses_all(mail: Bench, images: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an error."""
+    worker, shared = of_one_store([mail, images], Turns())
+
+    def refuse(*_: object) -> Any:
+        raise BrokerError("NOPERM")
+
+    for store in (shared, *(queue.broker for queue in worker._queues)):
+        monkeypatch.setattr(store, "claim", refuse)
+
+    with pytest.raises(BrokerError, match="NOPERM"):
+        worker._claimer.claim(1, 0)
+    with pytest.raises(BrokerError, match="NOPERM"):
+        worker._claimer.claim(1, 0)
 
 
 def test_busy_queues_are_asked_in_turns(mail: Bench, images: Bench) -> None:

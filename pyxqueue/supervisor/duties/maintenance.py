@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from attrs import define, field
 
+from ...errors import BrokerError, BrokerUnavailableError
 from ...inflight import InFlightTable
 from ...protocols import Broker, HasWakeups, Wakeups
 
@@ -34,15 +35,22 @@ class Maintenance:
         self._wakeups = self.broker.wakeups() if isinstance(self.broker, HasWakeups) else None
 
     def step(self, tables: Sequence[InFlightTable], now: float) -> float:  # noqa: ARG002
-        if self.quiet is not None and now < self._due:
-            longest = self._longest()
-            if left := self.quiet(now, longest):
-                return min(left, self._due - now)
+        if now < self._due and (left := self._quiet_for(now)):
+            return min(left, self._due - now)
         until_due_ms = self.broker.maintain(_BATCH)
         longest = self._longest()
         pause = min(longest, max(0.001, until_due_ms / 1000)) if until_due_ms >= 0 else longest
         self._due = now + (FULL_EVERY if until_due_ms < 0 else max(0.001, until_due_ms / 1000))
         return pause
+
+    def _quiet_for(self, now: float) -> float:
+        """Return for how many seconds there is nothing to do; 0 if that is not known."""
+        try:
+            return 0.0 if self.quiet is None else self.quiet(now, self._longest())
+        except BrokerUnavailableError:
+            raise
+        except BrokerError:  # it may be about another queue
+            return 0.0
 
     def _longest(self) -> float:
         """Return the longest time between two looks, and see that wake-ups arrive."""
