@@ -177,7 +177,8 @@ class Producer:
         body, serializer, seal = self.codec.seal_call(task.name, task_id, *call, headers)
         delay = _delay_ms(options)
         lifetime = _lifetime_ms(task, options, delay)
-        gates = gates_for(task.options.limits, task.name, task.signature, call)
+        limits = task.options.limits
+        gates = gates_for(limits, task.name, task.signature, call) if limits else ()
         return Message(
             id=task_id,
             name=task.name,

@@ -5,6 +5,7 @@ A backend that is no `HasLimits` has nothing to keep here.
 
 from __future__ import annotations
 
+from ...protocols import Beginning
 from .prelude import Backend, Contract, Harness, law, m, s
 
 L3, L4, L5, L12, L13 = law("L3"), law("L4"), law("L5"), law("L12"), law("L13")
@@ -293,6 +294,20 @@ class LimitLaws(Contract):
         backend.enqueue(s.jobs(3))
         s.settled(backend, L3, *map(s.done, s.take_exactly(backend, 3, L3)))
         L3.same(s.tokens(limits), {}, "tokens and lines of plain tasks")
+
+    def test_l3_a_blocked_task_expires(self, harness: Harness) -> None:
+        """It leaves its line, as one that is ready gives its token back."""
+        backend = harness.open()
+        if (limits := s.limited(backend, api=1)) is None or not isinstance(backend, Beginning):
+            return
+        backend.enqueue([s.gated(task_id, "api/k", lifetime_ms=10_000) for task_id in "ab"])
+        backend.enqueue([s.gated("c", "api/k")])
+        L3.same(s.tokens(limits), {"api/k": (1, 2)}, "before the first two expire")
+        harness.advance(10_001)
+        backend.maintain(256)
+        backend.maintain(256)
+        L3.same(s.tokens(limits), {"api/k": (1, 0)}, "after they have expired")
+        L3.same(s.ids_of(s.take(backend)), ["c"], "what could be claimed after they have expired")
 
     # L4
 

@@ -1,0 +1,174 @@
+"""What limits are on a Redis server beyond the laws: who admits if a process dies, what others write, what it costs."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, commands
+from pyxqueue.model.message import FLOW_VERSION, Defer, Done, Message, Record, Retry, Settlement, TaskStatus
+from pyxqueue.protocols import StoreOptions
+from pyxqueue.testing.contract.steps import tokens
+from tests.support.redis_counts import calls
+
+GATE = "api/k"
+
+
+def gated(*ids: str) -> list[Message]:
+    return [Message(task_id, "job", gates=(GATE,), v=FLOW_VERSION) for task_id in ids]
+
+
+def key(stream: str, name: str) -> str:
+    return f"{{{stream}}}:cg:{name}"
+
+
+def done(receipt: str, task_id: str) -> Settlement:
+    return Settlement(receipt, Done(), Record(task_id, TaskStatus.SUCCESS, b"null"))
+
+
+def test_a_supervisor_admits_what_a_dead_process_left(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    """The process dies after its settlement, before it admits the next: supervisors are told, `maintain` does it."""
+    backend.limits().set("api", 1)
+    backend.enqueue(gated("a", "b"))
+    (held,) = backend.claim("w", 1, 0)
+    with client.pubsub() as listener:
+        listener.subscribe(key(stream_key, "delayed"))
+        listener.get_message(timeout=5)
+        registration = backend._registration
+        command = commands.settle(registration.keys, 10, [done(held.receipt, "a")])
+        script = (len(command.keys), *command.keys, *command.args)
+        sent = commands_text("settle")
+        assert client.execute_command("EVAL", sent, *script)[0] == 1
+        heard = [listener.get_message(timeout=5) for _ in range(2)]
+    assert {"type": "message", "pattern": None, "channel": key(stream_key, "delayed").encode(), "data": b"0"} in heard
+    assert tokens(backend.limits()) == {GATE: (0, 1)}
+    assert backend.depth().delayed == 0
+    assert backend.maintain(256) in {-1, 0}
+
+    assert tokens(backend.limits()) == {GATE: (1, 0)}
+    assert backend.maintain(256) == -1
+    assert client.exists(key(stream_key, "delayed"), key(stream_key, "turns"), key(stream_key, "lines")) == 0
+
+
+def commands_text(name: str) -> str:
+    from pyxqueue.backends.redis.scripts import SCRIPTS  # noqa: PLC0415 - only this test sends a script by itself
+
+    return SCRIPTS[name].text
+
+
+@pytest.mark.parametrize("name", ["gates", "lines", "turns"])
+def test_something_else_at_a_key_of_limits(backend: RedisBackend, client: Any, stream_key: str, name: str) -> None:
+    """It is replaced; what is ready or in flight is settled all the same, and what comes later is limited again."""
+    backend.limits().set("api", 1)
+    backend.enqueue(gated("a"))
+    client.delete(key(stream_key, name))
+    client.set(key(stream_key, name), "x")
+    (held,) = backend.claim("w", 1, 0)
+
+    assert list(backend.settle([done(held.receipt, "a")])) == [True]
+    backend.limits().set("api", 1)
+    assert list(backend.enqueue(gated("b", "c"))) == [True, True]
+
+    assert [one.message.id for one in backend.claim("w", 5, 0)] == ["b"]
+
+
+def test_a_line_that_another_program_has_written(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    """Who does not wait there is passed over, and nobody waits behind it for ever."""
+    backend.limits().set("api", 1)
+    backend.enqueue(gated("a", "b"))
+    (held,) = backend.claim("w", 1, 0)
+    for junk in (f"{GATE}\0\0nobody", f"{GATE}\0" + "0" * 16 + "\0a", f"{GATE}\0\xff"):
+        client.zadd(key(stream_key, "lines"), {junk: 0})
+
+    backend.settle([done(held.receipt, "a")])
+    backend.maintain(256)
+
+    (next_one,) = backend.claim("w", 5, 0)
+    assert next_one.message.id == "b"
+    backend.settle([done(next_one.receipt, "b")])
+    backend.maintain(256)
+    assert client.exists(key(stream_key, "lines")) == 0
+
+
+def test_a_release_that_does_not_know_limits_gives_back_no_token(
+    backend: RedisBackend, client: Any, stream_key: str
+) -> None:
+    """It defers the message with its fields as they are: it keeps its token, and asks for none when it is due."""
+    backend.limits().set("api", 1)
+    backend.enqueue(gated("a", "b"))
+    (held,) = backend.claim("w", 1, 0)
+    entry = held.receipt.partition("|")[0][1:]
+    ((_, fields),) = client.xrange(stream_key, entry, entry)
+    client.xack(stream_key, "cg", entry)
+    client.xdel(stream_key, entry)
+    parked = client.xadd(key(stream_key, "parked"), fields)
+    client.zadd(key(stream_key, "delayed"), {"a": 1})
+    client.set(key(stream_key, "task:a"), b"d" + parked)
+    assert tokens(backend.limits()) == {GATE: (1, 1)}
+    backend.maintain(256)
+
+    (again,) = backend.claim("w", 5, 0)
+    assert again.message.id == "a"
+    assert again.message == held.message
+    assert tokens(backend.limits()) == {GATE: (1, 1)}
+    backend.settle([done(again.receipt, "a")])
+    assert [one.message.id for one in backend.claim("w", 5, 0)] == ["b"]
+
+
+def test_a_hand_written_message_with_gates(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    """It has no token at first, gives none back, and asks when it comes back."""
+    backend.limits().set("api", 1)
+    client.xadd(stream_key, {"name": "job", "id": "x", "gates": GATE, "v": "2"})
+    (held,) = backend.claim("w", 1, 0)
+    assert tokens(backend.limits()) == {}
+    backend.enqueue(gated("a"))
+
+    assert list(backend.settle([Settlement(held.receipt, Retry())])) == [True]
+
+    assert tokens(backend.limits()) == {GATE: (1, 1)}
+
+
+def test_admission_costs_the_same_however_many_wait(redis_url: str, client: Any, stream_key: str) -> None:
+    """The commands of a settlement that admits the next do not grow with the line."""
+    config = ConnectionConfig.from_url(redis_url)
+    spent = []
+    for number, waiting in enumerate((40, 400)):
+        with closing(RedisBackend(config, StoreOptions(f"{stream_key}:{number}"))) as backend:
+            backend.limits().set("api", 1)
+            backend.enqueue(gated(*(f"t{one}" for one in range(waiting))))
+            for _ in range(2):  # the first one sends the scripts
+                (held,) = backend.claim("w", 1, 0)
+                before = calls(client)
+                backend.settle([done(held.receipt, held.message.id)])
+                after = calls(client)
+            spent.append(sum(after[name] - before[name] for name in after if name != "info"))
+        for found in client.scan_iter(match=f"*{stream_key}:{number}*"):
+            client.delete(found)
+    assert spent[0] == spent[1]
+
+
+@pytest.mark.parametrize("verdict", [Retry(), Defer()])
+def test_a_task_without_limits_costs_no_command_more(
+    backend: RedisBackend, client: Any, verdict: Retry | Defer
+) -> None:
+    """Neither at its end nor when it comes back, also where other tasks wait for limits."""
+
+    def spent() -> dict[str, int]:
+        before = calls(client)
+        backend.enqueue([Message("plain", "job")])
+        (held,) = backend.claim("w", 1, 0)
+        backend.settle([Settlement(held.receipt, verdict)])
+        (held,) = backend.claim("w", 1, 0)
+        backend.settle([done(held.receipt, "plain")])
+        after = calls(client)
+        backend.delete(["plain"])
+        return {name: after[name] - before[name] for name in after if after[name] != before[name] and name != "info"}
+
+    spent()
+    before = spent()
+    backend.limits().set("api", 0)
+    backend.enqueue(gated("a", "b"))
+
+    assert spent() == before
