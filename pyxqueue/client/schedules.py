@@ -165,7 +165,7 @@ class ScheduleHandle:
     """How often a tick could not be enqueued."""
     error: str
     """Why the last one could not be; empty if it could."""
-    _schedules: Schedules = field(repr=False, eq=False)
+    _schedules: Schedules = field(alias="schedules", repr=False, eq=False)
 
     def pause(self) -> None:
         """Let it tick no more until `resume`, whatever is deployed meanwhile."""

@@ -104,7 +104,7 @@ def test_minutes_with_three_trees_that_are_killed(site: Site, app: App, start_tr
             trees[victim].signal_all(signal.SIGKILL)
         else:
             trees[victim].signal(signal.SIGKILL)
-        trees[victim] = start_tree("-p", "1")
+        trees[victim] = start_tree("-p", "1", ready=False)
 
     stop(site, app)
     assert check(site, app) >= 58 * MINUTES
