@@ -134,6 +134,10 @@ def cron_timing(expression: object, timezone: object = None) -> Timing:
     try:
         CronSim(plain, datetime(2000, 1, 1, tzinfo=zone_of(name)))
     except CronSimError as error:
+        if "day-of-month" in str(error) and _is_valid(" ".join([*plain.split()[:3], "*", plain.split()[4]])):
+            raise ConfigurationError(
+                f"cron={quoted(expression)} never ticks: none of its months has such a day"
+            ) from error
         raise ConfigurationError(
             f"cron={quoted(expression)} is not valid: {str(error).lower()}. The fields are minute, hour, day of the "
             "month, month, day of the week"
@@ -141,6 +145,16 @@ def cron_timing(expression: object, timezone: object = None) -> Timing:
     timing = Timing(plain, name)
     timing.after(946_684_800_000)  # from the year 2000 on: one that never ticks is refused
     return timing
+
+
+def _is_valid(expression: str) -> bool:
+    from cronsim import CronSim, CronSimError  # noqa: PLC0415 - as above
+
+    try:
+        CronSim(expression, datetime(2000, 1, 1, tzinfo=UTC))
+    except CronSimError:
+        return False
+    return True
 
 
 def interval_timing(seconds: object) -> Timing:

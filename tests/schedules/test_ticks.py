@@ -168,9 +168,9 @@ REFUSED = {
     "*/0 * * * *": "is not valid: bad minute",
     "5-1 * * * *": "is not valid: bad minute",
     "@reboot": "the names are @hourly",
-    "0 0 31 2 *": "is not valid: bad day-of-month",
-    "0 0 30 2 *": "is not valid: bad day-of-month",
-    "0 0 31 4,6,9,11 *": "is not valid: bad day-of-month",
+    "0 0 31 2 *": "never ticks: none of its months has such a day",
+    "0 0 30 2 *": "never ticks: none of its months has such a day",
+    "0 0 31 4,6,9,11 *": "never ticks: none of its months has such a day",
 }
 
 
