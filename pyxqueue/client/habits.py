@@ -78,6 +78,7 @@ TASK_OPTION_HABITS: Mapping[str, str] = {
     **_each("ttl result_expires store_results ignore_result", "result_ttl="),
     **_each("bind context", "call pyxqueue.current_task() inside the task"),
     **_each("unique_for deduplicate once lock job_key singleton", "unique=Unique(by=(...))"),
+    **_each("concurrency_limit limits_concurrency semaphore max_running", "limits=[Concurrency(2, by=...)]"),
     **_each("rate_limit_window cooldown", "throttle=Throttle(60, by=(...))"),
     **_each("crontab schedule", "cron='30 2 * * *', or every=timedelta(...)"),
     **_each("tz", "timezone="),

@@ -119,8 +119,12 @@ def equal_calls_become_one() -> None:
     queue.task(unique=Throttle(5))  # type: ignore[call-overload]
 
 
+def one_of_seven(customer: int) -> int:
+    return customer % 7
+
+
 @queue.task(
-    limits=[Concurrency(2, by="customer"), Concurrency(4, name="gpu"), Concurrency(1, by=lambda customer: customer % 7)]
+    limits=[Concurrency(2, by="customer"), Concurrency(4, name="gpu"), Concurrency(1, by=one_of_seven, name="x")]
 )
 def limited(customer: int) -> str:
     return str(customer)
