@@ -22,7 +22,7 @@ from .model.priorities import HIGHEST, LOWEST
 from .printable import quoted
 from .scheduling import MissedOption, Plan, plan_of
 from .serializers.tags import is_encodable
-from .uniqueness import Debounce, Guard, Throttle, Unique, guard_of
+from .uniqueness import Debounce, Guard, Throttle, Unique, check_debounce, guard_of
 
 Fields = ParamSpec("Fields")
 S = TypeVar("S")
@@ -148,6 +148,7 @@ class TaskOptions:
 
     def __attrs_post_init__(self) -> None:
         guard_of(self.unique, self.debounce, self.throttle)
+        check_debounce(self.debounce, expires=self.expires)
         _ = self.plan
 
     @property

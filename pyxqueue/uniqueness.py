@@ -117,6 +117,13 @@ def guard_of(unique: Unique | None, debounce: Debounce | None, throttle: Throttl
     return next((one for one, _, _ in given), None)
 
 
+def check_debounce(guard: Guard | None, **given: object) -> None:
+    """Raise `ConfigurationError` if a debounced call is given another option about its time."""
+    names = [f"{name}=" for name, value in given.items() if value is not None]
+    if isinstance(guard, Debounce) and names:
+        raise ConfigurationError(f"a debounced task waits for its period after each call: leave out {', '.join(names)}")
+
+
 def check_by(guard: Guard | None, name: str, signature: Signature) -> None:
     """Raise `ConfigurationError` if `by` names what is not a parameter of the task."""
     known = signature.parameters

@@ -19,7 +19,7 @@ from ..names import Unique, home_or_error, load, qualified_name
 from ..options import CallOptions, TaskOptions, takes_options
 from ..printable import quoted
 from ..registry import TaskSpec
-from ..uniqueness import Debounce, check_by
+from ..uniqueness import check_by, check_debounce
 from .habits import TASK_HABITS, explains_options, no_attribute
 from .producing import Producer
 from .result import AsyncResult
@@ -137,8 +137,8 @@ class Task(Unique, Generic[P, R]):
             copy.call_options = given = CallOptions(**options)
             copy._guard = given.guard or self.options.guard
             check_by(copy._guard, self.name, self._spec.signature)
-            if isinstance(copy._guard, Debounce) and (given.delay is not None or given.eta is not None):
-                raise ValueError("a debounced task has a delay of its own: leave out delay= and eta=")
+            expires = self.options.expires if given.expires is None else given.expires
+            check_debounce(copy._guard, delay=given.delay, eta=given.eta, expires=expires)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"{self.name}.with_options: {error}") from error
         copy._origin = self._origin

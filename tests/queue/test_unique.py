@@ -394,8 +394,14 @@ def test_a_debounced_call_has_no_other_delay() -> None:
     queue = a_queue()
     task = queue.task(name="task", debounce=Debounce(5))(note)
 
-    with pytest.raises(ConfigurationError, match="a debounced task has a delay of its own: leave out delay= and eta="):
+    with pytest.raises(
+        ConfigurationError, match="a debounced task waits for its period after each call: leave out delay="
+    ):
         task.with_options(delay=5)
+    with pytest.raises(ConfigurationError, match="leave out eta=, expires="):
+        task.with_options(eta=NOON, expires=5)
+    with pytest.raises(ConfigurationError, match="leave out expires="):
+        queue.task(name="other", debounce=Debounce(5), expires=60)(note)
     with pytest.raises(ConfigurationError, match="by= of Throttle names 'x'"):
         task.with_options(throttle=Throttle(5, by="x"))
 

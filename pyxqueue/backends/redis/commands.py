@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from attrs import frozen
 
 from ...errors import SerializationError
-from ...model.locks import LockTerms, Placed, Placement
+from ...model.locks import LockTerms, Placed, Placement, is_held_until_start
 from ...model.message import (
     DEDUPE_MS,
     Defer,
@@ -246,7 +246,7 @@ def delivery(place: str, raw_entry: bytes, flat: Sequence[bytes], consumer: str)
     """The delivery of an entry that was claimed."""
     entry = raw_entry.decode()
     message = message_from_fields(pairs(flat), entry)
-    must_begin = isinstance(message, Message) and message.expires_ms > 0
+    must_begin = isinstance(message, Message) and (message.expires_ms > 0 or is_held_until_start(message))
     return Delivery(message, receipt(place, entry, consumer, message), entry_fence(entry), must_begin)
 
 

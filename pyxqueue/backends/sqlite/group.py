@@ -221,7 +221,7 @@ class Group:
             raw, header = RAW, (1, 0, 0, 0)
             expires = 0
             if isinstance(message, Message):
-                raw = _bits(message) if message.lock or message.gates else 0
+                raw = bits_of(message) if message.lock or message.gates else 0
                 header = (message.attempt, message.crashes, message.redelivered, message.deferrals)
                 expires = message.expires_ms
             if len(fields) > INLINE:
@@ -306,7 +306,7 @@ class Group:
         self.db.executemany("DELETE FROM body WHERE seq = ?", seqs)
 
 
-def _bits(message: Message) -> int:
+def bits_of(message: Message) -> int:
     lock = lock_of(message)
     bits = GATED if message.gates else 0
     return bits | LOCKED if lock is not None and lock.kind is not LockKind.WINDOW else bits

@@ -10,14 +10,16 @@ from collections.abc import Sequence
 
 from ...model.locks import Lock, LockKind, LockTerms, Placed, Placement, is_held_until_start, lock_of
 from ...model.message import Message, Unreadable, evolve
-from .group import CHUNK, Group, Packed
+from ...model.priorities import class_of
+from .group import CHUNK, Group, Packed, bits_of
 from .rows import Row, fields_of, is_id, is_number, padded, read_message
 from .schema import DELAYED, INLINE, LOCKED
 
 _HELD = "SELECT name, id FROM lock WHERE grp = ? AND (until = 0 OR until > ?)"
 _TAKE = "INSERT OR REPLACE INTO lock VALUES (?, ?, ?, ?)"
 _FIELDS = "SELECT coalesce(fields, (SELECT fields FROM body WHERE body.seq = task.seq)) FROM task WHERE seq = ?"
-_REPLACE = "UPDATE task SET sort = ?, ord = ?, updated = ?, due = ?, fields = ? WHERE seq = ?"
+_REPLACE = """UPDATE task SET sort = ?, ord = ?, updated = ?, due = ?, raw = ?, priority_class = ?, fields = ?
+    WHERE seq = ?"""
 _MOVE = "UPDATE task SET sort = ?, ord = ?, updated = ?, due = ? WHERE seq = ?"
 
 
@@ -135,7 +137,8 @@ def _replace(group: Group, message: Message, lock: Lock | None, terms: LockTerms
     else:
         fields = fields_of(message, first)
         large = len(fields) > INLINE
-        group.db.execute(_REPLACE, (due, ticket, group.now, due, None if large else fields, row.seq))
+        header = (bits_of(message), class_of(message.priority))
+        group.db.execute(_REPLACE, (due, ticket, group.now, due, *header, None if large else fields, row.seq))
         group.db.execute("DELETE FROM body WHERE seq = ?", (row.seq,))
         if large:
             group.db.execute("INSERT INTO body VALUES (?, ?)", (row.seq, fields))

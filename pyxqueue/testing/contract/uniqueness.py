@@ -297,7 +297,7 @@ class UniqueLaws(Contract):
         first = s.info(backend, "a", L7).readable
         harness.advance(PERIOD - 1_000)
         L7.same(enqueue(backend, locked("b", LockKind.DEBOUNCE), terms=DEBOUNCE), [held("a")], "a further call")
-        again = locked("a", LockKind.DEBOUNCE, body=b"2", headers={"k": "2"}, serializer="other", seal="5")
+        again = locked("a", LockKind.DEBOUNCE, body=b"2", headers={"k": "2"}, serializer="other", seal="5", priority=60)
         L7.same(enqueue(backend, again, terms=DEBOUNCE), [(Placement.REPLACED, "a")], "its call under that id")
         harness.advance(2_000)
         s.places(backend, L7, "before the silence is over", delayed=1)
@@ -306,6 +306,7 @@ class UniqueLaws(Contract):
         found = s.readable(s.take_one(backend, L7), L7)
         seen = (found.body, dict(found.headers), found.serializer, found.seal, found.lock, found.attempt)
         L7.same(seen, (b"2", {"k": "2"}, "other", "5", again.lock, 1), "what runs after the silence")
+        L7.same(found.priority, 60, "its priority")
         L7.same(first and found.enqueued_ms == first.enqueued_ms, True, "whether `enqueued_ms` stayed")
 
     @needs(HasLocks)
