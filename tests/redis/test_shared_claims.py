@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, together
 from pyxqueue.backends.redis.together import RedisSharedClaims
 from pyxqueue.errors import BrokerUnavailableError
 from pyxqueue.model.message import Delivery, Done, Message, Retry, Settlement
@@ -103,6 +103,19 @@ def test_one_wait_for_all(
     thread.join()
 
     assert ids(found[0]) == [[], [], ["late"]]
+
+
+def test_a_class_of_priority_that_comes_into_use(
+    queues: Sequence[RedisBackend], shared: RedisSharedClaims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next look notices it, and its messages come first."""
+    monkeypatch.setattr(together, "_LOOK_EVERY", 0.0)
+    shared.claim("me", 1, 0, [0, 1, 2])
+    with closing(RedisBackend(queues[1]._session.config, queues[1].options)) as producer:
+        producer.enqueue([Message("usual", "job"), Message("urgent", "job", priority=100)])
+
+    assert ids(shared.claim("me", 1, 0, [0, 1, 2])) == [[], ["urgent"], []]
+    assert ids(shared.claim("me", 1, 1, [0, 1, 2])) == [[], ["usual"], []]
 
 
 def test_an_interrupt_ends_the_wait(shared: RedisSharedClaims) -> None:

@@ -55,6 +55,7 @@ from .reading import (
     other_layout,
     pack,
     pairs,
+    read_classes,
     read_groups,
     task_fields,
     task_info,
@@ -458,6 +459,15 @@ def due(stream_key: str, keys: GroupKeys, limit: int) -> Command[Due]:
         return Due(int(reply[0]), int(reply[1]), bool(reply[2]), due, expired)
 
     return Command("due", [*keys.own, timetable(stream_key)], [keys.group, limit], parse)
+
+
+def classes(stream_keys: Sequence[str]) -> Command[list[frozenset[int]]]:
+    """Which classes of priority other than 0 are in use in each queue."""
+
+    def parse(reply: Any) -> list[frozenset[int]]:
+        return [read_classes(raw) for raw in reply]
+
+    return Command("classes", [meta(one) for one in stream_keys], [], parse)
 
 
 def quiet(queues: Sequence[tuple[str, GroupKeys]]) -> Command[list[int]]:

@@ -22,6 +22,8 @@ from .steps import Steps, call
 T = TypeVar("T")
 Item = TypeVar("Item")
 _TRIES = 4
+_LOOK_EVERY = 5.0
+"""Seconds between two looks at the classes of priority."""
 
 
 class Registration:
@@ -75,11 +77,11 @@ class Registration:
         self.paused_at = read_paused(paused)
         return read_lease(found)
 
-    def read_classes(self, every: float = 5.0) -> None:
-        """Read which classes of priority are in use, unless that was less than so many seconds ago. Raises
-        `StaleGroups` if they are not those that are known."""
+    def read_classes(self) -> None:
+        """Read which classes of priority are in use, unless that was a moment ago. Raises `StaleGroups` if they are not
+        those that are known."""
         known, now = self.groups.classes, time.monotonic()
-        if now - self._looked < every:
+        if now - self._looked < _LOOK_EVERY:
             return
         self._looked = now
         if read_classes(self.session.execute("HGET", meta(self.options.stream_key), "classes")) != known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from ...errors import BrokerUnavailableError
@@ -13,8 +14,8 @@ from .faults import StaleGroups
 from .steps import call
 
 _TRIES = 4
-_LOOK_EVERY = 60.0
-"""Seconds after which a claim looks which classes of priority are in use."""
+_LOOK_EVERY = 5.0
+"""Seconds after which a claim looks which classes of priority are in use, in all queues with one command."""
 _SIGN_EVERY = 60_000
 """The most ms between two signs of life of a consumer in each of the queues; with a short lease it is 1.5 leases."""
 
@@ -25,6 +26,7 @@ class RedisSharedClaims:
     def __init__(self, brokers: Sequence[RedisBroker]) -> None:
         self._brokers = brokers
         self._group = brokers[0].lines.registration.options.group
+        self._next_look = 0.0
         self._reader = Reader(brokers[0].lines.registration.session)
 
     def claim(self, consumer: str, limit: int, wait_ms: int, order: Sequence[int]) -> Sequence[Sequence[Delivery]]:
@@ -47,8 +49,8 @@ class RedisSharedClaims:
         raise BrokerUnavailableError(f"the consumer groups {self._group} of {names} keep vanishing: {stale}") from stale
 
     def _claim(self, brokers: Sequence[RedisBroker], consumer: str, limit: int, wait_ms: int) -> list[list[Delivery]]:
+        self._look_at_classes()
         for broker in brokers:
-            broker.lines.registration.read_classes(_LOOK_EVERY)
             broker.show_life(consumer, min(1.5 * broker.lines.registration.lease_ms, _SIGN_EVERY))
         block_ms = min(broker.block_ms(wait_ms) for broker in brokers) if wait_ms > 0 else 0
         if block_ms and self._reader.take_interrupt():
@@ -60,6 +62,18 @@ class RedisSharedClaims:
             claimed.append(broker.lines.pick(consumer, limit, found))
             limit -= len(claimed[-1])
         return claimed
+
+    def _look_at_classes(self) -> None:
+        """Have the queues in which a class of priority came into use registered again."""
+        if time.monotonic() < self._next_look:
+            return
+        registrations = [broker.lines.registration for broker in self._brokers]
+        look = commands.classes([one.options.stream_key for one in registrations])
+        found = registrations[0].session.run(call(look))
+        for one, classes in zip(registrations, found, strict=True):
+            if classes != one.groups.classes:
+                one.refresh()
+        self._next_look = time.monotonic() + _LOOK_EVERY
 
     def quiet_ms(self) -> Sequence[int]:
         registrations = [broker.lines.registration for broker in self._brokers]
