@@ -231,6 +231,15 @@ def test_a_look_at_delayed_messages(queues: Sequence[RedisBackend], shared: Redi
     assert 50_000 < left <= 60_001
 
 
+def test_a_look_at_a_message_that_expires(queues: Sequence[RedisBackend], shared: RedisSharedClaims) -> None:
+    """It may do so before it is due."""
+    queues[0].enqueue([Message("later", "job", delay_ms=90_000, lifetime_ms=30_000)])
+
+    left, *_ = shared.quiet_ms()
+
+    assert 20_000 < left <= 30_001
+
+
 def test_a_look_at_planted_keys(queues: Sequence[RedisBackend], shared: RedisSharedClaims, client: Any) -> None:
     """What another program has put there may need maintenance, or not; the look does not fail."""
     keys = queues[1]._registration.keys

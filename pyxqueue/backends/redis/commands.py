@@ -474,7 +474,7 @@ def quiet(queues: Sequence[tuple[str, GroupKeys]]) -> Command[list[int]]:
     """For how many ms the maintenance of each queue has nothing to do; -1: nothing is due at any time."""
     streams = [[group.whole.places[place] for place in LIVE] for _, group in queues]
     others = [[group.lines, group.turns] for _, group in queues]
-    times = [[group.delayed, timetable(stream_key)] for stream_key, group in queues]
+    times = [[group.delayed, group.expiries, timetable(stream_key)] for stream_key, group in queues]
     parts = streams, others, times
     keys = [key for part in parts for own in part for key in own]
     return Command("quiet", keys, [len(part[0]) for part in parts], lambda reply: [int(ms) for ms in reply])
