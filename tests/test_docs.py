@@ -336,8 +336,8 @@ def test_the_wire_format_has_every_field_and_key() -> None:
     """The page names every field of a message and every key of a queue."""
     page = (ROOT / "docs/explanation/wire-format.md").read_text()
     names = [
-        name.removesuffix("_ms") for name in Message.__struct_fields__ if name != "delay_ms"
-    ]  # it is turned into `due`
+        name.removesuffix("_ms") for name in Message.__struct_fields__ if name not in ("delay_ms", "lifetime_ms")
+    ]  # they are turned into `due` and `expires`
     group = GroupKeys.of("NAME", "G", "NAME")
     keys = [*group.own, group.task("ID"), meta("NAME"), later_stream("NAME", "G"), channel("NAME", "CLIENT")]
     keys += [timetable("NAME"), schedule("NAME", "ID")]
