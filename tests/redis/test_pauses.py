@@ -172,3 +172,19 @@ def test_what_waits_is_not_taken_for_stranded(backend: RedisBackend, client: Any
     found = backend._registration.do(lambda keys: commands.restore(keys, "cg", 100, 0, [waiting]))
     assert found == 0
     assert client.xlen(keys.again) == 0
+
+
+def test_every_class_of_priority_has_a_saved_position(backend: RedisBackend) -> None:
+    """Also one that was first used in the pause; what waits in it is not looked at as if it were stranded."""
+    backend.enqueue([Message("high", "job", priority=60), Message("low", "job", priority=-60)])
+    backend.pause()
+    backend.enqueue([Message("new", "job", priority=20)])
+    backend.maintain(256)
+    registration = backend._registration
+    assert registration.paused_at is not None
+    assert set(registration.paused_at) >= {"n", "a"}
+    assert {one.upper() == one for one in registration.paused_at} == {True, False}
+    assert len(registration.paused_at) == 2 + 2 * 3
+    assert s.ids_of(s.take(backend)) == []
+    backend.resume()
+    assert s.ids_of(s.take(backend)) == ["high", "new", "low"]

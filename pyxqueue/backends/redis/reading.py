@@ -117,7 +117,7 @@ def read_lease(raw: bytes) -> int:
     return int(text) if re.fullmatch(r"[1-9]\d{0,14}", text, re.ASCII) else DEFAULT_LEASE_MS
 
 
-_PAUSED = re.compile(rb"([a-z])(\d{1,20}-\d{1,20})")
+_PAUSED = re.compile(rb"([a-zA-Z])(\d{1,20}-\d{1,20})")
 
 
 def read_paused(raw: bytes | None) -> dict[str, str] | None:
