@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -125,3 +126,21 @@ def test_a_group_named_as_the_keys_of_schedules(redis_url: str, queue: TaskQueue
             other.stores.backend.lease_ms()
             queue.admin.remove_group(name)
     assert [one.id for one in queue.schedules] == ["a", "b"]
+
+
+def test_a_task_that_was_taken_out_by_hand_holds_up_nothing(
+    queue: TaskQueue, store: ScheduleStore, raw: Redis, stream_key: str
+) -> None:
+    """If the message of the task before is gone, the next tick is enqueued."""
+    make_due(store, "a")
+    ticker(store).tick()
+    make_due(store, "a")
+    entries: Any = raw.xrange(stream_key)
+    raw.xdel(stream_key, entries[0][0])
+    (one,) = store.get(["a"])
+    assert one is not None
+    message = evolve_message(one.call, id="a.2")
+    tick = ScheduleChange("a", one.mark, evolve(one, mark="x"), message, unless=one.task_id, otherwise=one)
+
+    assert store.change(tick) is Changed.DONE
+    assert queue.stores.backend.depth().ready == 1

@@ -507,6 +507,7 @@ def change_schedule(stream_key: str, groups: Groups, change: ScheduleChange) -> 
         keys += [group.task(change.message.id) for group in streams]
     last = [group.task(change.unless) for group in streams] if change.otherwise is not None else []
     args: list[Arg] = [groups.version, len(streams), change.id, change.mark, change.not_before, len(last)]
+    args += [group.group for group in streams]
     for one in (change.new, change.otherwise):
         fields = [] if one is None else schedule_to_fields(one)
         args += ((one and one.next_ms) or "+inf", len(fields), *fields)

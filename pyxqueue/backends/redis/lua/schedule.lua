@@ -2,15 +2,15 @@
 -- KEYS meta, timetable, the schedule, the keys of each group, then the task key in each group of the task of the
 --   tick, if there is one, then the task key in each group of the task that must have ended, if there is one
 -- ARGV version of the list of groups, number of groups, id, mark, time before which it is refused, number of keys of a
---   task that must have ended, then of what replaces the schedule: when it is due ('+inf' for never), number of values,
---   values; the same of what replaces it if that task has not ended; then of the task of the tick, if there is one: id,
---   delay in ms, number of values, values
+--   task that must have ended, the names of the groups, then of what replaces the schedule: when it is due ('+inf' for
+--   never), number of values, values; the same of what replaces it if that task has not ended; then of the task of the
+--   tick, if there is one: id, delay in ms, number of values, values
 -- Returns 1; 2 if that task has not ended; 0 if the schedule has another mark or it is too early; or 'GROUPS' if the
 -- caller's list of groups is out of date. No values delete the schedule.
 if call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 'GROUPS' end
 local timetable, key, groups, id = KEYS[2], KEYS[3], tonumber(ARGV[2]), ARGV[3]
 if (fields_of(key, 'mark')[1] or '') ~= ARGV[4] or tonumber(ARGV[5]) > now_ms() then return 0 end
-local size, arg, first = own_size(4), 7, 4
+local size, arg, first = own_size(4), 7 + groups, 4
 local keys = {}
 for group = 1, groups do keys[group] = slice(KEYS, first + size * (group - 1), size) end
 first = first + size * groups
@@ -41,9 +41,9 @@ local function keep_at_any_rate(one)
 end
 
 local new, otherwise = replacement(), replacement()
-for task = #KEYS - tonumber(ARGV[6]) + 1, #KEYS do
-  local found = task_at(KEYS[task])
-  if found.place and not found.ended then
+for group = 1, tonumber(ARGV[6]) do
+  local found = task_at(KEYS[#KEYS - groups + group])
+  if found.place and not found.ended and not is_gone(keys[group], ARGV[6 + group], found) then
     keep_at_any_rate(otherwise)
     return 2
   end
