@@ -173,7 +173,9 @@ def enqueue(registration: Registration, messages: Sequence[Message]) -> Steps[li
 
 def settle(registration: Registration, settlements: Sequence[Settlement]) -> Steps[list[bool]]:
     """B4, B5, in order: the usual ends at the front in one script, and from the first that is not one, in another."""
-    registration.use([message for settlement in settlements for message in settlement.then])
+    for settlement in settlements:
+        if settlement.then:
+            registration.use(settlement.then)
     group, history = registration.options.group, registration.options.history
     usual = list(takewhile(commands.is_usual, settlements)) if history > 0 else []
     results: list[bool] = []

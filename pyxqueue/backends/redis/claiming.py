@@ -21,7 +21,7 @@ from ...model.turns import Lines as TwoLines
 from . import commands
 from .connect import Client
 from .faults import StaleGroups
-from .keys import CLASS, LINES, lines_of, live_of
+from .keys import CLASS, LINES, GroupKeys, lines_of
 from .reading import entry_fence
 from .reclaiming import Reclaimer
 from .registration import Registration
@@ -106,8 +106,13 @@ class Lines:
         self._group = registration.options.group
         self._reader = reader
         self._reclaimer = reclaimer
-        self._turn = Turn()
+        self._owed = frozenset[int]()
+        self._since = 0
+        """With `_owed` the parts of a `Turn`, which is made where it is needed: a usual claim needs none."""
         self._came_back = False
+        self._keys: GroupKeys | None = None
+        self._streams: Sequence[str] = ()
+        self._places: Sequence[tuple[str, bytes]] = ()
 
     def take(self, consumer: str, limit: int, block_ms: int) -> list[Delivery]:
         """Claim at most `limit` messages; wait `block_ms` for the first, or not at all if that is 0."""
@@ -124,13 +129,17 @@ class Lines:
 
     def streams(self) -> Sequence[str]:
         """The live streams, in the order in which one read takes from all of them."""
-        places = self.registration.keys.places
-        return [places[place] for line in lines_of(self.registration.keys.classes).values() for place in line]
+        keys = self.registration.keys
+        if keys is not self._keys:
+            places = [place for line in lines_of(keys.classes).values() for place in line]
+            self._keys, self._streams = keys, [keys.places[place] for place in places]
+            self._places = [(place, keys.places[place].encode()) for place in places]
+        return self._streams
 
     def pick(self, consumer: str, limit: int, found: Mapping[bytes, _Line]) -> list[Delivery]:
         """Hand out at most `limit` of what a read has found in `streams`; what is beyond goes back to its place."""
         self._reclaimer.health.seen(self.registration.lease_ms)
-        return self._hand_out(consumer, limit, self._by_place(found))
+        return self._hand_out(consumer, limit, {place: found.get(stream, ()) for place, stream in self._places})
 
     def lost(self) -> None:
         """Note that the server did not reply."""
@@ -141,8 +150,8 @@ class Lines:
             return self._in_turns(consumer, limit, found)
         came_back, new = found["a"], found["n"]
         self._came_back = bool(came_back)
-        if not came_back and not self._turn.owed and len(new) <= limit:
-            self._turn = Turn(since=(self._turn.since + len(new)) % BY_AGE)
+        if not came_back and not self._owed and len(new) <= limit:
+            self._since += len(new)
             return [commands.delivery("n", entry, flat, consumer) for entry, flat in new]
         return self._in_turns(consumer, limit, {"a": came_back, "n": new})
 
@@ -150,24 +159,27 @@ class Lines:
         registration = self.registration
         found = registration.session.run(
             registration.current(
-                lambda groups: commands.claim(groups.streams[self._group], consumer, limit, self._turn)
+                lambda groups: commands.claim(groups.streams[self._group], consumer, limit, self._turn())
             )
         )
         self._reclaimer.health.seen(registration.lease_ms)
         if found or block_ms <= 0:
             last = {CLASS[place]: place for place in (one.receipt[0] for one in found)}
             came_back = {number: place == LINES[number][0] for number, place in last.items()}
-            self._turn = self._turn.after(came_back, len(found)) if found else self._turn
+            self._owed, self._since = self._turn().after(came_back, len(found))
             return found
         return self._in_turns(consumer, limit, self._read(consumer, limit, block_ms))
+
+    def _turn(self) -> Turn:
+        return Turn(self._owed, self._since % BY_AGE)
 
     def _in_turns(self, consumer: str, limit: int, found: Mapping[str, _Line]) -> list[Delivery]:
         def line(place: str) -> Sequence[_Entry]:
             return [(place, *entry) for entry in found.get(place, ())]
 
         classes = {number: TwoLines(*map(line, places)) for number, places in LINES.items()}
-        taken = take_first(classes, limit, self._turn, lambda entry: entry_fence(entry[1].decode()))
-        self._turn = taken.turn
+        taken = take_first(classes, limit, self._turn(), lambda entry: entry_fence(entry[1].decode()))
+        self._owed, self._since = taken.turn
         kept = {
             place: size
             for number, sizes in taken.numbers.items()
@@ -189,8 +201,4 @@ class Lines:
         """Read from all lines, up to `count` from each. Returns their entries by place."""
         found = self._reader.read_streams(self._group, consumer, self.streams(), count, block_ms)
         self._reclaimer.health.seen(self.registration.lease_ms)
-        return self._by_place(found)
-
-    def _by_place(self, found: Mapping[bytes, _Line]) -> Mapping[str, _Line]:
-        keys = self.registration.keys
-        return {place: found.get(keys.places[place].encode(), ()) for place in live_of(keys.classes)}
+        return {place: found.get(stream, ()) for place, stream in self._places}

@@ -321,7 +321,8 @@ def settle_done(keys: GroupKeys, history: int, settlements: Sequence[Settlement]
     """Apply usual settlements of one consumer. The reply stops short of the first that `settle` must decide."""
     prefix = keys.task_prefix
     lane, _, holder, *_ = open_receipt(settlements[0].receipt)
-    script_keys = [keys.with_places(lane).places[lane], keys.history, keys.notes]
+    stream = keys.new if lane == "n" else keys.with_places(lane).places[lane]
+    script_keys = [stream, keys.history, keys.notes]
     items: list[Arg] = []
     entries = []
     for settlement in settlements:

@@ -90,8 +90,13 @@ class Registration:
     def use(self, messages: Sequence[Message | Unreadable | None]) -> None:
         """Have the streams of the classes of priority of these messages made and noted with the next call, if they are
         not."""
-        priorities = [message.priority for message in messages if message is not None and message.priority]
-        if priorities and not (classes := frozenset(map(class_of, priorities))) <= self._classes:
+        for message in messages:
+            if message is not None and message.priority:
+                break
+        else:
+            return
+        classes = frozenset(class_of(message.priority) for message in messages if message is not None) - {0}
+        if not classes <= self._classes:
             self._classes |= classes
             if self._groups is not None and not classes <= self._groups.classes:
                 self.refresh()
