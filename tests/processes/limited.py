@@ -15,7 +15,7 @@ NUMBERS = (1, 2, 3)
 ALL = 8
 """The number of the limit that all tasks have together."""
 
-queue = TaskQueue(os.environ[URL], stream_key=os.environ[STREAM], lease=5)
+queue = TaskQueue(os.environ[URL], stream_key=os.environ[STREAM], lease=30)
 
 
 def run(key: str, number: int) -> None:
