@@ -24,7 +24,7 @@ def bare(message: Message | Unreadable | None) -> object:
     """A message without the times that the store stamps."""
     if isinstance(message, Unreadable):
         return dict(message.fields)
-    return message and evolve(message, enqueued_ms=0, due_ms=0)
+    return message and evolve(message, enqueued_ms=0, due_ms=0, expires_ms=0)
 
 
 def essence(record: Record | None) -> object:

@@ -38,15 +38,17 @@ from ..model.message import (
     Record,
     Retry,
     Settlement,
+    StartStatus,
     TaskInfo,
     TaskStatus,
     Verdict,
     evolve,
 )
 from ..model.priorities import CLASSES
+from ..model.transitions import too_late
 from ..model.turns import BY_AGE, Lines, Turn, take_first
 from ..model.wire import message_from_fields
-from ..protocols import Backend, Pausing
+from ..protocols import Backend, Beginning, Pausing
 from .comparing import FINAL, Claim, bare, essence, view
 from .contract import Harness
 from .contract.steps import MINUTE, all_tasks, counts
@@ -69,6 +71,8 @@ delays = st.sampled_from((0, 0, 1, 2))
 """In steps of time; `ms` adds half a step."""
 verdicts = st.sampled_from((Done, Done, Retry, Retry, Defer, Fail, Cancelled))
 Item: TypeAlias = tuple[type[Any], int, bool, list[tuple[str, bool]]]
+lifetimes = st.sampled_from((0, 0, 0, 1, 2, 4))
+"""In steps of time, as the delays."""
 items: st.SearchStrategy[Item] = st.tuples(verdicts, delays, st.booleans(), st.lists(new_or_old, max_size=1))
 """A verdict, its delay, whether there is a record, follow-ups."""
 progresses = st.none() | st.builds(Progress, st.integers(0, 9), st.none() | st.just(9))
@@ -130,14 +134,15 @@ class BackendMachine(RuleBasedStateMachine):
     def name(self, slot: str) -> str:
         return f"{slot}{self.generation[slot]}"
 
-    def message(self, slot: str, new: bool, delay: int) -> Message:
+    def message(self, slot: str, new: bool, delay: int, lifetime: int = 0) -> Message:
         self.generation[slot] += new
         task_id = self.name(slot)
         self.known.add(task_id)
         priority = PRIORITIES[len(self.known) % len(PRIORITIES)]
-        return Message(
+        message = Message(
             task_id, "kit.job", b"\xff" + task_id.encode(), headers={"k": slot}, delay_ms=delay, priority=priority
         )
+        return evolve(message, lifetime_ms=lifetime) if isinstance(self.backend, Beginning) else message
 
     def picked(self, pick: int) -> Claim:
         return self.claims[-1 - pick % len(self.claims)]
@@ -167,9 +172,9 @@ class BackendMachine(RuleBasedStateMachine):
 
     # -- rules
 
-    @rule(tasks=st.lists(st.tuples(new_or_old, delays), min_size=1, max_size=4))
-    def enqueue(self, tasks: list[tuple[tuple[str, bool], int]]) -> None:
-        batch = [self.message(slot, new, self.ms(delay)) for (slot, new), delay in tasks]
+    @rule(tasks=st.lists(st.tuples(new_or_old, delays, lifetimes), min_size=1, max_size=4))
+    def enqueue(self, tasks: list[tuple[tuple[str, bool], int, int]]) -> None:
+        batch = [self.message(slot, new, self.ms(delay), self.ms(life)) for (slot, new), delay, life in tasks]
         self.same(list(self.backend.enqueue(batch)), list(self.model.enqueue(batch)), "what was returned by enqueue")
 
     @rule(on=st.sampled_from((True, False, False)))
@@ -212,6 +217,7 @@ class BackendMachine(RuleBasedStateMachine):
         self.backend.maintain(256)
         deliveries = self.backend.claim(consumer, limit, 0)
         self.reclaim()
+        self.maintain_model(None)
         self.model.claim(consumer, 0, 0)
         self.same_turns([delivery.message.id for delivery in deliveries], limit)
         claims = []
@@ -284,15 +290,26 @@ class BackendMachine(RuleBasedStateMachine):
         models = [
             evolve(settlement, receipt=claim.model_receipt) for claim, settlement in zip(claims, ours, strict=True)
         ]
-        cancelled = {entry.id for entry in self.group.lines[Place.IN_FLIGHT].values() if entry.cancelled}
         wanted = list(self.model.settle(models))
         self.same(list(self.backend.settle(ours)), wanted, f"what was returned by settle for {ours}")
         for claim, settlement, accepted in zip(claims, ours, wanted, strict=True):
-            again = isinstance(settlement.verdict, Retry | Defer) and claim.task_id not in cancelled
-            if accepted and not again:
+            if accepted and self.group.tasks[claim.task_id].ended is not None:
                 self.ends[claim.task_id] += 1
             elif accepted and isinstance(settlement.verdict, Retry):
                 self.retries[claim.task_id] += 1
+
+    @precondition(lambda self: self.claims and isinstance(self.backend, Beginning))
+    @rule(chosen=st.lists(picks, min_size=1, max_size=3))
+    def begin(self, chosen: list[int]) -> None:
+        """Holders ask whether they may start, some of them again, and some that hold nothing."""
+        claims = [self.picked(pick) for pick in chosen]
+        wanted = self.model.begin([claim.model_receipt for claim in claims])
+        assert isinstance(self.backend, Beginning)
+        seen = self.backend.begin([claim.receipt for claim in claims])
+        self.same(list(seen), list(wanted), f"what was returned by begin for {claims}")
+        self.ends.update(
+            claim.task_id for claim, status in zip(claims, wanted, strict=True) if status is StartStatus.EXPIRED
+        )
 
     @precondition(lambda self: self.claims)
     @rule(batch=st.lists(st.tuples(picks, progresses), min_size=1, max_size=3))
@@ -327,7 +344,7 @@ class BackendMachine(RuleBasedStateMachine):
         self.backend.maintain(limit)
         if self.maintain_reclaims:
             self.reclaim()
-        self.model.maintain(limit)
+        self.maintain_model(limit)
 
     def reclaim(self) -> None:
         """Have the model reclaim what the backend has reclaimed."""
@@ -337,9 +354,20 @@ class BackendMachine(RuleBasedStateMachine):
             self.group.reclaim(self.now)
             self.trim(lapsed)
 
+    def expired(self) -> list[Entry]:
+        """The tasks that wait and have expired."""
+        waiting = [entry for place in WAITING for entry in self.group.lines[place].values()]
+        return [entry for entry in waiting if too_late(entry.expires, self.now)]
+
+    def maintain_model(self, limit: int | None) -> None:
+        expired = self.expired()
+        with self.lock:
+            self.group.maintain(limit, self.now)
+            self.trim(expired)
+
     def trim(self, taken_back: Sequence[Entry]) -> None:
-        """Cut the model's history, after one step has ended all of these that were cancelled: in which order they ended
-        is left open, so the model takes the order of the backend."""
+        """Cut the model's history, after one step has ended those of these that were cancelled or had expired: in which
+        order they ended is left open, so the model takes the order of the backend."""
         ended = {entry.id: entry for entry in taken_back if entry.place is Place.HISTORY}
         if len(ended) > 1:
             listed = [task.id for task in reversed(all_tasks(self.backend)) if task.id in ended]
@@ -396,6 +424,15 @@ class BackendMachine(RuleBasedStateMachine):
     # -- what must be the same after every step
 
     @invariant()
+    def end_expired(self) -> None:
+        """Before the others, since when a task ends that waits and has expired is left open until `maintain`."""
+        if self.expired():
+            self.backend.maintain(256)
+            if self.maintain_reclaims:
+                self.reclaim()
+            self.maintain_model(256)
+
+    @invariant()
     def same_records(self) -> None:
         known = sorted(self.known)
         seen, wanted = self.backend.wait(known, 0), self.model.wait(known, 0)
@@ -442,8 +479,10 @@ class BackendMachine(RuleBasedStateMachine):
 
 
 def undelayed(task: TaskInfo) -> TaskInfo:
-    """Without the due time in its header, which a harness may leave as it is when it moves the store's deadlines."""
-    return evolve(task, message=evolve(task.message, due_ms=0)) if isinstance(task.message, Message) else task
+    """Without the times in its header, which a harness may leave as they are when it moves the store's deadlines."""
+    if not isinstance(task.message, Message):
+        return task
+    return evolve(task, message=evolve(task.message, due_ms=0, expires_ms=0))
 
 
 def backend_machine(

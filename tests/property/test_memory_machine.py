@@ -35,6 +35,9 @@ FOUND = [
     "RetryDoesNotCount",
     "body_is_decoded",
     "PagesLeaveGaps",
+    "LateRetriesExpire",
+    "WhatComesBackDoesNotExpire",
+    "NewOnesAreHandedOut",
 ]
 # Which sequences are tried shall not depend on chance here, and how a failure can be made shorter does not matter.
 THOROUGH = settings(
