@@ -582,7 +582,7 @@ def get(keys: GroupKeys, ids: Sequence[str], channel: str = "") -> Command[list[
         return record_from_fields(task_id, task_fields(*found)) or Pending()
 
     def parse(reply: Any) -> list[Look]:
-        return [parse_one(task_id, found) for task_id, found in zip(ids, reply, strict=True)]
+        return [parse_one(task_id, found) for task_id, found in zip(ids, reply, strict=False)]  # as in `show`
 
     return Command("get", keys.with_records(ids, keys.meta), [keys.group, channel, *ids], parse)
 
@@ -633,7 +633,8 @@ def _shown(  # noqa: PLR0917 - in the order of the script's reply
 
 def show(keys: GroupKeys, group: str, ids: Sequence[str]) -> Command[list[TaskInfo | None]]:
     def parse(reply: Any) -> list[TaskInfo | None]:
-        return [None if found == 0 else _shown(task_id, *found) for task_id, found in zip(ids, reply, strict=True)]
+        found = zip(ids, reply, strict=False)  # it stops short where a task is in a class whose keys were not given
+        return [None if one == 0 else _shown(task_id, *one) for task_id, one in found]
 
     return Command("show", keys.with_records(ids, keys.meta), [group, *ids], parse)
 

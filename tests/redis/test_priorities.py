@@ -1,0 +1,95 @@
+"""The streams of the classes of priority."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
+from pyxqueue.backends.redis.reading import LAST_ENTRY
+from pyxqueue.model.message import Done, Message, Settlement, TaskStatus
+from pyxqueue.protocols import StoreOptions
+
+
+@contextmanager
+def opened(redis_url: str, stream_key: str, group: str = "cg") -> Iterator[RedisBackend]:
+    options = StoreOptions(stream_key, group)
+    with closing(RedisBackend(ConnectionConfig.from_url(redis_url), options, reclaim_after=0)) as backend:
+        backend.lease_ms()
+        yield backend
+
+
+def urgent(*ids: str, priority: int = 60) -> list[Message]:
+    return [Message(task_id, "job", priority=priority) for task_id in ids]
+
+
+def position(client: Any, stream: str) -> str:
+    """Where the group stands in a stream."""
+    (group,) = client.xinfo_groups(stream)
+    return str(group["last-delivered-id"], "ascii")
+
+
+def test_a_queue_without_priorities_has_no_key_of_them(redis_url: str, stream_key: str, client: Any) -> None:
+    """Nor is anything noted; the first task of a class makes the streams of this class alone."""
+    with opened(redis_url, stream_key) as backend:
+        backend.enqueue([Message("plain", "job")])
+        backend.settle([Settlement(backend.claim("w", 1, 0)[0].receipt, Done())])
+        prefix = f"{{{stream_key}}}:cg"
+        assert client.hget(f"{{{stream_key}}}:meta", "classes") is None
+        assert client.exists(f"{prefix}:new:2", f"{prefix}:again:2") == 0
+
+        backend.enqueue(urgent("a"))
+
+        assert client.hget(f"{{{stream_key}}}:meta", "classes") == b"2"
+        assert client.exists(f"{prefix}:new:2", f"{prefix}:again:2") == 2
+        assert client.exists(f"{prefix}:new:1", f"{prefix}:again:1", f"{prefix}:new:-1", f"{prefix}:new:-2") == 0
+
+
+def test_a_handle_that_does_not_know_the_class(redis_url: str, stream_key: str) -> None:
+    """What changes and shows tasks goes on with the keys of the classes where it meets the first task of one."""
+    with opened(redis_url, stream_key) as backend, opened(redis_url, stream_key) as stale:
+        for way, wanted in (("cancel", True), ("delete", True), ("requeue", False)):
+            ids = [f"{way}-{name}" for name in "abcd"]
+            with opened(redis_url, stream_key) as late:
+                backend.enqueue([Message(ids[0], "job"), *urgent(*ids[1:3]), Message(ids[3], "job")])
+                late._registration._groups = stale._registration._groups
+                assert [info and info.id for info in late.show(ids)] == ids
+                late._registration._groups = stale._registration._groups
+                assert late.wait(ids, 0) == [None] * 4
+                late._registration._groups = stale._registration._groups
+                assert list(getattr(late, way)(ids)) == [wanted] * 4
+        assert not stale._registration.groups.classes
+
+
+def test_a_handle_that_does_not_know_the_class_requeues(redis_url: str, stream_key: str) -> None:
+    """The task comes back in its class."""
+    with opened(redis_url, stream_key) as backend, opened(redis_url, stream_key) as stale:
+        backend.enqueue([Message("plain", "job"), *urgent("a", "b")])
+        backend.cancel(["a", "b"])
+
+        assert list(stale.requeue(["a", "b"])) == [True, True]
+        assert [one.message.id for one in stale.claim("w", 9, 0)] == ["a", "b", "plain"]
+
+
+def test_a_class_comes_into_use_during_a_pause(redis_url: str, stream_key: str, client: Any) -> None:
+    """The group stands at the end of its streams from the step on that makes them."""
+    with opened(redis_url, stream_key) as backend, opened(redis_url, stream_key) as other:
+        backend.pause()
+
+        other.enqueue(urgent("a"))
+
+        for kind in ("new", "again"):
+            assert position(client, f"{{{stream_key}}}:cg:{kind}:2") == LAST_ENTRY
+        backend.resume()
+        assert [one.message.id for one in backend.claim("w", 9, 0)] == ["a"]
+
+
+def test_a_delayed_task_of_a_class_that_a_supervisor_does_not_know(redis_url: str, stream_key: str) -> None:
+    """It comes back in its class at the supervisor's next look."""
+    with opened(redis_url, stream_key) as backend, opened(redis_url, stream_key) as supervisor:
+        backend.enqueue([Message("plain", "job"), Message("late", "job", priority=60, delay_ms=1)])
+        while backend.depth().delayed:
+            supervisor.maintain(9)
+        assert backend.show(["late"])[0].status is TaskStatus.PENDING  # type: ignore[union-attr]
+        assert [one.message.id for one in supervisor.claim("w", 9, 0)] == ["late", "plain"]
