@@ -42,7 +42,8 @@ def _enqueue(registration: Registration, messages: Sequence[Message], terms: Loc
         asked = [messages[number] for number in news]
         again = yield from _call(registration, asked, terms, dict(enumerate(news.values())))
         for number, placed in zip(news, again, strict=True):
-            found[number] = placed
+            if placed.placement is not Placement.KNOWN:  # its id is that of a later message of this batch
+                found[number] = placed
     return found
 
 
