@@ -70,7 +70,9 @@ class Unique(_Comparing):
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         if self.window is not None and self.until != "finished":
-            raise ValueError(f"give either until={quoted(self.until)} or window=, not both: a window ends by time alone")
+            raise ValueError(
+                f"give either until={quoted(self.until)} or window=, not both: a window ends by time alone"
+            )
 
 
 @frozen

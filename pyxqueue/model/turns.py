@@ -53,11 +53,9 @@ def take_first(classes: Mapping[int, Lines[T]], limit: int, turn: Turn, age: Cal
     """Take at most `limit` messages: always from the highest class in which one is ready, within it in turns
     (`take_turns`); but every sixteenth delivery (`BY_AGE`) from the class with the message that became ready first.
 
-    Parameters:
-        classes: By class, up to `limit` of the first messages of its two lines, or more. A class may be left out if it
-            has none.
-        turn: That of the handle's last claim, `Turn()` at first.
-        age: A number of a message that is the smaller the earlier it became ready.
+    Parameters: `classes`, by class up to `limit` of the first messages of its two lines, or more (a class may be left
+    out if it has none); `turn`, that of the handle's last claim, `Turn()` at first; `age`, a number of a message that
+    is the smaller the earlier it became ready.
     """
     rest = {number: lines for number in CLASSES if (lines := classes.get(number)) and (lines.came_back or lines.new)}
     messages: list[T] = []
