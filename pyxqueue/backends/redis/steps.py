@@ -104,7 +104,7 @@ def call(command: Command[T], seconds: float | None = None) -> Steps[T]:
     """One script call, and those that follow from its reply. If the server does not have the script, it is sent."""
     script = SCRIPTS[command.script]
     args = (len(command.keys), *command.keys, *command.args)
-    is_known = True
+    reply, is_known = None, True
     try:
         reply = yield Execute(("EVALSHA", script.sha, *args), seconds)
     except NoScriptError:

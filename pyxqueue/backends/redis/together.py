@@ -33,6 +33,7 @@ class RedisSharedClaims:
         brokers = [self._brokers[number] for number in order]
         if len(brokers) == 1 and wait_ms <= 0:
             return [brokers[0].claim(consumer, limit, 0)]
+        stale: StaleGroups | None = None
         for _ in range(_TRIES):
             try:
                 return self._claim(brokers, consumer, limit, wait_ms)

@@ -156,10 +156,11 @@ class ScheduleLaws(Contract):
         backend = harness.open()
         store = _store(backend, L1)
         backend.enqueue([s.job("a")])
+        held = None
         for name in ("ready", "claimed", "delayed"):
             if name == "claimed":
                 held = s.take_one(backend, L1)
-            elif name == "delayed":
+            elif held is not None:
                 s.settled(backend, L1, s.retry(held, 60_000))
             old = _schedule(name)
             _kept(store, L1, old)
