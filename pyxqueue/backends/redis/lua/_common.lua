@@ -360,10 +360,11 @@ local function holder_of(keys, name, now)
 end
 
 -- Note that a task holds a lock. The value of the task says that it has notes. due: nil for a lock that is given back.
-local function take_lock(keys, id, lock, due, first)
+-- again: the task has held it before, and keeps its other notes: clients may wait for it.
+local function take_lock(keys, id, lock, due, first, again)
   local _, name = lock_of(lock)
   local held = due and id .. ' ' .. int(due) .. ' ' .. int(first) or id
-  drop_notes(keys, id)
+  if not again then drop_notes(keys, id) end
   call('HSET', keys[NOTES], 'unique:' .. name, held, 'lock:' .. id, lock)
 end
 

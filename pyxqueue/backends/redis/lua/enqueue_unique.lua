@@ -47,7 +47,7 @@ local function replace(group, key, id, first, one)
   if longest > 0 then due = math.min(due, first + longest) end
   put(keys, key, id, fields, math.max(1, due - soon), soon, false, 'n', true)
   call('XDEL', keys[PARKED], task.entry)
-  take_lock(keys, id, one.lock, math.max(soon + 1, due), first)
+  take_lock(keys, id, one.lock, math.max(soon + 1, due), first, true)
   return true
 end
 
