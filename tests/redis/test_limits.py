@@ -172,3 +172,19 @@ def test_a_task_without_limits_costs_no_command_more(
     backend.enqueue(gated("a", "b"))
 
     assert spent() == before
+
+
+def test_a_handle_that_does_not_know_a_class_admits_into_it(
+    backend: RedisBackend, client: Any, stream_key: str, redis_url: str
+) -> None:
+    """It learns of a new class within five seconds; a task that it admits meanwhile is ready in its own class."""
+    backend.limits().set("api", 1)
+    backend.enqueue(gated("a"))
+    (held,) = backend.claim("w", 1, 0)
+    with closing(RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))) as other:
+        other.enqueue([Message("b", "job", gates=(GATE,), priority=50, v=FLOW_VERSION)])
+        assert backend.settle([done(held.receipt, "a")]) == [True]
+        assert client.get(key(stream_key, "task:b")).startswith(b"P")
+        (found,) = other.claim("w", 1, 0)
+        assert other.settle([done(found.receipt, "b")]) == [True]
+    assert tokens(backend.limits()) == {}

@@ -203,7 +203,11 @@ def _admission(keys: GroupKeys) -> Callable[[Any], Command[Any] | None]:
 
 
 def admit(keys: GroupKeys, standing: Sequence[bytes] = ()) -> Command[int]:
-    """Admit these tasks, as they stand in their lines, and then those whose turn it is. Returns the number of them."""
+    """Admit these tasks, as they stand in their lines, and then those whose turn it is. Returns the number of them.
+
+    Their classes of priority may have come into use since the caller looked, so the script gets all keys.
+    """
+    keys = keys.whole
     ids = [one.rpartition(b"\0")[2] for one in standing]
     args = chain.from_iterable(zip(ids, standing, strict=True))
     tasks = keys.with_tasks([task_id.decode(errors="replace") for task_id in ids])
