@@ -8,7 +8,20 @@ from typing import Any
 import pytest
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, commands
-from pyxqueue.model.message import FLOW_VERSION, Defer, Done, Message, Record, Retry, Settlement, TaskStatus
+from pyxqueue.errors import BrokerError
+from pyxqueue.model.locks import LockTerms
+from pyxqueue.model.message import (
+    FLOW_VERSION,
+    Defer,
+    Done,
+    Fail,
+    Message,
+    Record,
+    Retry,
+    Settlement,
+    TaskStatus,
+    Verdict,
+)
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing.contract.steps import tokens
 from tests.support.redis_counts import calls
@@ -188,3 +201,60 @@ def test_a_handle_that_does_not_know_a_class_admits_into_it(
         (found,) = other.claim("w", 1, 0)
         assert other.settle([done(found.receipt, "b")]) == [True]
     assert tokens(backend.limits()) == {}
+
+
+LAST = "18446744073709551615-18446744073709551615"
+"""The largest id of an entry: a stream that has had it takes no more."""
+
+
+def test_a_message_that_is_refused_takes_no_token(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    backend.limits().set("api", 2)
+    client.xadd(stream_key, {"name": "job"}, id=LAST)
+    for _ in range(2):
+        with pytest.raises(BrokerError):
+            backend.enqueue(gated("a"))
+    assert tokens(backend.limits()) == {}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "place"),
+    [(Fail("broken"), "failed"), (Retry(60_000), "parked"), (Retry(), "again")],
+    ids=str,
+)
+def test_a_settlement_that_redis_refuses_gives_nothing_back(
+    backend: RedisBackend, client: Any, stream_key: str, *, verdict: Verdict, place: str
+) -> None:
+    """The task stays in flight, so it keeps its token and its lock (L3, L7), also if the worker tries again."""
+    name = "0" * 32
+    backend.limits().set("api", 2)
+    backend.enqueue(gated("b"))
+    unique = Message("a", "job", gates=(GATE,), lock=f"f{name}", v=FLOW_VERSION)
+    backend.enqueue_unique([unique], LockTerms())
+    _, held = backend.claim("w", 2, 0)
+    stream = key(stream_key, place)
+    if client.exists(stream):
+        client.rename(stream, f"{stream}:kept")
+    client.xadd(stream, {"name": "job"}, id=LAST)
+    for _ in range(2):
+        with pytest.raises(BrokerError):
+            backend.settle([Settlement(held.receipt, verdict)])
+        assert tokens(backend.limits()) == {GATE: (2, 0)}
+        assert backend.lock_holders([name]) == ["a"]
+    assert backend.settle([done(held.receipt, "a")]) == [True]
+    assert tokens(backend.limits()) == {GATE: (1, 0)}
+    assert backend.lock_holders([name]) == [""]
+
+
+def test_a_task_that_cannot_be_admitted_stays_in_its_line(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    backend.limits().set("api", 0)
+    backend.enqueue(gated("a"))
+    again = key(stream_key, "again")
+    client.rename(again, f"{again}:kept")
+    client.xadd(again, {"name": "job"}, id=LAST)
+    backend.limits().set("api", 1)
+    assert tokens(backend.limits()) == {GATE: (0, 1)}
+    client.rename(f"{again}:kept", again)
+    backend.maintain(256)
+    assert tokens(backend.limits()) == {GATE: (1, 0)}
+    (held,) = backend.claim("w", 1, 0)
+    assert backend.settle([done(held.receipt, "a")]) == [True]

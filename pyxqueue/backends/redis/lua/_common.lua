@@ -575,21 +575,27 @@ local function closed_gate(keys, gates, order)
   end
 end
 
-local function take_tokens(keys, fields, gates)
+-- Count the tokens of a message that has become ready. Its entry comes first: Redis may refuse that.
+local function take_tokens(keys, gates)
   for _, gate in ipairs(gates) do count_tokens(keys, gate, 1) end
-  set_field(fields, '_tokens', '1')
 end
 
--- Take from a message that leaves its place its tokens, or its place in a line. The message is about to be written
--- elsewhere, or is gone.
-local function leave_gates(keys, id, fields)
-  local gate, order = field(fields, '_gate'), field(fields, '_order')
-  local has_tokens = field(fields, '_tokens')
-  if not gate and not has_tokens then return end
-  check_gates(keys)
+-- Remove from the fields of a message where it waits, and that it has tokens. Returns these, or nil if there are none.
+local function strip_gates(fields)
+  local gate, order, has_tokens = field(fields, '_gate'), field(fields, '_order'), field(fields, '_tokens')
+  if not gate and not has_tokens then return nil end
   for _, name in ipairs({'_gate', '_order', '_tokens'}) do remove_field(fields, name) end
-  if gate and order then call('ZREM', keys[LINES], in_line(gate, order, id)) end
-  if has_tokens then
+  return {gate = gate, order = order, has_tokens = has_tokens}
+end
+
+-- Take from a message that leaves its place its tokens, or its place in a line.
+-- had: as `strip_gates` has found it; else the message is gone, or is about to be written elsewhere
+local function leave_gates(keys, id, fields, had)
+  had = had or strip_gates(fields)
+  if not had then return end
+  check_gates(keys)
+  if had.gate and had.order then call('ZREM', keys[LINES], in_line(had.gate, had.order, id)) end
+  if had.has_tokens then
     for _, name in ipairs(gates_of(fields)) do
       count_tokens(keys, name, -1)
       note_turn(keys, name)
@@ -612,24 +618,26 @@ local function line_up(keys, id, fields, gate)
   return entry
 end
 
--- Ask for the tokens of a message that is to become ready. Returns the gate at which it has to wait, or nil.
+-- Ask for the tokens of a message that is to become ready. Returns the gate at which it has to wait, or nil, and then
+-- the gates of which tokens are to be taken once it has been written, if there are any.
 local function ask_gates(keys, fields)
   local gates = gates_of(fields)
   if #gates == 0 or field(fields, '_tokens') then return nil end
   check_gates(keys)
   check(keys, PARKED)
   local closed = closed_gate(keys, gates)
-  if not closed then take_tokens(keys, fields, gates) end
-  return closed
+  if closed then return closed end
+  set_field(fields, '_tokens', '1')
+  return nil, gates
 end
 
 -- Make a message delayed, or ready if there is no delay: at `place`; or let it wait at a gate that has no room. This is
 -- the only way into the live streams. The task key is written last: an error before that must not leave an id that is
 -- known but has no message. raw: the entry is not a message, so its fields stay as they are.
 local function put(keys, key, id, fields, delay, now, raw, place, more)
-  local entry
+  local entry, closed, gates
   if not raw then note_expiry(keys, id, fields) end
-  local closed = delay <= 0 and not raw and ask_gates(keys, fields)
+  if delay <= 0 and not raw then closed, gates = ask_gates(keys, fields) end
   if closed then
     place, entry = 'g', line_up(keys, id, fields, closed)
   elseif delay > 0 then
@@ -642,6 +650,7 @@ local function put(keys, key, id, fields, delay, now, raw, place, more)
     if COMES_BACK[place] == place and not raw then set_field(fields, '_since', int(now)) end
     entry = add_in_order(keys, keys[PLACES[place]], fields)
   end
+  if gates then take_tokens(keys, gates) end
   set_place(key, place, more, entry)
   if delay > 0 then hasten(keys[DELAYED], id, delay) end
   return keys[PLACES[place]], entry
@@ -689,8 +698,13 @@ end
 -- Put a message that was in flight at `place` back, in the same class. Its progress is cleared.
 local function put_again(keys, key, task, id, fields, delay, now, raw, place)
   keep_id(fields, id)
-  if not raw then leave_gates(keys, id, fields) end
-  put(keys, key, id, fields, delay, now, raw, COMES_BACK[place], task.more)
+  local had = not raw and strip_gates(fields)
+  if had then leave_gates(keys, id, fields, had) end
+  local done, reason = pcall(put, keys, key, id, fields, delay, now, raw, COMES_BACK[place], task.more)
+  if not done then -- it stays where it is, with its tokens
+    if had and had.has_tokens then take_tokens(keys, gates_of(fields)) end
+    error(reason, 0)
+  end
   if task.more then
     call('HDEL', keys[NOTES], 'progress:' .. id)
     announce(keys[DELAYED], notes_of(keys, id, 'waiters')[1], id)
@@ -724,22 +738,21 @@ end
 -- by itself. history: its limit; nil for none. mark: {name, value}, added to the message.
 -- Returns the new entry, or ''.
 local function end_task(keys, key, task, id, fields, place, mark, record, ttl, history, now, apart)
-  local entry, time, channels, progress = '', int(now), nil, nil
-  if task.more and not task.ended then
-    local lock
-    channels, progress, lock = unpack(notes_of(keys, id, 'waiters', 'progress', 'lock'))
-    give_back(keys, id, lock)
-    drop_notes(keys, id)
-  end
-  if fields then
-    leave_gates(keys, id, fields)
-    drop_expiry(keys, id, fields)
-  end
+  local entry, time, channels, progress, lock = '', int(now), nil, nil, nil
+  local had = fields and strip_gates(fields)
   if fields and (place == 'f' or not history or history > 0) then
     keep_id(fields, id)
     fields[#fields + 1], fields[#fields + 2] = mark[1], mark[2]
     entry = place == 'f' and append(keys[FAILED], fields) or remember(keys[HISTORY], fields, history)
   end
+  -- What it holds is given back when its entry is written: Redis may refuse that, and then it has not ended.
+  if task.more and not task.ended then
+    channels, progress, lock = unpack(notes_of(keys, id, 'waiters', 'progress', 'lock'))
+    give_back(keys, id, lock)
+    drop_notes(keys, id)
+  end
+  if had then leave_gates(keys, id, fields, had) end
+  if fields then drop_expiry(keys, id, fields) end
   if progress then record = with_progress(record, progress) end
   local value = place .. (apart and '+' or '') .. ended_as(entry, time, ttl)
   if apart then

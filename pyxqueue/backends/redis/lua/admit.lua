@@ -20,17 +20,18 @@ local function admit(key, id, standing)
   local closed = closed_gate(keys, gates, order)
   if closed == gate then return end
   allow_writes(keys[NEW], ARGV[1])
-  call('ZREM', keys[LINES], standing)
   if closed then
     set_place(key, 'g', task.more, line_up(keys, id, fields, closed))
     note_turn(keys, closed)
   else
     for _, name in ipairs({'_gate', '_order'}) do remove_field(fields, name) end
-    take_tokens(keys, fields, gates)
+    set_field(fields, '_tokens', '1')
     set_field(fields, '_since', int(now))
     local place = place_back(keys, fields) or 'a'
     set_place(key, place, task.more, add_in_order(keys, keys[PLACES[place]], fields))
+    take_tokens(keys, gates)
   end
+  call('ZREM', keys[LINES], standing) -- after its entry is written: Redis may refuse that, and then it waits on
   call('XDEL', keys[PARKED], task.entry)
 end
 
