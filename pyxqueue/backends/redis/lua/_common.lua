@@ -739,7 +739,7 @@ end
 -- Returns the new entry, or ''.
 local function end_task(keys, key, task, id, fields, place, mark, record, ttl, history, now, apart)
   local entry, time, channels, progress, lock = '', int(now), nil, nil, nil
-  local had = fields and strip_gates(fields)
+  local had, is_there = fields and strip_gates(fields), fields and #fields > 0
   if fields and (place == 'f' or not history or history > 0) then
     keep_id(fields, id)
     fields[#fields + 1], fields[#fields + 2] = mark[1], mark[2]
@@ -752,7 +752,7 @@ local function end_task(keys, key, task, id, fields, place, mark, record, ttl, h
     drop_notes(keys, id)
   end
   if had then leave_gates(keys, id, fields, had) end
-  if fields then drop_expiry(keys, id, fields) end
+  if is_there then drop_expiry(keys, id, fields) else try_call('ZREM', keys[EXPIRIES], id) end
   if progress then record = with_progress(record, progress) end
   local value = place .. (apart and '+' or '') .. ended_as(entry, time, ttl)
   if apart then
