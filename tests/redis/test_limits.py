@@ -258,3 +258,18 @@ def test_a_task_that_cannot_be_admitted_stays_in_its_line(backend: RedisBackend,
     assert tokens(backend.limits()) == {GATE: (1, 0)}
     (held,) = backend.claim("w", 1, 0)
     assert backend.settle([done(held.receipt, "a")]) == [True]
+
+
+def test_a_raise_of_which_the_process_dies_admits_all_the_same(
+    backend: RedisBackend, client: Any, stream_key: str
+) -> None:
+    """One call notes the turns of 256 gates. If the process dies before it makes the next, supervisors go on (L4)."""
+    limits = backend.limits()
+    limits.declare({"api": 0}, replace=True)
+    backend.enqueue([Message(f"t{n}", "job", gates=(f"api/{n}",), v=FLOW_VERSION) for n in range(600)])
+    backend._registration.do(lambda keys: commands.limit(keys, "default", "api", 1, True))
+    for _ in range(3):
+        backend.maintain(256)
+    assert (backend.depth().blocked, backend.depth().ready) == (0, 600)
+    backend.maintain(256)
+    assert client.exists(key(stream_key, "turns"), key(stream_key, "lines"), key(stream_key, "delayed")) == 0

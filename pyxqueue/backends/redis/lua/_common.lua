@@ -545,17 +545,51 @@ local function note_turn(keys, gate)
   if call('ZADD', keys[DELAYED], 'NX', now, TURN) == 1 then hasten(keys[DELAYED], TURN, 0) end
 end
 
--- The tasks whose turn it is, as they stand in their lines; no more of each gate than it has room for.
-local function whose_turn(keys)
-  local found, gates = {}, call('ZRANGE', keys[TURNS], 0, 63)
-  for _, gate in ipairs(gates) do
-    local free = room(keys, gate)
-    local heads = free > 0 and heads_of(keys, gate, math.min(free, HEADS - #found)) or {}
-    if #heads == 0 and #found < HEADS then call('ZREM', keys[TURNS], gate) end
-    for _, head in ipairs(heads) do found[#found + 1] = head end
+-- Note the turns of the gates from one place of the lines up to another: of HEADS gates. Where to go on is a member of
+-- TURNS that begins with a NUL, as no gate does: so a supervisor goes on if the caller does not. Returns it too; '' at
+-- the end.
+local function note_turns(keys, from, last)
+  call('ZREM', keys[TURNS], '\0' .. from .. '\0' .. last)
+  for _ = 1, HEADS do
+    local standing = call('ZRANGEBYLEX', keys[LINES], '[' .. from, '(' .. last, 'LIMIT', 0, 1)[1]
+    if not standing then return '' end
+    local gate = string.match(standing, '^[^%z]*')
+    note_turn(keys, gate)
+    from = gate .. '\1'
   end
-  if #found == 0 and #gates < 64 then call('ZREM', keys[DELAYED], TURN) end
-  return found
+  local now = int(now_ms())
+  call('ZADD', keys[TURNS], now, '\0' .. from .. '\0' .. last)
+  call('ZADD', keys[DELAYED], 'NX', now, TURN)
+  return from
+end
+
+-- The tasks whose turn it is, as they stand in their lines; no more of each gate than it has room for. What is noted
+-- about gates that have none is removed, until some are found; it goes on in the lines once.
+local function whose_turn(keys)
+  local has_gone_on = false
+  while true do
+    local found, gates, rest = {}, call('ZRANGE', keys[TURNS], 0, 63), nil
+    for _, gate in ipairs(gates) do
+      if string.sub(gate, 1, 1) == '\0' then
+        rest = gate
+      else
+        local free = room(keys, gate)
+        local heads = free > 0 and heads_of(keys, gate, math.min(free, HEADS - #found)) or {}
+        if #heads == 0 and #found < HEADS then call('ZREM', keys[TURNS], gate) end
+        for _, head in ipairs(heads) do found[#found + 1] = head end
+      end
+    end
+    if #found > 0 or rest and has_gone_on then return found end
+    if rest then
+      has_gone_on = true
+      call('ZREM', keys[TURNS], rest)
+      local from, last = string.match(rest, '^%z([^%z]+)%z([^%z]+)$')
+      if from then note_turns(keys, from, last) end
+    elseif #gates < 64 then
+      call('ZREM', keys[DELAYED], TURN)
+      return found
+    end
+  end
 end
 
 -- The reply of a script that may have freed tokens: its results, then the tasks whose turn it is.

@@ -20,15 +20,5 @@ end
 local is_gate = string.find(name, '/', 1, true)
 local last = is_gate and name .. '\1' or name .. '0' -- which comes after a slash
 if from == '' then from = is_gate and name .. '\0' or name .. '/' end
-local left = HEADS
-while left > 0 do
-  local standing = call('ZRANGEBYLEX', keys[LINES], '[' .. from, '(' .. last, 'LIMIT', 0, 1)[1]
-  if not standing then
-    from = ''
-    break
-  end
-  local gate = string.match(standing, '^[^%z]*')
-  note_turn(keys, gate)
-  from, left = gate .. '\1', left - 1
-end
+from = note_turns(keys, from, last)
 return with_turns(keys, {from})
