@@ -111,6 +111,8 @@ class BackendMachine(RuleBasedStateMachine):
         self.turn = Turn()
         self.taken_back: set[str] = set()
         """What was released or reclaimed since its last claim: its order among the others is left open."""
+        self.beside_others: set[str] = set()
+        """What came back in the step that enqueued its follow-ups: which of them was ready first is left open."""
         self.known: set[str] = set()
         self.generation: Counter[str] = Counter()
         self.retries: Counter[str] = Counter()
@@ -249,12 +251,14 @@ class BackendMachine(RuleBasedStateMachine):
             self.same_order(found, [entry for entry in line if entry.due])
             self.same_order(found, [entry for entry in line if not entry.due and entry.id not in self.taken_back])
         self.taken_back.difference_update(found)
+        self.beside_others.difference_update(found)
 
     def whose_turn(self, entry: Entry, rest: Collection[str]) -> tuple[int, Place]:
         """The class and the line of the next delivery out of the `rest`. The order in which messages were taken back is
-        open; where it decides which class has waited longest, that of the `entry` is as good as any."""
+        open, and that of one that came back and its follow-ups; where it decides which class has waited longest, that
+        of the `entry` is as good as any."""
         ready = [self.group.tasks[task_id] for task_id in rest]
-        if self.turn.since == BY_AGE - 1 and not self.taken_back.isdisjoint(rest):
+        if self.turn.since == BY_AGE - 1 and not (self.taken_back | self.beside_others).isdisjoint(rest):
             ready = [one for one in ready if one.priority_class == entry.priority_class]
         classes = {
             number: Lines(
@@ -295,8 +299,9 @@ class BackendMachine(RuleBasedStateMachine):
         for claim, settlement, accepted in zip(claims, ours, wanted, strict=True):
             if accepted and self.group.tasks[claim.task_id].ended is not None:
                 self.ends[claim.task_id] += 1
-            elif accepted and isinstance(settlement.verdict, Retry):
-                self.retries[claim.task_id] += 1
+            elif accepted:
+                self.retries[claim.task_id] += isinstance(settlement.verdict, Retry)
+                self.beside_others.update([claim.task_id] if settlement.then else ())
 
     @precondition(lambda self: self.claims and isinstance(self.backend, Beginning))
     @rule(chosen=st.lists(picks, min_size=1, max_size=3))

@@ -30,11 +30,11 @@ JUNK = {
 TASK = (
     "seq", "grp", "id", "place", "sort", "ord", "updated", "raw", "attempt", "crashes", "redelivered", "deferrals",
     "due", "consumer", "fence", "cancelled", "progress", "ended", "reason", "known_until", "record", "record_end",
-    "record_fence", "fields",
+    "record_fence", "fields", "priority_class", "expires",
 )  # fmt: skip
 OTHERS = {
     "counter": ("ticket",),
-    "consumer_group": ("key", "queue", "name", "lease", "registered", "finished", "next"),
+    "consumer_group": ("key", "queue", "name", "lease", "registered", "finished", "next", "paused"),
     "consumer": ("grp", "name", "seen"),
     "body": ("seq", "fields"),
 }
@@ -247,7 +247,7 @@ def test_names_that_somebody_has_made_up_are_printable(
     store(queue).lease_ms()
     with closing(driver.connect(f"{file.as_uri()}?mode=rw")) as connection:
         for number, name in enumerate(NAMES):
-            group = "INSERT INTO consumer_group VALUES (?, ?, ?, 30000, 1, 0, 0)"
+            group = "INSERT INTO consumer_group VALUES (?, ?, ?, 30000, 1, 0, 0, 0)"
             connection.execute(group, (1_000 + number, name, "cg"))
             connection.execute(group, (2_000 + number, "q", name))
             connection.execute("INSERT INTO consumer SELECT key, ?, 1 << 50 FROM consumer_group", (name,))

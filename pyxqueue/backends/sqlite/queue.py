@@ -57,7 +57,7 @@ class Groups:
             if is_name(name):
                 self._stored[key] = history_size, first
                 self.all[name] = self._group(key, lease, history_size, first)
-                self.all[name].paused = bool(paused)
+                self.all[name].paused = paused == 1
                 if registered and not name.startswith(_REMOVED):
                     self.registered.add(name)
 

@@ -51,12 +51,6 @@ class BordersOneOff(Classes):
 
 
 @breaks("B2")
-class OnlyMessagesHaveAClass(Classes):
-    def number(self, entry: Entry) -> int:
-        return entry.priority_class if isinstance(entry.message, m.Message) else 0
-
-
-@breaks("B2")
 class ARetryLosesItsClass(Classes):
     def number(self, entry: Entry) -> int:
         return entry.priority_class if entry.place is Place.NEW else 0
