@@ -8,6 +8,8 @@ VENV ?= .venv
 PINS ?=
 # Handed to the program that a target runs: make test ARGS="-k claim -x"
 ARGS ?=
+# How many tests run at once
+JOBS ?= 2
 
 PY = $(VENV)/bin/python
 CODE = pyxqueue tests $(wildcard examples)
@@ -26,7 +28,7 @@ demo: $(VENV)/.demo-stamp  ## See it work: workers, tasks, and no server
 
 .PHONY: test
 test: $(VENV)/.test-stamp  ## Run the tests on every server that this platform has
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 .PHONY: soak
 soak: $(VENV)/.test-stamp  ## Run the long tests with random faults
