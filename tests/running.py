@@ -13,8 +13,8 @@ from pathlib import Path
 from attrs import field, frozen
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 120
-"""Seconds until a program counts as hung."""
+PATIENCE = 240
+"""Seconds until a program counts as hung: the kit runs for half a minute alone, and for longer beside other tests."""
 
 
 @frozen

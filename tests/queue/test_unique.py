@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -339,13 +340,8 @@ def test_a_store_without_locks_refuses_with_words() -> None:
 
 
 def _without(backend: Backend, *missing: str) -> Any:
-    class Plain:
-        def __getattr__(self, name: str) -> Any:
-            if name in missing:
-                raise AttributeError(name)
-            return getattr(backend, name)
-
-    return Plain()
+    names = [name for name in dir(backend) if not name.startswith("_") and name not in missing]
+    return SimpleNamespace(**{name: getattr(backend, name) for name in names})
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
