@@ -57,7 +57,7 @@ class Producer:
         if task.options.limits:
             self.declare(task)
         if guard is not None:
-            return self._enqueue_unique(task, calls, options, task_ids, guard)
+            return self._enqueue_unique(task, self._rounds(task, calls, options, task_ids, guard), options, guard)
         messages, stores = self._messages(task, calls, options, task_ids), self.stores()
         _check_store(stores, task, options)
         accepted = stores.backend.enqueue(messages)
@@ -76,7 +76,8 @@ class Producer:
         if task.options.limits:
             await asyncio.to_thread(self.declare, task)
         if guard is not None:
-            return await self._aenqueue_unique(task, calls, options, task_ids, guard)
+            rounds = self._rounds(task, calls, options, task_ids, guard)
+            return await self._aenqueue_unique(task, rounds, options, guard)
         messages, stores = self._messages(task, calls, options, task_ids), self.stores()
         _check_store(stores, task, options)
         accepted = await stores.producer.enqueue(messages)
@@ -91,16 +92,10 @@ class Producer:
             self._declared[task.name] = backend
 
     def _enqueue_unique(
-        self,
-        task: TaskSpec,
-        calls: Sequence[Call],
-        options: CallOptions,
-        task_ids: Sequence[str] | None,
-        guard: Guard,
+        self, task: TaskSpec, rounds: Rounds, options: CallOptions, guard: Guard
     ) -> list[AsyncResult[Any]]:
-        stores = self.stores()
+        stores, terms = self.stores(), terms_of(guard)
         _check_store(stores, task, options)
-        rounds, terms = self._rounds(task, calls, options, task_ids, guard), terms_of(guard)
         keeper = lock_keeper(stores.backend, guard)
         try:
             messages = next(rounds)
@@ -110,16 +105,10 @@ class Producer:
             return self._placed(task, end.value, stores)
 
     async def _aenqueue_unique(
-        self,
-        task: TaskSpec,
-        calls: Sequence[Call],
-        options: CallOptions,
-        task_ids: Sequence[str] | None,
-        guard: Guard,
+        self, task: TaskSpec, rounds: Rounds, options: CallOptions, guard: Guard
     ) -> list[AsyncResult[Any]]:
-        stores = self.stores()
+        stores, terms = self.stores(), terms_of(guard)
         _check_store(stores, task, options)
-        rounds, terms = self._rounds(task, calls, options, task_ids, guard), terms_of(guard)
         enqueue_unique = async_enqueue_unique(stores.producer, lock_keeper(stores.backend, guard))
         try:
             messages = next(rounds)
