@@ -15,6 +15,7 @@ import pytest
 
 from pyxqueue import TaskQueue
 from pyxqueue.model.message import FLOW_VERSION, Message
+from pyxqueue.protocols import limits_of
 from pyxqueue.testing.contract.steps import tokens
 from tests.conftest import Servers
 from tests.support.trees import Tree
@@ -115,7 +116,7 @@ def storm(url: str, stream: str, folder: Path, count: int, seed: int) -> int:
         assert sum(most[gate] == limits[gate] for gate in most) >= len(NUMBERS), f"the limits were not reached: {most}"
         ended = [info for info in queue.stores.backend.show(ids) if info is not None and info.status.ended]
         assert len(ended) == count
-        assert (found := queue.stores.backend.limits()) is not None  # type: ignore[attr-defined]
+        assert (found := limits_of(queue.stores.backend)) is not None
         assert tokens(found) == {}
         return len(killed)
 

@@ -98,7 +98,7 @@ def test_minutes_with_three_trees_that_are_killed(site: Site, app: App, start_tr
     end = time.monotonic() + MINUTES * 60
     while time.monotonic() < end:
         pause = time.monotonic() + chance.uniform(1, 10)
-        until(lambda: time.monotonic() > pause, "the next kill", 20)  # noqa: B023 - at once
+        until(lambda: time.monotonic() > pause, "the next kill", 20)  # noqa: B023 - it runs before the next
         victim = chance.randrange(len(trees))
         if chance.random() < 0.5:
             trees[victim].signal_all(signal.SIGKILL)

@@ -301,7 +301,7 @@ def on_a_server(url: str) -> Callable[[FakeClock], AbstractContextManager[Backen
         options = StoreOptions(name, lease_ms=10**13, history=2**31)
         backend = RedisBackend(ConnectionConfig.from_client(client), options, reclaim_after=0)
         shifted = Shifted(backend.schedules(), client, clock, name)
-        backend.schedules = lambda: shifted  # type: ignore[method-assign]
+        backend.schedules = lambda: shifted  # type: ignore[method-assign] # the server's clock cannot be moved
         with closing(backend), closing(client):
             yield backend
             for key in [name, *client.scan_iter(match=f"{{{name}}}:*")]:
@@ -360,9 +360,9 @@ class Early(MemorySchedules):
     """Looks too early, and does not check the time of a tick."""
 
     def due(self, limit: int) -> DueSchedules:
-        self._store.clock.advance(10 * MINUTE)  # type: ignore[attr-defined]
+        self._store.clock.advance(10 * MINUTE)  # type: ignore[attr-defined] # tests give it a fake clock
         found = super().due(limit)
-        self._store.clock.advance(-10 * MINUTE)  # type: ignore[attr-defined]
+        self._store.clock.advance(-10 * MINUTE)  # type: ignore[attr-defined] # as above
         return found
 
     def change(self, change: ScheduleChange) -> Changed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -163,10 +164,10 @@ def test_eager_tasks_wait_for_a_limit_of_zero() -> None:
         (lambda: Concurrency(1, name="a/b"), "must be 1 to 200 letters"),
     ],
 )
-def test_a_limit_that_is_not_valid(make: object, said: str) -> None:
+def test_a_limit_that_is_not_valid(make: Callable[[], object], said: str) -> None:
     """The error says what to write."""
     with pytest.raises((TypeError, ValueError), match=said):
-        make()  # type: ignore[operator]
+        make()
 
 
 @pytest.mark.parametrize(

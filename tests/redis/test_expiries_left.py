@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 
 from pyxqueue.backends.redis import RedisBackend
 from pyxqueue.model.message import FLOW_VERSION, Done, Fail, Message, Record, Retry, Settlement, TaskStatus
+from tests.support.until import until
 
 
 @pytest.mark.parametrize("verdict", [Done(), Fail("broken"), Retry()], ids=str)
@@ -18,9 +18,12 @@ def test_nothing_is_left_of_its_expiry(
     backend.enqueue([Message("a", "job", lifetime_ms=30, v=FLOW_VERSION)])
     (held,) = backend.claim("w", 1, 0)
     expiries = f"{{{stream_key}}}:cg:expiries"
-    time.sleep(0.05)
-    backend.maintain(256)
-    assert client.zrange(expiries, 0, -1, withscores=True) == [(b"a", float("inf"))]
+
+    def is_noticed() -> bool:
+        backend.maintain(256)
+        return bool(client.zrange(expiries, 0, -1, withscores=True) == [(b"a", float("inf"))])
+
+    until(is_noticed, "it has expired in flight")
     client.xdel(stream_key, held.receipt[1:].split("|")[0])
     record = Record("a", TaskStatus.SUCCESS, b"null") if isinstance(verdict, Done) else None
     assert backend.settle([Settlement(held.receipt, verdict, record)]) == [True]

@@ -17,7 +17,7 @@ class Limited(Group):
     new_gates: type[Gates] = Gates
 
     def __init__(self, *args: object) -> None:
-        super().__init__(*args)  # type: ignore[arg-type]
+        super().__init__(*args)  # type: ignore[arg-type] # whatever a group is made of
         self.gates = self.new_gates()
 
 
@@ -90,7 +90,7 @@ class ZeroIsNoLimit(Gates):
 
 @breaks("L3")
 class CountsOnlyWithANumber(Limited):
-    class new_gates(Gates):  # noqa: N801
+    class new_gates(Gates):  # noqa: N801 - the attribute that it overrides
         def ask(self, entry: Entry) -> bool:
             ready = super().ask(entry)
             for gate in gates_of(entry):
