@@ -7,7 +7,7 @@ whole batches at once, and implement the laws in their own language.
 
 You write, in a subclass of `LockedGroup`: the attribute `lease`; `find`, `line`, `enter`, `save`, `move`, `remove`;
 `maintain`; `heard_of` and `forget_consumer`. `ready` and `overdue` may be written for
-speed, `let_go` and `hold_again` for locks.
+speed, `let_go` and `hold_again` for locks, `_count_start` for rates.
 You get everything else of `LockedGroup`. Registration, paging, waiting and the limit of the history are left to you;
 the example backend of the documentation has them for a store that is polled.
 """
@@ -40,6 +40,7 @@ from .model.message import (
     evolve,
 )
 from .model.priorities import class_of
+from .model.rates import has_rate
 from .model.transitions import (
     ENDS,
     LEASE_STATUSES,
@@ -112,6 +113,11 @@ class Entry:
     """Its place in that line."""
     has_tokens: bool = False
     """Whether it has the tokens of its gates (L3)."""
+    began: str = ""
+    """The receipt for which its start was counted (L6)."""
+    turned_away: bool = False
+    """Whether it could not start, so that it keeps its place in the order of arrival (L6). It is true during that step
+    only."""
 
     @property
     def status(self) -> TaskStatus:
@@ -289,7 +295,7 @@ class LockedGroup(Entries):
         entry.fence = self._ticket()
         entry.receipt = f"{entry.id}@{entry.fence}"
         self.move(entry, Place.IN_FLIGHT, now)
-        must_begin = entry.expires > 0 or is_held_until_start(entry.message)
+        must_begin = entry.expires > 0 or is_held_until_start(entry.message) or has_rate(entry.message)
         return Delivery(entry.message, entry.receipt, entry.fence, must_begin)
 
     def holding(self, receipt: str) -> Entry | None:
@@ -298,17 +304,25 @@ class LockedGroup(Entries):
         return entry if entry is not None and entry.place is Place.IN_FLIGHT and entry.receipt == receipt else None
 
     def begin(self, receipt: str, now: int) -> StartStatus:
-        """Return whether the task of the current receipt may start now; end it if it has expired (L8). A lock that is
-        held until the start is given back (L7)."""
+        """Return whether the task of the current receipt may start now; end it if it has expired (L8), and let it wait
+        if its rate has no room (L6). A lock that is held until the start is given back (L7)."""
         entry = self.holding(receipt)
         if entry is None:
             return StartStatus.LOST
         if too_late(entry.expires, now):
             self._end_expired(entry, now)
             return StartStatus.EXPIRED
+        if not self._count_start(entry, now):
+            self._put_back(entry, 0, now)
+            return StartStatus.LATER
         if is_held_until_start(entry.message):
             self.let_go(entry)
         return StartStatus.RUN
+
+    def _count_start(self, entry: Entry, now: int) -> bool:  # noqa: ARG002 - for a store that has rates
+        """Return whether the rates of a task let it start now, and count that start (L6). If not, the task is put back,
+        with `turned_away` set. A store that has rates overrides it."""
+        return True
 
     def _end_expired(self, entry: Entry, now: int) -> None:
         """End a task that has expired (L8)."""

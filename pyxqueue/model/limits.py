@@ -13,13 +13,15 @@ from urllib.parse import quote
 
 from attrs import frozen
 
+from .rates import PREFIX
+
 MAX_GATES = 8
 """The most gates of one message."""
 LIMIT_PATTERN = re.compile(r"[\w.<>-]{1,200}")
 """The names of limits. A limit of one task is named after the task."""
 _KEY = r"[A-Za-z0-9_.%~-]{0,192}"
 KEY_PATTERN = re.compile(_KEY)
-GATE_PATTERN = re.compile(rf"{LIMIT_PATTERN.pattern}/{_KEY}")
+GATE_PATTERN = re.compile(rf"(?:{PREFIX})?{LIMIT_PATTERN.pattern}/{_KEY}")
 _MAX_KEY = 64
 NO_LIMIT = 1 << 53
 """Stands for the number of a limit that has none."""

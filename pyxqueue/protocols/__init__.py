@@ -23,6 +23,7 @@ from .core import (
 )
 from .limits import HasLimits, LimitStore, limits_of
 from .pausing import Pausing
+from .rates import RateStore, rates_of
 from .schedules import Changed, DueSchedules, HasSchedules, ScheduleChange, ScheduleStore, schedules_of
 from .shared import HasSharedClaims, SharedClaims
 from .uniqueness import AsyncHasLocks, HasLocks
@@ -47,6 +48,7 @@ __all__ = [
     "Inspector",
     "LimitStore",
     "Pausing",
+    "RateStore",
     "ResultStore",
     "Results",
     "ScheduleChange",
@@ -57,5 +59,6 @@ __all__ = [
     "Wakeups",
     "in_one_process",
     "limits_of",
+    "rates_of",
     "schedules_of",
 ]

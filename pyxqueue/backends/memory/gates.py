@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import insort
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from ...locked import Entry
 from ...model.limits import NO_LIMIT, GateInfo, LimitInfo, limit_of
 from ...model.message import Message
+from ...model.rates import is_rate
+from .rates import Rates
 
 
 def gates_of(entry: Entry) -> Sequence[str]:
@@ -28,13 +31,22 @@ class Gates:
         """By gate, those that wait there: arrival and id."""
         self.turns: dict[str, None] = {}
         """The gates that may have room and a line, in the order in which they are looked at."""
+        self.rates = Rates()
+        self.now = 0
+        """The time of the present step, in ms."""
         self._arrivals = 0
+
+    @property
+    def now_us(self) -> int:
+        return 1_000 * self.now
 
     def limit(self, gate: str) -> int:
         name = limit_of(gate)
         return self.numbers.get(gate, self.numbers.get(name, self.declared.get(name, NO_LIMIT)))
 
     def has_room(self, gate: str) -> bool:
+        if is_rate(gate):
+            return self.rates.opens(gate, self.now_us) <= self.now_us
         return self.used[gate] < self.limit(gate)
 
     def ask(self, entry: Entry) -> bool:
@@ -45,13 +57,28 @@ class Gates:
             return False
         for one in gates_of(entry):
             self.used[one] += 1
+            if is_rate(one):
+                self.rates.admit(one, self.now_us)
+                self._arrive(entry)
         entry.has_tokens = True
         return True
+
+    def start(self, entry: Entry) -> bool:
+        """L6: count the start of a task, if its rates have room; else it is turned away. Returns whether it starts."""
+        rates = [gate for gate in gates_of(entry) if is_rate(gate)]
+        if entry.began == entry.receipt or self.rates.start(rates, self.now_us):
+            entry.began = entry.receipt
+            return True
+        for gate in rates:
+            self.rates.take_back(gate)
+        return False
 
     def leave(self, entry: Entry) -> None:
         """Give back what the task has: its tokens, or its place in a line."""
         self._leave_line(entry)
-        entry.arrival = 0
+        if not entry.turned_away:
+            entry.arrival = 0
+        entry.turned_away = False
         if entry.has_tokens:
             entry.has_tokens = False
             for gate in gates_of(entry):
@@ -75,11 +102,19 @@ class Gates:
         gate, arrival = entry.gate, entry.arrival
         self._leave_line(entry)
         if self.ask(entry):
-            entry.arrival = 0
             return True
         assert (entry.gate, entry.arrival) != (gate, arrival), "the gate had room"
         self.turns[entry.gate] = None
         return False
+
+    def next_turn(self) -> int:
+        """Let those gates of rates have their turn that have room again, and forget what is over. Returns the ms until
+        the next one has room, or -1."""
+        opens = {gate: self.rates.opens(gate, self.now_us) for gate in self.lines if is_rate(gate)}
+        self.turns.update(dict.fromkeys(gate for gate, at in opens.items() if at <= self.now_us))
+        self.rates.sweep(self.now_us)
+        waits = [at for at in opens.values() if self.now_us < at < math.inf]
+        return math.ceil(min(waits) / 1_000) - self.now if waits else -1
 
     def look_at(self, name: str) -> None:
         """Its number has changed: look at the lines of a limit, or of one gate."""
@@ -98,11 +133,14 @@ class Gates:
         return bool(line) and (not arrival or line[0][0] < arrival)  # type: ignore[index] # it is not empty
 
     def _line_up(self, entry: Entry, gate: str) -> None:
+        self._arrive(entry)
+        entry.gate = gate
+        insort(self.lines.setdefault(gate, []), (entry.arrival, entry.id))
+
+    def _arrive(self, entry: Entry) -> None:
         if not entry.arrival:
             self._arrivals += 1
             entry.arrival = self._arrivals
-        entry.gate = gate
-        insort(self.lines.setdefault(gate, []), (entry.arrival, entry.id))
 
     def _leave_line(self, entry: Entry) -> None:
         if entry.gate:
@@ -131,4 +169,4 @@ class Gates:
         ]
 
     def __len__(self) -> int:
-        return len(self.used) + sum(map(len, self.lines.values())) + len(self.turns)
+        return len(self.used) + sum(map(len, self.lines.values())) + len(self.turns) + len(self.rates)

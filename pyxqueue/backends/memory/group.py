@@ -52,6 +52,7 @@ class Group(LockingGroup):
             self.move(entry, Place.REMEMBERED, entry.updated)
 
     def move(self, entry: Entry, place: Place, now: int) -> None:
+        self.gates.now = now
         if gates_of(entry) and place is not Place.IN_FLIGHT:  # a claim leaves the tokens where they are (L3)
             self.gates.leave(entry)
             if place in READY and not self.gates.ask(entry):
@@ -65,6 +66,11 @@ class Group(LockingGroup):
             entry = self.tasks[task_id]
             if self.gates.admit(entry):
                 self._move(entry, Place.CAME_BACK, now)
+
+    def _count_start(self, entry: Entry, now: int) -> bool:
+        self.gates.now = now
+        entry.turned_away = not self.gates.start(entry)
+        return not entry.turned_away
 
     def _move(self, entry: Entry, place: Place, now: int) -> None:
         self._leave(entry)
@@ -98,8 +104,11 @@ class Group(LockingGroup):
         self.consumers.pop(consumer, None)
 
     def maintain(self, limit: int | None, now: int) -> int:
+        self.gates.now = now
+        self.gates.next_turn()
         self._admit(now)
-        return min((left for left in (self._promote(limit, now), self._expire(limit, now)) if left >= 0), default=-1)
+        lefts = self._promote(limit, now), self._expire(limit, now), self.gates.next_turn()
+        return min((left for left in lefts if left >= 0), default=-1)
 
     def _promote(self, limit: int | None, now: int) -> int:
         while self._due:

@@ -1,15 +1,16 @@
-"""The `LimitStore` protocol on a store in memory."""
+"""The `LimitStore` and `RateStore` protocols on a store in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
 from ...model.limits import GateInfo, LimitInfo
+from ...model.rates import PREFIX, Pace, RateInfo
 from .store import Queue
 
 
 class MemoryLimits:
-    """The `LimitStore` protocol."""
+    """The `LimitStore` and `RateStore` protocols."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
@@ -45,3 +46,28 @@ class MemoryLimits:
     def gates(self, count: int) -> Sequence[GateInfo]:
         with self._store.changed:
             return self._queue.look()[0].gates.gate_infos(count)
+
+    def declare_rates(self, paces: Mapping[str, Pace], *, replace: bool) -> None:
+        with self._store.changed:
+            group, now = self._queue.join()
+            for name, pace in paces.items():
+                if replace or name not in group.gates.rates.declared:
+                    group.gates.rates.declared[name] = pace
+                    group.gates.look_at(PREFIX + name)
+            group.maintain(0, now)
+        self.admitted()
+
+    def set_rate(self, name: str, pace: Pace | None) -> None:
+        with self._store.changed:
+            group, now = self._queue.join()
+            if pace is None:
+                group.gates.rates.paces.pop(name, None)
+            else:
+                group.gates.rates.paces[name] = pace
+            group.gates.look_at(PREFIX + name)
+            group.maintain(0, now)
+        self.admitted()
+
+    def rates(self) -> Sequence[RateInfo]:
+        with self._store.changed:
+            return self._queue.look()[0].gates.rates.infos()

@@ -51,6 +51,7 @@ from .pause import PauseLaws
 from .priorities import PriorityLaws
 from .progress import ProgressLaws
 from .put import PutLaws
+from .rates import RateLaws
 from .records import RecordLaws, SettledRecordLaws
 from .requeue import RequeueLaws
 from .schedules import ScheduleContract
@@ -112,6 +113,7 @@ class BackendContract(
     UniqueLaws,
     ExpiryLaws,
     LimitLaws,
+    RateLaws,
     PauseLaws,
     HarnessTests,
 ):

@@ -15,6 +15,7 @@ from ...protocols import (
     Inspector,
     LimitStore,
     Pausing,
+    RateStore,
     Results,
     ResultStore,
     ScheduleStore,
@@ -66,7 +67,7 @@ def read_laws(*protocols: type) -> dict[str, Law]:
     return laws
 
 
-OPTIONAL = (ScheduleStore, HasLocks, Beginning, LimitStore, Pausing)
+OPTIONAL = (ScheduleStore, HasLocks, Beginning, LimitStore, RateStore, Pausing)
 """The optional protocols that have laws."""
 _LAWS = read_laws(Serializer, Broker, Results, ResultStore, Inspector, *OPTIONAL)
 

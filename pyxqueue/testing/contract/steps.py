@@ -19,8 +19,9 @@ from typing import Generic, TypeVar
 from attrs import evolve
 
 from ...model import message as m
+from ...model.rates import Pace
 from ...model.transitions import ENDS
-from ...protocols import Backend, LimitStore, Wakeups, limits_of
+from ...protocols import Backend, LimitStore, RateStore, Wakeups, limits_of, rates_of
 from .harness import Harness
 from .laws import Law
 
@@ -144,6 +145,14 @@ def limited(backend: Backend, **numbers: int) -> LimitStore | None:
         for name, number in numbers.items():
             limits.set(name, number)
     return limits
+
+
+def paced(backend: Backend, **paces: Pace) -> RateStore | None:
+    """The rates of a backend, in which these paces are set; None if it has none."""
+    if (rates := rates_of(backend)) is not None:
+        for name, pace in paces.items():
+            rates.set_rate(name, pace)
+    return rates
 
 
 def tokens(limits: LimitStore) -> dict[str, tuple[int, int]]:
