@@ -35,7 +35,7 @@ from .errors import (
     UnknownScheduleError,
     UnknownTaskError,
 )
-from .limiting import Concurrency
+from .limiting import Concurrency, Rate
 from .model.message import Cancellation, Progress, TaskStatus
 from .scheduling import Missed
 from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
@@ -66,6 +66,7 @@ __all__ = [
     "PickleSerializer",
     "Progress",
     "PyxqueueError",
+    "Rate",
     "Reject",
     "ResultTimeoutError",
     "RetryLater",

@@ -1,4 +1,5 @@
-"""`Concurrency`: the option that limits how many tasks are ready or run at the same time."""
+"""`Concurrency` and `Rate`: the options that limit how many tasks are ready or run at the same time, and how many start
+in a period."""
 
 from __future__ import annotations
 
@@ -8,11 +9,14 @@ from typing import Any, TypeAlias
 from attrs import Attribute, field, frozen, validators
 
 from .calls import Call, Signature
+from .clock import in_seconds
 from .errors import ConfigurationError
 from .model.limits import LIMIT_PATTERN, MAX_GATES, gate_key, gate_of
+from .model.rates import MAX_SPAN_US, PREFIX, Pace
 from .printable import quoted
-from .protocols import LimitStore, limits_of
+from .protocols import LimitStore, RateStore, limits_of, rates_of
 
+_MAX_PERIOD = 366 * 86_400
 By: TypeAlias = tuple[str, ...] | Callable[..., object] | None
 
 
@@ -35,8 +39,32 @@ def _name(_instance: object, _attribute: Attribute[Any], value: object) -> None:
         raise ValueError(f"name={quoted(value)} must be 1 to 200 letters, digits, _ . < > -")
 
 
+def _count(_instance: object, _attribute: Attribute[Any], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 31:
+        raise ValueError(f"{quoted(value)} must be a whole number of tasks, 0 or more, such as Rate(100, per=60)")
+
+
+def _period(_instance: object, _attribute: Attribute[Any], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.001 <= value <= _MAX_PERIOD:
+        raise ValueError(f"per={quoted(value)} must be a time from a millisecond to a year, such as per=60")
+
+
+def _burst(_instance: object, _attribute: Attribute[Any], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 1 << 31:
+        raise ValueError(f"burst={quoted(value)} must be a whole number of tasks, 1 or more")
+
+
 @frozen
-class Concurrency:
+class _Keyed:
+    by: By = field(default=None, converter=_by, kw_only=True)
+    """What is limited for itself each: the value of this parameter, of several, or what this function returns for the
+    arguments of the call. None: all calls together."""
+    name: str | None = field(default=None, validator=validators.optional(_name), kw_only=True)
+    """The name of the limit; by default that of the task."""
+
+
+@frozen
+class Concurrency(_Keyed):
     """At most so many tasks are ready or run at the same time; the others wait, in the order in which they came.
 
     Tasks with limits of the same name share them. The number in the store counts: the code declares it when workers
@@ -44,45 +72,72 @@ class Concurrency:
     """
 
     number: int = field(validator=_number)
-    by: By = field(default=None, converter=_by, kw_only=True)
-    """What has a place of its own each: the value of this parameter, of several, or what this function returns for the
-    arguments of the call. None: all calls share the places."""
-    name: str | None = field(default=None, validator=validators.optional(_name), kw_only=True)
-    """The name of the limit; by default that of the task."""
 
 
-def limits_option(given: Sequence[Concurrency] | Concurrency) -> tuple[Concurrency, ...]:
+@frozen
+class Rate(_Keyed):
+    """At most `count` tasks start in each period, evenly, by the clock of the store; the others wait, in the order in
+    which they came.
+
+    Tasks with rates of the same name share them. The pace in the store counts, as with `Concurrency`.
+    """
+
+    count: int = field(validator=_count)
+    per: float = field(converter=in_seconds, validator=_period, kw_only=True)
+    """The length of the period: seconds, or a `timedelta`."""
+    burst: int = field(default=1, validator=_burst, kw_only=True)
+    """How many may start at once after a while without any. No time of `n` evenly spaced starts has more than
+    ``burst + n``."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.pace.interval_us * self.burst > MAX_SPAN_US:
+            raise ValueError(f"{self.count} per {self.per:g} s with burst={self.burst} is slower than one in 35 years")
+
+    @property
+    def pace(self) -> Pace:
+        return Pace(self.count, max(1, round(self.per * 1_000_000)), self.burst)
+
+
+Limit: TypeAlias = Concurrency | Rate
+
+
+def limits_option(given: Sequence[Limit] | Limit) -> tuple[Limit, ...]:
     """Convert the option `limits`."""
-    limits = (given,) if isinstance(given, Concurrency) else tuple(given)
+    limits = (given,) if isinstance(given, Concurrency | Rate) else tuple(given)
     for one in limits:
-        if not isinstance(one, Concurrency):
+        if not isinstance(one, Concurrency | Rate):
             raise TypeError(f"limits={quoted(given)} must be a list of limits, such as limits=[Concurrency(2)]")
     if len(limits) > MAX_GATES:
         raise ValueError(f"a task has at most {MAX_GATES} limits, not {len(limits)}")
-    names = [one.name for one in limits]
-    if twice := sorted({name or "of the task itself" for name in names if names.count(name) > 1}):
+    names = [(type(one), one.name) for one in limits]
+    if twice := sorted({name or "of the task itself" for kind, name in names if names.count((kind, name)) > 1}):
         raise ValueError(f"limits= has two limits {twice[0]}: give each a name=")
     return limits
 
 
-def check_limits(limits: Sequence[Concurrency], name: str, signature: Signature) -> None:
+def check_limits(limits: Sequence[Limit], name: str, signature: Signature) -> None:
     """Raise `ConfigurationError` if `by` names what is not a parameter of the task."""
     known = signature.parameters
     for limit in limits:
         wanted = limit.by if isinstance(limit.by, tuple) else ()
         if unknown := [one for one in wanted if one not in known]:
             raise ConfigurationError(
-                f"by= of Concurrency names {', '.join(map(quoted, unknown))}, which {name} does not have; its "
-                f"parameters are {', '.join(known) or 'none'}"
+                f"by= of {type(limit).__name__} names {', '.join(map(quoted, unknown))}, which {name} does not have; "
+                f"its parameters are {', '.join(known) or 'none'}"
             )
 
 
-def gates_for(limits: Sequence[Concurrency], name: str, signature: Signature, call: Call) -> tuple[str, ...]:
+def gates_for(limits: Sequence[Limit], name: str, signature: Signature, call: Call) -> tuple[str, ...]:
     """Return the gates of a call of the task `name`, in alphabetical order."""
     if not limits:
         return ()
     arguments = signature.arguments(*call) if any(limit.by is not None for limit in limits) else {}
-    return tuple(sorted({gate_of(limit.name or name, _key(limit.by, arguments, call)) for limit in limits}))
+    return tuple(sorted({_gate(limit, name, _key(limit.by, arguments, call)) for limit in limits}))
+
+
+def _gate(limit: Limit, task: str, key: str) -> str:
+    gate = gate_of(limit.name or task, key)
+    return PREFIX + gate if isinstance(limit, Rate) else gate
 
 
 def _key(by: By, arguments: dict[str, Any], call: Call) -> str:
@@ -93,14 +148,45 @@ def _key(by: By, arguments: dict[str, Any], call: Call) -> str:
     return gate_key(by(*call[0], **call[1]))
 
 
-def declared(tasks: Iterable[tuple[str, Sequence[Concurrency]]]) -> dict[str, int]:
-    """Return the numbers that tasks declare, by the name of the limit. Of several numbers the smallest counts."""
-    numbers: dict[str, int] = {}
-    for name, limits in tasks:
-        for limit in limits:
-            key = limit.name or name
-            numbers[key] = min(limit.number, numbers.get(key, limit.number))
-    return numbers
+@frozen
+class Declared:
+    """What tasks declare, by the name of the limit. Of several numbers the smallest counts, of several paces the
+    slowest."""
+
+    numbers: dict[str, int] = field(factory=dict)
+    paces: dict[str, Pace] = field(factory=dict)
+
+    @classmethod
+    def by(cls, tasks: Iterable[tuple[str, Sequence[Limit]]]) -> Declared:
+        found = cls()
+        for name, limits in tasks:
+            for limit in limits:
+                key = limit.name or name
+                if isinstance(limit, Rate):
+                    found.paces[key] = min(limit.pace, found.paces.get(key, limit.pace), key=_speed)
+                else:
+                    found.numbers[key] = min(limit.number, found.numbers.get(key, limit.number))
+        return found
+
+    def keeper(self, backend: object) -> Callable[[bool], None] | None:
+        """Return what stores it in the backend; None if nothing is declared. Its argument says whether to replace what
+        other code has declared. Raises `ConfigurationError` if the backend cannot keep it."""
+        if not self.numbers and not self.paces:
+            return None
+        limits = limit_store(backend)
+        rates = rate_store(backend) if self.paces else None
+
+        def keep(replace: bool) -> None:
+            if self.numbers:
+                limits.declare(self.numbers, replace=replace)
+            if rates is not None:
+                rates.declare_rates(self.paces, replace=replace)
+
+        return keep
+
+
+def _speed(pace: Pace) -> tuple[bool, int, int]:
+    return pace.count > 0, -pace.interval_us, pace.burst
 
 
 def limit_store(backend: object) -> LimitStore:
@@ -112,3 +198,14 @@ def limit_store(backend: object) -> LimitStore:
             f"pyxqueue, or a backend that has LimitStore"
         )
     return limits
+
+
+def rate_store(backend: object) -> RateStore:
+    """Return the rates of a backend. Raises `ConfigurationError` if it cannot keep any."""
+    rates = rates_of(backend)
+    if rates is None:
+        raise ConfigurationError(
+            f"{type(backend).__name__} cannot keep rates, which Rate and queue.limits.set(..., rate=...) need: use a "
+            f"backend that has RateStore, such as that of eager mode"
+        )
+    return rates

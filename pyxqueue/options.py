@@ -16,7 +16,7 @@ from typing_extensions import ParamSpec
 
 from .clock import Seconds, in_seconds, optional_seconds
 from .errors import ConfigurationError
-from .limiting import Concurrency, limits_option
+from .limiting import Limit, limits_option
 from .model.message import valid_id
 from .model.priorities import HIGHEST, LOWEST
 from .printable import quoted
@@ -131,8 +131,9 @@ class TaskOptions:
     """Calls that become one task when no more of them follow."""
     throttle: Throttle | None = None
     """Calls that are dropped for some time after one that runs."""
-    limits: tuple[Concurrency, ...] = field(default=(), converter=limits_option)
-    """How many of its calls may be ready or run at the same time, together or for each key."""
+    limits: tuple[Limit, ...] = field(default=(), converter=limits_option)
+    """How many of its calls may be ready or run at the same time, and how many start in a period, together or for each
+    key."""
     cron: str | None = None
     """A cron expression with five fields, or a name such as ``@daily``: the task runs at these times by itself."""
     every: Seconds | None = None

@@ -41,6 +41,7 @@ NAMES = [
     "PickleSerializer",
     "Progress",
     "PyxqueueError",
+    "Rate",
     "Reject",
     "ResultTimeoutError",
     "RetryLater",

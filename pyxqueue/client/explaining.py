@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 
 from attrs import frozen
 
+from ..model.limits import limit_of
 from ..model.message import Depth, TaskInfo, TaskStatus
-from ..protocols import Backend, Pausing, limits_of
+from ..model.rates import PREFIX, is_rate
+from ..protocols import Backend, LimitStore, Pausing, RateStore, limits_of
 from .reasons import reason
 
 _PAGE = 256
@@ -77,9 +79,18 @@ def _limited(one: Situation) -> str:
     if not one.info.gate:
         return ""
     limits = limits_of(one.backend)
+    if is_rate(one.info.gate):
+        return f"the rate {one.info.gate.removeprefix(PREFIX)} lets no more tasks start now{_pace(one, limits)}"
     found = [gate for gate in limits.gates(_GATES) if gate.name == one.info.gate] if limits else []
     used = f": {found[0].used} of {found[0].limit} places are taken, {found[0].waiting:,} tasks wait" if found else ""
     return f"the limit {one.info.gate} has no room{used}"
+
+
+def _pace(one: Situation, limits: LimitStore | None) -> str:
+    key = one.info.gate.removeprefix(PREFIX)
+    known = {rate.name: rate.pace for rate in limits.rates()} if isinstance(limits, RateStore) else {}
+    pace = known.get(key, known.get(limit_of(key)))
+    return f": {pace}" if pace else ""
 
 
 def _in_line(one: Situation) -> str:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, overload
 
 from attrs import frozen
 
+from ..clock import Seconds
 from ..errors import ConfigurationError
-from ..limiting import limit_store
+from ..limiting import Rate, limit_store, rate_store
 from ..model.limits import LIMIT_PATTERN, GateInfo, LimitInfo, gate_key, gate_of
+from ..model.rates import Pace, RateInfo
 from ..printable import quoted
-from ..protocols import LimitStore
+from ..protocols import LimitStore, RateStore
 from .opened import QueueStore
 
-__all__ = ["GateInfo", "LimitInfo", "Limits"]
+__all__ = ["GateInfo", "LimitInfo", "Limits", "RateInfo"]
+
+_NOT_GIVEN: Any = object()
 
 
 @frozen(eq=False)
@@ -22,32 +27,79 @@ class Limits:
 
     _store: QueueStore
 
-    def set(self, name: str, *, concurrency: int | None, key: object = None) -> None:
-        """Set how many tasks with the limit `name` may be ready or run at the same time, at once and for all programs.
+    @overload
+    def set(self, name: str, *, concurrency: int | None, key: object = None) -> None: ...
 
-        It counts more than the number in the code, also after a deploy, until it is set to None. 0 lets no task start.
-        `key`: only for this key, the value by which `by=` tells tasks apart; it counts more than the number of the
+    @overload
+    def set(self, name: str, *, rate: int, per: Seconds, burst: int = 1, key: object = None) -> None: ...
+
+    @overload
+    def set(self, name: str, *, rate: None, key: object = None) -> None: ...
+
+    def set(
+        self,
+        name: str,
+        *,
+        concurrency: int | None = _NOT_GIVEN,
+        rate: int | None = _NOT_GIVEN,
+        per: Seconds | None = None,
+        burst: int = 1,
+        key: object = None,
+    ) -> None:
+        """Set how many tasks with the limit `name` may be ready or run at the same time (`concurrency`), or how many
+        start in a period (`rate`, `per` and `burst`, as in `Rate`), at once and for all programs.
+
+        It counts more than what the code says, also after a deploy, until it is set to None. 0 lets no task start.
+        `key`: only for this key, the value by which `by=` tells tasks apart; it counts more than what is set for the
         limit.
         """
         if not isinstance(name, str) or not LIMIT_PATTERN.fullmatch(name):
             raise ConfigurationError(f"the name of a limit is 1 to 200 letters, digits, _ . < > -, not {quoted(name)}")
-        if concurrency is not None and (
-            isinstance(concurrency, bool) or not isinstance(concurrency, int) or not 0 <= concurrency < 1 << 31
-        ):
+        if (concurrency is _NOT_GIVEN) is (rate is _NOT_GIVEN):
             raise ConfigurationError(
-                f"concurrency={quoted(concurrency)} must be a whole number of tasks, 0 or more, or None for the number "
-                f"in the code"
+                f"set({quoted(name)}) needs either concurrency=, or rate= and per=; the other is a limit of its own"
             )
-        self._limits().set(name if key is None else gate_of(name, gate_key(key)), concurrency)
+        full = name if key is None else gate_of(name, gate_key(key))
+        if rate is _NOT_GIVEN:
+            self._limits().set(full, _number(concurrency))
+        else:
+            rate_store(self._store.here().backend).set_rate(full, _pace(rate, per, burst))
 
     def list(self) -> Sequence[LimitInfo]:
-        """Return the numbers of all limits, in alphabetical order."""
+        """Return the numbers of all limits of concurrency, in alphabetical order."""
         return self._limits().numbers()
+
+    def rates(self) -> Sequence[RateInfo]:
+        """Return the paces of all rates, in alphabetical order; none if the store cannot keep rates."""
+        limits = self._limits()
+        return limits.rates() if isinstance(limits, RateStore) else ()
 
     def gates(self, limit: int = 1_000) -> Sequence[GateInfo]:
         """Return what is in use: for each limit, or for each of its keys, how many tasks are ready or run, and how many
-        wait; the first `limit` in alphabetical order."""
+        wait; the first `limit` in alphabetical order. The names of rates begin with ``rate:``."""
         return self._limits().gates(limit)
 
     def _limits(self) -> LimitStore:
         return limit_store(self._store.here().backend)
+
+
+def _number(concurrency: int | None) -> int | None:
+    if concurrency is not None and (
+        isinstance(concurrency, bool) or not isinstance(concurrency, int) or not 0 <= concurrency < 1 << 31
+    ):
+        raise ConfigurationError(
+            f"concurrency={quoted(concurrency)} must be a whole number of tasks, 0 or more, or None for the number "
+            f"in the code"
+        )
+    return concurrency
+
+
+def _pace(rate: int | None, per: Seconds | None, burst: int) -> Pace | None:
+    if rate is None:
+        return None
+    if per is None:
+        raise ConfigurationError(f"rate={quoted(rate)} needs the length of its period, such as per=60")
+    try:
+        return Rate(rate, per=per, burst=burst).pace
+    except ValueError as error:
+        raise ConfigurationError(f"the rate cannot be set: {error}") from error

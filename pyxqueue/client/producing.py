@@ -15,7 +15,7 @@ from ..codec import Codec, schedule_seal_id
 from ..context import running_task
 from ..errors import ConfigurationError
 from ..ids import new_id
-from ..limiting import declared, gates_for, limit_store
+from ..limiting import Declared, gates_for
 from ..model.message import FLOW_VERSION, NO_HEADERS, WIRE_VERSION, Message, evolve
 from ..options import CallOptions
 from ..printable import quoted
@@ -88,7 +88,8 @@ class Producer:
         `ConfigurationError` if the store cannot keep limits."""
         backend = self.stores().backend
         if self._declared.get(task.name) is not backend:
-            limit_store(backend).declare(declared([(task.name, task.options.limits)]), replace=False)
+            if keep := Declared.by([(task.name, task.options.limits)]).keeper(backend):
+                keep(False)
             self._declared[task.name] = backend
 
     def _enqueue_unique(

@@ -162,7 +162,7 @@ class TaskQueue(Unique, ReleaseNames):
 
     @property
     def limits(self) -> Limits:
-        """The limits of the queue: how many tasks may run at the same time, and what waits for that."""
+        """The limits of the queue: how many tasks may run at the same time or start in a period, and what waits."""
         return self._limits
 
     @property

@@ -22,7 +22,7 @@ from attrs import define, frozen
 from ..codec import Codec
 from ..errors import ConfigurationError
 from ..inflight import InFlightTable
-from ..limiting import declared, limit_store
+from ..limiting import Declared
 from ..model.schedules import Schedule
 from ..protocols import Broker, schedules_of
 from ..registry import Registry, TaskSpec
@@ -77,8 +77,8 @@ class QueueSource:
         duties: list[Duty] = []
         if (schedules := self.schedules()) or schedules_of(broker) is not None:
             duties.append(SchedulesDuty(Ticker(store_of_schedules(broker), self.codec), schedules))
-        if numbers := declared((task.name, task.options.limits) for task in self.registry):
-            duties.append(LimitsDuty(limit_store(broker), numbers))
+        if keep := Declared.by((task.name, task.options.limits) for task in self.registry).keeper(broker):
+            duties.append(LimitsDuty(keep))
         return duties
 
 

@@ -195,7 +195,7 @@ def test_wrong_numbers_are_refused(number: object) -> None:
     """By `set`, too."""
     queue = TaskQueue("memory://", stream_key="limits")
     with pytest.raises(ConfigurationError, match="whole number of tasks"):
-        queue.limits.set("one", concurrency=number)  # type: ignore[arg-type]
+        queue.limits.set("one", concurrency=number)  # type: ignore[call-overload]
     with pytest.raises(ConfigurationError, match="the name of a limit"):
         queue.limits.set("one/two", concurrency=1)
 

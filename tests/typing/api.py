@@ -14,6 +14,7 @@ from pyxqueue import (
     Missed,
     Progress,
     PyxqueueError,
+    Rate,
     Task,
     TaskContext,
     TaskQueue,
@@ -134,9 +135,16 @@ def limits_are_shown_and_set() -> None:
     assert_type(limited(7), AsyncResult[str])
     queue.limits.set("gpu", concurrency=4)
     queue.limits.set("limited", concurrency=None, key=7)
+    queue.limits.set("api", rate=100, per=60, burst=10)
+    queue.limits.set("api", rate=None, key=7)
+    assert_type([str(rate.pace) for rate in queue.limits.rates()], list[str])
+    queue.limits.set("api", rate=100)  # type: ignore[call-overload]
     assert_type([gate.waiting for gate in queue.limits.gates()], list[int])
     assert_type([limit.number for limit in queue.limits.list()], list[int | None])
-    queue.limits.set("gpu")  # type: ignore[call-arg]
+    queue.limits.set("gpu")  # type: ignore[call-overload]
+    queue.task(limits=[Rate(100, per=60, burst=10, name="api", by="customer"), Concurrency(2)])
+    Rate(100)  # type: ignore[call-arg]
+    Rate("100", per=60)  # type: ignore[arg-type]
     Concurrency("2")  # type: ignore[arg-type]
     Concurrency(2, "customer")  # type: ignore[call-arg]
     queue.task(limits=[2])  # type: ignore[list-item]
