@@ -8,7 +8,8 @@ explains, and nothing is left.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from contextlib import AbstractContextManager, closing, nullcontext
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import Phase, settings
@@ -21,6 +22,8 @@ from pyxqueue.testing.contract.steps import gated, paced, tokens
 from pyxqueue.testing.memory import MemoryHarness
 from tests.contract.wrong import PLANTED
 
+from ..support.sqlite_harness import SQLiteHarness
+
 PACES = {"one": Pace(1, 100_000), "five": Pace(10, 500_000, 5), "three": Pace(3, 1_000_000, 3)}
 CONSUMERS = ("one", "two")
 wanted = st.sets(st.sampled_from(["rate:one/", "rate:five/x", "rate:five/y", "rate:three/"]), min_size=1, max_size=2)
@@ -30,11 +33,12 @@ picks = st.integers(0, 30)
 class RateMachine(RuleBasedStateMachine):
     """Does things to a store, and writes down what begins."""
 
-    make_harness: ClassVar[Callable[[], MemoryHarness]] = MemoryHarness
+    make_harness: ClassVar[Callable[[], AbstractContextManager[MemoryHarness | SQLiteHarness]]]
 
     def __init__(self) -> None:
         super().__init__()
-        self.harness = type(self).make_harness()
+        self.context = type(self).make_harness()
+        self.harness = self.context.__enter__()
         self.backend = self.harness.open(history=10_000)
         rates = paced(self.backend, **PACES)
         assert rates is not None
@@ -47,8 +51,12 @@ class RateMachine(RuleBasedStateMachine):
         """By gate, when tasks began, in ms."""
 
     def teardown(self) -> None:
-        self.drain()
-        self.check()
+        try:
+            self.drain()
+            self.check()
+        finally:
+            self.backend.close()
+            self.context.__exit__(None, None, None)
 
     @rule(gates=wanted, count=st.sampled_from([1, 1, 1, 20]))
     def enqueue(self, gates: set[str], count: int) -> None:
@@ -142,17 +150,28 @@ class RateMachine(RuleBasedStateMachine):
             self.harness.advance(slowest)
         states = [info.status for info in self.backend.show(self.ids) if info is not None]
         assert all(state.ended for state in states), "a task has starved"
-        assert tokens(self.backend.limits()) == {}
-        self.harness.advance(60_000)
-        self.backend.maintain(256)
-        group = self.harness.store.groups(self.harness.stream_key)["cg"]
-        assert len(group.gates) == 0
+        assert tokens(self.rates) == {}
+        if isinstance(self.harness, MemoryHarness):
+            self.harness.advance(60_000)
+            self.backend.maintain(256)
+            assert len(self.harness.store.groups(self.harness.stream_key)["cg"].gates) == 0
+
+
+def run(make: Callable[[], AbstractContextManager[Any]], examples: int, steps: int = 60) -> None:
+    machine = type("Machine", (RateMachine,), {"make_harness": staticmethod(make)})
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None)
+    )
 
 
 def test_memory() -> None:
     """The backend in memory."""
-    thorough = settings(max_examples=150, stateful_step_count=60, deadline=None)
-    run_state_machine_as_test(RateMachine, settings=thorough)
+    run(lambda: nullcontext(MemoryHarness()), 150)
+
+
+def test_sqlite() -> None:
+    """A file."""
+    run(lambda: closing(SQLiteHarness()), 10, 40)
 
 
 FOUND = ["NeverTurnedAway", "RepeatCountsAgain", "BurstOneTooMany", "SavesUp", "TurnedAwayIsCharged", "WaitsForEver"]
@@ -162,7 +181,7 @@ FOUND = ["NeverTurnedAway", "RepeatCountsAgain", "BurstOneTooMany", "SavesUp", "
 def test_a_wrong_backend_is_found(name: str) -> None:
     """Each wrong backend fails within a few sequences."""
     wrong = next(one for one in PLANTED if one.name == name and one.law == "L6")
-    machine = type("Machine", (RateMachine,), {"make_harness": staticmethod(wrong.harness)})
+    machine = type("Machine", (RateMachine,), {"make_harness": staticmethod(lambda: nullcontext(wrong.harness()))})
     thorough = settings(
         max_examples=200, stateful_step_count=60, deadline=None, derandomize=True, phases=[Phase.generate]
     )
@@ -173,6 +192,10 @@ def test_a_wrong_backend_is_found(name: str) -> None:
 @pytest.mark.soak
 def test_memory_for_long() -> None:
     """Many more and longer sequences."""
-    run_state_machine_as_test(
-        RateMachine, settings=settings(max_examples=3_000, stateful_step_count=120, deadline=None)
-    )
+    run(lambda: nullcontext(MemoryHarness()), 3_000, 120)
+
+
+@pytest.mark.soak
+def test_sqlite_for_long() -> None:
+    """Many more and longer sequences."""
+    run(lambda: closing(SQLiteHarness()), 300, 80)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import fakeredis
 import pytest
 
 from pyxqueue import Concurrency, ConfigurationError, EagerSession, Rate, TaskQueue, TaskStatus, eager_mode
@@ -131,14 +132,14 @@ def test_several_tasks_share_a_rate(eager: EagerSession) -> None:
     assert handles[1].state is TaskStatus.SUCCESS
 
 
-def test_a_store_without_rates_refuses(tmp_path: Path) -> None:
+def test_a_store_without_rates_refuses() -> None:
     """With an error that says so, at the first call and for `set`."""
-    queue = TaskQueue(f"sqlite:///{tmp_path / 'rates.db'}", stream_key="rates")
+    queue = TaskQueue(fakeredis.FakeRedis(protocol=2), stream_key="rates")
 
     @queue.task(name="mail", limits=[Rate(1, per=1)])
     def mail() -> None: ...
 
-    with pytest.raises(ConfigurationError, match="SQLiteBackend cannot keep rates"):
+    with pytest.raises(ConfigurationError, match="RedisBackend cannot keep rates"):
         mail()
     with pytest.raises(ConfigurationError, match="cannot keep rates"):
         queue.limits.set("mail", rate=1, per=1)
@@ -163,6 +164,26 @@ def test_a_wrong_rate_is_refused(make: object, said: str) -> None:
     assert callable(make)
     with pytest.raises(ValueError, match=said):
         make()
+
+
+def test_rates_in_a_file(tmp_path: Path) -> None:
+    """What a call has declared is shown, and the calls above the burst wait."""
+    queue = TaskQueue(f"sqlite:///{tmp_path / 'rates.db'}", stream_key="rates")
+
+    @queue.task(name="mail", limits=[Rate(1, per=3_600, burst=2, by="customer"), Concurrency(5)])
+    def mail(customer: int) -> None: ...
+
+    handles = [mail(7) for _ in range(3)]
+
+    assert {gate.name: (gate.used, gate.waiting) for gate in queue.limits.gates()} == {
+        "mail/": (2, 0),
+        "rate:mail/7": (2, 1),
+    }
+    assert [(rate.name, str(rate.pace)) for rate in queue.limits.rates()] == [("mail", "1 per 3600 s, 2 at once")]
+    assert [limit.name for limit in queue.limits.list()] == ["mail"]
+    assert "the rate mail/7 lets no more tasks start now" in str(queue.admin.explain(handles[2].task_id))
+    queue.admin.cancel(handles[2].task_id)
+    assert [gate.waiting for gate in queue.limits.gates()] == [0, 0]
 
 
 def test_half_a_rate_cannot_be_set(eager: EagerSession) -> None:

@@ -12,10 +12,11 @@ import pytest
 from pyxqueue.backends.sqlite import SQLiteBackend, broker, claiming, group, schedules, schema, settling
 from pyxqueue.backends.sqlite.driver import Driver, DriverError, apsw, standard
 from pyxqueue.clock import FakeClock
-from pyxqueue.model.message import Done, Message, Settlement
+from pyxqueue.model.message import Done, Message, Settlement, StartStatus
+from pyxqueue.model.rates import Pace
 from pyxqueue.model.schedules import Schedule
 from pyxqueue.model.ticks import Timing
-from pyxqueue.protocols import Changed, ScheduleChange, StoreOptions
+from pyxqueue.protocols import Changed, ScheduleChange, StoreOptions, rates_of
 
 from ..test_layouts import says
 from .conftest import Open, ask
@@ -119,6 +120,13 @@ def test_a_file_of_schema_3_is_migrated(file: Path) -> None:
         assert list(backend.schedules().due(9).schedules) == [one]
         backend.enqueue([Message("low", "kit.job", priority=-1), Message("high", "kit.job", priority=60)])
         assert [one.message.id for one in backend.claim("two", 9, 0)] == ["high", "ready", "large", "low"]
+        rates = rates_of(backend)
+        assert rates is not None
+        rates.set_rate("api", Pace(1, 1_000_000))
+        backend.enqueue([Message(one, "kit.job", gates=("rate:api/",), v=2) for one in ("first", "second")])
+        (first,) = backend.claim("two", 9, 0)
+        assert backend.begin([first.receipt]) == [StartStatus.RUN]
+        assert [gate.waiting for gate in rates.gates(9) if gate.name == "rate:api/"] == [1]
 
 
 BY_INDEX = "INDEX task_"

@@ -18,6 +18,7 @@ from .group import Group, Packed, packed
 from .limits import RAISED, SQLiteLimits
 from .polling import sleep
 from .queue import Groups, Queue
+from .rating import FIRST_OPENING
 from .rows import LEAN, Row, is_time, progress_bytes, row_of
 from .schedules import SQLiteSchedules
 from .schema import AT, CAME_BACK, DELAYED, GATED, IN_FLIGHT, NEW_TASKS, PRIORITIZED, REMEMBERED
@@ -32,11 +33,11 @@ SILENT_FOR = 3_600_000
 
 _FIRST = "(SELECT sort FROM task WHERE {} ORDER BY sort LIMIT 1)"
 NEXT = f"""SELECT {", ".join(_FIRST.format(AT.format(place)) for place in (IN_FLIGHT, DELAYED, REMEMBERED))},
-    ({expiring.FIRST}),
+    ({expiring.FIRST}), ({FIRST_OPENING}),
     EXISTS (SELECT 1 FROM task WHERE {AT.format(CAME_BACK)}) OR EXISTS (SELECT 1 FROM {NEW_TASKS})
     OR EXISTS (SELECT 1 FROM {PRIORITIZED})"""  # noqa: S608 - our own words
-"""When the first lease ends, a delayed task is due, an ended one may be forgotten, one that waits expires;
-and whether a task is ready."""
+"""When the first lease ends, a delayed task is due, an ended one may be forgotten, one that waits expires,
+a rate has room again; and whether a task is ready."""
 _DUE = f"SELECT {LEAN} FROM task WHERE {AT.format('?')} AND sort <= ? ORDER BY sort LIMIT ?"  # noqa: S608
 _IN_FLIGHT_OF = f"SELECT {LEAN} FROM task WHERE {AT.format(IN_FLIGHT)} AND consumer = ? ORDER BY sort LIMIT ?"  # noqa: S608
 
@@ -106,7 +107,7 @@ class SQLiteBroker:
         """When a lease, a delay or a dedupe time ends next, and whether a claim has anything to do now."""
         now = groups.now
         key, first = groups.mine.key, max(groups.mine.next, self._seen)
-        *times, ready = groups.db.execute(NEXT, (*[key] * 5, first, key, key))[0]
+        *times, ready = groups.db.execute(NEXT, (*[key] * 6, first, key, key))[0]
         if not ready:
             self._seen = groups.tickets.last + 1
         event = min((at for at in times if is_time(at)), default=float("inf"))
@@ -122,7 +123,12 @@ class SQLiteBroker:
                     _note_seen(group, [consumer])
                     upkeep.mend(group)
                     self._heard[consumer] = group.now
-                moved = (_reclaim(group, MAX_ITEMS), _promote(group, MAX_ITEMS), expiring.expire(group, MAX_ITEMS))
+                moved = (
+                    _reclaim(group, MAX_ITEMS),
+                    _promote(group, MAX_ITEMS),
+                    expiring.expire(group, MAX_ITEMS),
+                    _open(group, MAX_ITEMS),
+                )
                 upkeep.trim(group, self._queue.options.history)
                 lent = lend(group, consumer, max(0, limit), self._turn)
             self._turn = lent.turn
@@ -172,12 +178,17 @@ class SQLiteBroker:
         if left == 0:
             until_done(self._promote, limit)
             until_done(self._expire, limit)
+            until_done(self._open)
             left, _ = self._next_due()
         return left
 
     def _promote(self, limit: int) -> int:
         with self._queue.write(join=True) as groups:
             return _promote(groups.mine, limit)
+
+    def _open(self, limit: int) -> int:
+        with self._queue.write(join=True) as groups:
+            return _open(groups.mine, limit)
 
     def _expire(self, limit: int) -> int:
         with self._queue.write(join=True) as groups:
@@ -192,17 +203,18 @@ class SQLiteBroker:
             self.schedules.look(groups)
             group = groups.mine
             self._is_raised = bool(group.db.execute(RAISED, (group.key,)))
-            moments = [one for one in (group.first(DELAYED), expiring.first_expiry(group)) if one is not None]
+            found = group.first(DELAYED), expiring.first_expiry(group), group.gates.rates.first_opening()
+            moments = [one for one in found if one is not None]
             return int(max(0, min(moments) - groups.now)) if moments else -1, groups.has_removed
 
     def begin(self, receipts: Sequence[str]) -> Sequence[StartStatus]:
         statuses: list[StartStatus] = []
         for batch in in_steps(receipts):
             with self._queue.read() as groups:
-                begun, changes = expiring.begin(groups.mine, batch)
+                begun, changes = expiring.begin(groups.mine, batch, look=True)
             if changes:
                 with self._queue.write(join=True) as groups:
-                    begun, _ = expiring.begin(groups.mine, batch)
+                    begun, _ = expiring.begin(groups.mine, batch, look=False)
                     groups.mine.flush()
                     upkeep.trim(groups.mine, self._queue.options.history)
             statuses += begun
@@ -279,6 +291,12 @@ def _reclaim(group: Group, limit: int) -> int:
         group.put_back(row.charged(Event.LEASE_END), 0)
     group.flush()
     return len(rows)
+
+
+def _open(group: Group, limit: int) -> int:
+    """L6: admit tasks at rates that have room again. Returns the number of their gates, at most `limit`."""
+    opening = group.gates.rates.first_opening()
+    return group.gates.open(limit) if opening is not None and opening <= group.now else 0
 
 
 def _promote(group: Group, limit: int) -> int:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ...model.locks import is_held_until_start
 from ...model.message import Delivery, Message
+from ...model.rates import has_rate
 from ...model.turns import BY_AGE, Lines, Turn, take_first, take_turns
 from .group import CHUNK, Group
 from .rows import FIELDS, FIELDS_SIZE, SMALL_FIELDS, is_id, is_time, nameless, padded, read_message, up_to, within
@@ -101,5 +102,7 @@ def deliveries_of(lent: Lent) -> list[Delivery]:
 def _delivery(row: Sequence[Any], fence: int) -> Delivery:
     seq, task_id, *header, _, fields, _ = row
     message = read_message(fields, task_id if is_id(task_id) else nameless(seq), header)
-    must_begin = isinstance(message, Message) and (message.expires_ms > 0 or is_held_until_start(message))
+    must_begin = isinstance(message, Message) and (
+        message.expires_ms > 0 or is_held_until_start(message) or has_rate(message)
+    )
     return Delivery(message, f"{seq}.{fence}", fence, must_begin)

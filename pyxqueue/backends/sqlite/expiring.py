@@ -9,7 +9,7 @@ from ...model.transitions import expired_record, too_late
 from . import locking
 from .group import Group
 from .rows import LEAN, Row, is_time, row_of, without_expiry
-from .schema import EXPIRES, HISTORY, LOCKED, RAW
+from .schema import EXPIRES, GATED, HISTORY, LOCKED, RAW
 
 FIRST = f"SELECT expires FROM {EXPIRES} ORDER BY expires LIMIT 1"  # noqa: S608 - our own words
 _EXPIRED = f"SELECT {LEAN} FROM {EXPIRES} AND expires <= ? ORDER BY expires LIMIT ?"  # noqa: S608
@@ -33,10 +33,12 @@ def expire(group: Group, limit: int) -> int:
     return len(rows)
 
 
-def begin(group: Group, receipts: Sequence[str]) -> tuple[list[StartStatus], bool]:
+def begin(group: Group, receipts: Sequence[str], *, look: bool) -> tuple[list[StartStatus], bool]:
     """Return whether the holders of these receipts may start their tasks, and whether that changes anything. What has
-    expired is ended, and a lock that is held until the start is given back; `flush` writes it."""
+    expired is ended, a start of a rate is counted (L6), and a lock that is held until the start is given back; `flush`
+    writes it. `look`: only to learn whether that changes anything."""
     found, statuses, started = group.in_flight(receipts), list[StartStatus](), []
+    rated = any(row.raw & GATED and group.gates.has_rate(row.seq) for row in found.values())
     for receipt in receipts:
         row = found.get(receipt)
         if row is None:
@@ -44,12 +46,15 @@ def begin(group: Group, receipts: Sequence[str]) -> tuple[list[StartStatus], boo
         elif too_late(row.expires, group.now):
             _end(group, found.pop(receipt))
             statuses.append(StartStatus.EXPIRED)
+        elif row.raw & GATED and not look and (arrival := group.gates.start(row.seq, row.fence)) is not None:
+            group.put_back(found.pop(receipt), 0, arrival)
+            statuses.append(StartStatus.LATER)
         else:
             statuses.append(StartStatus.RUN)
             if row.raw & LOCKED:
                 started.append(row)
     locked = locking.give_back_at_start(group, started)
-    return statuses, locked or StartStatus.EXPIRED in statuses
+    return statuses, locked or rated or StartStatus.EXPIRED in statuses
 
 
 def _end(group: Group, row: Row) -> None:

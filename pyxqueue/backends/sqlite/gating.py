@@ -12,7 +12,9 @@ from typing import NamedTuple
 from attrs import define, field
 
 from ...model.limits import NO_LIMIT, GateInfo, LimitInfo, limit_of
+from ...model.rates import is_rate
 from .driver import Connection
+from .rating import Rates, rates_among
 from .rows import is_number, is_text
 from .schema import BLOCKED, LINES
 
@@ -30,6 +32,8 @@ class Standing(NamedTuple):
     gates: Sequence[str]
     gate: str
     arrival: int
+    began: int
+    """The fencing token of the delivery for which its start was counted (L6)."""
 
 
 @define
@@ -40,20 +44,57 @@ class Gates:
     key: int
     now: int
     next_ticket: Callable[[], int]
+    rates: Rates = field(init=False)
     _turns: dict[str, None] = field(factory=dict, init=False)
     """The gates that may have room and a line."""
 
-    def ask(self, seq: int, gates: Sequence[str]) -> bool:
-        """Take a token of each gate for a task, or let it wait. Returns whether it may be ready."""
-        if (closed := self._closed(gates, None)) is not None:
-            self.db.execute(
-                "INSERT OR REPLACE INTO gated VALUES (?, ?, ?, ?, ?)",
-                (seq, self.key, " ".join(gates), closed, self.next_ticket()),
-            )
-            return False
-        self.db.execute("INSERT OR REPLACE INTO gated VALUES (?, ?, ?, '', 0)", (seq, self.key, " ".join(gates)))
-        self._count(gates, 1)
-        return True
+    @rates.default
+    def _rates(self) -> Rates:
+        return Rates(self.db, self.key, self.now)
+
+    def ask(self, seq: int, gates: Sequence[str], arrival: int | None = None) -> bool:
+        """Take a token of each gate for a task, or let it wait. Returns whether it may be ready.
+
+        `arrival`: its place in the order of arrival, if it keeps one.
+        """
+        closed = self._closed(gates, arrival)
+        if arrival is None:
+            arrival = self.next_ticket() if closed is not None or rates_among(gates) else 0
+        self.db.execute(
+            "INSERT OR REPLACE INTO gated VALUES (?, ?, ?, ?, ?, 0)",
+            (seq, self.key, " ".join(gates), closed or "", arrival),
+        )
+        if closed is None:
+            self._take(gates)
+        elif is_rate(closed):
+            self.rates.look_later(closed, waits=True)
+        return closed is None
+
+    def has_rate(self, seq: int) -> bool:
+        """Return whether a task has the gate of a rate."""
+        return bool(rates_among(self.gates_of(seq)))
+
+    def start(self, seq: int, fence: int) -> int | None:
+        """L6: count the start of a task in flight. Returns None if it starts, and else its place in the order of
+        arrival, with which it asks again."""
+        standing = self._standing(seq)
+        rates = [] if standing is None else rates_among(standing.gates)
+        if standing is None or not rates or standing.began == fence:
+            return None
+        if self.rates.start(rates):
+            self.db.execute("UPDATE gated SET began = ? WHERE seq = ?", (fence, seq))
+            return None
+        for gate in rates:
+            self.rates.take_back(gate)
+        return standing.arrival if is_number(standing.arrival) else 0
+
+    def open(self, limit: int) -> int:
+        """Make tasks ready at the gates of rates that have room again, at most `limit`. Returns how many gates were
+        looked at."""
+        opened = self.rates.open(limit)
+        self._turns.update(dict.fromkeys(opened))
+        self.admit(limit)
+        return len(opened)
 
     def enter(self, seq: int, gates: Sequence[str]) -> None:
         """Let a task that is ready ask for its tokens. If it has to wait, it is blocked."""
@@ -86,6 +127,8 @@ class Gates:
                 self._admit(first[0][0], gate)
             else:
                 del self._turns[gate]
+                if is_rate(gate):
+                    self.rates.look_later(gate, waits=bool(self.db.execute(_FIRST, (self.key, gate))))
         return looked
 
     def _admit(self, seq: int, gate: str) -> None:
@@ -100,8 +143,8 @@ class Gates:
         if standing is None or not found or found[0][0] != BLOCKED:  # another program has written the row
             self.db.execute("DELETE FROM gated WHERE seq = ?", (seq,))
             return
-        self.db.execute("UPDATE gated SET gate = '', arrival = 0 WHERE seq = ?", (seq,))
-        self._count(standing.gates, 1)
+        self.db.execute("UPDATE gated SET gate = '' WHERE seq = ?", (seq,))
+        self._take(standing.gates)
         ticket = self.next_ticket()
         self.db.execute(
             "UPDATE task SET place = ?, sort = ?, ord = ?, updated = ? WHERE seq = ?",
@@ -127,7 +170,11 @@ class Gates:
             "ORDER BY name",
             (self.key,),
         )
-        found = [(name, _number(number), _number(declared)) for name, number, declared in rows if is_text(name)]
+        found = [
+            (name, _number(number), _number(declared))
+            for name, number, declared in rows
+            if is_text(name) and not is_rate(name)
+        ]
         return [
             LimitInfo(name, declared if number is None else number, declared)
             for name, number, declared in sorted(found, key=lambda one: one[0])
@@ -144,11 +191,11 @@ class Gates:
         ]
 
     def _standing(self, seq: int) -> Standing | None:
-        rows = self.db.execute("SELECT gates, gate, arrival FROM gated WHERE seq = ?", (seq,))
+        rows = self.db.execute("SELECT gates, gate, arrival, began FROM gated WHERE seq = ?", (seq,))
         if not rows:
             return None
-        gates, gate, arrival = rows[0]
-        return Standing(gates.split(" ") if is_text(gates) and gates else [], gate, arrival)
+        gates, gate, arrival, began = rows[0]
+        return Standing(gates.split(" ") if is_text(gates) and gates else [], gate, arrival, began)
 
     def _closed(self, gates: Sequence[str], arrival: int | None) -> str | None:
         """The gate at which a task has to wait: the first without room, or else the first with an earlier task."""
@@ -168,8 +215,15 @@ class Gates:
         return next((one for one in (_number(own), _number(number), _number(declared)) if one is not None), NO_LIMIT)
 
     def _room(self, gate: str) -> int:
+        if is_rate(gate):
+            return int(self.rates.opens(gate) <= self.rates.now_us)
         used = self.db.execute(_USED, (self.key, gate))
         return self._limit(gate) - (used[0][0] if used and is_number(used[0][0]) else 0)
+
+    def _take(self, gates: Sequence[str]) -> None:
+        self._count(gates, 1)
+        for gate in rates_among(gates):
+            self.rates.admit(gate)
 
     def _count(self, gates: Sequence[str], change: int) -> None:
         for gate in gates:

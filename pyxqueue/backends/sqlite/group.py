@@ -238,8 +238,9 @@ class Group:
 
     # Moving
 
-    def put_back(self, row: Row, delay: int) -> None:
-        """Make a task in flight ready or delayed again; if it was cancelled, end it instead (I3). `flush` writes it."""
+    def put_back(self, row: Row, delay: int, arrival: int | None = None) -> None:
+        """Make a task in flight ready or delayed again; if it was cancelled, end it instead (I3). `flush` writes it.
+        `arrival`: its place in the order of arrival, if it keeps one."""
         if row.cancelled:
             self.end(row, HISTORY, minimal(row, TaskStatus.CANCELLED))
             return
@@ -247,7 +248,7 @@ class Group:
         ticket = self.tickets.next()
         place, sort = (DELAYED, due) if due > self.now else (row.came_back, ticket)
         if row.raw & GATED:
-            place = self._ask_again(row, place)
+            place = self._ask_again(row, place, arrival)
         header = (row.attempt, row.crashes, row.redelivered, row.deferrals)
         self._waits.append((place, sort, ticket, self.now, *header, due, row.seq))
 
@@ -267,11 +268,11 @@ class Group:
             row.redelivered, row.deferrals, row.seq,
         ))  # fmt: skip
 
-    def _ask_again(self, row: Row, place: int) -> int:
+    def _ask_again(self, row: Row, place: int, arrival: int | None) -> int:
         """The place of a task with gates that becomes ready or delayed again."""
         gates = self.gates.gates_of(row.seq)
         self.gates.leave([row.seq])
-        return place if place == DELAYED or self.gates.ask(row.seq, gates) else BLOCKED
+        return place if place == DELAYED or self.gates.ask(row.seq, gates, arrival) else BLOCKED
 
     def flush(self) -> None:
         """Write the changes of `put_back` and `end`, and admit the tasks for which there is room then."""

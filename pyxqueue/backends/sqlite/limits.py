@@ -1,11 +1,13 @@
-"""The `LimitStore` protocol on a SQLite file."""
+"""The `LimitStore` and `RateStore` protocols on a SQLite file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from ...model.limits import GateInfo, LimitInfo
+from ...model.rates import PREFIX, Pace, RateInfo
 from .queue import Queue
+from .rating import to_text
 from .steps import until_done
 
 _SET = """INSERT INTO gate_limit VALUES (?, ?, ?, NULL, 1)
@@ -17,18 +19,30 @@ RAISED = "SELECT name FROM gate_limit WHERE grp = ? AND raised = 1 LIMIT 1"
 
 
 class SQLiteLimits:
-    """The `LimitStore` protocol."""
+    """The `LimitStore` and `RateStore` protocols."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
 
     def declare(self, numbers: Mapping[str, int], *, replace: bool) -> None:
+        self._declare(numbers, replace)
+
+    def declare_rates(self, paces: Mapping[str, Pace], *, replace: bool) -> None:
+        self._declare({PREFIX + name: to_text(pace) for name, pace in paces.items()}, replace)
+
+    def _declare(self, numbers: Mapping[str, int | str], replace: bool) -> None:
         with self._queue.write(join=True) as groups:
             key, db = groups.mine.key, groups.mine.db
             db.executemany(_DECLARE, [(key, name, number, replace) for name, number in numbers.items()])
         self.admit()
 
     def set(self, name: str, number: int | None) -> None:
+        self._set(name, number)
+
+    def set_rate(self, name: str, pace: Pace | None) -> None:
+        self._set(PREFIX + name, None if pace is None else to_text(pace))
+
+    def _set(self, name: str, number: int | str | None) -> None:
         with self._queue.write(join=True) as groups:
             group = groups.mine
             group.db.execute(_SET, (group.key, name, number))
@@ -54,6 +68,10 @@ class SQLiteLimits:
     def numbers(self) -> Sequence[LimitInfo]:
         with self._queue.read() as groups:
             return groups.mine.gates.numbers()
+
+    def rates(self) -> Sequence[RateInfo]:
+        with self._queue.read() as groups:
+            return groups.mine.gates.rates.infos()
 
     def gates(self, count: int) -> Sequence[GateInfo]:
         with self._queue.read() as groups:

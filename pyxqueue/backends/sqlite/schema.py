@@ -15,7 +15,10 @@ which of them a task comes back.
 `lock` has the locks that are held, each with the id of its holder and the ms at which it ends by time, or 0.
 
 `gate_limit` has the numbers of limits: what was set, what the code declares, and whether there may be room because of
-it. `gate` has how many tokens of a gate are out. `gated` has the tasks with tokens, and those that wait in a line.
+it. `gate` has how many tokens of a gate are out. `gated` has the tasks with tokens, and those that wait in a line;
+`began` is the fencing token of the delivery for which a start was counted. The number of a rate is text. `rate` has
+what a gate of a rate has spent, in µs, the ms at which that does not matter any more, and the ms at which the gate is
+to be looked at, because tasks wait there; 0 if none do.
 
 Each number of a row, order and fencing token is larger than all before. `counter` has the last one, or a smaller one
 while the largest row has a larger number: new tasks do not write it, but their deletion does.
@@ -35,7 +38,7 @@ from .driver import Connection, DriverError
 
 APPLICATION_ID = 0x70797871
 """``pyxq``, at offset 68 of the file."""
-VERSION = 8
+VERSION = 9
 """The layout: the tables, and the format of what they hold."""
 
 NEW, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED, CAME_BACK, BLOCKED = range(1, 9)
@@ -64,6 +67,7 @@ INLINE = 2_000
 """The most bytes of a message that are kept in its row: two rows fit into a page of 4 KiB."""
 
 PRIORITY_CLASS = "priority_class INTEGER NOT NULL DEFAULT 0"
+BEGAN = "began INTEGER NOT NULL DEFAULT 0"
 TABLES = (
     """CREATE TABLE counter (ticket INTEGER NOT NULL)""",
     """INSERT INTO counter VALUES (0)""",
@@ -100,10 +104,15 @@ TABLES = (
         PRIMARY KEY (grp, name)) WITHOUT ROWID""",
     """CREATE TABLE gate (
         grp INTEGER NOT NULL, name TEXT NOT NULL, used INTEGER NOT NULL, PRIMARY KEY (grp, name)) WITHOUT ROWID""",
-    """CREATE TABLE gated (
+    f"""CREATE TABLE gated (
         seq INTEGER PRIMARY KEY, grp INTEGER NOT NULL, gates TEXT NOT NULL, gate TEXT NOT NULL,
-        arrival INTEGER NOT NULL)""",
+        arrival INTEGER NOT NULL, {BEGAN})""",
     """CREATE INDEX gated_line ON gated (grp, gate, arrival) WHERE gate <> ''""",
+    """CREATE TABLE rate (
+        grp INTEGER NOT NULL, name TEXT NOT NULL, admitted INTEGER NOT NULL, started INTEGER NOT NULL,
+        until INTEGER NOT NULL, opens INTEGER NOT NULL, PRIMARY KEY (grp, name)) WITHOUT ROWID""",
+    """CREATE INDEX rate_opens ON rate (grp, opens) WHERE opens > 0""",
+    """CREATE INDEX rate_until ON rate (until)""",
 )
 
 _CREATES = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX) (\w+)")
@@ -112,7 +121,9 @@ _MADE = {
     for words in (" ".join(one.split()) for one in TABLES)
     if (found := _CREATES.match(words)) is not None
 }
-_TABLES = ("counter", "consumer_group", "consumer", "task", "body", "schedule", "lock", "gate_limit", "gate", "gated")
+_TABLES = (
+    "counter", "consumer_group", "consumer", "task", "body", "schedule", "lock", "gate_limit", "gate", "gated", "rate",
+)  # fmt: skip
 
 Step = str | Callable[[Connection], None]
 Steps = Mapping[int, Sequence[Step]]
@@ -181,7 +192,11 @@ STEPS: Steps = {
     7: (
         "DROP INDEX IF EXISTS task_expires",
         f"CREATE INDEX task_expires ON task (grp, expires) WHERE {EXPIRING}",
-        *(one for one in TABLES if re.match(r"CREATE (INDEX|TABLE) gate", one)),
+        *(one.replace(f", {BEGAN}", "") for one in TABLES if re.match(r"CREATE (INDEX|TABLE) gate", one)),
+    ),
+    8: (
+        f"ALTER TABLE gated ADD COLUMN {BEGAN}",
+        *(one for one in TABLES if re.match(r"CREATE (INDEX|TABLE) rate", one)),
     ),
 }
 

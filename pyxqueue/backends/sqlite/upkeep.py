@@ -61,6 +61,7 @@ def mend(group: Group) -> None:
     """Forget locks that have ended. Repair values of `sort` that another program has written and that would keep a task
     in its place for ever: a lease ends after one lease time at the latest, and a delayed task is due at some time."""
     locking.sweep(group, MOST)
+    group.gates.rates.sweep(MOST)
     of_classes = _MENDS_OF_CLASSES if group.db.execute(_ANY_PRIORITIZED, (group.key,))[0][0] else ()
     for place, wrong, end, sort in (*_MENDS, *of_classes):
         sql = (
