@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from pyxqueue import TaskQueue
+from pyxqueue import Rate, TaskQueue
 from pyxqueue.model.message import FLOW_VERSION, Message
 
 from .conftest import Command
@@ -24,6 +25,7 @@ def test_limits_are_shown(queue: TaskQueue, command: Command) -> None:
     assert ["api", "1", "-"] in lines
     assert ["api/k", "1", "1", "2"] in lines
     shown = json.loads(command("limits", "--json").stdout)
+    assert shown["rates"] == []
     assert shown["limits"] == [{"name": "api", "number": 1, "declared": None}]
     assert shown["gates"] == [{"name": "api/k", "used": 1, "limit": 1, "waiting": 2}]
     assert json.loads(command("info", "--json").stdout)["groups"][0]["depth"]["blocked"] == 2
@@ -44,7 +46,36 @@ def test_limits_are_set(queue: TaskQueue, command: Command) -> None:
 def test_half_an_order_is_refused(queue: TaskQueue, command: Command) -> None:
     """A name without a number, a number without a name, or both ways at once."""
     blocked(queue)
-    for words in (["--set", "api"], ["--concurrency", "1"], ["--set", "api", "--concurrency", "1", "--reset"]):
+    for words in (
+        ["--set", "api"],
+        ["--concurrency", "1"],
+        ["--set", "api", "--concurrency", "1", "--reset"],
+        ["--set", "api", "--rate", "1"],
+        ["--set", "api", "--rate", "1", "--per", "60", "--concurrency", "1"],
+    ):
         result = command("limits", *words)
         assert result.exit_code == 2
         assert "--set" in result.stderr
+
+
+def test_rates_are_shown_and_set(command: Command, tmp_path: Path) -> None:
+    """In a store that has rates: for the rate and for one key, and back to what the code says."""
+    url = f"sqlite:///{tmp_path / 'rates.db'}"
+    queue = TaskQueue(url, stream_key="rates")
+    where = ["--url", url, "--queue", "rates", "limits"]
+
+    @queue.task(name="mail", limits=[Rate(100, per=60, burst=10, by="customer")])
+    def mail(customer: int) -> None: ...
+
+    mail(7)
+    shown = json.loads(command(*where, "--set", "mail", "--key", "7", "--rate", "5", "--per", "1.5", "--json").stdout)
+    declared = {"count": 100, "per": 60.0, "burst": 10}
+    assert shown["rates"] == [
+        {"name": "mail", "pace": declared, "declared": declared},
+        {"name": "mail/7", "pace": {"count": 5, "per": 1.5, "burst": 1}, "declared": None},
+    ]
+    lines = [line.split() for line in command(*where).stdout.splitlines()]
+    assert ["mail/7", "5", "per", "1.5", "s,", "1", "at", "once", "-"] in lines
+    command(*where, "--set", "mail", "--key", "7", "--reset")
+    assert [rate.name for rate in queue.limits.rates()] == ["mail"]
+    queue.close()
