@@ -14,7 +14,9 @@ from attrs import frozen
 
 from ..errors import ConfigurationError, TaskStateError
 from ..ids import new_id
+from ..limiting import rate_store
 from ..model.message import ADOPTABLE, ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable
+from ..model.rates import has_rate
 from ..protocols import Backend, Changed, ScheduleChange, StoreOptions, in_one_process, schedules_of
 from ..stores import absolute, find_store
 from ..ticking import store_of_schedules
@@ -148,7 +150,12 @@ def move_group(source: Source, target: Backend) -> Moved:
 
 
 def _arrived(target: Backend, tasks: Sequence[TaskInfo]) -> list[TaskInfo]:
-    """Let the target adopt tasks. Returns those that it has now, from this move or an earlier one."""
+    """Let the target adopt tasks. Returns those that it has now, from this move or an earlier one.
+
+    Raises `ConfigurationError` if a task has a rate, and the target does not keep rates.
+    """
+    if any(has_rate(task.message) for task in tasks):
+        rate_store(target)
     refused = [task.id for task, taken in zip(tasks, target.adopt(tasks), strict=True) if not taken]
     there = dict(zip(refused, target.show(refused), strict=True))
     return [task for task in tasks if _is_same(task, there.get(task.id))]

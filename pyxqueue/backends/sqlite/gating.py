@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 from ...model.limits import NO_LIMIT, GateInfo, LimitInfo, limit_of
 from ...model.rates import is_rate
@@ -44,13 +44,9 @@ class Gates:
     key: int
     now: int
     next_ticket: Callable[[], int]
-    rates: Rates = field(init=False)
+    rates: Rates = field(init=False, default=Factory(lambda self: Rates(self.db, self.key, self.now), takes_self=True))
     _turns: dict[str, None] = field(factory=dict, init=False)
     """The gates that may have room and a line."""
-
-    @rates.default
-    def _rates(self) -> Rates:
-        return Rates(self.db, self.key, self.now)
 
     def ask(self, seq: int, gates: Sequence[str], arrival: int | None = None) -> bool:
         """Take a token of each gate for a task, or let it wait. Returns whether it may be ready.
