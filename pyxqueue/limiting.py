@@ -31,7 +31,7 @@ def _by(given: str | Sequence[str] | Callable[..., object] | None) -> By:
 
 def _number(_instance: object, _attribute: Attribute[Any], value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 31:
-        raise ValueError(f"{quoted(value)} must be a whole number of tasks, 0 or more, such as Concurrency(2)")
+        raise ValueError(f"Concurrency({quoted(value)}): the number must be a whole number of tasks, 0 or more")
 
 
 def _name(_instance: object, _attribute: Attribute[Any], value: object) -> None:
@@ -41,7 +41,7 @@ def _name(_instance: object, _attribute: Attribute[Any], value: object) -> None:
 
 def _count(_instance: object, _attribute: Attribute[Any], value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 31:
-        raise ValueError(f"{quoted(value)} must be a whole number of tasks, 0 or more, such as Rate(100, per=60)")
+        raise ValueError(f"Rate({quoted(value)}): the number must be a whole number of tasks, 0 or more")
 
 
 def _period(_instance: object, _attribute: Attribute[Any], value: object) -> None:
@@ -106,7 +106,7 @@ def limits_option(given: Sequence[Limit] | Limit) -> tuple[Limit, ...]:
     limits = (given,) if isinstance(given, Concurrency | Rate) else tuple(given)
     for one in limits:
         if not isinstance(one, Concurrency | Rate):
-            raise TypeError(f"limits={quoted(given)} must be a list of limits, such as limits=[Concurrency(2)]")
+            raise TypeError(f"limits= has {quoted(one)}, which is not a limit: write limits=[Concurrency(2)]")
     if len(limits) > MAX_GATES:
         raise ValueError(f"a task has at most {MAX_GATES} limits, not {len(limits)}")
     names = [(type(one), one.name) for one in limits]

@@ -52,10 +52,8 @@ Examples:
   pyxqueue retry rpc --all-failed
   pyxqueue limits rpc                     how many tasks may run at once, and what waits
   pyxqueue pause rpc                      no worker starts a task until `resume`
-
-  pyxqueue schedule list rpc
+  pyxqueue schedule list rpc              the tasks that run by themselves, and when
   pyxqueue schedule pause rpc rpc.nightly
-
   pyxqueue move redis://old/0 redis://new/0
 
 All commands except `worker` accept --url, --queue and --group instead of a module.

@@ -82,8 +82,13 @@ def _limited(one: Situation) -> str:
     if is_rate(one.info.gate):
         return f"the rate {one.info.gate.removeprefix(PREFIX)} lets no more tasks start now{_pace(one, limits)}"
     found = [gate for gate in limits.gates(_GATES) if gate.name == one.info.gate] if limits else []
-    used = f": {found[0].used} of {found[0].limit} places are taken, {found[0].waiting:,} tasks wait" if found else ""
-    return f"the limit {one.info.gate} has no room{used}"
+    if not found:
+        return f"the limit {one.info.gate} has no room"
+    if found[0].limit == 0:
+        return f"the limit {one.info.gate} is 0: nothing starts until `pyxqueue limits --set` raises it"
+    before = max(0, found[0].waiting - 1 - _newer(one.backend, one.info, lambda other: other.gate == one.info.gate))
+    used = f"{found[0].used} of {found[0].limit} tokens are taken"
+    return f"the limit {one.info.gate} has no room: {used}, about {before:,} before it in its line"
 
 
 def _pace(one: Situation, limits: LimitStore | None) -> str:
@@ -125,17 +130,22 @@ def _before(backend: Backend, info: TaskInfo) -> int:
     """About how many ready tasks come before this one: those that became ready earlier, as far as a look at the newest
     tells."""
     depth: Depth = backend.depth()
+    newer = _newer(backend, info, lambda _: True)
+    return max(0, min(depth.ready - 1, depth.ready + depth.delayed + depth.blocked - 1 - newer))
+
+
+def _newer(backend: Backend, info: TaskInfo, like: Callable[[TaskInfo], bool]) -> int:
+    """How many tasks of its status and like it are newer than this one, as far as a look at the newest tells."""
     newer, cursor = 0, ""
     for _ in range(_SCAN_LIMIT // _PAGE):
         page, cursor = backend.tasks(info.status, cursor, _PAGE)
-        ids = [task.id for task in page]
-        if info.id in ids:
-            newer += ids.index(info.id)
-            break
-        newer += len(ids)
+        for task in page:
+            if task.id == info.id:
+                return newer
+            newer += like(task)
         if not cursor:
             break
-    return max(0, min(depth.ready - 1, depth.ready + depth.delayed + depth.blocked - 1 - newer))
+    return newer
 
 
 def moment(ms: int) -> str:

@@ -38,7 +38,13 @@ QUEUE_HABITS: Mapping[str, str] = {
     ),
     **_each("enqueue_in enqueue_at schedule", "options of a call: add.with_options(delay=60)(1, 2)"),
     **_each(
-        "cron periodic_task scheduled crontab periodic", "a task that runs by itself: @queue.task(cron='30 2 * * *')"
+        "cron periodic_task scheduled crontab periodic add_periodic_task scheduler beat recurring repeat",
+        "a task that runs by itself: @queue.task(cron='30 2 * * *')",
+    ),
+    **_each("pause suspend resume unpause is_paused explain", "it is in queue.admin: queue.admin.pause(), .resume()"),
+    **_each(
+        "limit rate_limit concurrency semaphore throttle",
+        "an option of the task: @queue.task(limits=[Concurrency(2, by=...)]); queue.limits.set(...) changes it",
     ),
     **_each("actor job register", "a task is declared by @queue.task"),
     **_each("worker Worker work start_worker consume", "workers: queue.run(), queue.start(), or `pyxqueue worker`"),
@@ -66,6 +72,7 @@ CALL_HABITS: Mapping[str, str] = {
     **_each("retries timeout hard_timeout result_ttl backoff name", _OF_THE_TASK),
     **_each("max_retries retry", "it belongs to the task: @queue.task(retries=...)"),
     **_each("time_limit soft_time_limit job_timeout", "it belongs to the task: @queue.task(timeout=...)"),
+    **_each("limits cron every", _OF_THE_TASK),
 }
 TASK_OPTION_HABITS: Mapping[str, str] = {
     **_each("max_retries retry", "retries="),
@@ -78,7 +85,10 @@ TASK_OPTION_HABITS: Mapping[str, str] = {
     **_each("ttl result_expires store_results ignore_result", "result_ttl="),
     **_each("bind context", "call pyxqueue.current_task() inside the task"),
     **_each("unique_for deduplicate once lock job_key singleton", "unique=Unique(by=(...))"),
-    **_each("concurrency_limit limits_concurrency semaphore max_running", "limits=[Concurrency(2, by=...)]"),
+    **_each(
+        "concurrency max_concurrency concurrency_key concurrency_limit limits_concurrency semaphore max_running",
+        "limits=[Concurrency(2, by=...)]",
+    ),
     **_each("rate_limit_window cooldown", "throttle=Throttle(60, by=(...))"),
     **_each("crontab schedule", "cron='30 2 * * *', or every=timedelta(...)"),
     **_each("tz", "timezone="),
@@ -86,7 +96,8 @@ TASK_OPTION_HABITS: Mapping[str, str] = {
     **_each("coalesce catchup misfire_grace_time catchup_window", "missed=Missed(...)"),
     **_each("max_instances concurrency_policy", "overlap="),
     **_each("queue queue_name", "a task is on the queue that declares it"),
-    **_each("delay eta task_id headers", "they belong to a call: add.with_options({given}=...)(1, 2)"),
+    **_each("delay eta task_id headers", "it belongs to a call: add.with_options({given}=...)(1, 2)"),
+    **_each("countdown", "it belongs to a call: add.with_options(delay=...)(1, 2)"),
 }
 
 

@@ -54,7 +54,10 @@ class Limits:
         limit.
         """
         if not isinstance(name, str) or not LIMIT_PATTERN.fullmatch(name):
-            raise ConfigurationError(f"the name of a limit is 1 to 200 letters, digits, _ . < > -, not {quoted(name)}")
+            raise ConfigurationError(
+                f"the name of a limit is 1 to 200 letters, digits, _ . < > -, not {quoted(name)}; for one gate, give "
+                f"the key apart: key=... or --key"
+            )
         if (concurrency is _NOT_GIVEN) is (rate is _NOT_GIVEN):
             raise ConfigurationError(
                 f"set({quoted(name)}) needs either concurrency=, or rate= and per=; the other is a limit of its own"

@@ -43,6 +43,23 @@ def test_limits_are_set(queue: TaskQueue, command: Command) -> None:
     assert shown["gates"] == [{"name": "api/k", "used": 3, "limit": None, "waiting": 0}]
 
 
+def test_a_name_that_nothing_uses(queue: TaskQueue, command: Command) -> None:
+    """The number is stored, and the user is told which names there are; a known name needs no word."""
+    blocked(queue)
+    queue.limits.set("api", concurrency=None)
+    told = command("limits", "--set", "ap", "--concurrency", "2")
+    assert told.exit_code == 0
+    assert told.stderr == "no task has a limit 'ap' yet; known are api. --reset removes the number again\n"
+    assert command("limits", "--set", "api", "--concurrency", "2").stderr == ""
+
+
+def test_long_names_are_not_cut(queue: TaskQueue, command: Command) -> None:
+    """They are what --set takes."""
+    name = "a.package.with.a.long.name.and.a.module.in.it.whose.task.has.a.limit.of.its.own"
+    queue.limits.set(name, concurrency=3)
+    assert name in command("limits").stdout
+
+
 def test_half_an_order_is_refused(queue: TaskQueue, command: Command) -> None:
     """A name without a number, a number without a name, or both ways at once."""
     blocked(queue)

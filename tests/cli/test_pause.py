@@ -58,4 +58,5 @@ def test_task_says_what_it_waits_for(queue: TaskQueue, command: Command) -> None
     assert waits["d1"][0].startswith("delayed until 2")
     assert waits["d1"][1:] == [paused]
     assert waits["h1"] is None
-    assert f"waits for     {paused}; ready, about 1 before it" in command("task", "r2").stdout
+    indent = " " * len("waits for     ")
+    assert f"waits for     {paused}\n{indent}ready, about 1 before it\n" in command("task", "r2").stdout

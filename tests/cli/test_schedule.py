@@ -28,6 +28,22 @@ def test_the_list(queue: TaskQueue, command: Command, ids: list[str]) -> None:
     assert "active" in lines[1]
 
 
+def test_ids_and_times_are_not_cut(queue: TaskQueue, command: Command) -> None:
+    """The other commands take the id, and a cron expression means nothing without its time zone."""
+    task = queue.task(name="jobs.report")(lambda: None)
+    queue.schedules.upsert("shop.reports.daily_for_all_customers", task, cron="30 2 * * *", timezone="Europe/Berlin")
+    shown = command("schedule", "list").stdout
+    assert "shop.reports.daily_for_all_customers  30 2 * * * Europe/Berlin  active" in shown
+
+
+def test_the_module_comes_after_the_command(queue: TaskQueue, command: Command) -> None:
+    """The error says so."""
+    told = command("schedule", "shop:mail")
+    assert told.exit_code == 2
+    assert "'shop:mail' is not a command of schedule" in told.stderr
+    assert "`pyxqueue schedule list shop:mail`" in told.stderr
+
+
 def test_the_json_of_the_list(queue: TaskQueue, command: Command, ids: list[str]) -> None:
     """It has everything that is known about a schedule."""
     daily, often = json.loads(command("schedule", "list", "--json").stdout)

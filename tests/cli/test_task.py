@@ -63,3 +63,4 @@ def test_task_shows_the_lock(queue: TaskQueue, command: Command) -> None:
 
     assert json.loads(command("task", "r1", "--json").stdout)["lock"] is None
     assert json.loads(command("task", "r2", "--json").stdout)["lock"] == f"finished {text[1:]}"
+    assert f"lock          until it has finished, {text[1:]}\n" in command("task", "r2").stdout

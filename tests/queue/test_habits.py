@@ -62,6 +62,20 @@ def test_a_handle_has_no_other_names(add: Any, name: str, way: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("pause", r"queue\.admin\.pause\(\)"),
+        ("rate_limit", r"limits=\[Concurrency\(2, by=\.\.\.\)\]"),
+        ("add_periodic_task", r"@queue\.task\(cron="),
+    ],
+)
+def test_a_queue_names_what_controls_its_flow(name: str, way: str, queue: TaskQueue) -> None:
+    """Others have it on the queue."""
+    with pytest.raises(AttributeError, match=way):
+        getattr(queue, name)
+
+
+@pytest.mark.parametrize(
     ("habits", "kind"),
     [("TASK_HABITS", Task), ("QUEUE_HABITS", TaskQueue), ("RESULT_HABITS", AsyncResult)],
 )

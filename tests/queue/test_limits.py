@@ -41,9 +41,24 @@ def test_calls_with_the_same_key_wait(tmp_path: Path) -> None:
     assert info.gate == "render/7"
     assert info.readable is not None
     assert info.readable.v == FLOW_VERSION
-    assert "the limit render/7 has no room: 2 of 2 places are taken, 1 tasks wait" in str(
+    assert "the limit render/7 has no room: 2 of 2 tokens are taken, about 0 before it in its line" in str(
         queue.admin.explain(handles[2].task_id)
     )
+
+
+def test_the_place_in_the_line_of_a_gate(tmp_path: Path) -> None:
+    """Tasks that wait at another gate do not count; a limit of 0 is said."""
+    queue = opened(tmp_path)
+
+    @queue.task(name="render", limits=[Concurrency(1, by="customer")])
+    def render(customer: int) -> None: ...
+
+    handles = render.map([(customer,) for _ in range(4) for customer in (7, 8)])
+    third = handles[6].task_id
+
+    assert queue.admin.explain(third).reasons[0].endswith("1 of 1 tokens are taken, about 2 before it in its line")
+    queue.limits.set("render", concurrency=0, key=7)
+    assert "the limit render/7 is 0: nothing starts until" in str(queue.admin.explain(third))
 
 
 def test_a_task_without_limits_is_written_as_before(tmp_path: Path) -> None:
@@ -158,7 +173,7 @@ def test_eager_tasks_wait_for_a_limit_of_zero() -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Concurrency(-1), "must be a whole number of tasks, 0 or more"),
+        (lambda: Concurrency(-1), r"Concurrency\(-1\): the number must be a whole number of tasks, 0 or more"),
         (lambda: Concurrency(True), "must be a whole number of tasks"),
         (lambda: Concurrency(1, by=()), "must be the name of a parameter"),
         (lambda: Concurrency(1, name="a/b"), "must be 1 to 200 letters"),
@@ -176,7 +191,7 @@ def test_a_limit_that_is_not_valid(make: Callable[[], object], said: str) -> Non
         ([Concurrency(1, by="custumer")], "names 'custumer', which job does not have; its parameters are customer"),
         ([Concurrency(1), Concurrency(2)], "two limits of the task itself: give each a name="),
         ([Concurrency(1, name="a"), Concurrency(2, name="a")], "two limits a: give each a name="),
-        ([2], "must be a list of limits"),
+        ([2], r"has 2, which is not a limit: write limits=\[Concurrency\(2\)\]"),
         ([Concurrency(1, name=f"n{number}") for number in range(9)], "at most 8 limits"),
     ],
 )
@@ -196,7 +211,7 @@ def test_wrong_numbers_are_refused(number: object) -> None:
     queue = TaskQueue("memory://", stream_key="limits")
     with pytest.raises(ConfigurationError, match="whole number of tasks"):
         queue.limits.set("one", concurrency=number)  # type: ignore[call-overload]
-    with pytest.raises(ConfigurationError, match="the name of a limit"):
+    with pytest.raises(ConfigurationError, match="for one gate, give the key apart"):
         queue.limits.set("one/two", concurrency=1)
 
 

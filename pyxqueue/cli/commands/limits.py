@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import click
 
 from ...client.limits import GateInfo, LimitInfo, Limits, RateInfo
+from ...model.limits import limit_of
 from ...model.rates import Pace
+from ...printable import quoted
 from ..output import json_option, print_json, print_table, say
 from ..target import Target, module_argument, pass_target, target_options
 
@@ -38,7 +40,7 @@ def limits(  # noqa: PLR0917 - the options of the command
     reset: bool,
     as_json: bool,
 ) -> None:
-    """Show the limits of the group: numbers and rates, how many places are taken, and how many tasks wait.
+    """Show the limits of the group: numbers and rates, how many tokens are taken, and how many tasks wait.
 
     What is set counts more than the number in the code, also after a deploy, until it is reset.
     """
@@ -55,6 +57,8 @@ def limits(  # noqa: PLR0917 - the options of the command
     elif name is not None:
         _reset(queue.limits, name, key)
     numbers, rates, gates = queue.limits.list(), queue.limits.rates(), queue.limits.gates(_MOST)
+    if name is not None:
+        _warn_if_unknown(name, [*numbers, *rates], gates)
     if as_json:
         print_json(
             {
@@ -69,6 +73,14 @@ def limits(  # noqa: PLR0917 - the options of the command
         )
         return
     _print(numbers, rates, gates)
+
+
+def _warn_if_unknown(name: str, limits: Sequence[LimitInfo | RateInfo], gates: Sequence[GateInfo]) -> None:
+    """Tell a user who may have misspelt the name of a limit."""
+    known = sorted({one.name for one in limits if one.declared is not None} | {limit_of(gate.name) for gate in gates})
+    if name not in known:
+        others = f"; known are {', '.join(known[:_LISTED])}" if known else ""
+        say(f"no task has a limit {quoted(name)} yet{others}. --reset removes the number again", err=True)
 
 
 def _reset(limits: Limits, name: str, key: str | None) -> None:
@@ -91,15 +103,15 @@ def _print(numbers: Sequence[LimitInfo], rates: Sequence[RateInfo], gates: Seque
         return
     if numbers:
         rows = [[one.name, one.number, _or_none(one.declared)] for one in numbers]
-        print_table(["limit", "number", "in the code"], rows, {"limit"})
+        print_table(["limit", "number", "in the code"], rows)
     if rates:
         say()
         paces = [[one.name, str(one.pace), "-" if one.declared is None else str(one.declared)] for one in rates]
-        print_table(["rate", "pace", "in the code"], paces, {"rate", "pace", "in the code"})
+        print_table(["rate", "pace", "in the code"], paces, {"pace", "in the code"})
     if gates:
         say()
         taken = [[one.name, one.used, _or_none(one.limit), one.waiting] for one in gates[:_LISTED]]
-        print_table(["gate", "used", "of", "waiting"], taken, {"gate"})
+        print_table(["gate", "used", "of", "waiting"], taken)
     if len(gates) > _LISTED:
         say(f"... and more gates: --json has the first {_MOST:,}")
 

@@ -10,6 +10,7 @@ import click
 
 from ...client.schedules import ScheduleHandle
 from ...errors import UnknownScheduleError
+from ...printable import quoted
 from ..output import cut, json_option, print_json, print_table, say
 from ..target import Target, module_argument, pass_target, target_options
 from ..words import take_ids
@@ -17,7 +18,23 @@ from ..words import take_ids
 _words = click.argument("words", metavar="[MODULE[:QUEUE]] ID...", nargs=-1, required=True)
 
 
-@click.group()
+class _Group(click.Group):
+    """Tells a user who puts the module first where it belongs."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            commands = ", ".join(self.list_commands(ctx))
+            raise click.UsageError(
+                f"{quoted(args[0])} is not a command of schedule: give {commands} first, then the module, as in "
+                f"`pyxqueue schedule list {args[0]}`",
+                ctx,
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Group)
 def schedule() -> None:
     """List and change the schedules of the queue: tasks that run by themselves."""
 
@@ -36,7 +53,7 @@ def list_schedules(target: Target, as_json: bool) -> None:
         say("the queue has no schedules")
     else:
         head = ["id", "when", "state", "last", "next", "runs", "skipped", "missed", "errors"]
-        print_table(head, [_row(one) for one in found], ("id", "when"))
+        print_table(head, [_row(one) for one in found])
     for one in found if not as_json else ():
         if one.error:
             say(f"{one.id}: {one.error}", err=True)

@@ -10,12 +10,19 @@ import click
 import msgspec
 
 from ...client.views import TaskDetails
-from ...model.locks import lock_of
+from ...model.locks import LockKind, lock_of
 from ...model.message import TaskStatus
 from ...printable import indented
 from ..output import json_option, moment, print_json, progress_text, say, showable
 from ..target import Target, pass_target, target_options
 from ..words import take_one
+
+_HELD = {
+    LockKind.FINISHED: "until it has finished",
+    LockKind.STARTED: "until it has started",
+    LockKind.DEBOUNCE: "debounced until it is due",
+    LockKind.WINDOW: "for a time",
+}
 
 
 @click.command()
@@ -35,15 +42,19 @@ def task(target: Target, words: Sequence[str], as_json: bool) -> None:
         print_json(facts)
         return
     facts["progress"] = progress_text(details.info)
-    facts["waits for"] = "; ".join(facts.pop("waits_for", ()))
+    waits_for = facts.pop("waits_for", ())
+    lock = lock_of(details.info.readable)
+    facts["lock"] = f"{_HELD[lock.kind]}, {lock.name}" if lock else None
     error, traceback = facts["error"], ""
     if error is not None:
         facts["error"], traceback = f"{error['type']}: {error['message']}", error["traceback"]
-    width = max(map(len, facts))
+    width = max(map(len, [*facts, "waits for"]))
     for name, value in facts.items():
         if value not in (None, "", {}):
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             say(f"{name:{width}}  {shown}")
+    for number, one in enumerate(waits_for):
+        say(f"{'' if number else 'waits for':{width}}  {one}")
     if traceback:
         say()
         for line in indented(traceback).split("\n"):
