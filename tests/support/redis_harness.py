@@ -19,11 +19,12 @@ class RedisHarness:
 
     lease = 20_000
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis | redis.RedisCluster) -> None:
         self.stream_key = f"kit-{uuid.uuid4().hex}"
         self.config = ConnectionConfig.from_client(client)
         self.raw: Any = self.config.open(timeout=10, retries=0)
         self.opened: list[RedisBackend | RedisResults] = []
+        self.others: list[RedisHarness] = []
 
     def open(self, group: str = "cg", *, history: int = 100, lease: int | None = None) -> RedisBackend:
         options = StoreOptions(self.stream_key, group, self.lease if lease is None else lease, history)
@@ -36,8 +37,12 @@ class RedisHarness:
         self.opened.append(results)
         return results
 
+    def another(self) -> RedisHarness:
+        self.others.append(RedisHarness(self.config.client))
+        return self.others[-1]
+
     def close(self) -> None:
-        for backend in self.opened:
+        for backend in [*self.others, *self.opened]:
             backend.close()
         self.raw.close()
 

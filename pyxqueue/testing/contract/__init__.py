@@ -57,6 +57,7 @@ from .requeue import RequeueLaws
 from .schedules import ScheduleContract
 from .serializer import SerializerContract
 from .settle import SettleLaws
+from .shared import SharedLaws
 from .show import ShowLaws
 from .turns import TurnLaws
 from .uniqueness import UniqueLaws
@@ -115,7 +116,8 @@ class BackendContract(
     LimitLaws,
     RateLaws,
     PauseLaws,
+    SharedLaws,
     HarnessTests,
 ):
-    """B1 to B13, R2 to R5 and I1 to I7: everything that is asked of a backend; and the laws L of the
-    optional protocols that it has."""
+    """B1 to B13, R2 to R5 and I1 to I7: everything that is asked of a backend; and the laws L and Q of
+    the optional protocols that it has."""

@@ -11,7 +11,8 @@ from ...protocols import Backend
 class Harness(Protocol):
     """One fresh, empty queue, as the kit wants to handle it. Make a new one for every test.
 
-    Most backends need some ten lines for it; `pyxqueue.testing.memory.MemoryHarness` is an example.
+    Most backends need some ten lines for it; `pyxqueue.testing.memory.MemoryHarness` is an example. That of a backend
+    with `HasSharedClaims` has one more method, `another`, which returns the harness of another queue of the store.
     """
 
     lease: int

@@ -20,6 +20,7 @@ from ...protocols import (
     ResultStore,
     ScheduleStore,
     Serializer,
+    SharedClaims,
 )
 
 T = TypeVar("T")
@@ -67,7 +68,7 @@ def read_laws(*protocols: type) -> dict[str, Law]:
     return laws
 
 
-OPTIONAL = (ScheduleStore, HasLocks, Beginning, LimitStore, RateStore, Pausing)
+OPTIONAL = (ScheduleStore, HasLocks, Beginning, LimitStore, RateStore, Pausing, SharedClaims)
 """The optional protocols that have laws."""
 _LAWS = read_laws(Serializer, Broker, Results, ResultStore, Inspector, *OPTIONAL)
 

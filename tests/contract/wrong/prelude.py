@@ -27,6 +27,7 @@ from pyxqueue.model.turns import Turn
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing.contract import BackendContract, ResultStoreContract, ScheduleContract
 from pyxqueue.testing.memory import MemoryHarness
+from tests.support.memory_claims import MemoryClaims, SharingBackend, SharingHarness
 
 __all__ = [
     "PAGE",
@@ -37,6 +38,7 @@ __all__ = [
     "Entry",
     "Group",
     "MemoryBackend",
+    "MemoryClaims",
     "MemoryResults",
     "MemorySchedules",
     "MemoryStore",
@@ -61,7 +63,13 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 PAGE = 1_000
 Part: TypeAlias = (
-    type[Group] | type[Queue] | type[MemoryBackend] | type[RecordTable] | type[MemoryResults] | type[MemorySchedules]
+    type[Group]
+    | type[Queue]
+    | type[MemoryBackend]
+    | type[RecordTable]
+    | type[MemoryResults]
+    | type[MemorySchedules]
+    | type[MemoryClaims]
 )
 Broken = TypeVar("Broken", bound=Part)
 
@@ -95,6 +103,9 @@ def harness_of(broken: Part) -> type[MemoryHarness]:
         broken = type("WrongBackend", (MemoryBackend,), {"new_queue": broken})
     if issubclass(broken, MemorySchedules):
         broken = type("WrongBackend", (MemoryBackend,), {"new_schedules": broken})
+    if issubclass(broken, MemoryClaims):
+        backend = type("WrongBackend", (SharingBackend,), {"new_claims": broken})
+        return type("WrongHarness", (SharingHarness,), {"backend_type": backend})
     if issubclass(broken, MemoryBackend):
         return type("WrongHarness", (MemoryHarness,), {"backend_type": broken})
     if issubclass(broken, RecordTable):
