@@ -69,11 +69,16 @@ class Place:
 
 
 def printed(source: str) -> list[str]:
-    """What a program says it prints: the comments behind its unindented ``print(...)`` calls, and in its main part."""
-    lines = []
+    """What a program says it prints: the comments behind its ``print(...)`` calls, also those of several lines, or the
+    lines of comment right below one."""
+    lines, below = [], False
     for line in source.splitlines():
+        bare = line.strip().startswith("print(") and "#" not in line
+        below = bare or (below and line.startswith("# "))
+        if below and not bare:
+            lines.append(line.removeprefix("# "))
         call, mark, said = line.strip().partition(")  # ")
-        if mark and call.startswith("print("):
+        if mark and (not call or call.startswith("print(")):
             lines.append(said)
     return lines
 

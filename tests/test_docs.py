@@ -2,8 +2,8 @@
 
 A Python block whose first comment is a file name is that file: with ``queue.run`` or ``run_workers`` in it, it is
 served by a worker while the page's other blocks run; named ``test_…``, pytest runs it; else it is a program of its
-own. All other Python blocks of a page are one program, from top to bottom: on a server where the page has a worker,
-else in eager mode, as the pages say. What a ``print(...) # text`` promises must be printed.
+own. All other Python blocks of a page are one program, from top to bottom, in eager mode where the page says so. What a
+``print(...)  # text`` promises must be printed, also if the call stands on several lines or the text in comments below.
 
 A ``console`` block shows commands behind ``$`` and what they print. The commands run last, in order, in the folder
 of the page's files; what they print must be as shown, apart from times, ids, pids, sizes and places of files.
@@ -135,10 +135,12 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, server: Server) -
             if words[0] == "XADD":
                 entry = client.execute_command(*words).decode()
     found = [evolve(block, text=_localized(block.text, server, entry)) for block in python_of(page)]
-    run(found, console_of(page), tmp_path, server)
+    run(found, console_of(page), tmp_path, server, eager="`PYXQUEUE_EAGER=1`" in page.read_text())
 
 
-def run(found: Sequence[Block], console: list[tuple[list[str], list[str]]], folder: Path, server: Server) -> None:
+def run(
+    found: Sequence[Block], console: list[tuple[list[str], list[str]]], folder: Path, server: Server, *, eager: bool
+) -> None:
     files = {block.file: block.text for block in found if block.file}
     for name, source in files.items():
         (folder / name).write_text(source)
@@ -153,7 +155,7 @@ def run(found: Sequence[Block], console: list[tuple[list[str], list[str]]], fold
             command = program(shown[0]) if shown else alone
             stack.enter_context(place.worker(*command, output=folder / f"{module}.log"))
         _run_files(place, {name: source for name, source in files.items() if name not in served})
-        _run_rest(place if served else evolve(place, more={"PYXQUEUE_EAGER": "1"}), found)
+        _run_rest(evolve(place, more={"PYXQUEUE_EAGER": "1"}) if eager and not served else place, found)
         for words, lines in console:
             if words[:2] == ["pyxqueue", "worker"]:
                 assert_shown([*lines, "..."], (folder / f"{words[2]}.log").read_text(), folder)
