@@ -68,6 +68,8 @@ class Place(enum.Enum):
     DELAYED = enum.auto()
     BLOCKED = enum.auto()
     """It waits for a place under a limit. Only a store that has limits uses this place."""
+    FAIR = enum.auto()
+    """Ready, in a fair line. Only a store that has such lines uses this place."""
     FAILED = enum.auto()
     HISTORY = enum.auto()
     REMEMBERED = enum.auto()
@@ -77,7 +79,8 @@ class Place(enum.Enum):
 
 READY = (Place.CAME_BACK, Place.NEW)
 """Where tasks are ready: two lines for each class of priority, between which claims take turns (B2)."""
-WAITING = (*READY, Place.DELAYED, Place.BLOCKED)
+CLAIMABLE = (*READY, Place.FAIR)
+WAITING = (*CLAIMABLE, Place.DELAYED, Place.BLOCKED)
 UNDER_WAY = (*WAITING, Place.IN_FLIGHT)
 ENDED = (Place.FAILED, Place.HISTORY)
 
@@ -118,6 +121,8 @@ class Entry:
     turned_away: bool = False
     """Whether it could not start, so that it keeps its place in the order of arrival (L6). It is true during that step
     only."""
+    was_drawn: bool = False
+    """Whether it has had its turn in a fair line (F1), so that it comes back without another one."""
 
     @property
     def status(self) -> TaskStatus:
@@ -396,6 +401,7 @@ class LockedGroup(Entries):
                 )
             case Retry(delay) | Defer(delay) as verdict:
                 entry.charge(event_of(verdict))
+                entry.was_drawn = entry.was_drawn and not isinstance(verdict, Retry)
                 self._put_back(entry, delay, now)
             case Fail(reason):
                 entry.reason = reason

@@ -24,6 +24,7 @@ from .model.message import (
 from .protocols import (
     Backend,
     Beginning,
+    FairLines,
     HasAbout,
     HasLocks,
     HasWakeups,
@@ -32,6 +33,7 @@ from .protocols import (
     ResultStore,
     ScheduleStore,
     Wakeups,
+    fair_lines_of,
     in_one_process,
     limits_of,
     schedules_of,
@@ -100,6 +102,9 @@ class SplitBackend:
 
     def limits(self) -> LimitStore | None:
         return limits_of(self._broker)
+
+    def fair_lines(self) -> FairLines | None:
+        return fair_lines_of(self._broker)
 
     def schedules(self) -> ScheduleStore | None:
         return schedules_of(self._broker)

@@ -15,6 +15,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "calls",
         "options",
+        "fairness",
         "limiting",
         "scheduling",
         "policy",

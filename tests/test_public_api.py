@@ -119,7 +119,8 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "str = 'cg', serializer: str | Serializer = 'json', accept: Iterable[str | Serializer] = (), "
             "seal: Seal | None = None, lease: Seconds | None = None, queue_size: int | None = None, "
             "max_payload: int = 1048576, max_result: int = 1048576, worker_prefix: str = '', timeout: int = "
-            "2000, observer: Observer | None = None, eager: bool | None = None, propagate: bool = False, "
+            "2000, fair_by: str | None = None, weights: Weights | None = None, "
+            "observer: Observer | None = None, eager: bool | None = None, propagate: bool = False, "
             "broker: Backend | None = None, results: ResultStore | None = None, **unknown: Never) -> None"
         ),
         "admin": "attribute",

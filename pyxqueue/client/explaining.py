@@ -10,7 +10,7 @@ from attrs import frozen
 from ..model.limits import limit_of
 from ..model.message import Depth, TaskInfo, TaskStatus
 from ..model.rates import PREFIX, is_rate
-from ..protocols import Backend, LimitStore, Pausing, RateStore, limits_of
+from ..protocols import Backend, LimitStore, Pausing, RateStore, fair_lines_of, limits_of
 from .reasons import reason
 
 _PAGE = 256
@@ -101,7 +101,19 @@ def _pace(one: Situation, limits: LimitStore | None) -> str:
 def _in_line(one: Situation) -> str:
     if one.due or one.info.gate:
         return ""
+    if one.info.line:
+        return _in_fair_line(one)
     return f"ready, about {_before(one.backend, one.info):,} before it"
+
+
+def _in_fair_line(one: Situation) -> str:
+    tenant = one.info.readable.tenant if one.info.readable else ""
+    lines = fair_lines_of(one.backend)
+    waiting = sum(found.waiting for found in lines.tenants(_GATES) if found.tenant == tenant) if lines else 0
+    return (
+        f"ready, in the fair line with {one.info.line - 1:,} before it; {waiting:,} tasks of the tenant "
+        f"{tenant or '(none)'} stand there"
+    )
 
 
 def _unserved(one: Situation) -> str:

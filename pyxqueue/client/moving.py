@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 from attrs import frozen
 
 from ..errors import ConfigurationError, TaskStateError
+from ..fairness import check_fair_lines
 from ..ids import new_id
 from ..limiting import rate_store
 from ..model.message import ADOPTABLE, ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable
@@ -152,10 +153,12 @@ def move_group(source: Source, target: Backend) -> Moved:
 def _arrived(target: Backend, tasks: Sequence[TaskInfo]) -> list[TaskInfo]:
     """Let the target adopt tasks. Returns those that it has now, from this move or an earlier one.
 
-    Raises `ConfigurationError` if a task has a rate, and the target does not keep rates.
+    Raises `ConfigurationError` if a task has a rate or a share, and the target does not keep rates or fair lines.
     """
     if any(has_rate(task.message) for task in tasks):
         rate_store(target)
+    if any(task.readable is not None and task.readable.share for task in tasks):
+        check_fair_lines(target)
     refused = [task.id for task, taken in zip(tasks, target.adopt(tasks), strict=True) if not taken]
     there = dict(zip(refused, target.show(refused), strict=True))
     return [task for task in tasks if _is_same(task, there.get(task.id))]

@@ -14,6 +14,7 @@ from ..clock import milliseconds
 from ..codec import Codec, schedule_seal_id
 from ..context import running_task
 from ..errors import ConfigurationError
+from ..fairness import Fairness, check_fair_lines
 from ..ids import new_id
 from ..limiting import Declared, gates_for
 from ..model.message import FLOW_VERSION, NO_HEADERS, WIRE_VERSION, Message, evolve
@@ -38,6 +39,8 @@ class Producer:
     """Raises `ConfigurationError` for a task that no worker can import."""
     queue: object
     """The queue itself; handles are pickled by its name."""
+    fairness: Fairness | None = None
+    """Whose share of the workers a call takes; None if the queue is not fair."""
     _declared: dict[str, object] = field(factory=dict, init=False)
     """By name, the backends in which the limits of tasks are declared."""
 
@@ -59,7 +62,7 @@ class Producer:
         if guard is not None:
             return self._enqueue_unique(task, self._rounds(task, calls, options, task_ids, guard), options, guard)
         messages, stores = self._messages(task, calls, options, task_ids), self.stores()
-        _check_store(stores, task, options)
+        self._check_store(stores, task, options)
         accepted = stores.backend.enqueue(messages)
         return self._handles(messages, stores, _created(accepted, options, task_ids))
 
@@ -79,7 +82,7 @@ class Producer:
             rounds = self._rounds(task, calls, options, task_ids, guard)
             return await self._aenqueue_unique(task, rounds, options, guard)
         messages, stores = self._messages(task, calls, options, task_ids), self.stores()
-        _check_store(stores, task, options)
+        self._check_store(stores, task, options)
         accepted = await stores.producer.enqueue(messages)
         return self._handles(messages, stores, _created(accepted, options, task_ids))
 
@@ -96,7 +99,7 @@ class Producer:
         self, task: TaskSpec, rounds: Rounds, options: CallOptions, guard: Guard
     ) -> list[AsyncResult[Any]]:
         stores, terms = self.stores(), terms_of(guard)
-        _check_store(stores, task, options)
+        self._check_store(stores, task, options)
         keeper = lock_keeper(stores.backend, guard)
         try:
             messages = next(rounds)
@@ -109,7 +112,7 @@ class Producer:
         self, task: TaskSpec, rounds: Rounds, options: CallOptions, guard: Guard
     ) -> list[AsyncResult[Any]]:
         stores, terms = self.stores(), terms_of(guard)
-        _check_store(stores, task, options)
+        self._check_store(stores, task, options)
         enqueue_unique = async_enqueue_unique(stores.producer, lock_keeper(stores.backend, guard))
         try:
             messages = next(rounds)
@@ -169,6 +172,7 @@ class Producer:
         lifetime = _lifetime_ms(task, options, delay)
         limits = task.options.limits
         gates = gates_for(limits, task.name, task.signature, call) if limits else ()
+        tenant, share = ("", 0) if self.fairness is None else self.fairness.header(task.signature, call)
         return Message(
             id=task_id,
             name=task.name,
@@ -181,8 +185,18 @@ class Producer:
             headers=headers,
             parent=running_task(),
             gates=gates,
-            v=FLOW_VERSION if gates or lifetime else WIRE_VERSION,
+            share=share,
+            tenant=tenant,
+            v=FLOW_VERSION if gates or lifetime or share else WIRE_VERSION,
         )
+
+    def _check_store(self, stores: OpenStore, task: TaskSpec, options: CallOptions) -> None:
+        """Raise `ConfigurationError` if the call expires or has a share, and the store does not know that."""
+        backend, expires = stores.backend, options.expires is not None or task.options.expires is not None
+        if expires and not isinstance(backend, Beginning):
+            raise ConfigurationError(f"{type(backend).__name__} does not support expires=: leave it out")
+        if self.fairness is not None:
+            check_fair_lines(backend)
 
     def _handles(
         self, messages: Sequence[Message], stores: OpenStore, created: Sequence[bool] | None
@@ -198,12 +212,6 @@ def _created(accepted: Sequence[bool], options: CallOptions, task_ids: Sequence[
     """Return which calls have created their tasks; None for all of them. A new id that is known already was stored by
     this call, whose reply was lost at first (B1)."""
     return None if task_ids is None and options.task_id is None else accepted
-
-
-def _check_store(stores: OpenStore, task: TaskSpec, options: CallOptions) -> None:
-    """Raise `ConfigurationError` if the call expires and the store does not know that."""
-    if (options.expires is not None or task.options.expires is not None) and not isinstance(stores.backend, Beginning):
-        raise ConfigurationError(f"{type(stores.backend).__name__} does not support expires=: leave it out")
 
 
 def _lifetime_ms(task: TaskSpec, options: CallOptions, delay: int) -> int:

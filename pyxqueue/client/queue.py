@@ -11,6 +11,7 @@ from ..clock import Seconds
 from ..codec import MAX_PAYLOAD, Codec
 from ..core import QueueCore
 from ..eager import EagerSession
+from ..fairness import Weights, fairness_option
 from ..model.schedules import Schedule
 from ..names import Unique, home_or_error, load
 from ..options import TaskOptions, takes_options, takes_options_too
@@ -71,6 +72,8 @@ class TaskQueue(Unique, ReleaseNames):
     * `worker_prefix`: the beginning of the names of workers.
     * `timeout`: how long a worker waits for work in one request, in **milliseconds** (default 2,000). It is the only
       time that is not in seconds; the name and the unit are those of release 0.1.1.
+    * `fair_by`: the name of the parameter that has the tenant: a flood of calls of one does not delay those of others.
+      `weights`: the weight of each tenant that does not have 1, as a mapping or a function of the tenant.
     * `observer`: a function that the worker calls with each `TaskStarted` and `TaskSettled`.
     * `eager`: run tasks in this process when they are called, without a store (``PYXQUEUE_EAGER=1``); `propagate`:
       let the call raise what the task raises.
@@ -95,6 +98,8 @@ class TaskQueue(Unique, ReleaseNames):
         max_result: int = MAX_PAYLOAD,
         worker_prefix: str = "",
         timeout: int = DEFAULT_WAIT_MS,
+        fair_by: str | None = None,
+        weights: Weights | None = None,
         observer: Observer | None = None,
         eager: bool | None = None,
         propagate: bool = False,
@@ -107,6 +112,7 @@ class TaskQueue(Unique, ReleaseNames):
         check_stores(store, broker, results)
         check_numbers(timeout=timeout, max_payload=max_payload, max_result=max_result)
         check_prefix(worker_prefix)
+        fairness = fairness_option(fair_by, weights)
         options = store_options(stream_key, consumer_group, lease, queue_size)
         serializers = [find_serializer(one) for one in (serializer, *accept)]
         seal = seal or seal_of_environment()
@@ -118,7 +124,7 @@ class TaskQueue(Unique, ReleaseNames):
         self._store = QueueStore(self.core, store, broker, results, session)
         self._workers = LocalWorkers(self, self._store, worker_prefix, timeout)
         self._admin = Admin(self._store)
-        self._producer = Producer(codec, self._store.here, self._workers.check_servable, self)
+        self._producer = Producer(codec, self._store.here, self._workers.check_servable, self, fairness)
         self._schedules = Schedules(self._store, self._producer)
         self._limits = Limits(self._store)
 

@@ -10,7 +10,7 @@ from ..backends.memory.schedules import MemorySchedules
 from ..core import QueueCore
 from ..errors import ResultTimeoutError
 from ..inflight import InFlightTable
-from ..locked import READY, Place
+from ..locked import CLAIMABLE, Place
 from ..model.locks import LockTerms, Placed
 from ..model.message import Delivery, Message, Record, TaskInfo, TaskStatus
 from ..model.turns import Turn
@@ -173,7 +173,9 @@ class _EagerClaims(MemoryBackend):
             group.maintain(None, now)
             if group.paused:
                 return ()
-            awaited = [entry for task_id in self._run.first if (entry := group.find(task_id)) and entry.place in READY]
+            awaited = [
+                entry for task_id in self._run.first if (entry := group.find(task_id)) and entry.place in CLAIMABLE
+            ]
             in_order, _ = group.first_ready(len(group.tasks), self._turn)
             for entry in [*awaited, *in_order]:
                 if not isinstance(entry.message, Message) or self._serves(entry.message.name):

@@ -116,6 +116,11 @@ class Message(Struct, frozen=True):
     """The lock that makes the task unique, as `pyxqueue.model.locks` has it; empty if it has none."""
     gates: tuple[str, ...] = ()
     """The gates of its limits, as `pyxqueue.model.limits` spells them. It is ready only with a token of each."""
+    share: int = 0
+    """What its start costs its tenant in a fair line, 1 or more (`pyxqueue.model.fairness`); 0 if its queue is not
+    fair."""
+    tenant: str = ""
+    """Whose message it is, in a fair line."""
     v: int = WIRE_VERSION
 
 
@@ -365,6 +370,9 @@ class TaskInfo:
     the time. It is not compared: a store that derives it rounds it differently at each read."""
     gate: str = ""
     """The gate in whose line the task waits, if a limit blocks it."""
+    line: int = field(default=0, eq=False)
+    """Its number in the fair line in which it waits, the first is 1; 0 if it is in none. It is not compared: a store
+    may have drawn the task already, of which another has not."""
 
     @property
     def readable(self) -> Message | None:

@@ -18,7 +18,8 @@ import msgspec
 
 from ..errors import SerializationError
 from ..printable import quoted
-from .limits import GATE_PATTERN, MAX_GATES
+from .fairness import MAX_SHARE
+from .limits import GATE_PATTERN, KEY_PATTERN, MAX_GATES
 from .message import (
     FLOW_VERSION,
     ID_PATTERN,
@@ -63,6 +64,10 @@ def message_to_fields(message: Message) -> list[bytes]:
                 flat += (key, str(value).encode())
     if message.gates:
         flat += (b"gates", " ".join(message.gates).encode())
+    if message.share:
+        flat += (b"share", b"%d" % message.share)
+    if message.tenant:
+        flat += (b"tenant", message.tenant.encode())
     if message.redelivered:
         flat += (b"redelivered", b"1")
     if message.headers:
@@ -135,6 +140,12 @@ def _gates(raw: bytes) -> tuple[str, ...]:
     return gates
 
 
+def _tenant(raw: bytes) -> str:
+    if not KEY_PATTERN.fullmatch(tenant := _text(raw)):
+        raise ValueError(f"{quoted(raw)} is not the key of a tenant")
+    return tenant
+
+
 _READERS: Mapping[str, Callable[[bytes], object]] = {
     **dict.fromkeys(("name", "serializer", "parent", "reply", "seal", "lock"), _text),
     **dict.fromkeys(("v", "attempt", "crashes", "deferrals"), _count),
@@ -144,6 +155,8 @@ _READERS: Mapping[str, Callable[[bytes], object]] = {
     "redelivered": b"1".__eq__,
     "headers": _headers,
     "gates": _gates,
+    "share": lambda raw: _between(int(raw), MAX_SHARE + 1),
+    "tenant": _tenant,
 }
 _READERS_BY_KEY = {_key(attribute): (attribute, read) for attribute, read in _READERS.items()}
 

@@ -21,6 +21,7 @@ from .core import (
     Wakeups,
     in_one_process,
 )
+from .fairness import FairLines, HasFairLines, fair_lines_of
 from .limits import HasLimits, LimitStore, limits_of
 from .pausing import Pausing
 from .rates import RateStore, rates_of
@@ -37,8 +38,10 @@ __all__ = [
     "Broker",
     "Changed",
     "DueSchedules",
+    "FairLines",
     "HasAbout",
     "HasAsync",
+    "HasFairLines",
     "HasLimits",
     "HasLocks",
     "HasQueues",
@@ -57,6 +60,7 @@ __all__ = [
     "SharedClaims",
     "StoreOptions",
     "Wakeups",
+    "fair_lines_of",
     "in_one_process",
     "limits_of",
     "rates_of",

@@ -31,10 +31,12 @@ from ..protocols import (
     Backend,
     Changed,
     DueSchedules,
+    FairLines,
     LimitStore,
     ResultStore,
     ScheduleChange,
     ScheduleStore,
+    fair_lines_of,
     in_one_process,
     limits_of,
     schedules_of,
@@ -196,6 +198,10 @@ class FaultyBroker(Faulty[Backend]):
     def limits(self) -> LimitStore | None:
         """The limits, without faults."""
         return limits_of(self.inner)
+
+    def fair_lines(self) -> FairLines | None:
+        """The fair lines, without faults."""
+        return fair_lines_of(self.inner)
 
     def schedules(self) -> ScheduleStore | None:
         """The schedules without faults; `FaultySchedules` has some."""

@@ -55,6 +55,7 @@ def test_every_law_has_tests_and_wrong_backends() -> None:
             *(f"B{n}" for n in range(1, 14)),
             *(f"R{n}" for n in range(1, 6)),
             *(f"I{n}" for n in range(1, 8)),
+            *(f"F{n}" for n in range(1, 5)),
             *(f"L{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13)),
             *(f"Q{n}" for n in range(1, 5)),
         ]
@@ -69,6 +70,6 @@ def test_every_test_names_a_law() -> None:
     laws = {law.lower() for law in LAWS}
     for name in {*dir(BackendContract), *dir(ResultStoreContract), *dir(ScheduleContract)}:
         if name.startswith("test") and not name.startswith("test_harness_"):
-            found = re.fullmatch(r"test_([brilq]\d+)_\w+", name)
+            found = re.fullmatch(r"test_([brilfq]\d+)_\w+", name)
             assert found is not None
             assert found[1] in laws

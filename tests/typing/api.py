@@ -131,6 +131,21 @@ def limited(customer: int) -> str:
     return str(customer)
 
 
+fair = TaskQueue("fair", fair_by="tenant", weights={"gold": 4, 7: 0.5})
+fair_by_function = TaskQueue("fair", fair_by="tenant", weights=lambda tenant: 4 if tenant == "gold" else 1)
+
+
+@fair.task
+def shared(tenant: str) -> str:
+    return tenant
+
+
+def tenants_take_shares() -> None:
+    assert_type(shared("gold"), AsyncResult[str])
+    TaskQueue("fair", fair_by=7)  # type: ignore[arg-type]
+    TaskQueue("fair", fair_by="tenant", weights=4)  # type: ignore[arg-type]
+
+
 def limits_are_shown_and_set() -> None:
     assert_type(limited(7), AsyncResult[str])
     queue.limits.set("gpu", concurrency=4)

@@ -20,6 +20,7 @@ from ...model.message import (
 )
 from ...protocols import StoreOptions
 from .broker import MemoryBroker
+from .fairness import MemoryFairLines
 from .inspector import MemoryInspector
 from .limits import MemoryLimits
 from .results import MemoryRecords
@@ -51,6 +52,7 @@ class MemoryBackend:
         self._uniqueness = MemoryUniqueness(self._queue)
         self._schedules = self.new_schedules(self._queue)
         self._limits = self.new_limits(self._queue)
+        self._fair_lines = MemoryFairLines(self._queue)
 
     # Broker
 
@@ -96,6 +98,9 @@ class MemoryBackend:
 
     def limits(self) -> MemoryLimits:
         return self._limits
+
+    def fair_lines(self) -> MemoryFairLines:
+        return self._fair_lines
 
     def schedules(self) -> MemorySchedules:
         return self._schedules

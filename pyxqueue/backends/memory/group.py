@@ -8,10 +8,12 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ...locked import READY, WAITING, Entry, Place
+from ...model.message import TaskInfo, evolve
 from ...model.transitions import too_late
 from ...protocols import DEFAULT_LEASE_MS
 from .gates import Gates, gates_of
 from .locks import LockingGroup
+from .shares import GroupFairLines, share_of
 
 
 class Group(LockingGroup):
@@ -27,6 +29,7 @@ class Group(LockingGroup):
         self._prioritized: Counter[Place] = Counter()
         """How many tasks of each place have a class of priority other than 0."""
         self.gates = Gates()
+        self.fair = GroupFairLines()
         self._due: list[tuple[int, int, str]] = []
         self._expiries: list[tuple[int, str]] = []
         self._forget: list[tuple[int, str]] = []
@@ -38,9 +41,18 @@ class Group(LockingGroup):
         return self.lines[place].values()
 
     def ready(self, line: Place, limit: int) -> Mapping[int, Sequence[Entry]]:
-        if any(self._prioritized[place] for place in READY):
-            return super().ready(line, limit)
-        return {0: list(itertools.islice(self.line(line), limit))}
+        found = (
+            super().ready(line, limit)
+            if any(self._prioritized[place] for place in READY)
+            else {0: list(itertools.islice(self.line(line), limit))}
+        )
+        return found if line is Place.CAME_BACK else self._with_fair(found, limit)
+
+    def _with_fair(self, found: Mapping[int, Sequence[Entry]], limit: int) -> Mapping[int, Sequence[Entry]]:
+        """Add the first ones of the fair lines to the new tasks, which come before them."""
+        first = self.fair.first(limit)
+        lines = {number: [self.tasks[task_id] for task_id in ids] for number, ids in first.items()}
+        return {number: [*found.get(number, ()), *lines.get(number, ())] for number in (*found, *lines)}
 
     def enter(self, entry: Entry) -> None:
         if (old := self.tasks.get(entry.id)) is not None:
@@ -57,7 +69,7 @@ class Group(LockingGroup):
             self.gates.leave(entry)
             if place in READY and not self.gates.ask(entry):
                 place = Place.BLOCKED
-        self._move(entry, place, now)
+        self._make_ready(entry, place, now) if place in READY else self._move(entry, place, now)
         self._admit(now)
 
     def _admit(self, now: int) -> None:
@@ -65,7 +77,14 @@ class Group(LockingGroup):
         for task_id in self.gates.admissible():
             entry = self.tasks[task_id]
             if self.gates.admit(entry):
-                self._move(entry, Place.CAME_BACK, now)
+                self._make_ready(entry, Place.CAME_BACK, now)
+
+    def _make_ready(self, entry: Entry, place: Place, now: int) -> None:
+        """Move a task to a line of ready ones, which is a fair line if it has a share and has not been drawn (F1)."""
+        is_fair = share_of(entry) > 0 and not entry.was_drawn
+        self._move(entry, Place.FAIR if is_fair else place, now)
+        if is_fair:
+            self.fair.join(entry, came_back=place is Place.CAME_BACK)
 
     def _count_start(self, entry: Entry, now: int) -> bool:
         self.gates.now = now
@@ -73,7 +92,9 @@ class Group(LockingGroup):
         return not entry.turned_away
 
     def _move(self, entry: Entry, place: Place, now: int) -> None:
-        self._leave(entry)
+        self._leave(entry, drawn=place is Place.IN_FLIGHT)
+        if place not in READY:
+            entry.was_drawn = place is Place.IN_FLIGHT
         self.lines[place][entry.id] = entry
         self._prioritized[place] += entry.priority_class != 0
         entry.place, entry.updated = place, now
@@ -87,9 +108,14 @@ class Group(LockingGroup):
             heapq.heappush(self._expiries, (entry.expires, entry.id))
         self._changed()
 
-    def _leave(self, entry: Entry) -> None:
+    def _leave(self, entry: Entry, *, drawn: bool = False) -> None:
         if self.lines[entry.place].pop(entry.id, None) is not None:
             self._prioritized[entry.place] -= entry.priority_class != 0
+            if entry.place is Place.FAIR:
+                self.fair.leave(entry, drawn=drawn)
+
+    def info(self, entry: Entry, now: int) -> TaskInfo:
+        return evolve(super().info(entry, now), line=self.fair.number(entry))
 
     def remove(self, entry: Entry) -> None:
         self.gates.leave(entry)
@@ -161,4 +187,5 @@ class Group(LockingGroup):
         """B13: how much is kept beside the history and the failed tasks."""
         kept = len(self.lines[Place.HISTORY]) + len(self.lines[Place.FAILED])
         waiting = len(self._due) + len(self._expiries) + len(self._forget) + len(self.locks) + len(self.gates)
+        waiting += len(self.fair)
         return len(self.tasks) - kept + waiting + len(self.consumers)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from ...errors import ConfigurationError
-from ...locked import READY, Place
+from ...locked import CLAIMABLE, Place
 from ...model.message import ConsumerInfo, Depth, TaskInfo, TaskStatus, check_adoptable
 from ...printable import quoted
 from .store import Queue
@@ -66,9 +66,9 @@ class MemoryInspector:
         with self._store.changed:
             group, now = self._queue.look()
             count = {place: len(line) for place, line in group.lines.items()}
-            waited = [now - entry.updated for place in READY for entry in islice(group.lines[place].values(), 1)]
+            waited = [now - entry.updated for place in CLAIMABLE for entry in islice(group.lines[place].values(), 1)]
             return Depth(
-                ready=sum(count[place] for place in READY),
+                ready=sum(count[place] for place in CLAIMABLE),
                 in_flight=count[Place.IN_FLIGHT],
                 delayed=count[Place.DELAYED],
                 failed=count[Place.FAILED],

@@ -39,6 +39,7 @@ from .delay import DelayLaws
 from .delete import DeleteLaws
 from .enqueue import EnqueueLaws
 from .expiry import ExpiryLaws
+from .fairness import FairnessLaws
 from .groups import GroupLaws
 from .harness import Harness
 from .harness_tests import HarnessTests
@@ -116,8 +117,9 @@ class BackendContract(
     LimitLaws,
     RateLaws,
     PauseLaws,
+    FairnessLaws,
     SharedLaws,
     HarnessTests,
 ):
-    """B1 to B13, R2 to R5 and I1 to I7: everything that is asked of a backend; and the laws L and Q of
+    """B1 to B13, R2 to R5 and I1 to I7: everything that is asked of a backend; and the laws L, F and Q of
     the optional protocols that it has."""

@@ -11,6 +11,7 @@ from attrs import frozen
 from ...protocols import (
     Beginning,
     Broker,
+    FairLines,
     HasLocks,
     Inspector,
     LimitStore,
@@ -68,7 +69,7 @@ def read_laws(*protocols: type) -> dict[str, Law]:
     return laws
 
 
-OPTIONAL = (ScheduleStore, HasLocks, Beginning, LimitStore, RateStore, Pausing, SharedClaims)
+OPTIONAL = (ScheduleStore, HasLocks, Beginning, LimitStore, RateStore, Pausing, FairLines, SharedClaims)
 """The optional protocols that have laws."""
 _LAWS = read_laws(Serializer, Broker, Results, ResultStore, Inspector, *OPTIONAL)
 
