@@ -521,4 +521,9 @@ class LockedGroup(Entries):
             reason=entry.reason,
             started_ms=entry.updated if in_flight else 0,
             gate=entry.gate,
+            line=self._number_in_line(entry),
         )
+
+    def _number_in_line(self, entry: Entry) -> int:  # noqa: ARG002 - for stores with fair lines
+        """Return the number of a task in its fair line; 0 if it is in none."""
+        return 0

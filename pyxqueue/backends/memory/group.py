@@ -8,7 +8,6 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ...locked import READY, WAITING, Entry, Place
-from ...model.message import TaskInfo, evolve
 from ...model.transitions import too_late
 from ...protocols import DEFAULT_LEASE_MS
 from .gates import Gates, gates_of
@@ -114,8 +113,8 @@ class Group(LockingGroup):
             if entry.place is Place.FAIR:
                 self.fair.leave(entry, drawn=drawn)
 
-    def info(self, entry: Entry, now: int) -> TaskInfo:
-        return evolve(super().info(entry, now), line=self.fair.number(entry))
+    def _number_in_line(self, entry: Entry) -> int:
+        return self.fair.number(entry)
 
     def remove(self, entry: Entry) -> None:
         self.gates.leave(entry)
