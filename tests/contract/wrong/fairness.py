@@ -235,7 +235,7 @@ class Sleeps(MemoryBackend):
 
 @line_breaks("F3")
 @define
-class LastInFirstOut(FairLine):
+class NewestFirst(FairLine):
     """The newest of all is drawn first."""
 
     def join(self, flow: Flow, share: int, order: int, task_id: str) -> Standing:
