@@ -8,7 +8,7 @@ from ...model.priorities import class_of
 from ...model.turns import BY_AGE
 from .prelude import Backend, Contract, Harness, law, m, s
 
-B2 = law("B2")
+B2, B11 = law("B2"), law("B11")
 I1, I3, I4, I5 = law("I1"), law("I3"), law("I4"), law("I5")
 
 PRIORITIES = (100, 50, 49, 1, 0, -1, -49, -50, -100)
@@ -276,6 +276,16 @@ class PriorityLaws(Contract):
                 s.take_exactly(backend, len(PRIORITIES), B2, "two")
                 B2.same(backend.release("two", []), len(PRIORITIES), "how many were released")
                 s.settled(backend, B2, *map(s.done, s.take_exactly(backend, len(PRIORITIES), B2)))
+
+    def test_b11_a_release_takes_back_all_classes(self, harness: Harness) -> None:
+        """A consumer is released by a handle that was there before the first task with a priority, as a supervisor is."""
+        supervisor, backend = harness.open(), harness.open()
+        supervisor.depth()
+        waiting(backend, *PRIORITIES)
+        held = s.take_exactly(backend, len(PRIORITIES), B11)
+        B11.same(supervisor.release("one", [held[0].receipt]), len(held), "how many of all classes a release took back")
+        s.places(backend, B11, "after the release", ready=len(held))
+        B11.same(list(backend.consumers()), [], "the consumers after it")
 
     def test_i4_tasks_of_all_classes_are_listed_and_counted(self, harness: Harness) -> None:
         """Ready or in flight, newest first, in pages of any size; and each is shown with its priority."""

@@ -180,6 +180,20 @@ class PrioritiesWakeNoClaim(MemoryBackend):
         return accepted
 
 
+@breaks("B11")
+class AReleaseForgetsThePriorities(Group):
+    """Until their leases have ended."""
+
+    def release(self, consumer: str, started: Sequence[str], now: int) -> int:
+        left = [one for one in self.lines[Place.IN_FLIGHT].values() if one.consumer == consumer and priority(one)]
+        for entry in left:
+            entry.consumer = ""
+        count = super().release(consumer, started, now)
+        for entry in left:
+            entry.consumer = consumer
+        return count
+
+
 @breaks("I4")
 class PrioritiesAreNotListed(MemoryBackend):
     def tasks(
