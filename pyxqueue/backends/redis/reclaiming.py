@@ -135,10 +135,11 @@ class Reclaimer:
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
         """Make ready what a consumer holds, and forget the consumer. `started`: the receipts of what it was running."""
-        self._registration.repaired(self._registration.check_classes)  # the consumer may have claimed of a new one
+        registration = self._registration
+        registration.repaired(lambda: registration.read_classes(always=True))  # it may have claimed of a new one
         running = {receipt.split("|", 1)[0] for receipt in started}
-        returned = sum(self._release(place, consumer, running) for place in live_of(self._registration.keys.classes))
-        self._registration.do(lambda keys: commands.retire(keys, self._options.group, [consumer]))
+        returned = sum(self._release(place, consumer, running) for place in live_of(registration.keys.classes))
+        registration.do(lambda keys: commands.retire(keys, self._options.group, [consumer]))
         return returned
 
     def _release(self, place: str, consumer: str, running: set[str]) -> int:

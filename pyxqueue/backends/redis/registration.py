@@ -77,14 +77,13 @@ class Registration:
         self.paused_at = read_paused(paused)
         return read_lease(found)
 
-    def read_classes(self) -> None:
-        """`check_classes`, unless that was a moment ago."""
-        if time.monotonic() - self._looked >= _LOOK_EVERY:
-            self.check_classes()
-
-    def check_classes(self) -> None:
-        """Read which classes of priority are in use. Raises `StaleGroups` if they are not those that are known."""
-        known, self._looked = self.groups.classes, time.monotonic()
+    def read_classes(self, *, always: bool = False) -> None:
+        """Read which classes of priority are in use, unless that was a moment ago and `always` is False. Raises
+        `StaleGroups` if they are not those that are known."""
+        known, now = self.groups.classes, time.monotonic()
+        if not always and now - self._looked < _LOOK_EVERY:
+            return
+        self._looked = now
         if read_classes(self.session.execute("HGET", meta(self.options.stream_key), "classes")) != known:
             raise StaleGroups("a class of priority is new")
 

@@ -278,7 +278,7 @@ class PriorityLaws(Contract):
                 s.settled(backend, B2, *map(s.done, s.take_exactly(backend, len(PRIORITIES), B2)))
 
     def test_b11_a_release_takes_back_all_classes(self, harness: Harness) -> None:
-        """A consumer is released by a handle that was there before the first task with a priority, as a supervisor is."""
+        """Also by a handle that was open before the first task with a priority, as that of a supervisor."""
         supervisor, backend = harness.open(), harness.open()
         supervisor.depth()
         waiting(backend, *PRIORITIES)
