@@ -206,6 +206,6 @@ def rate_store(backend: object) -> RateStore:
     if rates is None:
         raise ConfigurationError(
             f"{type(backend).__name__} cannot keep rates, which Rate and queue.limits.set(..., rate=...) need: use a "
-            f"SQLite file, or a backend that has RateStore"
+            f"store of pyxqueue, or a backend that has RateStore"
         )
     return rates

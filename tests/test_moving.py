@@ -20,7 +20,7 @@ from pyxqueue.client.moving import Moved, move_group
 from pyxqueue.clock import wall_clock
 from pyxqueue.errors import BrokerUnavailableError, ConfigurationError, TaskStateError
 from pyxqueue.model.message import Delivery, Done, Fail, Message, Retry, Settlement, TaskStatus
-from pyxqueue.protocols import Backend, StoreOptions, rates_of
+from pyxqueue.protocols import Backend, StoreOptions
 from pyxqueue.stores import find_store
 from pyxqueue.testing import FakeClock
 
@@ -285,14 +285,24 @@ def test_schedules_are_moved(tmp_path: Path, servers: Servers, stream_key: str) 
         queue.close()
 
 
-def test_a_task_with_a_rate_needs_a_store_with_rates(source: Backend, target: Backend) -> None:
-    """It would run there at any pace; so it stays where it is."""
+def test_a_task_with_a_rate_is_moved(source: Backend, target: Backend) -> None:
+    """It keeps its rate."""
     source.enqueue([Message("a", "job", gates=("rate:api/",), v=2)])
 
-    if rates_of(target) is None:
-        with pytest.raises(ConfigurationError, match="cannot keep rates"):
-            move_group(source, target)
-        assert [task.id for task in source.tasks()[0]] == ["a"]
-    else:
-        assert move_group(source, target) == Moved(1, 0, 0)
-        assert target.claim("w", 1, 0)[0].must_begin
+    assert move_group(source, target) == Moved(1, 0, 0)
+    assert target.claim("w", 1, 0)[0].must_begin
+
+
+def test_a_task_with_a_rate_needs_a_store_with_rates() -> None:
+    """It would run there at any pace; so it stays where it is."""
+
+    class Plain(MemoryBackend):
+        def limits(self) -> None:  # type: ignore[override]
+            return None
+
+    source = MemoryBackend(MemoryStore(), StoreOptions())
+    source.enqueue([Message("a", "job", gates=("rate:api/",), v=2)])
+
+    with pytest.raises(ConfigurationError, match="cannot keep rates"):
+        move_group(source, Plain(MemoryStore(), StoreOptions()))
+    assert [task.id for task in source.tasks()[0]] == ["a"]

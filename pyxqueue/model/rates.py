@@ -62,6 +62,20 @@ class Pace:
         return f"{self.count:,} per {self.period_us / 1_000_000:g} s, {self.burst:,} at once"
 
 
+def pace_to_text(pace: Pace) -> str:
+    """Return a pace as stores keep it, in the place of the number of another limit."""
+    return f"{pace.count}/{pace.period_us}/{pace.burst}"
+
+
+def pace_from_text(text: str) -> Pace | None:
+    """Return a pace that was stored; None for any other text, which another program may have written."""
+    parts = text.split("/")
+    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 17 for part in parts):
+        return None
+    pace = Pace(*map(int, parts))
+    return pace if pace.period_us and pace.burst and pace.interval_us * pace.burst <= MAX_SPAN_US else None
+
+
 @frozen
 class RateInfo:
     """A rate as the store knows it."""

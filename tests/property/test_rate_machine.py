@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any, ClassVar
 
+import fakeredis
 import pytest
+import redis
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
@@ -20,8 +22,11 @@ from pyxqueue.model.message import Delivery, Done, Message, Retry, Settlement, S
 from pyxqueue.model.rates import Pace
 from pyxqueue.testing.contract.steps import gated, paced, tokens
 from pyxqueue.testing.memory import MemoryHarness
+from pyxqueue.testing.servers import ServerKind
 from tests.contract.wrong import PLANTED
 
+from ..conftest import Servers, kinds_to_test
+from ..support.redis_harness import RedisHarness
 from ..support.sqlite_harness import SQLiteHarness
 
 PACES = {"one": Pace(1, 100_000), "five": Pace(10, 500_000, 5), "three": Pace(3, 1_000_000, 3)}
@@ -33,7 +38,7 @@ picks = st.integers(0, 30)
 class RateMachine(RuleBasedStateMachine):
     """Does things to a store, and writes down what begins."""
 
-    make_harness: ClassVar[Callable[[], AbstractContextManager[MemoryHarness | SQLiteHarness]]]
+    make_harness: ClassVar[Callable[[], AbstractContextManager[MemoryHarness | SQLiteHarness | RedisHarness]]]
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,8 +52,8 @@ class RateMachine(RuleBasedStateMachine):
         self.held: dict[str, Delivery] = {}
         self.begun: set[str] = set()
         """The receipts that began."""
-        self.starts: dict[str, list[int]] = {}
-        """By gate, when tasks began, in ms."""
+        self.starts: dict[str, list[tuple[int, int]]] = {}
+        """By gate, between which two moments tasks began, in ms."""
 
     def teardown(self) -> None:
         try:
@@ -110,8 +115,10 @@ class RateMachine(RuleBasedStateMachine):
             getattr(self.backend, way)([self.ids[pick % len(self.ids)]])
 
     def ask(self, receipts: Sequence[str]) -> None:
-        now = self.harness.clock()
-        for receipt, status in zip(receipts, self.backend.begin(receipts), strict=True):
+        before = self.harness.clock()
+        statuses = self.backend.begin(receipts)
+        moments = before, self.harness.clock()
+        for receipt, status in zip(receipts, statuses, strict=True):
             message = self.held[receipt].message
             assert isinstance(message, Message)
             if receipt in self.begun:
@@ -119,7 +126,7 @@ class RateMachine(RuleBasedStateMachine):
             elif status is StartStatus.RUN:
                 self.begun.add(receipt)
                 for gate in message.gates:
-                    self.starts.setdefault(gate, []).append(now)
+                    self.starts.setdefault(gate, []).append(moments)
 
     def is_uncharged(self, one: Delivery) -> None:
         assert isinstance(one.message, Message)
@@ -131,7 +138,7 @@ class RateMachine(RuleBasedStateMachine):
             pace = PACES[gate.removeprefix("rate:").partition("/")[0]]
             for first in range(len(times)):
                 for last in range(first, len(times)):
-                    intervals = 1_000 * (times[last] - times[first]) // pace.interval_us
+                    intervals = 1_000 * (times[last][1] - times[first][0]) // pace.interval_us
                     assert last - first + 1 <= pace.burst + intervals, f"{gate}: {times[first : last + 1]}"
 
     def drain(self) -> None:
@@ -147,6 +154,9 @@ class RateMachine(RuleBasedStateMachine):
             self.ask(receipts)
             self.backend.settle([Settlement(receipt, Done()) for receipt in receipts if receipt in self.begun])
             self.held.clear()
+            depth = self.backend.depth()
+            if depth.ready + depth.in_flight + depth.delayed + depth.blocked == 0:
+                break
             self.harness.advance(slowest)
         states = [info.status for info in self.backend.show(self.ids) if info is not None]
         assert all(state.ended for state in states), "a task has starved"
@@ -174,6 +184,18 @@ def test_sqlite() -> None:
     run(lambda: closing(SQLiteHarness()), 10, 40)
 
 
+def test_fakeredis() -> None:
+    """The scripts of Redis in a server in this process."""
+    run(lambda: closing(RedisHarness(fakeredis.FakeRedis(protocol=2))), 4, 40)
+
+
+@pytest.mark.parametrize("kind", kinds_to_test())
+def test_a_server(kind: ServerKind, servers: Servers) -> None:
+    """A real server."""
+    url = servers(kind).url
+    run(lambda: closing(RedisHarness(redis.Redis.from_url(url))), 4, 30)
+
+
 FOUND = ["NeverTurnedAway", "RepeatCountsAgain", "BurstOneTooMany", "SavesUp", "TurnedAwayIsCharged", "WaitsForEver"]
 
 
@@ -193,6 +215,14 @@ def test_a_wrong_backend_is_found(name: str) -> None:
 def test_memory_for_long() -> None:
     """Many more and longer sequences."""
     run(lambda: nullcontext(MemoryHarness()), 3_000, 120)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", kinds_to_test())
+def test_a_server_for_long(kind: ServerKind, servers: Servers) -> None:
+    """Many more and longer sequences."""
+    url = servers(kind).url
+    run(lambda: closing(RedisHarness(redis.Redis.from_url(url))), 300, 80)
 
 
 @pytest.mark.soak

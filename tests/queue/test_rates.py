@@ -10,7 +10,9 @@ import fakeredis
 import pytest
 
 from pyxqueue import Concurrency, ConfigurationError, EagerSession, Rate, TaskQueue, TaskStatus, eager_mode
+from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.model.rates import Pace
+from pyxqueue.protocols import LimitStore, StoreOptions
 
 
 @pytest.fixture
@@ -132,14 +134,27 @@ def test_several_tasks_share_a_rate(eager: EagerSession) -> None:
     assert handles[1].state is TaskStatus.SUCCESS
 
 
+class OnlyLimits:
+    """The limits of a store, without its rates."""
+
+    def __init__(self, limits: LimitStore) -> None:
+        self.declare, self.set = limits.declare, limits.set
+        self.numbers, self.gates = limits.numbers, limits.gates
+
+
 def test_a_store_without_rates_refuses() -> None:
     """With an error that says so, at the first call and for `set`."""
-    queue = TaskQueue(fakeredis.FakeRedis(protocol=2), stream_key="rates")
+
+    class Plain(MemoryBackend):
+        def limits(self) -> LimitStore:  # type: ignore[override]
+            return OnlyLimits(super().limits())
+
+    queue = TaskQueue(broker=Plain(MemoryStore(), StoreOptions()))
 
     @queue.task(name="mail", limits=[Rate(1, per=1)])
     def mail() -> None: ...
 
-    with pytest.raises(ConfigurationError, match="RedisBackend cannot keep rates"):
+    with pytest.raises(ConfigurationError, match="Plain cannot keep rates"):
         mail()
     with pytest.raises(ConfigurationError, match="cannot keep rates"):
         queue.limits.set("mail", rate=1, per=1)
@@ -166,9 +181,11 @@ def test_a_wrong_rate_is_refused(make: object, said: str) -> None:
         make()
 
 
-def test_rates_in_a_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("store", ["file", "server"])
+def test_rates_in_a_store(tmp_path: Path, store: str) -> None:
     """What a call has declared is shown, and the calls above the burst wait."""
-    queue = TaskQueue(f"sqlite:///{tmp_path / 'rates.db'}", stream_key="rates")
+    file = f"sqlite:///{tmp_path / 'rates.db'}"
+    queue = TaskQueue(file if store == "file" else fakeredis.FakeRedis(protocol=2), stream_key="rates")
 
     @queue.task(name="mail", limits=[Rate(1, per=3_600, burst=2, by="customer"), Concurrency(5)])
     def mail(customer: int) -> None: ...

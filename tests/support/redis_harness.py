@@ -25,6 +25,7 @@ class RedisHarness:
         self.raw: Any = self.config.open(timeout=10, retries=0)
         self.opened: list[RedisBackend | RedisResults] = []
         self.others: list[RedisHarness] = []
+        self.advanced = 0
 
     def open(self, group: str = "cg", *, history: int = 100, lease: int | None = None) -> RedisBackend:
         options = StoreOptions(self.stream_key, group, self.lease if lease is None else lease, history)
@@ -59,15 +60,17 @@ class RedisHarness:
     def advance(self, ms: int) -> None:
         run = self.raw.execute_command
         begun = self._now()
+        self.advanced += ms
         for group, keys in self.groups():
             for place in live_of(keys.classes):
                 stream = keys.places[place]
                 for entry, consumer, idle, _count in run("XPENDING", stream, group, "-", "+", 10_000):
-                    run("XCLAIM", stream, group, consumer, 0, entry, "IDLE", int(idle) + ms, "JUSTID")
+                    run("XCLAIM", stream, group, consumer, 0, entry, "IDLE", max(0, int(idle) + ms), "JUSTID")
             self._age_ready(group, keys, ms)
             for task_id in run("ZRANGE", keys.delayed, 0, -1):
                 run("ZINCRBY", keys.delayed, -ms, task_id)
             self._age_locks(keys, ms)
+            self._age_rates(keys, ms)
             for task_id in run("ZRANGE", keys.expiries, 0, -1):
                 run("ZINCRBY", keys.expiries, -ms, task_id)
         for key in self._keys_of_tasks():
@@ -93,6 +96,19 @@ class RedisHarness:
                 self.raw.execute_command(
                     "HSET", keys.notes, name, b" ".join([holder, *(b"%d" % (int(time) - ms) for time in times)])
                 )
+
+    def _age_rates(self, keys: GroupKeys, ms: int) -> None:
+        """Make what rates have spent earlier, and when gates are looked at."""
+        run = self.raw.execute_command
+        for name, value in self.raw.hscan_iter(keys.gates, match="spent:*", count=1000):
+            spent = "/".join(str(max(0, int(time) - 1000 * ms)) for time in value.split(b"/"))
+            run("HSET", keys.gates, name, spent)
+        for gate in run("ZRANGE", keys.turns, 0, -1):
+            run("ZINCRBY", keys.turns, -ms, gate)
+
+    def clock(self) -> int:
+        """The time in ms, as the store sees it."""
+        return self._now() + self.advanced
 
     def _now(self) -> int:
         """The server's clock in ms."""

@@ -127,9 +127,12 @@ class RedisBroker:
         self._session.run(flags(registration, "promote", found.ids))
         if found.expired:
             self._session.run(flags(registration, "expire", found.expired, self._options.history))
-            found = registration.do(lambda keys: commands.due(name, keys, 1))  # when the next one expires
         if found.has_turns:
             registration.do(commands.admit)
+        if found.expired or found.has_turns:
+            found = registration.do(
+                lambda keys: commands.due(name, keys, 1)
+            )  # when the next one expires, or has its turn
         return found.until_next
 
     def wakeups(self) -> RedisWakeups:

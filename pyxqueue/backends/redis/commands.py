@@ -31,6 +31,7 @@ from ...model.message import (
     evolve,
 )
 from ...model.priorities import class_of
+from ...model.rates import has_rate
 from ...model.schedules import schedule_to_fields
 from ...model.transitions import ENDS, LEASE_STATUSES, default_record, late_reason
 from ...model.turns import Turn
@@ -251,7 +252,9 @@ def delivery(place: str, raw_entry: bytes, flat: Sequence[bytes], consumer: str)
     """The delivery of an entry that was claimed."""
     entry = raw_entry.decode()
     message = message_from_fields(pairs(flat), entry)
-    must_begin = isinstance(message, Message) and (message.expires_ms > 0 or is_held_until_start(message))
+    must_begin = isinstance(message, Message) and (
+        message.expires_ms > 0 or is_held_until_start(message) or has_rate(message)
+    )
     return Delivery(message, receipt(place, entry, consumer, message), entry_fence(entry), must_begin)
 
 
@@ -374,9 +377,9 @@ def _late_record(settlement: Settlement, task_id: str, consumer: str) -> tuple[b
 
 
 def limit(  # noqa: PLR0917 - in the order of the script's arguments
-    keys: GroupKeys, kind: str, name: str, number: int | None, replace: bool, cursor: bytes = b""
+    keys: GroupKeys, kind: str, name: str, number: int | str | None, replace: bool, cursor: bytes = b""
 ) -> Command[bytes]:
-    """Store a number, and look at the lines from `cursor` on. Returns where to go on; empty at the end."""
+    """Store a number or a pace, and look at the lines from `cursor` on. Returns where to go on; empty at the end."""
     args = [kind, name, "" if number is None else number, int(replace), cursor]
     return Command("limit", keys.own, args, lambda reply: bytes(reply[0]), lambda reply: _admission(keys)(reply[1:]))
 
@@ -411,7 +414,7 @@ def begin(keys: GroupKeys, history: int, receipts: Sequence[str]) -> Command[lis
         place, entry, consumer, task_id, _raw = open_receipt(text)
         ids.append(task_id)
         args += (place, entry, consumer, task_id)
-    statuses = (StartStatus.LOST, StartStatus.RUN, StartStatus.EXPIRED)
+    statuses = (StartStatus.LOST, StartStatus.RUN, StartStatus.EXPIRED, StartStatus.LATER)
 
     def parse(reply: Any) -> list[StartStatus]:
         return [statuses[number] for number in reply if isinstance(number, int)]
@@ -478,8 +481,8 @@ def classes(stream_keys: Sequence[str]) -> Command[list[frozenset[int]]]:
 def quiet(queues: Sequence[tuple[str, GroupKeys]]) -> Command[list[int]]:
     """For how many ms the maintenance of each queue has nothing to do; -1: nothing is due at any time."""
     streams = [[group.whole.places[place] for place in LIVE] for _, group in queues]
-    others = [[group.lines, group.turns] for _, group in queues]
-    times = [[group.delayed, group.expiries, timetable(stream_key)] for stream_key, group in queues]
+    others = [[group.lines] for _, group in queues]
+    times = [[group.delayed, group.turns, group.expiries, timetable(stream_key)] for stream_key, group in queues]
     parts = streams, others, times
     keys = [key for part in parts for own in part for key in own]
     return Command("quiet", keys, [len(part[0]) for part in parts], lambda reply: [int(ms) for ms in reply])

@@ -23,9 +23,11 @@ key                     type     written by              lives
 `{name}:G:notes`        hash     get, cancel, extend     while a task that has not ended has one: who waits for it, a
                                                          request to cancel it, its progress, when it was claimed, its
                                                          lock; and who holds a lock
-`{name}:G:gates`        hash     put, limit              for ever: limits; while they are out: tokens of gates
+`{name}:G:gates`        hash     put, limit, begin       for ever: limits; while they are out: tokens of gates; while
+                                                         it counts: what rates have spent
 `{name}:G:lines`        zset     put, admit              while tasks wait for limits
-`{name}:G:turns`        zset     leave, limit            while a gate has room and a line
+`{name}:G:turns`        zset     leave, limit, begin     while a gate has room and a line, or a rate has spent some; by
+                                                         the time (ms) at which the gate is looked at
 `{name}:G:expiries`     zset     enqueue … expire        while a task that expires has not ended; its id by that time
                                                          (ms), which is infinite if it was in flight then
 `{name}:G:task:ID`      string   enqueue … settle        the task's life, then `max(result ttl, 1 h)`; while it is

@@ -1,4 +1,4 @@
-"""The `LimitStore` protocol on Redis."""
+"""The `LimitStore` and `RateStore` protocols on Redis."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ...model.limits import GateInfo, LimitInfo, limit_of
+from ...model.rates import PREFIX, Pace, RateInfo, pace_from_text, pace_to_text
 from . import commands
 from .registration import Registration
 
@@ -13,7 +14,7 @@ _SCAN = 1_000
 
 
 class RedisLimits:
-    """The `LimitStore` protocol."""
+    """The `LimitStore` and `RateStore` protocols."""
 
     def __init__(self, registration: Registration) -> None:
         self._registration = registration
@@ -26,13 +27,34 @@ class RedisLimits:
     def set(self, name: str, number: int | None) -> None:
         self._store("limit", name, number, True)
 
-    def _store(self, kind: str, name: str, number: int | None, replace: bool) -> None:
+    def declare_rates(self, paces: Mapping[str, Pace], *, replace: bool) -> None:
+        for name, pace in paces.items():
+            self._store("default", PREFIX + name, pace_to_text(pace), replace)
+
+    def set_rate(self, name: str, pace: Pace | None) -> None:
+        self._store("limit", PREFIX + name, None if pace is None else pace_to_text(pace), True)
+
+    def _store(self, kind: str, name: str, number: int | str | None, replace: bool) -> None:
         cursor = b""
         while True:
             at = cursor
             cursor = self._registration.do(lambda keys: commands.limit(keys, kind, name, number, replace, at))  # noqa: B023 - runs before the next
             if not cursor:
                 return
+
+    def rates(self) -> Sequence[RateInfo]:
+        paces = {
+            kind: {
+                name.removeprefix(PREFIX): pace
+                for name, text in found.items()
+                if name.startswith(PREFIX) and (pace := pace_from_text(text)) is not None
+            }
+            for kind, found in self._stored().items()
+        }
+        declared, own = paces["default"], paces["limit"]
+        return [
+            RateInfo(name, own.get(name, declared.get(name)), declared.get(name)) for name in sorted({*declared, *own})
+        ]
 
     def numbers(self) -> Sequence[LimitInfo]:
         numbers = self._numbers()
@@ -53,15 +75,24 @@ class RedisLimits:
         return [GateInfo(name, used.get(name, 0), limit(name), waiting[name]) for name in names]
 
     def _numbers(self) -> Mapping[str, Mapping[str, int]]:
+        """The numbers that are stored, by their kind and their name."""
+        return {
+            kind: {
+                name: int(text) for name, text in found.items() if text.isascii() and text.isdigit() and len(text) <= 16
+            }
+            for kind, found in self._stored().items()
+        }
+
+    def _stored(self) -> Mapping[str, Mapping[str, str]]:
         """What is stored, by its kind and its name."""
         session, keys = self._session, self._registration.keys
-        found: dict[str, dict[str, int]] = {"default": {}, "limit": {}, "used": {}}
+        found: dict[str, dict[str, str]] = {"default": {}, "limit": {}, "used": {}}
         for field, value in session.guard(
             lambda: list(session.client.hscan_iter(keys.gates, match="*:*", count=_SCAN))
         ):
             kind, _, name = field.decode(errors="replace").partition(":")
-            if kind in found and value.isdigit() and len(value) <= 16:
-                found[kind][name] = int(value)
+            if kind in found:
+                found[kind][name] = value.decode(errors="replace")
         return found
 
     def _waiting(self) -> list[tuple[str, int]]:

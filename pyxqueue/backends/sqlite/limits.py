@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ...model.limits import GateInfo, LimitInfo
-from ...model.rates import PREFIX, Pace, RateInfo
+from ...model.rates import PREFIX, Pace, RateInfo, pace_to_text
 from .queue import Queue
-from .rating import to_text
 from .steps import until_done
 
 _SET = """INSERT INTO gate_limit VALUES (?, ?, ?, NULL, 1)
@@ -28,7 +27,7 @@ class SQLiteLimits:
         self._declare(numbers, replace)
 
     def declare_rates(self, paces: Mapping[str, Pace], *, replace: bool) -> None:
-        self._declare({PREFIX + name: to_text(pace) for name, pace in paces.items()}, replace)
+        self._declare({PREFIX + name: pace_to_text(pace) for name, pace in paces.items()}, replace)
 
     def _declare(self, numbers: Mapping[str, int | str], replace: bool) -> None:
         with self._queue.write(join=True) as groups:
@@ -40,7 +39,7 @@ class SQLiteLimits:
         self._set(name, number)
 
     def set_rate(self, name: str, pace: Pace | None) -> None:
-        self._set(PREFIX + name, None if pace is None else to_text(pace))
+        self._set(PREFIX + name, None if pace is None else pace_to_text(pace))
 
     def _set(self, name: str, number: int | str | None) -> None:
         with self._queue.write(join=True) as groups:

@@ -8,7 +8,7 @@ from math import ceil, inf
 from attrs import define
 
 from ...model.limits import limit_of
-from ...model.rates import MAX_SPAN_US, PREFIX, Pace, RateInfo, is_rate
+from ...model.rates import PREFIX, Pace, RateInfo, is_rate, pace_from_text
 from .driver import Connection
 from .rows import is_number, is_text, is_time
 
@@ -21,19 +21,9 @@ _SPEND = """INSERT INTO rate VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT (grp, name)
     DO UPDATE SET admitted = excluded.admitted, started = excluded.started, until = excluded.until"""
 
 
-def to_text(pace: Pace) -> str:
-    """Return a pace as it is stored, in the place of the number of another limit."""
-    return f"{pace.count}/{pace.period_us}/{pace.burst}"
-
-
 def from_text(value: object) -> Pace | None:
     """Return a pace that was stored; None for anything else that another program may have written."""
-    parts = str(value).split("/") if is_text(value) else []
-    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 17 for part in parts):
-        return None
-    count, period, burst = map(int, parts)
-    pace = Pace(count, period, burst)
-    return pace if period and burst and pace.interval_us * burst <= MAX_SPAN_US else None
+    return pace_from_text(value) if isinstance(value, str) and is_text(value) else None
 
 
 @define

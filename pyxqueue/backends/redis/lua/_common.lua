@@ -23,6 +23,8 @@ local UNLIMITED = 2 ^ 53
 local TURN = ':turns' -- a member of DELAYED, due at once, while there are TURNS: it costs no look of its own
 local EXPIRY = ':expiries' -- a member of DELAYED, due when the first of EXPIRIES may be, for the same reason
 local HEADS = 256 -- tasks in lines that one look returns
+local LOOKS = 16 -- at 64 gates each, without a task whose turn it is
+local SWEEP = 5000 -- ms between two looks at what rates have spent
 
 -- The number of the keys of a group, of which one is KEYS[first].
 local function own_size(first)
@@ -35,6 +37,11 @@ local FIRST_TASK = 1 + own_size(1)
 local function now_ms()
   local time = call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function now_us()
+  local time = call('TIME')
+  return time[1] * 1000000 + time[2]
 end
 
 -- The same, rounded up, so that a delay that begins now does not end early.
@@ -329,7 +336,8 @@ local function notes_of(keys, id, ...)
 end
 
 local function drop_notes(keys, id)
-  try_call('HDEL', keys[NOTES], 'waiters:' .. id, 'cancel:' .. id, 'progress:' .. id, 'started:' .. id, 'lock:' .. id)
+  try_call('HDEL', keys[NOTES], 'waiters:' .. id, 'cancel:' .. id, 'progress:' .. id, 'started:' .. id, 'lock:' .. id,
+    'begun:' .. id)
 end
 
 -- Write a note. The task says so before: a note that its task does not know of would show in a later life of the id.
@@ -508,12 +516,77 @@ local function gates_of(fields)
   return gates
 end
 
--- How many tokens of a gate can be given out. The number for its key counts before that of its limit, and what was set
--- before what the code has declared.
-local function room(keys, gate)
+-- What is stored about a gate: the number for its key, which counts before that of its limit, what was set for that,
+-- what the code has declared, and another field.
+local function stored_of(keys, gate, kind)
   local limit = string.match(gate, '^[^/]*')
-  local own, set, declared, used =
-    unpack(call('HMGET', keys[GATES], 'limit:' .. gate, 'limit:' .. limit, 'default:' .. limit, 'used:' .. gate))
+  return unpack(call('HMGET', keys[GATES], 'limit:' .. gate, 'limit:' .. limit, 'default:' .. limit, kind .. gate))
+end
+
+-- Rates. A gate of a rate has room when one more task may start, as `pyxqueue.model.rates` says. Its field `spent` has
+-- two times in µs: what the tasks that were admitted have spent, and those that have started.
+local function is_rate(gate)
+  return string.sub(gate, 1, 5) == 'rate:'
+end
+
+-- A pace as it is stored, or nil for any other text.
+local function pace_of(text)
+  local count, period, burst = string.match(text or '', '^(%d+)/(%d+)/(%d+)$')
+  count, period, burst = ms(count), ms(period), ms(burst)
+  if not count or not period or not burst or period == 0 or burst == 0 then return nil end
+  local interval = math.ceil(period / math.max(1, count))
+  if interval * burst > 2 ^ 50 then return nil end
+  return {interval = interval, burst = burst, stopped = count == 0}
+end
+
+-- The rate of a gate at a time: its pace, and what is spent there, without what this pace cannot have made of it.
+local function rate_at(keys, gate, now)
+  local own, set, declared, spent = stored_of(keys, gate, 'spent:')
+  local rate = pace_of(own) or pace_of(set) or pace_of(declared) or {}
+  local admitted, started = string.match(spent or '', '^(%d+)/(%d+)$')
+  rate.gate, rate.admitted, rate.started = gate, ms(admitted) or 0, ms(started) or 0
+  local most = rate.interval and now + rate.interval * rate.burst or math.huge
+  rate.is_bounded = math.max(rate.admitted, rate.started) > most
+  rate.admitted, rate.started = math.min(rate.admitted, most), math.min(rate.started, most)
+  return rate
+end
+
+-- When one more task may start, if so much is spent: in µs.
+local function opening(rate, spent)
+  if not rate.interval then return 0 end
+  return rate.stopped and math.huge or spent - rate.interval * (rate.burst - 1)
+end
+
+local function spent_of(rate)
+  return math.max(rate.admitted, rate.started)
+end
+
+local function keep_spent(keys, rate)
+  call('HSET', keys[GATES], 'spent:' .. rate.gate, int(rate.admitted) .. '/' .. int(rate.started))
+end
+
+-- The same, with what must not be forgotten: that it was bounded by the time of now.
+local function bounded_rate(keys, gate, now)
+  local rate = rate_at(keys, gate, now)
+  if rate.is_bounded then keep_spent(keys, rate) end
+  return rate
+end
+
+-- When to look whether what a rate has spent is over: in ms.
+local function sweep_at(rate)
+  return (math.ceil(spent_of(rate) / 1000 / SWEEP) + 1) * SWEEP
+end
+
+-- How many tokens of a gate can be given out, or how many tasks its rate admits.
+local function room(keys, gate)
+  if is_rate(gate) then
+    local now = now_us()
+    local rate = rate_at(keys, gate, now)
+    if not rate.interval then return UNLIMITED end
+    local opens = opening(rate, math.max(now, spent_of(rate)))
+    return opens > now and 0 or math.floor((now - opens) / rate.interval) + 1
+  end
+  local own, set, declared, used = stored_of(keys, gate, 'used:')
   return (ms(own) or ms(set) or ms(declared) or UNLIMITED) - (ms(used) or 0)
 end
 
@@ -535,14 +608,54 @@ local function heads_of(keys, gate, count)
   return call('ZRANGEBYLEX', keys[LINES], '[' .. gate .. '\0', '(' .. gate .. '\1', 'LIMIT', 0, count)
 end
 
--- Note that a gate has room and a line. The caller of the script admits the next; the supervisors are told, too.
+-- Have a gate looked at, at a time in ms at the latest. Returns whether TURN is due earlier than before.
+local function look_at(keys, gate, at)
+  call('ZADD', keys[TURNS], 'LT', int(at), gate)
+  return call('ZADD', keys[DELAYED], 'LT', 'CH', int(at), TURN) == 1
+end
+
+-- Note that a gate has room and a line, or when it has. The caller of the script admits the next; the supervisors are
+-- told, too.
 local turns = {noted = false}
 local function note_turn(keys, gate)
-  if room(keys, gate) <= 0 or #heads_of(keys, gate, 1) == 0 then return end
-  turns.noted = true
-  local now = int(now_ms())
-  call('ZADD', keys[TURNS], 'NX', now, gate)
-  if call('ZADD', keys[DELAYED], 'NX', now, TURN) == 1 then hasten(keys[DELAYED], TURN, 0) end
+  local now, at = now_ms(), math.huge
+  if not is_rate(gate) then
+    if room(keys, gate) > 0 then at = now end
+  else
+    local rate = bounded_rate(keys, gate, now_us())
+    at = math.max(now, math.ceil(opening(rate, spent_of(rate)) / 1000))
+  end
+  if at == math.huge or #heads_of(keys, gate, 1) == 0 then return end
+  if at == now then turns.noted = true end
+  if look_at(keys, gate, at) then hasten(keys[DELAYED], TURN, at - now) end
+end
+
+-- It is not the turn of a gate: note when it is, or when what its rate has spent is over, or nothing.
+local function put_off(keys, gate, now)
+  local at
+  if is_rate(gate) then
+    local us = now_us()
+    local rate = bounded_rate(keys, gate, us)
+    local opens = #heads_of(keys, gate, 1) > 0 and opening(rate, spent_of(rate)) or math.huge
+    if opens < math.huge then
+      at = math.max(now + 1, math.ceil(opens / 1000))
+    elseif spent_of(rate) > us then
+      at = math.max(now + 1, sweep_at(rate))
+    else
+      call('HDEL', keys[GATES], 'spent:' .. gate)
+    end
+  end
+  if at then call('ZADD', keys[TURNS], int(at), gate) else call('ZREM', keys[TURNS], gate) end
+end
+
+-- Have the next look at TURNS when its first member is due.
+local function await_turn(keys)
+  local first = call('ZRANGE', keys[TURNS], 0, 0, 'WITHSCORES')
+  if first[2] and tonumber(first[2]) < 2 ^ 53 then
+    call('ZADD', keys[DELAYED], first[2], TURN)
+  else
+    call('ZREM', keys[DELAYED], TURN)
+  end
 end
 
 -- Note the turns of the gates from one place of the lines up to another: of HEADS gates. Where to go on is a member of
@@ -557,25 +670,23 @@ local function note_turns(keys, from, last)
     note_turn(keys, gate)
     from = gate .. '\1'
   end
-  local now = int(now_ms())
-  call('ZADD', keys[TURNS], now, '\0' .. from .. '\0' .. last)
-  call('ZADD', keys[DELAYED], 'NX', now, TURN)
+  look_at(keys, '\0' .. from .. '\0' .. last, now_ms())
   return from
 end
 
--- The tasks whose turn it is, as they stand in their lines; no more of each gate than it has room for. What is noted
--- about gates that have none is removed, until some are found; it goes on in the lines once.
+-- The tasks whose turn it is, as they stand in their lines; no more of each gate than it has room for. Gates that have
+-- none are put off, until some are found; it goes on in the lines once.
 local function whose_turn(keys)
-  local has_gone_on = false
-  while true do
-    local found, gates, rest = {}, call('ZRANGE', keys[TURNS], 0, 63), nil
+  local has_gone_on, now = false, now_ms()
+  for _ = 1, LOOKS do
+    local found, gates, rest = {}, call('ZRANGEBYSCORE', keys[TURNS], '-inf', int(now), 'LIMIT', 0, 64), nil
     for _, gate in ipairs(gates) do
       if string.sub(gate, 1, 1) == '\0' then
         rest = gate
       else
         local free = room(keys, gate)
         local heads = free > 0 and heads_of(keys, gate, math.min(free, HEADS - #found)) or {}
-        if #heads == 0 and #found < HEADS then call('ZREM', keys[TURNS], gate) end
+        if #heads == 0 and #found < HEADS then put_off(keys, gate, now) end
         for _, head in ipairs(heads) do found[#found + 1] = head end
       end
     end
@@ -586,10 +697,11 @@ local function whose_turn(keys)
       local from, last = string.match(rest, '^%z([^%z]+)%z([^%z]+)$')
       if from then note_turns(keys, from, last) end
     elseif #gates < 64 then
-      call('ZREM', keys[DELAYED], TURN)
+      await_turn(keys)
       return found
     end
   end
+  return {}
 end
 
 -- The reply of a script that may have freed tokens: its results, then the tasks whose turn it is.
@@ -609,9 +721,28 @@ local function closed_gate(keys, gates, order)
   end
 end
 
--- Count the tokens of a message that has become ready. Its entry comes first: Redis may refuse that.
+-- Count the tokens of a message that has become ready, and that its rates have admitted it. Its entry comes first:
+-- Redis may refuse that.
 local function take_tokens(keys, gates)
-  for _, gate in ipairs(gates) do count_tokens(keys, gate, 1) end
+  for _, gate in ipairs(gates) do
+    count_tokens(keys, gate, 1)
+    if is_rate(gate) then
+      local now = now_us()
+      local rate = rate_at(keys, gate, now)
+      if rate.interval then
+        rate.admitted = math.max(now, spent_of(rate)) + rate.interval
+        keep_spent(keys, rate)
+        look_at(keys, gate, sweep_at(rate))
+      end
+    end
+  end
+end
+
+local function has_rate(gates)
+  for _, gate in ipairs(gates) do
+    if is_rate(gate) then return true end
+  end
+  return false
 end
 
 -- Remove from the fields of a message where it waits, and that it has tokens. Returns these, or nil if there are none.
@@ -637,8 +768,8 @@ local function leave_gates(keys, id, fields, had)
   end
 end
 
--- Put a message into the line of a gate. It keeps its place among those that came before and after it.
-local function line_up(keys, id, fields, gate)
+-- The place of a message in the order of arrival, which it gets if it has none yet.
+local function order_of(keys, fields)
   local order = field(fields, '_order')
   if not order then
     local last = (ms(call('HGET', keys[GATES], 'order')) or 0) + 1
@@ -646,9 +777,16 @@ local function line_up(keys, id, fields, gate)
     order = string.format('%016.0f', last)
     set_field(fields, '_order', order)
   end
+  return order
+end
+
+-- Put a message into the line of a gate. It keeps its place among those that came before and after it.
+local function line_up(keys, id, fields, gate)
+  local order = order_of(keys, fields)
   set_field(fields, '_gate', gate)
   local entry = append(keys[PARKED], fields)
   call('ZADD', keys[LINES], 0, in_line(gate, order, id))
+  if is_rate(gate) then note_turn(keys, gate) end
   return entry
 end
 
@@ -659,9 +797,10 @@ local function ask_gates(keys, fields)
   if #gates == 0 or field(fields, '_tokens') then return nil end
   check_gates(keys)
   check(keys, PARKED)
-  local closed = closed_gate(keys, gates)
+  local closed = closed_gate(keys, gates, field(fields, '_order'))
   if closed then return closed end
   set_field(fields, '_tokens', '1')
+  if has_rate(gates) then order_of(keys, fields) end -- it may be turned away, and keeps its place then
   return nil, gates
 end
 
@@ -730,13 +869,15 @@ local function keep_id(fields, id)
 end
 
 -- Put a message that was in flight at `place` back, in the same class. Its progress is cleared.
-local function put_again(keys, key, task, id, fields, delay, now, raw, place)
+-- keeps_order: whether it keeps its place in the order of arrival
+local function put_again(keys, key, task, id, fields, delay, now, raw, place, keeps_order)
   keep_id(fields, id)
   local had = not raw and strip_gates(fields)
   if had then leave_gates(keys, id, fields, had) end
+  if had and had.order and keeps_order then set_field(fields, '_order', had.order) end
   local done, reason = pcall(put, keys, key, id, fields, delay, now, raw, COMES_BACK[place], task.more)
   if not done then -- it stays where it is, with its tokens
-    if had and had.has_tokens then take_tokens(keys, gates_of(fields)) end
+    for _, gate in ipairs(had and had.has_tokens and gates_of(fields) or {}) do count_tokens(keys, gate, 1) end
     error(reason, 0)
   end
   if task.more then

@@ -24,7 +24,8 @@ local function admit(key, id, standing)
     set_place(key, 'g', task.more, line_up(keys, id, fields, closed))
     note_turn(keys, closed)
   else
-    for _, name in ipairs({'_gate', '_order'}) do remove_field(fields, name) end
+    remove_field(fields, '_gate')
+    if not has_rate(gates) then remove_field(fields, '_order') end
     set_field(fields, '_tokens', '1')
     set_field(fields, '_since', int(now))
     local place = place_back(keys, fields) or 'a'

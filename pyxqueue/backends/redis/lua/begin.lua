@@ -1,21 +1,74 @@
--- Whether tasks in flight may start now; only for their holder. What has expired ends; a lock that is held until the
--- start is given back.
+-- Whether tasks in flight may start now; only for their holder. What has expired ends; what its rates turn away waits
+-- in the line of a gate; a lock that is held until the start is given back.
 -- KEYS the keys of the group, then the task key of each item
 -- ARGV group, history limit, then per item: place, entry, consumer, id
--- Returns per item: 0 lost, 1 run, 2 expired; then the tasks whose turn it is. A repeat of an answer that was lost gets
--- the same, or 0 for what has ended.
+-- Returns per item: 0 lost, 1 run, 2 expired, 3 turned away; then the tasks whose turn it is. A repeat of a reply that
+-- was lost gets the same, or 0 for what has left its place.
 local keys, group, history, now = slice(KEYS, 1, FIRST_TASK - 1), ARGV[1], tonumber(ARGV[2]), now_ms()
 local results = {}
+
+-- Count a start for all rates of a message, or for none if one of them has no room.
+local function count_start(gates)
+  local rates, us = {}, now_us()
+  for _, gate in ipairs(gates) do
+    if is_rate(gate) then
+      local rate = rate_at(keys, gate, us)
+      if opening(rate, rate.started) > us then return false end
+      if rate.interval then rates[#rates + 1] = rate end
+    end
+  end
+  for _, rate in ipairs(rates) do
+    rate.started = math.max(us, rate.started) + rate.interval
+    keep_spent(keys, rate)
+    look_at(keys, rate.gate, sweep_at(rate))
+  end
+  return true
+end
+
+-- Let a message wait for its rates, which had admitted it. One that was cancelled ends.
+local function turn_away(key, task, place, consumer, id, fields, gates)
+  check_again(keys, 0, place)
+  for _, gate in ipairs(field(fields, '_tokens') and gates or {}) do
+    local rate = is_rate(gate) and rate_at(keys, gate, now_us())
+    if rate and rate.interval then
+      rate.admitted = math.max(0, rate.admitted - rate.interval)
+      keep_spent(keys, rate)
+    end
+  end
+  if task.more and notes_of(keys, id, 'cancel')[1] then
+    end_cancelled(keys, key, task, id, fields, history, now, consumer)
+  else
+    put_again(keys, key, task, id, fields, 0, now, false, place, true)
+  end
+end
+
+-- Whether a message may start, as far as its rates go. A start is noted with the entry, which every delivery has anew.
+local function starts(key, task, place, entry, id, gates)
+  if task.more and notes_of(keys, id, 'begun')[1] == entry then return true end
+  if not count_start(gates) then return false end
+  if not task.place then -- written by hand: the task key made here must name its entry
+    task.place, task.entry = place, entry
+    set_place(key, place, false, entry)
+  end
+  note(keys, key, task, id, 'begun', entry)
+  return true
+end
 
 local function begin(key, place, entry, consumer, id)
   local stream = keys[PLACES[place]]
   if holder(stream, group, entry) ~= consumer then return 0 end
   local task = task_at(key)
   if is_copy(keys, group, task, place, entry) then return 0 end
-  local fields = read(stream, entry)
-  local expires = expiry_of(keys, id) or fields and ms(field(fields, 'expires')) or 0
+  local fields, result = read(stream, entry) or {}, 2
+  local expires, gates = expiry_of(keys, id) or ms(field(fields, 'expires')) or 0, gates_of(fields)
   allow_writes(keys[NEW], group)
-  if expires == 0 or (expires > now and expires ~= math.huge) then
+  if #gates > 0 then check_gates(keys) end
+  if expires > 0 and (expires <= now or expires == math.huge) then
+    end_expired(keys, key, task, id, fields, history, now)
+  elseif has_rate(gates) and not starts(key, task, place, entry, id, gates) then
+    turn_away(key, task, place, consumer, id, fields, gates)
+    result = 3
+  else
     local lock = task.more and notes_of(keys, id, 'lock')[1]
     if lock and lock_of(lock) == 's' then
       give_back(keys, id, lock)
@@ -23,10 +76,9 @@ local function begin(key, place, entry, consumer, id)
     end
     return 1
   end
-  end_expired(keys, key, task, id, fields or {}, history, now)
   call('XACK', stream, group, entry)
   call('XDEL', stream, entry)
-  return 2
+  return result
 end
 
 for item = 0, (#ARGV - 2) / 4 - 1 do

@@ -31,8 +31,24 @@ add_ids(due, '', KEYS[DELAYED])
 for _, id in ipairs(due) do
   if id == EXPIRY then look_at_expiries() end
 end
+
+-- Whether the clock was set back since the first of TURNS was noted: then what rates have spent is bounded now, and
+-- they have their turns earlier.
+local function are_turns_late()
+  local gate, at = unpack(call('ZRANGE', KEYS[TURNS], 0, 0, 'WITHSCORES'))
+  if not gate or not is_rate(gate) then return false end
+  local rate = rate_at(KEYS, gate, now_us())
+  return tonumber(at) > math.max(tonumber(now), sweep_at(rate)) + SWEEP
+end
+
 local later = call('ZRANGEBYSCORE', KEYS[DELAYED], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-if #due == tonumber(ARGV[2]) then
+if later[1] == TURN and are_turns_late() then
+  allow_writes(KEYS[NEW], ARGV[1])
+  put_off(KEYS, call('ZRANGE', KEYS[TURNS], 0, 0)[1], tonumber(now))
+  note_turns(KEYS, 'rate:', 'rate;')
+  await_turn(KEYS)
+  wait = 0
+elseif #due == tonumber(ARGV[2]) then
   wait = 0
 elseif later[2] and tonumber(later[2]) < 2 ^ 53 then
   wait = math.max(0, later[2] - next_ms())
