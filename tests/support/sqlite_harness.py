@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pyxqueue.backends.sqlite import SQLiteBackend, SQLiteResults
-from pyxqueue.backends.sqlite.driver import Driver, standard
+from pyxqueue.backends.sqlite.driver import Connection, Driver, standard
 from pyxqueue.backends.sqlite.rows import fields_of
 from pyxqueue.backends.sqlite.versions import Version
 from pyxqueue.clock import FakeClock
@@ -22,6 +24,25 @@ def never(_: Version) -> bool:
 
 def always(_: Version) -> bool:
     return True
+
+
+class StrictBackend(SQLiteBackend):
+    """A step that is to read alone cannot write: what it wrote would be kept, although the next step starts afresh."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        read = self._store.read
+
+        @contextmanager
+        def strictly() -> Iterator[Connection]:
+            with read() as db:
+                db.execute("PRAGMA query_only = 1")
+                try:
+                    yield db
+                finally:
+                    db.execute("PRAGMA query_only = 0")
+
+        self._store.read = strictly  # type: ignore[method-assign, assignment]
 
 
 class SQLiteHarness:
@@ -40,7 +61,7 @@ class SQLiteHarness:
 
     def open(self, group: str = "cg", *, history: int = 100, lease: int | None = None) -> SQLiteBackend:
         options = StoreOptions(self.stream_key, group, self.lease if lease is None else lease, history)
-        backend = SQLiteBackend(
+        backend = StrictBackend(
             self.path, options, clock=self.clock, driver=self.driver, safe_for_wal=self.safe_for_wal
         )
         self.opened.append(backend)

@@ -36,7 +36,7 @@ def expire(group: Group, limit: int) -> int:
 def begin(group: Group, receipts: Sequence[str], *, look: bool) -> tuple[list[StartStatus], bool]:
     """Return whether the holders of these receipts may start their tasks, and whether that changes anything. What has
     expired is ended, a start of a rate is counted (L6), and a lock that is held until the start is given back; `flush`
-    writes it. `look`: only to learn whether that changes anything."""
+    writes it. `look`: only to learn whether that changes anything, in a transaction that must not write."""
     found, statuses, started = group.in_flight(receipts), list[StartStatus](), []
     rated = any(row.raw & GATED and group.gates.has_rate(row.seq) for row in found.values())
     for receipt in receipts:
@@ -44,7 +44,8 @@ def begin(group: Group, receipts: Sequence[str], *, look: bool) -> tuple[list[St
         if row is None:
             statuses.append(StartStatus.LOST)
         elif too_late(row.expires, group.now):
-            _end(group, found.pop(receipt))
+            if not look:
+                _end(group, found.pop(receipt))
             statuses.append(StartStatus.EXPIRED)
         elif row.raw & GATED and not look and (arrival := group.gates.start(row.seq, row.fence)) is not None:
             group.put_back(found.pop(receipt), 0, arrival)

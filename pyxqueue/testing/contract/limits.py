@@ -8,7 +8,7 @@ from __future__ import annotations
 from ...protocols import Beginning
 from .prelude import Backend, Contract, Harness, law, m, s
 
-L3, L4, L5, L12, L13 = law("L3"), law("L4"), law("L5"), law("L12"), law("L13")
+L3, L4, L5, L8, L12, L13 = law("L3"), law("L4"), law("L5"), law("L8"), law("L12"), law("L13")
 
 
 def shown(backend: Backend, task_id: str) -> tuple[m.TaskStatus, str]:
@@ -310,6 +310,19 @@ class LimitLaws(Contract):
         L3.same(s.ids_of(s.take(backend)), ["c"], "what could be claimed after they have expired")
 
     # L4
+
+    def test_l4_a_start_that_came_too_late_admits(self, harness: Harness) -> None:
+        """`begin` ends a task that has expired in flight; its token goes to the next in line."""
+        backend = harness.open()
+        if (limits := s.limited(backend, api=1)) is None or not isinstance(backend, Beginning):
+            return
+        backend.enqueue([s.gated("a", "api/k", lifetime_ms=10_000)])
+        delivery = s.take_one(backend, L4)
+        backend.enqueue([s.gated("b", "api/k")])
+        harness.advance(10_001)
+        L8.same(backend.begin([delivery.receipt]), [m.StartStatus.EXPIRED], "what begin returned after the expiry")
+        L4.same(s.ids_of(s.take(backend)), ["b"], "what could be claimed after begin had ended the task before it")
+        L3.same(s.tokens(limits), {"api/k": (1, 0)}, "the tokens after that claim")
 
     def test_l4_a_raised_number_admits(self, harness: Harness) -> None:
         """As many as there is room for, when the number is raised or taken back."""

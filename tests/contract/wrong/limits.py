@@ -184,6 +184,17 @@ class FreedIsForgotten(Gates):
         self.turns.clear()
 
 
+@breaks("L4")
+class TooLateAdmitsNobody(Group):
+    """A task that expired in flight gives its token back where nobody looks."""
+
+    def _end_expired(self, entry: Entry, now: int) -> None:
+        if entry.place is Place.IN_FLIGHT:
+            self.gates.leave(entry)
+            self.gates.turns.clear()
+        super()._end_expired(entry, now)
+
+
 @gates_break("L4")
 class RaisedIsForgotten(Gates):
     def look_at(self, name: str) -> None:
