@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
+from math import ceil
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from attrs import frozen
@@ -83,22 +85,73 @@ class Timing:
 
 
 def _cron_ticks(expression: str, timezone: str, after: int) -> Iterator[int]:
-    from cronsim import CronSim, CronSimError  # noqa: PLC0415 - most programs have no schedule
+    from cronsim import CronSimError  # noqa: PLC0415 - most programs have no schedule
 
+    plain = NICKNAMES.get(expression, expression)
     try:
-        start = datetime.fromtimestamp(after / 1000, UTC).astimezone(zone_of(timezone))
-        moments = CronSim(NICKNAMES.get(expression, expression), start)
+        moments = _moments(plain, zone_of(timezone), datetime.fromtimestamp(after / 1000, UTC))
+        last = after
+        for moment in moments:
+            # Inside of the hour that a change to winter time repeats, the library begins with a tick of its first half.
+            if (tick := round(moment.timestamp() * 1000)) > last:
+                last = tick
+                yield tick
     except (CronSimError, ValueError, OverflowError, OSError) as error:
         raise ConfigurationError(f"the cron expression {quoted(expression)} cannot be computed: {error}") from error
-    last = after
-    for moment in moments:
-        # Inside of the hour that a change to winter time repeats, the library begins with a tick of its first half.
-        if (tick := round(moment.timestamp() * 1000)) > last:
-            last = tick
-            yield tick
     raise ConfigurationError(
         f"the cron expression {quoted(expression)} never ticks within 50 years: look at its day and its month"
     )
+
+
+def _moments(plain: str, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
+    """Yield the moments from `after` on."""
+    from cronsim import CronSim  # noqa: PLC0415 - as above
+
+    minute, hour = plain.split()[:2]
+    if minute.startswith("*") or hour.startswith("*"):
+        return _recurring(plain, zone, after)
+    return CronSim(plain, after.astimezone(zone))
+
+
+def _recurring(plain: str, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
+    """Yield each minute of the local time that matches, also those that a change of the clock repeats.
+
+    The library steps by whole hours, and so passes over minutes where a clock is changed by half an hour. It is asked
+    about each time between two changes by itself, in a local time without any.
+    """
+    from cronsim import CronSim  # noqa: PLC0415 - as above
+
+    begin = checked = after
+    while True:
+        offset = checked.astimezone(zone).utcoffset() or timedelta()
+        for wall in CronSim(plain, begin + offset):
+            moment = wall - offset
+            change = _change(zone, checked, moment)
+            if change is not None:
+                begin, checked = change - timedelta(seconds=1), change
+                break
+            checked = max(checked, moment)
+            yield moment
+        else:
+            return
+
+
+def _change(zone: ZoneInfo, begin: datetime, end: datetime) -> datetime | None:
+    """Return when the offset of a zone changes first after `begin` and not later than `end`; None for never."""
+
+    def is_changed(moment: datetime) -> bool:
+        return moment.astimezone(zone).utcoffset() != offset
+
+    offset = begin.astimezone(zone).utcoffset()
+    while begin < end:
+        later = min(begin + timedelta(days=1), end)
+        if is_changed(later):
+            start = begin.replace(microsecond=0)
+            after = range(ceil((later - start).total_seconds()))
+            found = bisect_left(after, True, key=lambda seconds: is_changed(start + timedelta(seconds=seconds)))
+            return start + timedelta(seconds=found)
+        begin = later
+    return None
 
 
 def zone_of(name: str) -> ZoneInfo:

@@ -25,6 +25,8 @@ EXPRESSIONS = (
     "45 1 * * 0",
     "10 2 1-7 * 6",
     "5 4 13 * 5",
+    "*/10 19 * * *",
+    "*/20 0,23 * * *",
 )
 CHANGES = {
     (BERLIN, "spring"): datetime(2026, 3, 29, 1, 0, tzinfo=UTC),
