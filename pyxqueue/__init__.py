@@ -40,7 +40,7 @@ from .model.message import Cancellation, Progress, TaskStatus
 from .scheduling import Missed
 from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
 from .uniqueness import Debounce, Throttle, Unique
-from .worker import TaskSettled, TaskStarted
+from .worker import CallConflicted, Event, TaskExpired, TaskSettled, TaskStarted, TickSkipped
 
 __version__ = "1.0.0.dev0"
 
@@ -50,6 +50,7 @@ __all__ = [
     "AsyncResult",
     "BrokerError",
     "BrokerUnavailableError",
+    "CallConflicted",
     "CancelRequested",
     "Cancellation",
     "Concurrency",
@@ -57,6 +58,7 @@ __all__ = [
     "Debounce",
     "DuplicateTaskError",
     "EagerSession",
+    "Event",
     "JSONSerializer",
     "Missed",
     "MsgpackSerializer",
@@ -80,6 +82,7 @@ __all__ = [
     "TaskCancelledError",
     "TaskContext",
     "TaskError",
+    "TaskExpired",
     "TaskExpiredError",
     "TaskQueue",
     "TaskSettled",
@@ -87,6 +90,7 @@ __all__ = [
     "TaskStateError",
     "TaskStatus",
     "Throttle",
+    "TickSkipped",
     "TimeLimitExceeded",
     "Unique",
     "UnknownScheduleError",

@@ -43,7 +43,11 @@ _START_SIZE = 16_384
 _SLEEPER = _START + _START_SIZE
 """At the end: the pid of the supervisor while it sleeps, else 0."""
 _PID = struct.Struct("<q")
-_SIZE = _SLEEPER + _PID.size
+_MAIL = _SLEEPER + _PID.size
+"""Behind that: whether there is mail from the supervisor, its length, and the mail."""
+_MAIL_HEADER = struct.Struct("<?xxxI")
+_MAIL_SIZE = 32_768
+_SIZE = _MAIL + _MAIL_HEADER.size + _MAIL_SIZE
 _OURS = (_WAITING, _PINNED, _RUNNING, _DONE)
 _PATIENCE = 0.05
 
@@ -137,6 +141,41 @@ class Start:
         return self._memory[_START + 3 : _START + 3 + size].decode(errors="replace")
 
 
+class Mailbox:
+    """What the supervisor has to say to a process: one letter at a time."""
+
+    def __init__(self, memory: mmap.mmap) -> None:
+        self._memory = memory
+
+    def put(self, lines: Iterable[bytes]) -> int:
+        """Write as many of the lines as there is room for; none before the process has taken the last ones. Returns
+        how many that were."""
+        if self._memory[_MAIL]:
+            return 0
+        letter, count = b"", 0
+        for line in lines:
+            if len(letter) + len(line) > _MAIL_SIZE:
+                break
+            letter += line
+            count += 1
+        if count:
+            at = _MAIL + _MAIL_HEADER.size
+            self._memory[at : at + len(letter)] = letter
+            _MAIL_HEADER.pack_into(self._memory, _MAIL, False, len(letter))
+            self._memory[_MAIL] = True
+        return count
+
+    def take(self) -> bytes:
+        """Return the lines that were put; none are left."""
+        if not self._memory[_MAIL]:
+            return b""
+        _, size = _MAIL_HEADER.unpack_from(self._memory, _MAIL)
+        at = _MAIL + _MAIL_HEADER.size
+        letter = self._memory[at : at + size]
+        self._memory[_MAIL] = False
+        return letter
+
+
 class InFlightTable:
     """A fixed number of slots in memory that this process may share with another one.
 
@@ -151,6 +190,7 @@ class InFlightTable:
         own: Lock = cast(Lock, threading.Lock()) if fd is None else FileLock(fd)
         self.lock = own if lock is None else lock
         self.start = Start(self.memory)
+        self.mail = Mailbox(self.memory)
 
     @classmethod
     def shared(cls) -> InFlightTable:

@@ -32,6 +32,7 @@ from .protocols import (
     Pausing,
     ResultStore,
     ScheduleStore,
+    TellsExpired,
     Wakeups,
     fair_lines_of,
     in_one_process,
@@ -70,6 +71,8 @@ class SplitBackend:
             self.enqueue_unique, self.lock_holders = broker.enqueue_unique, broker.lock_holders
         if isinstance(broker, Beginning):
             self.begin = broker.begin
+        if isinstance(broker, TellsExpired):
+            self.watch_expired = broker.watch_expired
         if isinstance(broker, Pausing):
             self.pause, self.resume, self.is_paused = broker.pause, broker.resume, broker.is_paused
 

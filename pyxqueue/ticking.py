@@ -42,6 +42,9 @@ class TickSkipped:
     number: int
     """How many ticks, up to this one."""
     reason: str
+    """``"overlap"`` or ``"missed"``."""
+    queue: str = ""
+    """The name of its queue."""
 
 
 @define(eq=False)
@@ -218,7 +221,7 @@ class Ticker:
         else:
             text = "the schedule %s has missed %d ticks, the last at %s: it was too late to run them"
             log.warning(text, one.id, number, rules.tick_text(decision.tick), extra={"schedule": one.id})
-        self.observe(TickSkipped(one.id, one.call.name, decision.tick, number, reason))
+        self.observe(TickSkipped(one.id, one.call.name, decision.tick, number, reason, self.codec.queue))
 
     def _report(self, schedule_id: str, text: str) -> None:
         """Log something about a schedule once, until it ticks again."""

@@ -24,6 +24,7 @@ from ..protocols import Beginning
 from ..registry import TaskSpec
 from ..stores import OpenStore
 from ..uniqueness import Guard, lock_for, terms_of
+from ..worker.events import CallConflicted, Observer, tell
 from .reader import Reader
 from .result import AsyncResult
 from .unique import Rounds, Stored, async_enqueue_unique, lock_keeper, rounds_of, with_lock
@@ -41,6 +42,8 @@ class Producer:
     """The queue itself; handles are pickled by its name."""
     fairness: Fairness | None = None
     """Whose share of the workers a call takes; None if the queue is not fair."""
+    observer: Observer | None = None
+    """It is told of calls that met another task."""
     _declared: dict[str, object] = field(factory=dict, init=False)
     """By name, the backends in which the limits of tasks are declared."""
 
@@ -106,7 +109,7 @@ class Producer:
             while True:
                 messages = rounds.send(keeper.enqueue_unique(messages, terms))
         except StopIteration as end:
-            return self._placed(task, end.value, stores)
+            return self._placed(task, end.value, stores, guard)
 
     async def _aenqueue_unique(
         self, task: TaskSpec, rounds: Rounds, options: CallOptions, guard: Guard
@@ -119,7 +122,7 @@ class Producer:
             while True:
                 messages = rounds.send(await enqueue_unique(messages, terms))
         except StopIteration as end:
-            return self._placed(task, end.value, stores)
+            return self._placed(task, end.value, stores, guard)
 
     def _rounds(
         self,
@@ -138,8 +141,13 @@ class Producer:
         ids = [new_id() for _ in calls] if given is None else given
         return rounds_of(message, ids, guard, are_new=given is None)
 
-    def _placed(self, task: TaskSpec, found: Sequence[Stored], stores: OpenStore) -> list[AsyncResult[Any]]:
-        reader = self._reader(stores)
+    def _placed(
+        self, task: TaskSpec, found: Sequence[Stored], stores: OpenStore, guard: Guard
+    ) -> list[AsyncResult[Any]]:
+        reader, reason = self._reader(stores), type(guard).__name__.lower()
+        for one in found if self.observer is not None else ():
+            if one.conflicted:
+                tell(self.observer, CallConflicted(one.id, task.name, reason, self.codec.queue))
         return [AsyncResult(reader, one.id, task.name, one.created) for one in found]
 
     def template(self, task: TaskSpec, call: Call, options: CallOptions, schedule_id: str) -> Message:

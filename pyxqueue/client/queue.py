@@ -74,7 +74,8 @@ class TaskQueue(Unique, ReleaseNames):
       time that is not in seconds; the name and the unit are those of release 0.1.1.
     * `fair_by`: the name of the parameter that has the tenant: a flood of calls of one does not delay those of others.
       `weights`: the weight of each tenant that does not have 1, as a mapping or a function of the tenant.
-    * `observer`: a function that the worker calls with each `TaskStarted` and `TaskSettled`.
+    * `observer`: a function that is called with each event: by the worker with `TaskStarted`, `TaskSettled`,
+      `TaskExpired` and `TickSkipped`, by the program that calls a task with `CallConflicted`.
     * `eager`: run tasks in this process when they are called, without a store (``PYXQUEUE_EAGER=1``); `propagate`:
       let the call raise what the task raises.
     * `broker` instead of `store`: a `Backend` that you made; with `results`, a `ResultStore` for the results.
@@ -124,7 +125,7 @@ class TaskQueue(Unique, ReleaseNames):
         self._store = QueueStore(self.core, store, broker, results, session)
         self._workers = LocalWorkers(self, self._store, worker_prefix, timeout)
         self._admin = Admin(self._store)
-        self._producer = Producer(codec, self._store.here, self._workers.check_servable, self, fairness)
+        self._producer = Producer(codec, self._store.here, self._workers.check_servable, self, fairness, observer)
         self._schedules = Schedules(self._store, self._producer)
         self._limits = Limits(self._store)
 

@@ -25,6 +25,8 @@ class Stored(NamedTuple):
     id: str
     created: bool
     """Whether the call has created it."""
+    conflicted: bool = False
+    """Whether the call met a lock that another task holds."""
 
 
 Rounds: TypeAlias = Generator[list[Message], Sequence[Placed], list[Stored]]
@@ -50,7 +52,8 @@ def rounds_of(make: Callable[[int, str], Message], ids: Sequence[str], guard: Gu
                 pending[number] = holder
             elif placement is Placement.KNOWN and not is_own:
                 pending[number] = ids[number]
-            found[number] = Stored(holder, placement is Placement.NEW or (placement is Placement.KNOWN and are_new))
+            created = placement is Placement.NEW or (placement is Placement.KNOWN and are_new)
+            found[number] = Stored(holder, created, placement in (Placement.HELD, Placement.REPLACED))
             if placement is Placement.HELD:
                 log.debug("no task was enqueued for a call, since task %s has its lock", holder)
         if not pending:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 
 from ..backends.memory import MemoryBackend, MemoryStore
+from ..backends.memory.group import take_expired
 from ..backends.memory.schedules import MemorySchedules
 from ..core import QueueCore
 from ..errors import ResultTimeoutError
@@ -17,7 +19,7 @@ from ..model.turns import Turn
 from ..options import TaskOptions
 from ..protocols import StoreOptions
 from ..ticking import Ticker
-from ..worker.events import Event, tell
+from ..worker.events import Event, tell, watch_expired
 from ..worker.executors import Inline
 from ..worker.serving import QueueParts
 from ..worker.worker import Worker
@@ -50,7 +52,8 @@ class EagerBackend(MemoryBackend):
         self._session = session
         self._limits.admitted = self._drain
         self._declared = 0
-        self._ticker = Ticker(super().schedules(), queue.codec, None)
+        self._ticker = Ticker(super().schedules(), queue.codec, None, partial(tell, queue.observer))
+        watch_expired(self, queue.codec.queue, partial(tell, queue.observer))
 
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         accepted = super().enqueue(messages)
@@ -171,6 +174,8 @@ class _EagerClaims(MemoryBackend):
             group, now = self._queue.join()
             group.consumers[consumer] = now
             group.maintain(None, now)
+            if expired := take_expired(group):
+                self._broker.tell_expired(expired)
             if group.paused:
                 return ()
             awaited = [

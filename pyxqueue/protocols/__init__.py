@@ -3,7 +3,7 @@
 `core` is what every backend implements. An optional protocol has a module of its own.
 """
 
-from .beginning import Beginning
+from .beginning import Beginning, Expired, TellExpired, TellsExpired
 from .core import (
     DEFAULT_LEASE_MS,
     AsyncProducer,
@@ -38,6 +38,7 @@ __all__ = [
     "Broker",
     "Changed",
     "DueSchedules",
+    "Expired",
     "FairLines",
     "HasAbout",
     "HasAsync",
@@ -59,6 +60,8 @@ __all__ = [
     "Serializer",
     "SharedClaims",
     "StoreOptions",
+    "TellExpired",
+    "TellsExpired",
     "Wakeups",
     "fair_lines_of",
     "in_one_process",

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from ..model.message import StartStatus
+
+
+class Expired(NamedTuple):
+    """A task that waited and has ended because it expired."""
+
+    id: str
+    name: str
+    """The name of the task; empty if its message cannot be read."""
+
+
+TellExpired: TypeAlias = Callable[[Sequence[Expired]], None]
 
 
 @runtime_checkable
@@ -24,6 +35,7 @@ class Beginning(Protocol):
         task; before it, RUN.
       - A task that waits (ready or delayed) ends by itself: `maintain` and `claim` end what has expired, and the
         returned time of `maintain` counts the next expiry as it does the next delay.
+      - A broker with `TellsExpired` tells of each task that a `maintain` or `claim` of its handle has ended so, once.
       - An expired task ends as CANCELLED, with a record as in B5 whose error has the type `Expired`.
       - While the task runs, the expiry does nothing. If it comes back, it waits with the same expiry.
       - A Retry whose next run would be due at `expires_ms` or later fails the task instead, as Fail does: with the
@@ -43,4 +55,14 @@ class Beginning(Protocol):
 
         In the last three cases the caller forgets the delivery, and settles nothing.
         """
+        ...
+
+
+@runtime_checkable
+class TellsExpired(Protocol):
+    """A broker that says which waiting tasks its own calls have ended because they expired (L8)."""
+
+    def watch_expired(self, tell: TellExpired) -> None:
+        """Call `tell` from now on after each `maintain` and `claim` of this handle that has ended such tasks, in the
+        thread of that call, before it returns. It does not raise."""
         ...

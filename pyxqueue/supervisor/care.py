@@ -13,7 +13,7 @@ from ..errors import BrokerError, BrokerUnavailableError
 from ..inflight import InFlight, InFlightTable
 from ..model.message import Record
 from ..protocols import Broker, HasSharedClaims
-from ..worker.events import log
+from ..worker.events import Event, log, watch_expired
 from .children import Child
 from .duties import Duty, DutyLoop, Loss, QuietLook, Releaser, all_duties
 
@@ -33,8 +33,13 @@ class QueueAccess:
     seal: Callable[[Record], Record] = lambda record: record
     """Signs the record of a task that was killed, where the queue has a seal."""
     name: str = ""
-    duties: Callable[[Broker], Sequence[Duty]] = lambda _broker: ()
-    """Makes the duties that the code of the queue asks for: its schedules and its limits."""
+    duties: Callable[[Broker, Callable[[Event], None]], Sequence[Duty]] = lambda _broker, _tell: ()
+    """Makes the duties that the code of the queue asks for, its schedules and its limits, from its broker and what
+    tells the observer."""
+    is_observed: bool = False
+    """Whether it has an observer."""
+    label: str = ""
+    """The name of the queue in events."""
 
 
 @define(eq=False)
@@ -48,6 +53,8 @@ class QueueCare:
     """The number of the queue in the tables."""
     several: bool = False
     """Whether there are other queues."""
+    tell: Callable[[Event], None] = lambda _: None
+    """Has the observer of the queue told of an event, by one of the workers."""
     quiet: Callable[[float, float], float] | None = field(default=None, init=False)
     """Says for how long there is no maintenance to do, if the queue shares looks with others."""
     peers: Sequence[QueueCare] = field(default=(), init=False)
@@ -61,6 +68,7 @@ class QueueCare:
 
     def open(self) -> None:
         self.broker = self.access.connect()
+        watch_expired(self.broker, self.access.label, self._tell, self._of())
         self._releaser = Releaser(self.broker, self.access.seal)
 
     def step(self, tables: Sequence[InFlightTable], *, stopping: bool) -> float:
@@ -109,8 +117,12 @@ class QueueCare:
                 for care in (self, *self.peers):
                     care.put_off(now + _REST * (now - begun))
             return None
-        made += self.access.duties(self.broker)
+        made += self.access.duties(self.broker, self._tell)
         return DutyLoop(made, of=self._of(), rest=_REST if self.several else 0.0)
+
+    def _tell(self, event: Event) -> None:
+        if self.access.is_observed:
+            self.tell(event)
 
     def _of(self) -> str:
         return f" of the queue {self.access.name}" if self.several else ""

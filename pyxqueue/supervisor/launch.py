@@ -27,7 +27,7 @@ from ..model.schedules import Schedule
 from ..protocols import Broker, schedules_of
 from ..registry import Registry, TaskSpec
 from ..ticking import Ticker, store_of_schedules
-from ..worker.events import Observer, enable_logs, log
+from ..worker.events import Event, Observer, enable_logs, log
 from ..worker.executors import Executor, Inline, Threads
 from ..worker.loop import Loop
 from ..worker.options import WorkerOptions
@@ -71,12 +71,18 @@ class QueueSource:
     schedules: Callable[[], Sequence[Schedule]] = tuple
     """Returns the schedules that the code declares."""
 
-    def duties(self, broker: Broker) -> list[Duty]:
+    def access(self) -> QueueAccess:
+        """Return what a supervisor needs of the queue."""
+        observed, label = self.observer is not None, self.codec.queue
+        return QueueAccess(self.connect, self.codec.sealed, self.name, self.duties, observed, label)
+
+    def duties(self, broker: Broker, tell: Callable[[Event], None]) -> list[Duty]:
         """Return the duties for the schedules and the limits of the queue. Raises `ConfigurationError` if the code
         declares some and the store does not keep any."""
         duties: list[Duty] = []
         if (schedules := self.schedules()) or schedules_of(broker) is not None:
-            duties.append(SchedulesDuty(Ticker(store_of_schedules(broker), self.codec), schedules))
+            ticker = Ticker(store_of_schedules(broker), self.codec, observe=tell)
+            duties.append(SchedulesDuty(ticker, schedules))
         if keep := Declared.by((task.name, task.options.limits) for task in self.registry).keeper(broker):
             duties.append(LimitsDuty(keep))
         return duties
@@ -143,7 +149,7 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
         Supervisor(
             options,
             start,
-            [QueueAccess(queue.connect, queue.codec.sealed, queue.name, queue.duties) for queue in parts.queues],
+            [queue.access() for queue in parts.queues],
             name=lambda index: consumer_name(options.prefix, index, boot()),
             parent=parent,
             make_table=make_table,

@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
 
 from attrs import define, field
@@ -23,6 +24,7 @@ from ..worker.options import WorkerOptions
 from .care import QueueAccess, QueueCare, share_looks
 from .children import Child, Children
 from .log_process import LogWriter
+from .news import News
 from .processes import kill_group
 from .start_log import StartLog
 from .starters import Starter
@@ -54,6 +56,7 @@ class Supervisor:
     """The process that writes the log, where there is one."""
     _children: Children = field(init=False)
     _cares: Sequence[QueueCare] = field(init=False)
+    _news: News = field(factory=News, init=False)
     _starts: StartLog = field(factory=StartLog, init=False)
     _signals: int = field(default=0, init=False)
     _deadline: float | None = field(default=None, init=False)
@@ -64,7 +67,8 @@ class Supervisor:
         self._children = Children(self.options.processes, self.start, self.name, self.make_table, self._close_inherited)
         several = len(self.queues) > 1
         self._cares = [
-            QueueCare(access, self._kill_cancelled, number, several) for number, access in enumerate(self.queues)
+            QueueCare(access, self._kill_cancelled, number, several, partial(self._news.add, number))
+            for number, access in enumerate(self.queues)
         ]
 
     def run(self) -> None:
@@ -115,6 +119,7 @@ class Supervisor:
                 self._children.restart()
             tables = [child.table for child in alive]
             pause = self._do_duties(tables)
+            self._news.hand_out(alive)
             with _asleep(tables) as busy:
                 self._wait(reader, min(pause, STUCK if busy else _IDLE))
 
@@ -152,6 +157,7 @@ class Supervisor:
     def _child_ended(self, child: Child, code: int) -> None:
         """Log the end of a process and release what it had. What it was running is charged, unless killed here."""
         running = child.running()
+        self._news.take_back(child)
         if self._deadline is None and not child.table.start.done:
             self._starts.failed(child, code)
         elif self._deadline is None or code not in (0, -signal.SIGKILL):

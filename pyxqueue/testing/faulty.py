@@ -36,6 +36,7 @@ from ..protocols import (
     ResultStore,
     ScheduleChange,
     ScheduleStore,
+    TellsExpired,
     fair_lines_of,
     in_one_process,
     limits_of,
@@ -171,6 +172,8 @@ class FaultyBroker(Faulty[Backend]):
         for name in OPTIONAL:
             if hasattr(inner, name):
                 setattr(self, name, partial(self._optional, name))
+        if isinstance(inner, TellsExpired):
+            self.watch_expired = inner.watch_expired
 
     def _optional(self, operation: str, *args: Any) -> Any:
         return self._call(operation, lambda: getattr(self.inner, operation)(*args))

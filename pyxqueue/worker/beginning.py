@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 
 from attrs import define, field
 
 from ..errors import BrokerError, BrokerUnavailableError
-from ..model.message import Aborted, Cancelled, Message, StartStatus
+from ..model.message import Message, StartStatus
 from ..protocols import Beginning, Broker
 from .batch_sizer import MAX_BATCH
-from .events import Observer, TaskSettled, Throttle, log, tell
+from .events import Observer, TaskExpired, log, log_expired, tell
 from .jobs import Job
-
-_EXPIRED = "%d more tasks expired before they started"
 
 
 @define(eq=False)
@@ -34,13 +30,14 @@ class Beginner:
     """The name of the queue."""
     backoff: Callable[[int, float], float]
     """Returns how many seconds to wait for the store, from the number of failures in a row and the longest pause."""
+    of: str = ""
+    """What the log adds to the id of a task: its queue, where there are several."""
     patient: bool = True
     """Whether to wait for a store that is down. If not, the tasks are left to the end of their leases."""
     _asked: deque[tuple[str, Future[StartStatus]]] = field(factory=deque, init=False)
     _asking: threading.Lock = field(factory=threading.Lock, init=False)
     _thread: ThreadPoolExecutor | None = field(default=None, init=False)
     """Asks for the event loop, which must not wait."""
-    _expired: Throttle = field(factory=partial(Throttle, _EXPIRED), init=False)
 
     def may_start(self, job: Job) -> bool:
         """Return whether the job may start; waits for the store. If not, it does not belong to this worker any more."""
@@ -102,8 +99,7 @@ class Beginner:
             return True
         message = job.delivery.message
         if status is StartStatus.EXPIRED and isinstance(message, Message):
-            self._expired.log(logging.INFO, "%s %s expired before it started", message.name, message.id)
-            about = message.id, message.name, message.attempt, self.consumer
-            event = TaskSettled(*about, Aborted(), Cancelled(), True, 0.0, self.queue)
+            event = TaskExpired(message.id, message.name, self.queue)
+            log_expired(event, self.of)
             tell(self.observer, event)
         return False

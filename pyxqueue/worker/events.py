@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from logging.handlers import QueueHandler
 from typing import Any, TypeAlias
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from ..log import get_logger
 from ..model.message import (
@@ -25,6 +26,8 @@ from ..model.message import (
     Verdict,
 )
 from ..printable import Lines, indented, printable
+from ..protocols import Broker, Expired, TellsExpired
+from ..ticking import TickSkipped
 
 log = get_logger("pyxqueue.worker")
 done = get_logger("pyxqueue.worker.done")
@@ -98,8 +101,44 @@ class TaskSettled:
     """The name of its queue."""
 
 
-Event: TypeAlias = TaskStarted | TaskSettled
+@frozen
+class TaskExpired:
+    """A task ended because it had not started when it expired. No `TaskStarted` and no `TaskSettled` belongs to it."""
+
+    task_id: str
+    task_name: str
+    """The name of the task; empty if its message could not be read."""
+    queue: str = ""
+    """The name of its queue."""
+
+
+@frozen
+class CallConflicted:
+    """A call enqueued no task, in this process: it was unique, debounced or throttled, and met an earlier one."""
+
+    task_id: str
+    """The id of the task whose handle the call returned."""
+    task_name: str
+    reason: str
+    """``"unique"``, ``"debounce"`` or ``"throttle"``."""
+    queue: str = ""
+    """The name of its queue."""
+
+
+Event: TypeAlias = TaskStarted | TaskSettled | TaskExpired | TickSkipped | CallConflicted
+"""What an observer is told. Later versions may add classes."""
 Observer: TypeAlias = Callable[[Event], None]
+_NEWS = {kind.__name__: kind for kind in (TaskExpired, TickSkipped)}
+"""The events that a supervisor finds, for an observer in one of its workers."""
+
+
+def packed(queue: int, event: Event) -> bytes:
+    """Return an event of `_NEWS` as a line of text, with the number of its queue."""
+    return json.dumps([queue, type(event).__name__, asdict(event)]).encode() + b"\n"
+
+
+def unpacked(lines: bytes) -> list[tuple[int, Event]]:
+    return [(queue, _NEWS[kind](**fields)) for queue, kind, fields in map(json.loads, lines.splitlines())]
 
 
 def tell(observer: Observer | None, event: Event) -> None:
@@ -148,6 +187,26 @@ _refusals = Throttle("%d more messages were refused and are kept with the failed
 _unsupported = Throttle("%d more messages could not be run here")
 _not_ours = Throttle("%d more settlements were refused")
 _observer_failures = Throttle("the observer raised an error on %d more events")
+_expiries = Throttle("%d more tasks expired before they started")
+
+
+def log_expired(event: TaskExpired, of: str = "") -> None:
+    """Log that a task has expired. `of`: as for `log_settled`."""
+    about = {"task_id": event.task_id, "task_name": event.task_name, "queue": event.queue}
+    _expiries.log(logging.INFO, "%s %s%s expired before it started", event.task_name, event.task_id, of, extra=about)
+
+
+def watch_expired(broker: Broker, queue: str, tell: Callable[[TaskExpired], None], of: str = "") -> None:
+    """Log which tasks the broker's own calls end because they expired, and tell of them."""
+
+    def found(expired: Sequence[Expired]) -> None:
+        for one in expired:
+            event = TaskExpired(one.id, one.name, queue)
+            log_expired(event, of)
+            tell(event)
+
+    if isinstance(broker, TellsExpired):
+        broker.watch_expired(found)
 
 
 def log_settled(event: TaskSettled, of: str = "") -> None:

@@ -15,6 +15,7 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from attrs import define, field
 
@@ -25,12 +26,13 @@ from .beginning import Beginner
 from .claiming import Claimer
 from .deciding import Decider
 from .dispatching import Dispatcher
-from .events import log
+from .events import log, tell, watch_expired
 from .executors import Executor
 from .interrupts import Watched
 from .jobs import Jobs
 from .loop import Loop
 from .monitor import Monitor
+from .news import News
 from .options import DEFAULT_WAIT_MS
 from .running import Runner
 from .serving import QueueParts, ServedQueue
@@ -64,6 +66,8 @@ class Worker:
     _dispatcher: Dispatcher = field(init=False)
     _claimer: Claimer = field(init=False)
     _monitors: Sequence[Monitor] = field(init=False)
+    _news: Sequence[News] = field(init=False)
+    """One, if a queue has an observer."""
 
     def __attrs_post_init__(self) -> None:
         self._jobs, consumer, backoff = Jobs(self.table), self.consumer, self._backoff
@@ -80,13 +84,17 @@ class Worker:
             *(Monitor(queue.broker, jobs, (), lambda: None, queue.number) for queue in others),
         ]
 
+        observers = [parts.observer for parts in self.parts]
+        self._news = [News(self.table.mail, observers)] if any(observers) else []
+
     def _served(self, number: int, parts: QueueParts) -> ServedQueue:
         jobs, consumer, chance = self._jobs, self.consumer, self._chance
         decider = Decider(parts.codec, consumer, chance)
         alone = len(self.parts) == 1
         of = "" if alone else f" of {parts.name}"
         settling = SettlingQueue(parts.broker, jobs, decider, consumer, parts.observer, self._backoff, of)
-        beginner = Beginner(parts.broker, consumer, parts.observer, parts.codec.queue, self._backoff, patient=alone)
+        beginner = Beginner(parts.broker, consumer, parts.observer, parts.codec.queue, self._backoff, of, patient=alone)
+        watch_expired(parts.broker, parts.codec.queue, partial(tell, parts.observer), of)
         runner = Runner(jobs, parts.codec, consumer, parts.observer, settling.put, beginner, chance)
         sealed = parts.codec.seal is not None
         return ServedQueue(parts.broker, parts.registry, decider, settling, runner, parts.name, number, sealed)
@@ -99,6 +107,7 @@ class Worker:
         self._dispatcher.open(self._break)
         bodies = [(queue.settling.run, "pyxqueue-settle") for queue in self._queues]
         bodies += [(monitor.run, "pyxqueue-monitor") for monitor in self._monitors]
+        bodies += [(news.run, "pyxqueue-observe") for news in self._news]
         threads = [
             threading.Thread(target=self._watched, args=(body,), name=name, daemon=True) for body, name in bodies
         ]
@@ -115,6 +124,8 @@ class Worker:
                 queue.settling.close()
             for monitor in self._monitors:
                 monitor.close()
+            for news in self._news:
+                news.close()
             for thread in threads:
                 thread.join()
             self._claimer.give_back()

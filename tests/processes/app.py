@@ -22,7 +22,16 @@ from typing import Any
 
 from attrs import asdict, define, evolve, field, frozen
 
-from pyxqueue import CancelRequested, TaskQueue, TaskSettled, current_task
+from pyxqueue import (
+    CallConflicted,
+    CancelRequested,
+    Event,
+    TaskExpired,
+    TaskQueue,
+    TaskSettled,
+    TickSkipped,
+    current_task,
+)
 from pyxqueue.client.task import Task
 from pyxqueue.serializers import JSONSerializer
 from tests.support.tasks import task_of
@@ -72,10 +81,17 @@ class Site:
     def environment(self) -> dict[str, str]:
         return {VARIABLE: json.dumps(asdict(self))}
 
-    def observe(self, event: object) -> None:
-        if isinstance(event, TaskSettled):
-            verdict = type(event.verdict).__name__
-            append(self.log, "settled", event.task_id, event.attempt, os.getpid(), verdict, int(event.accepted))
+    def observe(self, event: Event) -> None:
+        match event:
+            case TaskSettled():
+                verdict = type(event.verdict).__name__
+                append(self.log, "settled", event.task_id, event.attempt, os.getpid(), verdict, int(event.accepted))
+            case TaskExpired():
+                append(self.log, "expired", event.task_id, 0, os.getpid(), event.task_name)
+            case TickSkipped():
+                append(self.log, "skipped", event.schedule, event.number, os.getpid(), event.reason)
+            case CallConflicted():
+                append(self.log, "conflicted", event.task_id, 0, os.getpid(), event.reason)
 
     def lines(self) -> list[Line]:
         path = Path(self.log)

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, assert_type
+from typing import Any, assert_never, assert_type
 
 from pyxqueue import (
     AsyncResult,
+    CallConflicted,
     Cancellation,
     Concurrency,
     Debounce,
     EagerSession,
+    Event,
     Missed,
     Progress,
     PyxqueueError,
     Rate,
     Task,
     TaskContext,
+    TaskExpired,
     TaskQueue,
     TaskSettled,
     TaskStarted,
     TaskStatus,
     Throttle,
+    TickSkipped,
     Unique,
     agather,
     as_completed,
@@ -277,8 +281,16 @@ def inside_a_task() -> None:
         assert_type(number, int)
 
 
-def observe(event: TaskStarted | TaskSettled) -> None:
-    assert_type(event.task_id, str)
+def observe(event: Event) -> None:
+    match event:
+        case TaskStarted() | TaskSettled():
+            assert_type(event.attempt, int)
+        case TaskExpired() | CallConflicted():
+            assert_type(event.task_id, str)
+        case TickSkipped():
+            assert_type(event.schedule, str)
+        case _:
+            assert_never(event)
 
 
 @queue.task(cron="30 2 * * *", timezone="Europe/Berlin", missed=Missed("skip", grace=60), overlap="queue")

@@ -78,10 +78,12 @@ class Bench:
         executor: Executor | None = None,
         loop: Loop | None = None,
         observer: Observer | None = None,
+        observed: bool = True,
     ) -> Worker:
         broker = broker or self.broker
         executor = executor or Inline(ThreadInterrupter())
-        parts = QueueParts(broker, self.registry, self.codec, observer or self.events.append)
+        observer = (observer or self.events.append) if observed else None
+        parts = QueueParts(broker, self.registry, self.codec, observer)
         return Worker([parts], executor, "me", self.table, loop=loop, chance=lambda: 0.0)
 
     def threaded(self, threads: int, broker: Broker | None = None) -> Worker:

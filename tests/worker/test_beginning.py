@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 
@@ -10,9 +11,9 @@ import pytest
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.clock import FakeClock
 from pyxqueue.errors import BrokerUnavailableError
-from pyxqueue.model.message import Aborted, Cancelled, Delivery, StartStatus, TaskStatus
+from pyxqueue.model.message import Delivery, StartStatus, TaskStatus
 from pyxqueue.protocols import StoreOptions
-from pyxqueue.worker.events import TaskSettled
+from pyxqueue.worker.events import TaskExpired
 from pyxqueue.worker.executors import Threads
 from pyxqueue.worker.loop import Loop
 from tests.support.until import until
@@ -71,10 +72,21 @@ def test_an_expired_task_does_not_run(bench: Bench) -> None:
     assert ran == []
     assert info is not None
     assert info.status is TaskStatus.CANCELLED
-    (event,) = bench.events
-    assert isinstance(event, TaskSettled)
-    assert (event.task_id, event.outcome, event.verdict, event.accepted) == ("t1", Aborted(), Cancelled(), True)
+    assert bench.events == [TaskExpired("t1", "note", "tasks")]
     assert bench.table.entries() == []
+
+
+def test_a_claim_that_ends_what_has_expired(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """An observer is told of it, and the log."""
+    bench.task(list)
+    bench.put("list", lifetime_ms=5_000)
+    bench.clock.advance(5_000)
+
+    with caplog.at_level(logging.INFO, "pyxqueue.worker"):
+        bench.worker().drain()
+
+    assert bench.events == [TaskExpired("t1", "list", "tasks")]
+    assert caplog.messages == ["list t1 expired before it started"]
 
 
 def test_a_usual_task_is_not_asked_about(bench: Bench) -> None:

@@ -18,7 +18,7 @@ from ...model.message import (
     TaskInfo,
     TaskStatus,
 )
-from ...protocols import StoreOptions
+from ...protocols import StoreOptions, TellExpired
 from .broker import MemoryBroker
 from .fairness import MemoryFairLines
 from .inspector import MemoryInspector
@@ -70,6 +70,9 @@ class MemoryBackend:
 
     def begin(self, receipts: Sequence[str]) -> Sequence[StartStatus]:
         return self._broker.begin(receipts)
+
+    def watch_expired(self, tell: TellExpired) -> None:
+        self._broker.watch_expired(tell)
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
         return self._broker.release(consumer, started)

@@ -8,6 +8,8 @@ from ...clock import wall_clock
 from ...locked import Place
 from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement, StartStatus
 from ...model.turns import Turn
+from ...protocols import Expired, TellExpired
+from .group import take_expired
 from .store import Queue
 from .watch import wait
 
@@ -21,6 +23,7 @@ class MemoryBroker:
         self._interrupts = 0
         self._interrupts_seen = 0
         self._turn = Turn()
+        self._tell: TellExpired | None = None
 
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         with self._store.changed:
@@ -36,17 +39,29 @@ class MemoryBroker:
 
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
         seen = self._interrupts_seen
+        expired: list[Expired] = []
 
         def look() -> tuple[Sequence[Delivery], bool]:
             group, now = self._queue.join()
             deliveries, self._turn = group.claim(consumer, limit, self._turn, now)
+            expired.extend(take_expired(group))
             group.trim(self._queue.options.history, now)
             final = bool(deliveries) or self._interrupts > seen
             if final:
                 self._interrupts_seen = self._interrupts
             return deliveries, final
 
-        return wait(self._store.changed, look, wait_ms, self._next_event)
+        deliveries = wait(self._store.changed, look, wait_ms, self._next_event)
+        self.tell_expired(expired)
+        return deliveries
+
+    def watch_expired(self, tell: TellExpired) -> None:
+        self._tell = tell
+
+    def tell_expired(self, expired: Sequence[Expired]) -> None:
+        """Tell of what a call has ended. The caller does not hold the lock of the store."""
+        if expired and self._tell is not None:
+            self._tell(expired)
 
     def _next_event(self) -> int | None:
         """The ms until the next lease or delay ends, or a task expires. A caller that passes its own clock pokes the
@@ -90,7 +105,9 @@ class MemoryBroker:
             group, now = self._queue.join()
             left = group.maintain(limit, now)
             group.trim(self._queue.options.history, now)
-            return left
+            expired = take_expired(group)
+        self.tell_expired(expired)
+        return left
 
     def pause(self) -> bool:
         return self._set_paused(True)

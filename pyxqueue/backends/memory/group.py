@@ -8,8 +8,9 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ...locked import READY, WAITING, Entry, Place
+from ...model.message import Message
 from ...model.transitions import too_late
-from ...protocols import DEFAULT_LEASE_MS
+from ...protocols import DEFAULT_LEASE_MS, Expired
 from .gates import Gates, gates_of
 from .locks import LockingGroup
 from .shares import GroupFairLines, share_of
@@ -31,6 +32,8 @@ class Group(LockingGroup):
         self.fair = GroupFairLines()
         self._due: list[tuple[int, int, str]] = []
         self._expiries: list[tuple[int, str]] = []
+        self.expired: list[Expired] = []
+        """The tasks that have expired, until the call that ended them takes them."""
         self._forget: list[tuple[int, str]] = []
 
     def find(self, task_id: str) -> Entry | None:
@@ -161,6 +164,7 @@ class Group(LockingGroup):
                 return max(0, expires - now)
             heapq.heappop(self._expiries)
             self._end_expired(entry, now)
+            self.expired.append(Expired(entry.id, entry.message.name if isinstance(entry.message, Message) else ""))
             limit = None if limit is None else limit - 1
         return -1
 
@@ -188,3 +192,9 @@ class Group(LockingGroup):
         waiting = len(self._due) + len(self._expiries) + len(self._forget) + len(self.locks) + len(self.gates)
         waiting += len(self.fair)
         return len(self.tasks) - kept + waiting + len(self.consumers)
+
+
+def take_expired(group: Group) -> list[Expired]:
+    """Return what has expired in a group since the last call."""
+    found, group.expired = group.expired, []
+    return found

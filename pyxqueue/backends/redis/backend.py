@@ -44,7 +44,7 @@ class RedisBackend:
         self.interrupt, self.wakeups, self.claim_key = broker.interrupt, broker.wakeups, broker.claim_key
         self.pause, self.resume, self.is_paused = broker.pause, broker.resume, broker.is_paused
         self.enqueue_unique, self.lock_holders = broker.enqueue_unique, broker.lock_holders
-        self.begin = broker.begin
+        self.begin, self.watch_expired = broker.begin, broker.watch_expired
         self.wait, self.forget = records.wait, records.forget
         self.show, self.tasks, self.watch = inspector.show, inspector.tasks, inspector.watch
         self.consumers, self.depth, self.about = inspector.consumers, inspector.depth, inspector.about

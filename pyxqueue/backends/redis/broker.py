@@ -14,6 +14,7 @@ from ...errors import BrokerUnavailableError
 from ...model.locks import LockTerms, Placed
 from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement, StartStatus
 from ...model.wire import message_size
+from ...protocols import Expired, TellExpired
 from . import commands, locking
 from .claiming import MAX_BLOCK, Lines, Reader
 from .keys import meta
@@ -41,6 +42,7 @@ class RedisBroker:
         self.lines = Lines(registration, self._reader, self._reclaimer)
         self._wakeups = RedisWakeups(registration, self._reclaimer)
         self.schedules = RedisSchedules(registration)
+        self._tell: TellExpired | None = None
         self._shown = ""
         self._next_sign = 0.0
 
@@ -126,7 +128,12 @@ class RedisBroker:
         self.schedules.note(found.until_tick)
         self._session.run(flags(registration, "promote", found.ids))
         if found.expired:
-            self._session.run(flags(registration, "expire", found.expired, self._options.history))
+            group, history = self._options.group, self._options.history
+            self._tell_expired(
+                self._session.run(
+                    registration.each(found.expired, lambda keys, batch: commands.expire(keys, group, history, batch))
+                )
+            )
         if found.has_turns:
             registration.do(commands.admit)
         if found.expired or found.has_turns:
@@ -134,6 +141,13 @@ class RedisBroker:
                 lambda keys: commands.due(name, keys, 1)
             )  # when the next one expires, or has its turn
         return found.until_next
+
+    def watch_expired(self, tell: TellExpired) -> None:
+        self._tell = tell
+
+    def _tell_expired(self, expired: Sequence[Expired | None]) -> None:
+        if self._tell is not None and (ended := [one for one in expired if one is not None]):
+            self._tell(ended)
 
     def wakeups(self) -> RedisWakeups:
         return self._wakeups

@@ -42,7 +42,7 @@ from ...model.wire import (
     record_from_fields,
     record_to_fields,
 )
-from ...protocols import Changed, ScheduleChange
+from ...protocols import Changed, Expired, ScheduleChange
 from .faults import StaleGroups
 from .keys import LAYOUT, LINES, LIVE, GroupKeys, later_stream, lines_of, meta, schedule, timetable, with_results
 from .reading import (
@@ -563,6 +563,19 @@ def flags(script: str, keys: GroupKeys, first: Iterable[Arg], ids: Sequence[str]
     with_records = script in ("delete", "forget")
     script_keys = keys.with_records(ids) if with_records else keys.with_tasks(ids)
     return Command(script, script_keys, [*first, *ids], _bools_and_turns, _admission(keys))
+
+
+def expire(keys: GroupKeys, group: str, history: int, ids: Sequence[str]) -> Command[list[Expired | None]]:
+    """End tasks that have expired; None for one that was not ended."""
+
+    def parse(reply: Any) -> list[Expired | None]:
+        found = [one for one in reply if not isinstance(one, bytes)]  # without the tasks whose turn it is
+        return [
+            Expired(task_id, one[0].decode(errors="replace")) if one else None
+            for task_id, one in zip(ids, found, strict=False)
+        ]
+
+    return Command("expire", keys.with_tasks(ids), [group, history, *ids], parse, _admission(keys))
 
 
 class Unknown:

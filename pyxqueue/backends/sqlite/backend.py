@@ -58,7 +58,8 @@ class SQLiteBackend:
         # What the protocols ask for is done in these rooms.
         self.enqueue, self.claim, self.settle, self.extend = broker.enqueue, broker.claim, broker.settle, broker.extend
         self.release, self.maintain, self.lease_ms = broker.release, broker.maintain, broker.lease_ms
-        self.interrupt, self.close, self.begin = broker.interrupt, broker.close, broker.begin
+        self.interrupt, self.close = broker.interrupt, broker.close
+        self.begin, self.watch_expired = broker.begin, broker.watch_expired
         self.enqueue_unique, self.lock_holders = broker.enqueue_unique, broker.lock_holders
         self.pause, self.resume, self.is_paused = broker.pause, broker.resume, broker.is_paused
         self.wait, self.forget = records.wait, records.forget

@@ -12,6 +12,7 @@ from ...model.message import Delivery, Extension, LeaseStatus, Message, Settleme
 from ...model.transitions import LEASE_STATUSES, Event
 from ...model.turns import Turn
 from ...model.wire import message_size
+from ...protocols import Expired, TellExpired
 from . import expiring, locking, upkeep
 from .claiming import deliveries_of, lend
 from .group import Group, Packed, packed
@@ -58,6 +59,7 @@ class SQLiteBroker:
         self._seen = 0
         """No row with a smaller number is a new task: what a look has seen is not looked at again."""
         self._turn = Turn()
+        self._tell: TellExpired | None = None
 
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
         accepted: list[bool] = []
@@ -123,14 +125,12 @@ class SQLiteBroker:
                     _note_seen(group, [consumer])
                     upkeep.mend(group)
                     self._heard[consumer] = group.now
-                moved = (
-                    _reclaim(group, MAX_ITEMS),
-                    _promote(group, MAX_ITEMS),
-                    expiring.expire(group, MAX_ITEMS),
-                    _open(group, MAX_ITEMS),
-                )
+                moved = [_reclaim(group, MAX_ITEMS), _promote(group, MAX_ITEMS)]
+                expired = expiring.expire(group, MAX_ITEMS)
+                moved += [len(expired), _open(group, MAX_ITEMS)]
                 upkeep.trim(group, self._queue.options.history)
                 lent = lend(group, consumer, max(0, limit), self._turn)
+            self._tell_expired(expired)
             self._turn = lent.turn
             if lent.rows or MAX_ITEMS not in moved:
                 return deliveries_of(lent)  # the file is free again meanwhile
@@ -194,7 +194,15 @@ class SQLiteBroker:
         with self._queue.write(join=True) as groups:
             ended = expiring.expire(groups.mine, limit)
             upkeep.trim(groups.mine, self._queue.options.history)
-            return ended
+        self._tell_expired(ended)
+        return len(ended)
+
+    def watch_expired(self, tell: TellExpired) -> None:
+        self._tell = tell
+
+    def _tell_expired(self, expired: Sequence[Expired]) -> None:
+        if expired and self._tell is not None:
+            self._tell(expired)
 
     def _next_due(self) -> tuple[int, bool]:
         """Milliseconds until a delayed task is due or one that waits expires, or -1, and whether a removed group has

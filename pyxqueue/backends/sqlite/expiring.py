@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from ...model.message import StartStatus
 from ...model.transitions import expired_record, too_late
+from ...protocols import Expired
 from . import locking
 from .group import Group
-from .rows import LEAN, Row, is_time, row_of, without_expiry
+from .rows import LEAN, SMALL_FIELDS, Row, is_time, message_of, row_of, without_expiry
 from .schema import EXPIRES, GATED, HISTORY, LOCKED, RAW
 
 FIRST = f"SELECT expires FROM {EXPIRES} ORDER BY expires LIMIT 1"  # noqa: S608 - our own words
-_EXPIRED = f"SELECT {LEAN} FROM {EXPIRES} AND expires <= ? ORDER BY expires LIMIT ?"  # noqa: S608
+_EXPIRED = f"SELECT {LEAN}, {SMALL_FIELDS} FROM {EXPIRES} AND expires <= ? ORDER BY expires LIMIT ?"  # noqa: S608
 
 
 def first_expiry(group: Group) -> float | None:
@@ -22,15 +23,15 @@ def first_expiry(group: Group) -> float | None:
     return found if is_time(found) else None
 
 
-def expire(group: Group, limit: int) -> int:
-    """End tasks that wait and have expired. Returns their number, at most `limit`."""
+def expire(group: Group, limit: int) -> list[Expired]:
+    """End at most `limit` tasks that wait and have expired, and return them."""
     if (first := first_expiry(group)) is None or first > group.now:
-        return 0
+        return []
     rows = [row_of(row) for row in group.db.execute(_EXPIRED, (group.key, group.now, limit))]
     for row in rows:
-        _end(group, row)
+        _end(group, row._replace(fields=None))
     group.flush()
-    return len(rows)
+    return [Expired(row.id, getattr(message_of(row), "name", "")) for row in rows]
 
 
 def begin(group: Group, receipts: Sequence[str], *, look: bool) -> tuple[list[StartStatus], bool]:

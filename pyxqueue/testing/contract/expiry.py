@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...model.transitions import EXPIRED
-from ...protocols import Beginning
+from ...protocols import Beginning, Expired, TellsExpired
 from .base import needs
 from .prelude import Backend, Contract, Harness, law, m, s
 
@@ -109,6 +109,31 @@ class ExpiryLaws(Contract):
         found = backend.claim("one", 10, 0)
         L8.same(begun(backend, *found), [m.StartStatus.EXPIRED] * len(found), "what begin returned after the expiry")
         has_expired(backend, "a")
+
+    @needs(TellsExpired)
+    def test_l8_it_is_told_once(self, harness: Harness) -> None:
+        """What `maintain` or `claim` has ended is told by that handle, once; what ended in another way is not."""
+        backend, other = harness.open(), harness.open()
+        told: dict[Any, list[Expired]] = {backend: [], other: []}
+        for handle, found in told.items():
+            handle.watch_expired(found.extend)
+        passing(backend, "ready")
+        passing(backend, "delayed", delay_ms=s.MINUTE)
+        passing(backend, "cancelled", "later", lifetime_ms=s.MINUTE)
+        backend.cancel(["cancelled"])
+        harness.advance(SOON + 1)
+        backend.maintain(256)
+        passing(other, "late")
+        harness.advance(SOON + 1)
+        other.claim("one", 9, 0)
+        other.maintain(256)
+        passing(backend, "last")
+        harness.advance(SOON + 1)
+        backend.maintain(256)
+        other.maintain(256)
+        kit = [sorted(found) for found in told.values()]
+        wanted = [[Expired(one, "kit.job") for one in ("delayed", "last", "ready")], [Expired("late", "kit.job")]]
+        L8.same(kit, wanted, "what two handles told of tasks that expired")
 
     @needs(Beginning)
     def test_l8_the_end_wakes_who_waits(self, harness: Harness) -> None:

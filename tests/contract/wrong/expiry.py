@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyxqueue.model.message import evolve
+from pyxqueue.protocols import Expired, TellExpired
 
 from .prelude import READY, Entry, Group, MemoryBackend, Place, breaks, m
 
@@ -231,3 +232,39 @@ class MarksAreLeft(Group):
 
     def footprint(self) -> int:
         return super().footprint() + self.left
+
+
+@breaks("L8")
+class NothingIsTold(MemoryBackend):
+    def watch_expired(self, tell: TellExpired) -> None:
+        pass
+
+
+@breaks("L8")
+class OnlyMaintainTells(MemoryBackend):
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[m.Delivery]:
+        self.watch_expired(lambda _: None)
+        return super().claim(consumer, limit, wait_ms)
+
+
+@breaks("L8")
+class ItIsToldAgain(MemoryBackend):
+    """By the next call that ends one, too."""
+
+    def watch_expired(self, tell: TellExpired) -> None:
+        told = list[Expired]()
+
+        def again(expired: Sequence[Expired]) -> None:
+            told.extend(expired)
+            tell(told)
+
+        super().watch_expired(again)
+
+
+@breaks("L8")
+class OneHandleIsTold(MemoryBackend):
+    """The first one, of what any has ended."""
+
+    def watch_expired(self, tell: TellExpired) -> None:
+        told = vars(self._store).setdefault("told", tell)
+        super().watch_expired(told)

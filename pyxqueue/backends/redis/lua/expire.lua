@@ -2,7 +2,8 @@
 -- its holder, who may have started it; it does not start any more, as `begin` and `note_expiry` see.
 -- KEYS the keys of the group, then the task key of each id
 -- ARGV group, history limit, ids
--- Returns per id: 1, or 0 if it was not ended; then the tasks whose turn it is. Each is checked again.
+-- Returns per id: a list with the name of the task that was ended, or 0; then the tasks whose turn it is. Each is
+-- checked again.
 local keys, group, history, now = slice(KEYS, 1, FIRST_TASK - 1), ARGV[1], tonumber(ARGV[2]), now_ms()
 local results = {}
 
@@ -26,7 +27,7 @@ local function expire(key, id)
   end_expired(keys, key, task, id, fields, history, now)
   if task.place == 'd' then call('ZREM', keys[DELAYED], id) end
   call('XDEL', stream, task.entry)
-  return 1
+  return {field(fields, 'name') or ''}
 end
 
 for item = 3, #ARGV do

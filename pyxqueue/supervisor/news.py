@@ -1,0 +1,38 @@
+"""What a supervisor has found for the observers, which only workers can call: it runs no user code."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from attrs import define, field
+
+from ..worker.events import Event, packed
+from .children import Child
+
+_MOST = 10_000
+"""Events that are kept while no worker takes them; of more, the oldest are dropped."""
+
+
+@define(eq=False)
+class News:
+    """Passes events to the worker processes. The log has all of them, whether a worker takes them or not."""
+
+    _waiting: deque[bytes] = field(factory=lambda: deque(maxlen=_MOST), init=False)
+
+    def add(self, queue: int, event: Event) -> None:
+        """Have an observer of a queue, by its number, told of an event."""
+        self._waiting.append(packed(queue, event))
+
+    def hand_out(self, children: Sequence[Child]) -> None:
+        """Give what waits to processes that have started."""
+        for child in children:
+            if not self._waiting:
+                return
+            if child.table.start.done:
+                for _ in range(child.table.mail.put(self._waiting)):
+                    self._waiting.popleft()
+
+    def take_back(self, child: Child) -> None:
+        """Take what a process that has ended did not take."""
+        self._waiting.extendleft(reversed(child.table.mail.take().splitlines(keepends=True)))
