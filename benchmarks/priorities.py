@@ -1,4 +1,4 @@
-"""What classes of priority cost in Redis: the server's time for a claim of 1, 16 and 256 messages, with class 0 alone
+"""What priority classes cost in Redis: the server's time for a claim of 1, 16 and 256 messages, with class 0 alone
 and with two classes in which enough messages are ready.
 
 ``python benchmarks/priorities.py [URL]``, of an empty database on a server that nothing else uses.

@@ -78,7 +78,7 @@ class Place(enum.Enum):
 
 
 READY = (Place.CAME_BACK, Place.NEW)
-"""Where tasks are ready: two lines for each class of priority, between which claims take turns (B2)."""
+"""Where tasks are ready: two lines for each priority class, between which claims take turns (B2)."""
 CLAIMABLE = (*READY, Place.FAIR)
 WAITING = (*CLAIMABLE, Place.DELAYED, Place.BLOCKED)
 UNDER_WAY = (*WAITING, Place.IN_FLIGHT)
@@ -215,7 +215,7 @@ class Entries(ABC):
         """Remove the task, and wake all waiting callers."""
 
     def ready(self, line: Place, limit: int) -> Mapping[int, Sequence[Entry]]:  # noqa: ARG002 - for others' sake
-        """Return the first ready tasks of one of the `READY` places by their class of priority, at least `limit` of
+        """Return the first ready tasks of one of the `READY` places by their priority class, at least `limit` of
         each class that has so many."""
         found: dict[int, list[Entry]] = {}
         for entry in self.line(line):

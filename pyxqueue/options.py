@@ -123,7 +123,7 @@ class TaskOptions:
     expires: float | None = field(default=None, converter=optional_seconds, validator=validators.optional(_duration))
     """How long after its call the task may still start. One that has not started then ends as CANCELLED."""
     priority: int = field(default=0, validator=_priority)
-    """From -100 to 100: tasks of a higher class of priority are started first. The classes are 50 and more, 1 to 49, 0,
+    """From -100 to 100: tasks of a higher priority class are started first. The classes are 50 and more, 1 to 49, 0,
     -49 to -1, and -50 and less."""
     unique: Unique | None = None
     """Calls that return the handle of an equal call instead of enqueueing another."""

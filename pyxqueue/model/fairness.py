@@ -56,7 +56,7 @@ class TenantInfo:
 
 @define
 class FairLine:
-    """The fair line of one class of priority of a group."""
+    """The fair line of one priority class of a group."""
 
     drawn: int = 0
     """The last tag that was drawn; 0 when the line is empty."""

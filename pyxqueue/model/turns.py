@@ -1,4 +1,4 @@
-"""In which order ready messages are claimed (B2): by their class of priority, and within a class those that came back
+"""In which order ready messages are claimed (B2): by their priority class, and within a class those that came back
 and new ones in turns.
 
 The functions here have no side effects. A store reads the first messages of each line, and hands out what `take_first`

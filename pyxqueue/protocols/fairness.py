@@ -12,7 +12,7 @@ from ..model.fairness import TenantInfo
 
 
 class FairLines(Protocol):
-    """The fair lines of one group of a backend, one for each class of priority.
+    """The fair lines of one group of a backend, one for each priority class.
 
     Only messages that have a `share` stand in them. Fairness orders what is ready: it is no limit, and nothing waits
     longer because of it while a worker is free. `Depth.ready` counts who stands there.
@@ -34,12 +34,12 @@ class FairLines(Protocol):
       - So the first message of a flow is drawn after at most one of each other flow of the same weight, however many
         of these wait. A flow that was away has saved nothing up, and owes nothing.
       - What is cancelled, deleted or expires in the line has no start, and the later ones of its flow do not move up.
-      - Classes of priority come first (B2): shares count among the messages of a class.
+      - Priority classes come first (B2): shares count among the messages of a class.
 
     * **F2 Work-conserving.** A claim returns messages as long as some are ready, whoever's they are: one tenant alone
       gets everything. If the reply of a claim was lost, or its process died, those that wait are drawn with the next
       `maintain`, or before.
-    * **F3 In order.** The messages of a flow in one class of priority are drawn in the order in which they became
+    * **F3 In order.** The messages of a flow in one priority class are drawn in the order in which they became
       ready.
 
       - A repeat of an enqueue (B1) and a refused settlement (B4) change no line.

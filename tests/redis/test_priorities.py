@@ -1,4 +1,4 @@
-"""The streams of the classes of priority."""
+"""The streams of the priority classes."""
 
 from __future__ import annotations
 

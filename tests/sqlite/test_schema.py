@@ -101,7 +101,7 @@ def test_work_goes_on_in_a_migrated_file(schema_2: Path) -> None:
 
 
 def test_a_file_of_schema_3_is_migrated(file: Path) -> None:
-    """It has the table of schedules and classes of priority, and every task as before."""
+    """It has the table of schedules and priority classes, and every task as before."""
     shutil.copy(SCHEMA_2.with_name("schema3") / "sqlite.db", file)
     file.chmod(0o600)
     with closing(SQLiteBackend(file, StoreOptions("shop", "cg"), clock=FakeClock())) as backend:

@@ -27,7 +27,7 @@ class Group(LockingGroup):
         self.lines: dict[Place, OrderedDict[str, Entry]] = {place: OrderedDict() for place in Place}
         self.consumers: dict[str, int] = {}
         self._prioritized: Counter[Place] = Counter()
-        """How many tasks of each place have a class of priority other than 0."""
+        """How many tasks of each place have a priority class other than 0."""
         self.gates = Gates()
         self.fair = GroupFairLines()
         self._due: list[tuple[int, int, str]] = []

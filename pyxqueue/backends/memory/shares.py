@@ -16,7 +16,7 @@ def share_of(entry: Entry) -> int:
 
 
 class GroupFairLines:
-    """The fair line of each class of priority (F1 to F4)."""
+    """The fair line of each priority class (F1 to F4)."""
 
     new_line = FairLine
 

@@ -1,4 +1,4 @@
-"""Claiming: by class of priority, and within a class what came back and what is new in turns (B2), read on a connection
+"""Claiming: by priority class, and within a class what came back and what is new in turns (B2), read on a connection
 of its own.
 
 Each line is a stream. One read takes from both of class 0, up to the limit from each, so that the usual claim, when

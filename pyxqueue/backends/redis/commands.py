@@ -84,7 +84,7 @@ class Command(Generic[T]):
 def register(
     stream_key: str, group: str, lease: int | None, default: int, classes: Sequence[int] = ()
 ) -> Command[Groups]:
-    """`classes`: the classes of priority that the caller uses."""
+    """`classes`: the priority classes that the caller uses."""
 
     def parse(reply: Any) -> Groups:
         if isinstance(reply, int):
@@ -101,7 +101,7 @@ def register(
 
 
 def _numbers(classes: Iterable[int]) -> str:
-    """Classes of priority as the meta hash has them."""
+    """Priority classes as the meta hash has them."""
     return " ".join(str(number) for number in LINES if number in classes)
 
 
@@ -206,7 +206,7 @@ def _admission(keys: GroupKeys) -> Callable[[Any], Command[Any] | None]:
 def admit(keys: GroupKeys, standing: Sequence[bytes] = ()) -> Command[int]:
     """Admit these tasks, as they stand in their lines, and then those whose turn it is. Returns the number of them.
 
-    Their classes of priority may have come into use since the caller looked, so the script gets all keys.
+    Their priority classes may have come into use since the caller looked, so the script gets all keys.
     """
     keys = keys.whole
     ids = [one.rpartition(b"\0")[2] for one in standing]
@@ -259,7 +259,7 @@ def delivery(place: str, raw_entry: bytes, flat: Sequence[bytes], consumer: str)
 
 
 def claim(keys: GroupKeys, consumer: str, limit: int, turn: Turn) -> Command[list[Delivery]]:
-    """Where a class of priority other than 0 is in use."""
+    """Where a priority class other than 0 is in use."""
     args: list[Arg] = [keys.group, consumer, limit, turn.since]
     for number, line in lines_of(keys.classes).items():
         args += (*line, "1" if number in turn.owed else "")
@@ -470,7 +470,7 @@ def due(stream_key: str, keys: GroupKeys, limit: int) -> Command[Due]:
 
 
 def classes(stream_keys: Sequence[str]) -> Command[list[frozenset[int]]]:
-    """Which classes of priority other than 0 are in use in each queue."""
+    """Which priority classes other than 0 are in use in each queue."""
 
     def parse(reply: Any) -> list[frozenset[int]]:
         return [read_classes(raw) for raw in reply]
@@ -529,7 +529,7 @@ def depth(keys: GroupKeys) -> Command[tuple[list[int], dict[str, str]]]:
 
     def parse(reply: Any) -> tuple[list[int], dict[str, str]]:
         if reply == b"GROUPS":
-            raise StaleGroups("a class of priority is new")
+            raise StaleGroups("a priority class is new")
         texts = iter([text.decode() for text in reply[6:]])
         return reply[:6], dict(zip(texts, texts, strict=True))
 
@@ -554,7 +554,7 @@ def resume(keys: GroupKeys) -> Command[bool]:
 
 def _current(reply: Any) -> bool:
     if reply == b"GROUPS":
-        raise StaleGroups("a class of priority is new")
+        raise StaleGroups("a priority class is new")
     return bool(reply)
 
 

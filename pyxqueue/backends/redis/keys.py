@@ -7,14 +7,14 @@ key                     type     written by              lives
 ======================= ======== ======================= ==========================================================
 `name`                  stream   enqueue … settle        for ever; new messages of the first group, ready or in flight
 `{name}:meta`           hash     register, pause         for ever; groups, their streams and leases, a version, the
-                                                         classes of priority in use, and where paused groups stood
+                                                         priority classes in use, and where paused groups stood
 `{name}:timetable`      zset     schedule                for ever, if there was ever a schedule; schedules by the time
                                                          (ms) at which they are due, which is infinite for never
 `{name}:schedule/ID`    hash     schedule                until the schedule is deleted; how it is defined, how far it is
 `{name}:G:stream`       stream   enqueue … settle        until the group is removed; the new messages of a later group
 `{name}:G:again`        stream   settle, promote, restore until the group is removed; messages that came back, ready or
                                                          in flight
-`{name}:G:new:C`        stream   register, as above      as above, from the first use of the class of priority C (2, 1,
+`{name}:G:new:C`        stream   register, as above      as above, from the first use of the priority class C (2, 1,
 `{name}:G:again:C`                                       -1, -2) on: what is new and what came back in that class
 `{name}:G:delayed`      zset     enqueue … promote       while something is delayed; id by due time (ms)
 `{name}:G:parked`       stream   enqueue … promote       until the group is removed; the delayed messages themselves
@@ -58,10 +58,10 @@ LAYOUT = 3
 _NAMES = ("again", "delayed", "parked", "history", "failed", "notes", "gates", "lines", "turns", "expiries")
 """The names of the keys of a group, after the stream of its new messages."""
 LINES: Mapping[int, tuple[str, str]] = {2: ("P", "Q"), 1: ("R", "S"), 0: ("a", "n"), -1: ("T", "U"), -2: ("V", "W")}
-"""The places of messages that are ready or in flight by their class of priority, in the order in which they are
+"""The places of messages that are ready or in flight by their priority class, in the order in which they are
 claimed: of those that came back, and of the new ones."""
 CLASS = {place: number for number, line in LINES.items() for place in line}
-"""The class of priority of each of these places."""
+"""The priority class of each of these places."""
 LIVE = ("n", "a", *(place for number, line in LINES.items() if number for place in line))
 """All of them. Scripts take the streams of the first two always, and those of the others after the group's keys."""
 
@@ -138,7 +138,7 @@ class GroupKeys:
     turns: str
     expiries: str
     classes: frozenset[int] = frozenset()
-    """The classes of priority, other than 0, that are in use."""
+    """The priority classes, other than 0, that are in use."""
 
     @classmethod
     def of(cls, stream_key: str, group: str, stream: str, classes: frozenset[int] = frozenset()) -> GroupKeys:
@@ -148,7 +148,7 @@ class GroupKeys:
 
     @property
     def own(self) -> tuple[str, ...]:
-        """The keys of the group itself, in the order in which every script takes them; if a class of priority other
+        """The keys of the group itself, in the order in which every script takes them; if a priority class other
         than 0 is in use, the streams of all classes follow."""
         always = (
             self.new,

@@ -36,7 +36,7 @@ class Groups:
     """How many fields its meta hash has."""
     layout: int = LAYOUT
     classes: frozenset[int] = frozenset()
-    """The classes of priority, other than 0, that are in use."""
+    """The priority classes, other than 0, that are in use."""
 
     @property
     def are_too_many(self) -> bool:
@@ -107,7 +107,7 @@ def other_layout(stream_key: str, found: int) -> StoreLayoutError:
 
 
 def read_classes(raw: bytes | None) -> frozenset[int]:
-    """The stored classes of priority in use; anything that `register` would not write is left out."""
+    """The stored priority classes in use; anything that `register` would not write is left out."""
     return frozenset(number for number in ALL_CLASSES if b"%d" % number in (raw or b"").split(b" "))
 
 

@@ -23,7 +23,7 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 _TRIES = 4
 _LOOK_EVERY = 5.0
-"""Seconds between two looks at the classes of priority."""
+"""Seconds between two looks at the priority classes."""
 
 
 class Registration:
@@ -37,7 +37,7 @@ class Registration:
         self.paused_at: dict[str, str] | None = None
         """Where the group stood when it was paused, as `read_lease` has found it; None if it was not paused."""
         self._classes = frozenset[int]()
-        """The classes of priority that this handle has used."""
+        """The priority classes that this handle has used."""
         self._looked = 0.0
         """When it last read which classes are in use."""
 
@@ -66,29 +66,29 @@ class Registration:
         return self.groups.leases[self.options.group]
 
     def read_lease(self) -> int:
-        """The group's lease as it is stored now: it may have been replaced. Notes where a paused group stood. A class
-        of priority that came into use since the groups were read is registered."""
+        """The group's lease as it is stored now: it may have been replaced. Notes where a paused group stood. A
+        priority class that came into use since the groups were read is registered."""
         known, group = self.groups.classes, self.options.group
         found, paused, classes = self.session.execute(
             "HMGET", meta(self.options.stream_key), f"lease:{group}", f"paused:{group}", "classes"
         )
         if found is None or read_classes(classes) != known:
-            raise StaleGroups("the group is gone, or a class of priority is new")
+            raise StaleGroups("the group is gone, or a priority class is new")
         self.paused_at = read_paused(paused)
         return read_lease(found)
 
     def read_classes(self, *, always: bool = False) -> None:
-        """Read which classes of priority are in use, unless that was a moment ago and `always` is False. Raises
+        """Read which priority classes are in use, unless that was a moment ago and `always` is False. Raises
         `StaleGroups` if they are not those that are known."""
         known, now = self.groups.classes, time.monotonic()
         if not always and now - self._looked < _LOOK_EVERY:
             return
         self._looked = now
         if read_classes(self.session.execute("HGET", meta(self.options.stream_key), "classes")) != known:
-            raise StaleGroups("a class of priority is new")
+            raise StaleGroups("a priority class is new")
 
     def use(self, messages: Sequence[Message | Unreadable | None]) -> None:
-        """Have the streams of the classes of priority of these messages made and noted with the next call, if they are
+        """Have the streams of the priority classes of these messages made and noted with the next call, if they are
         not."""
         for message in messages:
             if message is not None and message.priority:
@@ -166,14 +166,14 @@ class Registration:
         seconds: float | None = None,
     ) -> Steps[list[T]]:
         """One script call for each batch of `items`, on our group's keys; returns the results of all. A reply stops
-        short where a task is in a class of priority whose keys were not given."""
+        short where a task is in a priority class whose keys were not given."""
         group, replies = self.options.group, list[T]()
         for batch in batches(items, size):
             found = yield from self.current(
                 lambda groups: build(groups.streams[group], batch),  # noqa: B023 - runs before the next
                 seconds,
             )
-            if rest := batch[len(found) :]:  # from a task on whose class of priority has come into use
+            if rest := batch[len(found) :]:  # from a task on whose priority class has come into use
                 self.refresh()
                 found += yield from self.current(lambda groups: build(groups.streams[group].whole, rest), seconds)
             replies += found

@@ -15,7 +15,7 @@ from .steps import call
 
 _TRIES = 4
 _LOOK_EVERY = 5.0
-"""Seconds after which a claim looks which classes of priority are in use, in all queues with one command."""
+"""Seconds after which a claim looks which priority classes are in use, in all queues with one command."""
 _SIGN_EVERY = 60_000
 """The most ms between two signs of life of a consumer in each of the queues; with a short lease it is 1.5 leases."""
 
@@ -65,7 +65,7 @@ class RedisSharedClaims:
         return claimed
 
     def _look_at_classes(self) -> None:
-        """Have the queues in which a class of priority came into use registered again."""
+        """Have the queues in which a priority class came into use registered again."""
         if time.monotonic() < self._next_look:
             return
         registrations = [broker.lines.registration for broker in self._brokers]

@@ -7,7 +7,7 @@ The line of new tasks is the table itself, in the order of the rows' numbers, fr
 has a smaller number. All other tasks are in the index `task_place`. It serves for the line of those that came back,
 the leases, the delayed, the failed, the history and what is to be forgotten, because the meaning of `sort` depends on
 the place: the order for what is ready, failed or in the history, else the ms at which something is to happen. It also
-serves for the lines of each class of priority other than 0, which are places of their own: `priority_class` says to
+serves for the lines of each priority class other than 0, which are places of their own: `priority_class` says to
 which of them a task comes back.
 
 `schedule` has the schedules of the queues; `next` is NULL for one that is never due.
@@ -45,10 +45,10 @@ NEW, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED, CAME_BACK, BLOCKED = range
 """Places. BLOCKED is a task that waits for a limit. REMEMBERED is a task whose message is gone, and whose id or record
 is still known."""
 LINES: Mapping[int, tuple[int, int]] = {2: (20, 21), 1: (22, 23), 0: (CAME_BACK, NEW), -1: (24, 25), -2: (26, 27)}
-"""The places of ready tasks by their class of priority: of those that came back, and of new ones (B2)."""
+"""The places of ready tasks by their priority class: of those that came back, and of new ones (B2)."""
 READY = tuple(place for line in LINES.values() for place in line)
 CLASS = {place: number for number, line in LINES.items() for place in line}
-"""The class of priority of each place of ready tasks."""
+"""The priority class of each place of ready tasks."""
 PRIORITIZED = "task WHERE grp = ? AND place <> 1 AND place BETWEEN 20 AND 27"
 """SQL for the ready tasks of a group in a class other than 0."""
 NEW_TASKS = f"task NOT INDEXED WHERE seq >= ? AND grp = ? AND place = {NEW}"

@@ -185,7 +185,7 @@ class FairnessLaws(Contract):
         F1.holds(lost.message.id in [*next_ones, *held], f"a reclaimed task did not come back at once: {next_ones}")
 
     def test_f1_classes_come_first(self, harness: Harness) -> None:
-        """Shares count within a class of priority; the lines of two classes know nothing of each other."""
+        """Shares count within a priority class; the lines of two classes know nothing of each other."""
         backend = harness.open()
         if waiting(backend) is None:
             return

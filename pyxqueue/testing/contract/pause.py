@@ -83,7 +83,7 @@ class PauseLaws(Contract):
         other.enqueue([s.job("low", priority=-9), s.job("lowest", priority=-99), s.job("higher", priority=9)])
         s.settled(backend, L9, s.retry(held))
         for handle in (backend, other):
-            nothing(handle, "from a paused group with all classes of priority")
+            nothing(handle, "from a paused group with all priority classes")
         s.places(backend, L9, "in a paused group with all classes", ready=6)
         resumed(backend, ["back", "high", "higher", "plain", "low", "lowest"], "the order of all classes")
 

@@ -1,4 +1,4 @@
-"""The classes of priority: B2, of which class the ready messages are that are claimed."""
+"""The priority classes: B2, of which class the ready messages are that are claimed."""
 
 from __future__ import annotations
 

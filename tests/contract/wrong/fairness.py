@@ -159,7 +159,7 @@ class AdmittedOnesOvertake(Group):
 
 
 class OneClock(GroupFairLines):
-    """All classes of priority have one clock."""
+    """All priority classes have one clock."""
 
     most = 0
 

@@ -1,6 +1,6 @@
 -- Put in front of every script.
 local call, try_call = redis.call, redis.pcall
--- The keys of one group always come in this order, then, if a class of priority other than 0 is in use, the live
+-- The keys of one group always come in this order, then, if a priority class other than 0 is in use, the live
 -- streams of these classes, then the task keys the script needs.
 local NEW, AGAIN, DELAYED, PARKED, HISTORY, FAILED, NOTES = 1, 2, 3, 4, 5, 6, 7
 local GATES, LINES, TURNS, EXPIRIES = 8, 9, 10, 11
@@ -417,7 +417,7 @@ local function live_streams(keys)
   return found
 end
 
--- Whether a task is in a stream whose key the caller did not give: its class of priority has come into use since the
+-- Whether a task is in a stream whose key the caller did not give: its priority class has come into use since the
 -- caller looked. The script then returns what it has done.
 local function is_elsewhere(keys, task)
   return task.place and not keys[PLACES[task.place]]

@@ -1,4 +1,4 @@
--- Hand out the first ready messages: always of the highest class of priority in which one is ready, but every sixteenth
+-- Hand out the first ready messages: always of the highest priority class in which one is ready, but every sixteenth
 -- of the class that has waited longest; within a class, those that came back and new ones in turns. It does what
 -- `take_first` in `pyxqueue.model.turns` says, for a queue in which a class other than 0 is in use.
 -- KEYS the keys of the group

@@ -1,4 +1,4 @@
--- Which classes of priority are in use in queues.
+-- Which priority classes are in use in queues.
 -- KEYS the meta hash of each queue
 -- Returns the field of each.
 local found = {}

@@ -1,7 +1,7 @@
 -- Pause a group: it moves to the end of all ids in its live streams, so that no read hands out anything, also one that
 -- waits already. What is in flight stays with its holders.
 -- KEYS the keys of the group, meta
--- ARGV group, the classes of priority in use as the caller knows them, '1' to repair only: a group that is not paused
+-- ARGV group, the priority classes in use as the caller knows them, '1' to repair only: a group that is not paused
 --   stays as it is
 -- Returns 1, or 0 if it was paused already. 'GROUPS' if the caller's classes are out of date. An error if there is no
 -- such group.

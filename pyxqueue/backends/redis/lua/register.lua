@@ -1,8 +1,8 @@
 -- Make the group exist: its place in the list of groups, its live streams, their Redis consumer groups, its lease.
 -- KEYS meta, the stream of the first group, the stream this group has if it is not the first, the stream of what comes
---   back, the live streams of the classes of priority other than 0
+--   back, the live streams of the priority classes other than 0
 -- ARGV group, lease in ms ('' keeps the stored one), default lease, most fields of the meta hash, most groups, layout,
---   the classes of priority that the caller uses
+--   the priority classes that the caller uses
 -- Returns the number of fields of the meta hash, and the hash, flat; if it has too many, only the fields of this group.
 -- A queue in another layout is left as it is; then the script returns only the number of that layout.
 -- A lost stream or consumer group is made again, so the script also repairs NOGROUP; a paused group stays paused. For a

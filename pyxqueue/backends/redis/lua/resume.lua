@@ -1,6 +1,6 @@
 -- End a pause: the group moves back to where it stood, and the consumers that wait are woken.
 -- KEYS the keys of the group, meta
--- ARGV group, the classes of priority in use as the caller knows them
+-- ARGV group, the priority classes in use as the caller knows them
 -- Returns 1, or 0 if it was not paused. 'GROUPS' if the caller's classes are out of date. An error if there is no
 -- such group.
 local group, meta = ARGV[1], KEYS[FIRST_TASK]
