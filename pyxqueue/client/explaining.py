@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from attrs import frozen
 
-from ..model.limits import limit_of
+from ..model.limits import limit_of, shown_gate
 from ..model.message import Depth, TaskInfo, TaskStatus
 from ..model.rates import PREFIX, is_rate
 from ..protocols import Backend, LimitStore, Pausing, RateStore, fair_lines_of, limits_of
@@ -78,17 +78,17 @@ def _deferred(one: Situation) -> str:
 def _limited(one: Situation) -> str:
     if not one.info.gate:
         return ""
-    limits = limits_of(one.backend)
+    limits, name = limits_of(one.backend), shown_gate(one.info.gate.removeprefix(PREFIX))
     if is_rate(one.info.gate):
-        return f"the rate {one.info.gate.removeprefix(PREFIX)} lets no more tasks start now{_pace(one, limits)}"
+        return f"the rate {name} lets no more tasks start now{_pace(one, limits)}"
     found = [gate for gate in limits.gates(_GATES) if gate.name == one.info.gate] if limits else []
     if not found:
-        return f"the limit {one.info.gate} has no room"
+        return f"the limit {name} has no room"
     if found[0].limit == 0:
-        return f"the limit {one.info.gate} is 0: nothing starts until `pyxqueue limits --set` raises it"
+        return f"the limit {name} is 0: nothing starts until `pyxqueue limits --set` raises it"
     before = max(0, found[0].waiting - 1 - _newer(one.backend, one.info, lambda other: other.gate == one.info.gate))
     used = f"{found[0].used} of {found[0].limit} tokens are taken"
-    return f"the limit {one.info.gate} has no room: {used}, about {before:,} before it in its line"
+    return f"the limit {name} has no room: {used}, about {before:,} before it in its line"
 
 
 def _pace(one: Situation, limits: LimitStore | None) -> str:

@@ -46,6 +46,11 @@ def limit_of(gate: str) -> str:
     return gate.partition("/")[0]
 
 
+def shown_gate(gate: str) -> str:
+    """Return the gate as people see it: without the slash, where the limit has no keys."""
+    return gate.removesuffix("/")
+
+
 @frozen
 class LimitInfo:
     """A limit as the store knows it."""

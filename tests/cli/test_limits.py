@@ -53,6 +53,14 @@ def test_a_name_that_nothing_uses(queue: TaskQueue, command: Command) -> None:
     assert command("limits", "--set", "api", "--concurrency", "2").stderr == ""
 
 
+def test_a_limit_without_keys_is_shown_by_its_name(queue: TaskQueue, command: Command) -> None:
+    """Its gate is stored with a slash, which says nothing to people."""
+    queue.limits.set("gpu", concurrency=1)
+    queue.stores.backend.enqueue([Message(one, "job", gates=("gpu/",), v=FLOW_VERSION) for one in ("a", "b")])
+    assert ["gpu", "1", "1", "1"] in [line.split() for line in command("limits").stdout.splitlines()]
+    assert "the limit gpu has no room: 1 of 1 tokens are taken" in command("task", "b").stdout
+
+
 def test_long_names_are_not_cut(queue: TaskQueue, command: Command) -> None:
     """They are what --set takes."""
     name = "a.package.with.a.long.name.and.a.module.in.it.whose.task.has.a.limit.of.its.own"

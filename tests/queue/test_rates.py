@@ -115,7 +115,7 @@ def test_what_a_task_waits_for(eager: EagerSession) -> None:
     mail()
     told = queue.admin.explain(mail().task_id)
 
-    assert told.reasons[0] == "the rate mail/ lets no more tasks start now: 2 per 60 s, 1 at once"
+    assert told.reasons[0] == "the rate mail lets no more tasks start now: 2 per 60 s, 1 at once"
 
 
 def test_several_tasks_share_a_rate(eager: EagerSession) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from ...client.limits import GateInfo, LimitInfo, Limits, RateInfo
-from ...model.limits import limit_of
+from ...model.limits import limit_of, shown_gate
 from ...model.rates import Pace
 from ...printable import quoted
 from ..output import json_option, print_json, print_table, say
@@ -110,7 +110,7 @@ def _print(numbers: Sequence[LimitInfo], rates: Sequence[RateInfo], gates: Seque
         print_table(["rate", "pace", "in the code"], paces, {"pace", "in the code"})
     if gates:
         say()
-        taken = [[one.name, one.used, _or_none(one.limit), one.waiting] for one in gates[:_LISTED]]
+        taken = [[shown_gate(one.name), one.used, _or_none(one.limit), one.waiting] for one in gates[:_LISTED]]
         print_table(["gate", "used", "of", "waiting"], taken)
     if len(gates) > _LISTED:
         say(f"... and more gates: --json has the first {_MOST:,}")
