@@ -144,7 +144,7 @@ def _key(by: By, arguments: dict[str, Any], call: Call) -> str:
     if by is None:
         return ""
     if isinstance(by, tuple):
-        return gate_key(arguments[by[0]] if len(by) == 1 else ",".join(str(arguments[one]) for one in by))
+        return gate_key(arguments[by[0]] if len(by) == 1 else tuple(arguments[one] for one in by))
     return gate_key(by(*call[0], **call[1]))
 
 

@@ -50,8 +50,8 @@ class Limits:
         start in a period (`rate`, `per` and `burst`, as in `Rate`), at once and for all programs.
 
         It counts more than what the code says, also after a deploy, until it is set to None. 0 lets no task start.
-        `key`: only for this key, the value by which `by=` tells tasks apart; it counts more than what is set for the
-        limit.
+        `key`: only for this key, the value by which `by=` tells tasks apart, or a tuple of values where it names
+        several parameters; it counts more than what is set for the limit.
         """
         if not isinstance(name, str) or not LIMIT_PATTERN.fullmatch(name):
             raise ConfigurationError(

@@ -28,13 +28,18 @@ NO_LIMIT = 1 << 53
 
 
 def gate_key(value: object) -> str:
-    """Return the text by which a gate names a value: it is escaped, and a hash of it if it is longer than 64
-    characters."""
-    text = str(value)
+    """Return the text by which a gate names a value, or a tuple of values: it is escaped, and a hash of it if it is
+    longer than 64 characters."""
+    text = ",".join(map(_part, value)) if isinstance(value, tuple) else str(value)
     escaped = quote(text, safe="", errors="surrogatepass").replace("~", "%7E")
     if len(text) <= _MAX_KEY and len(escaped) <= 3 * _MAX_KEY:
         return escaped
     return "~" + blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def _part(value: object) -> str:
+    """Return one of several values, so that a comma in it is not one between two."""
+    return str(value).replace("\\", "\\\\").replace(",", "\\,")
 
 
 def gate_of(limit: str, key: str = "") -> str:

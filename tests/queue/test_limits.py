@@ -91,6 +91,29 @@ def test_several_limits_on_one_task(tmp_path: Path) -> None:
     assert gates(queue) == {"gpu/": (1, 1, 1), "train/ann%2Ca%20b": (1, 5, 0)}
 
 
+def test_several_values_are_told_apart(tmp_path: Path) -> None:
+    """Pairs that look alike in one text have gates of their own, and `set` takes a pair as well."""
+    queue = opened(tmp_path)
+
+    @queue.task(name="build", limits=[Concurrency(1, by=("team", "model"))])
+    def build(team: str, model: str) -> None: ...
+
+    @queue.task(name="check", limits=[Concurrency(1, by=lambda team, model: (team, model))])
+    def check(team: str, model: str) -> None: ...
+
+    pairs = [("a,b", "c"), ("a", "b,c"), ("a\\", "b,c"), ("a\\,b", "c"), ("a", "b")]
+    for pair in pairs:
+        build(*pair)
+        queue.limits.set("build", concurrency=2, key=pair)
+    queue.limits.set("check", concurrency=3, key=("a", "b"))
+    check("a", "b")
+
+    found = gates(queue)
+    assert found.pop("check/a%2Cb") == (1, 3, 0)
+    assert list(found.values()) == [(1, 2, 0)] * len(pairs)
+    assert "build/a%2Cb" in found
+
+
 def test_a_function_makes_the_key(tmp_path: Path) -> None:
     """It gets the arguments as they were given."""
     queue = opened(tmp_path)
