@@ -11,7 +11,7 @@ from ..model.limits import limit_of, shown_gate
 from ..model.message import Depth, TaskInfo, TaskStatus
 from ..model.rates import PREFIX, is_rate
 from ..protocols import Backend, LimitStore, Pausing, RateStore, fair_lines_of, limits_of
-from .reasons import reason
+from .reasons import PAUSED, reason
 
 _PAGE = 256
 _GATES = 10_000
@@ -68,7 +68,7 @@ def _delayed(one: Situation) -> str:
 
 def _paused(one: Situation) -> str:
     paused = isinstance(one.backend, Pausing) and one.backend.is_paused()
-    return "the queue is paused: admin.resume() or `pyxqueue resume` lets it go on" if paused else ""
+    return PAUSED if paused else ""
 
 
 def _deferred(one: Situation) -> str:

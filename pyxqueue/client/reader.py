@@ -10,7 +10,8 @@ from ..codec import Codec
 from ..context import running_task
 from ..errors import BrokerError
 from ..model.message import Message, TaskStatus
-from ..protocols import AsyncProducer, Backend, in_one_process
+from ..protocols import AsyncProducer, Backend, Pausing, in_one_process
+from .reasons import PAUSED
 
 _PAGE = 100
 _nested: Counter[str] = Counter()
@@ -45,6 +46,8 @@ class Reader:
                     "no worker serves its queue: check that one is running on the same store, or start one with "
                     "`pyxqueue worker MODULE` or queue.start()"
                 )
+            if isinstance(self.backend, Pausing) and self.backend.is_paused():
+                return PAUSED
             if depth.in_flight and depth.ready:
                 return self._crowded(depth.in_flight, thorough)
         except BrokerError:  # the caller must not get an error because of a hint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import TaskError, UnknownTaskError
+from ..model.limits import shown_gate
 from ..model.message import Message, Record, TaskInfo, TaskStatus
 from ..printable import quoted
 
@@ -36,9 +37,13 @@ def end_of(task_id: str, record: Record | None, info: TaskInfo | None) -> Record
     )
 
 
+PAUSED = "the queue is paused: admin.resume() or `pyxqueue resume` lets it go on"
+"""Why no task of a paused group starts."""
+
+
 def status_text(info: TaskInfo, subject: str) -> str:
     """Return a clause about the state of a task that has not ended, with the reason if the store knows it."""
-    why = reason(info)
+    why = reason(info) or (f"blocked by the limit {shown_gate(info.gate)}" if info.gate else "")
     return f"{subject} is {info.status.name}{f', {why}' if why else ''}"
 
 

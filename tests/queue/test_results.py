@@ -15,6 +15,7 @@ from attrs import evolve
 
 from pyxqueue import (
     Cancellation,
+    Concurrency,
     ConfigurationError,
     Progress,
     ResultTimeoutError,
@@ -125,6 +126,21 @@ def test_who_awaits_is_told_as_well(
         assert asyncio.run(main(queue)) == 1
     end = "check that one is running on the same store, or start one with `pyxqueue worker MODULE` or queue.start()"
     assert [hint.endswith(end) for hint in caplog.messages] == [True] * 3
+
+
+def test_who_waits_for_a_task_that_is_held_back_is_told_why(tmp_path: Path) -> None:
+    """By a limit, and by a pause."""
+    with closing(TaskQueue(f"sqlite:///{tmp_path}/queue.db")) as queue:
+        one = queue.task(name="one", limits=[Concurrency(1, name="api")])(lambda: None)
+        one()
+        blocked = one()
+        queue.stores.backend.claim("another", 1, 0)
+        with pytest.raises(ResultTimeoutError, match=r"it is PENDING, blocked by the limit api$"):
+            blocked.get(timeout=0.01)
+
+        queue.admin.pause()
+        with pytest.raises(ResultTimeoutError, match="blocked by the limit api, and the queue is paused: "):
+            blocked.get(timeout=0.01)
 
 
 @pytest.mark.parametrize("others", [0, 2])
