@@ -53,6 +53,7 @@ from .model.transitions import (
     late_reason,
     requests,
     too_late,
+    with_expiry,
 )
 from .model.turns import Lines, Turn, take_first
 
@@ -254,8 +255,7 @@ class LockedGroup(Entries):
         """Add a new message, and set its times."""
         enqueued = now + self.started_ms
         due = enqueued + message.delay_ms if message.delay_ms > 0 else 0
-        expires = now + message.lifetime_ms if message.lifetime_ms > 0 else message.expires_ms
-        stamped = evolve(message, enqueued_ms=enqueued, due_ms=due, delay_ms=0, expires_ms=expires, lifetime_ms=0)
+        stamped = evolve(with_expiry(message, now), enqueued_ms=enqueued, due_ms=due, delay_ms=0)
         self.insert(Entry(message.id, stamped), due, now)
 
     def take_foreign(self, entry: Entry, now: int) -> None:

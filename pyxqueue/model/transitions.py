@@ -121,6 +121,13 @@ def expired_record(task_id: str, attempt: int = 1) -> Record:
     return Record(task_id, TaskStatus.CANCELLED, error=EXPIRED, attempt=attempt)
 
 
+def with_expiry(message: Message, now: int) -> Message:
+    """Return a message that is enqueued at `now`, whose lifetime counts from then on (L8)."""
+    if message.lifetime_ms <= 0:
+        return message
+    return evolve(message, expires_ms=now + message.lifetime_ms, lifetime_ms=0)
+
+
 def too_late(expires_ms: int, due_ms: int) -> bool:
     """Return whether a message that expires at `expires_ms`, 0 for never, may not start at `due_ms` (L8)."""
     return 0 < expires_ms <= due_ms

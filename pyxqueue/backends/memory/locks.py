@@ -11,6 +11,7 @@ from attrs import define, field
 from ...locked import Entry, LockedGroup, Place
 from ...model.locks import Lock, LockKind, LockTerms, lock_of
 from ...model.message import Message, evolve
+from ...model.transitions import with_expiry
 
 
 class Held(NamedTuple):
@@ -87,7 +88,7 @@ class LockingGroup(LockedGroup):
             return False
         first = entry.message.enqueued_ms
         entry.due = terms.due(first, now + self.started_ms + message.delay_ms)
-        kept = entry.message if terms.keep_first else message
+        kept = entry.message if terms.keep_first else with_expiry(message, now)
         entry.message = evolve(kept, enqueued_ms=first, due_ms=entry.due, delay_ms=0)
         self.move(entry, Place.DELAYED, now)
         self.locks.take(lock, message.id, entry.due)

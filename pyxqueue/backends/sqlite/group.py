@@ -14,7 +14,7 @@ from attrs import define, field
 from ...model.locks import LockKind, lock_of
 from ...model.message import DEDUPE_MS, Message, Record, TaskStatus, Unreadable, evolve
 from ...model.priorities import class_of
-from ...model.transitions import default_record
+from ...model.transitions import default_record, with_expiry
 from .driver import Connection
 from .gating import Gates
 from .rows import (
@@ -75,14 +75,8 @@ Packed = tuple[Message, bytes]
 def packed(messages: Sequence[Message], now: int) -> list[Packed]:
     """New messages that the store was given at `now`."""
     if any(message.lifetime_ms for message in messages):
-        messages = [_expiring(message, now) for message in messages]
+        messages = [with_expiry(message, now) for message in messages]
     return [(message, fields_of(message, now)) for message in messages]
-
-
-def _expiring(message: Message, now: int) -> Message:
-    """The message with its expiry (L8)."""
-    expires = now + message.lifetime_ms if message.lifetime_ms > 0 else message.expires_ms
-    return evolve(message, expires_ms=expires, lifetime_ms=0)
 
 
 @define

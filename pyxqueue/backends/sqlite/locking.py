@@ -18,8 +18,8 @@ from .schema import DELAYED, INLINE, LOCKED
 _HELD = "SELECT name, id FROM lock WHERE grp = ? AND (until = 0 OR until > ?)"
 _TAKE = "INSERT OR REPLACE INTO lock VALUES (?, ?, ?, ?)"
 _FIELDS = "SELECT coalesce(fields, (SELECT fields FROM body WHERE body.seq = task.seq)) FROM task WHERE seq = ?"
-_REPLACE = """UPDATE task SET sort = ?, ord = ?, updated = ?, due = ?, raw = ?, priority_class = ?, fields = ?
-    WHERE seq = ?"""
+_REPLACE = """UPDATE task SET sort = ?, ord = ?, updated = ?, due = ?, raw = ?, priority_class = ?, expires = ?,
+    fields = ? WHERE seq = ?"""
 _MOVE = "UPDATE task SET sort = ?, ord = ?, updated = ?, due = ? WHERE seq = ?"
 
 
@@ -137,7 +137,7 @@ def _replace(group: Group, message: Message, lock: Lock | None, terms: LockTerms
     else:
         fields = fields_of(message, first)
         large = len(fields) > INLINE
-        header = (bits_of(message), class_of(message.priority))
+        header = (bits_of(message), class_of(message.priority), message.expires_ms)
         group.db.execute(_REPLACE, (due, ticket, group.now, due, *header, None if large else fields, row.seq))
         group.db.execute("DELETE FROM body WHERE seq = ?", (row.seq,))
         if large:

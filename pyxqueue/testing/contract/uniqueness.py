@@ -352,6 +352,31 @@ class UniqueLaws(Contract):
         L7.same(seen, [(Placement.REPLACED, "b")], "a call while the second waits and the first has ended")
 
     @needs(HasLocks)
+    def test_l7_a_debounced_task_expires_as_its_last_call_says(self, harness: Harness) -> None:
+        """A lifetime counts from the call that has it. A call without one does not expire, and one that keeps the
+        first message keeps its expiry."""
+        backend = harness.open()
+        if not isinstance(backend, Beginning):
+            return
+        short, long = {"lifetime_ms": PERIOD // 2}, {"lifetime_ms": 10 * PERIOD}
+        ways = {"shorter": (long, short), "longer": (short, long), "never": (short, {}), "now": ({}, short)}
+        for call in range(2):
+            for name, lifetimes in ways.items():
+                enqueue(backend, locked(name, LockKind.DEBOUNCE, name, **lifetimes[call]), terms=DEBOUNCE)
+            kept = locked("first", LockKind.DEBOUNCE, "first", **(short, long)[call])
+            enqueue(backend, kept, terms=LockTerms(keep_first=True))
+            harness.advance(PERIOD // 4)
+        harness.advance(PERIOD // 4 + 1)
+        backend.maintain(256)
+        ended = [name for name in (*ways, "first") if s.info(backend, name, L7).status.ended]
+        L7.same(ended, ["shorter", "now", "first"], "which of the debounced tasks have expired")
+        harness.advance(PERIOD)
+        found = s.take(backend)
+        L7.same(sorted(s.ids_of(found)), ["longer", "never"], "which of them run")
+        statuses = list(backend.begin([one.receipt for one in found if one.must_begin]))
+        L7.same(statuses, [m.StartStatus.RUN], "what begin returned")
+
+    @needs(HasLocks)
     def test_l7_a_retry_of_a_debounced_task_is_not_replaced(self, harness: Harness) -> None:
         """What waits for its next attempt has run: a further call begins another task."""
         backend = harness.open()

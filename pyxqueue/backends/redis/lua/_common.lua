@@ -832,6 +832,12 @@ end
 -- What `put_new` has put since `all_or_nothing` began: stream, entry, task key, keys of the group, id and fields.
 local news = {}
 
+-- Make the lifetime of a message that is enqueued a time.
+local function stamp_expiry(fields)
+  local lifetime = string.match(field(fields, 'expires') or '', '^%+(%d+)$')
+  if lifetime then set_field(fields, 'expires', int(now_ms() + lifetime)) end
+end
+
 -- Put a message whose id is not known. more: whether there will be notes about it.
 local function put_new(keys, key, id, fields, delay, now, more)
   if delay > 0 then check_delayed(keys) end
@@ -841,8 +847,7 @@ local function put_new(keys, key, id, fields, delay, now, more)
   end
   table.insert(fields, 1, int(now))
   table.insert(fields, 1, 'enqueued')
-  local lifetime = string.match(field(fields, 'expires') or '', '^%+(%d+)$')
-  if lifetime then set_field(fields, 'expires', int(now_ms() + lifetime)) end
+  stamp_expiry(fields)
   local stream, entry = put(keys, key, id, fields, delay, now, false, place, more)
   news[#news + 1] = {stream, entry, key, keys, id, fields}
 end

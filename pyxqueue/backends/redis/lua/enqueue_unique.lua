@@ -42,6 +42,8 @@ local function replace(group, key, id, first, one)
     fields = slice(ARGV, one.first_value, one.values)
     table.insert(fields, 1, field(old, 'enqueued') or int(soon))
     table.insert(fields, 1, 'enqueued')
+    stamp_expiry(fields)
+    drop_expiry(keys, id, old)
   end
   local due = soon + one.delay
   if longest > 0 then due = math.min(due, first + longest) end
