@@ -1,12 +1,12 @@
 """A task queue: a call of a function runs in a worker process, and its handle returns the result."""
 
-from .client.gathering import agather, as_completed, gather
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from .client.queue import TaskQueue
 from .client.result import AsyncResult
-from .client.several import run_workers
 from .client.task import Task
 from .context import TaskContext, current_task, progress, track
-from .eager import EagerSession, eager_mode
 from .errors import (
     AlreadyRunningError,
     ArgumentError,
@@ -35,12 +35,19 @@ from .errors import (
     UnknownScheduleError,
     UnknownTaskError,
 )
-from .limiting import Concurrency, Rate
 from .model.message import Cancellation, Progress, TaskStatus
-from .scheduling import Missed
-from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
-from .uniqueness import Debounce, Throttle, Unique
-from .worker import CallConflicted, Event, TaskExpired, TaskSettled, TaskStarted, TickSkipped
+from .printable import quoted
+
+if TYPE_CHECKING:
+    from .client.gathering import agather, as_completed, gather
+    from .client.several import run_workers
+    from .eager.session import EagerSession, eager_mode
+    from .limiting import Concurrency, Rate
+    from .model.events import TickSkipped
+    from .scheduling import Missed
+    from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
+    from .uniqueness import Debounce, Throttle, Unique
+    from .worker.events import CallConflicted, Event, TaskExpired, TaskSettled, TaskStarted
 
 __version__ = "1.0.0.dev0"
 
@@ -104,3 +111,28 @@ __all__ = [
     "run_workers",
     "track",
 ]
+
+_LATER = {
+    "client.gathering": ("agather", "as_completed", "gather"),
+    "client.several": ("run_workers",),
+    "eager.session": ("EagerSession", "eager_mode"),
+    "limiting": ("Concurrency", "Rate"),
+    "model.events": ("TickSkipped",),
+    "scheduling": ("Missed",),
+    "serializers": ("JSONSerializer", "MsgpackSerializer", "PickleSerializer", "Seal"),
+    "uniqueness": ("Debounce", "Throttle", "Unique"),
+    "worker.events": ("CallConflicted", "Event", "TaskExpired", "TaskSettled", "TaskStarted"),
+}
+"""What not every program uses, by the module that is imported when one of its names is first used."""
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _LATER.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+            return value
+    raise AttributeError(f"{__name__} has no attribute {quoted(name)}", name=name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from attrs import field, frozen
+from msgspec import Struct
 
 from .errors import ConfigurationError, PayloadTooLargeError, SealError, SerializationError
 from .model.message import NO_HEADERS, Message, Record, Returned, TaskStatus, evolve
@@ -28,8 +28,7 @@ class SealedCall(NamedTuple):
     seal: str
 
 
-@frozen
-class Codec:
+class Codec(Struct, frozen=True):
     """Turns the calls and results of one queue into bytes and back.
 
     `serializers`: the ones that may decode, by name; `writer`: the one that encodes. A message of any other serializer
@@ -42,8 +41,8 @@ class Codec:
     seal: Seal | None = None
     group: str = ""
     """The consumer group to which the seals of records are bound."""
-    max_payload: int = field(default=MAX_PAYLOAD)
-    max_result: int = field(default=MAX_PAYLOAD)
+    max_payload: int = MAX_PAYLOAD
+    max_result: int = MAX_PAYLOAD
 
     @classmethod
     def of(

@@ -11,8 +11,7 @@ from typing import TypeVar
 from attrs import define, field
 
 from .errors import ConfigurationError, NotInTaskError
-from .model.message import Progress
-from .model.schedules import MISSED_HEADER, TICK_HEADER
+from .model.message import MISSED_HEADER, TICK_HEADER, Progress
 from .printable import quoted
 
 T = TypeVar("T")

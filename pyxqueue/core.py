@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from attrs import frozen
+from msgspec import Struct
 
 from .codec import Codec
-from .model.schedules import Schedule
 from .protocols import StoreOptions
 from .registry import Registry
-from .worker.events import Observer
+
+if TYPE_CHECKING:
+    from .model.schedules import Schedule
+    from .worker.events import Observer
 
 
-@frozen(eq=False)
-class QueueCore:
+class QueueCore(Struct, frozen=True, eq=False):
     """The options, codec, tasks and observer of one `TaskQueue`."""
 
     options: StoreOptions

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any, TypeAlias
 
-from attrs import frozen
+from msgspec import Struct
 
 from .calls import Call, Signature
 from .errors import ConfigurationError
@@ -19,8 +19,7 @@ Weights: TypeAlias = Mapping[Any, float] | Callable[[Any], float]
 """The weight of a tenant: by the argument, or a function of it. It is 1 for a tenant that a mapping does not have."""
 
 
-@frozen
-class Fairness:
+class Fairness(Struct, frozen=True):
     """Whose a call is, and what its start costs."""
 
     parameter: str

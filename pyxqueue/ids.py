@@ -1,10 +1,16 @@
-"""Task ids. The client makes them; they sort by time."""
+"""Task ids. The client makes them; they sort by time. Callers may give them as text or bytes."""
 
 from __future__ import annotations
 
 import os
 import time
 from binascii import b2a_base64
+from typing import TypeAlias
+
+from .errors import ConfigurationError
+from .printable import quoted
+
+TaskId: TypeAlias = str | bytes
 
 _SORTED = bytes.maketrans(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
@@ -21,3 +27,11 @@ def new_id(now_ns: int | None = None, random: bytes | None = None) -> str:
     now = time.time_ns() if now_ns is None else now_ns
     bits = now // 1_000_000 << 64 | int.from_bytes(os.urandom(8) if random is None else random)
     return b2a_base64((bits << 4).to_bytes(14)).translate(_SORTED)[:18].decode()
+
+
+def id_text(task_id: TaskId) -> str:
+    """Return an id given as text or bytes as text."""
+    if not isinstance(task_id, str | bytes):
+        raise ConfigurationError(f"{quoted(task_id)} is not a task id: give it as str or bytes")
+    raw = task_id if isinstance(task_id, bytes) else task_id.encode(errors="replace")
+    return raw.decode(errors="replace")  # invalid UTF-8 is never the id of a task

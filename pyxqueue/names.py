@@ -11,7 +11,6 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import PurePath
-from pickle import PicklingError, UnpicklingError
 from typing import Any, Self
 
 from .errors import ConfigurationError
@@ -97,6 +96,8 @@ def home_or_error(value: object, module_name: str, function: object = None) -> t
         return import_path(module_name), names[0]
     if (home := home_of(value, [])) is not None:
         return home
+    from pickle import PicklingError  # noqa: PLC0415 - only for the error
+
     raise PicklingError(
         f"{quoted(value)} cannot be pickled, because it is not at the top level of a module, where another process can "
         f"import it. Define it there, or pass its name (for a handle, its task_id) and look it up in the other process"
@@ -109,6 +110,8 @@ def load(module_path: str, name: str) -> Any:
     module = sys.modules[script] if script in sys.modules else importlib.import_module(script)
     found = _walk(module, name)
     if found is None:
+        from pickle import UnpicklingError  # noqa: PLC0415 - only for the error
+
         raise UnpicklingError(
             f"{module_path} does not have {quoted(name)} here, unlike in the program that pickled it: run the same code"
         )

@@ -4,25 +4,29 @@
 `help`.
 """
 
+# ruff: noqa: PLC0415 - limits, schedules and unique tasks are imported by the first task that has such an option
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Concatenate, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, TypeVar, cast
 
 from attrs import Attribute, field, frozen, validators
 from typing_extensions import ParamSpec
 
 from .clock import Seconds, in_seconds, optional_seconds
 from .errors import ConfigurationError
-from .limiting import Limit, limits_option
 from .model.message import valid_id
 from .model.priorities import HIGHEST, LOWEST
 from .printable import quoted
-from .scheduling import MissedOption, Plan, plan_of
 from .serializers.tags import is_encodable
-from .uniqueness import Debounce, Guard, Throttle, Unique, check_debounce, guard_of
+
+if TYPE_CHECKING:
+    from .calls import Signature
+    from .limiting import Limit
+    from .scheduling import MissedOption, Plan
+    from .uniqueness import Debounce, Guard, Throttle, Unique
 
 Fields = ParamSpec("Fields")
 S = TypeVar("S")
@@ -33,6 +37,11 @@ ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
 
 MAX_SECONDS = 1e10
 """The limit for pauses, time limits and times to live (three centuries)."""
+DEFAULT_GRACE = 25.0
+"""For how many seconds tasks may go on after a signal to stop; under the 30 s after which common process managers kill.
+"""
+DEFAULT_WAIT_MS = 2_000
+"""How long a worker waits for work in one request."""
 
 
 def whole_number(least: int) -> Callable[[object, Attribute[Any], object], None]:
@@ -92,6 +101,33 @@ def _error_types(given: ErrorTypes) -> tuple[type[BaseException], ...]:
     return types
 
 
+def _limits(given: Sequence[Limit] | Limit) -> tuple[Limit, ...]:
+    if given == ():
+        return ()
+    from .limiting import limits_option
+
+    return limits_option(given)
+
+
+def check_guard(guard: Guard | None, name: str, signature: Signature, **times: object) -> None:
+    """Raise `ConfigurationError` if what makes calls of a task equal does not fit its parameters, or `times`, other
+    options about its time."""
+    if guard is not None:
+        from .uniqueness import check_by, check_debounce
+
+        check_by(guard, name, signature)
+        check_debounce(guard, **times)
+
+
+def _guard(options: TaskOptions | CallOptions) -> Guard | None:
+    given = (options.unique, options.debounce, options.throttle)
+    if given == (None, None, None):
+        return None
+    from .uniqueness import guard_of
+
+    return guard_of(*given)
+
+
 @frozen(kw_only=True)
 class TaskOptions:
     """The options of ``@queue.task``. Times are in seconds, or a `timedelta`."""
@@ -131,7 +167,7 @@ class TaskOptions:
     """Calls that become one task when no more of them follow."""
     throttle: Throttle | None = None
     """Calls that are dropped for some time after one that runs."""
-    limits: tuple[Limit, ...] = field(default=(), converter=limits_option)
+    limits: tuple[Limit, ...] = field(default=(), converter=_limits)
     """How many of its calls may be ready or run at the same time, and how many start in a period, together or for each
     key."""
     cron: str | None = None
@@ -148,13 +184,28 @@ class TaskOptions:
     it (``"allow"``), or waits for its end (``"queue"``)."""
 
     def __attrs_post_init__(self) -> None:
-        guard_of(self.unique, self.debounce, self.throttle)
-        check_debounce(self.debounce, expires=self.expires)
+        _guard(self)
+        if self.debounce is not None:
+            from .uniqueness import check_debounce
+
+            check_debounce(self.debounce, expires=self.expires)
         _ = self.plan
+
+    def check(self, name: str, signature: Signature) -> None:
+        """Raise `ConfigurationError` if the options do not fit the parameters of the task."""
+        check_guard(self.guard, name, signature)
+        if self.limits:
+            from .limiting import check_limits
+
+            check_limits(self.limits, name, signature)
 
     @property
     def plan(self) -> Plan | None:
         """When the task runs by itself; None if it does not."""
+        if (self.cron, self.every, self.timezone, self.missed, self.overlap) == (None,) * 5:
+            return None
+        from .scheduling import plan_of
+
         return plan_of(self.cron, self.every, self.timezone, self.missed, self.overlap)
 
     @property
@@ -215,7 +266,7 @@ class CallOptions:
         return self.unique or self.debounce or self.throttle
 
     def __attrs_post_init__(self) -> None:
-        guard_of(self.unique, self.debounce, self.throttle)
+        _guard(self)
         if self.eta is not None and not isinstance(self.eta, datetime):
             raise ValueError(f"eta={quoted(self.eta)} must be a datetime")
         if self.eta is not None and self.delay is not None:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from attrs import field, frozen
+from msgspec import Struct
 
 from .errors import ConfigurationError
 from .log import get_logger
@@ -42,8 +43,7 @@ class StoreSource:
         return self.factory(self.source, self.options)
 
 
-@frozen
-class OpenStore:
+class OpenStore(Struct, frozen=True):
     """The store as one process has opened it."""
 
     backend: Backend

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from math import inf
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field
 
 from .clock import wall_clock
 from .codec import Codec
@@ -14,7 +14,8 @@ from .errors import BrokerError, BrokerUnavailableError, ConfigurationError, Pyx
 from .ids import new_id
 from .log import get_logger
 from .model import schedules as rules
-from .model.message import Message
+from .model.events import TickSkipped
+from .model.message import TICK_HEADER, Message, evolve
 from .model.schedules import Decision, Schedule
 from .protocols import Changed, ScheduleChange, ScheduleStore, schedules_of
 
@@ -29,22 +30,6 @@ _BREAK_MS = 300_000
 _PACE = 1.0
 """Seconds until the next look after one at which a schedule could not be ticked."""
 _TRIES = 20
-
-
-@frozen
-class TickSkipped:
-    """A tick was not enqueued: the task of an earlier tick had not ended (``"overlap"``), or it was missed."""
-
-    schedule: str
-    task_name: str
-    tick: int
-    """The time of the tick, in ms since the epoch."""
-    number: int
-    """How many ticks, up to this one."""
-    reason: str
-    """``"overlap"`` or ``"missed"``."""
-    queue: str = ""
-    """The name of its queue."""
 
 
 @define(eq=False)
@@ -264,4 +249,4 @@ def store_of_schedules(backend: object) -> ScheduleStore:
 
 def triggered_call(codec: Codec, one: Schedule, task_id: str, now: int) -> Message:
     """Return the call of a run at once, which is not a tick."""
-    return codec.tick_call(one.call, task_id, {rules.TICK_HEADER: str(now)})
+    return codec.tick_call(one.call, task_id, {TICK_HEADER: str(now)})

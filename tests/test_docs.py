@@ -29,13 +29,12 @@ from pyxqueue.backends.redis.session import REPLY_TIMEOUT
 from pyxqueue.cli import main
 from pyxqueue.inflight import SLOTS
 from pyxqueue.model.message import Message
-from pyxqueue.options import TaskOptions
+from pyxqueue.options import DEFAULT_GRACE, TaskOptions
 from pyxqueue.policy import MAX_DEFERRALS, NEWER_DELAY
 from pyxqueue.protocols import DEFAULT_LEASE_MS, StoreOptions
 from pyxqueue.supervisor.duties.maintenance import MAINTAIN_EVERY
 from pyxqueue.testing.servers import Server
 from pyxqueue.worker.batch_sizer import BUDGET, MAX_BATCH
-from pyxqueue.worker.options import DEFAULT_GRACE
 
 from .conftest import Servers, kinds_to_test
 from .running import PATIENCE, ROOT, Place, assert_printed

@@ -12,8 +12,8 @@ import pytest
 from attrs import evolve
 from redis import Redis
 
+from pyxqueue.options import DEFAULT_GRACE
 from pyxqueue.testing.servers import Server
-from pyxqueue.worker.options import DEFAULT_GRACE
 
 from .conftest import Servers, kinds_to_test
 from .running import ROOT, Place

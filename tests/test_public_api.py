@@ -290,12 +290,30 @@ def test_every_option_is_explained(kind: type) -> None:
     assert explained == list(inspect.signature(kind).parameters)
 
 
+ROOMS = ("supervisor", "backends", "worker.worker", "worker.logs", "eager.backend", "testing", "cli", "inflight")
+FEATURES = (
+    "client.admin", "client.gathering", "client.limits", "client.schedules", "client.several", "client.unique",
+    "client.views", "fairness", "limiting", "model.schedules", "model.ticks", "scheduling", "split", "ticking",
+    "uniqueness",
+)  # fmt: skip
+OTHERS = ("click", "cronsim", "logging.handlers", "multiprocessing", "pickle", "redis", "rich", "sqlite3", "zoneinfo")
+
+
 def test_a_program_that_only_enqueues_imports_little() -> None:
-    """What runs tasks is imported when workers start, a store when it is opened."""
-    program = "import sys, pyxqueue; print(*(name for name in sys.modules if name.startswith('pyxqueue.')))"
+    """What runs tasks is imported when workers start, a store when it is opened, and a feature when it is used."""
+    queue = "pyxqueue.TaskQueue('redis://localhost').task(name='a')(print)"
+    program = f"import sys, pyxqueue; {queue}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     imported = set(done.stdout.split())
 
     assert "pyxqueue.client.queue" in imported
-    rooms = ("supervisor", "backends", "worker.worker", "eager.backend", "testing", "cli", "inflight")
-    assert not [name for name in imported if f"{name}.".startswith(tuple(f"pyxqueue.{room}." for room in rooms))]
+    unwanted = (*(f"pyxqueue.{name}." for name in (*ROOMS, *FEATURES)), *(f"{name}." for name in OTHERS))
+    assert not [name for name in imported if f"{name}.".startswith(unwanted)]
+
+
+def test_a_name_that_is_imported_later_is_a_name_as_any_other() -> None:
+    """It is listed, it stays the same object, and a name that does not exist is an `AttributeError`."""
+    assert set(pyxqueue.__all__) <= set(dir(pyxqueue))
+    assert pyxqueue.Unique is pyxqueue.Unique
+    with pytest.raises(AttributeError, match="pyxqueue has no attribute 'Uniqe'"):
+        _ = getattr(pyxqueue, "Uniqe")  # noqa: B009 - the type checker knows that it is missing

@@ -6,7 +6,7 @@ import json
 import logging
 from datetime import UTC, datetime
 
-from ..worker.events import LINE, log_to_stderr
+from ..worker.logs import LINE, log_to_stderr
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from ..clock import wall_clock
 from ..errors import BrokerError, BrokerUnavailableError, ConfigurationError, PyxqueueError, TaskStateError
+from ..ids import TaskId, id_text
 from ..model.locks import lock_of
 from ..model.message import Message, TaskInfo, TaskStatus
 from ..printable import quoted
@@ -20,8 +21,6 @@ from .reasons import known, unknown
 from .views import BatchResult, QueueInfo, QueuePage, TaskDetails, TaskPage, WorkerInfo
 
 __all__ = ["Admin", "BatchResult", "Explanation", "QueueInfo", "QueuePage", "TaskDetails", "TaskPage", "WorkerInfo"]
-
-TaskId: TypeAlias = str | bytes
 
 _PAGE = 256
 SCAN_LIMIT = 10_000
@@ -209,14 +208,6 @@ class Admin:
             raise
         except BrokerError:
             yield QueueInfo(queue, "?", None)
-
-
-def id_text(task_id: TaskId) -> str:
-    """Return an id given as text or bytes as text."""
-    if not isinstance(task_id, str | bytes):
-        raise ConfigurationError(f"{quoted(task_id)} is not a task id: give it as str or bytes")
-    raw = task_id if isinstance(task_id, bytes) else task_id.encode(errors="replace")
-    return raw.decode(errors="replace")  # invalid UTF-8 is never the id of a task
 
 
 def _is_paused(backend: Backend) -> bool:

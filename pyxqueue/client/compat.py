@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..context import current_task
+from ..ids import id_text
 from ..model.message import Message, Progress, TaskInfo, TaskStatus
-from .admin import Admin, id_text
 from .opened import QueueStore
 from .result import AsyncResult
-from .views import TaskDetails, WorkerInfo
+
+if TYPE_CHECKING:
+    from .admin import Admin
+    from .views import TaskDetails, WorkerInfo
 
 _WINDOW = 1_000
 
@@ -53,12 +56,14 @@ class ReleaseNames:
 
     def get_tasks(self, end: str | bytes = "+", start: str | bytes = "-", count: int = 10) -> list[dict[str, Any]]:
         """Return at most `count` tasks with ids from `start` to `end`, newest first, whatever their state."""
+        from .views import TaskDetails  # noqa: PLC0415 - few programs list tasks
+
         first, last = id_text(start), id_text(end)
         # The list begins with the tasks that ended last, which would fill the window on a busy queue.
         looks = [(TaskStatus.PENDING, count), (TaskStatus.STARTED, count), (None, max(count, _WINDOW))]
         found = {info.id: info for state, most in looks for info in self._between(first, last, most, state)}
-        newest = sorted(found.values(), key=lambda info: (_enqueued(info), info.id), reverse=True)
         codec = self._store.core.codec
+        newest = sorted(found.values(), key=lambda info: (_enqueued(info), info.id), reverse=True)
         return [_task_dict(info.id, TaskDetails.of(info, codec)) for info in newest[: max(0, count)]]
 
     def task_total(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from attrs import frozen
+from msgspec import Struct
 
 from ..model.limits import limit_of, shown_gate
 from ..model.message import Depth, TaskInfo, TaskStatus
@@ -22,8 +22,7 @@ _END_OF_TIME = 253_402_300_800_000
 """The first ms of the year 10,000, which `datetime` does not have."""
 
 
-@frozen
-class Explanation:
+class Explanation(Struct, frozen=True):
     """What one task waits for, or why it does not wait."""
 
     id: str
@@ -35,8 +34,7 @@ class Explanation:
         return "; ".join(self.reasons)
 
 
-@frozen
-class Situation:
+class Situation(Struct, frozen=True):
     """What a reason may look at."""
 
     backend: Backend

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
+from attrs import define, field
+from msgspec import Struct
 
 from ..clock import Seconds
 from ..context import running_task
@@ -22,13 +23,12 @@ from ..names import home_of, import_path, nameless_script
 from ..printable import quoted
 from ..protocols import StoreOptions, in_one_process
 from ..registry import TaskSpec
-from ..worker import WorkerOptions
-from ..worker.events import LINE, log_to_stderr
-from ..worker.turns import EQUAL, Turns
 from .opened import QueueStore
 
 if TYPE_CHECKING:
     from ..supervisor.launch import Started, WorkerParts
+    from ..worker.options import WorkerOptions
+    from ..worker.turns import Turns
 
 log = get_logger("pyxqueue")
 
@@ -94,6 +94,7 @@ class LocalWorkers:
     ) -> WorkerOptions:
         """Return options for workers. Raises `AlreadyRunningError`, and `ConfigurationError` if workers cannot run."""
         from ..supervisor.launch import check_startable
+        from ..worker.options import WorkerOptions
 
         if self.running or self._started is not None:
             raise AlreadyRunningError(f"{self.queue} already has workers; stop them with a signal, or with shutdown()")
@@ -151,8 +152,7 @@ class LocalWorkers:
         return {task.name: task.function for task in self.store.core.registry}
 
 
-@frozen
-class Home:
+class Home(Struct, frozen=True):
     """Where a new interpreter finds a queue and its tasks."""
 
     app: str
@@ -160,16 +160,17 @@ class Home:
     """Other modules with tasks of the queue."""
 
 
-def parts_of(workers: Sequence[LocalWorkers], turns: Turns = EQUAL) -> WorkerParts:
-    """Return the parts that workers of these queues are made of."""
+def parts_of(workers: Sequence[LocalWorkers], turns: Turns | None = None) -> WorkerParts:
+    """Return the parts that workers of these queues are made of; `turns` None: equal ones."""
     from ..supervisor.launch import QueueSource, WorkerParts
+    from ..worker.turns import EQUAL
 
     cores = [one.store.core for one in workers]
     sources = [
         QueueSource(one.store.open, core.registry, core.codec, core.observer, name, core.schedules)
         for one, core, name in zip(workers, cores, _names([core.options for core in cores]), strict=True)
     ]
-    return WorkerParts(sources, _reimport([one.home() for one in workers]), turns)
+    return WorkerParts(sources, _reimport([one.home() for one in workers]), turns or EQUAL)
 
 
 def _names(queues: Sequence[StoreOptions]) -> list[str]:
@@ -198,5 +199,7 @@ def _reimport(homes: Sequence[Home | None]) -> list[str] | None:
 
 def configure_logging() -> None:
     """Log to stderr, unless the script has configured logging."""
+    from ..worker.logs import LINE, log_to_stderr
+
     if not logging.getLogger().handlers:
         log_to_stderr(logging.Formatter(LINE), logging.INFO)

@@ -9,10 +9,9 @@ from typing import Any
 from attrs import define, evolve, field
 
 from ..core import QueueCore
-from ..eager import EagerSession
+from ..eager.session import EagerSession
 from ..errors import ConfigurationError
 from ..protocols import Backend, ResultStore
-from ..split import SplitBackend
 from ..stores import OpenStore, StoreSource, find_store
 
 
@@ -60,7 +59,11 @@ class QueueStore:
         """Open a backend of the caller's own."""
         if self.broker is None:
             return self.source().open()
-        return self.broker if self.results is None else SplitBackend(self.broker, self.results)
+        if self.results is None:
+            return self.broker
+        from ..split import SplitBackend  # noqa: PLC0415 - few programs have two stores
+
+        return SplitBackend(self.broker, self.results)
 
     def open_other(self, stream_key: str, group: str) -> Backend:
         """Open another queue or group of the store. Raises `ConfigurationError` if the application made the store."""

@@ -1,11 +1,13 @@
 """The producer of a queue: it enqueues calls as messages and returns their handles."""
 
+# ruff: noqa: PLC0415 - limits and unique tasks are imported by the first task that has them
+
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
@@ -14,20 +16,21 @@ from ..clock import milliseconds
 from ..codec import Codec, schedule_seal_id
 from ..context import running_task
 from ..errors import ConfigurationError
-from ..fairness import Fairness, check_fair_lines
 from ..ids import new_id
-from ..limiting import Declared, gates_for
 from ..model.message import FLOW_VERSION, NO_HEADERS, WIRE_VERSION, Message, evolve
 from ..options import CallOptions
 from ..printable import quoted
 from ..protocols import Beginning
 from ..registry import TaskSpec
 from ..stores import OpenStore
-from ..uniqueness import Guard, lock_for, terms_of
-from ..worker.events import CallConflicted, Observer, tell
 from .reader import Reader
 from .result import AsyncResult
-from .unique import Rounds, Stored, async_enqueue_unique, lock_keeper, rounds_of, with_lock
+
+if TYPE_CHECKING:
+    from ..fairness import Fairness
+    from ..uniqueness import Guard
+    from ..worker.events import Observer
+    from .unique import Rounds, Stored
 
 
 @frozen(eq=False)
@@ -92,6 +95,8 @@ class Producer:
     def declare(self, task: TaskSpec) -> None:
         """Store the numbers of the limits of a task that have none yet, once in this process. Raises
         `ConfigurationError` if the store cannot keep limits."""
+        from ..limiting import Declared
+
         backend = self.stores().backend
         if self._declared.get(task.name) is not backend:
             if keep := Declared.by([(task.name, task.options.limits)]).keeper(backend):
@@ -101,28 +106,20 @@ class Producer:
     def _enqueue_unique(
         self, task: TaskSpec, rounds: Rounds, options: CallOptions, guard: Guard
     ) -> list[AsyncResult[Any]]:
-        stores, terms = self.stores(), terms_of(guard)
+        from .unique import enqueue_unique
+
+        stores = self.stores()
         self._check_store(stores, task, options)
-        keeper = lock_keeper(stores.backend, guard)
-        try:
-            messages = next(rounds)
-            while True:
-                messages = rounds.send(keeper.enqueue_unique(messages, terms))
-        except StopIteration as end:
-            return self._placed(task, end.value, stores, guard)
+        return self._placed(task, enqueue_unique(stores, rounds, guard), stores, guard)
 
     async def _aenqueue_unique(
         self, task: TaskSpec, rounds: Rounds, options: CallOptions, guard: Guard
     ) -> list[AsyncResult[Any]]:
-        stores, terms = self.stores(), terms_of(guard)
+        from .unique import async_enqueue_unique
+
+        stores = self.stores()
         self._check_store(stores, task, options)
-        enqueue_unique = async_enqueue_unique(stores.producer, lock_keeper(stores.backend, guard))
-        try:
-            messages = next(rounds)
-            while True:
-                messages = rounds.send(await enqueue_unique(messages, terms))
-        except StopIteration as end:
-            return self._placed(task, end.value, stores, guard)
+        return self._placed(task, await async_enqueue_unique(stores, rounds, guard), stores, guard)
 
     def _rounds(
         self,
@@ -132,22 +129,26 @@ class Producer:
         task_ids: Sequence[str] | None,
         guard: Guard,
     ) -> Rounds:
-        given = task_ids if options.task_id is None else [options.task_id] * len(calls)
-        locks = [lock_for(guard, task.name, task.signature, call) for call in calls]
+        from .unique import rounds_of
 
-        def message(number: int, task_id: str) -> Message:
-            return with_lock(self._message(task, calls[number], options, task_id), locks[number], guard)
+        given = task_ids if options.task_id is None else [options.task_id] * len(calls)
+
+        def make(call: Call, task_id: str) -> Message:
+            return self._message(task, call, options, task_id)
 
         ids = [new_id() for _ in calls] if given is None else given
-        return rounds_of(message, ids, guard, are_new=given is None)
+        return rounds_of(task, calls, make, ids, guard, are_new=given is None)
 
     def _placed(
         self, task: TaskSpec, found: Sequence[Stored], stores: OpenStore, guard: Guard
     ) -> list[AsyncResult[Any]]:
         reader, reason = self._reader(stores), type(guard).__name__.lower()
-        for one in found if self.observer is not None else ():
-            if one.conflicted:
-                tell(self.observer, CallConflicted(one.id, task.name, reason, self.codec.queue))
+        if self.observer is not None:
+            from ..worker.events import CallConflicted, tell
+
+            for one in found:
+                if one.conflicted:
+                    tell(self.observer, CallConflicted(one.id, task.name, reason, self.codec.queue))
         return [AsyncResult(reader, one.id, task.name, one.created) for one in found]
 
     def template(self, task: TaskSpec, call: Call, options: CallOptions, schedule_id: str) -> Message:
@@ -178,8 +179,7 @@ class Producer:
         body, serializer, seal = self.codec.seal_call(task.name, task_id, *call, headers)
         delay = _delay_ms(options)
         lifetime = _lifetime_ms(task, options, delay)
-        limits = task.options.limits
-        gates = gates_for(limits, task.name, task.signature, call) if limits else ()
+        gates = _gates(task, call) if task.options.limits else ()
         tenant, share = ("", 0) if self.fairness is None else self.fairness.header(task.signature, call)
         return Message(
             id=task_id,
@@ -204,6 +204,8 @@ class Producer:
         if expires and not isinstance(backend, Beginning):
             raise ConfigurationError(f"{type(backend).__name__} does not support expires=: leave it out")
         if self.fairness is not None:
+            from ..fairness import check_fair_lines
+
             check_fair_lines(backend)
 
     def _handles(
@@ -214,6 +216,12 @@ class Producer:
             return [AsyncResult(reader, message.id, message.name, True) for message in messages]
         pairs = zip(messages, created, strict=True)
         return [AsyncResult(reader, message.id, message.name, new) for message, new in pairs]
+
+
+def _gates(task: TaskSpec, call: Call) -> tuple[str, ...]:
+    from ..limiting import gates_for
+
+    return gates_for(task.options.limits, task.name, task.signature, call)
 
 
 def _created(accepted: Sequence[bool], options: CallOptions, task_ids: Sequence[str] | None) -> Sequence[bool] | None:

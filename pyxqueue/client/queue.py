@@ -1,5 +1,7 @@
 """`TaskQueue`, the queue of an application. It connects tasks, codec, store and workers."""
 
+# ruff: noqa: PLC0415 - what most programs do not use is imported by its property
+
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
@@ -10,28 +12,22 @@ from typing_extensions import ParamSpec
 from ..clock import Seconds
 from ..codec import MAX_PAYLOAD, Codec
 from ..core import QueueCore
-from ..eager import EagerSession
-from ..fairness import Weights, fairness_option
-from ..model.schedules import Schedule
+from ..eager.session import EagerSession
+from ..ids import id_text
 from ..names import Unique, home_or_error, load
-from ..options import TaskOptions, takes_options, takes_options_too
+from ..options import DEFAULT_GRACE, DEFAULT_WAIT_MS, TaskOptions, takes_options, takes_options_too
 from ..printable import quoted
 from ..protocols import Backend, ResultStore, Serializer
 from ..registry import Registry
 from ..serializers import Seal
 from ..stores import OpenStore
-from ..worker import Observer
-from ..worker.options import DEFAULT_GRACE, DEFAULT_WAIT_MS
-from .admin import Admin, id_text
 from .compat import ReleaseNames
 from .decorator import TaskDecorator
 from .habits import QUEUE_HABITS, no_attribute
-from .limits import Limits
 from .local_workers import LocalWorkers
 from .opened import QueueStore
 from .producing import Producer
 from .result import AsyncResult
-from .schedules import Schedules, declarations
 from .settings import (
     check_known,
     check_numbers,
@@ -44,6 +40,14 @@ from .settings import (
     store_options,
 )
 from .task import Task
+
+if TYPE_CHECKING:
+    from ..fairness import Fairness, Weights
+    from ..model.schedules import Schedule
+    from ..worker.events import Observer
+    from .admin import Admin
+    from .limits import Limits
+    from .schedules import Schedules
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -113,7 +117,7 @@ class TaskQueue(Unique, ReleaseNames):
         check_stores(store, broker, results)
         check_numbers(timeout=timeout, max_payload=max_payload, max_result=max_result)
         check_prefix(worker_prefix)
-        fairness = fairness_option(fair_by, weights)
+        fairness = _fairness(fair_by, weights)
         options = store_options(stream_key, consumer_group, lease, queue_size)
         serializers = [find_serializer(one) for one in (serializer, *accept)]
         seal = seal or seal_of_environment()
@@ -124,10 +128,7 @@ class TaskQueue(Unique, ReleaseNames):
         self.core = QueueCore(options, codec, Registry(), observer, self._declarations)
         self._store = QueueStore(self.core, store, broker, results, session)
         self._workers = LocalWorkers(self, self._store, worker_prefix, timeout)
-        self._admin = Admin(self._store)
         self._producer = Producer(codec, self._store.here, self._workers.check_servable, self, fairness, observer)
-        self._schedules = Schedules(self._store, self._producer)
-        self._limits = Limits(self._store)
 
     def __repr__(self) -> str:
         name, group = quoted(self.stream_key), quoted(self.consumer_group)
@@ -165,17 +166,23 @@ class TaskQueue(Unique, ReleaseNames):
     @property
     def schedules(self) -> Schedules:
         """The schedules of the queue: tasks that run by themselves at certain times."""
-        return self._schedules
+        from .schedules import Schedules
+
+        return Schedules(self._store, self._producer)
 
     @property
     def limits(self) -> Limits:
         """The limits of the queue: how many tasks may run at the same time or start in a period, and what waits."""
-        return self._limits
+        from .limits import Limits
+
+        return Limits(self._store)
 
     @property
     def admin(self) -> Admin:
         """The administration: inspects and changes tasks, workers and groups."""
-        return self._admin
+        from .admin import Admin
+
+        return Admin(self._store)
 
     # Tasks
 
@@ -212,6 +219,10 @@ class TaskQueue(Unique, ReleaseNames):
         self._store.close()
 
     def _declarations(self) -> list[Schedule]:
+        if all(task.options.plan is None for task in self.core.registry):
+            return []
+        from .schedules import declarations
+
         return declarations(self.core.registry, self._producer)
 
     # Workers
@@ -264,6 +275,14 @@ class TaskQueue(Unique, ReleaseNames):
         """Stop the workers that `start` started, as SIGTERM does, and wait until they have ended. Raises
         `NotRunningError` if there are none."""
         self._workers.shutdown()
+
+
+def _fairness(fair_by: str | None, weights: Weights | None) -> Fairness | None:
+    if fair_by is None and weights is None:
+        return None
+    from ..fairness import fairness_option
+
+    return fairness_option(fair_by, weights)
 
 
 def store_of(queue: TaskQueue) -> QueueStore:

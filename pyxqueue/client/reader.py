@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from attrs import frozen
+from msgspec import Struct
 
 from ..codec import Codec
 from ..context import running_task
@@ -18,8 +18,7 @@ _nested: Counter[str] = Counter()
 """The running tasks of this process that wait for other tasks, each with the number of its waits."""
 
 
-@frozen
-class Reader:
+class Reader(Struct, frozen=True):
     """The store that the handles of one queue read from, and the codec that decodes results."""
 
     backend: Backend

@@ -15,8 +15,10 @@ from .bar import ProgressBar
 from .habits import RESULT_HABITS, no_attribute
 from .reader import Reader
 from .reasons import task_error
-from .views import TaskDetails
 from .waiting import End, Limit, Steps, arun, cancel, ends, look, next_info, run
+
+if TYPE_CHECKING:
+    from .views import TaskDetails
 
 R = TypeVar("R")
 _NOTHING: Any = object()
@@ -118,11 +120,11 @@ class AsyncResult(Unique, Generic[R]):
 
     def info(self) -> TaskDetails:
         """Return the details of the task, as `TaskQueue.admin.task` does. Raises `UnknownTaskError`."""
-        return TaskDetails.of(self._look(), self._reader.codec)
+        return self._details(self._look())
 
     async def ainfo(self) -> TaskDetails:
         """`info` for asyncio."""
-        return TaskDetails.of(await self._alook(), self._reader.codec)
+        return self._details(await self._alook())
 
     # Ending
 
@@ -170,6 +172,11 @@ class AsyncResult(Unique, Generic[R]):
 
     async def _alook(self) -> TaskInfo:
         return await arun(look(self._reader, self.task_id))
+
+    def _details(self, info: TaskInfo) -> TaskDetails:
+        from .views import TaskDetails  # noqa: PLC0415 - few programs look at details
+
+        return TaskDetails.of(info, self._reader.codec)
 
     def _ends(self, limit: Limit, show_progress: bool) -> Steps[dict[str, End]]:
         """Return the steps of a wait for the end, with a progress bar if `show_progress`."""

@@ -11,9 +11,9 @@ from attrs import evolve
 
 from ..clock import Seconds
 from ..errors import ConfigurationError
+from ..options import DEFAULT_GRACE
 from ..printable import quoted
-from ..worker import WorkerOptions
-from ..worker.options import DEFAULT_GRACE
+from ..worker.options import WorkerOptions
 from ..worker.turns import EQUAL, Turns
 from .local_workers import LocalWorkers, configure_logging, parts_of
 from .queue import TaskQueue, store_of, workers_of

@@ -13,13 +13,11 @@ from typing_extensions import ParamSpec
 
 from ..context import TaskContext, enter, leave
 from ..errors import ConfigurationError
-from ..limiting import check_limits
 from ..model.message import NAME_PATTERN
 from ..names import Unique, home_or_error, load, qualified_name
-from ..options import CallOptions, TaskOptions, takes_options
+from ..options import CallOptions, TaskOptions, check_guard, takes_options
 from ..printable import quoted
 from ..registry import TaskSpec
-from ..uniqueness import check_by, check_debounce
 from .habits import TASK_HABITS, explains_options, no_attribute
 from .producing import Producer
 from .result import AsyncResult
@@ -39,8 +37,7 @@ class Task(Unique, Generic[P, R]):
         self.call_options = CallOptions()
         self._spec = TaskSpec(name, function, options)
         self._guard = options.guard
-        check_by(self._guard, name, self._spec.signature)
-        check_limits(options.limits, name, self._spec.signature)
+        options.check(name, self._spec.signature)
         self._producer = producer
         self._origin: Task[P, R] = self
 
@@ -136,9 +133,9 @@ class Task(Unique, Generic[P, R]):
         try:
             copy.call_options = given = CallOptions(**options)
             copy._guard = given.guard or self.options.guard
-            check_by(copy._guard, self.name, self._spec.signature)
             expires = self.options.expires if given.expires is None else given.expires
-            check_debounce(copy._guard, delay=given.delay, eta=given.eta, expires=expires)
+            times = {"delay": given.delay, "eta": given.eta, "expires": expires}
+            check_guard(copy._guard, self.name, self._spec.signature, **times)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"{self.name}.with_options: {error}") from error
         copy._origin = self._origin

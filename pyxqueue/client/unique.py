@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple, TypeAlias
 
+from ..calls import Call
 from ..clock import milliseconds
 from ..errors import BrokerUnavailableError, ConfigurationError
 from ..log import get_logger
-from ..model.locks import LockKind, LockTerms, Placed, Placement
+from ..model.locks import LockKind, Placed, Placement
 from ..model.message import FLOW_VERSION, Message, evolve
-from ..protocols import AsyncHasLocks, AsyncProducer, Backend, Beginning, HasLocks
-from ..uniqueness import Debounce, Guard, kind_of
+from ..protocols import AsyncHasLocks, Backend, Beginning, HasLocks
+from ..registry import TaskSpec
+from ..stores import OpenStore
+from ..uniqueness import Debounce, Guard, kind_of, lock_for, terms_of
 
 _TRIES = 20
 
@@ -33,13 +36,28 @@ Rounds: TypeAlias = Generator[list[Message], Sequence[Placed], list[Stored]]
 """Yields messages for `enqueue_unique`, and is sent what that returns."""
 
 
-def rounds_of(make: Callable[[int, str], Message], ids: Sequence[str], guard: Guard, *, are_new: bool) -> Rounds:
-    """Enqueue one call for each of `ids`. `make` returns the message of a call under an id; `are_new`: the ids were
+def rounds_of(
+    task: TaskSpec,
+    calls: Sequence[Call],
+    make: Callable[[Call, str], Message],
+    ids: Sequence[str],
+    guard: Guard,
+    *,
+    are_new: bool,
+) -> Rounds:
+    """Enqueue calls, one for each of `ids`. `make` returns the message of a call under an id; `are_new`: the ids were
     made for these calls.
 
     A call that is to give its arguments to a debounced task is made again under the id of that task, to which its seal
     is bound. If the task has become due meanwhile, the call begins another.
     """
+    locks = [lock_for(guard, task.name, task.signature, call) for call in calls]
+    return _rounds(
+        lambda number, task_id: _with_lock(make(calls[number], task_id), locks[number], guard), ids, guard, are_new
+    )
+
+
+def _rounds(make: Callable[[int, str], Message], ids: Sequence[str], guard: Guard, are_new: bool) -> Rounds:
     joins = isinstance(guard, Debounce) and guard.keep == "last"
     found: dict[int, Stored] = {}
     pending = dict(enumerate(ids))
@@ -61,14 +79,14 @@ def rounds_of(make: Callable[[int, str], Message], ids: Sequence[str], guard: Gu
     raise BrokerUnavailableError("a debounced task becomes due again and again while a call is about to join it")
 
 
-def with_lock(message: Message, lock: str, guard: Guard) -> Message:
+def _with_lock(message: Message, lock: str, guard: Guard) -> Message:
     """Return the message with its lock. A worker that would not give back the lock does not read it."""
     version = FLOW_VERSION if kind_of(guard).lasts else message.v
     delay = milliseconds(guard.period) if isinstance(guard, Debounce) else message.delay_ms
     return evolve(message, lock=lock, v=version, delay_ms=delay)
 
 
-def lock_keeper(backend: Backend, guard: Guard) -> HasLocks:
+def _lock_keeper(backend: Backend, guard: Guard) -> HasLocks:
     """Return the backend. Raises `ConfigurationError` if it does not keep locks."""
     if isinstance(backend, HasLocks):
         if kind_of(guard) is LockKind.STARTED and not isinstance(backend, Beginning):
@@ -83,10 +101,27 @@ def lock_keeper(backend: Backend, guard: Guard) -> HasLocks:
     )
 
 
-def async_enqueue_unique(
-    producer: AsyncProducer, keeper: HasLocks
-) -> Callable[[Sequence[Message], LockTerms], Awaitable[Sequence[Placed]]]:
-    """Return `enqueue_unique` for asyncio: the backend's own, or one that runs in a thread."""
-    if isinstance(producer, AsyncHasLocks):
-        return producer.enqueue_unique
-    return lambda messages, terms: asyncio.to_thread(keeper.enqueue_unique, messages, terms)
+def enqueue_unique(stores: OpenStore, rounds: Rounds, guard: Guard) -> list[Stored]:
+    """Return the tasks that stand for the calls of `rounds`."""
+    terms, keeper = terms_of(guard), _lock_keeper(stores.backend, guard)
+    try:
+        messages = next(rounds)
+        while True:
+            messages = rounds.send(keeper.enqueue_unique(messages, terms))
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+async def async_enqueue_unique(stores: OpenStore, rounds: Rounds, guard: Guard) -> list[Stored]:
+    """`enqueue_unique` for asyncio: with that of the backend, or in a thread."""
+    terms, keeper, producer = terms_of(guard), _lock_keeper(stores.backend, guard), stores.producer
+    try:
+        messages = next(rounds)
+        while True:
+            if isinstance(producer, AsyncHasLocks):
+                placed = await producer.enqueue_unique(messages, terms)
+            else:
+                placed = await asyncio.to_thread(keeper.enqueue_unique, messages, terms)
+            messages = rounds.send(placed)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]

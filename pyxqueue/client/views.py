@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from attrs import field, frozen
+from msgspec import Struct
 
 from ..codec import Codec
 from ..errors import PyxqueueError, SealError, SerializationError
@@ -64,8 +65,7 @@ class TaskDetails:
         )
 
 
-@frozen
-class TaskPage:
+class TaskPage(Struct, frozen=True):
     """One page of a list of tasks, the newest first."""
 
     tasks: Sequence[TaskInfo]
@@ -73,8 +73,7 @@ class TaskPage:
     """The cursor to give as `after` for the next page; empty on the last page."""
 
 
-@frozen
-class WorkerInfo:
+class WorkerInfo(Struct, frozen=True):
     """One worker process."""
 
     name: str
@@ -102,22 +101,20 @@ class WorkerInfo:
         )
 
 
-@frozen
-class QueueInfo:
+class QueueInfo(Struct, frozen=True):
     """How many tasks of one group of one queue are in each place."""
 
     queue: str
     group: str
     depth: Depth | None
     """None if this program may not read the queue."""
-    store: Mapping[str, str] = field(factory=dict)
+    store: Mapping[str, str] = {}
     """Facts about the store by name, for people."""
     paused: bool = False
     """Whether the group is paused: no worker starts a task of it (`Admin.pause`)."""
 
 
-@frozen
-class QueuePage:
+class QueuePage(Struct, frozen=True):
     """The queues of a store."""
 
     store: Mapping[str, str]
@@ -130,13 +127,12 @@ class QueuePage:
     """False if there may be queues that were not found."""
 
 
-@frozen
-class BatchResult:
+class BatchResult(Struct, frozen=True):
     """The result of an operation on many tasks."""
 
     done: int
     """How many tasks it changed."""
-    refused: Mapping[str, PyxqueueError] = field(factory=dict)
+    refused: Mapping[str, PyxqueueError] = {}
     """The ids of the other tasks, each with the reason."""
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from attrs import define, field, frozen
+from msgspec import Struct
 
 from ..clock import Seconds, deadline_after, is_over, optional_seconds, seconds_left
 from ..errors import BrokerUnavailableError, ConfigurationError, ResultTimeoutError, SerializationError
@@ -49,8 +49,7 @@ class Request(Protocol):
 Steps: TypeAlias = Generator[Request, Any, T]
 
 
-@frozen
-class Ask:
+class Ask(Struct, frozen=True):
     """Calls an operation that a backend and its asyncio side both have."""
 
     reader: Reader
@@ -63,8 +62,7 @@ class Ask:
         return await self.operation(self.reader.producer)
 
 
-@frozen
-class Wait:
+class Wait(Struct, frozen=True):
     """Waits for records. If one of them is damaged, its error is in its place."""
 
     reader: Reader
@@ -97,8 +95,7 @@ class Wait:
             return error
 
 
-@frozen
-class NoWorkerHint:
+class NoWorkerHint(Struct, frozen=True):
     reader: Reader
     thorough: bool
 
@@ -109,8 +106,7 @@ class NoWorkerHint:
         return await asyncio.to_thread(self.ask)
 
 
-@define
-class Limit:
+class Limit(Struct):
     """The limits of one wait: its deadline, and when to warn, once, that no worker serves the queue.
 
     `what` is the beginning of the error, "task x has not". `hint` False: the caller does not show the error, so it does
@@ -123,7 +119,7 @@ class Limit:
     hint_at: float | None
     hint: bool
     many: bool
-    since: float | None = field(default=None, init=False)
+    since: float | None = None
     """Since when the store cannot be reached."""
 
     @classmethod

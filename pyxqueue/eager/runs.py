@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-from attrs import define, field
+from msgspec import Struct
 
 from ..clock import FakeClock
 from ..model.message import Fail, Raised
@@ -31,8 +31,7 @@ class Session(Protocol):
     def serves(self, backend: Any, name: str) -> bool: ...
 
 
-@define(eq=False)
-class Run:
+class Run(Struct, eq=False):
     """One drain of a session in one thread. A task that waits starts another drain inside it."""
 
     session: object
@@ -40,7 +39,7 @@ class Run:
     first: Sequence[str]
     task_id: str = ""
     """The task that is running."""
-    failures: list[BaseException] = field(factory=list)
+    failures: list[BaseException] = []
     interrupted: KeyboardInterrupt | None = None
 
     def observe(self, event: Event) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from attrs import define, field, frozen
+from msgspec import Struct
 
 SHARE = 1_000
 """The share of a message whose tenant has the weight 1."""
@@ -45,8 +45,7 @@ class Standing(NamedTuple):
     id: str
 
 
-@frozen
-class TenantInfo:
+class TenantInfo(Struct, frozen=True):
     """A tenant that has messages in the fair lines of a group."""
 
     tenant: str
@@ -54,17 +53,16 @@ class TenantInfo:
     """How many messages."""
 
 
-@define
-class FairLine:
+class FairLine(Struct):
     """The fair line of one priority class of a group."""
 
     drawn: int = 0
     """The last tag that was drawn; 0 when the line is empty."""
-    tags: dict[Flow, int] = field(factory=dict)
+    tags: dict[Flow, int] = {}
     """The last tag of each flow that waits."""
-    waiting: dict[Flow, int] = field(factory=dict)
+    waiting: dict[Flow, int] = {}
     """How many messages of each flow wait."""
-    line: list[Standing] = field(factory=list)
+    line: list[Standing] = []
 
     def join(self, flow: Flow, share: int, order: int, task_id: str) -> Standing:
         tag = max(self.drawn, self.tags.get(flow, 0)) + share

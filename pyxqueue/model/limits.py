@@ -11,7 +11,7 @@ import re
 from hashlib import blake2b
 from urllib.parse import quote
 
-from attrs import frozen
+from msgspec import Struct
 
 from .rates import PREFIX
 
@@ -56,8 +56,7 @@ def shown_gate(gate: str) -> str:
     return gate.removesuffix("/")
 
 
-@frozen
-class LimitInfo:
+class LimitInfo(Struct, frozen=True):
     """A limit as the store knows it."""
 
     name: str
@@ -68,8 +67,7 @@ class LimitInfo:
     """The number that the code has declared."""
 
 
-@frozen
-class GateInfo:
+class GateInfo(Struct, frozen=True):
     """A gate that has tokens out, or a line."""
 
     name: str

@@ -11,7 +11,7 @@ import hashlib
 import re
 from typing import NamedTuple
 
-from attrs import frozen
+from msgspec import Struct
 
 from .message import Message
 
@@ -60,8 +60,7 @@ def lock_text(kind: LockKind, content: bytes) -> str:
     return kind.value + hashlib.blake2b(content, digest_size=16, person=family).hexdigest()
 
 
-@frozen
-class LockTerms:
+class LockTerms(Struct, frozen=True):
     """How long a lock lasts that ends by time, and what a call does that finds it held."""
 
     window_ms: int = 0

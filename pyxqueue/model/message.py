@@ -2,8 +2,8 @@
 
 Times are integer milliseconds of the *store's* clock; seconds exist only at the public edge.
 
-Those that are made for each run of a task are `msgspec.Struct` classes, which are made several times faster than attrs
-classes. `evolve` takes both kinds.
+Most are `msgspec.Struct` classes: they, and their instances, are made many times faster than those of attrs. `evolve`
+takes both kinds.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ DEDUPE_MS = 3_600_000
 Fields: TypeAlias = Mapping[bytes, bytes]
 _PRIORITY = re.compile(rb"-?[0-9]{1,16}")
 NO_HEADERS: Mapping[str, str] = {}
+TICK_HEADER = "pyxqueue-tick"
+"""The header of a scheduled task that has the ms of its tick."""
+MISSED_HEADER = "pyxqueue-missed"
+"""The header that has the number of ticks since the last run that were missed or skipped; left out for none."""
 
 
 T = TypeVar("T")
@@ -158,8 +162,7 @@ class Delivery(Struct, frozen=True):
     """Whether its holder must ask the broker with `begin` just before it runs the task."""
 
 
-@frozen
-class Failure:
+class Failure(Struct, frozen=True):
     """Why a task failed, as text. It is never a pickled exception."""
 
     type: str
@@ -167,8 +170,7 @@ class Failure:
     traceback: str = ""
 
 
-@frozen
-class Progress:
+class Progress(Struct, frozen=True):
     """How far a running task is. `total` is None when it is not known."""
 
     done: float = 0
@@ -222,58 +224,50 @@ class Raised:
     """The exception itself, for eager mode; it never travels."""
 
 
-@frozen
-class Rejected:
+class Rejected(Struct, frozen=True):
     """Outcome: no worker can run the message as it is (unreadable body, rejected by the task)."""
 
     failure: Failure
 
 
-@frozen
-class Unsupported:
+class Unsupported(Struct, frozen=True):
     """Outcome: this worker cannot run the message, another may (unknown name or serializer, newer version)."""
 
     failure: Failure
 
 
-@frozen
-class Aborted:
+class Aborted(Struct, frozen=True):
     """Outcome: the task stopped because it was cancelled."""
 
 
 Outcome: TypeAlias = Returned | Raised | Rejected | Unsupported | Aborted
 
 
-@frozen
-class Done:
+class Done(Struct, frozen=True):
     """Verdict: the task ended without a failure. Its message moves to the history."""
 
 
-@frozen
-class Retry:
+class Retry(Struct, frozen=True):
     """Verdict: run the task again as the next attempt, after `delay_ms` or later."""
 
     delay_ms: int = 0
 
 
-@frozen
-class Defer:
+class Defer(Struct, frozen=True):
     """Verdict: give the message back unrun, to be claimed after `delay_ms` or later. It costs neither an attempt nor a
     crash; with a delay it counts as a deferral (`Message.deferrals`)."""
 
     delay_ms: int = 0
 
 
-@frozen
-class Fail:
+class Fail(Struct, frozen=True):
     """Verdict: the task has failed. Its whole message is kept with the failed tasks, with `reason`, and does not run
     again by itself."""
 
     reason: str
 
 
-@frozen
-class Cancelled:
+class Cancelled(Struct, frozen=True):
     """Verdict: the task stopped because it was cancelled."""
 
 
@@ -290,8 +284,7 @@ class Settlement(Struct, frozen=True):
     """Follow-up messages. The store enqueues them in the same queue and group in the same atomic step."""
 
 
-@frozen
-class Extension:
+class Extension(Struct, frozen=True):
     """A request to extend the lease of one delivery, and to store its latest progress if there is one."""
 
     receipt: str
@@ -400,19 +393,17 @@ def check_adoptable(tasks: Sequence[TaskInfo]) -> None:
             )
 
 
-@frozen
-class ConsumerInfo:
+class ConsumerInfo(Struct, frozen=True):
     """One worker process as the store knows it."""
 
     name: str
     idle_ms: int
     """Milliseconds since the consumer last used the store."""
-    in_flight: Sequence[str] = field(factory=tuple)
+    in_flight: Sequence[str] = ()
     """The ids of the tasks it holds."""
 
 
-@frozen
-class Depth:
+class Depth(Struct, frozen=True):
     """How many tasks of one group are in each place."""
 
     ready: int

@@ -7,7 +7,7 @@ ended, had they come evenly. The next start may be earlier than that by the tole
 
 from __future__ import annotations
 
-from attrs import frozen
+from msgspec import Struct
 
 from .message import Message, Unreadable
 
@@ -27,8 +27,7 @@ def has_rate(message: Message | Unreadable | None) -> bool:
     return isinstance(message, Message) and any(map(is_rate, message.gates))
 
 
-@frozen
-class Pace:
+class Pace(Struct, frozen=True):
     """At most `count` starts in `period_us`, and `burst` of them at once."""
 
     count: int
@@ -76,8 +75,7 @@ def pace_from_text(text: str) -> Pace | None:
     return pace if pace.period_us and pace.burst and pace.interval_us * pace.burst <= MAX_SPAN_US else None
 
 
-@frozen
-class RateInfo:
+class RateInfo(Struct, frozen=True):
     """A rate as the store knows it."""
 
     name: str

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from ..errors import ConfigurationError, SerializationError
 from ..printable import printable, quoted
-from .message import Fields, Message, Unreadable, evolve
+from .message import MISSED_HEADER, TICK_HEADER, Fields, Message, Unreadable, evolve
 from .ticks import Timing
 from .wire import message_from_fields, message_to_fields
 
@@ -42,11 +42,6 @@ _LONGEST_ERROR = 500
 MissedPolicy: TypeAlias = Literal["once", "skip", "all"]
 Overlap: TypeAlias = Literal["skip", "allow", "queue"]
 Origin: TypeAlias = Literal["code", "runtime"]
-
-TICK_HEADER = "pyxqueue-tick"
-"""The header of a scheduled task that has the ms of its tick."""
-MISSED_HEADER = "pyxqueue-missed"
-"""The header that has the number of ticks since the last run that were missed or skipped; left out for none."""
 
 
 @frozen

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from attrs import frozen
+from msgspec import Struct
 
 from ..model.message import Message
-from ..model.schedules import Schedule
+
+if TYPE_CHECKING:
+    from ..model.schedules import Schedule
 
 
-@frozen
-class ScheduleChange:
+class ScheduleChange(Struct, frozen=True):
     """A change of one schedule, and the task of its tick."""
 
     id: str
@@ -45,8 +46,7 @@ class Changed(enum.Enum):
     """Nothing: the schedule was changed since the caller has seen it, or it is too early."""
 
 
-@frozen
-class DueSchedules:
+class DueSchedules(Struct, frozen=True):
     """The schedules that are due."""
 
     now: int

@@ -1,8 +1,8 @@
 """Pickle: it can write nearly any Python object. Use it only if you trust everyone who has the key of the seal."""
 
+# ruff: noqa: PLC0415 - few queues use pickle
 from __future__ import annotations
 
-import pickle
 from typing import Any
 
 from ..errors import SerializationError
@@ -20,6 +20,8 @@ class PickleSerializer:
 
     def dumps(self, value: Any) -> bytes:
         """Return the bytes of a value. Raises `SerializationError` if pickle cannot write it."""
+        import pickle
+
         try:
             # Not the highest protocol of this Python: the reader may run an older one.
             return pickle.dumps(value, protocol=5)
@@ -28,6 +30,8 @@ class PickleSerializer:
 
     def loads(self, data: bytes) -> Any:
         """Return the value of the bytes. Raises `SerializationError` for any error, also for `SystemExit`."""
+        import pickle
+
         try:
             return pickle.loads(data)  # noqa: S301 - only with a seal, as the class says
         except (Exception, SystemExit) as error:

@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
-from attrs import frozen
+from msgspec import Struct
 
 from ..errors import ConfigurationError, SealError
 
@@ -21,8 +21,7 @@ MIN_KEY_BYTES = 16
 Direction: TypeAlias = Literal["call", "end"]
 
 
-@frozen
-class SealContext:
+class SealContext(Struct, frozen=True):
     """What a seal covers besides the bytes."""
 
     queue: str

@@ -16,9 +16,8 @@ from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from time import thread_time
 from typing import Any, TypeVar
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
-from attrs import frozen
+from msgspec import Struct
 
 from .errors import OutsideDomainError
 
@@ -41,8 +40,7 @@ Moment = TypeVar("Moment", datetime, time)
 _STRICT = decimal.Context(traps=[decimal.InvalidOperation])
 
 
-@frozen
-class Leaf:
+class Leaf(Struct, frozen=True):
     """How to write and read one type whose values have no parts. `decode` may raise any exception for other data."""
 
     tag: str
@@ -147,11 +145,13 @@ def _zone_to_plain(zone: tzinfo | None) -> Any:
     """
     if zone is None:
         return None
-    if type(zone) is ZoneInfo and zone.key is not None:
-        return zone.key
     if type(zone) is timezone:
         offset, name = zone.utcoffset(None), zone.tzname(None)
         return [*_timedelta_to_list(offset), None if name == timezone(offset).tzname(None) else name]
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - most programs have no other time zone
+
+    if type(zone) is ZoneInfo and zone.key is not None:
+        return zone.key
     error = OutsideDomainError(
         f"a time zone of type {type(zone).__qualname__} cannot travel: use datetime.timezone or zoneinfo.ZoneInfo(key)"
     )
@@ -163,6 +163,8 @@ def _zone_from_plain(data: Any) -> tzinfo | None:
     if data is None:
         return None
     if type(data) is str:
+        from zoneinfo import ZoneInfo  # noqa: PLC0415 - as above
+
         return ZoneInfo(data)
     days, seconds, microseconds, name = as_list(data)
     offset = timedelta(days, seconds, microseconds)

@@ -16,7 +16,8 @@ from ..errors import BrokerError
 from ..ids import new_id
 from ..inflight import InFlightTable
 from ..printable import MAX_TRACEBACK, class_of, printable, text_of
-from ..worker.events import enable_logs, log
+from ..worker.events import log
+from ..worker.logs import enable_logs
 from ..worker.worker import Worker
 from .log_thread import queued_lines
 from .processes import kill_group, own_group

@@ -27,8 +27,9 @@ from ..model.schedules import Schedule
 from ..protocols import Broker, schedules_of
 from ..registry import Registry, TaskSpec
 from ..ticking import Ticker, store_of_schedules
-from ..worker.events import Event, Observer, enable_logs, log
+from ..worker.events import Event, Observer, log
 from ..worker.executors import Executor, Inline, Threads
+from ..worker.logs import enable_logs
 from ..worker.loop import Loop
 from ..worker.options import WorkerOptions
 from ..worker.serving import QueueParts

@@ -1,7 +1,7 @@
 """Tools for testing applications, backends and serializers."""
 
 from ..clock import FakeClock
-from ..eager import EagerSession, eager_mode
+from ..eager.session import EagerSession, eager_mode
 from .application import assert_enqueued, drain
 from .contract import (
     BackendContract,

@@ -1,4 +1,4 @@
-"""Events for observers, which cannot change what happens, and the log of workers."""
+"""Events for observers, which cannot change what happens, and what is logged of them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from logging.handlers import QueueHandler
 from typing import Any, TypeAlias
 
-from attrs import asdict, frozen
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from ..log import get_logger
+from ..model.events import TickSkipped
 from ..model.message import (
     Aborted,
     Cancelled,
@@ -27,53 +28,12 @@ from ..model.message import (
 )
 from ..printable import Lines, indented, printable
 from ..protocols import Broker, Expired, TellsExpired
-from ..ticking import TickSkipped
 
 log = get_logger("pyxqueue.worker")
 done = get_logger("pyxqueue.worker.done")
 
 
-def enable_logs() -> None:
-    """Enable the loggers of pyxqueue in a process of workers: `logging.config` has disabled them, unless the program
-    says otherwise. If logging was not set up at all, warnings go to stderr, with their time and level."""
-    ours = [logging.getLogger("pyxqueue"), *logging.Logger.manager.loggerDict.values()]
-    for logger in ours:
-        if isinstance(logger, logging.Logger) and (logger.name == "pyxqueue" or logger.name.startswith("pyxqueue.")):
-            logger.disabled = False
-    if not log.hasHandlers():
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter(LINE))
-        handler.setLevel(logging.WARNING)
-        logging.getLogger("pyxqueue").addHandler(handler)
-
-
-class NotYetShown(logging.Filter):
-    """For a handler of the root logger: passes the records that no handler of a logger below it has shown."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        logger: logging.Logger | None = logging.getLogger(record.name)
-        while logger is not None and logger.parent is not None:
-            if any(not isinstance(one, logging.NullHandler | QueueHandler) for one in logger.handlers):
-                return False
-            logger = logger.parent
-        return True
-
-
-def log_to_stderr(formatter: logging.Formatter, level: str | int) -> None:
-    """Write what this program logs to stderr, except records that the handler of a logger below the root shows."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(formatter)
-    handler.addFilter(NotYetShown())
-    logging.getLogger().addHandler(handler)
-    logging.getLogger().setLevel(level)
-
-
-LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-"""The format of a log line if the program has not set up logging."""
-
-
-@frozen
-class TaskStarted:
+class TaskStarted(Struct, frozen=True):
     """A task is about to run, in this process."""
 
     task_id: str
@@ -84,8 +44,7 @@ class TaskStarted:
     """The name of its queue."""
 
 
-@frozen
-class TaskSettled:
+class TaskSettled(Struct, frozen=True):
     """The store has applied a settlement, or refused it (not `accepted`) because the lease was lost."""
 
     task_id: str
@@ -101,8 +60,7 @@ class TaskSettled:
     """The name of its queue."""
 
 
-@frozen
-class TaskExpired:
+class TaskExpired(Struct, frozen=True):
     """A task ended because it had not started when it expired. No `TaskStarted` and no `TaskSettled` belongs to it."""
 
     task_id: str
@@ -112,8 +70,7 @@ class TaskExpired:
     """The name of its queue."""
 
 
-@frozen
-class CallConflicted:
+class CallConflicted(Struct, frozen=True):
     """A call enqueued no task, in this process: it was unique, debounced or throttled, and met an earlier one."""
 
     task_id: str
@@ -226,7 +183,8 @@ def log_settled(event: TaskSettled, of: str = "") -> None:
         done.debug("done %s %s in %.3f s, attempt %d", name, shown, event.seconds, attempt, extra=about)
     else:
         level = logging.ERROR if isinstance(event.verdict, Fail) else logging.INFO
-        throttle = {Rejected: _refusals, Unsupported: _unsupported}.get(type(event.outcome))
+        throttles: dict[type[Outcome], Throttle] = {Rejected: _refusals, Unsupported: _unsupported}
+        throttle = throttles.get(type(event.outcome))
         say = log.log if throttle is None else throttle.log
         say(level, "%s %s, attempt %d: %s", name, shown, attempt, _story(event.outcome, event.verdict), extra=about)
 

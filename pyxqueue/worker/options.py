@@ -7,12 +7,7 @@ import os
 from attrs import field, frozen, validators
 
 from ..clock import in_seconds
-from ..options import seconds, whole_number
-
-DEFAULT_GRACE = 25.0
-"""Seconds; under the 30 s after which common process managers kill."""
-DEFAULT_WAIT_MS = 2_000
-"""How long a claim waits for work."""
+from ..options import DEFAULT_GRACE, DEFAULT_WAIT_MS, seconds, whole_number
 
 
 @frozen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from attrs import frozen
+from msgspec import Struct
 
 PASSED_OVER = 16
 """In strict order, how many claims in a row may pass over a queue that is later in the order."""
@@ -62,8 +62,7 @@ class Strict:
                 self._passed[later] += 1
 
 
-@frozen
-class Turns:
+class Turns(Struct, frozen=True):
     """In which turns workers claim from several queues: in equal ones, by weight, or in strict order."""
 
     strict: bool = False

@@ -21,6 +21,7 @@ from attrs import define, field
 
 from ..errors import BrokerError
 from ..inflight import InFlightTable
+from ..options import DEFAULT_WAIT_MS
 from .batch_sizer import MAX_BATCH
 from .beginning import Beginner
 from .claiming import Claimer
@@ -33,7 +34,6 @@ from .jobs import Jobs
 from .loop import Loop
 from .monitor import Monitor
 from .news import News
-from .options import DEFAULT_WAIT_MS
 from .running import Runner
 from .serving import QueueParts, ServedQueue
 from .settling import SettlingQueue

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 import pytest
 import redis
-from attrs import evolve
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
@@ -26,7 +25,7 @@ from pyxqueue.clock import FakeClock
 from pyxqueue.codec import Codec
 from pyxqueue.errors import BrokerUnavailableError
 from pyxqueue.model import schedules as rules
-from pyxqueue.model.message import Done, Message, Settlement
+from pyxqueue.model.message import Done, Message, Settlement, evolve
 from pyxqueue.model.schedules import MissedTicks, Schedule
 from pyxqueue.model.ticks import Timing
 from pyxqueue.protocols import Backend, Changed, DueSchedules, ScheduleChange, ScheduleStore, StoreOptions, schedules_of

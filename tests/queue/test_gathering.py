@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve
 
 from pyxqueue import (
     AsyncResult,
@@ -25,7 +24,7 @@ from pyxqueue import (
     as_completed,
     gather,
 )
-from pyxqueue.model.message import Record
+from pyxqueue.model.message import Record, evolve
 from pyxqueue.protocols import Backend
 from pyxqueue.testing import FaultyBroker, drain
 from tests.conftest import Servers, kinds_to_test

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve
 
 from pyxqueue import (
     Cancellation,
@@ -26,7 +25,7 @@ from pyxqueue import (
     UnknownTaskError,
 )
 from pyxqueue.context import TaskContext, enter, leave
-from pyxqueue.model.message import Done, Extension, Record, Settlement
+from pyxqueue.model.message import Done, Extension, Record, Settlement, evolve
 from pyxqueue.protocols import Backend
 from pyxqueue.testing import FaultyBroker, drain
 from tests.conftest import Servers, kinds_to_test

@@ -11,12 +11,13 @@ from attrs import define, evolve, field
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.clock import FakeClock
 from pyxqueue.codec import Codec
+from pyxqueue.model.events import TickSkipped
 from pyxqueue.model.message import Done, Message, Settlement
 from pyxqueue.model.schedules import MissedTicks, Schedule, upserted
 from pyxqueue.model.ticks import Timing
 from pyxqueue.protocols import ScheduleStore, StoreOptions
 from pyxqueue.serializers import JSONSerializer, Seal
-from pyxqueue.ticking import Ticker, TickSkipped
+from pyxqueue.ticking import Ticker
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE

@@ -7,13 +7,12 @@ import hmac
 from itertools import pairwise
 from typing import Any
 
-import attrs
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pyxqueue.errors import ConfigurationError, SealError
-from pyxqueue.model.message import Message
+from pyxqueue.model.message import Message, evolve
 from pyxqueue.model.wire import message_from_fields, message_to_fields
 from pyxqueue.serializers import Seal, SealContext
 
@@ -51,10 +50,10 @@ def test_different_contexts_or_bytes_have_different_seals(
 def test_parts_cannot_be_shifted() -> None:
     """The seal covers the boundaries between the parts."""
     seal = Seal([NEW])
-    context = attrs.evolve(CONTEXT, queue="a", name="bc")
+    context = evolve(CONTEXT, queue="a", name="bc")
 
     with pytest.raises(SealError):
-        seal.verify(attrs.evolve(context, queue="ab", name="c"), b"x", seal.sign(context, b"x"))
+        seal.verify(evolve(context, queue="ab", name="c"), b"x", seal.sign(context, b"x"))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +73,7 @@ def test_a_seal_for_something_else_is_refused(change: dict[str, Any]) -> None:
     seal = Seal([NEW])
 
     with pytest.raises(SealError, match="does not fit"):
-        seal.verify(attrs.evolve(CONTEXT, **change), b"data", seal.sign(CONTEXT, b"data"))
+        seal.verify(evolve(CONTEXT, **change), b"data", seal.sign(CONTEXT, b"data"))
 
 
 def test_changed_bytes_are_refused() -> None:
@@ -151,7 +150,7 @@ def test_the_form_of_a_seal_is_documented() -> None:
     frame = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
     key_id = hmac.new(OLD, b"pyxqueue key id", hashlib.sha256).hexdigest()[:16]
 
-    context = attrs.evolve(CONTEXT, facts=("tenant", "a"))
+    context = evolve(CONTEXT, facts=("tenant", "a"))
     assert Seal(OLD).sign(context, b"data") == f"v2:{key_id}:{hmac.new(OLD, frame, hashlib.sha256).hexdigest()}"
 
 

@@ -27,7 +27,8 @@ from pyxqueue.model.message import (
     Verdict,
 )
 from pyxqueue.worker import events
-from pyxqueue.worker.events import TaskSettled, Throttle, enable_logs, log_settled
+from pyxqueue.worker.events import TaskSettled, Throttle, log_settled
+from pyxqueue.worker.logs import enable_logs
 from pyxqueue.worker.settling import SettlingQueue
 
 from .harness import Bench

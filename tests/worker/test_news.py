@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from pyxqueue.inflight import InFlightTable
+from pyxqueue.model.events import TickSkipped
 from pyxqueue.supervisor.children import Child
 from pyxqueue.supervisor.news import News
-from pyxqueue.ticking import TickSkipped
 from pyxqueue.worker.events import Event, TaskExpired
 from pyxqueue.worker.news import News as Told
 from tests.support.until import until

@@ -9,7 +9,7 @@ import click
 from ...client.several import serve_child, turns_of
 from ...inflight import InFlightTable
 from ...supervisor.child import importing
-from ...worker import WorkerOptions
+from ...worker.options import WorkerOptions
 from ..logs import set_up_logging
 from ..target import Target, app_options, pass_target
 from .worker import worker_options

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from ...client.several import run_workers
-from ...worker.options import DEFAULT_GRACE
+from ...options import DEFAULT_GRACE
 from ..logs import FORMATS, LEVELS, set_up_logging
 from ..reloading import Watcher, reloading_command
 from ..target import Target, app_options, modules_argument, pass_target

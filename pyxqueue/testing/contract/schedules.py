@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from attrs import evolve
-
+from ...model.message import evolve
 from ...model.schedules import MissedTicks, Schedule, tick_id
 from ...model.ticks import Timing
 from ...protocols import Changed, ScheduleChange, ScheduleStore, schedules_of

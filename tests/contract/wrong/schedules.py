@@ -6,8 +6,7 @@ import time
 from collections.abc import Sequence
 from math import inf
 
-from attrs import evolve
-
+from pyxqueue.model.message import evolve
 from pyxqueue.model.schedules import Schedule
 from pyxqueue.protocols import Changed, DueSchedules, ScheduleChange
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import evolve
+from pyxqueue.model.message import evolve
 
 from .prelude import Entry, Group, MemoryBackend, Mistaking, Place, breaks, first_page, m, without_case
 
