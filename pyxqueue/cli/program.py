@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import click
@@ -13,29 +14,14 @@ from .. import __version__
 from ..errors import BrokerUnavailableError, ConfigurationError, PyxqueueError
 from ..printable import class_of, printable_lines, text_of, traceback_of
 from ..urls import shown
-from .commands.cancel import cancel
-from .commands.child import child
-from .commands.delete import delete
-from .commands.failed import failed
-from .commands.groups import groups
-from .commands.info import info
-from .commands.limits import limits
-from .commands.move import move
-from .commands.pause import pause
-from .commands.purge import purge
-from .commands.remove_group import remove_group
-from .commands.resume import resume
-from .commands.retry import retry
-from .commands.schedule import schedule
-from .commands.task import task
-from .commands.tasks import tasks
-from .commands.worker import worker
 from .target import target_options
 
 COMMANDS = (
-    worker, child, info, tasks, task, failed, retry, cancel, delete, purge, pause, resume, limits, groups,
-    remove_group, move, schedule,
+    "worker", "child", "info", "tasks", "task", "failed", "retry", "cancel", "delete", "purge", "pause", "resume",
+    "limits", "groups", "remove-group", "move", "schedule",
 )  # fmt: skip
+"""Each has a module of its name in `commands`, which is imported when the command is used: a program has one, and
+starting workers must not wait for the others."""
 
 _EPILOG = """
 \b
@@ -69,7 +55,17 @@ _EXIT_CODES = {ConfigurationError: 2, BrokerUnavailableError: 3}
 
 
 class _Program(click.Group):
-    """Reports errors as a message on stderr and an exit code."""
+    """Finds the commands, and reports errors as a message on stderr and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"{__package__}.commands.{name}"), name)
+        return command
 
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> click.Context:
         words = list(args)
@@ -114,7 +110,3 @@ def _without_passwords(words: Sequence[str]) -> Iterator[None]:
 @click.version_option(__version__, prog_name="pyxqueue")
 def main() -> None:
     """A task queue on Redis Streams or a file: run workers, inspect and manage tasks."""
-
-
-for command in COMMANDS:
-    main.add_command(command)

@@ -10,8 +10,8 @@ import click
 from attrs import define, field
 from click.core import ParameterSource
 
-from ..client.moving import NO_LIMIT
 from ..client.queue import TaskQueue, store_of
+from ..client.settings import NO_LIMIT
 from ..errors import ConfigurationError
 from ..printable import printable, quoted
 from ..stores import DEFAULT_URL, URL_VARIABLE, absolute

@@ -57,6 +57,7 @@ class LocalWorkers:
         """Run the supervisor in this process until a signal stops it."""
         from ..supervisor.launch import run_workers
 
+        self.check_shareable()
         configure_logging()
         self.running = True
         try:
@@ -68,7 +69,7 @@ class LocalWorkers:
         """Start the supervisor in another process."""
         from ..supervisor.launch import start_workers
 
-        self._started = start_workers(parts_of([self]), options)
+        self._started = start_workers(parts_of([self]), options, self.check_shareable)
         self._options, self._served = options, self._defined()
 
     def restart(self) -> None:
@@ -104,11 +105,6 @@ class LocalWorkers:
                 "an eager queue runs its tasks when they are called, without workers: remove eager=True or unset "
                 "PYXQUEUE_EAGER"
             )
-        if in_one_process(self.store.open()):
-            raise ConfigurationError(
-                "a memory:// store exists only inside one process, so worker processes cannot share it: use a file "
-                "(the default of TaskQueue()), a redis:// URL, or eager=True in tests"
-            )
         processes = {"processes": nworkers} if nworkers else {}
         try:
             return WorkerOptions(
@@ -121,6 +117,14 @@ class LocalWorkers:
             )
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"the options for workers are not valid: {error}") from error
+
+    def check_shareable(self) -> None:
+        """Raise `ConfigurationError` if other processes cannot share the store."""
+        if in_one_process(self.store.open()):
+            raise ConfigurationError(
+                "a memory:// store exists only inside one process, so worker processes cannot share it: use a file "
+                "(the default of TaskQueue()), a redis:// URL, or eager=True in tests"
+            )
 
     def check_servable(self, task: TaskSpec) -> None:
         """Raise `ConfigurationError` if no worker can import the task.

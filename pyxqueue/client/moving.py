@@ -22,14 +22,9 @@ from ..protocols import Backend, Changed, ScheduleChange, StoreOptions, in_one_p
 from ..stores import absolute, find_store
 from ..ticking import store_of_schedules
 from ..urls import shown
-from .settings import check_names
+from .settings import NO_LIMIT, check_names
 
 _BATCH = 100
-
-
-NO_LIMIT = 2**31
-"""The history limit of a queue opened for a move: only the application knows its limit, and a smaller one would cut the
-history."""
 
 
 class Source(Protocol):

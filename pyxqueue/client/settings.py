@@ -25,6 +25,9 @@ SEAL_VARIABLE = "PYXQUEUE_SEAL_KEYS"
 EAGER_VARIABLE = "PYXQUEUE_EAGER"
 SERIALIZER_GROUP = "pyxqueue.serializers"
 """The entry point group for serializers of other packages. An entry is a function that makes a serializer."""
+NO_LIMIT = 2**31
+"""The history limit of a queue that the command line opens: only the application knows its limit, and a smaller one
+would cut the history."""
 _YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 _SERIALIZERS: dict[str, Callable[[], Serializer]] = {
     "json": JSONSerializer,

@@ -51,6 +51,8 @@ def run_workers(
     turns = turns_of(order, weights, len(found))
     workers = [workers_of(queue) for queue in found]
     options = [one.options(nworkers, threads, concurrency, grace) for one in workers]
+    for one in workers:
+        one.check_shareable()
     configure_logging()
     for one in workers:
         one.running = True

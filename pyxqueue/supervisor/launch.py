@@ -16,17 +16,15 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import BuiltinFunctionType
+from typing import TYPE_CHECKING
 
 from attrs import define, frozen
 
 from ..codec import Codec
 from ..errors import ConfigurationError
 from ..inflight import InFlightTable
-from ..limiting import Declared
-from ..model.schedules import Schedule
 from ..protocols import Broker, schedules_of
 from ..registry import Registry, TaskSpec
-from ..ticking import Ticker, store_of_schedules
 from ..worker.events import Event, Observer, log
 from ..worker.executors import Executor, Inline, Threads
 from ..worker.logs import enable_logs
@@ -38,12 +36,13 @@ from ..worker.worker import Worker
 from .care import QueueAccess
 from .child import boot, consumer_name
 from .duties import Duty
-from .duties.limits import LimitsDuty
-from .duties.schedules import SchedulesDuty
 from .log_process import LogWriter
 from .processes import end_process, fork, fork_is_safe
 from .starters import Starter, fork_worker, spawn_worker
 from .supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from ..model.schedules import Schedule
 
 _CONCURRENCY = 100
 _THREADS = 8
@@ -80,6 +79,12 @@ class QueueSource:
     def duties(self, broker: Broker, tell: Callable[[Event], None]) -> list[Duty]:
         """Return the duties for the schedules and the limits of the queue. Raises `ConfigurationError` if the code
         declares some and the store does not keep any."""
+        # The processes have been started: they did not have to wait for these imports.
+        from ..limiting import Declared  # noqa: PLC0415
+        from ..ticking import Ticker, store_of_schedules  # noqa: PLC0415
+        from .duties.limits import LimitsDuty  # noqa: PLC0415
+        from .duties.schedules import SchedulesDuty  # noqa: PLC0415
+
         duties: list[Duty] = []
         if (schedules := self.schedules()) or schedules_of(broker) is not None:
             ticker = Ticker(store_of_schedules(broker), self.codec, observe=tell)
@@ -219,24 +224,39 @@ class Started:
         os.close(self._leash)
 
 
-def start_workers(parts: WorkerParts, options: WorkerOptions) -> Started:
+def start_workers(parts: WorkerParts, options: WorkerOptions, check: Callable[[], None]) -> Started:
     """Start a supervisor in a process of its own.
+
+    `check` raises `ConfigurationError` if workers cannot serve the queue. It opens the store, which takes long the
+    first time: a fork then has what it imports, and a new interpreter imports the same at the same time.
 
     Raises `ConfigurationError` if the tasks cannot be imported there.
     """
-    ours, theirs = (end.detach() for end in socket.socketpair())
     if parts.reimport is not None and not fork_is_safe():
-        command = [*parts.reimport, "worker", *_flags(parts, options), "--parent-fd", str(theirs)]
-        process = subprocess.Popen(command, pass_fds=[theirs], start_new_session=True)  # noqa: S603 - our interpreter
-        os.close(theirs)
-        _wait_imported(process, ours)
-        return Started(process.pid, ours, process)
+        return _start_interpreter(parts.reimport, _flags(parts, options), check)
+    check()
+    ours, theirs = (end.detach() for end in socket.socketpair())
     pid = fork()
     if pid:
         os.close(theirs)
         return Started(pid, ours)
     os.close(ours)
     return end_process(lambda: _supervise(parts, options, theirs))
+
+
+def _start_interpreter(reimport: Sequence[str], flags: Sequence[str], check: Callable[[], None]) -> Started:
+    ours, theirs = (end.detach() for end in socket.socketpair())
+    command = [*reimport, "worker", *flags, "--parent-fd", str(theirs)]
+    process = subprocess.Popen(command, pass_fds=[theirs], start_new_session=True)  # noqa: S603 - our interpreter
+    os.close(theirs)
+    started = Started(process.pid, ours, process)
+    try:
+        check()
+    except BaseException:
+        started.stop()
+        raise
+    _wait_imported(process, ours)
+    return started
 
 
 def _wait_imported(process: subprocess.Popen[bytes], leash: int) -> None:
