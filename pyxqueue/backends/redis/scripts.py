@@ -4,25 +4,45 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from importlib import resources
 
-from attrs import frozen
+from msgspec import Struct
 
 _DEFINED = re.compile(r"^local (?:function )?([\w, ]+)", re.MULTILINE)
 _COMMENT = re.compile(r"--.*")
+_WORD = re.compile(r"\w+")
 
 
-@frozen
-class Script:
+class Script(Struct, frozen=True):
     """A script, and the digest by which Redis knows it."""
 
     text: str
     sha: str
 
 
+class _Block(Struct, frozen=True):
+    """Definitions of `_common.lua` that stand together."""
+
+    text: str
+    names: frozenset[str]
+    """What it defines."""
+    words: frozenset[str]
+    """All names that occur in it."""
+
+    @classmethod
+    def of(cls, text: str) -> _Block:
+        names = frozenset(name.strip() for line in _DEFINED.findall(text) for name in line.split(","))
+        return cls(text, names, _words(text))
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(_COMMENT.sub("", text)))
+
+
 def _load() -> dict[str, Script]:
     folder = resources.files(__package__ or "") / "lua"
-    blocks = (folder / "_common.lua").read_text("utf-8").split("\n\n")
+    blocks = [_Block.of(text) for text in (folder / "_common.lua").read_text("utf-8").split("\n\n")]
     scripts = {}
     for file in folder.iterdir():
         name, _, ending = file.name.partition(".")
@@ -32,16 +52,15 @@ def _load() -> dict[str, Script]:
     return scripts
 
 
-def _with_used(blocks: list[str], script: str) -> str:
-    """Return `script` after those `blocks` of definitions that it uses, directly or not: Lua makes each function again
-    whenever a script runs."""
-    used = [script]
+def _with_used(blocks: Sequence[_Block], script: str) -> str:
+    """Return `script` after those `blocks` that it uses, directly or not: Lua makes each function again whenever a
+    script runs."""
+    words, used = _words(script), [script]
     for block in reversed(blocks):  # what a block uses stands before it
-        names = {name.strip() for line in _DEFINED.findall(block) for name in line.split(",")}
-        code = _COMMENT.sub("", "".join(used))
-        if any(re.search(rf"\b{name}\b", code) for name in names):
-            used.insert(0, f"{block}\n\n")
-    return "".join(used)
+        if not block.names.isdisjoint(words):
+            words |= block.words
+            used.append(block.text)
+    return "\n\n".join(reversed(used))
 
 
 SCRIPTS = _load()
