@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import Struct
 
@@ -18,14 +18,6 @@ from .serializers.seal import Seal, SealContext
 
 MAX_PAYLOAD = 1 << 20
 """The default limit for the arguments of a call, and for a result, in bytes."""
-
-
-class SealedCall(NamedTuple):
-    """The serialized arguments of a call."""
-
-    body: bytes
-    serializer: str
-    seal: str
 
 
 class Codec(Struct, frozen=True):
@@ -64,8 +56,9 @@ class Codec(Struct, frozen=True):
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         headers: Mapping[str, str] = NO_HEADERS,
-    ) -> SealedCall:
-        """Serialize and seal a call. Its `headers` count for its size.
+    ) -> tuple[bytes, str, str]:
+        """Serialize and seal a call: return its body, the name of the serializer, and the seal. Its `headers` count for
+        its size.
 
         Raises `SerializationError` with the name of the task.
         """
@@ -74,7 +67,7 @@ class Codec(Struct, frozen=True):
             body = dumps_call(writer, args, kwargs)
         except SerializationError as error:
             raise SerializationError(f"cannot enqueue {name}: {error}") from error
-        size = len(body) + headers_size(headers)
+        size = len(body) + headers_size(headers) if headers else len(body)
         if size > self.max_payload:
             what = "its arguments and headers" if headers else "its arguments"
             raise PayloadTooLargeError(
@@ -88,7 +81,7 @@ class Codec(Struct, frozen=True):
         seal = ""
         if self.seal is not None:
             seal = self.seal.sign(self._call(name, task_id, writer.name, headers), body)
-        return SealedCall(body, writer.name, seal)
+        return body, writer.name, seal
 
     def open_call(self, message: Message) -> tuple[Sequence[Any], Mapping[str, Any]]:
         """Return the arguments of a call. Raises `PayloadTooLargeError` or `SealError` before it decodes anything, and

@@ -45,20 +45,14 @@ class Task(Unique, Generic[P, R]):
         """Enqueue one call. Raises `ArgumentError` for arguments that the function does not take, `SerializationError`
         for values that the serializer does not support, `BrokerUnavailableError` if the store cannot be reached."""
         self._spec.signature.check(args, kwargs)
-        return cast(
-            "AsyncResult[R]",
-            self._producer.enqueue(self._spec, [(args, kwargs)], self.call_options, None, self._guard)[0],
-        )
+        return self._producer.enqueue(self._spec, [(args, kwargs)], self.call_options, None, self._guard)[0]
 
     enqueue = __call__
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """`enqueue` for asyncio. It does not block the event loop."""
         self._spec.signature.check(args, kwargs)
-        return cast(
-            "AsyncResult[R]",
-            (await self._producer.aenqueue(self._spec, [(args, kwargs)], self.call_options, None, self._guard))[0],
-        )
+        return (await self._producer.aenqueue(self._spec, [(args, kwargs)], self.call_options, None, self._guard))[0]
 
     def map(
         self,

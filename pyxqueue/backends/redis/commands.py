@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from attrs import frozen
+from msgspec import Struct
 
 from ...errors import SerializationError
 from ...model.locks import LockTerms, Placed, Placement, is_held_until_start
@@ -69,8 +69,7 @@ T = TypeVar("T")
 Arg = str | bytes | int
 
 
-@frozen
-class Command(Generic[T]):
+class Command(Struct, Generic[T], frozen=True):
     """One script call."""
 
     script: str
@@ -423,8 +422,7 @@ def begin(keys: GroupKeys, history: int, receipts: Sequence[str]) -> Command[lis
     return Command("begin", keys.with_tasks(ids), args, parse, _admission(keys))
 
 
-@frozen
-class Orphan:
+class Orphan(Struct, frozen=True):
     """A message whose holder is gone: its live stream and entry, its task, its last holder, and its charge."""
 
     place: str
@@ -444,8 +442,7 @@ def restore(keys: GroupKeys, group: str, history: int, min_idle: int, orphans: S
     return Command("restore", [*keys.own, keys.meta, *tasks], args, lambda reply: int(reply[0]), _admission(keys))
 
 
-@frozen
-class Due:
+class Due(Struct, frozen=True):
     """What `maintain` has to do."""
 
     until_next: int
@@ -582,8 +579,7 @@ class Unknown:
     """Stands for an id that is not known."""
 
 
-@frozen
-class Pending:
+class Pending(Struct, frozen=True):
     """Stands for a record that may still come."""
 
     since_ms: int = 0

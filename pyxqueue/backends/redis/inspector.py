@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, TypeAlias
 
 import msgspec
-from attrs import frozen
+from msgspec import Struct
 from redis.cluster import RedisCluster
 
 from ...batching import adoption_size, batches
@@ -34,8 +34,7 @@ _Position: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^\([0-9]{1,20}-[0-9
 _ENTRY = re.compile(rb"[0-9]{1,19}-[0-9]{1,19}")
 
 
-@frozen
-class Found:
+class Found(Struct, frozen=True):
     """An entry found by a walk over the streams."""
 
     place: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
-from attrs import frozen
+from msgspec import Struct
 
 from ...model.message import ConsumerInfo, Depth, Fields, TaskInfo, TaskStatus, Unreadable
 from ...model.wire import message_from_fields
@@ -24,8 +24,7 @@ _TASK = {b"finished": b"ended", b"rank": b"fence", b"at": b"place", b"e": b"entr
 _PAGE = 1_000
 
 
-@frozen
-class _Entry:
+class _Entry(Struct, frozen=True):
     """One entry of a stream that belongs to a task."""
 
     place: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from attrs import frozen
+from msgspec import Struct
 
 from ...errors import BrokerError, SerializationError, StoreLayoutError
 from ...model.message import Fields, Message, Progress, TaskInfo, TaskStatus, Unreadable
@@ -25,8 +25,7 @@ MAX_FIELDS = 1_280
 """The most fields of a queue's meta hash that are read: at most four for each group, and some."""
 
 
-@frozen
-class Groups:
+class Groups(Struct, frozen=True):
     """The registered groups of a queue, as `register` reported them."""
 
     version: bytes

@@ -7,14 +7,13 @@ import traceback
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote, unquote_plus
 
-from attrs import frozen
+from msgspec import Struct
 
 _REPEATED = ", with args beginning with"
 """A server quotes the arguments of a command that it does not know: a login, or a task."""
 
 
-@frozen
-class Told:
+class Told(Struct, frozen=True):
     """What may be shown of an error of the driver."""
 
     text: str

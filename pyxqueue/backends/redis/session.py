@@ -67,7 +67,9 @@ class Session:
 
         `seconds`: what the caller has left, which is about how long to wait for the reply; None for as long as usual.
         """
-        patience = next((one for one in _PATIENCES if seconds is not None and seconds <= one), REPLY_TIMEOUT)
+        patience = REPLY_TIMEOUT
+        if seconds is not None:
+            patience = next((one for one in _PATIENCES if seconds <= one), REPLY_TIMEOUT)
         try:
             try:
                 return self.link.client(patience).execute_command(*args)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias, TypeVar
 
-from attrs import frozen
+from msgspec import Struct
 from redis.exceptions import NoScriptError
 
 from ...clock import is_over, seconds_left
@@ -27,8 +27,7 @@ RECHECK = 30.0
 """Seconds after which a waiter looks again by itself: a store that has lost its data tells nobody."""
 
 
-@frozen
-class Execute:
+class Execute(Struct, frozen=True):
     """Run one command of Redis; its reply is sent back."""
 
     args: Sequence[Any]
@@ -64,8 +63,7 @@ class Inbox:
         return news if news and not is_over(deadline) else {None: b""}
 
 
-@frozen
-class Sleep:
+class Sleep(Struct, frozen=True, eq=False):
     """Wait until there is an id in the inbox, until the deadline, or for `RECHECK`; what `Inbox.take` returns is sent
     back."""
 
