@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil, inf
+from typing import Any
 
 from attrs import define
 
@@ -13,6 +14,8 @@ from .driver import Connection
 from .rows import is_number, is_text, is_time
 
 FIRST_OPENING = "SELECT opens FROM rate WHERE grp = ? AND opens > 0 ORDER BY opens LIMIT 1"
+_FIRST = "SELECT opens, name FROM rate WHERE grp = ? AND opens > 0 ORDER BY opens LIMIT 1"
+_OPEN_ALL = "UPDATE rate SET opens = ? WHERE grp = ? AND opens > ?"
 _OPEN = "SELECT name FROM rate WHERE grp = ? AND opens > 0 AND opens <= ? ORDER BY opens LIMIT ?"
 _SWEEP = "DELETE FROM rate WHERE (grp, name) IN (SELECT grp, name FROM rate WHERE until <= ? AND opens = 0 LIMIT ?)"
 _PACES = "SELECT name, number, declared FROM gate_limit WHERE grp = ? AND name IN (?, ?)"
@@ -71,13 +74,28 @@ class Rates:
         self.db.execute("UPDATE rate SET opens = ? WHERE grp = ? AND name = ?", (opens, self.key, gate))
 
     def open(self, limit: int) -> list[str]:
-        """Return the gates that are to be looked at now."""
+        """Return the gates that are to be looked at now; all of them, if the clock was set back."""
+        rows = self.db.execute(_FIRST, (self.key,))
+        if rows and self._is_late(*rows[0]):
+            self.db.execute(_OPEN_ALL, (self.now, self.key, self.now))
         return [gate for (gate,) in self.db.execute(_OPEN, (self.key, self.now, limit)) if is_text(gate)]
 
     def first_opening(self) -> float | None:
         """Return when a gate is to be looked at next; None if none is."""
-        rows = self.db.execute(FIRST_OPENING, (self.key,))
-        return rows[0][0] if rows and is_time(rows[0][0]) else None
+        rows = self.db.execute(_FIRST, (self.key,))
+        if not rows or not is_time(rows[0][0]):
+            return None
+        return self.now if self._is_late(*rows[0]) else rows[0][0]
+
+    def _is_late(self, opens: Any, gate: object) -> bool:
+        """Return whether a gate has room before it is to be looked at, because the clock was set back."""
+        if not isinstance(gate, str) or not is_text(gate) or not is_time(opens):
+            return False
+        pace = self._pace(gate)
+        if pace is None or not pace.count:
+            return False
+        at = max(pace.opens_us(pace.bounded_us(number, self.now_us)) for number in self._known(gate))
+        return bool(opens > max(self.now + 1, ceil(at / 1_000)))
 
     def sweep(self, limit: int) -> None:
         """Forget what is over."""
@@ -108,14 +126,17 @@ class Rates:
         return pace.opens_us(started if only_started else max(admitted, started))
 
     def _spent(self, gate: str, pace: Pace) -> tuple[int, int]:
-        rows = self.db.execute("SELECT admitted, started FROM rate WHERE grp = ? AND name = ?", (self.key, gate))
-        if not rows:
-            return 0, 0
-        known = [number if is_number(number) else 0 for number in rows[0]]
+        known = self._known(gate)
         admitted, started = (pace.bounded_us(number, self.now_us) for number in known)
-        if [admitted, started] != list(rows[0]):
+        if (admitted, started) != known:
             self._keep(gate, admitted, started)
         return admitted, started
+
+    def _known(self, gate: str) -> tuple[int, int]:
+        """What is stored; 0 for anything else that another program may have written."""
+        rows = self.db.execute("SELECT admitted, started FROM rate WHERE grp = ? AND name = ?", (self.key, gate))
+        admitted, started = rows[0] if rows else (0, 0)
+        return admitted if is_number(admitted) else 0, started if is_number(started) else 0
 
     def _keep(self, gate: str, admitted: int, started: int) -> None:
         until = ceil(max(admitted, started) / 1_000)

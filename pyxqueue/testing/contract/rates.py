@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ...model.locks import LockTerms
 from ...model.rates import Pace
+from ...protocols import HasLocks, Pausing
 from .prelude import Backend, Contract, Harness, law, m, s
 
 L6, L13 = law("L6"), law("L13")
@@ -264,6 +266,82 @@ class RateLaws(Contract):
         harness.advance(T)
         backend.maintain(256)
         L6.same(s.info(backend, "a", L6).status, m.TaskStatus.CANCELLED, "the status of an expired task")
+
+    def test_l6_a_clock_that_is_set_back(self, harness: Harness) -> None:
+        """What had to wait starts one interval later at the latest, however far the clock was set back."""
+        backend = harness.open()
+        if s.paced(backend, api=pace(1)) is None:
+            return
+        backend.enqueue(rated("a", "b"))
+        L6.same(started(backend), ["a"], "what started at once")
+        harness.advance(-s.DAY)
+        L6.same(started(backend), [], "what started when the clock was set back")
+        harness.advance(T + SLACK)
+        L6.same(started(backend), ["b"], "what started one interval later")
+
+    def test_l6_a_lock_until_the_start_is_kept(self, harness: Harness) -> None:
+        """A task that is turned away has not started, so it keeps its lock (L7); it gives it back when it starts."""
+        backend = harness.open()
+        if (rates := s.paced(backend)) is None or not isinstance(backend, HasLocks):
+            return
+        lock = f"s{'0' * 32}"
+        backend.enqueue_unique(rated("a", lock=lock), LockTerms())
+        found = s.take(backend)
+        rates.set_rate("api", Pace(0, 1_000_000))
+        L6.same(begun(backend, found), {"a": LATER}, "what began")
+        L6.same(list(backend.lock_holders([lock[1:]])), ["a"], "who has the lock after that")
+        rates.set_rate("api", pace(1))
+        L6.same(started(backend), ["a"], "what started later")
+        L6.same(list(backend.lock_holders([lock[1:]])), [""], "who has the lock after the start")
+
+    def test_l6_a_paused_group_starts_nothing(self, harness: Harness) -> None:
+        """What its rate admits during a pause waits for the end of it (L9), and starts at the pace then."""
+        backend = harness.open()
+        if s.paced(backend, api=pace(1)) is None or not isinstance(backend, Pausing):
+            return
+        backend.enqueue(rated("a", "b", "c"))
+        backend.pause()
+        for _ in range(3):
+            harness.advance(T)
+            L6.same(started(backend), [], "what started during a pause")
+        backend.resume()
+        order = started(backend)
+        L6.same(len(order), 1, "how many started when it was over")
+        for _ in range(2):
+            harness.advance(T)
+            order += started(backend)
+        L6.same(sorted(order), ["a", "b", "c"], "what started after two more intervals")
+
+    def test_l6_what_waits_has_its_class(self, harness: Harness) -> None:
+        """A task that was turned away is ready in its class of priority again (B2)."""
+        backend = harness.open()
+        if (rates := s.paced(backend)) is None:
+            return
+        backend.enqueue([*rated("high", priority=50), s.job("lower", priority=20)])
+        (found,) = s.take(backend, 1)
+        L6.same(found.message.id, "high", "what is handed out first")
+        rates.set_rate("api", Pace(0, 1_000_000))
+        L6.same(begun(backend, [found]), {"high": LATER}, "what began")
+        rates.set_rate("api", pace(1))
+        L6.same(s.ids_of(s.take(backend)), ["high", "lower"], "what is handed out when there is a pace")
+
+    def test_l6_administration_of_what_waits(self, harness: Harness) -> None:
+        """A task that waits for its rate is shown, deleted, cancelled and requeued as any other that waits."""
+        backend = harness.open()
+        if (rates := s.paced(backend, api=pace(1))) is None:
+            return
+        backend.enqueue(rated("a", "b", "c", "d"))
+        L6.same(started(backend), ["a"], "what started at once")
+        L6.same(backend.depth().blocked, 3, "how many are blocked")
+        L6.same(list(backend.delete(["b"])), [True], "whether one that waits can be deleted")
+        L6.same(list(backend.cancel(["c"])), [True], "whether one that waits can be cancelled")
+        L6.same(s.tokens(rates), {"rate:api/k": (0, 1)}, "what waits")
+        L6.same(list(backend.requeue(["c"])), [True], "whether a cancelled one can be requeued")
+        order = []
+        for _ in range(2):
+            harness.advance(T)
+            order += started(backend)
+        L6.same(order, ["d", "c"], "what started")
 
     def test_l13_nothing_of_rates_is_left(self, harness: Harness) -> None:
         """When the last starts do not matter any more, many keys leave no more than few."""

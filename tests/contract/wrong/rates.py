@@ -8,6 +8,7 @@ from pyxqueue.backends.memory.gates import Gates
 from pyxqueue.backends.memory.rates import Rates
 from pyxqueue.model.message import evolve
 from pyxqueue.model.rates import Pace, RateInfo, is_rate
+from pyxqueue.model.turns import Turn
 
 from .limits import Limited
 from .prelude import Entry, Group, breaks, m
@@ -202,6 +203,63 @@ class ZeroIsNoRate(Rates):
 class KeysAreKept(Rates):
     def sweep(self, now: int) -> None:
         """Forget nothing."""
+
+
+@breaks("L6")
+class TurnedAwayGivesBackItsLock(Group):
+    def _count_start(self, entry: Entry, now: int) -> bool:
+        self.let_go(entry)
+        return super()._count_start(entry, now)
+
+
+@breaks("L6")
+class TurnedAwayHasNoClass(Group):
+    def begin(self, receipt: str, now: int) -> m.StartStatus:
+        entry = self.holding(receipt)
+        status = super().begin(receipt, now)
+        if status is m.StartStatus.LATER and entry is not None:
+            entry.alter(priority=0)
+        return status
+
+
+@breaks("L6")
+class StartsDuringAPause(Limited):
+    """What its rate lets start is handed out although the group is paused."""
+
+    def first_ready(self, limit: int, turn: Turn) -> tuple[list[Entry], Turn]:
+        self.paused, paused = False, self.paused
+        found = super().first_ready(limit, turn)
+        self.paused = paused
+        return found
+
+
+@breaks("L6")
+class ClockThatIsSetBackHoldsUp(Limited):
+    """When a gate is looked at is noted once, and not changed."""
+
+    class new_gates(Gates):  # noqa: N801
+        def __init__(self) -> None:
+            super().__init__()
+            self.latest = 0
+
+        def next_turn(self) -> int:
+            if self.now < self.latest:
+                return -1
+            self.latest = self.now
+            return super().next_turn()
+
+        def has_room(self, gate: str) -> bool:
+            return (not is_rate(gate) or self.now >= self.latest) and super().has_room(gate)
+
+
+@breaks("L6")
+class DeletedKeepsItsTurn(Limited):
+    """A task that waits for its rate is not taken out of the line when it is cancelled."""
+
+    class new_gates(Gates):  # noqa: N801
+        def _leave_line(self, entry: Entry) -> None:
+            if not is_rate(entry.gate) or not entry.cancelled:
+                super()._leave_line(entry)
 
 
 @breaks("L6")
