@@ -44,7 +44,8 @@ QUEUE_HABITS: Mapping[str, str] = {
     **_each("pause suspend resume unpause is_paused explain", "it is in queue.admin: queue.admin.pause(), .resume()"),
     **_each(
         "limit rate_limit concurrency semaphore throttle",
-        "an option of the task: @queue.task(limits=[Concurrency(2, by=...)]); queue.limits.set(...) changes it",
+        "an option of the task: @queue.task(limits=[Concurrency(2, by=...), Rate(10, per=60)]); queue.limits.set(...) "
+        "changes it",
     ),
     **_each("actor job register", "a task is declared by @queue.task"),
     **_each("worker Worker work start_worker consume", "workers: queue.run(), queue.start(), or `pyxqueue worker`"),
@@ -89,6 +90,7 @@ TASK_OPTION_HABITS: Mapping[str, str] = {
         "concurrency max_concurrency concurrency_key concurrency_limit limits_concurrency semaphore max_running",
         "limits=[Concurrency(2, by=...)]",
     ),
+    **_each("rate_limit rate limiter", "limits=[Rate(10, per=60)]"),
     **_each("rate_limit_window cooldown", "throttle=Throttle(60, by=(...))"),
     **_each("crontab schedule", "cron='30 2 * * *', or every=timedelta(...)"),
     **_each("tz", "timezone="),

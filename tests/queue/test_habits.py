@@ -65,7 +65,7 @@ def test_a_handle_has_no_other_names(add: Any, name: str, way: str) -> None:
     ("name", "way"),
     [
         ("pause", r"queue\.admin\.pause\(\)"),
-        ("rate_limit", r"limits=\[Concurrency\(2, by=\.\.\.\)\]"),
+        ("rate_limit", r"limits=\[Concurrency\(2, by=\.\.\.\), Rate\(10, per=60\)\]"),
         ("add_periodic_task", r"@queue\.task\(cron="),
     ],
 )
