@@ -19,8 +19,10 @@ from pyxqueue.cli import main
 from pyxqueue.client.moving import Moved, move_group
 from pyxqueue.clock import wall_clock
 from pyxqueue.errors import BrokerUnavailableError, ConfigurationError, TaskStateError
+from pyxqueue.model.limits import GateInfo
 from pyxqueue.model.message import Delivery, Done, Fail, Message, Retry, Settlement, TaskStatus
-from pyxqueue.protocols import Backend, StoreOptions
+from pyxqueue.model.rates import Pace
+from pyxqueue.protocols import Backend, Pausing, StoreOptions, rates_of
 from pyxqueue.stores import find_store
 from pyxqueue.testing import FakeClock
 
@@ -283,6 +285,54 @@ def test_schedules_are_moved(tmp_path: Path, servers: Servers, stream_key: str) 
     assert new.schedules["taken"].when == "every 3600 s"
     for queue in (old, new):
         queue.close()
+
+
+def test_limits_and_pauses_are_moved(source: Backend, target: Backend) -> None:
+    """Before the tasks, so that no more of these are ready than the limit says; a number of the target's own stays."""
+    here, there = rates_of(source), rates_of(target)
+    assert here is not None
+    assert there is not None
+    assert isinstance(source, Pausing)
+    assert isinstance(target, Pausing)
+    here.declare({"gpu": 2, "cpu": 4}, replace=True)
+    here.set("gpu", 1)
+    here.set("gpu/k", 0)
+    here.set("own", 3)
+    here.declare_rates({"api": Pace(10, 60_000_000, 1)}, replace=True)
+    here.set_rate("api", Pace(0, 60_000_000, 1))
+    there.set("own", 7)
+    source.enqueue([Message(task_id, "job", gates=("gpu/",), v=2) for task_id in "abc"])
+    source.pause()
+
+    for moved in (3, 0):  # the second one, as after an interruption, changes nothing
+        assert move_group(source, target) == Moved(moved, 0, 0)
+        assert {one.name: (one.number, one.declared) for one in there.numbers()} == {
+            "cpu": (4, 4), "gpu": (1, 2), "gpu/k": (0, None), "own": (7, None),
+        }  # fmt: skip
+        assert there.rates() == here.rates()
+        assert target.is_paused()
+    assert there.gates(10) == [GateInfo("gpu/", 1, 1, 2)]
+    target.resume()
+    assert [one.message.id for one in target.claim("w", 9, 0)] == ["a"]
+
+
+def test_limits_and_a_pause_need_a_store_that_keeps_them() -> None:
+    """Its tasks would start; so they stay where they are."""
+
+    class Plain(MemoryBackend):
+        pause = None  # type: ignore[assignment]
+
+        def limits(self) -> None:  # type: ignore[override]
+            return None
+
+    source, target = (kind(MemoryStore(), StoreOptions()) for kind in (MemoryBackend, Plain))
+    source.enqueue([Message("a", "job", gates=("gpu/",), v=2)])
+    with pytest.raises(ConfigurationError, match="cannot keep limits"):
+        move_group(source, target)
+    source.pause()
+    with pytest.raises(ConfigurationError, match="cannot pause a queue"):
+        move_group(source, target)
+    assert [task.id for task in source.tasks()[0]] == ["a"]
 
 
 def test_a_task_with_a_rate_is_moved(source: Backend, target: Backend) -> None:

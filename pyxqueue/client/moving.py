@@ -15,10 +15,20 @@ from attrs import frozen
 from ..errors import ConfigurationError, TaskStateError
 from ..fairness import check_fair_lines
 from ..ids import new_id
-from ..limiting import rate_store
+from ..limiting import limit_store, rate_store
 from ..model.message import ADOPTABLE, ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable
 from ..model.rates import has_rate
-from ..protocols import Backend, Changed, ScheduleChange, StoreOptions, in_one_process, schedules_of
+from ..protocols import (
+    Backend,
+    Changed,
+    Pausing,
+    ScheduleChange,
+    StoreOptions,
+    in_one_process,
+    limits_of,
+    rates_of,
+    schedules_of,
+)
 from ..stores import absolute, find_store
 from ..ticking import store_of_schedules
 from ..urls import shown
@@ -77,7 +87,8 @@ class MovedGroup:
 
 
 def move(source: str, target: str, queue: str = "tasks") -> list[MovedGroup]:
-    """Move the ready, delayed and failed tasks of every group of a queue, and its schedules, from one store to another.
+    """Move the ready, delayed and failed tasks of every group of a queue to another store, with its schedules, limits
+    and pauses.
 
     Returns an empty list if the source does not have the queue. Stop the workers and producers of the source first.
     """
@@ -129,7 +140,7 @@ def _opened(url: str, options: StoreOptions) -> Iterator[Backend]:
 
 
 def move_group(source: Source, target: Backend) -> Moved:
-    """Move the ready, delayed and failed tasks of one group, the oldest first.
+    """Move the ready, delayed and failed tasks of one group, the oldest first, after its pause and its limits.
 
     The history and its results stay in the source. Messages held by dead workers are released and moved too.
 
@@ -137,6 +148,8 @@ def move_group(source: Source, target: Backend) -> Moved:
     """
     _check_different(source, target)
     _release_dead_workers(source)
+    _carry_pause(source, target)
+    _carry_limits(source, target)
     moved = {True: 0, False: 0}
     for batch in _batches(_movable(source)):
         tasks = _arrived(target, [task for task in source.show(batch) if task is not None and _can_move(task)])
@@ -145,13 +158,50 @@ def move_group(source: Source, target: Backend) -> Moved:
     return Moved(moved[False], moved[True], len(_movable(source)) + source.depth().in_flight)
 
 
+def _carry_pause(source: Source, target: Backend) -> None:
+    """Pause the group in the target if it is paused in the source.
+
+    Raises `ConfigurationError` if the target cannot pause a group.
+    """
+    if isinstance(source, Pausing) and source.is_paused():
+        if not isinstance(target, Pausing):
+            raise ConfigurationError(
+                f"the queue is paused, and {type(target).__name__} cannot pause a queue: resume it, then move it"
+            )
+        target.pause()
+
+
+def _carry_limits(source: Source, target: Backend) -> None:
+    """Store the numbers and paces of the limits in the target, where it has none of its own: more tasks than they allow
+    would become ready there.
+
+    Raises `ConfigurationError` if there are some, and the target does not keep such limits.
+    """
+    if (limits := limits_of(source)) is not None and (numbers := limits.numbers()):
+        there = limit_store(target)
+        known = {one.name for one in there.numbers() if one.number != one.declared}
+        there.declare({one.name: one.declared for one in numbers if one.declared is not None}, replace=False)
+        for one in numbers:
+            if one.number != one.declared and one.name not in known:
+                there.set(one.name, one.number)
+    if (rates := rates_of(source)) is not None and (paces := rates.rates()):
+        others = rate_store(target)
+        known = {rate.name for rate in others.rates() if rate.pace != rate.declared}
+        others.declare_rates({rate.name: rate.declared for rate in paces if rate.declared is not None}, replace=False)
+        for rate in paces:
+            if rate.pace != rate.declared and rate.name not in known:
+                others.set_rate(rate.name, rate.pace)
+
+
 def _arrived(target: Backend, tasks: Sequence[TaskInfo]) -> list[TaskInfo]:
     """Let the target adopt tasks. Returns those that it has now, from this move or an earlier one.
 
-    Raises `ConfigurationError` if a task has a rate or a share, and the target does not keep rates or fair lines.
+    Raises `ConfigurationError` if a task has a limit, a rate or a share, and the target does not keep such.
     """
     if any(has_rate(task.message) for task in tasks):
         rate_store(target)
+    if any(task.readable is not None and task.readable.gates for task in tasks):
+        limit_store(target)
     if any(task.readable is not None and task.readable.share for task in tasks):
         check_fair_lines(target)
     refused = [task.id for task, taken in zip(tasks, target.adopt(tasks), strict=True) if not taken]

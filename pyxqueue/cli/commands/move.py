@@ -20,8 +20,8 @@ from ..output import json_option, print_json, say
 @click.option("--queue", "queue", default="tasks", envvar="PYXQUEUE_QUEUE", show_default=True, help="The queue's name.")
 @json_option
 def move(source: str, target: str, queue: str, as_json: bool) -> None:
-    """Move the ready, delayed and failed tasks of every group, and the schedules, from the store at the URL SRC to the
-    one at DST.
+    """Move the ready, delayed and failed tasks of every group from the store at the URL SRC to the one at DST, with
+    schedules, limits and pauses.
 
     Stop the workers and the producers of SRC first. If a move is interrupted, run it again within an hour: no task is
     moved twice. Results stay in SRC.
