@@ -296,7 +296,7 @@ NUMBERS = [
     ("docs/concepts.md", f"{MAX_DEFERRALS} deferrals the task fails"),
     ("docs/explanation/life.md", f"at most {MAX_DEFERRALS} times"),
     ("docs/explanation/life.md", f"Defer({NEWER_DELAY // 1000} s)"),
-    ("docs/how-to/delayed.md", f"every\n{MAINTAIN_EVERY:g} s"),
+    ("docs/how-to/delayed.md", f"they look every {MAINTAIN_EVERY:g} s"),
     ("docs/how-to/workers.md", f"`grace` seconds ({DEFAULT_GRACE:g})"),
     ("docs/how-to/workers.md", f"about {BUDGET * 1000:g} ms together"),
     ("docs/how-to/retries.md", f"| `retries` | {TaskOptions().retries} |"),
