@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from attrs import frozen
@@ -13,7 +13,7 @@ from redis import Redis
 
 from pyxqueue import TaskError, TaskQueue, TaskStateError, TaskStatus
 from pyxqueue.backends.redis import RedisBackend
-from pyxqueue.model.message import Defer, Done, Fail, Message, Record, Retry, Settlement, Verdict
+from pyxqueue.model.message import FLOW_VERSION, Defer, Done, Fail, Message, Record, Retry, Settlement, Verdict
 from tests.support.until import PATIENCE, until
 
 GONE = "its message is gone"
@@ -84,6 +84,19 @@ def delayed_trimmed(site: Site) -> None:
     site.client.xtrim(site.backend._registration.keys.parked, maxlen=0, approximate=False)
 
 
+def blocked_deleted(site: Site) -> None:
+    """It waits for a limit, behind one that waits too, and before another."""
+    site.backend.limits().set("api", 0)
+    for task_id in ("before", "a", "behind"):
+        site.backend.enqueue([Message(task_id, "job", gates=("api/k",), v=FLOW_VERSION)])
+    parked = site.backend._registration.keys.parked
+    entries: Any = site.client.xrange(parked)
+    site.client.xdel(parked, entries[1][0])
+    site.backend.cancel(["before"])
+    site.backend.cancel(["behind"])
+    site.backend.delete(["before", "behind"])
+
+
 def deleted_while_held(site: Site) -> None:
     """Its message was deleted in flight, and then the worker died."""
     site.enqueue("a")
@@ -112,6 +125,7 @@ Harm: TypeAlias = Callable[[Site], None]
 any_harm = pytest.mark.parametrize(
     "harm",
     [deleted, trimmed, deleted_after_it_came_back, stream_deleted, delayed_trimmed, deleted_while_held,
+     blocked_deleted,
      deleted_before_a_retry, deleted_before_a_return],
 )  # fmt: skip
 

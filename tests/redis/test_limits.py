@@ -273,3 +273,19 @@ def test_a_raise_of_which_the_process_dies_admits_all_the_same(
     assert (backend.depth().blocked, backend.depth().ready) == (0, 600)
     backend.maintain(256)
     assert client.exists(key(stream_key, "turns"), key(stream_key, "lines"), key(stream_key, "delayed")) == 0
+
+
+def test_an_interrupted_raise_goes_on_at_once(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process dies after the first request. As long as there is room for tasks that wait, `maintain` returns 0."""
+    limits = backend.limits()
+    limits.declare({"api": 0}, replace=True)
+    backend.enqueue([Message(f"t{n}", "job", gates=(f"api/{n}",), v=FLOW_VERSION) for n in range(1_100)])
+    with monkeypatch.context() as dying:
+        dying.setattr(commands, "_admission", lambda _: lambda _: None)
+        backend._registration.do(lambda keys: commands.limit(keys, "default", "api", 1, True))
+    assert backend.depth().blocked == 1_100
+    for _ in range(10):
+        left = backend.maintain(256)
+        assert left == 0 or not backend.depth().blocked
+    assert backend.depth().blocked == 0
+    assert backend.maintain(256) == backend.maintain(256) == -1

@@ -46,6 +46,24 @@ def test_a_queue_without_priorities_has_no_key_of_them(redis_url: str, stream_ke
         assert client.exists(f"{prefix}:new:1", f"{prefix}:again:1", f"{prefix}:new:-1", f"{prefix}:new:-2") == 0
 
 
+def test_a_stream_of_a_class_that_was_deleted(redis_url: str, stream_key: str, client: Any) -> None:
+    """A claim hands out what it has read from the other streams, and the next one makes the stream again."""
+    with closing(RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))) as backend:
+        backend.enqueue([*urgent("first", "a", "b"), *urgent("low", priority=-60), Message("usual", "job")])
+        assert [one.message.id for one in backend.claim("w", 1, 0)] == ["first"]  # the next one does not reclaim
+        lowest = f"{{{stream_key}}}:cg:new:-2"
+        client.delete(lowest)
+
+        found = backend.claim("w", 9, 0)
+        assert [one.message.id for one in found] == ["a", "b", "usual"]
+        assert backend.settle([Settlement(one.receipt, Done()) for one in found]) == [True] * 3
+
+        assert backend.claim("w", 9, 0) == []
+        backend.enqueue(urgent("next", priority=-60))
+        assert [one.message.id for one in backend.claim("w", 9, 0)] == ["next"]
+        assert backend.show(["low"])[0].status is TaskStatus.FAILURE  # type: ignore[union-attr] # its message is gone
+
+
 def test_a_handle_that_does_not_know_the_class(redis_url: str, stream_key: str) -> None:
     """What changes and shows tasks goes on with the keys of the classes where it meets the first task of one."""
     with opened(redis_url, stream_key) as backend, opened(redis_url, stream_key) as stale:

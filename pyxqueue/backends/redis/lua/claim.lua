@@ -4,10 +4,11 @@
 -- KEYS the keys of the group
 -- ARGV group, consumer, limit, number of deliveries since the last that was chosen by age, then per class in use, the
 --   highest first: the place of what came back, the place of what is new, '1' if a new one is next
--- Returns per message: place, entry, fields.
+-- Returns per message: place, entry, fields. A stream that another program has deleted is an error if the others are
+-- empty: what has been read is handed out first.
 local BY_AGE = 16
 local group, consumer, limit, since = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local classes, results = {}, {}
+local classes, results, missing = {}, {}, nil
 
 local function line(place)
   return {place = place, stream = KEYS[PLACES[place]], entries = {}, at = 1, ended = false}
@@ -20,7 +21,8 @@ end
 -- The first message of a line, or nil. count: how many are read at once, if none are left.
 local function head(line, count)
   if line.at > #line.entries and not line.ended then
-    local reply = call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', line.stream, '>')
+    local reply = try_call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', line.stream, '>')
+    if reply and reply.err then missing, reply = reply, nil end
     line.entries, line.at = reply and reply[1][2] or {}, 1
     line.ended = #line.entries < count
   end
@@ -95,4 +97,4 @@ for _, class in ipairs(classes) do
   give_back(class.back)
   give_back(class.new)
 end
-return results
+return #results == 0 and missing or results
