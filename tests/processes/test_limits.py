@@ -165,7 +165,7 @@ def storm(url: str, stream: str, folder: Path, count: int, seed: int) -> Iterato
             for number in range(TREES)
         ]
         queue = stack.enter_context(closing(TaskQueue(url, stream_key=stream, lease=LEASE)))
-        until(lambda: len(queue.stores.backend.consumers()) == TREES * PROCESSES, "the workers wait for work")
+        until(lambda: len(queue.stores.backend.consumers()) == TREES * PROCESSES, "the workers wait for work", 120)
         yield Storm(queue, trees, log, random.Random(seed), calls=count // 10, most_kills=count // 20)
         assert [tree.stop() for tree in trees] == [0] * TREES
 
