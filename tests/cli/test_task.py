@@ -10,7 +10,7 @@ from pyxqueue.model.locks import LockKind, lock_text
 from pyxqueue.model.message import Message
 
 from .conftest import Command
-from .jobs import WORKER, enqueue, fail, succeed
+from .jobs import WORKER, claim, enqueue, fail, succeed
 
 
 def test_task_shows_everything_about_a_task(queue: TaskQueue, command: Command) -> None:
@@ -64,3 +64,12 @@ def test_task_shows_the_lock(queue: TaskQueue, command: Command) -> None:
     assert json.loads(command("task", "r1", "--json").stdout)["lock"] is None
     assert json.loads(command("task", "r2", "--json").stdout)["lock"] == f"finished {text[1:]}"
     assert f"lock          until it has finished, {text[1:]}\n" in command("task", "r2").stdout
+
+
+def test_no_task_is_updated_before_it_began(queue: TaskQueue, command: Command) -> None:
+    """The store rounds the times of a task in different directions, and notes no change when it starts."""
+    claim(queue, "h1")
+    enqueue(queue, "r1")
+    for one in ("r1", "h1"):
+        facts = json.loads(command("task", one, "--json").stdout)
+        assert facts["updated"] >= max(facts["enqueued"], facts["started"] or "")
