@@ -36,6 +36,9 @@ class LockKind(enum.Enum):
         return self in (LockKind.FINISHED, LockKind.STARTED)
 
 
+_STARTED = LockKind.STARTED.value
+
+
 class Lock(NamedTuple):
     """A lock as a store reads it."""
 
@@ -51,7 +54,7 @@ def lock_of(message: object) -> Lock | None:
 
 def is_held_until_start(message: object) -> bool:
     """Return whether a message has a lock that is given back when a worker starts its task."""
-    return isinstance(message, Message) and message.lock[:1] == LockKind.STARTED.value
+    return isinstance(message, Message) and message.lock.startswith(_STARTED)
 
 
 def lock_text(kind: LockKind, content: bytes) -> str:

@@ -164,8 +164,9 @@ _READERS_BY_KEY = {_key(attribute): (attribute, read) for attribute, read in _RE
 _STORES = frozenset((b"_id", b"_since", b"_tokens", b"_gate", b"_order"))
 """Fields that are the store's, not the message's: its id if it has none of its own, when it came back, whether it has
 the tokens of its gates, and its place in a line."""
-_USUAL = (b"enqueued", b"v", b"id", b"name", b"body")
-"""The fields of a message at its first run, in the order in which a store writes them."""
+_USUAL = (b"v", b"id", b"name", b"body")
+"""The fields of a message at its first run. A store writes ``enqueued`` before or behind them."""
+_ENQUEUED = (b"enqueued",)
 _LONGEST_NAME = 800
 """The size of the longest valid name, in bytes."""
 _usual_id = re.compile(ID_PATTERN.pattern.encode()).fullmatch
@@ -183,9 +184,13 @@ def _valid_name(raw: bytes) -> str:
 
 def _usual_message(fields: Fields) -> Message | None:
     """Return what `_any_message` does for most messages, and None for all others."""
-    if tuple(fields) != _USUAL:
+    names = tuple(fields)
+    if names == _ENQUEUED + _USUAL:
+        enqueued, version, raw_id, raw_name, body = fields.values()
+    elif names == _USUAL + _ENQUEUED:
+        version, raw_id, raw_name, body, enqueued = fields.values()
+    else:
         return None
-    enqueued, version, raw_id, raw_name, body = fields.values()
     if version != b"1" or not _usual_id(raw_id) or not _usual_time(enqueued) or len(raw_name) > _LONGEST_NAME:
         return None
     name = _valid_name(raw_name)

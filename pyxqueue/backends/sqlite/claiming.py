@@ -103,6 +103,8 @@ def _delivery(row: Sequence[Any], fence: int) -> Delivery:
     seq, task_id, *header, _, fields, _ = row
     message = read_message(fields, task_id if is_id(task_id) else nameless(seq), header)
     must_begin = isinstance(message, Message) and (
-        message.expires_ms > 0 or is_held_until_start(message) or has_rate(message)
+        message.expires_ms > 0
+        or (message.lock != "" and is_held_until_start(message))
+        or (message.gates != () and has_rate(message))
     )
     return Delivery(message, f"{seq}.{fence}", fence, must_begin)
