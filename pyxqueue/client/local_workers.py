@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field
 from msgspec import Struct
 
 from ..clock import Seconds
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
 log = get_logger("pyxqueue")
 
 
-@define(eq=False)
-class LocalWorkers:
+class LocalWorkers(Struct, eq=False):
     """Runs, starts and stops the workers of one queue, and notes the tasks they were started with."""
 
     queue: object
@@ -43,14 +41,14 @@ class LocalWorkers:
     prefix: str
     wait: int
     """Milliseconds a worker waits in one request for work."""
-    _started: Started | None = field(default=None, init=False)
-    _options: WorkerOptions | None = field(default=None, init=False)
+    _started: Started | None = None
+    _options: WorkerOptions | None = None
     """The options of the last start."""
-    _served: dict[str, Callable[..., Any]] = field(factory=dict, init=False)
+    _served: dict[str, Callable[..., Any]] = {}
     """The tasks the workers were started with."""
-    _warned: dict[str, Callable[..., Any]] = field(factory=dict, init=False)
+    _warned: dict[str, Callable[..., Any]] = {}
     """The definitions made after the start for which a warning was logged."""
-    running: bool = field(default=False, init=False)
+    running: bool = False
     """Whether the supervisor of this queue runs in this process."""
 
     def run(self, options: WorkerOptions, parent: int | None) -> None:

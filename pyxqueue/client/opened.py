@@ -6,11 +6,12 @@ import os
 import threading
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from ..core import QueueCore
 from ..eager.session import EagerSession
 from ..errors import ConfigurationError
+from ..model.message import evolve
 from ..protocols import Backend, ResultStore
 from ..stores import OpenStore, StoreSource, find_store
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from msgspec import Struct
 
 from ..calls import Call
 from ..clock import milliseconds
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from .unique import Rounds, Stored
 
 
-@frozen(eq=False)
-class Producer:
+class Producer(Struct, frozen=True, eq=False):
     """Enqueues calls of the tasks of one queue, and makes their handles."""
 
     codec: Codec
@@ -47,7 +46,7 @@ class Producer:
     """Whose share of the workers a call takes; None if the queue is not fair."""
     observer: Observer | None = None
     """It is told of calls that met another task."""
-    _declared: dict[str, object] = field(factory=dict, init=False)
+    _declared: dict[str, object] = {}
     """By name, the backends in which the limits of tasks are declared."""
 
     def enqueue(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast
 from ..clock import Seconds
 from ..errors import ResultTimeoutError, TaskCancelledError, TaskExpiredError
 from ..model.message import Cancellation, Progress, Record, TaskInfo, TaskStatus
-from ..model.transitions import EXPIRED
 from ..names import Unique, home_or_error, load
 from ..printable import QUOTED, printable
 from .bar import ProgressBar
@@ -211,6 +210,8 @@ class AsyncResult(Unique, Generic[R]):
         if isinstance(end, Exception):
             raise end
         if end.status is TaskStatus.CANCELLED:
+            from ..model.transitions import EXPIRED  # noqa: PLC0415 - callers need the rest of it nowhere
+
             if end.error == EXPIRED:
                 raise TaskExpiredError(EXPIRED.type, EXPIRED.message, task_id=self.task_id)
             raise TaskCancelledError("Cancelled", "the task was cancelled", task_id=self.task_id)

@@ -128,19 +128,21 @@ class Message(Struct, frozen=True):
     v: int = WIRE_VERSION
 
 
-@frozen
-class Unreadable:
+class Unreadable(Struct, frozen=True):
     """An entry that cannot be read as a `Message`. It is kept byte for byte, and delivered so that it can fail."""
 
     id: str
     fields: Fields
-    reason: str = field(converter=printable)
+    reason: str
     """It quotes the entry, so it is made printable and bounded here."""
     newer: bool = False
     """True if its wire version is newer than ours; a newer worker can read it."""
     # An unreadable entry has no header. These are the values of a first run.
     attempt: ClassVar[int] = 1
     redelivered: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        structs.force_setattr(self, "reason", printable(self.reason))
 
     @property
     def priority(self) -> int:

@@ -7,12 +7,15 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from math import ceil
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from ..errors import ConfigurationError
 from ..printable import quoted
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 NICKNAMES = {
     "@hourly": "0 * * * *",
@@ -156,6 +159,8 @@ def _change(zone: ZoneInfo, begin: datetime, end: datetime) -> datetime | None:
 
 def zone_of(name: str) -> ZoneInfo:
     """Return a time zone. Raises `ConfigurationError` if this machine does not have it."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - as above
+
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:

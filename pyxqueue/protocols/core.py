@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from attrs import frozen
+from msgspec import Struct
 
 from ..model.message import (
     ConsumerInfo,
@@ -414,8 +414,7 @@ def in_one_process(store: object) -> bool:
     return bool(getattr(store, "one_process", False))
 
 
-@frozen
-class StoreOptions:
+class StoreOptions(Struct, frozen=True):
     """The options with which any backend is opened."""
 
     stream_key: str = "tasks"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from ..model.locks import LockTerms, Placed
-from ..model.message import Message
+if TYPE_CHECKING:
+    from ..model.locks import LockTerms, Placed
+    from ..model.message import Message
 
 
 @runtime_checkable

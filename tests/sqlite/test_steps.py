@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
-from attrs import evolve
 
 from pyxqueue.backends.sqlite import SQLiteBackend, SQLiteResults, steps
 from pyxqueue.backends.sqlite.driver import Connection, Driver, Rows, Value, standard
@@ -22,6 +21,7 @@ from pyxqueue.model.message import (
     Settlement,
     TaskInfo,
     TaskStatus,
+    evolve,
 )
 from pyxqueue.protocols import StoreOptions
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import heapq
 
-from attrs import evolve
-
+from pyxqueue.model.message import evolve
 from pyxqueue.protocols import StoreOptions
 
 from .prelude import Entry, Group, MemoryBackend, MemoryStore, Place, breaks, m
