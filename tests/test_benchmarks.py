@@ -136,6 +136,19 @@ def test_smoke_of_other_work() -> None:
     assert {"no-ops", "16 threads, tasks wait 1 ms", "async, 100 at once wait 10 ms", "idle"} <= set(rows)
 
 
+def test_smoke_of_flow_control() -> None:
+    """Each feature has two numbers, and the table is that of the documentation."""
+    command = [sys.executable, str(PROGRAM.with_name("flow.py")), "--tasks", "20", "--rounds", "1"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.split("|")[1:4] for line in done.stdout.splitlines()[4:]]
+    assert all(int(client) >= 0 and int(server) >= 0 for _, client, server in rows)
+    page = (PROGRAM.parent.parent / "docs" / "how-to" / "flow-control.md").read_text()
+    assert {name.strip() for name, *_ in rows} == set(re.findall(r"^\| (.*) \| \d+ \| \d+ \|$", page, re.MULTILINE))
+
+
 def test_counts_are_those_of_the_baseline() -> None:
     """What a task costs in commands, Python calls and bytes has not grown, and each count has a baseline."""
     program = PROGRAM.with_name("counts.py")
