@@ -103,7 +103,7 @@ Limit: TypeAlias = Concurrency | Rate
 
 def limits_option(given: Sequence[Limit] | Limit) -> tuple[Limit, ...]:
     """Convert the option `limits`."""
-    limits = (given,) if isinstance(given, Concurrency | Rate) else tuple(given)
+    limits = tuple(given) if isinstance(given, Iterable) else (given,)
     for one in limits:
         if not isinstance(one, Concurrency | Rate):
             raise TypeError(f"limits= has {quoted(one)}, which is not a limit: write limits=[Concurrency(2)]")

@@ -273,7 +273,8 @@ def unwound(schedule: Schedule, now: int) -> int:
 
 
 def paused(old: Schedule) -> Schedule:
-    return attrs.evolve(old, paused=True, next_ms=0)
+    """Return a schedule that does not tick. An orphan is deleted all the same when it is time."""
+    return attrs.evolve(old, paused=True, next_ms=old.next_ms if old.orphaned else 0)
 
 
 def resumed(old: Schedule, now: int) -> Schedule:
@@ -281,7 +282,8 @@ def resumed(old: Schedule, now: int) -> Schedule:
     if not old.paused:
         return old
     cursor = max(unwound(old, now), now)
-    return attrs.evolve(old, paused=False, cursor=cursor, next_ms=0 if old.orphaned else old.timing.after(cursor))
+    next_ms = old.next_ms if old.orphaned else old.timing.after(cursor)
+    return attrs.evolve(old, paused=False, cursor=cursor, next_ms=next_ms)
 
 
 def is_orphan(schedule: Schedule, now: int, working_since: int) -> bool:

@@ -214,6 +214,7 @@ def test_a_limit_that_is_not_valid(make: Callable[[], object], said: str) -> Non
         ([Concurrency(1, by="custumer")], "names 'custumer', which job does not have; its parameters are customer"),
         ([Concurrency(1), Concurrency(2)], "two limits of the task itself: give each a name="),
         ([Concurrency(1, name="a"), Concurrency(2, name="a")], "two limits a: give each a name="),
+        (3, r"has 3, which is not a limit: write limits=\[Concurrency\(2\)\]"),
         ([2], r"has 2, which is not a limit: write limits=\[Concurrency\(2\)\]"),
         ([Concurrency(1, name=f"n{number}") for number in range(9)], "at most 8 limits"),
     ],

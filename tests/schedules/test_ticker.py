@@ -309,6 +309,24 @@ def test_a_schedule_that_the_code_no_longer_has(world: World, caplog: pytest.Log
     assert world.schedules.ids() == ["runtime"]
 
 
+@pytest.mark.parametrize("resumes", [False, True])
+def test_an_orphan_that_is_paused(world: World, resumes: bool) -> None:
+    """It is deleted after a week all the same, resumed or not."""
+    declare(world.ticker(), schedule())
+    other = world.ticker()
+    other.begin()
+    world.pass_time(30 * MINUTE, [other], act=world.run)
+
+    other.alter("s", lambda old: paused(old) if old else None)
+    if resumes:
+        other.alter("s", lambda old: resumed(old, world.clock()) if old else None)
+    world.pass_time(6 * DAY, [other], step=HOUR)
+    assert world.schedules.ids() == ["s"]
+    world.pass_time(DAY + HOUR, [other], step=HOUR)
+
+    assert world.schedules.ids() == []
+
+
 def test_an_orphan_that_is_declared_again(world: World) -> None:
     """It ticks again, and makes up for nothing."""
     declare(world.ticker(), schedule())
