@@ -127,6 +127,9 @@ def test_a_file_of_schema_3_is_migrated(file: Path) -> None:
         (first,) = backend.claim("two", 9, 0)
         assert backend.begin([first.receipt]) == [StartStatus.RUN]
         assert [gate.waiting for gate in rates.gates(9) if gate.name == "rate:api/"] == [1]
+        backend.enqueue([Message(f"fair{n}", "kit.job", share=1_000, tenant="a", v=2) for n in range(3)])
+        assert [one.waiting for one in backend.fair_lines().tenants(9)] == [3]
+        assert [one.message.id for one in backend.claim("two", 9, 0)] == ["fair0", "fair1", "fair2"]
 
 
 BY_INDEX = "INDEX task_"

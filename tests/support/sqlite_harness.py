@@ -98,6 +98,7 @@ class SQLiteHarness:
                 "(SELECT count(*) FROM body WHERE seq NOT IN (SELECT seq FROM task WHERE place IN (4, 5))) + "
                 "(SELECT count(*) FROM task WHERE place NOT IN (4, 5) AND fields IS NOT NULL) + "
                 "(SELECT count(*) FROM lock) + (SELECT count(*) FROM gate) + (SELECT count(*) FROM gated) + "
-                "(SELECT count(*) FROM gate_limit) + (SELECT count(*) FROM rate)"
+                "(SELECT count(*) FROM gate_limit) + (SELECT count(*) FROM rate) + "
+                "(SELECT count(*) FROM flow) + (SELECT count(*) FROM fair)"
             )[0][0]
         return found

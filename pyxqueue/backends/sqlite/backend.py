@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable
 
 from ...clock import wall_clock
-from ...protocols import AsyncProducer, LimitStore, ScheduleStore, StoreOptions
+from ...protocols import AsyncProducer, FairLines, LimitStore, ScheduleStore, StoreOptions
 from .aio import SQLiteProducer
 from .broker import SQLiteBroker
 from .driver import Driver, best
+from .fairness import SQLiteFairLines
 from .inspector import SQLiteInspector
 from .location import FileSystemOf, Location, file_system_of, locate
 from .opening import Opener
@@ -52,6 +53,7 @@ class SQLiteBackend:
         opener = Opener(driver or best(), file_system, safe_for_wal)
         self._store = Store(location, opener, busy_limit)
         self._queue = Queue(self._store, options, clock)
+        self._fair_lines = SQLiteFairLines(self._queue)
         self._broker = broker = SQLiteBroker(self._queue)
         self._records = records = SQLiteRecords(self._queue, ends=True)
         self._inspector = inspector = SQLiteInspector(self._queue)
@@ -71,6 +73,9 @@ class SQLiteBackend:
 
     def limits(self) -> LimitStore:
         return self._broker.limits
+
+    def fair_lines(self) -> FairLines:
+        return self._fair_lines
 
     def schedules(self) -> ScheduleStore:
         return self._broker.schedules

@@ -22,7 +22,7 @@ from .queue import Groups, Queue
 from .rating import FIRST_OPENING
 from .rows import LEAN, Row, is_time, progress_bytes, row_of
 from .schedules import SQLiteSchedules
-from .schema import AT, CAME_BACK, DELAYED, GATED, IN_FLIGHT, NEW_TASKS, PRIORITIZED, REMEMBERED
+from .schema import AT, CAME_BACK, DELAYED, IN_FLIGHT, NEW_TASKS, PRIORITIZED, REMEMBERED
 from .settling import prepared, settle
 from .steps import give_way, in_prepared_steps, in_steps, until_done
 from .store import Mark
@@ -314,8 +314,7 @@ def _promote(group: Group, limit: int) -> int:
         moves = [(row.came_back, ticket := group.tickets.next(), ticket, group.now, row.seq) for row in rows]
         group.db.executemany("UPDATE task SET place = ?, sort = ?, ord = ?, updated = ? WHERE seq = ?", moves)
         for row in rows:
-            if row.raw & GATED:
-                locking.pass_gates(group, row)
+            locking.pass_gates(group, row)
     return len(rows)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ...model.locks import is_held_until_start
@@ -11,15 +11,16 @@ from ...model.rates import has_rate
 from ...model.turns import BY_AGE, Lines, Turn, take_first, take_turns
 from .group import CHUNK, Group
 from .rows import FIELDS, FIELDS_SIZE, SMALL_FIELDS, is_id, is_time, nameless, padded, read_message, up_to, within
-from .schema import AT, CAME_BACK, CLASS, IN_FLIGHT, LINES, NEW, NEW_TASKS, PRIORITIZED
+from .schema import AT, CAME_BACK, CLASS, FAIR, IN_FLIGHT, LINES, NEW, NEW_TASKS, PRIORITIZED
 
 _COLUMNS = f"""seq, {up_to("id", 65)}, attempt, crashes, redelivered, deferrals, due, place, {SMALL_FIELDS},
     {FIELDS_SIZE}"""
 FIRST_READY = f"""SELECT * FROM (SELECT {_COLUMNS} FROM task WHERE {AT.format(CAME_BACK)} ORDER BY sort, seq LIMIT ?)
     UNION ALL SELECT * FROM (SELECT {_COLUMNS} FROM {NEW_TASKS} ORDER BY seq LIMIT ?)
     UNION ALL SELECT * FROM (SELECT {_COLUMNS} FROM {PRIORITIZED} LIMIT 1)"""  # noqa: S608 - our own words
-"""The first ready tasks of class 0, then one of another class, if there is one."""
+"""The first ready tasks of class 0, then one of another class or of a fair line, if there is one."""
 LINE = f"SELECT {_COLUMNS}, sort FROM task WHERE {AT.format('?')} ORDER BY sort, seq LIMIT ?"  # noqa: S608
+LINE_OF_FAIR = f"SELECT {_COLUMNS}, ord, sort FROM task WHERE {AT.format('?')} ORDER BY sort, seq LIMIT ?"  # noqa: S608
 LINE_OF_NEW = f"SELECT {_COLUMNS}, seq FROM {NEW_TASKS} ORDER BY seq LIMIT ?"  # noqa: S608
 _PLACE = 7
 _FIELDS_OF = f"SELECT {FIELDS} FROM task WHERE seq = ?"  # noqa: S608
@@ -44,14 +45,17 @@ def lend(group: Group, consumer: str, limit: int, turn: Turn) -> Lent:
     def whole(row: Sequence[Any]) -> Sequence[Any]:
         return (*row[:-2], db.execute(_FIELDS_OF, (row[0],))[0][0], row[-1])
 
+    fair: Mapping[int, int] = {}
     rows: Sequence[Sequence[Any]] = db.execute(FIRST_READY, (group.key, limit, group.next, group.key, limit, group.key))
     if rows and rows[-1][_PLACE] not in LINES[0]:
-        rows, new = _of_all_classes(group, limit, turn)
+        rows, new, fair = _of_all_classes(group, limit, turn)
     else:
         came_back = [row for row in rows if row[_PLACE] == CAME_BACK]
         new = rows[len(came_back) :]
         rows = take_turns(came_back, new, limit, 0 in turn.owed).taken if came_back else rows
     rows = within(rows, whole)
+    if fair:
+        group.lines.leave([row[0] for row in rows if row[0] in fair], fair.__getitem__)
     _advance(group, new, sum(row[_PLACE] == NEW for row in rows), more=len(new) >= limit)
     if not rows:
         return Lent((), 0, turn)
@@ -66,9 +70,14 @@ def lend(group: Group, consumer: str, limit: int, turn: Turn) -> Lent:
     )
 
 
-def _of_all_classes(group: Group, limit: int, turn: Turn) -> tuple[Sequence[Sequence[Any]], Sequence[Sequence[Any]]]:
-    """The rows to hand out where not all are of class 0; and the first new rows of class 0."""
+def _of_all_classes(
+    group: Group, limit: int, turn: Turn
+) -> tuple[Sequence[Sequence[Any]], Sequence[Sequence[Any]], Mapping[int, int]]:
+    """The rows to hand out where not all are of class 0 and outside of a fair line; the first new rows of class 0; and
+    the tags of rows of fair lines."""
     classes = dict[int, Lines[Sequence[Any]]]()
+    new_ones: Sequence[Sequence[Any]] = ()
+    tags = dict[int, int]()
     left = limit
     for number, places in LINES.items():
         most = limit if left > 0 else limit // BY_AGE + 1  # of what is below, only what is taken by age
@@ -78,10 +87,15 @@ def _of_all_classes(group: Group, limit: int, turn: Turn) -> tuple[Sequence[Sequ
             else group.db.execute(LINE, (group.key, place, most))
             for place in places
         )
+        if number == 0:
+            new_ones = new
+        if fair := group.db.execute(LINE_OF_FAIR, (group.key, FAIR[number], most)):
+            tags |= {row[0]: row[-1] for row in fair if is_time(row[-1])}
+            new = [*new, *(row[:-1] for row in fair)]
         classes[number] = Lines(back, new)
         left -= len(back) + len(new)
     taken = take_first(classes, limit, turn, lambda row: row[-1] if is_time(row[-1]) else 0)
-    return [row[:-1] for row in taken.messages], [row[:-1] for row in classes[0].new]
+    return [row[:-1] for row in taken.messages], [row[:-1] for row in new_ones], tags
 
 
 def _advance(group: Group, new: Sequence[Sequence[Any]], taken: int, *, more: bool) -> None:

@@ -16,7 +16,7 @@ from ...model.rates import is_rate
 from .driver import Connection
 from .rating import Rates, rates_among
 from .rows import is_number, is_text
-from .schema import BLOCKED, LINES
+from .schema import BLOCKED, LINES, SHARED
 
 _NUMBERS = "SELECT name, number, declared FROM gate_limit WHERE grp = ? AND name IN (?, ?)"
 _USED = "SELECT used FROM gate WHERE grp = ? AND name = ?"
@@ -44,6 +44,8 @@ class Gates:
     key: int
     now: int
     next_ticket: Callable[[], int]
+    on_admitted: Callable[[int], None]
+    """Called with the row of each task that has got its tokens after a wait, and has a share."""
     rates: Rates = field(init=False, default=Factory(lambda self: Rates(self.db, self.key, self.now), takes_self=True))
     _turns: dict[str, None] = field(factory=dict, init=False)
     """The gates that may have room and a line."""
@@ -92,11 +94,14 @@ class Gates:
         self.admit(limit)
         return len(opened)
 
-    def enter(self, seq: int, gates: Sequence[str]) -> None:
-        """Let a task that is ready ask for its tokens. If it has to wait, it is blocked."""
-        if not self.ask(seq, gates):
+    def enter(self, seq: int, gates: Sequence[str]) -> bool:
+        """Let a task that is ready ask for its tokens. If it has to wait, it is blocked. Returns whether it is ready
+        still."""
+        is_ready = self.ask(seq, gates)
+        if not is_ready:
             ticket = self.next_ticket()
             self.db.execute(_BLOCK, (ticket, ticket, self.now, seq))
+        return is_ready
 
     def gates_of(self, seq: int) -> Sequence[str]:
         """The gates of a task that has tokens or stands in a line."""
@@ -135,7 +140,9 @@ class Gates:
             self.db.execute("UPDATE gated SET gate = ? WHERE seq = ?", (closed, seq))
             self._turns[closed] = None
             return
-        found = self.db.execute("SELECT place, priority_class FROM task WHERE seq = ? AND grp = ?", (seq, self.key))
+        found = self.db.execute(
+            "SELECT place, priority_class, raw FROM task WHERE seq = ? AND grp = ?", (seq, self.key)
+        )
         if standing is None or not found or found[0][0] != BLOCKED:  # another program has written the row
             self.db.execute("DELETE FROM gated WHERE seq = ?", (seq,))
             return
@@ -146,6 +153,8 @@ class Gates:
             "UPDATE task SET place = ?, sort = ?, ord = ?, updated = ? WHERE seq = ?",
             (LINES.get(found[0][1], LINES[0])[0], ticket, ticket, self.now, seq),
         )
+        if is_number(found[0][2]) and found[0][2] & SHARED:
+            self.on_admitted(seq)
 
     def look_at(self, name: str) -> None:
         """A number has changed: note the gates of a limit, or one gate, that have a line."""

@@ -31,7 +31,22 @@ from .rows import (
     record_bytes,
     row_of,
 )
-from .schema import AT, BLOCKED, DELAYED, GATED, HISTORY, IN_FLIGHT, INLINE, LINES, LOCKED, RAW, REMEMBERED
+from .schema import (
+    AT,
+    BLOCKED,
+    DELAYED,
+    FAIR,
+    GATED,
+    HISTORY,
+    IN_FLIGHT,
+    INLINE,
+    LINES,
+    LOCKED,
+    RAW,
+    REMEMBERED,
+    SHARED,
+)
+from .sharing import Lines
 
 CHUNK = 500
 """Ids in one statement."""
@@ -113,14 +128,21 @@ class Group:
     _ends: list[tuple[object, ...]] = field(factory=list, init=False)
     unlocked: list[str] = field(factory=list, init=False)
     """The ids of tasks that are to give back their locks, if they hold them. `flush` writes it."""
+    _joins: list[int] = field(factory=list, init=False)
+    """The rows of tasks that are ready, and are to join their fair lines. `flush` writes it."""
     _gates: Gates | None = field(default=None, init=False)
 
     @property
     def gates(self) -> Gates:
         """Its limits."""
         if self._gates is None:
-            self._gates = Gates(self.db, self.key, self.now, self.tickets.next)
+            self._gates = Gates(self.db, self.key, self.now, self.tickets.next, self.lines.join_again)
         return self._gates
+
+    @property
+    def lines(self) -> Lines:
+        """Its fair lines."""
+        return Lines(self.db, self.key)
 
     # Looking up
 
@@ -173,8 +195,9 @@ class Group:
     # Coming in
 
     def add_unknown(self, messages: Sequence[Packed]) -> bool:
-        """Add new messages if no id among them has a row, and none has gates. Returns whether it did."""
-        if any(message.gates for message, _ in messages):
+        """Add new messages if no id among them has a row, and none has gates or a share. Returns whether it
+        did."""
+        if any(message.gates or message.share for message, _ in messages):
             return False
         first = self.tickets.last + 1
         if self._insert(_INSERT_UNKNOWN, self._new(messages)) == len(messages):
@@ -200,8 +223,10 @@ class Group:
         first = self.tickets.last + 1
         self._insert(_INSERT, entries)
         for seq, (message, _, due, _) in enumerate(entries, first):
-            if isinstance(message, Message) and message.gates and due <= self.now:
-                self.gates.enter(seq, message.gates)
+            if isinstance(message, Message) and (message.gates or message.share) and due <= self.now:
+                is_ready = not message.gates or self.gates.enter(seq, message.gates)
+                if is_ready and message.share:
+                    self.lines.join(seq, class_of(message.priority), message, came_back=False)
 
     def _insert(self, sql: str, entries: Iterable[tuple[Message | Unreadable, str, int, bytes]]) -> int:
         """Returns how many of the rows were added."""
@@ -215,7 +240,7 @@ class Group:
             raw, header = RAW, (1, 0, 0, 0)
             expires = 0
             if isinstance(message, Message):
-                raw = bits_of(message) if message.lock or message.gates else 0
+                raw = bits_of(message) if message.lock or message.gates or message.share else 0
                 header = (message.attempt, message.crashes, message.redelivered, message.deferrals)
                 expires = message.expires_ms
             if len(fields) > INLINE:
@@ -232,9 +257,10 @@ class Group:
 
     # Moving
 
-    def put_back(self, row: Row, delay: int, arrival: int | None = None) -> None:
+    def put_back(self, row: Row, delay: int, arrival: int | None = None, *, joins: bool = False) -> None:
         """Make a task in flight ready or delayed again; if it was cancelled, end it instead (I3). `flush` writes it.
-        `arrival`: its place in the order of arrival, if it keeps one."""
+        `arrival`: its place in the order of arrival, if it keeps one; `joins`: whether it joins the fair line again if
+        it has a share (F1)."""
         if row.cancelled:
             self.end(row, HISTORY, minimal(row, TaskStatus.CANCELLED))
             return
@@ -243,6 +269,8 @@ class Group:
         place, sort = (DELAYED, due) if due > self.now else (row.came_back, ticket)
         if row.raw & GATED:
             place = self._ask_again(row, place, arrival)
+        if joins and row.raw & SHARED and place == row.came_back:
+            self._joins.append(row.seq)
         header = (row.attempt, row.crashes, row.redelivered, row.deferrals)
         self._waits.append((place, sort, ticket, self.now, *header, due, row.seq))
 
@@ -256,6 +284,8 @@ class Group:
             self.unlocked.append(row.id)
         if row.raw & GATED:
             self.gates.leave([row.seq])
+        if row.raw & SHARED and row.place in FAIR.values():
+            self.lines.leave([row.seq])
         self._ends.append((
             place, ticket, ticket, now, int(record.status), reason, now + max(record.ttl_ms, DEDUPE_MS),
             record_bytes(record), now + record.ttl_ms, row.attempt, row.crashes,
@@ -276,7 +306,9 @@ class Group:
             self.db.executemany(_END, self._ends)  # type: ignore[arg-type]
         if self.unlocked:
             self._unlock(self.unlocked)
-        self._waits, self._ends, self.unlocked = [], [], []
+        for seq in self._joins:
+            self.lines.join_again(seq)
+        self._waits, self._ends, self.unlocked, self._joins = [], [], [], []
         if self._gates is not None:
             self._gates.admit()
 
@@ -289,6 +321,7 @@ class Group:
         if locked := [row.id for row in rows if row.raw & LOCKED]:
             self._unlock(locked)
         self._drop([(row.seq, row.place) for row in rows])
+        self.lines.leave([row.seq for row in rows if row.raw & SHARED])
         if gated := [row.seq for row in rows if row.raw & GATED]:
             self.gates.leave(gated)
             self.gates.admit()
@@ -303,7 +336,7 @@ class Group:
 
 def bits_of(message: Message) -> int:
     lock = lock_of(message)
-    bits = GATED if message.gates else 0
+    bits = (GATED if message.gates else 0) | (SHARED if message.share else 0)
     return bits | LOCKED if lock is not None and lock.kind is not LockKind.WINDOW else bits
 
 

@@ -37,7 +37,7 @@ from .rows import (
     row_of,
     within,
 )
-from .schema import AT, BLOCKED, DELAYED, FAILED, GATED, HISTORY, IN_FLIGHT, NEW, NEW_TASKS, RAW, READY, UNENDED
+from .schema import AT, BLOCKED, DELAYED, FAILED, FAIR, HISTORY, IN_FLIGHT, NEW, NEW_TASKS, RAW, READY, UNENDED
 from .steps import in_steps, until_done
 from .watch import Looked, wait
 
@@ -224,8 +224,13 @@ def _info(group: Group, row: Row) -> TaskInfo:
     return evolve(info, gate=group.gates.gate_at(row.seq)) if row.place == BLOCKED else info
 
 
+def _with_number(group: Group, row: Row) -> TaskInfo:
+    info = _info(group, row)
+    return evolve(info, line=group.lines.number(row.place, row.sort, row.seq)) if row.place in FAIR.values() else info
+
+
 def _show(group: Group, ids: Sequence[str]) -> list[TaskInfo | None]:
-    infos = [_info(group, row) for row in group.find(_SHOWN, ids)]
+    infos = [_with_number(group, row) for row in group.find(_SHOWN, ids)]
     found = {info.id: info for info in infos if info.message is not None or info.record is not None}
     return [found.get(task_id) for task_id in ids]
 
@@ -235,8 +240,8 @@ def _page(
 ) -> tuple[list[tuple[Order, Row]], bool]:
     """The newest tasks of a place, and of a state, whose order is below `before`, each with its order; and
     whether some were left out, as they do not fit into memory together."""
-    # Where `sort` is the order, the index has it; what is in flight or delayed has to be sorted.
-    order = {NEW: "task.seq", IN_FLIGHT: _ORD, DELAYED: _ORD}.get(place, "sort")
+    # Where `sort` is the order, the index has it; what is in flight, delayed or in a fair line has to be sorted.
+    order = {NEW: "task.seq", IN_FLIGHT: _ORD, DELAYED: _ORD, **dict.fromkeys(FAIR.values(), _ORD)}.get(place, "sort")
     paged, at = (_PAGED_NEW, group.next) if place == NEW else (_PAGED_AT, place)
     wanted = {
         TaskStatus.PENDING: f"AND (attempt = 1 OR raw & {RAW})",
@@ -275,8 +280,7 @@ def _requeue(group: Group, ids: Sequence[str]) -> list[bool]:
             )
             if row.expires:
                 drop_expiry(group, row.seq)
-            if row.raw & GATED:
-                pass_gates(group, row)
+            pass_gates(group, row)
     return changed
 
 

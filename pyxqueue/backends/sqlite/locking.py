@@ -13,7 +13,7 @@ from ...model.message import Message, Unreadable, evolve
 from ...model.priorities import class_of
 from .group import CHUNK, Group, Packed, bits_of
 from .rows import Row, fields_of, is_id, is_number, padded, read_message
-from .schema import DELAYED, INLINE, LOCKED
+from .schema import DELAYED, GATED, INLINE, LOCKED, SHARED
 
 _HELD = "SELECT name, id FROM lock WHERE grp = ? AND (until = 0 OR until > ?)"
 _TAKE = "INSERT OR REPLACE INTO lock VALUES (?, ?, ?, ?)"
@@ -45,10 +45,15 @@ def message_at(group: Group, row: Row) -> Message | Unreadable:
 
 
 def pass_gates(group: Group, row: Row) -> None:
-    """Let a task that has become ready again ask for its tokens."""
+    """Let a task that has become ready again ask for its tokens, and then join the fair line, if it has gates or a
+    share."""
+    if not row.raw & (GATED | SHARED):
+        return
     message = message_at(group, row)
-    if isinstance(message, Message) and message.gates:
-        group.gates.enter(row.seq, message.gates)
+    if isinstance(message, Message):
+        is_ready = not message.gates or group.gates.enter(row.seq, message.gates)
+        if is_ready and message.share:
+            group.lines.join(row.seq, row.priority_class, message, came_back=True)
 
 
 def hold_again(group: Group, row: Row) -> bool:

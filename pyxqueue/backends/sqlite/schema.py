@@ -20,6 +20,9 @@ it. `gate` has how many tokens of a gate are out. `gated` has the tasks with tok
 what a gate of a rate has spent, in µs, the ms at which that does not matter any more, and the ms at which the gate is
 to be looked at, because tasks wait there; 0 if none do.
 
+`fair` has the tasks that stand in a fair line, each with its flow. `flow` has the last tag of each flow, and how many
+tasks of it wait; a row with an empty tenant and the kind 2 is about the line of a class: the last tag that was drawn.
+
 Each number of a row, order and fencing token is larger than all before. `counter` has the last one, or a smaller one
 while the largest row has a larger number: new tasks do not write it, but their deletion does.
 """
@@ -38,7 +41,7 @@ from .driver import Connection, DriverError
 
 APPLICATION_ID = 0x70797871
 """``pyxq``, at offset 68 of the file."""
-VERSION = 9
+VERSION = 10
 """The layout: the tables, and the format of what they hold."""
 
 NEW, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED, CAME_BACK, BLOCKED = range(1, 9)
@@ -46,11 +49,13 @@ NEW, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED, CAME_BACK, BLOCKED = range
 is still known."""
 LINES: Mapping[int, tuple[int, int]] = {2: (20, 21), 1: (22, 23), 0: (CAME_BACK, NEW), -1: (24, 25), -2: (26, 27)}
 """The places of ready tasks by their priority class: of those that came back, and of new ones (B2)."""
-READY = tuple(place for line in LINES.values() for place in line)
-CLASS = {place: number for number, line in LINES.items() for place in line}
+FAIR: Mapping[int, int] = {2: 28, 1: 29, 0: 30, -1: 31, -2: 32}
+"""The places of tasks in a fair line by their priority class; their `sort` is the tag."""
+READY = (*(place for line in LINES.values() for place in line), *FAIR.values())
+CLASS = {place: number for number, line in LINES.items() for place in (*line, FAIR[number])}
 """The priority class of each place of ready tasks."""
-PRIORITIZED = "task WHERE grp = ? AND place <> 1 AND place BETWEEN 20 AND 27"
-"""SQL for the ready tasks of a group in a class other than 0."""
+PRIORITIZED = "task WHERE grp = ? AND place <> 1 AND place BETWEEN 20 AND 32"
+"""SQL for the ready tasks of a group in a class other than 0, or in a fair line."""
 NEW_TASKS = f"task NOT INDEXED WHERE seq >= ? AND grp = ? AND place = {NEW}"
 """SQL for the new tasks of a group, from its `next` on."""
 AT = "grp = ? AND place <> 1 AND place = {}"
@@ -61,8 +66,9 @@ EXPIRING = f"expires > 0 AND place IN ({', '.join(map(str, (*READY, DELAYED, BLO
 EXPIRES = f"task INDEXED BY task_expires WHERE grp = ? AND {EXPIRING}"
 """The same, in a group."""
 
-RAW, GATED, LOCKED = 1, 2, 16
-"""The bits of a task's `raw`: it is not a message; it has gates; it has a lock that it gives back when it ends."""
+RAW, GATED, LOCKED, SHARED = 1, 2, 16, 32
+"""The bits of a task's `raw`: it is not a message; it has gates; it has a lock that it gives back when it ends;
+it has a share."""
 INLINE = 2_000
 """The most bytes of a message that are kept in its row: two rows fit into a page of 4 KiB."""
 
@@ -113,6 +119,12 @@ TABLES = (
         until INTEGER NOT NULL, opens INTEGER NOT NULL, PRIMARY KEY (grp, name)) WITHOUT ROWID""",
     """CREATE INDEX rate_opens ON rate (grp, opens) WHERE opens > 0""",
     """CREATE INDEX rate_until ON rate (until)""",
+    """CREATE TABLE flow (
+        grp INTEGER NOT NULL, class INTEGER NOT NULL, tenant TEXT NOT NULL, kind INTEGER NOT NULL,
+        tag INTEGER NOT NULL, waiting INTEGER NOT NULL, PRIMARY KEY (grp, class, tenant, kind)) WITHOUT ROWID""",
+    """CREATE TABLE fair (
+        seq INTEGER PRIMARY KEY, grp INTEGER NOT NULL, class INTEGER NOT NULL, tenant TEXT NOT NULL,
+        kind INTEGER NOT NULL)""",
 )
 
 _CREATES = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX) (\w+)")
@@ -123,6 +135,7 @@ _MADE = {
 }
 _TABLES = (
     "counter", "consumer_group", "consumer", "task", "body", "schedule", "lock", "gate_limit", "gate", "gated", "rate",
+    "flow", "fair",
 )  # fmt: skip
 
 Step = str | Callable[[Connection], None]
@@ -197,6 +210,11 @@ STEPS: Steps = {
     8: (
         f"ALTER TABLE gated ADD COLUMN {BEGAN}",
         *(one for one in TABLES if re.match(r"CREATE (INDEX|TABLE) rate", one)),
+    ),
+    9: (
+        "DROP INDEX IF EXISTS task_expires",
+        f"CREATE INDEX task_expires ON task (grp, expires) WHERE {EXPIRING}",
+        *(one for one in TABLES if re.match(r"CREATE TABLE (flow|fair)", one)),
     ),
 }
 

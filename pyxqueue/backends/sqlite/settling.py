@@ -9,10 +9,10 @@ from ...model.message import DEDUPE_MS, Defer, Done, Fail, Message, Record, Retr
 from ...model.transitions import ENDS, event_of, late_reason, too_late
 from .group import CHUNK, Group, Holding, due_after, holding_of, minimal, packed
 from .rows import Row, padded, record_bytes
-from .schema import FAILED, HISTORY, IN_FLIGHT
+from .schema import FAILED, HISTORY, IN_FLIGHT, SHARED
 
 CURRENT = f"""SELECT seq, fence FROM task NOT INDEXED
-    WHERE seq IN ({{}}) AND grp = ? AND place = {IN_FLIGHT} AND raw = 0 AND progress IS NULL"""  # noqa: S608 - our own words
+    WHERE seq IN ({{}}) AND grp = ? AND place = {IN_FLIGHT} AND raw IN (0, {SHARED}) AND progress IS NULL"""  # noqa: S608 - our own words
 
 
 _END = f"""UPDATE task SET place = {HISTORY}, sort = ?, updated = ?, ended = ?, known_until = ?, record = ?,
@@ -91,7 +91,7 @@ def _apply(group: Group, row: Row, settlement: Settlement) -> None:
             reason = late_reason(settlement.record)
             group.end(row, FAILED, settlement.record or minimal(row, TaskStatus.FAILURE, reason), reason)
         case Retry(delay) | Defer(delay) as verdict:
-            group.put_back(row.charged(event_of(verdict)), delay)
+            group.put_back(row.charged(event_of(verdict)), delay, joins=isinstance(verdict, Retry))
         case Fail(reason):
             group.end(row, FAILED, settlement.record or minimal(row, TaskStatus.FAILURE, reason), reason)
         case verdict:
