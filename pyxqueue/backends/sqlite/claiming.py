@@ -55,7 +55,7 @@ def lend(group: Group, consumer: str, limit: int, turn: Turn) -> Lent:
         rows = take_turns(came_back, new, limit, 0 in turn.owed).taken if came_back else rows
     rows = within(rows, whole)
     if fair:
-        group.lines.leave([row[0] for row in rows if row[0] in fair], fair.__getitem__)
+        group.gates.lines.leave([row[0] for row in rows if row[0] in fair], fair.__getitem__)
     _advance(group, new, sum(row[_PLACE] == NEW for row in rows), more=len(new) >= limit)
     if not rows:
         return Lent((), 0, turn)

@@ -16,4 +16,4 @@ class SQLiteFairLines:
 
     def tenants(self, count: int) -> Sequence[TenantInfo]:
         with self._queue.read() as groups:
-            return groups.mine.lines.tenants(count)
+            return groups.mine.gates.lines.tenants(count)

@@ -17,6 +17,7 @@ from .driver import Connection
 from .rating import Rates, rates_among
 from .rows import is_number, is_text
 from .schema import BLOCKED, LINES, SHARED
+from .sharing import Lines
 
 _NUMBERS = "SELECT name, number, declared FROM gate_limit WHERE grp = ? AND name IN (?, ?)"
 _USED = "SELECT used FROM gate WHERE grp = ? AND name = ?"
@@ -44,8 +45,8 @@ class Gates:
     key: int
     now: int
     next_ticket: Callable[[], int]
-    on_admitted: Callable[[int], None]
-    """Called with the row of each task that has got its tokens after a wait, and has a share."""
+    lines: Lines = field(init=False, default=Factory(lambda self: Lines(self.db, self.key), takes_self=True))
+    """The fair lines, which a task joins when it has its tokens."""
     rates: Rates = field(init=False, default=Factory(lambda self: Rates(self.db, self.key, self.now), takes_self=True))
     _turns: dict[str, None] = field(factory=dict, init=False)
     """The gates that may have room and a line."""
@@ -154,7 +155,7 @@ class Gates:
             (LINES.get(found[0][1], LINES[0])[0], ticket, ticket, self.now, seq),
         )
         if is_number(found[0][2]) and found[0][2] & SHARED:
-            self.on_admitted(seq)
+            self.lines.join_again(seq)
 
     def look_at(self, name: str) -> None:
         """A number has changed: note the gates of a limit, or one gate, that have a line."""

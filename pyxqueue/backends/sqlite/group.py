@@ -46,7 +46,6 @@ from .schema import (
     REMEMBERED,
     SHARED,
 )
-from .sharing import Lines
 
 CHUNK = 500
 """Ids in one statement."""
@@ -134,15 +133,10 @@ class Group:
 
     @property
     def gates(self) -> Gates:
-        """Its limits."""
+        """Its limits and fair lines."""
         if self._gates is None:
-            self._gates = Gates(self.db, self.key, self.now, self.tickets.next, self.lines.join_again)
+            self._gates = Gates(self.db, self.key, self.now, self.tickets.next)
         return self._gates
-
-    @property
-    def lines(self) -> Lines:
-        """Its fair lines."""
-        return Lines(self.db, self.key)
 
     # Looking up
 
@@ -226,7 +220,7 @@ class Group:
             if isinstance(message, Message) and (message.gates or message.share) and due <= self.now:
                 is_ready = not message.gates or self.gates.enter(seq, message.gates)
                 if is_ready and message.share:
-                    self.lines.join(seq, class_of(message.priority), message, came_back=False)
+                    self.gates.lines.join(seq, class_of(message.priority), message, came_back=False)
 
     def _insert(self, sql: str, entries: Iterable[tuple[Message | Unreadable, str, int, bytes]]) -> int:
         """Returns how many of the rows were added."""
@@ -285,7 +279,7 @@ class Group:
         if row.raw & GATED:
             self.gates.leave([row.seq])
         if row.raw & SHARED and row.place in FAIR.values():
-            self.lines.leave([row.seq])
+            self.gates.lines.leave([row.seq])
         self._ends.append((
             place, ticket, ticket, now, int(record.status), reason, now + max(record.ttl_ms, DEDUPE_MS),
             record_bytes(record), now + record.ttl_ms, row.attempt, row.crashes,
@@ -307,7 +301,7 @@ class Group:
         if self.unlocked:
             self._unlock(self.unlocked)
         for seq in self._joins:
-            self.lines.join_again(seq)
+            self.gates.lines.join_again(seq)
         self._waits, self._ends, self.unlocked, self._joins = [], [], [], []
         if self._gates is not None:
             self._gates.admit()
@@ -321,7 +315,8 @@ class Group:
         if locked := [row.id for row in rows if row.raw & LOCKED]:
             self._unlock(locked)
         self._drop([(row.seq, row.place) for row in rows])
-        self.lines.leave([row.seq for row in rows if row.raw & SHARED])
+        if shared := [row.seq for row in rows if row.raw & SHARED]:
+            self.gates.lines.leave(shared)
         if gated := [row.seq for row in rows if row.raw & GATED]:
             self.gates.leave(gated)
             self.gates.admit()

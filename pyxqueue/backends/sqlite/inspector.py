@@ -226,7 +226,11 @@ def _info(group: Group, row: Row) -> TaskInfo:
 
 def _with_number(group: Group, row: Row) -> TaskInfo:
     info = _info(group, row)
-    return evolve(info, line=group.lines.number(row.place, row.sort, row.seq)) if row.place in FAIR.values() else info
+    return (
+        evolve(info, line=group.gates.lines.number(row.place, row.sort, row.seq))
+        if row.place in FAIR.values()
+        else info
+    )
 
 
 def _show(group: Group, ids: Sequence[str]) -> list[TaskInfo | None]:

@@ -53,7 +53,7 @@ def pass_gates(group: Group, row: Row) -> None:
     if isinstance(message, Message):
         is_ready = not message.gates or group.gates.enter(row.seq, message.gates)
         if is_ready and message.share:
-            group.lines.join(row.seq, row.priority_class, message, came_back=True)
+            group.gates.lines.join(row.seq, row.priority_class, message, came_back=True)
 
 
 def hold_again(group: Group, row: Row) -> bool:
