@@ -140,6 +140,7 @@ class Unreadable(Struct, frozen=True):
     # An unreadable entry has no header. These are the values of a first run.
     attempt: ClassVar[int] = 1
     redelivered: ClassVar[bool] = False
+    share: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         structs.force_setattr(self, "reason", printable(self.reason))

@@ -8,7 +8,7 @@ from typing import Any
 RESERVED = (
     "v", "id", "name", "body", "serializer", "attempt", "crashes", "redelivered", "deferrals", "enqueued", "due",
     "expires", "priority", "parent", "reply", "seal", "lock", "gates", "share", "tenant", "headers", "packed", "_id",
-    "_since", "_reason", "_state", "_ended", "_tokens", "_gate", "_order",
+    "_since", "_reason", "_state", "_ended", "_tokens", "_gate", "_order", "_tag", "_flow",
 )  # fmt: skip
 NOTES = ("waiters", "cancel", "started", "progress", "lock", "unique")
 RECORD = ("v", "attempt", "value", "serializer", "seal", "error", "worker", "progress")

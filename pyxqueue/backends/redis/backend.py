@@ -9,6 +9,7 @@ from ...protocols import AsyncProducer, ScheduleStore, StoreOptions
 from .aio import AsyncRedisProducer
 from .broker import RedisBroker
 from .connect import ConnectionConfig
+from .fairness import RedisFairLines
 from .inspector import RedisInspector
 from .keys import LAYOUT
 from .limits import RedisLimits
@@ -52,6 +53,7 @@ class RedisBackend:
         self.requeue, self.cancel = inspector.requeue, inspector.cancel
         self.delete, self.adopt = inspector.delete, inspector.adopt
         self._limits = RedisLimits(self._registration)
+        self._fair_lines = RedisFairLines(self._registration)
 
     def shared_claims(self, brokers: Sequence[RedisBackend]) -> RedisSharedClaims:
         return RedisSharedClaims([one._broker for one in brokers])  # noqa: SLF001 - of this class
@@ -65,6 +67,9 @@ class RedisBackend:
             can = self._session.config.can_open_async
             self._producer = AsyncRedisProducer(self._registration, self._notifier) if can else Offloaded(self)
         return self._producer
+
+    def fair_lines(self) -> RedisFairLines:
+        return self._fair_lines
 
     def limits(self) -> RedisLimits:
         return self._limits

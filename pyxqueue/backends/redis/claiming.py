@@ -8,13 +8,14 @@ in use, a script reads the lines in their order; only a claim that waits reads a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
 from redis.cluster import RedisCluster
 
-from ...errors import BrokerUnavailableError
+from ...errors import BrokerError, BrokerUnavailableError
 from ...model.message import Delivery
 from ...model.turns import BY_AGE, Turn, take_first
 from ...model.turns import Lines as TwoLines
@@ -116,6 +117,21 @@ class Lines:
 
     def take(self, consumer: str, limit: int, block_ms: int) -> list[Delivery]:
         """Claim at most `limit` messages; wait `block_ms` for the first, or not at all if that is 0."""
+        return self._drawn_after(self._take(consumer, limit, block_ms))
+
+    def _drawn_after(self, claimed: list[Delivery]) -> list[Delivery]:
+        """Draw from fair lines, if messages with shares were claimed. If that fails, a supervisor does it."""
+        for one in claimed:
+            if one.message.share:
+                self._draw(Counter(LINES[CLASS[delivery.receipt[0]]][0] for delivery in claimed))
+                break
+        return claimed
+
+    def _draw(self, taken: Mapping[str, int]) -> None:
+        with suppress(BrokerError, StaleGroups):
+            self.registration.do(lambda keys: commands.draws(keys, taken))
+
+    def _take(self, consumer: str, limit: int, block_ms: int) -> list[Delivery]:
         if self.registration.groups.classes:
             return self._of_all_classes(consumer, limit, block_ms)
         share = (limit + 1) // 2 if self._came_back else limit
@@ -139,7 +155,8 @@ class Lines:
     def pick(self, consumer: str, limit: int, found: Mapping[bytes, _Line]) -> list[Delivery]:
         """Hand out at most `limit` of what a read has found in `streams`; what is beyond goes back to its place."""
         self._reclaimer.health.seen(self.registration.lease_ms)
-        return self._hand_out(consumer, limit, {place: found.get(stream, ()) for place, stream in self._places})
+        claimed = self._hand_out(consumer, limit, {place: found.get(stream, ()) for place, stream in self._places})
+        return self._drawn_after(claimed)
 
     def lost(self) -> None:
         """Note that the server did not reply."""

@@ -132,7 +132,7 @@ def enqueue(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Com
 def _is_special(message: Message) -> bool:
     """Whether it needs more than `enqueue_ready` does."""
     expires = message.lifetime_ms > 0 or message.expires_ms
-    return bool(message.delay_ms > 0 or message.gates or message.priority or expires)
+    return bool(message.delay_ms > 0 or message.gates or message.share or message.priority or expires)
 
 
 def enqueue_any(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Command[list[bool]]:
@@ -212,6 +212,13 @@ def admit(keys: GroupKeys, standing: Sequence[bytes] = ()) -> Command[int]:
     args = chain.from_iterable(zip(ids, standing, strict=True))
     tasks = keys.with_tasks([task_id.decode(errors="replace") for task_id in ids])
     return Command("admit", tasks, [keys.group, *args], len, _admission(keys))
+
+
+def draws(keys: GroupKeys, taken: Mapping[str, int]) -> Command[int]:
+    """Draw from fair lines after a claim. `taken`: by the place to which a class of priority comes back, how many the
+    claim has taken of it. Returns how many are drawn."""
+    args: list[Arg] = [part for pair in taken.items() for part in pair]
+    return Command("draws", keys.own, args, len, _admission(keys))
 
 
 def _message_fields(message: Message) -> list[bytes]:
@@ -640,11 +647,12 @@ def _shown(  # noqa: PLR0917 - in the order of the script's reply
     holder: bytes,
     has_record: int,
     since: bytes,
+    number: int,
 ) -> TaskInfo | None:
     known = task_fields(value, record)
     if progress:
         known[b"progress"] = progress
-    return task_info(task_id, known, entry, holder, has_record=bool(has_record), since=since)
+    return task_info(task_id, known, entry, holder, has_record=bool(has_record), since=since, number=number)
 
 
 def show(keys: GroupKeys, group: str, ids: Sequence[str]) -> Command[list[TaskInfo | None]]:

@@ -11,6 +11,8 @@ from . import commands
 from .registration import Registration
 
 _SCAN = 1_000
+FAIR = "fair:"
+"""How the names of fair lines begin, which stand beside those of gates."""
 
 
 class RedisLimits:
@@ -101,6 +103,6 @@ class RedisLimits:
         while True:
             at = cursor
             cursor, part = self._registration.do(lambda keys: commands.lines(keys, at))  # noqa: B023 - runs before the next
-            found += part
+            found += [one for one in part if not one[0].startswith(FAIR)]
             if not cursor:
                 return found

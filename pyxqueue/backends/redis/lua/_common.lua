@@ -13,6 +13,8 @@ local PLACES = { -- by the first letter of a task's value
   n = NEW, a = AGAIN, d = PARKED, g = PARKED, h = HISTORY, f = FAILED,
   P = OWN + 1, Q = OWN + 2, R = OWN + 3, S = OWN + 4, T = OWN + 5, U = OWN + 6, V = OWN + 7, W = OWN + 8,
 }
+local NEW_OF = {a = 'n', P = 'Q', R = 'S', T = 'U', V = 'W'} -- of a class, by the place to which it comes back
+local FAIR = 'fair:' -- and that place: the fair line of a class in LINES; no gate has such a name
 -- The places of what is ready or in flight, with those to which it comes back.
 local COMES_BACK = {n = 'a', a = 'a', P = 'P', Q = 'P', R = 'R', S = 'R', T = 'T', U = 'T', V = 'V', W = 'V'}
 local LAST = '18446744073709551615' -- the largest number in the id of an entry
@@ -22,6 +24,7 @@ local MAX_TOLD = 8192 -- bytes of a record that is published with the end of its
 local UNLIMITED = 2 ^ 53
 local TURN = ':turns' -- a member of DELAYED, due at once, while there are TURNS: it costs no look of its own
 local EXPIRY = ':expiries' -- a member of DELAYED, due when the first of EXPIRIES may be, for the same reason
+local MAX_SHARE = 1000000
 local HEADS = 256 -- tasks in lines that one look returns
 local LOOKS = 16 -- at 64 gates each, without a task whose turn it is
 local SWEEP = 5000 -- ms between two looks at what rates have spent
@@ -749,8 +752,114 @@ end
 local function strip_gates(fields)
   local gate, order, has_tokens = field(fields, '_gate'), field(fields, '_order'), field(fields, '_tokens')
   if not gate and not has_tokens then return nil end
-  for _, name in ipairs({'_gate', '_order', '_tokens'}) do remove_field(fields, name) end
-  return {gate = gate, order = order, has_tokens = has_tokens}
+  local tag, flow = field(fields, '_tag'), field(fields, '_flow')
+  for _, name in ipairs({'_gate', '_order', '_tokens', '_tag', '_flow'}) do remove_field(fields, name) end
+  return {gate = gate, order = order, has_tokens = has_tokens, tag = tag, flow = flow}
+end
+
+-- Fair lines: what is ready and has a share waits in the line of its class until it is drawn, unless nothing else of the
+-- class is ready. LINES has it there by its field `_tag`: the tag, and a number that grows with each that joins. GATES
+-- has of each line the last tag that was drawn, and how many have joined; and of each flow (a tenant's new messages, or
+-- those that came back) its last tag, and how many of it wait.
+
+local function is_fair(gate)
+  return gate and string.sub(gate, 1, #FAIR) == FAIR
+end
+
+-- The share of a message, or nil.
+local function share_of(fields)
+  local share = ms(field(fields, 'share'))
+  return share and share >= 1 and share <= MAX_SHARE and share or nil
+end
+
+local function flow_at(class, flow, fields)
+  return 'flow:' .. class .. ':' .. flow .. ':' .. (field(fields, 'tenant') or '')
+end
+
+-- How many messages of a class are in its live streams and not in flight.
+local function unclaimed(keys, class)
+  local prefix, count = string.match(keys[AGAIN], '^(.*):again$'), 0
+  for _, place in ipairs({class, NEW_OF[class]}) do
+    local stream = keys[PLACES[place]]
+    local entries = stream and call('XLEN', stream) or 0
+    if entries > 0 then
+      count = count + entries
+      for _, info in ipairs(call('XINFO', 'GROUPS', stream)) do
+        local name = field(info, 'name')
+        if string.sub(prefix, -#name - 1) == ':' .. name then
+          count = count - field(info, 'pending')
+          break
+        end
+      end
+    end
+  end
+  return count
+end
+
+-- The first of each fair line of which nothing is drawn and not claimed: a claimer has died, or is about to draw.
+local function stalled(keys)
+  local heads = {}
+  if #call('ZRANGEBYLEX', keys[LINES], '[' .. FAIR, '(fair;', 'LIMIT', 0, 1) == 0 then return heads end
+  for class in string.gmatch('PRaTV', '.') do
+    local head = keys[PLACES[class]] and heads_of(keys, FAIR .. class, 1)[1]
+    if head and unclaimed(keys, class) <= 0 then heads[#heads + 1] = head end
+  end
+  return heads
+end
+
+-- Whether a message that is ready has to join the fair line of its class. If the line has stalled, the supervisors are
+-- told.
+local function must_join(keys, fields, place)
+  if not share_of(fields) then return false end
+  check_gates(keys)
+  check(keys, PARKED)
+  local class = COMES_BACK[place]
+  local is_empty, count = #heads_of(keys, FAIR .. class, 1) == 0, unclaimed(keys, class)
+  if not is_empty and count <= 0 then
+    call('ZADD', keys[DELAYED], int(now_ms()), TURN)
+    hasten(keys[DELAYED], TURN, 0)
+  end
+  return not is_empty or count > 0
+end
+
+-- Put a message into the fair line of its class. Returns its entry.
+local function join_line(keys, id, fields, place)
+  local class = COMES_BACK[place]
+  local flow = place == class and 'b' or 'n'
+  local at = flow_at(class, flow, fields)
+  local drawn, known, last = unpack(call('HMGET', keys[GATES], 'drawn:' .. class, at, 'joined:' .. class))
+  local tag, waiting = string.match(known or '', '^(%d+) (%d+)$')
+  tag = math.max(ms(drawn) or 0, ms(tag) or 0) + share_of(fields)
+  last = (ms(last) or 0) + 1
+  local standing = string.format('%016.0f.%016.0f', tag, last)
+  set_field(fields, '_gate', FAIR .. class)
+  set_field(fields, '_tag', standing)
+  set_field(fields, '_flow', flow)
+  local entry = append(keys[PARKED], fields)
+  call('HSET', keys[GATES], 'joined:' .. class, int(last), at, int(tag) .. ' ' .. int((ms(waiting) or 0) + 1))
+  call('ZADD', keys[LINES], 0, in_line(FAIR .. class, standing, id))
+  return entry
+end
+
+-- Remove a message from its fair line. had: as `strip_gates` has found it
+local function leave_line(keys, id, fields, had, is_drawn)
+  local class = string.sub(had.gate, #FAIR + 1)
+  local at = flow_at(class, had.flow or 'n', fields)
+  call('ZREM', keys[LINES], in_line(had.gate, had.tag, id))
+  local tag, waiting = string.match(call('HGET', keys[GATES], at) or '', '^(%d+) (%d+)$')
+  waiting = (ms(waiting) or 0) - 1
+  if waiting > 0 then
+    call('HSET', keys[GATES], at, tag .. ' ' .. int(waiting))
+  else
+    call('HDEL', keys[GATES], at)
+  end
+  if #heads_of(keys, had.gate, 1) == 0 then
+    call('HDEL', keys[GATES], 'drawn:' .. class, 'joined:' .. class)
+  elseif is_drawn then
+    local last = ms(call('HGET', keys[GATES], 'drawn:' .. class)) or 0
+    local drawn = ms(string.match(had.tag, '^%d+')) or 0
+    call('HSET', keys[GATES], 'drawn:' .. class, int(math.max(last, drawn)))
+  end
 end
 
 -- Take from a message that leaves its place its tokens, or its place in a line.
@@ -759,7 +868,11 @@ local function leave_gates(keys, id, fields, had)
   had = had or strip_gates(fields)
   if not had then return end
   check_gates(keys)
-  if had.gate and had.order then call('ZREM', keys[LINES], in_line(had.gate, had.order, id)) end
+  if is_fair(had.gate) and had.tag then
+    leave_line(keys, id, fields, had)
+  elseif had.gate and had.order then
+    call('ZREM', keys[LINES], in_line(had.gate, had.order, id))
+  end
   if had.has_tokens then
     for _, name in ipairs(gates_of(fields)) do
       count_tokens(keys, name, -1)
@@ -806,8 +919,9 @@ end
 
 -- Make a message delayed, or ready if there is no delay: at `place`; or let it wait at a gate that has no room. This is
 -- the only way into the live streams. The task key is written last: an error before that must not leave an id that is
--- known but has no message. raw: the entry is not a message, so its fields stay as they are.
-local function put(keys, key, id, fields, delay, now, raw, place, more)
+-- known but has no message. raw: the entry is not a message, so its fields stay as they are. was_drawn: it has had its
+-- turn in a fair line.
+local function put(keys, key, id, fields, delay, now, raw, place, more, was_drawn)
   local entry, closed, gates
   if not raw then note_expiry(keys, id, fields) end
   if delay <= 0 and not raw then closed, gates = ask_gates(keys, fields) end
@@ -817,6 +931,8 @@ local function put(keys, key, id, fields, delay, now, raw, place, more)
     if not raw then set_field(fields, 'due', int(now + delay)) end
     place, entry = 'd', append(keys[PARKED], fields)
     call('ZADD', keys[DELAYED], int(now + delay), id)
+  elseif not raw and not was_drawn and must_join(keys, fields, place) then
+    place, entry = 'g', join_line(keys, id, fields, place)
   elseif place == 'n' then
     entry = append(keys[NEW], fields)
   else
@@ -874,13 +990,13 @@ local function keep_id(fields, id)
 end
 
 -- Put a message that was in flight at `place` back, in the same class. Its progress is cleared.
--- keeps_order: whether it keeps its place in the order of arrival
-local function put_again(keys, key, task, id, fields, delay, now, raw, place, keeps_order)
+-- keeps_order: whether it keeps its place in the order of arrival. was_drawn: as in `put`
+local function put_again(keys, key, task, id, fields, delay, now, raw, place, keeps_order, was_drawn)
   keep_id(fields, id)
   local had = not raw and strip_gates(fields)
   if had then leave_gates(keys, id, fields, had) end
   if had and had.order and keeps_order then set_field(fields, '_order', had.order) end
-  local done, reason = pcall(put, keys, key, id, fields, delay, now, raw, COMES_BACK[place], task.more)
+  local done, reason = pcall(put, keys, key, id, fields, delay, now, raw, COMES_BACK[place], task.more, was_drawn)
   if not done then -- it stays where it is, with its tokens
     for _, gate in ipairs(had and had.has_tokens and gates_of(fields) or {}) do count_tokens(keys, gate, 1) end
     error(reason, 0)

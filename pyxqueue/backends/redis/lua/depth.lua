@@ -1,21 +1,24 @@
 -- How many messages are where, at one moment: they move.
 -- KEYS the keys of the group, meta
--- ARGV group, the priority classes in use as the caller knows them
--- Returns how many are in the live streams, in flight, delayed, failed, in the history and in lines of
+-- ARGV group, the classes of priority in use as the caller knows them
+-- Returns how many are in the live streams and fair lines, in flight, delayed, failed, in the history and in lines of
 -- gates; then, for each live stream,
 -- its place and the id up to which it was handed out; or 'GROUPS' if the caller's classes are out of date.
 if (call('HGET', KEYS[FIRST_TASK], 'classes') or '') ~= ARGV[2] then return 'GROUPS' end
 local group, entries, in_flight, last = ARGV[1], 0, 0, {}
 local paused = paused_at(KEYS[FIRST_TASK], group)
-for _, live in ipairs(live_streams(slice(KEYS, 1, FIRST_TASK - 1))) do
+local keys = slice(KEYS, 1, FIRST_TASK - 1)
+for _, live in ipairs(live_streams(keys)) do
   local place, stream = unpack(live)
   entries = entries + call('XLEN', stream)
   in_flight = in_flight + call('XPENDING', stream, group)[1]
   last[#last + 1] = place
   last[#last + 1] = last_handed_out(stream, group, paused, place)
 end
-local delayed, lined = call('ZCARD', KEYS[DELAYED]), call('ZCARD', KEYS[LINES])
+local delayed, lined = call('ZCARD', KEYS[DELAYED]), call('ZCARD', keys[LINES])
 for _, mark in ipairs(delayed > 0 and {TURN, EXPIRY} or {}) do
   if call('ZSCORE', KEYS[DELAYED], mark) then delayed = delayed - 1 end
 end
+local fair = lined > 0 and call('ZLEXCOUNT', keys[LINES], '[' .. FAIR, '(fair;') or 0
+entries, lined = entries + fair, lined - fair
 return {entries, in_flight, delayed, call('XLEN', KEYS[FAILED]), call('XLEN', KEYS[HISTORY]), lined, unpack(last)}

@@ -26,7 +26,7 @@ for item = 0, (#ARGV - 3) / 6 - 1 do
     elseif fields and task.more and notes_of(keys, id, 'cancel')[1] then
       end_cancelled(keys, key, task, id, fields, history, now, consumer)
     elseif fields then
-      put_again(keys, key, task, id, fields, 0, now, raw == '1', place)
+      put_again(keys, key, task, id, fields, 0, now, raw == '1', place, false, true)
       restored = restored + 1
     end
     call('XACK', stream, group, entry) -- last: nothing is lost if Redis refuses a write before

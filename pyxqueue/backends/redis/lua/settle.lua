@@ -76,7 +76,8 @@ local function apply(one, task, apart)
   if again and task.more and notes_of(keys, one.id, 'cancel')[1] then -- cancelled meanwhile
     end_cancelled(keys, one.key, task, one.id, fields, history, now, one.consumer)
   elseif again and fields then
-    put_again(keys, one.key, task, one.id, fields, delay, soon, one.raw, one.place)
+    local was_drawn = one.verdict == 'defer' -- a retry takes its turn again
+    put_again(keys, one.key, task, one.id, fields, delay, soon, one.raw, one.place, false, was_drawn)
   elseif again then
     end_gone(keys, meta, group, one.key, task, one.id, now)
   else

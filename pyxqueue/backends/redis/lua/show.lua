@@ -3,7 +3,7 @@
 -- ARGV group, ids
 -- Returns per id: {the value of the task; its record, if that can be read and has a key of its own, or ''; its
 -- progress, or ''; message fields; holder, or ''; 1 if its record can be read; when it was claimed, or '' if that is
--- not known}, or 0 if the task is not known.
+-- not known; its number in its fair line, or 0}, or 0 if the task is not known.
 local keys, meta, group, now = slice(KEYS, 1, FIRST_TASK - 1), KEYS[FIRST_TASK], ARGV[1], now_ms()
 local results, ids = {}, #ARGV - 1
 for item = 1, ids do
@@ -36,8 +36,14 @@ for item = 1, ids do
     elseif owner and not foreign then
       since = int(now - silent)
     end
+    local gate, number = task.place == 'g' and fields and field(fields, '_gate'), 0
+    if is_fair(gate) then
+      local standing = in_line(gate, field(fields, '_tag') or '', id)
+      number = try_call('ZLEXCOUNT', keys[LINES], '[' .. gate .. '\0', '[' .. standing)
+      if type(number) ~= 'number' then number = 0 end
+    end
     results[item] =
-      {task.text, found and found[2] or '', progress or '', fields or {}, owner or '', found and 1 or 0, since}
+      {task.text, found and found[2] or '', progress or '', fields or {}, owner or '', found and 1 or 0, since, number}
   end
 end
 return results
