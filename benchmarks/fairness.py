@@ -1,4 +1,4 @@
-"""Measure what a fair queue costs on Redis: memory of a task in the line, the time to enqueue, and to claim and end one.
+"""Measure what a fair queue costs on Redis: bytes of a task, the time to enqueue it, and to claim and end it.
 
     python benchmarks/fairness.py                    # 1,000, 10,000 and 100,000 tasks of ten tenants
     python benchmarks/fairness.py --tasks 1000000

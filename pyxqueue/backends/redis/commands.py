@@ -215,7 +215,7 @@ def admit(keys: GroupKeys, standing: Sequence[bytes] = ()) -> Command[int]:
 
 
 def draws(keys: GroupKeys, taken: Mapping[str, int]) -> Command[int]:
-    """Draw from fair lines after a claim. `taken`: by the place to which a class of priority comes back, how many the
+    """Draw from fair lines after a claim. `taken`: by the place to which a priority class comes back, how many the
     claim has taken of it. Returns how many are drawn."""
     args: list[Arg] = [part for pair in taken.items() for part in pair]
     return Command("draws", keys.own, args, len, _admission(keys))
@@ -652,7 +652,8 @@ def _shown(  # noqa: PLR0917 - in the order of the script's reply
     known = task_fields(value, record)
     if progress:
         known[b"progress"] = progress
-    return task_info(task_id, known, entry, holder, has_record=bool(has_record), since=since, number=number)
+    info = task_info(task_id, known, entry, holder, has_record=bool(has_record), since=since)
+    return evolve(info, gate="", line=number) if info is not None and number else info
 
 
 def show(keys: GroupKeys, group: str, ids: Sequence[str]) -> Command[list[TaskInfo | None]]:

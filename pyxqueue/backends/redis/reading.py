@@ -200,7 +200,6 @@ def task_info(
     *,
     has_record: bool = False,
     since: bytes = b"",
-    number: int = 0,
 ) -> TaskInfo | None:
     """What is known of a task; None if it has ended and neither its record nor its message is left.
 
@@ -209,7 +208,6 @@ def task_info(
         entry: The fields of its message.
         has_record: Whether its record can be read.
         since: When its holder claimed it.
-        number: Its number in its fair line.
     """
     fields = dict(pairs(entry))
     ours = known.get(b"place", b"history") in _ENDED  # elsewhere these names are not reserved
@@ -242,8 +240,7 @@ def task_info(
         updated_ms=_ms(known.get(b"ended", ended)) or entry_ms(known.get(b"entry", b"")),
         reason=reason.decode(errors="replace"),
         started_ms=_ms(since),
-        gate=_gate(fields) if known.get(b"place") == b"blocked" and not number else "",
-        line=number,
+        gate=_gate(fields) if known.get(b"place") == b"blocked" else "",
     )
 
 

@@ -41,7 +41,7 @@ class Lines:
     key: int
 
     def join(self, seq: int, number: int, message: Message, *, came_back: bool) -> None:
-        """Let a task that is ready, in this class of priority, join the line."""
+        """Let a task that is ready, in this priority class, join the line."""
         flow = (self.key, number, message.tenant, CAME_BACK if came_back else NEW_ONES)
         line = (self.key, number, "", LINE)
         drawn = self._tag(line)

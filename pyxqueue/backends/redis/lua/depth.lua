@@ -1,6 +1,6 @@
 -- How many messages are where, at one moment: they move.
 -- KEYS the keys of the group, meta
--- ARGV group, the classes of priority in use as the caller knows them
+-- ARGV group, the priority classes in use as the caller knows them
 -- Returns how many are in the live streams and fair lines, in flight, delayed, failed, in the history and in lines of
 -- gates; then, for each live stream,
 -- its place and the id up to which it was handed out; or 'GROUPS' if the caller's classes are out of date.
