@@ -757,10 +757,10 @@ local function strip_gates(fields)
   return {gate = gate, order = order, has_tokens = has_tokens, tag = tag, flow = flow}
 end
 
--- Fair lines: what is ready and has a share waits in the line of its class until it is drawn, unless nothing else of the
--- class is ready. LINES has it there by its field `_tag`: the tag, and a number that grows with each that joins. GATES
--- has of each line the last tag that was drawn, and how many have joined; and of each flow (a tenant's new messages, or
--- those that came back) its last tag, and how many of it wait.
+-- Fair lines: what is ready and has a share waits in the line of its class until it is drawn, unless nothing else of
+-- the class is ready. LINES has it there by its field `_tag`: the tag, and a number that grows with each that joins.
+-- GATES has of each line the last tag that was drawn, and how many have joined; and of each flow (a tenant's new
+-- messages, or those that came back) its last tag, and how many of it wait.
 
 local function is_fair(gate)
   return gate and string.sub(gate, 1, #FAIR) == FAIR

@@ -2,8 +2,8 @@
 -- KEYS the keys of the group, timetable
 -- ARGV group, limit
 -- Returns the ms until the next look (-1 if nothing is delayed or expires), the ms until the next schedule is due (-1
--- if there is none), 1 if a gate has room and a line, or a fair line has stalled, then the ids that are due, and those of tasks that have expired,
--- each after a '!'. What cannot be an id is removed: another program has put it there.
+-- if there is none), 1 if a gate has room and a line, or a fair line has stalled, then the ids that are due, and those
+-- of tasks that have expired, each after a '!'. What cannot be an id is removed: another program has put it there.
 local now = int(now_ms())
 local due = call('ZRANGEBYSCORE', KEYS[DELAYED], '-inf', now, 'LIMIT', 0, ARGV[2])
 local wait, ids, has_turns = -1, {}, 0
