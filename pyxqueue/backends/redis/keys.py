@@ -17,15 +17,16 @@ key                     type     written by              lives
 `{name}:G:new:C`        stream   register, as above      as above, from the first use of the priority class C (2, 1,
 `{name}:G:again:C`                                       -1, -2) on: what is new and what came back in that class
 `{name}:G:delayed`      zset     enqueue … promote       while something is delayed; id by due time (ms)
-`{name}:G:parked`       stream   enqueue … promote       until the group is removed; the delayed messages themselves
+`{name}:G:parked`       stream   enqueue … promote       until the group is removed; the messages that are delayed or wait in a line
 `{name}:G:history`      stream   settle, cancel, restore until the group is removed; messages of ended tasks, capped
 `{name}:G:failed`       stream   settle                  until the group is removed; failed messages, with the reason
 `{name}:G:notes`        hash     get, cancel, extend     while a task that has not ended has one: who waits for it, a
                                                          request to cancel it, its progress, when it was claimed, its
                                                          lock; and who holds a lock
 `{name}:G:gates`        hash     put, limit, begin       for ever: limits; while they are out: tokens of gates; while
-                                                         it counts: what rates have spent
-`{name}:G:lines`        zset     put, admit              while tasks wait for limits
+                                                         it counts: what rates have spent; while tasks wait in a
+                                                         fair line: what was drawn, and the tags of its tenants
+`{name}:G:lines`        zset     put, admit              while tasks wait for limits or in fair lines
 `{name}:G:turns`        zset     leave, limit, begin     while a gate has room and a line, or a rate has spent some; by
                                                          the time (ms) at which the gate is looked at
 `{name}:G:expiries`     zset     enqueue … expire        while a task that expires has not ended; its id by that time
