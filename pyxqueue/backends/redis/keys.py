@@ -17,7 +17,7 @@ key                     type     written by              lives
 `{name}:G:new:C`        stream   register, as above      as above, from the first use of the priority class C (2, 1,
 `{name}:G:again:C`                                       -1, -2) on: what is new and what came back in that class
 `{name}:G:delayed`      zset     enqueue … promote       while something is delayed; id by due time (ms)
-`{name}:G:parked`       stream   enqueue … promote       until the group is removed; the messages that are delayed or wait in a line
+`{name}:G:parked`       stream   enqueue … promote       until the group is removed; what is delayed or in a line
 `{name}:G:history`      stream   settle, cancel, restore until the group is removed; messages of ended tasks, capped
 `{name}:G:failed`       stream   settle                  until the group is removed; failed messages, with the reason
 `{name}:G:notes`        hash     get, cancel, extend     while a task that has not ended has one: who waits for it, a
