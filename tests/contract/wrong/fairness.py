@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from attrs import define
-
 from pyxqueue.backends.memory.shares import GroupFairLines, share_of
 from pyxqueue.locked import Entry, Place
 from pyxqueue.model.fairness import FairLine, Flow, Standing
@@ -37,7 +35,6 @@ def line_breaks(law: str) -> Callable[[type[FairLine]], type[FairLine]]:
 
 
 @line_breaks("F1")
-@define
 class FirstComeFirstServed(FairLine):
     """The flood of one tenant delays all others."""
 
@@ -51,21 +48,18 @@ class FirstComeFirstServed(FairLine):
 
 
 @line_breaks("F1")
-@define
 class EqualWeights(FairLine):
     def join(self, flow: Flow, share: int, order: int, task_id: str) -> Standing:
         return super().join(flow, 1_000, order, task_id)
 
 
 @line_breaks("F1")
-@define
 class WeightsTheOtherWay(FairLine):
     def join(self, flow: Flow, share: int, order: int, task_id: str) -> Standing:
         return super().join(flow, 1_000_000 // share, order, task_id)
 
 
 @line_breaks("F1")
-@define
 class SavesUp(FairLine):
     """A tenant that was away gets all the starts that it missed."""
 
@@ -75,7 +69,6 @@ class SavesUp(FairLine):
 
 
 @line_breaks("F1")
-@define
 class OwesForEver(FairLine):
     """What a tenant has had is held against it after it was away."""
 
@@ -87,7 +80,6 @@ class OwesForEver(FairLine):
 
 
 @line_breaks("F1")
-@define
 class ChargesNewcomers(FairLine):
     """A newcomer begins behind the last of the line."""
 
@@ -97,7 +89,6 @@ class ChargesNewcomers(FairLine):
 
 
 @line_breaks("F1")
-@define
 class OneFlowForEachTenant(FairLine):
     """A due retry waits behind the tenant's own new calls."""
 
@@ -109,7 +100,6 @@ class OneFlowForEachTenant(FairLine):
 
 
 @line_breaks("F1")
-@define
 class CancelledCountsAsDrawn(FairLine):
     def leave(self, flow: Flow, standing: Standing, *, drawn: bool) -> None:
         super().leave(flow, standing, drawn=True)
@@ -234,7 +224,6 @@ class Sleeps(MemoryBackend):
 
 
 @line_breaks("F3")
-@define
 class NewestFirst(FairLine):
     """The newest of all is drawn first."""
 
