@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import takewhile
 
 from msgspec import Struct
 
 from ..model.limits import limit_of, shown_gate
-from ..model.message import Depth, TaskInfo, TaskStatus
+from ..model.message import TaskInfo, TaskStatus
+from ..model.priorities import class_of
 from ..model.rates import PREFIX, is_rate
 from ..protocols import Backend, LimitStore, Pausing, RateStore, fair_lines_of, limits_of
 from .reasons import PAUSED, reason
@@ -101,7 +103,7 @@ def _in_line(one: Situation) -> str:
         return ""
     if one.info.line:
         return _in_fair_line(one)
-    return f"ready, about {_before(one.backend, one.info):,} before it"
+    return f"ready, about {_before(one):,} before it"
 
 
 def _in_fair_line(one: Situation) -> str:
@@ -136,26 +138,36 @@ _REASONS: Sequence[Callable[[Situation], str]] = (
 )
 
 
-def _before(backend: Backend, info: TaskInfo) -> int:
-    """About how many ready tasks come before this one: those that became ready earlier, as far as a look at the newest
-    tells."""
-    depth: Depth = backend.depth()
-    newer = _newer(backend, info, lambda _: True)
-    return max(0, min(depth.ready - 1, depth.ready + depth.delayed + depth.blocked - 1 - newer))
+def _before(one: Situation) -> int:
+    """About how many ready tasks come before this one: those of a higher priority class, and those of its own that
+    became ready earlier. A look at the newest tells how many come after it."""
+    mine, after, is_newer = _class_of(one.info), 0, True
+    for task in _newest(one.backend, one.info.status):
+        if task.id == one.info.id:
+            is_newer = False
+        elif not task.gate and not (task.readable and task.readable.due_ms > one.now):
+            number = _class_of(task)
+            after += number < mine or (is_newer and number == mine)
+    return max(0, one.backend.depth().ready - 1 - after)
+
+
+def _class_of(task: TaskInfo) -> int:
+    return class_of(task.readable.priority) if task.readable else 0
 
 
 def _newer(backend: Backend, info: TaskInfo, like: Callable[[TaskInfo], bool]) -> int:
     """How many tasks of its status and like it are newer than this one, as far as a look at the newest tells."""
-    newer, cursor = 0, ""
+    return sum(map(like, takewhile(lambda task: task.id != info.id, _newest(backend, info.status))))
+
+
+def _newest(backend: Backend, status: TaskStatus) -> Iterator[TaskInfo]:
+    """The newest tasks of a status, as many as are looked at."""
+    cursor = ""
     for _ in range(_SCAN_LIMIT // _PAGE):
-        page, cursor = backend.tasks(info.status, cursor, _PAGE)
-        for task in page:
-            if task.id == info.id:
-                return newer
-            newer += like(task)
+        page, cursor = backend.tasks(status, cursor, _PAGE)
+        yield from page
         if not cursor:
-            break
-    return newer
+            return
 
 
 def moment(ms: int) -> str:

@@ -90,3 +90,24 @@ def test_a_call_with_a_priority_out_of_range_is_refused(queue: TaskQueue, priori
     with pytest.raises((ArgumentError, ConfigurationError), match=r"priority=.* must be a whole number"):
         work.with_options(priority=priority)()
     assert not queue.admin.tasks().tasks
+
+
+def test_explain_counts_what_comes_before(queue: TaskQueue) -> None:
+    """Tasks of a higher class, also later ones, and earlier ones of the same class; not those of a lower one, and none
+    that is delayed."""
+
+    @queue.task
+    def work() -> None: ...
+
+    first = {number: work.with_options(priority=number)() for number in (-60, 60, 0)}
+    work.with_options(priority=60, delay=60)()
+    later = {number: work.with_options(priority=number)() for number in (0, 60, -60)}
+
+    def before(handles: dict[int, Any]) -> dict[int, str]:
+        return {number: queue.admin.explain(one.task_id).reasons[0] for number, one in handles.items()}
+
+    def told(number: int) -> str:
+        return f"ready, about {number} before it"
+
+    assert before(first) == {60: told(0), 0: told(2), -60: told(4)}
+    assert before(later) == {60: told(1), 0: told(3), -60: told(5)}
