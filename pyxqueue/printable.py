@@ -27,6 +27,11 @@ _PLAIN = (str, bytes, int, float, bool, NoneType, Enum, date, time, timedelta, B
 _NAMED = (type, FunctionType, MethodType, BuiltinFunctionType)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one: ``"1 task"``, ``"1,200 tasks"``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def printable(text: str, limit: int = LONGEST) -> str:
     """Return the text as one line that cannot move the cursor, begin a second line or hide text.
 

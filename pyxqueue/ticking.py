@@ -17,6 +17,7 @@ from .model import schedules as rules
 from .model.events import TickSkipped
 from .model.message import TICK_HEADER, Message, evolve
 from .model.schedules import Decision, Schedule
+from .printable import counted
 from .protocols import Changed, ScheduleChange, ScheduleStore, schedules_of
 
 log = get_logger("pyxqueue.schedules")
@@ -204,8 +205,10 @@ class Ticker:
             text = "the schedule %s skips its tick %s: the task %s of an earlier tick has not ended"
             log.info(text, one.id, rules.tick_text(decision.tick), one.task_id, extra={"schedule": one.id})
         else:
-            text = "the schedule %s has missed %d ticks, the last at %s: it was too late to run them"
-            log.warning(text, one.id, number, rules.tick_text(decision.tick), extra={"schedule": one.id})
+            text = "the schedule %s has missed %s, the last at %s: it was too late"
+            log.warning(
+                text, one.id, counted(number, "tick"), rules.tick_text(decision.tick), extra={"schedule": one.id}
+            )
         self.observe(TickSkipped(one.id, one.call.name, decision.tick, number, reason, self.codec.queue))
 
     def _report(self, schedule_id: str, text: str) -> None:

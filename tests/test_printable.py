@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,32 @@ from redis import Redis
 import pyxqueue
 from pyxqueue.errors import PyxqueueError, TaskError
 from pyxqueue.log import get_logger
-from pyxqueue.printable import MAX_TRACEBACK, complain, printable, printable_lines, quoted, traceback_of
+from pyxqueue.printable import MAX_TRACEBACK, complain, counted, printable, printable_lines, quoted, traceback_of
 from pyxqueue.serializers.errors import OutsideDomainError
 
 PACKAGE = Path(pyxqueue.__file__).parent
 HOSTILE = "a\0\x1b[2J\x1b]52;c;eA==\x07\r\nERROR forged\u2028b\u202ec\udcff\u200b[/x]"
 LONG = 10_000_000
+ALWAYS_MORE = ("{len(ids)} tasks", "{count} tasks")
+"""In texts of their own for one task."""
+
+
+def test_a_number_with_its_noun() -> None:
+    """One is not a plural."""
+    assert [counted(number, "task") for number in (0, 1, 2, 1_200)] == ["0 tasks", "1 task", "2 tasks", "1,200 tasks"]
+
+
+def test_no_text_of_the_package_puts_a_plural_behind_one() -> None:
+    """Where a number is not `counted`, it stands behind the noun, or in brackets."""
+    plural = re.compile(r"(%d|\{[^{}'\"]*\}) (more )?(tasks|messages|settlements|ticks|copies|events)\b")
+    found = [
+        f"{path.name}: {text[0]}"
+        for path in PACKAGE.rglob("*.py")
+        if "testing" not in path.parts
+        for text in plural.finditer(path.read_text())
+        if text[0] not in ALWAYS_MORE
+    ]
+    assert found == []
 
 
 class Nasty:

@@ -12,6 +12,7 @@ from ..model.limits import limit_of, shown_gate
 from ..model.message import TaskInfo, TaskStatus
 from ..model.priorities import class_of
 from ..model.rates import PREFIX, is_rate
+from ..printable import counted
 from ..protocols import Backend, LimitStore, Pausing, RateStore, fair_lines_of, limits_of
 from .reasons import PAUSED, reason
 
@@ -111,8 +112,8 @@ def _in_fair_line(one: Situation) -> str:
     lines = fair_lines_of(one.backend)
     waiting = sum(found.waiting for found in lines.tenants(_GATES) if found.tenant == tenant) if lines else 0
     return (
-        f"ready, in the fair line with {one.info.line - 1:,} before it; {waiting:,} tasks of the tenant "
-        f"{tenant or '(none)'} stand there"
+        f"ready, in the fair line with {one.info.line - 1:,} before it; the tenant {tenant or '(none)'} has "
+        f"{counted(waiting, 'task')} there"
     )
 
 

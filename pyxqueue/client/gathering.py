@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, TypeVar, overload
 from ..clock import Seconds
 from ..errors import ConfigurationError, PyxqueueError
 from ..model.message import Progress
-from ..printable import quoted
+from ..printable import counted, quoted
 from .bar import ProgressBar
 from .reader import Reader
 from .result import AsyncResult
@@ -166,7 +166,7 @@ def _values(
     """Wait for the values of all handles, with a progress bar if `show_progress`. Raises the first error, unless errors
     are collected too."""
     values: dict[int, Any] = {}
-    with ProgressBar(f"{len(handles)} tasks") if show_progress else nullcontext() as bar:
+    with ProgressBar(counted(len(handles), "task")) if show_progress else nullcontext() as bar:
         while pending:
             for place, end in (yield from pending.some()):
                 try:

@@ -16,7 +16,7 @@ from ..eager.session import EagerSession
 from ..ids import id_text
 from ..names import Unique, home_or_error, load
 from ..options import DEFAULT_GRACE, DEFAULT_WAIT_MS, TaskOptions, takes_options, takes_options_too
-from ..printable import quoted
+from ..printable import counted, quoted
 from ..protocols import Backend, ResultStore, Serializer
 from ..registry import Registry
 from ..serializers import Seal
@@ -132,7 +132,7 @@ class TaskQueue(Unique, ReleaseNames):
 
     def __repr__(self) -> str:
         name, group = quoted(self.stream_key), quoted(self.consumer_group)
-        return f"<TaskQueue {name} group {group}, {len(self.core.registry)} tasks>"
+        return f"<TaskQueue {name} group {group}, {counted(len(self.core.registry), 'task')}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the queue by its name. The process that loads it imports the module and uses the queue there."""

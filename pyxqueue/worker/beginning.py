@@ -81,16 +81,16 @@ class Beginner:
                 return list(self.broker.begin(receipts))
             except BrokerUnavailableError as error:
                 if not self.patient:
-                    text = "%s cannot start %d tasks; they are claimed again when their leases end: %s"
+                    text = "%s cannot start tasks (%d); they are claimed again when their leases end: %s"
                     log.warning(text, self.consumer, len(receipts), error)
                     return [StartStatus.LOST] * len(receipts)
                 failures += 1
                 if failures == 1:
-                    text = "%s cannot start %d tasks until the store is back: %s"
+                    text = "%s cannot start tasks (%d) until the store is back: %s"
                     log.warning(text, self.consumer, len(receipts), error)
                 time.sleep(self.backoff(failures, 1.0))
             except BrokerError:
-                text = "the store refuses to start %d tasks; they are claimed again when their leases end"
+                text = "the store refuses to start tasks (%d); they are claimed again when their leases end"
                 log.exception(text, len(receipts))
                 return [StartStatus.LOST] * len(receipts)
 

@@ -21,9 +21,9 @@ from .serving import Claimed, Claims, ServedQueue
 _LOOK_EVERY = 0.2
 """Seconds after which a worker without room checks whether it must stop."""
 
-_TAKEN_OVER = "%d more tasks were taken over from workers that are gone"
-_COPIES = "%d more times, messages were not run because they are copies or no longer belong to this worker"
-_NOT_NOTED = "%d more messages could not be noted as in flight"
+_TAKEN_OVER = "tasks taken over from workers that are gone: %d more"
+_COPIES = "further claims had copies, or messages that no longer belong to this worker: %d"
+_NOT_NOTED = "messages that could not be noted as in flight: %d more"
 
 
 @define(eq=False)
@@ -127,7 +127,7 @@ class Claimer:
         statuses = queue.broker.extend([Extension(delivery.receipt) for delivery in deliveries])
         lost = {one.receipt for one, status in zip(deliveries, statuses, strict=True) if status is LeaseStatus.LOST}
         if lost:
-            text = "%s does not run %d messages: they are copies or no longer belong to this worker"
+            text = "%s does not run copies, or messages that no longer belong to this worker: %d"
             self._copies.log(logging.WARNING, text, self.consumer, len(lost))
             queue.settling.insist([Settlement(receipt, Defer()) for receipt in lost])  # this removes the copies
         return [one for one in deliveries if one.receipt not in lost]
@@ -142,7 +142,7 @@ class Claimer:
             try:
                 queue.broker.settle([Settlement(job.delivery.receipt, Defer()) for job in mine])
             except BrokerError as error:
-                text = "%d messages could not be given back; they are claimed again when their leases end: %s"
+                text = "messages could not be given back (%d); they are claimed again when their leases end: %s"
                 log.warning(text, len(mine), error)
             for job in mine:
                 self.jobs.remove(job)

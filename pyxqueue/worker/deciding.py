@@ -42,7 +42,7 @@ class Decider:
     consumer: str
     chance: Callable[[], float]
     _undecided: Throttle = field(
-        factory=lambda: Throttle("the outcomes of %d more tasks could not be settled"), init=False
+        factory=lambda: Throttle("tasks whose outcomes could not be settled: %d more"), init=False
     )
 
     def settlement(self, job: Job, outcome: Outcome) -> Settlement:

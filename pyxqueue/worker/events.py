@@ -140,11 +140,11 @@ class Throttle:
 
 
 # If another program writes messages that cannot run, they may come by the thousand, all with the same fault.
-_refusals = Throttle("%d more messages were refused and are kept with the failed tasks")
-_unsupported = Throttle("%d more messages could not be run here")
-_not_ours = Throttle("%d more settlements were refused")
-_observer_failures = Throttle("the observer raised an error on %d more events")
-_expiries = Throttle("%d more tasks expired before they started")
+_refusals = Throttle("messages refused and kept with the failed tasks: %d more")
+_unsupported = Throttle("messages that could not be run here: %d more")
+_not_ours = Throttle("settlements that were refused: %d more")
+_observer_failures = Throttle("events on which the observer raised an error: %d more")
+_expiries = Throttle("tasks that expired before they started: %d more")
 
 
 def log_expired(event: TaskExpired, of: str = "") -> None:

@@ -49,7 +49,7 @@ class SettlingQueue:
     one thread alone puts, and nothing is in this queue."""
     away: bool = field(default=False, init=False)
     """Whether the store cannot be reached."""
-    _refused: Throttle = field(factory=lambda: Throttle("the store refuses to settle %d more tasks"), init=False)
+    _refused: Throttle = field(factory=lambda: Throttle("tasks that the store refuses to settle: %d more"), init=False)
 
     def put(self, ran: Ran) -> None:
         """Take what has run, from any thread."""
@@ -90,14 +90,14 @@ class SettlingQueue:
                 accepted = self.broker.settle(settlements)
                 self.away = False
                 if failures:
-                    log.warning("%s: the store is back and has accepted %d settlements", self.consumer, sum(accepted))
+                    log.warning("%s: the store is back and has accepted settlements: %d", self.consumer, sum(accepted))
                 return accepted
             except BrokerUnavailableError as error:
                 failures += 1
                 self.away = True
                 if failures == 1:
                     log.warning(
-                        "%s keeps %d settlements until the store is back: %s", self.consumer, len(settlements), error
+                        "%s keeps settlements (%d) until the store is back: %s", self.consumer, len(settlements), error
                     )
                 time.sleep(self.backoff(failures, 1.0))
             except BrokerError:

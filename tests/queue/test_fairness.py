@@ -132,8 +132,8 @@ def test_explain_says_where_it_stands() -> None:
     nobody = one("")
 
     told = str(queue.admin.explain(mine.task_id))
-    assert "ready, in the fair line with 1 before it; 1 tasks of the tenant b stand there" in told
-    assert "1 tasks of the tenant (none) stand there" in str(queue.admin.explain(nobody.task_id))
+    assert "ready, in the fair line with 1 before it; the tenant b has 1 task there" in told
+    assert "the tenant (none) has 1 task there" in str(queue.admin.explain(nobody.task_id))
 
 
 def test_eager_mode_takes_turns() -> None:

@@ -48,7 +48,7 @@ def test_a_task_is_known_by_its_import_path(queue: TaskQueue) -> None:
     assert task.__doc__ == "Add two numbers."
     assert task.__wrapped__ is add  # type: ignore[attr-defined]
     assert repr(task) == "<Task tests.queue.test_tasks.add>"
-    assert repr(queue) == "<TaskQueue 'q' group 'cg', 1 tasks>"
+    assert repr(queue) == "<TaskQueue 'q' group 'cg', 1 task>"
 
 
 def test_calling_enqueues_and_answers_a_handle(queue: TaskQueue) -> None:

@@ -98,7 +98,7 @@ def test_refused_messages_do_not_fill_the_log(
 ) -> None:
     """A span of time has a few lines and then the number of the others; each failure of a task that ran is logged."""
     moments = iter((0.0, 1.0, 2.0, 3.0, 12.0))
-    more = "%d more messages were refused and are kept with the failed tasks"
+    more = "messages refused and kept with the failed tasks: %d more"
     monkeypatch.setattr(events, "_refusals", Throttle(more, 2, 10.0, lambda: next(moments)))
     for _ in range(5):
         log_settled(settled(Rejected(Failure("Unreadable", "broken")), Fail("x")))
@@ -107,7 +107,7 @@ def test_refused_messages_do_not_fill_the_log(
 
     texts = [record.getMessage() for record in caplog.records]
     assert sum("Unreadable" in text for text in texts) == 3
-    assert texts[2] == "2 more messages were refused and are kept with the failed tasks"
+    assert texts[2] == "messages refused and kept with the failed tasks: 2 more"
     assert sum("ValueError" in text for text in texts) == 3
 
 
@@ -307,4 +307,4 @@ def test_copies_do_not_fill_the_log(
     assert worker.drain() == 0
 
     assert not worker_bench.broker.depth().ready
-    assert sum("they are copies" in one.message for one in caplog.records) == 20
+    assert sum("does not run copies" in one.message for one in caplog.records) == 20

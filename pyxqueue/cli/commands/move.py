@@ -8,7 +8,7 @@ import click
 
 from ...client import moving
 from ...client.moving import MovedGroup
-from ...printable import quoted
+from ...printable import counted, quoted
 from ...stores import absolute
 from ...urls import shown
 from ..output import json_option, print_json, say
@@ -39,8 +39,7 @@ def move(source: str, target: str, queue: str, as_json: bool) -> None:
     left = sum(int(one["left"]) for one in found)
     if left:
         say(
-            f"{left} tasks were not moved: they are in flight, were enqueued meanwhile, or their ids belong to other "
-            f"tasks in DST",
+            f"not moved: {counted(left, 'task')}, in flight, enqueued meanwhile, or with an id that DST has already",
             err=True,
         )
         click.get_current_context().exit(1)
