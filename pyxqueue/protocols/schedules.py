@@ -10,7 +10,7 @@ import enum
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from msgspec import Struct
+from attrs import frozen
 
 from ..model.message import Message
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ..model.schedules import Schedule
 
 
-class ScheduleChange(Struct, frozen=True):
+@frozen
+class ScheduleChange:
     """A change of one schedule, and the task of its tick."""
 
     id: str
@@ -46,7 +47,8 @@ class Changed(enum.Enum):
     """Nothing: the schedule was changed since the caller has seen it, or it is too early."""
 
 
-class DueSchedules(Struct, frozen=True):
+@frozen
+class DueSchedules:
     """The schedules that are due."""
 
     now: int
