@@ -160,7 +160,7 @@ class ScheduleHandle:
     skipped: int
     """How many ticks were skipped because an earlier one had not ended."""
     missed: int
-    """How many ticks were not enqueued because nobody was there in time."""
+    """How many ticks were not enqueued because no supervisor ran in time."""
     errors: int
     """How often a tick could not be enqueued."""
     error: str
