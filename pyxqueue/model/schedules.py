@@ -46,7 +46,7 @@ Origin: TypeAlias = Literal["code", "runtime"]
 
 @frozen
 class MissedTicks:
-    """What happens to ticks that nobody was there to act upon."""
+    """What happens to ticks over which no supervisor ran."""
 
     policy: MissedPolicy = "once"
     grace_ms: int = 0
@@ -112,7 +112,7 @@ class Schedule:
     skipped: int = 0
     """How many ticks were not enqueued because the run before had not ended."""
     missed_ticks: int = 0
-    """How many ticks were not enqueued because nobody was there in time."""
+    """How many ticks were not enqueued because no supervisor ran in time."""
     passed: int = 0
     """How many ticks were skipped or missed since the last one that was enqueued."""
     errors: int = 0
