@@ -12,6 +12,7 @@ import pytest
 from pyxqueue.backends.sqlite import SQLiteBackend, broker, claiming, group, schedules, schema, settling
 from pyxqueue.backends.sqlite.driver import Driver, DriverError, apsw, standard
 from pyxqueue.clock import FakeClock
+from pyxqueue.model.locks import LockKind, lock_text
 from pyxqueue.model.message import Done, Message, Settlement, StartStatus
 from pyxqueue.model.rates import Pace
 from pyxqueue.model.schedules import Schedule
@@ -132,6 +133,58 @@ def test_a_file_of_schema_3_is_migrated(file: Path) -> None:
         assert [one.message.id for one in backend.claim("two", 9, 0)] == ["fair0", "fair1", "fair2"]
 
 
+def release(backend: SQLiteBackend, limit: int = 9) -> list[str]:
+    """Claim, settle, and return the ids."""
+    found = backend.claim("two", limit, 0)
+    assert backend.settle([Settlement(one.receipt, Done()) for one in found]) == [True] * len(found)
+    return [one.message.id for one in found]
+
+
+@pytest.mark.parametrize("driver", [standard(), apsw()], ids=["sqlite3", "apsw"])
+@pytest.mark.parametrize("version", [4, 5, 6, 7, 8])
+def test_files_of_later_schemas_are_migrated(file: Path, version: int, driver: Driver) -> None:
+    """The tasks are as before, and what came with each schema goes on: schedules, priorities, locks, a pause, expiries,
+    limits."""
+    shutil.copy(SCHEMA_2.with_name(f"schema{version}") / "sqlite.db", file)
+    file.chmod(0o600)
+    clock = FakeClock()
+    with closing(SQLiteBackend(file, StoreOptions("shop", "cg"), driver=driver, clock=clock)) as backend:
+        assert ask(backend, "PRAGMA user_version") == [(schema.VERSION,)]
+        statuses = {info.id: info.status.name for info in backend.tasks()[0]}
+        usual = {"held": "STARTED", "done": "SUCCESS", "failed": "FAILURE", "ready": "PENDING", "delayed": "PENDING"}
+        assert {name: statuses[name] for name in usual} == usual
+        assert backend.requeue(["failed"]) == [True]
+        ((held,),) = ask(backend, "SELECT seq || '.' || fence FROM task WHERE id = 'held'")
+        assert backend.settle([Settlement(held, Done())]) == [True]
+
+        (beat,) = backend.schedules().get(["beat"])
+        assert beat is not None
+        assert backend.schedules().change(ScheduleChange("beat", "1", None)) is Changed.DONE
+        if version >= 6:
+            names = [lock_text(kind, name)[1:] for kind, name in LOCKS.items()]
+            assert backend.lock_holders(names) == ["unique", "throttled", "debounced"]
+        if version >= 7:
+            assert (backend.is_paused(), backend.claim("two", 9, 0)) == (True, [])
+            assert backend.resume()
+
+        wanted = [["ready"], ["high", "ready"], ["high", "ready", "unique", "throttled"]]
+        wanted += [[*wanted[2], "expires"], [*wanted[2], "expires", "gated1"]]
+        low = ["low"] * (version >= 5)
+        found = release(backend, 20)
+        assert [name for name in found if name != "failed"] == [*wanted[version - 4], *low]
+        if version == 8:
+            gates = {gate.name: (gate.used, gate.waiting, gate.limit) for gate in backend.limits().gates(9)}
+            assert gates == {"api/": (1, 1, 1)}
+            assert {one.name: one.number for one in backend.limits().numbers()} == {"api": 1, "gpu": 3}
+            assert [release(backend), release(backend)] == [["gated2"], ["gated3"]]
+        if version >= 6:
+            assert backend.lock_holders(names) == ["", "throttled", "debounced"]
+        clock.advance(60_001)
+        backend.maintain(256)
+        assert release(backend) == [*["debounced"] * (version >= 6), "delayed"]
+
+
+LOCKS = {LockKind.FINISHED: b"u", LockKind.WINDOW: b"w", LockKind.DEBOUNCE: b"d"}
 BY_INDEX = "INDEX task_"
 BY_NUMBER = "task USING INTEGER PRIMARY KEY"
 PLANS = {
