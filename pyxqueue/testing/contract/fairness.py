@@ -224,6 +224,17 @@ class FairnessLaws(Contract):
         F1.holds("a" in {task_id[0] for task_id in order[2 : 4 + AHEAD]}, f"who got a token waited: {order}")
         F1.same(s.tokens(limits), {}, "the tokens at the end")
 
+    def test_f1_who_got_a_token_takes_its_turn(self, harness: Harness) -> None:
+        """A task that waited for a token does not go past the line once it has it."""
+        backend = harness.open()
+        if waiting(backend) is None or s.limited(backend, api=1) is None:
+            return
+        backend.enqueue(shared(4, "a", 8_000, gates=("api/k",)))
+        backend.enqueue(shared(30, "b"))
+        first = starts(backend, F1, 14)
+        again = [task_id for task_id in first if task_id[0] == "a"]
+        F1.holds(len(again) <= 2, f"{len(again)} tasks of the weight 1/8 that waited for a token are among {first}")
+
     def test_f1_requeued_and_adopted(self, harness: Harness) -> None:
         """What an operator makes ready again, and what comes from another store, joins the line as well."""
         backend = harness.open()
@@ -465,6 +476,23 @@ class FairnessLaws(Contract):
         F4.same(s.ids_of(s.take(backend)), [], "what could be claimed when all had expired")
         F4.same(waiting(backend), {}, "who waits when all have expired")
         F4.same(backend.depth().ready, 0, "how many are ready when all have expired")
+
+    def test_f4_a_removed_group(self, harness: Harness) -> None:
+        """Its lines go with it."""
+        kept, removed = s.groups(harness, "kept", "removed")
+        if waiting(kept) is None:
+            return
+        empty = harness.footprint()
+        kept.enqueue(shared(9, "a"))
+        removed.remove_group("removed")
+        s.settled(kept, F4, *(s.done(one) for one in s.drain(kept, 9)))
+        harness.advance(s.LONG)
+        s.take(kept)
+        kept.maintain(256)
+        F4.holds(
+            harness.footprint() <= empty + self.footprint_slack,
+            f"the footprint grew from {empty} to {harness.footprint()} with a group that was removed",
+        )
 
     def test_f4_many_tenants(self, harness: Harness) -> None:
         """Each of hundreds of tenants is forgotten once its only task has started."""

@@ -137,6 +137,15 @@ class DrawnTwice(Group):
 
 @breaks("F1")
 class AdmittedOnesOvertake(Group):
+    """What has got its tokens does not join the line."""
+
+    def _make_ready(self, entry: Entry, place: Place, now: int) -> None:
+        entry.was_drawn = entry.was_drawn or entry.place is Place.BLOCKED
+        super()._make_ready(entry, place, now)
+
+
+@breaks("F1")
+class RequeuedOnesOvertake(Group):
     """What is requeued does not join the line."""
 
     def requeue(self, task_id: str, now: int) -> bool:
