@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -34,6 +35,8 @@ _DAY = 86_400_000
 _SPANS = (_DAY, 32 * _DAY, 366 * _DAY, 9 * 366 * _DAY)
 """How far to look back for the newest ticks."""
 _FIELDS = 5
+_ONE_VALUE = re.compile(r"\b(\w+)-\1/\d+")
+"""A range of one value with a step, such as ``21-21/2``. The library reads it as one up to the end."""
 
 
 @frozen
@@ -90,7 +93,7 @@ class Timing:
 def _cron_ticks(expression: str, timezone: str, after: int) -> Iterator[int]:
     from cronsim import CronSimError  # noqa: PLC0415 - most programs have no schedule
 
-    plain = NICKNAMES.get(expression, expression)
+    plain = _ONE_VALUE.sub(r"\1", NICKNAMES.get(expression, expression))
     try:
         moments = _moments(plain, zone_of(timezone), datetime.fromtimestamp(after / 1000, UTC))
         last = after

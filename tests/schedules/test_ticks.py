@@ -116,6 +116,16 @@ def test_the_29th_of_february() -> None:
     assert found == [2096, 2104, 2108]
 
 
+@pytest.mark.parametrize(
+    ("expression", "same"), [("5-5/7 21-21/2 * * *", "5 21 * * *"), ("0 3 10-10/5 JAN-JAN/2 mon-mon/3", "0 3 10 1 1")]
+)
+def test_a_step_in_a_range_of_one_value(expression: str, same: str) -> None:
+    """It is that value, not each step up to the last value of the field."""
+    start = ms(datetime(2026, 1, 1, tzinfo=UTC))
+
+    assert list(islice(cron_timing(expression).ticks(start), 6)) == list(islice(cron_timing(same).ticks(start), 6))
+
+
 @pytest.mark.parametrize("name", NICKNAMES)
 def test_names(name: str) -> None:
     """A name stands for five fields, in any case."""
