@@ -5,6 +5,8 @@
 
 It starts a private server. The first task of each key is ready; the others wait in its line. A round claims some of
 them and settles them, which admits the next of their lines.
+
+    python benchmarks/gates.py --rates               # what rates cost: to begin a task, and to turn one away
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from redis import Redis
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
 from pyxqueue.ids import new_id
 from pyxqueue.model.message import FLOW_VERSION, Done, Message, Record, Settlement, TaskStatus
+from pyxqueue.model.rates import Pace
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing.servers import Server
 
@@ -74,6 +77,39 @@ def admitted(backend: RedisBackend) -> float:
     return spent / ended * 1e6
 
 
+def begun(backend: RedisBackend) -> float:
+    """Ask whether claimed tasks may start, and return the µs for each. They stay in flight."""
+    spent, asked = 0.0, 0
+    for _ in range(ROUNDS):
+        receipts = [one.receipt for one in backend.claim("bench", CLAIMED, 0)]
+        started = time.perf_counter()
+        backend.begin(receipts)
+        spent += time.perf_counter() - started
+        asked += len(receipts)
+    return spent / asked * 1e6
+
+
+def measure_rates(count: int) -> str:
+    """One rate for each of `count` keys, with one task each: begin some of them, and turn others away."""
+    with (
+        Server() as server,
+        closing(Redis.from_url(server.url)) as client,
+        closing(RedisBackend(ConnectionConfig.from_client(client), StoreOptions("rated"))) as backend,
+    ):
+        backend.limits().set_rate("api", Pace(1, 3_600_000_000))
+        for start in range(0, count, BATCH):
+            backend.enqueue(
+                [
+                    Message(new_id(), "app.fetch", gates=(f"rate:api/{number}",), v=FLOW_VERSION)
+                    for number in range(start, min(count, start + BATCH))
+                ]
+            )
+        begin = begun(backend)
+        backend.limits().set_rate("api", Pace(0, 3_600_000_000))
+        away = begun(backend)
+    return f"{count:9,} keys of a rate: {begin:4.0f} µs to begin a task, {away:4.0f} µs to turn one away"
+
+
 def measure(count: int) -> str:
     with Server() as server, closing(Redis.from_url(server.url)) as client:
         config = ConnectionConfig.from_client(client)
@@ -93,8 +129,10 @@ def measure(count: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, nargs="+", default=[1_000, 10_000, 100_000])
-    for count in parser.parse_args().tasks:
-        print(measure(count), flush=True)
+    parser.add_argument("--rates", action="store_true")
+    given = parser.parse_args()
+    for count in given.tasks:
+        print(measure_rates(max(count, 2 * ROUNDS * CLAIMED)) if given.rates else measure(count), flush=True)
 
 
 if __name__ == "__main__":
