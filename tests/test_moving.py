@@ -22,7 +22,7 @@ from pyxqueue.errors import BrokerUnavailableError, ConfigurationError, TaskStat
 from pyxqueue.model.limits import GateInfo
 from pyxqueue.model.message import Delivery, Done, Fail, Message, Retry, Settlement, TaskStatus
 from pyxqueue.model.rates import Pace
-from pyxqueue.protocols import Backend, Pausing, StoreOptions, rates_of
+from pyxqueue.protocols import Backend, Pausing, StoreOptions, limit_pausing_of, rates_of
 from pyxqueue.stores import find_store
 from pyxqueue.testing import FakeClock
 
@@ -314,6 +314,21 @@ def test_limits_and_pauses_are_moved(source: Backend, target: Backend) -> None:
     assert there.gates(10) == [GateInfo("gpu/", 1, 1, 2)]
     target.resume()
     assert [one.message.id for one in target.claim("w", 9, 0)] == ["a"]
+
+
+def test_a_pause_of_a_limit_is_moved(source: Backend, target: Backend) -> None:
+    """Before the tasks, which wait for it there."""
+    here, there = limit_pausing_of(source), limit_pausing_of(target)
+    assert here is not None
+    assert there is not None
+    here.pause("api/k")
+    source.enqueue([Message("a", "job", gates=("api/k",), v=2)])
+
+    assert move_group(source, target) == Moved(1, 0, 0)
+    assert there.paused() == ["api/k"]
+    assert target.claim("w", 1, 0) == []
+    there.resume("api/k")
+    assert [one.message.id for one in target.claim("w", 1, 0)] == ["a"]
 
 
 def test_limits_and_a_pause_need_a_store_that_keeps_them() -> None:

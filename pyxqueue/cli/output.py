@@ -59,7 +59,8 @@ def say_pause(facts: Mapping[str, Any], state: str, *, as_json: bool) -> None:
     if as_json:
         print_json(dict(facts))
     else:
-        say(f"group {facts['group']} of {facts['queue']}: {state}")
+        limit = f"limit {facts['limit']} in " if "limit" in facts else ""
+        say(f"{limit}group {facts['group']} of {facts['queue']}: {state}")
 
 
 def cut(text: str, width: int = WIDTH) -> str:

@@ -14,8 +14,9 @@ from ..ids import TaskId, id_text
 from ..model.locks import lock_of
 from ..model.message import Message, TaskInfo, TaskStatus
 from ..printable import quoted
-from ..protocols import Backend, HasAbout, HasLocks, HasQueues, Pausing
+from ..protocols import Backend, HasAbout, HasLocks, HasQueues, LimitPausing, Pausing, limit_pausing_of
 from .explaining import Explanation, explain
+from .limits import limit_name
 from .opened import QueueStore
 from .reasons import known, unknown
 from .views import BatchResult, QueueInfo, QueuePage, TaskDetails, TaskPage, WorkerInfo
@@ -169,20 +170,26 @@ class Admin:
         """
         self._store.here().backend.remove_group(group)
 
-    def pause(self) -> bool:
+    def pause(self, *, limit: str | None = None, key: object = None) -> bool:
         """Pause the group: no worker starts a task of it, on any machine, until `resume`. Returns False if it was
         paused already.
 
+        `limit`: pause only the limit of this name, its number and its rate; with `key`, only for this key of it, the
+        value by which ``by=`` tells tasks apart. Tasks that are not ready yet wait for it, and other tasks go on. The
+        number and the rate stay as they are, and count again after `resume`.
+
         What runs goes on and is settled, tasks can be enqueued, and delayed ones become due. The pause is stored, so it
         survives the end of every process. A worker that has claimed tasks just before may still start these. Raises
-        `ConfigurationError` if the store cannot pause a queue.
+        `ConfigurationError` if the store cannot pause a queue, or a limit.
         """
-        return self._pausing().pause()
+        name = limit_name(limit, key)
+        return self._pausing().pause() if name is None else self._limit_pausing().pause(name)
 
-    def resume(self) -> bool:
+    def resume(self, *, limit: str | None = None, key: object = None) -> bool:
         """End a pause: workers go on at once, in the order that the tasks would have had without it. Returns False if
-        the group was not paused."""
-        return self._pausing().resume()
+        the group was not paused. `limit` and `key`: end the pause of this limit, or of this key of it."""
+        name = limit_name(limit, key)
+        return self._pausing().resume() if name is None else self._limit_pausing().resume(name)
 
     # Stores
 
@@ -191,6 +198,13 @@ class Admin:
         if not isinstance(backend, Pausing):
             raise ConfigurationError(f"{type(backend).__name__} cannot pause a queue: stop the workers instead")
         return backend
+
+    def _limit_pausing(self) -> LimitPausing:
+        backend = self._store.here().backend
+        limits = limit_pausing_of(backend)
+        if limits is None:
+            raise ConfigurationError(f"{type(backend).__name__} cannot pause a limit: set its number to 0 instead")
+        return limits
 
     def _other(self, queue: str, group: str) -> AbstractContextManager[Backend]:
         """Open another queue or group of the same store; the context manager closes it."""

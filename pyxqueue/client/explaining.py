@@ -8,12 +8,12 @@ from itertools import takewhile
 
 from msgspec import Struct
 
-from ..model.limits import limit_of, shown_gate
+from ..model.limits import limit_of, paused_names, shown_gate
 from ..model.message import TaskInfo, TaskStatus
 from ..model.priorities import class_of
 from ..model.rates import PREFIX, is_rate
 from ..printable import counted
-from ..protocols import Backend, LimitStore, Pausing, RateStore, fair_lines_of, limits_of
+from ..protocols import Backend, LimitPausing, LimitStore, Pausing, RateStore, fair_lines_of, limits_of
 from .reasons import PAUSED, reason
 
 _PAGE = 256
@@ -80,15 +80,18 @@ def _limited(one: Situation) -> str:
     if not one.info.gate:
         return ""
     limits, name = limits_of(one.backend), shown_gate(one.info.gate.removeprefix(PREFIX))
+    paused = limits.paused() if isinstance(limits, LimitPausing) else ()
+    if found := [text for text in paused_names(one.info.gate) if text in paused]:
+        return f"the limit {found[0]} is paused: admin.resume(limit=) or `pyxqueue resume --limit` lets it go on"
     if is_rate(one.info.gate):
         return f"the rate {name} lets no more tasks start now{_pace(one, limits)}"
-    found = [gate for gate in limits.gates(_GATES) if gate.name == one.info.gate] if limits else []
-    if not found:
+    gates = [gate for gate in limits.gates(_GATES) if gate.name == one.info.gate] if limits else []
+    if not gates:
         return f"the limit {name} has no room"
-    if found[0].limit == 0:
+    if gates[0].limit == 0:
         return f"the limit {name} is 0: nothing starts until `pyxqueue limits --set` raises it"
-    before = max(0, found[0].waiting - 1 - _newer(one.backend, one.info, lambda other: other.gate == one.info.gate))
-    used = f"{found[0].used} of {found[0].limit} tokens are taken"
+    before = max(0, gates[0].waiting - 1 - _newer(one.backend, one.info, lambda other: other.gate == one.info.gate))
+    used = f"{gates[0].used} of {gates[0].limit} tokens are taken"
     return f"the limit {name} has no room: {used}, about {before:,} before it in its line"
 
 

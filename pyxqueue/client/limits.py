@@ -13,7 +13,7 @@ from ..limiting import Rate, limit_store, rate_store
 from ..model.limits import LIMIT_PATTERN, GateInfo, LimitInfo, gate_key, gate_of
 from ..model.rates import Pace, RateInfo
 from ..printable import quoted
-from ..protocols import LimitStore, RateStore
+from ..protocols import LimitPausing, LimitStore, RateStore
 from .opened import QueueStore
 
 __all__ = ["GateInfo", "LimitInfo", "Limits", "RateInfo"]
@@ -53,16 +53,11 @@ class Limits:
         `key`: only for this key, the value by which `by=` tells tasks apart, or a tuple of values where it names
         several parameters; it counts more than what is set for the limit.
         """
-        if not isinstance(name, str) or not LIMIT_PATTERN.fullmatch(name):
-            raise ConfigurationError(
-                f"the name of a limit is 1 to 200 letters, digits, _ . < > -, not {quoted(name)}; for one gate, give "
-                f"the key apart: key=... or --key"
-            )
+        full = checked_name(name, key)
         if (concurrency is _NOT_GIVEN) is (rate is _NOT_GIVEN):
             raise ConfigurationError(
                 f"set({quoted(name)}) needs either concurrency=, or rate= and per=; the other is a limit of its own"
             )
-        full = name if key is None else gate_of(name, gate_key(key))
         if rate is _NOT_GIVEN:
             self._limits().set(full, _number(concurrency))
         else:
@@ -77,6 +72,12 @@ class Limits:
         limits = self._limits()
         return limits.rates() if isinstance(limits, RateStore) else ()
 
+    def paused(self) -> Sequence[str]:
+        """Return the names of the limits that are paused (`Admin.pause`), ``NAME/KEY`` for one key, in alphabetical
+        order."""
+        limits = self._limits()
+        return limits.paused() if isinstance(limits, LimitPausing) else ()
+
     def gates(self, limit: int = 1_000) -> Sequence[GateInfo]:
         """Return what is in use: for each limit, or for each of its keys, how many tasks are ready or run, and how many
         wait; the first `limit` in alphabetical order. The names of rates begin with ``rate:``."""
@@ -84,6 +85,23 @@ class Limits:
 
     def _limits(self) -> LimitStore:
         return limit_store(self._store.here().backend)
+
+
+def checked_name(name: str, key: object) -> str:
+    """Return the name of a limit, or of one key of it. Raises `ConfigurationError` if it cannot be one."""
+    if not isinstance(name, str) or not LIMIT_PATTERN.fullmatch(name):
+        raise ConfigurationError(
+            f"the name of a limit is 1 to 200 letters, digits, _ . < > -, not {quoted(name)}; for one gate, give "
+            f"the key apart: key=... or --key"
+        )
+    return name if key is None else gate_of(name, gate_key(key))
+
+
+def limit_name(limit: str | None, key: object) -> str | None:
+    """Return the name of what is to be paused or resumed; None for the group."""
+    if limit is None and key is not None:
+        raise ConfigurationError(f"key={quoted(key)} needs limit=, the name of the limit that has this key")
+    return None if limit is None else checked_name(limit, key)
 
 
 def _number(concurrency: int | None) -> int | None:

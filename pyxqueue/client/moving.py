@@ -25,6 +25,7 @@ from ..protocols import (
     ScheduleChange,
     StoreOptions,
     in_one_process,
+    limit_pausing_of,
     limits_of,
     rates_of,
     schedules_of,
@@ -191,6 +192,18 @@ def _carry_limits(source: Source, target: Backend) -> None:
         for rate in paces:
             if rate.pace != rate.declared and rate.name not in known:
                 others.set_rate(rate.name, rate.pace)
+    if (pausing := limit_pausing_of(source)) is not None and (paused := pausing.paused()):
+        _pause_limits(target, paused)
+
+
+def _pause_limits(target: Backend, names: Sequence[str]) -> None:
+    pausing = limit_pausing_of(target)
+    if pausing is None:
+        raise ConfigurationError(
+            f"the limit {names[0]} is paused, and {type(target).__name__} cannot pause a limit: resume it, then move it"
+        )
+    for name in names:
+        pausing.pause(name)
 
 
 def _arrived(target: Backend, tasks: Sequence[TaskInfo]) -> list[TaskInfo]:

@@ -51,6 +51,12 @@ def limit_of(gate: str) -> str:
     return gate.partition("/")[0]
 
 
+def paused_names(gate: str) -> tuple[str, str]:
+    """Return the names by which a gate can be paused: its limit and key, and its limit."""
+    name = gate.removeprefix(PREFIX)
+    return name, limit_of(name)
+
+
 def shown_gate(gate: str) -> str:
     """Return the gate as people see it: without the slash, where the limit has no keys."""
     return gate.removesuffix("/")

@@ -23,7 +23,7 @@ from .core import (
 )
 from .fairness import FairLines, HasFairLines, fair_lines_of
 from .limits import HasLimits, LimitStore, limits_of
-from .pausing import Pausing
+from .pausing import LimitPausing, Pausing, limit_pausing_of
 from .rates import RateStore, rates_of
 from .schedules import Changed, DueSchedules, HasSchedules, ScheduleChange, ScheduleStore, schedules_of
 from .shared import HasSharedClaims, SharedClaims
@@ -50,6 +50,7 @@ __all__ = [
     "HasSharedClaims",
     "HasWakeups",
     "Inspector",
+    "LimitPausing",
     "LimitStore",
     "Pausing",
     "RateStore",
@@ -65,6 +66,7 @@ __all__ = [
     "Wakeups",
     "fair_lines_of",
     "in_one_process",
+    "limit_pausing_of",
     "limits_of",
     "rates_of",
     "schedules_of",

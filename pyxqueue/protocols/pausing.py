@@ -1,8 +1,11 @@
-"""The optional protocol of a broker whose groups can be paused."""
+"""The optional protocols of a broker whose groups can be paused, and of limits that can be paused."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
+
+from .limits import limits_of
 
 
 @runtime_checkable
@@ -20,6 +23,9 @@ class Pausing(Protocol):
         them wait.
       - After `resume`, messages are handed out in the order in which they would have been without the pause (B2).
       - A claim whose reply was on its way at that moment may still deliver. Other groups go on (B9).
+      - A limit, or one key of it, can be paused by itself (`LimitPausing`): no gate of it has room meanwhile, and
+        `begin` returns LATER for a task with a rate of it. So what asks there waits, in the order of arrival (L5);
+        tasks with other gates go on. What was set, declared, used or spent stays as it is, and counts again afterwards.
     """
 
     def pause(self) -> bool:
@@ -33,3 +39,28 @@ class Pausing(Protocol):
     def is_paused(self) -> bool:
         """Return whether the group is paused. A group that is not registered is not."""
         ...
+
+
+@runtime_checkable
+class LimitPausing(Protocol):
+    """Limits (`LimitStore`) that can be paused (L9). A name is that of a limit, or ``NAME/KEY`` for one key of it; it
+    stands for the concurrency and for the rate of that name."""
+
+    def pause(self, name: str) -> bool:
+        """Pause a limit, or one of its keys. Returns False if this name was paused already."""
+        ...
+
+    def resume(self, name: str) -> bool:
+        """End the pause of this name; the tasks for which there is room become ready at once (L4). Returns False if it
+        was not paused. A key of a limit that is paused as a whole stays paused."""
+        ...
+
+    def paused(self) -> Sequence[str]:
+        """Return the names that are paused, in alphabetical order."""
+        ...
+
+
+def limit_pausing_of(store: object) -> LimitPausing | None:
+    """Return the limits of a backend if they can be paused; else None."""
+    limits = limits_of(store)
+    return limits if isinstance(limits, LimitPausing) else None

@@ -60,3 +60,29 @@ def test_task_says_what_it_waits_for(queue: TaskQueue, command: Command) -> None
     assert waits["h1"] is None
     indent = " " * len("waits for     ")
     assert f"waits for     {paused}\n{indent}ready, about 1 before it\n" in command("task", "r2").stdout
+
+
+def test_a_limit_is_paused(queue: TaskQueue, command: Command, stream_key: str) -> None:
+    """By its name, or for one key; `limits` lists it, and the group itself is not paused."""
+    enqueue(queue, "r1")
+    said = [command(*words.split()).stdout for words in ("pause --limit api", "pause --limit api --key 7", "limits")]
+    where = f"in group cg of {stream_key}"
+    assert said[:2] == [f"limit api {where}: paused\n", f"limit api/7 {where}: paused\n"]
+    assert said[2].endswith(
+        "the limit api is paused: nothing gets past it until `pyxqueue resume --limit`\n"
+        "the limit api/7 is paused: nothing gets past it until `pyxqueue resume --limit`\n"
+    )
+    assert json.loads(command("limits", "--json").stdout)["paused"] == ["api", "api/7"]
+    facts = json.loads(command("resume", "--limit", "api", "--json").stdout)
+    assert facts == {"queue": stream_key, "group": "cg", "limit": "api", "paused": False, "changed": True}
+    assert command("resume", "--limit", "api").stdout == f"limit api {where}: was not paused\n"
+    assert queue.limits.paused() == ["api/7"]
+    assert not queue.admin.info().paused
+
+
+def test_a_key_needs_a_limit(queue: TaskQueue, command: Command) -> None:
+    enqueue(queue, "r1")
+    for name in ("pause", "resume"):
+        result = command(name, "--key", "7")
+        assert result.exit_code == 2
+        assert "--key needs --limit NAME" in result.stderr

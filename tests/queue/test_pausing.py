@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pyxqueue import ResultTimeoutError, TaskQueue, eager_mode
+from pyxqueue import Concurrency, ResultTimeoutError, TaskQueue, eager_mode
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.clock import FakeClock
 from pyxqueue.errors import ConfigurationError
@@ -84,3 +84,40 @@ def test_eager_time_counts_in_what_is_said() -> None:
         handle = note.with_options(delay=10)()
         assert queue.admin.explain(handle.task_id).reasons[0].startswith("delayed until 2023-11-14 22:13:")
         assert FakeClock()() // 1000 == 1_700_000_000
+
+
+def test_a_paused_limit_in_eager_mode() -> None:
+    """Calls of one key wait until it is resumed, and run then; `explain` says why they wait."""
+    with eager_mode():
+        queue, ran = TaskQueue("jobs"), list[int]()
+
+        @queue.task(name="jobs.note", limits=[Concurrency(2, by="number", name="api")])
+        def note(number: int) -> None:
+            ran.append(number)
+
+        assert queue.admin.pause(limit="api", key=7)
+        handle = note(7)
+        note(8)
+        assert ran == [8]
+        told = "the limit api/7 is paused: admin.resume(limit=) or `pyxqueue resume --limit` lets it go on"
+        assert queue.admin.explain(handle.task_id).reasons[0] == told
+        assert queue.limits.paused() == ["api/7"]
+        assert queue.admin.resume(limit="api", key=7)
+        handle.get()
+        assert ran == [8, 7]
+
+
+def test_a_wrong_name_of_a_limit_is_refused() -> None:
+    """A key needs its limit; and a store whose limits cannot be paused says so."""
+
+    class Plain(MemoryBackend):
+        def limits(self) -> None:  # type: ignore[override]
+            return None
+
+    queue = TaskQueue(broker=Plain(MemoryStore(), StoreOptions()))
+    with pytest.raises(ConfigurationError, match="needs limit="):
+        queue.admin.pause(key=7)
+    with pytest.raises(ConfigurationError, match="the name of a limit"):
+        queue.admin.resume(limit="a/b")
+    with pytest.raises(ConfigurationError, match="Plain cannot pause a limit"):
+        queue.admin.pause(limit="api")

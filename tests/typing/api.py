@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, assert_never, assert_type
 
@@ -250,6 +251,8 @@ def a_queue_is_administered() -> None:
     assert_type(queue.admin.purge(waiting=True, failed=True, history=True), int)
     assert_type(list(queue.admin.groups()), list[str])
     assert_type(queue.admin.pause(), bool)
+    assert_type(queue.admin.pause(limit="api", key=42), bool)
+    assert_type(queue.limits.paused(), Sequence[str])
     assert_type(queue.admin.resume(), bool)
     assert_type(queue.admin.explain("a"), Explanation)
     queue.admin.remove_group("eu")

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ...locked import Entry
-from ...model.limits import NO_LIMIT, GateInfo, LimitInfo, limit_of
+from ...model.limits import NO_LIMIT, GateInfo, LimitInfo, limit_of, paused_names
 from ...model.message import Message
 from ...model.rates import is_rate
 from .rates import Rates
@@ -32,6 +32,8 @@ class Gates:
         self.turns: dict[str, None] = {}
         """The gates that may have room and a line, in the order in which they are looked at."""
         self.rates = Rates()
+        self.paused: set[str] = set()
+        """The names of limits, or of keys of them, that are paused."""
         self.now = 0
         """The time of the present step, in ms."""
         self._arrivals = 0
@@ -44,7 +46,12 @@ class Gates:
         name = limit_of(gate)
         return self.numbers.get(gate, self.numbers.get(name, self.declared.get(name, NO_LIMIT)))
 
+    def is_paused(self, gate: str) -> bool:
+        return bool(self.paused) and not self.paused.isdisjoint(paused_names(gate))
+
     def has_room(self, gate: str) -> bool:
+        if self.is_paused(gate):
+            return False
         if is_rate(gate):
             return self.rates.opens(gate, self.now_us) <= self.now_us
         return self.used[gate] < self.limit(gate)
@@ -66,7 +73,9 @@ class Gates:
     def start(self, entry: Entry) -> bool:
         """L6: count the start of a task, if its rates have room; else it is turned away. Returns whether it starts."""
         rates = [gate for gate in gates_of(entry) if is_rate(gate)]
-        if entry.began == entry.receipt or self.rates.start(rates, self.now_us):
+        if entry.began == entry.receipt:
+            return True
+        if not any(map(self.is_paused, rates)) and self.rates.start(rates, self.now_us):
             entry.began = entry.receipt
             return True
         for gate in rates:
@@ -110,7 +119,11 @@ class Gates:
     def next_turn(self) -> int:
         """Let those gates of rates have their turn that have room again, and forget what is over. Returns the ms until
         the next one has room, or -1."""
-        opens = {gate: self.rates.opens(gate, self.now_us) for gate in self.lines if is_rate(gate)}
+        opens = {
+            gate: self.rates.opens(gate, self.now_us)
+            for gate in self.lines
+            if is_rate(gate) and not self.is_paused(gate)
+        }
         self.turns.update(dict.fromkeys(gate for gate, at in opens.items() if at <= self.now_us))
         self.rates.sweep(self.now_us)
         waits = [at for at in opens.values() if self.now_us < at < math.inf]
@@ -119,6 +132,10 @@ class Gates:
     def look_at(self, name: str) -> None:
         """Its number has changed: look at the lines of a limit, or of one gate."""
         self.turns.update(dict.fromkeys(gate for gate in self.lines if name in {gate, limit_of(gate)}))
+
+    def resume(self, name: str) -> None:
+        """A pause has ended: look at the lines of a limit, or of one gate, and of the rate of that name."""
+        self.turns.update(dict.fromkeys(gate for gate in self.lines if name in paused_names(gate)))
 
     def _closed(self, entry: Entry) -> str | None:
         """The gate at which a task has to wait: the first without room, or else the first with an earlier task."""

@@ -1,4 +1,4 @@
-"""The `LimitStore` and `RateStore` protocols on a store in memory."""
+"""The protocols `LimitStore`, `RateStore` and `LimitPausing` on a store in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .store import Queue
 
 
 class MemoryLimits:
-    """The `LimitStore` and `RateStore` protocols."""
+    """The protocols `LimitStore`, `RateStore` and `LimitPausing`."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
@@ -38,6 +38,27 @@ class MemoryLimits:
             group.gates.look_at(name)
             group.maintain(0, now)
         self.admitted()
+
+    def pause(self, name: str) -> bool:
+        with self._store.changed:
+            group, _ = self._queue.join()
+            is_new = name not in group.gates.paused
+            group.gates.paused.add(name)
+            return is_new
+
+    def resume(self, name: str) -> bool:
+        with self._store.changed:
+            group, now = self._queue.join()
+            was_paused = name in group.gates.paused
+            group.gates.paused.discard(name)
+            group.gates.resume(name)
+            group.maintain(0, now)
+        self.admitted()
+        return was_paused
+
+    def paused(self) -> Sequence[str]:
+        with self._store.changed:
+            return sorted(self._queue.look()[0].gates.paused)
 
     def numbers(self) -> Sequence[LimitInfo]:
         with self._store.changed:

@@ -1,4 +1,4 @@
-"""The `LimitStore` and `RateStore` protocols on Redis."""
+"""The protocols `LimitStore`, `RateStore` and `LimitPausing` on Redis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FAIR = "fair:"
 
 
 class RedisLimits:
-    """The `LimitStore` and `RateStore` protocols."""
+    """The protocols `LimitStore`, `RateStore` and `LimitPausing`."""
 
     def __init__(self, registration: Registration) -> None:
         self._registration = registration
@@ -35,6 +35,19 @@ class RedisLimits:
 
     def set_rate(self, name: str, pace: Pace | None) -> None:
         self._store("limit", PREFIX + name, None if pace is None else pace_to_text(pace), True)
+
+    def pause(self, name: str) -> bool:
+        is_new = name not in self.paused()
+        self._store("paused", name, 1, True)
+        return is_new
+
+    def resume(self, name: str) -> bool:
+        was_paused = name in self.paused()
+        self._store("paused", name, None, True)
+        return was_paused
+
+    def paused(self) -> Sequence[str]:
+        return sorted(name for name, number in self._numbers()["paused"].items() if number == 1)
 
     def _store(self, kind: str, name: str, number: int | str | None, replace: bool) -> None:
         cursor = b""
@@ -88,7 +101,7 @@ class RedisLimits:
     def _stored(self) -> Mapping[str, Mapping[str, str]]:
         """What is stored, by its kind and its name."""
         session, keys = self._session, self._registration.keys
-        found: dict[str, dict[str, str]] = {"default": {}, "limit": {}, "used": {}}
+        found: dict[str, dict[str, str]] = {"default": {}, "limit": {}, "used": {}, "paused": {}}
         for field, value in session.guard(
             lambda: list(session.client.hscan_iter(keys.gates, match="*:*", count=_SCAN))
         ):

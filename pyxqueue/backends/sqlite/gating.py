@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from attrs import Factory, define, field
 
-from ...model.limits import NO_LIMIT, GateInfo, LimitInfo, limit_of
-from ...model.rates import is_rate
+from ...model.limits import NO_LIMIT, GateInfo, LimitInfo, limit_of, paused_names
+from ...model.rates import PREFIX, is_rate
 from .driver import Connection
 from .rating import Rates, rates_among
 from .rows import is_number, is_text
@@ -20,6 +20,9 @@ from .schema import BLOCKED, LINES, SHARED
 from .sharing import Lines
 
 _NUMBERS = "SELECT name, number, declared FROM gate_limit WHERE grp = ? AND name IN (?, ?)"
+PAUSED = "paused:"
+"""A row of `gate_limit` with this before its name says that a limit, or a key of one, is paused."""
+_PAUSED = "SELECT 1 FROM gate_limit WHERE grp = ? AND name IN (?, ?) AND number = 1"
 _USED = "SELECT used FROM gate WHERE grp = ? AND name = ?"
 _FIRST = "SELECT seq, arrival FROM gated WHERE grp = ? AND gate = ? AND gate <> '' ORDER BY arrival LIMIT 1"
 _BLOCK = f"UPDATE task SET place = {BLOCKED}, sort = ?, ord = ?, updated = ? WHERE seq = ?"  # noqa: S608 - our own words
@@ -66,7 +69,7 @@ class Gates:
         if closed is None:
             self._take(gates)
         elif is_rate(closed):
-            self.rates.look_later(closed, waits=True)
+            self.rates.look_later(closed, waits=not self.is_paused(closed))
         return closed is None
 
     def has_rate(self, seq: int) -> bool:
@@ -80,7 +83,7 @@ class Gates:
         rates = [] if standing is None else rates_among(standing.gates)
         if standing is None or not rates or standing.began == fence:
             return None
-        if self.rates.start(rates):
+        if not any(map(self.is_paused, rates)) and self.rates.start(rates):
             self.db.execute("UPDATE gated SET began = ? WHERE seq = ?", (fence, seq))
             return None
         for gate in rates:
@@ -130,7 +133,8 @@ class Gates:
             else:
                 del self._turns[gate]
                 if is_rate(gate):
-                    self.rates.look_later(gate, waits=bool(self.db.execute(_FIRST, (self.key, gate))))
+                    waits = bool(self.db.execute(_FIRST, (self.key, gate))) and not self.is_paused(gate)
+                    self.rates.look_later(gate, waits=waits)
         return looked
 
     def _admit(self, seq: int, gate: str) -> None:
@@ -158,8 +162,11 @@ class Gates:
             self.lines.join_again(seq)
 
     def look_at(self, name: str) -> None:
-        """A number has changed: note the gates of a limit, or one gate, that have a line."""
-        if "/" in name:
+        """A number has changed, or a pause has ended: note the gates of a limit, or one gate, that have a line."""
+        if name.startswith(PAUSED):
+            self.look_at(name.removeprefix(PAUSED))
+            self.look_at(PREFIX + name.removeprefix(PAUSED))
+        elif "/" in name:
             self._turns[name] = None
         else:
             rows = self.db.execute(_LINES, (self.key, f"{name}/", f"{name}0"))  # which comes after a slash
@@ -179,7 +186,7 @@ class Gates:
         found = [
             (name, _number(number), _number(declared))
             for name, number, declared in rows
-            if is_text(name) and not is_rate(name)
+            if is_text(name) and not is_rate(name) and not name.startswith(PAUSED)
         ]
         return [
             LimitInfo(name, declared if number is None else number, declared)
@@ -220,7 +227,12 @@ class Gates:
         (own, _), (number, declared) = found.get(gate, (None, None)), found.get(name, (None, None))
         return next((one for one in (_number(own), _number(number), _number(declared)) if one is not None), NO_LIMIT)
 
+    def is_paused(self, gate: str) -> bool:
+        return bool(self.db.execute(_PAUSED, (self.key, *(PAUSED + name for name in paused_names(gate)))))
+
     def _room(self, gate: str) -> int:
+        if self.is_paused(gate):
+            return 0
         if is_rate(gate):
             return int(self.rates.opens(gate) <= self.rates.now_us)
         used = self.db.execute(_USED, (self.key, gate))

@@ -1,4 +1,4 @@
-"""The `LimitStore` and `RateStore` protocols on a SQLite file."""
+"""The protocols `LimitStore`, `RateStore` and `LimitPausing` on a SQLite file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from ...model.limits import GateInfo, LimitInfo
 from ...model.rates import PREFIX, Pace, RateInfo, pace_to_text
+from .gating import PAUSED
+from .group import Group
 from .queue import Queue
+from .rows import is_text
 from .steps import until_done
 
 _SET = """INSERT INTO gate_limit VALUES (?, ?, ?, NULL, 1)
@@ -14,11 +17,12 @@ _SET = """INSERT INTO gate_limit VALUES (?, ?, ?, NULL, 1)
 _DECLARE = """INSERT INTO gate_limit VALUES (?, ?, NULL, ?, 1)
     ON CONFLICT (grp, name) DO UPDATE SET declared = excluded.declared, raised = 1
     WHERE declared IS NULL OR (? AND declared <> excluded.declared)"""
+_PAUSED = "SELECT name FROM gate_limit WHERE grp = ? AND number = 1 AND name >= ? AND name < ? ORDER BY name"
 RAISED = "SELECT name FROM gate_limit WHERE grp = ? AND raised = 1 LIMIT 1"
 
 
 class SQLiteLimits:
-    """The `LimitStore` and `RateStore` protocols."""
+    """The protocols `LimitStore`, `RateStore` and `LimitPausing`."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
@@ -46,6 +50,29 @@ class SQLiteLimits:
             group = groups.mine
             group.db.execute(_SET, (group.key, name, number))
         self.admit()
+
+    def pause(self, name: str) -> bool:
+        return self._set_paused(name, 1)
+
+    def resume(self, name: str) -> bool:
+        return self._set_paused(name, None)
+
+    def _set_paused(self, name: str, number: int | None) -> bool:
+        with self._queue.write(join=True) as groups:
+            group = groups.mine
+            changed = (name in self._paused(group)) is (number is None)
+            if changed:
+                group.db.execute(_SET, (group.key, PAUSED + name, number))
+        self.admit()
+        return changed
+
+    def paused(self) -> Sequence[str]:
+        with self._queue.read() as groups:
+            return self._paused(groups.mine)
+
+    def _paused(self, group: Group) -> list[str]:
+        rows = group.db.execute(_PAUSED, (group.key, PAUSED, PAUSED + "\U0010ffff"))
+        return [name.removeprefix(PAUSED) for (name,) in rows if is_text(name)]
 
     def admit(self) -> None:
         """Admit those for which there is room because a number was raised."""

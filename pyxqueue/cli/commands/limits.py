@@ -66,6 +66,7 @@ def limits(  # noqa: PLR0917 - the options of the command
                 "group": queue.consumer_group,
                 "limits": [{"name": one.name, "number": one.number, "declared": one.declared} for one in numbers],
                 "rates": [_rate(one) for one in rates],
+                "paused": list(queue.limits.paused()),
                 "gates": [
                     {"name": one.name, "used": one.used, "limit": one.limit, "waiting": one.waiting} for one in gates
                 ],
@@ -73,6 +74,8 @@ def limits(  # noqa: PLR0917 - the options of the command
         )
         return
     _print(numbers, rates, gates)
+    for one in queue.limits.paused():
+        say(f"the limit {shown_gate(one)} is paused: nothing gets past it until `pyxqueue resume --limit`")
 
 
 def _warn_if_unknown(name: str, limits: Sequence[LimitInfo | RateInfo], gates: Sequence[GateInfo]) -> None:

@@ -11,14 +11,25 @@ from ..target import Target, module_argument, pass_target, target_options
 @click.command()
 @module_argument
 @target_options
+@click.option("--limit", metavar="NAME", help="Only the limit NAME, its number and its rate.")
+@click.option("--key", help="With --limit: only for this key.")
 @json_option
 @pass_target
-def pause(target: Target, as_json: bool) -> None:
+def pause(target: Target, limit: str | None, key: str | None, as_json: bool) -> None:
     """Let no worker start a task of the group, on any machine, until `resume`.
 
     What runs goes on, tasks can be enqueued, and delayed ones become due.
     """
     queue = target.existing()
-    changed = queue.admin.pause()
-    facts = {"queue": queue.stream_key, "group": queue.consumer_group, "paused": True, "changed": changed}
+    if key is not None and limit is None:
+        raise click.UsageError("--key needs --limit NAME")
+    changed = queue.admin.pause(limit=limit, key=key)
+    facts: dict[str, object] = {
+        "queue": queue.stream_key,
+        "group": queue.consumer_group,
+        "paused": True,
+        "changed": changed,
+    }
+    if limit is not None:
+        facts["limit"] = limit if key is None else f"{limit}/{key}"
     say_pause(facts, "paused" if changed else "was paused already", as_json=as_json)

@@ -11,11 +11,22 @@ from ..target import Target, module_argument, pass_target, target_options
 @click.command()
 @module_argument
 @target_options
+@click.option("--limit", metavar="NAME", help="Only the limit NAME, its number and its rate.")
+@click.option("--key", help="With --limit: only for this key.")
 @json_option
 @pass_target
-def resume(target: Target, as_json: bool) -> None:
+def resume(target: Target, limit: str | None, key: str | None, as_json: bool) -> None:
     """End a pause: workers start tasks of the group again."""
     queue = target.existing()
-    changed = queue.admin.resume()
-    facts = {"queue": queue.stream_key, "group": queue.consumer_group, "paused": False, "changed": changed}
+    if key is not None and limit is None:
+        raise click.UsageError("--key needs --limit NAME")
+    changed = queue.admin.resume(limit=limit, key=key)
+    facts: dict[str, object] = {
+        "queue": queue.stream_key,
+        "group": queue.consumer_group,
+        "paused": False,
+        "changed": changed,
+    }
+    if limit is not None:
+        facts["limit"] = limit if key is None else f"{limit}/{key}"
     say_pause(facts, "resumed" if changed else "was not paused", as_json=as_json)

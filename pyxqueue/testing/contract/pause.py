@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...protocols import Pausing
+from ...model.rates import Pace
+from ...protocols import LimitPausing, Pausing, RateStore, limit_pausing_of, limits_of
 from .base import needs
 from .prelude import Backend, Contract, Harness, law, m, s
 
@@ -30,6 +31,12 @@ def resumed(backend: Any, wanted: list[str], what: str) -> None:
     __tracebackhide__ = True
     L9.same(backend.resume(), True, "what resume returned")
     s.claims(backend, L9, wanted, what)
+
+
+def pausable(backend: Backend, **numbers: int) -> LimitPausing | None:
+    """The limits of a backend, in which these numbers are set; None if they cannot be paused."""
+    s.limited(backend, **numbers)
+    return limit_pausing_of(backend)
 
 
 class PauseLaws(Contract):
@@ -254,3 +261,69 @@ class PauseLaws(Contract):
         again.enqueue([s.job("b")])
         s.claims(again, L9, ["b"], "what could be claimed in a new group of that name")
         L9.same(again.resume(), False, "what resume returned for it")
+
+    def test_l9_a_limit_can_be_paused(self, harness: Harness) -> None:
+        """What asks at any of its keys waits, in the order of arrival; other tasks go on, also those in flight."""
+        backend = harness.open()
+        if (limits := pausable(backend, api=2)) is None:
+            return
+        backend.enqueue([s.gated("a", "api/x")])
+        held = s.take_one(backend, L9)
+        L9.same(limits.pause("api"), True, "what pause returned")
+        backend.enqueue([*(s.gated(task_id, "api/x") for task_id in "bc"), s.gated("d", "mail/x"), s.job("e")])
+        other = limit_pausing_of(harness.open())
+        L9.same(other and list(other.paused()), ["api"], "what is paused, on another handle")
+        s.claims(backend, L9, ["d", "e"], "what could be claimed while a limit was paused")
+        s.settled(backend, L9, s.done(held))
+        s.claims(backend, L9, [], "what could be claimed after a token was given back")
+        L9.same(limits.resume("api"), True, "what resume returned")
+        s.claims(backend, L9, ["b", "c"], "what could be claimed after the pause")
+        L9.same([limits.resume("api"), list(limits.paused())], [False, []], "a second resume, and what is paused then")
+
+    def test_l9_a_key_can_be_paused(self, harness: Harness) -> None:
+        """Other keys of the limit go on; it stays paused while the limit as a whole is paused and resumed."""
+        backend = harness.open()
+        if (limits := pausable(backend, api=2)) is None:
+            return
+        L9.same([limits.pause("api/x"), limits.pause("api/x")], [True, False], "what two pauses returned")
+        backend.enqueue([s.gated("a", "api/x"), s.gated("b", "api/y")])
+        s.claims(backend, L9, ["b"], "what could be claimed while one key was paused")
+        limits.pause("api")
+        limits.resume("api")
+        s.claims(backend, L9, [], "what could be claimed after the limit was paused and resumed")
+        limits.resume("api/x")
+        s.claims(backend, L9, ["a"], "what could be claimed after the pause of the key")
+
+    def test_l9_a_paused_limit_keeps_its_number(self, harness: Harness) -> None:
+        """That counts again after the pause, also if it was changed meanwhile; tokens are counted all the time."""
+        backend = harness.open()
+        if (limits := pausable(backend, api=3)) is None or (store := limits_of(backend)) is None:
+            return
+        limits.pause("api/x")
+        backend.enqueue([s.gated(task_id, "api/x") for task_id in "abcd"])
+        L9.same([one.number for one in store.numbers()], [3], "the numbers during a pause")
+        store.set("api", 2)
+        L9.same(s.tokens(store), {"api/x": (0, 4)}, "tokens and lines during a pause")
+        limits.resume("api/x")
+        L9.same(s.tokens(store), {"api/x": (2, 2)}, "tokens and lines after it")
+
+    def test_l9_a_paused_rate_starts_nothing(self, harness: Harness) -> None:
+        """Neither what is admitted later nor what was claimed; after the pause it starts at its pace."""
+        backend = harness.open()
+        limits = pausable(backend)
+        if limits is None or not isinstance(limits, RateStore):
+            return
+        limits.set_rate("api", Pace(1, 600_000_000, 2))
+        backend.enqueue([s.gated(task_id, "rate:api/k") for task_id in "abc"])
+        found = s.take_exactly(backend, 2, L9)
+        limits.pause("api")
+        later = [m.StartStatus.LATER] * 2
+        L9.same(list(backend.begin([one.receipt for one in found])), later, "what may begin during a pause")  # type: ignore[attr-defined]
+        harness.advance(3_600_000)
+        s.claims(backend, L9, [], "what could be claimed during a pause")
+        L9.same(backend.maintain(256), -1, "when `maintain` has to be called again")
+        limits.resume("api")
+        again = s.take(backend)
+        L9.same(s.ids_of(again), ["a", "b"], "what could be claimed after it")
+        run = [m.StartStatus.RUN] * 2
+        L9.same(list(backend.begin([one.receipt for one in again])), run, "what may begin after it")  # type: ignore[attr-defined]

@@ -520,10 +520,13 @@ local function gates_of(fields)
 end
 
 -- What is stored about a gate: the number for its key, which counts before that of its limit, what was set for that,
--- what the code has declared, and another field.
+-- what the code has declared, another field, and whether the key or the limit is paused.
 local function stored_of(keys, gate, kind)
   local limit = string.match(gate, '^[^/]*')
-  return unpack(call('HMGET', keys[GATES], 'limit:' .. gate, 'limit:' .. limit, 'default:' .. limit, kind .. gate))
+  local name = string.gsub(gate, '^rate:', '')
+  local own, set, declared, more, paused, all_paused = unpack(call('HMGET', keys[GATES], 'limit:' .. gate,
+    'limit:' .. limit, 'default:' .. limit, kind .. gate, 'paused:' .. name, 'paused:' .. string.match(name, '^[^/]*')))
+  return own, set, declared, more, paused == '1' or all_paused == '1'
 end
 
 -- Rates. A gate of a rate has room when one more task may start, as `pyxqueue.model.rates` says. Its field `spent` has
@@ -544,8 +547,9 @@ end
 
 -- The rate of a gate at a time: its pace, and what is spent there, without what this pace cannot have made of it.
 local function rate_at(keys, gate, now)
-  local own, set, declared, spent = stored_of(keys, gate, 'spent:')
+  local own, set, declared, spent, paused = stored_of(keys, gate, 'spent:')
   local rate = pace_of(own) or pace_of(set) or pace_of(declared) or {}
+  rate.stopped = rate.stopped or paused
   local admitted, started = string.match(spent or '', '^(%d+)/(%d+)$')
   rate.gate, rate.admitted, rate.started = gate, ms(admitted) or 0, ms(started) or 0
   local most = rate.interval and now + rate.interval * rate.burst or math.huge
@@ -556,8 +560,8 @@ end
 
 -- When one more task may start, if so much is spent: in µs.
 local function opening(rate, spent)
-  if not rate.interval then return 0 end
-  return rate.stopped and math.huge or spent - rate.interval * (rate.burst - 1)
+  if rate.stopped then return math.huge end
+  return rate.interval and spent - rate.interval * (rate.burst - 1) or 0
 end
 
 local function spent_of(rate)
@@ -585,11 +589,13 @@ local function room(keys, gate)
   if is_rate(gate) then
     local now = now_us()
     local rate = rate_at(keys, gate, now)
+    if rate.stopped then return 0 end
     if not rate.interval then return UNLIMITED end
     local opens = opening(rate, math.max(now, spent_of(rate)))
     return opens > now and 0 or math.floor((now - opens) / rate.interval) + 1
   end
-  local own, set, declared, used = stored_of(keys, gate, 'used:')
+  local own, set, declared, used, paused = stored_of(keys, gate, 'used:')
+  if paused then return 0 end
   return (ms(own) or ms(set) or ms(declared) or UNLIMITED) - (ms(used) or 0)
 end
 
