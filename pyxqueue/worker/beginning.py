@@ -34,6 +34,8 @@ class Beginner:
     """What the log adds to the id of a task: its queue, where there are several."""
     patient: bool = True
     """Whether to wait for a store that is down. If not, the tasks are left to the end of their leases."""
+    stopping: bool = field(default=False, init=False)
+    """Whether the worker was told to stop: then it waits no longer."""
     _asked: deque[tuple[str, Future[StartStatus]]] = field(factory=deque, init=False)
     _asking: threading.Lock = field(factory=threading.Lock, init=False)
     _thread: ThreadPoolExecutor | None = field(default=None, init=False)
@@ -80,7 +82,7 @@ class Beginner:
             try:
                 return list(self.broker.begin(receipts))
             except BrokerUnavailableError as error:
-                if not self.patient:
+                if self.stopping or not self.patient:
                     text = "%s cannot start tasks (%d); they are claimed again when their leases end: %s"
                     log.warning(text, self.consumer, len(receipts), error)
                     return [StartStatus.LOST] * len(receipts)

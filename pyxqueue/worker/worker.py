@@ -136,6 +136,8 @@ class Worker:
     def stop(self) -> None:
         """Claim nothing more. May be called from a signal handler, and from any thread."""
         self._claimer.stop()
+        for queue in self._queues:
+            queue.runner.beginner.stopping = True
         self._monitors[0].stop_claiming()
 
     def lease_ms(self) -> int:

@@ -136,3 +136,38 @@ def test_every_executor_asks(bench: Bench, kind: str) -> None:
     thread.join()
     assert sorted(ran) == list(range(20))
     assert sum(broker.asked) == 10
+
+
+@pytest.mark.parametrize("kind", ["threads", "loop"])
+def test_a_stop_while_the_store_is_down(bench: Bench, kind: str) -> None:
+    """Tasks that are not asked about run meanwhile. The worker ends, and leaves the others to the next holder."""
+    broker, ran = broker_of(bench), list[str]()
+    broker.failing = 10**9
+
+    async def note(name: str) -> None:
+        ran.append(name)
+
+    def plain(name: str) -> None:
+        ran.append(name)
+
+    bench.task(note)
+    bench.task(plain)
+    name = "note" if kind == "loop" else "plain"
+    for task_id in ("asked", "asked too"):
+        bench.put(name, task_id, task_id=task_id.replace(" ", "-"), lifetime_ms=5_000)
+    bench.put(name, "usual", task_id="usual")
+    worker = bench.worker(executor=Threads(4), loop=Loop(4) if kind == "loop" else None)
+    thread = threading.Thread(target=worker.run, daemon=True)
+    thread.start()
+    until(
+        lambda: ran == ["usual"] and broker.asked, "the usual task runs while the store does not say whether others may"
+    )
+
+    worker.stop()
+    broker.interrupt()
+    thread.join(20)
+
+    assert not thread.is_alive()
+    assert ran == ["usual"]
+    assert bench.table.entries() == []
+    assert broker.release("me", []) == 2
