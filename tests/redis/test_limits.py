@@ -289,3 +289,24 @@ def test_an_interrupted_raise_goes_on_at_once(backend: RedisBackend, monkeypatch
         assert left == 0 or not backend.depth().blocked
     assert backend.depth().blocked == 0
     assert backend.maintain(256) == backend.maintain(256) == -1
+
+
+def test_a_blocked_task_whose_message_was_deleted(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    """It holds up nobody when it is its turn, ends as a failure, and leaves nothing behind."""
+    backend.limits().set("api", 1)
+    backend.enqueue(gated("a", "b", "c"))
+    parked = key(stream_key, "parked")
+    client.xdel(parked, client.xrange(parked)[0][0])
+    (held,) = backend.claim("w", 9, 0)
+
+    assert backend.settle([done(held.receipt, "a")]) == [True]
+
+    (held,) = backend.claim("w", 9, 0)
+    assert held.message.id == "c"
+    assert backend.settle([done(held.receipt, "c")]) == [True]
+    (gone,) = backend.show(["b"])
+    assert gone is not None
+    assert gone.record is not None
+    assert gone.record.error is not None
+    assert (gone.status, gone.record.error.type) == (TaskStatus.FAILURE, "MessageGone")
+    assert (tokens(backend.limits()), backend.depth().blocked) == ({}, 0)
