@@ -8,7 +8,8 @@ from typing import Any
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
 from pyxqueue.backends.redis.reading import LAST_ENTRY
-from pyxqueue.model.message import Done, Message, Settlement, TaskStatus
+from pyxqueue.model.locks import LockKind, LockTerms, Placement, lock_text
+from pyxqueue.model.message import Done, Message, Settlement, TaskStatus, evolve
 from pyxqueue.protocols import StoreOptions
 
 
@@ -78,6 +79,21 @@ def test_a_handle_that_does_not_know_the_class(redis_url: str, stream_key: str) 
                 late._registration._groups = stale._registration._groups
                 assert list(getattr(late, way)(ids)) == [wanted] * 4
         assert not stale._registration.groups.classes
+
+
+def test_a_class_that_another_group_has_not_read_yet(redis_url: str, stream_key: str) -> None:
+    """A unique task of it is live there: the group has its entry, and makes its readers later."""
+    message = Message("a", "job", priority=60, lock=lock_text(LockKind.FINISHED, b"x"), v=2)
+    with opened(redis_url, stream_key) as backend, opened(redis_url, stream_key, "other") as other:
+        assert backend.enqueue_unique([message], LockTerms()) == [(Placement.NEW, "a")]
+        assert backend.enqueue_unique([evolve(message, id="b")], LockTerms()) == [(Placement.HELD, "a")]
+        (delivery,) = backend.claim("w", 9, 0)
+        assert backend.settle([Settlement(delivery.receipt, Done())]) == [True]
+        assert backend.enqueue_unique([evolve(message, id="c")], LockTerms()) == [(Placement.HELD, "a")]
+
+        with opened(redis_url, stream_key, "other") as late:
+            assert [one.message.id for one in late.claim("w", 9, 0)] == ["a"]
+        assert other.depth().in_flight == 1
 
 
 def test_a_handle_that_does_not_know_the_class_requeues(redis_url: str, stream_key: str) -> None:

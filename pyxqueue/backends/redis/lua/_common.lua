@@ -1102,7 +1102,11 @@ local function is_gone(keys, group, task)
   if not task.place or not entry_id(task.entry) then return false end
   local stream = keys[PLACES[task.place]]
   if not stream then return false end
-  if COMES_BACK[task.place] then return not holder(stream, group, task.entry) and not read(stream, task.entry) end
+  if COMES_BACK[task.place] then
+    -- An error if this is another group than the caller's, and the class is new there: it has an entry and no readers.
+    local held = try_call('XPENDING', stream, group, task.entry, task.entry, 1)
+    return not held[1] and not read(stream, task.entry)
+  end
   return (task.place == 'd' or task.place == 'g') and not read(stream, task.entry)
 end
 
