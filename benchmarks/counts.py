@@ -33,6 +33,8 @@ USUAL_SLACK = 1.1
 FEW = 0.05
 TASKS = 1_024
 CALLS = 50
+DRAINS = 4
+"""Of so many the least counts: what a process that had to wait for the processor gives back is claimed again."""
 IDLE_SECONDS = 12.0
 """Twice the longest interval at which an idle worker and its supervisor look after anything."""
 END = "counted"
@@ -121,15 +123,28 @@ def of_tasks(url: str, server: Redis) -> dict[str, float]:
     return {key: value / TASKS for key, value in found.items()}
 
 
-def of_worker(url: str, server: Redis) -> dict[str, float]:
-    """Drain a queue with one worker process, call with results, and see what that process sends while it is idle."""
-    queue = TaskQueue(url, stream_key="worker", eager=False)
+def drained(url: str, server: Redis, number: int) -> tuple[int, int]:
+    """How many commands are sent and called while one worker process starts and drains a queue."""
+    queue = TaskQueue(url, stream_key=f"drain{number}", eager=False)
     echo = queue.task(name="echo")(lambda number: number)
     last = list(echo.map([(number,) for number in range(TASKS)]))[-1]
     try:
-        with counting(server) as drained:
+        with counting(server) as commands:
             queue.start(1)
             last.get(timeout=60)
+    finally:
+        queue.shutdown()
+        queue.close()
+    return commands.sent, commands.called
+
+
+def of_worker(url: str, server: Redis) -> dict[str, float]:
+    """Drain a queue with one worker process, call with results, and see what a process sends while it is idle."""
+    drains = [drained(url, server, number) for number in range(DRAINS)]
+    queue = TaskQueue(url, stream_key="worker", eager=False)
+    echo = queue.task(name="echo")(lambda number: number)
+    queue.start(1)
+    try:
         for number in range(CALLS):
             echo(number).get(timeout=60)
         with counting(server) as calls:
@@ -142,8 +157,8 @@ def of_worker(url: str, server: Redis) -> dict[str, float]:
         queue.shutdown()
         queue.close()
     return {
-        "drain: commands": drained.sent / TASKS,
-        "drain: redis.calls": drained.called / TASKS,
+        "drain: commands": min(sent for sent, _ in drains) / TASKS,
+        "drain: redis.calls": min(called for _, called in drains) / TASKS,
         "call: commands": calls.sent / CALLS,
         "call: redis.calls": calls.called / CALLS,
         "idle: commands a second": idle.sent / IDLE_SECONDS,
