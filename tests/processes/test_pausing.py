@@ -17,6 +17,11 @@ from .conftest import StartTree, on_every_store
 pytestmark = on_every_store
 
 
+def accepted(site: Site) -> list[str]:
+    """The ids of the tasks whose settlements were accepted, as the workers have noted them."""
+    return [line.task_id for line in site.of("settled") if line.more[1] == "1"]
+
+
 def test_nothing_starts_in_a_pause(site: Site, app: App, start_tree: StartTree) -> None:
     """Two trees work; in the pause one is killed and another started, and nothing starts; then all is done once."""
     lost, _ = start_tree("-p", "2"), start_tree("-p", "1")
@@ -27,6 +32,7 @@ def test_nothing_starts_in_a_pause(site: Site, app: App, start_tree: StartTree) 
     depth = app.queue.stores.backend.depth
     until(lambda: depth().in_flight == 0, "what was claimed before the pause has run")
     started = len(site.of("start"))
+    until(lambda: len(accepted(site)) == started, "the workers have noted it, before some are killed")
     app["work"].map([(0.02, number) for number in range(20)])
     os.kill(lost.pid, signal.SIGKILL)
     lost.wait(5)
@@ -36,9 +42,9 @@ def test_nothing_starts_in_a_pause(site: Site, app: App, start_tree: StartTree) 
 
     assert app.queue.admin.resume()
     until(lambda: depth().history == 80, "everything is done")
-    accepted = Counter(line.task_id for line in site.of("settled") if line.more[1] == "1")
-    assert set(accepted.values()) == {1}
-    assert len(accepted) == len(site.of("start")) == 80
+    until(lambda: len(accepted(site)) == 80, "the workers have noted it")
+    assert set(Counter(accepted(site)).values()) == {1}
+    assert len(site.of("start")) == 80
 
 
 def test_what_expires_in_a_pause_ends_by_itself(app: App, start_tree: StartTree) -> None:
