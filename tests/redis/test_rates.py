@@ -75,7 +75,7 @@ def test_an_idle_supervisor_is_told_when_a_rate_has_room(backend: RedisBackend, 
         listener.get_message(timeout=5)
         backend.enqueue(rated("b"))
         told = listener.get_message(timeout=5)
-    assert HOUR - 60_000 < int(told["data"]) <= HOUR
+    assert HOUR - 60_000 < int(told["data"]) <= HOUR + 1  # a time is rounded up, within the ms of the first call too
     assert client.zscore(key(stream_key, "delayed"), ":turns") == client.zscore(key(stream_key, "turns"), "rate:api/k")
 
 
