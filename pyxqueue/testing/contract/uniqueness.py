@@ -315,11 +315,11 @@ class UniqueLaws(Contract):
         backend = harness.open()
         enqueue(backend, locked("a", LockKind.DEBOUNCE), terms=DEBOUNCE)
         for _ in range(3):
-            harness.advance(PERIOD - 100)
+            harness.advance(PERIOD - 1_000)
             message = locked("a", LockKind.DEBOUNCE)
             L7.same(enqueue(backend, message, terms=DEBOUNCE), [(Placement.REPLACED, "a")], "a call in time")
         L7.same(s.ids_of(s.take(backend)), [], "what could be claimed before the longest wait is over")
-        harness.advance(301)
+        harness.advance(3_001)
         s.claims(backend, L7, ["a"], "what could be claimed when the longest wait is over")
 
     @needs(HasLocks)
