@@ -335,9 +335,9 @@ def test_limits_and_a_pause_need_a_store_that_keeps_them() -> None:
     """Its tasks would start; so they stay where they are."""
 
     class Plain(MemoryBackend):
-        pause = None  # type: ignore[assignment]
+        pause = None  # type: ignore[assignment] # it cannot
 
-        def limits(self) -> None:  # type: ignore[override]
+        def limits(self) -> None:  # type: ignore[override] # it has none
             return None
 
     source, target = (kind(MemoryStore(), StoreOptions()) for kind in (MemoryBackend, Plain))
@@ -362,7 +362,7 @@ def test_a_task_with_a_rate_needs_a_store_with_rates() -> None:
     """It would run there at any pace; so it stays where it is."""
 
     class Plain(MemoryBackend):
-        def limits(self) -> None:  # type: ignore[override]
+        def limits(self) -> None:  # type: ignore[override] # it has none
             return None
 
     source = MemoryBackend(MemoryStore(), StoreOptions())

@@ -57,10 +57,10 @@ _EXIT_CODES = {ConfigurationError: 2, BrokerUnavailableError: 3}
 class _Program(click.Group):
     """Finds the commands, and reports errors as a message on stderr and an exit code."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click calls it
         return sorted(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as click calls it
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("-", "_")

@@ -109,7 +109,8 @@ def enqueue_unique(stores: OpenStore, rounds: Rounds, guard: Guard) -> list[Stor
         while True:
             messages = rounds.send(keeper.enqueue_unique(messages, terms))
     except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+        found: list[Stored] = end.value
+        return found
 
 
 async def async_enqueue_unique(stores: OpenStore, rounds: Rounds, guard: Guard) -> list[Stored]:
@@ -124,4 +125,5 @@ async def async_enqueue_unique(stores: OpenStore, rounds: Rounds, guard: Guard) 
                 placed = await asyncio.to_thread(keeper.enqueue_unique, messages, terms)
             messages = rounds.send(placed)
     except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+        found: list[Stored] = end.value
+        return found

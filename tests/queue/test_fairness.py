@@ -12,12 +12,12 @@ from pyxqueue.protocols import StoreOptions
 
 
 class WithoutFairLines(MemoryBackend):
-    def fair_lines(self) -> None:  # type: ignore[override]
+    def fair_lines(self) -> None:  # type: ignore[override] # it has none
         return None
 
 
 def opened(**options: object) -> TaskQueue:
-    return TaskQueue("memory://", stream_key="fair", **options)  # type: ignore[arg-type]
+    return TaskQueue("memory://", stream_key="fair", **options)  # type: ignore[arg-type] # also wrong ones
 
 
 def header(queue: TaskQueue, task_id: str) -> tuple[str, int, int]:

@@ -234,7 +234,7 @@ def test_wrong_numbers_are_refused(number: object) -> None:
     """By `set`, too."""
     queue = TaskQueue("memory://", stream_key="limits")
     with pytest.raises(ConfigurationError, match="whole number of tasks"):
-        queue.limits.set("one", concurrency=number)  # type: ignore[call-overload]
+        queue.limits.set("one", concurrency=number)  # type: ignore[call-overload] # also wrong ones
     with pytest.raises(ConfigurationError, match="for one gate, give the key apart"):
         queue.limits.set("one/two", concurrency=1)
 

@@ -111,7 +111,7 @@ def test_a_wrong_name_of_a_limit_is_refused() -> None:
     """A key needs its limit; and a store whose limits cannot be paused says so."""
 
     class Plain(MemoryBackend):
-        def limits(self) -> None:  # type: ignore[override]
+        def limits(self) -> None:  # type: ignore[override] # it has none
             return None
 
     queue = TaskQueue(broker=Plain(MemoryStore(), StoreOptions()))

@@ -146,7 +146,7 @@ def test_a_store_without_rates_refuses() -> None:
     """With an error that says so, at the first call and for `set`."""
 
     class Plain(MemoryBackend):
-        def limits(self) -> LimitStore:  # type: ignore[override]
+        def limits(self) -> LimitStore:  # type: ignore[override] # without rates
             return OnlyLimits(super().limits())
 
     queue = TaskQueue(broker=Plain(MemoryStore(), StoreOptions()))
@@ -164,7 +164,7 @@ def test_a_store_without_rates_refuses() -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Rate("1", per=60), "whole number of tasks"),  # type: ignore[arg-type]
+        (lambda: Rate("1", per=60), "whole number of tasks"),  # type: ignore[arg-type] # a wrong one
         (lambda: Rate(-1, per=60), "whole number of tasks"),
         (lambda: Rate(1, per=0), "from a millisecond to a year"),
         (lambda: Rate(1, per=True), "from a millisecond to a year"),
@@ -207,9 +207,9 @@ def test_half_a_rate_cannot_be_set(eager: EagerSession) -> None:
     """`set` says what is missing."""
     queue = queue_of()
     with pytest.raises(ConfigurationError, match="needs the length of its period"):
-        queue.limits.set("api", rate=5)  # type: ignore[call-overload]
+        queue.limits.set("api", rate=5)  # type: ignore[call-overload] # a wrong call
     with pytest.raises(ConfigurationError, match="needs either concurrency="):
-        queue.limits.set("api")  # type: ignore[call-overload]
+        queue.limits.set("api")  # type: ignore[call-overload] # a wrong call
     with pytest.raises(ConfigurationError, match="the rate cannot be set"):
         queue.limits.set("api", rate=5, per=0)
 

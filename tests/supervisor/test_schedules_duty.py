@@ -141,10 +141,10 @@ def test_a_store_that_does_not_keep_schedules() -> None:
     """It is refused if the code declares some; else there is no duty."""
     codec = Codec.of("tasks", [JSONSerializer()], None)
     declared: Sequence[Schedule] = [EVERY]
-    assert QueueSource(Plain, Registry(), codec).duties(Plain(), lambda _: None) == []  # type: ignore[arg-type]
+    assert QueueSource(Plain, Registry(), codec).duties(Plain(), lambda _: None) == []  # type: ignore[arg-type] # no backend
     source = QueueSource(Plain, Registry(), codec, schedules=lambda: declared)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="this store does not keep schedules"):
-        source.duties(Plain(), lambda _: None)  # type: ignore[arg-type]
+        source.duties(Plain(), lambda _: None)  # type: ignore[arg-type] # no backend
 
 
 def test_a_lost_reply_of_a_declaration(place: Place) -> None:

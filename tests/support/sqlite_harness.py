@@ -42,7 +42,7 @@ class StrictBackend(SQLiteBackend):
                 finally:
                     db.execute("PRAGMA query_only = 0")
 
-        self._store.read = strictly  # type: ignore[method-assign, assignment]
+        self._store.read = strictly  # type: ignore[method-assign, assignment] # of this object alone
 
 
 class SQLiteHarness:

@@ -19,9 +19,9 @@ FIRST_READY = f"""SELECT * FROM (SELECT {_COLUMNS} FROM task WHERE {AT.format(CA
     UNION ALL SELECT * FROM (SELECT {_COLUMNS} FROM {NEW_TASKS} ORDER BY seq LIMIT ?)
     UNION ALL SELECT * FROM (SELECT {_COLUMNS} FROM {PRIORITIZED} LIMIT 1)"""  # noqa: S608 - our own words
 """The first ready tasks of class 0, then one of another class or of a fair line, if there is one."""
-LINE = f"SELECT {_COLUMNS}, sort FROM task WHERE {AT.format('?')} ORDER BY sort, seq LIMIT ?"  # noqa: S608
-LINE_OF_FAIR = f"SELECT {_COLUMNS}, ord, sort FROM task WHERE {AT.format('?')} ORDER BY sort, seq LIMIT ?"  # noqa: S608
-LINE_OF_NEW = f"SELECT {_COLUMNS}, seq FROM {NEW_TASKS} ORDER BY seq LIMIT ?"  # noqa: S608
+LINE = f"SELECT {_COLUMNS}, sort FROM task WHERE {AT.format('?')} ORDER BY sort, seq LIMIT ?"  # noqa: S608 - our words
+LINE_OF_FAIR = f"SELECT {_COLUMNS}, ord, sort FROM task WHERE {AT.format('?')} ORDER BY sort, seq LIMIT ?"  # noqa: S608 - our words
+LINE_OF_NEW = f"SELECT {_COLUMNS}, seq FROM {NEW_TASKS} ORDER BY seq LIMIT ?"  # noqa: S608 - our words
 _PLACE = 7
 _FIELDS_OF = f"SELECT {FIELDS} FROM task WHERE seq = ?"  # noqa: S608
 LEND = f"UPDATE task SET place = {IN_FLIGHT}, sort = ?, updated = ?, consumer = ?, fence = ? WHERE seq IN ({{}})"  # noqa: S608

@@ -13,7 +13,7 @@ from .rows import LEAN, SMALL_FIELDS, Row, is_time, message_of, row_of, without_
 from .schema import EXPIRES, GATED, HISTORY, LOCKED, RAW
 
 FIRST = f"SELECT expires FROM {EXPIRES} ORDER BY expires LIMIT 1"  # noqa: S608 - our own words
-_EXPIRED = f"SELECT {LEAN}, {SMALL_FIELDS} FROM {EXPIRES} AND expires <= ? ORDER BY expires LIMIT ?"  # noqa: S608
+_EXPIRED = f"SELECT {LEAN}, {SMALL_FIELDS} FROM {EXPIRES} AND expires <= ? ORDER BY expires LIMIT ?"  # noqa: S608 - our words
 
 
 def first_expiry(group: Group) -> float | None:

@@ -153,7 +153,7 @@ class FairnessLaws(Contract):
             first = starts(backend, F1, 8 + AHEAD)
             again = [task_id for task_id in first if task_id[0] == "a"]
             F1.holds(len(again) <= 2, f"{len(again)} retries of the weight 1/8 were among the first {first}")
-            backend.remove_group(f"g{number}")  # type: ignore[attr-defined, unused-ignore]
+            backend.remove_group(f"g{number}")
 
     def test_f1_what_was_drawn_comes_back_at_once(self, harness: Harness) -> None:
         """A release, the end of a lease and a Defer without a delay make it ready without another turn."""
@@ -281,7 +281,7 @@ class FairnessLaws(Contract):
                 return
             backend.enqueue(shared(50, f"a{size}"))
             F2.same(len(s.drain(backend, size)), 50, f"how many were claimed, {size} at a time")
-            backend.remove_group(f"g{size}")  # type: ignore[attr-defined, unused-ignore]
+            backend.remove_group(f"g{size}")
 
     def test_f2_all_are_started(self, harness: Harness) -> None:
         """Each claim returns something as long as tasks are ready, on two handles in turns."""

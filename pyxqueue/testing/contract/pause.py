@@ -64,7 +64,7 @@ class PauseLaws(Contract):
         L9.same(backend.is_paused(), False, "whether a new group is paused")
         L9.same(backend.resume(), False, "what resume returned without a pause")
         paused(backend, "b")
-        L9.same([backend.pause(), harness.open().pause()], [False, False], "what further pauses returned")  # type: ignore[attr-defined]
+        L9.same([backend.pause(), harness.open().pause()], [False, False], "what further pauses returned")  # type: ignore[attr-defined] # it can be paused
         resumed(backend, ["a", "b"], "what could be claimed after three pauses and one resume")
         L9.same(backend.resume(), False, "what a second resume returned")
         backend.enqueue([s.job("c")])
@@ -244,7 +244,7 @@ class PauseLaws(Contract):
         one, other = s.groups(harness, "one", "other")
         paused(one, "a")
         nothing(one, "in the paused group")
-        L9.same(other.is_paused(), False, "whether the other group is paused")  # type: ignore[attr-defined]
+        L9.same(other.is_paused(), False, "whether the other group is paused")  # type: ignore[attr-defined] # it can be paused
         s.claims(other, L9, ["a"], "what could be claimed in the other group")
         late = s.groups(harness, "late")[0]
         one.enqueue([s.job("b")])
@@ -309,7 +309,7 @@ class PauseLaws(Contract):
 
     def test_l9_a_paused_rate_starts_nothing(self, harness: Harness) -> None:
         """Neither what is admitted later nor what was claimed; after the pause it starts at its pace."""
-        backend = harness.open()
+        backend: Any = harness.open()
         limits = pausable(backend)
         if limits is None or not isinstance(limits, RateStore):
             return
@@ -318,7 +318,7 @@ class PauseLaws(Contract):
         found = s.take_exactly(backend, 2, L9)
         limits.pause("api")
         later = [m.StartStatus.LATER] * 2
-        L9.same(list(backend.begin([one.receipt for one in found])), later, "what may begin during a pause")  # type: ignore[attr-defined]
+        L9.same(list(backend.begin([one.receipt for one in found])), later, "what may begin during a pause")
         harness.advance(3_600_000)
         s.claims(backend, L9, [], "what could be claimed during a pause")
         L9.same(backend.maintain(256), -1, "when `maintain` has to be called again")
@@ -326,4 +326,4 @@ class PauseLaws(Contract):
         again = s.take(backend)
         L9.same(s.ids_of(again), ["a", "b"], "what could be claimed after it")
         run = [m.StartStatus.RUN] * 2
-        L9.same(list(backend.begin([one.receipt for one in again])), run, "what may begin after it")  # type: ignore[attr-defined]
+        L9.same(list(backend.begin([one.receipt for one in again])), run, "what may begin after it")

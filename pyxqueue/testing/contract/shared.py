@@ -198,7 +198,8 @@ class SharedLaws(Contract):
             for number, wanted in ((1, ["1b", "1c"]), (2, ["2a", "2b", "2c"])):
                 rest = s.take(queues.each[number])
                 Q2.same(s.ids_of(rest), wanted, f"what is claimed from queue {number} alone after that")
-                counts = {(one.message.attempt, one.message.crashes, one.message.redelivered) for one in rest}  # type: ignore[union-attr]
+                messages = [s.readable(one, Q2) for one in rest]
+                counts = {(one.attempt, one.crashes, one.redelivered) for one in messages}
                 Q2.same(counts, {(1, 0, False)}, "attempt, crashes and redelivered of what was beyond the limit")
 
     @needs(HasSharedClaims)

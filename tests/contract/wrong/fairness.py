@@ -112,7 +112,7 @@ class RetriesAreFree(Group):
     def settle(self, settlement: m.Settlement, now: int) -> bool:
         entry = self.holding(settlement.receipt)
         is_retry = isinstance(settlement.verdict, m.Retry)
-        if entry is not None and is_retry and not settlement.verdict.delay_ms:  # type: ignore[union-attr]
+        if entry is not None and is_retry and not settlement.verdict.delay_ms:  # type: ignore[union-attr] # a Retry
             return super().settle(evolve(settlement, verdict=m.Defer(0)), now)
         return super().settle(settlement, now)
 

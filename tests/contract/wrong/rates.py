@@ -106,7 +106,7 @@ class NextIsNotTold(Group):
 class StartsAreNotAdmitted(Limited):
     """Whatever becomes ready is handed out at once, and turned away."""
 
-    class new_gates(Gates):  # noqa: N801
+    class new_gates(Gates):  # noqa: N801 - the attribute that it overrides
         def has_room(self, gate: str) -> bool:
             return is_rate(gate) or super().has_room(gate)
 
@@ -237,7 +237,7 @@ class StartsDuringAPause(Limited):
 class ClockThatIsSetBackHoldsUp(Limited):
     """When a gate is looked at is noted once, and not changed."""
 
-    class new_gates(Gates):  # noqa: N801
+    class new_gates(Gates):  # noqa: N801 - the attribute that it overrides
         def __init__(self) -> None:
             super().__init__()
             self.latest = 0
@@ -256,7 +256,7 @@ class ClockThatIsSetBackHoldsUp(Limited):
 class DeletedKeepsItsTurn(Limited):
     """A task that waits for its rate is not taken out of the line when it is cancelled."""
 
-    class new_gates(Gates):  # noqa: N801
+    class new_gates(Gates):  # noqa: N801 - the attribute that it overrides
         def _leave_line(self, entry: Entry) -> None:
             if not is_rate(entry.gate) or not entry.cancelled:
                 super()._leave_line(entry)
@@ -266,7 +266,7 @@ class DeletedKeepsItsTurn(Limited):
 class WaitsForEver(Limited):
     """A line of a rate is not looked at when time passes."""
 
-    class new_gates(Gates):  # noqa: N801
+    class new_gates(Gates):  # noqa: N801 - the attribute that it overrides
         def next_turn(self) -> int:
             turns = dict(self.turns)
             left = super().next_turn()
