@@ -68,7 +68,8 @@ class Place(enum.Enum):
     IN_FLIGHT = enum.auto()
     DELAYED = enum.auto()
     BLOCKED = enum.auto()
-    """It waits for a place under a limit. Only a store that has limits uses this place."""
+    """It waits for a place under a limit, or for the end of a pause of its name. Only a store that has limits uses this
+    place."""
     FAIR = enum.auto()
     """Ready, in a fair line. Only a store that has such lines uses this place."""
     FAILED = enum.auto()
@@ -120,8 +121,8 @@ class Entry:
     began: str = ""
     """The receipt for which its start was counted (L6)."""
     turned_away: bool = False
-    """Whether it could not start, so that it keeps its place in the order of arrival (L6). It is true during that step
-    only."""
+    """Whether it could not start, so that it keeps its place in the order of arrival (L6, L9). It is true during that
+    step only."""
     was_drawn: bool = False
     """Whether it has had its turn in a fair line (F1), so that it comes back without another one."""
 
@@ -182,6 +183,9 @@ class Entries(ABC):
     """See `pyxqueue.clock.started_ms`."""
     paused = False
     """Whether nothing is handed out (L9). A store that offers `Pausing` sets it."""
+    asks_all = False
+    """Whether each delivery has `must_begin`, because a task name is paused (L9). A store that offers `LimitPausing`
+    sets it."""
 
     def __init__(self, changed: Callable[[], object], ticket: Callable[[], int]) -> None:
         self._changed = changed
@@ -301,7 +305,7 @@ class LockedGroup(Entries):
         entry.receipt = f"{entry.id}@{entry.fence}"
         self.move(entry, Place.IN_FLIGHT, now)
         must_begin = entry.expires > 0 or is_held_until_start(entry.message) or has_rate(entry.message)
-        return Delivery(entry.message, entry.receipt, entry.fence, must_begin)
+        return Delivery(entry.message, entry.receipt, entry.fence, must_begin or self.asks_all)
 
     def holding(self, receipt: str) -> Entry | None:
         """Return the entry whose current receipt this is (B4). Its lease may have ended (B3)."""
@@ -310,7 +314,8 @@ class LockedGroup(Entries):
 
     def begin(self, receipt: str, now: int) -> StartStatus:
         """Return whether the task of the current receipt may start now; end it if it has expired (L8), and let it wait
-        if its rate has no room (L6). A lock that is held until the start is given back (L7)."""
+        if its name is paused (L9) or its rate has no room (L6). A lock that is held until the start is given back
+        (L7)."""
         entry = self.holding(receipt)
         if entry is None:
             return StartStatus.LOST
@@ -325,8 +330,8 @@ class LockedGroup(Entries):
         return StartStatus.RUN
 
     def _count_start(self, entry: Entry, now: int) -> bool:  # noqa: ARG002 - for a store that has rates
-        """Return whether the rates of a task let it start now, and count that start (L6). If not, the task is put back,
-        with `turned_away` set. A store that has rates overrides it."""
+        """Return whether the rates of a task let it start now, and its name is not paused (L9); count that start (L6).
+        If not, the task is put back, with `turned_away` set. A store that has rates or such pauses overrides it."""
         return True
 
     def _end_expired(self, entry: Entry, now: int) -> None:

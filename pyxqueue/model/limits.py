@@ -23,6 +23,7 @@ _KEY = r"[A-Za-z0-9_.%~-]{0,192}"
 KEY_PATTERN = re.compile(_KEY)
 GATE_PATTERN = re.compile(rf"(?:{PREFIX})?{LIMIT_PATTERN.pattern}/{_KEY}")
 _MAX_KEY = 64
+_TASK = "task:/"
 NO_LIMIT = 1 << 53
 """Stands for the number of a limit that has none."""
 
@@ -55,6 +56,16 @@ def paused_names(gate: str) -> tuple[str, str]:
     """Return the names by which a gate can be paused: its limit and key, and its limit."""
     name = gate.removeprefix(PREFIX)
     return name, limit_of(name)
+
+
+def task_gate(name: str) -> str:
+    """Return the gate in whose line the tasks of a name wait while that name is paused. No limit has such a gate."""
+    return _TASK + name
+
+
+def task_of(gate: str) -> str:
+    """Return the name of the tasks that wait at such a gate; an empty text for the gate of a limit."""
+    return gate.removeprefix(_TASK) if gate.startswith(_TASK) else ""
 
 
 def shown_gate(gate: str) -> str:

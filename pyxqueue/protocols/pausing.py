@@ -26,6 +26,10 @@ class Pausing(Protocol):
       - A limit, or one key of it, can be paused by itself (`LimitPausing`): no gate of it has room meanwhile, and
         `begin` returns LATER for a task with a rate of it. So what asks there waits, in the order of arrival (L5);
         tasks with other gates go on. What was set, declared, used or spent stays as it is, and counts again afterwards.
+      - So can the name of a task, by its gate (`task_gate` in `pyxqueue.model.limits`). Each delivery of the group has
+        `must_begin` meanwhile, and `begin` returns LATER for a task of that name, unless it has expired: it waits
+        without a token, in the line of that gate. What has begun goes on. After `resume`, those that waited become
+        ready in the order in which they could not begin. A handle that claims may learn of the pause 5 s late.
     """
 
     def pause(self) -> bool:
@@ -43,11 +47,12 @@ class Pausing(Protocol):
 
 @runtime_checkable
 class LimitPausing(Protocol):
-    """Limits (`LimitStore`) that can be paused (L9). A name is that of a limit, or ``NAME/KEY`` for one key of it; it
-    stands for the concurrency and for the rate of that name."""
+    """Limits (`LimitStore`) and task names that can be paused (L9), on a broker that is `Beginning`. A name is that of
+    a limit, or ``NAME/KEY`` for one key of it, and stands for the concurrency and for the rate of that name; or it is
+    the gate of a task name."""
 
     def pause(self, name: str) -> bool:
-        """Pause a limit, or one of its keys. Returns False if this name was paused already."""
+        """Pause a limit, one of its keys, or a task name. Returns False if this name was paused already."""
         ...
 
     def resume(self, name: str) -> bool:

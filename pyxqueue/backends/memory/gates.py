@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ...locked import Entry
-from ...model.limits import NO_LIMIT, GateInfo, LimitInfo, limit_of, paused_names
+from ...model.limits import NO_LIMIT, GateInfo, LimitInfo, limit_of, paused_names, task_gate
 from ...model.message import Message
 from ...model.rates import is_rate
 from .rates import Rates
@@ -33,7 +33,7 @@ class Gates:
         """The gates that may have room and a line, in the order in which they are looked at."""
         self.rates = Rates()
         self.paused: set[str] = set()
-        """The names of limits, or of keys of them, that are paused."""
+        """What is paused: the names of limits, or of keys of them, and the gates of task names."""
         self.now = 0
         """The time of the present step, in ms."""
         self._arrivals = 0
@@ -67,15 +67,31 @@ class Gates:
             if is_rate(one):
                 self.rates.admit(one, self.now_us)
                 self._arrive(entry)
-        entry.has_tokens = True
+        entry.has_tokens = bool(gates_of(entry))
         return True
 
+    def wait_for_name(self, entry: Entry) -> bool:
+        """L9: let a task that could not start wait for its name, if that is paused. Returns whether it does."""
+        gate = self.held_at(entry)
+        if gate is not None:
+            self._line_up(entry, gate)
+        return gate is not None
+
+    def held_at(self, entry: Entry) -> str | None:
+        """L9: the gate at which a task waits because its name is paused; None if it is not."""
+        if not self.paused or not isinstance(entry.message, Message):
+            return None
+        gate = task_gate(entry.message.name)
+        return gate if gate in self.paused else None
+
     def start(self, entry: Entry) -> bool:
-        """L6: count the start of a task, if its rates have room; else it is turned away. Returns whether it starts."""
+        """L6: count the start of a task, if its rates have room and its name is not paused (L9); else it is turned
+        away. Returns whether it starts."""
         rates = [gate for gate in gates_of(entry) if is_rate(gate)]
         if entry.began == entry.receipt:
             return True
-        if not any(map(self.is_paused, rates)) and self.rates.start(rates, self.now_us):
+        held = self.held_at(entry) is not None or any(map(self.is_paused, rates))
+        if not held and self.rates.start(rates, self.now_us):
             entry.began = entry.receipt
             return True
         for gate in rates:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ...model.limits import GateInfo, LimitInfo
+from ...model.limits import GateInfo, LimitInfo, task_of
 from ...model.rates import PREFIX, Pace, RateInfo
 from .store import Queue
 
@@ -44,6 +44,7 @@ class MemoryLimits:
             group, _ = self._queue.join()
             is_new = name not in group.gates.paused
             group.gates.paused.add(name)
+            group.asks_all = any(map(task_of, group.gates.paused))
             return is_new
 
     def resume(self, name: str) -> bool:
@@ -51,6 +52,7 @@ class MemoryLimits:
             group, now = self._queue.join()
             was_paused = name in group.gates.paused
             group.gates.paused.discard(name)
+            group.asks_all = any(map(task_of, group.gates.paused))
             group.gates.resume(name)
             group.maintain(0, now)
         self.admitted()

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from redis.cluster import RedisCluster
 
 from ...errors import BrokerError, BrokerUnavailableError
-from ...model.message import Delivery
+from ...model.message import Delivery, Message, evolve
 from ...model.turns import BY_AGE, Turn, take_first
 from ...model.turns import Lines as TwoLines
 from . import commands
@@ -117,7 +117,20 @@ class Lines:
 
     def take(self, consumer: str, limit: int, block_ms: int) -> list[Delivery]:
         """Claim at most `limit` messages; wait `block_ms` for the first, or not at all if that is 0."""
-        return self._drawn_after(self._take(consumer, limit, block_ms))
+        claimed = self._drawn_after(self._take(consumer, limit, block_ms))
+        if self.registration.asks_all or self._reclaimer.health.last > self.registration.asked_until:
+            return self._asked(claimed)
+        return claimed
+
+    def _asked(self, claimed: list[Delivery]) -> list[Delivery]:
+        """L9: have the store asked before each start, if a task name is paused. That is read again if it was read too
+        long ago, as after a read that has waited."""
+        registration = self.registration
+        if claimed and self._reclaimer.health.last > registration.asked_until:
+            registration.look_for_pauses()
+        if not registration.asks_all:
+            return claimed
+        return [evolve(one, must_begin=True) if isinstance(one.message, Message) else one for one in claimed]
 
     def _drawn_after(self, claimed: list[Delivery]) -> list[Delivery]:
         """Draw from fair lines, if messages with shares were claimed. If that fails, a supervisor does it."""
@@ -156,7 +169,7 @@ class Lines:
         """Hand out at most `limit` of what a read has found in `streams`; what is beyond goes back to its place."""
         self._reclaimer.health.seen(self.registration.lease_ms)
         claimed = self._hand_out(consumer, limit, {place: found.get(stream, ()) for place, stream in self._places})
-        return self._drawn_after(claimed)
+        return self._asked(self._drawn_after(claimed))
 
     def lost(self) -> None:
         """Note that the server did not reply."""

@@ -386,8 +386,9 @@ def limit(  # noqa: PLR0917 - in the order of the script's arguments
     keys: GroupKeys, kind: str, name: str, number: int | str | None, replace: bool, cursor: bytes = b""
 ) -> Command[bytes]:
     """Store a number or a pace, and look at the lines from `cursor` on. Returns where to go on; empty at the end."""
-    args = [kind, name, "" if number is None else number, int(replace), cursor]
-    return Command("limit", keys.own, args, lambda reply: bytes(reply[0]), lambda reply: _admission(keys)(reply[1:]))
+    args = [keys.group, kind, name, "" if number is None else number, int(replace), cursor]
+    script_keys = [*keys.own, keys.meta]
+    return Command("limit", script_keys, args, lambda reply: bytes(reply[0]), lambda reply: _admission(keys)(reply[1:]))
 
 
 def lines(keys: GroupKeys, cursor: bytes) -> Command[tuple[bytes, list[tuple[str, int]]]]:
@@ -473,13 +474,13 @@ def due(stream_key: str, keys: GroupKeys, limit: int) -> Command[Due]:
     return Command("due", [*keys.own, timetable(stream_key)], [keys.group, limit], parse)
 
 
-def classes(stream_keys: Sequence[str]) -> Command[list[frozenset[int]]]:
-    """Which priority classes other than 0 are in use in each queue."""
+def classes(stream_keys: Sequence[str], group: str) -> Command[list[tuple[frozenset[int], bool]]]:
+    """Which priority classes other than 0 are in use in each queue, and whether task names are paused in its group."""
 
-    def parse(reply: Any) -> list[frozenset[int]]:
-        return [read_classes(raw) for raw in reply]
+    def parse(reply: Any) -> list[tuple[frozenset[int], bool]]:
+        return [(read_classes(raw), names is not None) for raw, names in reply]
 
-    return Command("classes", [meta(one) for one in stream_keys], [], parse)
+    return Command("classes", [meta(one) for one in stream_keys], [group], parse)
 
 
 def quiet(queues: Sequence[tuple[str, GroupKeys]]) -> Command[list[int]]:

@@ -7,7 +7,8 @@ key                     type     written by              lives
 ======================= ======== ======================= ==========================================================
 `name`                  stream   enqueue … settle        for ever; new messages of the first group, ready or in flight
 `{name}:meta`           hash     register, pause         for ever; groups, their streams and leases, a version, the
-                                                         priority classes in use, and where paused groups stood
+                                                         priority classes in use, where paused groups stood, and the
+                                                         task names that are paused
 `{name}:timetable`      zset     schedule                for ever, if there was ever a schedule; schedules by the time
                                                          (ms) at which they are due, which is infinite for never
 `{name}:schedule/ID`    hash     schedule                until the schedule is deleted; how it is defined, how far it is

@@ -28,21 +28,23 @@ class HealthClock:
     """
 
     def __init__(self) -> None:
-        self._since = self._last = float("-inf")
+        self._since = float("-inf")
+        self.last = float("-inf")
+        """When the server answered last, as `time.monotonic` counts."""
         self._offset: float | None = None
         self.lost()
 
     def lost(self) -> None:
         """The server did not answer, or the last contact was too long ago."""
-        self._since = self._last = time.monotonic()
+        self._since = self.last = time.monotonic()
         self._offset = None
 
     def seen(self, lease: int, server_ms: int | None = None) -> None:
         """The server answered. `server_ms` is its clock: a jump of half a lease counts as a break."""
         now = time.monotonic()
-        if (now - self._last) * 1000 > lease / 2:
+        if (now - self.last) * 1000 > lease / 2:
             self.lost()
-        self._last = now
+        self.last = now
         if server_ms is not None:
             offset = server_ms - now * 1000
             if self._offset is not None and abs(offset - self._offset) > lease / 2:
@@ -56,7 +58,7 @@ class HealthClock:
 
     def unbroken_ms(self) -> float:
         """Milliseconds of unbroken contact."""
-        return (self._last - self._since) * 1000
+        return (self.last - self._since) * 1000
 
 
 class Reclaimer:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from ...batching import batches
-from ...errors import BrokerUnavailableError
+from ...errors import BrokerError, BrokerUnavailableError
 from ...model.message import Message, Unreadable
 from ...model.priorities import class_of
 from ...protocols import DEFAULT_LEASE_MS, StoreOptions
@@ -24,6 +24,9 @@ Item = TypeVar("Item")
 _TRIES = 4
 _LOOK_EVERY = 5.0
 """Seconds between two looks at the priority classes."""
+_ASKED_FOR = 4.5
+"""Seconds for which it counts whether a task name is paused, as it was read: no start comes later than 5 s after a
+pause."""
 
 
 class Registration:
@@ -36,6 +39,10 @@ class Registration:
         self._groups: Groups | None = None
         self.paused_at: dict[str, str] | None = None
         """Where the group stood when it was paused, as `read_lease` has found it; None if it was not paused."""
+        self.asks_all = False
+        """Whether each delivery has `must_begin`, because a task name is paused (L9)."""
+        self.asked_until = 0.0
+        """Until when that may be relied on, as `time.monotonic` counts."""
         self._classes = frozenset[int]()
         """The priority classes that this handle has used."""
         self._looked = 0.0
@@ -66,16 +73,28 @@ class Registration:
         return self.groups.leases[self.options.group]
 
     def read_lease(self) -> int:
-        """The group's lease as it is stored now: it may have been replaced. Notes where a paused group stood. A
-        priority class that came into use since the groups were read is registered."""
+        """The group's lease as it is stored now: it may have been replaced. Notes where a paused group stood, and
+        whether a task name is paused. A priority class that came into use since the groups were read is registered."""
         known, group = self.groups.classes, self.options.group
-        found, paused, classes = self.session.execute(
-            "HMGET", meta(self.options.stream_key), f"lease:{group}", f"paused:{group}", "classes"
-        )
+        fields = f"lease:{group}", f"paused:{group}", "classes", f"paused_tasks:{group}"
+        found, paused, classes, names = self.session.execute("HMGET", meta(self.options.stream_key), *fields)
         if found is None or read_classes(classes) != known:
             raise StaleGroups("the group is gone, or a priority class is new")
         self.paused_at = read_paused(paused)
+        self.note_pauses(names is not None)
         return read_lease(found)
+
+    def note_pauses(self, asks_all: bool) -> None:
+        """Note whether a task name is paused, as it was read just now."""
+        self.asks_all, self.asked_until = asks_all, time.monotonic() + _ASKED_FOR
+
+    def look_for_pauses(self) -> None:
+        """Read whether a task name is paused. If that cannot be read, each start is asked about."""
+        try:
+            name, group = meta(self.options.stream_key), self.options.group
+            self.note_pauses(bool(self.session.execute("HEXISTS", name, f"paused_tasks:{group}")))
+        except (BrokerError, StaleGroups):
+            self.asks_all = True
 
     def read_classes(self, *, always: bool = False) -> None:
         """Read which priority classes are in use, unless that was a moment ago and `always` is False. Raises

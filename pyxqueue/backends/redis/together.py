@@ -14,8 +14,9 @@ from .faults import StaleGroups
 from .steps import call
 
 _TRIES = 4
-_LOOK_EVERY = 5.0
-"""Seconds after which a claim looks which priority classes are in use, in all queues with one command."""
+_LOOK_EVERY = 4.5
+"""Seconds after which a claim looks which priority classes are in use and whether task names are paused, in all queues
+with one command."""
 _SIGN_EVERY = 60_000
 """The most ms between two signs of life of a consumer in each of the queues; with a short lease it is 1.5 leases."""
 
@@ -65,13 +66,15 @@ class RedisSharedClaims:
         return claimed
 
     def _look_at_classes(self) -> None:
-        """Have the queues in which a priority class came into use registered again."""
+        """Have the queues in which a priority class came into use registered again, and note whether task names are
+        paused."""
         if time.monotonic() < self._next_look:
             return
         registrations = [broker.lines.registration for broker in self._brokers]
-        look = commands.classes([one.options.stream_key for one in registrations])
+        look = commands.classes([one.options.stream_key for one in registrations], self._group)
         found = registrations[0].session.run(call(look))
-        for one, classes in zip(registrations, found, strict=True):
+        for one, (classes, asks_all) in zip(registrations, found, strict=True):
+            one.note_pauses(asks_all)
             if classes != one.groups.classes:
                 one.refresh()
         self._next_look = time.monotonic() + _LOOK_EVERY

@@ -34,6 +34,8 @@ class Lent(NamedTuple):
     fence: int
     turn: Turn
     """That of the handle's next claim."""
+    asks_all: bool = False
+    """Whether each delivery has `must_begin`."""
 
 
 def lend(group: Group, consumer: str, limit: int, turn: Turn) -> Lent:
@@ -66,7 +68,10 @@ def lend(group: Group, consumer: str, limit: int, turn: Turn) -> Lent:
         db.execute(sql, [end, group.now, consumer, fence, *values])
     last = {CLASS[place]: place for place in (row[_PLACE] for row in rows)}
     return Lent(
-        rows, fence, turn.after({number: place == LINES[number][0] for number, place in last.items()}, len(rows))
+        rows,
+        fence,
+        turn.after({number: place == LINES[number][0] for number, place in last.items()}, len(rows)),
+        group.asks_all,
     )
 
 
@@ -110,14 +115,15 @@ def _advance(group: Group, new: Sequence[Sequence[Any]], taken: int, *, more: bo
 
 
 def deliveries_of(lent: Lent) -> list[Delivery]:
-    return [_delivery(row, lent.fence) for row in lent.rows]
+    return [_delivery(row, lent.fence, lent.asks_all) for row in lent.rows]
 
 
-def _delivery(row: Sequence[Any], fence: int) -> Delivery:
+def _delivery(row: Sequence[Any], fence: int, asks_all: bool) -> Delivery:
     seq, task_id, *header, _, fields, _ = row
     message = read_message(fields, task_id if is_id(task_id) else nameless(seq), header)
     must_begin = isinstance(message, Message) and (
-        message.expires_ms > 0
+        asks_all
+        or message.expires_ms > 0
         or (message.lock != "" and is_held_until_start(message))
         or (message.gates != () and has_rate(message))
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from ...model.message import StartStatus
+from ...model.limits import task_gate
+from ...model.message import Message, StartStatus
 from ...model.transitions import expired_record, too_late
 from ...protocols import Expired
 from . import locking
@@ -36,10 +37,12 @@ def expire(group: Group, limit: int) -> list[Expired]:
 
 def begin(group: Group, receipts: Sequence[str], *, look: bool) -> tuple[list[StartStatus], bool]:
     """Return whether the holders of these receipts may start their tasks, and whether that changes anything. What has
-    expired is ended, a start of a rate is counted (L6), and a lock that is held until the start is given back; `flush`
-    writes it. `look`: only to learn whether that changes anything, in a transaction that must not write."""
+    expired is ended, what is of a paused name waits (L9), a start of a rate is counted (L6), and a lock that is held
+    until the start is given back; `flush` writes it. `look`: only to learn whether that changes anything, in a
+    transaction that must not write."""
     found, statuses, started = group.in_flight(receipts), list[StartStatus](), []
     rated = any(row.raw & GATED and group.gates.has_rate(row.seq) for row in found.values())
+    held = _held(group, found) if group.asks_all else {}
     for receipt in receipts:
         row = found.get(receipt)
         if row is None:
@@ -48,6 +51,10 @@ def begin(group: Group, receipts: Sequence[str], *, look: bool) -> tuple[list[St
             if not look:
                 _end(group, found.pop(receipt))
             statuses.append(StartStatus.EXPIRED)
+        elif receipt in held:
+            if not look:
+                group.put_back(found.pop(receipt), 0, group.gates.turn_away(row.seq), held_at=held[receipt])
+            statuses.append(StartStatus.LATER)
         elif row.raw & GATED and not look and (arrival := group.gates.start(row.seq, row.fence)) is not None:
             group.put_back(found.pop(receipt), 0, arrival)
             statuses.append(StartStatus.LATER)
@@ -56,7 +63,19 @@ def begin(group: Group, receipts: Sequence[str], *, look: bool) -> tuple[list[St
             if row.raw & LOCKED:
                 started.append(row)
     locked = locking.give_back_at_start(group, started)
-    return statuses, locked or rated or StartStatus.EXPIRED in statuses
+    return statuses, locked or rated or bool(held) or StartStatus.EXPIRED in statuses
+
+
+def _held(group: Group, rows: Mapping[str, Row]) -> dict[str, str]:
+    """By receipt, the gate of the name of a task that has to wait for it (L9)."""
+    held = {}
+    for receipt, row in rows.items():
+        message = locking.message_at(group, row)
+        if isinstance(message, Message) and not group.gates.has_begun(row.seq, row.fence):
+            gate = task_gate(message.name)
+            if group.gates.is_paused(gate):
+                held[receipt] = gate
+    return held
 
 
 def _end(group: Group, row: Row) -> None:

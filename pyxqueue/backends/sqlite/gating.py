@@ -1,7 +1,8 @@
 """The limits of one group inside one transaction (L3 to L5): numbers, tokens and lines.
 
-The bit `GATED` of a task's `raw` says that it has gates. It has a row in `gated` while it is ready or in flight, with a
-token of each gate, or blocked, in the line of one of them. A task without gates costs nothing.
+The bit `GATED` of a task's `raw` says that it has gates, or has waited for its name (L9). It has a row in `gated` while
+it is ready or in flight, with a token of each gate, or blocked, in the line of one of them or in that of its name. A
+task without gates costs nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 from attrs import Factory, define, field
 
-from ...model.limits import NO_LIMIT, GateInfo, LimitInfo, limit_of, paused_names
+from ...model.limits import NO_LIMIT, GateInfo, LimitInfo, limit_of, paused_names, task_of
 from ...model.rates import PREFIX, is_rate
 from .driver import Connection
 from .rating import Rates, rates_among
@@ -21,7 +22,7 @@ from .sharing import Lines
 
 _NUMBERS = "SELECT name, number, declared FROM gate_limit WHERE grp = ? AND name IN (?, ?)"
 PAUSED = "paused:"
-"""A row of `gate_limit` with this before its name says that a limit, or a key of one, is paused."""
+"""A row of `gate_limit` with this before its name says that a limit, a key of one, or a task name is paused."""
 _PAUSED = "SELECT 1 FROM gate_limit WHERE grp = ? AND name IN (?, ?) AND number = 1"
 _USED = "SELECT used FROM gate WHERE grp = ? AND name = ?"
 _FIRST = "SELECT seq, arrival FROM gated WHERE grp = ? AND gate = ? AND gate <> '' ORDER BY arrival LIMIT 1"
@@ -54,12 +55,13 @@ class Gates:
     _turns: dict[str, None] = field(factory=dict, init=False)
     """The gates that may have room and a line."""
 
-    def ask(self, seq: int, gates: Sequence[str], arrival: int | None = None) -> bool:
+    def ask(self, seq: int, gates: Sequence[str], arrival: int | None = None, held_at: str = "") -> bool:
         """Take a token of each gate for a task, or let it wait. Returns whether it may be ready.
 
-        `arrival`: its place in the order of arrival, if it keeps one.
+        `arrival`: its place in the order of arrival, if it keeps one; `held_at`: the gate of its name, if it waits for
+        that (L9).
         """
-        closed = self._closed(gates, arrival)
+        closed = held_at or self._closed(gates, arrival)
         if arrival is None:
             arrival = self.next_ticket() if closed is not None or rates_among(gates) else 0
         self.db.execute(
@@ -89,6 +91,21 @@ class Gates:
         for gate in rates:
             self.rates.take_back(gate)
         return standing.arrival if is_number(standing.arrival) else 0
+
+    def has_begun(self, seq: int, fence: int) -> bool:
+        """Return whether the start of this delivery was counted."""
+        standing = self._standing(seq)
+        return standing is not None and standing.began == fence
+
+    def turn_away(self, seq: int) -> int | None:
+        """Do not count a task that was admitted and could not start. Returns its place in the order of arrival, if it
+        has one."""
+        standing = self._standing(seq)
+        if standing is None:
+            return None
+        for gate in rates_among(standing.gates):
+            self.rates.take_back(gate)
+        return standing.arrival if is_number(standing.arrival) and standing.arrival else None
 
     def open(self, limit: int) -> int:
         """Make tasks ready at the gates of rates that have room again, at most `limit`. Returns how many gates were
@@ -165,7 +182,8 @@ class Gates:
         """A number has changed, or a pause has ended: note the gates of a limit, or one gate, that have a line."""
         if name.startswith(PAUSED):
             self.look_at(name.removeprefix(PAUSED))
-            self.look_at(PREFIX + name.removeprefix(PAUSED))
+            if not task_of(name.removeprefix(PAUSED)):
+                self.look_at(PREFIX + name.removeprefix(PAUSED))
         elif "/" in name:
             self._turns[name] = None
         else:

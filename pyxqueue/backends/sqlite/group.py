@@ -121,6 +121,8 @@ class Group:
     now: int
     started_ms: int = 0
     paused: bool = False
+    asks_all: bool = False
+    """Whether each delivery has `must_begin`, because a task name is paused (L9)."""
     _stale: dict[str, tuple[int, int]] = field(factory=dict, init=False)
     """By id, tasks that need not be known any longer, and their places: a new task replaces them."""
     _waits: list[tuple[object, ...]] = field(factory=list, init=False)
@@ -251,18 +253,20 @@ class Group:
 
     # Moving
 
-    def put_back(self, row: Row, delay: int, arrival: int | None = None, *, joins: bool = False) -> None:
+    def put_back(
+        self, row: Row, delay: int, arrival: int | None = None, *, joins: bool = False, held_at: str = ""
+    ) -> None:
         """Make a task in flight ready or delayed again; if it was cancelled, end it instead (I3). `flush` writes it.
         `arrival`: its place in the order of arrival, if it keeps one; `joins`: whether it joins the fair line again if
-        it has a share (F1)."""
+        it has a share (F1); `held_at`: the gate of its name, if it waits for that (L9)."""
         if row.cancelled:
             self.end(row, HISTORY, minimal(row, TaskStatus.CANCELLED))
             return
         due = due_after(self, delay)
         ticket = self.tickets.next()
         place, sort = (DELAYED, due) if due > self.now else (row.came_back, ticket)
-        if row.raw & GATED:
-            place = self._ask_again(row, place, arrival)
+        if row.raw & GATED or held_at:
+            place = self._ask_again(row, place, arrival, held_at)
         if joins and row.raw & SHARED and place == row.came_back:
             self._joins.append(row.seq)
         header = (row.attempt, row.crashes, row.redelivered, row.deferrals)
@@ -286,11 +290,13 @@ class Group:
             row.redelivered, row.deferrals, row.seq,
         ))  # fmt: skip
 
-    def _ask_again(self, row: Row, place: int, arrival: int | None) -> int:
-        """The place of a task with gates that becomes ready or delayed again."""
+    def _ask_again(self, row: Row, place: int, arrival: int | None, held_at: str) -> int:
+        """The place of a task with gates, or that waits for its name, that becomes ready or delayed again."""
         gates = self.gates.gates_of(row.seq)
         self.gates.leave([row.seq])
-        return place if place == DELAYED or self.gates.ask(row.seq, gates, arrival) else BLOCKED
+        if held_at:
+            self.db.execute("UPDATE task SET raw = raw | ? WHERE seq = ?", (GATED, row.seq))
+        return place if place == DELAYED or self.gates.ask(row.seq, gates, arrival, held_at) else BLOCKED
 
     def flush(self) -> None:
         """Write the changes of `put_back` and `end`, and admit the tasks for which there is room then."""

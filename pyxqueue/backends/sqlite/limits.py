@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ...model.limits import GateInfo, LimitInfo
+from ...model.limits import GateInfo, LimitInfo, task_of
 from ...model.rates import PREFIX, Pace, RateInfo, pace_to_text
 from .gating import PAUSED
 from .group import Group
@@ -63,6 +63,7 @@ class SQLiteLimits:
             changed = (name in self._paused(group)) is (number is None)
             if changed:
                 group.db.execute(_SET, (group.key, PAUSED + name, number))
+                groups.set_asks_all(any(map(task_of, self._paused(group))))
         self.admit()
         return changed
 

@@ -12,7 +12,7 @@ from ...protocols import DEFAULT_LEASE_MS, StoreOptions
 from .driver import Connection
 from .group import Group, Tickets, count
 from .rows import LARGEST, is_number
-from .schema import HISTORY
+from .schema import ASKS_ALL, HISTORY, PAUSED, PAUSES_END
 from .store import Store, Transaction
 
 _COUNTERS = f"(SELECT ticket FROM counter), (SELECT max(seq) FROM task WHERE seq < {LARGEST // 2})"  # noqa: S608
@@ -57,7 +57,8 @@ class Groups:
             if is_name(name):
                 self._stored[key] = history_size, first
                 self.all[name] = self._group(key, lease, history_size, first)
-                self.all[name].paused = paused == 1
+                if is_number(paused, PAUSES_END):
+                    self.all[name].paused, self.all[name].asks_all = bool(paused & PAUSED), bool(paused & ASKS_ALL)
                 if registered and not name.startswith(_REMOVED):
                     self.registered.add(name)
 
@@ -98,8 +99,18 @@ class Groups:
         group = self.mine
         changed, group.paused = group.paused is not paused, paused
         if changed:
-            self.db.execute("UPDATE consumer_group SET paused = ? WHERE key = ?", (paused, group.key))
+            self._save_pauses(group)
         return changed
+
+    def set_asks_all(self, asks_all: bool) -> None:
+        """Note whether a task name is paused in the handle's group (L9)."""
+        if self.mine.asks_all is not asks_all:
+            self.mine.asks_all = asks_all
+            self._save_pauses(self.mine)
+
+    def _save_pauses(self, group: Group) -> None:
+        bits = (PAUSED if group.paused else 0) | (ASKS_ALL if group.asks_all else 0)
+        self.db.execute("UPDATE consumer_group SET paused = ? WHERE key = ?", (bits, group.key))
 
     def copies(self) -> list[Group]:
         """The groups that messages are copied into (B9)."""

@@ -69,6 +69,9 @@ EXPIRES = f"task INDEXED BY task_expires WHERE grp = ? AND {EXPIRING}"
 RAW, GATED, LOCKED, SHARED = 1, 2, 16, 32
 """The bits of a task's `raw`: it is not a message; it has gates; it has a lock that it gives back when it ends;
 it has a share."""
+PAUSED, ASKS_ALL = 1, 2
+"""The bits of a group's `paused`: it is paused; a task name is, so that each delivery has `must_begin` (L9)."""
+PAUSES_END = 4
 INLINE = 2_000
 """The most bytes of a message that are kept in its row: two rows fit into a page of 4 KiB."""
 

@@ -48,6 +48,7 @@ from .lease import LeaseLaws
 from .limits import LimitLaws
 from .list import ListLaws
 from .messages import MessageLaws
+from .named_pauses import NamedPauseLaws
 from .pause import PauseLaws
 from .priorities import PriorityLaws
 from .progress import ProgressLaws
@@ -117,6 +118,7 @@ class BackendContract(
     LimitLaws,
     RateLaws,
     PauseLaws,
+    NamedPauseLaws,
     FairnessLaws,
     SharedLaws,
     HarnessTests,

@@ -15,6 +15,7 @@ local PLACES = { -- by the first letter of a task's value
 }
 local NEW_OF = {a = 'n', P = 'Q', R = 'S', T = 'U', V = 'W'} -- of a class, by the place to which it comes back
 local FAIR = 'fair:' -- and that place: the fair line of a class in LINES; no gate has such a name
+local TASK_GATE = 'task:/' -- and a task name: the gate at which tasks of that name wait while it is paused
 -- The places of what is ready or in flight, with those to which it comes back.
 local COMES_BACK = {n = 'a', a = 'a', P = 'P', Q = 'P', R = 'R', S = 'R', T = 'T', U = 'T', V = 'V', W = 'V'}
 local LAST = '18446744073709551615' -- the largest number in the id of an entry
@@ -754,10 +755,14 @@ local function has_rate(gates)
   return false
 end
 
+local function is_task_gate(gate)
+  return string.sub(gate, 1, #TASK_GATE) == TASK_GATE
+end
+
 -- Remove from the fields of a message where it waits, and that it has tokens. Returns these, or nil if there are none.
 local function strip_gates(fields)
   local gate, order, has_tokens = field(fields, '_gate'), field(fields, '_order'), field(fields, '_tokens')
-  if not gate and not has_tokens then return nil end
+  if not gate and not order and not has_tokens then return nil end
   local tag, flow = field(fields, '_tag'), field(fields, '_flow')
   for _, name in ipairs({'_gate', '_order', '_tokens', '_tag', '_flow'}) do remove_field(fields, name) end
   return {gate = gate, order = order, has_tokens = has_tokens, tag = tag, flow = flow}
@@ -926,11 +931,11 @@ end
 -- Make a message delayed, or ready if there is no delay: at `place`; or let it wait at a gate that has no room. This is
 -- the only way into the live streams. The task key is written last: an error before that must not leave an id that is
 -- known but has no message. raw: the entry is not a message, so its fields stay as they are. was_drawn: it has had its
--- turn in a fair line.
-local function put(keys, key, id, fields, delay, now, raw, place, more, was_drawn)
-  local entry, closed, gates
+-- turn in a fair line. held_at: the gate of its name, if it has to wait for that.
+local function put(keys, key, id, fields, delay, now, raw, place, more, was_drawn, held_at)
+  local entry, closed, gates = nil, held_at, nil
   if not raw then note_expiry(keys, id, fields) end
-  if delay <= 0 and not raw then closed, gates = ask_gates(keys, fields) end
+  if delay <= 0 and not raw and not held_at then closed, gates = ask_gates(keys, fields) end
   if closed then
     place, entry = 'g', line_up(keys, id, fields, closed)
   elseif delay > 0 then
@@ -996,13 +1001,14 @@ local function keep_id(fields, id)
 end
 
 -- Put a message that was in flight at `place` back, in the same class. Its progress is cleared.
--- keeps_order: whether it keeps its place in the order of arrival. was_drawn: as in `put`
-local function put_again(keys, key, task, id, fields, delay, now, raw, place, keeps_order, was_drawn)
+-- keeps_order: whether it keeps its place in the order of arrival. was_drawn, held_at: as in `put`
+local function put_again(keys, key, task, id, fields, delay, now, raw, place, keeps_order, was_drawn, held_at)
   keep_id(fields, id)
   local had = not raw and strip_gates(fields)
   if had then leave_gates(keys, id, fields, had) end
   if had and had.order and keeps_order then set_field(fields, '_order', had.order) end
-  local done, reason = pcall(put, keys, key, id, fields, delay, now, raw, COMES_BACK[place], task.more, was_drawn)
+  local done, reason = pcall(put, keys, key, id, fields, delay, now, raw, COMES_BACK[place], task.more, was_drawn,
+    held_at)
   if not done then -- it stays where it is, with its tokens
     for _, gate in ipairs(had and had.has_tokens and gates_of(fields) or {}) do count_tokens(keys, gate, 1) end
     error(reason, 0)

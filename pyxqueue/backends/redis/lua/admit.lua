@@ -1,4 +1,4 @@
--- Make tasks ready that waited for a limit: they come back. Or move them to the line of another gate that has no room.
+-- Make tasks ready that waited for a limit, or for their name: they come back. Or move them to the line of another gate that has no room.
 -- And draw tasks from fair lines: they come to the end of the new ones of their class.
 -- KEYS the keys of the group, then the task key of each item
 -- ARGV group, then per item: id, the task as it stands in its line
@@ -33,7 +33,8 @@ local function admit(key, id, standing)
     return draw(key, id, task, fields, {gate = gate, tag = order, flow = field(fields, '_flow')})
   end
   local gates = gates_of(fields)
-  local closed = closed_gate(keys, gates, order)
+  local waits_for_name = is_task_gate(gate)
+  local closed = waits_for_name and room(keys, gate) <= 0 and gate or closed_gate(keys, gates, order)
   if closed == gate then return end
   allow_writes(keys[NEW], ARGV[1])
   if closed then
@@ -41,8 +42,8 @@ local function admit(key, id, standing)
     note_turn(keys, closed)
   else
     remove_field(fields, '_gate')
-    if not has_rate(gates) then remove_field(fields, '_order') end
-    set_field(fields, '_tokens', '1')
+    if not has_rate(gates) and not waits_for_name then remove_field(fields, '_order') end
+    if #gates > 0 then set_field(fields, '_tokens', '1') end
     set_field(fields, '_since', int(now))
     local place = place_back(keys, fields) or 'a'
     if must_join(keys, fields, place) then

@@ -1,5 +1,5 @@
--- Whether tasks in flight may start now; only for their holder. What has expired ends; what its rates turn away waits
--- in the line of a gate; a lock that is held until the start is given back.
+-- Whether tasks in flight may start now; only for their holder. What has expired ends; what its rates turn away, or whose
+-- name is paused, waits in the line of a gate; a lock that is held until the start is given back.
 -- KEYS the keys of the group, then the task key of each item
 -- ARGV group, history limit, then per item: place, entry, consumer, id
 -- Returns per item: 0 lost, 1 run, 2 expired, 3 turned away; then the tasks whose turn it is. A repeat of a reply that
@@ -25,9 +25,11 @@ local function count_start(gates)
   return true
 end
 
--- Let a message wait for its rates, which had admitted it. One that was cancelled ends.
-local function turn_away(key, task, place, consumer, id, fields, gates)
+-- Let a message wait for its name, at the gate `held_at`, or for its rates, which had admitted it. One that was
+-- cancelled ends.
+local function turn_away(key, task, place, consumer, id, fields, gates, held_at)
   check_again(keys, 0, place)
+  check(keys, PARKED)
   for _, gate in ipairs(field(fields, '_tokens') and gates or {}) do
     local rate = is_rate(gate) and rate_at(keys, gate, now_us())
     if rate and rate.interval then
@@ -38,7 +40,7 @@ local function turn_away(key, task, place, consumer, id, fields, gates)
   if task.more and notes_of(keys, id, 'cancel')[1] then
     end_cancelled(keys, key, task, id, fields, history, now, consumer)
   else
-    put_again(keys, key, task, id, fields, 0, now, false, place, true)
+    put_again(keys, key, task, id, fields, 0, now, false, place, true, false, held_at)
   end
 end
 
@@ -54,19 +56,28 @@ local function starts(key, task, place, entry, id, gates)
   return true
 end
 
+-- The gate of the name of a message, if that is paused and its start was not counted before.
+local function held(task, entry, id, fields)
+  local gate = TASK_GATE .. (field(fields, 'name') or '')
+  if fields_of(keys[GATES], 'paused:' .. gate)[1] ~= '1' then return nil end
+  if task.more and notes_of(keys, id, 'begun')[1] == entry then return nil end
+  return gate
+end
+
 local function begin(key, place, entry, consumer, id)
   local stream = keys[PLACES[place]]
   if holder(stream, group, entry) ~= consumer then return 0 end
   local task = task_at(key)
   if is_copy(keys, group, task, place, entry) then return 0 end
   local fields, result = read(stream, entry) or {}, 2
+  local held_at = held(task, entry, id, fields)
   local expires, gates = expiry_of(keys, id) or ms(field(fields, 'expires')) or 0, gates_of(fields)
   allow_writes(keys[NEW], group)
-  if #gates > 0 then check_gates(keys) end
+  if #gates > 0 or held_at then check_gates(keys) end
   if expires > 0 and (expires <= now or expires == math.huge) then
     end_expired(keys, key, task, id, fields, history, now)
-  elseif has_rate(gates) and not starts(key, task, place, entry, id, gates) then
-    turn_away(key, task, place, consumer, id, fields, gates)
+  elseif held_at or has_rate(gates) and not starts(key, task, place, entry, id, gates) then
+    turn_away(key, task, place, consumer, id, fields, gates, held_at)
     result = 3
   else
     local lock = task.more and notes_of(keys, id, 'lock')[1]

@@ -1,6 +1,7 @@
--- Which priority classes are in use in queues.
+-- Which priority classes are in use in queues, and whether task names are paused there.
 -- KEYS the meta hash of each queue
--- Returns the field of each.
+-- ARGV group
+-- Returns the two fields of each.
 local found = {}
-for number, meta in ipairs(KEYS) do found[number] = call('HGET', meta, 'classes') end
+for number, meta in ipairs(KEYS) do found[number] = call('HMGET', meta, 'classes', 'paused_tasks:' .. ARGV[1]) end
 return found
