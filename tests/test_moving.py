@@ -19,10 +19,10 @@ from pyxqueue.cli import main
 from pyxqueue.client.moving import Moved, move_group
 from pyxqueue.clock import wall_clock
 from pyxqueue.errors import BrokerUnavailableError, ConfigurationError, TaskStateError
-from pyxqueue.model.limits import GateInfo
-from pyxqueue.model.message import Delivery, Done, Fail, Message, Retry, Settlement, TaskStatus
+from pyxqueue.model.limits import GateInfo, task_gate
+from pyxqueue.model.message import Delivery, Done, Fail, Message, Retry, Settlement, StartStatus, TaskStatus
 from pyxqueue.model.rates import Pace
-from pyxqueue.protocols import Backend, Pausing, StoreOptions, limit_pausing_of, rates_of
+from pyxqueue.protocols import Backend, Beginning, Pausing, StoreOptions, limit_pausing_of, rates_of
 from pyxqueue.stores import find_store
 from pyxqueue.testing import FakeClock
 
@@ -329,6 +329,26 @@ def test_a_pause_of_a_limit_is_moved(source: Backend, target: Backend) -> None:
     assert target.claim("w", 1, 0) == []
     there.resume("api/k")
     assert [one.message.id for one in target.claim("w", 1, 0)] == ["a"]
+
+
+def test_a_pause_of_a_task_name_is_moved(source: Backend, target: Backend) -> None:
+    """Before the tasks; one that waits for it in the source does so in the target."""
+    here, there = limit_pausing_of(source), limit_pausing_of(target)
+    assert here is not None
+    assert there is not None
+    assert isinstance(source, Beginning)
+    assert isinstance(target, Beginning)
+    here.pause(task_gate("job"))
+    source.enqueue([Message("a", "job"), Message("b", "other")])
+    assert list(source.begin([source.claim("w", 1, 0)[0].receipt])) == [StartStatus.LATER]
+    source.release("w", ())
+
+    assert move_group(source, target) == Moved(2, 0, 0)
+    assert there.paused() == [task_gate("job")]
+    statuses = {one.message.id: target.begin([one.receipt])[0] for one in target.claim("w", 9, 0)}
+    assert statuses == {"a": StartStatus.LATER, "b": StartStatus.RUN}
+    there.resume(task_gate("job"))
+    assert [one.message.id for one in target.claim("w", 9, 0)] == ["a"]
 
 
 def test_limits_and_a_pause_need_a_store_that_keeps_them() -> None:

@@ -169,11 +169,11 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "failed": "(self, *, after: str = '', limit: int = 50) -> TaskPage",
         "groups": "(self) -> Sequence[str]",
         "info": "(self, group: str | None = None) -> QueueInfo",
-        "pause": "(self, *, limit: str | None = None, key: object = None) -> bool",
+        "pause": "(self, *, limit: str | None = None, key: object = None, task: str | None = None) -> bool",
         "purge": "(self, *, waiting: bool = False, failed: bool = False, history: bool = False) -> int",
         "queues": "(self, limit: int = 50) -> QueuePage | None",
         "remove_group": "(self, group: str) -> None",
-        "resume": "(self, *, limit: str | None = None, key: object = None) -> bool",
+        "resume": "(self, *, limit: str | None = None, key: object = None, task: str | None = None) -> bool",
         "retry": (
             "(self, ids: TaskId | Iterable[TaskId] | None = None, *, all_failed: bool = False, ended: bool = False) "
             "-> BatchResult"

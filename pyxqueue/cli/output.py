@@ -55,12 +55,12 @@ def print_json(value: Any) -> None:
 
 
 def say_pause(facts: Mapping[str, Any], state: str, *, as_json: bool) -> None:
-    """Print what has become of a group that was to be paused or resumed."""
+    """Print what has become of a group, a limit or a task name that was to be paused or resumed."""
     if as_json:
         print_json(dict(facts))
     else:
-        limit = f"limit {facts['limit']} in " if "limit" in facts else ""
-        say(f"{limit}group {facts['group']} of {facts['queue']}: {state}")
+        part = next((f"{kind} {facts[kind]} in " for kind in ("limit", "task") if kind in facts), "")
+        say(f"{part}group {facts['group']} of {facts['queue']}: {state}")
 
 
 def cut(text: str, width: int = WIDTH) -> str:

@@ -16,7 +16,7 @@ from ..model.message import Message, TaskInfo, TaskStatus
 from ..printable import quoted
 from ..protocols import Backend, HasAbout, HasLocks, HasQueues, LimitPausing, Pausing, limit_pausing_of
 from .explaining import Explanation, explain
-from .limits import limit_name
+from .limits import paused_name, paused_tasks
 from .opened import QueueStore
 from .reasons import known, unknown
 from .views import BatchResult, QueueInfo, QueuePage, TaskDetails, TaskPage, WorkerInfo
@@ -52,11 +52,11 @@ class Admin:
         options, backend = self._store.core.options, self._store.here().backend
         about = dict(backend.about()) if isinstance(backend, HasAbout) else {}
         if group is None or group == options.group:
-            return QueueInfo(options.stream_key, options.group, backend.depth(), about, _is_paused(backend))
+            return _info(options.stream_key, options.group, backend, about)
         if group not in (groups := self.groups()):
             raise ConfigurationError(_no_group(options.stream_key, group, groups))
         with self._other(options.stream_key, group) as other:
-            return QueueInfo(options.stream_key, group, other.depth(), about, _is_paused(other))
+            return _info(options.stream_key, group, other, about)
 
     def queues(self, limit: int = 50) -> QueuePage | None:
         """Return the queues of the store, the first `limit` of them with their groups and depths; None if the store
@@ -170,7 +170,7 @@ class Admin:
         """
         self._store.here().backend.remove_group(group)
 
-    def pause(self, *, limit: str | None = None, key: object = None) -> bool:
+    def pause(self, *, limit: str | None = None, key: object = None, task: str | None = None) -> bool:
         """Pause the group: no worker starts a task of it, on any machine, until `resume`. Returns False if it was
         paused already.
 
@@ -178,17 +178,21 @@ class Admin:
         value by which ``by=`` tells tasks apart. Tasks that are not ready yet wait for it, and other tasks go on. The
         number and the rate stay as they are, and count again after `resume`.
 
+        `task`: pause only the tasks of this name, such as ``shop.render``. Workers learn of it within 5 seconds, and
+        then start none of them; other tasks go on.
+
         What runs goes on and is settled, tasks can be enqueued, and delayed ones become due. The pause is stored, so it
         survives the end of every process. A worker that has claimed tasks just before may still start these. Raises
-        `ConfigurationError` if the store cannot pause a queue, or a limit.
+        `ConfigurationError` if the store cannot pause a queue, a limit, or a task name.
         """
-        name = limit_name(limit, key)
+        name = paused_name(limit, key, task)
         return self._pausing().pause() if name is None else self._limit_pausing().pause(name)
 
-    def resume(self, *, limit: str | None = None, key: object = None) -> bool:
+    def resume(self, *, limit: str | None = None, key: object = None, task: str | None = None) -> bool:
         """End a pause: workers go on at once, in the order that the tasks would have had without it. Returns False if
-        the group was not paused. `limit` and `key`: end the pause of this limit, or of this key of it."""
-        name = limit_name(limit, key)
+        the group was not paused. `limit` and `key`: end the pause of this limit, or of this key of it. `task`: end the
+        pause of this task name."""
+        name = paused_name(limit, key, task)
         return self._pausing().resume() if name is None else self._limit_pausing().resume(name)
 
     # Stores
@@ -203,7 +207,10 @@ class Admin:
         backend = self._store.here().backend
         limits = limit_pausing_of(backend)
         if limits is None:
-            raise ConfigurationError(f"{type(backend).__name__} cannot pause a limit: set its number to 0 instead")
+            raise ConfigurationError(
+                f"{type(backend).__name__} cannot pause a limit or a task name: set the number of the limit to 0, or "
+                f"pause the queue"
+            )
         return limits
 
     def _other(self, queue: str, group: str) -> AbstractContextManager[Backend]:
@@ -217,15 +224,16 @@ class Admin:
                 groups = any_group.groups()
             for group in groups:
                 with self._other(queue, group) as other:
-                    yield QueueInfo(queue, group, other.depth(), paused=_is_paused(other))
+                    yield _info(queue, group, other, {})
         except BrokerUnavailableError:
             raise
         except BrokerError:
             yield QueueInfo(queue, "?", None)
 
 
-def _is_paused(backend: Backend) -> bool:
-    return isinstance(backend, Pausing) and backend.is_paused()
+def _info(queue: str, group: str, backend: Backend, about: Mapping[str, str]) -> QueueInfo:
+    paused = isinstance(backend, Pausing) and backend.is_paused()
+    return QueueInfo(queue, group, backend.depth(), about, paused, paused_tasks(backend))
 
 
 def _ids(given: TaskId | Iterable[TaskId]) -> list[str]:

@@ -8,13 +8,14 @@ from itertools import takewhile
 
 from msgspec import Struct
 
-from ..model.limits import limit_of, paused_names, shown_gate
+from ..model.limits import limit_of, paused_names, shown_gate, task_of
 from ..model.message import TaskInfo, TaskStatus
 from ..model.priorities import class_of
 from ..model.rates import PREFIX, is_rate
 from ..printable import counted
 from ..protocols import Backend, LimitPausing, LimitStore, Pausing, RateStore, fair_lines_of, limits_of
-from .reasons import PAUSED, reason
+from .limits import paused_tasks
+from .reasons import PAUSED, name_paused, reason
 
 _PAGE = 256
 _GATES = 10_000
@@ -72,12 +73,17 @@ def _paused(one: Situation) -> str:
     return PAUSED if paused else ""
 
 
+def _named(one: Situation) -> str:
+    name = one.info.readable.name if one.info.readable else ""
+    return name_paused(name) if name in paused_tasks(one.backend) else ""
+
+
 def _deferred(one: Situation) -> str:
     return reason(one.info)
 
 
 def _limited(one: Situation) -> str:
-    if not one.info.gate:
+    if not one.info.gate or task_of(one.info.gate):
         return ""
     limits, name = limits_of(one.backend), shown_gate(one.info.gate.removeprefix(PREFIX))
     paused = limits.paused() if isinstance(limits, LimitPausing) else ()
@@ -134,6 +140,7 @@ def _expiring(one: Situation) -> str:
 _REASONS: Sequence[Callable[[Situation], str]] = (
     _delayed,
     _paused,
+    _named,
     _limited,
     _deferred,
     _in_line,

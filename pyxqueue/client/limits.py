@@ -10,10 +10,11 @@ from attrs import frozen
 from ..clock import Seconds
 from ..errors import ConfigurationError
 from ..limiting import Rate, limit_store, rate_store
-from ..model.limits import LIMIT_PATTERN, GateInfo, LimitInfo, gate_key, gate_of
+from ..model.limits import LIMIT_PATTERN, GateInfo, LimitInfo, gate_key, gate_of, task_gate, task_of
+from ..model.message import NAME_PATTERN
 from ..model.rates import Pace, RateInfo
 from ..printable import quoted
-from ..protocols import LimitPausing, LimitStore, RateStore
+from ..protocols import Backend, LimitPausing, LimitStore, RateStore, limit_pausing_of
 from .opened import QueueStore
 
 __all__ = ["GateInfo", "LimitInfo", "Limits", "RateInfo"]
@@ -76,12 +77,12 @@ class Limits:
         """Return the names of the limits that are paused (`Admin.pause`), ``NAME/KEY`` for one key, in alphabetical
         order."""
         limits = self._limits()
-        return limits.paused() if isinstance(limits, LimitPausing) else ()
+        return [name for name in limits.paused() if not task_of(name)] if isinstance(limits, LimitPausing) else ()
 
     def gates(self, limit: int = 1_000) -> Sequence[GateInfo]:
         """Return what is in use: for each limit, or for each of its keys, how many tasks are ready or run, and how many
         wait; the first `limit` in alphabetical order. The names of rates begin with ``rate:``."""
-        return self._limits().gates(limit)
+        return [gate for gate in self._limits().gates(limit) if not task_of(gate.name)]
 
     def _limits(self) -> LimitStore:
         return limit_store(self._store.here().backend)
@@ -97,11 +98,25 @@ def checked_name(name: str, key: object) -> str:
     return name if key is None else gate_of(name, gate_key(key))
 
 
-def limit_name(limit: str | None, key: object) -> str | None:
-    """Return the name of what is to be paused or resumed; None for the group."""
+def paused_name(limit: str | None, key: object, task: str | None) -> str | None:
+    """Return the name by which the store knows what is to be paused or resumed; None for the group."""
     if limit is None and key is not None:
         raise ConfigurationError(f"key={quoted(key)} needs limit=, the name of the limit that has this key")
-    return None if limit is None else checked_name(limit, key)
+    if task is None:
+        return None if limit is None else checked_name(limit, key)
+    if limit is not None:
+        raise ConfigurationError("limit= and task= are two pauses: give one of them, and call it again for the other")
+    if not isinstance(task, str) or not NAME_PATTERN.fullmatch(task):
+        raise ConfigurationError(
+            f"task={quoted(task)} is not the name of a task, such as 'shop.render': `pyxqueue tasks` lists the names"
+        )
+    return task_gate(task)
+
+
+def paused_tasks(backend: Backend) -> Sequence[str]:
+    """Return the names of the tasks that are paused, in alphabetical order."""
+    pausing = limit_pausing_of(backend)
+    return () if pausing is None else [name for gate in pausing.paused() if (name := task_of(gate))]
 
 
 def _number(concurrency: int | None) -> int | None:

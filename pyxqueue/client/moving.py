@@ -16,6 +16,7 @@ from ..errors import ConfigurationError, TaskStateError
 from ..fairness import check_fair_lines
 from ..ids import new_id
 from ..limiting import limit_store, rate_store
+from ..model.limits import task_of
 from ..model.message import ADOPTABLE, ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable
 from ..model.rates import has_rate
 from ..protocols import (
@@ -199,8 +200,10 @@ def _carry_limits(source: Source, target: Backend) -> None:
 def _pause_limits(target: Backend, names: Sequence[str]) -> None:
     pausing = limit_pausing_of(target)
     if pausing is None:
+        task = task_of(names[0])
+        what, kind = (f"task {task}", "a task") if task else (f"limit {names[0]}", "a limit")
         raise ConfigurationError(
-            f"the limit {names[0]} is paused, and {type(target).__name__} cannot pause a limit: resume it, then move it"
+            f"the {what} is paused, and {type(target).__name__} cannot pause {kind}: resume it, then move it"
         )
     for name in names:
         pausing.pause(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import TaskError, UnknownTaskError
-from ..model.limits import shown_gate
+from ..model.limits import shown_gate, task_of
 from ..model.message import Message, Record, TaskInfo, TaskStatus
 from ..printable import quoted
 
@@ -41,9 +41,21 @@ PAUSED = "the queue is paused: admin.resume() or `pyxqueue resume` lets it go on
 """Why no task of a paused group starts."""
 
 
+def name_paused(name: str) -> str:
+    """Return why no task of this name starts."""
+    return f"the task {name} is paused: admin.resume(task=) or `pyxqueue resume --task` lets it go on"
+
+
+def _blocked(gate: str) -> str:
+    """Return why a task waits in the line of a gate; an empty text for no gate."""
+    if name := task_of(gate):
+        return name_paused(name)
+    return f"blocked by the limit {shown_gate(gate)}" if gate else ""
+
+
 def status_text(info: TaskInfo, subject: str) -> str:
     """Return a clause about the state of a task that has not ended, with the reason if the store knows it."""
-    why = reason(info) or (f"blocked by the limit {shown_gate(info.gate)}" if info.gate else "")
+    why = reason(info) or _blocked(info.gate)
     return f"{subject} is {info.status.name}{f', {why}' if why else ''}"
 
 

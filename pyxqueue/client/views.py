@@ -112,6 +112,8 @@ class QueueInfo(Struct, frozen=True):
     """Facts about the store by name, for people."""
     paused: bool = False
     """Whether the group is paused: no worker starts a task of it (`Admin.pause`)."""
+    paused_tasks: Sequence[str] = ()
+    """The names of tasks that are paused, in alphabetical order: no worker starts one of these."""
 
 
 class QueuePage(Struct, frozen=True):

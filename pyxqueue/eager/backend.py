@@ -13,6 +13,7 @@ from ..core import QueueCore
 from ..errors import ResultTimeoutError
 from ..inflight import InFlightTable
 from ..locked import CLAIMABLE, Place
+from ..model.limits import task_of
 from ..model.locks import LockTerms, Placed
 from ..model.message import Delivery, Message, Record, TaskInfo, TaskStatus
 from ..model.turns import Turn
@@ -102,7 +103,7 @@ class EagerBackend(MemoryBackend):
             return ended >= (len(infos) if least is None else min(least, len(infos)))
 
         if not self._live_until(over, ids, timeout_ms) and timeout_ms is None:
-            raise _never(ids, timeout_ms, paused=self.is_paused())
+            raise self._never(ids, timeout_ms)
         return super().wait(ids, 0)
 
     def watch(self, task_id: str, seen: TaskInfo | None, timeout_ms: int | None) -> TaskInfo | None:
@@ -114,8 +115,15 @@ class EagerBackend(MemoryBackend):
             return info is None or info.differs(seen)
 
         if not self._live_until(over, [task_id], timeout_ms):
-            raise _never([task_id], timeout_ms, paused=self.is_paused())
+            raise self._never([task_id], timeout_ms)
         return look()
+
+    def _never(self, ids: Sequence[str], timeout: int | None) -> ResultTimeoutError:
+        when = "and nothing is left to run" if timeout is None else f"within {timeout / 1000:g} s of its clock"
+        names = sorted({name for info in self.show(ids) if info is not None and (name := task_of(info.gate))})
+        paused = "the queue is paused" if self.is_paused() else f"the task {names[0]} is paused" if names else ""
+        why = f": {paused}" if paused else ""
+        return ResultTimeoutError(f"in eager mode {', '.join(ids)} has not ended {when}{why}")
 
     def work(self, run: Run) -> int:
         """Run ready tasks of this queue as a worker does. Returns how many ran."""
@@ -187,9 +195,3 @@ class _EagerClaims(MemoryBackend):
                     self._turn = self._turn.after({entry.priority_class: entry.place is Place.CAME_BACK})
                     return [group.lend(entry, consumer, now)]
         return ()
-
-
-def _never(ids: Sequence[str], timeout: int | None, *, paused: bool) -> ResultTimeoutError:
-    when = "and nothing is left to run" if timeout is None else f"within {timeout / 1000:g} s of its clock"
-    why = ": the queue is paused" if paused else ""
-    return ResultTimeoutError(f"in eager mode {', '.join(ids)} has not ended {when}{why}")

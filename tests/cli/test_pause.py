@@ -86,3 +86,27 @@ def test_a_key_needs_a_limit(queue: TaskQueue, command: Command) -> None:
         result = command(name, "--key", "7")
         assert result.exit_code == 2
         assert "--key needs --limit NAME" in result.stderr
+
+
+def test_a_task_name_is_paused(queue: TaskQueue, command: Command, stream_key: str) -> None:
+    """`info` says it, and the group itself is not paused."""
+    enqueue(queue, "r1")
+    where = f"in group cg of {stream_key}"
+    said = [command(name, "--task", "shop.render").stdout for name in ("pause", "pause", "resume", "resume")]
+    states = ["paused", "was paused already", "resumed", "was not paused"]
+    assert said == [f"task shop.render {where}: {state}\n" for state in states]
+    assert not queue.admin.info().paused
+    facts = json.loads(command("pause", "--task", "shop.render", "--json").stdout)
+    assert facts == {"queue": stream_key, "group": "cg", "task": "shop.render", "paused": True, "changed": True}
+    told = "the task shop.render in group cg is paused: no worker starts it until `pyxqueue resume --task`"
+    assert told in command("info").stdout
+    assert json.loads(command("info", "--json").stdout)["groups"][0]["paused_tasks"] == ["shop.render"]
+    assert json.loads(command("limits", "--json").stdout)["paused"] == []
+
+
+def test_a_task_and_a_limit_are_paused_one_by_one(queue: TaskQueue, command: Command) -> None:
+    enqueue(queue, "r1")
+    for name in ("pause", "resume"):
+        result = command(name, "--task", "a", "--limit", "b")
+        assert result.exit_code == 2
+        assert "--task and --limit are two commands" in result.stderr

@@ -121,3 +121,57 @@ def test_a_wrong_name_of_a_limit_is_refused() -> None:
         queue.admin.resume(limit="a/b")
     with pytest.raises(ConfigurationError, match="Plain cannot pause a limit"):
         queue.admin.pause(limit="api")
+
+
+def test_a_paused_task_name_in_eager_mode() -> None:
+    """Calls of that task wait until it is resumed, and run then, in their order; other tasks run."""
+    with eager_mode():
+        queue, ran = TaskQueue("jobs"), list[str]()
+
+        @queue.task(name="jobs.render")
+        def render(text: str) -> None:
+            ran.append(text)
+
+        @queue.task(name="jobs.send")
+        def send(text: str) -> None:
+            ran.append(text)
+
+        assert queue.admin.pause(task="jobs.render")
+        handle = render("a")
+        render("b")
+        send("c")
+        assert ran == ["c"]
+        assert queue.admin.info().paused_tasks == ["jobs.render"]
+        assert (queue.limits.paused(), queue.limits.gates()) == ([], [])
+        why = "the task jobs.render is paused: admin.resume(task=) or `pyxqueue resume --task` lets it go on"
+        assert queue.admin.explain(handle.task_id).reasons[0] == why
+        with pytest.raises(ResultTimeoutError, match=r"nothing is left to run: the task jobs\.render is paused"):
+            handle.get()
+        assert queue.admin.resume(task="jobs.render")
+        handle.get()
+        assert ran == ["c", "a", "b"]
+        assert not queue.admin.resume(task="jobs.render")
+
+
+def test_what_is_ready_is_said_to_be_paused_by_its_name() -> None:
+    """Also before a worker has come to it."""
+    queue = TaskQueue(broker=MemoryBackend(MemoryStore(), StoreOptions()))
+
+    @queue.task(name="jobs.render")
+    def render() -> None:
+        """Do nothing."""
+
+    handle = render()
+    queue.admin.pause(task="jobs.render")
+    reasons = queue.admin.explain(handle.task_id).reasons
+    assert reasons[0].startswith("the task jobs.render is paused: ")
+    assert reasons[1] == "ready, about 0 before it"
+
+
+def test_a_wrong_task_name_is_refused() -> None:
+    queue = TaskQueue(broker=MemoryBackend(MemoryStore(), StoreOptions()))
+    for name in ("", "a b", "task:/a", "x" * 201):
+        with pytest.raises(ConfigurationError, match="is not the name of a task"):
+            queue.admin.pause(task=name)
+    with pytest.raises(ConfigurationError, match="limit= and task= are two pauses"):
+        queue.admin.resume(task="a", limit="b")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -53,7 +53,7 @@ def info(target: Target, as_json: bool) -> None:
     say(f"queue {queues[0].stream_key} at {place}")
     _print_facts(store)
     _print_depths([{"group": group["group"], **_cells(group)} for group in groups])
-    _print_paused(f"group {group['group']}" for group in groups if group["paused"])
+    _print_paused({f"group {group['group']}": group for group in groups})
     say()
     workers = [_worker_lines(group["group"], worker) for group in groups for worker in group["workers"]]
     print_some(workers or [["no workers"]], _LISTED, "workers")
@@ -76,9 +76,12 @@ def _print_depths(rows: Sequence[Mapping[str, Any]]) -> None:
         say(f"... and {len(rows) - len(shown):,} more groups: --json has all of them")
 
 
-def _print_paused(groups: Iterable[str]) -> None:
-    for name in groups:
-        say(f"{name} is paused: no worker starts a task of it until `pyxqueue resume`")
+def _print_paused(groups: Mapping[str, Mapping[str, Any]]) -> None:
+    for name, group in groups.items():
+        if group["paused"]:
+            say(f"{name} is paused: no worker starts a task of it until `pyxqueue resume`")
+        for task in group["paused_tasks"]:
+            say(f"the task {task} in {name} is paused: no worker starts it until `pyxqueue resume --task`")
 
 
 def _cells(group: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,7 +100,7 @@ def _show_store(page: QueuePage, place: str, *, as_json: bool) -> None:
     say(f"queues at {place}")
     _print_facts(page.store)
     _print_depths([{"queue": group["queue"], "group": group["group"], **_cells(group)} for group in groups])
-    _print_paused(f"group {group['group']} of {group['queue']}" for group in groups if group["paused"])
+    _print_paused({f"group {group['group']} of {group['queue']}": group for group in groups})
     if page.more:
         say(f"... and {page.more:,} more queues: --json has them too")
     if not page.complete:
@@ -109,7 +112,13 @@ def _show_store(page: QueuePage, place: str, *, as_json: bool) -> None:
 def _depth(info: QueueInfo) -> dict[str, Any]:
     depth = {place: "?" if info.depth is None else getattr(info.depth, place) for place in _PLACES}
     oldest = info.depth.oldest_ms if info.depth else None
-    return {"group": info.group, "paused": info.paused, "depth": depth, "oldest_ms": oldest}
+    return {
+        "group": info.group,
+        "paused": info.paused,
+        "paused_tasks": list(info.paused_tasks),
+        "depth": depth,
+        "oldest_ms": oldest,
+    }
 
 
 def _group(queue: TaskQueue, info: QueueInfo) -> dict[str, Any]:

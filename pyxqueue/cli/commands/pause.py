@@ -13,9 +13,10 @@ from ..target import Target, module_argument, pass_target, target_options
 @target_options
 @click.option("--limit", metavar="NAME", help="Only the limit NAME, its number and its rate.")
 @click.option("--key", help="With --limit: only for this key.")
+@click.option("--task", metavar="NAME", help="Only the tasks of this name.")
 @json_option
 @pass_target
-def pause(target: Target, limit: str | None, key: str | None, as_json: bool) -> None:
+def pause(target: Target, limit: str | None, key: str | None, task: str | None, as_json: bool) -> None:
     """Let no worker start a task of the group, on any machine, until `resume`.
 
     What runs goes on, tasks can be enqueued, and delayed ones become due.
@@ -23,7 +24,9 @@ def pause(target: Target, limit: str | None, key: str | None, as_json: bool) -> 
     queue = target.existing()
     if key is not None and limit is None:
         raise click.UsageError("--key needs --limit NAME")
-    changed = queue.admin.pause(limit=limit, key=key)
+    if task is not None and limit is not None:
+        raise click.UsageError("--task and --limit are two commands: give one of them")
+    changed = queue.admin.pause(limit=limit, key=key, task=task)
     facts: dict[str, object] = {
         "queue": queue.stream_key,
         "group": queue.consumer_group,
@@ -32,4 +35,6 @@ def pause(target: Target, limit: str | None, key: str | None, as_json: bool) -> 
     }
     if limit is not None:
         facts["limit"] = limit if key is None else f"{limit}/{key}"
+    if task is not None:
+        facts["task"] = task
     say_pause(facts, "paused" if changed else "was paused already", as_json=as_json)
