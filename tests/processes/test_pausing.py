@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 
 import pytest
@@ -56,3 +57,37 @@ def test_what_expires_in_a_pause_ends_by_itself(app: App, start_tree: StartTree)
         handle.get(10)
     app.queue.admin.resume()
     assert app["work"].with_options(expires=30)(0.0, 2).get(10) is not None
+
+
+def test_a_task_name_is_paused(site: Site, app: App, start_tree: StartTree) -> None:
+    """5 seconds later, none of that name starts in any tree, and others do; after the pause, each has run once."""
+    lease = 30.0  # so long that workers do not look more often than the promise needs
+    start_tree("-p", "2", lease=lease)
+    start_tree("-p", "1", lease=lease)
+    paused, others = list[str](), list[str]()
+
+    def call(count: int) -> None:
+        paused.extend(handle.task_id for handle in app["work"].map([(0.0, number) for number in range(count)]))
+        others.extend(handle.task_id for handle in app["short"].map([()] * count))
+
+    def started(ids: list[str]) -> int:
+        return sum(line.task_id in ids for line in site.of("start"))
+
+    call(20)
+    until(lambda: started(paused) > 5, "some have started")
+    assert app.queue.admin.pause(task="work")
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        call(1)
+        until(lambda: started(others) == len(others), "the other tasks go on")
+    before = started(paused)
+    call(40)
+    until(lambda: started(others) == len(others), "the other tasks go on")
+    until(lambda: app.queue.stores.backend.depth().blocked == len(paused) - before, "those of the name wait")
+    assert started(paused) == before
+
+    assert app.queue.admin.resume(task="work")
+    until(lambda: app.queue.stores.backend.depth().history == len(paused) + len(others), "everything is done")
+    accepted = Counter(line.task_id for line in site.of("settled") if line.more[1] == "1")
+    assert accepted == Counter([*paused, *others])
+    assert len(site.of("start")) == len(paused) + len(others)
