@@ -13,7 +13,9 @@ from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, commands
 from pyxqueue.backends.redis import claiming as claiming_room
 from pyxqueue.backends.redis.keys import GroupKeys
 from pyxqueue.backends.redis.reading import LAST_ENTRY
-from pyxqueue.model.message import Message, Retry, Settlement
+from pyxqueue.errors import BrokerUnavailableError
+from pyxqueue.model.limits import task_gate
+from pyxqueue.model.message import Message, Retry, Settlement, StartStatus
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing.contract import steps as s
 from pyxqueue.testing.servers import Server
@@ -188,3 +190,89 @@ def test_every_class_of_priority_has_a_saved_position(backend: RedisBackend) -> 
     assert s.ids_of(s.take(backend)) == []
     backend.resume()
     assert s.ids_of(s.take(backend)) == ["high", "new", "low"]
+
+
+GATE = task_gate("shop.render")
+
+
+def named(task_id: str) -> Message:
+    return Message(task_id, "shop.render")
+
+
+def held(backend: RedisBackend, *ids: str) -> None:
+    """Have tasks wait for their name."""
+    backend.limits().pause(GATE)
+    backend.enqueue([named(task_id) for task_id in ids])
+    receipts = [one.receipt for one in s.take(backend)]
+    assert set(backend.begin(receipts)) == {StartStatus.LATER}
+
+
+def test_a_read_that_has_waited_is_followed_by_a_look_at_the_pauses(redis_url: str, stream_key: str) -> None:
+    """So that what it returns long after the last look does not start in a pause; else no command is spent on that."""
+    options = StoreOptions(stream_key, lease_ms=60_000)
+    with closing(RedisBackend(ConnectionConfig.from_url(redis_url), options)) as backend:
+        registration = backend._broker.lines.registration
+        backend.enqueue([named("a"), named("b"), named("c")])
+        seen = [one.must_begin for one in backend.claim("one", 1, 0)]
+        with closing(RedisBackend(ConnectionConfig.from_url(redis_url), options)) as other:
+            other.limits().pause(GATE)
+        seen += [one.must_begin for one in backend.claim("one", 1, 0)]  # it has read the leases a moment ago
+        registration.asked_until = 0.0
+        seen += [one.must_begin for one in backend.claim("one", 1, 0)]
+        assert seen == [False, False, True]
+        assert registration.asked_until > 0.0
+
+
+def test_where_the_pauses_cannot_be_read_each_start_is_asked_about(
+    backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The messages are handed out all the same."""
+    backend.enqueue([named("a")])
+    backend.lease_ms()
+    registration = backend._broker.lines.registration
+    execute = registration.session.execute
+
+    def failing(*args: Any) -> Any:
+        if args[0] == "HEXISTS":
+            raise BrokerUnavailableError("no reply")
+        return execute(*args)
+
+    monkeypatch.setattr(backend._broker._reclaimer, "reclaim", lambda: None)
+    monkeypatch.setattr(registration.session, "execute", failing)
+    registration.asked_until = 0.0
+    assert [one.must_begin for one in backend.claim("one", 1, 0)] == [True]
+
+
+def test_nothing_is_left_of_a_pause_of_a_name(backend: RedisBackend, client: Any, keys: GroupKeys) -> None:
+    """Neither in the meta hash nor in the lines; an entry that goes on has no tokens, and its history no gate."""
+    held(backend, "a", "b")
+    assert client.hget(keys.meta, "paused_tasks:cg") == b"shop.render"
+    backend.limits().pause(task_gate("other"))
+    assert client.hget(keys.meta, "paused_tasks:cg") == b"shop.render other"
+    backend.limits().resume(task_gate("other"))
+    assert backend.limits().resume(GATE)
+    assert not client.hexists(keys.meta, "paused_tasks:cg")
+    assert not client.exists(keys.lines, keys.turns)
+    found = s.take(backend)
+    assert s.ids_of(found) == ["a", "b"]
+    for _, fields in client.xrange(keys.again):
+        assert b"_order" in fields
+        assert {b"_tokens", b"_gate"}.isdisjoint(fields)
+    assert set(backend.settle([s.done(one) for one in found])) == {True}
+    backend.requeue(["a"])
+    ((_, fields),) = client.xrange(keys.again)
+    assert b"_order" not in fields
+    assert client.hgetall(keys.gates) == {b"order": b"2"}
+
+
+def test_a_pause_that_only_one_key_tells_of_can_be_ended(backend: RedisBackend, client: Any, keys: GroupKeys) -> None:
+    """Another program has deleted the other one: a pause and a resume set both right."""
+    held(backend, "a")
+    client.delete(keys.gates)
+    assert not backend.limits().resume(GATE)
+    assert not client.hexists(keys.meta, "paused_tasks:cg")
+    assert s.ids_of(s.take(backend)) == ["a"]
+    backend.limits().pause(GATE)
+    client.hdel(keys.meta, "paused_tasks:cg")
+    assert not backend.limits().pause(GATE)
+    assert client.hget(keys.meta, "paused_tasks:cg") == b"shop.render"

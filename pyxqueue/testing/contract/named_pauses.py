@@ -6,8 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...model.limits import task_gate
+from ...model.locks import LockKind, LockTerms, lock_text
 from ...model.rates import Pace
-from ...protocols import Beginning, LimitPausing, RateStore, limit_pausing_of, limits_of
+from ...protocols import (
+    Beginning,
+    HasLocks,
+    LimitPausing,
+    RateStore,
+    fair_lines_of,
+    limit_pausing_of,
+    limits_of,
+)
+from .base import needs
 from .prelude import Backend, Contract, Harness, law, m, s
 
 L9 = law("L9")
@@ -221,6 +231,56 @@ class NamedPauseLaws(Contract):
         starts(backend, ["b"], "what may start at the pace of the rate")
         pauses.resume(GATE)
         starts(backend, [], "what may start after the pause, at the pace of the rate")
+
+    @needs(HasLocks)
+    def test_l9_what_waits_for_its_name_has_not_started(self, harness: Harness) -> None:
+        """It keeps a lock that it holds until it starts, and gives it back when it begins after the pause."""
+        backend: Any = harness.open()
+        if (pauses := pausable(backend)) is None:
+            return
+        lock = lock_text(LockKind.STARTED, b"one")
+        pauses.pause(GATE)
+        backend.enqueue_unique([named("a", lock=lock)], LockTerms())
+        starts(backend, [], "what may start while its name is paused")
+        L9.same(list(backend.lock_holders([lock[1:]])), ["a"], "the holder of the lock in the pause")
+        pauses.resume(GATE)
+        starts(backend, ["a"], "what may start after the pause")
+        L9.same(list(backend.lock_holders([lock[1:]])), [""], "the holder of the lock after its start")
+
+    def test_l9_what_has_a_share_waits_for_its_name(self, harness: Harness) -> None:
+        """It leaves its fair line, and joins it again after the pause; nothing of it is left when it has ended."""
+        backend = harness.open()
+        pauses, lines = pausable(backend), fair_lines_of(backend)
+        if pauses is None or lines is None:
+            return
+        pauses.pause(GATE)
+        fair = {"share": 1_000, "tenant": "t", "v": m.FLOW_VERSION}
+        backend.enqueue([m.evolve(named(task_id), **fair) for task_id in "abc"])
+        for _ in range(3):  # a claim may find only the first of a fair line
+            starts(backend, [], "what may start while its name is paused")
+        L9.same([one.waiting for one in lines.tenants(9)], [], "how many wait in fair lines in the pause")
+        L9.same(backend.depth().blocked, 3, "how many wait for the name")
+        pauses.resume(GATE)
+        found = [one for _ in range(3) for one in begun(backend)]
+        L9.same(sorted(s.ids_of(found)), ["a", "b", "c"], "what may start after the pause")
+        s.settled(backend, L9, *map(s.done, found))
+        L9.same([one.waiting for one in lines.tenants(9)], [], "how many wait in fair lines at the end")
+
+    def test_l9_a_delayed_task_waits_for_its_name_when_it_is_due(self, harness: Harness) -> None:
+        """A pause ends no delay."""
+        backend = harness.open()
+        if (pauses := pausable(backend)) is None:
+            return
+        backend.enqueue([named("a", delay_ms=s.MINUTE)])
+        pauses.pause(GATE)
+        pauses.resume(GATE)
+        starts(backend, [], "what may start before it is due")
+        pauses.pause(GATE)
+        harness.advance(s.MINUTE + 1)
+        starts(backend, [], "what may start when it is due, in a pause")
+        L9.same(s.info(backend, "a", L9).gate, GATE, "where it waits")
+        pauses.resume(GATE)
+        starts(backend, ["a"], "what may start after the pause")
 
     def test_l9_a_name_is_paused_in_one_group(self, harness: Harness) -> None:
         """Other groups go on; the pause goes with the group."""

@@ -9,9 +9,18 @@ from typing import Any
 
 from attrs import frozen
 
+from ...model.limits import task_gate
 from ...model.schedules import Schedule
 from ...model.ticks import Timing
-from ...protocols import HasSharedClaims, Pausing, ScheduleChange, SharedClaims, limits_of, schedules_of
+from ...protocols import (
+    HasSharedClaims,
+    Pausing,
+    ScheduleChange,
+    SharedClaims,
+    limit_pausing_of,
+    limits_of,
+    schedules_of,
+)
 from .base import needs
 from .prelude import Contract, Harness, law, m, s
 
@@ -128,6 +137,20 @@ class SharedLaws(Contract):
             Q1.holds(delivery.must_begin, "a delivery that expires has no `must_begin`")
             queues.advance(s.MINUTE + 1)
             Q1.same(list(queues.each[1].begin([delivery.receipt])), [m.StartStatus.EXPIRED], "what begin returned")
+
+    @needs(HasSharedClaims)
+    def test_q1_the_broker_is_asked_in_a_pause_of_a_task_name(self, harness: Harness) -> None:
+        """In the queue of the pause all deliveries have `must_begin`, and in the others none."""
+        with _three(harness) as queues:
+            if (pauses := limit_pausing_of(queues.each[1])) is None:
+                return
+            pauses.pause(task_gate("kit.job"))
+            for number in _ALL:
+                queues.put(number, f"t{number}")
+            found = _flat(queues.claim(9))
+            must = {one.message.id: one.must_begin for one in found}
+            Q1.same(must, {"t0": False, "t1": True, "t2": False}, "what must begin")
+            Q1.same(list(queues.each[1].begin([found[1].receipt])), [m.StartStatus.LATER], "what begin returned")
 
     @needs(HasSharedClaims)
     def test_q1_a_receipt_is_current_once(self, harness: Harness) -> None:
