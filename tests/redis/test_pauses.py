@@ -276,3 +276,14 @@ def test_a_pause_that_only_one_key_tells_of_can_be_ended(backend: RedisBackend, 
     client.hdel(keys.meta, "paused_tasks:cg")
     assert not backend.limits().pause(GATE)
     assert client.hget(keys.meta, "paused_tasks:cg") == b"shop.render"
+
+
+def test_who_admits_late_finds_the_name_paused_again(backend: RedisBackend, client: Any, keys: GroupKeys) -> None:
+    """It was told of a task in the line when the name was not paused; the task stays in the line."""
+    held(backend, "a")
+    standing = client.zrange(keys.lines, 0, -1)
+    backend._registration.do(lambda keys: commands.admit(keys, standing))
+    assert s.ids_of(s.take(backend)) == []
+    assert client.zrange(keys.lines, 0, -1) == standing
+    assert backend.limits().resume(GATE)
+    assert s.ids_of(s.take(backend)) == ["a"]

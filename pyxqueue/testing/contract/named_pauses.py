@@ -12,6 +12,7 @@ from ...protocols import (
     Beginning,
     HasLocks,
     LimitPausing,
+    Pausing,
     RateStore,
     fair_lines_of,
     limit_pausing_of,
@@ -281,6 +282,26 @@ class NamedPauseLaws(Contract):
         L9.same(s.info(backend, "a", L9).gate, GATE, "where it waits")
         pauses.resume(GATE)
         starts(backend, ["a"], "what may start after the pause")
+
+    @needs(Pausing)
+    def test_l9_a_name_and_its_group_are_paused_apart(self, harness: Harness) -> None:
+        """The end of one pause leaves the other as it is."""
+        backend: Any = harness.open()
+        if (pauses := pausable(backend)) is None:
+            return
+        pauses.pause(GATE)
+        backend.pause()
+        backend.enqueue([named("a"), named("b", OTHER)])
+        s.claims(backend, L9, [], "what could be claimed while the group was paused")
+        backend.resume()
+        L9.same(list(pauses.paused()), [GATE], "what is paused after the pause of the group")
+        starts(backend, ["b"], "what may start after the pause of the group")
+        backend.pause()
+        pauses.resume(GATE)
+        L9.same(backend.is_paused(), True, "whether the group is paused after the pause of the name")
+        s.claims(backend, L9, [], "what could be claimed after the pause of the name")
+        backend.resume()
+        starts(backend, ["a"], "what may start after both")
 
     def test_l9_a_name_is_paused_in_one_group(self, harness: Harness) -> None:
         """Other groups go on; the pause goes with the group."""
