@@ -136,6 +136,19 @@ class NamedPauseLaws(Contract):
         starts(backend, ids[2:], "what may start after the second pause")
         s.settled(backend, L9, *map(s.done, first))
 
+    def test_l9_a_retry_comes_after_those_that_waited(self, harness: Harness) -> None:
+        """It has started since, so it has no place in the line any more."""
+        backend = harness.open()
+        if (pauses := held(backend, "a", "b")) is None:
+            return
+        pauses.resume(GATE)
+        (first,) = starts(backend, ["a"], "what may start after the pause", limit=1)
+        s.settled(backend, L9, s.retry(first))
+        pauses.pause(GATE)
+        starts(backend, [], "what may start in a second pause")
+        pauses.resume(GATE)
+        starts(backend, ["b", "a"], "what may start after the second pause")
+
     def test_l9_a_paused_name_keeps_the_classes(self, harness: Harness) -> None:
         """After the pause, what waited comes back in its priority class."""
         backend = harness.open()
