@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -52,15 +52,6 @@ def print_json(value: Any) -> None:
     if not text.replace("\n", "").isprintable():
         text = json.dumps(value, indent=2)
     click.echo(text)
-
-
-def say_pause(facts: Mapping[str, Any], state: str, *, as_json: bool) -> None:
-    """Print what has become of a group, a limit or a task name that was to be paused or resumed."""
-    if as_json:
-        print_json(dict(facts))
-    else:
-        part = next((f"{kind} {facts[kind]} in " for kind in ("limit", "task") if kind in facts), "")
-        say(f"{part}group {facts['group']} of {facts['queue']}: {state}")
 
 
 def cut(text: str, width: int = WIDTH) -> str:

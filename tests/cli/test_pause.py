@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+
+import pytest
 
 from pyxqueue import TaskQueue
 
-from .conftest import Command
+from .conftest import Command, Write
 from .jobs import claim, enqueue
 
 
@@ -110,3 +113,21 @@ def test_a_task_and_a_limit_are_paused_one_by_one(queue: TaskQueue, command: Com
         result = command(name, "--task", "a", "--limit", "b")
         assert result.exit_code == 2
         assert "--task and --limit are two commands" in result.stderr
+
+
+@pytest.fixture
+def module(url: str, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream_key: str) -> str:
+    """A module with the queue and one task."""
+    monkeypatch.chdir(tmp_path)
+    queue = f"TaskQueue({url!r}, stream_key={stream_key!r}, consumer_group='cg')"
+    render = "@queue.task(name='shop.render')\ndef render(): pass"
+    return write(f"from pyxqueue import TaskQueue\nqueue = {queue}\n{render}")
+
+
+def test_a_misspelt_task_name_is_told(queue: TaskQueue, command: Command, module: str) -> None:
+    """If the command knows a module with tasks; the name is paused all the same, as another program may have it."""
+    enqueue(queue, "r1")
+    told = command("pause", module, "--task", "shop.rendr")
+    assert told.stderr == "no task of the module has the name 'shop.rendr'; it has shop.render\n"
+    assert queue.admin.info().paused_tasks == ["shop.rendr"]
+    assert command("pause", module, "--task", "shop.render").stderr == ""

@@ -211,16 +211,16 @@ def test_a_read_that_has_waited_is_followed_by_a_look_at_the_pauses(redis_url: s
     """So that what it returns long after the last look does not start in a pause; else no command is spent on that."""
     options = StoreOptions(stream_key, lease_ms=60_000)
     with closing(RedisBackend(ConnectionConfig.from_url(redis_url), options)) as backend:
-        registration = backend._broker.lines.registration
+        names = backend._broker.lines.registration.names
         backend.enqueue([named("a"), named("b"), named("c")])
         seen = [one.must_begin for one in backend.claim("one", 1, 0)]
         with closing(RedisBackend(ConnectionConfig.from_url(redis_url), options)) as other:
             other.limits().pause(GATE)
         seen += [one.must_begin for one in backend.claim("one", 1, 0)]  # it has read the leases a moment ago
-        registration.asked_until = 0.0
+        names.known_until = 0.0
         seen += [one.must_begin for one in backend.claim("one", 1, 0)]
         assert seen == [False, False, True]
-        assert registration.asked_until > 0.0
+        assert names.known_until > 0.0
 
 
 def test_where_the_pauses_cannot_be_read_each_start_is_asked_about(
@@ -229,8 +229,8 @@ def test_where_the_pauses_cannot_be_read_each_start_is_asked_about(
     """The messages are handed out all the same."""
     backend.enqueue([named("a")])
     backend.lease_ms()
-    registration = backend._broker.lines.registration
-    execute = registration.session.execute
+    names = backend._broker.lines.registration.names
+    execute = names._session.execute
 
     def failing(*args: Any) -> Any:
         if args[0] == "HEXISTS":
@@ -238,8 +238,8 @@ def test_where_the_pauses_cannot_be_read_each_start_is_asked_about(
         return execute(*args)
 
     monkeypatch.setattr(backend._broker._reclaimer, "reclaim", lambda: None)
-    monkeypatch.setattr(registration.session, "execute", failing)
-    registration.asked_until = 0.0
+    monkeypatch.setattr(names._session, "execute", failing)
+    names.known_until = 0.0
     assert [one.must_begin for one in backend.claim("one", 1, 0)] == [True]
 
 

@@ -58,7 +58,7 @@ class Gates:
 
     def ask(self, entry: Entry) -> bool:
         """Take a token of each gate, or wait at one of them. Returns whether the task may be ready."""
-        gate = self._closed(entry)
+        gate = (entry.turned_away and self._held_at(entry)) or self._closed(entry)
         if gate is not None:
             self._line_up(entry, gate)
             return False
@@ -70,27 +70,13 @@ class Gates:
         entry.has_tokens = bool(gates_of(entry))
         return True
 
-    def wait_for_name(self, entry: Entry) -> bool:
-        """L9: let a task that could not start wait for its name, if that is paused. Returns whether it does."""
-        gate = self.held_at(entry)
-        if gate is not None:
-            self._line_up(entry, gate)
-        return gate is not None
-
-    def held_at(self, entry: Entry) -> str | None:
-        """L9: the gate at which a task waits because its name is paused; None if it is not."""
-        if not self.paused or not isinstance(entry.message, Message):
-            return None
-        gate = task_gate(entry.message.name)
-        return gate if gate in self.paused else None
-
     def start(self, entry: Entry) -> bool:
         """L6: count the start of a task, if its rates have room and its name is not paused (L9); else it is turned
         away. Returns whether it starts."""
         rates = [gate for gate in gates_of(entry) if is_rate(gate)]
         if entry.began == entry.receipt:
             return True
-        held = self.held_at(entry) is not None or any(map(self.is_paused, rates))
+        held = self._held_at(entry) is not None or any(map(self.is_paused, rates))
         if not held and self.rates.start(rates, self.now_us):
             entry.began = entry.receipt
             return True
@@ -103,7 +89,6 @@ class Gates:
         self._leave_line(entry)
         if not entry.turned_away:
             entry.arrival = 0
-        entry.turned_away = False
         if entry.has_tokens:
             entry.has_tokens = False
             for gate in gates_of(entry):
@@ -152,6 +137,13 @@ class Gates:
     def resume(self, name: str) -> None:
         """A pause has ended: look at the lines of a limit, or of one gate, and of the rate of that name."""
         self.turns.update(dict.fromkeys(gate for gate in self.lines if name in paused_names(gate)))
+
+    def _held_at(self, entry: Entry) -> str | None:
+        """L9: the gate at which a task waits because its name is paused; None if it is not."""
+        if not self.paused or not isinstance(entry.message, Message):
+            return None
+        gate = task_gate(entry.message.name)
+        return gate if gate in self.paused else None
 
     def _closed(self, entry: Entry) -> str | None:
         """The gate at which a task has to wait: the first without room, or else the first with an earlier task."""

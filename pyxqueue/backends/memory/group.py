@@ -67,12 +67,12 @@ class Group(LockingGroup):
 
     def move(self, entry: Entry, place: Place, now: int) -> None:
         self.gates.now = now
-        turned_away = entry.turned_away
-        is_gated = gates_of(entry) or entry.arrival or turned_away
+        is_gated = gates_of(entry) or entry.arrival or entry.turned_away
         if is_gated and place is not Place.IN_FLIGHT:  # a claim leaves the tokens where they are (L3)
             self.gates.leave(entry)
-            if place in READY and ((turned_away and self.gates.wait_for_name(entry)) or not self.gates.ask(entry)):
+            if place in READY and not self.gates.ask(entry):
                 place = Place.BLOCKED
+            entry.turned_away = False
         self._make_ready(entry, place, now) if place in READY else self._move(entry, place, now)
         self._admit(now)
 

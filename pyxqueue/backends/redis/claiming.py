@@ -118,17 +118,18 @@ class Lines:
     def take(self, consumer: str, limit: int, block_ms: int) -> list[Delivery]:
         """Claim at most `limit` messages; wait `block_ms` for the first, or not at all if that is 0."""
         claimed = self._drawn_after(self._take(consumer, limit, block_ms))
-        if self.registration.asks_all or self._reclaimer.health.last > self.registration.asked_until:
+        names = self.registration.names
+        if names.asks_all or self._reclaimer.health.last > names.known_until:
             return self._asked(claimed)
         return claimed
 
     def _asked(self, claimed: list[Delivery]) -> list[Delivery]:
         """L9: have the store asked before each start, if a task name is paused. That is read again if it was read too
         long ago, as after a read that has waited."""
-        registration = self.registration
-        if claimed and self._reclaimer.health.last > registration.asked_until:
-            registration.look_for_pauses()
-        if not registration.asks_all:
+        names = self.registration.names
+        if claimed and self._reclaimer.health.last > names.known_until:
+            names.look()
+        if not names.asks_all:
             return claimed
         return [evolve(one, must_begin=True) if isinstance(one.message, Message) else one for one in claimed]
 

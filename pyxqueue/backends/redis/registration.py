@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from ...batching import batches
-from ...errors import BrokerError, BrokerUnavailableError
+from ...errors import BrokerUnavailableError
 from ...model.message import Message, Unreadable
 from ...model.priorities import class_of
 from ...protocols import DEFAULT_LEASE_MS, StoreOptions
@@ -15,6 +15,7 @@ from . import commands
 from .commands import Arg, Command
 from .faults import StaleGroups
 from .keys import LAYOUT, GroupKeys, check_names, meta
+from .named_pauses import NamedPauses
 from .reading import MAX_FIELDS, Groups, other_layout, pairs, read_classes, read_groups, read_lease, read_paused
 from .session import Session
 from .steps import Steps, call
@@ -24,9 +25,6 @@ Item = TypeVar("Item")
 _TRIES = 4
 _LOOK_EVERY = 5.0
 """Seconds between two looks at the priority classes."""
-_ASKED_FOR = 4.5
-"""Seconds for which it counts whether a task name is paused, as it was read: no start comes later than 5 s after a
-pause."""
 
 
 class Registration:
@@ -39,10 +37,7 @@ class Registration:
         self._groups: Groups | None = None
         self.paused_at: dict[str, str] | None = None
         """Where the group stood when it was paused, as `read_lease` has found it; None if it was not paused."""
-        self.asks_all = False
-        """Whether each delivery has `must_begin`, because a task name is paused (L9)."""
-        self.asked_until = 0.0
-        """Until when that may be relied on, as `time.monotonic` counts."""
+        self.names = NamedPauses(session, options)
         self._classes = frozenset[int]()
         """The priority classes that this handle has used."""
         self._looked = 0.0
@@ -76,25 +71,13 @@ class Registration:
         """The group's lease as it is stored now: it may have been replaced. Notes where a paused group stood, and
         whether a task name is paused. A priority class that came into use since the groups were read is registered."""
         known, group = self.groups.classes, self.options.group
-        fields = f"lease:{group}", f"paused:{group}", "classes", f"paused_tasks:{group}"
+        fields = f"lease:{group}", f"paused:{group}", "classes", self.names.field
         found, paused, classes, names = self.session.execute("HMGET", meta(self.options.stream_key), *fields)
         if found is None or read_classes(classes) != known:
             raise StaleGroups("the group is gone, or a priority class is new")
         self.paused_at = read_paused(paused)
-        self.note_pauses(names is not None)
+        self.names.note(names is not None)
         return read_lease(found)
-
-    def note_pauses(self, asks_all: bool) -> None:
-        """Note whether a task name is paused, as it was read just now."""
-        self.asks_all, self.asked_until = asks_all, time.monotonic() + _ASKED_FOR
-
-    def look_for_pauses(self) -> None:
-        """Read whether a task name is paused. If that cannot be read, each start is asked about."""
-        try:
-            name, group = meta(self.options.stream_key), self.options.group
-            self.note_pauses(bool(self.session.execute("HEXISTS", name, f"paused_tasks:{group}")))
-        except (BrokerError, StaleGroups):
-            self.asks_all = True
 
     def read_classes(self, *, always: bool = False) -> None:
         """Read which priority classes are in use, unless that was a moment ago and `always` is False. Raises

@@ -74,7 +74,7 @@ class RedisSharedClaims:
         look = commands.classes([one.options.stream_key for one in registrations], self._group)
         found = registrations[0].session.run(call(look))
         for one, (classes, asks_all) in zip(registrations, found, strict=True):
-            one.note_pauses(asks_all)
+            one.names.note(asks_all)
             if classes != one.groups.classes:
                 one.refresh()
         self._next_look = time.monotonic() + _LOOK_EVERY

@@ -51,12 +51,8 @@ def begin(group: Group, receipts: Sequence[str], *, look: bool) -> tuple[list[St
             if not look:
                 _end(group, found.pop(receipt))
             statuses.append(StartStatus.EXPIRED)
-        elif receipt in held:
-            if not look:
-                group.put_back(found.pop(receipt), 0, group.gates.turn_away(row.seq), held_at=held[receipt])
-            statuses.append(StartStatus.LATER)
-        elif row.raw & GATED and not look and (arrival := group.gates.start(row.seq, row.fence)) is not None:
-            group.put_back(found.pop(receipt), 0, arrival)
+        elif not look and (row.raw & GATED or receipt in held) and not _starts(group, row, held.get(receipt, "")):
+            del found[receipt]
             statuses.append(StartStatus.LATER)
         else:
             statuses.append(StartStatus.RUN)
@@ -71,11 +67,17 @@ def _held(group: Group, rows: Mapping[str, Row]) -> dict[str, str]:
     held = {}
     for receipt, row in rows.items():
         message = locking.message_at(group, row)
-        if isinstance(message, Message) and not group.gates.has_begun(row.seq, row.fence):
-            gate = task_gate(message.name)
-            if group.gates.is_paused(gate):
-                held[receipt] = gate
+        if isinstance(message, Message) and group.gates.is_paused(gate := task_gate(message.name)):
+            held[receipt] = gate
     return held
+
+
+def _starts(group: Group, row: Row, held_at: str) -> bool:
+    """Whether a task starts now; one whose rates have no room, or whose name is paused, is put back."""
+    arrival = group.gates.start(row.seq, row.fence, held=bool(held_at))
+    if arrival is not None:
+        group.put_back(row, 0, arrival, held_at=held_at)
+    return arrival is None
 
 
 def _end(group: Group, row: Row) -> None:

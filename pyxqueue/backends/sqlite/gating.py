@@ -61,6 +61,7 @@ class Gates:
         `arrival`: its place in the order of arrival, if it keeps one; `held_at`: the gate of its name, if it waits for
         that (L9).
         """
+        arrival = arrival or None
         closed = held_at or self._closed(gates, arrival)
         if arrival is None:
             arrival = self.next_ticket() if closed is not None or rates_among(gates) else 0
@@ -78,34 +79,19 @@ class Gates:
         """Return whether a task has the gate of a rate."""
         return bool(rates_among(self.gates_of(seq)))
 
-    def start(self, seq: int, fence: int) -> int | None:
-        """L6: count the start of a task in flight. Returns None if it starts, and else its place in the order of
-        arrival, with which it asks again."""
+    def start(self, seq: int, fence: int, *, held: bool = False) -> int | None:
+        """L6: count the start of a task in flight, unless it is `held`: its name is paused (L9). Returns None if it
+        starts, and else its place in the order of arrival, with which it asks again; 0 if it has none yet."""
         standing = self._standing(seq)
         rates = [] if standing is None else rates_among(standing.gates)
-        if standing is None or not rates or standing.began == fence:
+        if (not rates and not held) or (standing is not None and standing.began == fence):
             return None
-        if not any(map(self.is_paused, rates)) and self.rates.start(rates):
+        if not held and not any(map(self.is_paused, rates)) and self.rates.start(rates):
             self.db.execute("UPDATE gated SET began = ? WHERE seq = ?", (fence, seq))
             return None
         for gate in rates:
             self.rates.take_back(gate)
-        return standing.arrival if is_number(standing.arrival) else 0
-
-    def has_begun(self, seq: int, fence: int) -> bool:
-        """Return whether the start of this delivery was counted."""
-        standing = self._standing(seq)
-        return standing is not None and standing.began == fence
-
-    def turn_away(self, seq: int) -> int | None:
-        """Do not count a task that was admitted and could not start. Returns its place in the order of arrival, if it
-        has one."""
-        standing = self._standing(seq)
-        if standing is None:
-            return None
-        for gate in rates_among(standing.gates):
-            self.rates.take_back(gate)
-        return standing.arrival if is_number(standing.arrival) and standing.arrival else None
+        return standing.arrival if standing is not None and is_number(standing.arrival) else 0
 
     def open(self, limit: int) -> int:
         """Make tasks ready at the gates of rates that have room again, at most `limit`. Returns how many gates were

@@ -16,7 +16,7 @@ from .prelude import Entry, Group, Place, breaks, m
 class APausedNameStarts(Gates):
     """The pause is only listed."""
 
-    def held_at(self, entry: Entry) -> str | None:
+    def _held_at(self, entry: Entry) -> str | None:
         return None
 
 
@@ -24,14 +24,14 @@ class APausedNameStarts(Gates):
 class NamesThatBeginAlikeArePaused(Gates):
     """A pause of ``shop.one`` holds ``shop.ones`` too."""
 
-    def held_at(self, entry: Entry) -> str | None:
+    def _held_at(self, entry: Entry) -> str | None:
         name = getattr(entry.message, "name", "")
         return next((gate for gate in self.paused if task_of(gate) and name.startswith(task_of(gate))), None)
 
 
 @gates_break("L9")
 class EveryNameIsPaused(Gates):
-    def held_at(self, entry: Entry) -> str | None:
+    def _held_at(self, entry: Entry) -> str | None:
         return task_gate(entry.message.name) if self.paused and isinstance(entry.message, m.Message) else None
 
 
@@ -61,7 +61,7 @@ class ATokenIsKeptInThePause(Gates):
     """What waits for its name takes up a place under its limits."""
 
     def leave(self, entry: Entry) -> None:
-        kept = entry.turned_away and entry.has_tokens and self.held_at(entry) is not None
+        kept = entry.turned_away and entry.has_tokens and self._held_at(entry) is not None
         if kept:
             entry.has_tokens = False
         super().leave(entry)
@@ -72,7 +72,7 @@ class AStartIsCountedInThePause(Gates):
     """The rate of what is held is spent."""
 
     def start(self, entry: Entry) -> bool:
-        held = self.held_at(entry) is not None
+        held = self._held_at(entry) is not None
         paused, self.paused = self.paused, set() if held else self.paused
         starts = super().start(entry)
         self.paused = paused
@@ -125,7 +125,7 @@ class ACancelledOneWaits(Group):
 
     def begin(self, receipt: str, now: int) -> m.StartStatus:
         entry = self.holding(receipt)
-        if entry is not None and self.gates.held_at(entry) is not None:
+        if entry is not None and self.gates._held_at(entry) is not None:
             entry.cancelled = 0
         return super().begin(receipt, now)
 

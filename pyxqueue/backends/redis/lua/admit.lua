@@ -1,4 +1,5 @@
--- Make tasks ready that waited for a limit, or for their name: they come back. Or move them to the line of another gate that has no room.
+-- Make tasks ready that waited for a limit, or for their name: they come back. Or move them to the line of another gate
+-- that has no room.
 -- And draw tasks from fair lines: they come to the end of the new ones of their class.
 -- KEYS the keys of the group, then the task key of each item
 -- ARGV group, then per item: id, the task as it stands in its line

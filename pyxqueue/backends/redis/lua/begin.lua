@@ -1,5 +1,5 @@
--- Whether tasks in flight may start now; only for their holder. What has expired ends; what its rates turn away, or whose
--- name is paused, waits in the line of a gate; a lock that is held until the start is given back.
+-- Whether tasks in flight may start now; only for their holder. What has expired ends; what its rates turn away, or
+-- whose name is paused, waits in the line of a gate; a lock that is held until the start is given back.
 -- KEYS the keys of the group, then the task key of each item
 -- ARGV group, history limit, then per item: place, entry, consumer, id
 -- Returns per item: 0 lost, 1 run, 2 expired, 3 turned away; then the tasks whose turn it is. A repeat of a reply that

@@ -1,8 +1,8 @@
 -- Store the number of a limit, or of one of its gates, or whether it or a task name is paused, and note the gates that
 -- have room and a line because of it.
 -- KEYS the keys of the group, meta
--- ARGV group, kind ('limit' if it is set, 'default' if it is declared, 'paused' for a pause), name, number ('' for none), '1'
---   to replace another one, where to go on in the lines ('' at first)
+-- ARGV group, kind ('limit' if it is set, 'default' if it is declared, 'paused' for a pause), name, number ('' for
+--   none), '1' to replace another one, where to go on in the lines ('' at first)
 -- Returns where to go on ('' at the end), then the tasks whose turn it is.
 local keys = slice(KEYS, 1, FIRST_TASK - 1)
 local group, kind, name, number, replace, from = unpack(ARGV)
@@ -10,8 +10,8 @@ local is_first, is_task = from == '', kind == 'paused' and is_task_gate(name)
 local at = kind .. ':' .. name
 check_gates(keys)
 
--- Have workers ask before each start while a task name is paused: they read this field of the meta hash, which has these
--- names.
+-- Have workers ask before each start while a task name is paused: they read this field of the meta hash, which has
+-- these names.
 local function note_name()
   local meta, noted, names = KEYS[FIRST_TASK], 'paused_tasks:' .. group, {}
   local own = string.sub(name, #TASK_GATE + 1)
