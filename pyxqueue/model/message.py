@@ -365,7 +365,7 @@ class TaskInfo:
     """When its holder claimed it (ms of the store's clock); 0 if the task is not in flight or the store does not keep
     the time. It is not compared: a store that derives it rounds it differently at each read."""
     gate: str = ""
-    """The gate in whose line the task waits, if a limit blocks it."""
+    """The gate in whose line the task waits, if a limit or a pause of its name blocks it."""
     line: int = field(default=0, eq=False)
     """Its number in the fair line in which it waits, the first is 1; 0 if it is in none. It is not compared: a store
     may have drawn the task already, of which another has not."""

@@ -24,8 +24,8 @@ class Beginning(Protocol):
     """A broker whose worker asks once more, just before it runs certain messages.
 
     A delivery with `must_begin` is run only after `begin` has returned RUN for its receipt. A delivery without it is
-    never asked about, so that the usual task pays nothing. What a start depends on (an expiry, a rate, a lock that is
-    held until the task starts) is looked at here, in one step with the check of the receipt.
+    never asked about, so that the usual task pays nothing. What a start depends on (an expiry, a rate, a pause of its
+    name, a lock that is held until the task starts) is looked at here, in one step with the check of the receipt.
 
     * **L8 Expiry.** A message with `expires_ms` does not start at that moment of the store's clock, or later.
 
