@@ -72,6 +72,7 @@ it has a share."""
 PAUSED, ASKS_ALL = 1, 2
 """The bits of a group's `paused`: it is paused; a task name is, so that each delivery has `must_begin` (L9)."""
 PAUSES_END = 4
+"""Above all of them."""
 INLINE = 2_000
 """The most bytes of a message that are kept in its row: two rows fit into a page of 4 KiB."""
 
