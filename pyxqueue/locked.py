@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from attrs import define
 
+from .model.flows import UNFINISHED_MS, Edge, OnFailure, edges_of, number_of, unfinished
 from .model.locks import is_held_until_start
 from .model.message import (
     DEDUPE_MS,
@@ -72,6 +73,8 @@ class Place(enum.Enum):
     place."""
     FAIR = enum.auto()
     """Ready, in a fair line. Only a store that has such lines uses this place."""
+    DEPENDENT = enum.auto()
+    """It waits for others of its flow."""
     FAILED = enum.auto()
     HISTORY = enum.auto()
     REMEMBERED = enum.auto()
@@ -82,7 +85,7 @@ class Place(enum.Enum):
 READY = (Place.CAME_BACK, Place.NEW)
 """Where tasks are ready: two lines for each priority class, between which claims take turns (B2)."""
 CLAIMABLE = (*READY, Place.FAIR)
-WAITING = (*CLAIMABLE, Place.DELAYED, Place.BLOCKED)
+WAITING = (*CLAIMABLE, Place.DELAYED, Place.BLOCKED, Place.DEPENDENT)
 UNDER_WAY = (*WAITING, Place.IN_FLIGHT)
 ENDED = (Place.FAILED, Place.HISTORY)
 
@@ -118,6 +121,16 @@ class Entry:
     """Its place in that line."""
     has_tokens: bool = False
     """Whether it has the tokens of its gates (L3)."""
+    need: int = 0
+    """How many of its predecessors have not ended (L10)."""
+    absent: int = 0
+    """How many of its predecessors were not stored yet."""
+    complete_by: int = 0
+    """When it is doomed if there are such."""
+    told: bool = False
+    """Whether its edges have fired (L11), but for those of the policy WAIT."""
+    told_last: bool = False
+    """Whether those of the policy WAIT have fired."""
     began: str = ""
     """The receipt for which its start was counted (L6)."""
     turned_away: bool = False
@@ -236,7 +249,9 @@ class Entries(ABC):
         """Move at most `limit` due entries to `Place.CAME_BACK`, by the time they were due (B8). Returns the ms until
         the next one is due, or -1.
 
-        A store that offers `Beginning` also calls `_end_expired` here, for what waits and has expired (L8)."""
+        A store that offers `Beginning` also calls `_end_expired` here, for what waits and has expired (L8). One that
+        offers `HasFlows` calls `_doom_unfinished` for what is in `Place.DEPENDENT`, has `absent` predecessors, and was
+        to be complete by now (L10)."""
 
     @abstractmethod
     def heard_of(self, consumer: str, now: int) -> None:
@@ -259,8 +274,14 @@ class LockedGroup(Entries):
         """Add a new message, and set its times."""
         enqueued = now + self.started_ms
         due = enqueued + message.delay_ms if message.delay_ms > 0 else 0
-        stamped = evolve(with_expiry(message, now), enqueued_ms=enqueued, due_ms=due, delay_ms=0)
-        self.insert(Entry(message.id, stamped), due, now)
+        stamped = evolve(with_expiry(message, now), enqueued_ms=enqueued, due_ms=due, delay_ms=0, doomed="")
+        number = number_of(message.after)
+        entry = Entry(message.id, stamped, need=number, absent=number)
+        self.insert(entry, due, now)
+        for _, successor in self._successors(entry):
+            successor.absent -= 1
+            successor.complete_by = now + UNFINISHED_MS
+            self.save(successor)
 
     def take_foreign(self, entry: Entry, now: int) -> None:
         """Add an entry that another program wrote, unless its id is known (B1)."""
@@ -270,7 +291,11 @@ class LockedGroup(Entries):
     def insert(self, entry: Entry, due: int, now: int) -> None:
         """Add an entry with an unknown id."""
         self.enter(entry)
-        self._line_up(entry, Place.NEW, due, now)
+        if entry.need:
+            entry.due, entry.complete_by = due, now + UNFINISHED_MS
+            self.move(entry, Place.DEPENDENT, now)
+        else:
+            self._line_up(entry, Place.NEW, due, now)
 
     def _line_up(self, entry: Entry, line: Place, due: int, now: int) -> None:
         """Make an entry ready in that line, or delayed until `due` (B8)."""
@@ -430,6 +455,39 @@ class LockedGroup(Entries):
         entry.known_until = now + max(record.ttl_ms, DEDUPE_MS)
         self.let_go(entry)
         self.move(entry, place, now)
+        self._fire(entry, now, success=record.status is TaskStatus.SUCCESS, kept=place is Place.FAILED)
+
+    def _successors(self, entry: Entry) -> Iterator[tuple[Edge, Entry]]:
+        """Return the edges of a task, with those successors that are stored and of the same flow (L10)."""
+        for edge in edges_of(entry.message):
+            successor = self.find(edge.successor)
+            if successor is not None and _flow_of(successor) == _flow_of(entry) != "":
+                yield edge, successor
+
+    def _fire(self, entry: Entry, now: int, *, success: bool, kept: bool) -> None:
+        """Fire the edges of a task that has ended or is deleted, each once (L11). `kept`: with the failed tasks."""
+        for edge, successor in self._successors(entry):
+            fired = entry.told_last if edge.on_failure is OnFailure.WAIT else entry.told
+            if not fired and edge.fires(kept=kept):
+                successor.need -= 1
+                self._look_at(successor, entry.id if edge.dooms(success=success) else "", now)
+        if edges_of(entry.message):
+            entry.told, entry.told_last = True, entry.told_last or not kept
+            self.save(entry)
+
+    def _look_at(self, entry: Entry, cause: str, now: int) -> None:
+        """Make a dependent task ready if all its predecessors have ended, or one of them, the `cause`, dooms it."""
+        if entry.place is not Place.DEPENDENT or (entry.need > 0 and not cause):
+            self.save(entry)
+            return
+        if cause:
+            entry.alter(doomed=cause, due_ms=0)
+        self._line_up(entry, Place.CAME_BACK, 0 if cause else entry.due, now)
+
+    def _doom_unfinished(self, entry: Entry, now: int) -> None:
+        """Doom a task of which not all predecessors were stored in time (L10)."""
+        number = number_of(entry.message.after) if isinstance(entry.message, Message) else 0
+        self._look_at(entry, unfinished(number - entry.absent, number), now)
 
     def forget(self, task_id: str, _now: int) -> None:
         """Delete the record; the task stays, and its id stays known (R4)."""
@@ -455,7 +513,7 @@ class LockedGroup(Entries):
         entry.record = entry.ended = entry.progress = None
         entry.reason = entry.consumer = ""
         entry.cancelled = 0
-        entry.alter(**Counts()._asdict(), due_ms=0, expires_ms=0)
+        entry.alter(**Counts()._asdict(), due_ms=0, expires_ms=0, doomed="")
         self._line_up(entry, Place.CAME_BACK, 0, now)
         return True
 
@@ -472,12 +530,13 @@ class LockedGroup(Entries):
             self.save(entry)
         return True
 
-    def delete(self, task_id: str) -> bool:
+    def delete(self, task_id: str, now: int) -> bool:
         """Delete a task without a trace, unless it is in flight (I5)."""
         entry = self.find(task_id)
         if entry is None or entry.place is Place.IN_FLIGHT:
             return False
         self.let_go(entry)
+        self._fire(entry, now, success=False, kept=False)
         self.remove(entry)
         return True
 
@@ -527,8 +586,13 @@ class LockedGroup(Entries):
             started_ms=entry.updated if in_flight else 0,
             gate=entry.gate,
             line=self._number_in_line(entry),
+            waits_for=entry.need if entry.place is Place.DEPENDENT else 0,
         )
 
     def _number_in_line(self, entry: Entry) -> int:  # noqa: ARG002 - for stores with fair lines
         """Return the number of a task in its fair line; 0 if it is in none."""
         return 0
+
+
+def _flow_of(entry: Entry) -> str:
+    return entry.message.flow if isinstance(entry.message, Message) else ""

@@ -29,6 +29,7 @@ OTHER: dict[type, Any] = {
     tuple: ("größe/1%20a", "two/"),
 }
 """A value of each type that is not a field's default."""
+OF_FLOWS = {"after": ("one", "many.*12"), "successors": ("f:one", "w:two")}
 NOT_CARRIED = {
     "id",  # an entry may do without it: then it has the id of its entry
     "v",  # a message of a larger version is not read
@@ -36,12 +37,14 @@ NOT_CARRIED = {
     "lifetime_ms",  # the store turns it into `expires_ms`
 }
 CARRIED = [name for name in Message.__struct_fields__ if name not in NOT_CARRIED]
-WRITTEN_BY_THE_STORE = {"attempt", "crashes", "redelivered", "deferrals", "enqueued_ms", "due_ms"}
+WRITTEN_BY_THE_STORE = {"attempt", "crashes", "redelivered", "deferrals", "enqueued_ms", "due_ms", "doomed"}
+HOLDS_BACK = {"after"}
+"""A message with this field is not ready; a test of L10 compares it."""
 
 
 def changed(*names: str) -> Message:
     """A message in which these fields are not at their default."""
-    return evolve(PLAIN, **{name: OTHER[type(getattr(PLAIN, name))] for name in names})
+    return evolve(PLAIN, **{name: OF_FLOWS.get(name, OTHER[type(getattr(PLAIN, name))]) for name in names})
 
 
 @pytest.mark.parametrize("name", CARRIED)
@@ -109,7 +112,7 @@ def test_names_that_are_remembered_are_few_and_short() -> None:
 
 def test_the_message_of_the_kit_has_every_field() -> None:
     """The laws about a message as a whole are tested with `RICH`, so a field at its default would not be tested."""
-    given = set(CARRIED) - WRITTEN_BY_THE_STORE
+    given = set(CARRIED) - WRITTEN_BY_THE_STORE - HOLDS_BACK
 
     assert [name for name in given if getattr(RICH, name) == getattr(PLAIN, name)] == []
 

@@ -125,6 +125,15 @@ class Message(Struct, frozen=True):
     fair."""
     tenant: str = ""
     """Whose message it is, in a fair line."""
+    flow: str = ""
+    """The flow that the task is part of; empty for none. Each flow has another."""
+    after: tuple[str, ...] = ()
+    """Its predecessors, as `pyxqueue.model.flows` spells them. It is ready only when they have ended."""
+    successors: tuple[str, ...] = ()
+    """The edges to the tasks that wait for it, as `pyxqueue.model.flows` spells them."""
+    doomed: str = ""
+    """Why it must not run: the id of the predecessor that did not succeed, or how many were stored of how many. The
+    store sets it (L10)."""
     v: int = WIRE_VERSION
 
 
@@ -369,6 +378,8 @@ class TaskInfo:
     line: int = field(default=0, eq=False)
     """Its number in the fair line in which it waits, the first is 1; 0 if it is in none. It is not compared: a store
     may have drawn the task already, of which another has not."""
+    waits_for: int = 0
+    """How many of its predecessors have not ended, if it waits for them."""
 
     @property
     def readable(self) -> Message | None:
@@ -389,6 +400,11 @@ def enough(records: Sequence[Record | None], least: int | None) -> bool:
 def check_adoptable(tasks: Sequence[TaskInfo]) -> None:
     """Raise `ConfigurationError` if one of `tasks` neither waits nor failed, or its message is gone (I7)."""
     for task in tasks:
+        if task.waits_for:
+            raise ConfigurationError(
+                f"task {task.id} waits for {task.waits_for} others of its flow and cannot be adopted: let the flow end "
+                f"where it is"
+            )
         if task.status not in ADOPTABLE or task.message is None:
             raise ConfigurationError(
                 f"task {task.id} is {task.status.name} and cannot be adopted: adopt only tasks that wait or failed "
@@ -424,3 +440,5 @@ class Depth(Struct, frozen=True):
     enqueued; 0 if none is ready."""
     blocked: int = 0
     """Tasks that wait for a place under a limit."""
+    dependent: int = 0
+    """Tasks that wait for others of their flow."""

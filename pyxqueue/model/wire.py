@@ -19,6 +19,7 @@ import msgspec
 from ..errors import SerializationError
 from ..printable import quoted
 from .fairness import MAX_SHARE
+from .flows import MAX_AFTER, MAX_SUCCESSORS, is_edge, is_predecessor
 from .limits import GATE_PATTERN, KEY_PATTERN, MAX_GATES
 from .message import (
     FLOW_VERSION,
@@ -44,7 +45,8 @@ _OPTIONAL = [
     (name, _key(name), getattr(_PLAIN, name))
     for name in (
         "serializer", "attempt", "crashes", "deferrals", "enqueued_ms", "due_ms", "expires_ms", "priority", "parent",
-        "reply", "seal", "lock",
+        "reply", "seal", "lock", "flow", "doomed", "gates", "share", "tenant", "after",
+        "successors",
     )
 ]  # fmt: skip
 """The fields that are left out at their default, in the order of the wire: attribute, name on the wire, default."""
@@ -61,13 +63,7 @@ def message_to_fields(message: Message) -> list[bytes]:
     if (values := _optional_values(message)) != _DEFAULTS:
         for (_, key, default), value in zip(_OPTIONAL, values, strict=True):
             if value != default:
-                flat += (key, str(value).encode())
-    if message.gates:
-        flat += (b"gates", " ".join(message.gates).encode())
-    if message.share:
-        flat += (b"share", b"%d" % message.share)
-    if message.tenant:
-        flat += (b"tenant", message.tenant.encode())
+                flat += (key, (" ".join(value) if type(value) is tuple else str(value)).encode())
     if message.redelivered:
         flat += (b"redelivered", b"1")
     if message.headers:
@@ -108,8 +104,8 @@ MAX_HEADERS = 1 << 20
 """The largest headers of a message that are read, in bytes of JSON."""
 MAX_NAME = 4_096
 """The longest value that is read in any other text field, in bytes."""
-_MAX_GATES = 1 << 14
-"""The longest list of gates of a message that is read, in bytes."""
+_MAX_LIST = 1 << 15
+"""The longest list of texts of a message that is read, in bytes."""
 _MAX_ERROR = 1 << 18
 """The largest failure of a record that is read, in bytes of JSON."""
 _ID_PREFIX = 65
@@ -131,13 +127,18 @@ def _text(raw: bytes) -> str:
     return raw.decode()
 
 
-def _gates(raw: bytes) -> tuple[str, ...]:
-    if len(raw) > _MAX_GATES:
-        raise ValueError(f"the gates have {len(raw):,} bytes, the limit is {_MAX_GATES:,}")
-    gates = tuple(raw.decode().split(" ")) if raw else ()
-    if len(gates) > MAX_GATES or len(set(gates)) < len(gates) or not all(map(GATE_PATTERN.fullmatch, gates)):
-        raise ValueError(f"{quoted(raw)} are not the names of at most {MAX_GATES} gates")
-    return gates
+def _list_of(what: str, most: int, is_valid: Callable[[str], object]) -> Callable[[bytes], tuple[str, ...]]:
+    """Return a reader for a list of at most `most` different texts."""
+
+    def read(raw: bytes) -> tuple[str, ...]:
+        if len(raw) > _MAX_LIST:
+            raise ValueError(f"the {what} have {len(raw):,} bytes, the limit is {_MAX_LIST:,}")
+        texts = tuple(raw.decode().split(" ")) if raw else ()
+        if len(texts) > most or len(set(texts)) < len(texts) or not all(map(is_valid, texts)):
+            raise ValueError(f"{quoted(raw)} are not the names of at most {most} {what}")
+        return texts
+
+    return read
 
 
 def _tenant(raw: bytes) -> str:
@@ -147,16 +148,18 @@ def _tenant(raw: bytes) -> str:
 
 
 _READERS: Mapping[str, Callable[[bytes], object]] = {
-    **dict.fromkeys(("name", "serializer", "parent", "reply", "seal", "lock"), _text),
+    **dict.fromkeys(("name", "serializer", "parent", "reply", "seal", "lock", "flow", "doomed"), _text),
     **dict.fromkeys(("v", "attempt", "crashes", "deferrals"), _count),
     **dict.fromkeys(("enqueued_ms", "due_ms", "expires_ms"), _time),
     "priority": lambda raw: _between(int(raw), 2**53, -(2**53)),
     "body": bytes,
     "redelivered": b"1".__eq__,
     "headers": _headers,
-    "gates": _gates,
     "share": lambda raw: _between(int(raw), MAX_SHARE + 1),
     "tenant": _tenant,
+    "gates": _list_of("gates", MAX_GATES, GATE_PATTERN.fullmatch),
+    "after": _list_of("predecessors", MAX_AFTER, is_predecessor),
+    "successors": _list_of("edges", MAX_SUCCESSORS, is_edge),
 }
 _READERS_BY_KEY = {_key(attribute): (attribute, read) for attribute, read in _READERS.items()}
 

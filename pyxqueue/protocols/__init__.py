@@ -22,6 +22,7 @@ from .core import (
     in_one_process,
 )
 from .fairness import FairLines, HasFairLines, fair_lines_of
+from .flows import HasFlows
 from .limits import HasLimits, LimitStore, limits_of
 from .pausing import LimitPausing, Pausing, limit_pausing_of
 from .rates import RateStore, rates_of
@@ -43,6 +44,7 @@ __all__ = [
     "HasAbout",
     "HasAsync",
     "HasFairLines",
+    "HasFlows",
     "HasLimits",
     "HasLocks",
     "HasQueues",

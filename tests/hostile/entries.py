@@ -7,8 +7,9 @@ from typing import Any
 
 RESERVED = (
     "v", "id", "name", "body", "serializer", "attempt", "crashes", "redelivered", "deferrals", "enqueued", "due",
-    "expires", "priority", "parent", "reply", "seal", "lock", "gates", "share", "tenant", "headers", "packed", "_id",
-    "_since", "_reason", "_state", "_ended", "_tokens", "_gate", "_order", "_tag", "_flow",
+    "expires", "priority", "parent", "reply", "seal", "lock", "flow", "doomed", "gates", "share", "tenant", "after",
+    "successors", "headers", "packed", "_id", "_since", "_reason", "_state", "_ended", "_tokens", "_gate", "_order",
+    "_tag", "_flow",
 )  # fmt: skip
 NOTES = ("waiters", "cancel", "started", "progress", "lock", "unique")
 RECORD = ("v", "attempt", "value", "serializer", "seal", "error", "worker", "progress")
@@ -18,7 +19,7 @@ NASTY: tuple[bytes, ...] = (
     b"[" * 3000, b"json", b"pickle", b"fuzz.good", b"fuzz.bad", b"no.such.task", b"a b", b"1-1",
     b"18446744073709551615-1", b"live", b"parked", b"history", b"failed", b"true", b"4", b"5", b"6", b"99", b"x" * 300,
     b"3:abc", b"3:abc3:xyz", b"0:" * 40, b"v9:key:00", b"v2:key:00", b"one/1 two/", b"one/1",
-    b"f" + b"0" * 32, b"d" + b"0" * 32, b"s" + b"0" * 31,
+    b"f:one", b"w:one c:two", b"one many.*9", b"f" + b"0" * 32, b"d" + b"0" * 32, b"s" + b"0" * 31,
 )  # fmt: skip
 
 

@@ -216,7 +216,7 @@ class FilesBackend:
         return self._each(lambda group, task_id, now: group.cancel(task_id, now, force=force), ids)
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
-        return self._each(lambda group, task_id, _: group.delete(task_id), ids)
+        return self._each(Group.delete, ids)
 
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
         check_adoptable(tasks)

@@ -37,6 +37,7 @@ class MemoryBackend:
 
     one_process = True
     """Worker processes cannot share it."""
+    keeps_flows = True
 
     new_queue = Queue
     new_schedules = MemorySchedules

@@ -35,6 +35,8 @@ class Group(LockingGroup):
         self.expired: list[Expired] = []
         """The tasks that have expired, until the call that ended them takes them."""
         self._forget: list[tuple[int, str]] = []
+        self._incomplete: dict[str, Entry] = {}
+        """The dependent tasks of which not all predecessors were stored yet (L10)."""
 
     def find(self, task_id: str) -> Entry | None:
         return self.tasks.get(task_id)
@@ -64,6 +66,8 @@ class Group(LockingGroup):
     def save(self, entry: Entry) -> None:
         if entry.place is Place.REMEMBERED:  # when it can be forgotten may have changed
             self.move(entry, Place.REMEMBERED, entry.updated)
+        elif not entry.absent:
+            self._incomplete.pop(entry.id, None)
 
     def move(self, entry: Entry, place: Place, now: int) -> None:
         self.gates.now = now
@@ -108,6 +112,8 @@ class Group(LockingGroup):
             heapq.heappush(self._due, (entry.due, entry.order, entry.id))
         elif place is Place.REMEMBERED:
             heapq.heappush(self._forget, (entry.forget_at, entry.id))
+        elif place is Place.DEPENDENT:
+            self._incomplete[entry.id] = entry
         if entry.expires and place in WAITING:
             heapq.heappush(self._expiries, (entry.expires, entry.id))
         self._changed()
@@ -117,6 +123,7 @@ class Group(LockingGroup):
             self._prioritized[entry.place] -= entry.priority_class != 0
             if entry.place is Place.FAIR:
                 self.fair.leave(entry, drawn=drawn)
+        self._incomplete.pop(entry.id, None)
 
     def _number_in_line(self, entry: Entry) -> int:
         return self.fair.number(entry)
@@ -137,7 +144,7 @@ class Group(LockingGroup):
         self.gates.now = now
         self.gates.next_turn()
         self._admit(now)
-        lefts = self._promote(limit, now), self._expire(limit, now), self.gates.next_turn()
+        lefts = self._promote(limit, now), self._expire(limit, now), self._doom(now), self.gates.next_turn()
         return min((left for left in lefts if left >= 0), default=-1)
 
     def _promote(self, limit: int | None, now: int) -> int:
@@ -169,6 +176,13 @@ class Group(LockingGroup):
             self.expired.append(Expired(entry.id, entry.message.name if isinstance(entry.message, Message) else ""))
             limit = None if limit is None else limit - 1
         return -1
+
+    def _doom(self, now: int) -> int:
+        """Doom the tasks whose flow was not stored in time (L10). Returns the ms until the next one is, or -1."""
+        for entry in list(self._incomplete.values()):
+            if entry.complete_by <= now:
+                self._doom_unfinished(entry, now)
+        return min((entry.complete_by - now for entry in self._incomplete.values()), default=-1)
 
     def trim(self, limit: int, now: int) -> int:
         """B13: keep the `limit` newest of the history."""

@@ -75,6 +75,7 @@ class MemoryInspector:
                 history=count[Place.HISTORY],
                 oldest_ms=max(waited, default=0),
                 blocked=count[Place.BLOCKED],
+                dependent=count[Place.DEPENDENT],
             )
 
     def queues(self, limit: int) -> tuple[Sequence[str], bool]:
@@ -105,7 +106,7 @@ class MemoryInspector:
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
         with self._store.changed:
             group, now = self._queue.look()
-            deleted = [group.delete(task_id) for task_id in ids]
+            deleted = [group.delete(task_id, now) for task_id in ids]
             group.maintain(0, now)
             return deleted
 

@@ -40,6 +40,7 @@ from .delete import DeleteLaws
 from .enqueue import EnqueueLaws
 from .expiry import ExpiryLaws
 from .fairness import FairnessLaws
+from .flows import FlowLaws
 from .groups import GroupLaws
 from .harness import Harness
 from .harness_tests import HarnessTests
@@ -121,6 +122,7 @@ class BackendContract(
     NamedPauseLaws,
     FairnessLaws,
     SharedLaws,
+    FlowLaws,
     HarnessTests,
 ):
     """B1 to B13, R2 to R5 and I1 to I7: everything that is asked of a backend; and the laws L, F and Q of

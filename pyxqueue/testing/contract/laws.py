@@ -12,6 +12,7 @@ from ...protocols import (
     Beginning,
     Broker,
     FairLines,
+    HasFlows,
     HasLocks,
     Inspector,
     LimitStore,
@@ -69,7 +70,7 @@ def read_laws(*protocols: type) -> dict[str, Law]:
     return laws
 
 
-OPTIONAL = (ScheduleStore, HasLocks, Beginning, LimitStore, RateStore, Pausing, FairLines, SharedClaims)
+OPTIONAL = (ScheduleStore, HasLocks, Beginning, LimitStore, RateStore, Pausing, FairLines, SharedClaims, HasFlows)
 """The optional protocols that have laws."""
 _LAWS = read_laws(Serializer, Broker, Results, ResultStore, Inspector, *OPTIONAL)
 

@@ -62,6 +62,8 @@ RICH = m.Message(
     gates=("pkg.größe/%C3%A9~", "other/"),
     share=500,
     tenant="%C3%A9~",
+    flow="the-flow",
+    successors=("f:one", "c:two", "w:three"),
 )
 ALIKE = ["abc", "a.c", "aXc", "A_C", "a_c", "a_cd", "a_c.tmp", "ab", "a", ".a", "007", "7"]
 """Ids that a pattern, a prefix or a comparison without case takes for one another."""

@@ -73,7 +73,7 @@ def adopts_what_cannot_be_read_without_its_fields(task: m.TaskInfo) -> m.TaskInf
 @breaks("I7")
 class AdoptionReplaces(Group):
     def adopt(self, task: m.TaskInfo, now: int) -> bool:
-        self.delete(task.id)
+        self.delete(task.id, now)
         return super().adopt(task, now)
 
 

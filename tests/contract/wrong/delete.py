@@ -9,19 +9,19 @@ from .prelude import UNDER_WAY, Group, MemoryBackend, Mistaking, Place, breaks, 
 
 @breaks("I5")
 class DeletesWhatIsInFlight(Group):
-    def delete(self, task_id: str) -> bool:
+    def delete(self, task_id: str, now: int) -> bool:
         entry = self.tasks.get(task_id)
         if entry is not None and entry.place is Place.IN_FLIGHT:
             self.remove(entry)
             return True
-        return super().delete(task_id)
+        return super().delete(task_id, now)
 
 
 @breaks("I5")
 class DeleteKeepsTheRecord(Group):
-    def delete(self, task_id: str) -> bool:
+    def delete(self, task_id: str, now: int) -> bool:
         record = self.tasks[task_id].record if task_id in self.tasks else None
-        deleted = super().delete(task_id)
+        deleted = super().delete(task_id, now)
         if deleted and record is not None:
             store_record(self, record, record.ended_ms)
         return deleted
@@ -29,8 +29,8 @@ class DeleteKeepsTheRecord(Group):
 
 @breaks("I5")
 class DeletesOnlyWhatEnded(Group):
-    def delete(self, task_id: str) -> bool:
-        return task_id in self.tasks and self.tasks[task_id].place not in UNDER_WAY and super().delete(task_id)
+    def delete(self, task_id: str, now: int) -> bool:
+        return task_id in self.tasks and self.tasks[task_id].place not in UNDER_WAY and super().delete(task_id, now)
 
 
 @breaks("I5")

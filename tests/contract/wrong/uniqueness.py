@@ -30,9 +30,9 @@ class AFailureKeepsTheLock(Group):
 
 @breaks("L7")
 class ADeletionKeepsTheLock(Group):
-    def delete(self, task_id: str) -> bool:
+    def delete(self, task_id: str, now: int) -> bool:
         held = dict(self.locks.held)
-        deleted = super().delete(task_id)
+        deleted = super().delete(task_id, now)
         self.locks.held.update(held)
         return deleted
 
