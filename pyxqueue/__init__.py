@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from .client.queue import TaskQueue
 from .client.result import AsyncResult
-from .client.task import Task
+from .client.task import Task, TaskCall
 from .context import TaskContext, current_task, progress, track
 from .errors import (
     AlreadyRunningError,
@@ -14,6 +14,7 @@ from .errors import (
     BrokerUnavailableError,
     CancelRequested,
     ConfigurationError,
+    DependencyFailedError,
     DuplicateTaskError,
     NotInTaskError,
     NotRunningError,
@@ -39,6 +40,8 @@ from .model.message import Cancellation, Progress, TaskStatus
 from .printable import quoted
 
 if TYPE_CHECKING:
+    from .client.canvas import chain, chord, group
+    from .client.flows import Flow, FlowResult
     from .client.gathering import agather, as_completed, gather
     from .client.several import run_workers
     from .eager.session import EagerSession, eager_mode
@@ -63,9 +66,12 @@ __all__ = [
     "Concurrency",
     "ConfigurationError",
     "Debounce",
+    "DependencyFailedError",
     "DuplicateTaskError",
     "EagerSession",
     "Event",
+    "Flow",
+    "FlowResult",
     "JSONSerializer",
     "Missed",
     "MsgpackSerializer",
@@ -86,6 +92,7 @@ __all__ = [
     "StoreFullError",
     "StoreLayoutError",
     "Task",
+    "TaskCall",
     "TaskCancelledError",
     "TaskContext",
     "TaskError",
@@ -104,15 +111,20 @@ __all__ = [
     "UnknownTaskError",
     "agather",
     "as_completed",
+    "chain",
+    "chord",
     "current_task",
     "eager_mode",
     "gather",
+    "group",
     "progress",
     "run_workers",
     "track",
 ]
 
 _LATER = {
+    "client.canvas": ("chain", "chord", "group"),
+    "client.flows": ("Flow", "FlowResult"),
     "client.gathering": ("agather", "as_completed", "gather"),
     "client.several": ("run_workers",),
     "eager.session": ("EagerSession", "eager_mode"),

@@ -8,7 +8,17 @@ from typing import Any
 
 from msgspec import Struct
 
-from .errors import ConfigurationError, PayloadTooLargeError, SealError, SerializationError
+from .errors import (
+    ConfigurationError,
+    DependencyFailedError,
+    PayloadTooLargeError,
+    SealError,
+    SerializationError,
+    TaskCancelledError,
+    TaskError,
+    TaskExpiredError,
+)
+from .model.flows import DEPENDENCY_FAILED
 from .model.message import NO_HEADERS, Message, Record, Returned, TaskStatus, evolve
 from .model.wire import MAX_HEADERS, headers_size, headers_to_json, message_size
 from .printable import quoted
@@ -162,6 +172,21 @@ class Codec(Struct, frozen=True):
                 f"reads {sorted(self.serializers)}: give it TaskQueue(accept=[...])"
             )
         return reader.loads(record.value) if record.value else None
+
+    def end_error(self, record: Record) -> TaskError:
+        """Return the error that stands for an end other than a success. Raises `SealError`."""
+        if record.status is TaskStatus.CANCELLED:
+            from .model.transitions import EXPIRED  # noqa: PLC0415 - callers need the rest of it nowhere
+
+            if record.error == EXPIRED:
+                return TaskExpiredError(EXPIRED.type, EXPIRED.message, task_id=record.id)
+            return TaskCancelledError("Cancelled", "the task was cancelled", task_id=record.id)
+        self.check_end(record)
+        error = record.error
+        if error is None:
+            return TaskError("Unknown", "no reason was stored", task_id=record.id)
+        kind = DependencyFailedError if error.type == DEPENDENCY_FAILED else TaskError
+        return kind(error.type, error.message, error.traceback, record.id)
 
     def _call(self, name: str, task_id: str, serializer: str, headers: Mapping[str, str]) -> SealContext:
         return SealContext(

@@ -139,6 +139,13 @@ class TaskExpiredError(TaskCancelledError):
         return f"task {printable(self.task_id)} expired before it started"
 
 
+class DependencyFailedError(TaskError):
+    """The task was not run, because a task before it in its flow did not end as a success, or its result is gone."""
+
+    def __str__(self) -> str:
+        return f"task {printable(self.task_id)} was not run: {printable(self.message, LONGEST_LINE)}"
+
+
 class RetryLater(Exception):  # noqa: N818 - a signal, not an error
     """Raise it in a task to run it again later; it uses up one of the task's retries.
 

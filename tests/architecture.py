@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "scheduling",
         "policy",
         "context",
+        "inputs",
         "inflight",
         "offload",
         "stores",

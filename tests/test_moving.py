@@ -378,6 +378,15 @@ def test_a_task_with_a_rate_is_moved(source: Backend, target: Backend) -> None:
     assert target.claim("w", 1, 0)[0].must_begin
 
 
+def test_a_flow_is_not_moved(source: Backend, target: Backend) -> None:
+    """A task that others wait for stays with them."""
+    source.enqueue([Message("a", "job", flow="the-flow", successors=("f:b",), v=2)])
+
+    with pytest.raises(ConfigurationError, match="task a is part of the flow the-flow"):
+        move_group(source, target)
+    assert source.show(["a"]) != [None]
+
+
 def test_a_task_with_a_rate_needs_a_store_with_rates() -> None:
     """It would run there at any pace; so it stays where it is."""
 

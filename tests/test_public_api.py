@@ -31,9 +31,12 @@ NAMES = [
     "Concurrency",
     "ConfigurationError",
     "Debounce",
+    "DependencyFailedError",
     "DuplicateTaskError",
     "EagerSession",
     "Event",
+    "Flow",
+    "FlowResult",
     "JSONSerializer",
     "Missed",
     "MsgpackSerializer",
@@ -54,6 +57,7 @@ NAMES = [
     "StoreFullError",
     "StoreLayoutError",
     "Task",
+    "TaskCall",
     "TaskCancelledError",
     "TaskContext",
     "TaskError",
@@ -72,9 +76,12 @@ NAMES = [
     "UnknownTaskError",
     "agather",
     "as_completed",
+    "chain",
+    "chord",
     "current_task",
     "eager_mode",
     "gather",
+    "group",
     "progress",
     "run_workers",
     "track",
@@ -132,6 +139,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "close": "(self) -> None",
         "consumer_group": "attribute",
         "eager": "attribute",
+        "flow": "(self) -> Flow",
         "every": signature(TaskOptions).replace("(", "(self, interval: Seconds, /, ", 1).removesuffix("None")
         + "TaskDecorator",
         "gc": "(self) -> int",
@@ -199,6 +207,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]], /, *, task_ids: Iterable[str] | None "
             "= None, **common: Any) -> list[AsyncResult[R]]"
         ),
+        "of": "(self, *args: Any, **kwargs: Any) -> TaskCall[R]",
         "with_options": (
             "(self, *, delay: Seconds | None = None, eta: datetime | None = None, expires: Seconds | datetime | None = "
             "None, task_id: str | None = None,"

@@ -155,7 +155,7 @@ def _waiting(queue: TaskQueue, group: str) -> int | None:
         depth = queue.admin.info(group).depth
     except ConfigurationError:  # only the application can open another group of its own backend
         return None
-    return None if depth is None else depth.ready + depth.delayed + depth.blocked
+    return None if depth is None else depth.waiting
 
 
 pass_target = click.make_pass_decorator(Target, ensure=True)

@@ -69,7 +69,7 @@ class ReleaseNames:
     def task_total(self) -> int:
         """Return the number of tasks that wait, run or failed, or are in the history."""
         depth = self._store.here().backend.depth()
-        return depth.ready + depth.in_flight + depth.delayed + depth.blocked + depth.failed + depth.history
+        return depth.waiting + depth.in_flight + depth.failed + depth.history
 
     def get_workers(self) -> dict[str, dict[str, Any]]:
         """Return the live workers by name, each with `node_id`, `pid`, `task_id` and `update_time`."""

@@ -8,6 +8,7 @@ from itertools import takewhile
 
 from msgspec import Struct
 
+from ..model.flows import number_of
 from ..model.limits import limit_of, paused_names, shown_gate, task_of
 from ..model.message import TaskInfo, TaskStatus
 from ..model.priorities import class_of
@@ -108,8 +109,15 @@ def _pace(one: Situation, limits: LimitStore | None) -> str:
     return f": {pace}" if pace else ""
 
 
+def _dependent(one: Situation) -> str:
+    if not one.info.waits_for:
+        return ""
+    total = number_of(one.info.readable.after) if one.info.readable else one.info.waits_for
+    return f"it waits for {one.info.waits_for:,} of the {total:,} tasks before it in its flow"
+
+
 def _in_line(one: Situation) -> str:
-    if one.due or one.info.gate:
+    if one.due or one.info.gate or one.info.waits_for:
         return ""
     if one.info.line:
         return _in_fair_line(one)
@@ -138,6 +146,7 @@ def _expiring(one: Situation) -> str:
 
 
 _REASONS: Sequence[Callable[[Situation], str]] = (
+    _dependent,
     _delayed,
     _paused,
     _named,
@@ -156,7 +165,7 @@ def _before(one: Situation) -> int:
     for task in _newest(one.backend, one.info.status):
         if task.id == one.info.id:
             is_newer = False
-        elif not task.gate and not (task.readable and task.readable.due_ms > one.now):
+        elif not (task.gate or task.waits_for) and not (task.readable and task.readable.due_ms > one.now):
             number = _class_of(task)
             after += number < mine or (is_newer and number == mine)
     return max(0, one.backend.depth().ready - 1 - after)

@@ -212,7 +212,8 @@ def _pause_limits(target: Backend, names: Sequence[str]) -> None:
 def _arrived(target: Backend, tasks: Sequence[TaskInfo]) -> list[TaskInfo]:
     """Let the target adopt tasks. Returns those that it has now, from this move or an earlier one.
 
-    Raises `ConfigurationError` if a task has a limit, a rate or a share, and the target does not keep such.
+    Raises `ConfigurationError` if a task has a limit, a rate or a share, and the target does not keep such, or if it is
+    part of a flow.
     """
     if any(has_rate(task.message) for task in tasks):
         rate_store(target)
@@ -220,6 +221,12 @@ def _arrived(target: Backend, tasks: Sequence[TaskInfo]) -> list[TaskInfo]:
         limit_store(target)
     if any(task.readable is not None and task.readable.share for task in tasks):
         check_fair_lines(target)
+    for task in tasks:
+        if task.status is not TaskStatus.FAILURE and task.readable is not None and task.readable.flow:
+            raise ConfigurationError(
+                f"task {task.id} is part of the flow {task.readable.flow}, which cannot be moved: let the workers end "
+                f"it first, or cancel its tasks"
+            )
     refused = [task.id for task, taken in zip(tasks, target.adopt(tasks), strict=True) if not taken]
     there = dict(zip(refused, target.show(refused), strict=True))
     return [task for task in tasks if _is_same(task, there.get(task.id))]

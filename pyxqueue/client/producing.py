@@ -159,9 +159,17 @@ class Producer(Struct, frozen=True, eq=False):
         message = self._message(task, call, options, schedule_seal_id(schedule_id))
         return evolve(message, id=schedule_id, parent="", expires_ms=message.lifetime_ms, lifetime_ms=0)
 
-    def handle(self, task_id: str) -> AsyncResult[Any]:
+    def handle(self, task_id: str, task_name: str | None = None) -> AsyncResult[Any]:
         """Return the handle of a task that was enqueued before, by this program or another."""
-        return AsyncResult(self._reader(self.stores()), task_id)
+        return AsyncResult(self._reader(self.stores()), task_id, task_name)
+
+    def message(self, task: TaskSpec, call: Call, options: CallOptions, task_id: str) -> Message:
+        """Return the message of a call, for others to enqueue. Raises what `enqueue` raises for it."""
+        self.check(task)
+        if task.options.limits:
+            self.declare(task)
+        self._check_store(self.stores(), task, options)
+        return self._message(task, call, options, task_id)
 
     def _reader(self, stores: OpenStore) -> Reader:
         return Reader(stores.backend, stores.producer, self.codec, self.queue)

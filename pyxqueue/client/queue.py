@@ -23,6 +23,7 @@ from ..serializers import Seal
 from ..stores import OpenStore
 from .compat import ReleaseNames
 from .decorator import TaskDecorator
+from .flow_block import BuildsFlows
 from .habits import QUEUE_HABITS, no_attribute
 from .local_workers import LocalWorkers
 from .opened import QueueStore
@@ -53,7 +54,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class TaskQueue(Unique, ReleaseNames):
+class TaskQueue(Unique, BuildsFlows, ReleaseNames):
     """A queue of tasks in one store. It connects to the store on first use.
 
     Parameters, all optional:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import TaskError, UnknownTaskError
+from ..errors import UnknownTaskError
 from ..model.limits import shown_gate, task_of
 from ..model.message import Message, Record, TaskInfo, TaskStatus
 from ..printable import quoted
@@ -68,10 +68,3 @@ def reason(info: TaskInfo) -> str:
             f"its arguments: see their logs"
         )
     return info.reason
-
-
-def task_error(record: Record) -> TaskError:
-    """Return the failure of a record as an exception."""
-    if record.error is None:
-        return TaskError("Unknown", "no reason was stored", task_id=record.id)
-    return TaskError(record.error.type, record.error.message, record.error.traceback, record.id)

@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast
 
 from ..clock import Seconds
-from ..errors import ResultTimeoutError, TaskCancelledError, TaskExpiredError
+from ..errors import ResultTimeoutError
 from ..model.message import Cancellation, Progress, Record, TaskInfo, TaskStatus
 from ..names import Unique, home_or_error, load
 from ..printable import QUOTED, printable
 from .bar import ProgressBar
 from .habits import RESULT_HABITS, no_attribute
 from .reader import Reader
-from .reasons import task_error
 from .waiting import End, Limit, Steps, arun, cancel, ends, look, next_info, run
 
 if TYPE_CHECKING:
@@ -209,15 +208,8 @@ class AsyncResult(Unique, Generic[R]):
         assert end is not None
         if isinstance(end, Exception):
             raise end
-        if end.status is TaskStatus.CANCELLED:
-            from ..model.transitions import EXPIRED  # noqa: PLC0415 - callers need the rest of it nowhere
-
-            if end.error == EXPIRED:
-                raise TaskExpiredError(EXPIRED.type, EXPIRED.message, task_id=self.task_id)
-            raise TaskCancelledError("Cancelled", "the task was cancelled", task_id=self.task_id)
         if end.status is not TaskStatus.SUCCESS:
-            self._reader.codec.check_end(end)
-            raise task_error(end)
+            raise self._reader.codec.end_error(end)
         self._value = self._reader.codec.open_result(end)
         self._success = None
         return cast(R, self._value)

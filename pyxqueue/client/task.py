@@ -116,6 +116,11 @@ class Task(Unique, Generic[P, R]):
             leave(token)
         return cast(R, _local(self.name, value) if inspect.iscoroutine(value) else value)
 
+    def of(self, *args: Any, **kwargs: Any) -> TaskCall[R]:
+        """Return a call that is not enqueued, for `chain`, `group`, `chord` and flows. The arguments may be some of the
+        first ones: in a chain, the result of the task before comes before them."""
+        return TaskCall(self, args, kwargs)
+
     @takes_options(CallOptions)
     @explains_options(CallOptions)
     def with_options(self, **options: Any) -> Task[P, R]:
@@ -147,6 +152,24 @@ class Task(Unique, Generic[P, R]):
 
         def __getattr__(self, name: str) -> Never:
             raise no_attribute(self, name, TASK_HABITS, self.name.rpartition(".")[2])
+
+
+class TaskCall(Generic[R]):
+    """A call of a task that is not enqueued, for chain, group, chord and flows: what `Task.of` returns."""
+
+    def __init__(self, task: Task[..., R], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> None:
+        self.task = task
+        self.args = args
+        self.kwargs = kwargs or {}
+
+    def after_first(self, first: Sequence[Any]) -> TaskCall[R]:
+        """Return the call with these arguments before its own."""
+        return TaskCall(self.task, (*first, *self.args), self.kwargs)
+
+
+def producer_of(task: Task[..., Any]) -> Producer:
+    """Return the producer of the queue of a task, for other parts of pyxqueue."""
+    return task._producer  # noqa: SLF001 - not for applications
 
 
 def spec_of(task: Task[..., Any]) -> TaskSpec:

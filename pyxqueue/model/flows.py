@@ -20,6 +20,8 @@ MAX_SUCCESSORS = 32
 """The most edges that leave one task."""
 MAX_AFTER = 256
 """The most predecessors that one message names; many with ids in a row count as one."""
+DEPENDENCY_FAILED = "DependencyFailed"
+"""The type of the error of a task that fails without being run, because of a task before it."""
 UNFINISHED_MS = 3_600_000
 """After the last predecessor was stored, how long a successor waits for one that was never stored."""
 _AFTER = re.compile(r"([A-Za-z0-9_.-]{1,64})(?:\.\*([1-9]\d{0,6}))?")

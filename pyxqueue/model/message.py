@@ -442,3 +442,8 @@ class Depth(Struct, frozen=True):
     """Tasks that wait for a place under a limit."""
     dependent: int = 0
     """Tasks that wait for others of their flow."""
+
+    @property
+    def waiting(self) -> int:
+        """Tasks that are not in flight and have not ended."""
+        return self.ready + self.delayed + self.blocked + self.dependent

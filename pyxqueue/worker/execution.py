@@ -15,9 +15,19 @@ from typing import Any, NoReturn
 
 from attrs import define
 
+from ..calls import Call
 from ..codec import Codec
 from ..context import TaskContext, enter
-from ..errors import ArgumentError, PayloadTooLargeError, SealError, SerializationError, TimeLimitExceeded
+from ..errors import (
+    ArgumentError,
+    BrokerError,
+    DependencyFailedError,
+    PayloadTooLargeError,
+    SealError,
+    SerializationError,
+    TimeLimitExceeded,
+)
+from ..model.flows import DEPENDENCY_FAILED, doom_text
 from ..model.message import Delivery, Failure, Message, Outcome, Progress, Rejected, Unreadable, Unsupported
 from ..policy import admit
 from ..printable import LONGEST_LINE, complain, printable, quoted, text_of
@@ -117,14 +127,20 @@ def end_fork(error: BaseException | None) -> NoReturn:
 
 
 def prepare(
-    delivery: Delivery, task: TaskSpec | None, codec: Codec, report: Callable[[Progress], None]
+    delivery: Delivery,
+    task: TaskSpec | None,
+    codec: Codec,
+    report: Callable[[Progress], None],
+    fill: Callable[[Call], Call] | None = None,
 ) -> Execution | Outcome:
     """Decode the arguments of a delivery. Returns its outcome if it cannot run. `task` is None if no task of its name
-    is registered here."""
+    is registered here; `fill` puts the results of other tasks into the arguments."""
     message = delivery.message
     if isinstance(message, Unreadable):
         failure = Failure("Unreadable", message.reason)
         return Unsupported(failure) if message.newer else Rejected(failure)
+    if message.doomed:
+        return Rejected(Failure(DEPENDENCY_FAILED, doom_text(message.doomed)))
     if task is None:
         return Unsupported(Failure("UnknownTask", f"no task {quoted(message.name)} is registered here"))
     if (verdict := admit(message, task.options)) is not None:
@@ -137,6 +153,12 @@ def prepare(
     try:
         args, kwargs = codec.open_call(message)
         task.signature.check(args, kwargs)
+        if fill is not None and message.after:
+            args, kwargs = fill((args, kwargs))
+    except DependencyFailedError as error:
+        return Rejected(Failure(DEPENDENCY_FAILED, error.message))
+    except BrokerError as error:
+        return Unsupported(Failure("BrokerError", f"the results that are its arguments cannot be read: {error}"))
     except ArgumentError as error:  # a worker of another release may have a function that takes them
         return Unsupported(Failure("ArgumentError", str(error)[:MAX_MESSAGE]))
     except SerializationError as error:

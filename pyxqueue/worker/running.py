@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 from attrs import define
 
 from ..codec import Codec
-from ..model.message import Outcome
+from ..model.message import Message, Outcome
 from .beginning import Beginner
 from .events import Observer, TaskStarted, tell
 from .execution import Execution, prepare
 from .executors import Executor
+from .inputs import InputReader
 from .jobs import Job, Jobs
 from .loop_interrupts import AsyncLimit, LoopInterrupter
 from .settling import Ran
@@ -34,6 +36,7 @@ class Runner:
     """Takes what is to be settled."""
     beginner: Beginner
     chance: Callable[[], float]
+    inputs: InputReader
 
     def run(
         self, job: Job, executor: Executor, run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] | None = None
@@ -53,7 +56,8 @@ class Runner:
             return
         run = interrupter.enter(job)
         try:
-            execution = self._prepared(job)
+            reads = isinstance(job.delivery.message, Message) and job.delivery.message.after
+            execution = await asyncio.to_thread(self._prepared, job) if reads else self._prepared(job)
             if execution is not None:
                 options = execution.task.options
                 run.limit = AsyncLimit(options)
@@ -88,7 +92,7 @@ class Runner:
         task = job.task
         if task is not None and (seconds := task.options.hard_limit) is not None:
             self._limit(job, seconds)  # it includes the decoding
-        prepared = prepare(job.delivery, task, self.codec, job.report)
+        prepared = prepare(job.delivery, task, self.codec, job.report, self.inputs.fill)
         if not isinstance(prepared, Execution):
             self._end(job, prepared)
             return None

@@ -16,12 +16,14 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import cast
 
 from attrs import define, field
 
 from ..errors import BrokerError
 from ..inflight import InFlightTable
 from ..options import DEFAULT_WAIT_MS
+from ..protocols import Results
 from .batch_sizer import MAX_BATCH
 from .beginning import Beginner
 from .claiming import Claimer
@@ -29,6 +31,7 @@ from .deciding import Decider
 from .dispatching import Dispatcher
 from .events import log, tell, watch_expired
 from .executors import Executor
+from .inputs import InputReader
 from .interrupts import Watched
 from .jobs import Jobs
 from .loop import Loop
@@ -95,7 +98,8 @@ class Worker:
         settling = SettlingQueue(parts.broker, jobs, decider, consumer, parts.observer, self._backoff, of)
         beginner = Beginner(parts.broker, consumer, parts.observer, parts.codec.queue, self._backoff, of, patient=alone)
         watch_expired(parts.broker, parts.codec.queue, partial(tell, parts.observer), of)
-        runner = Runner(jobs, parts.codec, consumer, parts.observer, settling.put, beginner, chance)
+        inputs = InputReader(cast("Results", parts.broker), parts.codec)  # only a backend has flows
+        runner = Runner(jobs, parts.codec, consumer, parts.observer, settling.put, beginner, chance, inputs)
         sealed = parts.codec.seal is not None
         return ServedQueue(parts.broker, parts.registry, decider, settling, runner, parts.name, number, sealed)
 

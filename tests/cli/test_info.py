@@ -25,7 +25,15 @@ def test_info_counts_the_tasks_in_each_place(queue: TaskQueue, command: Command)
     result = command("info", "--json")
     # Then
     [group] = json.loads(result.stdout)["groups"]
-    assert group["depth"] == {"ready": 3, "in_flight": 1, "delayed": 1, "blocked": 0, "failed": 2, "history": 1}
+    assert group["depth"] == {
+        "ready": 3,
+        "in_flight": 1,
+        "delayed": 1,
+        "blocked": 0,
+        "dependent": 0,
+        "failed": 2,
+        "history": 1,
+    }
 
 
 def test_info_shows_the_tasks_of_each_worker(queue: TaskQueue, command: Command) -> None:

@@ -14,11 +14,13 @@ from pyxqueue import (
     Debounce,
     EagerSession,
     Event,
+    FlowResult,
     Missed,
     Progress,
     PyxqueueError,
     Rate,
     Task,
+    TaskCall,
     TaskContext,
     TaskExpired,
     TaskQueue,
@@ -30,9 +32,12 @@ from pyxqueue import (
     Unique,
     agather,
     as_completed,
+    chain,
+    chord,
     current_task,
     eager_mode,
     gather,
+    group,
     run_workers,
     track,
 )
@@ -332,3 +337,19 @@ with eager_mode(propagate=True) as session:
     assert_type(session, EagerSession)
     session.advance(1.5)
     session.advance(timedelta(hours=1))
+
+
+def flows() -> None:
+    call = plain.of("a", times=2)
+    assert_type(call, TaskCall[bytes])
+    assert_type(chain(call, plain.of())(), FlowResult)
+    assert_type(chord((plain.of(text) for text in "ab"), plain.of())(), FlowResult)
+    assert_type(group(plain.of(text) for text in "ab")(), FlowResult)
+    with queue.flow() as flow:
+        first = flow.add(plain, "a")
+        assert_type(first, AsyncResult[bytes])
+        assert_type(flow.add(plain.of("a"), after=[first, "id"], on_failure="wait"), AsyncResult[bytes])
+        assert_type(flow.add(plain, first, after={first: "continue"}), AsyncResult[bytes])
+        assert_type(flow.chord([call], plain), AsyncResult[bytes])
+        flow.add(plain, "a", on_failure="never")  # type: ignore[arg-type, unused-ignore]
+    assert_type(flow.result(), FlowResult)

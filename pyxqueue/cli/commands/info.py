@@ -21,7 +21,7 @@ _QUEUES = 1_000
 """The most queues that the JSON lists."""
 _RUNNING = 3
 """The most tasks that are listed for one worker."""
-_PLACES = ("ready", "in_flight", "delayed", "blocked", "failed", "history")
+_PLACES = ("ready", "in_flight", "delayed", "blocked", "dependent", "failed", "history")
 _BOOT = len("-0242ac110002-1e9gmXli")
 """How much of a worker's name says which machine and which start."""
 
@@ -68,8 +68,8 @@ def _print_facts(store: Mapping[str, str]) -> None:
 
 
 def _print_depths(rows: Sequence[Mapping[str, Any]]) -> None:
-    if not any(row["blocked"] for row in rows):  # as where there are no limits
-        rows = [{name: cell for name, cell in row.items() if name != "blocked"} for row in rows]
+    unused = {name for name in ("blocked", "dependent") if not any(row[name] for row in rows)}
+    rows = [{name: cell for name, cell in row.items() if name not in unused} for row in rows]
     shown = rows[:_LISTED]
     print_table([name.replace("_", " ") for name in rows[0]], [list(row.values()) for row in shown], {"queue", "group"})
     if len(rows) > len(shown):

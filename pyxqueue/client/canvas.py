@@ -1,0 +1,127 @@
+"""Chain, group and chord: short for flows of these forms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+from ..errors import ConfigurationError
+from ..printable import quoted
+from .flows import Flow, FlowResult
+from .result import AsyncResult
+from .task import TaskCall, producer_of
+
+Step: TypeAlias = "TaskCall[Any] | Canvas"
+
+
+class Canvas:
+    """A flow that is not enqueued. Calling it enqueues it and returns its handle. It may be called several times, and
+    be a step of another one."""
+
+    def __call__(self) -> FlowResult:
+        flow = Flow(producer_of(first_call(self).task))
+        self.build(flow, [])
+        return flow.enqueue()
+
+    enqueue = __call__
+
+    def build(self, flow: Flow, first: Sequence[Any]) -> list[AsyncResult[Any]]:
+        """Add the calls to a flow, with these arguments before their own, and return the handles of the last ones."""
+        raise NotImplementedError
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        raise NotImplementedError
+
+
+class chain(Canvas):  # noqa: N801 - the name that users know
+    """Calls one after the other: each gets the result of the one before as its first argument, or that of each task of
+    a group as a list."""
+
+    def __init__(self, *steps: Step) -> None:
+        self._steps = checked("chain", steps)
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        return self._steps
+
+    def build(self, flow: Flow, first: Sequence[Any]) -> list[AsyncResult[Any]]:
+        last: list[AsyncResult[Any]] = []
+        for number, step in enumerate(self._steps):
+            following = self._steps[number + 1] if number + 1 < len(self._steps) else None
+            many = number and (len(last) > 1 or isinstance(self._steps[number - 1], group))
+            before = first if not number else [last if many else last[0]]
+            if not number and not first and isinstance(step, group) and isinstance(following, TaskCall):
+                return chain(chord(step, following), *self._steps[2:]).build(flow, first)
+            last = build(step, flow, before)
+        return last
+
+
+class group(Canvas):  # noqa: N801
+    """Calls beside each other. The result is the list of their results."""
+
+    def __init__(self, *steps: Step | Iterable[Step]) -> None:
+        alone = steps[0] if len(steps) == 1 else None
+        self._steps = checked("group", alone if isinstance(alone, Iterable) else steps)
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        return self._steps
+
+    def build(self, flow: Flow, first: Sequence[Any]) -> list[AsyncResult[Any]]:
+        return [handle for step in self._steps for handle in build(step, flow, first)]
+
+    def __call__(self) -> FlowResult:
+        calls = [step for step in self._steps if isinstance(step, TaskCall)]
+        if len(calls) < len(self._steps) or any(one.task.call_options.task_id for one in calls):
+            return super().__call__()
+        flow = Flow(producer_of(first_call(self).task))
+        flow.group(calls)
+        return flow.enqueue()
+
+    enqueue = __call__
+
+
+class chord(Canvas):  # noqa: N801
+    """A group, and a call that gets the results of all its tasks as its first argument."""
+
+    def __init__(self, header: group | Iterable[Step], body: TaskCall[Any]) -> None:
+        self._header = header if isinstance(header, group) else group(header)
+        (self._body,) = checked("chord", [body])
+        if not isinstance(body, TaskCall):
+            raise ConfigurationError("the second argument of chord() is one call, task.of(...)")
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        return [self._header, self._body]
+
+    def build(self, flow: Flow, first: Sequence[Any]) -> list[AsyncResult[Any]]:
+        calls = [step for step in self._header.steps if isinstance(step, TaskCall)]
+        assert isinstance(self._body, TaskCall)
+        if not first and len(calls) == len(self._header.steps):
+            return [flow.chord(calls, self._body)]
+        handles = self._header.build(flow, first)
+        return [flow.add(self._body.after_first([handles]))]
+
+
+def build(step: Step, flow: Flow, first: Sequence[Any]) -> list[AsyncResult[Any]]:
+    """Add a step to a flow, and return the handles of its last tasks."""
+    return [flow.add(step.after_first(first))] if isinstance(step, TaskCall) else step.build(flow, first)
+
+
+def checked(name: str, steps: Iterable[object]) -> list[Step]:
+    """Return the steps. Raises `ConfigurationError` if one of them is none, or there are none."""
+    listed = list(steps)
+    for one in listed:
+        if not isinstance(one, TaskCall | Canvas):
+            raise ConfigurationError(f"{name}() takes calls that are not enqueued, task.of(...), not {quoted(one)}")
+    if not listed:
+        raise ConfigurationError(f"{name}() needs at least one call, task.of(...)")
+    return listed  # type: ignore[return-value] # all of them were looked at
+
+
+def first_call(step: Step) -> TaskCall[Any]:
+    """Return the first call of a canvas: its queue is that of all."""
+    while isinstance(step, Canvas):
+        step = step.steps[0]
+    return step

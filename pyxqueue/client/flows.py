@@ -1,0 +1,441 @@
+"""Flows: tasks that wait for others, built in one block and enqueued together.
+
+`Flow` is the block, `FlowResult` the handle of what it has enqueued. `pyxqueue.client.canvas` has chain, group and
+chord, which are short for flows of these forms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from types import TracebackType
+from typing import Any, Literal, Self, TypeAlias, TypeVar, cast
+
+from attrs import frozen
+
+from ..calls import Call
+from ..clock import Seconds
+from ..errors import ConfigurationError, DependencyFailedError
+from ..ids import new_id
+from ..inputs import Many, One, check_plain, replaced
+from ..model.flows import MAX_AFTER, MAX_SUCCESSORS, OnFailure, edge_text
+from ..model.message import FLOW_VERSION, Message, Progress, evolve, valid_id
+from ..names import home_or_error, load
+from ..printable import quoted
+from ..protocols import HasFlows
+from .gathering import agather, as_completed, gather
+from .producing import Producer
+from .result import AsyncResult
+from .task import Task, TaskCall, producer_of, spec_of
+
+R = TypeVar("R")
+Policy: TypeAlias = Literal["fail", "continue", "wait"]
+Part: TypeAlias = One | Many
+"""One task of a flow, or many whose ids follow each other."""
+_BATCH = 256
+
+
+@frozen(eq=False)
+class _Node:
+    """A task of a flow that is not enqueued yet."""
+
+    task: Task[..., Any]
+    call: Call
+    edges: Mapping[str, OnFailure]
+    """Its predecessors, each with what a failure of it means: by id, or by what stands for many."""
+
+
+def policy_of(given: str) -> OnFailure:
+    """Return what the option `on_failure` says. Raises `ConfigurationError`."""
+    try:
+        return OnFailure[given.upper()]
+    except (KeyError, AttributeError):
+        known = ", ".join(quoted(one.name.lower()) for one in OnFailure)
+        raise ConfigurationError(f"on_failure={quoted(given)} must be one of {known}") from None
+
+
+class Flow:
+    """A flow that is being built: ``with queue.flow() as flow:``. The end of the block enqueues it; nothing is enqueued
+    before, and nothing at all if the block raises.
+
+    `add` returns the handle of a task. As an argument of a later task it stands for the result, and makes that task
+    wait for it. All tasks must be of the queue of the flow.
+    """
+
+    def __init__(self, producer: Producer) -> None:
+        self.id = new_id()
+        self._producer = producer
+        self._nodes: dict[str, _Node] = {}
+        self._groups: dict[str, Sequence[TaskCall[Any]]] = {}
+        """Tasks whose ids follow each other, by what their ids begin with, which is the id of the task that waits for
+        them, if one does."""
+        self._result: FlowResult | None = None
+
+    def add(
+        self,
+        task: Task[..., R] | TaskCall[R],
+        *args: Any,
+        after: Iterable[AsyncResult[Any] | str] | Mapping[AsyncResult[Any] | str, Policy] = (),
+        on_failure: Policy = "fail",
+        **kwargs: Any,
+    ) -> AsyncResult[R]:
+        """Add a call of a task, and return its handle, which works once the flow is enqueued.
+
+        The task starts when all those have ended whose handles are among its arguments, and those in `after`: handles,
+        or ids of tasks that are added to the same flow under an id of your own.
+
+        `on_failure` says what happens if one of them does not succeed: ``"fail"``, this task fails without being run;
+        ``"continue"``, it runs, and gets the error as the argument; ``"wait"``, it waits until the failed task was
+        retried. As a mapping, `after` has this for each.
+
+        Raises `ConfigurationError` for a handle that is not of this flow or an id that was added before,
+        `ArgumentError` for arguments that the function does not take.
+        """
+        planned = self._planned(task, args, kwargs)
+        policy = policy_of(on_failure)
+        edges: dict[str, OnFailure] = {}
+        call = replaced((planned.args, planned.kwargs), lambda value: self._input(value, edges, policy))
+        for before in after:
+            given = policy_of(after[before]) if isinstance(after, Mapping) else policy
+            edges[self._known(before) if isinstance(before, AsyncResult) else valid_id(before)] = given
+        return self._add(self._id_of(planned), planned, call, edges)
+
+    def chord(
+        self,
+        calls: Iterable[TaskCall[Any]],
+        body: Task[..., R] | TaskCall[R],
+        *,
+        on_failure: Policy = "fail",
+    ) -> AsyncResult[R]:
+        """Add any number of calls, and one of `body`, which starts when they have ended. Its first argument is their
+        results, in the order of the calls, which are read from the store while it iterates over them.
+
+        `on_failure` is that of `add`.
+        """
+        planned, policy = self._planned(body, (), {}), policy_of(on_failure)
+        children = [self._planned(one, (), {}) for one in calls]
+        if all(self._is_alone(one) for one in children):
+            task_id = self._id_of(planned)
+            many = self._group(task_id, children)
+            edges = {many.text: policy} if children else {}
+            first: Any = many if children else []
+        else:
+            handles = [self.add(one) for one in children]
+            task_id, edges, first = self._id_of(planned), {one.task_id: policy for one in handles}, handles
+        call = replaced(
+            (planned.after_first([first]).args, planned.kwargs), lambda value: self._input(value, edges, policy)
+        )
+        return self._add(task_id, planned, call, edges)
+
+    def group(self, calls: Iterable[TaskCall[Any]]) -> None:
+        """Add any number of calls that nothing waits for, and that wait for nothing."""
+        self._group(f"{self.id}.{len(self._nodes)}-{len(self._groups)}", [self._planned(one, (), {}) for one in calls])
+
+    def result(self) -> FlowResult:
+        """Return the handle of the whole flow. Raises `ConfigurationError` before the end of the block."""
+        if self._result is None:
+            raise ConfigurationError("the flow is not enqueued yet: that happens at the end of its block")
+        return self._result
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if kind is None:
+            self.enqueue()
+
+    def enqueue(self) -> FlowResult:
+        """Enqueue the flow, as the end of the block does, and return its handle.
+
+        Raises `ConfigurationError` if a task waits for one that was not added, for itself, or for one that waits for
+        it, or if the store does not keep flows.
+        """
+        if self._result is not None:
+            raise ConfigurationError("the flow is enqueued already: build another one")
+        plan = Plan(self._nodes, self._groups)
+        self._result = FlowResult(self._producer, self.id, plan.order, plan.ends)
+        given = [one for one in self._nodes if not one.startswith(f"{self.id}.")]
+        enqueue(self._producer, self.id, self._messages(plan), given)
+        return self._result
+
+    def _messages(self, plan: Plan) -> Iterator[Message]:
+        """Return the messages of the flow, each before those that it waits for."""
+        for part in plan.order:
+            if isinstance(part, One):
+                node = self._nodes[part.id]
+                yield self._message(node.task, node.call, part.id, plan.after(part.id), plan.edges[part.id])
+            else:
+                for number, one in enumerate(self._groups[part.prefix]):
+                    call = one.args, one.kwargs
+                    yield self._message(one.task, call, f"{part.prefix}.{number}", (), plan.edges[part.text])
+
+    def _message(
+        self, task: Task[..., Any], call: Call, task_id: str, after: Sequence[str], edges: Sequence[str]
+    ) -> Message:
+        body = replaced(call, lambda value: (isinstance(value, One | Many), getattr(value, "body", None)))
+        message = self._producer.message(spec_of(task), body, task.call_options, task_id)
+        return evolve(message, flow=self.id, after=tuple(after), successors=tuple(edges), v=FLOW_VERSION)
+
+    def _add(self, task_id: str, planned: TaskCall[R], call: Call, edges: Mapping[str, OnFailure]) -> AsyncResult[R]:
+        if len(edges) > MAX_AFTER:
+            raise ConfigurationError(
+                f"{planned.task.name} waits for {len(edges)} tasks, the limit is {MAX_AFTER}: use flow.chord for many"
+            )
+        check_node(planned.task, call)
+        self._nodes[task_id] = _Node(planned.task, call, edges)
+        return cast("AsyncResult[R]", self._producer.handle(task_id, planned.task.name))
+
+    def _planned(
+        self, task: Task[..., R] | TaskCall[R], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> TaskCall[R]:
+        """Return a call of a task, or the given one. Raises `ConfigurationError` for one that cannot be in this
+        flow."""
+        if isinstance(task, TaskCall):
+            if args or kwargs:
+                raise ConfigurationError("a call that task.of() has made has its arguments: give it no others")
+            planned = task
+        elif isinstance(task, Task):
+            planned = TaskCall(task, args, kwargs)
+        else:
+            raise ConfigurationError(f"{quoted(task)} is not a task: give a task, or a call of one, task.of(...)")
+        if producer_of(planned.task) is not self._producer:
+            raise ConfigurationError(f"{planned.task.name} is a task of another queue: a flow is of one queue")
+        return planned
+
+    def _group(self, prefix: str, children: Sequence[TaskCall[Any]]) -> Many:
+        for one in children:
+            check_node(one.task, (one.args, one.kwargs))
+        valid_id(f"{prefix}.{len(children)}")
+        if children:
+            self._groups[prefix] = children
+        return Many(prefix, len(children))
+
+    def _id_of(self, planned: TaskCall[Any]) -> str:
+        given = planned.task.call_options.task_id
+        if given is not None and given in self._nodes:
+            raise ConfigurationError(f"two tasks of the flow have the id {quoted(given)}: give each another")
+        return given or f"{self.id}.{len(self._nodes)}"
+
+    def _is_alone(self, one: TaskCall[Any]) -> bool:
+        """Return whether a call waits for no other, and has no id of its own."""
+        edges: dict[str, OnFailure] = {}
+        replaced((one.args, one.kwargs), lambda value: self._input(value, edges, OnFailure.FAIL))
+        return not edges and one.task.call_options.task_id is None
+
+    def _input(self, value: object, edges: dict[str, OnFailure], policy: OnFailure) -> tuple[bool, Any]:
+        """Return what takes the place of an argument that stands for the result of another task."""
+        if isinstance(value, AsyncResult):
+            edges[self._known(value)] = policy
+            return True, One(value.task_id)
+        if isinstance(value, One | Many):
+            return True, value
+        check_plain(value)
+        return False, None
+
+    def _known(self, handle: AsyncResult[Any]) -> str:
+        if handle.task_id not in self._nodes:
+            raise ConfigurationError(
+                f"task {quoted(handle.task_id)} is not part of this flow: give a handle that flow.add has returned, or "
+                f"the result itself, handle.get()"
+            )
+        return handle.task_id
+
+
+class Plan:
+    """The order of a flow, and the edges of each of its parts."""
+
+    def __init__(self, nodes: Mapping[str, _Node], groups: Mapping[str, Sequence[TaskCall[Any]]]) -> None:
+        self._nodes = nodes
+        parts: dict[str, Part] = {task_id: One(task_id) for task_id in nodes}
+        parts |= {many.text: many for many in (Many(prefix, len(calls)) for prefix, calls in groups.items())}
+        self.edges: dict[str, list[str]] = {part: [] for part in parts}
+        """The edges that leave each part, as `Message.successors` has them."""
+        for task_id, node in nodes.items():
+            for before, policy in node.edges.items():
+                if before not in parts:
+                    raise ConfigurationError(
+                        f"{node.task.name} waits for task {quoted(before)}, which is not part of the flow: add it"
+                    )
+                self.edges[before].append(edge_text(policy, task_id))
+        for name, edges in self.edges.items():
+            if len(edges) > MAX_SUCCESSORS:
+                raise ConfigurationError(
+                    f"{len(edges)} tasks wait for task {quoted(name)}, the limit is {MAX_SUCCESSORS}: let some of them "
+                    f"wait for a task between"
+                )
+        self.order: Sequence[Part] = [parts[name] for name in self._sorted()]
+        """The parts, each before those that it waits for."""
+        self.ends: Sequence[Part] = [part for name, part in parts.items() if not self.edges[name]]
+        """The parts that nothing waits for, in the order in which they were added."""
+
+    def after(self, task_id: str) -> Sequence[str]:
+        return list(self._nodes[task_id].edges)
+
+    def _sorted(self) -> list[str]:
+        waiting = {name: len(edges) for name, edges in self.edges.items()}
+        ready = [name for name, count in waiting.items() if not count]
+        for name in ready:  # it grows meanwhile
+            for before in self._nodes[name].edges if name in self._nodes else ():
+                waiting[before] -= 1
+                if not waiting[before]:
+                    ready.append(before)
+        if len(ready) < len(waiting):
+            circle = sorted({*waiting} - {*ready})
+            raise ConfigurationError(f"tasks of the flow wait for each other in a circle: {', '.join(circle)}")
+        return ready
+
+
+def check_node(task: Task[..., Any], call: Call) -> None:
+    """Raise `ArgumentError` or `ConfigurationError` if a call cannot be part of a flow."""
+    spec = spec_of(task)
+    spec.signature.check(*call)
+    if task.call_options.guard or task.options.guard:
+        raise ConfigurationError(
+            f"{task.name} is unique, debounced or throttled, so its call may stand for another task: it cannot be part "
+            f"of a flow; call it in a task of the flow instead"
+        )
+    named = {name for limit in spec.options.limits if isinstance(limit.by, tuple) for name in limit.by}
+    if named:
+        arguments = spec.signature.arguments(*call)
+        if unknown := sorted(name for name in named if isinstance(arguments[name], One | Many)):
+            raise ConfigurationError(
+                f"the limit of {task.name} is by {', '.join(unknown)}, which is the result of another task here: give "
+                f"the value itself"
+            )
+
+
+def enqueue(producer: Producer, flow: str, messages: Iterable[Message], given: Sequence[str]) -> None:
+    """Enqueue the messages of a flow, the first before the others.
+
+    `given`: ids of the application's own. Raises `ConfigurationError` if one of them is another task's.
+    """
+    stores = producer.stores()
+    backend = stores.backend
+    if not isinstance(backend, HasFlows):
+        raise ConfigurationError(f"{type(backend).__name__} does not keep flows: use another store for this queue")
+    source, count = iter(messages), 0
+    refused: list[str] = []
+    try:
+        while batch := list(islice(source, _BATCH)):
+            accepted = backend.enqueue(batch)
+            refused += [one.id for one, new in zip(batch, accepted, strict=True) if not new and one.id in given]
+            count += len(batch)
+    except BaseException as error:
+        if count:
+            error.add_note(f"{count} tasks of the flow {flow} are stored; those that wait for the others will fail")
+        raise
+    for task_id, info in zip(refused, backend.show(refused), strict=True):
+        if info is None or info.readable is None or info.readable.flow != flow:  # else a reply was lost before
+            raise ConfigurationError(
+                f"the id {quoted(task_id)} belongs to another task already, so what waits for it in the flow {flow} "
+                f"will fail: give it another id, or delete the other task"
+            )
+
+
+class FlowResult:
+    """The handle of a flow. Any thread may use it, and it can be pickled if the queue is in a module."""
+
+    def __init__(self, producer: Producer, flow_id: str, parts: Sequence[Part], ends: Sequence[Part]) -> None:
+        self.id = flow_id
+        self._producer = producer
+        self._parts = tuple(parts)
+        self._ends = tuple(ends)
+
+    def __len__(self) -> int:
+        """The number of tasks."""
+        return sum(part.count if isinstance(part, Many) else 1 for part in self._parts)
+
+    def __iter__(self) -> Iterator[AsyncResult[Any]]:
+        """The handles of all tasks, the last ones first."""
+        return map(self._producer.handle, _ids(self._parts))
+
+    def get(self, timeout: Seconds | None = None) -> Any:
+        """Wait for the end of the flow, and return the result of its last task: of the one that no other waits for. If
+        there are several such tasks, return a list of their results.
+
+        Raises what `AsyncResult.get` raises; a `DependencyFailedError` has the error of the task that failed first as
+        its ``__cause__``.
+        """
+        try:
+            return self._values(gather(self._last(), timeout=timeout))
+        except DependencyFailedError as error:
+            raise error from self._first_cause(error)
+
+    async def aget(self, timeout: Seconds | None = None) -> Any:
+        """`get` for asyncio."""
+        return self._values(await agather(self._last(), timeout=timeout))
+
+    def __await__(self) -> Any:
+        return self.aget().__await__()
+
+    def watch(self, timeout: Seconds | None = None) -> Iterator[Progress]:
+        """Iterate over the progress of the flow until all tasks have ended: how many have, of how many."""
+        total = len(self)
+        yield Progress(0, total)
+        for done, _ in enumerate(as_completed(list(self), timeout=timeout), 1):
+            yield Progress(done, total)
+
+    @property
+    def done(self) -> bool:
+        """True if all tasks have ended. It takes a round trip for each 256 of them."""
+        return all(info is None or info.status.ended for info in self.infos())
+
+    def infos(self) -> Iterator[Any]:
+        """What the store has of each task, the last ones first; None for one that it does not know."""
+        for ids in self._pages():
+            yield from self._producer.stores().backend.show(ids)
+
+    def cancel(self, force: bool = False) -> int:
+        """Cancel all tasks, as `AsyncResult.cancel` does, and return for how many it was not too late."""
+        backend = self._producer.stores().backend
+        return sum(sum(backend.cancel(ids, force)) for ids in self._pages())
+
+    def __repr__(self) -> str:
+        return f"<FlowResult {self.id}, {len(self):,} tasks>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the name of the queue and the ids. The process that loads them imports the module of the queue."""
+        home = home_or_error(self._producer.queue, "__main__")
+        return _found, (*home, self.id, self._parts, self._ends)
+
+    def _last(self) -> list[AsyncResult[Any]]:
+        return [self._producer.handle(task_id) for task_id in _ids(self._ends)]
+
+    def _values(self, values: list[Any]) -> Any:
+        return values[0] if len(self._ends) == 1 and isinstance(self._ends[0], One) else values
+
+    def _pages(self) -> Iterator[list[str]]:
+        ids = _ids(self._parts)
+        while page := list(islice(ids, _BATCH)):
+            yield page
+
+    def _first_cause(self, error: DependencyFailedError) -> Exception | None:
+        """Return the error of the task that failed first, which made others fail one after the other."""
+        backend, found = self._producer.stores().backend, None
+        for _ in range(len(self)):
+            info = backend.show([error.task_id])[0]
+            cause = info.readable.doomed if info is not None and info.readable is not None else ""
+            if not cause or " " in cause:
+                break
+            (record,) = backend.wait([cause], 0)
+            if record is None:
+                break
+            found = self._producer.codec.end_error(record)
+            if not isinstance(found, DependencyFailedError):
+                break
+            error = found
+        return found
+
+
+def _ids(parts: Iterable[Part]) -> Iterator[str]:
+    for part in parts:
+        if isinstance(part, One):
+            yield part.id
+        else:
+            yield from (f"{part.prefix}.{number}" for number in range(part.count))
+
+
+def _found(module: str, queue: str, flow_id: str, parts: Sequence[Part], ends: Sequence[Part]) -> FlowResult:
+    """Return the handle that was pickled with these values."""
+    producer: Producer = load(module, queue)._producer  # noqa: SLF001
+    return FlowResult(producer, flow_id, parts, ends)

@@ -1,0 +1,352 @@
+"""Flows for applications: chain, group, chord, `queue.flow`, and what becomes of them, in eager mode."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pyxqueue import (
+    ConfigurationError,
+    DependencyFailedError,
+    Flow,
+    Progress,
+    TaskError,
+    TaskQueue,
+    TaskStatus,
+    Unique,
+    chain,
+    chord,
+    group,
+)
+from pyxqueue.errors import ArgumentError
+from pyxqueue.limiting import Concurrency
+
+queue = TaskQueue("memory://", stream_key="flows", eager=True)
+ran: list[Any] = []
+broken = True
+
+
+@queue.task
+def add(a: int, b: int = 0) -> int:
+    ran.append(("add", a, b))
+    return a + b
+
+
+@queue.task
+def total(numbers: Any) -> int:
+    return sum(numbers)
+
+
+@queue.task
+def seen(*args: Any, **kwargs: Any) -> str:
+    ran.append("seen")
+    return repr((args, kwargs))
+
+
+@queue.task
+def fails(*_: Any) -> None:
+    if broken:
+        raise ValueError("no such page")
+
+
+@queue.task
+async def soon(number: int) -> int:
+    await asyncio.sleep(0)
+    return number * 2
+
+
+@queue.task
+def kind(results: Any) -> tuple[str, int, list[int], int]:
+    return type(results).__name__, len(results), results[1:3], results[-1]
+
+
+@queue.task
+def errors(results: Any) -> list[str]:
+    return [str(one) if isinstance(one, Exception) else "fine" for one in results]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_ran(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran.clear()
+    monkeypatch.setattr("tests.eager.test_flows.broken", True)
+
+
+def test_a_chain_hands_each_result_on() -> None:
+    """It is the first argument of the next call."""
+    assert chain(add.of(1, 2), add.of(10), add.of(100))().get() == 113
+    assert ran == [("add", 1, 2), ("add", 3, 10), ("add", 13, 100)]
+
+
+def test_a_group_is_a_list() -> None:
+    """In the order of the calls; calls may come from a generator."""
+    assert group(add.of(1), add.of(2))().get() == [1, 2]
+    assert group(add.of(number) for number in range(3))().get() == [0, 1, 2]
+
+
+def test_a_chord_waits_for_its_group() -> None:
+    """The body gets the results, read page by page, as a sequence."""
+    handle = chord((add.of(number) for number in range(600)), total.of())()
+
+    assert (len(handle), handle.get()) == (601, 179_700)
+    assert chord([add.of(1), add.of(2), add.of(3)], kind.of())().get() == ("Results", 3, [2, 3], 3)
+
+
+def test_an_empty_chord_starts_at_once() -> None:
+    """There is nothing to wait for."""
+    with queue.flow() as flow:
+        body = flow.chord([], total)
+
+    assert body.get() == 0
+
+
+def test_forms_inside_each_other() -> None:
+    """Each may be a step of another, and be called twice."""
+    diamond = chain(add.of(1, 1), group(add.of(1), add.of(2)), total.of())
+
+    assert [diamond().get(), diamond().get()] == [7, 7]
+    assert chain(group(add.of(1, 1), add.of(2, 2)), total.of(), add.of(5))().get() == 11
+    assert chain(chain(add.of(1), group(add.of(1), add.of(2))), total.of())().get() == 5
+    assert chain(add.of(1), group(add.of(1), chain(add.of(2), add.of(3))))().get() == [2, 6]
+
+
+def test_handles_are_arguments() -> None:
+    """A handle of the flow stands for its result, also inside lists, tuples and dicts."""
+    with queue.flow() as flow:
+        one, two = flow.add(add, 1), flow.add(add, 2)
+        last = flow.add(seen, one, [two, (one, 5)], named={"two": two})
+
+    assert last.get() == "((1, [2, (1, 5)]), {'named': {'two': 2}})"
+    assert flow.result().get() == last.get()
+
+
+def test_nothing_is_enqueued_before_the_end_of_the_block() -> None:
+    """Nor if the block raises."""
+    flow = queue.flow()
+
+    def block() -> None:
+        with flow:
+            flow.add(add, 1)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        block()
+    assert ran == []
+    with pytest.raises(ConfigurationError, match="not enqueued yet"):
+        flow.result()
+
+
+def test_coroutines_and_async_waits() -> None:
+    """A coroutine function gets results as any other task; the handle can be awaited."""
+
+    async def wait() -> Any:
+        return await chain(add.of(1), soon.of(), soon.of())()
+
+    assert asyncio.run(wait()) == 4
+
+
+def test_a_failure_fails_what_follows() -> None:
+    """The tasks behind it do not run; the error of the flow has that of the first as its cause."""
+    handle = chain(fails.of(), seen.of(), seen.of())()
+
+    with pytest.raises(DependencyFailedError, match=r"was not run: task .* did not end as a success") as caught:
+        handle.get()
+    assert isinstance(caught.value.__cause__, TaskError)
+    assert caught.value.__cause__.error == "ValueError: no such page"
+    assert ran == []
+    assert [info.status for info in handle.infos()] == [TaskStatus.FAILURE] * 3
+
+
+def test_continue_runs_all_the_same() -> None:
+    """An argument is the error then; what only comes after it has none."""
+    with queue.flow() as flow:
+        bad = flow.add(fails)
+        told = flow.add(errors, [bad, flow.add(add, 1)], on_failure="continue")
+        after = flow.add(seen, 5, after=[bad], on_failure="continue")
+
+    assert told.get() == [
+        f"task {bad.task_id} failed: ValueError: no such page" + told.get()[0].partition("page")[2],
+        "fine",
+    ]
+    assert after.get() == "((5,), {})"
+
+
+def test_a_chord_that_continues() -> None:
+    """Its body gets the errors in the places of the results."""
+    with queue.flow() as flow:
+        body = flow.chord([add.of(1), fails.of(), add.of(2)], errors, on_failure="continue")
+
+    assert [one[:4] for one in body.get()] == ["fine", "task", "fine"]
+
+
+def test_wait_waits_for_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that waits for a failed one runs when that was retried and has succeeded."""
+    with queue.flow() as flow:
+        bad = flow.add(fails)
+        last = flow.add(seen, after=[bad], on_failure="wait")
+    assert (bad.state, last.state) == (TaskStatus.FAILURE, TaskStatus.PENDING)
+
+    monkeypatch.setattr("tests.eager.test_flows.broken", False)
+    queue.admin.retry(bad.task_id)
+
+    assert last.get() == "((), {})"
+
+
+def test_a_policy_for_each_task_before() -> None:
+    """`after` may be a mapping."""
+    with queue.flow() as flow:
+        bad, good = flow.add(fails), flow.add(add, 1)
+        last = flow.add(seen, after={bad: "continue", good: "fail"})
+
+    assert last.get() == "((), {})"
+
+
+def test_watch_counts_all_tasks() -> None:
+    """From none to all of them."""
+    steps = list(chain(add.of(1), add.of(2))().watch())
+
+    assert (steps[0], steps[-1]) == (Progress(0, 2), Progress(2, 2))
+
+
+def test_cancel_ends_all() -> None:
+    """What has not started never runs."""
+    with queue.flow() as flow:
+        first = flow.add(add.with_options(delay=60), 1)
+        last = flow.add(add, first)
+    handle = flow.result()
+    assert not handle.done
+
+    assert handle.cancel() == 2
+    assert handle.done
+    assert (first.state, last.state, ran) == (TaskStatus.CANCELLED, TaskStatus.CANCELLED, [])
+    assert handle.cancel() == 0
+
+
+def test_options_of_a_call_apply() -> None:
+    """An id of one's own, a delay, and an expiry, after which the tasks behind it fail."""
+    with queue.flow() as flow:
+        one = flow.add(add.with_options(task_id="my-own", delay=20), 1)
+        two = flow.add(add.with_options(delay=60, expires=70), one)
+        three = flow.add(add.with_options(delay=90, expires=100), two)
+        four = flow.add(seen, after=["my-own", three])
+
+    assert one.task_id == "my-own"
+    assert four.get(timeout=200) == "((), {})"
+
+
+def test_an_expired_task_fails_what_follows() -> None:
+    """The expiry of a task is an end like any other."""
+    with queue.flow() as flow:
+        slow = flow.add(add.with_options(delay=60), 1)
+        expiring = flow.add(add.with_options(expires=30), slow)
+        last = flow.add(add, expiring)
+
+    with pytest.raises(DependencyFailedError):
+        last.get(timeout=90)
+    assert (slow.state, expiring.state) == (TaskStatus.PENDING, TaskStatus.CANCELLED)
+
+
+def test_a_result_that_is_gone() -> None:
+    """A task whose argument was forgotten fails with words; it does not hang."""
+    with queue.flow() as flow:
+        one = flow.add(add, 1)
+        last = flow.add(add.with_options(delay=60), one)
+    one.forget()
+
+    with pytest.raises(DependencyFailedError, match="which is an argument, is gone"):
+        last.get(timeout=90)
+
+
+def test_its_message_says_what_it_waits_for() -> None:
+    """The details of a task have its flow, and what it waits for."""
+    with queue.flow() as flow:
+        first = flow.add(add.with_options(delay=60), 1)
+        last = flow.add(add, first)
+    info = last.info().info
+
+    assert info.waits_for == 1
+    assert info.readable is not None
+    assert (info.readable.flow, info.readable.after) == (flow.id, (first.task_id,))
+    flow.result().cancel()
+
+
+def refused(text: str, build: Callable[[Flow], object], error: type[Exception] = ConfigurationError) -> None:
+    """Building and enqueueing this flow must raise that error."""
+    flow = queue.flow()
+    with pytest.raises(error, match=text):
+        _ = build(flow), flow.enqueue()
+
+
+def test_what_cannot_be_built_is_refused() -> None:
+    """A circle, an unknown task, the same id twice, a handle of another flow, and options that are not known."""
+    other = add(1)
+    one, two = add.with_options(task_id="one"), add.with_options(task_id="two")
+
+    refused("in a circle: one, two", lambda flow: (flow.add(one, 1, after=["two"]), flow.add(two, 1, after=["one"])))
+    refused("in a circle: one", lambda flow: flow.add(one, 1, after=["one"]))
+    refused("waits for task 'nobody', which is not part", lambda flow: flow.add(add, 1, after=["nobody"]))
+    refused("two tasks of the flow have the id 'one'", lambda flow: (flow.add(one, 1), flow.add(one, 2)))
+    refused("is not part of this flow", lambda flow: flow.add(add, other))
+    refused("'ignore' must be one of 'fail'", lambda flow: flow.add(add, 1, on_failure="ignore"))  # type: ignore[arg-type]
+    refused("does not take these arguments", lambda flow: flow.add(add, 1, 2, 3), ArgumentError)
+    refused("a dict with the key", lambda flow: flow.add(seen, [{"$result": "x"}]))
+
+
+def test_tasks_that_cannot_be_in_a_flow_are_refused() -> None:
+    """Unique ones, those of another queue, and ones whose limit depends on a result."""
+    other = TaskQueue("memory://", stream_key="other", eager=True)
+
+    @other.task(name="elsewhere")
+    def elsewhere() -> None: ...
+
+    @queue.task(name="only", unique=Unique())
+    def only() -> None: ...
+
+    @queue.task(name="limited", limits=[Concurrency(1, by="customer")])
+    def limited(customer: int) -> None: ...
+
+    refused("a task of another queue", lambda flow: flow.add(elsewhere))
+    refused("unique, debounced or throttled", lambda flow: flow.add(only))
+    refused("is by customer, which is the result", lambda flow: flow.add(limited, flow.add(add, 1)))
+    refused("is not a task", lambda flow: flow.add(print))  # type: ignore[arg-type]
+
+
+def test_too_many_edges_are_refused() -> None:
+    """The error says what to do."""
+
+    def wide(flow: Flow) -> None:
+        first = flow.add(add, 1)
+        for _ in range(40):
+            flow.add(add, first)
+
+    refused("300 tasks, the limit is 256: use", lambda flow: flow.add(total, [flow.add(add, 1) for _ in range(300)]))
+    refused("40 tasks wait for task", wide)
+
+
+def test_an_id_that_another_task_has_is_refused() -> None:
+    """What was stored for it cannot start; the error says so."""
+    taken = add.with_options(task_id="taken")
+    taken(1)
+
+    refused("'taken' belongs to another task already", lambda flow: flow.add(seen, flow.add(taken, 1)))
+
+
+@pytest.mark.parametrize("make", [chain, group, lambda *steps: chord(steps, total.of())])
+def test_forms_take_calls_only(make: Any) -> None:
+    """Not tasks, and not nothing."""
+    with pytest.raises(ConfigurationError, match=r"takes calls that are not enqueued, task.of"):
+        make(add.of(1), add)
+    with pytest.raises(ConfigurationError, match="needs at least one call"):
+        make()
+
+
+def test_a_handle_is_pickled_by_the_name_of_its_queue() -> None:
+    """Another process of the same program can wait for the flow."""
+    handle = chord([add.of(1), add.of(2)], total.of())()
+
+    again = pickle.loads(pickle.dumps(handle))
+
+    assert (again.id, len(again), again.get()) == (handle.id, 3, 3)
