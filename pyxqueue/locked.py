@@ -275,7 +275,7 @@ class LockedGroup(Entries):
         enqueued = now + self.started_ms
         due = enqueued + message.delay_ms if message.delay_ms > 0 else 0
         stamped = evolve(with_expiry(message, now), enqueued_ms=enqueued, due_ms=due, delay_ms=0, doomed="")
-        number = number_of(message.after)
+        number = number_of(message.after) if message.flow else 0
         entry = Entry(message.id, stamped, need=number, absent=number)
         self.insert(entry, due, now)
         for _, successor in self._successors(entry):

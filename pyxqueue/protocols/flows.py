@@ -14,8 +14,8 @@ class HasFlows(Protocol):
     waits for. Each group has its own copy of it (B9).
 
     * **L10 One start, after all others.** A message with predecessors (`Message.after`) is *dependent* until each edge
-      that leads to it has fired, or one of them has doomed it. The step in which that happens makes it ready; it does
-      not become dependent again.
+      that leads to it has fired, or one of them has doomed it. The step in which that happens makes it ready, or makes
+      it due, so that `maintain` makes it ready; it does not become dependent again.
 
       - A dependent task cannot be claimed. It is PENDING, `TaskInfo.waits_for` says how many of its predecessors have
         not ended, and `Depth.dependent` counts it. It is listed, cancelled and deleted like a delayed one, it expires

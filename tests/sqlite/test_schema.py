@@ -131,6 +131,11 @@ def test_a_file_of_schema_3_is_migrated(file: Path) -> None:
         backend.enqueue([Message(f"fair{n}", "kit.job", share=1_000, tenant="a", v=2) for n in range(3)])
         assert [one.waiting for one in backend.fair_lines().tenants(9)] == [3]
         assert [one.message.id for one in backend.claim("two", 9, 0)] == ["fair0", "fair1", "fair2"]
+        backend.enqueue([
+            Message("after", "kit.job", flow="a-flow", after=("before",), expires_ms=2**50, v=2),
+            Message("before", "kit.job", flow="a-flow", successors=("f:after",), v=2),
+        ])  # fmt: skip
+        assert backend.depth().dependent == 1
 
 
 def release(backend: SQLiteBackend, limit: int = 9) -> list[str]:

@@ -99,6 +99,6 @@ class SQLiteHarness:
                 "(SELECT count(*) FROM task WHERE place NOT IN (4, 5) AND fields IS NOT NULL) + "
                 "(SELECT count(*) FROM lock) + (SELECT count(*) FROM gate) + (SELECT count(*) FROM gated) + "
                 "(SELECT count(*) FROM gate_limit) + (SELECT count(*) FROM rate) + "
-                "(SELECT count(*) FROM flow) + (SELECT count(*) FROM fair)"
+                "(SELECT count(*) FROM flow) + (SELECT count(*) FROM fair) + (SELECT count(*) FROM dependent)"
             )[0][0]
         return found

@@ -36,6 +36,8 @@ class SQLiteBackend:
     is locked, and once when it was deleted or replaced; `StoreFullError` when a full disk keeps out new tasks.
     """
 
+    keeps_flows = True
+
     def __init__(
         self,
         path: str | os.PathLike[str] | Location,

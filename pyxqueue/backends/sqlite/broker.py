@@ -15,6 +15,7 @@ from ...model.wire import message_size
 from ...protocols import Expired, TellExpired
 from . import expiring, locking, upkeep
 from .claiming import deliveries_of, lend
+from .flowing import Flows
 from .group import Group, Packed, packed
 from .limits import RAISED, SQLiteLimits
 from .polling import sleep
@@ -179,6 +180,7 @@ class SQLiteBroker:
             until_done(self._promote, limit)
             until_done(self._expire, limit)
             until_done(self._open)
+            until_done(self._doom_unfinished)
             left, _ = self._next_due()
         return left
 
@@ -189,6 +191,10 @@ class SQLiteBroker:
     def _open(self, limit: int) -> int:
         with self._queue.write(join=True) as groups:
             return _open(groups.mine, limit)
+
+    def _doom_unfinished(self, limit: int) -> int:
+        with self._queue.write(join=True) as groups:
+            return Flows(groups.mine).doom_unfinished(limit)
 
     def _expire(self, limit: int) -> int:
         with self._queue.write(join=True) as groups:
@@ -211,7 +217,12 @@ class SQLiteBroker:
             self.schedules.look(groups)
             group = groups.mine
             self._is_raised = bool(group.db.execute(RAISED, (group.key,)))
-            found = group.first(DELAYED), expiring.first_expiry(group), group.gates.rates.first_opening()
+            found = (
+                group.first(DELAYED),
+                expiring.first_expiry(group),
+                group.gates.rates.first_opening(),
+                Flows(group).first_unfinished(),
+            )
             moments = [one for one in found if one is not None]
             return int(max(0, min(moments) - groups.now)) if moments else -1, groups.has_removed
 

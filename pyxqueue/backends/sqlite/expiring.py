@@ -10,7 +10,7 @@ from ...model.transitions import expired_record, too_late
 from ...protocols import Expired
 from . import locking
 from .group import Group
-from .rows import LEAN, SMALL_FIELDS, Row, is_time, message_of, row_of, without_expiry
+from .rows import LEAN, SMALL_FIELDS, Row, is_time, message_of, row_of, with_field
 from .schema import EXPIRES, GATED, HISTORY, LOCKED, RAW
 
 FIRST = f"SELECT expires FROM {EXPIRES} ORDER BY expires LIMIT 1"  # noqa: S608 - our own words
@@ -90,5 +90,5 @@ def drop_expiry(group: Group, seq: int) -> None:
     for table in ("task", "body"):
         for (fields,) in group.db.execute(f"SELECT fields FROM {table} WHERE seq = ?", (seq,)):  # noqa: S608
             if fields is not None:
-                kept = without_expiry(fields)
+                kept = with_field(fields, b"expires", None)
                 group.db.execute(f"UPDATE {table} SET fields = ? WHERE seq = ?", (kept, seq))  # noqa: S608

@@ -16,6 +16,7 @@ from ...model.message import DEDUPE_MS, Message, Record, TaskStatus, Unreadable,
 from ...model.priorities import class_of
 from ...model.transitions import default_record, with_expiry
 from .driver import Connection
+from .flowing import Flows
 from .gating import Gates
 from .rows import (
     LEAN,
@@ -35,7 +36,9 @@ from .schema import (
     AT,
     BLOCKED,
     DELAYED,
+    FAILED,
     FAIR,
+    FLOW,
     GATED,
     HISTORY,
     IN_FLIGHT,
@@ -191,9 +194,9 @@ class Group:
     # Coming in
 
     def add_unknown(self, messages: Sequence[Packed]) -> bool:
-        """Add new messages if no id among them has a row, and none has gates or a share. Returns whether it
+        """Add new messages if no id among them has a row, and none has gates, a share or edges. Returns whether it
         did."""
-        if any(message.gates or message.share for message, _ in messages):
+        if any(message.gates or message.share or message.flow for message, _ in messages):
             return False
         first = self.tickets.last + 1
         if self._insert(_INSERT_UNKNOWN, self._new(messages)) == len(messages):
@@ -204,22 +207,25 @@ class Group:
 
     def add(self, messages: Sequence[Packed]) -> None:
         """Add new messages that `knows` did not know."""
-        self.insert(self._new(messages))
+        self.insert(self._new(messages), are_new=True)
 
     def _new(self, messages: Sequence[Packed]) -> Iterator[tuple[Message, str, int, bytes]]:
         now = self.now + self.started_ms
         for message, fields in messages:
             yield message, message.id, now + message.delay_ms if message.delay_ms > 0 else 0, fields
 
-    def insert(self, entries: Iterable[tuple[Message | Unreadable, str, int, bytes]]) -> None:
-        """Add tasks that `knows` did not know: message, id, due time, bytes."""
+    def insert(self, entries: Iterable[tuple[Message | Unreadable, str, int, bytes]], *, are_new: bool = False) -> None:
+        """Add tasks that `knows` did not know: message, id, due time, bytes. `are_new`: they wait for others if their
+        messages say so."""
         entries = list(entries)
         if self._stale:
             self._drop([self._stale.pop(task_id) for _, task_id, _, _ in entries if task_id in self._stale])
         first = self.tickets.last + 1
         self._insert(_INSERT, entries)
         for seq, (message, _, due, _) in enumerate(entries, first):
-            if isinstance(message, Message) and (message.gates or message.share) and due <= self.now:
+            if not isinstance(message, Message) or (are_new and message.flow and Flows(self).enter(seq, message)):
+                continue
+            if (message.gates or message.share) and due <= self.now:
                 is_ready = not message.gates or self.gates.enter(seq, message.gates)
                 if is_ready and message.share:
                     self.gates.lines.join(seq, class_of(message.priority), message, came_back=False)
@@ -236,7 +242,8 @@ class Group:
             raw, header = RAW, (1, 0, 0, 0)
             expires = 0
             if isinstance(message, Message):
-                raw = bits_of(message) if message.lock or message.gates or message.share else 0
+                special = message.lock or message.gates or message.share or message.flow
+                raw = bits_of(message) if special else 0
                 header = (message.attempt, message.crashes, message.redelivered, message.deferrals)
                 expires = message.expires_ms
             if len(fields) > INLINE:
@@ -284,6 +291,8 @@ class Group:
             self.gates.leave([row.seq])
         if row.raw & SHARED and row.place in FAIR.values():
             self.gates.lines.leave([row.seq])
+        if row.raw & FLOW:
+            Flows(self).fire(row, success=record.status is TaskStatus.SUCCESS, kept=place == FAILED)
         self._ends.append((
             place, ticket, ticket, now, int(record.status), reason, now + max(record.ttl_ms, DEDUPE_MS),
             record_bytes(record), now + record.ttl_ms, row.attempt, row.crashes,
@@ -320,6 +329,9 @@ class Group:
         """Delete tasks without a trace."""
         if locked := [row.id for row in rows if row.raw & LOCKED]:
             self._unlock(locked)
+        for row in rows:
+            if row.raw & FLOW:
+                Flows(self).fire(row, success=False, kept=False)
         self._drop([(row.seq, row.place) for row in rows])
         if shared := [row.seq for row in rows if row.raw & SHARED]:
             self.gates.lines.leave(shared)
@@ -337,7 +349,7 @@ class Group:
 
 def bits_of(message: Message) -> int:
     lock = lock_of(message)
-    bits = (GATED if message.gates else 0) | (SHARED if message.share else 0)
+    bits = (GATED if message.gates else 0) | (SHARED if message.share else 0) | (FLOW if message.flow else 0)
     return bits | LOCKED if lock is not None and lock.kind is not LockKind.WINDOW else bits
 
 

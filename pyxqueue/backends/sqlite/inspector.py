@@ -15,6 +15,7 @@ from ...model.transitions import requests
 from ...printable import quoted
 from . import upkeep
 from .expiring import drop_expiry
+from .flowing import Flows
 from .group import Group, minimal
 from .location import is_there
 from .locking import hold_adopted, hold_again, pass_gates
@@ -37,7 +38,23 @@ from .rows import (
     row_of,
     within,
 )
-from .schema import AT, BLOCKED, DELAYED, FAILED, FAIR, HISTORY, IN_FLIGHT, NEW, NEW_TASKS, RAW, READY, UNENDED
+from .schema import (
+    AT,
+    BLOCKED,
+    DELAYED,
+    DEPENDENT,
+    FAILED,
+    FAIR,
+    FLOW,
+    HISTORY,
+    IN_FLIGHT,
+    NEW,
+    NEW_TASKS,
+    RAW,
+    READY,
+    UNENDED,
+    WAITING,
+)
 from .steps import in_steps, until_done
 from .watch import Looked, wait
 
@@ -51,8 +68,8 @@ _PAGED_AT = f"{_PAGED} AND place <> 1 AND place = ?"
 _PAGED_NEW = f"{_PAGED.replace('FROM task', 'FROM task NOT INDEXED')} AND place = {NEW} AND task.seq >= ?"
 _PLACES: Mapping[TaskStatus | None, Sequence[int]] = {
     None: (*UNENDED, FAILED, HISTORY),
-    TaskStatus.PENDING: (*READY, DELAYED, BLOCKED),
-    TaskStatus.RETRY: (*READY, DELAYED, BLOCKED),
+    TaskStatus.PENDING: WAITING,
+    TaskStatus.RETRY: WAITING,
     TaskStatus.STARTED: (IN_FLIGHT,),
     TaskStatus.FAILURE: (FAILED, HISTORY),
     TaskStatus.SUCCESS: (HISTORY, FAILED),
@@ -137,6 +154,7 @@ class SQLiteInspector:
                 failed=count.get(FAILED, 0),
                 history=count.get(HISTORY, 0),
                 blocked=count.get(BLOCKED, 0),
+                dependent=count.get(DEPENDENT, 0),
                 oldest_ms=max((group.now - at for (at,) in since if is_number(at)), default=0),
             )
 
@@ -221,6 +239,8 @@ def _size(path: str) -> int:
 
 def _info(group: Group, row: Row) -> TaskInfo:
     info = info_of(row, group.now)
+    if row.place == DEPENDENT:
+        return evolve(info, waits_for=Flows(group).waits_for(row.seq))
     return evolve(info, gate=group.gates.gate_at(row.seq)) if row.place == BLOCKED else info
 
 
@@ -284,6 +304,8 @@ def _requeue(group: Group, ids: Sequence[str]) -> list[bool]:
             )
             if row.expires:
                 drop_expiry(group, row.seq)
+            if row.raw & FLOW:
+                Flows(group).forget_doom(row)
             pass_gates(group, row)
     return changed
 

@@ -225,14 +225,14 @@ def fields_of(message: Message | Unreadable, enqueued: int = 0) -> bytes:
     return _pack(flat)
 
 
-def without_expiry(fields: bytes) -> bytes:
-    """The bytes of a message that does not expire any more (L8)."""
+def with_field(fields: bytes, name: bytes, value: bytes | None) -> bytes:
+    """The bytes of a message with another value of a field; None: without the field."""
     try:
         flat = _unpack(fields)
     except (TypeError, msgspec.MsgspecError):
         return fields
-    pairs = zip(flat[::2], flat[1::2], strict=False)
-    return _pack([part for pair in pairs if pair[0] != b"expires" for part in pair])
+    kept = [part for pair in zip(flat[::2], flat[1::2], strict=False) if pair[0] != name for part in pair]
+    return _pack(kept if value is None else [*kept, name, value])
 
 
 def message_of(row: Row) -> Message | Unreadable:

@@ -23,6 +23,9 @@ to be looked at, because tasks wait there; 0 if none do.
 `fair` has the tasks that stand in a fair line, each with its flow. `flow` has the last tag of each flow, and how many
 tasks of it wait; a row with an empty tenant and the kind 2 is about the line of a class: the last tag that was drawn.
 
+`dependent` has the tasks that wait for others of their flow: for how many, how many of these were not stored yet, and
+the ms until which they must be.
+
 Each number of a row, order and fencing token is larger than all before. `counter` has the last one, or a smaller one
 while the largest row has a larger number: new tasks do not write it, but their deletion does.
 """
@@ -41,12 +44,12 @@ from .driver import Connection, DriverError
 
 APPLICATION_ID = 0x70797871
 """``pyxq``, at offset 68 of the file."""
-VERSION = 10
+VERSION = 11
 """The layout: the tables, and the format of what they hold."""
 
-NEW, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED, CAME_BACK, BLOCKED = range(1, 9)
-"""Places. BLOCKED is a task that waits for a limit. REMEMBERED is a task whose message is gone, and whose id or record
-is still known."""
+NEW, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED, CAME_BACK, BLOCKED, DEPENDENT = range(1, 10)
+"""Places. BLOCKED is a task that waits for a limit, DEPENDENT one that waits for others of its flow. REMEMBERED is a
+task whose message is gone, and whose id or record is still known."""
 LINES: Mapping[int, tuple[int, int]] = {2: (20, 21), 1: (22, 23), 0: (CAME_BACK, NEW), -1: (24, 25), -2: (26, 27)}
 """The places of ready tasks by their priority class: of those that came back, and of new ones (B2)."""
 FAIR: Mapping[int, int] = {2: 28, 1: 29, 0: 30, -1: 31, -2: 32}
@@ -60,15 +63,17 @@ NEW_TASKS = f"task NOT INDEXED WHERE seq >= ? AND grp = ? AND place = {NEW}"
 """SQL for the new tasks of a group, from its `next` on."""
 AT = "grp = ? AND place <> 1 AND place = {}"
 """SQL for the tasks of a group in a place other than NEW. The index is used only where the query has its condition."""
-UNENDED = (*READY, IN_FLIGHT, DELAYED, BLOCKED)
-EXPIRING = f"expires > 0 AND place IN ({', '.join(map(str, (*READY, DELAYED, BLOCKED)))})"
+WAITING = (*READY, DELAYED, BLOCKED, DEPENDENT)
+UNENDED = (*WAITING, IN_FLIGHT)
+_EXPIRING = "expires > 0 AND place IN ({})"
+EXPIRING = _EXPIRING.format(", ".join(map(str, WAITING)))
 """SQL for the tasks that wait and expire (L8), as the index `task_expires` has it."""
 EXPIRES = f"task INDEXED BY task_expires WHERE grp = ? AND {EXPIRING}"
 """The same, in a group."""
 
-RAW, GATED, LOCKED, SHARED = 1, 2, 16, 32
-"""The bits of a task's `raw`: it is not a message; it has gates; it has a lock that it gives back when it ends;
-it has a share."""
+RAW, GATED, FLOW, LOCKED, SHARED, TOLD, TOLD_LAST = 1, 2, 4, 16, 32, 64, 128
+"""The bits of a task's `raw`: it is not a message; it has gates; it is part of a flow; it has a lock that it gives back
+when it ends; it has a share; its edges have fired, and those too that wait for a failed task."""
 PAUSED, ASKS_ALL = 1, 2
 """The bits of a group's `paused`: it is paused; a task name is, so that each delivery has `must_begin` (L9)."""
 PAUSES_END = 4
@@ -129,6 +134,10 @@ TABLES = (
     """CREATE TABLE fair (
         seq INTEGER PRIMARY KEY, grp INTEGER NOT NULL, class INTEGER NOT NULL, tenant TEXT NOT NULL,
         kind INTEGER NOT NULL)""",
+    """CREATE TABLE dependent (
+        seq INTEGER PRIMARY KEY, grp INTEGER NOT NULL, flow TEXT NOT NULL, need INTEGER NOT NULL,
+        absent INTEGER NOT NULL, complete_by INTEGER NOT NULL)""",
+    """CREATE INDEX dependent_unfinished ON dependent (grp, complete_by) WHERE absent > 0""",
 )
 
 _CREATES = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX) (\w+)")
@@ -139,7 +148,7 @@ _MADE = {
 }
 _TABLES = (
     "counter", "consumer_group", "consumer", "task", "body", "schedule", "lock", "gate_limit", "gate", "gated", "rate",
-    "flow", "fair",
+    "flow", "fair", "dependent",
 )  # fmt: skip
 
 Step = str | Callable[[Connection], None]
@@ -175,6 +184,7 @@ _TASKS_3 = """CREATE TABLE task (
     fence INTEGER NOT NULL DEFAULT 0, cancelled INTEGER NOT NULL DEFAULT 0, progress BLOB,
     ended INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '', known_until INTEGER NOT NULL DEFAULT 0,
     record BLOB, record_end INTEGER NOT NULL DEFAULT 0, record_fence INTEGER NOT NULL DEFAULT 0, fields BLOB)"""
+_WAITING_9 = ", ".join(map(str, (*READY, DELAYED, BLOCKED)))
 STEPS: Steps = {
     1: (
         "ALTER TABLE task RENAME TO task_1",
@@ -208,7 +218,7 @@ STEPS: Steps = {
     ),
     7: (
         "DROP INDEX IF EXISTS task_expires",
-        f"CREATE INDEX task_expires ON task (grp, expires) WHERE {EXPIRING}",
+        f"CREATE INDEX task_expires ON task (grp, expires) WHERE {_EXPIRING.format(_WAITING_9)}",
         *(one.replace(f", {BEGAN}", "") for one in TABLES if re.match(r"CREATE (INDEX|TABLE) gate", one)),
     ),
     8: (
@@ -217,8 +227,12 @@ STEPS: Steps = {
     ),
     9: (
         "DROP INDEX IF EXISTS task_expires",
-        f"CREATE INDEX task_expires ON task (grp, expires) WHERE {EXPIRING}",
+        f"CREATE INDEX task_expires ON task (grp, expires) WHERE {_EXPIRING.format(_WAITING_9)}",
         *(one for one in TABLES if re.match(r"CREATE TABLE (flow|fair)", one)),
+    ),
+    10: (
+        "DROP INDEX IF EXISTS task_expires",
+        *(one for one in TABLES if re.match(r"CREATE (INDEX|TABLE) (dependent|task_expires)", one)),
     ),
 }
 

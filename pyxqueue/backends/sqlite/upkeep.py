@@ -8,7 +8,20 @@ from ...batching import MAX_ITEMS
 from . import locking
 from .group import Group, count
 from .rows import LARGEST, padded
-from .schema import AT, BLOCKED, CAME_BACK, DELAYED, FAILED, HISTORY, IN_FLIGHT, NEW, PRIORITIZED, READY, REMEMBERED
+from .schema import (
+    AT,
+    BLOCKED,
+    CAME_BACK,
+    DELAYED,
+    DEPENDENT,
+    FAILED,
+    HISTORY,
+    IN_FLIGHT,
+    NEW,
+    PRIORITIZED,
+    READY,
+    REMEMBERED,
+)
 
 MOST = 500
 """Tasks that one step forgets or mends."""
@@ -24,7 +37,7 @@ _MENDS = (
     (IN_FLIGHT, ">", 0, "?"),
     (DELAYED, ">=", LARGEST, f"CASE WHEN typeof(due) = 'integer' AND due < {LARGEST} THEN due ELSE 0 END"),
     (REMEMBERED, ">=", LARGEST, "0"),
-    *_mends_of(CAME_BACK, BLOCKED, FAILED, HISTORY),
+    *_mends_of(CAME_BACK, BLOCKED, DEPENDENT, FAILED, HISTORY),
 )
 """By place, the values that `sort` cannot have, and what replaces them. Text and bytes are larger than all numbers."""
 _MENDS_OF_CLASSES = tuple(_mends_of(*(place for place in READY if place not in (CAME_BACK, NEW))))
