@@ -73,6 +73,10 @@ class RedisHarness:
             self._age_rates(keys, ms)
             for task_id in run("ZRANGE", keys.expiries, 0, -1):
                 run("ZINCRBY", keys.expiries, -ms, task_id)
+            for task_id, value in run("HGETALL", keys.dependents).items():
+                need, absent, due, *rest = value.split(b" ") if b" " in value else (value, b"", b"0")
+                if int(due):
+                    run("HSET", keys.dependents, task_id, b" ".join([need, absent, b"%d" % (int(due) - ms), *rest]))
         for key in self._keys_of_tasks():
             self._age_end(key, ms)
             left = int(run("PTTL", key))
@@ -186,6 +190,7 @@ class RedisHarness:
             + int(run("HLEN", keys.gates))
             + int(run("ZCARD", keys.lines))
             + int(run("ZCARD", keys.turns))
+            + int(run("HLEN", keys.dependents))
             for _, keys in self.groups()
         )
         return len(tasks) + streams

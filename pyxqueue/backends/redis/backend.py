@@ -30,6 +30,8 @@ class RedisBackend:
     Errors: `BrokerUnavailableError`, `StoreFullError`, `BrokerError`, as `pyxqueue.errors` describes them.
     """
 
+    keeps_flows = True
+
     def __init__(self, config: ConnectionConfig, options: StoreOptions, reclaim_after: int | None = None) -> None:
         self.options = options
         self._session = Session(config)

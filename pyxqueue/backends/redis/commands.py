@@ -132,7 +132,8 @@ def enqueue(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Com
 def _is_special(message: Message) -> bool:
     """Whether it needs more than `enqueue_ready` does."""
     expires = message.lifetime_ms > 0 or message.expires_ms
-    return bool(message.delay_ms > 0 or message.gates or message.share or message.priority or expires)
+    ready = message.gates or message.share or message.priority or message.flow
+    return bool(message.delay_ms > 0 or ready or expires)
 
 
 def enqueue_any(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Command[list[bool]]:
@@ -193,13 +194,23 @@ def _bools_and_turns(reply: Any) -> list[bool]:
 
 
 def _admission(keys: GroupKeys) -> Callable[[Any], Command[Any] | None]:
-    """Admit the tasks whose turn it is, which are the texts in a reply."""
+    """Promote the tasks that may start, which are the texts in a reply that begin with a \\1, and admit those whose
+    turn it is, which are the others."""
 
     def then(reply: Sequence[int | bytes]) -> Command[Any] | None:
-        standing = [one for one in reply if isinstance(one, bytes)]
-        return admit(keys, standing) if standing else None
+        texts = [one for one in reply if isinstance(one, bytes)]
+        started = [one[1:].decode() for one in texts if one[:1] == b"\1"]
+        standing = [one for one in texts if one[:1] != b"\1"]
+        last = admit(keys, standing) if standing else None
+        return promote(keys, started, last) if started else last
 
     return then
+
+
+def promote(keys: GroupKeys, ids: Sequence[str], then: Command[Any] | None) -> Command[list[bool]]:
+    """Make tasks ready that waited for others. `then`: what to call next."""
+    keys = keys.whole
+    return Command("promote", keys.with_tasks(ids), [keys.group, *ids], _bools, lambda _: then)
 
 
 def admit(keys: GroupKeys, standing: Sequence[bytes] = ()) -> Command[int]:
@@ -239,11 +250,11 @@ def receipt(place: str, entry: str, consumer: str, message: Message | Unreadable
     """The receipt of a delivery. Each claim has its own: a message gets a new entry before it is claimed again.
 
     It ends with "1" for what is not a message, and with letters for what `settle_done` does not know: "g" for gates,
-    "b" for what must begin.
+    "b" for what must begin, "e" for edges.
     """
     if isinstance(message, Unreadable):
         return f"{place}{entry}|{consumer}|{message.id}|1"
-    letters = f"{'g' if message.gates else ''}{'b' if message.expires_ms else ''}"
+    letters = f"{'g' if message.gates else ''}{'b' if message.expires_ms else ''}{'e' if message.flow else ''}"
     return f"{place}{entry}|{consumer}|{message.id}|{letters}"
 
 
@@ -535,8 +546,8 @@ def depth(keys: GroupKeys) -> Command[tuple[list[int], dict[str, str]]]:
     def parse(reply: Any) -> tuple[list[int], dict[str, str]]:
         if reply == b"GROUPS":
             raise StaleGroups("a priority class is new")
-        texts = iter([text.decode() for text in reply[6:]])
-        return reply[:6], dict(zip(texts, texts, strict=True))
+        texts = iter([text.decode() for text in reply[7:]])
+        return reply[:7], dict(zip(texts, texts, strict=True))
 
     return Command("depth", [*keys.own, keys.meta], [keys.group, _numbers(keys.classes)], parse)
 

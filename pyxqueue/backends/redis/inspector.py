@@ -257,7 +257,7 @@ class RedisInspector:
     def depth(self) -> Depth:
         registration = self._registration
         counts, handed_out = registration.do(commands.depth)
-        entries, in_flight, delayed, failed, history, blocked = counts
+        entries, in_flight, delayed, failed, history, blocked, dependent = counts
         streams = registration.keys.places
         return Depth(
             ready=entries - in_flight,
@@ -267,6 +267,7 @@ class RedisInspector:
             history=history,
             oldest_ms=max(self._age_of_first(streams[place], last) for place, last in handed_out.items()),
             blocked=blocked,
+            dependent=dependent,
         )
 
     def _age_of_first(self, stream: str, last: str) -> int:

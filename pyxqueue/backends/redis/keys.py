@@ -32,6 +32,7 @@ key                     type     written by              lives
                                                          the time (ms) at which the gate is looked at
 `{name}:G:expiries`     zset     enqueue … expire        while a task that expires has not ended; its id by that time
                                                          (ms), which is infinite if it was in flight then
+`{name}:G:dependents`   hash     enqueue … promote       while tasks wait for others of their flow: for how many
 `{name}:G:task:ID`      string   enqueue … settle        the task's life, then `max(result ttl, 1 h)`; while it is
                                                          with the failed tasks: until it is requeued or deleted
 `{name}:G:record:ID`    string   settle                  the result's ttl, where the task's key outlives it
@@ -57,7 +58,19 @@ from ...printable import quoted
 LAYOUT = 3
 """The version of what is stored under these keys. It is the field `layout` of `{name}:meta`; layout 1 had none."""
 
-_NAMES = ("again", "delayed", "parked", "history", "failed", "notes", "gates", "lines", "turns", "expiries")
+_NAMES = (
+    "again",
+    "delayed",
+    "parked",
+    "history",
+    "failed",
+    "notes",
+    "gates",
+    "lines",
+    "turns",
+    "expiries",
+    "dependents",
+)
 """The names of the keys of a group, after the stream of its new messages."""
 LINES: Mapping[int, tuple[str, str]] = {2: ("P", "Q"), 1: ("R", "S"), 0: ("a", "n"), -1: ("T", "U"), -2: ("V", "W")}
 """The places of messages that are ready or in flight by their priority class, in the order in which they are
@@ -139,6 +152,7 @@ class GroupKeys:
     lines: str
     turns: str
     expiries: str
+    dependents: str
     classes: frozenset[int] = frozenset()
     """The priority classes, other than 0, that are in use."""
 
@@ -164,6 +178,7 @@ class GroupKeys:
             self.lines,
             self.turns,
             self.expiries,
+            self.dependents,
         )
         return (*always, *self.streams_of_classes) if self.classes else always
 
@@ -189,6 +204,7 @@ class GroupKeys:
             "a": self.again,
             "d": self.parked,
             "g": self.parked,
+            "w": self.parked,
             "h": self.history,
             "f": self.failed,
         }

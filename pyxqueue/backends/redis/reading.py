@@ -163,10 +163,11 @@ def entry_ms(entry: bytes) -> int:
     return int(text.partition("-")[0]) if is_entry(text) else 0
 
 
-_TASK = re.compile(rb"([nadghfP-W])\+?(\d*-?\d*)(?: (\d*) (\d+) (\d) (.*))?", re.DOTALL)
+_TASK = re.compile(rb"([nadghwfP-W])\+?(\d*-?\d*)(?: (\d*) (\d+) (\d) (.*))?", re.DOTALL)
 _PLACES = {place.encode(): b"live" for place in LIVE} | {
     b"d": b"delayed",
     b"g": b"blocked",
+    b"w": b"dependent",
     b"h": b"history",
     b"f": b"failed",
 }
@@ -221,27 +222,28 @@ def task_info(
         record = None
     if state is not None and message is None and record is None:
         return None
-    attempt = 1 if message is None else message.attempt
-    if state is not None:
-        status = state
-    elif reason:
-        status = TaskStatus.FAILURE
-    elif holder:
-        status = TaskStatus.STARTED
-    else:
-        status = TaskStatus.RETRY if attempt > 1 else TaskStatus.PENDING
+    waits = known.get(b"place") == b"dependent"
+    status = state if state is not None else _unended(message, failed=bool(reason), held=bool(holder))
     return TaskInfo(
         id=task_id,
         status=status,
         message=message,
         worker=holder.decode(errors="backslashreplace") or (record.worker if record else ""),
         record=record,
-        progress=_progress(known.get(b"progress")) if has_record or state is None else None,
+        progress=_progress(known.get(b"progress")) if (has_record or state is None) and not waits else None,
         updated_ms=_ms(known.get(b"ended", ended)) or entry_ms(known.get(b"entry", b"")),
         reason=reason.decode(errors="replace"),
         started_ms=_ms(since),
         gate=_gate(fields) if known.get(b"place") == b"blocked" else "",
+        waits_for=_ms(known.get(b"progress", b"")) if waits else 0,
     )
+
+
+def _unended(message: Message | Unreadable | None, *, failed: bool, held: bool) -> TaskStatus:
+    """The status of a task that has no record."""
+    if failed or held:
+        return TaskStatus.FAILURE if failed else TaskStatus.STARTED
+    return TaskStatus.RETRY if message is not None and message.attempt > 1 else TaskStatus.PENDING
 
 
 def _gate(fields: Fields) -> str:

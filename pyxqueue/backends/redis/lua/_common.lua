@@ -3,14 +3,14 @@ local call, try_call = redis.call, redis.pcall
 -- The keys of one group always come in this order, then, if a priority class other than 0 is in use, the live
 -- streams of these classes, then the task keys the script needs.
 local NEW, AGAIN, DELAYED, PARKED, HISTORY, FAILED, NOTES = 1, 2, 3, 4, 5, 6, 7
-local GATES, LINES, TURNS, EXPIRIES = 8, 9, 10, 11
-local OWN = 11 -- how many these are
+local GATES, LINES, TURNS, EXPIRIES, DEPENDENTS = 8, 9, 10, 11, 12
+local OWN = 12 -- how many these are
 local CLASSES = {'2', '1', '-1', '-2'} -- of priority, other than 0
 local MAX_FIELDS = 4000 -- Lua's unpack gives up near 8,000 values
 local MAX_PACKED = 200000 -- values in one packed field; what has more was not written by us
 local DEDUPE_MS = 3600000
 local PLACES = { -- by the first letter of a task's value
-  n = NEW, a = AGAIN, d = PARKED, g = PARKED, h = HISTORY, f = FAILED,
+  n = NEW, a = AGAIN, d = PARKED, g = PARKED, w = PARKED, h = HISTORY, f = FAILED,
   P = OWN + 1, Q = OWN + 2, R = OWN + 3, S = OWN + 4, T = OWN + 5, U = OWN + 6, V = OWN + 7, W = OWN + 8,
 }
 local NEW_OF = {a = 'n', P = 'Q', R = 'S', T = 'U', V = 'W'} -- of a class, by the place to which it comes back
@@ -29,6 +29,9 @@ local MAX_SHARE = 1000000
 local HEADS = 256 -- tasks in lines that one look returns
 local LOOKS = 16 -- at 64 gates each, without a task whose turn it is
 local SWEEP = 5000 -- ms between two looks at what rates have spent
+local UNFINISHED = ':unfinished' -- a field of DEPENDENTS: how many wait for what was not stored yet
+local UNFINISHED_MS = 3600000
+local MAX_EDGES, MAX_AFTER = 32, 256
 
 -- The number of the keys of a group, of which one is KEYS[first].
 local function own_size(first)
@@ -301,7 +304,7 @@ end
 -- elsewhere (its notes, or the record of an ended one); of an ended one the time, the ttl and the state, as texts.
 -- An empty table for what is not the value of a task.
 local function parse(text)
-  local place, more, entry = string.match(text, '^([nadghfP-W])(%+?)([%d-]*)')
+  local place, more, entry = string.match(text, '^([nadghwfP-W])(%+?)([%d-]*)')
   if not place then return {} end
   local ended, ttl, state
   if place == 'h' or place == 'f' then
@@ -714,10 +717,112 @@ local function whose_turn(keys)
   return {}
 end
 
--- The reply of a script that may have freed tokens: its results, then the tasks whose turn it is.
+-- Flows. A task that waits for others is in PARKED, at the place `w`. The hash DEPENDENTS has for its id: for how many
+-- it waits, how many of these were not stored yet, when it is due, its flow, and what dooms it, if something does. When
+-- it may start, or is doomed, it is delayed until now: `promote` makes it ready, which knows the key of the task. So it
+-- is while not all it waits for were stored: when it is due then, nobody stores the rest.
+
+-- The ids of tasks that may start: the caller of the script promotes them at once.
+local started = {}
+
+-- The reply of a script that may have freed tokens, or ended tasks: its results, then the tasks whose turn it is, and
+-- the ids of those that may start, each after a \1.
 local function with_turns(keys, results)
   for _, head in ipairs(turns.noted and whose_turn(keys) or {}) do results[#results + 1] = head end
+  for _, id in ipairs(started) do results[#results + 1] = '\1' .. id end
   return results
+end
+
+local function flow_of(fields)
+  local flow = field(fields, 'flow')
+  return flow and #flow <= 64 and string.match(flow, '^[%w_.-]+$')
+end
+
+-- How many tasks a message waits for.
+local function number_after(fields)
+  local number, texts = 0, 0
+  for text in string.gmatch(flow_of(fields) and field(fields, 'after') or '', '[^ ]+') do
+    local many = string.match(text, '^[%w_.-]+%.%*([1-9]%d*)$')
+    texts = texts + 1
+    if texts > MAX_AFTER then break end
+    number = number + (many and #many <= 7 and tonumber(many) or string.find(text, '*', 1, true) and 0 or 1)
+  end
+  return number
+end
+
+local function dependent_at(keys, id)
+  local text = fields_of(keys[DEPENDENTS], id)[1]
+  local need, absent, due, flow, cause = string.match(text or '', '^(%d+) (%d+) (%d+) ([^ ]+) ?(.*)$')
+  if not need or #need + #absent > 20 or #due > 16 then return nil end
+  return {need = tonumber(need), absent = tonumber(absent), due = tonumber(due), flow = flow, cause = cause}
+end
+
+local function set_dependent(keys, id, one)
+  local numbers = int(one.need) .. ' ' .. int(one.absent) .. ' ' .. int(one.due)
+  call('HSET', keys[DEPENDENTS], id, numbers .. ' ' .. one.flow .. (one.cause ~= '' and ' ' .. one.cause or ''))
+end
+
+local function count_unfinished(keys, change)
+  if call('HINCRBY', keys[DEPENDENTS], UNFINISHED, change) <= 0 then call('HDEL', keys[DEPENDENTS], UNFINISHED) end
+end
+
+local function may_start(one)
+  return one.need <= 0 or one.cause ~= ''
+end
+
+-- A task does not wait for others any more.
+local function drop_dependent(keys, id)
+  local one = dependent_at(keys, id)
+  if not one then return end
+  call('HDEL', keys[DEPENDENTS], id)
+  call('ZREM', keys[DELAYED], id)
+  if one.absent > 0 then count_unfinished(keys, -1) end
+end
+
+-- The edges that leave a task, with their policies.
+local function edges_of(fields)
+  local edges = {}
+  for policy, id in string.gmatch(flow_of(fields) and field(fields, 'successors') or '', '([fcw]):([%w_.-]+)') do
+    if #edges < MAX_EDGES then edges[#edges + 1] = {policy = policy, id = id} end
+  end
+  return edges
+end
+
+-- Note at its successors that a task was stored; change: 1, or -1 if that is taken back.
+local function note_stored(keys, fields, change)
+  local due = now_ms() + UNFINISHED_MS
+  for _, edge in ipairs(edges_of(fields)) do
+    local one = dependent_at(keys, edge.id)
+    if one and one.flow == flow_of(fields) and (one.absent > 0 or change < 0) then
+      one.absent = one.absent - change
+      set_dependent(keys, edge.id, one)
+      if one.absent == (change < 0 and 1 or 0) then count_unfinished(keys, -change) end
+      if one.absent > 0 and not may_start(one) then
+        call('ZADD', keys[DELAYED], int(due), edge.id)
+      elseif not may_start(one) then
+        call('ZREM', keys[DELAYED], edge.id)
+      end
+    end
+  end
+end
+
+-- Fire the edges of a task that has ended or is deleted, each once. kept: with the failed tasks. told: the field
+-- `_told` of its message, which says which have fired: 1, all but those that wait for a retry; 2, all.
+local function fire(keys, id, fields, told, success, kept)
+  for _, edge in ipairs(edges_of(fields)) do
+    local waits = edge.policy == 'w'
+    local one = told ~= '2' and not (waits and kept) and (waits or not told) and dependent_at(keys, edge.id)
+    if one and one.flow == flow_of(fields) and not may_start(one) then
+      one.need = one.need - 1
+      if not success and edge.policy ~= 'c' then one.cause = id end
+      set_dependent(keys, edge.id, one)
+      if may_start(one) then
+        started[#started + 1] = edge.id
+        call('ZADD', keys[DELAYED], int(now_ms()), edge.id)
+        hasten(keys[DELAYED], edge.id, 0)
+      end
+    end
+  end
 end
 
 -- The gate at which a message has to wait: the first without room; else the first in whose line an earlier task stands.
@@ -956,6 +1061,20 @@ local function put(keys, key, id, fields, delay, now, raw, place, more, was_draw
   return keys[PLACES[place]], entry
 end
 
+-- Keep a new message that waits for others.
+local function put_dependent(keys, key, id, fields, number, due, more)
+  fields_of(keys[DEPENDENTS], UNFINISHED) -- which deletes what is not a hash
+  note_expiry(keys, id, fields)
+  if due > 0 then set_field(fields, 'due', int(due)) end
+  local entry = append(keys[PARKED], fields)
+  set_dependent(keys, id, {need = number, absent = number, due = due, flow = flow_of(fields), cause = ''})
+  count_unfinished(keys, 1)
+  call('ZADD', keys[DELAYED], int(now_ms() + UNFINISHED_MS), id)
+  set_place(key, 'w', more, entry)
+  hasten(keys[DELAYED], id, UNFINISHED_MS)
+  return keys[PARKED], entry
+end
+
 -- What `put_new` has put since `all_or_nothing` began: stream, entry, task key, keys of the group, id and fields.
 local news = {}
 
@@ -975,7 +1094,14 @@ local function put_new(keys, key, id, fields, delay, now, more)
   table.insert(fields, 1, int(now))
   table.insert(fields, 1, 'enqueued')
   stamp_expiry(fields)
-  local stream, entry = put(keys, key, id, fields, delay, now, false, place, more)
+  local number, stream, entry = number_after(fields), nil, nil
+  if number > 0 then
+    check_delayed(keys)
+    stream, entry = put_dependent(keys, key, id, fields, number, delay > 0 and now + delay or 0, more)
+  else
+    stream, entry = put(keys, key, id, fields, delay, now, false, place, more)
+  end
+  note_stored(keys, fields, 1)
   news[#news + 1] = {stream, entry, key, keys, id, fields}
 end
 
@@ -991,6 +1117,8 @@ local function all_or_nothing(action)
     call('ZREM', one[4][DELAYED], one[5])
     leave_gates(unpack(one, 4, 6))
     drop_expiry(unpack(one, 4, 6))
+    drop_dependent(one[4], one[5])
+    note_stored(one[4], one[6], -1)
   end
   error(reason, 0)
 end
@@ -1048,6 +1176,11 @@ end
 local function end_task(keys, key, task, id, fields, place, mark, record, ttl, history, now, apart)
   local entry, time, channels, progress, lock = '', int(now), nil, nil, nil
   local had, is_there = fields and strip_gates(fields), fields and #fields > 0
+  local is_of_flow, told = is_there and flow_of(fields), nil
+  if is_of_flow then
+    told = field(fields, '_told')
+    set_field(fields, '_told', (place ~= 'f' or told == '2') and '2' or '1')
+  end
   if fields and (place == 'f' or not history or history > 0) then
     keep_id(fields, id)
     fields[#fields + 1], fields[#fields + 2] = mark[1], mark[2]
@@ -1060,6 +1193,10 @@ local function end_task(keys, key, task, id, fields, place, mark, record, ttl, h
     drop_notes(keys, id)
   end
   if had then leave_gates(keys, id, fields, had) end
+  if is_of_flow then
+    drop_dependent(keys, id)
+    fire(keys, id, fields, told, string.sub(record, 1, 1) == '5', place == 'f')
+  end
   if is_there then drop_expiry(keys, id, fields) else try_call('ZREM', keys[EXPIRIES], id) end
   if progress then record = with_progress(record, progress) end
   local value = place .. (apart and '+' or '') .. ended_as(entry, time, ttl)
@@ -1113,7 +1250,7 @@ local function is_gone(keys, group, task)
     local held = try_call('XPENDING', stream, group, task.entry, task.entry, 1)
     return not held[1] and not read(stream, task.entry)
   end
-  return (task.place == 'd' or task.place == 'g') and not read(stream, task.entry)
+  return (task.place == 'd' or task.place == 'g' or task.place == 'w') and not read(stream, task.entry)
 end
 
 -- Such a task will never run: it ends as a failure, and the history keeps only its id.

@@ -4,6 +4,7 @@
 -- Returns per id: 1, or 0 if it is in flight or not known; then the tasks whose turn it is.
 local keys, group, results = slice(KEYS, 1, FIRST_TASK - 1), ARGV[1], {}
 local has_limits = call('EXISTS', keys[GATES], keys[LINES]) > 0
+local has_dependents = call('EXISTS', keys[DEPENDENTS]) > 0
 local has_expiries = call('EXISTS', keys[EXPIRIES]) > 0
 for item = 2, #ARGV do
   local id, key = ARGV[item], KEYS[FIRST_TASK - 2 + item]
@@ -14,9 +15,13 @@ for item = 2, #ARGV do
   local free = stream and not (COMES_BACK[task.place] and holder(stream, group, task.entry))
   if free then
     local channels, lock = unpack(task.more and not task.ended and notes_of(keys, id, 'waiters', 'lock') or {})
-    local fields = has_limits and not task.ended and read(stream, task.entry)
+    local fields = (has_limits and not task.ended or has_dependents) and read(stream, task.entry)
     give_back(keys, id, lock)
-    if fields then leave_gates(keys, id, fields) end
+    if fields and not task.ended then leave_gates(keys, id, fields) end
+    if fields and has_dependents and flow_of(fields) then
+      drop_dependent(keys, id)
+      fire(keys, id, fields, field(fields, '_told'), false, false)
+    end
     call('ZREM', keys[DELAYED], id)
     if has_expiries then try_call('ZREM', keys[EXPIRIES], id) end
     if entry_id(task.entry) then call('XDEL', stream, task.entry) end

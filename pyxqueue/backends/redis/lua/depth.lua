@@ -1,8 +1,8 @@
 -- How many messages are where, at one moment: they move.
 -- KEYS the keys of the group, meta
 -- ARGV group, the priority classes in use as the caller knows them
--- Returns how many are in the live streams and fair lines, in flight, delayed, failed, in the history and in lines of
--- gates; then, for each live stream,
+-- Returns how many are in the live streams and fair lines, in flight, delayed, failed, in the history, in lines of
+-- gates, and dependent; then, for each live stream,
 -- its place and the id up to which it was handed out; or 'GROUPS' if the caller's classes are out of date.
 if (call('HGET', KEYS[FIRST_TASK], 'classes') or '') ~= ARGV[2] then return 'GROUPS' end
 local group, entries, in_flight, last = ARGV[1], 0, 0, {}
@@ -21,4 +21,9 @@ for _, mark in ipairs(delayed > 0 and {TURN, EXPIRY} or {}) do
 end
 local fair = lined > 0 and call('ZLEXCOUNT', keys[LINES], '[' .. FAIR, '(fair;') or 0
 entries, lined = entries + fair, lined - fair
-return {entries, in_flight, delayed, call('XLEN', KEYS[FAILED]), call('XLEN', KEYS[HISTORY]), lined, unpack(last)}
+local dependent, unfinished = call('HLEN', KEYS[DEPENDENTS]), call('HGET', KEYS[DEPENDENTS], UNFINISHED)
+if unfinished then
+  dependent, delayed = dependent - 1, math.max(0, delayed - (ms(unfinished) or 0))
+end
+local failed, ended = call('XLEN', KEYS[FAILED]), call('XLEN', KEYS[HISTORY])
+return {entries, in_flight, delayed, failed, ended, lined, dependent, unpack(last)}

@@ -1,19 +1,42 @@
--- Make due messages ready: they come back.
+-- Make due messages ready: they come back. And those that waited for others of their flow.
 -- KEYS the keys of the group, then the task key of each id
 -- ARGV group, ids
 -- Returns per id: 1, or 0 if it was not moved. Each is checked again: it may have been moved or cancelled meanwhile.
 local keys, now, results = slice(KEYS, 1, FIRST_TASK - 1), now_ms(), {}
 check(keys, PARKED)
 check(keys, AGAIN)
+-- A task that waits for others has its turn: all have ended, one dooms it, or not all of them were stored in time.
+local function start(key, id, task, fields, place)
+  local one = dependent_at(keys, id) or {need = 0, absent = 0, due = 0, cause = ''}
+  call('ZREM', keys[DELAYED], id)
+  if not may_start(one) and one.absent <= 0 then return 0 end
+  if not may_start(one) then
+    local number = number_after(fields)
+    one.cause = int(number - one.absent) .. ' of ' .. int(number) .. ' predecessors'
+  end
+  local delay = one.cause == '' and one.due - now or 0
+  remove_field(fields, 'due')
+  if one.cause ~= '' then set_field(fields, 'doomed', one.cause) end
+  drop_dependent(keys, id)
+  put(keys, key, id, fields, delay, now, false, place, task.more)
+  call('XDEL', keys[PARKED], task.entry)
+  return 1
+end
+
 for item = 2, #ARGV do
   local id, key = ARGV[item], KEYS[FIRST_TASK - 2 + item]
   local due, moved = call('ZSCORE', keys[DELAYED], id), 0
   if due and tonumber(due) <= now then
     local task = task_at(key)
-    local fields = task.place == 'd' and read(keys[PARKED], task.entry)
+    local waited = task.place == 'w'
+    local fields = (waited or task.place == 'd') and read(keys[PARKED], task.entry)
     local place = not fields and 'a' or place_back(keys, fields)
     if not place then return results end
-    if fields then
+    if fields and waited then
+      check(keys, PLACES[place])
+      allow_writes(keys[NEW], ARGV[1])
+      moved = start(key, id, task, fields, place)
+    elseif fields then
       check(keys, PLACES[place])
       allow_writes(keys[NEW], ARGV[1])
       put(keys, key, id, fields, 0, now, false, place, task.more)
@@ -25,7 +48,7 @@ for item = 2, #ARGV do
       end
       moved = 1
     end
-    call('ZREM', keys[DELAYED], id)
+    if not waited or not fields then call('ZREM', keys[DELAYED], id) end
   end
   results[#results + 1] = moved
 end

@@ -2,8 +2,9 @@
 -- KEYS the keys of the group, meta, then the task key of each id, then the record key of each
 -- ARGV group, ids
 -- Returns per id: {the value of the task; its record, if that can be read and has a key of its own, or ''; its
--- progress, or ''; message fields; holder, or ''; 1 if its record can be read; when it was claimed, or '' if that is
--- not known; its number in its fair line, or 0}, or 0 if the task is not known.
+-- progress, or '', or of a dependent task for how many it waits; message fields; holder, or ''; 1 if its record can be
+-- read; when it was claimed, or '' if that is not known; its number in its fair line, or 0}, or 0 if the task is not
+-- known.
 local keys, meta, group, now = slice(KEYS, 1, FIRST_TASK - 1), KEYS[FIRST_TASK], ARGV[1], now_ms()
 local results, ids = {}, #ARGV - 1
 for item = 1, ids do
@@ -30,6 +31,8 @@ for item = 1, ids do
     local found = with_record(task, KEYS[FIRST_TASK + ids + item], now)
     local progress, started
     if task.more and not task.ended then progress, started = unpack(notes_of(keys, id, 'progress', 'started')) end
+    local dependent = task.place == 'w' and dependent_at(keys, id)
+    if dependent then progress = int(dependent.need) end
     local since = ''
     if owner and started_with(started, entry) then
       since = string.match(started, '%d+$')
