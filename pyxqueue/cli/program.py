@@ -17,8 +17,8 @@ from ..urls import shown
 from .target import target_options
 
 COMMANDS = (
-    "worker", "child", "info", "tasks", "task", "failed", "retry", "cancel", "delete", "purge", "pause", "resume",
-    "limits", "groups", "remove-group", "move", "schedule",
+    "worker", "child", "info", "tasks", "task", "flow", "failed", "retry", "cancel", "delete", "purge", "pause",
+    "resume", "limits", "groups", "remove-group", "move", "schedule",
 )  # fmt: skip
 """Each has a module of its name in `commands`, which is imported when the command is used: a program has one, and
 starting workers must not wait for the others."""
@@ -34,6 +34,7 @@ Examples:
   pyxqueue --url redis://db/0 --queue mail info
   pyxqueue tasks rpc --state started
   pyxqueue task rpc 5X50t04rUxU2ZpeOBc
+  pyxqueue flow rpc 5X50t04rUxU2ZpeOBc    a flow, and what each of its tasks waits for
   pyxqueue failed rpc
   pyxqueue retry rpc --all-failed
   pyxqueue limits rpc                     how many tasks may run at once, and what waits

@@ -16,6 +16,7 @@ from ..model.message import Message, TaskInfo, TaskStatus
 from ..printable import quoted
 from ..protocols import Backend, HasAbout, HasLocks, HasQueues, LimitPausing, Pausing, limit_pausing_of
 from .explaining import Explanation, explain
+from .flow_view import ShowsFlows
 from .limits import paused_name, paused_tasks
 from .opened import QueueStore
 from .reasons import known, unknown
@@ -33,7 +34,7 @@ _HISTORY = (TaskStatus.SUCCESS, TaskStatus.CANCELLED)
 
 
 @frozen(eq=False)
-class Admin:
+class Admin(ShowsFlows):
     """The administration of one group of a queue. The command line has a command of the same name for each method.
 
     Ids may be text or bytes; a method that takes many ids also takes one. Each method raises `BrokerUnavailableError`

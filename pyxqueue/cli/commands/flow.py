@@ -1,0 +1,74 @@
+"""``pyxqueue flow``: show a flow as a tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from ...client.flow_view import FlowView
+from ...model.message import TaskInfo
+from ..output import json_option, print_json, say
+from ..target import Target, pass_target, target_options
+from ..words import take_one
+
+
+@click.command()
+@click.argument("words", metavar="[MODULE[:QUEUE]] ID", nargs=-1, required=True)
+@target_options
+@json_option
+@pass_target
+def flow(target: Target, words: Sequence[str], as_json: bool) -> None:
+    """Show the flow ID, or that of the task ID, as a tree: below each task are those that it waits for."""
+    given = take_one(target, words, "id")
+    found = target.existing().admin.flow(given)
+    if as_json:
+        print_json({
+            "id": found.id,
+            "complete": found.complete,
+            "tasks": [_facts(found, info) for info in found.tasks.values()],
+        })  # fmt: skip
+        return
+    ended = sum(info.status.ended for info in found.tasks.values())
+    more = "" if found.complete else ", and more that were not looked at"
+    say(f"flow {found.id or '-'}: tasks {len(found.tasks):,}, ended {ended:,}{more}")
+    shown: set[str] = set()
+    for task_id in found.ends:
+        say(_line(found, task_id))
+        for line in _below(found, task_id, "", shown):
+            say(line)
+
+
+def _facts(found: FlowView, info: TaskInfo) -> dict[str, Any]:
+    return {
+        "id": info.id,
+        "task": info.readable.name if info.readable else None,
+        "state": info.status.name,
+        "waits_for": info.waits_for,
+        "after": list(found.before.get(info.id, ())),
+    }
+
+
+def _line(found: FlowView, task_id: str) -> str:
+    if task_id in found.many:
+        states = ", ".join(f"{count:,} {state.name}" for state, count in sorted(found.many[task_id].items()))
+        return f"{task_id}  {states}"
+    info = found.tasks.get(task_id)
+    if info is None:
+        return f"{task_id}  unknown"
+    name = info.readable.name if info.readable else "?"
+    waits = f", waits for {info.waits_for:,}" if info.waits_for else ""
+    return f"{name} {task_id}  {info.status.name}{waits}"
+
+
+def _below(found: FlowView, task_id: str, indent: str, shown: set[str]) -> Iterator[str]:
+    """The lines of what a task waits for. What was shown before is not shown again with what is below it."""
+    before = found.before.get(task_id, ())
+    for number, one in enumerate(before, 1):
+        last = number == len(before)
+        again = one in shown and bool(found.before.get(one))
+        yield f"{indent}{'└─ ' if last else '├─ '}{_line(found, one)}{', as above' if again else ''}"
+        if not again:
+            shown.add(one)
+            yield from _below(found, one, f"{indent}{'   ' if last else '│  '}", shown)

@@ -1,0 +1,97 @@
+"""A flow as people see it: its tasks and what they wait for, found from any of its tasks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+
+from attrs import frozen
+
+from ..model.flows import edges_of, expand
+from ..model.message import TaskInfo, TaskStatus
+from ..protocols import Backend
+from .opened import QueueStore
+from .reasons import known
+
+_PAGE = 256
+MOST = 10_000
+"""How many tasks of a flow are looked at."""
+
+
+@frozen
+class FlowView:
+    """The tasks of a flow that the store still has."""
+
+    id: str
+    tasks: Mapping[str, TaskInfo]
+    """By id."""
+    before: Mapping[str, Sequence[str]]
+    """By id, what each task waits for: the ids of tasks, or of many whose ids follow each other ``ID.*N``."""
+    many: Mapping[str, Mapping[TaskStatus, int]]
+    """What stands for many, with the number of those in each state; of the first 10,000."""
+    complete: bool
+    """False if there are more tasks than were looked at."""
+
+    @property
+    def ends(self) -> Sequence[str]:
+        """The tasks that no other waits for."""
+        waited_for = {one for after in self.before.values() for one in after}
+        return [one for one in self.tasks if one not in waited_for]
+
+
+class ShowsFlows:
+    """The part of `Admin` that shows flows."""
+
+    _store: QueueStore
+
+    def flow(self, task_id: str | bytes) -> FlowView:
+        """Return the flow with this id, or the one of which the task with this id is part: its tasks and what they wait
+        for. Raises `UnknownTaskError`."""
+        name = task_id.decode(errors="replace") if isinstance(task_id, bytes) else task_id
+        return flow_view(self._store.here().backend, name)
+
+
+def flow_view(backend: Backend, given: str) -> FlowView:
+    """Return the flow with this id, or that of the task with this id. Raises `UnknownTaskError`."""
+    first = next((info for info in backend.show([given, *_numbered(given, 32), f"{given}.0-0.0"]) if info), None)
+    start = known(given, first)
+    flow = start.readable.flow if start.readable else ""
+    tasks: dict[str, TaskInfo] = {}
+    before: dict[str, Sequence[str]] = {}
+    many: dict[str, Mapping[TaskStatus, int]] = {}
+    seen, waiting = {start.id}, [start.id]
+    for page in _pages(_numbered(flow, MOST)) if flow else ():
+        if not any(found := [info for info in backend.show(page) if info is not None]):
+            break
+        waiting += [info.id for info in found if info.id not in seen]
+        seen.update(waiting)
+    while waiting and len(tasks) < MOST:
+        page, waiting = waiting[:_PAGE], waiting[_PAGE:]
+        for info in backend.show(page):
+            message = info.readable if info is not None else None
+            if info is None or message is None or message.flow != flow:
+                continue
+            tasks[info.id], before[info.id] = info, message.after
+            for one in (*message.after, *(edge.successor for edge in edges_of(message))):
+                if ".*" in one:
+                    many.setdefault(one, _states(backend, one))
+                elif one not in seen:
+                    seen.add(one)
+                    waiting.append(one)
+    return FlowView(flow, tasks or {start.id: start}, before, many, not waiting)
+
+
+def _numbered(flow: str, count: int) -> list[str]:
+    return [f"{flow}.{number}" for number in range(count)]
+
+
+def _pages(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE))
+
+
+def _states(backend: Backend, many: str) -> Mapping[TaskStatus, int]:
+    counts: Counter[TaskStatus] = Counter()
+    for page in _pages(list(islice(expand([many]), MOST))):
+        counts.update(info.status for info in backend.show(page) if info is not None)
+    return counts

@@ -1,0 +1,94 @@
+"""The command `flow`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pyxqueue import FlowResult, TaskQueue
+
+from .conftest import Command
+
+
+@pytest.fixture
+def flow(queue: TaskQueue) -> FlowResult:
+    """A diamond, a chord of three, and a task that waits for both."""
+
+    @queue.task(name="jobs.total")
+    def total(numbers: Any) -> int:
+        return sum(numbers)
+
+    @queue.task(name="jobs.one")
+    def one(number: int = 1) -> int:
+        return number
+
+    with queue.flow() as built:
+        first = built.add(one.with_options(task_id="first"), 1)
+        both = [built.add(one.with_options(task_id="left"), first), built.add(one.with_options(task_id="right"), first)]
+        chord = built.chord([one.of(number) for number in range(3)], total.with_options(task_id="sum"))
+        built.add(total.with_options(task_id="last"), [*both, chord])
+    return built.result()
+
+
+def test_flow_draws_a_tree(flow: FlowResult, command: Command) -> None:
+    """Below each task are those that it waits for; what was shown is not shown again."""
+    shown = command("flow", "right").stdout
+
+    assert shown.splitlines() == [
+        f"flow {flow.id}: tasks 5, ended 0",
+        "jobs.total last  PENDING, waits for 3",
+        "├─ jobs.one left  PENDING, waits for 1",
+        "│  └─ jobs.one first  PENDING",
+        "├─ jobs.one right  PENDING, waits for 1",
+        "│  └─ jobs.one first  PENDING",
+        "└─ jobs.total sum  PENDING, waits for 3",
+        "   └─ sum.*3  3 PENDING",
+    ]
+
+
+def test_flow_as_json(queue: TaskQueue, flow: FlowResult, command: Command) -> None:
+    """Each task with its state and what it waits for."""
+    queue.admin.cancel("left")
+
+    found = json.loads(command("flow", "last", "--json").stdout)
+
+    assert (found["id"], found["complete"]) == (flow.id, True)
+    tasks = {one["id"]: one for one in found["tasks"]}
+    assert tasks["left"] == {"id": "left", "task": "jobs.one", "state": "CANCELLED", "waits_for": 0, "after": ["first"]}
+    assert tasks["sum"]["after"] == ["sum.*3"]
+    assert tasks["last"]["waits_for"] == 0
+
+
+def test_flow_takes_the_id_of_the_flow(queue: TaskQueue, command: Command) -> None:
+    """The ids of its tasks begin with it, unless they were given."""
+
+    @queue.task(name="jobs.some")
+    def some() -> None: ...
+
+    with queue.flow() as flow:
+        first = flow.add(some)
+        flow.add(some, after=[first])
+
+    assert command("flow", flow.id).stdout.splitlines() == [
+        f"flow {flow.id}: tasks 2, ended 0",
+        f"jobs.some {flow.id}.1  PENDING, waits for 1",
+        f"└─ jobs.some {flow.id}.0  PENDING",
+    ]
+
+
+def test_a_task_without_a_flow(queue: TaskQueue, command: Command) -> None:
+    """It is shown alone; an id that is not known is an error."""
+
+    @queue.task(name="jobs.plain")
+    def plain() -> None: ...
+
+    handle = plain()
+
+    assert command("flow", handle.task_id).stdout.splitlines() == [
+        "flow -: tasks 1, ended 0",
+        f"jobs.plain {handle.task_id}  PENDING",
+    ]
+    result = command("flow", "nobody")
+    assert (result.exit_code, result.stderr[:30]) == (1, "Error: no task has the id 'nob")
