@@ -28,7 +28,8 @@ def add(queue: TaskQueue) -> Task[..., int]:
         (lambda add: add.delay(1, 2), r"<Task shop.add> has no attribute 'delay': call the task to enqueue it: add\("),
         (lambda add: add.send(1, 2), r"call the task to enqueue it: add\(\.\.\.\)"),
         (lambda add: add.apply_async((1, 2), countdown=3), r"add\.with_options\(delay=60\)\(\.\.\.\)"),
-        (lambda add: add.s(1, 2), "let a task enqueue the next one"),
+        (lambda add: add.s(1, 2), r"a call for chain, group and chord: add\.of\("),
+        (lambda add: add.then(add), r"pyxqueue\.chain\(add\.of"),
         (lambda add: add.bogus, "<Task shop.add> has no attribute 'bogus'$"),
     ],
 )
