@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -24,6 +25,10 @@ class Canvas:
         return flow.enqueue()
 
     enqueue = __call__
+
+    async def aenqueue(self) -> FlowResult:
+        """`enqueue` for asyncio. It does not block the event loop."""
+        return await asyncio.to_thread(self.__call__)
 
     def build(self, flow: Flow, first: Sequence[Any]) -> list[AsyncResult[Any]]:
         """Add the calls to a flow, with these arguments before their own, and return the handles of the last ones."""

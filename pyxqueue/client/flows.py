@@ -6,6 +6,7 @@ chord, which are short for flows of these forms.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import TracebackType
@@ -143,6 +144,17 @@ class Flow:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if kind is None:
             self.enqueue()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            await self.aenqueue()
+
+    async def aenqueue(self) -> FlowResult:
+        """`enqueue` for asyncio, as the end of an ``async with`` block does. It does not block the event loop."""
+        return await asyncio.to_thread(self.enqueue)
 
     def enqueue(self) -> FlowResult:
         """Enqueue the flow, as the end of the block does, and return its handle.

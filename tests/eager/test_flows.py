@@ -148,6 +148,26 @@ def test_coroutines_and_async_waits() -> None:
     assert asyncio.run(wait()) == 4
 
 
+def test_a_flow_is_enqueued_from_asyncio() -> None:
+    """By the end of an ``async with`` block, and by `aenqueue`; nothing is enqueued if the block raises."""
+
+    async def build() -> list[Any]:
+        async with queue.flow() as flow:
+            last = flow.add(soon, flow.add(add, 1))
+        return [await last, await (await group(add.of(1), soon.of(2)).aenqueue())]
+
+    async def fail() -> None:
+        async with queue.flow() as flow:
+            flow.add(add, 100)
+            raise RuntimeError
+
+    assert asyncio.run(build()) == [2, [1, 4]]
+    ran.clear()
+    with pytest.raises(RuntimeError):
+        asyncio.run(fail())
+    assert ran == []
+
+
 def test_a_failure_fails_what_follows() -> None:
     """The tasks behind it do not run; the error of the flow has that of the first as its cause."""
     handle = chain(fails.of(), seen.of(), seen.of())()
