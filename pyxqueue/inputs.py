@@ -14,7 +14,7 @@ from attrs import frozen
 from .calls import Call
 from .errors import ConfigurationError
 from .model.flows import many
-from .printable import quoted
+from .printable import counted, quoted
 
 RESULT = "$result"
 RESULTS = "$results"
@@ -127,7 +127,7 @@ class Results(Sequence[Any]):
         return self._read(self._ids([chosen]))[0]
 
     def __repr__(self) -> str:
-        return f"<the results of {len(self):,} tasks>"
+        return f"<the results of {counted(len(self), 'task')}>"
 
     def _read_at(self, chosen: range, at: int) -> Sequence[Any]:
         return self._read(self._ids(chosen[at : at + self._page]))

@@ -113,7 +113,7 @@ def _dependent(one: Situation) -> str:
     if not one.info.waits_for:
         return ""
     total = number_of(one.info.readable.after) if one.info.readable else one.info.waits_for
-    return f"it waits for {one.info.waits_for:,} of the {total:,} tasks before it in its flow"
+    return f"it waits for {one.info.waits_for:,} of {counted(total, 'task')} before it in its flow"
 
 
 def _in_line(one: Situation) -> str:

@@ -22,7 +22,7 @@ from ..inputs import Many, One, check_plain, replaced
 from ..model.flows import MAX_AFTER, MAX_SUCCESSORS, OnFailure, edge_text
 from ..model.message import FLOW_VERSION, Message, Progress, evolve, valid_id
 from ..names import home_or_error, load
-from ..printable import quoted
+from ..printable import counted, quoted
 from ..protocols import HasFlows
 from .gathering import agather, as_completed, gather
 from .producing import Producer
@@ -191,7 +191,8 @@ class Flow:
     def _add(self, task_id: str, planned: TaskCall[R], call: Call, edges: Mapping[str, OnFailure]) -> AsyncResult[R]:
         if len(edges) > MAX_AFTER:
             raise ConfigurationError(
-                f"{planned.task.name} waits for {len(edges)} tasks, the limit is {MAX_AFTER}: use flow.chord for many"
+                f"{planned.task.name} waits for {counted(len(edges), 'task')}, the limit is {MAX_AFTER}: use "
+                "flow.chord for many"
             )
         check_node(planned.task, call)
         self._nodes[task_id] = _Node(planned.task, call, edges)
@@ -272,8 +273,8 @@ class Plan:
         for name, edges in self.edges.items():
             if len(edges) > MAX_SUCCESSORS:
                 raise ConfigurationError(
-                    f"{len(edges)} tasks wait for task {quoted(name)}, the limit is {MAX_SUCCESSORS}: let some of them "
-                    f"wait for a task between"
+                    f"too many tasks ({len(edges)}) wait for task {quoted(name)}, the limit is {MAX_SUCCESSORS}: let "
+                    f"some of them wait for a task between"
                 )
         self.order: Sequence[Part] = [parts[name] for name in self._sorted()]
         """The parts, each before those that it waits for."""
@@ -334,7 +335,8 @@ def enqueue(producer: Producer, flow: str, messages: Iterable[Message], given: S
             count += len(batch)
     except BaseException as error:
         if count:
-            error.add_note(f"{count} tasks of the flow {flow} are stored; those that wait for the others will fail")
+            stored = f"of the flow {flow}, {counted(count, 'task')} had been stored"
+            error.add_note(f"{stored}; those that wait for the others will fail")
         raise
     for task_id, info in zip(refused, backend.show(refused), strict=True):
         if info is None or info.readable is None or info.readable.flow != flow:  # else a reply was lost before
@@ -403,7 +405,7 @@ class FlowResult:
         return sum(sum(backend.cancel(ids, force)) for ids in self._pages())
 
     def __repr__(self) -> str:
-        return f"<FlowResult {self.id}, {len(self):,} tasks>"
+        return f"<FlowResult {self.id}, {counted(len(self), 'task')}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the name of the queue and the ids. The process that loads them imports the module of the queue."""

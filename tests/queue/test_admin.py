@@ -59,7 +59,7 @@ def test_each_command_has_a_method_of_its_name() -> None:
     names = {str(command.name).replace("-", "_") for command in commands if not command.hidden}
 
     assert names - {"worker", "move", "schedule", "limits"} == {
-        name for name in vars(Admin) if not name.startswith("_")
+        name for name in dir(Admin) if not name.startswith("_")
     } - {
         "workers",  # shown by `info`
         "explain",  # shown by `task`
