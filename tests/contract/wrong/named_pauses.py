@@ -134,10 +134,10 @@ class ACancelledOneWaits(Group):
 class TheHeldCannotEnd(Group):
     """What waits for its name is not deleted."""
 
-    def delete(self, task_id: str) -> bool:
+    def delete(self, task_id: str, now: int) -> bool:
         entry = self.find(task_id)
         held = entry is not None and entry.place is Place.BLOCKED and bool(task_of(entry.gate))
-        return not held and super().delete(task_id)
+        return not held and super().delete(task_id, now)
 
 
 @breaks("L9")
