@@ -50,8 +50,8 @@ ENTRY = "1767225600000-0"
 """The entry id that the pages show; that of the run takes its place."""
 FILE_NAME = re.compile(r"# ([\w/]+\.py)\n")
 RUNNABLE = {"python", "sh", "console"}
-SHOWN = {"text", "ini", "dockerfile", "{toctree}", "{eval-rst}", "{include}", ""}
-"""Blocks that are not programs: output, files of other programs, and directives."""
+SHOWN = {"text", "ini", "dockerfile", "py", "{toctree}", "{eval-rst}", "{include}", ""}
+"""Blocks that are not run: output, files of other programs, `py` for programs of other queues, and directives."""
 
 
 @frozen
@@ -106,6 +106,7 @@ def python_of(page: Path) -> list[Block]:
 
 
 with_python = [page for page in PAGES if python_of(page)]
+with_others = [page for page in PAGES if any(block.language == "py" for block in blocks(page))]
 with_commands = [page for page in PAGES if any(shell_lines(page, "pyxqueue"))]
 
 
@@ -122,6 +123,22 @@ def test_no_block_is_overlooked(page: Path) -> None:
     """Each block is in a language that is run, or is known to be no program."""
     languages = {block.language for block in blocks(page)}
     assert languages <= RUNNABLE | SHOWN
+
+
+@pytest.mark.parametrize("page", with_others, ids=page_ids(with_others))
+def test_programs_of_other_queues_are_python(page: Path) -> None:
+    """What a page shows of another queue compiles."""
+    for block in blocks(page):
+        if block.language == "py":
+            compile("\n" * block.line + block.text, page.name, "exec")
+
+
+def test_every_queue_is_compared_with_the_same_program() -> None:
+    """The pages on other queues show one application and one test of it."""
+    ours = [{block.file: block.text for block in python_of(page)} for page in with_others]
+
+    assert ours[0].keys() == {"suppliers.py", "shop.py", "test_shop.py"}
+    assert [files == ours[0] for files in ours] == [True] * 4
 
 
 @pytest.mark.timeout(2 * PATIENCE)  # one page runs the whole kit
@@ -143,15 +160,16 @@ def run(
     files = {block.file: block.text for block in found if block.file}
     for name, source in files.items():
         (folder / name).write_text(source)
-    served = [name for name, source in files.items() if "queue.run(" in source or "run_workers(" in source]
+    shown = {words[2]: words for words, _ in console if words[:2] == ["pyxqueue", "worker"]}
+    runs = [name for name, source in files.items() if "queue.run(" in source or "run_workers(" in source]
+    served = runs + [f"{module}.py" for module in shown if f"{module}.py" not in runs]
     # A page that does not speak of Redis is on the store that its reader has.
     place = Place(folder, server.url if any("redis" in block.text for block in found) else None)
     with ExitStack() as stack:
         for name in served:
             module = name.removesuffix(".py")
-            shown = [words for words, _ in console if words[:3] == ["pyxqueue", "worker", module]]
             alone = [name] if "run_workers(" in files[name] else ["-c", f"import {module}; {module}.queue.run(1)"]
-            command = program(shown[0]) if shown else alone
+            command = program(shown[module]) if module in shown else alone
             stack.enter_context(place.worker(*command, output=folder / f"{module}.log"))
         _run_files(place, {name: source for name, source in files.items() if name not in served})
         _run_rest(evolve(place, more={"PYXQUEUE_EAGER": "1"}) if eager and not served else place, found)
