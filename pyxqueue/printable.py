@@ -93,7 +93,8 @@ def quoted(value: object, limit: int = QUOTED) -> str:
         return f"{quoted(value[:limit], 10 * limit)}… ({more:,} more characters)"  # type: ignore[index]
     if issubclass(kind, _PLAIN + _NAMED):
         return printable(_tried(lambda: repr(value), value), limit)
-    return f"a {class_of(value)}"
+    name = class_of(value)
+    return f"{'an' if name[:1] in set('AEIOaeio') else 'a'} {name}"
 
 
 def traceback_of(error: BaseException, frames: TracebackType | EllipsisType | None = ...) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Never, TypeAlias
 
 from ..errors import ConfigurationError
-from ..printable import quoted
+from ..printable import counted, quoted
 from .flows import Flow, FlowResult
+from .habits import CANVAS_HABITS, no_attribute
 from .result import AsyncResult
 from .task import TaskCall, producer_of
 
@@ -37,6 +38,14 @@ class Canvas:
     @property
     def steps(self) -> Sequence[Step]:
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {counted(len(self.steps), 'step')}>"
+
+    if not TYPE_CHECKING:  # a type checker must not think that there are more attributes
+
+        def __getattr__(self, name: str) -> Never:
+            raise no_attribute(self, name, CANVAS_HABITS, type(self).__name__)
 
 
 class chain(Canvas):  # noqa: N801 - the name that users know

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Never, Self, TypeAlias, TypeVar, cast
 
 from attrs import frozen
 
@@ -25,6 +25,7 @@ from ..names import home_or_error, load
 from ..printable import counted, quoted
 from ..protocols import HasFlows
 from .gathering import agather, as_completed, gather
+from .habits import FLOW_HABITS, no_attribute
 from .producing import Producer
 from .result import AsyncResult
 from .task import Task, TaskCall, producer_of, spec_of
@@ -53,6 +54,13 @@ def policy_of(given: str) -> OnFailure:
     except (KeyError, AttributeError):
         known = ", ".join(quoted(one.name.lower()) for one in OnFailure)
         raise ConfigurationError(f"on_failure={quoted(given)} must be one of {known}") from None
+
+
+def _several(after: Iterable[AsyncResult[Any] | str]) -> Iterable[AsyncResult[Any] | str]:
+    """Return what the option `after` names. Raises `ConfigurationError` for a single task."""
+    if isinstance(after, AsyncResult | str):
+        raise ConfigurationError("after= takes several tasks, not one: give a list, after=[handle]")
+    return after
 
 
 class Flow:
@@ -96,7 +104,7 @@ class Flow:
         policy = policy_of(on_failure)
         edges: dict[str, OnFailure] = {}
         call = replaced((planned.args, planned.kwargs), lambda value: self._input(value, edges, policy))
-        for before in after:
+        for before in _several(after):
             given = policy_of(after[before]) if isinstance(after, Mapping) else policy
             edges[self._known(before) if isinstance(before, AsyncResult) else valid_id(before)] = given
         return self._add(self._id_of(planned), planned, call, edges)
@@ -191,8 +199,8 @@ class Flow:
     def _add(self, task_id: str, planned: TaskCall[R], call: Call, edges: Mapping[str, OnFailure]) -> AsyncResult[R]:
         if len(edges) > MAX_AFTER:
             raise ConfigurationError(
-                f"{planned.task.name} waits for {counted(len(edges), 'task')}, the limit is {MAX_AFTER}: use "
-                "flow.chord for many"
+                f"{planned.task.name} waits for {counted(len(edges), 'task')}, the limit is {MAX_AFTER}: "
+                "only a chord of plain calls, task.of(...), may have more; or add up parts of them in tasks between"
             )
         check_node(planned.task, call)
         self._nodes[task_id] = _Node(planned.task, call, edges)
@@ -406,6 +414,11 @@ class FlowResult:
 
     def __repr__(self) -> str:
         return f"<FlowResult {self.id}, {counted(len(self), 'task')}>"
+
+    if not TYPE_CHECKING:  # a type checker must not think that there are more attributes
+
+        def __getattr__(self, name: str) -> Never:
+            raise no_attribute(self, name, FLOW_HABITS)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the name of the queue and the ids. The process that loads them imports the module of the queue."""

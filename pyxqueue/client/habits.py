@@ -44,6 +44,10 @@ QUEUE_HABITS: Mapping[str, str] = {
     ),
     **_each("pause suspend resume unpause is_paused explain", "it is in queue.admin: queue.admin.pause(), .resume()"),
     **_each(
+        "chain group chord pipeline workflow canvas dag",
+        "tasks that wait for each other: `with queue.flow() as flow:`, or pyxqueue.chain(add.of(1, 2), ...)()",
+    ),
+    **_each(
         "limit rate_limit concurrency semaphore throttle",
         "an option of the task: @queue.task(limits=[Concurrency(2, by=...), Rate(10, per=60)]); queue.limits.set(...) "
         "changes it",
@@ -65,6 +69,24 @@ RESULT_HABITS: Mapping[str, str] = {
     **_each("status get_status successful failed is_failed is_err", "handle.state"),
     **_each("revoke abort", "handle.cancel()"),
     **_each("error exc_info traceback exception", "handle.get() raises a TaskError with them"),
+}
+CANVAS_HABITS: Mapping[str, str] = {
+    **_each("apply_async delay run apply start send", "call it to enqueue it: {name}(...)()"),
+    **_each("get result wait join state", "call it to enqueue it, and wait for its handle: {name}(...)().get()"),
+    **_each("then link add_completion_callback", "a step behind it: chain({name}(...), add.of())"),
+    **_each(
+        "link_error on_error error",
+        "a task that runs however it ends: flow.add(add, after=[...], on_failure='continue') in queue.flow()",
+    ),
+}
+FLOW_HABITS: Mapping[str, str] = {
+    **_each("task_id", "handle.id"),
+    **_each("result wait join", "handle.get(timeout=5), or await handle"),
+    **_each("ready completed is_finished", "handle.done"),
+    **_each("state status successful failed", "each task has a state: [one.state for one in handle]"),
+    **_each("results children tasks", "the handle of each task: list(handle)"),
+    **_each("progress completed_count", "for progress in handle.watch()"),
+    **_each("revoke abort stop", "handle.cancel()"),
 }
 _OF_THE_TASK = "it belongs to the task: @queue.task({given}=...)"
 CALL_HABITS: Mapping[str, str] = {

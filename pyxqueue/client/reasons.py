@@ -16,9 +16,10 @@ def known(task_id: str, info: TaskInfo | None) -> TaskInfo:
 
 
 def unknown(task_id: str) -> UnknownTaskError:
+    flow = ", or is in a flow that is enqueued at the end of its `with` block" if "." in task_id else ""
     return UnknownTaskError(
         f"no task has the id {quoted(task_id)}: it was never enqueued on this queue and group, was deleted, or its "
-        f"result has expired"
+        f"result has expired{flow}"
     )
 
 

@@ -28,6 +28,12 @@ class AsyncResult(Unique, Generic[R]):
     All times are in seconds, or a `timedelta`. Methods that begin with ``a``, such as `aget`, are for asyncio.
     """
 
+    _to_send_instead = (
+        "pass its value, handle.get(), or its id; to let a task wait for this one and get its value, call both in a "
+        "flow: chain(...), or flow.add(...) in `with queue.flow() as flow:`"
+    )
+    """Said by the error for a handle as an argument."""
+
     def __init__(self, reader: Reader, task_id: str, task_name: str | None = None, created: bool = False) -> None:
         self.task_id = task_id
         self.created = created

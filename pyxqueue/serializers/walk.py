@@ -175,6 +175,8 @@ def _remedy(value: Any) -> str:
     """Return the error for a value of an unknown type, with the best of the ways to serialize it."""
     cls = type(value)
     name = cls.__qualname__
+    if instead := vars(cls).get("_to_send_instead"):
+        return f"a value of type {name} cannot travel: {instead}"
     if can_register(cls):
         return (
             f"the class {name} is not registered: annotate the task's parameter or return type with it, "

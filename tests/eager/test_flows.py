@@ -312,6 +312,8 @@ def test_what_cannot_be_built_is_refused() -> None:
     refused("is not part of this flow", lambda flow: flow.add(add, other))
     refused("'ignore' must be one of 'fail'", lambda flow: flow.add(add, 1, on_failure="ignore"))  # type: ignore[arg-type]
     refused("does not take these arguments", lambda flow: flow.add(add, 1, 2, 3), ArgumentError)
+    refused("after= takes several tasks, not one", lambda flow: flow.add(add, 1, after=flow.add(add, 1)))  # type: ignore[arg-type]
+    refused("after= takes several tasks, not one", lambda flow: flow.add(add, 1, after="one"))
     refused("a dict with the key", lambda flow: flow.add(seen, [{"$result": "x"}]))
 
 
@@ -332,6 +334,7 @@ def test_tasks_that_cannot_be_in_a_flow_are_refused() -> None:
     refused("unique, debounced or throttled", lambda flow: flow.add(only))
     refused("is by customer, which is the result", lambda flow: flow.add(limited, flow.add(add, 1)))
     refused("is not a task", lambda flow: flow.add(print))  # type: ignore[arg-type]
+    refused("an AsyncResult is not a task", lambda flow: flow.add(add(1)))  # type: ignore[arg-type]
 
 
 def test_too_many_edges_are_refused() -> None:
@@ -342,7 +345,7 @@ def test_too_many_edges_are_refused() -> None:
         for _ in range(40):
             flow.add(add, first)
 
-    refused("300 tasks, the limit is 256: use", lambda flow: flow.add(total, [flow.add(add, 1) for _ in range(300)]))
+    refused("256: only a chord of plain", lambda flow: flow.add(total, [flow.add(add, 1) for _ in range(300)]))
     refused(r"too many tasks \(40\) wait for task", wide)
 
 

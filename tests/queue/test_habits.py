@@ -10,10 +10,22 @@ import pytest
 from attrs import fields
 
 import pyxqueue.client.habits
-from pyxqueue import ArgumentError, AsyncResult, ConfigurationError, PyxqueueError, Task, TaskQueue
+from pyxqueue import (
+    ArgumentError,
+    AsyncResult,
+    ConfigurationError,
+    FlowResult,
+    PyxqueueError,
+    SerializationError,
+    Task,
+    TaskQueue,
+    UnknownTaskError,
+    chain,
+)
 from pyxqueue.client.habits import instead
 from pyxqueue.options import CallOptions
 
+forms: Any = pyxqueue  # a type checker knows that their objects do not have these names
 CALL_OPTIONS = ", ".join(field.name for field in fields(CallOptions))
 
 
@@ -77,12 +89,52 @@ def test_a_queue_names_what_controls_its_flow(name: str, way: str, queue: TaskQu
 
 
 @pytest.mark.parametrize(
+    ("attempt", "way"),
+    [
+        (
+            lambda add: forms.chain(add.of(1, 2), add.of(3)).delay(),
+            r"<chain of 2 steps> has no .* enqueue it: chain\(\.\.\.\)\(",
+        ),
+        (lambda add: forms.group(add.of(1, 2)).get(), r"<group of 1 step> has no .* group\(\.\.\.\)\(\)\.get\(\)"),
+        (lambda add: forms.group(add.of(1, 2))().state, "each task has a state"),
+        (lambda add: forms.group(add.of(1, 2))().results, r"list\(handle\)"),
+        (lambda add: forms.group(add.of(1, 2))().bogus, "has no attribute 'bogus'$"),
+    ],
+)
+def test_a_flow_has_no_other_names(add: Any, attempt: Callable[[Any], object], way: str) -> None:
+    """The names that canvas, pipelines and their results have in other queues raise an error that has ours."""
+    with pytest.raises(AttributeError, match=way):
+        attempt(add)
+
+
+def test_a_handle_is_not_an_argument_outside_of_a_flow(add: Any) -> None:
+    """The error says how to hand a result on."""
+    with pytest.raises(SerializationError, match=r"AsyncResult cannot travel: pass its value, .* or flow\.add"):
+        add(add(1, 2), 3)
+
+
+def test_a_flow_without_its_block(queue: TaskQueue, add: Any) -> None:
+    """A handle of a task that is not enqueued yet says so."""
+    handle = queue.flow().add(add, 1, 2)
+
+    with pytest.raises(UnknownTaskError, match="in a flow that is enqueued at the end of its `with` block"):
+        handle.get(timeout=0)
+
+
+@pytest.mark.parametrize(
     ("habits", "kind"),
-    [("TASK_HABITS", Task), ("QUEUE_HABITS", TaskQueue), ("RESULT_HABITS", AsyncResult)],
+    [
+        ("TASK_HABITS", Task),
+        ("QUEUE_HABITS", TaskQueue),
+        ("RESULT_HABITS", AsyncResult),
+        ("CANVAS_HABITS", chain),
+        ("FLOW_HABITS", FlowResult),
+    ],
 )
 def test_no_habit_is_about_something_there_is(habits: str, kind: type, queue: TaskQueue, add: Any) -> None:
     """A hint for a name that exists would never be shown, and would be wrong."""
-    have = {Task: add, TaskQueue: queue, AsyncResult: add(1, 2)}[kind]
+    form = chain(add.of(1, 2))
+    have = {Task: add, TaskQueue: queue, AsyncResult: add(1, 2), chain: form, FlowResult: form()}[kind]
 
     assert [name for name in getattr(pyxqueue.client.habits, habits) if hasattr(have, name)] == []
 
