@@ -20,6 +20,13 @@ def test_ids_sort_by_time() -> None:
     assert ids == sorted(ids)
 
 
+def test_ids_of_one_millisecond_sort_in_the_order_in_which_they_were_made() -> None:
+    """A store that orders tasks of the same time by their ids keeps the order of the calls."""
+    ids = [new_id(NOW) for _ in range(10_000)]
+
+    assert ids == sorted(set(ids))
+
+
 def test_ids_of_one_moment_differ_in_every_random_bit() -> None:
     one_bit = [(1 << bit).to_bytes(8) for bit in range(64)]
 
