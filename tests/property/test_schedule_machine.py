@@ -19,7 +19,6 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.backends.memory.schedules import MemorySchedules
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
-from pyxqueue.backends.redis.keys import timetable
 from pyxqueue.backends.sqlite import SQLiteBackend
 from pyxqueue.clock import FakeClock
 from pyxqueue.codec import Codec
@@ -34,6 +33,7 @@ from pyxqueue.testing.servers import Server
 from pyxqueue.ticking import Ticker
 
 from ..schedules.oracle import ticks
+from ..support.shifted_schedules import Shifted
 
 MINUTE, HOUR = 60_000, 3_600_000
 STARTS = [
@@ -261,35 +261,6 @@ def in_a_file(clock: FakeClock) -> Iterator[Backend]:
         backend = SQLiteBackend(Path(folder) / "q.db", StoreOptions("q", lease_ms=10**13, history=2**31), clock=clock)
         with closing(backend):
             yield backend
-
-
-class Shifted:
-    """Schedules in Redis on a clock that a test moves: the times that the server compares are moved with it."""
-
-    next_look = 0.0
-
-    def __init__(self, inner: ScheduleStore, raw: Any, clock: FakeClock, stream_key: str) -> None:
-        self.inner, self.raw, self.clock, self.key = inner, raw, clock, timetable(stream_key)
-
-    def _shift(self) -> int:
-        return self.inner.due(0).now - self.clock()
-
-    def due(self, limit: int) -> DueSchedules:
-        shift = self._shift()
-        for one in self.inner.get(self.inner.ids()):
-            if one is not None:
-                self.raw.zadd(self.key, {one.id: one.next_ms + shift if one.next_ms else float("inf")})
-        return evolve(self.inner.due(limit), now=self.clock())
-
-    def get(self, ids: Sequence[str]) -> Sequence[Schedule | None]:
-        return self.inner.get(ids)
-
-    def ids(self) -> Sequence[str]:
-        return self.inner.ids()
-
-    def change(self, change: ScheduleChange) -> Changed:
-        not_before = change.not_before + self._shift() if change.not_before else 0
-        return self.inner.change(evolve(change, not_before=not_before))
 
 
 def on_a_server(url: str) -> Callable[[FakeClock], AbstractContextManager[Backend]]:
