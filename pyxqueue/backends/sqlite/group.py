@@ -36,6 +36,7 @@ from .schema import (
     AT,
     BLOCKED,
     DELAYED,
+    DEPENDENT,
     FAILED,
     FAIR,
     FLOW,
@@ -84,6 +85,9 @@ def holding_of(receipt: str) -> Holding | None:
 _END_USUAL = f"""UPDATE task SET place = {HISTORY}, sort = ?, updated = ?, ended = ?, known_until = ?,
     record = ?, record_end = ? WHERE seq = ?"""  # noqa: S608 - our own words
 
+_STANDING = (*FAIR.values(), DEPENDENT)
+"""The places of tasks that may stand in a fair line when they end: one that was dependent when its row was read may
+have become ready by an end of the same batch."""
 
 Packed = tuple[Message, bytes]
 """A new message, and its bytes."""
@@ -289,7 +293,7 @@ class Group:
             self.unlocked.append(row.id)
         if row.raw & GATED:
             self.gates.leave([row.seq])
-        if row.raw & SHARED and row.place in FAIR.values():
+        if row.raw & SHARED and row.place in _STANDING:
             self.gates.lines.leave([row.seq])
         if row.raw & FLOW:
             Flows(self).fire(row, success=record.status is TaskStatus.SUCCESS, kept=place == FAILED)

@@ -13,6 +13,7 @@ from ...errors import ConfigurationError
 from ...model.flows import UNFINISHED_MS, many, unfinished
 from ...protocols import Beginning, HasFlows
 from .base import needs
+from .fairness import waiting
 from .prelude import Backend, Contract, Harness, Law, law, m, s
 
 L10, L11 = law("L10"), law("L11")
@@ -480,6 +481,28 @@ class FlowLaws(Contract):
         found = {one.message.id: s.readable(one, L11).doomed for one in s.take(backend)}
         L11.same(found, {"b": "a", "e": ""}, "what could be claimed, and what doomed it, after two tasks have expired")
         L11.same(s.info(backend, "d", L11).status, m.TaskStatus.CANCELLED, "how a dependent task ended that expired")
+
+    @needs(HasFlows)
+    def test_l11_a_task_and_its_successor_end_together(self, harness: Harness) -> None:
+        """In one call, whichever comes first: no token and no place in a fair line is left of them."""
+        backend = harness.open()
+        limits = s.limited(backend, number=1)
+        waits_in_line = {"gates": ("number/",), "share": 1_000, "tenant": "t", "lifetime_ms": 5_000}
+        for order in ("ab", "ba"):
+            for end in ("cancel", "delete", "expire"):
+                name = f"{order}-{end}"
+                backend.enqueue(flow("ab:c", name=name, a=waits_in_line, b=waits_in_line))
+                if end == "expire":
+                    harness.advance(6_000)
+                    if not isinstance(backend, Beginning):
+                        backend.delete(["b", "a"])
+                else:
+                    L11.same(list(getattr(backend, end)(list(order))), [True, True], f"{end} of {order}")
+                L11.same(s.ids_of(s.take(backend)), [], f"what could be claimed after {name}")
+                L11.same(waiting(backend) or {}, {}, f"the tenants in fair lines after {name}")
+                if limits is not None:
+                    L11.same(s.tokens(limits), {}, f"the tokens that are out after {name}")
+                backend.delete(["b", "a"])
 
     @needs(HasFlows)
     def test_l11_a_retry_that_comes_too_late(self, harness: Harness) -> None:
