@@ -162,7 +162,11 @@ class Admin(ShowsFlows):
         chosen = ((waiting, _WAITING), (failed, _FAILED), (history, _HISTORY))
         states = [state for wanted, those in chosen if wanted for state in those]
         backend = self._store.here().backend
-        return _on_all(backend, states, backend.delete)
+        some_depend = waiting and backend.depth().dependent > 0
+        deleted = _on_all(backend, states, backend.delete)
+        if some_depend:  # what waited for deleted tasks became ready meanwhile, and is listed before these
+            deleted += _on_all(backend, _WAITING, backend.delete)
+        return deleted
 
     def remove_group(self, group: str) -> None:
         """Delete a group with all its tasks and results. Stop its workers first, or they create it again.

@@ -43,3 +43,12 @@ def test_purge_goes_through_all_pages(queue: TaskQueue, command: Command) -> Non
 
     assert command("purge", "--yes").stdout == "deleted: 300\n"
     assert queue.stores.backend.depth().ready == 0
+
+
+def test_purge_asks_about_all_that_wait(queue: TaskQueue, command: Command) -> None:
+    """Also about tasks that wait for others of their flow."""
+    task = queue.task(name="link")(abs)
+    with queue.flow() as flow:
+        flow.add(task, flow.add(task, 1))
+
+    assert "delete 2 waiting?" in command("purge", answer="n\n").stdout

@@ -356,6 +356,20 @@ def test_places_are_purged(queue: TaskQueue, put: Callable[..., str], what: str,
     assert number == 5 - len(left)
 
 
+def test_flows_are_purged(queue: TaskQueue, put: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what becomes ready because the page before it was deleted."""
+    monkeypatch.setattr("pyxqueue.client.admin._PAGE", 2)
+    put("f", -1)
+    task = queue.task(name="ends")(work)
+    with queue.flow() as flow:
+        handles = [flow.add(task, 0)]
+        for _ in range(7):
+            handles.append(flow.add(task, handles[-1]))
+
+    assert queue.admin.purge(waiting=True) == 9
+    assert queue.admin.tasks().tasks == []
+
+
 def test_groups_are_listed_and_removed(queue: TaskQueue, put: Callable[..., str]) -> None:
     """Removing a group that does not exist is an error."""
     put("a")

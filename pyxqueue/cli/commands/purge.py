@@ -28,7 +28,7 @@ def purge(target: Target, *, waiting: bool, failed: bool, history: bool, everyth
     numbers = [
         f"{number} {place}"
         for chosen, place, number in (
-            (waiting, "waiting", depth.ready + depth.delayed),
+            (waiting, "waiting", depth.waiting),
             (failed, "failed", depth.failed),
             (history, "in the history", depth.history),
         )
