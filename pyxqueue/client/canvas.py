@@ -23,6 +23,7 @@ class Canvas:
     def __call__(self) -> FlowResult:
         flow = Flow(producer_of(first_call(self).task))
         self.build(flow, [])
+        flow.lists = is_many(self)
         return flow.enqueue()
 
     enqueue = __call__
@@ -63,8 +64,7 @@ class chain(Canvas):  # noqa: N801 - the name that users know
         last: list[AsyncResult[Any]] = []
         for number, step in enumerate(self._steps):
             following = self._steps[number + 1] if number + 1 < len(self._steps) else None
-            many = number and (len(last) > 1 or isinstance(self._steps[number - 1], group))
-            before = first if not number else [last if many else last[0]]
+            before = first if not number else [last if is_many(self._steps[number - 1]) else last[0]]
             if not number and not first and isinstance(step, group) and isinstance(following, TaskCall):
                 return chain(chord(step, following), *self._steps[2:]).build(flow, first)
             last = build(step, flow, before)
@@ -121,6 +121,14 @@ class chord(Canvas):  # noqa: N801
 def build(step: Step, flow: Flow, first: Sequence[Any]) -> list[AsyncResult[Any]]:
     """Add a step to a flow, and return the handles of its last tasks."""
     return [flow.add(step.after_first(first))] if isinstance(step, TaskCall) else step.build(flow, first)
+
+
+def is_many(step: Step) -> bool:
+    """Return whether the result of a step is a list: that of a group, also of one task, or of a chain that ends with
+    a group."""
+    while isinstance(step, chain):
+        step = step.steps[-1]
+    return isinstance(step, group)
 
 
 def checked(name: str, steps: Iterable[object]) -> list[Step]:

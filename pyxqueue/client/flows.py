@@ -79,6 +79,8 @@ class Flow:
         """Tasks whose ids follow each other, by what their ids begin with, which is the id of the task that waits for
         them, if one does."""
         self._result: FlowResult | None = None
+        self.lists = False
+        """Whether the result is a list even if no other task waits for one of them only."""
 
     def add(
         self,
@@ -173,9 +175,9 @@ class Flow:
         if self._result is not None:
             raise ConfigurationError("the flow is enqueued already: build another one")
         plan = Plan(self._nodes, self._groups)
-        self._result = FlowResult(self._producer, self.id, plan.order, plan.ends)
-        given = [one for one in self._nodes if not one.startswith(f"{self.id}.")]
-        enqueue(self._producer, self.id, self._messages(plan), given)
+        lists = self.lists or len(plan.ends) > 1 or not isinstance(plan.ends[0], One)
+        self._result = FlowResult(self._producer, self.id, plan.order, plan.ends, lists=lists)
+        enqueue(self._producer, self.id, self._messages(plan))
         return self._result
 
     def _messages(self, plan: Plan) -> Iterator[Message]:
@@ -267,6 +269,13 @@ class Plan:
 
     def __init__(self, nodes: Mapping[str, _Node], groups: Mapping[str, Sequence[TaskCall[Any]]]) -> None:
         self._nodes = nodes
+        for task_id in nodes:
+            prefix, _, number = task_id.rpartition(".")
+            if number in map(str, range(len(groups.get(prefix, ())))):
+                raise ConfigurationError(
+                    f"two tasks of the flow have the id {quoted(task_id)}, one of them in the chord of task "
+                    f"{quoted(prefix)}: give the other another id"
+                )
         parts: dict[str, Part] = {task_id: One(task_id) for task_id in nodes}
         parts |= {many.text: many for many in (Many(prefix, len(calls)) for prefix, calls in groups.items())}
         self.edges: dict[str, list[str]] = {part: [] for part in parts}
@@ -315,20 +324,46 @@ def check_node(task: Task[..., Any], call: Call) -> None:
             f"{task.name} is unique, debounced or throttled, so its call may stand for another task: it cannot be part "
             f"of a flow; call it in a task of the flow instead"
         )
-    named = {name for limit in spec.options.limits if isinstance(limit.by, tuple) for name in limit.by}
-    if named:
-        arguments = spec.signature.arguments(*call)
-        if unknown := sorted(name for name in named if isinstance(arguments[name], One | Many)):
-            raise ConfigurationError(
-                f"the limit of {task.name} is by {', '.join(unknown)}, which is the result of another task here: give "
-                f"the value itself"
-            )
+    _check_known(task, call)
 
 
-def enqueue(producer: Producer, flow: str, messages: Iterable[Message], given: Sequence[str]) -> None:
+def _check_known(task: Task[..., Any], call: Call) -> None:
+    """Raise `ConfigurationError` if the gates or the tenant of a call depend on the result of another task."""
+    spec, fairness = spec_of(task), producer_of(task).fairness
+    ways = [limit.by for limit in spec.options.limits if limit.by is not None]
+    if not ways and fairness is None:
+        return
+    arguments = spec.signature.arguments(*call)
+    if fairness is not None and _is_known_later(arguments.get(fairness.parameter, call[1].get(fairness.parameter))):
+        raise ConfigurationError(
+            f"the queue is fair by {fairness.parameter}, which is the result of another task in a call of {task.name}: "
+            f"give the value itself"
+        )
+    named = {name for by in ways for name in (by if isinstance(by, tuple) else arguments)}  # a function gets all
+    if unknown := sorted(name for name in named if _is_known_later(arguments[name])):
+        raise ConfigurationError(
+            f"the limit of {task.name} is by {', '.join(unknown)}, which is the result of another task here: give "
+            f"the value itself"
+        )
+
+
+def _is_known_later(value: object) -> bool:
+    """Return whether an argument is the result of another task, or has one inside."""
+    found: list[object] = []
+
+    def note(part: object) -> tuple[bool, Any]:
+        if isinstance(part, One | Many):
+            found.append(part)
+        return False, None
+
+    replaced(([value], {}), note)
+    return bool(found)
+
+
+def enqueue(producer: Producer, flow: str, messages: Iterable[Message]) -> None:
     """Enqueue the messages of a flow, the first before the others.
 
-    `given`: ids of the application's own. Raises `ConfigurationError` if one of them is another task's.
+    Raises `ConfigurationError` if an id that the application has given, or that begins with one, is another task's.
     """
     stores = producer.stores()
     backend = stores.backend
@@ -339,7 +374,8 @@ def enqueue(producer: Producer, flow: str, messages: Iterable[Message], given: S
     try:
         while batch := list(islice(source, _BATCH)):
             accepted = backend.enqueue(batch)
-            refused += [one.id for one, new in zip(batch, accepted, strict=True) if not new and one.id in given]
+            known = [one.id for one, new in zip(batch, accepted, strict=True) if not new]
+            refused += [one for one in known if not one.startswith(f"{flow}.")]
             count += len(batch)
     except BaseException as error:
         if count:
@@ -357,11 +393,14 @@ def enqueue(producer: Producer, flow: str, messages: Iterable[Message], given: S
 class FlowResult:
     """The handle of a flow. Any thread may use it, and it can be pickled if the queue is in a module."""
 
-    def __init__(self, producer: Producer, flow_id: str, parts: Sequence[Part], ends: Sequence[Part]) -> None:
+    def __init__(
+        self, producer: Producer, flow_id: str, parts: Sequence[Part], ends: Sequence[Part], *, lists: bool
+    ) -> None:
         self.id = flow_id
         self._producer = producer
         self._parts = tuple(parts)
         self._ends = tuple(ends)
+        self._lists = lists
 
     def __len__(self) -> int:
         """The number of tasks."""
@@ -423,13 +462,13 @@ class FlowResult:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the name of the queue and the ids. The process that loads them imports the module of the queue."""
         home = home_or_error(self._producer.queue, "__main__")
-        return _found, (*home, self.id, self._parts, self._ends)
+        return _found, (*home, self.id, self._parts, self._ends, self._lists)
 
     def _last(self) -> list[AsyncResult[Any]]:
         return [self._producer.handle(task_id) for task_id in _ids(self._ends)]
 
     def _values(self, values: list[Any]) -> Any:
-        return values[0] if len(self._ends) == 1 and isinstance(self._ends[0], One) else values
+        return values if self._lists else values[0]
 
     def _pages(self) -> Iterator[list[str]]:
         ids = _ids(self._parts)
@@ -462,7 +501,9 @@ def _ids(parts: Iterable[Part]) -> Iterator[str]:
             yield from (f"{part.prefix}.{number}" for number in range(part.count))
 
 
-def _found(module: str, queue: str, flow_id: str, parts: Sequence[Part], ends: Sequence[Part]) -> FlowResult:
+def _found(  # noqa: PLR0917 - what a pickle has
+    module: str, queue: str, flow_id: str, parts: Sequence[Part], ends: Sequence[Part], lists: bool
+) -> FlowResult:
     """Return the handle that was pickled with these values."""
     producer: Producer = load(module, queue)._producer  # noqa: SLF001
-    return FlowResult(producer, flow_id, parts, ends)
+    return FlowResult(producer, flow_id, parts, ends, lists=lists)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
+from typing import TypeVar
 
 from ..backends.memory import MemoryBackend, MemoryStore
 from ..backends.memory.group import take_expired
@@ -26,6 +27,7 @@ from ..worker.serving import QueueParts
 from ..worker.worker import Worker
 from .runs import Over, Run, Session, runs
 
+R = TypeVar("R")
 _CONSUMER = "eager"
 
 
@@ -43,8 +45,38 @@ class NoInterrupter:
         return ()
 
 
-class EagerBackend(MemoryBackend):
-    """A memory backend that runs enqueued tasks before `enqueue` returns."""
+class Draining(MemoryBackend):
+    """A memory backend that runs what an operation has made ready before that returns."""
+
+    def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
+        return self._drained(super().enqueue(messages))
+
+    def enqueue_unique(self, messages: Sequence[Message], terms: LockTerms) -> Sequence[Placed]:
+        return self._drained(super().enqueue_unique(messages, terms))
+
+    def resume(self) -> bool:
+        return self._drained(super().resume())
+
+    def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._drained(super().requeue(ids))
+
+    def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
+        return self._drained(super().cancel(ids, force))
+
+    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._drained(super().delete(ids))
+
+    def _drained(self, result: R) -> R:
+        self._drain()
+        return result
+
+    def _drain(self) -> None:
+        """Run what is ready."""
+        raise NotImplementedError
+
+
+class EagerBackend(Draining):
+    """The store of an eager queue."""
 
     def __init__(self, session: Session, store: MemoryStore, queue: QueueCore) -> None:
         super().__init__(store, queue.options)
@@ -55,22 +87,6 @@ class EagerBackend(MemoryBackend):
         self._declared = 0
         self._ticker = Ticker(super().schedules(), queue.codec, None, partial(tell, queue.observer))
         watch_expired(self, queue.codec.queue, partial(tell, queue.observer))
-
-    def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
-        accepted = super().enqueue(messages)
-        self._drain()
-        return accepted
-
-    def enqueue_unique(self, messages: Sequence[Message], terms: LockTerms) -> Sequence[Placed]:
-        placed = super().enqueue_unique(messages, terms)
-        self._drain()
-        return placed
-
-    def resume(self) -> bool:
-        """End a pause, and run what has waited."""
-        changed = super().resume()
-        self._drain()
-        return changed
 
     def schedules(self) -> MemorySchedules:
         self.declare()
@@ -90,11 +106,6 @@ class EagerBackend(MemoryBackend):
     def tick(self) -> None:
         """Tick what is due."""
         self._ticker.tick()
-
-    def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
-        accepted = super().requeue(ids)
-        self._drain()
-        return accepted
 
     def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
         def over() -> bool:

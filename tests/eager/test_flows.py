@@ -87,6 +87,18 @@ def test_a_group_is_a_list() -> None:
     assert group(add.of(number) for number in range(3))().get() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_group_of_any_size_is_a_list(count: int) -> None:
+    """Also one task, and a chain in it or around it: for the caller, and for the task behind it."""
+    calls = [add.of(1, number) for number in range(count)]
+    listed = [1 + number for number in range(count)]
+    assert group(*[chain(one) for one in calls])().get() == listed
+    assert chain(add.of(0), group(*[add.of(one) for one in listed]))().get() == listed
+    assert chain(chain(add.of(0), group(*[add.of(one) for one in listed])), total.of())().get() == sum(listed)
+    handle = pickle.loads(pickle.dumps(group(*[chain(one) for one in calls])()))
+    assert handle.get() == listed
+
+
 def test_a_chord_waits_for_its_group() -> None:
     """The body gets the results, read page by page, as a sequence."""
     handle = chord((add.of(number) for number in range(600)), total.of())()
@@ -245,6 +257,23 @@ def test_cancel_ends_all() -> None:
     assert handle.cancel() == 0
 
 
+@pytest.mark.parametrize("end", ["cancel", "delete"])
+def test_what_an_operator_ends_lets_others_run_at_once(end: str) -> None:
+    """As what ends by itself does: nobody has to wait for the result to make it run."""
+    ran.clear()
+    with queue.flow() as flow:
+        first = flow.add(add.with_options(delay=60), 1)
+        doomed, last = flow.add(add, first), flow.add(seen, after={first: "continue"})
+
+    getattr(queue.admin, end)(first.task_id)
+
+    assert ran == ["seen"]
+    assert [queue.admin.task(one.task_id).info.status for one in (doomed, last)] == [
+        TaskStatus.FAILURE,
+        TaskStatus.SUCCESS,
+    ]
+
+
 def test_options_of_a_call_apply() -> None:
     """An id of one's own, a delay, and an expiry, after which the tasks behind it fail."""
     with queue.flow() as flow:
@@ -335,6 +364,40 @@ def test_tasks_that_cannot_be_in_a_flow_are_refused() -> None:
     refused("is by customer, which is the result", lambda flow: flow.add(limited, flow.add(add, 1)))
     refused("is not a task", lambda flow: flow.add(print))  # type: ignore[arg-type]
     refused("an AsyncResult is not a task", lambda flow: flow.add(add(1)))  # type: ignore[arg-type]
+
+
+def test_what_is_told_apart_by_a_result_is_refused() -> None:
+    """A limit by a function of the arguments, and the tenant of a fair queue: they are known when the flow is built."""
+    fair = TaskQueue("memory://", stream_key="fair-flows", eager=True, fair_by="tenant")
+
+    @fair.task(name="share")
+    def share(tenant: str, number: int = 0) -> None: ...
+
+    @fair.task(name="limited", limits=[Concurrency(1, by=lambda number: number % 2)])
+    def limited(number: int) -> None: ...
+
+    flow = fair.flow()
+    handle = flow.add(share, "acme")
+    flow.add(share, "acme", handle)
+    with pytest.raises(ConfigurationError, match="the queue is fair by tenant, which is the result of another task"):
+        flow.add(share, [handle])
+    with pytest.raises(ConfigurationError, match="the limit of limited is by number, which is the result of another"):
+        flow.add(limited, handle)
+
+
+def test_an_id_of_a_chord_is_refused_for_another_task() -> None:
+    """The ids of the calls of a chord begin with that of its last task."""
+    flow = queue.flow()
+    flow.add(add.with_options(task_id="sum.1"), 1)
+    flow.chord([add.of(1), add.of(2)], total.with_options(task_id="sum"))
+    with pytest.raises(
+        ConfigurationError, match=r"two tasks of the flow have the id 'sum\.1', one of them in the chord"
+    ):
+        flow.enqueue()
+    with queue.flow() as flow:
+        flow.add(add.with_options(task_id="sum.2"), 1)
+        flow.add(add.with_options(task_id="sum.01"), 1)
+        flow.chord([add.of(1), add.of(2)], total.with_options(task_id="sum"))
 
 
 def test_too_many_edges_are_refused() -> None:
