@@ -175,9 +175,10 @@ class Flow:
         if self._result is not None:
             raise ConfigurationError("the flow is enqueued already: build another one")
         plan = Plan(self._nodes, self._groups)
-        lists = self.lists or len(plan.ends) > 1 or not isinstance(plan.ends[0], One)
+        lists = self.lists or [type(end) for end in plan.ends] != [One]
+        messages = list(self._messages(plan))  # all of them first: one that cannot be made stops the others
         self._result = FlowResult(self._producer, self.id, plan.order, plan.ends, lists=lists)
-        enqueue(self._producer, self.id, self._messages(plan))
+        enqueue(self._producer, self.id, messages)
         return self._result
 
     def _messages(self, plan: Plan) -> Iterator[Message]:
@@ -360,7 +361,7 @@ def _is_known_later(value: object) -> bool:
     return bool(found)
 
 
-def enqueue(producer: Producer, flow: str, messages: Iterable[Message]) -> None:
+def enqueue(producer: Producer, flow: str, messages: Sequence[Message]) -> None:
     """Enqueue the messages of a flow, the first before the others.
 
     Raises `ConfigurationError` if an id that the application has given, or that begins with one, is another task's.
@@ -369,10 +370,9 @@ def enqueue(producer: Producer, flow: str, messages: Iterable[Message]) -> None:
     backend = stores.backend
     if not isinstance(backend, HasFlows):
         raise ConfigurationError(f"{type(backend).__name__} does not keep flows: use another store for this queue")
-    source, count = iter(messages), 0
-    refused: list[str] = []
+    count, refused = 0, list[str]()
     try:
-        while batch := list(islice(source, _BATCH)):
+        while batch := messages[count : count + _BATCH]:
             accepted = backend.enqueue(batch)
             known = [one.id for one, new in zip(batch, accepted, strict=True) if not new]
             refused += [one for one in known if not one.startswith(f"{flow}.")]

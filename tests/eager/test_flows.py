@@ -14,6 +14,7 @@ from pyxqueue import (
     DependencyFailedError,
     Flow,
     Progress,
+    SerializationError,
     TaskError,
     TaskQueue,
     TaskStatus,
@@ -148,6 +149,27 @@ def test_nothing_is_enqueued_before_the_end_of_the_block() -> None:
         block()
     assert ran == []
     with pytest.raises(ConfigurationError, match="not enqueued yet"):
+        flow.result()
+
+
+def test_a_flow_of_nothing() -> None:
+    """It has ended."""
+    with queue.flow() as flow:
+        pass
+
+    handle = flow.result()
+    assert (len(handle), handle.done, handle.get(), [*handle.watch()]) == (0, True, [], [Progress(0, 0)])
+
+
+def test_a_call_that_cannot_be_stored_stops_all() -> None:
+    """However many tasks come before it."""
+    flow = queue.flow()
+    last = flow.chord([add.of(number) for number in range(300)] + [seen.of(object())], seen)
+
+    with pytest.raises(SerializationError):
+        flow.enqueue()
+    assert queue.stores.backend.show([last.task_id, f"{last.task_id}.0"]) == [None, None]
+    with pytest.raises(ConfigurationError, match="is not enqueued yet"):
         flow.result()
 
 
