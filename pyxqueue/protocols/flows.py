@@ -24,7 +24,7 @@ class HasFlows(Protocol):
         its tokens (L3).
       - An edge whose task did not end as a success dooms the successor, unless its policy is CONTINUE. The successor is
         ready at once, and `Message.doomed` is the id of that task. Its worker lets it fail without running it. The
-        first edge that dooms it counts.
+        first edge that dooms it counts. While it is doomed, it asks for no tokens and counts for no rate.
       - An edge counts for the successor of its flow (`Message.flow`) only. A task that is stored later under the same
         id, as part of another flow or of none, is not changed.
       - If a predecessor was not stored within `UNFINISHED_MS` after the one before it, whoever stores the flow is

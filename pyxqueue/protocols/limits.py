@@ -18,7 +18,7 @@ class LimitStore(Protocol):
     cancelled and deleted like a delayed one, and `Depth.blocked` counts it.
 
     * **L3 A token is a place.** A message with gates is ready or in flight if and only if it has a token of each of
-      them; it gets all of them in one step, or none.
+      them; it gets all of them in one step, or none. (One that is doomed needs none, as it does not run: L10.)
 
       - The tokens that are out are never more than the number of the limit, except that those of a number that was
         lowered stay out until their tasks leave; until then no other is given out.

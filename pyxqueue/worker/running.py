@@ -75,14 +75,14 @@ class Runner:
 
     def _may_start(self, job: Job) -> bool:
         """Ask the store, if this job must be asked about. One that may not start is forgotten."""
-        if job.delivery.must_begin and not self.beginner.may_start(job):
+        if must_ask(job) and not self.beginner.may_start(job):
             self.jobs.remove(job)
             return False
         return True
 
     async def _may_start_soon(self, job: Job) -> bool:
         """`_may_start` for the event loop."""
-        if job.delivery.must_begin and not await self.beginner.may_start_soon(job):
+        if must_ask(job) and not await self.beginner.may_start_soon(job):
             self.jobs.remove(job)
             return False
         return True
@@ -113,3 +113,9 @@ class Runner:
         seconds = time.monotonic() - job.started
         self.jobs.slots.finish(job.slot)
         self.hand_over(Ran(job, outcome, seconds))
+
+
+def must_ask(job: Job) -> bool:
+    """Whether the store must be asked if the job may start. One that is doomed does not start: it fails."""
+    message = job.delivery.message
+    return job.delivery.must_begin and not (isinstance(message, Message) and message.doomed)

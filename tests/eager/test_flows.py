@@ -24,7 +24,7 @@ from pyxqueue import (
     group,
 )
 from pyxqueue.errors import ArgumentError
-from pyxqueue.limiting import Concurrency
+from pyxqueue.limiting import Concurrency, Rate
 
 queue = TaskQueue("memory://", stream_key="flows", eager=True)
 ran: list[Any] = []
@@ -318,6 +318,24 @@ def test_an_expired_task_fails_what_follows() -> None:
     with pytest.raises(DependencyFailedError):
         last.get(timeout=90)
     assert (slow.state, expiring.state) == (TaskStatus.PENDING, TaskStatus.CANCELLED)
+
+
+def test_what_fails_unrun_waits_for_no_limit() -> None:
+    """It is no start of a rate, and a pause of its task does not keep it."""
+    rated = queue.task(name="rated", limits=[Rate(1, per=3600)])(lambda value: value)
+    with queue.flow() as flow:
+        handles = [flow.add(fails)]
+        for _ in range(5):
+            handles.append(flow.add(rated, handles[-1]))
+
+    assert [one.state for one in handles] == [TaskStatus.FAILURE] * 6
+    assert rated(1).get(timeout=0) == 1
+
+    queue.admin.pause(task="rated")
+    with queue.flow() as flow:
+        last = flow.add(rated, flow.add(fails))
+    assert last.state is TaskStatus.FAILURE
+    queue.admin.resume(task="rated")
 
 
 def test_a_result_that_is_gone() -> None:

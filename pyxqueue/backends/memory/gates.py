@@ -15,8 +15,8 @@ from .rates import Rates
 
 
 def gates_of(entry: Entry) -> Sequence[str]:
-    """The gates of a task. An unreadable entry has none."""
-    return entry.message.gates if isinstance(entry.message, Message) else ()
+    """The gates at which a task asks. An unreadable entry has none, and one that is doomed does not ask (L10)."""
+    return entry.message.gates if isinstance(entry.message, Message) and not entry.message.doomed else ()
 
 
 class Gates:

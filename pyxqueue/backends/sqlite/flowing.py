@@ -137,7 +137,7 @@ class Flows:
         message = self._message(seq)
         if place == DELAYED or not isinstance(message, Message):
             return
-        is_ready = not message.gates or group.gates.enter(seq, message.gates)
+        is_ready = not message.gates or bool(doomed) or group.gates.enter(seq, message.gates)
         if is_ready and message.share:
             group.gates.lines.join(seq, found[0][1], message, came_back=True)
 

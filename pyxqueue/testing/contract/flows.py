@@ -11,6 +11,7 @@ from typing import Any
 
 from ...errors import ConfigurationError
 from ...model.flows import UNFINISHED_MS, many, unfinished
+from ...model.rates import PREFIX, Pace
 from ...protocols import Beginning, HasFlows
 from .base import needs
 from .fairness import waiting
@@ -314,6 +315,29 @@ class FlowLaws(Contract):
         s.settled(backend, L10, s.done(one if two.message.id == "a" else two))
         free(backend, L10, ["b"], "with its token")
         L10.same(s.tokens(limits), {"api/k": (1, 0)}, "tokens while it runs")
+
+    @needs(HasFlows)
+    def test_l10_a_doomed_task_needs_no_token(self, harness: Harness) -> None:
+        """It does not run, so a limit without room does not keep it, nor a rate. Requeued, it asks."""
+        backend = harness.open()
+        limits, rates = s.limited(backend, api=0), s.paced(backend, calls=Pace(0, 1_000_000))
+        if limits is None:
+            return
+        for gate in ("api/k", *([f"{PREFIX}calls/k"] if rates is not None else [])):
+            backend.enqueue(flow("ab:f", name=f"flow-{len(gate)}", b={"gates": (gate,)}))
+            s.settled(backend, L10, s.fail(s.take_one(backend, L10)))
+            doomed(backend, L10, "a", "although its limit has no room")
+            backend.release("one", [])
+            delivery = doomed(backend, L10, "a", "when it has come back")
+            if delivery.must_begin and isinstance(backend, Beginning):
+                L10.same(
+                    list(backend.begin([delivery.receipt])), [m.StartStatus.RUN], "whether a doomed task may begin"
+                )
+            L10.same(s.tokens(limits), {}, "tokens while it is held")
+            s.settled(backend, L10, s.fail(delivery))
+            backend.requeue(["b"])
+            L10.same(s.info(backend, "b", L10).gate, gate, "where it waits once it is requeued")
+            backend.delete(["a", "b"])
 
     @needs(HasFlows)
     def test_l10_a_predecessor_may_have_the_same_limit(self, harness: Harness) -> None:

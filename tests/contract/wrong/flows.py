@@ -120,6 +120,18 @@ class ItDoesNotAskForATokenAtAll(Group):
 
 
 @breaks("L10")
+class ADoomedTaskAsksForAToken(Group):
+    def move(self, entry: Entry, place: Place, now: int) -> None:
+        doomed = entry.message.doomed if isinstance(entry.message, m.Message) else ""
+        if doomed and place is Place.CAME_BACK:
+            entry.alter(doomed="")
+            super().move(entry, place, now)
+            entry.alter(doomed=doomed)
+        else:
+            super().move(entry, place, now)
+
+
+@breaks("L10")
 class AnUnfinishedFlowWaitsForEver(Group):
     def _doom(self, _now: int) -> int:
         return -1

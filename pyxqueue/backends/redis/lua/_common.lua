@@ -517,9 +517,11 @@ local function check_gates(keys)
   end
 end
 
+-- The gates at which a message asks: none if it is doomed.
 local function gates_of(fields)
-  local gates = {}
-  for gate in string.gmatch(field(fields, 'gates') or '', '[^ ]+') do gates[#gates + 1] = gate end
+  local gates, text = {}, field(fields, 'gates')
+  if not text or field(fields, 'doomed') then return gates end
+  for gate in string.gmatch(text, '[^ ]+') do gates[#gates + 1] = gate end
   return gates
 end
 
