@@ -21,7 +21,17 @@ from typing import Any
 
 import psutil
 from attrs import frozen
-from contestants.base import ANSWER, TYPES, URL_VARIABLE, WORK_VARIABLE, Contestant, TimesItself, Way, server_url
+from contestants.base import (
+    ANSWER,
+    TYPES,
+    URL_VARIABLE,
+    WORK_VARIABLE,
+    Contestant,
+    RunsFlows,
+    TimesItself,
+    Way,
+    server_url,
+)
 from redis import Redis
 
 LOOK_EVERY = 0.002
@@ -30,6 +40,8 @@ KIB = 1024
 MOST = 50_000
 """No queue is filled with more tasks than this, nor with more bytes than the next one."""
 MOST_BYTES = 40 * KIB**2
+CHORD = 1_000
+"""The tasks of a chord, not counting the one that gets their results."""
 
 
 @frozen
@@ -65,7 +77,7 @@ def fitting(sizes: Sizes, action: Callable[[int], float], spend: float, least: i
 
 
 def seconds(entry: Contestant, way: Way, values: Sequence[Any]) -> float:
-    """How long it takes to enqueue the values, or to call with the one value and wait for its result."""
+    """How long it takes to enqueue the values, or to call a task or a flow and wait for its result."""
     if isinstance(entry, TimesItself):
         return entry.seconds(way, values)
     start = time.perf_counter()
@@ -74,9 +86,22 @@ def seconds(entry: Contestant, way: Way, values: Sequence[Any]) -> float:
     elif way == "one":
         for value in values:
             entry.enqueue_one(value)
-    elif (answer := entry.call_and_wait(values[0])) != values[0]:
-        raise Stuck(f"the result of {values[0]} is {answer!r}")
+    else:
+        expect(result(entry, way, values), sum(values) if way == "chord" else values[0])
     return time.perf_counter() - start
+
+
+def result(entry: Contestant, way: Way, values: Sequence[Any]) -> object:
+    """Call a task or a flow, and return its result."""
+    if way == "call":
+        return entry.call_and_wait(values[0])
+    assert isinstance(entry, RunsFlows)
+    return entry.call_chain(values[0]) if way == "chain" else entry.call_chord(values)
+
+
+def expect(answer: object, expected: object) -> None:
+    if answer != expected:
+        raise Stuck(f"a result is {answer!r}, not {expected!r}")
 
 
 def enqueue_rates(entry: Contestant, sizes: Sizes) -> dict[str, float]:
@@ -99,6 +124,29 @@ def latencies(entry: Contestant, sizes: Sizes) -> dict[str, float]:
         count = fitting(sizes, lambda count: sum(calls(count)) / 1000, sizes.warm, sizes.first // 5)
         times = sorted(calls(2 * count))
     return {"median": statistics.median(times), "p99": times[int(len(times) * 0.99)]}
+
+
+def flow_times(entry: Contestant, sizes: Sizes) -> dict[str, float]:
+    """Milliseconds from the call of a flow to its result, one after the other, with workers that wait: of a chain of
+    three no-ops, and of a chord."""
+    if "flows" not in entry.offers:
+        return {}
+
+    def chains(count: int) -> list[float]:
+        return [seconds(entry, "chain", [number]) * 1000 for number in range(count)]
+
+    def chords(width: int, spend: float) -> list[float]:
+        times = [seconds(entry, "chord", range(width)) * 1000]
+        while sum(times) < spend * 1000:
+            times.append(seconds(entry, "chord", range(width)) * 1000)
+        return times
+
+    with workers(entry):
+        count = fitting(sizes, lambda count: sum(chains(count)) / 1000, sizes.warm, sizes.first // 5)
+        chain = statistics.median(chains(count))
+        width = CHORD if sizes.seconds else sizes.first
+        chords(width // 10, sizes.warm / 2)  # small ones: where they are slow, they are so by the square of the width
+        return {"chain": chain, "chord": statistics.median(chords(width, sizes.seconds))}
 
 
 class Drain:
@@ -250,6 +298,7 @@ PHASES: dict[str, Callable[[Contestant, Sizes], dict[str, float]]] = {
     "latency": latencies,
     "threads": partial(waiting_rate, work="threads", task="nap"),
     "async": partial(waiting_rate, work="async", task="pause"),
+    "flows": flow_times,
 }
 
 

@@ -52,6 +52,10 @@ OTHERS = (
     Measure("threads", "drain, 16 threads that wait 1 ms, 1 process", "tasks/s"),
     Measure("async", "drain, 100 coroutines that wait 10 ms, 1 process", "tasks/s"),
 )
+FLOWS = (
+    Measure("chain", "chain of three, call to result", "ms", more_is_better=False),
+    Measure("chord", "chord of 1,000, call to result", "ms", more_is_better=False),
+)
 
 
 def page(run: Mapping[str, Any], plot: str | None = None) -> str:
@@ -80,6 +84,10 @@ def _tables(run: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
     if others:
         yield from ("Other tasks than no-ops. An empty cell: it does not offer that.", "")
         yield from _table(names, run["numbers"], others, {})
+    flowing = [name for name in names if any(one.key in run["numbers"][name] for one in FLOWS)]
+    if flowing:
+        yield from ("Flows of no-ops, of the queues that were asked for them.", "")
+        yield from _table(flowing, run["numbers"], FLOWS, {})
     yield from ("What each was set to, and what it promises, by the pages of its own documentation:", "")
     keys = [key for key in about[names[0]] if key not in BESIDE]
     yield from _rows(["", *keys], [[name, *(about[name][key] for key in keys)] for name in names])
@@ -127,7 +135,7 @@ def panels(run: Mapping[str, Any]) -> list[Panel]:
     """The medians, for the plot."""
     found = []
     for store, contestants in STORES.items():
-        for one in (*NOOPS, *OTHERS):
+        for one in (*NOOPS, *OTHERS, *FLOWS):
             medians = {
                 name: statistics.median(run["numbers"][name][one.key])
                 for name in contestants

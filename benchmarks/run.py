@@ -33,7 +33,10 @@ from pyxqueue.backends.sqlite.versions import wal_is_safe
 from pyxqueue.testing.servers import Server
 
 HERE = Path(__file__).parent
-PHASES = {"redis": ("enqueue", "inline", "latency", "threads", "async"), "sqlite": ("enqueue", "inline", "latency")}
+PHASES = {
+    "redis": ("enqueue", "inline", "latency", "threads", "async", "flows"),
+    "sqlite": ("enqueue", "inline", "latency"),
+}
 PACKAGES = ("pyxqueue", "redis", "hiredis", "apsw")
 WARM_SECONDS = 1.5
 

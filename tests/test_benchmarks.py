@@ -30,7 +30,7 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "expected",
     [
-        {"pyxqueue": IN_BOTH_STORES | {"threads", "async"}, "bare": EVERYWHERE},
+        {"pyxqueue": IN_BOTH_STORES | {"threads", "async", "chain", "chord"}, "bare": EVERYWHERE},
         {"pyxqueue_sqlite": IN_BOTH_STORES, "bare_sqlite": EVERYWHERE},
     ],
     ids=["redis", "sqlite"],

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -15,7 +15,7 @@ import psutil
 URL_VARIABLE = "BENCH_URL"
 """Where the server is; worker processes read it too."""
 WORK_VARIABLE = "BENCH_WORK"
-"""What the workers are for: inline, latency, threads or async."""
+"""What the workers are for: inline, latency, threads, async or flows."""
 JOURNAL_VARIABLE = "BENCH_JOURNAL"
 """The journal mode of the SQLite files."""
 ANSWER = "measured: "
@@ -24,8 +24,8 @@ TYPES = 20
 THREADS, NAP_SECONDS = 16, 0.001
 COROUTINES, PAUSE_SECONDS = 100, 0.01
 
-Way: TypeAlias = Literal["one", "bulk", "call"]
-Offer: TypeAlias = Literal["types", "fail", "threads", "async"]
+Way: TypeAlias = Literal["one", "bulk", "call", "chain", "chord"]
+Offer: TypeAlias = Literal["types", "fail", "threads", "async", "flows"]
 """Work that not every contestant can do."""
 
 
@@ -66,16 +66,33 @@ class Contestant(Protocol):
 
 
 @runtime_checkable
+class RunsFlows(Protocol):
+    """A contestant that offers flows. They are made of `echo` and of a task that adds up."""
+
+    def call_chain(self, value: object) -> object:
+        """Call a chain of three, of which each task returns what the one before has returned, and return its result."""
+        ...
+
+    def call_chord(self, values: Sequence[int]) -> object:
+        """Call `echo` with each of the values, and return what the task returns that adds up their results."""
+        ...
+
+
+@runtime_checkable
 class TimesItself(Protocol):
     """A contestant whose calls are made by a program in another language, which takes the time itself."""
 
     def seconds(self, way: Way, values: Sequence[Any]) -> float:
-        """Enqueue one by one or in bulk, or enqueue one call and wait for its result; return how long it took."""
+        """Enqueue one by one or in bulk, or call a task or a flow and wait for its result; return how long it took."""
         ...
 
 
 def echo(value: Any) -> Any:
     return value
+
+
+def total(values: Iterable[int]) -> int:
+    return sum(values)
 
 
 def nap(value: Any) -> Any:

@@ -18,7 +18,7 @@ PROGRAMS = Path(__file__).parent.parent / "environments" / "bullmq"
 
 class Entry:
     workers = "2 processes, 100 async tasks at once"
-    offers: frozenset[Offer] = frozenset({"types", "fail", "async"})
+    offers: frozenset[Offer] = frozenset({"types", "fail", "async", "flows"})
     guarantees: Mapping[str, str] = {
         "worker killed with -9": "its task runs again when its lock of 30 s has ended",
         "may run twice": "yes",

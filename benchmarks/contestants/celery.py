@@ -7,10 +7,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from celery import Celery
+from celery import Celery, chain, chord
 from redis import Redis
 
-from .base import THREADS, TYPES, FirstAttemptFails, Offer, echo, nap, processes, server_url, stop, work
+from .base import THREADS, TYPES, FirstAttemptFails, Offer, echo, nap, processes, server_url, stop, total, work
 
 PREFETCHED = 128
 """The guide to optimizing suggests 64 or 128 for short tasks."""
@@ -38,11 +38,12 @@ tasks = {
     "fail": fail,
     **{f"type{number}": app.task(name=f"type{number}")(echo) for number in range(TYPES)},
 }
+add_up = app.task(name="total")(total)
 
 
 class Entry:
     workers = f"2 processes with the solo pool, 1 task at a time, {PREFETCHED} prefetched"
-    offers: frozenset[Offer] = frozenset({"types", "fail", "threads"})
+    offers: frozenset[Offer] = frozenset({"types", "fail", "threads", "flows"})
     guarantees: Mapping[str, str] = {
         "worker killed with -9": "its task runs again after its visibility timeout of 1 h",
         "may run twice": "yes, also after 1 h of running",
@@ -84,3 +85,10 @@ class Entry:
 
     def call_and_wait(self, value: object) -> object:
         return tasks["echo"].delay(value).get(timeout=60)
+
+    def call_chain(self, value: object) -> object:
+        task = tasks["echo"]
+        return chain(task.s(value), task.s(), task.s())().get(timeout=60)
+
+    def call_chord(self, values: Sequence[int]) -> object:
+        return chord([tasks["echo"].s(value) for value in values])(add_up.s()).get(timeout=60)

@@ -5,9 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pyxqueue import TaskQueue, current_task
+from pyxqueue import TaskQueue, chain, chord, current_task
 
-from .base import COROUTINES, THREADS, TYPES, FirstAttemptFails, Offer, echo, nap, pause, processes, server_url, work
+from .base import (
+    COROUTINES,
+    THREADS,
+    TYPES,
+    FirstAttemptFails,
+    Offer,
+    echo,
+    nap,
+    pause,
+    processes,
+    server_url,
+    total,
+    work,
+)
 
 queue = TaskQueue(server_url(), stream_key="bench")
 
@@ -26,11 +39,12 @@ tasks = {
     "fail": fail,
     **{f"type{number}": queue.task(name=f"type{number}")(echo) for number in range(TYPES)},
 }
+add_up = queue.task(name="total")(total)
 
 
 class Entry:
     workers = "2 processes, 1 task at a time"
-    offers: frozenset[Offer] = frozenset({"types", "fail", "threads", "async"})
+    offers: frozenset[Offer] = frozenset({"types", "fail", "threads", "async", "flows"})
     guarantees: Mapping[str, str] = {
         "worker killed with -9": "its task runs again, at once or after its lease of 30 s",
         "may run twice": "after a crash; one end is recorded",
@@ -65,3 +79,10 @@ class Entry:
 
     def call_and_wait(self, value: object) -> object:
         return tasks["echo"](value).get(timeout=60)
+
+    def call_chain(self, value: object) -> object:
+        task = tasks["echo"]
+        return chain(task.of(value), task.of(), task.of())().get(timeout=60)
+
+    def call_chord(self, values: Sequence[int]) -> object:
+        return chord([tasks["echo"].of(value) for value in values], add_up.of())().get(timeout=60)

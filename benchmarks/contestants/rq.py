@@ -1,4 +1,7 @@
-"""RQ with its SimpleWorker, which runs a job in the worker's own process instead of a fork for each job."""
+"""RQ with its SimpleWorker, which runs a job in the worker's own process instead of a fork for each job.
+
+A job gets no result of those it depends on: it fetches them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 
 from redis import Redis
 from rq import Queue, Retry, get_current_job
+from rq.job import Job
 
 from .base import TYPES, FirstAttemptFails, Offer, echo, processes, server_url, stop
 
@@ -24,6 +28,22 @@ def fail(value: Any) -> Any:
     return value
 
 
+def after() -> Any:
+    """Return what the job has returned that this one depends on."""
+    (job,) = _before()
+    return job.return_value()
+
+
+def total() -> int:
+    return sum(job.return_value() for job in _before())
+
+
+def _before() -> list[Job]:
+    job = get_current_job()
+    assert job is not None
+    return job.fetch_dependencies()
+
+
 # It finds a function by its module and its name there.
 for _type in range(TYPES):
     exec(f"def type{_type}(value): return value")  # noqa: S102
@@ -32,7 +52,7 @@ functions = {name: globals()[name] for name in ("echo", "fail", *(f"type{number}
 
 class Entry:
     workers = "2 processes, 1 task at a time, no fork"
-    offers: frozenset[Offer] = frozenset({"types", "fail"})
+    offers: frozenset[Offer] = frozenset({"types", "fail", "flows"})
     guarantees: Mapping[str, str] = {
         "worker killed with -9": "its task is found abandoned after 4 min or more, and runs again with a retry left",
         "may run twice": "yes, with retries",
@@ -50,10 +70,13 @@ class Entry:
     def enqueue_one(self, value: object) -> Any:
         return self._queue.enqueue(echo, value, **OPTIONS)
 
-    def enqueue_bulk(self, values: Sequence[Any], task: str = "echo") -> None:
+    def enqueue_bulk(self, values: Sequence[Any], task: str = "echo") -> list[Job]:
+        jobs = []
         for start in range(0, len(values), BATCH):
             batch = values[start : start + BATCH]
-            self._queue.enqueue_many([Queue.prepare_data(functions[task], (value,), **OPTIONS) for value in batch])
+            calls = [Queue.prepare_data(functions[task], (value,), **OPTIONS) for value in batch]
+            jobs += self._queue.enqueue_many(calls)
+        return jobs
 
     def start_workers(self) -> None:
         command = [sys.executable, "-m", "rq.cli", "worker", "--url", server_url(), "--quiet"]
@@ -69,5 +92,18 @@ class Entry:
         return int(self._redis.zcard(self._queue.finished_job_registry.key))
 
     def call_and_wait(self, value: object) -> object:
-        result = self.enqueue_one(value).latest_result(timeout=60)
+        return self._result(self.enqueue_one(value))
+
+    def call_chain(self, value: object) -> object:
+        job = self.enqueue_one(value)
+        for _ in range(2):
+            job = self._queue.enqueue(after, depends_on=job, **OPTIONS)
+        return self._result(job)
+
+    def call_chord(self, values: Sequence[int]) -> object:
+        return self._result(self._queue.enqueue(total, depends_on=self.enqueue_bulk(values), **OPTIONS))
+
+    @staticmethod
+    def _result(job: Job) -> object:
+        result = job.latest_result(timeout=60)
         return result and result.return_value

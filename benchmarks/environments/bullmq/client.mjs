@@ -1,15 +1,24 @@
 // The calling side: node client.mjs HOST PORT reads lines [WAY, TASK, VALUES] as JSON, and answers each with the seconds
 // that it took.
 import { createInterface } from "node:readline";
-import { Queue, QueueEvents } from "bullmq";
+import { FlowProducer, Queue, QueueEvents } from "bullmq";
 
 const [host, port] = process.argv.slice(2);
 const connection = { host, port: Number(port), maxRetriesPerRequest: null };
 const queue = new Queue("bench", { connection });
 const events = new QueueEvents("bench", { connection });
+const flows = new FlowProducer({ connection });
 await queue.waitUntilReady();
 await events.waitUntilReady();
+await flows.waitUntilReady();
 const BATCH = 500;
+
+const job = (name, rest) => ({ name, queueName: "bench", ...rest });
+
+async function waitFor(job, expected) {
+  const answer = await job.waitUntilFinished(events, 60000);
+  if (answer !== expected) throw new Error(`the result of ${job.name} is ${answer}, not ${expected}`);
+}
 
 const ways = {
   async one(task, values) {
@@ -21,9 +30,17 @@ const ways = {
       await queue.addBulk(values.slice(at, at + BATCH).map((value) => ({ name: task, data: { value }, opts })));
   },
   async call(task, [value]) {
-    const job = await queue.add(task, { value });
-    const answer = await job.waitUntilFinished(events, 60000);
-    if (answer !== value) throw new Error(`the result of ${value} is ${answer}`);
+    await waitFor(await queue.add(task, { value }), value);
+  },
+  async chain(task, [value]) {
+    const first = job(task, { data: { value } });
+    const flow = await flows.add(job("after", { children: [job("after", { children: [first] })] }));
+    await waitFor(flow.job, value);
+  },
+  async chord(task, values) {
+    const children = values.map((value) => job(task, { data: { value } }));
+    const flow = await flows.add(job("total", { children }));
+    await waitFor(flow.job, values.reduce((sum, value) => sum + value, 0));
   },
 };
 

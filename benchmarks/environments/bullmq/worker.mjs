@@ -7,6 +7,9 @@ const PAUSE_MS = 10;
 
 async function run(job) {
   if (job.name === "pause") await setTimeout(PAUSE_MS);
+  if (job.name === "after") return Object.values(await job.getChildrenValues())[0];
+  if (job.name === "total")
+    return Object.values(await job.getChildrenValues()).reduce((sum, value) => sum + value, 0);
   if (job.name === "fail" && job.attemptsMade === 0) throw new Error("the first attempt fails");
   return job.data.value;
 }
