@@ -22,7 +22,7 @@ from types import FrameType
 
 from redis import Redis
 
-from pyxqueue import TaskQueue
+from pyxqueue import TaskQueue, chain, chord
 from pyxqueue.testing import drain
 from pyxqueue.testing.servers import Server
 
@@ -33,6 +33,8 @@ USUAL_SLACK = 1.1
 FEW = 0.05
 TASKS = 1_024
 CALLS = 50
+FLOWS = {"chain": (256, 3), "chord": (8, 101)}
+"""How many are counted, and how many tasks each has."""
 DRAINS = 4
 """Of so many the least counts: what a process that had to wait for the processor gives back is claimed again."""
 IDLE_SECONDS = 12.0
@@ -93,6 +95,15 @@ def memory(server: Redis) -> int:
     return int(server.info("memory")["used_memory"])
 
 
+def size_of(server: Redis, stream_key: str) -> int:
+    """The bytes of the keys of a queue: without the buffers of clients, which are as large as those of few tasks."""
+    keys = [stream_key, *server.scan_iter(match=f"{{{stream_key}}}:*", count=1_000)]
+    with server.pipeline(transaction=False) as pipeline:
+        for key in keys:
+            pipeline.memory_usage(key, samples=0)
+        return sum(size or 0 for size in pipeline.execute())
+
+
 def of_tasks(url: str, server: Redis) -> dict[str, float]:
     """Enqueue and drain no-ops in this process."""
     queue = TaskQueue(url, stream_key="counts", eager=False)
@@ -121,6 +132,39 @@ def of_tasks(url: str, server: Redis) -> dict[str, float]:
         "bytes finished": (finished - empty) / 2,
     }
     return {key: value / TASKS for key, value in found.items()}
+
+
+def of_flows(url: str, server: Redis, name: str) -> dict[str, float]:
+    """Enqueue and run chains of three no-ops, or chords of a hundred and one that adds up, in this process."""
+    queue = TaskQueue(url, stream_key=name, eager=False)
+    echo = queue.task(name="echo")(lambda number: number)
+    total = queue.task(name="total")(sum)
+    count, tasks = FLOWS[name]
+    forms = {
+        "chain": chain(echo.of(1), echo.of(), echo.of()),
+        "chord": chord([echo.of(number) for number in range(tasks - 1)], total.of()),
+    }
+    forms[name]()
+    drain(queue)  # everything is connected, and the scripts are loaded
+    empty = size_of(server, name)
+    with counting(server) as enqueue:
+        calls_enqueue = count_calls(lambda: [forms[name]() for _ in range(count)])
+    queued = size_of(server, name)
+    with counting(server) as run:
+        calls_run = count_calls(lambda: drain(queue))
+    finished = size_of(server, name)
+    queue.close()
+    found = {
+        "enqueue: commands": enqueue.sent,
+        "enqueue: redis.calls": enqueue.called,
+        "enqueue: Python calls": calls_enqueue,
+        "run: commands": run.sent,
+        "run: redis.calls": run.called,
+        "run: Python calls": calls_run,
+        "bytes queued": queued - empty,
+        "bytes finished": finished - empty,
+    }
+    return {f"{name}, {key}": value / (count * tasks) for key, value in found.items()}
 
 
 def drained(url: str, server: Redis, number: int) -> tuple[int, int]:
@@ -168,7 +212,10 @@ def of_worker(url: str, server: Redis) -> dict[str, float]:
 def count() -> tuple[str, dict[str, float]]:
     """The kind of the server, and every count."""
     with Server() as started, Redis.from_url(started.url) as server:
-        found = of_tasks(started.url, server) | of_worker(started.url, server)
+        found = of_tasks(started.url, server)
+        for name in FLOWS:
+            found |= of_flows(started.url, server, name)
+        found |= of_worker(started.url, server)
         return started.kind, {key: round(value, 3) for key, value in found.items()}
 
 
@@ -202,7 +249,7 @@ def main() -> int:
     stored = json.loads(options.baseline.read_text())
     baseline = stored["counts"]
     if kind != stored["server"]:  # another server needs other memory for the same
-        baseline = {key: value for key, value in baseline.items() if not key.startswith("bytes")}
+        baseline = {key: value for key, value in baseline.items() if "bytes" not in key}
     for key, value in found.items():
         print(f"{key:32} {value:10g} {baseline.get(key, '-'):>10}")
     grown, fallen = compare(found, baseline)
