@@ -13,6 +13,8 @@ from pyxqueue.backends.redis.keys import GroupKeys, live_of, meta
 from pyxqueue.backends.redis.reading import entry_fence, read_classes, read_paused
 from pyxqueue.protocols import StoreOptions
 
+from .left_over import in_redis
+
 
 class RedisHarness:
     """A fresh queue on the server that `client` knows."""
@@ -180,17 +182,5 @@ class RedisHarness:
 
     def footprint(self) -> int:
         """Every key but the fixed ones of a group, and every entry that is outstanding."""
-        run = self.raw.execute_command
-        tasks = self._keys_of_tasks()
-        streams = sum(
-            sum(int(run("XLEN", keys.places[place])) for place in ("d", *live_of(keys.classes)))
-            + int(run("ZCARD", keys.delayed))
-            + int(run("ZCARD", keys.expiries))
-            + int(run("HLEN", keys.notes))
-            + int(run("HLEN", keys.gates))
-            + int(run("ZCARD", keys.lines))
-            + int(run("ZCARD", keys.turns))
-            + int(run("HLEN", keys.dependents))
-            for _, keys in self.groups()
-        )
-        return len(tasks) + streams
+        left = sum(sum(in_redis(self.raw.execute_command, keys).values()) for _, keys in self.groups())
+        return len(self._keys_of_tasks()) + left

@@ -12,10 +12,13 @@ from typing import Any
 from pyxqueue.backends.sqlite import SQLiteBackend, SQLiteResults
 from pyxqueue.backends.sqlite.driver import Connection, Driver, standard
 from pyxqueue.backends.sqlite.rows import fields_of
+from pyxqueue.backends.sqlite.schema import REMEMBERED
 from pyxqueue.backends.sqlite.versions import Version
 from pyxqueue.clock import FakeClock
 from pyxqueue.model.wire import message_from_fields
 from pyxqueue.protocols import StoreOptions
+
+from .left_over import in_sqlite
 
 
 def never(_: Version) -> bool:
@@ -93,12 +96,5 @@ class SQLiteHarness:
     def footprint(self) -> int:
         """Every row but those of the groups, the counter, the history and the failed."""
         with self.opened[0]._queue.store.read() as db:
-            found: int = db.execute(
-                "SELECT (SELECT count(*) FROM task WHERE place NOT IN (4, 5)) + (SELECT count(*) FROM consumer) + "
-                "(SELECT count(*) FROM body WHERE seq NOT IN (SELECT seq FROM task WHERE place IN (4, 5))) + "
-                "(SELECT count(*) FROM task WHERE place NOT IN (4, 5) AND fields IS NOT NULL) + "
-                "(SELECT count(*) FROM lock) + (SELECT count(*) FROM gate) + (SELECT count(*) FROM gated) + "
-                "(SELECT count(*) FROM gate_limit) + (SELECT count(*) FROM rate) + "
-                "(SELECT count(*) FROM flow) + (SELECT count(*) FROM fair) + (SELECT count(*) FROM dependent)"
-            )[0][0]
-        return found
+            remembered: int = db.execute("SELECT count(*) FROM task WHERE place = ?", (REMEMBERED,))[0][0]
+            return remembered + sum(in_sqlite(db).values())
