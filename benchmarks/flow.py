@@ -3,15 +3,15 @@
     python benchmarks/flow.py [--tasks 5000] [--rounds 3]
 
 It starts a private server. Tasks are called in bulk, claimed, asked about where they must be, and settled; those that
-wait for a limit are also admitted. Each number is the least of all rounds, in microseconds: other work on the machine
-makes a round dearer, never cheaper.
+wait for a limit are also admitted, and of flows the results are read that tasks get. Each number is the least of all
+rounds, in microseconds: other work on the machine makes a round dearer, never cheaper.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 from uuid import uuid4
@@ -20,14 +20,19 @@ from attrs import frozen
 from cost import BATCH, Meter, record
 from redis import Redis
 
-from pyxqueue import Concurrency, Rate, TaskQueue, Unique
+from pyxqueue import Concurrency, Rate, TaskQueue, Unique, chain, chord
 from pyxqueue.backends.redis import RedisBackend
-from pyxqueue.model.message import Delivery, Done, Settlement, StartStatus
+from pyxqueue.client.canvas import Canvas
+from pyxqueue.inputs import Results
+from pyxqueue.model.message import Delivery, Done, Message, Settlement, StartStatus
 from pyxqueue.testing.servers import Server
 from pyxqueue.ticking import Ticker, store_of_schedules
+from pyxqueue.worker.inputs import InputReader
 
 SCHEDULES = 100
 SECONDS = 2
+CHAIN, CHORD = 3, 1_000
+"""How many tasks such a flow has; a chord one more, which reads the results of the others."""
 
 
 @frozen
@@ -49,8 +54,8 @@ FEATURES = {
 }
 
 
-def run_all(backend: RedisBackend) -> int:
-    """Claim and settle until nothing is left. Returns how many tasks ended."""
+def run_all(backend: RedisBackend, reader: InputReader | None = None) -> int:
+    """Claim and settle until nothing is left; `reader`: read the results that tasks get. Returns how many ended."""
     ended = 0
     while True:
         backend.maintain(BATCH)
@@ -58,8 +63,18 @@ def run_all(backend: RedisBackend) -> int:
             return ended
         if asked := [one.receipt for one in deliveries if one.must_begin]:
             assert set(backend.begin(asked)) == {StartStatus.RUN}
+        if reader is not None:
+            read_results(reader, deliveries)
         assert all(backend.settle([settled(one) for one in deliveries]))
         ended += len(deliveries)
+
+
+def read_results(reader: InputReader, deliveries: Sequence[Delivery]) -> None:
+    """Read the results of other tasks, each of which is 1, that are arguments of these."""
+    for one in deliveries:
+        if isinstance(one.message, Message) and one.message.after:
+            args, _ = reader.fill(reader.codec.open_call(one.message))
+            assert {value for arg in args for value in (arg if isinstance(arg, Results) else [arg])} == {1}
 
 
 def settled(delivery: Delivery) -> Settlement:
@@ -80,6 +95,27 @@ def measured(feature: Feature, url: str, server: Redis, tasks: int) -> tuple[flo
         meter.measure("all", lambda: task.map(calls))
         assert meter.measure("all", lambda: run_all(backend)) == tasks
     return meter.used["all"][0] / tasks * 1e6, meter.used["all"][1] / tasks * 1e6
+
+
+def flowing(name: str, url: str, server: Redis, tasks: int) -> tuple[float, float]:
+    """The microseconds of each task of flows of this form."""
+    with closing(TaskQueue(url, stream_key=f"flow-{uuid4().hex}", eager=False)) as queue:
+        task = queue.task(name="echo")(lambda value: value)
+        forms: dict[str, tuple[int, Canvas]] = {
+            "chain": (CHAIN, chain(*[task.of(1), *[task.of()] * (CHAIN - 1)])),
+            "chord": (CHORD + 1, chord([task.of(1)] * CHORD, task.of())),
+        }
+        size, form = forms[name]
+        backend = queue.stores.backend
+        assert isinstance(backend, RedisBackend)
+        reader = InputReader(backend, queue.core.codec)
+        form()  # what the first use costs
+        assert run_all(backend, reader) == size
+        meter, count = Meter(server), max(1, tasks // size)
+        for _ in range(count):
+            meter.measure("all", form)
+        assert meter.measure("all", lambda: run_all(backend, reader)) == count * size
+    return tuple(side / count / size * 1e6 for side in meter.used["all"])  # type: ignore[return-value] # of two
 
 
 def dropped(url: str, server: Redis, tasks: int) -> tuple[float, float]:
@@ -124,6 +160,8 @@ def main() -> int:
             name: lambda one=one: measured(one, server.url, client, options.tasks) for name, one in FEATURES.items()
         }
         rows["`Unique`, a call that is dropped"] = lambda: dropped(server.url, client, options.tasks)
+        rows["a `chain` of three, each of them"] = lambda: flowing("chain", server.url, client, options.tasks)
+        rows["a `chord` of 1,000, each of them"] = lambda: flowing("chord", server.url, client, options.tasks)
         rows["a tick of a schedule, with its call"] = lambda: ticks(server.url, client)
         for name, measure in rows.items():
             used = least(options.rounds, measure)
