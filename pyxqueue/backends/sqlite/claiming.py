@@ -38,6 +38,18 @@ class Lent(NamedTuple):
     """Whether each delivery has `must_begin`."""
 
 
+class _Chosen(NamedTuple):
+    """What a claim hands out where not all that is ready is of class 0 and outside of a fair line."""
+
+    rows: Sequence[Sequence[Any]]
+    new: Sequence[Sequence[Any]]
+    """The first new rows of class 0."""
+    more: bool
+    """Whether there may be other new rows of class 0."""
+    tags: Mapping[int, int]
+    """The tags of the rows of fair lines."""
+
+
 def lend(group: Group, consumer: str, limit: int, turn: Turn) -> Lent:
     """B2: take the first ready tasks by their class, those that came back and new ones in turns."""
     db = group.db
@@ -50,15 +62,16 @@ def lend(group: Group, consumer: str, limit: int, turn: Turn) -> Lent:
     fair: Mapping[int, int] = {}
     rows: Sequence[Sequence[Any]] = db.execute(FIRST_READY, (group.key, limit, group.next, group.key, limit, group.key))
     if rows and rows[-1][_PLACE] not in LINES[0]:
-        rows, new, fair = _of_all_classes(group, limit, turn)
+        rows, new, more, fair = _of_all_classes(group, limit, turn)
     else:
         came_back = [row for row in rows if row[_PLACE] == CAME_BACK]
         new = rows[len(came_back) :]
+        more = len(new) >= limit
         rows = take_turns(came_back, new, limit, 0 in turn.owed).taken if came_back else rows
     rows = within(rows, whole)
     if fair:
         group.gates.lines.leave([row[0] for row in rows if row[0] in fair], fair.__getitem__)
-    _advance(group, new, sum(row[_PLACE] == NEW for row in rows), more=len(new) >= limit)
+    _advance(group, new, sum(row[_PLACE] == NEW for row in rows), more=more)
     if not rows:
         return Lent((), 0, turn)
     fence, end = group.tickets.next(), group.now + group.lease
@@ -75,13 +88,10 @@ def lend(group: Group, consumer: str, limit: int, turn: Turn) -> Lent:
     )
 
 
-def _of_all_classes(
-    group: Group, limit: int, turn: Turn
-) -> tuple[Sequence[Sequence[Any]], Sequence[Sequence[Any]], Mapping[int, int]]:
-    """The rows to hand out where not all are of class 0 and outside of a fair line; the first new rows of class 0; and
-    the tags of rows of fair lines."""
+def _of_all_classes(group: Group, limit: int, turn: Turn) -> _Chosen:
     classes = dict[int, Lines[Sequence[Any]]]()
     new_ones: Sequence[Sequence[Any]] = ()
+    more = True
     tags = dict[int, int]()
     left = limit
     for number, places in LINES.items():
@@ -93,14 +103,14 @@ def _of_all_classes(
             for place in places
         )
         if number == 0:
-            new_ones = new
+            new_ones, more = new, len(new) >= most
         if fair := group.db.execute(LINE_OF_FAIR, (group.key, FAIR[number], most)):
             tags |= {row[0]: row[-1] for row in fair if is_time(row[-1])}
             new = [*new, *(row[:-1] for row in fair)]
         classes[number] = Lines(back, new)
         left -= len(back) + len(new)
     taken = take_first(classes, limit, turn, lambda row: row[-1] if is_time(row[-1]) else 0)
-    return [row[:-1] for row in taken.messages], [row[:-1] for row in new_ones], tags
+    return _Chosen([row[:-1] for row in taken.messages], [row[:-1] for row in new_ones], more, tags)
 
 
 def _advance(group: Group, new: Sequence[Sequence[Any]], taken: int, *, more: bool) -> None:
