@@ -41,26 +41,32 @@ end
 
 local FIRST_TASK = 1 + own_size(1)
 
-local function now_ms()
-  local time = call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+-- The server's time in µs. All that a script does is done at one moment.
+local moment
+local function now_us()
+  if not moment then
+    local time = call('TIME')
+    moment = time[1] * 1000000 + time[2]
+  end
+  return moment
 end
 
-local function now_us()
-  local time = call('TIME')
-  return time[1] * 1000000 + time[2]
+local function now_ms()
+  return math.floor(now_us() / 1000)
 end
 
 -- The same, rounded up, so that a delay that begins now does not end early.
 local function next_ms()
-  local time = call('TIME')
-  return time[1] * 1000 + math.ceil(time[2] / 1000)
+  return math.ceil(now_us() / 1000)
 end
 
 -- Let this script write although Redis is out of memory. Redis then refuses a script whose first write needs memory;
 -- this write needs none. For scripts that make room, end tasks or look; never for those that accept new work.
+local are_writes_allowed = false
 local function allow_writes(stream, group)
+  if are_writes_allowed then return end
   call('XACK', stream, group, '0-0')
+  are_writes_allowed = true
 end
 
 -- Lua would write a large number as 1.7e+12.
@@ -551,16 +557,21 @@ local function pace_of(text)
   return {interval = interval, burst = burst, stopped = count == 0}
 end
 
--- The rate of a gate at a time: its pace, and what is spent there, without what this pace cannot have made of it.
-local function rate_at(keys, gate, now)
+-- The rate of a gate: its pace, and what is spent there, without what this pace cannot have made of it. A script reads
+-- it once.
+local rates = {}
+local function rate_at(keys, gate)
+  local at = keys[GATES] .. gate
+  if rates[at] then return rates[at] end
   local own, set, declared, spent, paused = stored_of(keys, gate, 'spent:')
   local rate = pace_of(own) or pace_of(set) or pace_of(declared) or {}
   rate.stopped = rate.stopped or paused
   local admitted, started = string.match(spent or '', '^(%d+)/(%d+)$')
   rate.gate, rate.admitted, rate.started = gate, ms(admitted) or 0, ms(started) or 0
-  local most = rate.interval and now + rate.interval * rate.burst or math.huge
+  local most = rate.interval and now_us() + rate.interval * rate.burst or math.huge
   rate.is_bounded = math.max(rate.admitted, rate.started) > most
   rate.admitted, rate.started = math.min(rate.admitted, most), math.min(rate.started, most)
+  rates[at] = rate
   return rate
 end
 
@@ -576,11 +587,12 @@ end
 
 local function keep_spent(keys, rate)
   call('HSET', keys[GATES], 'spent:' .. rate.gate, int(rate.admitted) .. '/' .. int(rate.started))
+  rate.is_bounded = false
 end
 
--- The same, with what must not be forgotten: that it was bounded by the time of now.
-local function bounded_rate(keys, gate, now)
-  local rate = rate_at(keys, gate, now)
+-- The rate of a gate, with what must not be forgotten: that it was bounded by the time of now.
+local function bounded_rate(keys, gate)
+  local rate = rate_at(keys, gate)
   if rate.is_bounded then keep_spent(keys, rate) end
   return rate
 end
@@ -593,8 +605,7 @@ end
 -- How many tokens of a gate can be given out, or how many tasks its rate admits.
 local function room(keys, gate)
   if is_rate(gate) then
-    local now = now_us()
-    local rate = rate_at(keys, gate, now)
+    local now, rate = now_us(), rate_at(keys, gate)
     if rate.stopped then return 0 end
     if not rate.interval then return UNLIMITED end
     local opens = opening(rate, math.max(now, spent_of(rate)))
@@ -605,13 +616,17 @@ local function room(keys, gate)
   return (ms(own) or ms(set) or ms(declared) or UNLIMITED) - (ms(used) or 0)
 end
 
+-- Count a number of GATES up or down. What is no such number was written by another program, and counts as 0.
+local function count_in_gates(keys, name, change)
+  local number = try_call('HINCRBY', keys[GATES], name, change)
+  if type(number) == 'number' and number >= change and number < UNLIMITED then return number end
+  call('HSET', keys[GATES], name, change)
+  return change
+end
+
 local function count_tokens(keys, gate, change)
-  local used = (ms(call('HGET', keys[GATES], 'used:' .. gate)) or 0) + change
-  if used > 0 then
-    call('HSET', keys[GATES], 'used:' .. gate, int(used))
-  else
-    call('HDEL', keys[GATES], 'used:' .. gate)
-  end
+  local name = 'used:' .. gate
+  if count_in_gates(keys, name, change) <= 0 then call('HDEL', keys[GATES], name) end
 end
 
 local function in_line(gate, order, id)
@@ -629,6 +644,13 @@ local function look_at(keys, gate, at)
   return call('ZADD', keys[DELAYED], 'LT', 'CH', int(at), TURN) == 1
 end
 
+-- Keep what a rate has spent, and have it looked at when that is over.
+local function spend(keys, rate)
+  keep_spent(keys, rate)
+  if not rate.is_watched then look_at(keys, rate.gate, sweep_at(rate)) end
+  rate.is_watched = true
+end
+
 -- Note that a gate has room and a line, or when it has. The caller of the script admits the next; the supervisors are
 -- told, too.
 local turns = {noted = false}
@@ -637,7 +659,7 @@ local function note_turn(keys, gate)
   if not is_rate(gate) then
     if room(keys, gate) > 0 then at = now end
   else
-    local rate = bounded_rate(keys, gate, now_us())
+    local rate = bounded_rate(keys, gate)
     at = math.max(now, math.ceil(opening(rate, spent_of(rate)) / 1000))
   end
   if at == math.huge or #heads_of(keys, gate, 1) == 0 then return end
@@ -649,16 +671,16 @@ end
 local function put_off(keys, gate, now)
   local at
   if is_rate(gate) then
-    local us = now_us()
-    local rate = bounded_rate(keys, gate, us)
+    local rate = bounded_rate(keys, gate)
     local opens = #heads_of(keys, gate, 1) > 0 and opening(rate, spent_of(rate)) or math.huge
     if opens < math.huge then
       at = math.max(now + 1, math.ceil(opens / 1000))
-    elseif spent_of(rate) > us then
+    elseif spent_of(rate) > now_us() then
       at = math.max(now + 1, sweep_at(rate))
     else
       call('HDEL', keys[GATES], 'spent:' .. gate)
     end
+    rate.is_watched = at ~= nil
   end
   if at then call('ZADD', keys[TURNS], int(at), gate) else call('ZREM', keys[TURNS], gate) end
 end
@@ -844,12 +866,10 @@ local function take_tokens(keys, gates)
   for _, gate in ipairs(gates) do
     count_tokens(keys, gate, 1)
     if is_rate(gate) then
-      local now = now_us()
-      local rate = rate_at(keys, gate, now)
+      local rate = rate_at(keys, gate)
       if rate.interval then
-        rate.admitted = math.max(now, spent_of(rate)) + rate.interval
-        keep_spent(keys, rate)
-        look_at(keys, gate, sweep_at(rate))
+        rate.admitted = math.max(now_us(), spent_of(rate)) + rate.interval
+        spend(keys, rate)
       end
     end
   end
@@ -1003,9 +1023,7 @@ end
 local function order_of(keys, fields)
   local order = field(fields, '_order')
   if not order then
-    local last = (ms(call('HGET', keys[GATES], 'order')) or 0) + 1
-    call('HSET', keys[GATES], 'order', int(last))
-    order = string.format('%016.0f', last)
+    order = string.format('%016.0f', count_in_gates(keys, 'order', 1))
     set_field(fields, '_order', order)
   end
   return order

@@ -9,18 +9,17 @@ local results = {}
 
 -- Count a start for all rates of a message, or for none if one of them has no room.
 local function count_start(gates)
-  local rates, us = {}, now_us()
+  local counted, us = {}, now_us()
   for _, gate in ipairs(gates) do
     if is_rate(gate) then
-      local rate = rate_at(keys, gate, us)
+      local rate = rate_at(keys, gate)
       if opening(rate, rate.started) > us then return false end
-      if rate.interval then rates[#rates + 1] = rate end
+      if rate.interval then counted[#counted + 1] = rate end
     end
   end
-  for _, rate in ipairs(rates) do
+  for _, rate in ipairs(counted) do
     rate.started = math.max(us, rate.started) + rate.interval
-    keep_spent(keys, rate)
-    look_at(keys, rate.gate, sweep_at(rate))
+    spend(keys, rate)
   end
   return true
 end
@@ -31,7 +30,7 @@ local function turn_away(key, task, place, consumer, id, fields, gates, held_at)
   check_again(keys, 0, place)
   check(keys, PARKED)
   for _, gate in ipairs(field(fields, '_tokens') and gates or {}) do
-    local rate = is_rate(gate) and rate_at(keys, gate, now_us())
+    local rate = is_rate(gate) and rate_at(keys, gate)
     if rate and rate.interval then
       rate.admitted = math.max(0, rate.admitted - rate.interval)
       keep_spent(keys, rate)
@@ -57,9 +56,11 @@ local function starts(key, task, place, entry, id, gates)
 end
 
 -- The gate of the name of a message, if that is paused and its start was not counted before.
+local paused = {} -- by gate
 local function held(task, entry, id, fields)
   local gate = TASK_GATE .. (field(fields, 'name') or '')
-  if fields_of(keys[GATES], 'paused:' .. gate)[1] ~= '1' then return nil end
+  if paused[gate] == nil then paused[gate] = fields_of(keys[GATES], 'paused:' .. gate)[1] == '1' end
+  if not paused[gate] then return nil end
   if task.more and notes_of(keys, id, 'begun')[1] == entry then return nil end
   return gate
 end
@@ -71,7 +72,8 @@ local function begin(key, place, entry, consumer, id)
   if is_copy(keys, group, task, place, entry) then return 0 end
   local fields, result = read(stream, entry) or {}, 2
   local held_at = held(task, entry, id, fields)
-  local expires, gates = expiry_of(keys, id) or ms(field(fields, 'expires')) or 0, gates_of(fields)
+  local expires, gates = ms(field(fields, 'expires')), gates_of(fields)
+  expires = expires and expiry_of(keys, id) or expires or 0
   allow_writes(keys[NEW], group)
   if #gates > 0 or held_at then check_gates(keys) end
   if expires > 0 and (expires <= now or expires == math.huge) then

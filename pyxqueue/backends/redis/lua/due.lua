@@ -39,7 +39,7 @@ end
 local function are_turns_late()
   local gate, at = unpack(call('ZRANGE', KEYS[TURNS], 0, 0, 'WITHSCORES'))
   if not gate or not is_rate(gate) then return false end
-  local rate = rate_at(KEYS, gate, now_us())
+  local rate = rate_at(KEYS, gate)
   return tonumber(at) > math.max(tonumber(now), sweep_at(rate)) + SWEEP
 end
 
