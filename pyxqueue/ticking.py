@@ -154,6 +154,8 @@ class Ticker:
                     one.id,
                 )
                 return self._put(one, rules.orphaned(one, now)).next_ms
+            if one.paused:
+                return self._put(one, rules.looked_at(one, now)).next_ms
             return self._decide(one, now)
         except BrokerError:
             raise

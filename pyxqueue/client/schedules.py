@@ -97,7 +97,7 @@ class Schedules:
         return _handle_of(one, self)
 
     def pause(self, schedule_id: str) -> None:
-        self._alter(schedule_id, lambda old, _now: rules.paused(old))
+        self._alter(schedule_id, rules.paused)
 
     def resume(self, schedule_id: str) -> None:
         self._alter(schedule_id, rules.resumed)
@@ -148,7 +148,7 @@ class ScheduleHandle:
     origin: str
     """``"code"`` if the code of a worker declares it, ``"runtime"`` if `upsert` made it."""
     state: str
-    """``"active"``, ``"paused"``, or ``"orphaned"`` if no worker has declared it for ten minutes."""
+    """``"active"``, ``"paused"``, or ``"orphaned"`` if no worker has declared it for ten minutes, paused or not."""
     last: datetime | None
     """The last tick that was enqueued."""
     next: datetime | None
@@ -203,7 +203,7 @@ def _handle_of(one: Schedule, schedules: Schedules) -> ScheduleHandle:
         missed_policy=rule,
         overlap=one.overlap,
         origin=one.origin,
-        state="active" if waits else "paused" if one.paused else "orphaned",
+        state="active" if waits else "orphaned" if one.orphaned else "paused",
         last=_moment(one.last_ms),
         next=_moment(one.next_ms) if waits else None,
         last_task=one.task_id,

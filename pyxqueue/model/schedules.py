@@ -33,6 +33,8 @@ KEPT_MS = 7 * 86_400_000
 """How long such a schedule is kept."""
 RETRY_MS = 60_000
 """After how long a schedule is tried again whose tick cannot be computed."""
+LOOK_MS = 3_600_000
+"""How often a paused schedule of the code is looked at: it may have been removed from the code."""
 RECHECK_MS = 1_000
 """How often a tick that waits for the run before looks whether that has ended."""
 _AHEAD_MS = 86_400_000
@@ -261,10 +263,10 @@ def _undecided(old: Schedule, now: int) -> int:
 def _renewed(old: Schedule, new: Schedule, now: int) -> Schedule:
     """Return a schedule that was declared by another process; its next tick is computed again."""
     cursor = unwound(old, now)
-    return attrs.evolve(
-        old, call=new.call, declared_ms=max(old.declared_ms, new.declared_ms), seen_ms=now, cursor=cursor,
-        next_ms=0 if old.paused else old.timing.after(cursor),
-    )  # fmt: skip
+    renewed = attrs.evolve(
+        old, call=new.call, declared_ms=max(old.declared_ms, new.declared_ms), seen_ms=now, cursor=cursor
+    )
+    return looked_at(renewed, now) if old.paused else attrs.evolve(renewed, next_ms=old.timing.after(cursor))
 
 
 def unwound(schedule: Schedule, now: int) -> int:
@@ -272,9 +274,17 @@ def unwound(schedule: Schedule, now: int) -> int:
     return now if schedule.cursor > now + _AHEAD_MS else schedule.cursor
 
 
-def paused(old: Schedule) -> Schedule:
-    """Return a schedule that does not tick. An orphan is deleted all the same when it is time."""
-    return attrs.evolve(old, paused=True, next_ms=old.next_ms if old.orphaned else 0)
+def paused(old: Schedule, now: int) -> Schedule:
+    """Return a schedule that does not tick."""
+    return old if old.paused else looked_at(attrs.evolve(old, paused=True), now)
+
+
+def looked_at(old: Schedule, now: int) -> Schedule:
+    """Return a paused schedule that was looked at. If the code does not declare it any more, it becomes an orphan and
+    is deleted as any other."""
+    if old.orphaned:
+        return old
+    return attrs.evolve(old, next_ms=now + LOOK_MS if old.origin == "code" else 0)
 
 
 def resumed(old: Schedule, now: int) -> Schedule:

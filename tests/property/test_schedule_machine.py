@@ -194,7 +194,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.begun)
     @rule()
     def pause(self) -> None:
-        self.tickers[1].alter("s", lambda old: rules.paused(old) if old else None)
+        self.tickers[1].alter("s", lambda old: rules.paused(old, self.clock()) if old else None)
 
     @precondition(lambda self: self.begun)
     @rule()

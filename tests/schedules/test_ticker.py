@@ -280,7 +280,7 @@ def test_pause_and_resume(world: World) -> None:
     """A paused schedule does not tick, stays paused over a deploy, and makes up for nothing when it is resumed."""
     ticker = world.ticker()
     declare(ticker, schedule())
-    ticker.alter("s", lambda old: paused(old) if old else None)
+    ticker.alter("s", lambda old: paused(old, world.clock()) if old else None)
     world.clock.advance(1)
     declare(world.ticker(), schedule(timing=Timing("* * * * *")))
     world.pass_time(20 * MINUTE, [ticker])
@@ -310,6 +310,45 @@ def test_a_schedule_that_the_code_no_longer_has(world: World, caplog: pytest.Log
 
 
 @pytest.mark.parametrize("resumes", [False, True])
+def test_a_paused_schedule_that_the_code_no_longer_has(world: World, resumes: bool) -> None:
+    """It becomes an orphan within an hour and is deleted a week later; resumed in between, it does not tick."""
+    ticker, other = world.ticker(), world.ticker()
+    declare(ticker, schedule())
+    world.upsert(schedule("runtime"))
+    for name in ("s", "runtime"):
+        ticker.alter(name, lambda old: paused(old, world.clock()) if old else None)
+    other.begin()
+    world.pass_time(2 * HOUR, [other], act=lambda: declare(ticker, schedule()))
+    assert (world.get().orphaned, world.get().paused) == (False, True)
+
+    world.pass_time(HOUR + 10 * MINUTE, [other])
+    assert (world.get().orphaned, world.get().paused) == (True, True)
+    if resumes:
+        ticker.alter("s", lambda old: resumed(old, world.clock()) if old else None)
+    world.pass_time(6 * DAY, [other], step=HOUR)
+    assert set(world.schedules.ids()) == {"s", "runtime"}
+    world.pass_time(DAY + HOUR, [other], step=HOUR)
+
+    assert world.run() == []
+    assert world.schedules.ids() == ["runtime"]
+
+
+def test_a_paused_schedule_that_is_declared_again(world: World) -> None:
+    """It is no orphan any more, and is still paused."""
+    ticker, other = world.ticker(), world.ticker()
+    declare(ticker, schedule())
+    ticker.alter("s", lambda old: paused(old, world.clock()) if old else None)
+    other.begin()
+    world.pass_time(2 * HOUR, [other])
+    assert world.get().orphaned
+
+    declare(ticker, schedule())
+    world.pass_time(2 * HOUR, [other], act=lambda: declare(ticker, schedule()))
+
+    assert (world.run(), world.get().orphaned, world.get().paused) == ([], False, True)
+
+
+@pytest.mark.parametrize("resumes", [False, True])
 def test_an_orphan_that_is_paused(world: World, resumes: bool) -> None:
     """It is deleted after a week all the same, resumed or not."""
     declare(world.ticker(), schedule())
@@ -317,7 +356,7 @@ def test_an_orphan_that_is_paused(world: World, resumes: bool) -> None:
     other.begin()
     world.pass_time(30 * MINUTE, [other], act=world.run)
 
-    other.alter("s", lambda old: paused(old) if old else None)
+    other.alter("s", lambda old: paused(old, world.clock()) if old else None)
     if resumes:
         other.alter("s", lambda old: resumed(old, world.clock()) if old else None)
     world.pass_time(6 * DAY, [other], step=HOUR)
