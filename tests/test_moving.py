@@ -22,7 +22,7 @@ from pyxqueue.errors import BrokerUnavailableError, ConfigurationError, TaskStat
 from pyxqueue.model.limits import GateInfo, task_gate
 from pyxqueue.model.message import Delivery, Done, Fail, Message, Retry, Settlement, StartStatus, TaskStatus
 from pyxqueue.model.rates import Pace
-from pyxqueue.protocols import Backend, Beginning, Pausing, StoreOptions, limit_pausing_of, rates_of
+from pyxqueue.protocols import Backend, Beginning, Pausing, StoreOptions, limit_pausing_of, limits_of, rates_of
 from pyxqueue.stores import find_store
 from pyxqueue.testing import FakeClock
 
@@ -314,6 +314,30 @@ def test_limits_and_pauses_are_moved(source: Backend, target: Backend) -> None:
     assert there.gates(10) == [GateInfo("gpu/", 1, 1, 2)]
     target.resume()
     assert [one.message.id for one in target.claim("w", 9, 0)] == ["a"]
+
+
+@pytest.mark.parametrize("kind", ["memory", "redis"])
+def test_what_is_ready_is_moved_before_what_waits_for_a_limit(servers: Servers, stream_key: str, kind: str) -> None:
+    """It has its token in the target too, although it became ready after the others had begun to wait."""
+    target = MemoryBackend(MemoryStore(), StoreOptions())
+    url, options = servers("valkey").url, StoreOptions(stream_key)
+    source = MemoryBackend(MemoryStore(), options) if kind == "memory" else find_store(url, options).open()
+    limits = limits_of(source)
+    assert limits is not None
+    limits.set("gpu", 1)
+    source.enqueue([Message(task_id, "job", gates=("gpu/",), v=2) for task_id in "abcd"])
+    source.settle([Settlement(source.claim("w", 1, 0)[0].receipt, Done())])
+    source.release("w", ())
+    assert source.depth().ready == 1
+
+    assert move_group(source, target) == Moved(3, 0, 0)
+    moved = []
+    while found := target.claim("w", 9, 0):
+        moved.append([one.message.id for one in found])
+        target.settle([Settlement(one.receipt, Done()) for one in found])
+        target.maintain(9)
+    assert moved == [["b"], ["c"], ["d"]]
+    source.close()
 
 
 def test_a_pause_of_a_limit_is_moved(source: Backend, target: Backend) -> None:

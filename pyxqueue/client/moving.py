@@ -272,14 +272,18 @@ def _release_dead_workers(source: Source) -> None:
 
 
 def _movable(source: Source) -> list[str]:
-    """Return the ids of all tasks that can be moved, the oldest first."""
+    """Return the ids of all tasks that can be moved, the oldest first. Those that wait in a line are the last: what is
+    ready has had its turn before them, whenever it came."""
     ids: list[str] = []
+    in_lines: list[str] = []
     cursor, more = "", True
     while more:
         page, cursor = source.tasks(None, cursor, _BATCH)
-        ids += [task.id for task in page if _can_move(task)]
+        for task in page:
+            if _can_move(task):
+                (in_lines if task.gate else ids).append(task.id)
         more = bool(cursor)
-    return ids[::-1]
+    return [*reversed(ids), *reversed(in_lines)]
 
 
 def _can_move(task: TaskInfo) -> bool:
