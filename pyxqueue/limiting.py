@@ -23,7 +23,7 @@ By: TypeAlias = tuple[str, ...] | Callable[..., object] | None
 def _by(given: str | Sequence[str] | Callable[..., object] | None) -> By:
     if given is None or (callable(given) and not isinstance(given, str)):
         return given
-    names = (given,) if isinstance(given, str) else tuple(given)
+    names = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else ()
     if not names or not all(isinstance(name, str) for name in names):
         raise TypeError(f"by={quoted(given)} must be the name of a parameter, such as by='customer', or a function")
     return names

@@ -30,12 +30,13 @@ from .opened import QueueStore
 from .producing import Producer
 from .result import AsyncResult
 from .settings import (
+    check_kinds,
     check_known,
     check_numbers,
     check_prefix,
     check_stores,
     eager_by_environment,
-    find_serializer,
+    find_serializers,
     seal_of_environment,
     store_and_name,
     store_options,
@@ -118,14 +119,16 @@ class TaskQueue(Unique, BuildsFlows, ReleaseNames):
         check_stores(store, broker, results)
         check_numbers(timeout=timeout, max_payload=max_payload, max_result=max_result)
         check_prefix(worker_prefix)
+        is_eager = eager_by_environment() if eager is None else eager
+        check_kinds(seal, observer, eager=is_eager, propagate=propagate)
         fairness = _fairness(fair_by, weights)
         options = store_options(stream_key, consumer_group, lease, queue_size)
-        serializers = [find_serializer(one) for one in (serializer, *accept)]
+        serializers = find_serializers(serializer, accept)
         seal = seal or seal_of_environment()
         codec = Codec.of(
             options.stream_key, serializers, seal, options.group, max_payload=max_payload, max_result=max_result
         )
-        session = EagerSession(propagate) if (eager_by_environment() if eager is None else eager) else None
+        session = EagerSession(propagate) if is_eager else None
         self.core = QueueCore(options, codec, Registry(), observer, self._declarations)
         self._store = QueueStore(self.core, store, broker, results, session)
         self._workers = LocalWorkers(self, self._store, worker_prefix, timeout)

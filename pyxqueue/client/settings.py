@@ -36,8 +36,19 @@ _SERIALIZERS: dict[str, Callable[[], Serializer]] = {
 }
 
 
+def find_serializers(serializer: str | Serializer, accept: Iterable[str | Serializer]) -> list[Serializer]:
+    """Return the serializer of a queue, and the others that it reads. Raises `ConfigurationError`."""
+    if isinstance(accept, str | bytes) or not isinstance(accept, Iterable):
+        raise ConfigurationError(
+            f"accept={quoted(accept)} is not a list of serializers: write accept=['msgpack'], or leave it out"
+        )
+    return [find_serializer(one) for one in (serializer, *accept)]
+
+
 def find_serializer(given: str | Serializer) -> Serializer:
     """Return the serializer of a name: one of pyxqueue or of an installed package. Raises `ConfigurationError`."""
+    if given is None:
+        raise ConfigurationError("None is not a serializer: leave it out for 'json', or give a name or a Serializer")
     if not isinstance(given, str):
         check_complete(serializer=(given, Serializer))
         return given
@@ -112,9 +123,10 @@ def eager_by_environment() -> bool:
 def store_options(stream_key: str | None, group: str, lease: Seconds | None, queue_size: int | None) -> StoreOptions:
     """Return the options to open the store with. Raises `ConfigurationError` if one is not valid."""
     name = "tasks" if stream_key is None else stream_key
+    size = 10_000 if queue_size is None else queue_size
     check_names(stream_key=name, consumer_group=group)
-    check_numbers(queue_size=queue_size)
-    return StoreOptions(name, group, lease_ms(lease), 10_000 if queue_size is None else queue_size)
+    check_numbers(queue_size=size)
+    return StoreOptions(name, group, lease_ms(lease), size)
 
 
 def check_stores(store: Any, broker: Backend | None, results: ResultStore | None) -> None:
@@ -144,11 +156,22 @@ def check_names(**given: str) -> None:
             raise ConfigurationError(f"{name}= is {quoted(value)}: give a URL as the first argument of TaskQueue")
 
 
-def check_numbers(**given: int | None) -> None:
+def check_numbers(**given: int) -> None:
     """Raise `ConfigurationError` if one of the values is not a whole number of 0 or more."""
     for name, value in given.items():
-        if value is not None and (not isinstance(value, int) or value < 0):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise ConfigurationError(f"{name}={quoted(value)} must be a whole number, 0 or more")
+
+
+def check_kinds(seal: object, observer: object, **switches: object) -> None:
+    """Raise `ConfigurationError` if one of the values is not what the parameter of `TaskQueue` takes."""
+    if seal is not None and not isinstance(seal, Seal):  # without its repr, which may be a key
+        raise ConfigurationError(f"seal: a {type(seal).__name__} is not a Seal: write seal=Seal(key)")
+    if observer is not None and not callable(observer):
+        raise ConfigurationError(f"observer={quoted(observer)} is not a function: give one that takes an event")
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise ConfigurationError(f"{name}={quoted(value)} must be True or False")
 
 
 def check_complete(**parts: tuple[object, type]) -> None:
@@ -157,6 +180,8 @@ def check_complete(**parts: tuple[object, type]) -> None:
         missing = sorted(one for one in get_protocol_members(protocol) if not hasattr(given, one))
         if isinstance(given, str):
             raise ConfigurationError(f"{name} is a text: give a URL as the first argument, TaskQueue('redis://...')")
+        if isinstance(given, type):
+            raise ConfigurationError(f"{name} is the class {given.__name__}: make one, {given.__name__}(...)")
         if given is not None and missing:
             raise ConfigurationError(  # without its repr, which may show a password
                 f"{name}: a {type(given).__name__} is not a {protocol.__name__}: it lacks {', '.join(missing)}. See "

@@ -205,7 +205,7 @@ def task_name(function: Callable[..., Any], given: str | None) -> str:
     Raises `ConfigurationError` if the function does not have a usable name.
     """
     if given is not None:
-        if not NAME_PATTERN.fullmatch(given):
+        if not isinstance(given, str) or not NAME_PATTERN.fullmatch(given):
             raise ConfigurationError(f"task name {quoted(given)} is not valid: use 1 to 200 letters, digits, _ . < > -")
         return given
     if "<lambda>" in getattr(function, "__qualname__", ""):

@@ -52,10 +52,10 @@ class Seal:
     """
 
     def __init__(self, keys: str | bytes | Iterable[str | bytes]) -> None:
-        several = [keys] if isinstance(keys, (str, bytes)) else list(keys)
-        raw = [key.encode() if isinstance(key, str) else key for key in several]
-        if not raw:
-            raise ConfigurationError("a seal needs at least one key")
+        several = [keys] if isinstance(keys, (str, bytes)) else list(keys) if isinstance(keys, Iterable) else []
+        if not several:
+            raise ConfigurationError("a seal needs at least one key: give a text or bytes, or a list of them")
+        raw = [_key_bytes(number, key) for number, key in enumerate(several, 1)]
         for number, key in enumerate(raw, 1):
             if len(key) < MIN_KEY_BYTES:
                 raise ConfigurationError(
@@ -104,6 +104,19 @@ class Seal:
 
 def _digest(key: bytes, data: bytes) -> str:
     return hmac.digest(key, data, hashlib.sha256).hex()
+
+
+def _key_bytes(number: int, key: object) -> bytes:
+    """Return a key as bytes. Raises `ConfigurationError` if it is not a text or bytes."""
+    try:
+        raw = key.encode() if isinstance(key, str) else key
+    except UnicodeEncodeError:
+        raw = None
+    if not isinstance(raw, bytes):  # without its repr, which may be a secret
+        raise ConfigurationError(
+            f"key {number} of the seal is a {type(key).__name__} that is not valid: give a text or bytes"
+        )
+    return raw
 
 
 def _key_id(key: bytes) -> str:

@@ -199,6 +199,7 @@ def test_eager_tasks_wait_for_a_limit_of_zero() -> None:
         (lambda: Concurrency(-1), r"Concurrency\(-1\): the number must be a whole number of tasks, 0 or more"),
         (lambda: Concurrency(True), "must be a whole number of tasks"),
         (lambda: Concurrency(1, by=()), "must be the name of a parameter"),
+        (lambda: Concurrency(1, by=5), "by=5 must be the name of a parameter"),  # type: ignore[arg-type]
         (lambda: Concurrency(1, name="a/b"), "must be 1 to 200 letters"),
     ],
 )

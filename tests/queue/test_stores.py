@@ -27,6 +27,7 @@ from pyxqueue import (
 from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
 from pyxqueue.client.queue import store_of
 from pyxqueue.protocols import StoreOptions
+from pyxqueue.serializers import JSONSerializer, Seal
 from pyxqueue.testing import drain
 
 
@@ -248,13 +249,60 @@ def test_one_store_or_the_other() -> None:
             "results: a int is not a ResultStore",
         ),
         ({"serializer": object()}, "is not a Serializer: it lacks dumps, loads, name, trusted"),
+        ({"serializer": None}, "None is not a serializer: leave it out for 'json', or give a name"),
+        ({"serializer": JSONSerializer}, r"serializer is the class JSONSerializer: make one, JSONSerializer\(...\)"),
         ({"accept": [object()]}, "is not a Serializer"),
+        ({"accept": [None]}, "None is not a serializer"),
+        ({"accept": None}, r"accept=None is not a list of serializers: write accept=\['msgpack'\]"),
+        ({"accept": "json"}, "accept='json' is not a list"),
     ],
 )
 def test_parts_are_whole(settings: dict[str, Any], why: str) -> None:
     """An incomplete broker or serializer is refused where it is given, not at the first call."""
     with pytest.raises(ConfigurationError, match=why):
         TaskQueue(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"seal": "a secret key of mine"}, r"^seal: a str is not a Seal: write seal=Seal\(key\)$"),
+        ({"observer": 5}, "observer=5 is not a function: give one that takes an event"),
+        ({"eager": "no"}, "eager='no' must be True or False"),
+        ({"propagate": 1}, "propagate=1 must be True or False"),
+        ({"max_payload": None}, "max_payload=None must be a whole number, 0 or more"),
+        ({"max_result": True}, "max_result=True must be"),
+        ({"timeout": None}, "timeout=None must be"),
+        ({"queue_size": 1.5}, "queue_size=1.5 must be"),
+    ],
+)
+def test_options_are_of_their_kind(settings: dict[str, Any], why: str) -> None:
+    """The error comes from the constructor, and says what to give."""
+    with pytest.raises(ConfigurationError, match=why):
+        TaskQueue("q", **settings)
+
+
+@pytest.mark.parametrize("name", [5, b"job", ["job"], "", "a b"])
+def test_a_name_of_a_task_that_is_not_valid(name: Any) -> None:
+    """It is refused when the task is defined."""
+    with pytest.raises(ConfigurationError, match=r"task name .* is not valid: use 1 to 200 letters"):
+        TaskQueue("q").task(name=name)(print)
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        (None, "needs at least one key: give a text or bytes"),
+        (5, "needs at least one key"),
+        ([None], "key 1 of the seal is a NoneType that is not valid"),
+        (["long enough to be a key", 5], "key 2 of the seal is a int"),
+        ("\ud800", "key 1 of the seal is a str that is not valid"),
+    ],
+)
+def test_keys_of_a_seal_are_texts_or_bytes(keys: Any, why: str) -> None:
+    """The error does not show the key."""
+    with pytest.raises(ConfigurationError, match=why):
+        Seal(keys)
 
 
 @pytest.mark.parametrize(
