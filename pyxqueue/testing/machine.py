@@ -5,16 +5,17 @@
     TestMyBackend = backend_machine(lambda: contextlib.closing(MyHarness())).TestCase
 
 Time moves in steps of two fifths of a lease, and every deadline lies in the middle of a step, so a server whose clock
-goes on by itself may be half a step ahead. What the laws leave open is not compared: the order in which released and
-reclaimed messages come back or, if they were cancelled, end; whether one that is due comes back before another that was
-handed back; and the place of a message between the end of its lease or delay and the next claim.
-The model then follows the backend.
+goes on by itself may be half a step ahead; `clock_goes_on` keeps it from getting further. What the laws leave open is
+not compared: the order in which released and reclaimed messages come back or, if they were cancelled, end; whether one
+that is due comes back before another that was handed back; and the place of a message between the end of its lease or
+delay and the next claim. The model then follows the backend.
 
 It needs the package `hypothesis`.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
@@ -86,6 +87,8 @@ class BackendMachine(RuleBasedStateMachine):
 
     maintain_reclaims: ClassVar[bool] = False
     """True for a backend whose `maintain` also reclaims messages: B3 allows it there, and requires it of `claim`."""
+    clock_goes_on: ClassVar[bool] = False
+    """True for a store whose clock goes on by itself: each step of time moves it by so much less as it is ahead."""
 
     @classmethod
     def make_harness(cls) -> AbstractContextManager[Harness]:
@@ -106,6 +109,9 @@ class BackendMachine(RuleBasedStateMachine):
         self.group = self.model_harness.store.group(self.model_harness.stream_key, "cg")
         self.step = self.harness.lease * 2 // 5
         self.elapsed = 0
+        self.begun = time.monotonic()
+        self.caught_up = 0
+        """By how many ms the model has followed a clock that goes on by itself."""
         self.tick = 0
         self.claims: list[Claim] = []
         self.turn = Turn()
@@ -341,8 +347,15 @@ class BackendMachine(RuleBasedStateMachine):
         self.elapsed += steps * self.step
         if self.elapsed > DEDUPE_MS - MINUTE:  # what is known about an id after that is left open
             return
-        self.harness.advance(steps * self.step)
-        self.model_harness.advance(steps * self.step)
+        ms = steps * self.step
+        ahead = min(ms, self.ahead_ms())
+        self.caught_up += ahead
+        self.harness.advance(ms - ahead)
+        self.model_harness.advance(ms)
+
+    def ahead_ms(self) -> int:
+        """How far the store's clock is ahead of the model's."""
+        return round((time.monotonic() - self.begun) * 1000) - self.caught_up if self.clock_goes_on else 0
 
     @rule(limit=st.integers(1, 3))
     def maintain(self, limit: int) -> None:
@@ -429,6 +442,12 @@ class BackendMachine(RuleBasedStateMachine):
     # -- what must be the same after every step
 
     @invariant()
+    def catch_up(self) -> None:
+        """Let the model follow a clock that goes on by itself, before a deadline is passed there alone."""
+        if self.ahead_ms() > self.step // 4:
+            self.advance(1)
+
+    @invariant()
     def end_expired(self) -> None:
         """Before the others, since when a task ends that waits and has expired is left open until `maintain`."""
         if self.expired():
@@ -491,12 +510,16 @@ def undelayed(task: TaskInfo) -> TaskInfo:
 
 
 def backend_machine(
-    make_harness: Callable[[], AbstractContextManager[Harness]], *, maintain_reclaims: bool = False
+    make_harness: Callable[[], AbstractContextManager[Harness]],
+    *,
+    maintain_reclaims: bool = False,
+    clock_goes_on: bool = False,
 ) -> type[BackendMachine]:
     """The machine for one backend; its `TestCase` is what pytest runs.
 
     `make_harness` returns a context manager with a harness on a fresh queue: `contextlib.closing` for one that has a
-    `close`, `contextlib.nullcontext` for one that has not. `maintain_reclaims`: see `BackendMachine`.
+    `close`, `contextlib.nullcontext` for one that has not. `maintain_reclaims` and `clock_goes_on`: see
+    `BackendMachine`.
     """
 
     class Machine(BackendMachine):
@@ -505,4 +528,5 @@ def backend_machine(
             return make_harness()
 
     Machine.maintain_reclaims = maintain_reclaims
+    Machine.clock_goes_on = clock_goes_on
     return Machine

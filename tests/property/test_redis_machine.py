@@ -21,7 +21,7 @@ from ..support.redis_harness import RedisHarness
 def run(client: Callable[[], redis.Redis], *, examples: int, steps: int, shrink: bool = False) -> None:
     """`shrink` makes a failure short, which takes many minutes on a server."""
     phases = [Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if shrink else [])]
-    machine = backend_machine(lambda: closing(RedisHarness(client())), maintain_reclaims=True)
+    machine = backend_machine(lambda: closing(RedisHarness(client())), maintain_reclaims=True, clock_goes_on=True)
     run_state_machine_as_test(
         machine, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None, phases=phases)
     )
