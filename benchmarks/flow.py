@@ -118,6 +118,29 @@ def flowing(name: str, url: str, server: Redis, tasks: int) -> tuple[float, floa
     return tuple(side / count / size * 1e6 for side in meter.used["all"])  # type: ignore[return-value] # of two
 
 
+def name_paused(url: str, server: Redis, tasks: int, *, own: bool) -> tuple[float, float]:
+    """The microseconds of a task while its own name is paused, which waits and runs after the pause; or while another
+    name is paused, so that its start is asked about."""
+    with closing(TaskQueue(url, stream_key=f"flow-{uuid4().hex}", eager=False)) as queue:
+        task, paused = queue.task(name="echo")(lambda number: number), "echo" if own else "other"
+        backend = queue.stores.backend
+        assert isinstance(backend, RedisBackend)
+
+        def run(count: int) -> None:
+            task.map([(number,) for number in range(count)])
+            while own and (deliveries := backend.claim("worker", BATCH, 0)):
+                assert set(backend.begin([one.receipt for one in deliveries])) == {StartStatus.LATER}
+            if own:
+                queue.admin.resume(task=paused)
+            assert run_all(backend) == count
+
+        meter = Meter(server)
+        for step, count in (("first use", 1), ("all", tasks)):
+            queue.admin.pause(task=paused)
+            meter.measure(step, lambda: run(count))  # noqa: B023 - runs before the next
+    return meter.used["all"][0] / tasks * 1e6, meter.used["all"][1] / tasks * 1e6
+
+
 def dropped(url: str, server: Redis, tasks: int) -> tuple[float, float]:
     """The microseconds of a call of a unique task that meets one which is live."""
     with closing(TaskQueue(url, stream_key=f"flow-{uuid4().hex}", eager=False)) as queue:
@@ -162,6 +185,12 @@ def main() -> int:
         rows["`Unique`, a call that is dropped"] = lambda: dropped(server.url, client, options.tasks)
         rows["a `chain` of three, each of them"] = lambda: flowing("chain", server.url, client, options.tasks)
         rows["a `chord` of 1,000, each of them"] = lambda: flowing("chord", server.url, client, options.tasks)
+        rows["nothing of it, while the name of another is paused"] = lambda: name_paused(
+            server.url, client, options.tasks, own=False
+        )
+        rows["a name that is paused, which waits and then runs"] = lambda: name_paused(
+            server.url, client, options.tasks, own=True
+        )
         rows["a tick of a schedule, with its call"] = lambda: ticks(server.url, client)
         for name, measure in rows.items():
             used = least(options.rounds, measure)
