@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from attrs import define
 
-from .model.flows import UNFINISHED_MS, Edge, OnFailure, edges_of, number_of, unfinished
+from .model.flows import UNFINISHED_MS, Edge, edges_of, is_unfinished, number_of, unfinished
 from .model.locks import is_held_until_start
 from .model.message import (
     DEDUPE_MS,
@@ -127,10 +127,10 @@ class Entry:
     """How many of its predecessors were not stored yet."""
     complete_by: int = 0
     """When it is doomed if there are such."""
-    told: bool = False
-    """Whether its edges have fired (L11), but for those of the policy WAIT."""
-    told_last: bool = False
-    """Whether those of the policy WAIT have fired."""
+    bad: int = 0
+    """How many of its predecessors have ended so that it must not run."""
+    is_counted: bool = False
+    """Whether `need` and `bad` change with its predecessors: until it ends and is not kept with the failed tasks."""
     began: str = ""
     """The receipt for which its start was counted (L6)."""
     turned_away: bool = False
@@ -276,7 +276,7 @@ class LockedGroup(Entries):
         due = enqueued + message.delay_ms if message.delay_ms > 0 else 0
         stamped = evolve(with_expiry(message, now), enqueued_ms=enqueued, due_ms=due, delay_ms=0, doomed="")
         number = number_of(message.after) if message.flow else 0
-        entry = Entry(message.id, stamped, need=number, absent=number)
+        entry = Entry(message.id, stamped, need=number, absent=number, is_counted=number > 0)
         self.insert(entry, due, now)
         for _, successor in self._successors(entry):
             successor.absent -= 1
@@ -424,6 +424,8 @@ class LockedGroup(Entries):
     def _apply(self, entry: Entry, settlement: Settlement, now: int) -> None:
         """Apply a verdict, and store the record of an end (B5)."""
         match settlement.verdict:
+            case Fail() if _is_doomed_no_more(entry):
+                self._rejoin(entry, now)
             case Retry(delay) if self._is_too_late(entry, delay, now):
                 entry.reason = late_reason(settlement.record)
                 self._end(
@@ -454,26 +456,35 @@ class LockedGroup(Entries):
         entry.progress = None
         entry.known_until = now + max(record.ttl_ms, DEDUPE_MS)
         self.let_go(entry)
+        if place is not Place.FAILED:
+            entry.is_counted = False
         self.move(entry, place, now)
         self._fire(entry, now, success=record.status is TaskStatus.SUCCESS, kept=place is Place.FAILED)
 
     def _successors(self, entry: Entry) -> Iterator[tuple[Edge, Entry]]:
-        """Return the edges of a task, with those successors that are stored and of the same flow (L10)."""
+        """Return the edges of a task, with those successors of the same flow whose predecessors are counted (L10)."""
         for edge in edges_of(entry.message):
             successor = self.find(edge.successor)
-            if successor is not None and _flow_of(successor) == _flow_of(entry) != "":
+            if successor is not None and successor.is_counted and _flow_of(successor) == _flow_of(entry) != "":
                 yield edge, successor
 
-    def _fire(self, entry: Entry, now: int, *, success: bool, kept: bool) -> None:
-        """Fire the edges of a task that has ended or is deleted, each once (L11). `kept`: with the failed tasks."""
+    def _fire(self, entry: Entry, now: int, *, success: bool, kept: bool, was_kept: bool = False) -> None:
+        """Fire the edges of a task that ends or is deleted (L11). `kept`, `was_kept`: with the failed tasks, after that
+        and before."""
         for edge, successor in self._successors(entry):
-            fired = entry.told_last if edge.on_failure is OnFailure.WAIT else entry.told
-            if not fired and edge.fires(kept=kept):
+            if edge.fires(kept=kept) and not (was_kept and edge.fires(kept=True)):
+                dooms = edge.dooms(success=success)
                 successor.need -= 1
-                self._look_at(successor, entry.id if edge.dooms(success=success) else "", now)
-        if edges_of(entry.message):
-            entry.told, entry.told_last = True, entry.told_last or not kept
-            self.save(entry)
+                successor.bad += dooms
+                self._look_at(successor, entry.id if dooms else "", now)
+
+    def _take_back(self, entry: Entry) -> None:
+        """A task that has ended is to run again: its edges have not fired any more (L11)."""
+        for edge, successor in self._successors(entry):
+            if edge.fires(kept=entry.place is Place.FAILED):
+                successor.need += 1
+                successor.bad -= edge.dooms(success=entry.ended is TaskStatus.SUCCESS)
+                self.save(successor)
 
     def _look_at(self, entry: Entry, cause: str, now: int) -> None:
         """Make a dependent task ready if all its predecessors have ended, or one of them, the `cause`, dooms it."""
@@ -510,12 +521,38 @@ class LockedGroup(Entries):
         entry = self.find(task_id)
         if entry is None or entry.place not in ENDED or not self.hold_again(entry, 0, now):
             return False
+        self._reset(entry)
+        self._line_up(entry, Place.CAME_BACK, 0, now)
+        return True
+
+    def _reset(self, entry: Entry) -> None:
+        """Forget the end of a task, whose edges have not fired any more (L11)."""
+        self._take_back(entry)
         entry.record = entry.ended = entry.progress = None
         entry.reason = entry.consumer = ""
         entry.cancelled = 0
         entry.alter(**Counts()._asdict(), due_ms=0, expires_ms=0, doomed="")
-        self._line_up(entry, Place.CAME_BACK, 0, now)
+
+    def rejoin(self, task_id: str, now: int) -> bool:
+        """Requeue a failed task, which waits for those predecessors that have not ended (L10)."""
+        entry = self.find(task_id)
+        if entry is None or entry.place is not Place.FAILED or not _may_rejoin(entry):
+            return False
+        if not self.hold_again(entry, 0, now):
+            return False
+        self._reset(entry)
+        self._rejoin(entry, now)
         return True
+
+    def _rejoin(self, entry: Entry, now: int) -> None:
+        """Let a task wait for its predecessors again; it is ready if none is left."""
+        entry.alter(doomed="")
+        entry.progress, entry.due, entry.complete_by = None, 0, now + UNFINISHED_MS
+        entry.was_drawn = False
+        if entry.is_counted and entry.need > 0:
+            self.move(entry, Place.DEPENDENT, now)
+        else:
+            self._line_up(entry, Place.CAME_BACK, 0, now)
 
     def cancel(self, task_id: str, now: int, *, force: bool = False) -> bool:
         """End a waiting task at once; for a task in flight, note the request, which `extend` returns (I3)."""
@@ -536,7 +573,8 @@ class LockedGroup(Entries):
         if entry is None or entry.place is Place.IN_FLIGHT:
             return False
         self.let_go(entry)
-        self._fire(entry, now, success=False, kept=False)
+        if entry.ended is None or entry.place is Place.FAILED:
+            self._fire(entry, now, success=False, kept=False, was_kept=entry.place is Place.FAILED)
         self.remove(entry)
         return True
 
@@ -596,3 +634,15 @@ class LockedGroup(Entries):
 
 def _flow_of(entry: Entry) -> str:
     return entry.message.flow if isinstance(entry.message, Message) else ""
+
+
+def _may_rejoin(entry: Entry) -> bool:
+    """Return whether no predecessor of a task dooms it (any more)."""
+    doomed = entry.message.doomed if isinstance(entry.message, Message) else ""
+    return not is_unfinished(doomed) and not (entry.is_counted and entry.bad > 0)
+
+
+def _is_doomed_no_more(entry: Entry) -> bool:
+    """Return whether a task that its holder lets fail was doomed by one that was retried meanwhile (L10)."""
+    is_doomed = isinstance(entry.message, Message) and entry.message.doomed != ""
+    return is_doomed and entry.is_counted and not entry.cancelled and _may_rejoin(entry)

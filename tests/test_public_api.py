@@ -176,6 +176,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "explain": "(self, task_id: TaskId) -> Explanation",
         "failed": "(self, *, after: str = '', limit: int = 50) -> TaskPage",
         "flow": "(self, task_id: str | bytes) -> FlowView",
+        "retry_flow": "(self, task_id: str | bytes) -> int",
         "groups": "(self) -> Sequence[str]",
         "info": "(self, group: str | None = None) -> QueueInfo",
         "pause": "(self, *, limit: str | None = None, key: object = None, task: str | None = None) -> bool",

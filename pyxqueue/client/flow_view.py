@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from itertools import islice
 
 from attrs import frozen
 
+from ..errors import ConfigurationError
 from ..model.flows import edges_of, expand
 from ..model.message import TaskInfo, TaskStatus
-from ..protocols import Backend
+from ..printable import quoted
+from ..protocols import Backend, HasFlows
 from .opened import QueueStore
 from .reasons import known
 
@@ -39,9 +42,17 @@ class FlowView:
         waited_for = {one for after in self.before.values() for one in after}
         return [one for one in self.tasks if one not in waited_for]
 
+    @property
+    def in_order(self) -> Iterator[str]:
+        """The ids of all tasks, each after those that it waits for."""
+        try:
+            return expand(TopologicalSorter(self.before).static_order())
+        except CycleError:
+            raise ConfigurationError(f"tasks of the flow {quoted(self.id)} wait for each other in a circle") from None
+
 
 class ShowsFlows:
-    """The part of `Admin` that shows flows."""
+    """The part of `Admin` that shows and retries flows."""
 
     _store: QueueStore
 
@@ -50,6 +61,29 @@ class ShowsFlows:
         for. Raises `UnknownTaskError`."""
         name = task_id.decode(errors="replace") if isinstance(task_id, bytes) else task_id
         return flow_view(self._store.here().backend, name)
+
+    def retry_flow(self, task_id: str | bytes) -> int:
+        """Retry the failed tasks of the flow with this id, or of that of which the task with this id is part, as
+        `FlowResult.retry` does. Returns their number. Raises `UnknownTaskError`."""
+        found = self.flow(task_id)
+        return retry_failed(self._store.here().backend, lambda: found.in_order)
+
+
+def retry_failed(backend: Backend, ids: Callable[[], Iterable[str]]) -> int:
+    """Let the failed tasks of a flow join it again, and return their number.
+
+    `ids`: returns the ids of its tasks, each after those that it waits for.
+    """
+    if not isinstance(backend, HasFlows):
+        return 0
+    count = 0
+    for only_doomed in (False, True):  # one that was about to fail because of another is found by the second look
+        source = iter(ids())
+        while page := list(islice(source, _PAGE)):
+            failed = [one for one in backend.show(page) if one is not None and one.status is TaskStatus.FAILURE]
+            wanted = [one.id for one in failed if not only_doomed or (one.readable and one.readable.doomed)]
+            count += sum(backend.rejoin(wanted)) if wanted else 0
+    return count
 
 
 def flow_view(backend: Backend, given: str) -> FlowView:

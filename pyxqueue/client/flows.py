@@ -19,11 +19,12 @@ from ..clock import Seconds
 from ..errors import ConfigurationError, DependencyFailedError
 from ..ids import new_id
 from ..inputs import Many, One, check_plain, replaced
-from ..model.flows import MAX_AFTER, MAX_SUCCESSORS, OnFailure, edge_text
+from ..model.flows import MAX_AFTER, MAX_SUCCESSORS, OnFailure, edge_text, is_unfinished
 from ..model.message import FLOW_VERSION, Message, Progress, evolve, valid_id
 from ..names import home_or_error, load
 from ..printable import counted, quoted
 from ..protocols import HasFlows
+from .flow_view import retry_failed
 from .gathering import agather, as_completed, gather
 from .habits import FLOW_HABITS, no_attribute
 from .producing import Producer
@@ -451,6 +452,11 @@ class FlowResult:
         backend = self._producer.stores().backend
         return sum(sum(backend.cancel(ids, force)) for ids in self._pages())
 
+    def retry(self) -> int:
+        """Retry the tasks that have failed, and return their number. The flow goes on as if they had not failed yet:
+        those that failed without being run wait again, and so do those that wait already."""
+        return retry_failed(self._producer.stores().backend, lambda: _ids(reversed(self._parts)))
+
     def __repr__(self) -> str:
         return f"<FlowResult {self.id}, {counted(len(self), 'task')}>"
 
@@ -481,7 +487,7 @@ class FlowResult:
         for _ in range(len(self)):
             info = backend.show([error.task_id])[0]
             cause = info.readable.doomed if info is not None and info.readable is not None else ""
-            if not cause or " " in cause:
+            if not cause or is_unfinished(cause):
                 break
             (record,) = backend.wait([cause], 0)
             if record is None:

@@ -60,6 +60,9 @@ class Draining(MemoryBackend):
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
         return self._drained(super().requeue(ids))
 
+    def rejoin(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._drained(super().rejoin(ids))
+
     def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
         return self._drained(super().cancel(ids, force))
 

@@ -103,8 +103,13 @@ def unfinished(stored: int, wanted: int) -> str:
     return f"{stored} of {wanted} predecessors"
 
 
+def is_unfinished(doomed: str) -> bool:
+    """Return whether that is what `unfinished` says."""
+    return " " in doomed
+
+
 def doom_text(doomed: str) -> str:
     """Return why a successor must not run, for people, from its `Message.doomed`."""
-    if " " in doomed:
+    if is_unfinished(doomed):
         return f"the flow was not stored completely: only {doomed}"
     return f"task {doomed}, which comes before it in its flow, did not end as a success"

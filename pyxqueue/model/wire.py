@@ -164,7 +164,7 @@ _READERS: Mapping[str, Callable[[bytes], object]] = {
 _READERS_BY_KEY = {_key(attribute): (attribute, read) for attribute, read in _READERS.items()}
 
 
-_STORES = frozenset((b"_id", b"_since", b"_tokens", b"_gate", b"_order", b"_tag", b"_flow", b"_told"))
+_STORES = frozenset((b"_id", b"_since", b"_tokens", b"_gate", b"_order", b"_tag", b"_flow"))
 """Fields that are the store's, not the message's: its id if it has none of its own, when it came back, whether it has
 the tokens of its gates, and its place in a line."""
 _USUAL = (b"v", b"id", b"name", b"body")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pyxqueue import FlowResult, TaskQueue
+from pyxqueue.model.message import Delivery, Done, Fail, Message, Settlement
 
 from .conftest import Command
 
@@ -92,3 +93,32 @@ def test_a_task_without_a_flow(queue: TaskQueue, command: Command) -> None:
     ]
     result = command("flow", "nobody")
     assert (result.exit_code, result.stderr[:30]) == (1, "Error: no task has the id 'nob")
+
+
+def test_flow_retries(queue: TaskQueue, flow: FlowResult, command: Command) -> None:
+    """What has failed runs again, and what failed because of it waits again; what has succeeded stays so."""
+    backend = queue._producer.stores().backend
+    for _ in range(3):
+        held = backend.claim("w", 9, 0)
+        backend.settle(
+            [
+                Settlement(one.receipt, Fail("broken") if "first" in one.receipt or doomed(one) else Done())
+                for one in held
+            ]
+        )
+    assert "jobs.total last  FAILURE" in command("flow", "first").stdout
+
+    shown = command("flow", "first", "--retry").stdout
+
+    assert shown.splitlines()[:6] == [
+        "retried 4 tasks",
+        f"flow {flow.id}: tasks 5, ended 1",
+        "jobs.total last  PENDING, waits for 2",
+        "├─ jobs.one left  PENDING, waits for 1",
+        "│  └─ jobs.one first  PENDING",
+        "├─ jobs.one right  PENDING, waits for 1",
+    ]
+
+
+def doomed(delivery: Delivery) -> bool:
+    return isinstance(delivery.message, Message) and delivery.message.doomed != ""

@@ -476,3 +476,42 @@ def test_a_handle_is_pickled_by_the_name_of_its_queue() -> None:
     again = pickle.loads(pickle.dumps(handle))
 
     assert (again.id, len(again), again.get()) == (handle.id, 3, 3)
+
+
+def test_a_flow_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has failed, and what failed because of that, runs again, one after the other; the rest does not."""
+    ran.clear()
+    handle = chain(add.of(1, 2), fails.of(), seen.of(), seen.of())()
+    assert [info.status.name for info in handle.infos()] == ["FAILURE", "FAILURE", "FAILURE", "SUCCESS"]
+    assert handle.retry() == 3
+    assert [info.status.name for info in handle.infos()] == ["FAILURE", "FAILURE", "FAILURE", "SUCCESS"]
+
+    monkeypatch.setitem(globals(), "broken", False)
+    assert handle.retry() == 3
+
+    assert handle.get() == repr((("((None,), {})",), {}))
+    assert ran == [("add", 1, 2), "seen", "seen"]
+    assert handle.retry() == 0
+
+
+def test_a_chord_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last task waits for the retried one, and gets all results."""
+    handle = chord([add.of(1), fails.of(), add.of(2)], seen.of())()
+    with pytest.raises(DependencyFailedError):
+        handle.get()
+
+    monkeypatch.setitem(globals(), "broken", False)
+    assert handle.retry() == 2
+
+    assert handle.get() == "((<the results of 3 tasks>,), {})"
+
+
+def test_a_flow_is_retried_by_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or by that of any of its tasks."""
+    handle = chain(fails.of(), seen.of())()
+    monkeypatch.setitem(globals(), "broken", False)
+    last = next(iter(handle))
+
+    assert queue.admin.retry_flow(last.task_id) == 2
+    assert last.get() == "((None,), {})"
+    assert queue.admin.retry_flow(handle.id) == 0

@@ -169,7 +169,7 @@ def an_hour_passes(site: Site) -> None:
 
         def written() -> bool:
             with suppress(DriverError):  # the file is locked
-                connection.execute("UPDATE dependent SET complete_by = 1")
+                connection.execute("UPDATE dependent SET complete_by = 1 WHERE complete_by > 0")
                 return True
             return False
 

@@ -14,7 +14,7 @@ from attrs import define, field
 
 from pyxqueue.model.flows import OnFailure, edge_text
 from pyxqueue.model.message import FLOW_VERSION, Cancelled, Delivery, Message, Settlement, TaskStatus
-from pyxqueue.protocols import Backend
+from pyxqueue.protocols import Backend, HasFlows
 from pyxqueue.testing.contract import Harness
 from pyxqueue.testing.contract.steps import decided, defer, done, fail, job, retry, take
 from pyxqueue.testing.memory import MemoryHarness
@@ -76,6 +76,8 @@ class Walk:
     """How tasks have ended, as this test knows it."""
     touched: set[str] = field(factory=set)
     """Those that were requeued, or whose predecessors were: they may run early."""
+    uncounted: set[str] = field(factory=set)
+    """Those that have ended for good: when they run again, and fail, they join their flow alone."""
 
     def __attrs_post_init__(self) -> None:
         messages, self.edges = graph(self.chance, self.name)
@@ -106,8 +108,9 @@ class Walk:
         for side, delivery in zip(self.sides, deliveries, strict=True):
             zombie = Settlement("n1-1|nobody|nothing|", done(delivery).verdict)
             assert list(side.settle([zombie, ENDS[how](delivery), done(delivery)])) == [False, True, False]
-        if how in ("done", "fail", "cancel"):
-            self.ended[one] = how
+        (left,) = self.sides[1].show([one])
+        if how in ("done", "fail", "cancel") and (left is None or left.status.ended):
+            self.ended[one] = how  # else it was doomed by a task that was retried meanwhile
 
     def check_start(self, one: str) -> None:
         """A task that starts has no predecessor that has not ended, or that dooms it."""
@@ -131,12 +134,27 @@ class Walk:
         assert results[0] == results[1], f"{operation} of {one}"
         if not results[0][0]:
             return
-        if operation == "requeue":
-            self.touched.add(one)
-            self.touched.update(other for before, other in self.edges if before == one)
-            self.ended.pop(one, None)
+        if operation in ("requeue", "rejoin"):
+            self.runs_again(one, rejoins=operation == "rejoin")
         elif one not in self.held[0] and self.ended.get(one) != "done":
             self.ended[one] = operation
+
+    def runs_again(self, one: str, *, rejoins: bool) -> None:
+        """What waits for the task may have started before; the task itself only if it does not rejoin the flow."""
+        if not rejoins or one in self.uncounted:
+            self.touched.add(one)
+        else:
+            self.touched.discard(one)
+        self.touched.update(other for before, other in self.edges if before == one)
+        self.ended.pop(one, None)
+
+    def retry(self) -> None:
+        """Retry what has failed of the flow, as a whole."""
+        results = [list(side.rejoin(self.ids)) for side in self.sides if isinstance(side, HasFlows)]
+        assert results[0] == results[1]
+        for one, rejoined in zip(self.ids, results[0], strict=True):
+            if rejoined:
+                self.runs_again(one, rejoins=True)
 
     def advance(self) -> None:
         self.release()  # so that no lease ends
@@ -148,6 +166,8 @@ class Walk:
         for one, (seen, wanted) in zip(self.ids, zip(*shown, strict=True), strict=True):
             assert (seen is None) == (wanted is None), one
             if seen is not None and wanted is not None:
+                if seen.status.ended and seen.status is not TaskStatus.FAILURE:
+                    self.uncounted.add(one)
                 facts = [(i.status, i.waits_for, i.readable and i.readable.doomed) for i in (seen, wanted)]
                 assert facts[0] == facts[1], one
         depths = [side.depth() for side in self.sides]
@@ -181,8 +201,10 @@ def walk(make: MakeHarness, seed: int, flows: int) -> None:
     for number in range(flows):
         with make() as harness:
             one = Walk(harness, chance, f"flow{seed}-{number}")
-            changes = [partial(one.change, name) for name in ("cancel", "cancel", "delete", "requeue", "requeue")]
-            steps: list[Callable[[], None]] = [*[one.claim] * 5, *[one.settle] * 8, one.release, one.advance, *changes]
+            names = ("cancel", "cancel", "delete", "requeue", "requeue", "rejoin", "rejoin")
+            changes = [partial(one.change, name) for name in names]
+            steps: list[Callable[[], None]] = [*[one.claim] * 5, *[one.settle] * 9, one.release, one.advance, one.retry]
+            steps += changes
             for _ in range(40):
                 chance.choice(steps)()
                 one.compare()
@@ -217,6 +239,12 @@ FOUND = (
     "AFailedTaskIsNotWaitedFor",
     "NoEdgeContinues",
     "OnlyTheFirstEdgeFires",
+    "WaitingEdgesAreTakenBackTwice",
+    "ADeletionFiresAgain",
+    "ARetriedTaskDoomsStill",
+    "ARejoinWaitsForNobody",
+    "ADoomedTaskWaitsAgain",
+    "ADoomedTaskFailsAllTheSame",
 )
 
 

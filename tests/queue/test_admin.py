@@ -64,6 +64,7 @@ def test_each_command_has_a_method_of_its_name() -> None:
         "workers",  # shown by `info`
         "explain",  # shown by `task`
         "queues",  # shown by `info` where no queue is named
+        "retry_flow",  # `flow --retry`
     }
 
 

@@ -51,12 +51,16 @@ def test_a_supervisor_promotes_what_a_dead_process_left(backend: RedisBackend, c
 
 
 def test_nothing_is_left_of_a_flow(backend: RedisBackend, client: Any, stream_key: str) -> None:
-    """The hash of what waits is gone with the last successor that became ready, was cancelled, or was deleted."""
+    """The hash of what waits is gone with the last successor that ended, was cancelled, or was deleted."""
     for end in ("done", "cancel", "delete"):
         backend.enqueue(flow(3))
         dependents = client.hgetall(key(stream_key, "dependents"))
-        assert dependents == {b"last": b"3 0 0 the-flow"}
+        assert dependents == {b"last": b"3 0 0 0 the-flow"}
         if end == "done":
+            backend.settle([done(one.receipt, one.message.id) for one in backend.claim("w", 9, 0)])
+            dependents = client.hgetall(key(stream_key, "dependents"))
+            assert dependents == {b"last": b"-0 0 0 0 the-flow", b":started": b"1"}
+            assert backend.depth().dependent == 0
             backend.settle([done(one.receipt, one.message.id) for one in backend.claim("w", 9, 0)])
         else:
             getattr(backend, end)(["last"])
@@ -87,7 +91,7 @@ def test_what_others_write_stops_nothing(backend: RedisBackend, client: Any, str
         client.delete(dependents)
         client.set(dependents, "x")
     else:
-        client.hset(dependents, "last", {"nonsense": "9 x", "other flow": "1 0 0 another"}[planted])
+        client.hset(dependents, "last", {"nonsense": "9 x", "other flow": "1 0 0 0 another"}[planted])
     (held,) = backend.claim("w", 1, 0)
 
     assert list(backend.settle([done(held.receipt, "a0")])) == [True]

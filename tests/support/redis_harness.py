@@ -76,9 +76,9 @@ class RedisHarness:
             for task_id in run("ZRANGE", keys.expiries, 0, -1):
                 run("ZINCRBY", keys.expiries, -ms, task_id)
             for task_id, value in run("HGETALL", keys.dependents).items():
-                need, absent, due, *rest = value.split(b" ") if b" " in value else (value, b"", b"0")
+                *counts, due, flow = value.split(b" ", 4) if b" " in value else (value, b"0", b"")
                 if int(due):
-                    run("HSET", keys.dependents, task_id, b" ".join([need, absent, b"%d" % (int(due) - ms), *rest]))
+                    run("HSET", keys.dependents, task_id, b" ".join([*counts, b"%d" % (int(due) - ms), flow]))
         for key in self._keys_of_tasks():
             self._age_end(key, ms)
             left = int(run("PTTL", key))

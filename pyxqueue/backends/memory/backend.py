@@ -157,6 +157,11 @@ class MemoryBackend:
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
         return self._inspector.adopt(tasks)
 
+    # HasFlows
+
+    def rejoin(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._inspector.rejoin(ids)
+
     # HasLocks
 
     def enqueue_unique(self, messages: Sequence[Message], terms: LockTerms) -> Sequence[Placed]:

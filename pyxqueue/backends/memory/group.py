@@ -112,7 +112,7 @@ class Group(LockingGroup):
             heapq.heappush(self._due, (entry.due, entry.order, entry.id))
         elif place is Place.REMEMBERED:
             heapq.heappush(self._forget, (entry.forget_at, entry.id))
-        elif place is Place.DEPENDENT:
+        elif place is Place.DEPENDENT and entry.absent:
             self._incomplete[entry.id] = entry
         if entry.expires and place in WAITING:
             heapq.heappush(self._expiries, (entry.expires, entry.id))

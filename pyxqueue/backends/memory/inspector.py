@@ -96,6 +96,11 @@ class MemoryInspector:
             group, now = self._queue.look()
             return [group.requeue(task_id, now) for task_id in ids]
 
+    def rejoin(self, ids: Sequence[str]) -> Sequence[bool]:
+        with self._store.changed:
+            group, now = self._queue.look()
+            return [group.rejoin(task_id, now) for task_id in ids]
+
     def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
         with self._store.changed:
             group, now = self._queue.look()

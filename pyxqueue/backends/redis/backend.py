@@ -52,7 +52,7 @@ class RedisBackend:
         self.show, self.tasks, self.watch = inspector.show, inspector.tasks, inspector.watch
         self.consumers, self.depth, self.about = inspector.consumers, inspector.depth, inspector.about
         self.groups, self.remove_group, self.queues = inspector.groups, inspector.remove_group, inspector.queues
-        self.requeue, self.cancel = inspector.requeue, inspector.cancel
+        self.requeue, self.rejoin, self.cancel = inspector.requeue, inspector.rejoin, inspector.cancel
         self.delete, self.adopt = inspector.delete, inspector.adopt
         self._limits = RedisLimits(self._registration)
         self._fair_lines = RedisFairLines(self._registration)

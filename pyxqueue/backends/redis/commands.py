@@ -676,9 +676,12 @@ def show(keys: GroupKeys, group: str, ids: Sequence[str]) -> Command[list[TaskIn
     return Command("show", keys.with_records(ids, keys.meta), [group, *ids], parse)
 
 
-def requeue(keys: GroupKeys, group: str, found: Sequence[tuple[str, bool]]) -> Command[list[bool]]:
-    """`found`: ids, and whether their entry is unreadable."""
-    args: list[Arg] = [group]
+def requeue(
+    keys: GroupKeys, group: str, found: Sequence[tuple[str, bool]], *, rejoins: bool = False
+) -> Command[list[bool]]:
+    """`found`: ids, and whether their entry is unreadable. `rejoins`: failed tasks, which wait for those before them in
+    their flow."""
+    args: list[Arg] = [group, int(rejoins)]
     for task_id, raw in found:
         args += (task_id, "1" if raw else "")
     return Command("requeue", keys.with_records([task_id for task_id, _ in found]), args, _bools)

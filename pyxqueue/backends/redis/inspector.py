@@ -62,13 +62,19 @@ class RedisInspector:
         return self._session.run(cancel(self._registration, ids, force))
 
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._requeue(ids, rejoins=False)
+
+    def rejoin(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._requeue(ids, rejoins=True)
+
+    def _requeue(self, ids: Sequence[str], *, rejoins: bool) -> Sequence[bool]:
         group = self._options.group
         found = [
             (task_id, info is not None and isinstance(info.message, Unreadable))
             for task_id, info in zip(ids, self.show(ids), strict=True)
         ]
         return self._session.run(
-            self._registration.each(found, lambda keys, batch: commands.requeue(keys, group, batch))
+            self._registration.each(found, lambda keys, batch: commands.requeue(keys, group, batch, rejoins=rejoins))
         )
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:

@@ -70,7 +70,7 @@ class SQLiteBackend:
         self.show, self.tasks, self.watch = inspector.show, inspector.tasks, inspector.watch
         self.consumers, self.depth, self.about = inspector.consumers, inspector.depth, inspector.about
         self.groups, self.remove_group, self.queues = inspector.groups, inspector.remove_group, inspector.queues
-        self.requeue, self.cancel = inspector.requeue, inspector.cancel
+        self.requeue, self.rejoin, self.cancel = inspector.requeue, inspector.rejoin, inspector.cancel
         self.delete, self.adopt = inspector.delete, inspector.adopt
 
     def limits(self) -> LimitStore:

@@ -1,31 +1,39 @@
 """The flows of one group inside one transaction (L10, L11).
 
-The bit `FLOW` of a task's `raw` says that it has edges; `TOLD` and `TOLD_LAST` say which of those that leave it have
-fired. A task that waits for others has a row in `dependent`. A task without edges costs nothing.
+The bit `FLOW` of a task's `raw` says that it has edges. Whether one that leaves it has fired follows from its place. A
+task that waits for others has a row in `dependent`, until it has ended or is deleted. A task without edges costs
+nothing.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 from attrs import frozen
 
-from ...model.flows import UNFINISHED_MS, OnFailure, edges_of, number_of, unfinished
-from ...model.message import Message, Unreadable
+from ...model.flows import UNFINISHED_MS, Edge, edges_of, is_unfinished, number_of, unfinished
+from ...model.message import Message, TaskStatus, Unreadable
 from .driver import Connection
 from .gating import Gates
 from .rows import Row, is_number, is_time, read_message, with_field
-from .schema import DELAYED, DEPENDENT, LINES, TOLD, TOLD_LAST
+from .schema import DELAYED, DEPENDENT, FAILED, GATED, HISTORY, LINES, REMEMBERED
 
 _MESSAGE = """SELECT id, attempt, crashes, redelivered, deferrals, due,
     coalesce(fields, (SELECT fields FROM body WHERE body.seq = task.seq)) FROM task WHERE seq = ?"""
 _ENTER = f"UPDATE task SET place = {DEPENDENT}, sort = seq WHERE seq = ?"  # noqa: S608 - our own words
-_SUCCESSOR = f"""SELECT seq, need FROM task JOIN dependent USING (seq)
-    WHERE task.grp = ? AND task.id = ? AND task.place = {DEPENDENT} AND flow = ?"""  # noqa: S608
-_STORED = "UPDATE dependent SET absent = absent - 1, complete_by = ? WHERE seq = ?"
-_FIRST_UNFINISHED = "SELECT complete_by FROM dependent WHERE grp = ? AND absent > 0 ORDER BY complete_by LIMIT 1"
-_UNFINISHED = """SELECT seq, absent FROM dependent WHERE grp = ? AND absent > 0 AND complete_by <= ?
-    ORDER BY complete_by LIMIT ?"""
+_SUCCESSOR = """SELECT seq, need, complete_by FROM task JOIN dependent USING (seq)
+    WHERE task.grp = ? AND task.id = ? AND flow = ?"""
+_COUNTED = "SELECT need, bad FROM dependent WHERE seq = ?"
+_COUNT = "UPDATE dependent SET need = need + ?, bad = bad + ? WHERE seq = ?"
+_STORED = """UPDATE dependent SET absent = absent - 1, complete_by = CASE complete_by WHEN 0 THEN 0 ELSE ? END
+    WHERE seq = ?"""
+_FIRST_UNFINISHED = """SELECT complete_by FROM dependent WHERE grp = ? AND absent > 0 AND complete_by > 0
+    ORDER BY complete_by LIMIT 1"""
+_UNFINISHED = """SELECT seq, absent FROM dependent
+    WHERE grp = ? AND absent > 0 AND complete_by > 0 AND complete_by <= ? ORDER BY complete_by LIMIT ?"""
+_WAIT_AGAIN = f"""UPDATE task SET place = {DEPENDENT}, sort = ?, ord = ?, updated = ?, due = 0, progress = NULL
+    WHERE seq = ?"""  # noqa: S608 - our own words
 _READY = "UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, due = ? WHERE seq = ?"
 
 
@@ -33,6 +41,14 @@ class Tickets(Protocol):
     """Issues numbers."""
 
     def next(self) -> int: ...
+
+
+class Successor(NamedTuple):
+    """A row of `dependent`."""
+
+    seq: int
+    need: int
+    complete_by: int
 
 
 class Owner(Protocol):
@@ -63,12 +79,11 @@ class Flows:
         if number := number_of(message.after):
             db.execute(_ENTER, (seq,))
             db.execute(
-                "INSERT OR REPLACE INTO dependent VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO dependent VALUES (?, ?, ?, ?, ?, ?, 0)",
                 (seq, self.group.key, message.flow, number, number, complete_by),
             )
-        for edge in edges_of(message):
-            for successor, _ in self._successor(edge.successor, message.flow):
-                db.execute(_STORED, (complete_by, successor))
+        for _, successor in self._successors(message):
+            db.execute(_STORED, (complete_by, successor.seq))
         return number > 0
 
     def waits_for(self, seq: int) -> int:
@@ -77,31 +92,56 @@ class Flows:
         return found[0][0] if found and is_number(found[0][0]) else 0
 
     def fire(self, row: Row, *, success: bool, kept: bool) -> None:
-        """Fire the edges of a task that has ended or is deleted, each once. `kept`: with the failed tasks."""
-        self.leave(row)
-        message = self._message(row.seq)
-        for edge in edges_of(message):
-            fired = row.raw & (TOLD_LAST if edge.on_failure is OnFailure.WAIT else TOLD)
-            if fired or not edge.fires(kept=kept) or not isinstance(message, Message):
-                continue
-            for seq, need in self._successor(edge.successor, message.flow):
-                if edge.dooms(success=success):
-                    self._start(seq, row.id)
-                elif is_number(need) and need > 1:
-                    self.group.db.execute("UPDATE dependent SET need = need - 1 WHERE seq = ?", (seq,))
-                else:
-                    self._start(seq)
-        bits = TOLD if kept else TOLD | TOLD_LAST
-        self.group.db.execute("UPDATE task SET raw = raw | ? WHERE seq = ?", (bits, row.seq))
-
-    def leave(self, row: Row) -> None:
-        """A task does not wait for others any more."""
-        if row.place == DEPENDENT:
+        """Fire the edges of a task that ends or is deleted. `kept`: with the failed tasks."""
+        if not kept:
             self.group.db.execute("DELETE FROM dependent WHERE seq = ?", (row.seq,))
+        for edge, successor in self._successors(self._message(row.seq)):
+            if not edge.fires(kept=kept) or _has_fired(edge, row):
+                continue
+            dooms = edge.dooms(success=success)
+            self.group.db.execute(_COUNT, (-1, int(dooms), successor.seq))
+            if successor.complete_by and (dooms or not is_number(successor.need) or successor.need <= 1):
+                self._start(successor.seq, row.id if dooms else "")
 
-    def forget_doom(self, row: Row) -> None:
-        """A task is requeued: it runs, whatever others did."""
+    def run_again(self, row: Row) -> None:
+        """A task that has ended is requeued: it runs, whatever others did, and its edges have not fired any more."""
+        for edge, successor in self._successors(self._message(row.seq)):
+            if _has_fired(edge, row):
+                dooms = edge.dooms(success=row.ended == TaskStatus.SUCCESS)
+                self.group.db.execute(_COUNT, (1, -int(dooms), successor.seq))
         self._write_doom(row.seq, None)
+
+    def may_rejoin(self, row: Row) -> bool:
+        """Whether no predecessor of a task dooms it."""
+        message, counted = self._message(row.seq), self.group.db.execute(_COUNTED, (row.seq,))
+        doomed = message.doomed if isinstance(message, Message) else ""
+        return not is_unfinished(doomed) and not (counted and is_number(counted[0][1]) and counted[0][1] > 0)
+
+    def wait_again(self, row: Row) -> bool:
+        """Let a task wait for those of its predecessors that have not ended. Returns whether there are any."""
+        group, counted = self.group, self.group.db.execute(_COUNTED, (row.seq,))
+        if not counted or not is_number(counted[0][0]) or counted[0][0] <= 0:
+            return False
+        if row.raw & GATED:
+            group.gates.leave([row.seq])
+        ticket = group.tickets.next()
+        group.db.execute(_WAIT_AGAIN, (ticket, ticket, group.now, row.seq))
+        complete_by = group.now + UNFINISHED_MS
+        group.db.execute("UPDATE dependent SET complete_by = ? WHERE seq = ?", (complete_by, row.seq))
+        return True
+
+    def is_doomed_no_more(self, row: Row) -> bool:
+        """Whether a task in flight that its holder lets fail was doomed by one that was retried meanwhile."""
+        message, counted = self._message(row.seq), self.group.db.execute(_COUNTED, (row.seq,))
+        is_doomed = isinstance(message, Message) and message.doomed != ""
+        return is_doomed and bool(counted) and not row.cancelled and self.may_rejoin(row)
+
+    def undoom(self, row: Row) -> None:
+        """Such a task waits again, or is ready."""
+        self._write_doom(row.seq, None)
+        if not self.wait_again(row):
+            self.group.db.execute("UPDATE task SET progress = NULL, due = 0 WHERE seq = ?", (row.seq,))
+            self._start(row.seq)
 
     def first_unfinished(self) -> float | None:
         """When the first task is doomed of which not all predecessors were stored; None if there is none."""
@@ -117,14 +157,17 @@ class Flows:
             self._start(seq, unfinished(number - (absent if is_number(absent) else 0), number))
         return len(rows)
 
-    def _successor(self, task_id: str, flow: str) -> list[tuple[int, int]]:
-        """The row of a task of the same flow that waits, and for how many it does; nothing if there is none."""
-        return self.group.db.execute(_SUCCESSOR, (self.group.key, task_id, flow)) if flow else []
+    def _successors(self, message: Message | Unreadable | None) -> Iterator[tuple[Edge, Successor]]:
+        """The edges of a message, with the rows of those successors of the same flow that wait or have waited."""
+        for edge in edges_of(message):
+            if isinstance(message, Message) and message.flow:
+                values = (self.group.key, edge.successor, message.flow)
+                yield from ((edge, Successor(*row)) for row in self.group.db.execute(_SUCCESSOR, values))
 
     def _start(self, seq: int, doomed: str = "") -> None:
         """Make a dependent task ready, or delayed; `doomed`: why it must not run."""
         group = self.group
-        group.db.execute("DELETE FROM dependent WHERE seq = ?", (seq,))
+        group.db.execute("UPDATE dependent SET complete_by = 0 WHERE seq = ?", (seq,))
         found = group.db.execute("SELECT due, priority_class FROM task WHERE seq = ?", (seq,))
         if not found:
             return
@@ -150,3 +193,8 @@ class Flows:
             for (fields,) in self.group.db.execute(f"SELECT fields FROM {table} WHERE seq = ?", (seq,)):  # noqa: S608
                 if fields is not None and (changed := with_field(fields, b"doomed", doomed)) != fields:
                     self.group.db.execute(f"UPDATE {table} SET fields = ? WHERE seq = ?", (changed, seq))  # noqa: S608
+
+
+def _has_fired(edge: Edge, row: Row) -> bool:
+    """Whether the task of the edge has ended, and is not kept for a retry for which the edge waits."""
+    return row.place in (FAILED, HISTORY, REMEMBERED) and edge.fires(kept=row.place == FAILED)

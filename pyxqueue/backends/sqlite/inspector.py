@@ -172,6 +172,9 @@ class SQLiteInspector:
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
         return self._in_steps(ids, _requeue)
 
+    def rejoin(self, ids: Sequence[str]) -> Sequence[bool]:
+        return self._in_steps(ids, partial(_requeue, rejoins=True))
+
     def cancel(self, ids: Sequence[str], force: bool = False) -> Sequence[bool]:
         return self._in_steps(ids, partial(_cancel, force=force, history=self._queue.options.history))
 
@@ -286,12 +289,14 @@ def _page(
     return found, len(read) < len(rows)
 
 
-def _requeue(group: Group, ids: Sequence[str]) -> list[bool]:
-    """I2: make ended tasks ready again as attempt 1, with the same bytes."""
-    rows, changed = group.rows(ids), []
+def _requeue(group: Group, ids: Sequence[str], *, rejoins: bool = False) -> list[bool]:
+    """I2: make ended tasks ready again as attempt 1, with the same bytes. `rejoins`: failed ones, which wait for their
+    predecessors (L10)."""
+    rows, changed, places = group.rows(ids), [], (FAILED,) if rejoins else (FAILED, HISTORY)
     for task_id in ids:
         row = rows.pop(task_id, None)
-        again = row is not None and row.place in (FAILED, HISTORY) and hold_again(group, row)
+        again = row is not None and row.place in places and not (rejoins and not Flows(group).may_rejoin(row))
+        again = again and row is not None and hold_again(group, row)
         changed.append(again)
         if row is not None and again:
             ticket = group.tickets.next()
@@ -305,8 +310,9 @@ def _requeue(group: Group, ids: Sequence[str]) -> list[bool]:
             if row.expires:
                 drop_expiry(group, row.seq)
             if row.raw & FLOW:
-                Flows(group).forget_doom(row)
-            pass_gates(group, row)
+                Flows(group).run_again(row)
+            if not (rejoins and Flows(group).wait_again(row)):
+                pass_gates(group, row)
     return changed
 
 

@@ -23,8 +23,9 @@ to be looked at, because tasks wait there; 0 if none do.
 `fair` has the tasks that stand in a fair line, each with its flow. `flow` has the last tag of each flow, and how many
 tasks of it wait; a row with an empty tenant and the kind 2 is about the line of a class: the last tag that was drawn.
 
-`dependent` has the tasks that wait for others of their flow: for how many, how many of these were not stored yet, and
-the ms until which they must be.
+`dependent` has the tasks that wait or have waited for others of their flow: how many of these have not ended, how many
+were not stored yet, the ms until which they must be, or 0 if the task does not wait any more, and how many have ended
+so that it must not run. The row is kept until the task ends, or as long as it is with the failed tasks.
 
 Each number of a row, order and fencing token is larger than all before. `counter` has the last one, or a smaller one
 while the largest row has a larger number: new tasks do not write it, but their deletion does.
@@ -44,7 +45,7 @@ from .driver import Connection, DriverError
 
 APPLICATION_ID = 0x70797871
 """``pyxq``, at offset 68 of the file."""
-VERSION = 11
+VERSION = 12
 """The layout: the tables, and the format of what they hold."""
 
 NEW, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED, CAME_BACK, BLOCKED, DEPENDENT = range(1, 10)
@@ -71,9 +72,9 @@ EXPIRING = _EXPIRING.format(", ".join(map(str, WAITING)))
 EXPIRES = f"task INDEXED BY task_expires WHERE grp = ? AND {EXPIRING}"
 """The same, in a group."""
 
-RAW, GATED, FLOW, LOCKED, SHARED, TOLD, TOLD_LAST = 1, 2, 4, 16, 32, 64, 128
+RAW, GATED, FLOW, LOCKED, SHARED = 1, 2, 4, 16, 32
 """The bits of a task's `raw`: it is not a message; it has gates; it is part of a flow; it has a lock that it gives back
-when it ends; it has a share; its edges have fired, and those too that wait for a failed task."""
+when it ends; it has a share."""
 PAUSED, ASKS_ALL = 1, 2
 """The bits of a group's `paused`: it is paused; a task name is, so that each delivery has `must_begin` (L9)."""
 PAUSES_END = 4
@@ -83,6 +84,7 @@ INLINE = 2_000
 
 PRIORITY_CLASS = "priority_class INTEGER NOT NULL DEFAULT 0"
 BEGAN = "began INTEGER NOT NULL DEFAULT 0"
+BAD = "bad INTEGER NOT NULL DEFAULT 0"
 TABLES = (
     """CREATE TABLE counter (ticket INTEGER NOT NULL)""",
     """INSERT INTO counter VALUES (0)""",
@@ -134,9 +136,9 @@ TABLES = (
     """CREATE TABLE fair (
         seq INTEGER PRIMARY KEY, grp INTEGER NOT NULL, class INTEGER NOT NULL, tenant TEXT NOT NULL,
         kind INTEGER NOT NULL)""",
-    """CREATE TABLE dependent (
+    f"""CREATE TABLE dependent (
         seq INTEGER PRIMARY KEY, grp INTEGER NOT NULL, flow TEXT NOT NULL, need INTEGER NOT NULL,
-        absent INTEGER NOT NULL, complete_by INTEGER NOT NULL)""",
+        absent INTEGER NOT NULL, complete_by INTEGER NOT NULL, {BAD})""",
     """CREATE INDEX dependent_unfinished ON dependent (grp, complete_by) WHERE absent > 0""",
 )
 
@@ -232,8 +234,13 @@ STEPS: Steps = {
     ),
     10: (
         "DROP INDEX IF EXISTS task_expires",
-        *(one for one in TABLES if re.match(r"CREATE (INDEX|TABLE) (dependent|task_expires)", one)),
+        *(
+            one.replace(f", {BAD}", "")
+            for one in TABLES
+            if re.match(r"CREATE (INDEX|TABLE) (dependent|task_expires)", one)
+        ),
     ),
+    11: (f"ALTER TABLE dependent ADD COLUMN {BAD}",),
 }
 
 

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from ...model.message import DEDUPE_MS, Defer, Done, Fail, Message, Record, Retry, Settlement, TaskStatus
 from ...model.transitions import ENDS, event_of, late_reason, too_late
+from .flowing import Flows
 from .group import CHUNK, Group, Holding, due_after, holding_of, minimal, packed
 from .rows import Row, padded, record_bytes
-from .schema import FAILED, HISTORY, IN_FLIGHT, SHARED
+from .schema import FAILED, FLOW, HISTORY, IN_FLIGHT, SHARED
 
 CURRENT = f"""SELECT seq, fence FROM task NOT INDEXED
     WHERE seq IN ({{}}) AND grp = ? AND place = {IN_FLIGHT} AND raw IN (0, {SHARED}) AND progress IS NULL"""  # noqa: S608 - our own words
@@ -87,6 +88,8 @@ def _end(group: Group, holding: Holding, record: Record, kept: bytes) -> tuple[i
 
 def _apply(group: Group, row: Row, settlement: Settlement) -> None:
     match settlement.verdict:
+        case Fail() if row.raw & FLOW and Flows(group).is_doomed_no_more(row):
+            Flows(group).undoom(row)
         case Retry(delay) if not row.cancelled and too_late(row.expires, due_after(group, delay) or group.now):
             reason = late_reason(settlement.record)
             group.end(row, FAILED, settlement.record or minimal(row, TaskStatus.FAILURE, reason), reason)

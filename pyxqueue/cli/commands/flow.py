@@ -1,4 +1,4 @@
-"""``pyxqueue flow``: show a flow as a tree."""
+"""``pyxqueue flow``: show a flow as a tree, or retry what has failed of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from ...client.flow_view import FlowView
 from ...model.message import TaskInfo
+from ...printable import counted
 from ..output import json_option, print_json, say
 from ..target import Target, pass_target, target_options
 from ..words import take_one
@@ -16,13 +17,16 @@ from ..words import take_one
 
 @click.command()
 @click.argument("words", metavar="[MODULE[:QUEUE]] ID", nargs=-1, required=True)
+@click.option("--retry", is_flag=True, help="First retry its failed tasks; those behind them wait for them again.")
 @target_options
 @json_option
 @pass_target
-def flow(target: Target, words: Sequence[str], as_json: bool) -> None:
+def flow(target: Target, words: Sequence[str], retry: bool, as_json: bool) -> None:
     """Show the flow ID, or that of the task ID, as a tree: below each task are those that it waits for."""
     given = take_one(target, words, "id")
-    found = target.existing().admin.flow(given)
+    admin = target.existing().admin
+    retried = admin.retry_flow(given) if retry else 0
+    found = admin.flow(given)
     if as_json:
         print_json({
             "id": found.id,
@@ -30,6 +34,8 @@ def flow(target: Target, words: Sequence[str], as_json: bool) -> None:
             "tasks": [_facts(found, info) for info in found.tasks.values()],
         })  # fmt: skip
         return
+    if retry:
+        say(f"retried {counted(retried, 'task')}")
     ended = sum(info.status.ended for info in found.tasks.values())
     more = "" if found.complete else ", and more that were not looked at"
     say(f"flow {found.id or '-'}: tasks {len(found.tasks):,}, ended {ended:,}{more}")

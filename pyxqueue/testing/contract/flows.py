@@ -65,6 +65,11 @@ def doomed(backend: Backend, law: Law, cause: str, when: str, wanted: str = "b")
     return delivery
 
 
+def rejoin(backend: Backend, ids: Sequence[str]) -> list[bool]:
+    """Let failed tasks rejoin their flow, one after the other."""
+    return list(backend.rejoin(list(ids))) if isinstance(backend, HasFlows) else []
+
+
 def free(backend: Backend, law: Law, wanted: Sequence[str], when: str) -> None:
     """Claim everything that is ready, which must be these tasks, not doomed."""
     __tracebackhide__ = True
@@ -178,18 +183,22 @@ class FlowLaws(Contract):
     @needs(HasFlows)
     def test_l10_it_starts_once(self, harness: Harness) -> None:
         """Whatever its predecessors do later, it is not made ready again."""
-        backend = stored(harness, L10, "ac:f", "bc:f")
-        one, two = s.take_exactly(backend, 2, L10)
-        s.settled(backend, L10, s.fail(one), s.fail(two))
-        held = doomed(backend, L10, one.message.id, "after two failures", "c")
-        backend.requeue(["a", "b"])
-        s.settled(backend, L10, *map(s.done, s.take_exactly(backend, 2, L10)))
-        L10.same(s.ids_of(s.take(backend)), [], "what could be claimed while the successor is in flight")
-        s.settled(backend, L10, s.fail(held))
-        backend.requeue(["a", "b"])
-        s.settled(backend, L10, *map(s.fail, s.take_exactly(backend, 2, L10)))
-        backend.delete(["a", "b"])
-        s.places(backend, L10, "at the end", failed=1)
+        for policy in "fc":
+            backend = s.groups(harness, policy)[0]
+            backend.enqueue(flow(f"ac:{policy}", f"bc:{policy}", name=policy))
+            s.settled(backend, L10, *map(s.fail, s.take_exactly(backend, 2, L10)))
+            held = s.take_one(backend, L10)
+            L10.same(held.message.id, "c", "what could be claimed after two failures")
+            if policy == "c":
+                backend.requeue(["a", "b"])
+                s.settled(backend, L10, *map(s.done, s.take_exactly(backend, 2, L10)))
+                L10.same(s.ids_of(s.take(backend)), [], "what could be claimed while the successor is in flight")
+            s.settled(backend, L10, s.fail(held))
+            backend.requeue(["a", "b"])
+            s.settled(backend, L10, *map(s.fail, s.take_exactly(backend, 2, L10)))
+            backend.delete(["a", "b"])
+            s.places(backend, L10, "at the end", failed=1)
+            backend.remove_group(policy)
 
     @needs(HasFlows)
     def test_l10_a_doomed_task_is_requeued(self, harness: Harness) -> None:
@@ -403,6 +412,143 @@ class FlowLaws(Contract):
         s.settled(backend, L10, s.done(s.take_one(backend, L10)))
         free(backend, L10, ["b"], "after its predecessor has ended")
 
+    # rejoin
+
+    @needs(HasFlows)
+    def test_l10_a_flow_goes_on_after_a_failure(self, harness: Harness) -> None:
+        """Of a chain, the failed task and those that it has doomed rejoin the flow, and run one after the other."""
+        backend = stored(harness, L10, "ab:f", "bc:f", "cd:f")
+        s.settled(backend, L10, s.fail(s.take_one(backend, L10)))
+        for cause, wanted in zip("abc", "bcd", strict=True):
+            s.settled(backend, L10, s.fail(doomed(backend, L10, cause, "before the retry", wanted)))
+        L10.same(rejoin(backend, "abcd"), [True] * 4, "what rejoin returned")
+        for left, wanted in ("bcd", "a"), ("cd", "b"), ("d", "c"), ("", "d"):
+            for task_id in left:
+                waits(backend, L10, task_id, 1, "after it has rejoined its flow")
+                L10.same(list(backend.wait([task_id], 0)), [None], f"the record of {task_id}")
+            held = s.take_one(backend, L10)
+            found = s.readable(held, L10)
+            L10.same((found.id, found.doomed, found.attempt), (wanted, "", 1), "what could be claimed")
+            s.settled(backend, L10, s.done(held))
+        s.places(backend, L10, "at the end", history=4)
+
+    @needs(HasFlows)
+    def test_l10_it_does_not_rejoin_while_it_is_doomed(self, harness: Harness) -> None:
+        """Two predecessors have failed: both must have been retried."""
+        backend = stored(harness, L10, "ac:f", "bc:f")
+        s.settled(backend, L10, *map(s.fail, s.take_exactly(backend, 2, L10)))
+        held = s.take_one(backend, L10)
+        s.settled(backend, L10, s.fail(held))
+        L10.same(rejoin(backend, "cacb"), [False, True, False, True], "what rejoin returned")
+        L10.same(rejoin(backend, "c"), [True], "rejoin after both were retried")
+        waits(backend, L10, "c", 2, "after it has rejoined its flow")
+        one, two = s.take_exactly(backend, 2, L10)
+        s.settled(backend, L10, s.done(one), s.fail(two))
+        held = doomed(backend, L10, two.message.id, "after another failure", "c")
+        s.settled(backend, L10, s.fail(held))
+        backend.delete([two.message.id])
+        L10.same(rejoin(backend, "c"), [False], "rejoin after what dooms it was deleted")
+        L10.same(list(backend.requeue(["c"])), [True], "the requeue of a doomed task")
+
+    @needs(HasFlows)
+    def test_l10_it_rejoins_behind_what_still_runs(self, harness: Harness) -> None:
+        """It waits for all that have not ended, whether they were retried or not, and starts once."""
+        backend = stored(harness, L10, "ad:f", "bd:f", "cd:f")
+        held = {one.message.id: one for one in s.take_exactly(backend, 3, L10)}
+        s.settled(backend, L10, s.fail(held["a"]))
+        s.settled(backend, L10, s.fail(doomed(backend, L10, "a", "after a failure", "d")))
+        s.settled(backend, L10, s.done(held["b"]))
+        L10.same(rejoin(backend, "ad"), [True, True], "what rejoin returned")
+        waits(backend, L10, "d", 2, "after it has rejoined its flow")
+        s.settled(backend, L10, s.done(s.take_one(backend, L10)))
+        L10.same(s.ids_of(s.take(backend)), [], "what could be claimed while the third task runs")
+        s.settled(backend, L10, s.done(held["c"]))
+        free(backend, L10, ["d"], "after all have ended")
+
+    @needs(HasFlows)
+    def test_l10_a_failed_task_rejoins_behind_one_that_is_retried(self, harness: Harness) -> None:
+        """A task that ran after a failure, and failed itself, waits for the retry of the first."""
+        backend = stored(harness, L10, "ab:c")
+        for task_id in "ab":
+            held = s.take_one(backend, L10)
+            L10.same(held.message.id, task_id, "what could be claimed")
+            s.settled(backend, L10, s.fail(held))
+        L10.same(rejoin(backend, "ab"), [True, True], "what rejoin returned")
+        waits(backend, L10, "b", 1, "after it has rejoined its flow")
+        s.settled(backend, L10, s.done(s.take_one(backend, L10)))
+        free(backend, L10, ["b"], "after the retry")
+
+    @needs(HasFlows)
+    def test_l10_it_rejoins_when_all_have_ended(self, harness: Harness) -> None:
+        """It is ready at once. What has not failed, and what is not known, does not rejoin anything."""
+        backend = stored(harness, L10, "ab:f", "ac:f")
+        s.settled(backend, L10, s.fail(s.take_one(backend, L10)))
+        both = s.take_exactly(backend, 2, L10)
+        L10.same(rejoin(backend, "bc"), [False, False], "rejoin of tasks in flight")
+        s.settled(backend, L10, *map(s.fail, both))
+        L10.same(rejoin(backend, "a"), [True], "rejoin of the first task")
+        s.settled(backend, L10, s.done(s.take_one(backend, L10)))
+        L10.same(rejoin(backend, "ab") + rejoin(backend, "bx"), [False, True, False, False], "more of it")
+        free(backend, L10, ["b"], "after the first task has succeeded")
+
+    @needs(HasFlows)
+    def test_l10_what_is_about_to_fail_rejoins(self, harness: Harness) -> None:
+        """A doomed task in flight, or ready, does not fail if that which dooms it is retried before."""
+        backend = stored(harness, L10, "ab:f", "ac:f")
+        s.settled(backend, L10, s.fail(s.take_one(backend, L10)))
+        one, two = s.take_exactly(backend, 2, L10)
+        L10.same(rejoin(backend, "a"), [True], "rejoin of the failed task")
+        s.settled(backend, L10, s.fail(one))
+        waits(backend, L10, one.message.id, 1, "after its holder has let it fail")
+        L10.same(list(backend.wait([one.message.id], 0)), [None], "its record")
+        s.settled(backend, L10, s.done(s.take_one(backend, L10)))
+        s.settled(backend, L10, s.fail(two))
+        free(backend, L10, sorted([one.message.id, two.message.id]), "after the retry")
+
+    @needs(HasFlows)
+    def test_l10_what_is_cancelled_does_not_rejoin(self, harness: Harness) -> None:
+        """The settlement of a doomed task counts if it was cancelled."""
+        backend = stored(harness, L10, "ab:f")
+        s.settled(backend, L10, s.fail(s.take_one(backend, L10)))
+        held = s.take_one(backend, L10)
+        backend.cancel(["b"])
+        rejoin(backend, "a")
+        s.settled(backend, L10, s.fail(held))
+        L10.same(s.info(backend, "b", L10).status, m.TaskStatus.FAILURE, "the status of a doomed, cancelled task")
+
+    @needs(HasFlows)
+    def test_l10_an_unfinished_flow_cannot_be_rejoined(self, harness: Harness) -> None:
+        """Nobody stores what is missing."""
+        backend = harness.open()
+        backend.enqueue(flow("ab:f")[:1])
+        harness.advance(UNFINISHED_MS + 1)
+        s.settled(backend, L10, s.fail(doomed(backend, L10, unfinished(0, 1), "an hour later")))
+        L10.same(rejoin(backend, "b"), [False], "rejoin of a task of which no predecessor was stored")
+
+    @needs(HasFlows)
+    def test_l10_it_rejoins_with_its_tokens(self, harness: Harness) -> None:
+        """It gives back its tokens while it waits, and asks for them again."""
+        backend = harness.open()
+        if (limits := s.limited(backend, api=1)) is None:
+            return
+        backend.enqueue(flow("ab:f", b={"gates": ("api/k",)}))
+        s.settled(backend, L10, s.fail(s.take_one(backend, L10)))
+        held = s.take_one(backend, L10)
+        rejoin(backend, "a")
+        s.settled(backend, L10, s.fail(held))
+        L10.same(s.tokens(limits), {}, "tokens while it waits again")
+        s.settled(backend, L10, s.done(s.take_one(backend, L10)))
+        s.settled(backend, L10, s.fail(s.take_one(backend, L10)))
+        L10.same(rejoin(backend, "b"), [True], "rejoin of the second task")
+        L10.same(s.tokens(limits), {"api/k": (1, 0)}, "tokens when it is ready again")
+        s.settled(backend, L10, s.done(s.take_one(backend, L10)))
+        backend.enqueue(flow("cd:f", d={"gates": ("api/k",)}, name="flow-2"))
+        s.settled(backend, L10, s.fail(s.take_one(backend, L10)))
+        held = s.take_one(backend, L10)
+        rejoin(backend, "c")
+        s.settled(backend, L10, s.done(s.take_one(backend, L10)), s.fail(held))
+        L10.same(s.tokens(limits), {"api/k": (1, 0)}, "tokens of one that rejoins with its settlement, and is ready")
+
     # L11
 
     @needs(HasFlows)
@@ -564,7 +710,9 @@ class FlowLaws(Contract):
         s.settled(backend, L11, s.fail(one))
         for end in (s.done, s.fail, s.done):
             backend.requeue([one.message.id])
+            waits(backend, L11, "c", 2, "while a task that had ended runs again")
             s.settled(backend, L11, end(s.take_one(backend, L11)))
+            waits(backend, L11, "c", 1, "after it has ended again")
         backend.delete([one.message.id])
         waits(backend, L11, "c", 1, "after the other task has ended four times")
         s.settled(backend, L11, s.fail(two))

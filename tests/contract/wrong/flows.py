@@ -239,6 +239,7 @@ class ADeletionCountsAsASuccess(Group):
         entry = self.tasks.get(task_id)
         if entry is not None and entry.place is not Place.IN_FLIGHT:
             self._fire(entry, now, success=True, kept=False)
+            entry.alter(successors=())
         return super().delete(task_id, now)
 
 
@@ -246,8 +247,7 @@ class ADeletionCountsAsASuccess(Group):
 class ARetryFires(Group):
     def _put_back(self, entry: Entry, delay: int, now: int) -> None:
         super()._put_back(entry, delay, now)
-        if not entry.told:
-            self._fire(entry, now, success=True, kept=False)
+        self._fire(entry, now, success=True, kept=False)
 
 
 @breaks("L11")
@@ -262,33 +262,123 @@ class ARefusedSettlementFires(Group):
 
 @breaks("L11")
 class EveryEndOfARequeuedTaskFires(Group):
-    """It forgets that the edges have fired."""
+    """It forgets that the edges have fired, and does not take them back."""
 
-    def requeue(self, task_id: str, now: int) -> bool:
-        if (entry := self.tasks.get(task_id)) is not None:
-            entry.told = entry.told_last = False
-        return super().requeue(task_id, now)
+    def _take_back(self, entry: Entry) -> None:
+        pass
+
+
+@breaks("L11")
+class WaitingEdgesAreTakenBackTwice(Group):
+    """Those of a failed task, which have not fired."""
+
+    def _take_back(self, entry: Entry) -> None:
+        for edge, successor in self._successors(entry):
+            successor.need += 1
+            successor.bad -= edge.dooms(success=entry.ended is m.TaskStatus.SUCCESS)
+
+
+@breaks("L11")
+class ADeletionFiresAgain(Group):
+    """Also that of a task that has ended."""
+
+    def delete(self, task_id: str, now: int) -> bool:
+        entry = self.tasks.get(task_id)
+        if entry is not None and entry.place is Place.HISTORY:
+            self._fire(entry, now, success=True, kept=False)
+        return super().delete(task_id, now)
+
+
+@breaks("L10")
+class ARetriedTaskDoomsStill(Group):
+    """What it has doomed does not rejoin the flow."""
+
+    def _take_back(self, entry: Entry) -> None:
+        doomed = {edge.successor: successor.bad for edge, successor in self._successors(entry)}
+        super()._take_back(entry)
+        for edge, successor in self._successors(entry):
+            successor.bad = doomed[edge.successor]
+
+
+@breaks("L10")
+class ARejoinWaitsForNobody(Group):
+    """It is a requeue."""
+
+    def rejoin(self, task_id: str, now: int) -> bool:
+        entry = self.tasks.get(task_id)
+        return entry is not None and entry.place is Place.FAILED and self.requeue(task_id, now)
+
+
+@breaks("L10")
+class ADoomedTaskWaitsAgain(Group):
+    """Also if what dooms it was not retried: for ever."""
+
+    def rejoin(self, task_id: str, now: int) -> bool:
+        if (entry := self.tasks.get(task_id)) is not None and entry.place is Place.FAILED:
+            entry.need, entry.bad = entry.need + entry.bad, 0
+        return super().rejoin(task_id, now)
+
+
+@breaks("L10")
+class ARejoinKeepsTheRecord(Group):
+    def rejoin(self, task_id: str, now: int) -> bool:
+        entry = self.tasks.get(task_id)
+        record = entry.record if entry is not None else None
+        rejoined = super().rejoin(task_id, now)
+        if entry is not None and rejoined:
+            entry.record = record
+        return rejoined
+
+
+@breaks("L10")
+class ADoomedTaskFailsAllTheSame(Group):
+    """Although what dooms it was retried before it has ended."""
+
+    def _apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+        if isinstance(settlement.verdict, m.Fail):
+            entry.alter(doomed="")
+        super()._apply(entry, settlement, now)
+
+
+@breaks("L10")
+class ACancelledTaskRejoins(Group):
+    def _apply(self, entry: Entry, settlement: m.Settlement, now: int) -> None:
+        if isinstance(entry.message, m.Message) and entry.message.doomed:
+            entry.cancelled = 0
+        super()._apply(entry, settlement, now)
+
+
+@breaks("L10")
+class AnUnfinishedFlowIsRejoined(Group):
+    def rejoin(self, task_id: str, now: int) -> bool:
+        entry = self.tasks.get(task_id)
+        if entry is not None and isinstance(entry.message, m.Message) and " " in entry.message.doomed:
+            entry.alter(doomed="")
+        return super().rejoin(task_id, now)
 
 
 @breaks("L11")
 class AFailedTaskIsNotWaitedFor(Group):
-    def _fire(self, entry: Entry, now: int, *, success: bool, kept: bool) -> None:
-        super()._fire(entry, now, success=success, kept=False)
+    def _fire(self, entry: Entry, now: int, *, success: bool, kept: bool, was_kept: bool = False) -> None:
+        super()._fire(entry, now, success=success, kept=False, was_kept=was_kept)
 
 
 @breaks("L11")
 class WaitingEdgesNeverFire(Group):
     """Those of a task that has failed once."""
 
-    def _fire(self, entry: Entry, now: int, *, success: bool, kept: bool) -> None:
-        super()._fire(entry, now, success=success, kept=kept)
-        entry.told_last = True
+    def _fire(self, entry: Entry, now: int, *, success: bool, kept: bool, was_kept: bool = False) -> None:
+        waiting = [edge.successor for edge in edges_of(entry.message) if edge.on_failure is OnFailure.WAIT]
+        super()._fire(entry, now, success=success, kept=kept, was_kept=was_kept)
+        if kept:
+            for successor in filter(None, map(self.find, waiting)):
+                successor.is_counted = False
 
 
 @breaks("L11")
 class EveryEdgeContinues(Group):
-    def _fire(self, entry: Entry, now: int, *, success: bool, kept: bool) -> None:
-        super()._fire(entry, now, success=True, kept=kept)
+    def _fire(self, entry: Entry, now: int, *, success: bool, kept: bool, was_kept: bool = False) -> None:
+        super()._fire(entry, now, success=True, kept=kept, was_kept=was_kept)
 
 
 @breaks("L11")
@@ -319,7 +409,7 @@ class DoomedAtOnceToTheEnd(Group):
 
     def _look_at(self, entry: Entry, cause: str, now: int) -> None:
         super()._look_at(entry, cause, now)
-        if cause and not entry.told:
+        if cause and entry.place is not Place.DEPENDENT:
             self._fire(entry, now, success=False, kept=False)
 
 

@@ -30,6 +30,7 @@ local HEADS = 256 -- tasks in lines that one look returns
 local LOOKS = 16 -- at 64 gates each, without a task whose turn it is
 local SWEEP = 5000 -- ms between two looks at what rates have spent
 local UNFINISHED = ':unfinished' -- a field of DEPENDENTS: how many wait for what was not stored yet
+local STARTED = ':started' -- and how many do not wait any more
 local UNFINISHED_MS = 3600000
 local MAX_EDGES, MAX_AFTER = 32, 256
 
@@ -742,9 +743,11 @@ local function whose_turn(keys)
 end
 
 -- Flows. A task that waits for others is in PARKED, at the place `w`. The hash DEPENDENTS has for its id: for how many
--- it waits, how many of these were not stored yet, when it is due, its flow, and what dooms it, if something does. When
--- it may start, or is doomed, it is delayed until now: `promote` makes it ready, which knows the key of the task. So it
--- is while not all it waits for were stored: when it is due then, nobody stores the rest.
+-- it waits, how many of these were not stored yet, how many have ended so that it must not run, when it is due, its
+-- flow, and what dooms it, if something does. When it may start, or is doomed, it is delayed until now: `promote` makes
+-- it ready, which knows the key of the task. So it is while not all it waits for were stored: when it is due then,
+-- nobody stores the rest. Once it does not wait, a `-` stands before the numbers, which are kept until it ends, or as
+-- long as it is with the failed tasks: if others are retried, it can wait for them again.
 
 -- The ids of tasks that may start: the caller of the script promotes them at once.
 local started = {}
@@ -776,31 +779,52 @@ end
 
 local function dependent_at(keys, id)
   local text = fields_of(keys[DEPENDENTS], id)[1]
-  local need, absent, due, flow, cause = string.match(text or '', '^(%d+) (%d+) (%d+) ([^ ]+) ?(.*)$')
-  if not need or #need + #absent > 20 or #due > 16 then return nil end
-  return {need = tonumber(need), absent = tonumber(absent), due = tonumber(due), flow = flow, cause = cause}
+  local mark, need, absent, bad, due, flow, cause =
+    string.match(text or '', '^(%-?)(%d+) (%d+) (%d+) (%d+) ([^ ]+) ?(.*)$')
+  need, absent, bad, due = ms(need), ms(absent), ms(bad), ms(due)
+  if not need or not absent or not bad or not due then return nil end
+  return {has_started = mark == '-', need = need, absent = absent, bad = bad, due = due, flow = flow, cause = cause}
 end
 
 local function set_dependent(keys, id, one)
-  local numbers = int(one.need) .. ' ' .. int(one.absent) .. ' ' .. int(one.due)
-  call('HSET', keys[DEPENDENTS], id, numbers .. ' ' .. one.flow .. (one.cause ~= '' and ' ' .. one.cause or ''))
+  local parts = {int(math.max(0, one.need)), int(one.absent), int(math.max(0, one.bad)), int(one.due), one.flow}
+  if one.cause ~= '' then parts[#parts + 1] = one.cause end
+  call('HSET', keys[DEPENDENTS], id, (one.has_started and '-' or '') .. table.concat(parts, ' '))
 end
 
-local function count_unfinished(keys, change)
-  if call('HINCRBY', keys[DEPENDENTS], UNFINISHED, change) <= 0 then call('HDEL', keys[DEPENDENTS], UNFINISHED) end
+-- Count how many tasks are UNFINISHED or STARTED.
+local function count_dependents(keys, name, change)
+  if call('HINCRBY', keys[DEPENDENTS], name, change) <= 0 then call('HDEL', keys[DEPENDENTS], name) end
 end
 
 local function may_start(one)
   return one.need <= 0 or one.cause ~= ''
 end
 
--- A task does not wait for others any more.
+-- A task does not wait any more.
+local function note_start(keys, id, one)
+  if one.absent > 0 then count_dependents(keys, UNFINISHED, -1) end
+  count_dependents(keys, STARTED, 1)
+  one.has_started, one.cause = true, ''
+  set_dependent(keys, id, one)
+end
+
+-- A task has ended or is deleted: it will not wait again.
 local function drop_dependent(keys, id)
   local one = dependent_at(keys, id)
   if not one then return end
   call('HDEL', keys[DEPENDENTS], id)
+  if one.has_started then
+    count_dependents(keys, STARTED, -1)
+    return
+  end
   call('ZREM', keys[DELAYED], id)
-  if one.absent > 0 then count_unfinished(keys, -1) end
+  if one.absent > 0 then count_dependents(keys, UNFINISHED, -1) end
+end
+
+-- Whether no predecessor of a task dooms it. fields: of its message; one: as `dependent_at` has found it
+local function may_rejoin(fields, one)
+  return not string.find(field(fields, 'doomed') or '', ' ', 1, true) and not (one and one.bad > 0)
 end
 
 -- The edges that leave a task, with their policies.
@@ -820,8 +844,10 @@ local function note_stored(keys, fields, change)
     if one and one.flow == flow_of(fields) and (one.absent > 0 or change < 0) then
       one.absent = one.absent - change
       set_dependent(keys, edge.id, one)
-      if one.absent == (change < 0 and 1 or 0) then count_unfinished(keys, -change) end
-      if one.absent > 0 and not may_start(one) then
+      local waits = not one.has_started
+      if waits and one.absent == (change < 0 and 1 or 0) then count_dependents(keys, UNFINISHED, -change) end
+      if not waits then -- it is not in DELAYED for that
+      elseif one.absent > 0 and not may_start(one) then
         call('ZADD', keys[DELAYED], int(due), edge.id)
       elseif not may_start(one) then
         call('ZREM', keys[DELAYED], edge.id)
@@ -830,17 +856,24 @@ local function note_stored(keys, fields, change)
   end
 end
 
--- Fire the edges of a task that has ended or is deleted, each once. kept: with the failed tasks. told: the field
--- `_told` of its message, which says which have fired: 1, all but those that wait for a retry; 2, all.
-local function fire(keys, id, fields, told, success, kept)
+-- Whether an edge has fired, by the place of its task: nil if that has not ended.
+local function has_fired(edge, place)
+  return place == 'h' or place == 'f' and edge.policy ~= 'w'
+end
+
+-- Fire the edges of a task that moves from one place to another, or take them back if it had ended and is to run again.
+-- success: how it ends, or had ended. A task that is deleted has the place `h` after it.
+local function fire(keys, id, fields, from, to, success)
   for _, edge in ipairs(edges_of(fields)) do
-    local waits = edge.policy == 'w'
-    local one = told ~= '2' and not (waits and kept) and (waits or not told) and dependent_at(keys, edge.id)
-    if one and one.flow == flow_of(fields) and not may_start(one) then
-      one.need = one.need - 1
-      if not success and edge.policy ~= 'c' then one.cause = id end
+    local fires = has_fired(edge, to)
+    local one = fires ~= has_fired(edge, from) and dependent_at(keys, edge.id)
+    if one and one.flow == flow_of(fields) then
+      local may, dooms, change = may_start(one), not success and edge.policy ~= 'c', fires and 1 or -1
+      one.need = one.need - change
+      if dooms then one.bad = one.bad + change end
+      if dooms and fires and one.cause == '' and not one.has_started then one.cause = id end
       set_dependent(keys, edge.id, one)
-      if may_start(one) then
+      if may_start(one) and not may and not one.has_started then
         started[#started + 1] = edge.id
         call('ZADD', keys[DELAYED], int(now_ms()), edge.id)
         hasten(keys[DELAYED], edge.id, 0)
@@ -1081,18 +1114,28 @@ local function put(keys, key, id, fields, delay, now, raw, place, more, was_draw
   return keys[PLACES[place]], entry
 end
 
--- Keep a new message that waits for others.
-local function put_dependent(keys, key, id, fields, number, due, more)
+-- Keep a message that waits for others. one: for how many, as `dependent_at` has it
+local function put_dependent(keys, key, id, fields, one, more)
   fields_of(keys[DEPENDENTS], UNFINISHED) -- which deletes what is not a hash
   note_expiry(keys, id, fields)
-  if due > 0 then set_field(fields, 'due', int(due)) end
+  if one.due > 0 then set_field(fields, 'due', int(one.due)) end
   local entry = append(keys[PARKED], fields)
-  set_dependent(keys, id, {need = number, absent = number, due = due, flow = flow_of(fields), cause = ''})
-  count_unfinished(keys, 1)
-  call('ZADD', keys[DELAYED], int(now_ms() + UNFINISHED_MS), id)
+  set_dependent(keys, id, one)
   set_place(key, 'w', more, entry)
-  hasten(keys[DELAYED], id, UNFINISHED_MS)
+  if one.absent > 0 then
+    count_dependents(keys, UNFINISHED, 1)
+    call('ZADD', keys[DELAYED], int(now_ms() + UNFINISHED_MS), id)
+    hasten(keys[DELAYED], id, UNFINISHED_MS)
+  end
   return keys[PARKED], entry
+end
+
+-- Let a task wait for others again, which does not wait now.
+local function wait_again(keys, key, id, fields, one, more)
+  remove_field(fields, 'doomed')
+  one.has_started, one.due = false, 0
+  put_dependent(keys, key, id, fields, one, more)
+  count_dependents(keys, STARTED, -1)
 end
 
 -- What `put_new` has put since `all_or_nothing` began: stream, entry, task key, keys of the group, id and fields.
@@ -1117,7 +1160,9 @@ local function put_new(keys, key, id, fields, delay, now, more)
   local number, stream, entry = number_after(fields), nil, nil
   if number > 0 then
     check_delayed(keys)
-    stream, entry = put_dependent(keys, key, id, fields, number, delay > 0 and now + delay or 0, more)
+    local one = {need = number, absent = number, bad = 0, due = delay > 0 and now + delay or 0, cause = ''}
+    one.flow = flow_of(fields)
+    stream, entry = put_dependent(keys, key, id, fields, one, more)
   else
     stream, entry = put(keys, key, id, fields, delay, now, false, place, more)
   end
@@ -1196,11 +1241,7 @@ end
 local function end_task(keys, key, task, id, fields, place, mark, record, ttl, history, now, apart)
   local entry, time, channels, progress, lock = '', int(now), nil, nil, nil
   local had, is_there = fields and strip_gates(fields), fields and #fields > 0
-  local is_of_flow, told = is_there and flow_of(fields), nil
-  if is_of_flow then
-    told = field(fields, '_told')
-    set_field(fields, '_told', (place ~= 'f' or told == '2') and '2' or '1')
-  end
+  local is_of_flow = is_there and flow_of(fields)
   if fields and (place == 'f' or not history or history > 0) then
     keep_id(fields, id)
     fields[#fields + 1], fields[#fields + 2] = mark[1], mark[2]
@@ -1213,9 +1254,9 @@ local function end_task(keys, key, task, id, fields, place, mark, record, ttl, h
     drop_notes(keys, id)
   end
   if had then leave_gates(keys, id, fields, had) end
+  if place ~= 'f' and (is_of_flow or not is_there) then drop_dependent(keys, id) end
   if is_of_flow then
-    drop_dependent(keys, id)
-    fire(keys, id, fields, told, string.sub(record, 1, 1) == '5', place == 'f')
+    fire(keys, id, fields, nil, place, string.sub(record, 1, 1) == '5')
   end
   if is_there then drop_expiry(keys, id, fields) else try_call('ZREM', keys[EXPIRIES], id) end
   if progress then record = with_progress(record, progress) end

@@ -20,7 +20,7 @@ for item = 2, #ARGV do
     if fields and not task.ended then leave_gates(keys, id, fields) end
     if fields and has_dependents and flow_of(fields) then
       drop_dependent(keys, id)
-      fire(keys, id, fields, field(fields, '_told'), false, false)
+      fire(keys, id, fields, task.ended and task.place, 'h', false)
     end
     call('ZREM', keys[DELAYED], id)
     if has_expiries then try_call('ZREM', keys[EXPIRIES], id) end

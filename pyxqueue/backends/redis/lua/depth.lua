@@ -21,9 +21,11 @@ for _, mark in ipairs(delayed > 0 and {TURN, EXPIRY} or {}) do
 end
 local fair = lined > 0 and call('ZLEXCOUNT', keys[LINES], '[' .. FAIR, '(fair;') or 0
 entries, lined = entries + fair, lined - fair
-local dependent, unfinished = call('HLEN', KEYS[DEPENDENTS]), call('HGET', KEYS[DEPENDENTS], UNFINISHED)
+local dependent = call('HLEN', KEYS[DEPENDENTS])
+local unfinished, started = unpack(call('HMGET', KEYS[DEPENDENTS], UNFINISHED, STARTED))
 if unfinished then
   dependent, delayed = dependent - 1, math.max(0, delayed - (ms(unfinished) or 0))
 end
+if started then dependent = math.max(0, dependent - 1 - (ms(started) or 0)) end
 local failed, ended = call('XLEN', KEYS[FAILED]), call('XLEN', KEYS[HISTORY])
 return {entries, in_flight, delayed, failed, ended, lined, dependent, unpack(last)}

@@ -7,7 +7,8 @@ check(keys, PARKED)
 check(keys, AGAIN)
 -- A task that waits for others has its turn: all have ended, one dooms it, or not all of them were stored in time.
 local function start(key, id, task, fields, place)
-  local one = dependent_at(keys, id) or {need = 0, absent = 0, due = 0, cause = ''}
+  local known = dependent_at(keys, id)
+  local one = known or {need = 0, absent = 0, due = 0, cause = ''}
   call('ZREM', keys[DELAYED], id)
   if not may_start(one) and one.absent <= 0 then return 0 end
   if not may_start(one) then
@@ -17,7 +18,7 @@ local function start(key, id, task, fields, place)
   local delay = one.cause == '' and one.due - now or 0
   remove_field(fields, 'due')
   if one.cause ~= '' then set_field(fields, 'doomed', one.cause) end
-  drop_dependent(keys, id)
+  if known then note_start(keys, id, one) end
   put(keys, key, id, fields, delay, now, false, place, task.more)
   call('XDEL', keys[PARKED], task.entry)
   return 1

@@ -50,6 +50,26 @@ local function is_too_late(one, task, fields, delay)
   return expires == math.huge or (expires > 0 and expires <= (delay > 0 and soon + delay or now))
 end
 
+-- Whether a task that is to fail was doomed by one that was retried meanwhile. Then it waits again.
+local function rejoins(one, task, fields)
+  local found = one.verdict == 'fail' and fields and field(fields, 'doomed') and dependent_at(keys, one.id)
+  if not found or one.raw or not found.has_started or not may_rejoin(fields, found) then return false end
+  if task.more and notes_of(keys, one.id, 'cancel')[1] then return false end
+  check_delayed(keys)
+  check_again(keys, 0, one.place)
+  if found.need == 0 then
+    remove_field(fields, 'doomed')
+    put_again(keys, one.key, task, one.id, fields, 0, now, false, one.place, false, false)
+    return true
+  end
+  keep_id(fields, one.id)
+  local had = strip_gates(fields)
+  wait_again(keys, one.key, one.id, fields, found, task.more)
+  if had then leave_gates(keys, one.id, fields, had) end
+  if task.more then announce(keys[DELAYED], notes_of(keys, one.id, 'waiters')[1], one.id) end
+  return true
+end
+
 -- one: the item; task: as `task_at` has found it
 local function apply(one, task, apart)
   local again = one.verdict == 'retry' or one.verdict == 'defer'
@@ -61,6 +81,10 @@ local function apply(one, task, apart)
   if apart and one.verdict == 'retry' and fields and is_too_late(one, task, fields, delay) then
     local record = one.made and with_attempt(one.record, fields) or one.record
     end_task(keys, one.key, task, one.id, fields, 'f', {'_reason', one.reason}, record, one.ttl, history, now, apart)
+    leaves(one.live, one.entry)
+    return
+  end
+  if rejoins(one, task, fields) then
     leaves(one.live, one.entry)
     return
   end
