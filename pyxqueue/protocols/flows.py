@@ -48,6 +48,8 @@ class HasFlows(Protocol):
         is requeued and ends otherwise, or is deleted.
       - A task that is requeued, or rejoins its flow, takes its edges back: they have not fired, and doom nothing, until
         it ends again. A dependent successor waits for it again; one that has become ready goes on.
+      - A task whose message another program has removed has not succeeded. If no step has noticed that, it dooms a
+        successor as soon as `maintain` finds that none of the predecessors can end any more.
       - Of a successor that has ended, but is not kept with the failed tasks, no edge counts any more.
       - A refused settlement fires nothing (B4).
     """

@@ -8,7 +8,9 @@ import pytest
 
 from pyxqueue.backends.redis import RedisBackend, commands
 from pyxqueue.backends.redis.scripts import SCRIPTS
-from pyxqueue.model.message import FLOW_VERSION, Done, Message, Record, Settlement, TaskStatus
+from pyxqueue.backends.redis.steps import call
+from pyxqueue.model.flows import many
+from pyxqueue.model.message import FLOW_VERSION, Done, Fail, Message, Record, Settlement, TaskInfo, TaskStatus
 
 DONE = Done()
 
@@ -73,13 +75,13 @@ def test_a_flow_whose_creator_died_is_due_later(backend: RedisBackend, client: A
     """As long as not all of it was stored, its last task stands among what is due at some time; then not any more."""
     last, *first = flow(2)
     backend.enqueue([last, first[0]])
-    assert client.zcard(key(stream_key, "delayed")) == 1
+    assert client.zrange(key(stream_key, "delayed"), 0, -1) == [b":dependents", b"last"]
     assert (backend.depth().dependent, backend.depth().delayed) == (1, 0)
 
     backend.enqueue(first[1:])
 
-    assert client.exists(key(stream_key, "delayed")) == 0
-    assert backend.depth().dependent == 1
+    assert client.zrange(key(stream_key, "delayed"), 0, -1) == [b":dependents"]
+    assert (backend.depth().dependent, backend.depth().delayed) == (1, 0)
 
 
 @pytest.mark.parametrize("planted", ["string", "nonsense", "other flow"])
@@ -115,3 +117,119 @@ def test_a_successor_of_a_new_class(backend: RedisBackend, client: Any, stream_k
 
     assert [one.message.id for one in other.claim("w", 1, 0)] == ["last"]
     other.close()
+
+
+def look(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    """Have a supervisor look after what waits, as it does once a minute."""
+    assert client.zadd(key(stream_key, "delayed"), {":dependents": 0}, xx=True, ch=True) == 1
+    backend.maintain(256)
+
+
+def shown(backend: RedisBackend, task_id: str) -> TaskInfo:
+    (info,) = backend.show([task_id])
+    assert info is not None
+    return info
+
+
+def take_out(client: Any, stream: str) -> None:
+    """Take the only entry out of a stream by hand."""
+    ((entry, _),) = client.xrange(stream)
+    assert client.xdel(stream, entry) == 1
+
+
+@pytest.mark.parametrize("place", ["ready", "delayed", "failed"])
+def test_a_predecessor_was_taken_out_by_hand(backend: RedisBackend, client: Any, stream_key: str, place: str) -> None:
+    """Its successor does not wait for ever: it fails, as after any other bad end."""
+    last, first = flow()
+    if place == "delayed":
+        first = Message("a0", "job", flow="the-flow", successors=("f:last",), delay_ms=3_600_000, v=FLOW_VERSION)
+    elif place == "failed":
+        first = Message("a0", "job", flow="the-flow", successors=("w:last",), v=FLOW_VERSION)
+    backend.enqueue([last, first])
+    if place == "failed":
+        backend.settle([Settlement(one.receipt, Fail("broken")) for one in backend.claim("w", 1, 0)])
+    look(backend, client, stream_key)
+    assert shown(backend, "last").waits_for == 1
+
+    if place == "delayed":
+        (entry, _), *_ = [one for one in client.xrange(key(stream_key, "parked")) if one[1][b"id"] == b"a0"]
+        client.xdel(key(stream_key, "parked"), entry)
+    else:
+        take_out(client, stream_key if place == "ready" else key(stream_key, "failed"))
+    look(backend, client, stream_key)
+
+    (held,) = backend.claim("w", 9, 0)
+    assert isinstance(held.message, Message)
+    assert (held.message.id, held.message.doomed) == ("last", "a0")
+    assert shown(backend, "a0").status is TaskStatus.FAILURE
+    backend.settle([Settlement(held.receipt, Fail("doomed"))])
+    backend.delete(["last"])
+    assert client.exists(key(stream_key, "dependents"), key(stream_key, "delayed")) == 0
+
+
+def test_a_message_that_was_taken_out_while_it_was_in_flight(
+    backend: RedisBackend, client: Any, stream_key: str
+) -> None:
+    """The task succeeds; so its successor starts."""
+    backend.enqueue(flow())
+    (held,) = backend.claim("w", 1, 0)
+    take_out(client, stream_key)
+    look(backend, client, stream_key)
+    assert shown(backend, "last").waits_for == 1
+
+    assert list(backend.settle([done(held.receipt, "a0")])) == [True]
+    look(backend, client, stream_key)
+
+    (held,) = backend.claim("w", 9, 0)
+    assert isinstance(held.message, Message)
+    assert (held.message.id, held.message.doomed) == ("last", "")
+
+
+def test_a_dependent_task_was_taken_out_by_hand(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    """It ends, and what waits for it fails, although nobody has asked for it."""
+    names = [("c", ("b",), ()), ("b", ("a",), ("f:c",)), ("a", (), ("f:b",))]
+    backend.enqueue(
+        [
+            Message(one, "job", flow="the-flow", after=after, successors=successors, v=FLOW_VERSION)
+            for one, after, successors in names
+        ]
+    )
+    (entry, _), *_ = [one for one in client.xrange(key(stream_key, "parked")) if one[1][b"id"] == b"b"]
+    client.xdel(key(stream_key, "parked"), entry)
+
+    look(backend, client, stream_key)
+
+    assert {one.message.id: getattr(one.message, "doomed", None) for one in backend.claim("w", 9, 0)} == {
+        "a": "",
+        "c": "b",
+    }
+
+
+def test_one_of_many_was_taken_out_by_hand(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    """The last task of a chord waits while another one runs, and fails then."""
+    count = 300
+    backend.enqueue([Message("z", "job", flow="the-flow", after=(many("z", count),), v=FLOW_VERSION)])
+    backend.enqueue(
+        [Message(f"z.{number}", "job", flow="the-flow", successors=("f:z",), v=FLOW_VERSION) for number in range(count)]
+    )
+    (entry, _), *_ = [one for one in client.xrange(stream_key) if one[1][b"id"] == b"z.7"]
+    client.xdel(stream_key, entry)
+    *held, last = backend.claim("w", count, 0)
+    backend.settle([done(one.receipt, one.message.id) for one in held])
+    look(backend, client, stream_key)
+    assert shown(backend, "z").waits_for == 2
+
+    backend.settle([done(last.receipt, last.message.id)])
+    look(backend, client, stream_key)
+
+    (info,) = [one.message for one in backend.claim("w", 9, 0)]
+    assert isinstance(info, Message)
+    assert (info.id, info.doomed) == ("z", "z.7")
+
+
+def test_a_look_that_was_overtaken_changes_nothing(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    """Something has happened to the task between the look and its end."""
+    backend.enqueue(flow(2))
+    command = commands.give_up(backend._registration.keys, "last", b"1 0 0 0 the-flow", "a0")
+    assert backend._session.run(call(command)) is False
+    assert shown(backend, "last").waits_for == 2

@@ -15,7 +15,7 @@ from ...model.locks import LockTerms, Placed
 from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement, StartStatus
 from ...model.wire import message_size
 from ...protocols import Expired, TellExpired
-from . import commands, locking
+from . import commands, locking, lost
 from .claiming import MAX_BLOCK, Lines, Reader
 from .keys import meta
 from .reclaiming import Reclaimer
@@ -136,6 +136,8 @@ class RedisBroker:
             )
         if found.has_turns:
             registration.do(commands.admit)
+        if found.dependent:
+            self._session.run(lost.look(registration, found.dependent))
         if found.expired or found.has_turns:
             found = registration.do(
                 lambda keys: commands.due(name, keys, 1)

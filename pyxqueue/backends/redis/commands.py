@@ -474,15 +474,43 @@ class Due(Struct, frozen=True):
     """The delayed tasks that are due."""
     expired: Sequence[str]
     """The tasks that have expired."""
+    dependent: Sequence[str]
+    """Some of the tasks that wait for others of their flow, if it is time to look at them."""
 
 
 def due(stream_key: str, keys: GroupKeys, limit: int) -> Command[Due]:
     def parse(reply: Any) -> Due:
         ids = [task_id.decode() for task_id in reply[3:]]
-        due, expired = ([one for one in ids if one[0] != "!"], [one[1:] for one in ids if one[0] == "!"])
-        return Due(int(reply[0]), int(reply[1]), bool(reply[2]), due, expired)
+        due = [one for one in ids if one[0] not in "!?"]
+        expired, dependent = ([one[1:] for one in ids if one[0] == mark] for mark in "!?")
+        return Due(int(reply[0]), int(reply[1]), bool(reply[2]), due, expired, dependent)
 
     return Command("due", [*keys.own, timetable(stream_key)], [keys.group, limit], parse)
+
+
+class Standing(Struct, frozen=True):
+    """What can still happen to a dependent task, by a look at some of those before it."""
+
+    noted: bytes
+    """What is noted of it; empty if it is not to be looked at."""
+    goes_on: bool
+    """Whether one of the others has not ended."""
+    lost: str
+    """One of them that is in no place any more."""
+
+
+def standing(keys: GroupKeys, task_id: str, before: Sequence[str]) -> Command[Standing]:
+    keys = keys.whole
+    args = [keys.group, task_id, *before]
+    return Command(
+        "standing", keys.with_tasks(before), args, lambda reply: Standing(reply[0], bool(reply[1]), reply[2].decode())
+    )
+
+
+def give_up(keys: GroupKeys, task_id: str, noted: bytes, lost: str) -> Command[bool]:
+    return Command(
+        "give_up", keys.own, [keys.group, task_id, noted, lost], lambda reply: bool(reply[0]), _admission(keys)
+    )
 
 
 def classes(stream_keys: Sequence[str], group: str) -> Command[list[tuple[frozenset[int], bool]]]:

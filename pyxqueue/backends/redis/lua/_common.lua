@@ -32,6 +32,8 @@ local SWEEP = 5000 -- ms between two looks at what rates have spent
 local UNFINISHED = ':unfinished' -- a field of DEPENDENTS: how many wait for what was not stored yet
 local STARTED = ':started' -- and how many do not wait any more
 local UNFINISHED_MS = 3600000
+local LOOK = ':dependents' -- a member of DELAYED, due when some of DEPENDENTS are looked at
+local LOOK_MS = 60000 -- between two such looks
 local MAX_EDGES, MAX_AFTER = 32, 256
 
 -- The number of the keys of a group, of which one is KEYS[first].
@@ -816,10 +818,11 @@ local function drop_dependent(keys, id)
   call('HDEL', keys[DEPENDENTS], id)
   if one.has_started then
     count_dependents(keys, STARTED, -1)
-    return
+  else
+    call('ZREM', keys[DELAYED], id)
+    if one.absent > 0 then count_dependents(keys, UNFINISHED, -1) end
   end
-  call('ZREM', keys[DELAYED], id)
-  if one.absent > 0 then count_dependents(keys, UNFINISHED, -1) end
+  if call('EXISTS', keys[DEPENDENTS]) == 0 then call('ZREM', keys[DELAYED], LOOK) end
 end
 
 -- Whether no predecessor of a task dooms it. fields: of its message; one: as `dependent_at` has found it
@@ -1122,6 +1125,7 @@ local function put_dependent(keys, key, id, fields, one, more)
   local entry = append(keys[PARKED], fields)
   set_dependent(keys, id, one)
   set_place(key, 'w', more, entry)
+  call('ZADD', keys[DELAYED], 'NX', int(now_ms() + LOOK_MS), LOOK)
   if one.absent > 0 then
     count_dependents(keys, UNFINISHED, 1)
     call('ZADD', keys[DELAYED], int(now_ms() + UNFINISHED_MS), id)

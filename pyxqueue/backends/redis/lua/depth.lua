@@ -16,7 +16,7 @@ for _, live in ipairs(live_streams(keys)) do
   last[#last + 1] = last_handed_out(stream, group, paused, place)
 end
 local delayed, lined = call('ZCARD', KEYS[DELAYED]), call('ZCARD', keys[LINES])
-for _, mark in ipairs(delayed > 0 and {TURN, EXPIRY} or {}) do
+for _, mark in ipairs(delayed > 0 and {TURN, EXPIRY, LOOK} or {}) do
   if call('ZSCORE', KEYS[DELAYED], mark) then delayed = delayed - 1 end
 end
 local fair = lined > 0 and call('ZLEXCOUNT', keys[LINES], '[' .. FAIR, '(fair;') or 0

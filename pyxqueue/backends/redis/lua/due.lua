@@ -2,8 +2,9 @@
 -- KEYS the keys of the group, timetable
 -- ARGV group, limit
 -- Returns the ms until the next look (-1 if nothing is delayed or expires), the ms until the next schedule is due (-1
--- if there is none), 1 if a gate has room and a line, or a fair line has stalled, then the ids that are due, and those
--- of tasks that have expired, each after a '!'. What cannot be an id is removed: another program has put it there.
+-- if there is none), 1 if a gate has room and a line, or a fair line has stalled, then the ids that are due, those
+-- of tasks that have expired, each after a '!', and some of those that wait for others of their flow, each after a '?',
+-- if it is time to look at them. What cannot be an id is removed: another program has put it there.
 local now = int(now_ms())
 local due = call('ZRANGEBYSCORE', KEYS[DELAYED], '-inf', now, 'LIMIT', 0, ARGV[2])
 local wait, ids, has_turns = -1, {}, 0
@@ -14,8 +15,8 @@ local function add_ids(found, mark, key)
       ids[#ids + 1] = mark .. id
     elseif id == TURN then
       has_turns = 1
-    elseif id ~= EXPIRY then
-      call('ZREM', key, id)
+    elseif id ~= EXPIRY and id ~= LOOK then
+      if key then call('ZREM', key, id) end
     end
   end
 end
@@ -32,6 +33,14 @@ local _, heads = pcall(stalled, KEYS) -- what another program has put at a key i
 if has_turns == 0 and type(heads) == 'table' and #heads > 0 then has_turns = 1 end
 for _, id in ipairs(due) do
   if id == EXPIRY then look_at_expiries() end
+  if id == LOOK then
+    local some = try_call('HRANDFIELD', KEYS[DEPENDENTS], HEADS / 4)
+    call('ZREM', KEYS[DELAYED], LOOK)
+    if not some.err and #some > 0 then
+      call('ZADD', KEYS[DELAYED], int(now + LOOK_MS), LOOK)
+      add_ids(some, '?')
+    end
+  end
 end
 
 -- Whether the clock was set back since the first of TURNS was noted: then what rates have spent is bounded now, and
