@@ -139,7 +139,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "close": "(self) -> None",
         "consumer_group": "attribute",
         "eager": "attribute",
-        "flow": "(self) -> Flow",
+        "flow": "(self, flow_id: str | None = None) -> Flow",
         "every": signature(TaskOptions).replace("(", "(self, interval: Seconds, /, ", 1).removesuffix("None")
         + "TaskDecorator",
         "gc": "(self) -> int",

@@ -88,8 +88,9 @@ def retry_failed(backend: Backend, ids: Callable[[], Iterable[str]]) -> int:
 
 def flow_view(backend: Backend, given: str) -> FlowView:
     """Return the flow with this id, or that of the task with this id. Raises `UnknownTaskError`."""
-    first = next((info for info in backend.show([given, *_numbered(given, 32), f"{given}.0-0.0"]) if info), None)
-    start = known(given, first)
+    found = [info for info in backend.show([given, *_numbered(given, 32), f"{given}.0-0.0"]) if info is not None]
+    found.sort(key=lambda info: info.readable is None or info.readable.flow != given)  # a task may have the flow's id
+    start = known(given, found[0] if found else None)
     flow = start.readable.flow if start.readable else ""
     tasks: dict[str, TaskInfo] = {}
     before: dict[str, Sequence[str]] = {}

@@ -72,8 +72,8 @@ class Flow:
     wait for it. All tasks must be of the queue of the flow.
     """
 
-    def __init__(self, producer: Producer) -> None:
-        self.id = new_id()
+    def __init__(self, producer: Producer, flow_id: str | None = None) -> None:
+        self.id = new_id() if flow_id is None else valid_id(flow_id)
         self._producer = producer
         self._nodes: dict[str, _Node] = {}
         self._groups: dict[str, Sequence[TaskCall[Any]]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from pyxqueue import (
     Unique,
     chain,
     chord,
+    current_task,
     group,
 )
 from pyxqueue.errors import ArgumentError
@@ -515,3 +517,57 @@ def test_a_flow_is_retried_by_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
     assert queue.admin.retry_flow(last.task_id) == 2
     assert last.get() == "((None,), {})"
     assert queue.admin.retry_flow(handle.id) == 0
+
+
+def test_a_task_that_runs_twice_starts_its_flow_once() -> None:
+    """The flow has the id of the task; it is found by that id."""
+    ran.clear()
+
+    @queue.task
+    def start() -> str:
+        with queue.flow(current_task().id) as flow:
+            flow.add(seen, flow.add(add, 1))
+        return flow.id
+
+    handle = start()
+    assert queue.admin.retry(handle.task_id, ended=True).done == 1
+
+    assert ran == [("add", 1, 0), "seen"]
+    assert sorted(queue.admin.flow(handle.get()).tasks) == [f"{handle.task_id}.0", f"{handle.task_id}.1"]
+
+
+def test_an_id_of_a_flow_is_checked() -> None:
+    with pytest.raises(ConfigurationError, match="is not valid"):
+        queue.flow("a b")
+
+
+def test_a_schedule_starts_a_flow() -> None:
+    """Each tick starts one of its own; a pause of the schedule, and one of the queue, hold it up."""
+    scheduled = TaskQueue("memory://", stream_key="scheduled flows", eager=True)
+    done: list[Any] = []
+
+    @scheduled.task
+    def count(tick: str) -> int:
+        return len(tick)
+
+    @scheduled.task
+    def store(number: int, tick: str) -> None:
+        done.append((number, tick))
+
+    @scheduled.every(timedelta(hours=1))
+    def hourly() -> None:
+        task = current_task()
+        with scheduled.flow(task.id) as flow:
+            flow.add(store, flow.add(count, f"{task.tick:%H}"), f"{task.tick:%H:%M}")
+
+    clock = scheduled.eager
+    assert clock is not None
+    clock.advance(timedelta(hours=2))
+
+    assert [number for number, _ in done] == [2, 2]
+    assert len({tick for _, tick in done}) == 2
+    scheduled.admin.pause()
+    clock.advance(timedelta(hours=1))
+    assert len(done) == 2
+    scheduled.admin.resume()
+    assert len(done) == 3
