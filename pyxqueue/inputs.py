@@ -108,6 +108,9 @@ class Results(Sequence[Any]):
     task that did not succeed, which only ``on_failure="continue"`` allows, is the error that `AsyncResult.get` raises.
     """
 
+    _to_send_instead = "make a list of it, list(results)"
+    """Said by the error for a task that returns its argument."""
+
     def __init__(self, inputs: Many, read: Callable[[Sequence[str]], Sequence[Any]], page: int = 256) -> None:
         self._inputs = inputs
         self._read = read

@@ -63,6 +63,11 @@ async def soon(number: int) -> int:
 
 
 @queue.task
+def same(results: Any) -> Any:
+    return results
+
+
+@queue.task
 def kind(results: Any) -> tuple[str, int, list[int], int]:
     return type(results).__name__, len(results), results[1:3], results[-1]
 
@@ -116,6 +121,14 @@ def test_an_empty_chord_starts_at_once() -> None:
         body = flow.chord([], total)
 
     assert body.get() == 0
+
+
+def test_results_are_not_handed_on_as_they_are() -> None:
+    """They would have to be read from the store; the error says how."""
+    handle = chord([add.of(1), add.of(2)], same.of())()
+
+    with pytest.raises(TaskError, match=r"a value of type Results cannot travel: make a list of it, list\(results\)"):
+        handle.get()
 
 
 def test_forms_inside_each_other() -> None:
