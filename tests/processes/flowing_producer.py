@@ -39,9 +39,8 @@ def graph(seed: int, most: int) -> list[Node]:
     return nodes_of(random.Random(seed), most)
 
 
-def enqueue(seed: int, most: int, begin: Callable[[], None] = lambda: None) -> None:
+def enqueue(queue: TaskQueue, seed: int, most: int, begin: Callable[[], None] = lambda: None) -> None:
     """Enqueue a flow; `begin` is called just before that."""
-    queue = TaskQueue(os.environ[URL], stream_key=os.environ[STREAM], lease=LEASE)
     queue.stores.backend.lease_ms()  # connects
     flow, _ = built(queue, graph(seed, most))
     append(os.environ[LOG], "built", flow.id, 0, os.getpid(), seed)
@@ -84,31 +83,32 @@ def in_child(run: Callable[[], None]) -> int:
     return pid
 
 
-def at_each_statement(stride: int, seed: int) -> None:
+def at_each_statement(queue: TaskQueue, stride: int, seed: int) -> None:
     """Kill a child before each statement, or one of `stride`, until one gets to the end. All have the same flow."""
     last, killed = 1, True
     while killed:
-        pid = in_child(partial(enqueue, seed, MOST, Statements(last).begin))
+        pid = in_child(partial(enqueue, queue, seed, MOST, Statements(last).begin))
         _, status = os.waitpid(pid, 0)
         killed = os.WIFSIGNALED(status)
         last += stride
 
 
-def at_random(count: int, seed: int) -> None:
+def at_random(queue: TaskQueue, count: int, seed: int) -> None:
     """Kill so many children, two of which run at once, at random moments."""
     chance, log = random.Random(seed), Path(os.environ[LOG])
-    log.touch()
     for number in range(0, count, 2):
-        for pid in [in_child(partial(enqueue, seed + one, 4 * MOST)) for one in (number, number + 1)]:
+        for pid in [in_child(partial(enqueue, queue, seed + one, 4 * MOST)) for one in (number, number + 1)]:
             until(lambda: f" {pid} " in log.read_text(), "it begins")  # noqa: B023 - it runs at once
             time.sleep(chance.uniform(0, 0.02))  # the moment of the kill; nothing waits for it
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
 
-MODES: Mapping[str, Callable[[int, int], None]] = {"statements": at_each_statement, "random": at_random}
+MODES: Mapping[str, Callable[[TaskQueue, int, int], None]] = {"statements": at_each_statement, "random": at_random}
 
 if __name__ == "__main__":
     flows._BATCH = CHUNK
     mode, number, start = sys.argv[1:]
-    MODES[mode](int(number), int(start))
+    served = TaskQueue(os.environ[URL], stream_key=os.environ[STREAM], lease=LEASE)
+    enqueue(served, 0, MOST if mode == "statements" else 4 * MOST)  # so that no child has to import anything
+    MODES[mode](served, int(number), int(start))
