@@ -254,12 +254,12 @@ def test_celery_4287_an_expired_task_does_not_run(site: Site) -> None:
     A worker has claimed the task in time, and comes to it after its expiry: it does not start.
     """
     queue, ran = site.program(), list[str]()
-    note = note_of(queue, ran, expires=4)
+    note = note_of(queue, ran, expires=40)
     late = note("late")
     backend = queue.stores.backend
     assert isinstance(backend, Beginning)
     (delivery,) = queue.stores.backend.claim("worker", 1, 0)
-    site.advance(7)
+    site.advance(70)
 
     assert delivery.must_begin
     assert list(backend.begin([delivery.receipt])) == [StartStatus.EXPIRED]

@@ -325,7 +325,7 @@ def test_bullmq_3250_a_debounced_call_during_the_run_is_not_lost(site: Site) -> 
     queue, ran = site.program(), list[str]()
     following = {"abc": "during", "during": "last"}
 
-    @queue.task(name="index", debounce=Debounce(5, by="doc", max_wait=60))
+    @queue.task(name="index", debounce=Debounce(60, by="doc", max_wait=600))
     def index(doc: int, text: str) -> None:
         ran.append(text)
         if text in following:
@@ -335,7 +335,7 @@ def test_bullmq_3250_a_debounced_call_during_the_run_is_not_lost(site: Site) -> 
     site.work(queue)
     assert ran == []
     for _ in range(3):
-        site.advance(5.1)
+        site.advance(60.1)
         site.work(queue)
 
     assert len({handle.task_id for handle in handles}) == 1
