@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -289,10 +288,9 @@ def test_sidekiq_2704_no_window_has_twice_its_number(site: Site) -> None:
 
     assert found.count(found[0]) == 10
     for begin in found:
-        within = [moment for moment in found if begin <= moment < begin + 60]
-        assert len(within) <= 10 + 10
-    later = found[10:]
-    assert all(after - before > 4.5 for before, after in pairwise(later))
+        for number in range(1, 12):  # a start is noted up to a second late
+            within = [moment for moment in found if begin <= moment < begin + 6 * number - 1]
+            assert len(within) <= 10 + number
 
 
 def test_docket_two_in_one_millisecond_are_two(site: Site) -> None:
