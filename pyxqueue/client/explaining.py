@@ -8,7 +8,7 @@ from itertools import takewhile
 
 from msgspec import Struct
 
-from ..model.flows import number_of
+from ..model.flows import doom_text, number_of
 from ..model.limits import limit_of, paused_names, shown_gate, task_of
 from ..model.message import TaskInfo, TaskStatus
 from ..model.priorities import class_of
@@ -116,6 +116,11 @@ def _dependent(one: Situation) -> str:
     return f"it waits for {one.info.waits_for:,} of {counted(total, 'task')} before it in its flow"
 
 
+def _doomed(one: Situation) -> str:
+    doomed = one.info.readable.doomed if one.info.readable else ""
+    return f"it fails without being run: {doom_text(doomed)}" if doomed else ""
+
+
 def _in_line(one: Situation) -> str:
     if one.due or one.info.gate or one.info.waits_for:
         return ""
@@ -147,6 +152,7 @@ def _expiring(one: Situation) -> str:
 
 _REASONS: Sequence[Callable[[Situation], str]] = (
     _dependent,
+    _doomed,
     _delayed,
     _paused,
     _named,

@@ -50,6 +50,15 @@ class FlowView:
         except CycleError:
             raise ConfigurationError(f"tasks of the flow {quoted(self.id)} wait for each other in a circle") from None
 
+    @property
+    def states(self) -> Counter[TaskStatus]:
+        """How many tasks are in each state, of those that were looked at."""
+        among = {one for many in self.many for one in expand([many])}
+        found = Counter(info.status for info in self.tasks.values() if info.id not in among)
+        for counts in self.many.values():
+            found.update(counts)
+        return found
+
 
 class ShowsFlows:
     """The part of `Admin` that shows and retries flows."""

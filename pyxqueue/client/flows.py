@@ -425,7 +425,10 @@ class FlowResult:
 
     async def aget(self, timeout: Seconds | None = None) -> Any:
         """`get` for asyncio."""
-        return self._values(await agather(self._last(), timeout=timeout))
+        try:
+            return self._values(await agather(self._last(), timeout=timeout))
+        except DependencyFailedError as error:
+            raise error from await asyncio.to_thread(self._first_cause, error)
 
     def __await__(self) -> Any:
         return self.aget().__await__()

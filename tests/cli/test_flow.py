@@ -38,7 +38,7 @@ def test_flow_draws_a_tree(flow: FlowResult, command: Command) -> None:
     shown = command("flow", "right").stdout
 
     assert shown.splitlines() == [
-        f"flow {flow.id}: tasks 5, ended 0",
+        f"flow {flow.id}: tasks 8, ended 0",
         "jobs.total last  PENDING, waits for 3",
         "├─ jobs.one left  PENDING, waits for 1",
         "│  └─ jobs.one first  PENDING",
@@ -47,6 +47,18 @@ def test_flow_draws_a_tree(flow: FlowResult, command: Command) -> None:
         "└─ jobs.total sum  PENDING, waits for 3",
         "   └─ sum.*3  3 PENDING",
     ]
+
+
+def test_flow_says_what_will_fail(queue: TaskQueue, flow: FlowResult, command: Command) -> None:
+    """Until a worker has let it fail; `explain` says why."""
+    queue.admin.cancel("left")
+
+    shown = command("flow", "left").stdout.splitlines()
+
+    assert shown[:2] == [f"flow {flow.id}: tasks 8, ended 1", "jobs.total last  PENDING, fails without being run"]
+    assert queue.admin.explain("last").reasons[0] == (
+        "it fails without being run: task left, which comes before it in its flow, did not end as a success"
+    )
 
 
 def test_flow_as_json(queue: TaskQueue, flow: FlowResult, command: Command) -> None:

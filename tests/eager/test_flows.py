@@ -225,6 +225,10 @@ def test_a_failure_fails_what_follows() -> None:
         handle.get()
     assert isinstance(caught.value.__cause__, TaskError)
     assert caught.value.__cause__.error == "ValueError: no such page"
+    with pytest.raises(DependencyFailedError) as caught:
+        asyncio.run(handle.aget())
+    assert isinstance(caught.value.__cause__, TaskError)
+    assert caught.value.__cause__.error == "ValueError: no such page"
     assert ran == []
     assert [info.status for info in handle.infos()] == [TaskStatus.FAILURE] * 3
 

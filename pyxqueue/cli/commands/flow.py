@@ -36,9 +36,10 @@ def flow(target: Target, words: Sequence[str], retry: bool, as_json: bool) -> No
         return
     if retry:
         say(f"retried {counted(retried, 'task')}")
-    ended = sum(info.status.ended for info in found.tasks.values())
+    states = found.states
+    ended = sum(count for state, count in states.items() if state.ended)
     more = "" if found.complete else ", and more that were not looked at"
-    say(f"flow {found.id or '-'}: tasks {len(found.tasks):,}, ended {ended:,}{more}")
+    say(f"flow {found.id or '-'}: tasks {states.total():,}, ended {ended:,}{more}")
     shown: set[str] = set()
     for task_id in found.ends:
         say(_line(found, task_id))
@@ -65,7 +66,8 @@ def _line(found: FlowView, task_id: str) -> str:
         return f"{task_id}  unknown"
     name = info.readable.name if info.readable else "?"
     waits = f", waits for {info.waits_for:,}" if info.waits_for else ""
-    return f"{name} {task_id}  {info.status.name}{waits}"
+    doomed = ", fails without being run" if info.readable and info.readable.doomed and not info.status.ended else ""
+    return f"{name} {task_id}  {info.status.name}{waits}{doomed}"
 
 
 def _below(found: FlowView, task_id: str, indent: str, shown: set[str]) -> Iterator[str]:
