@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
-from itertools import islice
+from itertools import count, islice
 
 from attrs import frozen
 
 from ..errors import ConfigurationError
-from ..model.flows import edges_of, expand
+from ..model.flows import edges_of, expand, group_prefix
+from ..model.flows import many as as_many
 from ..model.message import TaskInfo, TaskStatus
 from ..printable import quoted
 from ..protocols import Backend, HasFlows
@@ -38,9 +39,9 @@ class FlowView:
 
     @property
     def ends(self) -> Sequence[str]:
-        """The tasks that no other waits for."""
+        """The tasks that no other waits for, and what stands for many of these."""
         waited_for = {one for after in self.before.values() for one in after}
-        return [one for one in self.tasks if one not in waited_for]
+        return [one for one in {**self.tasks, **self.before} if one not in waited_for]
 
     @property
     def in_order(self) -> Iterator[str]:
@@ -97,7 +98,7 @@ def retry_failed(backend: Backend, ids: Callable[[], Iterable[str]]) -> int:
 
 def flow_view(backend: Backend, given: str) -> FlowView:
     """Return the flow with this id, or that of the task with this id. Raises `UnknownTaskError`."""
-    found = [info for info in backend.show([given, *_numbered(given, 32), f"{given}.0-0.0"]) if info is not None]
+    found = [info for info in backend.show(_first_ids(given)) if info is not None]
     found.sort(key=lambda info: info.readable is None or info.readable.flow != given)  # a task may have the flow's id
     start = known(given, found[0] if found else None)
     flow = start.readable.flow if start.readable else ""
@@ -110,6 +111,9 @@ def flow_view(backend: Backend, given: str) -> FlowView:
             break
         waiting += [info.id for info in found if info.id not in seen]
         seen.update(waiting)
+    if flow:
+        many.update(_groups(backend, flow))
+        before.update(dict.fromkeys(many, ()))
     while waiting and len(tasks) < MOST:
         page, waiting = waiting[:_PAGE], waiting[_PAGE:]
         for info in backend.show(page):
@@ -126,8 +130,30 @@ def flow_view(backend: Backend, given: str) -> FlowView:
     return FlowView(flow, tasks or {start.id: start}, before, many, not waiting)
 
 
-def _numbered(flow: str, count: int) -> list[str]:
-    return [f"{flow}.{number}" for number in range(count)]
+def _first_ids(given: str) -> list[str]:
+    """The ids of which one is known if a task or a flow has this id, and not all of its own were given."""
+    return [given, *_numbered(given, 32), *_numbered(group_prefix(given, 0), 32)]
+
+
+def _groups(backend: Backend, flow: str) -> dict[str, Mapping[TaskStatus, int]]:
+    """The groups of a flow that nothing waits for, as `FlowView.many` has them."""
+    found: dict[str, Mapping[TaskStatus, int]] = {}
+    for number in count():
+        prefix, last, states = group_prefix(flow, number), 0, Counter[TaskStatus]()
+        for page in _pages(_numbered(prefix, MOST)):
+            infos = [info for info in backend.show(page) if info is not None]
+            if not infos:
+                break
+            states.update(info.status for info in infos)
+            last = int(infos[-1].id.rpartition(".")[2])
+        if not states:
+            break
+        found[as_many(prefix, last + 1)] = states
+    return found
+
+
+def _numbered(prefix: str, most: int) -> list[str]:
+    return [f"{prefix}.{number}" for number in range(most)]
 
 
 def _pages(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -19,7 +19,7 @@ from ..clock import Seconds
 from ..errors import ConfigurationError, DependencyFailedError
 from ..ids import new_id
 from ..inputs import Many, One, check_plain, replaced
-from ..model.flows import MAX_AFTER, MAX_SUCCESSORS, OnFailure, edge_text, is_unfinished
+from ..model.flows import MAX_AFTER, MAX_SUCCESSORS, OnFailure, edge_text, group_prefix, is_unfinished
 from ..model.message import FLOW_VERSION, Message, Progress, evolve, valid_id
 from ..names import home_or_error, load
 from ..printable import counted, quoted
@@ -141,7 +141,8 @@ class Flow:
 
     def group(self, calls: Iterable[TaskCall[Any]]) -> None:
         """Add any number of calls that nothing waits for, and that wait for nothing."""
-        self._group(f"{self.id}.{len(self._nodes)}-{len(self._groups)}", [self._planned(one, (), {}) for one in calls])
+        number = sum(prefix not in self._nodes for prefix in self._groups)
+        self._group(group_prefix(self.id, number), [self._planned(one, (), {}) for one in calls])
 
     def result(self) -> FlowResult:
         """Return the handle of the whole flow. Raises `ConfigurationError` before the end of the block."""

@@ -78,6 +78,11 @@ def many(prefix: str, count: int) -> str:
     return f"{prefix}.*{count}"
 
 
+def group_prefix(flow: str, number: int) -> str:
+    """Return what the ids of a group of a flow begin with that nothing waits for. Its first group has the number 0."""
+    return f"{flow}.group{number}"
+
+
 def number_of(after: Iterable[str]) -> int:
     """Return the number of predecessors that a message names."""
     return sum(_count(text) for text in after)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pyxqueue import FlowResult, TaskQueue
+from pyxqueue import FlowResult, TaskQueue, group
 from pyxqueue.model.message import Delivery, Done, Fail, Message, Settlement
 
 from .conftest import Command
@@ -91,6 +91,31 @@ def test_flow_takes_the_id_of_the_flow(queue: TaskQueue, command: Command) -> No
     ]
 
 
+def test_a_group_is_one_line(queue: TaskQueue, command: Command) -> None:
+    """Its tasks are found by the id of the flow, and by that of one of them."""
+
+    @queue.task(name="jobs.some")
+    def some(*_: object) -> None: ...
+
+    with queue.flow() as flow:
+        flow.chord([some.of()], some)
+        flow.group([some.of()] * 3)
+        flow.group([some.of()] * 300)
+    queue.admin.cancel(f"{flow.id}.group0.1")
+
+    for task_id in (flow.id, f"{flow.id}.0"):
+        assert command("flow", task_id).stdout.splitlines() == [
+            f"flow {flow.id}: tasks 305, ended 1",
+            f"jobs.some {flow.id}.0  PENDING, waits for 1",
+            f"└─ {flow.id}.0.*1  1 PENDING",
+            f"{flow.id}.group0.*3  2 PENDING, 1 CANCELLED",
+            f"{flow.id}.group1.*300  300 PENDING",
+        ]
+    only = group(some.of(), some.of())()
+    found = json.loads(command("flow", only.id, "--json").stdout)
+    assert found["many"] == {f"{only.id}.group0.*2": {"PENDING": 2}}
+
+
 def test_a_task_without_a_flow(queue: TaskQueue, command: Command) -> None:
     """It is shown alone; an id that is not known is an error."""
 
@@ -124,7 +149,7 @@ def test_flow_retries(queue: TaskQueue, flow: FlowResult, command: Command) -> N
 
     assert shown.splitlines()[:6] == [
         "retried 4 tasks",
-        f"flow {flow.id}: tasks 5, ended 1",
+        f"flow {flow.id}: tasks 8, ended 4",
         "jobs.total last  PENDING, waits for 2",
         "├─ jobs.one left  PENDING, waits for 1",
         "│  └─ jobs.one first  PENDING",

@@ -32,6 +32,9 @@ def flow(target: Target, words: Sequence[str], retry: bool, as_json: bool) -> No
             "id": found.id,
             "complete": found.complete,
             "tasks": [_facts(found, info) for info in found.tasks.values()],
+            "many": {
+                one: {state.name: number for state, number in states.items()} for one, states in found.many.items()
+            },
         })  # fmt: skip
         return
     if retry:
