@@ -62,6 +62,7 @@ def test_nothing_is_left_of_a_flow(backend: RedisBackend, client: Any, stream_ke
             backend.settle([done(one.receipt, one.message.id) for one in backend.claim("w", 9, 0)])
             dependents = client.hgetall(key(stream_key, "dependents"))
             assert dependents == {b"last": b"-0 0 0 0 the-flow", b":started": b"1"}
+            assert client.exists(key(stream_key, "delayed")) == 0
             assert backend.depth().dependent == 0
             backend.settle([done(one.receipt, one.message.id) for one in backend.claim("w", 9, 0)])
         else:

@@ -22,8 +22,9 @@ ROWS = {
     "fields": f"SELECT count(*) FROM task WHERE place NOT IN ({KEPT}) AND fields IS NOT NULL",
     **{
         table: f"SELECT count(*) FROM {table}"
-        for table in ("lock", "gate", "gated", "gate_limit", "rate", "flow", "fair", "dependent")
+        for table in ("lock", "gate", "gated", "gate_limit", "rate", "flow", "fair")
     },
+    "dependent": f"SELECT count(*) FROM dependent WHERE seq NOT IN (SELECT seq FROM task WHERE place = {FAILED})",
 }
 """In SQLite, what is counted."""
 
@@ -32,8 +33,11 @@ def in_redis(run: Any, keys: GroupKeys) -> Mapping[str, int]:
     """How many entries and members there are, by the key. `run`: executes a command."""
     counts = {keys.places[place]: ("XLEN", keys.places[place]) for place in ("d", *live_of(keys.classes))}
     counts |= {key: ("ZCARD", key) for key in (keys.delayed, keys.expiries, keys.lines, keys.turns)}
-    counts |= {key: ("HLEN", key) for key in (keys.notes, keys.gates, keys.dependents)}
-    return {key: found for key, command in counts.items() if (found := int(run(*command)))}
+    counts |= {key: ("HLEN", key) for key in (keys.notes, keys.gates)}
+    found = {key: int(run(*command)) for key, command in counts.items()}
+    ids = [raw.decode() for raw in run("HKEYS", keys.dependents) if raw != b":started"]
+    found[keys.dependents] = sum(not (run("GET", keys.task(one)) or b"").startswith(b"f") for one in ids)
+    return {key: count for key, count in found.items() if count}
 
 
 def in_sqlite(db: Any) -> Mapping[str, int]:

@@ -796,7 +796,15 @@ end
 
 -- Count how many tasks are UNFINISHED or STARTED.
 local function count_dependents(keys, name, change)
-  if call('HINCRBY', keys[DEPENDENTS], name, change) <= 0 then call('HDEL', keys[DEPENDENTS], name) end
+  local number = call('HINCRBY', keys[DEPENDENTS], name, change)
+  if number <= 0 then call('HDEL', keys[DEPENDENTS], name) end
+  return number
+end
+
+-- Nothing is to be looked at if no task waits any more. has_started: how many of DEPENDENTS do not wait
+local function end_looks(keys, has_started)
+  local others = has_started > 0 and has_started + 1 or 0
+  if call('HLEN', keys[DEPENDENTS]) <= others then call('ZREM', keys[DELAYED], LOOK) end
 end
 
 local function may_start(one)
@@ -806,9 +814,9 @@ end
 -- A task does not wait any more.
 local function note_start(keys, id, one)
   if one.absent > 0 then count_dependents(keys, UNFINISHED, -1) end
-  count_dependents(keys, STARTED, 1)
   one.has_started, one.cause = true, ''
   set_dependent(keys, id, one)
+  end_looks(keys, count_dependents(keys, STARTED, 1))
 end
 
 -- A task has ended or is deleted: it will not wait again.
@@ -821,8 +829,8 @@ local function drop_dependent(keys, id)
   else
     call('ZREM', keys[DELAYED], id)
     if one.absent > 0 then count_dependents(keys, UNFINISHED, -1) end
+    end_looks(keys, ms(call('HGET', keys[DEPENDENTS], STARTED)) or 0)
   end
-  if call('EXISTS', keys[DEPENDENTS]) == 0 then call('ZREM', keys[DELAYED], LOOK) end
 end
 
 -- Whether no predecessor of a task dooms it. fields: of its message; one: as `dependent_at` has found it

@@ -34,12 +34,14 @@ if has_turns == 0 and type(heads) == 'table' and #heads > 0 then has_turns = 1 e
 for _, id in ipairs(due) do
   if id == EXPIRY then look_at_expiries() end
   if id == LOOK then
-    local some = try_call('HRANDFIELD', KEYS[DEPENDENTS], HEADS / 4)
-    call('ZREM', KEYS[DELAYED], LOOK)
-    if not some.err and #some > 0 then
-      call('ZADD', KEYS[DELAYED], int(now + LOOK_MS), LOOK)
-      add_ids(some, '?')
+    local some, waiting = try_call('HRANDFIELD', KEYS[DEPENDENTS], 2 * HEADS, 'WITHVALUES'), {}
+    for number = 1, some.err and 0 or #some, 2 do
+      local has_started = string.sub(some[number + 1], 1, 1) == '-'
+      if not has_started and #waiting < HEADS / 4 then waiting[#waiting + 1] = some[number] end
     end
+    if some.err or #some == 0 then call('ZREM', KEYS[DELAYED], LOOK) end
+    call('ZADD', KEYS[DELAYED], 'XX', int(now + LOOK_MS), LOOK)
+    add_ids(waiting, '?')
   end
 end
 
