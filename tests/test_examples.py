@@ -31,6 +31,7 @@ PROMISED = {
     "fanout": ["groups: ['count', 'mail']", "mail to ada@example.org", "\n15\n"],
     "webapp": ["{'state': 'SUCCESS', 'result': '200 rows'}"],
     "many": ["500 digests, the first ", "one of two: 64 digits"],
+    "flow": ["22 of 22 tasks", "175 words, 10 pages removed"],
     "later": ["not before its time: True", "PENDING, then CANCELLED", "one run: True"],
     "asyncio_client": ["[0, 1, 4]", "30 of 30 pages, the last 841"],
 }
