@@ -172,8 +172,8 @@ def test_bullmq_2582_delayed_ones_do_not_pass_the_limit(site: Site) -> None:
 
 
 def test_hatchet_3089_two_limits_of_one_task_do_not_mix(site: Site) -> None:
-    """hatchet#3089 and #4329: slots of two strategies of one workflow were counted together, so one of them let too
-    many in or too few.
+    """hatchet#3089 and #4329: of two strategies of one workflow, the first filled the slots of the second as well, so
+    the second one limited nothing.
 
     One limit for each customer and one for all: each has its own count, also where a key looks like the other's name.
     """
@@ -202,29 +202,34 @@ def test_hatchet_3089_two_limits_of_one_task_do_not_mix(site: Site) -> None:
     assert gates(queue) == {}
 
 
-def test_hatchet_2714_a_number_is_not_reset(site: Site) -> None:
-    """hatchet#2714: a limit became 0 with a deploy that did not name it, and nothing ran. rq (rate_limit.py): each
-    enqueue wrote its own idea of the limit over that of the operator.
+def test_hatchet_1834_a_number_is_not_reset(site: Site) -> None:
+    """hatchet#1834 (PR#2714): a limit that was put into the store became 0 as soon as a task used it, since the
+    definition of the task has no number. Sidekiq#4857, and rq (rate_limit.py): jobs that were enqueued before, or each
+    enqueue, wrote their own idea of the limit over that of the operator.
 
-    An operator sets a number; programs of two releases call, and start workers: his number counts until he takes it
-    back, and then that of the release that started last.
+    An operator sets a number and a pace; programs of two releases call, and start workers: his count until he takes
+    them back, and then those of the release that started last.
     """
     old, new, without = site.program(), site.program(), site.program()
-    render = render_of(old, [], Concurrency(2))
-    newer = render_of(new, [], Concurrency(3))
+    render = render_of(old, [], Concurrency(2), Rate(500, per=60, burst=20))
+    newer = render_of(new, [], Concurrency(3), Rate(600, per=60, burst=30))
     without.task(name="render")(lambda *_: None)
     render(1, 0)
     old.limits.set("render", concurrency=1)
+    old.limits.set("render", rate=400, per=60, burst=10)
 
     for queue in (old, new, without):
         site.start_worker(queue)
         newer(1, 1)
         render(1, 2)
         assert [(one.name, one.number) for one in queue.limits.list()] == [("render", 1)]
+        assert [(one.name, str(one.pace)) for one in queue.limits.rates()] == [("render", "400 per 60 s, 10 at once")]
 
     assert waiting(old)[0] == 1
     old.limits.set("render", concurrency=None)
+    old.limits.set("render", rate=None)
     assert [(one.name, one.number) for one in old.limits.list()] == [("render", 3)]
+    assert [str(one.pace) for one in old.limits.rates()] == ["600 per 60 s, 30 at once"]
     assert waiting(old)[0] == 3
 
 

@@ -48,14 +48,16 @@ def test_bullmq_1880_whatever_becomes_ready_waits_and_comes(site: Site) -> None:
 
 
 def test_bullmq_3971_resume_is_the_end_of_the_pause(site: Site) -> None:
-    """bullmq#3971 and #3982: resume did nothing where the queue was empty, or had only delayed or prioritised jobs, so
-    workers went on waiting.
+    """bullmq#3971 and #3982: a resume did nothing while a job of the time before the pause was still running, and the
+    worker did not come back.
 
-    Queues that are paused while empty, twice, and by another program: one resume, by anybody, is the end.
+    A queue is paused while a task runs, twice, and by another program too: one resume, by anybody, while that task
+    still runs, is the end.
     """
     queue, other, ran = site.program(), site.program(), list[str]()
     note = queue.task(name="note")(ran.append)
-    queue.stores.backend.lease_ms()
+    note("runs")
+    held = site.hold(queue)
 
     assert [queue.admin.pause(), queue.admin.pause(), other.admin.pause()] == [True, False, False]
     note.with_options(priority=60)("urgent")
@@ -66,6 +68,7 @@ def test_bullmq_3971_resume_is_the_end_of_the_pause(site: Site) -> None:
 
     assert sorted(ran) == ["delayed", "urgent"]
     assert not other.admin.info().paused
+    assert site.end(queue, held) == [True]
 
 
 def test_river_854_resume_wakes_those_who_wait(site: Site) -> None:
@@ -154,8 +157,8 @@ def other_queue(site: Site) -> Backend:
 
 
 def test_sidekiq_6528_a_pause_is_one_of_one_queue(site: Site) -> None:
-    """Sidekiq#6528: the message "paused" went to all applications that used the same server, and stopped queues of the
-    same name in each.
+    """Sidekiq#6528: the message "paused" went to all databases of a server, and stopped the queues of that name of
+    other applications.
 
     Another group of the queue, and another queue of the store, go on.
     """

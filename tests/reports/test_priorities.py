@@ -297,7 +297,7 @@ def test_celery_10526_an_expired_member_does_not_hang_the_chord(site: Site) -> N
 
 def test_celery_5237_results_that_do_not_last_hang_no_chord(site: Site) -> None:
     """celery#5237: with ``result_expires=0``, which was meant as "never", the results of a chord were deleted at once,
-    and the callback was waited for for ever. #4642 is of the same kind.
+    and the callback was waited for for ever (see also #4642).
 
     A time to live of 0 is refused; if the results of the members are gone when the callback starts, it fails with
     words.

@@ -125,8 +125,8 @@ def test_bullmq_2876_an_upsert_at_each_start_makes_no_duplicates(site: Site, bea
 
 
 def test_asynq_schedulers_of_several_instances_enqueue_once(site: Site, beats: Beats) -> None:
-    """asynq#306 and its scheduler.go: each instance that runs a scheduler enqueues each task, so two of them for
-    availability mean everything twice.
+    """asynq, scheduler.go: each instance that runs a scheduler enqueues each task, so two of them for availability mean
+    everything twice.
 
     Two programs have seen the same schedule as due, and both act on what they saw, one of them when the task has run
     and is gone: one enqueues.
