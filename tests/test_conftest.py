@@ -105,3 +105,19 @@ def test_a_server_on_the_path_is_welcome(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(conftest, "available", lambda: {"path": Path("redis-server")})
 
     assert conftest.kinds_to_test() == ["path"]
+
+
+def test_files_are_in_memory_where_there_is_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A folder that somebody has named stays, and a small or missing one is not used."""
+    monkeypatch.setattr(conftest, "MEMORY", tmp_path)
+    monkeypatch.setenv("TMPDIR", "/somewhere")
+    named = conftest.folder_for_files()
+    monkeypatch.delenv("TMPDIR")
+    monkeypatch.setattr(conftest, "ROOM", 1)
+    there = conftest.folder_for_files()
+    monkeypatch.setattr(conftest, "ROOM", 2**80)
+    small = conftest.folder_for_files()
+    monkeypatch.setattr(conftest, "MEMORY", tmp_path / "missing")
+    missing = conftest.folder_for_files()
+
+    assert (named, there, small, missing) == (None, str(tmp_path), None, None)
