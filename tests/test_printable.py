@@ -6,7 +6,7 @@ import ast
 import io
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from pyxqueue.serializers.errors import OutsideDomainError
 PACKAGE = Path(pyxqueue.__file__).parent
 HOSTILE = "a\0\x1b[2J\x1b]52;c;eA==\x07\r\nERROR forged\u2028b\u202ec\udcff\u200b[/x]"
 LONG = 10_000_000
+"""Characters. A parameter of that size is made when its test runs, or every process of a test run would keep it."""
 ALWAYS_MORE = ("{len(ids)} tasks", "{count} tasks")
 """In texts of their own for one task."""
 
@@ -56,6 +57,10 @@ class Nasty:
 class NastyError(Exception):
     def __str__(self) -> str:
         raise KeyboardInterrupt("no")
+
+
+def of_a_colourful_class() -> object:
+    return type("\x1b[31m" * LONG, (), {})()
 
 
 def check(text: str, limit: int) -> None:
@@ -102,30 +107,47 @@ def test_lines_stay_lines() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    ("make", "shown"),
     [
-        ("it's", '"it\'s"'),
-        ("x" * LONG, f"'{'x' * 100}'… (9,999,900 more characters)"),
-        (b"x" * LONG, f"b'{'x' * 100}'… (9,999,900 more characters)"),
-        (None, "None"),
-        (2.5, "2.5"),
-        (["a"], "a list"),
-        (Nasty(), "a Nasty"),
-        (NastyError("x"), "NastyError('x')"),
-        (10**5_000, "<int: cannot be shown, ValueError in its own code>"),
-        (Redis(password="hunter2"), "a Redis"),
-        ("redis://:hunter2@h/0", "the URL redis://h/0"),
-        ("redis://:hunter2/x@h/0", "the URL redis://"),
-        (type("\x1b[31m" * LONG, (), {})(), None),
-        (type("x" * LONG, (Exception,), {}), None),
-        (HOSTILE, None),
-        (HOSTILE.encode("utf-8", "surrogatepass"), None),
+        (lambda: "it's", '"it\'s"'),
+        (lambda: "x" * LONG, f"'{'x' * 100}'… (9,999,900 more characters)"),
+        (lambda: b"x" * LONG, f"b'{'x' * 100}'… (9,999,900 more characters)"),
+        (lambda: None, "None"),
+        (lambda: 2.5, "2.5"),
+        (lambda: ["a"], "a list"),
+        (Nasty, "a Nasty"),
+        (lambda: NastyError("x"), "NastyError('x')"),
+        (lambda: 10**5_000, "<int: cannot be shown, ValueError in its own code>"),
+        (lambda: Redis(password="hunter2"), "a Redis"),
+        (lambda: "redis://:hunter2@h/0", "the URL redis://h/0"),
+        (lambda: "redis://:hunter2/x@h/0", "the URL redis://"),
+        (of_a_colourful_class, None),
+        (lambda: type("x" * LONG, (Exception,), {}), None),
+        (lambda: HOSTILE, None),
+        (lambda: HOSTILE.encode("utf-8", "surrogatepass"), None),
     ],
-    ids=lambda value: type(value).__name__,
+    ids=[
+        "text",
+        "long text",
+        "long bytes",
+        "none",
+        "float",
+        "list",
+        "nasty",
+        "nasty error",
+        "large int",
+        "client",
+        "url",
+        "odd url",
+        "colours",
+        "long name",
+        "hostile",
+        "hostile bytes",
+    ],
 )
-def test_what_somebody_gave_is_repeated_fit_to_be_shown(value: object, shown: str | None) -> None:
+def test_what_somebody_gave_is_repeated_fit_to_be_shown(make: Callable[[], object], shown: str | None) -> None:
     """A value is quoted at bounded length, without running code of its class, and without passwords."""
-    text = quoted(value)
+    text = quoted(make())
 
     check(text, 400)
     assert text == shown or shown is None
@@ -138,10 +160,14 @@ def raised(error: BaseException) -> BaseException:
         return caught
 
 
-@pytest.mark.parametrize("error", [NastyError("x"), ValueError("x" * LONG), type("y" * LONG, (Exception,), {})("z")])
-def test_a_traceback_is_bounded_and_never_fails(error: BaseException) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [lambda: NastyError("x"), lambda: ValueError("x" * LONG), lambda: type("y" * LONG, (Exception,), {})("z")],
+    ids=["nasty", "long", "long name"],
+)
+def test_a_traceback_is_bounded_and_never_fails(make: Callable[[], BaseException]) -> None:
     """A traceback can be written whatever the exception's own code does."""
-    assert 0 < len(traceback_of(raised(error))) < MAX_TRACEBACK + 100
+    assert 0 < len(traceback_of(raised(make()))) < MAX_TRACEBACK + 100
 
 
 def test_what_has_no_log_is_printed_fit_to_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,20 +205,34 @@ def lines() -> Iterator[io.StringIO]:
 
 
 @pytest.mark.parametrize(
-    "value", [HOSTILE, "x" * LONG, ValueError(HOSTILE), ValueError("x" * LONG), NastyError(), Nasty()]
+    "make",
+    [
+        lambda: HOSTILE,
+        lambda: "x" * LONG,
+        lambda: ValueError(HOSTILE),
+        lambda: ValueError("x" * LONG),
+        NastyError,
+        Nasty,
+    ],
+    ids=["hostile", "long", "hostile error", "long error", "nasty error", "nasty"],
 )
-def test_a_line_of_the_log_is_one_line(lines: io.StringIO, value: object) -> None:
+def test_a_line_of_the_log_is_one_line(lines: io.StringIO, make: Callable[[], object]) -> None:
     """Each line of the log is one line of bounded length."""
-    get_logger("pyxqueue.test").error("%d of %s", 1, value)
+    get_logger("pyxqueue.test").error("%d of %s", 1, make())
 
     check(lines.getvalue().removesuffix("\n"), 2_100)
 
 
-@pytest.mark.parametrize("error", [ValueError(HOSTILE), ValueError("x" * LONG), NastyError(HOSTILE)])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: ValueError(HOSTILE), lambda: ValueError("x" * LONG), lambda: NastyError(HOSTILE)],
+    ids=["hostile", "long", "nasty"],
+)
 def test_an_exception_in_the_log_stands_below_its_line(
-    lines: io.StringIO, caplog: pytest.LogCaptureFixture, error: BaseException
+    lines: io.StringIO, caplog: pytest.LogCaptureFixture, make: Callable[[], BaseException]
 ) -> None:
     """A traceback in the log cannot be taken for a line of the log, and moves no cursor."""
+    error = make()
     get_logger("pyxqueue.test").critical("it broke", exc_info=error)
 
     assert caplog.records[0].exc_info is None
