@@ -7,9 +7,10 @@ import re
 import pytest
 
 from pyxqueue.protocols import Broker, Inspector, Results, ResultStore
-from pyxqueue.testing.contract import BackendContract, ResultStoreContract, ScheduleContract
+from pyxqueue.testing.contract import BackendContract, ResultStoreContract, ScheduleContract, steps
 from pyxqueue.testing.contract.laws import OPTIONAL, read_laws
 
+from ..support.seen import waits
 from .wrong import PLANTED, Wrong
 
 LAWS = read_laws(Broker, Results, ResultStore, Inspector, *OPTIONAL)
@@ -38,8 +39,9 @@ def failures(wrong: Wrong) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("wrong", PLANTED, ids=[f"{wrong.law}-{wrong.name}" for wrong in PLANTED])
-def test_a_wrong_backend_fails(wrong: Wrong) -> None:
+def test_a_wrong_backend_fails(wrong: Wrong, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each wrong backend fails a test of the law that it breaks, and the failure quotes that law."""
+    monkeypatch.setattr(steps.Call, "waits", waits)
     failed = failures(wrong)
     text = LAWS[wrong.law].text
     assert failed

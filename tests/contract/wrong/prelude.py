@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeAlias, TypeVar
 
 from attrs import frozen
@@ -228,9 +229,14 @@ def moment() -> None:
     time.sleep(0.0005)  # the fault itself
 
 
+@cache
+def pattern(task_id: str) -> re.Pattern[str]:
+    return re.compile(re.escape(task_id).replace("_", "."), re.IGNORECASE)
+
+
 def like(task_id: str, known: str) -> bool:
     """As the SQL operator compares: any character for ``_``, and without case."""
-    return re.fullmatch(re.escape(task_id).replace("_", "."), known, re.IGNORECASE) is not None
+    return pattern(task_id).fullmatch(known) is not None
 
 
 def without_case(task_id: str, known: str) -> bool:
