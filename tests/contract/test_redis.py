@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import fakeredis
 import pytest
 import redis
 
 from pyxqueue.testing.contract import BackendContract, ScheduleContract
 from pyxqueue.testing.servers import Server
 
-from ..support.redis_harness import RedisHarness
+from ..support.redis_harness import RedisHarness, fake_client
 
 
 class TestFakeRedis(BackendContract, ScheduleContract):
@@ -19,7 +18,7 @@ class TestFakeRedis(BackendContract, ScheduleContract):
 
     @pytest.fixture
     def harness(self) -> Iterator[RedisHarness]:
-        harness = RedisHarness(fakeredis.FakeRedis(protocol=2))
+        harness = RedisHarness(fake_client())
         yield harness
         harness.close()
 

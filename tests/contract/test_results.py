@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
-import fakeredis
 import pytest
 import redis
 
@@ -16,7 +15,7 @@ from pyxqueue.testing.contract import ResultStoreContract
 from pyxqueue.testing.memory import MemoryHarness
 from pyxqueue.testing.servers import Server
 
-from ..support.redis_harness import RedisHarness
+from ..support.redis_harness import RedisHarness, fake_client
 from ..support.sqlite_harness import SQLiteHarness
 
 
@@ -46,7 +45,7 @@ class TestSQLite(ResultStoreContract):
 class TestFakeRedis(ResultStoreContract):
     @pytest.fixture
     def harness(self) -> Iterator[Results]:
-        with closing(RedisHarness(fakeredis.FakeRedis(protocol=2))) as harness:
+        with closing(RedisHarness(fake_client())) as harness:
             yield Results(harness, harness.results)
 
 

@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from itertools import combinations
 from typing import ClassVar
 
-import fakeredis
 import pytest
 import redis
 from attrs import define, field
@@ -46,7 +45,7 @@ from tests.contract.wrong import PLANTED
 
 from ..conftest import Servers, kinds_to_test
 from ..support.planted import assert_found
-from ..support.redis_harness import RedisHarness
+from ..support.redis_harness import RedisHarness, fake_client
 from ..support.sqlite_harness import SQLiteHarness
 
 DELAY = 600_000
@@ -303,7 +302,7 @@ def test_sqlite() -> None:
 
 def test_fakeredis() -> None:
     """The scripts of Redis in a server in this process."""
-    run(lambda: closing(RedisHarness(fakeredis.FakeRedis(protocol=2))), 2)
+    run(lambda: closing(RedisHarness(fake_client())), 2)
 
 
 @pytest.mark.parametrize("kind", kinds_to_test())

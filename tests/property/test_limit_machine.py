@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import ClassVar
 
-import fakeredis
 import pytest
 import redis
 from hypothesis import settings
@@ -40,7 +39,7 @@ from tests.contract.wrong import PLANTED
 
 from ..conftest import Servers, kinds_to_test
 from ..support.planted import assert_found
-from ..support.redis_harness import RedisHarness
+from ..support.redis_harness import RedisHarness, fake_client
 from ..support.sqlite_harness import SQLiteHarness
 
 DELAY = 600_000
@@ -245,7 +244,7 @@ def test_sqlite() -> None:
 
 def test_fakeredis() -> None:
     """The scripts of Redis in a server in this process."""
-    run(lambda: closing(RedisHarness(fakeredis.FakeRedis(protocol=2))), 5)
+    run(lambda: closing(RedisHarness(fake_client())), 5)
 
 
 @pytest.mark.parametrize("kind", kinds_to_test())

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any
 
-import fakeredis
 import pytest
 import redis
 from hypothesis import Phase, given, settings
@@ -24,7 +23,7 @@ from pyxqueue.testing.servers import ServerKind
 from tests.contract.wrong import PLANTED, Wrong
 
 from ..conftest import Servers, kinds_to_test
-from ..support.redis_harness import RedisHarness
+from ..support.redis_harness import RedisHarness, fake_client
 from ..support.sqlite_harness import SQLiteHarness
 from .test_memory_machine import THOROUGH
 
@@ -95,7 +94,7 @@ def run(make: MakeHarness, *, examples: int, steps: int = 40, is_server: bool = 
 
 
 def on_fakeredis() -> AbstractContextManager[Harness]:
-    return closing(RedisHarness(fakeredis.FakeRedis(protocol=2)))
+    return closing(RedisHarness(fake_client()))
 
 
 def on_server(url: str) -> MakeHarness:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any, ClassVar
 
-import fakeredis
 import pytest
 import redis
 from hypothesis import Phase, settings
@@ -26,7 +25,7 @@ from pyxqueue.testing.servers import ServerKind
 from tests.contract.wrong import PLANTED
 
 from ..conftest import Servers, kinds_to_test
-from ..support.redis_harness import RedisHarness
+from ..support.redis_harness import RedisHarness, fake_client
 from ..support.sqlite_harness import SQLiteHarness
 
 NAMES = ("shop.one", "shop.two", "shop.three")
@@ -168,7 +167,7 @@ def test_sqlite() -> None:
 
 def test_fakeredis() -> None:
     """The scripts of Redis in a server in this process."""
-    run(lambda: closing(RedisHarness(fakeredis.FakeRedis(protocol=2))), 3, 40)
+    run(lambda: closing(RedisHarness(fake_client())), 3, 40)
 
 
 @pytest.mark.parametrize("kind", kinds_to_test())

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any, ClassVar
 
-import fakeredis
 import pytest
 import redis
 from hypothesis import settings
@@ -27,7 +26,7 @@ from tests.contract.wrong import PLANTED
 
 from ..conftest import Servers, kinds_to_test
 from ..support.planted import assert_found
-from ..support.redis_harness import RedisHarness
+from ..support.redis_harness import RedisHarness, fake_client
 from ..support.sqlite_harness import SQLiteHarness
 
 PACES = {"one": Pace(1, 100_000), "five": Pace(10, 500_000, 5), "three": Pace(3, 1_000_000, 3)}
@@ -187,7 +186,7 @@ def test_sqlite() -> None:
 
 def test_fakeredis() -> None:
     """The scripts of Redis in a server in this process."""
-    run(lambda: closing(RedisHarness(fakeredis.FakeRedis(protocol=2))), 4, 40)
+    run(lambda: closing(RedisHarness(fake_client())), 4, 40)
 
 
 @pytest.mark.parametrize("kind", kinds_to_test())

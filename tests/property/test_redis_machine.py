@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 
-import fakeredis
 import pytest
 import redis
 from hypothesis import Phase, settings
@@ -15,7 +14,7 @@ from pyxqueue.testing.machine import backend_machine
 from pyxqueue.testing.servers import ServerKind
 
 from ..conftest import Servers, kinds_to_test
-from ..support.redis_harness import RedisHarness
+from ..support.redis_harness import RedisHarness, fake_client
 
 
 def run(client: Callable[[], redis.Redis], *, examples: int, steps: int, shrink: bool = False) -> None:
@@ -29,7 +28,7 @@ def run(client: Callable[[], redis.Redis], *, examples: int, steps: int, shrink:
 
 def test_fakeredis_follows_the_model() -> None:
     """Ack, retry and progress by the model, on fakeredis."""
-    run(lambda: fakeredis.FakeRedis(protocol=2), examples=25, steps=30)
+    run(fake_client, examples=25, steps=30)
 
 
 @pytest.mark.parametrize("kind", kinds_to_test())

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+import fakeredis
 import redis
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, RedisResults
@@ -15,9 +16,21 @@ from pyxqueue.protocols import StoreOptions
 
 from .left_over import in_redis
 
+_FAKE = fakeredis.FakeServer()
+
+
+def fake_client() -> fakeredis.FakeRedis:
+    """A client of the one fake server of this process, which is empty then.
+
+    A server for each test would stay until the process ends: its interpreter of Lua and its functions hold each other.
+    """
+    client = fakeredis.FakeRedis(server=_FAKE, protocol=2)
+    client.flushall()
+    return client
+
 
 class RedisHarness:
-    """A fresh queue on the server that `client` knows."""
+    """A fresh queue on the server that `client` knows; when it is closed, its keys are gone."""
 
     lease = 20_000
 
@@ -47,6 +60,8 @@ class RedisHarness:
     def close(self) -> None:
         for backend in [*self.others, *self.opened]:
             backend.close()
+        if left := list(self.raw.scan_iter(match=f"*{self.stream_key}*", count=10_000)):  # later tests look at all keys
+            self.raw.execute_command("UNLINK", *left)
         self.raw.close()
 
     def groups(self) -> list[tuple[str, GroupKeys]]:
