@@ -109,8 +109,10 @@ class Walk:
             zombie = Settlement("n1-1|nobody|nothing|", done(delivery).verdict)
             assert list(side.settle([zombie, ENDS[how](delivery), done(delivery)])) == [False, True, False]
         (left,) = self.sides[1].show([one])
-        if how in ("done", "fail", "cancel") and (left is None or left.status.ended):
-            self.ended[one] = how  # else it was doomed by a task that was retried meanwhile
+        if (
+            left is None or left.status.ended
+        ):  # else it was doomed by a task that was retried meanwhile, if it has failed
+            self.ended[one] = how if how in ("done", "fail") else "cancel"
 
     def check_start(self, one: str) -> None:
         """A task that starts has no predecessor that has not ended, or that dooms it."""
@@ -127,6 +129,9 @@ class Walk:
             side.release("one", [])
         for held in self.held:
             held.clear()
+        for info in self.sides[1].show(self.ids):  # those that were cancelled have ended
+            if info is not None and info.status is TaskStatus.CANCELLED:
+                self.ended.setdefault(info.id, "cancel")
 
     def change(self, operation: str) -> None:
         one = self.chance.choice(self.ids)
