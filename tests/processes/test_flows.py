@@ -301,6 +301,35 @@ def test_flows_end_as_they_must_for_long(site: Site, seed: int) -> None:
     assert rage(site, flows=300, most=40, children=20_000, seed=seed, kills=300) >= 100
 
 
+@pytest.mark.timeout(180)
+def test_flows_are_retried(site: Site) -> None:
+    """Each goes on where it has failed, also if processes are killed then; what has succeeded does not run again."""
+    before = {0: (), 1: (), 2: (0, 1), 3: (2,), 4: (0, 3)}
+    nodes = [Node(number, "until mended" if number == 1 else "", one, "fail") for number, one in before.items()]
+    with storm(site, kills=6) as it:
+        flows = []
+        for _ in range(12):
+            flow, handles = built(it.queue, nodes)
+            flow.enqueue()
+            flows.append(handles)
+        it.until(idle(it.queue, 0), "all have ended", 60)
+        ends: list[End | str] = [0, "failed", "doomed", "doomed", "doomed"]
+        assert [[outcome(one) for one in handles] for handles in flows] == [ends] * 12
+
+        (site.folder / "mended").touch()
+        assert [it.queue.admin.retry_flow(handles[-1].task_id) for handles in flows] == [4] * 12
+        it.until(idle(it.queue, 0), "all have ended again", 60)
+
+        assert [[outcome(one) for one in handles] for handles in flows] == [[0, 0, 2, 5, 9]] * 12
+        check_settled_once(it.log)
+        lines = it.log.read()
+        ended = {line.task_id: number for number, line in enumerate(lines) if line.kind == "end"}
+        first = {line.task_id: number for number, line in reversed(list(enumerate(lines))) if line.kind == "start"}
+        for handles in flows:
+            ids = [one.task_id for one in handles]
+            assert all(ended[ids[one]] < first[ids[node.number]] for node in nodes for one in node.before)
+
+
 def stored_by_producers(queue: TaskQueue, log: Log, most: int) -> list[Stored]:
     """What the store has of the flows that producers were about to enqueue, without those of which it has nothing."""
     found = []
