@@ -234,3 +234,19 @@ def test_a_look_that_was_overtaken_changes_nothing(backend: RedisBackend, client
     command = commands.give_up(backend._registration.keys, "last", b"1 0 0 0 the-flow", "a0")
     assert backend._session.run(call(command)) is False
     assert shown(backend, "last").waits_for == 2
+
+
+def test_nothing_is_left_of_a_dependent_task_without_a_message(
+    backend: RedisBackend, client: Any, stream_key: str
+) -> None:
+    """Another program took it out of its stream; then it is deleted."""
+    backend.enqueue(flow())
+    parked = key(stream_key, "parked")
+    ((entry, _),) = client.xrange(parked)
+    client.xdel(parked, entry)
+    assert backend.depth().dependent == 1
+
+    assert list(backend.delete(["last"])) == [True]
+
+    assert backend.depth().dependent == 0
+    assert client.exists(key(stream_key, "dependents"), key(stream_key, "delayed")) == 0

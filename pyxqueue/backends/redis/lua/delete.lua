@@ -18,9 +18,9 @@ for item = 2, #ARGV do
     local fields = (has_limits and not task.ended or has_dependents) and read(stream, task.entry)
     give_back(keys, id, lock)
     if fields and not task.ended then leave_gates(keys, id, fields) end
-    if fields and has_dependents and flow_of(fields) then
+    if has_dependents and (not fields or flow_of(fields)) then -- its message may have been removed by hand
       drop_dependent(keys, id)
-      fire(keys, id, fields, task.ended and task.place, 'h', false)
+      fire(keys, id, fields or {}, task.ended and task.place, 'h', false)
     end
     call('ZREM', keys[DELAYED], id)
     if has_expiries then try_call('ZREM', keys[EXPIRIES], id) end
