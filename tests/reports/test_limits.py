@@ -394,9 +394,8 @@ def test_sidekiq_4809_an_outage_saves_nothing_up(site: Site) -> None:
 
 
 def test_a_task_that_moves_to_another_line_is_no_end_of_the_look(site: Site) -> None:
-    """Found by a random walk on a prototype of this queue, and the kind of docket#188: the first in the line of a gate
-    was moved to the line of its other gate; the look took that for "nothing left to do", and those behind it stayed
-    although there was room.
+    """Of the kind of docket#188: the first in the line of a gate is moved to the line of its other gate. A look that
+    takes that for "nothing left to do" leaves those behind it waiting, although there is room.
 
     The first in line has another gate without room; the one behind it has not.
     """
@@ -423,9 +422,8 @@ def test_a_task_that_moves_to_another_line_is_no_end_of_the_look(site: Site) -> 
 
 
 def test_nobody_overtakes_those_who_wait(site: Site) -> None:
-    """Found by a random walk on a prototype of this queue, and of the kind of jobs that starve behind retries: what
-    came back, or was called later, took the place that had just become free, again and again, and those in line never
-    got one.
+    """Of the kind of jobs that starve behind retries: what comes back, or is called later, takes the place that has
+    just become free, again and again, and those in line never get one.
 
     The task that runs is retried at once, five times, and new calls come in: each time the first in line is next.
     """
