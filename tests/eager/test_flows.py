@@ -588,3 +588,35 @@ def test_a_schedule_starts_a_flow() -> None:
     assert len(done) == 2
     scheduled.admin.resume()
     assert len(done) == 3
+
+
+@pytest.mark.parametrize("end", ["success", "failure", "cancellation"])
+def test_callbacks(end: str) -> None:
+    """A task on success, one at any end, and one at the end of the whole flow."""
+    called: list[str] = []
+
+    @queue.task
+    def on_success(value: int) -> None:
+        called.append(f"success {value}")
+
+    @queue.task
+    def at_the_end(outcome: Any) -> None:
+        called.append(type(outcome).__name__)
+
+    @queue.task
+    def at_last(*outcomes: Any) -> None:
+        called.append(f"last: {sum(isinstance(one, Exception) for one in outcomes)} of {len(outcomes)}")
+
+    queue.admin.pause()
+    with queue.flow() as flow:
+        step: Any = flow.add(fails) if end == "failure" else flow.add(add, 1, 2)
+        ends = [flow.add(on_success, step), flow.add(at_the_end, step, on_failure="continue")]
+        flow.add(at_last, *ends, on_failure="continue")
+    if end == "cancellation":
+        assert step.cancel()
+    queue.admin.resume()
+
+    if end == "success":
+        assert called == ["success 3", "int", "last: 0 of 2"]
+    else:
+        assert called == ["TaskError" if end == "failure" else "TaskCancelledError", "last: 1 of 2"]

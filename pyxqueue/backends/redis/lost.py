@@ -7,9 +7,10 @@ does not wait any more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
-from ...model.flows import expand
+from ...model.flows import number_of
 from ...model.message import Message
 from . import commands
 from .inspector import show
@@ -29,9 +30,10 @@ def look(registration: Registration, ids: Sequence[str]) -> Steps[None]:
 def _look_at(registration: Registration, message: Message) -> Steps[None]:
     """Doom a task of whose predecessors none can end any more, and one has not; start it if all have succeeded."""
     group = registration.options.group
-    before, noted, lost = list(expand(message.after)), b"", ""
-    for start in reversed(range(0, len(before), _PAGE)):  # the last ones are most likely to run still
-        page = before[start : start + _PAGE]
+    noted, lost = b"", ""
+    # Of several pages, one that had ended may be requeued while the next ones are looked at.
+    again = message.after if number_of(message.after) > _PAGE else ()
+    for page in chain(_pages(message.after), _pages(again)):
         found = yield from registration.current(
             lambda groups: commands.standing(groups.streams[group], message.id, page)  # noqa: B023 - runs before the next
         )
@@ -42,3 +44,14 @@ def _look_at(registration: Registration, message: Message) -> Steps[None]:
         yield from show(registration, [lost])  # which ends it
     if noted:
         yield from registration.current(lambda groups: commands.give_up(groups.streams[group], message.id, noted, lost))
+
+
+def _pages(after: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The ids that `Message.after` stands for; of many the last ones first, since they are most likely to run still."""
+    for text in after:
+        prefix, many, _ = text.partition(".*")
+        count = number_of([text]) if many else 0
+        for start in reversed(range(0, count, _PAGE)):
+            yield [f"{prefix}.{number}" for number in range(start, min(start + _PAGE, count))]
+    single = [text for text in after if ".*" not in text]
+    yield from (single[start : start + _PAGE] for start in range(0, len(single), _PAGE))
