@@ -33,7 +33,7 @@ USUAL_SLACK = 1.1
 FEW = 0.05
 TASKS = 1_024
 CALLS = 50
-FLOWS = {"chain": (256, 3), "chord": (8, 101)}
+FLOWS = {"chain": (100, 3), "chord": (3, 101)}
 """How many are counted, and how many tasks each has."""
 DRAINS = 4
 """Of so many the least counts: what a process that had to wait for the processor gives back is claimed again."""

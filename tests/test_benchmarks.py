@@ -149,6 +149,7 @@ def test_smoke_of_flow_control() -> None:
     assert {name.strip() for name, *_ in rows} == set(re.findall(r"^\| (.*) \| \d+ \| \d+ \|$", page, re.MULTILINE))
 
 
+@pytest.mark.timeout(120)
 def test_counts_are_those_of_the_baseline() -> None:
     """What a task costs in commands, Python calls and bytes has not grown, and each count has a baseline."""
     program = PROGRAM.with_name("counts.py")

@@ -228,7 +228,13 @@ class Storm:
         self.killed.add(busy[-1])
         if len(self.killed) % KILLS_OF_A_TREE == 0:
             self.trees.append(self.start())
-            assert self.trees.pop(0).stop() == 0
+            assert stopped(self.trees.pop(0)) == 0
+
+
+def stopped(tree: Tree) -> int:
+    """Stop a tree, which may just have been started, and return its exit code."""
+    until(lambda: len(tree.everyone()) > 1 or tree.ended(), "the supervisor has started its processes")
+    return tree.stop()
 
 
 @contextmanager
@@ -243,7 +249,7 @@ def storm(site: Site, kills: int) -> Iterator[Storm]:
 
         trees = [start() for _ in range(TREES)]
         yield Storm(stack.enter_context(site.queue()), Log(site.folder / "log"), start, trees, kills)
-        assert [tree.stop() for tree in trees] == [0] * TREES
+        assert [stopped(tree) for tree in trees] == [0] * TREES
     assert left_over(site.url, site.stream) == {}
 
 
