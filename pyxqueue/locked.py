@@ -24,6 +24,7 @@ from .model.flows import UNFINISHED_MS, Edge, edges_of, is_unfinished, number_of
 from .model.locks import is_held_until_start
 from .model.message import (
     DEDUPE_MS,
+    NO_STEPS,
     Defer,
     Delivery,
     Extension,
@@ -35,6 +36,7 @@ from .model.message import (
     Retry,
     Settlement,
     StartStatus,
+    Suspend,
     TaskInfo,
     TaskStatus,
     Unreadable,
@@ -42,6 +44,7 @@ from .model.message import (
 )
 from .model.priorities import class_of
 from .model.rates import has_rate
+from .model.steps import MAX_EVENTS, EventStatus, Steps
 from .model.transitions import (
     ENDS,
     LEASE_STATUSES,
@@ -131,6 +134,16 @@ class Entry:
     """How many of its predecessors have ended so that it must not run."""
     is_counted: bool = False
     """Whether `need` and `bad` change with its predecessors: until it ends and is not kept with the failed tasks."""
+    suspended: bool = False
+    """Whether it waits because it was suspended (L14)."""
+    event: str = ""
+    """The event that it waits for then."""
+    children: int = 0
+    """For how many of its children it waits then."""
+    children_flow: str = ""
+    """The flow that these are part of."""
+    steps: Mapping[str, bytes] = NO_STEPS
+    events: Mapping[str, bytes] = NO_STEPS
     began: str = ""
     """The receipt for which its start was counted (L6)."""
     turned_away: bool = False
@@ -328,6 +341,7 @@ class LockedGroup(Entries):
         entry.consumer, entry.lease_end = consumer, now + self.lease
         entry.fence = self._ticket()
         entry.receipt = f"{entry.id}@{entry.fence}"
+        entry.suspended, entry.event = False, ""
         self.move(entry, Place.IN_FLIGHT, now)
         must_begin = entry.expires > 0 or is_held_until_start(entry.message) or has_rate(entry.message)
         return Delivery(entry.message, entry.receipt, entry.fence, must_begin or self.asks_all)
@@ -415,10 +429,15 @@ class LockedGroup(Entries):
         entry = self.holding(settlement.receipt)
         if entry is None:
             return False
-        self._apply(entry, settlement, now)
+        if not isinstance(settlement.verdict, Suspend):
+            self._apply(entry, settlement, now)
+        new = []
         for message in settlement.then:
             if not self.knows(message.id, now):
                 self.add(message, now)
+                new.append(message)
+        if isinstance(settlement.verdict, Suspend):
+            self._suspend(entry, settlement.verdict, new, now)
         return True
 
     def _apply(self, entry: Entry, settlement: Settlement, now: int) -> None:
@@ -455,6 +474,8 @@ class LockedGroup(Entries):
         entry.ended = record.status
         entry.progress = None
         entry.known_until = now + max(record.ttl_ms, DEDUPE_MS)
+        if place is not Place.FAILED:
+            entry.steps = entry.events = NO_STEPS
         self.let_go(entry)
         if place is not Place.FAILED:
             entry.is_counted = False
@@ -465,7 +486,8 @@ class LockedGroup(Entries):
         """Return the edges of a task, with those successors of the same flow whose predecessors are counted (L10)."""
         for edge in edges_of(entry.message):
             successor = self.find(edge.successor)
-            if successor is not None and successor.is_counted and _flow_of(successor) == _flow_of(entry) != "":
+            flow = _flow_of(entry)
+            if successor is not None and flow and (_is_parent(successor, flow) or _is_successor(successor, flow)):
                 yield edge, successor
 
     def _fire(self, entry: Entry, now: int, *, success: bool, kept: bool, was_kept: bool = False) -> None:
@@ -474,26 +496,79 @@ class LockedGroup(Entries):
         for edge, successor in self._successors(entry):
             if edge.fires(kept=kept) and not (was_kept and edge.fires(kept=True)):
                 dooms = edge.dooms(success=success)
-                successor.need -= 1
-                successor.bad += dooms
-                self._look_at(successor, entry.id if dooms else "", now)
+                _count(successor, _flow_of(entry), 1, dooms=dooms)
+                if successor.suspended == _is_parent(successor, _flow_of(entry)):
+                    self._look_at(successor, entry.id if dooms else "", now)
 
     def _take_back(self, entry: Entry) -> None:
         """A task that has ended is to run again: its edges have not fired any more (L11)."""
         for edge, successor in self._successors(entry):
             if edge.fires(kept=entry.place is Place.FAILED):
-                successor.need += 1
-                successor.bad -= edge.dooms(success=entry.ended is TaskStatus.SUCCESS)
+                _count(successor, _flow_of(entry), -1, dooms=edge.dooms(success=entry.ended is TaskStatus.SUCCESS))
                 self.save(successor)
 
     def _look_at(self, entry: Entry, cause: str, now: int) -> None:
         """Make a dependent task ready if all its predecessors have ended, or one of them, the `cause`, dooms it."""
-        if entry.place is not Place.DEPENDENT or (entry.need > 0 and not cause):
+        if entry.place is not Place.DEPENDENT or (_left(entry) > 0 and not cause):
             self.save(entry)
             return
         if cause:
             entry.alter(doomed=cause, due_ms=0)
         self._line_up(entry, Place.CAME_BACK, 0 if cause else entry.due, now)
+
+    def _suspend(self, entry: Entry, verdict: Suspend, new: Sequence[Message], now: int) -> None:
+        """Let the task of an accepted settlement wait (L14). `new`: those of the follow-ups that were stored."""
+        entry.steps = {**entry.steps, **verdict.steps}
+        entry.charge(Event.SUSPEND)
+        entry.alter(expires_ms=0)
+        children = [one for one in new if one.flow and one.flow == verdict.flow and _leads_to(one, entry.id)]
+        waits = bool(children) or verdict.due_ms > now or (verdict.event != "" and not verdict.due_ms)
+        if entry.cancelled or verdict.event in entry.events or not waits:
+            self._put_back(entry, 0, now)
+            return
+        entry.progress, entry.suspended, entry.event = None, True, verdict.event
+        entry.children, entry.children_flow = len(children), verdict.flow
+        entry.due = verdict.due_ms
+        entry.alter(due_ms=entry.due)
+        self.move(entry, Place.DELAYED if entry.due else Place.DEPENDENT, now)
+
+    def load_steps(self, task_id: str, now: int) -> Steps:
+        """Return what is kept of a task (L14)."""
+        entry = self.find(task_id)
+        return Steps(now + self.started_ms, *((entry.steps, entry.events) if entry else ()))
+
+    def save_steps(self, receipt: str, steps: Mapping[str, bytes]) -> LeaseStatus:
+        """Save steps, for the current receipt only (L14)."""
+        entry = self.holding(receipt)
+        if entry is None:
+            return LeaseStatus.LOST
+        entry.steps = {**entry.steps, **steps}
+        self.save(entry)
+        return LEASE_STATUSES[entry.cancelled]
+
+    def send_event(self, task_id: str, name: str, value: bytes, now: int) -> EventStatus:
+        """Store the first event of its name; if the task waits for it, make it ready (L14)."""
+        entry = self.find(task_id)
+        if entry is None or entry.place not in UNDER_WAY:
+            return EventStatus.REFUSED
+        if name in entry.events:
+            return EventStatus.EARLIER
+        if len(entry.events) >= MAX_EVENTS:
+            return EventStatus.FULL
+        entry.events = {**entry.events, name: value}
+        if entry.suspended and entry.event == name and entry.place in (Place.DELAYED, Place.DEPENDENT):
+            entry.alter(due_ms=0)
+            self._line_up(entry, Place.CAME_BACK, 0, now)
+        else:
+            self.save(entry)
+        return EventStatus.STORED
+
+    def forget_steps(self, task_id: str) -> None:
+        """Delete the steps and events of a failed task (L14)."""
+        entry = self.find(task_id)
+        if entry is not None and entry.place is Place.FAILED:
+            entry.steps = entry.events = NO_STEPS
+            self.save(entry)
 
     def _doom_unfinished(self, entry: Entry, now: int) -> None:
         """Doom a task of which not all predecessors were stored in time (L10)."""
@@ -624,7 +699,9 @@ class LockedGroup(Entries):
             started_ms=entry.updated if in_flight else 0,
             gate=entry.gate,
             line=self._number_in_line(entry),
-            waits_for=entry.need if entry.place is Place.DEPENDENT else 0,
+            waits_for=_left(entry) if entry.place is Place.DEPENDENT else 0,
+            suspended=entry.suspended and entry.place in (Place.DELAYED, Place.DEPENDENT),
+            event=entry.event if entry.place in (Place.DELAYED, Place.DEPENDENT) else "",
         )
 
     def _number_in_line(self, entry: Entry) -> int:  # noqa: ARG002 - for stores with fair lines
@@ -632,8 +709,37 @@ class LockedGroup(Entries):
         return 0
 
 
+def _leads_to(message: Message, task_id: str) -> bool:
+    """Whether an edge leads from the task of a message to another one."""
+    return any(edge.successor == task_id for edge in edges_of(message))
+
+
 def _flow_of(entry: Entry) -> str:
     return entry.message.flow if isinstance(entry.message, Message) else ""
+
+
+def _is_successor(entry: Entry, flow: str) -> bool:
+    """Return whether the edges of a flow count for a task as part of that flow."""
+    return entry.is_counted and _flow_of(entry) == flow
+
+
+def _is_parent(entry: Entry, flow: str) -> bool:
+    """Return whether a task is suspended until its children have ended, which are part of that flow (L14)."""
+    return entry.suspended and entry.place is Place.DEPENDENT and entry.children_flow == flow
+
+
+def _left(entry: Entry) -> int:
+    """Return for how many others a dependent task waits."""
+    return entry.children if entry.suspended else entry.need
+
+
+def _count(entry: Entry, flow: str, change: int, *, dooms: bool) -> None:
+    """Count for a task that an edge of a flow has fired, or, with -1, that it was taken back."""
+    if _is_parent(entry, flow):
+        entry.children -= change
+    else:
+        entry.need -= change
+        entry.bad += change * dooms
 
 
 def _may_rejoin(entry: Entry) -> bool:

@@ -19,6 +19,7 @@ from .model.message import (
     Rejected,
     Retry,
     Returned,
+    Suspended,
     Unreadable,
     Unsupported,
     Verdict,
@@ -49,6 +50,8 @@ def decide(message: Message | Unreadable, outcome: Outcome, options: TaskOptions
             return _DONE
         case Aborted():
             return Cancelled()
+        case Suspended(verdict):
+            return verdict
         case Rejected(failure):
             return Fail(_line(failure))
         case Unsupported(failure):

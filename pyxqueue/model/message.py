@@ -252,7 +252,36 @@ class Aborted(Struct, frozen=True):
     """Outcome: the task stopped because it was cancelled."""
 
 
-Outcome: TypeAlias = Returned | Raised | Rejected | Unsupported | Aborted
+class Suspended(Struct, frozen=True):
+    """Outcome: the task waits, as `verdict` says, and runs again then."""
+
+    verdict: Suspend
+    then: Sequence[Message] = ()
+    """The tasks that it waits for, if it waits for some."""
+
+
+Outcome: TypeAlias = Returned | Raised | Rejected | Unsupported | Aborted | Suspended
+
+
+NO_STEPS: Mapping[str, bytes] = {}
+
+
+class Suspend(Struct, frozen=True):
+    """Verdict: the task waits, and its worker is free for others. Then it runs again, as the same attempt (L14).
+
+    It waits until a time, until an event is there, until one of the two, or until its children have ended; without any
+    of these, it is ready at once.
+    """
+
+    due_ms: int = 0
+    """Until then (ms of the store's clock); 0 for no time."""
+    event: str = ""
+    """Until an event of this name is there."""
+    flow: str = ""
+    """Until those follow-ups of the settlement have ended that are part of this flow and have the task as their
+    successor: its children. It goes without a time and an event."""
+    steps: Mapping[str, bytes] = NO_STEPS
+    """Saved in the same step."""
 
 
 class Done(Struct, frozen=True):
@@ -283,7 +312,7 @@ class Cancelled(Struct, frozen=True):
     """Verdict: the task stopped because it was cancelled."""
 
 
-Verdict: TypeAlias = Done | Retry | Defer | Fail | Cancelled
+Verdict: TypeAlias = Done | Retry | Defer | Suspend | Fail | Cancelled
 
 
 class Settlement(Struct, frozen=True):
@@ -379,7 +408,11 @@ class TaskInfo:
     """Its number in the fair line in which it waits, the first is 1; 0 if it is in none. It is not compared: a store
     may have drawn the task already, of which another has not."""
     waits_for: int = 0
-    """How many of its predecessors have not ended, if it waits for them."""
+    """How many of its predecessors have not ended, if it waits for them; of its children, if it is suspended."""
+    suspended: bool = False
+    """Whether it waits because it was suspended."""
+    event: str = ""
+    """The event that it waits for."""
 
     @property
     def readable(self) -> Message | None:
@@ -400,6 +433,10 @@ def enough(records: Sequence[Record | None], least: int | None) -> bool:
 def check_adoptable(tasks: Sequence[TaskInfo]) -> None:
     """Raise `ConfigurationError` if one of `tasks` neither waits nor failed, or its message is gone (I7)."""
     for task in tasks:
+        if task.suspended:
+            raise ConfigurationError(
+                f"task {task.id} is suspended and cannot be adopted: its steps are stored here; let it end where it is"
+            )
         if task.waits_for:
             raise ConfigurationError(
                 f"task {task.id} waits for {task.waits_for} others of its flow and cannot be adopted: let the flow end "

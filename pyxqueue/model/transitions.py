@@ -21,6 +21,7 @@ from .message import (
     Message,
     Record,
     Retry,
+    Suspend,
     TaskStatus,
     Verdict,
     evolve,
@@ -33,6 +34,7 @@ class Event(enum.Enum):
     RETRY = "Retry"
     DEFER = "Defer without a delay"
     DEFER_LATER = "Defer with a delay"
+    SUSPEND = "Suspend"
     RELEASE_STARTED = "release, the consumer was running it"
     RELEASE = "release, the consumer was not running it"
     LEASE_END = "reclaimed, redelivered was False"
@@ -62,6 +64,7 @@ CHARGES: Mapping[Event, Charge] = {
     Event.RETRY:            Charge(+1, 0, 0, False),
     Event.DEFER:            Charge(0, 0, 0, None),
     Event.DEFER_LATER:      Charge(0, 0, +1, None),
+    Event.SUSPEND:          Charge(0, 0, 0, False),
     Event.RELEASE_STARTED:  Charge(0, +1, 0, True),
     Event.RELEASE:          Charge(0, 0, 0, None),
     Event.LEASE_END:        Charge(0, 0, 0, True),
@@ -92,9 +95,11 @@ def charged(message: Message, event: Event) -> Message:
     return evolve(message, **after(counts_of(message), event)._asdict())
 
 
-def event_of(verdict: Retry | Defer) -> Event:
+def event_of(verdict: Retry | Defer | Suspend) -> Event:
     if isinstance(verdict, Retry):
         return Event.RETRY
+    if isinstance(verdict, Suspend):
+        return Event.SUSPEND
     return Event.DEFER_LATER if verdict.delay_ms > 0 else Event.DEFER
 
 

@@ -28,6 +28,7 @@ from .pausing import LimitPausing, Pausing, limit_pausing_of
 from .rates import RateStore, rates_of
 from .schedules import Changed, DueSchedules, HasSchedules, ScheduleChange, ScheduleStore, schedules_of
 from .shared import HasSharedClaims, SharedClaims
+from .steps import HasSteps
 from .uniqueness import AsyncHasLocks, HasLocks
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "HasQueues",
     "HasSchedules",
     "HasSharedClaims",
+    "HasSteps",
     "HasWakeups",
     "Inspector",
     "LimitPausing",

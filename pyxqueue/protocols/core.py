@@ -114,7 +114,7 @@ class Broker(Protocol):
         cancelled, the store creates one: with the attempt of the message, the fencing token 0, and as its worker the
         holder, if the task was in flight. After `Fail`, its error contains the reason as its message.
       - The store sets `ended_ms` of every record, also of one that it adopts (I7).
-      - A record that comes with Retry or Defer is not stored.
+      - A record that comes with Retry, Defer or Suspend is not stored.
       - The follow-ups go into the group of the settlement only.
 
     * **B6 Extend never steals.** `extend` starts the lease of the current receipt again, and changes nothing else
@@ -146,8 +146,8 @@ class Broker(Protocol):
     * **B10 Progress is fenced.** Progress is stored only with the current receipt; a new value replaces the last one.
 
       - Any number comes back, also inf and nan, which JSON does not have.
-      - It is removed when the message becomes ready or delayed again: by Retry, Defer, a release, reclaiming or a
-        requeue.
+      - It is removed when the message becomes ready or delayed again: by Retry, Defer, Suspend, a release, reclaiming
+        or a requeue.
       - When the task ends, the store keeps the progress in the settlement's record or, if there is none, the last value
         that `extend` stored since the message was claimed. It can be read as long as the record.
 
@@ -161,6 +161,7 @@ class Broker(Protocol):
       Retry                                       + 1      same     same       False
       Defer without a delay                       same     same     same       same
       Defer with a delay                          same     same     + 1        same
+      Suspend                                     same     same     same       False
       release, the consumer was running it        same     + 1      same       True
       release, the consumer was not running it    same     same     same       same
       reclaimed, redelivered was False            same     same     same       True
@@ -316,8 +317,8 @@ class Inspector(Protocol):
         with `force`. While its receipt is current, a later reply is never weaker than an earlier one. A repeated call
         is another request.
       - The holder's settlement is applied as any other: after Done the task is a SUCCESS.
-      - If the task would become ready or delayed again (Retry, Defer, a release, reclaiming), it ends as CANCELLED
-        instead, after its counters have changed (B11).
+      - If the task would become ready or delayed again (Retry, Defer, Suspend, a release, reclaiming), it ends as
+        CANCELLED instead, after its counters have changed (B11).
       - `show` does not return the request.
 
     * **I4 List.** `tasks` shows each task of a state once, newest first, in pages. `depth` counts the same tasks.

@@ -67,7 +67,10 @@ OPERATIONS = frozenset(
 )
 """Every operation that goes to the store: all but `interrupt` and `close`."""
 
-OPTIONAL = frozenset({"begin", "enqueue_unique", "is_paused", "lock_holders", "pause", "resume"})
+OPTIONAL = frozenset(
+    {"begin", "enqueue_unique", "is_paused", "lock_holders", "pause", "resume"}
+    | {"load_steps", "save_steps", "send_event", "forget_steps"}
+)
 """The operations of optional protocols. A `FaultyBroker` has those that its backend has."""
 
 

@@ -22,6 +22,7 @@ from ..model.message import (
     Retry,
     Returned,
     Settlement,
+    Suspended,
     TaskStatus,
     Verdict,
 )
@@ -50,7 +51,8 @@ class Decider:
         try:
             options = _DEFAULTS if job.task is None else job.task.options
             verdict = decide(job.delivery.message, outcome, options, self.chance())
-            return Settlement(job.delivery.receipt, verdict, self._record(job, outcome, verdict, options))
+            then = outcome.then if isinstance(outcome, Suspended) else ()
+            return Settlement(job.delivery.receipt, verdict, self._record(job, outcome, verdict, options), then)
         except BaseException as error:  # noqa: BLE001 - logged, and the reason why the task fails
             text = "the outcome of %s cannot be settled"
             self._undecided.log(logging.ERROR, text, job.delivery.message.id, exc_info=True)

@@ -23,10 +23,11 @@ from ..model.message import (
     Rejected,
     Retry,
     Returned,
+    Suspended,
     Unsupported,
     Verdict,
 )
-from ..printable import Lines, indented, printable
+from ..printable import Lines, counted, indented, printable, quoted
 from ..protocols import Broker, Expired, TellsExpired
 
 log = get_logger("pyxqueue.worker")
@@ -189,12 +190,24 @@ def log_settled(event: TaskSettled, of: str = "") -> None:
         say(level, "%s %s, attempt %d: %s", name, shown, attempt, _story(event.outcome, event.verdict), extra=about)
 
 
+def waits_for_text(outcome: Suspended) -> str:
+    """Describe what a suspended task waits for."""
+    wait = outcome.verdict
+    if outcome.then:
+        return f"until its tasks have ended: {counted(len(outcome.then), 'task')}"
+    if wait.event:
+        return f"until the event {quoted(wait.event)} comes"
+    return "until a time" if wait.due_ms else "to go on elsewhere"
+
+
 def _story(outcome: Outcome, verdict: Verdict) -> Lines:
     """Describe an outcome and its verdict, for the log."""
     if isinstance(outcome, Aborted) or isinstance(verdict, Cancelled):
         return Lines("cancelled")
     if isinstance(outcome, Returned):
         return Lines("done")
+    if isinstance(outcome, Suspended):
+        return Lines(f"suspended {waits_for_text(outcome)}")
     failure = outcome.failure
     what = f"{printable(failure.type)}: {printable(failure.message)}"
     again = f"due again in {verdict.delay_ms / 1000:.1f} s" if isinstance(verdict, Retry | Defer) else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ...model.locks import LockTerms, Placed
 from ...model.message import (
@@ -18,6 +18,7 @@ from ...model.message import (
     TaskInfo,
     TaskStatus,
 )
+from ...model.steps import EventStatus, Steps
 from ...protocols import StoreOptions, TellExpired
 from .broker import MemoryBroker
 from .fairness import MemoryFairLines
@@ -74,6 +75,18 @@ class MemoryBackend:
 
     def watch_expired(self, tell: TellExpired) -> None:
         self._broker.watch_expired(tell)
+
+    def load_steps(self, task_id: str) -> Steps:
+        return self._broker.load_steps(task_id)
+
+    def save_steps(self, receipt: str, steps: Mapping[str, bytes]) -> LeaseStatus:
+        return self._broker.save_steps(receipt, steps)
+
+    def send_event(self, task_id: str, name: str, value: bytes) -> EventStatus:
+        return self._broker.send_event(task_id, name, value)
+
+    def forget_steps(self, task_ids: Sequence[str]) -> None:
+        self._broker.forget_steps(task_ids)
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
         return self._broker.release(consumer, started)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ...clock import wall_clock
 from ...locked import Place
 from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement, StartStatus
+from ...model.steps import EventStatus, Steps
 from ...model.turns import Turn
 from ...protocols import Expired, TellExpired
 from .group import take_expired
@@ -108,6 +109,27 @@ class MemoryBroker:
             expired = take_expired(group)
         self.tell_expired(expired)
         return left
+
+    def load_steps(self, task_id: str) -> Steps:
+        with self._store.changed:
+            group, now = self._queue.look()
+            return group.load_steps(task_id, now)
+
+    def save_steps(self, receipt: str, steps: Mapping[str, bytes]) -> LeaseStatus:
+        with self._store.changed:
+            group, _ = self._queue.join()
+            return group.save_steps(receipt, steps)
+
+    def send_event(self, task_id: str, name: str, value: bytes) -> EventStatus:
+        with self._store.changed:
+            group, now = self._queue.join()
+            return group.send_event(task_id, name, value, now)
+
+    def forget_steps(self, task_ids: Sequence[str]) -> None:
+        with self._store.changed:
+            group, _ = self._queue.look()
+            for task_id in task_ids:
+                group.forget_steps(task_id)
 
     def pause(self) -> bool:
         return self._set_paused(True)

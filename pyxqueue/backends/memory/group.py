@@ -207,6 +207,7 @@ class Group(LockingGroup):
         kept = len(self.lines[Place.HISTORY]) + len(self.lines[Place.FAILED])
         waiting = len(self._due) + len(self._expiries) + len(self._forget) + len(self.locks) + len(self.gates)
         waiting += len(self.fair)
+        waiting += sum(len(one.steps) + len(one.events) for one in self.tasks.values() if one.place is not Place.FAILED)
         return len(self.tasks) - kept + waiting + len(self.consumers)
 
 

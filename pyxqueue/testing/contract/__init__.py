@@ -57,6 +57,7 @@ from .put import PutLaws
 from .rates import RateLaws
 from .records import RecordLaws, SettledRecordLaws
 from .requeue import RequeueLaws
+from .resuming import ResumingLaws
 from .schedules import ScheduleContract
 from .serializer import SerializerContract
 from .settle import SettleLaws
@@ -123,6 +124,7 @@ class BackendContract(
     FairnessLaws,
     SharedLaws,
     FlowLaws,
+    ResumingLaws,
     HarnessTests,
 ):
     """B1 to B13, R2 to R5 and I1 to I7: everything that is asked of a backend; and the laws L, F and Q of

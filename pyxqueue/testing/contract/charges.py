@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...model.message import evolve
 from ...model.transitions import Counts, Event, after, counts_of
+from ...protocols import HasSteps
 from .prelude import Backend, Contract, Harness, law, m, s
 
 B11 = law("B11")
@@ -32,6 +33,8 @@ def cause(backend: Backend, harness: Harness, delivery: m.Delivery, event: Event
         case Event.DEFER_LATER:
             s.settled(backend, B11, s.defer(delivery, 5_000))
             harness.advance(5_001)
+        case Event.SUSPEND:
+            s.settled(backend, B11, m.Settlement(delivery.receipt, m.Suspend()))
         case Event.RELEASE:
             backend.release("one", [])
         case Event.RELEASE_STARTED:
@@ -50,7 +53,7 @@ class ChargeLaws(Contract):
         empty = s.info(backend, "a", B11)
         backend.delete(["a"])
         for counts in (Counts(), Counts(3, 2, 1), Counts(3, 2, 1, redelivered=True)):
-            for event in Event:
+            for event in (one for one in Event if one is not Event.SUSPEND or isinstance(backend, HasSteps)):
                 before = Counts(*counts[:3], redelivered=True) if event is Event.LEASE_END_AGAIN else counts
                 backend.adopt([evolve(empty, message=s.job("a", **before._asdict()))])
                 cause(backend, harness, s.take_one(backend, B11), event)

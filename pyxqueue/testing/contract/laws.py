@@ -14,6 +14,7 @@ from ...protocols import (
     FairLines,
     HasFlows,
     HasLocks,
+    HasSteps,
     Inspector,
     LimitStore,
     Pausing,
@@ -70,7 +71,18 @@ def read_laws(*protocols: type) -> dict[str, Law]:
     return laws
 
 
-OPTIONAL = (ScheduleStore, HasLocks, Beginning, LimitStore, RateStore, Pausing, FairLines, SharedClaims, HasFlows)
+OPTIONAL = (
+    ScheduleStore,
+    HasLocks,
+    Beginning,
+    LimitStore,
+    RateStore,
+    Pausing,
+    FairLines,
+    SharedClaims,
+    HasFlows,
+    HasSteps,
+)
 """The optional protocols that have laws."""
 _LAWS = read_laws(Serializer, Broker, Results, ResultStore, Inspector, *OPTIONAL)
 
