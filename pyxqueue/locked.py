@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from attrs import define
 
-from .model.flows import UNFINISHED_MS, Edge, edges_of, is_unfinished, number_of, unfinished
+from .model.flows import UNFINISHED_MS, Edge, edges_of, is_unfinished, leads_to, number_of, unfinished
 from .model.locks import is_held_until_start
 from .model.message import (
     DEDUPE_MS,
@@ -521,7 +521,7 @@ class LockedGroup(Entries):
         entry.steps = {**entry.steps, **verdict.steps}
         entry.charge(Event.SUSPEND)
         entry.alter(expires_ms=0)
-        children = [one for one in new if one.flow and one.flow == verdict.flow and _leads_to(one, entry.id)]
+        children = [one for one in new if one.flow and one.flow == verdict.flow and leads_to(one, entry.id)]
         waits = bool(children) or verdict.due_ms > now or (verdict.event != "" and not verdict.due_ms)
         if entry.cancelled or verdict.event in entry.events or not waits:
             self._put_back(entry, 0, now)
@@ -707,11 +707,6 @@ class LockedGroup(Entries):
     def _number_in_line(self, entry: Entry) -> int:  # noqa: ARG002 - for stores with fair lines
         """Return the number of a task in its fair line; 0 if it is in none."""
         return 0
-
-
-def _leads_to(message: Message, task_id: str) -> bool:
-    """Whether an edge leads from the task of a message to another one."""
-    return any(edge.successor == task_id for edge in edges_of(message))
 
 
 def _flow_of(entry: Entry) -> str:

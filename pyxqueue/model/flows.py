@@ -73,6 +73,11 @@ def edges_of(message: object) -> list[Edge]:
     return [Edge(OnFailure(text[0]), text[2:]) for text in texts]
 
 
+def leads_to(message: Message, task_id: str) -> bool:
+    """Return whether an edge leads from the task of a message to another one."""
+    return any(edge.successor == task_id for edge in edges_of(message))
+
+
 def many(prefix: str, count: int) -> str:
     """Return what stands for ``prefix.0`` to ``prefix.(count-1)`` in `Message.after`."""
     return f"{prefix}.*{count}"

@@ -86,7 +86,7 @@ def test_what_was_undone_is_taken_again(backend: SQLiteBackend, file: Path, driv
 
 @pytest.mark.parametrize(
     "sql",
-    ["PRAGMA user_version = 0", "PRAGMA user_version = 13", "PRAGMA user_version = -1", "PRAGMA application_id = 7"],
+    ["PRAGMA user_version = 0", "PRAGMA user_version = 14", "PRAGMA user_version = -1", "PRAGMA application_id = 7"],
 )
 def test_a_file_that_says_it_is_another_is_refused(
     backend: SQLiteBackend, file: Path, driver: Driver, sql: str

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from ...batching import MAX_ITEMS, settlement_size
 from ...clock import deadline_after, is_over, started_ms
 from ...model.locks import LockTerms, Placed
 from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement, StartStatus
-from ...model.transitions import LEASE_STATUSES, Event
+from ...model.steps import EventStatus, Steps
+from ...model.transitions import Event
 from ...model.turns import Turn
 from ...model.wire import message_size
 from ...protocols import Expired, TellExpired
-from . import expiring, locking, upkeep
+from . import expiring, locking, resuming, upkeep
 from .claiming import deliveries_of, lend
 from .flowing import Flows
 from .group import Group, Packed, packed
@@ -23,7 +24,7 @@ from .queue import Groups, Queue
 from .rating import FIRST_OPENING
 from .rows import LEAN, Row, is_time, progress_bytes, row_of
 from .schedules import SQLiteSchedules
-from .schema import AT, CAME_BACK, DELAYED, IN_FLIGHT, NEW_TASKS, PRIORITIZED, REMEMBERED
+from .schema import AT, CAME_BACK, DELAYED, IN_FLIGHT, NEW_TASKS, PRIORITIZED, REMEMBERED, SUSPENDED
 from .settling import prepared, settle
 from .steps import give_way, in_prepared_steps, in_steps, until_done
 from .store import Mark
@@ -239,6 +240,24 @@ class SQLiteBroker:
             statuses += begun
         return statuses
 
+    def load_steps(self, task_id: str) -> Steps:
+        with self._queue.read() as groups:
+            return resuming.load(groups.mine, task_id)
+
+    def save_steps(self, receipt: str, steps: Mapping[str, bytes]) -> LeaseStatus:
+        with self._queue.write(join=True) as groups:
+            return resuming.save(groups.mine, receipt, steps)
+
+    def send_event(self, task_id: str, name: str, value: bytes) -> EventStatus:
+        with self._queue.write(join=True, takes_in=True) as groups:
+            status = resuming.send_event(groups.mine, task_id, name, value)
+            groups.mine.flush()
+            return status
+
+    def forget_steps(self, task_ids: Sequence[str]) -> None:
+        with self._queue.write() as groups:
+            resuming.forget(groups.mine, task_ids)
+
     def pause(self) -> bool:
         return self._set_paused(True)
 
@@ -322,8 +341,11 @@ def _promote(group: Group, limit: int) -> int:
     """B8: make due tasks ready. Returns their number, at most `limit`."""
     rows = _due(group, DELAYED, limit)
     if rows:
-        moves = [(row.came_back, ticket := group.tickets.next(), ticket, group.now, row.seq) for row in rows]
-        group.db.executemany("UPDATE task SET place = ?, sort = ?, ord = ?, updated = ? WHERE seq = ?", moves)
+        moves = [
+            (row.came_back, ticket := group.tickets.next(), ticket, group.now, row.raw & ~SUSPENDED, row.seq)
+            for row in rows
+        ]
+        group.db.executemany("UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, raw = ? WHERE seq = ?", moves)
         for row in rows:
             locking.pass_gates(group, row)
     return len(rows)
@@ -339,8 +361,7 @@ def _extend(group: Group, extensions: Sequence[Extension]) -> list[LeaseStatus]:
             statuses.append(LeaseStatus.LOST)
             continue
         changes.append((group.now + group.lease, progress_bytes(extension.progress), row.seq))
-        known = 0 <= row.cancelled < len(LEASE_STATUSES)  # another program may have written anything
-        statuses.append(LEASE_STATUSES[row.cancelled] if known else LeaseStatus.CANCEL)
+        statuses.append(row.lease_status)
     group.db.executemany("UPDATE task SET sort = ?, progress = coalesce(?, progress) WHERE seq = ?", changes)
     _note_seen(group, (row.consumer for row in found.values()))
     return statuses

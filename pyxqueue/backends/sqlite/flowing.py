@@ -17,7 +17,7 @@ from ...model.message import Message, TaskStatus, Unreadable
 from .driver import Connection
 from .gating import Gates
 from .rows import Row, is_number, is_time, read_message, with_field
-from .schema import DELAYED, DEPENDENT, FAILED, GATED, HISTORY, LINES, REMEMBERED
+from .schema import DELAYED, DEPENDENT, FAILED, GATED, HISTORY, LINES, REMEMBERED, SUSPENDED
 
 _MESSAGE = """SELECT id, attempt, crashes, redelivered, deferrals, due,
     coalesce(fields, (SELECT fields FROM body WHERE body.seq = task.seq)) FROM task WHERE seq = ?"""
@@ -34,7 +34,11 @@ _UNFINISHED = """SELECT seq, absent FROM dependent
     WHERE grp = ? AND absent > 0 AND complete_by > 0 AND complete_by <= ? ORDER BY complete_by LIMIT ?"""
 _WAIT_AGAIN = f"""UPDATE task SET place = {DEPENDENT}, sort = ?, ord = ?, updated = ?, due = 0, progress = NULL
     WHERE seq = ?"""  # noqa: S608 - our own words
-_READY = "UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, due = ? WHERE seq = ?"
+_READY = f"""UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, due = ?, raw = raw & {~SUSPENDED}
+    WHERE seq = ?"""  # noqa: S608 - our own words
+_PARENT = f"""SELECT seq, need, 1 FROM task JOIN parent USING (seq)
+    WHERE task.grp = ? AND task.id = ? AND task.place = {DEPENDENT} AND flow = ?"""  # noqa: S608
+_COUNT_CHILDREN = "UPDATE parent SET need = need + ? WHERE seq = ?"
 
 
 class Tickets(Protocol):
@@ -44,11 +48,13 @@ class Tickets(Protocol):
 
 
 class Successor(NamedTuple):
-    """A row of `dependent`."""
+    """A row of `dependent`, or of `parent`."""
 
     seq: int
     need: int
-    complete_by: int
+    waits: int
+    """Not 0 if it waits still."""
+    is_parent: bool = False
 
 
 class Owner(Protocol):
@@ -83,12 +89,23 @@ class Flows:
                 (seq, self.group.key, message.flow, number, number, complete_by),
             )
         for _, successor in self._successors(message):
-            db.execute(_STORED, (complete_by, successor.seq))
+            if not successor.is_parent:
+                db.execute(_STORED, (complete_by, successor.seq))
         return number > 0
 
-    def waits_for(self, seq: int) -> int:
+    def suspend(self, seq: int, flow: str, children: int) -> None:
+        """Let a task wait for its children, all of which are stored, or for an event only (L14)."""
+        if children:
+            self.group.db.execute("INSERT OR REPLACE INTO parent VALUES (?, ?, ?)", (seq, flow, children))
+
+    def leave(self, seq: int) -> None:
+        """A suspended task does not wait for its children any more."""
+        self.group.db.execute("DELETE FROM parent WHERE seq = ?", (seq,))
+
+    def waits_for(self, row: Row) -> int:
         """For how many tasks a dependent one waits."""
-        found = self.group.db.execute("SELECT need FROM dependent WHERE seq = ?", (seq,))
+        table = "parent" if row.raw & SUSPENDED else "dependent"
+        found = self.group.db.execute(f"SELECT need FROM {table} WHERE seq = ?", (row.seq,))  # noqa: S608 - our own words
         return found[0][0] if found and is_number(found[0][0]) else 0
 
     def fire(self, row: Row, *, success: bool, kept: bool) -> None:
@@ -99,16 +116,16 @@ class Flows:
             if not edge.fires(kept=kept) or _has_fired(edge, row):
                 continue
             dooms = edge.dooms(success=success)
-            self.group.db.execute(_COUNT, (-1, int(dooms), successor.seq))
-            if successor.complete_by and (dooms or not is_number(successor.need) or successor.need <= 1):
-                self._start(successor.seq, row.id if dooms else "")
+            self._count(successor, -1, int(dooms))
+            if successor.waits and (dooms or not is_number(successor.need) or successor.need <= 1):
+                self.start(successor.seq, row.id if dooms else "")
 
     def run_again(self, row: Row) -> None:
         """A task that has ended is requeued: it runs, whatever others did, and its edges have not fired any more."""
         for edge, successor in self._successors(self._message(row.seq)):
             if _has_fired(edge, row):
                 dooms = edge.dooms(success=row.ended == TaskStatus.SUCCESS)
-                self.group.db.execute(_COUNT, (1, -int(dooms), successor.seq))
+                self._count(successor, 1, -int(dooms))
         self._write_doom(row.seq, None)
 
     def may_rejoin(self, row: Row) -> bool:
@@ -154,7 +171,7 @@ class Flows:
         for seq, absent in rows:
             message = self._message(seq)
             number = number_of(message.after) if isinstance(message, Message) else 0
-            self._start(seq, unfinished(number - (absent if is_number(absent) else 0), number))
+            self.start(seq, unfinished(number - (absent if is_number(absent) else 0), number))
         return len(rows)
 
     def _successors(self, message: Message | Unreadable | None) -> Iterator[tuple[Edge, Successor]]:
@@ -162,12 +179,22 @@ class Flows:
         for edge in edges_of(message):
             if isinstance(message, Message) and message.flow:
                 values = (self.group.key, edge.successor, message.flow)
-                yield from ((edge, Successor(*row)) for row in self.group.db.execute(_SUCCESSOR, values))
+                found = [Successor(*row) for row in self.group.db.execute(_SUCCESSOR, values)]
+                found = found or [Successor(*row, True) for row in self.group.db.execute(_PARENT, values)]
+                yield from ((edge, one) for one in found)
 
-    def _start(self, seq: int, doomed: str = "") -> None:
-        """Make a dependent task ready, or delayed; `doomed`: why it must not run."""
+    def _count(self, successor: Successor, change: int, bad: int) -> None:
+        """Change for how many tasks it waits, and how many doom it."""
+        if successor.is_parent:
+            self.group.db.execute(_COUNT_CHILDREN, (change, successor.seq))
+        else:
+            self.group.db.execute(_COUNT, (change, bad, successor.seq))
+
+    def start(self, seq: int, doomed: str = "") -> None:
+        """Make a task that waits for others, or for an event, ready, or delayed; `doomed`: why it must not run."""
         group = self.group
         group.db.execute("UPDATE dependent SET complete_by = 0 WHERE seq = ?", (seq,))
+        self.leave(seq)
         found = group.db.execute("SELECT due, priority_class FROM task WHERE seq = ?", (seq,))
         if not found:
             return

@@ -44,11 +44,13 @@ from .schema import (
     HISTORY,
     IN_FLIGHT,
     INLINE,
+    KEPT,
     LINES,
     LOCKED,
     RAW,
     REMEMBERED,
     SHARED,
+    SUSPENDED,
 )
 
 CHUNK = 500
@@ -297,6 +299,10 @@ class Group:
             self.gates.lines.leave([row.seq])
         if row.raw & FLOW:
             Flows(self).fire(row, success=record.status is TaskStatus.SUCCESS, kept=place == FAILED)
+        if row.raw & SUSPENDED:
+            Flows(self).leave(row.seq)
+        if place != FAILED:
+            self.drop_steps([row])
         self._ends.append((
             place, ticket, ticket, now, int(record.status), reason, now + max(record.ttl_ms, DEDUPE_MS),
             record_bytes(record), now + record.ttl_ms, row.attempt, row.crashes,
@@ -336,12 +342,27 @@ class Group:
         for row in rows:
             if row.raw & FLOW:
                 Flows(self).fire(row, success=False, kept=False)
+            if row.raw & SUSPENDED:
+                Flows(self).leave(row.seq)
+        self.drop_steps(rows)
         self._drop([(row.seq, row.place) for row in rows])
         if shared := [row.seq for row in rows if row.raw & SHARED]:
             self.gates.lines.leave(shared)
         if gated := [row.seq for row in rows if row.raw & GATED]:
             self.gates.leave(gated)
             self.gates.admit()
+
+    def drop_steps(self, rows: Sequence[Row]) -> None:
+        """Delete what is kept of tasks: their steps and events (L14)."""
+        kept = [(row.seq,) for row in rows if row.raw & KEPT]
+        if kept:
+            self.db.executemany("DELETE FROM step WHERE seq = ?", kept)
+            self.db.executemany(f"UPDATE task SET raw = raw & {~KEPT} WHERE seq = ?", kept)  # noqa: S608 - our own words
+
+    def release_tokens(self, row: Row) -> None:
+        """A task in flight is about to wait: it holds no token meanwhile (L3)."""
+        if row.raw & GATED:
+            self.gates.leave([row.seq])
 
     def _drop(self, tasks: Sequence[tuple[int, int]]) -> None:
         self.history_size -= sum(place == HISTORY for _, place in tasks)

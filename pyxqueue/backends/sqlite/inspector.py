@@ -13,7 +13,7 @@ from ...errors import ConfigurationError
 from ...model.message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, check_adoptable, evolve
 from ...model.transitions import requests
 from ...printable import quoted
-from . import upkeep
+from . import resuming, upkeep
 from .expiring import drop_expiry
 from .flowing import Flows
 from .group import Group, minimal
@@ -242,8 +242,10 @@ def _size(path: str) -> int:
 
 def _info(group: Group, row: Row) -> TaskInfo:
     info = info_of(row, group.now)
+    if resuming.is_suspended(row):
+        info = evolve(info, suspended=True, event=resuming.awaited(group, row))
     if row.place == DEPENDENT:
-        return evolve(info, waits_for=Flows(group).waits_for(row.seq))
+        return evolve(info, waits_for=Flows(group).waits_for(row))
     return evolve(info, gate=group.gates.gate_at(row.seq)) if row.place == BLOCKED else info
 
 

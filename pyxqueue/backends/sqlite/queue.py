@@ -142,6 +142,8 @@ class Groups:
             if seqs:
                 self.tickets.drawn = True  # the numbers of these rows are not used again
                 self.db.executemany("DELETE FROM body WHERE seq = ?", seqs)
+                for table in ("step", "parent"):
+                    self.db.executemany(f"DELETE FROM {table} WHERE seq = ?", seqs)  # noqa: S608 - our own words
                 self.db.executemany("DELETE FROM task WHERE seq = ?", seqs)
                 return limit
             self.db.execute("DELETE FROM consumer_group WHERE key = ?", (key,))

@@ -11,8 +11,8 @@ import msgspec
 
 from ...batching import MAX_BYTES
 from ...errors import SerializationError
-from ...model.message import Fields, Message, Progress, Record, TaskInfo, TaskStatus, Unreadable, evolve
-from ...model.transitions import Counts, Event, after
+from ...model.message import Fields, LeaseStatus, Message, Progress, Record, TaskInfo, TaskStatus, Unreadable, evolve
+from ...model.transitions import LEASE_STATUSES, Counts, Event, after
 from ...model.wire import (
     MAX_NAME,
     MAX_PROGRESS,
@@ -72,6 +72,12 @@ class Row(NamedTuple):
     def came_back(self) -> int:
         """The place to which it comes back."""
         return LINES[self.priority_class][0]
+
+    @property
+    def lease_status(self) -> LeaseStatus:
+        """What its holder is told (B6); another program may have written anything."""
+        known = 0 <= self.cancelled < len(LEASE_STATUSES)
+        return LEASE_STATUSES[self.cancelled] if known else LeaseStatus.CANCEL
 
     @property
     def status(self) -> TaskStatus:

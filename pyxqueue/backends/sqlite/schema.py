@@ -45,7 +45,7 @@ from .driver import Connection, DriverError
 
 APPLICATION_ID = 0x70797871
 """``pyxq``, at offset 68 of the file."""
-VERSION = 12
+VERSION = 13
 """The layout: the tables, and the format of what they hold."""
 
 NEW, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED, CAME_BACK, BLOCKED, DEPENDENT = range(1, 10)
@@ -72,9 +72,9 @@ EXPIRING = _EXPIRING.format(", ".join(map(str, WAITING)))
 EXPIRES = f"task INDEXED BY task_expires WHERE grp = ? AND {EXPIRING}"
 """The same, in a group."""
 
-RAW, GATED, FLOW, LOCKED, SHARED = 1, 2, 4, 16, 32
+RAW, GATED, FLOW, LOCKED, SHARED, KEPT, SUSPENDED = 1, 2, 4, 16, 32, 256, 512
 """The bits of a task's `raw`: it is not a message; it has gates; it is part of a flow; it has a lock that it gives back
-when it ends; it has a share."""
+when it ends; it has a share; it has rows in `step`; it waits because it was suspended."""
 PAUSED, ASKS_ALL = 1, 2
 """The bits of a group's `paused`: it is paused; a task name is, so that each delivery has `must_begin` (L9)."""
 PAUSES_END = 4
@@ -140,6 +140,10 @@ TABLES = (
         seq INTEGER PRIMARY KEY, grp INTEGER NOT NULL, flow TEXT NOT NULL, need INTEGER NOT NULL,
         absent INTEGER NOT NULL, complete_by INTEGER NOT NULL, {BAD})""",
     """CREATE INDEX dependent_unfinished ON dependent (grp, complete_by) WHERE absent > 0""",
+    """CREATE TABLE parent (seq INTEGER PRIMARY KEY, flow TEXT NOT NULL, need INTEGER NOT NULL)""",
+    """CREATE TABLE step (
+        seq INTEGER NOT NULL, kind INTEGER NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL,
+        PRIMARY KEY (seq, kind, name)) WITHOUT ROWID""",
 )
 
 _CREATES = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX) (\w+)")
@@ -150,7 +154,7 @@ _MADE = {
 }
 _TABLES = (
     "counter", "consumer_group", "consumer", "task", "body", "schedule", "lock", "gate_limit", "gate", "gated", "rate",
-    "flow", "fair", "dependent",
+    "flow", "fair", "dependent", "parent", "step",
 )  # fmt: skip
 
 Step = str | Callable[[Connection], None]
@@ -241,6 +245,7 @@ STEPS: Steps = {
         ),
     ),
     11: (f"ALTER TABLE dependent ADD COLUMN {BAD}",),
+    12: tuple(one for one in TABLES if re.match(r"CREATE TABLE (step|parent)", one)),
 }
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...model.message import DEDUPE_MS, Defer, Done, Fail, Message, Record, Retry, Settlement, TaskStatus
+from ...model.message import DEDUPE_MS, Defer, Done, Fail, Message, Record, Retry, Settlement, Suspend, TaskStatus
 from ...model.transitions import ENDS, event_of, late_reason, too_late
+from . import resuming
 from .flowing import Flows
 from .group import CHUNK, Group, Holding, due_after, holding_of, minimal, packed
 from .rows import Row, padded, record_bytes
@@ -47,6 +48,7 @@ def settle(group: Group, settlements: Sequence[Prepared]) -> list[bool]:
     found = group.in_flight(others) if others else {}
     settled, ends = [], []
     follow_ups: dict[str, Message] = {}
+    suspended: list[tuple[Row, Suspend, Sequence[Message]]] = []
     for settlement, usual in settlements:
         if usual is not None and usual[0] in current:
             ends.append(_end(group, *usual))
@@ -55,16 +57,23 @@ def settle(group: Group, settlements: Sequence[Prepared]) -> list[bool]:
         row = found.pop(settlement.receipt, None)
         settled.append(row is not None)
         if row is not None:
-            _apply(group, row, settlement)
+            if isinstance(settlement.verdict, Suspend):
+                suspended.append((row, settlement.verdict, settlement.then))
+            else:
+                _apply(group, row, settlement)
             for message in settlement.then:
                 follow_ups.setdefault(message.id, message)
     group.flush()
     if ends:
         group.db.executemany(_END, ends)
     if follow_ups:
-        known = group.knows(list(follow_ups))
-        new = [message for task_id, message in follow_ups.items() if task_id not in known]
-        group.add(packed(new, group.now + group.started_ms))
+        for task_id in group.knows(list(follow_ups)):
+            del follow_ups[task_id]
+        group.add(packed(list(follow_ups.values()), group.now + group.started_ms))
+    for row, verdict, then in suspended:
+        resuming.suspend(group, row, verdict, [one for one in then if follow_ups.get(one.id) is one])
+    if suspended:
+        group.flush()
     return settled
 
 
