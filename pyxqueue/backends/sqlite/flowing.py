@@ -53,7 +53,7 @@ class Successor(NamedTuple):
     seq: int
     need: int
     waits: int
-    """Not 0 if it waits still."""
+    """0 if it does not wait any more."""
     is_parent: bool = False
 
 
@@ -180,7 +180,7 @@ class Flows:
             if isinstance(message, Message) and message.flow:
                 values = (self.group.key, edge.successor, message.flow)
                 found = [Successor(*row) for row in self.group.db.execute(_SUCCESSOR, values)]
-                found = found or [Successor(*row, True) for row in self.group.db.execute(_PARENT, values)]
+                found = found or [Successor(*row, is_parent=True) for row in self.group.db.execute(_PARENT, values)]
                 yield from ((edge, one) for one in found)
 
     def _count(self, successor: Successor, change: int, bad: int) -> None:

@@ -302,7 +302,7 @@ class Group:
         if row.raw & SUSPENDED:
             Flows(self).leave(row.seq)
         if place != FAILED:
-            self.drop_steps([row])
+            drop_steps(self.db, [row])
         self._ends.append((
             place, ticket, ticket, now, int(record.status), reason, now + max(record.ttl_ms, DEDUPE_MS),
             record_bytes(record), now + record.ttl_ms, row.attempt, row.crashes,
@@ -344,7 +344,7 @@ class Group:
                 Flows(self).fire(row, success=False, kept=False)
             if row.raw & SUSPENDED:
                 Flows(self).leave(row.seq)
-        self.drop_steps(rows)
+        drop_steps(self.db, rows)
         self._drop([(row.seq, row.place) for row in rows])
         if shared := [row.seq for row in rows if row.raw & SHARED]:
             self.gates.lines.leave(shared)
@@ -352,24 +352,20 @@ class Group:
             self.gates.leave(gated)
             self.gates.admit()
 
-    def drop_steps(self, rows: Sequence[Row]) -> None:
-        """Delete what is kept of tasks: their steps and events (L14)."""
-        kept = [(row.seq,) for row in rows if row.raw & KEPT]
-        if kept:
-            self.db.executemany("DELETE FROM step WHERE seq = ?", kept)
-            self.db.executemany(f"UPDATE task SET raw = raw & {~KEPT} WHERE seq = ?", kept)  # noqa: S608 - our own words
-
-    def release_tokens(self, row: Row) -> None:
-        """A task in flight is about to wait: it holds no token meanwhile (L3)."""
-        if row.raw & GATED:
-            self.gates.leave([row.seq])
-
     def _drop(self, tasks: Sequence[tuple[int, int]]) -> None:
         self.history_size -= sum(place == HISTORY for _, place in tasks)
         self.tickets.drawn |= bool(tasks)  # the numbers of these rows are not used again
         seqs = [(seq,) for seq, _ in tasks]
         self.db.executemany("DELETE FROM task WHERE seq = ?", seqs)
         self.db.executemany("DELETE FROM body WHERE seq = ?", seqs)
+
+
+def drop_steps(db: Connection, rows: Sequence[Row]) -> None:
+    """Delete what is kept of tasks: their steps and events (L14)."""
+    kept = [(row.seq,) for row in rows if row.raw & KEPT]
+    if kept:
+        db.executemany("DELETE FROM step WHERE seq = ?", kept)
+        db.executemany(f"UPDATE task SET raw = raw & {~KEPT} WHERE seq = ?", kept)  # noqa: S608 - our own words
 
 
 def bits_of(message: Message) -> int:

@@ -14,9 +14,9 @@ from ...model.steps import MAX_EVENTS, EventStatus, Steps
 from ...model.transitions import Event
 from . import expiring
 from .flowing import Flows
-from .group import Group
+from .group import Group, drop_steps
 from .rows import Row, is_text
-from .schema import DELAYED, DEPENDENT, FAILED, KEPT, SUSPENDED, UNENDED
+from .schema import DELAYED, DEPENDENT, FAILED, GATED, KEPT, SUSPENDED, UNENDED
 
 STEP, EVENT, AWAITED = range(3)
 """Kinds of rows in `step`: a step, an event, and the name of the event that a suspended task waits for."""
@@ -64,7 +64,7 @@ def send_event(group: Group, task_id: str, name: str, value: bytes) -> EventStat
 
 def forget(group: Group, ids: Sequence[str]) -> None:
     """Delete the steps and events of failed tasks."""
-    group.drop_steps([row for row in group.rows(ids).values() if row.place == FAILED])
+    drop_steps(group.db, [row for row in group.rows(ids).values() if row.place == FAILED])
 
 
 def suspend(group: Group, row: Row, verdict: Suspend, new: Sequence[Message]) -> None:
@@ -81,7 +81,8 @@ def suspend(group: Group, row: Row, verdict: Suspend, new: Sequence[Message]) ->
     if row.cancelled or not waits or (verdict.event and verdict.event in _names(group, row.seq, EVENT)):
         group.put_back(row, 0)
         return
-    group.release_tokens(row)
+    if row.raw & GATED:
+        group.gates.leave([row.seq])  # it holds no token meanwhile (L3)
     ticket = group.tickets.next()
     place, sort = (DELAYED, verdict.due_ms) if verdict.due_ms else (DEPENDENT, ticket)
     group.db.execute(_WAIT, (place, sort, ticket, group.now, row.redelivered, verdict.due_ms, row.seq))
