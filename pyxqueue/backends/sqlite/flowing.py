@@ -180,7 +180,10 @@ class Flows:
             if isinstance(message, Message) and message.flow:
                 values = (self.group.key, edge.successor, message.flow)
                 found = [Successor(*row) for row in self.group.db.execute(_SUCCESSOR, values)]
-                found = found or [Successor(*row, is_parent=True) for row in self.group.db.execute(_PARENT, values)]
+                found = found or [
+                    Successor(seq, need, waits, is_parent=True)
+                    for seq, need, waits in self.group.db.execute(_PARENT, values)
+                ]
                 yield from ((edge, one) for one in found)
 
     def _count(self, successor: Successor, change: int, bad: int) -> None:
