@@ -93,15 +93,6 @@ class Flows:
                 db.execute(_STORED, (complete_by, successor.seq))
         return number > 0
 
-    def suspend(self, seq: int, flow: str, children: int) -> None:
-        """Let a task wait for its children, all of which are stored, or for an event only (L14)."""
-        if children:
-            self.group.db.execute("INSERT OR REPLACE INTO parent VALUES (?, ?, ?)", (seq, flow, children))
-
-    def leave(self, seq: int) -> None:
-        """A suspended task does not wait for its children any more."""
-        self.group.db.execute("DELETE FROM parent WHERE seq = ?", (seq,))
-
     def waits_for(self, row: Row) -> int:
         """For how many tasks a dependent one waits."""
         table = "parent" if row.raw & SUSPENDED else "dependent"
@@ -197,7 +188,7 @@ class Flows:
         """Make a task that waits for others, or for an event, ready, or delayed; `doomed`: why it must not run."""
         group = self.group
         group.db.execute("UPDATE dependent SET complete_by = 0 WHERE seq = ?", (seq,))
-        self.leave(seq)
+        leave_children(group.db, seq)
         found = group.db.execute("SELECT due, priority_class FROM task WHERE seq = ?", (seq,))
         if not found:
             return
@@ -223,6 +214,11 @@ class Flows:
             for (fields,) in self.group.db.execute(f"SELECT fields FROM {table} WHERE seq = ?", (seq,)):  # noqa: S608
                 if fields is not None and (changed := with_field(fields, b"doomed", doomed)) != fields:
                     self.group.db.execute(f"UPDATE {table} SET fields = ? WHERE seq = ?", (changed, seq))  # noqa: S608
+
+
+def leave_children(db: Connection, seq: int) -> None:
+    """A suspended task does not wait for its children any more."""
+    db.execute("DELETE FROM parent WHERE seq = ?", (seq,))
 
 
 def _has_fired(edge: Edge, row: Row) -> bool:

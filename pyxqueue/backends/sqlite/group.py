@@ -16,7 +16,7 @@ from ...model.message import DEDUPE_MS, Message, Record, TaskStatus, Unreadable,
 from ...model.priorities import class_of
 from ...model.transitions import default_record, with_expiry
 from .driver import Connection
-from .flowing import Flows
+from .flowing import Flows, leave_children
 from .gating import Gates
 from .rows import (
     LEAN,
@@ -300,7 +300,7 @@ class Group:
         if row.raw & FLOW:
             Flows(self).fire(row, success=record.status is TaskStatus.SUCCESS, kept=place == FAILED)
         if row.raw & SUSPENDED:
-            Flows(self).leave(row.seq)
+            leave_children(self.db, row.seq)
         if place != FAILED:
             drop_steps(self.db, [row])
         self._ends.append((
@@ -343,7 +343,7 @@ class Group:
             if row.raw & FLOW:
                 Flows(self).fire(row, success=False, kept=False)
             if row.raw & SUSPENDED:
-                Flows(self).leave(row.seq)
+                leave_children(self.db, row.seq)
         drop_steps(self.db, rows)
         self._drop([(row.seq, row.place) for row in rows])
         if shared := [row.seq for row in rows if row.raw & SHARED]:

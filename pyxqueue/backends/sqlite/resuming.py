@@ -90,8 +90,9 @@ def suspend(group: Group, row: Row, verdict: Suspend, new: Sequence[Message]) ->
     group.db.execute("DELETE FROM step WHERE seq = ? AND kind = ?", (row.seq, AWAITED))
     if verdict.event:
         _keep(group, row.seq, AWAITED, {verdict.event: b""})
-    if place == DEPENDENT:
-        Flows(group).suspend(row.seq, verdict.flow, len(children))
+    if children:
+        values = row.seq, verdict.flow, len(children)
+        group.db.execute("INSERT OR REPLACE INTO parent VALUES (?, ?, ?)", values)
 
 
 def is_suspended(row: Row) -> bool:
