@@ -16,6 +16,8 @@ from .errors import (
     ConfigurationError,
     DependencyFailedError,
     DuplicateTaskError,
+    EventTimeoutError,
+    NestedWaitError,
     NotInTaskError,
     NotRunningError,
     PayloadTooLargeError,
@@ -32,6 +34,7 @@ from .errors import (
     TaskError,
     TaskExpiredError,
     TaskStateError,
+    TaskSuspended,
     TimeLimitExceeded,
     UnknownScheduleError,
     UnknownTaskError,
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from .eager.session import EagerSession, eager_mode
     from .limiting import Concurrency, Rate
     from .model.events import TickSkipped
+    from .model.steps import EventStatus
     from .scheduling import Missed
     from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
     from .uniqueness import Debounce, Throttle, Unique
@@ -70,11 +74,14 @@ __all__ = [
     "DuplicateTaskError",
     "EagerSession",
     "Event",
+    "EventStatus",
+    "EventTimeoutError",
     "Flow",
     "FlowResult",
     "JSONSerializer",
     "Missed",
     "MsgpackSerializer",
+    "NestedWaitError",
     "NotInTaskError",
     "NotRunningError",
     "PayloadTooLargeError",
@@ -103,6 +110,7 @@ __all__ = [
     "TaskStarted",
     "TaskStateError",
     "TaskStatus",
+    "TaskSuspended",
     "Throttle",
     "TickSkipped",
     "TimeLimitExceeded",
@@ -130,6 +138,7 @@ _LATER = {
     "eager.session": ("EagerSession", "eager_mode"),
     "limiting": ("Concurrency", "Rate"),
     "model.events": ("TickSkipped",),
+    "model.steps": ("EventStatus",),
     "scheduling": ("Missed",),
     "serializers": ("JSONSerializer", "MsgpackSerializer", "PickleSerializer", "Seal"),
     "uniqueness": ("Debounce", "Throttle", "Unique"),

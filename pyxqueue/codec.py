@@ -20,6 +20,7 @@ from .errors import (
 )
 from .model.flows import DEPENDENCY_FAILED
 from .model.message import NO_HEADERS, Message, Record, Returned, TaskStatus, evolve
+from .model.steps import MAX_VALUE, StepValue
 from .model.wire import MAX_HEADERS, headers_size, headers_to_json, message_size
 from .printable import quoted
 from .protocols import Serializer
@@ -142,6 +143,33 @@ class Codec(Struct, frozen=True):
             )
         return Returned(data, writer.name)
 
+    def step_value(self, task_id: str, kind: str, name: str, value: Any) -> bytes:
+        """Serialize and seal the value of a step or an event of a task. Raises `SerializationError`."""
+        what = f"the value of the {kind} {quoted(name)}"
+        try:
+            data = self.writer.dumps(value)
+        except SerializationError as error:
+            raise SerializationError(f"{what} cannot be stored: {error}") from error
+        if len(data) > MAX_VALUE:
+            raise PayloadTooLargeError(
+                f"{what} needs {len(data):,} bytes, the limit is {MAX_VALUE:,}: give a reference (a path, a key)"
+            )
+        seal = "" if self.seal is None else self.seal.sign(self._step(task_id, kind, name, self.writer.name), data)
+        return StepValue(data, self.writer.name, seal).to_bytes()
+
+    def open_step(self, task_id: str, kind: str, name: str, data: bytes) -> Any:
+        """Return the value of a step or an event. Raises `SealError` before it decodes anything, and
+        `SerializationError` if it cannot be decoded."""
+        stored = StepValue.from_bytes(data)
+        if self.seal is not None:
+            self.seal.verify(self._step(task_id, kind, name, stored.serializer), stored.value, stored.seal)
+        if (reader := self.serializers.get(stored.serializer)) is None:
+            raise SerializationError(
+                f"the value of the {kind} {quoted(name)} was written by the serializer {quoted(stored.serializer)}; "
+                f"this queue reads {sorted(self.serializers)}: give it TaskQueue(accept=[...])"
+            )
+        return reader.loads(stored.value)
+
     def sealed(self, record: Record) -> Record:
         """Return the record with its seal; unchanged if the queue does not have a seal."""
         if self.seal is None:
@@ -192,6 +220,9 @@ class Codec(Struct, frozen=True):
         return SealContext(
             self.queue, name, task_id, "call", serializer, tuple(chain.from_iterable(sorted(headers.items())))
         )
+
+    def _step(self, task_id: str, kind: str, name: str, serializer: str) -> SealContext:
+        return SealContext(self.queue, "", task_id, "step", serializer, (self.group, kind, name))
 
     def _end(self, record: Record) -> SealContext:
         error = record.error

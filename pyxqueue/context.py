@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from attrs import define, field
 from .errors import ConfigurationError, NotInTaskError
 from .model.message import MISSED_HEADER, TICK_HEADER, Progress
 from .printable import quoted
+from .steps import ResumableTask
 
 T = TypeVar("T")
 MAX_TEXT = 1_000
@@ -22,8 +23,8 @@ _LARGEST = 2**53
 
 
 @define
-class TaskContext:
-    """Facts about a running task, and its progress. `current_task()` returns it."""
+class TaskContext(ResumableTask):
+    """Facts about a running task, its progress and its steps. `current_task()` returns it."""
 
     id: str
     name: str
@@ -32,6 +33,8 @@ class TaskContext:
     queue: str
     headers: Mapping[str, str]
     _report: Callable[[Progress], None] = field(repr=False)
+    _served: Sequence[str] = field(default=(), repr=False)
+    """The queues whose tasks this worker runs; none where a task may wait for others as long as it takes."""
 
     @property
     def tick(self) -> datetime | None:
@@ -84,6 +87,12 @@ def running_task() -> str:
     """Return the id of the task that is running; empty outside of a task and in `Task.call`."""
     context = _current.get(None)
     return "" if context is None else context.id
+
+
+def holds_a_place_of(queue: str) -> bool:
+    """Return whether a task runs here that takes a place of a worker which the tasks of a queue need."""
+    context = _current.get(None)
+    return context is not None and queue in context._served  # noqa: SLF001 - part of the same module
 
 
 def progress(done: float, total: float | None = None, message: str = "") -> None:

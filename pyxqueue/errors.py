@@ -1,9 +1,10 @@
 """The exceptions of pyxqueue.
 
 There are two families. A `PyxqueueError` reports a failed operation to the caller. The *signals* (`RetryLater`,
-`Reject`, `TimeLimitExceeded`, `CancelRequested`) are raised inside a running task. They are not `PyxqueueError`, so an
-``except PyxqueueError`` in a task does not catch them. The last two are raised at any line of a task; like
-`asyncio.CancelledError` they are not `Exception`, so an ``except Exception`` does not catch them.
+`Reject`, `TaskSuspended`, `TimeLimitExceeded`, `CancelRequested`) are raised inside a running task. They are not
+`PyxqueueError`, so an ``except PyxqueueError`` in a task does not catch them. The last two are raised at any line of a
+task; like `asyncio.CancelledError`, they and `TaskSuspended` are not `Exception`, so an ``except Exception`` does not
+catch them.
 """
 
 from __future__ import annotations
@@ -94,6 +95,15 @@ class ResultTimeoutError(PyxqueueError, TimeoutError):
     """The task did not end within the timeout of the caller. The task itself continues."""
 
 
+class NestedWaitError(PyxqueueError, RuntimeError):
+    """A task of a worker waits without a limit for another task, which may need the same worker. Use
+    `TaskContext.gather`, or give a timeout."""
+
+
+class EventTimeoutError(PyxqueueError, TimeoutError):
+    """The event that a task waited for did not come within its timeout."""
+
+
 class TaskError(PyxqueueError):
     """The task failed. The error contains the task's exception as text, not the exception itself.
 
@@ -171,6 +181,15 @@ class Reject(Exception):  # noqa: N818 - a signal, not an error
 
 class CancelRequested(BaseException):
     """Raised inside a running task that was cancelled. The task may clean up, and then ends as cancelled."""
+
+
+class TaskSuspended(BaseException):
+    """Raised inside a running task that waits without a worker: for a time, an event, or tasks of its own. The task may
+    clean up; it runs again later. A task that catches it and goes on does not wait."""
+
+    def __init__(self, outcome: object = None) -> None:
+        super().__init__()
+        self.outcome = outcome
 
 
 class TimeLimitExceeded(BaseException):

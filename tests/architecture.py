@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "inflight",
         "offload",
         "stores",
+        "steps",
         "uniqueness",
         "serializers",
         "backends",

@@ -35,11 +35,14 @@ NAMES = [
     "DuplicateTaskError",
     "EagerSession",
     "Event",
+    "EventStatus",
+    "EventTimeoutError",
     "Flow",
     "FlowResult",
     "JSONSerializer",
     "Missed",
     "MsgpackSerializer",
+    "NestedWaitError",
     "NotInTaskError",
     "NotRunningError",
     "PayloadTooLargeError",
@@ -68,6 +71,7 @@ NAMES = [
     "TaskStarted",
     "TaskStateError",
     "TaskStatus",
+    "TaskSuspended",
     "Throttle",
     "TickSkipped",
     "TimeLimitExceeded",
@@ -158,6 +162,8 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "limits": "attribute",
         "restart": "(self) -> None",
         "schedules": "attribute",
+        "asend_event": "(self, task: AsyncResult[Any] | TaskId, name: str, value: Any = None) -> EventStatus",
+        "send_event": "(self, task: AsyncResult[Any] | TaskId, name: str, value: Any = None) -> EventStatus",
         "shutdown": "(self) -> None",
         "start": (
             "(self, nworkers: int | None = None, *, threads: int | None = None, concurrency: int | None = "
@@ -185,8 +191,8 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "remove_group": "(self, group: str) -> None",
         "resume": "(self, *, limit: str | None = None, key: object = None, task: str | None = None) -> bool",
         "retry": (
-            "(self, ids: TaskId | Iterable[TaskId] | None = None, *, all_failed: bool = False, ended: bool = False) "
-            "-> BatchResult"
+            "(self, ids: TaskId | Iterable[TaskId] | None = None, *, all_failed: bool = False, ended: bool = False, "
+            "fresh: bool = False) -> BatchResult"
         ),
         "task": "(self, task_id: TaskId) -> TaskDetails",
         "tasks": (
@@ -239,9 +245,21 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
     TaskContext: {
         "__init__": (
             "(self, id: str, name: str, attempt: int, queue: str, headers: Mapping[str, str], report: "
-            "Callable[[Progress], None]) -> None"
+            "Callable[[Progress], None], served: Sequence[str] = (), *, open_steps: Callable[[], RunSteps] | None = "
+            "None) -> None"
         ),
+        "agather": (
+            "(self, name: str, calls: Iterable[CallOf[Any]], /, *, return_exceptions: bool = False) -> list[Any]"
+        ),
+        "asave": "(self, cursor: Any, /) -> None",
+        "asleep": "(self, name: str, seconds: Seconds, /) -> None",
+        "astep": "(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any",
         "attempt": "attribute",
+        "await_event": "(self, name: str, /, timeout: Seconds | None = None) -> Any",
+        "cursor": "(self, default: Any = None) -> Any",
+        "gather": (
+            "(self, name: str, calls: Iterable[CallOf[Any]], /, *, return_exceptions: bool = False) -> list[Any]"
+        ),
         "headers": "attribute",
         "id": "attribute",
         "logger": "attribute",
@@ -249,7 +267,11 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "name": "attribute",
         "progress": "(self, done: float, total: float | None = None, message: str = '') -> None",
         "queue": "attribute",
+        "save": "(self, cursor: Any, /) -> None",
+        "sleep": "(self, name: str, seconds: Seconds, /) -> None",
+        "step": "(self, name: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T",
         "tick": "attribute",
+        "wait_event": "(self, name: str, /, timeout: Seconds | None = None) -> Any",
     },
 }
 

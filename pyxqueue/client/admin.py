@@ -14,7 +14,7 @@ from ..ids import TaskId, id_text
 from ..model.locks import lock_of
 from ..model.message import Message, TaskInfo, TaskStatus
 from ..printable import quoted
-from ..protocols import Backend, HasAbout, HasLocks, HasQueues, LimitPausing, Pausing, limit_pausing_of
+from ..protocols import Backend, HasAbout, HasLocks, HasQueues, HasSteps, LimitPausing, Pausing, limit_pausing_of
 from .explaining import Explanation, explain
 from .flow_view import ShowsFlows
 from .limits import paused_name, paused_tasks
@@ -120,17 +120,24 @@ class Admin(ShowsFlows):
     # Changing
 
     def retry(
-        self, ids: TaskId | Iterable[TaskId] | None = None, *, all_failed: bool = False, ended: bool = False
+        self,
+        ids: TaskId | Iterable[TaskId] | None = None,
+        *,
+        all_failed: bool = False,
+        ended: bool = False,
+        fresh: bool = False,
     ) -> BatchResult:
         """Run the failed tasks with these ids, or `all_failed`, again under their ids, from the first attempt.
 
-        `ended`: also tasks that succeeded or were cancelled, if the history still has their messages.
+        `ended`: also tasks that succeeded or were cancelled, if the history still has their messages. `fresh`: also
+        from their first step; otherwise a failed task goes on behind the steps that it has stored.
         """
         backend = self._store.here().backend
+        requeue = _afresh(backend) if fresh else backend.requeue
         if (ids is None) is not all_failed:
             raise ConfigurationError("retry() takes either ids or all_failed=True: give one of them")
         if ids is None:
-            return BatchResult(_on_all(backend, _FAILED, backend.requeue))
+            return BatchResult(_on_all(backend, _FAILED, requeue))
         names, refused = _ids(ids), dict[str, PyxqueueError]()
         for name, info in zip(names, backend.show(names), strict=True):
             if info is None:
@@ -138,7 +145,7 @@ class Admin(ShowsFlows):
             elif not ended and info.status is not TaskStatus.FAILURE:
                 refused[name] = TaskStateError(f"task {name} was not retried: it is {info.status.name}, not FAILURE")
         wanted = [name for name in names if name not in refused]
-        done = backend.requeue(wanted)
+        done = requeue(wanted)
         return _result(backend, wanted, done, lambda info: _not_retried(backend, info), refused)
 
     def cancel(self, ids: TaskId | Iterable[TaskId], *, force: bool = False) -> BatchResult:
@@ -234,6 +241,18 @@ class Admin(ShowsFlows):
             raise
         except BrokerError:
             yield QueueInfo(queue, "?", None)
+
+
+def _afresh(backend: Backend) -> Callable[[Sequence[str]], Sequence[bool]]:
+    """Return what requeues tasks without their steps. Raises `ConfigurationError` if the store keeps none."""
+    if not isinstance(backend, HasSteps):
+        raise ConfigurationError(f"{type(backend).__name__} does not keep the steps of tasks: leave out fresh=")
+
+    def requeue(ids: Sequence[str]) -> Sequence[bool]:
+        backend.forget_steps(ids)
+        return backend.requeue(ids)
+
+    return requeue
 
 
 def _info(queue: str, group: str, backend: Backend, about: Mapping[str, str]) -> QueueInfo:

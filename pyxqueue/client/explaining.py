@@ -13,7 +13,7 @@ from ..model.limits import limit_of, paused_names, shown_gate, task_of
 from ..model.message import TaskInfo, TaskStatus
 from ..model.priorities import class_of
 from ..model.rates import PREFIX, is_rate
-from ..printable import counted
+from ..printable import counted, quoted
 from ..protocols import Backend, LimitPausing, LimitStore, Pausing, RateStore, fair_lines_of, limits_of
 from .limits import paused_tasks
 from .reasons import PAUSED, name_paused, reason
@@ -66,7 +66,17 @@ def explain(backend: Backend, info: TaskInfo, now: int) -> Explanation:
 
 
 def _delayed(one: Situation) -> str:
-    return f"delayed until {moment(one.due)}, for {_seconds(one.due - one.now)} more" if one.due else ""
+    if not one.due or one.info.event:
+        return ""
+    what = "sleeps" if one.info.suspended else "delayed"
+    return f"{what} until {moment(one.due)}, for {_seconds(one.due - one.now)} more"
+
+
+def _awaiting(one: Situation) -> str:
+    if not one.info.event:
+        return ""
+    at_most = f", until {moment(one.due)} at most" if one.due else ""
+    return f"waits for the event {quoted(one.info.event)}{at_most}: queue.send_event sends it"
 
 
 def _paused(one: Situation) -> str:
@@ -112,6 +122,8 @@ def _pace(one: Situation, limits: LimitStore | None) -> str:
 def _dependent(one: Situation) -> str:
     if not one.info.waits_for:
         return ""
+    if one.info.suspended:
+        return f"it waits for {counted(one.info.waits_for, 'task')} of its own"
     total = number_of(one.info.readable.after) if one.info.readable else one.info.waits_for
     return f"it waits for {one.info.waits_for:,} of {counted(total, 'task')} before it in its flow"
 
@@ -122,7 +134,7 @@ def _doomed(one: Situation) -> str:
 
 
 def _in_line(one: Situation) -> str:
-    if one.due or one.info.gate or one.info.waits_for:
+    if one.due or one.info.gate or one.info.waits_for or one.info.suspended:
         return ""
     if one.info.line:
         return _in_fair_line(one)
@@ -153,6 +165,7 @@ def _expiring(one: Situation) -> str:
 _REASONS: Sequence[Callable[[Situation], str]] = (
     _dependent,
     _doomed,
+    _awaiting,
     _delayed,
     _paused,
     _named,

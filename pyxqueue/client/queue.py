@@ -29,6 +29,7 @@ from .local_workers import LocalWorkers
 from .opened import QueueStore
 from .producing import Producer
 from .result import AsyncResult
+from .sending import SendsEvents
 from .settings import (
     check_kinds,
     check_known,
@@ -55,7 +56,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class TaskQueue(Unique, BuildsFlows, ReleaseNames):
+class TaskQueue(Unique, BuildsFlows, SendsEvents, ReleaseNames):
     """A queue of tasks in one store. It connects to the store on first use.
 
     Parameters, all optional:

@@ -18,12 +18,14 @@ from ..names import Unique, home_or_error, load, qualified_name
 from ..options import CallOptions, TaskOptions, check_guard, takes_options
 from ..printable import quoted
 from ..registry import TaskSpec
+from ..steps import Child
 from .habits import TASK_HABITS, explains_options, no_attribute
 from .producing import Producer
 from .result import AsyncResult
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
 class Task(Unique, Generic[P, R]):
@@ -117,8 +119,8 @@ class Task(Unique, Generic[P, R]):
         return cast(R, _local(self.name, value) if inspect.iscoroutine(value) else value)
 
     def of(self, *args: Any, **kwargs: Any) -> TaskCall[R]:
-        """Return a call that is not enqueued, for `chain`, `group`, `chord` and flows. The arguments may be some of the
-        first ones: in a chain, the result of the task before comes before them."""
+        """Return a call that is not enqueued, for `chain`, `group`, `chord`, flows and `gather`. The arguments may be
+        some of the first ones: in a chain, the result of the task before comes before them."""
         return TaskCall(self, args, kwargs)
 
     @takes_options(CallOptions)
@@ -154,15 +156,31 @@ class Task(Unique, Generic[P, R]):
             raise no_attribute(self, name, TASK_HABITS, self.name.rpartition(".")[2])
 
 
-class TaskCall(Generic[R]):
-    """A call of a task that is not enqueued, for chain, group, chord and flows: what `Task.of` returns."""
+class TaskCall(Generic[R_co]):
+    """A call of a task that is not enqueued, for chain, group, chord, flows and gather: what `Task.of` returns."""
 
-    def __init__(self, task: Task[..., R], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, task: Task[..., R_co], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> None:
         self.task = task
         self.args = args
         self.kwargs = kwargs or {}
 
-    def after_first(self, first: Sequence[Any]) -> TaskCall[R]:
+    def child(self, task_id: str) -> Child[R_co]:
+        """Return the call as a task of the one that runs here, for `TaskContext.gather`. Raises `ConfigurationError`
+        if the call may stand for another task, or has an id of its own."""
+        task, spec = self.task, spec_of(self.task)
+        spec.signature.check(self.args, self.kwargs)
+        if task.call_options.guard or task.options.guard or task.call_options.task_id is not None:
+            raise ConfigurationError(
+                f"{task.name} is unique, debounced or throttled, or has an id of its own, so its call may stand for "
+                f"another task: it cannot be gathered; call it in a step instead"
+            )
+        producer = producer_of(task)
+        message = producer.message(spec, (self.args, self.kwargs), task.call_options, task_id)
+        return Child(producer.codec.queue, message)
+
+    def after_first(self, first: Sequence[Any]) -> TaskCall[R_co]:
         """Return the call with these arguments before its own."""
         return TaskCall(self.task, (*first, *self.args), self.kwargs)
 

@@ -15,7 +15,14 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from msgspec import Struct
 
 from ..clock import Seconds, deadline_after, is_over, optional_seconds, seconds_left
-from ..errors import BrokerUnavailableError, ConfigurationError, ResultTimeoutError, SerializationError
+from ..context import holds_a_place_of
+from ..errors import (
+    BrokerUnavailableError,
+    ConfigurationError,
+    NestedWaitError,
+    ResultTimeoutError,
+    SerializationError,
+)
 from ..log import get_logger
 from ..model.message import Cancellation, Record, TaskInfo
 from ..printable import quoted
@@ -119,6 +126,8 @@ class Limit(Struct):
     hint_at: float | None
     hint: bool
     many: bool
+    nested: bool = False
+    """Whether a task of a worker waits here without a limit: it does not wait."""
     since: float | None = None
     """Since when the store cannot be reached."""
 
@@ -131,6 +140,8 @@ class Limit(Struct):
         deadline = None if seconds is None else time.monotonic() + max(0.0, seconds)
         unsure = hint and not all(reader.one_process for reader in readers)
         what = f"task {ids[0]} has not" if len(ids) == 1 else f"not all of {len(ids)} tasks have"
+        if seconds is None and any(holds_a_place_of(reader.codec.queue) for reader in readers):
+            return cls(what, 0.0, time.monotonic(), None, False, len(ids) != 1, nested=True)
         return cls(what, seconds, deadline, deadline_after(_SILENCE) if unsure else None, hint, len(ids) != 1)
 
     @property
@@ -149,7 +160,13 @@ class Limit(Struct):
             self.hint_at = None
         return due
 
-    def timeout_error(self, more: str) -> ResultTimeoutError:
+    def timeout_error(self, more: str) -> ResultTimeoutError | NestedWaitError:
+        if self.nested:
+            return NestedWaitError(
+                f"{self.what} ended, and a task must not wait for others of its queue without a limit, since they may "
+                f"need its worker: use current_task().gather(name, [task.of(...)]), which gives the worker back "
+                f"meanwhile, or give a timeout{more}"
+            )
         return ResultTimeoutError(f"{self.what} ended within {self.timeout:g} s{more}")
 
     def retry_pause(self, error: BrokerUnavailableError) -> float:

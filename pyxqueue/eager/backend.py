@@ -17,6 +17,7 @@ from ..locked import CLAIMABLE, Place
 from ..model.limits import task_of
 from ..model.locks import LockTerms, Placed
 from ..model.message import Delivery, Message, Record, TaskInfo, TaskStatus
+from ..model.steps import EventStatus
 from ..model.turns import Turn
 from ..options import TaskOptions
 from ..protocols import StoreOptions
@@ -56,6 +57,9 @@ class Draining(MemoryBackend):
 
     def resume(self) -> bool:
         return self._drained(super().resume())
+
+    def send_event(self, task_id: str, name: str, value: bytes) -> EventStatus:
+        return self._drained(super().send_event(task_id, name, value))
 
     def requeue(self, ids: Sequence[str]) -> Sequence[bool]:
         return self._drained(super().requeue(ids))
@@ -149,7 +153,7 @@ class EagerBackend(Draining):
 
         claims = _EagerClaims(self._store, self._options, run, lambda name: self._session.serves(self, name))
         executor = Inline(NoInterrupter(), self._session.coroutines)
-        parts = QueueParts(claims, queue.registry, queue.codec, observe)
+        parts = QueueParts(claims, queue.registry, queue.codec, observe, eager=True)
         worker = Worker([parts], executor, _CONSUMER, InFlightTable())
         return worker.drain()
 

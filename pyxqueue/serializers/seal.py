@@ -1,7 +1,8 @@
 """Signatures over calls and records: a worker or a caller decodes only what a program with a key has written.
 
 The seal of a call covers its body, queue, task name, id, serializer and headers. The seal of an end covers the queue,
-the group, the id, and the record's status, attempt, failure, serializer and value. A seal proves who wrote the bytes.
+the group, the id, and the record's status, attempt, failure, serializer and value. That of a step or an event covers
+the queue, the group, the id, its name, serializer and value. A seal proves who wrote the bytes.
 It does not prove that they are new, and does not encrypt them.
 """
 
@@ -18,7 +19,7 @@ from ..errors import ConfigurationError, SealError
 
 VERSION = "v2"
 MIN_KEY_BYTES = 16
-Direction: TypeAlias = Literal["call", "end"]
+Direction: TypeAlias = Literal["call", "end", "step"]
 
 
 class SealContext(Struct, frozen=True):
@@ -32,7 +33,7 @@ class SealContext(Struct, frozen=True):
     serializer: str
     facts: Sequence[str] = ()
     """What else the seal covers. For a call, the names and values of its headers, in order; for an end, the group, the
-    status, the attempt and the failure."""
+    status, the attempt and the failure; for a step, the group, the kind and the name."""
 
     def frame(self, data: bytes) -> bytes:
         """Return the bytes to sign. Each part follows its length, so that no two contexts have the same bytes."""

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, suppress
 from types import CoroutineType
 from typing import Any, NoReturn
 
-from attrs import define
+from attrs import define, field
 
 from ..calls import Call
 from ..codec import Codec
@@ -35,6 +35,7 @@ from ..registry import TaskSpec
 from .failures import MAX_MESSAGE, failure_of, outcome_of
 from .interrupts import over_time
 from .loop_interrupts import AsyncLimit
+from .steps import JobSteps, StepKeeper
 
 
 @define
@@ -47,6 +48,17 @@ class Execution:
     kwargs: Mapping[str, Any]
     codec: Codec
     report: Callable[[Progress], None]
+    keeper: StepKeeper | None = None
+    receipt: str = ""
+    steps: JobSteps | None = field(default=None, init=False)
+    """Those of this run, once it has used some."""
+
+    def open_steps(self) -> JobSteps:
+        """Return the steps of this run."""
+        if self.steps is None:
+            assert self.keeper is not None
+            self.steps = self.keeper.of(self.message, self.receipt)
+        return self.steps
 
     def run(
         self, limit: AbstractContextManager[object], run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any]
@@ -67,7 +79,7 @@ class Execution:
                     value = run_coroutine(value)
             if os.getpid() != process:
                 end_fork(None)
-            return self.codec.dump_result(self.message, value)
+            return self._returned(value)
         except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
             return self._raised(error, process)
 
@@ -82,9 +94,14 @@ class Execution:
                     value = await value
             if os.getpid() != process:
                 end_fork(None)
-            return self.codec.dump_result(self.message, value)
+            return self._returned(value)
         except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
             return self._raised(error, process, expired=limit.expired)
+
+    def _returned(self, value: Any) -> Outcome:
+        if self.steps is not None:
+            self.steps.check_left()
+        return self.codec.dump_result(self.message, value)
 
     def _raised(self, error: BaseException, process: int, *, expired: bool = False) -> Outcome:
         """Return the outcome of a run that raised. `expired`: the loop cancelled it because its time was up."""
@@ -98,8 +115,10 @@ class Execution:
         return outcome_of(error, options, __file__)
 
     def _enter(self) -> None:
-        message = self.message
-        enter(TaskContext(message.id, message.name, message.attempt, self.codec.queue, message.headers, self.report))
+        message, keeper = self.message, self.keeper
+        about = message.id, message.name, message.attempt, self.codec.queue, message.headers, self.report
+        served = () if keeper is None else keeper.served
+        enter(TaskContext(*about, served, open_steps=None if keeper is None else self.open_steps))
         decimal.setcontext(decimal.getcontext().copy())  # a copied context shares this object, which tasks change
 
 
@@ -132,6 +151,8 @@ def prepare(
     codec: Codec,
     report: Callable[[Progress], None],
     fill: Callable[[Call], Call] | None = None,
+    *,
+    keeper: StepKeeper | None = None,
 ) -> Execution | Outcome:
     """Decode the arguments of a delivery. Returns its outcome if it cannot run. `task` is None if no task of its name
     is registered here; `fill` puts the results of other tasks into the arguments."""
@@ -168,4 +189,4 @@ def prepare(
     except BaseException as error:  # noqa: BLE001 - a serializer's hooks are the user's code
         failure = failure_of(error)
         return Rejected(Failure("SerializationError", f"decoding raised {failure.type}: {failure.message}"))
-    return Execution(task, message, args, kwargs, codec, report)
+    return Execution(task, message, args, kwargs, codec, report, keeper, delivery.receipt)

@@ -7,8 +7,8 @@ from types import TracebackType
 
 from ..clock import milliseconds
 from ..context import is_number, without_surrogates
-from ..errors import CancelRequested, Reject, RetryLater, SerializationError, TimeLimitExceeded
-from ..model.message import Aborted, Failure, Outcome, Raised, Rejected
+from ..errors import CancelRequested, Reject, RetryLater, SerializationError, TaskSuspended, TimeLimitExceeded
+from ..model.message import Aborted, Failure, Outcome, Raised, Rejected, Suspended
 from ..options import TaskOptions
 from ..printable import class_of, traceback_of
 
@@ -16,8 +16,8 @@ MAX_MESSAGE = 2_048
 
 
 def outcome_of(error: BaseException, options: TaskOptions, ours: str = "") -> Outcome:
-    """Return the outcome of a run that raised `error`. In a group, the first `Reject`, `RetryLater` or
-    `CancelRequested` decides. The traceback begins below the frames of the file `ours`."""
+    """Return the outcome of a run that raised `error`. In a group, the first `Reject`, `RetryLater`,
+    `CancelRequested` or `TaskSuspended` decides. The traceback begins below the frames of the file `ours`."""
     try:
         return _outcome(error, options, ours)
     except BaseException as broken:  # noqa: BLE001 - the code of a user's exception class ran, and may do anything
@@ -28,8 +28,11 @@ def outcome_of(error: BaseException, options: TaskOptions, ours: str = "") -> Ou
 
 def _outcome(error: BaseException, options: TaskOptions, ours: str) -> Outcome:
     failure = failure_of(error, ours)
-    signal = next((leaf for leaf in _leaves(error) if isinstance(leaf, Reject | CancelRequested | RetryLater)), None)
+    signals = Reject | CancelRequested | RetryLater | TaskSuspended
+    signal = next((leaf for leaf in _leaves(error) if isinstance(leaf, signals)), None)
     match signal:
+        case TaskSuspended(outcome=Suspended() as outcome):
+            return outcome
         case Reject():
             return Rejected(Failure("Rejected", _text(signal)))
         case CancelRequested():

@@ -19,6 +19,7 @@ from .inputs import InputReader
 from .jobs import Job, Jobs
 from .loop_interrupts import AsyncLimit, LoopInterrupter
 from .settling import Ran
+from .steps import StepKeeper
 
 
 @define(eq=False)
@@ -37,6 +38,7 @@ class Runner:
     beginner: Beginner
     chance: Callable[[], float]
     inputs: InputReader
+    keeper: StepKeeper
 
     def run(
         self, job: Job, executor: Executor, run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] | None = None
@@ -46,7 +48,10 @@ class Runner:
         execution = self._prepared(job) if self._begin(job) and self._may_start(job) else None
         if execution is not None:
             limit = executor.interrupter.limit(job, execution.task.options)
-            self._end(job, execution.run(limit, run_coroutine or executor.run_coroutine))
+            outcome = execution.run(limit, run_coroutine or executor.run_coroutine)
+            if execution.steps is not None:
+                execution.steps.keep_cursor(outcome)
+            self._end(job, outcome)
         if executor.surroundings is not None:
             executor.surroundings.put_back(getattr(job.delivery.message, "name", ""))
 
@@ -61,7 +66,10 @@ class Runner:
             if execution is not None:
                 options = execution.task.options
                 run.limit = AsyncLimit(options)
-                self._end(job, run.judge(await execution.run_on_loop(run.limit), options))
+                outcome = run.judge(await execution.run_on_loop(run.limit), options)
+                if execution.steps is not None:
+                    await asyncio.to_thread(execution.steps.keep_cursor, outcome)
+                self._end(job, outcome)
         finally:
             interrupter.leave(job)
 
@@ -92,7 +100,7 @@ class Runner:
         task = job.task
         if task is not None and (seconds := task.options.hard_limit) is not None:
             self._limit(job, seconds)  # it includes the decoding
-        prepared = prepare(job.delivery, task, self.codec, job.report, self.inputs.fill)
+        prepared = prepare(job.delivery, task, self.codec, job.report, self.inputs.fill, keeper=self.keeper)
         if not isinstance(prepared, Execution):
             self._end(job, prepared)
             return None

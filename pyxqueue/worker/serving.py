@@ -28,6 +28,8 @@ class QueueParts:
     """It is told of every start and settlement."""
     name: str = ""
     """The queue's name in the log."""
+    eager: bool = False
+    """Whether a task that waits for another one lets it run meanwhile."""
 
 
 @define(eq=False)

@@ -41,6 +41,7 @@ from .running import Runner
 from .serving import QueueParts, ServedQueue
 from .settling import SettlingQueue
 from .several import claims_of
+from .steps import StepKeeper
 from .turns import EQUAL, Turns
 
 
@@ -99,7 +100,9 @@ class Worker:
         beginner = Beginner(parts.broker, consumer, parts.observer, parts.codec.queue, self._backoff, of, patient=alone)
         watch_expired(parts.broker, parts.codec.queue, partial(tell, parts.observer), of)
         inputs = InputReader(cast("Results", parts.broker), parts.codec)  # only a backend has flows
-        runner = Runner(jobs, parts.codec, consumer, parts.observer, settling.put, beginner, chance, inputs)
+        served = () if parts.eager else [each.codec.queue for each in self.parts]
+        keeper = StepKeeper(parts.broker, parts.codec, lambda: beginner.stopping, self._backoff, served)
+        runner = Runner(jobs, parts.codec, consumer, parts.observer, settling.put, beginner, chance, inputs, keeper)
         sealed = parts.codec.seal is not None
         return ServedQueue(parts.broker, parts.registry, decider, settling, runner, parts.name, number, sealed)
 
