@@ -79,7 +79,7 @@ class ResumableTask:
     Each raises `ConfigurationError` for a name that this run has used, or if the store does not keep steps.
     """
 
-    _open_steps: Callable[[], RunSteps] | None = field(default=None, repr=False, kw_only=True)
+    _open_steps: Callable[[], RunSteps] | None = field(default=None, repr=False, kw_only=True, alias="open_steps")
     """Returns the steps of this run; None in `Task.call`."""
 
     def step(self, name: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,0 +1,370 @@
+"""The steps of a task in a worker: stops, cancellations, lost leases, outages, and waits for other tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pyxqueue import (
+    AsyncResult,
+    NestedWaitError,
+    TaskError,
+    TaskQueue,
+    TaskStatus,
+    agather,
+    as_completed,
+    current_task,
+    gather,
+)
+from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
+from pyxqueue.clock import FakeClock
+from pyxqueue.eager.backend import NoInterrupter
+from pyxqueue.errors import CancelRequested
+from pyxqueue.inflight import InFlightTable
+from pyxqueue.protocols import StoreOptions
+from pyxqueue.split import SplitBackend
+from pyxqueue.testing import Fault, FaultyBroker, drain
+from pyxqueue.worker import steps as worker_steps
+from pyxqueue.worker.executors import Inline
+from pyxqueue.worker.serving import QueueParts
+from pyxqueue.worker.worker import Worker
+
+OPTIONS = StoreOptions("q", lease_ms=30_000)
+
+
+class Place:
+    """A queue on a store in memory, its clock, and what its tasks did."""
+
+    def __init__(self, store: MemoryStore | None = None) -> None:
+        self.clock = FakeClock()
+        self.store = store or MemoryStore(self.clock)
+        self.backend = MemoryBackend(self.store, OPTIONS)
+        self.ran: list[Any] = []
+        self.queue = TaskQueue(broker=self.backend, stream_key="q")
+        self.workers: list[Worker] = []
+
+    def task(self, function: Callable[..., Any], **options: Any) -> Any:
+        return self.queue.task(name=function.__name__, **options)(function)
+
+    def note(self, value: Any) -> Any:
+        self.ran.append(value)
+        return value
+
+    def work(self, broker: Any = None, name: str = "one") -> Worker:
+        """Run what is ready, with a worker of its own."""
+        core = self.queue.core
+        parts = QueueParts(broker or self.backend, core.registry, core.codec, core.observer)
+        executor = Inline(NoInterrupter())
+        worker = Worker([parts], executor, name, InFlightTable(), chance=lambda: 0.0)
+        self.workers.append(worker)
+        worker.drain()
+        executor.close()
+        self.backend.release(name, [])  # as the supervisor does
+        return worker
+
+
+@pytest.fixture
+def place() -> Place:
+    return Place()
+
+
+def test_a_worker_that_stops_gives_a_task_back_at_its_next_step(place: Place) -> None:
+    """Uncharged, with its cursor; another worker goes on behind the finished step."""
+
+    def order() -> int:
+        steps = current_task()
+        steps.step("one", place.note, 1)
+        steps.save("half")
+        if len(place.workers) == 1:
+            place.workers[0].stop()
+        steps.step("two", place.note, 2)
+        return steps.attempt + int(steps.cursor() == "half")
+
+    handle: AsyncResult[int] = place.task(order)()
+    place.work()
+    assert (place.ran, handle.state) == ([1], TaskStatus.PENDING)
+    place.work(name="two")
+    assert (place.ran, handle.get(0)) == ([1, 2], 2)
+    message = handle.info().info.readable
+    assert message is not None
+    assert (message.attempt, message.crashes, message.deferrals) == (1, 0, 0)
+
+
+def test_a_loop_stops_at_a_save(place: Place) -> None:
+    """And goes on from there."""
+
+    def loop() -> None:
+        steps = current_task()
+        for number in range(steps.cursor(0), 10):
+            place.note(number)
+            if number == 4 and len(place.workers) == 1:
+                place.workers[0].stop()
+            steps.save(number + 1)
+
+    handle = place.task(loop)()
+    place.work()
+    place.work(name="two")
+    assert (place.ran, handle.get(0)) == ([*range(10)], None)
+
+
+@pytest.mark.parametrize(("seconds", "wanted"), [(5.0, 0), (0.0, 100)])
+def test_cursors_are_stored_at_intervals(
+    place: Place, monkeypatch: pytest.MonkeyPatch, seconds: float, wanted: int
+) -> None:
+    """Not each of them, only the first after so many seconds."""
+    monkeypatch.setattr(worker_steps, "FLUSH_EVERY", seconds)
+    faulty = FaultyBroker(place.backend, operations={"save_steps"})
+
+    def loop() -> None:
+        for number in range(100):
+            current_task().save(number)
+
+    place.task(loop)()
+    place.work(faulty)
+    assert len(faulty.history) == wanted
+
+
+def test_a_cancelled_task_ends_between_its_steps(place: Place) -> None:
+    """It does not begin the next one."""
+
+    def order() -> None:
+        steps = current_task()
+        handle.cancel()
+        steps.step("one", place.note, 1)
+        steps.step("two", place.note, 2)
+
+    task = place.task(order)
+    handle: AsyncResult[None] = task()
+    place.work()
+    assert (place.ran, handle.state) == ([1], TaskStatus.CANCELLED)
+
+
+def test_a_task_that_was_taken_over_stops(place: Place) -> None:
+    """Its old worker stores nothing more, and what it did last is done again by the new one."""
+    raised: list[BaseException] = []
+
+    def order() -> str:
+        steps = current_task()
+        steps.step("one", place.note, 1)
+        if len(place.workers) == 1:
+            place.clock.advance(31_000)
+            place.work(name="two")
+        try:
+            steps.step("two", place.note, 2)
+        except CancelRequested as error:
+            raised.append(error)
+            raise
+        return "done"
+
+    handle = place.task(order)()
+    place.work()
+    assert (place.ran, handle.get(0)) == ([1, 2, 2], "done")
+    assert [str(one) for one in raised] == ["another worker has taken over the task"]
+
+
+@pytest.mark.parametrize("fault", [Fault.LOSE_CALL, Fault.LOSE_REPLY])
+def test_a_step_is_stored_when_the_store_is_back(place: Place, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its function is not called again, and the task does not fail."""
+    monkeypatch.setattr("pyxqueue.worker.steps.time.sleep", lambda _: None)
+    faulty = FaultyBroker(place.backend, [fault, fault, None] * 9, operations={"save_steps", "load_steps"})
+
+    def order() -> list[int]:
+        return [current_task().step(f"step {number}", place.note, number) for number in range(3)]
+
+    handle = place.task(order)()
+    place.work(faulty)
+    assert (place.ran, handle.get(0)) == ([0, 1, 2], [0, 1, 2])
+
+
+def test_a_worker_that_stops_does_not_wait_for_the_store(place: Place) -> None:
+    """The task fails with the error of the store, and is retried."""
+
+    def order() -> int:
+        place.workers[0].stop()
+        return int(current_task().attempt)
+
+    def stops_first() -> Any:
+        steps = current_task()
+        if steps.attempt == 1:
+            return steps.step("one", order)
+        return steps.attempt
+
+    handle = place.task(stops_first, retries=1, backoff=0)()
+    faulty = FaultyBroker(place.backend, [None, Fault.LOSE_CALL], operations={"save_steps", "load_steps"})
+    place.work(faulty)
+    place.work(name="two")
+    assert handle.get(0) == 2
+
+
+def test_a_store_that_keeps_no_steps(place: Place) -> None:
+    """It refuses with words, and so does the sender of an event."""
+    split = TaskQueue(broker=place.backend, results=_results(place), stream_key="q")
+    assert isinstance(split.stores.backend, SplitBackend)
+
+    @split.task
+    def order() -> None:
+        current_task().step("one", place.note, 1)
+
+    handle = order()
+    drain(split)
+    with pytest.raises(TaskError, match="SplitBackend does not keep the steps of tasks: use another store"):
+        handle.get(0)
+    with pytest.raises(ValueError, match="SplitBackend does not keep events for tasks"):
+        split.send_event(handle, "e")
+    with pytest.raises(ValueError, match="SplitBackend does not keep the steps of tasks: leave out fresh="):
+        split.admin.retry(handle.task_id, fresh=True)
+
+
+def _results(place: Place) -> Any:
+    return MemoryResults(place.store, OPTIONS)
+
+
+def test_a_step_takes_one_round_trip(place: Place) -> None:
+    """And the first one another, to look what is stored; a task without steps takes none."""
+    faulty = FaultyBroker(place.backend, operations={"save_steps", "load_steps"})
+
+    def order(count: int) -> None:
+        for number in range(count):
+            current_task().step(f"step {number}", place.note, number)
+
+    task = place.task(order)
+    for count, wanted in ((0, 0), (1, 2), (5, 8)):
+        task(count)
+        place.work(faulty)
+        assert len(faulty.history) == wanted
+
+
+def test_a_suspended_task_is_logged(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """With what it waits for, and not as a failure."""
+
+    def order() -> None:
+        current_task().wait_event("approved")
+
+    handle = place.task(order)()
+    with caplog.at_level(logging.INFO, "pyxqueue"):
+        place.work()
+    (line,) = [one for one in caplog.records if handle.task_id in one.getMessage()]
+    assert line.getMessage().endswith("attempt 1: suspended until the event 'approved' comes")
+    assert line.levelno == logging.INFO
+
+
+# Waiting for other tasks
+
+
+def inner(number: int) -> int:
+    return number
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda handle: handle.get(),
+        lambda handle: handle(),
+        lambda handle: gather([handle]),
+        lambda handle: list(as_completed([handle])),
+        lambda handle: list(handle.watch()),
+    ],
+    ids=["get", "call", "gather", "as_completed", "watch"],
+)
+def test_a_task_does_not_wait_for_another_without_a_limit(place: Place, wait: Callable[[Any], Any]) -> None:
+    """It gets an error that names `gather`."""
+    child = place.task(inner)
+
+    def outer() -> str:
+        handle = child(1)
+        try:
+            wait(handle)
+        except NestedWaitError as error:
+            return str(error)
+        raise AssertionError
+
+    handle = place.task(outer)()
+    place.work()
+    assert "use current_task().gather(name, [task.of(...)]), which gives the worker back" in handle.get(0)
+
+
+def test_a_coroutine_does_not_wait_either(place: Place) -> None:
+    """Its place on the event loop is one of a number, too."""
+    child = place.task(inner)
+
+    async def outer() -> int:
+        refused = 0
+        for wait in (child(1), child(2).aget(), agather([child(3)])):
+            try:
+                await wait
+            except NestedWaitError:
+                refused += 1
+        return refused
+
+    handle = place.task(outer)()
+    place.work()
+    assert handle.get(0) == 3
+
+
+def test_what_has_ended_needs_no_wait(place: Place) -> None:
+    """The result of an earlier task can be read, and one with a timeout be waited for."""
+    child = place.task(inner)
+    earlier = child(7)
+    place.work()
+
+    def outer() -> tuple[int, str]:
+        try:
+            child(8).get(timeout=0.001)
+        except TimeoutError:
+            return earlier.get(), "in vain"
+        raise AssertionError
+
+    handle = place.task(outer)()
+    place.work()
+    assert handle.get(0) == (7, "in vain")
+
+
+def test_a_task_may_wait_for_one_of_another_queue(place: Place) -> None:
+    """Other workers run it."""
+    other = TaskQueue("memory://", stream_key="other", eager=True)
+    elsewhere = other.task(name="elsewhere")(inner)
+
+    def outer() -> int:
+        return int(elsewhere(5).get())
+
+    handle = place.task(outer)()
+    place.work()
+    assert handle.get(0) == 5
+
+
+def test_gather_in_a_worker(place: Place) -> None:
+    """With one worker, tasks that gather tasks that gather tasks come to an end."""
+
+    def tree(depth: int) -> int:
+        if not depth:
+            return 1
+        return sum(current_task().gather("branches", [task.of(depth - 1) for _ in range(3)]))
+
+    task = place.task(tree)
+    handle = task(4)
+    place.work()
+    assert handle.get(0) == 81
+
+
+def test_async_tasks_on_a_loop(place: Place) -> None:
+    """Steps of coroutines in a worker without a loop of its own."""
+
+    async def slow(number: int) -> int:
+        await asyncio.sleep(0)
+        return int(place.note(number))
+
+    async def outer() -> int:
+        one = await current_task().astep("one", slow, 1)
+        await current_task().asleep("s", 10)
+        return one + await current_task().astep("two", slow, 2)
+
+    handle = place.task(outer)()
+    place.work()
+    assert handle.state is TaskStatus.PENDING
+    place.clock.advance(10_000)
+    place.work()
+    assert (handle.get(0), place.ran) == (3, [1, 2])
