@@ -32,6 +32,7 @@ from ..protocols import (
     Changed,
     DueSchedules,
     FairLines,
+    HasFlows,
     LimitStore,
     ResultStore,
     ScheduleChange,
@@ -175,6 +176,8 @@ class FaultyBroker(Faulty[Backend]):
         for name in OPTIONAL:
             if hasattr(inner, name):
                 setattr(self, name, partial(self._optional, name))
+        if isinstance(inner, HasFlows):
+            self.keeps_flows = inner.keeps_flows
         if isinstance(inner, TellsExpired):
             self.watch_expired = inner.watch_expired
 

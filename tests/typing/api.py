@@ -14,6 +14,7 @@ from pyxqueue import (
     Debounce,
     EagerSession,
     Event,
+    EventStatus,
     FlowResult,
     Missed,
     Progress,
@@ -284,6 +285,35 @@ def workers_are_started_here() -> None:
     run_workers([queue, other], 2, weights=[3, 1], threads=4)
     run_workers((queue, other), order="strict", grace=timedelta(seconds=5))
     queue.close()
+
+
+def charge(number: int, cents: int = 0) -> str:
+    return f"{number} {cents}"
+
+
+async def fetch(url: str) -> bytes:
+    return url.encode()
+
+
+def steps() -> None:
+    task = current_task()
+    assert_type(task.step("charge", charge, 1, cents=2), str)
+    task.step("charge", charge, "one")  # type: ignore[arg-type]
+    task.sleep("cool off", timedelta(hours=1))
+    assert_type(task.gather("add", [coroutine.of("a"), coroutine.of("b", 2)]), list[bytes])
+    assert_type(task.gather("add", [plain.of("a")], return_exceptions=True), list[bytes | PyxqueueError])
+    assert_type(queue.send_event("id", "approved", {"by": "Ada"}), EventStatus)
+    task.save(task.cursor(0) + 1)
+
+
+async def async_steps() -> None:
+    task = current_task()
+    assert_type(await task.astep("fetch", fetch, "url"), bytes)
+    assert_type(await task.astep("charge", charge, 1), str)
+    assert_type(await task.agather("add", [plain.of("a")]), list[bytes])
+    assert_type(await queue.asend_event(plain("a"), "approved"), EventStatus)
+    await task.asleep("cool off", 1)
+    await task.asave(await task.await_event("approved", timeout=5))
 
 
 def inside_a_task() -> None:
