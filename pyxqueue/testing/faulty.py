@@ -70,7 +70,7 @@ OPERATIONS = frozenset(
 
 OPTIONAL = frozenset(
     {"begin", "enqueue_unique", "is_paused", "lock_holders", "pause", "resume"}
-    | {"load_steps", "save_steps", "send_event", "forget_steps"}
+    | {"load_steps", "save_steps", "send_event", "forget_steps", "rejoin"}
 )
 """The operations of optional protocols. A `FaultyBroker` has those that its backend has."""
 
@@ -177,7 +177,7 @@ class FaultyBroker(Faulty[Backend]):
             if hasattr(inner, name):
                 setattr(self, name, partial(self._optional, name))
         if isinstance(inner, HasFlows):
-            self.keeps_flows = inner.keeps_flows
+            self.keeps_flows = True
         if isinstance(inner, TellsExpired):
             self.watch_expired = inner.watch_expired
 

@@ -301,8 +301,8 @@ class KnownChildrenCount(Group):
 
     def _suspend(self, entry: Entry, verdict: m.Suspend, new: Sequence[m.Message], now: int) -> None:
         super()._suspend(entry, verdict, new, now)
-        if entry.need:
-            entry.need += 1
+        if entry.suspended and entry.children:
+            entry.children += 1
 
 
 @breaks("L14")
@@ -318,7 +318,7 @@ class EveryFollowUpIsAChild(Group):
 class TheFirstChildIsEnough(Group):
     def _look_at(self, entry: Entry, cause: str, now: int) -> None:
         if entry.suspended:
-            entry.need = 0
+            entry.children = 0
         super()._look_at(entry, cause, now)
 
 
@@ -329,7 +329,7 @@ class ItsOwnFlowCounts(Group):
     def _suspend(self, entry: Entry, verdict: m.Suspend, new: Sequence[m.Message], now: int) -> None:
         super()._suspend(entry, verdict, new, now)
         if isinstance(entry.message, m.Message) and entry.message.flow:
-            entry.waits_in = entry.message.flow
+            entry.children_flow = entry.message.flow
 
 
 @breaks("L14")
@@ -337,10 +337,10 @@ class AnOldChildCounts(Group):
     """Its flow is not looked at: what it waits for now is another thing."""
 
     def _suspend(self, entry: Entry, verdict: m.Suspend, new: Sequence[m.Message], now: int) -> None:
-        waits_in, need = entry.waits_in, entry.need
+        children, flow = entry.children, entry.children_flow
         super()._suspend(entry, verdict, new, now)
         if entry.suspended and not verdict.flow:
-            entry.waits_in, entry.need = waits_in, need
+            entry.children, entry.children_flow = children, flow
 
 
 @breaks("L14")
